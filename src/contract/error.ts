@@ -1,0 +1,80 @@
+/**
+ * Thrown means a bug, a broken host or a request that never became a job; how a job ends is a value, the
+ * Outcome. A code is stable for ever; `message` is for whoever asked, `detail` for the log alone.
+ */
+export const errorCodes = {
+  // Requests
+  SYNTAX: 400,
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  CONFLICT: 409,
+  TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  MISDIRECTED: 421,
+  INVALID: 422,
+  RATE_LIMITED: 429,
+  // Before a job ran
+  THREAT_DETECTED: 403,
+  SIGNATURE_REQUIRED: 403,
+  SIGNATURE_INVALID: 403,
+  SIGNER_UNKNOWN: 403,
+  TIER_TOO_WEAK: 403,
+  LANGUAGE_UNSUPPORTED: 422,
+  // Nobody can run it here, or not now
+  UNAVAILABLE: 503,
+  NO_WALL: 503,
+  NO_JAIL: 503,
+  OVERLOADED: 503,
+  DRAINING: 503,
+  // Configuration
+  CONFIG: 500,
+  STATE: 500,
+  // Ours
+  INTERNAL: 500,
+  WARDEN_LOST: 500,
+  PROTOCOL: 500,
+  USAGE: 400,
+} as const satisfies Record<string, number>
+
+export type ErrorCode = keyof typeof errorCodes
+
+export interface ErrorParts {
+  /** What the operator can do about it, as one sentence. */
+  readonly hint?: string
+  /** Structured facts for whoever asked: paths, limits, positions. Never a secret. */
+  readonly details?: unknown
+  /** For the log alone. */
+  readonly detail?: string
+  readonly retryAfterMs?: number
+  readonly cause?: unknown
+}
+
+export class MayflyError extends Error {
+  override readonly name = 'MayflyError'
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+  readonly details: unknown
+  readonly detail: string | undefined
+  readonly retryAfterMs: number | undefined
+
+  /** `message`: sentence case, active voice, values in quotes, no final stop. */
+  constructor(code: ErrorCode, message: string, parts: ErrorParts = {}) {
+    super(message, { cause: parts.cause })
+    this.code = code
+    this.hint = parts.hint
+    this.details = parts.details
+    this.detail = parts.detail
+    this.retryAfterMs = parts.retryAfterMs
+  }
+
+  get status(): number {
+    return errorCodes[this.code]
+  }
+}
+
+/** Reads the message of anything that was thrown, which may be no Error at all. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}

@@ -1,0 +1,108 @@
+import * as z from 'zod'
+import { duration, size } from './units.ts'
+import { tierName } from './tier.ts'
+
+export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh'] as const
+export const entries = ['auto', 'body', 'function', 'module', 'program', 'handler'] as const
+
+export const language = z.enum(languages)
+export const entry = z.enum(entries)
+export type Language = z.infer<typeof language>
+export type Entry = z.infer<typeof entry>
+
+const NO_NUL = /^[^\0]*$/
+
+/** A file the job brings: a path below the working directory, never out of it. */
+export const jobFile = z
+  .strictObject({
+    path: z
+      .string()
+      .min(1)
+      .max(1024)
+      .regex(NO_NUL, 'expected a path without NUL')
+      .refine((path) => !path.startsWith('/') && !path.split('/').includes('..'), {
+        message: 'expected a relative path that stays below the working directory',
+      }),
+    content: z.string(),
+    encoding: z.enum(['utf8', 'base64']).default('utf8'),
+  })
+  .readonly()
+
+export const limits = z
+  .strictObject({
+    timeout: duration.refine((ms) => ms >= 1, 'expected at least 1 ms').optional(),
+    memory: size.optional(),
+    cpu: z.number().positive().max(1024).optional(),
+    processes: z.number().int().min(1).max(100_000).optional(),
+    disk: size.optional(),
+    output: size.optional(),
+  })
+  .readonly()
+
+/** As written by people; `config` and `profile` bring it into the canonical form of Controls. */
+export const networkAsked = z.union([
+  z.enum(['none', 'open']),
+  z.strictObject({ allow: z.array(z.string().min(1).max(300)).max(1000) }),
+  z.strictObject({ deny: z.array(z.string().min(1).max(300)).max(1000) }),
+])
+
+/** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */
+export const jobRequest = z
+  .strictObject({
+    code: z
+      .string()
+      .max(32 * 2 ** 20)
+      .optional(),
+    effectId: z.string().min(1).max(200).optional(),
+    language: language.optional(),
+    entry: entry.default('auto'),
+    input: z.unknown(),
+    files: z.array(jobFile).max(2000).default([]),
+    tier: tierName.optional(),
+    floor: tierName.optional(),
+    provider: z.string().min(1).max(64).optional(),
+    schedule: z.string().min(1).max(64).optional(),
+    limits: limits.default({}),
+    network: networkAsked.optional(),
+    output: z
+      .strictObject({
+        schema: z.record(z.string(), z.unknown()).optional(),
+        gate: z.enum(['stream', 'whole']).default('stream'),
+      })
+      .readonly()
+      .default({ gate: 'stream' }),
+    artifacts: z.enum(['inline', 'reference']).default('reference'),
+    capture: z.boolean().default(false),
+    idempotent: z.boolean().default(false),
+    labels: z.record(z.string().max(100), z.string().max(1000)).default({}),
+  })
+  .readonly()
+
+export type JobRequest = z.input<typeof jobRequest>
+export type JobAsked = z.output<typeof jobRequest>
+export type JobFile = z.output<typeof jobFile>
+export type Limits = z.output<typeof limits>
+
+/** Where a job came in. */
+export type Origin =
+  | 'library'
+  | 'cli'
+  | 'http'
+  | 'page'
+  | 'websocket'
+  | 'event'
+  | 'capability'
+  | 'queue'
+
+/** What someone asks to run, with who asks; made at a door, never changed on the road. */
+export interface Job {
+  readonly id: string
+  readonly tenant: string
+  readonly principal: string
+  readonly origin: Origin
+  /** When the door took it, on the Clock. */
+  readonly at: number
+  readonly asked: JobAsked & { readonly code: string }
+  /** The input as JSON text, so that it crosses walls as bytes: `null` when none was given. */
+  readonly inputText: string
+}

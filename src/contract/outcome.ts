@@ -1,0 +1,112 @@
+import * as z from 'zod'
+import { findingSchema, severity } from './verdict.ts'
+import { explained } from './profile.ts'
+import { timelineEntry } from './event.ts'
+
+/** Each end of a job with the exit code of `mayfly run`. 2 is usage, which never becomes a job. */
+export const exitCodeOf = {
+  ok: 0,
+  error: 1,
+  blocked: 3,
+  timeout: 4,
+  limit: 5,
+  terminated: 6,
+  unavailable: 7,
+  refused: 8,
+  failed: 9,
+  cancelled: 130,
+} as const
+export const usageExitCode = 2
+
+export const status = z.enum(Object.keys(exitCodeOf) as [Status, ...Status[]])
+export type Status = keyof typeof exitCodeOf
+
+export const outcomeError = z
+  .object({
+    code: z.string(),
+    name: z.string().optional(),
+    message: z.string(),
+    /** Positions are those of the user's source. */
+    stack: z.string().optional(),
+    details: z.unknown().optional(),
+  })
+  .readonly()
+
+export const artifact = z
+  .object({
+    path: z.string(),
+    size: z.number().int(),
+    sha256: z.string(),
+    content: z.string().optional().describe('base64, when asked inline'),
+  })
+  .readonly()
+
+export const encoding = z.enum(['json', 'tagged'])
+
+export const outcomeSchema = z
+  .object({
+    id: z.string(),
+    status,
+    result: z.unknown(),
+    encoding,
+    error: outcomeError.optional(),
+    stdout: z.string(),
+    stderr: z.string(),
+    truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
+    artifacts: z.array(artifact).readonly(),
+    tier: z.string().optional(),
+    provider: z.string().optional(),
+    image: z.string().optional(),
+    security: z
+      .object({
+        threatScore: z.number(),
+        risk: z.number(),
+        severity,
+        signatureValid: z.boolean(),
+        findings: z.array(findingSchema).readonly(),
+      })
+      .readonly(),
+    profile: z.object({ digest: z.string(), explain: z.array(explained).readonly() }).readonly(),
+    metrics: z
+      .object({
+        executionTime: z.number().describe('ms that user code ran; 0 when it never did'),
+        queueTime: z.number(),
+        startTime: z.number(),
+        teardownTime: z.number(),
+        cpuTime: z.number(),
+        memoryUsage: z
+          .object({ used: z.number(), percentage: z.number(), peak: z.number() })
+          .readonly()
+          .optional(),
+        pool: z.enum(['hit', 'miss', 'none']),
+        cache: z.enum(['hit', 'miss', 'none']),
+        network: z
+          .array(
+            z
+              .object({
+                host: z.string(),
+                port: z.number(),
+                verdict: z.enum(['allowed', 'denied']),
+                sent: z.number(),
+                received: z.number(),
+              })
+              .readonly(),
+          )
+          .readonly(),
+      })
+      .readonly(),
+    timeline: z.array(timelineEntry).readonly(),
+    evidence: z
+      .object({
+        audit: z.number().int().nullable(),
+        hash: z.string().nullable(),
+        bundle: z.string().nullable(),
+      })
+      .readonly(),
+  })
+  .readonly()
+
+export type Outcome = z.infer<typeof outcomeSchema>
+export type OutcomeError = z.infer<typeof outcomeError>
+export type Encoding = z.infer<typeof encoding>
+export type Artifact = z.infer<typeof artifact>

@@ -1,0 +1,52 @@
+import * as z from 'zod'
+import { controlsSchema } from './controls.ts'
+import { entries, languages } from './job.ts'
+import { scheduleSchema } from './phase.ts'
+import { strengthOf, type TierName } from './tier.ts'
+
+export const explained = z
+  .object({ field: z.string(), value: z.unknown(), because: z.string() })
+  .readonly()
+
+/**
+ * The full, serialisable description of the sandbox to make. Same inputs, byte-same profile: canonical JSON of
+ * everything but `digest` and `explain` is what `digest` hashes, and nothing in it depends on the time or on
+ * which run this is.
+ */
+export const profileSchema = z
+  .object({
+    format: z.literal(1),
+    provider: z.string(),
+    tier: z.enum(Object.keys(strengthOf) as [TierName, ...TierName[]]),
+    /** Lowest strength allowed; a job never falls below it. */
+    floor: z.number().int().min(0).max(5),
+    image: z.string(),
+    language: z.enum(languages),
+    entry: z.enum(entries),
+    tenant: z.string(),
+    controls: controlsSchema,
+    schedule: scheduleSchema,
+    /** Ceilings of one job, in bytes and milliseconds. */
+    limits: z
+      .object({
+        timeout: z.number().int().min(1),
+        memory: z.number().int().min(0),
+        cpu: z.number().positive(),
+        processes: z.number().int().min(1),
+        disk: z.number().int().min(0),
+        output: z.number().int().min(0),
+        result: z.number().int().min(0),
+        artifacts: z.number().int().min(0),
+      })
+      .readonly(),
+    output: z
+      .object({ schema: z.unknown().optional(), gate: z.enum(['stream', 'whole']) })
+      .readonly(),
+    capture: z.boolean(),
+    digest: z.string(),
+    explain: z.array(explained).readonly(),
+  })
+  .readonly()
+
+export type Profile = z.infer<typeof profileSchema>
+export type Explained = z.infer<typeof explained>

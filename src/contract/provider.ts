@@ -1,0 +1,137 @@
+import type { Clock } from './clock.ts'
+import type { Control, Controls } from './controls.ts'
+import type { Sink } from './event.ts'
+import type { Entry, JobFile, Language } from './job.ts'
+import type { Encoding, OutcomeError } from './outcome.ts'
+import type { Profile } from './profile.ts'
+import type { Strength, TierName } from './tier.ts'
+
+export type Ability =
+  | 'files'
+  | 'modules'
+  | 'artifacts'
+  | 'pty'
+  | 'fork'
+  | 'freeze'
+  | 'capture-memory'
+  | 'capture-disk'
+  | 'zones'
+  | 'stdin'
+
+/** One technology for one tier. Loaded when first needed; its strength is what its probe proved. */
+export interface Provider {
+  readonly name: string
+  readonly tier: TierName
+  readonly languages: readonly Language[]
+  /** The controls it enforces at all, and those it can close while a guest runs. */
+  readonly enforces: readonly Control[]
+  readonly tightens: readonly Control[]
+  readonly can: readonly Ability[]
+  /** Runs a real guest under a time limit. Never throws: what went wrong is the reason. */
+  detect(): Promise<Availability>
+  /** Makes one sandbox for one owner. Throws MayflyError when it cannot; nothing is left behind then. */
+  launch(profile: Profile, clock: Clock): Promise<Sandbox>
+  /** Ends whatever the provider keeps ready. Idempotent. */
+  close?(): Promise<void>
+}
+
+export type Availability =
+  | {
+      readonly available: true
+      readonly strength: Strength
+      /** What holds the wall up here: `user namespace`, `seccomp`, `own uid` … */
+      readonly layers: readonly string[]
+      /** What this machine does not give, and what that costs. */
+      readonly missing: readonly string[]
+    }
+  | {
+      readonly available: false
+      readonly code: string
+      readonly reason: string
+      readonly fix: string
+    }
+
+/** One live wall with one owner. Disposing it destroys it: idempotent, and nothing is left. */
+export interface Sandbox extends AsyncDisposable {
+  readonly id: string
+  readonly provider: string
+  readonly image: string
+  /** Whether it was waiting ready (`hit`) or made on the job's time (`miss`); `none` where nothing is kept. */
+  readonly pool: 'hit' | 'miss' | 'none'
+  /** Runs one task to its end. Called once. Never throws for what user code does; a lost wall is `failed`. */
+  run(task: Task, io: TaskIo): Promise<TaskEnd>
+  /** Resolves when the stricter controls hold. Refuses (throws CONFLICT) what would loosen. */
+  tighten(to: Controls, zone?: string): Promise<Enforced>
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  /** Every event this wall can see goes to `sink` from now on. */
+  watch(sink: Sink): void
+  capture(): Promise<Capture>
+  /** Ends user code at once and for good, from any state. `run` then resolves. Idempotent. */
+  kill(cause: KillCause): void
+  /** What destroying it freed; present once it has been disposed. */
+  readonly receipt: Receipt | undefined
+}
+
+export type KillCause =
+  | { readonly status: 'timeout' | 'cancelled' }
+  | { readonly status: 'terminated'; readonly reason: string }
+  | { readonly status: 'limit'; readonly code: LimitCode }
+
+export type LimitCode = 'MEMORY' | 'CPU' | 'DISK' | 'PROCESSES' | 'OUTPUT'
+
+/** What a wall is given to run: bytes and names, nothing live. */
+export interface Task {
+  readonly run: string
+  readonly language: Language
+  /** Decided: never `auto`. */
+  readonly entry: Entry
+  /** For ts: JavaScript with the same positions. */
+  readonly code: string
+  readonly inputText: string
+  readonly files: readonly JobFile[]
+  /** Names the guest may `call`. */
+  readonly capabilities: readonly string[]
+}
+
+export interface TaskIo {
+  /** A promise holds the guest's stream back until it settles. Chunks are at most 64 KiB. */
+  stdout(chunk: Uint8Array): void | Promise<void>
+  stderr(chunk: Uint8Array): void | Promise<void>
+  /** User code is about to run: time 0 of its life. */
+  released(): void
+  /** A granted capability, with arguments and answer as JSON text. A throw becomes an error in the guest. */
+  call?(name: string, argsText: string): Promise<string>
+}
+
+export interface TaskEnd {
+  readonly status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed' | 'cancelled' | 'terminated'
+  /** JSON text, unparsed, with a length limit kept on both sides; `null` text when nothing was returned. */
+  readonly resultText: string
+  readonly encoding: Encoding
+  readonly error?: OutcomeError
+  readonly cpuTime: number
+  readonly memory?: { readonly used: number; readonly peak: number }
+  readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
+}
+
+/** What a tightening came to, read back from the wall itself. */
+export interface Enforced {
+  readonly controls: Controls
+  readonly took: number
+  /** Controls asked for that this wall cannot close while running. */
+  readonly unenforced: readonly Control[]
+}
+
+export interface Capture {
+  readonly kind: 'none' | 'memory' | 'memory+disk'
+  readonly parts: readonly { readonly name: string; readonly bytes: Uint8Array }[]
+}
+
+export interface Receipt {
+  readonly id: string
+  readonly took: number
+  readonly freedBytes: number
+  /** What had to be forced: `SIGKILL`, `cgroup.kill` … empty when it went by itself. */
+  readonly forced: readonly string[]
+}

@@ -1,0 +1,84 @@
+import type { TimelineEntry } from './event.ts'
+import type { Job } from './job.ts'
+import type { Artifact, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
+import type { Profile } from './profile.ts'
+import type { Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
+import type { Analysis, Verdict } from './verdict.ts'
+
+/** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
+export interface Rooms {
+  /** Never throws for what the code is; a parser that died is a verdict that says so. */
+  analyse(job: Job): Promise<Analysis>
+  /** Pure. */
+  profile(job: Job, verdict: Verdict): Plan
+  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
+  acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
+  supervise(sandbox: Sandbox, profile: Profile, signal: AbortSignal): Supervisor
+  gate(profile: Profile, tap?: Tap): Gate
+  /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
+  admit(job: Job, verdict: Verdict, plan: Plan): Admission
+}
+
+/** A profile, or why there will be no run; then the profile is what it would have had. */
+export type Plan =
+  | { readonly kind: 'run'; readonly profile: Profile }
+  | {
+      readonly kind: 'blocked' | 'unavailable'
+      readonly profile: Profile
+      readonly error: OutcomeError
+    }
+
+/** A sandbox and its place under the budget; disposing gives the place back. */
+export interface Claim extends AsyncDisposable {
+  readonly sandbox: Sandbox
+  /** Milliseconds waited for a place, and for the wall. */
+  readonly queueTime: number
+  readonly startTime: number
+}
+
+/** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */
+export interface Supervisor extends AsyncDisposable {
+  run(task: Task, io: TaskIo): Promise<Supervised>
+}
+
+export interface Supervised {
+  readonly end: TaskEnd
+  /** Milliseconds from the release of user code to its end; 0 when it was never released. */
+  readonly executionTime: number
+  readonly timeline: readonly TimelineEntry[]
+}
+
+/** What leaves: the incremental half sees every chunk, the other half the end. */
+export interface Gate {
+  stdout(chunk: Uint8Array): void | Promise<void>
+  stderr(chunk: Uint8Array): void | Promise<void>
+  close(end: TaskEnd): Gated
+}
+
+/** Who listens while it runs. A promise holds the guest back. */
+export type Tap = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
+
+/** What may leave, after the gate: `refused` when the output broke the contract. */
+export interface Gated {
+  readonly status: TaskEnd['status'] | 'refused'
+  readonly result: unknown
+  readonly encoding: Encoding
+  readonly error?: OutcomeError
+  readonly stdout: string
+  readonly stderr: string
+  readonly truncated: { readonly stdout: boolean; readonly stderr: boolean }
+  readonly artifacts: readonly Artifact[]
+}
+
+/** An admitted job in the record. Ended once; left open it is closed as `failed` at the next start. */
+export interface Admission {
+  readonly seq: number
+  /** Appends the ended line, before anybody is answered. */
+  end(facts: {
+    readonly status: Status
+    readonly error?: OutcomeError
+    readonly resultText: string
+    readonly metrics: Outcome['metrics']
+    readonly timeline: readonly TimelineEntry[]
+  }): { readonly seq: number; readonly hash: string }
+}

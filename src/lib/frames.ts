@@ -1,0 +1,62 @@
+/**
+ * Frames across a wall: four bytes of length (little endian, of what follows), one byte of kind, then the payload.
+ * Nothing is parsed here; a length over the bound is an error before a byte of it is kept.
+ */
+export const frameHeaderBytes = 5
+
+export interface Frame {
+  readonly kind: number
+  readonly payload: Buffer
+}
+
+export function encodeFrame(kind: number, payload: Uint8Array | string): Buffer {
+  const bytes = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
+  const frame = Buffer.allocUnsafe(frameHeaderBytes + bytes)
+  frame.writeUInt32LE(bytes + 1, 0)
+  frame[4] = kind
+  if (typeof payload === 'string') frame.write(payload, frameHeaderBytes)
+  else frame.set(payload, frameHeaderBytes)
+  return frame
+}
+
+/** Cuts a byte stream into frames, keeping at most one unfinished frame of `payloadBytesMax` bytes. */
+export class FrameDecoder {
+  readonly #max: number
+  #chunks: Buffer[] = []
+  #held = 0
+
+  constructor(payloadBytesMax: number) {
+    this.#max = payloadBytesMax
+  }
+
+  /** Throws RangeError on a frame that is empty or longer than the bound; the stream is lost then. */
+  *push(chunk: Buffer): Generator<Frame> {
+    this.#chunks.push(chunk)
+    this.#held += chunk.length
+    while (this.#held >= 4) {
+      const head = this.#peek(4)
+      const length = head.readUInt32LE(0)
+      if (length < 1 || length > this.#max + 1) {
+        throw new RangeError(`Cannot read a frame of ${length} bytes: the bound is ${this.#max}`)
+      }
+      if (this.#held < 4 + length) return
+      const whole = this.#take(4 + length)
+      yield { kind: whole[4]!, payload: whole.subarray(frameHeaderBytes) }
+    }
+  }
+
+  #peek(bytes: number): Buffer {
+    if (this.#chunks[0]!.length < bytes) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
+  }
+
+  #take(bytes: number): Buffer {
+    if (this.#chunks[0]!.length < bytes) this.#chunks = [Buffer.concat(this.#chunks)]
+    const first = this.#chunks[0]!
+    const taken = first.subarray(0, bytes)
+    if (first.length === bytes) this.#chunks.shift()
+    else this.#chunks[0] = first.subarray(bytes)
+    this.#held -= bytes
+    return taken
+  }
+}

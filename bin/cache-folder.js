@@ -1,0 +1,46 @@
+import { lstatSync, mkdirSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import process from 'node:process'
+
+/**
+ * Finds or makes the folder for compiled code: this user's alone, mode 0700, never shared between uids, because
+ * whoever writes there decides what the next start runs.
+ *
+ * @returns {string | undefined} undefined when no folder can be trusted; Mayfly then compiles at each start
+ */
+export function cacheFolder() {
+  return candidates().find(isMadeAndOurs)
+}
+
+function candidates() {
+  const uid = process.getuid ? process.getuid() : 'user'
+  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+  return [join(base, 'mayfly', 'compiled'), join(tmpdir(), `mayfly-compiled-${uid}`)]
+}
+
+/** @param {string} folder */
+function isMadeAndOurs(folder) {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    if (!process.getuid) return true
+    const { uid, mode } = lstatSync(folder)
+    const isPrivate = uid === process.getuid() && (mode & 0o077) === 0
+    return isPrivate && parentsOf(folder).every(isSafeParent)
+  } catch {
+    return false
+  }
+}
+
+/** @param {string} folder */
+function parentsOf(folder) {
+  const parent = dirname(folder)
+  return parent === folder ? [] : [parent, ...parentsOf(parent)]
+}
+
+/** Nobody else may swap what lies in it: ours or root's, and others write there only under a sticky bit. */
+function isSafeParent(folder) {
+  const { uid, mode } = lstatSync(folder)
+  const isOurs = uid === 0 || uid === process.getuid()
+  return isOurs && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0)
+}

@@ -1,0 +1,121 @@
+/**
+ * The one entry for people and for CI: `npm run ci -- WORD [NAME]`. Runs on Node 26, which npm finds first on its
+ * path in node_modules/.bin.
+ */
+import { availableParallelism } from 'node:os'
+import { ordinaryUser } from './ordinary-user.ts'
+import { installDebianPackages } from './debian-packages.ts'
+import { here, type Place, runProgram } from './place.ts'
+import { nothingCounted, plus, runTests, type Counts } from './run-tests.ts'
+import { filesOf, type SuiteName, suiteNames } from './suites.ts'
+
+type Step = readonly [name: string, run: () => Promise<Counts>]
+
+const words: Record<string, (name?: string) => readonly Step[]> = {
+  smoke: () => [...checks(), suite('unit')],
+  types: () => [tool('types', 'tsc', '--noEmit')],
+  ...Object.fromEntries(
+    suiteNames.map((name) => [name, (only?: string) => [suite(name, { only })]]),
+  ),
+  long: () => suiteNames.map((name) => suite(name, { env: { MAYFLY_LONG: '1' } })),
+  coverage: (only) => [suite('unit', { only, coverage: true })],
+  bench: (only) => filesOf('bench', only).map((file) => tool(file, 'node', file)),
+  packages: () => [['packages', installDebianPackages]],
+  test: () => [
+    ['packages', installDebianPackages],
+    ...checks(),
+    ...suiteNames.map((name) => suite(name)),
+    ...(process.getuid?.() === 0 ? [asOrdinaryUser] : []),
+  ],
+}
+
+const [word = '', name] = process.argv.slice(2)
+const steps = words[word]?.(name)
+if (steps) await runAll(steps)
+else {
+  console.error(`Usage: npm run ci -- ${Object.keys(words).join(' | ')} [NAME]`)
+  process.exitCode = 2
+}
+
+async function runAll(all: readonly Step[]): Promise<void> {
+  const total = await runInOrder(all)
+  if (total.passed + total.failed === 0) process.exitCode = 1
+  if (total.failed > 0) process.exitCode = 1
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`)
+}
+
+/** One failing step does not hide what the next ones would say. */
+async function runInOrder(all: readonly Step[]): Promise<Counts> {
+  let total = nothingCounted
+  for (const [title, run] of all) {
+    console.log(`── ${title}`)
+    const start = performance.now()
+    const counts = await run()
+    const verdict = counts.failed === 0 ? 'ok' : `FAILED (${counts.failed})`
+    const seconds = ((performance.now() - start) / 1000).toFixed(1)
+    console.log(`── ${title}: ${verdict}, ${counts.passed} passed, ${seconds} s\n`)
+    total = plus(total, counts)
+  }
+  return total
+}
+
+function checks(): readonly Step[] {
+  return [
+    tool('types', 'tsc', '--noEmit'),
+    tool('lint', 'oxlint'),
+    tool('format', 'oxfmt', '--check'),
+  ]
+}
+
+function tool(title: string, ...command: readonly string[]): Step {
+  return [
+    title,
+    async () => ({
+      ...nothingCounted,
+      [(await runProgram(here, command)) ? 'passed' : 'failed']: 1,
+    }),
+  ]
+}
+
+interface SuiteOptions {
+  readonly place?: Place
+  readonly only?: string | undefined
+  readonly coverage?: boolean
+  readonly env?: Readonly<Record<string, string>>
+}
+
+function suite(suiteName: SuiteName, options: SuiteOptions = {}): Step {
+  const { place = here, only, coverage = false, env = {} } = options
+  return [
+    only ? `${suiteName} ${only}` : suiteName,
+    () =>
+      runTests({
+        place: { ...place, env: { ...place.env, ...env } },
+        ...testsOf(suiteName, only),
+        // Pure tests share one process, 35 times faster; what touches the kernel gets one a file.
+        isShared: suiteName === 'unit' || suiteName === 'sim',
+        concurrency: Math.min(2, availableParallelism()),
+        coverage,
+      }),
+  ]
+}
+
+/** A name picks files by their path; if none is so called, tests by their title. */
+function testsOf(suiteName: SuiteName, only: string | undefined) {
+  const files = filesOf(suiteName, only)
+  if (files.length > 0 || only === undefined) return { files }
+  return { files: filesOf(suiteName), title: only }
+}
+
+/** Root sees a machine that an ordinary user does not: the same suites once more, as one. */
+const asOrdinaryUser: Step = [
+  'again as an ordinary user',
+  async () => {
+    await using user = await ordinaryUser()
+    const counts = await runInOrder(suiteNames.map((name) => suite(name, { place: user.place })))
+    const left = await user.leftovers()
+    for (const process of left) console.log(`Still running: ${process}`)
+    return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })
+  },
+]

@@ -1,0 +1,54 @@
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { here, runProgram } from './place.ts'
+import { nothingCounted, type Counts } from './run-tests.ts'
+
+/** What the stronger walls and the browser tests need, beyond npm. */
+const needed = [
+  { name: 'util-linux', program: 'setpriv', for: 'the jail of every worker' },
+  { name: 'util-linux', program: 'unshare', for: 'the jail of every worker' },
+  { name: 'bubblewrap', program: 'bwrap', for: 'the process tier' },
+  { name: 'chromium', program: 'chromium', for: 'the browser tests' },
+] as const
+
+/**
+ * Installs the missing ones where it may: root or sudo without a password, and apt-get there. Elsewhere it names
+ * them, and the tests that need them are skipped by name; with `CI=true` each that is missing is a failure.
+ */
+export async function installDebianPackages(): Promise<Counts> {
+  const missing = needed.filter((one) => !isOnPath(one.program))
+  if (missing.length > 0) await install([...new Set(missing.map((one) => one.name))])
+  const still = needed.filter((one) => !isOnPath(one.program))
+  for (const { name, program, for: why } of still)
+    console.log(`Missing: "${program}" for ${why}: apt-get install ${name}`)
+  return process.env['CI'] === 'true' ? { ...nothingCounted, failed: still.length } : nothingCounted
+}
+
+async function install(names: readonly string[]): Promise<void> {
+  const asRoot = await rootCommand()
+  if (!asRoot || !isOnPath('apt-get')) return
+  console.log(`Installing ${names.join(', ')}`)
+  const get = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq']
+  await runProgram(here, [...get, 'update'])
+  await runProgram(here, [...get, 'install', '-y', '--no-install-recommends', ...names])
+}
+
+async function rootCommand(): Promise<readonly string[] | undefined> {
+  if (process.getuid?.() === 0) return []
+  const sudo = ['sudo', '-n']
+  return isOnPath('sudo') && (await runProgram(here, [...sudo, 'true'])) ? sudo : undefined
+}
+
+function isOnPath(program: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => isExecutable(join(folder, program)))
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,81 @@
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { here, type Place, runProgram, withOwnPrograms } from './place.ts'
+
+export interface OrdinaryUser extends AsyncDisposable {
+  readonly place: Place
+  /** Processes of this user that are still there two seconds after the last should have ended. */
+  leftovers(): Promise<readonly string[]>
+}
+
+/** Not `nobody`: daemons of the machine run as that, and would be counted as ours. */
+const uidMin = 12_345
+const notCopied = new Set(['.git', 'coverage', '.cache'])
+const keptEnv = ['CI', 'LANG', 'NO_COLOR', 'MAYFLY_CONTRACTS', 'PATH', 'npm_config_registry']
+const leftoverMsMax = 2000
+
+/** A uid with no name and no rights, with a copy of the checkout, a home and a folder for temporary files. */
+export async function ordinaryUser(): Promise<OrdinaryUser> {
+  const uid = freeUid()
+  const base = mkdtempSync(join(tmpdir(), 'mayfly-user-'))
+  const folder = join(base, 'checkout')
+  for (const name of ['checkout', 'home', 'tmp']) mkdirSync(join(base, name))
+  chmodSync(base, 0o755)
+  const entries = readdirSync(here.folder).filter((name) => !notCopied.has(name))
+  await mustRun('cp', '-a', '--reflink=auto', '--', ...entries, folder)
+  await mustRun('chown', '-R', `${uid}:${uid}`, base)
+  return {
+    place: { folder, become: becoming(uid), env: withOwnPrograms(envOf(base), folder) },
+    leftovers: () => leftoversOf(uid),
+    async [Symbol.asyncDispose]() {
+      for (const { pid } of processesOf(uid)) process.kill(pid, 'SIGKILL')
+      await sleep(100)
+      rmSync(base, { recursive: true, force: true })
+    },
+  }
+}
+
+function becoming(uid: number): readonly string[] {
+  return ['setpriv', '--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--']
+}
+
+function envOf(base: string): Place['env'] {
+  const kept = keptEnv.map((name) => [name, process.env[name]] as const)
+  return {
+    ...Object.fromEntries(kept.filter(([, value]) => value !== undefined)),
+    HOME: join(base, 'home'),
+    TMPDIR: join(base, 'tmp'),
+  }
+}
+
+async function mustRun(...command: readonly string[]): Promise<void> {
+  if (!(await runProgram(here, command))) throw new Error(`Cannot run "${command[0]}"`)
+}
+
+function freeUid(): number {
+  let uid = uidMin
+  while (processesOf(uid).length > 0) uid += 1
+  return uid
+}
+
+async function leftoversOf(uid: number): Promise<readonly string[]> {
+  const end = performance.now() + leftoverMsMax
+  while (processesOf(uid).length > 0 && performance.now() < end) await sleep(50)
+  return processesOf(uid).map(({ pid, command }) => `${pid} ${command}`)
+}
+
+function processesOf(uid: number): readonly { readonly pid: number; readonly command: string }[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  return pids.flatMap((pid) => {
+    try {
+      // Its folder in /proc is root's when it made itself undumpable; this line always says who it is.
+      if (!readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nUid:\t${uid}\t`)) return []
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+      return [{ pid: Number(pid), command }]
+    } catch {
+      return []
+    }
+  })
+}

@@ -6,8 +6,12 @@ import * as z from 'zod'
  * data and a profile made twice is the same bytes. No function here, or anywhere, widens a value.
  */
 
-/** `scheme://host:port` patterns; a host may start with `*.`, a port may be `*`. `any` is every public address. */
-const patterns = z.array(z.string().max(300)).max(1000).readonly()
+/**
+ * `scheme://host:port` patterns; scheme and port may be `*`, a host may be `*` or start with `*.`. `any` is every
+ * public address, and is what `*://*:*` becomes. Denied is what is taken out of what is allowed.
+ */
+const patternsMax = 1000
+const patterns = z.array(z.string().max(300)).max(patternsMax).readonly()
 export const networkControl = z
   .object({ allow: z.union([z.literal('any'), patterns]), deny: patterns })
   .readonly()
@@ -76,76 +80,125 @@ export function isWithin(inner: Controls, outer: Controls): boolean {
   return controlsBeyond(inner, outer).length === 0
 }
 
+/**
+ * The one form of equal rights: sorted, nothing implied twice, nothing denied that was not allowed. What cannot be
+ * read allows nothing and denies everything.
+ */
+export function canonicalControls(controls: Controls): Controls {
+  return meet(controls, controls)
+}
+
 /** The controls in which `inner` allows more than `outer`, in a fixed order; empty when it is within. */
 export function controlsBeyond(inner: Controls, outer: Controls): readonly Control[] {
-  const own = meet(inner, inner)
+  const own = canonicalControls(inner)
   const both = meet(inner, outer)
   return controlNames.filter((name) => JSON.stringify(own[name]) !== JSON.stringify(both[name]))
 }
 
 function meetNetwork(a: NetworkControl, b: NetworkControl): NetworkControl {
-  const allow =
-    a.allow === 'any' && b.allow === 'any'
-      ? ('any' as const)
-      : canonical(
-          pairs(
-            a.allow === 'any' ? ['*://*:*'] : a.allow,
-            b.allow === 'any' ? ['*://*:*'] : b.allow,
-            meetPattern,
-          ),
-          covers,
-        )
-  if (allow !== 'any' && allow.length === 0) return noNetwork
-  return { allow, deny: canonical([...a.deny, ...b.deny], covers) }
+  if (isNothing(a) || isNothing(b)) return noNetwork
+  const denied = outermost([...deniedBy(a), ...deniedBy(b)])
+  const allow = meetPatterns(allowedBy(a), allowedBy(b)).filter(
+    (pattern) => !denied.some((deny) => covers(deny, pattern)),
+  )
+  const deny = isEverything(allow) ? denied : meetPatterns(allow, denied)
+  if (allow.length === 0 || Math.max(allow.length, deny.length) > patternsMax) return noNetwork
+  return { allow: isEverything(allow) ? 'any' : texts(allow), deny: texts(deny) }
 }
 
 function meetPaths(a: readonly string[], b: readonly string[]): readonly string[] {
-  return canonical(
-    pairs(a, b, (x, y) => (isBelow(x, y) ? x : isBelow(y, x) ? y : undefined)),
-    (outer, inner) => isBelow(inner, outer),
-  )
+  const [x, y] = [a.filter(isFolder), b.filter(isFolder)]
+  const shared = [
+    ...x.filter((path) => y.some((outer) => isBelow(path, outer))),
+    ...y.filter((path) => x.some((outer) => isBelow(path, outer))),
+  ]
+  const unique = [...new Set(shared)].sort()
+  return unique.filter((inner) => !unique.some((outer) => outer !== inner && isBelow(inner, outer)))
 }
 
 function meetNames(a: Names, b: Names): Names {
   if (a === 'any') return b === 'any' ? 'any' : [...new Set(b)].sort()
   if (b === 'any') return [...new Set(a)].sort()
-  return [...new Set(a)].filter((name) => b.includes(name)).sort()
+  const both = new Set(b)
+  return [...new Set(a)].filter((name) => both.has(name)).sort()
 }
 
-function pairs(
-  a: readonly string[],
-  b: readonly string[],
-  both: (x: string, y: string) => string | undefined,
-): string[] {
-  return a.flatMap((x) => b.map((y) => both(x, y))).filter((p) => p !== undefined)
-}
-
-/** Sorted, without doubles and without what another entry covers. */
-function canonical(
-  list: readonly string[],
-  covers: (outer: string, inner: string) => boolean,
-): string[] {
-  const unique = [...new Set(list)].sort()
-  return unique.filter((inner) => !unique.some((outer) => outer !== inner && covers(outer, inner)))
+/** Absolute and plain: a path with `..`, `.` or an empty step could lie anywhere. */
+function isFolder(path: string): boolean {
+  return path === '/' || (path.startsWith('/') && !/\/(\.{0,2})(\/|$)/.test(path))
 }
 
 function isBelow(inner: string, outer: string): boolean {
   return inner === outer || outer === '/' || inner.startsWith(`${outer}/`)
 }
 
-const PATTERN = /^([a-z*]+):\/\/(.+):(\d+|\*)$/
-
-function covers(outer: string, inner: string): boolean {
-  return meetPattern(outer, inner) === inner
+interface Pattern {
+  readonly scheme: string
+  readonly host: string
+  readonly port: string
 }
 
-function meetPattern(a: string, b: string): string | undefined {
-  const [, schemeA = '', hostA = '', portA = ''] = PATTERN.exec(a) ?? []
-  const [, schemeB = '', hostB = '', portB = ''] = PATTERN.exec(b) ?? []
-  const scheme = meetWord(schemeA, schemeB)
-  const host = meetHost(hostA, hostB)
-  const port = meetWord(portA, portB)
-  return scheme && host && port ? `${scheme}://${host}:${port}` : undefined
+const PATTERN = /^(\*|[a-z][a-z0-9+.-]*):\/\/(.+):(\d+|\*)$/
+/** Crossings looked at before a network is closed for being too entangled to hold. */
+const crossedMax = 4 * patternsMax
+const everything: Pattern = { scheme: '*', host: '*', port: '*' }
+
+function isNothing(network: NetworkControl): boolean {
+  return network.allow !== 'any' && network.allow.length === 0
+}
+
+function isEverything(patterns: readonly Pattern[]): boolean {
+  return patterns.some((pattern) => covers(pattern, everything))
+}
+
+function allowedBy(network: NetworkControl): readonly Pattern[] {
+  if (network.allow === 'any') return [everything]
+  return network.allow.map(readPattern).filter((pattern) => pattern !== undefined)
+}
+
+function deniedBy(network: NetworkControl): readonly Pattern[] {
+  return network.deny.map((text) => readPattern(text) ?? everything)
+}
+
+function readPattern(text: string): Pattern | undefined {
+  const [, scheme, host, port] = PATTERN.exec(text) ?? []
+  return scheme && host && port ? { scheme, host, port } : undefined
+}
+
+function texts(patterns: readonly Pattern[]): readonly string[] {
+  return patterns.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`).sort()
+}
+
+/** What both lists hold. Only patterns that neither list covers whole can cross and make new ones. */
+function meetPatterns(a: readonly Pattern[], b: readonly Pattern[]): readonly Pattern[] {
+  const isInB = Map.groupBy(a, (x) => b.some((y) => covers(y, x)))
+  const isInA = Map.groupBy(b, (y) => a.some((x) => covers(x, y)))
+  const crossed = (isInB.get(false) ?? []).flatMap((x) =>
+    (isInA.get(false) ?? []).map((y) => meetPattern(x, y)).filter((both) => both !== undefined),
+  )
+  const whole = [...(isInB.get(true) ?? []), ...(isInA.get(true) ?? [])]
+  // Comparing all with all is quadratic, so a list past all bounds is not reduced: its length closes the network.
+  return crossed.length > crossedMax ? crossed : outermost([...whole, ...crossed])
+}
+
+function outermost(patterns: readonly Pattern[]): readonly Pattern[] {
+  const unique = [...new Map(patterns.map((pattern) => [texts([pattern])[0], pattern])).values()]
+  return unique.filter((inner) => !unique.some((outer) => outer !== inner && covers(outer, inner)))
+}
+
+function covers(outer: Pattern, inner: Pattern): boolean {
+  return (
+    (outer.scheme === '*' || outer.scheme === inner.scheme) &&
+    (outer.port === '*' || outer.port === inner.port) &&
+    coversHost(outer.host, inner.host)
+  )
+}
+
+function meetPattern(a: Pattern, b: Pattern): Pattern | undefined {
+  const scheme = meetWord(a.scheme, b.scheme)
+  const host = coversHost(a.host, b.host) ? b.host : coversHost(b.host, a.host) ? a.host : undefined
+  const port = meetWord(a.port, b.port)
+  return scheme && host && port ? { scheme, host, port } : undefined
 }
 
 function meetWord(a: string, b: string): string | undefined {
@@ -153,9 +206,8 @@ function meetWord(a: string, b: string): string | undefined {
   return b === '*' || a === b ? a : undefined
 }
 
-function meetHost(a: string, b: string): string | undefined {
-  if (a === '*') return b
-  if (b === '*' || a === b) return a
-  if (a.startsWith('*.') && b.endsWith(a.slice(1))) return b
-  return b.startsWith('*.') && a.endsWith(b.slice(1)) ? a : undefined
+function coversHost(outer: string, inner: string): boolean {
+  return (
+    outer === '*' || outer === inner || (outer.startsWith('*.') && inner.endsWith(outer.slice(1)))
+  )
 }

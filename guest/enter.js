@@ -1,0 +1,88 @@
+/**
+ * The way into a jail that needs nothing installed: started as the first program inside fresh namespaces (or, where
+ * those are forbidden, without them), it builds an empty read-only root, gives up every privilege, restricts itself
+ * by Landlock and seccomp, and then becomes the real program by `execve`. What a thread restricted stays restricted,
+ * and execve ends all other threads, so nothing of this program is left but the walls.
+ *
+ * The order matters: mounts need capabilities, a change of uid clears the parent-death signal, no_new_privs must
+ * come before Landlock and seccomp, and the seccomp filter last because it forbids what the others need.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import * as libc from '../src/os/libc.js'
+
+/**
+ * @typedef {object} JailSpec
+ * @property {boolean} mounts whether this process may build a root of its own
+ * @property {string} over an existing folder to build it over; only this namespace sees it
+ * @property {readonly { from: string, to: string }[]} tree what the root holds, read-only
+ * @property {readonly { at: string, target: string }[]} links
+ * @property {number} scratchBytes size of the root's tmpfs
+ * @property {{ uid: number, gid: number } | null} user becomes this user, where the namespace has it
+ * @property {string} hostname
+ * @property {boolean} landlock
+ * @property {string | null} seccomp the filter, base64
+ * @property {Record<string, number>} limits
+ * @property {{ path: string, args: string[], env: Record<string, string> }} exec
+ */
+
+const O_PATH = 0o10000000
+const SIGKILL = 9
+/** The socket to the server and the readiness pipe. */
+const KEPT = [3, 4]
+const READY_FD = 4
+
+/** @type {JailSpec} */
+const spec = JSON.parse(process.argv[2] ?? '')
+
+try {
+  libc.setParentDeathSignal(SIGKILL)
+  if (spec.mounts) buildRoot()
+  for (const [name, value] of Object.entries(spec.limits)) {
+    libc.limitResource(/** @type {any} */ (name), value)
+  }
+  if (spec.mounts) libc.emptyBoundingSet()
+  if (spec.user) libc.becomeUser(spec.user.uid, spec.user.gid)
+  if (spec.mounts) libc.dropCapabilities()
+  libc.setParentDeathSignal(SIGKILL)
+  libc.setNoNewPrivileges()
+  if (spec.landlock) libc.restrictFiles({ readable: readable(), open: openPath })
+  libc.closeOnExecFrom(3)
+  for (const fd of KEPT) libc.keepOverExec(fd)
+  if (spec.seccomp) libc.loadSeccomp(Buffer.from(spec.seccomp, 'base64'))
+  process.execve?.(spec.exec.path, spec.exec.args, spec.exec.env)
+} catch (error) {
+  fs.writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)
+  libc.exitNow(1)
+}
+
+function buildRoot() {
+  libc.makeMountsPrivate()
+  const trees = spec.tree.map(({ from, to }) => ({
+    to: path.join(spec.over, to),
+    folder: fs.statSync(from).isDirectory(),
+    tree: libc.cloneTree(from),
+  }))
+  libc.mountTmpfs(spec.over, spec.scratchBytes)
+  for (const { to, folder, tree } of trees) {
+    fs.mkdirSync(folder ? to : path.dirname(to), { recursive: true })
+    if (!folder) fs.writeFileSync(to, '')
+    libc.attachTree(tree, to)
+    fs.closeSync(tree)
+  }
+  for (const { at, target } of spec.links) fs.symlinkSync(target, path.join(spec.over, at))
+  process.chdir(spec.over)
+  libc.pivotHere()
+  process.chdir('/')
+  libc.makeReadOnly('/')
+  libc.setHostname(spec.hostname)
+}
+
+function readable() {
+  return spec.mounts ? ['/'] : spec.tree.map(({ from }) => from)
+}
+
+/** @param {string} place */
+function openPath(place) {
+  return fs.openSync(place, O_PATH)
+}

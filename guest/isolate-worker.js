@@ -1,0 +1,160 @@
+/**
+ * The worker behind the isolate wall: one process, one tenant, one job at a time, each job in a V8 isolate that was
+ * never used before and never will be again. It makes cells ahead, says once on the readiness pipe that it is warm,
+ * gives up paths, sockets and new processes for good, and only then reads its first byte from the socket.
+ *
+ * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and whoever waits for this
+ * process never depends on it to answer: the deadline is kept, and the process killed, from outside.
+ */
+import fs from 'node:fs'
+import net from 'node:net'
+import { exitNow, loadSeccomp } from '../src/os/libc.js'
+import { Cell } from './cell.js'
+import { readFrames } from './frames.js'
+
+const SOCKET_FD = 3
+const READY_FD = 4
+const FRAME_BYTES_MAX = 64 * 2 ** 20
+const CHUNK_CHARS_MAX = 16_384
+/** Kinds of frames; the server's half of this table is src/tiers/isolated-vm/wire.ts. */
+const KIND = { run: 1, reply: 2, released: 10, stdout: 11, stderr: 12, call: 13, end: 14, idle: 15 }
+
+const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
+const spareMiB = settings.spareMiB ?? 128
+const sparesMax = settings.spares ?? 8
+
+/** @type {Cell[]} */
+const spares = []
+/** @type {Map<number, { resolve: (text: string) => void, reject: (error: Error) => void }>} */
+const calls = new Map()
+let callId = 0
+let busy = false
+
+const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
+socket.pause()
+socket.on('error', leave)
+socket.on('close', leave)
+
+spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
+await warmUp()
+refill()
+if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
+fs.writeSync(READY_FD, 'R')
+fs.closeSync(READY_FD)
+readFrames(socket, onFrame, FRAME_BYTES_MAX)
+socket.resume()
+
+/** One dummy job, so that nothing on a real job's path runs for the first time. */
+async function warmUp() {
+  const cell = new Cell({ memoryMiB: spareMiB, webAssembly: false })
+  const task = {
+    language: 'js',
+    entry: 'body',
+    code: 'console.log(input); await null; return { a: input.a + 1 }',
+    inputText: '{"a":1}',
+    files: [],
+    capabilities: [],
+    timeoutMs: 1000,
+    outputBytesMax: 1024,
+    resultBytesMax: 1024,
+  }
+  const quiet = { released() {}, stdout() {}, stderr() {}, call: async () => 'null' }
+  await cell.run(task, quiet)
+  cell.dispose()
+}
+
+/** @param {number} kind @param {Buffer} payload */
+function onFrame(kind, payload) {
+  if (kind === KIND.run && !busy) void runJob(JSON.parse(payload.toString()))
+  else if (kind === KIND.reply) onReply(JSON.parse(payload.toString()))
+  else leave()
+}
+
+/** @param {any} task */
+async function runJob(task) {
+  busy = true
+  const cell = take(task)
+  const end = await cell.run(task, {
+    released: () => send(KIND.released, ''),
+    stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
+    stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
+    call: callOut,
+  })
+  const { resultText, ...meta } = end
+  send(KIND.end, `${JSON.stringify({ protocol: 1, ...meta })}\n${resultText}`)
+  calls.clear()
+  cell.dispose()
+  busy = false
+  send(KIND.idle, '')
+  if (end.poisoned) leave()
+  setImmediate(refillOne)
+}
+
+/** A spare where it fits the job exactly; else a cell of its own, made now.
+ * @param {{ memoryMiB: number, webAssembly: boolean }} task */
+function take(task) {
+  const fits = task.memoryMiB === spareMiB && !task.webAssembly
+  return (fits && spares.pop()) || new Cell({ memoryMiB: task.memoryMiB, webAssembly: task.webAssembly })
+}
+
+function refill() {
+  while (spares.length < sparesMax) spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
+}
+
+/** One cell at a time, and only between jobs, so that a waiting job waits for one cell at most. */
+function refillOne() {
+  if (busy || spares.length >= sparesMax) return
+  spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
+  setImmediate(refillOne)
+}
+
+/** @param {string} name @param {string} argsText @returns {Promise<string>} */
+function callOut(name, argsText) {
+  const id = ++callId
+  const { promise, resolve, reject } = Promise.withResolvers()
+  calls.set(id, { resolve, reject })
+  send(KIND.call, JSON.stringify({ id, name, argsText }))
+  return promise
+}
+
+/** @param {{ id: number, text?: string, error?: string }} reply */
+function onReply(reply) {
+  const call = calls.get(reply.id)
+  calls.delete(reply.id)
+  if (reply.error !== undefined) call?.reject(new Error(reply.error))
+  else call?.resolve(reply.text ?? 'null')
+}
+
+/** @param {number} kind @param {string} text */
+function sendText(kind, text) {
+  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX) send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
+}
+
+/** Written at once and whole: user code may be about to block this thread for good.
+ * @param {number} kind @param {string} text */
+function send(kind, text) {
+  const bytes = Buffer.byteLength(text)
+  const frame = Buffer.allocUnsafe(5 + bytes)
+  frame.writeUInt32LE(bytes + 1, 0)
+  frame[4] = kind
+  frame.write(text, 5)
+  for (let at = 0; at < frame.length; ) at += writeSome(frame, at)
+}
+
+const doze = new Int32Array(new SharedArrayBuffer(4))
+
+/** A reader that does not read holds the guest back: this waits. @param {Buffer} frame @param {number} at */
+function writeSome(frame, at) {
+  try {
+    return fs.writeSync(SOCKET_FD, frame, at)
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== 'EAGAIN') leave()
+    Atomics.wait(doze, 0, 0, 1)
+    return 0
+  }
+}
+
+/** Never `process.exit()` while an isolate lives: its threads may be inside V8. @returns {never} */
+function leave() {
+  exitNow(0)
+}

@@ -1,0 +1,240 @@
+/**
+ * The one file that calls into libc, by Node's own `node:ffi`; `koffi` can replace it here and nowhere else.
+ *
+ * Plain JavaScript, because programs inside walls load it too. Raw `syscall(2)` is used rather than glibc's
+ * wrappers: it is the same on glibc and musl, and glibc's setuid family would ask every thread, which a process
+ * that is about to `execve` neither needs nor wants. Only the calling thread changes; `execve` ends the others.
+ */
+import { createRequire } from 'node:module'
+
+/** Numbers: [x86-64, arm64]. Only what this file itself calls; policies have the whole table. */
+const NUMBERS = {
+  fcntl: [72, 25],
+  flock: [73, 32],
+  prctl: [157, 167],
+  setresuid: [117, 147],
+  setresgid: [119, 149],
+  setgroups: [116, 159],
+  sethostname: [170, 161],
+  capset: [126, 91],
+  mount: [165, 40],
+  umount2: [166, 39],
+  pivot_root: [155, 41],
+  exit_group: [231, 94],
+  seccomp: [317, 277],
+  prlimit64: [302, 261],
+  move_mount: [429, 429],
+  open_tree: [428, 428],
+  close_range: [436, 436],
+  mount_setattr: [442, 442],
+  landlock_create_ruleset: [444, 444],
+  landlock_add_rule: [445, 445],
+  landlock_restrict_self: [446, 446],
+}
+
+const ERRNO = {
+  1: 'EPERM', 2: 'ENOENT', 9: 'EBADF', 11: 'EAGAIN', 12: 'ENOMEM', 13: 'EACCES', 14: 'EFAULT', 16: 'EBUSY',
+  17: 'EEXIST', 19: 'ENODEV', 20: 'ENOTDIR', 22: 'EINVAL', 28: 'ENOSPC', 30: 'EROFS', 38: 'ENOSYS',
+  75: 'EOVERFLOW', 95: 'EOPNOTSUPP',
+}
+
+const column = process.arch === 'arm64' ? 1 : 0
+
+/** @type {{ syscall: (...args: bigint[]) => bigint, errno: () => number, pointer: (b: Uint8Array) => bigint } | undefined} */
+let loaded
+
+function libc() {
+  if (loaded) return loaded
+  const ffi = createRequire(import.meta.url)('node:ffi')
+  const { functions } = ffi.dlopen(null, {
+    syscall: { arguments: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], return: 'i64' },
+    __errno_location: { arguments: [], return: 'pointer' },
+  })
+  const where = functions.__errno_location()
+  loaded = {
+    syscall: functions.syscall,
+    errno: () => ffi.getInt32(where, 0),
+    pointer: (bytes) => ffi.getRawPointer(bytes),
+  }
+  return loaded
+}
+
+/** What a failed call throws: `code` is the errno's name. */
+export class SystemCallError extends Error {
+  /** @param {string} call @param {number} errno */
+  constructor(call, errno) {
+    const code = ERRNO[/** @type {keyof typeof ERRNO} */ (errno)] ?? `errno ${errno}`
+    super(`${call}: ${code}`)
+    this.name = 'SystemCallError'
+    this.code = code
+    this.call = call
+  }
+}
+
+/**
+ * @param {keyof typeof NUMBERS} call
+ * @param {...(number | bigint | string | Uint8Array | null)} args text is passed NUL-terminated, null as 0
+ * @returns {number}
+ */
+function sys(call, ...args) {
+  const c = libc()
+  const held = args.map((arg) => (typeof arg === 'string' ? Buffer.from(`${arg}\0`) : arg))
+  const words = held.map((arg) =>
+    arg === null ? 0n : typeof arg === 'object' ? c.pointer(/** @type {Uint8Array} */ (arg)) : BigInt(arg),
+  )
+  while (words.length < 6) words.push(0n)
+  const result = Number(c.syscall(BigInt(NUMBERS[call][column] ?? -1), ...words))
+  if (result < 0) throw new SystemCallError(call, c.errno())
+  return result
+}
+
+const PR = { setPdeathsig: 1, setDumpable: 4, capbsetDrop: 24, setNoNewPrivs: 38 }
+
+/** The kernel kills this process when the thread that started it ends. Cleared by every change of uid.
+ * @param {number} signal */
+export const setParentDeathSignal = (signal) => sys('prctl', PR.setPdeathsig, signal)
+export const setNoNewPrivileges = () => sys('prctl', PR.setNoNewPrivs, 1)
+/** @param {string} name */
+export const setHostname = (name) => sys('sethostname', name, name.length)
+/** Marks descriptors from `first` up as closed on exec. @param {number} first */
+export const closeOnExecFrom = (first) => sys('close_range', first, 0xffffffff, 4)
+/** @param {number} fd */
+export const keepOverExec = (fd) => sys('fcntl', fd, 2, 0)
+/** Takes an exclusive lock that ends with the descriptor; false when another holds it. @param {number} fd */
+export function tryLock(fd) {
+  try {
+    sys('flock', fd, 2 | 4)
+    return true
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'EAGAIN') return false
+    throw error
+  }
+}
+/** Leaves at once: no handler, no destructor. @param {number} status @returns {never} */
+export function exitNow(status) {
+  sys('exit_group', status)
+  throw new Error('unreachable')
+}
+
+/** @param {number} uid @param {number} gid */
+export function becomeUser(uid, gid) {
+  sys('setgroups', 0, null)
+  sys('setresgid', gid, gid, gid)
+  sys('setresuid', uid, uid, uid)
+}
+
+/** Empties the bounding set: no exec can gain a capability. Needs CAP_SETPCAP, so before a change of uid. */
+export function emptyBoundingSet() {
+  for (let capability = 0; capability <= 40; capability++) {
+    try {
+      sys('prctl', PR.capbsetDrop, capability)
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== 'EINVAL') throw error
+      break
+    }
+  }
+}
+
+/** Gives up every capability of this thread. */
+export function dropCapabilities() {
+  const header = Buffer.alloc(8)
+  header.writeUInt32LE(0x20080522, 0)
+  sys('capset', header, Buffer.alloc(24))
+}
+
+const RLIMIT = { cpu: 0, fsize: 1, data: 2, stack: 3, core: 4, nproc: 6, nofile: 7, memlock: 8, as: 9 }
+
+/** Sets soft and hard limit alike, of this process or of `pid`.
+ * @param {keyof typeof RLIMIT} name @param {number} value @param {number} [pid] */
+export function limitResource(name, value, pid = 0) {
+  const pair = Buffer.alloc(16)
+  pair.writeBigUInt64LE(BigInt(value), 0)
+  pair.writeBigUInt64LE(BigInt(value), 8)
+  sys('prlimit64', pid, RLIMIT[name], pair, null)
+}
+
+const MS = { rdonly: 1, nosuid: 2, nodev: 4, noexec: 8, bind: 4096, rec: 16384, private: 1 << 18 }
+const OPEN_TREE_CLONE = 1
+const O_CLOEXEC = 0o2000000
+const AT_RECURSIVE = 0x8000
+const AT_EMPTY_PATH = 0x1000
+const AT_FDCWD = -100
+
+/** Detached copy of what is mounted at `path`, to be put somewhere by `attachTree`. @param {string} path */
+export const cloneTree = (path) => sys('open_tree', AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)
+
+/** Puts a cloned tree at `path`, read-only, nosuid, nodev with all below it. @param {number} tree @param {string} path */
+export function attachTree(tree, path) {
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(MS.rdonly | MS.nosuid | MS.nodev), 0)
+  sys('mount_setattr', tree, '', AT_EMPTY_PATH | AT_RECURSIVE, attributes, 32)
+  sys('move_mount', tree, '', AT_FDCWD, path, 4)
+}
+
+/** A fresh tmpfs of at most `bytes`. @param {string} path @param {number} bytes @param {string} [options] */
+export const mountTmpfs = (path, bytes, options = 'mode=755') =>
+  sys('mount', 'mayfly', path, 'tmpfs', MS.nosuid | MS.nodev, `size=${bytes},nr_inodes=4096,${options}`)
+
+/** @param {string} path */
+export const makeReadOnly = (path) =>
+  sys('mount', null, path, null, 32 | MS.bind | MS.rdonly | MS.nosuid | MS.nodev | MS.noexec, null)
+
+export const makeMountsPrivate = () => sys('mount', null, '/', null, MS.rec | MS.private, null)
+
+/** Makes the working directory the root and lets go of the old one. */
+export function pivotHere() {
+  sys('pivot_root', '.', '.')
+  sys('umount2', '.', 2)
+}
+
+/** Loads a filter for every thread of this process. @param {Uint8Array} program BPF, eight bytes an instruction */
+export function loadSeccomp(program) {
+  const c = libc()
+  const fprog = Buffer.alloc(16)
+  fprog.writeUInt16LE(program.length / 8, 0)
+  fprog.writeBigUInt64LE(c.pointer(program), 8)
+  const thread = sys('seccomp', 1, 1, fprog)
+  if (thread > 0) throw new SystemCallError('seccomp', 11)
+}
+
+/** Rights by the version of the interface that brought them. */
+const LANDLOCK_FS = { 1: (1n << 13n) - 1n, 2: 1n << 13n, 3: 1n << 14n, 5: 1n << 15n }
+const READ = (1n << 2n) | (1n << 3n)
+const EXECUTE = 1n
+
+/** Version of Landlock here; 0 when there is none. */
+export function landlockVersion() {
+  try {
+    return sys('landlock_create_ruleset', null, 0, 1)
+  } catch {
+    return 0
+  }
+}
+
+/**
+ * Restricts this thread, and what it starts, to reading (and executing) below `readable` and doing everything below
+ * `writable`; no TCP, and from version 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
+ * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => number, net?: boolean, scope?: boolean }} to
+ */
+export function restrictFiles(to) {
+  const version = landlockVersion()
+  if (version === 0) throw new SystemCallError('landlock_create_ruleset', 95)
+  let handled = 0n
+  for (const [since, bits] of Object.entries(LANDLOCK_FS)) if (version >= Number(since)) handled |= bits
+  const ruleset = Buffer.alloc(24)
+  ruleset.writeBigUInt64LE(handled, 0)
+  if (version >= 4 && to.net !== false) ruleset.writeBigUInt64LE(3n, 8)
+  if (version >= 6 && to.scope !== false) ruleset.writeBigUInt64LE(3n, 16)
+  const fd = sys('landlock_create_ruleset', ruleset, version >= 6 ? 24 : version >= 4 ? 16 : 8, 0)
+  for (const path of to.readable) allow(fd, to.open(path), READ | EXECUTE)
+  for (const path of to.writable ?? []) allow(fd, to.open(path), handled)
+  sys('landlock_restrict_self', fd, 0)
+}
+
+/** @param {number} ruleset @param {number} folder @param {bigint} rights */
+function allow(ruleset, folder, rights) {
+  const rule = Buffer.alloc(12)
+  rule.writeBigUInt64LE(rights, 0)
+  rule.writeInt32LE(folder, 8)
+  sys('landlock_add_rule', ruleset, 1, rule, 0)
+}

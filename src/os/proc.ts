@@ -1,0 +1,89 @@
+import { readFileSync, readdirSync, statSync } from 'node:fs'
+
+/** Facts about processes, read from /proc. Everything here answers undefined (or empty) for a process that is gone. */
+
+export interface ProcessFacts {
+  readonly state: string
+  readonly parent: number
+  /** Ticks since boot: with the pid and the boot id it names a process for ever. */
+  readonly startTime: number
+  readonly cpuTicks: number
+}
+
+const PAGE_BYTES = 4096
+
+/** This boot of the machine; empty where the system does not say. */
+export function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
+export function processFacts(pid: number): ProcessFacts | undefined {
+  const text = read(`/proc/${pid}/stat`)
+  if (!text) return undefined
+  // The name stands in parentheses and may hold anything, so fields count from the last one.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return {
+    state: fields[0] ?? 'X',
+    parent: Number(fields[1]),
+    cpuTicks: Number(fields[11]) + Number(fields[12]),
+    startTime: Number(fields[19]),
+  }
+}
+
+/** Whether it runs; a zombie that nobody has reaped yet does not. */
+export function isAlive(pid: number, startTime?: number): boolean {
+  const facts = processFacts(pid)
+  if (!facts || facts.state === 'Z' || facts.state === 'X') return false
+  return startTime === undefined || facts.startTime === startTime
+}
+
+export function childrenOf(pid: number): readonly number[] {
+  const text = read(`/proc/${pid}/task/${pid}/children`)
+  return text ? text.trim().split(' ').filter(Boolean).map(Number) : []
+}
+
+/** Resident bytes. */
+export function residentBytes(pid: number): number {
+  const pages = Number(read(`/proc/${pid}/statm`)?.split(' ')[1])
+  return Number.isFinite(pages) ? pages * PAGE_BYTES : 0
+}
+
+/** Proportional set size in bytes: shared pages divided by their users. Costs a walk over the page tables. */
+export function proportionalBytes(pid: number): number {
+  const kb = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1]
+  return kb ? Number(kb) * 1024 : 0
+}
+
+/** Every process that belongs to `uid` and is not a zombie. */
+export function processesOf(uid: number): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => ownerOf(pid) === uid && isAlive(pid))
+}
+
+function ownerOf(pid: number): number | undefined {
+  try {
+    return statSync(`/proc/${pid}`).uid
+  } catch {
+    return undefined
+  }
+}
+
+/** How many uids the user namespace we live in maps from 0 on: 4,294,967,295 outside of any. */
+export function mappedUids(): number {
+  const [inside, , count] = (read('/proc/self/uid_map') ?? '').trim().split(/\s+/).map(Number)
+  return inside === 0 ? (count ?? 0) : 0
+}
+
+function read(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import syscalls from '../../policies/syscalls.json' with { type: 'json' }
+
+/**
+ * Turns a policy (data, a reason on each line) into a filter the kernel runs on every system call. Always an allow
+ * list: what is not named gets `otherwise`. Classic BPF, after seccomp(2): the architecture is checked first, and
+ * numbers of the x32 table are refused, since they would slip past a list of x86-64 numbers.
+ */
+export interface SeccompPolicy {
+  readonly name: string
+  readonly otherwise: SeccompAnswer
+  readonly allow: readonly SeccompRule[]
+  readonly answer?: readonly { readonly call: string; readonly with: SeccompAnswer; readonly why: string }[]
+}
+
+export interface SeccompRule {
+  readonly call: string
+  readonly why: string
+  /** Allowed only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
+  readonly where?: readonly { readonly arg: number; readonly mask: number; readonly equals: number }[]
+}
+
+export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'ENOSYS'
+
+const ANSWERS = { kill: 0x8000_0000, EPERM: 0x0005_0001, EACCES: 0x0005_000d, ENOSYS: 0x0005_0026 } as const
+const ALLOW = 0x7fff_0000
+const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { column: 0 | 1; audit: number }>> = {
+  x64: { column: 0, audit: 0xc000_003e },
+  arm64: { column: 1, audit: 0xc000_00b7 },
+}
+
+const LOAD = 0x20
+const AND = 0x54
+const JUMP_EQUAL = 0x15
+const JUMP_AT_LEAST = 0x35
+const RETURN = 0x06
+const OFFSET_NUMBER = 0
+const OFFSET_ARCHITECTURE = 4
+const X32_BIT = 0x4000_0000
+
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, k: number]
+
+/** Reads a policy by its name in `policies/seccomp/`. */
+export function readSeccompPolicy(name: string): SeccompPolicy {
+  const file = new URL(`../../policies/seccomp/${name}.json`, import.meta.url)
+  return JSON.parse(readFileSync(file, 'utf8')) as SeccompPolicy
+}
+
+/** The filter, eight bytes an instruction. Throws RangeError for a name or an architecture it does not know. */
+export function compileSeccomp(policy: SeccompPolicy, arch: NodeJS.Architecture = process.arch): Buffer {
+  const machine = ARCHITECTURES[arch]
+  if (!machine) throw new RangeError(`Cannot make a seccomp filter for architecture "${arch}"`)
+  const number = (call: string) => numberOf(call, machine.column)
+  const program: Instruction[] = [
+    [LOAD, 0, 0, OFFSET_ARCHITECTURE],
+    [JUMP_EQUAL, 1, 0, machine.audit],
+    [RETURN, 0, 0, ANSWERS.kill],
+    [LOAD, 0, 0, OFFSET_NUMBER],
+    [JUMP_AT_LEAST, 0, 1, X32_BIT],
+    [RETURN, 0, 0, ANSWERS.kill],
+    ...policy.allow.flatMap((rule) => allowing(rule, number(rule.call))),
+    ...(policy.answer ?? []).flatMap((rule) => answering(number(rule.call), ANSWERS[rule.with])),
+    [RETURN, 0, 0, ANSWERS[policy.otherwise]],
+  ]
+  return assemble(program)
+}
+
+function numberOf(call: string, column: 0 | 1): number | null {
+  const row = (syscalls.numbers as Record<string, (number | null)[]>)[call]
+  if (!row) throw new RangeError(`Cannot find the system call "${call}"`)
+  return row[column] ?? null
+}
+
+/** An architecture without the call needs no rule for it. */
+function allowing(rule: SeccompRule, number: number | null): Instruction[] {
+  if (number === null) return []
+  if (!rule.where) return answering(number, ALLOW)
+  const tests = rule.where.flatMap((test, index, all): Instruction[] => [
+    [LOAD, 0, 0, 16 + 8 * test.arg],
+    [AND, 0, 0, test.mask],
+    // Past the remaining tests and the return, to the instruction that loads the number again.
+    [JUMP_EQUAL, 0, 3 * (all.length - index - 1) + 1, test.equals],
+  ])
+  return [
+    [JUMP_EQUAL, 0, tests.length + 2, number],
+    ...tests,
+    [RETURN, 0, 0, ALLOW],
+    [LOAD, 0, 0, OFFSET_NUMBER],
+  ]
+}
+
+function answering(number: number | null, answer: number): Instruction[] {
+  if (number === null) return []
+  return [
+    [JUMP_EQUAL, 0, 1, number],
+    [RETURN, 0, 0, answer],
+  ]
+}
+
+function assemble(program: readonly Instruction[]): Buffer {
+  const bytes = Buffer.alloc(program.length * 8)
+  program.forEach(([code, ifTrue, ifFalse, k], index) => {
+    bytes.writeUInt16LE(code, index * 8)
+    bytes.writeUInt8(ifTrue, index * 8 + 2)
+    bytes.writeUInt8(ifFalse, index * 8 + 3)
+    bytes.writeUInt32LE(k >>> 0, index * 8 + 4)
+  })
+  return bytes
+}

@@ -44,8 +44,13 @@ function isOnlyByParts({ details }: Failed): boolean {
 
 function failed(test: Failed): string {
   const where = test.file ? `${relative(process.cwd(), test.file)}:${test.line ?? 1}` : ''
-  const why = inspect(test.details.error.cause ?? test.details.error, { depth: 6 })
-  return `\nFAILED: ${test.name}\n  ${where}\n  ${why.replaceAll('\n', '\n  ')}\n\n`
+  const why = reason(test.details.error.cause ?? test.details.error)
+  return `\nFAILED: ${test.name}\n  ${where}\n  ${why.join('\n  ')}\n\n`
+}
+
+function reason(thrown: unknown): readonly string[] {
+  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : inspect(thrown)
+  return text.split('\n').filter((line) => !/^\s+at .*node:internal/.test(line))
 }
 
 interface Covered {

@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { deadFiles } from './tidy/dead.ts'
+import { documentFaults, promiseFaults, promisesIn } from './tidy/documents.ts'
+import { importFaults } from './tidy/imports.ts'
+import {
+  dependencyFaults,
+  type Lock,
+  lockFaults,
+  type Manifest,
+  runtimePackages,
+  runtimePackagesMax,
+} from './tidy/packages.ts'
+import { readTree, root, type Source } from './tidy/tree.ts'
+import { wordFaults } from './tidy/words.ts'
+
+const tree = readTree()
+const entry = 'src/cli/main.ts'
+
+suite('The house is tidy', () => {
+  test('Imports go one way, rooms never import each other, and only the warden starts processes', () => {
+    assert.deepEqual(importFaults(tree), [])
+  })
+
+  test('No file is dead', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
+    assert.deepEqual(deadFiles(tree, roots()), [])
+  })
+
+  test('Names say something, and no file says what only its writers would understand', () => {
+    assert.deepEqual(wordFaults(tree, root), [])
+  })
+
+  test('Documents name only files that are there', () => {
+    assert.deepEqual(documentFaults(tree.filter(isDocument)), [])
+  })
+
+  test('Every promise has its file and its test', () => {
+    const promised = promisesIn(textAt('docs/promises.md') ?? '')
+    assert.deepEqual(promiseFaults(promised, textAt), [])
+  })
+
+  test('Packages have free licences and need no install script', () => {
+    assert.deepEqual(lockFaults(lock()), [])
+  })
+
+  test('npm runs no install script', () => {
+    assert.match(textAt('.npmrc') ?? '', /^ignore-scripts=true$/m)
+  })
+
+  test('S4-17: at most 40 packages are installed to run Mayfly', () => {
+    const { length } = runtimePackages(lock(), process.platform, process.arch)
+    assert.ok(length <= runtimePackagesMax, `${length} packages`)
+  })
+
+  test('Every dependency is explained, and nothing else is', () => {
+    const manifest = JSON.parse(textAt('package.json') ?? '') as Manifest
+    assert.deepEqual(dependencyFaults(manifest, textAt('docs/dependencies.md') ?? ''), [])
+  })
+})
+
+suite('Untidiness is found', () => {
+  const faulty: readonly (readonly [what: string, path: string, text: string, why: RegExp])[] = [
+    ['a room that imports a room', 'src/pool/a.ts', "import '../threat/b.ts'", /never import each/],
+    ['a library with domain words', 'src/lib/a.ts', "import '../contract/b.ts'", /other way/],
+    [
+      'a type imported upwards',
+      'src/pool/a.ts',
+      "import type { A } from '../life.ts'",
+      /other way/,
+    ],
+    ['a late import upwards', 'src/warden/a.ts', "await import('../assemble.ts')", /other way/],
+    [
+      'a server that loads the jail',
+      'src/gateway/a.ts',
+      "import '../jail/b.ts'",
+      /only the warden/,
+    ],
+    [
+      'a provider that loads its launcher',
+      'src/tiers/x/provider.ts',
+      "import './launch.ts'",
+      /only the warden/,
+    ],
+    [
+      'a launcher that loads its provider',
+      'src/tiers/x/launch.ts',
+      "import './provider.ts'",
+      /other way/,
+    ],
+    [
+      'a provider named outside assemble.ts',
+      'src/cli/a.ts',
+      "import '../tiers/x/provider.ts'",
+      /names providers/,
+    ],
+    [
+      'a server that starts a process',
+      'src/pool/a.ts',
+      "import 'node:child_process'",
+      /start proc/,
+    ],
+    ['a guest that is imported', 'src/warden/a.ts', "import '../../guest/b.js'", /never imported/],
+    ['a guest that imports the server', 'guest/a.js', "import '../src/life.ts'", /plain Java/],
+    ['a second re-export', 'src/sdk/a.ts', "export { b } from './b.ts'", /re-exports/],
+    ['a file outside every room', 'src/attic/a.ts', "import '../lib/b.ts'", /no room/],
+  ]
+  for (const [what, path, text, why] of faulty)
+    test(`Imports: ${what}`, () => {
+      const faults = importFaults([{ path, text }])
+      assert.equal(faults.length, 1)
+      assert.match(faults[0] ?? '', why)
+    })
+
+  test('Imports: nothing is said of those that are allowed', () => {
+    const allowed: readonly Source[] = [
+      { path: 'src/pool/a.ts', text: "import './b.ts'\nimport '../lib/c.ts'" },
+      {
+        path: 'src/warden/a.ts',
+        text: "import '../tiers/x/launch.ts'\nimport 'node:child_process'",
+      },
+      { path: 'src/assemble.ts', text: "import './tiers/x/provider.ts'" },
+      { path: 'src/pool/a.test.ts', text: "import '../threat/b.ts'" },
+    ]
+    assert.deepEqual(importFaults(allowed), [])
+  })
+
+  test('A file that only its own test imports is dead; one that is named in a string is not', () => {
+    const sources: readonly Source[] = [
+      { path: entry, text: "import '../pool/a.ts'\nnew URL('../../guest/g.js', import.meta.url)" },
+      { path: 'src/pool/a.ts', text: '' },
+      { path: 'src/pool/b.ts', text: '' },
+      { path: 'src/pool/b.test.ts', text: "import './b.ts'" },
+      { path: 'guest/g.js', text: '' },
+    ]
+    assert.deepEqual(deadFiles(sources, [entry]), ['src/pool/b.ts'])
+  })
+
+  const words: readonly (readonly [what: string, path: string, text: string])[] = [
+    ['a path of this machine', 'src/a.ts', '// see /srv/checkout/a.md'],
+    ['the number of an issue', 'docs/a.md', 'as asked in issue #12'],
+    ['the number alone', 'src/a.ts', '// because of (#12)'],
+    ['an enum', 'src/a.ts', 'export const enum A { B }'],
+    ['a namespace', 'src/a.ts', 'namespace A {}'],
+    ['an empty name', 'src/pool/helpers.ts', ''],
+    ['work left for later', 'src/a.ts', '// TODO'],
+  ]
+  for (const [what, path, text] of words)
+    test(`Words: ${what}`, () => {
+      assert.equal(wordFaults([{ path, text }], '/srv/checkout').length, 1)
+    })
+
+  test('Words: private fields, colours and entities are no issues', () => {
+    const text = "class A { #b = 1 }\nconst c = '#123456'\nconst d = '&#39;'\n"
+    assert.deepEqual(wordFaults([{ path: 'src/a.ts', text }], '/srv/checkout'), [])
+  })
+
+  test('A document that names a missing file or link drifted', () => {
+    const text =
+      'See `src/gone.ts` and [this](docs/gone.md), not `src/there.ts` or [that](https://a.b)'
+    const faults = documentFaults([{ path: 'README.md', text }], (path) => path === 'src/there.ts')
+    assert.equal(faults.length, 2)
+  })
+
+  test('A promise without its file, its test or its title is broken', () => {
+    const table = [
+      '| S0-1 | a | `gone.ts` | `a.test.ts` | Kept |',
+      '| S0-2 | a | `a.ts` | `gone.test.ts` | Kept |',
+      '| S0-3 | a | `a.ts` | `a.test.ts` | Renamed |',
+      '| S0-4 | a | `a.ts` | `a.test.ts` | Kept |',
+      '| S0-5 | a | not yet | | |',
+    ].join('\n')
+    const files = new Map([
+      ['a.ts', ''],
+      ['a.test.ts', "test('Kept', () => {})"],
+    ])
+    const faults = promiseFaults(promisesIn(table), (path) => files.get(path))
+    assert.deepEqual(
+      faults.map((fault) => fault.slice(0, 4)),
+      ['S0-1', 'S0-2', 'S0-3'],
+    )
+  })
+
+  test('A package with another licence, an install script or a named registry is found', () => {
+    const faults = lockFaults({
+      '': {},
+      'node_modules/a': { license: 'GPL-3.0' },
+      'node_modules/b': { license: 'MIT', hasInstallScript: true },
+      'node_modules/c': { license: 'MIT', resolved: 'https://registry.example/c.tgz' },
+      'node_modules/d': { license: 'GPL-3.0', dev: true },
+    })
+    assert.deepEqual(
+      faults.map((fault) => fault[0]),
+      ['a', 'b', 'c'],
+    )
+  })
+
+  test('Packages for another system are not counted', () => {
+    const lock: Lock = {
+      'node_modules/a': { license: 'MIT' },
+      'node_modules/b': { license: 'MIT', os: ['darwin'] },
+    }
+    assert.deepEqual(runtimePackages(lock, 'linux', 'x64'), ['a'])
+  })
+
+  test('A dependency without a line, a line without one, and an empty cell are found', () => {
+    const faults = dependencyFaults(
+      { dependencies: { a: '1', b: '1' } },
+      '| `b` | saves | |\n| `c` | saves | breaks |',
+    )
+    assert.equal(faults.length, 3)
+  })
+})
+
+/** What runs by itself: the programs, the library, and what the scripts of package.json and tests start. */
+function roots(): readonly string[] {
+  const started = tree.filter(({ path }) =>
+    /^(bin\/mayfly\.js|src\/index\.ts|scripts\/\w+\.ts)$/.test(path),
+  )
+  return [entry, ...started.map(({ path }) => path)]
+}
+
+function isDocument({ path }: Source): boolean {
+  return path.endsWith('.md')
+}
+
+function lock(): Lock {
+  return (JSON.parse(textAt('package-lock.json') ?? '') as { packages: Lock }).packages
+}
+
+function textAt(path: string): string | undefined {
+  const file = join(root, path)
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined
+}

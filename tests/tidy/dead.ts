@@ -1,0 +1,33 @@
+import { posix } from 'node:path'
+import { importsOf } from './imports.ts'
+import { isTest, type Source } from './tree.ts'
+
+const code = /\.(ts|js)$/
+const mustBeReached = /^(src|guest|policies|scripts|bin)\//
+/** A file named in a string: a worker that is started, a policy that is read. */
+const named = /([\w.-]+\.(?:ts|js|json|c|html|css))['"`]/g
+
+/** Files that no root leads to, by an import or by their name in a string. Tests do not keep a file alive. */
+export function deadFiles(sources: readonly Source[], roots: readonly string[]): readonly string[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]))
+  const reached = new Set<string>()
+  const open = [...roots]
+  for (let path = open.pop(); path !== undefined; path = open.pop()) {
+    const source = byPath.get(path)
+    if (!source || reached.has(path)) continue
+    reached.add(path)
+    open.push(...leadsTo(source, sources))
+  }
+  const all = sources.map(({ path }) => path)
+  return all.filter((path) => mustBeReached.test(path) && !isTest(path) && !reached.has(path))
+}
+
+function leadsTo(source: Source, sources: readonly Source[]): readonly string[] {
+  if (!code.test(source.path)) return []
+  const imports = importsOf(source)
+  const paths = imports.flatMap(({ path }) => (path ? [path] : []))
+  const rest = imports.reduce((text, { specifier }) => text.replaceAll(specifier, ''), source.text)
+  const names = new Set([...rest.matchAll(named)].map(([, name]) => name))
+  const byName = sources.filter(({ path }) => names.has(posix.basename(path)))
+  return [...paths, ...byName.map(({ path }) => path)]
+}

@@ -1,0 +1,107 @@
+import { posix } from 'node:path'
+import { parseSync } from 'oxc-parser'
+import { isShipped, type Source } from './tree.ts'
+
+/**
+ * lib ← contract ← os ← jail ← launchers ← warden ← rooms ← life ← assemble ← doors ← cli. A file imports from its
+ * own room and from what stands to the left of it, never from another room of the same rank.
+ */
+const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
+  [0, /^src\/lib\//],
+  [1, /^src\/contract\//],
+  [2, /^src\/os\//],
+  [3, /^src\/jail\//],
+  [4, /^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/],
+  [5, /^src\/warden\//],
+  [6, /^src\/tiers\/[^/]+\//],
+  [
+    6,
+    /^src\/(config|threat|intel|profile|pool|egress|temporal|output|evidence|telemetry|images)\//,
+  ],
+  [7, /^src\/life\.ts$/],
+  [8, /^src\/assemble\.ts$/],
+  [9, /^src\/(gateway|fleet|sdk|web)\//],
+  [10, /^src\/index\.ts$/],
+  [11, /^src\/(mcp|cli)\//],
+]
+const wardenSide = /^src\/(os|jail|warden)\/|^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/
+const mayStartProcesses = /^(bin|src\/(os|jail|warden))\/|^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/
+const startsProcesses = new Set(['node:child_process', 'child_process', 'node:cluster', 'cluster'])
+
+export interface Import {
+  readonly specifier: string
+  /** The file it means, relative to the root; undefined for packages and Node's own modules. */
+  readonly path: string | undefined
+  readonly isReExport: boolean
+}
+
+/** Every import of a source: static, re-exporting, and dynamic with a plain string. */
+export function importsOf({ path, text }: Source): readonly Import[] {
+  const { module } = parseSync(path, text)
+  const exported = module.staticExports.flatMap(({ entries }) => entries)
+  const dynamic = module.dynamicImports.map(({ moduleRequest: { start, end } }) =>
+    text.slice(start, end),
+  )
+  return [
+    ...module.staticImports.map(({ moduleRequest }) => found(path, moduleRequest.value, false)),
+    ...exported.flatMap(({ moduleRequest }) =>
+      moduleRequest ? [found(path, moduleRequest.value, true)] : [],
+    ),
+    ...dynamic
+      .filter((code) => /^'[^']*'$|^"[^"]*"$/.test(code))
+      .map((code) => found(path, code.slice(1, -1), false)),
+  ]
+}
+
+/** What shipped code imports against the rules, a sentence each. */
+export function importFaults(sources: readonly Source[]): readonly string[] {
+  const shipped = sources.filter(({ path }) => isShipped(path))
+  return shipped.flatMap((source) =>
+    importsOf(source).flatMap((one) => {
+      const why = faultOf(source.path, one)
+      return why ? [`${source.path} imports ${one.path ?? one.specifier}: ${why}`] : []
+    }),
+  )
+}
+
+function found(from: string, specifier: string, isReExport: boolean): Import {
+  const path = /^\.\.?\//.test(specifier) ? posix.join(posix.dirname(from), specifier) : undefined
+  return { specifier, path, isReExport }
+}
+
+function faultOf(from: string, { specifier, path, isReExport }: Import): string | undefined {
+  if (startsProcesses.has(specifier) && !mayStartProcesses.test(from))
+    return 'only the warden, its launchers and the jail start processes'
+  if (isReExport && from !== 'src/index.ts') return 'only src/index.ts re-exports'
+  if (path === undefined || path.endsWith('.json') || from.startsWith('bin/')) return undefined
+  if (from.startsWith('guest/')) return guestFault(path)
+  if (path.startsWith('guest/')) return 'a guest is started as a program, never imported'
+  return directionFault(from, path)
+}
+
+function guestFault(path: string): string | undefined {
+  return /^(guest|src\/(os|lib))\/.*\.js$/.test(path)
+    ? undefined
+    : 'a guest is plain JavaScript of its own'
+}
+
+function directionFault(from: string, to: string): string | undefined {
+  const [rankFrom, rankTo] = [rankOf(from), rankOf(to)]
+  if (rankFrom === undefined) return `${from} is in no room`
+  if (rankTo === undefined) return `${to} is in no room`
+  if (/^src\/(os|jail)\//.test(to) && !wardenSide.test(from)) return 'only the warden loads it'
+  if (rankTo === 4 && !wardenSide.test(from)) return 'only the warden loads it'
+  if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
+    return from === 'src/assemble.ts' ? undefined : 'only src/assemble.ts names providers'
+  if (rankTo > rankFrom) return 'imports go the other way'
+  if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
+  return undefined
+}
+
+function rankOf(path: string): number | undefined {
+  return ranks.find(([, files]) => files.test(path))?.[0]
+}
+
+function roomOf(path: string): string {
+  return /^src\/(tiers\/)?[^/]+/.exec(path)?.[0] ?? path
+}

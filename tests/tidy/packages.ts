@@ -1,0 +1,80 @@
+import { cells } from './documents.ts'
+
+/** What package-lock.json says of one package. */
+export interface Locked {
+  readonly version?: string
+  readonly license?: string
+  readonly dev?: boolean
+  readonly hasInstallScript?: boolean
+  readonly resolved?: string
+  readonly os?: readonly string[] | string
+  readonly cpu?: readonly string[] | string
+  readonly libc?: readonly string[] | string
+}
+
+export interface Manifest {
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+  readonly devDependencies?: Readonly<Record<string, string>>
+}
+
+export type Lock = Readonly<Record<string, Locked>>
+
+export const runtimePackagesMax = 40
+
+const licences = new Set([
+  'MIT',
+  'ISC',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  '0BSD',
+  'BlueOak-1.0.0',
+])
+/** Packages that have an install script which nobody needs to run, and why. */
+const unusedInstallScripts = new Map([
+  ['isolated-vm', 'its script builds from source where no binary comes with the package; ours do'],
+])
+
+/** Licences, install scripts and sources of everything that is there when Mayfly runs, on any system. */
+export function lockFaults(lock: Lock): readonly string[] {
+  return runtime(lock).flatMap(([name, one]) => [
+    ...(licences.has(one.license ?? '') ? [] : [`${name}: licence "${one.license}"`]),
+    ...(one.hasInstallScript && !unusedInstallScripts.has(name) ? [`${name}: install script`] : []),
+    ...(one.resolved ? [`${name}: the lock file names the registry it came from`] : []),
+  ])
+}
+
+/** Names of the packages that one system installs to run Mayfly. */
+export function runtimePackages(lock: Lock, os: string, cpu: string): readonly string[] {
+  const here = runtime(lock).filter(([, one]) => fits(one.os, os) && fits(one.cpu, cpu))
+  return here.map(([name]) => name)
+}
+
+/** Dependencies without a line in docs/dependencies.md, and lines without a dependency. */
+export function dependencyFaults(manifest: Manifest, document: string): readonly string[] {
+  const rows = document.split('\n').filter((line) => line.startsWith('| `'))
+  const explained = rows.map((line) => cells(line)[0]?.replaceAll('`', '') ?? '')
+  const used = Object.keys({
+    ...manifest.dependencies,
+    ...manifest.optionalDependencies,
+    ...manifest.devDependencies,
+  })
+  return [
+    ...used.filter((name) => !explained.includes(name)).map((name) => `${name}: no line`),
+    ...explained.filter((name) => !used.includes(name)).map((name) => `${name}: no dependency`),
+    ...rows
+      .filter((line) => cells(line).some((cell) => cell === ''))
+      .map((line) => `empty: ${line}`),
+  ]
+}
+
+function runtime(lock: Lock): readonly (readonly [string, Locked])[] {
+  return Object.entries(lock)
+    .filter(([path, { dev }]) => path !== '' && !dev)
+    .map(([path, one]) => [path.replace(/^.*node_modules\//, ''), one])
+}
+
+function fits(allowed: readonly string[] | string | undefined, value: string): boolean {
+  return allowed === undefined || [allowed].flat().includes(value)
+}

@@ -1,0 +1,65 @@
+import { posix } from 'node:path'
+import type { Source } from './tree.ts'
+
+interface Rule {
+  readonly why: string
+  readonly in: RegExp
+  /** Files that may. */
+  readonly except?: RegExp
+  readonly pattern: RegExp
+}
+
+const rules: readonly Rule[] = [
+  {
+    why: 'only .ci/run knows where contracts of others lie',
+    in: /./,
+    except: /^(\.ci\/run|tests\/tidy)/,
+    pattern: /shared\/contracts/,
+  },
+  {
+    why: 'the number of an issue says nothing to a reader; say what it was about',
+    in: /./,
+    except: /^tests\/tidy/,
+    pattern: /\b(issue|pull request|PR) #?\d+|(^|\s)\(?#\d+\b/i,
+  },
+  {
+    why: 'TypeScript that does not erase',
+    in: /\.ts$/,
+    except: /^tests\/tidy/,
+    pattern: /^\s*(export\s+)?(declare\s+)?(const\s+)?(enum|namespace)\s+\w/m,
+  },
+  {
+    why: 'work left for later goes into a decision note or is not there',
+    in: /\.(ts|js)$/,
+    except: /^tests\/tidy/,
+    pattern: /\b(TODO|FIXME|XXX|HACK)\b/,
+  },
+]
+const emptyNames = /^(utils?|helpers?|managers?|common|types|misc|shared)$/
+
+/** Words and names the project does without, as `path:line: why`; `checkout` is where it lies on this machine. */
+export function wordFaults(sources: readonly Source[], checkout: string): readonly string[] {
+  return sources.flatMap((source) => [
+    ...nameFaults(source),
+    ...ruleFaults(source),
+    ...(source.text.includes(checkout) ? [`${source.path}: a path of this machine`] : []),
+  ])
+}
+
+function nameFaults({ path }: Source): readonly string[] {
+  const [stem = ''] = posix.basename(path).split('.')
+  return emptyNames.test(stem) ? [`${path}: "${stem}" names no idea`] : []
+}
+
+function ruleFaults({ path, text }: Source): readonly string[] {
+  const applying = rules.filter((rule) => rule.in.test(path) && !rule.except?.test(path))
+  return applying.flatMap(({ why, pattern }) => {
+    const match = pattern.exec(text)
+    return match ? [`${path}:${lineOf(text, match)}: ${why}: "${match[0].trim()}"`] : []
+  })
+}
+
+function lineOf(text: string, match: RegExpExecArray): number {
+  const start = match.index + match[0].length - match[0].trimStart().length
+  return text.slice(0, start).split('\n').length
+}

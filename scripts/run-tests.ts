@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Place, runProgram } from './place.ts'
@@ -31,6 +31,8 @@ export async function runTests(run: TestRun): Promise<Counts> {
     return nothingCounted
   }
   const folder = mkdtempSync(join(run.place.env['TMPDIR'] ?? tmpdir(), 'mayfly-counts-'))
+  // Somebody else writes there; nobody but us two reaches it.
+  if (run.place.become.length > 0) chmodSync(folder, 0o777)
   const countsFile = join(folder, 'counts.json')
   try {
     const ended = await runProgram(run.place, ['node', ...flagsOf(run, countsFile), ...run.files])

@@ -1,0 +1,95 @@
+/**
+ * Makes the npm package: `node scripts/pack.ts [FOLDER]` leaves the tarball there and prints its path. Node strips no
+ * types inside node_modules, so JavaScript takes the place of each TypeScript file, in the same folder: every path
+ * that code computes from its own stays right.
+ */
+import { execFileSync } from 'node:child_process'
+import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const root = join(import.meta.dirname, '..')
+const copied = [
+  'bin',
+  'guest',
+  'policies',
+  'README.md',
+  'THREAT_MODEL.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  'LICENSE',
+]
+/** What other packages import of it, and all that those files import. */
+const entries = ['src/index.ts', 'src/cli/main.ts', 'tests/conformance/suite.ts']
+
+interface Manifest {
+  scripts?: unknown
+  devDependencies?: unknown
+  exports: Record<string, unknown>
+}
+
+const stage = mkdtempSync(join(tmpdir(), 'mayfly-pack-'))
+try {
+  for (const name of copied) cpSync(join(root, name), join(stage, name), { recursive: true })
+  compile(globSync(['src/**/*.ts', ...entries], { cwd: root, exclude: ['**/*.test.ts'] }))
+  cpSync(join(root, 'src'), join(stage, 'src'), { recursive: true, filter: isNoTypeScript })
+  writeFileSync(join(stage, 'package.json'), JSON.stringify(published(), undefined, 2))
+  console.log(pack(resolve(process.argv[2] ?? '.')))
+} finally {
+  rmSync(stage, { recursive: true, force: true })
+}
+
+function compile(files: readonly string[]): void {
+  const config = {
+    extends: join(root, 'tsconfig.json'),
+    compilerOptions: {
+      noEmit: false,
+      declaration: true,
+      rewriteRelativeImportExtensions: true,
+      rootDir: root,
+      outDir: stage,
+      typeRoots: [join(root, 'node_modules/@types')],
+    },
+    include: [],
+    files: files.map((file) => join(root, file)),
+  }
+  const configFile = join(stage, 'tsconfig.json')
+  writeFileSync(configFile, JSON.stringify(config))
+  execFileSync('tsc', ['--project', configFile], { stdio: ['ignore', 2, 2] })
+  rmSync(configFile)
+  for (const file of globSync('{src,tests}/**/*.js', { cwd: stage })) renamePrograms(file)
+}
+
+/** Programs are started by their relative path, which the compiler takes for any other text. */
+function renamePrograms(file: string): void {
+  const path = join(stage, file)
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.replace(/(['"`])(\.\.?\/[^'"`\n]*)\.ts\1/g, '$1$2.js$1'))
+}
+
+function isNoTypeScript(path: string): boolean {
+  return !path.endsWith('.ts')
+}
+
+function published(): Manifest {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
+  delete manifest.scripts
+  delete manifest.devDependencies
+  return {
+    ...manifest,
+    exports: {
+      ...manifest.exports,
+      '.': { types: './src/index.d.ts', default: './src/index.js' },
+      './conformance': './tests/conformance/suite.js',
+    },
+  }
+}
+
+function pack(folder: string): string {
+  const text = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
+    cwd: stage,
+    encoding: 'utf8',
+  })
+  const [made] = JSON.parse(text) as readonly { readonly filename: string }[]
+  return join(folder, made?.filename ?? '')
+}

@@ -1,0 +1,158 @@
+import * as z from 'zod'
+import {
+  type Config,
+  configSchema,
+  type ConfigValues,
+  isProduction,
+  type PhaseConfig,
+} from '../contract/config.ts'
+import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
+import type { Path } from './positions.ts'
+import { nearestName } from './variables.ts'
+
+/** Something wrong at a path of the configuration. */
+export interface Fault {
+  readonly path: Path
+  readonly message: string
+}
+
+export type Checked =
+  | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly string[] }
+  | { readonly ok: false; readonly faults: readonly [Fault, ...Fault[]] }
+
+/** Whether values are a configuration: the schema, then what no schema can say. */
+export function checkConfig(values: unknown, environment: string): Checked {
+  const parsed = configSchema.safeParse(values)
+  const faults = parsed.success
+    ? [...faultsOf(parsed.data, environment)]
+    : parsed.error.issues.flatMap((issue) => faultsOfIssue(issue))
+  const [first, ...rest] = faults
+  if (first) return { ok: false, faults: [first, ...rest] }
+  if (!parsed.success) throw new Error('A schema refused without an issue')
+  return { ok: true, values: parsed.data, warnings: warningsOf(parsed.data) }
+}
+
+function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
+  const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)))
+  if (issue.code !== 'unrecognized_keys') return [{ path, message: said(issue.message) }]
+  const known = keysAt(path)
+  return issue.keys.map((key) => {
+    const near = nearestName(key, known)
+    const hint = near ? `; did you mean "${near}"?` : ''
+    const expected = known.length > 0 ? `; expected one of ${known.join(', ')}` : ''
+    return { path: [...path, key], message: `unknown key "${key}"${hint || expected}` }
+  })
+}
+
+/** zod's own words without their first half: `Invalid input: expected number, received string`. */
+function said(message: string): string {
+  return message.replace(/^(?:Invalid \w+|Too \w+): /, '').replace(/^Invalid /, 'invalid ')
+}
+
+/** The keys a table may have, read from the JSON schema of the configuration. */
+function keysAt(path: Path): readonly string[] {
+  let node: z.core.JSONSchema.BaseSchema | undefined = inputSchema()
+  for (const part of path) {
+    const inner: unknown =
+      typeof part === 'number'
+        ? node?.items
+        : (node?.properties?.[part] ?? node?.additionalProperties)
+    node = typeof inner === 'object' ? (inner as z.core.JSONSchema.BaseSchema) : undefined
+  }
+  return Object.keys(node?.properties ?? {})
+}
+
+/** The schema of what people write, for messages and for the reference. */
+export function inputSchema(): z.core.JSONSchema.BaseSchema {
+  return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
+}
+
+function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> {
+  if (values.default_provider === 'mock' && isProduction({ environment }))
+    yield {
+      path: ['default_provider'],
+      message: `expected a provider that isolates: "mock" is refused when MAYFLY_ENV is "${environment}"`,
+    }
+  yield* doubleFaults(values)
+  for (const [name, schedule] of Object.entries(values.schedules)) {
+    yield* phaseFaults(schedule.phases, ['schedules', name, 'phases'])
+    for (const [zone, inner] of Object.entries(schedule.zones))
+      yield* phaseFaults(inner.phases, ['schedules', name, 'zones', zone, 'phases'])
+  }
+  for (const part of ['rules', 'intel'] as const)
+    if (values[part].length > 0)
+      yield { path: [part], message: `[[${part}]] is not supported yet and would not be in force` }
+}
+
+function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
+  const seen = new Map<string, string>()
+  for (const [index, { name, keys }] of tenants.entries()) {
+    if (seen.has(name))
+      yield {
+        path: ['tenants', index, 'name'],
+        message: `expected one tenant "${name}", found two`,
+      }
+    seen.set(name, name)
+    for (const [at, key] of keys.entries()) {
+      if (seen.has(key))
+        yield {
+          path: ['tenants', index, 'keys', at],
+          message: `expected a key of one tenant alone; "${seen.get(key)}" has it too`,
+        }
+      seen.set(key, name)
+    }
+  }
+}
+
+/** The first phase starts from grants that are not known here, so it may name anything. */
+function* phaseFaults(phases: readonly PhaseConfig[], path: Path): Generator<Fault> {
+  let before: Controls = allControls
+  const names = new Set<string>()
+  for (const [index, phase] of phases.entries()) {
+    const now = { ...before, ...phase.controls }
+    for (const control of controlsBeyond(now, before))
+      yield {
+        path: [...path, index, control],
+        message: `expected no more than the phase before it has: ${JSON.stringify(before[control])}`,
+      }
+    if (names.has(phase.name))
+      yield {
+        path: [...path, index, 'name'],
+        message: `expected one phase "${phase.name}", found two`,
+      }
+    names.add(phase.name)
+    before = now
+  }
+}
+
+function warningsOf(values: ConfigValues): readonly string[] {
+  const zoned = Object.entries(values.schedules).filter(
+    ([, { zones }]) => Object.keys(zones).length,
+  )
+  return [
+    ...zoned.map(([name]) => `Zones of schedule "${name}" are read and not in force yet`),
+    ...(Object.keys(values.capability_configs).length > 0
+      ? ['[capability_configs] is read and not in force yet']
+      : []),
+  ]
+}
+
+/** The configuration as everybody sees it: the tenant `default` first, frozen through and through. */
+export function finishConfig(
+  values: ConfigValues,
+  facts: { readonly state: string; readonly environment: string },
+): Config {
+  const own = values.tenants.find(({ name }) => name === 'default')
+  const tenants = [
+    own ?? { name: 'default', keys: [], ceilings: {} },
+    ...values.tenants.filter((tenant) => tenant !== own),
+  ]
+  return deepFreeze({ ...values, tenants, ...facts })
+}
+
+/** Freezes plain data in place. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}

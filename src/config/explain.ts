@@ -1,0 +1,62 @@
+import type { Tenant } from '../contract/config.ts'
+import type { Loaded } from './load.ts'
+import type { Path } from './positions.ts'
+
+export interface Effective {
+  readonly field: string
+  readonly value: unknown
+  readonly origin: string
+}
+
+/** Every effective value with where it came from, in the order of the reference; secrets are masked. */
+export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Effective[] {
+  const { tenants, ...plain } = config
+  const rows = (value: unknown, under: Path): readonly Effective[] =>
+    leaves(value, under).map(({ path, leaf }) => ({
+      field: fieldOf(path),
+      value: leaf,
+      origin: originOf(writtenPath(path)).label,
+    }))
+  return [
+    ...rows(plain, []),
+    ...tenants.flatMap((tenant) => rows(masked(tenant), ['tenants', tenant.name])),
+    ...(apiKey === undefined ? [] : [{ field: 'api_key', value: '***', origin: 'MAYFLY_API_KEY' }]),
+  ]
+}
+
+/** Of the hash of a key, enough to tell it from another. */
+function masked({ keys, floor, ceilings }: Tenant): object {
+  return { keys: keys.map((key) => `${key.slice(0, 15)}…`), floor, ceilings }
+}
+
+interface Leaf {
+  readonly path: Path
+  readonly leaf: unknown
+}
+
+function leaves(value: unknown, path: Path): readonly Leaf[] {
+  if (value === undefined) return []
+  if (isLeaf(value, path)) return [{ path, leaf: value }]
+  return Object.entries(value as object).flatMap(([name, inner]) =>
+    leaves(inner, [...path, Array.isArray(value) ? Number(name) : name]),
+  )
+}
+
+const WHOLE = new Set<unknown>(['network', 'network_policy', 'fs_policy', 'files', 'escalation'])
+
+function isLeaf(value: unknown, path: Path): boolean {
+  if (typeof value !== 'object' || value === null || WHOLE.has(path.at(-1))) return true
+  const inner = Object.values(value)
+  return inner.length === 0 ? path.length > 0 : Array.isArray(value) && typeof inner[0] !== 'object'
+}
+
+/** A phase keeps what it may do under `controls`; in the file its keys stand beside its name. */
+function writtenPath(path: Path): Path {
+  return path.filter((part, index) => part !== 'controls' || path[index - 2] !== 'phases')
+}
+
+function fieldOf(path: Path): string {
+  return path
+    .map((part) => (/^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)))
+    .join('.')
+}

@@ -1,0 +1,122 @@
+import type { Parsed } from './parse.ts'
+import { keyOf, type Path, type Position } from './positions.ts'
+
+/** Where an effective value came from. `label` is what people read: `default`, `mayfly.toml:12`, `--port`. */
+export interface Origin {
+  readonly label: string
+  readonly file?: string
+  readonly line?: number
+  readonly column?: number
+}
+
+/** One source of values; a later one wins. */
+export interface Layer {
+  readonly values: Readonly<Record<string, unknown>>
+  origin(path: Path): Origin
+}
+
+export interface Merged {
+  readonly values: Record<string, unknown>
+  /** The origin of the value at a path; `default` when no layer gave it. */
+  readonly originOf: (path: Path) => Origin
+  /** The same, else of the nearest table or list around it: where to point for what is missing. */
+  readonly originNear: (path: Path) => Origin
+}
+
+export const defaultOrigin: Origin = { label: 'default' }
+
+/**
+ * Lays each layer over the ones before it: tables are merged key by key, everything else replaces what was there
+ * as a whole (lists, an escalation, a network), so that no list is a mixture of two files.
+ */
+export function mergeLayers(layers: readonly Layer[]): Merged {
+  const values: Record<string, unknown> = Object.create(null)
+  const origins = new Map<string, Origin>()
+  for (const layer of layers) lay(values, layer.values, [], { layer, origins })
+  return {
+    values,
+    originOf: (path) => origins.get(keyOf(path)) ?? defaultOrigin,
+    originNear: (path) => nearest(origins, path),
+  }
+}
+
+export function fileLayer(parsed: Parsed): Layer {
+  return {
+    values: parsed.values,
+    origin: (path) => fileOrigin(parsed.file, locateNearest(parsed, path)),
+  }
+}
+
+/** A single value from a variable or a flag. */
+export function valueLayer(path: Path, value: unknown, label: string): Layer {
+  const values = path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value)
+  return { values: values as Record<string, unknown>, origin: () => ({ label }) }
+}
+
+interface Laying {
+  readonly layer: Layer
+  readonly origins: Map<string, Origin>
+}
+
+function lay(into: Record<string, unknown>, from: object, path: Path, laying: Laying): void {
+  for (const [name, value] of Object.entries(from)) {
+    if (value === undefined) continue
+    const here = [...path, name]
+    const origin = laying.layer.origin(here)
+    if (isTable(value) && !isWhole(here)) {
+      const before = isTable(into[name]) ? into[name] : Object.create(null)
+      into[name] = before
+      if (!laying.origins.has(keyOf(here))) laying.origins.set(keyOf(here), origin)
+      lay(before as Record<string, unknown>, value, here, laying)
+    } else {
+      into[name] = value
+      forget(laying.origins, here)
+      remember(value, here, laying)
+    }
+  }
+}
+
+/** Values that are one thing although they are written as a table. */
+function isWhole(path: Path): boolean {
+  const last = path.at(-1)
+  if (path.length === 1) return last === 'escalation' || last === 'network'
+  return last === 'network' || last === 'network_policy' || last === 'fs_policy'
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+function forget(origins: Map<string, Origin>, path: Path): void {
+  const below = `${keyOf(path).slice(0, -1)},`
+  for (const key of origins.keys()) if (key.startsWith(below)) origins.delete(key)
+}
+
+function remember(value: unknown, path: Path, { layer, origins }: Laying): void {
+  origins.set(keyOf(path), layer.origin(path))
+  if (typeof value !== 'object' || value === null) return
+  for (const [name, inner] of Object.entries(value))
+    remember(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
+}
+
+function nearest(origins: ReadonlyMap<string, Origin>, path: Path): Origin {
+  for (let length = path.length; length > 0; length -= 1) {
+    const found = origins.get(keyOf(path.slice(0, length)))
+    if (found) return found
+  }
+  return defaultOrigin
+}
+
+function locateNearest(parsed: Parsed, path: Path): Position | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const found = parsed.locate(path.slice(0, length))
+    if (found) return found
+  }
+  return undefined
+}
+
+function fileOrigin(file: string, position: Position | undefined): Origin {
+  return position ? { label: `${file}:${position.line}`, file, ...position } : { label: file, file }
+}

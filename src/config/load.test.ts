@@ -1,0 +1,304 @@
+import { after, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import { explainConfig } from './explain.ts'
+import { loadConfig, type LoadOptions } from './load.ts'
+import type { Issue } from './parse.ts'
+
+const folders: string[] = []
+after(() => folders.forEach((folder) => rmSync(folder, { recursive: true })))
+
+/** A folder with these files, and options that run there. */
+function place(files: Readonly<Record<string, string>>, env: LoadOptions['env'] = {}): LoadOptions {
+  const cwd = mkdtempSync(join(tmpdir(), 'mayfly-config-'))
+  folders.push(cwd)
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text)
+  return { cwd, env: { HOME: cwd, ...env } }
+}
+
+function issuesOf(options: LoadOptions): readonly Issue[] {
+  try {
+    loadConfig(options)
+  } catch (error) {
+    assert.ok(error instanceof MayflyError)
+    assert.equal(error.code, 'CONFIG')
+    return (error.details as { issues: readonly Issue[] }).issues
+  }
+  return assert.fail('the configuration was taken')
+}
+
+const where = (options: LoadOptions) => issuesOf(options).map((issue) => issue.where)
+
+test('S4-32: with no configuration at all, nothing is granted and the limits are modest', () => {
+  const { config, files, warnings } = loadConfig(place({}))
+  assert.deepEqual(files, [])
+  assert.deepEqual(warnings, [])
+  assert.deepEqual(config.network, { allow: [], deny: [] })
+  assert.deepEqual(config.limits, {
+    timeout: 5000,
+    memory: 128 * 2 ** 20,
+    cpu: 1,
+    processes: 64,
+    disk: 64 * 2 ** 20,
+    output: 2 ** 20,
+    result: 4 * 2 ** 20,
+    artifacts: 16 * 2 ** 20,
+  })
+  assert.equal(config.default_provider, 'auto')
+  assert.equal(config.server.drain, 5000)
+  assert.deepEqual(config.escalation.at(-1), { at: 95, to: 'block' })
+  assert.deepEqual(
+    config.tenants.map(({ name }) => name),
+    ['default'],
+  )
+})
+
+test('S4-11, S4-37: the seed file is read as it stands', () => {
+  const options = place({
+    'microvm.toml': `# microvm.toml
+default_provider = "mock"
+
+[capability_configs."ccos.network.http-fetch"]
+timeout = "30s"
+memory_limit_mb = 64
+cpu_limit = 0.3
+network_policy = { AllowList = ["api.github.com", "httpbin.org"] }
+fs_policy = "None"
+`,
+  })
+  const { config } = loadConfig({ ...options, file: 'microvm.toml' })
+  assert.equal(config.default_provider, 'mock')
+  assert.deepEqual(config.capability_configs['ccos.network.http-fetch'], {
+    timeout: 30_000,
+    memory_limit_mb: 64,
+    cpu_limit: 0.3,
+    network_policy: {
+      allow: [
+        'http://api.github.com:80',
+        'http://httpbin.org:80',
+        'https://api.github.com:443',
+        'https://httpbin.org:443',
+      ],
+      deny: [],
+    },
+    fs_policy: { read: [], write: [] },
+  })
+})
+
+test('S4-11: an unknown key is an error that names file, line, column and the key meant', () => {
+  const [issue] = issuesOf(place({ 'mayfly.toml': '[server]\n  prot = 1\n' }))
+  assert.equal(issue?.where, 'mayfly.toml:2:3')
+  assert.equal(issue?.message, 'server.prot: unknown key "prot"; did you mean "port"?')
+})
+
+test('every issue is reported, each where it stands', () => {
+  const toml = `colour = "red"
+limits = { memory = "lots" }
+[[tenants]]
+name = "acme"
+keys = [
+  "sha256:abc",
+]
+[escalation]
+40 = "process"
+60 = "isolate"
+`
+  assert.deepEqual(where(place({ 'mayfly.toml': toml })).sort(), [
+    'mayfly.toml:10:1',
+    'mayfly.toml:1:1',
+    'mayfly.toml:2:12',
+    'mayfly.toml:6:3',
+  ])
+})
+
+test('a text that is no TOML is an error with line and column', () => {
+  const [issue] = issuesOf(place({ 'mayfly.toml': 'a = 1\nb = = 2\n' }))
+  assert.deepEqual([issue?.line, issue?.column], [2, 5])
+})
+
+test('a phase looser than the one before it is an error at its key', () => {
+  const phases = `[schedules.default]
+phases = [
+  { name = "one", for = "1s", cpu = 0.5, network = { allow = ["a.example"] } },
+  { name = "two", for = "1s" },
+  { name = "three", for = "1s", network = { allow = ["b.example"] }, cpu = 0.6 },
+]
+[schedules.default.zones.small]
+phases = [
+  { name = "one", for = 5, files = "none" },
+  { name = "two", for = 5, files = { read = ["/"] } },
+]
+`
+  assert.deepEqual(where(place({ 'mayfly.toml': phases })), [
+    'mayfly.toml:5:33',
+    'mayfly.toml:5:70',
+    'mayfly.toml:10:28',
+  ])
+})
+
+test('what is not supported yet is refused, never ignored', () => {
+  const toml = '[[rules]]\nname = "r"\nwhen = "true"\nset = { image = "x" }\n'
+  const [issue] = issuesOf(place({ 'mayfly.toml': toml }))
+  assert.match(issue?.message ?? '', /not supported yet/)
+  assert.equal(issue?.line, 1)
+})
+
+test('a key hash belongs to one tenant, and a tenant is named once', () => {
+  const key = `sha256:${'a'.repeat(64)}`
+  const tenant = `[[tenants]]\nname = "acme"\nkeys = ["${key}"]\n`
+  assert.deepEqual(where(place({ 'mayfly.toml': tenant + tenant })), [
+    'mayfly.toml:5:1',
+    'mayfly.toml:6:9',
+  ])
+})
+
+test('S4-14: the same code in three environments, each value with its origin', () => {
+  const files = {
+    'mayfly.toml': 'default_provider = "mock"\n[server]\nport = 1000\nhost = "::1"\n',
+    'mayfly.test.toml': '[server]\nport = 2000\n',
+    'mayfly.production.toml': 'default_provider = "auto"\n\n[server]\nport = 3000\n',
+  }
+  const seen = ['development', 'test', 'production'].map((environment) => {
+    const loaded = loadConfig(place(files, { MAYFLY_ENV: environment }))
+    const rows = explainConfig(loaded)
+    return ['default_provider', 'server.port', 'server.host', 'server.drain'].map((field) => {
+      const row = rows.find((one) => one.field === field)
+      return `${String(row?.value)} from ${row?.origin}`
+    })
+  })
+  assert.deepEqual(seen, [
+    [
+      'mock from mayfly.toml:1',
+      '1000 from mayfly.toml:3',
+      '::1 from mayfly.toml:4',
+      '5000 from default',
+    ],
+    [
+      'mock from mayfly.toml:1',
+      '2000 from mayfly.test.toml:2',
+      '::1 from mayfly.toml:4',
+      '5000 from default',
+    ],
+    [
+      'auto from mayfly.production.toml:1',
+      '3000 from mayfly.production.toml:4',
+      '::1 from mayfly.toml:4',
+      '5000 from default',
+    ],
+  ])
+})
+
+test('S4-14: production refuses the mock as default provider', () => {
+  const files = { 'mayfly.toml': 'default_provider = "mock"\n' }
+  assert.deepEqual(where(place(files, { MAYFLY_ENV: 'production' })), ['mayfly.toml:1:1'])
+  assert.deepEqual(where(place({}, { MAYFLY_ENV: 'prod', MAYFLY_DEFAULT_PROVIDER: 'mock' })), [
+    'MAYFLY_DEFAULT_PROVIDER',
+  ])
+})
+
+test('variables win over files, and flags over variables', () => {
+  const options = place(
+    { 'mayfly.toml': '[server]\nport = 1\nhost = "a"\ndrain = 1\n' },
+    { MAYFLY_PORT: '2', MAYFLY_DRAIN: '2s' },
+  )
+  const loaded = loadConfig({ ...options, flags: { '--port': '3', '--host': undefined } })
+  assert.deepEqual(
+    [loaded.config.server.port, loaded.config.server.drain, loaded.config.server.host],
+    [3, 2000, 'a'],
+  )
+  assert.equal(loaded.originOf(['server', 'port']).label, '--port')
+  assert.equal(loaded.originOf(['server', 'drain']).label, 'MAYFLY_DRAIN')
+  assert.equal(loaded.originOf(['server', 'host']).label, 'mayfly.toml:3')
+})
+
+test('a wrong variable or flag is an error that names it', () => {
+  assert.deepEqual(where(place({}, { MAYFLY_PORT: 'many' })), ['MAYFLY_PORT'])
+  assert.deepEqual(where({ ...place({}), flags: { '--port': 99_999 } }), ['--port'])
+  assert.deepEqual(where(place({}, { MAYFLY_ENV: '../etc' })), ['MAYFLY_ENV'])
+  assert.deepEqual(where(place({}, { MAYFLY_API_KEY: 'short' })), ['MAYFLY_API_KEY'])
+})
+
+test('an unknown MAYFLY_ variable is a warning with the name it may have meant', () => {
+  const { warnings } = loadConfig(place({}, { MAYFLY_PROT: '1', MAYFLY_ENVIRONMENT_NAME_X: 'x' }))
+  assert.deepEqual(warnings, [
+    'Unknown variable "MAYFLY_ENVIRONMENT_NAME_X"',
+    'Unknown variable "MAYFLY_PROT"; did you mean "MAYFLY_PORT"?',
+  ])
+})
+
+test('a file that was named and is not there is an error; the usual one may be missing', () => {
+  assert.throws(() => loadConfig({ ...place({}), file: 'other.toml' }), { code: 'CONFIG' })
+  assert.throws(() => loadConfig(place({}, { MAYFLY_CONFIG: 'other.toml' })), { code: 'CONFIG' })
+  assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
+})
+
+test('an escalation that is given replaces the default, in each file anew', () => {
+  const options = place(
+    {
+      'mayfly.toml': '[escalation]\n0 = "isolate"\n30 = "process"\n',
+      'mayfly.test.toml': '[escalation]\n50 = "microvm"\n',
+    },
+    { MAYFLY_ENV: 'test' },
+  )
+  assert.deepEqual(loadConfig(options).config.escalation, [{ at: 50, to: 'microvm' }])
+})
+
+test('a network that is given replaces the other form, it does not mix with it', () => {
+  const options = place(
+    {
+      'mayfly.toml': 'network = { allow = ["a.example"] }\n',
+      'mayfly.test.toml': 'network = { deny = ["b.example"] }\n',
+    },
+    { MAYFLY_ENV: 'test' },
+  )
+  assert.equal(loadConfig(options).config.network.allow, 'any')
+})
+
+test('the configuration is frozen through and through, and `default` is its first tenant', () => {
+  const options = place({ 'mayfly.toml': '[[tenants]]\nname = "acme"\nfloor = "process"\n' })
+  const { config } = loadConfig(options)
+  assert.deepEqual(
+    config.tenants.map(({ name }) => name),
+    ['default', 'acme'],
+  )
+  assert.throws(() => Object.assign(config.tenants[1]!.ceilings, { cpu: 9 }), TypeError)
+})
+
+test('secrets are masked where values are explained', () => {
+  const key = 'mfy_0123456789abcdef0123456789abcdef'
+  const toml = `[[tenants]]\nname = "acme"\nkeys = ["sha256:${'ab'.repeat(32)}"]\n`
+  const loaded = loadConfig(place({ 'mayfly.toml': toml }, { MAYFLY_API_KEY: key }))
+  const rows = explainConfig(loaded)
+  assert.equal(loaded.apiKey, key)
+  assert.ok(!JSON.stringify(rows).includes(key))
+  assert.deepEqual(rows.at(-1), { field: 'api_key', value: '***', origin: 'MAYFLY_API_KEY' })
+  assert.deepEqual(
+    rows.find(({ field }) => field === 'tenants.acme.keys'),
+    { field: 'tenants.acme.keys', value: ['sha256:abababab…'], origin: 'mayfly.toml:3' },
+  )
+})
+
+test('the state folder is absolute: beside the file that says it, else by user', () => {
+  const options = place({ 'mayfly.toml': 'state = "here"\n' })
+  assert.equal(loadConfig(options).config.state, join(options.cwd, 'here'))
+  assert.equal(
+    loadConfig({ ...options, flags: { '--state': 'there' } }).config.state,
+    join(options.cwd, 'there'),
+  )
+  const { config } = loadConfig(place({}, { XDG_STATE_HOME: '/x/state' }))
+  assert.equal(config.state, '/x/state/mayfly')
+})
+
+test('a library may give an object in place of a file', () => {
+  const options = place({ 'mayfly.toml': 'default_provider = "file"\n' })
+  const { config } = loadConfig({ ...options, object: { limits: { timeout: '1s' } } })
+  assert.equal(config.default_provider, 'auto')
+  assert.equal(config.limits.timeout, 1000)
+  assert.deepEqual(where({ ...options, object: { limit: {} } }), ['options'])
+  assert.deepEqual(where({ ...options, object: JSON.parse('{"__proto__": {"x": 1}}') }), [
+    'options',
+  ])
+})

@@ -1,0 +1,153 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, relative, resolve } from 'node:path'
+import type { Config, ConfigValues } from '../contract/config.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { checkConfig, type Fault, finishConfig } from './check.ts'
+import {
+  defaultOrigin,
+  fileLayer,
+  type Layer,
+  type Merged,
+  mergeLayers,
+  type Origin,
+} from './layers.ts'
+import { configError, type Issue, parseToml } from './parse.ts'
+import type { Path } from './positions.ts'
+import { type Environment, flagLayers, variableLayers, variableWarnings } from './variables.ts'
+
+const ENV_NAME = /^[A-Za-z0-9_-]{1,32}$/
+const API_KEY_LENGTH_MIN = 32
+
+export interface LoadOptions {
+  /** What `--config` said. */
+  readonly file?: string | undefined
+  /** In place of a file: what a library was given. `file` then is not looked for. */
+  readonly object?: unknown
+  readonly env: Environment
+  /** By name with dashes, as `--port`; undefined is not given. */
+  readonly flags?: Readonly<Record<string, unknown>>
+  readonly cwd: string
+}
+
+export interface Loaded {
+  readonly config: Config
+  /** Where a value came from, by the keys of the file; a tenant by its name: `tenants`, `acme`, `floor`. */
+  readonly originOf: (path: Path) => Origin
+  /** The files read, the later over the earlier; empty when there was none. */
+  readonly files: readonly string[]
+  readonly warnings: readonly string[]
+  /** MAYFLY_API_KEY: a secret, so no part of the configuration. */
+  readonly apiKey: string | undefined
+}
+
+/**
+ * Reads the configuration: defaults, then the file, then its `NAME.ENV.toml` by MAYFLY_ENV, then MAYFLY_*
+ * variables, then flags. Throws MayflyError CONFIG, with every issue in `details.issues`.
+ */
+export function loadConfig(options: LoadOptions): Loaded {
+  const environment = environmentOf(options.env)
+  const files = options.object === undefined ? filesOf(options, environment) : []
+  const merged = mergeLayers([
+    ...files.map((file) => readLayer(file, options.cwd)),
+    ...objectLayers(options.object),
+    ...variableLayers(options.env),
+    ...flagLayers(options.flags ?? {}),
+  ])
+  const checked = checkConfig(merged.values, environment)
+  if (!checked.ok) {
+    const [first, ...rest] = checked.faults
+    throw configError([issueOf(first, merged), ...rest.map((fault) => issueOf(fault, merged))])
+  }
+  const state = stateFolder(checked.values.state, merged, options)
+  return {
+    config: finishConfig(checked.values, { state, environment }),
+    originOf: originsOf(merged, checked.values, options.env),
+    files,
+    warnings: [...variableWarnings(options.env), ...checked.warnings],
+    apiKey: apiKeyOf(options.env),
+  }
+}
+
+function environmentOf(env: Environment): string {
+  const name = env['MAYFLY_ENV'] || 'development'
+  if (ENV_NAME.test(name)) return name
+  const message = 'expected 1 to 32 letters, digits, "_" or "-"'
+  throw configError([{ message, key: '', where: 'MAYFLY_ENV' }])
+}
+
+function filesOf({ file, env, cwd }: LoadOptions, environment: string): readonly string[] {
+  const named = file ?? (env['MAYFLY_CONFIG'] || undefined)
+  const main = named ?? 'mayfly.toml'
+  const over = main.replace(/(\.toml)?$/, `.${environment}.toml`)
+  return [main, over].filter(
+    (one, index) => (index === 0 && named !== undefined) || existsSync(resolve(cwd, one)),
+  )
+}
+
+function readLayer(file: string, cwd: string): Layer {
+  const shown = isAbsolute(file) ? file : relative('.', file)
+  return fileLayer(parseToml(readText(resolve(cwd, file), shown), shown))
+}
+
+function readText(path: string, shown: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+  } catch (cause) {
+    throw new MayflyError('CONFIG', `Cannot read the configuration "${shown}"`, {
+      hint: messageOf(cause),
+      details: { issues: [{ message: messageOf(cause), key: '', where: shown, file: shown }] },
+      cause,
+    })
+  }
+}
+
+function objectLayers(object: unknown): readonly Layer[] {
+  if (object === undefined) return []
+  if (typeof object !== 'object' || object === null || Array.isArray(object))
+    throw configError([{ message: 'expected an object', key: '', where: 'options' }])
+  return [{ values: object as Record<string, unknown>, origin: () => ({ label: 'options' }) }]
+}
+
+function issueOf({ path, message }: Fault, merged: Merged): Issue {
+  const { label, file, line, column } = merged.originNear(path)
+  const key = path.join('.')
+  const where = column === undefined ? label : `${label}:${column}`
+  const place = { ...(file && { file }), ...(line && { line }), ...(column && { column }) }
+  return { message: key ? `${key}: ${message}` : message, key, where, ...place }
+}
+
+function originsOf(
+  { originOf }: Merged,
+  values: ConfigValues,
+  env: Environment,
+): Loaded['originOf'] {
+  const index = new Map<unknown, number>(values.tenants.map(({ name }, at) => [name, at]))
+  return (path) => {
+    if (path[0] === 'environment')
+      return env['MAYFLY_ENV'] ? { label: 'MAYFLY_ENV' } : defaultOrigin
+    if (path[0] !== 'tenants') return originOf(path)
+    return originOf(['tenants', index.get(path[1]) ?? -1, ...path.slice(2)])
+  }
+}
+
+/** A relative folder is meant from the file that says it, else from where the command runs. */
+function stateFolder(given: string | undefined, merged: Merged, options: LoadOptions): string {
+  if (given === undefined) return defaultState(options.env)
+  const { file } = merged.originOf(['state'])
+  return resolve(options.cwd, file === undefined ? '.' : dirname(file), given)
+}
+
+function defaultState(env: Environment): string {
+  const base = env['XDG_STATE_HOME']
+  if (base && isAbsolute(base)) return resolve(base, 'mayfly')
+  if (process.getuid?.() === 0) return '/var/lib/mayfly'
+  return resolve(env['HOME'] || homedir(), '.local/state/mayfly')
+}
+
+function apiKeyOf(env: Environment): string | undefined {
+  const key = env['MAYFLY_API_KEY'] || undefined
+  if (key === undefined || key.length >= API_KEY_LENGTH_MIN) return key
+  const message = `expected ${API_KEY_LENGTH_MIN} characters or more`
+  throw configError([{ message, key: '', where: 'MAYFLY_API_KEY' }])
+}

@@ -1,0 +1,97 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import * as fc from 'fast-check'
+import { loadConfig } from './load.ts'
+import { overrideConfig, widenings } from './override.ts'
+
+const { config } = loadConfig({
+  cwd: '/',
+  env: { XDG_STATE_HOME: '/state' },
+  object: {
+    network: { allow: ['*.example'] },
+    tenants: [{ name: 'acme', floor: 'process', ceilings: { memory: '1GB' } }],
+  },
+})
+
+const narrower: readonly (readonly [string, object])[] = [
+  ['less memory', { limits: { memory: '1MB' } }],
+  ['fewer hosts', { network: { allow: ['a.example'] } }],
+  ['no network', { network: 'none' }],
+  ['an earlier block', { escalation: { 0: 'isolate', 40: 'process', 60: 'gvisor', 80: 'block' } }],
+  ['a ceiling where there was none', { ceilings: { cpu: 2 } }],
+  ['a network ceiling where there was none', { ceilings: { network: 'none' } }],
+  ['a higher floor', { tenants: { acme: { floor: 'gvisor' } } }],
+  ['a ceiling of a tenant', { tenants: { default: { ceilings: { concurrency: 1 } } } }],
+  ['no anonymous visitors', { sessions: { anonymous: false } }],
+  ['another provider', { default_provider: 'isolated-vm' }],
+]
+for (const [what, patch] of narrower)
+  test(`S4-16: an override may set ${what}`, () =>
+    assert.notDeepEqual(overrideConfig(config, patch), config))
+
+const wider: readonly (readonly [string, object])[] = [
+  ['limits.memory', { limits: { memory: '2GB' } }],
+  ['network', { network: 'open' }],
+  ['network', { network: { allow: ['other.test'] } }],
+  ['escalation', { escalation: { 0: 'isolate' } }],
+  ['escalation', { escalation: { 1: 'isolate', 40: 'process', 60: 'gvisor', 80: 'block' } }],
+  ['ceilings.output', { ceilings: { output: '1GB' } }],
+  ['sessions.anonymous', { sessions: { anonymous: true } }],
+  ['sessions.per_minute', { sessions: { per_minute: 61 } }],
+  ['tenants.acme.floor', { tenants: { acme: { floor: 'isolate' } } }],
+  ['tenants.acme.ceilings.memory', { tenants: { acme: { ceilings: { memory: '2GB' } } } }],
+]
+for (const [field, patch] of wider)
+  test(`S4-16: ${JSON.stringify(patch)} widens ${field} and needs the right to`, () => {
+    assert.throws(() => overrideConfig(config, patch), {
+      code: 'FORBIDDEN',
+      details: { widens: [field] },
+    })
+    assert.deepEqual(widenings(config, overrideConfig(config, patch, { allowWidening: true })), [
+      field,
+    ])
+  })
+
+test('an override that is none is refused with the key that is wrong', () => {
+  assert.throws(() => overrideConfig(config, { server: { port: 1 } }), { code: 'INVALID' })
+  assert.throws(() => overrideConfig(config, { limits: { memory: 'x' } }), /limits\.memory/)
+  assert.throws(() => overrideConfig(config, { tenants: { nobody: {} } }), /"nobody"/)
+  assert.throws(() => overrideConfig(config, null), { code: 'INVALID' })
+})
+
+test('production refuses the mock at run time too', () => {
+  const production = { ...config, environment: 'production' }
+  assert.throws(() => overrideConfig(production, { default_provider: 'mock' }), { code: 'INVALID' })
+})
+
+test('the configuration overridden stays as it was, and the new one is frozen', () => {
+  const before = JSON.stringify(config)
+  const next = overrideConfig(config, { limits: { cpu: 0.5 } })
+  assert.equal(JSON.stringify(config), before)
+  assert.equal(next.limits.cpu, 0.5)
+  assert.ok(Object.isFrozen(next.limits))
+})
+
+const tier = fc.constantFrom('isolate', 'process', 'microvm')
+const patch = fc.record(
+  {
+    network: fc.constantFrom('none', 'open', { allow: ['a.example'] }, { deny: ['b.example'] }),
+    limits: fc.record({ memory: fc.nat(), cpu: fc.constantFrom(0.5, 1, 2) }, { requiredKeys: [] }),
+    ceilings: fc.record({ memory: fc.nat(), network: fc.constant('none') }, { requiredKeys: [] }),
+    tenants: fc.record({ acme: fc.record({ floor: tier }, { requiredKeys: [] }) }),
+  },
+  { requiredKeys: [] },
+)
+
+test('overrides without the right to widen never add up to anything wider', () => {
+  fc.assert(
+    fc.property(fc.array(patch, { maxLength: 5 }), (patches) => {
+      let now = config
+      for (const one of patches)
+        try {
+          now = overrideConfig(now, one)
+        } catch {}
+      assert.deepEqual(widenings(config, now), [])
+    }),
+  )
+})

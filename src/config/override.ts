@@ -1,0 +1,148 @@
+import {
+  type Config,
+  type EscalationStep,
+  isProduction,
+  type Override,
+  overrideSchema,
+  rankOfStep,
+} from '../contract/config.ts'
+import { allControls, isWithin, type NetworkControl, unlimited } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import { strengthOf, type TierName } from '../contract/tier.ts'
+import { deepFreeze } from './check.ts'
+
+export interface OverrideOptions {
+  /** Whoever asks holds the right to widen; else only what is narrower is taken. */
+  readonly allowWidening?: boolean
+}
+
+/**
+ * Changes a configuration while it is in force; the one given stays as it is. Throws MayflyError INVALID for what
+ * is no override, FORBIDDEN with `details.widens` for what would loosen without the right to.
+ */
+export function overrideConfig(
+  config: Config,
+  patch: unknown,
+  { allowWidening = false }: OverrideOptions = {},
+): Config {
+  const override = readOverride(patch, config)
+  const next = apply(config, override)
+  const widens = widenings(config, next)
+  if (widens.length === 0 || allowWidening) return next
+  throw new MayflyError(
+    'FORBIDDEN',
+    `Cannot override the configuration: "${widens[0]}" would be wider`,
+    { details: { widens }, hint: 'Widening needs the scope "config:widen"' },
+  )
+}
+
+function readOverride(patch: unknown, config: Config): Override {
+  const parsed = overrideSchema.safeParse(patch)
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => ({
+      key: path.join('.'),
+      message,
+    }))
+    throw invalid(`${issues[0]?.key || 'body'}: ${issues[0]?.message}`, { issues })
+  }
+  for (const name of Object.keys(parsed.data.tenants ?? {}))
+    if (!config.tenants.some((tenant) => tenant.name === name))
+      throw invalid(`there is no tenant "${name}"`)
+  if (parsed.data.default_provider === 'mock' && isProduction(config))
+    throw invalid('"mock" is refused in production')
+  return parsed.data
+}
+
+function apply(config: Config, override: Override): Config {
+  const { limits, ceilings, sessions, tenants = {}, ...whole } = override
+  return deepFreeze({
+    ...config,
+    ...given(whole),
+    limits: { ...config.limits, ...given(limits) },
+    ceilings: { ...config.ceilings, ...given(ceilings) },
+    sessions: { ...config.sessions, ...given(sessions) },
+    tenants: config.tenants.map((tenant) => {
+      const own = Object.hasOwn(tenants, tenant.name) ? tenants[tenant.name] : undefined
+      return {
+        ...tenant,
+        ...given({ floor: own?.floor }),
+        ceilings: { ...tenant.ceilings, ...given(own?.ceilings) },
+      }
+    }),
+  })
+}
+
+/** The fields in which `next` gives more than `now`, in a fixed order. */
+export function widenings(now: Config, next: Config): readonly string[] {
+  return [
+    ...(reaches(next.network, now.network) ? ['network'] : []),
+    ...(isWeaker(next.escalation, now.escalation) ? ['escalation'] : []),
+    ...raised(now.limits, next.limits).map((name) => `limits.${name}`),
+    ...raised(now.ceilings, next.ceilings).map((name) => `ceilings.${name}`),
+    ...(openness(next) > openness(now) ? ['sessions.anonymous'] : []),
+    ...raised(now.sessions, next.sessions).map((name) => `sessions.${name}`),
+    ...now.tenants.flatMap((before, index) => tenantWidenings(before, next.tenants[index]!)),
+  ]
+}
+
+function tenantWidenings(
+  before: Config['tenants'][number],
+  after: Config['tenants'][number],
+): readonly string[] {
+  const floor = strengthAt(after.floor) < strengthAt(before.floor) ? ['floor'] : []
+  const ceilings = raised(before.ceilings, after.ceilings).map((name) => `ceilings.${name}`)
+  return [...floor, ...ceilings].map((field) => `tenants.${before.name}.${field}`)
+}
+
+type Bounds = Readonly<Record<string, unknown>>
+
+/** A bound that is left out is no bound. */
+function raised(before: Bounds, after: Bounds): readonly string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
+  return names.filter((name) => {
+    if (name === 'network')
+      return reaches(after[name] as NetworkControl, (before[name] ?? 'open') as NetworkControl)
+    if (name === 'anonymous') return false
+    return Number(after[name] ?? unlimited) > Number(before[name] ?? unlimited)
+  })
+}
+
+function reaches(network: NetworkControl | undefined, beyond: NetworkControl | 'open'): boolean {
+  if (beyond === 'open') return false
+  return !isWithin(
+    { ...allControls, network: network ?? allControls.network },
+    { ...allControls, network: beyond },
+  )
+}
+
+/** Whether any risk gets less than it got before. */
+function isWeaker(next: readonly EscalationStep[], now: readonly EscalationStep[]): boolean {
+  const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
+  return risks.some((risk) => rankAt(next, risk) < rankAt(now, risk))
+}
+
+function rankAt(steps: readonly EscalationStep[], risk: number): number {
+  const step = steps.findLast(({ at }) => at <= risk)
+  return step ? rankOfStep(step.to) : 0
+}
+
+function strengthAt(floor: TierName | undefined): number {
+  return floor ? strengthOf[floor] : 0
+}
+
+/** Left out, visitors are let in on loopback alone. */
+function openness({ sessions }: Config): number {
+  if (sessions.anonymous === undefined) return 1
+  return sessions.anonymous ? 2 : 0
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
+
+function given<T extends object>(values: T | undefined): Given<T> {
+  const entries = Object.entries(values ?? {}).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(entries) as Given<T>
+}
+
+function invalid(what: string, details?: unknown): MayflyError {
+  return new MayflyError('INVALID', `Cannot override the configuration: ${what}`, { details })
+}

@@ -1,0 +1,62 @@
+import { parse, TomlError } from 'smol-toml'
+import { MayflyError } from '../contract/error.ts'
+import { type Path, type Position, positionsOf } from './positions.ts'
+
+const DEPTH_MAX = 64
+const TOML_BYTES_MAX = 2 ** 20
+
+/** What is wrong, and where: `file` and position are absent for what no file said. */
+export interface Issue {
+  readonly message: string
+  /** The key, as `server.port`; empty for a text that is no TOML. */
+  readonly key: string
+  /** `mayfly.toml:12:3`, `MAYFLY_PORT`, `--port`. */
+  readonly where: string
+  readonly file?: string
+  readonly line?: number
+  readonly column?: number
+}
+
+/** A file that was read: its values, and where each stands. */
+export interface Parsed {
+  readonly file: string
+  readonly values: Readonly<Record<string, unknown>>
+  locate(path: Path): Position | undefined
+}
+
+/** Reads TOML of at most 1 MiB. Throws CONFIG with file, line and column where it is none. */
+export function parseToml(text: string, file: string): Parsed {
+  if (Buffer.byteLength(text) > TOML_BYTES_MAX)
+    throw configError([{ message: 'expected at most 1 MiB', key: '', where: file, file }])
+  try {
+    const values = parse(text, { maxDepth: DEPTH_MAX, unsafeKeyBehaviour: 'throw' })
+    return { file, values, locate: positionsOf(text) }
+  } catch (cause) {
+    if (cause instanceof TomlError) throw configError([tomlIssue(cause, file)], cause)
+    throw cause
+  }
+}
+
+/** One error for all issues: the first in its message, all of them in `details.issues`. */
+export function configError(issues: readonly [Issue, ...Issue[]], cause?: unknown): MayflyError {
+  const [first] = issues
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
+  return new MayflyError(
+    'CONFIG',
+    `Cannot use the configuration: ${first.where}: ${first.message}${more}`,
+    { details: { issues }, hint: 'Run "mayfly policy check" for all of it', cause },
+  )
+}
+
+function tomlIssue(error: TomlError, file: string): Issue {
+  const { line, column } = error
+  const message = error.message.split('\n', 1)[0]!.replace(/^Invalid TOML document: /, '')
+  return {
+    message: `expected TOML: ${message}`,
+    key: '',
+    where: `${file}:${line}:${column}`,
+    file,
+    line,
+    column,
+  }
+}

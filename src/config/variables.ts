@@ -1,0 +1,109 @@
+import { type Layer, valueLayer } from './layers.ts'
+import type { Path } from './positions.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+interface Setting {
+  readonly path: Path
+  readonly variable: string
+  readonly flag: string
+  readonly kind: 'text' | 'quantity' | 'boolean'
+}
+
+/** What a variable or a flag may set; all else is said in a file. */
+export const settings: readonly Setting[] = [
+  setting('default_provider', 'DEFAULT_PROVIDER', 'text'),
+  setting('state', 'STATE', 'text'),
+  setting('network', 'NETWORK', 'text'),
+  setting('server.host', 'HOST', 'text'),
+  setting('server.port', 'PORT', 'quantity'),
+  setting('server.drain', 'DRAIN', 'quantity'),
+  setting('server.body', 'BODY', 'quantity'),
+  setting('server.insecure_http', 'INSECURE_HTTP', 'boolean'),
+  setting('sessions.anonymous', 'SESSIONS_ANONYMOUS', 'boolean'),
+  setting('sessions.concurrency', 'SESSIONS_CONCURRENCY', 'quantity'),
+  setting('sessions.per_minute', 'SESSIONS_PER_MINUTE', 'quantity'),
+  ...['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'result', 'artifacts'].map(
+    (name) => setting(`limits.${name}`, `LIMITS_${name.toUpperCase()}`, 'quantity'),
+  ),
+]
+
+/** Variables that are read elsewhere, or set by Mayfly for what it starts. */
+const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'RESULT', 'OUT'].map((name) => `MAYFLY_${name}`)
+/** Set by one part of Mayfly for another; nobody else's business. */
+const INTERNAL = /^MAYFLY_INTERNAL_/
+
+export const knownVariables: readonly string[] = [
+  ...otherVariables,
+  ...settings.map(({ variable }) => variable),
+].sort()
+
+/** A layer for each variable that is set to something. */
+export function variableLayers(env: Environment): readonly Layer[] {
+  return settings.flatMap(({ path, variable, kind }) => {
+    const text = env[variable]
+    return text === undefined || text === '' ? [] : [valueLayer(path, read(text, kind), variable)]
+  })
+}
+
+/** A layer for each flag given, by its name with dashes; throws RangeError on a name that is no setting. */
+export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly Layer[] {
+  return Object.entries(flags).flatMap(([flag, value]) => {
+    if (value === undefined) return []
+    const found = settings.find((one) => one.flag === flag)
+    if (!found) throw new RangeError(`Cannot take the flag "${flag}" as a setting`)
+    return [
+      valueLayer(found.path, typeof value === 'string' ? read(value, found.kind) : value, flag),
+    ]
+  })
+}
+
+/** A warning for each MAYFLY_ variable that nothing reads, with the name it may have meant. */
+export function variableWarnings(env: Environment): readonly string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith('MAYFLY_') && !INTERNAL.test(name))
+    .filter((name) => !knownVariables.includes(name))
+    .sort()
+    .map((name) => {
+      const near = nearestName(name, knownVariables)
+      return `Unknown variable "${name}"${near ? `; did you mean "${near}"?` : ''}`
+    })
+}
+
+const DISTANCE_MAX = 4
+const NAME_LENGTH_MAX = 80
+
+/** The known name fewest edits away, if it is close enough to have been meant. */
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  if (name.length > NAME_LENGTH_MAX) return undefined
+  const bound = Math.min(DISTANCE_MAX, Math.floor(name.length / 2))
+  const [best] = known
+    .map((other) => ({ other, edits: distance(name, other) }))
+    .filter(({ edits }) => edits <= bound)
+    .sort((a, b) => a.edits - b.edits)
+  return best?.other
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (const [i, letter] of a.split('').entries()) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j += 1)
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === b[j] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]!
+}
+
+function setting(path: string, name: string, kind: Setting['kind']): Setting {
+  const flag = `--${name.toLowerCase().replaceAll('_', '-')}`
+  return { path: path.split('.'), variable: `MAYFLY_${name}`, flag, kind }
+}
+
+/** What does not read stays text, and the schema says what it expected. */
+function read(text: string, kind: Setting['kind']): string | number | boolean {
+  if (kind === 'quantity' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
+  if (kind === 'boolean' && (text === 'true' || text === '1')) return true
+  if (kind === 'boolean' && (text === 'false' || text === '0')) return false
+  return text
+}

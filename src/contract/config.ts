@@ -1,0 +1,436 @@
+import * as z from 'zod'
+import type { Controls, NetworkControl } from './controls.ts'
+import { networkAsked } from './job.ts'
+import { networkOf, parsePattern, patternText } from './network.ts'
+import { reaction } from './phase.ts'
+import { strengthOf, tierName, type TierName } from './tier.ts'
+import { duration, size } from './units.ts'
+
+/**
+ * The whole configuration, with the names of the TOML file. Parsing brings durations into milliseconds, sizes into
+ * bytes and networks into the canonical patterns of Controls; a key that is not here is an error. The TOML
+ * reference is generated from the descriptions below.
+ */
+const name = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    'expected a name: 64 letters, digits, ".", "_" or "-"',
+  )
+
+const networkText =
+  'expected "none", "open", { allow = ["host", …] } or { deny = ["host", …] }, each host such as ' +
+  '"api.example.com", "*.example.net" or "https://api.example.com:443"'
+
+/** A network as written; becomes the canonical form. */
+const network = z
+  .custom((value) => networkAsked.safeParse(value).success, networkText)
+  .transform((value, ctx): NetworkControl => {
+    try {
+      return networkOf(networkAsked.parse(value))
+    } catch {
+      ctx.addIssue({ code: 'custom', message: networkText })
+      return z.NEVER
+    }
+  })
+
+/** S4's network policy; bare names are ports 80 and 443. */
+const networkPolicyText =
+  'expected "None", "Full", { AllowList = ["host", …] } or { DenyList = ["host", …] }'
+const hostList = z.array(z.string().max(300)).max(1000)
+const networkPolicyWritten = z.union(
+  [
+    z.enum(['None', 'Full']),
+    z.strictObject({ AllowList: hostList }),
+    z.strictObject({ DenyList: hostList }),
+  ],
+  { error: networkPolicyText },
+)
+const networkPolicy = networkPolicyWritten.transform((policy, ctx): NetworkControl => {
+  if (policy === 'None') return networkOf('none')
+  if (policy === 'Full') return networkOf('open')
+  if ('DenyList' in policy) return attempt(() => networkOf({ deny: policy.DenyList }), ctx)
+  return attempt(
+    () =>
+      networkOf({ allow: policy.AllowList.flatMap((host) => parsePattern(host, 'web') ?? host) }),
+    ctx,
+  )
+})
+
+function attempt(make: () => NetworkControl, ctx: z.core.$RefinementCtx): NetworkControl {
+  try {
+    return make()
+  } catch {
+    ctx.addIssue({ code: 'custom', message: `expected each entry to be ${patternText}` })
+    return z.NEVER
+  }
+}
+
+const folder = z
+  .string()
+  .max(300)
+  .refine(
+    (path) => path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'),
+    {
+      message: 'expected an absolute folder without ".."',
+    },
+  )
+  .transform((path) => path.replace(/\/+/g, '/').replace(/(.)\/$/, '$1'))
+const folders = z.array(folder).max(1000)
+
+const filesText = 'expected "none" or { read = ["/folder", …], write = ["/folder", …] }'
+const files = z
+  .union(
+    [z.literal('none'), z.strictObject({ read: folders.default([]), write: folders.default([]) })],
+    { error: filesText },
+  )
+  .transform((asked) => (asked === 'none' ? { read: [], write: [] } : asked))
+
+/** S4's file system policy. */
+const fsPolicy = z
+  .union(
+    [
+      z.literal('None'),
+      z.strictObject({ ReadOnly: folders }),
+      z.strictObject({ ReadWrite: folders }),
+    ],
+    { error: 'expected "None", { ReadOnly = ["/folder", …] } or { ReadWrite = ["/folder", …] }' },
+  )
+  .transform((policy) => {
+    if (policy === 'None') return { read: [], write: [] }
+    return 'ReadOnly' in policy
+      ? { read: policy.ReadOnly, write: [] }
+      : { read: policy.ReadWrite, write: policy.ReadWrite }
+  })
+
+const nameList = z
+  .union([z.enum(['any', 'none']), z.array(z.string().min(1).max(200)).max(1000)], {
+    error: 'expected "any", "none" or a list of names',
+  })
+  .transform((asked) => {
+    if (asked === 'any') return asked
+    return asked === 'none' ? [] : [...new Set(asked)].sort()
+  })
+
+const cores = z.number().positive().max(1024)
+const threads = z.number().int().min(1).max(100_000)
+const life = duration.refine((ms) => ms >= 1, 'expected at least 1 ms')
+
+const limitsShape = {
+  timeout: life.describe('Longest run of user code'),
+  memory: size.describe('Memory above the idle size of the wall'),
+  cpu: cores.describe('Cores'),
+  processes: threads.describe('Processes and threads'),
+  disk: size.describe('Bytes on disk'),
+  output: size.describe('Bytes of each of stdout and stderr'),
+} as const
+
+const limits = z.strictObject({
+  timeout: limitsShape.timeout.prefault('5s'),
+  memory: limitsShape.memory.prefault('128MB'),
+  cpu: limitsShape.cpu.default(1),
+  processes: limitsShape.processes.default(64),
+  disk: limitsShape.disk.prefault('64MB'),
+  output: limitsShape.output.prefault('1MB'),
+  result: size.prefault('4MB').describe('Bytes of the result as JSON'),
+  artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
+})
+
+const ceilingShape = {
+  timeout: limitsShape.timeout.optional(),
+  memory: limitsShape.memory.optional(),
+  cpu: limitsShape.cpu.optional(),
+  processes: limitsShape.processes.optional(),
+  disk: limitsShape.disk.optional(),
+  output: limitsShape.output.optional(),
+  network: network.optional().describe('The most that a job may ask for'),
+} as const
+const ceilings = z.strictObject({
+  ...ceilingShape,
+  output: limitsShape.output.prefault('64MB'),
+})
+
+const tenantCeilingShape = {
+  ...ceilingShape,
+  concurrency: z.number().int().min(1).max(100_000).optional().describe('Jobs at the same time'),
+} as const
+
+const tenant = z.strictObject({
+  name: name.describe('The tenant; the built-in one is `default`'),
+  keys: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^sha256:[0-9a-f]{64}$/,
+          'expected "sha256:" and 64 lower-case hex digits: the hash of the whole key',
+        ),
+    )
+    .max(1000)
+    .default([])
+    .describe('SHA-256 of each API key, a key having 32 characters or more'),
+  floor: tierName.optional().describe('The least tier any job of this tenant runs on'),
+  ceilings: z
+    .strictObject(tenantCeilingShape)
+    .prefault({})
+    .describe('The most a job may have, whatever it asks for'),
+})
+
+/** What an escalation step may say: a tier, or `block`. */
+export type EscalationTo = TierName | 'block'
+export interface EscalationStep {
+  /** The step holds from this risk on, 0 to 100. */
+  readonly at: number
+  readonly to: EscalationTo
+}
+
+/** Rank of a step, for the rule that a higher risk never gets a weaker tier. */
+export const rankOfStep = (to: EscalationTo): number => (to === 'block' ? 6 : strengthOf[to])
+
+const escalation = z
+  .record(
+    z.string(),
+    z.union([tierName, z.literal('block')], { error: 'expected a tier or "block"' }),
+  )
+  .transform((table, ctx): EscalationStep[] => {
+    const steps = Object.entries(table).map(([key, to]) => ({ at: Number(key), to, key }))
+    for (const { at, key } of steps)
+      if (!/^\d{1,3}$/.test(key) || at > 100)
+        ctx.addIssue({ code: 'custom', path: [key], message: 'expected a risk from 0 to 100' })
+    steps.sort((a, b) => a.at - b.at)
+    for (const [index, { to, key }] of steps.entries())
+      if (index > 0 && rankOfStep(to) < rankOfStep(steps[index - 1]!.to))
+        ctx.addIssue({
+          code: 'custom',
+          path: [key],
+          message: `expected a tier no weaker than "${steps[index - 1]!.to}", that of a lower risk`,
+        })
+    return steps.map(({ at, to }) => ({ at, to }))
+  })
+
+const phase = z
+  .strictObject({
+    name: z.string().min(1).max(64),
+    for: life.describe('How long it lasts'),
+    network: network.optional(),
+    files: files.optional(),
+    cpu: cores.optional(),
+    memory: size.optional(),
+    io: size.optional().describe('Bytes a second'),
+    processes: threads.optional(),
+    syscalls: nameList.optional(),
+    capabilities: nameList.optional(),
+  })
+  .transform(({ name, for: ms, ...given }): PhaseConfig => ({
+    name,
+    for: ms,
+    controls: Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== undefined),
+    ) as Partial<Controls>,
+  }))
+
+/** A phase as configured: only the controls it names; those left out are those of the phase before. */
+export interface PhaseConfig {
+  readonly name: string
+  readonly for: number
+  readonly controls: Partial<Controls>
+}
+
+const scheduleShape = {
+  phases: z
+    .array(phase)
+    .min(1)
+    .max(64)
+    .describe('In order, each no looser than the one before; after the last: terminate'),
+  on_anomaly: z
+    .strictObject({
+      low: reaction.default('record'),
+      medium: reaction.default('advance'),
+      high: reaction.default('terminate'),
+    })
+    .prefault({})
+    .describe('What an anomaly of each severity does'),
+  shorten: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.5)
+    .describe('Share of their length that the remaining phases keep after an advance'),
+} as const
+
+const schedule = z.strictObject({
+  ...scheduleShape,
+  zones: z
+    .record(name, z.strictObject(scheduleShape))
+    .default({})
+    .describe('Schedules of parts of one execution; read and checked, not in force yet'),
+})
+
+const capability = z.strictObject({
+  timeout: life.optional(),
+  memory_limit_mb: z
+    .number()
+    .positive()
+    .max(2 ** 20)
+    .optional()
+    .describe('Megabytes'),
+  cpu_limit: cores.optional(),
+  network_policy: networkPolicy.optional(),
+  fs_policy: fsPolicy.optional(),
+})
+
+const server = z.strictObject({
+  host: z.string().min(1).max(253).default('127.0.0.1').describe('Address the server listens on'),
+  port: z
+    .number()
+    .int()
+    .min(0)
+    .max(65_534)
+    .default(7420)
+    .describe('Port of the static endpoint; the active one is the next. 0: any two free ports'),
+  drain: duration.prefault('5s').describe('How long running jobs may go on after a stop signal'),
+  body: size.prefault('32MB').describe('Largest request body'),
+  insecure_http: z.boolean().default(false).describe('Listen off loopback without TLS'),
+})
+
+const sessions = z.strictObject({
+  anonymous: z
+    .boolean()
+    .optional()
+    .describe('Tokens for anonymous visitors of the page; left out: on loopback only'),
+  concurrency: z.number().int().min(1).max(1000).default(2).describe('Jobs at once of one visitor'),
+  per_minute: z
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(60)
+    .describe('Jobs a minute of one visitor'),
+})
+
+const rule = z.strictObject({
+  name,
+  when: z.string().min(1).max(4096).describe('A CEL expression'),
+  set: z.record(z.string(), z.unknown()),
+})
+
+const intel = z.strictObject({
+  source: z.string().min(1).max(2048),
+  refresh: duration.optional(),
+})
+
+/** The escalation when none is configured. */
+export const defaultEscalation = {
+  '0': 'isolate',
+  '40': 'process',
+  '60': 'gvisor',
+  '80': 'microvm',
+  '95': 'block',
+} as const
+
+export const configSchema = z.strictObject({
+  default_provider: z
+    .string()
+    .min(1)
+    .max(64)
+    .default('auto')
+    .describe("`auto`, or a provider's name; `mock` is refused when MAYFLY_ENV is `production`"),
+  state: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe('Folder of log, keys, leases and caches; default: by user, see `--state`'),
+  network: network.prefault('none').describe('What a job has that asks for no network of its own'),
+  escalation: escalation
+    .prefault(defaultEscalation)
+    .describe(
+      'The least tier by risk. Given, it replaces the default; without `block` nothing is blocked by score',
+    ),
+  limits: limits.prefault({}).describe('What a job has that asks for no limits of its own'),
+  ceilings: ceilings.prefault({}).describe('The most any job may have, whatever it asks for'),
+  tenants: z
+    .array(tenant)
+    .max(10_000)
+    .default([])
+    .describe('Who never shares anything with another'),
+  capability_configs: z
+    .record(z.string().min(1).max(200), capability)
+    .default({})
+    .describe('How each capability is isolated; read and checked, not in force yet'),
+  schedules: z
+    .record(name, schedule)
+    .default({})
+    .describe('Phases of a life; `default` holds for jobs that name none'),
+  server: server.prefault({}).describe('The HTTP server'),
+  sessions: sessions.prefault({}).describe("The page's session tokens"),
+  rules: z
+    .array(rule)
+    .max(1000)
+    .default([])
+    .describe('Context rules; not supported yet: giving one is an error'),
+  intel: z
+    .array(intel)
+    .max(100)
+    .default([])
+    .describe('Threat intelligence; not supported yet: giving one is an error'),
+})
+
+/** What may be changed while running; tenants by name. Everything left out stays. */
+export const overrideSchema = z.strictObject({
+  default_provider: z.string().min(1).max(64).optional(),
+  network: network.optional(),
+  escalation: escalation.optional(),
+  limits: z
+    .strictObject({
+      ...limitsShape,
+      result: size.describe('Bytes of the result as JSON'),
+      artifacts: size.describe('Bytes of all artifacts together'),
+    })
+    .partial()
+    .optional(),
+  ceilings: z.strictObject(ceilingShape).optional(),
+  sessions: z
+    .strictObject({
+      anonymous: z.boolean(),
+      concurrency: z.number().int().min(1).max(1000),
+      per_minute: z.number().int().min(1).max(100_000),
+    })
+    .partial()
+    .optional(),
+  tenants: z
+    .record(
+      name,
+      z.strictObject({
+        floor: tierName.optional(),
+        ceilings: z.strictObject(tenantCeilingShape).optional(),
+      }),
+    )
+    .optional(),
+})
+export type Override = z.output<typeof overrideSchema>
+
+/** Plain data, frozen through and through. */
+export type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T
+
+/** A file, an object or a layer, before it is read. */
+export type ConfigInput = z.input<typeof configSchema>
+export type ConfigValues = z.output<typeof configSchema>
+
+/** The configuration in force. The first tenant is `default`, whether configured or not. */
+export type Config = DeepReadonly<
+  Omit<ConfigValues, 'state'> & {
+    /** Absolute. */
+    state: string
+    /** MAYFLY_ENV, or `development`. */
+    environment: string
+  }
+>
+export type Tenant = Config['tenants'][number]
+export type Ceilings = Config['ceilings']
+export type ScheduleConfig = Config['schedules'][string]
+
+/** Whether the mock is refused and other conveniences of development are off. */
+export function isProduction(config: Pick<Config, 'environment'>): boolean {
+  return config.environment === 'production' || config.environment === 'prod'
+}

@@ -1,0 +1,68 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { allControls, noNetwork } from './controls.ts'
+import { type BareHost, networkOf, parsePattern } from './network.ts'
+
+const readings: readonly (readonly [string, BareHost, string])[] = [
+  ['api.example.com', 'https', 'https://api.example.com:443'],
+  ['api.example.com', 'web', 'http://api.example.com:80 https://api.example.com:443'],
+  ['api.example.com', 'every', '*://api.example.com:*'],
+  ['API.Example.com.', 'https', 'https://api.example.com:443'],
+  ['*.cdn.example.net', 'https', 'https://*.cdn.example.net:443'],
+  ['https://api.example.com:8443/', 'https', 'https://api.example.com:8443'],
+  ['http://example.com', 'https', 'http://example.com:80'],
+  ['wss://example.com', 'https', 'wss://example.com:443'],
+  ['example.com:0080', 'https', 'http://example.com:80'],
+  ['example.com:5432', 'https', '*://example.com:5432'],
+  ['example.com:*', 'https', '*://example.com:*'],
+  ['tcp://example.com:22', 'https', 'tcp://example.com:22'],
+  ['*', 'https', 'https://*:443'],
+  ['*://*', 'every', '*://*:*'],
+  ['bücher.example', 'https', 'https://xn--bcher-kva.example:443'],
+  ['127.1', 'https', 'https://127.0.0.1:443'],
+  ['0x7f.0.0.1:80', 'https', 'http://127.0.0.1:80'],
+  ['[::0001]:443', 'https', 'https://[::1]:443'],
+]
+for (const [text, bare, patterns] of readings)
+  test(`"${text}" (${bare}) is ${patterns}`, () =>
+    assert.equal(parsePattern(text, bare)?.join(' '), patterns))
+
+const refused = [
+  '',
+  'a b',
+  'https://example.com/path',
+  'user@example.com',
+  'example.com:0',
+  'example.com:65536',
+  'tcp://example.com',
+  'a.*.example',
+  '*example.com',
+  '*.10.0.0.1',
+  'exa%6dple.com',
+  'a..b',
+  '[::1',
+  '://example.com',
+  'https://',
+]
+for (const text of refused)
+  test(`"${text}" is no network pattern`, () =>
+    assert.equal(parsePattern(text, 'https'), undefined))
+
+test('none is no network and open is every public address', () => {
+  assert.deepEqual(networkOf('none'), noNetwork)
+  assert.deepEqual(networkOf('open'), allControls.network)
+})
+
+test('the same rights written in two ways are the same data', () => {
+  const one = networkOf({ allow: ['b.example', '*.example', 'B.example'] })
+  assert.deepEqual(one, networkOf({ allow: ['https://*.example:443'] }))
+})
+
+test('a bare host to deny is denied on every port', () =>
+  assert.deepEqual(networkOf({ deny: ['bad.example'] }), {
+    allow: 'any',
+    deny: ['*://bad.example:*'],
+  }))
+
+test('a pattern that is none is refused with the pattern in the message', () =>
+  assert.throws(() => networkOf({ allow: ['a b'] }), /"a b"/))

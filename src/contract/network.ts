@@ -1,0 +1,97 @@
+import { domainToASCII } from 'node:url'
+import { isIP } from 'node:net'
+import { allControls, canonicalControls, noNetwork, type NetworkControl } from './controls.ts'
+
+/** A network as people write it: in a job, in a configuration, on the command line. */
+export type NetworkAsked =
+  | 'none'
+  | 'open'
+  | { readonly allow: readonly string[] }
+  | { readonly deny: readonly string[] }
+
+/**
+ * Brings what was asked into the canonical form of Controls. A bare host to allow is https on 443; a bare host to
+ * deny is every port of it, because to deny too little fails open. Throws RangeError on what is no pattern.
+ */
+export function networkOf(asked: NetworkAsked): NetworkControl {
+  if (asked === 'none') return noNetwork
+  if (asked === 'open') return allControls.network
+  return 'allow' in asked
+    ? canonical({ allow: asked.allow.flatMap((text) => read(text, 'https')), deny: [] })
+    : canonical({ allow: 'any', deny: asked.deny.flatMap((text) => read(text, 'every')) })
+}
+
+/** What a bare host stands for: `https` 443 alone, `web` also http on 80, `every` scheme and port. */
+export type BareHost = 'https' | 'web' | 'every'
+
+const bareForms: Readonly<Record<BareHost, readonly (readonly [scheme: string, port: string])[]>> =
+  {
+    https: [['https', '443']],
+    web: [
+      ['http', '80'],
+      ['https', '443'],
+    ],
+    every: [['*', '*']],
+  }
+
+const PORT_OF: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
+const WRITTEN =
+  /^(?:(\*|[a-z]{1,20}):\/\/)?(\*|\[[0-9a-f:.]{2,45}\]|[^\s/?#@:[\]\\%]{1,253})(?::(\d{1,5}|\*))?\/?$/i
+
+/**
+ * Reads `host`, `host:port`, `scheme://host` or `scheme://host:port` into `scheme://host:port` patterns; undefined
+ * when it is none. The host is lower-cased, in ASCII, and may be `*` or start with `*.`; the port may be `*`.
+ */
+export function parsePattern(text: string, bare: BareHost): readonly string[] | undefined {
+  const [, scheme, host = '', port] = WRITTEN.exec(text) ?? []
+  const name = hostOf(host)
+  if (name === undefined || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) return undefined
+  if (scheme === undefined && port === undefined)
+    return bareForms[bare].map(([word, number]) => `${word}://${name}:${number}`)
+  const word = scheme?.toLowerCase() ?? schemeOf(numberOf(port))
+  const number = numberOf(port) ?? (bare === 'every' && scheme === '*' ? '*' : PORT_OF[word])
+  return number === undefined ? undefined : [`${word}://${name}:${number}`]
+}
+
+/** Equal rights are equal data: sorted, nothing twice, nothing that another entry covers. */
+export function canonical(network: NetworkControl): NetworkControl {
+  return canonicalControls({ ...allControls, network }).network
+}
+
+function read(text: string, bare: BareHost): readonly string[] {
+  const patterns = parsePattern(text, bare)
+  if (patterns) return patterns
+  throw new RangeError(`Cannot read the network pattern "${text}": expected ${patternText}`)
+}
+
+export const patternText =
+  'a host such as "api.example.com", "*.example.net" or "https://api.example.com:443"'
+
+function schemeOf(port: string | undefined): string {
+  if (port === '443') return 'https'
+  return port === '80' ? 'http' : '*'
+}
+
+function numberOf(port: string | undefined): string | undefined {
+  return port === undefined || port === '*' ? port : String(Number(port))
+}
+
+/** One spelling for each host: `0x7f.1` is `127.0.0.1`, `EXAMPLE.com.` is `example.com`. */
+function hostOf(written: string): string | undefined {
+  if (written === '*') return '*'
+  const wild = written.startsWith('*.')
+  const bare = (wild ? written.slice(2) : written).replace(/\.$/, '')
+  if (bare === '' || bare.includes('*')) return undefined
+  const host = asciiHost(bare)
+  if (host === undefined || (wild && isIP(host) !== 0)) return undefined
+  return wild ? `*.${host}` : host
+}
+
+function asciiHost(written: string): string | undefined {
+  if (written.startsWith('[')) return URL.parse(`http://${written}/`)?.hostname
+  const ascii = domainToASCII(written)
+  const host = ascii === '' ? undefined : URL.parse(`http://${ascii}/`)?.hostname
+  return host !== undefined && /^[a-z0-9._-]+$/.test(host) && !host.includes('..')
+    ? host
+    : undefined
+}

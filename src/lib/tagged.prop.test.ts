@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { decodeTagged, encodeTagged, TaggedError } from './tagged.ts'
+
+const key = fc.oneof(fc.string(), fc.constantFrom('$type', '__proto__', 'value', 'constructor'))
+const { data } = fc.letrec<{ data: unknown }>((tie) => ({
+  data: fc.oneof(
+    { maxDepth: 5 },
+    fc.oneof(
+      fc.string(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.constant(undefined),
+      fc.double(),
+      fc.bigInt(),
+      fc.date({ noInvalidDate: false }),
+      fc.uint8Array(),
+    ),
+    fc.array(tie('data'), { maxLength: 4 }),
+    fc
+      .array(fc.tuple(key, tie('data')), { maxLength: 4 })
+      .map((pairs) => Object.fromEntries(pairs)),
+    fc.array(fc.tuple(tie('data'), tie('data')), { maxLength: 3 }).map((pairs) => new Map(pairs)),
+    fc.array(tie('data'), { maxLength: 3 }).map((items) => new Set(items)),
+  ),
+}))
+
+test('What is encoded comes back the same: dates, maps, sets, big numbers, bytes, NaN, -0 and undefined (S0-16)', () => {
+  fc.assert(
+    fc.property(data, (value) => {
+      const { text, encoding } = encodeTagged(value)
+      const parsed: unknown = JSON.parse(text)
+      assert.deepEqual(encoding === 'tagged' ? decodeTagged(parsed) : parsed, value)
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('Plain data is plain JSON, and the key $type means nothing in it', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const { text, encoding } = encodeTagged({
+        $type: 'Date',
+        value: JSON.parse(JSON.stringify(value)),
+      })
+      if (encoding === 'json') assert.deepEqual(JSON.parse(text).$type, 'Date')
+      else assert.match(text, /__proto__/)
+    }),
+  )
+})
+
+test('Any JSON at all is either decoded or refused with TaggedError', () => {
+  const forged = fc.letrec<{ any: unknown }>((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4 },
+      fc.jsonValue(),
+      fc.record({
+        $type: fc.constantFrom(
+          'Date',
+          'Map',
+          'Set',
+          'BigInt',
+          'bytes',
+          'number',
+          'undefined',
+          'object',
+          'x',
+          '__proto__',
+        ),
+        value: fc.oneof(tie('any'), fc.array(fc.tuple(tie('any'), tie('any')))),
+      }),
+    ),
+  })).any
+  fc.assert(
+    fc.property(forged, (value) => {
+      try {
+        decodeTagged(value)
+      } catch (thrown) {
+        assert(thrown instanceof TaggedError)
+      }
+    }),
+  )
+})
+
+test('A tag that holds the wrong thing is refused', () => {
+  const forged = [
+    { $type: 'Date', value: '1970' },
+    { $type: 'Date', value: 0 },
+    { $type: 'Date', value: { toISOString: 1 } },
+    { $type: 'BigInt', value: '0x10' },
+    { $type: 'BigInt', value: '-0' },
+    { $type: 'BigInt', value: '' },
+    { $type: 'BigInt', value: '9'.repeat(400_000) },
+    { $type: 'bytes', value: 'not base64' },
+    { $type: 'bytes', value: 'AA' },
+    { $type: 'number', value: '1' },
+    { $type: 'number', value: 'toString' },
+    { $type: 'undefined', value: 1 },
+    { $type: 'Map', value: [[1]] },
+    { $type: 'Set', value: {} },
+    { $type: 'object', value: [[1, 2]] },
+    {
+      $type: 'object',
+      value: [
+        ['a', 1],
+        ['a', 2],
+      ],
+    },
+    { $type: 'Function', value: '() => 1' },
+    { $type: 'Date', value: null, more: 1 },
+    { $type: { $type: 'Date' } },
+    { $type: 'toString' },
+  ]
+  for (const value of forged) assert.throws(() => decodeTagged([value]), TaggedError)
+})
+
+test('An own key __proto__ stays a key and touches no prototype', () => {
+  const value: unknown = JSON.parse('{"__proto__": {"polluted": true}, "a": 1}')
+  const { text, encoding } = encodeTagged(value)
+  assert.equal(text, '{"$type":"object","value":[["__proto__",{"polluted":true}],["a",1]]}')
+  assert.equal(encoding, 'tagged')
+  const back = decodeTagged(JSON.parse(text)) as object
+  assert.deepEqual(Object.keys(back), ['__proto__', 'a'])
+  assert.equal(Object.getPrototypeOf(back), Object.prototype)
+})
+
+test('What is not data is refused and says why', () => {
+  const circular: unknown[] = []
+  circular.push([circular])
+  assert.throws(() => encodeTagged(circular), /contains itself/)
+  assert.throws(() => encodeTagged(() => 1), /a function/)
+  assert.throws(() => encodeTagged([Symbol('x')]), /a symbol/)
+  let deep: unknown = 1
+  for (let level = 0; level < 513; level++) deep = [deep]
+  assert.throws(() => encodeTagged(deep), /512 levels/)
+  const twice = {}
+  assert.equal(encodeTagged([twice, twice]).text, '[{},{}]')
+})

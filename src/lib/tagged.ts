@@ -1,0 +1,183 @@
+/**
+ * JSON that loses nothing: what plain JSON has no word for is written `{"$type": …, "value": …}`. Text is `tagged`
+ * only where something in it needs that; in plain `json` a key `$type` is data like any other, in `tagged` an object
+ * that has one of its own is written as its pairs. So is an object with an own key `__proto__`, which a careless
+ * reader would obey.
+ *
+ *     encodeTagged({ at: new Date(0) }).text   // {"at":{"$type":"Date","value":"1970-01-01T00:00:00.000Z"}}
+ *     decodeTagged({ $type: 'BigInt', value: '7' })   // 7n
+ */
+export interface Encoded {
+  readonly text: string
+  readonly encoding: 'json' | 'tagged'
+}
+
+/** Levels of data, each up to three of JSON. */
+const depthMax = 512
+/** Nesting that `depthMax` levels of maps take. */
+export const taggedDepthMax = 3 * depthMax
+/** Decimal digits of what 2 ** 20 bits hold. */
+const digitsMax = 315_653
+
+/** Why something cannot be written as tagged JSON, or is none. */
+export class TaggedError extends Error {
+  override readonly name = 'TaggedError'
+}
+
+/** Throws TaggedError on what has no place in data: functions, symbols, a cycle, more than 512 levels. */
+export function encodeTagged(value: unknown): Encoded {
+  const plain = new Writer(false)
+  const data = plain.write(value, 0)
+  if (!plain.isTagged) return { text: JSON.stringify(data), encoding: 'json' }
+  const tagged = plain.sawTypeKey ? new Writer(true).write(value, 0) : data
+  return { text: JSON.stringify(tagged), encoding: 'tagged' }
+}
+
+/** What tagged JSON, already parsed, stands for. Throws TaggedError on a tag that is unknown or holds the wrong thing. */
+export function decodeTagged(value: unknown): unknown {
+  return decode(value, 0)
+}
+
+class Writer {
+  isTagged = false
+  sawTypeKey = false
+  readonly #wrapsTypeKeys: boolean
+  readonly #open = new Set<object>()
+
+  constructor(wrapsTypeKeys: boolean) {
+    this.#wrapsTypeKeys = wrapsTypeKeys
+  }
+
+  write(value: unknown, depth: number): unknown {
+    if (value === null || typeof value === 'boolean' || typeof value === 'string') return value
+    if (typeof value === 'number') return this.#number(value)
+    if (typeof value === 'bigint') return this.#tag('BigInt', String(value))
+    if (value === undefined) return this.#tag('undefined')
+    if (typeof value !== 'object') throw new TaggedError(`Cannot encode a ${typeof value} as data`)
+    if (depth === depthMax) throw new TaggedError(`Cannot encode more than ${depthMax} levels`)
+    if (this.#open.has(value)) throw new TaggedError('Cannot encode data that contains itself')
+    this.#open.add(value)
+    const written = this.#object(value, (item) => this.write(item, depth + 1))
+    this.#open.delete(value)
+    return written
+  }
+
+  #number(value: number): unknown {
+    if (Number.isFinite(value) && !Object.is(value, -0)) return value
+    return this.#tag('number', value === 0 ? '-0' : String(value))
+  }
+
+  #object(value: object, write: (item: unknown) => unknown): unknown {
+    if (Array.isArray(value)) return Array.from(value, write)
+    if (value instanceof Date) return this.#tag('Date', isNaN(+value) ? null : value.toISOString())
+    if (value instanceof Map)
+      return this.#tag(
+        'Map',
+        Array.from(value, (pair) => pair.map(write)),
+      )
+    if (value instanceof Set) return this.#tag('Set', Array.from(value, write))
+    if (value instanceof ArrayBuffer)
+      return this.#tag('bytes', Buffer.from(value).toString('base64'))
+    if (ArrayBuffer.isView(value)) return this.#tag('bytes', base64(value))
+    return this.#record(value, write)
+  }
+
+  #record(value: object, write: (item: unknown) => unknown): unknown {
+    const pairs = Object.entries(value).map(([key, item]) => [key, write(item)] as const)
+    const isInert = !Object.hasOwn(value, '__proto__')
+    if (Object.hasOwn(value, '$type')) this.sawTypeKey = true
+    if (isInert && !(this.#wrapsTypeKeys && Object.hasOwn(value, '$type'))) {
+      return Object.fromEntries(pairs)
+    }
+    return this.#tag('object', pairs)
+  }
+
+  #tag(type: string, value?: unknown): unknown {
+    this.isTagged = true
+    return value === undefined ? { $type: type } : { $type: type, value }
+  }
+}
+
+function base64({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+}
+
+function decode(value: unknown, depth: number): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (depth > taggedDepthMax)
+    throw new TaggedError(`Cannot decode more than ${taggedDepthMax} levels`)
+  const read = (item: unknown) => decode(item, depth + 1)
+  if (Array.isArray(value)) return value.map(read)
+  if (Object.hasOwn(value, '$type')) return untag(value as { $type: unknown }, read)
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, read(item)]))
+}
+
+type Read = (item: unknown) => unknown
+
+function untag(tagged: { $type: unknown; value?: unknown }, read: Read): unknown {
+  const { $type: type, value = null, ...others } = tagged
+  const reader = typeof type === 'string' ? readers.get(type) : undefined
+  const result = reader && Object.keys(others).length === 0 ? reader(value, read) : wrong
+  if (result === wrong) {
+    throw new TaggedError(
+      `Cannot decode a tag "${String(type).slice(0, 40)}": it holds the wrong thing`,
+    )
+  }
+  return result
+}
+
+const wrong = Symbol('wrong')
+const numbers: Readonly<Record<string, number>> = {
+  NaN,
+  Infinity,
+  '-Infinity': -Infinity,
+  '-0': -0,
+}
+const DIGITS = /^(0|-?[1-9]\d*)$/
+
+/** What each tag holds, and how it is read; `wrong` where it holds something else. */
+const readers = new Map<string, (value: unknown, read: Read) => unknown>([
+  ['undefined', (value) => (value === null ? undefined : wrong)],
+  ['Date', readDate],
+  ['BigInt', readBigInt],
+  ['bytes', readBytes],
+  ['number', (value) => (isText(value) && Object.hasOwn(numbers, value) ? numbers[value] : wrong)],
+  ['Set', (value, read) => (Array.isArray(value) ? new Set(value.map(read)) : wrong)],
+  [
+    'Map',
+    (value, read) => (isPairs(value) ? new Map(value.map(([k, v]) => [read(k), read(v)])) : wrong),
+  ],
+  ['object', readPairs],
+])
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isPairs(value: unknown): value is readonly (readonly [unknown, unknown])[] {
+  return Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2)
+}
+
+function readDate(value: unknown): unknown {
+  if (value === null) return new Date(NaN)
+  const date = new Date(isText(value) ? value : NaN)
+  return !isNaN(+date) && date.toISOString() === value ? date : wrong
+}
+
+function readBigInt(value: unknown): unknown {
+  return isText(value) && value.length <= digitsMax + 1 && DIGITS.test(value)
+    ? BigInt(value)
+    : wrong
+}
+
+function readBytes(value: unknown): unknown {
+  if (!isText(value)) return wrong
+  const bytes = Buffer.from(value, 'base64')
+  return bytes.toString('base64') === value ? new Uint8Array(bytes) : wrong
+}
+
+function readPairs(value: unknown, read: Read): unknown {
+  if (!isPairs(value) || !value.every(([key]) => isText(key))) return wrong
+  const record = Object.fromEntries(value.map(([key, item]) => [key as string, read(item)]))
+  return Object.keys(record).length === value.length ? record : wrong
+}

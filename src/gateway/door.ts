@@ -1,0 +1,47 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Tap } from '../contract/rooms.ts'
+import type { Bodies } from './body.ts'
+import type { Keys } from './keys.ts'
+import type { GatewayLimits } from './limits.ts'
+import type { Names } from './origin.ts'
+import type { RateLimit } from './rate.ts'
+import type { Refusals } from './refusals.ts'
+import type { Running } from './running.ts'
+import type { ProviderRow } from './schema.ts'
+import type { SessionTokens } from './token.ts'
+
+/** The way a job takes from here. Rejects with MayflyError only where there is no outcome to tell. */
+export type Road = (
+  job: Job,
+  options: { readonly signal: AbortSignal; readonly tap?: Tap },
+) => Promise<Outcome>
+
+export type Ready =
+  | { readonly ready: true; readonly walls: readonly string[] }
+  /** Not yet, or not here: why, and what the operator can do. */
+  | { readonly ready: false; readonly reason: string; readonly fix?: string }
+
+/** What the routes are handed. */
+export interface Door {
+  readonly road: Road
+  readonly providers: () => Promise<readonly ProviderRow[]>
+  readonly ready: () => Ready
+  readonly keys: Keys
+  /** Undefined where visitors of the page get no tokens. */
+  readonly tokens: SessionTokens | undefined
+  /** The tenant whose jobs the page's are. */
+  readonly pageTenant: string
+  readonly names: Names
+  readonly limits: GatewayLimits
+  readonly bodies: Bodies
+  readonly running: Running
+  /** Requests of keys, and of addresses that brought none. */
+  readonly keyRate: RateLimit
+  readonly addressRate: RateLimit
+  readonly clock: Clock
+  /** Every refusal at the doors passes here: to the client as a problem, to the sinks as an event. */
+  readonly refusals: Refusals
+  readonly version: string
+}

@@ -1,0 +1,214 @@
+import type { HttpBindings } from '@hono/node-server'
+import { Hono, type Context } from 'hono'
+import { MayflyError } from '../contract/error.ts'
+import { authenticate, authorise, isAdmin } from './auth.ts'
+import type { Door } from './door.ts'
+import { execute, executeActiveContent } from './executions.ts'
+import type { Identity, Scope } from './keys.ts'
+import { openApi } from './openapi.ts'
+import { originOf, refuseForeignPages } from './origin.ts'
+import { problemOf, problemResponse } from './problem.ts'
+import { addressGroup } from './rate.ts'
+import type { Pages, StaticFiles } from './static.ts'
+
+type Env = { readonly Bindings: HttpBindings }
+
+/** One call. Its method and path come from the table below, which `openapi.ts` describes. */
+interface Call {
+  readonly method: 'GET' | 'POST'
+  /** Scopes of which a key needs one; `anyone` needs no key; `own` checks by itself. */
+  readonly needs: readonly Scope[] | 'anyone' | 'own'
+  readonly answer: (door: Door, http: HttpBindings, who: Identity) => Promise<Response> | Response
+}
+
+const anyScope = ['run', 'read'] as const satisfies readonly Scope[]
+
+/** Every path of the active endpoint. */
+export const calls: Readonly<Record<string, Call>> = {
+  '/livez': { method: 'GET', needs: 'anyone', answer: () => json({ status: 'alive' }) },
+  '/readyz': { method: 'GET', needs: 'anyone', answer: (door) => ready(door) },
+  '/version': {
+    method: 'GET',
+    needs: 'anyone',
+    answer: (door) => json({ name: 'mayfly', version: door.version, api: 'v1' }),
+  },
+  '/openapi.json': {
+    method: 'GET',
+    needs: anyScope,
+    answer: (door) => json(openApi(door.version)),
+  },
+  '/v1/providers': {
+    method: 'GET',
+    needs: anyScope,
+    answer: async (door) => json(await door.providers()),
+  },
+  '/v1/executions': { method: 'POST', needs: ['run'], answer: execute },
+  '/active-content': { method: 'POST', needs: 'own', answer: executeActiveContent },
+}
+
+/** The active endpoint: the API. Whoever brings no key learns nothing but that, whatever the path. */
+export function activeRoutes(door: Door): Hono<Env> {
+  const app = new Hono<Env>()
+  for (const [path, call] of Object.entries(calls)) {
+    app.all(path, async (context) => {
+      const http = context.env
+      const crossing = path === '/active-content' ? crossOrigin(door, http) : {}
+      if (path !== '/active-content') refuseForeignPages(http.incoming)
+      if (context.req.method === 'OPTIONS' && typeof call.needs === 'string')
+        return options(call, crossing)
+      return withHeaders(
+        await attempt(door, () => dispatch(door, call, http, context.req.method)),
+        crossing,
+      )
+    })
+  }
+  app.all('*', ({ env }) => {
+    refuseForeignPages(env.incoming)
+    admit(door, env)
+    throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+  })
+  return app.onError((thrown) => refusal(door, thrown))
+}
+
+/** The static endpoint: files, and the way on to active content, for pages that know one origin alone. */
+export function staticRoutes(
+  door: Door,
+  files: StaticFiles,
+  activeOrigin: () => string,
+): Hono<Env> {
+  const app = new Hono<Env>()
+  const active = calls['/active-content']!
+  app.all('/active-content', async ({ env, req }) => {
+    if (req.method === 'OPTIONS') return options(active, {})
+    return dispatch(door, active, env, req.method)
+  })
+  app.all('*', async (context) => serve(door, files, activeOrigin, context))
+  return app.onError((thrown) => refusal(door, thrown))
+}
+
+async function serve(
+  door: Door,
+  files: StaticFiles,
+  activeOrigin: () => string,
+  { env, req }: Context<Env>,
+): Promise<Response> {
+  const { incoming } = env
+  if (req.method === 'OPTIONS')
+    return new Response(null, { status: 204, headers: { allow: 'GET, HEAD, OPTIONS' } })
+  if (req.method !== 'GET' && req.method !== 'HEAD')
+    return wrongMethod(req.method, 'GET, HEAD, OPTIONS')
+  const pages: Pages = {
+    connect: [activeOrigin()],
+    issue: (path) => door.tokens?.issue(originOf(incoming), path),
+  }
+  return files.answer(
+    {
+      target: incoming.url ?? '/',
+      ifNoneMatch: incoming.headers['if-none-match'],
+      body: req.method === 'GET',
+    },
+    pages,
+  )
+}
+
+async function dispatch(
+  door: Door,
+  call: Call,
+  http: HttpBindings,
+  method: string,
+): Promise<Response> {
+  const who = Array.isArray(call.needs) ? admit(door, http) : nobody
+  if (method === 'OPTIONS') return options(call, {})
+  const wanted = method === 'HEAD' ? 'GET' : method
+  if (wanted !== call.method) return wrongMethod(method, allowOf(call))
+  if (Array.isArray(call.needs)) authorise(who, call.needs as readonly Scope[])
+  return call.answer(door, http, who)
+}
+
+const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
+
+/** Who asks, before anything else of the request is looked at. Whoever tries keys has as many tries as others requests. */
+function admit(door: Door, { incoming }: HttpBindings): Identity {
+  try {
+    const identity = authenticate(incoming.headers.authorization, door.keys)
+    if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id))
+    return identity
+  } catch (thrown) {
+    if (thrown instanceof MayflyError && thrown.code === 'UNAUTHENTICATED') {
+      refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+    }
+    throw thrown
+  }
+}
+
+function refuseOver(retryAfterMs: number): void {
+  if (retryAfterMs === 0) return
+  throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })
+}
+
+function ready(door: Door): Response {
+  door.running.refuseWhenDraining()
+  const state = door.ready()
+  if (state.ready) return json({ status: 'ready', walls: state.walls })
+  throw new MayflyError('NO_WALL', `Cannot run jobs: ${state.reason}`, {
+    details: state.fix === undefined ? null : { fix: state.fix },
+    retryAfterMs: 1000,
+  })
+}
+
+/** What a page of the static origin needs to read an answer of the active one; no other origin gets it. */
+function crossOrigin(door: Door, { incoming }: HttpBindings): Readonly<Record<string, string>> {
+  const { origin } = incoming.headers
+  if (origin === undefined || !door.names.isStatic(origin, incoming.socket.localAddress))
+    return { vary: 'origin' }
+  return {
+    vary: 'origin',
+    'access-control-allow-origin': origin,
+    'access-control-allow-methods': 'POST',
+    'access-control-allow-headers': 'authorization, content-type',
+    'access-control-expose-headers': 'retry-after',
+    'access-control-max-age': '600',
+  }
+}
+
+async function attempt(door: Door, answer: () => Promise<Response>): Promise<Response> {
+  try {
+    return await answer()
+  } catch (thrown) {
+    return refusal(door, thrown)
+  }
+}
+
+function refusal(door: Door, thrown: unknown): Response {
+  return problemResponse(door.refusals.problem(thrown))
+}
+
+function withHeaders(response: Response, headers: Readonly<Record<string, string>>): Response {
+  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value)
+  return response
+}
+
+function options(call: Call, headers: Readonly<Record<string, string>>): Response {
+  return new Response(null, { status: 204, headers: { allow: allowOf(call), ...headers } })
+}
+
+function wrongMethod(method: string, allow: string): Response {
+  const error = new MayflyError('METHOD_NOT_ALLOWED', `Cannot answer "${method}" here`, {
+    details: { allow },
+  })
+  return problemResponse(problemOf(error), { allow })
+}
+
+function allowOf(call: Call): string {
+  return call.method === 'GET' ? 'GET, HEAD, OPTIONS' : 'POST, OPTIONS'
+}
+
+function json(body: unknown): Response {
+  return new Response(JSON.stringify(body), {
+    headers: {
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    },
+  })
+}

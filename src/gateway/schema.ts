@@ -1,0 +1,38 @@
+import * as z from 'zod'
+import { jobRequest, language } from '../contract/job.ts'
+import { tierNames, type TierName } from '../contract/tier.ts'
+
+/** The body of `POST /active-content`. The token may be left out by who brings an API key instead. */
+export const activeContent = z
+  .strictObject({
+    content: jobRequest.unwrap().shape.code.unwrap(),
+    sessionToken: z.string().max(4096).optional(),
+    language: language.optional(),
+    input: z.unknown().optional(),
+  })
+  .readonly()
+
+/** One line of `GET /v1/providers`. */
+export const providerRow = z
+  .object({
+    name: z.string(),
+    tier: z.enum(tierNames as [TierName, ...TierName[]]),
+    strength: z.number().int().describe('what its probe proved; 0 where it is not available'),
+    available: z.boolean(),
+    reason: z.string().optional(),
+    fix: z.string().optional(),
+    controls: z.array(z.string()).readonly().describe('what it enforces'),
+    tightens: z.array(z.string()).readonly().describe('what it can close while a job runs'),
+    can: z.array(z.string()).readonly(),
+  })
+  .readonly()
+
+export const versionBody = z
+  .object({ name: z.literal('mayfly'), version: z.string(), api: z.literal('v1') })
+  .readonly()
+export const liveBody = z.object({ status: z.literal('alive') }).readonly()
+export const readyBody = z
+  .object({ status: z.literal('ready'), walls: z.array(z.string()).readonly() })
+  .readonly()
+
+export type ProviderRow = z.infer<typeof providerRow>

@@ -1,0 +1,235 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import type { Clock } from '../contract/clock.ts'
+import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
+import type { Voice } from '../contract/event.ts'
+import { Bodies, waiting } from './body.ts'
+import type { Door, Ready, Road } from './door.ts'
+import { inspect } from './front.ts'
+import type { Keys } from './keys.ts'
+import { defaultLimits, type GatewayLimits } from './limits.ts'
+import { isLoopback, names } from './origin.ts'
+import { headersOf, problemOf, writeProblem } from './problem.ts'
+import { RateLimit } from './rate.ts'
+import { Refusals } from './refusals.ts'
+import { activeRoutes, staticRoutes } from './routes.ts'
+import { Running } from './running.ts'
+import type { ProviderRow } from './schema.ts'
+import { StaticFiles } from './static.ts'
+import { SessionTokens } from './token.ts'
+
+export interface GatewayOptions {
+  readonly host: string
+  /** Of the static endpoint; the active one has the next. 0 takes two that are free. */
+  readonly port: number
+  /** A folder to serve in place of the built-in page. */
+  readonly site?: string
+  /** Further names this server is reached by. */
+  readonly hosts?: readonly string[]
+  /** Says by name that bodies and keys may cross a network in clear; else a host off loopback is refused. */
+  readonly insecureHttp?: boolean
+  readonly sessions?: {
+    /** Whether visitors get tokens where the host is not loopback. */
+    readonly anonymous?: boolean
+    /** The tenant whose jobs the page's are; `page` if not given. */
+    readonly tenant?: string
+  }
+  readonly road: Road
+  readonly providers: () => Promise<readonly ProviderRow[]>
+  readonly ready: () => Ready
+  readonly keys: Keys
+  readonly limits?: Partial<GatewayLimits>
+  readonly voice: Voice
+  readonly clock: Clock
+  readonly version: string
+}
+
+export interface Gateway {
+  readonly staticUrl: string
+  readonly activeUrl: string
+  /** Takes no more jobs, waits `ms` for those under way, cancels the rest. Resolves to how many were cancelled. */
+  drain(ms: number): Promise<number>
+  /** Ends both endpoints and every connection. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Opens the doors over HTTP. Throws MayflyError CONFIG when it cannot listen, or should not. */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  if (!isLoopback(options.host) && options.insecureHttp !== true) throw inClear(options.host)
+  const listening = { static: 0, active: 0 }
+  const door = makeDoor(options, () => listening.static)
+  const active = makeServer(door, getRequestListener(activeRoutes(door).fetch, bridge))
+  const activeOrigin = () => `http://${urlHost(options.host)}:${listening.active}`
+  const pages = makeServer(
+    door,
+    getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
+  )
+  try {
+    listening.static = await listen(pages, options.host, options.port)
+    listening.active = await listen(active, options.host, options.port === 0 ? 0 : options.port + 1)
+  } catch (thrown) {
+    await Promise.all([end(pages), end(active)])
+    throw thrown
+  }
+  return {
+    staticUrl: `http://${urlHost(options.host)}:${listening.static}`,
+    activeUrl: activeOrigin(),
+    drain: (ms) => door.running.drain(ms),
+    close: async () => void (await Promise.all([end(pages), end(active)])),
+  }
+}
+
+/** The global Request and Response stay Node's own; a target that cannot be read is a problem like any other. */
+const bridge = {
+  overrideGlobalObjects: false,
+  errorHandler: () => {
+    const problem = problemOf(new MayflyError('SYNTAX', 'Cannot read the request target'))
+    return new Response(JSON.stringify(problem), {
+      status: problem.status,
+      headers: headersOf(problem),
+    })
+  },
+}
+
+function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
+  const { clock, sessions } = options
+  const limits = { ...defaultLimits, ...options.limits }
+  const gives = isLoopback(options.host) || sessions?.anonymous === true
+  return {
+    road: options.road,
+    providers: options.providers,
+    ready: options.ready,
+    keys: options.keys,
+    tokens: gives ? new SessionTokens(limits, clock) : undefined,
+    pageTenant: sessions?.tenant ?? 'page',
+    names: names(options.host, staticPort, options.hosts),
+    limits,
+    bodies: new Bodies(limits),
+    running: new Running(limits.running, clock),
+    keyRate: new RateLimit(limits.keyPerMinute, clock),
+    addressRate: new RateLimit(limits.addressPerMinute, clock),
+    clock,
+    refusals: new Refusals(options.voice, clock),
+    version: options.version,
+  }
+}
+
+/** The browser client comes first, so that a site cannot have an older one than its server. */
+function filesOf(site: string | undefined): StaticFiles {
+  const web = join(import.meta.dirname, '..', 'web')
+  return new StaticFiles([join(web, 'client'), site ?? join(web, 'page')])
+}
+
+function makeServer(door: Door, listener: RequestListener): Server {
+  const { limits } = door
+  const server = createServer({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.headersMs + limits.bodyMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(1000, limits.headersMs),
+    requireHostHeader: true,
+    insecureHTTPParser: false,
+  })
+  server.maxConnections = limits.connections
+  server.maxRequestsPerSocket = 1000
+  // All lines are seen, so that none is dropped in silence; `inspect` counts them.
+  server.maxHeadersCount = 0
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    if (door.running.draining) outgoing.shouldKeepAlive = false
+    outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
+    try {
+      inspect(incoming, door.names, limits.headerLines)
+    } catch (thrown) {
+      outgoing.shouldKeepAlive = false
+      incoming.resume()
+      return writeProblem(outgoing, door.refusals.problem(thrown))
+    }
+    listener(incoming, outgoing)
+  }
+  server.on('request', answer)
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    waiting.add(incoming)
+    answer(incoming, outgoing)
+  })
+  server.on('connect', (_, socket) =>
+    refuse(door, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
+  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+    refuse(door, socket, unreadable(error)),
+  )
+  return server
+}
+
+/** What Node's parser refused before there was a request. */
+function unreadable(error: NodeJS.ErrnoException): MayflyError {
+  const known: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+    HPE_HEADER_OVERFLOW: ['HEADERS_TOO_LARGE', 'Cannot read headers this large'],
+    ERR_HTTP_REQUEST_TIMEOUT: ['REQUEST_TIMEOUT', 'Cannot wait any longer for the request'],
+  }
+  const [code, message] = known[error.code ?? ''] ?? [
+    'SYNTAX',
+    'Cannot read the request as HTTP/1.1',
+  ]
+  return new MayflyError(code, message)
+}
+
+/** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. */
+function refuse(door: Door, socket: Duplex, error: MayflyError): void {
+  const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
+  if (!socket.writable || begun?.headersSent) return void socket.destroy()
+  const problem = door.refusals.problem(error)
+  const text = JSON.stringify(problem)
+  const lines = [
+    `HTTP/1.1 ${problem.status} ${problem.title}`,
+    ...Object.entries(headersOf(problem)).map(([name, value]) => `${name}: ${value}`),
+    `content-length: ${Buffer.byteLength(text)}`,
+    'connection: close',
+  ]
+  socket.on('error', () => socket.destroy())
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
+  setTimeout(() => socket.destroy(), 1000).unref()
+}
+
+async function listen(server: Server, host: string, port: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  server.once('error', reject)
+  server.listen({ host, port, exclusive: true }, resolve)
+  try {
+    await promise
+  } catch (thrown) {
+    throw new MayflyError('CONFIG', `Cannot listen on "${host}:${port}": ${messageOf(thrown)}`, {
+      cause: thrown,
+    })
+  }
+  server.off('error', reject)
+  return (server.address() as AddressInfo).port
+}
+
+async function end(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  server.close(() => resolve())
+  server.closeAllConnections()
+  await promise
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+function inClear(host: string): MayflyError {
+  return new MayflyError('CONFIG', `Cannot listen on "${host}" without TLS`, {
+    hint: 'Listen on loopback, behind a proxy that does TLS, or say --insecure-http',
+  })
+}

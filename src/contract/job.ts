@@ -56,7 +56,7 @@ export const jobRequest = z
     effectId: z.string().min(1).max(200).optional(),
     language: language.optional(),
     entry: entry.default('auto'),
-    input: z.unknown(),
+    input: z.unknown().optional(),
     files: z.array(jobFile).max(2000).default([]),
     tier: tierName.optional(),
     floor: tierName.optional(),

@@ -41,6 +41,20 @@ suite('The house is tidy', () => {
     assert.deepEqual(promiseFaults(promised, textAt), [])
   })
 
+  test('The known fixes of Node are the same for people and for programs', () => {
+    const { fixes } = JSON.parse(textAt('policies/node-fixes.json') ?? '') as {
+      readonly fixes: readonly { readonly id: string; readonly fixedIn: string }[]
+    }
+    const document = textAt('docs/node-fixes.md') ?? ''
+    const told = [...document.matchAll(/^## (\S+), of |^\| (CVE-\S+) /gm)]
+    let version = ''
+    const rows = told.flatMap(([, heading, id]) => {
+      version = heading ?? version
+      return id ? [`${id} ${version}`] : []
+    })
+    assert.deepEqual(rows.sort(), fixes.map(({ id, fixedIn }) => `${id} ${fixedIn}`).sort())
+  })
+
   test('Packages have free licences and need no install script', () => {
     assert.deepEqual(lockFaults(lock()), [])
   })

@@ -6,12 +6,13 @@ import { isShipped, type Source } from './tree.ts'
  * lib ← contract ← os ← jail ← launchers ← warden ← rooms ← life ← assemble ← doors ← cli. A file imports from its
  * own room and from what stands to the left of it, never from another room of the same rank.
  */
+const launchers = /^src\/(tiers\/[^/]+|threat)\/(launch|destroy)\.ts$/
 const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [0, /^src\/lib\//],
   [1, /^src\/contract\//],
   [2, /^src\/os\//],
   [3, /^src\/jail\//],
-  [4, /^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/],
+  [4, launchers],
   [5, /^src\/warden\//],
   [6, /^src\/tiers\/[^/]+\//],
   [
@@ -24,8 +25,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [10, /^src\/index\.ts$/],
   [11, /^src\/(mcp|cli)\//],
 ]
-const wardenSide = /^src\/(os|jail|warden)\/|^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/
-const mayStartProcesses = /^(bin|src\/(os|jail|warden))\/|^src\/tiers\/[^/]+\/(launch|destroy)\.ts$/
+const wardenFolders = /^src\/(os|jail|warden)\//
 const startsProcesses = new Set(['node:child_process', 'child_process', 'node:cluster', 'cluster'])
 
 export interface Import {
@@ -70,7 +70,7 @@ function found(from: string, specifier: string, isReExport: boolean): Import {
 }
 
 function faultOf(from: string, { specifier, path, isReExport }: Import): string | undefined {
-  if (startsProcesses.has(specifier) && !mayStartProcesses.test(from))
+  if (startsProcesses.has(specifier) && !from.startsWith('bin/') && !isWardens(from))
     return 'only the warden, its launchers and the jail start processes'
   if (isReExport && from !== 'src/index.ts') return 'only src/index.ts re-exports'
   if (path === undefined || path.endsWith('.json') || from.startsWith('bin/')) return undefined
@@ -89,13 +89,18 @@ function directionFault(from: string, to: string): string | undefined {
   const [rankFrom, rankTo] = [rankOf(from), rankOf(to)]
   if (rankFrom === undefined) return `${from} is in no room`
   if (rankTo === undefined) return `${to} is in no room`
-  if (/^src\/(os|jail)\//.test(to) && !wardenSide.test(from)) return 'only the warden loads it'
-  if (rankTo === 4 && !wardenSide.test(from)) return 'only the warden loads it'
+  if (/^src\/(os|jail)\//.test(to) && !isWardens(from)) return 'only the warden loads it'
+  if (rankTo === 4 && !isWardens(from)) return 'only the warden loads it'
   if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
     return from === 'src/assemble.ts' ? undefined : 'only src/assemble.ts names providers'
   if (rankTo > rankFrom) return 'imports go the other way'
   if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
   return undefined
+}
+
+/** Loaded by the warden, never by the server. */
+function isWardens(path: string): boolean {
+  return wardenFolders.test(path) || launchers.test(path)
 }
 
 function rankOf(path: string): number | undefined {

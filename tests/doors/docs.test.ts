@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  globSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { promisify } from 'node:util'
+
+/**
+ * Runs what the documents show. A fenced block takes part when its info string says so: `sh run` and `js run` run in
+ * a folder that looks like the checkout, in order; `sh run server` also has a server at the addresses the document
+ * gives. A line `# → text` (`// → text`) in a block promises that the output holds that text.
+ */
+const root = join(import.meta.dirname, '../..')
+const entry = 'src/cli/main.ts'
+const documents = ['README.md', ...globSync('docs/how-to/*.md', { cwd: root }).sort()]
+const blockMsMax = 60_000
+const apiKey = `mfy_${'0123456789abcdef'.repeat(3)}`
+
+interface Block {
+  readonly line: number
+  readonly language: 'sh' | 'js'
+  readonly needsServer: boolean
+  readonly code: string
+}
+
+suite('The reader of blocks', () => {
+  const text =
+    'a\n```sh run\necho 1\n# → 1\n```\n```sh\nrm x\n```\n```js run\n1\n```\n```sh run server\n2\n```\n'
+
+  test('It takes the marked blocks with their language and line, and leaves the others', () => {
+    assert.deepEqual(
+      blocksIn(text).map(({ line, language, needsServer }) => [line, language, needsServer]),
+      [
+        [2, 'sh', false],
+        [9, 'js', false],
+        [12, 'sh', true],
+      ],
+    )
+  })
+
+  test('It reads what a block promises to print', () => {
+    assert.deepEqual(promisedBy(blocksIn(text)[0]?.code ?? ''), ['1'])
+  })
+})
+
+for (const document of documents) {
+  const skip = !existsSync(join(root, entry)) && `no ${entry} yet`
+  suite(`What ${document} shows is true`, { skip }, () => {
+    const blocks = blocksIn(readFileSync(join(root, document), 'utf8'))
+    const folder = skip ? '' : likeTheCheckout()
+    let server: Server | undefined
+
+    before(async () => {
+      if (blocks.some(({ needsServer }) => needsServer)) server = await startServer(folder)
+    })
+    after(async () => {
+      await server?.stop()
+      rmSync(folder, { recursive: true, force: true })
+    })
+
+    for (const block of blocks)
+      test(`${document}:${block.line}`, async () => {
+        const code = block.needsServer ? atAddresses(block.code, server) : block.code
+        const printed = await runBlock({ ...block, code }, folder)
+        for (const promised of promisedBy(block.code))
+          assert.ok(printed.includes(promised), `"${promised}" is not in:\n${printed}`)
+      })
+  })
+}
+
+function blocksIn(text: string): readonly Block[] {
+  const fences = text.matchAll(/^```(sh|js) run( server)?\n(.*?)^```$/gms)
+  return [...fences].map(({ 1: language, 2: server, 3: code = '', index }) => ({
+    line: text.slice(0, index).split('\n').length,
+    language: language as Block['language'],
+    needsServer: server !== undefined,
+    code,
+  }))
+}
+
+function promisedBy(code: string): readonly string[] {
+  return [...code.matchAll(/^(?:#|\/\/) → (.+)$/gm)].map(([, promised = '']) => promised)
+}
+
+/** What a block writes stays out of the checkout. */
+function likeTheCheckout(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'))
+  for (const name of readdirSync(root))
+    if (name !== '.git') symlinkSync(join(root, name), join(folder, name))
+  return folder
+}
+
+function environment(folder: string): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    PATH: `${join(root, 'node_modules/.bin')}${delimiter}${process.env['PATH']}`,
+    MAYFLY_STATE: join(folder, 'state'),
+    MAYFLY_API_KEY: apiKey,
+  }
+}
+
+async function runBlock({ language, code }: Block, folder: string): Promise<string> {
+  const file = join(folder, language === 'sh' ? 'block.sh' : 'block.js')
+  writeFileSync(file, code)
+  const [program, ...args] =
+    language === 'sh'
+      ? (['bash', '-euo', 'pipefail', file] as const)
+      : ([process.execPath, file] as const)
+  const options = { cwd: folder, env: environment(folder), timeout: blockMsMax }
+  const { stdout, stderr } = await promisify(execFile)(program, args, options)
+  return stdout + stderr
+}
+
+interface Server {
+  readonly static: string
+  readonly active: string
+  stop(): Promise<void>
+}
+
+async function startServer(folder: string): Promise<Server> {
+  const child = spawn(
+    process.execPath,
+    [join(root, 'bin/mayfly.js'), 'serve', '--json', '--port', '0'],
+    {
+      cwd: folder,
+      env: environment(folder),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  const ended = once(child, 'exit')
+  const [line] = (await Promise.race([once(createInterface(child.stdout), 'line'), ended])) as [
+    unknown,
+  ]
+  assert.equal(typeof line, 'string', `serve ended with ${String(line)} before it was ready`)
+  const addresses = JSON.parse(String(line)) as { static: string; active: string }
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await ended
+  }
+  return { ...addresses, stop }
+}
+
+function atAddresses(code: string, server: Server | undefined): string {
+  assert.ok(server)
+  return code
+    .replaceAll('http://127.0.0.1:7420', server.static.replace(/\/$/, ''))
+    .replaceAll('http://127.0.0.1:7421', server.active.replace(/\/$/, ''))
+}

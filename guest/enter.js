@@ -84,5 +84,5 @@ function readable() {
 
 /** @param {string} place */
 function openPath(place) {
-  return fs.openSync(place, O_PATH)
+  return { fd: fs.openSync(place, O_PATH), folder: fs.statSync(place).isDirectory() }
 }

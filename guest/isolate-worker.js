@@ -94,11 +94,14 @@ async function runJob(task) {
  * @param {{ memoryMiB: number, webAssembly: boolean }} task */
 function take(task) {
   const fits = task.memoryMiB === spareMiB && !task.webAssembly
-  return (fits && spares.pop()) || new Cell({ memoryMiB: task.memoryMiB, webAssembly: task.webAssembly })
+  return (
+    (fits && spares.pop()) || new Cell({ memoryMiB: task.memoryMiB, webAssembly: task.webAssembly })
+  )
 }
 
 function refill() {
-  while (spares.length < sparesMax) spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
+  while (spares.length < sparesMax)
+    spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 }
 
 /** One cell at a time, and only between jobs, so that a waiting job waits for one cell at most. */
@@ -127,7 +130,8 @@ function onReply(reply) {
 
 /** @param {number} kind @param {string} text */
 function sendText(kind, text) {
-  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX) send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
+  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX)
+    send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
 }
 
 /** Written at once and whole: user code may be about to block this thread for good.
@@ -138,7 +142,7 @@ function send(kind, text) {
   frame.writeUInt32LE(bytes + 1, 0)
   frame[4] = kind
   frame.write(text, 5)
-  for (let at = 0; at < frame.length; ) at += writeSome(frame, at)
+  for (let at = 0; at < frame.length;) at += writeSome(frame, at)
 }
 
 const doze = new Int32Array(new SharedArrayBuffer(4))

@@ -32,16 +32,21 @@ const PARENT = 'mayfly'
 /** Undefined where this user cannot make groups. */
 export function openCgroups(mount: string = MOUNT): CgroupRoot | undefined {
   try {
-    return existsSync(path.join(mount, 'cgroup.controllers')) ? openVersion2(mount) : openVersion1(mount)
+    return existsSync(path.join(mount, 'cgroup.controllers'))
+      ? openVersion2(mount)
+      : openVersion1(mount)
   } catch {
     return undefined
   }
 }
 
 function openVersion1(mount: string): CgroupRoot | undefined {
-  const controllers = (['memory', 'pids'] as const).filter((name) => canMake(path.join(mount, name, PARENT)))
+  const controllers = (['memory', 'pids'] as const).filter((name) =>
+    canMake(path.join(mount, name, PARENT)),
+  )
   if (!controllers.includes('memory')) return undefined
-  const folders = (name: string) => controllers.map((controller) => path.join(mount, controller, PARENT, name))
+  const folders = (name: string) =>
+    controllers.map((controller) => path.join(mount, controller, PARENT, name))
   return {
     version: 1,
     controllers,
@@ -56,7 +61,8 @@ function openVersion1(mount: string): CgroupRoot | undefined {
         add: (pid) => folders(name).forEach((folder) => put(folder, 'cgroup.procs', pid)),
         limit(to) {
           if (to.memory !== undefined) putBack(memory, 'memory.limit_in_bytes', to.memory)
-          if (to.pids !== undefined && controllers.includes('pids')) putBack(pids, 'pids.max', to.pids)
+          if (to.pids !== undefined && controllers.includes('pids'))
+            putBack(pids, 'pids.max', to.pids)
         },
         memoryNow: () => number(memory, 'memory.usage_in_bytes'),
         memoryHits: () => number(memory, 'memory.failcnt'),
@@ -89,10 +95,14 @@ function openVersion2(mount: string): CgroupRoot | undefined {
             putBack(folder, 'memory.max', to.memory)
             tryPut(folder, 'memory.swap.max', 0)
           }
-          if (to.pids !== undefined && controllers.includes('pids')) putBack(folder, 'pids.max', to.pids)
+          if (to.pids !== undefined && controllers.includes('pids'))
+            putBack(folder, 'pids.max', to.pids)
         },
         memoryNow: () => number(folder, 'memory.current'),
-        memoryHits: () => Number(/^max (\d+)/m.exec(readFileSync(path.join(folder, 'memory.events'), 'utf8'))?.[1] ?? 0),
+        memoryHits: () =>
+          Number(
+            /^max (\d+)/m.exec(readFileSync(path.join(folder, 'memory.events'), 'utf8'))?.[1] ?? 0,
+          ),
         remove: () => removeFolder(folder),
       }
     },

@@ -33,9 +33,23 @@ const NUMBERS = {
 }
 
 const ERRNO = {
-  1: 'EPERM', 2: 'ENOENT', 9: 'EBADF', 11: 'EAGAIN', 12: 'ENOMEM', 13: 'EACCES', 14: 'EFAULT', 16: 'EBUSY',
-  17: 'EEXIST', 19: 'ENODEV', 20: 'ENOTDIR', 22: 'EINVAL', 28: 'ENOSPC', 30: 'EROFS', 38: 'ENOSYS',
-  75: 'EOVERFLOW', 95: 'EOPNOTSUPP',
+  1: 'EPERM',
+  2: 'ENOENT',
+  9: 'EBADF',
+  11: 'EAGAIN',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  14: 'EFAULT',
+  16: 'EBUSY',
+  17: 'EEXIST',
+  19: 'ENODEV',
+  20: 'ENOTDIR',
+  22: 'EINVAL',
+  28: 'ENOSPC',
+  30: 'EROFS',
+  38: 'ENOSYS',
+  75: 'EOVERFLOW',
+  95: 'EOPNOTSUPP',
 }
 
 const column = process.arch === 'arm64' ? 1 : 0
@@ -80,7 +94,11 @@ function sys(call, ...args) {
   const c = libc()
   const held = args.map((arg) => (typeof arg === 'string' ? Buffer.from(`${arg}\0`) : arg))
   const words = held.map((arg) =>
-    arg === null ? 0n : typeof arg === 'object' ? c.pointer(/** @type {Uint8Array} */ (arg)) : BigInt(arg),
+    arg === null
+      ? 0n
+      : typeof arg === 'object'
+        ? c.pointer(/** @type {Uint8Array} */ (arg))
+        : BigInt(arg),
   )
   while (words.length < 6) words.push(0n)
   const result = Number(c.syscall(BigInt(NUMBERS[call][column] ?? -1), ...words))
@@ -142,7 +160,17 @@ export function dropCapabilities() {
   sys('capset', header, Buffer.alloc(24))
 }
 
-const RLIMIT = { cpu: 0, fsize: 1, data: 2, stack: 3, core: 4, nproc: 6, nofile: 7, memlock: 8, as: 9 }
+const RLIMIT = {
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+}
 
 /** Sets soft and hard limit alike, of this process or of `pid`.
  * @param {keyof typeof RLIMIT} name @param {number} value @param {number} [pid] */
@@ -161,7 +189,8 @@ const AT_EMPTY_PATH = 0x1000
 const AT_FDCWD = -100
 
 /** Detached copy of what is mounted at `path`, to be put somewhere by `attachTree`. @param {string} path */
-export const cloneTree = (path) => sys('open_tree', AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)
+export const cloneTree = (path) =>
+  sys('open_tree', AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)
 
 /** Puts a cloned tree at `path`, read-only, nosuid, nodev with all below it. @param {number} tree @param {string} path */
 export function attachTree(tree, path) {
@@ -173,7 +202,14 @@ export function attachTree(tree, path) {
 
 /** A fresh tmpfs of at most `bytes`. @param {string} path @param {number} bytes @param {string} [options] */
 export const mountTmpfs = (path, bytes, options = 'mode=755') =>
-  sys('mount', 'mayfly', path, 'tmpfs', MS.nosuid | MS.nodev, `size=${bytes},nr_inodes=4096,${options}`)
+  sys(
+    'mount',
+    'mayfly',
+    path,
+    'tmpfs',
+    MS.nosuid | MS.nodev,
+    `size=${bytes},nr_inodes=4096,${options}`,
+  )
 
 /** @param {string} path */
 export const makeReadOnly = (path) =>
@@ -201,6 +237,8 @@ export function loadSeccomp(program) {
 const LANDLOCK_FS = { 1: (1n << 13n) - 1n, 2: 1n << 13n, 3: 1n << 14n, 5: 1n << 15n }
 const READ = (1n << 2n) | (1n << 3n)
 const EXECUTE = 1n
+/** Execute, write, read, truncate, ioctl. */
+const FILE_RIGHTS = 1n | (1n << 1n) | (1n << 2n) | (1n << 14n) | (1n << 15n)
 
 /** Version of Landlock here; 0 when there is none. */
 export function landlockVersion() {
@@ -214,13 +252,14 @@ export function landlockVersion() {
 /**
  * Restricts this thread, and what it starts, to reading (and executing) below `readable` and doing everything below
  * `writable`; no TCP, and from version 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
- * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => number, net?: boolean, scope?: boolean }} to
+ * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => { fd: number, folder: boolean }, net?: boolean, scope?: boolean }} to
  */
 export function restrictFiles(to) {
   const version = landlockVersion()
   if (version === 0) throw new SystemCallError('landlock_create_ruleset', 95)
   let handled = 0n
-  for (const [since, bits] of Object.entries(LANDLOCK_FS)) if (version >= Number(since)) handled |= bits
+  for (const [since, bits] of Object.entries(LANDLOCK_FS))
+    if (version >= Number(since)) handled |= bits
   const ruleset = Buffer.alloc(24)
   ruleset.writeBigUInt64LE(handled, 0)
   if (version >= 4 && to.net !== false) ruleset.writeBigUInt64LE(3n, 8)
@@ -231,10 +270,11 @@ export function restrictFiles(to) {
   sys('landlock_restrict_self', fd, 0)
 }
 
-/** @param {number} ruleset @param {number} folder @param {bigint} rights */
-function allow(ruleset, folder, rights) {
+/** A rule on a single file may name only what can be done with a file.
+ * @param {number} ruleset @param {{ fd: number, folder: boolean }} place @param {bigint} rights */
+function allow(ruleset, place, rights) {
   const rule = Buffer.alloc(12)
-  rule.writeBigUInt64LE(rights, 0)
-  rule.writeInt32LE(folder, 8)
+  rule.writeBigUInt64LE(place.folder ? rights : rights & FILE_RIGHTS, 0)
+  rule.writeInt32LE(place.fd, 8)
   sys('landlock_add_rule', ruleset, 1, rule, 0)
 }

@@ -10,19 +10,32 @@ export interface SeccompPolicy {
   readonly name: string
   readonly otherwise: SeccompAnswer
   readonly allow: readonly SeccompRule[]
-  readonly answer?: readonly { readonly call: string; readonly with: SeccompAnswer; readonly why: string }[]
+  readonly answer?: readonly {
+    readonly call: string
+    readonly with: SeccompAnswer
+    readonly why: string
+  }[]
 }
 
 export interface SeccompRule {
   readonly call: string
   readonly why: string
   /** Allowed only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
-  readonly where?: readonly { readonly arg: number; readonly mask: number; readonly equals: number }[]
+  readonly where?: readonly {
+    readonly arg: number
+    readonly mask: number
+    readonly equals: number
+  }[]
 }
 
 export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'ENOSYS'
 
-const ANSWERS = { kill: 0x8000_0000, EPERM: 0x0005_0001, EACCES: 0x0005_000d, ENOSYS: 0x0005_0026 } as const
+const ANSWERS = {
+  kill: 0x8000_0000,
+  EPERM: 0x0005_0001,
+  EACCES: 0x0005_000d,
+  ENOSYS: 0x0005_0026,
+} as const
 const ALLOW = 0x7fff_0000
 const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { column: 0 | 1; audit: number }>> = {
   x64: { column: 0, audit: 0xc000_003e },
@@ -47,7 +60,10 @@ export function readSeccompPolicy(name: string): SeccompPolicy {
 }
 
 /** The filter, eight bytes an instruction. Throws RangeError for a name or an architecture it does not know. */
-export function compileSeccomp(policy: SeccompPolicy, arch: NodeJS.Architecture = process.arch): Buffer {
+export function compileSeccomp(
+  policy: SeccompPolicy,
+  arch: NodeJS.Architecture = process.arch,
+): Buffer {
   const machine = ARCHITECTURES[arch]
   if (!machine) throw new RangeError(`Cannot make a seccomp filter for architecture "${arch}"`)
   const number = (call: string) => numberOf(call, machine.column)

@@ -1,0 +1,105 @@
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, lstatSync } from 'node:fs'
+import path from 'node:path'
+import { landlockVersion } from '../os/libc.js'
+import { mappedUids } from '../os/proc.ts'
+
+/** What this machine gives a jail. Found out by trying, never by a version number. */
+export interface JailFacts {
+  readonly platform: NodeJS.Platform
+  /** Real root with a user map wide enough to hand out uids; any other root counts as an ordinary user. */
+  readonly root: boolean
+  /** Namespaces may be made: by root, or by this user inside a user namespace. */
+  readonly namespaces: boolean
+  /** Version of Landlock; 0 when there is none. */
+  readonly landlock: number
+  readonly setpriv: string | undefined
+  readonly unshare: string | undefined
+  readonly bubblewrap: string | undefined
+}
+
+/** The layers a jail may be made of. A test may leave one out to show that the others hold. */
+export const layers = [
+  'namespaces',
+  'landlock',
+  'seccomp',
+  'own uid',
+  'memory cgroup',
+  'memory watch',
+] as const
+export type Layer = (typeof layers)[number]
+
+/** Host uids that belong to walls. Inside the 65,536 that a container's map usually holds, above people's. */
+export const wallUids = { first: 52_001, last: 52_900 } as const
+export const serverUid = 52_000
+
+const PROBE_MS_MAX = 5000
+export const namespaceFlags = [
+  '--net',
+  '--pid',
+  '--mount',
+  '--ipc',
+  '--uts',
+  '--fork',
+  '--kill-child',
+] as const
+/** For an ordinary user, who owns nothing but may be root in a user namespace of one. */
+export const userNamespaceFlags = ['--user', '--map-root-user'] as const
+
+/** `hide` names programs and layers to treat as missing, so that every poorer machine can be tested on a rich one. */
+export function findJailFacts(hide: readonly string[] = []): JailFacts {
+  const program = (name: string) => (hide.includes(name) ? undefined : findProgram(name))
+  const root = process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
+  const unshare = program('unshare')
+  return {
+    platform: process.platform,
+    root,
+    namespaces:
+      !hide.includes('namespaces') && unshare !== undefined && canMakeNamespaces(unshare, root),
+    landlock: process.platform === 'linux' && !hide.includes('landlock') ? landlockVersion() : 0,
+    setpriv: program('setpriv'),
+    unshare,
+    bubblewrap: program('bwrap'),
+  }
+}
+
+function canMakeNamespaces(unshare: string, root: boolean): boolean {
+  const user = root ? [] : userNamespaceFlags
+  const tried = spawnSync(unshare, [...user, ...namespaceFlags, '--', 'true'], {
+    stdio: 'ignore',
+    timeout: PROBE_MS_MAX,
+    killSignal: 'SIGKILL',
+  })
+  return tried.status === 0
+}
+
+export function findProgram(name: string): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter(path.isAbsolute)
+  return [...folders, '/usr/sbin', '/sbin']
+    .map((folder) => path.join(folder, name))
+    .find(isExecutable)
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The folders a dynamic program needs, as this system lays them out: real ones to mount, links to repeat. */
+export function systemFolders(): {
+  readonly mounts: readonly string[]
+  readonly links: readonly string[]
+} {
+  const found = ['/usr', '/lib', '/lib64'].flatMap((folder) => {
+    const facts = lstatSync(folder, { throwIfNoEntry: false })
+    return facts ? [{ folder, link: facts.isSymbolicLink() }] : []
+  })
+  return {
+    mounts: found.filter(({ link }) => !link).map(({ folder }) => folder),
+    links: found.filter(({ link }) => link).map(({ folder }) => folder),
+  }
+}

@@ -1,0 +1,76 @@
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import type { Voice } from '../../contract/event.ts'
+import type { Availability, Provider } from '../../contract/provider.ts'
+import { newId } from '../../lib/id.ts'
+import { sha256 } from '../../lib/hash.ts'
+import type { WardenClient } from '../../warden/client.ts'
+import { probe } from './detect.ts'
+import { IsolateSandbox, tightens } from './sandbox.ts'
+import { createWorkers, probeTenant } from './workers.ts'
+
+export interface IsolateOptions {
+  readonly warden: WardenClient
+  readonly voice: Voice
+  /** Isolates kept ready in each worker. */
+  readonly spares: number
+  readonly workersMax: number
+}
+
+/** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
+export const spareMiB = 128
+/** The outside deadline leaves the isolate's own timeout, and the supervisor's, the first word. */
+const DEADLINE_SLACK_MS = 150
+
+/** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
+export function createIsolateProvider(options: IsolateOptions): Provider {
+  const { warden, voice } = options
+  const workers = createWorkers({ ...options, spareMiB })
+  let proved: Promise<Availability> | undefined
+  const provider: Provider = {
+    name: 'isolated-vm',
+    tier: 'isolate',
+    languages: ['js', 'ts'],
+    enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
+    tightens,
+    can: ['files', 'modules'],
+    detect() {
+      proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
+      return proved
+    },
+    async launch(profile) {
+      const { worker, pool } = await workers.take(profile.tenant)
+      const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+      const claimed = warden.claim(worker.wall.id, {
+        tenant: profile.tenant === probeTenant ? probeTenant : sha256(profile.tenant),
+        memory: profile.controls.memory,
+        deadline: Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS,
+      })
+      try {
+        await claimed
+      } catch (error) {
+        void worker.kill()
+        throw error
+      }
+      const give = workers.give
+      return new IsolateSandbox(newId('sbx'), {
+        profile,
+        worker,
+        warden,
+        voice,
+        pool,
+        claimed,
+        give,
+      })
+    },
+    close: () => workers.close(),
+  }
+  return provider
+}
+
+function unavailable(error: unknown): Availability {
+  const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'
+  const fix =
+    (error instanceof MayflyError && error.hint) ||
+    'Run mayfly doctor to see what this machine refuses'
+  return { available: false, code, reason: messageOf(error), fix }
+}

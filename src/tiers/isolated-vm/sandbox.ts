@@ -1,0 +1,335 @@
+import { controlsBeyond, meet, type Control, type Controls } from '../../contract/controls.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Sink, Voice } from '../../contract/event.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type {
+  Capture,
+  Enforced,
+  KillCause,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../../contract/provider.ts'
+import type { Frame } from '../../lib/frames.ts'
+import type { WardenClient } from '../../warden/client.ts'
+import { callSchema, endMetaBytesMax, endSchema, kind } from './wire.ts'
+import type { Worker, WorkerEnd } from './worker.ts'
+
+/** What a live isolate closes while it runs: everything else it never had. */
+export const tightens = [
+  'network',
+  'files',
+  'io',
+  'processes',
+  'syscalls',
+  'capabilities',
+] as const satisfies Control[]
+
+/** After a timeout the isolate gets this long to say what it had printed, before the process is killed. */
+const GRACE_MS = 40
+/** A disposed isolate that is not said to be gone by then goes with its process. */
+const DISPOSE_MS_MAX = 1_000
+
+export interface IsolateParts {
+  readonly profile: Profile
+  readonly worker: Worker
+  readonly warden: WardenClient
+  readonly voice: Voice
+  readonly pool: 'hit' | 'miss'
+  /** Resolves when the warden holds the worker to this job's memory and deadline. */
+  readonly claimed: Promise<{ readonly residentBytes: number }>
+  readonly give: (worker: Worker, residentBytes: number) => void
+}
+
+/** One never-used isolate in a worker, for one job. */
+export class IsolateSandbox implements Sandbox {
+  readonly id: string
+  readonly provider = 'isolated-vm'
+  readonly image: string
+  readonly pool: 'hit' | 'miss'
+  readonly #parts: IsolateParts
+  #controls: Controls
+  #sink: Sink | undefined
+  #task: Task | undefined
+  #io: TaskIo | undefined
+  #cause: KillCause | undefined
+  #settle: ((end: TaskEnd) => void) | undefined
+  #ended = false
+  readonly #gone = Promise.withResolvers<void>()
+  #disposing: Promise<void> | undefined
+  receipt: Receipt | undefined
+
+  constructor(id: string, parts: IsolateParts) {
+    this.id = id
+    this.#parts = parts
+    this.image = parts.profile.image
+    this.pool = parts.pool
+    this.#controls = parts.profile.controls
+  }
+
+  async run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    if (this.#task || this.#disposing)
+      throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
+    const { worker, profile } = this.#parts
+    this.#task = task
+    this.#io = io
+    const { promise, resolve } = Promise.withResolvers<TaskEnd>()
+    this.#settle = resolve
+    worker.ref(true)
+    worker.listen({ frame: (frame) => this.#frame(frame), ended: (end) => this.#lost(end) })
+    if (!this.#ended)
+      worker.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile) }))
+    return promise
+  }
+
+  tighten(to: Controls): Promise<Enforced> {
+    const began = performance.now()
+    const beyond = controlsBeyond(to, this.#controls)
+    if (beyond.length > 0) {
+      const what = beyond.join(', ')
+      return Promise.reject(
+        new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`),
+      )
+    }
+    const next = meet(this.#controls, to)
+    const unenforced = (['cpu', 'memory'] as const).filter(
+      (name) => next[name] < this.#controls[name],
+    )
+    this.#controls = { ...next, cpu: this.#controls.cpu, memory: this.#controls.memory }
+    return Promise.resolve({
+      controls: this.#controls,
+      took: performance.now() - began,
+      unenforced,
+    })
+  }
+
+  freeze(): Promise<void> {
+    return Promise.reject(
+      new MayflyError('UNAVAILABLE', 'Cannot freeze an isolate: this wall has no such ability'),
+    )
+  }
+
+  thaw(): Promise<void> {
+    return this.freeze()
+  }
+
+  watch(sink: Sink): void {
+    this.#sink = sink
+  }
+
+  capture(): Promise<Capture> {
+    return Promise.resolve({ kind: 'none', parts: [] })
+  }
+
+  kill(cause: KillCause): void {
+    if (this.#cause || this.#ended) return
+    this.#cause = cause
+    if (cause.status !== 'timeout') return void this.#parts.worker.kill()
+    setTimeout(() => {
+      if (!this.#ended) void this.#parts.worker.kill()
+    }, GRACE_MS)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#destroy()
+    return this.#disposing
+  }
+
+  async #destroy(): Promise<void> {
+    const began = performance.now()
+    const { worker, warden, give } = this.#parts
+    if (!this.#task) this.#gone.resolve()
+    else if (!this.#ended) void worker.kill()
+    const clean = await within(this.#gone.promise, DISPOSE_MS_MAX)
+    if (!clean) await worker.kill()
+    worker.listen(undefined)
+    worker.ref(false)
+    const claimed = await this.#parts.claimed.catch(() => undefined)
+    if (worker.alive) void warden.release(worker.wall.id).catch(() => undefined)
+    give(worker, claimed?.residentBytes ?? Infinity)
+    this.receipt = {
+      id: this.id,
+      took: performance.now() - began,
+      freedBytes: worker.alive ? this.#controls.memory : worker.wall.idleBytes,
+      forced: worker.alive ? [] : ['SIGKILL'],
+    }
+  }
+
+  #frame(frame: Frame): void {
+    switch (frame.kind) {
+      case kind.released:
+        return this.#io?.released()
+      case kind.stdout:
+      case kind.stderr:
+        return this.#stream(frame)
+      case kind.call:
+        return void this.#call(frame.payload)
+      case kind.end:
+        return this.#end(frame.payload)
+      case kind.idle:
+        return this.#gone.resolve()
+      default:
+        return this.#garbled(`unknown frame ${frame.kind}`)
+    }
+  }
+
+  #stream(frame: Frame): void {
+    if (this.#ended) return
+    const took =
+      frame.kind === kind.stdout ? this.#io?.stdout(frame.payload) : this.#io?.stderr(frame.payload)
+    if (!took) return
+    this.#parts.worker.pause()
+    void took.finally(() => this.#parts.worker.resume())
+  }
+
+  /** What is not granted, or not any more, is refused here, whatever the guest believes it has. */
+  async #call(payload: Buffer): Promise<void> {
+    const read = callSchema.safeParse(parsed(payload))
+    if (!read.success) return this.#garbled('unreadable call')
+    const { id, name, argsText } = read.data
+    const granted =
+      this.#controls.capabilities === 'any' || this.#controls.capabilities.includes(name)
+    try {
+      if (!granted || !this.#io?.call)
+        throw new MayflyError('FORBIDDEN', `Cannot call "${name}": it is not granted`)
+      const text = await this.#io.call(name, argsText)
+      this.#parts.worker.send(kind.reply, JSON.stringify({ id, text }))
+    } catch (error) {
+      if (!granted) this.#say(name)
+      const message = error instanceof Error ? error.message : String(error)
+      this.#parts.worker.send(kind.reply, JSON.stringify({ id, error: message }))
+    }
+  }
+
+  #say(capability: string): void {
+    const fields = { capability: capability.slice(0, 200) }
+    this.#parts.voice.say('capability/denied', fields, {
+      run: this.#task?.run ?? null,
+      trust: 'wall',
+    })
+    this.#sink?.({
+      format: 1,
+      seq: 0,
+      at: Date.now(),
+      run: this.#task?.run ?? null,
+      zone: 'main',
+      point: 'capability/denied',
+      actor: 'guest',
+      trust: 'wall',
+      fields,
+    })
+  }
+
+  #end(payload: Buffer): void {
+    const cut = payload.indexOf(10)
+    const read = endSchema.safeParse(
+      cut > 0 && cut < endMetaBytesMax ? parsed(payload.subarray(0, cut)) : undefined,
+    )
+    if (!read.success) return this.#garbled('unreadable end')
+    const { cpuTimeMs, memory, error, encoding, status } = read.data
+    this.#finish({
+      status: this.#cause?.status === 'timeout' ? 'timeout' : status,
+      resultText: payload.toString('utf8', cut + 1),
+      encoding,
+      cpuTime: cpuTimeMs,
+      artifacts: [],
+      ...(error && { error: withoutAbsent(error) }),
+      ...(memory && { memory }),
+    })
+  }
+
+  /** A worker that writes what no worker writes has been broken into, or is broken: it is not used again. */
+  #garbled(why: string): void {
+    void this.#parts.worker.kill()
+    this.#finish(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+  }
+
+  #lost(end: WorkerEnd): void {
+    this.#finish(endOf(end, this.#cause))
+    this.#gone.resolve()
+  }
+
+  #finish(end: TaskEnd): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#settle?.(end)
+  }
+}
+
+function carried(task: Task, profile: Profile) {
+  const { controls, limits, schedule } = profile
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return {
+    language: task.language,
+    entry: task.entry,
+    code: task.code,
+    inputText: task.inputText,
+    files: task.files,
+    capabilities: task.capabilities,
+    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
+    webAssembly: false,
+    timeoutMs: Math.min(limits.timeout, lifeMs),
+    outputBytesMax: limits.output,
+    resultBytesMax: limits.result,
+  }
+}
+
+function endOf(end: WorkerEnd, cause: KillCause | undefined): TaskEnd {
+  const peak = end.peakBytes
+  if (cause?.status === 'limit')
+    return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)
+  if (cause?.status === 'terminated') return lostEnd('terminated', 'TERMINATED', cause.reason, peak)
+  if (cause)
+    return lostEnd(
+      cause.status,
+      cause.status === 'timeout' ? 'TIMEOUT' : 'CANCELLED',
+      said[cause.status],
+      peak,
+    )
+  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
+  if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
+    return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
+  }
+  return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
+}
+
+const said = {
+  timeout: 'The job ran longer than its limit',
+  cancelled: 'The job was cancelled',
+} as const
+
+function lostEnd(status: TaskEnd['status'], code: string, message: string, peak: number): TaskEnd {
+  const memory = peak > 0 ? { memory: { used: peak, peak } } : {}
+  return {
+    status,
+    resultText: 'null',
+    encoding: 'json',
+    error: { code, message },
+    cpuTime: 0,
+    artifacts: [],
+    ...memory,
+  }
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString()) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+function withoutAbsent<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as never
+}
+
+/** Whether it settled in time. */
+async function within(promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, ms, false)))
+  const clean = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return clean
+}

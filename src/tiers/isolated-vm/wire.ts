@@ -1,0 +1,40 @@
+import * as z from 'zod'
+
+/** Frames between the server and an isolate worker; the worker's half of this table is guest/isolate-worker.js. */
+export const kind = {
+  run: 1,
+  reply: 2,
+  released: 10,
+  stdout: 11,
+  stderr: 12,
+  call: 13,
+  end: 14,
+  idle: 15,
+} as const
+
+/** The longest text of an error that is kept: name, message and stack together are cut in the worker already. */
+const ERROR_CHARS_MAX = 64 * 1024
+/** What an end may weigh beside its result. */
+export const endMetaBytesMax = 256 * 1024
+
+const text = z.string().max(ERROR_CHARS_MAX)
+
+/** The first line of an `end` frame; the result's text follows it. A worker that was broken into may write anything. */
+export const endSchema = z.object({
+  protocol: z.literal(1),
+  status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
+  encoding: z.enum(['json', 'tagged']),
+  error: z
+    .object({ code: text, name: text.optional(), message: text, stack: text.optional() })
+    .optional(),
+  cpuTimeMs: z.number().min(0),
+  executionMs: z.number().min(0),
+  memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
+  poisoned: z.boolean(),
+})
+
+export const callSchema = z.strictObject({
+  id: z.number().int().min(1),
+  name: z.string().max(200),
+  argsText: z.string().max(4 * 2 ** 20),
+})

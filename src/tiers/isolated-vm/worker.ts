@@ -1,0 +1,96 @@
+import type { Socket } from 'node:net'
+import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
+import type { Wall, WallEnd } from '../../warden/protocol.ts'
+import type { WardenClient } from '../../warden/client.ts'
+
+/** Largest frame a worker may send: a result at its limit, with what goes beside it. */
+const FRAME_BYTES_MAX = 33 * 2 ** 20
+
+/** How a worker ended, as whoever waits for a job wants to know it. */
+export interface WorkerEnd {
+  readonly how: WallEnd | 'garbled'
+  readonly peakBytes: number
+  readonly detail: string
+}
+
+/** Who listens to a worker while a job of theirs is in it. */
+export interface WorkerListener {
+  frame(frame: Frame): void
+  ended(end: WorkerEnd): void
+}
+
+/** The server's end of one isolate worker: one process, one tenant, one job at a time. */
+export class Worker {
+  readonly wall: Wall
+  readonly #warden: WardenClient
+  readonly #socket: Socket
+  readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
+  #listener: WorkerListener | undefined
+  #ending: Promise<unknown> | undefined
+  tenant: string | undefined
+  jobs = 0
+  /** When it became free, on the monotonic clock. */
+  freeSince = performance.now()
+  end: WorkerEnd | undefined
+
+  constructor(wall: Wall, socket: Socket, warden: WardenClient) {
+    this.wall = wall
+    this.#warden = warden
+    this.#socket = socket
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', () => void this.kill())
+    socket.on('close', () => void this.kill())
+    warden.onEnded(wall.id, (how, peakBytes, detail) => this.#over({ how, peakBytes, detail }))
+    warden.onLost(() => this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }))
+  }
+
+  get alive(): boolean {
+    return this.end === undefined && this.#ending === undefined
+  }
+
+  listen(listener: WorkerListener | undefined): void {
+    this.#listener = listener
+    if (listener && this.end) listener.ended(this.end)
+  }
+
+  send(kind: number, payload: string): void {
+    this.#socket.write(encodeFrame(kind, payload))
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Keeps the server's process alive while a job runs, and only then. */
+  ref(keep: boolean): void {
+    if (keep) this.#socket.ref()
+    else this.#socket.unref()
+  }
+
+  /** Idempotent; resolves when nothing of it is left. */
+  kill(): Promise<unknown> {
+    this.#ending ??= this.#warden.kill(this.wall.id).catch(() => undefined)
+    return this.#ending
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) this.#listener?.frame(frame)
+    } catch (error) {
+      this.#over({ how: 'garbled', peakBytes: 0, detail: String(error) })
+      void this.kill()
+    }
+  }
+
+  #over(end: WorkerEnd): void {
+    if (this.end) return
+    this.end = end
+    this.#ending ??= Promise.resolve()
+    this.#socket.destroy()
+    this.#listener?.ended(end)
+  }
+}

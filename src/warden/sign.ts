@@ -1,0 +1,208 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+} from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { checkpointSchema, checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
+import { chainStart, chainStep } from '../lib/hash-chain.ts'
+
+/**
+ * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
+ * them itself, and remembers what it signed beside its key. So a server that was broken into can still lie about
+ * what happens next, but not about what is signed already.
+ *
+ * The memory is a small SQLite file, because several wardens may share one state folder: reading it, signing and
+ * writing it is one transaction under a lock, and a torn write is rolled back. A checkpoint is on the disk before
+ * anybody is given it.
+ */
+export interface Signer {
+  /** Base64 of the 32 raw bytes. */
+  readonly publicKey: string
+  /**
+   * `digests` are those of lines `from.seq + 1` and on; at most `digestsMax`. Where `from` is older than the last
+   * head signed, the chain has to pass through that head. `at` is the warden's own time. Throws MayflyError
+   * CONFLICT when the chain does not extend what was signed, INVALID when it is not given digests.
+   */
+  sign(digests: readonly string[], from: ChainHead, at: number): Checkpoint
+  close(): void
+}
+
+export interface ChainHead {
+  readonly seq: number
+  readonly head: string
+}
+
+/** Lines in one checkpoint at most; a longer tail takes several. */
+export const digestsMax = 4096
+const lockWaitMs = 2000
+const keyFile = 'checkpoint.key'
+const memoryFile = 'signed.db'
+
+/** Opens the signer of one state folder; makes folder (0700) and key (0600) on first use. */
+export function openSigner(folder: string): Signer {
+  const key = openKey(folder)
+  const publicKey = rawPublicKey(key)
+  const memory = openMemory(folder)
+  assertOwnMemory(readMemory(memory), publicKey, folder)
+  return {
+    publicKey,
+    sign: (digests, from, at) => signNext({ key, publicKey, memory }, digests, from, at),
+    close: () => memory.close(),
+  }
+}
+
+/** What the signer of `folder` signed last, for audits; undefined when it has signed nothing. Writes nothing. */
+export function lastSigned(folder: string): Checkpoint | undefined {
+  const path = join(folder, memoryFile)
+  if (!existsSync(path)) return undefined
+  try {
+    using memory = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
+    return readMemory(memory)
+  } catch (thrown) {
+    throw broken('read', path, thrown)
+  }
+}
+
+interface Parts {
+  readonly key: KeyObject
+  readonly publicKey: string
+  readonly memory: DatabaseSync
+}
+
+function signNext(
+  parts: Parts,
+  digests: readonly string[],
+  from: ChainHead,
+  at: number,
+): Checkpoint {
+  assertAsked(digests, from, at)
+  parts.memory.exec('BEGIN IMMEDIATE')
+  try {
+    const next = { ...extended(readMemory(parts.memory), digests, from), at, key: parts.publicKey }
+    const signature = sign(null, Buffer.from(checkpointStatement(next)), parts.key)
+    const checkpoint: Checkpoint = { format: 1, ...next, signature: signature.toString('base64') }
+    remember(parts.memory, checkpoint)
+    parts.memory.exec('COMMIT')
+    return checkpoint
+  } catch (thrown) {
+    if (parts.memory.isTransaction) parts.memory.exec('ROLLBACK')
+    throw thrown
+  }
+}
+
+/** The head after the digests; throws unless it is or extends the head signed last. */
+function extended(
+  last: Checkpoint | undefined,
+  digests: readonly string[],
+  from: ChainHead,
+): ChainHead {
+  const signed: ChainHead = last ?? { seq: 0, head: chainStart }
+  let { seq, head } = from
+  let extendsLast = seq === signed.seq && head === signed.head
+  for (const digest of digests) {
+    head = chainStep(head, digest)
+    seq += 1
+    extendsLast ||= seq === signed.seq && head === signed.head
+  }
+  if (extendsLast) return { seq, head }
+  throw new MayflyError(
+    'CONFLICT',
+    `Cannot sign line "${seq}": it does not extend line "${signed.seq}", which was signed last`,
+    { hint: 'The log was changed or replaced after it was signed: run "mayfly audit verify".' },
+  )
+}
+
+function assertAsked(digests: readonly string[], from: ChainHead, at: number): void {
+  const hex = /^[0-9a-f]{64}$/
+  const good =
+    Array.isArray(digests) &&
+    digests.length <= digestsMax &&
+    digests.every((digest) => typeof digest === 'string' && hex.test(digest)) &&
+    Number.isSafeInteger(from.seq) &&
+    from.seq >= 0 &&
+    typeof from.head === 'string' &&
+    hex.test(from.head) &&
+    Number.isSafeInteger(at)
+  if (!good) throw new MayflyError('INVALID', 'Cannot sign what is not a list of line digests')
+}
+
+function openKey(folder: string): KeyObject {
+  const path = join(folder, keyFile)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    chmodSync(folder, 0o700)
+    if (!existsSync(path)) createKey(folder, path)
+    return createPrivateKey(readFileSync(path))
+  } catch (thrown) {
+    throw broken('open', path, thrown)
+  }
+}
+
+/** Written whole under another name and then linked, so that of two that start at once the first wins. */
+function createKey(folder: string, path: string): void {
+  const draft = `${path}.${process.pid}`
+  const { privateKey } = generateKeyPairSync('ed25519')
+  rmSync(draft, { force: true })
+  const file = openSync(draft, 'wx', 0o600)
+  writeSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  fsyncSync(file)
+  closeSync(file)
+  try {
+    linkSync(draft, path)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown
+  } finally {
+    rmSync(draft, { force: true })
+  }
+  const directory = openSync(folder, 'r')
+  fsyncSync(directory)
+  closeSync(directory)
+}
+
+function rawPublicKey(key: KeyObject): string {
+  const { x } = createPublicKey(key).export({ format: 'jwk' })
+  return Buffer.from(x ?? '', 'base64url').toString('base64')
+}
+
+function openMemory(folder: string): DatabaseSync {
+  const path = join(folder, memoryFile)
+  try {
+    const memory = new DatabaseSync(path, { timeout: lockWaitMs })
+    chmodSync(path, 0o600)
+    memory.exec('PRAGMA synchronous = EXTRA')
+    memory.exec(
+      'CREATE TABLE IF NOT EXISTS signed (id INTEGER PRIMARY KEY CHECK (id = 1), checkpoint TEXT NOT NULL) STRICT',
+    )
+    readMemory(memory)
+    return memory
+  } catch (thrown) {
+    throw broken('open', path, thrown)
+  }
+}
+
+function assertOwnMemory(last: Checkpoint | undefined, key: string, folder: string): void {
+  if (last && last.key !== key) throw broken('open', folder, 'the key is not the one that signed')
+}
+
+function readMemory(memory: DatabaseSync): Checkpoint | undefined {
+  const row = memory.prepare('SELECT checkpoint FROM signed WHERE id = 1').get()
+  return row ? checkpointSchema.parse(JSON.parse(String(row['checkpoint']))) : undefined
+}
+
+function remember(memory: DatabaseSync, checkpoint: Checkpoint): void {
+  memory.prepare('INSERT OR REPLACE INTO signed VALUES (1, ?)').run(JSON.stringify(checkpoint))
+}
+
+function broken(action: string, path: string, cause: unknown): MayflyError {
+  return new MayflyError('STATE', `Cannot ${action} "${path}": ${messageOf(cause)}`, {
+    hint: 'Without its key and memory nothing is signed; restore both from one backup, or remove the folder and the log together.',
+    cause,
+  })
+}

@@ -1,0 +1,182 @@
+import ivm from 'isolated-vm'
+import { Job } from './cell/job.js'
+import { answer } from './cell/answers.js'
+import { Refusal, syntaxError, TIMED_OUT } from './cell/failure.js'
+import { runPart } from './cell/parts.js'
+
+/**
+ * One never-used isolate with its realm, made ahead of time and used for exactly one job. It bounds
+ * what code does by itself; what a hostile program can break of that is bounded by the process around
+ * it, which is killed from outside when it does not answer.
+ *
+ * Calls into the isolate are synchronous on purpose: the process has nothing else to do, and a thread
+ * hop costs more than a small job. The event loop is needed between turns only.
+ */
+export class Cell {
+  #isolate
+  #context
+  /** The realm's entrance. User code never sees it. */
+  #realm
+  #memoryBytes
+  #poisoned = false
+  #cpuTimeMsBefore = 0
+  /** @type {NodeJS.CpuUsage | undefined} */
+  #cpuBefore
+  /** @type {Job | undefined} */
+  #job
+
+  /** @param {{ memoryMiB: number, webAssembly: boolean }} options */
+  constructor({ memoryMiB, webAssembly }) {
+    this.#memoryBytes = memoryMiB * 2 ** 20
+    this.#isolate = new ivm.Isolate({
+      memoryLimit: memoryMiB,
+      onCatastrophicError: () => (this.#poisoned = true),
+    })
+    this.#context = this.#isolate.createContextSync()
+    const boot = runPart(this.#isolate, this.#context, 'boot')
+    const host = (op, a, b, c) => this.#answer(op, a, b, c)
+    this.#realm = boot.applySync(undefined, [host, webAssembly], { result: { reference: true } })
+  }
+
+  /**
+   * Runs the job to its end; called once. Never rejects for what user code does.
+   *
+   * @param {Task} task
+   * @param {Hooks} hooks
+   * @returns {Promise<End>}
+   */
+  run(task, hooks) {
+    if (this.#job !== undefined) throw new Error('Cannot run a job: this cell was used before')
+    const job = (this.#job = new Job(task, hooks))
+    this.#cpuTimeMsBefore = Number(this.#isolate.cpuTime) / 1e6
+    this.#cpuBefore = process.cpuUsage()
+    hooks.released()
+    this.#visit(job, () => this.#start(job))
+    return job.end
+  }
+
+  /** Idempotent; never throws. */
+  dispose() {
+    try {
+      this.#isolate.dispose()
+    } catch {
+      // It disposed itself when it ran out of memory.
+    }
+  }
+
+  /** One visit to the isolate and what it leads to: an end, or a wait for a timer, a reply, the deadline. */
+  #visit(job, enter) {
+    try {
+      if (job.isLate) throw new Error(TIMED_OUT)
+      enter()
+    } catch (error) {
+      job.interrupt(error)
+    }
+    job.flush()
+    if (job.isOver) job.finish({ ...this.#usage(), poisoned: this.#poisoned })
+    else job.wait(() => this.#visit(job, () => this.#tick(job)))
+  }
+
+  #start(job) {
+    const script = this.#compile(job.task)
+    script.runSync(this.#context, { timeout: job.remaining(), release: true })
+  }
+
+  #compile({ entry, code }) {
+    const [before, after] = WRAPPERS[entry]
+    try {
+      const origin = { filename: 'job.js', columnOffset: -before.length }
+      return this.#isolate.compileScriptSync(before + code + after, origin)
+    } catch (error) {
+      throw new Refusal(syntaxError(error, code))
+    }
+  }
+
+  #tick(job) {
+    job.armed = this.#enter(job, 'tick')
+  }
+
+  #enter(job, ...args) {
+    return this.#realm.applySync(undefined, args, { timeout: job.remaining() })
+  }
+
+  /**
+   * What the realm asks of its host. Arguments count as hostile, answers are text or numbers, and it
+   * never throws: an error made on this side would show user code where it was made.
+   */
+  #answer(op, a, b, c) {
+    try {
+      if (op === 'load') return runPart(this.#isolate, this.#context, a).derefInto()
+      if (op === 'call') return this.#call(this.#job, a, b, c)
+      return answer(this.#job, op, a, b)
+    } catch {
+      return undefined
+    }
+  }
+
+  #call(job, id, name, argsText) {
+    const reply = (isOk, text) => {
+      if (!job.isOver) this.#visit(job, () => this.#enter(job, 'reply', id, isOk, text))
+    }
+    job.call(String(name), String(argsText)).then(
+      (text) => reply(true, text),
+      (error) => reply(false, error),
+    )
+  }
+
+  #usage() {
+    const held = { used: this.#memoryBytes, peak: this.#memoryBytes }
+    return { cpuTimeMs: this.#cpuTimeMs(), memory: this.#heap() ?? held }
+  }
+
+  #cpuTimeMs() {
+    try {
+      return Number(this.#isolate.cpuTime) / 1e6 - this.#cpuTimeMsBefore
+    } catch {
+      // Gone with its isolate. The process does nothing but this job.
+      const { user, system } = process.cpuUsage(this.#cpuBefore)
+      return (user + system) / 1e3
+    }
+  }
+
+  #heap() {
+    try {
+      const heap = this.#isolate.getHeapStatisticsSync()
+      const external = heap.externally_allocated_size
+      const used = heap.used_heap_size + external
+      return { used, peak: Math.max(used, heap.total_heap_size + external) }
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/**
+ * The realm's `job` takes the user's function and is gone before any of it runs. What stands before the
+ * source stays on its first line, in columns below one, so that positions are those of the source.
+ */
+const WRAPPERS = {
+  body: ['job(async function () {', '\n})'],
+  function: ['job=', '\n'],
+  handler: ['job(function (exports, require, module) {', '\n})'],
+}
+
+/**
+ * @typedef {{
+ *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
+ *   files: { path: string, content: string, encoding: 'utf8' | 'base64' }[], capabilities: string[],
+ *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number,
+ * }} Task
+ *
+ * @typedef {{
+ *   released(): void, stdout(text: string): void, stderr(text: string): void,
+ *   call(name: string, argsText: string): Promise<string>,
+ * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
+ *
+ * @typedef {{
+ *   status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed', resultText: string, encoding: 'json' | 'tagged',
+ *   error?: { code: string, name?: string, message: string, stack?: string },
+ *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
+ *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean,
+ * }} End `poisoned`: throw this process away
+ */

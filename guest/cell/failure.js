@@ -1,0 +1,72 @@
+import { REALM_FILE } from './parts.js'
+
+/**
+ * What an error thrown by a call into an isolate means for the job. User code's own errors do not come
+ * this way: they were read inside. Only a module's do, because nothing inside can catch them.
+ *
+ * @param {unknown} error
+ */
+export function endOf(error) {
+  if (error instanceof Refusal) return { status: 'error', error: error.error }
+  const message = String(error?.message)
+  if (message === TIMED_OUT) return { status: 'timeout', error: timeout() }
+  if (message.startsWith('Isolate was disposed')) return { status: 'limit', error: outOfMemory() }
+  if (message.startsWith('Isolate'))
+    return { status: 'failed', error: { code: 'CELL_LOST', message } }
+  return thrown({ code: 'USER_ERROR', name: error?.name, message, stack: error?.stack })
+}
+
+export const TIMED_OUT = 'Script execution timed out.'
+
+/** The job cannot be run as it stands, which is known before any of it ran. */
+export class Refusal extends Error {
+  /** @param {{ code: string, name?: string, message: string, stack?: string }} error */
+  constructor(error) {
+    super(error.message)
+    this.error = error
+  }
+}
+
+/** The end for what user code threw, as the realm described it. */
+export function thrown({ code, name, message, stack }) {
+  if (name === 'RangeError' && message === 'Array buffer allocation failed') {
+    return { status: 'limit', error: outOfMemory() }
+  }
+  const error = { code, message, ...(name && { name }) }
+  return { status: 'error', error: stack ? { ...error, stack: userFrames(stack) } : error }
+}
+
+/**
+ * @param {Error} error as V8 gave it when it compiled `job.js`
+ * @param {string} code the user's source
+ */
+export function syntaxError(error, code) {
+  const [, message = error.message, file, line, column] =
+    /^(.*) \[(.+):(\d+):(-?\d+)\]$/s.exec(error.message) ?? []
+  const lines = code.split('\n')
+  const isPastEnd = file === 'job.js' && Number(line) > lines.length
+  const at = isPastEnd ? [lines.length, (lines.at(-1) ?? '').length + 1] : [line, column]
+  const what = isPastEnd ? 'Unexpected end of input' : message
+  const where = line === undefined ? '' : `\n    at ${file}:${at.join(':')}`
+  return {
+    code: 'SYNTAX_ERROR',
+    name: 'SyntaxError',
+    message: line === undefined ? what : `${what} (${file}:${at.join(':')})`,
+    stack: `SyntaxError: ${what}${where}`,
+  }
+}
+
+/** Cuts away frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */
+function userFrames(stack) {
+  const [inside = ''] = stack.split('\n    at (<isolated-vm boundary>)', 1)
+  return inside
+    .split('\n')
+    .filter((line) => !/^\s+at /.test(line) || !isOurs(line))
+    .join('\n')
+}
+
+const isOurs = (line) =>
+  line.includes(REALM_FILE) || line.includes('<isolated-vm') || /:\d+:-\d+\)?$/.test(line)
+
+const timeout = () => ({ code: 'TIMEOUT', message: 'The job did not end within its time' })
+const outOfMemory = () => ({ code: 'MEMORY', message: 'The job needed more memory than its limit' })

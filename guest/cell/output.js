@@ -1,0 +1,70 @@
+/**
+ * One stream of a job: cut at its byte limit, in chunks of at most 64 KiB. Text that comes in quick
+ * succession is gathered; text after a pause goes out at once, because the next statement may never end.
+ */
+export class Output {
+  isTruncated = false
+  #write
+  #room
+  #text = ''
+  #flushedAt = 0
+
+  /** @param {(text: string) => void} write may block @param {number} bytesMax */
+  constructor(write, bytesMax) {
+    this.#write = write
+    this.#room = bytesMax
+  }
+
+  /** @param {string} text */
+  add(text) {
+    if (this.isTruncated) return
+    this.#text += this.#cut(text)
+    if (this.#text.length >= CHUNK_UNITS || performance.now() - this.#flushedAt > GATHER_MS) {
+      this.flush()
+    }
+  }
+
+  flush() {
+    const text = this.#text
+    if (text === '') return
+    this.#text = ''
+    for (let from = 0; from < text.length;) {
+      const to = boundary(text, Math.min(text.length, from + CHUNK_UNITS))
+      this.#write(text.slice(from, to))
+      from = to
+    }
+    this.#flushedAt = performance.now()
+  }
+
+  #cut(text) {
+    const bytes = Buffer.byteLength(text)
+    if (bytes <= this.#room) {
+      this.#room -= bytes
+      return text
+    }
+    this.isTruncated = true
+    return head(text, this.#room)
+  }
+}
+
+/** At most three bytes a unit: under 64 KiB. */
+const CHUNK_UNITS = 16_384
+const GATHER_MS = 2
+
+/** The longest beginning of `text` that takes no more than `bytesMax` bytes of UTF-8. */
+function head(text, bytesMax) {
+  let low = 0
+  let high = Math.min(text.length, bytesMax)
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (Buffer.byteLength(text.slice(0, middle)) <= bytesMax) low = middle
+    else high = middle - 1
+  }
+  return text.slice(0, boundary(text, low))
+}
+
+/** Never between the halves of a surrogate pair. */
+function boundary(text, at) {
+  const unit = text.charCodeAt(at - 1)
+  return at < text.length && at > 1 && unit >= 0xd800 && unit < 0xdc00 ? at - 1 : at
+}

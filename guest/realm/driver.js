@@ -1,0 +1,153 @@
+// Runs the one job of this isolate. The host reads `job` off the global object exactly once: that
+// takes the name away, fetches the task, and answers what the user's function is handed to.
+export default function (P, ask, realm) {
+  const { define, part, bound } = realm
+  const { describe, serialise } = bound
+  const PENDING_CALLS_MAX = 1000
+  const CALL_UNITS_MAX = 4 * 2 ** 20
+
+  let task
+  let ended = false
+  const calls = new P.Map()
+  let lastCall = 0
+
+  P.defineProperty(globalThis, 'job', {
+    __proto__: null,
+    get() {
+      take()
+      return enter
+    },
+    set(callee) {
+      take()
+      enter(callee)
+    },
+    configurable: true,
+  })
+
+  function take() {
+    delete globalThis.job
+    task = P.parse(ask('task'))
+    // The wrapper of a source that holds a closing brace could be closed by it; as a function body of
+    // its own it must parse too. (A source without one cannot close anything.)
+    if (task.check !== undefined) check(task.check === 'async' ? P.AsyncFunction : P.Function)
+    define('input', P.parse(ask('input')))
+    define('call', callCapability)
+  }
+
+  function check(Constructor) {
+    try {
+      return new Constructor(ask('code'))
+    } catch {
+      const message = 'The source closes the function that it is the body of'
+      const error = { __proto__: null, code: 'SYNTAX_ERROR', name: 'SyntaxError', message }
+      end('error', P.stringify(error))
+      throw null
+    }
+  }
+
+  function enter(callee) {
+    const input = globalThis.input
+    if (task.entry === 'body') return follow(start(callee, []))
+    if (task.entry === 'handler') return part('handler').run(callee, input, promise, context())
+    if (typeof callee !== 'function') return fail(new P.TypeError('The source is not one function'))
+    return promise(() => callee(input))
+  }
+
+  /** A module was evaluated: a default export that is a function is called, any other is the result. */
+  bound.exported = (namespace) => {
+    promise(() => {
+      const value = namespace.default
+      return typeof value === 'function' ? value(globalThis.input, context()) : value
+    })
+  }
+  bound.take = take
+
+  function start(callee, args) {
+    return P.apply(callee, undefined, args)
+  }
+
+  /** Whatever `run` answers, throws, or resolves to, even twice, becomes one end. */
+  function promise(run) {
+    follow(new P.Promise((resolve) => resolve(run())))
+  }
+
+  function follow(own) {
+    // `then` looks for a species on the promise: without this it would find user code.
+    P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
+    P.promiseThen(own, succeed, fail)
+  }
+
+  function succeed(value) {
+    if (ended) return
+    try {
+      const result = serialise(value, task.resultUnitsMax)
+      if (result.code === undefined) end('ok', result.encoding, result.text)
+      else
+        end('error', P.stringify({ __proto__: null, code: result.code, message: result.message }))
+    } catch (thrown) {
+      fail(thrown)
+    }
+  }
+
+  function fail(thrown) {
+    if (ended) return
+    const error = describe(thrown)
+    error.code = 'USER_ERROR'
+    end('error', P.stringify(error))
+  }
+
+  function end(status, first, second) {
+    ended = true
+    ask(status, first, second)
+  }
+  bound.fail = fail
+
+  function context() {
+    return {
+      call: callCapability,
+      getRemainingTimeInMillis: () => P.max(0, task.timeoutMs - bound.now()),
+    }
+  }
+
+  function callCapability(name, args) {
+    return new P.Promise((resolve, reject) => {
+      if (typeof name !== 'string' || name.length > 256) {
+        throw new P.TypeError('Cannot call a capability: its name is not a short string')
+      }
+      if (P.mapSize(calls) >= PENDING_CALLS_MAX) {
+        throw new P.RangeError(
+          'Cannot call "' + name + '": ' + PENDING_CALLS_MAX + ' calls are waiting already',
+        )
+      }
+      const text = P.stringify(args === undefined ? null : args)
+      if (text === undefined)
+        throw new P.TypeError('Cannot call "' + name + '": the arguments are not data')
+      if (text.length > CALL_UNITS_MAX) {
+        throw new P.RangeError('Cannot call "' + name + '": the arguments are larger than 4 MiB')
+      }
+      const id = ++lastCall
+      P.mapSet(calls, id, { __proto__: null, resolve, reject })
+      ask('call', id, name, text)
+    })
+  }
+
+  bound.reply = (id, isOk, text) => {
+    const waiting = P.mapGet(calls, id)
+    if (waiting === undefined) return
+    P.mapDelete(calls, id)
+    const value = P.parse(text)
+    if (isOk) waiting.resolve(value)
+    else waiting.reject(refusal(value))
+  }
+
+  function refusal(value) {
+    const error = new P.Error(value.message)
+    attach(error, 'name', value.name)
+    attach(error, 'code', value.code)
+    return error
+  }
+
+  function attach(object, name, value) {
+    P.defineProperty(object, name, { __proto__: null, value, configurable: true, writable: true })
+  }
+}

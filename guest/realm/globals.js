@@ -1,0 +1,78 @@
+// The global object, brought to exactly what language `js` has. Parts that most jobs never touch are
+// accessors that load their script on first use and then become plain values.
+export default function (P, ask, webAssembly) {
+  const global = globalThis
+  // Frozen clocks, shared memory and finalisers tell time or outlive the job; Wasm memory is not counted.
+  const removed = ['SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'console']
+  if (!webAssembly) removed[removed.length] = 'WebAssembly'
+  for (let index = 0; index < removed.length; index++) delete global[removed[index]]
+  delete global.Atomics.waitAsync
+  if (webAssembly) {
+    delete global.WebAssembly.promising
+    delete global.WebAssembly.Suspending
+    delete global.WebAssembly.SuspendError
+  }
+
+  const parts = new P.Map()
+  const part = (name) => {
+    if (!P.mapHas(parts, name)) P.mapSet(parts, name, ask('load', name)(P, ask, part, bound))
+    return P.mapGet(parts, name)
+  }
+
+  /** What the driver and lazily loaded parts share, filled in by whoever owns it. */
+  const bound = { __proto__: null }
+
+  function define(name, value) {
+    P.defineProperty(global, name, {
+      __proto__: null,
+      value,
+      writable: true,
+      enumerable: false,
+      configurable: true,
+    })
+  }
+
+  function lazily(name, from) {
+    P.defineProperty(global, name, {
+      __proto__: null,
+      get() {
+        const value = part(from)[name]
+        define(name, value)
+        return value
+      },
+      set(value) {
+        define(name, value)
+      },
+      enumerable: false,
+      configurable: true,
+    })
+  }
+
+  const lazy = {
+    __proto__: null,
+    console: 'console',
+    performance: 'performance',
+    setTimeout: 'timers',
+    setInterval: 'timers',
+    clearTimeout: 'timers',
+    clearInterval: 'timers',
+    queueMicrotask: 'timers',
+    structuredClone: 'clone',
+    TextEncoder: 'text',
+    TextDecoder: 'text',
+    atob: 'base64',
+    btoa: 'base64',
+    URL: 'url',
+    URLSearchParams: 'url',
+    crypto: 'crypto',
+    Event: 'events',
+    EventTarget: 'events',
+    AbortController: 'events',
+    AbortSignal: 'events',
+    DOMException: 'dom-exception',
+    Temporal: 'temporal',
+  }
+  bound.Temporal = global.Temporal
+  for (const name in lazy) lazily(name, lazy[name])
+  return { __proto__: null, define, part, bound }
+}

@@ -1,0 +1,142 @@
+/* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
+// Timers are kept here, ordered by due time; the host is only told when to come back. One timer runs
+// per visit, so that microtasks run between two of them as they do elsewhere.
+export default function (P, ask, part, bound) {
+  const TIMERS_MAX = 10_000
+  const DELAY_MS_MAX = 2 ** 31 - 1
+
+  const live = new P.Map()
+  // A binary heap of [due, order, id], on an array that inherits no index setters from user code.
+  const heap = P.setPrototypeOf([], null)
+  let size = 0
+  let lastId = 0
+  let order = 0
+
+  function setTimeout(callback, delay, ...rest) {
+    return start('setTimeout', callback, delay, rest, false)
+  }
+
+  function setInterval(callback, delay, ...rest) {
+    return start('setInterval', callback, delay, rest, true)
+  }
+
+  function clearTimeout(id) {
+    P.mapDelete(live, P.Number(id))
+  }
+
+  function clearInterval(id) {
+    P.mapDelete(live, P.Number(id))
+  }
+
+  function queueMicrotask(callback) {
+    if (typeof callback !== 'function') {
+      throw new P.TypeError('Cannot queue a microtask: the callback is not a function')
+    }
+    const promise = new P.Promise((resolve) => resolve())
+    P.defineProperty(promise, 'constructor', { __proto__: null, value: undefined })
+    P.promiseThen(promise, () => guarded(callback, []))
+  }
+
+  function guarded(callback, args) {
+    try {
+      P.apply(callback, undefined, args)
+    } catch (thrown) {
+      bound.fail(thrown)
+    }
+  }
+
+  function start(verb, callback, delay, rest, repeats) {
+    if (typeof callback !== 'function') {
+      throw new P.TypeError('Cannot call ' + verb + ': the callback is not a function')
+    }
+    if (P.mapSize(live) >= TIMERS_MAX) {
+      throw new P.RangeError(
+        'Cannot call ' + verb + ': ' + TIMERS_MAX + ' timers are waiting already',
+      )
+    }
+    delay = P.Number(delay)
+    delay = delay >= 1 && delay <= DELAY_MS_MAX ? P.trunc(delay) : 1
+    const id = ++lastId
+    P.mapSet(live, id, { __proto__: null, callback, rest, delay, repeats })
+    push(bound.now() + delay, id)
+    if (heap[0].id === id) ask('arm', delay)
+    return id
+  }
+
+  /** Runs the timer that is due, if one is. Answers in how many ms to come again, -1 for never. */
+  bound.tick = () => {
+    const now = bound.now()
+    let timer
+    while (timer === undefined && isDue(now)) timer = take(now)
+    if (timer !== undefined) guarded(timer.callback, timer.rest)
+    return wait()
+  }
+
+  const isDue = (now) => size > 0 && heap[0].due <= now
+
+  function take(now) {
+    const { id } = pop()
+    const timer = P.mapGet(live, id)
+    if (timer === undefined) return undefined
+    if (timer.repeats) push(now + timer.delay, id)
+    else P.mapDelete(live, id)
+    return timer
+  }
+
+  function wait() {
+    while (size > 0 && !P.mapHas(live, heap[0].id)) pop()
+    return size === 0 ? -1 : P.max(0, heap[0].due - bound.now())
+  }
+
+  const isBefore = (a, b) => a.due < b.due || (a.due === b.due && a.order < b.order)
+
+  function push(due, id) {
+    if (size >= 4 * TIMERS_MAX) sweep()
+    rise({ __proto__: null, due, id, order: ++order })
+  }
+
+  function rise(entry) {
+    let at = size++
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(entry, heap[parent])) break
+      heap[at] = heap[parent]
+      at = parent
+    }
+    heap[at] = entry
+  }
+
+  function pop() {
+    const top = heap[0]
+    const entry = heap[--size]
+    heap[size] = undefined
+    if (size > 0) sink(entry)
+    return top
+  }
+
+  function sink(entry) {
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= size) break
+      if (child + 1 < size && isBefore(heap[child + 1], heap[child])) child++
+      if (!isBefore(heap[child], entry)) break
+      heap[at] = heap[child]
+      at = child
+    }
+    heap[at] = entry
+  }
+
+  /** Cleared timers leave entries behind; setting and clearing for ever must not grow the heap. */
+  function sweep() {
+    const count = size
+    size = 0
+    // `rise` writes at or below the place just read, so the heap is rebuilt in itself.
+    for (let index = 0; index < count; index++) {
+      const entry = heap[index]
+      if (P.mapHas(live, entry.id)) rise(entry)
+    }
+  }
+
+  return { __proto__: null, setTimeout, setInterval, clearTimeout, clearInterval, queueMicrotask }
+}

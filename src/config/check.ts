@@ -7,6 +7,7 @@ import {
   type PhaseConfig,
 } from '../contract/config.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
+import { deepFreeze } from '../lib/deep-freeze.ts'
 import type { Path } from './positions.ts'
 import { nearestName } from './variables.ts'
 
@@ -148,11 +149,4 @@ export function finishConfig(
     ...values.tenants.filter((tenant) => tenant !== own),
   ]
   return deepFreeze({ ...values, tenants, ...facts })
-}
-
-/** Freezes plain data in place. */
-export function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  for (const inner of Object.values(value)) deepFreeze(inner)
-  return Object.freeze(value)
 }

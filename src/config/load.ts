@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
+import { stateFolder } from '../lib/state-folder.ts'
 import { checkConfig, type Fault, finishConfig } from './check.ts'
 import {
   defaultOrigin,
@@ -59,7 +59,7 @@ export function loadConfig(options: LoadOptions): Loaded {
     const [first, ...rest] = checked.faults
     throw configError([issueOf(first, merged), ...rest.map((fault) => issueOf(fault, merged))])
   }
-  const state = stateFolder(checked.values.state, merged, options)
+  const state = stateOf(checked.values.state, merged, options)
   return {
     config: finishConfig(checked.values, { state, environment }),
     originOf: originsOf(merged, checked.values, options.env),
@@ -132,17 +132,18 @@ function originsOf(
 }
 
 /** A relative folder is meant from the file that says it, else from where the command runs. */
-function stateFolder(given: string | undefined, merged: Merged, options: LoadOptions): string {
+function stateOf(given: string | undefined, merged: Merged, options: LoadOptions): string {
   if (given === undefined) return defaultState(options.env)
   const { file } = merged.originOf(['state'])
   return resolve(options.cwd, file === undefined ? '.' : dirname(file), given)
 }
 
 function defaultState(env: Environment): string {
-  const base = env['XDG_STATE_HOME']
-  if (base && isAbsolute(base)) return resolve(base, 'mayfly')
-  if (process.getuid?.() === 0) return '/var/lib/mayfly'
-  return resolve(env['HOME'] || homedir(), '.local/state/mayfly')
+  try {
+    return stateFolder(env, process.getuid?.())
+  } catch (cause) {
+    throw new MayflyError('CONFIG', messageOf(cause), { cause })
+  }
 }
 
 function apiKeyOf(env: Environment): string | undefined {

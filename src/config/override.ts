@@ -9,7 +9,7 @@ import {
 import { allControls, isWithin, type NetworkControl, unlimited } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
-import { deepFreeze } from './check.ts'
+import { deepFreeze } from '../lib/deep-freeze.ts'
 
 export interface OverrideOptions {
   /** Whoever asks holds the right to widen; else only what is narrower is taken. */

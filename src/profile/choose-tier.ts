@@ -1,0 +1,261 @@
+import { type Config, type EscalationStep, isProduction, type Tenant } from '../contract/config.ts'
+import type { Control } from '../contract/controls.ts'
+import type { JobAsked, Language } from '../contract/job.ts'
+import type { OutcomeError } from '../contract/outcome.ts'
+import type { Explained } from '../contract/profile.ts'
+import { type Strength, strengthOf, type TierName, tierNames } from '../contract/tier.ts'
+import type { Verdict } from '../contract/verdict.ts'
+
+/** What is known of a provider here; `strength` is what its probe proved. */
+export interface ProviderFacts {
+  readonly name: string
+  readonly tier: TierName
+  readonly strength: Strength
+  readonly available: boolean
+  /** Why it is not available. */
+  readonly reason?: string
+  readonly languages: readonly Language[]
+  readonly enforces: readonly Control[]
+}
+
+export interface Wanted {
+  readonly config: Config
+  readonly tenant: Tenant
+  readonly asked: Pick<JobAsked, 'tier' | 'floor' | 'provider'>
+  readonly verdict: Verdict
+  /** Whether the profile grants any network. */
+  readonly network: boolean
+}
+
+/** The wall to make, or why there will be none; then provider and tier are what it would have taken. */
+export interface Choice {
+  readonly provider: string
+  readonly tier: TierName
+  readonly floor: Strength
+  readonly explain: readonly Explained[]
+  readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
+}
+
+/**
+ * The cheapest available wall that is strong enough and can do what is asked. Never one below the floor: the
+ * strongest of the tenant's floor, the floor asked, what the language needs and what the escalation says of the risk.
+ */
+export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Choice {
+  const facts = [...known].sort(byCost)
+  const need = needOf(wanted, facts)
+  const judged = facts.map((fact) => ({ fact, whyNot: whyNot(fact, need) }))
+  const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
+  const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
+  const taken = preferred || usable[0]
+  const end =
+    blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : nobody(need, judged))
+  return {
+    provider: taken?.name ?? need.provider ?? 'none',
+    tier: taken?.tier ?? need.tier ?? need.floor.tier,
+    floor: need.floor.strength,
+    explain: [
+      ...explainTaken(taken, need),
+      ...judged
+        .filter(({ fact }) => fact !== taken)
+        .map(({ fact, whyNot }) => ({
+          field: `providers.${fact.name}`,
+          value: 'not taken',
+          because:
+            whyNot ??
+            `could hold it; "${taken?.name}" ${preferred ? 'is preferred' : 'is cheaper'}`,
+        })),
+    ],
+    ...(end && { end }),
+  }
+}
+
+interface Floor {
+  readonly strength: Strength
+  readonly tier: TierName
+  readonly because: string
+}
+
+/** What a provider must be to be taken. */
+interface Need {
+  readonly floor: Floor
+  readonly tier?: TierName
+  readonly provider?: string
+  /** Taken before a cheaper one. */
+  readonly preferred?: string
+  readonly language: Language
+  readonly network: boolean
+  readonly mock: boolean
+  readonly production: boolean
+}
+
+/**
+ * The mock runs nothing, so what code may do asks no wall of it; a floor that someone set does. As the default
+ * provider it therefore serves jobs without such a floor, and only where it is there.
+ */
+function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
+  const { asked, config, verdict, network } = wanted
+  const said = strongest(floorsSaid(wanted))
+  const chosen = asked.tier === undefined && asked.provider === undefined
+  const preferred =
+    chosen && config.default_provider !== 'auto' ? config.default_provider : undefined
+  const production = isProduction(config)
+  const mockIsHere = facts.some(({ name, available }) => name === 'mock' && available)
+  const mockByDefault = preferred === 'mock' && said.strength === 0 && mockIsHere && !production
+  const mock = asked.provider === 'mock' || mockByDefault
+  const provider = mockByDefault ? 'mock' : asked.provider
+  return {
+    floor: mock ? said : strongest([said, ...floorsFound(wanted)]),
+    ...(asked.tier && { tier: asked.tier }),
+    ...(provider && { provider }),
+    ...(preferred && { preferred }),
+    language: verdict.language,
+    network,
+    mock,
+    production,
+  }
+}
+
+const noFloor: Floor = { strength: 0, tier: 'mock', because: 'no floor is set' }
+
+function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
+  return [
+    ...(tenant.floor ? [floorAt(tenant.floor, `tenants.${tenant.name}.floor`)] : []),
+    ...(asked.floor ? [floorAt(asked.floor, 'asked')] : []),
+  ]
+}
+
+function floorsFound({ config, verdict }: Wanted): readonly Floor[] {
+  const step = stepBelowBlock(config.escalation, verdict.risk)
+  return [
+    floorAt('isolate', 'untrusted code needs a wall'),
+    ...(step ? [floorAt(step.to, `escalation.${step.at}, risk ${verdict.risk}`)] : []),
+    ...(verdict.language === 'node' ? [floorAt('process', 'language "node"')] : []),
+  ]
+}
+
+function floorAt(tier: TierName, because: string): Floor {
+  return { strength: strengthOf[tier], tier, because }
+}
+
+/** Of two as strong, the later: it says more of why. */
+function strongest(floors: readonly Floor[]): Floor {
+  return floors.reduce((a, b) => (b.strength >= a.strength ? b : a), noFloor)
+}
+
+function stepBelowBlock(
+  steps: readonly EscalationStep[],
+  risk: number,
+): { readonly at: number; readonly to: TierName } | undefined {
+  for (const { at, to } of steps.toReversed()) if (at <= risk && to !== 'block') return { at, to }
+  return undefined
+}
+
+function whyNot(fact: ProviderFacts, need: Need): string | undefined {
+  if (need.provider !== undefined && fact.name !== need.provider)
+    return `provider "${need.provider}" is asked for`
+  if (fact.name === 'mock' && !need.mock) return 'the mock is reached by its name alone'
+  if (fact.name === 'mock' && need.production) return 'the mock is refused in production'
+  if (need.tier !== undefined && fact.tier !== need.tier)
+    return `it is tier "${fact.tier}", and "${need.tier}" is asked for`
+  if (!fact.available) return `it is not available: ${fact.reason ?? 'no reason is known'}`
+  if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
+  if (fact.strength < need.floor.strength)
+    return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
+  if (need.network && !fact.enforces.includes('network'))
+    return 'it cannot hold a network to what is granted'
+  return undefined
+}
+
+function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
+  const step = config.escalation.findLast(({ at }) => at <= verdict.risk)
+  if (step?.to !== 'block') return undefined
+  const { risk, severity, findings } = verdict
+  const patterns = findings.map(({ name, description, severity, line, column }) => ({
+    name,
+    description,
+    severity,
+    line,
+    column,
+  }))
+  const message = `Cannot run the code: its risk ${risk} reaches ${step.at}, from which on it is blocked`
+  const details = { score: risk, severity, patterns }
+  return { kind: 'blocked', error: { code: 'THREAT_DETECTED', message, details } }
+}
+
+/** Who names a wall gets that one or none: it is never raised silently. */
+function tooWeak(need: Need, facts: readonly ProviderFacts[]): Choice['end'] {
+  const { floor, tier, provider, production } = need
+  const fact = facts.find(({ name }) => name === provider)
+  const what =
+    tier !== undefined && strengthOf[tier] < floor.strength ? `tier "${tier}"` : undefined
+  const held = fact && (fact.available ? fact.strength : strengthOf[fact.tier])
+  const who = held !== undefined && held < floor.strength ? `provider "${provider}"` : undefined
+  const named = what ?? who ?? (provider === 'mock' && production ? 'provider "mock"' : undefined)
+  if (named === undefined) return undefined
+  const why =
+    (what ?? who) ? `the floor is "${floor.tier}" (${floor.because})` : 'this is production'
+  const details = { floor: { tier: floor.tier, strength: floor.strength, because: floor.because } }
+  return {
+    kind: 'blocked',
+    error: { code: 'TIER_TOO_WEAK', message: `Cannot run the code on ${named}: ${why}`, details },
+  }
+}
+
+function nobody(
+  need: Need,
+  judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
+): Choice['end'] {
+  const { floor, tier, provider, language, network } = need
+  const wants = [
+    ...(provider ? [`is "${provider}"`] : []),
+    ...(tier ? [`is tier "${tier}"`] : []),
+    `is at least as strong as "${floor.tier}" (${floor.because})`,
+    `runs "${language}"`,
+    ...(network ? ['can hold a network to what is granted'] : []),
+  ]
+  const message = `Cannot run the code safely enough here: no available provider ${wants.join(' and ')}`
+  const details = {
+    needs: { ...floor, language, network, ...(tier && { tier }), ...(provider && { provider }) },
+    providers: judged.map(({ fact, whyNot }) => ({ name: fact.name, reason: whyNot })),
+    hint: hintFor(need),
+  }
+  return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details } }
+}
+
+function hintFor({ floor, network }: Need): string {
+  const make = 'Make such a provider available ("mayfly doctor" says what is missing)'
+  if (floor.because.startsWith('escalation.'))
+    return `${make}, or change [escalation] in the configuration if you take the risk`
+  return network ? `${make}, or ask for no network` : make
+}
+
+function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Explained[] {
+  const { floor, provider, tier, preferred } = need
+  const cheapest = 'the cheapest available that is strong enough'
+  const byName =
+    preferred !== undefined && preferred === taken?.name ? 'default_provider' : undefined
+  const asked = provider !== undefined || tier !== undefined ? 'asked' : undefined
+  const because = taken ? (byName ?? asked ?? cheapest) : 'no provider can hold it'
+  return [
+    {
+      field: 'provider',
+      value: taken?.name ?? provider ?? 'none',
+      because: provider !== undefined && !byName ? 'asked' : because,
+    },
+    {
+      field: 'tier',
+      value: taken?.tier ?? tier ?? floor.tier,
+      because: taken ? `provider "${taken.name}"` : tier ? 'asked' : floor.because,
+    },
+    { field: 'floor', value: floor.strength, because: floor.because },
+  ]
+}
+
+/** Cheap before dear: by strength proved, then by the order of tiers, then by name, so that equal facts choose equally. */
+function byCost(a: ProviderFacts, b: ProviderFacts): number {
+  return (
+    a.strength - b.strength ||
+    tierNames.indexOf(a.tier) - tierNames.indexOf(b.tier) ||
+    (a.name < b.name ? -1 : 1)
+  )
+}

@@ -1,0 +1,53 @@
+import { type Config, configSchema, type Tenant } from '../contract/config.ts'
+import type { Limits } from '../contract/job.ts'
+import type { Explained, Profile } from '../contract/profile.ts'
+
+export type ProfileLimits = Profile['limits']
+
+const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output'] as const
+const configured = ['result', 'artifacts'] as const
+const builtIn: Config['limits'] = configSchema.parse({}).limits
+
+/** The limits asked for, else the configured ones, none above a ceiling; each with its reason. */
+export function limitsFor(
+  asked: Limits,
+  config: Config,
+  tenant: Tenant,
+): { readonly limits: ProfileLimits; readonly explain: readonly Explained[] } {
+  const rows = [
+    ...askable.map((name) => ({ name, ...bounded(name, asked, config, tenant) })),
+    ...configured.map((name) => ({ name, ...own(name, config) })),
+  ]
+  return {
+    limits: Object.fromEntries(rows.map(({ name, value }) => [name, value])) as ProfileLimits,
+    explain: rows.map(({ name, value, because }) => ({ field: `limits.${name}`, value, because })),
+  }
+}
+
+interface Bounded {
+  readonly value: number
+  readonly because: string
+}
+
+function bounded(
+  name: (typeof askable)[number],
+  asked: Limits,
+  config: Config,
+  tenant: Tenant,
+): Bounded {
+  const wish = asked[name]
+  const start = wish === undefined ? own(name, config) : { value: wish, because: 'asked' }
+  return [
+    { value: config.ceilings[name], because: `ceilings.${name}` },
+    { value: tenant.ceilings[name], because: `tenants.${tenant.name}.ceilings.${name}` },
+  ].reduce<Bounded>(
+    (now, { value, because }) =>
+      value !== undefined && value < now.value ? { value, because } : now,
+    start,
+  )
+}
+
+function own(name: keyof ProfileLimits, { limits }: Config): Bounded {
+  const value = limits[name]
+  return { value, because: value === builtIn[name] ? 'default' : `limits.${name}` }
+}

@@ -1,0 +1,360 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import {
+  configOf,
+  factsOf,
+  jobOf,
+  leastFacts,
+  verdictOf,
+} from '../../tests/fixtures/profile-world.ts'
+import type { JobRequest } from '../contract/job.ts'
+import { profileSchema } from '../contract/profile.ts'
+import type { Plan } from '../contract/rooms.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import type { ProviderFacts } from './choose-tier.ts'
+import { createProfiler, makePlan } from './make-profile.ts'
+
+interface Case {
+  readonly config?: unknown
+  readonly environment?: string
+  readonly asked?: JobRequest
+  readonly tenant?: string
+  readonly risk?: number
+  readonly verdict?: Partial<Verdict>
+  readonly facts?: readonly ProviderFacts[]
+}
+
+function plan(given: Case = {}): Plan {
+  const { config, environment, asked, tenant, risk, verdict, facts = leastFacts } = given
+  return makePlan(jobOf(asked, tenant), verdictOf(risk, verdict), {
+    config: configOf(config, environment),
+    facts,
+  })
+}
+
+/** How it ends: the provider, or kind and code. */
+function end(given: Case): string {
+  const made = plan(given)
+  return made.kind === 'run' ? made.profile.provider : `${made.kind} ${made.error.code}`
+}
+
+const because = ({ profile }: Plan, field: string) =>
+  profile.explain.find((entry) => entry.field === field)?.because
+
+const ladder = [
+  factsOf('microvm'),
+  factsOf('isolate'),
+  factsOf('process'),
+  factsOf('gvisor'),
+  factsOf('mock', { name: 'mock' }),
+]
+
+test('S4-32: a job that asks nothing gets the cheapest wall and no rights', () => {
+  const { kind, profile } = plan()
+  assert.equal(kind, 'run')
+  assert.equal(profile.provider, 'isolated-vm')
+  assert.deepEqual(profile.controls.network, { allow: [], deny: [] })
+  assert.deepEqual(profile.controls.files, { read: [], write: [] })
+  assert.deepEqual(profile.controls.capabilities, [])
+  assert.deepEqual(profile.schedule.phases, [
+    { name: 'full', for: 5000, controls: profile.controls },
+  ])
+  assert.deepEqual(profileSchema.parse(profile), profile)
+})
+
+test('the risk picks the wall, and at its last step blocks', () => {
+  const steps = [0, 39, 40, 59, 60, 79, 80, 94, 95, 100].map((risk) => end({ risk, facts: ladder }))
+  assert.deepEqual(steps, [
+    'a-isolate',
+    'a-isolate',
+    'a-process',
+    'a-process',
+    'a-gvisor',
+    'a-gvisor',
+    'a-microvm',
+    'a-microvm',
+    'blocked THREAT_DETECTED',
+    'blocked THREAT_DETECTED',
+  ])
+})
+
+test('an escalation without block never blocks', () =>
+  assert.equal(
+    end({ risk: 100, facts: ladder, config: { escalation: { 0: 'process' } } }),
+    'a-process',
+  ))
+
+test('what is blocked says its score, its severity and the patterns found', () => {
+  const finding = {
+    name: 'VM_ESCAPE',
+    severity: 'critical',
+    score: 100,
+    line: 3,
+    column: 7,
+    description: 'reaches for the constructor of a constructor',
+    kind: 'threat',
+    because: 'in full',
+    count: 1,
+  } as const
+  const made = plan({ risk: 100, verdict: { findings: [finding] } })
+  assert.ok(made.kind === 'blocked')
+  assert.deepEqual(made.error.details, {
+    score: 100,
+    severity: 'critical',
+    patterns: [
+      {
+        name: 'VM_ESCAPE',
+        description: finding.description,
+        severity: 'critical',
+        line: 3,
+        column: 7,
+      },
+    ],
+  })
+})
+
+test('a job never falls below its floor: it ends unavailable, with what is missing and the way out', () => {
+  const made = plan({ risk: 45 })
+  assert.ok(made.kind === 'unavailable')
+  assert.match(made.error.message, /"process" \(escalation\.40, risk 45\)/)
+  const details = made.error.details as { hint: string; providers: { name: string }[] }
+  assert.match(details.hint, /doctor.*\[escalation\]/)
+  assert.deepEqual(
+    details.providers.map(({ name }) => name),
+    ['mock', 'isolated-vm'],
+  )
+  assert.equal(made.profile.floor, 3)
+  assert.equal(made.profile.tier, 'process')
+})
+
+const ends: readonly (readonly [string, Case, string])[] = [
+  ['a tier asked for is that tier', { asked: { tier: 'gvisor' }, facts: ladder }, 'a-gvisor'],
+  [
+    'a floor asked for is at least that',
+    { asked: { floor: 'container' }, facts: ladder },
+    'a-process',
+  ],
+  [
+    'a provider asked for is that one',
+    { asked: { provider: 'a-microvm' }, facts: ladder },
+    'a-microvm',
+  ],
+  ['a tier below the risk', { asked: { tier: 'isolate' }, risk: 50 }, 'blocked TIER_TOO_WEAK'],
+  [
+    'a tier below the floor asked',
+    { asked: { tier: 'isolate', floor: 'process' } },
+    'blocked TIER_TOO_WEAK',
+  ],
+  [
+    'a provider below the risk',
+    { asked: { provider: 'isolated-vm' }, risk: 50 },
+    'blocked TIER_TOO_WEAK',
+  ],
+  ['a tier without a provider here', { asked: { tier: 'microvm' } }, 'unavailable UNAVAILABLE'],
+  ['a provider that nobody knows', { asked: { provider: 'nowhere' } }, 'unavailable UNAVAILABLE'],
+  [
+    'a tier and a provider of another',
+    { asked: { tier: 'gvisor', provider: 'a-process' }, facts: ladder },
+    'unavailable UNAVAILABLE',
+  ],
+  [
+    'a language that no provider runs',
+    { verdict: { language: 'python' } },
+    'unavailable UNAVAILABLE',
+  ],
+  ['node needs a process', { verdict: { language: 'node' }, facts: ladder }, 'a-process'],
+  [
+    'node on an isolate',
+    { verdict: { language: 'node' }, asked: { tier: 'isolate' }, facts: ladder },
+    'blocked TIER_TOO_WEAK',
+  ],
+  ['the mock is reached by its name', { asked: { provider: 'mock' } }, 'mock'],
+  [
+    'the mock runs nothing, so risk asks no wall of it',
+    { asked: { provider: 'mock' }, risk: 90 },
+    'mock',
+  ],
+  [
+    'the mock below a floor someone set',
+    { asked: { provider: 'mock', floor: 'isolate' } },
+    'blocked TIER_TOO_WEAK',
+  ],
+  [
+    'the mock in production',
+    { asked: { provider: 'mock' }, environment: 'production' },
+    'blocked TIER_TOO_WEAK',
+  ],
+  ['the mock alone', { facts: [factsOf('mock', { name: 'mock' })] }, 'unavailable UNAVAILABLE'],
+  ['the mock by default', { config: { default_provider: 'mock' } }, 'mock'],
+  [
+    'the mock by default, with a floor asked',
+    { config: { default_provider: 'mock' }, asked: { floor: 'isolate' } },
+    'isolated-vm',
+  ],
+  [
+    'the mock by default, with a tier asked',
+    { config: { default_provider: 'mock' }, asked: { tier: 'isolate' } },
+    'isolated-vm',
+  ],
+  [
+    'a default provider before a cheaper one',
+    { config: { default_provider: 'a-gvisor' }, facts: ladder },
+    'a-gvisor',
+  ],
+  [
+    'a default provider that is too weak gives way to a stronger',
+    { config: { default_provider: 'a-isolate' }, risk: 50, facts: ladder },
+    'a-process',
+  ],
+  [
+    'a network where the wall cannot hold it',
+    { asked: { network: { allow: ['a.example'] } } },
+    'unavailable UNAVAILABLE',
+  ],
+  ['a network where the wall can', { asked: { network: 'open' }, facts: ladder }, 'a-isolate'],
+  [
+    'a network that a ceiling takes away',
+    { asked: { network: 'open' }, config: { ceilings: { network: 'none' } } },
+    'isolated-vm',
+  ],
+  [
+    'a wall that proved weaker than its kind',
+    { risk: 50, facts: [factsOf('process', { strength: 1 })] },
+    'unavailable UNAVAILABLE',
+  ],
+  [
+    'a wall that is not there',
+    { facts: [factsOf('isolate', { available: false, reason: 'no' })] },
+    'unavailable UNAVAILABLE',
+  ],
+]
+for (const [what, given, expected] of ends)
+  test(`${what}: ${expected}`, () => assert.equal(end(given), expected))
+
+test('a tenant has its floor and its ceilings, whatever it asks for', () => {
+  const config = {
+    tenants: [
+      {
+        name: 'acme',
+        floor: 'process',
+        ceilings: { memory: '64MB', network: { allow: ['*.example'] } },
+      },
+    ],
+  }
+  const asked: JobRequest = {
+    limits: { memory: '1GB', cpu: 2 },
+    network: { allow: ['a.example', 'b.test'] },
+  }
+  const made = plan({ config, asked, tenant: 'acme', facts: ladder })
+  assert.equal(made.profile.provider, 'a-process')
+  assert.equal(because(made, 'floor'), 'tenants.acme.floor')
+  assert.equal(made.profile.limits.memory, 64 * 2 ** 20)
+  assert.equal(because(made, 'limits.memory'), 'tenants.acme.ceilings.memory')
+  assert.equal(made.profile.controls.memory, 64 * 2 ** 20)
+  assert.equal(made.profile.limits.cpu, 2)
+  assert.deepEqual(made.profile.controls.network, { allow: ['https://a.example:443'], deny: [] })
+  assert.equal(because(made, 'controls.network'), 'asked, within tenants.acme.ceilings.network')
+})
+
+test('a tenant that no file names has what the default tenant has', () => {
+  const config = { tenants: [{ name: 'default', ceilings: { cpu: 0.5 } }] }
+  assert.equal(plan({ config, tenant: 'of-a-key' }).profile.limits.cpu, 0.5)
+})
+
+test('the phases of a schedule start from the grants and only close', () => {
+  const config = {
+    schedules: {
+      careful: {
+        phases: [
+          { name: 'full', for: '1s' },
+          { name: 'quiet', for: '2s', network: 'none', cpu: 0.5 },
+          { name: 'small', for: 500, memory: '1MB' },
+        ],
+        on_anomaly: { low: 'advance' },
+        shorten: 0.25,
+      },
+    },
+  }
+  const asked: JobRequest = { schedule: 'careful', network: { allow: ['a.example'] } }
+  const { schedule, controls } = plan({ config, asked, facts: ladder }).profile
+  assert.deepEqual(
+    schedule.phases.map(({ name, for: ms }) => `${name} ${ms}`),
+    ['full 1000', 'quiet 2000', 'small 500'],
+  )
+  const [full, quiet, small] = schedule.phases
+  assert.deepEqual(full?.controls, controls)
+  assert.deepEqual(quiet?.controls, { ...controls, cpu: 0.5, network: { allow: [], deny: [] } })
+  assert.deepEqual(small?.controls, { ...quiet.controls, memory: 2 ** 20 })
+  assert.deepEqual(schedule.onAnomaly, { low: 'advance', medium: 'advance', high: 'terminate' })
+  assert.equal(schedule.shorten, 0.25)
+})
+
+test('a schedule that nobody configured is refused with those there are', () =>
+  assert.throws(() => plan({ asked: { schedule: 'constructor' } }), {
+    code: 'INVALID',
+    details: { field: 'schedule', known: [] },
+  }))
+
+test('a network pattern that is none is refused', () =>
+  assert.throws(() => plan({ asked: { network: { allow: ['a b'] } } }), { code: 'INVALID' }))
+
+test('S1-5: explain names the reason behind every field', () => {
+  for (const { profile } of [plan(), plan({ risk: 50 }), plan({ risk: 99 })]) {
+    const { controls, schedule, limits, output: _, digest: __, explain, ...plain } = profile
+    const fields = new Set(explain.map(({ field }) => field))
+    const expected = [
+      ...Object.keys(plain),
+      ...Object.keys(controls).map((name) => `controls.${name}`),
+      ...Object.keys(schedule).map((name) => `schedule.${name}`),
+      ...Object.keys(limits).map((name) => `limits.${name}`),
+      'output.schema',
+      'output.gate',
+    ]
+    assert.deepEqual(
+      expected.filter((field) => !fields.has(field)),
+      [],
+    )
+    assert.ok(explain.every((entry) => entry.because !== ''))
+    assert.equal(fields.size, explain.length)
+  }
+})
+
+test('every provider that was not taken has its reason', () => {
+  const made = plan({ risk: 50, facts: ladder })
+  assert.equal(because(made, 'providers.mock'), 'the mock is reached by its name alone')
+  assert.match(because(made, 'providers.a-isolate') ?? '', /strength 1 is below 3/)
+  assert.match(because(made, 'providers.a-microvm') ?? '', /"a-process" is cheaper/)
+  assert.equal(because(made, 'providers.a-process'), undefined)
+})
+
+test('the digest is that of everything but digest and explain', () => {
+  const { digest, explain: _, ...rest } = plan().profile
+  assert.equal(digest, `sha256:${sha256(canonicalJson(rest))}`)
+})
+
+test('a plan is frozen, and what the caller still holds is no part of it', () => {
+  const schema = { type: 'object' }
+  const asked: JobRequest = { output: { schema } }
+  const job = jobOf(asked)
+  const made = makePlan(job, verdictOf(), { config: configOf(), facts: leastFacts })
+  schema.type = 'string'
+  assert.deepEqual(made.profile.output.schema, { type: 'object' })
+  assert.throws(() => Object.assign(made.profile.limits, { cpu: 9 }), TypeError)
+})
+
+test('a plan is made once for the same question, and anew when the answer may differ', () => {
+  let config = configOf()
+  let facts = leastFacts
+  const profile = createProfiler({ config: () => config, providers: () => facts })
+  const first = profile(jobOf(), verdictOf())
+  assert.equal(profile(jobOf(), verdictOf()), first)
+  assert.notEqual(profile(jobOf({ limits: { cpu: 2 } }), verdictOf()), first)
+  assert.notEqual(profile(jobOf({}, 'other'), verdictOf()), first)
+  assert.notEqual(profile(jobOf(), verdictOf(0, { digest: 'sha256:other' })), first)
+  config = configOf({ limits: { cpu: 4 } })
+  assert.equal(profile(jobOf(), verdictOf()).profile.limits.cpu, 4)
+  facts = facts.map((fact) => ({ ...fact, available: false }))
+  assert.equal(profile(jobOf(), verdictOf()).kind, 'unavailable')
+})

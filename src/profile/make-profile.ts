@@ -1,0 +1,158 @@
+import type { Config, Tenant } from '../contract/config.ts'
+import { canonicalControls, type Controls, noFiles, unlimited } from '../contract/controls.ts'
+import type { Job } from '../contract/job.ts'
+import type { Explained, Profile } from '../contract/profile.ts'
+import type { Plan } from '../contract/rooms.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { deepFreeze } from '../lib/deep-freeze.ts'
+import { sha256 } from '../lib/hash.ts'
+import { chooseTier, type ProviderFacts } from './choose-tier.ts'
+import { limitsFor, type ProfileLimits } from './limits.ts'
+import { explainNetwork, grantsNetwork, networkFor } from './network.ts'
+import { PlanMemo } from './memo.ts'
+import { scheduleFor } from './schedule.ts'
+
+export interface ProfilerParts {
+  /** The configuration in force; a function where it can be overridden while running. */
+  readonly config: Config | (() => Config)
+  /** What is known of each provider now. */
+  readonly providers: () => readonly ProviderFacts[]
+}
+
+export type Profiler = (job: Job, verdict: Verdict) => Plan
+
+/**
+ * Makes the room that turns a job and its verdict into the sandbox to make, with a reason for every field. The same
+ * job, verdict, configuration and facts give the same bytes. Throws MayflyError INVALID for a job that names a
+ * schedule or a network pattern that is none.
+ */
+export function createProfiler({ config, providers }: ProfilerParts): Profiler {
+  const memo = new PlanMemo()
+  return (job, verdict) => {
+    const now = typeof config === 'function' ? config() : config
+    const facts = providers()
+    return memo.plan({ job, verdict, config: now, facts }, () =>
+      makePlan(job, verdict, { config: now, facts }),
+    )
+  }
+}
+
+interface World {
+  readonly config: Config
+  readonly facts: readonly ProviderFacts[]
+}
+
+/** Uncached: pure, and frozen through and through. */
+export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): Plan {
+  const { asked } = job
+  const tenant = tenantOf(config, job.tenant)
+  const { limits, explain: limitsExplained } = limitsFor(asked.limits, config, tenant)
+  const network = networkFor(asked.network, config, tenant)
+  const controls = controlsOf(limits, network.value)
+  const { schedule, because } = scheduleFor({
+    name: asked.schedule,
+    config,
+    granted: controls,
+    timeoutMs: limits.timeout,
+  })
+  const choice = chooseTier(
+    { config, tenant, asked, verdict, network: grantsNetwork(network.value) },
+    facts,
+  )
+  const described = {
+    format: 1,
+    provider: choice.provider,
+    tier: choice.tier,
+    floor: choice.floor,
+    image: 'builtin',
+    language: verdict.language,
+    entry: verdict.entry,
+    tenant: job.tenant,
+    controls,
+    schedule,
+    limits,
+    // A copy: whoever asked may hold the schema still, and a profile never changes.
+    output: structuredClone(asked.output),
+    capture: asked.capture,
+  } as const
+  const profile: Profile = {
+    ...described,
+    digest: `sha256:${sha256(canonicalJson(described))}`,
+    explain: [
+      { field: 'format', value: 1, because: 'the only one there is' },
+      ...choice.explain,
+      { field: 'image', value: described.image, because: 'default' },
+      ...explainSource(job, verdict),
+      explainNetwork(network),
+      ...explainControls(controls),
+      ...explainSchedule(schedule, because),
+      ...limitsExplained,
+      ...explainAsked(job),
+    ],
+  }
+  return deepFreeze(choice.end ? { ...choice.end, profile } : { kind: 'run', profile })
+}
+
+/** A tenant that only a key knows has what the default tenant has. */
+function tenantOf({ tenants }: Config, name: string): Tenant {
+  return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
+}
+
+/** Nothing is granted that was not asked for and allowed; what the wall holds by its nature is left to it. */
+function controlsOf(limits: ProfileLimits, network: Controls['network']): Controls {
+  return canonicalControls({
+    network,
+    files: noFiles,
+    cpu: limits.cpu,
+    memory: limits.memory,
+    io: unlimited,
+    processes: limits.processes,
+    syscalls: 'any',
+    capabilities: [],
+  })
+}
+
+function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): readonly Explained[] {
+  return [
+    { field: 'language', value: language, because: asked.language ? 'asked' : 'analysis' },
+    { field: 'entry', value: entry, because: asked.entry === 'auto' ? 'analysis' : 'asked' },
+    { field: 'tenant', value: tenant, because: 'who asks' },
+  ]
+}
+
+function explainControls({ cpu, memory, processes }: Controls): readonly Explained[] {
+  return [
+    { field: 'controls.files', value: 'none', because: 'default' },
+    { field: 'controls.cpu', value: cpu, because: 'limits.cpu' },
+    { field: 'controls.memory', value: memory, because: 'limits.memory' },
+    { field: 'controls.io', value: 'unlimited', because: 'default' },
+    { field: 'controls.processes', value: processes, because: 'limits.processes' },
+    { field: 'controls.syscalls', value: 'any', because: 'default: the wall has its own filter' },
+    { field: 'controls.capabilities', value: 'none', because: 'default' },
+  ]
+}
+
+function explainSchedule(schedule: Profile['schedule'], because: string): readonly Explained[] {
+  const phases = schedule.phases.map((phase) => `${phase.name} ${phase.for} ms`)
+  const why = because === 'default' ? 'default: one phase as long as limits.timeout' : because
+  return [
+    { field: 'schedule.name', value: schedule.name, because },
+    { field: 'schedule.phases', value: phases, because: why },
+    { field: 'schedule.onAnomaly', value: schedule.onAnomaly, because },
+    { field: 'schedule.shorten', value: schedule.shorten, because },
+  ]
+}
+
+function explainAsked({ asked: { output, capture } }: Job): readonly Explained[] {
+  const schema = output.schema === undefined ? ['none', 'default'] : ['given', 'asked']
+  return [
+    { field: 'output.schema', value: schema[0], because: schema[1]! },
+    {
+      field: 'output.gate',
+      value: output.gate,
+      because: output.gate === 'stream' ? 'default' : 'asked',
+    },
+    { field: 'capture', value: capture, because: capture ? 'asked' : 'default' },
+  ]
+}

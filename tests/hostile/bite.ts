@@ -1,0 +1,158 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Trap } from './bait.ts'
+import type { Case } from './case.ts'
+import { sourceOf } from './case.ts'
+import { cpuMsOf, rssOf } from './proc.ts'
+
+export const targets = ['node-vm', 'vm2', 'bare-isolated-vm'] as const
+export type Target = (typeof targets)[number]
+
+/** The limits that the targets are given; they stand in targets/harness.js too. */
+const limitMiB = 32
+/** A job that answers later than this was not ended by a limit of 300 ms, on a busy machine too. */
+const lateMs = 1_500
+const giveUpMs = 3_000
+const rssKillBytes = 600 * 2 ** 20
+const growthBytesMax = (limitMiB * 1.25 + 32) * 2 ** 20
+const watchMs = 500
+/** Of `watchMs`; an idle server uses next to nothing. */
+const burntMsMax = 200
+const pongMs = 2_000
+
+/** Why a case was not contained by a target; undefined when it was. */
+export async function bite(target: Target, hostile: Case, trap: Trap): Promise<string | undefined> {
+  const host = new Host(target, trap)
+  try {
+    return await judge(host, hostile, trap)
+  } finally {
+    host.kill()
+  }
+}
+
+async function judge(host: Host, hostile: Case, trap: Trap): Promise<string | undefined> {
+  await host.next(10_000)
+  host.idleBytes = rssOf(host.pid) ?? 0
+  const input = trap.baitFor(hostile)
+  const first = await host.run({ code: sourceOf(hostile.code), input })
+  const second =
+    hostile.second && first.answer
+      ? await host.run({ code: sourceOf(hostile.second.code), input })
+      : undefined
+  const watched = second ?? first
+  return (
+    trap.evidence(hostile, `${first.text} ${second?.text ?? ''}`) ??
+    first.broke ??
+    second?.broke ??
+    (hostile.second?.differs && first.answer?.['result'] === watched.answer?.['result']
+      ? 'both runs answered the same'
+      : await host.afterwards())
+  )
+}
+
+interface Ran {
+  readonly answer?: Record<string, unknown>
+  readonly text: string
+  readonly broke?: string
+}
+
+/** One child process with one target in it, bounded in time and memory from outside. */
+class Host {
+  readonly #child
+  readonly #lines: string[] = []
+  #wake: () => void = () => undefined
+  #peakBytes = 0
+  #tooBig = false
+  #poll: NodeJS.Timeout
+  idleBytes = Infinity
+
+  constructor(target: Target, trap: Trap) {
+    const program = fileURLToPath(new URL(`targets/${target}.js`, import.meta.url))
+    this.#child = spawn(process.execPath, ['--no-warnings', program], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+      env: { PATH: process.env['PATH'], HOSTILE_CANARY: trap.canary },
+    })
+    this.#child.stdin.on('error', () => undefined)
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.#lines.push(line)
+      this.#wake()
+    })
+    this.#child.on('exit', () => this.#wake())
+    this.#poll = setInterval(() => this.#measure(), 20)
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** The next line that was not read yet; undefined when there is none in time, or the child died. */
+  async next(ms: number): Promise<string | undefined> {
+    const until = performance.now() + ms
+    while (this.#lines.length === 0 && !this.#dead && performance.now() < until) {
+      const woken = new Promise<void>((resolve) => (this.#wake = resolve))
+      await Promise.race([woken, sleep(Math.max(1, until - performance.now()))])
+    }
+    return this.#lines.shift()
+  }
+
+  async run(job: { code: string; input: unknown }): Promise<Ran> {
+    const began = performance.now()
+    this.#child.stdin.write(`${oneLine({ id: 1, job })}\n`)
+    const text = await this.next(giveUpMs)
+    const took = performance.now() - began
+    const broke = this.#broken(text, took)
+    if (text === undefined) return { text: '', ...(broke && { broke }) }
+    return { text, answer: JSON.parse(text) as Record<string, unknown>, ...(broke && { broke }) }
+  }
+
+  /** Whether the server is still well: no cpu burnt, not dead, not deaf, not grown. */
+  async afterwards(): Promise<string | undefined> {
+    await sleep(100)
+    const before = cpuMsOf(this.pid)
+    await sleep(watchMs)
+    const burnt = cpuMsOf(this.pid) - before
+    if (!this.#dead && burnt > burntMsMax) return `still burning cpu: ${burnt} of ${watchMs} ms`
+    this.#child.stdin.write('ping\n')
+    const pong = await this.next(pongMs)
+    return this.#broken(pong, 0)
+  }
+
+  kill(): void {
+    clearInterval(this.#poll)
+    this.#child.kill('SIGKILL')
+  }
+
+  async exited(): Promise<void> {
+    if (!this.#dead) await once(this.#child, 'exit')
+  }
+
+  get #dead(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null
+  }
+
+  #broken(text: string | undefined, took: number): string | undefined {
+    if (this.#tooBig || this.#peakBytes - this.idleBytes > growthBytesMax) {
+      return `memory: ${Math.round((this.#peakBytes - this.idleBytes) / 2 ** 20)} MiB over idle`
+    }
+    if (this.#dead) return `the host died: ${this.#child.signalCode ?? this.#child.exitCode}`
+    if (text === undefined) return 'the host gives no answer'
+    return took > lateMs ? `late: ${Math.round(took)} ms` : undefined
+  }
+
+  #measure(): void {
+    const bytes = rssOf(this.pid) ?? 0
+    this.#peakBytes = Math.max(this.#peakBytes, bytes)
+    if (bytes < rssKillBytes) return
+    this.#tooBig = true
+    this.#child.kill('SIGKILL')
+  }
+}
+
+/** JSON that readline takes for one line: it ends lines at U+2028 and U+2029 too. */
+function oneLine(value: unknown): string {
+  const code = (c: string): string => `\\u${c.charCodeAt(0).toString(16)}`
+  return JSON.stringify(value).replace(/[\u2028\u2029]/g, code)
+}

@@ -1,0 +1,104 @@
+import type { Entry, Language } from '../../src/contract/job.ts'
+import type { Status } from '../../src/contract/outcome.ts'
+
+/**
+ * One hostile program as data. It says of itself what it managed to do: what must never be seen in an
+ * outcome is the word that `mark` writes, the canary's value, the mark file, a knock at the listener.
+ */
+export interface Case {
+  readonly name: string
+  readonly family: Family
+  /** The attack: its mechanism and, where there is one, the advisory it comes from. */
+  readonly because: string
+  readonly code: Source
+  readonly language?: Language
+  readonly entry?: Entry
+  readonly files?: readonly { readonly path: string; readonly content: string }[]
+  /** Laid over the input that every case gets: see `Bait`. */
+  readonly input?: Readonly<Record<string, unknown>>
+  /** How the job may end. Being contained also means that no evidence was found. */
+  readonly expect: readonly End[]
+  /** A second job after the first; it looks for what the first left. */
+  readonly second?: {
+    readonly code: Source
+    readonly tenant?: string
+    /** Its result must not equal the first one's. */
+    readonly differs?: boolean
+    readonly expect: readonly End[]
+  }
+  /** Bites none of the sandboxes it is compared with today; kept so that nobody falls behind them. */
+  readonly guard?: true
+}
+
+export type Family = (typeof families)[number]
+export const families = [
+  'escape',
+  'reach',
+  'time',
+  'memory',
+  'result',
+  'state',
+  'tenants',
+  'parser',
+  'output',
+] as const
+
+/** `rejected`: the door did not take it, so that it never became a job. */
+export type End = Status | 'rejected'
+
+/** Big sources are made when they are needed. */
+export type Source = string | (() => string)
+
+/** What is laid out for hostile code to find: it is all given as `input`. */
+export interface Bait {
+  readonly canaryFile: string
+  readonly markFile: string
+  readonly canaryUrl: string
+  readonly list: readonly number[]
+  readonly nested: { readonly deep: { readonly list: readonly string[] } }
+}
+
+export function sourceOf(source: Source): string {
+  return typeof source === 'string' ? source : source()
+}
+
+/** The word of success is put together at run time, so that an echoed source or stack never shows it. */
+export const escapedWord = 'ESCAPED:'
+
+/** Prepends the means to report, and reports at the end. */
+export function hunting(body: string): string {
+  return `${hunter}\n${body}\n;return hits.join(' ') || 'nothing'`
+}
+
+/**
+ * `hunt` walks constructors and prototypes from a value, and calls what it finds as a host's Function.
+ * It writes to the console at once, since a result may never be delivered.
+ */
+const hunter = String.raw`
+var hits = [];
+var say = console.log;
+function mark(how, what) {
+  var line = 'ESC' + 'APED:' + how + ':' + what;
+  if (hits.length < 20) hits.push(line);
+  try { say(line) } catch {}
+}
+function hunt(how, value) {
+  var seen = [], queue = [[value, 0]];
+  while (queue.length && seen.length < 60) {
+    var at = queue.shift(), x = at[0], d = at[1];
+    if (x === null || (typeof x !== 'object' && typeof x !== 'function') || seen.includes(x)) continue;
+    seen.push(x);
+    if (typeof x === 'function') {
+      try {
+        var made = x('return typeof process === "object" && process');
+        var p = typeof made === 'function' ? made() : 0;
+        if (p && typeof p.pid === 'number') mark(how, p.pid);
+      } catch {}
+    }
+    try { if (typeof x.applySyncPromise === 'function') mark(how, 'bridge') } catch {}
+    if (d > 5) continue;
+    try { queue.push([x.constructor, d + 1]) } catch {}
+    try { queue.push([Object.getPrototypeOf(x), d + 1]) } catch {}
+  }
+}
+`

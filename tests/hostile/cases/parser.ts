@@ -1,0 +1,266 @@
+import type { Case, End } from '../case.ts'
+
+const DEEP = 100_000
+
+/** Sources that break whoever reads them: the parser of the analysis, the scanner, the engine. */
+export const parser: readonly Case[] = [
+  nested(
+    'brackets',
+    'some 10,000 nested brackets are a segmentation fault of a good parser',
+    '[',
+    ']',
+  ),
+  nested('parentheses', 'the same by parentheses', '(', ')', '1'),
+  nested('braces', 'the same by blocks', '{', '}'),
+  nested('object-literals', 'the same by objects', '({a:', '})', '1'),
+  nested('calls', 'calls within calls', 'f(', ')', '1'),
+  nested('members', 'computed members within each other', 'a[', ']', '0'),
+  nested('template-holes', 'templates within the holes of templates', '`${', '}`', '1'),
+  nested('tagged-templates', 'tagged templates within each other', 'f`${', '}`', '1'),
+  nested('arrow-chain', 'arrows that return arrows', 'a=>', '', '1'),
+  nested('arrow-parameters', 'default parameters within default parameters', '(a=', ')=>1', '1'),
+  nested('async-arrows', 'the same asynchronously', 'async a=>', '', '1'),
+  nested('unary', 'signs', '- ', '', '1'),
+  nested('not', 'negations', '!', '', '1'),
+  nested('typeof', 'words as operators', 'typeof ', '', '1'),
+  nested('await', 'awaits', 'await ', '', '1'),
+  nested('new', 'constructors of constructors', 'new ', '', 'A'),
+  nested('ternary', 'conditions within conditions', '1?', ':1', '1'),
+  nested('ternary-right', 'conditions after conditions', '1?1:', '', '1'),
+  nested('exponent', 'an operator that binds to the right', '1**', '', '1'),
+  nested('assignment', 'assignments to the right', 'a=', '', '1'),
+  nested('addition', 'an operator that binds to the left', '1+', '', '1'),
+  nested('comma', 'sequences', '1,', '', '1'),
+  nested('optional-chain', 'a chain of members', '', '?.a', 'a'),
+  nested('else-if', 'a chain of else', 'if(0);else ', '', ';'),
+  nested('if', 'conditions without braces', 'if(1)', '', ';'),
+  nested('loops', 'loops without braces', 'for(;0;)', '', ';'),
+  nested('while', 'the same by while', 'while(0)', '', ';'),
+  nested('do-while', 'the same by do', 'do ', ' while(0);', ';'),
+  nested(
+    'labels',
+    'labels of labels',
+    '',
+    '',
+    Array.from({ length: 20_000 }, (_, i) => `l${i}:`).join('') + ';',
+  ),
+  nested('with', 'scopes within scopes', 'with({})', '', ';'),
+  nested('try', 'handlers within handlers', 'try{', '}catch{}', ''),
+  nested('functions', 'functions within functions', 'function f(){', '}', ''),
+  nested('function-expressions', 'the same as expressions', '(function(){', '})', ''),
+  nested('classes', 'classes within classes', 'class A{a=class{b=', '}}', '1', 20_000),
+  nested(
+    'class-heritage',
+    'classes that extend classes',
+    'class extends ',
+    '{}',
+    '(A)',
+    20_000,
+    '(',
+    ')',
+  ),
+  nested(
+    'class-static-blocks',
+    'static blocks within each other',
+    'class A{static{',
+    '}}',
+    '',
+    20_000,
+  ),
+  nested('array-patterns', 'patterns within patterns', '[', ']', 'a', DEEP, 'var ', '=1'),
+  nested('object-patterns', 'the same by objects', '{a:', '}', 'a', DEEP, 'var ', '=1'),
+  nested('spread', 'spreads within spreads', '[...', ']', '1'),
+  nested('switch', 'switches within switches', 'switch(1){case 1:', '}', ''),
+  nested('generators', 'yields of yields', 'yield ', '', '1', DEEP, 'function* g(){', '}'),
+  nested('regex-groups', 'groups within groups', '(', ')', 'a', DEEP, '/', '/'),
+  nested(
+    'regex-lookaheads',
+    'lookaheads within lookaheads',
+    '(?=',
+    ')',
+    'a',
+    DEEP,
+    '/',
+    '/.test("a")',
+  ),
+  nested(
+    'regex-classes',
+    'character classes within each other',
+    '[',
+    ']',
+    'a',
+    DEEP,
+    '/',
+    '/v.test("a")',
+  ),
+  nested('comments', 'openings of comments', '/*', '', '', 1_000_000, '', '*/'),
+  nested('html-comments', 'openings of HTML comments', '<!--\n', '', '1'),
+  {
+    ...nested(
+      'type-arguments',
+      'type arguments within each other',
+      'A<',
+      '>',
+      'B',
+      DEEP,
+      'let x: ',
+      '',
+    ),
+    language: 'ts',
+  },
+  {
+    ...nested('type-arrays', 'array types of array types', '', '[]', 'A', DEEP, 'let x: ', ''),
+    language: 'ts',
+  },
+  {
+    ...nested(
+      'type-conditionals',
+      'conditional types',
+      'A extends B ? C : ',
+      '',
+      'D',
+      DEEP,
+      'type X = ',
+      '',
+    ),
+    language: 'ts',
+  },
+  {
+    ...nested('type-parentheses', 'types in parentheses', '(', ')', 'A', DEEP, 'let x: ', ''),
+    language: 'ts',
+  },
+  {
+    ...nested('type-functions', 'function types', '() => ', '', 'A', DEEP, 'let x: ', ''),
+    language: 'ts',
+  },
+  {
+    ...nested('type-objects', 'object types', '{ a: ', '}', 'A', DEEP, 'let x: ', ''),
+    language: 'ts',
+  },
+  {
+    ...nested('type-unions', 'a union of many', 'A|', '', 'B', 300_000, 'let x: ', ''),
+    language: 'ts',
+  },
+  {
+    ...nested('type-assertions', 'assertions by angle brackets', '<A>', '', '1', DEEP),
+    language: 'ts',
+  },
+  { ...nested('as-chain', 'assertions after one another', '', ' as A', '1', DEEP), language: 'ts' },
+  { ...nested('non-null', 'non-null marks', '', '!', 'a', DEEP), language: 'ts' },
+  { ...nested('decorators', 'decorators', '@a ', '', 'class A {}', DEEP), language: 'ts' },
+  {
+    ...nested('namespaces', 'namespaces within each other', 'namespace A{', '}', '', 20_000),
+    language: 'ts',
+  },
+  big('tokens-30-mb', '30 MB of tokens', () => 'a;'.repeat(15 * 2 ** 20)),
+  big(
+    'line-20-mb',
+    'one line of 20 MB',
+    () => `var s = "${'x'.repeat(20 * 2 ** 20)}"; return s.length`,
+  ),
+  big('lines-million', 'a million empty lines and one error', () => '\n'.repeat(1_000_000) + '}'),
+  big('identifiers-million', 'half a million different names', () =>
+    Array.from({ length: 500_000 }, (_, i) => `var v${i}`).join(';'),
+  ),
+  big('identifier-long', 'a name of 10 MB', () => `var ${'a'.repeat(10 * 2 ** 20)} = 1; return 1`),
+  big(
+    'escapes-million',
+    'a name of escapes',
+    () => `var ${'\\u0061'.repeat(300_000)} = 1; return 1`,
+  ),
+  big('strings-million', 'a million strings', () => `return [${'"",'.repeat(1_000_000)}].length`),
+  big('numbers-long', 'a number of a million digits', () => `return ${'9'.repeat(1_000_000)} > 0`),
+  big('bigint-long', 'a BigInt of a million digits', () => `return ${'9'.repeat(1_000_000)}n > 0n`),
+  big(
+    'regex-long',
+    'an expression of a megabyte',
+    () => `return /${'a?'.repeat(500_000)}/.test('a')`,
+  ),
+  big('functions-many', 'a hundred thousand functions', () => 'function f(){}'.repeat(100_000)),
+  big(
+    'cases-many',
+    'a switch with two hundred thousand cases',
+    () => `switch(1){${Array.from({ length: 200_000 }, (_, i) => `case ${i}:`).join('')}}`,
+  ),
+  big('errors-many', 'a hundred thousand syntax errors', () => ') '.repeat(100_000)),
+  big('nul-bytes', 'NUL in the source', () => 'return 1\0;\0'.repeat(1000)),
+  big(
+    'lone-surrogates',
+    'a source that is no valid Unicode',
+    () => `return "${'\ud800'.repeat(100_000)}\udfff".length`,
+  ),
+  big(
+    'byte-order-marks',
+    'marks of byte order everywhere',
+    () => '\ufeff'.repeat(100_000) + 'return 1',
+  ),
+  big('bidi-controls', 'text that reads differently than it runs', () =>
+    'return "\u202e" + "x\u2066" // \u2069\u202c'.repeat(100),
+  ),
+  big('line-separators', 'line ends that not every reader counts', () =>
+    'var a\u2028var b\u2029var c\rvar d\r\n'.repeat(10_000),
+  ),
+  big('unterminated-template', 'a template without an end', () => '`${'.repeat(20_000)),
+  big('unterminated-string', 'a text without an end', () => `"${'\\'.repeat(1_000_001)}`),
+  big('unterminated-regex', 'an expression without an end', () => `/[${'('.repeat(100_000)}`),
+  big('unterminated-comment', 'a comment without an end', () => `/*${'*'.repeat(1_000_000)}`),
+  big(
+    'division-or-regex',
+    'slashes that only a parser can tell apart',
+    () => 'a=b\n/c/d;x={}/1/g;'.repeat(20_000) + '((',
+  ),
+  big(
+    'brackets-in-strings',
+    'brackets that do not count',
+    () => `var s = "${'['.repeat(200_000)}"; return s.length`,
+  ),
+  big(
+    'brackets-hidden-from-counting',
+    'brackets that count behind ones that do not',
+    () => `var a = /[/*]/, b = "*/"; ${'['.repeat(DEEP)}`,
+  ),
+  big(
+    'brackets-after-regex-class',
+    'the depth is hidden behind an expression with a quote',
+    () => `var a = /["]/; ${'('.repeat(DEEP)}1${')'.repeat(DEEP)} // "`,
+  ),
+  big(
+    'brackets-in-template-hole',
+    'the depth is hidden within a template',
+    () => '`${"`"}${' + '['.repeat(DEEP) + ']'.repeat(DEEP) + '}`',
+  ),
+  big(
+    'brackets-after-html-comment',
+    'the depth stands on a line that begins like an HTML comment',
+    () => `x\n--> '\n${'['.repeat(DEEP)}${']'.repeat(DEEP)} //'`,
+  ),
+  big(
+    'brackets-after-line-separator',
+    'the depth stands after a line end that ends a comment',
+    () => `// '\u2028${'['.repeat(DEEP)}${']'.repeat(DEEP)} //'`,
+  ),
+  big(
+    'jsx-look-alike',
+    'elements within elements',
+    () => `return ${'<a>'.repeat(DEEP)}${'</a>'.repeat(DEEP)}`,
+  ),
+]
+
+function nested(
+  name: string,
+  because: string,
+  open: string,
+  close: string,
+  middle = '',
+  depth = DEEP,
+  before = '',
+  after = '',
+): Case {
+  const code = (): string => before + open.repeat(depth) + middle + close.repeat(depth) + after
+  return big(`nested-${name}`, because, code)
+}
+
+function big(name: string, because: string, code: () => string): Case {
+  const expect: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'rejected']
+  return { name: `parse-${name}`, family: 'parser', because, code, expect }
+}

@@ -1,0 +1,53 @@
+import { readFileSync, readdirSync } from 'node:fs'
+
+/** What the kernel says of processes. A process that is gone reads as undefined or zero. */
+
+const PAGE_BYTES = 4096
+/** Clock ticks a second: fixed for user space on Linux. */
+const TICK_MS = 10
+
+/** Resident bytes of a process, or undefined once it is gone. */
+export function rssOf(pid: number): number | undefined {
+  const pages = read(`/proc/${pid}/statm`)?.split(' ')[1]
+  return pages === undefined ? undefined : Number(pages) * PAGE_BYTES
+}
+
+/** Milliseconds of cpu that a process has used; 0 once it is gone. */
+export function cpuMsOf(pid: number): number {
+  const [, , , , , , , , , , , user, system] = fieldsOf(pid)
+  return (Number(user ?? 0) + Number(system ?? 0)) * TICK_MS
+}
+
+/** All processes below one, itself excluded. Zombies count: they are leftovers too. */
+export function descendantsOf(pid: number): readonly number[] {
+  const below = childrenOf(pid)
+  return [...below, ...below.flatMap(descendantsOf)]
+}
+
+function childrenOf(pid: number): readonly number[] {
+  return list(`/proc/${pid}/task`).flatMap((task) =>
+    (read(`/proc/${pid}/task/${task}/children`) ?? '').split(' ').filter(Boolean).map(Number),
+  )
+}
+
+/** The fields of stat after the command, which may hold spaces; the first is the state. */
+function fieldsOf(pid: number): readonly string[] {
+  const stat = read(`/proc/${pid}/stat`) ?? ''
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
+function list(path: string): readonly string[] {
+  try {
+    return readdirSync(path)
+  } catch {
+    return []
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts'
 import type { TimelineEntry } from './event.ts'
 import type { Job } from './job.ts'
 import type { Artifact, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
@@ -7,6 +8,7 @@ import type { Analysis, Verdict } from './verdict.ts'
 
 /** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
 export interface Rooms {
+  readonly clock: Clock
   /** Never throws for what the code is; a parser that died is a verdict that says so. */
   analyse(job: Job): Promise<Analysis>
   /** Pure. */
@@ -38,7 +40,7 @@ export interface Claim extends AsyncDisposable {
 
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */
 export interface Supervisor extends AsyncDisposable {
-  run(task: Task, io: TaskIo): Promise<Supervised>
+  run(task: Task, io: Omit<TaskIo, 'released'>): Promise<Supervised>
 }
 
 export interface Supervised {

@@ -4,13 +4,13 @@ import { allControls, noFiles, noNetwork } from '../../contract/controls.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
-import { probeTenant, type Workers } from './workers.ts'
+import { probeTenant, type Shelf } from '../../warden/shelf.ts'
 
 const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
 
 /** Runs a guest that computes, and looks at what holds its worker: without seccomp and a memory watch it is no wall. */
-export async function probe(provider: Provider, workers: Workers): Promise<Availability> {
+export async function probe(provider: Provider, workers: Shelf): Promise<Availability> {
   const { wall } = await workers.ready()
   const least = ['seccomp', 'memory watch'].filter((layer) => !wall.layers.includes(layer))
   if (least.length > 0) {

@@ -6,14 +6,14 @@ import { sha256 } from '../../lib/hash.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { probe } from './detect.ts'
 import { IsolateSandbox, tightens } from './sandbox.ts'
-import { createWorkers, probeTenant } from './workers.ts'
+import { createShelf, probeTenant } from '../../warden/shelf.ts'
 
 export interface IsolateOptions {
   readonly warden: WardenClient
   readonly voice: Voice
   /** Isolates kept ready in each worker. */
   readonly spares: number
-  readonly workersMax: number
+  readonly wallsMax: number
 }
 
 /** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
@@ -24,7 +24,7 @@ const DEADLINE_SLACK_MS = 150
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
   const { warden, voice } = options
-  const workers = createWorkers({ ...options, spareMiB })
+  const workers = createShelf({ ...options, program: 'isolated-vm', spareMiB })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'isolated-vm',
@@ -38,7 +38,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       return proved
     },
     async launch(profile) {
-      const { worker, pool } = await workers.take(profile.tenant)
+      const { wall: worker, pool } = await workers.take(profile.tenant)
       const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
       const claimed = warden.claim(worker.wall.id, {
         tenant: profile.tenant === probeTenant ? probeTenant : sha256(profile.tenant),

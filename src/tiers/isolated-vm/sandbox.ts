@@ -15,7 +15,7 @@ import type {
 import type { Frame } from '../../lib/frames.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { callSchema, endMetaBytesMax, endSchema, kind } from './wire.ts'
-import type { Worker, WorkerEnd } from './worker.ts'
+import type { WallHandle, HandleEnd } from '../../warden/handle.ts'
 
 /** What a live isolate closes while it runs: everything else it never had. */
 export const tightens = [
@@ -34,13 +34,13 @@ const DISPOSE_MS_MAX = 1_000
 
 export interface IsolateParts {
   readonly profile: Profile
-  readonly worker: Worker
+  readonly worker: WallHandle
   readonly warden: WardenClient
   readonly voice: Voice
   readonly pool: 'hit' | 'miss'
   /** Resolves when the warden holds the worker to this job's memory and deadline. */
   readonly claimed: Promise<{ readonly residentBytes: number }>
-  readonly give: (worker: Worker, residentBytes: number) => void
+  readonly give: (worker: WallHandle, residentBytes: number) => void
 }
 
 /** One never-used isolate in a worker, for one job. */
@@ -246,7 +246,7 @@ export class IsolateSandbox implements Sandbox {
     this.#finish(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
   }
 
-  #lost(end: WorkerEnd): void {
+  #lost(end: HandleEnd): void {
     this.#finish(endOf(end, this.#cause))
     this.#gone.resolve()
   }
@@ -276,7 +276,7 @@ function carried(task: Task, profile: Profile) {
   }
 }
 
-function endOf(end: WorkerEnd, cause: KillCause | undefined): TaskEnd {
+function endOf(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   const peak = end.peakBytes
   if (cause?.status === 'limit')
     return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)

@@ -1,37 +1,37 @@
 import type { Socket } from 'node:net'
-import { encodeFrame, FrameDecoder, type Frame } from '../../lib/frames.ts'
-import type { Wall, WallEnd } from '../../warden/protocol.ts'
-import type { WardenClient } from '../../warden/client.ts'
+import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
+import type { Wall, WallEnd } from './protocol.ts'
+import type { WardenClient } from './client.ts'
 
-/** Largest frame a worker may send: a result at its limit, with what goes beside it. */
+/** Largest frame a wall may send: a result at its limit, with what goes beside it. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
 
-/** How a worker ended, as whoever waits for a job wants to know it. */
-export interface WorkerEnd {
+/** How a wall ended, as whoever waits for a job wants to know it. */
+export interface HandleEnd {
   readonly how: WallEnd | 'garbled'
   readonly peakBytes: number
   readonly detail: string
 }
 
-/** Who listens to a worker while a job of theirs is in it. */
-export interface WorkerListener {
+/** Who listens to a wall while a job of theirs is in it. */
+export interface HandleListener {
   frame(frame: Frame): void
-  ended(end: WorkerEnd): void
+  ended(end: HandleEnd): void
 }
 
-/** The server's end of one isolate worker: one process, one tenant, one job at a time. */
-export class Worker {
+/** The server's end of one wall: one process, one tenant, one job at a time. */
+export class WallHandle {
   readonly wall: Wall
   readonly #warden: WardenClient
   readonly #socket: Socket
   readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
-  #listener: WorkerListener | undefined
+  #listener: HandleListener | undefined
   #ending: Promise<unknown> | undefined
   tenant: string | undefined
   jobs = 0
   /** When it became free, on the monotonic clock. */
   freeSince = performance.now()
-  end: WorkerEnd | undefined
+  end: HandleEnd | undefined
 
   constructor(wall: Wall, socket: Socket, warden: WardenClient) {
     this.wall = wall
@@ -48,7 +48,7 @@ export class Worker {
     return this.end === undefined && this.#ending === undefined
   }
 
-  listen(listener: WorkerListener | undefined): void {
+  listen(listener: HandleListener | undefined): void {
     this.#listener = listener
     if (listener && this.end) listener.ended(this.end)
   }
@@ -86,7 +86,7 @@ export class Worker {
     }
   }
 
-  #over(end: WorkerEnd): void {
+  #over(end: HandleEnd): void {
     if (this.end) return
     this.end = end
     this.#ending ??= Promise.resolve()

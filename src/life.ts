@@ -1,0 +1,98 @@
+/**
+ * The road a job takes, and the only one.
+ *
+ *     job ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
+ *
+ * Every way in (library, HTTP, page, command line) makes a Job and comes here; nothing runs untrusted code by
+ * another road. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
+ * host throws, and what happens to the job then is still in the record.
+ */
+import { messageOf, MayflyError } from './contract/error.ts'
+import type { Job } from './contract/job.ts'
+import type { Outcome } from './contract/outcome.ts'
+import type { Profile } from './contract/profile.ts'
+import type { Task } from './contract/provider.ts'
+import type { Rooms, Tap } from './contract/rooms.ts'
+import type { Analysis } from './contract/verdict.ts'
+import { tell, type Lived } from './outcome.ts'
+
+export interface Caller {
+  /** Aborting it cancels the job, wherever it is. */
+  readonly signal: AbortSignal
+  /** Hears output as it comes; a promise holds the guest back. */
+  readonly tap?: Tap | undefined
+}
+
+/** One job, from its door to its outcome. Throws MayflyError STATE when it cannot be recorded: no record, no run. */
+export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
+  const analysis = await rooms.analyse(job)
+  const plan = rooms.profile(job, analysis.verdict)
+  const admission = rooms.admit(job, analysis.verdict, plan)
+
+  const lived =
+    analysis.kind === 'syntax-error'
+      ? notParsed(analysis)
+      : plan.kind === 'run'
+        ? await behindWall(job, analysis, plan.profile, rooms, caller).catch(neverRan)
+        : { status: plan.kind, error: plan.error }
+
+  return tell(job, analysis.verdict, plan.profile, lived, admission)
+}
+
+/** Inside this scope there is a wall; when it is left, by whatever way, there is none. */
+async function behindWall(
+  job: Job,
+  analysis: Analysis,
+  profile: Profile,
+  rooms: Rooms,
+  caller: Caller,
+): Promise<Lived> {
+  const gate = rooms.gate(profile, caller.tap)
+  const began = rooms.clock.now()
+  let left = began
+
+  const lived = await (async () => {
+    await using claim = await rooms.acquire(profile, job, caller.signal)
+    await using supervisor = rooms.supervise(claim.sandbox, profile, caller.signal)
+    const { end, executionTime, timeline } = await supervisor.run(taskOf(job, analysis), gate)
+    left = rooms.clock.now()
+    return { ...gate.close(end), end, executionTime, timeline, claim }
+  })()
+
+  return { ...lived, teardownTime: rooms.clock.now() - left }
+}
+
+/** What crosses the wall: text and names. */
+function taskOf(job: Job, analysis: Analysis): Task {
+  const stripped = analysis.kind === 'verdict' ? analysis.javascript : undefined
+  return {
+    run: job.id,
+    language: analysis.verdict.language,
+    entry: analysis.verdict.entry,
+    code: stripped ?? job.asked.code,
+    inputText: job.inputText,
+    files: job.asked.files,
+    capabilities: [],
+  }
+}
+
+function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): Lived {
+  const { message, line, column } = error
+  return {
+    status: 'error',
+    error: { code: 'SYNTAX_ERROR', name: 'SyntaxError', message, details: { line, column } },
+  }
+}
+
+/** No wall, or one that broke before it ran anything: never another, weaker one. */
+function neverRan(thrown: unknown): Lived {
+  if (thrown instanceof DOMException && thrown.name === 'AbortError') {
+    return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }
+  }
+  const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
+  const details = thrown instanceof MayflyError ? { hint: thrown.hint, retryAfterMs: thrown.retryAfterMs } : {}
+  return {
+    status: code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL' ? 'failed' : 'unavailable',
+    error: { code, message: messageOf(thrown), details },
+  }
+}

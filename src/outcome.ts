@@ -1,0 +1,76 @@
+import type { Job } from './contract/job.ts'
+import type { Outcome, Status } from './contract/outcome.ts'
+import type { Profile } from './contract/profile.ts'
+import type { TaskEnd } from './contract/provider.ts'
+import type { Admission, Claim, Gated } from './contract/rooms.ts'
+import type { Verdict } from './contract/verdict.ts'
+import type { TimelineEntry } from './contract/event.ts'
+
+/** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
+export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
+    readonly claim?: Pick<Claim, 'sandbox' | 'queueTime' | 'startTime'>
+    readonly end?: TaskEnd
+    readonly executionTime?: number
+    readonly teardownTime?: number
+    readonly timeline?: readonly TimelineEntry[]
+  }
+
+const nothing = {
+  result: null,
+  encoding: 'json',
+  stdout: '',
+  stderr: '',
+  truncated: { stdout: false, stderr: false },
+  artifacts: [],
+} as const
+
+/** Writes the ended line, then tells the caller: in this order, so that nobody hears of what is not recorded. */
+export function tell(job: Job, verdict: Verdict, profile: Profile, lived: Lived, admission: Admission): Outcome {
+  const { claim, end, executionTime, teardownTime, timeline = [], error, ...gated } = lived
+  const metrics = measured(profile, lived)
+  const { seq, hash } = admission.end({
+    status: lived.status,
+    ...(error && { error }),
+    resultText: end?.resultText ?? 'null',
+    metrics,
+    timeline,
+  })
+  return {
+    id: job.id,
+    ...nothing,
+    ...gated,
+    ...(error && { error }),
+    ...(claim && { tier: profile.tier, provider: claim.sandbox.provider, image: claim.sandbox.image }),
+    security: {
+      threatScore: verdict.threatScore,
+      risk: verdict.risk,
+      severity: verdict.severity,
+      signatureValid: verdict.signatureValid,
+      findings: verdict.findings,
+    },
+    profile: { digest: profile.digest, explain: profile.explain },
+    metrics,
+    timeline,
+    evidence: { audit: seq, hash, bundle: null },
+  }
+}
+
+function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
+  const { claim, end } = lived
+  return {
+    executionTime: lived.executionTime ?? 0,
+    queueTime: claim?.queueTime ?? 0,
+    startTime: claim?.startTime ?? 0,
+    teardownTime: lived.teardownTime ?? 0,
+    cpuTime: end?.cpuTime ?? 0,
+    ...(end?.memory && { memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) } }),
+    pool: claim?.sandbox.pool ?? 'none',
+    cache: 'none',
+    network: [],
+  }
+}
+
+/** Percent with one decimal. */
+function share(part: number, whole: number): number {
+  return whole > 0 ? Math.round((part / whole) * 1000) / 10 : 0
+}

@@ -1,0 +1,136 @@
+import type { Clock, Timer } from '../contract/clock.ts'
+import { MayflyError } from '../contract/error.ts'
+
+/**
+ * Keeps the sum of what is alive within a budget. What does not fit waits in a bounded queue that takes turns
+ * between tenants, so that one who floods waits behind himself; after its deadline it is refused, with a time to
+ * come back.
+ */
+export interface Budget {
+  /** Bytes of memory that all jobs together may be granted. */
+  readonly memory: number
+  /** Walls that may run at once. */
+  readonly runnable: number
+  readonly queueMax: number
+  readonly waitMsMax: number
+}
+
+export interface Place {
+  /** Milliseconds waited. */
+  readonly waited: number
+  /** Idempotent. */
+  leave(): void
+}
+
+export interface Admitter {
+  enter(tenant: string, memory: number, signal: AbortSignal): Promise<Place>
+  readonly running: number
+  readonly waiting: number
+}
+
+interface Waiting {
+  readonly memory: number
+  readonly since: number
+  readonly go: (place: Place) => void
+  readonly timer: Timer
+}
+
+export function createAdmitter(budget: Budget, clock: Clock): Admitter {
+  const queues = new Map<string, Waiting[]>()
+  let running = 0
+  let memoryUsed = 0
+  let waiting = 0
+
+  const fits = (memory: number) => running < budget.runnable && memoryUsed + memory <= budget.memory
+
+  function take(memory: number, since: number): Place {
+    running++
+    memoryUsed += memory
+    let left = false
+    return {
+      waited: clock.now() - since,
+      leave() {
+        if (left) return
+        left = true
+        running--
+        memoryUsed -= memory
+        next()
+      },
+    }
+  }
+
+  /** The tenant at the front gives one and goes to the back. */
+  function next(): void {
+    for (const [tenant, queue] of [...queues]) {
+      const first = queue[0]!
+      if (!fits(first.memory)) continue
+      remove(tenant, first)
+      const rest = queues.get(tenant)
+      if (rest) {
+        queues.delete(tenant)
+        queues.set(tenant, rest)
+      }
+      first.go(take(first.memory, first.since))
+    }
+  }
+
+  function remove(tenant: string, one: Waiting): void {
+    const queue = queues.get(tenant) ?? []
+    const index = queue.indexOf(one)
+    if (index < 0) return
+    queue.splice(index, 1)
+    one.timer.cancel()
+    waiting--
+    if (queue.length === 0) queues.delete(tenant)
+  }
+
+  function wait(tenant: string, memory: number, signal: AbortSignal): Promise<Place> {
+    const { promise, resolve, reject } = Promise.withResolvers<Place>()
+    const give = (error: unknown) => {
+      remove(tenant, one)
+      signal.removeEventListener('abort', cancel)
+      reject(error as Error)
+    }
+    const cancel = () => give(new DOMException('The job was cancelled', 'AbortError'))
+    const one: Waiting = {
+      memory,
+      since: clock.now(),
+      timer: clock.after(budget.waitMsMax, () => give(overloaded('waited too long for a place', budget))),
+      go: (place) => {
+        signal.removeEventListener('abort', cancel)
+        resolve(place)
+      },
+    }
+    signal.addEventListener('abort', cancel, { once: true })
+    queues.set(tenant, [...(queues.get(tenant) ?? []), one])
+    waiting++
+    return promise
+  }
+
+  return {
+    async enter(tenant, memory, signal) {
+      if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
+      if (memory > budget.memory) {
+        throw new MayflyError('UNAVAILABLE', `Cannot grant ${memory} bytes: the budget of this machine is ${budget.memory}`, {
+          hint: 'Ask for less memory, or raise the budget',
+        })
+      }
+      if (waiting === 0 && fits(memory)) return take(memory, clock.now())
+      if (waiting >= budget.queueMax) throw overloaded('the queue is full', budget)
+      return wait(tenant, memory, signal)
+    },
+    get running() {
+      return running
+    },
+    get waiting() {
+      return waiting
+    },
+  }
+}
+
+function overloaded(why: string, budget: Budget): MayflyError {
+  return new MayflyError('OVERLOADED', `Cannot take the job now: ${why}`, {
+    hint: 'Try again later, or run fewer jobs at once',
+    retryAfterMs: budget.waitMsMax,
+  })
+}

@@ -1,0 +1,97 @@
+import { MayflyError } from '../contract/error.ts'
+import type { Voice } from '../contract/event.ts'
+import type { WardenClient } from '../warden/client.ts'
+import type { WallHandle } from '../warden/handle.ts'
+import { createShelf } from '../warden/shelf.ts'
+
+/**
+ * Asks the analysis process, which is jailed, disposable, and a tenant's own. It may die of what it parses, hang,
+ * or lie: dying and hanging are errors here, and what it says is only believed as far as it makes things stricter.
+ */
+export interface Asking {
+  /** One request, one reply, as JSON text. Throws MayflyError when there was none in time. */
+  ask(tenant: string, requestText: string): Promise<string>
+  ready(): Promise<unknown>
+  close(): Promise<void>
+}
+
+export interface AskingOptions {
+  readonly warden: WardenClient
+  readonly voice: Voice
+  /** How many processes may parse at once. */
+  readonly atOnce: number
+}
+
+const KIND = { request: 1, reply: 2 } as const
+const ANSWER_MS_MAX = 5_000
+/** For the parse of a source at its limit; above the idle size. */
+const MEMORY_BYTES_MAX = 512 * 2 ** 20
+const WAITING_MAX = 1_000
+
+export function createAsking({ warden, voice, atOnce }: AskingOptions): Asking {
+  const shelf = createShelf({ program: 'analyst', warden, voice, spares: 0, spareMiB: 8, wallsMax: atOnce + 1 })
+  const turns: (() => void)[] = []
+  let busy = 0
+
+  async function turn(): Promise<void> {
+    if (busy < atOnce) return void busy++
+    if (turns.length >= WAITING_MAX) throw new MayflyError('OVERLOADED', 'Cannot analyse now: the queue is full')
+    const { promise, resolve } = Promise.withResolvers<void>()
+    turns.push(resolve)
+    return promise
+  }
+
+  function leave(): void {
+    const next = turns.shift()
+    if (next) next()
+    else busy--
+  }
+
+  return {
+    async ask(tenant, requestText) {
+      await turn()
+      try {
+        const { wall } = await shelf.take(tenant)
+        const resident = await claim(warden, wall, tenant)
+        try {
+          return await exchange(wall, requestText)
+        } finally {
+          if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
+          shelf.give(wall, resident)
+        }
+      } finally {
+        leave()
+      }
+    },
+    ready: () => shelf.ready(),
+    close: () => shelf.close(),
+  }
+}
+
+async function claim(warden: WardenClient, wall: WallHandle, tenant: string): Promise<number> {
+  const limits = { tenant: wall.tenant ?? tenant, memory: MEMORY_BYTES_MAX, deadline: ANSWER_MS_MAX }
+  const { residentBytes } = await warden.claim(wall.wall.id, limits)
+  return residentBytes
+}
+
+async function exchange(wall: WallHandle, requestText: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const fail = (why: string) => {
+    reject(new MayflyError('UNAVAILABLE', `Cannot analyse: the analysis process ${why}`))
+    void wall.kill()
+  }
+  const timer = setTimeout(fail, ANSWER_MS_MAX, 'did not answer in time')
+  wall.ref(true)
+  wall.listen({
+    frame: (frame) => (frame.kind === KIND.reply ? resolve(frame.payload.toString()) : fail('sent garbage')),
+    ended: (end) => fail(`ended (${end.how}, ${end.detail})`),
+  })
+  try {
+    if (wall.alive) wall.send(KIND.request, requestText)
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    wall.listen(undefined)
+    wall.ref(false)
+  }
+}

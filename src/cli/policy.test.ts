@@ -1,0 +1,90 @@
+import { after, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { register } from './policy.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-policy-'))
+after(() => rmSync(folder, { recursive: true }))
+
+/** Runs a policy verb over a file's text, as the program would. */
+function run(words: readonly string[], toml: string, env: Record<string, string> = {}) {
+  writeFileSync(join(folder, 'mayfly.toml'), toml)
+  const seen = { stdout: '', stderr: '', code: 0 }
+  const program = new Command('mayfly')
+    .option('--json')
+    .option('--quiet')
+    .option('--config <file>')
+    .option('--state <folder>')
+  register(program, {
+    env: { HOME: folder, ...env },
+    cwd: folder,
+    stdout: (text) => (seen.stdout += text),
+    stderr: (text) => (seen.stderr += text),
+    exit: (code) => (seen.code = code),
+  })
+  program.parse(['policy', ...words], { from: 'user' })
+  return seen
+}
+
+test('S4-11: policy check takes a valid file and exits 0', () => {
+  const { stdout, stderr, code } = run(['check'], '[server]\nport = 1\n')
+  assert.deepEqual([stdout, stderr, code], ['"mayfly.toml" can be used\n', '', 0])
+})
+
+test('S4-11: policy check names every fault with file, line and column, and exits 2', () => {
+  const toml = '[server]\nport = "x"\n  prot = 1\n'
+  const { stdout, stderr, code } = run(['check'], toml)
+  assert.equal(code, 2)
+  assert.equal(stdout, '')
+  assert.deepEqual(stderr.trim().split('\n'), [
+    'mayfly.toml:2:1: server.port: expected number, received string',
+    'mayfly.toml:3:3: server.prot: unknown key "prot"; did you mean "port"?',
+  ])
+})
+
+test('with --json a valid and an invalid configuration are each one document on stdout', () => {
+  const good = run(['check', '--json'], '', { MAYFLY_NO_SUCH_THING: '1' })
+  assert.deepEqual(JSON.parse(good.stdout), {
+    valid: true,
+    files: ['mayfly.toml'],
+    issues: [],
+    warnings: ['Unknown variable "MAYFLY_NO_SUCH_THING"'],
+  })
+  const bad = run(['check', '--json'], 'x = 1\n')
+  const document = JSON.parse(bad.stdout) as { valid: boolean; issues: { line: number }[] }
+  assert.deepEqual(
+    [document.valid, document.issues[0]?.line, bad.stderr, bad.code],
+    [false, 1, '', 2],
+  )
+})
+
+test('S4-14: policy explain prints each value with where it came from', () => {
+  const { stdout, code } = run(['explain'], '[limits]\nmemory = "64MB"\n', { MAYFLY_PORT: '9' })
+  const rows = stdout.split('\n').map((row) => row.split(/ {2,}/))
+  const row = (field: string) => rows.find(([name]) => name === field)
+  assert.equal(code, 0)
+  assert.deepEqual(row('limits.memory'), ['limits.memory', '64MB', 'mayfly.toml:2'])
+  assert.deepEqual(row('limits.timeout'), ['limits.timeout', '5s', 'default'])
+  assert.deepEqual(row('server.port'), ['server.port', '9', 'MAYFLY_PORT'])
+})
+
+test('policy explain --json has the same values in milliseconds and bytes', () => {
+  const { stdout } = run(['explain', '--json', '--state', '/elsewhere'], '')
+  const { values } = JSON.parse(stdout) as { values: { field: string; value: unknown }[] }
+  assert.deepEqual(
+    values.find(({ field }) => field === 'limits.memory'),
+    { field: 'limits.memory', value: 128 * 2 ** 20, origin: 'default' },
+  )
+  assert.deepEqual(
+    values.find(({ field }) => field === 'state'),
+    { field: 'state', value: '/elsewhere', origin: '--state' },
+  )
+})
+
+test('policy explain of a configuration that cannot be used exits 2', () => {
+  const { code, stdout } = run(['explain'], 'default_provider = 5\n')
+  assert.deepEqual([code, stdout], [2, ''])
+})

@@ -1,0 +1,131 @@
+import type { Command } from 'commander'
+import { explainConfig, type Effective } from '../config/explain.ts'
+import { type Loaded, loadConfig } from '../config/load.ts'
+import type { Issue } from '../config/parse.ts'
+import { MayflyError } from '../contract/error.ts'
+import { usageExitCode } from '../contract/outcome.ts'
+
+/** What a verb sees of the process it runs in. */
+export interface World {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  readonly stdout: (text: string) => void
+  readonly stderr: (text: string) => void
+  readonly exit: (code: number) => void
+}
+
+const thisProcess = (): World => ({
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  exit: (code) => {
+    process.exitCode = code
+  },
+})
+
+interface Options {
+  readonly config?: string
+  readonly state?: string
+  readonly json?: boolean
+  readonly quiet?: boolean
+}
+
+/** Adds `policy check` and `policy explain`; exits 0, or 2 when the configuration cannot be used. */
+export function register(program: Command, world: World = thisProcess()): void {
+  const policy = program.command('policy').description('look at a configuration')
+  policy
+    .command('check')
+    .description('say whether the configuration is valid')
+    .action((_: unknown, command: Command) => check(command.optsWithGlobals(), world))
+  policy
+    .command('explain')
+    .description('print every effective value and where it came from')
+    .action((_: unknown, command: Command) => explain(command.optsWithGlobals(), world))
+}
+
+function check(options: Options, world: World): void {
+  withConfig(options, world, ({ files, warnings }) => {
+    if (options.json) return json(world, { valid: true, files, issues: [], warnings })
+    const what = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
+    if (!options.quiet) world.stdout(`${what} can be used\n`)
+  })
+}
+
+function explain(options: Options, world: World): void {
+  withConfig(options, world, (loaded) => {
+    const values = explainConfig(loaded)
+    if (!options.json) return world.stdout(table(values))
+    json(world, { files: loaded.files, warnings: loaded.warnings, values })
+  })
+}
+
+function withConfig(options: Options, world: World, then: (loaded: Loaded) => void): void {
+  let loaded: Loaded
+  try {
+    loaded = loadConfig({
+      file: options.config,
+      env: world.env,
+      cwd: world.cwd,
+      flags: { '--state': options.state },
+    })
+  } catch (error) {
+    if (!(error instanceof MayflyError) || error.code !== 'CONFIG') throw error
+    return refuse(error, options, world)
+  }
+  if (!options.quiet) for (const text of loaded.warnings) world.stderr(`Warning: ${text}\n`)
+  then(loaded)
+}
+
+function refuse(error: MayflyError, options: Options, world: World): void {
+  const { issues } = error.details as { readonly issues: readonly Issue[] }
+  if (options.json) json(world, { valid: false, files: [], issues, warnings: [] })
+  else for (const { where, message } of issues) world.stderr(`${where}: ${message}\n`)
+  world.exit(usageExitCode)
+}
+
+function json(world: World, document: unknown): void {
+  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
+}
+
+const COLUMN_MAX = 60
+
+function table(values: readonly Effective[]): string {
+  const rows = values.map(
+    ({ field, value, origin }) => [field, shown(field, value), origin] as const,
+  )
+  const widths = ([0, 1] as const).map((column) =>
+    Math.min(COLUMN_MAX, Math.max(...rows.map((row) => row[column].length))),
+  )
+  return rows
+    .map(
+      ([field, value, origin]) =>
+        `${field.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${origin}\n`,
+    )
+    .join('')
+}
+
+const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body'])
+const DURATIONS = new Set(['timeout', 'drain', 'for'])
+
+function shown(field: string, value: unknown): string {
+  const last = field.slice(field.lastIndexOf('.') + 1)
+  if (typeof value === 'number' && SIZES.has(last)) return size(value)
+  if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+/** The largest unit that divides it, so that what is printed can be written back. */
+function size(bytes: number): string {
+  for (const [unit, per] of [
+    ['GB', 2 ** 30],
+    ['MB', 2 ** 20],
+    ['KB', 2 ** 10],
+  ] as const)
+    if (bytes > 0 && bytes % per === 0) return `${bytes / per}${unit}`
+  return `${bytes}B`
+}
+
+function duration(ms: number): string {
+  return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
+}

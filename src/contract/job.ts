@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { parsePattern, patternText } from './network.ts'
 import { duration, size } from './units.ts'
 import { tierName } from './tier.ts'
 
@@ -39,11 +40,17 @@ export const limits = z
   })
   .readonly()
 
+const hostPattern = z
+  .string()
+  .max(300)
+  .refine((text) => parsePattern(text, 'https') !== undefined, `expected ${patternText}`)
+const hostPatterns = z.array(hostPattern).max(1000)
+
 /** As written by people; `config` and `profile` bring it into the canonical form of Controls. */
 export const networkAsked = z.union([
   z.enum(['none', 'open']),
-  z.strictObject({ allow: z.array(z.string().min(1).max(300)).max(1000) }),
-  z.strictObject({ deny: z.array(z.string().min(1).max(300)).max(1000) }),
+  z.strictObject({ allow: hostPatterns }),
+  z.strictObject({ deny: hostPatterns }),
 ])
 
 /** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */

@@ -25,7 +25,7 @@ export type Profiler = (job: Job, verdict: Verdict) => Plan
 /**
  * Makes the room that turns a job and its verdict into the sandbox to make, with a reason for every field. The same
  * job, verdict, configuration and facts give the same bytes. Throws MayflyError INVALID for a job that names a
- * schedule or a network pattern that is none.
+ * schedule that nobody configured.
  */
 export function createProfiler({ config, providers }: ProfilerParts): Profiler {
   const memo = new PlanMemo()

@@ -1,6 +1,5 @@
 import type { Config, Tenant } from '../contract/config.ts'
 import { allControls, meet, type NetworkControl } from '../contract/controls.ts'
-import { MayflyError } from '../contract/error.ts'
 import { type NetworkAsked, networkOf } from '../contract/network.ts'
 import type { Explained } from '../contract/profile.ts'
 
@@ -9,16 +8,13 @@ export interface Granted<T> {
   readonly because: string
 }
 
-/**
- * The network asked for, else the configured one, within the ceilings of configuration and tenant. Throws
- * MayflyError INVALID for a pattern that is none.
- */
+/** The network asked for, else the configured one, within the ceilings of configuration and tenant. */
 export function networkFor(
   asked: NetworkAsked | undefined,
   config: Config,
   tenant: Tenant,
 ): Granted<NetworkControl> {
-  let value = asked === undefined ? config.network : read(asked)
+  let value = asked === undefined ? config.network : networkOf(asked)
   const reasons = [asked === undefined ? defaultReason(config) : 'asked']
   for (const [ceiling, where] of [
     [config.ceilings.network, 'ceilings.network'],
@@ -40,15 +36,6 @@ export function explainNetwork({ value, because }: Granted<NetworkControl>): Exp
   const isOpen = value.allow === 'any' && value.deny.length === 0
   const short = isOpen ? 'open' : value
   return { field: 'controls.network', value: grantsNetwork(value) ? short : 'none', because }
-}
-
-function read(asked: NetworkAsked): NetworkControl {
-  try {
-    return networkOf(asked)
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause
-    throw new MayflyError('INVALID', cause.message, { details: { field: 'network' }, cause })
-  }
 }
 
 function within(network: NetworkControl, ceiling: NetworkControl): NetworkControl {

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { limitsOf, profileOf } from '../../tests/sim/stage.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { TaskEnd } from '../contract/provider.ts'
+import { sha256 } from '../lib/hash.ts'
+import { createGate } from './gate.ts'
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+const file = (path: string, size = 3) => ({ path, bytes: new Uint8Array(size) })
+
+function endOf(parts: Partial<TaskEnd> = {}): TaskEnd {
+  return { status: 'ok', resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [], ...parts }
+}
+
+function close(parts: Partial<TaskEnd>, profile: Partial<Profile> = {}) {
+  return createGate(profileOf(profile)).close(endOf(parts))
+}
+
+function read(
+  resultText: string,
+  encoding: 'json' | 'tagged' = 'json',
+  profile?: Partial<Profile>,
+) {
+  return close({ resultText, encoding }, profile)
+}
+
+test('What was returned and printed leaves as it is', () => {
+  const gate = createGate(profileOf())
+  void gate.stdout(bytes('out'))
+  void gate.stderr(bytes('err'))
+  assert.deepEqual(gate.close(endOf({ resultText: '{"a":[1]}' })), {
+    status: 'ok',
+    result: { a: [1] },
+    encoding: 'json',
+    artifacts: [],
+    stdout: 'out',
+    stderr: 'err',
+    truncated: { stdout: false, stderr: false },
+  })
+})
+
+test('Output over its limit is cut between two characters and marked (S0-16)', () => {
+  const heard: string[] = []
+  const profile = profileOf({ limits: limitsOf({ output: 7 }) })
+  const gate = createGate(profile, (_, text) => void heard.push(text))
+  for (const byte of bytes('a\u{1f600}\u{1f600}b')) void gate.stdout(Uint8Array.of(byte))
+  void gate.stderr(bytes('1234567'))
+  const gated = gate.close(endOf())
+  assert.equal(gated.stdout, 'a\u{1f600}')
+  assert.deepEqual(gated.truncated, { stdout: true, stderr: false })
+  assert.equal(heard.join(''), 'a\u{1f600}1234567')
+})
+
+test('What is no UTF-8 is replaced, and a character split over chunks is not', () => {
+  const heard: string[] = []
+  const gate = createGate(profileOf(), (_, text) => void heard.push(text))
+  for (const part of [[0xe2], [0x82], [0xac, 0xff], [0xef, 0xbb, 0xbf], [0xf0, 0x9f]]) {
+    void gate.stdout(Uint8Array.from(part))
+  }
+  const { stdout } = gate.close(endOf())
+  assert.equal(stdout, '\u20ac\ufffd\ufeff\ufffd')
+  assert.equal(heard.join(''), stdout)
+})
+
+test('A chunk is copied, since its buffer may be used again', () => {
+  const gate = createGate(profileOf())
+  const chunk = bytes('before')
+  void gate.stdout(chunk)
+  chunk.fill(0x78)
+  assert.equal(gate.close(endOf()).stdout, 'before')
+})
+
+test('Who listens holds the guest back with a promise, and one that breaks is left alone', async () => {
+  const slow = Promise.withResolvers<void>()
+  const gate = createGate(profileOf(), () => slow.promise)
+  const held = gate.stdout(bytes('a'))
+  assert(held instanceof Promise)
+  slow.reject(new Error('gone'))
+  await held
+  assert.equal(gate.stdout(bytes('b')), undefined)
+  const throwing = createGate(profileOf(), () => {
+    throw new Error('broken')
+  })
+  assert.equal(throwing.stdout(bytes('a')), undefined)
+  assert.equal(gate.close(endOf()).stdout, 'ab')
+})
+
+test('With gate "whole" nothing is heard before the verdict, and nothing at all when it is refused', () => {
+  const output = { gate: 'whole', schema: { type: 'number' } } as const
+  for (const [resultText, heardAfter, status] of [
+    ['1', ['stdout:a', 'stderr:b'], 'ok'],
+    ['"x"', [], 'refused'],
+  ] as const) {
+    const heard: string[] = []
+    const gate = createGate(
+      profileOf({ output }),
+      (name, text) => void heard.push(`${name}:${text}`),
+    )
+    void gate.stdout(bytes('a'))
+    void gate.stderr(bytes('b'))
+    assert.deepEqual(heard, [])
+    const gated = gate.close(endOf({ resultText }))
+    assert.deepEqual([gated.status, heard], [status, heardAfter])
+    assert.equal(gated.stdout, status === 'ok' ? 'a' : '')
+  }
+})
+
+test('What comes after the end is not taken', () => {
+  const gate = createGate(profileOf())
+  gate.close(endOf())
+  void gate.stdout(bytes('late'))
+  assert.equal(gate.close(endOf()).stdout, '')
+})
+
+test('A result that is too large, too deep or no JSON is refused', () => {
+  const limits = limitsOf({ result: 5000 })
+  const code = (text: string) => read(text, 'json', { limits }).error?.code
+  assert.equal(code(`"${'x'.repeat(5000)}"`), 'RESULT_TOO_LARGE')
+  assert.equal(code(`"${'\u20ac'.repeat(1700)}"`), 'RESULT_TOO_LARGE')
+  assert.equal(code(`"${'\u20ac'.repeat(1600)}"`), undefined)
+  assert.equal(code('['.repeat(1600) + ']'.repeat(1600)), 'RESULT_TOO_DEEP')
+  assert.equal(code('['.repeat(1500) + ']'.repeat(1500)), undefined)
+  assert.equal(code(`"${'['.repeat(4000)}"`), undefined)
+  assert.equal(code(`"\\"${'['.repeat(4000)}"`), undefined)
+  assert.equal(code('{"a":'), 'RESULT_MALFORMED')
+  assert.equal(code(''), 'RESULT_MALFORMED')
+  assert.equal(code('undefined'), 'RESULT_MALFORMED')
+})
+
+test('A hundred thousand brackets are refused before they are parsed', () => {
+  assert.equal(read('['.repeat(100_000)).error?.code, 'RESULT_TOO_DEEP')
+  assert.equal(read('{"a":'.repeat(100_000)).error?.code, 'RESULT_TOO_DEEP')
+})
+
+test('A raw key __proto__ is forged, however it is spelled, and a pair of that name is data', () => {
+  for (const text of [
+    '{"__proto__":{"x":1}}',
+    '[{"\\u005f_proto__":1}]',
+    '{"a":{"__proto\\u005F_":1}}',
+  ]) {
+    const { status, result, error } = read(text)
+    assert.deepEqual([status, result, error?.code], ['refused', null, 'RESULT_FORGED'])
+  }
+  const pairs = '{"$type":"object","value":[["__proto__",1]]}'
+  assert.deepEqual(read(pairs, 'tagged').result, JSON.parse(pairs))
+  assert.equal(read('"__proto__"').result, '__proto__')
+})
+
+test('Tags are checked where tags have a meaning, and are data where not', () => {
+  const forged = '{"$type":"Date","value":"yesterday"}'
+  assert.equal(read(forged, 'tagged').error?.code, 'RESULT_FORGED')
+  assert.deepEqual(read(forged).result, { $type: 'Date', value: 'yesterday' })
+  assert.equal(read('{"$type":"BigInt","value":"12"}', 'tagged').encoding, 'tagged')
+})
+
+test('Half a surrogate pair becomes a replacement character, in keys too', () => {
+  assert.deepEqual(read('{"\\ud800":"a\\udc00"}').result, { '\ufffd': 'a\ufffd' })
+  assert.deepEqual(read('"\ud800"').result, '\ufffd')
+  assert.equal(read('"\\ud83d\\ude00"').result, '\u{1f600}')
+})
+
+test('A result that does not match its schema is refused, and the error says where', () => {
+  const schema = { type: 'object', properties: { width: { type: 'integer', minimum: 1 } } }
+  const profile = { output: { gate: 'stream', schema } } as const
+  const { status, result, error } = read('{"width":0}', 'json', profile)
+  assert.deepEqual([status, result, error?.code], ['refused', null, 'SCHEMA_MISMATCH'])
+  assert.deepEqual(error?.details, { path: '/width', why: 'expected at least 1' })
+  assert.equal(read('{"width":2}', 'json', profile).status, 'ok')
+  assert.throws(
+    () => createGate(profileOf({ output: { gate: 'stream', schema: { type: 'x' } } })),
+    {
+      code: 'INVALID',
+    },
+  )
+})
+
+test('A job that did not end well has an error, bounded, and no result', () => {
+  const made = close({ status: 'timeout', resultText: '1' })
+  assert.deepEqual([made.status, made.result, made.error?.code], ['timeout', null, 'TIMEOUT'])
+  const circular: Record<string, unknown> = {}
+  circular['self'] = circular
+  const { error } = close({
+    status: 'error',
+    error: {
+      code: 'x'.repeat(100),
+      name: '\ud800',
+      message: 'm'.repeat(1e6),
+      stack: 's'.repeat(1e6),
+      details: circular,
+    },
+  })
+  assert.deepEqual(
+    [error!.code.length, error!.message.length, error!.stack!.length],
+    [64, 8192, 16_384],
+  )
+  assert.equal(error!.name, '\ufffd')
+  assert.equal('details' in error!, false)
+})
+
+test('Artifacts leave with size and digest, and not at all when they are too large or their paths are not plain', () => {
+  const limits = limitsOf({ artifacts: 10 })
+  const leaving = close({ artifacts: [file('a/b.bin')] }, { limits })
+  assert.deepEqual(leaving.artifacts, [
+    { path: 'a/b.bin', size: 3, sha256: sha256(new Uint8Array(3)) },
+  ])
+  const refused = (artifacts: TaskEnd['artifacts']) => {
+    const gated = close({ artifacts, resultText: '1' }, { limits })
+    assert.deepEqual([gated.status, gated.result, gated.artifacts], ['refused', null, []])
+    return gated.error?.code
+  }
+  assert.equal(refused([file('a', 6), file('b', 6)]), 'ARTIFACTS_TOO_LARGE')
+  assert.equal(
+    refused(Array.from({ length: 1001 }, (_, i) => file(`${i}`, 0))),
+    'ARTIFACTS_TOO_LARGE',
+  )
+  for (const path of [
+    '',
+    '/etc/passwd',
+    '../a',
+    'a/../../b',
+    './a',
+    'a//b',
+    'a\0b',
+    'a\\..\\b',
+    '\ud800',
+  ]) {
+    assert.equal(refused([file(path)]), 'ARTIFACT_INVALID', path)
+  }
+  assert.equal(refused([file('a'), file('a')]), 'ARTIFACT_INVALID')
+})

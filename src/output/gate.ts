@@ -1,0 +1,68 @@
+import type { OutcomeError } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { TaskEnd } from '../contract/provider.ts'
+import type { Gate, Gated, Tap } from '../contract/rooms.ts'
+import { artifactsProblem, describeArtifacts } from './artifacts.ts'
+import { boundError } from './error.ts'
+import { readResult } from './result.ts'
+import { compileSchema, type Check } from './schema.ts'
+import type { Mismatch } from './schema-keywords.ts'
+import { OutputStream } from './stream.ts'
+
+/**
+ * What may leave. One half sees each chunk of the streams as it comes, the other the end; the streams go to `tap` at
+ * once, or with `gate = "whole"` only after the verdict, and then not at all where the output is refused. Throws
+ * MayflyError INVALID for a schema that is none.
+ */
+export function createGate(profile: Profile, tap?: Tap): Gate {
+  const { limits, output } = profile
+  const check = output.schema === undefined ? undefined : compileSchema(output.schema)
+  const isWhole = output.gate === 'whole'
+  const stream = (name: 'stdout' | 'stderr') =>
+    new OutputStream(limits.output, isWhole || !tap ? undefined : (text) => tap(name, text))
+  const [stdout, stderr] = [stream('stdout'), stream('stderr')]
+
+  return {
+    stdout: (chunk) => stdout.take(chunk),
+    stderr: (chunk) => stderr.take(chunk),
+    close(end) {
+      const texts = { stdout: stdout.close(), stderr: stderr.close() }
+      const truncated = { stdout: stdout.isTruncated, stderr: stderr.isTruncated }
+      const verdict = judge(end, limits, check)
+      if (!isWhole) return { ...verdict, ...texts, truncated }
+      if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
+      if (tap) release(tap, texts)
+      return { ...verdict, ...texts, truncated }
+    },
+  }
+}
+
+const withheld = { stdout: '', stderr: '' }
+const nothing = { result: null, encoding: 'json', artifacts: [] } as const
+
+type Judged = Pick<Gated, 'status' | 'result' | 'encoding' | 'error' | 'artifacts'>
+
+function judge(end: TaskEnd, limits: Profile['limits'], check: Check | undefined): Judged {
+  const problem = artifactsProblem(end.artifacts, limits.artifacts)
+  if (problem) return { ...nothing, status: 'refused', error: problem }
+  const artifacts = describeArtifacts(end.artifacts)
+  const { status, encoding } = end
+  if (status !== 'ok') return { ...nothing, status, error: boundError(end), artifacts }
+  const read = readResult(end.resultText, encoding, limits.result)
+  const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
+  if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
+  return { status, result: read.value, encoding, artifacts }
+}
+
+function mismatch(found: Mismatch | undefined): OutcomeError | undefined {
+  if (!found) return undefined
+  const message = `The result does not match its schema at "${found.path}": ${found.why}`
+  return { code: 'SCHEMA_MISMATCH', message, details: found }
+}
+
+/** What was held back, at once; nobody waits for who listens, since the guest is gone. */
+function release(tap: Tap, texts: { readonly stdout: string; readonly stderr: string }): void {
+  for (const name of ['stdout', 'stderr'] as const) {
+    if (texts[name]) Promise.try(() => tap(name, texts[name])).catch(() => {})
+  }
+}

@@ -1,0 +1,219 @@
+import type { Clock, Timer } from '../../contract/clock.ts'
+import {
+  canonicalControls,
+  controlsBeyond,
+  meet,
+  type Control,
+  type Controls,
+} from '../../contract/controls.ts'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import type { Encoding } from '../../contract/outcome.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type {
+  Capture,
+  Enforced,
+  KillCause,
+  LimitCode,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../../contract/provider.ts'
+import { encodeTagged } from '../../lib/tagged.ts'
+import { newId } from '../../lib/id.ts'
+import type { Faults, Script, Step } from './script.ts'
+
+/** Longest chunk that goes out at once. */
+const chunkBytesMax = 64 * 1024
+
+interface Parts {
+  readonly profile: Profile
+  readonly clock: Clock
+  readonly script: Script
+  readonly faults: Faults
+}
+
+/** One mock life: plays its script against the clock it was given, once, and then is no more. */
+export class MockSandbox implements Sandbox {
+  readonly id: string
+  readonly provider = 'mock'
+  readonly image: string
+  readonly pool = 'none'
+  receipt: Receipt | undefined
+  readonly #parts: Parts
+  readonly #end = Promise.withResolvers<TaskEnd>()
+  readonly #timers = new Set<Timer>()
+  readonly #artifacts: TaskEnd['artifacts'][number][] = []
+  #controls: Controls
+  #state: 'ready' | 'running' | 'ended' = 'ready'
+  #cause: KillCause | undefined
+  #peak = 0
+
+  constructor(parts: Parts) {
+    this.id = newId('mock', parts.clock.date())
+    this.image = parts.profile.image
+    this.#parts = parts
+    this.#controls = canonicalControls(parts.profile.controls)
+  }
+
+  async run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    if (this.#state !== 'ready' || this.receipt) {
+      throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
+    }
+    this.#state = 'running'
+    if (this.#cause) this.#answerKill(this.#cause)
+    else void this.#play(task, io).catch((thrown: unknown) => this.#crash(messageOf(thrown)))
+    return await this.#end.promise
+  }
+
+  async tighten(to: Controls): Promise<Enforced> {
+    const looser = controlsBeyond(to, this.#controls)
+    if (looser.length > 0) {
+      throw new MayflyError('CONFLICT', `Cannot loosen a live sandbox: ${looser.join(', ')}`)
+    }
+    const { tighten: fault = 0 } = this.#parts.faults
+    if (fault === 'throws') throw new MayflyError('INTERNAL', 'Cannot tighten: the script says so')
+    if (fault === 'never') return await Promise.withResolvers<Enforced>().promise
+    if (typeof fault === 'object') return this.#tightenAllBut(fault, to)
+    await this.#sleep(fault)
+    this.#controls = meet(this.#controls, to)
+    return { controls: this.#controls, took: fault, unenforced: [] }
+  }
+
+  freeze(): Promise<void> {
+    return Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot freeze: provider "mock" does not'))
+  }
+
+  thaw(): Promise<void> {
+    return Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot thaw: provider "mock" does not'))
+  }
+
+  /** It has no wall that could see anything. */
+  watch(): void {}
+
+  capture(): Promise<Capture> {
+    return Promise.resolve({ kind: 'none', parts: [] })
+  }
+
+  kill(cause: KillCause): void {
+    if (this.#cause || this.#hasEnded) return
+    this.#cause = cause
+    if (this.#state === 'running') this.#answerKill(cause)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.receipt) return
+    const forced = this.#state === 'running' ? ['kill'] : []
+    this.receipt = { id: this.id, took: 0, freedBytes: this.#peak, forced }
+    this.#finish({
+      status: 'terminated',
+      error: { code: 'TERMINATED', message: 'It was destroyed' },
+    })
+    for (const timer of this.#timers) timer.cancel()
+  }
+
+  async #play(task: Task, io: TaskIo): Promise<void> {
+    const { script, faults, clock } = this.#parts
+    const steps = script(task)
+    if (faults.release === 'never') return
+    await this.#sleep(faults.release ?? 0)
+    if (this.#hasEnded) return
+    const released = clock.now()
+    io.released()
+    for (const step of steps) {
+      await this.#sleep((step.at ?? 0) - (clock.now() - released))
+      if (this.#hasEnded) return
+      await this.#do(step, io)
+    }
+  }
+
+  async #do(step: Step, io: TaskIo): Promise<void> {
+    if ('stdout' in step) return await this.#send(step.stdout, (chunk) => io.stdout(chunk))
+    if ('stderr' in step) return await this.#send(step.stderr, (chunk) => io.stderr(chunk))
+    if ('spam' in step)
+      return await this.#send(new Uint8Array(step.spam), (chunk) => io.stdout(chunk))
+    if ('artifact' in step) return void this.#artifacts.push(step.artifact)
+    if ('memory' in step) return this.#use(step.memory)
+    if ('call' in step) return void (await io.call?.(step.call.name, step.call.argsText))
+    if ('limit' in step) return this.#hit(step.limit)
+    if ('crash' in step) return this.#crash(step.crash)
+    if ('error' in step) return this.#finish({ status: 'error', error: step.error })
+    if ('resultText' in step) return this.#answer(step.resultText, step.encoding)
+    const { text: resultText, encoding } = encodeTagged(step.result)
+    this.#answer(resultText, encoding)
+  }
+
+  /** Chunk by chunk, each after the one before it was taken. */
+  async #send(data: string | Uint8Array, to: (chunk: Uint8Array) => void | Promise<void>) {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    for (let at = 0; at < bytes.length && !this.#hasEnded; at += chunkBytesMax) {
+      await to(bytes.subarray(at, at + chunkBytesMax))
+    }
+  }
+
+  get #hasEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
+  #use(bytes: number): void {
+    this.#peak = Math.max(this.#peak, bytes)
+    if (bytes > this.#parts.profile.limits.memory) this.#hit('MEMORY')
+  }
+
+  #hit(code: LimitCode): void {
+    const message = `The limit on ${code.toLowerCase()} was hit`
+    this.#finish({ status: 'limit', error: { code, message } })
+  }
+
+  #crash(message: string): void {
+    this.#finish({ status: 'failed', error: { code: 'WALL_LOST', message } })
+  }
+
+  #answer(resultText: string, encoding: Encoding): void {
+    this.#finish({ status: 'ok', resultText, encoding })
+  }
+
+  #answerKill({ status }: KillCause): void {
+    const { kill: fault = 0 } = this.#parts.faults
+    if (fault === 'never') return
+    if (fault === 'ok') return this.#answer('"late"', 'json')
+    if (fault === 0) return this.#finish({ status })
+    this.#after(fault, () => this.#finish({ status }))
+  }
+
+  /** The first end is the end. */
+  #finish(end: Pick<TaskEnd, 'status'> & Partial<TaskEnd>): void {
+    if (this.#hasEnded) return
+    this.#state = 'ended'
+    const memory = { used: this.#peak, peak: this.#peak }
+    const artifacts = this.#artifacts
+    this.#end.resolve({
+      resultText: 'null',
+      encoding: 'json',
+      cpuTime: 0,
+      memory,
+      artifacts,
+      ...end,
+    })
+  }
+
+  #tightenAllBut(open: readonly Control[], to: Controls): Enforced {
+    const left = Object.fromEntries(open.map((name) => [name, this.#controls[name]]))
+    this.#controls = { ...meet(this.#controls, to), ...left }
+    return { controls: this.#controls, took: 0, unenforced: open }
+  }
+
+  /** Does not wait for what is due, so that a play without waits is one turn of the loop. */
+  async #sleep(ms: number): Promise<void> {
+    if (ms > 0) await new Promise<void>((resolve) => this.#after(ms, resolve))
+  }
+
+  #after(ms: number, then: () => void): void {
+    const timer = this.#parts.clock.after(ms, () => {
+      this.#timers.delete(timer)
+      then()
+    })
+    this.#timers.add(timer)
+  }
+}

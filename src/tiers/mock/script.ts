@@ -1,0 +1,48 @@
+import type { Control } from '../../contract/controls.ts'
+import type { Encoding, OutcomeError } from '../../contract/outcome.ts'
+import type { LimitCode, Task } from '../../contract/provider.ts'
+import { seeded } from './seeded.ts'
+
+/**
+ * What a mock sandbox does with a task, since it runs none of its code: these steps, in this order. A script without
+ * a last step that ends it goes on until it is killed.
+ */
+export type Script = (task: Task) => readonly Step[]
+
+/** `at`: milliseconds from the release of user code; late steps follow as soon as they can. */
+export type Step = { readonly at?: number } & (
+  | { readonly stdout: string | Uint8Array }
+  | { readonly stderr: string | Uint8Array }
+  /** That many bytes as fast as they are taken. */
+  | { readonly spam: number }
+  | { readonly artifact: { readonly path: string; readonly bytes: Uint8Array } }
+  /** Uses that many bytes; above the limit the life ends. */
+  | { readonly memory: number }
+  | { readonly call: { readonly name: string; readonly argsText: string } }
+  | { readonly result: unknown }
+  | { readonly resultText: string; readonly encoding: Encoding }
+  | { readonly error: OutcomeError }
+  | { readonly limit: LimitCode }
+  /** The wall is lost, and the job with it. */
+  | { readonly crash: string }
+)
+
+/** What the wall itself gets wrong; numbers are milliseconds. */
+export interface Faults {
+  /** Releases user code late, or never. */
+  readonly release?: number | 'never'
+  /** Answers a kill late, or never, or as if the guest had finished just before it. */
+  readonly kill?: number | 'never' | 'ok'
+  /** Closes late, never, not at all, or all but some controls. */
+  readonly tighten?: number | 'never' | 'throws' | readonly Control[]
+}
+
+/** Says that it is a mock and gives the input back, after 0.2 to 3 ms where a seed is given, else at once. */
+export function echo(seed?: number): Script {
+  const random = seed === undefined ? () => 0 : seeded(seed)
+  return (task) => {
+    const result = { mock: true, echo: JSON.parse(task.inputText) as unknown }
+    const at = seed === undefined ? 0 : 0.2 + random() * 2.8
+    return [{ at, result }]
+  }
+}

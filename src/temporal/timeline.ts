@@ -1,0 +1,45 @@
+import type { Clock } from '../contract/clock.ts'
+import type { TimelineEntry } from '../contract/event.ts'
+
+/** Lines kept of one life, but for the last one, which always is. */
+export const entriesMax = 1000
+export const zone = 'main'
+
+type Line = Omit<TimelineEntry, 'at' | 'zone'>
+
+/** The story of one life. It begins when user code is released; a life that never was has none. */
+export class Timeline {
+  readonly #clock: Clock
+  #entries: TimelineEntry[] = []
+  #released: number | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get hasBegun(): boolean {
+    return this.#released !== undefined
+  }
+
+  /** Milliseconds since the release of user code; 0 before it. */
+  get age(): number {
+    return this.#released === undefined ? 0 : this.#clock.now() - this.#released
+  }
+
+  /** Time 0. What was closed before it comes after the phase that closed it. */
+  begin(line: Line): void {
+    this.#released = this.#clock.now()
+    this.#entries = [{ at: 0, zone, ...line }, ...this.#entries]
+  }
+
+  note(line: Line): void {
+    if (this.#entries.length < entriesMax) this.#entries.push({ at: this.age, zone, ...line })
+  }
+
+  /** The whole of it; with a reason, the life was cut, and the last line says why. */
+  end(reason: string | undefined): readonly TimelineEntry[] {
+    if (!this.hasBegun) return []
+    if (reason === undefined) return this.#entries
+    return [...this.#entries, { at: this.age, zone, event: 'terminated', reason }]
+  }
+}

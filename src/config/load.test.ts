@@ -229,6 +229,12 @@ test('an unknown MAYFLY_ variable is a warning with the name it may have meant',
   ])
 })
 
+test('only MAYFLY_ENV brings in the file of an environment', () => {
+  const files = { 'mayfly.development.toml': '[server]\nport = 1\n' }
+  assert.equal(loadConfig(place(files)).config.server.port, 7420)
+  assert.equal(loadConfig(place(files, { MAYFLY_ENV: 'development' })).config.server.port, 1)
+})
+
 test('a file that was named and is not there is an error; the usual one may be missing', () => {
   assert.throws(() => loadConfig({ ...place({}), file: 'other.toml' }), { code: 'CONFIG' })
   assert.throws(() => loadConfig(place({}, { MAYFLY_CONFIG: 'other.toml' })), { code: 'CONFIG' })

@@ -47,7 +47,7 @@ export interface Loaded {
  */
 export function loadConfig(options: LoadOptions): Loaded {
   const environment = environmentOf(options.env)
-  const files = options.object === undefined ? filesOf(options, environment) : []
+  const files = options.object === undefined ? filesOf(options) : []
   const merged = mergeLayers([
     ...files.map((file) => readLayer(file, options.cwd)),
     ...objectLayers(options.object),
@@ -76,13 +76,15 @@ function environmentOf(env: Environment): string {
   throw configError([{ message, key: '', where: 'MAYFLY_ENV' }])
 }
 
-function filesOf({ file, env, cwd }: LoadOptions, environment: string): readonly string[] {
+function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   const named = file ?? (env['MAYFLY_CONFIG'] || undefined)
   const main = named ?? 'mayfly.toml'
-  const over = main.replace(/(\.toml)?$/, `.${environment}.toml`)
-  return [main, over].filter(
-    (one, index) => (index === 0 && named !== undefined) || existsSync(resolve(cwd, one)),
-  )
+  const over = env['MAYFLY_ENV'] && main.replace(/(\.toml)?$/, `.${env['MAYFLY_ENV']}.toml`)
+  const isThere = (one: string) => existsSync(resolve(cwd, one))
+  return [
+    ...(named !== undefined || isThere(main) ? [main] : []),
+    ...(over && isThere(over) ? [over] : []),
+  ]
 }
 
 function readLayer(file: string, cwd: string): Layer {

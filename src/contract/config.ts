@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import type { Controls, NetworkControl } from './controls.ts'
 import { networkAsked } from './job.ts'
-import { networkOf, parsePattern, patternText } from './network.ts'
+import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
 import { reaction } from './phase.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
-import { duration, size } from './units.ts'
+import { duration as durationAsked, size as sizeAsked } from './units.ts'
 
 /**
  * The whole configuration, with the names of the TOML file. Parsing brings durations into milliseconds, sizes into
@@ -18,21 +18,19 @@ const name = z
     'expected a name: 64 letters, digits, ".", "_" or "-"',
   )
 
+/** Titles are the words of the reference for what can be written in more than one form. */
+const duration = durationAsked.meta({ title: 'duration' })
+const size = sizeAsked.meta({ title: 'size' })
+
 const networkText =
   'expected "none", "open", { allow = ["host", …] } or { deny = ["host", …] }, each host such as ' +
   '"api.example.com", "*.example.net" or "https://api.example.com:443"'
 
 /** A network as written; becomes the canonical form. */
 const network = z
-  .custom((value) => networkAsked.safeParse(value).success, networkText)
-  .transform((value, ctx): NetworkControl => {
-    try {
-      return networkOf(networkAsked.parse(value))
-    } catch {
-      ctx.addIssue({ code: 'custom', message: networkText })
-      return z.NEVER
-    }
-  })
+  .custom<NetworkAsked>((value) => networkAsked.safeParse(value).success, networkText)
+  .transform((asked) => networkOf(asked))
+  .meta({ title: 'network' })
 
 /** S4's network policy; bare names are ports 80 and 443. */
 const networkPolicyText =
@@ -46,25 +44,22 @@ const networkPolicyWritten = z.union(
   ],
   { error: networkPolicyText },
 )
-const networkPolicy = networkPolicyWritten.transform((policy, ctx): NetworkControl => {
-  if (policy === 'None') return networkOf('none')
-  if (policy === 'Full') return networkOf('open')
-  if ('DenyList' in policy) return attempt(() => networkOf({ deny: policy.DenyList }), ctx)
-  return attempt(
-    () =>
-      networkOf({ allow: policy.AllowList.flatMap((host) => parsePattern(host, 'web') ?? host) }),
-    ctx,
-  )
-})
-
-function attempt(make: () => NetworkControl, ctx: z.core.$RefinementCtx): NetworkControl {
-  try {
-    return make()
-  } catch {
-    ctx.addIssue({ code: 'custom', message: `expected each entry to be ${patternText}` })
-    return z.NEVER
-  }
-}
+const networkPolicy = networkPolicyWritten
+  .transform((policy, ctx): NetworkControl => {
+    if (policy === 'None' || policy === 'Full')
+      return networkOf(policy === 'None' ? 'none' : 'open')
+    try {
+      return 'DenyList' in policy
+        ? networkOf({ deny: policy.DenyList })
+        : networkOf({
+            allow: policy.AllowList.flatMap((host) => parsePattern(host, 'web') ?? host),
+          })
+    } catch {
+      ctx.addIssue({ code: 'custom', message: `expected each entry to be ${patternText}` })
+      return z.NEVER
+    }
+  })
+  .meta({ title: 'network policy' })
 
 const folder = z
   .string()
@@ -85,6 +80,7 @@ const files = z
     { error: filesText },
   )
   .transform((asked) => (asked === 'none' ? { read: [], write: [] } : asked))
+  .meta({ title: 'files' })
 
 /** S4's file system policy. */
 const fsPolicy = z
@@ -102,6 +98,7 @@ const fsPolicy = z
       ? { read: policy.ReadOnly, write: [] }
       : { read: policy.ReadWrite, write: policy.ReadWrite }
   })
+  .meta({ title: 'fs policy' })
 
 const nameList = z
   .union([z.enum(['any', 'none']), z.array(z.string().min(1).max(200)).max(1000)], {
@@ -111,6 +108,7 @@ const nameList = z
     if (asked === 'any') return asked
     return asked === 'none' ? [] : [...new Set(asked)].sort()
   })
+  .meta({ title: 'names' })
 
 const cores = z.number().positive().max(1024)
 const threads = z.number().int().min(1).max(100_000)
@@ -207,19 +205,20 @@ const escalation = z
         })
     return steps.map(({ at, to }) => ({ at, to }))
   })
+  .meta({ title: 'escalation' })
 
 const phase = z
   .strictObject({
-    name: z.string().min(1).max(64),
+    name: z.string().min(1).max(64).describe('As it stands in the timeline'),
     for: life.describe('How long it lasts'),
-    network: network.optional(),
-    files: files.optional(),
-    cpu: cores.optional(),
-    memory: size.optional(),
+    network: network.optional().describe('Left out, as in the phase before; so with all below'),
+    files: files.optional().describe('Folders'),
+    cpu: cores.optional().describe('Cores'),
+    memory: size.optional().describe('Memory above the idle size of the wall'),
     io: size.optional().describe('Bytes a second'),
-    processes: threads.optional(),
-    syscalls: nameList.optional(),
-    capabilities: nameList.optional(),
+    processes: threads.optional().describe('Processes and threads'),
+    syscalls: nameList.optional().describe('Classes of system calls'),
+    capabilities: nameList.optional().describe('Granted capability names'),
   })
   .transform(({ name, for: ms, ...given }): PhaseConfig => ({
     name,
@@ -267,14 +266,14 @@ const schedule = z.strictObject({
 })
 
 const capability = z.strictObject({
-  timeout: life.optional(),
+  timeout: life.optional().describe('Longest run'),
   memory_limit_mb: z
     .number()
     .positive()
     .max(2 ** 20)
     .optional()
     .describe('Megabytes'),
-  cpu_limit: cores.optional(),
+  cpu_limit: cores.optional().describe('Cores'),
   network_policy: networkPolicy.optional(),
   fs_policy: fsPolicy.optional(),
 })
@@ -309,14 +308,14 @@ const sessions = z.strictObject({
 })
 
 const rule = z.strictObject({
-  name,
+  name: name.describe('As it stands in explain'),
   when: z.string().min(1).max(4096).describe('A CEL expression'),
-  set: z.record(z.string(), z.unknown()),
+  set: z.record(z.string(), z.unknown()).describe('Fields of the profile'),
 })
 
 const intel = z.strictObject({
-  source: z.string().min(1).max(2048),
-  refresh: duration.optional(),
+  source: z.string().min(1).max(2048).describe('File, folder or TAXII 2.1 collection'),
+  refresh: duration.optional().describe('How often it is read again'),
 })
 
 /** The escalation when none is configured. */
@@ -340,7 +339,9 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(4096)
     .optional()
-    .describe('Folder of log, keys, leases and caches; default: by user, see `--state`'),
+    .describe(
+      'Folder of log, keys, leases and caches; default: `$XDG_STATE_HOME/mayfly`, else for root `/var/lib/mayfly`, for others `~/.local/state/mayfly`',
+    ),
   network: network.prefault('none').describe('What a job has that asks for no network of its own'),
   escalation: escalation
     .prefault(defaultEscalation)

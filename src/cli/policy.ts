@@ -105,6 +105,12 @@ function table(values: readonly Effective[]): string {
     .join('')
 }
 
+/** Networks and folders as people write them. */
+const SHORT: Readonly<Record<string, string>> = {
+  '{"allow":[],"deny":[]}': 'none',
+  '{"allow":"any","deny":[]}': 'open',
+  '{"read":[],"write":[]}': 'none',
+}
 const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body'])
 const DURATIONS = new Set(['timeout', 'drain', 'for'])
 
@@ -112,7 +118,7 @@ function shown(field: string, value: unknown): string {
   const last = field.slice(field.lastIndexOf('.') + 1)
   if (typeof value === 'number' && SIZES.has(last)) return size(value)
   if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
 }
 
 /** The largest unit that divides it, so that what is printed can be written back. */

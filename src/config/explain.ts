@@ -10,7 +10,7 @@ export interface Effective {
 
 /** Every effective value with where it came from, in the order of the reference; secrets are masked. */
 export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Effective[] {
-  const { tenants, ...plain } = config
+  const { tenants, environment, state, ...plain } = config
   const rows = (value: unknown, under: Path): readonly Effective[] =>
     leaves(value, under).map(({ path, leaf }) => ({
       field: fieldOf(path),
@@ -18,7 +18,7 @@ export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Ef
       origin: originOf(writtenPath(path)).label,
     }))
   return [
-    ...rows(plain, []),
+    ...rows({ environment, state, ...plain }, []),
     ...tenants.flatMap((tenant) => rows(masked(tenant), ['tenants', tenant.name])),
     ...(apiKey === undefined ? [] : [{ field: 'api_key', value: '***', origin: 'MAYFLY_API_KEY' }]),
   ]
@@ -35,11 +35,16 @@ interface Leaf {
 }
 
 function leaves(value: unknown, path: Path): readonly Leaf[] {
-  if (value === undefined) return []
+  if (value === undefined || isBare(value, path)) return []
   if (isLeaf(value, path)) return [{ path, leaf: value }]
   return Object.entries(value as object).flatMap(([name, inner]) =>
     leaves(inner, [...path, Array.isArray(value) ? Number(name) : name]),
   )
+}
+
+/** A phase that names no control says nothing. */
+function isBare(value: unknown, path: Path): boolean {
+  return path.at(-1) === 'controls' && Object.keys(value as object).length === 0
 }
 
 const WHOLE = new Set<unknown>(['network', 'network_policy', 'fs_policy', 'files', 'escalation'])

@@ -7,10 +7,17 @@ import { join } from 'node:path'
 import type { Bait, Case } from './case.ts'
 import { escapedWord } from './case.ts'
 
+export interface Lure {
+  readonly bait: Bait
+  /** What hostile code left behind: in what came back, on the disk, at the listener. */
+  readonly evidence: (cameBack: string) => string | undefined
+}
+
 /** A canary in the environment, in a file and behind a listener: evidence that needs nobody's word. */
 export class Trap implements AsyncDisposable {
   readonly canary = `canary-${randomUUID()}`
   readonly #folder = mkdtempSync(join(tmpdir(), 'hostile-'))
+  #laid = 0
   readonly #knocks = new Set<string>()
   readonly #server = createServer((request, response) => {
     this.#knocks.add(request.url ?? '')
@@ -24,26 +31,27 @@ export class Trap implements AsyncDisposable {
     return trap
   }
 
-  /** The input for one case: where the bait lies. */
-  baitFor({ name, input }: Case): Bait {
+  /** What is laid out for one run, under a name that no other run has. */
+  lure({ input }: Case): Lure {
+    const name = `${this.#laid++}`
     const { port } = this.#server.address() as AddressInfo
-    return {
+    const markFile = join(this.#folder, `${name}.mark`)
+    const bait: Bait = {
       canaryFile: join(this.#folder, 'canary'),
-      markFile: join(this.#folder, `${name}.mark`),
+      markFile,
       canaryUrl: `http://127.0.0.1:${port}/${name}`,
       list: [1, 2, 3],
       nested: { deep: { list: ['a'] } },
       ...input,
     }
+    return { bait, evidence: (cameBack) => this.#evidence(name, markFile, cameBack) }
   }
 
-  /** What hostile code left behind: in what came back, on the disk, at the listener. */
-  evidence(hostile: Case, cameBack: string): string | undefined {
+  #evidence(name: string, markFile: string, cameBack: string): string | undefined {
     if (cameBack.includes(escapedWord)) return /ESCAPED:[^"\\]*/.exec(cameBack)?.[0].slice(0, 80)
     if (cameBack.includes(this.canary)) return 'the canary came back'
-    if (existsSync(join(this.#folder, `${hostile.name}.mark`))) return 'it wrote a file'
-    if (this.#knocks.has(`/${hostile.name}`)) return 'it reached the network'
-    return undefined
+    if (existsSync(markFile)) return 'it wrote a file'
+    return this.#knocks.has(`/${name}`) ? 'it reached the network' : undefined
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Trap } from './bait.ts'
+import type { Lure, Trap } from './bait.ts'
 import type { Case } from './case.ts'
 import { sourceOf } from './case.ts'
 import { cpuMsOf, rssOf } from './proc.ts'
@@ -27,30 +27,35 @@ const pongMs = 2_000
 export async function bite(target: Target, hostile: Case, trap: Trap): Promise<string | undefined> {
   const host = new Host(target, trap)
   try {
-    return await judge(host, hostile, trap)
+    return await judge(host, hostile, trap.lure(hostile))
   } finally {
     host.kill()
   }
 }
 
-async function judge(host: Host, hostile: Case, trap: Trap): Promise<string | undefined> {
+async function judge(
+  host: Host,
+  hostile: Case,
+  { bait, evidence }: Lure,
+): Promise<string | undefined> {
   await host.next(10_000)
   host.idleBytes = rssOf(host.pid) ?? 0
-  const input = trap.baitFor(hostile)
-  const first = await host.run({ code: sourceOf(hostile.code), input })
-  const second =
-    hostile.second && first.answer
-      ? await host.run({ code: sourceOf(hostile.second.code), input })
-      : undefined
-  const watched = second ?? first
-  return (
-    trap.evidence(hostile, `${first.text} ${second?.text ?? ''}`) ??
-    first.broke ??
-    second?.broke ??
-    (hostile.second?.differs && first.answer?.['result'] === watched.answer?.['result']
-      ? 'both runs answered the same'
-      : await host.afterwards())
-  )
+  const first = await host.run({ code: sourceOf(hostile.code), input: bait })
+  if (!hostile.second)
+    return evidence(first.text) ?? first.broke ?? wrong(hostile, first) ?? host.afterwards()
+  if (!first.answer) return first.broke
+  const second = await host.run({ code: sourceOf(hostile.second.code), input: bait })
+  // What the first says of itself is no news: the second must not know of it.
+  const same = hostile.second.differs && first.answer['result'] === second.answer?.['result']
+  if (same) return 'both runs answered the same'
+  return evidence(second.text) ?? first.broke ?? second.broke ?? host.afterwards()
+}
+
+function wrong({ gives }: Case, { answer }: Ran): string | undefined {
+  const other = gives !== undefined && answer?.['result'] !== JSON.stringify(gives)
+  return other
+    ? `it gave ${String(answer?.['result'] ?? answer?.['error']).slice(0, 60)}`
+    : undefined
 }
 
 interface Ran {
@@ -153,6 +158,5 @@ class Host {
 
 /** JSON that readline takes for one line: it ends lines at U+2028 and U+2029 too. */
 function oneLine(value: unknown): string {
-  const code = (c: string): string => `\\u${c.charCodeAt(0).toString(16)}`
-  return JSON.stringify(value).replace(/[\u2028\u2029]/g, code)
+  return JSON.stringify(value).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')
 }

@@ -18,6 +18,8 @@ export interface Case {
   readonly input?: Readonly<Record<string, unknown>>
   /** How the job may end. Being contained also means that no evidence was found. */
   readonly expect: readonly End[]
+  /** Its result when it ends `ok`, where guest code must not be able to change that. */
+  readonly gives?: unknown
   /** A second job after the first; it looks for what the first left. */
   readonly second?: {
     readonly code: Source

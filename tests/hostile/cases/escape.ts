@@ -278,7 +278,7 @@ export const escape: readonly Case[] = [
     'finally takes a fast path past the wrapped then, so that species survives: GHSA-27g9-p43v-cw3v',
     js`
       const seen = []
-      class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { seen.push(a, b); return this } }
+      class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { try { seen.push(a, b, a && a()) } catch (e) { seen.push(e) } return this } }
       Object.defineProperty(F, Symbol.species, { get: () => F })
       const dig = async () => { const e = new Error('x'); e.name = Symbol('n'); e.stack; const f = () => f(); f() }
       const p = dig(); p.catch(() => 0)
@@ -584,7 +584,7 @@ export const escape: readonly Case[] = [
       const seen = [], W = WebAssembly
       const { instance } = await W.instantiate(${bytesOf(callsImport)}, { m: { f: new W.Suspending(() => call('missing', [])) } })
       const p = W.promising(instance.exports.run)()
-      class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { seen.push(a, b) } }
+      class F { constructor(run) { run((v) => seen.push(v), (e) => seen.push(e)) } then(a, b) { try { seen.push(a, b, a && a()) } catch (e) { seen.push(e) } } }
       Object.defineProperty(F, Symbol.species, { get: () => F })
       hunt('jspi', p); hunt('then', p.then)
       Object.defineProperty(p, 'constructor', { get: () => F })

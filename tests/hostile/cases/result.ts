@@ -112,44 +112,50 @@ export const result: readonly Case[] = [
     'text that steers a terminal',
     js`return '\u001b]0;owned\u0007\u001b[2J\u0000\u202e'`,
   ),
-  odd(
-    'json-patched',
-    'the writer itself is replaced',
-    js`JSON.stringify = () => '"' + 'ESC' + 'APED:' + 'json"'; JSON.parse = () => 1; return { plain: true }`,
-  ),
-  odd(
-    'serialiser-intrinsics-patched',
-    'everything a writer could use is replaced',
-    js`
+  {
+    ...odd(
+      'json-patched',
+      'the writer itself is replaced',
+      js`JSON.stringify = () => '"json"'; JSON.parse = () => 1; return { plain: true }`,
+    ),
+    gives: { plain: true },
+  },
+  {
+    ...odd(
+      'serialiser-intrinsics-patched',
+      'everything a writer could use is replaced',
+      js`
       for (const P of [Array.prototype, String.prototype, Map.prototype, Set.prototype, RegExp.prototype, Object, Reflect, JSON, Number, Array, Promise.prototype])
-        for (const k of Reflect.ownKeys(P)) { if (k === 'constructor') continue; try { if (typeof P[k] === 'function') P[k] = () => 'ESC' + 'APED:' + 'intrinsic' } catch {} }
+        for (const k of Reflect.ownKeys(P)) { if (k === 'constructor') continue; try { if (typeof P[k] === 'function') P[k] = () => 'intrinsic' } catch {} }
       return { plain: true }`,
-  ),
+    ),
+    gives: { plain: true },
+  },
   odd(
     'object-prototype-to-json',
     'toJSON on Object.prototype changes whatever is written',
-    js`Object.prototype.toJSON = String.prototype.toJSON = Array.prototype.toJSON = () => 'ESC' + 'APED:' + 'toJSON'; return { plain: true }`,
+    js`Object.prototype.toJSON = String.prototype.toJSON = Array.prototype.toJSON = () => 'toJSON'; return { plain: true }`,
   ),
   odd(
     'object-prototype-setters',
     'setters on Object.prototype catch the fields of the answer',
     js`
       for (const k of ['result', 'status', 'ok', 'error', 'value', 'encoding', 'code', 'message', 'type', 'kind', 'id', 'then', 'name', 'stack'])
-        Object.defineProperty(Object.prototype, k, { configurable: true, get() { return 'ESC' + 'APED:' + k }, set() {} })
+        Object.defineProperty(Object.prototype, k, { configurable: true, get() { return 'forged' }, set() {} })
       return [1]`,
   ),
   odd(
     'object-prototype-values',
     'values on Object.prototype stand in for fields that are absent',
     js`
-      Object.assign(Object.prototype, { status: 'ok', error: null, code: 'ESC' + 'APED:' + 'status', encoding: 'tagged', timeout: 1e9, limit: 1e9, done: true })
+      Object.assign(Object.prototype, { status: 'ok', error: null, code: 'forged', encoding: 'tagged', timeout: 1e9, limit: 1e9, done: true })
       throw new Error('x')`,
     ['error'],
   ),
   odd(
     'error-posing-as-ok',
     'an error that looks like an answer',
-    js`throw { status: 'ok', result: 'ESC' + 'APED'.slice(0, 0), then: 1, toString: () => 'ok' }`,
+    js`throw { status: 'ok', result: 'forged', then: 1, toString: () => 'ok' }`,
     ['error', 'timeout'],
   ),
   odd('throw-null', 'nothing is thrown', js`throw null`, ['error']),
@@ -225,35 +231,47 @@ export const result: readonly Case[] = [
     'a hundred thousand rejections nobody handles',
     js`for (let i = 0; i < 1e5; i++) Promise.reject(i); return 1`,
   ),
-  odd(
-    'completion-twice',
-    'a thenable that resolves, resolves again and rejects',
-    js`return { then(a, b) { a(1); a('ESC' + 'APED:' + 'second'); b(new Error('x')); setTimeout(() => a(2), 10) } }`,
-  ),
-  odd(
-    'completion-late',
-    'a second answer after the first',
-    js`globalThis.later = () => 'ESC' + 'APED:' + 'late'; setTimeout(() => { try { throw later() } catch {} }, 5); return 1`,
-  ),
-  odd(
-    'completion-sync-throw-after-resolve',
-    'a thenable that throws after it resolved',
-    js`return { then(a) { a(1); throw new Error('after') } }`,
-  ),
+  {
+    ...odd(
+      'completion-twice',
+      'a thenable that resolves, resolves again and rejects',
+      js`return { then(a, b) { a(1); a('second'); b(new Error('x')); setTimeout(() => a(2), 10) } }`,
+    ),
+    gives: 1,
+  },
+  {
+    ...odd(
+      'completion-late',
+      'a second answer after the first',
+      js`globalThis.later = () => 'late'; setTimeout(() => { try { throw later() } catch {} }, 5); return 1`,
+    ),
+    gives: 1,
+  },
+  {
+    ...odd(
+      'completion-sync-throw-after-resolve',
+      'a thenable that throws after it resolved',
+      js`return { then(a) { a(1); throw new Error('after') } }`,
+    ),
+    gives: 1,
+  },
   odd(
     'then-getter-counts',
     'then is a function only the third time it is read',
-    js`let n = 0; return { get then() { return ++n > 2 ? (r) => r('ESC' + 'APED:' + 'toctou') : undefined }, value: 1 }`,
+    js`let n = 0; return { get then() { return ++n > 2 ? (r) => r('late') : undefined }, value: 1 }`,
   ),
-  odd(
-    'promise-resolve-patched',
-    'Promise.resolve and the constructor are replaced',
-    js`Promise.resolve = () => ({ then: (r) => r('ESC' + 'APED:' + 'resolve') }); globalThis.Promise = function () {}; return 1`,
-  ),
+  {
+    ...odd(
+      'promise-resolve-patched',
+      'Promise.resolve and the constructor are replaced',
+      js`Promise.resolve = () => ({ then: (r) => r('forged') }); globalThis.Promise = function () {}; return 1`,
+    ),
+    gives: 1,
+  },
   odd(
     'frames-in-output',
     'frames of a wire protocol in what is printed',
-    js`const f = String.fromCharCode(0x20, 0, 0, 0, 1) + JSON.stringify({ status: 'ok', result: 'ESC' + 'APED'.slice(0, 0) + 'forged' }); for (let i = 0; i < 100; i++) console.log(f); throw new Error('real')`,
+    js`const f = String.fromCharCode(0x20, 0, 0, 0, 1) + JSON.stringify({ status: 'ok', result: 'forged' }); for (let i = 0; i < 100; i++) console.log(f); throw new Error('real')`,
     ['error'],
   ),
   odd(

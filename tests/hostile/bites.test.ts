@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { Trap } from './bait.ts'
+import type { Target } from './bite.ts'
+import { bite, targets } from './bite.ts'
+import type { Case, Family } from './case.ts'
+import { families } from './case.ts'
+import { allCases, corpus } from './corpus.ts'
+import { inParallel, sample, seed } from './sample.ts'
+
+/**
+ * The same corpus against node:vm, vm2 and bare isolated-vm, used as their users use them. A corpus that
+ * bites nobody proves nothing. Every run would take a quarter of an hour, so that a seeded sample runs
+ * unless MAYFLY_LONG is set; MAYFLY_SEED repeats one.
+ */
+const long = process.env['MAYFLY_LONG'] !== undefined
+const perFamily = long ? Infinity : 4
+const atATime = 3
+
+/** Of the cases run: the least share that each of them does not contain. */
+const bittenMin: Record<Target, number> = { 'node-vm': 0.5, vm2: 0.2, 'bare-isolated-vm': 0.1 }
+
+const honest: Case = {
+  name: 'honest',
+  family: 'result',
+  because: 'a control: what is contained must be seen to be contained',
+  expect: ['ok'],
+  code: `console.log('hello'); await new Promise((d) => queueMicrotask ? d() : d()); return input.list.map((x) => x * 2)`,
+}
+
+let trap: Trap
+before(async () => {
+  trap = await Trap.set()
+})
+after(() => trap[Symbol.asyncDispose]())
+
+test('An honest program is contained by all three, so that the measure itself bites nobody', async () => {
+  for (const target of targets) assert.equal(await bite(target, honest, trap), undefined, target)
+})
+
+test('The corpus bites node:vm, vm2 and bare isolated-vm', async (t) => {
+  const cases = families.flatMap((family) => sample(runnable(corpus[family]), perFamily))
+  const bitten = new Map<Case, Partial<Record<Target, string>>>()
+  await inParallel(cases, atATime, async (hostile) => {
+    bitten.set(hostile, await biteAll(hostile))
+  })
+  for (const line of table(bitten)) t.diagnostic(line)
+  if (long) for (const line of details(bitten)) t.diagnostic(line)
+  for (const target of targets) {
+    const share = [...bitten.values()].filter((by) => by[target]).length / cases.length
+    assert.ok(share >= bittenMin[target], `${target}: ${share} of ${cases.length}, seed ${seed}`)
+  }
+})
+
+test('Every escape that is no regression guard gets out of one of them', async () => {
+  const escapes = runnable(allCases.filter(({ family, guard }) => family === 'escape' && !guard))
+  await inParallel(sample(escapes, long ? Infinity : 16), atATime, async (hostile) => {
+    const by = await biteAll(hostile)
+    assert.ok(Object.keys(by).length > 0, `"${hostile.name}" bites nobody, seed ${seed}`)
+  })
+})
+
+/** They have no modules, and no TypeScript. */
+function runnable(cases: readonly Case[]): readonly Case[] {
+  return cases.filter(({ entry, language }) => entry !== 'module' && language !== 'ts')
+}
+
+async function biteAll(hostile: Case): Promise<Partial<Record<Target, string>>> {
+  const found: Partial<Record<Target, string>> = {}
+  for (const target of targets) {
+    const why = await bite(target, hostile, trap)
+    if (why) found[target] = why
+  }
+  return found
+}
+
+type Bitten = ReadonlyMap<Case, Partial<Record<Target, string>>>
+
+function table(bitten: Bitten): readonly string[] {
+  const rowOf = (family?: Family): string =>
+    row(
+      family ?? 'all',
+      targets.map((target) => tally(bitten, target, family)),
+    )
+  return [
+    `not contained, seed ${seed}:`,
+    row('', targets),
+    ...families.map((family) => rowOf(family)),
+    rowOf(),
+  ]
+}
+
+function tally(bitten: Bitten, target: Target, family?: Family): string {
+  const cases = [...bitten].filter(([hostile]) => !family || hostile.family === family)
+  return `${cases.filter(([, by]) => by[target]).length} of ${cases.length}`
+}
+
+function row(name: string, cells: readonly string[]): string {
+  return `${name.padEnd(10)}${cells.map((cell) => cell.padStart(18)).join('')}`
+}
+
+function details(bitten: Bitten): readonly string[] {
+  return [...bitten].map(
+    ([{ name }, by]) =>
+      `${name}: ${targets.map((target) => `${target} ${by[target] ?? 'contained'}`).join(' | ')}`,
+  )
+}

@@ -1,0 +1,63 @@
+import type { JobRequest } from '../../src/contract/job.ts'
+import type { Outcome } from '../../src/contract/outcome.ts'
+import { MayflyError } from '../../src/contract/error.ts'
+import type { Lure } from './bait.ts'
+import type { Case, End } from './case.ts'
+import { sourceOf } from './case.ts'
+
+export const timeoutMs = 300
+export const memoryMiB = 32
+/** The promise: a job ends at its limit plus this, at p99. */
+export const graceMs = 250
+
+/** What the tests use of the library. */
+export interface Library extends AsyncDisposable {
+  run(job: JobRequest, options?: { readonly tenant?: string }): Promise<Outcome>
+}
+
+const indexUrl = new URL('../../src/index.ts', import.meta.url).href
+
+/** Everything on the isolate wall, whatever analysis says: it is that wall which is tried here. */
+const config = {
+  escalation: { 0: 'isolate' },
+  tenants: [{ name: 'default' }, { name: 'other' }],
+}
+
+/** Opens Mayfly, or says why it cannot be tried here. */
+export async function openMayfly(): Promise<Library | string> {
+  const found = (await import(indexUrl).catch(absent)) as {
+    Mayfly?: { open(config: unknown): Promise<Library> }
+  }
+  return found.Mayfly ? found.Mayfly.open(config) : 'src/index.ts has no Mayfly yet'
+}
+
+function absent(error: unknown): object {
+  if ((error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND') return {}
+  throw error
+}
+
+/** One job as a case wants it; a door that refuses is an end too. */
+export async function runCase(
+  mayfly: Library,
+  hostile: Case,
+  { bait }: Lure,
+  second?: Case['second'],
+): Promise<{ readonly end: End; readonly outcome?: Outcome; readonly text: string }> {
+  const job: JobRequest = {
+    code: sourceOf(second?.code ?? hostile.code),
+    language: hostile.language ?? 'js',
+    input: bait,
+    limits: { timeout: timeoutMs, memory: `${memoryMiB}MB` },
+    // A second job of another tenant has files of its own: none.
+    ...(hostile.files && !second && { files: hostile.files.map((file) => ({ ...file })) }),
+    ...(hostile.entry && { entry: hostile.entry }),
+  }
+  try {
+    const outcome = await mayfly.run(job, second?.tenant ? { tenant: second.tenant } : {})
+    const { result, error, stdout, stderr } = outcome
+    return { end: outcome.status, outcome, text: JSON.stringify([result, error, stdout, stderr]) }
+  } catch (error) {
+    if (error instanceof MayflyError) return { end: 'rejected', text: error.message }
+    throw error
+  }
+}

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Trap } from './bait.ts'
+import type { Case } from './case.ts'
+import { corpus } from './corpus.ts'
+import type { Library } from './mayfly.ts'
+import { memoryMiB, openMayfly, runCase } from './mayfly.ts'
+import { descendantsOf, rssOf } from './proc.ts'
+
+const MIB = 2 ** 20
+/** The promise: a worker grows by no more than this over its idle size. */
+const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
+const pollMs = 5
+
+test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size (S3-2, S3-10)', async (t) => {
+  const mayfly = await openMayfly()
+  if (typeof mayfly === 'string') return t.skip(mayfly)
+  await using trap = await Trap.set()
+  await using library = mayfly
+  await library.run({ code: 'return 1', language: 'js' })
+  const over: string[] = []
+  let most = 0
+  for (const hostile of corpus.memory) {
+    const grown = await growthOf(library, hostile, trap)
+    most = Math.max(most, grown)
+    if (grown > growthBytesMax) over.push(`${hostile.name}: ${mebi(grown)} over idle`)
+  }
+  t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(growthBytesMax)}`)
+  assert.deepEqual(over, [])
+})
+
+/** Bytes by which any process below this one grew over its idle size while the bomb ran. */
+async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<number> {
+  const idle = sizes()
+  // A process made meanwhile is a spare: it is as big as the biggest that was idle.
+  const idleOfNew = Math.max(0, ...idle.values())
+  let grown = 0
+  const watch = setInterval(() => {
+    for (const [pid, bytes] of sizes()) {
+      grown = Math.max(grown, bytes - (idle.get(pid) ?? idleOfNew))
+    }
+  }, pollMs)
+  await runCase(library, hostile, trap.lure(hostile)).finally(() => clearInterval(watch))
+  return grown
+}
+
+function sizes(): ReadonlyMap<number, number> {
+  return new Map(descendantsOf(process.pid).map((pid) => [pid, rssOf(pid) ?? 0]))
+}
+
+function mebi(bytes: number): string {
+  return `${Math.round(bytes / MIB)} MiB`
+}

@@ -7,6 +7,8 @@ import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
 
 export type Ability =
+  /** Gives a guest a network and holds it to what is granted; to have none at all is no ability. */
+  | 'network'
   | 'files'
   | 'modules'
   | 'artifacts'

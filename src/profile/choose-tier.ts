@@ -1,8 +1,8 @@
 import { type Config, type EscalationStep, isProduction, type Tenant } from '../contract/config.ts'
-import type { Control } from '../contract/controls.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
 import type { Explained } from '../contract/profile.ts'
+import type { Ability } from '../contract/provider.ts'
 import { type Strength, strengthOf, type TierName, tierNames } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 
@@ -15,7 +15,8 @@ export interface ProviderFacts {
   /** Why it is not available. */
   readonly reason?: string
   readonly languages: readonly Language[]
-  readonly enforces: readonly Control[]
+  /** Left out, it can do nothing but run code. */
+  readonly can?: readonly Ability[]
 }
 
 export interface Wanted {
@@ -161,8 +162,7 @@ function whyNot(fact: ProviderFacts, need: Need): string | undefined {
   if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
   if (fact.strength < need.floor.strength)
     return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
-  if (need.network && !fact.enforces.includes('network'))
-    return 'it cannot hold a network to what is granted'
+  if (need.network && !fact.can?.includes('network')) return 'it has no network to give'
   return undefined
 }
 
@@ -211,7 +211,7 @@ function nobody(
     ...(tier ? [`is tier "${tier}"`] : []),
     `is at least as strong as "${floor.tier}" (${floor.because})`,
     `runs "${language}"`,
-    ...(network ? ['can hold a network to what is granted'] : []),
+    ...(network ? ['has a network to give'] : []),
   ]
   const message = `Cannot run the code safely enough here: no available provider ${wants.join(' and ')}`
   const details = {

@@ -2,7 +2,32 @@ import ivm from 'isolated-vm'
 import { Job } from './cell/job.js'
 import { answer } from './cell/answers.js'
 import { Refusal, syntaxError, TIMED_OUT } from './cell/failure.js'
-import { runPart } from './cell/parts.js'
+import { cacheParts, runPart } from './cell/parts.js'
+
+/**
+ * The realm's `job` takes the user's function and is gone before any of it runs. What stands before the
+ * source stays on its first line, in columns below one, so that positions are those of the source.
+ */
+const WRAPPERS = {
+  body: ['job(async function () {', '\n})'],
+  function: ['job=', '\n'],
+  handler: ['job(function (exports, require, module) {', '\n})'],
+}
+
+/** @type {Task} */
+const REHEARSAL = {
+  language: 'js',
+  entry: 'body',
+  code: `
+    console.log('%s', { input, list: [1, 'two', null] })
+    return { text: 'a', number: 1, list: [true, null], date: new Date(0) }`,
+  inputText: '{}',
+  files: [],
+  capabilities: [],
+  timeoutMs: 1000,
+  outputBytesMax: 1024,
+  resultBytesMax: 1024,
+}
 
 /**
  * One never-used isolate with its realm, made ahead of time and used for exactly one job. It bounds
@@ -77,6 +102,14 @@ export class Cell {
     else job.wait(() => this.#visit(job, () => this.#tick(job)))
   }
 
+  // One rehearsal a process, thrown away: what jobs usually do, so that its code is compiled and cached.
+  static {
+    const cell = new Cell({ memoryMiB: 64, webAssembly: false })
+    void cell.run(REHEARSAL, { released() {}, stdout() {}, stderr() {}, call: async () => 'null' })
+    cacheParts(cell.#isolate)
+    cell.dispose()
+  }
+
   #start(job) {
     const script = this.#compile(job.task)
     script.runSync(this.#context, { timeout: job.remaining(), release: true })
@@ -149,16 +182,6 @@ export class Cell {
       return undefined
     }
   }
-}
-
-/**
- * The realm's `job` takes the user's function and is gone before any of it runs. What stands before the
- * source stays on its first line, in columns below one, so that positions are those of the source.
- */
-const WRAPPERS = {
-  body: ['job(async function () {', '\n})'],
-  function: ['job=', '\n'],
-  handler: ['job(function (exports, require, module) {', '\n})'],
 }
 
 /**

@@ -3,14 +3,17 @@ import ivm from 'isolated-vm'
 
 /**
  * Runs one of the realm's own scripts in an isolate and answers a Reference to the function it is.
- * Sources are read, and compiled once for their code cache, when this file is loaded: a worker that
- * has given up the file system can still make cells.
+ * Sources are read when this file is loaded: a worker that has given up the file system can still make
+ * cells.
  *
  * @param {ivm.Isolate} isolate @param {ivm.Context} context @param {string} name
  */
 export function runPart(isolate, context, name) {
   const { code, cachedData } = parts.get(name)
-  const script = isolate.compileScriptSync(code, { filename: REALM_FILE, cachedData })
+  const script = isolate.compileScriptSync(code, {
+    filename: REALM_FILE,
+    ...(cachedData && { cachedData }),
+  })
   return script.runSync(context, RUN)
 }
 
@@ -20,7 +23,7 @@ const RUN = { reference: true, release: true }
 const PRODUCE = { filename: REALM_FILE, produceCachedData: true }
 
 /** What every cell needs at once, as one script: separate ones would cost a cell 0.1 ms each. */
-const bootOrder = ['primordials', 'globals', 'serialise', 'describe', 'driver']
+const bootOrder = ['primordials', 'globals', 'serialise', 'describe', 'console', 'driver']
 
 const folder = new URL('../realm/', import.meta.url)
 const sources = new Map(
@@ -29,7 +32,20 @@ const sources = new Map(
     .map((file) => [file.slice(0, -3), expression(readFileSync(new URL(file, folder), 'utf8'))]),
 )
 
-const parts = compile(new Map([...sources, ['boot', boot()]]))
+const codes = new Map([...sources, ['boot', boot()]])
+const parts = new Map([...codes].map(([name, code]) => [name, { code: `'use strict';${code}` }]))
+
+/**
+ * Gives every part a code cache, taken from an isolate in which a job has run: V8 caches the functions
+ * that were compiled, and before they are called that is none of them.
+ *
+ * @param {ivm.Isolate} isolate
+ */
+export function cacheParts(isolate) {
+  for (const part of parts.values()) {
+    part.cachedData = isolate.compileScriptSync(part.code, PRODUCE).cachedData
+  }
+}
 
 function boot() {
   const eager = bootOrder.map((name) => sources.get(name)).join(',\n')
@@ -40,19 +56,4 @@ function boot() {
 function expression(text) {
   const marker = 'export default '
   return `(${text.slice(text.indexOf(marker) + marker.length).trimEnd()})`
-}
-
-function compile(codes) {
-  const isolate = new ivm.Isolate({ memoryLimit: 32 })
-  try {
-    return new Map(
-      [...codes].map(([name, expression]) => {
-        const code = `'use strict';${expression}`
-        const script = isolate.compileScriptSync(code, PRODUCE)
-        return [name, { code, cachedData: script.cachedData }]
-      }),
-    )
-  } finally {
-    isolate.dispose()
-  }
 }

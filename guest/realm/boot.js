@@ -1,5 +1,14 @@
 // Puts the realm together; answers its entrance, the one function the host calls.
-export default function (host, webAssembly, primordials, globals, serialise, describe, driver) {
+export default function (
+  host,
+  webAssembly,
+  primordials,
+  globals,
+  serialise,
+  describe,
+  console,
+  driver,
+) {
   const P = primordials()
 
   /** An error of the host's side (its stack may run out before this one's) never reaches user code. */
@@ -15,6 +24,7 @@ export default function (host, webAssembly, primordials, globals, serialise, des
   bound.now = () => ask('clock')
   bound.describe = describe(P)
   bound.serialise = serialise(P)
+  realm.define('console', console(P, ask, realm.part))
   driver(P, ask, realm)
 
   return (what, a, b, c) => bound[what](a, b, c)

@@ -3,11 +3,17 @@
 export default function (P, ask, part) {
   const GROUPS_MAX = 20
   const LABELS_MAX = 1000
+  const PLAIN_CHARS_MAX = 65_536
   let indent = ''
   const counts = new P.Map()
   const starts = new P.Map()
 
-  const format = (args) => part('inspect').format(args)
+  /** Plain strings are most of what is printed, and need no inspector. */
+  function format(args) {
+    const isPlain =
+      args.length === 1 && typeof args[0] === 'string' && args[0].length <= PLAIN_CHARS_MAX
+    return isPlain ? args[0] : part('inspect').format(args)
+  }
 
   function print(stream, text) {
     if (indent !== '') text = indent + P.arrayJoin(P.split(text, '\n'), '\n' + indent)
@@ -68,5 +74,5 @@ export default function (P, ask, part) {
     },
   }
   console.groupCollapsed = console.group
-  return { __proto__: null, console }
+  return console
 }

@@ -50,7 +50,6 @@ export default function (P, ask, webAssembly) {
 
   const lazy = {
     __proto__: null,
-    console: 'console',
     performance: 'performance',
     setTimeout: 'timers',
     setInterval: 'timers',

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
+import { allControls, noNetwork } from '../contract/controls.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Supervised } from '../contract/rooms.ts'
+import type { Faults, Script } from '../tiers/mock/script.ts'
+import { answerMsMax, releaseMsMax } from './supervise.ts'
+
+const forEver: Script = () => []
+const three = profileOf({ schedule: scheduleOf(phasesOf(1000, 2000, 1000)) })
+
+interface Parts {
+  readonly script?: Script
+  readonly faults?: Faults
+  readonly profile?: Profile
+  readonly cancelAt?: number
+}
+
+/** Lives one life to its end and checks what holds for every one of them. */
+async function live({ script = forEver, faults = {}, profile = three, cancelAt }: Parts) {
+  const set = await stage({ script, faults }, profile)
+  const { clock, supervisor, sandbox, canceller, io } = set
+  if (cancelAt !== undefined) clock.after(cancelAt, () => canceller.abort())
+  let lived: Supervised | undefined
+  const life = supervisor.run(taskOf(), io).then((supervised) => (lived = supervised))
+  await clock.run()
+  assert(lived, 'the life did not end')
+  await supervisor[Symbol.asyncDispose]()
+  await sandbox[Symbol.asyncDispose]()
+  assert.equal(clock.pending, 0)
+  const { end, timeline, executionTime } = await life
+  const story = timeline.map(({ at, event, phase }) => `${at} ${event}${phase ? ` ${phase}` : ''}`)
+  return { ...set, end, timeline, executionTime, story }
+}
+
+test('A life that ends by itself has its phase and its time, and nothing else', async () => {
+  const { end, story, executionTime } = await live({ script: () => [{ at: 250, result: 1 }] })
+  assert.deepEqual([end.status, end.resultText, executionTime], ['ok', '1', 250])
+  assert.deepEqual(story, ['0 phase phase-0'])
+})
+
+test('Each phase closes what it is to close, and after the last one the sandbox is killed', async () => {
+  const { end, story, timeline, executionTime } = await live({})
+  assert.deepEqual([end.status, end.error?.code, executionTime], ['timeout', 'TIMEOUT', 4000])
+  assert.deepEqual(story, [
+    '0 phase phase-0',
+    '1000 phase phase-1',
+    '1000 tightened phase-1',
+    '3000 phase phase-2',
+    '3000 tightened phase-2',
+    '4000 terminated',
+  ])
+  assert.deepEqual(timeline[2]!.controls, { network: noNetwork })
+  assert.equal(timeline.at(-1)!.reason, 'timeout')
+})
+
+test('A timeout shorter than the schedule ends the life', async () => {
+  const profile = { ...three, limits: limitsOf({ timeout: 1500 }) }
+  const { end, executionTime } = await live({ profile })
+  assert.deepEqual([end.status, executionTime], ['timeout', 1500])
+})
+
+test('What the first phase closes is closed before user code is released (S1-14)', async () => {
+  const controls = { ...allControls, network: noNetwork }
+  const profile = profileOf({ schedule: scheduleOf([{ name: 'shut', for: 100, controls }]) })
+  const { story, clock } = await live({ profile, faults: { tighten: 40 } })
+  assert.deepEqual(story, ['0 phase shut', '0 tightened shut', '100 terminated'])
+  assert.equal(clock.now(), 140)
+  for (const tighten of ['throws', 'never', ['network']] as const) {
+    const unheld = await live({ profile, faults: { tighten }, script: () => [{ result: 1 }] })
+    assert.deepEqual([unheld.end.status, unheld.story], ['failed', []])
+  }
+})
+
+test('A phase the wall cannot hold gives way to the next one, and after the last one the life is cut', async () => {
+  for (const tighten of ['throws', ['network']] as const) {
+    const { end, story, said } = await live({ faults: { tighten } })
+    assert.equal(end.status, 'terminated')
+    assert.deepEqual(story, [
+      '0 phase phase-0',
+      '1000 phase phase-1',
+      '1000 advanced phase-1',
+      '1000 phase phase-2',
+      '1000 terminated',
+    ])
+    assert.equal(said.filter(({ point }) => point === 'control/unenforced').length, 2)
+  }
+})
+
+test('A wall that answers a tightening late counts as one that did not', async () => {
+  const { end, executionTime, story } = await live({ faults: { tighten: 'never' } })
+  assert.deepEqual([end.status, executionTime], ['timeout', 2500])
+  assert.deepEqual(story.slice(1, -1), [
+    '1000 phase phase-1',
+    '2000 advanced phase-1',
+    '2000 phase phase-2',
+  ])
+})
+
+test('A wall that never releases user code ends as failed, and its life has no story', async () => {
+  const { end, timeline, executionTime, clock } = await live({ faults: { release: 'never' } })
+  assert.deepEqual([end.status, timeline, executionTime], ['failed', [], 0])
+  assert.equal(clock.now(), releaseMsMax)
+})
+
+test('The time to run counts from the release of user code', async () => {
+  const { executionTime, clock } = await live({ faults: { release: 700 } })
+  assert.deepEqual([executionTime, clock.now()], [4000, 4700])
+})
+
+test('A wall that does not answer when it is killed ends as failed, in bounded time (S2-8)', async () => {
+  const { end, executionTime, story } = await live({ faults: { kill: 'never' } })
+  assert.deepEqual([end.status, executionTime], ['failed', 4000 + answerMsMax])
+  assert.equal(story.at(-1), `${4000 + answerMsMax} terminated`)
+})
+
+test('An answer that comes after the time is over does not count', async () => {
+  const { end } = await live({ faults: { kill: 'ok' } })
+  assert.deepEqual([end.status, end.resultText], ['timeout', 'null'])
+})
+
+test('Cancelling ends a life at once, before it began and while it runs', async () => {
+  const during = await live({ cancelAt: 1200 })
+  assert.deepEqual([during.end.status, during.executionTime], ['cancelled', 1200])
+  assert.equal(during.timeline.at(-1)!.reason, 'cancelled')
+  const set = await stage({})
+  set.canceller.abort()
+  const { end, timeline } = await set.supervisor.run(taskOf(), set.io)
+  assert.deepEqual([end.status, timeline, set.clock.pending], ['cancelled', [], 0])
+})
+
+test('The first cause of an end is the cause', async () => {
+  const { end, executionTime } = await live({ cancelAt: 4500, faults: { kill: 1000 } })
+  assert.deepEqual([end.status, executionTime], ['timeout', 5000])
+})
+
+test('A limit or a lost wall is the last line of the story', async () => {
+  const limit = await live({ script: () => [{ at: 10, memory: 2 ** 40 }] })
+  assert.deepEqual([limit.end.status, limit.timeline.at(-1)!.reason], ['limit', 'limit MEMORY'])
+  assert(
+    limit.said.some(({ point, fields }) => point === 'limit/hit' && fields['code'] === 'MEMORY'),
+  )
+  const crash = await live({ script: () => [{ at: 10, crash: 'the worker died' }] })
+  assert.deepEqual([crash.end.status, crash.story.at(-1)], ['failed', '10 terminated'])
+})
+
+test('A phase that takes a capability away takes it at once, whatever the wall does', async () => {
+  const profile = profileOf({ schedule: scheduleOf(phasesOf(100, 100, 100, 100)) })
+  const call = { name: 'ccos.clock', argsText: '[]' }
+  const { timeline, end } = await live({
+    profile,
+    faults: { tighten: 60 },
+    script: () => [{ at: 50, call }, { at: 310, call }, { result: 1 }],
+  })
+  const denied = timeline.filter(({ event }) => event === 'denied')
+  assert.deepEqual(
+    denied.map(({ at, fields }) => [at, fields]),
+    [[310, { capability: 'ccos.clock' }]],
+  )
+  assert.equal(end.status, 'failed')
+})
+
+test('A supervisor that is closed cuts what it watches and leaves no timer', async () => {
+  const { supervisor, sandbox, clock, io } = await stage({ script: forEver }, three)
+  const life = supervisor.run(taskOf(), io)
+  await clock.run(500)
+  await supervisor[Symbol.asyncDispose]()
+  await supervisor[Symbol.asyncDispose]()
+  const { end, timeline } = await life
+  assert.deepEqual([end.status, timeline.at(-1)!.event], ['terminated', 'terminated'])
+  assert.equal(clock.pending, 0)
+  assert.equal((await sandbox.tighten(allControls)).unenforced.length, 0)
+  await assert.rejects(supervisor.run(taskOf(), io), { code: 'CONFLICT' })
+})
+
+test('A life is lived once', async () => {
+  const { supervisor, io } = await stage({})
+  await supervisor.run(taskOf(), io)
+  await assert.rejects(supervisor.run(taskOf(), io), { code: 'CONFLICT' })
+})
+
+test('A wall that breaks the contract cannot break the supervisor', async () => {
+  const broken = new Error('broken')
+  const throwing = await stage({ script: forEver }, three)
+  Object.defineProperty(throwing.sandbox, 'run', {
+    value: () => {
+      throw broken
+    },
+  })
+  const first = await throwing.supervisor.run(taskOf(), throwing.io)
+  assert.deepEqual([first.end.status, first.end.error?.message], ['failed', 'broken'])
+
+  const early = await stage({})
+  const end = { status: 'ok', resultText: '1', encoding: 'json', cpuTime: 0, artifacts: [] }
+  Object.defineProperty(early.sandbox, 'run', { value: () => Promise.resolve(end) })
+  assert.equal((await early.supervisor.run(taskOf(), early.io)).end.status, 'failed')
+
+  const unkillable = await stage({ script: forEver }, three)
+  Object.defineProperty(unkillable.sandbox, 'kill', {
+    value: () => {
+      throw broken
+    },
+  })
+  const life = unkillable.supervisor.run(taskOf(), unkillable.io)
+  await unkillable.clock.run()
+  assert.equal((await life).end.status, 'failed')
+})

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
+import { test } from 'node:test'
+import { canonicalControls, isWithin, type Controls } from '../../src/contract/controls.ts'
+import type { Profile } from '../../src/contract/profile.ts'
+import type { Gated, Supervised } from '../../src/contract/rooms.ts'
+import { answerMsMax, releaseMsMax } from '../../src/temporal/supervise.ts'
+import { tightenMsMax } from '../../src/temporal/enforce.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import type { Faults, Step } from '../../src/tiers/mock/script.ts'
+import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from './stage.ts'
+
+const lives = 10_000
+
+test('Ten thousand lives, with hostile guests and broken walls, each end once, in time, and leave nothing', async () => {
+  const given = process.env['MAYFLY_SEED']
+  const base = given ? Number(given) : randomInt(2 ** 31)
+  const statuses = new Map<string, number>()
+  for (let life = 0; life < (given ? 1 : lives); life++) {
+    const status = await liveFrom(base + life)
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+  }
+  const all = ['ok', 'error', 'timeout', 'limit', 'terminated', 'failed', 'cancelled', 'refused']
+  if (!given) assert.deepEqual([...statuses.keys()].sort(), all.sort(), 'some end never came')
+})
+
+test('A life from the same seed is the same life', async () => {
+  for (let seed = 1; seed <= 50; seed++) {
+    assert.deepEqual(await live(fateOf(seed)), await live(fateOf(seed)))
+  }
+})
+
+async function liveFrom(seed: number): Promise<string> {
+  const fate = fateOf(seed)
+  try {
+    const story = await live(fate)
+    check(fate, story)
+    return story.gated.status
+  } catch (cause) {
+    throw new Error(`A life went wrong; live it again with MAYFLY_SEED=${seed}`, { cause })
+  }
+}
+
+type Fault<Name extends keyof Faults> = NonNullable<Faults[Name]>
+
+/** All that is to befall a life; nothing else in it is random. */
+interface Fate {
+  readonly profile: Profile
+  readonly steps: readonly Step[]
+  readonly faults: Faults
+  readonly cancelAt: number | undefined
+  readonly closeAt: number | undefined
+  /** How long whoever listens holds each chunk; Infinity for ever. */
+  readonly holds: number
+}
+
+function fateOf(seed: number): Fate {
+  const random = seeded(seed)
+  const upTo = (max: number) => Math.floor(random() * (max + 1))
+  const oneOf = <Item>(...items: readonly Item[]) => items[upTo(items.length - 1)]!
+  const rarely = <Item>(item: () => Item) => (random() < 0.15 ? item() : undefined)
+  const lengths = Array.from({ length: 1 + upTo(3) }, () => 1 + upTo(400))
+  const phases = phasesOf(...lengths)
+  const limits = limitsOf({ timeout: 1 + upTo(1200), output: upTo(4096), result: 64 })
+  const end = () =>
+    oneOf<Step>(
+      { result: upTo(99) },
+      { result: { value: new Map([[1, 2n]]) } },
+      { resultText: `"${'x'.repeat(100)}"`, encoding: 'json' },
+      { resultText: '{"__proto__":1}', encoding: 'json' },
+      { error: { code: 'ERROR', message: 'thrown' } },
+      { limit: 'CPU' },
+      { memory: 2 ** 40 },
+      { crash: 'the worker died' },
+    )
+  const middle = () =>
+    oneOf<Step>(
+      { stdout: 'line\n' },
+      { stderr: Uint8Array.of(0xff, 0xf0, 0x9f) },
+      { spam: upTo(150_000) },
+      { memory: 1 },
+      { call: { name: 'ccos.clock', argsText: '[]' } },
+      { artifact: { path: oneOf('a', 'b', '../c'), bytes: new Uint8Array(upTo(9)) } },
+    )
+  const steps = Array.from({ length: upTo(4) }, () => ({ at: upTo(900), ...middle() }))
+  if (random() < 0.8) steps.push({ at: upTo(900), ...end() })
+  return {
+    profile: profileOf({
+      schedule: scheduleOf(random() < 0.1 ? phases.toReversed() : phases, oneOf(0, 0.5, 1)),
+      limits,
+    }),
+    steps,
+    faults: {
+      release: rarely(() => oneOf<Fault<'release'>>(5, 500, 11_000, 'never')) ?? 0,
+      kill: rarely(() => oneOf<Fault<'kill'>>(1, 1500, 3000, 'never', 'ok')) ?? 0,
+      tighten:
+        rarely(() => oneOf<Fault<'tighten'>>(1, 900, 1100, 'never', 'throws', ['network'])) ?? 0,
+    },
+    cancelAt: rarely(() => upTo(1500)),
+    closeAt: random() < 0.03 ? upTo(1500) : undefined,
+    holds: rarely(() => oneOf(1, 50, Infinity)) ?? 0,
+  }
+}
+
+interface Story {
+  readonly supervised: Supervised
+  readonly gated: Gated
+  readonly ends: number
+  readonly disposed: number
+  readonly held: readonly Controls[]
+  readonly pending: number
+  readonly endedAt: number
+}
+
+/** The road in small: a sandbox and a supervisor that are owned, a gate, and an end. */
+async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate): Promise<Story> {
+  const set = await stage({ script: () => steps, faults }, profile)
+  const { clock, supervisor, sandbox, canceller, gate, io } = set
+  const held: Controls[] = [canonicalControls(profile.controls)]
+  let [ends, disposed, endedAt] = [0, 0, 0]
+  const tighten = sandbox.tighten.bind(sandbox)
+  const dispose = sandbox[Symbol.asyncDispose].bind(sandbox)
+  Object.assign(sandbox, {
+    tighten: (to: Controls) => (held.push(to), tighten(to)),
+    [Symbol.asyncDispose]: () => ((disposed += 1), dispose()),
+  })
+  const hold = () =>
+    holds > 0
+      ? new Promise<void>((resolve) => holds < Infinity && clock.after(holds, resolve))
+      : undefined
+  const listening = { ...io, stdout: (chunk: Uint8Array) => gate.stdout(chunk) ?? hold() }
+  if (cancelAt !== undefined) clock.after(cancelAt, () => canceller.abort())
+  if (closeAt !== undefined) clock.after(closeAt, () => void supervisor[Symbol.asyncDispose]())
+
+  const road = async () => {
+    await using wall = sandbox
+    await using watch = supervisor
+    const supervised = await watch.run(taskOf({ run: wall.id }), listening)
+    ends += 1
+    endedAt = clock.now()
+    return { supervised, gated: gate.close(supervised.end) }
+  }
+  const walked = road()
+  await clock.run()
+  assert.equal(ends, 1, 'the life did not end')
+  const outcome = await walked
+  return { ...outcome, ends, disposed, held, pending: clock.pending, endedAt }
+}
+
+function check(fate: Fate, story: Story): void {
+  const { supervised, gated, held } = story
+  const { end, executionTime, timeline } = supervised
+  const { limits, schedule } = fate.profile
+  const lifeMs = Math.min(
+    limits.timeout,
+    schedule.phases.reduce((sum, phase) => sum + phase.for, 0),
+  )
+
+  assert.equal(story.disposed, 1)
+  assert.equal(story.pending, 0)
+  assert(executionTime <= lifeMs + answerMsMax, `it ran for ${executionTime} of ${lifeMs} ms`)
+  assert(story.endedAt <= tightenMsMax + releaseMsMax + lifeMs + answerMsMax)
+  held.forEach((controls, place) => assert(place === 0 || isWithin(controls, held[place - 1]!)))
+
+  const words = timeline.map(({ event }) => event)
+  const wasCut = !['ok', 'error'].includes(end.status)
+  assert(timeline.length === 0 || words[0] === 'phase')
+  assert(timeline.length > 0 || executionTime === 0)
+  assert.equal(words.indexOf('terminated'), wasCut && timeline.length > 0 ? words.length - 1 : -1)
+  timeline.forEach(({ at }, place) => assert(place === 0 || at >= timeline[place - 1]!.at))
+
+  assert(couldBe[end.status](fate, supervised, lifeMs), `nothing made it ${end.status}`)
+  assert(gated.status === end.status || gated.status === 'refused')
+  assert.equal('error' in gated, gated.status !== 'ok')
+  assert(gated.status === 'ok' || gated.result === null)
+  assert(Buffer.byteLength(gated.stdout.replaceAll('\ufffd', '?')) <= limits.output)
+}
+
+const has = (fate: Fate, ...words: readonly string[]) =>
+  fate.steps.some((step) => words.some((word) => word in step))
+
+/** What has to have happened for each end. */
+const couldBe: Record<
+  Supervised['end']['status'],
+  (fate: Fate, supervised: Supervised, lifeMs: number) => boolean
+> = {
+  ok: (fate, { executionTime }, lifeMs) =>
+    has(fate, 'result', 'resultText') && executionTime <= lifeMs,
+  error: (fate, { executionTime }, lifeMs) => has(fate, 'error') && executionTime <= lifeMs,
+  timeout: (fate, { executionTime }, lifeMs) =>
+    executionTime >= lifeMs || (fate.faults.tighten ?? 0) !== 0,
+  limit: (fate) => has(fate, 'limit', 'memory'),
+  cancelled: (fate) => fate.cancelAt !== undefined,
+  terminated: (fate) => fate.closeAt !== undefined || (fate.faults.tighten ?? 0) !== 0,
+  failed: (fate) =>
+    has(fate, 'crash', 'call') ||
+    [3000, 'never'].includes(fate.faults.kill ?? 0) ||
+    [11_000, 'never'].includes(fate.faults.release ?? 0) ||
+    fate.faults.tighten !== 0,
+}

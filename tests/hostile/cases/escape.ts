@@ -145,6 +145,7 @@ export const escape: readonly Case[] = [
       let left = 50
       const dig = () => { try { console.log('.'); dig() } catch (e) { if (left-- > 0) hunt('range', e); throw e } }
       try { dig() } catch (e) { hunt('last', e) }`,
+    true,
   ),
   hunted(
     'stack-overflow-in-call',
@@ -154,6 +155,7 @@ export const escape: readonly Case[] = [
       const dig = () => { try { const p = call('x'); p.catch((e) => left-- > 0 && hunt('p', e)); dig() } catch (e) { if (left-- > 0) hunt('range', e); throw e } }
       try { dig() } catch (e) { hunt('last', e) }
       await 0; await 0`,
+    true,
   ),
   hunted(
     'stack-overflow-formatting',
@@ -388,15 +390,15 @@ export const escape: readonly Case[] = [
     js`
       const s = new DisposableStack()
       s.defer(() => { throw null })
-      s.defer(() => { const e = Error(); e.name = Symbol('n'); e.stack; const f = () => { console.log('.'); f() }; f() })
+      s.defer(() => { const e = Error(); e.name = Symbol('n'); e.stack; setTimeout({}); structuredClone(() => 0) })
       try { s.dispose() } catch (e) { hunt('e', e); hunt('error', e.error); hunt('suppressed', e.suppressed) }`,
   ),
   hunted(
     'using-in-eval',
     'a using declaration in eval catches out of sight of a source transformer: GHSA-55hx-c926-fr95',
     js`
-      globalThis.dig = console.log
-      globalThis.res = { [Symbol.dispose]() { const f = () => { dig('.'); f() }; f() } }
+      globalThis.dig = setTimeout
+      globalThis.res = { [Symbol.dispose]() { dig({}); structuredClone(() => 0) } }
       try { (0, eval)('{ using a = res; throw null }') } catch (e) { hunt('e', e); hunt('error', e?.error); hunt('suppressed', e?.suppressed) }`,
   ),
   hunted(
@@ -611,7 +613,7 @@ export const escape: readonly Case[] = [
     'wasm-js-tag',
     'WebAssembly catches a JavaScript exception by its tag, past any catch clause: GHSA-ffh4-j6h5-pg66',
     js`
-      const boom = () => { const f = () => { console.log('.'); f() }; f() }
+      const boom = () => { setTimeout({}); structuredClone(() => 0) }
       const { instance } = await WebAssembly.instantiate(${bytesOf(catchesAll)}, { h: { boom, tag: WebAssembly.JSTag } })
       hunt('tagged', instance.exports.run())`,
   ),

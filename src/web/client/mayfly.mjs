@@ -1,4 +1,4 @@
 // The same client as a module.
-import './mayfly.js'
+await import('./mayfly.js')
 
 export const { getSessionToken, requestActiveContent, runActiveContent } = globalThis

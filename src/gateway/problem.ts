@@ -80,8 +80,10 @@ export function problemResponse(
 
 /** For a request that is refused before any route sees it. */
 export function writeProblem(outgoing: ServerResponse, problem: Problem): void {
-  outgoing.writeHead(problem.status, headersOf(problem))
-  outgoing.end(JSON.stringify(problem))
+  const text = JSON.stringify(problem)
+  const length = { 'content-length': Buffer.byteLength(text) }
+  outgoing.writeHead(problem.status, { ...headersOf(problem), ...length })
+  outgoing.end(text)
 }
 
 function problem(status: number, code: string, message: string, details: unknown): Problem {

@@ -50,7 +50,7 @@ export function addressGroup(address: string | undefined): string {
   const v4 = address.replace(/^::ffff:/, '')
   if (!v4.includes(':')) return v4
   const [head = '', tail = ''] = v4.split('::')
-  const left = head.split(':')
+  const left = head === '' ? [] : head.split(':')
   const right = tail === '' ? [] : tail.split(':')
   const zeros = v4.includes('::')
     ? Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0')

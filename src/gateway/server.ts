@@ -137,7 +137,8 @@ function makeServer(door: Door, listener: RequestListener): Server {
     requestTimeout: limits.headersMs + limits.bodyMs,
     keepAliveTimeout: limits.keepAliveMs,
     connectionsCheckingInterval: Math.min(1000, limits.headersMs),
-    requireHostHeader: true,
+    // `inspect` refuses a missing Host, with a body that says so.
+    requireHostHeader: false,
     insecureHTTPParser: false,
   })
   server.maxConnections = limits.connections
@@ -147,6 +148,7 @@ function makeServer(door: Door, listener: RequestListener): Server {
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (door.running.draining) outgoing.shouldKeepAlive = false
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
+    outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
     try {
       inspect(incoming, door.names, limits.headerLines)
     } catch (thrown) {
@@ -183,10 +185,13 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
   return new MayflyError(code, message)
 }
 
+/** Connections whose last request was answered before its body was there; what still comes gets no answer. */
+const answered = new WeakSet<Duplex>()
+
 /** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. */
 function refuse(door: Door, socket: Duplex, error: MayflyError): void {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
-  if (!socket.writable || begun?.headersSent) return void socket.destroy()
+  if (!socket.writable || begun?.headersSent || answered.has(socket)) return void socket.destroy()
   const problem = door.refusals.problem(error)
   const text = JSON.stringify(problem)
   const lines = [

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
+import { test } from 'node:test'
+import { pagePolicy, withBootstrap } from './page.ts'
+
+test('The bootstrap goes first into the head, or where a head would begin', () => {
+  const meta = '<meta name="mayfly-session" content="T"><script src="/mayfly.js"></script>'
+  assert.equal(
+    withBootstrap('<html><head lang="a"><title>', 'T'),
+    `<html><head lang="a">${meta}<title>`,
+  )
+  assert.equal(
+    withBootstrap('<!DOCTYPE html><HTML lang="en"><p>', 'T'),
+    `<!DOCTYPE html><HTML lang="en">${meta}<p>`,
+  )
+  assert.equal(withBootstrap('<!doctype html><p>', 'T'), `<!doctype html>${meta}<p>`)
+  assert.equal(withBootstrap('<header>', 'T'), `${meta}<header>`)
+})
+
+test('A page that loads the client itself gets the token alone', () => {
+  const html = '<head><script src="/mayfly.js"></script></head>'
+  assert.ok(
+    withBootstrap(html, 'T').startsWith(
+      '<head><meta name="mayfly-session" content="T"><script src',
+    ),
+  )
+  assert.equal(withBootstrap(html, undefined), html)
+})
+
+test('The policy names inline blocks by their digest, with line ends as browsers read them', () => {
+  const policy = pagePolicy(
+    '<script>\r\na()\r\n</script><SCRIPT src="/x"></SCRIPT><style>b{}</style>',
+    [],
+  )
+  assert.ok(policy.includes(`script-src 'self' 'sha256-${hash('sha256', '\na()\n', 'base64')}';`))
+  assert.ok(policy.includes(`style-src 'self' 'sha256-${hash('sha256', 'b{}', 'base64')}';`))
+})
+
+test('A page of nothing but opening tags is read in one pass', () => {
+  assert.ok(pagePolicy('<script>'.repeat(100_000), []).length < 1000)
+  assert.ok(pagePolicy('<script>a</script><script>b</script>'.repeat(1000), []).length < 1000)
+})

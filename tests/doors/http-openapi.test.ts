@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openApi } from '../../src/gateway/openapi.ts'
+import { calls } from '../../src/gateway/routes.ts'
+import { bearer, call, openDoor } from './http-door.ts'
+
+const golden = join(import.meta.dirname, '..', 'golden', 'openapi.json')
+
+/** Run with MAYFLY_GOLDEN=write to accept what changed; the difference is then there to be read in the commit. */
+test('The description of the API is the one that was last agreed on', async () => {
+  const text = `${JSON.stringify(openApi('0.0.0'), null, 2)}\n`
+  if (process.env['MAYFLY_GOLDEN'] === 'write') await writeFile(golden, text)
+  assert.equal(text, await readFile(golden, 'utf8'))
+})
+
+test('Every call is described, with its method, and nothing else is', () => {
+  const { paths } = openApi('0.0.0') as { paths: Record<string, Record<string, unknown>> }
+  assert.deepEqual(Object.keys(paths).sort(), Object.keys(calls).sort())
+  for (const [path, { method }] of Object.entries(calls)) {
+    assert.deepEqual(Object.keys(paths[path]!), [method.toLowerCase()], path)
+  }
+})
+
+test('Every reference in the description leads somewhere', () => {
+  const text = JSON.stringify(openApi('0.0.0'))
+  const { components } = openApi('0.0.0') as { components: { schemas: Record<string, unknown> } }
+  for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
+    assert.ok(components.schemas[name!], `${name}`)
+  }
+  assert.ok(!text.includes('#/$defs'))
+})
+
+test('/openapi.json is served to whoever has a key', async () => {
+  await using door = await openDoor()
+  const url = `${door.gateway.activeUrl}/openapi.json`
+  assert.equal((await call(url)).status, 401)
+  assert.equal((await call(url, { headers: bearer(door.key) })).json['openapi'], '3.1.0')
+})

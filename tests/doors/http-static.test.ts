@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { hash } from 'node:crypto'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { call, folder, openDoor, raw, statusOf, tokenOf } from './http-door.ts'
+
+async function site() {
+  const made = await folder()
+  const write = (path: string, text: string) => writeFile(join(made.path, path), text)
+  await mkdir(join(made.path, 'sub'))
+  await mkdir(join(made.path, '.git'))
+  await write(
+    'index.html',
+    '<!doctype html><html><head><title>A</title></head><body>Hello</body></html>',
+  )
+  await write('sub/index.html', '<p>Sub')
+  await write('app.js', 'export {}')
+  await write('style.css', 'a{}')
+  await write('data.json', '{}')
+  await write('blob', 'x')
+  await write('.env', 'SECRET=1')
+  await write('.git/config', 'SECRET=1')
+  await symlink('/etc/passwd', join(made.path, 'out'))
+  await symlink('/etc', join(made.path, 'etc'))
+  await symlink('.env', join(made.path, 'inside'))
+  await symlink('app.js', join(made.path, 'alias.js'))
+  return made
+}
+
+test('S0-2: a folder is served with the right types, a content policy and nosniff', async () => {
+  await using files = await site()
+  await using door = await openDoor({ site: files.path })
+  const types = {
+    '/': 'text/html; charset=utf-8',
+    '/index.html': 'text/html; charset=utf-8',
+    '/sub/': 'text/html; charset=utf-8',
+    '/app.js': 'text/javascript; charset=utf-8',
+    '/alias.js': 'text/javascript; charset=utf-8',
+    '/style.css': 'text/css; charset=utf-8',
+    '/data.json': 'application/json',
+    '/blob': 'application/octet-stream',
+    '/mayfly.js': 'text/javascript; charset=utf-8',
+  }
+  for (const [path, type] of Object.entries(types)) {
+    const answer = await call(door.gateway.staticUrl + path)
+    assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, type], path)
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
+    assert.match(answer.headers.get('content-security-policy') ?? '', /^default-src '(none|self)'/)
+  }
+})
+
+test('S0-2: a file that is still the same is 304, by its ETag', async () => {
+  await using files = await site()
+  await using door = await openDoor({ site: files.path })
+  for (const path of ['/app.js', '/']) {
+    const url = door.gateway.staticUrl + path
+    const etag = (await call(url)).headers.get('etag') ?? ''
+    const again = await call(url, { headers: { 'if-none-match': `"x", ${etag}` } })
+    assert.deepEqual([again.status, again.text], [304, ''])
+    assert.equal((await call(url, { headers: { 'if-none-match': '"x"' } })).status, 200)
+  }
+  const url = `${door.gateway.staticUrl}/app.js`
+  const etag = (await call(url)).headers.get('etag') ?? ''
+  await writeFile(join(files.path, 'app.js'), 'export { }')
+  assert.equal((await call(url, { headers: { 'if-none-match': etag } })).status, 200)
+})
+
+test('S0-2: dotfiles, links that lead out or to dotfiles, and folders without a page are 404', async () => {
+  await using files = await site()
+  await mkdir(join(files.path, 'empty'))
+  await using door = await openDoor({ site: files.path })
+  for (const path of [
+    '/.env',
+    '/.git/config',
+    '/out',
+    '/etc/passwd',
+    '/inside',
+    '/empty/',
+    '/nope',
+    '/app.js/',
+    '/app.js/x',
+    '/%2Eenv',
+  ]) {
+    const answer = await raw(door.staticPort, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    assert.equal(statusOf(answer), 404, path)
+    assert.ok(!answer.includes('SECRET') && !answer.includes('root:'))
+  }
+})
+
+test('A folder without its slash is redirected to itself, on this host', async () => {
+  await using files = await site()
+  await using door = await openDoor({ site: files.path })
+  const answer = await call(`${door.gateway.staticUrl}/sub?a=1`)
+  assert.deepEqual([answer.status, answer.headers.get('location')], [308, '/sub/?a=1'])
+})
+
+test('HEAD gives the headers of GET and no body', async () => {
+  await using files = await site()
+  await using door = await openDoor({ site: files.path })
+  for (const path of ['/', '/app.js']) {
+    const [get, head] = [
+      await call(door.gateway.staticUrl + path),
+      await call(door.gateway.staticUrl + path, { method: 'HEAD' }),
+    ]
+    assert.deepEqual([head.status, head.text], [200, ''])
+    assert.equal(head.headers.get('content-length'), String(Buffer.byteLength(get.text)))
+  }
+})
+
+test('A large file comes whole, and one that nobody reads to its end leaves no output and no open file', async () => {
+  await using files = await site()
+  const bytes = Buffer.alloc(5_000_000, 'abcdefg')
+  await writeFile(join(files.path, 'large.txt'), bytes)
+  await using door = await openDoor({ site: files.path })
+  const url = `${door.gateway.staticUrl}/large.txt`
+  assert.equal(hash('sha256', (await call(url)).text), hash('sha256', bytes))
+  for (let i = 0; i < 5; i++) {
+    const response = await fetch(url)
+    await response.body?.cancel()
+  }
+  assert.equal((await call(url)).status, 200)
+})
+
+test('S0-8: every load of a page has a token of its own, and no cache may keep it', async () => {
+  await using door = await openDoor()
+  const tokens = new Set<string>()
+  for (let i = 0; i < 50; i++) tokens.add(await tokenOf(door))
+  assert.equal(tokens.size, 50)
+  assert.equal((await call(door.gateway.staticUrl)).headers.get('cache-control'), 'no-store')
+})
+
+test('A page of a site gets the token and the client before its own scripts, and its inline scripts may run', async () => {
+  await using files = await site()
+  const inline = '\n  requestActiveContent("/app.js")\n'
+  await writeFile(
+    join(files.path, 'page.html'),
+    `<html><head><script>${inline}</script></head></html>`,
+  )
+  await using door = await openDoor({ site: files.path })
+  const page = await call(`${door.gateway.staticUrl}/page.html`)
+  assert.match(
+    page.text,
+    /<head><meta name="mayfly-session" content="mfs_[^"]+"><script src="\/mayfly.js"><\/script><script>/,
+  )
+  const policy = page.headers.get('content-security-policy') ?? ''
+  assert.ok(policy.includes(`script-src 'self' 'sha256-${hash('sha256', inline, 'base64')}'`))
+  assert.ok(!policy.includes('unsafe-inline'))
+  assert.ok(policy.includes(`connect-src 'self' ${door.gateway.activeUrl}`))
+})
+
+test('A file of a site cannot take the place of the browser client', async () => {
+  await using files = await site()
+  await writeFile(join(files.path, 'mayfly.js'), 'evil()')
+  await using door = await openDoor({ site: files.path })
+  assert.ok(!(await call(`${door.gateway.staticUrl}/mayfly.js`)).text.includes('evil'))
+})
+
+test('The built-in page names no file that is not there, and no other host', async () => {
+  await using door = await openDoor()
+  const page = await call(door.gateway.staticUrl)
+  const links = [...page.text.matchAll(/(?:src|href)="([^"#]+)"/g)].map((match) => match[1]!)
+  assert.ok(links.length >= 3)
+  for (const link of links) {
+    assert.match(link, /^\//)
+    assert.equal((await call(door.gateway.staticUrl + link)).status, 200, link)
+  }
+})

@@ -55,6 +55,13 @@ test('Each phase closes what it is to close, and after the last one the sandbox 
   assert.equal(timeline.at(-1)!.reason, 'timeout')
 })
 
+test('A phase that closes nothing more does not trouble the wall', async () => {
+  const [open, shut] = phasesOf(10, 10)
+  const profile = profileOf({ schedule: scheduleOf([open!, shut!, { ...shut!, name: 'same' }]) })
+  const { story } = await live({ profile })
+  assert.equal(story.filter((line) => line.includes('tightened')).length, 1)
+})
+
 test('A timeout shorter than the schedule ends the life', async () => {
   const profile = { ...three, limits: limitsOf({ timeout: 1500 }) }
   const { end, executionTime } = await live({ profile })
@@ -96,6 +103,12 @@ test('A wall that answers a tightening late counts as one that did not', async (
     '2000 advanced phase-1',
     '2000 phase phase-2',
   ])
+})
+
+test('A failure that comes when a stricter phase has begun leaves the verdict to that phase', async () => {
+  const profile = profileOf({ schedule: scheduleOf(phasesOf(500, 500, 1500)) })
+  const { end, executionTime } = await live({ profile, faults: { tighten: 'never' } })
+  assert.deepEqual([end.status, executionTime], ['terminated', 2000])
 })
 
 test('A wall that never releases user code ends as failed, and its life has no story', async () => {
@@ -172,6 +185,15 @@ test('A supervisor that is closed cuts what it watches and leaves no timer', asy
   assert.equal(clock.pending, 0)
   assert.equal((await sandbox.tighten(allControls)).unenforced.length, 0)
   await assert.rejects(supervisor.run(taskOf(), io), { code: 'CONFLICT' })
+})
+
+test('Closing a supervisor does not change the cause of an end that is on its way', async () => {
+  const set = await stage({ script: forEver, faults: { kill: 'never' } }, three)
+  const life = set.supervisor.run(taskOf(), set.io)
+  await set.clock.run(10)
+  set.canceller.abort()
+  await set.supervisor[Symbol.asyncDispose]()
+  assert.equal((await life).end.status, 'cancelled')
 })
 
 test('A life is lived once', async () => {

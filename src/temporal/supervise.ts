@@ -116,7 +116,7 @@ class Supervision implements Supervisor {
   }
 
   #open(place: number): void {
-    this.#say('phase/closed', { phase: this.#step.phase })
+    this.#sayClosed(undefined)
     const opened = this.#life.steps.slice(this.#place + 1, place + 1)
     for (const control of opened.flatMap((step) => step.tightens)) this.#owed.add(control)
     this.#place = place
@@ -204,10 +204,15 @@ class Supervision implements Supervisor {
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
     if (end.status === 'limit') this.#say('limit/hit', { code: end.error?.code })
-    if (reason) this.#say('phase/terminated', { phase: this.#step.phase, reason })
-    else this.#say('phase/closed', { phase: this.#step.phase })
+    if (this.#timeline.hasBegun) this.#sayClosed(reason)
     const executionTime = this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
+  }
+
+  #sayClosed(reason: string | undefined): void {
+    const { phase } = this.#step
+    if (reason === undefined) this.#say('phase/closed', { phase })
+    else this.#say('phase/terminated', { phase, reason })
   }
 
   get #step(): Step {

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { canonicalControls, isWithin, type Controls } from '../../src/contract/controls.ts'
+import type { Point } from '../../src/contract/event.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Gated, Supervised } from '../../src/contract/rooms.ts'
 import { answerMsMax, releaseMsMax } from '../../src/temporal/supervise.ts'
 import { tightenMsMax } from '../../src/temporal/enforce.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import type { Faults, Step } from '../../src/tiers/mock/script.ts'
-import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from './stage.ts'
+import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf, type Said } from './stage.ts'
 
 const lives = 10_000
 
@@ -86,7 +87,7 @@ function fateOf(seed: number): Fate {
   if (random() < 0.8) steps.push({ at: upTo(900), ...end() })
   return {
     profile: profileOf({
-      schedule: scheduleOf(random() < 0.1 ? phases.toReversed() : phases, oneOf(0, 0.5, 1)),
+      schedule: scheduleOf(random() < 0.3 ? phases.toReversed() : phases, oneOf(0, 0.5, 1)),
       limits,
     }),
     steps,
@@ -108,29 +109,45 @@ interface Story {
   readonly ends: number
   readonly disposed: number
   readonly held: readonly Controls[]
-  readonly pending: number
+  /** What held when user code was released. */
+  readonly first: Controls | undefined
+  readonly said: readonly Said[]
+  /** Timers of the supervisor or the wall once both were disposed. */
+  readonly left: number
   readonly endedAt: number
 }
 
 /** The road in small: a sandbox and a supervisor that are owned, a gate, and an end. */
 async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate): Promise<Story> {
   const set = await stage({ script: () => steps, faults }, profile)
-  const { clock, supervisor, sandbox, canceller, gate, io } = set
+  const { clock, supervisor, sandbox, canceller, gate, io, said } = set
   const held: Controls[] = [canonicalControls(profile.controls)]
-  let [ends, disposed, endedAt] = [0, 0, 0]
+  let [ends, disposed, endedAt, ours] = [0, 0, 0, 0]
+  let first: Controls | undefined
   const tighten = sandbox.tighten.bind(sandbox)
   const dispose = sandbox[Symbol.asyncDispose].bind(sandbox)
   Object.assign(sandbox, {
     tighten: (to: Controls) => (held.push(to), tighten(to)),
     [Symbol.asyncDispose]: () => ((disposed += 1), dispose()),
   })
+  const after = (ms: number, then: () => void) => {
+    ours += 1
+    clock.after(ms, () => {
+      ours -= 1
+      then()
+    })
+  }
   const hold = () =>
     holds > 0
-      ? new Promise<void>((resolve) => holds < Infinity && clock.after(holds, resolve))
+      ? new Promise<void>((resolve) => holds < Infinity && after(holds, resolve))
       : undefined
-  const listening = { ...io, stdout: (chunk: Uint8Array) => gate.stdout(chunk) ?? hold() }
-  if (cancelAt !== undefined) clock.after(cancelAt, () => canceller.abort())
-  if (closeAt !== undefined) clock.after(closeAt, () => void supervisor[Symbol.asyncDispose]())
+  const listening = {
+    ...io,
+    stdout: (chunk: Uint8Array) => gate.stdout(chunk) ?? hold(),
+    released: () => void (first = held.at(-1)),
+  }
+  if (cancelAt !== undefined) after(cancelAt, () => canceller.abort())
+  if (closeAt !== undefined) after(closeAt, () => void supervisor[Symbol.asyncDispose]())
 
   const road = async () => {
     await using wall = sandbox
@@ -140,11 +157,11 @@ async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate):
     endedAt = clock.now()
     return { supervised, gated: gate.close(supervised.end) }
   }
-  const walked = road()
+  const walked = road().then((outcome) => ({ ...outcome, left: clock.pending - ours }))
   await clock.run()
   assert.equal(ends, 1, 'the life did not end')
   const outcome = await walked
-  return { ...outcome, ends, disposed, held, pending: clock.pending, endedAt }
+  return { ...outcome, ends, disposed, held, first, said, endedAt }
 }
 
 function check(fate: Fate, story: Story): void {
@@ -157,11 +174,16 @@ function check(fate: Fate, story: Story): void {
   )
 
   assert.equal(story.disposed, 1)
-  assert.equal(story.pending, 0)
+  assert.equal(story.left, 0)
   assert(executionTime <= lifeMs + answerMsMax, `it ran for ${executionTime} of ${lifeMs} ms`)
   assert(story.endedAt <= tightenMsMax + releaseMsMax + lifeMs + answerMsMax)
   held.forEach((controls, place) => assert(place === 0 || isWithin(controls, held[place - 1]!)))
 
+  if (story.first) assert(isWithin(story.first, schedule.phases[0]!.controls))
+
+  const count = (...points: readonly Point[]) =>
+    story.said.filter(({ point }) => points.includes(point)).length
+  assert.equal(count('phase/opened'), count('phase/closed', 'phase/terminated'))
   const words = timeline.map(({ event }) => event)
   const wasCut = !['ok', 'error'].includes(end.status)
   assert(timeline.length === 0 || words[0] === 'phase')

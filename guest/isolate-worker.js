@@ -8,7 +8,7 @@
  */
 import fs from 'node:fs'
 import net from 'node:net'
-import { exitNow, loadSeccomp } from '../src/os/libc.js'
+import { exitNow, knock, loadSeccomp } from '../src/os/libc.js'
 import { Cell } from './cell.js'
 import { readFrames } from './frames.js'
 
@@ -17,7 +17,18 @@ const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
 const CHUNK_CHARS_MAX = 16_384
 /** Kinds of frames; the server's half of this table is src/tiers/isolated-vm/wire.ts. */
-const KIND = { run: 1, reply: 2, released: 10, stdout: 11, stderr: 12, call: 13, end: 14, idle: 15 }
+const KIND = {
+  run: 1,
+  reply: 2,
+  knock: 3,
+  released: 10,
+  stdout: 11,
+  stderr: 12,
+  call: 13,
+  end: 14,
+  idle: 15,
+  knocked: 16,
+}
 
 const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 const spareMiB = settings.spareMiB ?? 128
@@ -66,6 +77,7 @@ async function warmUp() {
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
   if (kind === KIND.run && !busy) void runJob(JSON.parse(payload.toString()))
+  else if (kind === KIND.knock && !busy) send(KIND.knocked, JSON.stringify(knock()))
   else if (kind === KIND.reply) onReply(JSON.parse(payload.toString()))
   else leave()
 }

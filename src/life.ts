@@ -90,9 +90,13 @@ function neverRan(thrown: unknown): Lived {
     return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }
   }
   const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
-  const details = thrown instanceof MayflyError ? { hint: thrown.hint, retryAfterMs: thrown.retryAfterMs } : {}
+  const details =
+    thrown instanceof MayflyError ? { hint: thrown.hint, retryAfterMs: thrown.retryAfterMs } : {}
   return {
-    status: code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL' ? 'failed' : 'unavailable',
+    status:
+      code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
+        ? 'failed'
+        : 'unavailable',
     error: { code, message: messageOf(thrown), details },
   }
 }

@@ -25,7 +25,13 @@ const nothing = {
 } as const
 
 /** Writes the ended line, then tells the caller: in this order, so that nobody hears of what is not recorded. */
-export function tell(job: Job, verdict: Verdict, profile: Profile, lived: Lived, admission: Admission): Outcome {
+export function tell(
+  job: Job,
+  verdict: Verdict,
+  profile: Profile,
+  lived: Lived,
+  admission: Admission,
+): Outcome {
   const { claim, end, executionTime, teardownTime, timeline = [], error, ...gated } = lived
   const metrics = measured(profile, lived)
   const { seq, hash } = admission.end({
@@ -40,7 +46,11 @@ export function tell(job: Job, verdict: Verdict, profile: Profile, lived: Lived,
     ...nothing,
     ...gated,
     ...(error && { error }),
-    ...(claim && { tier: profile.tier, provider: claim.sandbox.provider, image: claim.sandbox.image }),
+    ...(claim && {
+      tier: profile.tier,
+      provider: claim.sandbox.provider,
+      image: claim.sandbox.image,
+    }),
     security: {
       threatScore: verdict.threatScore,
       risk: verdict.risk,
@@ -63,7 +73,9 @@ function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
     startTime: claim?.startTime ?? 0,
     teardownTime: lived.teardownTime ?? 0,
     cpuTime: end?.cpuTime ?? 0,
-    ...(end?.memory && { memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) } }),
+    ...(end?.memory && {
+      memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) },
+    }),
     pool: claim?.sandbox.pool ?? 'none',
     cache: 'none',
     network: [],

@@ -31,7 +31,7 @@ export const settings: readonly Setting[] = [
 /** Variables that are read elsewhere, or set by Mayfly for what it starts. */
 const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'RESULT', 'OUT'].map((name) => `MAYFLY_${name}`)
 /** Set by one part of Mayfly, or of its tests, for another; nobody else's business. */
-const INTERNAL = /^MAYFLY_(?:WARDEN|WORKER|ANALYST|LONG|CONTRACTS)$/
+const INTERNAL = /^MAYFLY_(?:WARDEN|ROLE|WORKER|ANALYST|LONG|CONTRACTS)$/
 
 export const knownVariables: readonly string[] = [
   ...otherVariables,

@@ -129,7 +129,7 @@ export function placesInside(program: JailedProgram) {
 
 /** The same without a root of its own: only these may be read. */
 function placesOutside(program: JailedProgram) {
-  const system = ['/usr', '/lib', '/lib64'].filter((folder) => existsSync(folder))
+  const system = ['/usr', '/lib', '/lib64', '/dev/null'].filter((place) => existsSync(place))
   const readable = [...system, process.execPath, ...program.tree.map(({ from }) => from)]
   return {
     tree: readable.map((from) => ({ from, to: '' })),

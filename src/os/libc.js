@@ -30,6 +30,19 @@ const NUMBERS = {
   landlock_create_ruleset: [444, 444],
   landlock_add_rule: [445, 445],
   landlock_restrict_self: [446, 446],
+  openat: [257, 56],
+  socket: [41, 198],
+  execve: [59, 221],
+  clone: [56, 220],
+  ptrace: [101, 117],
+  kill: [62, 129],
+  bpf: [321, 280],
+  io_uring_setup: [425, 425],
+  unshare: [272, 97],
+  keyctl: [250, 219],
+  userfaultfd: [323, 282],
+  perf_event_open: [298, 241],
+  memfd_create: [319, 279],
 }
 
 const ERRNO = {
@@ -277,4 +290,42 @@ function allow(ruleset, place, rights) {
   rule.writeBigUInt64LE(place.folder ? rights : rights & FILE_RIGHTS, 0)
   rule.writeInt32LE(place.fd, 8)
   sys('landlock_add_rule', ruleset, 1, rule, 0)
+}
+
+/** Calls no warm worker may make, with arguments that the kernel would refuse with another error if it got them. */
+const FORBIDDEN = /** @type {const} */ ({
+  openat: [-1, null, 0],
+  socket: [2, 99, 0],
+  execve: [null, null, null],
+  // CLONE_SIGHAND without CLONE_VM is EINVAL; a filter that lets clone through shows itself so, and nothing is made.
+  clone: [0x800, null],
+  ptrace: [99, 0, null, null],
+  kill: [1, 99],
+  bpf: [99, null, 0],
+  io_uring_setup: [0, null],
+  unshare: [1],
+  mount: [null, null, null, 0, null],
+  keyctl: [99],
+  userfaultfd: [-1],
+  perf_event_open: [null, 0, -1, -1, 0],
+  memfd_create: [null, 0],
+})
+
+/**
+ * Knocks at each forbidden call and tells the errno: `EPERM` is the filter's answer, anything else means the kernel
+ * itself was reached.
+ * @returns {Record<string, string>}
+ */
+export function knock() {
+  /** @type {Record<string, string>} */
+  const answers = {}
+  for (const [call, args] of Object.entries(FORBIDDEN)) {
+    try {
+      sys(/** @type {keyof typeof NUMBERS} */ (call), ...args)
+      answers[call] = 'allowed'
+    } catch (error) {
+      answers[call] = error instanceof SystemCallError ? error.code : String(error)
+    }
+  }
+  return answers
 }

@@ -95,7 +95,9 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     const one: Waiting = {
       memory,
       since: clock.now(),
-      timer: clock.after(budget.waitMsMax, () => give(overloaded('waited too long for a place', budget))),
+      timer: clock.after(budget.waitMsMax, () =>
+        give(overloaded('waited too long for a place', budget)),
+      ),
       go: (place) => {
         signal.removeEventListener('abort', cancel)
         resolve(place)
@@ -111,9 +113,13 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     async enter(tenant, memory, signal) {
       if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
       if (memory > budget.memory) {
-        throw new MayflyError('UNAVAILABLE', `Cannot grant ${memory} bytes: the budget of this machine is ${budget.memory}`, {
-          hint: 'Ask for less memory, or raise the budget',
-        })
+        throw new MayflyError(
+          'UNAVAILABLE',
+          `Cannot grant ${memory} bytes: the budget of this machine is ${budget.memory}`,
+          {
+            hint: 'Ask for less memory, or raise the budget',
+          },
+        )
       }
       if (waiting === 0 && fits(memory)) return take(memory, clock.now())
       if (waiting >= budget.queueMax) throw overloaded('the queue is full', budget)

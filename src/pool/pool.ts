@@ -44,7 +44,8 @@ export function createPool(options: PoolOptions): Pool {
   return {
     async acquire(profile, job, signal) {
       const provider = options.provider(profile.provider)
-      if (!provider) throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
+      if (!provider)
+        throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
       const place = await admitter.enter(job.tenant, profile.controls.memory, signal)
       const began = clock.now()
       try {

@@ -55,7 +55,12 @@ export function createShelf(options: ShelfOptions): Shelf {
     const handle = new WallHandle(wall, socket, options.warden)
     handle.ref(false)
     all.add(handle)
-    options.voice.say('pool/refilled', { program: options.program, wall: wall.id, took: wall.took, layers: wall.layers })
+    options.voice.say('pool/refilled', {
+      program: options.program,
+      wall: wall.id,
+      took: wall.took,
+      layers: wall.layers,
+    })
     return handle
   }
 
@@ -66,7 +71,10 @@ export function createShelf(options: ShelfOptions): Shelf {
     void unbound().then(
       (handle) => void idle.push(handle),
       (error: unknown) => {
-        options.voice.say('tier/unavailable', { program: options.program, reason: messageOf(error) })
+        options.voice.say('tier/unavailable', {
+          program: options.program,
+          reason: messageOf(error),
+        })
         setTimeout(keepOneUnbound, RETRY_MS).unref()
       },
     )

@@ -4,12 +4,14 @@ import * as z from 'zod'
 export const kind = {
   run: 1,
   reply: 2,
+  knock: 3,
   released: 10,
   stdout: 11,
   stderr: 12,
   call: 13,
   end: 14,
   idle: 15,
+  knocked: 16,
 } as const
 
 /** The longest text of an error that is kept: name, message and stack together are cut in the worker already. */
@@ -38,3 +40,6 @@ export const callSchema = z.strictObject({
   name: z.string().max(200),
   argsText: z.string().max(4 * 2 ** 20),
 })
+
+/** What a worker got when it tried each forbidden system call. */
+export const knockedSchema = z.record(z.string().max(40), z.string().max(40))

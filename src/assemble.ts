@@ -1,0 +1,202 @@
+/**
+ * From configuration to wired parts. The only file that names concrete providers, stores and sinks; everybody else
+ * is handed what they use.
+ */
+import os from 'node:os'
+import { systemClock, type Clock } from './contract/clock.ts'
+import type { Config } from './contract/config.ts'
+import type { Sink, Voice } from './contract/event.ts'
+import type { Job } from './contract/job.ts'
+import type { Outcome } from './contract/outcome.ts'
+import type { Availability, Provider } from './contract/provider.ts'
+import type { Rooms } from './contract/rooms.ts'
+import { openRecord, type AuditRecord } from './evidence/record.ts'
+import { live, type Caller } from './life.ts'
+import { createGate } from './output/gate.ts'
+import { compileSchema } from './output/schema.ts'
+import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
+import { createProfiler } from './profile/make-profile.ts'
+import type { ProviderFacts } from './profile/choose-tier.ts'
+import { createVoice } from './telemetry/voice.ts'
+import { supervise } from './temporal/supervise.ts'
+import { createAnalyst } from './threat/analyse.ts'
+import { createAsking, type Asking } from './threat/ask.ts'
+import { createIsolateProvider } from './tiers/isolated-vm/provider.ts'
+import { createMockProvider } from './tiers/mock/provider.ts'
+import type { WardenClient } from './warden/client.ts'
+
+export interface AssembleOptions {
+  readonly config: Config
+  readonly warden: WardenClient
+  /** One short-lived run keeps no spares; a server does. */
+  readonly kind: 'server' | 'library' | 'once'
+  readonly sinks?: readonly Sink[]
+  /** Providers of somebody else; their code is trusted and runs here. */
+  readonly providers?: readonly Provider[]
+  readonly clock?: Clock
+}
+
+export interface Assembly extends AsyncDisposable {
+  readonly config: Config
+  readonly clock: Clock
+  readonly voice: Voice
+  readonly record: AuditRecord
+  readonly pool: Pool
+  readonly analysis: Asking
+  /** The road. Waits for the first proof of the walls. */
+  run(job: Job, caller: Caller): Promise<Outcome>
+  /** Each provider with what its probe proved; probes what was not probed yet. */
+  providers(): Promise<readonly ProvedProvider[]>
+  /** What is proved by now. */
+  proved(): readonly ProvedProvider[]
+  /** Loads a provider while running: listed, and chosen from the next job on. */
+  add(provider: Provider): Promise<Availability>
+}
+
+export interface ProvedProvider {
+  readonly provider: Provider
+  readonly availability: Availability
+}
+
+/** Below this much memory one unbound worker is kept, and no other spare. */
+const SMALL_MACHINE_BYTES = 2 ** 30
+const SPARES = 8
+
+/** Opens the record and starts proving walls; nothing here waits for them. */
+export function assemble(options: AssembleOptions): Assembly {
+  const { config, warden, kind, clock = systemClock } = options
+  const sinks: Sink[] = [...(options.sinks ?? [])]
+  const voice = createVoice({ clock, sinks })
+  const record = openRecord({
+    stateFolder: config.state,
+    clock,
+    voice,
+    signer: { checkpoint: (digests, from) => warden.sign(digests, from) },
+  })
+  sinks.push(record.sink)
+  record.closeDead()
+
+  const cores = os.availableParallelism()
+  const budget = defaultBudget()
+  const analysis = createAsking({ warden, voice, atOnce: cores })
+  const isolates = createIsolateProvider({
+    warden,
+    voice,
+    spares: kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES ? 0 : SPARES,
+    wallsMax: budget.runnable + 1,
+  })
+  const mock = createMockProvider({ environment: config.environment })
+  const known = new Map(
+    [isolates, mock, ...(options.providers ?? [])].map((one) => [one.name, one]),
+  )
+  const proofs = new Map<string, Availability>()
+  let facts: readonly ProviderFacts[] = []
+
+  async function prove(provider: Provider): Promise<Availability> {
+    const availability = await provider.detect()
+    proofs.set(provider.name, availability)
+    facts = [...known.values()].flatMap((one) => factsOf(one, proofs.get(one.name)))
+    const fields = availability.available
+      ? { layers: availability.layers }
+      : { reason: availability.reason }
+    voice.say(availability.available ? 'tier/proved' : 'tier/unavailable', {
+      provider: provider.name,
+      ...fields,
+    })
+    return availability
+  }
+
+  const wanted = [...known.values()].filter((one) => canBeChosen(one, config))
+  const proving = Promise.all(wanted.map(prove))
+  const warming = analysis.ready().catch(() => undefined)
+  const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
+
+  const rooms: Rooms = {
+    clock,
+    analyse: createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice }),
+    profile: createProfiler({ config, providers: () => facts }),
+    acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
+    supervise: (sandbox, profile, signal) => supervise({ sandbox, profile, clock, voice, signal }),
+    gate: createGate,
+    admit: (job, verdict, plan) => record.admit(job, verdict, plan),
+  }
+
+  return {
+    config,
+    clock,
+    voice,
+    record,
+    pool,
+    analysis,
+    async run(job, caller) {
+      if (job.asked.output.schema) compileSchema(job.asked.output.schema)
+      await Promise.all([proving, warming])
+      const named = job.asked.provider ? known.get(job.asked.provider) : undefined
+      if (named && !proofs.has(named.name)) await prove(named)
+      voice.say('job/admitted', { tenant: job.tenant, origin: job.origin }, { run: job.id })
+      const outcome = await live(job, rooms, caller)
+      voice.say(
+        'job/ended',
+        { status: outcome.status, tier: outcome.tier ?? null },
+        { run: job.id },
+      )
+      return outcome
+    },
+    async providers() {
+      await proving
+      for (const one of known.values()) if (!proofs.has(one.name)) await prove(one)
+      return provedOf(known, proofs)
+    },
+    proved: () => provedOf(known, proofs),
+    async add(provider) {
+      known.set(provider.name, provider)
+      return prove(provider)
+    },
+    async [Symbol.asyncDispose]() {
+      await proving.catch(() => undefined)
+      await Promise.all([...known.values()].map((one) => one.close?.()))
+      await analysis.close()
+      await record.close()
+      await warden.close()
+    },
+  }
+}
+
+/** Walls that this configuration can choose by itself; the rest is proved when somebody names it. */
+function canBeChosen(provider: Provider, config: Config): boolean {
+  return provider.tier !== 'mock' || config.default_provider === provider.name
+}
+
+function factsOf(provider: Provider, availability: Availability | undefined): ProviderFacts[] {
+  if (!availability) return []
+  const { name, tier, languages, can } = provider
+  const common = { name, tier, languages, can, available: availability.available }
+  return availability.available
+    ? [{ ...common, strength: availability.strength }]
+    : [{ ...common, strength: 0, reason: availability.reason }]
+}
+
+function provedOf(
+  known: ReadonlyMap<string, Provider>,
+  proofs: ReadonlyMap<string, Availability>,
+): readonly ProvedProvider[] {
+  return [...known.values()].flatMap((provider) => {
+    const availability = proofs.get(provider.name)
+    return availability ? [{ provider, availability }] : []
+  })
+}
+
+/** The analysis process alone, for verdicts without a run. */
+export function openAnalysis(parts: {
+  readonly warden: WardenClient
+}): AsyncDisposable & Pick<Asking, 'ask'> {
+  const voice = createVoice({ clock: systemClock, sinks: [] })
+  const asking = createAsking({ warden: parts.warden, voice, atOnce: os.availableParallelism() })
+  return {
+    ask: (tenant, text) => asking.ask(tenant, text),
+    async [Symbol.asyncDispose]() {
+      await asking.close()
+      await parts.warden.close()
+    },
+  }
+}

@@ -1,0 +1,24 @@
+import type { Outcome } from '../contract/outcome.ts'
+import { paint, table } from './print.ts'
+
+/** Why this sandbox: each field of the profile with the rule that set it, and each finding with what it means. */
+export function explainText(outcome: Outcome): string {
+  const fields = outcome.profile.explain.map(({ field, value, because }) => [
+    field,
+    JSON.stringify(value),
+    because,
+  ])
+  const findings = outcome.security.findings.map(({ name, kind, line, column, because }) => [
+    name,
+    kind,
+    `${line}:${column}`,
+    because,
+  ])
+  return [
+    paint('bold', 'Profile'),
+    table([['field', 'value', 'because'], ...fields]),
+    ...(findings.length > 0
+      ? [paint('bold', 'Findings'), table([['finding', 'kind', 'at', 'because'], ...findings])]
+      : []),
+  ].join('\n')
+}

@@ -1,0 +1,65 @@
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { usageExitCode } from '../contract/outcome.ts'
+
+/** The options every command has. */
+export interface Globals {
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly verbose?: boolean
+  readonly config?: string
+  readonly state?: string
+}
+
+const isColoured = Boolean(process.stderr.isTTY) && !process.env['NO_COLOR']
+const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+
+export function paint(colour: keyof typeof CODES, text: string): string {
+  return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
+}
+
+/** The one document of `--json`. */
+export function printJson(value: unknown): void {
+  process.stdout.write(
+    `${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : undefined)}\n`,
+  )
+}
+
+/** Human text and progress: never on stdout, silent with `--quiet`. */
+export function note(globals: Globals, text: string): void {
+  if (!globals.quiet) process.stderr.write(`${text}\n`)
+}
+
+/** Columns as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  )
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+const USAGE_CODES: ReadonlySet<string> = new Set(['USAGE', 'CONFIG', 'INVALID', 'SYNTAX'])
+const failedExitCode = 9
+
+/** Says what went wrong and the way out, and sets the exit code: 2 for usage and configuration, 9 for the rest. */
+export function printError(thrown: unknown, json: boolean): void {
+  const known = thrown instanceof MayflyError ? thrown : undefined
+  process.exitCode = known && USAGE_CODES.has(known.code) ? usageExitCode : failedExitCode
+  const error = {
+    code: known?.code ?? 'INTERNAL',
+    message: messageOf(thrown),
+    hint: known?.hint,
+    details: known?.details,
+  }
+  if (json) return printJson({ error })
+  process.stderr.write(`${paint('red', 'mayfly:')} ${error.message}\n`)
+  if (error.hint) process.stderr.write(`  ${paint('dim', error.hint)}\n`)
+  if (!known && process.env['MAYFLY_DEBUG'] && thrown instanceof Error)
+    process.stderr.write(`${thrown.stack}\n`)
+}

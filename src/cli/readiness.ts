@@ -1,0 +1,15 @@
+import type { Assembly } from '../assemble.ts'
+import type { Ready } from '../gateway/door.ts'
+
+/** Ready when one wall that is more than a mock was proved. */
+export function readiness(assembly: Assembly): Ready {
+  const proved = assembly.proved()
+  const walls = proved
+    .filter(({ availability }) => availability.available)
+    .map(({ provider }) => provider.name)
+  if (walls.length > 0) return { ready: true, walls }
+  const broken = proved.map(({ availability }) => availability).find((one) => !one.available)
+  return broken
+    ? { ready: false, reason: broken.reason, fix: broken.fix }
+    : { ready: false, reason: 'No wall has been proved yet' }
+}

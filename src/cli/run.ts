@@ -1,0 +1,246 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import { entries, languages, type Entry, type JobRequest, type Language } from '../contract/job.ts'
+import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
+import { namedTiers, type TierName } from '../contract/tier.ts'
+import { note, paint, printJson, type Globals } from './print.ts'
+
+interface RunFlags extends Globals {
+  readonly language?: Language
+  readonly entry?: Entry
+  readonly tier?: TierName
+  readonly floor?: TierName
+  readonly provider?: string
+  readonly input?: string
+  readonly file?: readonly string[]
+  readonly schedule?: string
+  readonly timeout?: string
+  readonly memory?: string
+  readonly cpu?: number
+  readonly allow?: readonly string[]
+  readonly outputSchema?: string
+  readonly artifacts?: string
+  readonly idempotent?: boolean
+  readonly capture?: boolean
+  readonly explain?: boolean
+}
+
+export function register(program: Command): void {
+  program
+    .command('run')
+    .description('run one job here, without a server')
+    .argument('<file>', 'the program; - reads it from stdin')
+    .option('--language <name>', `one of ${languages.join(' ')}`, oneOf('language', languages))
+    .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneOf('entry', publicEntries))
+    .option('--tier <tier>', 'exactly this kind of wall', oneOf('tier', namedTiers))
+    .option('--floor <tier>', 'at least this kind of wall', oneOf('floor', namedTiers))
+    .option('--provider <name>', 'exactly this provider')
+    .option('--input <json>', 'JSON, or @FILE')
+    .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option('--schedule <name>', 'a schedule of the configuration')
+    .option('--timeout <time>', 'such as 500ms or 5s')
+    .option('--memory <size>', 'such as 64MB')
+    .option('--cpu <cores>', 'such as 0.5', number)
+    .option('--allow <host...>', 'hosts it may reach')
+    .option('--output-schema <file>', 'a JSON Schema that the result must match')
+    .option('--artifacts <folder>', 'where to put the files it made')
+    .option('--idempotent', 'may be run again')
+    .option('--capture', 'keep evidence of the sandbox')
+    .option('--explain', 'say why this sandbox, field by field')
+    .addHelpText('after', examples)
+    .action(async (file: string, _own, command: Command) => {
+      const flags = command.optsWithGlobals<RunFlags>()
+      await runFile(file, flags, command.args)
+    })
+}
+
+const publicEntries = entries.filter((entry) => entry !== 'function')
+const examples = `
+Examples:
+  mayfly run hello.js --input '{"name":"Ada"}'
+  echo 'return input * 2' | mayfly run - --input 21
+  mayfly run page.js --file node_modules/marked/lib/marked.esm.js=marked.js --json
+  mayfly run risky.js --tier isolate --timeout 300ms --memory 32MB --explain`
+
+async function runFile(file: string, flags: RunFlags, _args: readonly string[]): Promise<void> {
+  const { openHere } = await import('./here.ts')
+  const request = await requestOf(file, flags)
+  const here = await openHere(flags, 'once')
+  if (here.kind === 'elsewhere') return
+  const { assembly, close } = here
+  const cancel = new AbortController()
+  const stop = () => cancel.abort()
+  process.on('SIGINT', stop).on('SIGTERM', stop)
+  try {
+    const { newJob } = await import('../job.ts')
+    const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
+    const job = newJob(request, who, assembly.clock)
+    const tap = flags.json ? undefined : printer()
+    const outcome = await assembly.run(job, { signal: cancel.signal, tap })
+    if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
+    if (flags.json) printJson(outcome)
+    else await report(outcome, flags)
+    process.exitCode = exitCodeOf[outcome.status]
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop)
+    await close()
+  }
+}
+
+async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
+  const language = flags.language ?? languageOf(file)
+  const code = await readSource(file, language)
+  const { entry, tier, floor, provider, schedule, timeout, memory, cpu, allow } = flags
+  const schema = flags.outputSchema
+    ? await readJson(flags.outputSchema, '--output-schema')
+    : undefined
+  return {
+    code,
+    ...(language && { language }),
+    ...(entry && { entry }),
+    ...(flags.input !== undefined && { input: await inputOf(flags.input) }),
+    files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
+    ...(tier && { tier }),
+    ...(floor && { floor }),
+    ...(provider && { provider }),
+    ...(schedule && { schedule }),
+    limits: {
+      ...(timeout && { timeout: amount(timeout) }),
+      ...(memory && { memory: amount(memory) }),
+      ...(cpu && { cpu }),
+    },
+    ...(allow && { network: { allow: [...allow] } }),
+    ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
+    artifacts: 'inline',
+    capture: flags.capture ?? false,
+    idempotent: flags.idempotent ?? false,
+  }
+}
+
+/** A bare number is milliseconds or bytes, as everywhere. */
+function amount(text: string): string | number {
+  return /^\d+$/.test(text) ? Number(text) : text
+}
+
+const languageOfExtension: Readonly<Record<string, Language>> = {
+  '.ts': 'ts',
+  '.mts': 'ts',
+  '.py': 'python',
+  '.sh': 'sh',
+  '.wasm': 'wasm',
+}
+
+/** A `.js` file may be `js` or `node`: analysis decides. */
+function languageOf(file: string): Language | undefined {
+  return languageOfExtension[path.extname(file)]
+}
+
+async function readSource(file: string, language: Language | undefined): Promise<string> {
+  const bytes = file === '-' ? await readAll(process.stdin) : await readBytes(file)
+  if (language === 'wasm') return bytes.toString('base64')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot read "${file}": it is not UTF-8 text`, { cause })
+  }
+}
+
+async function readAll(stream: NodeJS.ReadStream): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array))
+  return Buffer.concat(chunks)
+}
+
+async function readBytes(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
+    throw new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
+  }
+}
+
+async function inputOf(text: string): Promise<unknown> {
+  return text.startsWith('@') ? readJson(text.slice(1), '--input') : parseJson(text, '--input')
+}
+
+async function readJson(file: string, flag: string): Promise<unknown> {
+  return parseJson((await readBytes(file)).toString(), flag)
+}
+
+function parseJson(text: string, flag: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot read ${flag}: it is not JSON`, {
+      hint: `Text needs its quotes: ${flag} '"like this"'`,
+      cause,
+    })
+  }
+}
+
+async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files']>> {
+  const { jobFiles } = await import('./job-files.ts')
+  return jobFiles(given)
+}
+
+/** Output as it comes; escape sequences of untrusted code never reach a terminal. */
+function printer() {
+  return async (stream: 'stdout' | 'stderr', text: string) => {
+    const out = process[stream]
+    const { sanitise } = await import('../output/sanitise.ts')
+    if (out.write(out.isTTY ? sanitise(text) : text)) return
+    await new Promise<void>((resolve) => void out.once('drain', () => resolve()))
+  }
+}
+
+async function report(outcome: Outcome, flags: RunFlags): Promise<void> {
+  const { sanitise } = await import('../output/sanitise.ts')
+  const safe = (text: string) => (process.stderr.isTTY ? sanitise(text) : text)
+  if (outcome.status === 'ok' && outcome.result !== null) {
+    process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
+  }
+  if (outcome.error) {
+    const { name, message, code, stack } = outcome.error
+    process.stderr.write(
+      `${paint('red', code)} ${safe(stack ?? (name ? `${name}: ${message}` : message))}\n`,
+    )
+    const hint = (outcome.error.details as { hint?: string } | undefined)?.hint
+    if (hint) process.stderr.write(`  ${paint('dim', hint)}\n`)
+  }
+  const { metrics, security } = outcome
+  const wall = outcome.provider ? `${outcome.tier} (${outcome.provider})` : 'no wall'
+  note(
+    flags,
+    paint(
+      'dim',
+      `${outcome.status} · ${wall} · ${metrics.executionTime.toFixed(1)} ms · risk ${security.risk} · line ${outcome.evidence.audit}`,
+    ),
+  )
+  if (!flags.explain) return
+  const { explainText } = await import('./explain.ts')
+  note({}, explainText(outcome))
+}
+
+async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {
+  const { saveArtifacts: save } = await import('./job-files.ts')
+  await save(outcome.artifacts, folder)
+}
+
+function oneOf<T extends string>(what: string, words: readonly T[]) {
+  return (text: string): T => {
+    if ((words as readonly string[]).includes(text)) return text as T
+    throw new MayflyError(
+      'USAGE',
+      `Cannot use ${what} "${text}": expected one of ${words.join(', ')}`,
+    )
+  }
+}
+
+function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
+  throw new MayflyError('USAGE', `Cannot read "${text}": expected a number above zero`)
+}

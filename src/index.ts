@@ -1,0 +1,23 @@
+/** Public names, one by one. Everything else may change without notice. */
+export { Mayfly, type OpenOptions, type RunOptions } from './sdk/mayfly.ts'
+export { MayflyError, type ErrorCode } from './contract/error.ts'
+export type { JobRequest } from './contract/job.ts'
+export { outcomeSchema, exitCodeOf, type Outcome, type Status } from './contract/outcome.ts'
+export { profileSchema, type Profile } from './contract/profile.ts'
+export { type Controls, meet, isWithin } from './contract/controls.ts'
+export type { Event, Sink } from './contract/event.ts'
+export type { Clock } from './contract/clock.ts'
+export type {
+  Availability,
+  Capture,
+  Enforced,
+  KillCause,
+  Provider,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from './contract/provider.ts'
+export { createMockProvider } from './tiers/mock/provider.ts'
+export { decodeTagged } from './lib/tagged.ts'

@@ -1,0 +1,49 @@
+import type { Clock } from './contract/clock.ts'
+import { MayflyError } from './contract/error.ts'
+import { jobRequest, type Job, type JobRequest, type Origin } from './contract/job.ts'
+import { newId } from './lib/id.ts'
+
+/** Who asks, and by which door. */
+export interface Asker {
+  readonly tenant: string
+  readonly principal: string
+  readonly origin: Origin
+}
+
+/**
+ * Makes a Job of what was asked in this process. Input crosses as JSON text; what JSON cannot hold is refused here.
+ * Throws MayflyError INVALID with `details` [{path, message}].
+ */
+export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
+  const read = jobRequest.safeParse(asked)
+  if (!read.success) {
+    const details = read.error.issues.map((issue) => ({
+      path: issue.path.join('.'),
+      message: issue.message,
+    }))
+    const first = details[0]!
+    throw invalid(`"${first.path || 'job'}": ${first.message}`, details)
+  }
+  const { code } = read.data
+  if (code === undefined)
+    throw invalid('"code" is missing', [{ path: 'code', message: 'expected source text' }])
+  return {
+    id: newId('exec', clock.date()),
+    ...who,
+    at: clock.now(),
+    asked: { ...read.data, code },
+    inputText: inputTextOf(read.data.input),
+  }
+}
+
+function inputTextOf(input: unknown): string {
+  try {
+    return JSON.stringify(input) ?? 'null'
+  } catch (cause) {
+    throw new MayflyError('INVALID', 'Cannot send the input: it is not JSON', { cause })
+  }
+}
+
+function invalid(what: string, details: unknown): MayflyError {
+  return new MayflyError('INVALID', `Cannot take the job: ${what}`, { details })
+}

@@ -1,0 +1,88 @@
+import { assemble, type Assembly } from '../assemble.ts'
+import { loadConfig } from '../config/load.ts'
+import { systemClock } from '../contract/clock.ts'
+import type { ConfigInput } from '../contract/config.ts'
+import type { Sink } from '../contract/event.ts'
+import type { JobRequest } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Provider } from '../contract/provider.ts'
+import type { Tap } from '../contract/rooms.ts'
+import { newJob } from '../job.ts'
+import { startWarden } from './start-warden.ts'
+
+export interface OpenOptions {
+  /** Gets every event. */
+  readonly sinks?: readonly Sink[]
+  /** Providers of your own, beside Mayfly's. */
+  readonly providers?: readonly Provider[]
+}
+
+export interface RunOptions {
+  /** Whose job it is; `default` unless given. Tenants never share a worker. */
+  readonly tenant?: string
+  readonly principal?: string
+  readonly signal?: AbortSignal
+  /** Hears output as it comes; a promise holds the guest back. */
+  readonly tap?: Tap
+}
+
+/** Mayfly inside an application: a warden beside it, the road in it, no server. */
+export class Mayfly implements AsyncDisposable {
+  readonly #assembly: Assembly
+
+  private constructor(assembly: Assembly) {
+    this.#assembly = assembly
+  }
+
+  /**
+   * Opens Mayfly with a configuration: a file's path, an object in the file's shape, or nothing for safe defaults
+   * (then `MAYFLY_CONFIG` and `./mayfly.toml` are looked for). Throws MayflyError CONFIG with where it is wrong.
+   *
+   * @example
+   * await using mayfly = await Mayfly.open()
+   * const outcome = await mayfly.run({ code: 'return input.a + 1', input: { a: 1 } })
+   * console.log(outcome.result) // 2
+   */
+  static async open(config?: string | ConfigInput, options: OpenOptions = {}): Promise<Mayfly> {
+    const given =
+      typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
+    const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
+    const warden = await startWarden({ stateFolder: loaded.config.state })
+    try {
+      return new Mayfly(assemble({ config: loaded.config, warden, kind: 'library', ...options }))
+    } catch (error) {
+      await warden.close()
+      throw error
+    }
+  }
+
+  /**
+   * Runs one job and answers its outcome, whatever its end; see `Outcome.status`. Throws MayflyError INVALID for a
+   * request that is none, STATE when it cannot be recorded.
+   */
+  run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
+    const { tenant = 'default', principal = 'library', signal = never, tap } = options
+    const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
+    return this.#assembly.run(job, { signal, tap })
+  }
+
+  /** Each provider, with what its probe proved on this machine. */
+  providers(): ReturnType<Assembly['providers']> {
+    return this.#assembly.providers()
+  }
+
+  /** Adds a provider while running; it is proved first. */
+  addProvider(provider: Provider): ReturnType<Assembly['add']> {
+    return this.#assembly.add(provider)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve(this.#assembly[Symbol.asyncDispose]())
+  }
+
+  close(): Promise<void> {
+    return this[Symbol.asyncDispose]()
+  }
+}
+
+const never = new AbortController().signal

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { MayflyError } from '../contract/error.ts'
+import { joinWarden, type WardenClient } from '../warden/client.ts'
+import type { WardenOptions } from '../warden/warden.ts'
+
+const READY_MS_MAX = 10_000
+const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
+/** The warden stays small: whatever it starts is forked from it. */
+const FLAGS = [
+  '--disable-warning=ExperimentalWarning',
+  '--max-semi-space-size=1',
+  '--max-old-space-size=64',
+]
+
+/**
+ * Starts the warden of an application: a child that ends with it and does not keep it alive. Started once, when the
+ * library is opened; nothing is started from this process later.
+ */
+export async function startWarden(options: WardenOptions): Promise<WardenClient> {
+  const child = spawn(process.execPath, [...FLAGS, CHILD], {
+    env: { PATH: process.env['PATH'], MAYFLY_WARDEN: JSON.stringify(options) },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    cwd: '/',
+  })
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(notStarted('it did not answer')), READY_MS_MAX)
+    child.once('message', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    child.once('error', (error) => reject(notStarted(error.message)))
+    child.once('exit', (code, signal) => reject(notStarted(`it ended (${code ?? signal})`)))
+  })
+  const gone = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+  child.unref()
+  child.channel?.unref()
+  return joinWarden(child, async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    child.ref()
+    if (child.connected) child.disconnect()
+    await gone
+  })
+}
+
+function notStarted(why: string): MayflyError {
+  return new MayflyError('WARDEN_LOST', `Cannot start the warden: ${why}`)
+}

@@ -1,0 +1,112 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { chownSync, lchownSync, mkdirSync, readdirSync } from 'node:fs'
+import path from 'node:path'
+import { findProgram, serverUid } from '../jail/facts.ts'
+import { mappedUids } from '../os/proc.ts'
+import { answerChannel, hand, type Channel } from './channel.ts'
+import { Warden } from './warden.ts'
+
+/**
+ * `mayfly` as the warden: it starts the server as its first child, with fewer rights than its own where it has any
+ * to give up, and then every wall the server asks for. When the server ends, everything else is ended; when this
+ * process ends, the kernel ends the server and the walls.
+ */
+export interface MainOptions {
+  readonly argv: readonly string[]
+  readonly bin: string
+  readonly stateFolder: string
+  readonly prefer?: 'embedded' | 'bubblewrap'
+}
+
+/** What the server is told of its place, through its environment. */
+export interface Role {
+  readonly kind: 'server'
+  /** Why it kept the uid of whoever started it, where it did. */
+  readonly keptUid: string | null
+  readonly swept: number
+}
+
+const KILL_AFTER_MS = 60_000
+/** Never the server's: the signing key, and what says which walls are alive. */
+const WARDENS_OWN = new Set(['keys', 'leases'])
+
+/** Resolves with the server's exit code when everything it started has ended. */
+export async function becomeWarden(options: MainOptions): Promise<number> {
+  let server: ChildProcess | undefined
+  const channel: Channel = {
+    send: (message, handle, done) => server!.send(message as object, handle, {}, done),
+  }
+  mkdirSync(options.stateFolder, { recursive: true, mode: 0o700 })
+  const warden = new Warden(options, (reply) => {
+    if (server?.connected) hand(warden, channel, reply)
+  })
+  const dropped = dropTo(options)
+  server = startServer(options, dropped, warden.swept)
+  server.on('message', answerChannel(warden, channel))
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      server.kill(signal)
+      setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
+    })
+  }
+  const code = await new Promise<number>((resolve) => {
+    server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + 9 : 1)))
+    server.once('error', () => resolve(9))
+  })
+  await warden.close()
+  return code
+}
+
+interface Dropped {
+  readonly setpriv: string | undefined
+  readonly uid: number | undefined
+  readonly why: string | null
+}
+
+/** As root the server gets a uid of its own, which then owns the state folder; unless it could not read the code. */
+function dropTo(options: MainOptions): Dropped {
+  const setpriv = findProgram('setpriv')
+  const isRoot = process.getuid?.() === 0 && mappedUids() > serverUid
+  if (!isRoot) return { setpriv, uid: undefined, why: null }
+  if (!setpriv) return { setpriv, uid: undefined, why: 'setpriv is missing' }
+  giveState(options.stateFolder)
+  const become = ['--reuid', `${serverUid}`, '--regid', `${serverUid}`, '--clear-groups', '--']
+  const reach = [
+    'test',
+    '-x',
+    process.execPath,
+    '-a',
+    '-r',
+    options.bin,
+    '-a',
+    '-w',
+    options.stateFolder,
+  ]
+  const { status } = spawnSync(setpriv, [...become, ...reach], { stdio: 'ignore' })
+  return status === 0
+    ? { setpriv, uid: serverUid, why: null }
+    : { setpriv, uid: undefined, why: `uid ${serverUid} cannot reach the code or the state folder` }
+}
+
+function giveState(folder: string): void {
+  chownSync(folder, serverUid, serverUid)
+  for (const name of readdirSync(folder)) {
+    if (!WARDENS_OWN.has(name)) lchownSync(path.join(folder, name), serverUid, serverUid)
+  }
+}
+
+function startServer(
+  options: MainOptions,
+  { setpriv, uid, why }: Dropped,
+  swept: number,
+): ChildProcess {
+  const role: Role = { kind: 'server', keptUid: why, swept }
+  const become =
+    uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
+  const node = [process.execPath, options.bin, ...options.argv]
+  const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
+  return spawn(all[0]!, all.slice(1), {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, MAYFLY_ROLE: JSON.stringify(role) },
+  })
+}

@@ -29,13 +29,21 @@ const MEMORY_BYTES_MAX = 512 * 2 ** 20
 const WAITING_MAX = 1_000
 
 export function createAsking({ warden, voice, atOnce }: AskingOptions): Asking {
-  const shelf = createShelf({ program: 'analyst', warden, voice, spares: 0, spareMiB: 8, wallsMax: atOnce + 1 })
+  const shelf = createShelf({
+    program: 'analyst',
+    warden,
+    voice,
+    spares: 0,
+    spareMiB: 8,
+    wallsMax: atOnce + 1,
+  })
   const turns: (() => void)[] = []
   let busy = 0
 
   async function turn(): Promise<void> {
     if (busy < atOnce) return void busy++
-    if (turns.length >= WAITING_MAX) throw new MayflyError('OVERLOADED', 'Cannot analyse now: the queue is full')
+    if (turns.length >= WAITING_MAX)
+      throw new MayflyError('OVERLOADED', 'Cannot analyse now: the queue is full')
     const { promise, resolve } = Promise.withResolvers<void>()
     turns.push(resolve)
     return promise
@@ -69,7 +77,11 @@ export function createAsking({ warden, voice, atOnce }: AskingOptions): Asking {
 }
 
 async function claim(warden: WardenClient, wall: WallHandle, tenant: string): Promise<number> {
-  const limits = { tenant: wall.tenant ?? tenant, memory: MEMORY_BYTES_MAX, deadline: ANSWER_MS_MAX }
+  const limits = {
+    tenant: wall.tenant ?? tenant,
+    memory: MEMORY_BYTES_MAX,
+    deadline: ANSWER_MS_MAX,
+  }
   const { residentBytes } = await warden.claim(wall.wall.id, limits)
   return residentBytes
 }
@@ -83,7 +95,8 @@ async function exchange(wall: WallHandle, requestText: string): Promise<string> 
   const timer = setTimeout(fail, ANSWER_MS_MAX, 'did not answer in time')
   wall.ref(true)
   wall.listen({
-    frame: (frame) => (frame.kind === KIND.reply ? resolve(frame.payload.toString()) : fail('sent garbage')),
+    frame: (frame) =>
+      frame.kind === KIND.reply ? resolve(frame.payload.toString()) : fail('sent garbage'),
     ended: (end) => fail(`ended (${end.how}, ${end.detail})`),
   })
   try {

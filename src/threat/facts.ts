@@ -1,0 +1,213 @@
+import { isFunction } from './scope.ts'
+import type { Node, Tree } from './syntax.ts'
+import { memberKey, pathOf, textOf } from './value.ts'
+
+/** What the rules look at: where a source reaches for something, calls, loads or writes. */
+export interface Facts {
+  /** Every place that reaches for a global, a module or something in it, once each, aliases seen through. */
+  readonly references: readonly Reference[]
+  /** Calls and constructions, with what is called where that can be told. */
+  readonly calls: readonly Call[]
+  readonly loads: readonly Load[]
+  readonly writes: readonly Write[]
+  readonly tree: Tree
+}
+
+export interface Reference {
+  readonly node: Node
+  readonly path: string
+  readonly use: Use
+}
+
+export type Use = 'call' | 'new' | 'read' | 'write' | 'typeof' | 'compare'
+
+export interface Call {
+  readonly node: Node
+  readonly callee: string | undefined
+  readonly given: readonly Node[]
+}
+
+/** A module loaded by name; undefined when the name is only known when it runs. */
+export interface Load {
+  readonly node: Node
+  readonly how: 'import' | 'export' | 'dynamic' | 'require'
+  readonly module: string | undefined
+}
+
+/** An assignment to a member, its update, or its deletion. */
+export interface Write {
+  readonly node: Node
+  readonly target: Node
+  readonly key: string | undefined
+  readonly object: string | undefined
+}
+
+export function factsOf(tree: Tree): Facts {
+  const facts = {
+    references: [] as Reference[],
+    calls: [] as Call[],
+    loads: [] as Load[],
+    writes: [] as Write[],
+    tree,
+  }
+  for (const node of tree) gather(node, facts)
+  return facts
+}
+
+interface Gathered extends Facts {
+  readonly references: Reference[]
+  readonly calls: Call[]
+  readonly loads: Load[]
+  readonly writes: Write[]
+}
+
+function gather(node: Node, facts: Gathered): void {
+  switch (node.type) {
+    case 'Identifier':
+      if (isReference(node)) refer(node, facts)
+      return
+    case 'MemberExpression':
+      return refer(node, facts)
+    case 'CallExpression':
+    case 'NewExpression':
+      return gatherCall(node, facts)
+    case 'ImportDeclaration':
+      facts.loads.push({ node, how: 'import', module: String(node['source'].value) })
+      return
+    case 'ExportNamedDeclaration':
+    case 'ExportAllDeclaration':
+      if (node['source']) {
+        facts.loads.push({ node, how: 'export', module: String(node['source'].value) })
+      }
+      return
+    case 'ImportExpression':
+      facts.loads.push({ node, how: 'dynamic', module: textOf(node['source']) })
+      return
+    case 'AssignmentExpression':
+      return gatherWrites(node, node['left'], facts)
+    case 'UpdateExpression':
+      return gatherWrites(node, node['argument'], facts)
+    case 'UnaryExpression':
+      if (node['operator'] === 'delete') gatherWrites(node, node['argument'], facts)
+      return
+    default:
+  }
+}
+
+function refer(node: Node, facts: Gathered): void {
+  const path = pathOf(node)
+  if (path === undefined || path === 'globalThis' || isResult(path)) return
+  const { parent } = node
+  const larger = parent?.type === 'MemberExpression' && parent['object'] === node
+  if (larger) {
+    const whole = pathOf(parent)
+    if (whole !== undefined && !isResult(whole)) return
+  }
+  facts.references.push({ node, path, use: useOf(node) })
+}
+
+/** What a call gave reaches for nothing anew: the call itself is the place. */
+function isResult(path: string): boolean {
+  return path === '%fn' || path.includes('()') || path.startsWith('new ')
+}
+
+function gatherCall(node: Node, facts: Gathered): void {
+  const callee = pathOf(node['callee'])
+  const given: readonly Node[] = node['arguments']
+  facts.calls.push({ node, callee, given })
+  const path = pathOf(node)
+  if (path?.startsWith('module:') || callee === 'require') {
+    facts.loads.push({ node, how: 'require', module: textOf(given[0]) })
+  }
+}
+
+/** Takes patterns apart: `[a.b, c.d] = e` writes two members. */
+function gatherWrites(node: Node, target: Node, facts: Gathered): void {
+  if (target.type === 'MemberExpression') {
+    facts.writes.push({
+      node,
+      target,
+      key: memberKey(target),
+      object: pathOf(target['object']),
+    })
+  } else if (target.type === 'ChainExpression') gatherWrites(node, target['expression'], facts)
+  else if (target.type === 'AssignmentPattern') gatherWrites(node, target['left'], facts)
+  else if (target.type === 'RestElement') gatherWrites(node, target['argument'], facts)
+  else if (target.type === 'Property') gatherWrites(node, target['value'], facts)
+  else {
+    const parts: readonly (Node | null)[] = target['elements'] ?? target['properties'] ?? []
+    for (const part of parts) if (part) gatherWrites(node, part, facts)
+  }
+}
+
+const comparisons = new Set(['===', '!==', '==', '!=', 'instanceof', 'in'])
+
+function useOf(node: Node): Use {
+  let at = node
+  while (at.parent?.type === 'ChainExpression') at = at.parent
+  const parent = at.parent!
+  switch (parent.type) {
+    case 'CallExpression':
+      return parent['callee'] === at ? 'call' : 'read'
+    case 'TaggedTemplateExpression':
+      return parent['tag'] === at ? 'call' : 'read'
+    case 'NewExpression':
+      return parent['callee'] === at ? 'new' : 'read'
+    case 'UnaryExpression':
+      return parent['operator'] === 'typeof' ? 'typeof' : 'read'
+    case 'BinaryExpression':
+      return comparisons.has(parent['operator']) ? 'compare' : 'read'
+    case 'AssignmentExpression':
+      return parent['left'] === at ? 'write' : 'read'
+    default:
+      return 'read'
+  }
+}
+
+/** Whether a name is an expression, and not a key, a label, or a place where a name is made. */
+function isReference(node: Node): boolean {
+  const parent = node.parent!
+  switch (parent.type) {
+    case 'MemberExpression':
+      return parent['object'] === node || parent['computed'] === true
+    case 'Property':
+      if (parent['key'] === node && !parent['computed']) return false
+      return parent['key'] === node || parent.parent!.type === 'ObjectExpression'
+    case 'MethodDefinition':
+    case 'PropertyDefinition':
+    case 'AccessorProperty':
+      return parent['key'] !== node || parent['computed'] === true
+    case 'VariableDeclarator':
+      return parent['id'] !== node
+    case 'AssignmentExpression':
+    case 'AssignmentPattern':
+    case 'ForInStatement':
+    case 'ForOfStatement':
+      return parent['left'] !== node
+    case 'ExportSpecifier':
+      return parent['local'] === node && !parent.parent!['source']
+    case 'ClassDeclaration':
+    case 'ClassExpression':
+      return parent['id'] !== node
+    case 'ArrowFunctionExpression':
+      return parent['body'] === node
+    default:
+      return !isFunction(parent) && !namePlaces.has(parent.type)
+  }
+}
+
+const namePlaces = new Set([
+  'ArrayPattern',
+  'BreakStatement',
+  'CatchClause',
+  'ContinueStatement',
+  'ExportAllDeclaration',
+  'ImportAttribute',
+  'ImportDefaultSpecifier',
+  'ImportNamespaceSpecifier',
+  'ImportSpecifier',
+  'LabeledStatement',
+  'MetaProperty',
+  'ObjectPattern',
+  'RestElement',
+])

@@ -1,0 +1,132 @@
+import { parseSync } from 'oxc-parser'
+import type { Node } from './syntax.ts'
+
+/** How a text is read: as a script's function body, as one expression, as a module, or as a CommonJS module. */
+export type Mode = 'body' | 'expression' | 'module' | 'commonjs'
+
+export type Parsed =
+  | {
+      readonly kind: 'parsed'
+      readonly program: Node
+      /** Length of what stands before the source on its first line: subtract it from every offset. */
+      readonly shift: number
+      readonly hasModuleSyntax: boolean
+      readonly hasDefaultExport: boolean
+    }
+  | { readonly kind: 'error'; readonly message: string; readonly offset: number }
+
+const BODY: Frame = { before: '(async function (input, console, call) {', after: '\n})' }
+const EXPRESSION: Frame = { before: '0,', after: '\n' }
+const BARE: Frame = { before: '', after: '' }
+
+interface Frame {
+  readonly before: string
+  readonly after: string
+}
+
+const frames: Record<Mode, Frame> = {
+  body: BODY,
+  expression: EXPRESSION,
+  module: BARE,
+  commonjs: BARE,
+}
+
+/**
+ * Parses natively: only within the disposable process, and only what passed the cap. A body is parsed in a function
+ * on the same line, so that `return` and `await` may stand at its top; a source that closes that function is a
+ * syntax error where it does.
+ */
+export function parse(source: string, mode: Mode): Parsed {
+  const { before, after } = frames[mode]
+  const result = parseSync('source.js', before + source + after, {
+    lang: 'js',
+    sourceType: mode === 'module' || mode === 'commonjs' ? mode : 'script',
+    preserveParens: false,
+  })
+  const error = result.errors.find(({ severity }) => (severity as string) === 'Error')
+  const shift = before.length
+  if (error) {
+    const offset = (error.labels[0]?.start ?? shift) - shift
+    return { kind: 'error', message: error.message, offset: within(offset, source) }
+  }
+  const program = result.program as unknown as Node
+  if (mode === 'body') {
+    const closed = closedEarly(program, source.length, shift)
+    if (closed !== undefined) return { kind: 'error', message: 'Unexpected token', offset: closed }
+    program['body'][0].expression.wrapper = true
+  }
+  const { staticImports, staticExports, importMetas } = result.module
+  return {
+    kind: 'parsed',
+    program,
+    shift,
+    hasModuleSyntax: staticImports.length + staticExports.length + importMetas.length > 0,
+    hasDefaultExport: staticExports.some(({ entries }) =>
+      entries.some(
+        ({ exportName }) => (exportName.kind as string) === 'Default' || exportName.name === 'default',
+      ),
+    ),
+  }
+}
+
+function within(offset: number, source: string): number {
+  return Math.min(Math.max(0, offset), source.length)
+}
+
+/** Where the source itself closes the function it was put into; undefined when it does not. */
+function closedEarly(program: Node, length: number, shift: number): number | undefined {
+  const [only, ...others] = program['body'] as readonly Node[]
+  const wrapper: Node | undefined = only?.['expression']
+  const end = shift + length + 2
+  if (others.length === 0 && wrapper?.type === 'FunctionExpression' && wrapper.end === end)
+    return undefined
+  const first = firstFunction(wrapper)
+  return Math.min(length, Math.max(0, (first?.end ?? shift + 1) - 1 - shift))
+}
+
+function firstFunction(node: Node | undefined): Node | undefined {
+  let at = node
+  while (at && at.type !== 'FunctionExpression') {
+    at =
+      at['callee'] ??
+      at['object'] ??
+      at['left'] ??
+      at['tag'] ??
+      at['test'] ??
+      at['expressions']?.[0]
+  }
+  return at
+}
+
+/** The one function that a source is, and where semicolons follow it, as offsets in the parsed text. */
+export interface SoleFunction {
+  readonly node: Node
+  readonly semicolons: readonly number[]
+}
+
+/** The function that a source is and nothing else, after `parse` as a body or as an expression. */
+export function soleFunction(program: Node, mode: Mode): SoleFunction | undefined {
+  const body: readonly Node[] =
+    mode === 'body' ? program['body'][0].expression.body.body : program['body']
+  const [only, ...others] = body.filter(({ type }) => type !== 'EmptyStatement')
+  if (!only || others.length > 0) return undefined
+  const node = mode === 'body' ? functionIn(only) : secondOf(only)
+  if (!node) return undefined
+  const empties = body.filter(({ type }) => type === 'EmptyStatement').map(({ start }) => start)
+  return { node, semicolons: [...empties, only.end - 1] }
+}
+
+function functionIn(statement: Node): Node | undefined {
+  if (statement.type === 'FunctionDeclaration') return statement
+  const expression: Node | undefined = statement['expression']
+  return expression && isFunctionExpression(expression) ? expression : undefined
+}
+
+function secondOf(statement: Node): Node | undefined {
+  const [, second, ...more] = statement['expression']?.expressions ?? []
+  return second && more.length === 0 && isFunctionExpression(second) ? second : undefined
+}
+
+function isFunctionExpression({ type }: Node): boolean {
+  return type === 'FunctionExpression' || type === 'ArrowFunctionExpression'
+}

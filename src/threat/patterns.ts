@@ -1,0 +1,107 @@
+import type { PatternName, Severity } from '../contract/verdict.ts'
+
+export interface Pattern {
+  readonly score: number
+  readonly severity: Severity
+  readonly description: string
+  /** The capability that code with this finding seems to reach for. */
+  readonly capability: string
+}
+
+/** The patterns and what each scores, the same at every door. */
+export const patterns = {
+  VM_ESCAPE: {
+    score: 100,
+    severity: 'critical',
+    description: 'Constructor escape attempt',
+    capability: 'escape',
+  },
+  CRYPTOMINING: {
+    score: 95,
+    severity: 'critical',
+    description: 'Cryptocurrency mining',
+    capability: 'mining',
+  },
+  CHILD_PROCESS: {
+    score: 95,
+    severity: 'critical',
+    description: 'Process spawning',
+    capability: 'child-process',
+  },
+  PROCESS_ACCESS: {
+    score: 90,
+    severity: 'critical',
+    description: 'Process manipulation attempt',
+    capability: 'process',
+  },
+  FILESYSTEM: {
+    score: 85,
+    severity: 'critical',
+    description: 'File system access',
+    capability: 'files',
+  },
+  PROTOTYPE_POLLUTION: {
+    score: 85,
+    severity: 'critical',
+    description: 'Prototype pollution',
+    capability: 'prototypes',
+  },
+  EVAL: {
+    score: 80,
+    severity: 'critical',
+    description: 'Dynamic code execution',
+    capability: 'eval',
+  },
+  BUFFER_OVERFLOW: {
+    score: 80,
+    severity: 'high',
+    description: 'Large buffer allocation',
+    capability: 'memory',
+  },
+  NETWORK: {
+    score: 75,
+    severity: 'high',
+    description: 'Network access',
+    capability: 'network',
+  },
+  REQUIRE: {
+    score: 70,
+    severity: 'high',
+    description: 'Module loading',
+    capability: 'require',
+  },
+  IMPORT: {
+    score: 70,
+    severity: 'high',
+    description: 'Import statement',
+    capability: 'import',
+  },
+  TIMING_ATTACK: {
+    score: 40,
+    severity: 'medium',
+    description: 'Timing measurement',
+    capability: 'clock',
+  },
+  OBFUSCATION: {
+    score: 60,
+    severity: 'medium',
+    description: 'Packed or encoded code',
+    capability: 'obfuscation',
+  },
+  UNPARSED: {
+    score: 90,
+    severity: 'critical',
+    description: 'Code that could not be analysed',
+    capability: 'unparsed',
+  },
+} as const satisfies Record<PatternName, Pattern>
+
+/** A pattern found in a source: how often, and where first, before anybody knows what the profile grants. */
+export interface Found {
+  readonly name: PatternName
+  readonly line: number
+  readonly column: number
+  readonly count: number
+  /** Where or what, after the pattern's description. */
+  readonly detail?: string
+}

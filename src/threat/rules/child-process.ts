@@ -1,0 +1,40 @@
+import type { Facts } from '../facts.ts'
+import { textOf } from '../value.ts'
+import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+
+/** Starting other programs. */
+export const childProcess: Rule = {
+  name: 'CHILD_PROCESS',
+  *find(facts: Facts) {
+    yield* usesOfModules(facts, modules)
+    for (const reference of facts.references) {
+      if (isReached(reference) && starters.some((path) => isWithin(reference.path, path))) {
+        yield reference.node
+      }
+    }
+    for (const { node, callee, given } of facts.calls) {
+      if (bindings.has(callee ?? '') && spawners.has(textOf(given[0]) ?? '')) yield node
+    }
+  },
+}
+
+const modules = new Set([
+  'child_process',
+  'cluster',
+  'cross-spawn',
+  'execa',
+  'node-pty',
+  'shelljs',
+  'spawn-sync',
+  'zx',
+])
+const starters = [
+  'Deno.run',
+  'Deno.Command',
+  'Bun.spawn',
+  'Bun.spawnSync',
+  'Bun.$',
+  'process.execve',
+]
+const bindings = new Set(['process.binding', 'process._linkedBinding'])
+const spawners = new Set(['spawn_sync', 'process_wrap', 'pipe_wrap'])

@@ -1,0 +1,48 @@
+import type { Call, Facts, Reference } from '../facts.ts'
+import { pathOf, textOf } from '../value.ts'
+import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
+
+/** Text that becomes code. */
+export const evalRule: Rule = {
+  name: 'EVAL',
+  *find(facts: Facts) {
+    for (const reference of facts.references) if (evaluates(reference)) yield reference.node
+    for (const call of facts.calls) if (takesCode(call)) yield call.node
+    for (const { node, module, how } of facts.loads) {
+      if (module !== undefined && how !== 'export' && isCode(module)) yield node
+    }
+  },
+}
+
+/** Arguments of a call that are code, for rules that look inside. */
+export function codeOf({ callee, given }: Call): string | undefined {
+  if (callee === undefined) return undefined
+  if (COMPILERS.test(callee)) return textOf(given.at(-1))
+  if (FIRST_IS_CODE.test(callee) || TIMERS.test(callee)) return textOf(given[0])
+  return undefined
+}
+
+const COMPILERS = /^(?:Function|%Function|%constructor)$/
+const FIRST_IS_CODE =
+  /^(?:eval|execScript|module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule))$/
+const TIMERS = /^(?:setTimeout|setInterval|setImmediate)$/
+
+function evaluates(reference: Reference): boolean {
+  if (!isReached(reference)) return false
+  const { path, use } = reference
+  if (isWithin(path, 'eval') || path === 'execScript') return true
+  if (path === 'Function') return use === 'call' || use === 'new'
+  if (/^Function\.(?:apply|bind|call)$/.test(path)) return true
+  return /^module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$/.test(path)
+}
+
+function takesCode({ callee, given }: Call): boolean {
+  if (callee === undefined) return false
+  if (TIMERS.test(callee)) return textOf(given[0]) !== undefined
+  if (!/^Reflect\.(?:construct|apply)$/.test(callee)) return false
+  return /^(?:Function|eval|%Function)$/.test(pathOf(given[0]) ?? '')
+}
+
+function isCode(module: string): boolean {
+  return /^data:/i.test(module) || moduleRoot(module) === 'vm'
+}

@@ -1,0 +1,31 @@
+import type { Facts } from '../facts.ts'
+import { textOf } from '../value.ts'
+import { isReached, usesOfModules, type Rule } from './rule.ts'
+
+/** Files, whoever opens them. */
+export const filesystem: Rule = {
+  name: 'FILESYSTEM',
+  *find(facts: Facts) {
+    yield* usesOfModules(facts, modules)
+    for (const reference of facts.references) {
+      if (isReached(reference) && OTHERS.test(reference.path)) yield reference.node
+    }
+    for (const { node, callee, given } of facts.calls) {
+      if (callee === 'process.binding' && textOf(given[0]) === 'fs') yield node
+    }
+  },
+}
+
+const modules = new Set([
+  'fs',
+  'chokidar',
+  'fs-extra',
+  'glob',
+  'graceful-fs',
+  'memfs',
+  'mkdirp',
+  'original-fs',
+  'rimraf',
+])
+const OTHERS =
+  /^(?:Deno\.(?:readFile|readTextFile|writeFile|writeTextFile|open|create|remove|mkdir|readDir|rename|copyFile|stat|lstat|symlink|truncate|watchFs|makeTemp)\w*|Bun\.(?:file|write)|navigator\.storage\.getDirectory|show(?:Open|Save|Directory)\w*Picker)$/

@@ -1,0 +1,13 @@
+import type { Facts } from '../facts.ts'
+import { isReached, type Rule } from './rule.ts'
+
+/** Modules loaded by `import`, `export … from`, `import()` and `importScripts`. */
+export const importRule: Rule = {
+  name: 'IMPORT',
+  *find(facts: Facts) {
+    for (const { node, how } of facts.loads) if (how !== 'require') yield node
+    for (const reference of facts.references) {
+      if (reference.path === 'importScripts' && isReached(reference)) yield reference.node
+    }
+  },
+}

@@ -1,0 +1,53 @@
+import type { Facts } from '../facts.ts'
+import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+
+/** Anything that talks to other machines. */
+export const network: Rule = {
+  name: 'NETWORK',
+  *find(facts: Facts) {
+    yield* usesOfModules(facts, modules)
+    for (const reference of facts.references) {
+      if (isReached(reference) && roots.some((path) => isWithin(reference.path, path))) {
+        yield reference.node
+      }
+    }
+  },
+}
+
+const modules = new Set([
+  'http',
+  'https',
+  'http2',
+  'net',
+  'tls',
+  'dgram',
+  'dns',
+  'axios',
+  'got',
+  'node-fetch',
+  'request',
+  'superagent',
+  'undici',
+  'ws',
+  'socket.io-client',
+  'ssh2',
+  'nodemailer',
+])
+const roots = [
+  'fetch',
+  'XMLHttpRequest',
+  'WebSocket',
+  'WebSocketStream',
+  'EventSource',
+  'WebTransport',
+  'RTCPeerConnection',
+  'navigator.sendBeacon',
+  'Deno.connect',
+  'Deno.connectTls',
+  'Deno.listen',
+  'Deno.serve',
+  'Deno.resolveDns',
+  'Bun.serve',
+  'Bun.connect',
+  'Bun.listen',
+]

@@ -1,0 +1,23 @@
+import type { Facts } from '../facts.ts'
+import { isReached, isWithin, type Rule } from './rule.ts'
+
+/** Modules loaded by call: `require`, whatever it is called by, and its relatives. */
+export const requireRule: Rule = {
+  name: 'REQUIRE',
+  *find(facts: Facts) {
+    for (const reference of facts.references) {
+      if (isReached(reference) && roots.some((path) => isWithin(reference.path, path))) {
+        yield reference.node
+      }
+    }
+  },
+}
+
+const roots = [
+  'require',
+  'module.require',
+  'module.constructor._load',
+  'module:module.createRequire',
+  'process.mainModule.require',
+  'process.getBuiltinModule',
+]

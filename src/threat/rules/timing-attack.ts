@@ -1,0 +1,33 @@
+import type { Facts } from '../facts.ts'
+import { pathOf } from '../value.ts'
+import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
+
+/** Fine clocks, and coarse ones whose readings are subtracted. A date alone is none. */
+export const timingAttack: Rule = {
+  name: 'TIMING_ATTACK',
+  *find(facts: Facts) {
+    yield* usesOfModules(facts, modules)
+    for (const reference of facts.references) {
+      if (isReached(reference) && fine.some((path) => isWithin(reference.path, path))) {
+        yield reference.node
+      }
+    }
+    for (const node of facts.tree) {
+      if (node.type !== 'BinaryExpression' || node['operator'] !== '-') continue
+      if (isReading(pathOf(node['left'])) || isReading(pathOf(node['right']))) yield node
+    }
+  },
+}
+
+const modules = new Set(['perf_hooks'])
+const fine = [
+  'performance',
+  'process.hrtime',
+  'Atomics.wait',
+  'Atomics.waitAsync',
+  'SharedArrayBuffer',
+]
+
+function isReading(path: string | undefined): boolean {
+  return path === 'Date.now()' || path === 'new Date'
+}

@@ -1,0 +1,44 @@
+import type { Call, Facts, Reference } from '../facts.ts'
+import { textOf } from '../value.ts'
+import type { Rule } from './rule.ts'
+import { isReached, isWithin } from './rule.ts'
+
+/** Ways from an object in the sandbox to what made it: constructors of constructors, stack hooks, host bindings. */
+export const vmEscape: Rule = {
+  name: 'VM_ESCAPE',
+  *find(facts: Facts) {
+    for (const reference of facts.references) if (escapes(reference)) yield reference.node
+    for (const call of facts.calls) if (buildsReach(call)) yield call.node
+    for (const { node, object, key } of facts.writes) {
+      if (object === 'Error' && key === 'prepareStackTrace') yield node
+    }
+  },
+}
+
+const bindings = [
+  'process.binding',
+  'process._linkedBinding',
+  'process.dlopen',
+  'process.mainModule',
+  'module.constructor._load',
+  'module:module._load',
+  'module:v8.setFlagsFromString',
+  'arguments.callee.caller',
+  'WebAssembly.Suspending',
+  'WebAssembly.promising',
+]
+
+function escapes(reference: Reference): boolean {
+  if (!isReached(reference)) return false
+  if (reference.path === '%Function') return true
+  if (/^%Function\.(?:apply|bind|call)$/.test(reference.path)) return true
+  return bindings.some((path) => isWithin(reference.path, path))
+}
+
+const REACH =
+  /\b(?:return\s+(?:this|globalThis|process|global)\b|process\b|require\b|mainModule\b|import\s*\()/
+
+/** `x.constructor('return process')`: whatever `x` is, its constructor is asked to compile a way out. */
+function buildsReach({ callee, given }: Call): boolean {
+  return callee === '%constructor' && given.some((argument) => REACH.test(textOf(argument) ?? ''))
+}

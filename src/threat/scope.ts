@@ -1,0 +1,250 @@
+import { visitorKeys } from 'oxc-parser'
+import type { Binding, Node, Scope, Source, Step, Tree } from './syntax.ts'
+
+/**
+ * Walks a program once without recursion: gives every node its parent and scope, every scope its names, and every
+ * name what it may hold. Flow is not followed: a name that is ever given a value may hold it everywhere.
+ */
+export function bindScopes(program: Node): Tree {
+  const nodes: Node[] = []
+  const root: Scope = { parent: undefined, isFunction: true, bindings: new Map() }
+  program.scope = root
+  const stack: Node[] = [program]
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    nodes.push(node)
+    node.scope ??= node.parent!.scope!
+    const inner = scopeWithin(node)
+    const keys = visitorKeys[node.type] ?? []
+    for (let index = keys.length - 1; index >= 0; index--) {
+      pushChildren(stack, node[keys[index]!], node, inner)
+    }
+  }
+  for (const node of nodes) declare(node)
+  for (const node of nodes) assign(node)
+  return nodes
+}
+
+/** The binding that a name means at a node; undefined when it is a global. */
+export function lookUp(name: string, from: Scope | undefined): Binding | undefined {
+  for (let scope = from; scope; scope = scope.parent) {
+    const binding = scope.bindings.get(name)
+    if (binding) return binding
+  }
+  return undefined
+}
+
+function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Scope): void {
+  if (Array.isArray(child)) {
+    for (let index = child.length - 1; index >= 0; index--) {
+      pushChildren(stack, child[index], parent, scope)
+    }
+  } else if (child) {
+    const node = child as Node
+    node.parent = parent
+    node.scope = scope
+    stack.push(node)
+  }
+}
+
+function scopeWithin(node: Node): Scope {
+  const outer = node.scope!
+  if (isFunction(node) || node.type === 'StaticBlock') {
+    return { parent: outer, isFunction: true, bindings: new Map() }
+  }
+  return blocks.has(node.type) ? { parent: outer, isFunction: false, bindings: new Map() } : outer
+}
+
+export function isFunction(node: Node): boolean {
+  return (
+    node.type === 'FunctionExpression' ||
+    node.type === 'FunctionDeclaration' ||
+    node.type === 'ArrowFunctionExpression'
+  )
+}
+
+const blocks = new Set([
+  'BlockStatement',
+  'CatchClause',
+  'ClassExpression',
+  'ForInStatement',
+  'ForOfStatement',
+  'ForStatement',
+  'SwitchStatement',
+])
+
+function bind(scope: Scope, name: string): Binding {
+  const there = scope.bindings.get(name)
+  if (there) return there
+  const binding: Binding = { name, sources: [], unknown: false }
+  scope.bindings.set(name, binding)
+  return binding
+}
+
+function functionScope(scope: Scope): Scope {
+  let at = scope
+  while (!at.isFunction) at = at.parent!
+  return at
+}
+
+function declare(node: Node): void {
+  switch (node.type) {
+    case 'VariableDeclarator': {
+      const scope = node.parent!['kind'] === 'var' ? functionScope(node.scope!) : node.scope!
+      return declarePattern(node['id'], scope, declaratorSource(node), [])
+    }
+    case 'FunctionDeclaration':
+      if (node['id']) bind(node.scope!, node['id'].name).sources.push({ kind: 'function', node })
+      return declareParameters(node)
+    case 'FunctionExpression':
+      declareParameters(node)
+      if (node['id']) {
+        const own = bind(node['id'].scope, node['id'].name)
+        if (own.sources.length === 0 && !own.unknown) own.sources.push({ kind: 'function', node })
+      }
+      return
+    case 'ArrowFunctionExpression':
+      return declareParameters(node)
+    case 'ClassDeclaration':
+      if (node['id']) bind(node.scope!, node['id'].name).sources.push({ kind: 'function', node })
+      return
+    case 'ClassExpression':
+      if (node['id'])
+        bind(node['id'].scope, node['id'].name).sources.push({ kind: 'function', node })
+      return
+    case 'CatchClause':
+      if (node['param']) declarePattern(node['param'], node['param'].scope, undefined, [])
+      return
+    case 'ImportDeclaration':
+      for (const specifier of node['specifiers']) declareImport(node, specifier)
+      return
+    default:
+  }
+}
+
+function declareImport(node: Node, specifier: Node): void {
+  const imported = specifier['imported']
+  const name: string | undefined =
+    specifier.type === 'ImportSpecifier' ? (imported.name ?? imported.value) : undefined
+  bind(node.scope!, specifier['local'].name).sources.push({
+    kind: 'import',
+    module: String(node['source'].value),
+    name: name === 'default' ? undefined : name,
+  })
+}
+
+function declaratorSource(node: Node): Node | undefined {
+  const list = node.parent?.parent
+  const loop = list?.type === 'ForOfStatement' || list?.type === 'ForInStatement'
+  return loop && list['left'] === node.parent ? undefined : (node['init'] ?? undefined)
+}
+
+/** Parameters of a function that is called where it stands hold what it is called with. */
+function declareParameters(node: Node): void {
+  const call = node.parent
+  const given: readonly Node[] =
+    call?.type === 'CallExpression' && call['callee'] === node ? call['arguments'] : []
+  const spread = given.findIndex(({ type }) => type === 'SpreadElement')
+  for (const [index, parameter] of node['params'].entries()) {
+    const known = spread < 0 || index < spread ? given[index] : undefined
+    declarePattern(parameter, parameter.scope, known, [])
+  }
+}
+
+type Path = readonly Step[]
+
+function declarePattern(
+  pattern: Node,
+  scope: Scope,
+  source: Node | undefined,
+  path: Path,
+  place: (name: Node) => Binding | undefined = ({ name }) => bind(scope, name),
+): void {
+  switch (pattern.type) {
+    case 'Identifier': {
+      const binding = place(pattern)
+      if (!binding) return
+      if (source) binding.sources.push({ kind: 'expression', node: source, path })
+      else binding.unknown ||= !isBareDeclaration(pattern)
+      return
+    }
+    case 'AssignmentPattern':
+      declarePattern(pattern['left'], scope, source, path, place)
+      return declarePattern(pattern['left'], scope, pattern['right'], [], place)
+    case 'RestElement':
+      return declarePattern(pattern['argument'], scope, undefined, [], place)
+    case 'ArrayPattern':
+      for (const [index, element] of pattern['elements'].entries()) {
+        if (element) declarePattern(element, scope, source, [...path, String(index)], place)
+      }
+      return
+    case 'ObjectPattern':
+      for (const property of pattern['properties']) {
+        if (property.type === 'RestElement') {
+          declarePattern(property['argument'], scope, source, path, place)
+        } else declarePattern(property.value, scope, source, [...path, keyOf(property)], place)
+      }
+      return
+    default:
+  }
+}
+
+/** `let a` alone: it holds only what is put into it later. */
+function isBareDeclaration(name: Node): boolean {
+  const { parent } = name
+  if (parent?.type !== 'VariableDeclarator') return false
+  const loop = parent.parent?.parent
+  return loop?.type !== 'ForOfStatement' && loop?.type !== 'ForInStatement'
+}
+
+function keyOf({ key, computed }: Node): Step {
+  if (computed) return key
+  return key.type === 'Identifier' ? key.name : String(key.value)
+}
+
+function assign(node: Node): void {
+  switch (node.type) {
+    case 'AssignmentExpression':
+      return assignTo(node['left'], node['operator'] === '+=' ? undefined : node['right'])
+    case 'UpdateExpression':
+      return assignTo(node['argument'], undefined)
+    case 'ForOfStatement':
+    case 'ForInStatement':
+      if (node['left'].type !== 'VariableDeclaration') assignTo(node['left'], undefined)
+      return
+    case 'CallExpression':
+      return passArguments(node)
+    default:
+  }
+}
+
+function assignTo(target: Node, source: Node | undefined): void {
+  declarePattern(target, target.scope!, source, [], ({ name, scope }) => lookUp(name, scope))
+}
+
+/** The most functions and arguments that calls by name are followed through: flow, not a proof. */
+const argumentsMax = 16
+
+/** A function that is called by its name gets the arguments of each call. */
+function passArguments(call: Node): void {
+  const { callee } = call as unknown as { callee: Node }
+  if (callee.type !== 'Identifier') return
+  const binding = lookUp(callee['name'], callee.scope)
+  for (const source of binding?.sources ?? []) {
+    const called = functionOf(source)
+    if (!called) continue
+    for (const [index, argument] of call['arguments'].slice(0, argumentsMax).entries()) {
+      const parameter: Node | undefined = called['params'][index]
+      if (argument.type === 'SpreadElement' || parameter?.type !== 'Identifier') break
+      const target = lookUp(parameter['name'], parameter.scope)
+      if (target && target.sources.length < argumentsMax) {
+        target.sources.push({ kind: 'expression', node: argument, path: [] })
+      }
+    }
+  }
+}
+
+function functionOf(source: Source): Node | undefined {
+  if (source.kind === 'import') return undefined
+  if (source.kind === 'expression' && source.path.length > 0) return undefined
+  return isFunction(source.node) ? source.node : undefined
+}

@@ -1,0 +1,85 @@
+import type { Finding, PatternName } from '../contract/verdict.ts'
+import { patterns, type Found } from './patterns.ts'
+
+/** The most that code without a pattern scores, from complexity and behaviour alone. */
+export const plainScoreMax = 39
+
+/**
+ * The highest score of a pattern; without one at most 39, from the two other scores. It never falls when a finding
+ * is added or a score rises.
+ */
+export function threatScoreOf(found: readonly Pick<Found, 'name'>[], plain: PlainScores): number {
+  return found.reduce((score, { name }) => Math.max(score, patterns[name].score), plainScore(plain))
+}
+
+export interface PlainScores {
+  /** Cyclomatic complexity, summed. */
+  readonly complexityScore: number
+  /** Signs of obfuscation, from 0 to 100. */
+  readonly behaviorScore: number
+}
+
+/** What the profile gives, by capability name; nothing when it is not known yet. */
+export interface Grants {
+  readonly granted?: ReadonlySet<string>
+}
+
+/**
+ * The number that chooses a wall: only what no grant and no wall makes harmless counts. Pure, so that a profile
+ * can ask again once it knows what it grants. `findings` say of each whether it is a need or a threat, and why.
+ */
+export function riskOf(
+  found: readonly Found[],
+  plain: PlainScores,
+  { granted = new Set() }: Grants = {},
+): { readonly risk: number; readonly findings: readonly Finding[] } {
+  const findings = found.map((one) => findingOf(one, granted))
+  const risk = findings.reduce(
+    (most, { kind, score }) => (kind === 'threat' ? Math.max(most, score) : most),
+    plainScore(plain),
+  )
+  return { risk, findings }
+}
+
+/** Half of the plain score comes from complexity, which saturates slowly, the rest from behaviour. */
+function plainScore({ complexityScore, behaviorScore }: PlainScores): number {
+  const complexity = 20 * (1 - Math.exp(-Math.max(0, complexityScore - 1) / 60))
+  const behavior = 0.5 * Math.max(0, behaviorScore)
+  return Math.min(plainScoreMax, Math.round(complexity + behavior))
+}
+
+const counts: Partial<Record<PatternName, string>> = {
+  VM_ESCAPE: 'Nothing grants a way out of the sandbox',
+  CRYPTOMINING: 'Nothing grants mining',
+  OBFUSCATION: 'Code that hides what it does is not taken at its word',
+  UNPARSED: 'Code that cannot be analysed is not taken for safe',
+}
+
+const contained: Partial<Record<PatternName, string>> = {
+  EVAL: 'Each job has a realm of its own, and code made there is as confined as its maker',
+  BUFFER_OVERFLOW: "The job's memory limit contains it",
+  TIMING_ATTACK: 'No wall is shared between tenants, and the clock is coarse',
+  PROTOTYPE_POLLUTION: 'Each job has a realm of its own',
+}
+
+function findingOf(found: Found, granted: ReadonlySet<string>): Finding {
+  const { score, severity, description, capability } = patterns[found.name]
+  const threat = counts[found.name]
+  return {
+    name: found.name,
+    severity,
+    score,
+    line: found.line,
+    column: found.column,
+    description: (found.detail ? `${description}: ${found.detail}` : description).slice(0, 500),
+    kind: threat ? 'threat' : 'need',
+    because: threat ?? contained[found.name] ?? reachOf(capability, granted),
+    count: found.count,
+  }
+}
+
+function reachOf(capability: string, granted: ReadonlySet<string>): string {
+  return granted.has(capability)
+    ? `The profile grants "${capability}"`
+    : `Not there unless the language or the profile gives "${capability}"; reaching for it is an event`
+}

@@ -1,0 +1,69 @@
+import type { Entry } from '../contract/job.ts'
+
+/**
+ * How a Python source is run, from the names bound at its top level: `function` when `main` is one (it is called
+ * with the input), `body` when `result` is (the input is the global `input`), else `program`. Text in strings and
+ * comments binds nothing.
+ */
+export function pythonEntry(source: string): Entry {
+  const names = topLevelNames(source)
+  if (names.has('main')) return 'function'
+  return names.has('result') ? 'body' : 'program'
+}
+
+/** Decisions in a source whose language is not parsed here, plus one: a rough size, never a finding. */
+export function branchesOf(source: string): number {
+  const bare = source.replace(/(["'])(?:\\.|(?!\1)[^\\\n])*\1|#.*/g, '')
+  return (
+    1 + (bare.match(/\b(?:if|elif|for|while|except|case|and|or|until)\b|&&|\|\|/g)?.length ?? 0)
+  )
+}
+
+const STRINGS_AND_COMMENTS =
+  /[rbfuRBFU]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|$(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|$(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)|#[^\n]*/g
+
+function topLevelNames(source: string): Set<string> {
+  const names = new Set<string>()
+  const bare = source.replace(STRINGS_AND_COMMENTS, (text) => (text.startsWith('#') ? '' : '0'))
+  let depth = 0
+  let carried = false
+  for (const line of bare.split(/\r\n|\r|\n/)) {
+    if (depth === 0 && !carried) bindLine(line, names)
+    for (const mark of line) {
+      if ('([{'.includes(mark)) depth++
+      else if (')]}'.includes(mark)) depth = Math.max(0, depth - 1)
+    }
+    carried = line.endsWith('\\')
+  }
+  return names
+}
+
+function bindLine(line: string, names: Set<string>): void {
+  if (/^\s/.test(line)) return
+  for (const statement of line.split(';')) {
+    const text = statement.trim()
+    const defined = /^(?:async\s+)?(?:def|class)\s+(\w+)/.exec(text)?.[1]
+    if (defined) names.add(defined)
+    const imported = /^(?:from\s+\S+\s+)?import\s+(.+)/.exec(text)?.[1]
+    for (const part of imported?.replace(/[()]/g, '').split(',') ?? []) {
+      names.add(
+        part
+          .trim()
+          .split(/\s+as\s+/)
+          .at(-1)!,
+      )
+    }
+    for (const target of targetsOf(text)) names.add(target)
+  }
+}
+
+function targetsOf(text: string): string[] {
+  const annotated = /^(\w+)\s*:[^=]+=(?!=)/.exec(text)?.[1]
+  if (annotated) return [annotated]
+  const parts = text.split(/(?<![=!<>:+\-*/%&|^@])=(?!=)/)
+  return parts
+    .slice(0, -1)
+    .flatMap((part) => part.split(','))
+    .map((part) => part.replace(/[()[\]*\s]/g, ''))
+    .filter((part) => /^\w+$/.test(part))
+}

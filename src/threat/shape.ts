@@ -1,0 +1,115 @@
+import type { Entry, Language } from '../contract/job.ts'
+import { parse, soleFunction, type Mode, type Parsed } from './parse.ts'
+
+/** How a JavaScript source is to be run, and its tree; or where it does not parse. */
+export type Shape =
+  | {
+      readonly kind: 'shape'
+      readonly entry: Entry
+      readonly parsed: Parsed & { readonly kind: 'parsed' }
+      /** The source with what would hinder its evaluation blanked out; every position stays. */
+      readonly runnable: string
+    }
+  | {
+      readonly kind: 'error'
+      readonly message: string
+      readonly offset: number
+      readonly entry: Entry
+    }
+
+/** Decides between body, function and module for the languages that run in an isolate. */
+export function shapeOf(source: string, asked: Entry): Shape {
+  if (asked === 'module') return read(source, 'module', 'module')
+  if (asked === 'program') return programOf(source)
+  if (asked === 'handler') return handlerOf(source)
+  const module = asked === 'auto' && MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+  if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'module', module)
+  return bodyOf(source, asked, module)
+}
+
+/** Decides between module and program for Node. */
+export function nodeShapeOf(source: string, asked: Entry): Shape {
+  if (asked !== 'auto' && asked !== 'program') return shapeOf(source, asked)
+  const module = MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+  if (asked === 'auto' && module?.kind === 'parsed' && module.hasDefaultExport) {
+    return shape(source, 'module', module)
+  }
+  return programOf(source)
+}
+
+/** What an entry is when nothing was parsed. */
+export function entryGuess(asked: Entry, language: Language, source: string): Entry {
+  if (asked !== 'auto') return asked
+  if (language !== 'js' && language !== 'ts') return 'program'
+  return MODULE_STATEMENT.test(source) ? 'module' : 'body'
+}
+
+/** These words cannot be written with escapes, so that a source without them is no module. */
+const MODULE_WORD = /\b(?:import|export)\b/
+const MODULE_STATEMENT = /^\s*(?:import\b(?!\s*\()|export\b)/m
+
+function shape(
+  source: string,
+  entry: Entry,
+  parsed: Parsed & { readonly kind: 'parsed' },
+  runnable = source,
+): Shape {
+  return { kind: 'shape', entry, parsed, runnable }
+}
+
+function read(source: string, mode: Mode, entry: Entry): Shape {
+  const parsed = parse(source, mode)
+  return parsed.kind === 'parsed' ? shape(source, entry, parsed) : { ...parsed, entry }
+}
+
+function bodyOf(source: string, asked: Entry, module: Parsed | undefined): Shape {
+  const body = parse(source, 'body')
+  const asFunction =
+    functionOf(source, body, 'body') ?? (body.kind === 'error' ? expressionOf(source) : undefined)
+  if (asFunction) return asFunction
+  if (asked === 'function' && body.kind === 'parsed') {
+    return {
+      kind: 'error',
+      message: 'Expected one function and nothing else',
+      offset: 0,
+      entry: asked,
+    }
+  }
+  if (body.kind === 'parsed') return shape(source, 'body', body)
+  const entry = asked === 'auto' ? 'body' : asked
+  if (module?.kind === 'error' && MODULE_STATEMENT.test(source))
+    return { ...module, entry: 'module' }
+  return { ...body, entry }
+}
+
+function expressionOf(source: string): Shape | undefined {
+  return functionOf(source, parse(source, 'expression'), 'expression')
+}
+
+function functionOf(source: string, parsed: Parsed, mode: Mode): Shape | undefined {
+  if (parsed.kind === 'error') return undefined
+  const sole = soleFunction(parsed.program, mode)
+  if (!sole) return undefined
+  const blanked = sole.semicolons.reduce((text, at) => blank(text, at - parsed.shift), source)
+  return shape(source, 'function', parsed, blanked)
+}
+
+function blank(text: string, at: number): string {
+  return text[at] === ';' ? `${text.slice(0, at)} ${text.slice(at + 1)}` : text
+}
+
+/** A program is a module when it says so, or when nothing else can hold its top-level `await`. */
+function programOf(source: string): Shape {
+  const module = MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+  if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'program', module)
+  const script = parse(source, 'commonjs')
+  if (script.kind === 'parsed') return shape(source, 'program', script)
+  const again = module ?? parse(source, 'module')
+  if (again.kind === 'parsed') return shape(source, 'program', again)
+  return { ...(MODULE_STATEMENT.test(source) ? again : script), entry: 'program' }
+}
+
+function handlerOf(source: string): Shape {
+  const program = programOf(source)
+  return { ...program, entry: 'handler' }
+}

@@ -1,0 +1,462 @@
+import { foldBinary, foldCall, foldUnary } from './fold.ts'
+import { isFunction, lookUp } from './scope.ts'
+import type { Node, Source, Step } from './syntax.ts'
+
+/**
+ * What an expression stands for, as far as it can be told without running it: a constant, or a path from a global
+ * or a module (`process.env`, `module:fs.readFile`). Paths that begin with `%` name what has no name: `%fn` some
+ * function, `%constructor` the constructor of some object, `%Function` the constructor of functions, `%proto`
+ * some object's prototype. A value that could be several things is the most telling of them.
+ */
+export type Value = Constant | { readonly kind: 'path'; readonly path: string }
+export interface Constant {
+  readonly kind: 'constant'
+  readonly value: Primitive | readonly Primitive[]
+}
+export type Primitive = string | number | boolean | null | undefined
+
+/** Expressions in each other that are followed, aliases included, before giving up. */
+const stepsMax = 200
+
+const values = new WeakMap<Node, Value | null>()
+
+/** Undefined when it cannot be told. Bounded; asked twice it costs nothing. */
+export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
+  if (!node || depth > stepsMax) return undefined
+  const known = values.get(node)
+  if (known !== undefined) return known ?? undefined
+  values.set(node, null)
+  const value = evaluate(node, depth + 1)
+  if (value) values.set(node, value)
+  return value
+}
+
+export function pathOf(node: Node | null | undefined, depth = 0): string | undefined {
+  const value = valueOf(node, depth)
+  return value?.kind === 'path' ? value.path : undefined
+}
+
+export function textOf(node: Node | null | undefined, depth = 0): string | undefined {
+  const value = valueOf(node, depth)
+  return value?.kind === 'constant' && typeof value.value === 'string' ? value.value : undefined
+}
+
+export function numberOf(node: Node | null | undefined): number | undefined {
+  const value = valueOf(node)
+  return value?.kind === 'constant' && typeof value.value === 'number' ? value.value : undefined
+}
+
+/** The key of a member expression: written, or computed from constants. */
+export function memberKey(node: Node, depth = 0): string | undefined {
+  const property: Node = node['property']
+  if (!node['computed']) return property.type === 'Identifier' ? property['name'] : undefined
+  return keyFrom(property, depth)
+}
+
+export function constant(value: Constant['value']): Constant {
+  return { kind: 'constant', value }
+}
+
+export function path(text: string): Value {
+  return { kind: 'path', path: text }
+}
+
+function keyFrom(property: Node, depth: number): string | undefined {
+  const value = valueOf(property, depth)
+  if (value?.kind !== 'constant' || typeof value.value === 'object') return undefined
+  return String(value.value)
+}
+
+function evaluate(node: Node, depth: number): Value | undefined {
+  switch (node.type) {
+    case 'Identifier':
+      return ofName(node, depth)
+    case 'MemberExpression':
+      return ofMember(node, depth)
+    case 'Literal':
+      return 'regex' in node || 'bigint' in node ? undefined : constant(node['value'])
+    case 'TemplateLiteral':
+      return ofTemplate(node, depth)
+    case 'BinaryExpression':
+      return ofBinary(node, depth)
+    case 'UnaryExpression':
+      return foldUnary(node['operator'], valueOf(node['argument'], depth))
+    case 'LogicalExpression':
+      return either(node['left'], node['right'], depth)
+    case 'ConditionalExpression':
+      return either(node['consequent'], node['alternate'], depth)
+    case 'AssignmentExpression':
+      return node['operator'] === '=' ? valueOf(node['right'], depth) : undefined
+    case 'SequenceExpression':
+      return valueOf(node['expressions'].at(-1), depth)
+    case 'ChainExpression':
+      return valueOf(node['expression'], depth)
+    case 'AwaitExpression':
+      return valueOf(node['argument'], depth)
+    case 'ArrayExpression':
+      return ofArray(node, depth)
+    case 'ThisExpression':
+      return isTopThis(node) ? path('globalThis') : undefined
+    case 'ImportExpression':
+      return ofModule(textOf(node['source'], depth))
+    case 'NewExpression':
+      return ofNew(node, depth)
+    case 'CallExpression':
+      return ofCall(node, depth)
+    case 'TaggedTemplateExpression':
+      return pathOf(node['tag'], depth) === 'String.raw' ? valueOf(node['quasi'], depth) : undefined
+    case 'FunctionExpression':
+    case 'FunctionDeclaration':
+    case 'ArrowFunctionExpression':
+    case 'ClassExpression':
+    case 'ClassDeclaration':
+      return path('%fn')
+    default:
+      return undefined
+  }
+}
+
+const globalNames = new Set(['globalThis', 'global', 'self', 'window', 'frames', 'top', 'GLOBAL'])
+const constantNames = new Map<string, number | undefined>([
+  ['undefined', undefined],
+  ['NaN', Number.NaN],
+  ['Infinity', Number.POSITIVE_INFINITY],
+])
+
+function ofName(node: Node, depth: number): Value | undefined {
+  const name: string = node['name']
+  const binding = lookUp(name, node.scope)
+  if (!binding) return ofGlobal(name)
+  const told = binding.sources.map((source) => ofSource(source, depth))
+  const found = told.find((value) => value?.kind === 'path' && value.path !== '%fn')
+  if (found) return found
+  return told.length === 1 && !binding.unknown ? told[0] : undefined
+}
+
+function ofGlobal(name: string): Value {
+  if (constantNames.has(name)) return constant(constantNames.get(name))
+  return path(globalNames.has(name) ? 'globalThis' : name)
+}
+
+function ofSource(source: Source, depth: number): Value | undefined {
+  if (source.kind === 'function') return path('%fn')
+  if (source.kind === 'import') {
+    const module = ofModule(source.module)
+    return source.name === undefined ? module : ofKey(module, source.name)
+  }
+  return follow(source.node, source.path, depth)
+}
+
+/** Follows a destructuring pattern into the expression it takes apart. */
+function follow(node: Node, steps: readonly Step[], depth: number): Value | undefined {
+  let at: Node | undefined = node
+  let rest = steps
+  while (rest.length > 0 && at) {
+    const key = keyOfStep(rest[0]!, depth)
+    const inside: Node | undefined = key === undefined ? undefined : memberNode(at, key, depth)
+    if (!inside) break
+    at = inside
+    rest = rest.slice(1)
+  }
+  return rest.reduce<Value | undefined>(
+    (value, step) => ofKey(value, keyOfStep(step, depth)),
+    valueOf(at, depth),
+  )
+}
+
+function keyOfStep(step: Step, depth: number): string | undefined {
+  return typeof step === 'string' ? step : keyFrom(step, depth)
+}
+
+/** The expression that an object or array literal, written here or held by a name, has under a key. */
+function memberNode(node: Node, key: string, depth: number): Node | undefined {
+  const literal = literalOf(node, depth)
+  if (literal?.type === 'ArrayExpression') {
+    const elements: readonly (Node | null)[] = literal['elements']
+    if (elements.some((element) => element?.type === 'SpreadElement')) return undefined
+    return elements[Number(key)] ?? undefined
+  }
+  return literal?.['properties'].findLast(
+    (property: Node) => property.type === 'Property' && propertyKey(property, depth) === key,
+  )?.value
+}
+
+export function propertyKey({ key, computed }: Node, depth = 0): string | undefined {
+  if (!computed && key.type === 'Identifier') return key.name
+  return keyFrom(key, depth)
+}
+
+/** The object or array literal an expression is, directly or through names that hold nothing else. */
+export function literalOf(node: Node, depth = 0): Node | undefined {
+  if (depth > stepsMax) return undefined
+  if (node.type === 'ObjectExpression' || node.type === 'ArrayExpression') return node
+  if (node.type !== 'Identifier') return undefined
+  const binding = lookUp(node['name'], node.scope)
+  const [source, ...others] = binding?.sources ?? []
+  if (source?.kind !== 'expression' || others.length > 0 || source.path.length > 0) return undefined
+  return literalOf(source.node, depth + 1)
+}
+
+function ofMember(node: Node, depth: number): Value | undefined {
+  const key = memberKey(node, depth)
+  const object: Node = node['object']
+  if (object.type === 'Super') return undefined
+  if (key === undefined) return undefined
+  const inside = memberNode(object, key, depth)
+  if (inside) return valueOf(inside, depth)
+  const value = valueOf(object, depth)
+  if (value) return ofKey(value, key)
+  return ofKey(undefined, key)
+}
+
+const functionGlobals = new Set(
+  (
+    'Array ArrayBuffer BigInt Boolean DataView Date Error EvalError Function Map Number Object Promise Proxy RangeError ' +
+    'ReferenceError RegExp Set String Symbol SyntaxError TypeError URIError WeakMap WeakSet Uint8Array Int8Array Uint16Array ' +
+    'Int16Array Uint32Array Int32Array Float32Array Float64Array parseInt parseFloat isNaN isFinite decodeURI ' +
+    'decodeURIComponent encodeURI encodeURIComponent escape unescape eval atob btoa setTimeout setInterval clearTimeout ' +
+    'clearInterval queueMicrotask structuredClone fetch require call %fn %Function %constructor URL URLSearchParams TextEncoder ' +
+    'TextDecoder Event EventTarget AbortController'
+  ).split(' '),
+)
+
+function isFunctionPath(text: string): boolean {
+  return (
+    functionGlobals.has(text) ||
+    (/^(?!module:)[^%].*\.\w+$/.test(text) && !/\.(?:prototype|env|config)$/.test(text))
+  )
+}
+
+/** What a property of a value is. An object nobody knows still has a constructor and a prototype. */
+function ofKey(value: Value | undefined, key: string | undefined): Value | undefined {
+  if (key === undefined) return undefined
+  if (value?.kind === 'constant') return ofConstantKey(value, key)
+  if (key === '__proto__') {
+    return path(value && isFunctionPath(value.path) ? 'Function.prototype' : '%proto')
+  }
+  if (key === 'constructor') return path(constructorOf(value?.path))
+  if (!value) return undefined
+  if (value.path === 'globalThis') return ofGlobal(key)
+  if (value.path === '%constructor' && key === 'prototype') return path('%proto')
+  if (value.path === '%fn') return callers.has(key) ? value : undefined
+  if (value.path.startsWith('module:') && key === 'default') return value
+  return path(`${value.path}.${key}`)
+}
+
+const callers = new Set(['apply', 'bind', 'call'])
+
+function ofConstantKey({ value }: Constant, key: string): Value | undefined {
+  if (key === 'constructor') return path('%constructor')
+  if (key === '__proto__') return path('%proto')
+  if (typeof value !== 'string' && !Array.isArray(value)) return path('%fn')
+  if (key === 'length') return constant(value.length)
+  if (/^\d+$/.test(key)) return constant(value[Number(key)])
+  return path('%fn')
+}
+
+function constructorOf(of: string | undefined): string {
+  if (of === undefined) return '%constructor'
+  if (of === 'module') return 'module.constructor'
+  if (of === 'Function.prototype' || isFunctionPath(of)) return '%Function'
+  return '%constructor'
+}
+
+function ofTemplate(node: Node, depth: number): Value | undefined {
+  let text = ''
+  for (const [index, quasi] of node['quasis'].entries()) {
+    text += quasi.value.cooked ?? ''
+    const hole = node['expressions'][index]
+    if (!hole) continue
+    const value = keyFrom(hole, depth)
+    if (value === undefined) return undefined
+    text += value
+  }
+  return constant(text)
+}
+
+/** A chain of additions is a loop here, as long ones are common and recursion is bounded. */
+function ofBinary(node: Node, depth: number): Value | undefined {
+  const chain: Node[] = []
+  let left: Node = node
+  for (; left.type === 'BinaryExpression'; left = left['left']) chain.push(left)
+  let value = valueOf(left, depth)
+  for (const step of chain.toReversed()) {
+    if (!value) return undefined
+    value = foldBinary(step['operator'], value, valueOf(step['right'], depth))
+  }
+  return value
+}
+
+function either(first: Node, second: Node, depth: number): Value | undefined {
+  const one = valueOf(first, depth)
+  if (one?.kind === 'path' && one.path !== '%fn') return one
+  const other = valueOf(second, depth)
+  return other?.kind === 'path' ? other : undefined
+}
+
+function ofArray(node: Node, depth: number): Value | undefined {
+  const items: Primitive[] = []
+  for (const element of node['elements']) {
+    const value = element ? valueOf(element, depth) : constant(undefined)
+    if (value?.kind !== 'constant' || typeof value.value === 'object') return undefined
+    items.push(value.value)
+  }
+  return constant(items)
+}
+
+/** Whether `this` is the global object: at the top level, or in a plain function called where it stands. */
+function isTopThis(node: Node): boolean {
+  for (let at = node.parent; at; at = at.parent) {
+    if (at.type === 'ArrowFunctionExpression') continue
+    if (isFunction(at)) return isCalledPlainly(at)
+    if (at.type === 'PropertyDefinition' || at.type === 'StaticBlock') return false
+  }
+  return true
+}
+
+function isCalledPlainly(node: Node): boolean {
+  const { parent } = node
+  if (node['wrapper']) return true
+  return (
+    node.type === 'FunctionExpression' &&
+    parent?.type === 'CallExpression' &&
+    parent['callee'] === node
+  )
+}
+
+/** A module by its name, without `node:`. */
+export function ofModule(name: string | undefined): Value | undefined {
+  return name === undefined ? undefined : path(`module:${name.replace(/^node:/, '')}`)
+}
+
+function ofNew(node: Node, depth: number): Value | undefined {
+  const made = pathOf(node['callee'], depth)
+  if (made === 'Date') return path('new Date')
+  return made === 'Proxy' ? valueOf(node['arguments'][0], depth) : undefined
+}
+
+const loaders = new Set([
+  'require',
+  'module.require',
+  'process.getBuiltinModule',
+  'process.mainModule.require',
+  'require()',
+  'module.constructor._load',
+  'module:module._load',
+])
+const prototypeGetters = new Set(['Object.getPrototypeOf', 'Reflect.getPrototypeOf'])
+/** Calls whose result the rules know by name. */
+const namedResults = new Set([
+  'Date.now',
+  'performance.now',
+  'process.hrtime',
+  'process.hrtime.bigint',
+  'process.binding',
+  'process._linkedBinding',
+])
+
+function ofCall(node: Node, depth: number): Value | undefined {
+  const callee: Node = node['callee']
+  const [first, second] = node['arguments']
+  const called = pathOf(callee, depth)
+  if (called === undefined || called === '%fn') return ofMethodCall(node, depth)
+  if (loaders.has(called)) return ofModule(textOf(first, depth))
+  if (called === 'module:module.createRequire') return path('require')
+  if (prototypeGetters.has(called)) return ofKey(valueOf(first, depth), '__proto__')
+  if (called === 'Reflect.get') return ofKey(valueOf(first, depth), keyFrom(second ?? node, depth))
+  if (called.endsWith('.bind')) return path(called.slice(0, -'.bind'.length))
+  if (namedResults.has(called)) return path(`${called}()`)
+  return ofMethodCall(node, depth)
+}
+
+function ofMethodCall(node: Node, depth: number): Value | undefined {
+  const callee: Node = node['callee']
+  const called = pathOf(callee, depth)
+  const given: (Value | undefined)[] = node['arguments'].flatMap((argument: Node) =>
+    spread(argument, depth),
+  )
+  if (callee.type === 'MemberExpression') {
+    const name = memberKey(callee, depth)
+    const subject = valueOf(callee['object'], depth)
+    if (name === 'toString' && called?.startsWith('new Date') !== true) {
+      const bytes = bufferText(callee['object'], depth)
+      if (bytes !== undefined) return constant(bytes)
+    }
+    if (name === 'getTime' && subject?.kind === 'path' && subject.path === 'new Date')
+      return path('Date.now()')
+    if (name === 'bind' && called === '%fn') return called ? path('%fn') : undefined
+    if (name === 'map' && isFromCharCode(node['arguments'][0], depth)) return codesToText(subject)
+    if (name !== undefined && subject?.kind === 'constant') return foldCall(name, subject, given)
+    if (name === 'apply' && called === 'String.fromCharCode.apply') {
+      const list = given[1]
+      return list?.kind === 'constant' && Array.isArray(list.value)
+        ? foldCall(
+            'String.fromCharCode',
+            undefined,
+            list.value.map((item) => constant(item as Primitive)),
+          )
+        : undefined
+    }
+  }
+  if (called && called !== '%fn') return foldCall(called, undefined, given)
+  return ofCalledFunction(callee, depth)
+}
+
+function spread(argument: Node, depth: number): (Value | undefined)[] {
+  if (argument.type !== 'SpreadElement') return [valueOf(argument, depth)]
+  const list = valueOf(argument['argument'], depth)
+  if (list?.kind !== 'constant') return [undefined]
+  if (typeof list.value === 'string') return Array.from(list.value, (item) => constant(item))
+  return Array.isArray(list.value)
+    ? list.value.map((item) => constant(item as Primitive))
+    : [undefined]
+}
+
+/** `Buffer.from(text, encoding)` as text. */
+function bufferText(node: Node, depth: number): string | undefined {
+  if (node.type !== 'CallExpression' || pathOf(node['callee'], depth) !== 'Buffer.from')
+    return undefined
+  const text = textOf(node['arguments'][0], depth)
+  const encoding = textOf(node['arguments'][1], depth) ?? 'utf8'
+  if (text === undefined || !/^(?:base64|base64url|hex|utf-?8|latin1)$/.test(encoding))
+    return undefined
+  return Buffer.from(text, encoding as BufferEncoding).toString()
+}
+
+/** `c => String.fromCharCode(c)`, or the function itself. */
+function isFromCharCode(node: Node | undefined, depth: number): boolean {
+  if (!node) return false
+  const value = pathOf(node, depth)
+  if (value === 'String.fromCharCode' || value === 'String.fromCodePoint') return true
+  const body = node.type === 'ArrowFunctionExpression' ? node['body'] : undefined
+  return (
+    body?.type === 'CallExpression' &&
+    pathOf(body.callee, depth)?.startsWith('String.fromC') === true
+  )
+}
+
+function codesToText(list: Value | undefined): Value | undefined {
+  if (list?.kind !== 'constant' || !Array.isArray(list.value)) return undefined
+  return constant(list.value.map((code) => String.fromCharCode(Number(code))))
+}
+
+/** What a function gives that is called where it stands and does nothing but return. */
+function ofCalledFunction(callee: Node, depth: number): Value | undefined {
+  if (callee.type === 'CallExpression') return ofMadeFunction(callee, depth)
+  if (!isFunction(callee)) return undefined
+  if (callee['body'].type !== 'BlockStatement') return valueOf(callee['body'], depth)
+  const [only, ...others] = callee['body'].body
+  return only?.type === 'ReturnStatement' && others.length === 0
+    ? valueOf(only.argument, depth)
+    : undefined
+}
+
+/** `Function('return this')()` and its kin give the global object. */
+function ofMadeFunction(call: Node, depth: number): Value | undefined {
+  const maker = pathOf(call['callee'], depth)
+  if (maker !== 'Function' && maker !== '%Function' && maker !== '%constructor') return undefined
+  const code = textOf(call['arguments'].at(-1), depth)
+  const name = /^\s*return\s+([\w$]+)\s*;?\s*$/.exec(code ?? '')?.[1]
+  if (name === undefined) return undefined
+  return name === 'this' ? path('globalThis') : ofGlobal(name)
+}

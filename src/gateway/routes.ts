@@ -97,6 +97,8 @@ async function serve(
     return new Response(null, { status: 204, headers: { allow: 'GET, HEAD, OPTIONS' } })
   if (req.method !== 'GET' && req.method !== 'HEAD')
     return wrongMethod(req.method, 'GET, HEAD, OPTIONS')
+  // A file goes out as fast as it is read; a job's answer is timed from its end, see `server.ts`.
+  env.outgoing.socket?.setTimeout(door.limits.writeMs)
   const pages: Pages = {
     connect: [activeOrigin()],
     issue: (path) => door.tokens?.issue(originOf(incoming), path),

@@ -147,6 +147,7 @@ function makeServer(door: Door, listener: RequestListener): Server {
   server.maxHeadersCount = 0
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (door.running.draining) outgoing.shouldKeepAlive = false
+    // Only once the answer is there: a job may keep its client waiting for longer.
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
     outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
     try {

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
@@ -11,6 +15,7 @@ import {
   bearer,
   call,
   endOf,
+  folder,
   openDoor,
   post,
   raw,
@@ -484,12 +489,42 @@ test('Off loopback a server refuses to start in clear unless that is said by nam
   assert.match(await tokenOf(open), /^mfs_/)
 })
 
-test('A port that is taken is a CONFIG error, and nothing stays open', async () => {
-  await using door = await openDoor()
-  await assert.rejects(openDoor({ port: door.activePort - 1 }), { code: 'CONFIG' })
-  await assert.rejects(
-    call(`http://127.0.0.1:${door.activePort - 1 === door.staticPort ? 1 : door.activePort - 1}/`),
-  )
+async function listening(port: number) {
+  const server = createServer().listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  const { port: taken } = server.address() as AddressInfo
+  return { taken, [Symbol.asyncDispose]: async () => void server.close() }
+}
+
+test('Where the second port is taken, the server refuses to start and gives the first one back', async () => {
+  await using other = await listening(0)
+  await assert.rejects(openDoor({ port: other.taken - 1 }), { code: 'CONFIG' })
+  await using _free = await listening(other.taken - 1)
+})
+
+test('A client that does not read its answer is cut off', async () => {
+  await using files = await folder()
+  await writeFile(join(files.path, 'large.bin'), Buffer.alloc(40_000_000))
+  await using door = await openDoor({
+    site: files.path,
+    limits: { writeMs: 200 },
+    road: async (job) => endOf(job, { result: 'x'.repeat(40_000_000) }),
+  })
+  const ask = `POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${adminKey}\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"code":"1"}`
+  const requests = [
+    [door.activePort, ask],
+    [door.staticPort, 'GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n'],
+  ] as const
+  for (const [port, text] of requests) {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    socket.write(text)
+    await wait(1500)
+    let bytes = 0
+    socket.on('data', (chunk: Buffer) => void (bytes += chunk.length))
+    await once(socket, 'close')
+    assert.ok(bytes < 40_000_000, 'the rest was given up')
+  }
 })
 
 test('A thousand refusals leave nothing behind', async () => {

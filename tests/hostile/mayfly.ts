@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { JobRequest } from '../../src/contract/job.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { MayflyError } from '../../src/contract/error.ts'
@@ -15,7 +18,7 @@ export interface Library extends AsyncDisposable {
   run(job: JobRequest, options?: { readonly tenant?: string }): Promise<Outcome>
 }
 
-const indexUrl = new URL('../../src/index.ts', import.meta.url).href
+const index = new URL('../../src/index.ts', import.meta.url)
 
 /** Everything on the isolate wall, whatever analysis says: it is that wall which is tried here. */
 const config = {
@@ -23,17 +26,22 @@ const config = {
   tenants: [{ name: 'default' }, { name: 'other' }],
 }
 
-/** Opens Mayfly, or says why it cannot be tried here. */
+/** Opens Mayfly with a state folder of its own, or says why it cannot be tried here. */
 export async function openMayfly(): Promise<Library | string> {
-  const found = (await import(indexUrl).catch(absent)) as {
+  if (!existsSync(index)) return 'there is no src/index.ts yet'
+  const { Mayfly } = (await import(index.href)) as {
     Mayfly?: { open(config: unknown): Promise<Library> }
   }
-  return found.Mayfly ? found.Mayfly.open(config) : 'src/index.ts has no Mayfly yet'
-}
-
-function absent(error: unknown): object {
-  if ((error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND') return {}
-  throw error
+  if (!Mayfly) return 'src/index.ts has no Mayfly yet'
+  const state = mkdtempSync(join(tmpdir(), 'hostile-state-'))
+  const mayfly = await Mayfly.open({ ...config, state })
+  return {
+    run: (job, options) => mayfly.run(job, options),
+    [Symbol.asyncDispose]: async () => {
+      await mayfly[Symbol.asyncDispose]()
+      rmSync(state, { recursive: true, force: true })
+    },
+  }
 }
 
 /** One job as a case wants it; a door that refuses is an end too. */

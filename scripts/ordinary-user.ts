@@ -27,7 +27,7 @@ export async function ordinaryUser(): Promise<OrdinaryUser> {
   await mustRun('cp', '-a', '--reflink=auto', '--', ...entries, folder)
   await mustRun('chown', '-R', `${uid}:${uid}`, base)
   return {
-    place: { folder, become: becoming(uid), env: withOwnPrograms(envOf(base), folder) },
+    place: { folder, uid, become: becoming(uid), env: withOwnPrograms(envOf(base), folder) },
     leftovers: () => leftoversOf(uid),
     async [Symbol.asyncDispose]() {
       for (const { pid } of processesOf(uid)) process.kill(pid, 'SIGKILL')

@@ -57,7 +57,7 @@ function compile(files: readonly string[]): void {
   writeFileSync(configFile, JSON.stringify(config))
   execFileSync('tsc', ['--project', configFile], { stdio: ['ignore', 2, 2] })
   rmSync(configFile)
-  for (const file of globSync('{src,tests}/**/*.js', { cwd: stage })) renamePrograms(file)
+  for (const file of globSync('{src,tests,guest}/**/*.js', { cwd: stage })) renamePrograms(file)
 }
 
 /** Programs are started by their relative path, which the compiler takes for any other text. */

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
 import { delimiter, join } from 'node:path'
 
 /** Where and as whom programs run: this checkout as we are, or a copy of it as somebody else. */
@@ -6,11 +7,12 @@ export interface Place {
   readonly folder: string
   /** Put before each command, to become somebody else. */
   readonly become: readonly string[]
+  readonly uid?: number
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
 const root = join(import.meta.dirname, '..')
-const stepMsMax = 900_000
+const programMsMax = 900_000
 
 export const here: Place = { folder: root, become: [], env: withOwnPrograms(process.env, root) }
 
@@ -20,23 +22,47 @@ export function withOwnPrograms(env: Place['env'], folder: string): Place['env']
   return { ...env, PATH: `${bin}${delimiter}${env['PATH'] ?? ''}` }
 }
 
-/** Runs a program with our streams, for 15 minutes at most. Resolves to whether it exited with 0. */
-export function runProgram(place: Place, command: readonly string[]): Promise<boolean> {
+/** Runs a program with our streams, for `msMax` at most. Resolves to whether it exited with 0. */
+export function runProgram(
+  place: Place,
+  command: readonly string[],
+  msMax = programMsMax,
+): Promise<boolean> {
   const [program = '', ...args] = [...place.become, ...command]
-  return new Promise((resolve) => {
-    const child = spawn(program, args, {
-      cwd: place.folder,
-      env: place.env,
-      stdio: ['ignore', 'inherit', 'inherit'],
-      timeout: stepMsMax,
-    })
-    child.on('error', (error) => {
-      console.error(`Cannot start "${program}": ${error.message}`)
-      resolve(false)
-    })
-    child.on('exit', (code, signal) => {
-      if (signal) console.error(`"${program}" ended by ${signal}`)
-      resolve(code === 0)
-    })
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const child = spawn(program, args, {
+    cwd: place.folder,
+    env: place.env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    detached: true,
   })
+  // A test that spins answers no other signal, and its children are not ours to know: the whole group goes.
+  const end = () => killGroup(child.pid)
+  const timer = setTimeout(() => {
+    console.error(`"${command.slice(0, 2).join(' ')}" did not end within ${msMax / 1000} s`)
+    end()
+  }, msMax)
+  process.on('exit', end)
+  child.on('error', (error) => {
+    console.error(`Cannot start "${program}": ${error.message}`)
+    resolve(false)
+  })
+  child.on('exit', (code) => {
+    clearTimeout(timer)
+    process.removeListener('exit', end)
+    resolve(code === 0)
+  })
+  return promise
+}
+
+/** A group of its own does not get the terminal's Ctrl-C; we pass our end on. */
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => process.exit(128 + constants.signals[signal]))
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It had ended.
+  }
 }

@@ -5,6 +5,7 @@ import { suite, test } from 'node:test'
 import { deadFiles } from './tidy/dead.ts'
 import { documentFaults, promiseFaults, promisesIn } from './tidy/documents.ts'
 import { importFaults } from './tidy/imports.ts'
+import { nativeFaults } from './tidy/native.ts'
 import {
   dependencyFaults,
   type Lock,
@@ -22,6 +23,10 @@ const entry = 'src/cli/main.ts'
 suite('The house is tidy', () => {
   test('Imports go one way, rooms never import each other, and only the warden starts processes', () => {
     assert.deepEqual(importFaults(tree), [])
+  })
+
+  test('No program of the server loads native code that reads or runs what nobody trusts', () => {
+    assert.deepEqual(nativeFaults(tree, [entry, 'src/index.ts', 'src/assemble.ts']), [])
   })
 
   test('No file is dead', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
@@ -116,7 +121,7 @@ suite('Untidiness is found', () => {
       /start proc/,
     ],
     ['a guest that is imported', 'src/warden/a.ts', "import '../../guest/b.js'", /never imported/],
-    ['a guest that imports the server', 'guest/a.js', "import '../src/life.ts'", /plain Java/],
+    ['a guest that imports the server', 'guest/a.js', "import '../src/life.ts'", /of the server/],
     ['a second re-export', 'src/sdk/a.ts', "export { b } from './b.ts'", /re-exports/],
     ['a file outside every room', 'src/attic/a.ts', "import '../lib/b.ts'", /no room/],
   ]
@@ -138,6 +143,26 @@ suite('Untidiness is found', () => {
       { path: 'src/pool/a.test.ts', text: "import '../threat/b.ts'" },
     ]
     assert.deepEqual(importFaults(allowed), [])
+  })
+
+  test('A parser within reach of the server is found, its types alone are not', () => {
+    const sources: readonly Source[] = [
+      { path: entry, text: "import '../threat/a.ts'\nimport '../threat/b.ts'" },
+      { path: 'src/threat/a.ts', text: "import { parseSync } from 'oxc-parser'" },
+      { path: 'src/threat/b.ts', text: "import type { Program } from 'oxc-parser'" },
+    ]
+    assert.deepEqual(nativeFaults(sources, [entry]), [`${entry} → src/threat/a.ts → oxc-parser`])
+  })
+
+  test('Files named by a template or by their folder are alive', () => {
+    const sources: readonly Source[] = [
+      { path: entry, text: "const verbs = ['run']\nimport(`./${verb}.ts`)\njoin(web, 'page')" },
+      { path: 'src/cli/run.ts', text: '' },
+      { path: 'src/cli/walk.ts', text: '' },
+      { path: 'src/web/page/a.js', text: '' },
+      { path: 'src/web/attic/b.js', text: '' },
+    ]
+    assert.deepEqual(deadFiles(sources, [entry]), ['src/cli/walk.ts', 'src/web/attic/b.js'])
   })
 
   test('A file that only its own test imports is dead; one that is named in a string is not', () => {
@@ -230,7 +255,7 @@ suite('Untidiness is found', () => {
 /** What runs by itself: the programs, the library, and what the scripts of package.json and tests start. */
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
-    /^(bin\/mayfly\.js|src\/index\.ts|scripts\/\w+\.ts)$/.test(path),
+    /^(bin\/mayfly\.js|src\/index\.ts|scripts\/[\w-]+\.ts)$/.test(path),
   )
   return [entry, ...started.map(({ path }) => path)]
 }

@@ -5,6 +5,9 @@ import { isTest, type Source } from './tree.ts'
 const code = /\.(ts|js)$/
 const mustBeReached = /^(src|guest|policies|scripts|bin)\//
 /** A file named in a string: a worker that is started, a policy that is read. */
+const quoted = /['"`]([\w./-]+?)\/?['"`]/g
+/** A file whose name is put together: `./${name}.ts`. */
+const template = /`([\w./-]*\/)\$\{\w+\}(\.\w+)`/g
 const named = /([\w.-]+\.(?:ts|js|json|c|html|css))['"`]/g
 
 /** Files that no root leads to, by an import or by their name in a string. Tests do not keep a file alive. */
@@ -27,7 +30,23 @@ function leadsTo(source: Source, sources: readonly Source[]): readonly string[] 
   const imports = importsOf(source)
   const paths = imports.flatMap(({ path }) => (path ? [path] : []))
   const rest = imports.reduce((text, { specifier }) => text.replaceAll(specifier, ''), source.text)
-  const names = new Set([...rest.matchAll(named)].map(([, name]) => name))
-  const byName = sources.filter(({ path }) => names.has(posix.basename(path)))
-  return [...paths, ...byName.map(({ path }) => path)]
+  const isNamed = namedIn(rest, source.path)
+  return [...paths, ...sources.map(({ path }) => path).filter(isNamed)]
+}
+
+/** Named whole, by a template that fits and its stem in quotes, or, what is data, by its folder. */
+function namedIn(text: string, from: string): (path: string) => boolean {
+  const names = new Set([...text.matchAll(named)].map(([, name]) => name))
+  const words = new Set([...text.matchAll(quoted)].map(([, word]) => word))
+  const templates = [...text.matchAll(template)].map(([, folder = '', extension = '']) => ({
+    folder: posix.join(posix.dirname(from), folder).replace(/\/$/, ''),
+    extension,
+  }))
+  return (path) => {
+    const { dir, base, name, ext } = posix.parse(path)
+    if (names.has(base)) return true
+    if (templates.some(({ folder, extension }) => folder === dir && extension === ext))
+      return ext !== '.ts' || words.has(name)
+    return !path.endsWith('.ts') && words.has(posix.basename(dir))
+  }
 }

@@ -19,6 +19,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
     6,
     /^src\/(config|threat|intel|profile|pool|egress|temporal|output|evidence|telemetry|images)\//,
   ],
+  [6, /^src\/(job|outcome)\.ts$/],
   [7, /^src\/life\.ts$/],
   [8, /^src\/assemble\.ts$/],
   [9, /^src\/(gateway|fleet|sdk|web)\//],
@@ -26,6 +27,12 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [11, /^src\/(mcp|cli)\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
+const namesProviders = new Set(['src/assemble.ts', 'src/index.ts'])
+/** Others that start processes, and what. */
+const startersToo = new Map([
+  ['src/sdk/start-warden.ts', 'the warden of a library'],
+  ['src/cli/bench.ts', 'the plain process that figures are compared with'],
+])
 const startsProcesses = new Set(['node:child_process', 'child_process', 'node:cluster', 'cluster'])
 
 export interface Import {
@@ -33,24 +40,38 @@ export interface Import {
   /** The file it means, relative to the root; undefined for packages and Node's own modules. */
   readonly path: string | undefined
   readonly isReExport: boolean
+  /** Gone when types are stripped. */
+  readonly isType: boolean
 }
 
 /** Every import of a source: static, re-exporting, and dynamic with a plain string. */
 export function importsOf({ path, text }: Source): readonly Import[] {
   const { module } = parseSync(path, text)
+  const found = (specifier: string, isReExport = false, isType = false): Import => ({
+    specifier,
+    path: /^\.\.?\//.test(specifier) ? posix.join(posix.dirname(path), specifier) : undefined,
+    isReExport,
+    isType,
+  })
   const exported = module.staticExports.flatMap(({ entries }) => entries)
   const dynamic = module.dynamicImports.map(({ moduleRequest: { start, end } }) =>
     text.slice(start, end),
   )
   return [
-    ...module.staticImports.map(({ moduleRequest }) => found(path, moduleRequest.value, false)),
-    ...exported.flatMap(({ moduleRequest }) =>
-      moduleRequest ? [found(path, moduleRequest.value, true)] : [],
+    ...module.staticImports.map(({ moduleRequest, entries }) =>
+      found(moduleRequest.value, false, entries.length > 0 && entries.every(isTypeEntry)),
+    ),
+    ...exported.flatMap(({ moduleRequest, isType }) =>
+      moduleRequest ? [found(moduleRequest.value, true, isType)] : [],
     ),
     ...dynamic
       .filter((code) => /^'[^']*'$|^"[^"]*"$/.test(code))
-      .map((code) => found(path, code.slice(1, -1), false)),
+      .map((code) => found(code.slice(1, -1))),
   ]
+}
+
+function isTypeEntry({ isType }: { readonly isType: boolean }): boolean {
+  return isType
 }
 
 /** What shipped code imports against the rules, a sentence each. */
@@ -64,13 +85,8 @@ export function importFaults(sources: readonly Source[]): readonly string[] {
   )
 }
 
-function found(from: string, specifier: string, isReExport: boolean): Import {
-  const path = /^\.\.?\//.test(specifier) ? posix.join(posix.dirname(from), specifier) : undefined
-  return { specifier, path, isReExport }
-}
-
 function faultOf(from: string, { specifier, path, isReExport }: Import): string | undefined {
-  if (startsProcesses.has(specifier) && !from.startsWith('bin/') && !isWardens(from))
+  if (startsProcesses.has(specifier) && !mayStart(from))
     return 'only the warden, its launchers and the jail start processes'
   if (isReExport && from !== 'src/index.ts') return 'only src/index.ts re-exports'
   if (path === undefined || path.endsWith('.json') || from.startsWith('bin/')) return undefined
@@ -80,9 +96,9 @@ function faultOf(from: string, { specifier, path, isReExport }: Import): string 
 }
 
 function guestFault(path: string): string | undefined {
-  return /^(guest|src\/(os|lib))\/.*\.js$/.test(path)
+  return /^(guest|src\/(os|lib|contract|threat))\//.test(path)
     ? undefined
-    : 'a guest is plain JavaScript of its own'
+    : 'a guest loads nothing of the server'
 }
 
 function directionFault(from: string, to: string): string | undefined {
@@ -92,10 +108,14 @@ function directionFault(from: string, to: string): string | undefined {
   if (/^src\/(os|jail)\//.test(to) && !isWardens(from)) return 'only the warden loads it'
   if (rankTo === 4 && !isWardens(from)) return 'only the warden loads it'
   if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
-    return from === 'src/assemble.ts' ? undefined : 'only src/assemble.ts names providers'
+    return namesProviders.has(from) ? undefined : 'only src/assemble.ts names providers'
   if (rankTo > rankFrom) return 'imports go the other way'
   if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
   return undefined
+}
+
+function mayStart(from: string): boolean {
+  return from.startsWith('bin/') || isWardens(from) || startersToo.has(from)
 }
 
 /** Loaded by the warden, never by the server. */

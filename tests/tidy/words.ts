@@ -20,7 +20,7 @@ const rules: readonly Rule[] = [
     why: 'the number of an issue says nothing to a reader; say what it was about',
     in: /./,
     except: /^tests\/tidy/,
-    pattern: /\b(issue|pull request|PR) #?\d+|(^|\s)\(?#\d+\b/i,
+    pattern: /\b(issue|pull request|PR) #?\d+|(^|\s)\(?#\d{1,5}\b/i,
   },
   {
     why: 'TypeScript that does not erase',

@@ -5,12 +5,13 @@ import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type Behavior } from './obfuscation.ts'
 import type { Found } from './patterns.ts'
+import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
 import { rules } from './rules/rules.ts'
 import { bindScopes } from './scope.ts'
 import { branchesOf, pythonEntry } from './script.ts'
-import { entryGuess, nodeShapeOf, shapeOf, type Shape } from './shape.ts'
+import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
 import { inFiles, type InspectedFile } from './files.ts'
 
@@ -54,17 +55,15 @@ export function inspect(request: InspectRequest): Inspection {
 
 /** A source that no parser may read. */
 export function unparsed(request: InspectRequest, detail: string): Inspection {
-  const language = request.language ?? (NODE_WORD.test(request.code) ? 'node' : 'js')
+  const language = languageWithoutTree(request.code, request.language)
   return {
     language,
-    entry: entryGuess(request.entry, language, request.code),
+    entry: entryWithoutTree(request.entry, language, request.code),
     found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }],
     complexityScore: 0,
     behaviorScore: 0,
   }
 }
-
-const NODE_WORD = /\brequire\s*\(|["']node:/
 
 export function saysWhy(cap: Cap & { readonly kind: 'over' }): string {
   const bound = `the bound is ${cap.max}`
@@ -77,7 +76,7 @@ function inspectTypeScript(request: InspectRequest): Inspection {
   if (cap.kind === 'over') return unparsed(request, saysWhy(cap))
   const stripped = strip(request.code)
   if (stripped.kind === 'error') {
-    const entry = entryGuess(request.entry, 'ts', request.code)
+    const entry = entryWithoutTree(request.entry, 'ts', request.code)
     return broken(request.code, 'ts', { ...stripped, entry })
   }
   const inspection = inspectJavaScript(request, stripped.javascript, 'ts')

@@ -63,7 +63,8 @@ export function parse(source: string, mode: Mode): Parsed {
     hasModuleSyntax: staticImports.length + staticExports.length + importMetas.length > 0,
     hasDefaultExport: staticExports.some(({ entries }) =>
       entries.some(
-        ({ exportName }) => (exportName.kind as string) === 'Default' || exportName.name === 'default',
+        ({ exportName }) =>
+          (exportName.kind as string) === 'Default' || exportName.name === 'default',
       ),
     ),
   }

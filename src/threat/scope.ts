@@ -229,7 +229,7 @@ function passArguments(call: Node): void {
   const { callee } = call as unknown as { callee: Node }
   if (callee.type !== 'Identifier') return
   const binding = lookUp(callee['name'], callee.scope)
-  for (const source of binding?.sources ?? []) {
+  for (const source of binding?.sources.slice(0, argumentsMax) ?? []) {
     const called = functionOf(source)
     if (!called) continue
     for (const [index, argument] of call['arguments'].slice(0, argumentsMax).entries()) {

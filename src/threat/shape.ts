@@ -1,4 +1,5 @@
-import type { Entry, Language } from '../contract/job.ts'
+import type { Entry } from '../contract/job.ts'
+import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
 import { parse, soleFunction, type Mode, type Parsed } from './parse.ts'
 
 /** How a JavaScript source is to be run, and its tree; or where it does not parse. */
@@ -36,17 +37,6 @@ export function nodeShapeOf(source: string, asked: Entry): Shape {
   }
   return programOf(source)
 }
-
-/** What an entry is when nothing was parsed. */
-export function entryGuess(asked: Entry, language: Language, source: string): Entry {
-  if (asked !== 'auto') return asked
-  if (language !== 'js' && language !== 'ts') return 'program'
-  return MODULE_STATEMENT.test(source) ? 'module' : 'body'
-}
-
-/** These words cannot be written with escapes, so that a source without them is no module. */
-const MODULE_WORD = /\b(?:import|export)\b/
-const MODULE_STATEMENT = /^\s*(?:import\b(?!\s*\()|export\b)/m
 
 function shape(
   source: string,

@@ -1,5 +1,6 @@
 import { stripTypeScriptTypes } from 'node:module'
 import { parseSync, visitorKeys } from 'oxc-parser'
+import { MODULE_WORD } from './guess.ts'
 import type { Node } from './syntax.ts'
 
 export type Stripped =
@@ -34,7 +35,6 @@ interface Frame {
 const BARE: Frame = { before: '', after: '' }
 const BODY: Frame = { before: 'async function f() {', after: '\n}' }
 const EXPRESSION: Frame = { before: '0,', after: '\n' }
-const MODULE_WORD = /\b(?:import|export)\b/
 
 function tryStrip(text: string): { text: string } | { message: string } {
   try {

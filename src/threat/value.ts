@@ -1,6 +1,6 @@
 import { foldBinary, foldCall, foldUnary } from './fold.ts'
 import { isFunction, lookUp } from './scope.ts'
-import type { Node, Source, Step } from './syntax.ts'
+import type { Binding, Node, Source, Step } from './syntax.ts'
 
 /**
  * What an expression stands for, as far as it can be told without running it: a constant, or a path from a global
@@ -127,6 +127,17 @@ function ofName(node: Node, depth: number): Value | undefined {
   const name: string = node['name']
   const binding = lookUp(name, node.scope)
   if (!binding) return ofGlobal(name)
+  const known = held.get(binding)
+  if (known !== undefined) return known ?? undefined
+  held.set(binding, null)
+  const value = ofBinding(binding, depth)
+  if (value) held.set(binding, value)
+  return value
+}
+
+const held = new WeakMap<Binding, Value | null>()
+
+function ofBinding(binding: Binding, depth: number): Value | undefined {
   const told = binding.sources.map((source) => ofSource(source, depth))
   const found = told.find((value) => value?.kind === 'path' && value.path !== '%fn')
   if (found) return found

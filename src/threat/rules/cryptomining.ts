@@ -15,7 +15,7 @@ export const cryptomining: Rule = {
       if (module !== undefined && (MINER_MODULE.test(module) || isPool(module))) yield node
     }
     for (const call of facts.calls) if (dials(call) && reachesPool(call)) yield call.node
-    for (const node of facts.tree) if (LOOPS.has(node.type) && provesWork(node, facts)) yield node
+    yield* provingLoops(facts)
   },
 }
 
@@ -56,14 +56,30 @@ const HASHES =
   /^(?:module:crypto\.(?:createHash|hash)|crypto\.subtle\.digest|module:(?:js-sha256|sha\.js|crypto-js|hash\.js))/
 const ZEROS = /^0{2,}$/
 
-/** A loop that hashes, counts, and compares the hash with zeros. */
+/** Loops that are looked into: the first that hash something. */
+const loopsMax = 32
+
+/** Loops that hash, count, and compare the hash with zeros. */
+function* provingLoops(facts: Facts): Generator<Node> {
+  const loops = new Set<Node>()
+  for (const { node, callee } of facts.calls) {
+    if (!HASHES.test(callee ?? '')) continue
+    const loop = loopAround(node)
+    if (loop && loops.size < loopsMax) loops.add(loop)
+  }
+  for (const loop of loops) if (provesWork(loop, facts)) yield loop
+}
+
+function loopAround(node: Node): Node | undefined {
+  let at: Node | undefined = node
+  while (at && !LOOPS.has(at.type)) at = at.parent
+  return at
+}
+
 function provesWork(loop: Node, facts: Facts): boolean {
-  const within = (node: Node) => node.start >= loop.start && node.end <= loop.end
-  const hashes = facts.calls.some(({ node, callee }) => within(node) && HASHES.test(callee ?? ''))
-  if (!hashes) return false
   let [counts, zeros] = [false, false]
   for (const node of facts.tree) {
-    if (!within(node)) continue
+    if (node.start < loop.start || node.end > loop.end) continue
     counts ||= node.type === 'UpdateExpression'
     zeros ||= isZeros(node)
   }

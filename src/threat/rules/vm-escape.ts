@@ -40,5 +40,6 @@ const REACH =
 
 /** `x.constructor('return process')`: whatever `x` is, its constructor is asked to compile a way out. */
 function buildsReach({ callee, given }: Call): boolean {
+  if (callee === '%Function') return true
   return callee === '%constructor' && given.some((argument) => REACH.test(textOf(argument) ?? ''))
 }

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { jobRequest, type Job, type JobRequest } from '../contract/job.ts'
+import { verdictSchema } from '../contract/verdict.ts'
+import { createAnalyst } from './analyse.ts'
+import { inspect } from './inspect.ts'
+
+function jobOf(asked: JobRequest & { code: string }, tenant = 'default'): Job {
+  const parsed = jobRequest.parse(asked)
+  return {
+    id: 'exec_1',
+    tenant,
+    principal: 'tester',
+    origin: 'library',
+    at: 0,
+    asked: { ...parsed, code: asked.code },
+    inputText: 'null',
+  }
+}
+
+function analystWith(
+  answer: (text: string) => string | Promise<string>,
+  more: { cacheEntriesMax?: number; rulesVersion?: () => string } = {},
+) {
+  const asked: string[] = []
+  const said: string[] = []
+  const analyse = createAnalyst({
+    ask: async (tenant, text) => {
+      asked.push(tenant)
+      return answer(text)
+    },
+    voice: { say: (point) => void said.push(point) },
+    ...more,
+  })
+  return { analyse, asked, said }
+}
+
+const honest = (text: string) => JSON.stringify(inspect(JSON.parse(text)))
+
+test('a job becomes a verdict with scores, severity, findings and capabilities', async () => {
+  const { analyse } = analystWith(honest)
+  const analysis = await analyse(jobOf({ code: 'fetch("x")\nprocess.exit()' }))
+  assert.equal(analysis.kind, 'verdict')
+  const verdict = verdictSchema.parse(analysis.verdict)
+  assert.equal(verdict.threatScore, 90)
+  assert.equal(verdict.severity, 'low')
+  assert.deepEqual(verdict.capabilities, ['network', 'process'])
+  assert.deepEqual(
+    verdict.findings.map(({ name, line, column, kind }) => [name, line, column, kind]),
+    [
+      ['PROCESS_ACCESS', 2, 1, 'need'],
+      ['NETWORK', 1, 1, 'need'],
+    ],
+  )
+  assert.equal(verdict.signatureValid, false)
+})
+
+test('S3-25: the same job asks once; another tenant, file, entry or language asks anew', async () => {
+  const { analyse, asked } = analystWith(honest)
+  const files = [{ path: 'a.js', content: '1' }]
+  await analyse(jobOf({ code: 'return 1' }))
+  await analyse(jobOf({ code: 'return 1', input: 2 }))
+  assert.equal(asked.length, 1)
+  await analyse(jobOf({ code: 'return 1' }, 'acme'))
+  await analyse(jobOf({ code: 'return 1', files }))
+  await analyse(jobOf({ code: 'return 1', files: [{ path: 'a.js', content: '2' }] }))
+  await analyse(jobOf({ code: 'return 1', entry: 'body' }))
+  await analyse(jobOf({ code: 'return 1', language: 'js' }))
+  assert.deepEqual(asked, ['default', 'acme', 'default', 'default', 'default', 'default'])
+})
+
+test('S3-25: a change of the rules makes every cached verdict old', async () => {
+  let version = '1'
+  const { analyse, asked } = analystWith(honest, { rulesVersion: () => version })
+  const first = await analyse(jobOf({ code: 'return 1' }))
+  version = '2'
+  const second = await analyse(jobOf({ code: 'return 1' }))
+  assert.equal(asked.length, 2)
+  assert.notEqual(first.verdict.digest, second.verdict.digest)
+})
+
+test('the cache holds no more than it may, and forgets what was used longest ago', async () => {
+  const { analyse, asked } = analystWith(honest, { cacheEntriesMax: 2 })
+  for (const code of ['1', '2', '1', '3', '1', '2']) await analyse(jobOf({ code }))
+  assert.equal(asked.length, 4)
+})
+
+const garbage: Record<string, () => string | Promise<string>> = {
+  'no JSON': () => 'ok',
+  'nothing of use': () => '{}',
+  'a rejection': () => Promise.reject(new Error('it died')),
+  'a pattern that does not exist': () =>
+    honest('{"code":"1","entry":"auto","files":[]}').replace(
+      '"found":[]',
+      '"found":[{"name":"X"}]',
+    ),
+  'an entry that is not decided': () =>
+    honest('{"code":"1","entry":"auto","files":[]}').replace('"body"', '"auto"'),
+  'a score beyond its bound': () =>
+    honest('{"code":"1","entry":"auto","files":[]}').replace(
+      '"behaviorScore":0',
+      '"behaviorScore":-1',
+    ),
+  'another source to run': () =>
+    honest('{"code":"1","entry":"auto","files":[]}').replace('{', '{"javascript":"steal()",'),
+  'too much': () => ' '.repeat(10 * 2 ** 20),
+}
+
+for (const [name, answer] of Object.entries(garbage)) {
+  test(`an analysis that answers with ${name} is the finding UNPARSED, and is not cached`, async () => {
+    const { analyse, asked, said } = analystWith(answer)
+    const analysis = await analyse(jobOf({ code: '1' }))
+    assert.equal(analysis.kind, 'verdict')
+    assert.deepEqual([analysis.verdict.threatScore, analysis.verdict.risk], [90, 90])
+    assert.equal(analysis.verdict.severity, 'critical')
+    assert.equal(analysis.verdict.findings[0]?.name, 'UNPARSED')
+    assert.equal(analysis.verdict.findings[0]?.kind, 'threat')
+    verdictSchema.parse(analysis.verdict)
+    await analyse(jobOf({ code: '1' }))
+    assert.equal(asked.length, 2)
+    assert.equal(said[0], 'threat/unparsed')
+  })
+}
+
+test('a reply cannot change the language that was asked for', async () => {
+  const { analyse } = analystWith(() =>
+    honest('{"code":"1","entry":"auto","files":[],"language":"sh"}'),
+  )
+  const { verdict } = await analyse(jobOf({ code: '1', language: 'js' }))
+  assert.equal(verdict.findings[0]?.name, 'UNPARSED')
+  assert.equal(verdict.language, 'js')
+})
+
+test('a source that does not parse ends with its place, and its verdict has no finding', async () => {
+  const { analyse } = analystWith(honest)
+  const analysis = await analyse(jobOf({ code: 'return 1\nlet = = 2' }))
+  assert.equal(analysis.kind, 'syntax-error')
+  assert.equal(analysis.kind === 'syntax-error' && analysis.line, 2)
+  assert.deepEqual(analysis.verdict.findings, [])
+})
+
+test('TypeScript comes back as JavaScript of the same length', async () => {
+  const { analyse } = analystWith(honest)
+  const code = 'const a: number = 1\nreturn a as unknown'
+  const analysis = await analyse(jobOf({ code, language: 'ts' }))
+  assert.equal(
+    analysis.kind === 'verdict' && analysis.javascript,
+    'const a         = 1\nreturn a           ',
+  )
+})
+
+test('the server side of analysis loads no parser', () => {
+  const seen = new Set<string>()
+  const visit = (url: URL) => {
+    if (seen.has(url.href)) return
+    seen.add(url.href)
+    const source = readFileSync(url, 'utf8')
+    for (const [, kind, from] of source.matchAll(/^(import(?: type)?)[^']*'([^']+)'/gm)) {
+      assert.notEqual(from, 'oxc-parser', url.href)
+      if (kind === 'import' && from!.startsWith('.')) visit(new URL(from!, url))
+    }
+  }
+  visit(new URL('./analyse.ts', import.meta.url))
+  assert.ok(seen.size > 5)
+})

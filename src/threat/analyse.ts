@@ -1,0 +1,173 @@
+import * as z from 'zod'
+import type { Voice } from '../contract/event.ts'
+import { entries, languages, type Job } from '../contract/job.ts'
+import { patternNames, type Analysis } from '../contract/verdict.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { entryWithoutTree, languageWithoutTree } from './guess.ts'
+import type { Inspection } from './inspect.ts'
+import { patterns } from './patterns.ts'
+import { analysisOf } from './verdict.ts'
+
+export interface AnalystParts {
+  /**
+   * Asks the disposable process that serves this tenant alone: request and reply are JSON text. Rejects when it
+   * died, did not answer in time, or cannot be had.
+   */
+  readonly ask: (tenant: string, requestText: string) => Promise<string>
+  /** Analyses kept, of all tenants together. Default 512. */
+  readonly cacheEntriesMax?: number
+  readonly voice: Pick<Voice, 'say'>
+  /** Names the rules in force: another text, and nothing cached is used. */
+  readonly rulesVersion?: () => string
+}
+
+/** The longest reply that is read, in UTF-16 units: a source without types, and its findings. */
+const replyUnitsMax = 9 * 2 ** 20
+/** Cached analyses that carry a source to run count by its length as well: 64 Mi units of those are kept. */
+const cacheUnitsMax = 64 * 2 ** 20
+
+/**
+ * The room: job in, analysis out. It never throws for what the code is; whatever goes wrong on the way to a reply
+ * that can be believed is the finding UNPARSED, which no cache keeps.
+ */
+export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysis> {
+  const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
+  const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
+  return async (job) => {
+    const digest = digestOf(job, rulesVersion())
+    const key = `${job.tenant}\0${digest}`
+    const known = cache.get(key)
+    const analysis = known ?? (await inspectElsewhere(job, digest, ask, voice))
+    if (analysis.believed) cache.set(key, analysis)
+    voice.say('threat/analysed', factsAbout(analysis.value, known !== undefined), { run: job.id })
+    return analysis.value
+  }
+}
+
+interface Kept {
+  readonly value: Analysis
+  /** Whether it came from a reply; what did not is asked again the next time. */
+  readonly believed: boolean
+}
+
+function factsAbout({ kind, verdict }: Analysis, cached: boolean): Record<string, unknown> {
+  const { threatScore, risk, language, entry, findings } = verdict
+  const patterns = findings.map(({ name }) => name)
+  return { kind, threatScore, risk, language, entry, patterns, cached }
+}
+
+const tableVersion = sha256(canonicalJson(patterns))
+
+/** Digest of everything that an analysis depends on but the tenant. */
+function digestOf({ asked }: Job, rulesVersion: string): string {
+  const { code, language, entry, files } = asked
+  const parts = [sha256(code), String(code.length), language ?? '', entry, rulesVersion]
+  for (const { path, content, encoding } of files) parts.push(path, encoding, sha256(content))
+  return `sha256:${sha256(JSON.stringify(parts))}`
+}
+
+async function inspectElsewhere(
+  job: Job,
+  digest: string,
+  ask: AnalystParts['ask'],
+  voice: AnalystParts['voice'],
+): Promise<Kept> {
+  const { code, language, entry, files } = job.asked
+  try {
+    const reply = await ask(job.tenant, JSON.stringify({ code, language, entry, files }))
+    return { value: analysisOf(readReply(reply, job), digest), believed: true }
+  } catch (thrown) {
+    voice.say('threat/unparsed', { why: reasonOf(thrown) }, { run: job.id })
+    return { value: analysisOf(unread(job), digest), believed: false }
+  }
+}
+
+function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? `${thrown.name}: ${thrown.message}`.slice(0, 200) : 'unknown'
+}
+
+const position = z.number().int().min(1)
+const foundSchema = z.strictObject({
+  name: z.enum(patternNames),
+  line: position,
+  column: position,
+  count: z.number().int().min(1),
+  detail: z.string().max(300).optional(),
+})
+
+const replySchema = z.strictObject({
+  language: z.enum(languages),
+  entry: z.enum(entries).exclude(['auto']),
+  found: z.array(foundSchema).max(patternNames.length),
+  complexityScore: z.number().min(0),
+  behaviorScore: z.number().min(0).max(100),
+  javascript: z.string().optional(),
+  syntaxError: z
+    .strictObject({ message: z.string().max(500), line: position, column: position })
+    .optional(),
+})
+
+/** Believes a reply only as far as it can be checked: what was asked for stays, and positions keep their length. */
+function readReply(text: string, { asked }: Job): Inspection {
+  if (text.length > replyUnitsMax)
+    throw new RangeError(`Cannot read a reply of ${text.length} units`)
+  const reply = replySchema.parse(JSON.parse(text))
+  if (asked.language !== undefined && reply.language !== asked.language) {
+    throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
+  }
+  if (reply.javascript !== undefined && reply.javascript.length !== asked.code.length) {
+    throw new TypeError('Cannot believe a reply whose source has another length')
+  }
+  return reply as Inspection
+}
+
+function unread({ asked }: Job): Inspection {
+  const language = languageWithoutTree(asked.code, asked.language)
+  return {
+    language,
+    entry: entryWithoutTree(asked.entry, language, asked.code),
+    found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: 'the analysis did not end' }],
+    complexityScore: 0,
+    behaviorScore: 0,
+  }
+}
+
+/** Least recently used first; bounded in entries and in the text they hold. */
+class Cache {
+  readonly #entries = new Map<string, Kept>()
+  readonly #entriesMax: number
+  readonly #unitsMax: number
+  #units = 0
+
+  constructor(entriesMax: number, unitsMax: number) {
+    this.#entriesMax = entriesMax
+    this.#unitsMax = unitsMax
+  }
+
+  get(key: string): Kept | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Puts an entry last, whether it is new or not. */
+  set(key: string, kept: Kept): void {
+    this.#forget(key)
+    this.#entries.set(key, kept)
+    this.#units += unitsOf(kept)
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= this.#entriesMax && this.#units <= this.#unitsMax) return
+      this.#forget(oldest)
+    }
+  }
+
+  #forget(key: string): void {
+    const kept = this.#entries.get(key)
+    if (!kept) return
+    this.#entries.delete(key)
+    this.#units -= unitsOf(kept)
+  }
+}
+
+function unitsOf({ value }: Kept): number {
+  return value.kind === 'verdict' ? (value.javascript?.length ?? 0) : 0
+}

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Entry, Language } from '../contract/job.ts'
+import { inspect, type InspectRequest } from './inspect.ts'
+
+const look = (code: string, more: Partial<InspectRequest> = {}) =>
+  inspect({ code, entry: 'auto', files: [], ...more })
+
+const shapes: readonly (readonly [string, Language | undefined, Language, Entry])[] = [
+  ['return input + 1', undefined, 'js', 'body'],
+  ['const a = await call("x"); return a', 'js', 'js', 'body'],
+  ['(input) => input + 1', undefined, 'js', 'function'],
+  ['async (input) => { return input };\n// done', 'js', 'js', 'function'],
+  ['// first\nfunction f(input) { return input }', 'js', 'js', 'function'],
+  ['function (input) { return input };', 'js', 'js', 'function'],
+  ['(function () { return 1 })', 'js', 'js', 'function'],
+  ['(function () { return 1 })()', 'js', 'js', 'body'],
+  ['function f() {} function g() {}', 'js', 'js', 'body'],
+  ['export default (input) => input', undefined, 'js', 'module'],
+  ['import { a } from "./a.js"; a()', 'js', 'js', 'module'],
+  ['const a = import("./a.js"); return a', 'js', 'js', 'body'],
+  ['return "import export"', 'js', 'js', 'body'],
+  ['import fs from "node:fs"; fs()', undefined, 'node', 'program'],
+  ['import fs from "node:fs"; fs()', 'js', 'js', 'module'],
+  ['const fs = require("fs"); fs.rmSync("x")', undefined, 'node', 'program'],
+  ['return require("x")', 'js', 'js', 'body'],
+  ['const require = (x) => x; return require("x")', undefined, 'js', 'body'],
+  ['import "node:fs"; export default () => 1', undefined, 'node', 'module'],
+  ['console.log(1)', 'node', 'node', 'program'],
+  ['#!/usr/bin/env node\nawait import("x")', 'node', 'node', 'program'],
+  ['const a: number = 1; return a', 'ts', 'ts', 'body'],
+  ['(input: { a: string }): string => input.a', 'ts', 'ts', 'function'],
+  ['function (input: number) { return input }', 'ts', 'ts', 'function'],
+  ['import type { A } from "./a.ts"; export const a: A = 1', 'ts', 'ts', 'module'],
+  ['def main(input):\n  return input', 'python', 'python', 'function'],
+  ['import json\nresult = json.dumps(input)', 'python', 'python', 'body'],
+  ['print("def main(): result = 1")', 'python', 'python', 'program'],
+  ['echo hello', 'sh', 'sh', 'program'],
+]
+
+for (const [code, asked, language, entry] of shapes) {
+  test(`${asked ?? 'a source of no given language'} is ${language}, ${entry}: ${JSON.stringify(code)}`, () => {
+    const seen = look(code, { language: asked })
+    assert.equal(seen.syntaxError, undefined)
+    assert.deepEqual([seen.language, seen.entry], [language, entry])
+  })
+}
+
+test('a function keeps every position while what follows it is blanked out', () => {
+  assert.equal(
+    look('function (a) { return a } ; // c').javascript,
+    'function (a) { return a }   // c',
+  )
+  assert.equal(look('(a) => a').javascript, undefined)
+})
+
+const errors: readonly (readonly [string, Language, number, number])[] = [
+  ['let x = ;', 'js', 1, 9],
+  ['return 1\n\n  let = = 2', 'js', 3, 9],
+  ['export default ;\n', 'js', 1, 16],
+  ['import a from "a"\nlet x = ;', 'js', 2, 9],
+  ['}); steal(); (async function () {', 'js', 1, 1],
+  ['1 }, 2); (function () {', 'js', 1, 3],
+  ['let x: = 1', 'ts', 1, 8],
+  ['const a = 1\n  enum A { b }', 'ts', 2, 3],
+  ['class A { constructor(private x: number) {} }', 'ts', 1, 23],
+  ['export namespace A { export const b = 1 }', 'ts', 1, 8],
+  ['let é = "😀"; let = = 1', 'js', 1, 20],
+]
+
+for (const [code, language, line, column] of errors) {
+  test(`a syntax error is at line ${line}, column ${column} of ${JSON.stringify(code)}`, () => {
+    const { syntaxError, found } = look(code, { language })
+    assert.deepEqual([syntaxError?.line, syntaxError?.column], [line, column], syntaxError?.message)
+    assert.deepEqual(found, [])
+  })
+}
+
+test('S3-21: occurrences are counted exactly, and the place is that of the first', () => {
+  const [found] = look(
+    'const a = 1\n  eval("1"); eval("2")\nglobalThis.eval("3")\nconst e = eval; e("4")',
+  ).found
+  assert.deepEqual(found, { name: 'EVAL', line: 2, column: 3, count: 5 })
+})
+
+test('S3-21: lines and columns are those of the source, in a body, a function, a module and TypeScript', () => {
+  const places = [
+    look('process.exit()'),
+    look('() =>\n process.exit()'),
+    look('export default 1\nprocess.exit()'),
+    look('let a: number\n\tprocess.exit()', { language: 'ts' }),
+    look('"é😀"; process.exit()'),
+  ].map(({ found: [first] }) => [first?.line, first?.column])
+  assert.deepEqual(places, [
+    [1, 1],
+    [2, 2],
+    [2, 1],
+    [2, 2],
+    [1, 8],
+  ])
+})
+
+test('code in a constant that is compiled is looked into, at the place of the call', () => {
+  const { found } = look('const code = "pro" + "cess.exit()"\n  eval(code)')
+  assert.deepEqual(found, [
+    { name: 'EVAL', line: 2, column: 3, count: 1 },
+    { name: 'PROCESS_ACCESS', line: 2, column: 3, count: 1 },
+  ])
+})
+
+test('files that are code by name, or because something loads them, are looked into', () => {
+  const files = [
+    { path: 'lib/a.js', content: 'export default process.env' },
+    {
+      path: 'lib/data',
+      content: Buffer.from('fetch("x")').toString('base64'),
+      encoding: 'base64' as const,
+    },
+    { path: 'notes.txt', content: 'eval("1")' },
+  ]
+  const { found } = look('import data from "./lib/data"; export default data', {
+    language: 'js',
+    files,
+  })
+  assert.deepEqual(
+    found.map(({ name, detail }) => [name, detail]),
+    [
+      ['IMPORT', undefined],
+      ['PROCESS_ACCESS', 'in "lib/a.js"'],
+      ['NETWORK', 'in "lib/data"'],
+    ],
+  )
+})
+
+test('a source nested too deeply is UNPARSED in every language that would be parsed', () => {
+  const code = '['.repeat(100_000)
+  for (const language of ['js', 'ts', 'node', undefined] as const) {
+    const { found } = look(code, { language })
+    assert.deepEqual(
+      found.map(({ name }) => name),
+      ['UNPARSED'],
+    )
+  }
+  const { found } = look('return 1', { files: [{ path: 'a.js', content: code }] })
+  assert.deepEqual(
+    found.map(({ name }) => name),
+    ['UNPARSED'],
+  )
+})
+
+test('Python and shell get a size and no finding: no rule here reads them', () => {
+  const { found, complexityScore } = look('import os\nif os:\n  os.system("ls")', {
+    language: 'python',
+  })
+  assert.deepEqual(found, [])
+  assert.equal(complexityScore, 2)
+})

@@ -1,0 +1,35 @@
+import type { Analysis, Verdict } from '../contract/verdict.ts'
+import { severityOf } from '../contract/verdict.ts'
+import type { Inspection } from './inspect.ts'
+import { patterns } from './patterns.ts'
+import { riskOf, threatScoreOf } from './score.ts'
+
+/**
+ * What a room makes of what was seen. Scores come from the table here, never from the process that looked: that one
+ * only names patterns. Nothing is taken as granted; a profile asks `riskOf` again once it knows what it grants.
+ */
+export function analysisOf(inspection: Inspection, digest: string): Analysis {
+  const verdict = verdictOf(inspection, digest)
+  if (inspection.syntaxError) return { kind: 'syntax-error', ...inspection.syntaxError, verdict }
+  return inspection.javascript === undefined
+    ? { kind: 'verdict', verdict }
+    : { kind: 'verdict', verdict, javascript: inspection.javascript }
+}
+
+function verdictOf(inspection: Inspection, digest: string): Verdict {
+  const { found, language, entry, complexityScore, behaviorScore } = inspection
+  const { risk, findings } = riskOf(found, inspection)
+  return {
+    threatScore: threatScoreOf(found, inspection),
+    risk,
+    severity: severityOf(risk),
+    findings: findings.toSorted((a, b) => b.score - a.score),
+    capabilities: [...new Set(found.map(({ name }) => patterns[name].capability))].sort(),
+    complexityScore,
+    behaviorScore,
+    signatureValid: false,
+    language,
+    entry,
+    digest,
+  }
+}

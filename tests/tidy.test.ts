@@ -156,7 +156,10 @@ suite('Untidiness is found', () => {
 
   test('Files named by a template or by their folder are alive', () => {
     const sources: readonly Source[] = [
-      { path: entry, text: "const verbs = ['run']\nimport(`./${verb}.ts`)\njoin(web, 'page')" },
+      {
+        path: entry,
+        text: "const verbs = ['run']\nimport(`./${verb}.ts`)\nnew URL('../web/page/')",
+      },
       { path: 'src/cli/run.ts', text: '' },
       { path: 'src/cli/walk.ts', text: '' },
       { path: 'src/web/page/a.js', text: '' },

@@ -15,7 +15,6 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
-import { promisify } from 'node:util'
 
 /**
  * Runs what the documents show. A fenced block takes part when its info string says so: `sh run` and `js run` run in
@@ -111,7 +110,7 @@ function environment(folder: string): NodeJS.ProcessEnv {
   }
 }
 
-async function runBlock({ language, code }: Block, folder: string): Promise<string> {
+function runBlock({ language, code }: Block, folder: string): Promise<string> {
   const file = join(folder, language === 'sh' ? 'block.sh' : 'block.js')
   writeFileSync(file, code)
   const [program, ...args] =
@@ -119,8 +118,13 @@ async function runBlock({ language, code }: Block, folder: string): Promise<stri
       ? (['bash', '-euo', 'pipefail', file] as const)
       : ([process.execPath, file] as const)
   const options = { cwd: folder, env: environment(folder), timeout: blockMsMax }
-  const { stdout, stderr } = await promisify(execFile)(program, args, options)
-  return stdout + stderr
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  execFile(program, args, options, (error, stdout, stderr) => {
+    const printed = stdout + stderr
+    if (error) reject(new Error(`The block ended with ${error.code ?? error.signal}:\n${printed}`))
+    else resolve(printed)
+  })
+  return promise
 }
 
 interface Server {

@@ -37,7 +37,7 @@ function leadsTo(source: Source, sources: readonly Source[]): readonly string[] 
 /** Named whole, by a template that fits and its stem in quotes, or, what is data, by its folder. */
 function namedIn(text: string, from: string): (path: string) => boolean {
   const names = new Set([...text.matchAll(named)].map(([, name]) => name))
-  const words = new Set([...text.matchAll(quoted)].map(([, word]) => word))
+  const words = new Set([...text.matchAll(quoted)].map(([, word = '']) => posix.basename(word)))
   const templates = [...text.matchAll(template)].map(([, folder = '', extension = '']) => ({
     folder: posix.join(posix.dirname(from), folder).replace(/\/$/, ''),
     extension,

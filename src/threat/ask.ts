@@ -20,20 +20,25 @@ export interface AskingOptions {
   readonly voice: Voice
   /** How many processes may parse at once. */
   readonly atOnce: number
+  /** A process that will see one source only is neither warmed up nor followed by another. */
+  readonly once: boolean
 }
 
 const KIND = { request: 1, reply: 2 } as const
 const ANSWER_MS_MAX = 5_000
 /** For the parse of a source at its limit; above the idle size. */
 const MEMORY_BYTES_MAX = 512 * 2 ** 20
+/** Dummy sources of 10 KB before the first real one, which then takes a third of the time. */
+const WARM_SOURCES = 20
 const WAITING_MAX = 1_000
 
-export function createAsking({ warden, voice, atOnce }: AskingOptions): Asking {
+export function createAsking({ warden, voice, atOnce, once }: AskingOptions): Asking {
   const shelf = createShelf({
     program: 'analyst',
     warden,
     voice,
-    spares: 0,
+    spares: once ? 0 : WARM_SOURCES,
+    keepReady: !once,
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })

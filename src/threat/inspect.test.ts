@@ -65,13 +65,13 @@ const errors: readonly (readonly [string, Language, number, number])[] = [
   ['const a = 1\n  enum A { b }', 'ts', 2, 3],
   ['class A { constructor(private x: number) {} }', 'ts', 1, 23],
   ['export namespace A { export const b = 1 }', 'ts', 1, 8],
-  ['let é = "😀"; let = = 1', 'js', 1, 20],
+  ['let é = "😀"; let = = 1', 'js', 1, 21],
 ]
 
 for (const [code, language, line, column] of errors) {
   test(`a syntax error is at line ${line}, column ${column} of ${JSON.stringify(code)}`, () => {
     const { syntaxError, found } = look(code, { language })
-    assert.deepEqual([syntaxError?.line, syntaxError?.column], [line, column], syntaxError?.message)
+    assert.deepEqual([syntaxError?.line, syntaxError?.column], [line, column])
     assert.deepEqual(found, [])
   })
 }

@@ -8,13 +8,14 @@ const DATA_BYTES_MAX = 2 ** 31
 const OXC_BINDING = `@oxc-parser/binding-${process.platform}-${process.arch}`
 
 /** The analysis process: the parser and the rules, jailed like an isolate worker. */
-export function analyst(without: readonly Layer[]): JailedProgram {
+export function analyst(warm: number, without: readonly Layer[]): JailedProgram {
   return {
     name: 'analyst',
     nodeFlags: ['--max-semi-space-size=2'],
     main: 'guest/analyst.js',
     env: {
       MAYFLY_ANALYST: JSON.stringify({
+        warm,
         seccomp: without.includes('seccomp') ? null : narrowFilter(),
       }),
     },

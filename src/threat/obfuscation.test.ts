@@ -16,13 +16,21 @@ const packed: Record<string, string> = {
   'code in base64': `eval(atob("${base64(payload)}"))`,
   'code in base64 made into a function': `new Function(atob("${base64(payload)}"))()`,
   'code in a buffer': `eval(Buffer.from("${base64(payload)}", "base64").toString())`,
-  'code in character codes': `eval(String.fromCharCode(${[...payload].map((unit) => unit.charCodeAt(0)).join()}))`,
-  'code in percent escapes': `eval(unescape("${[...payload].map((unit) => `%${unit.charCodeAt(0).toString(16)}`).join('')}"))`,
-  'code turned around': `eval("${[...'console.log(input); return input.secretToken'].reverse().join('')}".split("").reverse().join(""))`,
+  'code in character codes': `eval(String.fromCharCode(${Array.from(payload)
+    .map((unit) => unit.charCodeAt(0))
+    .join()}))`,
+  'code in percent escapes': `eval(unescape("${Array.from(payload)
+    .map((unit) => `%${unit.charCodeAt(0).toString(16)}`)
+    .join('')}"))`,
+  'code turned around': `eval("${Array.from('console.log(input); return input.secretToken').toReversed().join('')}".split("").reverse().join(""))`,
   'text in hexadecimal escapes': `const a = ["${hex('console')}", "${hex('log')}", "${hex('this is the secret text')}"]; globalThis[a[0]][a[1]](a[2])`,
-  'names in Unicode escapes': `const t = "${[...'the quick brown fox'].map((unit) => `\\u00${unit.charCodeAt(0).toString(16)}`).join('')}"; return t`,
+  'names in Unicode escapes': `const t = "${Array.from('the quick brown fox')
+    .map((unit) => `\\u00${unit.charCodeAt(0).toString(16)}`)
+    .join('')}"; return t`,
   'mangled names': `var _0x3fa1=['log','text'];(function(_0x2b1c,_0x1d){while(--_0x1d)_0x2b1c.push(_0x2b1c.shift())}(_0x3fa1,3));var _0x5c=function(_0x9a,_0x8b){return _0x3fa1[_0x9a-0]};console[_0x5c('0x0')](_0x5c('0x1'))`,
-  'code in six characters': `${'[][(![]+[])[+[]]+(![]+[])[!+[]+!+[]]+(![]+[])[+!+[]]+(!![]+[])[+[]]]'.repeat(3)}`,
+  'code in six characters': Array(3)
+    .fill('[][(![]+[])[+[]]+(![]+[])[!+[]+!+[]]+(![]+[])[+!+[]]+(!![]+[])[+[]]]')
+    .join('+'),
   'globals in pieces': `globalThis["fe"+"tch"]("a"); globalThis["pro"+"cess"].exit(); globalThis["ev"+"al"]("1"); globalThis["req"+"uire"]("x")`,
 }
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
-import { patternNames, severityOf, type PatternName } from '../contract/verdict.ts'
+import { patternNames, type PatternName } from '../contract/verdict.ts'
 import type { Found } from './patterns.ts'
 import { plainScoreMax, riskOf, threatScoreOf } from './score.ts'
 
@@ -37,44 +36,3 @@ test('each finding says whether it is a need or a threat, and why', () => {
   const granted = riskOf([found('NETWORK')], plain, { granted: new Set(['network']) })
   assert.equal(granted.findings[0]?.because, 'The profile grants "network"')
 })
-
-const someFound = fc.array(fc.constantFrom(...patternNames).map(found), { maxLength: 14 })
-const somePlain = fc.record({
-  complexityScore: fc.integer({ min: 0, max: 10_000 }),
-  behaviorScore: fc.integer({ min: 0, max: 100 }),
-})
-
-test('neither score ever falls when a finding is added or complexity or behaviour rises', () => {
-  fc.assert(
-    fc.property(
-      someFound,
-      somePlain,
-      oneFound(),
-      fc.nat(1000),
-      fc.nat(100),
-      (all, base, one, c, b) => {
-        const worse = {
-          complexityScore: base.complexityScore + c,
-          behaviorScore: base.behaviorScore + b,
-        }
-        assert.ok(threatScoreOf([...all, one], worse) >= threatScoreOf(all, base))
-        assert.ok(riskOf([...all, one], worse).risk >= riskOf(all, base).risk)
-      },
-    ),
-  )
-})
-
-test('both scores are whole numbers from 0 to 100, and risk is never above threat', () => {
-  fc.assert(
-    fc.property(someFound, somePlain, (all, base) => {
-      const [threat, choice] = [threatScoreOf(all, base), riskOf(all, base).risk]
-      assert.ok(Number.isInteger(threat) && Number.isInteger(choice))
-      assert.ok(choice >= 0 && choice <= threat && threat <= 100)
-      severityOf(choice)
-    }),
-  )
-})
-
-function oneFound() {
-  return fc.constantFrom(...patternNames).map(found)
-}

@@ -39,8 +39,8 @@ else {
 
 async function runAll(all: readonly Step[]): Promise<void> {
   const total = await runInOrder(all)
-  if (total.passed + total.failed === 0) process.exitCode = 1
-  if (total.failed > 0) process.exitCode = 1
+  const isNothingSoCalled = name !== undefined && total.passed + total.failed === 0
+  if (total.failed > 0 || isNothingSoCalled) process.exitCode = 1
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`)
 }

@@ -1,7 +1,8 @@
 import ivm from 'isolated-vm'
 import { Job } from './cell/job.js'
 import { answer } from './cell/answers.js'
-import { Refusal, syntaxError, TIMED_OUT } from './cell/failure.js'
+import { asText, endOf, Refusal, syntaxError, thrown, TIMED_OUT } from './cell/failure.js'
+import { Modules } from './cell/modules.js'
 import { cacheParts, runPart } from './cell/parts.js'
 
 /**
@@ -13,6 +14,10 @@ const WRAPPERS = {
   function: ['job=', '\n'],
   handler: ['job(function (exports, require, module) {', '\n})'],
 }
+
+const COMMONJS = ['(function (exports, require, module, __filename, __dirname) {', '\n})']
+const MODULE_ONLY =
+  /Unexpected token 'export'|Cannot use import statement outside a module|Cannot use 'import.meta'|await is only valid/
 
 /** @type {Task} */
 const REHEARSAL = {
@@ -49,6 +54,8 @@ export class Cell {
   #cpuBefore
   /** @type {Job | undefined} */
   #job
+  /** @type {Modules | undefined} */
+  #modules
 
   /** @param {{ memoryMiB: number, webAssembly: boolean }} options */
   constructor({ memoryMiB, webAssembly }) {
@@ -72,10 +79,9 @@ export class Cell {
    */
   run(task, hooks) {
     if (this.#job !== undefined) throw new Error('Cannot run a job: this cell was used before')
-    const job = (this.#job = new Job(task, hooks))
+    const job = (this.#job = new Job(task, hooks, (text) => this.#isModule(text)))
     this.#cpuTimeMsBefore = Number(this.#isolate.cpuTime) / 1e6
     this.#cpuBefore = process.cpuUsage()
-    hooks.released()
     this.#visit(job, () => this.#start(job))
     return job.end
   }
@@ -95,11 +101,31 @@ export class Cell {
       if (job.isLate) throw new Error(TIMED_OUT)
       enter()
     } catch (error) {
-      job.interrupt(error)
+      this.#judge(job, error)
     }
     job.flush()
     if (job.isOver) job.finish({ ...this.#usage(), poisoned: this.#poisoned })
-    else job.wait(() => this.#visit(job, () => this.#tick(job)))
+    else job.wait(() => this.#visit(job, () => this.#enter(job, 'tick')))
+  }
+
+  #judge(job, error) {
+    const end = endOf(error, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
+    if (end !== undefined && end.status !== 'error') job.override(end)
+    else if (job.isOver) return
+    else if (end !== undefined) job.refuse(end)
+    else if (this.#modules === undefined) job.stray(error)
+    else this.#judgeModule(job, error)
+  }
+
+  /** A module's own failure comes out like a rejection that nobody handles; asking again tells them apart. */
+  #judgeModule(job, error) {
+    try {
+      this.#modules.probe().evaluateSync({ timeout: job.remaining() })
+      job.stray(error)
+    } catch (again) {
+      const end = endOf(again, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
+      job.refuse(end ?? thrown({ code: 'USER_ERROR', ...asText(again) }))
+    }
   }
 
   // One rehearsal a process, thrown away: what jobs usually do, so that its code is compiled and cached.
@@ -111,22 +137,47 @@ export class Cell {
   }
 
   #start(job) {
-    const script = this.#compile(job.task)
+    const { entry, code } = job.task
+    if (entry === 'module') return this.#startModule(job)
+    const script = this.#compile(entry, code)
+    if (script === undefined) return this.#startModule(job)
+    job.release()
     script.runSync(this.#context, { timeout: job.remaining(), release: true })
   }
 
-  #compile({ entry, code }) {
+  #compile(entry, code) {
     const [before, after] = WRAPPERS[entry]
     try {
       const origin = { filename: 'job.js', columnOffset: -before.length }
       return this.#isolate.compileScriptSync(before + code + after, origin)
     } catch (error) {
+      if (entry === 'handler' && MODULE_ONLY.test(error.message)) return undefined
       throw new Refusal(syntaxError(error, code))
     }
   }
 
-  #tick(job) {
-    job.armed = this.#enter(job, 'tick')
+  #isModule(text) {
+    const [before, after] = COMMONJS
+    try {
+      this.#isolate.compileScriptSync(before + text + after).release()
+      return false
+    } catch (error) {
+      return MODULE_ONLY.test(error.message)
+    }
+  }
+
+  #startModule(job) {
+    if (job.task.entry === 'handler')
+      job.task = { ...job.task, entry: 'module', exportName: 'handler' }
+    const require = (path) => this.#enter(job, 'run', path)
+    const parts = { isolate: this.#isolate, context: this.#context, files: job.files, require }
+    const modules = new Modules(parts)
+    modules.compile(job.task.code)
+    job.release()
+    modules.open(job.remaining())
+    const root = modules.link()
+    this.#modules = modules
+    root.evaluateSync({ timeout: job.remaining() })
   }
 
   #enter(job, ...args) {
@@ -140,10 +191,24 @@ export class Cell {
   #answer(op, a, b, c) {
     try {
       if (op === 'load') return runPart(this.#isolate, this.#context, a).derefInto()
+      if (op === 'compile') return this.#commonjs(this.#job, a)
       if (op === 'call') return this.#call(this.#job, a, b, c)
-      return answer(this.#job, op, a, b)
+      return answer(this.#job, op, a, b, c)
     } catch {
       return undefined
+    }
+  }
+
+  /** The function a CommonJS file is, or why it is none. */
+  #commonjs(job, path) {
+    const [before, after] = COMMONJS
+    const origin = { filename: path, columnOffset: -before.length }
+    const code = job.files.text(path)
+    try {
+      const script = this.#isolate.compileScriptSync(before + code + after, origin)
+      return script.runSync(this.#context, { reference: true, release: true }).derefInto()
+    } catch (error) {
+      return syntaxError(error, code).message
     }
   }
 

@@ -7,9 +7,9 @@ import { thrown } from './failure.js'
  * @param {import('./job.js').Job} job
  * @param {string} op
  */
-export function answer(job, op, a, b) {
+export function answer(job, op, a, b, c) {
   if (!Object.hasOwn(answers, op)) return undefined
-  return answers[op](job, a, b)
+  return answers[op](job, a, b, c)
 }
 
 const RANDOM_BYTES_MAX = 65_536
@@ -20,18 +20,66 @@ const answers = {
   input: (job) => job.task.inputText,
   code: (job) => job.task.code,
   clock: (job) => job.elapsed(),
-  arm: (job, ms) => void (job.armed = ms),
+  arm: (job, ms) => job.arm(Number(ms)),
   stdout: (job, text) => job.stdout.add(String(text)),
   stderr: (job, text) => job.stderr.add(String(text)),
   ok: (job, encoding, text) => job.succeed(encoding, text),
   error: (job, text) => job.refuse(thrown(JSON.parse(text))),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
+  resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
+  kind: (job, path) => job.files.kind(path),
+  file: (job, path) => job.files.text(path),
   uuid: () => randomUUID(),
+  url: (_job, text, base) => urlText(URL.parse(bounded(text), base && bounded(base))),
+  'url-set': (_job, href, name, value) => urlText(changed(bounded(href), name, bounded(value))),
+  query: (_job, text) => JSON.stringify([...new URLSearchParams(text)].flat()),
+  'query-text': (_job, text) => queryText(JSON.parse(text)),
+}
+
+const URL_UNITS_MAX = 2 ** 20
+const URL_PARTS = [
+  'protocol',
+  'username',
+  'password',
+  'host',
+  'hostname',
+  'port',
+  'pathname',
+  'search',
+  'hash',
+]
+
+function bounded(text) {
+  if (typeof text !== 'string' || text.length > URL_UNITS_MAX)
+    throw new RangeError('Cannot read the URL')
+  return text
+}
+
+function changed(href, name, value) {
+  const url = new URL(href)
+  if (URL_PARTS.includes(name)) url[name] = value
+  return url
+}
+
+function urlText(url) {
+  if (url === null) return ''
+  const { href, origin } = url
+  return JSON.stringify({
+    href,
+    origin,
+    ...Object.fromEntries(URL_PARTS.map((name) => [name, url[name]])),
+  })
+}
+
+function queryText(flat) {
+  const params = new URLSearchParams()
+  for (let index = 0; index < flat.length; index += 2) params.append(flat[index], flat[index + 1])
+  return params.toString()
 }
 
 const CHECKS = { body: 'async', handler: 'sync' }
 
-function facts({ entry, code, timeoutMs, resultBytesMax }) {
+function facts({ entry, exportName = 'default', code, timeoutMs, resultBytesMax }) {
   const check = code.includes('}') ? CHECKS[entry] : undefined
-  return { entry, check, timeoutMs, resultUnitsMax: resultBytesMax }
+  return { entry, exportName, check, timeoutMs, resultUnitsMax: resultBytesMax }
 }

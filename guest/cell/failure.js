@@ -2,21 +2,35 @@ import { REALM_FILE } from './parts.js'
 
 /**
  * What an error thrown by a call into an isolate means for the job. User code's own errors do not come
- * this way: they were read inside. Only a module's do, because nothing inside can catch them.
+ * this way, they were read inside; undefined stands for those that do: rejections nobody handles.
  *
  * @param {unknown} error
+ * @param {{ isLate: boolean, isDisposed: boolean }} facts user code can forge a message, not these
  */
-export function endOf(error) {
+export function endOf(error, { isLate, isDisposed }) {
   if (error instanceof Refusal) return { status: 'error', error: error.error }
   const message = String(error?.message)
-  if (message === TIMED_OUT) return { status: 'timeout', error: timeout() }
-  if (message.startsWith('Isolate was disposed')) return { status: 'limit', error: outOfMemory() }
-  if (message.startsWith('Isolate'))
-    return { status: 'failed', error: { code: 'CELL_LOST', message } }
-  return thrown({ code: 'USER_ERROR', name: error?.name, message, stack: error?.stack })
+  if (isDisposed && message.startsWith('Isolate was disposed')) {
+    return { status: 'limit', error: outOfMemory() }
+  }
+  if (isDisposed) return { status: 'failed', error: { code: 'CELL_LOST', message } }
+  return isLate && message === TIMED_OUT ? { status: 'timeout', error: timeout() } : undefined
 }
 
 export const TIMED_OUT = 'Script execution timed out.'
+
+/** The strings of an error that the isolate's own copying brought out. */
+export function asText(error) {
+  if (typeof error !== 'object' || error === null) return { message: clip(String(error), 8192) }
+  const { name, message, stack } = error
+  return {
+    name: clip(String(name), 256),
+    message: clip(String(message), 8192),
+    stack: typeof stack === 'string' ? clip(stack, 16_384) : undefined,
+  }
+}
+
+const clip = (text, unitsMax) => (text.length > unitsMax ? `${text.slice(0, unitsMax)}…` : text)
 
 /** The job cannot be run as it stands, which is known before any of it ran. */
 export class Refusal extends Error {
@@ -34,6 +48,13 @@ export function thrown({ code, name, message, stack }) {
   }
   const error = { code, message, ...(name && { name }) }
   return { status: 'error', error: stack ? { ...error, stack: userFrames(stack) } : error }
+}
+
+/** A file the job did not bring. */
+export function importRefused(specifier, from) {
+  const name = JSON.stringify(specifier.slice(0, 200))
+  const message = `Cannot import ${name} from "${from}": the job brought no such file`
+  return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
 }
 
 /**
@@ -63,10 +84,14 @@ function userFrames(stack) {
     .split('\n')
     .filter((line) => !/^\s+at /.test(line) || !isOurs(line))
     .join('\n')
+    .replace(/(?:\n {4}at (?:async )?new Promise \(<anonymous>\))+$/, '')
 }
 
+/** The wrapper's own frame stands in a column below one, or in none. */
 const isOurs = (line) =>
-  line.includes(REALM_FILE) || line.includes('<isolated-vm') || /:\d+:-\d+\)?$/.test(line)
+  line.includes(REALM_FILE) ||
+  line.includes('<isolated-vm') ||
+  /:\d+:-\d+\)?$| at [^ ():]+:\d+$/.test(line)
 
 const timeout = () => ({ code: 'TIMEOUT', message: 'The job did not end within its time' })
 const outOfMemory = () => ({ code: 'MEMORY', message: 'The job needed more memory than its limit' })

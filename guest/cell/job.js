@@ -1,5 +1,6 @@
+import { Files } from './files.js'
 import { Output } from './output.js'
-import { endOf } from './failure.js'
+import { asText, thrown } from './failure.js'
 
 /**
  * The one job of a cell, as the host sees it: its deadline, its output, what its realm asks for, and
@@ -8,16 +9,24 @@ import { endOf } from './failure.js'
 export class Job {
   /** @type {Promise<import('../cell.js').End>} */
   end
-  /** When the realm wants its next timer, in ms from now; -1 for never. */
-  armed = -1
+  #dueAt = Infinity
   #resolve
   #startedAt = performance.now()
+  #isReleased = false
   /** @type {{ status: string, [more: string]: unknown } | undefined} */
   #outcome
   #timer
+  /** @type {Files | undefined} */
+  #files
+  #isModule
 
-  /** @param {import('../cell.js').Task} task @param {import('../cell.js').Hooks} hooks */
-  constructor(task, hooks) {
+  /**
+   * @param {import('../cell.js').Task} task
+   * @param {import('../cell.js').Hooks} hooks
+   * @param {(text: string) => boolean} isModule
+   */
+  constructor(task, hooks, isModule) {
+    this.#isModule = isModule
     this.task = task
     this.hooks = hooks
     this.stdout = new Output((text) => hooks.stdout(text), task.outputBytesMax)
@@ -25,8 +34,20 @@ export class Job {
     this.end = new Promise((resolve) => (this.#resolve = resolve))
   }
 
+  /** Only jobs that import or require anything pay for the map. */
+  get files() {
+    return (this.#files ??= new Files(this.task.files, this.#isModule))
+  }
+
   get isOver() {
     return this.#outcome !== undefined
+  }
+
+  /** Time 0 of its life: user code is about to run. */
+  release() {
+    this.hooks.released()
+    this.#isReleased = true
+    this.#startedAt = performance.now()
   }
 
   /** Whole ms since the job was released: what its clocks show. */
@@ -36,7 +57,8 @@ export class Job {
 
   /** Whole ms until its deadline, rounded up, at least 1 so that it can be a timeout. */
   remaining() {
-    return Math.max(1, Math.ceil(this.task.timeoutMs - (performance.now() - this.#startedAt)))
+    const left = Math.ceil(this.task.timeoutMs - (performance.now() - this.#startedAt))
+    return Math.min(WAIT_MS_MAX, Math.max(1, left))
   }
 
   get isLate() {
@@ -50,16 +72,20 @@ export class Job {
     } else this.#settle({ status: 'ok', encoding, resultText: text })
   }
 
-  /** @param {{ status: string, error: object }} outcome */
+  /** The first end that is settled holds. @param {{ status: string, error: object }} outcome */
   refuse(outcome) {
     this.#settle(outcome)
   }
 
-  /** An error that came out of the isolate itself. Code that would not stop was not done, whatever it said. */
-  interrupt(error) {
-    const outcome = endOf(error)
-    if (outcome.status === 'error') this.#settle(outcome)
-    else this.#outcome = outcome
+  /** Code that would not stop was not done, whatever it said before: this end replaces another. */
+  override(outcome) {
+    this.#outcome = outcome
+  }
+
+  /** A rejection that nobody handles is told, and ends nothing: the job's own end decides. */
+  stray(error) {
+    const { name, message, stack } = thrown({ code: '', ...asText(error) }).error
+    this.stderr.add(`Uncaught (in promise) ${stack ?? `${name}: ${message}`}\n`)
   }
 
   #settle(outcome) {
@@ -81,16 +107,26 @@ export class Job {
   }
 
   flush() {
-    this.stdout.flush()
-    this.stderr.flush()
+    try {
+      this.stdout.flush()
+      this.stderr.flush()
+    } catch (error) {
+      const message = `Cannot pass the output on: ${error.message}`
+      this.override({ status: 'failed', error: { code: 'OUTPUT_LOST', message } })
+    }
   }
 
   /** Comes back when the next timer is due or the deadline is reached, whichever is first. */
   /** @param {() => void} visit */
   wait(visit) {
     clearTimeout(this.#timer)
-    const due = this.armed < 0 ? Infinity : this.armed
+    const due = Math.max(0, this.#dueAt - performance.now())
     this.#timer = setTimeout(() => visit(), Math.min(due, this.remaining()))
+  }
+
+  /** The realm has a timer due in `ms`; a negative number for none. */
+  arm(ms) {
+    this.#dueAt = ms < 0 ? Infinity : performance.now() + ms
   }
 
   finish(usage) {
@@ -100,8 +136,11 @@ export class Job {
       encoding: 'json',
       ...this.#outcome,
       ...usage,
-      executionMs: performance.now() - this.#startedAt,
+      executionMs: this.#isReleased ? performance.now() - this.#startedAt : 0,
       truncated: { stdout: this.stdout.isTruncated, stderr: this.stderr.isTruncated },
     })
   }
 }
+
+/** The longest a Node timer, or an isolate's timeout, can be. */
+const WAIT_MS_MAX = 2 ** 31 - 1

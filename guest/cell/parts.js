@@ -1,12 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import ivm from 'isolated-vm'
 
 /**
  * Runs one of the realm's own scripts in an isolate and answers a Reference to the function it is.
  * Sources are read when this file is loaded: a worker that has given up the file system can still make
  * cells.
  *
- * @param {ivm.Isolate} isolate @param {ivm.Context} context @param {string} name
+ * @param {import('isolated-vm').Isolate} isolate @param {import('isolated-vm').Context} context @param {string} name
  */
 export function runPart(isolate, context, name) {
   const { code, cachedData } = parts.get(name)
@@ -39,7 +38,7 @@ const parts = new Map([...codes].map(([name, code]) => [name, { code: `'use stri
  * Gives every part a code cache, taken from an isolate in which a job has run: V8 caches the functions
  * that were compiled, and before they are called that is none of them.
  *
- * @param {ivm.Isolate} isolate
+ * @param {import('isolated-vm').Isolate} isolate
  */
 export function cacheParts(isolate) {
   for (const part of parts.values()) {

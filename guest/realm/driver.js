@@ -1,7 +1,7 @@
 // Runs the one job of this isolate. The host reads `job` off the global object exactly once: that
 // takes the name away, fetches the task, and answers what the user's function is handed to.
-export default function (P, ask, realm) {
-  const { define, part, bound } = realm
+export default function (P, ask, globals) {
+  const { define, part, bound } = globals
   const { describe, serialise } = bound
   const PENDING_CALLS_MAX = 1000
   const CALL_UNITS_MAX = 4 * 2 ** 20
@@ -15,7 +15,7 @@ export default function (P, ask, realm) {
     __proto__: null,
     get() {
       take()
-      return enter
+      return task.entry === 'module' ? realm : enter
     },
     set(callee) {
       take()
@@ -30,7 +30,8 @@ export default function (P, ask, realm) {
     // The wrapper of a source that holds a closing brace could be closed by it; as a function body of
     // its own it must parse too. (A source without one cannot close anything.)
     if (task.check !== undefined) check(task.check === 'async' ? P.AsyncFunction : P.Function)
-    define('input', P.parse(ask('input')))
+    bound.input = P.parse(ask('input'))
+    define('input', bound.input)
     define('call', callCapability)
   }
 
@@ -46,24 +47,38 @@ export default function (P, ask, realm) {
   }
 
   function enter(callee) {
-    const input = globalThis.input
-    if (task.entry === 'body') return follow(start(callee, []))
-    if (task.entry === 'handler') return part('handler').run(callee, input, promise, context())
-    if (typeof callee !== 'function') return fail(new P.TypeError('The source is not one function'))
-    return promise(() => callee(input))
+    if (task.entry === 'body') follow(callee())
+    else if (task.entry === 'handler')
+      promise(() => part('handler').run(callee, bound.input, context()))
+    else promise(() => called(callee))
   }
 
-  /** A module was evaluated: a default export that is a function is called, any other is the result. */
-  bound.exported = (namespace) => {
-    promise(() => {
-      const value = namespace.default
-      return typeof value === 'function' ? value(globalThis.input, context()) : value
-    })
+  function called(callee) {
+    if (typeof callee === 'function') return callee(bound.input)
+    throw new P.TypeError('Cannot run the job: its source is not one function')
   }
-  bound.take = take
 
-  function start(callee, args) {
-    return P.apply(callee, undefined, args)
+  /** For the modules that stand between the job's own: what they hand in and what they may have. */
+  const realm = {
+    __proto__: null,
+    /** A default export that is a function is called, any other is the result. */
+    exported(namespace) {
+      promise(() => {
+        const main = namespace[task.exportName]
+        return typeof main === 'function' ? main(bound.input, context()) : main
+      })
+    },
+    bridge: (path) => bound.bridge(path),
+  }
+  /** Runs a CommonJS file for the linker; JSON text of its names, '' when it threw. */
+  bound.run = (path) => {
+    try {
+      part('commonjs')
+      return bound.require(path)
+    } catch (thrown) {
+      fail(thrown)
+      return ''
+    }
   }
 
   /** Whatever `run` answers, throws, or resolves to, even twice, becomes one end. */
@@ -101,6 +116,7 @@ export default function (P, ask, realm) {
     ask(status, first, second)
   }
   bound.fail = fail
+  bound.tick = () => undefined
 
   function context() {
     return {
@@ -135,9 +151,13 @@ export default function (P, ask, realm) {
     const waiting = P.mapGet(calls, id)
     if (waiting === undefined) return
     P.mapDelete(calls, id)
-    const value = P.parse(text)
-    if (isOk) waiting.resolve(value)
-    else waiting.reject(refusal(value))
+    try {
+      const value = P.parse(text)
+      if (isOk) waiting.resolve(value)
+      else waiting.reject(refusal(value))
+    } catch (thrown) {
+      waiting.reject(thrown)
+    }
   }
 
   function refusal(value) {

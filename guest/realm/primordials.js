@@ -7,6 +7,9 @@ export default function primordials() {
   const { getOwnPropertyDescriptor: describe, getPrototypeOf } = Object
   const getter = (object, key) => uncurry(describe(object, key).get)
   const TypedArray = getPrototypeOf(Uint8Array)
+  const probe = { __proto__: null }
+  const hasWeak = uncurry(WeakMap.prototype.has)
+  const hasWeakMember = uncurry(WeakSet.prototype.has)
   const AsyncFunction = getPrototypeOf(async function () {}).constructor
 
   return {
@@ -122,6 +125,8 @@ export default function primordials() {
     viewBuffer: getter(DataView.prototype, 'buffer'),
     viewOffset: getter(DataView.prototype, 'byteOffset'),
     viewByteLength: getter(DataView.prototype, 'byteLength'),
+    weakMapProbe: (value) => hasWeak(value, probe),
+    weakSetProbe: (value) => hasWeakMember(value, probe),
     // Prototypes, for telling plain things apart
     ArrayPrototype: Array.prototype,
     BigIntPrototype: BigInt.prototype,
@@ -139,6 +144,21 @@ export default function primordials() {
     StringPrototype: String.prototype,
     SymbolPrototype: Symbol.prototype,
     AsyncFunctionPrototype: AsyncFunction.prototype,
+    typedArrays: {
+      __proto__: null,
+      BigInt64Array,
+      BigUint64Array,
+      Float16Array,
+      Float32Array,
+      Float64Array,
+      Int8Array,
+      Int16Array,
+      Int32Array,
+      Uint8Array,
+      Uint8ClampedArray,
+      Uint16Array,
+      Uint32Array,
+    },
     errors: [
       EvalError,
       RangeError,

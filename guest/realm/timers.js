@@ -63,13 +63,13 @@ export default function (P, ask, part, bound) {
     return id
   }
 
-  /** Runs the timer that is due, if one is. Answers in how many ms to come again, -1 for never. */
+  /** Runs the timer that is due, if one is, and says when to come again: even if it throws. */
   bound.tick = () => {
     const now = bound.now()
     let timer
     while (timer === undefined && isDue(now)) timer = take(now)
+    ask('arm', wait())
     if (timer !== undefined) guarded(timer.callback, timer.rest)
-    return wait()
   }
 
   const isDue = (now) => size > 0 && heap[0].due <= now

@@ -1,0 +1,185 @@
+/**
+ * The files a job brought, and how an import or require finds one of them. Nothing else is ever found:
+ * there is no disk behind this.
+ *
+ * The rules are Node's, less what needs a disk: `./x`, `../x`, `/x` (from the job's own root) are tried
+ * as they stand, with `.js .mjs .cjs .json`, then as a folder (its package.json `main`, then `index.*`).
+ * A bare name is a folder below the nearest `node_modules`; its package.json speaks by `exports`
+ * (conditions `import` or `require`, `default`; subpaths, one `*`), else by `module` (import only) and
+ * `main`. A `.js` file is an ES module where the nearest package.json says `"type": "module"`, or where
+ * nothing says and its text parses as nothing else.
+ */
+export class Files {
+  #contents
+  #packages = new Map()
+  #kinds = new Map()
+  #isModule
+
+  /**
+   * @param {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
+   * @param {(text: string) => boolean} isModule whether a text parses as an ES module only
+   */
+  constructor(files, isModule) {
+    this.#isModule = isModule
+    this.#contents = new Map(files.map((file) => [normal(file.path), file]))
+  }
+
+  /** @param {string} path @returns {string} its text */
+  text(path) {
+    const { content, encoding } = this.#contents.get(path)
+    return encoding === 'base64' ? Buffer.from(content, 'base64').toString('utf8') : content
+  }
+
+  /**
+   * @param {string} from path of the file that asks
+   * @param {string} specifier
+   * @param {'import' | 'require'} how
+   * @returns {string | undefined} a path of the job, if it brought such a file
+   */
+  resolve(from, specifier, how) {
+    const name = specifier.startsWith('file:///') ? specifier.slice(7) : specifier
+    if (name.startsWith('/')) return this.#at(name, how)
+    if (/^\.\.?(\/|$)/.test(name)) return this.#at(`${folderOf(from)}/${name}`, how)
+    return this.#inPackage(folderOf(from), name, how)
+  }
+
+  /** @param {string} path @returns {'json' | 'esm' | 'cjs'} */
+  kind(path) {
+    const known = this.#kinds.get(path) ?? this.#kindOf(path)
+    this.#kinds.set(path, known)
+    return known
+  }
+
+  #kindOf(path) {
+    if (path.endsWith('.json')) return 'json'
+    if (path.endsWith('.mjs')) return 'esm'
+    if (path.endsWith('.cjs')) return 'cjs'
+    const { type } = this.#nearestPackage(folderOf(path))
+    if (type === 'module') return 'esm'
+    const text = type === 'commonjs' ? '' : this.text(path)
+    return MODULE_WORD.test(text) && this.#isModule(text) ? 'esm' : 'cjs'
+  }
+
+  #at(path, how) {
+    const plain = normal(path)
+    if (plain === undefined) return undefined
+    return this.#file(plain) ?? this.#folder(plain, how)
+  }
+
+  #file(path) {
+    return SUFFIXES.map((suffix) => path + suffix).find((name) => this.#contents.has(name))
+  }
+
+  #folder(path, how) {
+    const { module, main } = this.#package(path) ?? {}
+    const named = [how === 'import' ? module : undefined, main].filter(
+      (name) => typeof name === 'string',
+    )
+    const found = named.map((name) => this.#named(`${path}/${name}`)).find(Boolean)
+    return found ?? this.#index(path)
+  }
+
+  #named(path) {
+    const plain = normal(path)
+    return plain === undefined ? undefined : (this.#file(plain) ?? this.#index(plain))
+  }
+
+  #index(path) {
+    const below = path === '' ? '' : `${path}/`
+    return INDEXES.map((name) => below + name).find((name) => this.#contents.has(name))
+  }
+
+  #inPackage(folder, specifier, how) {
+    const [, name, subpath] = /^((?:@[^/]+\/)?[^/]+)(\/.*)?$/.exec(specifier) ?? []
+    if (name === undefined) return undefined
+    for (const above of ancestors(folder)) {
+      const home = normal(`${above}/node_modules/${name}`)
+      const found = home && this.#fromHome(home, subpath ?? '', how)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  #fromHome(home, subpath, how) {
+    const { exports } = this.#package(home) ?? {}
+    if (exports === undefined || exports === null) return this.#at(home + subpath, how)
+    const target = exported(exports, `.${subpath}`, how)
+    const path = target === undefined ? undefined : normal(`${home}/${target}`)
+    return path !== undefined && this.#contents.has(path) ? path : undefined
+  }
+
+  #nearestPackage(folder) {
+    for (const above of ancestors(folder)) {
+      const found = this.#package(above)
+      if (found) return found
+    }
+    return {}
+  }
+
+  #package(folder) {
+    const path = folder === '' ? 'package.json' : `${folder}/package.json`
+    if (!this.#contents.has(path)) return undefined
+    if (!this.#packages.has(path)) this.#packages.set(path, parsed(this.text(path)))
+    return this.#packages.get(path)
+  }
+}
+
+const SUFFIXES = ['', '.js', '.mjs', '.cjs', '.json']
+const INDEXES = ['index.js', 'index.mjs', 'index.cjs', 'index.json']
+const MODULE_WORD = /\b(?:import|export|await)\b/
+const CONDITION_DEPTH_MAX = 16
+
+function parsed(text) {
+  try {
+    const value = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+function folderOf(path) {
+  return path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : ''
+}
+
+/** `a/b/c`, `a/b`, `a`, the root. */
+function* ancestors(folder) {
+  for (let at = folder; at !== ''; at = folderOf(at)) yield at
+  yield ''
+}
+
+/** Without `.`, `..` and doubled slashes; undefined when it leaves the job's root. */
+function normal(path) {
+  const parts = []
+  for (const part of path.split('/')) {
+    if (part === '..' && parts.pop() === undefined) return undefined
+    if (part !== '' && part !== '.' && part !== '..') parts.push(part)
+  }
+  return parts.join('/')
+}
+
+function exported(exports, subpath, how) {
+  const isMap =
+    typeof exports === 'object' && Object.keys(exports).some((key) => key.startsWith('.'))
+  if (!isMap) return subpath === '.' ? chosen(exports, how, 0) : undefined
+  if (Object.hasOwn(exports, subpath)) return chosen(exports[subpath], how, 0)
+  for (const key of Object.keys(exports)) {
+    const [before, after] = key.split('*')
+    if (after === undefined || !subpath.startsWith(before) || !subpath.endsWith(after)) continue
+    const middle = subpath.slice(before.length, subpath.length - after.length)
+    return chosen(exports[key], how, 0)?.replaceAll('*', () => middle)
+  }
+  return undefined
+}
+
+function chosen(target, how, depth) {
+  if (typeof target === 'string') return target
+  if (typeof target !== 'object' || target === null || depth > CONDITION_DEPTH_MAX) return undefined
+  if (Array.isArray(target)) return target.map((one) => chosen(one, how, depth + 1)).find(Boolean)
+  for (const [condition, value] of Object.entries(target)) {
+    const isMet = condition === how || condition === 'default'
+    const found = isMet ? chosen(value, how, depth + 1) : undefined
+    if (found !== undefined) return found
+  }
+  return undefined
+}

@@ -1,0 +1,116 @@
+import { REALM_FILE } from './parts.js'
+import { importRefused, Refusal, syntaxError } from './failure.js'
+
+/**
+ * The module graph of one job: the source and the files it brought, linked inside its isolate.
+ *
+ * CommonJS files that ES modules import are run when the graph is linked, by the realm's own loader:
+ * only then are the names they export known.
+ */
+export class Modules {
+  #isolate
+  #context
+  #files
+  #run
+  #compiled = new Map()
+  #paths = new Map()
+
+  /**
+   * @param {object} parts
+   * @param {import('isolated-vm').Isolate} parts.isolate
+   * @param {import('isolated-vm').Context} parts.context
+   * @param {import('./files.js').Files} parts.files
+   * @param {(path: string) => string} parts.require runs a CommonJS or JSON file in the realm; JSON text of its names
+   */
+  constructor({ isolate, context, files, require }) {
+    this.#isolate = isolate
+    this.#context = context
+    this.#files = files
+    this.#run = require
+  }
+
+  /** Compiles the job's source; throws Refusal with its position when it is not a module. */
+  compile(code) {
+    this.#compiled.set(MAIN, this.#module(MAIN, code))
+  }
+
+  /** Evaluated once and first: it takes the realm's entrance off the global object. */
+  open(timeout) {
+    const realm = this.#module(REALM_FILE, 'export const realm = job')
+    this.#compiled.set(REALM_FILE, realm)
+    realm.instantiateSync(this.#context, () => undefined)
+    realm.evaluateSync({ timeout })
+  }
+
+  /** A root that hands the source's namespace to the realm once all of it, awaits included, was evaluated. */
+  link() {
+    const code = `import { realm } from ${REALM}; import * as main from ${TO_MAIN}; realm.exported(main)`
+    return this.#root(code)
+  }
+
+  /** A root that only depends on the source: evaluating it throws if the source has failed, and only then. */
+  probe() {
+    return this.#root(`import * as main from ${TO_MAIN}; export default main`)
+  }
+
+  #root(code) {
+    const root = this.#module(REALM_FILE, code)
+    this.#paths.set(root, REALM_FILE)
+    try {
+      root.instantiateSync(this.#context, (specifier, from) => this.#resolve(specifier, from))
+      return root
+    } catch (error) {
+      // Such as a name that a file does not export.
+      throw error?.name === 'SyntaxError' ? new Refusal(syntaxError(error, '')) : error
+    }
+  }
+
+  #resolve(specifier, referrer) {
+    const from = this.#paths.get(referrer)
+    if (from === REALM_FILE) return this.#compiled.get(specifier === MAIN_NAME ? MAIN : REALM_FILE)
+    const path = this.#files.resolve(from, specifier, 'import')
+    if (path === undefined) throw new Refusal(importRefused(specifier, from))
+    return this.#at(path)
+  }
+
+  #at(path) {
+    const known = this.#compiled.get(path)
+    if (known !== undefined) return known
+    const isEsm = this.#files.kind(path) === 'esm'
+    const module = isEsm ? this.#module(path, this.#files.text(path)) : this.#bridge(path)
+    this.#compiled.set(path, module)
+    return module
+  }
+
+  /** An ES module with the names a CommonJS or JSON file exports, as they were when it was linked. */
+  #bridge(path) {
+    const names = JSON.parse(this.#run(path)).filter((name) => name !== 'default')
+    const held = names.map((_name, index) => `n${index}`)
+    const lines = [
+      `import { realm } from ${REALM}`,
+      `const { value, names } = realm.bridge(${JSON.stringify(path)})`,
+      'export default value',
+      ...names.map((name, index) => `const ${held[index]} = names[${index}]`),
+      `export { ${names.map((name, index) => `${held[index]} as ${JSON.stringify(name)}`).join(', ')} }`,
+    ]
+    const module = this.#module(REALM_FILE, lines.join('\n'))
+    this.#paths.set(module, REALM_FILE)
+    return module
+  }
+
+  #module(path, code) {
+    try {
+      const module = this.#isolate.compileModuleSync(code, { filename: path })
+      this.#paths.set(module, path)
+      return module
+    } catch (error) {
+      throw new Refusal(syntaxError(error, code))
+    }
+  }
+}
+
+/** The source has a name no file can have: a job may bring a `job.js` of its own. */
+const MAIN = 'job.js'
+const MAIN_NAME = 'mayfly:main'
+const TO_MAIN = JSON.stringify(MAIN_NAME)
+const REALM = JSON.stringify(REALM_FILE)

@@ -1,0 +1,24 @@
+// `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
+export default function (P, ask, part) {
+  function run(source, input, context) {
+    const module = { id: 'job.js', exports: {} }
+    const require = part('commonjs').requireFrom('job.js')
+    P.apply(source, module.exports, [module.exports, require, module])
+    const handler = module.exports?.handler
+    if (typeof handler !== 'function')
+      throw new P.TypeError('Cannot run the job: exports.handler is not a function')
+    return new P.Promise((resolve, reject) => invoke(handler, input, context, resolve, reject))
+  }
+
+  function invoke(handler, input, context, resolve, reject) {
+    const callback = (error, value) => {
+      if (error === undefined || error === null) resolve(value)
+      else reject(error)
+    }
+    const answer = P.apply(handler, undefined, [input, context, callback])
+    // A handler that declares a callback, and answers nothing else, is awaited until it calls it.
+    if (answer !== undefined || handler.length < 3) resolve(answer)
+  }
+
+  return { __proto__: null, run }
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Cell } from '../../guest/cell.js'
+import { inCell, valueOf } from './in-cell.ts'
+
+test('a body is an async function with input in scope, and what it returns is the result', async () => {
+  const ran = await inCell('return input.a + 1', { input: { a: 1 } })
+  assert.equal(ran.status, 'ok')
+  assert.equal(ran.resultText, '2')
+  assert.equal(ran.encoding, 'json')
+  assert.equal(ran.error, undefined)
+  assert.equal(ran.released, 1)
+})
+
+test('a body that returns nothing has the result null', async () => {
+  assert.equal((await inCell('')).resultText, 'null')
+  assert.equal((await inCell('return undefined')).resultText, 'null')
+})
+
+test('a body may declare names of its own for what is in scope', async () => {
+  assert.equal(await valueOf('const input = 5; let call = 1; return input + call'), 6)
+})
+
+test('a body may end in a comment', async () => {
+  assert.equal(await valueOf('return 1 // done'), 1)
+})
+
+test('a source that is one function is called with the input', async () => {
+  const asked = { entry: 'function', input: 20 } as const
+  assert.equal(await valueOf('(input) => input + 1', asked), 21)
+  assert.equal(await valueOf('async (input) => input + 2; // done', asked), 22)
+  assert.equal(await valueOf('function (input) { return input + 3 }', asked), 23)
+})
+
+test('a source said to be a function that is none ends as an error', async () => {
+  const ran = await inCell('5', { entry: 'function' })
+  assert.equal(ran.status, 'error')
+  assert.match(ran.error?.message ?? '', /not one function/)
+})
+
+test('input is data: a key __proto__ in it changes no prototype', async () => {
+  const code =
+    'return [Object.keys(input), ({}).polluted === undefined, input.polluted === undefined]'
+  const cell = await inCell(code, { input: JSON.parse('{"__proto__": {"polluted": 1}}') })
+  assert.deepEqual(JSON.parse(cell.resultText), [['__proto__'], true, true])
+})
+
+test('a cell is used once', async () => {
+  const cell = new Cell({ memoryMiB: 32, webAssembly: false })
+  const task = {
+    language: 'js' as const,
+    entry: 'body' as const,
+    code: 'return 1',
+    inputText: 'null',
+    files: [],
+    capabilities: [],
+    timeoutMs: 1000,
+    outputBytesMax: 1000,
+    resultBytesMax: 1000,
+  }
+  const hooks = { released() {}, stdout() {}, stderr() {}, call: async () => 'null' }
+  await cell.run(task, hooks)
+  assert.throws(() => cell.run(task, hooks), /used before/)
+  cell.dispose()
+  cell.dispose()
+})
+
+test('two jobs share no globals', async () => {
+  await inCell('globalThis.left = 1; Object.prototype.left = 1; return 1')
+  assert.equal(await valueOf('return typeof left'), 'undefined')
+})
+
+test('an error that user code throws keeps its name, message and position', async () => {
+  const ran = await inCell('const a = 1\n  throw new TypeError("wrong")')
+  assert.equal(ran.status, 'error')
+  assert.equal(ran.error?.code, 'USER_ERROR')
+  assert.equal(ran.error?.name, 'TypeError')
+  assert.equal(ran.error?.message, 'wrong')
+  assert.equal(ran.error?.stack, 'TypeError: wrong\n    at job.js:2:9')
+})
+
+test('positions on the first line are those of the source', async () => {
+  const ran = await inCell('throw new Error("first")')
+  assert.equal(ran.error?.stack, 'Error: first\n    at job.js:1:7')
+  const called = await inCell('(input) => { null.x }', { entry: 'function' })
+  assert.match(called.error?.stack ?? '', /job\.js:1:19\)$/)
+})
+
+test('a stack names no frame of the realm and no file of the host', async () => {
+  const code = 'setTimeout(() => { throw new Error("later") }, 1); await new Promise(() => {})'
+  for (const source of [
+    code,
+    'await call("nothing")',
+    'structuredClone(() => 1)',
+    'JSON.parse("{")',
+  ]) {
+    const ran = await inCell(source)
+    assert.equal(ran.status, 'error', source)
+    assert.doesNotMatch(JSON.stringify(ran.error), /mayfly:|isolated-vm|guest|node:internal|file:/)
+  }
+})
+
+test('a syntax error ends before anything was released, with its line and column', async () => {
+  const ran = await inCell('const a = 1\nconst b = )')
+  assert.equal(ran.status, 'error')
+  assert.equal(ran.error?.code, 'SYNTAX_ERROR')
+  assert.match(ran.error?.message ?? '', /job\.js:2:11/)
+  assert.equal(ran.released, 0)
+  assert.equal(ran.executionMs, 0)
+})
+
+test('a source that ends too early is told so at its own end, not at the end of a wrapper', async () => {
+  const ran = await inCell('if (true) {')
+  assert.equal(ran.error?.message, 'Unexpected end of input (job.js:1:12)')
+})
+
+test('capabilities are called by name, answered as data, refused as errors', async () => {
+  const call = async (name: string, text: string) => {
+    if (name === 'broken') throw Object.assign(new Error('it broke'), { code: 'E_BROKE' })
+    return JSON.stringify({ name, args: JSON.parse(text) })
+  }
+  const asked = { capabilities: ['echo', 'broken'], call }
+  assert.deepEqual(await valueOf('return await call("echo", { a: [1] })', asked), {
+    name: 'echo',
+    args: { a: [1] },
+  })
+  assert.deepEqual(
+    await valueOf(
+      'return call("broken").catch((e) => [e instanceof Error, e.message, e.code])',
+      asked,
+    ),
+    [true, 'it broke', 'E_BROKE'],
+  )
+})
+
+test('a capability that was not granted is refused without asking anyone', async () => {
+  let asks = 0
+  const call = async () => `${++asks}`
+  const code = 'return call("other").catch((e) => e.code)'
+  assert.equal(await valueOf(code, { capabilities: ['echo'], call }), 'CAPABILITY_DENIED')
+  assert.equal(asks, 0)
+})
+
+test('a job waits for timers and capabilities, and ends when its promise settles', async () => {
+  const code = `
+    setInterval(() => {}, 1)
+    const slow = new Promise((resolve) => setTimeout(resolve, 20, 'slow'))
+    return [await slow, await call('echo')]`
+  const call = () => new Promise<string>((resolve) => setTimeout(resolve, 10, '"echo"'))
+  assert.deepEqual(await valueOf(code, { capabilities: ['echo'], call }), ['slow', 'echo'])
+})
+
+test('executionMs runs from the release of user code, cpuTimeMs counts its work', async () => {
+  const ran = await inCell('const end = Date.now() + 30; while (Date.now() < end); return 1')
+  assert.ok(ran.executionMs >= 29, `${ran.executionMs}`)
+  assert.ok(ran.cpuTimeMs > 5 && ran.cpuTimeMs < ran.executionMs + 20, `${ran.cpuTimeMs}`)
+})
+
+test('memory that is held is counted within 20 %, on the heap and outside of it', async () => {
+  const heap = await inCell(
+    'globalThis.kept = Array.from({ length: 200 }, () => new Array(10_000).fill(0.5)); return 1',
+  )
+  const empty = await inCell('return 1')
+  const held = heap.memory.used - empty.memory.used
+  assert.ok(held > 16e6 * 0.8 && held < 16e6 * 1.2, `${held}`)
+  const outside = await inCell('globalThis.kept = new Uint8Array(2e7).fill(1); return 1')
+  const external = outside.memory.used - empty.memory.used
+  assert.ok(external > 2e7 * 0.8 && external < 2e7 * 1.2, `${external}`)
+  assert.ok(outside.memory.peak >= outside.memory.used)
+})
+
+test('output is passed on in order, in chunks of at most 64 KiB', async () => {
+  const ran = await inCell('console.log("a"); console.log("é".repeat(60_000)); console.log("z")')
+  assert.equal(ran.stdout, `a\n${'é'.repeat(60_000)}\nz\n`)
+  assert.ok(Math.max(...ran.chunks) <= 65_536)
+})
+
+test('each stream is cut at its own limit, between characters, and says so', async () => {
+  const ran = await inCell(
+    'console.log("é".repeat(10)); console.log("more"); console.error("e"); return 1',
+    {
+      outputBytesMax: 5,
+    },
+  )
+  assert.equal(ran.stdout, 'éé')
+  assert.equal(ran.stderr, 'e\n')
+  assert.deepEqual(ran.truncated, { stdout: true, stderr: false })
+  assert.equal(ran.status, 'ok')
+})

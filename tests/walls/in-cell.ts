@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process'
+import { Cell } from '../../guest/cell.js'
+
+export interface Asked {
+  entry?: 'body' | 'function' | 'module' | 'handler'
+  input?: unknown
+  files?: Readonly<Record<string, string>>
+  capabilities?: readonly string[]
+  timeoutMs?: number
+  outputBytesMax?: number
+  resultBytesMax?: number
+  memoryMiB?: number
+  webAssembly?: boolean
+  call?: (name: string, argsText: string) => Promise<string>
+}
+
+export interface Ran {
+  status: string
+  resultText: string
+  encoding: string
+  error?: { code: string; name?: string; message: string; stack?: string }
+  cpuTimeMs: number
+  memory: { used: number; peak: number }
+  executionMs: number
+  truncated: { stdout: boolean; stderr: boolean }
+  poisoned: boolean
+  stdout: string
+  stderr: string
+  released: number
+  chunks: number[]
+}
+
+/** Runs one source in one fresh cell of this process. */
+export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
+  const { memoryMiB = 64, webAssembly = false } = asked
+  const cell = new Cell({ memoryMiB, webAssembly })
+  const seen = { stdout: '', stderr: '', released: 0, chunks: [] as number[] }
+  try {
+    const end = await cell.run(taskOf(code, asked), {
+      released: () => void seen.released++,
+      stdout: (text: string) => {
+        seen.stdout += text
+        seen.chunks.push(Buffer.byteLength(text))
+      },
+      stderr: (text: string) => void (seen.stderr += text),
+      call: asked.call ?? (() => Promise.reject(new Error('no capability here'))),
+    })
+    return { ...end, ...seen } as Ran
+  } finally {
+    cell.dispose()
+  }
+}
+
+/** What a body returns, parsed; throws when it did not end well. */
+export async function valueOf(code: string, asked: Asked = {}): Promise<unknown> {
+  const ran = await inCell(code, asked)
+  if (ran.status !== 'ok') throw new Error(`${ran.status}: ${JSON.stringify(ran.error)}`)
+  return JSON.parse(ran.resultText)
+}
+
+/** The same in a process of its own, for code that may take the process with it: killed after `lifeMs`. */
+export function inCellApart(
+  code: string,
+  asked: Asked = {},
+  lifeMs = 8000,
+): Promise<Ran | 'killed'> {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', APART], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), lifeMs)
+  let text = ''
+  child.stdout.on('data', (chunk: Buffer) => (text += String(chunk)))
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(JSON.stringify({ code, asked }))
+  return new Promise((resolve) => {
+    child.on('close', () => {
+      clearTimeout(timer)
+      resolve(text === '' ? 'killed' : (JSON.parse(text) as Ran))
+    })
+  })
+}
+
+const APART = `
+  import { inCell } from ${JSON.stringify(import.meta.url)}
+  let text = ''
+  for await (const chunk of process.stdin) text += chunk
+  const { code, asked } = JSON.parse(text)
+  const ran = await inCell(code, asked)
+  process.stdout.write(JSON.stringify(ran), () => process.kill(process.pid, 'SIGKILL'))
+`
+
+function taskOf(code: string, asked: Asked) {
+  const { entry = 'body', input = null, files = {}, capabilities = [] } = asked
+  return {
+    language: 'js' as const,
+    entry,
+    code,
+    inputText: JSON.stringify(input),
+    files: Object.entries(files).map(([path, content]) => ({
+      path,
+      content,
+      encoding: 'utf8' as const,
+    })),
+    capabilities: [...capabilities],
+    timeoutMs: asked.timeoutMs ?? 2000,
+    outputBytesMax: asked.outputBytesMax ?? 2 ** 20,
+    resultBytesMax: asked.resultBytesMax ?? 2 ** 20,
+  }
+}

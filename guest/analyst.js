@@ -21,7 +21,8 @@ const REQUEST_BYTES_MAX = 80 * 2 ** 20
 
 // The stripper's warning that it is experimental would be the only thing ever written to stderr.
 process.removeAllListeners('warning')
-warmUp(inspect)
+const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
+warmUp(inspect, settings.warm ?? 20)
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })
 socket.pause()
 settle()
@@ -47,8 +48,7 @@ function requestOf(payload) {
 
 /** From here on no file is opened, no socket made and nothing started, whatever a source makes the parser do. */
 function settle() {
-  const { seccomp } = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
-  if (seccomp) loadSeccomp(Buffer.from(seccomp, 'base64'))
+  if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
 }
 
 function tellReady() {

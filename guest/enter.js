@@ -15,7 +15,7 @@ import * as libc from '../src/os/libc.js'
  * @typedef {object} JailSpec
  * @property {boolean} mounts whether this process may build a root of its own
  * @property {string} over an existing folder to build it over; only this namespace sees it
- * @property {readonly { from: string, to: string }[]} tree what the root holds, read-only
+ * @property {readonly string[]} tree what the root holds, read-only, each in its own place
  * @property {readonly { at: string, target: string }[]} links
  * @property {number} scratchBytes size of the root's tmpfs
  * @property {{ uid: number, gid: number } | null} user becomes this user, where the namespace has it
@@ -58,15 +58,16 @@ try {
 
 function buildRoot() {
   libc.makeMountsPrivate()
-  const trees = spec.tree.map(({ from, to }) => ({
-    to: path.join(spec.over, to),
-    folder: fs.statSync(from).isDirectory(),
-    tree: libc.cloneTree(from),
+  const trees = spec.tree.map((place) => ({
+    to: path.join(spec.over, place),
+    folder: fs.statSync(place).isDirectory(),
+    tree: libc.cloneTree(place),
   }))
   libc.mountTmpfs(spec.over, spec.scratchBytes)
   for (const { to, folder, tree } of trees) {
     fs.mkdirSync(folder ? to : path.dirname(to), { recursive: true })
-    if (!folder) fs.writeFileSync(to, '')
+    // Below a folder that is mounted already, the place is there.
+    if (!folder && !fs.existsSync(to)) fs.writeFileSync(to, '')
     libc.attachTree(tree, to)
     fs.closeSync(tree)
   }
@@ -79,7 +80,7 @@ function buildRoot() {
 }
 
 function readable() {
-  return spec.mounts ? ['/'] : spec.tree.map(({ from }) => from)
+  return spec.mounts ? ['/'] : spec.tree
 }
 
 /** @param {string} place */

@@ -2,12 +2,15 @@
  * Sources that exercise the parser, the type stripper and the rules until they are compiled: some twenty of 10 KB.
  */
 
-const SOURCES = 20
 const SOURCE_UNITS = 10_000
 
-/** @param {(request: import('../src/threat/inspect.ts').InspectRequest) => unknown} inspect */
-export function warmUp(inspect) {
-  for (let index = 0; index < SOURCES; index++) {
+/**
+ * @param {(request: import('../src/threat/inspect.ts').InspectRequest) => unknown} inspect
+ * @param {number} sources none for a process that will see one source only: it would cost more than it saves
+ */
+export function warmUp(inspect, sources) {
+  if (sources === 0) return
+  for (let index = 0; index < sources; index++) {
     inspect({ code: javascript(index), language: 'js', entry: 'auto', files: [] })
   }
   inspect({ code: 'const a: number = 1; return a', language: 'ts', entry: 'auto', files: [] })

@@ -4,7 +4,8 @@
  */
 import os from 'node:os'
 import { systemClock, type Clock } from './contract/clock.ts'
-import type { Config } from './contract/config.ts'
+import { overrideConfig } from './config/override.ts'
+import type { Config, Override } from './contract/config.ts'
 import type { Sink, Voice } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
@@ -21,8 +22,7 @@ import { createVoice } from './telemetry/voice.ts'
 import { supervise } from './temporal/supervise.ts'
 import { createAnalyst } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
-import { createIsolateProvider } from './tiers/isolated-vm/provider.ts'
-import { createMockProvider } from './tiers/mock/provider.ts'
+import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { WardenClient } from './warden/client.ts'
 
 export interface AssembleOptions {
@@ -49,6 +49,8 @@ export interface Assembly extends AsyncDisposable {
   providers(): Promise<readonly ProvedProvider[]>
   /** What is proved by now. */
   proved(): readonly ProvedProvider[]
+  /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
+  override(patch: Override, by: { readonly principal: string; readonly mayWiden: boolean }): Config
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>
 }
@@ -64,11 +66,11 @@ const SPARES = 8
 
 /** Opens the record and starts proving walls; nothing here waits for them. */
 export function assemble(options: AssembleOptions): Assembly {
-  const { config, warden, kind, clock = systemClock } = options
+  const { warden, kind, clock = systemClock } = options
   const sinks: Sink[] = [...(options.sinks ?? [])]
   const voice = createVoice({ clock, sinks })
   const record = openRecord({
-    stateFolder: config.state,
+    stateFolder: options.config.state,
     clock,
     voice,
     signer: { checkpoint: (digests, from) => warden.sign(digests, from) },
@@ -78,19 +80,25 @@ export function assemble(options: AssembleOptions): Assembly {
 
   const cores = os.availableParallelism()
   const budget = defaultBudget()
-  const analysis = createAsking({ warden, voice, atOnce: cores })
-  const isolates = createIsolateProvider({
-    warden,
+  const analysis = createAsking({ warden, voice, atOnce: cores, once: kind === 'once' })
+  const spares = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES ? 0 : SPARES
+  const loaders = loadersOf(options, {
     voice,
-    spares: kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES ? 0 : SPARES,
+    spares,
     wallsMax: budget.runnable + 1,
+    keepReady: kind !== 'once',
   })
-  const mock = createMockProvider({ environment: config.environment })
-  const known = new Map(
-    [isolates, mock, ...(options.providers ?? [])].map((one) => [one.name, one]),
-  )
+  const known = new Map((options.providers ?? []).map((one) => [one.name, one]))
   const proofs = new Map<string, Availability>()
   let facts: readonly ProviderFacts[] = []
+  let config = options.config
+
+  /** A provider is loaded when it is first needed; until then not one file of it is opened. */
+  async function load(name: string): Promise<Provider | undefined> {
+    const provider = known.get(name) ?? (await loaders.get(name)?.())
+    if (provider && !known.has(name)) known.set(name, provider)
+    return known.get(name)
+  }
 
   async function prove(provider: Provider): Promise<Availability> {
     const availability = await provider.detect()
@@ -106,15 +114,20 @@ export function assemble(options: AssembleOptions): Assembly {
     return availability
   }
 
-  const wanted = [...known.values()].filter((one) => canBeChosen(one, config))
-  const proving = Promise.all(wanted.map(prove))
+  async function proveNamed(name: string): Promise<void> {
+    const provider = await load(name)
+    if (provider && !proofs.has(name)) await prove(provider)
+  }
+
+  const wanted = [...loaders.keys(), ...known.keys()].filter((name) => canBeChosen(name, config))
+  const proving = Promise.all(wanted.map(proveNamed))
   const warming = analysis.ready().catch(() => undefined)
   const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
 
   const rooms: Rooms = {
     clock,
     analyse: createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice }),
-    profile: createProfiler({ config, providers: () => facts }),
+    profile: createProfiler({ config: () => config, providers: () => facts }),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, signal) => supervise({ sandbox, profile, clock, voice, signal }),
     gate: createGate,
@@ -122,7 +135,9 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 
   return {
-    config,
+    get config() {
+      return config
+    },
     clock,
     voice,
     record,
@@ -131,8 +146,7 @@ export function assemble(options: AssembleOptions): Assembly {
     async run(job, caller) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await Promise.all([proving, warming])
-      const named = job.asked.provider ? known.get(job.asked.provider) : undefined
-      if (named && !proofs.has(named.name)) await prove(named)
+      if (job.asked.provider) await proveNamed(job.asked.provider)
       voice.say('job/admitted', { tenant: job.tenant, origin: job.origin }, { run: job.id })
       const outcome = await live(job, rooms, caller)
       voice.say(
@@ -144,10 +158,19 @@ export function assemble(options: AssembleOptions): Assembly {
     },
     async providers() {
       await proving
-      for (const one of known.values()) if (!proofs.has(one.name)) await prove(one)
+      for (const name of [...loaders.keys(), ...known.keys()]) await proveNamed(name)
       return provedOf(known, proofs)
     },
     proved: () => provedOf(known, proofs),
+    override(patch, by) {
+      config = overrideConfig(config, patch, { allowWidening: by.mayWiden })
+      voice.say(
+        'config/overridden',
+        { principal: by.principal, keys: Object.keys(patch) },
+        { actor: by.principal },
+      )
+      return config
+    },
     async add(provider) {
       known.set(provider.name, provider)
       return prove(provider)
@@ -162,9 +185,34 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 }
 
-/** Walls that this configuration can choose by itself; the rest is proved when somebody names it. */
-function canBeChosen(provider: Provider, config: Config): boolean {
-  return provider.tier !== 'mock' || config.default_provider === provider.name
+type Loaders = ReadonlyMap<string, () => Promise<Provider>>
+
+/** Every provider of Mayfly's own, by name. */
+function loadersOf(
+  { warden, config }: AssembleOptions,
+  parts: Omit<IsolateOptions, 'warden'>,
+): Loaders {
+  return new Map([
+    [
+      'isolated-vm',
+      async () => {
+        const { createIsolateProvider } = await import('./tiers/isolated-vm/provider.ts')
+        return createIsolateProvider({ warden, ...parts })
+      },
+    ],
+    [
+      'mock',
+      async () => {
+        const { createMockProvider } = await import('./tiers/mock/provider.ts')
+        return createMockProvider({ environment: config.environment })
+      },
+    ],
+  ])
+}
+
+/** Walls that this configuration can choose by itself; the mock is loaded and proved when somebody names it. */
+function canBeChosen(name: string, config: Config): boolean {
+  return name !== 'mock' || config.default_provider === name
 }
 
 function factsOf(provider: Provider, availability: Availability | undefined): ProviderFacts[] {
@@ -191,7 +239,12 @@ export function openAnalysis(parts: {
   readonly warden: WardenClient
 }): AsyncDisposable & Pick<Asking, 'ask'> {
   const voice = createVoice({ clock: systemClock, sinks: [] })
-  const asking = createAsking({ warden: parts.warden, voice, atOnce: os.availableParallelism() })
+  const asking = createAsking({
+    warden: parts.warden,
+    voice,
+    atOnce: os.availableParallelism(),
+    once: false,
+  })
   return {
     ask: (tenant, text) => asking.ask(tenant, text),
     async [Symbol.asyncDispose]() {

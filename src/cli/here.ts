@@ -53,7 +53,7 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
   const loaded = loadConfig({
     file: flags.config,
     env: process.env,
-    flags: { state: flags.state, ...given },
+    flags: { '--state': flags.state, ...given },
     cwd: process.cwd(),
   })
   if (roleOf() === undefined) {
@@ -67,8 +67,12 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
 export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<WardenClient> {
   if (role) {
     const { joinWarden } = await import('../warden/client.ts')
-    process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
-    return joinWarden(process, () => Promise.resolve(process.disconnect?.()))
+    const lost = () => process.kill(process.pid, 'SIGKILL')
+    process.on('disconnect', lost)
+    return joinWarden(process, async () => {
+      process.off('disconnect', lost)
+      process.disconnect?.()
+    })
   }
   const { holdWarden } = await import('../warden/local.ts')
   return holdWarden({ stateFolder: loaded.config.state })

@@ -28,9 +28,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     .exitOverride()
     .showHelpAfterError('(--help shows what there is)')
   const verb = argv.find((word) => !word.startsWith('-'))
+  const isVersion = verb === undefined && (argv.includes('--version') || argv.includes('-V'))
   const wanted = verbs.filter((name) => verb === undefined || verb === 'help' || name === verb)
   try {
-    for (const name of wanted.length > 0 ? wanted : verbs) {
+    for (const name of isVersion ? [] : wanted.length > 0 ? wanted : verbs) {
       const { register } = (await import(`./${name}.ts`)) as {
         register: (program: Command) => void
       }

@@ -27,7 +27,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   const { openHere } = await import('./here.ts')
   const log = await eventLog(flags)
   const here = await openHere(flags, 'server', {
-    flags: { port: flags.port, host: flags.host, 'insecure-http': flags.insecureHttp },
+    flags: { '--port': flags.port, '--host': flags.host, '--insecure-http': flags.insecureHttp },
     sinks: log,
   })
   if (here.kind === 'elsewhere') return

@@ -40,8 +40,11 @@ export interface Claim extends AsyncDisposable {
 
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */
 export interface Supervisor extends AsyncDisposable {
-  run(task: Task, io: Omit<TaskIo, 'released'>): Promise<Supervised>
+  run(task: Task, io: Listener): Promise<Supervised>
 }
+
+/** Who hears what the guest says and answers its calls. */
+export type Listener = Omit<TaskIo, 'released'>
 
 export interface Supervised {
   readonly end: TaskEnd

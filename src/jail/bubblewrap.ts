@@ -23,7 +23,7 @@ export function composeBubblewrap(
     uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
   const die = facts.setpriv ? [facts.setpriv, ...become, '--pdeathsig', 'KILL', '--'] : undefined
   if (uid !== undefined && !die) return undefined
-  const all = [...(die ?? []), facts.bubblewrap, ...walls(program, off('seccomp'))]
+  const all = [...(die ?? []), facts.bubblewrap, ...walls(program, options)]
   return {
     way: 'bubblewrap',
     file: all[0]!,
@@ -42,16 +42,17 @@ export function composeBubblewrap(
   }
 }
 
-function walls(program: JailedProgram, unfiltered: boolean): readonly string[] {
-  const { tree, links, exec } = placesInside(program)
+function walls(program: JailedProgram, options: JailOptions): readonly string[] {
+  const { tree, links, exec } = placesInside(program, options)
+  const unfiltered = options.without.includes('seccomp')
   return [
     '--unshare-all',
     '--die-with-parent',
     '--as-pid-1',
     ...['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'],
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
-    ...tree.flatMap(({ from, to }) => ['--ro-bind', from, `/${to}`]),
-    ...links.flatMap(({ at, target }) => ['--symlink', target, `/${at}`]),
+    ...tree.flatMap((place) => ['--ro-bind', place, place]),
+    ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
     ...['--remount-ro', '/', '--chdir', '/'],
     ...(unfiltered ? [] : ['--seccomp', `${seccompFd}`]),
     '--',

@@ -14,14 +14,15 @@ import {
  * rest. Without `unshare`, or where namespaces are forbidden, the same entry without a root of its own.
  */
 
-/** A program to jail. Paths in `tree` and `main` are those inside, below `/mayfly`. */
+/** A program to jail. Its files keep their paths inside, so that code compiled outside is found there again. */
 export interface JailedProgram {
   readonly name: string
   readonly nodeFlags: readonly string[]
+  /** Absolute, and somewhere in `tree`. */
   readonly main: string
   readonly env: Readonly<Record<string, string>>
-  /** Read-only: host path, place inside. Outside of a mount namespace it is reached by its host path. */
-  readonly tree: readonly { readonly from: string; readonly to: string }[]
+  /** Folders and files it may read, and nothing else of this machine but the system's libraries. */
+  readonly tree: readonly string[]
   /** RLIMIT_DATA; none for a program that reserves address space it never touches. */
   readonly dataBytesMax?: number
 }
@@ -30,6 +31,8 @@ export interface JailOptions {
   /** The uid the wall gets as its own; none for an ordinary user. */
   readonly uid: number | undefined
   readonly without: readonly Layer[]
+  /** The folder of compiled code, for this uid; see compiled.ts. */
+  readonly compiled?: string | undefined
 }
 
 export interface JailCommand {
@@ -63,7 +66,7 @@ export function composeEmbedded(
   const spec = {
     mounts,
     over: BUILT_OVER,
-    ...(mounts ? placesInside(program) : placesOutside(program)),
+    ...(mounts ? placesInside(program, options) : placesOutside(program, options)),
     scratchBytes: SCRATCH_BYTES,
     user: uid === undefined ? null : { uid, gid: uid },
     hostname: 'mayfly',
@@ -114,52 +117,43 @@ function started(enter: readonly string[], facts: JailFacts, mounts: boolean) {
 }
 
 /** What a root of its own holds, and what is started in it. */
-export function placesInside(program: JailedProgram) {
+export function placesInside(program: JailedProgram, options: JailOptions) {
   const system = systemFolders()
   return {
-    tree: [
-      ...system.mounts.map((folder) => ({ from: folder, to: folder.slice(1) })),
-      { from: process.execPath, to: 'mayfly/node' },
-      ...program.tree.map(({ from, to }) => ({ from, to: `mayfly/${to}` })),
-    ],
-    links: system.links.map((folder) => ({ at: folder.slice(1), target: readlinkSync(folder) })),
-    exec: execOf(program, '/mayfly/node', `/mayfly/${program.main}`),
+    tree: [...system.mounts, ...treeOf(program, options)],
+    links: system.links.map((at) => ({ at, target: readlinkSync(at) })),
+    exec: execOf(program, options),
   }
 }
 
 /** The same without a root of its own: only these may be read. */
-function placesOutside(program: JailedProgram) {
+function placesOutside(program: JailedProgram, options: JailOptions) {
   const system = ['/usr', '/lib', '/lib64', '/dev/null'].filter((place) => existsSync(place))
-  const readable = [...system, process.execPath, ...program.tree.map(({ from }) => from)]
   return {
-    tree: readable.map((from) => ({ from, to: '' })),
+    tree: [...system, ...treeOf(program, options)],
     links: [],
-    exec: execOf(program, process.execPath, hostPath(program)),
+    exec: execOf(program, options),
   }
 }
 
-function execOf(program: JailedProgram, path: string, main: string) {
+function treeOf(program: JailedProgram, { compiled }: JailOptions): readonly string[] {
+  return [process.execPath, ...program.tree, ...(compiled ? [compiled] : [])]
+}
+
+function execOf(program: JailedProgram, { compiled }: JailOptions) {
+  const cache = compiled ? { NODE_COMPILE_CACHE: compiled } : {}
   return {
-    path,
-    args: ['mayfly', QUIET, ...program.nodeFlags, main],
-    env: { OPENSSL_CONF: '/dev/null', TZ: 'UTC', ...program.env },
+    path: process.execPath,
+    args: ['mayfly', QUIET, ...program.nodeFlags, program.main],
+    env: { OPENSSL_CONF: '/dev/null', TZ: 'UTC', ...cache, ...program.env },
   }
 }
 
-/** Where the main file lies on the host: in the tree entry that holds it. */
-function hostPath(program: JailedProgram): string {
-  const holder = program.tree.find(
-    ({ to }) => program.main === to || program.main.startsWith(`${to}/`),
-  )
-  if (!holder) throw new Error(`Cannot find "${program.main}" in the tree of "${program.name}"`)
-  return holder.from + program.main.slice(holder.to.length)
-}
-
-let compiled: string | undefined
+let filter: string | undefined
 
 function startFilter(): string {
-  compiled ??= compileSeccomp(readSeccompPolicy('start')).toString('base64')
-  return compiled
+  filter ??= compileSeccomp(readSeccompPolicy('start')).toString('base64')
+  return filter
 }
 
 /** The second filter, which a program loads itself when it is warm. */

@@ -28,12 +28,13 @@ export interface SeccompRule {
   }[]
 }
 
-export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'ENOSYS'
+export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOSYS'
 
 const ANSWERS = {
   kill: 0x8000_0000,
   EPERM: 0x0005_0001,
   EACCES: 0x0005_000d,
+  EEXIST: 0x0005_0011,
   ENOSYS: 0x0005_0026,
 } as const
 const ALLOW = 0x7fff_0000

@@ -60,10 +60,16 @@ export class Mayfly implements AsyncDisposable {
    * Runs one job and answers its outcome, whatever its end; see `Outcome.status`. Throws MayflyError INVALID for a
    * request that is none, STATE when it cannot be recorded.
    */
-  run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
+  async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    return this.#assembly.run(job, { signal, tap })
+    // Nothing of Mayfly's keeps an application alive but a job it waits for.
+    const waiting = setInterval(() => {}, MAX_TIMER_MS)
+    try {
+      return await this.#assembly.run(job, { signal, tap })
+    } finally {
+      clearInterval(waiting)
+    }
   }
 
   /** Each provider, with what its probe proved on this machine. */
@@ -85,4 +91,5 @@ export class Mayfly implements AsyncDisposable {
   }
 }
 
+const MAX_TIMER_MS = 2 ** 31 - 1
 const never = new AbortController().signal

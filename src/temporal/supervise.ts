@@ -5,7 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Point, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
-import type { Supervised, Supervisor } from '../contract/rooms.ts'
+import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
 import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
@@ -59,7 +59,7 @@ class Supervision implements Supervisor {
   }
 
   /** Lives the life, once. What wall and guest do is never thrown: the end says it. */
-  async run(task: Task, io: TaskIo): Promise<Supervised> {
+  async run(task: Task, io: Listener): Promise<Supervised> {
     if (this.#task || this.#state === 'over') {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
@@ -77,7 +77,7 @@ class Supervision implements Supervisor {
     this.#abandon({ status: 'terminated', reason: 'The supervisor was closed' })
   }
 
-  async #begin(task: Task, io: TaskIo): Promise<void> {
+  async #begin(task: Task, io: Listener): Promise<void> {
     this.#wait(releaseMsMax, () => this.#lose('The wall did not release user code in time'))
     if (this.#owed.size > 0) await this.#tighten()
     if (this.#state !== 'unborn') return
@@ -89,20 +89,19 @@ class Supervision implements Supervisor {
   }
 
   /** Stands between the wall and whoever listens: nothing passes once the life is over. */
-  #between(io: TaskIo): TaskIo {
+  #between(io: Listener): TaskIo {
     return {
       stdout: (chunk) => (this.#state === 'over' ? undefined : io.stdout(chunk)),
       stderr: (chunk) => (this.#state === 'over' ? undefined : io.stderr(chunk)),
-      released: () => this.#release(io),
+      released: () => this.#release(),
       ...(io.call && { call: (name, argsText) => this.#call(io, name, argsText) }),
     }
   }
 
-  #release(io: TaskIo): void {
+  #release(): void {
     if (this.#timeline.hasBegun || this.#state === 'over') return
     const { phase } = this.#step
     this.#timeline.begin({ event: 'phase', phase })
-    io.released()
     this.#say('phase/opened', { phase })
     this.#waitForNext()
   }
@@ -153,7 +152,7 @@ class Supervision implements Supervisor {
   }
 
   /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
-  async #call(io: TaskIo, name: string, argsText: string): Promise<string> {
+  async #call(io: Listener, name: string, argsText: string): Promise<string> {
     const { capabilities } = this.#step.controls
     const isGranted = capabilities === 'any' || capabilities.includes(name)
     if (isGranted && !this.#cause && this.#state === 'running')

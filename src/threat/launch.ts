@@ -3,7 +3,7 @@ import { narrowFilter, type JailedProgram } from '../jail/embedded.ts'
 import type { Layer } from '../jail/facts.ts'
 import { packageFolder } from '../os/packages.ts'
 
-const HERE = new URL('../../', import.meta.url)
+const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const DATA_BYTES_MAX = 2 ** 31
 const OXC_BINDING = `@oxc-parser/binding-${process.platform}-${process.arch}`
 
@@ -12,7 +12,7 @@ export function analyst(warm: number, without: readonly Layer[]): JailedProgram 
   return {
     name: 'analyst',
     nodeFlags: ['--max-semi-space-size=2'],
-    main: 'guest/analyst.js',
+    main: here('guest/analyst.js'),
     env: {
       MAYFLY_ANALYST: JSON.stringify({
         warm,
@@ -20,16 +20,8 @@ export function analyst(warm: number, without: readonly Layer[]): JailedProgram 
       }),
     },
     tree: [
-      ...['guest', 'src/os', 'src/threat', 'src/contract', 'src/lib', 'package.json'].map(
-        (place) => ({
-          from: fileURLToPath(new URL(place, HERE)),
-          to: place,
-        }),
-      ),
-      ...['oxc-parser', bindingName(), 'zod'].map((name) => ({
-        from: packageFolder(name),
-        to: `node_modules/${name}`,
-      })),
+      ...['guest', 'src/os', 'src/threat', 'src/contract', 'src/lib', 'package.json'].map(here),
+      ...['oxc-parser', bindingName(), 'zod'].map((name) => packageFolder(name)),
     ],
     dataBytesMax: DATA_BYTES_MAX,
   }

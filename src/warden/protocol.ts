@@ -21,6 +21,7 @@ export const request = z.discriminatedUnion('op', [
     id,
     op: z.literal('start'),
     program: z.enum(programNames),
+    /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
     spares: z.number().int().min(0).max(64),
     spareMiB: z.number().int().min(8).max(4096),
   }),

@@ -18,6 +18,8 @@ export interface ShelfOptions {
   readonly spares: number
   readonly spareMiB: number
   readonly wallsMax: number
+  /** Whether one that is bound to nobody is always kept; a single run needs no second. */
+  readonly keepReady: boolean
 }
 
 /** Our own guest, run to prove the wall: it binds a wall to nobody. */
@@ -65,7 +67,12 @@ export function createShelf(options: ShelfOptions): Shelf {
   }
 
   function keepOneUnbound(): void {
-    if (closed || starting || idle.some((handle) => handle.alive && handle.tenant === undefined))
+    if (
+      !options.keepReady ||
+      closed ||
+      starting ||
+      idle.some((handle) => handle.alive && handle.tenant === undefined)
+    )
       return
     if (live().length >= options.wallsMax) return
     void unbound().then(

@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { composeBubblewrap, seccompFd } from '../jail/bubblewrap.ts'
+import { openCompiled } from '../jail/compiled.ts'
 import { composeEmbedded, type JailCommand, type JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { openCgroups, type Cgroup } from '../os/cgroup.ts'
@@ -57,6 +58,7 @@ export class Warden {
   readonly #facts: JailFacts
   readonly #cgroups
   readonly #leases
+  readonly #compiled = openCompiled()
   readonly #walls = new Map<string, Live>()
   readonly #holder = createHolder((held, how) => this.#end(held.wall, how, held))
   readonly #push: (reply: Reply) => void
@@ -157,8 +159,14 @@ export class Warden {
   #compose(asked: Extract<Request, { op: 'start' }>, uid: number | undefined): JailCommand {
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
     const program: JailedProgram =
-      asked.program === 'analyst' ? analyst(this.#without) : isolateWorker(asked, this.#without)
-    const options = { uid, without: this.#without }
+      asked.program === 'analyst'
+        ? analyst(asked.spares, this.#without)
+        : isolateWorker(asked, this.#without)
+    const options = {
+      uid,
+      without: this.#without,
+      compiled: this.#compiled.folder(insideUid(this.#facts, uid)),
+    }
     const bubblewrap =
       this.#options.prefer === 'bubblewrap'
         ? composeBubblewrap(program, this.#facts, options)
@@ -312,6 +320,12 @@ export class Warden {
       publicKey: this.#sign().publicKey,
     }
   }
+}
+
+/** The uid a program sees as its own: root of its user namespace where it has one by the embedded way. */
+function insideUid(facts: JailFacts, uid: number | undefined): number {
+  if (uid !== undefined) return uid
+  return facts.namespaces && !facts.root ? 0 : (process.getuid?.() ?? 0)
 }
 
 /** Resolves at the single byte that says the program is warm; rejects with what it said instead. */

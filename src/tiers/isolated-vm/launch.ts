@@ -9,14 +9,14 @@ export interface WorkerSettings {
   readonly spareMiB: number
 }
 
-const HERE = new URL('../../../', import.meta.url)
+const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
 /** The isolate worker: Node, isolated-vm and the guest's own files, nothing else of this machine. */
 export function isolateWorker(settings: WorkerSettings, without: readonly Layer[]): JailedProgram {
   return {
     name: 'isolated-vm',
     nodeFlags: ['--max-semi-space-size=2'],
-    main: 'guest/isolate-worker.js',
+    main: here('guest/isolate-worker.js'),
     env: {
       MAYFLY_WORKER: JSON.stringify({
         ...settings,
@@ -24,11 +24,8 @@ export function isolateWorker(settings: WorkerSettings, without: readonly Layer[
       }),
     },
     tree: [
-      { from: fileURLToPath(new URL('guest', HERE)), to: 'guest' },
-      { from: fileURLToPath(new URL('src/os', HERE)), to: 'src/os' },
-      { from: fileURLToPath(new URL('package.json', HERE)), to: 'package.json' },
-      { from: packageFolder('isolated-vm'), to: 'node_modules/isolated-vm' },
-      { from: packageFolder('node-gyp-build'), to: 'node_modules/node-gyp-build' },
+      ...['guest', 'src/os', 'package.json'].map(here),
+      ...['isolated-vm', 'node-gyp-build'].map((name) => packageFolder(name)),
     ],
   }
 }

@@ -14,6 +14,8 @@ export interface IsolateOptions {
   /** Isolates kept ready in each worker. */
   readonly spares: number
   readonly wallsMax: number
+  /** Whether a worker that is bound to nobody is always kept; true unless given. */
+  readonly keepReady?: boolean
 }
 
 /** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
@@ -24,7 +26,7 @@ const DEADLINE_SLACK_MS = 150
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
   const { warden, voice } = options
-  const workers = createShelf({ ...options, program: 'isolated-vm', spareMiB })
+  const workers = createShelf({ keepReady: true, ...options, program: 'isolated-vm', spareMiB })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: 'isolated-vm',

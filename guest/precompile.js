@@ -1,0 +1,13 @@
+/**
+ * Loads what jailed programs load and runs each once, so that Node writes its compile cache when this process ends.
+ * It sees no code but ours.
+ */
+import { inspect } from '../src/threat/inspect.ts'
+import { Cell } from './cell.js'
+import './frames.js'
+import '../src/os/libc.js'
+import { warmUp } from './warm.js'
+
+warmUp(inspect, 1)
+const cell = new Cell({ memoryMiB: 32, webAssembly: false })
+cell.dispose()

@@ -1,0 +1,69 @@
+/** Timing, shared by the benches: medians and tails of many single runs, in milliseconds. */
+export interface Figures {
+  readonly n: number
+  readonly p50: number
+  readonly p99: number
+  readonly min: number
+  readonly max: number
+}
+
+export function figures(samples: readonly number[]): Figures {
+  const sorted = [...samples].sort((a, b) => a - b)
+  const at = (share: number) =>
+    round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
+  return { n: sorted.length, p50: at(0.5), p99: at(0.99), min: at(0), max: at(1) }
+}
+
+const round = (ms: number) => Math.round(ms * 1000) / 1000
+
+export interface Contender {
+  readonly name: string
+  /** One measured run; what it did before or after the clock is its own affair. */
+  once(): Promise<number>
+}
+
+/**
+ * Runs all contenders in turn, A B C A B C …, so that whatever the machine does meanwhile happens to each of them.
+ * `pauseMs` between runs lets what is made ahead be made.
+ */
+export async function sideBySide(
+  contenders: readonly Contender[],
+  rounds: number,
+  pauseMs: number,
+): Promise<ReadonlyMap<string, Figures>> {
+  const samples = new Map(contenders.map(({ name }) => [name, [] as number[]]))
+  const warmUp = Math.max(3, Math.round(rounds / 10))
+  for (let round = -warmUp; round < rounds; round++) {
+    for (const { name, once } of contenders) {
+      const took = await once()
+      if (round >= 0) samples.get(name)!.push(took)
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
+  }
+  return new Map([...samples].map(([name, list]) => [name, figures(list)]))
+}
+
+/** How long `work` takes. */
+export async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+  const began = performance.now()
+  await work()
+  return performance.now() - began
+}
+
+/** How many a second, `atOnce` at a time, for `ms`. */
+export async function rate(
+  work: () => Promise<unknown>,
+  atOnce: number,
+  ms: number,
+): Promise<number> {
+  const began = performance.now()
+  let done = 0
+  const worker = async () => {
+    while (performance.now() - began < ms) {
+      await work()
+      done++
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+  return Math.round((done * 1000) / (performance.now() - began))
+}

@@ -46,16 +46,16 @@ async function judge(
   if (!first.answer) return first.broke
   const second = await host.run({ code: sourceOf(hostile.second.code), input: bait })
   // What the first says of itself is no news: the second must not know of it.
-  const same = hostile.second.differs && first.answer['result'] === second.answer?.['result']
-  if (same) return 'both runs answered the same'
+  const answers = [first, second].map(({ answer }) => answer?.['result'])
+  if (hostile.second.differs && answers[0] !== undefined && answers[0] === answers[1])
+    return 'both runs answered the same'
   return evidence(second.text) ?? first.broke ?? second.broke ?? host.afterwards()
 }
 
 function wrong({ gives }: Case, { answer }: Ran): string | undefined {
-  const other = gives !== undefined && answer?.['result'] !== JSON.stringify(gives)
-  return other
-    ? `it gave ${String(answer?.['result'] ?? answer?.['error']).slice(0, 60)}`
-    : undefined
+  if (gives === undefined || answer?.['status'] !== 'ok') return undefined
+  const gave = answer['result']
+  return gave === JSON.stringify(gives) ? undefined : `it gave ${String(gave).slice(0, 60)}`
 }
 
 interface Ran {

@@ -20,11 +20,13 @@ export const time: readonly Case[] = [
     'microtask-loop',
     'microtasks that queue microtasks never return to the event loop',
     js`const f = () => Promise.resolve().then(f); await f()`,
+    ['timeout', 'limit'],
   ),
   slow(
     'queue-microtask-loop',
     'the same by queueMicrotask',
     js`const f = () => queueMicrotask(f); f(); await new Promise(() => 0)`,
+    ['timeout', 'limit'],
   ),
   slow('async-spin', 'each await gives way, none of them ends', js`for (;;) await 0`),
   slow(
@@ -93,7 +95,10 @@ export const time: readonly Case[] = [
     'a getter that loops while the result is written out',
     js`return { get x() { for (;;) {} } }`,
   ),
-  slow('to-json-loops', 'toJSON that never returns', js`return { toJSON() { for (;;) {} } }`),
+  slow('to-json-loops', 'toJSON that never returns', js`return { toJSON() { for (;;) {} } }`, [
+    'timeout',
+    'error',
+  ]),
   slow(
     'proxy-result-loops',
     'a proxy with keys without end as the result',

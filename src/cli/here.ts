@@ -83,7 +83,8 @@ export function roleOf(): Role | undefined {
   return text && process.connected ? (JSON.parse(text) as Role) : undefined
 }
 
-async function startElsewhere(loaded: Loaded): Promise<void> {
+/** Becomes the warden; the command runs again in its child, and this resolves with its end. */
+export async function startElsewhere(loaded: Loaded): Promise<void> {
   const { becomeWarden } = await import('../warden/main.ts')
   const { state: stateFolder } = loaded.config
   process.exitCode = await becomeWarden({ argv: process.argv.slice(2), bin: BIN, stateFolder })

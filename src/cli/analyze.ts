@@ -1,0 +1,166 @@
+import { readFile, readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import type { Job, Language } from '../contract/job.ts'
+import type { Analysis } from '../contract/verdict.ts'
+import { note, printJson, type Globals } from './print.ts'
+import { entryOf, readable, sarif, syntaxErrorOf, type Analysed } from './verdict-report.ts'
+
+interface AnalyzeFlags extends Globals {
+  readonly sarif?: boolean
+  readonly failOn?: number
+}
+
+export function register(program: Command): void {
+  program
+    .command('analyze')
+    .description('verdicts alone: what the code seems to do, without running it')
+    .argument('<path...>', 'files, or folders of them')
+    .option('--sarif', 'a SARIF 2.1.0 log on stdout')
+    .option('--fail-on <score>', 'exit 3 when a threat score reaches this', score)
+    .action(async (given: readonly string[], _own, command: Command) => {
+      const flags = command.optsWithGlobals<AnalyzeFlags>()
+      if (flags.json && flags.sarif) {
+        throw new MayflyError('USAGE', 'Cannot print both JSON and SARIF: choose --json or --sarif')
+      }
+      await analyzePaths(given, flags)
+    })
+}
+
+const failedExitCode = 3
+/** Files of one command, and how many are read and asked about at a time. */
+const filesMax = 10_000
+const atOnce = 4
+
+async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Promise<void> {
+  const files = await filesOf(given)
+  const { loadHere, roleOf, startElsewhere, wardenOf } = await import('./here.ts')
+  const loaded = loadHere(flags)
+  const role = roleOf()
+  if (!role && process.getuid?.() === 0) return startElsewhere(loaded)
+  const { openAnalysis } = await import('../assemble.ts')
+  const { createAnalyst } = await import('../threat/analyse.ts')
+
+  await using analysis = openAnalysis({ warden: await wardenOf(role, loaded) })
+  const analyse = createAnalyst({
+    ask: (tenant, text) => analysis.ask(tenant, text),
+    voice: { say: () => undefined },
+  })
+  await print(await analyseAll(files, analyse), flags)
+}
+
+async function analyseAll(
+  files: readonly string[],
+  analyse: (job: Job) => Promise<Analysis>,
+): Promise<Analysed[]> {
+  const all: Analysed[] = []
+  for (let from = 0; from < files.length; from += atOnce) {
+    const some = files.slice(from, from + atOnce)
+    all.push(
+      ...(await Promise.all(
+        some.map(async (file) => ({ file, analysis: await analyse(await jobOf(file)) })),
+      )),
+    )
+  }
+  return all
+}
+
+async function print(all: readonly Analysed[], flags: AnalyzeFlags): Promise<void> {
+  const { sanitise } = await import('../output/sanitise.ts')
+  for (const one of all) {
+    const error = syntaxErrorOf(one)
+    if (error) note(flags, sanitise(error))
+  }
+  if (flags.json) printJson(all.map(entryOf))
+  else if (flags.sarif) printJson(sarif(all, await version()))
+  else process.stdout.write(`${sanitise(readable(all))}\n`)
+  const { failOn } = flags
+  if (failOn === undefined) return
+  if (all.some(({ analysis }) => analysis.verdict.threatScore >= failOn)) {
+    process.exitCode = failedExitCode
+  }
+}
+
+async function version(): Promise<string> {
+  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
+  return manifest.version
+}
+
+const languageOf: Readonly<Record<string, Language | undefined>> = {
+  '.ts': 'ts',
+  '.mts': 'ts',
+  '.cts': 'ts',
+  '.py': 'python',
+  '.sh': 'sh',
+  '.wasm': 'wasm',
+}
+const sources = new Set(['.js', '.mjs', '.cjs', ...Object.keys(languageOf)])
+
+/** Folders bring every source below them but installed packages and what hides behind a dot. */
+async function filesOf(given: readonly string[]): Promise<string[]> {
+  const files = (await Promise.all(given.map(filesBelow))).flat()
+  if (files.length > filesMax) {
+    throw new MayflyError('USAGE', `Cannot analyse ${files.length} files: the bound is ${filesMax}`)
+  }
+  return files
+}
+
+async function filesBelow(given: string): Promise<string[]> {
+  try {
+    if (!(await stat(given)).isDirectory()) return [given]
+    return await sourcesIn(given)
+  } catch (cause) {
+    throw unreadable(given, cause)
+  }
+}
+
+async function sourcesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  const found: string[] = []
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (entry.name.startsWith('.') || entry.name === 'node_modules') continue
+    const place = path.join(folder, entry.name)
+    if (entry.isDirectory()) found.push(...(await sourcesIn(place)))
+    else if (entry.isFile() && sources.has(path.extname(entry.name))) found.push(place)
+    if (found.length > filesMax) return found
+  }
+  return found
+}
+
+async function jobOf(file: string): Promise<Job> {
+  const [{ newJob }, { systemClock }] = await Promise.all([
+    import('../job.ts'),
+    import('../contract/clock.ts'),
+  ])
+  const language = languageOf[path.extname(file)]
+  const code = await sourceOf(file, language)
+  const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
+  return newJob({ code, ...(language && { language }) }, who, systemClock)
+}
+
+async function sourceOf(file: string, language: Language | undefined): Promise<string> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw unreadable(file, cause)
+  })
+  if (language === 'wasm') return bytes.toString('base64')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot read "${file}": it is not UTF-8 text`, { cause })
+  }
+}
+
+function unreadable(file: string, cause: unknown): MayflyError {
+  const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
+  return new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
+}
+
+function score(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value >= 0 && value <= 100) return value
+  throw new MayflyError(
+    'USAGE',
+    `Cannot read "${text}" as --fail-on: expected a score from 0 to 100`,
+  )
+}

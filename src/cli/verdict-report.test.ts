@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inspect } from '../threat/inspect.ts'
+import { analysisOf } from '../threat/verdict.ts'
+import { entryOf, readable, sarif, syntaxErrorOf } from './verdict-report.ts'
+
+const look = (file: string, code: string) => ({
+  file,
+  analysis: analysisOf(inspect({ code, entry: 'auto', files: [] }), 'sha256:0'),
+})
+const bad = look('src/a b.js', 'const x = 1\n  process.exit(x); process.abort()')
+const good = look('/tmp/b.js', 'return 1')
+const broken = look('c.js', 'let = = 1')
+
+test('an entry has exactly the named keys, and is blocked from 80 on', () => {
+  const entry = entryOf(bad)
+  assert.deepEqual(Object.keys(entry), [
+    'file',
+    'threatScore',
+    'risk',
+    'severity',
+    'blocked',
+    'findings',
+    'capabilities',
+    'complexityScore',
+    'behaviorScore',
+  ])
+  assert.deepEqual([entry.threatScore, entry.blocked], [90, true])
+  assert.equal(entryOf(good).blocked, false)
+})
+
+test('people read a line a file and a line a finding, with its place', () => {
+  assert.equal(
+    readable([bad, good, broken]),
+    [
+      'src/a b.js  threat 90  risk 0 (low)  complexity 1  blocked',
+      '  src/a b.js:2:3  PROCESS_ACCESS  90  critical  need  Process manipulation attempt (2 times)',
+      '',
+      '/tmp/b.js  threat 0  risk 0 (low)  complexity 1',
+      '',
+      'c.js  does not parse',
+    ].join('\n'),
+  )
+})
+
+test('a source that does not parse is told with its place', () => {
+  assert.equal(syntaxErrorOf(good), undefined)
+  assert.match(syntaxErrorOf(broken)!, /^c\.js:1:7: /)
+})
+
+test('a SARIF log names each rule, and the place of each result as a URI and a region', () => {
+  const [run] = sarif([bad, good, broken], '1.2.3').runs
+  const [result, ...others] = run!.results
+  assert.equal(others.length, 0)
+  assert.equal(result!.ruleId, 'PROCESS_ACCESS')
+  assert.equal(run!.tool.driver.rules[result!.ruleIndex]!.id, 'PROCESS_ACCESS')
+  assert.equal(result!.level, 'error')
+  assert.deepEqual(result!.locations, [
+    {
+      physicalLocation: {
+        artifactLocation: { uri: 'src/a%20b.js' },
+        region: { startLine: 2, startColumn: 3 },
+      },
+    },
+  ])
+  const [notification] = run!.invocations[0]!.toolExecutionNotifications
+  assert.equal(notification!.locations[0]!.physicalLocation.region.startColumn, 7)
+})

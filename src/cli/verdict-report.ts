@@ -1,0 +1,133 @@
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Analysis, Finding, Verdict } from '../contract/verdict.ts'
+import { patterns } from '../threat/patterns.ts'
+import { table } from './print.ts'
+
+/** One file and what analysis made of it. */
+export interface Analysed {
+  readonly file: string
+  readonly analysis: Analysis
+}
+
+/** From this threat score on, code is blocked where it is granted nothing. */
+export const blockScore = 80
+
+/** An entry of `analyze --json`. */
+export function entryOf({ file, analysis }: Analysed) {
+  const { threatScore, risk, severity, findings, capabilities, complexityScore, behaviorScore } =
+    analysis.verdict
+  const blocked = threatScore >= blockScore
+  return {
+    file,
+    threatScore,
+    risk,
+    severity,
+    blocked,
+    findings,
+    capabilities,
+    complexityScore,
+    behaviorScore,
+  }
+}
+
+/** `FILE:LINE:COLUMN: message` for a source that does not parse. */
+export function syntaxErrorOf({ file, analysis }: Analysed): string | undefined {
+  if (analysis.kind !== 'syntax-error') return undefined
+  return `${file}:${analysis.line}:${analysis.column}: ${analysis.message}`
+}
+
+/** A line a file, and below it a line a finding, most severe first. */
+export function readable(all: readonly Analysed[]): string {
+  return all
+    .map(({ file, analysis }) =>
+      [headline(file, analysis), ...lines(file, analysis.verdict)].join('\n'),
+    )
+    .join('\n\n')
+}
+
+function headline(file: string, { kind, verdict }: Analysis): string {
+  if (kind === 'syntax-error') return `${file}  does not parse`
+  const blocked = verdict.threatScore >= blockScore ? '  blocked' : ''
+  return `${file}  threat ${verdict.threatScore}  risk ${verdict.risk} (${verdict.severity})  complexity ${verdict.complexityScore}${blocked}`
+}
+
+function lines(file: string, { findings }: Verdict): string[] {
+  if (findings.length === 0) return []
+  const rows = findings.map((finding) => [
+    `  ${file}:${finding.line}:${finding.column}`,
+    finding.name,
+    String(finding.score),
+    finding.severity,
+    finding.kind,
+    finding.count > 1 ? `${finding.description} (${finding.count} times)` : finding.description,
+  ])
+  return [table(rows)]
+}
+
+const names = Object.keys(patterns) as (keyof typeof patterns)[]
+const levels = { critical: 'error', high: 'error', medium: 'warning', low: 'note' } as const
+
+/** A SARIF 2.1.0 log: one run, a result a finding, a notification for each source that does not parse. */
+export function sarif(all: readonly Analysed[], version: string) {
+  return {
+    $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
+    version: '2.1.0',
+    runs: [
+      {
+        tool: { driver: { name: 'mayfly', version, rules: names.map(ruleOf) } },
+        columnKind: 'utf16CodeUnits',
+        invocations: [
+          { executionSuccessful: true, toolExecutionNotifications: all.flatMap(notificationOf) },
+        ],
+        results: all.flatMap(({ file, analysis }) =>
+          analysis.verdict.findings.map((finding) => resultOf(file, finding)),
+        ),
+      },
+    ],
+  }
+}
+
+function ruleOf(name: keyof typeof patterns) {
+  const { description, score, severity } = patterns[name]
+  return {
+    id: name,
+    shortDescription: { text: description },
+    defaultConfiguration: { level: levels[severity] },
+    properties: { 'security-severity': (score / 10).toFixed(1), tags: ['security'] },
+  }
+}
+
+function resultOf(file: string, finding: Finding) {
+  const { name, severity, description, because, line, column, score, kind, count } = finding
+  return {
+    ruleId: name,
+    ruleIndex: names.indexOf(name),
+    level: levels[severity],
+    message: { text: `${description}. ${because}.` },
+    locations: [locationOf(file, line, column)],
+    properties: { score, kind, count },
+  }
+}
+
+function notificationOf({ file, analysis }: Analysed) {
+  if (analysis.kind !== 'syntax-error') return []
+  const { line, column, message } = analysis
+  return [
+    { level: 'error', message: { text: message }, locations: [locationOf(file, line, column)] },
+  ]
+}
+
+function locationOf(file: string, startLine: number, startColumn: number) {
+  return {
+    physicalLocation: {
+      artifactLocation: { uri: uriOf(file) },
+      region: { startLine, startColumn },
+    },
+  }
+}
+
+function uriOf(file: string): string {
+  if (path.isAbsolute(file)) return pathToFileURL(file).href
+  return path.normalize(file).split(path.sep).map(encodeURIComponent).join('/')
+}

@@ -14,6 +14,8 @@ export interface Clock {
 export interface Timer {
   /** Idempotent; a cancelled timer never calls back. */
   cancel(): void
+  /** Lets the process end while it waits, where the clock is a real one. */
+  unref?(): void
 }
 
 export const systemClock: Clock = {
@@ -21,6 +23,6 @@ export const systemClock: Clock = {
   date: () => Date.now(),
   after(ms, then) {
     const timer = setTimeout(then, ms)
-    return { cancel: () => clearTimeout(timer) }
+    return { cancel: () => clearTimeout(timer), unref: () => timer.unref() }
   },
 }

@@ -2,8 +2,10 @@ import * as z from 'zod'
 
 /**
  * A line of the record. Two for each job: `admitted` before the wall gets the code, `ended` with the outcome.
- * Lines hold salted commitments, never bodies or secrets. `hash` covers the canonical JSON of everything else in
- * the line and the hash before it, so that no line can be edited, removed or moved without the chain breaking.
+ * Lines hold salted commitments, never bodies or secrets. `hash` is one step of the chain (`lib/hash-chain.ts`)
+ * from `previous` over the line's digest, the SHA-256 of the canonical JSON of everything but `previous` and
+ * `hash`: no line can be edited, removed or moved without the chain breaking, and whoever is given digests alone
+ * can chain them without seeing a line.
  */
 export const lineKind = z.enum(['genesis', 'admitted', 'ended', 'closed', 'event'])
 
@@ -37,6 +39,11 @@ export const checkpointSchema = z
 export type LineKind = z.infer<typeof lineKind>
 export type Line = z.infer<typeof lineSchema>
 export type Checkpoint = z.infer<typeof checkpointSchema>
+
+/** What is signed: one text for each (key, seq, head, at), with a prefix that no other signature here has. */
+export function checkpointStatement(parts: Omit<Checkpoint, 'format' | 'signature'>): string {
+  return `mayfly checkpoint 1\n${parts.key}\n${parts.seq}\n${parts.head}\n${parts.at}\n`
+}
 
 /** What an audit found. `firstBad` is the sequence number of the first line that is wrong, with why. */
 export interface Audit {

@@ -5,13 +5,14 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync } from 'node:fs'
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { checkpointSchema, checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
+import { makeFolder } from '../lib/make-folder.ts'
 
 /**
  * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
@@ -136,7 +137,7 @@ function assertAsked(digests: readonly string[], from: ChainHead, at: number): v
 function openKey(folder: string): KeyObject {
   const path = join(folder, keyFile)
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
     chmodSync(folder, 0o700)
     if (!existsSync(path)) createKey(folder, path)
     return createPrivateKey(readFileSync(path))

@@ -1,0 +1,138 @@
+import type { Event } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Admission, Plan } from '../contract/rooms.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { draft, type Draft } from './chain.ts'
+import { commit } from './commit.ts'
+import type { Owner } from './owner.ts'
+import type { OpenLine } from './store.ts'
+
+/** What the lines say. Everything in them is bounded, and nothing a guest wrote is in them in clear. */
+export type EndFacts = Parameters<Admission['end']>[0]
+
+/** Entries of a timeline kept in its line; how many more there were is a number. */
+const timelineMax = 64
+const reasonCharsMax = 200
+const fieldsCharsMax = 4096
+
+/** Who asks for what, what analysis made of it and what it will run in: before any of it runs. */
+export function admittedLine(
+  at: number,
+  owner: Owner,
+  salts: Uint8Array,
+  [job, verdict, plan]: readonly [Job, Verdict, Plan],
+): Draft {
+  return draft({
+    at,
+    kind: 'admitted',
+    run: job.id,
+    tenant: job.tenant,
+    status: null,
+    body: {
+      owner,
+      origin: job.origin,
+      language: verdict.language,
+      entry: verdict.entry,
+      commitments: commitmentsOf(job, salts),
+      security: securityOf(verdict),
+      plan: planOf(plan),
+    },
+  })
+}
+
+/** How it ended. Of an error only the code: its text is the guest's. */
+export function endedLine(
+  at: number,
+  salts: Uint8Array,
+  job: Pick<Job, 'id' | 'tenant'>,
+  facts: EndFacts & { readonly admitted: number; readonly eventsDropped: number },
+): Draft {
+  return draft({
+    at,
+    kind: 'ended',
+    run: job.id,
+    tenant: job.tenant,
+    status: facts.status,
+    body: {
+      admitted: facts.admitted,
+      error: facts.error && stableCode(facts.error.code),
+      commitments: { result: commit(salts, 'result', facts.resultText) },
+      metrics: plain(facts.metrics),
+      timeline: facts.timeline.slice(0, timelineMax).map(timelineOf),
+      timelineDropped: Math.max(0, facts.timeline.length - timelineMax) || undefined,
+      eventsDropped: facts.eventsDropped || undefined,
+    },
+  })
+}
+
+/** An admission whose owner died before it could say how it ended. */
+export function closedLine(at: number, line: OpenLine): Draft {
+  const body = { admitted: line.seq, because: 'the process that ran it died' }
+  return draft({ at, kind: 'closed', run: line.run, tenant: line.tenant, status: 'failed', body })
+}
+
+/** Something that happened. Fields too large to keep are replaced by their size. */
+export function eventLine(event: Event, tenant: string | null): Draft {
+  const { point, actor, trust, zone } = event
+  const fields = plain(event.fields)
+  const chars = canonicalJson(fields).length
+  const kept = chars > fieldsCharsMax ? { charsLeftOut: chars } : fields
+  const body = { point, actor, trust, zone, fields: kept }
+  return draft({ at: event.at, kind: 'event', run: event.run, tenant, status: null, body })
+}
+
+/** Who admitted a line that is open; undefined when it does not say. */
+export function ownerOf(line: OpenLine): Owner | undefined {
+  try {
+    const { owner } = JSON.parse(line.bodyText) as { owner?: Partial<Owner> }
+    if (typeof owner?.bootId !== 'string' || typeof owner.startTime !== 'string') return undefined
+    return typeof owner.pid === 'number' ? (owner as Owner) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function commitmentsOf(job: Job, salts: Uint8Array): Record<string, string | undefined> {
+  const { code, files } = job.asked
+  return {
+    code: commit(salts, 'code', code),
+    input: commit(salts, 'input', job.inputText),
+    principal: commit(salts, 'principal', job.principal),
+    files: files.length > 0 ? commit(salts, 'files', canonicalJson(files)) : undefined,
+  }
+}
+
+/** The patterns by name, each with its place and score; descriptions may quote the code. */
+function securityOf(verdict: Verdict): Record<string, unknown> {
+  const { threatScore, risk, severity, signatureValid } = verdict
+  const findings = verdict.findings
+    .slice(0, timelineMax)
+    .map(({ name, score, kind, line }) => ({ name, score, kind, line }))
+  return { threatScore, risk, severity, signatureValid, findings }
+}
+
+function planOf(plan: Plan): Record<string, unknown> {
+  const { provider, tier, floor, image, digest } = plan.profile
+  const error = plan.kind === 'run' ? undefined : stableCode(plan.error.code)
+  return { kind: plan.kind, error, provider, tier, floor, image, profile: digest }
+}
+
+function timelineOf(entry: EndFacts['timeline'][number]): Record<string, unknown> {
+  const { at, zone, event, phase, took, reason } = entry
+  return { at, zone, event, phase, took, reason: reason?.slice(0, reasonCharsMax) }
+}
+
+/** What JSON can hold of a value: NaN becomes null, and what cannot be written at all says so. */
+function plain(value: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(value))
+  } catch {
+    return { unreadable: true }
+  }
+}
+
+/** Codes are ours and in capitals; anything else came from a guest. */
+function stableCode(code: string): string {
+  return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) ? code : 'OTHER'
+}

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, test } from 'node:test'
+import { systemClock } from '../contract/clock.ts'
+import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
+import { lastSigned, openSigner, type Signer } from '../warden/sign.ts'
+import { digestOf, type StoredLine } from './chain.ts'
+import { commit, opens } from './commit.ts'
+import type { CheckpointSigner } from './checkpoint.ts'
+import { exportRows } from './export.ts'
+import { thisOwner } from './owner.ts'
+import { openLog } from './read.ts'
+import { eventsPerRunMax, openRecord, type AuditRecord, type RecordOptions } from './record.ts'
+import { verifyFile } from './verify.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mayfly-record-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+test('A job leaves two lines: admitted before it runs, ended with its status', async () => {
+  const record = open()
+  const admission = record.admit(job(), verdict, plan)
+  const ended = admission.end(facts)
+  await record.close()
+
+  const lines = linesIn(folder)
+  assert.deepEqual(
+    lines.map(({ seq, kind, run, tenant, status }) => [seq, kind, run, tenant, status]),
+    [
+      [1, 'genesis', null, null, null],
+      [2, 'admitted', 'exec_1', 'acme', null],
+      [3, 'ended', 'exec_1', 'acme', 'ok'],
+    ],
+  )
+  assert.equal(admission.seq, 2)
+  assert.deepEqual(ended, { seq: 3, hash: lines[2]!.hash })
+})
+
+test('Lines hold commitments, never code, input, result, principal or what a guest wrote', async () => {
+  const record = open()
+  const error = { code: 'SECRET text', name: 'SECRETError', message: 'SECRET', stack: 'SECRET' }
+  record.admit(job(), verdict, plan).end({ ...facts, status: 'error', error })
+  await record.close()
+
+  const text = [...exportRows(join(folder, 'audit.db'))].join('')
+  assert.doesNotMatch(text, /SECRET/)
+  assert.match(text, /"error":"OTHER"/)
+})
+
+test('Whoever holds the salt can prove a body, until the salt is forgotten', async () => {
+  const record = open()
+  const { seq } = record.admit(job(), verdict, plan)
+  const line = [...record.store.lines(1, 2)][0]!
+  const { commitments } = JSON.parse(line.bodyText) as { commitments: Record<string, string> }
+  const salts = record.store.salts(seq)!
+  assert.ok(opens(commitments['code']!, salts, 'code', 'SECRET code'))
+  assert.ok(opens(commitments['principal']!, salts, 'principal', 'SECRET key'))
+  assert.ok(!opens(commitments['code']!, salts, 'code', 'another'))
+  assert.notEqual(commit(salts, 'code', 'x'), commit(salts, 'input', 'x'))
+  assert.equal(record.store.forgetSalts(seq + 1), 1)
+  assert.equal(record.store.salts(seq), undefined)
+  await record.close()
+  assert.ok(verifyFile(join(folder, 'audit.db')).ok)
+})
+
+test('The same code twice leaves two commitments that cannot be told to be the same', async () => {
+  const record = open()
+  record.admit(job('a'), verdict, plan)
+  record.admit(job('b'), verdict, plan)
+  const [a, b] = Array.from(record.store.lines(1, 3), (line) => JSON.parse(line.bodyText))
+  assert.notEqual(a.commitments.code, b.commitments.code)
+  await record.close()
+})
+
+test('A crash leaves an admitted line, closed as failed at the next start', async () => {
+  const before = open({ owner: { ...thisOwner(), startTime: '1' } })
+  const { seq } = before.admit(job('lost'), verdict, plan)
+  before.admit(job('done'), verdict, plan).end(facts)
+  before.store.close()
+
+  const said: unknown[] = []
+  const voice = { say: (...all: unknown[]) => said.push(all) }
+  const record = open({ voice })
+  assert.deepEqual(record.closeDead(), ['lost'])
+  assert.deepEqual(record.closeDead(), [])
+  await record.close()
+
+  const last = linesIn(folder).at(-1)!
+  assert.deepEqual(
+    [last.kind, last.run, last.tenant, last.status],
+    ['closed', 'lost', 'acme', 'failed'],
+  )
+  assert.equal(JSON.parse(last.bodyText).admitted, seq)
+  assert.deepEqual(said, [['record/closed', { admitted: seq, seq: 5 }, { run: 'lost' }]])
+})
+
+test('Admissions of another boot are closed, those of a living process are left alone', async () => {
+  const gone = open({ owner: { ...thisOwner(), bootId: 'another' } })
+  gone.admit(job('gone'), verdict, plan)
+  const living = open()
+  living.admit(job('living'), verdict, plan)
+  assert.deepEqual(living.closeDead(), ['gone'])
+  await Promise.all([gone.close(), living.close()])
+})
+
+test('A job that ended cannot end again', async () => {
+  const record = open()
+  const admission = record.admit(job(), verdict, plan)
+  admission.end(facts)
+  assert.throws(() => admission.end(facts), /ended already/)
+  await record.close()
+  assert.equal(linesIn(folder).length, 3)
+})
+
+test('Numbers that JSON cannot hold do not cost the ended line', async () => {
+  const record = open()
+  const metrics = { ...facts.metrics, executionTime: Number.NaN }
+  record.admit(job(), verdict, plan).end({ ...facts, metrics })
+  const circular: Record<string, unknown> = {}
+  circular['self'] = circular
+  record.append(event({ fields: { big: 1n } }))
+  record.append(event({ fields: circular }))
+  record.append(event({ fields: { long: 'x'.repeat(5000) } }))
+  await record.close()
+  assert.ok(verifyFile(join(folder, 'audit.db')).ok)
+  assert.equal(linesIn(folder)[2]!.status, 'ok')
+  assert.ok(linesIn(folder).every((line) => line.bodyText.length < 4500))
+})
+
+test('A guest that causes events for ever takes a bounded number of lines, and the rest is counted', async () => {
+  const record = open()
+  const admission = record.admit(job(), verdict, plan)
+  for (let i = 0; i < eventsPerRunMax + 7; i += 1) record.sink(event({ run: 'exec_1' }))
+  record.sink(event({ run: 'exec_1', point: 'phase/opened' }))
+  admission.end(facts)
+  await record.close()
+  const lines = linesIn(folder)
+  assert.equal(lines.filter((line) => line.kind === 'event').length, eventsPerRunMax)
+  assert.equal(lines.find((line) => line.kind === 'event')!.tenant, 'acme')
+  assert.equal(JSON.parse(lines.at(-1)!.bodyText).eventsDropped, 7)
+})
+
+test('A checkpoint signs every line so far, and the signer remembers it', async () => {
+  const { record, signer } = signed()
+  record.admit(job(), verdict, plan).end(facts)
+  const checkpoint = await record.checkpoint()
+  assert.equal(checkpoint?.seq, 3)
+  assert.equal(checkpoint.head, record.head().head)
+  assert.equal(await record.checkpoint(), undefined)
+  record.admit(job('b'), verdict, plan).end(facts)
+  await record.close()
+  assert.equal(lastSigned(join(folder, 'keys'))?.seq, 5)
+  const audit = verifyFile(join(folder, 'audit.db'), { key: signer.publicKey })
+  assert.deepEqual(audit, { ok: true, lines: 5, checkpoints: 2, unsigned: 0 })
+  signer.close()
+})
+
+test('What the signer signed but nobody could store is signed again with what follows', async () => {
+  const { record, signer } = signed()
+  record.admit(job(), verdict, plan)
+  await record.checkpoint()
+  record.append(event({}))
+  signer.sign(digestsAfter(record, 2), { seq: 2, head: record.store.lastCheckpoint()!.head }, 1)
+  record.append(event({}))
+  assert.equal((await record.checkpoint())?.seq, 4)
+  await record.close()
+  assert.ok(verifyFile(join(folder, 'audit.db'), { signed: lastSigned(join(folder, 'keys')) }).ok)
+  signer.close()
+})
+
+test('A signer that fails costs no line, and somebody hears of it', async () => {
+  const said: string[] = []
+  const record = open({
+    voice: { say: (point) => said.push(point) },
+    signer: { checkpoint: () => Promise.reject(new Error('lost')) },
+  })
+  record.admit(job(), verdict, plan).end(facts)
+  await assert.rejects(() => record.checkpoint(), /lost/)
+  await record.close()
+  assert.deepEqual(said, ['record/unsigned'])
+  assert.equal(verifyFile(join(folder, 'audit.db')).unsigned, 3)
+})
+
+test('A changed log is not sent to be signed', async () => {
+  const { record, signer } = signed()
+  record.admit(job(), verdict, plan)
+  const other = new DatabaseSync(join(folder, 'audit.db'))
+  other.exec("UPDATE audit SET tenant = 'x' WHERE seq = 2")
+  other.close()
+  const again = open({ signer: asked(signer) })
+  await assert.rejects(() => again.checkpoint(), /Cannot sign line "2"/)
+  assert.equal(lastSigned(join(folder, 'keys')), undefined)
+  await Promise.all([record.close(), again.close()])
+  signer.close()
+})
+
+test('The log and what lies beside it belong to their owner alone', () => {
+  const record = open()
+  record.store.close()
+  assert.equal(statSync(join(folder, 'audit.db')).mode & 0o777, 0o600)
+})
+
+test('A record that cannot be written admits nothing and says what to do', () => {
+  assert.throws(
+    () => openRecord({ stateFolder: '/proc/nowhere', clock: systemClock }),
+    (thrown: { code?: string }) => thrown.code === 'STATE',
+  )
+})
+
+test('A file that is no log, and a log of another format, are refused with a hint', async () => {
+  const record = open()
+  await record.close()
+  const db = new DatabaseSync(join(folder, 'audit.db'))
+  db.exec('UPDATE meta SET format = 2')
+  db.close()
+  assert.throws(() => open(), { code: 'STATE', message: /its format is "2"/ })
+  assert.ok(!verifyFile(join(folder, 'audit.db')).ok)
+})
+
+test('An audit creates no file', async () => {
+  const record = open()
+  record.admit(job(), verdict, plan)
+  await record.close()
+  verifyFile(join(folder, 'audit.db'))
+  assert.deepEqual(readdirSync(folder), ['audit.db'])
+})
+
+function open(more: Partial<RecordOptions> = {}): AuditRecord {
+  return openRecord({ stateFolder: folder, clock: systemClock, ...more })
+}
+
+function signed(): { record: AuditRecord; signer: Signer } {
+  const signer = openSigner(join(folder, 'keys'))
+  return { record: open({ signer: asked(signer) }), signer }
+}
+
+function asked(signer: Signer): CheckpointSigner {
+  return {
+    checkpoint: (digests, from) =>
+      Promise.resolve().then(() => signer.sign(digests, from, Date.now())),
+  }
+}
+
+function linesIn(stateFolder: string): readonly StoredLine[] {
+  using log = openLog(join(stateFolder, 'audit.db'))
+  return [...log.lines()]
+}
+
+function digestsAfter(record: AuditRecord, seq: number): readonly string[] {
+  return Array.from(record.store.lines(seq, record.head().seq), (line) => digestOf(line, line.seq))
+}

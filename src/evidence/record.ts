@@ -1,0 +1,194 @@
+import { join } from 'node:path'
+import type { Clock } from '../contract/clock.ts'
+import type { Checkpoint } from '../contract/evidence.ts'
+import type { Event, Point, Sink, Voice } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Admission, Plan } from '../contract/rooms.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import type { Head } from './chain.ts'
+import { createSealer, type CheckpointSigner, type Sealer } from './checkpoint.ts'
+import { newSalts } from './commit.ts'
+import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
+import { isAlive, thisOwner, type Owner } from './owner.ts'
+import { openStore, type Appended, type OpenLine, type Store } from './store.ts'
+
+/** The record of one state folder, as one process writes it. */
+export interface AuditRecord {
+  /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
+  admit(job: Job, verdict: Verdict, plan: Plan): Admission
+  /** Writes an event as a line. Throws MayflyError STATE when it cannot. */
+  append(event: Event, tenant?: string | null): { readonly seq: number; readonly hash: string }
+  /** Takes the events worth a line (`recordedPoints`), at most `eventsPerRunMax` of a run; counts what it drops. */
+  readonly sink: Sink
+  /** Events that the sink could not write. */
+  readonly lost: number
+  /** Closes, as failed, the admissions of processes that are gone; returns their runs. */
+  closeDead(): readonly string[]
+  /** Syncs and signs what is there. Undefined when there was nothing to sign, or nobody who may. */
+  checkpoint(): Promise<Checkpoint | undefined>
+  head(): Head
+  readonly store: Store
+  /** Signs the rest and closes the file. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface RecordOptions {
+  readonly stateFolder: string
+  readonly clock: Clock
+  readonly signer?: CheckpointSigner | undefined
+  readonly voice?: Voice | undefined
+  readonly owner?: Owner
+  /** Who answers whether another process lives; asked of the system unless given. */
+  readonly isAlive?: (owner: Owner) => boolean
+}
+
+/** What has a line of its own, beside jobs: what somebody may have to answer for later. */
+export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
+  'threat/audited',
+  'threat/unparsed',
+  'tier/unavailable',
+  'tier/lost',
+  'control/unenforced',
+  'capability/denied',
+  'limit/hit',
+  'anomaly/found',
+  'output/refused',
+  'door/refused',
+  'server/started',
+  'server/stopped',
+  'warden/lost',
+  'warden/swept',
+  'config/overridden',
+])
+
+/** Lines that events of one run may take; a guest that knocks for ever fills no disk. */
+export const eventsPerRunMax = 100
+/** The same for events of no run, in a window of `windowMs`. */
+const windowMs = 1000
+
+/** Opens the record; makes it on first use. Throws MayflyError STATE with a hint when it cannot be used. */
+export function openRecord(options: RecordOptions): AuditRecord {
+  const owner = options.owner ?? thisOwner()
+  const alive = options.isAlive ?? isAlive
+  const path = join(options.stateFolder, 'audit.db')
+  const store = openStore(path, options.clock.date())
+  const sealer = createSealer({ ...options, store, path, owner, isAlive: alive })
+  return new OpenRecord({ ...options, owner, isAlive: alive, store, sealer })
+}
+
+interface Parts extends RecordOptions {
+  readonly owner: Owner
+  readonly isAlive: (owner: Owner) => boolean
+  readonly store: Store
+  readonly sealer: Sealer
+}
+
+interface Live {
+  readonly tenant: string
+  events: number
+  dropped: number
+}
+
+class OpenRecord implements AuditRecord {
+  readonly store: Store
+  readonly sink: Sink = (event) => this.#take(event)
+  lost = 0
+  readonly #parts: Parts
+  /** One entry for each job between its two lines. */
+  readonly #live = new Map<string, Live>()
+  #window = { since: -Infinity, events: 0 }
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.store = parts.store
+  }
+
+  admit(job: Job, verdict: Verdict, plan: Plan): Admission {
+    const { clock, owner } = this.#parts
+    const salts = newSalts()
+    const line = admittedLine(clock.date(), owner, salts, [job, verdict, plan])
+    const { seq } = this.#noted(this.store.append(line, salts))
+    const live: Live = { tenant: job.tenant, events: 0, dropped: 0 }
+    this.#live.set(job.id, live)
+    return {
+      seq,
+      end: (facts) => {
+        const all = { ...facts, admitted: seq, eventsDropped: live.dropped }
+        const ended = this.store.end(endedLine(clock.date(), salts, job, all), seq)
+        this.#live.delete(job.id)
+        if (!ended) throw new Error(`Run "${job.id}" has ended already`)
+        return placeOf(this.#noted(ended))
+      },
+    }
+  }
+
+  append(event: Event, tenant: string | null = null): { seq: number; hash: string } {
+    return placeOf(this.#noted(this.store.append(eventLine(event, tenant))))
+  }
+
+  closeDead(): readonly string[] {
+    return this.store
+      .open()
+      .filter((line) => this.#isDead(line))
+      .flatMap((line) => this.#close(line))
+  }
+
+  checkpoint(): Promise<Checkpoint | undefined> {
+    return this.#parts.sealer.seal()
+  }
+
+  head(): Head {
+    return this.store.head()
+  }
+
+  async close(): Promise<void> {
+    await this.#parts.sealer.close()
+    this.store.close()
+  }
+
+  #isDead(line: OpenLine): boolean {
+    const owner = ownerOf(line)
+    return !owner || !this.#parts.isAlive(owner)
+  }
+
+  /** Nothing when another process that starts now was first. */
+  #close(line: OpenLine): readonly string[] {
+    const { clock, voice } = this.#parts
+    const closed = this.store.end(closedLine(clock.date(), line), line.seq)
+    if (!closed) return []
+    this.#noted(closed)
+    voice?.say('record/closed', { admitted: line.seq, seq: closed.seq }, { run: line.run })
+    return [line.run ?? '']
+  }
+
+  #take(event: Event): void {
+    if (!recordedPoints.has(event.point)) return
+    const live = event.run === null ? undefined : this.#live.get(event.run)
+    if (!this.#hasRoom(live)) return
+    try {
+      this.append(event, live?.tenant ?? null)
+    } catch {
+      this.lost += 1
+    }
+  }
+
+  #hasRoom(live: Live | undefined): boolean {
+    if (live) {
+      if (live.events < eventsPerRunMax) return ++live.events > 0
+      live.dropped += 1
+      return false
+    }
+    const now = this.#parts.clock.now()
+    if (now - this.#window.since >= windowMs) this.#window = { since: now, events: 0 }
+    return ++this.#window.events <= eventsPerRunMax
+  }
+
+  #noted(line: Appended): Appended {
+    this.#parts.sealer.note(line)
+    return line
+  }
+}
+
+function placeOf(line: Appended): { seq: number; hash: string } {
+  return { seq: line.seq, hash: line.hash }
+}

@@ -1,0 +1,325 @@
+import { chmodSync, existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import { MayflyError } from '../contract/error.ts'
+import type { Checkpoint, LineKind } from '../contract/evidence.ts'
+import { chainStart } from '../lib/hash-chain.ts'
+import { newId } from '../lib/id.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { draft, extend, type Draft, type Head, type StoredLine } from './chain.ts'
+import { stateError } from './state-error.ts'
+
+/**
+ * `audit.db`: the lines, their checkpoints, and beside them what is not part of the record: salts, which may be
+ * forgotten, and which admissions are open. Any number of processes share the file.
+ *
+ * An append is one transaction that takes the write lock, reads the head and writes the line; in WAL mode without
+ * a sync on commit it costs some 20 µs. What a power cut can take is the tail since the last sync, which comes
+ * with every checkpoint; a crash of the process takes nothing. The WAL is written back by the same timer, so that
+ * no append pays for it.
+ *
+ * Append-only holds for every Mayfly by an authorizer on the connection. It is no trigger in the file, since
+ * whoever can write the file could drop that as well; what others change, the chain shows.
+ */
+export interface Store {
+  /** Appends the next line; with `salts`, they are kept beside it and the line stays open until `end`. */
+  append(line: Draft, salts?: Uint8Array): Appended
+  /** Appends a line that ends the open line `opened`; undefined when another process ended it first. */
+  end(line: Draft, opened: number): Appended | undefined
+  head(): Head
+  /** Open admissions, oldest first. */
+  open(): readonly OpenLine[]
+  lines(afterSeq: number, upToSeq: number): Iterable<StoredLine>
+  lastCheckpoint(): Checkpoint | undefined
+  addCheckpoint(checkpoint: Checkpoint): void
+  /** Takes the signing lock of this state folder, or renews it; false while someone else has it. */
+  lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean
+  unlock(holder: string): void
+  salts(seq: number): Uint8Array | undefined
+  /** Makes the commitments of lines before `seq` impossible to open, for good. */
+  forgetSalts(beforeSeq: number): number
+  /** Writes the WAL back into the file. */
+  writeBack(): void
+  close(): void
+}
+
+export type Appended = StoredLine & { readonly digest: string }
+export type OpenLine = Pick<StoredLine, 'seq' | 'run' | 'tenant' | 'bodyText'>
+
+const busyMs = 5000
+/** A bound on the WAL, in pages of 4 KiB, for when no timer writes it back. */
+const walPagesMax = 20_000
+
+const schema = `
+CREATE TABLE meta (format INTEGER NOT NULL) STRICT;
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, run TEXT, tenant TEXT, status TEXT,
+  body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+CREATE TABLE checkpoints (
+  seq INTEGER PRIMARY KEY, head TEXT NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL,
+  signature TEXT NOT NULL) STRICT;
+CREATE TABLE open_lines (seq INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE salts (seq INTEGER PRIMARY KEY, salts BLOB NOT NULL) STRICT;
+CREATE TABLE signing (
+  id INTEGER PRIMARY KEY CHECK (id = 1), holder TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;
+INSERT INTO meta VALUES (1);`
+
+/** Opens the log for appending; makes it, with its genesis line, on first use. `at` dates that line. */
+export function openStore(path: string, at: number): Store {
+  try {
+    makeFolder(dirname(path), 0o700)
+    const fresh = !existsSync(path)
+    const db = new DatabaseSync(path, { timeout: busyMs })
+    if (fresh) chmodSync(path, 0o600)
+    prepareFile(db, path, at)
+    return new SqliteStore(db, path)
+  } catch (thrown) {
+    throw stateError('open', path, thrown)
+  }
+}
+
+function prepareFile(db: DatabaseSync, path: string, at: number): void {
+  db.exec('PRAGMA journal_mode = WAL')
+  db.exec(`PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${walPagesMax}`)
+  db.exec('PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864')
+  inTransaction(db, () => {
+    const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get()
+    if (!made) {
+      db.exec(schema)
+      insertLine(db.prepare(insertSql), extend({ seq: 0, head: chainStart }, genesis(at)))
+    }
+  })
+  assertFormat(db, path)
+  db.setAuthorizer((action, table) => {
+    const changes =
+      action === constants.SQLITE_UPDATE ||
+      action === constants.SQLITE_DELETE ||
+      action === constants.SQLITE_DROP_TABLE ||
+      action === constants.SQLITE_ALTER_TABLE
+    return changes && table === 'audit' ? constants.SQLITE_DENY : constants.SQLITE_OK
+  })
+}
+
+/** A log's own random name makes lines of one log useless in another. */
+function genesis(at: number): Draft {
+  const body = { log: newId('log', at) }
+  return draft({ at, kind: 'genesis', run: null, tenant: null, status: null, body })
+}
+
+/** Refuses a file of another format, so that no version writes into what it does not know. */
+export function assertFormat(db: DatabaseSync, path: string): void {
+  const format = db.prepare('SELECT format FROM meta').get()?.['format']
+  if (format === 1) return
+  throw new MayflyError(
+    'STATE',
+    `Cannot use "${path}": its format is "${String(format)}", not "1"`,
+    {
+      hint: 'Use the version of Mayfly that wrote it, or another state folder.',
+    },
+  )
+}
+
+export const lineColumns = 'seq, at, kind, run, tenant, status, body, previous, hash'
+const insertSql = `INSERT INTO audit (${lineColumns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+type Row = Record<string, SQLOutputValue>
+
+class SqliteStore implements Store {
+  readonly #db: DatabaseSync
+  readonly #path: string
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
+  readonly #head: StatementSync
+  readonly #insert: StatementSync
+  readonly #keepSalts: StatementSync
+  readonly #markOpen: StatementSync
+  readonly #markEnded: StatementSync
+  readonly #lastCheckpoint: StatementSync
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db
+    this.#path = path
+    this.#begin = db.prepare('BEGIN IMMEDIATE')
+    this.#commit = db.prepare('COMMIT')
+    this.#head = db.prepare('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1')
+    this.#insert = db.prepare(insertSql)
+    this.#keepSalts = db.prepare('INSERT INTO salts VALUES (?, ?)')
+    this.#markOpen = db.prepare('INSERT INTO open_lines VALUES (?)')
+    this.#markEnded = db.prepare('DELETE FROM open_lines WHERE seq = ?')
+    this.#lastCheckpoint = db.prepare('SELECT * FROM checkpoints ORDER BY seq DESC LIMIT 1')
+  }
+
+  append(line: Draft, salts?: Uint8Array): Appended {
+    return this.#write(() => {
+      const next = extend(this.#readHead(), line)
+      insertLine(this.#insert, next)
+      if (salts) {
+        this.#keepSalts.run(next.seq, salts)
+        this.#markOpen.run(next.seq)
+      }
+      return next
+    })
+  }
+
+  end(line: Draft, opened: number): Appended | undefined {
+    return this.#write(() => {
+      if (this.#markEnded.run(opened).changes !== 1) return undefined
+      const next = extend(this.#readHead(), line)
+      insertLine(this.#insert, next)
+      return next
+    })
+  }
+
+  head(): Head {
+    return this.#guard('read', () => this.#readHead())
+  }
+
+  open(): readonly OpenLine[] {
+    const sql = 'SELECT seq, run, tenant, body FROM open_lines JOIN audit USING (seq) ORDER BY seq'
+    return this.#guard('read', () => this.#db.prepare(sql).all().map(openLine))
+  }
+
+  *lines(afterSeq: number, upToSeq: number): Iterable<StoredLine> {
+    const sql = `SELECT ${lineColumns} FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq`
+    for (const row of this.#db.prepare(sql).iterate(afterSeq, upToSeq)) yield storedLine(row)
+  }
+
+  lastCheckpoint(): Checkpoint | undefined {
+    return this.#guard('read', () => {
+      const row = this.#lastCheckpoint.get()
+      return row && storedCheckpoint(row)
+    })
+  }
+
+  addCheckpoint(c: Checkpoint): void {
+    const sql =
+      'INSERT OR IGNORE INTO checkpoints (seq, head, at, key, signature) VALUES (?, ?, ?, ?, ?)'
+    this.#guard('write', () => this.#db.prepare(sql).run(c.seq, c.head, c.at, c.key, c.signature))
+  }
+
+  lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean {
+    return this.#write(() => {
+      const row = this.#db.prepare('SELECT holder, since, until FROM signing').get()
+      if (row && !mayTake(row, holder, now, isGone)) return false
+      const sql = 'INSERT OR REPLACE INTO signing VALUES (1, ?, ?, ?)'
+      this.#db.prepare(sql).run(holder, now, untilMs)
+      return true
+    })
+  }
+
+  unlock(holder: string): void {
+    this.#guard('write', () => this.#db.prepare('DELETE FROM signing WHERE holder = ?').run(holder))
+  }
+
+  salts(seq: number): Uint8Array | undefined {
+    return this.#guard('read', () => {
+      const row = this.#db.prepare('SELECT salts FROM salts WHERE seq = ?').get(seq)
+      return row?.['salts'] as Uint8Array | undefined
+    })
+  }
+
+  forgetSalts(beforeSeq: number): number {
+    return this.#guard('write', () =>
+      Number(this.#db.prepare('DELETE FROM salts WHERE seq < ?').run(beforeSeq).changes),
+    )
+  }
+
+  writeBack(): void {
+    this.#guard('write', () => this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)'))
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  #readHead(): Head {
+    const row = this.#head.get()
+    if (!row) throw new Error('the genesis line is missing')
+    return { seq: Number(row['seq']), head: String(row['hash']) }
+  }
+
+  /** One transaction that holds the write lock from its start; all of it or nothing. */
+  #write<T>(work: () => T): T {
+    return this.#guard('write', () => {
+      this.#begin.run()
+      try {
+        const result = work()
+        this.#commit.run()
+        return result
+      } catch (thrown) {
+        rollBack(this.#db)
+        throw thrown
+      }
+    })
+  }
+
+  #guard<T>(action: string, work: () => T): T {
+    try {
+      return work()
+    } catch (thrown) {
+      throw stateError(action, this.#path, thrown)
+    }
+  }
+}
+
+/** A lock is free when its holder is gone, when its time is over, and when the clock went back behind it. */
+function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => boolean): boolean {
+  const owner = String(row['holder'])
+  const late = Number(row['until']) <= now || Number(row['since']) > now
+  return owner === holder || late || isGone(owner)
+}
+
+function inTransaction(db: DatabaseSync, work: () => void): void {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    work()
+    db.exec('COMMIT')
+  } catch (thrown) {
+    rollBack(db)
+    throw thrown
+  }
+}
+
+/** Some errors, a full disk among them, have rolled back already. */
+function rollBack(db: DatabaseSync): void {
+  if (db.isTransaction) db.exec('ROLLBACK')
+}
+
+function insertLine(insert: StatementSync, l: StoredLine): void {
+  insert.run(l.seq, l.at, l.kind, l.run, l.tenant, l.status, l.bodyText, l.previous, l.hash)
+}
+
+/** A row as a line; what its columns hold, the chain judges. */
+export function storedLine(row: Row): StoredLine {
+  return {
+    seq: Number(row['seq']),
+    at: Number(row['at']),
+    kind: String(row['kind']) as LineKind,
+    run: row['run'] as string | null,
+    tenant: row['tenant'] as string | null,
+    status: row['status'] as string | null,
+    bodyText: String(row['body']),
+    previous: String(row['previous']),
+    hash: String(row['hash']),
+  }
+}
+
+export function storedCheckpoint(row: Row): Checkpoint {
+  return {
+    format: 1,
+    seq: Number(row['seq']),
+    head: String(row['head']),
+    at: Number(row['at']),
+    key: String(row['key']),
+    signature: String(row['signature']),
+  }
+}
+
+function openLine(row: Row): OpenLine {
+  return {
+    seq: Number(row['seq']),
+    run: row['run'] as string | null,
+    tenant: row['tenant'] as string | null,
+    bodyText: String(row['body']),
+  }
+}

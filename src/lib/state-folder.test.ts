@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { auditFile, signerFolder, stateFolder } from './state-folder.ts'
+
+test('The state folder is the flag, else MAYFLY_STATE, else XDG_STATE_HOME, else a fixed place', () => {
+  const env = { MAYFLY_STATE: '/m', XDG_STATE_HOME: '/x', HOME: '/home/a' }
+  assert.equal(stateFolder(env, 0, '/f'), '/f')
+  assert.equal(stateFolder(env, 0), '/m')
+  assert.equal(stateFolder({ ...env, MAYFLY_STATE: '' }, 0), '/x/mayfly')
+  assert.equal(stateFolder({ HOME: '/home/a' }, 0), '/var/lib/mayfly')
+  assert.equal(stateFolder({ HOME: '/home/a' }, 1000), '/home/a/.local/state/mayfly')
+})
+
+test('A relative XDG_STATE_HOME is ignored, as its specification asks', () => {
+  assert.equal(stateFolder({ XDG_STATE_HOME: 'x', HOME: '/h' }, 5), '/h/.local/state/mayfly')
+})
+
+test('A user without a home has to name the state folder', () => {
+  assert.throws(() => stateFolder({}, 1000), /give "--state"/)
+})
+
+test('Log and keys lie inside the state folder', () => {
+  assert.equal(auditFile('/s'), '/s/audit.db')
+  assert.equal(signerFolder('/s'), '/s/keys')
+})

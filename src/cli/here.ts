@@ -3,6 +3,7 @@ import type { AssembleOptions, Assembly } from '../assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { Role } from '../warden/main.ts'
+import { takeEarly } from './early.ts'
 import { note, type Globals } from './print.ts'
 
 /**
@@ -74,8 +75,9 @@ export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<
       process.disconnect?.()
     })
   }
-  const { holdWarden } = await import('../warden/local.ts')
-  return holdWarden({ stateFolder: loaded.config.state })
+  const early = await takeEarly(loaded.config.state)
+  const { holdEarly } = await import('../warden/local.ts')
+  return holdEarly(early)
 }
 
 export function roleOf(): Role | undefined {
@@ -85,7 +87,13 @@ export function roleOf(): Role | undefined {
 
 /** Becomes the warden; the command runs again in its child, and this resolves with its end. */
 export async function startElsewhere(loaded: Loaded): Promise<void> {
-  const { becomeWarden } = await import('../warden/main.ts')
   const { state: stateFolder } = loaded.config
-  process.exitCode = await becomeWarden({ argv: process.argv.slice(2), bin: BIN, stateFolder })
+  const early = await takeEarly(stateFolder)
+  const { becomeWarden } = await import('../warden/main.ts')
+  process.exitCode = await becomeWarden({
+    argv: process.argv.slice(2),
+    bin: BIN,
+    stateFolder,
+    early,
+  })
 }

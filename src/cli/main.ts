@@ -1,7 +1,5 @@
-import { Command, CommanderError } from 'commander'
-import { MayflyError } from '../contract/error.ts'
-import { usageExitCode } from '../contract/outcome.ts'
-import { printError } from './print.ts'
+import type { Command, CommanderError } from 'commander'
+import { closeEarly, startEarly } from './early.ts'
 
 /** A file a verb; only the one that is asked for is loaded. */
 const verbs = [
@@ -17,46 +15,58 @@ const verbs = [
 
 /** Runs one command line. Sets `process.exitCode`; throws nothing. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const program = new Command('mayfly')
+  const verb = argv.find((word) => !word.startsWith('-'))
+  try {
+    await startEarly(verb, argv)
+    await parse(argv, verb)
+  } catch (thrown) {
+    await fail(thrown, argv.includes('--json'))
+  } finally {
+    await closeEarly()
+  }
+}
+
+async function parse(argv: readonly string[], verb: string | undefined): Promise<void> {
+  const program = await newProgram()
+  const isVersion = verb === undefined && (argv.includes('--version') || argv.includes('-V'))
+  const named = verbs.filter((name) => name === verb)
+  for (const name of isVersion ? [] : named.length > 0 ? named : verbs) {
+    const { register } = (await import(`./${name}.ts`)) as { register: (program: Command) => void }
+    register(program)
+  }
+  for (const command of allOf(program)) command.exitOverride()
+  if (argv.length === 0) program.outputHelp()
+  else await program.parseAsync(argv, { from: 'user' })
+}
+
+async function newProgram(): Promise<Command> {
+  const [{ Command }, { default: manifest }] = await Promise.all([
+    import('commander'),
+    import('../../package.json', { with: { type: 'json' } }),
+  ])
+  return new Command('mayfly')
     .description('Runs code that nobody trusts in the cheapest sandbox that is safe enough for it')
-    .version(await version())
+    .version(manifest.version)
     .option('--json', 'one JSON document on stdout, nothing else there')
     .option('--quiet', 'no progress')
     .option('--verbose', 'more of what happens')
     .option('--config <file>', 'configuration, in place of ./mayfly.toml')
     .option('--state <folder>', 'where log, keys and leases are kept')
-    .exitOverride()
     .showHelpAfterError('(--help shows what there is)')
-  const verb = argv.find((word) => !word.startsWith('-'))
-  const isVersion = verb === undefined && (argv.includes('--version') || argv.includes('-V'))
-  const wanted = verbs.filter((name) => verb === undefined || verb === 'help' || name === verb)
-  try {
-    for (const name of isVersion ? [] : wanted.length > 0 ? wanted : verbs) {
-      const { register } = (await import(`./${name}.ts`)) as {
-        register: (program: Command) => void
-      }
-      register(program)
-    }
-    for (const command of allOf(program)) command.exitOverride()
-    if (argv.length === 0) program.outputHelp()
-    else await program.parseAsync(argv, { from: 'user' })
-  } catch (thrown) {
-    fail(thrown, argv.includes('--json'))
-  }
 }
 
-function fail(thrown: unknown, json: boolean): void {
-  if (!(thrown instanceof CommanderError)) return printError(thrown, json)
-  if (thrown.exitCode === 0) return
-  process.exitCode = usageExitCode
-  if (json) printError(new MayflyError('USAGE', thrown.message), json)
+/** Commander throws for help and for usage alike; help is no error. */
+async function fail(thrown: unknown, json: boolean): Promise<void> {
+  const { printError } = await import('./print.ts')
+  const code = (thrown as CommanderError | undefined)?.code
+  if (!String(code).startsWith('commander.')) return printError(thrown, json)
+  const usage = thrown as CommanderError
+  if (usage.exitCode === 0) return
+  const { MayflyError } = await import('../contract/error.ts')
+  process.exitCode = 2
+  if (json) printError(new MayflyError('USAGE', usage.message), json)
 }
 
 function allOf(command: Command): Command[] {
   return [command, ...command.commands.flatMap(allOf)]
-}
-
-async function version(): Promise<string> {
-  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
-  return manifest.version
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
-import { request, requestBytesMax, type Reply } from './protocol.ts'
+import { requestBytesMax, type Reply } from './protocol.ts'
+import { request } from './request.ts'
 import type { Warden } from './warden.ts'
 
 /** One end of Node's IPC channel: the warden's child, or the warden's own parent. */

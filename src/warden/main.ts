@@ -4,7 +4,7 @@ import path from 'node:path'
 import { findProgram, serverUid } from '../jail/facts.ts'
 import { mappedUids } from '../os/proc.ts'
 import { answerChannel, hand, type Channel } from './channel.ts'
-import { Warden } from './warden.ts'
+import type { EarlyWarden } from './early.ts'
 
 /**
  * `mayfly` as the warden: it starts the server as its first child, with fewer rights than its own where it has any
@@ -15,7 +15,7 @@ export interface MainOptions {
   readonly argv: readonly string[]
   readonly bin: string
   readonly stateFolder: string
-  readonly prefer?: 'embedded' | 'bubblewrap'
+  readonly early: EarlyWarden
 }
 
 /** What the server is told of its place, through its environment. */
@@ -37,7 +37,8 @@ export async function becomeWarden(options: MainOptions): Promise<number> {
     send: (message, handle, done) => server!.send(message as object, handle, {}, done),
   }
   mkdirSync(options.stateFolder, { recursive: true, mode: 0o700 })
-  const warden = new Warden(options, (reply) => {
+  const { warden } = options.early
+  options.early.listen((reply) => {
     if (server?.connected) hand(warden, channel, reply)
   })
   const dropped = dropTo(options)

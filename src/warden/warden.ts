@@ -13,9 +13,9 @@ import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/pro
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
 import { createHolder, type Held } from './hold.ts'
-import { openLeases } from './lease.ts'
+import { openLeases, type Leases } from './lease.ts'
 import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
-import { openSigner, type Signer } from './sign.ts'
+import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
 
 /**
@@ -24,7 +24,8 @@ import { takeSlot, type Slot } from './slots.ts'
  * itself; what it is asked for are names and numbers.
  */
 export interface WardenOptions {
-  readonly stateFolder: string
+  /** A function where it is not known yet when the first walls are started ahead. */
+  readonly stateFolder: string | (() => string)
   /** Which jail is used where both are there. */
   readonly prefer?: 'embedded' | 'bubblewrap'
   /** For tests: programs and layers of this machine to treat as missing. */
@@ -43,6 +44,14 @@ interface Live extends Wall {
   peakBytes: number
 }
 
+/** What a start names; the launchers decide the rest. */
+export type Wanted = Pick<Extract<Request, { op: 'start' }>, 'program' | 'spares' | 'spareMiB'>
+
+interface Started {
+  readonly value: Wall
+  readonly socket: Socket
+}
+
 const READY_MS_MAX = 15_000
 const WALLS_MAX = 128
 const STDERR_BYTES_MAX = 4096
@@ -57,7 +66,7 @@ export class Warden {
   readonly #without: readonly Layer[]
   readonly #facts: JailFacts
   readonly #cgroups
-  readonly #leases
+  #leases: Leases | undefined
   readonly #compiled = openCompiled()
   readonly #walls = new Map<string, Live>()
   readonly #holder = createHolder((held, how) => this.#end(held.wall, how, held))
@@ -65,8 +74,9 @@ export class Warden {
   readonly #starting = new Set<ChildProcess>()
   #signer: Signer | undefined
   #closed = false
+  readonly #ahead: { readonly key: string; readonly started: Promise<Started> }[] = []
   /** How many walls of dead owners were found and ended at the start. */
-  readonly swept: number
+  swept = 0
 
   constructor(options: WardenOptions, push: (reply: Reply) => void) {
     this.#options = options
@@ -77,8 +87,7 @@ export class Warden {
       this.#without.includes('memory cgroup') || options.hide?.includes('cgroup')
         ? undefined
         : openCgroups()
-    this.#leases = openLeases(path.join(options.stateFolder, 'leases'))
-    this.swept = this.#leases.sweep()
+    if (typeof options.stateFolder === 'string') this.#openLeases()
   }
 
   /** Answers one request. A wall's socket comes beside the reply and belongs to the asker from then on. */
@@ -89,6 +98,13 @@ export class Warden {
     } catch (error) {
       return { reply: failure(request.id, error) }
     }
+  }
+
+  /** Starts a wall before it is asked for: the first request for the same takes it. */
+  startAhead(asked: Wanted): void {
+    const started = this.#begin(asked)
+    started.catch(() => undefined)
+    this.#ahead.push({ key: keyOf(asked), started })
   }
 
   /** Ends every wall and waits until they are gone. */
@@ -111,13 +127,18 @@ export class Warden {
       case 'kill':
         return { value: await this.#kill(request.wall, 'killed') }
       case 'facts':
-        return { value: this.#tell() }
+        return { value: await this.#tell() }
       case 'sign':
-        return { value: this.#sign().sign(request.digests, request, Date.now()) }
+        return { value: (await this.#sign()).sign(request.digests, request, Date.now()) }
     }
   }
 
-  async #start(asked: Extract<Request, { op: 'start' }>): Promise<{ value: Wall; socket: Socket }> {
+  #start(asked: Wanted): Promise<Started> {
+    const index = this.#ahead.findIndex(({ key }) => key === keyOf(asked))
+    return index < 0 ? this.#begin(asked) : this.#ahead.splice(index, 1)[0]!.started
+  }
+
+  async #begin(asked: Wanted): Promise<Started> {
     const began = performance.now()
     if (this.#closed)
       throw new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
@@ -156,7 +177,7 @@ export class Warden {
     }
   }
 
-  #compose(asked: Extract<Request, { op: 'start' }>, uid: number | undefined): JailCommand {
+  #compose(asked: Wanted, uid: number | undefined): JailCommand {
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
     const program: JailedProgram =
       asked.program === 'analyst'
@@ -175,12 +196,12 @@ export class Warden {
   }
 
   #live(
-    asked: Extract<Request, { op: 'start' }>,
+    asked: Wanted,
     command: JailCommand,
     child: ChildProcess,
     slot: Slot | undefined,
     began: number,
-  ): { value: Wall; socket: Socket } {
+  ): Started {
     const id = `w${randomBytes(8).toString('hex')}`
     const pid = innermost(child.pid!, command.nested)
     const cgroup = this.#group(id, pid)
@@ -214,7 +235,7 @@ export class Warden {
       peakBytes: 0,
     }
     this.#walls.set(id, live)
-    this.#leases.write(id, [child.pid!, pid], cgroup?.name ?? null)
+    this.#openLeases().write(id, [child.pid!, pid], cgroup?.name ?? null)
     child.once('exit', () => void this.#gone(live))
     if (child.exitCode !== null || child.signalCode !== null) void this.#gone(live)
     return { value: wall, socket: child.stdio[3] as Socket }
@@ -285,7 +306,7 @@ export class Warden {
     }
     live.cgroup?.remove()
     live.slot?.release()
-    this.#leases.remove(live.id)
+    this.#openLeases().remove(live.id)
     this.#push({
       ended: live.id,
       how: live.how ?? (overLimit ? 'memory' : 'exit'),
@@ -300,12 +321,27 @@ export class Warden {
     return live
   }
 
-  #sign(): Signer {
-    this.#signer ??= openSigner(path.join(this.#options.stateFolder, 'keys'))
+  async #sign(): Promise<Signer> {
+    if (this.#signer) return this.#signer
+    const { openSigner } = await import('./sign.ts')
+    this.#signer ??= openSigner(path.join(this.#state(), 'keys'))
     return this.#signer
   }
 
-  #tell(): WardenFacts {
+  #openLeases(): Leases {
+    if (!this.#leases) {
+      this.#leases = openLeases(path.join(this.#state(), 'leases'))
+      this.swept = this.#leases.sweep()
+    }
+    return this.#leases
+  }
+
+  #state(): string {
+    const { stateFolder } = this.#options
+    return typeof stateFolder === 'string' ? stateFolder : stateFolder()
+  }
+
+  async #tell(): Promise<WardenFacts> {
     const walls = [...this.#walls.values()]
     return {
       pid: process.pid,
@@ -317,9 +353,13 @@ export class Warden {
         proportionalBytes: proportionalBytes(pid),
       })),
       proportionalBytes: proportionalBytes(process.pid),
-      publicKey: this.#sign().publicKey,
+      publicKey: (await this.#sign()).publicKey,
     }
   }
+}
+
+function keyOf({ program, spares, spareMiB }: Wanted): string {
+  return `${program} ${spares} ${spareMiB}`
 }
 
 /** The uid a program sees as its own: root of its user namespace where it has one by the embedded way. */

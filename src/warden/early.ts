@@ -1,0 +1,25 @@
+import type { Reply } from './protocol.ts'
+import { Warden, type Wanted, type WardenOptions } from './warden.ts'
+
+/** A warden whose owner is not ready to listen yet: what it has to say until then is kept. */
+export interface EarlyWarden {
+  readonly warden: Warden
+  listen(push: (reply: Reply) => void): void
+}
+
+/** Starts walls at once, before anything else of Mayfly is loaded. */
+export function openEarly(options: WardenOptions, ahead: readonly Wanted[] = []): EarlyWarden {
+  const kept: Reply[] = []
+  let listener: ((reply: Reply) => void) | undefined
+  const warden = new Warden(options, (reply) =>
+    listener ? listener(reply) : void kept.push(reply),
+  )
+  for (const wanted of ahead) warden.startAhead(wanted)
+  return {
+    warden,
+    listen(push) {
+      listener = push
+      for (const reply of kept.splice(0)) push(reply)
+    },
+  }
+}

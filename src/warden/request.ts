@@ -1,0 +1,55 @@
+import * as z from 'zod'
+import { programNames, wardenProtocol, type Request } from './protocol.ts'
+
+/** Reads what came over the channel as if an enemy had sent it. */
+const id = z.number().int().min(1)
+const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
+const digest = z.string().regex(/^[0-9a-f]{64}$/)
+
+export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('start'),
+    program: z.enum(programNames),
+    /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
+    spares: z.number().int().min(0).max(64),
+    spareMiB: z.number().int().min(8).max(4096),
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('claim'),
+    wall: wallId,
+    /** A digest of the tenant's name: all the warden needs to refuse a second one. */
+    tenant: z.string().max(64),
+    /** Bytes above what the wall uses now. */
+    memory: z
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 40),
+    /** Milliseconds from now after which the wall is killed. */
+    deadline: z
+      .number()
+      .int()
+      .min(1)
+      .max(86_400_000 * 2),
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('release'),
+    wall: wallId,
+  }),
+  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('kill'), wall: wallId }),
+  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('facts') }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('sign'),
+    digests: z.array(digest).max(10_000),
+    seq: z.number().int().min(0),
+    head: digest,
+  }),
+])

@@ -186,7 +186,7 @@ export class Cell {
 
   /**
    * What the realm asks of its host. Arguments count as hostile, answers are text or numbers, and it
-   * never throws: an error made on this side would show user code where it was made.
+   * never throws: an error made on this side would show user code where it was made. Null is a refusal.
    */
   #answer(op, a, b, c) {
     try {
@@ -195,7 +195,7 @@ export class Cell {
       if (op === 'call') return this.#call(this.#job, a, b, c)
       return answer(this.#job, op, a, b, c)
     } catch {
-      return undefined
+      return null
     }
   }
 

@@ -83,15 +83,16 @@ function userFrames(stack) {
   return inside
     .split('\n')
     .filter((line) => !/^\s+at /.test(line) || !isOurs(line))
+    .map((line) => line.replace(/\(([^():]+):\d+:-\d+\)$/, '($1)'))
     .join('\n')
     .replace(/(?:\n {4}at (?:async )?new Promise \(<anonymous>\))+$/, '')
 }
 
-/** The wrapper's own frame stands in a column below one, or in none. */
+/** The wrapper's own frame has no name and stands in a column below one, or in none. */
 const isOurs = (line) =>
   line.includes(REALM_FILE) ||
   line.includes('<isolated-vm') ||
-  /:\d+:-\d+\)?$| at [^ ():]+:\d+$/.test(line)
+  (/ at [^ ()]+:(?:\d+:-)?\d+$/.test(line) && !/:\d+:\d+$/.test(line))
 
 const timeout = () => ({ code: 'TIMEOUT', message: 'The job did not end within its time' })
 const outOfMemory = () => ({ code: 'MEMORY', message: 'The job needed more memory than its limit' })

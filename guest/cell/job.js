@@ -107,13 +107,12 @@ export class Job {
   }
 
   flush() {
-    try {
-      this.stdout.flush()
-      this.stderr.flush()
-    } catch (error) {
-      const message = `Cannot pass the output on: ${error.message}`
-      this.override({ status: 'failed', error: { code: 'OUTPUT_LOST', message } })
-    }
+    this.stdout.flush()
+    this.stderr.flush()
+    const lost = this.stdout.lost ?? this.stderr.lost
+    if (lost === undefined) return
+    const message = `Cannot pass the output on: ${lost.message}`
+    this.override({ status: 'failed', error: { code: 'OUTPUT_LOST', message } })
   }
 
   /** Comes back when the next timer is due or the deadline is reached, whichever is first. */

@@ -12,6 +12,9 @@ export class Modules {
   #context
   #files
   #run
+  #main
+  #realm
+  #ours = new Set()
   #compiled = new Map()
   #paths = new Map()
 
@@ -31,31 +34,30 @@ export class Modules {
 
   /** Compiles the job's source; throws Refusal with its position when it is not a module. */
   compile(code) {
-    this.#compiled.set(MAIN, this.#module(MAIN, code))
+    this.#main = this.#module('job.js', code)
   }
 
   /** Evaluated once and first: it takes the realm's entrance off the global object. */
   open(timeout) {
-    const realm = this.#module(REALM_FILE, 'export const realm = job')
-    this.#compiled.set(REALM_FILE, realm)
-    realm.instantiateSync(this.#context, () => undefined)
-    realm.evaluateSync({ timeout })
+    this.#realm = this.#inner('export const realm = job')
+    this.#realm.instantiateSync(this.#context, () => undefined)
+    this.#realm.evaluateSync({ timeout })
   }
 
   /** A root that hands the source's namespace to the realm once all of it, awaits included, was evaluated. */
   link() {
-    const code = `import { realm } from ${REALM}; import * as main from ${TO_MAIN}; realm.exported(main)`
-    return this.#root(code)
+    return this.#root(
+      'import { realm } from "realm"; import * as main from "main"; realm.exported(main)',
+    )
   }
 
   /** A root that only depends on the source: evaluating it throws if the source has failed, and only then. */
   probe() {
-    return this.#root(`import * as main from ${TO_MAIN}; export default main`)
+    return this.#root('import * as main from "main"; export default main')
   }
 
   #root(code) {
-    const root = this.#module(REALM_FILE, code)
-    this.#paths.set(root, REALM_FILE)
+    const root = this.#inner(code)
     try {
       root.instantiateSync(this.#context, (specifier, from) => this.#resolve(specifier, from))
       return root
@@ -65,9 +67,16 @@ export class Modules {
     }
   }
 
+  /** One of ours, which alone may import the realm. Told by identity: files may have any name. */
+  #inner(code) {
+    const module = this.#isolate.compileModuleSync(code, { filename: REALM_FILE })
+    this.#ours.add(module)
+    return module
+  }
+
   #resolve(specifier, referrer) {
+    if (this.#ours.has(referrer)) return specifier === 'main' ? this.#main : this.#realm
     const from = this.#paths.get(referrer)
-    if (from === REALM_FILE) return this.#compiled.get(specifier === MAIN_NAME ? MAIN : REALM_FILE)
     const path = this.#files.resolve(from, specifier, 'import')
     if (path === undefined) throw new Refusal(importRefused(specifier, from))
     return this.#at(path)
@@ -87,15 +96,13 @@ export class Modules {
     const names = JSON.parse(this.#run(path)).filter((name) => name !== 'default')
     const held = names.map((_name, index) => `n${index}`)
     const lines = [
-      `import { realm } from ${REALM}`,
+      'import { realm } from "realm"',
       `const { value, names } = realm.bridge(${JSON.stringify(path)})`,
       'export default value',
       ...names.map((name, index) => `const ${held[index]} = names[${index}]`),
       `export { ${names.map((name, index) => `${held[index]} as ${JSON.stringify(name)}`).join(', ')} }`,
     ]
-    const module = this.#module(REALM_FILE, lines.join('\n'))
-    this.#paths.set(module, REALM_FILE)
-    return module
+    return this.#inner(lines.join('\n'))
   }
 
   #module(path, code) {
@@ -108,9 +115,3 @@ export class Modules {
     }
   }
 }
-
-/** The source has a name no file can have: a job may bring a `job.js` of its own. */
-const MAIN = 'job.js'
-const MAIN_NAME = 'mayfly:main'
-const TO_MAIN = JSON.stringify(MAIN_NAME)
-const REALM = JSON.stringify(REALM_FILE)

@@ -4,6 +4,8 @@
  */
 export class Output {
   isTruncated = false
+  /** @type {Error | undefined} why it could not be passed on */
+  lost
   #write
   #room
   #text = ''
@@ -30,10 +32,18 @@ export class Output {
     this.#text = ''
     for (let from = 0; from < text.length;) {
       const to = boundary(text, Math.min(text.length, from + CHUNK_UNITS))
-      this.#write(text.slice(from, to))
+      this.#pass(text.slice(from, to))
       from = to
     }
     this.#flushedAt = performance.now()
+  }
+
+  #pass(text) {
+    try {
+      this.#write(text)
+    } catch (error) {
+      this.lost ??= error
+    }
   }
 
   #cut(text) {

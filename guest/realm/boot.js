@@ -11,13 +11,19 @@ export default function (
 ) {
   const P = primordials()
 
-  /** An error of the host's side (its stack may run out before this one's) never reaches user code. */
+  /**
+   * Asks the host. An error of its side (its stack may run out before this one's) never reaches user
+   * code; null is its way to say that it could not, or would not.
+   */
   const ask = (op, a, b, c) => {
+    let answer = null
     try {
-      return host(op, a, b, c)
+      answer = host(op, a, b, c)
     } catch {
-      throw new P.RangeError('Maximum call stack size exceeded')
+      // Its stack ran out before it could say so.
     }
+    if (answer === null) throw new P.RangeError('Maximum call stack or argument size exceeded')
+    return answer
   }
   const realm = globals(P, ask, webAssembly)
   const { bound } = realm

@@ -5,6 +5,7 @@ export default function (P, ask, part, bound) {
   const LISTENERS_MAX = 10_000
   const { DOMException } = part('dom-exception')
   const { setTimeout } = part('timers')
+  let begin, isStopped, finish, onAbort, abort
   const list = () => P.setPrototypeOf([], null)
 
   class Event {
@@ -146,8 +147,6 @@ export default function (P, ask, part, bound) {
       this.#listeners[kept] = undefined
     }
   }
-
-  let begin, isStopped, finish, onAbort, abort
 
   /** A listener that throws ends the job, as it would end a program. */
   function notify(target, listener, event) {

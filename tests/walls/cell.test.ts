@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { Cell } from '../../guest/cell.js'
 import { inCell, valueOf } from './in-cell.ts'
 
@@ -114,12 +115,13 @@ test('a source that ends too early is told so at its own end, not at the end of 
   assert.equal(ran.error?.message, 'Unexpected end of input (job.js:1:12)')
 })
 
+async function broker(name: string, text: string) {
+  if (name === 'broken') throw Object.assign(new Error('it broke'), { code: 'E_BROKE' })
+  return JSON.stringify({ name, args: JSON.parse(text) })
+}
+
 test('capabilities are called by name, answered as data, refused as errors', async () => {
-  const call = async (name: string, text: string) => {
-    if (name === 'broken') throw Object.assign(new Error('it broke'), { code: 'E_BROKE' })
-    return JSON.stringify({ name, args: JSON.parse(text) })
-  }
-  const asked = { capabilities: ['echo', 'broken'], call }
+  const asked = { capabilities: ['echo', 'broken'], call: broker }
   assert.deepEqual(await valueOf('return await call("echo", { a: [1] })', asked), {
     name: 'echo',
     args: { a: [1] },
@@ -146,8 +148,8 @@ test('a job waits for timers and capabilities, and ends when its promise settles
     setInterval(() => {}, 1)
     const slow = new Promise((resolve) => setTimeout(resolve, 20, 'slow'))
     return [await slow, await call('echo')]`
-  const call = () => new Promise<string>((resolve) => setTimeout(resolve, 10, '"echo"'))
-  assert.deepEqual(await valueOf(code, { capabilities: ['echo'], call }), ['slow', 'echo'])
+  const asked = { capabilities: ['echo'], call: () => setTimeout(10, '"echo"') }
+  assert.deepEqual(await valueOf(code, asked), ['slow', 'echo'])
 })
 
 test('executionMs runs from the release of user code, cpuTimeMs counts its work', async () => {

@@ -45,7 +45,7 @@ export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
       stderr: (text: string) => void (seen.stderr += text),
       call: asked.call ?? (() => Promise.reject(new Error('no capability here'))),
     })
-    return { ...end, ...seen } as Ran
+    return { ...end, ...seen }
   } finally {
     cell.dispose()
   }

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inCell, valueOf } from './in-cell.ts'
+
+async function errorOf(code: string, asked = {}) {
+  const ran = await inCell(code, asked)
+  assert.equal(ran.status, 'error', `${code}: ${ran.resultText}`)
+  assert.equal(ran.resultText, 'null')
+  return ran.error ?? assert.fail()
+}
+
+async function tagged(code: string) {
+  const ran = await inCell(code)
+  assert.equal(ran.status, 'ok', JSON.stringify(ran.error))
+  assert.equal(ran.encoding, 'tagged')
+  return JSON.parse(ran.resultText) as unknown
+}
+
+test('plain data comes back as plain JSON, the same text JSON.stringify gives', async () => {
+  const values = [
+    'null',
+    'true',
+    '-1.5e300',
+    '"\\ud800 \\u0000 \\u2028 é"',
+    '[]',
+    '{}',
+    '{"a":[1,{"b":null}],"":0,"ä \\"":"x"}',
+  ]
+  for (const text of values) {
+    const ran = await inCell('return input', { input: JSON.parse(text) })
+    assert.equal(ran.encoding, 'json')
+    assert.equal(ran.resultText, JSON.stringify(JSON.parse(text)))
+  }
+})
+
+test('what plain JSON would lose comes back tagged', async () => {
+  assert.deepEqual(await tagged('return new Date(0)'), {
+    $type: 'Date',
+    value: '1970-01-01T00:00:00.000Z',
+  })
+  assert.deepEqual(await tagged('return new Date(NaN)'), { $type: 'Date', value: null })
+  assert.deepEqual(await tagged('return new Map([[{ a: 1 }, new Set([1, "x"])]])'), {
+    $type: 'Map',
+    value: [[{ a: 1 }, { $type: 'Set', value: [1, 'x'] }]],
+  })
+  assert.deepEqual(await tagged('return -(2n ** 70n)'), {
+    $type: 'BigInt',
+    value: '-1180591620717411303424',
+  })
+  assert.deepEqual(
+    await tagged('return [NaN, Infinity, -Infinity, -0]'),
+    ['NaN', 'Infinity', '-Infinity', '-0'].map((value) => ({ $type: 'number', value })),
+  )
+  assert.deepEqual(await tagged('return { a: undefined, b: [, 1] }'), {
+    a: { $type: 'undefined' },
+    b: [{ $type: 'undefined' }, 1],
+  })
+})
+
+const bytes = (value: string) => ({ $type: 'bytes', value })
+
+test('bytes come back as base64: buffers, views and parts of them', async () => {
+  const code = `
+    const buffer = new Uint8Array([0, 1, 2, 250, 251, 252, 253]).buffer
+    return [buffer, new Uint8Array(buffer, 1, 3), new DataView(buffer, 5), new Uint16Array(buffer, 2, 1), new Uint8Array(0)]`
+  assert.deepEqual(await tagged(code), [
+    bytes('AAEC+vv8/Q=='),
+    bytes('AQL6'),
+    bytes('/P0='),
+    bytes('Avo='),
+    bytes(''),
+  ])
+})
+
+test('a key $type of the user stays as it is in JSON and is wrapped in tagged results', async () => {
+  assert.deepEqual(await valueOf('return { $type: "Date", value: 1 }'), { $type: 'Date', value: 1 })
+  assert.deepEqual(await tagged('return { x: { $type: "Date", value: 1 }, big: 1n }'), {
+    x: {
+      $type: 'object',
+      value: [
+        ['$type', 'Date'],
+        ['value', 1],
+      ],
+    },
+    big: { $type: 'BigInt', value: '1' },
+  })
+})
+
+test('an own key __proto__ is inert: it comes back as a pair', async () => {
+  assert.deepEqual(await tagged('return JSON.parse(\'{"__proto__": {"admin": true}}\')'), {
+    $type: 'object',
+    value: [['__proto__', { admin: true }]],
+  })
+})
+
+test('an instance of a class is its own enumerable string keys, toJSON or not', async () => {
+  const code = `
+    class Point { x = 1; #y = 2; get z() { return 3 } toJSON() { return 'no' } }
+    return [new Point(), Object.create({ inherited: 1 }, { own: { value: 1, enumerable: true }, hidden: { value: 2 } }), Object.assign(Object.create(null), { bare: 1 })]`
+  assert.deepEqual(await valueOf(code), [{ x: 1 }, { own: 1 }, { bare: 1 }])
+})
+
+test('boxed primitives come back as the primitives', async () => {
+  assert.deepEqual(await valueOf('return [Object(1), Object("s"), Object(false)]'), [1, 's', false])
+})
+
+test('the same object twice is no circle', async () => {
+  assert.deepEqual(await valueOf('const a = { n: 1 }; return [a, a, { a }]'), [
+    { n: 1 },
+    { n: 1 },
+    { a: { n: 1 } },
+  ])
+})
+
+test('a circle is refused with the path to it', async () => {
+  const error = await errorOf('const a = { list: [{}] }; a.list[0]["odd key"] = a; return a')
+  assert.equal(error.code, 'RESULT_CIRCULAR')
+  assert.match(error.message, /result\.list\[0\]\["odd key"\]/)
+  assert.equal(
+    (await errorOf('const m = new Map(); m.set(1, m); return m')).code,
+    'RESULT_CIRCULAR',
+  )
+})
+
+test('functions and symbols are refused with their path', async () => {
+  const error = await errorOf('return { a: { b: () => 1 } }')
+  assert.equal(error.code, 'RESULT_NOT_SERIALISABLE')
+  assert.match(error.message, /"result\.a\.b" holds a function/)
+  assert.match((await errorOf('return Symbol("s")')).message, /"result" holds a symbol/)
+  assert.match((await errorOf('return [Object(Symbol())]')).message, /"result\[0\]" holds a symbol/)
+})
+
+const nested = (levels: number) =>
+  `let a = 1; for (let i = 0; i < ${levels}; i++) a = [a]; return a`
+
+test('a result deeper than 512 levels is refused', async () => {
+  assert.equal((await inCell(nested(512))).status, 'ok')
+  assert.equal((await errorOf(nested(513))).code, 'RESULT_TOO_DEEP')
+  assert.equal((await errorOf(nested(100_000))).code, 'RESULT_TOO_DEEP')
+})
+
+test('a result is measured in bytes of UTF-8', async () => {
+  assert.equal((await inCell('return "é".repeat(49)', { resultBytesMax: 100 })).status, 'ok')
+  const error = await errorOf('return "é".repeat(50)', { resultBytesMax: 100 })
+  assert.equal(error.code, 'RESULT_TOO_LARGE')
+})
+
+test('a result bomb of shared arrays stops at the limit, long before it is written', async () => {
+  const code = 'let a = []; for (let i = 0; i < 60; i++) a = [a, a, a, a]; return a'
+  const ran = await inCell(code, { resultBytesMax: 10_000 })
+  assert.equal(ran.error?.code, 'RESULT_TOO_LARGE')
+  assert.ok(ran.executionMs < 1000)
+})
+
+test('a huge string, a huge BigInt, a long sparse array and an endless map stop at the limit', async () => {
+  const bombs = [
+    'return "x".repeat(5e8)',
+    'return 2n ** 4_000_000n',
+    'return new Array(4e9)',
+    'return new Uint8Array(4e7)',
+    'const m = new Map(); const o = { get a() { m.set(m.size, o); return 1 } }; m.set("first", o); return m',
+  ]
+  for (const code of bombs) assert.equal((await errorOf(code)).code, 'RESULT_TOO_LARGE', code)
+})
+
+test('a getter that throws ends the job with what it threw', async () => {
+  const error = await errorOf('return { get a() { throw new RangeError("from a getter") } }')
+  assert.deepEqual(
+    [error.code, error.name, error.message],
+    ['USER_ERROR', 'RangeError', 'from a getter'],
+  )
+})
+
+test('proxies are read like any object, their traps inside the deadline', async () => {
+  const code = 'return new Proxy({ a: 1 }, { get: (target, key) => target[key] + 1 })'
+  assert.deepEqual(await valueOf(code), { a: 2 })
+  const { proxy, code: revoked } = { proxy: 'Proxy.revocable({}, {})', code: 'USER_ERROR' }
+  assert.equal((await errorOf(`const r = ${proxy}; r.revoke(); return [r.proxy]`)).code, revoked)
+})

@@ -71,15 +71,31 @@ test('Time ends at the limit plus 250 ms at p99 (S3-3, S3-11)', (t) => {
 test('A thousand runs leave nothing behind: no process, no file', async (t) => {
   if (!mayfly) return t.skip(absent)
   const library = mayfly
-  await answersInTime(library)
-  const before = { processes: descendantsOf(process.pid).length, files: temporaryFiles() }
-  await inParallel(Array.from({ length: 1_000 }), atATime, async () => {
-    await library.run({ code: 'return 1', language: 'js' })
-  })
+  // By then every lane has a worker of its tenant's and the spares are made.
+  await honestRuns(library, 300)
   await sleep(1_000)
-  assert.ok(descendantsOf(process.pid).length <= before.processes + 2, 'processes are left')
+  const before = { processes: descendantsOf(process.pid).length, files: temporaryFiles() }
+  await honestRuns(library, 1_000)
+  const after = await eventually(
+    () => descendantsOf(process.pid).length,
+    (count) => count <= before.processes,
+  )
+  assert.ok(after <= before.processes, `${after} processes, ${before.processes} before`)
   assert.deepEqual(temporaryFiles().difference(before.files), new Set())
 })
+
+async function honestRuns(library: Library, count: number): Promise<void> {
+  await inParallel(Array.from({ length: count }), atATime, async () => {
+    const { status } = await library.run({ code: 'return 1', language: 'js' })
+    assert.equal(status, 'ok')
+  })
+}
+
+/** What `read` gives once it `holds`, or after ten seconds: a spare may be in the making. */
+async function eventually<T>(read: () => T, holds: (value: T) => boolean): Promise<T> {
+  for (let tries = 0; tries < 100 && !holds(read()); tries++) await sleep(100)
+  return read()
+}
 
 /** Why a case was not contained; undefined when it was. */
 async function tryOut(library: Library, hostile: Case): Promise<string | undefined> {

@@ -5,7 +5,7 @@ import type { Case } from './case.ts'
 import { corpus } from './corpus.ts'
 import type { Library } from './mayfly.ts'
 import { memoryMiB, openMayfly, runCase } from './mayfly.ts'
-import { descendantsOf, rssOf } from './proc.ts'
+import { descendantsOf, nameOf, rssOf } from './proc.ts'
 
 const MIB = 2 ** 20
 /** The promise: a worker grows by no more than this over its idle size. */
@@ -21,27 +21,34 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
   const over: string[] = []
   let most = 0
   for (const hostile of corpus.memory) {
-    const grown = await growthOf(library, hostile, trap)
-    most = Math.max(most, grown)
-    if (grown > growthBytesMax) over.push(`${hostile.name}: ${mebi(grown)} over idle`)
+    const { bytes, of } = await growthOf(library, hostile, trap)
+    most = Math.max(most, bytes)
+    if (bytes > growthBytesMax) over.push(`${hostile.name}: ${mebi(bytes)} over idle, ${of}`)
   }
   t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(growthBytesMax)}`)
   assert.deepEqual(over, [])
 })
 
-/** Bytes by which any process below this one grew over its idle size while the bomb ran. */
-async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<number> {
+/** By how much the process below this one that grew most grew over its idle size while the bomb ran. */
+async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<Growth> {
   const idle = sizes()
   // A process made meanwhile is a spare: it is as big as the biggest that was idle.
   const idleOfNew = Math.max(0, ...idle.values())
-  let grown = 0
+  let most: Growth = { bytes: 0, of: '' }
   const watch = setInterval(() => {
     for (const [pid, bytes] of sizes()) {
-      grown = Math.max(grown, bytes - (idle.get(pid) ?? idleOfNew))
+      const before = idle.get(pid)
+      const grown = bytes - (before ?? idleOfNew)
+      if (grown > most.bytes) most = { bytes: grown, of: `${before ? '' : 'a new '}${nameOf(pid)}` }
     }
   }, pollMs)
   await runCase(library, hostile, trap.lure(hostile)).finally(() => clearInterval(watch))
-  return grown
+  return most
+}
+
+interface Growth {
+  readonly bytes: number
+  readonly of: string
 }
 
 function sizes(): ReadonlyMap<number, number> {

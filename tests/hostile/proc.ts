@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /** What the kernel says of processes. A process that is gone reads as undefined or zero. */
 
@@ -16,6 +17,12 @@ export function rssOf(pid: number): number | undefined {
 export function cpuMsOf(pid: number): number {
   const [, , , , , , , , , , , user, system] = fieldsOf(pid)
   return (Number(user ?? 0) + Number(system ?? 0)) * TICK_MS
+}
+
+/** The last word of its command line: for a Node process its program, as long as it takes no arguments. */
+export function nameOf(pid: number): string {
+  const words = read(`/proc/${pid}/cmdline`)?.split('\0').filter(Boolean) ?? []
+  return basename(words.at(-1) ?? 'process that is gone')
 }
 
 /** All processes below one, itself excluded. Zombies count: they are leftovers too. */

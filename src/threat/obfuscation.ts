@@ -1,7 +1,7 @@
 import type { Facts } from './facts.ts'
 import { codeOf } from './rules/eval.ts'
 import type { Node } from './syntax.ts'
-import { pathOf, textOf } from './value.ts'
+import { memberKey, pathOf, textOf } from './value.ts'
 
 /** From this `behaviorScore` on, the source counts as packed or encoded. */
 export const obfuscatedFrom = 50
@@ -96,7 +96,7 @@ export function entropyOf(text: string): number {
 }
 
 function inTree(facts: Facts): Sign[] {
-  return [decodedCode(facts), manglings(facts), pieces(facts), codes(facts)]
+  return [decodedCode(facts), manglings(facts), pieces(facts), codes(facts), lookUps(facts)]
 }
 
 const DECODERS =
@@ -199,4 +199,20 @@ function codes({ calls }: Facts): Sign {
   )
   const weight = Math.min(60, long.length * 20)
   return { says: 'text written as character codes', weight, start: long[0]?.node.start ?? 0 }
+}
+
+/** Globals whose names are only known when it runs. */
+function lookUps({ tree }: Facts): Sign {
+  const places = tree.filter(
+    (node) =>
+      node.type === 'MemberExpression' &&
+      node['computed'] === true &&
+      pathOf(node['object']) === 'globalThis' &&
+      memberKey(node) === undefined,
+  )
+  return {
+    says: 'globals looked up by computed names',
+    weight: Math.min(30, places.length * 10),
+    start: places[0]?.start ?? 0,
+  }
 }

@@ -15,7 +15,7 @@ export type Parsed =
     }
   | { readonly kind: 'error'; readonly message: string; readonly offset: number }
 
-const BODY: Frame = { before: '(async function (input, console, call) {', after: '\n})' }
+const BODY: Frame = { before: '(async function (input) {', after: '\n})' }
 const EXPRESSION: Frame = { before: '0,', after: '\n' }
 const BARE: Frame = { before: '', after: '' }
 

@@ -204,7 +204,9 @@ function keyOf({ key, computed }: Node): Step {
 function assign(node: Node): void {
   switch (node.type) {
     case 'AssignmentExpression':
-      return assignTo(node['left'], node['operator'] === '+=' ? undefined : node['right'])
+      return node['operator'] === '+=' && node['left'].type === 'Identifier'
+        ? appendTo(node['left'], node['right'])
+        : assignTo(node['left'], node['right'])
     case 'UpdateExpression':
       return assignTo(node['argument'], undefined)
     case 'ForOfStatement':
@@ -219,6 +221,10 @@ function assign(node: Node): void {
 
 function assignTo(target: Node, source: Node | undefined): void {
   declarePattern(target, target.scope!, source, [], ({ name, scope }) => lookUp(name, scope))
+}
+
+function appendTo({ name, scope }: Node, node: Node): void {
+  lookUp(name, scope)?.sources.push({ kind: 'append', node })
 }
 
 /** The most functions and arguments that calls by name are followed through: flow, not a proof. */
@@ -244,7 +250,7 @@ function passArguments(call: Node): void {
 }
 
 function functionOf(source: Source): Node | undefined {
-  if (source.kind === 'import') return undefined
+  if (source.kind === 'import' || source.kind === 'append') return undefined
   if (source.kind === 'expression' && source.path.length > 0) return undefined
   return isFunction(source.node) ? source.node : undefined
 }

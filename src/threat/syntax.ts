@@ -20,12 +20,14 @@ export interface Scope {
 export interface Binding {
   readonly name: string
   readonly sources: Source[]
-  /** Set when it also takes values that nobody can tell: a loop's variable, `+=`, an argument. */
+  /** Set when it also takes values that nobody can tell: a loop's variable, `++`, an argument. */
   unknown: boolean
 }
 
 export type Source =
   | { readonly kind: 'expression'; readonly node: Node; readonly path: readonly Step[] }
+  /** `name += expression` */
+  | { readonly kind: 'append'; readonly node: Node }
   | { readonly kind: 'import'; readonly module: string; readonly name: string | undefined }
   | { readonly kind: 'function'; readonly node: Node }
 

@@ -141,7 +141,15 @@ function ofBinding(binding: Binding, depth: number): Value | undefined {
   const told = binding.sources.map((source) => ofSource(source, depth))
   const found = told.find((value) => value?.kind === 'path' && value.path !== '%fn')
   if (found) return found
-  return told.length === 1 && !binding.unknown ? told[0] : undefined
+  if (binding.unknown) return undefined
+  return told.length === 1 ? told[0] : appended(binding, told)
+}
+
+/** Text put together by `+=`, in the order of the source. */
+function appended(binding: Binding, told: readonly (Value | undefined)[]): Value | undefined {
+  const [first, ...others] = binding.sources
+  if (first?.kind !== 'expression' || others.some(({ kind }) => kind !== 'append')) return undefined
+  return told.reduce((whole, part) => foldBinary('+', whole, part))
 }
 
 function ofGlobal(name: string): Value {
@@ -155,6 +163,7 @@ function ofSource(source: Source, depth: number): Value | undefined {
     const module = ofModule(source.module)
     return source.name === undefined ? module : ofKey(module, source.name)
   }
+  if (source.kind === 'append') return valueOf(source.node, depth)
   return follow(source.node, source.path, depth)
 }
 
@@ -231,11 +240,25 @@ const functionGlobals = new Set(
   ).split(' '),
 )
 
+const functionHolders = new Set([
+  ...functionGlobals,
+  'Atomics',
+  'console',
+  'crypto',
+  'Intl',
+  'JSON',
+  'Math',
+  'performance',
+  'process',
+  'Reflect',
+])
+
+/** Whether a path is a function: one by name, or a member of a built-in that holds little else. */
 function isFunctionPath(text: string): boolean {
-  return (
-    functionGlobals.has(text) ||
-    (/^(?!module:)[^%].*\.\w+$/.test(text) && !/\.(?:prototype|env|config)$/.test(text))
-  )
+  if (functionGlobals.has(text)) return true
+  const dot = text.indexOf('.')
+  if (dot < 0 || !functionHolders.has(text.slice(0, dot))) return false
+  return !/\.(?:prototype|env|config)$/.test(text)
 }
 
 /** What a property of a value is. An object nobody knows still has a constructor and a prototype. */
@@ -308,9 +331,10 @@ function either(first: Node, second: Node, depth: number): Value | undefined {
 function ofArray(node: Node, depth: number): Value | undefined {
   const items: Primitive[] = []
   for (const element of node['elements']) {
-    const value = element ? valueOf(element, depth) : constant(undefined)
-    if (value?.kind !== 'constant' || typeof value.value === 'object') return undefined
-    items.push(value.value)
+    for (const value of element ? spread(element, depth) : [constant(undefined)]) {
+      if (value?.kind !== 'constant' || typeof value.value === 'object') return undefined
+      items.push(value.value)
+    }
   }
   return constant(items)
 }

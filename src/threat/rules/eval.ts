@@ -1,4 +1,5 @@
 import type { Call, Facts, Reference } from '../facts.ts'
+import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
 import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
 
@@ -31,9 +32,14 @@ function evaluates(reference: Reference): boolean {
   if (!isReached(reference)) return false
   const { path, use } = reference
   if (isWithin(path, 'eval') || path === 'execScript') return true
-  if (path === 'Function') return use === 'call' || use === 'new'
+  if (path === 'Function') return use === 'call' || use === 'new' || isExtended(reference.node)
   if (/^Function\.(?:apply|bind|call)$/.test(path)) return true
   return /^module:vm\.(?:runIn\w+|Script|compileFunction|SourceTextModule)$/.test(path)
+}
+
+/** `class extends Function`: constructing it compiles text. */
+function isExtended(node: Node): boolean {
+  return node.parent?.['superClass'] === node
 }
 
 function takesCode({ callee, given }: Call): boolean {

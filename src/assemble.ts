@@ -47,6 +47,8 @@ export interface Assembly extends AsyncDisposable {
   run(job: Job, caller: Caller): Promise<Outcome>
   /** Each provider with what its probe proved; probes what was not probed yet. */
   providers(): Promise<readonly ProvedProvider[]>
+  /** The walls that this configuration can choose, proved. */
+  walls(): Promise<readonly ProvedProvider[]>
   /** What is proved by now. */
   proved(): readonly ProvedProvider[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
@@ -159,6 +161,10 @@ export function assemble(options: AssembleOptions): Assembly {
     async providers() {
       await proving
       for (const name of [...loaders.keys(), ...known.keys()]) await proveNamed(name)
+      return provedOf(known, proofs)
+    },
+    async walls() {
+      await proving
       return provedOf(known, proofs)
     },
     proved: () => provedOf(known, proofs),

@@ -6,7 +6,7 @@ import type { Wanted } from '../warden/warden.ts'
  * Whoever takes the warden owns it; if nobody does, the command ends it.
  */
 let early: EarlyWarden | undefined
-let stateFolder: string | undefined
+const stateFolder = Promise.withResolvers<string>()
 
 /** What `assemble` asks the warden for first, by the kind of command. */
 const aheadOf: Readonly<Record<string, readonly Wanted[]>> = {
@@ -26,12 +26,12 @@ export async function startEarly(verb: string | undefined, argv: readonly string
   const isHelp = argv.includes('--help') || argv.includes('-h')
   if (!ahead || isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return
   const { openEarly } = await import('../warden/early.ts')
-  early = openEarly({ stateFolder: () => stateFolder ?? fail() }, ahead)
+  early = openEarly({ stateFolder: stateFolder.promise }, ahead)
 }
 
 /** The warden, and where it may write from now on. */
 export async function takeEarly(folder: string): Promise<EarlyWarden> {
-  stateFolder = folder
+  stateFolder.resolve(folder)
   const taken = early
   early = undefined
   if (taken) return taken
@@ -43,8 +43,4 @@ export async function takeEarly(folder: string): Promise<EarlyWarden> {
 export async function closeEarly(): Promise<void> {
   await early?.warden.close()
   early = undefined
-}
-
-function fail(): never {
-  throw new Error('The state folder is not known yet')
 }

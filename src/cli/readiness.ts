@@ -3,7 +3,7 @@ import type { Ready } from '../gateway/door.ts'
 
 /** Ready when one wall that is more than a mock was proved. */
 export function readiness(assembly: Assembly): Ready {
-  const proved = assembly.proved()
+  const proved = assembly.proved().filter(({ provider }) => provider.tier !== 'mock')
   const walls = proved
     .filter(({ availability }) => availability.available)
     .map(({ provider }) => provider.name)

@@ -207,7 +207,13 @@ async function report(outcome: Outcome, flags: RunFlags): Promise<void> {
     process.stderr.write(
       `${paint('red', code)} ${safe(stack ?? (name ? `${name}: ${message}` : message))}\n`,
     )
-    const hint = (outcome.error.details as { hint?: string } | undefined)?.hint
+    const details = outcome.error.details as
+      | { hint?: string; providers?: { name: string; reason: string }[] }
+      | undefined
+    for (const { name: wall, reason } of details?.providers ?? []) {
+      process.stderr.write(`  ${wall}: ${reason}\n`)
+    }
+    const hint = details?.hint
     if (hint) process.stderr.write(`  ${paint('dim', hint)}\n`)
   }
   const { metrics, security } = outcome

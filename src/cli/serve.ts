@@ -104,7 +104,7 @@ function announce(
 
 /** What was proved, as soon as it is. */
 async function walls(assembly: Assembly, flags: ServeFlags): Promise<void> {
-  const proved = await assembly.providers()
+  const proved = await assembly.walls()
   if (flags.json) return
   const rows = proved.map(({ provider, availability }) => [
     availability.available ? '✓' : '✗',

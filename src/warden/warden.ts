@@ -24,8 +24,8 @@ import { takeSlot, type Slot } from './slots.ts'
  * itself; what it is asked for are names and numbers.
  */
 export interface WardenOptions {
-  /** A function where it is not known yet when the first walls are started ahead. */
-  readonly stateFolder: string | (() => string)
+  /** A promise where the first walls are started before it is known; none is handed out until then. */
+  readonly stateFolder: string | Promise<string>
   /** Which jail is used where both are there. */
   readonly prefer?: 'embedded' | 'bubblewrap'
   /** For tests: programs and layers of this machine to treat as missing. */
@@ -87,7 +87,7 @@ export class Warden {
       this.#without.includes('memory cgroup') || options.hide?.includes('cgroup')
         ? undefined
         : openCgroups()
-    if (typeof options.stateFolder === 'string') this.#openLeases()
+    if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
   /** Answers one request. A wall's socket comes beside the reply and belongs to the asker from then on. */
@@ -164,6 +164,7 @@ export class Warden {
       this.#starting.add(child)
       try {
         await readiness(child)
+        this.#settle(await this.#options.stateFolder)
         return this.#live(asked, command, child, slot, began)
       } catch (error) {
         child.kill('SIGKILL')
@@ -235,7 +236,7 @@ export class Warden {
       peakBytes: 0,
     }
     this.#walls.set(id, live)
-    this.#openLeases().write(id, [child.pid!, pid], cgroup?.name ?? null)
+    this.#leases?.write(id, [child.pid!, pid], cgroup?.name ?? null)
     child.once('exit', () => void this.#gone(live))
     if (child.exitCode !== null || child.signalCode !== null) void this.#gone(live)
     return { value: wall, socket: child.stdio[3] as Socket }
@@ -306,7 +307,7 @@ export class Warden {
     }
     live.cgroup?.remove()
     live.slot?.release()
-    this.#openLeases().remove(live.id)
+    this.#leases?.remove(live.id)
     this.#push({
       ended: live.id,
       how: live.how ?? (overLimit ? 'memory' : 'exit'),
@@ -324,21 +325,17 @@ export class Warden {
   async #sign(): Promise<Signer> {
     if (this.#signer) return this.#signer
     const { openSigner } = await import('./sign.ts')
-    this.#signer ??= openSigner(path.join(this.#state(), 'keys'))
+    this.#signer ??= openSigner(path.join(await this.#options.stateFolder, 'keys'))
     return this.#signer
   }
 
-  #openLeases(): Leases {
+  /** From here on it is known where leases and key are; what dead owners left there is ended first. */
+  #settle(folder: string): Leases {
     if (!this.#leases) {
-      this.#leases = openLeases(path.join(this.#state(), 'leases'))
+      this.#leases = openLeases(path.join(folder, 'leases'))
       this.swept = this.#leases.sweep()
     }
     return this.#leases
-  }
-
-  #state(): string {
-    const { stateFolder } = this.#options
-    return typeof stateFolder === 'string' ? stateFolder : stateFolder()
   }
 
   async #tell(): Promise<WardenFacts> {

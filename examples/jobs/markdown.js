@@ -1,0 +1,3 @@
+import { marked } from './marked.js'
+
+export default (input) => marked.parse(input.text)

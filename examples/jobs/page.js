@@ -1,0 +1,3 @@
+import Handlebars from './handlebars.js'
+
+export default (input) => Handlebars.compile(input.template)(input.data)

@@ -49,6 +49,7 @@ const tables: Record<Exclude<PatternName, 'UNPARSED' | 'OBFUSCATION'>, Table> = 
       'return input.constructor.prototype',
       'return Error.prepareStackTrace',
       'return event.target.constructor',
+      'class A {} A.constructor = input',
       'const C = input.child.constructor; return new C(1)',
       'return Object.getPrototypeOf(input)',
       'return /constructor\\.constructor/.test(input)',

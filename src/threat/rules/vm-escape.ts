@@ -30,7 +30,7 @@ const bindings = [
 
 function escapes(reference: Reference): boolean {
   if (!isReached(reference)) return false
-  if (reference.path === '%Function') return true
+  if (reference.path === '%Function') return reference.use !== 'write'
   if (/^%Function\.(?:apply|bind|call)$/.test(reference.path)) return true
   return bindings.some((path) => isWithin(reference.path, path))
 }

@@ -1,0 +1,91 @@
+import type { Event, Point } from '../contract/event.ts'
+
+export interface LogOptions {
+  /** Where lines go: `process.stderr`, a file. Whether it is full is asked before each line. */
+  readonly stream: LineStream
+  /** `json`: one object a line; `human`: for a terminal. The stream decides where it is not said. */
+  readonly form?: 'json' | 'human'
+  readonly color?: boolean
+  /** Points to leave out, such as those of every job. */
+  readonly without?: ReadonlySet<Point>
+}
+
+export interface LineStream {
+  write(text: string): unknown
+  readonly writableLength?: number
+  readonly isTTY?: boolean
+}
+
+export interface LogSink {
+  (event: Event): void
+  /** Lines not written since the reader was too slow. */
+  readonly dropped: number
+}
+
+/** Bytes that may wait for a slow reader; beyond them lines are dropped, never kept. */
+const waitingBytesMax = 1 << 20
+const fieldCharsMax = 300
+
+/** Writes events as lines. Never waits: what a full stream cannot take is counted, and said in the next line. */
+export function createLogSink(options: LogOptions): LogSink {
+  const { stream, without, form = stream.isTTY ? 'human' : 'json' } = options
+  const color = options.color ?? (Boolean(stream.isTTY) && !process.env['NO_COLOR'])
+  let told = 0
+  const sink = (event: Event): void => {
+    if (without?.has(event.point)) return
+    if ((stream.writableLength ?? 0) > waitingBytesMax) {
+      log.dropped += 1
+      return
+    }
+    const missed = log.dropped - told
+    told = log.dropped
+    const line = form === 'json' ? jsonLine(event, missed) : humanLine(event, missed, color)
+    stream.write(`${line}\n`)
+  }
+  const log = Object.assign(sink, { dropped: 0 })
+  return log
+}
+
+function jsonLine(event: Event, missed: number): string {
+  const more = missed > 0 ? { dropped: missed } : {}
+  return safeJson({ ...event, time: new Date(event.at).toISOString(), ...more })
+}
+
+/** `12:00:00.123 phase/closed exec_… network="none" (guest)`, with control characters made visible. */
+function humanLine(event: Event, missed: number, color: boolean): string {
+  const time = new Date(event.at).toISOString().slice(11, 23)
+  const point = color ? `\u001b[${hue(event.point)}m${event.point}\u001b[0m` : event.point
+  const fields = Object.entries(event.fields).map(([name, value]) => `${name}=${short(value)}`)
+  const trust = event.trust === 'host' ? [] : [`(${event.trust})`]
+  const gap = missed > 0 ? [`[${missed} lines dropped]`] : []
+  const rest = [event.run ?? '-', ...fields, ...trust, ...gap].map(visible)
+  return [time, point, ...rest].join(' ')
+}
+
+/** Red for what somebody should look at, dim for the rest. */
+function hue(point: Point): number {
+  return /lost|anomaly|denied|refused|terminated|unavailable|unenforced|unsigned/.test(point)
+    ? 31
+    : 2
+}
+
+function short(value: unknown): string {
+  const text = safeJson(value)
+  return text.length > fieldCharsMax ? `${text.slice(0, fieldCharsMax)}…` : text
+}
+
+/** A field may hold what a guest chose: no terminal gets its control characters. */
+function visible(text: string): string {
+  return text.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+// C0 and C1 controls, and the marks that turn the direction of text.
+const controls = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+
+function safeJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'undefined'
+  } catch {
+    return '"unreadable"'
+  }
+}

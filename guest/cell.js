@@ -10,9 +10,23 @@ import { cacheParts, runPart } from './cell/parts.js'
  * source stays on its first line, in columns below one, so that positions are those of the source.
  */
 const WRAPPERS = {
-  body: ['job(async function () {', '\n})'],
+  body: ['job(async function () {', '\n})', (async () => undefined).constructor],
   function: ['job=', '\n'],
-  handler: ['job(function (exports, require, module) {', '\n})'],
+  handler: ['job(function (exports, require, module) {', '\n})', Function],
+}
+
+/**
+ * A source could close its wrapper and go on outside of it; then it is no function body by itself. One
+ * without a closing brace closes nothing. It is only parsed here, never called.
+ */
+function assertClosed(Body, code) {
+  if (!code.includes('}')) return
+  try {
+    Reflect.construct(Body, [code])
+  } catch {
+    const message = 'The source closes the function that it is the body of'
+    throw new Refusal({ code: 'SYNTAX_ERROR', name: 'SyntaxError', message })
+  }
 }
 
 const COMMONJS = ['(function (exports, require, module, __filename, __dirname) {', '\n})']
@@ -146,11 +160,14 @@ export class Cell {
   }
 
   #compile(entry, code) {
-    const [before, after] = WRAPPERS[entry]
+    const [before, after, Body] = WRAPPERS[entry]
     try {
       const origin = { filename: 'job.js', columnOffset: -before.length }
-      return this.#isolate.compileScriptSync(before + code + after, origin)
+      const script = this.#isolate.compileScriptSync(before + code + after, origin)
+      if (Body !== undefined) assertClosed(Body, code)
+      return script
     } catch (error) {
+      if (error instanceof Refusal || this.#isolate.isDisposed) throw error
       if (entry === 'handler' && MODULE_ONLY.test(error.message)) return undefined
       throw new Refusal(syntaxError(error, code))
     }

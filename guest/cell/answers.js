@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { thrown } from './failure.js'
+import { thrown, withoutImport } from './failure.js'
 
 /**
  * What a realm may ask of its host: a closed list, text or numbers in and out, everything bounded.
@@ -18,13 +18,12 @@ const answers = {
   __proto__: null,
   task: (job) => JSON.stringify(facts(job.task)),
   input: (job) => job.task.inputText,
-  code: (job) => job.task.code,
   clock: (job) => job.elapsed(),
   arm: (job, ms) => job.arm(Number(ms)),
   stdout: (job, text) => job.stdout.add(String(text)),
   stderr: (job, text) => job.stderr.add(String(text)),
   ok: (job, encoding, text) => job.succeed(encoding, text),
-  error: (job, text) => job.refuse(thrown(JSON.parse(text))),
+  error: (job, text) => job.refuse(withoutImport(thrown(JSON.parse(text)), job.task.code)),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
   kind: (job, path) => job.files.kind(path),
@@ -77,9 +76,6 @@ function queryText(flat) {
   return params.toString()
 }
 
-const CHECKS = { body: 'async', handler: 'sync' }
-
-function facts({ entry, exportName = 'default', code, timeoutMs, resultBytesMax }) {
-  const check = code.includes('}') ? CHECKS[entry] : undefined
-  return { entry, exportName, check, timeoutMs, resultUnitsMax: resultBytesMax }
+function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax }) {
+  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax }
 }

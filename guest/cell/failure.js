@@ -1,3 +1,4 @@
+import { isBuiltin } from 'node:module'
 import { REALM_FILE } from './parts.js'
 
 /**
@@ -8,7 +9,7 @@ import { REALM_FILE } from './parts.js'
  * @param {{ isLate: boolean, isDisposed: boolean }} facts user code can forge a message, not these
  */
 export function endOf(error, { isLate, isDisposed }) {
-  if (error instanceof Refusal) return { status: 'error', error: error.error }
+  if (error instanceof Refusal) return { status: error.status, error: error.error }
   const message = String(error?.message)
   if (isDisposed && message.startsWith('Isolate was disposed')) {
     return { status: 'limit', error: outOfMemory() }
@@ -34,10 +35,14 @@ const clip = (text, unitsMax) => (text.length > unitsMax ? `${text.slice(0, unit
 
 /** The job cannot be run as it stands, which is known before any of it ran. */
 export class Refusal extends Error {
-  /** @param {{ code: string, name?: string, message: string, stack?: string }} error */
-  constructor(error) {
+  /**
+   * @param {{ code: string, name?: string, message: string, stack?: string }} error
+   * @param {'error' | 'failed'} status whose fault it is: the source's, or ours
+   */
+  constructor(error, status = 'error') {
     super(error.message)
     this.error = error
+    this.status = status
   }
 }
 
@@ -50,11 +55,23 @@ export function thrown({ code, name, message, stack }) {
   return { status: 'error', error: stack ? { ...error, stack: userFrames(stack) } : error }
 }
 
-/** A file the job did not bring. */
+/** A file the job did not bring, or a built-in that its language does not have. */
 export function importRefused(specifier, from) {
-  const name = JSON.stringify(specifier.slice(0, 200))
-  const message = `Cannot import ${name} from "${from}": the job brought no such file`
+  const what = `Cannot import ${JSON.stringify(specifier.slice(0, 200))} from "${from}"`
+  if (isBuiltin(specifier)) {
+    const message = `${what}: it is a module of language "node", which this job is not`
+    return { code: 'IMPORT_REFUSED', name: 'Error', message }
+  }
+  const message = `${what}: the job brought no such file`
   return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
+}
+
+/** V8 calls `import()` "Not supported" where nothing answers it; a user deserves to be told what is not. */
+export function withoutImport(outcome, source) {
+  const isImport = outcome.error.message === 'Not supported' && /\bimport\s*\(/.test(source)
+  if (!isImport) return outcome
+  const message = 'Cannot import at run time: a job has static imports of its own files only'
+  return { ...outcome, error: { ...outcome.error, code: 'IMPORT_REFUSED', message } }
 }
 
 /**

@@ -37,6 +37,7 @@ export class Files {
    * @returns {string | undefined} a path of the job, if it brought such a file
    */
   resolve(from, specifier, how) {
+    if (specifier.length > SPECIFIER_UNITS_MAX) return undefined
     const name = specifier.startsWith('file:///') ? specifier.slice(7) : specifier
     if (name.startsWith('/')) return this.#at(name, how)
     if (/^\.\.?(\/|$)/.test(name)) return this.#at(`${folderOf(from)}/${name}`, how)
@@ -124,6 +125,7 @@ export class Files {
   }
 }
 
+const SPECIFIER_UNITS_MAX = 4096
 const SUFFIXES = ['', '.js', '.mjs', '.cjs', '.json']
 const INDEXES = ['index.js', 'index.mjs', 'index.cjs', 'index.json']
 const MODULE_WORD = /\b(?:import|export|await)\b/

@@ -1,6 +1,6 @@
 import { Files } from './files.js'
 import { Output } from './output.js'
-import { asText, thrown } from './failure.js'
+import { asText, Refusal, thrown } from './failure.js'
 
 /**
  * The one job of a cell, as the host sees it: its deadline, its output, what its realm asks for, and
@@ -45,7 +45,12 @@ export class Job {
 
   /** Time 0 of its life: user code is about to run. */
   release() {
-    this.hooks.released()
+    try {
+      this.hooks.released()
+    } catch (error) {
+      const message = `Cannot release the job: ${error.message}`
+      throw new Refusal({ code: 'OUTPUT_LOST', message }, 'failed')
+    }
     this.#isReleased = true
     this.#startedAt = performance.now()
   }

@@ -111,7 +111,7 @@ export class Modules {
       this.#paths.set(module, path)
       return module
     } catch (error) {
-      throw new Refusal(syntaxError(error, code))
+      throw this.#isolate.isDisposed ? error : new Refusal(syntaxError(error, code))
     }
   }
 }

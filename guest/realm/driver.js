@@ -27,23 +27,9 @@ export default function (P, ask, globals) {
   function take() {
     delete globalThis.job
     task = P.parse(ask('task'))
-    // The wrapper of a source that holds a closing brace could be closed by it; as a function body of
-    // its own it must parse too. (A source without one cannot close anything.)
-    if (task.check !== undefined) check(task.check === 'async' ? P.AsyncFunction : P.Function)
     bound.input = P.parse(ask('input'))
     define('input', bound.input)
     define('call', callCapability)
-  }
-
-  function check(Constructor) {
-    try {
-      return new Constructor(ask('code'))
-    } catch {
-      const message = 'The source closes the function that it is the body of'
-      const error = { __proto__: null, code: 'SYNTAX_ERROR', name: 'SyntaxError', message }
-      end('error', P.stringify(error))
-      throw null
-    }
   }
 
   function enter(callee) {

@@ -141,7 +141,8 @@ test('S3-9: a dynamic import is refused, of built-ins and of anything', async ()
   ]) {
     const ran = await inCell(`return await import(${JSON.stringify(name)})`)
     assert.equal(ran.status, 'error')
-    assert.match(ran.error?.message ?? '', /Not supported/)
+    assert.equal(ran.error?.code, 'IMPORT_REFUSED')
+    assert.match(ran.error?.message ?? '', /^Cannot import at run time/)
   }
 })
 

@@ -4,49 +4,8 @@ import { answer } from './cell/answers.js'
 import { asText, endOf, Refusal, syntaxError, thrown, TIMED_OUT } from './cell/failure.js'
 import { Modules } from './cell/modules.js'
 import { cacheParts, runPart } from './cell/parts.js'
-
-/**
- * The realm's `job` takes the user's function and is gone before any of it runs. What stands before the
- * source stays on its first line, in columns below one, so that positions are those of the source.
- */
-const WRAPPERS = {
-  body: ['job(async function () {', '\n})', (async () => undefined).constructor],
-  function: ['job=', '\n'],
-  handler: ['job(function (exports, require, module) {', '\n})', Function],
-}
-
-/**
- * A source could close its wrapper and go on outside of it; then it is no function body by itself. One
- * without a closing brace closes nothing. It is only parsed here, never called.
- */
-function assertClosed(Body, code) {
-  if (!code.includes('}')) return
-  try {
-    Reflect.construct(Body, [code])
-  } catch {
-    const message = 'The source closes the function that it is the body of'
-    throw new Refusal({ code: 'SYNTAX_ERROR', name: 'SyntaxError', message })
-  }
-}
-
-const COMMONJS = ['(function (exports, require, module, __filename, __dirname) {', '\n})']
-const MODULE_ONLY =
-  /Unexpected token 'export'|Cannot use import statement outside a module|Cannot use 'import.meta'|await is only valid/
-
-/** @type {Task} */
-const REHEARSAL = {
-  language: 'js',
-  entry: 'body',
-  code: `
-    console.log('%s', { input, list: [1, 'two', null] })
-    return { text: 'a', number: 1, list: [true, null], date: new Date(0) }`,
-  inputText: '{}',
-  files: [],
-  capabilities: [],
-  timeoutMs: 1000,
-  outputBytesMax: 1024,
-  resultBytesMax: 1024,
-}
+import { REHEARSAL } from './cell/rehearsal.js'
+import { assertClosed, COMMONJS, MODULE_ONLY, WRAPPERS } from './cell/wrap.js'
 
 /**
  * One never-used isolate with its realm, made ahead of time and used for exactly one job. It bounds
@@ -142,7 +101,6 @@ export class Cell {
     }
   }
 
-  // One rehearsal a process, thrown away: what jobs usually do, so that its code is compiled and cached.
   static {
     const cell = new Cell({ memoryMiB: 64, webAssembly: false })
     void cell.run(REHEARSAL, { released() {}, stdout() {}, stderr() {}, call: async () => 'null' })
@@ -186,7 +144,7 @@ export class Cell {
   #startModule(job) {
     if (job.task.entry === 'handler')
       job.task = { ...job.task, entry: 'module', exportName: 'handler' }
-    const require = (path) => this.#enter(job, 'run', path)
+    const require = (path) => this.#names(job, path)
     const parts = { isolate: this.#isolate, context: this.#context, files: job.files, require }
     const modules = new Modules(parts)
     modules.compile(job.task.code)
@@ -214,6 +172,19 @@ export class Cell {
     } catch {
       return null
     }
+  }
+
+  /** Runs a CommonJS file for those that import it; JSON text of the names it exports. */
+  #names(job, path) {
+    job.names = ''
+    try {
+      this.#enter(job, 'run', path)
+    } catch (error) {
+      // A rejection it left behind says nothing of the file itself.
+      if (job.names === '') throw error
+      job.stray(error)
+    }
+    return job.names
   }
 
   /** The function a CommonJS file is, or why it is none. */

@@ -25,6 +25,7 @@ const answers = {
   ok: (job, encoding, text) => job.succeed(encoding, text),
   error: (job, text) => job.refuse(withoutImport(thrown(JSON.parse(text)), job.task.code)),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
+  names: (job, text) => void (job.names = text),
   resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
   kind: (job, path) => job.files.kind(path),
   file: (job, path) => job.files.text(path),

@@ -9,6 +9,8 @@ import { asText, Refusal, thrown } from './failure.js'
 export class Job {
   /** @type {Promise<import('../cell.js').End>} */
   end
+  /** JSON text of the names the last CommonJS file exported. */
+  names = ''
   #dueAt = Infinity
   #resolve
   #startedAt = performance.now()

@@ -56,14 +56,13 @@ export default function (P, ask, globals) {
     },
     bridge: (path) => bound.bridge(path),
   }
-  /** Runs a CommonJS file for the linker; JSON text of its names, '' when it threw. */
+  /** Runs a CommonJS file for the linker, and tells the names it exports. */
   bound.run = (path) => {
     try {
       part('commonjs')
-      return bound.require(path)
+      ask('names', bound.require(path))
     } catch (thrown) {
       fail(thrown)
-      return ''
     }
   }
 

@@ -58,6 +58,18 @@ test('a rejection nobody handles in a module is told apart from the failure of t
   assert.match(ran.stderr, /^Uncaught \(in promise\) Error: stray/)
 })
 
+test('a rejection nobody handles in an imported CommonJS file is told, and the import goes on', async () => {
+  const files = { 'c.cjs': 'Promise.reject(new Error("stray")); exports.one = 1' }
+  const ran = await inCell('import { one } from "./c.cjs"; export default one', asModule(files))
+  assert.equal(ran.resultText, '1', JSON.stringify(ran.error))
+  assert.match(ran.stderr, /^Uncaught \(in promise\) Error: stray/)
+  const thrown = await errorOf(
+    'import "./c.cjs"',
+    asModule({ 'c.cjs': 'throw new TypeError("no")' }),
+  )
+  assert.equal(thrown.message, 'no')
+})
+
 test('files are imported by relative path, with suffix, index and package rules', async () => {
   const files = {
     'lib/a.js': 'export const a = 1; export { b } from "../b.mjs"',

@@ -115,7 +115,7 @@ export class Auditor {
     if (expected.head !== this.head.head)
       return this.fail(this.head.seq, 'it is not the head exported')
     if (expected.checkpoints !== this.#checkpoints)
-      return this.fail(this.#signed + 1, `${expected.checkpoints} checkpoints were exported`)
+      return this.fail(1, `${expected.checkpoints} checkpoints were exported with these lines`)
     if (expected.key !== (this.#checkpoints > 0 ? this.#key : null))
       this.fail(1, 'the public key exported is not that of its checkpoints')
   }

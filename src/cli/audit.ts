@@ -1,0 +1,206 @@
+import { once } from 'node:events'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { InvalidArgumentError, type Command } from 'commander'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { usageExitCode } from '../contract/outcome.ts'
+import type { StoredLine } from '../evidence/chain.ts'
+import { auditFile, signerFolder } from '../lib/state-folder.ts'
+import { loadHere } from './here.ts'
+import { note, printError, printJson, type Globals } from './print.ts'
+
+/** `mayfly audit list|verify|export`: reads the record, needs no server and creates nothing. */
+export function register(program: Command): void {
+  const audit = program.command('audit').description('the record of what ran here')
+  audit
+    .command('list')
+    .description('the last lines, oldest first')
+    .option('--limit <n>', 'how many lines', wholeNumber, 50)
+    .option('--run <id>', 'those of one execution')
+    .action(verb(list))
+  audit
+    .command('verify')
+    .description('whether any line was edited, removed, moved or cut off; exits 0 or 1')
+    .argument('[file]', 'an exported log, in place of the one here')
+    .option('--key <base64>', 'the public key that must have signed it')
+    .action(verb(verify))
+  audit
+    .command('export')
+    .description('JSON lines with checkpoints and public key, for "audit verify FILE" elsewhere')
+    .argument('[file]', 'where to, in place of stdout')
+    .action(verb(exportLog))
+}
+
+interface Flags extends Globals {
+  readonly limit?: number
+  readonly run?: string
+  readonly key?: string
+}
+
+type Verb = (flags: Flags, file: string | undefined) => Promise<void>
+
+const limitMax = 100_000
+const failedExitCode = 1
+/** The last moment that JavaScript has a date for. */
+const timeMax = 8.64e15
+
+/** Exit codes here are 0, 1 and 2: a log that cannot be read is not verified. */
+function verb(run: Verb): (...all: unknown[]) => Promise<void> {
+  return async (...all) => {
+    const command = all.at(-1) as Command
+    const flags = command.optsWithGlobals<Flags>()
+    try {
+      await run(flags, command.args[0])
+    } catch (thrown) {
+      printError(thrown, flags.json ?? false)
+      if (process.exitCode !== usageExitCode) process.exitCode = failedExitCode
+    }
+  }
+}
+
+async function list(flags: Flags): Promise<void> {
+  const path = existing(auditFile(stateOf(flags)))
+  const { openLog } = await import('../evidence/read.ts')
+  using log = read(path, () => openLog(path))
+  const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
+  if (flags.json) return printJson(lines.map(lineOf))
+  const { sanitise } = await import('../output/sanitise.ts')
+  for (const line of lines) await print(`${sanitise(summaryOf(line))}\n`)
+}
+
+async function verify(flags: Flags, file: string | undefined): Promise<void> {
+  const { verifyFile } = await import('../evidence/verify.ts')
+  const { signed, path } = file ? { signed: undefined, path: file } : await here(flags)
+  const audit = verifyFile(existing(path, signed !== undefined), {
+    key: flags.key ?? signed?.key,
+    signed,
+  })
+  if (!audit.ok) process.exitCode = failedExitCode
+  if (flags.json) return printJson(audit)
+  const { lines, checkpoints, unsigned, firstBad } = audit
+  const counts = `${lines} lines, ${checkpoints} checkpoints, ${unsigned} lines after the last one`
+  const { sanitise } = await import('../output/sanitise.ts')
+  const text = firstBad ? `bad: line ${firstBad.seq}: ${firstBad.why}` : `ok: ${counts}`
+  await print(`${sanitise(text)}\n`)
+}
+
+/** What the signer remembers is read first: the log only grows. */
+async function here(flags: Flags): Promise<{ path: string; signed: Signed }> {
+  const state = stateOf(flags)
+  const { lastSigned } = await import('../warden/sign.ts')
+  const signed = lastSigned(signerFolder(state))
+  if (!signed)
+    note(
+      flags,
+      'No memory of a signer is to be read here: lines cut off at the end would not show.',
+    )
+  return { path: auditFile(state), signed }
+}
+
+type Signed = ReturnType<(typeof import('../warden/sign.ts'))['lastSigned']>
+
+async function exportLog(flags: Flags, file: string | undefined): Promise<void> {
+  const path = existing(auditFile(stateOf(flags)))
+  const { exportRows } = await import('../evidence/export.ts')
+  if (file) return writeWhole(file, exportRows(path))
+  for (const row of exportRows(path)) await print(row)
+}
+
+/** The whole log or no file: what is half there must not look like a log that was cut off. */
+function writeWhole(file: string, rows: Iterable<string>): void {
+  const draft = `${file}.${process.pid}.tmp`
+  try {
+    const out = openSync(draft, 'wx', 0o600)
+    try {
+      for (const row of rows) writeSync(out, row)
+      fsyncSync(out)
+    } finally {
+      closeSync(out)
+    }
+    renameSync(draft, file)
+  } catch (thrown) {
+    rmSync(draft, { force: true })
+    throw new MayflyError('STATE', `Cannot write "${file}": ${messageOf(thrown)}`, {
+      cause: thrown,
+    })
+  }
+}
+
+/** A reader that stops reading, as `head` does, is no error. */
+async function print(text: string): Promise<void> {
+  const { stdout } = process
+  if (stdout.listenerCount('error') === 0) stdout.on('error', leaveQuietly)
+  if (!stdout.write(text)) await once(stdout, 'drain')
+}
+
+function leaveQuietly(thrown: NodeJS.ErrnoException): void {
+  process.exit(thrown.code === 'EPIPE' ? 0 : failedExitCode)
+}
+
+function stateOf(flags: Flags): string {
+  return loadHere(flags).config.state
+}
+
+/** Where something was signed, a log that is gone is for the audit to judge. */
+function existing(path: string, isExpected = false): string {
+  if (isExpected || existsSync(path)) return path
+  throw new MayflyError('NOT_FOUND', `Cannot find a record at "${path}"`, {
+    hint: 'Nothing ran with this state folder yet, or it is another: "--state", "MAYFLY_STATE".',
+  })
+}
+
+function read<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (thrown) {
+    if (thrown instanceof MayflyError) throw thrown
+    throw new MayflyError('STATE', `Cannot read the record "${path}": ${messageOf(thrown)}`, {
+      hint: 'Run "mayfly audit verify" to see from where on.',
+      cause: thrown,
+    })
+  }
+}
+
+function lineOf(line: StoredLine): Record<string, unknown> {
+  const { bodyText, ...rest } = line
+  return { format: 1, ...rest, body: bodyOf(bodyText) }
+}
+
+/** `12  2026-01-01T00:00:00.000Z  ended     exec_…  default  ok  2 ms` */
+function summaryOf(line: StoredLine): string {
+  const who = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
+  const all = [String(line.seq), timeOf(line.at), line.kind.padEnd(8), ...who, detailOf(line)]
+  return all.join('  ').trimEnd()
+}
+
+function timeOf(at: number): string {
+  return Math.abs(at) <= timeMax ? new Date(at).toISOString() : '?'
+}
+
+/** Of a body only what fits the end of a row; whatever is not there is a dash. */
+function detailOf({ kind, bodyText }: StoredLine): string {
+  const body = bodyOf(bodyText)
+  if (kind === 'admitted')
+    return `${at(body, 'plan', 'tier')}, risk ${at(body, 'security', 'risk')}`
+  if (kind === 'ended') return `${at(body, 'metrics', 'executionTime')} ms`
+  if (kind === 'event') return `${at(body, 'point')} ${at(body, 'fields')}`
+  return kind === 'closed' ? at(body, 'because') : ''
+}
+
+function at(value: unknown, ...path: readonly string[]): string {
+  const found = path.reduce((one, name) => (one as Record<string, unknown> | null)?.[name], value)
+  return typeof found === 'string' ? found : (JSON.stringify(found) ?? '-')
+}
+
+function bodyOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return { unreadable: text }
+  }
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1 && value <= limitMax) return value
+  throw new InvalidArgumentError(`expected a whole number from 1 to ${limitMax}`)
+}

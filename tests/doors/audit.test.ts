@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, beforeEach, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { systemClock } from '../../src/contract/clock.ts'
+import { openRecord } from '../../src/evidence/record.ts'
+import { openSigner } from '../../src/warden/sign.ts'
+import { event, facts, job, plan, verdict } from '../fixtures/record.ts'
+
+const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+let root: string
+let state: string
+let count = 0
+
+before(() => {
+  root = mkdtempSync(join(tmpdir(), 'mayfly-audit-'))
+})
+after(() => rmSync(root, { recursive: true, force: true }))
+beforeEach(async () => {
+  state = join(root, String((count += 1)))
+  const signer = openSigner(join(state, 'keys'))
+  const checkpoint = async (...all: [readonly string[], { seq: number; head: string }]) =>
+    signer.sign(...all, Date.now())
+  const record = openRecord({ stateFolder: state, clock: systemClock, signer: { checkpoint } })
+  record.admit(job('exec_a'), verdict, plan).end(facts)
+  await record.checkpoint()
+  record.admit(job('exec_b'), verdict, plan).end({ ...facts, status: 'error' })
+  record.append(event({ fields: { name: '\u001b[2J' } }))
+  await record.close()
+  signer.close()
+})
+
+test('The list shows the last lines, those of one run, and as JSON', () => {
+  const text = audit('list')
+  assert.equal(text.status, 0)
+  assert.equal(text.stdout.trimEnd().split('\n').length, 6)
+  assert.match(text.stdout, /3 .* ended .* exec_a .* acme .* ok .* 2.4 ms/)
+  assert.ok(!text.stdout.includes('\u001b'))
+  assert.equal(audit('list', '--limit', '2').stdout.trimEnd().split('\n').length, 2)
+  const lines = JSON.parse(audit('list', '--run', 'exec_b', '--json').stdout)
+  assert.deepEqual(
+    lines.map((line: { seq: number; kind: string; status: string }) => [line.kind, line.status]),
+    [
+      ['admitted', null],
+      ['ended', 'error'],
+    ],
+  )
+  assert.equal(lines[0].body.plan.tier, 'isolate')
+})
+
+test('An untouched log verifies with exit code 0 and leaves no file behind', () => {
+  const before = readdirSync(state)
+  const { status, stdout } = audit('verify', '--json')
+  assert.equal(status, 0)
+  assert.deepEqual(JSON.parse(stdout), { ok: true, lines: 6, checkpoints: 2, unsigned: 0 })
+  assert.match(audit('verify').stdout, /^ok: 6 lines/)
+  assert.deepEqual(readdirSync(state), before)
+})
+
+test('After any edit, removal, reorder or truncation verify exits 1 and names the first bad line, S4-35', () => {
+  const cases: readonly [sql: string, line: number][] = [
+    ["UPDATE audit SET status = 'ok' WHERE seq = 5", 5],
+    ["UPDATE audit SET body = replace(body, 'isolate', 'microvm') WHERE seq = 4", 4],
+    ['UPDATE audit SET at = at + 1 WHERE seq = 1', 1],
+    ['DELETE FROM audit WHERE seq = 3', 3],
+    ['DELETE FROM audit WHERE seq = 6', 6],
+    ['DELETE FROM audit WHERE seq > 2; DELETE FROM checkpoints', 3],
+    ['DELETE FROM audit', 1],
+    [
+      'UPDATE audit SET seq = -2 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = -2',
+      2,
+    ],
+    [
+      "UPDATE checkpoints SET signature = replace(signature, substr(signature, 1, 4), 'AAAA') WHERE seq = 3",
+      3,
+    ],
+  ]
+  const db = join(state, 'audit.db')
+  const whole = readFileSync(db)
+  for (const [sql, line] of cases) {
+    writeFileSync(db, whole)
+    change(sql)
+    const { status, stdout } = audit('verify', '--json')
+    assert.equal(status, 1, sql)
+    assert.equal(JSON.parse(stdout).firstBad.seq, line, sql)
+  }
+  rmSync(db)
+  const gone = audit('verify')
+  assert.equal(gone.status, 1)
+  assert.match(gone.stdout, /^bad: line 1: /)
+})
+
+test('An export verifies anywhere by itself, and not once it was changed', () => {
+  const file = join(root, `${count}.jsonl`)
+  assert.equal(audit('export', file).status, 0)
+  const text = audit('export').stdout
+  assert.equal(text, readFileSync(file, 'utf8'))
+  rmSync(state, { recursive: true })
+  assert.equal(audit('verify', file).status, 0)
+  const { key } = JSON.parse(text.slice(0, text.indexOf('\n')))
+  assert.equal(audit('verify', file, '--key', key).status, 0)
+  assert.equal(audit('verify', file, '--key', 'AAAA').status, 1)
+  const rows = text.split('\n')
+  writeFileSync(file, rows.toSpliced(3, 1).join('\n'))
+  assert.match(audit('verify', file).stdout, /^bad: line 3: /)
+  writeFileSync(file, rows.toSpliced(4, 1).join('\n'))
+  assert.match(audit('verify', file).stdout, /^bad: line 1: 2 checkpoints were exported/)
+})
+
+test('Without a record there is nothing to list, and it is said where one was looked for', () => {
+  rmSync(state, { recursive: true })
+  for (const verb of ['list', 'verify', 'export']) {
+    const { status, stderr } = audit(verb)
+    assert.equal(status, 1)
+    assert.match(stderr, /Cannot find a record at/)
+  }
+  assert.ok(!readdirSync(root).includes(String(count)))
+})
+
+test('A wrong command line exits 2', () => {
+  assert.equal(audit('list', '--limit', 'many').status, 2)
+  assert.equal(audit('burn').status, 2)
+})
+
+function audit(...args: readonly string[]): {
+  status: number | null
+  stdout: string
+  stderr: string
+} {
+  const env = { ...process.env, NO_COLOR: '1' }
+  const all = [bin, 'audit', ...args, '--state', state]
+  return spawnSync(process.execPath, all, { encoding: 'utf8', env, cwd: root, timeout: 20_000 })
+}
+
+function change(sql: string): void {
+  using db = new DatabaseSync(join(state, 'audit.db'))
+  db.exec(sql)
+}

@@ -15,6 +15,8 @@ import { readFrames } from './frames.js'
 const SOCKET_FD = 3
 const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
+/** Text of a job that is worth collecting at once, so that the process is small again for the next. */
+const GARBAGE_CHARS = 262_144
 const CHUNK_CHARS_MAX = 16_384
 /** Kinds of frames; the server's half of this table is src/tiers/isolated-vm/wire.ts. */
 const KIND = {
@@ -99,6 +101,8 @@ async function runJob(task) {
   busy = false
   send(KIND.idle, '')
   if (end.poisoned) leave()
+  if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS)
+    globalThis.gc?.()
   setImmediate(refillOne)
 }
 

@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 
 /**
@@ -11,7 +20,8 @@ export interface CgroupRoot {
   create(name: string): Cgroup
   /** Names of groups left here, by anybody. */
   list(): readonly string[]
-  remove(name: string): void
+  /** Whether nothing of it is left; a group with a dying process in it is busy for a moment. */
+  remove(name: string): boolean
 }
 
 export interface Cgroup {
@@ -21,9 +31,10 @@ export interface Cgroup {
   /** Bytes and count; read back after writing. Throws when the kernel did not take it. */
   limit(to: { readonly memory?: number; readonly pids?: number }): void
   memoryNow(): number
-  /** How often the memory limit was hit. */
-  memoryHits(): number
-  remove(): void
+  /** How many processes the kernel ended at the memory limit. */
+  memoryKills(): number
+  /** Whether nothing of it is left. */
+  remove(): boolean
 }
 
 const MOUNT = '/sys/fs/cgroup'
@@ -51,7 +62,7 @@ function openVersion1(mount: string): CgroupRoot | undefined {
     version: 1,
     controllers,
     list: () => groupsIn(path.join(mount, 'memory', PARENT)),
-    remove: (name) => folders(name).forEach(removeFolder),
+    remove: (name) => folders(name).map(removeFolder).every(Boolean),
     create(name) {
       for (const folder of folders(name)) mkdirSync(folder, { recursive: true })
       const memory = path.join(mount, 'memory', PARENT, name)
@@ -65,8 +76,8 @@ function openVersion1(mount: string): CgroupRoot | undefined {
             putBack(pids, 'pids.max', to.pids)
         },
         memoryNow: () => number(memory, 'memory.usage_in_bytes'),
-        memoryHits: () => number(memory, 'memory.failcnt'),
-        remove: () => folders(name).forEach(removeFolder),
+        memoryKills: () => countIn(memory, 'memory.oom_control'),
+        remove: () => folders(name).map(removeFolder).every(Boolean),
       }
     },
   }
@@ -99,10 +110,7 @@ function openVersion2(mount: string): CgroupRoot | undefined {
             putBack(folder, 'pids.max', to.pids)
         },
         memoryNow: () => number(folder, 'memory.current'),
-        memoryHits: () =>
-          Number(
-            /^max (\d+)/m.exec(readFileSync(path.join(folder, 'memory.events'), 'utf8'))?.[1] ?? 0,
-          ),
+        memoryKills: () => countIn(folder, 'memory.events'),
         remove: () => removeFolder(folder),
       }
     },
@@ -148,11 +156,16 @@ function groupsIn(folder: string): readonly string[] {
     .map((entry) => entry.name)
 }
 
-/** A group with a dying process in it is busy for a moment; whoever sweeps later takes it. */
-function removeFolder(folder: string): void {
+function countIn(folder: string, file: string): number {
+  const text = readFileSync(path.join(folder, file), 'utf8')
+  return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0)
+}
+
+function removeFolder(folder: string): boolean {
   try {
     rmdirSync(folder)
-  } catch {
-    // Gone already, or still busy.
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
   }
 }

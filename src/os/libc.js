@@ -36,6 +36,7 @@ const NUMBERS = {
   clone: [56, 220],
   ptrace: [101, 117],
   kill: [62, 129],
+  getpriority: [140, 141],
   bpf: [321, 280],
   io_uring_setup: [425, 425],
   unshare: [272, 97],
@@ -48,6 +49,7 @@ const NUMBERS = {
 const ERRNO = {
   1: 'EPERM',
   2: 'ENOENT',
+  3: 'ESRCH',
   9: 'EBADF',
   11: 'EAGAIN',
   12: 'ENOMEM',
@@ -138,6 +140,16 @@ export function tryLock(fd) {
     return true
   } catch (error) {
     if (error instanceof SystemCallError && error.code === 'EAGAIN') return false
+    throw error
+  }
+}
+/** Whether the kernel knows any process of a user, also one that hides its folder in /proc. @param {number} uid */
+export function userHasProcesses(uid) {
+  try {
+    sys('getpriority', 2, uid)
+    return true
+  } catch (error) {
+    if (error instanceof SystemCallError && error.code === 'ESRCH') return false
     throw error
   }
 }

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 
 /** Facts about processes, read from /proc. Everything here answers undefined (or empty) for a process that is gone. */
 
@@ -63,15 +63,13 @@ export function processesOf(uid: number): readonly number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => ownerOf(pid) === uid && isAlive(pid))
+    .filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
 }
 
-function ownerOf(pid: number): number | undefined {
-  try {
-    return statSync(`/proc/${pid}`).uid
-  } catch {
-    return undefined
-  }
+/** Real, effective, saved and file system uid. The folder in /proc is root's when a process made itself undumpable. */
+function ownersOf(pid: number): readonly number[] {
+  const line = /^Uid:\t(.+)$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1]
+  return line ? line.split('\t').map(Number) : []
 }
 
 /** How many uids the user namespace we live in maps from 0 on: 4,294,967,295 outside of any. */

@@ -60,16 +60,10 @@ export class Mayfly implements AsyncDisposable {
    * Runs one job and answers its outcome, whatever its end; see `Outcome.status`. Throws MayflyError INVALID for a
    * request that is none, STATE when it cannot be recorded.
    */
-  async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
+  run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    // Nothing of Mayfly's keeps an application alive but a job it waits for.
-    const waiting = setInterval(() => {}, MAX_TIMER_MS)
-    try {
-      return await this.#assembly.run(job, { signal, tap })
-    } finally {
-      clearInterval(waiting)
-    }
+    return this.#assembly.run(job, { signal, tap })
   }
 
   /** Each provider, with what its probe proved on this machine. */
@@ -91,5 +85,4 @@ export class Mayfly implements AsyncDisposable {
   }
 }
 
-const MAX_TIMER_MS = 2 ** 31 - 1
 const never = new AbortController().signal

@@ -35,12 +35,15 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   const gone = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
   child.unref()
   child.channel?.unref()
-  return joinWarden(child, async () => {
+  const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
+  return joinWarden(child, end, keepAlive)
+
+  async function end(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
     if (child.connected) child.disconnect()
     await gone
-  })
+  }
 }
 
 function notStarted(why: string): MayflyError {

@@ -60,17 +60,31 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     else busy--
   }
 
+  /** A process that kept too much of earlier sources gives way to another. */
+  async function claimed(tenant: string): Promise<WallHandle> {
+    for (;;) {
+      const { wall } = await shelf.take(tenant)
+      const limits = {
+        tenant: wall.tenant ?? tenant,
+        memory: MEMORY_BYTES_MAX,
+        deadline: ANSWER_MS_MAX,
+      }
+      const { spent } = await warden.claim(wall.wall.id, limits)
+      if (!spent) return wall
+      void wall.kill()
+    }
+  }
+
   return {
     async ask(tenant, requestText) {
       await turn()
       try {
-        const { wall } = await shelf.take(tenant)
-        const resident = await claim(warden, wall, tenant)
+        const wall = await claimed(tenant)
         try {
           return await exchange(wall, requestText)
         } finally {
           if (wall.alive) void warden.release(wall.wall.id).catch(() => undefined)
-          shelf.give(wall, resident)
+          shelf.give(wall)
         }
       } finally {
         leave()
@@ -79,16 +93,6 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     ready: () => shelf.ready(),
     close: () => shelf.close(),
   }
-}
-
-async function claim(warden: WardenClient, wall: WallHandle, tenant: string): Promise<number> {
-  const limits = {
-    tenant: wall.tenant ?? tenant,
-    memory: MEMORY_BYTES_MAX,
-    deadline: ANSWER_MS_MAX,
-  }
-  const { residentBytes } = await warden.claim(wall.wall.id, limits)
-  return residentBytes
 }
 
 async function exchange(wall: WallHandle, requestText: string): Promise<string> {

@@ -10,11 +10,11 @@ export interface WardenClient {
     program: ProgramName,
     settings: { spares: number; spareMiB: number },
   ): Promise<{ wall: Wall; socket: Socket }>
-  /** Resolves when the wall is held to this memory (bytes above now) and deadline (ms from now). */
+  /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
   claim(
     wall: string,
     to: { tenant: string; memory: number; deadline: number },
-  ): Promise<{ residentBytes: number }>
+  ): Promise<{ spent: boolean }>
   release(wall: string): Promise<{ peakBytes: number }>
   /** Resolves when nothing of it is left. */
   kill(wall: string): Promise<{ took: number }>
@@ -46,11 +46,14 @@ export class Client {
   /** Ends that came before anybody listened. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost: (() => void)[] = []
+  readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
 
-  constructor(send: Transport) {
+  /** `keepAlive` is told when somebody begins and when nobody any longer waits for an answer. */
+  constructor(send: Transport, keepAlive: (waiting: boolean) => void = () => {}) {
     this.#send = send
+    this.#keepAlive = keepAlive
   }
 
   ask(asked: Asked): Promise<{ value: unknown; socket: Socket | undefined }> {
@@ -61,7 +64,7 @@ export class Client {
       socket: Socket | undefined
     }>()
     const timer = setTimeout(() => {
-      this.#waiting.delete(id)
+      this.#forget(id)
       reject(
         new MayflyError(
           'WARDEN_LOST',
@@ -70,6 +73,7 @@ export class Client {
       )
     }, ANSWER_MS_MAX)
     timer.unref()
+    if (this.#waiting.size === 0) this.#keepAlive(true)
     this.#waiting.set(id, { resolve, reject, timer })
     this.#send({ protocol: 1, id, ...asked } as Request)
     return promise
@@ -79,7 +83,7 @@ export class Client {
     if ('ended' in reply) return this.#heardEnd(reply)
     const waiting = this.#waiting.get(reply.id)
     if (!waiting) return void socket?.destroy()
-    this.#waiting.delete(reply.id)
+    this.#forget(reply.id)
     clearTimeout(waiting.timer)
     if (reply.ok) waiting.resolve({ value: reply.value, socket })
     else
@@ -100,7 +104,13 @@ export class Client {
       reject(lost())
     }
     this.#waiting.clear()
+    this.#keepAlive(false)
     for (const then of this.#onLost) then()
+  }
+
+  #forget(id: number): void {
+    this.#waiting.delete(id)
+    if (this.#waiting.size === 0) this.#keepAlive(false)
   }
 
   onLost(then: () => void): void {
@@ -150,12 +160,13 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
 export function joinWarden(
   channel: NodeJS.Process | ChildProcess,
   close: () => Promise<void>,
+  keepAlive?: (waiting: boolean) => void,
 ): WardenClient {
   const client = new Client((request) => {
     channel.send!(request, undefined, {}, (error: Error | null) => {
       if (error) client.lose()
     })
-  })
+  }, keepAlive)
   channel.on('message', (reply: unknown, socket: unknown) =>
     client.hear(reply as Reply, socket as Socket | undefined),
   )

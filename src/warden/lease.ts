@@ -1,5 +1,14 @@
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { bootId, isAlive, processFacts } from '../os/proc.ts'
 
@@ -17,6 +26,10 @@ export interface Lease {
   readonly cgroup: string | null
 }
 
+const SWEEP_MS_MAX = 1500
+const SWEEP_POLL_MS = 5
+const doze = new Int32Array(new SharedArrayBuffer(4))
+
 export interface Leases {
   write(wall: string, pids: readonly number[], cgroup: string | null): void
   remove(wall: string): void
@@ -26,25 +39,36 @@ export interface Leases {
 
 export function openLeases(folder: string): Leases {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  assertOurs(folder)
   const owner = named(process.pid)
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
   return {
     write(wall, pids, cgroup) {
       const lease: Lease = { format: 1, wall, boot, owner, processes: pids.map(named), cgroup }
-      writeFileSync(`${file(wall)}.new`, JSON.stringify(lease), { mode: 0o600 })
-      renameSync(`${file(wall)}.new`, file(wall))
+      const draft = path.join(folder, `${wall}.${process.pid}.new`)
+      writeFileSync(draft, JSON.stringify(lease), { mode: 0o600 })
+      renameSync(draft, file(wall))
     },
     remove: (wall) => rmSync(file(wall), { force: true }),
     sweep() {
       const dead = readLeases(folder).filter((lease) => isDead(lease, boot))
-      for (const lease of dead) {
-        if (lease.boot === boot) endRemains(lease)
-        rmSync(file(lease.wall), { force: true })
-      }
+      const here = dead.filter((lease) => lease.boot === boot)
+      for (const lease of here) killRemains(lease)
+      const until = performance.now() + SWEEP_MS_MAX
+      for (const lease of here) clearRemains(lease, until)
+      for (const { wall } of dead) rmSync(file(wall), { force: true })
+      removeDrafts(folder)
       return dead.length
     },
   }
+}
+
+/** What a lease names is killed: nobody else may have put one there. */
+function assertOurs(folder: string): void {
+  const facts = lstatSync(folder)
+  if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return
+  throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to somebody else`)
 }
 
 function named(pid: number) {
@@ -55,11 +79,35 @@ function isDead(lease: Lease, boot: string): boolean {
   return lease.boot !== boot || !isAlive(lease.owner.pid, lease.owner.startTime)
 }
 
-function endRemains(lease: Lease): void {
+function killRemains(lease: Lease): void {
   for (const { pid, startTime } of lease.processes) {
-    if (isAlive(pid, startTime)) process.kill(pid, 'SIGKILL')
+    if (isAlive(pid, startTime)) killQuietly(pid)
   }
-  if (lease.cgroup) openCgroups()?.remove(lease.cgroup)
+}
+
+/** Waits until the processes are gone, for a group can only be removed then. Nothing else runs yet: it may block. */
+function clearRemains(lease: Lease, until: number): void {
+  const cgroups = lease.cgroup ? openCgroups() : undefined
+  const isCleared = () =>
+    !lease.processes.some(({ pid, startTime }) => isAlive(pid, startTime)) &&
+    (!lease.cgroup || (cgroups?.remove(lease.cgroup) ?? true))
+  while (!isCleared() && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone in between.
+  }
+}
+
+/** What somebody was writing when it died. */
+function removeDrafts(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const writer = /\.(\d+)\.new$/.exec(name)?.[1]
+    if (writer && !isAlive(Number(writer))) rmSync(path.join(folder, name), { force: true })
+  }
 }
 
 /** A file that cannot be read is left where it is: whoever writes it renames it into place whole. */
@@ -69,7 +117,7 @@ function readLeases(folder: string): readonly Lease[] {
     .flatMap((name) => {
       try {
         const lease = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as Lease
-        return lease.format === 1 ? [lease] : []
+        return lease.format === 1 && name === `${lease.wall}.json` ? [lease] : []
       } catch {
         return []
       }

@@ -28,7 +28,7 @@ export type Request = Envelope &
         readonly wall: string
         /** A digest of the tenant's name: all the warden needs to refuse a second one. */
         readonly tenant: string
-        /** Bytes above what the wall uses now. */
+        /** Bytes above the wall's idle size. */
         readonly memory: number
         /** Milliseconds from now after which the wall is killed. */
         readonly deadline: number

@@ -8,7 +8,7 @@ import type { ProgramName } from './protocol.ts'
 /**
  * The started, warm walls of one program. A wall binds to the first tenant it serves and never serves another; one
  * that is not bound yet is always kept ready, so that a tenant's first job finds a warm process. A bound one that
- * was idle for a minute, did a thousand jobs or grew too large is ended.
+ * was idle for a minute or did a thousand jobs is ended.
  */
 export interface ShelfOptions {
   readonly program: ProgramName
@@ -28,7 +28,7 @@ export const probeTenant = ''
 export interface Shelf {
   /** A wall for this tenant and whether it was waiting ready. */
   take(tenant: string): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
-  give(handle: WallHandle, residentBytes: number): void
+  give(handle: WallHandle): void
   /** Starts the one that is kept ready. */
   ready(): Promise<WallHandle>
   close(): Promise<void>
@@ -37,8 +37,6 @@ export interface Shelf {
 const IDLE_MS_MAX = 60_000
 const LOOK_EVERY_MS = 5_000
 const JOBS_MAX = 1_000
-/** A wall that grew by more than this over its idle size is replaced after its job. */
-const GROWTH_BYTES_MAX = 128 * 2 ** 20
 const RETRY_MS = 1_000
 
 export function createShelf(options: ShelfOptions): Shelf {
@@ -137,10 +135,9 @@ export function createShelf(options: ShelfOptions): Shelf {
       keepOneUnbound()
       return { wall: handle, pool: ready ? 'hit' : 'miss' }
     },
-    give(handle, residentBytes) {
+    give(handle) {
       handle.freeSince = performance.now()
-      const spent =
-        handle.jobs >= JOBS_MAX || residentBytes > handle.wall.idleBytes + GROWTH_BYTES_MAX
+      const spent = handle.jobs >= JOBS_MAX
       if (!handle.alive || spent || closed) void handle.kill()
       else idle.push(handle)
       if (!handle.alive) keepOneUnbound()

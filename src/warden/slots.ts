@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, lstatSync, mkdirSync, openSync } from 'node:fs'
 import path from 'node:path'
-import { tryLock } from '../os/libc.js'
+import { MayflyError } from '../contract/error.ts'
+import { tryLock, userHasProcesses } from '../os/libc.js'
 import { processesOf } from '../os/proc.ts'
 import { wallUids } from '../jail/facts.ts'
 
@@ -13,12 +14,14 @@ export interface Slot {
   release(): void
 }
 
-const FOLDER = '/run/lock/mayfly'
+/** Only root writes to /run: in /run/lock anybody could lay links for us to follow, or hold the locks. */
+const FOLDER = '/run/mayfly'
 let next: number = wallUids.first
 
 /** Undefined when none is free. */
 export function takeSlot(folder: string = FOLDER): Slot | undefined {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  assertOurs(folder)
   const count = wallUids.last - wallUids.first + 1
   for (let tried = 0; tried < count; tried++) {
     const uid = next
@@ -31,7 +34,20 @@ export function takeSlot(folder: string = FOLDER): Slot | undefined {
 
 function tryTake(folder: string, uid: number): Slot | undefined {
   const fd = openSync(path.join(folder, `uid-${uid}`), 'a', 0o600)
-  if (tryLock(fd) && processesOf(uid).length === 0) return { uid, release: () => closeSync(fd) }
+  if (tryLock(fd) && isFree(uid)) return { uid, release: () => closeSync(fd) }
   closeSync(fd)
   return undefined
+}
+
+/** A zombie that nobody reaps does nothing any more; looking for one costs a walk through /proc. */
+function isFree(uid: number): boolean {
+  return !userHasProcesses(uid) || processesOf(uid).length === 0
+}
+
+function assertOurs(folder: string): void {
+  const { uid, mode } = lstatSync(folder)
+  if (uid === process.getuid?.() && (mode & 0o170777) === 0o040700) return
+  throw new MayflyError('STATE', `Cannot use "${folder}": it is not ours alone`, {
+    hint: 'Remove it; Mayfly makes it again',
+  })
 }

@@ -39,13 +39,23 @@ interface Live extends Wall {
   readonly slot: Slot | undefined
   readonly cgroup: Cgroup | undefined
   tenant: string | undefined
-  hitsAtClaim: number
+  killsAtClaim: number
+  /** The last that it said on stderr: V8's own words when it gave up. */
+  readonly complaint: () => string
   how: WallEnd | undefined
   peakBytes: number
 }
 
 /** What a start names; the launchers decide the rest. */
 export type Wanted = Pick<Extract<Request, { op: 'start' }>, 'program' | 'spares' | 'spareMiB'>
+
+/** A program that is warm, with what belongs to it. */
+interface Begun {
+  readonly child: ChildProcess
+  readonly slot: Slot | undefined
+  readonly complaint: () => string
+  readonly began: number
+}
 
 interface Started {
   readonly value: Wall
@@ -55,9 +65,13 @@ interface Started {
 const READY_MS_MAX = 15_000
 const WALLS_MAX = 128
 const STDERR_BYTES_MAX = 4096
-/** What V8 and malloc may overshoot a job's limit by before the wall is killed. */
+/** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every 10 ms needs the rest. */
 const memoryFactor = 1.25
-const memorySlackBytes = 12 * 2 ** 20
+const memorySlackBytes = 20 * 2 ** 20
+/** What earlier jobs may have left in a wall that takes another. */
+const keptBytesMax = 14 * 2 ** 20
+/** V8's words before it aborts. */
+const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 const KILL_POLL_MS = 2
 const KILL_POLLS_MAX = 1000
 
@@ -163,9 +177,9 @@ export class Warden {
       if (command.filter) (child.stdio as unknown as Socket[])[seccompFd]!.end(command.filter)
       this.#starting.add(child)
       try {
-        await readiness(child)
+        const complaint = await readiness(child)
         this.#settle(await this.#options.stateFolder)
-        return this.#live(asked, command, child, slot, began)
+        return this.#live(asked, command, { child, slot, complaint, began })
       } catch (error) {
         child.kill('SIGKILL')
         throw error
@@ -196,13 +210,7 @@ export class Warden {
     return bubblewrap ?? composeEmbedded(program, this.#facts, options)
   }
 
-  #live(
-    asked: Wanted,
-    command: JailCommand,
-    child: ChildProcess,
-    slot: Slot | undefined,
-    began: number,
-  ): Started {
+  #live(asked: Wanted, command: JailCommand, { child, slot, complaint, began }: Begun): Started {
     const id = `w${randomBytes(8).toString('hex')}`
     const pid = innermost(child.pid!, command.nested)
     const cgroup = this.#group(id, pid)
@@ -229,9 +237,10 @@ export class Warden {
       ...wall,
       child,
       slot,
+      complaint,
       cgroup,
       tenant: undefined,
-      hitsAtClaim: 0,
+      killsAtClaim: 0,
       how: undefined,
       peakBytes: 0,
     }
@@ -252,24 +261,28 @@ export class Warden {
     return !this.#without.includes('memory watch')
   }
 
-  /** Binds the wall to its first tenant and holds it to the job's memory and deadline. */
-  #claim(asked: Extract<Request, { op: 'claim' }>): { readonly residentBytes: number } {
+  /**
+   * Binds the wall to its first tenant and holds it to the job's memory and deadline. What a job may use counts from
+   * the wall's idle size, whatever jobs before it left behind; one that kept too much is spent.
+   */
+  #claim(asked: Extract<Request, { op: 'claim' }>): { readonly spent: boolean } {
     const live = this.#find(asked.wall)
     live.tenant ??= asked.tenant || undefined
     if (asked.tenant && live.tenant !== asked.tenant)
       throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
     const resident = residentBytes(live.pid)
-    const room = Math.round(asked.memory * memoryFactor) + memorySlackBytes
-    live.cgroup?.limit({ memory: pageUp(live.cgroup.memoryNow() + room) })
-    live.hitsAtClaim = live.cgroup?.memoryHits() ?? 0
+    if (resident > live.idleBytes + keptBytesMax) return { spent: true }
+    const residentMax = live.idleBytes + Math.round(asked.memory * memoryFactor) + memorySlackBytes
+    live.cgroup?.limit({ memory: pageUp(live.cgroup.memoryNow() + residentMax - resident) })
+    live.killsAtClaim = live.cgroup?.memoryKills() ?? 0
     this.#holder.hold({
       wall: live.id,
       pid: live.pid,
       deadlineAt: performance.now() + asked.deadline,
-      residentMax: this.#watches() ? resident + room : Infinity,
+      residentMax: this.#watches() ? residentMax : Infinity,
       peakBytes: resident,
     })
-    return { residentBytes: resident }
+    return { spent: false }
   }
 
   #release(wall: string): { readonly peakBytes: number } {
@@ -300,7 +313,8 @@ export class Warden {
   async #gone(live: Live): Promise<void> {
     if (!this.#walls.delete(live.id)) return
     const held = this.#holder.release(live.id)
-    const overLimit = (live.cgroup?.memoryHits() ?? 0) > live.hitsAtClaim
+    const isMemory =
+      (live.cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(live.complaint())
     for (let polls = 0; polls < KILL_POLLS_MAX && isAlive(live.pid); polls++) {
       killQuietly(live.pid)
       await pause(KILL_POLL_MS)
@@ -310,7 +324,7 @@ export class Warden {
     this.#leases?.remove(live.id)
     this.#push({
       ended: live.id,
-      how: live.how ?? (overLimit ? 'memory' : 'exit'),
+      how: live.how ?? (isMemory ? 'memory' : 'exit'),
       peakBytes: held?.peakBytes ?? live.peakBytes,
       detail: `exit ${live.child.exitCode ?? live.child.signalCode ?? 'unknown'}`,
     })
@@ -365,8 +379,8 @@ function insideUid(facts: JailFacts, uid: number | undefined): number {
   return facts.namespaces && !facts.root ? 0 : (process.getuid?.() ?? 0)
 }
 
-/** Resolves at the single byte that says the program is warm; rejects with what it said instead. */
-async function readiness(child: ChildProcess): Promise<void> {
+/** Resolves at the single byte that says the program is warm, to what it complains of later; rejects with what it said instead. */
+async function readiness(child: ChildProcess): Promise<() => string> {
   const pipe = child.stdio[4] as Readable
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const said: Buffer[] = []
@@ -376,7 +390,7 @@ async function readiness(child: ChildProcess): Promise<void> {
     READY_MS_MAX,
   )
   child.stderr!.on('data', (chunk: Buffer) => {
-    if (complaint.length < STDERR_BYTES_MAX) complaint += chunk.toString()
+    complaint = (complaint + chunk.toString()).slice(-STDERR_BYTES_MAX)
   })
   child.once('error', (error) => reject(notReady(error.message, complaint)))
   child.once('exit', (code, signal) =>
@@ -393,6 +407,7 @@ async function readiness(child: ChildProcess): Promise<void> {
     child.removeAllListeners('exit')
     pipe.destroy()
   }
+  return () => complaint
 }
 
 function notReady(why: string, complaint: string): MayflyError {

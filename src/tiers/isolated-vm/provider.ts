@@ -3,10 +3,12 @@ import type { Voice } from '../../contract/event.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import { sha256 } from '../../lib/hash.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { WallHandle } from '../../warden/handle.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { probe } from './detect.ts'
 import { IsolateSandbox, tightens } from './sandbox.ts'
-import { createShelf, probeTenant } from '../../warden/shelf.ts'
+import { createShelf, probeTenant, type Shelf } from '../../warden/shelf.ts'
 
 export interface IsolateOptions {
   readonly warden: WardenClient
@@ -40,33 +42,34 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       return proved
     },
     async launch(profile) {
-      const { wall: worker, pool } = await workers.take(profile.tenant)
-      const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-      const claimed = warden.claim(worker.wall.id, {
-        tenant: profile.tenant === probeTenant ? probeTenant : sha256(profile.tenant),
-        memory: profile.controls.memory,
-        deadline: Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS,
-      })
-      try {
-        await claimed
-      } catch (error) {
-        void worker.kill()
-        throw error
-      }
-      const give = workers.give
-      return new IsolateSandbox(newId('sbx'), {
-        profile,
-        worker,
-        warden,
-        voice,
-        pool,
-        claimed,
-        give,
-      })
+      const { worker, pool } = await claim(workers, warden, profile)
+      const give = (handle: WallHandle) => workers.give(handle)
+      return new IsolateSandbox(newId('sbx'), { profile, worker, warden, voice, pool, give })
     },
     close: () => workers.close(),
   }
   return provider
+}
+
+/** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
+async function claim(workers: Shelf, warden: WardenClient, profile: Profile) {
+  const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  const { tenant } = profile
+  for (;;) {
+    const { wall: worker, pool } = await workers.take(tenant)
+    const { spent } = await warden
+      .claim(worker.wall.id, {
+        tenant: tenant === probeTenant ? probeTenant : sha256(tenant),
+        memory: profile.controls.memory,
+        deadline: Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS,
+      })
+      .catch((error: unknown) => {
+        void worker.kill()
+        throw error
+      })
+    if (!spent) return { worker, pool }
+    void worker.kill()
+  }
 }
 
 function unavailable(error: unknown): Availability {

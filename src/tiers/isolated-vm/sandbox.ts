@@ -38,9 +38,7 @@ export interface IsolateParts {
   readonly warden: WardenClient
   readonly voice: Voice
   readonly pool: 'hit' | 'miss'
-  /** Resolves when the warden holds the worker to this job's memory and deadline. */
-  readonly claimed: Promise<{ readonly residentBytes: number }>
-  readonly give: (worker: WallHandle, residentBytes: number) => void
+  readonly give: (worker: WallHandle) => void
 }
 
 /** One never-used isolate in a worker, for one job. */
@@ -146,9 +144,8 @@ export class IsolateSandbox implements Sandbox {
     if (!clean) await worker.kill()
     worker.listen(undefined)
     worker.ref(false)
-    const claimed = await this.#parts.claimed.catch(() => undefined)
     if (worker.alive) void warden.release(worker.wall.id).catch(() => undefined)
-    give(worker, claimed?.residentBytes ?? Infinity)
+    give(worker)
     this.receipt = {
       id: this.id,
       took: performance.now() - began,

@@ -21,9 +21,15 @@ export interface Lease {
   readonly format: 1
   readonly wall: string
   readonly boot: string
-  readonly owner: { readonly pid: number; readonly startTime: number }
-  readonly processes: readonly { readonly pid: number; readonly startTime: number }[]
+  readonly owner: Named
+  readonly processes: readonly Named[]
   readonly cgroup: string | null
+}
+
+/** A process for ever, also when its number is used again. */
+export interface Named {
+  readonly pid: number
+  readonly startTime: number
 }
 
 const SWEEP_MS_MAX = 1500
@@ -31,7 +37,7 @@ const SWEEP_POLL_MS = 5
 const doze = new Int32Array(new SharedArrayBuffer(4))
 
 export interface Leases {
-  write(wall: string, pids: readonly number[], cgroup: string | null): void
+  write(wall: string, processes: readonly Named[], cgroup: string | null): void
   remove(wall: string): void
   /** Ends what dead owners left; how many walls that were. */
   sweep(): number
@@ -44,8 +50,8 @@ export function openLeases(folder: string): Leases {
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
   return {
-    write(wall, pids, cgroup) {
-      const lease: Lease = { format: 1, wall, boot, owner, processes: pids.map(named), cgroup }
+    write(wall, processes, cgroup) {
+      const lease: Lease = { format: 1, wall, boot, owner, processes, cgroup }
       const draft = path.join(folder, `${wall}.${process.pid}.new`)
       writeFileSync(draft, JSON.stringify(lease), { mode: 0o600 })
       renameSync(draft, file(wall))
@@ -71,7 +77,7 @@ function assertOurs(folder: string): void {
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to somebody else`)
 }
 
-function named(pid: number) {
+export function named(pid: number): Named {
   return { pid, startTime: processFacts(pid)?.startTime ?? 0 }
 }
 

@@ -9,11 +9,12 @@ import { openCompiled } from '../jail/compiled.ts'
 import { composeEmbedded, type JailCommand, type JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { openCgroups, type Cgroup } from '../os/cgroup.ts'
+import { limitResource } from '../os/libc.js'
 import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
 import { createHolder, type Held } from './hold.ts'
-import { openLeases, type Leases } from './lease.ts'
+import { named, openLeases, type Leases, type Named } from './lease.ts'
 import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
 import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
@@ -32,30 +33,34 @@ export interface WardenOptions {
   readonly hide?: readonly string[]
   /** For tests: one layer left out, to show that the others hold. */
   readonly without?: readonly Layer[]
+  /** Milliseconds a wall has to become ready; 15,000 unless given. */
+  readonly readyMsMax?: number
+}
+
+/** What is taken for a wall, from the first moment on, and given back when nothing of it is left. */
+interface Taken {
+  readonly id: string
+  readonly slot: Slot | undefined
+  readonly child: ChildProcess
+  /** The last that it said on stderr: V8's own words when it gave up. */
+  readonly complaint: () => string
+  cgroup: Cgroup | undefined
+  /** Innermost first. */
+  processes: readonly Named[]
 }
 
 interface Live extends Wall {
-  readonly child: ChildProcess
-  readonly slot: Slot | undefined
-  readonly cgroup: Cgroup | undefined
+  readonly taken: Taken
+  /** Resolves when everything that was taken has been given back. */
+  readonly gone: Promise<void>
   tenant: string | undefined
   killsAtClaim: number
-  /** The last that it said on stderr: V8's own words when it gave up. */
-  readonly complaint: () => string
   how: WallEnd | undefined
   peakBytes: number
 }
 
 /** What a start names; the launchers decide the rest. */
 export type Wanted = Pick<Extract<Request, { op: 'start' }>, 'program' | 'spares' | 'spareMiB'>
-
-/** A program that is warm, with what belongs to it. */
-interface Begun {
-  readonly child: ChildProcess
-  readonly slot: Slot | undefined
-  readonly complaint: () => string
-  readonly began: number
-}
 
 interface Started {
   readonly value: Wall
@@ -65,6 +70,8 @@ interface Started {
 const READY_MS_MAX = 15_000
 const WALLS_MAX = 128
 const STDERR_BYTES_MAX = 4096
+/** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
+const READY = 0x52
 /** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every 10 ms needs the rest. */
 const memoryFactor = 1.25
 const memorySlackBytes = 20 * 2 ** 20
@@ -74,6 +81,12 @@ const keptBytesMax = 14 * 2 ** 20
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 const KILL_POLL_MS = 2
 const KILL_POLLS_MAX = 1000
+/** What waits for its child to be over gets this long to see it, and to reap it, before it is killed too. */
+const REAP_MS_MAX = 200
+/** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
+const GONE_MS_MAX = 5_000
+/** Open files of a wall. */
+const NOFILE_MAX = 256
 
 export class Warden {
   readonly #options: WardenOptions
@@ -85,7 +98,7 @@ export class Warden {
   readonly #walls = new Map<string, Live>()
   readonly #holder = createHolder((held, how) => this.#end(held.wall, how, held))
   readonly #push: (reply: Reply) => void
-  readonly #starting = new Set<ChildProcess>()
+  readonly #starting = new Map<Taken, Promise<unknown>>()
   #signer: Signer | undefined
   #closed = false
   readonly #ahead: { readonly key: string; readonly started: Promise<Started> }[] = []
@@ -124,9 +137,10 @@ export class Warden {
   /** Ends every wall and waits until they are gone. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#holder.close()
-    for (const child of this.#starting) child.kill('SIGKILL')
+    for (const taken of this.#starting.keys()) kill(taken)
+    await Promise.all(this.#starting.values())
     await Promise.all([...this.#walls.keys()].map((wall) => this.#kill(wall, 'killed')))
+    this.#holder.close()
     this.#signer?.close()
   }
 
@@ -154,42 +168,56 @@ export class Warden {
 
   async #begin(asked: Wanted): Promise<Started> {
     const began = performance.now()
-    if (this.#closed)
-      throw new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+    if (this.#closed) throw closing()
     if (this.#walls.size + this.#starting.size >= WALLS_MAX) {
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
     }
-    const slot = this.#facts.root ? takeSlot() : undefined
-    try {
+    const slot = this.#facts.root ? freeSlot() : undefined
+    const { command, taken } = withSlot(slot, () => {
       const command = this.#compose(asked, slot?.uid)
-      const child = spawn(command.file, command.args, {
-        cwd: '/',
-        env: {},
-        stdio: [
-          'ignore',
-          'ignore',
-          'pipe',
-          'pipe',
-          'pipe',
-          ...(command.filter ? (['pipe'] as const) : []),
-        ],
-      })
-      if (command.filter) (child.stdio as unknown as Socket[])[seccompFd]!.end(command.filter)
-      this.#starting.add(child)
-      try {
-        const complaint = await readiness(child)
-        this.#settle(await this.#options.stateFolder)
-        return this.#live(asked, command, { child, slot, complaint, began })
-      } catch (error) {
-        child.kill('SIGKILL')
-        throw error
-      } finally {
-        this.#starting.delete(child)
-      }
-    } catch (error) {
-      slot?.release()
-      throw error
+      return { command, taken: this.#spawn(command, slot) }
+    })
+    const started = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
+      .then(async () => this.#settle(await this.#options.stateFolder))
+      .then(() => this.#live(asked, command, taken, began))
+    const settled = started.then(
+      () => undefined,
+      () => this.#giveBack(taken),
+    )
+    this.#starting.set(taken, settled)
+    try {
+      return await started
+    } finally {
+      await settled
+      this.#starting.delete(taken)
     }
+  }
+
+  /** Starts the process, and writes down what it is before anything else can happen to us. */
+  #spawn(command: JailCommand, slot: Slot | undefined): Taken {
+    const id = `w${randomBytes(8).toString('hex')}`
+    const child = spawn(command.file, command.args, {
+      cwd: '/',
+      env: {},
+      stdio: [
+        'ignore',
+        'ignore',
+        'pipe',
+        'pipe',
+        'pipe',
+        ...(command.filter ? (['pipe'] as const) : []),
+      ],
+    })
+    const processes = child.pid === undefined ? [] : [named(child.pid)]
+    const complaint = listenTo(child)
+    const taken: Taken = { id, slot, child, complaint, cgroup: undefined, processes }
+    this.#lease(taken)
+    if (command.filter) feed(child, command.filter)
+    return taken
+  }
+
+  #lease({ id, processes }: Taken): void {
+    this.#leases?.write(id, processes, this.#cgroups ? id : null)
   }
 
   #compose(asked: Wanted, uid: number | undefined): JailCommand {
@@ -210,10 +238,15 @@ export class Warden {
     return bubblewrap ?? composeEmbedded(program, this.#facts, options)
   }
 
-  #live(asked: Wanted, command: JailCommand, { child, slot, complaint, began }: Begun): Started {
-    const id = `w${randomBytes(8).toString('hex')}`
+  #live(asked: Wanted, command: JailCommand, taken: Taken, began: number): Started {
+    if (this.#closed) throw closing()
+    const { id, child } = taken
     const pid = innermost(child.pid!, command.nested)
-    const cgroup = this.#group(id, pid)
+    taken.processes = [...new Set([pid, child.pid!])].map(named)
+    this.#lease(taken)
+    bound(pid)
+    const cgroup = (taken.cgroup = this.#cgroups?.create(id))
+    cgroup?.add(pid)
     const layers = [
       ...command.layers,
       ...(cgroup ? ['memory cgroup'] : []),
@@ -233,28 +266,21 @@ export class Warden {
       idleBytes: residentBytes(pid),
       took: performance.now() - began,
     }
+    const { promise: gone, resolve } = Promise.withResolvers<void>()
     const live: Live = {
       ...wall,
-      child,
-      slot,
-      complaint,
-      cgroup,
+      taken,
+      gone,
       tenant: undefined,
       killsAtClaim: 0,
       how: undefined,
       peakBytes: 0,
     }
     this.#walls.set(id, live)
-    this.#leases?.write(id, [child.pid!, pid], cgroup?.name ?? null)
-    child.once('exit', () => void this.#gone(live))
-    if (child.exitCode !== null || child.signalCode !== null) void this.#gone(live)
+    const over = () => void this.#gone(live).finally(resolve)
+    if (child.exitCode !== null || child.signalCode !== null) over()
+    else child.once('exit', over)
     return { value: wall, socket: child.stdio[3] as Socket }
-  }
-
-  #group(id: string, pid: number): Cgroup | undefined {
-    const cgroup = this.#cgroups?.create(id)
-    cgroup?.add(pid)
-    return cgroup
   }
 
   #watches(): boolean {
@@ -273,8 +299,9 @@ export class Warden {
     const resident = residentBytes(live.pid)
     if (resident > live.idleBytes + keptBytesMax) return { spent: true }
     const residentMax = live.idleBytes + Math.round(asked.memory * memoryFactor) + memorySlackBytes
-    live.cgroup?.limit({ memory: pageUp(live.cgroup.memoryNow() + residentMax - resident) })
-    live.killsAtClaim = live.cgroup?.memoryKills() ?? 0
+    const { cgroup } = live.taken
+    cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + residentMax - resident) })
+    live.killsAtClaim = cgroup?.memoryKills() ?? 0
     this.#holder.hold({
       wall: live.id,
       pid: live.pid,
@@ -289,14 +316,13 @@ export class Warden {
     return { peakBytes: this.#holder.release(wall)?.peakBytes ?? 0 }
   }
 
-  /** Resolves when no process of it is left. Idempotent: a wall that is gone was killed. */
+  /** Resolves when nothing of it is left. Idempotent: a wall that is gone was killed. */
   async #kill(wall: string, how: WallEnd): Promise<{ readonly took: number }> {
     const began = performance.now()
     const live = this.#walls.get(wall)
     if (!live) return { took: 0 }
     this.#end(wall, how, this.#holder.release(wall))
-    for (let polls = 0; polls < KILL_POLLS_MAX && isAlive(live.pid); polls++)
-      await pause(KILL_POLL_MS)
+    await Promise.race([live.gone, pause(GONE_MS_MAX)])
     return { took: performance.now() - began }
   }
 
@@ -304,35 +330,42 @@ export class Warden {
     const live = this.#walls.get(wall)
     if (!live) return
     live.how ??= how
-    live.peakBytes = held?.peakBytes ?? 0
-    killQuietly(live.pid)
-    live.child.kill('SIGKILL')
+    live.peakBytes = Math.max(live.peakBytes, held?.peakBytes ?? 0)
+    kill(live.taken)
   }
 
-  /** After the last process: the uid, the group and the lease go back, and the server is told. */
+  /** After the last process: the server is told, and what was taken is given back. */
   async #gone(live: Live): Promise<void> {
-    if (!this.#walls.delete(live.id)) return
+    const { cgroup, child, complaint } = live.taken
     const held = this.#holder.release(live.id)
+    // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
     const isMemory =
-      (live.cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(live.complaint())
-    for (let polls = 0; polls < KILL_POLLS_MAX && isAlive(live.pid); polls++) {
-      killQuietly(live.pid)
-      await pause(KILL_POLL_MS)
-    }
-    live.cgroup?.remove()
-    live.slot?.release()
-    this.#leases?.remove(live.id)
+      (cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())
+    if (isMemory && live.how !== 'deadline') live.how = 'memory'
+    live.how ??= 'exit'
     this.#push({
       ended: live.id,
-      how: live.how ?? (isMemory ? 'memory' : 'exit'),
-      peakBytes: held?.peakBytes ?? live.peakBytes,
-      detail: `exit ${live.child.exitCode ?? live.child.signalCode ?? 'unknown'}`,
+      how: live.how,
+      peakBytes: Math.max(held?.peakBytes ?? 0, live.peakBytes),
+      detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
     })
+    await this.#giveBack(live.taken)
+    this.#walls.delete(live.id)
+  }
+
+  /** Kills what is left of it, and gives back group, uid and lease when that is nothing. */
+  async #giveBack(taken: Taken): Promise<void> {
+    kill(taken)
+    const isLeft = () => taken.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
+    const isBusy = () => isLeft() || taken.cgroup?.remove() === false
+    for (let polls = 0; polls < KILL_POLLS_MAX && isBusy(); polls++) await pause(KILL_POLL_MS)
+    taken.slot?.release()
+    if (!isLeft()) this.#leases?.remove(taken.id)
   }
 
   #find(wall: string): Live {
     const live = this.#walls.get(wall)
-    if (!live) throw new MayflyError('NOT_FOUND', `Cannot find wall "${wall}"`)
+    if (!live || live.how) throw new MayflyError('NOT_FOUND', `Cannot find wall "${wall}"`)
     return live
   }
 
@@ -379,35 +412,72 @@ function insideUid(facts: JailFacts, uid: number | undefined): number {
   return facts.namespaces && !facts.root ? 0 : (process.getuid?.() ?? 0)
 }
 
-/** Resolves at the single byte that says the program is warm, to what it complains of later; rejects with what it said instead. */
-async function readiness(child: ChildProcess): Promise<() => string> {
-  const pipe = child.stdio[4] as Readable
+/** As root a wall never goes without a uid of its own: it would have root's. */
+function freeSlot(): Slot {
+  const slot = takeSlot()
+  if (slot) return slot
+  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
+    hint: 'Other Mayflies on this machine hold them; end one',
+  })
+}
+
+function withSlot<T>(slot: Slot | undefined, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    slot?.release()
+    throw error
+  }
+}
+
+/** A launcher that ends before it has read its filter breaks the pipe; its end is what is told. */
+function feed(child: ChildProcess, filter: Buffer): void {
+  const pipe = (child.stdio as unknown as Socket[])[seccompFd]!
+  pipe.on('error', () => undefined)
+  pipe.end(filter)
+}
+
+/** No core dump, which would put a guest's memory on a disk. bubblewrap has no words for it, so it is done here. */
+function bound(pid: number): void {
+  limitResource('core', 0, pid)
+  limitResource('nofile', NOFILE_MAX, pid)
+}
+
+/** The innermost first: what waits for it then reaps it, and leaves no zombie to whoever is process 1. */
+function kill({ processes: [inner, ...outer], child }: Taken): void {
+  if (inner && isAlive(inner.pid, inner.startTime)) killQuietly(inner.pid)
+  if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
+}
+
+function listenTo(child: ChildProcess): () => string {
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-STDERR_BYTES_MAX)
+  })
+  return () => said
+}
+
+/** Resolves at the single byte that says the program is warm; rejects with what it said instead. */
+async function readiness({ child, complaint }: Taken, msMax: number): Promise<void> {
+  const pipe = child.stdio[4] as Readable | undefined
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const said: Buffer[] = []
-  let complaint = ''
-  const timer = setTimeout(
-    () => reject(notReady(`it was not ready after ${READY_MS_MAX} ms`, complaint)),
-    READY_MS_MAX,
-  )
-  child.stderr!.on('data', (chunk: Buffer) => {
-    complaint = (complaint + chunk.toString()).slice(-STDERR_BYTES_MAX)
-  })
-  child.once('error', (error) => reject(notReady(error.message, complaint)))
-  child.once('exit', (code, signal) =>
-    reject(notReady(`it ended (${code ?? signal})`, Buffer.concat(said).toString() + complaint)),
-  )
-  pipe.on('data', (chunk: Buffer) => {
-    if (chunk[0] === 0x52) resolve()
-    else said.push(chunk)
+  const fail = (why: string) => reject(notReady(why, Buffer.concat(said).toString() + complaint()))
+  const timer = setTimeout(() => fail(`it was not ready after ${msMax} ms`), msMax)
+  const ended = (code: number | null, signal: string | null) => fail(`it ended (${code ?? signal})`)
+  child.on('error', (error) => fail(error.message))
+  child.once('exit', ended)
+  pipe?.on('data', (chunk: Buffer) => {
+    if (said.length === 0 && chunk[0] === READY) resolve()
+    else if (said.length < 16) said.push(chunk.subarray(0, STDERR_BYTES_MAX))
   })
   try {
     await promise
   } finally {
     clearTimeout(timer)
-    child.removeAllListeners('exit')
-    pipe.destroy()
+    child.off('exit', ended)
+    pipe?.destroy()
   }
-  return () => complaint
 }
 
 function notReady(why: string, complaint: string): MayflyError {
@@ -422,13 +492,17 @@ function notReady(why: string, complaint: string): MayflyError {
   )
 }
 
+function closing(): MayflyError {
+  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+}
+
 function noJail(platform: string): MayflyError {
   return new MayflyError('NO_JAIL', `Cannot jail a process on ${platform}`, {
     hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
   })
 }
 
-/** `setpriv` becomes `unshare`, whose child is the program: the only one that is killed by pid. */
+/** `setpriv` becomes `unshare`, whose child is the program: the one that is held, and killed by pid. */
 function innermost(pid: number, nested: boolean): number {
   const child = nested ? childrenOf(pid)[0] : undefined
   return child === undefined ? pid : (childrenOf(child)[0] ?? child)

@@ -78,7 +78,8 @@ class TimedSealer implements Sealer {
     this.#noted = line.seq
     if (this.#options.signer && this.#digests.size < digestsMax)
       this.#digests.set(line.seq, line.digest)
-    this.#schedule()
+    if (this.#appended === writeBackAfter) this.#cancel()
+    this.#schedule(this.#appended < writeBackAfter ? sealAfterMs : 0)
   }
 
   async seal(): Promise<Checkpoint | undefined> {
@@ -128,12 +129,14 @@ class TimedSealer implements Sealer {
     const { store, signer } = this.#options
     const head = store.head()
     await this.#sync()
-    const checkpoint = signer && (await this.#signUpTo(head, signer))
-    if (this.#appended >= writeBackAfter || this.#closed) {
-      this.#appended = 0
-      store.writeBack()
-    }
-    return checkpoint
+    if (this.#appended >= writeBackAfter || this.#closed) this.#writeBack()
+    return signer && this.#signUpTo(head, signer)
+  }
+
+  /** Quick, since the WAL was synced a moment ago; and done whether or not somebody signs. */
+  #writeBack(): void {
+    this.#appended = 0
+    this.#options.store.writeBack()
   }
 
   async #sync(): Promise<void> {

@@ -5,6 +5,7 @@ import type { Event, Point, Sink, Voice } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Admission, Plan } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
+import { openBodies, type Bodies } from './bodies.ts'
 import type { Head } from './chain.ts'
 import { createSealer, type CheckpointSigner, type Sealer } from './checkpoint.ts'
 import { newSalts } from './commit.ts'
@@ -28,6 +29,8 @@ export interface AuditRecord {
   checkpoint(): Promise<Checkpoint | undefined>
   head(): Head
   readonly store: Store
+  /** Where bodies are kept, if any are: opened when first asked for. */
+  readonly bodies: Bodies
   /** Signs the rest and closes the file. Idempotent. */
   close(): Promise<void>
 }
@@ -96,6 +99,7 @@ class OpenRecord implements AuditRecord {
   readonly #parts: Parts
   /** One entry for each job between its two lines. */
   readonly #live = new Map<string, Live>()
+  #bodies: Bodies | undefined
   #window = { since: -Infinity, events: 0 }
 
   constructor(parts: Parts) {
@@ -141,9 +145,15 @@ class OpenRecord implements AuditRecord {
     return this.store.head()
   }
 
+  get bodies(): Bodies {
+    this.#bodies ??= openBodies(this.#parts.stateFolder)
+    return this.#bodies
+  }
+
   async close(): Promise<void> {
     await this.#parts.sealer.close()
     this.store.close()
+    this.#bodies?.close()
   }
 
   #isDead(line: OpenLine): boolean {

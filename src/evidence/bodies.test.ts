@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, test } from 'node:test'
+import { keptMs, openBodies } from './bodies.ts'
+
+const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
+const secret = Buffer.from('SECRET result '.repeat(20))
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mayfly-bodies-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+test('A body comes back as it was, and is nowhere in clear', () => {
+  const bodies = openBodies(folder)
+  bodies.put(place, secret, 1)
+  assert.deepEqual(Buffer.from(bodies.get(place)!), secret)
+  assert.deepEqual(bodies.names('acme', 'exec_1'), ['result'])
+  assert.equal(bodies.get({ ...place, tenant: 'other' }), undefined)
+  for (const file of readdirSync(folder))
+    assert.ok(!readFileSync(join(folder, file)).includes('SECRET'), file)
+  bodies.close()
+})
+
+test('A body put again is the new one', () => {
+  const bodies = openBodies(folder)
+  bodies.put(place, secret, 1)
+  bodies.put(place, Buffer.from('new'), 2)
+  assert.equal(Buffer.from(bodies.get(place)!).toString(), 'new')
+  bodies.close()
+})
+
+test('A body that is forgotten stays so, even where its bytes were copied before', () => {
+  const bodies = openBodies(folder)
+  bodies.put(place, secret, 1)
+  const key = rowsOf('body-keys.db', 'SELECT key FROM keys')[0]!['key'] as Uint8Array
+  const copy = rowsOf('bodies.db', 'SELECT * FROM bodies')
+  assert.equal(copy.length, 1)
+  assert.equal(bodies.forget('acme', 'exec_1'), 1)
+  assert.equal(bodies.get(place), undefined)
+  bodies.close()
+  for (const file of readdirSync(folder))
+    assert.ok(!readFileSync(join(folder, file)).includes(Buffer.from(key)), file)
+})
+
+test('A body changed or moved to another run does not open', () => {
+  const bodies = openBodies(folder)
+  bodies.put(place, secret, 1)
+  const db = new DatabaseSync(join(folder, 'bodies.db'))
+  db.exec("UPDATE bodies SET run = 'exec_2'")
+  assert.throws(() => bodies.get({ ...place, run: 'exec_2' }), { code: 'STATE' })
+  db.exec("UPDATE bodies SET run = 'exec_1', body = substr(body, 1, 20)")
+  assert.throws(() => bodies.get(place), { code: 'STATE' })
+  db.close()
+  bodies.close()
+})
+
+test('Bodies are kept for a day, and the newest of them within a bound of bytes', () => {
+  const bodies = openBodies(folder, { keptBytes: 1000 })
+  for (const [i, at] of [0, 10, 20, 30, 40].entries())
+    bodies.put({ ...place, run: `exec_${i}` }, Buffer.alloc(300), at)
+  assert.equal(bodies.retain(keptMs + 5), 2)
+  assert.deepEqual(
+    [0, 1, 2, 3, 4].filter((i) => bodies.get({ ...place, run: `exec_${i}` })),
+    [2, 3, 4],
+  )
+  assert.equal(bodies.retain(keptMs + 41), 3)
+  bodies.close()
+})
+
+function rowsOf(file: string, sql: string): Record<string, unknown>[] {
+  using db = new DatabaseSync(join(folder, file))
+  return db.prepare(sql).all()
+}

@@ -9,7 +9,6 @@ import { openCompiled } from '../jail/compiled.ts'
 import { composeEmbedded, type JailCommand, type JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { openCgroups, type Cgroup } from '../os/cgroup.ts'
-import { limitResource } from '../os/libc.js'
 import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
@@ -85,8 +84,6 @@ const KILL_POLLS_MAX = 1000
 const REAP_MS_MAX = 200
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
-/** Open files of a wall. */
-const NOFILE_MAX = 256
 
 export class Warden {
   readonly #options: WardenOptions
@@ -244,7 +241,6 @@ export class Warden {
     const pid = innermost(child.pid!, command.nested)
     taken.processes = [...new Set([pid, child.pid!])].map(named)
     this.#lease(taken)
-    bound(pid)
     const cgroup = (taken.cgroup = this.#cgroups?.create(id))
     cgroup?.add(pid)
     const layers = [
@@ -435,12 +431,6 @@ function feed(child: ChildProcess, filter: Buffer): void {
   const pipe = (child.stdio as unknown as Socket[])[seccompFd]!
   pipe.on('error', () => undefined)
   pipe.end(filter)
-}
-
-/** No core dump, which would put a guest's memory on a disk. bubblewrap has no words for it, so it is done here. */
-function bound(pid: number): void {
-  limitResource('core', 0, pid)
-  limitResource('nofile', NOFILE_MAX, pid)
 }
 
 /** The innermost first: what waits for it then reaps it, and leaves no zombie to whoever is process 1. */

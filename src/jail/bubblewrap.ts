@@ -10,6 +10,9 @@ import type { JailFacts, Layer } from './facts.ts'
 /** The filter is given on this descriptor, after stdio, the socket and the readiness pipe. */
 export const seccompFd = 5
 
+/** No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. */
+const limited = ['/bin/sh', '-c', 'ulimit -c 0 && ulimit -n 256 && exec "$@"', 'sh']
+
 /** Undefined where bubblewrap is missing or cannot make namespaces. */
 export function composeBubblewrap(
   program: JailedProgram,
@@ -23,7 +26,7 @@ export function composeBubblewrap(
     uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
   const die = facts.setpriv ? [facts.setpriv, ...become, '--pdeathsig', 'KILL', '--'] : undefined
   if (uid !== undefined && !die) return undefined
-  const all = [...(die ?? []), facts.bubblewrap, ...walls(program, options)]
+  const all = [...(die ?? []), ...limited, facts.bubblewrap, ...walls(program, options)]
   return {
     way: 'bubblewrap',
     file: all[0]!,
@@ -49,11 +52,18 @@ function walls(program: JailedProgram, options: JailOptions): readonly string[] 
     '--unshare-all',
     '--die-with-parent',
     '--as-pid-1',
-    ...['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'],
+    '--cap-drop',
+    'ALL',
+    '--hostname',
+    'mayfly',
+    '--clearenv',
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
     ...tree.flatMap((place) => ['--ro-bind', place, place]),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
-    ...['--remount-ro', '/', '--chdir', '/'],
+    '--remount-ro',
+    '/',
+    '--chdir',
+    '/',
     ...(unfiltered ? [] : ['--seccomp', `${seccompFd}`]),
     '--',
     exec.path,

@@ -2,12 +2,15 @@
  * Loads what jailed programs load and runs each once, so that Node writes its compile cache when this process ends.
  * It sees no code but ours.
  */
+import { Readable } from 'node:stream'
 import { inspect } from '../src/threat/inspect.ts'
 import { Cell } from './cell.js'
-import './frames.js'
-import '../src/os/libc.js'
+import { readFrames } from './frames.js'
+import { landlockVersion } from '../src/os/libc.js'
 import { warmUp } from './warm.js'
 
 warmUp(inspect, 1)
+landlockVersion()
+readFrames(Readable.from([]), () => {}, 1)
 const cell = new Cell({ memoryMiB: 32, webAssembly: false })
 cell.dispose()

@@ -183,9 +183,8 @@ export function assemble(options: AssembleOptions): Assembly {
     },
     async [Symbol.asyncDispose]() {
       await proving.catch(() => undefined)
-      await Promise.all([...known.values()].map((one) => one.close?.()))
-      await analysis.close()
-      await record.close()
+      const closing = [...known.values()].map((one) => one.close?.() ?? Promise.resolve())
+      await Promise.all([...closing, analysis.close(), record.close()])
       await warden.close()
     },
   }

@@ -19,5 +19,9 @@ export type {
   TaskEnd,
   TaskIo,
 } from './contract/provider.ts'
+export { createLogSink } from './telemetry/log.ts'
+export { createMemoryRing } from './telemetry/memory-ring.ts'
+export { createCounters } from './telemetry/counters.ts'
+export { nullSink } from './telemetry/null.ts'
 export { createMockProvider } from './tiers/mock/provider.ts'
 export { decodeTagged } from './lib/tagged.ts'

@@ -32,7 +32,15 @@ export function tell(
   lived: Lived,
   admission: Admission,
 ): Outcome {
-  const { claim, end, executionTime, teardownTime, timeline = [], error, ...gated } = lived
+  const {
+    claim,
+    end,
+    executionTime: _ran,
+    teardownTime: _tore,
+    timeline = [],
+    error,
+    ...gated
+  } = lived
   const metrics = measured(profile, lived)
   const { seq, hash } = admission.end({
     status: lived.status,

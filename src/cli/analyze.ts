@@ -35,10 +35,9 @@ const atOnce = 4
 
 async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Promise<void> {
   const files = await filesOf(given)
-  const { loadHere, roleOf, startElsewhere, wardenOf } = await import('./here.ts')
+  const { loadHere, roleOf, wardenOf } = await import('./here.ts')
   const loaded = loadHere(flags)
   const role = roleOf()
-  if (!role && process.getuid?.() === 0) return startElsewhere(loaded)
   const { openAnalysis } = await import('../assemble.ts')
   const { createAnalyst } = await import('../threat/analyse.ts')
 

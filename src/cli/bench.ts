@@ -15,7 +15,6 @@ export function register(program: Command): void {
       const flags = command.optsWithGlobals<Globals & { rounds: string }>()
       const { openHere } = await import('./here.ts')
       const here = await openHere(flags, 'library')
-      if (here.kind === 'elsewhere') return
       try {
         const report = await measure(here.assembly, Number(flags.rounds), flags)
         if (flags.json) printJson(report)

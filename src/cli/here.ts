@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import type { AssembleOptions, Assembly } from '../assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import type { WardenClient } from '../warden/client.ts'
@@ -6,22 +5,13 @@ import type { Role } from '../warden/main.ts'
 import { takeEarly } from './early.ts'
 import { note, type Globals } from './print.ts'
 
-/**
- * Where the road runs for a command. A server always has a warden for a parent. A single run by an ordinary user
- * holds warden and road in one process; as root they are two, so that what reads untrusted bytes is not root.
- */
-export type Here =
-  /** This process was the warden; the command ran in its child and is over. */
-  | { readonly kind: 'elsewhere' }
-  | {
-      readonly kind: 'here'
-      readonly assembly: Assembly
-      readonly loaded: Loaded
-      readonly role: Role | undefined
-      close(): Promise<void>
-    }
-
-const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+/** The road, opened for one command. */
+export interface Here {
+  readonly assembly: Assembly
+  readonly loaded: Loaded
+  readonly role: Role | undefined
+  close(): Promise<void>
+}
 
 export async function openHere(
   flags: Globals,
@@ -33,19 +23,14 @@ export async function openHere(
 ): Promise<Here> {
   const loaded = loadHere(flags, more.flags)
   const role = roleOf()
-  if (!role && (kind === 'server' || process.getuid?.() === 0)) {
-    await startElsewhere(loaded)
-    return { kind: 'elsewhere' }
-  }
   const warden = await wardenOf(role, loaded)
   const { assemble } = await import('../assemble.ts')
   const assembly = assemble({ config: loaded.config, warden, kind, sinks: more.sinks ?? [] })
   return {
-    kind: 'here',
     assembly,
     loaded,
     role,
-    close: async () => void (await assembly[Symbol.asyncDispose]()),
+    close: () => Promise.resolve(assembly[Symbol.asyncDispose]()),
   }
 }
 
@@ -57,10 +42,8 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
     flags: { '--state': flags.state, ...given },
     cwd: process.cwd(),
   })
-  if (roleOf() === undefined) {
-    for (const file of loaded.files) note(flags, `Configuration: ${file}`)
-    for (const warning of loaded.warnings) note(flags, `Warning: ${warning}`)
-  }
+  for (const file of loaded.files) note(flags, `Configuration: ${file}`)
+  for (const warning of loaded.warnings) note(flags, `Warning: ${warning}`)
   return loaded
 }
 
@@ -68,10 +51,9 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
 export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<WardenClient> {
   if (role) {
     const { joinWarden } = await import('../warden/client.ts')
-    const lost = () => process.kill(process.pid, 'SIGKILL')
-    process.on('disconnect', lost)
+    process.on('disconnect', dieWithWarden)
     return joinWarden(process, async () => {
-      process.off('disconnect', lost)
+      process.off('disconnect', dieWithWarden)
       process.disconnect?.()
     })
   }
@@ -80,20 +62,11 @@ export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<
   return holdEarly(early)
 }
 
+function dieWithWarden(): void {
+  process.kill(process.pid, 'SIGKILL')
+}
+
 export function roleOf(): Role | undefined {
   const text = process.env['MAYFLY_ROLE']
   return text && process.connected ? (JSON.parse(text) as Role) : undefined
-}
-
-/** Becomes the warden; the command runs again in its child, and this resolves with its end. */
-export async function startElsewhere(loaded: Loaded): Promise<void> {
-  const { state: stateFolder } = loaded.config
-  const early = await takeEarly(stateFolder)
-  const { becomeWarden } = await import('../warden/main.ts')
-  process.exitCode = await becomeWarden({
-    argv: process.argv.slice(2),
-    bin: BIN,
-    stateFolder,
-    early,
-  })
 }

@@ -1,5 +1,6 @@
 import type { Command, CommanderError } from 'commander'
 import { closeEarly, startEarly } from './early.ts'
+import { belongsElsewhere, runElsewhere } from './elsewhere.ts'
 
 /** A file a verb; only the one that is asked for is loaded. */
 const verbs = [
@@ -18,7 +19,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   const verb = argv.find((word) => !word.startsWith('-'))
   try {
     await startEarly(verb, argv)
-    await parse(argv, verb)
+    if (belongsElsewhere(verb, argv)) await runElsewhere(argv)
+    else await parse(argv, verb)
   } catch (thrown) {
     await fail(thrown, argv.includes('--json'))
   } finally {

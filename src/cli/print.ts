@@ -10,7 +10,7 @@ export interface Globals {
   readonly state?: string
 }
 
-const isColoured = Boolean(process.stderr.isTTY) && !process.env['NO_COLOR']
+const isColoured = process.stderr.isTTY && !process.env['NO_COLOR']
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
 
 export function paint(colour: keyof typeof CODES, text: string): string {

@@ -9,7 +9,6 @@ export function register(program: Command): void {
       const flags = command.optsWithGlobals<Globals>()
       const { openHere } = await import('./here.ts')
       const here = await openHere(flags, 'once')
-      if (here.kind === 'elsewhere') return
       try {
         const { providerRows } = await import('./rows.ts')
         const rows = providerRows(await here.assembly.providers())

@@ -68,7 +68,6 @@ async function runFile(file: string, flags: RunFlags, _args: readonly string[]):
   const { openHere } = await import('./here.ts')
   const request = await requestOf(file, flags)
   const here = await openHere(flags, 'once')
-  if (here.kind === 'elsewhere') return
   const { assembly, close } = here
   const cancel = new AbortController()
   const stop = () => cancel.abort()

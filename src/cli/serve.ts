@@ -30,7 +30,6 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
     flags: { '--port': flags.port, '--host': flags.host, '--insecure-http': flags.insecureHttp },
     sinks: log,
   })
-  if (here.kind === 'elsewhere') return
   const { assembly, loaded, role, close } = here
   const { config, apiKey } = loaded
   const [{ openGateway }, { openKeys }] = await Promise.all([

@@ -61,7 +61,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
 
   /** The tenant at the front gives one and goes to the back. */
   function next(): void {
-    for (const [tenant, queue] of [...queues]) {
+    for (const [tenant, queue] of Array.from(queues)) {
       const first = queue[0]!
       if (!fits(first.memory)) continue
       remove(tenant, first)
@@ -86,10 +86,10 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
 
   function wait(tenant: string, memory: number, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>()
-    const give = (error: unknown) => {
+    const give = (error: Error) => {
       remove(tenant, one)
       signal.removeEventListener('abort', cancel)
-      reject(error as Error)
+      reject(error)
     }
     const cancel = () => give(new DOMException('The job was cancelled', 'AbortError'))
     const one: Waiting = {

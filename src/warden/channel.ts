@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { requestBytesMax, type Reply } from './protocol.ts'
+import { requestBytesMax, type Reply, type Request } from './protocol.ts'
 import { request } from './request.ts'
 import type { Warden } from './warden.ts'
 
@@ -26,10 +26,13 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
     if (!read.success)
       return refuse(channel, message, read.error.issues[0]?.message ?? 'unreadable')
     outstanding++
-    void warden.answer(read.data).then(({ reply, socket }) => {
-      outstanding--
-      hand(warden, channel, reply, socket)
-    })
+    void answer(read.data)
+  }
+
+  async function answer(read: Request): Promise<void> {
+    const { reply, socket } = await warden.answer(read)
+    outstanding--
+    hand(warden, channel, reply, socket)
   }
 }
 

@@ -75,7 +75,7 @@ export class Client {
     timer.unref()
     if (this.#waiting.size === 0) this.#keepAlive(true)
     this.#waiting.set(id, { resolve, reject, timer })
-    this.#send({ protocol: 1, id, ...asked } as Request)
+    this.#send({ protocol: 1, id, ...asked })
     return promise
   }
 

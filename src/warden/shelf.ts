@@ -55,6 +55,7 @@ export function createShelf(options: ShelfOptions): Shelf {
     const handle = new WallHandle(wall, socket, options.warden)
     handle.ref(false)
     all.add(handle)
+    if (closed) void handle.kill()
     options.voice.say('pool/refilled', {
       program: options.program,
       wall: wall.id,
@@ -106,7 +107,7 @@ export function createShelf(options: ShelfOptions): Shelf {
 
   function retireIdle(): void {
     const now = performance.now()
-    for (const handle of [...idle]) {
+    for (const handle of Array.from(idle)) {
       const stale = handle.tenant !== undefined && now - handle.freeSince > IDLE_MS_MAX
       if (!stale && handle.alive) continue
       idle.splice(idle.indexOf(handle), 1)
@@ -150,7 +151,6 @@ export function createShelf(options: ShelfOptions): Shelf {
     async close() {
       closed = true
       clearInterval(timer)
-      await starting?.catch(() => undefined)
       await Promise.all([...all].map((handle) => handle.kill()))
     },
   }

@@ -318,7 +318,7 @@ export class Warden {
     const live = this.#walls.get(wall)
     if (!live) return { took: 0 }
     this.#end(wall, how, this.#holder.release(wall))
-    await Promise.race([live.gone, pause(GONE_MS_MAX)])
+    await Promise.race([live.gone, unawaited(GONE_MS_MAX)])
     return { took: performance.now() - began }
   }
 
@@ -504,6 +504,11 @@ function killQuietly(pid: number): void {
   } catch {
     // Gone already.
   }
+}
+
+/** A bound on a wait that keeps no process alive. */
+function unawaited(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { stateFolder } from '../lib/state-folder.ts'
+import { takeEarly } from './early.ts'
+
+/** Commands that start walls. */
+const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench'])
+const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+
+/**
+ * Whether this process is to be the warden, and the command to run in a child: always for a server, and for
+ * everything as root, so that what reads untrusted bytes is not root. An ordinary user's single run holds both.
+ */
+export function belongsElsewhere(verb: string | undefined, argv: readonly string[]): boolean {
+  if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
+  if (argv.includes('--help') || argv.includes('-h')) return false
+  return verb === 'serve' || process.getuid?.() === 0
+}
+
+/** Becomes the warden until the command is over. It never loads what reads a request, a source or a configuration. */
+export async function runElsewhere(argv: readonly string[]): Promise<void> {
+  const folder = await folderOf(argv)
+  const early = await takeEarly(folder)
+  const { becomeWarden } = await import('../warden/main.ts')
+  process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early })
+}
+
+/** Only a configuration file can say what flag and variable do not; only then it is read here too. */
+async function folderOf(argv: readonly string[]): Promise<string> {
+  const given = valueOf(argv, '--state')
+  const file = valueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
+  if (given || process.env['MAYFLY_STATE'] || (!file && !existsSync('mayfly.toml'))) {
+    return stateFolder(process.env, process.getuid?.(), given)
+  }
+  const { loadConfig } = await import('../config/load.ts')
+  return loadConfig({ file, env: process.env, cwd: process.cwd() }).config.state
+}
+
+function valueOf(argv: readonly string[], flag: string): string | undefined {
+  const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`))
+  return at < 0
+    ? undefined
+    : argv[at]!.includes('=')
+      ? argv[at]!.slice(flag.length + 1)
+      : argv[at + 1]
+}

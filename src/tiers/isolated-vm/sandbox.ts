@@ -1,5 +1,5 @@
 import { controlsBeyond, meet, type Control, type Controls } from '../../contract/controls.ts'
-import { MayflyError } from '../../contract/error.ts'
+import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Sink, Voice } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
@@ -55,6 +55,9 @@ export class IsolateSandbox implements Sandbox {
   #cause: KillCause | undefined
   #settle: ((end: TaskEnd) => void) | undefined
   #ended = false
+  /** Whether a sink has not yet taken the last chunk, and what came behind it. */
+  #isHeld = false
+  readonly #behind: Frame[] = []
   readonly #gone = Promise.withResolvers<void>()
   #disposing: Promise<void> | undefined
   receipt: Receipt | undefined
@@ -76,7 +79,7 @@ export class IsolateSandbox implements Sandbox {
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
     worker.ref(true)
-    worker.listen({ frame: (frame) => this.#frame(frame), ended: (end) => this.#lost(end) })
+    worker.listen({ frame: (frame) => this.#hear(frame), ended: (end) => this.#lost(end) })
     if (!this.#ended)
       worker.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile) }))
     return promise
@@ -154,6 +157,12 @@ export class IsolateSandbox implements Sandbox {
     }
   }
 
+  /** While a chunk is being taken, what came behind it waits; the socket is paused, so that this is one read. */
+  #hear(frame: Frame): void {
+    if (this.#isHeld) this.#behind.push(frame)
+    else this.#frame(frame)
+  }
+
   #frame(frame: Frame): void {
     switch (frame.kind) {
       case kind.released:
@@ -177,8 +186,16 @@ export class IsolateSandbox implements Sandbox {
     const took =
       frame.kind === kind.stdout ? this.#io?.stdout(frame.payload) : this.#io?.stderr(frame.payload)
     if (!took) return
+    this.#isHeld = true
     this.#parts.worker.pause()
-    void took.finally(() => this.#parts.worker.resume())
+    const taken = () => this.#goOn()
+    took.then(taken, taken)
+  }
+
+  #goOn(): void {
+    this.#isHeld = false
+    while (!this.#isHeld && this.#behind.length > 0) this.#frame(this.#behind.shift()!)
+    if (!this.#isHeld) this.#parts.worker.resume()
   }
 
   /** What is not granted, or not any more, is refused here, whatever the guest believes it has. */
@@ -186,18 +203,24 @@ export class IsolateSandbox implements Sandbox {
     const read = callSchema.safeParse(parsed(payload))
     if (!read.success) return this.#garbled('unreadable call')
     const { id, name, argsText } = read.data
-    const granted =
-      this.#controls.capabilities === 'any' || this.#controls.capabilities.includes(name)
     try {
-      if (!granted || !this.#io?.call)
-        throw new MayflyError('FORBIDDEN', `Cannot call "${name}": it is not granted`)
+      this.#assertGranted(name)
+      if (!this.#io?.call)
+        throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
       const text = await this.#io.call(name, argsText)
+      // It may have been revoked meanwhile: then the answer is no longer the guest's.
+      this.#assertGranted(name)
       this.#parts.worker.send(kind.reply, JSON.stringify({ id, text }))
     } catch (error) {
-      if (!granted) this.#say(name)
-      const message = error instanceof Error ? error.message : String(error)
-      this.#parts.worker.send(kind.reply, JSON.stringify({ id, error: message }))
+      this.#parts.worker.send(kind.reply, JSON.stringify({ id, error: messageOf(error) }))
     }
+  }
+
+  #assertGranted(name: string): void {
+    const { capabilities } = this.#controls
+    if (capabilities === 'any' || capabilities.includes(name)) return
+    this.#say(name)
+    throw new MayflyError('FORBIDDEN', `Cannot call "${name}": it is not granted`)
   }
 
   #say(capability: string): void {

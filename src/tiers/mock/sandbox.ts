@@ -174,12 +174,12 @@ export class MockSandbox implements Sandbox {
     this.#finish({ status: 'ok', resultText, encoding })
   }
 
-  #answerKill({ status }: KillCause): void {
+  #answerKill(cause: KillCause): void {
     const { kill: fault = 0 } = this.#parts.faults
     if (fault === 'never') return
     if (fault === 'ok') return this.#answer('"late"', 'json')
-    if (fault === 0) return this.#finish({ status })
-    this.#after(fault, () => this.#finish({ status }))
+    if (fault === 0) return this.#finish(killedBy(cause))
+    this.#after(fault, () => this.#finish(killedBy(cause)))
   }
 
   /** The first end is the end. */
@@ -216,4 +216,10 @@ export class MockSandbox implements Sandbox {
     })
     this.#timers.add(timer)
   }
+}
+
+function killedBy(cause: KillCause): Pick<TaskEnd, 'status'> & Partial<TaskEnd> {
+  const { status } = cause
+  if (status !== 'limit') return { status }
+  return { status, error: { code: cause.code, message: `It was ended at its ${cause.code} limit` } }
 }

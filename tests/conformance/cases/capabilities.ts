@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { code, type Chapter } from '../case.ts'
+import { guests } from '../guests.ts'
+import { messageIn, inTime } from '../stand.ts'
+
+export const capabilities: Chapter = {
+  name: 'Capabilities',
+  cases: [
+    {
+      title: 'A granted capability gets the arguments as JSON and answers with JSON',
+      needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
+      async run(stand) {
+        const { end, calls } = await stand.run(guests.asks, { capabilities: { double } })
+        assert.deepEqual([end.status, end.resultText], ['ok', '42'], messageIn(end))
+        assert.deepEqual(calls, ['double({"n":21})'])
+      },
+    },
+    {
+      title: 'One that is not granted is refused before it reaches the host',
+      needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
+      async run(stand) {
+        const taken = { capabilities: { double }, controls: { capabilities: [] } }
+        for (const wish of [{}, taken]) {
+          const { end, calls } = await stand.run(guests.asks, wish)
+          assert.equal(end.status, 'error', end.resultText)
+          assert.deepEqual(calls, [])
+        }
+      },
+    },
+    {
+      title: 'When the host fails, the guest catches an error and no more than its message',
+      needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
+      async run(stand) {
+        const { end } = await stand.run(
+          `try { await call('double', 1) } catch (error) { return [error.message, String(error.stack).includes('conformance')] }`,
+          { capabilities: { double: () => Promise.reject(new Error('nobody is home')) } },
+        )
+        assert.equal(end.resultText, '["nobody is home",false]')
+      },
+    },
+    {
+      title: 'One revoked in mid-run is refused from then on, and seen',
+      needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
+      async run(stand) {
+        const wish = { capabilities: { tick: () => 'null' } }
+        const running = await stand.start(guests.ticks, wish)
+        await using sandbox = running.sandbox
+        await running.said('ticking')
+        const { controls } = stand.profile(wish)
+        await sandbox.tighten({ ...controls, capabilities: [] })
+        const reached = running.calls.length
+        const end = await inTime(running.end, 'the end of a guest that is refused')
+        assert.equal(running.calls.length, reached, 'a call came through after it was revoked')
+        assert.equal(end.status, 'ok', messageIn(end))
+        assert.ok((JSON.parse(end.resultText) as { n: number }).n >= 1)
+        assert.deepEqual(
+          running.events.map(({ point, trust }) => [point, trust]),
+          [['capability/denied', 'wall']],
+        )
+      },
+    },
+    {
+      title: 'An answer that comes after it was revoked is not let in',
+      needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
+      async run(stand) {
+        const answer = Promise.withResolvers<string>()
+        const asked = Promise.withResolvers<void>()
+        const wish = {
+          capabilities: {
+            double() {
+              asked.resolve()
+              return answer.promise
+            },
+          },
+        }
+        const running = await stand.start(guests.asks, wish)
+        await using sandbox = running.sandbox
+        await inTime(asked.promise, 'the call')
+        const { controls } = stand.profile(wish)
+        await sandbox.tighten({ ...controls, capabilities: [] })
+        answer.resolve('"a secret"')
+        const end = await inTime(running.end, 'the end of a guest that is refused')
+        assert.equal(end.status, 'error')
+        assert.doesNotMatch(end.resultText, /a secret/)
+      },
+    },
+  ],
+}
+
+function double(argsText: string): string {
+  return JSON.stringify((JSON.parse(argsText) as { n: number }).n * 2)
+}

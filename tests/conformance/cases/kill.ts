@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import type { KillCause } from '../../../src/contract/provider.ts'
+import { MayflyError } from '../../../src/contract/error.ts'
+import type { Chapter } from '../case.ts'
+import { guests } from '../guests.ts'
+import { begin, inTime } from '../stand.ts'
+
+const causes: readonly KillCause[] = [
+  { status: 'timeout' },
+  { status: 'cancelled' },
+  { status: 'terminated', reason: 'An operator said so' },
+  { status: 'limit', code: 'CPU' },
+]
+
+export const kill: Chapter = {
+  name: 'Killing',
+  cases: [
+    {
+      title: 'Killed before it runs, a task ends with the cause and never runs',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        for (const cause of causes) {
+          await using sandbox = await stand.launch()
+          sandbox.kill(cause)
+          const running = begin(sandbox, guests.speaks)
+          const { status } = await inTime(running.end, 'the end of a task killed before')
+          assert.equal(status, cause.status)
+        }
+      },
+    },
+    ...(['spins', 'waits'] as const).map((guest) => ({
+      title: `Killed while it ${guest}, it ends at once and with the cause`,
+      needs: [{ language: 'js' } as const],
+      async run(stand: Parameters<Chapter['cases'][number]['run']>[0]) {
+        for (const cause of causes) {
+          const running = await stand.start(guests[guest])
+          await using sandbox = running.sandbox
+          await running.said(guest === 'spins' ? 'spinning' : 'waiting')
+          sandbox.kill(cause)
+          sandbox.kill({ status: 'limit', code: 'DISK' })
+          const end = await inTime(running.end, 'the end of a killed guest')
+          assert.equal(end.status, cause.status)
+          if (cause.status === 'limit') assert.equal(end.error?.code, cause.code)
+        }
+      },
+    })),
+    {
+      title: 'Killed after its end, it had ended as it had',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const running = await stand.start(guests.echo, { input: 1 })
+        await using sandbox = running.sandbox
+        const end = await inTime(running.end, 'the end of a run')
+        sandbox.kill({ status: 'cancelled' })
+        assert.equal(end.status, 'ok')
+        assert.equal((await running.end).status, 'ok')
+      },
+    },
+    {
+      title: 'A sandbox is used once: a second task is a conflict',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const running = await stand.start(guests.echo)
+        await using sandbox = running.sandbox
+        await assert.rejects(begin(sandbox, guests.echo).end, isConflict)
+        await inTime(running.end, 'the end of the first')
+        await assert.rejects(begin(sandbox, guests.echo).end, isConflict)
+      },
+    },
+    {
+      title: 'A guest is released once, before anything else is heard of it',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        let releasedFirst: boolean | undefined
+        const running = await stand.start(guests.speaks, {
+          io: { stdout: () => void (releasedFirst ??= running.releases() === 1) },
+        })
+        await using _sandbox = running.sandbox
+        await running.released()
+        await inTime(running.end, 'the end of a run')
+        assert.deepEqual([running.releases(), releasedFirst], [1, true])
+      },
+    },
+  ],
+}
+
+function isConflict(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && thrown.code === 'CONFLICT'
+}

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import type { Chapter } from '../case.ts'
+import { guests } from '../guests.ts'
+import { descendantsOf, kindsOpen, tempNames } from '../remains.ts'
+import { messageIn, inTime, Stand, until } from '../stand.ts'
+
+const runs = process.env['MAYFLY_LONG'] ? 1000 : 25
+const noProc = 'this system has no /proc to look into'
+
+export const leftovers: Chapter = {
+  name: 'What is left',
+  cases: [
+    {
+      title:
+        'After many runs and a close, processes, descriptors and temporary files are as before',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        if (!existsSync('/proc/self/fd')) return noProc
+        // The first time may open what stays: only what grows is a leak.
+        await liveOnce(stand, 2)
+        const before = held()
+        await liveOnce(stand, runs)
+        const isBack = () => grown(before, held()).length === 0
+        await until(isBack, 'everything to be given back', 2000).catch(() => undefined)
+        assert.deepEqual(grown(before, held()), [])
+        return undefined
+      },
+    },
+    {
+      title: 'A wall whose process is killed from outside ends as failed, and the next one runs',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        if (!existsSync('/proc/self/fd')) return noProc
+        const before = new Set(descendantsOf(process.pid))
+        await using own = await owned(stand)
+        const running = await own.stand.start(guests.spins)
+
+        await using _sandbox = running.sandbox
+        await running.said('spinning')
+        const made = descendantsOf(process.pid).filter((pid) => !before.has(pid))
+        const victims = made.filter((pid) => descendantsOf(pid).length === 0)
+        if (victims.length === 0) return 'it runs guests in no process of their own'
+        for (const pid of victims) process.kill(pid, 'SIGKILL')
+        const { status } = await inTime(running.end, 'the end of a guest whose wall is gone')
+        assert.equal(status, 'failed')
+        const { end } = await own.stand.run(guests.echo, { input: 'next' })
+        assert.equal(end.resultText, '"next"', messageIn(end))
+        return undefined
+      },
+    },
+  ],
+}
+
+type Held = Readonly<Record<string, number>>
+
+function held(): Held {
+  return {
+    ...kindsOpen(),
+    processes: descendantsOf(process.pid).length,
+    'temporary files': tempNames().length,
+  }
+}
+
+function grown(before: Held, now: Held): readonly string[] {
+  return Object.entries(now)
+    .filter(([kind, count]) => count > (before[kind] ?? 0))
+    .map(([kind, count]) => `${kind}: ${before[kind] ?? 0} before, ${count} now`)
+}
+
+/** A provider's whole life: most of its guests end by themselves, some are killed, one is never run. */
+async function liveOnce(stand: Stand, count: number): Promise<void> {
+  await using own = await owned(stand)
+  await own.stand.provider.detect()
+  for (let n = 0; n < count; n++) {
+    if (n % 10 === 3) await killed(own.stand)
+    else if (n % 10 === 7) await (await own.stand.launch())[Symbol.asyncDispose]()
+    else await own.stand.run(guests.echo, { input: n })
+  }
+}
+
+async function killed(stand: Stand): Promise<void> {
+  const running = await stand.start(guests.spins)
+
+  await using sandbox = running.sandbox
+  await running.said('spinning')
+  sandbox.kill({ status: 'cancelled' })
+  await inTime(running.end, 'the end of a killed guest')
+}
+
+async function owned(stand: Stand) {
+  const made = await stand.make()
+  return {
+    stand: new Stand(made.provider, stand.make),
+    async [Symbol.asyncDispose]() {
+      await made.provider.close?.()
+      await made.close()
+    },
+  }
+}

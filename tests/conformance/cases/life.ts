@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { MayflyError } from '../../../src/contract/error.ts'
+import type { Chapter } from '../case.ts'
+import { guests } from '../guests.ts'
+import { begin, inTime } from '../stand.ts'
+
+export const life: Chapter = {
+  name: 'The life of a sandbox',
+  cases: [
+    {
+      title: 'Each sandbox has a name of its own, and says whose wall it is',
+      needs: [],
+      async run(stand) {
+        await using one = await stand.launch()
+        await using two = await stand.launch()
+        assert.notEqual(one.id, two.id)
+        assert.equal(one.provider, stand.provider.name)
+        assert.equal(one.receipt, undefined)
+      },
+    },
+    {
+      title: 'Destroying it twice is destroying it once, and leaves a receipt',
+      needs: [],
+      async run(stand) {
+        const sandbox = await stand.launch()
+        await Promise.all([sandbox[Symbol.asyncDispose](), sandbox[Symbol.asyncDispose]()])
+        const { receipt } = sandbox
+        assert.equal(receipt?.id, sandbox.id)
+        assert.ok(receipt && receipt.took >= 0 && receipt.freedBytes >= 0)
+        await sandbox[Symbol.asyncDispose]()
+        assert.deepEqual(sandbox.receipt, receipt)
+      },
+    },
+    {
+      title: 'Destroyed while the guest runs, its run ends, and not well',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        for (const guest of ['spins', 'waits'] as const) {
+          const { sandbox, end, said } = await stand.start(guests[guest])
+          await said(guest === 'spins' ? 'spinning' : 'waiting')
+          await inTime(
+            Promise.resolve(sandbox[Symbol.asyncDispose]()),
+            'the destruction of a running sandbox',
+          )
+          const { status } = await inTime(end, 'the end of a destroyed guest')
+          assert.ok(['failed', 'terminated', 'cancelled'].includes(status), status)
+          assert.ok(sandbox.receipt)
+        }
+      },
+    },
+    {
+      title: 'What is destroyed runs nothing',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const sandbox = await stand.launch()
+        await sandbox[Symbol.asyncDispose]()
+        await assert.rejects(
+          inTime(begin(sandbox, guests.echo).end, 'a refusal'),
+          (thrown) => thrown instanceof MayflyError && thrown.code === 'CONFLICT',
+        )
+      },
+    },
+    {
+      title: 'A capture holds what the wall can see, and says when that is nothing',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        await using sandbox = await stand.launch()
+        const { kind, parts } = await inTime(sandbox.capture(), 'a capture')
+        const seesMemory = stand.provider.can.includes('capture-memory')
+        assert.equal(kind === 'none', !seesMemory)
+        assert.equal(parts.length > 0, seesMemory)
+      },
+    },
+    {
+      title: 'What cannot freeze refuses clearly, and runs on',
+      needs: [{ language: 'js' }, { cannot: 'freeze' }],
+      async run(stand) {
+        const running = await stand.start(guests.echo, { input: 7 })
+        await using sandbox = running.sandbox
+        for (const asked of [() => sandbox.freeze(), () => sandbox.thaw()])
+          await assert.rejects(
+            asked,
+            (thrown) => thrown instanceof MayflyError && thrown.code === 'UNAVAILABLE',
+          )
+        assert.equal((await inTime(running.end, 'the end of a run')).status, 'ok')
+      },
+    },
+    {
+      title: 'A frozen guest does nothing until it is thawed',
+      needs: [{ language: 'js' }, { can: 'freeze' }],
+      async run(stand) {
+        const running = await stand.start(guests.ticks, {
+          capabilities: { tick: () => 'null' },
+        })
+        await using sandbox = running.sandbox
+        await running.said('ticking')
+        await inTime(sandbox.freeze(), 'a freeze')
+        const frozenAt = running.calls.length
+        await new Promise((resolve) => void setTimeout(resolve, 200))
+        assert.ok(running.calls.length <= frozenAt + 1, 'it went on while it was frozen')
+        await inTime(sandbox.thaw(), 'a thaw')
+        sandbox.kill({ status: 'cancelled' })
+        assert.equal((await inTime(running.end, 'the end')).status, 'cancelled')
+      },
+    },
+    {
+      title: 'Many sandboxes live side by side, and each answers for itself',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const all = await Promise.all(
+          Array.from({ length: 8 }, (_, n) => stand.run(guests.echo, { input: n })),
+        )
+        assert.deepEqual(
+          all.map(({ end }) => end.resultText),
+          all.map((_, n) => String(n)),
+        )
+      },
+    },
+  ],
+}

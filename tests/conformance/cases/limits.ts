@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { code, type Chapter } from '../case.ts'
+import { messageIn } from '../stand.ts'
+import { guests } from '../guests.ts'
+import type { Stand } from '../stand.ts'
+
+const timeout = 250
+const outputMax = 10_000
+const memory = 48 * 2 ** 20
+
+const forEver: readonly (readonly [what: string, source: string])[] = [
+  ['a loop', 'for (;;) {}'],
+  ['a loop of microtasks', 'const again = () => Promise.resolve().then(again); await again()'],
+  ['a promise that never settles', 'await new Promise(() => {})'],
+  ['timers without end', 'setInterval(() => {}, 1); await new Promise(() => {})'],
+  ['a getter that loops while the result is read', 'return { get a() { for (;;) {} } }'],
+  ['a loop in a regular expression', `/^(a+)+$/.test('a'.repeat(40) + 'b')`],
+]
+
+const hungry: readonly (readonly [what: string, source: string])[] = [
+  ['a list', 'const list = []; for (;;) list.push(new Array(1000).fill(1))'],
+  ['buffers', 'const list = []; for (;;) list.push(new Uint8Array(2 ** 20).fill(1))'],
+  [
+    'a string that doubles',
+    `let text = 'x'.repeat(2 ** 20); const list = []; for (;;) list.push([...(text += 'x')].join(''))`,
+  ],
+  ['a map', 'const map = new Map(); for (let n = 0; ; n++) map.set(n, { n })'],
+]
+
+export const limits: Chapter = {
+  name: 'Limits',
+  cases: [
+    ...forEver.map(([what, source]) => ({
+      title: `Time: ${what} ends as a timeout`,
+      needs: [{ language: 'js' } as const, code],
+      async run(stand: Stand) {
+        const { end } = await stand.run(source, { limits: { timeout } })
+        assert.equal(end.status, 'timeout', messageIn(end))
+      },
+    })),
+    ...hungry.map(([what, source]) => ({
+      title: `Memory: ${what} ends at its limit`,
+      needs: [{ language: 'js' } as const, code, { enforces: 'memory' } as const],
+      async run(stand: Stand) {
+        const { end } = await stand.run(source, { controls: { memory } })
+        assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], messageIn(end))
+      },
+    })),
+    {
+      title: 'Memory: after a guest died of it the next one runs',
+      needs: [{ language: 'js' }, code, { enforces: 'memory' }],
+      async run(stand) {
+        await stand.run(hungry[0]![1], { controls: { memory } })
+        const { end } = await stand.run(guests.echo, { input: 'next' })
+        assert.equal(end.resultText, '"next"')
+      },
+    },
+    {
+      title: 'Output: no more than the limit leaves, on either stream',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const { end, stdout, stderr } = await stand.run(
+          `for (let n = 0; n < 2000; n++) { console.log('x'.repeat(99)); console.error('y'.repeat(99)) }`,
+          { limits: { output: outputMax } },
+        )
+        assert.ok(end.status === 'ok' || end.error?.code === 'OUTPUT', end.status)
+        for (const text of [stdout, stderr])
+          assert.ok(text.length > 0 && text.length <= outputMax, `${text.length} bytes`)
+      },
+    },
+  ],
+}

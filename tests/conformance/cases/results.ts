@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { decodeTagged } from '../../../src/lib/tagged.ts'
+import { code, type Chapter } from '../case.ts'
+import { messageIn } from '../stand.ts'
+import { guests } from '../guests.ts'
+import type { Ended } from '../stand.ts'
+
+export const results: Chapter = {
+  name: 'Results',
+  cases: [
+    {
+      title: 'The input comes in and the result goes out, value for value',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const input = { text: 'päivää 🐝', list: [1, -0.5, true, null], deep: { empty: {} } }
+        const ended = await stand.run(guests.echo, { input })
+        assert.deepEqual(valueOf(ended), input)
+        assert.equal(ended.end.encoding, 'json')
+      },
+    },
+    {
+      title: 'What plain JSON would lose is tagged, and comes back as it was',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const ended = await stand.run(`return {
+          at: new Date(0), map: new Map([['a', new Set([1n])]]), bytes: new Uint8Array([0, 255]),
+          numbers: [NaN, Infinity, -0], nothing: undefined,
+        }`)
+        assert.equal(ended.end.encoding, 'tagged')
+        const value = valueOf(ended) as Record<string, unknown>
+        assert.deepEqual(value, {
+          at: new Date(0),
+          map: new Map([['a', new Set([1n])]]),
+          bytes: new Uint8Array([0, 255]),
+          numbers: [NaN, Infinity, -0],
+          nothing: undefined,
+        })
+      },
+    },
+    {
+      title: 'A guest that returns nothing has the result null',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        for (const source of ['', 'return', 'return null']) {
+          const { end } = await stand.run(source)
+          assert.deepEqual([end.status, end.resultText, end.encoding], ['ok', 'null', 'json'])
+        }
+      },
+    },
+    {
+      title: 'A result that is no data is an error of the guest, with a code',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        for (const [source, expected] of notData) {
+          const { end } = await stand.run(source)
+          assert.deepEqual([source, end.status, end.error?.code], [source, 'error', expected])
+          assert.equal(end.resultText, 'null')
+        }
+      },
+    },
+    {
+      title: 'A result at its limit comes whole, one over it is an error',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const limits = { result: 100_000 }
+        const whole = await stand.run(`return 'x'.repeat(99_998)`, { limits })
+        assert.equal(whole.end.resultText.length, 100_000)
+        const over = await stand.run(`return 'x'.repeat(99_999)`, { limits })
+        assert.deepEqual([over.end.status, over.end.error?.code], ['error', 'RESULT_TOO_LARGE'])
+        assert.equal(over.end.resultText, 'null')
+      },
+    },
+    {
+      title: 'What the guest throws is its error, by name, with its message',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const { end } = await stand.run(guests.throws)
+        assert.equal(end.status, 'error')
+        assert.deepEqual([end.error?.name, end.error?.message], ['TypeError', 'this went wrong'])
+      },
+    },
+    {
+      title: 'An error tells the line of the source it came from',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const { end } = await stand.run(`const two = 2\n\n  null.x`)
+        assert.match(end.error?.stack ?? '', /:3:\d+/)
+        assert.doesNotMatch(end.error?.stack ?? '', /node_modules|guest\/|isolated-vm/)
+      },
+    },
+    {
+      title: 'Whatever is thrown, even what fights being looked at, ends as an error',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        for (const source of thrown) {
+          const { end } = await stand.run(source, { limits: { timeout: 2000 } })
+          assert.ok(['error', 'timeout'].includes(end.status), `${source}: ${end.status}`)
+          assert.equal(typeof end.error?.message, 'string')
+        }
+      },
+    },
+    {
+      title: 'A source that does not parse is a syntax error with its position',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const { end } = await stand.run('const a = 1\nconst b = = 2')
+        assert.deepEqual([end.status, end.error?.code], ['error', 'SYNTAX_ERROR'])
+        assert.match(`${end.error?.message}${end.error?.stack}`, /:2:/)
+      },
+    },
+    {
+      title: 'A source that closes its wrapper gets nothing by it',
+      needs: [{ language: 'js' }, code],
+      async run(stand) {
+        const { end, stdout } = await stand.run(`}); console.log('out'); (function () {`)
+        assert.equal(end.status, 'error')
+        assert.equal(stdout, '')
+      },
+    },
+  ],
+}
+
+const notData: readonly (readonly [source: string, code: string])[] = [
+  ['const a = {}; a.self = a; return a', 'RESULT_CIRCULAR'],
+  ['return () => 1', 'RESULT_NOT_SERIALISABLE'],
+  ['return { deep: [Symbol("s")] }', 'RESULT_NOT_SERIALISABLE'],
+  ['let a = 1; for (let n = 0; n < 5000; n++) a = [a]; return a', 'RESULT_TOO_DEEP'],
+]
+
+const thrown = [
+  'throw null',
+  'throw undefined',
+  'throw { toString() { throw 1 } }',
+  'throw new Proxy({}, { get() { throw 1 }, getPrototypeOf() { throw 2 } })',
+  'throw Object.defineProperty(new Error(), "message", { get() { for (;;) {} } })',
+  'Error.prepareStackTrace = () => { throw 1 }; throw new Error("x")',
+  'throw Object.create(null)',
+  'return Promise.reject()',
+  'return { then(resolve, reject) { reject(new Proxy(function () {}, {})) } }',
+]
+
+function valueOf({ end }: Ended): unknown {
+  assert.equal(end.status, 'ok', messageIn(end))
+  const data = JSON.parse(end.resultText) as unknown
+  return end.encoding === 'tagged' ? decodeTagged(data) : data
+}

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import {
+  allControls,
+  isWithin,
+  noFiles,
+  noNetwork,
+  type Control,
+  type Controls,
+} from '../../../src/contract/controls.ts'
+import type { Enforced, Sandbox } from '../../../src/contract/provider.ts'
+import { MayflyError } from '../../../src/contract/error.ts'
+import type { Chapter } from '../case.ts'
+import { guests } from '../guests.ts'
+import { inTime, type Stand } from '../stand.ts'
+
+export const tighten: Chapter = {
+  name: 'Tightening',
+  cases: [
+    {
+      title: 'Nothing loosens a live sandbox: asking for it is a conflict and changes nothing',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const held = stand.profile({ controls: granted }).controls
+        await using sandbox = await stand.launch({ controls: granted })
+        for (const [name, wider] of Object.entries(widest) as [Control, never][]) {
+          await refusedAsConflict(sandbox.tighten({ ...held, [name]: wider }))
+        }
+        const { controls } = await sandbox.tighten(held)
+        assert.ok(isWithin(held, controls) && isWithin(controls, held))
+      },
+    },
+    {
+      title: 'What it says it closes is closed step by step, and what it cannot close is named',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        await using sandbox = await stand.launch({ controls: granted })
+        await tightensStepByStep(stand, sandbox)
+      },
+    },
+    {
+      title: 'It tightens while the guest keeps the processor busy',
+      needs: [{ language: 'js' }],
+      async run(stand) {
+        const running = await stand.start(guests.spins, { controls: granted })
+        await using sandbox = running.sandbox
+        await running.said('spinning')
+        await tightensStepByStep(stand, sandbox)
+      },
+    },
+    {
+      title: 'What was given up stays given up, also for a guest that runs only then',
+      needs: [{ language: 'js' }, { tightens: 'capabilities' }],
+      async run(stand) {
+        const wish = { capabilities: { double: () => '42' } }
+        await using sandbox = await stand.launch(wish)
+        const { controls } = stand.profile(wish)
+        await sandbox.tighten({ ...controls, capabilities: [] })
+        await refusedAsConflict(sandbox.tighten(controls))
+      },
+    },
+  ],
+}
+
+/** Enough of everything that there is something to take away. */
+const granted: Partial<Controls> = {
+  files: { read: ['/data', '/reference'], write: ['/data'] },
+  io: 10_000_000,
+  processes: 8,
+  syscalls: ['file', 'process'],
+  capabilities: ['double', 'tick'],
+}
+
+/** More than the above, and more than any grant. */
+const widest: Partial<Controls> = {
+  network: { allow: 'any', deny: [] },
+  files: allControls.files,
+  cpu: 1000,
+  memory: 2 ** 50,
+  io: 2 ** 50,
+  processes: 1000,
+  syscalls: 'any',
+  capabilities: 'any',
+}
+
+const steps: readonly Partial<Controls>[] = [
+  { capabilities: ['double'] },
+  { files: { read: ['/data'], write: [] }, io: 1_000_000 },
+  { processes: 1, syscalls: ['file'] },
+  { cpu: 0.5, memory: 64 * 2 ** 20 },
+  { network: noNetwork, files: noFiles, capabilities: [], syscalls: [] },
+]
+
+async function tightensStepByStep(stand: Stand, sandbox: Sandbox): Promise<void> {
+  let held: Controls = stand.profile({ controls: granted }).controls
+  for (const step of steps) {
+    const asked = { ...held, ...step }
+    const enforced = await inTime(sandbox.tighten(asked), 'a tightening')
+    assertEnforced(enforced, asked, held, stand.provider.tightens)
+    held = enforced.controls
+  }
+}
+
+function assertEnforced(
+  enforced: Enforced,
+  asked: Controls,
+  before: Controls,
+  tightens: readonly Control[],
+): void {
+  const { controls, took, unenforced } = enforced
+  assert.ok(isWithin(controls, before), 'it came out looser than it was')
+  assert.ok(took >= 0)
+  for (const name of Object.keys(asked) as Control[]) {
+    const closed = isWithin(
+      { ...allControls, [name]: controls[name] },
+      { ...allControls, [name]: asked[name] },
+    )
+    assert.equal(
+      closed,
+      !unenforced.includes(name),
+      `${name}: closed ${closed}, and said otherwise`,
+    )
+    if (tightens.includes(name)) assert.ok(closed, `${name} is said to be closed while running`)
+  }
+}
+
+async function refusedAsConflict(asked: Promise<unknown>): Promise<void> {
+  await assert.rejects(
+    asked,
+    (thrown) => thrown instanceof MayflyError && thrown.code === 'CONFLICT',
+  )
+}

@@ -1,0 +1,23 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createIsolateProvider } from '../../src/tiers/isolated-vm/provider.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { Made } from './stand.ts'
+
+/** The isolate wall with a warden in this process and a state folder of its own. */
+export async function makeIsolates(
+  options: Omit<WardenOptions, 'stateFolder'> = {},
+): Promise<Made> {
+  const stateFolder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
+  const warden = holdWarden({ stateFolder, ...options })
+  const provider = createIsolateProvider({ warden, voice: { say() {} }, spares: 2, wallsMax: 4 })
+  return {
+    provider,
+    async close() {
+      await warden.close()
+      rmSync(stateFolder, { recursive: true })
+    },
+  }
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { KillCause, Task } from '../../src/contract/provider.ts'
+import { createMockProvider } from '../../src/tiers/mock/provider.ts'
+import type { Step } from '../../src/tiers/mock/script.ts'
+import { guests, floodBytes, type GuestName } from './guests.ts'
+import { begin, inTime, Stand } from './stand.ts'
+import { conformance } from './suite.ts'
+
+conformance('mock, playing the guests', async () => ({
+  provider: createMockProvider({ script: play }),
+  close: () => Promise.resolve(),
+}))
+
+suite('A wall that never releases, or releases late', () => {
+  const causes: readonly KillCause[] = [{ status: 'cancelled' }, { status: 'timeout' }]
+  for (const release of ['never', 60_000] as const)
+    test(`Released ${release === 'never' ? 'never' : 'in a minute'}, it ends when it is killed`, async () => {
+      for (const cause of causes) {
+        const provider = createMockProvider({ script: play, faults: { release } })
+        await using sandbox = await new Stand(provider, noSecond).launch()
+        const running = begin(sandbox, guests.speaks)
+        sandbox.kill(cause)
+        assert.equal((await inTime(running.end, 'the end')).status, cause.status)
+        assert.deepEqual([running.releases(), running.stdout()], [0, ''])
+      }
+    })
+})
+
+/** What each guest would do, as steps. */
+function play(task: Task): readonly Step[] {
+  const name = (Object.keys(guests) as GuestName[]).find((key) => guests[key] === task.code)
+  return name ? plays(task)[name] : []
+}
+
+function plays(task: Task): Record<GuestName, readonly Step[]> {
+  const lines = Array.from({ length: 200 }, (_, n): Step => {
+    const text = `line ${n}\n`
+    return n % 2 === 1 ? { stderr: text } : { stdout: text }
+  })
+  return {
+    echo: [{ result: JSON.parse(task.inputText) as unknown }],
+    speaks: [...lines, { result: 200 }],
+    floods: [{ spam: floodBytes }, { result: 'flooded' }],
+    spins: [{ stdout: 'spinning\n' }],
+    waits: [{ stdout: 'waiting\n' }],
+    throws: [{ error: { code: 'USER_ERROR', name: 'TypeError', message: 'this went wrong' } }],
+    ticks: [],
+    asks: [],
+  }
+}
+
+function noSecond(): never {
+  throw new Error('There is one provider here')
+}

@@ -1,0 +1,66 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+
+/** What this process has that it may leave behind, as the kernel tells it. A zombie is dead. */
+
+export function descendantsOf(pid: number): readonly number[] {
+  const below = tasksOf(pid)
+    .flatMap((task) => words(`/proc/${pid}/task/${task}/children`))
+    .map(Number)
+    .filter(isAlive)
+  return [...below, ...below.flatMap(descendantsOf)]
+}
+
+/** How many descriptors are open, by kind: `socket`, `pipe`, `anon_inode:[eventfd]`, a path. */
+export function kindsOpen(): Readonly<Record<string, number>> {
+  const kinds: Record<string, number> = {}
+  for (const kind of names('/proc/self/fd').flatMap(kindOf).sort())
+    kinds[kind] = (kinds[kind] ?? 0) + 1
+  return kinds
+}
+
+/** Names in the folder for temporary files that this process may have made. */
+export function tempNames(): readonly string[] {
+  return names(tmpdir())
+    .filter((name) => name.includes('mayfly') || name.includes(String(process.pid)))
+    .sort()
+}
+
+function kindOf(fd: string): readonly string[] {
+  try {
+    const target = readlinkSync(`/proc/self/fd/${fd}`)
+    // The folder that is being listed is open while it is.
+    return target === `/proc/${process.pid}/fd` ? [] : [target.replace(/:\[\d+\]$/, '')]
+  } catch {
+    return []
+  }
+}
+
+function isAlive(pid: number): boolean {
+  const stat = text(`/proc/${pid}/stat`)
+  return stat !== '' && !['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0] ?? 'X')
+}
+
+function tasksOf(pid: number): readonly string[] {
+  return names(`/proc/${pid}/task`)
+}
+
+function words(file: string): readonly string[] {
+  return text(file).split(' ').filter(Boolean)
+}
+
+function names(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function text(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,223 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/contract/clock.ts'
+import { allControls, noFiles, noNetwork, type Controls } from '../../src/contract/controls.ts'
+import type { Event } from '../../src/contract/event.ts'
+import type { Entry, JobFile } from '../../src/contract/job.ts'
+import type { Profile } from '../../src/contract/profile.ts'
+import type { Provider, Sandbox, Task, TaskEnd, TaskIo } from '../../src/contract/provider.ts'
+import { strengthOf } from '../../src/contract/tier.ts'
+
+/** What a third party hands to the suite: a provider of its own, and how to end what it keeps. */
+export interface Made {
+  readonly provider: Provider
+  close(): Promise<void>
+}
+
+/** What differs from one case to the next. */
+export interface Wish {
+  readonly controls?: Partial<Controls>
+  readonly limits?: Partial<Profile['limits']>
+  readonly entry?: Entry
+  readonly input?: unknown
+  readonly files?: readonly JobFile[]
+  /** Names the guest may call, and what they answer. */
+  readonly capabilities?: Readonly<Record<string, (argsText: string) => Promise<string> | string>>
+  readonly io?: Partial<Pick<TaskIo, 'stdout' | 'stderr'>>
+}
+
+/** A task on its way in a sandbox: what it said so far, and its end. */
+export interface Running {
+  readonly sandbox: Sandbox
+  readonly end: Promise<TaskEnd>
+  /** Settles when user code was released. */
+  released(): Promise<void>
+  readonly releases: () => number
+  readonly stdout: () => string
+  readonly stderr: () => string
+  /** Capability calls that reached the host, as `name(argsText)`. */
+  readonly calls: readonly string[]
+  readonly events: readonly Event[]
+  /** Settles once stdout holds the text. */
+  said(text: string): Promise<void>
+}
+
+/** A life that ended. */
+export interface Ended {
+  readonly end: TaskEnd
+  readonly stdout: string
+  readonly stderr: string
+  readonly calls: readonly string[]
+  readonly events: readonly Event[]
+}
+
+/** The longest any case waits for something that must happen, in milliseconds. */
+export const patienceMs = 20_000
+/** Time a guest gets unless its case is about time. Generous: the suite may share its machine. */
+const timeoutMs = 10_000
+const mebibyte = 2 ** 20
+
+/** Where cases stand: one provider, and short words for making sandboxes and running guests in them. */
+export class Stand {
+  readonly provider: Provider
+  readonly make: () => Promise<Made>
+
+  constructor(provider: Provider, make: () => Promise<Made>) {
+    this.provider = provider
+    this.make = make
+  }
+
+  profile(wish: Wish = {}): Profile {
+    return profileFor(this.provider, wish)
+  }
+
+  launch(wish: Wish = {}): Promise<Sandbox> {
+    return this.provider.launch(this.profile(wish), systemClock)
+  }
+
+  /** Starts a guest in a sandbox of its own. The caller disposes `sandbox`. */
+  async start(source: string, wish: Wish = {}): Promise<Running> {
+    return begin(await this.launch(wish), source, wish)
+  }
+
+  /** Runs a guest to its end and destroys its sandbox. */
+  async run(source: string, wish: Wish = {}): Promise<Ended> {
+    const running = await this.start(source, wish)
+
+    await using _sandbox = running.sandbox
+    const end = await inTime(running.end, 'the end of a run')
+    const { stdout, stderr, calls, events } = running
+    return { end, stdout: stdout(), stderr: stderr(), calls, events }
+  }
+}
+
+/** Runs a task in a sandbox, and keeps what is said. */
+export function begin(sandbox: Sandbox, source: string, wish: Wish = {}): Running {
+  const said = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] }
+  const text = (stream: keyof typeof said) => Buffer.concat(said[stream]).toString()
+  const released = Promise.withResolvers<void>()
+  const calls: string[] = []
+  const events: Event[] = []
+  let releases = 0
+  const hear = (stream: keyof typeof said) => (chunk: Uint8Array) => {
+    said[stream].push(Uint8Array.from(chunk))
+    return wish.io?.[stream]?.(chunk)
+  }
+  const io: TaskIo = {
+    stdout: hear('stdout'),
+    stderr: hear('stderr'),
+    released() {
+      releases++
+      released.resolve()
+    },
+    ...(wish.capabilities && {
+      async call(name: string, argsText: string) {
+        calls.push(`${name}(${argsText})`)
+        const answer = wish.capabilities?.[name]
+        if (!answer) throw new Error(`Cannot call "${name}": nobody answers`)
+        return answer(argsText)
+      },
+    }),
+  }
+  sandbox.watch((event) => void events.push(event))
+  const end = sandbox.run(taskFor(source, wish), io)
+  // A case that expects a refusal looks at it itself; nobody else is to trip over it.
+  end.catch(() => undefined)
+  return {
+    sandbox,
+    end,
+    released: () => inTime(released.promise, 'the release of user code'),
+    releases: () => releases,
+    stdout: () => text('stdout'),
+    stderr: () => text('stderr'),
+    calls,
+    events,
+    said: (wanted) => until(() => text('stdout').includes(wanted), `"${wanted}" on stdout`),
+  }
+}
+
+export function taskFor(source: string, wish: Wish = {}): Task {
+  return {
+    run: 'exec_conformance',
+    language: 'js',
+    entry: wish.entry ?? 'body',
+    code: source,
+    inputText: JSON.stringify(wish.input ?? null),
+    files: wish.files ?? [],
+    capabilities: Object.keys(wish.capabilities ?? {}),
+  }
+}
+
+export function profileFor(provider: Provider, { controls = {}, limits = {}, ...wish }: Wish) {
+  const memory = controls.memory ?? limits.memory ?? 128 * mebibyte
+  const granted: Controls = {
+    ...allControls,
+    network: noNetwork,
+    files: noFiles,
+    cpu: 1,
+    capabilities: Object.keys(wish.capabilities ?? {}).sort(),
+    ...controls,
+    memory,
+  }
+  const timeout = limits.timeout ?? timeoutMs
+  return {
+    format: 1,
+    provider: provider.name,
+    tier: provider.tier,
+    floor: strengthOf[provider.tier],
+    image: 'conformance',
+    language: 'js',
+    entry: wish.entry ?? 'body',
+    tenant: 'conformance',
+    controls: granted,
+    schedule: {
+      name: 'default',
+      phases: [{ name: 'full', for: timeout, controls: granted }],
+      onAnomaly: { low: 'record', medium: 'advance', high: 'terminate' },
+      shorten: 0.5,
+    },
+    limits: {
+      cpu: 1,
+      processes: 64,
+      disk: 64 * mebibyte,
+      output: mebibyte,
+      result: 4 * mebibyte,
+      artifacts: 16 * mebibyte,
+      ...limits,
+      timeout,
+      memory,
+    },
+    output: { gate: 'stream' },
+    capture: false,
+    digest: `sha256:${'0'.repeat(64)}`,
+    explain: [],
+  } as const satisfies Profile
+}
+
+/** What an end says of itself, for the message of an assertion. */
+export function messageIn(end: TaskEnd): string {
+  return `${end.status}: ${end.error?.code} ${end.error?.message}`
+}
+
+/** Rejects where something that must happen does not. */
+export async function inTime<T>(promise: Promise<T>, what: string, ms = patienceMs): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`Waited ${ms} ms for ${what}`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Waits until it holds. */
+export async function until(
+  holds: () => boolean,
+  what: string,
+  ms: number = patienceMs,
+): Promise<void> {
+  for (const end = performance.now() + ms; !holds(); await sleep(5)) {
+    if (performance.now() > end) throw new Error(`Waited ${ms} ms for ${what}`)
+  }
+}

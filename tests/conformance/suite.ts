@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import type { Provider } from '../../src/contract/provider.ts'
+import { strengthOf } from '../../src/contract/tier.ts'
+import { reasonToSkip, type Case, type Chapter } from './case.ts'
+import { capabilities } from './cases/capabilities.ts'
+import { controls } from './cases/controls.ts'
+import { files } from './cases/files.ts'
+import { kill } from './cases/kill.ts'
+import { leftovers } from './cases/leftovers.ts'
+import { life } from './cases/life.ts'
+import { limits } from './cases/limits.ts'
+import { results } from './cases/results.ts'
+import { streams } from './cases/streams.ts'
+import { tighten } from './cases/tighten.ts'
+import { Stand, type Made } from './stand.ts'
+
+/**
+ * The one suite that every provider passes: Mayfly's own, the mock, and yours. Call it in a file that `node --test`
+ * runs:
+ *
+ *     import { conformance } from 'mayfly/conformance'
+ *     conformance('my-wall', async () => ({ provider: createMyWall(), close: async () => {} }))
+ *
+ * `make` is called once for most cases, and again by cases about a provider's whole life. What a provider does not
+ * declare is skipped, with the reason; what it declares has to hold.
+ */
+export function conformance(name: string, make: () => Promise<Made>): void {
+  suite(`${name} keeps the contract of a provider`, () => {
+    let made: Made | undefined
+    let unavailable: string | undefined
+    before(async () => void (made = await make()))
+    after(async () => {
+      await made?.provider.close?.()
+      await made?.close()
+    })
+
+    test('It declares what it is, and proves that it is there', async () => {
+      const { provider } = made!
+      assert.match(provider.name, /^[a-z0-9][a-z0-9-]{0,63}$/)
+      for (const control of provider.tightens) assert.ok(provider.enforces.includes(control))
+      const proved = await provider.detect()
+      unavailable = proved.available ? undefined : proved.reason
+      assert.ok(proved.available, unavailable ?? '')
+      assert.ok(proved.strength <= strengthOf[provider.tier], 'it proved more than its tier has')
+    })
+
+    for (const chapter of chapters)
+      suite(chapter.name, () => {
+        for (const one of chapter.cases)
+          test(one.title, async (t) => {
+            const { provider } = made!
+            const reason = unavailable ?? reasonToSkip(provider, one.needs)
+            const seen = reason ?? (await one.run(new Stand(provider, make)))
+            if (seen) t.skip(seen)
+          })
+      })
+  })
+}
+
+export const chapters: readonly Chapter[] = [
+  results,
+  streams,
+  limits,
+  controls,
+  files,
+  tighten,
+  capabilities,
+  kill,
+  life,
+  leftovers,
+]
+
+/** Every case as it stands for a provider by what that declares: tried, or skipped and why. */
+export function tableFor(provider: Provider): readonly {
+  readonly chapter: string
+  readonly case: Case
+  readonly skipped: string | undefined
+}[] {
+  return chapters.flatMap((chapter) =>
+    chapter.cases.map((one) => ({
+      chapter: chapter.name,
+      case: one,
+      skipped: reasonToSkip(provider, one.needs),
+    })),
+  )
+}

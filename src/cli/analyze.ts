@@ -35,7 +35,8 @@ const atOnce = 4
 
 async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Promise<void> {
   const files = await filesOf(given)
-  const { loadHere, roleOf, wardenOf } = await import('./here.ts')
+  const { loadHere, wardenOf } = await import('./here.ts')
+  const { roleOf } = await import('./role.ts')
   const loaded = loadHere(flags)
   const role = roleOf()
   const { openAnalysis } = await import('../assemble.ts')

@@ -4,6 +4,7 @@ import type { WardenClient } from '../warden/client.ts'
 import type { Role } from '../warden/main.ts'
 import { takeEarly } from './early.ts'
 import { note, type Globals } from './print.ts'
+import { roleOf } from './role.ts'
 
 /** The road, opened for one command. */
 export interface Here {
@@ -64,9 +65,4 @@ export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<
 
 function dieWithWarden(): void {
   process.kill(process.pid, 'SIGKILL')
-}
-
-export function roleOf(): Role | undefined {
-  const text = process.env['MAYFLY_ROLE']
-  return text && process.connected ? (JSON.parse(text) as Role) : undefined
 }

@@ -1,5 +1,6 @@
 import type { Command, CommanderError } from 'commander'
 import { closeEarly, startEarly } from './early.ts'
+import { enterRole } from './role.ts'
 import { belongsElsewhere, runElsewhere } from './elsewhere.ts'
 
 /** A file a verb; only the one that is asked for is loaded. */
@@ -18,6 +19,7 @@ const verbs = [
 export async function main(argv: readonly string[]): Promise<void> {
   const verb = argv.find((word) => !word.startsWith('-'))
   try {
+    await enterRole()
     await startEarly(verb, argv)
     if (belongsElsewhere(verb, argv)) await runElsewhere(argv)
     else await parse(argv, verb)

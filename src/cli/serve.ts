@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
+import { keyCustody } from './role.ts'
 import { note, paint, printJson, table, type Globals } from './print.ts'
 
 interface ServeFlags extends Globals {
@@ -68,6 +69,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
     static: gateway.staticUrl,
     active: gateway.activeUrl,
     keptUid: role?.keptUid ?? null,
+    keyCustody: keyCustody(),
   })
   const stopped = stopSignal()
   if (flags.json)

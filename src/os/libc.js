@@ -5,6 +5,7 @@
  * wrappers: it is the same on glibc and musl, and glibc's setuid family would ask every thread, which a process
  * that is about to `execve` neither needs nor wants. Only the calling thread changes; `execve` ends the others.
  */
+import { closeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 /** Numbers: [x86-64, arm64]. Only what this file itself calls; policies have the whole table. */
@@ -293,6 +294,7 @@ export function restrictFiles(to) {
   for (const path of to.readable) allow(fd, to.open(path), READ | EXECUTE)
   for (const path of to.writable ?? []) allow(fd, to.open(path), handled)
   sys('landlock_restrict_self', fd, 0)
+  closeSync(fd)
 }
 
 /** A rule on a single file may name only what can be done with a file.
@@ -302,6 +304,7 @@ function allow(ruleset, place, rights) {
   rule.writeBigUInt64LE(place.folder ? rights : rights & FILE_RIGHTS, 0)
   rule.writeInt32LE(place.fd, 8)
   sys('landlock_add_rule', ruleset, 1, rule, 0)
+  closeSync(place.fd)
 }
 
 /** Calls no warm worker may make, with arguments that the kernel would refuse with another error if it got them. */

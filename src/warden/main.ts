@@ -1,7 +1,9 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { chownSync, lchownSync, mkdirSync, readdirSync } from 'node:fs'
+import { chownSync, lchownSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { findProgram, serverUid } from '../jail/facts.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { wardenFolder } from '../lib/state-folder.ts'
 import { mappedUids } from '../os/proc.ts'
 import { answerChannel, hand, type Channel } from './channel.ts'
 import type { EarlyWarden } from './early.ts'
@@ -24,11 +26,11 @@ export interface Role {
   /** Why it kept the uid of whoever started it, where it did. */
   readonly keptUid: string | null
   readonly swept: number
+  /** The folder this server is to shut itself out of, where uids do not do it. */
+  readonly shutOut: string | null
 }
 
 const KILL_AFTER_MS = 60_000
-/** Never the server's: the signing key, and what says which walls are alive. */
-const WARDENS_OWN = new Set(['keys', 'leases'])
 
 /** Resolves with the server's exit code when everything it started has ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {
@@ -36,7 +38,8 @@ export async function becomeWarden(options: MainOptions): Promise<number> {
   const channel: Channel = {
     send: (message, handle, done) => server!.send(message as object, handle, {}, done),
   }
-  mkdirSync(options.stateFolder, { recursive: true, mode: 0o700 })
+  makeFolder(options.stateFolder, 0o700)
+  makeFolder(wardenFolder(options.stateFolder), 0o700)
   const { warden } = options.early
   options.early.listen((reply) => {
     if (server?.connected) hand(warden, channel, reply)
@@ -92,7 +95,7 @@ function dropTo(options: MainOptions): Dropped {
 function giveState(folder: string): void {
   chownSync(folder, serverUid, serverUid)
   for (const name of readdirSync(folder)) {
-    if (!WARDENS_OWN.has(name)) lchownSync(path.join(folder, name), serverUid, serverUid)
+    if (name !== 'warden') lchownSync(path.join(folder, name), serverUid, serverUid)
   }
 }
 
@@ -101,7 +104,8 @@ function startServer(
   { setpriv, uid, why }: Dropped,
   swept: number,
 ): ChildProcess {
-  const role: Role = { kind: 'server', keptUid: why, swept }
+  const shutOut = uid === undefined ? wardenFolder(options.stateFolder) : null
+  const role: Role = { kind: 'server', keptUid: why, swept, shutOut }
   const become =
     uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
   const node = [process.execPath, options.bin, ...options.argv]

@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { composeBubblewrap, seccompFd } from '../jail/bubblewrap.ts'
@@ -12,6 +11,7 @@ import { openCgroups, type Cgroup } from '../os/cgroup.ts'
 import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
+import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { createHolder, type Held } from './hold.ts'
 import { named, openLeases, type Leases, type Named } from './lease.ts'
 import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
@@ -368,14 +368,14 @@ export class Warden {
   async #sign(): Promise<Signer> {
     if (this.#signer) return this.#signer
     const { openSigner } = await import('./sign.ts')
-    this.#signer ??= openSigner(path.join(await this.#options.stateFolder, 'keys'))
+    this.#signer ??= openSigner(signerFolder(await this.#options.stateFolder))
     return this.#signer
   }
 
   /** From here on it is known where leases and key are; what dead owners left there is ended first. */
   #settle(folder: string): Leases {
     if (!this.#leases) {
-      this.#leases = openLeases(path.join(folder, 'leases'))
+      this.#leases = openLeases(leaseFolder(folder))
       this.swept = this.#leases.sweep()
     }
     return this.#leases

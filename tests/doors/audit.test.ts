@@ -1,3 +1,4 @@
+import { signerFolder } from '../../src/lib/state-folder.ts'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,7 +23,7 @@ before(() => {
 after(() => rmSync(root, { recursive: true, force: true }))
 beforeEach(async () => {
   state = join(root, String((count += 1)))
-  const signer = openSigner(join(state, 'keys'))
+  const signer = openSigner(signerFolder(state))
   const checkpoint = async (...all: [readonly string[], { seq: number; head: string }]) =>
     signer.sign(...all, Date.now())
   const record = openRecord({ stateFolder: state, clock: systemClock, signer: { checkpoint } })

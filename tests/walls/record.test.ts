@@ -1,3 +1,4 @@
+import { signerFolder } from '../../src/lib/state-folder.ts'
 import assert from 'node:assert/strict'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -57,7 +58,7 @@ test('Processes that share a state folder lose no line, also when one of them is
 })
 
 test('What they wrote is one chain, signed to its end', () => {
-  const signed = lastSigned(join(folder, 'keys'))
+  const signed = lastSigned(signerFolder(folder))
   const audit = verifyFile(join(folder, 'audit.db'), { key: signed?.key, signed })
   assert.deepEqual([audit.ok, audit.unsigned, signed?.seq], [true, 0, audit.lines])
 })

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite, test } from 'node:test'
+import { descendantsOf } from '../hostile/proc.ts'
+import {
+  documentOf,
+  leasesIn,
+  makePlace,
+  mayfly,
+  noOrdinaryUser,
+  remaining,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+  type Who,
+} from './program.ts'
+
+const everybody: readonly (readonly [who: Who, name: string, skip: string | false])[] = [
+  ['self', 'whoever runs the tests', false],
+  ['ordinary', 'an ordinary user with a home of its own', noOrdinaryUser()],
+]
+
+for (const [who, name, skip] of everybody)
+  suite(`A server of ${name}`, { skip }, () => {
+    test('It starts, says where it is, runs a job and stops on SIGTERM with nothing left', async () => {
+      await inPlace(who, async (place) => {
+        const server = await startServer(place)
+        assert.match(server.apiKey, /^mfy_.{32,}$/)
+        assert.equal(Number(new URL(server.active).port), Number(new URL(server.static).port) + 1)
+        await whenReady(server)
+        const outcome = await post(server, { code: 'return input + 1', input: 41 })
+        assert.equal(outcome.body['result'], 42)
+        assert.deepEqual(await server.stop(), { code: 0, left: [] })
+        assert.deepEqual(leasesIn(place), [])
+        await assertVerified(place)
+      })
+    })
+
+    test('It stops on SIGTERM before its walls are proved, too', async () => {
+      await inPlace(who, async (place) => {
+        const server = await startServer(place)
+        assert.deepEqual(await server.stop(), { code: 0, left: [] })
+        assert.deepEqual(leasesIn(place), [])
+      })
+    })
+
+    test('On SIGTERM it is unready at once, waits for the job under way, and answers it', async () => {
+      await inPlace(who, async (place) => {
+        const server = await startServer(place)
+        await whenReady(server)
+        const answer = post(server, { code: sleepFor(700) })
+        await underWay(server)
+        process.kill(server.pid, 'SIGTERM')
+        assert.equal(await statusWhile(server), 503)
+        assert.equal((await answer).body['result'], 'slept')
+        assert.deepEqual(await server.stop(), { code: 0, left: [] })
+        await assertVerified(place)
+      })
+    })
+
+    test('A job that outlasts the drain is cancelled and answered, and is in the record', async () => {
+      await inPlace(who, async (place) => {
+        const server = await startServer(place, [], { MAYFLY_SERVER__DRAIN: '200ms' })
+        await whenReady(server)
+        const answer = post(server, { code: 'for (;;) {}', limits: { timeout: '30s' } })
+        await underWay(server)
+        const { code, left } = await server.stop()
+        assert.equal((await answer).body['status'], 'cancelled')
+        assert.deepEqual({ code, left }, { code: 0, left: [] })
+        const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+        assert.ok(lines.some((line: any) => line.kind === 'ended' && line.status === 'cancelled'))
+        await assertVerified(place)
+      })
+    })
+
+    test('Killed by SIGKILL it leaves no process, and the next start closes its lines', async () => {
+      await inPlace(who, async (place) => {
+        const server = await startServer(place)
+        await whenReady(server)
+        const lost = post(server, { code: 'for (;;) {}', limits: { timeout: '30s' } }).catch(
+          () => undefined,
+        )
+        await underWay(server)
+        const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+        server.child.kill('SIGKILL')
+        assert.equal(await lost, undefined)
+        assert.deepEqual(await remaining(all), [])
+
+        const next = await startServer(place)
+        assert.equal(next.apiKey, null)
+        assert.deepEqual(await next.stop(), { code: 0, left: [] })
+        assert.deepEqual(leasesIn(place), [])
+        const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+        assert.ok(lines.some((line: any) => line.kind === 'closed' && line.status === 'failed'))
+        await assertVerified(place)
+      })
+    })
+  })
+
+async function inPlace(who: Who, work: (place: Place) => Promise<void>): Promise<void> {
+  const place = makePlace(who)
+  try {
+    await work(place)
+  } finally {
+    place.remove()
+  }
+}
+
+const sleepFor = (ms: number) =>
+  `await new Promise((resolve) => setTimeout(resolve, ${ms})); return 'slept'`
+
+async function post({ active, apiKey }: Server, job: unknown) {
+  const response = await fetch(new URL('/v1/executions', active), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${apiKey}` },
+    body: JSON.stringify(job),
+  })
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+}
+
+/** A job that was just sent is behind its wall by then. */
+async function underWay(_server: Server): Promise<void> {
+  await sleep(300)
+}
+
+/** What /readyz says once the signal has arrived. */
+async function statusWhile({ active }: Server): Promise<number> {
+  for (let tries = 0; tries < 50; tries++) {
+    const { status } = await fetch(new URL('/readyz', active))
+    if (status !== 200) return status
+    await sleep(10)
+  }
+  return 200
+}
+
+async function assertVerified(place: Place): Promise<void> {
+  const ran = await mayfly(place, ['audit', 'verify', '--json'])
+  assert.equal(ran.code, 0, ran.stdout + ran.stderr)
+  assert.equal(documentOf(ran)['ok'], true)
+}

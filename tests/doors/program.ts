@@ -1,0 +1,207 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { descendantsOf } from '../hostile/proc.ts'
+
+/** Mayfly as a user meets it: the program in a folder of its own, and what it leaves. */
+export const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+
+/** Whoever runs the tests, or a uid with no name and no rights. */
+export type Who = 'self' | 'ordinary'
+
+const ordinaryUid = 12_345
+const commandMsMax = 60_000
+const stopMsMax = 30_000
+/** How long what was told to end may take to be gone from the process table. */
+const goneMsMax = 2_000
+
+export interface Place {
+  /** Where commands run; empty at first. */
+  readonly cwd: string
+  readonly state: string
+  readonly env: NodeJS.ProcessEnv
+  readonly become: readonly string[]
+  remove(): void
+}
+
+/** A working folder, a state folder and a home that nothing else uses. */
+export function makePlace(who: Who = 'self'): Place {
+  const base = mkdtempSync(join(tmpdir(), 'mayfly-door-'))
+  // As root the server has a uid of its own, which must reach its state folder.
+  chmodSync(base, 0o711)
+  const [cwd, state, home] = ['cwd', 'state', 'home'].map((name) => join(base, name))
+  for (const folder of [cwd!, state!, home!]) {
+    mkdirSync(folder, { mode: 0o755 })
+    if (who === 'ordinary') chownSync(folder, ordinaryUid, ordinaryUid)
+  }
+  const { PATH, TMPDIR } = process.env
+  const env = { PATH, HOME: home, MAYFLY_STATE: state, ...(who === 'self' && { TMPDIR }) }
+  return {
+    cwd: cwd!,
+    state: state!,
+    env,
+    become: who === 'self' ? [] : become,
+    remove: () => rmSync(base, { recursive: true, force: true }),
+  }
+}
+
+const become = ['setpriv', '--reuid', `${ordinaryUid}`, '--regid', `${ordinaryUid}`]
+become.push('--clear-groups', '--')
+
+/** Why nobody here can become an ordinary user, or false where that is possible. */
+export function noOrdinaryUser(): string | false {
+  if (process.getuid?.() !== 0) return 'only root can become somebody else'
+  try {
+    const [program = '', ...args] = [...become, 'test', '-r', bin]
+    execFileSync(program, args, { stdio: 'ignore' })
+    return false
+  } catch {
+    return 'setpriv is missing, or an ordinary user cannot read the checkout'
+  }
+}
+
+export interface Ran {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly stdin?: string
+  readonly env?: NodeJS.ProcessEnv
+  /** Called when it has started. */
+  readonly started?: (child: ChildProcess) => void
+}
+
+/** Runs `mayfly ARGS` to its end. */
+export async function mayfly(
+  place: Place,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Ran> {
+  const child = start(place, args, options.env, 'pipe')
+  const timer = setTimeout(() => child.kill('SIGKILL'), commandMsMax)
+  const texts = [textOf(child.stdout!), textOf(child.stderr!)]
+  child.stdin!.on('error', () => undefined)
+  child.stdin!.end(options.stdin ?? '')
+  options.started?.(child)
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
+  clearTimeout(timer)
+  const [stdout = '', stderr = ''] = await Promise.all(texts)
+  return { code, signal, stdout, stderr }
+}
+
+/** The one JSON document on stdout; throws when there is none, or more than one. */
+export function documentOf({ stdout, stderr, code }: Ran): Record<string, any> {
+  try {
+    return JSON.parse(stdout) as Record<string, any>
+  } catch (cause) {
+    throw new Error(`No single JSON document (exit ${code}): ${stdout}\n${stderr}`, { cause })
+  }
+}
+
+export interface Server {
+  readonly static: string
+  readonly active: string
+  readonly apiKey: string
+  /** Of the process that answers. */
+  readonly pid: number
+  /** What was started, which is its warden. */
+  readonly child: ChildProcess
+  readonly stderr: () => string
+  /** Tells it to stop; resolves with its exit code and with the processes that are still there. */
+  stop(signal?: NodeJS.Signals): Promise<{ readonly code: number | null; readonly left: string[] }>
+}
+
+/** Starts `mayfly serve` on free ports and waits for the line that says it is ready. */
+export async function startServer(
+  place: Place,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Server> {
+  const child = start(place, ['serve', '--port', '0', '--json', ...args], env, 'ignore')
+  let said = ''
+  child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)))
+  const ended = once(child, 'close') as Promise<[number | null]>
+  const lines = createInterface(child.stdout!)
+  const [line] = (await Promise.race([once(lines, 'line'), ended])) as [unknown]
+  if (typeof line !== 'string') throw new Error(`serve ended with ${String(line)}:\n${said}`)
+  const ready = JSON.parse(line) as Pick<Server, 'static' | 'active' | 'apiKey' | 'pid'>
+  return {
+    ...ready,
+    child,
+    stderr: () => said,
+    async stop(signal = 'SIGTERM') {
+      const all = [child.pid!, ...descendantsOf(child.pid!)]
+      child.kill(signal)
+      const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax)
+      const [code] = await ended
+      clearTimeout(timer)
+      return { code, left: await remaining(all) }
+    },
+  }
+}
+
+/** Waits until a server says that it can run jobs. */
+export async function whenReady({ active }: Server): Promise<void> {
+  const until = performance.now() + commandMsMax
+  while (performance.now() < until) {
+    const { ok } = await fetch(new URL('/readyz', active))
+    if (ok) return
+    await sleep(20)
+  }
+  throw new Error('The server did not become ready')
+}
+
+/** Those of some processes that are still there after a while. */
+export async function remaining(pids: readonly number[]): Promise<string[]> {
+  const until = performance.now() + goneMsMax
+  const alive = () => pids.filter(isThere)
+  while (alive().length > 0 && performance.now() < until) await sleep(20)
+  return alive().map(String)
+}
+
+/** Names of the walls that the state folder says are alive. */
+export function leasesIn({ state }: Place): readonly string[] {
+  try {
+    return readdirSync(join(state, 'leases'))
+  } catch {
+    return []
+  }
+}
+
+function start(
+  place: Place,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  stdin: 'pipe' | 'ignore' = 'pipe',
+): ChildProcess {
+  const [program = '', ...rest] = [...place.become, process.execPath, bin, ...args]
+  return spawn(program, rest, {
+    cwd: place.cwd,
+    env: { ...place.env, ...env },
+    stdio: [stdin, 'pipe', 'pipe'],
+  })
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = ''
+  stream.setEncoding('utf8')
+  for await (const chunk of stream) text += String(chunk)
+  return text
+}

@@ -1,6 +1,7 @@
 import type { Control } from '../../src/contract/controls.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Ability, Provider } from '../../src/contract/provider.ts'
+import type { GuestName, Guests } from './guests.ts'
 import type { Stand } from './stand.ts'
 
 /** One promise of the provider contract, and the guest that tries to break it. */
@@ -20,7 +21,10 @@ export interface Chapter {
 
 /** What a provider has to declare for a case to be about it. */
 export type Need =
+  /** Its guest is written in this language alone. */
   | { readonly language: Language }
+  /** Its guest is one of those that every language can have. */
+  | { readonly guest: GuestName }
   /** The guest's code is really run: a mock keeps the life cycle, and computes nothing. */
   | { readonly code: true }
   | { readonly enforces: Control }
@@ -32,13 +36,19 @@ export type Need =
 export const code: Need = { code: true }
 
 /** Why a case is not about this provider, in words of what it declares; undefined when it is. */
-export function reasonToSkip(provider: Provider, needs: readonly Need[]): string | undefined {
-  return needs.map((need) => lacking(provider, need)).find((reason) => reason !== undefined)
+export function reasonToSkip(
+  provider: Provider,
+  needs: readonly Need[],
+  guests: Guests,
+): string | undefined {
+  return needs.map((need) => lacking(provider, need, guests)).find((reason) => reason !== undefined)
 }
 
 type Declared = Pick<Provider, 'tier' | 'languages' | 'enforces' | 'tightens' | 'can'>
 
-function lacking(provider: Declared, need: Need): string | undefined {
+function lacking(provider: Declared, need: Need, guests: Guests): string | undefined {
+  if ('guest' in need)
+    return unless(guests[need.guest] !== undefined, `brings no guest that ${need.guest}`)
   if ('language' in need)
     return unless(provider.languages.includes(need.language), `does not run ${need.language}`)
   if ('code' in need)

@@ -1,8 +1,9 @@
 /**
- * Guests that the life cycle is tried with. They are few and have names, so that a provider that runs no code can
- * play them by name.
+ * Guests that the life cycle is tried with. They are few and have names, so that a provider for another language can
+ * bring its own, and one that runs no code can play them.
  */
-export const guests = {
+export const guestsInJs = {
+  /** Gives its input back. */
   echo: 'return input',
   /** 200 numbered lines, odd ones on stderr. */
   speaks: `for (let n = 0; n < 200; n++) (n % 2 ? console.error : console.log)('line ' + n)
@@ -11,15 +12,22 @@ return 200`,
   floods: `const line = 'x'.repeat(16383)
 for (let n = 0; n < 512; n++) console.log(line)
 return 'flooded'`,
+  /** Keeps the processor busy for ever, after the word `spinning`. */
   spins: `console.log('spinning'); for (;;) {}`,
+  /** Waits for ever, after the word `waiting`. */
   waits: `console.log('waiting'); await new Promise(() => {})`,
+  /** Ends with a TypeError `this went wrong`. */
   throws: `throw new TypeError('this went wrong')`,
-  /** Calls until it is refused. */
+  /** Calls `tick` until it is refused, and says `ticking` after the first. */
   ticks: `for (let n = 0; ; n++) {
   try { await call('tick', n); if (n === 0) console.log('ticking') } catch (error) { return { n, message: error.message } }
 }`,
+  /** Gives back what `double` answers to `{ n: 21 }`. */
   asks: `return await call('double', { n: 21 })`,
 } as const
 
-export type GuestName = keyof typeof guests
+export type GuestName = keyof typeof guestsInJs
+/** Sources by name; a case whose guest is not there is skipped. */
+export type Guests = Readonly<Partial<Record<GuestName, string>>>
+/** What `floods` writes. */
 export const floodBytes = 512 * 16_384

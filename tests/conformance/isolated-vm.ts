@@ -10,14 +10,14 @@ import type { Made } from './stand.ts'
 export async function makeIsolates(
   options: Omit<WardenOptions, 'stateFolder'> = {},
 ): Promise<Made> {
-  const stateFolder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
-  const warden = holdWarden({ stateFolder, ...options })
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
+  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
   const provider = createIsolateProvider({ warden, voice: { say() {} }, spares: 2, wallsMax: 4 })
   return {
     provider,
     async close() {
       await warden.close()
-      rmSync(stateFolder, { recursive: true })
+      rmSync(folder, { recursive: true })
     },
   }
 }

@@ -3,8 +3,8 @@ import { suite, test } from 'node:test'
 import type { KillCause, Task } from '../../src/contract/provider.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
 import type { Step } from '../../src/tiers/mock/script.ts'
-import { guests, floodBytes, type GuestName } from './guests.ts'
-import { begin, inTime, Stand } from './stand.ts'
+import { guestsInJs as guests, floodBytes, type GuestName } from './guests.ts'
+import { inJs, inTime, Stand } from './stand.ts'
 import { conformance } from './suite.ts'
 
 conformance('mock, playing the guests', async () => ({
@@ -18,8 +18,9 @@ suite('A wall that never releases, or releases late', () => {
     test(`Released ${release === 'never' ? 'never' : 'in a minute'}, it ends when it is killed`, async () => {
       for (const cause of causes) {
         const provider = createMockProvider({ script: play, faults: { release } })
-        await using sandbox = await new Stand(provider, noSecond).launch()
-        const running = begin(sandbox, guests.speaks)
+        const stand = new Stand(provider, noSecond, inJs)
+        await using sandbox = await stand.launch()
+        const running = stand.begin(sandbox, guests.speaks)
         sandbox.kill(cause)
         assert.equal((await inTime(running.end, 'the end')).status, cause.status)
         assert.deepEqual([running.releases(), running.stdout()], [0, ''])

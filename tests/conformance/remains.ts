@@ -1,5 +1,4 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 
 /** What this process has that it may leave behind, as the kernel tells it. A zombie is dead. */
 
@@ -17,13 +16,6 @@ export function kindsOpen(): Readonly<Record<string, number>> {
   for (const kind of names('/proc/self/fd').flatMap(kindOf).sort())
     kinds[kind] = (kinds[kind] ?? 0) + 1
   return kinds
-}
-
-/** Names in the folder for temporary files that this process may have made. */
-export function tempNames(): readonly string[] {
-  return names(tmpdir())
-    .filter((name) => name.includes('mayfly') || name.includes(String(process.pid)))
-    .sort()
 }
 
 function kindOf(fd: string): readonly string[] {

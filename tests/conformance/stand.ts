@@ -2,16 +2,26 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
 import { allControls, noFiles, noNetwork, type Controls } from '../../src/contract/controls.ts'
 import type { Event } from '../../src/contract/event.ts'
-import type { Entry, JobFile } from '../../src/contract/job.ts'
+import type { Entry, JobFile, Language } from '../../src/contract/job.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Provider, Sandbox, Task, TaskEnd, TaskIo } from '../../src/contract/provider.ts'
 import { strengthOf } from '../../src/contract/tier.ts'
+import { guestsInJs, type GuestName, type Guests } from './guests.ts'
 
 /** What a third party hands to the suite: a provider of its own, and how to end what it keeps. */
 export interface Made {
   readonly provider: Provider
   close(): Promise<void>
 }
+
+/** For a provider that does not run JavaScript: what its guests are written in, and they. */
+export interface GuestLanguage {
+  readonly language: Language
+  readonly entry: Entry
+  readonly guests: Guests
+}
+
+export const inJs: GuestLanguage = { language: 'js', entry: 'body', guests: guestsInJs }
 
 /** What differs from one case to the next. */
 export interface Wish {
@@ -60,14 +70,26 @@ const mebibyte = 2 ** 20
 export class Stand {
   readonly provider: Provider
   readonly make: () => Promise<Made>
+  readonly #language: GuestLanguage
 
-  constructor(provider: Provider, make: () => Promise<Made>) {
+  constructor(provider: Provider, make: () => Promise<Made>, language: GuestLanguage) {
     this.provider = provider
     this.make = make
+    this.#language = language
+  }
+
+  /** The guests that every language can have, in this one's; a case names those it needs. */
+  get guests(): Readonly<Record<GuestName, string>> {
+    return this.#language.guests as Readonly<Record<GuestName, string>>
   }
 
   profile(wish: Wish = {}): Profile {
-    return profileFor(this.provider, wish)
+    return profileFor(this.provider, this.#language, wish)
+  }
+
+  /** The same for another provider. */
+  at(provider: Provider): Stand {
+    return new Stand(provider, this.make, this.#language)
   }
 
   launch(wish: Wish = {}): Promise<Sandbox> {
@@ -76,7 +98,12 @@ export class Stand {
 
   /** Starts a guest in a sandbox of its own. The caller disposes `sandbox`. */
   async start(source: string, wish: Wish = {}): Promise<Running> {
-    return begin(await this.launch(wish), source, wish)
+    return this.begin(await this.launch(wish), source, wish)
+  }
+
+  /** Runs a task in a sandbox, and keeps what is said. */
+  begin(sandbox: Sandbox, source: string, wish: Wish = {}): Running {
+    return begin(sandbox, taskFor(this.#language, source, wish), wish)
   }
 
   /** Runs a guest to its end and destroys its sandbox. */
@@ -90,8 +117,7 @@ export class Stand {
   }
 }
 
-/** Runs a task in a sandbox, and keeps what is said. */
-export function begin(sandbox: Sandbox, source: string, wish: Wish = {}): Running {
+function begin(sandbox: Sandbox, task: Task, wish: Wish): Running {
   const said = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] }
   const text = (stream: keyof typeof said) => Buffer.concat(said[stream]).toString()
   const released = Promise.withResolvers<void>()
@@ -119,7 +145,7 @@ export function begin(sandbox: Sandbox, source: string, wish: Wish = {}): Runnin
     }),
   }
   sandbox.watch((event) => void events.push(event))
-  const end = sandbox.run(taskFor(source, wish), io)
+  const end = sandbox.run(task, io)
   // A case that expects a refusal looks at it itself; nobody else is to trip over it.
   end.catch(() => undefined)
   return {
@@ -135,11 +161,11 @@ export function begin(sandbox: Sandbox, source: string, wish: Wish = {}): Runnin
   }
 }
 
-export function taskFor(source: string, wish: Wish = {}): Task {
+function taskFor({ language, entry }: GuestLanguage, source: string, wish: Wish): Task {
   return {
     run: 'exec_conformance',
-    language: 'js',
-    entry: wish.entry ?? 'body',
+    language,
+    entry: wish.entry ?? entry,
     code: source,
     inputText: JSON.stringify(wish.input ?? null),
     files: wish.files ?? [],
@@ -147,7 +173,11 @@ export function taskFor(source: string, wish: Wish = {}): Task {
   }
 }
 
-export function profileFor(provider: Provider, { controls = {}, limits = {}, ...wish }: Wish) {
+function profileFor(
+  provider: Provider,
+  { language, entry }: GuestLanguage,
+  { controls = {}, limits = {}, ...wish }: Wish,
+) {
   const memory = controls.memory ?? limits.memory ?? 128 * mebibyte
   const granted: Controls = {
     ...allControls,
@@ -165,8 +195,8 @@ export function profileFor(provider: Provider, { controls = {}, limits = {}, ...
     tier: provider.tier,
     floor: strengthOf[provider.tier],
     image: 'conformance',
-    language: 'js',
-    entry: wish.entry ?? 'body',
+    language,
+    entry: wish.entry ?? entry,
     tenant: 'conformance',
     controls: granted,
     schedule: {

@@ -13,7 +13,8 @@ import { limits } from './cases/limits.ts'
 import { results } from './cases/results.ts'
 import { streams } from './cases/streams.ts'
 import { tighten } from './cases/tighten.ts'
-import { Stand, type Made } from './stand.ts'
+import type { Guests } from './guests.ts'
+import { inJs, Stand, type GuestLanguage, type Made } from './stand.ts'
 
 /**
  * The one suite that every provider passes: Mayfly's own, the mock, and yours. Call it in a file that `node --test`
@@ -23,9 +24,14 @@ import { Stand, type Made } from './stand.ts'
  *     conformance('my-wall', async () => ({ provider: createMyWall(), close: async () => {} }))
  *
  * `make` is called once for most cases, and again by cases about a provider's whole life. What a provider does not
- * declare is skipped, with the reason; what it declares has to hold.
+ * declare is skipped, with the reason; what it declares has to hold. One that does not run JavaScript brings the
+ * guests of the life cycle in its own language.
  */
-export function conformance(name: string, make: () => Promise<Made>): void {
+export function conformance(
+  name: string,
+  make: () => Promise<Made>,
+  language: GuestLanguage = inJs,
+): void {
   suite(`${name} keeps the contract of a provider`, () => {
     let made: Made | undefined
     let unavailable: string | undefined
@@ -50,8 +56,8 @@ export function conformance(name: string, make: () => Promise<Made>): void {
         for (const one of chapter.cases)
           test(one.title, async (t) => {
             const { provider } = made!
-            const reason = unavailable ?? reasonToSkip(provider, one.needs)
-            const seen = reason ?? (await one.run(new Stand(provider, make)))
+            const reason = unavailable ?? reasonToSkip(provider, one.needs, language.guests)
+            const seen = reason ?? (await one.run(new Stand(provider, make, language)))
             if (seen) t.skip(seen)
           })
       })
@@ -72,7 +78,10 @@ export const chapters: readonly Chapter[] = [
 ]
 
 /** Every case as it stands for a provider by what that declares: tried, or skipped and why. */
-export function tableFor(provider: Provider): readonly {
+export function tableFor(
+  provider: Provider,
+  guests: Guests = inJs.guests,
+): readonly {
   readonly chapter: string
   readonly case: Case
   readonly skipped: string | undefined
@@ -81,7 +90,7 @@ export function tableFor(provider: Provider): readonly {
     chapter.cases.map((one) => ({
       chapter: chapter.name,
       case: one,
-      skipped: reasonToSkip(provider, one.needs),
+      skipped: reasonToSkip(provider, one.needs, guests),
     })),
   )
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { code, type Chapter } from '../case.ts'
-import { guests } from '../guests.ts'
 import { messageIn, inTime } from '../stand.ts'
 
 export const capabilities: Chapter = {
@@ -10,7 +9,7 @@ export const capabilities: Chapter = {
       title: 'A granted capability gets the arguments as JSON and answers with JSON',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
       async run(stand) {
-        const { end, calls } = await stand.run(guests.asks, { capabilities: { double } })
+        const { end, calls } = await stand.run(stand.guests.asks, { capabilities: { double } })
         assert.deepEqual([end.status, end.resultText], ['ok', '42'], messageIn(end))
         assert.deepEqual(calls, ['double({"n":21})'])
       },
@@ -21,7 +20,7 @@ export const capabilities: Chapter = {
       async run(stand) {
         const taken = { capabilities: { double }, controls: { capabilities: [] } }
         for (const wish of [{}, taken]) {
-          const { end, calls } = await stand.run(guests.asks, wish)
+          const { end, calls } = await stand.run(stand.guests.asks, wish)
           assert.equal(end.status, 'error', end.resultText)
           assert.deepEqual(calls, [])
         }
@@ -43,7 +42,7 @@ export const capabilities: Chapter = {
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { tick: () => 'null' } }
-        const running = await stand.start(guests.ticks, wish)
+        const running = await stand.start(stand.guests.ticks, wish)
         await using sandbox = running.sandbox
         await running.said('ticking')
         const { controls } = stand.profile(wish)
@@ -73,7 +72,7 @@ export const capabilities: Chapter = {
             },
           },
         }
-        const running = await stand.start(guests.asks, wish)
+        const running = await stand.start(stand.guests.asks, wish)
         await using sandbox = running.sandbox
         await inTime(asked.promise, 'the call')
         const { controls } = stand.profile(wish)

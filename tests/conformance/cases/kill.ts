@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import type { KillCause } from '../../../src/contract/provider.ts'
 import { MayflyError } from '../../../src/contract/error.ts'
 import type { Chapter } from '../case.ts'
-import { guests } from '../guests.ts'
-import { begin, inTime } from '../stand.ts'
+import { inTime } from '../stand.ts'
 
 const causes: readonly KillCause[] = [
   { status: 'timeout' },
@@ -17,12 +16,12 @@ export const kill: Chapter = {
   cases: [
     {
       title: 'Killed before it runs, a task ends with the cause and never runs',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'speaks' }],
       async run(stand) {
         for (const cause of causes) {
           await using sandbox = await stand.launch()
           sandbox.kill(cause)
-          const running = begin(sandbox, guests.speaks)
+          const running = stand.begin(sandbox, stand.guests.speaks)
           const { status } = await inTime(running.end, 'the end of a task killed before')
           assert.equal(status, cause.status)
         }
@@ -30,10 +29,10 @@ export const kill: Chapter = {
     },
     ...(['spins', 'waits'] as const).map((guest) => ({
       title: `Killed while it ${guest}, it ends at once and with the cause`,
-      needs: [{ language: 'js' } as const],
+      needs: [{ guest } as const],
       async run(stand: Parameters<Chapter['cases'][number]['run']>[0]) {
         for (const cause of causes) {
-          const running = await stand.start(guests[guest])
+          const running = await stand.start(stand.guests[guest])
           await using sandbox = running.sandbox
           await running.said(guest === 'spins' ? 'spinning' : 'waiting')
           sandbox.kill(cause)
@@ -46,9 +45,9 @@ export const kill: Chapter = {
     })),
     {
       title: 'Killed after its end, it had ended as it had',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }],
       async run(stand) {
-        const running = await stand.start(guests.echo, { input: 1 })
+        const running = await stand.start(stand.guests.echo, { input: 1 })
         await using sandbox = running.sandbox
         const end = await inTime(running.end, 'the end of a run')
         sandbox.kill({ status: 'cancelled' })
@@ -58,21 +57,21 @@ export const kill: Chapter = {
     },
     {
       title: 'A sandbox is used once: a second task is a conflict',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }],
       async run(stand) {
-        const running = await stand.start(guests.echo)
+        const running = await stand.start(stand.guests.echo)
         await using sandbox = running.sandbox
-        await assert.rejects(begin(sandbox, guests.echo).end, isConflict)
+        await assert.rejects(stand.begin(sandbox, stand.guests.echo).end, isConflict)
         await inTime(running.end, 'the end of the first')
-        await assert.rejects(begin(sandbox, guests.echo).end, isConflict)
+        await assert.rejects(stand.begin(sandbox, stand.guests.echo).end, isConflict)
       },
     },
     {
       title: 'A guest is released once, before anything else is heard of it',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'speaks' }],
       async run(stand) {
         let releasedFirst: boolean | undefined
-        const running = await stand.start(guests.speaks, {
+        const running = await stand.start(stand.guests.speaks, {
           io: { stdout: () => void (releasedFirst ??= running.releases() === 1) },
         })
         await using _sandbox = running.sandbox

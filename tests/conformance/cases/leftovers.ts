@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Chapter } from '../case.ts'
-import { guests } from '../guests.ts'
-import { descendantsOf, kindsOpen, tempNames } from '../remains.ts'
-import { messageIn, inTime, Stand, until } from '../stand.ts'
+import { descendantsOf, kindsOpen } from '../remains.ts'
+import { inTime, messageIn, type Stand, until } from '../stand.ts'
 
 const runs = process.env['MAYFLY_LONG'] ? 1000 : 25
 const noProc = 'this system has no /proc to look into'
@@ -14,9 +15,10 @@ export const leftovers: Chapter = {
     {
       title:
         'After many runs and a close, processes, descriptors and temporary files are as before',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }, { guest: 'spins' }],
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
+        using _folder = ownTemporaries()
         // The first time may open what stays: only what grows is a leak.
         await liveOnce(stand, 2)
         const before = held()
@@ -29,12 +31,12 @@ export const leftovers: Chapter = {
     },
     {
       title: 'A wall whose process is killed from outside ends as failed, and the next one runs',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }, { guest: 'spins' }],
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
         const before = new Set(descendantsOf(process.pid))
         await using own = await owned(stand)
-        const running = await own.stand.start(guests.spins)
+        const running = await own.stand.start(own.stand.guests.spins)
 
         await using _sandbox = running.sandbox
         await running.said('spinning')
@@ -44,12 +46,26 @@ export const leftovers: Chapter = {
         for (const pid of victims) process.kill(pid, 'SIGKILL')
         const { status } = await inTime(running.end, 'the end of a guest whose wall is gone')
         assert.equal(status, 'failed')
-        const { end } = await own.stand.run(guests.echo, { input: 'next' })
+        const { end } = await own.stand.run(own.stand.guests.echo, { input: 'next' })
         assert.equal(end.resultText, '"next"', messageIn(end))
         return undefined
       },
     },
   ],
+}
+
+/** A folder for temporary files that nobody else writes to. */
+function ownTemporaries(): Disposable {
+  const before = process.env['TMPDIR']
+  const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
+  process.env['TMPDIR'] = folder
+  return {
+    [Symbol.dispose]() {
+      if (before === undefined) delete process.env['TMPDIR']
+      else process.env['TMPDIR'] = before
+      rmSync(folder, { recursive: true })
+    },
+  }
 }
 
 type Held = Readonly<Record<string, number>>
@@ -58,7 +74,7 @@ function held(): Held {
   return {
     ...kindsOpen(),
     processes: descendantsOf(process.pid).length,
-    'temporary files': tempNames().length,
+    'temporary files': readdirSync(tmpdir()).length,
   }
 }
 
@@ -75,12 +91,12 @@ async function liveOnce(stand: Stand, count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
     if (n % 10 === 3) await killed(own.stand)
     else if (n % 10 === 7) await (await own.stand.launch())[Symbol.asyncDispose]()
-    else await own.stand.run(guests.echo, { input: n })
+    else await own.stand.run(own.stand.guests.echo, { input: n })
   }
 }
 
 async function killed(stand: Stand): Promise<void> {
-  const running = await stand.start(guests.spins)
+  const running = await stand.start(stand.guests.spins)
 
   await using sandbox = running.sandbox
   await running.said('spinning')
@@ -91,7 +107,7 @@ async function killed(stand: Stand): Promise<void> {
 async function owned(stand: Stand) {
   const made = await stand.make()
   return {
-    stand: new Stand(made.provider, stand.make),
+    stand: stand.at(made.provider),
     async [Symbol.asyncDispose]() {
       await made.provider.close?.()
       await made.close()

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { MayflyError } from '../../../src/contract/error.ts'
 import type { Chapter } from '../case.ts'
-import { guests } from '../guests.ts'
-import { begin, inTime } from '../stand.ts'
+import { inTime } from '../stand.ts'
 
 export const life: Chapter = {
   name: 'The life of a sandbox',
@@ -33,10 +32,10 @@ export const life: Chapter = {
     },
     {
       title: 'Destroyed while the guest runs, its run ends, and not well',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'spins' }, { guest: 'waits' }],
       async run(stand) {
         for (const guest of ['spins', 'waits'] as const) {
-          const { sandbox, end, said } = await stand.start(guests[guest])
+          const { sandbox, end, said } = await stand.start(stand.guests[guest])
           await said(guest === 'spins' ? 'spinning' : 'waiting')
           await inTime(
             Promise.resolve(sandbox[Symbol.asyncDispose]()),
@@ -50,19 +49,19 @@ export const life: Chapter = {
     },
     {
       title: 'What is destroyed runs nothing',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }],
       async run(stand) {
         const sandbox = await stand.launch()
         await sandbox[Symbol.asyncDispose]()
         await assert.rejects(
-          inTime(begin(sandbox, guests.echo).end, 'a refusal'),
+          inTime(stand.begin(sandbox, stand.guests.echo).end, 'a refusal'),
           (thrown) => thrown instanceof MayflyError && thrown.code === 'CONFLICT',
         )
       },
     },
     {
       title: 'A capture holds what the wall can see, and says when that is nothing',
-      needs: [{ language: 'js' }],
+      needs: [],
       async run(stand) {
         await using sandbox = await stand.launch()
         const { kind, parts } = await inTime(sandbox.capture(), 'a capture')
@@ -73,9 +72,9 @@ export const life: Chapter = {
     },
     {
       title: 'What cannot freeze refuses clearly, and runs on',
-      needs: [{ language: 'js' }, { cannot: 'freeze' }],
+      needs: [{ guest: 'echo' }, { cannot: 'freeze' }],
       async run(stand) {
-        const running = await stand.start(guests.echo, { input: 7 })
+        const running = await stand.start(stand.guests.echo, { input: 7 })
         await using sandbox = running.sandbox
         for (const asked of [() => sandbox.freeze(), () => sandbox.thaw()])
           await assert.rejects(
@@ -87,9 +86,9 @@ export const life: Chapter = {
     },
     {
       title: 'A frozen guest does nothing until it is thawed',
-      needs: [{ language: 'js' }, { can: 'freeze' }],
+      needs: [{ guest: 'ticks' }, { can: 'freeze' }],
       async run(stand) {
-        const running = await stand.start(guests.ticks, {
+        const running = await stand.start(stand.guests.ticks, {
           capabilities: { tick: () => 'null' },
         })
         await using sandbox = running.sandbox
@@ -105,10 +104,10 @@ export const life: Chapter = {
     },
     {
       title: 'Many sandboxes live side by side, and each answers for itself',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }],
       async run(stand) {
         const all = await Promise.all(
-          Array.from({ length: 8 }, (_, n) => stand.run(guests.echo, { input: n })),
+          Array.from({ length: 8 }, (_, n) => stand.run(stand.guests.echo, { input: n })),
         )
         assert.deepEqual(
           all.map(({ end }) => end.resultText),

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { code, type Chapter } from '../case.ts'
 import { messageIn } from '../stand.ts'
-import { guests } from '../guests.ts'
 import type { Stand } from '../stand.ts'
 
 const timeout = 250
@@ -51,7 +50,7 @@ export const limits: Chapter = {
       needs: [{ language: 'js' }, code, { enforces: 'memory' }],
       async run(stand) {
         await stand.run(hungry[0]![1], { controls: { memory } })
-        const { end } = await stand.run(guests.echo, { input: 'next' })
+        const { end } = await stand.run(stand.guests.echo, { input: 'next' })
         assert.equal(end.resultText, '"next"')
       },
     },

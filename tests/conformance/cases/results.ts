@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { decodeTagged } from '../../../src/lib/tagged.ts'
 import { code, type Chapter } from '../case.ts'
 import { messageIn } from '../stand.ts'
-import { guests } from '../guests.ts'
 import type { Ended } from '../stand.ts'
 
 export const results: Chapter = {
@@ -10,10 +9,10 @@ export const results: Chapter = {
   cases: [
     {
       title: 'The input comes in and the result goes out, value for value',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'echo' }],
       async run(stand) {
         const input = { text: 'päivää 🐝', list: [1, -0.5, true, null], deep: { empty: {} } }
-        const ended = await stand.run(guests.echo, { input })
+        const ended = await stand.run(stand.guests.echo, { input })
         assert.deepEqual(valueOf(ended), input)
         assert.equal(ended.end.encoding, 'json')
       },
@@ -72,9 +71,9 @@ export const results: Chapter = {
     },
     {
       title: 'What the guest throws is its error, by name, with its message',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'throws' }],
       async run(stand) {
-        const { end } = await stand.run(guests.throws)
+        const { end } = await stand.run(stand.guests.throws)
         assert.equal(end.status, 'error')
         assert.deepEqual([end.error?.name, end.error?.message], ['TypeError', 'this went wrong'])
       },

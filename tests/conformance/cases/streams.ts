@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { code, type Chapter } from '../case.ts'
-import { floodBytes, guests } from '../guests.ts'
+import { floodBytes } from '../guests.ts'
 import { inTime, until } from '../stand.ts'
 
 /** What may be on its way when a sink holds the guest back: buffers of sockets and one chunk read. */
@@ -14,9 +14,9 @@ export const streams: Chapter = {
   cases: [
     {
       title: 'Each stream keeps its order, and the two are never mixed',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'speaks' }],
       async run(stand) {
-        const { stdout, stderr } = await stand.run(guests.speaks)
+        const { stdout, stderr } = await stand.run(stand.guests.speaks)
         const lines = Array.from({ length: 200 }, (_, n) => `line ${n}\n`)
         assert.equal(stdout, lines.filter((_, n) => n % 2 === 0).join(''))
         assert.equal(stderr, lines.filter((_, n) => n % 2 === 1).join(''))
@@ -24,13 +24,13 @@ export const streams: Chapter = {
     },
     {
       title: 'A sink that takes its time holds the guest back, and nothing is lost',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'floods' }],
       async run(stand) {
         const gate = Promise.withResolvers<void>()
         let taken = 0
         let sinks = 0
         let sinksMost = 0
-        const running = await stand.start(guests.floods, {
+        const running = await stand.start(stand.guests.floods, {
           limits: { output: 2 * floodBytes },
           io: {
             async stdout(chunk) {
@@ -76,18 +76,18 @@ export const streams: Chapter = {
     },
     {
       title: 'What was said before a guest hangs is heard while it hangs',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'spins' }],
       async run(stand) {
-        const running = await stand.start(guests.spins)
+        const running = await stand.start(stand.guests.spins)
         await using _sandbox = running.sandbox
         await running.said('spinning')
       },
     },
     {
       title: 'A sink that fails stops nobody from ending',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'speaks' }],
       async run(stand) {
-        const { end } = await stand.run(guests.speaks, {
+        const { end } = await stand.run(stand.guests.speaks, {
           io: { stdout: () => Promise.reject(new Error('the sink is broken')) },
         })
         assert.ok(['ok', 'failed', 'terminated'].includes(end.status), end.status)

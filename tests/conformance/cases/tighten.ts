@@ -10,7 +10,6 @@ import {
 import type { Enforced, Sandbox } from '../../../src/contract/provider.ts'
 import { MayflyError } from '../../../src/contract/error.ts'
 import type { Chapter } from '../case.ts'
-import { guests } from '../guests.ts'
 import { inTime, type Stand } from '../stand.ts'
 
 export const tighten: Chapter = {
@@ -18,7 +17,7 @@ export const tighten: Chapter = {
   cases: [
     {
       title: 'Nothing loosens a live sandbox: asking for it is a conflict and changes nothing',
-      needs: [{ language: 'js' }],
+      needs: [],
       async run(stand) {
         const held = stand.profile({ controls: granted }).controls
         await using sandbox = await stand.launch({ controls: granted })
@@ -31,7 +30,7 @@ export const tighten: Chapter = {
     },
     {
       title: 'What it says it closes is closed step by step, and what it cannot close is named',
-      needs: [{ language: 'js' }],
+      needs: [],
       async run(stand) {
         await using sandbox = await stand.launch({ controls: granted })
         await tightensStepByStep(stand, sandbox)
@@ -39,9 +38,9 @@ export const tighten: Chapter = {
     },
     {
       title: 'It tightens while the guest keeps the processor busy',
-      needs: [{ language: 'js' }],
+      needs: [{ guest: 'spins' }],
       async run(stand) {
-        const running = await stand.start(guests.spins, { controls: granted })
+        const running = await stand.start(stand.guests.spins, { controls: granted })
         await using sandbox = running.sandbox
         await running.said('spinning')
         await tightensStepByStep(stand, sandbox)
@@ -49,7 +48,7 @@ export const tighten: Chapter = {
     },
     {
       title: 'What was given up stays given up, also for a guest that runs only then',
-      needs: [{ language: 'js' }, { tightens: 'capabilities' }],
+      needs: [{ tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { double: () => '42' } }
         await using sandbox = await stand.launch(wish)

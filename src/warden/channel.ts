@@ -32,6 +32,7 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
   async function answer(read: Request): Promise<void> {
     const { reply, socket } = await warden.answer(read)
     outstanding--
+    if (read.op === 'arm' && 'ok' in reply && reply.ok) return
     hand(warden, channel, reply, socket)
   }
 }

@@ -15,6 +15,8 @@ export interface WardenClient {
     wall: string,
     to: { tenant: string; memory: number; deadline: number },
   ): Promise<{ spent: boolean }>
+  /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
+  arm(wall: string, deadline: number): void
   release(wall: string): Promise<{ peakBytes: number }>
   /** Resolves when nothing of it is left. */
   kill(wall: string): Promise<{ took: number }>
@@ -77,6 +79,11 @@ export class Client {
     this.#waiting.set(id, { resolve, reject, timer })
     this.#send({ protocol: 1, id, ...asked })
     return promise
+  }
+
+  /** Says something that is not answered. */
+  tell(asked: Asked): void {
+    if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
   }
 
   hear(reply: Reply, socket?: Socket): void {
@@ -146,6 +153,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
       return { wall: value as Wall, socket: socket! }
     },
     claim: (wall, to) => value({ op: 'claim', wall, ...to }),
+    arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     kill: (wall) => value({ op: 'kill', wall }),
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),

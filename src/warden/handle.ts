@@ -29,6 +29,8 @@ export class WallHandle {
   #ending: Promise<unknown> | undefined
   tenant: string | undefined
   jobs = 0
+  /** The memory it is held to, where its last job left nothing behind; undefined asks for a new claim. */
+  heldTo: number | undefined
   /** When it became free, on the monotonic clock. */
   freeSince = performance.now()
   end: HandleEnd | undefined

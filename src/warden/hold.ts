@@ -9,7 +9,7 @@ export interface Held {
   readonly wall: string
   readonly pid: number
   /** On the monotonic clock. */
-  readonly deadlineAt: number
+  deadlineAt: number
   /** Resident bytes at which it is killed; Infinity where this layer is switched off by a test. */
   readonly residentMax: number
   peakBytes: number
@@ -17,7 +17,11 @@ export interface Held {
 
 export interface Holder {
   hold(held: Held): void
-  release(wall: string): Held | undefined
+  /** A held wall that rests gets its next job: the memory bound never went away. False when it is not held. */
+  arm(wall: string, deadlineAt: number): boolean
+  /** Its job is over: the deadline goes, the memory bound stays. */
+  rest(wall: string): Held | undefined
+  forget(wall: string): Held | undefined
   close(): void
 }
 
@@ -25,11 +29,12 @@ const LOOK_EVERY_MS = 10
 
 export function createHolder(end: (held: Held, how: WallEnd) => void): Holder {
   const walls = new Map<string, Held>()
+  const active = new Set<Held>()
   let timer: NodeJS.Timeout | undefined
 
   function look(): void {
     const now = performance.now()
-    for (const held of walls.values()) {
+    for (const held of active) {
       held.peakBytes = Math.max(held.peakBytes, residentBytes(held.pid))
       if (held.peakBytes > held.residentMax) finish(held, 'memory')
       else if (now >= held.deadlineAt) finish(held, 'deadline')
@@ -37,6 +42,7 @@ export function createHolder(end: (held: Held, how: WallEnd) => void): Holder {
   }
 
   function finish(held: Held, how: WallEnd): void {
+    active.delete(held)
     walls.delete(held.wall)
     end(held, how)
   }
@@ -44,14 +50,33 @@ export function createHolder(end: (held: Held, how: WallEnd) => void): Holder {
   return {
     hold(held) {
       walls.set(held.wall, held)
-      timer ??= setInterval(() => (walls.size > 0 ? look() : stop()), LOOK_EVERY_MS)
+      watch(held)
     },
-    release(wall) {
+    arm(wall, deadlineAt) {
+      const held = walls.get(wall)
+      if (!held) return false
+      held.deadlineAt = deadlineAt
+      held.peakBytes = 0
+      watch(held)
+      return true
+    },
+    rest(wall) {
+      const held = walls.get(wall)
+      if (held) active.delete(held)
+      return held
+    },
+    forget(wall) {
       const held = walls.get(wall)
       walls.delete(wall)
+      if (held) active.delete(held)
       return held
     },
     close: stop,
+  }
+
+  function watch(held: Held): void {
+    active.add(held)
+    timer ??= setInterval(() => (active.size > 0 ? look() : stop()), LOOK_EVERY_MS)
   }
 
   function stop(): void {

@@ -33,6 +33,8 @@ export type Request = Envelope &
         /** Milliseconds from now after which the wall is killed. */
         readonly deadline: number
       }
+    /** Answered only when it fails: the memory bound of the claim before it still holds. */
+    | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'kill'; readonly wall: string }
     | { readonly op: 'facts' }

@@ -4,6 +4,12 @@ import { programNames, wardenProtocol, type Request } from './protocol.ts'
 /** Reads what came over the channel as if an enemy had sent it. */
 const id = z.number().int().min(1)
 const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
+/** Milliseconds from now after which the wall is killed. */
+const deadline = z
+  .number()
+  .int()
+  .min(1)
+  .max(86_400_000 * 2)
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
@@ -29,12 +35,14 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .int()
       .min(0)
       .max(2 ** 40),
-    /** Milliseconds from now after which the wall is killed. */
-    deadline: z
-      .number()
-      .int()
-      .min(1)
-      .max(86_400_000 * 2),
+    deadline,
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('arm'),
+    wall: wallId,
+    deadline,
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),

@@ -147,6 +147,8 @@ export class Warden {
         return this.#start(request)
       case 'claim':
         return { value: this.#claim(request) }
+      case 'arm':
+        return { value: this.#arm(request.wall, request.deadline) }
       case 'release':
         return { value: this.#release(request.wall) }
       case 'kill':
@@ -308,8 +310,14 @@ export class Warden {
     return { spent: false }
   }
 
+  /** The next job of the same tenant in a wall that is still held to the same memory. */
+  #arm(wall: string, deadline: number): null {
+    if (this.#holder.arm(wall, performance.now() + deadline)) return null
+    throw new MayflyError('CONFLICT', `Cannot arm wall "${wall}": it is not held`)
+  }
+
   #release(wall: string): { readonly peakBytes: number } {
-    return { peakBytes: this.#holder.release(wall)?.peakBytes ?? 0 }
+    return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0 }
   }
 
   /** Resolves when nothing of it is left. Idempotent: a wall that is gone was killed. */
@@ -317,7 +325,7 @@ export class Warden {
     const began = performance.now()
     const live = this.#walls.get(wall)
     if (!live) return { took: 0 }
-    this.#end(wall, how, this.#holder.release(wall))
+    this.#end(wall, how, this.#holder.forget(wall))
     await Promise.race([live.gone, unawaited(GONE_MS_MAX)])
     return { took: performance.now() - began }
   }
@@ -333,7 +341,7 @@ export class Warden {
   /** After the last process: the server is told, and what was taken is given back. */
   async #gone(live: Live): Promise<void> {
     const { cgroup, child, complaint } = live.taken
-    const held = this.#holder.release(live.id)
+    const held = this.#holder.forget(live.id)
     // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
     const isMemory =
       (cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())

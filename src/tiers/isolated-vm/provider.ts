@@ -2,7 +2,6 @@ import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Voice } from '../../contract/event.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
-import { sha256 } from '../../lib/hash.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { WallHandle } from '../../warden/handle.ts'
 import type { WardenClient } from '../../warden/client.ts'
@@ -53,23 +52,35 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
 
 /** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
 async function claim(workers: Shelf, warden: WardenClient, profile: Profile) {
-  const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
-  const { tenant } = profile
   for (;;) {
-    const { wall: worker, pool } = await workers.take(tenant)
-    const { spent } = await warden
-      .claim(worker.wall.id, {
-        tenant: tenant === probeTenant ? probeTenant : sha256(tenant),
-        memory: profile.controls.memory,
-        deadline: Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS,
-      })
-      .catch((error: unknown) => {
-        void worker.kill()
-        throw error
-      })
-    if (!spent) return { worker, pool }
+    const { wall: worker, pool } = await workers.take(profile.tenant)
+    if (await isHeld(worker, warden, profile)) return { worker, pool }
     void worker.kill()
   }
+}
+
+/** Waits for the warden's yes; a worker that is held to the same memory already only needs the new deadline. */
+async function isHeld(
+  worker: WallHandle,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<boolean> {
+  const { memory } = profile.controls
+  const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  const deadline = Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS
+  if (worker.heldTo === memory) {
+    warden.arm(worker.wall.id, deadline)
+    return true
+  }
+  const tenant = worker.tenant ?? probeTenant
+  const { spent } = await warden
+    .claim(worker.wall.id, { tenant, memory, deadline })
+    .catch((error: unknown) => {
+      void worker.kill()
+      throw error
+    })
+  worker.heldTo = memory
+  return !spent
 }
 
 function unavailable(error: unknown): Availability {

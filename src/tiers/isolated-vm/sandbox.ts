@@ -30,6 +30,9 @@ export const tightens = [
 /** After a timeout the isolate gets this long to say what it had printed, before the process is killed. */
 const GRACE_MS = 40
 /** A disposed isolate that is not said to be gone by then goes with its process. */
+/** A job below both leaves its worker as it was. */
+const SMALL_CHARS = 65_536
+const SMALL_BYTES = 6 * 2 ** 20
 const DISPOSE_MS_MAX = 1_000
 
 export interface IsolateParts {
@@ -249,6 +252,7 @@ export class IsolateSandbox implements Sandbox {
     )
     if (!read.success) return this.#garbled('unreadable end')
     const { cpuTimeMs, memory, error, encoding, status } = read.data
+    if (!isSmall(this.#task!, payload, memory?.peak)) this.#parts.worker.heldTo = undefined
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
       resultText: payload.toString('utf8', cut + 1),
@@ -331,6 +335,12 @@ function lostEnd(status: TaskEnd['status'], code: string, message: string, peak:
     artifacts: [],
     ...memory,
   }
+}
+
+/** Whether the worker is as it was before: nothing that could keep it from its idle size passed through it. */
+function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
+  const text = task.code.length + task.inputText.length + end.length
+  return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES
 }
 
 function parsed(bytes: Buffer): unknown {

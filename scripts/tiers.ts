@@ -1,0 +1,126 @@
+/**
+ * Writes docs/tiers/*.md: what each wall holds, what it tightens, what it cannot, from what its provider declares and
+ * from the conformance suite that holds it to that: `node scripts/tiers.ts`. With `--check` it writes nothing and exits
+ * 1 when a page differs from what it would write.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import type { Provider } from '../src/contract/provider.ts'
+import { strengthOf } from '../src/contract/tier.ts'
+import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
+import { createMockProvider } from '../src/tiers/mock/provider.ts'
+import { Client, facade } from '../src/warden/client.ts'
+import { tableFor } from '../tests/conformance/suite.ts'
+
+interface Page {
+  readonly provider: Provider
+  readonly about: string
+  /** What no test can show: it is not stopped. */
+  readonly notStopped: readonly string[]
+  /** Where the suite is run on it, and in which surroundings. */
+  readonly runs: readonly string[]
+}
+
+/** A warden that is never asked: a provider only says here what it is. */
+const nobody = facade(new Client(() => {}), () => Promise.resolve())
+
+const pages: readonly Page[] = [
+  {
+    provider: createIsolateProvider({
+      warden: nobody,
+      voice: { say() {} },
+      spares: 0,
+      wallsMax: 0,
+    }),
+    about: `V8 isolates in worker processes. The isolate keeps one job's objects from the host's and from those of the job
+before; it is not trusted to keep memory, time or a broken V8. That is what the process around it is for: a jailed
+worker for one tenant alone, held to its memory and its time from outside, and killed.`,
+    notStopped: [
+      `a hole in V8, which is code execution in the worker: then seccomp, the empty root, the network namespace and the
+  uid of its own are what holds`,
+      `a hole in the kernel that can be reached by the few system calls a warm worker has`,
+      `one job of a tenant from spying on another job of the same tenant by time or by what the worker's processor
+  caches hold; two tenants never share a worker, but they may share a core`,
+      `what a job that was granted a capability does with it`,
+    ],
+    runs: [
+      'in the best jail this machine gives',
+      'as an ordinary user, without memory cgroup and without a uid of its own',
+      'without namespaces',
+      'in bubblewrap, where it is installed',
+    ],
+  },
+  {
+    provider: createMockProvider(),
+    about: `It runs no code at all: it answers from a script. It is there to try everything around a wall, is reached by its
+name alone, has strength 0, and is refused where \`MAYFLY_ENV\` says \`production\`.`,
+    notStopped: ['anything: there is nothing behind it to stop'],
+    runs: ['with a script that plays the guests of the life cycle'],
+  },
+]
+
+/** The whole page of one wall, as it should be. */
+export function page({ provider, about, notStopped, runs }: Page): string {
+  const table = tableFor(provider)
+  const held = table.filter(({ skipped }) => skipped === undefined)
+  const skipped = table.filter(({ skipped }) => skipped !== undefined)
+  return `# \`${provider.name}\`
+
+This page is written by \`node scripts/tiers.ts\` from what the provider declares and from the conformance suite.
+
+${about}
+
+| | |
+|---|---|
+| tier | \`${provider.tier}\`, strength ${strengthOf[provider.tier]} at most |
+| languages | ${words(provider.languages)} |
+| enforces | ${words(provider.enforces)} |
+| closes while a guest runs | ${words(provider.tightens)} |
+| has only from the start | ${words(provider.enforces.filter((name) => !provider.tightens.includes(name)))} |
+| can | ${words(provider.can)} |
+
+## What it does not stop
+
+${notStopped.map((what) => `- ${what}`).join('\n')}
+
+## What holds
+
+Each sentence is a test of \`tests/conformance/suite.ts\`, run ${runs.join('; ')}.
+
+${chapters(held).join('\n\n')}
+
+## What is not tried, and why
+
+${skipped.length > 0 ? skippedTable(skipped) : 'Nothing.'}
+`
+}
+
+type Row = ReturnType<typeof tableFor>[number]
+
+function chapters(rows: readonly Row[]): readonly string[] {
+  return [...Map.groupBy(rows, ({ chapter }) => chapter)].map(
+    ([chapter, cases]) =>
+      `### ${chapter}\n\n${cases.map((row) => `- ${row.case.title}`).join('\n')}`,
+  )
+}
+
+function skippedTable(rows: readonly Row[]): string {
+  const lines = rows.map((row) => `| ${row.case.title} | it ${row.skipped} |`)
+  return `| case | because |\n|---|---|\n${lines.join('\n')}`
+}
+
+function words(names: readonly string[]): string {
+  return names.length === 0 ? 'nothing' : names.map((name) => `\`${name}\``).join(', ')
+}
+
+if (import.meta.main) {
+  const isCheck = process.argv.includes('--check')
+  for (const one of pages) {
+    const file = new URL(`../docs/tiers/${one.provider.name}.md`, import.meta.url)
+    if (!isCheck) writeFileSync(file, page(one))
+    else if (readFileSync(file, 'utf8') !== page(one)) {
+      console.error(`docs/tiers/${one.provider.name}.md is not what node scripts/tiers.ts writes`)
+      process.exitCode = 1
+    }
+    await one.provider.close?.()
+  }
+}

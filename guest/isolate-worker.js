@@ -17,6 +17,8 @@ const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
 /** Text of a job that is worth collecting at once, so that the process is small again for the next. */
 const GARBAGE_CHARS = 262_144
+/** While there are spares enough, whoever waits for the answer gets the processor first. */
+const REFILL_AFTER_MS = 2
 const CHUNK_CHARS_MAX = 16_384
 /** Kinds of frames; the server's half of this table is src/tiers/isolated-vm/wire.ts. */
 const KIND = {
@@ -103,7 +105,8 @@ async function runJob(task) {
   if (end.poisoned) leave()
   if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS)
     globalThis.gc?.()
-  setImmediate(refillOne)
+  if (spares.length < sparesMax / 2) setImmediate(refillOne)
+  else setTimeout(refillOne, REFILL_AFTER_MS)
 }
 
 /** A spare where it fits the job exactly; else a cell of its own, made now.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { Trap } from './bait.ts'
 import type { Case } from './case.ts'
 import { corpus } from './corpus.ts'
@@ -11,6 +12,7 @@ const MIB = 2 ** 20
 /** The promise: a worker grows by no more than this over its idle size. */
 const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
 const pollMs = 5
+const settleMs = 120
 
 test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size (S3-2, S3-10)', async (t) => {
   const mayfly = await openMayfly()
@@ -31,7 +33,7 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
 
 /** By how much the process below this one that grew most grew over its idle size while the bomb ran. */
 async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<Growth> {
-  const idle = sizes()
+  const idle = await settled()
   // A process made meanwhile is a spare: it is as big as the biggest that was idle.
   const idleOfNew = Math.max(0, ...idle.values())
   let most: Growth = { bytes: 0, of: '' }
@@ -49,6 +51,17 @@ async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<Gr
 interface Growth {
   readonly bytes: number
   readonly of: string
+}
+
+/** Idle is a process that is warm and waits: one that is still starting grows by itself. */
+async function settled(): Promise<ReadonlyMap<number, number>> {
+  for (let last = sizes(); ;) {
+    await setTimeout(settleMs)
+    const now = sizes()
+    if (now.size === last.size && [...now].every(([pid, bytes]) => last.get(pid) === bytes))
+      return now
+    last = now
+  }
 }
 
 function sizes(): ReadonlyMap<number, number> {

@@ -15,7 +15,7 @@ const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, impor
 export function isolateWorker(settings: WorkerSettings, without: readonly Layer[]): JailedProgram {
   return {
     name: 'isolated-vm',
-    nodeFlags: ['--max-semi-space-size=2', '--expose-gc'],
+    nodeFlags: ['--max-semi-space-size=2'],
     main: here('guest/isolate-worker.js'),
     env: {
       MAYFLY_WORKER: JSON.stringify({

@@ -19,6 +19,7 @@ const READY_FD = 4
 const FRAME_BYTES_MAX = 64 * 2 ** 20
 /** Text of a job that is worth collecting at once, so that the process is small again for the next. */
 const GARBAGE_CHARS = 262_144
+const ERROR_CHARS_MAX = 16_384
 /** While there are spares enough, whoever waits for the answer gets the processor first. */
 const REFILL_AFTER_MS = 2
 const CHUNK_CHARS_MAX = 16_384
@@ -107,8 +108,9 @@ async function runJob(task) {
     stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
     call: callOut,
   })
-  const { resultText, ...meta } = end
-  send(KIND.end, `${JSON.stringify({ protocol: 1, ...meta })}\n${resultText}`)
+  const { resultText, error, ...meta } = end
+  const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }
+  send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
   calls.clear()
   cell.dispose()
   busy = false
@@ -117,6 +119,13 @@ async function runJob(task) {
   if (task.code.length + task.inputText.length + resultText.length > GARBAGE_CHARS) collectGarbage()
   if (spares.length < sparesMax / 2) setImmediate(refillOne)
   else setTimeout(refillOne, REFILL_AFTER_MS)
+}
+
+/** V8 itself quotes the source in some errors: a pattern of 100 KB, whole. @param {Record<string, string>} error */
+function clipped(error) {
+  return Object.fromEntries(
+    Object.entries(error).map(([key, text]) => [key, text?.slice(0, ERROR_CHARS_MAX)]),
+  )
 }
 
 /** A spare where it fits the job exactly; else a cell of its own, made now.

@@ -151,16 +151,20 @@ export const escape: readonly Case[] = [
       try { dig() } catch (e) { hunt('last', e) }`,
     true,
   ),
-  hunted(
-    'stack-overflow-in-call',
-    'the same inside the capability call',
-    js`
+  {
+    ...hunted(
+      'stack-overflow-in-call',
+      'the same inside the capability call',
+      js`
       let left = 50
       const dig = () => { try { const p = call('x'); p.catch((e) => left-- > 0 && hunt('p', e)); dig() } catch (e) { if (left-- > 0) hunt('range', e); throw e } }
       try { dig() } catch (e) { hunt('last', e) }
       await 0; await 0`,
-    true,
-  ),
+      true,
+    ),
+    // Each of thousands of refused calls leaves a promise: a slow machine may not get through them in time.
+    expect: ['ok', 'error', 'timeout'],
+  },
   hunted(
     'stack-overflow-formatting',
     'the stack runs out while the engine formats a stack: GHSA-76w7-j9cq-rx2j',

@@ -22,9 +22,14 @@ export interface Contender {
   once(): Promise<number>
 }
 
+/** Runs of one contender before the next has its turn, and how many of them are left out: what the one before left in
+ * caches and on other cores is not its doing. */
+const TURN = 25
+const SETTLE = 5
+
 /**
- * Runs all contenders in turn, A B C A B C …, so that whatever the machine does meanwhile happens to each of them.
- * `pauseMs` between runs lets what is made ahead be made.
+ * Runs all contenders in turns, so that whatever the machine does meanwhile happens to each of them. `pauseMs`
+ * between runs lets what is made ahead be made.
  */
 export async function sideBySide(
   contenders: readonly Contender[],
@@ -32,12 +37,13 @@ export async function sideBySide(
   pauseMs: number,
 ): Promise<ReadonlyMap<string, Figures>> {
   const samples = new Map(contenders.map(({ name }) => [name, [] as number[]]))
-  const warmUp = Math.max(3, Math.round(rounds / 10))
-  for (let round = -warmUp; round < rounds; round++) {
+  for (let counted = 0; counted < rounds; counted += TURN) {
     for (const { name, once } of contenders) {
-      const took = await once()
-      if (round >= 0) samples.get(name)!.push(took)
-      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      for (let run = -SETTLE; run < Math.min(TURN, rounds - counted); run++) {
+        const took = await once()
+        if (run >= 0) samples.get(name)!.push(took)
+        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      }
     }
   }
   return new Map([...samples].map(([name, list]) => [name, figures(list)]))

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { auditFile, signerFolder, stateFolder } from './state-folder.ts'
+import { auditFile, leaseFolder, signerFolder, stateFolder } from './state-folder.ts'
 
 test('The state folder is the flag, else MAYFLY_STATE, else XDG_STATE_HOME, else a fixed place', () => {
   const env = { MAYFLY_STATE: '/m', XDG_STATE_HOME: '/x', HOME: '/home/a' }
@@ -19,7 +22,14 @@ test('A user without a home has to name the state folder', () => {
   assert.throws(() => stateFolder({}, 1000), /give "--state"/)
 })
 
-test('Log and keys lie inside the state folder', () => {
+test('The log lies in the state folder; what the warden keeps lies beside it, where it can be made', () => {
   assert.equal(auditFile('/s'), '/s/audit.db')
-  assert.equal(signerFolder('/s'), '/s/keys')
+  const parent = mkdtempSync(join(tmpdir(), 'mayfly-state-'))
+  try {
+    assert.equal(signerFolder(join(parent, 's')), join(parent, 's-warden', 'keys'))
+    assert.equal(leaseFolder(join(parent, 's')), join(parent, 's-warden', 'leases'))
+    assert.equal(signerFolder('/nowhere/s'), '/nowhere/s/warden/keys')
+  } finally {
+    rmSync(parent, { recursive: true })
+  }
 })

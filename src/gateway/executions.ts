@@ -118,16 +118,19 @@ function memberOf(value: unknown, name: string): unknown {
     : undefined
 }
 
-/** Sends the job down the road, and cancels it when its client goes away. */
+/**
+ * Sends the job down the road, and cancels it when its client goes away. It counts as under way until its answer is
+ * written: a server that drains waits for that too.
+ */
 async function answer(door: Door, { outgoing }: HttpBindings, job: Job): Promise<Response> {
-  using ticket = door.running.begin()
-  outgoing.once('close', ticket.cancel)
-  if (outgoing.destroyed) ticket.cancel()
-  try {
-    return outcomeResponse(await door.road(job, { signal: ticket.signal }))
-  } finally {
-    outgoing.off('close', ticket.cancel)
+  const ticket = door.running.begin()
+  const gone = () => {
+    ticket.cancel()
+    ticket[Symbol.dispose]()
   }
+  outgoing.once('close', gone)
+  if (outgoing.destroyed) gone()
+  return outcomeResponse(await door.road(job, { signal: ticket.signal }))
 }
 
 function outcomeResponse(outcome: Outcome): Response {

@@ -22,7 +22,7 @@ export async function enterRole(): Promise<void> {
   const role = roleOf()
   if (!role) return
   if (role.shutOut === null) custody = 'uid'
-  else {
+  else if (role.shutOut !== undefined) {
     const { shutOut } = await import('../warden/custody.ts')
     custody = (await shutOut(role.shutOut)) ? 'landlock' : 'none'
   }

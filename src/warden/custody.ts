@@ -1,5 +1,6 @@
 import { lstatSync, openSync, readdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
+import os from 'node:os'
 import path from 'node:path'
 import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.js'
 
@@ -38,10 +39,25 @@ async function isShut(look: () => unknown): Promise<boolean> {
 function besides(folder: string): readonly string[] {
   const above = path.dirname(folder)
   if (above === folder) return []
-  const own = readdirSync(above)
+  const own = entriesOf(above)
     .map((name) => path.join(above, name))
     .filter((place) => place !== folder && isReachable(place))
   return [...besides(above), ...own]
+}
+
+/** Of a folder that may be passed through but not listed, what this process was started with. */
+function entriesOf(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
+    const below = startedWith().map((place) => path.relative(folder, place).split(path.sep)[0]!)
+    return [...new Set(below)].filter((name) => name !== '' && name !== '..')
+  }
+}
+
+function startedWith(): readonly string[] {
+  return [import.meta.dirname, process.execPath, process.cwd(), os.homedir(), os.tmpdir()]
 }
 
 /** A link is left out: what it points to is reached by its own path, or not to be reached at all. */

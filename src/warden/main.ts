@@ -26,11 +26,13 @@ export interface Role {
   /** Why it kept the uid of whoever started it, where it did. */
   readonly keptUid: string | null
   readonly swept: number
-  /** The folder this server is to shut itself out of, where uids do not do it. */
-  readonly shutOut: string | null
+  /** The folder this server is to shut itself out of; null where uids do it, undefined where nothing can. */
+  readonly shutOut: string | null | undefined
 }
 
 const KILL_AFTER_MS = 60_000
+/** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
+const SERVER_FLAGS = ['--max-semi-space-size=8']
 
 /** Resolves with the server's exit code when everything it started has ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {
@@ -99,16 +101,22 @@ function giveState(folder: string): void {
   }
 }
 
+/** Inside the state folder it cannot be shut out: what the server makes there later would be, too. */
+function besideState(stateFolder: string): string | undefined {
+  const folder = wardenFolder(stateFolder)
+  return folder.startsWith(stateFolder + path.sep) ? undefined : folder
+}
+
 function startServer(
   options: MainOptions,
   { setpriv, uid, why }: Dropped,
   swept: number,
 ): ChildProcess {
-  const shutOut = uid === undefined ? wardenFolder(options.stateFolder) : null
+  const shutOut = uid === undefined ? besideState(options.stateFolder) : null
   const role: Role = { kind: 'server', keptUid: why, swept, shutOut }
   const become =
     uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
-  const node = [process.execPath, options.bin, ...options.argv]
+  const node = [process.execPath, ...SERVER_FLAGS, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   return spawn(all[0]!, all.slice(1), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 
 /** Mayfly as a user meets it: the program in a folder of its own, and what it leaves. */
@@ -106,7 +107,8 @@ export function documentOf({ stdout, stderr, code }: Ran): Record<string, any> {
   }
 }
 
-export interface Server {
+/** Disposing it kills what a failed test left running. */
+export interface Server extends AsyncDisposable {
   readonly static: string
   readonly active: string
   readonly apiKey: string
@@ -132,7 +134,7 @@ export async function startServer(
   const lines = createInterface(child.stdout!)
   const [line] = (await Promise.race([once(lines, 'line'), ended])) as [unknown]
   if (typeof line !== 'string') throw new Error(`serve ended with ${String(line)}:\n${said}`)
-  const ready = JSON.parse(line) as Pick<Server, 'static' | 'active' | 'apiKey' | 'pid'>
+  const ready = readyIn(line) as Pick<Server, 'static' | 'active' | 'apiKey' | 'pid'>
   return {
     ...ready,
     child,
@@ -145,7 +147,17 @@ export async function startServer(
       clearTimeout(timer)
       return { code, left: await remaining(all) }
     },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await ended
+    },
   }
+}
+
+function readyIn(line: string): unknown {
+  const ready = JSON.parse(line) as { readonly pid?: unknown }
+  if (typeof ready.pid === 'number') return ready
+  throw new Error(`serve said "${line}" in place of where it is`)
 }
 
 /** Waits until a server says that it can run jobs. */
@@ -170,7 +182,7 @@ export async function remaining(pids: readonly number[]): Promise<string[]> {
 /** Names of the walls that the state folder says are alive. */
 export function leasesIn({ state }: Place): readonly string[] {
   try {
-    return readdirSync(join(state, 'leases'))
+    return readdirSync(leaseFolder(state))
   } catch {
     return []
   }

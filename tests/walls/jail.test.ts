@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { suite, test, type TestContext } from 'node:test'
+import { findJailFacts, type Layer } from '../../src/jail/facts.ts'
+import { reachFrom, type JailWish } from './jailed.ts'
+
+/**
+ * A program that reaches for everything around it is let into the jail: with every layer, with each one left out
+ * (S4-39), and on poorer machines than this one. Whatever is missing, what is left holds.
+ */
+const facts = findJailFacts()
+const jails: readonly (readonly [title: string, wish: JailWish, without?: Layer])[] = [
+  ['with every layer', {}],
+  ['as an ordinary user', { hide: ['root'] }],
+  ['without namespaces', { hide: ['namespaces'] }],
+  ['as an ordinary user without namespaces', { hide: ['root', 'namespaces'] }],
+  ['without setpriv', { hide: ['setpriv'] }],
+  ['in bubblewrap', { way: 'bubblewrap' }],
+  ['in bubblewrap, as an ordinary user', { way: 'bubblewrap', hide: ['root'] }],
+  ['with the layer "namespaces" off', { without: ['namespaces'] }, 'namespaces'],
+  ['with the layer "landlock" off', { without: ['landlock'] }, 'landlock'],
+  ['with the layer "seccomp" off', { without: ['seccomp'] }, 'seccomp'],
+  ['with the layer "own uid" off', { without: ['own uid'] }, 'own uid'],
+]
+
+/** What anybody can do who is not jailed. */
+const reachable = [
+  'a file of the host',
+  'the list of users',
+  'a folder of the host',
+  'a file written',
+  'processes of the host',
+  'the kernel',
+  'a program of the host',
+  'a port',
+  'a socket in a folder',
+  'a socket without a folder',
+  'a datagram',
+]
+
+suite('A program in the jail reaches nothing', { skip: unable() }, () => {
+  test('without any jail it reaches what is laid out for it', async () => {
+    const { second, knocks, mark } = await reachFrom({ way: 'none' })
+    for (const what of reachable) assert.ok(second.includes(what), `not even "${what}"`)
+    assert.ok(knocks >= 4 && mark)
+  })
+  for (const [title, wish, without] of jails)
+    test(`${title}: no file, no process, no socket, no secret`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { first, second, knocked, layers, knocks, mark } = await reachFrom(wish)
+      assert.deepEqual(second, [], 'reached when it was warm')
+      assert.deepEqual(first, [], 'reached while it started')
+      assert.deepEqual([knocks, mark], [0, false])
+      if (without) assert.ok(!layers.includes(without), `${without} was there after all`)
+      if (without !== 'seccomp') assert.deepEqual(knocked, [])
+    })
+})
+
+function isMissing(t: TestContext, { way, hide }: JailWish): boolean {
+  const here = findJailFacts(hide ?? [])
+  if (way !== 'bubblewrap') return false
+  if (!here.bubblewrap) t.skip('bwrap is missing')
+  else if (!here.namespaces) t.skip('namespaces are forbidden here')
+  else return false
+  return true
+}
+
+function unable(): string | false {
+  if (facts.platform !== 'linux') return 'only Linux has these jails'
+  return existsSync('/proc/self/fd') ? false : 'there is no /proc'
+}

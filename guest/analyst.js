@@ -10,6 +10,7 @@ import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { exitNow, loadSeccomp } from '../src/os/libc.js'
 import { inspect } from '../src/threat/inspect.ts'
+import { takeCollector } from './collector.js'
 import { readFrames, writeFrame } from './frames.js'
 import { warmUp } from './warm.js'
 
@@ -22,7 +23,9 @@ const REQUEST_BYTES_MAX = 80 * 2 ** 20
 // The stripper's warning that it is experimental would be the only thing ever written to stderr.
 process.removeAllListeners('warning')
 const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
+const collectGarbage = takeCollector()
 warmUp(inspect, settings.warm ?? 20)
+collectGarbage()
 const socket = new Socket({ fd: Number(process.env['MAYFLY_FD'] ?? 3) })
 socket.pause()
 settle()

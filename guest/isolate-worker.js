@@ -9,9 +9,8 @@
 import fs from 'node:fs'
 import net from 'node:net'
 import { exitNow, knock, loadSeccomp } from '../src/os/libc.js'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Cell } from './cell.js'
+import { takeCollector } from './collector.js'
 import { readFrames } from './frames.js'
 
 const SOCKET_FD = 3
@@ -57,19 +56,12 @@ const collectGarbage = takeCollector()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 await warmUp()
 refill()
+collectGarbage()
 if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
 fs.writeSync(READY_FD, 'R')
 fs.closeSync(READY_FD)
 readFrames(socket, onFrame, FRAME_BYTES_MAX)
 socket.resume()
-
-/** The flag holds for every context made while it is set, and no guest may have it. @returns {() => void} */
-function takeCollector() {
-  setFlagsFromString('--expose-gc')
-  const gc = runInNewContext('gc')
-  setFlagsFromString('--no-expose-gc')
-  return gc
-}
 
 /** One dummy job, so that nothing on a real job's path runs for the first time. */
 async function warmUp() {

@@ -5,12 +5,14 @@
 import { Readable } from 'node:stream'
 import { inspect } from '../src/threat/inspect.ts'
 import { Cell } from './cell.js'
+import { takeCollector } from './collector.js'
 import { readFrames } from './frames.js'
 import { landlockVersion } from '../src/os/libc.js'
 import { warmUp } from './warm.js'
 
 warmUp(inspect, 1)
 landlockVersion()
+takeCollector()
 readFrames(Readable.from([]), () => {}, 1)
 const cell = new Cell({ memoryMiB: 32, webAssembly: false })
 cell.dispose()

@@ -17,6 +17,20 @@ export function belongsElsewhere(verb: string | undefined, argv: readonly string
   return verb === 'serve' || process.getuid?.() === 0
 }
 
+/** Node forks to start a program, so what starts walls must stay small: a young heap of 1 MiB, an old one of 64. */
+const SMALL = ['--max-semi-space-size=1', '--max-old-space-size=64']
+
+/**
+ * A server's warden lives long, so it starts over as a small Node, in this very process; a single run is over before
+ * that would pay. Returns where that is not needed, or cannot be done.
+ */
+export function startSmall(verb: string | undefined, argv: readonly string[]): void {
+  if (verb !== 'serve' || !belongsElsewhere(verb, argv) || process.execArgv.includes(SMALL[0]!))
+    return
+  const args = [process.execPath, ...SMALL, ...process.execArgv, BIN, ...argv]
+  if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
+}
+
 /** Becomes the warden until the command is over. It never loads what reads a request, a source or a configuration. */
 export async function runElsewhere(argv: readonly string[]): Promise<void> {
   const folder = await folderOf(argv)

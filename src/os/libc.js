@@ -278,7 +278,7 @@ export function landlockVersion() {
 /**
  * Restricts this thread, and what it starts, to reading (and executing) below `readable` and doing everything below
  * `writable`; no TCP, and from version 6 no signal and no abstract socket out of the domain. Needs no_new_privs.
- * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => { fd: number, folder: boolean }, net?: boolean, scope?: boolean }} to
+ * @param {{ readable: readonly string[], writable?: readonly string[], open: (path: string) => { fd: number, folder: boolean } | undefined, net?: boolean, scope?: boolean }} to
  */
 export function restrictFiles(to) {
   const version = landlockVersion()
@@ -297,9 +297,10 @@ export function restrictFiles(to) {
   closeSync(fd)
 }
 
-/** A rule on a single file may name only what can be done with a file.
- * @param {number} ruleset @param {{ fd: number, folder: boolean }} place @param {bigint} rights */
+/** A rule on a single file may name only what can be done with a file. A place that is gone needs no rule.
+ * @param {number} ruleset @param {{ fd: number, folder: boolean } | undefined} place @param {bigint} rights */
 function allow(ruleset, place, rights) {
+  if (!place) return
   const rule = Buffer.alloc(12)
   rule.writeBigUInt64LE(place.folder ? rights : rights & FILE_RIGHTS, 0)
   rule.writeInt32LE(place.fd, 8)

@@ -1,4 +1,4 @@
-import { lstatSync, openSync, readdirSync } from 'node:fs'
+import { constants, fstatSync, lstatSync, openSync, readdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -10,6 +10,7 @@ import { landlockVersion, restrictFiles, setNoNewPrivileges } from '../os/libc.j
  * whole. What is made later in one of the folders on that way cannot be reached from here; what is made deeper can.
  */
 const O_PATH = 0o10000000
+const GONE = new Set(['ENOENT', 'ELOOP', 'EACCES'])
 
 /** Whether it holds: false where Landlock is missing, and then the key is only as safe as this process. */
 export async function shutOut(folder: string): Promise<boolean> {
@@ -69,6 +70,13 @@ function isReachable(place: string): boolean {
   }
 }
 
+/** Undefined for what is gone since it was listed: other people's folders come and go. Never follows a link. */
 function openPlace(place: string) {
-  return { fd: openSync(place, O_PATH), folder: lstatSync(place).isDirectory() }
+  try {
+    const fd = openSync(place, O_PATH | constants.O_NOFOLLOW)
+    return { fd, folder: fstatSync(fd).isDirectory() }
+  } catch (error) {
+    if (GONE.has((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
 }

@@ -133,7 +133,7 @@ export function createShelf(options: ShelfOptions): Shelf {
       const handle = ready ?? (await (starting ? takeStarting(bound) : start()))
       handle.tenant = bound
       handle.jobs++
-      keepOneUnbound()
+      if (bound !== undefined) keepOneUnbound()
       return { wall: handle, pool: ready ? 'hit' : 'miss' }
     },
     give(handle) {

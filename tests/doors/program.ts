@@ -58,7 +58,7 @@ become.push('--clear-groups', '--')
 export function noOrdinaryUser(): string | false {
   if (process.getuid?.() !== 0) return 'only root can become somebody else'
   try {
-    const [program = '', ...args] = [...become, 'test', '-r', bin]
+    const [program, ...args] = [...become, 'test', '-r', bin] as const
     execFileSync(program, args, { stdio: 'ignore' })
     return false
   } catch {

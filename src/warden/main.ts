@@ -32,7 +32,7 @@ export interface Role {
 
 const KILL_AFTER_MS = 60_000
 /** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
-const SERVER_FLAGS = ['--max-semi-space-size=8']
+const SERVER_FLAGS = ['--max-semi-space-size=4']
 
 /** Resolves with the server's exit code when everything it started has ended. */
 export async function becomeWarden(options: MainOptions): Promise<number> {

@@ -11,6 +11,7 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
+import type { Analysis } from './contract/verdict.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
@@ -43,6 +44,8 @@ export interface Assembly extends AsyncDisposable {
   readonly record: AuditRecord
   readonly pool: Pool
   readonly analysis: Asking
+  /** A verdict without a run. */
+  analyse(job: Job): Promise<Analysis>
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
   /** Each provider with what its probe proved; probes what was not probed yet. */
@@ -131,7 +134,8 @@ export function assemble(options: AssembleOptions): Assembly {
     analyse: createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice }),
     profile: createProfiler({ config: () => config, providers: () => facts }),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
-    supervise: (sandbox, profile, signal) => supervise({ sandbox, profile, clock, voice, signal }),
+    supervise: (sandbox, profile, { signal, on }) =>
+      supervise({ sandbox, profile, clock, voice, signal, on }),
     gate: createGate,
     admit: (job, verdict, plan) => record.admit(job, verdict, plan),
   }
@@ -145,6 +149,7 @@ export function assemble(options: AssembleOptions): Assembly {
     record,
     pool,
     analysis,
+    analyse: (job) => rooms.analyse(job),
     async run(job, caller) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await Promise.all([proving, warming])

@@ -8,6 +8,7 @@
  * host throws, and what happens to the job then is still in the record.
  */
 import { messageOf, MayflyError } from './contract/error.ts'
+import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
@@ -21,6 +22,8 @@ export interface Caller {
   readonly signal: AbortSignal
   /** Hears output as it comes; a promise holds the guest back. */
   readonly tap?: Tap | undefined
+  /** Hears each line of the timeline as it is written; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /** One job, from its door to its outcome. Throws MayflyError STATE when it cannot be recorded: no record, no run. */
@@ -53,7 +56,7 @@ async function behindWall(
 
   const lived = await (async () => {
     await using claim = await rooms.acquire(profile, job, caller.signal)
-    await using supervisor = rooms.supervise(claim.sandbox, profile, caller.signal)
+    await using supervisor = rooms.supervise(claim.sandbox, profile, caller)
     const { end, executionTime, timeline } = await supervisor.run(taskOf(job, analysis), gate)
     left = rooms.clock.now()
     return { ...gate.close(end), end, executionTime, timeline, claim }

@@ -15,7 +15,7 @@ export interface Rooms {
   profile(job: Job, verdict: Verdict): Plan
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
-  supervise(sandbox: Sandbox, profile: Profile, signal: AbortSignal): Supervisor
+  supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
   gate(profile: Profile, tap?: Tap): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
@@ -36,6 +36,12 @@ export interface Claim extends AsyncDisposable {
   /** Milliseconds waited for a place, and for the wall. */
   readonly queueTime: number
   readonly startTime: number
+}
+
+/** Who may cancel a life, and hears its timeline as it is written. */
+export interface Watcher {
+  readonly signal: AbortSignal
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */

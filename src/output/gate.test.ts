@@ -230,3 +230,15 @@ test('Artifacts leave with size and digest, and not at all when they are too lar
   }
   assert.equal(refused([file('a'), file('a')]), 'ARTIFACT_INVALID')
 })
+
+test('Who listens hears all of a long stream, and the end repeats its first MiB', () => {
+  let heard = 0
+  const profile = profileOf({ limits: limitsOf({ output: 2 ** 22 }) })
+  const gate = createGate(profile, (_, text) => void (heard += text.length))
+  const chunk = new Uint8Array(65_536).fill(97)
+  for (let sent = 0; sent < 2 ** 23; sent += chunk.length) void gate.stdout(chunk)
+  const { stdout, truncated } = gate.close(endOf())
+  assert.equal(heard, 2 ** 22)
+  assert.equal(stdout.length, 2 ** 20)
+  assert.equal(truncated.stdout, true)
+})

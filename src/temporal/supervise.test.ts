@@ -30,6 +30,7 @@ async function live({ script = forEver, faults = {}, profile = three, cancelAt }
   await sandbox[Symbol.asyncDispose]()
   assert.equal(clock.pending, 0)
   const { end, timeline, executionTime } = await life
+  assert.deepEqual(set.heard, timeline)
   const story = timeline.map(({ at, event, phase }) => `${at} ${event}${phase ? ` ${phase}` : ''}`)
   return { ...set, end, timeline, executionTime, story }
 }

@@ -2,7 +2,7 @@ import { addAbortListener } from 'node:events'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Control } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Point, Voice } from '../contract/event.ts'
+import type { Point, TimelineEntry, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
@@ -23,6 +23,8 @@ export interface Watch {
   readonly voice: Voice
   /** The caller's: aborting it cancels. */
   readonly signal: AbortSignal
+  /** Hears each line of the timeline as it is written; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /**
@@ -53,7 +55,7 @@ class Supervision implements Supervisor {
     const { schedule, controls, limits } = watch.profile
     this.#watch = watch
     this.#clock = new OwnedClock(watch.clock)
-    this.#timeline = new Timeline(watch.clock)
+    this.#timeline = new Timeline(watch.clock, watch.on)
     this.#life = layOut(schedule, controls, limits.timeout)
     this.#owed = new Set(this.#step.tightens)
   }

@@ -10,11 +10,14 @@ type Line = Omit<TimelineEntry, 'at' | 'zone'>
 /** The story of one life. It begins when user code is released; a life that never was has none. */
 export class Timeline {
   readonly #clock: Clock
+  readonly #on: (entry: TimelineEntry) => void
   #entries: TimelineEntry[] = []
   #released: number | undefined
 
-  constructor(clock: Clock) {
+  /** `on` hears each line in the order of the whole: those from before the release when that comes. */
+  constructor(clock: Clock, on: (entry: TimelineEntry) => void = () => undefined) {
     this.#clock = clock
+    this.#on = on
   }
 
   get hasBegun(): boolean {
@@ -30,16 +33,22 @@ export class Timeline {
   begin(line: Line): void {
     this.#released = this.#clock.now()
     this.#entries = [{ at: 0, zone, ...line }, ...this.#entries]
+    for (const entry of this.#entries) this.#on(entry)
   }
 
   note(line: Line): void {
-    if (this.#entries.length < entriesMax) this.#entries.push({ at: this.age, zone, ...line })
+    if (this.#entries.length >= entriesMax) return
+    const entry = { at: this.age, zone, ...line }
+    this.#entries.push(entry)
+    if (this.hasBegun) this.#on(entry)
   }
 
   /** The whole of it; with a reason, the life was cut, and the last line says why. */
   end(reason: string | undefined): readonly TimelineEntry[] {
     if (!this.hasBegun) return []
     if (reason === undefined) return this.#entries
-    return [...this.#entries, { at: this.age, zone, event: 'terminated', reason }]
+    const last: TimelineEntry = { at: this.age, zone, event: 'terminated', reason }
+    this.#on(last)
+    return [...this.#entries, last]
   }
 }

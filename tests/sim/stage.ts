@@ -1,5 +1,5 @@
 import { allControls, noFiles, noNetwork, type Controls } from '../../src/contract/controls.ts'
-import type { Point, Voice } from '../../src/contract/event.ts'
+import type { Point, TimelineEntry, Voice } from '../../src/contract/event.ts'
 import type { Phase } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Task, TaskIo } from '../../src/contract/provider.ts'
@@ -93,12 +93,14 @@ export async function stage(mock: MockOptions, profile: Profile = profileOf()) {
   const sandbox = await createMockProvider(mock).launch(profile, clock)
   const gate = createGate(profile)
   const { signal } = canceller
-  const supervisor = supervise({ sandbox, profile, clock, voice, signal })
+  const heard: TimelineEntry[] = []
+  const on = (entry: TimelineEntry) => void heard.push(entry)
+  const supervisor = supervise({ sandbox, profile, clock, voice, signal, on })
   const io: TaskIo = {
     stdout: (chunk) => gate.stdout(chunk),
     stderr: (chunk) => gate.stderr(chunk),
     released() {},
     call: (name) => Promise.resolve(JSON.stringify(name)),
   }
-  return { clock, canceller, said, sandbox, gate, supervisor, io, profile }
+  return { clock, canceller, said, heard, sandbox, gate, supervisor, io, profile }
 }

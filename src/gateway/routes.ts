@@ -13,53 +13,58 @@ import type { Pages, StaticFiles } from './static.ts'
 
 type Env = { readonly Bindings: HttpBindings }
 
+/** What comes out of a path: `{id}` is `params.id`, decoded. */
+type Params = Readonly<Record<string, string>>
+
 /** One call. Its method and path come from the table below, which `openapi.ts` describes. */
 interface Call {
-  readonly method: 'GET' | 'POST'
   /** Scopes of which a key needs one; `anyone` needs no key; `own` checks by itself. */
   readonly needs: readonly Scope[] | 'anyone' | 'own'
-  readonly answer: (door: Door, http: HttpBindings, who: Identity) => Promise<Response> | Response
+  readonly answer: (
+    door: Door,
+    http: HttpBindings,
+    who: Identity,
+    params: Params,
+  ) => Promise<Response> | Response
 }
+
+type Method = 'GET' | 'POST' | 'DELETE'
+/** The calls of one path: all of them need a key, or none does. */
+type Methods = Readonly<Partial<Record<Method, Call>>>
 
 const anyScope = ['run', 'read'] as const satisfies readonly Scope[]
 
 /** Every path of the active endpoint. */
-export const calls: Readonly<Record<string, Call>> = {
-  '/livez': { method: 'GET', needs: 'anyone', answer: () => json({ status: 'alive' }) },
-  '/readyz': { method: 'GET', needs: 'anyone', answer: (door) => ready(door) },
+export const calls: Readonly<Record<string, Methods>> = {
+  '/livez': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
+  '/readyz': { GET: { needs: 'anyone', answer: (door) => ready(door) } },
   '/version': {
-    method: 'GET',
-    needs: 'anyone',
-    answer: (door) => json({ name: 'mayfly', version: door.version, api: 'v1' }),
+    GET: {
+      needs: 'anyone',
+      answer: (door) => json({ name: 'mayfly', version: door.version, api: 'v1' }),
+    },
   },
   '/openapi.json': {
-    method: 'GET',
-    needs: anyScope,
-    answer: (door) => json(openApi(door.version)),
+    GET: { needs: anyScope, answer: (door) => json(openApi(door.version)) },
   },
   '/v1/providers': {
-    method: 'GET',
-    needs: anyScope,
-    answer: async (door) => json(await door.providers()),
+    GET: { needs: anyScope, answer: async (door) => json(await door.providers()) },
   },
-  '/v1/executions': { method: 'POST', needs: ['run'], answer: execute },
-  '/active-content': { method: 'POST', needs: 'own', answer: executeActiveContent },
+  '/v1/executions': { POST: { needs: ['run'], answer: execute } },
+  '/active-content': { POST: { needs: 'own', answer: executeActiveContent } },
 }
 
 /** The active endpoint: the API. Whoever brings no key learns nothing but that, whatever the path. */
 export function activeRoutes(door: Door): Hono<Env> {
   const app = new Hono<Env>()
-  for (const [path, call] of Object.entries(calls)) {
-    app.all(path, async (context) => {
+  for (const [path, methods] of Object.entries(calls)) {
+    app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
       const http = context.env
       const crossing = path === '/active-content' ? crossOrigin(door, http) : {}
       if (path !== '/active-content') refuseForeignPages(http.incoming)
-      if (context.req.method === 'OPTIONS' && typeof call.needs === 'string')
-        return options(call, crossing)
-      return withHeaders(
-        await attempt(door, () => dispatch(door, call, http, context.req.method)),
-        crossing,
-      )
+      if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
+      const asked = { method: context.req.method, params: context.req.param() as Params }
+      return withHeaders(await attempt(door, () => dispatch(door, methods, http, asked)), crossing)
     })
   }
   app.all('*', ({ env }) => {
@@ -80,7 +85,7 @@ export function staticRoutes(
   const active = calls['/active-content']!
   app.all('/active-content', async ({ env, req }) => {
     if (req.method === 'OPTIONS') return options(active, {})
-    return dispatch(door, active, env, req.method)
+    return dispatch(door, active, env, { method: req.method, params: {} })
   })
   app.all('*', async (context) => serve(door, files, activeOrigin, context))
   return app.onError((thrown) => refusal(door, thrown))
@@ -115,16 +120,20 @@ async function serve(
 
 async function dispatch(
   door: Door,
-  call: Call,
+  methods: Methods,
   http: HttpBindings,
-  method: string,
+  { method, params }: { readonly method: string; readonly params: Params },
 ): Promise<Response> {
-  const who = Array.isArray(call.needs) ? admit(door, http) : nobody
-  if (method === 'OPTIONS') return options(call, {})
-  const wanted = method === 'HEAD' ? 'GET' : method
-  if (wanted !== call.method) return wrongMethod(method, allowOf(call))
-  if (Array.isArray(call.needs)) authorise(who, call.needs as readonly Scope[])
-  return call.answer(door, http, who)
+  const who = needsKey(methods) ? admit(door, http) : nobody
+  if (method === 'OPTIONS') return options(methods, {})
+  const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
+  if (!call) return wrongMethod(method, allowOf(methods))
+  if (typeof call.needs !== 'string') authorise(who, call.needs)
+  return call.answer(door, http, who, params)
+}
+
+function needsKey(methods: Methods): boolean {
+  return Object.values(methods).some(({ needs }) => typeof needs !== 'string')
 }
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
@@ -190,8 +199,8 @@ function withHeaders(response: Response, headers: Readonly<Record<string, string
   return response
 }
 
-function options(call: Call, headers: Readonly<Record<string, string>>): Response {
-  return new Response(null, { status: 204, headers: { allow: allowOf(call), ...headers } })
+function options(methods: Methods, headers: Readonly<Record<string, string>>): Response {
+  return new Response(null, { status: 204, headers: { allow: allowOf(methods), ...headers } })
 }
 
 function wrongMethod(method: string, allow: string): Response {
@@ -201,8 +210,11 @@ function wrongMethod(method: string, allow: string): Response {
   return problemResponse(problemOf(error), { allow })
 }
 
-function allowOf(call: Call): string {
-  return call.method === 'GET' ? 'GET, HEAD, OPTIONS' : 'POST, OPTIONS'
+function allowOf(methods: Methods): string {
+  const taken = Object.keys(methods).flatMap((method) =>
+    method === 'GET' ? ['GET', 'HEAD'] : method,
+  )
+  return [...taken, 'OPTIONS'].join(', ')
 }
 
 function json(body: unknown): Response {

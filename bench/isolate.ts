@@ -1,139 +1,96 @@
 /**
- * A never-used isolate, from job to outcome, beside what people would use instead. One run, all contenders in turn.
+ * A never-used isolate, from job to outcome, beside what people would use instead; the analysis; a single `mayfly
+ * run`; what it all weighs. One run, contenders in turns.
  *
  *     node bench/isolate.ts [--rounds 400] [--json]
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import vm from 'node:vm'
-import { Worker } from 'node:worker_threads'
-import ivm from 'isolated-vm'
-import { assemble } from '../src/assemble.ts'
+import { assemble, type Assembly } from '../src/assemble.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { systemClock } from '../src/contract/clock.ts'
 import type { Profile } from '../src/contract/profile.ts'
 import type { Provider } from '../src/contract/provider.ts'
 import { newJob } from '../src/job.ts'
+import { figures, rate, sideBySide, timed } from '../src/lib/measure.ts'
+import { proportionalBytes } from '../src/os/proc.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
-import { rate, sideBySide, timed, type Contender } from '../src/lib/measure.ts'
+import type { WardenClient } from '../src/warden/client.ts'
+import { answer, code, input, others, program } from './contenders.ts'
 
-const CODE = 'return input.a + 1'
-const INPUT = { a: 1 }
-const SATURATE_MS = 4_000
+const SATURATE_MS = 5_000
 const PAUSE_MS = 4
+const STARTS = 15
+const SPARES_WEIGHED = 32
+const MIB = 2 ** 20
+const BIN = fileURLToPath(new URL('../bin/mayfly.js', import.meta.url))
 
 const { values: flags } = parseArgs({
   options: { rounds: { type: 'string', default: '400' }, json: { type: 'boolean' } },
 })
 const rounds = Number(flags.rounds)
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
+const who = { tenant: 'default', principal: 'bench', origin: 'library' } as const
+const { signal } = new AbortController()
 
 try {
   const { config } = loadConfig({ object: { state }, env: {}, cwd: state })
   const warden = await startWarden({ stateFolder: state })
   await using assembly = assemble({ config, warden, kind: 'server' })
-  const proved = await assembly.providers()
-  const provider = proved.find(({ provider }) => provider.name === 'isolated-vm')!.provider
-  const who = { tenant: 'default', principal: 'bench', origin: 'library' } as const
-  const signal = new AbortController().signal
+  const report = await measure(assembly, warden)
+  console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
+} finally {
+  for (const folder of [state, `${state}-warden`]) rmSync(folder, { recursive: true, force: true })
+}
 
-  const road = async () => {
-    const outcome = await assembly.run(newJob({ code: CODE, input: INPUT }, who, systemClock), {
-      signal,
-    })
-    if (outcome.result !== 2) throw new Error(`the road answered ${JSON.stringify(outcome)}`)
-    return outcome
-  }
-  const { profile } = await profileOf(road, assembly)
+async function measure(assembly: Assembly, warden: WardenClient) {
+  const [isolate] = await assembly.walls()
+  const { provider } = isolate!
+  const profile = await profileOf(assembly)
+  const road = () => throughRoad(assembly, code)
   const seam = () => throughSeam(provider, profile)
-
-  const delay = monitorEventLoopDelay({ resolution: 1 })
-  const contenders: Contender[] = [
-    { name: 'road', once: () => timed(road) },
-    { name: 'seam', once: () => timed(seam) },
-    { name: 'bare isolated-vm, in process', once: () => timed(bareIsolate) },
-    { name: 'node:vm, no wall', once: () => timed(bareVm) },
-    { name: 'worker thread', once: () => timed(workerThread) },
-  ]
-  const side = await sideBySide(contenders, rounds, PAUSE_MS)
-  const spawned = await sideBySide(
-    [{ name: 'spawned node', once: () => timed(spawnedNode) }],
-    Math.min(rounds, 20),
-    0,
-  )
-
-  const one = createIsolateProvider({ warden, voice: assembly.voice, spares: 0, wallsMax: 3 })
-  await one.detect()
-  const empty = await sideBySide(
-    [{ name: 'seam, empty pool', once: () => timed(() => throughSeam(one, profile)) }],
-    Math.min(rounds, 200),
+  const side = await sideBySide(
+    [
+      { name: 'road', once: () => timed(road) },
+      { name: 'seam', once: () => timed(seam) },
+      ...others,
+    ],
+    rounds,
     PAUSE_MS,
   )
-  await one.close?.()
-
-  delay.enable()
-  const cores = os.availableParallelism()
-  const seamRate = await rate(seam, cores, SATURATE_MS)
-  delay.disable()
-  const roadRate = await rate(road, cores, SATURATE_MS)
-  const facts = await warden.facts()
-
-  const rows = Object.fromEntries([...side, ...spawned, ...empty])
-  const bare = rows['bare isolated-vm, in process']!
-  const report = {
-    machine: { cores, cpu: os.cpus()[0]?.model, node: process.version, load: os.loadavg()[0] },
-    milliseconds: rows,
-    ratios: {
-      'road p50 / bare isolated-vm p50': ratio(rows['road']!.p50, bare.p50),
-      'seam p50 / bare isolated-vm p50': ratio(rows['seam']!.p50, bare.p50),
+  const p50 = (name: string) => side.get(name)!.p50
+  const against = (name: string) => ({
+    [`road / ${name}`]: ratio(p50('road') / p50(name)),
+    [`seam / ${name}`]: ratio(p50('seam') / p50(name)),
+  })
+  return {
+    machine: {
+      cores: os.availableParallelism(),
+      node: process.version,
+      load: ratio(os.loadavg()[0]!),
     },
-    perSecond: { seam: seamRate, road: roadRate },
-    processes: facts.walls.map(({ program, proportionalBytes }) => ({
-      program,
-      MiB: mib(proportionalBytes),
-    })),
-    warden: { MiB: mib(facts.proportionalBytes) },
+    milliseconds: { ...Object.fromEntries(side), ...(await emptyPool(assembly, warden, profile)) },
+    ratios: { ...against('bare isolated-vm, in process'), ...against('vm2, in process') },
+    perSecond: {
+      'seam, two at once': await rate(seam, 2, SATURATE_MS),
+      'road, two at once': await rate(road, 2, SATURATE_MS),
+    },
+    analysis: await analysis(assembly),
+    'event loop blocked by a start, ms at most': await blockedByStarts(assembly, warden),
+    'from shell to shell': await shellToShell(),
+    MiB: await weights(assembly, warden),
   }
-  console.log(flags.json ? JSON.stringify(report) : text(report))
-} finally {
-  rmSync(state, { recursive: true, force: true })
 }
 
-function ratio(a: number, b: number): number {
-  return Math.round((a / b) * 100) / 100
-}
-
-function mib(bytes: number): number {
-  return Math.round(bytes / 2 ** 20)
-}
-
-function text(report: object): string {
-  return JSON.stringify(report, undefined, 2)
-}
-
-/** The profile the road makes for this job, so that the seam is measured with the same one. */
-async function profileOf(
-  run: () => Promise<unknown>,
-  assembly: { pool: { acquire: Function } },
-): Promise<{ profile: Profile }> {
-  const { pool } = assembly as {
-    pool: { acquire: (profile: Profile, ...rest: unknown[]) => unknown }
-  }
-  const acquire = pool.acquire
-  let seen: Profile | undefined
-  pool.acquire = (profile, ...rest) => {
-    seen = profile
-    return acquire.call(pool, profile, ...rest)
-  }
-  await run()
-  pool.acquire = acquire
-  return { profile: seen! }
+async function throughRoad(assembly: Assembly, source: string): Promise<void> {
+  const job = newJob({ code: source, input }, who, systemClock)
+  const outcome = await assembly.run(job, { signal })
+  if (outcome.result !== answer) throw new Error(`the road answered ${JSON.stringify(outcome)}`)
 }
 
 async function throughSeam(provider: Provider, profile: Profile): Promise<void> {
@@ -142,53 +99,130 @@ async function throughSeam(provider: Provider, profile: Profile): Promise<void> 
     run: 'bench',
     language: 'js',
     entry: 'body',
-    code: CODE,
+    code,
     inputText: '{"a":1}',
     files: [],
     capabilities: [],
   } as const
   const end = await sandbox.run(task, { stdout() {}, stderr() {}, released() {} })
-  if (end.resultText !== '2') throw new Error(`the seam answered ${JSON.stringify(end)}`)
+  if (end.resultText !== String(answer)) throw new Error(`the seam answered ${JSON.stringify(end)}`)
 }
 
-async function bareIsolate(): Promise<void> {
-  const isolate = new ivm.Isolate({ memoryLimit: 128 })
-  const context = await isolate.createContext()
-  const script = await isolate.compileScript(
-    `(function (input) { ${CODE} })(${JSON.stringify(INPUT)})`,
+/** The profile that the road makes for this job, so that the seam is measured with the same one. */
+async function profileOf(assembly: Assembly): Promise<Profile> {
+  const { pool } = assembly
+  const { acquire } = pool
+  let seen: Profile | undefined
+  const watched = pool as { acquire: typeof acquire }
+  watched.acquire = (profile, ...rest) => {
+    seen = profile
+    return acquire(profile, ...rest)
+  }
+  await throughRoad(assembly, code)
+  watched.acquire = acquire
+  return seen!
+}
+
+/** Every isolate is made on the job's own time. */
+async function emptyPool(assembly: Assembly, warden: WardenClient, profile: Profile) {
+  const { voice } = assembly
+  const provider = createIsolateProvider({ warden, voice, spares: 0, wallsMax: 3 })
+  await provider.detect()
+  const one = { name: 'seam, empty pool', once: () => timed(() => throughSeam(provider, profile)) }
+  const found = await sideBySide([one], Math.min(rounds, 200), PAUSE_MS)
+  await provider.close?.()
+  return Object.fromEntries(found)
+}
+
+/** 10 KB of ordinary source, never seen before and seen before. */
+async function analysis(assembly: Assembly) {
+  const filler = Array.from(
+    { length: 130 },
+    (_, n) => `function part${n}(list) { return list.map((x) => x * ${n}).filter(Boolean) }`,
   )
-  const result: unknown = await script.run(context, { timeout: 5000, copy: true })
-  isolate.dispose()
-  if (result !== 2) throw new Error('bare isolated-vm answered otherwise')
+  const source = (n: number) => `// ${n}\n${filler.join('\n')}\nreturn input.a + 1`
+  const ask = async (n: number) => {
+    const job = newJob({ code: source(n), input }, who, systemClock)
+    const began = performance.now()
+    await assembly.analyse(job)
+    return performance.now() - began
+  }
+  const first = await ask(-1)
+  const uncached = await several(100, (n) => ask(n))
+  const cached = await several(100, () => ask(-1))
+  return { bytes: source(0).length, 'first, ms': ratio(first), uncached, cached }
 }
 
-function bareVm(): void {
-  const result: unknown = vm.runInNewContext(
-    `(function (input) { ${CODE} })(input)`,
-    { input: INPUT },
-    { timeout: 5000 },
+async function several(count: number, work: (n: number) => Promise<number>) {
+  const samples: number[] = []
+  for (let n = 0; n < count; n++) samples.push(await work(n))
+  return figures(samples)
+}
+
+/** The warden starts; this process, which stands for a server, must not notice. */
+async function blockedByStarts(assembly: Assembly, warden: WardenClient): Promise<number> {
+  const { voice } = assembly
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  for (let n = 0; n < 5; n++) {
+    const provider = createIsolateProvider({
+      warden,
+      voice,
+      spares: 0,
+      wallsMax: 1,
+      keepReady: false,
+    })
+    await provider.detect()
+    await provider.close?.()
+  }
+  delay.disable()
+  return ratio(delay.max / 1e6)
+}
+
+/** One line, as a person would run it, beside Node itself. */
+async function shellToShell() {
+  const file = path.join(state, 'one.js')
+  writeFileSync(file, 'console.log(1 + 1)\n')
+  const own = path.join(state, 'run')
+  const run = [BIN, 'run', file, '--state', own, '--quiet']
+  await program(run)
+  const found = await sideBySide(
+    [
+      { name: 'mayfly run FILE', once: () => timed(() => program(run)) },
+      { name: 'node FILE', once: () => timed(() => program([file])) },
+    ],
+    STARTS,
+    0,
   )
-  if (result !== 2) throw new Error('node:vm answered otherwise')
+  rmSync(`${own}-warden`, { recursive: true, force: true })
+  return Object.fromEntries(found)
 }
 
-async function workerThread(): Promise<void> {
-  const worker = new Worker(
-    `const { parentPort, workerData } = require('node:worker_threads')
-     parentPort.postMessage((function (input) { ${CODE} })(workerData))`,
-    { eval: true, workerData: INPUT, resourceLimits: { maxOldGenerationSizeMb: 128 } },
-  )
-  const [result] = (await once(worker, 'message')) as [unknown]
-  await worker.terminate()
-  if (result !== 2) throw new Error('the worker thread answered otherwise')
+/** Proportional set sizes. A live isolate is what a worker with many spares weighs more than one with none. */
+async function weights(assembly: Assembly, warden: WardenClient) {
+  const { voice } = assembly
+  const sizeWith = async (spares: number) => {
+    const provider = createIsolateProvider({ warden, voice, spares, wallsMax: 1, keepReady: false })
+    const before = new Set((await warden.facts()).walls.map(({ id }) => id))
+    await provider.detect()
+    const { walls } = await warden.facts()
+    const size = walls.find(({ id }) => !before.has(id))?.proportionalBytes ?? 0
+    await provider.close?.()
+    return size
+  }
+  const bare = await sizeWith(0)
+  const full = await sizeWith(SPARES_WEIGHED)
+  const { walls, proportionalBytes: ofWarden } = await warden.facts()
+  return {
+    'live isolate': ratio((full - bare) / SPARES_WEIGHED / MIB),
+    walls: walls.map(
+      ({ program: name, proportionalBytes: bytes }) => `${name} ${Math.round(bytes / MIB)}`,
+    ),
+    warden: Math.round(ofWarden / MIB),
+    'this process': Math.round(proportionalBytes(process.pid) / MIB),
+  }
 }
 
-async function spawnedNode(): Promise<void> {
-  const child = spawn(process.execPath, [
-    '-e',
-    `process.stdout.write(String((function (input) { ${CODE} })(${JSON.stringify(INPUT)})))`,
-  ])
-  let said = ''
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-  await once(child, 'close')
-  if (said !== '2') throw new Error('the spawned node answered otherwise')
+function ratio(value: number): number {
+  return Math.round(value * 100) / 100
 }

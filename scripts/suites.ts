@@ -13,7 +13,10 @@ const tests = ['{src,tests,scripts,guest,bin}/**/*.test.{ts,js}']
 
 /** Files of a suite relative to the root, sorted; `only` keeps those whose path contains it. */
 export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[] {
-  const all = suite === 'bench' ? globSync('bench/*.bench.ts') : globSync(tests).filter(isIn(suite))
+  const all =
+    suite === 'bench'
+      ? globSync('bench/{isolate,server,wasm}.ts')
+      : globSync(tests).filter(isIn(suite))
   return all.filter((file) => file.includes(only)).sort()
 }
 

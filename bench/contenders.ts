@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import vm from 'node:vm'
+import { Worker } from 'node:worker_threads'
+import ivm from 'isolated-vm'
+import { timed, type Contender } from '../src/lib/measure.ts'
+
+/** What people would run a small function in instead, each in the way its users do, each fresh. */
+
+export const code = 'return input.a + 1'
+export const input = { a: 1 }
+export const answer = 2
+
+const timeout = 5000
+const { VM } = createRequire(import.meta.url)('vm2') as {
+  VM: new (options: { timeout: number; sandbox: object }) => { run(code: string): unknown }
+}
+
+export const others: readonly Contender[] = [
+  { name: 'bare isolated-vm, in process', once: () => timed(bareIsolate) },
+  { name: 'vm2, in process', once: () => timed(bareVm2) },
+  { name: 'node:vm, in process', once: () => timed(bareVm) },
+  { name: 'worker thread', once: () => timed(workerThread) },
+]
+
+async function bareIsolate(): Promise<void> {
+  const isolate = new ivm.Isolate({ memoryLimit: 128 })
+  const context = await isolate.createContext()
+  const script = await isolate.compileScript(
+    `(function (input) { ${code} })(${JSON.stringify(input)})`,
+  )
+  check(await script.run(context, { timeout, copy: true }))
+  isolate.dispose()
+}
+
+function bareVm2(): void {
+  check(new VM({ timeout, sandbox: { input } }).run(`(function (input) { ${code} })(input)`))
+}
+
+function bareVm(): void {
+  check(vm.runInNewContext(`(function (input) { ${code} })(input)`, { input }, { timeout }))
+}
+
+async function workerThread(): Promise<void> {
+  const worker = new Worker(
+    `const { parentPort, workerData } = require('node:worker_threads')
+     parentPort.postMessage((function (input) { ${code} })(workerData))`,
+    { eval: true, workerData: input, resourceLimits: { maxOldGenerationSizeMb: 128 } },
+  )
+  const [result] = (await once(worker, 'message')) as [unknown]
+  await worker.terminate()
+  check(result)
+}
+
+/** A program of this machine, from its start to its end. */
+export async function program(args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  let complaint = ''
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()))
+  const [status] = (await once(child, 'close')) as [number | null]
+  if (status !== 0) throw new Error(`node ${args.join(' ')} ended with ${status}: ${complaint}`)
+}
+
+function check(result: unknown): void {
+  if (result !== answer) throw new Error(`the answer is ${String(result)}`)
+}

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import path from 'node:path'
-import { MayflyError } from '../contract/error.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { bootId, isAlive, processFacts } from '../os/proc.ts'
 
@@ -44,8 +44,7 @@ export interface Leases {
 }
 
 export function openLeases(folder: string): Leases {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  assertOurs(folder)
+  claimFolder(folder)
   const owner = named(process.pid)
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
@@ -71,7 +70,12 @@ export function openLeases(folder: string): Leases {
 }
 
 /** What a lease names is killed: nobody else may have put one there. */
-function assertOurs(folder: string): void {
+function claimFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new MayflyError('STATE', `Cannot make "${folder}": ${messageOf(cause)}`, { cause })
+  }
   const facts = lstatSync(folder)
   if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to somebody else`)

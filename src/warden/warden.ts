@@ -176,7 +176,11 @@ export class Warden {
       const command = this.#compose(asked, slot?.uid)
       return { command, taken: this.#spawn(command, slot) }
     })
-    const started = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
+    // Listens at once: a program that cannot be started says so before any promise gets its turn.
+    const ready = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
+    ready.catch(() => undefined)
+    const started = Promise.try(() => this.#lease(taken))
+      .then(() => ready)
       .then(async () => this.#settle(await this.#options.stateFolder))
       .then(() => this.#live(asked, command, taken, began))
     const settled = started.then(
@@ -192,7 +196,7 @@ export class Warden {
     }
   }
 
-  /** Starts the process, and writes down what it is before anything else can happen to us. */
+  /** Starts the process, and nothing that could fail after it: whoever has it has to give it back. */
   #spawn(command: JailCommand, slot: Slot | undefined): Taken {
     const id = `w${randomBytes(8).toString('hex')}`
     const child = spawn(command.file, command.args, {
@@ -210,7 +214,6 @@ export class Warden {
     const processes = child.pid === undefined ? [] : [named(child.pid)]
     const complaint = listenTo(child)
     const taken: Taken = { id, slot, child, complaint, cgroup: undefined, processes }
-    this.#lease(taken)
     if (command.filter) feed(child, command.filter)
     return taken
   }

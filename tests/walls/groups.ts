@@ -1,0 +1,34 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const parents = [
+  '/sys/fs/cgroup/memory/mayfly',
+  '/sys/fs/cgroup/pids/mayfly',
+  '/sys/fs/cgroup/mayfly',
+]
+
+/** Control groups for walls that nobody is in: left behind, unless one is being made or removed right now. */
+export function emptyGroups(): readonly string[] {
+  return parents.flatMap((parent) =>
+    foldersIn(parent)
+      .map((name) => join(parent, name))
+      .filter((folder) => textOf(join(folder, 'cgroup.procs')) === ''),
+  )
+}
+
+function foldersIn(parent: string): readonly string[] {
+  try {
+    const entries = readdirSync(parent, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  } catch {
+    return []
+  }
+}
+
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}

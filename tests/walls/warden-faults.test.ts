@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { MayflyError } from '../../src/contract/error.ts'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import { descendantsOf, kindsOpen } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { emptyGroups } from './groups.ts'
+
+/**
+ * A start that breaks at each of its steps: the launcher is replaced by one that does its part wrong. Whoever asked
+ * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
+ */
+const readyMsMax = 400
+const faults: readonly (readonly [title: string, script: string, said: RegExp])[] = [
+  ['the launcher fails', 'exit 3', /it ended \(3\)/],
+  ['the launcher is killed', 'kill -9 $$', /it ended \(SIGKILL\)/],
+  ['the program ends before it is ready', 'exit 0', /it ended \(0\)/],
+  ['readiness never comes', 'exec sleep 100', /it was not ready after 400 ms/],
+  ['readiness is garbage', 'printf garbage >&4; exec sleep 100', /it was not ready after 400 ms/],
+  [
+    'the kernel refuses the seccomp filter',
+    'printf "Eseccomp: EINVAL" >&4; exit 1',
+    /it ended \(1\): Eseccomp: EINVAL/,
+  ],
+  ['it complains and fails', 'echo "Error: no such thing" >&2; exit 1', /Error: no such thing/],
+]
+
+suite('A start that breaks leaves nothing', { skip: unable() }, () => {
+  for (const [title, script, said] of faults)
+    test(`When ${title}, it is an error with a code, and nothing is left`, async () => {
+      await nothingLeft(async (stand) => {
+        stand.replace('unshare', script)
+        await assert.rejects(stand.start(), (thrown) => {
+          assert.ok(thrown instanceof MayflyError)
+          assert.equal(thrown.code, 'UNAVAILABLE')
+          assert.match(thrown.message, said)
+          return true
+        })
+      })
+    })
+
+  test('When the launcher is gone since it was found, the same', async () => {
+    await nothingLeft(async (stand) => {
+      stand.replace('setpriv', 'exec "$@"')
+      stand.open()
+      stand.remove('setpriv')
+      await assert.rejects(stand.start(), (thrown) => thrown instanceof MayflyError)
+    })
+  })
+
+  test('When the lease cannot be written, the same', async () => {
+    await nothingLeft(async (stand) => {
+      stand.open()
+      rmSync(stand.leases, { recursive: true })
+      await assert.rejects(stand.start(), (thrown) => thrown instanceof MayflyError)
+      mkdirSync(stand.leases)
+    })
+  })
+
+  test('When the warden closes while a wall starts, the start is refused and nothing is left', async () => {
+    for (const ms of [0, 5, 30, 60, 90, 120])
+      await nothingLeft(async (stand) => {
+        const started = stand.start().then(
+          () => 'started',
+          (thrown: unknown) => (thrown as MayflyError).code,
+        )
+        await new Promise((resolve) => void setTimeout(resolve, ms))
+        await stand.close()
+        assert.ok(['started', 'UNAVAILABLE', 'DRAINING'].includes(await started), await started)
+      })
+  })
+
+  test('A state folder that cannot be made is said at once', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-faults-'))
+    writeFileSync(join(folder, 'file'), '')
+    assert.throws(
+      () => holdWarden({ stateFolder: join(folder, 'file', 'state') }),
+      (thrown) => thrown instanceof MayflyError && thrown.code === 'STATE',
+    )
+    rmSync(folder, { recursive: true })
+  })
+})
+
+/** A warden that finds our programs before the machine's. */
+class FaultyStand {
+  readonly folder = mkdtempSync(join(tmpdir(), 'mayfly-faults-'))
+  readonly leases = leaseFolder(join(this.folder, 'state'))
+  readonly #path = process.env['PATH']
+  #warden: ReturnType<typeof holdWarden> | undefined
+
+  constructor() {
+    mkdirSync(join(this.folder, 'bin'))
+    process.env['PATH'] = `${join(this.folder, 'bin')}:${this.#path}`
+  }
+
+  /** Our program passes the trial of namespaces, so that only the start itself goes wrong. */
+  replace(name: string, script: string): void {
+    const file = join(this.folder, 'bin', name)
+    writeFileSync(file, `#!/bin/sh\ncase "$*" in *"-- true") exit 0;; esac\n${script}\n`)
+    chmodSync(file, 0o755)
+  }
+
+  remove(name: string): void {
+    rmSync(join(this.folder, 'bin', name))
+  }
+
+  open() {
+    this.#warden ??= holdWarden({ stateFolder: join(this.folder, 'state'), readyMsMax })
+    return this.#warden
+  }
+
+  async start(): Promise<void> {
+    const { socket } = await this.open().start('isolated-vm', { spares: 0, spareMiB: 64 })
+    socket.destroy()
+  }
+
+  async close(): Promise<void> {
+    await this.#warden?.close()
+  }
+
+  [Symbol.dispose](): void {
+    process.env['PATH'] = this.#path
+    rmSync(this.folder, { recursive: true })
+  }
+}
+
+async function nothingLeft(run: (stand: FaultyStand) => Promise<void>): Promise<void> {
+  const before = remains()
+  const groupsBefore = new Set(emptyGroups())
+  using stand = new FaultyStand()
+  try {
+    await run(stand)
+  } finally {
+    await stand.close()
+  }
+  assert.deepEqual(readdirSync(stand.leases), [])
+  const groups = () => emptyGroups().filter((group) => !groupsBefore.has(group))
+  const isBack = () => groups().length === 0 && JSON.stringify(remains()) === JSON.stringify(before)
+  await until(isBack, 'everything to be given back', 2000).catch(() => undefined)
+  assert.deepEqual(remains(), before)
+  assert.deepEqual(groups(), [])
+}
+
+function remains() {
+  return { processes: descendantsOf(process.pid), open: kindsOpen() }
+}
+
+function unable(): string | false {
+  if (!findProgram('unshare') || !findProgram('setpriv')) return 'unshare or setpriv is missing'
+  return findJailFacts().namespaces ? false : 'namespaces are forbidden here'
+}

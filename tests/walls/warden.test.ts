@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { MayflyError } from '../../src/contract/error.ts'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { kind } from '../../src/tiers/isolated-vm/wire.ts'
+import { answerChannel } from '../../src/warden/channel.ts'
+import { WallHandle, type HandleEnd } from '../../src/warden/handle.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { Reply } from '../../src/warden/protocol.ts'
+import { Warden, type WardenOptions } from '../../src/warden/warden.ts'
+import { inTime, until } from '../conformance/stand.ts'
+import { hostileMessages } from './messages.ts'
+
+const MiB = 2 ** 20
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const messages = process.env['MAYFLY_LONG'] ? 200_000 : 5_000
+const settings = { spares: 1, spareMiB: 64 }
+const bomb = 'const list = []; for (;;) list.push(new Array(1000).fill(1))'
+const isLinux = findJailFacts().platform === 'linux'
+
+suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, () => {
+  test(`is asked nonsense ${messages} times, and neither falls nor starts anything`, async (t) => {
+    t.diagnostic(`MAYFLY_SEED=${seed}`)
+    using folder = temporary()
+    const warden = new Warden({ stateFolder: folder.state }, () => {})
+    const replies: Reply[] = []
+    const hear = answerChannel(warden, {
+      send: (reply, handle, done) => {
+        assert.equal(handle, undefined, 'a socket was handed out')
+        replies.push(reply as Reply)
+        done(null)
+        return true
+      },
+    })
+    for (const message of hostileMessages(seed, messages)) {
+      hear(message)
+      if (replies.length % 100 === 0) await new Promise((resolve) => void setImmediate(resolve))
+    }
+    await until(() => settled(replies), 'the answers')
+    const { reply } = await warden.answer({ protocol: 1, id: 1, op: 'facts' })
+    assert.ok('ok' in reply && reply.ok)
+    assert.deepEqual((reply.value as { walls: unknown }).walls, [])
+    assert.ok(replies.some((one) => 'ok' in one && !one.ok && one.code === 'PROTOCOL'))
+    await warden.close()
+  })
+
+  test('gives a wall to one tenant for good; our own probe binds it to nobody', async () => {
+    await using stand = open()
+    const wall = await stand.start()
+    const claim = (tenant: string) =>
+      stand.warden.claim(wall.wall.id, { tenant, memory: MiB, deadline: 60_000 })
+    await claim('')
+    await claim('a'.repeat(64))
+    await claim('')
+    await claim('a'.repeat(64))
+    await assert.rejects(claim('b'.repeat(64)), (thrown) => codeOf(thrown) === 'CONFLICT')
+  })
+
+  test('ends a wall at its deadline, whatever the guest does', async () => {
+    await using stand = open()
+    const end = await stand.run('for (;;) {}', { memory: 64 * MiB, deadline: 300 })
+    assert.equal(end.how, 'deadline')
+  })
+
+  const holders: readonly (readonly [by: string, options: Omit<WardenOptions, 'stateFolder'>])[] = [
+    ['a memory cgroup and a watch', {}],
+    ['a watch alone', { hide: ['cgroup'] }],
+    ['a memory cgroup alone', { without: ['memory watch'] }],
+  ]
+  for (const [by, options] of holders)
+    test(`ends a wall that takes too much memory, held by ${by}`, async (t) => {
+      if (by.includes('cgroup') && !openCgroups()) return t.skip('no control groups for this user')
+      await using stand = open(options)
+      const limit = 64 * MiB
+      const end = await stand.run(bomb, { memory: limit, deadline: 60_000 })
+      assert.equal(end.how, 'memory', end.detail)
+      const grown = end.peakBytes - stand.idleBytes
+      assert.ok(grown <= limit * 1.25 + 32 * MiB, `it grew by ${Math.round(grown / MiB)} MiB`)
+    })
+
+  test('answers about a wall that is gone', async () => {
+    await using stand = open()
+    const { wall } = await stand.start()
+    await stand.warden.kill(wall.id)
+    await stand.warden.kill(wall.id)
+    await assert.rejects(
+      stand.warden.claim(wall.id, { tenant: '', memory: MiB, deadline: 1000 }),
+      (thrown) => codeOf(thrown) === 'NOT_FOUND',
+    )
+    assert.deepEqual(await stand.warden.release(wall.id), { peakBytes: 0 })
+    assert.deepEqual((await stand.warden.facts()).walls, [])
+  })
+
+  test('starts nothing once it is closing, and closing twice is closing once', async () => {
+    await using stand = open()
+    await Promise.all([stand.warden.close(), stand.warden.close()])
+    await assert.rejects(stand.start(), (thrown) => codeOf(thrown) === 'DRAINING')
+  })
+})
+
+/** A warden of its own, and walls driven by hand. */
+function open(options: Omit<WardenOptions, 'stateFolder'> = {}) {
+  const folder = temporary()
+  const warden = holdWarden({ stateFolder: folder.state, ...options })
+  const stand = {
+    warden,
+    idleBytes: 0,
+    async start(): Promise<WallHandle> {
+      const { wall, socket } = await warden.start('isolated-vm', settings)
+      stand.idleBytes = wall.idleBytes
+      return new WallHandle(wall, socket, warden)
+    },
+    async run(code: string, to: { memory: number; deadline: number }): Promise<HandleEnd> {
+      const handle = await stand.start()
+      await warden.claim(handle.wall.id, { tenant: 'a', ...to })
+      const { promise, resolve } = Promise.withResolvers<HandleEnd>()
+      handle.listen({ frame() {}, ended: resolve })
+      handle.send(kind.run, JSON.stringify(task(code)))
+      return inTime(promise, 'the end of the wall')
+    },
+    async [Symbol.asyncDispose]() {
+      await warden.close()
+      folder[Symbol.dispose]()
+    },
+  }
+  return stand
+}
+
+function task(code: string) {
+  return {
+    protocol: 1,
+    language: 'js',
+    entry: 'body',
+    code,
+    inputText: 'null',
+    files: [],
+    capabilities: [],
+    memoryMiB: 1024,
+    webAssembly: false,
+    timeoutMs: 600_000,
+    outputBytesMax: 1024,
+    resultBytesMax: 1024,
+  }
+}
+
+function temporary() {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-warden-'))
+  return {
+    state: join(folder, 'state'),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+let answered = 0
+/** Whether nothing more came since the last look. */
+function settled(replies: readonly Reply[]): boolean {
+  const isSame = replies.length === answered
+  answered = replies.length
+  return isSame
+}
+
+function codeOf(thrown: unknown): string | undefined {
+  return thrown instanceof MayflyError ? thrown.code : undefined
+}

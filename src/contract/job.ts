@@ -112,4 +112,6 @@ export interface Job {
   readonly asked: JobAsked & { readonly code: string }
   /** The input as JSON text, so that it crosses walls as bytes: `null` when none was given. */
   readonly inputText: string
+  /** The W3C trace context this job is part of, well-formed, where whoever asks brought one. */
+  readonly traceparent?: string
 }

@@ -11,7 +11,6 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
-import type { Analysis } from './contract/verdict.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
@@ -19,9 +18,10 @@ import { compileSchema } from './output/schema.ts'
 import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
 import { createProfiler } from './profile/make-profile.ts'
 import type { ProviderFacts } from './profile/choose-tier.ts'
+import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
 import { supervise } from './temporal/supervise.ts'
-import { createAnalyst } from './threat/analyse.ts'
+import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
 import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { WardenClient } from './warden/client.ts'
@@ -44,10 +44,12 @@ export interface Assembly extends AsyncDisposable {
   readonly record: AuditRecord
   readonly pool: Pool
   readonly analysis: Asking
-  /** A verdict without a run. */
-  analyse(job: Job): Promise<Analysis>
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
+  /** The first step of the road alone: what the code may do. Runs nothing, and writes nothing down. */
+  analyse(job: Job): Promise<Analysed>
+  /** Counts since this was opened; of jobs, those with a line in the record. */
+  statistics(): Counts
   /** Each provider with what its probe proved; probes what was not probed yet. */
   providers(): Promise<readonly ProvedProvider[]>
   /** The walls that this configuration can choose, proved. */
@@ -72,7 +74,8 @@ const SPARES = 8
 /** Opens the record and starts proving walls; nothing here waits for them. */
 export function assemble(options: AssembleOptions): Assembly {
   const { warden, kind, clock = systemClock } = options
-  const sinks: Sink[] = [...(options.sinks ?? [])]
+  const counters = createCounters()
+  const sinks: Sink[] = [counters.sink, ...(options.sinks ?? [])]
   const voice = createVoice({ clock, sinks })
   const record = openRecord({
     stateFolder: options.config.state,
@@ -129,15 +132,20 @@ export function assemble(options: AssembleOptions): Assembly {
   const warming = analysis.ready().catch(() => undefined)
   const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
 
+  const analyse = createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice })
   const rooms: Rooms = {
     clock,
-    analyse: createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice }),
+    analyse,
     profile: createProfiler({ config: () => config, providers: () => facts }),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
       supervise({ sandbox, profile, clock, voice, signal, on }),
     gate: createGate,
-    admit: (job, verdict, plan) => record.admit(job, verdict, plan),
+    admit(job, verdict, plan) {
+      const admission = record.admit(job, verdict, plan)
+      voice.say('job/admitted', { tenant: job.tenant, origin: job.origin }, { run: job.id })
+      return admission
+    },
   }
 
   return {
@@ -149,12 +157,10 @@ export function assemble(options: AssembleOptions): Assembly {
     record,
     pool,
     analysis,
-    analyse: (job) => rooms.analyse(job),
     async run(job, caller) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await Promise.all([proving, warming])
       if (job.asked.provider) await proveNamed(job.asked.provider)
-      voice.say('job/admitted', { tenant: job.tenant, origin: job.origin }, { run: job.id })
       const outcome = await live(job, rooms, caller)
       voice.say(
         'job/ended',
@@ -163,6 +169,11 @@ export function assemble(options: AssembleOptions): Assembly {
       )
       return outcome
     },
+    async analyse(job) {
+      await warming
+      return analyse(job)
+    },
+    statistics: () => counters.read(),
     async providers() {
       await proving
       for (const name of [...loaders.keys(), ...known.keys()]) await proveNamed(name)

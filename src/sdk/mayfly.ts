@@ -8,6 +8,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Provider } from '../contract/provider.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { newJob } from '../job.ts'
+import type { Counts } from '../telemetry/counters.ts'
 import { startWarden } from './start-warden.ts'
 
 export interface OpenOptions {
@@ -17,10 +18,13 @@ export interface OpenOptions {
   readonly providers?: readonly Provider[]
 }
 
-export interface RunOptions {
+interface Asked {
   /** Whose job it is; `default` unless given. Tenants never share a worker. */
   readonly tenant?: string
   readonly principal?: string
+}
+
+export interface RunOptions extends Asked {
   readonly signal?: AbortSignal
   /** Hears output as it comes; a promise holds the guest back. */
   readonly tap?: Tap
@@ -64,6 +68,21 @@ export class Mayfly implements AsyncDisposable {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
     return this.#assembly.run(job, { signal, tap })
+  }
+
+  /**
+   * What the code may do, without running it; nothing is recorded. Throws MayflyError INVALID for a request that is
+   * none.
+   */
+  analyze(request: JobRequest, options: Asked = {}): ReturnType<Assembly['analyse']> {
+    const { tenant = 'default', principal = 'library' } = options
+    const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
+    return this.#assembly.analyse(job)
+  }
+
+  /** Counts since this was opened: jobs by status and by tier, events by point. */
+  statistics(): Counts {
+    return this.#assembly.statistics()
   }
 
   /** Each provider, with what its probe proved on this machine. */

@@ -31,7 +31,7 @@ const cacheUnitsMax = 64 * 2 ** 20
  * The room: job in, analysis out. It never throws for what the code is; whatever goes wrong on the way to a reply
  * that can be believed is the finding UNPARSED, which no cache keeps.
  */
-export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysis> {
+export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysed> {
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
   return async (job) => {
@@ -41,9 +41,12 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analys
     const analysis = known ?? (await inspectElsewhere(job, digest, ask, voice))
     if (analysis.believed) cache.set(key, analysis)
     voice.say('threat/analysed', factsAbout(analysis.value, known !== undefined), { run: job.id })
-    return analysis.value
+    return { ...analysis.value, cached: known !== undefined }
   }
 }
+
+/** With whether it was known already. */
+export type Analysed = Analysis & { readonly cached: boolean }
 
 interface Kept {
   readonly value: Analysis

@@ -6,7 +6,6 @@ import { suite, test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
-import { kind } from '../../src/tiers/isolated-vm/wire.ts'
 import { answerChannel } from '../../src/warden/channel.ts'
 import { WallHandle, type HandleEnd } from '../../src/warden/handle.ts'
 import { holdWarden } from '../../src/warden/local.ts'
@@ -16,6 +15,8 @@ import { inTime, until } from '../conformance/stand.ts'
 import { hostileMessages } from './messages.ts'
 
 const MiB = 2 ** 20
+/** The kind of frame that gives a worker its job. */
+const runFrame = 1
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const messages = process.env['MAYFLY_LONG'] ? 200_000 : 5_000
 const settings = { spares: 1, spareMiB: 64 }
@@ -119,7 +120,7 @@ function open(options: Omit<WardenOptions, 'stateFolder'> = {}) {
       await warden.claim(handle.wall.id, { tenant: 'a', ...to })
       const { promise, resolve } = Promise.withResolvers<HandleEnd>()
       handle.listen({ frame() {}, ended: resolve })
-      handle.send(kind.run, JSON.stringify(task(code)))
+      handle.send(runFrame, JSON.stringify(task(code)))
       return inTime(promise, 'the end of the wall')
     },
     async [Symbol.asyncDispose]() {

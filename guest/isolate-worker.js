@@ -6,37 +6,17 @@
  * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and whoever waits for this
  * process never depends on it to answer: the deadline is kept, and the process killed, from outside.
  */
-import fs from 'node:fs'
-import net from 'node:net'
-import { exitNow, knock, loadSeccomp } from '../src/os/libc.js'
+import { knock } from '../src/os/libc.js'
 import { Cell } from './cell.js'
 import { takeCollector } from './collector.js'
-import { readFrames } from './frames.js'
+import { KIND, leave, open, send, sendText, settings } from './wire.js'
 
-const SOCKET_FD = 3
-const READY_FD = 4
-const FRAME_BYTES_MAX = 64 * 2 ** 20
 /** Text of a job that is worth collecting at once, so that the process is small again for the next. */
 const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
 /** While there are spares enough, whoever waits for the answer gets the processor first. */
 const REFILL_AFTER_MS = 2
-const CHUNK_CHARS_MAX = 16_384
-/** Kinds of frames; the server's half of this table is src/tiers/isolated-vm/wire.ts. */
-const KIND = {
-  run: 1,
-  reply: 2,
-  knock: 3,
-  released: 10,
-  stdout: 11,
-  stderr: 12,
-  call: 13,
-  end: 14,
-  idle: 15,
-  knocked: 16,
-}
 
-const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 const spareMiB = settings.spareMiB ?? 128
 const sparesMax = settings.spares ?? 8
 
@@ -47,21 +27,12 @@ const calls = new Map()
 let callId = 0
 let busy = false
 
-const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
-socket.pause()
-socket.on('error', leave)
-socket.on('close', leave)
-
 const collectGarbage = takeCollector()
 spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 await warmUp()
 refill()
 collectGarbage()
-if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
-fs.writeSync(READY_FD, 'R')
-fs.closeSync(READY_FD)
-readFrames(socket, onFrame, FRAME_BYTES_MAX)
-socket.resume()
+open(onFrame)
 
 /** One dummy job, so that nothing on a real job's path runs for the first time. */
 async function warmUp() {
@@ -156,39 +127,4 @@ function onReply(reply) {
   calls.delete(reply.id)
   if (reply.error !== undefined) call?.reject(new Error(reply.error))
   else call?.resolve(reply.text ?? 'null')
-}
-
-/** @param {number} kind @param {string} text */
-function sendText(kind, text) {
-  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX)
-    send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
-}
-
-/** Written at once and whole: user code may be about to block this thread for good.
- * @param {number} kind @param {string} text */
-function send(kind, text) {
-  const bytes = Buffer.byteLength(text)
-  const frame = Buffer.allocUnsafe(5 + bytes)
-  frame.writeUInt32LE(bytes + 1, 0)
-  frame[4] = kind
-  frame.write(text, 5)
-  for (let at = 0; at < frame.length;) at += writeSome(frame, at)
-}
-
-const doze = new Int32Array(new SharedArrayBuffer(4))
-
-/** A reader that does not read holds the guest back: this waits. @param {Buffer} frame @param {number} at */
-function writeSome(frame, at) {
-  try {
-    return fs.writeSync(SOCKET_FD, frame, at)
-  } catch (error) {
-    if (/** @type {any} */ (error).code !== 'EAGAIN') leave()
-    Atomics.wait(doze, 0, 0, 1)
-    return 0
-  }
-}
-
-/** Never `process.exit()` while an isolate lives: its threads may be inside V8. @returns {never} */
-function leave() {
-  exitNow(0)
 }

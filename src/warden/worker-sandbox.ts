@@ -1,7 +1,7 @@
-import { controlsBeyond, meet, type Control, type Controls } from '../../contract/controls.ts'
-import { MayflyError, messageOf } from '../../contract/error.ts'
-import type { Sink, Voice } from '../../contract/event.ts'
-import type { Profile } from '../../contract/profile.ts'
+import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Sink, Voice } from '../contract/event.ts'
+import type { Profile } from '../contract/profile.ts'
 import type {
   Capture,
   Enforced,
@@ -11,46 +11,43 @@ import type {
   Task,
   TaskEnd,
   TaskIo,
-} from '../../contract/provider.ts'
-import type { Frame } from '../../lib/frames.ts'
-import type { WardenClient } from '../../warden/client.ts'
-import { callSchema, endMetaBytesMax, endSchema, kind } from './wire.ts'
-import type { WallHandle, HandleEnd } from '../../warden/handle.ts'
+} from '../contract/provider.ts'
+import type { Frame } from '../lib/frames.ts'
+import type { WardenClient } from './client.ts'
+import type { WallHandle, HandleEnd } from './handle.ts'
+import { endOfWall, lostEnd } from './worker-end.ts'
+import { callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
 
-/** What a live isolate closes while it runs: everything else it never had. */
-export const tightens = [
-  'network',
-  'files',
-  'io',
-  'processes',
-  'syscalls',
-  'capabilities',
-] as const satisfies Control[]
-
-/** After a timeout the isolate gets this long to say what it had printed, before the process is killed. */
+/** After a timeout the guest gets this long to say what it had printed, before the process is killed. */
 const GRACE_MS = 40
-/** A disposed isolate that is not said to be gone by then goes with its process. */
 /** A job below both leaves its worker as it was. */
 const SMALL_CHARS = 65_536
 const SMALL_BYTES = 6 * 2 ** 20
+/** A guest that is not said to be gone by then goes with its process. */
 const DISPOSE_MS_MAX = 1_000
 
-export interface IsolateParts {
+export interface WorkerParts {
+  readonly provider: string
   readonly profile: Profile
   readonly worker: WallHandle
   readonly warden: WardenClient
   readonly voice: Voice
   readonly pool: 'hit' | 'miss'
   readonly give: (worker: WallHandle) => void
+  /** What this kind of worker is told beside the task and its limits. */
+  readonly settings: Readonly<Record<string, unknown>>
 }
 
-/** One never-used isolate in a worker, for one job. */
-export class IsolateSandbox implements Sandbox {
+/**
+ * One life in a jailed worker: the worker makes a guest that was never used before, for one job, and whatever it says is
+ * read as if an enemy had said it.
+ */
+export class WorkerSandbox implements Sandbox {
   readonly id: string
-  readonly provider = 'isolated-vm'
+  readonly provider: string
   readonly image: string
   readonly pool: 'hit' | 'miss'
-  readonly #parts: IsolateParts
+  readonly #parts: WorkerParts
   #controls: Controls
   #sink: Sink | undefined
   #task: Task | undefined
@@ -65,9 +62,10 @@ export class IsolateSandbox implements Sandbox {
   #disposing: Promise<void> | undefined
   receipt: Receipt | undefined
 
-  constructor(id: string, parts: IsolateParts) {
+  constructor(id: string, parts: WorkerParts) {
     this.id = id
     this.#parts = parts
+    this.provider = parts.provider
     this.image = parts.profile.image
     this.pool = parts.pool
     this.#controls = parts.profile.controls
@@ -76,7 +74,7 @@ export class IsolateSandbox implements Sandbox {
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
     if (this.#task || this.#disposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
-    const { worker, profile } = this.#parts
+    const { worker, profile, settings } = this.#parts
     this.#task = task
     this.#io = io
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
@@ -84,7 +82,7 @@ export class IsolateSandbox implements Sandbox {
     worker.ref(true)
     worker.listen({ frame: (frame) => this.#hear(frame), ended: (end) => this.#lost(end) })
     if (!this.#ended)
-      worker.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile) }))
+      worker.send(kind.run, JSON.stringify({ protocol: 1, ...carried(task, profile), ...settings }))
     return promise
   }
 
@@ -111,7 +109,10 @@ export class IsolateSandbox implements Sandbox {
 
   freeze(): Promise<void> {
     return Promise.reject(
-      new MayflyError('UNAVAILABLE', 'Cannot freeze an isolate: this wall has no such ability'),
+      new MayflyError(
+        'UNAVAILABLE',
+        `Cannot freeze a guest of "${this.provider}": this wall has no such ability`,
+      ),
     )
   }
 
@@ -271,7 +272,7 @@ export class IsolateSandbox implements Sandbox {
   }
 
   #lost(end: HandleEnd): void {
-    this.#finish(endOf(end, this.#cause))
+    this.#finish(endOfWall(end, this.#cause))
     this.#gone.resolve()
   }
 
@@ -292,48 +293,10 @@ function carried(task: Task, profile: Profile) {
     inputText: task.inputText,
     files: task.files,
     capabilities: task.capabilities,
-    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
-    webAssembly: false,
+    memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),
     outputBytesMax: limits.output,
     resultBytesMax: limits.result,
-  }
-}
-
-function endOf(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
-  const peak = end.peakBytes
-  if (cause?.status === 'limit')
-    return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)
-  if (cause?.status === 'terminated') return lostEnd('terminated', 'TERMINATED', cause.reason, peak)
-  if (cause)
-    return lostEnd(
-      cause.status,
-      cause.status === 'timeout' ? 'TIMEOUT' : 'CANCELLED',
-      said[cause.status],
-      peak,
-    )
-  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
-  if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
-    return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
-  }
-  return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
-}
-
-const said = {
-  timeout: 'The job ran longer than its limit',
-  cancelled: 'The job was cancelled',
-} as const
-
-function lostEnd(status: TaskEnd['status'], code: string, message: string, peak: number): TaskEnd {
-  const memory = peak > 0 ? { memory: { used: peak, peak } } : {}
-  return {
-    status,
-    resultText: 'null',
-    encoding: 'json',
-    error: { code, message },
-    cpuTime: 0,
-    artifacts: [],
-    ...memory,
   }
 }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** Frames between the server and an isolate worker; the worker's half of this table is guest/isolate-worker.js. */
+/** Frames between the server and a worker; the workers' half of this table is guest/wire.js. */
 export const kind = {
   run: 1,
   reply: 2,
@@ -20,6 +20,8 @@ const ERROR_CHARS_MAX = 64 * 1024
 export const endMetaBytesMax = 256 * 1024
 
 const text = z.string().max(ERROR_CHARS_MAX)
+/** Flat facts about an error: a position, a name. */
+const details = z.record(z.string().max(40), z.union([z.string().max(1024), z.number()]))
 
 /** The first line of an `end` frame; the result's text follows it. A worker that was broken into may write anything. */
 export const endSchema = z.object({
@@ -27,7 +29,13 @@ export const endSchema = z.object({
   status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
   encoding: z.enum(['json', 'tagged']),
   error: z
-    .object({ code: text, name: text.optional(), message: text, stack: text.optional() })
+    .object({
+      code: text,
+      name: text.optional(),
+      message: text,
+      stack: text.optional(),
+      details: details.optional(),
+    })
     .optional(),
   cpuTimeMs: z.number().min(0),
   executionMs: z.number().min(0),

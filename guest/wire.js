@@ -1,0 +1,101 @@
+/**
+ * The worker's end of its socket to the server, the same for every kind of worker: what it is told comes as frames,
+ * what it says is written at once and whole, because user code may be about to block this thread for good.
+ */
+import fs from 'node:fs'
+import net from 'node:net'
+import { exitNow, loadSeccomp } from '../src/os/libc.js'
+import { readFrames } from './frames.js'
+
+const SOCKET_FD = 3
+const READY_FD = 4
+const FRAME_BYTES_MAX = 64 * 2 ** 20
+const CHUNK_CHARS_MAX = 16_384
+const HEADER_BYTES = 5
+
+/** Kinds of frames; the server's half of this table is src/warden/worker-wire.ts. */
+export const KIND = {
+  run: 1,
+  reply: 2,
+  knock: 3,
+  released: 10,
+  stdout: 11,
+  stderr: 12,
+  call: 13,
+  end: 14,
+  idle: 15,
+  knocked: 16,
+}
+
+/** What the launcher decided about this worker. */
+export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
+
+const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
+socket.pause()
+socket.on('error', leave)
+socket.on('close', leave)
+
+/**
+ * Warm: gives up paths, sockets and new processes for good, says so on the readiness pipe, and only then reads its
+ * first byte from the socket.
+ * @param {(kind: number, payload: Buffer) => void} onFrame
+ */
+export function open(onFrame) {
+  if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
+  fs.writeSync(READY_FD, 'R')
+  fs.closeSync(READY_FD)
+  readFrames(socket, onFrame, FRAME_BYTES_MAX)
+  socket.resume()
+}
+
+/** @param {number} kind @param {string} text */
+export function send(kind, text) {
+  const bytes = Buffer.byteLength(text)
+  const frame = framed(kind, bytes)
+  frame.write(text, HEADER_BYTES)
+  write(frame)
+}
+
+/** @param {number} kind @param {Uint8Array} bytes */
+export function sendBytes(kind, bytes) {
+  const frame = framed(kind, bytes.length)
+  frame.set(bytes, HEADER_BYTES)
+  write(frame)
+}
+
+/** In chunks. @param {number} kind @param {string} text */
+export function sendText(kind, text) {
+  for (let at = 0; at < text.length; at += CHUNK_CHARS_MAX)
+    send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
+}
+
+/** Never `process.exit()` while an isolate lives: its threads may be inside V8. @returns {never} */
+export function leave() {
+  exitNow(0)
+}
+
+/** @param {number} kind @param {number} bytes */
+function framed(kind, bytes) {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + bytes)
+  frame.writeUInt32LE(bytes + 1, 0)
+  frame[4] = kind
+  return frame
+}
+
+/** @param {Buffer} frame */
+function write(frame) {
+  for (let at = 0; at < frame.length;) at += writeSome(frame, at)
+}
+
+const doze = new Int32Array(new SharedArrayBuffer(4))
+
+/** A reader that does not read holds the guest back: this waits. @param {Buffer} frame @param {number} at */
+function writeSome(frame, at) {
+  try {
+    return fs.writeSync(SOCKET_FD, frame, at)
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== 'EAGAIN') leave()
+    Atomics.wait(doze, 0, 0, 1)
+    return 0
+  }
+}

@@ -1,0 +1,55 @@
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Availability } from '../contract/provider.ts'
+import type { WardenClient } from './client.ts'
+import type { WallHandle } from './handle.ts'
+import { probeTenant, type Shelf } from './shelf.ts'
+
+/** The outside deadline leaves the guest's own timeout, and the supervisor's, the first word. */
+const DEADLINE_SLACK_MS = 150
+
+/** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
+export async function claimWorker(
+  workers: Shelf,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<{ readonly worker: WallHandle; readonly pool: 'hit' | 'miss' }> {
+  for (;;) {
+    const { wall: worker, pool } = await workers.take(profile.tenant)
+    if (await isHeld(worker, warden, profile)) return { worker, pool }
+    void worker.kill()
+  }
+}
+
+/** Waits for the warden's yes; a worker that is held to the same memory already only needs the new deadline. */
+async function isHeld(
+  worker: WallHandle,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<boolean> {
+  const { memory } = profile.controls
+  const lifeMs = profile.schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  const deadline = Math.min(lifeMs, profile.limits.timeout) + DEADLINE_SLACK_MS
+  if (worker.heldTo === memory) {
+    warden.arm(worker.wall.id, deadline)
+    return true
+  }
+  const tenant = worker.tenant ?? probeTenant
+  const { spent } = await warden
+    .claim(worker.wall.id, { tenant, memory, deadline })
+    .catch((error: unknown) => {
+      void worker.kill()
+      throw error
+    })
+  worker.heldTo = memory
+  return !spent
+}
+
+/** What a probe that failed says of its wall. */
+export function unavailable(error: unknown): Availability {
+  const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'
+  const fix =
+    (error instanceof MayflyError && error.hint) ||
+    'Run mayfly doctor to see what this machine refuses'
+  return { available: false, code, reason: messageOf(error), fix }
+}

@@ -1,0 +1,46 @@
+import type { KillCause, TaskEnd } from '../contract/provider.ts'
+import type { HandleEnd } from './handle.ts'
+
+/** The end of a task whose wall ended under it: by whom it was killed, else what the warden saw. */
+export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
+  const peak = end.peakBytes
+  if (cause?.status === 'limit')
+    return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)
+  if (cause?.status === 'terminated') return lostEnd('terminated', 'TERMINATED', cause.reason, peak)
+  if (cause)
+    return lostEnd(
+      cause.status,
+      cause.status === 'timeout' ? 'TIMEOUT' : 'CANCELLED',
+      said[cause.status],
+      peak,
+    )
+  if (end.how === 'deadline') return lostEnd('timeout', 'TIMEOUT', said.timeout, peak)
+  if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
+    return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
+  }
+  return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
+}
+
+const said = {
+  timeout: 'The job ran longer than its limit',
+  cancelled: 'The job was cancelled',
+} as const
+
+/** An end without a result. */
+export function lostEnd(
+  status: TaskEnd['status'],
+  code: string,
+  message: string,
+  peak: number,
+): TaskEnd {
+  const memory = peak > 0 ? { memory: { used: peak, peak } } : {}
+  return {
+    status,
+    resultText: 'null',
+    encoding: 'json',
+    error: { code, message },
+    cpuTime: 0,
+    artifacts: [],
+    ...memory,
+  }
+}

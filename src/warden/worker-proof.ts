@@ -1,0 +1,108 @@
+import { systemClock } from '../contract/clock.ts'
+import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Provider, Task } from '../contract/provider.ts'
+import type { WallHandle } from './handle.ts'
+import { probeTenant } from './shelf.ts'
+import { kind, knockedSchema } from './worker-wire.ts'
+
+const PROBE_MS_MAX = 5_000
+const PROBE_BYTES = 128 * 2 ** 20
+const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
+
+/** Throws NO_JAIL unless a filter and a memory watch hold the worker, and the filter holds when it is tried. */
+export async function assertJailed(worker: WallHandle): Promise<void> {
+  const { layers } = worker.wall
+  const least = ['seccomp', 'memory watch'].filter((layer) => !layers.includes(layer))
+  if (least.length > 0) {
+    const message = `Cannot jail a worker: ${least.join(' and ')} is missing`
+    throw new MayflyError('NO_JAIL', message, { hint })
+  }
+  await holdsAgainstItself(worker)
+}
+
+/** The worker itself tries what a guest that broke V8 would try first; only the filter's own answer counts. */
+async function holdsAgainstItself(worker: WallHandle): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  const timer = setTimeout(() => reject(new Error('it did not answer')), PROBE_MS_MAX)
+  worker.listen({
+    frame: (frame) => (frame.kind === kind.knocked ? resolve(frame.payload) : undefined),
+    ended: (end) => reject(new Error(`it ended (${end.how}, ${end.detail})`)),
+  })
+  worker.ref(true)
+  try {
+    worker.send(kind.knock, '')
+    const answers = knockedSchema.parse(JSON.parse((await promise).toString()))
+    const through = Object.entries(answers).filter(
+      ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
+    )
+    if (through.length === 0) return
+    throw new Error(`system calls get through: ${through.map(([call]) => call).join(', ')}`)
+  } catch (cause) {
+    const message = `Cannot jail a worker: ${messageOf(cause)}`
+    throw new MayflyError('NO_JAIL', message, { hint, cause })
+  } finally {
+    clearTimeout(timer)
+    worker.listen(undefined)
+    worker.ref(false)
+  }
+}
+
+/** A guest of ours whose answer is known. */
+export type Probe = Pick<Task, 'language' | 'entry' | 'code' | 'inputText'> & {
+  readonly expect: string
+}
+
+/** Runs a guest of ours to its end. Throws MayflyError UNAVAILABLE when it answers anything else. */
+export async function assertAnswers(provider: Provider, probe: Probe): Promise<void> {
+  const { expect, ...asked } = probe
+  await using sandbox = await provider.launch(probeProfile(provider, probe), systemClock)
+  const task = { run: 'probe', ...asked, files: [], capabilities: [] }
+  const end = await sandbox.run(task, { stdout() {}, stderr() {}, released() {} })
+  if (end.status === 'ok' && end.resultText === expect) return
+  const answer = end.error?.message ?? end.resultText
+  throw new MayflyError('UNAVAILABLE', `Cannot run a guest: it answered "${answer}"`)
+}
+
+const controls = {
+  ...allControls,
+  network: noNetwork,
+  files: noFiles,
+  memory: PROBE_BYTES,
+  capabilities: [],
+}
+
+function probeProfile({ name, tier }: Provider, { language, entry }: Probe): Profile {
+  return {
+    format: 1,
+    provider: name,
+    tier,
+    floor: 1,
+    image: 'builtin',
+    language,
+    entry,
+    tenant: probeTenant,
+    controls,
+    schedule: {
+      name: 'probe',
+      phases: [{ name: 'full', for: PROBE_MS_MAX, controls }],
+      onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
+      shorten: 1,
+    },
+    limits: {
+      timeout: PROBE_MS_MAX,
+      memory: PROBE_BYTES,
+      cpu: 1,
+      processes: 1,
+      disk: 0,
+      output: 1024,
+      result: 1024,
+      artifacts: 0,
+    },
+    output: { gate: 'stream' },
+    capture: false,
+    digest: 'probe',
+    explain: [],
+  }
+}

@@ -72,6 +72,19 @@ test('Bodies are kept for a day, and the newest of them within a bound of bytes'
   bodies.close()
 })
 
+test('Runs with a body of one name are told in falling order, those of one tenant alone', () => {
+  const bodies = openBodies(folder)
+  for (const run of ['exec_a', 'exec_c', 'exec_b']) {
+    bodies.put({ ...place, tenant: 'ours', run, name: 'row' }, secret, 1)
+    bodies.put({ ...place, tenant: 'theirs', run: `${run}x`, name: 'row' }, secret, 1)
+  }
+  const asked = { tenant: 'ours', name: 'row', before: undefined, limit: 2 }
+  assert.deepEqual(bodies.runs(asked), ['exec_c', 'exec_b'])
+  assert.deepEqual(bodies.runs({ ...asked, before: 'exec_b' }), ['exec_a'])
+  assert.deepEqual(bodies.runs({ ...asked, name: 'outcome' }), [])
+  bodies.close()
+})
+
 function rowsOf(file: string, sql: string): Record<string, unknown>[] {
   using db = new DatabaseSync(join(folder, file))
   return db.prepare(sql).all()

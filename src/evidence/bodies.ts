@@ -19,6 +19,13 @@ export interface Bodies {
   get(place: Place): Uint8Array | undefined
   /** The names kept of a run. */
   names(tenant: string, run: string): readonly string[]
+  /** Runs of a tenant that have a body of this name, in falling order of their ids, those below `before` alone. */
+  runs(asked: {
+    readonly tenant: string
+    readonly name: string
+    readonly before: string | undefined
+    readonly limit: number
+  }): readonly string[]
   /** Makes all bodies of a run unreadable for good. */
   forget(tenant: string, run: string): number
   /** Forgets what is older than `keptMs`, and the oldest of what is beyond `keptBytes`; how many. */
@@ -113,6 +120,18 @@ class TwoFiles implements Bodies {
         .prepare(sql)
         .all(tenant, run)
         .map((row) => String(row['name'])),
+    )
+  }
+
+  runs(asked: Parameters<Bodies['runs']>[0]): readonly string[] {
+    const { tenant, name, before = '\u{10ffff}', limit } = asked
+    const sql =
+      'SELECT run FROM bodies WHERE tenant = ? AND name = ? AND run < ? ORDER BY run DESC LIMIT ?'
+    return this.#guard('read', () =>
+      this.#bodies
+        .prepare(sql)
+        .all(tenant, name, before, limit)
+        .map((row) => String(row['run'])),
     )
   }
 

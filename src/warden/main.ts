@@ -1,6 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { chownSync, lchownSync, readdirSync } from 'node:fs'
 import path from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
 import { findProgram, serverUid } from '../jail/facts.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
@@ -34,14 +35,24 @@ const KILL_AFTER_MS = 60_000
 /** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
 const SERVER_FLAGS = ['--max-semi-space-size=4']
 
-/** Resolves with the server's exit code when everything it started has ended. */
+/**
+ * Resolves with the server's exit code when everything it started has ended. Throws MayflyError STATE when there can
+ * be no state folder; then no wall is left either.
+ */
 export async function becomeWarden(options: MainOptions): Promise<number> {
+  try {
+    return await lead(options)
+  } finally {
+    await options.early.warden.close()
+  }
+}
+
+async function lead(options: MainOptions): Promise<number> {
   let server: ChildProcess | undefined
   const channel: Channel = {
     send: (message, handle, done) => server!.send(message as object, handle, {}, done),
   }
-  makeFolder(options.stateFolder, 0o700)
-  makeFolder(wardenFolder(options.stateFolder), 0o700)
+  makeStateFolders(options.stateFolder)
   const { warden } = options.early
   options.early.listen((reply) => {
     if (server?.connected) hand(warden, channel, reply)
@@ -55,12 +66,26 @@ export async function becomeWarden(options: MainOptions): Promise<number> {
       setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
     })
   }
-  const code = await new Promise<number>((resolve) => {
+  return new Promise<number>((resolve) => {
     server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + 9 : 1)))
     server.once('error', () => resolve(9))
   })
-  await warden.close()
-  return code
+}
+
+function makeStateFolders(folder: string): void {
+  try {
+    makeFolder(folder, 0o700)
+    makeFolder(wardenFolder(folder), 0o700)
+  } catch (cause) {
+    throw new MayflyError(
+      'STATE',
+      `Cannot make the state folder "${folder}": ${messageOf(cause)}`,
+      {
+        hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
+        cause,
+      },
+    )
+  }
 }
 
 interface Dropped {

@@ -25,13 +25,18 @@ export async function openHere(
   const loaded = loadHere(flags, more.flags)
   const role = roleOf()
   const warden = await wardenOf(role, loaded)
-  const { assemble } = await import('../assemble.ts')
-  const assembly = assemble({ config: loaded.config, warden, kind, sinks: more.sinks ?? [] })
-  return {
-    assembly,
-    loaded,
-    role,
-    close: () => Promise.resolve(assembly[Symbol.asyncDispose]()),
+  try {
+    const { assemble } = await import('../assemble.ts')
+    const assembly = assemble({ config: loaded.config, warden, kind, sinks: more.sinks ?? [] })
+    return {
+      assembly,
+      loaded,
+      role,
+      close: () => Promise.resolve(assembly[Symbol.asyncDispose]()),
+    }
+  } catch (error) {
+    await warden.close()
+    throw error
   }
 }
 

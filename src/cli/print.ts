@@ -10,10 +10,15 @@ export interface Globals {
   readonly state?: string
 }
 
-const isColoured = process.stderr.isTTY && !process.env['NO_COLOR']
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
 
-export function paint(colour: keyof typeof CODES, text: string): string {
+/** Text in a colour, where a person reads the stream and did not say NO_COLOR. */
+export function paint(
+  colour: keyof typeof CODES,
+  text: string,
+  stream: NodeJS.WriteStream = process.stderr,
+): string {
+  const isColoured = stream.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
   return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
 }
 
@@ -60,6 +65,6 @@ export function printError(thrown: unknown, json: boolean): void {
   if (json) return printJson({ error })
   process.stderr.write(`${paint('red', 'mayfly:')} ${error.message}\n`)
   if (error.hint) process.stderr.write(`  ${paint('dim', error.hint)}\n`)
-  if (!known && process.env['MAYFLY_DEBUG'] && thrown instanceof Error)
+  if (!known && process.argv.includes('--verbose') && thrown instanceof Error)
     process.stderr.write(`${thrown.stack}\n`)
 }

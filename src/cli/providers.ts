@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { printJson, table, type Globals } from './print.ts'
+import { printJson, type Globals } from './print.ts'
 
 export function register(program: Command): void {
   program
@@ -10,19 +10,11 @@ export function register(program: Command): void {
       const { openHere } = await import('./here.ts')
       const here = await openHere(flags, 'once')
       try {
+        const proved = await here.assembly.providers()
         const { providerRows } = await import('./rows.ts')
-        const rows = providerRows(await here.assembly.providers())
-        if (flags.json) return printJson(rows)
-        const lines = rows.map((row) => [
-          row.available ? '✓' : '✗',
-          row.name,
-          row.tier,
-          String(row.strength),
-          row.available
-            ? `tightens ${row.tightens.join(', ') || 'nothing'}`
-            : `${row.reason}. ${row.fix}`,
-        ])
-        process.stdout.write(`${table([['', 'name', 'tier', 'strength', ''], ...lines])}\n`)
+        if (flags.json) return printJson(providerRows(proved))
+        const { wallsText } = await import('./walls.ts')
+        process.stdout.write(`${wallsText(proved, process.stdout)}\n`)
       } finally {
         await here.close()
       }

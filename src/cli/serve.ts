@@ -2,8 +2,10 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
+import type { Here } from './here.ts'
+import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
-import { note, paint, printJson, table, type Globals } from './print.ts'
+import { stopSignal } from './stop.ts'
 
 interface ServeFlags extends Globals {
   readonly port?: string
@@ -25,98 +27,123 @@ export function register(program: Command): void {
 }
 
 async function serve(site: string | undefined, flags: ServeFlags): Promise<void> {
+  if (site !== undefined) await mustBeFolder(site)
   const { openHere } = await import('./here.ts')
-  const log = await eventLog(flags)
   const here = await openHere(flags, 'server', {
     flags: { '--port': flags.port, '--host': flags.host, '--insecure-http': flags.insecureHttp },
-    sinks: log,
+    sinks: await eventLog(flags),
   })
-  const { assembly, loaded, role, close } = here
-  const { config, apiKey } = loaded
-  const [{ openGateway }, { openKeys }] = await Promise.all([
-    import('../gateway/server.ts'),
-    import('../gateway/keys.ts'),
-  ])
-  const { keys, created } = await openKeys({
-    folder: config.state,
-    ...(apiKey && { first: apiKey }),
-    tenants: config.tenants,
-  })
-  const { providerRows } = await import('./rows.ts')
-  const { readiness } = await import('./readiness.ts')
-  const gateway = await openGateway({
-    host: config.server.host,
-    port: config.server.port,
-    ...(site && { site }),
-    insecureHttp: config.server.insecure_http,
-    sessions: {
-      ...(config.sessions.anonymous !== undefined && { anonymous: config.sessions.anonymous }),
-    },
-    limits: {
-      bodyBytes: config.server.body,
-      sessionRunning: config.sessions.concurrency,
-      sessionPerMinute: config.sessions.per_minute,
-    },
-    road: (job, options) => assembly.run(job, options),
-    providers: async () => providerRows(await assembly.providers()),
-    ready: () => readiness(assembly),
-    keys,
-    voice: assembly.voice,
-    clock: assembly.clock,
-    version: await version(),
-  })
+  try {
+    await serveUntilStopped(here, site, flags)
+  } finally {
+    await here.close()
+  }
+}
+
+async function serveUntilStopped(here: Here, site: string | undefined, flags: ServeFlags) {
+  const { assembly, loaded, role } = here
+  const stopped = stopSignal()
+  const { gateway, created } = await open(here, site)
   assembly.voice.say('server/started', {
     static: gateway.staticUrl,
     active: gateway.activeUrl,
     keptUid: role?.keptUid ?? null,
     keyCustody: keyCustody(),
   })
-  const stopped = stopSignal()
+  const { staticUrl, activeUrl } = gateway
   if (flags.json)
-    printJson({
-      static: gateway.staticUrl,
-      active: gateway.activeUrl,
-      apiKey: created,
-      pid: process.pid,
-    })
-  else announce(flags, gateway, created, role?.keptUid ?? null)
-  void walls(assembly, flags)
+    printJson({ static: staticUrl, active: activeUrl, apiKey: created, pid: process.pid })
+  else {
+    const facts = { state: loaded.config.state, keptUid: role?.keptUid ?? null, apiKey: created }
+    announce({ staticUrl, activeUrl, ...facts }, await version(), flags)
+    void showWalls(assembly, flags)
+  }
 
   const signal = await stopped
   assembly.voice.say('server/draining', { signal })
-  note(flags, paint('dim', `${signal}: draining for at most ${config.server.drain / 1000} s`))
-  const cancelled = await gateway.drain(config.server.drain)
+  const { drain } = loaded.config.server
+  note(
+    flags,
+    paint('dim', `${signal}: jobs under way have ${drain / 1000} s; once more ends them now`),
+  )
+  const cancelled = await gateway.drain(drain)
   await gateway.close()
   assembly.voice.say('server/stopped', { cancelled })
-  await close()
+  if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
 
-function announce(
-  flags: ServeFlags,
-  gateway: { staticUrl: string; activeUrl: string },
-  apiKey: string | null,
-  keptUid: string | null,
-): void {
-  note(flags, `${paint('bold', 'Page')}      ${gateway.staticUrl}`)
-  note(flags, `${paint('bold', 'API')}       ${gateway.activeUrl}`)
-  if (apiKey) note(flags, `${paint('bold', 'API key:')}  ${apiKey}   (admin; shown once)`)
-  if (keptUid) note(flags, paint('yellow', `The server keeps its starter's uid: ${keptUid}`))
+/** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
+async function open({ assembly, loaded }: Here, site: string | undefined) {
+  const { config, apiKey } = loaded
+  const [{ openGateway }, { openKeys }, { providerRows }, { readiness }] = await Promise.all([
+    import('../gateway/server.ts'),
+    import('../gateway/keys.ts'),
+    import('./rows.ts'),
+    import('./readiness.ts'),
+  ])
+  const { keys, created } = await openKeys({
+    folder: config.state,
+    ...(apiKey && { first: apiKey }),
+    tenants: config.tenants,
+  })
+  const { anonymous } = config.sessions
+  try {
+    const gateway = await openGateway({
+      host: config.server.host,
+      port: config.server.port,
+      ...(site && { site }),
+      insecureHttp: config.server.insecure_http,
+      sessions: anonymous === undefined ? {} : { anonymous },
+      limits: {
+        bodyBytes: config.server.body,
+        sessionRunning: config.sessions.concurrency,
+        sessionPerMinute: config.sessions.per_minute,
+      },
+      road: (job, options) => assembly.run(job, options),
+      providers: async () => providerRows(await assembly.providers()),
+      ready: () => readiness(assembly),
+      keys,
+      voice: assembly.voice,
+      clock: assembly.clock,
+      version: await version(),
+    })
+    return { gateway, created }
+  } catch (error) {
+    if (created) process.stderr.write(keyLine(created))
+    throw error
+  }
+}
+
+interface Started {
+  readonly staticUrl: string
+  readonly activeUrl: string
+  readonly state: string
+  readonly apiKey: string | null
+  readonly keptUid: string | null
+}
+
+function announce(started: Started, version: string, flags: ServeFlags): void {
+  const { staticUrl, activeUrl, state, apiKey, keptUid } = started
+  note(flags, paint('bold', `Mayfly ${version}`))
+  note(flags, `  Page     ${paint('cyan', staticUrl)}`)
+  note(flags, `  API      ${paint('cyan', activeUrl)}`)
+  note(flags, `  State    ${state}`)
+  if (apiKey) process.stderr.write(keyLine(apiKey))
+  if (keptUid) note(flags, paint('yellow', `  The server keeps its starter's uid: ${keptUid}`))
+  if (keyCustody() === 'none')
+    note(flags, paint('yellow', '  Nothing keeps the signing key of the record from the server'))
+}
+
+function keyLine(apiKey: string): string {
+  return `  API key  ${apiKey}  ${paint('dim', '(admin; shown this once)')}\n`
 }
 
 /** What was proved, as soon as it is. */
-async function walls(assembly: Assembly, flags: ServeFlags): Promise<void> {
-  const proved = await assembly.walls()
-  if (flags.json) return
-  const rows = proved.map(({ provider, availability }) => [
-    availability.available ? '✓' : '✗',
-    provider.name,
-    provider.tier,
-    availability.available ? `strength ${availability.strength}` : availability.code,
-    availability.available
-      ? availability.layers.join(', ')
-      : `${availability.reason}. ${availability.fix}`,
-  ])
-  note(flags, table(rows))
+async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
+  const [proved, { wallsText }] = await Promise.all([assembly.walls(), import('./walls.ts')])
+  note(flags, `${paint('bold', 'Walls')}, each proved by running a guest\n${wallsText(proved)}`)
+  if (!proved.some(({ availability }) => availability.available))
+    note(flags, paint('yellow', 'Every job will end as unavailable until one of them is there'))
 }
 
 async function eventLog(flags: ServeFlags): Promise<readonly Sink[]> {
@@ -125,15 +152,14 @@ async function eventLog(flags: ServeFlags): Promise<readonly Sink[]> {
   return [createLogSink({ stream: process.stderr })]
 }
 
-/** The first of them drains; a second one is left to the system, which ends us. */
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
-  })
+async function mustBeFolder(site: string): Promise<void> {
+  const { stat } = await import('node:fs/promises')
+  const found = await stat(site).catch(() => undefined)
+  if (!found?.isDirectory())
+    throw new MayflyError('USAGE', `Cannot serve "${site}": there is no such folder`)
 }
 
 async function version(): Promise<string> {
   const { default: manifest } = await import('../../package.json', { with: { type: 'json' } })
-  if (!manifest.version) throw new MayflyError('INTERNAL', 'Cannot read the version')
   return manifest.version
 }

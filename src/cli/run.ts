@@ -5,7 +5,9 @@ import { MayflyError } from '../contract/error.ts'
 import { entries, languages, type Entry, type JobRequest, type Language } from '../contract/job.ts'
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
-import { note, paint, printJson, type Globals } from './print.ts'
+import { note, printJson, type Globals } from './print.ts'
+import type { Ran } from './report.ts'
+import { stopSignal } from './stop.ts'
 
 interface RunFlags extends Globals {
   readonly language?: Language
@@ -52,7 +54,7 @@ export function register(program: Command): void {
     .addHelpText('after', examples)
     .action(async (file: string, _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
-      await runFile(file, flags, command.args)
+      await runFile(file, flags)
     })
 }
 
@@ -64,14 +66,12 @@ Examples:
   mayfly run page.js --file node_modules/marked/lib/marked.esm.js=marked.js --json
   mayfly run risky.js --tier isolate --timeout 300ms --memory 32MB --explain`
 
-async function runFile(file: string, flags: RunFlags, _args: readonly string[]): Promise<void> {
+async function runFile(file: string, flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
   const request = await requestOf(file, flags)
-  const here = await openHere(flags, 'once')
-  const { assembly, close } = here
+  const { assembly, close } = await openHere(flags, 'once')
   const cancel = new AbortController()
-  const stop = () => cancel.abort()
-  process.on('SIGINT', stop).on('SIGTERM', stop)
+  void stopSignal().then(() => cancel.abort())
   try {
     const { newJob } = await import('../job.ts')
     const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
@@ -80,12 +80,19 @@ async function runFile(file: string, flags: RunFlags, _args: readonly string[]):
     const outcome = await assembly.run(job, { signal: cancel.signal, tap })
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
     if (flags.json) printJson(outcome)
-    else await report(outcome, flags)
+    else await tell(outcome, { file, code: job.asked.code }, flags)
     process.exitCode = exitCodeOf[outcome.status]
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
     await close()
   }
+}
+
+async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
+  const { report } = await import('./report.ts')
+  report(outcome, ran, flags)
+  if (!flags.explain) return
+  const { explainText } = await import('./explain.ts')
+  note({}, explainText(outcome))
 }
 
 async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
@@ -193,40 +200,6 @@ function printer() {
     if (out.write(out.isTTY ? sanitise(text) : text)) return
     await new Promise<void>((resolve) => void out.once('drain', () => resolve()))
   }
-}
-
-async function report(outcome: Outcome, flags: RunFlags): Promise<void> {
-  const { sanitise } = await import('../output/sanitise.ts')
-  const safe = (text: string) => (process.stderr.isTTY ? sanitise(text) : text)
-  if (outcome.status === 'ok' && outcome.result !== null) {
-    process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
-  }
-  if (outcome.error) {
-    const { name, message, code, stack } = outcome.error
-    process.stderr.write(
-      `${paint('red', code)} ${safe(stack ?? (name ? `${name}: ${message}` : message))}\n`,
-    )
-    const details = outcome.error.details as
-      | { hint?: string; providers?: { name: string; reason: string }[] }
-      | undefined
-    for (const { name: wall, reason } of details?.providers ?? []) {
-      process.stderr.write(`  ${wall}: ${reason}\n`)
-    }
-    const hint = details?.hint
-    if (hint) process.stderr.write(`  ${paint('dim', hint)}\n`)
-  }
-  const { metrics, security } = outcome
-  const wall = outcome.provider ? `${outcome.tier} (${outcome.provider})` : 'no wall'
-  note(
-    flags,
-    paint(
-      'dim',
-      `${outcome.status} · ${wall} · ${metrics.executionTime.toFixed(1)} ms · risk ${security.risk} · line ${outcome.evidence.audit}`,
-    ),
-  )
-  if (!flags.explain) return
-  const { explainText } = await import('./explain.ts')
-  note({}, explainText(outcome))
 }
 
 async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {

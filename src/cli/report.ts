@@ -1,0 +1,84 @@
+import type { Outcome } from '../contract/outcome.ts'
+import { frameOf } from './frame.ts'
+import { note, paint, table, type Globals } from './print.ts'
+import { sanitise } from '../output/sanitise.ts'
+
+/** What the job was, for those who read how it ended. */
+export interface Ran {
+  /** As it was given on the command line. */
+  readonly file: string
+  readonly code: string
+}
+
+/** An outcome for people: the result on stdout; what went wrong, and one line of how it went, on stderr. */
+export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: boolean }): void {
+  if (outcome.status === 'ok' && outcome.result !== null)
+    process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
+  for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
+  for (const stream of ['stdout', 'stderr'] as const)
+    if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
+  note(flags, paint('dim', statusLine(outcome)))
+}
+
+function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
+  const { error } = outcome
+  if (!error) return []
+  const { name, message, code, stack } = error
+  const named = ran.file === '-' ? 'stdin' : ran.file
+  const text = stack ?? (name ? `${name}: ${message}` : message)
+  const first = firstPlace(stack)
+  const frame = first && frameOf(ran.code, first.line, first.column)
+  return [
+    `${paint('red', code)} ${sanitise(text.replaceAll(POSITION, `${named}:$1`))}`,
+    ...(frame ? indented(frame) : []),
+    ...threats(outcome, named),
+    ...wayOut(error.details),
+  ]
+}
+
+/** Where the user's own source is named; other files of the job have names of their own. */
+const POSITION = /\bjob\.js:(\d+:\d+)/g
+
+function firstPlace(stack: string | undefined) {
+  const [, line, column] = /^\s+at (?:.* \()?job\.js:(\d+):(\d+)\)?$/m.exec(stack ?? '') ?? []
+  return line === undefined ? undefined : { line: Number(line), column: Number(column) }
+}
+
+/** What made the risk, where it was the risk that kept the code from running. */
+function threats({ status, security }: Outcome, file: string): readonly string[] {
+  if (status !== 'blocked' && status !== 'unavailable') return []
+  const rows = security.findings
+    .filter(({ kind }) => kind === 'threat')
+    .map((one) => [`${file}:${one.line}:${one.column}`, one.name, one.severity, one.description])
+  return rows.length > 0 ? indented(sanitise(table(rows))) : []
+}
+
+interface Details {
+  readonly hint?: string
+  readonly providers?: readonly { readonly name: string; readonly reason: string }[]
+}
+
+function wayOut(details: unknown): readonly string[] {
+  const { hint, providers = [] } = (details ?? {}) as Details
+  const walls = providers
+    .filter(({ name }) => name !== 'mock')
+    .map(({ name, reason }) => `${name}: ${reason}`)
+  return indented([...walls, ...(hint ? [paint('dim', hint)] : [])].join('\n'))
+}
+
+function indented(text: string): readonly string[] {
+  return text === '' ? [] : text.split('\n').map((line) => `  ${line}`)
+}
+
+/** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12` */
+function statusLine({ status, tier, provider, metrics, security, evidence }: Outcome): string {
+  const { memoryUsage, executionTime } = metrics
+  return [
+    status,
+    provider ? `${tier} (${provider})` : 'did not run',
+    ...(provider ? [`${executionTime.toFixed(1)} ms`] : []),
+    ...(memoryUsage ? [`peak ${(memoryUsage.peak / 2 ** 20).toFixed(1)} MB`] : []),
+    `risk ${security.risk}`,
+    `audit line ${evidence.audit}`,
+  ].join(' · ')
+}

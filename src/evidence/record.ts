@@ -45,9 +45,11 @@ export interface RecordOptions {
   readonly isAlive?: (owner: Owner) => boolean
 }
 
-/** What has a line of its own, beside jobs: what somebody may have to answer for later. */
+/**
+ * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited`: whoever
+ * says that has appended its line already, since nothing goes on without it.
+ */
 export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
-  'threat/audited',
   'threat/unparsed',
   'tier/unavailable',
   'tier/lost',
@@ -62,6 +64,10 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'warden/lost',
   'warden/swept',
   'config/overridden',
+  'signer/trusted',
+  'signer/revoked',
+  'access/created',
+  'access/revoked',
 ])
 
 /** Lines that events of one run may take; a guest that knocks for ever fills no disk. */

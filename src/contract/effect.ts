@@ -1,0 +1,73 @@
+import * as z from 'zod'
+import { jobRequest, language } from './job.ts'
+import { durationMsMax } from './units.ts'
+import { type Finding, severity } from './verdict.ts'
+
+/** Code that a tenant registered once, to run it by name. */
+export const effectName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$/,
+    'expected 1 to 200 letters, digits, ".", "_", ":", "@" or "-", the first a letter or digit',
+  )
+
+const memoryLimitMB = { min: 8, max: 2 ** 20 } as const
+
+/** The body of `POST /api/effects/register`. */
+export const effectRequest = z
+  .strictObject({
+    effectId: effectName,
+    code: jobRequest.unwrap().shape.code.unwrap().min(1),
+    language: language.optional(),
+    timeout: z.number().int().min(1).max(durationMsMax).optional().describe('milliseconds'),
+    memoryLimit: z
+      .number()
+      .int()
+      .min(memoryLimitMB.min)
+      .max(memoryLimitMB.max)
+      .optional()
+      .describe('megabytes above the idle size of the wall'),
+  })
+  .readonly()
+
+/** The body of `POST /api/effects/execute`. */
+export const effectCall = z
+  .strictObject({ effectId: effectName, input: z.unknown().optional() })
+  .readonly()
+
+/** What the door answers to a registration. `severity` is that of `threatScore`. */
+export const effectRegistered = z
+  .object({
+    effectId: z.string(),
+    timeout: z.number().describe('milliseconds it may run'),
+    memoryLimit: z.number().describe('megabytes it may use'),
+    registeredBy: z.string(),
+    security: z
+      .object({ threatScore: z.number(), severity, signatureValid: z.boolean() })
+      .readonly(),
+  })
+  .readonly()
+
+/** One line of `GET /api/effects`. */
+export const effectRow = effectRegistered
+  .unwrap()
+  .extend({
+    language,
+    registeredAt: z.number().int().describe('milliseconds since 1970'),
+    codeDigest: z.string().describe('of the UTF-8 text of the code'),
+  })
+  .readonly()
+
+export const effectRows = z.object({ items: z.array(effectRow).readonly() }).readonly()
+
+export type EffectRequest = z.output<typeof effectRequest>
+export type EffectRegistered = z.output<typeof effectRegistered>
+export type EffectRow = z.output<typeof effectRow>
+
+/** A stored effect. Its language is the one that was analysed, so that it never runs as another. */
+export interface Effect extends EffectRow {
+  readonly code: string
+}
+
+/** What S3's doors tell of a finding. */
+export type PatternSeen = Pick<Finding, 'name' | 'description' | 'severity' | 'line' | 'column'>

@@ -1,0 +1,115 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Effect, EffectRegistered, EffectRequest, EffectRow } from '../contract/effect.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Job } from '../contract/job.ts'
+import type { Plan } from '../contract/rooms.ts'
+import type { Analysis, Verdict } from '../contract/verdict.ts'
+import { sha256 } from '../lib/hash.ts'
+import { decide, type Decision } from './decide.ts'
+import type { EffectStore } from './store.ts'
+
+export interface EffectsParts {
+  /** Opened when it is first needed. */
+  readonly store: () => EffectStore
+  readonly clock: Clock
+  readonly analyse: (job: Job) => Promise<Analysis>
+  /** What it would run in, for the limits it gets. */
+  readonly plan: (job: Job, verdict: Verdict) => Plan
+  /** Writes a line that says so. Throws MayflyError STATE when it cannot. */
+  readonly audit: (who: Pick<Job, 'tenant' | 'principal'>, facts: Audited) => void
+}
+
+/** What is written down of code that scores more than 40. */
+export interface Audited {
+  readonly effectId: string
+  readonly codeDigest: string
+  readonly threatScore: number
+  readonly severity: string
+  readonly patterns: readonly string[]
+  readonly blocked: boolean
+}
+
+export interface Effects {
+  /**
+   * Analyses code and keeps it under its name; `job` is its first run, that never comes. Throws MayflyError INVALID
+   * where the code does not parse, THREAT_DETECTED, CONFLICT when there is no room, STATE.
+   */
+  register(job: Job, asked: Pick<EffectRequest, 'effectId'>): Promise<EffectRegistered>
+  /** Throws MayflyError NOT_FOUND, the same for one that is another tenant's. */
+  get(tenant: string, effectId: string): Effect
+  list(tenant: string): readonly EffectRow[]
+  /** Throws MayflyError NOT_FOUND. */
+  remove(tenant: string, effectId: string): void
+}
+
+/** The room of stored effects: analysed when they come, kept a tenant apart, run by name on the road like any job. */
+export function createEffects({ store, clock, analyse, plan, audit }: EffectsParts): Effects {
+  return {
+    async register(job, { effectId }) {
+      const analysis = await analyse(job)
+      if (analysis.kind === 'syntax-error') throw notParsed(analysis)
+      const { verdict } = analysis
+      const codeDigest = `sha256:${sha256(job.asked.code)}`
+      const decision = decide(verdict)
+      if (decision.audited) audit(job, audited(effectId, codeDigest, decision))
+      if (decision.blocked) throw blocked(decision)
+
+      const { limits } = plan(job, verdict).profile
+      const registered = registeredOf(effectId, job, limits, verdict, decision)
+      const { language } = verdict
+      const { code } = job.asked
+      const registeredAt = clock.date()
+      store().put(job.tenant, { ...registered, language, registeredAt, codeDigest, code })
+      return registered
+    },
+    get(tenant, effectId) {
+      const effect = store().get(tenant, effectId)
+      if (!effect) throw notFound(effectId)
+      return effect
+    },
+    list: (tenant) => store().list(tenant),
+    remove(tenant, effectId) {
+      if (!store().remove(tenant, effectId)) throw notFound(effectId)
+    },
+  }
+}
+
+const MB = 2 ** 20
+
+function registeredOf(
+  effectId: string,
+  { principal }: Job,
+  { timeout, memory }: Plan['profile']['limits'],
+  { signatureValid }: Verdict,
+  { score, severity }: Decision,
+): EffectRegistered {
+  return {
+    effectId,
+    timeout,
+    memoryLimit: memory / MB,
+    registeredBy: principal,
+    security: { threatScore: score, severity, signatureValid },
+  }
+}
+
+function audited(effectId: string, codeDigest: string, decision: Decision): Audited {
+  const { score, severity, blocked, patterns } = decision
+  const names = patterns.map(({ name }) => name)
+  return { effectId, codeDigest, threatScore: score, severity, patterns: names, blocked }
+}
+
+function blocked({ score, severity, patterns }: Decision): MayflyError {
+  return new MayflyError('THREAT_DETECTED', 'Code contains potential security threats', {
+    details: { score, severity, patterns },
+  })
+}
+
+function notParsed({ message, line, column }: Extract<Analysis, { kind: 'syntax-error' }>) {
+  return new MayflyError('INVALID', `Cannot register the effect: "code": ${message}`, {
+    details: [{ path: 'code', message, line, column }],
+  })
+}
+
+function notFound(effectId: string): MayflyError {
+  return new MayflyError('NOT_FOUND', `Cannot find the effect "${effectId}"`)
+}

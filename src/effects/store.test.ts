@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import type { Effect } from '../contract/effect.ts'
+import { openEffectStore } from './store.ts'
+
+const effect = (effectId: string, code = 'return 1'): Effect => ({
+  effectId,
+  code,
+  language: 'js',
+  timeout: 5000,
+  memoryLimit: 128,
+  registeredBy: 'ada',
+  registeredAt: 1,
+  codeDigest: 'sha256:',
+  security: { threatScore: 0, severity: 'low', signatureValid: false },
+})
+
+test('An effect is its tenant’s alone: another neither sees, lists nor removes it', () => {
+  const store = openEffectStore(':memory:')
+  store.put('a', effect('x', 'return "ä"'))
+  assert.deepEqual(store.get('a', 'x'), effect('x', 'return "ä"'))
+  assert.equal(store.get('b', 'x'), undefined)
+  assert.deepEqual(store.list('b'), [])
+  assert.equal(store.remove('b', 'x'), false)
+  assert.equal(store.remove('a', 'x'), true)
+  assert.equal(store.get('a', 'x'), undefined)
+})
+
+test('A list is sorted by name and has no code in it', () => {
+  const store = openEffectStore(':memory:')
+  for (const name of ['b', 'a']) store.put('a', effect(name))
+  assert.deepEqual(
+    store.list('a').map(({ effectId }) => effectId),
+    ['a', 'b'],
+  )
+  assert.ok(!('code' in store.list('a')[0]!))
+})
+
+test('A tenant keeps so many effects and so much code; replacing needs no more room', () => {
+  const store = openEffectStore(':memory:', { countMax: 2, bytesMax: 10 })
+  store.put('a', effect('x', '12345'))
+  store.put('a', effect('y', '12345'))
+  store.put('a', effect('y', 'abcde'))
+  assert.equal(store.get('a', 'y')?.code, 'abcde')
+  assert.throws(() => store.put('a', effect('z', '')), { code: 'CONFLICT' })
+  assert.throws(() => store.put('a', effect('y', '123456')), { code: 'CONFLICT' })
+  store.put('b', effect('z'))
+})
+
+test('Effects outlive the process, in a file that is its owner’s alone', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-effects-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'effects.db')
+  const first = openEffectStore(path)
+  first.put('a', effect('x'))
+  first.close()
+  const second = openEffectStore(path)
+  assert.deepEqual(second.get('a', 'x'), effect('x'))
+  assert.equal(statSync(path).mode & 0o777, 0o600)
+  second.close()
+})
+
+test('A file of another format is refused, one that is none too', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-effects-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'effects.db')
+  openEffectStore(path).close()
+  const db = new DatabaseSync(path)
+  db.exec('UPDATE meta SET format = 2')
+  db.close()
+  assert.throws(() => openEffectStore(path), { code: 'STATE', message: /its format is "2"/ })
+  assert.throws(() => openEffectStore(folder), {
+    code: 'STATE',
+    message: /Cannot open the effects/,
+  })
+})

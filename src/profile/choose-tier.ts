@@ -209,7 +209,10 @@ function nobody(
   const wants = [
     ...(provider ? [`is "${provider}"`] : []),
     ...(tier ? [`is tier "${tier}"`] : []),
-    `is at least as strong as "${floor.tier}" (${floor.because})`,
+    // A tier that is asked for is strong enough by now, and every wall is as strong as the least.
+    ...(tier === undefined && floor.strength > strengthOf.isolate
+      ? [`is at least as strong as "${floor.tier}" (${floor.because})`]
+      : []),
     `runs "${language}"`,
     ...(network ? ['has a network to give'] : []),
   ]
@@ -217,15 +220,19 @@ function nobody(
   const details = {
     needs: { ...floor, language, network, ...(tier && { tier }), ...(provider && { provider }) },
     providers: judged.map(({ fact, whyNot }) => ({ name: fact.name, reason: whyNot })),
-    hint: hintFor(need),
+    hint: hintFor(need, judged),
   }
   return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details } }
 }
 
-function hintFor({ floor, network }: Need): string {
+/** A lower escalation is a way out where it alone stands between the code and a wall that would run it. */
+function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]): string {
+  const { floor, tier, provider, language, network } = need
   const make = 'Make such a provider available ("mayfly doctor" says what is missing)'
-  if (floor.because.startsWith('escalation.'))
-    return `${make}, or change [escalation] in the configuration if you take the risk`
+  const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
+  const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
+  if (isEscalated && isThere && tier === undefined && provider === undefined)
+    return `${make}, or lower [escalation] in the configuration if you take the risk`
   return network ? `${make}, or ask for no network` : make
 }
 

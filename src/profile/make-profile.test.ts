@@ -120,7 +120,7 @@ test('a job never falls below its floor: it ends unavailable, with what is missi
   assert.ok(made.kind === 'unavailable')
   assert.match(made.error.message, /"process" \(escalation\.40, risk 45\)/)
   const details = made.error.details as { hint: string; providers: { name: string }[] }
-  assert.match(details.hint, /doctor.*\[escalation\]/)
+  assert.match(details.hint, /"mayfly doctor".*\[escalation\]/)
   assert.deepEqual(
     details.providers.map(({ name }) => name),
     ['mock', 'isolated-vm'],
@@ -354,4 +354,12 @@ test('a plan is made once for the same question, and anew when the answer may di
   assert.equal(profile(jobOf(), verdictOf()).profile.limits.cpu, 4)
   facts = facts.map((fact) => ({ ...fact, available: false }))
   assert.equal(profile(jobOf(), verdictOf()).kind, 'unavailable')
+})
+
+test('what keeps a job from running is told, and nothing else', () => {
+  const made = plan({ asked: { tier: 'gvisor' } })
+  assert.ok(made.kind === 'unavailable')
+  assert.match(made.error.message, /no available provider is tier "gvisor" and runs "js"$/)
+  const { hint } = made.error.details as { readonly hint: string }
+  assert.doesNotMatch(hint, /escalation/)
 })

@@ -3,14 +3,17 @@
  * is handed what they use.
  */
 import os from 'node:os'
+import { join } from 'node:path'
 import { systemClock, type Clock } from './contract/clock.ts'
 import { overrideConfig } from './config/override.ts'
 import type { Config, Override } from './contract/config.ts'
-import type { Sink, Voice } from './contract/event.ts'
+import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
+import { createEffects, type Effects } from './effects/effects.ts'
+import { openEffectStore, type EffectStore } from './effects/store.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
@@ -18,11 +21,15 @@ import { compileSchema } from './output/schema.ts'
 import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
 import { createProfiler } from './profile/make-profile.ts'
 import type { ProviderFacts } from './profile/choose-tier.ts'
+import { withinSignature } from './profile/within-signature.ts'
 import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
 import { supervise } from './temporal/supervise.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
+import { analyseSigned, refusalOf } from './threat/signed.ts'
+import { openSigners } from './threat/signers.ts'
+import { createVerifier } from './threat/verify-job.ts'
 import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { WardenClient } from './warden/client.ts'
 
@@ -46,8 +53,13 @@ export interface Assembly extends AsyncDisposable {
   readonly analysis: Asking
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
-  /** The first step of the road alone: what the code may do. Runs nothing, and writes nothing down. */
+  /**
+   * The first steps of the road alone: whose signatures the code has, and what it may do. Runs nothing, and writes
+   * nothing down. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing.
+   */
   analyse(job: Job): Promise<Analysed>
+  /** What tenants registered to run by name. */
+  readonly effects: Effects
   /** Counts since this was opened; of jobs, those with a line in the record. */
   statistics(): Counts
   /** Each provider with what its probe proved; probes what was not probed yet. */
@@ -132,11 +144,19 @@ export function assemble(options: AssembleOptions): Assembly {
   const warming = analysis.ready().catch(() => undefined)
   const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
 
-  const analyse = createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice })
+  const analyst = createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice })
+  const verify = createVerifier({
+    config: () => config,
+    signers: openSigners(config.state),
+    date: () => clock.date(),
+  })
+  const analyse = analyseSigned(analyst)
+  const profile = createProfiler({ config: () => config, providers: () => facts })
   const rooms: Rooms = {
     clock,
+    verify,
     analyse,
-    profile: createProfiler({ config: () => config, providers: () => facts }),
+    profile: (job, verdict, signed) => withinSignature(profile(job, verdict), signed),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
       supervise({ sandbox, profile, clock, voice, signal, on }),
@@ -147,6 +167,26 @@ export function assemble(options: AssembleOptions): Assembly {
       return admission
     },
   }
+
+  async function judge(job: Job): Promise<Analysed> {
+    const signed = verify(job)
+    if (signed.kind === 'refused') throw refusalOf(signed)
+    await warming
+    return analyse(job, signed)
+  }
+
+  let effectStore: EffectStore | undefined
+  const effects = createEffects({
+    store: () => (effectStore ??= openEffectStore(join(options.config.state, 'effects.db'))),
+    clock,
+    analyse: judge,
+    plan: profile,
+    audit({ tenant, principal }, facts) {
+      const fields = { ...facts }
+      record.append(eventOf('threat/audited', fields, principal, clock), tenant)
+      voice.say('threat/audited', fields, { actor: principal })
+    },
+  })
 
   return {
     get config() {
@@ -169,10 +209,8 @@ export function assemble(options: AssembleOptions): Assembly {
       )
       return outcome
     },
-    async analyse(job) {
-      await warming
-      return analyse(job)
-    },
+    analyse: judge,
+    effects,
     statistics: () => counters.read(),
     async providers() {
       await proving
@@ -201,9 +239,16 @@ export function assemble(options: AssembleOptions): Assembly {
       await proving.catch(() => undefined)
       const closing = [...known.values()].map((one) => one.close?.() ?? Promise.resolve())
       await Promise.all([...closing, analysis.close(), record.close()])
+      effectStore?.close()
       await warden.close()
     },
   }
+}
+
+/** An event as its line is written, ahead of the stream that numbers it. */
+function eventOf(point: Point, fields: Event['fields'], actor: string, clock: Clock): Event {
+  const at = clock.date()
+  return { format: 1, seq: 0, at, run: null, zone: 'main', point, actor, trust: 'host', fields }
 }
 
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>

@@ -1,7 +1,7 @@
 /**
  * The road a job takes, and the only one.
  *
- *     job ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
+ *     job ─► verify ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
  *
  * Every way in (library, HTTP, page, command line) makes a Job and comes here; nothing runs untrusted code by
  * another road. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
@@ -28,8 +28,9 @@ export interface Caller {
 
 /** One job, from its door to its outcome. Throws MayflyError STATE when it cannot be recorded: no record, no run. */
 export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
-  const analysis = await rooms.analyse(job)
-  const plan = rooms.profile(job, analysis.verdict)
+  const signed = rooms.verify(job)
+  const analysis = await rooms.analyse(job, signed)
+  const plan = rooms.profile(job, analysis.verdict, signed)
   const admission = rooms.admit(job, analysis.verdict, plan)
 
   const lived =

@@ -145,7 +145,7 @@ export function finishConfig(
 ): Config {
   const own = values.tenants.find(({ name }) => name === 'default')
   const tenants = [
-    own ?? { name: 'default', keys: [], ceilings: {} },
+    own ?? { name: 'default', keys: [], ceilings: {}, signing: { required: false, signers: 1 } },
     ...values.tenants.filter((tenant) => tenant !== own),
   ]
   return deepFreeze({ ...values, tenants, ...facts })

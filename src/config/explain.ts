@@ -25,8 +25,8 @@ export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Ef
 }
 
 /** Of the hash of a key, enough to tell it from another. */
-function masked({ keys, floor, ceilings }: Tenant): object {
-  return { keys: keys.map((key) => `${key.slice(0, 15)}…`), floor, ceilings }
+function masked({ keys, floor, ceilings, signing }: Tenant): object {
+  return { keys: keys.map((key) => `${key.slice(0, 15)}…`), floor, ceilings, signing }
 }
 
 interface Leaf {

@@ -3,6 +3,7 @@ import type { Controls, NetworkControl } from './controls.ts'
 import { networkAsked } from './job.ts'
 import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
 import { reaction } from './phase.ts'
+import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
 
@@ -151,7 +152,28 @@ const ceilings = z.strictObject({
 const tenantCeilingShape = {
   ...ceilingShape,
   concurrency: z.number().int().min(1).max(100_000).optional().describe('Jobs at the same time'),
+  runs_per_minute: z.number().int().min(1).max(1_000_000).optional().describe('Jobs a minute'),
+  cpu_seconds_per_minute: z
+    .number()
+    .positive()
+    .max(1_000_000)
+    .optional()
+    .describe('Seconds of processor time a minute, all jobs together'),
+  bytes_per_minute: size
+    .optional()
+    .describe('Bytes of code, input and files in, of results and output out'),
 } as const
+
+const signing = z.strictObject({
+  required: z.boolean().default(false).describe('Run only code that a trusted signer signed'),
+  signers: z
+    .number()
+    .int()
+    .min(1)
+    .max(envelopesMax)
+    .default(1)
+    .describe('How many trusted signers it takes where one is required'),
+})
 
 const tenant = z.strictObject({
   name: name.describe('The tenant; the built-in one is `default`'),
@@ -172,6 +194,7 @@ const tenant = z.strictObject({
     .strictObject(tenantCeilingShape)
     .prefault({})
     .describe('The most a job may have, whatever it asks for'),
+  signing: signing.prefault({}).describe('Signed code only, for this tenant'),
 })
 
 /** What an escalation step may say: a tier, or `block`. */
@@ -307,6 +330,22 @@ const sessions = z.strictObject({
     .describe('Jobs a minute of one visitor'),
 })
 
+const telemetry = z.strictObject({
+  endpoint: z
+    .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
+    .max(2048)
+    .optional()
+    .describe(
+      'OTLP/HTTP collector for spans and metrics; `OTEL_EXPORTER_OTLP_ENDPOINT` wins. Left out, nothing is sent',
+    ),
+  service_name: z
+    .string()
+    .min(1)
+    .max(255)
+    .default('mayfly')
+    .describe('What telemetry calls this; `OTEL_SERVICE_NAME` wins'),
+})
+
 const rule = z.strictObject({
   name: name.describe('As it stands in explain'),
   when: z.string().min(1).max(4096).describe('A CEL expression'),
@@ -363,8 +402,10 @@ export const configSchema = z.strictObject({
     .record(name, schedule)
     .default({})
     .describe('Phases of a life; `default` holds for jobs that name none'),
+  signing: signing.prefault({}).describe('Signed code only, for every tenant'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
+  telemetry: telemetry.prefault({}).describe('OpenTelemetry'),
   rules: z
     .array(rule)
     .max(1000)

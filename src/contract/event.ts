@@ -48,6 +48,10 @@ export const points = [
   'warden/lost',
   'warden/swept',
   'config/overridden',
+  'signer/trusted',
+  'signer/revoked',
+  'access/created',
+  'access/revoked',
 ] as const
 export type Point = (typeof points)[number]
 

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { parsePattern, patternText } from './network.ts'
+import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { duration, size } from './units.ts'
 import { tierName } from './tier.ts'
 
@@ -61,6 +62,8 @@ export const jobRequest = z
       .max(32 * 2 ** 20)
       .optional(),
     effectId: z.string().min(1).max(200).optional(),
+    signature: signatureAsked.optional(),
+    publicKey: publicKeyAsked.optional(),
     language: language.optional(),
     entry: entry.default('auto'),
     input: z.unknown().optional(),

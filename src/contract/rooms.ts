@@ -4,15 +4,18 @@ import type { Job } from './job.ts'
 import type { Artifact, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
+import type { Signed } from './signature.ts'
 import type { Analysis, Verdict } from './verdict.ts'
 
 /** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
 export interface Rooms {
   readonly clock: Clock
-  /** Never throws for what the code is; a parser that died is a verdict that says so. */
-  analyse(job: Job): Promise<Analysis>
-  /** Pure. */
-  profile(job: Job, verdict: Verdict): Plan
+  /** Whose signatures it has. Reads bytes and parses nothing; throws nothing. */
+  verify(job: Job): Signed
+  /** Never throws for what the code is; a parser that died is a verdict that says so. What was refused is not parsed. */
+  analyse(job: Job, signed: Signed): Promise<Analysis>
+  /** Pure. Blocks what was refused, and what asks for more than its signers allow. */
+  profile(job: Job, verdict: Verdict, signed: Signed): Plan
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor

@@ -1,0 +1,57 @@
+import * as z from 'zod'
+import type { ErrorCode } from './error.ts'
+import type { OutcomeError } from './outcome.ts'
+
+/**
+ * What a signer says of code: which bytes, with which files, what it may be granted at most, and until when. What is
+ * signed is `envelopeStatement`; digests are `sha256:` and lower-case hex, `key` and `signature` base64 of raw bytes.
+ */
+export const envelopeFormat = 'mayfly-signature/1'
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected "sha256:" and 64 hex digits')
+
+export const envelopeSchema = z
+  .strictObject({
+    format: z.literal(envelopeFormat),
+    code: digest.describe('of the UTF-8 text of the code'),
+    files: z
+      .record(z.string().min(1).max(1024), digest)
+      .refine((files) => Object.keys(files).length <= 2000, 'expected at most 2000 files')
+      .optional()
+      .describe('of the bytes of each file of the job, by path'),
+    capabilities: z
+      .array(z.string().min(1).max(200))
+      .max(1000)
+      .readonly()
+      .describe('the most it may be granted: "network", names of capabilities'),
+    expires: z.string().max(40).nullable().describe('such as 2030-01-31T12:00:00.000Z; or never'),
+    key: z.string().max(100),
+    signature: z.string().max(200),
+  })
+  .readonly()
+
+export type Envelope = z.output<typeof envelopeSchema>
+
+/** Signatures a job may bring. */
+export const envelopesMax = 16
+
+/** An envelope, several of them, or base64 of the raw Ed25519 signature over the code's UTF-8 bytes. */
+export const signatureAsked = z.union(
+  [z.string().max(200), envelopeSchema, z.array(envelopeSchema).min(1).max(envelopesMax)],
+  { error: 'expected an envelope as "mayfly keys sign" makes it, a list of them, or base64' },
+)
+export const publicKeyAsked = z.string().max(100)
+
+export type SignatureAsked = z.output<typeof signatureAsked>
+
+/** What the signatures of a job came to, before anything of its code was parsed. */
+export type Signed =
+  | { readonly kind: 'unsigned' }
+  | {
+      readonly kind: 'valid'
+      /** Base64 of the raw keys, sorted. */
+      readonly keys: readonly string[]
+      /** What every signer allows it; undefined where none bound it. */
+      readonly capabilities?: readonly string[]
+    }
+  | { readonly kind: 'refused'; readonly error: OutcomeError & { readonly code: ErrorCode } }

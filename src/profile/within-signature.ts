@@ -1,0 +1,25 @@
+import type { Plan } from '../contract/rooms.ts'
+import type { Signed } from '../contract/signature.ts'
+import { grantsNetwork } from './network.ts'
+
+/** A plan as its signers leave it: as it is, or blocked. They take nothing away in silence. */
+export function withinSignature(plan: Plan, signed: Signed): Plan {
+  const { profile } = plan
+  if (signed.kind === 'refused') return { kind: 'blocked', profile, error: signed.error }
+  if (plan.kind !== 'run' || signed.kind !== 'valid' || !signed.capabilities) return plan
+  const beyond = grantsOf(plan).filter((name) => !signed.capabilities?.includes(name))
+  if (beyond.length === 0) return plan
+  const message = `Cannot run this code: it was not signed for "${beyond[0]}"`
+  return {
+    kind: 'blocked',
+    profile,
+    error: { code: 'SIGNATURE_INVALID', message, details: { beyond, signed: signed.capabilities } },
+  }
+}
+
+/** What a plan grants, in the words of an envelope. */
+function grantsOf({ profile: { controls } }: Plan): readonly string[] {
+  const { network, capabilities } = controls
+  const named = capabilities === 'any' ? ['any'] : capabilities
+  return [...(grantsNetwork(network) ? ['network'] : []), ...named]
+}

@@ -1,0 +1,99 @@
+import { type KeyObject, sign } from 'node:crypto'
+import type { JobFile } from '../contract/job.ts'
+import { type Envelope, envelopeFormat } from '../contract/signature.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
+import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from './ed25519.ts'
+
+/** What a signature is to be checked against. */
+export interface Signable {
+  readonly code: string
+  readonly files: readonly JobFile[]
+}
+
+/**
+ * Whether a raw signature is that of a raw key over the code's UTF-8 bytes, all in base64. Says nothing of whose key
+ * it is. Code that reads like the statement of an envelope is never valid: a signature of one would be one of the
+ * other.
+ *
+ *     verifyRaw('return 1', signature, publicKey)   // true or false; throws nothing
+ */
+export function verifyRaw(code: string, signature: string, publicKey: string): boolean {
+  const key = fromBase64(publicKey, keyBytes)
+  const bytes = fromBase64(signature, signatureBytes)
+  if (!key || !bytes || !isSignable(code)) return false
+  return verifyStrictly(Buffer.from(code), bytes, key)
+}
+
+/** Text that a raw signature may be over. */
+export function isSignable(code: string): boolean {
+  return code.isWellFormed() && !code.startsWith(envelopeFormat)
+}
+
+/** Why an envelope does not hold for this code at this time, in a few words; undefined when it does. */
+export function whyInvalid(envelope: Envelope, job: Signable, now: number): string | undefined {
+  const key = fromBase64(envelope.key, keyBytes)
+  const signature = fromBase64(envelope.signature, signatureBytes)
+  if (!key) return 'its key is not base64 of 32 bytes'
+  if (!signature) return 'its signature is not base64 of 64 bytes'
+  if (!verifyStrictly(Buffer.from(envelopeStatement(envelope)), signature, key))
+    return 'its key did not sign it'
+  if (!job.code.isWellFormed() || digestOf(job.code) !== envelope.code) return 'it is of other code'
+  const path = uncovered(envelope, job.files)
+  if (path !== undefined) return `it does not cover the file "${path}"`
+  return whyExpired(envelope.expires, now)
+}
+
+/** Makes an envelope. `key` is a private Ed25519 key; `expires` in milliseconds since 1970, null for never. */
+export function signEnvelope(
+  job: Signable,
+  key: KeyObject,
+  { capabilities, expires }: { capabilities: readonly string[]; expires: number | null },
+): Envelope {
+  const files = Object.fromEntries(job.files.map((file) => [file.path, fileDigest(file)]))
+  const unsigned = {
+    format: envelopeFormat,
+    code: digestOf(job.code),
+    ...(job.files.length > 0 && { files }),
+    capabilities: [...new Set(capabilities)].sort(),
+    expires: expires === null ? null : new Date(expires).toISOString(),
+    key: rawPublicKey(key),
+  } as const
+  const signature = sign(null, Buffer.from(envelopeStatement(unsigned)), key).toString('base64')
+  return { ...unsigned, signature }
+}
+
+/** Base64 of the 32 raw bytes of a key, or of a private key's public half. */
+export function rawPublicKey(key: KeyObject): string {
+  const { x = '' } = key.export({ format: 'jwk' })
+  return Buffer.from(x, 'base64url').toString('base64')
+}
+
+/** What is signed: the format's name on a line, then the canonical JSON of all but the signature. */
+function envelopeStatement(envelope: Omit<Envelope, 'signature'>): string {
+  const { signature: _, ...statement } = envelope as Envelope
+  return `${envelopeFormat}\n${canonicalJson(statement)}`
+}
+
+function uncovered({ files = {} }: Envelope, brought: readonly JobFile[]): string | undefined {
+  return brought.find(
+    (file) => !Object.hasOwn(files, file.path) || files[file.path] !== fileDigest(file),
+  )?.path
+}
+
+/** In the one spelling that dates have here, so that no two readers see two times. */
+function whyExpired(expires: string | null, now: number): string | undefined {
+  if (expires === null) return undefined
+  const at = Date.parse(expires)
+  if (!Number.isFinite(at) || new Date(at).toISOString() !== expires)
+    return 'its expiry is not written as 2030-01-31T12:00:00.000Z'
+  return now < at ? undefined : `it expired at ${expires}`
+}
+
+function digestOf(data: string | Uint8Array): string {
+  return `sha256:${sha256(data)}`
+}
+
+function fileDigest({ content, encoding }: JobFile): string {
+  return digestOf(Buffer.from(content, encoding))
+}

@@ -1,0 +1,44 @@
+import { MayflyError } from '../contract/error.ts'
+import type { Job } from '../contract/job.ts'
+import type { Signed } from '../contract/signature.ts'
+import { sha256 } from '../lib/hash.ts'
+import type { Analysed } from './analyse.ts'
+
+/** The analyst behind a signature check: says in the verdict what came of it, and reads nothing that was refused. */
+export function analyseSigned(
+  analyse: (job: Job) => Promise<Analysed>,
+): (job: Job, signed: Signed) => Promise<Analysed> {
+  return async (job, signed) => {
+    if (signed.kind === 'refused') return unread(job)
+    const analysis = await analyse(job)
+    if (signed.kind === 'unsigned') return analysis
+    return { ...analysis, verdict: { ...analysis.verdict, signatureValid: true } }
+  }
+}
+
+/** The refusal as an error, for who asks for an analysis and gets none. */
+export function refusalOf({ error }: Extract<Signed, { kind: 'refused' }>): MayflyError {
+  return new MayflyError(error.code, error.message, { details: error.details })
+}
+
+/** Nothing is known of it but what was asked. */
+function unread({ asked }: Job): Analysed {
+  const { code, language = 'js', entry } = asked
+  return {
+    kind: 'verdict',
+    cached: false,
+    verdict: {
+      threatScore: 0,
+      risk: 0,
+      severity: 'low',
+      findings: [],
+      capabilities: [],
+      complexityScore: 0,
+      behaviorScore: 0,
+      signatureValid: false,
+      language,
+      entry,
+      digest: `sha256:${sha256(code)}`,
+    },
+  }
+}

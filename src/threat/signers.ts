@@ -1,0 +1,174 @@
+import { join } from 'node:path'
+import * as z from 'zod'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { changePrivate, readPrivate, versionOf } from '../lib/private-file.ts'
+import { fromBase64, isKey, keyBytes } from './ed25519.ts'
+
+/**
+ * Whose signatures count: `signers.json` in the state folder. It is looked at again whenever it was changed, so a key
+ * that was revoked signs nothing from the next job on. A revoked key stays listed and can't be trusted again.
+ */
+export interface Signers {
+  /** Whether this key, in base64, counts for this tenant now. Throws MayflyError STATE when nobody can tell. */
+  trusts(key: string, tenant: string): boolean
+  list(): readonly Signer[]
+}
+
+const time = z.iso.datetime()
+const signerSchema = z
+  .strictObject({
+    key: z.string().refine(isKeyText, 'expected base64 of a raw Ed25519 key'),
+    name: z.string().min(1).max(100),
+    /** Whose jobs it may sign; null for everybody's. */
+    tenant: z.string().min(1).max(64).nullable(),
+    trustedAt: time,
+    revokedAt: time.nullable(),
+  })
+  .readonly()
+const signersMax = 1000
+const fileSchema = z.strictObject({
+  format: z.literal(1),
+  signers: z.array(signerSchema).max(signersMax),
+})
+
+export type Signer = z.infer<typeof signerSchema>
+
+const fileOf = (stateFolder: string): string => join(stateFolder, 'signers.json')
+
+/** Opens the signers of a state folder; creates nothing. */
+export function openSigners(stateFolder: string): Signers {
+  const path = fileOf(stateFolder)
+  let version = ''
+  let signers: readonly Signer[] = []
+  const current = (): readonly Signer[] => {
+    const now = versionOf(path)
+    if (now === version) return signers
+    signers = read(path)
+    version = now
+    return signers
+  }
+  return {
+    trusts: (key, tenant) =>
+      current().some(
+        (one) =>
+          one.key === key &&
+          one.revokedAt === null &&
+          (one.tenant === null || one.tenant === tenant),
+      ),
+    list: current,
+  }
+}
+
+/** Base64 of 32 raw bytes that can be a key. */
+export function isKeyText(text: string): boolean {
+  const bytes = fromBase64(text, keyBytes)
+  return bytes !== undefined && isKey(bytes)
+}
+
+export interface Change {
+  readonly signer: Signer
+  readonly changed: boolean
+}
+
+/**
+ * Trusts a key from now on. `record` is called with it before the file is changed; when it throws, nothing is. Throws
+ * MayflyError CONFLICT for a key that was revoked, or is trusted under another name or for another tenant.
+ */
+export function trustSigner(
+  stateFolder: string,
+  wanted: Pick<Signer, 'key' | 'name' | 'tenant'> & { readonly at: number },
+  record: (signer: Signer) => void,
+): Change {
+  const { key, name, tenant, at } = wanted
+  return change(stateFolder, (signers) => {
+    const known = signers.find((one) => one.key === key)
+    if (known && isSame(known, wanted))
+      return { signers, change: { signer: known, changed: false } }
+    if (known) throw taken(known)
+    if (signers.length >= signersMax) throw new Error(`it lists ${signersMax} keys already`)
+    const trustedAt = new Date(at).toISOString()
+    const signer: Signer = { key, name, tenant, trustedAt, revokedAt: null }
+    record(signer)
+    return { signers: [...signers, signer], change: { signer, changed: true } }
+  })
+}
+
+/**
+ * Revokes a key, given by itself or by its name. `record` as in `trustSigner`. Throws MayflyError NOT_FOUND for one
+ * that is not listed, CONFLICT for a name that several have.
+ */
+export function revokeSigner(
+  stateFolder: string,
+  which: { readonly keyOrName: string; readonly at: number },
+  record: (signer: Signer) => void,
+): Change {
+  return change(stateFolder, (signers) => {
+    const known = find(signers, which.keyOrName)
+    if (known.revokedAt !== null) return { signers, change: { signer: known, changed: false } }
+    const signer: Signer = { ...known, revokedAt: new Date(which.at).toISOString() }
+    record(signer)
+    const next = signers.map((one) => (one === known ? signer : one))
+    return { signers: next, change: { signer, changed: true } }
+  })
+}
+
+interface Changed {
+  readonly signers: readonly Signer[]
+  readonly change: Change
+}
+
+function change(stateFolder: string, work: (signers: readonly Signer[]) => Changed): Change {
+  const path = fileOf(stateFolder)
+  try {
+    return changePrivate(path, (text) => {
+      const { signers, change } = work(parse(text))
+      return { text: `${JSON.stringify({ format: 1, signers }, null, 2)}\n`, value: change }
+    })
+  } catch (thrown) {
+    throw thrown instanceof MayflyError ? thrown : broken(path, thrown)
+  }
+}
+
+function find(signers: readonly Signer[], keyOrName: string): Signer {
+  const exact = signers.find(({ key }) => key === keyOrName)
+  const named = exact ? [exact] : signers.filter(({ name }) => name === keyOrName)
+  const live = named.length > 1 ? named.filter(({ revokedAt }) => revokedAt === null) : named
+  if (live.length === 1) return live[0]!
+  throw named.length === 0
+    ? new MayflyError('NOT_FOUND', `Cannot find the signer "${keyOrName}"`, {
+        hint: 'List them with "mayfly keys list"',
+      })
+    : new MayflyError('CONFLICT', `Cannot tell which signer "${keyOrName}" is: give its key`)
+}
+
+function isSame(known: Signer, wanted: Pick<Signer, 'name' | 'tenant'>): boolean {
+  return known.revokedAt === null && known.name === wanted.name && known.tenant === wanted.tenant
+}
+
+function taken({ name, revokedAt }: Signer): MayflyError {
+  return revokedAt === null
+    ? new MayflyError('CONFLICT', `Cannot trust this key again: it is listed as "${name}"`)
+    : new MayflyError('CONFLICT', `Cannot trust a key that was revoked at ${revokedAt}`, {
+        hint: 'Generate another with "mayfly keys generate"',
+      })
+}
+
+function read(path: string): readonly Signer[] {
+  try {
+    return parse(readPrivate(path))
+  } catch (thrown) {
+    throw broken(path, thrown)
+  }
+}
+
+function parse(text: string | undefined): readonly Signer[] {
+  return text === undefined ? [] : fileSchema.parse(JSON.parse(text)).signers
+}
+
+function broken(path: string, thrown: unknown): MayflyError {
+  return new MayflyError('STATE', 'Cannot use the trusted signers', {
+    hint: `Repair "${path}", or move it away to trust nobody`,
+    detail: messageOf(thrown),
+    cause: thrown,
+  })
+}

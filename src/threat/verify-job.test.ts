@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { suite, test } from 'node:test'
+import { loadConfig } from '../config/load.ts'
+import { type JobRequest } from '../contract/job.ts'
+import { systemClock } from '../contract/clock.ts'
+import type { Envelope } from '../contract/signature.ts'
+import { newJob } from '../job.ts'
+import { rawPublicKey, signEnvelope } from './signature.ts'
+import { createVerifier } from './verify-job.ts'
+
+const code = 'return 1'
+const now = Date.UTC(2030, 0, 1)
+const ada = makeKey()
+const bob = makeKey()
+const mallory = makeKey()
+
+interface World {
+  readonly trusted?: readonly KeyObject[]
+  readonly config?: Record<string, unknown>
+  readonly tenant?: string
+}
+
+function verify(
+  asked: JobRequest,
+  { trusted = [ada, bob], config = {}, tenant = 'default' }: World = {},
+) {
+  const loaded = loadConfig({ object: config, env: { XDG_STATE_HOME: '/state' }, cwd: '/' })
+  const keys = trusted.map(rawPublicKey)
+  const verifier = createVerifier({
+    config: () => loaded.config,
+    signers: { trusts: (key) => keys.includes(key) },
+    date: () => now,
+  })
+  const signed = verifier(newJob(asked, { tenant, principal: 'p', origin: 'http' }, systemClock))
+  return signed.kind === 'refused' ? signed.error.code : signed.kind
+}
+
+suite('An envelope', () => {
+  test('S3-24: it holds for the code it was made of, by a trusted key', () => {
+    assert.equal(verify({ code, signature: envelope(ada) }), 'valid')
+    assert.equal(verify({ code }), 'unsigned')
+  })
+
+  test('S3-24: one flipped byte of the code, or of any of its fields, and it is invalid', () => {
+    const good = envelope(ada)
+    assert.equal(verify({ code: 'return 2', signature: good }), 'SIGNATURE_INVALID')
+    const wrong: readonly Partial<Envelope>[] = [
+      { code: good.code.replace(/.$/, (last) => (last === '0' ? '1' : '0')) },
+      { capabilities: ['network'] },
+      { expires: null },
+      { expires: new Date(now + 2).toISOString() },
+      { files: {} },
+      { key: rawPublicKey(bob) },
+      { key: `${good.key} ` },
+      { signature: good.signature.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')) },
+      { signature: good.signature.replace(/==$/, '') },
+      { signature: '' },
+    ]
+    for (const change of wrong)
+      assert.equal(
+        verify({ code, signature: { ...good, ...change } }),
+        'SIGNATURE_INVALID',
+        JSON.stringify(change),
+      )
+  })
+
+  test('S3-24: a good one by a key that nobody trusts is SIGNER_UNKNOWN', () => {
+    assert.equal(verify({ code, signature: envelope(mallory) }), 'SIGNER_UNKNOWN')
+  })
+
+  test('It ends when it expires, and only one spelling of a time is one', () => {
+    assert.equal(verify({ code, signature: envelope(ada, { expires: now + 1 }) }), 'valid')
+    assert.equal(verify({ code, signature: envelope(ada, { expires: now }) }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, signature: envelope(ada, { expires: null }) }), 'valid')
+  })
+
+  test('It covers the files that it was made with, and no others', () => {
+    const files = [{ path: 'a.js', content: 'export default 1', encoding: 'utf8' as const }]
+    const signature = envelope(ada, { files })
+    assert.equal(verify({ code, files, signature }), 'valid')
+    assert.equal(verify({ code, files: [], signature }), 'valid')
+    const swapped = [{ ...files[0]!, content: 'export default 2' }]
+    assert.equal(verify({ code, files: swapped, signature }), 'SIGNATURE_INVALID')
+    const more = [...files, { path: '__proto__', content: '', encoding: 'utf8' as const }]
+    assert.equal(verify({ code, files: more, signature }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, files, signature: envelope(ada) }), 'SIGNATURE_INVALID')
+  })
+})
+
+suite('A raw signature', () => {
+  const raw = (text: string, key = ada) => sign(null, Buffer.from(text), key).toString('base64')
+
+  test('It is over the UTF-8 bytes of the code', () => {
+    const text = 'return "Zürich 🌍"'
+    const publicKey = rawPublicKey(ada)
+    assert.equal(verify({ code: text, signature: raw(text), publicKey }), 'valid')
+    assert.equal(verify({ code: `${text} `, signature: raw(text), publicKey }), 'SIGNATURE_INVALID')
+  })
+
+  test('Without its key, with a key alone, or with a file that it cannot cover, it is invalid', () => {
+    const publicKey = rawPublicKey(ada)
+    assert.equal(verify({ code, signature: raw(code) }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, publicKey }), 'SIGNATURE_INVALID')
+    assert.equal(verify({ code, signature: envelope(ada), publicKey }), 'SIGNATURE_INVALID')
+    const files = [{ path: 'a.js', content: '' }]
+    assert.equal(verify({ code, files, signature: raw(code), publicKey }), 'SIGNATURE_INVALID')
+  })
+
+  test('One over the statement of an envelope is none: neither kind can be made into the other', () => {
+    const { signature, ...rest } = envelope(ada)
+    const members = Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))
+    const statement = `mayfly-signature/1\n${JSON.stringify(Object.fromEntries(members))}`
+    assert.equal(signature, raw(statement))
+    const publicKey = rawPublicKey(ada)
+    assert.equal(verify({ code: statement, signature, publicKey }), 'SIGNATURE_INVALID')
+  })
+
+  test('Text that has no UTF-8 has no signature', () => {
+    const publicKey = rawPublicKey(ada)
+    assert.equal(
+      verify({ code: '"\ud800"', signature: raw('"\ufffd"'), publicKey }),
+      'SIGNATURE_INVALID',
+    )
+  })
+})
+
+suite('Signed code only', () => {
+  const required = { signing: { required: true } }
+
+  test('Code without a signature is SIGNATURE_REQUIRED, for every tenant or for one', () => {
+    assert.equal(verify({ code }, { config: required }), 'SIGNATURE_REQUIRED')
+    assert.equal(verify({ code, signature: envelope(ada) }, { config: required }), 'valid')
+    const config = { tenants: [{ name: 'acme', signing: { required: true } }] }
+    assert.equal(verify({ code }, { config, tenant: 'acme' }), 'SIGNATURE_REQUIRED')
+    assert.equal(verify({ code }, { config }), 'unsigned')
+  })
+
+  test('A tenant cannot ask for less than everybody has to', () => {
+    const config = { ...required, tenants: [{ name: 'acme', signing: { required: false } }] }
+    assert.equal(verify({ code }, { config, tenant: 'acme' }), 'SIGNATURE_REQUIRED')
+  })
+
+  test('S3-51: where two signers are required, one alone and one twice are refused', () => {
+    const config = { signing: { required: true, signers: 2 } }
+    const [a, b] = [envelope(ada), envelope(bob)]
+    assert.equal(verify({ code, signature: a }, { config }), 'SIGNATURE_REQUIRED')
+    assert.equal(verify({ code, signature: [a, a] }, { config }), 'SIGNATURE_REQUIRED')
+    assert.equal(verify({ code, signature: [a, b] }, { config }), 'valid')
+    const c = envelope(mallory)
+    assert.equal(verify({ code, signature: [a, b, c] }, { config }), 'SIGNER_UNKNOWN')
+  })
+
+  test('When nobody can tell who is trusted, nothing runs', () => {
+    const loaded = loadConfig({ object: {}, env: { XDG_STATE_HOME: '/state' }, cwd: '/' })
+    const verifier = createVerifier({
+      config: () => loaded.config,
+      signers: {
+        trusts() {
+          throw new Error('the disk is gone')
+        },
+      },
+      date: () => now,
+    })
+    const who = { tenant: 'default', principal: 'p', origin: 'http' } as const
+    const signed = verifier(newJob({ code, signature: envelope(ada) }, who, systemClock))
+    assert.equal(signed.kind, 'refused')
+  })
+})
+
+function makeKey(): KeyObject {
+  return generateKeyPairSync('ed25519').privateKey
+}
+
+function envelope(
+  key: KeyObject,
+  {
+    files = [],
+    expires = now + 1000,
+  }: {
+    readonly files?: readonly { path: string; content: string; encoding: 'utf8' | 'base64' }[]
+    readonly expires?: number | null
+  } = {},
+): Envelope {
+  return signEnvelope({ code, files }, key, { capabilities: [], expires })
+}

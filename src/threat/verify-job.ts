@@ -1,0 +1,95 @@
+import type { Config } from '../contract/config.ts'
+import { type ErrorCode, MayflyError } from '../contract/error.ts'
+import type { Job } from '../contract/job.ts'
+import type { Envelope, Signed } from '../contract/signature.ts'
+import { verifyRaw, whyInvalid } from './signature.ts'
+import type { Signers } from './signers.ts'
+
+export interface VerifierParts {
+  readonly config: () => Pick<Config, 'signing' | 'tenants'>
+  readonly signers: Pick<Signers, 'trusts'>
+  /** Milliseconds since 1970: what an expiry is compared with. */
+  readonly date: () => number
+}
+
+/**
+ * The room before analysis: whose signatures a job has. A signature that is there has to hold, whether one is required
+ * or not, and nothing of the code is parsed unless it does. Throws nothing.
+ */
+export function createVerifier(parts: VerifierParts): (job: Job) => Signed {
+  return (job) => {
+    try {
+      const found = signaturesOf(job, parts.date())
+      if (found.kind === 'valid') for (const key of found.keys) assertTrusted(key, job, parts)
+      assertEnough(found, requiredOf(parts.config(), job.tenant))
+      return found
+    } catch (thrown) {
+      return { kind: 'refused', error: errorOf(thrown) }
+    }
+  }
+}
+
+function signaturesOf({ asked }: Job, now: number): Signed {
+  const { signature, publicKey, code, files } = asked
+  if (signature === undefined && publicKey === undefined) return { kind: 'unsigned' }
+  if (typeof signature === 'string' && publicKey !== undefined) {
+    if (files.length > 0)
+      throw invalid('a raw signature covers no files; "mayfly keys sign --file" does')
+    if (!verifyRaw(code, signature, publicKey)) throw invalid('its key did not sign this code')
+    return { kind: 'valid', keys: [publicKey] }
+  }
+  if (typeof signature !== 'object' || publicKey !== undefined)
+    throw invalid('a raw signature comes with its publicKey, an envelope has its own')
+  const envelopes = Array.isArray(signature) ? signature : [signature]
+  for (const envelope of envelopes) {
+    const why = whyInvalid(envelope, { code, files }, now)
+    if (why !== undefined) throw invalid(why)
+  }
+  return {
+    kind: 'valid',
+    keys: [...new Set(envelopes.map(({ key }) => key))].sort(),
+    capabilities: inAll(envelopes),
+  }
+}
+
+function inAll([first, ...rest]: readonly Envelope[]): readonly string[] {
+  const all = first?.capabilities ?? []
+  return all.filter((name) => rest.every(({ capabilities }) => capabilities.includes(name)))
+}
+
+function assertTrusted(key: string, job: Job, { signers }: VerifierParts): void {
+  if (signers.trusts(key, job.tenant)) return
+  throw new MayflyError('SIGNER_UNKNOWN', `Cannot run this code: its signer is not trusted`, {
+    details: { key, hint: 'Trust the key with "mayfly keys trust"' },
+  })
+}
+
+function assertEnough(found: Signed, required: number): void {
+  const given = found.kind === 'valid' ? found.keys.length : 0
+  if (given >= required) return
+  const what = required === 1 ? 'a signature of a trusted signer' : `${required} trusted signers`
+  throw new MayflyError('SIGNATURE_REQUIRED', `Cannot run this code: it needs ${what}`, {
+    details: { required, given, hint: 'Sign it with "mayfly keys sign"' },
+  })
+}
+
+/** Signers that a job of this tenant needs; what holds for everybody is the least. */
+function requiredOf(
+  { signing, tenants }: ReturnType<VerifierParts['config']>,
+  name: string,
+): number {
+  const tenant = tenants.find((one) => one.name === name) ?? tenants[0]
+  return Math.max(...[signing, tenant?.signing].map((one) => (one?.required ? one.signers : 0)))
+}
+
+function invalid(why: string): MayflyError {
+  return new MayflyError('SIGNATURE_INVALID', `Cannot accept the signature: ${why}`)
+}
+
+/** Whatever goes wrong here ends in the stricter branch. */
+function errorOf(thrown: unknown): { code: ErrorCode; message: string; details?: unknown } {
+  if (!(thrown instanceof MayflyError))
+    return { code: 'SIGNATURE_INVALID', message: 'Cannot accept the signature: it cannot be read' }
+  const { code, message, details, hint } = thrown
+  return { code, message, ...((details ?? hint) !== undefined && { details: details ?? { hint } }) }
+}

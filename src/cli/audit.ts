@@ -181,9 +181,13 @@ function detailOf({ kind, bodyText }: StoredLine): string {
   const body = bodyOf(bodyText)
   if (kind === 'admitted')
     return `${at(body, 'plan', 'tier')}, risk ${at(body, 'security', 'risk')}`
-  if (kind === 'ended') return `${at(body, 'metrics', 'executionTime')} ms`
+  if (kind === 'ended') return `${tenths(at(body, 'metrics', 'executionTime'))} ms`
   if (kind === 'event') return `${at(body, 'point')} ${at(body, 'fields')}`
   return kind === 'closed' ? at(body, 'because') : ''
+}
+
+function tenths(text: string): string {
+  return text === '-' ? text : String(Math.round(Number(text) * 10) / 10)
 }
 
 function at(value: unknown, ...path: readonly string[]): string {

@@ -1,11 +1,12 @@
 import type { Outcome } from '../contract/outcome.ts'
+import { shown } from './amount.ts'
 import { paint, table } from './print.ts'
 
 /** Why this sandbox: each field of the profile with the rule that set it, and each finding with what it means. */
 export function explainText(outcome: Outcome): string {
   const fields = outcome.profile.explain.map(({ field, value, because }) => [
     field,
-    JSON.stringify(value),
+    shown(field, value),
     because,
   ])
   const findings = outcome.security.findings.map(({ name, kind, line, column, because }) => [

@@ -4,6 +4,7 @@ import { type Loaded, loadConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
+import { shown } from './amount.ts'
 
 /** What a verb sees of the process it runs in. */
 export interface World {
@@ -103,35 +104,4 @@ function table(values: readonly Effective[]): string {
         `${field.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${origin}\n`,
     )
     .join('')
-}
-
-/** Networks and folders as people write them. */
-const SHORT: Readonly<Record<string, string>> = {
-  '{"allow":[],"deny":[]}': 'none',
-  '{"allow":"any","deny":[]}': 'open',
-  '{"read":[],"write":[]}': 'none',
-}
-const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body'])
-const DURATIONS = new Set(['timeout', 'drain', 'for'])
-
-function shown(field: string, value: unknown): string {
-  const last = field.slice(field.lastIndexOf('.') + 1)
-  if (typeof value === 'number' && SIZES.has(last)) return size(value)
-  if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
-  return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
-}
-
-/** The largest unit that divides it, so that what is printed can be written back. */
-function size(bytes: number): string {
-  for (const [unit, per] of [
-    ['GB', 2 ** 30],
-    ['MB', 2 ** 20],
-    ['KB', 2 ** 10],
-  ] as const)
-    if (bytes > 0 && bytes % per === 0) return `${bytes / per}${unit}`
-  return `${bytes}B`
-}
-
-function duration(ms: number): string {
-  return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
 }

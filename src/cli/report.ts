@@ -1,4 +1,4 @@
-import type { Outcome } from '../contract/outcome.ts'
+import type { Outcome, OutcomeError } from '../contract/outcome.ts'
 import { frameOf } from './frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
@@ -23,10 +23,10 @@ export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: 
 function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   const { error } = outcome
   if (!error) return []
-  const { name, message, code, stack } = error
+  const { name, message, code } = error
   const named = ran.file === '-' ? 'stdin' : ran.file
-  const text = stack ?? (name ? `${name}: ${message}` : message)
-  const first = firstPlace(stack)
+  const text = stackOf(error) ?? (name ? `${name}: ${message}` : message)
+  const first = firstPlace(text)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
     `${paint('red', code)} ${sanitise(text.replaceAll(POSITION, `${named}:$1`))}`,
@@ -36,11 +36,19 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   ]
 }
 
+/** A source that does not parse has a place and no stack. */
+function stackOf({ stack, name, message, details }: OutcomeError): string | undefined {
+  const { line, column } = (details ?? {}) as Details
+  return (
+    stack ?? (line && column ? `${name}: ${message}\n    at job.js:${line}:${column}` : undefined)
+  )
+}
+
 /** Where the user's own source is named; other files of the job have names of their own. */
 const POSITION = /\bjob\.js:(\d+:\d+)/g
 
-function firstPlace(stack: string | undefined) {
-  const [, line, column] = /^\s+at (?:.* \()?job\.js:(\d+):(\d+)\)?$/m.exec(stack ?? '') ?? []
+function firstPlace(text: string) {
+  const [, line, column] = /^\s+at (?:.* \()?job\.js:(\d+):(\d+)\)?$/m.exec(text) ?? []
   return line === undefined ? undefined : { line: Number(line), column: Number(column) }
 }
 
@@ -54,6 +62,8 @@ function threats({ status, security }: Outcome, file: string): readonly string[]
 }
 
 interface Details {
+  readonly line?: number
+  readonly column?: number
   readonly hint?: string
   readonly providers?: readonly { readonly name: string; readonly reason: string }[]
 }

@@ -1,0 +1,31 @@
+/** Networks and folders as people write them. */
+const SHORT: Readonly<Record<string, string>> = {
+  '{"allow":[],"deny":[]}': 'none',
+  '{"allow":"any","deny":[]}': 'open',
+  '{"read":[],"write":[]}': 'none',
+}
+const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body'])
+const DURATIONS = new Set(['timeout', 'drain', 'for'])
+
+/** A value of a configuration or a profile as people write it: `128MB`, `5s`, `none`. `field` says what it counts. */
+export function shown(field: string, value: unknown): string {
+  const last = field.slice(field.lastIndexOf('.') + 1)
+  if (typeof value === 'number' && SIZES.has(last)) return size(value)
+  if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
+  return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
+}
+
+/** The largest unit that divides it, so that what is printed can be written back. */
+function size(bytes: number): string {
+  for (const [unit, per] of [
+    ['GB', 2 ** 30],
+    ['MB', 2 ** 20],
+    ['KB', 2 ** 10],
+  ] as const)
+    if (bytes > 0 && bytes % per === 0) return `${bytes / per}${unit}`
+  return `${bytes}B`
+}
+
+function duration(ms: number): string {
+  return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
+}

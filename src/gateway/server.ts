@@ -214,6 +214,7 @@ async function listen(server: Server, host: string, port: number): Promise<numbe
     await promise
   } catch (thrown) {
     throw new MayflyError('CONFIG', `Cannot listen on "${host}:${port}": ${messageOf(thrown)}`, {
+      hint: 'Name another by "--host" and "--port", or "--port 0" for any two that are free',
       cause: thrown,
     })
   }

@@ -1,10 +1,15 @@
+import { setParentDeathSignal } from '../os/libc.js'
 import { answerChannel, hand, type Channel } from './channel.ts'
 import { Warden, type WardenOptions } from './warden.ts'
 
 /**
- * The warden of a library: the application is the server, and this process its child. It ends with it, by the
- * closed channel and by the parent-death signal it was started with.
+ * The warden of a library: the application is the server, and this process its child. It ends with it. The closed
+ * channel says so first, but not always: Node says nothing of it while a socket is on its way to an application
+ * that dies just then. So the kernel is asked for a signal too, and the parent is looked at now and then.
  */
+const SIGTERM = 15
+const LOOK_EVERY_MS = 1000
+const parent = process.ppid
 const options = JSON.parse(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOptions
 const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
@@ -13,6 +18,8 @@ const warden = new Warden(options, (reply) => hand(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void end())
+if (process.platform === 'linux') setParentDeathSignal(SIGTERM)
+setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()
 process.send!({ ready: true, swept: warden.swept })
 
 async function end(): Promise<void> {

@@ -179,5 +179,7 @@ export function joinWarden(
     client.hear(reply as Reply, socket as Socket | undefined),
   )
   channel.on('disconnect', () => client.lose())
+  // A channel may close without a word while a socket is on its way; a child that ended says so always.
+  if (channel !== process) channel.on('exit', () => client.lose())
   return facade(client, close)
 }

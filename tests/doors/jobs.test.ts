@@ -134,7 +134,11 @@ function outsideFile({ source }: RealJob): string {
 
 /** Some 300 KB with most of what Markdown knows. */
 function longMarkdown(): string {
-  const chapter = (n: number) => `## Chapter ${n}
+  return Array.from({ length: 700 }, (_, n) => chapter(n)).join('\n')
+}
+
+function chapter(n: number): string {
+  return `## Chapter ${n}
 
 A paragraph with *emphasis*, **strength**, \`code\`, a [link](https://example.com/${n}) and <b>markup</b>.
 
@@ -152,7 +156,6 @@ const chapter = ${n}
 
 > quoted & kept, ${'word '.repeat(20)}
 `
-  return Array.from({ length: 700 }, (_, n) => chapter(n)).join('\n')
 }
 
 function rows(count: number) {

@@ -1,0 +1,252 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { packed } from '../fixtures/packed.ts'
+import { bin, documentOf, makePlace, mayfly } from './program.ts'
+
+/** The manners of the command line: what goes where, what is understood, and what is said when it is not. */
+const place = makePlace()
+after(() => place.remove())
+
+before(() => {
+  write('job.js', 'return input')
+  write('talk.js', 'console.log("said"); console.error("complained"); return 1')
+  write('broken.toml', 'limits = { timeout = "5s" }\nlimit = 1\n')
+})
+
+suite('What goes where', () => {
+  test('With --json stdout is one document and stderr says nothing', async () => {
+    const ran = await mayfly(place, ['run', 'talk.js', '--json'])
+    const { result, stdout, stderr } = documentOf(ran)
+    assert.deepEqual(
+      { result, stdout, stderr },
+      { result: 1, stdout: 'said\n', stderr: 'complained\n' },
+    )
+    assert.equal(ran.stdout.trimEnd().split('\n').length, 1)
+    assert.equal(ran.stderr, '')
+  })
+
+  test('Without it stdout has what the code printed and returned, stderr all else', async () => {
+    const ran = await mayfly(place, ['run', 'talk.js'])
+    assert.equal(ran.stdout, 'said\n1\n')
+    assert.match(ran.stderr, /^complained\nok · isolate \(isolated-vm\) · .* · audit line \d+\n$/)
+  })
+
+  test('--quiet leaves out the last line, and no error', async () => {
+    assert.equal((await mayfly(place, ['run', 'talk.js', '--quiet'])).stderr, 'complained\n')
+    const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: 'throw new Error("x")' })
+    assert.match(failed.stderr, /^USER_ERROR Error: x\n {4}at stdin:1:7\n {2}1 \| throw/)
+  })
+
+  test('A usage error with --json is one document on stdout', async () => {
+    for (const args of [
+      ['run'],
+      ['run', 'job.js', '--nonsense'],
+      ['run', 'gone.js'],
+      ['nonsense'],
+    ]) {
+      const ran = await mayfly(place, [...args, '--json'])
+      assert.equal(ran.code, 2)
+      assert.equal(documentOf(ran)['error'].code, 'USAGE')
+    }
+  })
+
+  test('On a terminal there are colours, and with NO_COLOR none', { skip: noTerminal() }, () => {
+    assert.ok(onTerminal('run job.js', {}).includes('\x1b['))
+    assert.ok(!onTerminal('run job.js', { NO_COLOR: '1' }).includes('\x1b'))
+  })
+
+  test('On a terminal what the code prints cannot move the cursor', { skip: noTerminal() }, () => {
+    write('escape.js', 'console.log("\\x1b[2Jgone"); throw new Error("\\x1b]0;title\\x07")')
+    const shown = onTerminal('run escape.js', { NO_COLOR: '1' })
+    assert.ok(!shown.includes('\x1b') && !shown.includes('\x07'))
+    assert.match(shown, /\\x1b\[2Jgone/)
+  })
+})
+
+suite('What is understood', () => {
+  test('- reads the program from stdin', async () => {
+    const ran = await mayfly(place, ['run', '-', '--input', '21', '--json'], {
+      stdin: 'return input * 2',
+    })
+    assert.equal(documentOf(ran)['result'], 42)
+  })
+
+  test('--input @FILE reads the input from a file', async () => {
+    write('input.json', '{"a":[1,2]}')
+    const ran = await mayfly(place, ['run', 'job.js', '--input', '@input.json', '--json'])
+    assert.deepEqual(documentOf(ran)['result'], { a: [1, 2] })
+  })
+
+  test('--file brings a file, a file by another name, and a folder', async () => {
+    mkdirSync(join(place.cwd, 'lib/deep'), { recursive: true })
+    write('lib/one.js', 'export const one = 1')
+    write('lib/deep/two.js', 'export const two = 2')
+    write('three.js', 'export const three = 3')
+    write(
+      'all.js',
+      `import { one } from './lib/one.js'
+import { two } from './lib/deep/two.js'
+import { three } from './other/drei.js'
+export default one + two + three`,
+    )
+    const files = ['--file', 'lib', '--file', 'three.js=other/drei.js']
+    const ran = await mayfly(place, ['run', 'all.js', ...files, '--json'])
+    assert.equal(documentOf(ran)['result'], 6, ran.stdout)
+  })
+
+  test('--explain says why, field by field', async () => {
+    const ran = await mayfly(place, ['run', 'job.js', '--explain', '--timeout', '3s'])
+    assert.match(ran.stderr, /^controls\.network +none +default$/m)
+    assert.match(ran.stderr, /^limits\.timeout +3s +asked$/m)
+  })
+
+  test('A configuration that is found is named, and one that is given is used', async () => {
+    write('short.toml', 'limits = { timeout = "150ms" }\n')
+    write('loop.js', 'for (;;) {}')
+    const ran = await mayfly(place, ['run', 'loop.js', '--config', 'short.toml'])
+    assert.equal(ran.code, 4)
+    assert.match(ran.stderr, /^Configuration: .*short\.toml$/m)
+  })
+
+  test('--state is where the record is', async () => {
+    const state = join(place.cwd, 'elsewhere')
+    assert.equal((await mayfly(place, ['run', 'job.js', '--state', state])).code, 0)
+    assert.ok(existsSync(join(state, 'audit.db')))
+    assert.equal((await mayfly(place, ['audit', 'verify', '--state', state])).code, 0)
+  })
+
+  test('The mock runs by its name, and every record of it says so (S4-24)', async () => {
+    const outcome = documentOf(
+      await mayfly(place, ['run', 'job.js', '--provider', 'mock', '--json']),
+    )
+    assert.deepEqual([outcome['tier'], outcome['provider']], ['mock', 'mock'])
+    const lines = documentOf(
+      await mayfly(place, ['audit', 'list', '--run', outcome['id'], '--json']),
+    ) as unknown as { body: Record<string, any> }[]
+    assert.equal(lines[0]?.body['plan'].provider, 'mock')
+  })
+
+  test('In production the mock is refused (S4-24)', async () => {
+    const ran = await mayfly(place, ['run', 'job.js', '--provider', 'mock', '--json'], {
+      env: { MAYFLY_ENV: 'production' },
+    })
+    assert.equal(documentOf(ran)['status'], 'blocked')
+    assert.equal(ran.code, 3)
+  })
+
+  test('policy explain says where each value comes from, in each environment (S4-14, S4-34)', async () => {
+    write('mayfly.toml', 'limits = { timeout = "1s" }\n')
+    write('mayfly.test.toml', 'limits = { timeout = "2s" }\n')
+    const plain = await timeoutIn({})
+    const tested = await timeoutIn({ MAYFLY_ENV: 'test' })
+    const said = await timeoutIn({ MAYFLY_ENV: 'test', MAYFLY_LIMITS_TIMEOUT: '3s' })
+    assert.deepEqual([plain.value, tested.value, said.value], [1000, 2000, 3000])
+    assert.match(plain.origin, /mayfly\.toml/)
+    assert.match(tested.origin, /mayfly\.test\.toml/)
+    assert.match(said.origin, /MAYFLY_LIMITS_TIMEOUT/)
+    for (const name of ['mayfly.toml', 'mayfly.test.toml']) write(name, '')
+  })
+
+  test('analyze gives a verdict a file, and exits 3 from a score on', async () => {
+    write('evil.js', 'require("child_process").exec("id")')
+    const ran = await mayfly(place, ['analyze', 'job.js', 'evil.js', '--json', '--fail-on', '80'])
+    const verdicts = documentOf(ran) as unknown as Record<string, any>[]
+    assert.deepEqual(
+      verdicts.map(({ file, blocked }) => [file, blocked]),
+      [
+        ['job.js', false],
+        ['evil.js', true],
+      ],
+    )
+    assert.equal(ran.code, 3)
+  })
+
+  test('providers says of each wall whether it is there, proved, and else why not', async () => {
+    const rows = documentOf(await mayfly(place, ['providers', '--json'])) as unknown as any[]
+    const isolate = rows.find(({ name }) => name === 'isolated-vm')
+    assert.deepEqual([isolate.tier, isolate.strength, isolate.available], ['isolate', 1, true])
+    for (const { available, reason, fix } of rows) assert.ok(available || (reason && fix))
+  })
+})
+
+suite('What is not understood is said', () => {
+  const wrong: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
+    ['an unknown command', ['rum', 'job.js'], /unknown command 'rum'[^]*Did you mean run/],
+    [
+      'an unknown flag',
+      ['run', 'job.js', '--timeoot', '1s'],
+      /--timeoot[^]*Did you mean --timeout/,
+    ],
+    ['a file that is not there', ['run', 'gone.js'], /Cannot read "gone\.js"/],
+    ['an unknown tier', ['run', 'job.js', '--tier', 'lead'], /"lead": expected one of isolate,/],
+    [
+      'an unknown language',
+      ['run', 'job.js', '--language', 'cobol'],
+      /"cobol": expected one of js/,
+    ],
+    ['input that is not JSON', ['run', 'job.js', '--input', '{a'], /--input: it is not JSON/],
+    [
+      'a timeout without a unit',
+      ['run', 'job.js', '--timeout', 'soon'],
+      /timeout.*expected a duration/,
+    ],
+    [
+      'an unknown key of a file',
+      ['run', 'job.js', '--config', 'broken.toml'],
+      /broken\.toml:2:1: limit/,
+    ],
+    ['a configuration that is not there', ['run', 'job.js', '--config', 'no.toml'], /no\.toml/],
+    ['a port that is none', ['serve', '--port', 'abc'], /--port/],
+    ['a site that is not there', ['serve', 'gone'], /Cannot serve "gone"/],
+  ]
+  for (const [what, args, says] of wrong)
+    test(`${what} exits 2 and says what is wrong`, async () => {
+      const ran = await mayfly(place, args)
+      assert.equal(ran.code, 2, ran.stderr)
+      assert.match(ran.stderr, says)
+      assert.equal(ran.stdout, '')
+    })
+
+  test('Code that is too risky for the walls here comes with what made it so and the way out', async () => {
+    write('packed.js', packed)
+    const ran = await mayfly(place, ['run', 'packed.js'])
+    assert.equal(ran.code, 7)
+    assert.match(ran.stderr, /packed\.js:1:5 +OBFUSCATION/)
+    assert.match(ran.stderr, /isolated-vm: its strength 1 is below/)
+    assert.match(ran.stderr, /\[escalation\]/)
+  })
+})
+
+async function timeoutIn(env: NodeJS.ProcessEnv): Promise<{ value: number; origin: string }> {
+  const { values } = documentOf(await mayfly(place, ['policy', 'explain', '--json'], { env }))
+  return values.find((one: any) => one.field === 'limits.timeout')
+}
+
+function write(name: string, text: string): void {
+  writeFileSync(join(place.cwd, name), text)
+}
+
+/** `script` gives a program a terminal. */
+function noTerminal(): string | false {
+  try {
+    execFileSync('script', ['--version'], { stdio: 'ignore' })
+    return false
+  } catch {
+    return 'script is missing'
+  }
+}
+
+function onTerminal(args: string, env: NodeJS.ProcessEnv): string {
+  return execFileSync(
+    'script',
+    ['-qec', `'${process.execPath}' '${bin}' ${args} || true`, '/dev/null'],
+    {
+      cwd: place.cwd,
+      env: { ...place.env, TERM: 'xterm', ...env },
+      encoding: 'utf8',
+    },
+  )
+}

@@ -1,5 +1,7 @@
 import * as z from 'zod'
 import { jobRequest, language } from './job.ts'
+import { outcomeSchema } from './outcome.ts'
+import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { durationMsMax } from './units.ts'
 import { type Finding, severity } from './verdict.ts'
 
@@ -27,6 +29,8 @@ export const effectRequest = z
       .max(memoryLimitMB.max)
       .optional()
       .describe('megabytes above the idle size of the wall'),
+    signature: signatureAsked.optional(),
+    publicKey: publicKeyAsked.optional(),
   })
   .readonly()
 
@@ -65,9 +69,21 @@ export type EffectRegistered = z.output<typeof effectRegistered>
 export type EffectRow = z.output<typeof effectRow>
 
 /** A stored effect. Its language is the one that was analysed, so that it never runs as another. */
-export interface Effect extends EffectRow {
-  readonly code: string
-}
+export const effectSchema = effectRow
+  .unwrap()
+  .extend({
+    code: z.string(),
+    signature: signatureAsked
+      .optional()
+      .describe('as it came: verified again at every run, so that revoking a signer takes effect'),
+    publicKey: publicKeyAsked.optional(),
+  })
+  .readonly()
+
+/** What the door answers to an execution. */
+export const effectExecuted = outcomeSchema.unwrap().extend({ effectId: z.string() }).readonly()
+
+export type Effect = Readonly<z.output<typeof effectSchema>>
 
 /** What S3's doors tell of a finding. */
 export type PatternSeen = Pick<Finding, 'name' | 'description' | 'severity' | 'line' | 'column'>

@@ -56,10 +56,16 @@ export function createEffects({ store, clock, analyse, plan, audit }: EffectsPar
 
       const { limits } = plan(job, verdict).profile
       const registered = registeredOf(effectId, job, limits, verdict, decision)
-      const { language } = verdict
-      const { code } = job.asked
-      const registeredAt = clock.date()
-      store().put(job.tenant, { ...registered, language, registeredAt, codeDigest, code })
+      const { code, signature, publicKey } = job.asked
+      store().put(job.tenant, {
+        ...registered,
+        language: verdict.language,
+        registeredAt: clock.date(),
+        codeDigest,
+        code,
+        ...(signature !== undefined && { signature }),
+        ...(publicKey !== undefined && { publicKey }),
+      })
       return registered
     },
     get(tenant, effectId) {

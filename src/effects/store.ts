@@ -84,7 +84,7 @@ class SqliteStore implements EffectStore {
 
   list(tenant: string): readonly EffectRow[] {
     const sql = 'SELECT about FROM effects WHERE tenant = ? ORDER BY id'
-    return this.#guard('read', () => this.#db.prepare(sql).all(tenant).map(aboutIn))
+    return this.#guard('read', () => this.#db.prepare(sql).all(tenant).map(rowIn))
   }
 
   remove(tenant: string, effectId: string): boolean {
@@ -118,8 +118,13 @@ class SqliteStore implements EffectStore {
   }
 }
 
-function aboutIn(row: Readonly<Record<string, unknown>>): EffectRow {
-  return JSON.parse(String(row['about'])) as EffectRow
+function aboutIn(row: Readonly<Record<string, unknown>>): Omit<Effect, 'code'> {
+  return JSON.parse(String(row['about'])) as Omit<Effect, 'code'>
+}
+
+function rowIn(row: Readonly<Record<string, unknown>>): EffectRow {
+  const { signature: _signature, publicKey: _key, ...about } = aboutIn(row)
+  return about
 }
 
 function assertFormat(db: DatabaseSync, path: string): void {

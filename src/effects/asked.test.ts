@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Effect } from '../contract/effect.ts'
+import { jobRequest } from '../contract/job.ts'
+import { askedOf } from './asked.ts'
+
+const effect: Effect = {
+  effectId: 'x',
+  code: 'return 1',
+  language: 'ts',
+  timeout: 1000,
+  memoryLimit: 64,
+  registeredBy: 'ada',
+  registeredAt: 1,
+  codeDigest: 'sha256:',
+  security: { threatScore: 0, severity: 'low', signatureValid: true },
+  signature: 'c2ln',
+  publicKey: 'a2V5',
+}
+
+test('A call of an effect runs its code in the language that was analysed, with its signature', () => {
+  const asked = askedOf(effect, jobRequest.parse({ effectId: 'x', labels: { a: 'b' } }))
+  assert.equal(asked.code, 'return 1')
+  assert.equal(asked.language, 'ts')
+  assert.deepEqual([asked.signature, asked.publicKey], ['c2ln', 'a2V5'])
+  assert.deepEqual(asked.labels, { a: 'b' })
+  assert.deepEqual(asked.limits, { timeout: 1000, memory: 64 * 2 ** 20 })
+})
+
+test('A call may ask for less than the effect has, never for more', () => {
+  const limits = (asked: { timeout?: string; memory?: string }) =>
+    askedOf(effect, jobRequest.parse({ effectId: 'x', limits: asked })).limits
+  assert.deepEqual(limits({ timeout: '500ms' }), { timeout: 500, memory: 64 * 2 ** 20 })
+  assert.deepEqual(limits({ memory: '1GB' }), { timeout: 1000, memory: 64 * 2 ** 20 })
+})
+
+test('A call cannot have the code read as another language, or sign it anew', () => {
+  const call = (more: object) => () => askedOf(effect, jobRequest.parse({ effectId: 'x', ...more }))
+  assert.throws(call({ language: 'js' }), { code: 'INVALID', message: /"language"/ })
+  assert.throws(call({ signature: 'AAAA' }), { code: 'INVALID', message: /"signature"/ })
+  call({ language: 'ts' })()
+})

@@ -6,7 +6,7 @@ import os from 'node:os'
 import { join } from 'node:path'
 import { systemClock, type Clock } from './contract/clock.ts'
 import { overrideConfig } from './config/override.ts'
-import type { Config, Override } from './contract/config.ts'
+import type { Config, OverrideInput } from './contract/config.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
@@ -69,7 +69,10 @@ export interface Assembly extends AsyncDisposable {
   /** What is proved by now. */
   proved(): readonly ProvedProvider[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
-  override(patch: Override, by: { readonly principal: string; readonly mayWiden: boolean }): Config
+  override(
+    patch: OverrideInput,
+    by: { readonly principal: string; readonly mayWiden: boolean },
+  ): Config
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>
 }

@@ -451,6 +451,7 @@ export const overrideSchema = z.strictObject({
     .optional(),
 })
 export type Override = z.output<typeof overrideSchema>
+export type OverrideInput = z.input<typeof overrideSchema>
 
 /** Plain data, frozen through and through. */
 export type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T

@@ -1,7 +1,7 @@
 import { assemble, type Assembly } from '../assemble.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemClock } from '../contract/clock.ts'
-import type { ConfigInput } from '../contract/config.ts'
+import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'
 import type { Sink } from '../contract/event.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -93,6 +93,18 @@ export class Mayfly implements AsyncDisposable {
   /** Adds a provider while running; it is proved first. */
   addProvider(provider: Provider): ReturnType<Assembly['add']> {
     return this.#assembly.add(provider)
+  }
+
+  /**
+   * Changes the configuration from the next job on; what is left out stays. It may only narrow, unless `widen` says
+   * by name that wider is meant; either way it is in the record. Answers what is in force then. Throws MayflyError
+   * INVALID for what is no override, FORBIDDEN with `details.widens` for what would be wider.
+   */
+  override(
+    patch: OverrideInput,
+    { widen = false, principal = 'library' }: { widen?: boolean; principal?: string } = {},
+  ): Config {
+    return this.#assembly.override(patch, { principal, mayWiden: widen })
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,10 +2,13 @@ import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
+import { createHistory, type History } from '../history/history.ts'
 import type { Here } from './here.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
 import { stopSignal } from './stop.ts'
+
+const RETAIN_EVERY_MS = 60_000
 
 interface ServeFlags extends Globals {
   readonly port?: string
@@ -100,6 +103,8 @@ async function open({ assembly, loaded }: Here, site: string | undefined) {
         sessionPerMinute: config.sessions.per_minute,
       },
       road: (job, options) => assembly.run(job, options),
+      effects: assembly.effects,
+      history: keepHistory(assembly),
       providers: async () => providerRows(await assembly.providers()),
       ready: () => readiness(assembly),
       keys,
@@ -112,6 +117,16 @@ async function open({ assembly, loaded }: Here, site: string | undefined) {
     if (created) process.stderr.write(keyLine(created))
     throw error
   }
+}
+
+/** Outcomes are kept for a day, within their bound; what is beyond goes once a minute. */
+function keepHistory({ record, clock }: Assembly): History {
+  const retain = (): void => void record.bodies.retain(clock.date())
+  setInterval(retain, RETAIN_EVERY_MS).unref()
+  return createHistory(
+    () => record.bodies,
+    () => clock.date(),
+  )
 }
 
 interface Started {

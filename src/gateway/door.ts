@@ -1,10 +1,14 @@
 import type { Clock } from '../contract/clock.ts'
+import type { TimelineEntry } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Tap } from '../contract/rooms.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { History } from '../history/history.ts'
 import type { Bodies } from './body.ts'
 import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
+import type { LiveJobs } from './live-jobs.ts'
 import type { Names } from './origin.ts'
 import type { RateLimit } from './rate.ts'
 import type { Refusals } from './refusals.ts'
@@ -15,7 +19,11 @@ import type { SessionTokens } from './token.ts'
 /** The way a job takes from here. Rejects with MayflyError only where there is no outcome to tell. */
 export type Road = (
   job: Job,
-  options: { readonly signal: AbortSignal; readonly tap?: Tap },
+  options: {
+    readonly signal: AbortSignal
+    readonly tap?: Tap
+    readonly on?: (entry: TimelineEntry) => void
+  },
 ) => Promise<Outcome>
 
 export type Ready =
@@ -26,6 +34,7 @@ export type Ready =
 /** What the routes are handed. */
 export interface Door {
   readonly road: Road
+  readonly effects: Effects
   readonly providers: () => Promise<readonly ProviderRow[]>
   readonly ready: () => Ready
   readonly keys: Keys
@@ -37,6 +46,8 @@ export interface Door {
   readonly limits: GatewayLimits
   readonly bodies: Bodies
   readonly running: Running
+  readonly live: LiveJobs
+  readonly history: History
   /** Requests of keys, and of addresses that brought none. */
   readonly keyRate: RateLimit
   readonly addressRate: RateLimit

@@ -1,14 +1,17 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../contract/error.ts'
-import { jobRequest, type Job } from '../contract/job.ts'
-import type { Outcome } from '../contract/outcome.ts'
+import { jobRequest, type Job, type JobAsked } from '../contract/job.ts'
+import { askedOf } from '../effects/asked.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
+import { sha256 } from '../lib/hash.ts'
 import { newId } from '../lib/id.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
+import { answer, answerAsAsked } from './answer.ts'
 import { authenticate, authorise } from './auth.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
 import { senderOf } from './origin.ts'
-import { invalid, problemOfOutcome, problemResponse } from './problem.ts'
+import { invalid } from './problem.ts'
 import { addressGroup } from './rate.ts'
 import { activeContent } from './schema.ts'
 
@@ -18,7 +21,8 @@ export async function execute(door: Door, http: HttpBindings, who: Identity): Pr
   const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
   const asked = jobRequest.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
-  return answer(door, http, makeJob(door, asked.data, body, { ...who, origin: 'http' }))
+  const job = makeJob(door, asked.data, body, { ...who, origin: 'http' })
+  return answerAsAsked(door, http, { job, digest: () => digestOf(body) })
 }
 
 /**
@@ -41,6 +45,11 @@ export async function executeActiveContent(door: Door, http: HttpBindings): Prom
 
   using _place = door.tokens.begin(session)
   return await answer(door, http, job)
+}
+
+/** Of what a body says, whatever its white space; numbers of the input count as they were written. */
+function digestOf({ value, kept }: StrictJson): string {
+  return sha256(`${canonicalJson(value)}\0${kept ?? ''}`)
 }
 
 type Who = Pick<Job, 'tenant' | 'principal' | 'origin'>
@@ -73,37 +82,33 @@ function contentJob(door: Door, body: StrictJson, who: Who): Job {
   return makeJob(door, asked.data, body, who)
 }
 
-function makeJob(
+/** Throws MayflyError INVALID or NOT_FOUND where there is no code to run. */
+export function makeJob(
   door: Door,
-  asked: Omit<Job['asked'], 'code'> & { readonly code?: string | undefined },
-  body: StrictJson,
+  asked: JobAsked,
+  body: Pick<StrictJson, 'kept'>,
   who: Who,
 ): Job {
-  const code = codeOf(asked)
   return {
     id: newId('exec', door.clock.date()),
     tenant: who.tenant,
     principal: who.principal,
     origin: who.origin,
     at: door.clock.now(),
-    asked: { ...asked, code },
+    asked: withCode(door, asked, who.tenant),
     inputText: body.kept ?? 'null',
   }
 }
 
-function codeOf(asked: {
-  readonly code?: string | undefined
-  readonly effectId?: string | undefined
-}): string {
+function withCode(door: Door, asked: JobAsked, tenant: string): Job['asked'] {
   const { code, effectId } = asked
-  if (code === undefined && effectId !== undefined) {
-    throw new MayflyError('NOT_FOUND', `Cannot find the effect "${effectId}"`)
-  }
+  if (code === undefined && effectId !== undefined)
+    return askedOf(door.effects.get(tenant, effectId), asked)
   if (code === undefined)
     throw wrong('code', 'expected code, or the effectId of code that was registered')
   if (effectId !== undefined) throw wrong('effectId', 'expected either code or effectId')
   if (!code.isWellFormed()) throw wrong('code', 'expected text without lone surrogates')
-  return code
+  return { ...asked, code }
 }
 
 function wrong(path: string, message: string): MayflyError {
@@ -116,32 +121,4 @@ function memberOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]
     : undefined
-}
-
-/**
- * Sends the job down the road, and cancels it when its client goes away. It counts as under way until its answer is
- * written: a server that drains waits for that too.
- */
-async function answer(door: Door, { outgoing }: HttpBindings, job: Job): Promise<Response> {
-  const ticket = door.running.begin()
-  const gone = () => {
-    ticket.cancel()
-    ticket[Symbol.dispose]()
-  }
-  outgoing.once('close', gone)
-  if (outgoing.destroyed) gone()
-  return outcomeResponse(await door.road(job, { signal: ticket.signal }))
-}
-
-function outcomeResponse(outcome: Outcome): Response {
-  if (outcome.status === 'blocked' || outcome.status === 'unavailable') {
-    return problemResponse(problemOfOutcome(outcome))
-  }
-  return new Response(JSON.stringify(outcome), {
-    headers: {
-      'content-type': 'application/json',
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-    },
-  })
 }

@@ -1,8 +1,24 @@
 import * as z from 'zod'
+import {
+  effectCall,
+  effectExecuted,
+  effectRegistered,
+  effectRequest,
+  effectRows,
+  effectSchema,
+} from '../contract/effect.ts'
 import { jobRequest } from '../contract/job.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
 import { problemSchema } from './problem.ts'
-import { activeContent, liveBody, providerRow, readyBody, versionBody } from './schema.ts'
+import {
+  activeContent,
+  executionList,
+  liveBody,
+  pending,
+  providerRow,
+  readyBody,
+  versionBody,
+} from './schema.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -10,6 +26,14 @@ const schemas = {
   Job: [jobRequest, 'input'],
   ActiveContent: [activeContent, 'input'],
   Outcome: [outcomeSchema, 'output'],
+  Executions: [executionList, 'output'],
+  Pending: [pending, 'output'],
+  EffectRequest: [effectRequest, 'input'],
+  EffectRegistered: [effectRegistered, 'output'],
+  EffectCall: [effectCall, 'input'],
+  EffectExecuted: [effectExecuted, 'output'],
+  Effect: [effectSchema, 'output'],
+  Effects: [effectRows, 'output'],
   Provider: [providerRow, 'output'],
   Problem: [problemSchema, 'output'],
   Version: [versionBody, 'output'],
@@ -37,15 +61,50 @@ export function openApi(version: string): Json {
     security: key,
     paths: {
       '/v1/executions': {
-        post: call(
-          'execute',
-          'Run one job',
-          'A job in, an outcome out',
-          body('Job'),
-          'Outcome',
-          jobProblems,
+        post: execute(),
+        get: {
+          ...call(
+            'listExecutions',
+            'What jobs came to',
+            'Newest first, those under way among them; kept for 24 hours or 1 GB. All labels given must match',
+            {},
+            'Executions',
+            [401, 403, 422, 429],
+          ),
+          parameters: [
+            query('limit', { type: 'integer', minimum: 1, maximum: 100, default: 20 }),
+            query('cursor', { type: 'string' }, 'next of an earlier answer'),
+            query('label', { type: 'array', items: { type: 'string' } }, 'name:value'),
+          ],
+        },
+      },
+      '/v1/executions/{id}': {
+        parameters: [pathId],
+        get: call(
+          'getExecution',
+          'One outcome',
+          'Before its end, that it is queued or running',
+          {},
+          outcomeOrPending,
+          [401, 403, 404, 429],
+        ),
+        delete: withResponse(
+          call(
+            'cancelExecution',
+            'End one job',
+            'With its outcome where it had ended',
+            {},
+            'Outcome',
+            [401, 403, 404, 429],
+          ),
+          202,
+          {
+            description: 'It is being ended',
+            content: { 'application/json': { schema: ref('Pending') } },
+          },
         ),
       },
+      ...effectPaths(),
       '/active-content': {
         post: {
           ...call(
@@ -96,6 +155,108 @@ export function openApi(version: string): Json {
   }
 }
 
+const pathId = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
+const outcomeOrPending = { oneOf: [ref('Outcome'), ref('Pending')] }
+
+function effectPaths(): Json {
+  return {
+    '/api/effects': {
+      get: call(
+        'listEffects',
+        'The effects of a tenant',
+        'By name, without their code',
+        {},
+        'Effects',
+        [401, 403, 429],
+      ),
+    },
+    '/api/effects/register': {
+      post: call(
+        'registerEffect',
+        'Keep code to run it by name',
+        'Code that scores 80 or more is blocked; one of the same name is replaced',
+        body('EffectRequest'),
+        'EffectRegistered',
+        [400, 401, 403, 408, 409, 413, 415, 422, 429, 503],
+      ),
+    },
+    '/api/effects/execute': {
+      post: call(
+        'executeEffect',
+        'Run a registered effect',
+        'The outcome of one run, with the name of the effect',
+        body('EffectCall'),
+        'EffectExecuted',
+        [...jobProblems, 404],
+      ),
+    },
+    '/api/effects/{id}': {
+      parameters: [pathId],
+      get: call('readEffect', 'One effect', 'With its code', {}, 'Effect', [401, 403, 404, 429]),
+      delete: withoutBody(
+        call(
+          'removeEffect',
+          'Remove an effect',
+          'It is gone at once',
+          {},
+          {},
+          [401, 403, 404, 429],
+        ),
+      ),
+    },
+  }
+}
+
+/** One path, three forms of answer. */
+function execute(): Json {
+  const whole = call(
+    'execute',
+    'Run one job',
+    'A job in, an outcome out. As text/event-stream: events stdout and stderr with {"text"}, event with a timeline ' +
+      'entry, and always last outcome (or problem, where there is none)',
+    body('Job'),
+    'Outcome',
+    [...jobProblems, 409],
+  )
+  const responses = whole['responses'] as Record<number, { content: Json }>
+  const ok = {
+    ...responses[200]!,
+    content: { ...responses[200]!.content, 'text/event-stream': { schema: { type: 'string' } } },
+  }
+  return withResponse(
+    {
+      ...whole,
+      parameters: [
+        header(
+          'Idempotency-Key',
+          'The same key and body answer with the same outcome for 24 hours',
+        ),
+        header('Prefer', 'respond-async answers at once with where the outcome will be'),
+      ],
+      responses: { ...responses, 200: ok },
+    },
+    202,
+    {
+      description: 'It was taken; Location says where its outcome will be',
+      headers: { Location: { schema: { type: 'string' } } },
+      content: { 'application/json': { schema: ref('Pending') } },
+    },
+  )
+}
+
+function withResponse(operation: Json, status: number, response: Json): Json {
+  const responses = { ...(operation['responses'] as Json), [status]: response }
+  return { ...operation, responses }
+}
+
+function query(name: string, schema: Json, description?: string): Json {
+  return { name, in: 'query', ...(description && { description }), schema }
+}
+
+function header(name: string, description: string): Json {
+  return { name, in: 'header', description, schema: { type: 'string' } }
+}
+
 function call(
   operationId: string,
   summary: string,
@@ -134,7 +295,9 @@ const meanings: Readonly<Record<number, string>> = {
   400: 'The body is not JSON in UTF-8, has a key twice, or nests deeper than 64',
   401: 'No key or token, or none that holds',
   403: 'The scope is missing, or the job was blocked: then with its outcome',
+  404: 'Nothing of this name: unknown, forgotten, or of another tenant',
   408: 'The body came too slowly',
+  409: 'A job under this Idempotency-Key is under way; Retry-After says when to ask again',
   413: 'The body is too large',
   415: 'The body is not application/json',
   422: 'The body is not what this call takes; details name the paths',
@@ -166,4 +329,10 @@ function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
     override: ({ jsonSchema }) => delete jsonSchema.readOnly,
   })
   return rest
+}
+
+/** What answers 204. */
+function withoutBody({ responses, ...operation }: Json): Json {
+  const { 200: _, ...others } = responses as Json
+  return { ...operation, responses: { 204: { description: 'Done' }, ...others } }
 }

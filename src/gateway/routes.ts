@@ -3,12 +3,15 @@ import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { authenticate, authorise, isAdmin } from './auth.ts'
 import type { Door } from './door.ts'
+import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } from './effects.ts'
 import { execute, executeActiveContent } from './executions.ts'
+import { cancelExecution, getExecution, listExecutions } from './history.ts'
 import type { Identity, Scope } from './keys.ts'
 import { openApi } from './openapi.ts'
 import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { addressGroup } from './rate.ts'
+import { json } from './reply.ts'
 import type { Pages, StaticFiles } from './static.ts'
 
 type Env = { readonly Bindings: HttpBindings }
@@ -50,7 +53,21 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/providers': {
     GET: { needs: anyScope, answer: async (door) => json(await door.providers()) },
   },
-  '/v1/executions': { POST: { needs: ['run'], answer: execute } },
+  '/v1/executions': {
+    POST: { needs: ['run'], answer: execute },
+    GET: { needs: anyScope, answer: listExecutions },
+  },
+  '/v1/executions/{id}': {
+    GET: { needs: anyScope, answer: getExecution },
+    DELETE: { needs: ['run'], answer: cancelExecution },
+  },
+  '/api/effects': { GET: { needs: anyScope, answer: listEffects } },
+  '/api/effects/register': { POST: { needs: ['run'], answer: registerEffect } },
+  '/api/effects/execute': { POST: { needs: ['run'], answer: executeEffect } },
+  '/api/effects/{id}': {
+    GET: { needs: anyScope, answer: readEffect },
+    DELETE: { needs: ['run'], answer: removeEffect },
+  },
   '/active-content': { POST: { needs: 'own', answer: executeActiveContent } },
 }
 
@@ -215,14 +232,4 @@ function allowOf(methods: Methods): string {
     method === 'GET' ? ['GET', 'HEAD'] : method,
   )
   return [...taken, 'OPTIONS'].join(', ')
-}
-
-function json(body: unknown): Response {
-  return new Response(JSON.stringify(body), {
-    headers: {
-      'content-type': 'application/json',
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-    },
-  })
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { executionRow } from '../history/history.ts'
 import { jobRequest, language } from '../contract/job.ts'
 import { tierNames, type TierName } from '../contract/tier.ts'
 
@@ -10,6 +11,19 @@ export const activeContent = z
     language: language.optional(),
     input: z.unknown().optional(),
   })
+  .readonly()
+
+/** The answer of `GET /v1/executions`. */
+export const executionList = z
+  .object({
+    items: z.array(executionRow).readonly(),
+    next: z.string().nullable().describe('the cursor of the next page; null on the last'),
+  })
+  .readonly()
+
+/** An execution before its end. */
+export const pending = z
+  .object({ id: z.string(), status: z.enum(['queued', 'running']) })
   .readonly()
 
 /** One line of `GET /v1/providers`. */

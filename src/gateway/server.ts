@@ -12,11 +12,14 @@ import { getRequestListener } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { History } from '../history/history.ts'
 import { Bodies, waiting } from './body.ts'
 import type { Door, Ready, Road } from './door.ts'
 import { inspect } from './front.ts'
 import type { Keys } from './keys.ts'
 import { defaultLimits, type GatewayLimits } from './limits.ts'
+import { LiveJobs } from './live-jobs.ts'
 import { isLoopback, names } from './origin.ts'
 import { headersOf, problemOf, writeProblem } from './problem.ts'
 import { RateLimit } from './rate.ts'
@@ -44,6 +47,9 @@ export interface GatewayOptions {
     readonly tenant?: string
   }
   readonly road: Road
+  readonly effects: Effects
+  /** Where outcomes are kept for whoever asks later. */
+  readonly history: History
   readonly providers: () => Promise<readonly ProviderRow[]>
   readonly ready: () => Ready
   readonly keys: Keys
@@ -106,6 +112,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   const gives = isLoopback(options.host) || sessions?.anonymous === true
   return {
     road: options.road,
+    effects: options.effects,
     providers: options.providers,
     ready: options.ready,
     keys: options.keys,
@@ -115,6 +122,8 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     limits,
     bodies: new Bodies(limits),
     running: new Running(limits.running, clock),
+    live: new LiveJobs(),
+    history: options.history,
     keyRate: new RateLimit(limits.keyPerMinute, clock),
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     clock,

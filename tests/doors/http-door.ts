@@ -6,7 +6,10 @@ import { systemClock } from '../../src/contract/clock.ts'
 import type { Job } from '../../src/contract/job.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import type { Road } from '../../src/gateway/door.ts'
+import { createHistory } from '../../src/history/history.ts'
+import { openBodies } from '../../src/evidence/bodies.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
+import { effectsRoom } from './effects-room.ts'
 import { openGateway, type Gateway, type GatewayOptions } from '../../src/gateway/server.ts'
 
 /** A gateway with a road handed in, for tests of the doors alone. */
@@ -23,7 +26,13 @@ export interface TestDoor extends AsyncDisposable {
 
 export const adminKey = 'mfy_admin_0123456789abcdefghijklmnop'
 
-export async function openDoor(options: Partial<GatewayOptions> = {}): Promise<TestDoor> {
+/** `state` is where outcomes are kept; a folder of its own unless given. */
+export async function openDoor(
+  options: Partial<GatewayOptions> = {},
+  given?: string,
+): Promise<TestDoor> {
+  const state = given ?? (await mkdtemp(join(tmpdir(), 'mayfly-door-')))
+  const bodies = openBodies(state)
   const jobs: Job[] = []
   const refusals: unknown[] = []
   const { keys } = await openKeys({ first: adminKey })
@@ -33,6 +42,11 @@ export async function openDoor(options: Partial<GatewayOptions> = {}): Promise<T
     providers: async () => [],
     ready: () => ({ ready: true, walls: ['isolated-vm'] }),
     keys,
+    effects: effectsRoom().effects,
+    history: createHistory(
+      () => bodies,
+      () => Date.now(),
+    ),
     voice: { say: (_, fields) => void refusals.push(fields?.['code']) },
     clock: systemClock,
     version: '0.0.0',
@@ -49,7 +63,11 @@ export async function openDoor(options: Partial<GatewayOptions> = {}): Promise<T
     refusals,
     staticPort: Number(new URL(gateway.staticUrl).port),
     activePort: Number(new URL(gateway.activeUrl).port),
-    [Symbol.asyncDispose]: () => gateway.close(),
+    async [Symbol.asyncDispose]() {
+      await gateway.close()
+      bodies.close()
+      if (!given) await rm(state, { recursive: true, force: true })
+    },
   }
 }
 

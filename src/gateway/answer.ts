@@ -1,0 +1,147 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { HttpBindings } from '@hono/node-server'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Door } from './door.ts'
+import { EventStream } from './event-stream.ts'
+import { listeners } from './frames.ts'
+import { claim } from './idempotency.ts'
+import { problemOfOutcome, problemResponse } from './problem.ts'
+import { jsonText } from './reply.ts'
+import { undertake, type Ended, type Undertaking, type Wishes } from './undertake.ts'
+
+/**
+ * Answers one job as its headers ask: with its outcome, as a stream of events, or at once with where its outcome will
+ * be. `digest` is of the body. Under an idempotency key the job goes on when its client goes away; else it is
+ * cancelled.
+ */
+export async function answerAsAsked(
+  door: Door,
+  http: HttpBindings,
+  { job, digest }: { readonly job: Job; readonly digest: () => string },
+): Promise<Response> {
+  const { form, key } = wishOf(http.incoming.headers)
+  if (key === undefined) return forms[form](door, http, job, {})
+  const { tenant, principal, id } = job
+  const claimed = claim(door.history, door.live, { tenant, principal, key, digest: digest(), id })
+  if (claimed.kind === 'done') return repeat(door, http, claimed.text, form)
+  return forms[form](door, http, job, { outlivesAsker: true, cameToNothing: claimed.release })
+}
+
+type Form = 'whole' | 'stream' | 'later'
+type Give = (
+  door: Door,
+  http: HttpBindings,
+  job: Job,
+  wishes: Pick<Wishes, 'outlivesAsker' | 'cameToNothing'>,
+) => Promise<Response>
+
+function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undefined } {
+  const isStream = /(?:^|,)\s*text\/event-stream\s*(?:$|[,;])/i.test(headers.accept ?? '')
+  const prefer = String(headers['prefer'] ?? '')
+  const isLater = /(?:^|[,;])\s*respond-async\s*(?:$|[,;])/i.test(prefer)
+  const key = headers['idempotency-key']
+  return {
+    form: isStream ? 'stream' : isLater ? 'later' : 'whole',
+    key: key === undefined ? undefined : String(key),
+  }
+}
+
+const whole: Give = async (door, { outgoing }, job, wishes) => {
+  const under = undertake(door, job, wishes)
+  follow(outgoing, under, wishes.outlivesAsker === true)
+  return outcomeResponse(await under.ended)
+}
+
+/** Waits for the outcome, and puts `also` before its members. */
+export async function answer(
+  door: Door,
+  { outgoing }: HttpBindings,
+  job: Job,
+  also: Readonly<Record<string, unknown>> = {},
+): Promise<Response> {
+  const under = undertake(door, job)
+  follow(outgoing, under, false)
+  const { outcome, text } = await under.ended
+  const isPlain = Object.keys(also).length === 0
+  return outcomeResponse({
+    outcome,
+    text: isPlain ? text : JSON.stringify({ ...also, ...outcome }),
+  })
+}
+
+const stream: Give = async (door, { outgoing }, job, wishes) => {
+  using events = new EventStream(outgoing, door.limits.writeMs)
+  const send = events.send.bind(events)
+  const under = undertake(door, job, { ...wishes, ...listeners(send) })
+  follow(outgoing, under, wishes.outlivesAsker === true)
+  try {
+    const ended = await under.ended
+    if (!events.hasBegun && isProblem(ended.outcome)) return outcomeResponse(ended)
+    void events.send('outcome', ended.text)
+  } catch (thrown) {
+    if (!events.hasBegun) throw thrown
+    void events.send('problem', JSON.stringify(door.refusals.problem(thrown)))
+  }
+  events.end()
+  return alreadySent()
+}
+
+const later: Give = async (door, _http, job, wishes) => {
+  const under = undertake(door, job, { ...wishes, outlivesAsker: true })
+  under.ended.catch((thrown: unknown) => void door.refusals.problem(thrown)).finally(under.answered)
+  return jsonText(202, JSON.stringify({ id: job.id, status: 'queued' }), {
+    location: `/v1/executions/${job.id}`,
+    'preference-applied': 'respond-async',
+  })
+}
+
+const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
+
+/** What the job came to that had this idempotency key first. */
+async function repeat(
+  door: Door,
+  { outgoing }: HttpBindings,
+  text: string,
+  form: Form,
+): Promise<Response> {
+  const ended = { text, outcome: JSON.parse(text) as Outcome }
+  if (form !== 'stream' || isProblem(ended.outcome)) {
+    return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
+  }
+  using events = new EventStream(outgoing, door.limits.writeMs)
+  void events.send('outcome', text)
+  events.end()
+  return alreadySent()
+}
+
+/** Cancels a job whose client goes away, unless it is to go on without. */
+export function follow(outgoing: ServerResponse, under: Undertaking, outlivesAsker: boolean): void {
+  const gone = (): void => {
+    if (!outlivesAsker) {
+      under.cancel()
+      return under.answered()
+    }
+    void under.ended.catch(() => undefined).finally(under.answered)
+  }
+  outgoing.once('close', gone)
+  if (outgoing.destroyed) gone()
+}
+
+/** Blocked and unavailable jobs are problems that carry their outcome. */
+export function outcomeResponse(
+  { outcome, text }: Ended,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  if (isProblem(outcome)) return problemResponse(problemOfOutcome(outcome), headers)
+  return jsonText(200, text, headers)
+}
+
+function isProblem({ status }: Outcome): boolean {
+  return status === 'blocked' || status === 'unavailable'
+}
+
+/** Tells the bridge that the answer was written past it. */
+function alreadySent(): Response {
+  return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
+}

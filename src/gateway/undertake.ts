@@ -1,0 +1,116 @@
+import type { TimelineEntry } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Tap } from '../contract/rooms.ts'
+import type { ExecutionRow } from '../history/history.ts'
+import type { Door } from './door.ts'
+import type { Ticket } from './running.ts'
+
+/** A job on the road. */
+export interface Undertaking {
+  readonly id: string
+  /** Rejects where there is no outcome to tell. */
+  readonly ended: Promise<Ended>
+  readonly cancel: () => void
+  /** It is under way until its answer is written: a server that drains waits for that too. */
+  readonly answered: () => void
+}
+
+export interface Ended {
+  readonly outcome: Outcome
+  /** The outcome as JSON. */
+  readonly text: string
+}
+
+export interface Wishes {
+  /** Who hears it live. */
+  readonly tap?: Tap
+  readonly on?: (entry: TimelineEntry) => void
+  /** Whether somebody may ask for it who does not wait here, so that it is written down before it starts. */
+  readonly outlivesAsker?: boolean
+  /** Told when nobody could run it, so that asking again may help. */
+  readonly cameToNothing?: () => void
+}
+
+/**
+ * Sends a job down the road and keeps what it came to. Jobs of the page are nobody's to ask for later, so they are
+ * not kept. Throws MayflyError DRAINING or OVERLOADED, and STATE when a job that outlives its asker cannot be
+ * written down.
+ */
+export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertaking {
+  const isKept = job.origin !== 'page'
+  const row = rowOf(door, job)
+  const ticket = admit(door, job, row, wishes)
+  if (isKept) door.live.begin(job.tenant, row, ticket.cancel)
+  const on = (entry: TimelineEntry): void => {
+    if (entry.event === 'phase') door.live.runs(job.id)
+    wishes.on?.(entry)
+  }
+  const { tap } = wishes
+
+  async function run(): Promise<Ended> {
+    try {
+      const outcome = await door.road(job, { signal: ticket.signal, on, ...(tap && { tap }) })
+      const text = JSON.stringify(outcome)
+      if (outcome.status === 'unavailable') wishes.cameToNothing?.()
+      if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
+      return { outcome, text }
+    } catch (thrown) {
+      wishes.cameToNothing?.()
+      throw thrown
+    } finally {
+      door.live.end(job.id)
+    }
+  }
+
+  return {
+    id: job.id,
+    ended: run(),
+    cancel: ticket.cancel,
+    answered: () => ticket[Symbol.dispose](),
+  }
+}
+
+/** A place among those under way, and its line where one is to be there before it starts. */
+function admit(door: Door, { tenant }: Job, row: ExecutionRow, wishes: Wishes): Ticket {
+  let ticket: Ticket | undefined
+  try {
+    ticket = door.running.begin()
+    if (wishes.outlivesAsker) door.history.begin(tenant, row)
+    return ticket
+  } catch (thrown) {
+    ticket?.[Symbol.dispose]()
+    wishes.cameToNothing?.()
+    throw thrown
+  }
+}
+
+/** Whoever waits for the outcome gets it, whether it can be kept or not; the sinks hear that it was not. */
+function keep(door: Door, tenant: string, row: ExecutionRow, text: string): void {
+  try {
+    door.history.end(tenant, row, text)
+  } catch (thrown) {
+    door.refusals.problem(thrown)
+  }
+}
+
+function rowOf(door: Door, { id, asked }: Job): ExecutionRow {
+  return {
+    id,
+    status: 'queued',
+    at: new Date(door.clock.date()).toISOString(),
+    ...(asked.language && { language: asked.language }),
+    labels: asked.labels,
+  }
+}
+
+function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
+  return {
+    ...row,
+    status: outcome.status,
+    ...(outcome.tier !== undefined && { tier: outcome.tier }),
+    ...(outcome.provider !== undefined && { provider: outcome.provider }),
+    executionTime: outcome.metrics.executionTime,
+    threatScore: outcome.security.threatScore,
+  }
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createHistory, scannedMax, type ExecutionRow, type Keeper } from './history.ts'
+
+const keyOf = (tenant: string, run: string, name: string) => JSON.stringify([tenant, run, name])
+
+/** Keeps bytes in memory, in the order in which a data base would tell them. */
+function memory(): Keeper {
+  const kept = new Map<string, Uint8Array>()
+  return {
+    put: ({ tenant, run, name }, bytes) => void kept.set(keyOf(tenant, run, name), bytes),
+    get: ({ tenant, run, name }) => kept.get(keyOf(tenant, run, name)),
+    runs: ({ tenant, name, before = '~', limit }) =>
+      [...kept.keys()]
+        .map((key) => JSON.parse(key) as [string, string, string])
+        .filter(([whose, run, what]) => whose === tenant && what === name && run < before)
+        .map(([, run]) => run)
+        .sort()
+        .toReversed()
+        .slice(0, limit),
+    forget(tenant, run) {
+      const keys = [...kept.keys()].filter((key) =>
+        key.startsWith(JSON.stringify([tenant, run]).slice(0, -1)),
+      )
+      for (const key of keys) kept.delete(key)
+      return keys.length
+    },
+  }
+}
+
+const rowOf = (id: string, more: Partial<ExecutionRow> = {}): ExecutionRow => ({
+  id,
+  status: 'ok',
+  at: new Date(0).toISOString(),
+  labels: {},
+  ...more,
+})
+
+function filled(count: number, labelOf: (n: number) => Record<string, string> = () => ({})) {
+  const keeper = memory()
+  const history = createHistory(
+    () => keeper,
+    () => 0,
+  )
+  for (let n = 0; n < count; n++) {
+    const id = `exec_${String(n).padStart(5, '0')}`
+    history.end('acme', rowOf(id, { labels: labelOf(n) }), JSON.stringify({ id }))
+  }
+  return history
+}
+
+test('The history is told newest first, page by page, each job once', () => {
+  const history = filled(25)
+  const ids: string[] = []
+  let before: string | undefined
+  do {
+    const { items, next } = history.list({ tenant: 'acme', limit: 10, before, labels: {} })
+    ids.push(...items.map(({ id }) => id))
+    before = next
+  } while (before !== undefined)
+  assert.equal(ids.length, 25)
+  assert.deepEqual(ids, ids.toSorted().toReversed())
+})
+
+test('Another tenant finds nothing, neither in the list nor by id', () => {
+  const history = filled(3)
+  assert.deepEqual(history.list({ tenant: 'other', limit: 10, labels: {} }).items, [])
+  assert.equal(history.outcome('other', 'exec_00001'), undefined)
+  assert.equal(history.outcome('acme', 'exec_00001'), '{"id":"exec_00001"}')
+})
+
+test('A rare label costs no more than a bounded scan a page, and is found in the end', () => {
+  const history = filled(2 * scannedMax + 10, (n) => (n === 3 ? { env: 'prod' } : { env: 'test' }))
+  const asked = { tenant: 'acme', limit: 100, labels: { env: 'prod' } }
+  const first = history.list(asked)
+  assert.deepEqual(first.items, [])
+  assert.ok(first.next)
+  const second = history.list({ ...asked, before: first.next })
+  const third = history.list({ ...asked, before: second.next })
+  assert.deepEqual(
+    third.items.map(({ id }) => id),
+    ['exec_00003'],
+  )
+  assert.equal(third.next, undefined)
+})
+
+test('A label named like a member of every object matches nothing by itself', () => {
+  const history = filled(2)
+  const asked = { tenant: 'acme', limit: 10, labels: { constructor: 'x', toString: '' } }
+  assert.deepEqual(history.list(asked).items, [])
+})
+
+test('A job that was begun and never ended is told as failed', () => {
+  const history = filled(0)
+  history.begin('acme', rowOf('exec_1', { status: 'queued' }))
+  const outcome = JSON.parse(history.outcome('acme', 'exec_1') ?? '{}') as Record<string, any>
+  assert.deepEqual([outcome['status'], outcome['error'].code], ['failed', 'INTERRUPTED'])
+  assert.equal(history.list({ tenant: 'acme', limit: 1, labels: {} }).items[0]?.status, 'failed')
+})
+
+test('An idempotency key is the owner’s alone, and forgotten when it is released', () => {
+  const history = filled(0)
+  history.promise('acme', 'key_1', { id: 'exec_1', digest: 'd' })
+  assert.deepEqual(history.recall('acme', 'key_1'), { id: 'exec_1', digest: 'd' })
+  assert.equal(history.recall('other', 'key_1'), undefined)
+  assert.equal(history.outcome('acme', 'key_1'), undefined)
+  history.release('acme', 'key_1')
+  assert.equal(history.recall('acme', 'key_1'), undefined)
+})

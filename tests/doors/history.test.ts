@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Road } from '../../src/gateway/door.ts'
+import { openKeys } from '../../src/gateway/keys.ts'
+import { sha256 } from '../../src/lib/hash.ts'
+import {
+  adminKey,
+  bearer,
+  call,
+  endOf,
+  folder,
+  openDoor,
+  post,
+  type TestDoor,
+} from './http-door.ts'
+
+const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
+
+const job = (labels: Record<string, string> = {}) => ({ code: '1', labels })
+const run = (door: TestDoor, body: unknown = job(), headers: Record<string, string> = {}) =>
+  post(`${door.gateway.activeUrl}/v1/executions`, body, { ...bearer(adminKey), ...headers })
+const get = (door: TestDoor, path: string, key = adminKey, method = 'GET') =>
+  call(`${door.gateway.activeUrl}/v1/executions${path}`, { method, headers: bearer(key) })
+
+const whispering: Road = async (taken) => endOf(taken, { stdout: 'a very secret word' })
+
+/** A road on which jobs wait until they are let go, or cancelled. */
+function waiting() {
+  const go = Promise.withResolvers<void>()
+  const road: Road = async (taken, { signal, on }) => {
+    on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
+    const aborted = new Promise<'cancelled'>((resolve) =>
+      signal.addEventListener('abort', () => resolve('cancelled')),
+    )
+    const status = await Promise.race([go.promise.then(() => 'ok' as const), aborted])
+    return endOf(taken, { status })
+  }
+  return { road, go: go.resolve }
+}
+
+async function until<T>(ask: () => Promise<T>, isDone: (value: T) => boolean): Promise<T> {
+  for (;;) {
+    const value = await ask()
+    if (isDone(value)) return value
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+test('An outcome is found again by its id, also after a restart', async () => {
+  await using state = await folder()
+  let id: string
+  let text: string
+  {
+    await using door = await openDoor({}, state.path)
+    const answer = await run(door)
+    id = String(answer.json['id'])
+    text = answer.text
+    assert.equal((await get(door, `/${id}`)).text, text)
+  }
+  await using door = await openDoor({}, state.path)
+  const again = await get(door, `/${id}`)
+  assert.deepEqual([again.status, again.text], [200, text])
+})
+
+test('Outcomes lie encrypted', async () => {
+  await using state = await folder()
+  {
+    await using door = await openDoor({ road: whispering }, state.path)
+    await run(door)
+  }
+  const { readFile, readdir } = await import('node:fs/promises')
+  for (const name of await readdir(state.path)) {
+    const bytes = await readFile(`${state.path}/${name}`)
+    assert.ok(!bytes.includes('secret word'), name)
+  }
+})
+
+test('The history is told newest first, in pages, with its labels', async () => {
+  await using door = await openDoor()
+  const ids: string[] = []
+  for (let n = 0; n < 5; n++) {
+    ids.unshift(String((await run(door, job({ parity: n % 2 ? 'odd' : 'even' }))).json['id']))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  const first = await get(door, '?limit=3')
+  assert.deepEqual(
+    first.json['items'].map((row: { id: string }) => row.id),
+    ids.slice(0, 3),
+  )
+  const second = await get(door, `?limit=3&cursor=${first.json['next']}`)
+  assert.deepEqual(
+    second.json['items'].map((row: { id: string }) => row.id),
+    ids.slice(3),
+  )
+  assert.equal(second.json['next'], null)
+  const odd = await get(door, '?label=parity:odd')
+  assert.equal(odd.json['items'].length, 2)
+  assert.equal(odd.json['items'][0].labels.parity, 'odd')
+})
+
+test('A query that is none is refused by name', async () => {
+  await using door = await openDoor()
+  for (const query of ['?limit=0', '?limit=101', '?limit=x', '?cursor=..', '?label=x', '?nope=1']) {
+    assert.equal((await get(door, query)).status, 422, query)
+  }
+})
+
+test('Before its end a job is queued or running, and is listed', async () => {
+  const { road, go } = waiting()
+  await using door = await openDoor({ road })
+  const taken = await run(door, job(), { prefer: 'respond-async' })
+  assert.equal(taken.status, 202)
+  assert.equal(taken.headers.get('location'), `/v1/executions/${taken.json['id']}`)
+  const id = String(taken.json['id'])
+  assert.deepEqual((await get(door, `/${id}`)).json, { id, status: 'running' })
+  const listed = await get(door, '')
+  assert.deepEqual(
+    listed.json['items'].map((row: { id: string; status: string }) => [row.id, row.status]),
+    [[id, 'running']],
+  )
+  go()
+  const ended = await until(
+    () => get(door, `/${id}`),
+    ({ json }) => json['status'] === 'ok',
+  )
+  assert.equal(ended.json['id'], id)
+})
+
+test('DELETE ends a job that is under way, and tells the outcome of one that had ended', async () => {
+  const { road } = waiting()
+  await using door = await openDoor({ road })
+  const id = String((await run(door, job(), { prefer: 'respond-async' })).json['id'])
+  assert.equal((await get(door, `/${id}`, adminKey, 'DELETE')).status, 202)
+  const ended = await until(
+    () => get(door, `/${id}`, adminKey, 'DELETE'),
+    ({ status }) => status === 200,
+  )
+  assert.equal(ended.json['status'], 'cancelled')
+})
+
+test('A job whose server went away under it is told as failed after the restart', async () => {
+  await using state = await folder()
+  let id: string
+  {
+    const { road } = waiting()
+    const door = await openDoor({ road }, state.path)
+    id = String((await run(door, job(), { prefer: 'respond-async' })).json['id'])
+    // The door closes on a job that never hears of it, as a crash would.
+    await door[Symbol.asyncDispose]()
+  }
+  await using door = await openDoor({}, state.path)
+  const { json } = await get(door, `/${id}`)
+  assert.deepEqual([json['status'], json['error'].code], ['failed', 'INTERRUPTED'])
+})
+
+test('An id of another tenant is answered exactly like one that never was', async () => {
+  const { keys } = await openKeys({
+    first: adminKey,
+    tenants: [{ name: 'other', keys: [`sha256:${sha256(otherKey)}`] }],
+  })
+  const { road, go } = waiting()
+  await using door = await openDoor({ road, keys })
+  const live = String((await run(door, job(), { prefer: 'respond-async' })).json['id'])
+  const unknown = `exec_${'0'.repeat(32)}`
+  for (const method of ['GET', 'DELETE']) {
+    const [foreign, never] = await Promise.all(
+      [live, unknown].map((id) => get(door, `/${id}`, otherKey, method)),
+    )
+    assert.equal(foreign!.status, 404)
+    assert.equal(foreign!.text, never!.text)
+  }
+  go()
+  await until(
+    () => get(door, `/${live}`),
+    ({ json }) => json['status'] === 'ok',
+  )
+  const [foreign, never] = await Promise.all(
+    [live, unknown].map((id) => get(door, `/${id}`, otherKey)),
+  )
+  assert.deepEqual([foreign!.status, foreign!.text], [404, never!.text])
+  assert.deepEqual((await get(door, '', otherKey)).json['items'], [])
+})
+
+test('What a visitor of the page ran is kept for nobody', async () => {
+  const { tokenOf } = await import('./http-door.ts')
+  await using door = await openDoor({ sessions: { tenant: 'default' } })
+  const body = { content: '1', sessionToken: await tokenOf(door) }
+  const answer = await post(`${door.gateway.activeUrl}/active-content`, body)
+  assert.equal(answer.status, 200)
+  assert.equal((await get(door, `/${answer.json['id']}`)).status, 404)
+})

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import type { Road } from '../../src/gateway/door.ts'
+import { openKeys } from '../../src/gateway/keys.ts'
+import { sha256 } from '../../src/lib/hash.ts'
+import { adminKey, bearer, endOf, folder, openDoor, post, type TestDoor } from './http-door.ts'
+
+const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
+
+const run = (door: TestDoor, key: string, body: unknown = { code: '1' }, who = adminKey) =>
+  post(`${door.gateway.activeUrl}/v1/executions`, body, { ...bearer(who), 'idempotency-key': key })
+
+test('The same key and body run once, and answer with the same outcome', async () => {
+  await using door = await openDoor()
+  const first = await run(door, 'a')
+  const second = await run(door, 'a', '{ "code": "1" }')
+  assert.equal(second.text, first.text)
+  assert.equal(second.headers.get('idempotent-replayed'), 'true')
+  assert.equal(door.jobs.length, 1)
+})
+
+test('The same key with another body is refused, also where only a long number differs', async () => {
+  await using door = await openDoor()
+  await run(door, 'a', '{"code":"1","input":9007199254740993}')
+  assert.equal((await run(door, 'a', '{"code":"2"}')).status, 422)
+  assert.equal((await run(door, 'a', '{"code":"1","input":9007199254740992}')).status, 422)
+  assert.equal(door.jobs.length, 1)
+})
+
+test('Of a hundred requests at once one runs, and the others are told to come again', async () => {
+  const go = Promise.withResolvers<void>()
+  const road: Road = async (job) => go.promise.then(() => endOf(job))
+  await using door = await openDoor({ road })
+  const answers = Array.from({ length: 100 }, () => run(door, 'race'))
+  const conflicts = await Promise.race([
+    Promise.all(answers.map((answer) => answer.then(({ status }) => status))),
+    new Promise<null>((resolve) => setTimeout(() => resolve(null), 500)),
+  ])
+  assert.equal(conflicts, null)
+  go.resolve()
+  const all = await Promise.all(answers)
+  const refused = all.filter(({ status }) => status === 409)
+  assert.equal(door.jobs.length, 1)
+  assert.ok(refused.length > 0)
+  for (const { headers } of refused) assert.equal(headers.get('retry-after'), '1')
+  const ids = new Set(all.filter(({ status }) => status === 200).map(({ json }) => json['id']))
+  assert.equal(ids.size, 1)
+})
+
+test('A key survives a restart', async () => {
+  await using state = await folder()
+  let text: string
+  {
+    await using door = await openDoor({}, state.path)
+    text = (await run(door, 'a')).text
+  }
+  await using door = await openDoor({}, state.path)
+  assert.equal((await run(door, 'a')).text, text)
+  assert.equal(door.jobs.length, 0)
+})
+
+test('The same words of another owner are another key', async () => {
+  const { keys } = await openKeys({
+    first: adminKey,
+    tenants: [{ name: 'default', keys: [`sha256:${sha256(otherKey)}`] }],
+  })
+  await using door = await openDoor({ keys })
+  const [ours, theirs] = [await run(door, 'a'), await run(door, 'a', { code: '1' }, otherKey)]
+  assert.notEqual(ours.json['id'], theirs.json['id'])
+  assert.equal(door.jobs.length, 2)
+})
+
+test('A key under which nobody could run anything may be tried again', async () => {
+  let isUp = false
+  const road: Road = async (job) => endOf(job, { status: isUp ? 'ok' : 'unavailable' })
+  await using door = await openDoor({ road })
+  assert.equal((await run(door, 'a')).status, 503)
+  isUp = true
+  assert.equal((await run(door, 'a')).status, 200)
+})
+
+test('A blocked job stays blocked under its key', async () => {
+  const error = { code: 'THREAT_DETECTED', message: 'no' }
+  await using door = await openDoor({
+    road: async (job) => endOf(job, { status: 'blocked', error }),
+  })
+  const [first, second] = [await run(door, 'a'), await run(door, 'a')]
+  assert.deepEqual([first.status, second.status], [403, 403])
+  assert.equal(second.text, first.text)
+  assert.equal(door.jobs.length, 1)
+})
+
+test('A job under a key goes on when its client goes away, and its outcome waits', async () => {
+  const go = Promise.withResolvers<void>()
+  const seen = Promise.withResolvers<AbortSignal>()
+  const road: Road = async (job, { signal }) => {
+    seen.resolve(signal)
+    await go.promise
+    return endOf(job, { result: 'kept' })
+  }
+  await using door = await openDoor({ road })
+  const client = connect(door.activePort, '127.0.0.1')
+  const body = '{"code":"1"}'
+  client.write(
+    `POST /v1/executions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${adminKey}\r\n` +
+      `idempotency-key: a\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+  const signal = await seen.promise
+  client.destroy()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(signal.aborted, false)
+  go.resolve()
+  let answer = await run(door, 'a')
+  while (answer.status === 409) answer = await run(door, 'a')
+  assert.equal(answer.json['result'], 'kept')
+})
+
+test('A key that is none is refused', async () => {
+  await using door = await openDoor()
+  for (const key of ['', 'x'.repeat(256), 'é']) {
+    assert.equal((await run(door, key)).status, 422, JSON.stringify(key))
+  }
+})

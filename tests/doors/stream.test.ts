@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Road } from '../../src/gateway/door.ts'
+import { adminKey, bearer, endOf, openDoor, type TestDoor } from './http-door.ts'
+import { allEvents, readEvents } from './read-events.ts'
+
+const chunk = 'x'.repeat(65_536)
+
+function ask(door: TestDoor, signal?: AbortSignal): Promise<Response> {
+  return fetch(`${door.gateway.activeUrl}/v1/executions`, {
+    method: 'POST',
+    headers: {
+      ...bearer(adminKey),
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+    },
+    body: '{"code":"1"}',
+    ...(signal && { signal }),
+  })
+}
+
+/** Resolves when a job is told to end. */
+const cancelled = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+
+const talking: Road = async (job, { tap, on }) => {
+  on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
+  await tap?.('stdout', 'one\n\ndata: two')
+  await tap?.('stderr', 'thrée')
+  return endOf(job, { result: 4 })
+}
+
+const breaking: Road = async (_, { tap }) => {
+  await tap?.('stdout', 'x')
+  throw new Error('/secret/path')
+}
+
+test('A stream tells output and timeline as they happen, and always last the outcome', async () => {
+  await using door = await openDoor({ road: talking })
+  const response = await ask(door)
+  assert.equal(response.headers.get('content-type'), 'text/event-stream')
+  assert.equal(response.headers.get('cache-control'), 'no-store')
+  const events = await allEvents(response)
+  assert.deepEqual(
+    events.map(({ event }) => event),
+    ['event', 'stdout', 'stderr', 'outcome'],
+  )
+  assert.deepEqual(events[0]!.data, { at: 0, zone: 'main', event: 'phase', phase: 'full' })
+  assert.deepEqual(events[1]!.data, { text: 'one\n\ndata: two' })
+  assert.deepEqual(events[2]!.data, { text: 'thrée' })
+  assert.equal(events[3]!.data['result'], 4)
+})
+
+test('The first byte arrives before the job has ended (S4-58)', async () => {
+  const goOn = Promise.withResolvers<void>()
+  const road: Road = async (job, { tap }) => {
+    void tap?.('stdout', 'first')
+    await goOn.promise
+    return endOf(job)
+  }
+  await using door = await openDoor({ road })
+  const events = readEvents(await ask(door))
+  assert.deepEqual((await events.next()).value, { event: 'stdout', data: { text: 'first' } })
+  goOn.resolve()
+  assert.equal((await events.next()).value?.event, 'outcome')
+})
+
+test('A job that was blocked before it began is a problem, not a stream', async () => {
+  const error = { code: 'THREAT_DETECTED', message: 'no' }
+  await using door = await openDoor({
+    road: async (job) => endOf(job, { status: 'blocked', error }),
+  })
+  const response = await ask(door)
+  assert.equal(response.status, 403)
+  assert.equal(((await response.json()) as Record<string, unknown>)['code'], 'THREAT_DETECTED')
+})
+
+test('A road that breaks under a stream ends it with a problem that tells nothing', async () => {
+  await using door = await openDoor({ road: breaking })
+  const events = await allEvents(await ask(door))
+  assert.equal(events.at(-1)?.event, 'problem')
+  assert.equal(events.at(-1)?.data['code'], 'INTERNAL')
+  assert.ok(!JSON.stringify(events).includes('secret'))
+})
+
+test('A client that goes away cancels its job', async () => {
+  const told = Promise.withResolvers<void>()
+  const road: Road = async (job, { tap, signal }) => {
+    void tap?.('stdout', 'x')
+    await cancelled(signal)
+    told.resolve()
+    return endOf(job, { status: 'cancelled' })
+  }
+  await using door = await openDoor({ road })
+  const client = new AbortController()
+  const events = readEvents(await ask(door, client.signal))
+  await events.next()
+  client.abort()
+  await told.promise
+})
+
+test('A reader that does not read holds its own guest back and nobody else (S4-58)', async () => {
+  let passed = 0
+  const road: Road = async (job, { tap, signal }) => {
+    if (job.inputText !== '"flood"') return endOf(job)
+    for (; passed < 4000 && !signal.aborted; passed++) await tap?.('stdout', chunk)
+    return endOf(job, { status: 'cancelled' })
+  }
+  await using door = await openDoor({ road })
+  const slow = connect(door.activePort, '127.0.0.1')
+  const body = '{"code":"1","input":"flood"}'
+  slow.write(
+    `POST /v1/executions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${adminKey}\r\n` +
+      `accept: text/event-stream\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+  slow.pause()
+  let before = -1
+  while (passed !== before) {
+    before = passed
+    await sleep(100)
+  }
+  // What lies in between is what two sockets' buffers take, not what the guest has to say.
+  assert.ok(passed > 0 && passed < 400, `${passed} chunks were taken`)
+  const others = await Promise.all(
+    Array.from({ length: 20 }, async () => allEvents(await ask(door))),
+  )
+  for (const events of others) assert.equal(events.at(-1)?.event, 'outcome')
+  slow.destroy()
+})
+
+test('Memory stays flat while output passes through', async () => {
+  const chunks = process.env['MAYFLY_LONG'] ? 16_384 : 1_024
+  const road: Road = async (job, { tap }) => {
+    for (let n = 0; n < chunks; n++) await tap?.('stdout', chunk)
+    return endOf(job)
+  }
+  await using door = await openDoor({ road })
+  const response = await ask(door)
+  let peak = 0
+  let bytes = 0
+  const start = process.memoryUsage().arrayBuffers
+  for await (const part of response.body!) {
+    bytes += part.length
+    peak = Math.max(peak, process.memoryUsage().arrayBuffers - start)
+  }
+  assert.ok(bytes > chunks * chunk.length)
+  assert.ok(peak < 32 * 2 ** 20, `${peak} bytes were held`)
+})

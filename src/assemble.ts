@@ -137,7 +137,16 @@ export function assemble(options: AssembleOptions): Assembly {
     return availability
   }
 
+  const provings = new Map<string, Promise<void>>()
+
+  /** Once each, also when two jobs are the first to ask. */
   async function proveNamed(name: string): Promise<void> {
+    if (!loaders.has(name) && !known.has(name)) return
+    if (!provings.has(name)) provings.set(name, proveNow(name))
+    await provings.get(name)
+  }
+
+  async function proveNow(name: string): Promise<void> {
     const provider = await load(name)
     if (provider && !proofs.has(name)) await prove(provider)
   }
@@ -203,7 +212,7 @@ export function assemble(options: AssembleOptions): Assembly {
     async run(job, caller) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await Promise.all([proving, warming])
-      if (job.asked.provider) await proveNamed(job.asked.provider)
+      await Promise.all(provedFor(job).map(proveNamed))
       const outcome = await live(job, rooms, caller)
       voice.say(
         'job/ended',
@@ -270,6 +279,13 @@ function loadersOf(
       },
     ],
     [
+      'wasi',
+      async () => {
+        const { createWasiProvider } = await import('./tiers/wasi/provider.ts')
+        return createWasiProvider({ warden, ...parts })
+      },
+    ],
+    [
       'mock',
       async () => {
         const { createMockProvider } = await import('./tiers/mock/provider.ts')
@@ -279,9 +295,18 @@ function loadersOf(
   ])
 }
 
-/** Walls that this configuration can choose by itself; the mock is loaded and proved when somebody names it. */
+/** Walls that serve few jobs: each is loaded, started and proved when the first of those comes. */
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi'])
+
+/** Walls that are proved from the start. */
 function canBeChosen(name: string, config: Config): boolean {
-  return name !== 'mock' || config.default_provider === name
+  return !onDemand.has(name) || config.default_provider === name
+}
+
+/** The walls that a job names, by themselves, by their tier or by their language. */
+function provedFor({ asked }: Job): readonly string[] {
+  const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
+  return [...(asked.provider ? [asked.provider] : []), ...(isWasm ? ['wasi'] : [])]
 }
 
 function factsOf(provider: Provider, availability: Availability | undefined): ProviderFacts[] {

@@ -45,6 +45,8 @@ export type Availability =
       readonly layers: readonly string[]
       /** What this machine does not give, and what that costs. */
       readonly missing: readonly string[]
+      /** What its engine knows beside what every one knows: `simd` … */
+      readonly features?: readonly string[]
     }
   | {
       readonly available: false

@@ -10,7 +10,7 @@ import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
 import { rules } from './rules/rules.ts'
 import { bindScopes } from './scope.ts'
-import { branchesOf, pythonEntry } from './script.ts'
+import { branchesOf, pythonEntry, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
 import { inFiles, type InspectedFile } from './files.ts'
@@ -213,12 +213,13 @@ function isBefore(a: Found, b: Found): boolean {
   return a.line < b.line || (a.line === b.line && a.column < b.column)
 }
 
+const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: (): Entry => 'program' }
+
 function inspectScript(request: InspectRequest, language: 'python' | 'sh' | 'wasm'): Inspection {
   const { code, entry } = request
-  const auto = language === 'python' ? pythonEntry(code) : 'program'
   return {
     language,
-    entry: entry === 'auto' ? auto : entry,
+    entry: entry === 'auto' ? entryOf[language](code) : entry,
     found: [],
     complexityScore: language === 'wasm' ? 1 : branchesOf(code),
     behaviorScore: language === 'wasm' ? 0 : behaviorOf(code).score,

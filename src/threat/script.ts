@@ -1,4 +1,5 @@
 import type { Entry } from '../contract/job.ts'
+import { readModule } from '../lib/wasm-module.js'
 
 /**
  * How a Python source is run, from the names bound at its top level: `function` when `main` is one (it is called
@@ -9,6 +10,19 @@ export function pythonEntry(source: string): Entry {
   const names = topLevelNames(source)
   if (names.has('main')) return 'function'
   return names.has('result') ? 'body' : 'program'
+}
+
+/**
+ * How a WebAssembly module, as base64, is run: a program when it exports `_start`, else its `run` is called. What cannot
+ * be read is called a program; the wall says what is wrong with it.
+ */
+export function wasmEntry(source: string): Entry {
+  try {
+    const { exports } = readModule(Buffer.from(source, 'base64'))
+    return exports.some(({ name }) => name === '_start') ? 'program' : 'function'
+  } catch {
+    return 'program'
+  }
 }
 
 /** Decisions in a source whose language is not parsed here, plus one: a rough size, never a finding. */

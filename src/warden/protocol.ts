@@ -6,7 +6,7 @@ export const wardenProtocol = 1
 /** What one request may weigh, as JSON. */
 export const requestBytesMax = 2 ** 20
 
-export const programNames = ['isolated-vm', 'analyst'] as const
+export const programNames = ['isolated-vm', 'wasi', 'analyst'] as const
 export type ProgramName = (typeof programNames)[number]
 
 interface Envelope {

@@ -11,6 +11,7 @@ import { openCgroups, type Cgroup } from '../os/cgroup.ts'
 import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
+import { wasmWorker } from '../tiers/wasi/launch.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { createHolder, type Held } from './hold.ts'
 import { named, openLeases, type Leases, type Named } from './lease.ts'
@@ -224,10 +225,7 @@ export class Warden {
 
   #compose(asked: Wanted, uid: number | undefined): JailCommand {
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
-    const program: JailedProgram =
-      asked.program === 'analyst'
-        ? analyst(asked.spares, this.#without)
-        : isolateWorker(asked, this.#without)
+    const program = programFor(asked, this.#without)
     const options = {
       uid,
       without: this.#without,
@@ -406,6 +404,18 @@ export class Warden {
       proportionalBytes: proportionalBytes(process.pid),
       publicKey: (await this.#sign()).publicKey,
     }
+  }
+}
+
+/** The launchers decide everything about a program but its name and the numbers that were asked for. */
+function programFor(asked: Wanted, without: readonly Layer[]): JailedProgram {
+  switch (asked.program) {
+    case 'analyst':
+      return analyst(asked.spares, without)
+    case 'isolated-vm':
+      return isolateWorker(asked, without)
+    case 'wasi':
+      return wasmWorker(without)
   }
 }
 

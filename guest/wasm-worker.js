@@ -1,0 +1,75 @@
+/**
+ * The worker behind the wasm wall: one process, one tenant, one job at a time, each job in an instance of its own. Like
+ * the isolate worker it gives up paths, sockets and new processes before it reads its first byte.
+ *
+ * A module runs on the main thread, and nothing in here can stop it: V8 has no fuel. Its time is kept, and the process
+ * killed, from outside.
+ */
+import { knock } from '../src/os/libc.js'
+import { takeCollector } from './collector.js'
+import { KIND, leave, open, send, sendBytes } from './wire.js'
+import { runModule } from './wasm/run.js'
+
+/** Memory of instances that are over, from which on it is collected; and how many of them, whatever they had. */
+const GARBAGE_BYTES = 4 * 2 ** 20
+const GARBAGE_JOBS = 32
+
+/** `(module (func (export "_start")))` */
+const NOTHING = 'AGFzbQEAAAABBAFgAAADAgEABwoBBl9zdGFydAAACgQBAgAL'
+
+let garbageBytes = 0
+let garbageJobs = 0
+
+const collectGarbage = takeCollector()
+runModule(
+  {
+    entry: 'program',
+    code: NOTHING,
+    inputText: 'null',
+    memoryBytes: GARBAGE_BYTES,
+    outputBytesMax: 0,
+    resultBytesMax: 4,
+  },
+  { stdout() {}, stderr() {} },
+)
+open(onFrame)
+
+/** @param {number} kind @param {Buffer} payload */
+function onFrame(kind, payload) {
+  if (kind === KIND.run) runJob(JSON.parse(payload.toString()))
+  else if (kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock()))
+  else leave()
+}
+
+/** Compiling is the job's own time: it is released before. @param {any} task */
+function runJob(task) {
+  send(KIND.released, '')
+  const began = performance.now()
+  const cpu = process.cpuUsage()
+  const { resultText, ...end } = runModule(task, {
+    stdout: (bytes) => sendBytes(KIND.stdout, bytes),
+    stderr: (bytes) => sendBytes(KIND.stderr, bytes),
+  })
+  const { user, system } = process.cpuUsage(cpu)
+  const cpuTimeMs = (user + system) / 1e3
+  const executionMs = performance.now() - began
+  const head = { protocol: 1, ...end, cpuTimeMs, executionMs, poisoned: false }
+  send(KIND.end, `${JSON.stringify(head)}\n${resultText}`)
+  tidyUp(end.memory?.peak)
+}
+
+/** Big memories are given back before the worker says that it is free, for the next job is held to its size. */
+function tidyUp(bytes = GARBAGE_BYTES) {
+  garbageBytes += bytes
+  garbageJobs += 1
+  const isBig = garbageBytes >= GARBAGE_BYTES
+  if (isBig) collect()
+  send(KIND.idle, '')
+  if (garbageJobs >= GARBAGE_JOBS) setImmediate(collect)
+}
+
+function collect() {
+  garbageBytes = 0
+  garbageJobs = 0
+  collectGarbage()
+}

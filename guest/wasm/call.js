@@ -1,0 +1,87 @@
+import { Refusal } from './ends.js'
+
+/**
+ * Calls the export `run` with the input: a number, or a list of them, one for each parameter. What it gives back is a
+ * number, a list of them where there are several, or nothing.
+ * @param {import('../../src/lib/wasm-module.js').Declared} declared
+ * @param {WebAssembly.Exports} exports
+ * @param {string} inputText
+ */
+export function callRun(declared, exports, inputText) {
+  const run = exports['run']
+  const index = declared.exports.find(({ name }) => name === 'run')?.index ?? -1
+  const signature = declared.signatureOf(index)
+  if (typeof run !== 'function' || signature === undefined) {
+    const message = 'Cannot run the module: it exports neither "_start" nor a function "run"'
+    throw new Refusal('WASM_EXPORT_MISSING', message, { details: { name: 'run' } })
+  }
+  const args = argumentsFor(signature.params, JSON.parse(inputText))
+  if (typeof exports['_initialize'] === 'function') exports['_initialize']()
+  return told(run(...args), signature.results)
+}
+
+/** @param {string[]} params @param {unknown} input @returns {(number | bigint)[]} */
+function argumentsFor(params, input) {
+  const given = Array.isArray(input) ? input : input === null ? [] : [input]
+  if (given.length !== params.length) {
+    throw badInput(`it takes ${params.length} numbers, and the input has ${given.length}`)
+  }
+  return params.map((type, index) => argument(type, given[index], index + 1))
+}
+
+/** @param {string} type @param {unknown} value @param {number} place */
+function argument(type, value, place) {
+  const number = untagged(value)
+  const fits = number !== undefined && (takes[type]?.(number) ?? false)
+  if (!fits) throw badInput(`number ${place} of the input is no ${type}`)
+  return type === 'i64' ? BigInt(number) : Number(number)
+}
+
+/** @type {Record<string, (value: number | bigint) => boolean>} */
+const takes = {
+  i32: (value) => Number.isInteger(Number(value)) && value >= -(2 ** 31) && value < 2 ** 32,
+  i64: (value) => isWhole(value) && value >= -(2n ** 63n) && value < 2n ** 64n,
+  f32: (value) => typeof value === 'number',
+  f64: (value) => typeof value === 'number',
+}
+
+/** @param {number | bigint} value */
+function isWhole(value) {
+  return typeof value === 'bigint' || Number.isSafeInteger(value)
+}
+
+/** Numbers that JSON has no word for come tagged, as they do in results. @param {any} value */
+function untagged(value) {
+  if (typeof value === 'number') return value
+  const { $type: type, value: text } = value ?? {}
+  if (type === 'BigInt' && /^-?\d{1,20}$/.test(text)) return BigInt(text)
+  if (type === 'number' && /^(NaN|-?Infinity|-0)$/.test(text)) return Number(text)
+  return undefined
+}
+
+/** @param {string} why */
+function badInput(why) {
+  return new Refusal('WASM_INPUT', `Cannot call "run" with the input: ${why}`)
+}
+
+/** @param {any} value @param {string[]} results */
+function told(value, results) {
+  if (results.includes('reference')) {
+    throw new Refusal(
+      'RESULT_NOT_DATA',
+      'Cannot return the result: it is a reference, not a number',
+    )
+  }
+  if (results.length === 0) return { status: 'ok', resultText: 'null' }
+  const values = (results.length === 1 ? [value] : [...value]).map(tagged)
+  const isTagged = values.some((one) => typeof one === 'object')
+  const resultText = JSON.stringify(results.length === 1 ? values[0] : values)
+  return { status: 'ok', resultText, encoding: isTagged ? 'tagged' : 'json' }
+}
+
+/** @param {number | bigint} value */
+function tagged(value) {
+  if (typeof value === 'bigint') return { $type: 'BigInt', value: String(value) }
+  if (Number.isFinite(value) && !Object.is(value, -0)) return value
+  return { $type: 'number', value: value === 0 ? '-0' : String(value) }
+}

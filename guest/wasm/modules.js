@@ -1,0 +1,116 @@
+import { hash } from 'node:crypto'
+import { readModule, WasmError, withMemoryMaximum } from '../../src/lib/wasm-module.js'
+import { plain, Refusal } from './ends.js'
+
+const ENTRIES_MAX = 16
+/** Bytes of modules that are kept compiled; their machine code is a few times that, and all of it counts as kept. */
+const BYTES_MAX = 2 * 2 ** 20
+const PAGE_BYTES = 65_536
+const PAGES_MAX = 65_536
+
+/**
+ * @typedef {{
+ *   module: WebAssembly.Module, declared: import('../../src/lib/wasm-module.js').Declared,
+ *   bytes: number, pagesMax: number,
+ * }} Compiled
+ */
+
+/** Modules compiled once by the hash of their bytes. A worker serves one tenant, so that they are all his. */
+export class Modules {
+  /** The longest unused first. @type {Map<string, Compiled>} */
+  #kept = new Map()
+
+  /**
+   * Throws Refusal: WASM_INVALID with the offset, WASM_UNSUPPORTED, or the limit MEMORY.
+   * @param {string} base64
+   * @param {number} memoryBytes what its memories may grow to
+   * @returns {Compiled}
+   */
+  compile(base64, memoryBytes) {
+    const key = `${memoryBytes} ${hash('sha256', base64, 'base64')}`
+    const compiled = this.#kept.get(key) ?? compile(bytesOf(base64), memoryBytes)
+    this.#kept.delete(key)
+    this.#kept.set(key, compiled)
+    this.#shrink()
+    return compiled
+  }
+
+  #shrink() {
+    let bytes = 0
+    for (const [index, [key, one]] of [...this.#kept].toReversed().entries()) {
+      bytes += one.bytes
+      if (index >= ENTRIES_MAX || bytes > BYTES_MAX) this.#kept.delete(key)
+    }
+  }
+}
+
+/** @param {string} base64 */
+function bytesOf(base64) {
+  const bytes = Buffer.from(base64, 'base64')
+  const units = base64.replace(/[\s=]/g, '').length
+  if (Math.ceil((bytes.length * 4) / 3) === units) return bytes
+  throw new Refusal('WASM_INVALID', 'Cannot read the module: it is not base64', named)
+}
+
+/** @param {Buffer} bytes @param {number} memoryBytes @returns {Compiled} */
+function compile(bytes, memoryBytes) {
+  const pagesMax = Math.min(PAGES_MAX, Math.floor(memoryBytes / PAGE_BYTES))
+  const declared = read(bytes)
+  for (const memory of memoriesOf(declared)) assertHeld(memory, pagesMax)
+  try {
+    const bounded = withMemoryMaximum(bytes, declared, pagesMax)
+    const module = new WebAssembly.Module(/** @type {any} */ (bounded))
+    return { module, declared, bytes: bytes.length, pagesMax }
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error
+    // The bound may have moved what follows it: offsets are those of the module as it came.
+    throw engineRefusal(bytes) ?? invalid(error.message, undefined)
+  }
+}
+
+/** What cannot be read here runs nowhere, but the engine says better what is wrong with it. @param {Buffer} bytes */
+function read(bytes) {
+  try {
+    return readModule(bytes)
+  } catch (error) {
+    if (!(error instanceof WasmError)) throw error
+    throw engineRefusal(bytes) ?? invalid(error.message, error.offset)
+  }
+}
+
+/** @param {Buffer} bytes */
+function engineRefusal(bytes) {
+  try {
+    void new WebAssembly.Module(/** @type {any} */ (bytes))
+    return undefined
+  } catch (error) {
+    const message = String(/** @type {any} */ (error).message)
+    const offset = /@\+(\d+)\s*$/.exec(message)?.[1]
+    return invalid(plain(message), offset === undefined ? undefined : Number(offset))
+  }
+}
+
+const named = { name: 'CompileError' }
+
+/** @param {string} why @param {number | undefined} offset */
+function invalid(why, offset) {
+  const details = offset === undefined ? {} : { details: { offset } }
+  return new Refusal('WASM_INVALID', `Cannot compile the module: ${why}`, { ...named, ...details })
+}
+
+/** Imported and its own. @param {Compiled['declared']} declared */
+export function memoriesOf({ imports, memories }) {
+  return [...imports.flatMap(({ limits }) => (limits ? [limits] : [])), ...memories]
+}
+
+/** @param {import('../../src/lib/wasm-module.js').Limits} memory @param {number} pagesMax */
+function assertHeld({ isShared, initial }, pagesMax) {
+  if (isShared) {
+    const message =
+      'Cannot run the module: it asks for shared memory, and there are no threads here'
+    throw new Refusal('WASM_UNSUPPORTED', message, { details: { feature: 'threads' } })
+  }
+  if (initial <= pagesMax) return
+  const message = `The module needs ${initial} pages of memory from the start, and its limit is ${pagesMax}`
+  throw new Refusal('MEMORY', message, { status: 'limit' })
+}

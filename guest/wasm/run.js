@@ -1,0 +1,137 @@
+import { callRun } from './call.js'
+import { endOf, Refusal } from './ends.js'
+import { memoriesOf, Modules } from './modules.js'
+import { Result, Stream } from './streams.js'
+import { Wasi } from './wasi.js'
+
+const WASI = 'wasi_snapshot_preview1'
+const PAGE_BYTES = 65_536
+
+/**
+ * @typedef {{ entry: string, code: string, inputText: string, memoryBytes: number, outputBytesMax: number,
+ *   resultBytesMax: number }} Task `code` is base64
+ * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void }} Hooks they may block
+ * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
+ *   memory?: { used: number, peak: number } }} End
+ */
+
+const modules = new Modules()
+
+/**
+ * Runs one job to its end: an instance that was never used before, and never will be again. Never throws for what the
+ * module does, and knows no time: whoever waits for it kills the process.
+ * @param {Task} task
+ * @param {Hooks} hooks
+ * @returns {End}
+ */
+export function runModule(task, hooks) {
+  const stdout = new Stream(hooks.stdout, task.outputBytesMax)
+  const stderr = new Stream(hooks.stderr, task.outputBytesMax)
+  const result = new Result(task.resultBytesMax)
+  const flush = () => {
+    stdout.flush()
+    stderr.flush()
+  }
+  const sinks = { 1: stdout, 2: stderr, 3: result }
+  const wasi = new Wasi({
+    input: Buffer.from(task.inputText),
+    write: (fd, bytes) => sinks[fd].add(bytes),
+    flush,
+  })
+  const memories = /** @type {WebAssembly.Memory[]} */ ([])
+  const end = attempt(() => start(task, wasi, memories), wasi)
+  flush()
+  return { encoding: 'json', resultText: 'null', ...judged(end, result, task), ...usage(memories) }
+}
+
+/** @param {() => object} work @param {Wasi} wasi */
+function attempt(work, wasi) {
+  try {
+    const end = work()
+    // A guest may catch the exception that its exit is; it has exited nevertheless.
+    return wasi.exit ? endOf(wasi.exit) : end
+  } catch (thrown) {
+    return endOf(wasi.exit ?? thrown)
+  }
+}
+
+/** @param {Task} task @param {Wasi} wasi @param {WebAssembly.Memory[]} memories */
+function start(task, wasi, memories) {
+  const compiled = modules.compile(task.code, task.memoryBytes)
+  const imports = link(compiled, wasi, memories)
+  wasi.memory = memories[0]
+  const { exports } = new WebAssembly.Instance(compiled.module, imports)
+  for (const one of Object.values(exports)) {
+    if (one instanceof WebAssembly.Memory && !memories.includes(one)) memories.push(one)
+  }
+  const own = exports['memory']
+  if (own instanceof WebAssembly.Memory) wasi.memory = own
+  // A memory nobody can see from here may be of any size.
+  if (memories.length < memoriesOf(compiled.declared).length) memories.length = 0
+  if (task.entry === 'function') return callRun(compiled.declared, exports, task.inputText)
+  if (task.entry === 'program') return program(exports)
+  throw new Refusal('ENTRY_UNSUPPORTED', `Cannot run a module by entry "${task.entry}"`)
+}
+
+/** @param {WebAssembly.Exports} exports */
+function program(exports) {
+  const main = exports['_start']
+  if (typeof main !== 'function') throw exportMissing('_start')
+  main()
+  return { status: 'ok' }
+}
+
+/** @param {string} name */
+function exportMissing(name) {
+  const message = `Cannot run the module: it exports no function "${name}"`
+  return new Refusal('WASM_EXPORT_MISSING', message, { details: { name } })
+}
+
+/**
+ * WASI's functions, and a memory of its own where the module wants to be given one. Nothing else is there.
+ * @param {import('./modules.js').Compiled} compiled @param {Wasi} wasi @param {WebAssembly.Memory[]} memories
+ */
+function link({ declared, pagesMax }, wasi, memories) {
+  const functions = wasi.imports()
+  /** @type {Record<string, Record<string, any>>} */
+  const imports = Object.create(null)
+  for (const { module, name, kind, limits } of declared.imports) {
+    const given = (imports[module] ??= Object.create(null))
+    if (limits) memories.push((given[name] = memoryFor(limits, pagesMax)))
+    else if (module === WASI && kind === 'function' && Object.hasOwn(functions, name))
+      given[name] = functions[name]
+    else throw importMissing(module, name, kind)
+  }
+  return imports
+}
+
+/** @param {import('../../src/lib/wasm-module.js').Limits} limits @param {number} pagesMax */
+function memoryFor({ initial, maximum = Infinity, is64 }, pagesMax) {
+  const [from, to] = [initial, Math.min(maximum, pagesMax)]
+  if (!is64) return new WebAssembly.Memory({ initial: from, maximum: to })
+  const descriptor = { address: 'i64', initial: BigInt(from), maximum: BigInt(to) }
+  return new WebAssembly.Memory(/** @type {any} */ (descriptor))
+}
+
+/** @param {string} module @param {string} name @param {string} kind */
+function importMissing(module, name, kind) {
+  const message = `Cannot run the module: it imports the ${kind} "${module}.${name}", and nothing here gives it`
+  const details = { module: module.slice(0, 200), name: name.slice(0, 200) }
+  return new Refusal('WASM_IMPORT_MISSING', message.slice(0, 1000), { details })
+}
+
+/** @param {any} end @param {Result} result @param {Task} task */
+function judged(end, result, { entry, resultBytesMax }) {
+  if (end.status !== 'ok') return end
+  const resultText = entry === 'program' ? result.text || 'null' : end.resultText
+  if (!result.isTooLarge && resultText.length <= resultBytesMax) return { ...end, resultText }
+  const message = 'Cannot return the result: it takes more bytes than this job may return'
+  return new Refusal('RESULT_TOO_LARGE', message).end
+}
+
+/** Left out where it is not known. @param {WebAssembly.Memory[]} memories */
+function usage(memories) {
+  if (memories.length === 0) return {}
+  const used = memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  return { memory: { used, peak: Math.max(used, PAGE_BYTES) } }
+}

@@ -1,0 +1,67 @@
+const CHUNK_BYTES = 16_384
+const GATHER_MS = 2
+
+/**
+ * One stream of a program. What comes in quick succession is gathered, what comes after a pause goes out at once,
+ * because the next instruction may never end. One byte more than the limit is passed on, so that the cut is seen.
+ */
+export class Stream {
+  #write
+  #room
+  #gathered = Buffer.allocUnsafe(CHUNK_BYTES)
+  #length = 0
+  #flushedAt = -Infinity
+
+  /** @param {(bytes: Uint8Array) => void} write may block @param {number} bytesMax */
+  constructor(write, bytesMax) {
+    this.#write = write
+    this.#room = bytesMax + 1
+  }
+
+  /** @param {Uint8Array} bytes */
+  add(bytes) {
+    const kept = bytes.subarray(0, this.#room)
+    this.#room -= kept.length
+    for (let at = 0; at < kept.length;) {
+      const piece = kept.subarray(at, at + CHUNK_BYTES - this.#length)
+      this.#gathered.set(piece, this.#length)
+      this.#length += piece.length
+      at += piece.length
+      if (this.#length === CHUNK_BYTES) this.flush()
+    }
+    if (performance.now() - this.#flushedAt > GATHER_MS) this.flush()
+  }
+
+  flush() {
+    if (this.#length === 0) return
+    const length = this.#length
+    this.#length = 0
+    this.#write(this.#gathered.subarray(0, length))
+    this.#flushedAt = performance.now()
+  }
+}
+
+/** What a program writes as its result, kept up to its limit. */
+export class Result {
+  isTooLarge = false
+  /** @type {Buffer[]} */
+  #pieces = []
+  #room
+
+  /** @param {number} bytesMax */
+  constructor(bytesMax) {
+    this.#room = bytesMax
+  }
+
+  /** @param {Uint8Array} bytes */
+  add(bytes) {
+    this.isTooLarge ||= bytes.length > this.#room
+    if (this.isTooLarge || bytes.length === 0) return
+    this.#room -= bytes.length
+    this.#pieces.push(Buffer.from(bytes))
+  }
+
+  get text() {
+    return Buffer.concat(this.#pieces).toString()
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * What a WebAssembly module declares, read from its bytes as hostile as they may be: imports, exports, signatures and
+ * the limits of its memories. It checks no code; the engine does that. Plain JavaScript, because the worker in the jail
+ * loads it as well as the analysis.
+ *
+ *     readModule(bytes).exports.some(({ name }) => name === '_start')
+ */
+
+/** Entries of any one list that are read; the engine itself takes more, and so much would only be there to hurt. */
+const ENTRIES_MAX = 100_000
+const NAME_BYTES_MAX = 100_000
+const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
+const KINDS = /** @type {const} */ (['function', 'table', 'memory', 'global', 'tag'])
+const SECTION = { type: 1, import: 2, function: 3, memory: 5, export: 7, code: 10 }
+const HAS_MAXIMUM = 1
+const IS_SHARED = 2
+const IS_64 = 4
+
+/** Value types by their byte; all others stand for references. @type {Readonly<Record<number, string>>} */
+const NUMBERS = { 0x7f: 'i32', 0x7e: 'i64', 0x7d: 'f32', 0x7c: 'f64' }
+
+/** Bytes that are no module, and where. */
+export class WasmError extends Error {
+  name = 'WasmError'
+
+  /** @param {string} why @param {number} offset */
+  constructor(why, offset) {
+    super(`${why} at offset ${offset}`)
+    this.offset = offset
+  }
+}
+
+/**
+ * @typedef {{ flags: number, initial: number, maximum: number | undefined, isShared: boolean, is64: boolean }} Limits
+ *   counted in pages; a number past 2 ** 53 is rounded
+ * @typedef {{ params: string[], results: string[] }} Signature
+ * @typedef {{ module: string, name: string, kind: string, limits?: Limits }} Import
+ * @typedef {{ name: string, kind: string, index: number }} Export
+ * @typedef {{
+ *   imports: Import[], exports: Export[], memories: Limits[],
+ *   memorySection: { start: number, end: number } | undefined,
+ *   signatureOf(index: number): Signature | undefined,
+ * }} Declared
+ */
+
+/**
+ * Reads a module up to its code. Throws WasmError where it cannot.
+ * @param {Uint8Array} bytes
+ * @returns {Declared}
+ */
+export function readModule(bytes) {
+  const reader = new Reader(bytes)
+  for (const byte of HEADER) {
+    const at = reader.at
+    if (reader.byte() !== byte) throw new WasmError('This is no WebAssembly module', at)
+  }
+  /** @type {(Signature | undefined)[]} */
+  const types = []
+  /** @type {number[]} */
+  const functions = []
+  /** @type {Declared} */
+  const declared = {
+    imports: [],
+    exports: [],
+    memories: [],
+    memorySection: undefined,
+    signatureOf: (index) => types[functions[index] ?? -1],
+  }
+  while (reader.at < bytes.length) {
+    const start = reader.at
+    const id = reader.byte()
+    const end = reader.u32() + reader.at
+    if (end > bytes.length) throw new WasmError('A section reaches past the end', start)
+    if (id === SECTION.code) break
+    const section = new Reader(bytes, reader.at, end)
+    if (id === SECTION.type) section.list(() => readTypes(section, types))
+    if (id === SECTION.import) section.list(() => readImport(section, declared, functions))
+    if (id === SECTION.function) section.list(() => functions.push(section.u32()))
+    if (id === SECTION.memory) {
+      declared.memorySection = { start, end }
+      section.list(() => declared.memories.push(readLimits(section)))
+    }
+    if (id === SECTION.export) section.list(() => declared.exports.push(readExport(section)))
+    reader.at = end
+  }
+  return declared
+}
+
+/**
+ * The same module with no memory of its own that may grow past `pagesMax`.
+ * @param {Uint8Array} bytes
+ * @param {Declared} declared
+ * @param {number} pagesMax
+ * @returns {Uint8Array}
+ */
+export function withMemoryMaximum(bytes, { memories, memorySection }, pagesMax) {
+  if (memorySection === undefined) return bytes
+  const content = [...leb(memories.length)]
+  for (const { flags, initial, maximum = Infinity } of memories) {
+    content.push(flags | HAS_MAXIMUM, ...leb(initial), ...leb(Math.min(maximum, pagesMax)))
+  }
+  const section = [SECTION.memory, ...leb(content.length), ...content]
+  const { start, end } = memorySection
+  return Buffer.concat([bytes.subarray(0, start), Uint8Array.from(section), bytes.subarray(end)])
+}
+
+/** @param {Reader} reader @param {(Signature | undefined)[]} types */
+function readTypes(reader, types) {
+  const form = reader.byte()
+  if (form === 0x4e) return reader.list(() => readSubtype(reader, reader.byte(), types))
+  return readSubtype(reader, form, types)
+}
+
+/** @param {Reader} reader @param {number} form @param {(Signature | undefined)[]} types */
+function readSubtype(reader, form, types) {
+  const isSub = form === 0x50 || form === 0x4f
+  if (isSub) reader.list(() => reader.u32())
+  types.push(readComposite(reader, isSub ? reader.byte() : form))
+}
+
+/** @param {Reader} reader @param {number} form @returns {Signature | undefined} */
+function readComposite(reader, form) {
+  const at = reader.at - 1
+  if (form === 0x60) {
+    const [params, results] = [/** @type {string[]} */ ([]), /** @type {string[]} */ ([])]
+    reader.list(() => params.push(readValueType(reader)))
+    reader.list(() => results.push(readValueType(reader)))
+    return { params, results }
+  }
+  const readField = () => void [readValueType(reader), reader.byte()]
+  if (form === 0x5f) reader.list(readField)
+  else if (form === 0x5e) readField()
+  else throw new WasmError('A type has an unknown form', at)
+  return undefined
+}
+
+/** @param {Reader} reader */
+function readValueType(reader) {
+  const byte = reader.byte()
+  if (byte === 0x63 || byte === 0x64) reader.varint()
+  return NUMBERS[byte] ?? 'reference'
+}
+
+/** @param {Reader} reader @param {Declared} declared @param {number[]} functions */
+function readImport(reader, { imports }, functions) {
+  const [module, name] = [reader.name(), reader.name()]
+  const kind = readKind(reader)
+  if (kind === 'function') functions.push(reader.u32())
+  if (kind === 'table' || kind === 'global') readValueType(reader)
+  if (kind === 'global' || kind === 'tag') reader.byte()
+  if (kind === 'tag') reader.u32()
+  const limits = kind === 'table' || kind === 'memory' ? readLimits(reader) : undefined
+  imports.push({ module, name, kind, ...(kind === 'memory' && limits && { limits }) })
+}
+
+/** @param {Reader} reader @returns {Export} */
+function readExport(reader) {
+  return { name: reader.name(), kind: readKind(reader), index: reader.u32() }
+}
+
+/** @param {Reader} reader */
+function readKind(reader) {
+  const kind = KINDS[reader.byte()]
+  if (kind === undefined)
+    throw new WasmError('An import or export has an unknown kind', reader.at - 1)
+  return kind
+}
+
+/** @param {Reader} reader @returns {Limits} */
+function readLimits(reader) {
+  const flags = reader.byte()
+  if (flags > (HAS_MAXIMUM | IS_SHARED | IS_64))
+    throw new WasmError('Limits have unknown flags', reader.at - 1)
+  const initial = reader.varint()
+  const maximum = flags & HAS_MAXIMUM ? reader.varint() : undefined
+  return {
+    flags,
+    initial,
+    maximum,
+    isShared: (flags & IS_SHARED) !== 0,
+    is64: (flags & IS_64) !== 0,
+  }
+}
+
+/** @param {number} value @returns {number[]} */
+function leb(value) {
+  const bytes = []
+  for (let rest = BigInt(value); ; rest >>= 7n) {
+    const low = Number(rest & 0x7fn)
+    if (rest < 0x80n) return [...bytes, low]
+    bytes.push(low | 0x80)
+  }
+}
+
+/** Reads forward between two offsets and never past them. */
+class Reader {
+  /** @param {Uint8Array} bytes @param {number} [start] @param {number} [end] */
+  constructor(bytes, start = 0, end = bytes.length) {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+  }
+
+  byte() {
+    if (this.at >= this.end) throw new WasmError('The module ends too soon', this.at)
+    return /** @type {number} */ (this.bytes[this.at++])
+  }
+
+  /** An unsigned number of at most 32 bits. */
+  u32() {
+    const at = this.at
+    const value = this.varint()
+    if (value > 0xffff_ffff || this.at - at > 5) throw new WasmError('A number is too long', at)
+    return value
+  }
+
+  /** An unsigned number of at most 64 bits. */
+  varint() {
+    const start = this.at
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.byte()
+      if (this.at - start > 10) throw new WasmError('A number is too long', start)
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return value
+    }
+  }
+
+  name() {
+    const at = this.at
+    const length = this.u32()
+    if (length > NAME_BYTES_MAX || this.at + length > this.end) {
+      throw new WasmError('A name is too long', at)
+    }
+    this.at += length
+    return Buffer.from(this.bytes.subarray(this.at - length, this.at)).toString()
+  }
+
+  /** @param {() => unknown} readOne */
+  list(readOne) {
+    const at = this.at
+    const count = this.u32()
+    if (count > ENTRIES_MAX) throw new WasmError('A list is too long', at)
+    for (let index = 0; index < count; index++) readOne()
+  }
+}

@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url'
+import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
+import type { Layer } from '../../jail/facts.ts'
+
+const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
+
+/** The wasm worker: Node and the guest's own files, nothing else of this machine. */
+export function wasmWorker(without: readonly Layer[]): JailedProgram {
+  return {
+    name: 'wasi',
+    nodeFlags: ['--max-semi-space-size=2'],
+    main: here('guest/wasm-worker.js'),
+    env: {
+      MAYFLY_WORKER: JSON.stringify({
+        seccomp: without.includes('seccomp') ? null : narrowFilter(),
+      }),
+    },
+    tree: ['guest', 'src/os', 'src/lib', 'package.json'].map(here),
+  }
+}

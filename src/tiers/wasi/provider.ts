@@ -1,0 +1,50 @@
+import type { Voice } from '../../contract/event.ts'
+import type { Availability, Provider } from '../../contract/provider.ts'
+import { newId } from '../../lib/id.ts'
+import type { WardenClient } from '../../warden/client.ts'
+import type { WallHandle } from '../../warden/handle.ts'
+import { createShelf } from '../../warden/shelf.ts'
+import { claimWorker, unavailable } from '../../warden/worker-claim.ts'
+import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
+import { probe } from './detect.ts'
+
+export interface WasiOptions {
+  readonly warden: WardenClient
+  readonly voice: Voice
+  readonly wallsMax: number
+  /** Whether a worker that is bound to nobody is always kept; true unless given. */
+  readonly keepReady?: boolean
+}
+
+/** An instance is made in microseconds, so that none is made ahead; the protocol wants a size all the same. */
+const noSpares = { spares: 0, spareMiB: 8 }
+
+/**
+ * WebAssembly modules in jailed, disposable worker processes: strength 2, for a module reaches nothing but its own
+ * memory and the few functions it is given.
+ */
+export function createWasiProvider(options: WasiOptions): Provider {
+  const { warden, voice } = options
+  const workers = createShelf({ keepReady: true, ...options, ...noSpares, program: 'wasi' })
+  let proved: Promise<Availability> | undefined
+  const provider: Provider = {
+    name: 'wasi',
+    tier: 'wasm',
+    languages: ['wasm'],
+    enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
+    tightens: ['network', 'files', 'io', 'processes', 'syscalls', 'capabilities'],
+    can: ['stdin'],
+    detect() {
+      proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
+      return proved
+    },
+    async launch(profile) {
+      const claimed = await claimWorker(workers, warden, profile)
+      const give = (handle: WallHandle) => workers.give(handle)
+      const parts = { provider: provider.name, profile, warden, voice, give, ...claimed }
+      return new WorkerSandbox(newId('sbx'), { ...parts, settings: {} })
+    },
+    close: () => workers.close(),
+  }
+  return provider
+}

@@ -1,0 +1,21 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createWasiProvider } from '../../src/tiers/wasi/provider.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { Made } from './stand.ts'
+
+/** The wasm wall with a warden in this process and a state folder of its own. */
+export async function makeWasi(options: Omit<WardenOptions, 'stateFolder'> = {}): Promise<Made> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
+  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
+  const provider = createWasiProvider({ warden, voice: { say() {} }, wallsMax: 4 })
+  return {
+    provider,
+    async close() {
+      await warden.close()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}

@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { InvalidArgumentError, type Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import { usageExitCode } from '../contract/outcome.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { loadHere } from './here.ts'
-import { note, printError, printJson, type Globals } from './print.ts'
+import { note, printJson, type Globals } from './print.ts'
+import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly audit list|verify|export`: reads the record, needs no server and creates nothing. */
 export function register(program: Command): void {
@@ -36,26 +36,9 @@ interface Flags extends Globals {
   readonly key?: string
 }
 
-type Verb = (flags: Flags, file: string | undefined) => Promise<void>
-
 const limitMax = 100_000
-const failedExitCode = 1
 /** The last moment that JavaScript has a date for. */
 const timeMax = 8.64e15
-
-/** Exit codes here are 0, 1 and 2: a log that cannot be read is not verified. */
-function verb(run: Verb): (...all: unknown[]) => Promise<void> {
-  return async (...all) => {
-    const command = all.at(-1) as Command
-    const flags = command.optsWithGlobals<Flags>()
-    try {
-      await run(flags, command.args[0])
-    } catch (thrown) {
-      printError(thrown, flags.json ?? false)
-      if (process.exitCode !== usageExitCode) process.exitCode = failedExitCode
-    }
-  }
-}
 
 async function list(flags: Flags): Promise<void> {
   const path = existing(auditFile(stateOf(flags)))

@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises'
-import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import { entries, languages, type Entry, type JobRequest, type Language } from '../contract/job.ts'
@@ -7,6 +5,7 @@ import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
+import { languageOf, readBytes, readSource } from './source.ts'
 import { stopSignal } from './stop.ts'
 
 interface RunFlags extends Globals {
@@ -17,6 +16,7 @@ interface RunFlags extends Globals {
   readonly provider?: string
   readonly input?: string
   readonly file?: readonly string[]
+  readonly signature?: readonly string[]
   readonly schedule?: string
   readonly timeout?: string
   readonly memory?: string
@@ -41,6 +41,7 @@ export function register(program: Command): void {
     .option('--provider <name>', 'exactly this provider')
     .option('--input <json>', 'JSON, or @FILE')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option('--signature <file...>', 'what "mayfly keys sign" made of it')
     .option('--schedule <name>', 'a schedule of the configuration')
     .option('--timeout <time>', 'such as 500ms or 5s')
     .option('--memory <size>', 'such as 64MB')
@@ -107,6 +108,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     ...(language && { language }),
     ...(entry && { entry }),
     ...(flags.input !== undefined && { input: await inputOf(flags.input) }),
+    ...(flags.signature && (await signaturesOf(flags.signature))),
     files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
     ...(tier && { tier }),
     ...(floor && { floor }),
@@ -130,44 +132,6 @@ function amount(text: string): string | number {
   return /^\d+$/.test(text) ? Number(text) : text
 }
 
-const languageOfExtension: Readonly<Record<string, Language>> = {
-  '.ts': 'ts',
-  '.mts': 'ts',
-  '.py': 'python',
-  '.sh': 'sh',
-  '.wasm': 'wasm',
-}
-
-/** A `.js` file may be `js` or `node`: analysis decides. */
-function languageOf(file: string): Language | undefined {
-  return languageOfExtension[path.extname(file)]
-}
-
-async function readSource(file: string, language: Language | undefined): Promise<string> {
-  const bytes = file === '-' ? await readAll(process.stdin) : await readBytes(file)
-  if (language === 'wasm') return bytes.toString('base64')
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new MayflyError('USAGE', `Cannot read "${file}": it is not UTF-8 text`, { cause })
-  }
-}
-
-async function readAll(stream: NodeJS.ReadStream): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array))
-  return Buffer.concat(chunks)
-}
-
-async function readBytes(file: string): Promise<Buffer> {
-  try {
-    return await readFile(file)
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
-  }
-}
-
 async function inputOf(text: string): Promise<unknown> {
   return text.startsWith('@') ? readJson(text.slice(1), '--input') : parseJson(text, '--input')
 }
@@ -185,6 +149,11 @@ function parseJson(text: string, flag: string): unknown {
       cause,
     })
   }
+}
+
+async function signaturesOf(given: readonly string[]): Promise<Partial<JobRequest>> {
+  const { readSignatures } = await import('./signature-file.ts')
+  return readSignatures(given)
 }
 
 async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files']>> {

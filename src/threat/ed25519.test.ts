@@ -101,7 +101,7 @@ function flip(bytes: Buffer, bit: number): Buffer {
 }
 
 function bytesOf(value: bigint): Buffer {
-  return Buffer.from(value.toString(16).padStart(64, '0'), 'hex').reverse()
+  return Buffer.from(hex(value.toString(16).padStart(64, '0')).toReversed())
 }
 
 function numberOf(bytes: Uint8Array): bigint {

@@ -89,8 +89,6 @@ suite('An envelope', () => {
 })
 
 suite('A raw signature', () => {
-  const raw = (text: string, key = ada) => sign(null, Buffer.from(text), key).toString('base64')
-
   test('It is over the UTF-8 bytes of the code', () => {
     const text = 'return "Zürich 🌍"'
     const publicKey = rawPublicKey(ada)
@@ -167,6 +165,10 @@ suite('Signed code only', () => {
     assert.equal(signed.kind, 'refused')
   })
 })
+
+function raw(text: string, key = ada): string {
+  return sign(null, Buffer.from(text), key).toString('base64')
+}
 
 function makeKey(): KeyObject {
   return generateKeyPairSync('ed25519').privateKey

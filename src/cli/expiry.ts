@@ -1,0 +1,16 @@
+import { MayflyError } from '../contract/error.ts'
+
+const MS_PER = { h: 3_600_000, d: 86_400_000 } as const
+
+/** Milliseconds since 1970 of `30d`, `12h` or `2030-01-31`; null for `never`. Throws MayflyError USAGE. */
+export function expiryOf(text: string, now: number): number | null {
+  if (text === 'never') return null
+  const [, amount, unit] = /^(\d{1,6})([hd])$/.exec(text) ?? []
+  const isDate = /^\d{4}-\d{2}-\d{2}(T[\d:.]+Z)?$/.test(text)
+  const at = amount ? now + Number(amount) * MS_PER[unit as 'h' | 'd'] : Date.parse(text)
+  if ((amount || isDate) && at > now) return at
+  throw new MayflyError(
+    'USAGE',
+    `Cannot use "${text}": expected a time to come, such as 90d, 12h, 2030-01-31, or never`,
+  )
+}

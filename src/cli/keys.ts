@@ -1,0 +1,226 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Command } from 'commander'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Job } from '../contract/job.ts'
+import type { Envelope } from '../contract/signature.ts'
+import { isSignable, rawPublicKey, signEnvelope } from '../threat/signature.ts'
+import {
+  isKeyText,
+  openSigners,
+  revokeSigner,
+  type Signer,
+  trustSigner,
+} from '../threat/signers.ts'
+import { createVerifier } from '../threat/verify-job.ts'
+import { expiryOf } from './expiry.ts'
+import { loadHere } from './here.ts'
+import { note, printJson, table, type Globals } from './print.ts'
+import { recordChanges } from './record-changes.ts'
+import { readSignatures } from './signature-file.ts'
+import { languageOf, readSource } from './source.ts'
+import { failedExitCode, verb } from './verb.ts'
+
+/** `mayfly keys …`: signs code, and says whose signatures count here. Needs no server. */
+export function register(program: Command): void {
+  const keys = program.command('keys').description('code signing').addHelpText('after', examples)
+  keys
+    .command('generate')
+    .description('a key pair: FILE is the private key, FILE.pub the public one')
+    .argument('<file>', 'where the private key goes; it must not be there yet')
+    .action(verb(generate))
+  keys
+    .command('sign')
+    .description('sign code; prints what "run --signature" and the API take')
+    .argument('<file>', 'the code; - reads it from stdin')
+    .requiredOption('--key <file>', 'the private key')
+    .option('--file <path...>', 'a file or folder the job will bring; as with "run"')
+    .option('--capability <name...>', 'what it may be granted, such as network')
+    .option('--expires <time>', 'such as 90d, 2030-01-31 or never', '90d')
+    .option('--raw', 'over the bytes of the code alone: binds nothing, never expires')
+    .option('--out <file>', 'where to, in place of stdout')
+    .action(verb(signFile))
+  keys
+    .command('verify')
+    .description('whether code is signed, by signers who are trusted here; exits 0 or 1')
+    .argument('<file>', 'the code; - reads it from stdin')
+    .requiredOption('--signature <file...>', 'what "keys sign" made of it')
+    .option('--file <path...>', 'a file or folder the job will bring')
+    .option('--public-key <key>', 'trust this key alone: base64, or a .pub file')
+    .option('--tenant <name>', 'whose job it would be', 'default')
+    .action(verb(verify))
+  keys
+    .command('trust')
+    .description('run what this key signs, from the next job on')
+    .argument('<key>', 'base64, or a .pub file')
+    .requiredOption('--name <name>', 'whose it is')
+    .option('--tenant <name>', 'for jobs of this tenant alone')
+    .action(verb(trust))
+  keys
+    .command('revoke')
+    .description('run nothing more that this key signs, from the next job on; for good')
+    .argument('<key>', 'base64, a .pub file, or the name it was trusted under')
+    .action(verb(revoke))
+  keys.command('list').description('the keys that are or were trusted here').action(verb(list))
+}
+
+const examples = `
+Examples:
+  mayfly keys generate ci.key
+  mayfly keys trust ci.key.pub --name ci
+  mayfly keys sign job.js --key ci.key --out job.js.sig
+  mayfly run job.js --signature job.js.sig
+  mayfly keys revoke ci`
+
+interface Flags extends Globals {
+  readonly key: string
+  readonly file?: readonly string[]
+  readonly capability?: readonly string[]
+  readonly expires: string
+  readonly raw?: boolean
+  readonly out?: string
+  readonly signature: readonly string[]
+  readonly publicKey?: string
+  readonly tenant?: string
+  readonly name: string
+}
+
+async function generate(flags: Flags, file: string): Promise<void> {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const key = rawPublicKey(privateKey)
+  write(file, privateKey.export({ format: 'pem', type: 'pkcs8' }), 0o600)
+  write(`${file}.pub`, `${key}\n`, 0o644)
+  if (flags.json) return printJson({ file, publicFile: `${file}.pub`, publicKey: key })
+  process.stdout.write(`${key}\n`)
+  note(flags, `Keep "${file}" secret; trust it with: mayfly keys trust ${file}.pub --name NAME`)
+}
+
+async function signFile(flags: Flags, file: string): Promise<void> {
+  const key = privateKeyOf(flags.key)
+  const made = flags.raw ? await signRaw(flags, file, key) : await signWhole(flags, file, key)
+  const text = `${JSON.stringify(made, null, 2)}\n`
+  if (!flags.out) return void process.stdout.write(text)
+  write(flags.out, text, 0o644, 'w')
+  if (flags.json) printJson({ file: flags.out })
+}
+
+async function signWhole(flags: Flags, file: string, key: KeyObject): Promise<Envelope> {
+  const expires = expiryOf(flags.expires, Date.now())
+  return signEnvelope(await signableOf(flags, file), key, {
+    capabilities: flags.capability ?? [],
+    expires,
+  })
+}
+
+async function signRaw(flags: Flags, file: string, key: KeyObject) {
+  const { code } = await signableOf(flags, file)
+  if (flags.file || flags.capability)
+    throw new MayflyError('USAGE', 'Cannot bind files or capabilities with --raw')
+  if (!isSignable(code))
+    throw new MayflyError('USAGE', `Cannot sign "${file}": it reads like an envelope`)
+  const signature = sign(null, Buffer.from(code), key).toString('base64')
+  return { signature, publicKey: rawPublicKey(key) }
+}
+
+async function verify(flags: Flags, file: string): Promise<void> {
+  const { config } = loadHere(flags)
+  const asked = { ...(await signableOf(flags, file)), ...(await readSignatures(flags.signature)) }
+  const only = flags.publicKey && keyOf(flags.publicKey)
+  const signed = createVerifier({
+    config: () => config,
+    signers: only ? { trusts: (key) => key === only } : openSigners(config.state),
+    date: Date.now,
+  })({ asked, tenant: flags.tenant } as Job)
+  if (signed.kind !== 'valid') process.exitCode = failedExitCode
+  if (flags.json) return printJson({ valid: signed.kind === 'valid', ...signed })
+  if (signed.kind === 'valid') process.stdout.write(`valid: ${signed.keys.join(', ')}\n`)
+  if (signed.kind === 'refused')
+    process.stdout.write(`${signed.error.code}: ${signed.error.message}\n`)
+}
+
+async function trust(flags: Flags, given: string): Promise<void> {
+  const { config } = loadHere(flags)
+  const wanted = {
+    key: keyOf(given),
+    name: flags.name,
+    tenant: flags.tenant ?? null,
+    at: Date.now(),
+  }
+  if (wanted.tenant !== null && !config.tenants.some(({ name }) => name === wanted.tenant))
+    note(flags, `No tenant "${wanted.tenant}" is configured yet`)
+  const { signer, changed } = await recordChanges(config.state, (say) =>
+    trustSigner(config.state, wanted, (one) => say('signer/trusted', factsOf(one), one.tenant)),
+  )
+  tell(flags, signer, changed ? 'Trusted from now on' : 'Trusted already')
+}
+
+async function revoke(flags: Flags, given: string): Promise<void> {
+  const { config } = loadHere(flags)
+  const which = { keyOrName: existsSync(given) ? keyOf(given) : given, at: Date.now() }
+  const { signer, changed } = await recordChanges(config.state, (say) =>
+    revokeSigner(config.state, which, (one) => say('signer/revoked', factsOf(one), one.tenant)),
+  )
+  tell(flags, signer, changed ? 'Revoked from the next job on' : 'Revoked already')
+}
+
+async function list(flags: Flags): Promise<void> {
+  const signers = openSigners(loadHere(flags).config.state).list()
+  if (flags.json) return printJson(signers)
+  if (signers.length === 0) return note(flags, 'No key is trusted here')
+  const rows = signers.map(({ key, name, tenant, trustedAt, revokedAt }) => [
+    name,
+    tenant ?? 'every tenant',
+    key,
+    `trusted ${trustedAt}`,
+    revokedAt === null ? '' : `revoked ${revokedAt}`,
+  ])
+  process.stdout.write(`${table(rows)}\n`)
+}
+
+function tell(flags: Flags, signer: Signer, what: string): void {
+  if (flags.json) return printJson(signer)
+  note(flags, `${what}: ${signer.name} (${signer.key})`)
+}
+
+function factsOf({ key, name, tenant }: Signer): Record<string, unknown> {
+  return { key, name, tenant }
+}
+
+/** Code and files, as "run" would send them. */
+async function signableOf(
+  flags: Flags,
+  file: string,
+): Promise<Pick<Job['asked'], 'code' | 'files'>> {
+  const code = await readSource(file, languageOf(file))
+  if (!flags.file) return { code, files: [] }
+  const { jobFiles } = await import('./job-files.ts')
+  return { code, files: (await Promise.all(flags.file.map(jobFiles))).flat() }
+}
+
+function privateKeyOf(file: string): KeyObject {
+  try {
+    const key = createPrivateKey(readFileSync(file))
+    if (key.asymmetricKeyType === 'ed25519') return key
+    throw new Error(`it is of type ${key.asymmetricKeyType}, not ed25519`)
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot use the key "${file}": ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** Base64, or a file that holds it. */
+function keyOf(given: string): string {
+  const text = existsSync(given) ? readFileSync(given, 'utf8').trim() : given
+  if (isKeyText(text)) return text
+  throw new MayflyError('USAGE', `Cannot use "${given}": it is no public Ed25519 key in base64`)
+}
+
+function write(file: string, text: string, mode: number, flag = 'wx'): void {
+  try {
+    writeFileSync(file, text, { mode, flag })
+  } catch (cause) {
+    throw new MayflyError('USAGE', `Cannot write "${path.normalize(file)}": ${messageOf(cause)}`, {
+      cause,
+    })
+  }
+}

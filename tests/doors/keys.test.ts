@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { bearer, post } from './http-door.ts'
+import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
+
+let place: Place
+
+before(async () => {
+  place = makePlace()
+  writeFileSync(at('job.js'), 'return input + 1')
+  for (const name of ['ada', 'bob']) await keys('generate', at(`${name}.key`))
+  await keys('trust', at('ada.key.pub'), '--name', 'ada')
+  await keys('sign', at('job.js'), '--key', at('ada.key'), '--out', at('job.js.sig'))
+})
+after(() => place.remove())
+
+function at(name: string): string {
+  return join(place.cwd, name)
+}
+
+function keys(...args: readonly string[]) {
+  return mayfly(place, ['keys', ...args, '--json'])
+}
+
+async function runSigned(file: string, ...more: readonly string[]) {
+  const flags = ['--signature', at('job.js.sig'), '--input', '1', '--json', ...more]
+  const { status, result, error, security } = documentOf(
+    await mayfly(place, ['run', at(file), ...flags]),
+  )
+  return { status, result, code: error?.code, signatureValid: security.signatureValid }
+}
+
+test('S3-50: what the command signs runs, what was changed since does not', async () => {
+  assert.equal(statSync(at('ada.key')).mode & 0o777, 0o600)
+  const ran = await runSigned('job.js')
+  assert.deepEqual(ran, { status: 'ok', result: 2, code: undefined, signatureValid: true })
+  writeFileSync(at('changed.js'), 'return input + 2')
+  const changed = await runSigned('changed.js')
+  assert.deepEqual([changed.status, changed.code], ['blocked', 'SIGNATURE_INVALID'])
+  assert.equal((await keys('verify', at('job.js'), '--signature', at('job.js.sig'))).code, 0)
+  assert.equal((await keys('verify', at('changed.js'), '--signature', at('job.js.sig'))).code, 1)
+})
+
+test('A private key is never written over, and no key but Ed25519 is used', async () => {
+  const { code } = await keys('generate', at('ada.key'))
+  assert.equal(code, 2)
+  assert.equal((await keys('sign', at('job.js'), '--key', at('job.js'))).code, 2)
+  assert.equal((await keys('trust', 'AAAA', '--name', 'x')).code, 2)
+})
+
+test('S3-52: a server that runs obeys a revocation with the next job, and both changes are in the record', async () => {
+  await keys('trust', at('bob.key.pub'), '--name', 'bob')
+  await keys('sign', at('job.js'), '--key', at('bob.key'), '--out', at('bob.sig'))
+  const signature = JSON.parse(readFileSync(at('bob.sig'), 'utf8')) as unknown
+  writeFileSync(at('only.toml'), '[signing]\nrequired = true\n')
+  await using server = await startServer(place, ['--config', at('only.toml')])
+  await whenReady(server)
+  const ask = (more: object) =>
+    post(
+      new URL('/v1/executions', server.active).href,
+      { code: 'return input + 1', input: 1, ...more },
+      bearer(server.apiKey),
+    )
+  assert.equal((await ask({})).json['code'], 'SIGNATURE_REQUIRED')
+  const ran = await ask({ signature })
+  assert.deepEqual([ran.status, ran.json['result']], [200, 2])
+  await keys('revoke', 'bob')
+  const after = await ask({ signature })
+  assert.deepEqual([after.status, after.json['code']], [403, 'SIGNER_UNKNOWN'])
+  const lines = JSON.parse((await mayfly(place, ['audit', 'list', '--json'])).stdout) as {
+    body: { point?: string; fields?: { name: string } }
+  }[]
+  const changes = lines.filter(({ body }) => body.fields?.name === 'bob')
+  assert.deepEqual(
+    changes.map(({ body }) => body.point),
+    ['signer/trusted', 'signer/revoked'],
+  )
+  assert.equal((await server.stop()).code, 0)
+  assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
+})

@@ -1,5 +1,6 @@
 import type { AssembleOptions, Assembly } from '../assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
+import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { Role } from '../warden/main.ts'
 import { takeEarly } from './early.ts'
@@ -9,7 +10,9 @@ import { roleOf } from './role.ts'
 /** The road, opened for one command. */
 export interface Here {
   readonly assembly: Assembly
+  readonly warden: WardenClient
   readonly loaded: Loaded
+  readonly telemetry: Telemetry
   readonly role: Role | undefined
   close(): Promise<void>
 }
@@ -26,13 +29,21 @@ export async function openHere(
   const role = roleOf()
   const warden = await wardenOf(role, loaded)
   try {
+    const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble.ts')
-    const assembly = assemble({ config: loaded.config, warden, kind, sinks: more.sinks ?? [] })
+    const sinks = [...telemetry.sinks, ...(more.sinks ?? [])]
+    const assembly = assemble({ config: loaded.config, warden, kind, sinks })
+    telemetry.watch({ ...assembly, warden })
     return {
       assembly,
+      warden,
       loaded,
       role,
-      close: () => Promise.resolve(assembly[Symbol.asyncDispose]()),
+      telemetry,
+      async close() {
+        await telemetry.close()
+        await assembly[Symbol.asyncDispose]()
+      },
     }
   } catch (error) {
     await warden.close()

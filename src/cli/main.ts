@@ -4,7 +4,17 @@ import { enterRole } from './role.ts'
 import { belongsElsewhere, runElsewhere, startSmall } from './elsewhere.ts'
 
 /** A file a verb; only the one that is asked for is loaded. */
-const verbs = ['run', 'serve', 'analyze', 'providers', 'audit', 'keys', 'policy', 'bench'] as const
+const verbs = [
+  'run',
+  'serve',
+  'analyze',
+  'providers',
+  'doctor',
+  'audit',
+  'keys',
+  'policy',
+  'bench',
+] as const
 
 /** Runs one command line. Sets `process.exitCode`; throws nothing. */
 export async function main(argv: readonly string[]): Promise<void> {

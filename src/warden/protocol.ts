@@ -78,6 +78,15 @@ export interface WardenFacts {
   }[]
   readonly proportionalBytes: number
   readonly publicKey: string
+  /** What this machine gives a jail. */
+  readonly machine: {
+    readonly namespaces: boolean
+    /** Version; 0 when there is none. */
+    readonly landlock: number
+    /** Version of the control groups that walls are put into; null when there is none. */
+    readonly cgroups: 1 | 2 | null
+    readonly bubblewrap: boolean
+  }
 }
 
 export type WallEnd = 'killed' | 'memory' | 'deadline' | 'exit'

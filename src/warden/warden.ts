@@ -403,6 +403,12 @@ export class Warden {
       })),
       proportionalBytes: proportionalBytes(process.pid),
       publicKey: (await this.#sign()).publicKey,
+      machine: {
+        namespaces: this.#facts.namespaces,
+        landlock: this.#facts.landlock,
+        cgroups: this.#cgroups?.version ?? null,
+        bubblewrap: this.#facts.bubblewrap !== undefined,
+      },
     }
   }
 }

@@ -1,0 +1,115 @@
+import { existsSync, readFileSync } from 'node:fs'
+import os from 'node:os'
+import known from '../../policies/node-fixes.json' with { type: 'json' }
+import type { WardenFacts } from '../warden/protocol.ts'
+import { keyCustody, type Custody } from './role.ts'
+
+/** What this machine is, as far as it matters to a wall. `null` is what could not be found out. */
+export interface Machine {
+  readonly system: string
+  readonly kernel: string
+  readonly node: string
+  readonly uid: number | null
+  /** Whether walls are started by root. */
+  readonly root: boolean
+  readonly namespaces: boolean
+  /** Version of Landlock; 0 when there is none. */
+  readonly landlock: number
+  /** Version of control groups that walls can be put into; null when there is none. */
+  readonly cgroups: 1 | 2 | null
+  readonly bubblewrap: boolean
+  /** Hyper-threading: two tenants may share a core. */
+  readonly smt: boolean | null
+  /** The kernel merges equal pages of different processes. */
+  readonly ksm: boolean | null
+  readonly swap: boolean | null
+  readonly container: string | null
+  readonly ci: boolean
+  /** What keeps the signing key from the process that reads requests. */
+  readonly keyCustody: Custody
+}
+
+export function machineFacts({ root, machine }: WardenFacts): Machine {
+  return {
+    system: `${os.type()} ${os.arch()}`,
+    kernel: os.release(),
+    node: process.versions.node,
+    uid: process.getuid?.() ?? null,
+    root,
+    ...machine,
+    smt: flag('/sys/devices/system/cpu/smt/active'),
+    ksm: flag('/sys/kernel/mm/ksm/run'),
+    swap: swaps(),
+    container: container(),
+    ci: Boolean(process.env['CI']),
+    keyCustody: keyCustody(),
+  }
+}
+
+/** What an operator should know, a sentence each. */
+export function warningsOf(machine: Machine): readonly string[] {
+  return [
+    ...lackingFixes(machine.node),
+    ...(machine.smt ? ['Hyper-threading is on: two tenants may share a core, and its caches'] : []),
+    ...(machine.ksm
+      ? ['The kernel merges equal memory pages: guests may tell what others hold']
+      : []),
+    ...(machine.swap
+      ? ['There is swap: what a guest held in memory may be written to a disk']
+      : []),
+    ...(machine.keyCustody === 'none' ? [custodyWarning(machine)] : []),
+  ]
+}
+
+/** The server and its warden are the same user here, in one process or two. */
+function custodyWarning({ landlock }: Machine): string {
+  const shutOut =
+    landlock > 0
+      ? 'a server shuts itself out by Landlock, this command does not'
+      : 'without Landlock nothing shuts a server out of it'
+  return `The signing key is readable by the uid that Mayfly runs as: ${shutOut}`
+}
+
+/** One line a release whose fixes the running Node does not have. */
+function lackingFixes(version: string): readonly string[] {
+  const lacking = known.fixes.filter(({ fixedIn }) => isOlder(version, fixedIn))
+  return [...Map.groupBy(lacking, ({ fixedIn }) => fixedIn)].map(([release, fixes]) => {
+    const grave = fixes.filter(({ severity }) => severity === 'high').map(({ id }) => id)
+    const named = grave.length > 0 ? `, of high severity: ${grave.join(', ')}` : ''
+    return `Node ${version} lacks ${fixes.length} fixes of ${release}${named}; see docs/node-fixes.md`
+  })
+}
+
+/** Fixes are known for one major version; a newer one has its own story. */
+function isOlder(version: string, than: string): boolean {
+  const [a = [], b = []] = [version, than].map((text) => text.split('.').map(Number))
+  if (a[0] !== b[0]) return (a[0] ?? 0) < (b[0] ?? 0)
+  return a[1] !== b[1] ? (a[1] ?? 0) < (b[1] ?? 0) : (a[2] ?? 0) < (b[2] ?? 0)
+}
+
+function flag(file: string): boolean | null {
+  const text = read(file)
+  return text === undefined ? null : text.trim() === '1'
+}
+
+function swaps(): boolean | null {
+  const text = read('/proc/swaps')
+  return text === undefined ? null : text.trim().split('\n').length > 1
+}
+
+function container(): string | null {
+  if (existsSync('/.dockerenv')) return 'docker'
+  if (existsSync('/run/.containerenv')) return 'podman'
+  const groups = read('/proc/1/cgroup') ?? ''
+  const word = /docker|kubepods|lxc|containerd|libpod/.exec(groups)?.[0]
+  if (word) return word
+  return /microsoft/i.test(os.release()) ? 'wsl' : null
+}
+
+function read(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import type { Provider, Sandbox, Task, TaskEnd } from '../contract/provider.ts'
+import { createMockProvider } from '../tiers/mock/provider.ts'
+import { tryWalls } from './doctor-walls.ts'
+
+const require = createRequire(import.meta.url)
+
+test('A wall that is none is found out: nothing held', async () => {
+  const held = await tryWalls(leaky)
+  assert.deepEqual(
+    held.filter((one) => one.held).map(({ wall }) => wall),
+    [],
+  )
+  assert.equal(held.length, 8)
+})
+
+test('A wall that breaks while it is tried did not hold, and says why', async () => {
+  const broken: Provider = { ...leaky, launch: () => Promise.reject(new Error('no room')) }
+  const held = await tryWalls(broken)
+  assert.ok(held.every((one) => !one.held && one.how.endsWith(': no room')))
+})
+
+test('A mock is not tried: there is nothing to hold', async () => {
+  assert.deepEqual(await tryWalls(createMockProvider({ environment: 'test' })), [])
+})
+
+/** Runs what ends in this very process, and says of what never would that it went well. */
+const leaky: Provider = {
+  name: 'leaky',
+  tier: 'none',
+  languages: ['js'],
+  enforces: [],
+  tightens: [],
+  can: [],
+  detect: () => Promise.resolve({ available: true, strength: 0, layers: [], missing: [] }),
+  launch: () => Promise.resolve(sandbox()),
+}
+
+function sandbox(): Sandbox {
+  return { run, [Symbol.asyncDispose]: () => Promise.resolve() } as unknown as Sandbox
+}
+
+const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor as new (
+  ...words: string[]
+) => (...values: unknown[]) => Promise<unknown>
+
+/** Modules of the host; what connects is quiet when nobody is there any more. */
+function load(name: string): unknown {
+  return name.endsWith('net')
+    ? { connect: (...where: Parameters<typeof connect>) => connect(...where).on('error', () => {}) }
+    : require(name)
+}
+
+async function run({ code, inputText }: Task): Promise<TaskEnd> {
+  const ended = { status: 'ok', encoding: 'json', cpuTime: 0, artifacts: [] } as const
+  if (/for \(;;\)|again|Object\.prototype|new Promise/.test(code))
+    return { ...ended, resultText: '1' }
+
+  const guest = new AsyncFunction(
+    'input',
+    'call',
+    'require',
+    'load',
+    code.replaceAll('import(', 'load('),
+  )
+  const result = await guest(JSON.parse(inputText), () => {}, load, load)
+  return { ...ended, resultText: JSON.stringify(result ?? null) }
+}

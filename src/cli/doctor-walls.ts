@@ -1,0 +1,261 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../contract/clock.ts'
+import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
+import { messageOf } from '../contract/error.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Provider, TaskEnd } from '../contract/provider.ts'
+import { strengthOf } from '../contract/tier.ts'
+
+/** A wall that was tried, and how. */
+export interface Held {
+  readonly wall: string
+  readonly held: boolean
+  readonly how: string
+}
+
+/**
+ * Tries each wall of a provider with a guest of our own that means it; what breaks did not hold. The bait lies in the
+ * first of the folders that may be written to.
+ */
+export async function tryWalls(
+  provider: Provider,
+  folders: readonly string[] = [tmpdir()],
+): Promise<readonly Held[]> {
+  if (provider.tier === 'mock' || !provider.languages.includes('js')) return []
+
+  await using bait = await layOut(folders)
+  const run: Run = (code, limits) => runGuest(provider, code, bait.facts, limits)
+  const found: Held[] = []
+  for (const [wall, how, holds] of trials) {
+    try {
+      found.push({ wall, how, held: await holds(run, bait) })
+    } catch (error) {
+      found.push({ wall, how: `${how}: ${messageOf(error)}`, held: false })
+    }
+  }
+  return found
+}
+
+type Run = (
+  code: string,
+  limits?: Partial<Profile['limits']>,
+) => Promise<TaskEnd & { text: string }>
+type Bait = Awaited<ReturnType<typeof layOut>>
+type Trial = readonly [wall: string, how: string, holds: (run: Run, bait: Bait) => Promise<boolean>]
+
+const MiB = 2 ** 20
+const TIMEOUT_MS = 250
+const LIFE_MS = 5_000
+const canaryText = 'a canary that no guest may see'
+
+const trials: readonly Trial[] = [
+  [
+    'network',
+    'seven ways to connect to a listener on this machine',
+    async (run, bait) => (await run(knocking)).status === 'ok' && bait.knocks() === 0,
+  ],
+  [
+    'files',
+    'reading a file of this machine, writing beside it',
+    async (run, bait) => {
+      const end = await run(prying)
+      return end.status === 'ok' && !end.text.includes(canaryText) && !bait.isMarked()
+    },
+  ],
+  [
+    'memory',
+    'filling memory without end, with 32 MiB allowed',
+    async (run) => {
+      const end = await run('const list = []; for (;;) list.push(new Array(1000).fill(1))', {
+        memory: 32 * MiB,
+      })
+      return end.status === 'limit' && end.error?.code === 'MEMORY'
+    },
+  ],
+  [
+    'cpu',
+    `native work that no interrupt reaches, ended after ${TIMEOUT_MS} ms`,
+    async (run) => {
+      const end = await run(`let n = 3n; for (;;) n *= n`, { timeout: TIMEOUT_MS })
+      return end.status === 'timeout' || end.error?.code === 'MEMORY'
+    },
+  ],
+  [
+    'processes',
+    'process, require, eight built-in modules, by name and by import',
+    async (run) => (await run(hunting)).resultText === '[]',
+  ],
+  [
+    'time',
+    `a loop, a loop of promises and a wait without end, ended after ${TIMEOUT_MS} ms`,
+    async (run) => {
+      const ends = []
+      for (const code of endless) ends.push(await run(code, { timeout: TIMEOUT_MS }))
+      return ends.every(({ status }) => status === 'timeout')
+    },
+  ],
+  [
+    'secrets',
+    'looking for an environment, and for what the guest before had left',
+    async (run) => {
+      await run(`globalThis.left = input; Object.prototype.left = input`)
+      const end = await run(`return [typeof left, typeof ({}).left, typeof process, typeof Deno]`)
+      return end.resultText === '["undefined","undefined","undefined","undefined"]'
+    },
+  ],
+  [
+    'objects',
+    'constructors and prototypes of everything that is handed in',
+    async (run) => (await run(climbing)).resultText === '[]',
+  ],
+]
+
+const endless = [
+  'for (;;) {}',
+  'const again = () => Promise.resolve().then(again); await again()',
+  'await new Promise(() => {})',
+]
+
+const knocking = `
+const url = 'http://127.0.0.1:' + input.port
+const ways = [
+  () => fetch(url), () => new WebSocket('ws://127.0.0.1:' + input.port), () => new EventSource(url),
+  () => { const x = new XMLHttpRequest(); x.open('GET', url, false); x.send() },
+  async () => (await import('node:net')).connect(input.port, '127.0.0.1'),
+  () => require('node:net').connect(input.port, '127.0.0.1'), () => import(url),
+]
+for (const way of ways) { try { await way() } catch {} }`
+
+const prying = `
+const found = []
+for (const load of [() => import('node:fs'), () => require('node:fs'), () => process.binding('fs')]) {
+  try { const fs = await load(); found.push(String(fs.readFileSync(input.canary))); fs.writeFileSync(input.mark, '1') } catch {}
+}
+for (const from of [input.canary, 'file://' + input.canary]) {
+  try { found.push(JSON.stringify(await import(from))) } catch (error) { found.push(error.message) }
+}
+return found`
+
+const hunting = `
+const found = []
+const names = { process: () => process.pid, require: () => require('fs'), binding: () => process.binding('fs') }
+for (const [name, run] of Object.entries(names)) { try { if (run()) found.push(name) } catch {} }
+for (const name of ['fs', 'net', 'child_process', 'worker_threads', 'vm', 'ffi', 'os', 'module']) {
+  try { if (await import('node:' + name)) found.push(name) } catch {}
+}
+return found`
+
+const climbing = `
+const found = [], seen = [], open = [console, input, call, setTimeout, structuredClone, TextEncoder, async () => {}, new Error()]
+while (open.length > 0 && seen.length < 400) {
+  const one = open.pop()
+  if (one === null || (typeof one !== 'object' && typeof one !== 'function') || seen.includes(one)) continue
+  seen.push(one)
+  try { open.push(one.constructor, Object.getPrototypeOf(one), one.prototype) } catch {}
+  try { if (one('return process')().pid) found.push('a process') } catch {}
+  try { if (typeof one.applySync === 'function') found.push('a bridge') } catch {}
+}
+return found`
+
+/** Something to reach for, and somebody who counts who came. */
+async function layOut(folders: readonly string[]) {
+  const folder = makeFolder(folders)
+  const [canary, mark] = [join(folder, 'canary'), join(folder, 'mark')]
+  writeFileSync(canary, canaryText)
+  let knocks = 0
+  const server = createServer((socket) => {
+    knocks++
+    socket.destroy()
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    facts: { canary, mark, port },
+    knocks: () => knocks,
+    isMarked: () => existsSync(mark),
+    async [Symbol.asyncDispose]() {
+      await new Promise((resolve) => void server.close(resolve))
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+/** A process that shut itself out of the warden's folder may make nothing beside it either. */
+function makeFolder([first = tmpdir(), ...others]: readonly string[]): string {
+  try {
+    return mkdtempSync(join(first, 'mayfly-doctor-'))
+  } catch (error) {
+    if (others.length === 0) throw error
+    return makeFolder(others)
+  }
+}
+
+async function runGuest(
+  provider: Provider,
+  code: string,
+  input: object,
+  limits: Partial<Profile['limits']> = {},
+): Promise<TaskEnd & { text: string }> {
+  await using sandbox = await provider.launch(profileFor(provider, limits), systemClock)
+  const said: string[] = []
+  const hear = (chunk: Uint8Array) => void said.push(Buffer.from(chunk).toString())
+  const end = await sandbox.run(
+    {
+      run: 'doctor',
+      language: 'js',
+      entry: 'body',
+      code,
+      inputText: JSON.stringify(input),
+      files: [],
+      capabilities: [],
+    },
+    { stdout: hear, stderr: hear, released() {} },
+  )
+  return { ...end, text: said.join('') + end.resultText }
+}
+
+function profileFor(provider: Provider, limits: Partial<Profile['limits']>): Profile {
+  const { timeout = LIFE_MS, memory = 128 * MiB } = limits
+  const controls = {
+    ...allControls,
+    network: noNetwork,
+    files: noFiles,
+    capabilities: [],
+    cpu: 1,
+    memory,
+  }
+  return {
+    format: 1,
+    provider: provider.name,
+    tier: provider.tier,
+    floor: strengthOf[provider.tier],
+    image: 'doctor',
+    language: 'js',
+    entry: 'body',
+    tenant: 'doctor',
+    controls,
+    schedule: {
+      name: 'doctor',
+      phases: [{ name: 'full', for: timeout, controls }],
+      onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
+      shorten: 1,
+    },
+    limits: {
+      timeout,
+      memory,
+      cpu: 1,
+      processes: 1,
+      disk: 0,
+      output: 64 * 1024,
+      result: 64 * 1024,
+      artifacts: 0,
+    },
+    output: { gate: 'stream' },
+    capture: false,
+    digest: 'doctor',
+    explain: [],
+  }
+}

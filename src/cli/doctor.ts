@@ -1,0 +1,102 @@
+import { tmpdir } from 'node:os'
+import type { Command } from 'commander'
+import { exitCodeOf } from '../contract/outcome.ts'
+import type { Availability, Provider } from '../contract/provider.ts'
+import type { Held } from './doctor-walls.ts'
+import { paint, printJson, table, type Globals } from './print.ts'
+
+/** One provider as the doctor found it: what its probe proved, and what each wall did when it was tried. */
+export interface Examined {
+  readonly name: string
+  readonly tier: string
+  readonly available: boolean
+  readonly held: readonly Held[]
+  readonly layers: readonly string[]
+  readonly missing: readonly string[]
+  readonly reason?: string
+  readonly fix?: string
+}
+
+export function register(program: Command): void {
+  program
+    .command('doctor')
+    .description('starts a real sandbox of each kind, tries its walls, and says what held')
+    .action(async (_own, command: Command) => {
+      const flags = command.optsWithGlobals<Globals>()
+      const { openHere } = await import('./here.ts')
+      const here = await openHere(flags, 'once')
+      try {
+        const { machineFacts, warningsOf } = await import('./doctor-machine.ts')
+        const providers = await examine(await here.assembly.providers(), [
+          tmpdir(),
+          here.loaded.config.state,
+        ])
+        const machine = machineFacts(await here.warden.facts())
+        const report = { providers, machine, warnings: warningsOf(machine) }
+        if (flags.json) printJson(report)
+        else process.stdout.write(`${told(report)}\n`)
+        process.exitCode = verdict(providers)
+      } finally {
+        await here.close()
+      }
+    })
+}
+
+/** One after the other: a bomb in one sandbox is no fair trial of another. */
+async function examine(
+  proved: readonly { readonly provider: Provider; readonly availability: Availability }[],
+  folders: readonly string[],
+): Promise<readonly Examined[]> {
+  const { tryWalls } = await import('./doctor-walls.ts')
+  const examined: Examined[] = []
+  for (const { provider, availability } of proved) {
+    const { name, tier } = provider
+    if (availability.available) {
+      const { layers, missing } = availability
+      const held = await tryWalls(provider, folders)
+      examined.push({ name, tier, available: true, held, layers, missing })
+    } else {
+      const { reason, fix } = availability
+      const nothing = { held: [], layers: [], missing: [] }
+      examined.push({ name, tier, available: false, ...nothing, reason, fix })
+    }
+  }
+  return examined
+}
+
+/** 0 all held, 1 one did not, 7 there is no wall. A mock is none. */
+function verdict(providers: readonly Examined[]): number {
+  const walls = providers.filter(({ tier, available }) => available && tier !== 'mock')
+  if (walls.length === 0) return exitCodeOf.unavailable
+  const isWhole = walls.every(({ held }) => held.every((one) => one.held))
+  return isWhole ? exitCodeOf.ok : exitCodeOf.error
+}
+
+interface Told {
+  readonly providers: readonly Examined[]
+  readonly machine: object
+  readonly warnings: readonly string[]
+}
+
+function told({ providers, machine, warnings }: Told): string {
+  const facts = Object.entries(machine).map(([name, value]) => [name, String(value ?? '-')])
+  return [
+    ...providers.flatMap(toldOf),
+    '',
+    paint('bold', 'This machine'),
+    table(facts),
+    ...warnings.map((warning) => `${paint('yellow', '!')} ${warning}`),
+  ].join('\n')
+}
+
+function toldOf(one: Examined): readonly string[] {
+  const head = paint('bold', `${one.name} (${one.tier})`)
+  if (!one.available) return [`${paint('red', '✗')} ${head}: ${one.reason}`, `  ${one.fix}`]
+  const rows = one.held.map(({ wall, held, how }) => [`  ${held ? '✓' : '✗'} ${wall}`, how])
+  return [
+    head,
+    table(rows.length > 0 ? rows : [['  nothing was tried: the doctor has no guest for it']]),
+    ...(one.layers.length > 0 ? [`  layers: ${one.layers.join(', ')}`] : []),
+    ...one.missing.map((what) => `  missing: ${what}`),
+  ]
+}

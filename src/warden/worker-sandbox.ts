@@ -283,6 +283,9 @@ export class WorkerSandbox implements Sandbox {
   }
 }
 
+/** Of one character in UTF-8. */
+const characterBytesMax = 4
+
 function carried(task: Task, profile: Profile) {
   const { controls, limits, schedule } = profile
   const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
@@ -295,7 +298,8 @@ function carried(task: Task, profile: Profile) {
     capabilities: task.capabilities,
     memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),
-    outputBytesMax: limits.output,
+    // A character more than may leave: the gate, which cuts, then sees that there was more.
+    outputBytesMax: limits.output + characterBytesMax,
     resultBytesMax: limits.result,
   }
 }

@@ -81,6 +81,10 @@ function published(): Manifest {
       ...manifest.exports,
       '.': { types: './src/index.d.ts', default: './src/index.js' },
       './conformance': './tests/conformance/suite.js',
+      './mock': {
+        types: './src/tiers/mock/provider.d.ts',
+        default: './src/tiers/mock/provider.js',
+      },
     },
   }
 }

@@ -1,5 +1,21 @@
 /** Public names, one by one. Everything else may change without notice. */
 export { Mayfly, type OpenOptions, type RunOptions } from './sdk/mayfly.ts'
+export {
+  SecureSandbox,
+  type EffectOptions,
+  type MemoryUsage,
+  type SecureSandboxOptions,
+} from './sdk/secure-sandbox.ts'
+export {
+  SandboxThreatDetector,
+  type CodeOptions,
+  type DetectedPattern,
+  type DetectorStatistics,
+  type ThreatAnalysis,
+  type ThreatDetectorOptions,
+} from './sdk/threat-detector.ts'
+export { VM, type VMOptions } from './sdk/vm.ts'
+export { EffectError } from './sdk/effect-error.ts'
 export { MayflyError, type ErrorCode } from './contract/error.ts'
 export type { JobRequest } from './contract/job.ts'
 export { outcomeSchema, exitCodeOf, type Outcome, type Status } from './contract/outcome.ts'

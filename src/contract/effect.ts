@@ -20,7 +20,7 @@ export const effectRequest = z
   .strictObject({
     effectId: effectName,
     code: jobRequest.unwrap().shape.code.unwrap().min(1),
-    language: language.optional(),
+    language: language.optional().describe('js unless given'),
     timeout: z.number().int().min(1).max(durationMsMax).optional().describe('milliseconds'),
     memoryLimit: z
       .number()

@@ -18,8 +18,10 @@ const effect: Effect = {
   publicKey: 'a2V5',
 }
 
+const call = (more: object) => askedOf(effect, jobRequest.parse({ effectId: 'x', ...more }))
+
 test('A call of an effect runs its code in the language that was analysed, with its signature', () => {
-  const asked = askedOf(effect, jobRequest.parse({ effectId: 'x', labels: { a: 'b' } }))
+  const asked = call({ labels: { a: 'b' } })
   assert.equal(asked.code, 'return 1')
   assert.equal(asked.language, 'ts')
   assert.deepEqual([asked.signature, asked.publicKey], ['c2ln', 'a2V5'])
@@ -28,15 +30,14 @@ test('A call of an effect runs its code in the language that was analysed, with 
 })
 
 test('A call may ask for less than the effect has, never for more', () => {
-  const limits = (asked: { timeout?: string; memory?: string }) =>
-    askedOf(effect, jobRequest.parse({ effectId: 'x', limits: asked })).limits
-  assert.deepEqual(limits({ timeout: '500ms' }), { timeout: 500, memory: 64 * 2 ** 20 })
-  assert.deepEqual(limits({ memory: '1GB' }), { timeout: 1000, memory: 64 * 2 ** 20 })
+  const less = call({ limits: { timeout: '500ms' } })
+  assert.deepEqual(less.limits, { timeout: 500, memory: 64 * 2 ** 20 })
+  const more = call({ limits: { memory: '1GB' } })
+  assert.deepEqual(more.limits, { timeout: 1000, memory: 64 * 2 ** 20 })
 })
 
 test('A call cannot have the code read as another language, or sign it anew', () => {
-  const call = (more: object) => () => askedOf(effect, jobRequest.parse({ effectId: 'x', ...more }))
-  assert.throws(call({ language: 'js' }), { code: 'INVALID', message: /"language"/ })
-  assert.throws(call({ signature: 'AAAA' }), { code: 'INVALID', message: /"signature"/ })
-  call({ language: 'ts' })()
+  assert.throws(() => call({ language: 'js' }), { code: 'INVALID', message: /"language"/ })
+  assert.throws(() => call({ signature: 'AAAA' }), { code: 'INVALID', message: /"signature"/ })
+  assert.equal(call({ language: 'ts' }).language, 'ts')
 })

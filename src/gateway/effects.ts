@@ -8,6 +8,7 @@ import { makeJob } from './executions.ts'
 import type { Identity } from './keys.ts'
 import { invalid } from './problem.ts'
 import { json } from './reply.ts'
+import { traceOf } from './trail.ts'
 import { undertake } from './undertake.ts'
 
 const MB = 2 ** 20
@@ -21,13 +22,18 @@ export async function registerEffect(door: Door, http: HttpBindings, who: Identi
   const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
   const read = effectRequest.safeParse(body.value)
   if (!read.success) throw invalid('effect', read.error)
-  const { effectId, timeout, memoryLimit, ...code } = read.data
+  const { effectId, timeout, memoryLimit, language = 'js', ...code } = read.data
   const limits = {
     ...(timeout !== undefined && { timeout }),
     ...(memoryLimit !== undefined && { memory: memoryLimit * MB }),
   }
-  const asked = jobRequest.parse({ ...code, limits })
-  const job = makeJob(door, asked, { kept: undefined }, { ...who, origin: 'http' })
+  const asked = jobRequest.parse({ ...code, language, limits })
+  const job = makeJob(
+    door,
+    asked,
+    { kept: undefined },
+    { ...who, origin: 'http', ...traceOf(http.incoming) },
+  )
 
   using _place = door.running.begin()
   return json(await door.effects.register(job, { effectId }))
@@ -40,7 +46,11 @@ export async function executeEffect(door: Door, http: HttpBindings, who: Identit
   const read = effectCall.safeParse(body.value)
   if (!read.success) throw invalid('call of an effect', read.error)
   const { effectId } = read.data
-  const job = makeJob(door, jobRequest.parse({ effectId }), body, { ...who, origin: 'http' })
+  const job = makeJob(door, jobRequest.parse({ effectId }), body, {
+    ...who,
+    origin: 'http',
+    ...traceOf(http.incoming),
+  })
   const under = undertake(door, job)
   follow(http.outgoing, under, false)
   const { outcome } = await under.ended

@@ -1,0 +1,220 @@
+import { MayflyError } from '../contract/error.ts'
+import type { JobRequest, Language } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import { decodeTagged } from '../lib/tagged.ts'
+import { EffectError } from './effect-error.ts'
+import type { Mayfly } from './mayfly.ts'
+import { Hold } from './shared.ts'
+
+export interface SecureSandboxOptions {
+  /** MB that one execution may use; 128 unless given, at least 8. */
+  readonly memoryLimit?: number
+  /** Milliseconds one execution may take; 5,000 unless given. */
+  readonly timeout?: number
+  /** Whether `executeWasm` may be called. */
+  readonly enableWasm?: boolean
+  /** Whose jobs these are; `default` unless given. Tenants never share a worker. */
+  readonly tenant?: string
+  /** Used in place of the one that all sandboxes of this process share; its configuration holds then. */
+  readonly mayfly?: Mayfly
+}
+
+export interface EffectOptions {
+  readonly language?: 'js' | 'ts'
+}
+
+/** Bytes of the last execution. */
+export interface MemoryUsage {
+  readonly used: number
+  readonly limit: number
+  /** Percent of the limit. */
+  readonly percentage: number
+  readonly peak: number
+}
+
+/** One name and what is known of it. What it runs in is made for each execution and destroyed after it. */
+interface Isolate {
+  readonly ending: AbortController
+  readonly runs: Set<Promise<unknown>>
+  effect?: { readonly code: string; readonly language: Language }
+  last?: Outcome['metrics']['memoryUsage']
+}
+
+const MB = 2 ** 20
+const isolatesMax = 10_000
+/** Names of destroyed isolates that are remembered; older ones are unknown again. */
+const destroyedMax = 10_000
+const idCharsMax = 200
+
+/**
+ * Effects by name, each execution in a V8 isolate that was never used before, in a jailed process. Code is granted
+ * nothing: no files, network, process or modules. An effect keeps no state between executions.
+ *
+ * @example
+ * await using sandbox = new SecureSandbox({ timeout: 1000 })
+ * await sandbox.registerEffect('greet', 'return { hello: input.name }')
+ * console.log(await sandbox.executeEffect('greet', { name: 'Ada' })) // { hello: 'Ada' }
+ */
+export class SecureSandbox implements AsyncDisposable {
+  readonly #limits: { readonly timeout: number; readonly memory: number }
+  readonly #enableWasm: boolean
+  readonly #tenant: string
+  readonly #hold: Hold
+  readonly #isolates = new Map<string, Isolate>()
+  readonly #destroyed = new Set<string>()
+  #isOver = false
+
+  /** Throws MayflyError INVALID for limits that are none. */
+  constructor(options: SecureSandboxOptions = {}) {
+    const { enableWasm = false, tenant = 'default' } = options
+    this.#limits = limitsOf(options)
+    this.#enableWasm = enableWasm
+    this.#tenant = tenant
+    this.#hold = new Hold(options.mayfly)
+  }
+
+  /** Makes room for an effect; `registerEffect` does it too. Throws MayflyError CONFLICT when it is there already. */
+  async createIsolate(id: string): Promise<void> {
+    this.#assertUsable(id)
+    if (this.#isolates.has(id))
+      throw new MayflyError('CONFLICT', `Cannot create the isolate "${id}": it exists already`)
+    this.#add(id)
+    await this.#hold.mayfly()
+  }
+
+  /**
+   * Gives an isolate its code, or other code than it had. Throws MayflyError INVALID with line and column where it
+   * does not parse. What the code looks like is for a `SandboxThreatDetector` to say.
+   */
+  async registerEffect(id: string, code: string, options: EffectOptions = {}): Promise<void> {
+    const { language = 'js' } = options
+    this.#assertUsable(id)
+    const isolate = this.#isolates.get(id) ?? this.#add(id)
+    const mayfly = await this.#hold.mayfly()
+    const analysis = await mayfly.analyze({ code, language }, { tenant: this.#tenant })
+    if (analysis.kind === 'syntax-error') {
+      const { message, line, column } = analysis
+      throw new MayflyError(
+        'INVALID',
+        `Cannot register the effect "${id}": ${message} (line ${line}, column ${column})`,
+        { details: { message, line, column } },
+      )
+    }
+    isolate.effect = { code, language }
+  }
+
+  /** Resolves to what the effect returned. Throws EffectError when it did not, MayflyError when it can't be run. */
+  async executeEffect(id: string, input?: unknown): Promise<unknown> {
+    const isolate = this.#find(id)
+    if (!isolate.effect)
+      throw new MayflyError('CONFLICT', `Cannot execute the effect "${id}": register it first`)
+    return this.#run(isolate, { ...isolate.effect, input })
+  }
+
+  /** Runs a module's WASI `_start`, or its export `run`, with `input`. Throws as `executeEffect` does. */
+  async executeWasm(id: string, wasm: Uint8Array | ArrayBuffer, input?: unknown): Promise<unknown> {
+    const isolate = this.#find(id)
+    if (!this.#enableWasm)
+      throw new MayflyError('FORBIDDEN', 'Cannot execute WebAssembly: "enableWasm" is not set')
+    const bytes = wasm instanceof Uint8Array ? wasm : new Uint8Array(wasm)
+    const code = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+    return this.#run(isolate, { code, language: 'wasm', input })
+  }
+
+  /** Of the last execution; zeros before the first, and where it could not be read. */
+  async getMemoryUsage(id: string): Promise<MemoryUsage> {
+    const { used = 0, percentage = 0, peak = 0 } = this.#find(id).last ?? {}
+    return { used, limit: this.#limits.memory, percentage, peak }
+  }
+
+  /** Ends what runs in it, and its name for good. With the last one the processes behind it go. Idempotent. */
+  async destroyIsolate(id: string): Promise<void> {
+    if (!this.#destroyed.has(id)) await this.#end(id, this.#find(id))
+  }
+
+  /** Destroys every isolate; nothing can be done with this sandbox any more. Idempotent. */
+  async destroy(): Promise<void> {
+    this.#isOver = true
+    await Promise.all([...this.#isolates].map(([id, isolate]) => this.#end(id, isolate)))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
+  }
+
+  #add(id: string): Isolate {
+    if (this.#isolates.size >= isolatesMax)
+      throw new MayflyError('CONFLICT', `Cannot have more than ${isolatesMax} isolates`)
+    const isolate: Isolate = { ending: new AbortController(), runs: new Set() }
+    this.#isolates.set(id, isolate)
+    return isolate
+  }
+
+  async #end(id: string, isolate: Isolate): Promise<void> {
+    this.#isolates.delete(id)
+    this.#destroyed.add(id)
+    const [oldest] = this.#destroyed
+    if (this.#destroyed.size > destroyedMax && oldest) this.#destroyed.delete(oldest)
+    isolate.ending.abort()
+    await Promise.allSettled(isolate.runs)
+    if (this.#isolates.size === 0) await this.#hold.release()
+  }
+
+  #find(id: string): Isolate {
+    this.#assertUsable(id)
+    const isolate = this.#isolates.get(id)
+    if (isolate) return isolate
+    throw new MayflyError('NOT_FOUND', `Cannot find the isolate "${id}": register an effect first`)
+  }
+
+  #assertUsable(id: string): void {
+    if (typeof id !== 'string' || id === '' || id.length > idCharsMax)
+      throw new MayflyError('INVALID', `Expected an id of 1 to ${idCharsMax} characters`)
+    if (this.#isOver) throw new MayflyError('CONFLICT', 'Cannot use the sandbox: it was destroyed')
+    if (this.#destroyed.has(id))
+      throw new MayflyError('CONFLICT', `Cannot use the isolate "${id}": it was destroyed`)
+  }
+
+  #run(isolate: Isolate, request: JobRequest): Promise<unknown> {
+    const run = this.#outcome(isolate, request)
+    isolate.runs.add(run)
+    return run.finally(() => isolate.runs.delete(run)).then(valueOf)
+  }
+
+  async #outcome(isolate: Isolate, request: JobRequest): Promise<Outcome> {
+    const mayfly = await this.#hold.mayfly()
+    const outcome = await mayfly.run(
+      { ...request, limits: this.#limits },
+      { tenant: this.#tenant, principal: 'secure-sandbox', signal: isolate.ending.signal },
+    )
+    isolate.last = outcome.metrics.memoryUsage
+    return outcome
+  }
+}
+
+/** Throws MayflyError INVALID for limits that are none. */
+export function limitsOf({
+  memoryLimit = 128,
+  timeout = 5_000,
+}: Pick<SecureSandboxOptions, 'memoryLimit' | 'timeout'>) {
+  assertWhole('memoryLimit', memoryLimit, 8, 2 ** 20)
+  assertWhole('timeout', timeout, 1, 86_400_000)
+  return { timeout, memory: memoryLimit * MB }
+}
+
+/** What was returned, as it was: dates, maps and big numbers too. */
+export function valueOf(outcome: Outcome): unknown {
+  if (outcome.status !== 'ok') throw new EffectError(outcome)
+  return outcome.encoding === 'tagged' ? decodeTagged(outcome.result) : outcome.result
+}
+
+function assertWhole(name: string, value: number, min: number, max: number): void {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return
+  throw new MayflyError(
+    'INVALID',
+    `Cannot take "${name}": expected a whole number from ${min} to ${max}`,
+    {
+      details: { path: name, min, max },
+    },
+  )
+}

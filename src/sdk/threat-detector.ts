@@ -1,0 +1,184 @@
+import { MayflyError } from '../contract/error.ts'
+import type { Language } from '../contract/job.ts'
+import type { SignatureAsked } from '../contract/signature.ts'
+import type { Finding, PatternName, Severity } from '../contract/verdict.ts'
+import { blockThresholdDefault, decide } from '../effects/decide.ts'
+import { newJob } from '../job.ts'
+import { systemClock } from '../contract/clock.ts'
+import { createVerifier } from '../threat/verify-job.ts'
+import type { Mayfly } from './mayfly.ts'
+import { Hold } from './shared.ts'
+
+export interface ThreatDetectorOptions {
+  /** From this score on code is blocked; 80 unless given. 0 blocks everything, 101 nothing. */
+  readonly blockThreshold?: number
+  /** Whether signatures are looked at. One that is there then has to hold, and be a trusted signer's. */
+  readonly enableCodeSigning?: boolean
+  /** Raw Ed25519 public keys in base64. */
+  readonly trustedSigners?: readonly string[]
+  /** Used in place of the one that all detectors of this process share. */
+  readonly mayfly?: Mayfly
+}
+
+export interface CodeOptions {
+  /** Base64 of the raw Ed25519 signature over the code's UTF-8 bytes, with `publicKey`; or an envelope. */
+  readonly signature?: SignatureAsked
+  readonly publicKey?: string
+  readonly language?: Language
+}
+
+export type DetectedPattern = Pick<
+  Finding,
+  'name' | 'score' | 'severity' | 'description' | 'line' | 'column' | 'count'
+>
+
+export interface ThreatAnalysis {
+  /** The highest score of a pattern; without one at most 39, from complexity and behaviour. */
+  readonly score: number
+  /** The gravest first, each with its first place and how often it occurs. */
+  readonly patterns: readonly DetectedPattern[]
+  readonly severity: Severity
+  /** Whether the score reaches the threshold, or the code does not parse. */
+  readonly blocked: boolean
+  /** Cyclomatic complexity, summed. */
+  readonly complexityScore: number
+  /** Signs of obfuscation, from 0 to 100. */
+  readonly behaviorScore: number
+  readonly signatureValid: boolean
+  /** Whether the same code had been analysed before. */
+  readonly cached: boolean
+  readonly syntaxError?: {
+    readonly message: string
+    readonly line: number
+    readonly column: number
+  }
+}
+
+export interface DetectorStatistics {
+  readonly analyzed: number
+  readonly blocked: number
+  /** Refused for their signature, before they were analysed. */
+  readonly refused: number
+  readonly cacheHits: number
+  /** How often each pattern was seen, all occurrences of all analyses together. */
+  readonly occurrences: Readonly<Partial<Record<PatternName, number>>>
+}
+
+/**
+ * Says what code looks like, without running it: it is parsed in a jailed process, never in this one.
+ *
+ * @example
+ * const detector = new SandboxThreatDetector({ blockThreshold: 80 })
+ * const { score, blocked } = await detector.analyzeCode('process.exit(1)')
+ * console.log(score, blocked) // 90 true
+ */
+export class SandboxThreatDetector {
+  readonly #blockThreshold: number
+  readonly #enableCodeSigning: boolean
+  readonly #trusted: ReadonlySet<string>
+  readonly #hold: Hold
+  readonly #occurrences = new Map<PatternName, number>()
+  #analyzed = 0
+  #blocked = 0
+  #refused = 0
+  #cacheHits = 0
+
+  /** Throws MayflyError INVALID for a threshold that is none. */
+  constructor(options: ThreatDetectorOptions = {}) {
+    const { blockThreshold = blockThresholdDefault, enableCodeSigning = false } = options
+    if (!(blockThreshold >= 0 && blockThreshold <= 101))
+      throw new MayflyError('INVALID', 'Cannot take "blockThreshold": expected 0 to 101')
+    this.#blockThreshold = blockThreshold
+    this.#enableCodeSigning = enableCodeSigning
+    this.#trusted = new Set(options.trustedSigners)
+    this.#hold = new Hold(options.mayfly)
+  }
+
+  /**
+   * Throws MayflyError SIGNATURE_INVALID or SIGNER_UNKNOWN, then having parsed nothing; without `enableCodeSigning`
+   * INVALID for a signature that nobody would look at.
+   */
+  async analyzeCode(code: string, options: CodeOptions = {}): Promise<ThreatAnalysis> {
+    const { language } = options
+    const signatureValid = this.#verify(code, options)
+    const mayfly = await this.#hold.mayfly()
+    const analysis = await mayfly.analyze({ code, ...(language && { language }) })
+    const { verdict, cached } = analysis
+    const decision = decide(verdict, this.#blockThreshold)
+    const blocked = decision.blocked || analysis.kind === 'syntax-error'
+    this.#count(verdict.findings, blocked, cached)
+    return {
+      score: decision.score,
+      patterns: verdict.findings.toSorted((a, b) => b.score - a.score).map(patternOf),
+      severity: decision.severity,
+      blocked,
+      complexityScore: verdict.complexityScore,
+      behaviorScore: verdict.behaviorScore,
+      signatureValid,
+      cached,
+      ...(analysis.kind === 'syntax-error' && {
+        syntaxError: {
+          message: analysis.message,
+          line: analysis.line,
+          column: analysis.column,
+        },
+      }),
+    }
+  }
+
+  /** Counts since this detector was made. */
+  getStatistics(): DetectorStatistics {
+    return {
+      analyzed: this.#analyzed,
+      blocked: this.#blocked,
+      refused: this.#refused,
+      cacheHits: this.#cacheHits,
+      occurrences: Object.fromEntries(this.#occurrences),
+    }
+  }
+
+  /** Lets go of the process that parses; the next analysis has one again. */
+  destroy(): Promise<void> {
+    return this.#hold.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
+  }
+
+  #verify(code: string, { signature, publicKey }: CodeOptions): boolean {
+    if (signature === undefined && publicKey === undefined) return false
+    if (!this.#enableCodeSigning)
+      throw new MayflyError('INVALID', 'Cannot look at a signature: "enableCodeSigning" is not set')
+    const who = { tenant: 'default', principal: 'threat-detector', origin: 'library' } as const
+    const job = newJob(
+      { code, ...(signature && { signature }), ...(publicKey && { publicKey }) },
+      who,
+      systemClock,
+    )
+    const signed = this.#verifier(job)
+    if (signed.kind !== 'refused') return signed.kind === 'valid'
+    this.#refused++
+    const { code: why, message, details } = signed.error
+    throw new MayflyError(why, message, { details })
+  }
+
+  readonly #verifier = createVerifier({
+    config: () => ({ signing: { required: false, signers: 1 }, tenants: [] }),
+    signers: { trusts: (key) => this.#trusted.has(key) },
+    date: () => systemClock.date(),
+  })
+
+  #count(findings: readonly Finding[], blocked: boolean, cached: boolean): void {
+    this.#analyzed++
+    if (blocked) this.#blocked++
+    if (cached) this.#cacheHits++
+    for (const { name, count } of findings)
+      this.#occurrences.set(name, (this.#occurrences.get(name) ?? 0) + count)
+  }
+}
+
+function patternOf(finding: Finding): DetectedPattern {
+  const { name, score, severity, description, line, column, count } = finding
+  return { name, score, severity, description, line, column, count }
+}

@@ -7,12 +7,14 @@ import { join } from 'node:path'
 import { systemClock, type Clock } from './contract/clock.ts'
 import { overrideConfig } from './config/override.ts'
 import type { Config, OverrideInput } from './contract/config.ts'
+import { MayflyError } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
+import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { live, type Caller } from './life.ts'
@@ -175,7 +177,9 @@ export function assemble(options: AssembleOptions): Assembly {
     gate: createGate,
     admit(job, verdict, plan) {
       const admission = record.admit(job, verdict, plan)
-      voice.say('job/admitted', { tenant: job.tenant, origin: job.origin }, { run: job.id })
+      const { tenant, origin, traceparent } = job
+      const trace = traceparent === undefined ? {} : { traceparent }
+      voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
       return admission
     },
   }
@@ -210,19 +214,21 @@ export function assemble(options: AssembleOptions): Assembly {
     pool,
     analysis,
     async run(job, caller) {
+      const began = clock.now()
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
       await Promise.all([proving, warming])
       await Promise.all(provedFor(job).map(proveNamed))
-      const outcome = await live(job, rooms, caller)
-      voice.say(
-        'job/ended',
-        { status: outcome.status, tier: outcome.tier ?? null },
-        { run: job.id },
-      )
-      return outcome
+      try {
+        const outcome = await live(job, rooms, caller)
+        voice.say('job/ended', endOf(job, outcome, clock.now() - began), { run: job.id })
+        return outcome
+      } catch (thrown) {
+        voice.say('job/unrecorded', lossOf(thrown, clock.now() - began), { run: job.id })
+        throw thrown
+      }
     },
     analyse: judge,
-    effects,
+    effects: spoken(effects, voice, clock),
     statistics: () => counters.read(),
     async providers() {
       await proving
@@ -261,6 +267,30 @@ export function assemble(options: AssembleOptions): Assembly {
 function eventOf(point: Point, fields: Event['fields'], actor: string, clock: Clock): Event {
   const at = clock.date()
   return { format: 1, seq: 0, at, run: null, zone: 'main', point, actor, trust: 'host', fields }
+}
+
+/** What is told of an end: names and milliseconds. The code of an error that the guest threw is the guest's word. */
+function endOf(job: Job, outcome: Outcome, took: number): Record<string, unknown> {
+  const { status, tier = null, provider = null, error, metrics } = outcome
+  const { queueTime, startTime, executionTime, teardownTime, cpuTime } = metrics
+  const { effectId } = job.asked
+  return {
+    status,
+    tier,
+    provider,
+    ...(error && (status !== 'error' || error.code === 'SYNTAX_ERROR') && { code: error.code }),
+    ...(effectId !== undefined && { effectId }),
+    took,
+    queueTime,
+    startTime,
+    executionTime,
+    teardownTime,
+    cpuTime,
+  }
+}
+
+function lossOf(thrown: unknown, took: number): Record<string, unknown> {
+  return { code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL', took }
 }
 
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>

@@ -8,6 +8,8 @@ export interface Asker {
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
+  /** Well-formed. */
+  readonly traceparent?: string
 }
 
 /**

@@ -76,7 +76,7 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
 }
 
 /** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
-async function open({ assembly, loaded }: Here, site: string | undefined) {
+async function open({ assembly, loaded, telemetry }: Here, site: string | undefined) {
   const { config, apiKey } = loaded
   const [{ openGateway }, { openKeys }, { providerRows }, { readiness }] = await Promise.all([
     import('../gateway/server.ts'),
@@ -109,6 +109,7 @@ async function open({ assembly, loaded }: Here, site: string | undefined) {
       ready: () => readiness(assembly),
       keys,
       voice: assembly.voice,
+      telemetry,
       clock: assembly.clock,
       version: await version(),
     })

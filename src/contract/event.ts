@@ -11,6 +11,7 @@ import * as z from 'zod'
 export const points = [
   'job/admitted',
   'job/ended',
+  'job/unrecorded',
   'threat/analysed',
   'threat/unparsed',
   'threat/audited',

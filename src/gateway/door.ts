@@ -5,6 +5,8 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Tap } from '../contract/rooms.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
+import type { Meters } from '../telemetry/meters.ts'
+import type { Threats } from '../telemetry/threats.ts'
 import type { Bodies } from './body.ts'
 import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
@@ -14,7 +16,9 @@ import type { RateLimit } from './rate.ts'
 import type { Refusals } from './refusals.ts'
 import type { Running } from './running.ts'
 import type { ProviderRow } from './schema.ts'
+import type { ThreatReaders } from './threats.ts'
 import type { SessionTokens } from './token.ts'
+import type { Trail } from './trail.ts'
 
 /** The way a job takes from here. Rejects with MayflyError only where there is no outcome to tell. */
 export type Road = (
@@ -54,5 +58,10 @@ export interface Door {
   readonly clock: Clock
   /** Every refusal at the doors passes here: to the client as a problem, to the sinks as an event. */
   readonly refusals: Refusals
+  readonly meters: Pick<Meters, 'read'>
+  readonly threats: Threats
+  readonly threatReaders: ThreatReaders
+  /** Every answer at the doors is told here. */
+  readonly trail: Trail
   readonly version: string
 }

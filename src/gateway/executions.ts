@@ -14,14 +14,13 @@ import { senderOf } from './origin.ts'
 import { invalid } from './problem.ts'
 import { addressGroup } from './rate.ts'
 import { activeContent } from './schema.ts'
+import { traceOf } from './trail.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
 export async function execute(door: Door, http: HttpBindings, who: Identity): Promise<Response> {
   door.running.refuseWhenDraining()
   const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
-  const asked = jobRequest.safeParse(body.value)
-  if (!asked.success) throw invalid('job', asked.error)
-  const job = makeJob(door, asked.data, body, { ...who, origin: 'http' })
+  const job = readJob(door, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
   return answerAsAsked(door, http, { job, digest: () => digestOf(body) })
 }
 
@@ -32,19 +31,51 @@ export async function execute(door: Door, http: HttpBindings, who: Identity): Pr
  */
 export async function executeActiveContent(door: Door, http: HttpBindings): Promise<Response> {
   door.running.refuseWhenDraining()
-  const { incoming, outgoing } = http
-  const sender = senderOf(incoming, door.names)
-  const owner = ownerOf(door, http)
-  const body = await door.bodies.json(incoming, outgoing, 'input')
-  if (owner) return answer(door, http, contentJob(door, body, { ...owner, origin: 'http' }))
-  if (!door.tokens)
-    throw new MayflyError('UNAUTHENTICATED', 'Cannot take a session token: this server gives none')
-  const session = door.tokens.verify(memberOf(body.value, 'sessionToken'), sender)
-  const who = { tenant: door.pageTenant, principal: `page:${session.id}`, origin: 'page' } as const
-  const job = contentJob(door, body, who)
+  const read = contentReader(door, http, 'http')
+  const { job, begin } = read(await door.bodies.json(http.incoming, http.outgoing, 'input'))
 
-  using _place = door.tokens.begin(session)
+  using _place = begin()
   return await answer(door, http, job)
+}
+
+/** A piece of content that may run; `begin` takes a place for it, where its session has only so many. */
+export interface Content {
+  readonly job: Job
+  readonly begin: () => Disposable | undefined
+}
+
+/** Checks what can be known before the body is there; what it returns reads that. Both throw MayflyError. */
+export function contentReader(
+  door: Door,
+  http: Pick<HttpBindings, 'incoming'>,
+  origin: 'http' | 'websocket',
+): (body: StrictJson) => Content {
+  const sender = senderOf(http.incoming, door.names)
+  const trace = traceOf(http.incoming)
+  const owner = ownerOf(door, http)
+  return (body) => {
+    if (owner) {
+      const job = contentJob(door, body, { ...owner, origin, ...trace })
+      return { job, begin: () => undefined }
+    }
+    if (!door.tokens) throw noTokens()
+    const { tokens } = door
+    const session = tokens.verify(memberOf(body.value, 'sessionToken'), sender)
+    const who = { tenant: door.pageTenant, principal: `page:${session.id}`, origin: 'page' } as const
+    const job = contentJob(door, body, { ...who, ...trace })
+    return { job, begin: () => tokens.begin(session) }
+  }
+}
+
+/** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
+export function readJob(door: Door, body: StrictJson, who: Who): Job {
+  const asked = jobRequest.safeParse(body.value)
+  if (!asked.success) throw invalid('job', asked.error)
+  return makeJob(door, asked.data, body, who)
+}
+
+function noTokens(): MayflyError {
+  return new MayflyError('UNAUTHENTICATED', 'Cannot take a session token: this server gives none')
 }
 
 /** Of what a body says, whatever its white space; numbers of the input count as they were written. */
@@ -52,10 +83,10 @@ function digestOf({ value, kept }: StrictJson): string {
   return sha256(`${canonicalJson(value)}\0${kept ?? ''}`)
 }
 
-type Who = Pick<Job, 'tenant' | 'principal' | 'origin'>
+type Who = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
 /** The owner of the API key, if one was brought. Without one the address has its share, and no more. */
-function ownerOf(door: Door, { incoming }: HttpBindings): Identity | undefined {
+function ownerOf(door: Door, { incoming }: Pick<HttpBindings, 'incoming'>): Identity | undefined {
   const { authorization } = incoming.headers
   if (authorization !== undefined) {
     const identity = authenticate(authorization, door.keys)
@@ -94,6 +125,7 @@ export function makeJob(
     tenant: who.tenant,
     principal: who.principal,
     origin: who.origin,
+    ...(who.traceparent !== undefined && { traceparent: who.traceparent }),
     at: door.clock.now(),
     asked: withCode(door, asked, who.tenant),
     inputText: body.kept ?? 'null',

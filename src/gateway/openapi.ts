@@ -17,6 +17,7 @@ import {
   pending,
   providerRow,
   readyBody,
+  threatRow,
   versionBody,
 } from './schema.ts'
 
@@ -36,6 +37,7 @@ const schemas = {
   Effects: [effectRows, 'output'],
   Provider: [providerRow, 'output'],
   Problem: [problemSchema, 'output'],
+  Threat: [threatRow, 'output'],
   Version: [versionBody, 'output'],
   Live: [liveBody, 'output'],
   Ready: [readyBody, 'output'],
@@ -125,6 +127,39 @@ export function openApi(version: string): Json {
           'What each is made of, and why one is not available',
           {},
           { type: 'array', items: ref('Provider') },
+          [401, 403, 429],
+        ),
+      },
+      '/v1/threats': {
+        get: {
+          ...call(
+            'listThreats',
+            'The last threats',
+            'Oldest first, at most 500: what was blocked, audited, unreadable, denied, odd or refused. A tenant sees its own',
+            {},
+            { type: 'array', items: ref('Threat') },
+            [401, 403, 429],
+          ),
+          parameters: [
+            query('after', { type: 'integer', minimum: 0 }, 'seq of the last one known'),
+          ],
+        },
+      },
+      '/v1/threats/stream': {
+        get: stream(
+          'streamThreats',
+          'Threats as they come',
+          'Server-sent events "threat", each with a Threat; Last-Event-ID goes on where a reader was',
+          'text/event-stream',
+          [401, 403, 429, 503],
+        ),
+      },
+      '/metrics': {
+        get: stream(
+          'metrics',
+          'What is counted and measured',
+          'Prometheus text format 0.0.4',
+          'text/plain',
           [401, 403, 429],
         ),
       },
@@ -276,6 +311,19 @@ function call(
       ...Object.fromEntries(problems.map((status) => [status, problem(status)])),
     },
   }
+}
+
+/** An answer that is text, and no JSON. */
+function stream(
+  operationId: string,
+  summary: string,
+  description: string,
+  type: string,
+  problems: readonly number[],
+): Json {
+  const asJson = call(operationId, summary, description, {}, {}, problems)
+  const content = { [type]: { schema: { type: 'string' } } }
+  return withResponse(asJson, 200, { description: summary, content })
 }
 
 function open(

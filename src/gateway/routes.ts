@@ -8,11 +8,13 @@ import { execute, executeActiveContent } from './executions.ts'
 import { cancelExecution, getExecution, listExecutions } from './history.ts'
 import type { Identity, Scope } from './keys.ts'
 import { openApi } from './openapi.ts'
+import { metrics } from './metrics.ts'
 import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { addressGroup } from './rate.ts'
 import { json } from './reply.ts'
 import type { Pages, StaticFiles } from './static.ts'
+import { listThreats, streamThreats } from './threats.ts'
 
 type Env = { readonly Bindings: HttpBindings }
 
@@ -68,6 +70,9 @@ export const calls: Readonly<Record<string, Methods>> = {
     GET: { needs: anyScope, answer: readEffect },
     DELETE: { needs: ['run'], answer: removeEffect },
   },
+  '/v1/threats': { GET: { needs: ['read'], answer: listThreats } },
+  '/v1/threats/stream': { GET: { needs: ['read'], answer: streamThreats } },
+  '/metrics': { GET: { needs: ['read'], answer: metrics } },
   '/active-content': { POST: { needs: 'own', answer: executeActiveContent } },
 }
 
@@ -156,9 +161,13 @@ function needsKey(methods: Methods): boolean {
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
 
 /** Who asks, before anything else of the request is looked at. Whoever tries keys has as many tries as others requests. */
-function admit(door: Door, { incoming }: HttpBindings): Identity {
+export function admit(
+  door: Door,
+  { incoming }: Pick<HttpBindings, 'incoming'>,
+  authorization = incoming.headers.authorization,
+): Identity {
   try {
-    const identity = authenticate(incoming.headers.authorization, door.keys)
+    const identity = authenticate(authorization, door.keys)
     if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id))
     return identity
   } catch (thrown) {
@@ -169,7 +178,8 @@ function admit(door: Door, { incoming }: HttpBindings): Identity {
   }
 }
 
-function refuseOver(retryAfterMs: number): void {
+/** Throws MayflyError RATE_LIMITED unless there is nothing to wait for. */
+export function refuseOver(retryAfterMs: number): void {
   if (retryAfterMs === 0) return
   throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })
 }

@@ -41,6 +41,23 @@ export const providerRow = z
   })
   .readonly()
 
+/** One line of `GET /v1/threats`, and the data of one frame of its stream. */
+export const threatRow = z
+  .object({
+    seq: z.number().int().describe('rises; where a reader left off'),
+    at: z.iso.datetime(),
+    kind: z.enum(['audited', 'blocked', 'unparsed', 'denied', 'anomaly', 'refused']),
+    run: z.string().nullable(),
+    tenant: z.string().nullable(),
+    trust: z.enum(['host', 'wall', 'guest']).describe('who claims it'),
+    threatScore: z.number().optional(),
+    risk: z.number().optional(),
+    patterns: z.array(z.string()).readonly().optional(),
+    code: z.string().optional(),
+    capability: z.string().optional(),
+  })
+  .readonly()
+
 export const versionBody = z
   .object({ name: z.literal('mayfly'), version: z.string(), api: z.literal('v1') })
   .readonly()

@@ -14,6 +14,8 @@ import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
+import type { Telemetry } from '../telemetry/open.ts'
+import { createViews } from '../telemetry/views.ts'
 import { Bodies, waiting } from './body.ts'
 import type { Door, Ready, Road } from './door.ts'
 import { inspect } from './front.ts'
@@ -24,11 +26,13 @@ import { isLoopback, names } from './origin.ts'
 import { headersOf, problemOf, writeProblem } from './problem.ts'
 import { RateLimit } from './rate.ts'
 import { Refusals } from './refusals.ts'
-import { activeRoutes, staticRoutes } from './routes.ts'
+import { activeRoutes, calls, staticRoutes } from './routes.ts'
 import { Running } from './running.ts'
 import type { ProviderRow } from './schema.ts'
 import { StaticFiles } from './static.ts'
+import { ThreatReaders } from './threats.ts'
 import { SessionTokens } from './token.ts'
+import { Trail } from './trail.ts'
 
 export interface GatewayOptions {
   readonly host: string
@@ -55,6 +59,8 @@ export interface GatewayOptions {
   readonly keys: Keys
   readonly limits?: Partial<GatewayLimits>
   readonly voice: Voice
+  /** What `/metrics` and `/v1/threats` show; they show nothing unless given. */
+  readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
   readonly clock: Clock
   readonly version: string
 }
@@ -73,10 +79,15 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   if (!isLoopback(options.host) && options.insecureHttp !== true) throw inClear(options.host)
   const listening = { static: 0, active: 0 }
   const door = makeDoor(options, () => listening.static)
-  const active = makeServer(door, getRequestListener(activeRoutes(door).fetch, bridge))
+  const active = makeServer(
+    door,
+    Object.keys(calls),
+    getRequestListener(activeRoutes(door).fetch, bridge),
+  )
   const activeOrigin = () => `http://${urlHost(options.host)}:${listening.active}`
   const pages = makeServer(
     door,
+    ['/active-content', '/*'],
     getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
   )
   try {
@@ -89,7 +100,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     staticUrl: `http://${urlHost(options.host)}:${listening.static}`,
     activeUrl: activeOrigin(),
-    drain: (ms) => door.running.drain(ms),
+    drain(ms) {
+      door.threatReaders.end()
+      return door.running.drain(ms)
+    },
     close: async () => void (await Promise.all([end(pages), end(active)])),
   }
 }
@@ -109,6 +123,9 @@ const bridge = {
 function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   const { clock, sessions } = options
   const limits = { ...defaultLimits, ...options.limits }
+  const { meters, threats } = options.telemetry?.views ?? createViews()
+  const threatReaders = new ThreatReaders(threats)
+  meters.observe(() => threatReaders.readings())
   const gives = isLoopback(options.host) || sessions?.anonymous === true
   return {
     road: options.road,
@@ -128,6 +145,10 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     clock,
     refusals: new Refusals(options.voice, clock),
+    meters,
+    threats,
+    threatReaders,
+    trail: new Trail(options.voice, clock, options.telemetry?.traces === true),
     version: options.version,
   }
 }
@@ -138,7 +159,7 @@ function filesOf(site: string | undefined): StaticFiles {
   return new StaticFiles([join(web, 'client'), site ?? join(web, 'page')])
 }
 
-function makeServer(door: Door, listener: RequestListener): Server {
+function makeServer(door: Door, routes: readonly string[], listener: RequestListener): Server {
   const { limits } = door
   const server = createServer({
     maxHeaderSize: limits.headerBytes,
@@ -156,6 +177,7 @@ function makeServer(door: Door, listener: RequestListener): Server {
   server.maxHeadersCount = 0
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (door.running.draining) outgoing.shouldKeepAlive = false
+    door.trail.follow(incoming, outgoing, routes)
     // Only once the answer is there: a job may keep its client waiting for longer.
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
     outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))

@@ -8,7 +8,9 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Provider } from '../contract/provider.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { newJob } from '../job.ts'
+import { readTraceparent } from '../lib/traceparent.ts'
 import type { Counts } from '../telemetry/counters.ts'
+import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import { startWarden } from './start-warden.ts'
 
 export interface OpenOptions {
@@ -26,6 +28,8 @@ interface Asked {
 
 export interface RunOptions extends Asked {
   readonly signal?: AbortSignal
+  /** The W3C trace context that its spans become part of; what is not well-formed is left out. */
+  readonly traceparent?: string
   /** Hears output as it comes; a promise holds the guest back. */
   readonly tap?: Tap
 }
@@ -33,9 +37,11 @@ export interface RunOptions extends Asked {
 /** Mayfly inside an application: a warden beside it, the road in it, no server. */
 export class Mayfly implements AsyncDisposable {
   readonly #assembly: Assembly
+  readonly #telemetry: Telemetry
 
-  private constructor(assembly: Assembly) {
+  private constructor(assembly: Assembly, telemetry: Telemetry) {
     this.#assembly = assembly
+    this.#telemetry = telemetry
   }
 
   /**
@@ -51,9 +57,15 @@ export class Mayfly implements AsyncDisposable {
     const given =
       typeof config === 'string' ? { file: config } : config === undefined ? {} : { object: config }
     const loaded = loadConfig({ ...given, env: process.env, cwd: process.cwd() })
-    const warden = await startWarden({ stateFolder: loaded.config.state })
+    const { config: inForce } = loaded
+    const telemetry = await openTelemetry(inForce, process.env, false)
+    const warden = await startWarden({ stateFolder: inForce.state })
     try {
-      return new Mayfly(assemble({ config: loaded.config, warden, kind: 'library', ...options }))
+      const sinks = [...telemetry.sinks, ...(options.sinks ?? [])]
+      const parts = { config: inForce, warden, kind: 'library', ...options, sinks } as const
+      const assembly = assemble(parts)
+      telemetry.watch({ ...assembly, warden })
+      return new Mayfly(assembly, telemetry)
     } catch (error) {
       await warden.close()
       throw error
@@ -66,8 +78,10 @@ export class Mayfly implements AsyncDisposable {
    */
   run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
-    const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
-    return this.#assembly.run(job, { signal, tap })
+    const { traceparent } = options
+    const trace = traceparent !== undefined && readTraceparent(traceparent) ? { traceparent } : {}
+    const who = { tenant, principal, origin: 'library', ...trace } as const
+    return this.#assembly.run(newJob(request, who, systemClock), { signal, tap })
   }
 
   /**
@@ -107,8 +121,9 @@ export class Mayfly implements AsyncDisposable {
     return this.#assembly.override(patch, { principal, mayWiden: widen })
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve(this.#assembly[Symbol.asyncDispose]())
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#telemetry.close()
+    await this.#assembly[Symbol.asyncDispose]()
   }
 
   close(): Promise<void> {

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Voice } from '../contract/event.ts'
 import { entries, languages, type Job } from '../contract/job.ts'
 import { patternNames, type Analysis } from '../contract/verdict.ts'
@@ -20,6 +21,7 @@ export interface AnalystParts {
   readonly voice: Pick<Voice, 'say'>
   /** Names the rules in force: another text, and nothing cached is used. */
   readonly rulesVersion?: () => string
+  readonly clock?: Pick<Clock, 'now'>
 }
 
 /** The longest reply that is read, in UTF-16 units: a source without types, and its findings. */
@@ -33,14 +35,17 @@ const cacheUnitsMax = 64 * 2 ** 20
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysed> {
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
+  const { clock = systemClock } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
   return async (job) => {
+    const began = clock.now()
     const digest = digestOf(job, rulesVersion())
     const key = `${job.tenant}\0${digest}`
     const known = cache.get(key)
     const analysis = known ?? (await inspectElsewhere(job, digest, ask, voice))
     if (analysis.believed) cache.set(key, analysis)
-    voice.say('threat/analysed', factsAbout(analysis.value, known !== undefined), { run: job.id })
+    const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached: known !== undefined }
+    voice.say('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
     return { ...analysis.value, cached: known !== undefined }
   }
 }
@@ -54,10 +59,10 @@ interface Kept {
   readonly believed: boolean
 }
 
-function factsAbout({ kind, verdict }: Analysis, cached: boolean): Record<string, unknown> {
+function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
   const { threatScore, risk, language, entry, findings } = verdict
   const patterns = findings.map(({ name }) => name)
-  return { kind, threatScore, risk, language, entry, patterns, cached }
+  return { kind, threatScore, risk, language, entry, patterns }
 }
 
 const tableVersion = sha256(canonicalJson(patterns))
@@ -81,7 +86,8 @@ async function inspectElsewhere(
     const reply = await ask(job.tenant, JSON.stringify({ code, language, entry, files }))
     return { value: analysisOf(readReply(reply, job), digest), believed: true }
   } catch (thrown) {
-    voice.say('threat/unparsed', { why: reasonOf(thrown) }, { run: job.id })
+    const fields = { why: reasonOf(thrown), tenant: job.tenant }
+    voice.say('threat/unparsed', fields, { run: job.id })
     return { value: analysisOf(unread(job), digest), believed: false }
   }
 }

@@ -47,7 +47,9 @@ export async function openDoor(
       () => bodies,
       () => Date.now(),
     ),
-    voice: { say: (_, fields) => void refusals.push(fields?.['code']) },
+    voice: {
+      say: (point, fields) => void (point === 'door/refused' && refusals.push(fields?.['code'])),
+    },
     clock: systemClock,
     version: '0.0.0',
     ...options,

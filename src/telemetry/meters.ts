@@ -1,0 +1,203 @@
+import type { Event, Point, Sink } from '../contract/event.ts'
+import { Counter, Histogram, type Reading } from './instrument.ts'
+
+/** Numbers made of the event stream, and of whoever is asked when they are read. */
+export interface Meters {
+  readonly sink: Sink
+  /** Adds readings that are taken when somebody reads; one that throws is left out. */
+  observe(take: Observe): void
+  read(): Promise<readonly Reading[]>
+}
+
+export type Observe = () => readonly Reading[] | Promise<readonly Reading[]>
+
+/** Seconds; the first of them are what a job in an isolate takes. */
+const durations = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
+]
+/** Those that the semantic conventions advise. */
+const requestDurations = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+const wordCharsMax = 64
+const runningMax = 65_536
+
+type Listener = (fields: Event['fields'], run: string | null) => void
+
+/** Counts what is said. Of what a guest or a wall claims only the number of events is believed. */
+export function createMeters(): Meters {
+  const counts = new Counts()
+  const observers: Observe[] = []
+  return {
+    sink: (event) => counts.take(event),
+    observe: (take) => void observers.push(take),
+    async read() {
+      const observed = await Promise.all(
+        observers.map((take) => Promise.try(take).catch(() => [] as const)),
+      )
+      return [...counts.read(), ...observed.flat()]
+    },
+  }
+}
+
+class Counts {
+  readonly #events = new Counter({
+    name: 'mayfly.events',
+    description: 'Events by point and by who claims them',
+    unit: '{event}',
+  })
+  readonly #admitted = new Counter({
+    name: 'mayfly.admissions',
+    description: 'Jobs taken',
+    unit: '{execution}',
+  })
+  readonly #executions = new Counter({
+    name: 'mayfly.executions',
+    description: 'Jobs ended, by status and tier',
+    unit: '{execution}',
+  })
+  readonly #unrecorded = new Counter({
+    name: 'mayfly.executions.unrecorded',
+    description: 'Jobs that could not be written down, and so were not answered',
+    unit: '{execution}',
+  })
+  readonly #executing = new Histogram(
+    {
+      name: 'mayfly.execution.duration',
+      description: 'From admission to outcome',
+      unit: 's',
+    },
+    durations,
+  )
+  readonly #user = new Histogram(
+    { name: 'mayfly.execution.user.duration', description: 'User code alone', unit: 's' },
+    durations,
+  )
+  readonly #waiting = new Histogram(
+    { name: 'mayfly.queue.duration', description: 'Wait for a place', unit: 's' },
+    durations,
+  )
+  readonly #analyses = new Counter({
+    name: 'mayfly.analyses',
+    description: 'Verdicts, by whether the cache had them',
+    unit: '{analysis}',
+  })
+  readonly #findings = new Counter({
+    name: 'mayfly.findings',
+    description: 'Verdicts in which a pattern was found',
+    unit: '{finding}',
+  })
+  readonly #registrations = new Counter({
+    name: 'mayfly.registrations',
+    description: 'Effects registered and refused',
+    unit: '{effect}',
+  })
+  readonly #refused = new Counter({
+    name: 'mayfly.door.refusals',
+    description: 'Requests refused, by code',
+    unit: '{request}',
+  })
+  readonly #requests = new Histogram(
+    {
+      name: 'http.server.request.duration',
+      description: 'Duration of HTTP server requests',
+      unit: 's',
+    },
+    requestDurations,
+  )
+  readonly #running = new Set<string | null>()
+  #unsigned = 0
+
+  take(event: Event): void {
+    this.#events.add({ point: event.point, trust: event.trust })
+    if (event.trust === 'host') this.#listening[event.point]?.(event.fields, event.run)
+  }
+
+  read(): readonly Reading[] {
+    const counted = [
+      this.#events,
+      this.#admitted,
+      this.#executions,
+      this.#unrecorded,
+      this.#executing,
+      this.#user,
+      this.#waiting,
+      this.#analyses,
+      this.#findings,
+      this.#registrations,
+      this.#refused,
+      this.#requests,
+    ]
+    return [
+      ...counted.map((one) => one.read()),
+      gauge('mayfly.executions.running', 'Jobs between admission and end', '{execution}', [
+        [{}, this.#running.size],
+      ]),
+      gauge('mayfly.record.unsigned', 'Lines of the record that nobody could sign', '{line}', [
+        [{}, this.#unsigned],
+      ]),
+    ]
+  }
+
+  readonly #listening: Readonly<Partial<Record<Point, Listener>>> = {
+    'job/admitted': (_, run) => {
+      if (this.#running.size < runningMax) this.#running.add(run)
+      this.#admitted.add()
+    },
+    'job/ended': (fields, run) => {
+      this.#running.delete(run)
+      const labels = { status: wordOf(fields['status']), tier: wordOf(fields['tier']) }
+      this.#executions.add(labels)
+      this.#executing.record(secondsOf(fields['took']), labels)
+      if (labels.tier === 'none') return
+      this.#user.record(secondsOf(fields['executionTime']), { tier: labels.tier })
+      this.#waiting.record(secondsOf(fields['queueTime']))
+    },
+    'job/unrecorded': (_, run) => {
+      this.#running.delete(run)
+      this.#unrecorded.add()
+    },
+    'threat/analysed': (fields) => {
+      this.#analyses.add({ cache: fields['cached'] === true ? 'hit' : 'miss' })
+      const names = Array.isArray(fields['patterns']) ? fields['patterns'] : []
+      for (const pattern of new Set(names)) this.#findings.add({ pattern: wordOf(pattern) })
+    },
+    'effect/registered': () => this.#registrations.add({ result: 'registered' }),
+    'effect/refused': () => this.#registrations.add({ result: 'refused' }),
+    'door/refused': (fields) => {
+      this.#refused.add({ code: wordOf(fields['code']) })
+      const { unspoken } = fields
+      if (typeof unspoken === 'number') this.#refused.add({ code: 'unspoken' }, unspoken)
+    },
+    'door/answered': (fields) => {
+      this.#requests.record(secondsOf(fields['took']), {
+        'http.request.method': wordOf(fields['method']),
+        'http.route': wordOf(fields['route']),
+        'http.response.status_code': Number(fields['status']),
+      })
+    },
+    'record/unsigned': ({ lines }) => {
+      this.#unsigned = typeof lines === 'number' ? lines : 0
+    },
+    'record/checkpoint': () => {
+      this.#unsigned = 0
+    },
+  }
+}
+
+/** A gauge as it stands now. */
+export function gauge(
+  name: string,
+  description: string,
+  unit: string,
+  values: readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[],
+): Reading {
+  const series = values.map(([labels, value]) => ({ labels, value }))
+  return { name, description, unit, kind: 'gauge', series }
+}
+
+function wordOf(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, wordCharsMax) : 'none'
+}
+
+function secondsOf(ms: unknown): number | undefined {
+  return typeof ms === 'number' ? ms / 1000 : undefined
+}

@@ -1,0 +1,127 @@
+import type { Sink } from '../../contract/event.ts'
+import type { Reading } from '../instrument.ts'
+import { gauge, type Meters } from '../meters.ts'
+import { metricsBody, traceBody } from './encode.ts'
+import { send } from './send.ts'
+import type { OtlpSettings } from './settings.ts'
+import type { Span } from './span.ts'
+import { createSpans } from './spans.ts'
+
+export interface Exporter {
+  readonly sink: Sink
+  /** Sends what is there, waiting at most `closeMsMax` for a collector. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Spans that wait to be sent, and in one body. */
+const queueMax = 4096
+const batchMax = 512
+const closeMsMax = 3_000
+
+/** Sends spans as they end and metrics now and then. What a slow collector cannot take is dropped and counted. */
+export function openExporter(settings: OtlpSettings, meters: Meters): Exporter {
+  return new OpenExporter(settings, meters)
+}
+
+class OpenExporter implements Exporter {
+  readonly sink: Sink
+  readonly #settings: OtlpSettings
+  readonly #meters: Meters
+  readonly #since = Date.now()
+  readonly #stop = new AbortController()
+  readonly #timers: readonly NodeJS.Timeout[]
+  #queue: Span[] = []
+  #soon: NodeJS.Immediate | undefined
+  #sending: Promise<void> | undefined
+  #measuring: Promise<void> | undefined
+  #dropped = 0
+  #closed: Promise<void> | undefined
+
+  constructor(settings: OtlpSettings, meters: Meters) {
+    this.#settings = settings
+    this.#meters = meters
+    const spans = createSpans((span) => this.#push(span))
+    this.sink = settings.tracesUrl === undefined ? () => undefined : spans.sink
+    meters.observe(() => this.#readings(spans.forgotten))
+    this.#timers = [
+      setInterval(() => void this.#flush(), settings.spansEvery).unref(),
+      setInterval(() => void this.#measure(), settings.metricsEvery).unref(),
+    ]
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    const late = setTimeout(() => this.#stop.abort(), closeMsMax)
+    await Promise.all([this.#sending, this.#measuring])
+    await Promise.all([this.#flush(), this.#measure()])
+    clearTimeout(late)
+    clearImmediate(this.#soon)
+  }
+
+  #push(span: Span): void {
+    if (this.#queue.length >= queueMax) {
+      this.#dropped += 1
+      return
+    }
+    this.#queue.push(span)
+    if (this.#queue.length < batchMax || this.#soon) return
+    this.#soon = setImmediate(() => {
+      this.#soon = undefined
+      void this.#flush()
+    })
+  }
+
+  /** One body at a time, until nothing waits. */
+  #flush(): Promise<void> {
+    this.#sending ??= this.#sendAll().finally(() => (this.#sending = undefined))
+    return this.#sending
+  }
+
+  async #sendAll(): Promise<void> {
+    const { resource, tracesUrl } = this.#settings
+    if (tracesUrl === undefined) return
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, batchMax)
+      const sent = await this.#send(tracesUrl, traceBody(resource, batch))
+      if (!sent) this.#dropped += batch.length
+    }
+  }
+
+  #measure(): Promise<void> {
+    this.#measuring ??= this.#sendMetrics().finally(() => (this.#measuring = undefined))
+    return this.#measuring
+  }
+
+  async #sendMetrics(): Promise<void> {
+    const { resource, metricsUrl } = this.#settings
+    if (metricsUrl === undefined) return
+    const readings = await this.#meters.read()
+    await this.#send(metricsUrl, metricsBody(resource, readings, this.#since, Date.now()))
+  }
+
+  #send(url: string, body: unknown): Promise<boolean> {
+    const { headers, timeout } = this.#settings
+    return send(JSON.stringify(body), { url, headers, timeout, signal: this.#stop.signal })
+  }
+
+  #readings(forgotten: number): readonly Reading[] {
+    const dropped = this.#dropped + forgotten
+    return [
+      {
+        name: 'mayfly.telemetry.dropped',
+        description: 'Spans that no collector took',
+        unit: '{span}',
+        kind: 'counter',
+        series: [{ labels: {}, value: dropped }],
+      },
+      gauge('mayfly.telemetry.waiting', 'Spans that wait to be sent', '{span}', [
+        [{}, this.#queue.length],
+      ]),
+    ]
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * Spans out of the event stream. No room knows of them: what a span needs is in events, durations among them, and
+ * a life becomes a tree when its last event is heard.
+ *
+ *     POST /v1/executions          door/answered
+ *     └─ executeEffect             job/ended
+ *        ├─ analyzeCode            threat/analysed
+ *        ├─ acquireSandbox         queueTime and startTime of job/ended
+ *        ├─ runCode                phase/opened, executionTime of job/ended
+ *        └─ destroySandbox         teardownTime of job/ended
+ *
+ * `registerEffect` stands where `executeEffect` does, for code that is only stored. Without a `traceparent` from
+ * outside, the trace id is that of the run: `exec_…` without its prefix.
+ */
+import type { Event, Point, Sink } from '../../contract/event.ts'
+import { newSpanId, newTraceId, readTraceparent } from '../../lib/traceparent.ts'
+import type { Attribute, Span, SpanEvent } from './span.ts'
+
+export interface Spans {
+  readonly sink: Sink
+  /** Runs forgotten since too many were under way; their spans are lost. */
+  readonly forgotten: number
+}
+
+/** Runs whose end is waited for, and events kept of each. */
+const livesMax = 4096
+const eventsMax = 64
+
+/** Hands each span to `out` when its whole tree is known. Throws nothing. */
+export function createSpans(out: (span: Span) => void): Spans {
+  return new SpanMaker(out)
+}
+
+/** What was heard of a run that has not ended. */
+interface Life {
+  analysis?: { readonly at: number; readonly fields: Event['fields'] }
+  unparsed: boolean
+  traceparent: unknown
+  about: Event['fields']
+  opened?: number
+  readonly events: SpanEvent[]
+}
+
+/** Told as events inside the span of the run. */
+const toldPoints: ReadonlySet<Point> = new Set<Point>([
+  'phase/opened',
+  'phase/closed',
+  'phase/terminated',
+  'control/tightened',
+  'control/unenforced',
+  'capability/denied',
+  'limit/hit',
+  'anomaly/found',
+  'output/refused',
+  'output/truncated',
+  'tier/lost',
+])
+
+class SpanMaker implements Spans {
+  readonly #out: (span: Span) => void
+  readonly #lives = new Map<string, Life>()
+  forgotten = 0
+
+  constructor(out: (span: Span) => void) {
+    this.#out = out
+  }
+
+  readonly sink: Sink = (event) => {
+    const { point, run, trust } = event
+    if (trust !== 'host' && !toldPoints.has(point)) return
+    if (point === 'door/answered') return this.#answered(event)
+    if (run === null) return
+    if (ends.has(point)) return this.#end(event, this.#take(run))
+    if (point === 'job/admitted' || point.startsWith('threat/') || toldPoints.has(point))
+      hear(this.#lifeOf(run), event)
+  }
+
+  #lifeOf(run: string): Life {
+    const known = this.#lives.get(run)
+    if (known) return known
+    const [oldest] = this.#lives.keys()
+    if (this.#lives.size >= livesMax && oldest !== undefined) {
+      this.#lives.delete(oldest)
+      this.forgotten += 1
+    }
+    const life = newLife()
+    this.#lives.set(run, life)
+    return life
+  }
+
+  #take(run: string): Life {
+    const life = this.#lives.get(run) ?? newLife()
+    this.#lives.delete(run)
+    return life
+  }
+
+  #answered({ at, fields }: Event): void {
+    const own = readTraceparent(text(fields['traceparent']))
+    if (!own?.sampled) return
+    const status = Number(fields['status'])
+    const error = status >= 500 ? String(status) : undefined
+    this.#out({
+      traceId: own.traceId,
+      spanId: own.spanId,
+      parentSpanId: text(fields['parent']),
+      name: `${text(fields['method'])} ${text(fields['route'])}`,
+      kind: 'server',
+      start: at - numberOf(fields['took']),
+      end: at,
+      attributes: {
+        'http.request.method': text(fields['method']),
+        'http.route': text(fields['route']),
+        'http.response.status_code': status,
+        'url.scheme': text(fields['scheme']),
+        'error.type': error,
+      },
+      events: [],
+      error,
+    })
+  }
+
+  #end(event: Event, life: Life): void {
+    const parent = readTraceparent(text(event.fields['traceparent'] ?? life.traceparent))
+    if (parent?.sampled === false) return
+    const root = rootOf(event, life, parent?.traceId ?? traceOf(event.run!), parent?.spanId)
+    this.#out(root)
+    for (const part of [analysisOf(event, life), ...wallsOf(event, life)]) {
+      if (!part) continue
+      const { traceId, spanId: parentSpanId } = root
+      const { start, end } = within(root, part)
+      this.#out({ ...part, start, end, traceId, parentSpanId, spanId: newSpanId() })
+    }
+  }
+}
+
+const ends: ReadonlySet<Point> = new Set<Point>([
+  'job/ended',
+  'job/unrecorded',
+  'effect/registered',
+  'effect/refused',
+])
+
+function newLife(): Life {
+  return { unparsed: false, traceparent: undefined, about: {}, events: [] }
+}
+
+function hear(life: Life, { point, at, trust, fields }: Event): void {
+  if (point === 'job/admitted') {
+    life.about = fields
+    life.traceparent = fields['traceparent']
+  }
+  if (point === 'threat/unparsed') life.unparsed = true
+  if (point === 'threat/analysed') life.analysis = { at, fields }
+  if (point === 'phase/opened' && trust === 'host') life.opened ??= at
+  if (!toldPoints.has(point) || life.events.length >= eventsMax) return
+  // Only names: what a guest says is no attribute of ours.
+  const phase = trust === 'host' ? text(fields['phase']) : undefined
+  const attributes = { 'mayfly.trust': trust, 'mayfly.phase': phase }
+  life.events.push({ name: point, at, attributes })
+}
+
+function rootOf(
+  { point, run, at, fields }: Event,
+  life: Life,
+  traceId: string,
+  parentSpanId: string | undefined,
+): Span {
+  const isEffect = point.startsWith('effect/')
+  const verdict = life.analysis?.fields ?? {}
+  const failed = point === 'job/ended' ? !fine.has(text(fields['status'])!) : !saysWell(point)
+  const error = failed ? (text(fields['code']) ?? text(fields['status']) ?? 'UNKNOWN') : undefined
+  return {
+    traceId,
+    spanId: newSpanId(),
+    parentSpanId,
+    name: isEffect ? 'registerEffect' : 'executeEffect',
+    kind: 'internal',
+    start: at - numberOf(fields['took']),
+    end: at,
+    attributes: {
+      'mayfly.run': run,
+      'mayfly.tenant': text(life.about['tenant'] ?? verdict['tenant']),
+      'mayfly.origin': text(life.about['origin']),
+      'mayfly.effect.id': text(fields['effectId']),
+      'mayfly.status': text(fields['status']),
+      'mayfly.tier': text(fields['tier']),
+      'mayfly.provider': text(fields['provider']),
+      'mayfly.threat.score': scoreOf(fields['threatScore'] ?? verdict['threatScore']),
+      'mayfly.risk': scoreOf(verdict['risk']),
+      ...(!isEffect && { 'mayfly.execution.time_ms': numberOf(fields['executionTime']) }),
+      ...(isEffect && { 'mayfly.signature.valid': fields['signatureValid'] === true }),
+      'error.type': error,
+    },
+    events: [],
+    error,
+  }
+}
+
+/** A cancelled job did what was asked of it. */
+const fine: ReadonlySet<string> = new Set(['ok', 'cancelled'])
+
+function saysWell(point: Point): boolean {
+  return point === 'effect/registered'
+}
+
+type Part = Omit<Span, 'traceId' | 'spanId' | 'parentSpanId'>
+
+function analysisOf({ fields }: Event, { analysis, unparsed }: Life): Part | undefined {
+  if (!analysis) return undefined
+  const { at, fields: verdict } = analysis
+  const syntax = verdict['kind'] === 'syntax-error' ? 'SYNTAX_ERROR' : undefined
+  const error = unparsed ? 'UNPARSED' : syntax
+  return {
+    name: 'analyzeCode',
+    kind: 'internal',
+    start: at - numberOf(verdict['took']),
+    end: at,
+    attributes: {
+      'mayfly.threat.score': scoreOf(verdict['threatScore']),
+      'mayfly.risk': scoreOf(verdict['risk']),
+      'mayfly.threat.patterns': namesOf(verdict['patterns']),
+      'mayfly.language': text(verdict['language']),
+      'mayfly.cache.hit': verdict['cached'] === true,
+      'mayfly.blocked': fields['status'] === 'blocked' ? true : undefined,
+      'error.type': error,
+    },
+    events: [],
+    error,
+  }
+}
+
+/** What happened behind a wall, or on the way to one. */
+function wallsOf({ point, at, fields }: Event, life: Life): readonly (Part | undefined)[] {
+  const status = text(fields['status'])
+  if (point !== 'job/ended') return []
+  const [waited, ran, tore] = [
+    numberOf(fields['queueTime']) + numberOf(fields['startTime']),
+    numberOf(fields['executionTime']),
+    numberOf(fields['teardownTime']),
+  ]
+  const { opened } = life
+  const error = text(fields['code']) ?? status
+  const noWall = opened === undefined && (status === 'unavailable' || status === 'failed')
+  const acquired = opened ?? at - tore
+  const ended = opened === undefined ? at : opened + ran
+  return [
+    waited > 0 || noWall
+      ? part('acquireSandbox', acquired - waited, acquired, [], noWall ? error : undefined)
+      : undefined,
+    opened === undefined
+      ? undefined
+      : part('runCode', opened, ended, life.events, fine.has(status!) ? undefined : error),
+    tore > 0 ? part('destroySandbox', at - tore, at) : undefined,
+  ]
+}
+
+function part(
+  name: string,
+  start: number,
+  end: number,
+  events: readonly SpanEvent[] = [],
+  error?: string,
+): Part {
+  const attributes = { 'error.type': error }
+  return { name, kind: 'internal', start, end, attributes, events, error }
+}
+
+/** Events are timed in whole milliseconds: no child may seem to begin before its parent, or to end after it. */
+function within(
+  root: Span,
+  { start, end }: Part,
+): { readonly start: number; readonly end: number } {
+  const from = Math.min(Math.max(start, root.start), root.end)
+  return { start: from, end: Math.min(Math.max(end, from), root.end) }
+}
+
+/** The 32 hex digits of a run's id, which are as random as a trace id has to be. */
+function traceOf(run: string): string {
+  return /_([0-9a-f]{32})$/.exec(run)?.[1] ?? newTraceId()
+}
+
+function namesOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? [...new Set(value.map(String))].slice(0, 64) : []
+}
+
+function scoreOf(value: unknown): Attribute | undefined {
+  return typeof value === 'number' ? value : undefined
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : 0
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

@@ -1,0 +1,23 @@
+import type { Reading } from './instrument.ts'
+import { gauge } from './meters.ts'
+
+/** This process in the names of the semantic conventions. */
+export function processReadings(): readonly Reading[] {
+  const { user, system } = process.cpuUsage()
+  return [
+    {
+      name: 'process.cpu.time',
+      description: 'CPU time of the server',
+      unit: 's',
+      kind: 'counter',
+      series: [
+        { labels: { 'cpu.mode': 'user' }, value: user / 1e6 },
+        { labels: { 'cpu.mode': 'system' }, value: system / 1e6 },
+      ],
+    },
+    gauge('process.memory.usage', 'Resident memory of the server', 'By', [
+      [{}, process.memoryUsage.rss()],
+    ]),
+    gauge('process.uptime', 'How long the server has run', 's', [[{}, process.uptime()]]),
+  ]
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { createThreats, type Threat } from './threats.ts'
+import { createVoice, type EventStream } from './voice.ts'
+
+test('What was audited, blocked, unparsed, denied or odd is a threat, with its tenant and verdict', () => {
+  const { voice, threats } = open()
+  voice.say(
+    'threat/analysed',
+    { tenant: 'acme', threatScore: 95, risk: 95, patterns: ['VM_ESCAPE'] },
+    { run: 'exec_1' },
+  )
+  voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
+  voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
+  voice.say('threat/unparsed', { tenant: 'acme', why: 'died' }, { run: 'exec_2' })
+  voice.say('capability/denied', { capability: 'fetch' }, { run: 'exec_1', trust: 'guest' })
+  voice.say('anomaly/found', {}, { run: 'exec_1', trust: 'wall' })
+  voice.say('job/ended', { status: 'refused' }, { run: 'exec_1' })
+  assert.deepEqual(
+    threats.after(0).map(({ kind, tenant, run }) => [kind, tenant, run]),
+    [
+      ['audited', 'acme', 'exec_1'],
+      ['blocked', 'acme', 'exec_1'],
+      ['unparsed', 'acme', 'exec_2'],
+      ['denied', 'acme', 'exec_1'],
+      ['anomaly', 'acme', 'exec_1'],
+      ['refused', 'acme', 'exec_1'],
+    ],
+  )
+  const blocked = threats.after(0)[1]!
+  assert.deepEqual(
+    [blocked.threatScore, blocked.risk, blocked.patterns, blocked.code],
+    [95, 95, ['VM_ESCAPE'], 'THREAT_DETECTED'],
+  )
+})
+
+test('A score of 40 is not audited, one of 41 is', () => {
+  const { voice, threats } = open()
+  for (const threatScore of [40, 41]) voice.say('threat/analysed', { threatScore }, { run: 'r' })
+  assert.deepEqual(
+    threats.after(0).map(({ threatScore }) => threatScore),
+    [41],
+  )
+})
+
+test('An effect refused for its threats is blocked; one refused for another reason is none', () => {
+  const { voice, threats } = open()
+  for (const code of ['THREAT_DETECTED', 'INVALID'])
+    voice.say('effect/refused', { code, tenant: 'acme' }, { run: code })
+  assert.deepEqual(
+    threats.after(0).map(({ kind, tenant }) => [kind, tenant]),
+    [['blocked', 'acme']],
+  )
+})
+
+test('A guest cannot say whose it is, nor that another was blocked', () => {
+  const { voice, threats } = open()
+  const guest = { run: 'exec_1', trust: 'guest' } as const
+  voice.say('job/admitted', { tenant: 'other' }, guest)
+  voice.say('job/ended', { status: 'blocked' }, guest)
+  voice.say('threat/analysed', { threatScore: 100 }, guest)
+  voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
+  voice.say('capability/denied', { capability: 'x', tenant: 'other' }, guest)
+  assert.deepEqual(
+    threats.after(0).map(({ kind, tenant }) => [kind, tenant]),
+    [['denied', 'acme']],
+  )
+})
+
+test('A tenant sees its own and no other, and the last are kept', () => {
+  const { voice, threats } = open(10)
+  for (let at = 0; at < 100; at += 1)
+    voice.say('threat/unparsed', { tenant: at % 2 === 0 ? 'a' : 'b' }, { run: `exec_${at}` })
+  assert.ok(threats.after(0).length < 20)
+  assert.equal(threats.after(0).at(-1)?.run, 'exec_99')
+  assert.ok(threats.after(0, 'a').every(({ tenant }) => tenant === 'a'))
+  assert.deepEqual(threats.after(99).length, 1)
+})
+
+test('A listener hears threats as they come, until it leaves', () => {
+  const { voice, threats } = open()
+  const heard: Threat[] = []
+  const leave = threats.listen((threat) => heard.push(threat))
+  voice.say('threat/unparsed')
+  voice.say('server/started')
+  leave()
+  voice.say('threat/unparsed')
+  assert.equal(heard.length, 1)
+})
+
+function open(kept?: number): {
+  voice: EventStream
+  threats: ReturnType<typeof createThreats>
+} {
+  const threats = createThreats(kept)
+  const voice = createVoice({ clock: new SimulatedClock(), sinks: [threats.sink] })
+  return { voice, threats }
+}

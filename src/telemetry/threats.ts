@@ -1,0 +1,143 @@
+import type { Event, Sink } from '../contract/event.ts'
+
+/** A threat, and what became of it. Names and numbers alone: no code, and nothing that a guest could have written. */
+export interface Threat {
+  /** Rises; where a reader left off. */
+  readonly seq: number
+  /** ISO 8601. */
+  readonly at: string
+  readonly kind: ThreatKind
+  readonly run: string | null
+  readonly tenant: string | null
+  readonly trust: Event['trust']
+  readonly threatScore?: number
+  readonly risk?: number
+  readonly patterns?: readonly string[]
+  /** Of what was stopped: the stable code. */
+  readonly code?: string
+  /** Of what was denied: the capability's name. */
+  readonly capability?: string
+}
+
+/**
+ * `audited`: its score is above 40. `blocked`: it was not run. `unparsed`: nobody could read it. `denied`: it reached
+ * for what it was not granted. `anomaly`: it behaved oddly. `refused`: its output broke the contract.
+ */
+export type ThreatKind = 'audited' | 'blocked' | 'unparsed' | 'denied' | 'anomaly' | 'refused'
+
+export interface Threats {
+  readonly sink: Sink
+  /** Those after `seq` that are still here, oldest first; of one tenant, or of all. */
+  after(seq: number, tenant?: string): readonly Threat[]
+  /** Hears every threat until the answer is called. */
+  listen(hear: (threat: Threat) => void): () => void
+}
+
+/** Threats kept, and runs known by their tenant and verdict. */
+const keptMax = 1000
+const runsMax = 8192
+const auditedAbove = 40
+const wordCharsMax = 128
+
+/** Picks the threats out of the stream and keeps the last of them. */
+export function createThreats(kept = keptMax): Threats {
+  return new Picked(kept)
+}
+
+type About = Pick<Threat, 'tenant'> & Partial<Pick<Threat, 'threatScore' | 'risk' | 'patterns'>>
+
+class Picked implements Threats {
+  readonly #keptMax: number
+  readonly #runs = new Map<string, About>()
+  readonly #listeners = new Set<(threat: Threat) => void>()
+  #kept: Threat[] = []
+
+  constructor(kept: number) {
+    this.#keptMax = kept
+  }
+
+  readonly sink: Sink = (event) => {
+    if (event.run !== null && event.trust === 'host') this.#learn(event.run, event)
+    const kind = kindOf(event)
+    if (kind) this.#keep(threatOf(event, kind, this.#aboutOf(event)))
+  }
+
+  after(seq: number, tenant?: string): readonly Threat[] {
+    return this.#kept.filter(
+      (one) => one.seq > seq && (tenant === undefined || one.tenant === tenant),
+    )
+  }
+
+  listen(hear: (threat: Threat) => void): () => void {
+    this.#listeners.add(hear)
+    return () => void this.#listeners.delete(hear)
+  }
+
+  #keep(threat: Threat): void {
+    this.#kept.push(threat)
+    // Cut in halves, so that one more does not move all the others.
+    if (this.#kept.length >= 2 * this.#keptMax) this.#kept = this.#kept.slice(-this.#keptMax)
+    for (const hear of this.#listeners) hear(threat)
+  }
+
+  /** Whose it is and what was thought of it is said once, early; the run least recently learnt of makes room. */
+  #learn(run: string, { point, fields }: Event): void {
+    if (!point.startsWith('threat/') && point !== 'job/admitted') return
+    const known = this.#runs.get(run)
+    this.#runs.delete(run)
+    this.#runs.set(run, {
+      ...known,
+      tenant: text(fields['tenant']) ?? known?.tenant ?? null,
+      ...(point === 'threat/analysed' && verdictOf(fields)),
+    })
+    const [oldest] = this.#runs.keys()
+    if (this.#runs.size > runsMax && oldest !== undefined) this.#runs.delete(oldest)
+  }
+
+  #aboutOf({ run, fields }: Event): About {
+    const known = run === null ? undefined : this.#runs.get(run)
+    return known ?? { tenant: text(fields['tenant']) ?? null }
+  }
+}
+
+function kindOf({ point, trust, fields }: Event): ThreatKind | undefined {
+  if (point === 'capability/denied') return 'denied'
+  if (point === 'anomaly/found') return 'anomaly'
+  if (trust !== 'host') return undefined
+  if (point === 'threat/unparsed') return 'unparsed'
+  if (point === 'threat/analysed' && Number(fields['threatScore']) > auditedAbove) return 'audited'
+  if (point === 'effect/refused' && fields['code'] === 'THREAT_DETECTED') return 'blocked'
+  if (point !== 'job/ended') return undefined
+  return { blocked: 'blocked', refused: 'refused' }[String(fields['status'])] as
+    | 'blocked'
+    | 'refused'
+    | undefined
+}
+
+function threatOf({ seq, at, run, trust, fields }: Event, kind: ThreatKind, about: About): Threat {
+  const code = kind === 'denied' ? undefined : text(fields['code'])
+  const capability = kind === 'denied' ? text(fields['capability']) : undefined
+  return {
+    seq,
+    at: new Date(at).toISOString(),
+    kind,
+    run,
+    trust,
+    ...about,
+    ...(code === undefined ? {} : { code }),
+    ...(capability === undefined ? {} : { capability }),
+  }
+}
+
+function verdictOf(fields: Event['fields']): Partial<About> {
+  const { threatScore, risk, patterns } = fields
+  return {
+    ...(typeof threatScore === 'number' && { threatScore }),
+    ...(typeof risk === 'number' && { risk }),
+    ...(Array.isArray(patterns) && { patterns: patterns.slice(0, 64).map(String) }),
+  }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value.slice(0, wordCharsMax) : undefined
+}

@@ -1,0 +1,15 @@
+import type { Sink } from '../contract/event.ts'
+import { createMeters, type Meters } from './meters.ts'
+import { createThreats, type Threats } from './threats.ts'
+
+/** What a server shows of the stream. */
+export interface Views {
+  readonly meters: Meters
+  readonly threats: Threats
+  readonly sinks: readonly Sink[]
+}
+
+export function createViews(): Views {
+  const [meters, threats] = [createMeters(), createThreats()]
+  return { meters, threats, sinks: [meters.sink, threats.sink] }
+}

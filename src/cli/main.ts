@@ -12,6 +12,7 @@ const verbs = [
   'doctor',
   'audit',
   'keys',
+  'access',
   'policy',
   'bench',
 ] as const

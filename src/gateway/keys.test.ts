@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { sha256 } from '../lib/hash.ts'
+import { createKey, keyFile, revokeKey } from './key-store.ts'
 import { openKeys } from './keys.ts'
 
 async function stateFolder() {
@@ -72,4 +73,53 @@ test('A key store that is broken, or that others may read, is a STATE error and 
   await openKeys({ folder: folder.path })
   await chmod(file, 0o644)
   await assert.rejects(openKeys({ folder: folder.path }), { code: 'STATE', detail: /others/ })
+})
+
+const quiet = () => undefined
+const refuse = () => assert.fail('no record')
+
+test('A key that was made while the server runs counts with the next request, until it is revoked', async () => {
+  await using folder = await stateFolder()
+  const { keys } = await openKeys({ folder: folder.path })
+  const file = keyFile(folder.path)
+  const wanted = { tenant: 'acme', scopes: ['run'], name: 'ci', expires: null, at: 0 } as const
+  const { key, stored } = createKey(file, wanted, quiet)
+  assert.deepEqual(keys.find(key), {
+    id: stored.id,
+    tenant: 'acme',
+    principal: `key:${stored.id}`,
+    scopes: ['run'],
+  })
+  assert.ok(!(await readFile(file, 'utf8')).includes(key))
+  revokeKey(file, { idOrName: 'ci', at: 1 }, quiet)
+  assert.equal(keys.find(key), undefined)
+  assert.throws(() => revokeKey(file, { idOrName: 'ci', at: 2 }, quiet), { code: 'NOT_FOUND' })
+})
+
+test('A key ends when it expires, to the millisecond', async () => {
+  await using folder = await stateFolder()
+  let now = 1_000
+  const { keys } = await openKeys({ folder: folder.path, date: () => now })
+  const wanted = { tenant: 'acme', scopes: ['read'], expires: 2_000, at: now } as const
+  const { key } = createKey(keyFile(folder.path), wanted, quiet)
+  now = 1_999
+  assert.ok(keys.find(key))
+  now = 2_000
+  assert.equal(keys.find(key), undefined)
+})
+
+test('When the store breaks while the server runs, nobody gets in by it', async () => {
+  await using folder = await stateFolder()
+  const { keys, created } = await openKeys({ folder: folder.path })
+  await writeFile(keyFile(folder.path), 'nothing')
+  assert.throws(() => keys.find(created!), { code: 'STATE' })
+  await rm(keyFile(folder.path))
+  assert.equal(keys.find(created!), undefined)
+})
+
+test('What cannot be recorded is not made', async () => {
+  await using folder = await stateFolder()
+  const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
+  assert.throws(() => createKey(keyFile(folder.path), wanted, refuse), { code: 'STATE' })
+  assert.deepEqual(await readdir(folder.path), [])
 })

@@ -1,12 +1,19 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { chmod, link, mkdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import * as z from 'zod'
-import { MayflyError, messageOf } from '../contract/error.ts'
+import { timingSafeEqual } from 'node:crypto'
+import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
+import { versionOf } from '../lib/private-file.ts'
+import {
+  adminKey,
+  createFirst,
+  digestPattern,
+  isLive,
+  keyFile,
+  newKey,
+  readKeys,
+  type StoredKey,
+} from './key-store.ts'
 
-export const scopes = ['admin', 'run', 'read'] as const
-export type Scope = (typeof scopes)[number]
+export type Scope = StoredKey['scopes'][number]
 
 /** Who asks. `id` names the key without being it. */
 export interface Identity {
@@ -17,7 +24,11 @@ export interface Identity {
 }
 
 export interface Keys {
-  /** The owner of a key, compared as digests in a time that depends on how many keys there are alone. */
+  /**
+   * The owner of a key, compared as digests in a time that depends on how many keys there are alone. The store is
+   * read again whenever it was changed, so a key that was revoked is nobody's with the next request. Throws
+   * MayflyError STATE when the store cannot be read.
+   */
   find(key: string): Identity | undefined
 }
 
@@ -28,21 +39,12 @@ export interface KeysOptions {
   readonly first?: string
   /** Tenants from the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
   readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
+  /** Milliseconds since 1970: what an expiry is compared with. */
+  readonly date?: () => number
 }
 
 export const keyLengthMin = 32
 const KEY_LENGTH_MAX = 512
-const DIGEST = /^sha256:[0-9a-f]{64}$/
-
-const stored = z.strictObject({
-  id: z.string().min(1),
-  digest: z.string().regex(DIGEST),
-  tenant: z.string().min(1),
-  principal: z.string().min(1),
-  scopes: z.array(z.enum(scopes)),
-})
-const storeSchema = z.strictObject({ format: z.literal(1), keys: z.array(stored).max(1000) })
-type Stored = z.infer<typeof stored>
 
 /**
  * Opens the keys of this server. `created` is the admin key made on the first start, to be shown once: only its
@@ -51,42 +53,68 @@ type Stored = z.infer<typeof stored>
 export async function openKeys(
   options: KeysOptions,
 ): Promise<{ readonly keys: Keys; readonly created: string | null }> {
-  const configured = (options.tenants ?? []).flatMap(tenantKeys)
-  if (options.first !== undefined) configured.push(firstKey(options.first))
-  const file = options.folder === undefined ? undefined : join(options.folder, 'keys.json')
-  const before = file === undefined ? [] : await load(file)
-  if (before.length + configured.length > 0)
-    return { keys: finder([...before, ...configured]), created: null }
-  return start(file)
+  const { folder, first, tenants = [], date = Date.now } = options
+  const configured = tenants.flatMap(tenantKeys)
+  if (first !== undefined) configured.push(firstKey(first))
+  if (folder === undefined) return inMemory(configured, date)
+  const file = keyFile(folder)
+  const isFirst = configured.length === 0 && !readKeys(file)?.length
+  const created = isFirst ? createFirst(file) : undefined
+  const entries = whenChanged(file, configured.map(known))
+  entries()
+  return { keys: finder(entries, date), created: created ?? null }
 }
 
-async function start(file: string | undefined): Promise<{ keys: Keys; created: string | null }> {
-  const key = `mfy_${randomBytes(32).toString('base64url')}`
-  const made = admin('first', key)
-  if (file === undefined || (await save(file, [made])))
-    return { keys: finder([made]), created: key }
-  return { keys: finder(await load(file)), created: null }
+function inMemory(configured: readonly StoredKey[], date: () => number) {
+  const made = configured.length > 0 ? undefined : newKey()
+  const all = (made ? [adminKey('first', made.digest)] : configured).map(known)
+  return { keys: finder(() => all, date), created: made?.key ?? null }
 }
 
-function finder(entries: readonly Stored[]): Keys {
-  const known = entries.map((entry) => ({
-    entry,
-    bytes: Buffer.from(entry.digest.slice(7), 'hex'),
-  }))
+interface Known {
+  readonly stored: StoredKey
+  readonly bytes: Buffer
+}
+
+function known(stored: StoredKey): Known {
+  return { stored, bytes: Buffer.from(stored.digest.slice(7), 'hex') }
+}
+
+/** What the store and the configuration know; the store is read again only when it is another one. */
+function whenChanged(file: string, configured: readonly Known[]): () => readonly Known[] {
+  let version = ''
+  let entries: readonly Known[] = []
+  return () => {
+    const now = versionOf(file)
+    if (now === version) return entries
+    entries = [...(readKeys(file) ?? []).map(known), ...configured]
+    version = now
+    return entries
+  }
+}
+
+function finder(entries: () => readonly Known[], date: () => number): Keys {
   return {
     find(key) {
       if (key.length < keyLengthMin || key.length > KEY_LENGTH_MAX) return undefined
       const digest = Buffer.from(sha256(key), 'hex')
-      let found: Stored | undefined
-      for (const { entry, bytes } of known) if (timingSafeEqual(bytes, digest)) found = entry
-      return found
+      const now = date()
+      let found: StoredKey | undefined
+      for (const { stored, bytes } of entries())
+        if (timingSafeEqual(bytes, digest) && isLive(stored, now)) found = stored
+      if (!found) return undefined
+      const { id, tenant, principal, scopes } = found
+      return { id, tenant, principal, scopes }
     },
   }
 }
 
-function tenantKeys(tenant: { readonly name: string; readonly keys: readonly string[] }): Stored[] {
+function tenantKeys(tenant: {
+  readonly name: string
+  readonly keys: readonly string[]
+}): StoredKey[] {
   return tenant.keys.map((digest, index) => {
-    if (!DIGEST.test(digest)) {
+    if (!digestPattern.test(digest)) {
       throw new MayflyError('CONFIG', `Cannot read key ${index + 1} of tenant "${tenant.name}"`, {
         hint: 'A key is written as "sha256:" and the 64 hex digits of its digest',
       })
@@ -96,63 +124,11 @@ function tenantKeys(tenant: { readonly name: string; readonly keys: readonly str
   })
 }
 
-function firstKey(key: string): Stored {
+function firstKey(key: string): StoredKey {
   if (key.length >= keyLengthMin && key.length <= KEY_LENGTH_MAX && /^[\x21-\x7e]+$/.test(key)) {
-    return admin('environment', key)
+    return adminKey('environment', `sha256:${sha256(key)}`)
   }
   throw new MayflyError('CONFIG', 'Cannot use the API key that was given', {
     hint: `A key has ${keyLengthMin} to ${KEY_LENGTH_MAX} visible ASCII characters`,
-  })
-}
-
-function admin(id: string, key: string): Stored {
-  return {
-    id,
-    digest: `sha256:${sha256(key)}`,
-    tenant: 'default',
-    principal: `key:${id}`,
-    scopes: ['admin'],
-  }
-}
-
-async function load(file: string): Promise<readonly Stored[]> {
-  const text = await readFile(file, 'utf8').catch((thrown: NodeJS.ErrnoException) => {
-    if (thrown.code === 'ENOENT') return undefined
-    throw broken(file, thrown.message)
-  })
-  if (text === undefined) return []
-  if (((await stat(file)).mode & 0o077) !== 0) throw broken(file, 'others may read or write it')
-  try {
-    return storeSchema.parse(JSON.parse(text)).keys
-  } catch (thrown) {
-    throw broken(file, messageOf(thrown))
-  }
-}
-
-/** Writes the store unless another start was first, which then is the one that counts. */
-async function save(file: string, keys: readonly Stored[]): Promise<boolean> {
-  const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`
-  try {
-    await mkdir(join(file, '..'), { recursive: true, mode: 0o700 })
-    await writeFile(draft, `${JSON.stringify({ format: 1, keys }, null, 2)}\n`, {
-      mode: 0o600,
-      flag: 'wx',
-      flush: true,
-    })
-    await chmod(draft, 0o600)
-    await link(draft, file)
-    return true
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw broken(file, messageOf(thrown))
-  } finally {
-    await unlink(draft).catch(() => undefined)
-  }
-}
-
-function broken(file: string, why: string): MayflyError {
-  return new MayflyError('STATE', 'Cannot use the key store', {
-    hint: `Repair "${file}", or move it away to start with a new admin key`,
-    detail: why,
   })
 }

@@ -1,0 +1,123 @@
+import type { Command } from 'commander'
+import { MayflyError } from '../contract/error.ts'
+import {
+  createKey,
+  isLive,
+  keyFile,
+  readKeys,
+  revokeKey,
+  scopes,
+  type StoredKey,
+} from '../gateway/key-store.ts'
+import { expiryOf } from './expiry.ts'
+import { loadHere } from './here.ts'
+import { note, printJson, table, type Globals } from './print.ts'
+import { recordChanges } from './record-changes.ts'
+import { verb } from './verb.ts'
+
+/** `mayfly access …`: who may ask a server of this state folder. A running one obeys with the next request. */
+export function register(program: Command): void {
+  const access = program
+    .command('access')
+    .description('API keys and what they may do')
+    .addHelpText('after', examples)
+  access
+    .command('create')
+    .description('make a key; it is shown this once')
+    .option('--tenant <name>', 'whose jobs its are', 'default')
+    .option('--scope <scope...>', `of ${scopes.join(', ')}; run and read unless given`)
+    .option('--name <name>', 'what to call it')
+    .option('--expires <time>', 'such as 90d, 2030-01-31 or never', 'never')
+    .action(verb(create))
+  access.command('list').description('the keys made here, without the keys').action(verb(list))
+  access
+    .command('revoke')
+    .description('accept a key no more, from the next request on')
+    .argument('<key>', 'its id, or its name')
+    .action(verb(revoke))
+}
+
+const examples = `
+Examples:
+  mayfly access create --tenant acme --name ci --scope run --expires 90d
+  mayfly access list
+  mayfly access revoke ci`
+
+interface Flags extends Globals {
+  readonly tenant: string
+  readonly scope?: readonly string[]
+  readonly name?: string
+  readonly expires: string
+}
+
+async function create(flags: Flags): Promise<void> {
+  const { config } = loadHere(flags)
+  const at = Date.now()
+  const wanted = {
+    tenant: tenantOf(flags.tenant),
+    scopes: (flags.scope ?? ['run', 'read']).map(scopeOf),
+    name: flags.name,
+    expires: expiryOf(flags.expires, at),
+    at,
+  }
+  const { key, stored } = await recordChanges(config.state, (say) =>
+    createKey(keyFile(config.state), wanted, (made) =>
+      say('access/created', shown(made), made.tenant),
+    ),
+  )
+  if (flags.json) return printJson({ key, ...shown(stored) })
+  process.stdout.write(`${key}\n`)
+  note(flags, `${stored.id}: ${stored.scopes.join(', ')} in tenant "${stored.tenant}"; shown once`)
+  if (!config.tenants.some(({ name }) => name === stored.tenant))
+    note(flags, `No tenant "${stored.tenant}" is configured; it has what "default" has`)
+}
+
+async function list(flags: Flags): Promise<void> {
+  const keys = readKeys(keyFile(loadHere(flags).config.state)) ?? []
+  const rows = keys.map((key) => ({ ...shown(key), state: stateOf(key) }))
+  if (flags.json) return printJson(rows)
+  if (rows.length === 0) return note(flags, 'No key was made here')
+  const cells = rows.map(({ id, name, tenant, scopes, state }) => [
+    id,
+    name ?? '-',
+    tenant,
+    scopes.join(','),
+    state,
+  ])
+  process.stdout.write(`${table(cells)}\n`)
+}
+
+async function revoke(flags: Flags, idOrName: string): Promise<void> {
+  const { config } = loadHere(flags)
+  const revoked = await recordChanges(config.state, (say) =>
+    revokeKey(keyFile(config.state), { idOrName, at: Date.now() }, (one) =>
+      say('access/revoked', shown(one), one.tenant),
+    ),
+  )
+  if (flags.json) return printJson({ ...shown(revoked), state: stateOf(revoked) })
+  note(flags, `Revoked from the next request on: ${revoked.id}`)
+}
+
+/** All but the digest: what it is good for, nobody else has to know. */
+function shown({ id, name, tenant, scopes, created, expires, revoked }: StoredKey) {
+  return { id, name, tenant, scopes, created, expires, revoked }
+}
+
+function stateOf(key: StoredKey): string {
+  if (key.revoked !== undefined) return `revoked ${key.revoked}`
+  if (!isLive(key, Date.now())) return `expired ${key.expires}`
+  return key.expires ? `until ${key.expires}` : 'live'
+}
+
+function tenantOf(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) return name
+  throw new MayflyError('USAGE', `Cannot use "${name}" as a tenant's name`, {
+    hint: 'It has up to 64 letters, digits, ".", "_" or "-"',
+  })
+}
+
+function scopeOf(text: string): (typeof scopes)[number] {
+  const scope = scopes.find((one) => one === text)
+  if (scope) return scope
+  throw new MayflyError('USAGE', `Cannot use the scope "${text}": expected ${scopes.join(', ')}`)
+}

@@ -74,19 +74,19 @@ function read(bytes) {
     return readModule(bytes)
   } catch (error) {
     if (!(error instanceof WasmError)) throw error
-    throw engineRefusal(bytes) ?? invalid(error.message, error.offset)
+    throw engineRefusal(bytes, error.offset) ?? invalid(error.message, error.offset)
   }
 }
 
-/** @param {Buffer} bytes */
-function engineRefusal(bytes) {
+/** @param {Buffer} bytes @param {number} [at] where the engine names no place */
+function engineRefusal(bytes, at) {
   try {
     void new WebAssembly.Module(/** @type {any} */ (bytes))
     return undefined
   } catch (error) {
     const message = String(/** @type {any} */ (error).message)
     const offset = /@\+(\d+)\s*$/.exec(message)?.[1]
-    return invalid(plain(message), offset === undefined ? undefined : Number(offset))
+    return invalid(plain(message), offset === undefined ? at : Number(offset))
   }
 }
 

@@ -3,7 +3,7 @@ const GATHER_MS = 2
 
 /**
  * One stream of a program. What comes in quick succession is gathered, what comes after a pause goes out at once,
- * because the next instruction may never end. One byte more than the limit is passed on, so that the cut is seen.
+ * because the next instruction may never end. What is past its limit is dropped.
  */
 export class Stream {
   #write
@@ -15,7 +15,7 @@ export class Stream {
   /** @param {(bytes: Uint8Array) => void} write may block @param {number} bytesMax */
   constructor(write, bytesMax) {
     this.#write = write
-    this.#room = bytesMax + 1
+    this.#room = bytesMax
   }
 
   /** @param {Uint8Array} bytes */

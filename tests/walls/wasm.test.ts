@@ -1,0 +1,469 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import type { TaskEnd } from '../../src/contract/provider.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { inWasm } from '../conformance/guests-in-wasm.ts'
+import { Stand, type Ended, type Made, type Wish } from '../conformance/stand.ts'
+import { makeWasi } from '../conformance/wasi.ts'
+import { call, Program } from '../fixtures/wasi-program.ts'
+import { op, wasi, wasm, type Func, type Parts, type ValueType } from '../fixtures/wasm.ts'
+
+const PAGE = 65_536
+const runs = process.env['MAYFLY_LONG'] ? 10_000 : 1_000
+
+suite('The wasm wall', () => {
+  const processesBefore = descendantsOf(process.pid).length
+  let made: Made
+  let stand: Stand
+  before(async () => {
+    made = await makeWasi()
+    stand = new Stand(made.provider, makeWasi, inWasm)
+  })
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+    assert.equal(descendantsOf(process.pid).length, processesBefore)
+  })
+
+  const runBytes = (bytes: Buffer, wish: Wish = {}): Promise<Ended> =>
+    stand.run(bytes.toString('base64'), { entry: 'function', ...wish })
+  const runModule = async (parts: Parts, wish: Wish = {}) => (await runBytes(wasm(parts), wish)).end
+  const runFunction = (func: Omit<Func, 'export'>, wish: Wish = {}, parts: Parts = {}) =>
+    runModule({ ...parts, functions: [{ ...func, export: 'run' }] }, wish)
+  const runProgram = (program: Program, wish: Wish = {}): Promise<Ended> =>
+    stand.run(program.base64, wish)
+  const nextAnswers = async () => {
+    const end = await runFunction({ results: ['i32'], body: [...op.i32(7)] })
+    assert.equal(end.resultText, '7', `after it: ${said(end)}`)
+  }
+
+  /** Gives its parameter back. */
+  const same = (type: ValueType, input: unknown) =>
+    runFunction({ params: [type], results: [type], body: [...op.get(0)] }, { input })
+
+  suite('Numbers go in and come out', () => {
+    test('Each kind of number comes back as it was (S3-16)', async () => {
+      for (const [type, input] of [
+        ['i32', -5],
+        ['f32', 0.5],
+        ['f64', 0.1],
+        ['f64', 1e300],
+      ] as const) {
+        const end = await same(type, input)
+        assert.deepEqual([end.resultText, end.encoding], [JSON.stringify(input), 'json'], said(end))
+      }
+    })
+
+    test('A 64-bit number is a tagged BigInt, and so may be the input', async () => {
+      const big = { $type: 'BigInt', value: '9007199254740993' }
+      const end = await same('i64', big)
+      assert.deepEqual(JSON.parse(end.resultText), big)
+      assert.equal(end.encoding, 'tagged')
+      assert.deepEqual(JSON.parse((await same('i64', 7)).resultText), {
+        $type: 'BigInt',
+        value: '7',
+      })
+    })
+
+    test('What JSON has no word for is tagged', async () => {
+      for (const value of ['NaN', 'Infinity', '-Infinity', '-0']) {
+        const end = await same('f64', { $type: 'number', value })
+        assert.deepEqual(JSON.parse(end.resultText), { $type: 'number', value })
+      }
+    })
+
+    test('A list fills the parameters, several results are a list, none is null', async () => {
+      const swap = { params: ['i32', 'i32'], results: ['i32', 'i32'] } as const
+      const end = await runFunction(
+        { ...swap, body: [...op.get(1), ...op.get(0)] },
+        { input: [1, 2] },
+      )
+      assert.equal(end.resultText, '[2,1]')
+      assert.equal((await runFunction({ body: [] })).resultText, 'null')
+    })
+
+    test('What does not fit the parameters is an error that says so', async () => {
+      const takesOne = { params: ['i32'], results: ['i32'], body: [...op.get(0)] } as const
+      for (const input of [
+        null,
+        [1, 2],
+        'text',
+        1.5,
+        2 ** 32,
+        { $type: 'BigInt', value: 'x' },
+        [[]],
+      ]) {
+        const end = await runFunction(takesOne, { input })
+        assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_INPUT'], said(end))
+      }
+    })
+
+    test('A reference is no result', async () => {
+      const end = await runFunction({ results: ['externref'], body: [0xd0, 0x6f] })
+      assert.equal(end.error?.code, 'RESULT_NOT_DATA')
+    })
+  })
+
+  suite('A program', () => {
+    test('Reads its input, writes to both streams, and its result to descriptor 3 (S3-4)', async () => {
+      const { end, stdout, stderr } = await runProgram(
+        new Program().say(1, 'out\n').say(2, 'err\n').say(3, '{"n":').say(3, '1}'),
+      )
+      assert.deepEqual([end.resultText, stdout, stderr], ['{"n":1}', 'out\n', 'err\n'], said(end))
+      const echoed = await stand.run(stand.guests.echo, { input: { deep: ['é'] } })
+      assert.equal(echoed.end.resultText, '{"deep":["é"]}')
+    })
+
+    test('That writes no result has the result null', async () => {
+      assert.equal((await runProgram(new Program())).end.resultText, 'null')
+    })
+
+    test('That exits with another code than 0 ends as an error', async () => {
+      const { end } = await runProgram(exitsWith(3))
+      assert.deepEqual(end.error, {
+        code: 'EXIT',
+        message: 'The program exited with code 3',
+        details: { exitCode: 3 },
+      })
+      assert.equal((await runProgram(exitsWith(0).say(1, 'late'))).stdout, '')
+    })
+
+    test('Has exited also when it catches its own exit', async () => {
+      const program = new Program().does(
+        [0x02, 0x40, 0x1f, 0x40, 1, 2, 0],
+        [...op.i32(3), ...op.call(call.proc_exit)],
+        [0x0b, 0x0b],
+      )
+      const { end } = await runProgram(program.say(3, '"late"'))
+      assert.deepEqual([end.status, end.error?.code, end.resultText], ['error', 'EXIT', 'null'])
+    })
+
+    test('Writes no more than its limits leave', async () => {
+      const chatty = new Program().times(64, (inner) => inner.write(1, 1024, 16_384))
+      const { end, stdout } = await runProgram(chatty, { limits: { output: 100_000 } })
+      assert.equal(end.status, 'ok', said(end))
+      // A character more than the limit, so that the gate sees the cut.
+      assert.ok(stdout.length > 100_000 && stdout.length <= 100_004, `${stdout.length} bytes`)
+      const big = new Program().times(64, (inner) => inner.write(3, 0, 16_384))
+      const { end: refused } = await runProgram(big, { limits: { result: 100_000 } })
+      assert.equal(refused.error?.code, 'RESULT_TOO_LARGE')
+    })
+  })
+
+  suite('A module that cannot run says why', () => {
+    const bad = wasm({ memory: { min: 1 }, functions: [{ export: 'run', body: [0xff] }] })
+
+    test('What is no WebAssembly is told with the offset (S3-16)', async () => {
+      for (const [bytes, offset] of [
+        [Buffer.from('not wasm'), 0],
+        [Buffer.alloc(0), 0],
+        [Buffer.from([0, 0x61, 0x73, 0x6d, 9, 0, 0, 0]), 4],
+      ] as const) {
+        const { end } = await runBytes(bytes)
+        assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_INVALID'], said(end))
+        assert.deepEqual(end.error?.details, { offset }, said(end))
+      }
+    })
+
+    test('An invalid instruction is told at its offset in the module as it came', async () => {
+      const { end } = await runBytes(bad)
+      assert.equal(end.error?.code, 'WASM_INVALID', said(end))
+      assert.deepEqual(end.error?.details, { offset: bad.indexOf(0xff) })
+    })
+
+    test('Every way to cut a module short ends as an error, and the worker lives', async () => {
+      const whole = new Program().times(3, (inner) => inner.write(1, 0, 4)).module
+      for (let length = 0; length < whole.length; length += 7) {
+        const { end } = await stand.run(whole.subarray(0, length).toString('base64'))
+        assert.equal(end.status, 'error', `${length} bytes: ${said(end)}`)
+      }
+      assert.equal((await stand.run('no base64!')).end.error?.code, 'WASM_INVALID')
+    })
+
+    test('A missing import is named (S3-4)', async () => {
+      for (const one of [
+        { module: 'env', name: 'abort' },
+        { module: 'env', name: '__proto__' },
+        { module: '__proto__', name: 'constructor' },
+        { module: 'wasi_snapshot_preview1', name: 'toString' },
+        { module: 'wasi_unstable', name: 'fd_write' },
+        { module: 'js', name: 'global', global: 'i32' },
+      ] as const) {
+        const end = await runModule({ imports: [one], functions: [{ export: 'run', body: [] }] })
+        assert.equal(end.error?.code, 'WASM_IMPORT_MISSING', said(end))
+        assert.deepEqual(end.error?.details, { module: one.module, name: one.name })
+      }
+    })
+
+    test('A missing export is named', async () => {
+      const nothing = await runModule({ functions: [{ body: [] }] })
+      assert.equal(nothing.error?.code, 'WASM_EXPORT_MISSING', said(nothing))
+      const noStart = await runModule(
+        { functions: [{ export: 'run', body: [] }] },
+        { entry: 'program' },
+      )
+      assert.deepEqual(noStart.error?.details, { name: '_start' })
+    })
+
+    test('Threads are refused', async () => {
+      for (const parts of [
+        { memory: { min: 1, max: 1, shared: true } },
+        { imports: [{ module: 'env', name: 'memory', memory: { min: 1, max: 1, shared: true } }] },
+      ]) {
+        const end = await runFunction({ body: [] }, {}, parts)
+        assert.equal(end.error?.code, 'WASM_UNSUPPORTED', said(end))
+      }
+    })
+
+    test('A trap is a RuntimeError, and the next job answers', async () => {
+      const recursive = { export: 'run', body: [...op.call(0)] }
+      const divides = [...op.i32(1), ...op.i32(0), ...op.i32Div]
+      const traps: readonly (readonly [Parts, RegExp])[] = [
+        [{ functions: [{ export: 'run', body: op.unreachable }] }, /unreachable/],
+        [{ functions: [recursive] }, /call stack/],
+        [{ functions: [{ export: 'run', results: ['i32'], body: divides }] }, /divide by zero/],
+        [
+          {
+            memory: { min: 1 },
+            functions: [{ export: 'run', results: ['i32'], body: [...op.i32(-4), ...op.load()] }],
+          },
+          /out of bounds/,
+        ],
+        [
+          {
+            table: { min: 1 },
+            functions: [{ export: 'run', body: [...op.i32(9), ...op.callIndirect(0)] }],
+          },
+          /table index/,
+        ],
+        [
+          { functions: [{ export: 'run', body: [] }, { body: op.unreachable }], start: 1 },
+          /unreachable/,
+        ],
+      ]
+      for (const [parts, message] of traps) {
+        const end = await runModule(parts)
+        assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_TRAP'], said(end))
+        assert.equal(end.error?.name, 'RuntimeError')
+        assert.match(end.error?.message ?? '', message)
+        assert.doesNotMatch(end.error?.stack ?? '', /guest|\.js/)
+      }
+      await nextAnswers()
+    })
+  })
+
+  /** What a function of WASI answers. */
+  const errno = async (imported: keyof typeof wasi, args: readonly number[]) => {
+    const end = await runModule({
+      imports: [wasi[imported]],
+      memory: { min: 1 },
+      functions: [{ export: 'run', results: ['i32'], body: [...args, ...op.call(0)] }],
+    })
+    return Number(end.resultText)
+  }
+
+  suite('What a module reaches', () => {
+    test('No path can be opened: it is not capable', async () => {
+      assert.equal(await errno('path_open', zeros(...wasi.path_open.params)), 76)
+    })
+
+    test('There is no environment', async () => {
+      const end = await runModule({
+        imports: [wasi.environ_sizes_get],
+        memory: { min: 1 },
+        functions: [
+          {
+            export: 'run',
+            results: ['i32', 'i32'],
+            body: [...zeros('i32'), ...op.i32(4), ...op.call(0), ...zeros('i32'), ...op.load()],
+          },
+        ],
+      })
+      assert.equal(end.resultText, '[0,0]')
+    })
+
+    test('Descriptors past the result are not open, and the input cannot be written', async () => {
+      for (const fd of [0, 4, 5, 1000, -1])
+        assert.equal(await errno('fd_write', [...op.i32(fd), ...zeros('i32', 'i32', 'i32')]), 8)
+    })
+
+    test('A pointer out of its memory is a fault, wherever it points', async () => {
+      for (const at of [PAGE, -1, -8, 0x7fff_ffff, PAGE - 4]) {
+        const [vectors, out] = [
+          [...op.i32(1), ...op.i32(at)],
+          [...op.i32(1), ...op.i32(0)],
+        ]
+        assert.equal(await errno('fd_write', [...vectors, ...op.i32(1), ...op.i32(0)]), 21)
+        assert.equal(await errno('random_get', [...op.i32(at), ...op.i32(8)]), 21)
+        assert.equal(await errno('poll_oneoff', [...op.i32(at), ...op.i32(at), ...out]), 21)
+      }
+      assert.equal(await errno('random_get', [...op.i32(1), ...op.i32(-1)]), 21)
+      assert.equal(
+        await errno('fd_write', [...op.i32(1), ...zeros('i32'), ...op.i32(-1), ...op.i32(0)]),
+        28,
+      )
+    })
+
+    test('Clocks step by whole milliseconds', async () => {
+      const end = await runModule({
+        imports: [wasi.clock_time_get],
+        memory: { min: 1 },
+        functions: [
+          {
+            export: 'run',
+            results: ['i64'],
+            body: [
+              ...op.i32(0),
+              0x42,
+              0,
+              ...op.i32(8),
+              ...op.call(0),
+              ...op.drop,
+              ...op.i32(8),
+              0x29,
+              3,
+              0,
+            ],
+          },
+        ],
+      })
+      const { value } = JSON.parse(end.resultText) as { value: string }
+      assert.equal(BigInt(value) % 1_000_000n, 0n)
+      assert.ok(Math.abs(Number(BigInt(value) / 1_000_000n) - Date.now()) < 60_000)
+    })
+
+    test('A stack that is used up in the middle of a write breaks no stream', async () => {
+      const writes = [
+        ...op.i32(1),
+        ...op.i32(0),
+        ...op.i32(1),
+        ...op.i32(8),
+        ...op.call(0),
+        ...op.drop,
+      ]
+      const deep = { export: '_start', body: [...writes, ...op.call(1)] }
+      const vector = [...op.i32(4), ...op.i32(4), ...op.store()]
+      const { end } = await stand.run(
+        wasm({
+          imports: [wasi.fd_write],
+          memory: { min: 1 },
+          functions: [{ ...deep, body: [...vector, ...deep.body] }],
+        }).toString('base64'),
+      )
+      assert.deepEqual([end.status, end.error?.name], ['error', 'RuntimeError'], said(end))
+      await nextAnswers()
+    })
+
+    test('Nothing of a module is there for the next, in a thousand runs', async () => {
+      const counts = {
+        memory: { min: 1 },
+        functions: [
+          {
+            export: 'run',
+            results: ['i32'],
+            body: [
+              ...op.i32(0),
+              ...op.i32(0),
+              ...op.load(),
+              ...op.i32(1),
+              ...op.i32Add,
+              ...op.store(),
+              ...op.i32(0),
+              ...op.load(),
+            ],
+          },
+        ],
+      } as const
+      const bytes = wasm(counts)
+      const answers = new Set<string>()
+      for (let n = 0; n < runs; n++) answers.add((await runBytes(bytes)).end.resultText)
+      assert.deepEqual([...answers], ['1'])
+    })
+  })
+
+  suite('Its limits', () => {
+    const memory = { limits: { memory: 32 * 2 ** 20 } }
+    const pagesMax = (32 * 2 ** 20) / PAGE
+    /** Grows by a page until it may not, and answers with the size it has. */
+    const growsAll = [
+      ...op.loop([...op.i32(1), ...op.grow, ...op.i32(0), 0x4e, ...op.branchIf(0)]),
+      ...op.memorySize,
+    ]
+
+    test('Time: a loop is killed from outside, and the next job answers (S3-42)', async () => {
+      for (const parts of [
+        { functions: [{ export: 'run', body: op.loop(op.branch(0)) }] },
+        { functions: [{ export: 'run', body: [] }, { body: op.loop(op.branch(0)) }], start: 1 },
+      ]) {
+        // By the deadline that the warden holds: nobody else is there to end it.
+        const end = await runModule(parts, { limits: { timeout: 200 } })
+        assert.deepEqual([end.status, end.error?.code], ['timeout', 'TIMEOUT'], said(end))
+        await nextAnswers()
+      }
+    })
+
+    test('Memory: growing ends at the limit, whatever the module declares (S3-4)', async () => {
+      const func = { results: ['i32'], body: growsAll } as const
+      for (const parts of [
+        { memory: { min: 1 } },
+        { memory: { min: 1, max: 60_000 } },
+        { memory: { min: 1, hidden: true } },
+        { imports: [{ module: 'env', name: 'memory', memory: { min: 1 } }] },
+        { imports: [{ module: 'env', name: 'memory', memory: { min: 1, max: 60_000 } }] },
+      ]) {
+        const end = await runFunction(func, memory, parts)
+        assert.deepEqual([end.status, end.resultText], ['ok', String(pagesMax)], said(end))
+      }
+      const own = await runFunction(func, memory, { memory: { min: 1, max: 9 } })
+      assert.equal(own.resultText, '9', 'a maximum below the limit stays')
+    })
+
+    test('Memory: what needs more from the start is over its limit', async () => {
+      for (const parts of [
+        { memory: { min: pagesMax + 1 } },
+        { imports: [{ module: 'env', name: 'memory', memory: { min: pagesMax + 1 } }] },
+      ]) {
+        const end = await runFunction({ body: [] }, memory, parts)
+        assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], said(end))
+      }
+    })
+
+    test('Memory: all of the limit can be used, again and again', async () => {
+      const fills = [...op.i32(0), ...op.i32(1), ...op.i32(24 * 2 ** 20), ...op.memoryFill]
+      for (let n = 0; n < 10; n++) {
+        const end = await runFunction({ body: fills }, memory, { memory: { min: 24 * 16 } })
+        assert.equal(end.status, 'ok', said(end))
+      }
+    })
+
+    test('Memory: tables count, and the next job answers', async () => {
+      const grows = [...op.nullFunction, ...op.i32(100_000), ...op.tableGrow, ...op.drop]
+      const end = await runFunction(
+        { body: op.loop([...grows, ...op.branch(0)]) },
+        {
+          limits: { memory: 32 * 2 ** 20, timeout: 4000 },
+        },
+        { table: { min: 1 } },
+      )
+      assert.ok(['limit', 'timeout'].includes(end.status), said(end))
+      await nextAnswers()
+    })
+  })
+
+  test('What the engine knows beside the core is listed', async () => {
+    const proved = await made.provider.detect()
+    assert.ok(proved.available)
+    assert.deepEqual(proved.features, ['simd'])
+  })
+})
+
+const exitsWith = (code: number) => new Program().does(op.i32(code), op.call(call.proc_exit))
+
+/** Nothing, for each of these parameters. */
+function zeros(...types: readonly ValueType[]): readonly number[] {
+  return types.flatMap((type) => (type === 'i64' ? [0x42, 0] : [...op.i32(0)]))
+}
+
+function said(end: TaskEnd): string {
+  return `${end.status}: ${end.error?.code} ${end.error?.message} ${end.resultText}`
+}

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { findJailFacts, findProgram, serverUid, systemFolders, wallUids } from './facts.ts'
+
+suite('What a machine gives a jail', () => {
+  test('What is hidden is missing, and nothing else', () => {
+    const hidden = findJailFacts(['unshare', 'setpriv', 'bwrap', 'namespaces', 'root', 'landlock'])
+    assert.deepEqual(hidden, {
+      platform: process.platform,
+      root: false,
+      namespaces: false,
+      landlock: 0,
+      setpriv: undefined,
+      unshare: undefined,
+      bubblewrap: undefined,
+    })
+    assert.equal(findJailFacts(['setpriv']).unshare, findJailFacts().unshare)
+  })
+
+  test('Without unshare there are no namespaces', () => {
+    assert.equal(findJailFacts(['unshare']).namespaces, false)
+  })
+
+  test('A program is found by absolute folders alone: the one below a job is never one', () => {
+    const before = process.env['PATH']
+    process.env['PATH'] = `.:${import.meta.dirname}:relative`
+    try {
+      assert.equal(findProgram('facts.test.ts'), undefined)
+      assert.equal(findProgram('no-such-program'), undefined)
+    } finally {
+      process.env['PATH'] = before
+    }
+    assert.match(findProgram('sh') ?? '', /^\/.*\/sh$/)
+  })
+
+  test('Links of the system are repeated, folders are mounted', () => {
+    const { mounts, links } = systemFolders()
+    assert.ok(mounts.includes('/usr'))
+    assert.deepEqual(
+      mounts.filter((folder) => links.includes(folder)),
+      [],
+    )
+  })
+
+  test('The uids of walls and of the server are apart, and fit the map of a container', () => {
+    assert.ok(
+      serverUid < wallUids.first && wallUids.first < wallUids.last && wallUids.last < 65_536,
+    )
+  })
+})

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { suite, test } from 'node:test'
+import { bootId, isAlive, mappedUids, processesOf, processFacts, residentBytes } from './proc.ts'
+
+const gone = 2 ** 22 + 1
+
+suite('Facts about processes', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
+  test('This process runs, has a parent, memory and a start', () => {
+    const facts = processFacts(process.pid)
+    assert.equal(facts?.parent, process.ppid)
+    assert.ok(facts.startTime > 0)
+    assert.ok(residentBytes(process.pid) > 2 ** 20)
+    assert.match(bootId(), /^[0-9a-f-]{36}$/)
+  })
+
+  test('A number that was used again is another process', () => {
+    const { startTime } = processFacts(process.pid)!
+    assert.equal(isAlive(process.pid, startTime), true)
+    assert.equal(isAlive(process.pid, startTime + 1), false)
+  })
+
+  test('A process that is gone has no facts, and is not alive', () => {
+    assert.equal(processFacts(gone), undefined)
+    assert.deepEqual([isAlive(gone), residentBytes(gone)], [false, 0])
+  })
+
+  test('A user has its processes, and one that nobody is has none', () => {
+    assert.ok(processesOf(process.getuid!()).includes(process.pid))
+    assert.deepEqual(processesOf(4_294_967_000), [])
+  })
+
+  test('Some uids are mapped here', () => {
+    assert.ok(mappedUids() >= 0)
+  })
+})

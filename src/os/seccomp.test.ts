@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import syscalls from '../../policies/syscalls.json' with { type: 'json' }
+import { compileSeccomp, readSeccompPolicy, type SeccompPolicy } from './seccomp.ts'
+
+const KILL = 0x8000_0000
+const EPERM = 0x0005_0001
+const ENOSYS = 0x0005_0026
+const ALLOW = 0x7fff_0000
+const AUDIT_X64 = 0xc000_003e
+const numbers = syscalls.numbers as unknown as Readonly<Record<string, readonly (number | null)[]>>
+const policies = ['start', 'narrow'].map((name) => readSeccompPolicy(name))
+
+suite('A seccomp policy becomes a filter', () => {
+  for (const policy of policies) {
+    const filter = compileSeccomp(policy, 'x64')
+    const named = new Set([...policy.allow, ...(policy.answer ?? [])].map(({ call }) => call))
+
+    test(`"${policy.name}": what is named is allowed, and everything else refused`, () => {
+      for (const { call } of policy.allow.filter(({ where }) => !where))
+        assert.equal(answer(filter, { number: numberOf(call) }), ALLOW, call)
+      for (const call of Object.keys(numbers).filter((name) => !named.has(name)))
+        if (numbers[call]?.[0] != null)
+          assert.equal(answer(filter, { number: numberOf(call) }), EPERM, call)
+      for (const number of [1000, 0x3fff_ffff])
+        assert.equal(answer(filter, { number }), EPERM, String(number))
+    })
+
+    test(`"${policy.name}": another architecture and the x32 table end the process`, () => {
+      for (const number of [0, 1, 2, 59, 0x4000_0001, 0xffff_ffff]) {
+        assert.equal(answer(filter, { number, audit: 0x4000_0003 }), KILL)
+        if (number >= 0x4000_0000) assert.equal(answer(filter, { number }), KILL)
+      }
+    })
+
+    test(`"${policy.name}": a thread may be made, a process and a namespace may not`, () => {
+      const clone = (flags: number) => answer(filter, { number: numberOf('clone'), args: [flags] })
+      const thread = 0x3d_0f00
+      assert.equal(clone(thread), ALLOW)
+      for (const flags of [0x11, 0x0120_0011, thread | 0x1000_0000, thread | 0x4000_0000])
+        assert.equal(clone(flags), EPERM, flags.toString(16))
+      assert.equal(answer(filter, { number: numberOf('clone3') }), ENOSYS)
+    })
+
+    test(`"${policy.name}": each rule has a reason`, () => {
+      for (const { call, why } of policy.allow) assert.ok(why.length > 3, call)
+    })
+  }
+
+  test('"start": files are opened for reading alone', () => {
+    const filter = compileSeccomp(policies[0]!, 'x64')
+    const open = (flags: number) =>
+      answer(filter, { number: numberOf('openat'), args: [0, 0, flags] })
+    for (const flags of [0, 0o2000000, 0o200000]) assert.equal(open(flags), ALLOW)
+    for (const flags of [1, 2, 0o100, 0o1000, 0o20200000, 3]) assert.equal(open(flags), EPERM)
+  })
+
+  test('"narrow": a warm worker opens nothing, connects to nothing, starts nothing', () => {
+    const filter = compileSeccomp(policies[1]!, 'x64')
+    for (const call of [
+      'open',
+      'openat',
+      'openat2',
+      'socket',
+      'connect',
+      'execve',
+      'execveat',
+      'fork',
+    ])
+      assert.equal(answer(filter, { number: numberOf(call) }), EPERM, call)
+  })
+
+  test('Conditions on arguments all have to hold, and look at the low half alone', () => {
+    const where = [
+      { arg: 0, mask: 0xff, equals: 1 },
+      { arg: 2, mask: -1, equals: 7 },
+    ]
+    const policy: SeccompPolicy = {
+      name: 'test',
+      otherwise: 'EPERM',
+      allow: [
+        { call: 'ioctl', why: 'one', where },
+        { call: 'ioctl', why: 'another', where: [{ arg: 1, mask: -1, equals: 9 }] },
+      ],
+    }
+    const filter = compileSeccomp(policy, 'x64')
+    const ioctl = (...args: number[]) => answer(filter, { number: numberOf('ioctl'), args })
+    assert.equal(ioctl(0x101, 0, 7), ALLOW)
+    assert.equal(ioctl(1, 0, 8), EPERM)
+    assert.equal(ioctl(2, 0, 7), EPERM)
+    assert.equal(ioctl(2, 9, 0), ALLOW)
+    assert.equal(answer(filter, { number: 0 }), EPERM)
+  })
+
+  test('A call or an architecture that is not known is an error, not a hole', () => {
+    const policy = {
+      name: 'test',
+      otherwise: 'EPERM',
+      allow: [{ call: 'oepn', why: '-' }],
+    } as const
+    assert.throws(() => compileSeccomp(policy, 'x64'), RangeError)
+    assert.throws(() => compileSeccomp({ ...policy, allow: [] }, 'mips'), RangeError)
+  })
+})
+
+interface Called {
+  readonly number: number
+  readonly args?: readonly number[]
+  readonly audit?: number
+}
+
+/** Runs a filter as the kernel would: classic BPF over the data of one system call. */
+function answer(filter: Buffer, { number, args = [], audit = AUDIT_X64 }: Called): number {
+  const data = Buffer.alloc(64)
+  data.writeUInt32LE(number, 0)
+  data.writeUInt32LE(audit, 4)
+  args.forEach((arg, at) => data.writeUInt32LE(arg >>> 0, 16 + 8 * at))
+  let accumulator = 0
+  for (let at = 0; at < filter.length / 8; at++) {
+    const [code, ifTrue, ifFalse] = [0, 2, 3].map((offset) =>
+      offset === 0 ? filter.readUInt16LE(at * 8) : filter.readUInt8(at * 8 + offset),
+    )
+    const k = filter.readUInt32LE(at * 8 + 4)
+    if (code === 0x20) accumulator = data.readUInt32LE(k)
+    else if (code === 0x54) accumulator = (accumulator & k) >>> 0
+    else if (code === 0x15) at += accumulator === k ? ifTrue! : ifFalse!
+    else if (code === 0x35) at += accumulator >= k ? ifTrue! : ifFalse!
+    else if (code === 0x06) return k
+    else throw new Error(`instruction ${code}`)
+  }
+  throw new Error('The filter has no end')
+}
+
+function numberOf(call: string): number {
+  return numbers[call]![0]!
+}

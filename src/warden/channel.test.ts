@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
+import { suite, test } from 'node:test'
+import { answerChannel, hand, type Channel } from './channel.ts'
+import type { Reply, Request } from './protocol.ts'
+import type { Warden } from './warden.ts'
+
+const started: Reply = { id: 1, ok: true, value: { id: 'w1' } }
+
+suite('The warden’s end of a channel', () => {
+  test('What is not a request is refused where it has an id, and dropped where it has none', () => {
+    const { hear, replies, asked } = standing()
+    for (const message of [null, 7, 'start', {}, { id: 'x' }, { id: 1.5 }, [], undefined])
+      hear(message)
+    assert.deepEqual([replies, asked], [[], []])
+    hear({ id: 3, op: 'start', protocol: 1 })
+    assert.deepEqual([replies.map((one) => 'ok' in one && one.ok), asked], [[false], []])
+  })
+
+  test('Another protocol is refused', () => {
+    const { hear, replies, asked } = standing()
+    hear({ protocol: 2, id: 3, op: 'facts' })
+    assert.deepEqual([replies.length, asked], [1, []])
+  })
+
+  test('More than a thousand that wait are refused', () => {
+    const { hear, replies, asked } = standing()
+    for (let id = 1; id <= 1001; id++) hear({ protocol: 1, id, op: 'facts' })
+    assert.deepEqual([asked.length, replies.length], [1000, 1])
+  })
+
+  test('A request that weighs too much is refused unread', () => {
+    const { hear, replies, asked } = standing()
+    const digests = Array.from({ length: 200_000 }, () => 'a'.repeat(64))
+    hear({ protocol: 1, id: 3, op: 'sign', digests, seq: 0, head: 'a'.repeat(64) })
+    assert.deepEqual([replies.length, asked], [1, []])
+  })
+
+  test('A wall whose socket cannot be handed over is killed: it would have no owner', () => {
+    for (const send of [failing, throwing]) {
+      const { warden, asked } = standing()
+      const socket = new Socket()
+      hand(warden, { send }, started, socket)
+      assert.equal(socket.destroyed, true)
+      assert.deepEqual(
+        asked.map((request) => [request.op, 'wall' in request && request.wall]),
+        [['kill', 'w1']],
+      )
+    }
+  })
+})
+
+const failing: Channel['send'] = (_message, _handle, done) => {
+  done(new Error('the channel is closed'))
+  return false
+}
+
+const throwing: Channel['send'] = () => {
+  throw new Error('the channel is closed')
+}
+
+/** A warden that takes requests and never answers. */
+function standing() {
+  const asked: Request[] = []
+  const replies: Reply[] = []
+  const warden = {
+    answer(request: Request) {
+      asked.push(request)
+      return new Promise(() => {})
+    },
+  } as unknown as Warden
+  const hear = answerChannel(warden, {
+    send: (reply, _handle, done) => {
+      replies.push(reply as Reply)
+      done(null)
+      return true
+    },
+  })
+  return { warden, hear, replies, asked }
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { suite, test } from 'node:test'
+import { createHolder, type Held } from './hold.ts'
+import type { WallEnd } from './protocol.ts'
+
+const aFewLooksMs = 40
+
+suite('Holding a wall', { skip: !existsSync('/proc/self/statm') && 'no /proc' }, () => {
+  test('It ends once, at its deadline', async () => {
+    using stand = holding()
+    stand.holder.hold(held({ deadlineAt: performance.now() }))
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+    assert.equal(stand.holder.forget('w1'), undefined)
+  })
+
+  test('It ends when it has more memory than it may', async () => {
+    using stand = holding()
+    stand.holder.hold(held({ residentMax: 1 }))
+    assert.deepEqual(await stand.ended, ['w1', 'memory'])
+  })
+
+  test('Its job over, the deadline goes; armed again, there is a new one', async () => {
+    using stand = holding()
+    stand.holder.hold(held({ deadlineAt: performance.now() + 5 }))
+    stand.holder.rest('w1')
+    await looks()
+    assert.deepEqual(stand.ends, [])
+    assert.equal(stand.holder.arm('w1', performance.now()), true)
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+    assert.equal(stand.holder.arm('w1', performance.now()), false)
+  })
+
+  test('Forgotten, it is held no longer, and its peak is told', async () => {
+    using stand = holding()
+    stand.holder.hold(held())
+    await looks()
+    assert.ok(stand.holder.forget('w1')!.peakBytes > 2 ** 20)
+    assert.equal(stand.holder.forget('w1'), undefined)
+    assert.equal(stand.holder.rest('w1'), undefined)
+    assert.deepEqual(stand.ends, [])
+  })
+})
+
+function held(to: Partial<Held> = {}): Held {
+  const never = { deadlineAt: Infinity, residentMax: Infinity }
+  return { wall: 'w1', pid: process.pid, peakBytes: 0, ...never, ...to }
+}
+
+function holding() {
+  const ends: (readonly [string, WallEnd])[] = []
+  const { promise, resolve } = Promise.withResolvers<readonly [string, WallEnd]>()
+  const holder = createHolder((one, how) => {
+    ends.push([one.wall, how])
+    resolve([one.wall, how])
+  })
+  return { ends, holder, ended: promise, [Symbol.dispose]: () => holder.close() }
+}
+
+function looks(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, aFewLooksMs))
+}

@@ -17,8 +17,9 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
   ...Object.fromEntries(
     suiteNames.map((name) => [name, (only?: string) => [suite(name, { only })]]),
   ),
+  unit: (only) => named('unit', only, {}),
   long: () => suiteNames.map((name) => suite(name, { env: { MAYFLY_LONG: '1' } })),
-  coverage: (only) => [suite('unit', { only, coverage: true })],
+  coverage: (only) => named('unit', only, { coverage: true }),
   bench: (only) => filesOf('bench', only).map((file) => tool(file, 'node', file)),
   packages: () => [['packages', installDebianPackages]],
   test: () => [
@@ -99,6 +100,12 @@ function suite(suiteName: SuiteName, options: SuiteOptions = {}): Step {
         coverage,
       }),
   ]
+}
+
+/** Tests of a name in whichever suites have files so called, each run as its suite is. */
+function named(usual: SuiteName, only: string | undefined, options: SuiteOptions): readonly Step[] {
+  const having = suiteNames.filter((name) => only !== undefined && filesOf(name, only).length > 0)
+  return (having.length > 0 ? having : [usual]).map((name) => suite(name, { ...options, only }))
 }
 
 /** A name picks files by their path; if none is so called, tests by their title. */

@@ -1,0 +1,366 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EffectError, Mayfly, SecureSandbox } from '../../src/index.ts'
+import { descendantsOf } from '../hostile/proc.ts'
+
+/** Every point of the list of tests that SecureSandbox was promised with; the detector has a file of its own. */
+const MB = 2 ** 20
+const state = mkdtempSync(join(tmpdir(), 'mayfly-secure-sandbox-'))
+const { MAYFLY_STATE } = process.env
+process.env['MAYFLY_STATE'] = join(state, 'state')
+after(() => {
+  if (MAYFLY_STATE === undefined) delete process.env['MAYFLY_STATE']
+  else process.env['MAYFLY_STATE'] = MAYFLY_STATE
+  rmSync(state, { recursive: true, force: true })
+})
+
+suite('SecureSandbox', () => {
+  let mayfly: Mayfly
+  let sandbox: SecureSandbox
+  before(async () => {
+    mayfly = await Mayfly.open({ escalation: { 0: 'isolate' } })
+    sandbox = new SecureSandbox({ memoryLimit: 128, timeout: 5000, mayfly })
+  })
+  after(async () => {
+    await sandbox.destroy()
+    await mayfly.close()
+  })
+  let effects = 0
+
+  /** Registers code under a fresh name and executes it. */
+  async function execute(code: string, input?: unknown, by = sandbox): Promise<unknown> {
+    const id = `effect-${++effects}`
+    await by.registerEffect(id, code)
+    return by.executeEffect(id, input)
+  }
+
+  suite('Isolate creation and management (S3-13)', () => {
+    test('An isolate is made once, and the same name twice is an error', async () => {
+      await sandbox.createIsolate('made')
+      await assert.rejects(sandbox.createIsolate('made'), { code: 'CONFLICT' })
+      await sandbox.registerEffect('made', 'return 1')
+      assert.equal(await sandbox.executeEffect('made'), 1)
+    })
+
+    test('An isolate that was destroyed cannot be used in any way; destroying it again does nothing (S3-18)', async () => {
+      await sandbox.registerEffect('gone', 'return 1')
+      await sandbox.destroyIsolate('gone')
+      await sandbox.destroyIsolate('gone')
+      const gone = { name: 'MayflyError', code: 'CONFLICT', message: /it was destroyed/ }
+      await assert.rejects(sandbox.createIsolate('gone'), gone)
+      await assert.rejects(sandbox.registerEffect('gone', 'return 1'), gone)
+      await assert.rejects(sandbox.executeEffect('gone'), gone)
+      await assert.rejects(sandbox.getMemoryUsage('gone'), gone)
+    })
+
+    test('Destroying an isolate ends what runs in it', async () => {
+      await sandbox.registerEffect('endless', 'for (;;) {}')
+      const running = sandbox.executeEffect('endless')
+      const ended = assert.rejects(running, { name: 'EffectError', code: 'CANCELLED' })
+      await sleep(100)
+      await sandbox.destroyIsolate('endless')
+      await ended
+    })
+
+    test('A name that is none and limits that are none are errors', async () => {
+      await assert.rejects(sandbox.createIsolate(''), { code: 'INVALID' })
+      await assert.rejects(sandbox.createIsolate('x'.repeat(201)), { code: 'INVALID' })
+      for (const limits of [
+        { timeout: 0 },
+        { timeout: 1.5 },
+        { memoryLimit: 4 },
+        { memoryLimit: NaN },
+      ])
+        assert.throws(() => new SecureSandbox(limits), { code: 'INVALID' })
+    })
+  })
+
+  suite('Effect registration (S3-14)', () => {
+    test('Code that does not parse is an error with its line and column, and replaces nothing', async () => {
+      await sandbox.registerEffect('parsed', 'return 1')
+      await assert.rejects(
+        sandbox.registerEffect('parsed', 'const a = 1\nreturn (;'),
+        (error: any) => {
+          assert.equal(error.code, 'INVALID')
+          assert.equal(error.details.line, 2)
+          return true
+        },
+      )
+      assert.equal(await sandbox.executeEffect('parsed'), 1)
+    })
+
+    test('Registering again replaces the code', async () => {
+      await sandbox.registerEffect('replaced', 'return 1')
+      await sandbox.registerEffect('replaced', 'return 2')
+      assert.equal(await sandbox.executeEffect('replaced'), 2)
+    })
+
+    test('TypeScript is registered by its language', async () => {
+      await sandbox.registerEffect('typed', 'const n: number = input; return n + 1', {
+        language: 'ts',
+      })
+      assert.equal(await sandbox.executeEffect('typed', 41), 42)
+    })
+  })
+
+  suite('Effect execution (S3-15)', () => {
+    test('What is returned keeps its type', async () => {
+      const result = await execute(
+        'return { at: new Date(0), big: 1n, map: new Map([[1, input]]) }',
+        'x',
+      )
+      assert.deepEqual(result, { at: new Date(0), big: 1n, map: new Map([[1, 'x']]) })
+    })
+
+    test('To execute before registering is an error', async () => {
+      await assert.rejects(sandbox.executeEffect('never'), {
+        name: 'MayflyError',
+        code: 'NOT_FOUND',
+      })
+      await sandbox.createIsolate('empty')
+      await assert.rejects(sandbox.executeEffect('empty'), {
+        name: 'MayflyError',
+        code: 'CONFLICT',
+        message: /register it first/,
+      })
+    })
+
+    test('What an effect throws is an EffectError with the place in its source', async () => {
+      const thrown = await execute('const a = 1\nthrow new TypeError("no")').catch((error) => error)
+      assert.ok(thrown instanceof EffectError)
+      assert.equal(thrown.status, 'error')
+      assert.equal(thrown.message, 'no')
+      assert.equal(thrown.outcome.error?.name, 'TypeError')
+      assert.match(thrown.outcome.error?.stack ?? '', /:2:7/)
+    })
+
+    test('Two effects share no globals, and one keeps none between its executions', async () => {
+      const count = 'globalThis.n = (globalThis.n ?? 0) + 1; return n'
+      await sandbox.registerEffect('count-a', count)
+      await sandbox.registerEffect('count-b', count)
+      const seen = []
+      for (const id of ['count-a', 'count-a', 'count-b']) seen.push(await sandbox.executeEffect(id))
+      assert.deepEqual(seen, [1, 1, 1])
+    })
+
+    test('Effects run at the same time without touching each other', async () => {
+      const results = await Promise.all(
+        Array.from({ length: 8 }, (_, n) =>
+          execute('globalThis.own = input; await null; return own', n),
+        ),
+      )
+      assert.deepEqual(results, [0, 1, 2, 3, 4, 5, 6, 7])
+    })
+  })
+
+  suite('Security isolation: process, file system and network are not there', () => {
+    for (const name of [
+      'process',
+      'require',
+      'fetch',
+      'XMLHttpRequest',
+      'WebSocket',
+      'Deno',
+      'Bun',
+      'module',
+    ])
+      test(`"${name}" is undefined`, async () => {
+        assert.equal(await execute(`return typeof ${name}`), 'undefined')
+      })
+
+    for (const [what, code] of [
+      ['The process', 'return process.env'],
+      ['The file system by require', "return require('fs').readFileSync('/etc/passwd', 'utf8')"],
+      [
+        'The file system by import',
+        "return (await import('node:fs')).readFileSync('/etc/passwd', 'utf8')",
+      ],
+      ['The network by import', "return (await import('node:http')).get('http://127.0.0.1')"],
+      ['The network by fetch', "return (await fetch('http://127.0.0.1')).status"],
+      ['A child process', "return require('child_process').execSync('id')"],
+    ] as const)
+      test(`${what} is an error in the effect`, async () => {
+        await assert.rejects(execute(code), { name: 'EffectError', status: 'error' })
+      })
+
+    test('WebAssembly is not there unless it is enabled', async () => {
+      assert.equal(await execute('return typeof WebAssembly'), 'undefined')
+    })
+  })
+
+  suite('VM escape prevention', () => {
+    const escapes = {
+      'the constructor chain': 'return this.constructor.constructor("return process")()',
+      'the constructor of the input': 'return input.constructor.constructor("return process")()',
+      'the constructor of console': 'return console.log.constructor("return process")()',
+      'the prepared stack trace': `
+        Error.prepareStackTrace = (_, frames) => frames.map((f) => f.getThis?.() ?? f.getFunction?.())
+        const seen = new Error().stack
+        return seen.find?.((value) => value?.process) ?? (() => { throw new Error('none') })()`,
+      'a thrown proxy': `
+        try { null.x } catch (e) { return e.constructor.constructor("return process")() }`,
+      'an async function': 'return (async () => {}).constructor("return process")()',
+    }
+    for (const [by, code] of Object.entries(escapes))
+      test(`There is no way out by ${by}`, async () => {
+        await assert.rejects(execute(code, {}), { name: 'EffectError', status: 'error' })
+      })
+
+    test('What an effect does to prototypes is gone with it', async () => {
+      await execute('Object.prototype.polluted = 1; Array.prototype.map = () => "mine"')
+      assert.deepEqual(await execute('return [typeof {}.polluted, [1].map((n) => n + 1)]'), [
+        'undefined',
+        [2],
+      ])
+      assert.equal(({} as { polluted?: unknown }).polluted, undefined)
+    })
+  })
+
+  suite('Resource management', () => {
+    test('An effect that takes more memory than its limit ends, and this process goes on (S3-2, S3-10)', async () => {
+      const small = new SecureSandbox({ memoryLimit: 16, mayfly })
+      const hoard = 'const all = []; for (;;) all.push(new Array(100_000).fill(Math.random()))'
+      await assert.rejects(execute(hoard, null, small), {
+        name: 'EffectError',
+        status: 'limit',
+        code: 'MEMORY',
+      })
+      assert.equal(await execute('return 1', null, small), 1)
+      await small.destroy()
+    })
+
+    test('With the last isolate its processes go, and with the next there are some again (S3-18)', async () => {
+      const before = new Set(descendantsOf(process.pid))
+      const own = () => descendantsOf(process.pid).filter((pid) => !before.has(pid))
+      const alone = new SecureSandbox()
+      await alone.registerEffect('a', 'return 1')
+      await alone.registerEffect('b', 'return 2')
+      assert.ok(own().length > 0)
+      await alone.destroyIsolate('a')
+      assert.equal(await alone.executeEffect('b'), 2)
+      await alone.destroyIsolate('b')
+      assert.deepEqual(own(), [])
+      await alone.registerEffect('c', 'return 3')
+      assert.equal(await alone.executeEffect('c'), 3)
+      await alone.destroy()
+      assert.deepEqual(own(), [])
+      await assert.rejects(alone.registerEffect('d', 'return 4'), { code: 'CONFLICT' })
+    })
+  })
+
+  suite('Memory tracking (S3-17)', () => {
+    test('Nothing is used before the first execution', async () => {
+      await sandbox.createIsolate('unused')
+      assert.deepEqual(await sandbox.getMemoryUsage('unused'), {
+        used: 0,
+        limit: 128 * MB,
+        percentage: 0,
+        peak: 0,
+      })
+    })
+
+    test('What an effect holds is told to within a fifth', async () => {
+      await sandbox.registerEffect('light', 'return 1')
+      await sandbox.executeEffect('light')
+      const { used: idle } = await sandbox.getMemoryUsage('light')
+      const holding = 32 * MB
+      await sandbox.registerEffect('heavy', 'globalThis.held = new Float64Array(input / 8).fill(1)')
+      await sandbox.executeEffect('heavy', holding)
+      const { used, peak, percentage, limit } = await sandbox.getMemoryUsage('heavy')
+      const told = used - idle
+      assert.ok(Math.abs(told - holding) < holding / 5, `${told} of ${holding}`)
+      assert.ok(peak >= used)
+      assert.equal(percentage, Math.round((used / limit) * 1000) / 10)
+    })
+  })
+
+  suite('Timeout enforcement', () => {
+    const endless = {
+      'a loop': 'for (;;) {}',
+      'a loop of promises': 'const again = () => Promise.resolve().then(again); await again()',
+      'an expression that never matches': 'return /^(a+)+$/.test("a".repeat(40) + "b")',
+      'a promise that never settles': 'await new Promise(() => {})',
+    }
+    for (const [what, code] of Object.entries(endless))
+      test(`Time ends ${what} (S3-3, S3-11)`, async () => {
+        const short = new SecureSandbox({ timeout: 250, mayfly })
+        await assert.rejects(execute(code, null, short), {
+          name: 'EffectError',
+          status: 'timeout',
+          code: 'TIMEOUT',
+        })
+        await short.destroy()
+      })
+  })
+
+  suite('WebAssembly (S3-16)', () => {
+    test('It is refused unless enabled', async () => {
+      await sandbox.createIsolate('wasm')
+      await assert.rejects(sandbox.executeWasm('wasm', new Uint8Array(8)), { code: 'FORBIDDEN' })
+    })
+
+    test('A module that is none is refused with the place where it goes wrong', async () => {
+      const enabled = new SecureSandbox({ enableWasm: true, mayfly })
+      await enabled.createIsolate('wasm')
+      const bad = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 0xff)
+      await assert.rejects(enabled.executeWasm('wasm', bad), {
+        name: 'EffectError',
+        message: /@\+9/,
+      })
+      await enabled.destroy()
+    })
+
+    test('Numbers go in, numbers come out', async () => {
+      const enabled = new SecureSandbox({ enableWasm: true, mayfly })
+      await enabled.createIsolate('wasm')
+      assert.equal(await enabled.executeWasm('wasm', adds, [40, 2]), 42)
+      assert.equal(await enabled.executeWasm('wasm', adds.buffer, [1, 2]), 3)
+      await enabled.destroy()
+    })
+  })
+
+  test('What was documented runs as it stands (S3-12)', async () => {
+    const sandbox = new SecureSandbox({
+      memoryLimit: 128, // MB
+      timeout: 5000, // ms
+      enableWasm: true,
+    })
+    const code = 'return { got: input.input }'
+    const wasmBytes = adds
+    const input = [1, 2]
+
+    // Create isolated environment
+    await sandbox.createIsolate('effect-id')
+
+    // Register effect code
+    await sandbox.registerEffect('effect-id', code)
+
+    // Execute with input
+    const result = await sandbox.executeEffect('effect-id', { input: 'data' })
+
+    // Resource monitoring
+    const memory = await sandbox.getMemoryUsage('effect-id')
+
+    // WASM execution
+    const sum = await sandbox.executeWasm('effect-id', wasmBytes, input)
+
+    // Cleanup
+    await sandbox.destroyIsolate('effect-id')
+
+    assert.deepEqual(result, { got: 'data' })
+    assert.equal(sum, 3)
+    assert.ok(memory.used > 0)
+  })
+})
+
+/** `(module (func (export "run") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))` */
+const adds = Uint8Array.from(
+  Buffer.from(
+    '0061736d0100000001070160027f7f017f030201000707010372756e00000a09010700200020016a0b',
+    'hex',
+  ),
+)

@@ -29,11 +29,22 @@ export class Bodies {
     keep: string,
   ): Promise<StrictJson> {
     expectJson(incoming)
-    const bytes = await this.#read(incoming, outgoing)
-    try {
-      return readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })
-    } catch (thrown) {
-      throw thrown instanceof StrictJsonError ? notJson(thrown) : thrown
+    return parseBody(await this.#read(incoming, outgoing), keep)
+  }
+
+  /** Counts bytes that are being read elsewhere: `add` throws MayflyError OVERLOADED beyond the bound for all. */
+  hold(): Holding {
+    let length = 0
+    return {
+      add: (bytes) => {
+        length += bytes
+        this.#held += bytes
+        if (this.#held > this.#limits.bodiesBytes) throw busy()
+      },
+      [Symbol.dispose]: () => {
+        this.#held -= length
+        length = 0
+      },
     }
   }
 
@@ -43,18 +54,15 @@ export class Bodies {
     if (waiting.delete(incoming)) outgoing.writeContinue()
     const chunks: Buffer[] = []
     let length = 0
-    try {
-      for await (const chunk of this.#chunks(incoming)) {
-        length += chunk.length
-        this.#held += chunk.length
-        if (length > bodyBytes) throw tooLarge(bodyBytes)
-        if (this.#held > this.#limits.bodiesBytes) throw busy()
-        chunks.push(chunk)
-      }
-      return Buffer.concat(chunks, length)
-    } finally {
-      this.#held -= length
+
+    using held = this.hold()
+    for await (const chunk of this.#chunks(incoming)) {
+      length += chunk.length
+      if (length > bodyBytes) throw tooLarge(bodyBytes)
+      held.add(chunk.length)
+      chunks.push(chunk)
     }
+    return Buffer.concat(chunks, length)
   }
 
   /** Chunks as they come, until the time for all of them is over. Leaves the connection to be answered on. */
@@ -74,6 +82,19 @@ export class Bodies {
     } finally {
       clearTimeout(timer)
     }
+  }
+}
+
+export interface Holding extends Disposable {
+  add(bytes: number): void
+}
+
+/** Reads bytes as a JSON body; `keep` as in readStrictJson. Throws MayflyError SYNTAX. */
+export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
+  try {
+    return readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })
+  } catch (thrown) {
+    throw thrown instanceof StrictJsonError ? notJson(thrown) : thrown
   }
 }
 

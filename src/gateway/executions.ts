@@ -61,7 +61,11 @@ export function contentReader(
     if (!door.tokens) throw noTokens()
     const { tokens } = door
     const session = tokens.verify(memberOf(body.value, 'sessionToken'), sender)
-    const who = { tenant: door.pageTenant, principal: `page:${session.id}`, origin: 'page' } as const
+    const who = {
+      tenant: door.pageTenant,
+      principal: `page:${session.id}`,
+      origin: 'page',
+    } as const
     const job = contentJob(door, body, { ...who, ...trace })
     return { job, begin: () => tokens.begin(session) }
   }

@@ -29,6 +29,7 @@ import { Refusals } from './refusals.ts'
 import { activeRoutes, calls, staticRoutes } from './routes.ts'
 import { Running } from './running.ts'
 import type { ProviderRow } from './schema.ts'
+import { answerSockets, isSocketRequest } from './sockets.ts'
 import { StaticFiles } from './static.ts'
 import { ThreatReaders } from './threats.ts'
 import { SessionTokens } from './token.ts'
@@ -90,6 +91,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ['/active-content', '/*'],
     getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
   )
+  const refuseOn = (socket: Duplex, thrown: unknown) => refuse(door, socket, thrown)
+  const sockets = [
+    answerSockets(active, door, ['/v1/executions', '/active-content'], refuseOn),
+    answerSockets(pages, door, ['/active-content'], refuseOn),
+  ]
   try {
     listening.static = await listen(pages, options.host, options.port)
     listening.active = await listen(active, options.host, options.port === 0 ? 0 : options.port + 1)
@@ -104,7 +110,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       door.threatReaders.end()
       return door.running.drain(ms)
     },
-    close: async () => void (await Promise.all([end(pages), end(active)])),
+    async close() {
+      for (const one of sockets) one.close()
+      await Promise.all([end(pages), end(active)])
+    },
   }
 }
 
@@ -170,6 +179,7 @@ function makeServer(door: Door, routes: readonly string[], listener: RequestList
     // `inspect` refuses a missing Host, with a body that says so.
     requireHostHeader: false,
     insecureHTTPParser: false,
+    shouldUpgradeCallback: isSocketRequest,
   })
   server.maxConnections = limits.connections
   server.maxRequestsPerSocket = 1000
@@ -221,7 +231,7 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
 const answered = new WeakSet<Duplex>()
 
 /** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. */
-function refuse(door: Door, socket: Duplex, error: MayflyError): void {
+function refuse(door: Door, socket: Duplex, error: unknown): void {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
   if (!socket.writable || begun?.headersSent || answered.has(socket)) return void socket.destroy()
   const problem = door.refusals.problem(error)

@@ -7,6 +7,9 @@ import { tierName } from './tier.ts'
 export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'handler'] as const
 
+/** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
+const grantable = ['webassembly'] as const
+
 export const language = z.enum(languages)
 export const entry = z.enum(entries)
 export type Language = z.infer<typeof language>
@@ -74,6 +77,11 @@ export const jobRequest = z
     schedule: z.string().min(1).max(64).optional(),
     limits: limits.default({}),
     network: networkAsked.optional(),
+    capabilities: z
+      .array(z.enum(grantable))
+      .max(grantable.length)
+      .default([])
+      .describe('what it may do beyond its language: WebAssembly inside JavaScript'),
     output: z
       .strictObject({
         schema: z.record(z.string(), z.unknown()).optional(),

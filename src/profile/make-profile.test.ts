@@ -64,6 +64,16 @@ test('S4-32: a job that asks nothing gets the cheapest wall and no rights', () =
   assert.deepEqual(profileSchema.parse(profile), profile)
 })
 
+test('what a job asks beyond its language is granted to that job alone, and explained', () => {
+  const profiler = createProfiler({ config: configOf(), providers: () => leastFacts })
+  const asks = profiler(jobOf({ capabilities: ['webassembly'] }), verdictOf())
+  const asksNothing = profiler(jobOf(), verdictOf())
+  assert.deepEqual(asks.profile.controls.capabilities, ['webassembly'])
+  assert.deepEqual(asksNothing.profile.controls.capabilities, [])
+  assert.equal(because(asks, 'controls.capabilities'), 'asked')
+  assert.equal(because(asksNothing, 'controls.capabilities'), 'default')
+})
+
 test('the risk picks the wall, and at its last step blocks', () => {
   const steps = [0, 39, 40, 59, 60, 79, 80, 94, 95, 100].map((risk) => end({ risk, facts: ladder }))
   assert.deepEqual(steps, [

@@ -49,7 +49,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
   const tenant = tenantOf(config, job.tenant)
   const { limits, explain: limitsExplained } = limitsFor(asked.limits, config, tenant)
   const network = networkFor(asked.network, config, tenant)
-  const controls = controlsOf(limits, network.value)
+  const controls = controlsOf(limits, network.value, asked.capabilities)
   const { schedule, because } = scheduleFor({
     name: asked.schedule,
     config,
@@ -100,7 +100,11 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
 }
 
 /** Nothing is granted that was not asked for and allowed; what the wall holds by its nature is left to it. */
-function controlsOf(limits: ProfileLimits, network: Controls['network']): Controls {
+function controlsOf(
+  limits: ProfileLimits,
+  network: Controls['network'],
+  capabilities: readonly string[],
+): Controls {
   return canonicalControls({
     network,
     files: noFiles,
@@ -109,7 +113,7 @@ function controlsOf(limits: ProfileLimits, network: Controls['network']): Contro
     io: unlimited,
     processes: limits.processes,
     syscalls: 'any',
-    capabilities: [],
+    capabilities,
   })
 }
 
@@ -121,7 +125,8 @@ function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): re
   ]
 }
 
-function explainControls({ cpu, memory, processes }: Controls): readonly Explained[] {
+function explainControls({ cpu, memory, processes, capabilities }: Controls): readonly Explained[] {
+  const granted = capabilities.length > 0
   return [
     { field: 'controls.files', value: 'none', because: 'default' },
     { field: 'controls.cpu', value: cpu, because: 'limits.cpu' },
@@ -129,7 +134,11 @@ function explainControls({ cpu, memory, processes }: Controls): readonly Explain
     { field: 'controls.io', value: 'unlimited', because: 'default' },
     { field: 'controls.processes', value: processes, because: 'limits.processes' },
     { field: 'controls.syscalls', value: 'any', because: 'default: the wall has its own filter' },
-    { field: 'controls.capabilities', value: 'none', because: 'default' },
+    {
+      field: 'controls.capabilities',
+      value: granted ? capabilities : 'none',
+      because: granted ? 'asked' : 'default',
+    },
   ]
 }
 

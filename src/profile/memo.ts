@@ -60,6 +60,7 @@ function keyOf({ job, verdict }: Asked): string {
     asked.schedule,
     asked.limits,
     asked.network,
+    asked.capabilities,
     asked.output,
     asked.capture,
   ])

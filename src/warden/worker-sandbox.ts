@@ -36,6 +36,8 @@ export interface WorkerParts {
   readonly give: (worker: WallHandle) => void
   /** What this kind of worker is told beside the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
+  /** Capabilities that the guest has in its hands from the start, and that nobody can take back. */
+  readonly heldCapabilities?: readonly string[]
 }
 
 /**
@@ -96,10 +98,9 @@ export class WorkerSandbox implements Sandbox {
       )
     }
     const next = meet(this.#controls, to)
-    const unenforced = (['cpu', 'memory'] as const).filter(
-      (name) => next[name] < this.#controls[name],
-    )
-    this.#controls = { ...next, cpu: this.#controls.cpu, memory: this.#controls.memory }
+    const holds = withHeld(next, this.#controls, this.#parts.heldCapabilities ?? [])
+    const unenforced = controlsBeyond(holds, next)
+    this.#controls = holds
     return Promise.resolve({
       controls: this.#controls,
       took: performance.now() - began,
@@ -285,6 +286,15 @@ export class WorkerSandbox implements Sandbox {
 
 /** Of one character in UTF-8. */
 const characterBytesMax = 4
+
+/** What really holds after a tightening: some things stay as they were for as long as the guest lives. */
+function withHeld(next: Controls, before: Controls, held: readonly string[]): Controls {
+  const { cpu, memory } = before
+  if (next.capabilities === 'any' || before.capabilities === 'any') return { ...next, cpu, memory }
+  const kept = before.capabilities.filter((name) => held.includes(name))
+  const capabilities = [...new Set([...next.capabilities, ...kept])].sort()
+  return { ...next, cpu, memory, capabilities }
+}
 
 function carried(task: Task, profile: Profile) {
   const { controls, limits, schedule } = profile

@@ -23,6 +23,9 @@ export interface IsolateOptions {
 /** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
 export const spareMiB = 128
 
+/** The capability that leaves WebAssembly in a realm. Its memory is counted by the warden, not by the isolate. */
+const webAssembly = 'webassembly'
+
 /** What a live isolate closes while it runs: everything else it never had. */
 const tightens = [
   'network',
@@ -54,7 +57,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
       const parts = { provider: provider.name, profile, warden, voice, give, settings, ...claimed }
-      return new WorkerSandbox(newId('sbx'), parts)
+      return new WorkerSandbox(newId('sbx'), { ...parts, heldCapabilities: [webAssembly] })
     },
     close: () => workers.close(),
   }
@@ -64,6 +67,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
 function settingsOf({ controls }: Profile) {
   return {
     memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
-    webAssembly: false,
+    // Named, not implied: `any` is every capability that a guest may call.
+    webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes(webAssembly),
   }
 }

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { meet } from '../../src/contract/controls.ts'
+import { makeIsolates } from '../conformance/isolated-vm.ts'
+import { inJs, messageIn, Stand, type Made, type Wish } from '../conformance/stand.ts'
+import { op, wasm } from '../fixtures/wasm.ts'
+
+const grantedAlone = { capabilities: ['webassembly'] }
+const adds = wasm({
+  functions: [
+    {
+      export: 'add',
+      params: ['i32', 'i32'],
+      results: ['i32'],
+      body: [...op.get(0), ...op.get(1), ...op.i32Add],
+    },
+  ],
+})
+const load = `const bytes = Uint8Array.of(${[...adds].join()})
+const { add } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports`
+
+suite('WebAssembly inside JavaScript', () => {
+  let made: Made
+  let stand: Stand
+  before(async () => {
+    made = await makeIsolates()
+    stand = new Stand(made.provider, makeIsolates, inJs)
+  })
+  after(async () => {
+    await made.provider.close?.()
+    await made.close()
+  })
+
+  const run = async (source: string, wish: Wish = {}) => (await stand.run(source, wish)).end
+
+  test('Is there where it is granted by name, and only there (S3-4)', async () => {
+    const there = 'return typeof WebAssembly'
+    assert.equal((await run(there)).resultText, '"undefined"')
+    assert.equal(
+      (await run(there, { controls: { capabilities: 'any' } })).resultText,
+      '"undefined"',
+    )
+    assert.equal((await run(there, { controls: grantedAlone })).resultText, '"object"')
+    assert.equal((await run(there)).resultText, '"undefined"', 'the next job was granted nothing')
+  })
+
+  test('Computes, and still has no threads', async () => {
+    const end = await run(`${load}\nreturn [add(2, 40), typeof SharedArrayBuffer]`, {
+      controls: grantedAlone,
+    })
+    assert.equal(end.resultText, '[42,"undefined"]', messageIn(end))
+  })
+
+  for (const [what, source] of [
+    [
+      'many memories',
+      `const all = []
+for (;;) { const m = new WebAssembly.Memory({ initial: 200 }); new Uint8Array(m.buffer).fill(1); all.push(m) }`,
+    ],
+    [
+      'one that grows',
+      `const m = new WebAssembly.Memory({ initial: 1 })
+for (;;) { try { m.grow(100) } catch { m.grow(1) } new Uint8Array(m.buffer).fill(1) }`,
+    ],
+    [
+      'tables',
+      `const all = []
+for (;;) all.push(new WebAssembly.Table({ initial: 1e6, element: 'externref' }, {}))`,
+    ],
+  ] as const) {
+    test(`Memory that the isolate does not count is held by the warden: ${what}`, async () => {
+      const wish = { controls: grantedAlone, limits: { memory: 64 * 2 ** 20 } }
+      const end = await run(source, wish)
+      assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], messageIn(end))
+      const next = await run(`${load}\nreturn add(1, 1)`, wish)
+      assert.equal(next.resultText, '2', messageIn(next))
+    })
+  }
+
+  test('Cannot be taken back from a live isolate, which says so', async () => {
+    await using sandbox = await stand.launch({ controls: grantedAlone })
+    const { controls } = stand.profile({ controls: grantedAlone })
+    const { unenforced } = await sandbox.tighten(meet(controls, { ...controls, capabilities: [] }))
+    assert.deepEqual(unenforced, ['capabilities'])
+  })
+})

@@ -12,5 +12,6 @@ export function providerRows(proved: readonly ProvedProvider[]): readonly Provid
     controls: provider.enforces,
     tightens: provider.tightens,
     can: provider.can,
+    ...(availability.available && availability.features && { features: availability.features }),
   }))
 }

@@ -38,6 +38,11 @@ export const providerRow = z
     controls: z.array(z.string()).readonly().describe('what it enforces'),
     tightens: z.array(z.string()).readonly().describe('what it can close while a job runs'),
     can: z.array(z.string()).readonly(),
+    features: z
+      .array(z.string())
+      .readonly()
+      .optional()
+      .describe('what its engine knows beside the core: simd …'),
   })
   .readonly()
 

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openCollector } from './collector.ts'
+import { SimulatedClock } from '../sim/simulated-clock.ts'
+import { createMeters } from '../../src/telemetry/meters.ts'
+import { createVoice } from '../../src/telemetry/voice.ts'
+import { openExporter } from '../../src/telemetry/otlp/exporter.ts'
+import { readSettings } from '../../src/telemetry/otlp/settings.ts'
+
+const config = { telemetry: { service_name: 'mayfly' }, environment: 'test' } as const
+
+test('What ended is sent at the latest when it is closed, with who sends it', async () => {
+  await using collector = await openCollector()
+  const { voice, exporter } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
+  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  await Promise.all([exporter.close(), exporter.close()])
+  assert.equal(collector.spans.length, 1)
+  assert.equal(collector.bodies, 2)
+  const { attributes } = collector.spans[0]!
+  assert.deepEqual([attributes['mayfly.status'], attributes['mayfly.run']], ['ok', 'exec_1'])
+  assert.equal(collector.resources[0]?.['service.name'], 'mayfly')
+})
+
+test('A collector that cannot just now is asked again, and nothing is sent twice', async () => {
+  await using collector = await openCollector()
+  collector.answers.push(503, 429)
+  const { voice, exporter } = open({
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces`,
+  })
+  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  await exporter.close()
+  assert.deepEqual([collector.bodies, collector.spans.length], [3, 1])
+})
+
+test('A collector that refuses is asked once, and what it refused is counted', async () => {
+  await using collector = await openCollector()
+  collector.answers.push(400)
+  const { voice, exporter, dropped } = open({
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces`,
+  })
+  voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
+  await exporter.close()
+  assert.equal(collector.bodies, 1)
+  assert.equal(await dropped(), 1)
+})
+
+test('Where nobody collects, what waits is bounded, the rest is counted, and closing does not hang', async () => {
+  const { voice, exporter, dropped } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' })
+  for (let at = 0; at < 10_000; at += 1) voice.say('job/ended', {}, { run: `exec_${at}` })
+  assert.equal(await dropped(), 10_000 - 4096)
+  await exporter.close()
+  assert.equal(await dropped(), 10_000)
+})
+
+test('One signal alone can be sent, to a place of its own', async () => {
+  await using collector = await openCollector()
+  const { voice, exporter } = open({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_TRACES_EXPORTER: 'none',
+  })
+  voice.say('job/ended', { status: 'ok', tier: 'isolate' }, { run: 'exec_1' })
+  await exporter.close()
+  assert.equal(collector.spans.length, 0)
+  assert.equal(collector.metrics.get('mayfly.executions')?.points[0]?.value, 1)
+})
+
+test('Variables win over the configuration, and what cannot be used names its variable', () => {
+  const telemetry = { endpoint: 'http://collector.example/base/', service_name: 'from-file' }
+  const read = (env: Record<string, string>) =>
+    readSettings({ telemetry, environment: 'test' }, env)
+  const plain = read({})
+  assert.deepEqual(
+    [plain.tracesUrl, plain.metricsUrl, plain.resource['service.name']],
+    [
+      'http://collector.example/base/v1/traces',
+      'http://collector.example/base/v1/metrics',
+      'from-file',
+    ],
+  )
+  const given = read({
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://b.example/spans',
+    OTEL_SERVICE_NAME: 'from-env',
+    OTEL_RESOURCE_ATTRIBUTES: 'a=1,b=c%2Cd',
+  })
+  assert.equal(given.tracesUrl, 'https://b.example/spans')
+  assert.equal(given.resource['service.name'], 'from-env')
+  assert.equal(given.resource['b'], 'c,d')
+  const wrong = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'ftp://a',
+    OTEL_EXPORTER_OTLP_HEADERS: 'no pair',
+    OTEL_EXPORTER_OTLP_TIMEOUT: 'soon',
+    OTEL_BSP_SCHEDULE_DELAY: '0',
+    OTEL_RESOURCE_ATTRIBUTES: 'a=%zz',
+  }
+  for (const [name, value] of Object.entries(wrong))
+    assert.throws(
+      () => read({ [name]: value }),
+      (thrown: any) => thrown.code === 'CONFIG' && thrown.message.includes(name),
+    )
+})
+
+function open(env: Record<string, string>) {
+  const meters = createMeters()
+  const exporter = openExporter(readSettings(config, env), meters)
+  const sinks = [meters.sink, exporter.sink]
+  const dropped = async (): Promise<number | undefined> =>
+    (await meters.read()).find(({ name }) => name === 'mayfly.telemetry.dropped')?.series[0]?.value
+  return { exporter, dropped, voice: createVoice({ clock: new SimulatedClock(), sinks }) }
+}

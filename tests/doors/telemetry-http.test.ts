@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Event } from '../../src/contract/event.ts'
+import { openKeys } from '../../src/gateway/keys.ts'
+import { sha256 } from '../../src/lib/hash.ts'
+import { createViews } from '../../src/telemetry/views.ts'
+import { createVoice } from '../../src/telemetry/voice.ts'
+import { adminKey, bearer, call, openDoor, post, type TestDoor } from './http-door.ts'
+import { metricsIn } from './prometheus.ts'
+
+const [acmeKey, otherKey] = [
+  'mfy_acme_0123456789abcdefghijklmnopqr',
+  'mfy_other_0123456789abcdefghijklmnop',
+]
+const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+test('/metrics counts every answer by method, route and status, and a made-up path is none of its routes', async () => {
+  await using house = await open()
+  const { door } = house
+  const url = door.gateway.activeUrl
+  for (let at = 0; at < 3; at += 1)
+    await post(`${url}/v1/executions`, { code: '1' }, bearer(adminKey))
+  await call(`${url}/v1/executions/exec_1`, { headers: bearer(adminKey) })
+  await call(`${url}/no/such/path/${'x'.repeat(50)}`)
+  await call(`${url}/livez?secret=1`)
+  const { value, sum, series } = await metricsOf(door)
+  const count = (method: string, route: string, status: number): number | undefined =>
+    value(
+      `http_server_request_duration_seconds_count{http_request_method="${method}",http_route="${route}",http_response_status_code="${status}"}`,
+    )
+  assert.equal(count('POST', '/v1/executions', 200), 3)
+  assert.equal(count('GET', '/v1/executions/{id}', 404), 1)
+  assert.equal(count('GET', 'none', 401), 1)
+  assert.equal(count('GET', '/livez', 200), 1)
+  assert.equal(sum('http_server_request_duration_seconds_count'), 6)
+  assert.equal(value('mayfly_door_refusals_total{code="UNAUTHENTICATED"}'), 1)
+  assert.ok(!JSON.stringify(series).includes('secret'))
+})
+
+test('/metrics, /v1/threats and its stream need a key with scope read', async () => {
+  await using house = await open()
+  const url = house.door.gateway.activeUrl
+  for (const path of ['/metrics', '/v1/threats', '/v1/threats/stream'])
+    assert.equal((await call(url + path)).status, 401, path)
+  assert.equal((await call(`${url}/metrics`, { headers: bearer(acmeKey) })).status, 200)
+})
+
+test('A tenant sees its own threats, an admin all of them', async () => {
+  await using house = await open()
+  const { door, unparsed } = house
+  unparsed('acme', 'exec_1')
+  unparsed('other', 'exec_2')
+  const seen = async (key: string) =>
+    (
+      (await call(`${door.gateway.activeUrl}/v1/threats`, { headers: bearer(key) })).json as any
+    ).map(({ run }: { run: string }) => run)
+  assert.deepEqual(await seen(acmeKey), ['exec_1'])
+  assert.deepEqual(await seen(otherKey), ['exec_2'])
+  assert.deepEqual(await seen(adminKey), ['exec_1', 'exec_2'])
+  const after = await call(`${door.gateway.activeUrl}/v1/threats?after=1`, {
+    headers: bearer(adminKey),
+  })
+  assert.deepEqual(
+    (after.json as any).map(({ seq }: { seq: number }) => seq),
+    [2],
+  )
+})
+
+test('S3-53: threats stream as they come, to a tenant its own, and a reader goes on where it was', async () => {
+  await using house = await open()
+  const { door, unparsed } = house
+  unparsed('acme', 'exec_0')
+  await using reader = await read(door, acmeKey)
+  unparsed('other', 'exec_1')
+  unparsed('acme', 'exec_2')
+  const [frame] = await reader.frames(1)
+  assert.match(frame!, /^id: 3\nevent: threat\ndata: \{.*"run":"exec_2".*\}$/)
+  await using again = await read(door, acmeKey, { 'last-event-id': '0' })
+  const runs = (await again.frames(2)).map((one) => dataOf(one).run)
+  assert.deepEqual(runs, ['exec_0', 'exec_2'])
+})
+
+test('No name can begin a frame of its own', async () => {
+  await using house = await open()
+  await using reader = await read(house.door, adminKey)
+  const hostile = 'x\n\nevent: threat\ndata: {"kind":"forged"}\n\n\u2028\r'
+  house.voice.say('capability/denied', { capability: hostile }, { run: 'exec_1', trust: 'guest' })
+  house.unparsed('acme', 'exec_2')
+  const [first, second] = await reader.frames(2)
+  assert.equal(dataOf(first).capability, hostile)
+  assert.equal(dataOf(second).run, 'exec_2')
+})
+
+test('A key has eight readers at most, and a reader that leaves makes room', async () => {
+  await using house = await open()
+  const readers = []
+  for (let at = 0; at < 8; at += 1) readers.push(await read(house.door, acmeKey))
+  const url = `${house.door.gateway.activeUrl}/v1/threats/stream`
+  const ninth = await call(url, { headers: bearer(acmeKey) })
+  assert.deepEqual([ninth.status, ninth.headers.get('retry-after')], [429, '5'])
+  await using other = await read(house.door, otherKey)
+  assert.equal((await metricsOf(house.door)).value('mayfly_threat_readers'), 9)
+  for (const one of readers) await one[Symbol.asyncDispose]()
+  await until(async () => (await metricsOf(house.door)).value('mayfly_threat_readers') === 1)
+  house.unparsed('other', 'exec_1')
+  assert.equal((await other.frames(1)).length, 1)
+})
+
+test('A reader that does not read is cut off and counted, and keeps nobody else waiting', async () => {
+  await using house = await open()
+  const socket = connect(house.door.activePort, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.on('error', () => undefined)
+  socket.pause()
+  socket.write(
+    `GET /v1/threats/stream HTTP/1.1\r\nhost: 127.0.0.1:${house.door.activePort}\r\nauthorization: Bearer ${adminKey}\r\n\r\n`,
+  )
+  await until(async () => (await metricsOf(house.door)).value('mayfly_threat_readers') === 1)
+  await using reader = await read(house.door, otherKey)
+  for (let round = 0; round < 200; round += 1) {
+    for (let at = 0; at < 200; at += 1) house.unparsed('acme', `exec_${'x'.repeat(500)}`)
+    await sleep(1)
+    if ((await metricsOf(house.door)).value('mayfly_threat_readers') === 1) break
+  }
+  assert.equal((await metricsOf(house.door)).value('mayfly_threat_readers_dropped_total'), 1)
+  house.unparsed('other', 'exec_1')
+  assert.equal((await reader.frames(1)).length, 1)
+  socket.destroy()
+})
+
+test('A server that drains ends its streams', async () => {
+  await using house = await open()
+  await using reader = await read(house.door, adminKey)
+  await house.door.gateway.drain(1000)
+  assert.deepEqual(await reader.frames(1), [])
+})
+
+test('A traceparent is passed on to the job; one that is none is not', async () => {
+  await using house = await open()
+  const url = `${house.door.gateway.activeUrl}/v1/executions`
+  const traces = [traceparent, traceparent.replace('00-', 'ff-'), `${traceparent}, ${traceparent}`]
+  for (const one of traces)
+    await post(url, { code: '1' }, { ...bearer(adminKey), traceparent: one })
+  assert.deepEqual(
+    house.door.jobs.map((job) => job.traceparent),
+    [traceparent, undefined, undefined],
+  )
+})
+
+test('Where spans go out, the job is below the request, and the request below who asked', async () => {
+  await using house = await open(true)
+  const url = `${house.door.gateway.activeUrl}/v1/executions`
+  await post(url, { code: '1' }, { ...bearer(adminKey), traceparent })
+  await post(url, { code: '1' }, bearer(adminKey))
+  const [asked, own] = house.door.jobs.map((job) => job.traceparent)
+  await until(async () => house.answered.length === 2)
+  const [first, second] = house.answered
+  assert.deepEqual([first?.['traceparent'], first?.['parent']], [asked, 'b7ad6b7169203331'])
+  assert.equal(asked?.slice(3, 35), traceparent.slice(3, 35))
+  assert.notEqual(asked, traceparent)
+  assert.deepEqual([second?.['traceparent'], second?.['parent']], [own, undefined])
+})
+
+async function open(traces = false) {
+  const { keys } = await openKeys({
+    first: adminKey,
+    tenants: [
+      { name: 'acme', keys: [`sha256:${sha256(acmeKey)}`] },
+      { name: 'other', keys: [`sha256:${sha256(otherKey)}`] },
+    ],
+  })
+  const views = createViews()
+  const answered: Event['fields'][] = []
+  const tell = ({ point, fields }: Event): void => {
+    if (point === 'door/answered') answered.push(fields)
+  }
+  const voice = createVoice({ clock: systemClock, sinks: [...views.sinks, tell] })
+  const door = await openDoor({ keys, voice, telemetry: { views, traces } })
+  return {
+    door,
+    voice,
+    answered,
+    unparsed: (tenant: string, run: string) => voice.say('threat/unparsed', { tenant }, { run }),
+    [Symbol.asyncDispose]: () => door[Symbol.asyncDispose](),
+  }
+}
+
+async function metricsOf(door: TestDoor) {
+  const { text } = await call(`${door.gateway.activeUrl}/metrics`, { headers: bearer(adminKey) })
+  return metricsIn(text)
+}
+
+/** Reads frames of the stream, without comments. */
+async function read(door: TestDoor, key: string, more: Record<string, string> = {}) {
+  const stop = new AbortController()
+  const answer = await fetch(`${door.gateway.activeUrl}/v1/threats/stream`, {
+    headers: { ...bearer(key), ...more },
+    signal: stop.signal,
+  })
+  assert.equal(answer.headers.get('content-type'), 'text/event-stream')
+  const chunks = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  return {
+    async frames(count: number): Promise<readonly string[]> {
+      for (;;) {
+        const whole = text
+          .split('\n\n')
+          .slice(0, -1)
+          .filter((one) => !one.startsWith(':'))
+        if (whole.length >= count) return whole
+        const { done, value } = await chunks.read()
+        if (done) return whole
+        text += value
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await chunks.cancel().catch(() => undefined)
+    },
+  }
+}
+
+function dataOf(frame = ''): any {
+  return JSON.parse(/\ndata: ([^]*)$/.exec(frame)?.[1] ?? '')
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  for (let tried = 0; tried < 200; tried += 1) {
+    if (await isSo()) return
+    await sleep(10)
+  }
+  assert.fail('It did not become so')
+}

@@ -11,7 +11,7 @@ export interface SecureSandboxOptions {
   readonly memoryLimit?: number
   /** Milliseconds one execution may take; 5,000 unless given. */
   readonly timeout?: number
-  /** Whether `executeWasm` may be called. */
+  /** Whether `executeWasm` may be called, and effects have WebAssembly; false unless given. */
   readonly enableWasm?: boolean
   /** Whose jobs these are; `default` unless given. Tenants never share a worker. */
   readonly tenant?: string
@@ -108,7 +108,8 @@ export class SecureSandbox implements AsyncDisposable {
     const isolate = this.#find(id)
     if (!isolate.effect)
       throw new MayflyError('CONFLICT', `Cannot execute the effect "${id}": register it first`)
-    return this.#run(isolate, { ...isolate.effect, input })
+    const granted = this.#enableWasm && { capabilities: ['webassembly' as const] }
+    return this.#run(isolate, { ...isolate.effect, input, ...granted })
   }
 
   /** Runs a module's WASI `_start`, or its export `run`, with `input`. Throws as `executeEffect` does. */

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { createMemoryRing, Mayfly, outcomeSchema, SecureSandbox } from '../../src/index.ts'
+import { Program } from '../fixtures/wasi-program.ts'
+import { op, wasm } from '../fixtures/wasm.ts'
+import { documentOf, makePlace, mayfly, startServer, whenReady } from './program.ts'
+
+const place = makePlace()
+after(() => place.remove())
+
+const adds = wasm({
+  functions: [
+    {
+      export: 'run',
+      params: ['i32', 'i32'],
+      results: ['i32'],
+      body: [...op.get(0), ...op.get(1), ...op.i32Add],
+    },
+  ],
+})
+const greets = new Program().say(1, 'hello\n').say(3, '{"greeted":true}').module
+const job = { code: adds.toString('base64'), language: 'wasm', input: [2, 40] } as const
+
+suite('A WebAssembly module', () => {
+  test('Runs from the command line with nothing configured (S3-4)', async () => {
+    const [add, greet] = ['add.wasm', 'greet.wasm'].map((name) => join(place.cwd, name))
+    writeFileSync(add!, adds)
+    writeFileSync(greet!, greets)
+    const outcome = documentOf(await mayfly(place, ['run', add!, '--input', '[2,40]', '--json']))
+    const { status, result, tier, provider, security } = outcomeSchema.parse(outcome)
+    assert.deepEqual([status, result, tier, provider], ['ok', 42, 'wasm', 'wasi'])
+    assert.ok(security.risk < 40)
+    const { code, stdout } = await mayfly(place, ['run', greet!])
+    assert.deepEqual([code, stdout], [0, 'hello\n{\n  "greeted": true\n}\n'])
+  })
+
+  test('That is broken ends as an error with its place, exit code 1', async () => {
+    const file = join(place.cwd, 'broken.wasm')
+    writeFileSync(file, adds.subarray(0, -3))
+    const ran = await mayfly(place, ['run', file, '--json'])
+    assert.equal(ran.code, 1)
+    const { error } = documentOf(ran) as { error: { code: string; details: { offset: number } } }
+    assert.equal(error.code, 'WASM_INVALID')
+    assert.ok(error.details.offset > 8)
+  })
+
+  test('Runs over HTTP', async () => {
+    await using server = await startServer(place)
+    await whenReady(server)
+    const response = await fetch(`${server.active}/v1/executions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify(job),
+    })
+    const { status, result, tier } = outcomeSchema.parse(await response.json())
+    assert.deepEqual([response.status, status, result, tier], [200, 'ok', 42, 'wasm'])
+  })
+})
+
+suite('In the library', () => {
+  const ring = createMemoryRing(1000)
+  let library: Mayfly
+  before(async () => {
+    library = await Mayfly.open({ state: join(place.state, 'library') }, { sinks: [ring.sink] })
+  })
+  after(() => library.close())
+
+  const proofs = () =>
+    ring
+      .after(0)
+      .filter(({ point, fields }) => point === 'tier/proved' && fields['provider'] === 'wasi')
+
+  test('No worker is started for modules before the first one comes, then one for all', async () => {
+    assert.equal((await library.run({ code: 'return 1' })).result, 1)
+    assert.equal(proofs().length, 0)
+    const outcomes = await Promise.all([library.run(job), library.run(job), library.run(job)])
+    assert.deepEqual(
+      outcomes.map(({ result }) => result),
+      [42, 42, 42],
+    )
+    assert.equal(proofs().length, 1)
+  })
+
+  test('A module below the floor of its job does not run', async () => {
+    const { status, error } = await library.run({ ...job, floor: 'process' })
+    assert.deepEqual([status, error?.code], ['unavailable', 'UNAVAILABLE'])
+    const blocked = await library.run({ ...job, tier: 'isolate', floor: 'wasm' })
+    assert.deepEqual([blocked.status, blocked.error?.code], ['blocked', 'TIER_TOO_WEAK'])
+  })
+
+  test('JavaScript has WebAssembly where the job asks for it, and the profile says so', async () => {
+    const code = 'return typeof WebAssembly'
+    assert.equal((await library.run({ code })).result, 'undefined')
+    const { result, profile } = await library.run({ code, capabilities: ['webassembly'] })
+    assert.equal(result, 'object')
+    const granted = profile.explain.find(({ field }) => field === 'controls.capabilities')
+    assert.deepEqual(granted?.value, ['webassembly'])
+  })
+
+  test('SecureSandbox gives WebAssembly to its effects by enableWasm alone', async () => {
+    for (const enableWasm of [true, false]) {
+      await using sandbox = new SecureSandbox({ enableWasm, mayfly: library })
+      await sandbox.registerEffect('kind', 'return typeof WebAssembly')
+      const kind = await sandbox.executeEffect('kind')
+      assert.equal(kind, enableWasm ? 'object' : 'undefined')
+    }
+  })
+})

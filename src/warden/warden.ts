@@ -11,7 +11,6 @@ import { openCgroups, type Cgroup } from '../os/cgroup.ts'
 import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
-import { wasmWorker } from '../tiers/wasi/launch.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { createHolder, type Held } from './hold.ts'
 import { named, openLeases, type Leases, type Named } from './lease.ts'
@@ -168,13 +167,15 @@ export class Warden {
 
   async #begin(asked: Wanted): Promise<Started> {
     const began = performance.now()
+    if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
+    const program = await programFor(asked, this.#without)
     if (this.#closed) throw closing()
     if (this.#walls.size + this.#starting.size >= WALLS_MAX) {
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
     }
     const slot = this.#facts.root ? freeSlot() : undefined
     const { command, taken } = withSlot(slot, () => {
-      const command = this.#compose(asked, slot?.uid)
+      const command = this.#compose(program, slot?.uid)
       return { command, taken: this.#spawn(command, slot) }
     })
     // Listens at once: a program that cannot be started says so before any promise gets its turn.
@@ -223,9 +224,7 @@ export class Warden {
     this.#leases?.write(id, processes, this.#cgroups ? id : null)
   }
 
-  #compose(asked: Wanted, uid: number | undefined): JailCommand {
-    if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
-    const program = programFor(asked, this.#without)
+  #compose(program: JailedProgram, uid: number | undefined): JailCommand {
     const options = {
       uid,
       without: this.#without,
@@ -413,15 +412,18 @@ export class Warden {
   }
 }
 
-/** The launchers decide everything about a program but its name and the numbers that were asked for. */
-function programFor(asked: Wanted, without: readonly Layer[]): JailedProgram {
+/**
+ * The launchers decide everything about a program but its name and the numbers that were asked for. Those that not
+ * every Mayfly needs are loaded when they are asked for.
+ */
+async function programFor(asked: Wanted, without: readonly Layer[]): Promise<JailedProgram> {
   switch (asked.program) {
     case 'analyst':
       return analyst(asked.spares, without)
     case 'isolated-vm':
       return isolateWorker(asked, without)
     case 'wasi':
-      return wasmWorker(without)
+      return (await import('../tiers/wasi/launch.ts')).wasmWorker(without)
   }
 }
 

@@ -1,0 +1,381 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeTagged, Mayfly, MayflyError, outcomeSchema } from '../../src/index.ts'
+import { descendantsOf } from '../hostile/proc.ts'
+import { documentOf, makePlace, mayfly, remaining, startServer, whenReady } from './program.ts'
+
+const place = makePlace()
+const index = new URL('../../src/index.ts', import.meta.url).href
+let library: Mayfly
+
+before(async () => {
+  library = await Mayfly.open({ state: join(place.state, 'library') })
+})
+after(async () => {
+  await library.close()
+  place.remove()
+})
+
+/** What a body answers; the test fails when it does not end well. */
+async function valueOf(code: string, input: unknown = null): Promise<unknown> {
+  const { status, result, encoding, error } = await library.run({ code, input })
+  assert.equal(status, 'ok', JSON.stringify(error))
+  return encoding === 'tagged' ? decodeTagged(result) : result
+}
+
+suite('A program with Mayfly in it', () => {
+  test('It ends by itself, at once and with 0, when its block ends', () => {
+    const { status, stdout, stderr } = script(`
+      await using mayfly = await Mayfly.open()
+      const outcome = await mayfly.run({ code: 'return input.a * 2', input: { a: 21 } })
+      console.log(outcome.status, outcome.result)
+    `)
+    assert.deepEqual([status, stdout, stderr], [0, 'ok 42\n', ''])
+  })
+
+  test('It may open it and not use it', () => {
+    const { status, stderr } = script('await using mayfly = await Mayfly.open()')
+    assert.deepEqual([status, stderr], [0, ''])
+  })
+
+  test('It ends with its own error, not with one of Mayfly', () => {
+    const { status, stderr } = script(`
+      await using mayfly = await Mayfly.open()
+      throw new Error('mine')
+    `)
+    assert.equal(status, 1)
+    assert.match(stderr, /Error: mine/)
+  })
+
+  test('What is still open when it ends does not keep it, and nothing is left', async () => {
+    const { status, stdout } = script(`
+      const mayfly = await Mayfly.open()
+      const outcome = await mayfly.run({ code: 'return 1' })
+      console.log(outcome.result)
+    `)
+    assert.deepEqual([status, stdout], [0, '1\n'])
+  })
+
+  test('Killed by SIGKILL it leaves no process', async () => {
+    const child = start(`
+      const mayfly = await Mayfly.open()
+      console.log('open')
+      await mayfly.run({ code: 'for (;;) {}', limits: { timeout: '60s' } })
+    `)
+    await once(createInterface(child.stdout), 'line')
+    await sleep(500)
+    const all = [child.pid!, ...descendantsOf(child.pid!)]
+    child.kill('SIGKILL')
+    assert.ok(all.length > 2)
+    assert.deepEqual(await remaining(all), [])
+  })
+})
+
+suite('A job by the library', () => {
+  test('Jobs run beside each other, each with its own input and result', async () => {
+    const inputs = Array.from({ length: 40 }, (_, n) => n)
+    const code = 'await new Promise((done) => setTimeout(done, input % 7)); return input * 2'
+    const outcomes = await Promise.all(inputs.map((input) => library.run({ code, input })))
+    assert.deepEqual(
+      outcomes.map(({ result }) => result),
+      inputs.map((n) => n * 2),
+    )
+    for (const outcome of outcomes) outcomeSchema.parse(outcome)
+  })
+
+  test('Aborting cancels it, before it runs and while it does', async () => {
+    const cancel = new AbortController()
+    const job = { code: 'for (;;) {}', limits: { timeout: '30s' } }
+    const running = library.run(job, { signal: cancel.signal })
+    setTimeout(() => cancel.abort(), 200)
+    assert.equal((await running).status, 'cancelled')
+    const { status, metrics } = await library.run(job, { signal: cancel.signal })
+    assert.deepEqual([status, metrics.executionTime], ['cancelled', 0])
+  })
+
+  test('Output is heard as it comes, and is in the outcome too', async () => {
+    const heard: string[] = []
+    let isOver = false
+    const running = library.run(
+      {
+        code: 'console.log("one"); await new Promise((d) => setTimeout(d, 300)); console.error("two")',
+      },
+      { tap: (stream, text) => void heard.push(`${stream} ${isOver ? 'late' : text}`) },
+    )
+    const { stdout, stderr } = await running
+    isOver = true
+    assert.deepEqual(heard, ['stdout one\n', 'stderr two\n'])
+    assert.deepEqual([stdout, stderr], ['one\n', 'two\n'])
+  })
+
+  test('A guest that crashes never throws at its caller (S4-19)', async () => {
+    const crashes = [
+      'throw null',
+      'throw { toString() { throw 1 } }',
+      'const a = []; for (;;) a.push(new Array(1e6).fill(a))',
+      'const f = () => f(); return f()',
+      'return { get a() { throw new Error("x") } }',
+      'Promise.reject(new Error("nobody hears")); return 1',
+      'setTimeout(() => { throw new Error("later") }); return await new Promise(() => {})',
+      'return new Proxy({}, { ownKeys() { throw 1 } })',
+    ]
+    for (const code of crashes) {
+      const outcome = await library.run({ code, limits: { timeout: '2s', memory: '32MB' } })
+      outcomeSchema.parse(outcome)
+    }
+    assert.equal(await valueOf('return 1'), 1)
+  })
+
+  test('A request that is none is an error with where it is wrong', async () => {
+    const wrong = { code: 'return 1', limits: { timeout: 'soon' } }
+    await assert.rejects(async () => library.run(wrong), /"limits\.timeout": expected a duration/)
+    const unknown = { code: 'return 1', timeout: 5 } as { code: string }
+    await assert.rejects(async () => library.run(unknown), MayflyError)
+  })
+})
+
+suite('What is answered keeps its type (S0-16)', () => {
+  test('A Date, a Map, a Set, a BigInt, bytes and odd numbers come back as they are', async () => {
+    const value = await valueOf(`return {
+      date: new Date(86400000), map: new Map([['a', 1n]]), set: new Set([NaN]), bytes: new Uint8Array([0, 255]),
+      odd: [-0, Infinity, -Infinity, undefined], plain: { a: [1, 'b', null, true] },
+    }`)
+    assert.deepEqual(value, {
+      date: new Date(86_400_000),
+      map: new Map([['a', 1n]]),
+      set: new Set([NaN]),
+      bytes: new Uint8Array([0, 255]),
+      odd: [-0, Infinity, -Infinity, undefined],
+      plain: { a: [1, 'b', null, true] },
+    })
+  })
+
+  test('What JSON can hold is plain JSON, also where a key is called $type', async () => {
+    const { result, encoding } = await library.run({ code: 'return { a: [1, null, "x"] }' })
+    assert.deepEqual([result, encoding], [{ a: [1, null, 'x'] }, 'json'])
+    assert.deepEqual(await valueOf('return { $type: "Date", value: "never" }'), {
+      $type: 'Date',
+      value: 'never',
+    })
+  })
+
+  test('What contains itself is an error that says where', async () => {
+    const { status, error } = await library.run({
+      code: 'const a = { b: [] }; a.b.push(a); return a',
+    })
+    assert.deepEqual([status, error?.code], ['error', 'RESULT_CIRCULAR'])
+    assert.match(error?.message ?? '', /result\.b\[0\]/)
+  })
+
+  test('A key __proto__ is a key, going in and coming out, and touches no prototype', async () => {
+    const code = 'return [Object.keys(input), input.polluted, ({}).polluted, input]'
+    const input = JSON.parse('{"__proto__":{"polluted":true}}') as unknown
+    const [keys, own, other, back] = (await valueOf(code, input)) as unknown[]
+    assert.deepEqual([keys, own ?? null, other ?? null], [['__proto__'], null, null])
+    assert.deepEqual(Object.keys(back as object), ['__proto__'])
+    assert.equal(({} as Record<string, unknown>)['polluted'], undefined)
+  })
+
+  test('A stream over its limit is cut and marked, a result over its own is an error', async () => {
+    const { stdout, truncated } = await library.run({
+      code: 'for (let i = 0; i < 5000; i++) console.log("é".repeat(100)); return 1',
+      limits: { output: '64KB' },
+    })
+    assert.deepEqual(truncated, { stdout: true, stderr: false })
+    assert.ok(Buffer.byteLength(stdout) <= 64 * 1024 && !stdout.includes('\ufffd'))
+    const large = await library.run({ code: 'return "x".repeat(5 * 2 ** 20)' })
+    assert.notEqual(large.status, 'ok')
+    assert.equal(large.result, null)
+  })
+})
+
+suite('What was not granted is not there', () => {
+  const absent: readonly (readonly [row: string, what: string, code: string])[] = [
+    ['S3-6', 'the file system', "await import('node:fs')"],
+    ['S3-6', 'Deno and Bun, which have files', 'Deno ?? Bun'],
+    ['S3-7', 'fetch', 'await fetch("http://127.0.0.1/")'],
+    ['S3-7', 'XMLHttpRequest', 'new XMLHttpRequest()'],
+    ['S3-7', 'a socket', 'new WebSocket("ws://127.0.0.1/")'],
+    ['S3-8', 'process', 'process.env'],
+    ['S3-8', 'the process by globalThis', 'globalThis.process.exit(1)'],
+    ['S3-9', 'require', "require('fs')"],
+    ['S3-9', 'a dynamic import of a built-in', "await import('child_process')"],
+    ['S3-9', 'a dynamic import of an address', "await import('https://example.com/a.js')"],
+    ['S3-9', 'WebAssembly', 'new WebAssembly.Memory({ initial: 1 })'],
+  ]
+  for (const [row, what, code] of absent)
+    test(`${row}: ${what} is undefined or refused`, async () => {
+      const caught = `try { ${code}; return ['had'] } catch (error) { return ['refused', error.name] }`
+      const { result, error } = await library.run({ code: caught, language: 'js' })
+      assert.deepEqual((result as string[] | null)?.[0], 'refused', JSON.stringify(error ?? result))
+    })
+})
+
+suite('Overriding the configuration while it is in force (S4-16)', () => {
+  test('Narrowing is free and holds from the next job on; widening must be said by name', async () => {
+    await using own = await Mayfly.open({ state: join(place.state, 'override') })
+    const timeoutOf = async () => {
+      const { profile } = await own.run({ code: 'return 1' })
+      return profile.explain.find(({ field }) => field === 'limits.timeout')?.value
+    }
+    assert.equal(await timeoutOf(), 5000)
+    assert.equal(own.override({ limits: { timeout: '1s' } }).limits.timeout, 1000)
+    assert.equal(await timeoutOf(), 1000)
+    assert.throws(() => own.override({ limits: { timeout: '9s' } }), { code: 'FORBIDDEN' })
+    assert.equal(await timeoutOf(), 1000)
+    own.override({ limits: { timeout: '9s' } }, { widen: true, principal: 'ada' })
+    assert.equal(await timeoutOf(), 9000)
+    assert.throws(() => own.override({ limit: {} } as object), { code: 'INVALID' })
+  })
+
+  test('It is in the record, with who did it', async () => {
+    const state = join(place.state, 'override')
+    const lines = documentOf(
+      await mayfly(place, ['audit', 'list', '--json', '--state', state]),
+    ) as unknown as { body: Record<string, unknown> }[]
+    const said = lines.filter(({ body }) => body['point'] === 'config/overridden')
+    assert.equal(said.length, 2)
+    assert.match(JSON.stringify(said[1]), /ada/)
+  })
+})
+
+test('A provider that nobody uses opens no file (S4-18)', { skip: noStrace() }, () => {
+  const trace = join(place.cwd, 'trace')
+  const args = [
+    '-f',
+    '-z',
+    '-e',
+    'trace=openat,open',
+    '-o',
+    trace,
+    process.execPath,
+    programOf(oneJob),
+  ]
+  const { status, stdout } = spawnSync('strace', args, { env: place.env, encoding: 'utf8' })
+  assert.deepEqual([status, stdout], [0, '42\n'])
+  const opened = spawnSync('grep', ['-o', 'src/tiers/[^"]*', trace], { encoding: 'utf8' }).stdout
+  const files = [...new Set(opened.trim().split('\n'))]
+  assert.ok(
+    files.some((file) => file.startsWith('src/tiers/isolated-vm/')),
+    opened,
+  )
+  assert.deepEqual(
+    files.filter((file) => !file.startsWith('src/tiers/isolated-vm/')),
+    [],
+  )
+})
+
+test('Two libraries, a server and runs share a state folder; one is killed, and no line is lost', async () => {
+  const shared = makePlace()
+  try {
+    await using server = await startServer(shared)
+    await whenReady(server)
+    const loop = `
+      const mayfly = await Mayfly.open()
+      for (let n = 0; ; n++) {
+        const { evidence } = await mayfly.run({ code: 'return input', input: n })
+        console.log(evidence.audit)
+      }
+    `
+    const libraries = [start(loop, shared.env), start(loop, shared.env)]
+    const told = libraries.map((child) => numbersFrom(child))
+    const posted: Promise<number>[] = []
+    for (let n = 0; n < 30; n++) posted.push(postOne(server.active, server.apiKey, n))
+    const runs = [0, 1].map((n) =>
+      mayfly(shared, ['run', '-', '--json'], { stdin: `return ${n}` }).then(
+        (ran) => documentOf(ran)['evidence'].audit as number,
+      ),
+    )
+    const seqs = await Promise.all([...posted, ...runs])
+    await until(() => told.every((numbers) => numbers.length > 5))
+    for (const child of libraries) child.kill('SIGKILL')
+    await Promise.all(libraries.map((child) => once(child, 'close')))
+    assert.deepEqual((await server.stop()).left, [])
+
+    // Whoever opens next closes what the killed ones left open.
+    assert.equal((await mayfly(shared, ['run', '-'], { stdin: 'return 1' })).code, 0)
+    const all = [...seqs, ...told.flat()]
+    const lines = documentOf(
+      await mayfly(shared, ['audit', 'list', '--limit', '100000', '--json']),
+    ) as unknown as { seq: number; kind: string; run: string }[]
+    const ended = new Set(lines.filter(({ kind }) => kind === 'ended').map(({ seq }) => seq))
+    assert.deepEqual(
+      all.filter((seq) => !ended.has(seq)),
+      [],
+      'every job that was told of is in the record',
+    )
+    assert.equal(new Set(all).size, all.length)
+    const open = new Set<string>()
+    for (const { kind, run } of lines)
+      if (kind === 'admitted') open.add(run)
+      else if (kind === 'ended' || kind === 'closed') open.delete(run)
+    assert.deepEqual([...open], [])
+    const verified = await mayfly(shared, ['audit', 'verify', '--json'])
+    assert.equal(documentOf(verified)['ok'], true, verified.stdout)
+  } finally {
+    shared.remove()
+  }
+})
+
+const oneJob = `
+  await using mayfly = await Mayfly.open()
+  console.log((await mayfly.run({ code: 'return 42' })).result)
+`
+
+/** A program of its own, beside no package.json that would say what it is. */
+function programOf(code: string): string {
+  const file = join(place.cwd, `program-${(programs += 1)}.mjs`)
+  writeFileSync(file, `import { Mayfly } from ${JSON.stringify(index)}\n${code}`)
+  return file
+}
+
+let programs = 0
+const quiet = '--disable-warning=ExperimentalWarning'
+
+function script(code: string) {
+  return spawnSync(process.execPath, [quiet, programOf(code)], {
+    env: place.env,
+    encoding: 'utf8',
+    timeout: 30_000,
+  })
+}
+
+function start(code: string, env = place.env) {
+  return spawn(process.execPath, [quiet, programOf(code)], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+}
+
+/** The numbers a program prints, as they come. */
+function numbersFrom({ stdout }: ReturnType<typeof start>): readonly number[] {
+  const numbers: number[] = []
+  createInterface(stdout).on('line', (line) => numbers.push(Number(line)))
+  return numbers
+}
+
+async function postOne(active: string, apiKey: string, input: number): Promise<number> {
+  const response = await fetch(new URL('/v1/executions', active), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ code: 'return input', input }),
+  })
+  const { evidence } = (await response.json()) as { evidence: { audit: number } }
+  return evidence.audit
+}
+
+async function until(is: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 500 && !is(); tries++) await sleep(20)
+  assert.ok(is())
+}
+
+function noStrace(): string | false {
+  const { status } = spawnSync('strace', ['-o', '/dev/null', 'true'])
+  return status === 0 ? false : 'strace is missing, or may not trace here'
+}

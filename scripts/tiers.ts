@@ -8,7 +8,10 @@ import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
+import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
 import { Client, facade } from '../src/warden/client.ts'
+import type { Guests } from '../tests/conformance/guests.ts'
+import { inWasm } from '../tests/conformance/guests-in-wasm.ts'
 import { tableFor } from '../tests/conformance/suite.ts'
 
 interface Page {
@@ -18,6 +21,8 @@ interface Page {
   readonly notStopped: readonly string[]
   /** Where the suite is run on it, and in which surroundings. */
   readonly runs: readonly string[]
+  /** Those it brings, where it does not run JavaScript. */
+  readonly guests?: Guests
 }
 
 /** A warden that is never asked: a provider only says here what it is. */
@@ -50,6 +55,28 @@ worker for one tenant alone, held to its memory and its time from outside, and k
     ],
   },
   {
+    provider: createWasiProvider({ warden: nobody, voice: { say() {} }, wallsMax: 0 }),
+    about: `WebAssembly modules in worker processes like those of \`isolated-vm\`. Each job gets an instance of its own, of a
+module that is compiled once by the hash of its bytes; it reaches its own memory and the functions of WASI preview 1
+that need no files and no network. Those are written in JavaScript, because Node's own write to real descriptors, of
+which a jailed worker has none to give. Before it is compiled a module's memory is given a maximum, so that growing past
+the limit of the job fails. V8 has no fuel: time is kept, and the process killed, from outside.
+
+What is there of WASI: standard input (the job's input as JSON) and both output streams, descriptor 3 for the result,
+clocks that step by whole milliseconds, random numbers, sleeping, leaving. There are no arguments and no environment.
+Every call that names a path or a socket answers that it may not; threads, and imports from anywhere else, are refused
+by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
+    notStopped: [
+      `a hole in V8, which is code execution in the worker: then seccomp, the empty root, the network namespace and the
+  uid of its own are what holds`,
+      `a hole in the kernel that can be reached by the few system calls a warm worker has`,
+      `one job of a tenant from spying on another job of the same tenant by time or by what the worker's processor
+  caches hold, or from learning by time that the same module ran before; two tenants never share a worker`,
+    ],
+    runs: ['in the best jail this machine gives', 'as an ordinary user, without memory cgroup'],
+    guests: inWasm.guests,
+  },
+  {
     provider: createMockProvider(),
     about: `It runs no code at all: it answers from a script. It is there to try everything around a wall, is reached by its
 name alone, has strength 0, and is refused where \`MAYFLY_ENV\` says \`production\`.`,
@@ -59,8 +86,8 @@ name alone, has strength 0, and is refused where \`MAYFLY_ENV\` says \`productio
 ]
 
 /** The whole page of one wall, as it should be. */
-export function page({ provider, about, notStopped, runs }: Page): string {
-  const table = tableFor(provider)
+export function page({ provider, about, notStopped, runs, guests }: Page): string {
+  const table = tableFor(provider, guests)
   const held = table.filter(({ skipped }) => skipped === undefined)
   const skipped = table.filter(({ skipped }) => skipped !== undefined)
   return `# \`${provider.name}\`

@@ -1,4 +1,5 @@
 import { MayflyError } from '../contract/error.ts'
+import type { Outcome } from '../contract/outcome.ts'
 import type { Mayfly } from './mayfly.ts'
 import { limitsOf, valueOf } from './secure-sandbox.ts'
 import { Hold } from './shared.ts'
@@ -27,6 +28,7 @@ export class VM implements AsyncDisposable {
   readonly #globals: Readonly<Record<string, unknown>>
   readonly #hold: Hold
   readonly #ending = new AbortController()
+  readonly #runs = new Set<Promise<Outcome>>()
 
   /** Throws MayflyError INVALID for options that are none, globals that are no data among them. */
   constructor(options: VMOptions = {}) {
@@ -40,8 +42,26 @@ export class VM implements AsyncDisposable {
   /** Throws EffectError when the script throws, does not parse or is stopped; MayflyError when it cannot be run. */
   async run(code: string): Promise<unknown> {
     this.#ending.signal.throwIfAborted()
+    const run = this.#outcome(code)
+    this.#runs.add(run)
+    const values = valueOf(await run.finally(() => this.#runs.delete(run)))
+    return Array.isArray(values) ? (values[0] as unknown) : values
+  }
+
+  /** Ends what runs; nothing runs after it. Idempotent. */
+  async destroy(): Promise<void> {
+    this.#ending.abort(new MayflyError('CONFLICT', 'Cannot use the VM: it was destroyed'))
+    await Promise.allSettled(this.#runs)
+    await this.#hold.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy()
+  }
+
+  async #outcome(code: string): Promise<Outcome> {
     const mayfly = await this.#hold.mayfly()
-    const outcome = await mayfly.run(
+    return mayfly.run(
       {
         code: scriptOf(code),
         language: 'js',
@@ -51,23 +71,15 @@ export class VM implements AsyncDisposable {
       },
       { principal: 'vm', signal: this.#ending.signal },
     )
-    return valueOf(outcome)
-  }
-
-  /** Ends what runs; nothing runs after it. Idempotent. */
-  destroy(): Promise<void> {
-    this.#ending.abort(new MayflyError('CONFLICT', 'Cannot use the VM: it was destroyed'))
-    return this.#hold.release()
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.destroy()
   }
 }
 
-/** A script's value is that of its last statement, which only `eval` gives; the script stays one literal, in sight of analysis. */
+/**
+ * A script's value is that of its last statement, which only `eval` gives. The script stays one literal, in sight of
+ * analysis. In a list `undefined` comes back as itself.
+ */
 function scriptOf(code: string): string {
-  return `Object.assign(globalThis, input); return (0, eval)(${JSON.stringify(code)})`
+  return `Object.assign(globalThis, input); return [await (0, eval)(${JSON.stringify(code)})]`
 }
 
 function assertData(name: string, value: unknown): void {

@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
+import type { Quotas } from '../gateway/quota.ts'
 import { createHistory, type History } from '../history/history.ts'
 import type { Here } from './here.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
@@ -46,7 +48,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
 async function serveUntilStopped(here: Here, site: string | undefined, flags: ServeFlags) {
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
-  const { gateway, created } = await open(here, site)
+  const { gateway, quotas, created } = await open(here, site)
   assembly.voice.say('server/started', {
     static: gateway.staticUrl,
     active: gateway.activeUrl,
@@ -71,6 +73,7 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
   )
   const cancelled = await gateway.drain(drain)
   await gateway.close()
+  quotas.close()
   assembly.voice.say('server/stopped', { cancelled })
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
@@ -89,6 +92,7 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
     ...(apiKey && { first: apiKey }),
     tenants: config.tenants,
   })
+  const quotas = await openQuotas(assembly)
   const { anonymous } = config.sessions
   try {
     const gateway = await openGateway({
@@ -108,16 +112,35 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
       providers: async () => providerRows(await assembly.providers()),
       ready: () => readiness(assembly),
       keys,
+      quotas,
       voice: assembly.voice,
       telemetry,
       clock: assembly.clock,
       version: await version(),
     })
-    return { gateway, created }
+    return { gateway, quotas, created }
   } catch (error) {
+    quotas.close()
     if (created) process.stderr.write(keyLine(created))
     throw error
   }
+}
+
+/** What each tenant may have by the configuration in force; one without a table has what `default` has. */
+async function openQuotas(assembly: Assembly): Promise<Quotas> {
+  const [{ createQuotas }, { openQuotaStore }] = await Promise.all([
+    import('../gateway/quota.ts'),
+    import('../gateway/quota-store.ts'),
+  ])
+  const { clock, config } = assembly
+  return createQuotas({
+    ceilings: (tenant) => {
+      const { tenants } = assembly.config
+      return (tenants.find(({ name }) => name === tenant) ?? tenants[0])?.ceilings ?? {}
+    },
+    store: openQuotaStore(join(config.state, 'quota.db'), clock.date()),
+    clock,
+  })
 }
 
 /** Outcomes are kept for a day, within their bound; what is beyond goes once a minute. */

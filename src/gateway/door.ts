@@ -12,6 +12,7 @@ import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
 import type { Names } from './origin.ts'
+import type { Quotas } from './quota.ts'
 import type { RateLimit } from './rate.ts'
 import type { Refusals } from './refusals.ts'
 import type { Running } from './running.ts'
@@ -52,6 +53,8 @@ export interface Door {
   readonly running: Running
   readonly live: LiveJobs
   readonly history: History
+  /** What tenants may have, of jobs and of what they cost. */
+  readonly quotas: Quotas
   /** Requests of keys, and of addresses that brought none. */
   readonly keyRate: RateLimit
   readonly addressRate: RateLimit

@@ -151,7 +151,8 @@ async function dispatch(
   const call = methods[(method === 'HEAD' ? 'GET' : method) as Method]
   if (!call) return wrongMethod(method, allowOf(methods))
   if (typeof call.needs !== 'string') authorise(who, call.needs)
-  return call.answer(door, http, who, params)
+  const answered = await attempt(door, async () => call.answer(door, http, who, params))
+  return who === nobody ? answered : withHeaders(answered, door.quotas.headers(who.tenant))
 }
 
 function needsKey(methods: Methods): boolean {

@@ -3,8 +3,10 @@ import {
   type IncomingMessage,
   type RequestListener,
   type Server,
+  type ServerOptions,
   type ServerResponse,
 } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { join } from 'node:path'
@@ -24,6 +26,7 @@ import { defaultLimits, type GatewayLimits } from './limits.ts'
 import { LiveJobs } from './live-jobs.ts'
 import { isLoopback, names } from './origin.ts'
 import { headersOf, problemOf, writeProblem } from './problem.ts'
+import { noQuotas, type Quotas } from './quota.ts'
 import { RateLimit } from './rate.ts'
 import { Refusals } from './refusals.ts'
 import { activeRoutes, calls, staticRoutes } from './routes.ts'
@@ -32,6 +35,7 @@ import type { ProviderRow } from './schema.ts'
 import { answerSockets, isSocketRequest } from './sockets.ts'
 import { StaticFiles } from './static.ts'
 import { ThreatReaders } from './threats.ts'
+import { strictTransport, tlsOptions, type Tls } from './tls.ts'
 import { SessionTokens } from './token.ts'
 import { Trail } from './trail.ts'
 
@@ -45,6 +49,7 @@ export interface GatewayOptions {
   readonly hosts?: readonly string[]
   /** Says by name that bodies and keys may cross a network in clear; else a host off loopback is refused. */
   readonly insecureHttp?: boolean
+  readonly tls?: Tls
   readonly sessions?: {
     /** Whether visitors get tokens where the host is not loopback. */
     readonly anonymous?: boolean
@@ -58,6 +63,8 @@ export interface GatewayOptions {
   readonly providers: () => Promise<readonly ProviderRow[]>
   readonly ready: () => Ready
   readonly keys: Keys
+  /** None unless given. The caller closes them. */
+  readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
   readonly voice: Voice
   /** What `/metrics` and `/v1/threats` show; they show nothing unless given. */
@@ -77,17 +84,22 @@ export interface Gateway {
 
 /** Opens the doors over HTTP. Throws MayflyError CONFIG when it cannot listen, or should not. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  if (!isLoopback(options.host) && options.insecureHttp !== true) throw inClear(options.host)
+  const { tls } = options
+  if (!isLoopback(options.host) && !tls && options.insecureHttp !== true)
+    throw inClear(options.host)
   const listening = { static: 0, active: 0 }
   const door = makeDoor(options, () => listening.static)
   const active = makeServer(
     door,
+    options,
     Object.keys(calls),
     getRequestListener(activeRoutes(door).fetch, bridge),
   )
-  const activeOrigin = () => `http://${urlHost(options.host)}:${listening.active}`
+  const origin = `${tls ? 'https' : 'http'}://${urlHost(options.host)}`
+  const activeOrigin = () => `${origin}:${listening.active}`
   const pages = makeServer(
     door,
+    options,
     ['/active-content', '/*'],
     getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
   )
@@ -104,7 +116,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     throw thrown
   }
   return {
-    staticUrl: `http://${urlHost(options.host)}:${listening.static}`,
+    staticUrl: `${origin}:${listening.static}`,
     activeUrl: activeOrigin(),
     drain(ms) {
       door.threatReaders.end()
@@ -150,6 +162,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     running: new Running(limits.running, clock),
     live: new LiveJobs(),
     history: options.history,
+    quotas: options.quotas ?? noQuotas,
     keyRate: new RateLimit(limits.keyPerMinute, clock),
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     clock,
@@ -168,9 +181,15 @@ function filesOf(site: string | undefined): StaticFiles {
   return new StaticFiles([join(web, 'client'), site ?? join(web, 'page')])
 }
 
-function makeServer(door: Door, routes: readonly string[], listener: RequestListener): Server {
+function makeServer(
+  door: Door,
+  { host, tls }: Pick<GatewayOptions, 'host' | 'tls'>,
+  routes: readonly string[],
+  listener: RequestListener,
+): Server {
   const { limits } = door
-  const server = createServer({
+  const isStrict = tls?.isLasting === true && !isLoopback(host)
+  const options: ServerOptions = {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersMs,
     requestTimeout: limits.headersMs + limits.bodyMs,
@@ -180,7 +199,10 @@ function makeServer(door: Door, routes: readonly string[], listener: RequestList
     requireHostHeader: false,
     insecureHTTPParser: false,
     shouldUpgradeCallback: isSocketRequest,
-  })
+  }
+  const server = tls
+    ? createSecureServer({ ...options, ...tlsOptions(tls, limits.headersMs) })
+    : createServer(options)
   server.maxConnections = limits.connections
   server.maxRequestsPerSocket = 1000
   // All lines are seen, so that none is dropped in silence; `inspect` counts them.
@@ -191,6 +213,7 @@ function makeServer(door: Door, routes: readonly string[], listener: RequestList
     // Only once the answer is there: a job may keep its client waiting for longer.
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
     outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
+    if (isStrict) outgoing.setHeader('strict-transport-security', strictTransport)
     try {
       inspect(incoming, door.names, limits.headerLines)
     } catch (thrown) {
@@ -208,9 +231,11 @@ function makeServer(door: Door, routes: readonly string[], listener: RequestList
   server.on('connect', (_, socket) =>
     refuse(door, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-    refuse(door, socket, unreadable(error)),
-  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // There is no way to say anything in a handshake that failed.
+    if (error.code?.startsWith('ERR_SSL')) socket.destroy()
+    else refuse(door, socket, unreadable(error))
+  })
   return server
 }
 
@@ -278,6 +303,6 @@ function urlHost(host: string): string {
 
 function inClear(host: string): MayflyError {
   return new MayflyError('CONFIG', `Cannot listen on "${host}" without TLS`, {
-    hint: 'Listen on loopback, behind a proxy that does TLS, or say --insecure-http',
+    hint: 'Give --tls-cert and --tls-key, or listen on loopback behind a proxy that does TLS',
   })
 }

@@ -4,6 +4,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Tap } from '../contract/rooms.ts'
 import type { ExecutionRow } from '../history/history.ts'
 import type { Door } from './door.ts'
+import type { QuotaPlace } from './quota.ts'
 import type { Ticket } from './running.ts'
 
 /** A job on the road. */
@@ -34,13 +35,13 @@ export interface Wishes {
 
 /**
  * Sends a job down the road and keeps what it came to. Jobs of the page are nobody's to ask for later, so they are
- * not kept. Throws MayflyError DRAINING or OVERLOADED, and STATE when a job that outlives its asker cannot be
- * written down.
+ * not kept. Throws MayflyError DRAINING, OVERLOADED or RATE_LIMITED, and STATE when a job that outlives its asker
+ * cannot be written down.
  */
 export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertaking {
   const isKept = job.origin !== 'page'
   const row = rowOf(door, job)
-  const ticket = admit(door, job, row, wishes)
+  const { ticket, place } = admit(door, job, row, wishes)
   if (isKept) door.live.begin(job.tenant, row, ticket.cancel)
   const on = (entry: TimelineEntry): void => {
     if (entry.event === 'phase') door.live.runs(job.id)
@@ -52,6 +53,7 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
     try {
       const outcome = await door.road(job, { signal: ticket.signal, on, ...(tap && { tap }) })
       const text = JSON.stringify(outcome)
+      place.end({ cpuMs: outcome.metrics.cpuTime, bytesOut: Buffer.byteLength(text) })
       if (outcome.status === 'unavailable') wishes.cameToNothing?.()
       if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
       return { outcome, text }
@@ -59,6 +61,7 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
       wishes.cameToNothing?.()
       throw thrown
     } finally {
+      place.end({ cpuMs: 0, bytesOut: 0 })
       door.live.end(job.id)
     }
   }
@@ -72,17 +75,31 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
 }
 
 /** A place among those under way, and its line where one is to be there before it starts. */
-function admit(door: Door, { tenant }: Job, row: ExecutionRow, wishes: Wishes): Ticket {
+function admit(door: Door, job: Job, row: ExecutionRow, wishes: Wishes): Admitted {
   let ticket: Ticket | undefined
+  let place: QuotaPlace | undefined
   try {
     ticket = door.running.begin()
-    if (wishes.outlivesAsker) door.history.begin(tenant, row)
-    return ticket
+    place = door.quotas.begin(job.tenant, bytesOf(job))
+    if (wishes.outlivesAsker) door.history.begin(job.tenant, row)
+    return { ticket, place }
   } catch (thrown) {
     ticket?.[Symbol.dispose]()
+    place?.end({ cpuMs: 0, bytesOut: 0 })
     wishes.cameToNothing?.()
     throw thrown
   }
+}
+
+interface Admitted {
+  readonly ticket: Ticket
+  readonly place: QuotaPlace
+}
+
+/** What a job brings. */
+function bytesOf({ asked, inputText }: Job): number {
+  const texts = [asked.code, inputText, ...asked.files.map(({ content }) => content)]
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
 }
 
 /** Whoever waits for the outcome gets it, whether it can be kept or not; the sinks hear that it was not. */

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { bearer, call, post } from './http-door.ts'
+import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
+
+let place: Place
+let config: string
+const keys: Record<string, string> = {}
+
+before(async () => {
+  place = makePlace()
+  config = join(place.cwd, 'quota.toml')
+  const tenants = [
+    ['busy', 'concurrency = 2'],
+    ['heavy', 'cpu_seconds_per_minute = 0.02, runs_per_minute = 100'],
+    ['other', 'concurrency = 2, cpu_seconds_per_minute = 60'],
+  ]
+  const tables = tenants.map(
+    ([name, ceilings]) => `[[tenants]]\nname = "${name}"\nceilings = { ${ceilings} }\n`,
+  )
+  writeFileSync(config, tables.join('\n'))
+  for (const [name = ''] of tenants) {
+    const made = await mayfly(place, ['access', 'create', '--tenant', name, '--json'])
+    keys[name] = documentOf(made)['key'] as string
+  }
+})
+after(() => place.remove())
+
+async function open() {
+  const server = await startServer(place, ['--config', config])
+  await whenReady(server)
+  const execute = (tenant: string, body: object) =>
+    post(new URL('/v1/executions', server.active).href, body, bearer(keys[tenant]!))
+  return { server, execute }
+}
+
+test('S0-12: a third job at once is 429 with Retry-After, and another tenant is served', async () => {
+  const { server, execute } = await open()
+  await using _server = server
+  const code = 'await new Promise((go) => setTimeout(go, 1500))'
+  const two = [execute('busy', { code }), execute('busy', { code })]
+  await sleep(500)
+  const third = await execute('busy', { code: 'return 1' })
+  assert.deepEqual([third.status, third.json['code']], [429, 'RATE_LIMITED'])
+  assert.ok(Number(third.headers.get('retry-after')) >= 1)
+  assert.deepEqual(third.json['details'], { limit: 'concurrency' })
+  assert.equal((await execute('other', { code: 'return 1' })).status, 200)
+  assert.deepEqual(
+    (await Promise.all(two)).map(({ status }) => status),
+    [200, 200],
+  )
+  assert.equal((await execute('busy', { code: 'return 1' })).status, 200)
+  await server.stop()
+})
+
+test('S0-12: a budget of processor time that is used up stays so over a restart', async () => {
+  const first = await open()
+  const code = 'const end = performance.now() + 1500; while (performance.now() < end);'
+  const spent = await first.execute('heavy', { code })
+  assert.equal(spent.status, 200)
+  assert.equal(spent.headers.get('ratelimit-limit'), '1')
+  assert.match(spent.headers.get('ratelimit-policy') ?? '', /100;w=60;comment="runs_per_minute"/)
+  assert.equal((await first.execute('heavy', { code: 'return 1' })).status, 429)
+  assert.equal((await first.server.stop()).code, 0)
+
+  const second = await open()
+  await using _server = second.server
+  const refused = await second.execute('heavy', { code: 'return 1' })
+  assert.equal(refused.status, 429)
+  assert.deepEqual(refused.json['details'], { limit: 'cpu_seconds_per_minute' })
+  assert.ok(Number(refused.headers.get('retry-after')) > 60)
+  assert.equal((await second.execute('other', { code: 'return 1' })).status, 200)
+  const url = new URL('/v1/providers', second.server.active).href
+  assert.equal((await call(url, { headers: bearer(keys['heavy']!) })).status, 200)
+  await second.server.stop()
+})

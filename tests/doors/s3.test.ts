@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { openLog } from '../../src/evidence/read.ts'
+import { auditFile } from '../../src/lib/state-folder.ts'
+import { bearer, call, post, type Answer } from './http-door.ts'
+import { makePlace, startServer, whenReady, type Server } from './program.ts'
+
+/** The two endpoints of effects, on a server as a user starts it. */
+suite('Effects on a running server', () => {
+  const place = makePlace()
+  let server: Server
+  before(async () => {
+    server = await startServer(place)
+    await whenReady(server)
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+  let key = ''
+  const send = (path: string, body: unknown): Promise<Answer> => {
+    key ||= server.apiKey
+    return post(new URL(path, server.active).href, body, bearer(key))
+  }
+  const register = (effectId: string, code: string, more: object = {}): Promise<Answer> =>
+    send('/api/effects/register', { effectId, code, ...more })
+  const execute = (effectId: string, input?: unknown): Promise<Answer> =>
+    send('/api/effects/execute', { effectId, input })
+  const auditedNames = (): unknown[] => {
+    using log = openLog(auditFile(place.state))
+    return [...log.lines()]
+      .filter(({ kind }) => kind === 'event')
+      .map(({ bodyText }) => JSON.parse(bodyText) as Record<string, any>)
+      .filter(({ point }) => point === 'threat/audited')
+      .map(({ fields }) => [fields.effectId, fields.threatScore, fields.blocked])
+  }
+
+  test('An effect is registered and executed (S3-32, S3-34)', async () => {
+    const registered = await register('transform-data', 'return { transformed: input.text }')
+    assert.equal(registered.status, 200)
+    assert.deepEqual(Object.keys(registered.json).sort(), [
+      'effectId',
+      'memoryLimit',
+      'registeredBy',
+      'security',
+      'timeout',
+    ])
+    const { status, json } = await execute('transform-data', { text: 'data' })
+    assert.equal(status, 200)
+    assert.equal(json['effectId'], 'transform-data')
+    assert.deepEqual(json['result'], { transformed: 'data' })
+    assert.equal(json['tier'], 'isolate')
+    const { executionTime, memoryUsage } = json['metrics']
+    assert.ok(executionTime > 0)
+    assert.ok(memoryUsage.used > 0 && memoryUsage.percentage > 0)
+  })
+
+  test('What scores 40 leaves no line in the record, what scores more leaves one, blocked or not (S3-31, S3-41)', async () => {
+    const timing =
+      'const t = performance.now(); for (const x of input) x(); return performance.now() - t'
+    assert.equal((await register('timing', timing)).json['security'].threatScore, 40)
+    assert.deepEqual(auditedNames(), [])
+    assert.equal((await register('network', 'return fetch("http://a.example")')).status, 200)
+    const { status, json } = await register('leave', 'const a = 1\n  process.exit(a)')
+    assert.equal(status, 403)
+    assert.equal(json['code'], 'THREAT_DETECTED')
+    const { score, severity, patterns } = json['details']
+    assert.deepEqual([score, severity], [90, 'critical'])
+    assert.deepEqual(
+      [patterns[0].name, patterns[0].line, patterns[0].column],
+      ['PROCESS_ACCESS', 2, 3],
+    )
+    assert.deepEqual(auditedNames(), [
+      ['network', 75, false],
+      ['leave', 90, true],
+    ])
+    assert.equal((await execute('leave')).status, 404)
+  })
+
+  test('A line is written for each of a burst', async () => {
+    const before = auditedNames().length
+    const burst = Array.from({ length: 150 }, (_, n) =>
+      register('burst', `return fetch("http://a.example/${n}")`),
+    )
+    for (const { status } of await Promise.all(burst)) assert.equal(status, 200)
+    assert.equal(auditedNames().length - before, 150)
+  })
+
+  test('An effect reaches nothing: what it was let in with is not there when it runs', async () => {
+    for (const [name, code] of [
+      ['by-require', "return require('lodash')"],
+      ['by-fetch', "return fetch('http://127.0.0.1')"],
+    ] as const) {
+      assert.equal((await register(name, code)).status, 200)
+      const { status, json } = await execute(name)
+      assert.equal(status, 200)
+      assert.equal(json['status'], 'error')
+      assert.equal(json['error'].name, 'ReferenceError')
+    }
+  })
+
+  test('Its time and memory are its own (S3-2, S3-3)', async () => {
+    await register('endless', 'for (;;) {}', { timeout: 100 })
+    assert.equal((await execute('endless')).json['status'], 'timeout')
+    const hoard = 'const all = []; for (;;) all.push(new Array(100_000).fill(input))'
+    await register('hoard', hoard, { memoryLimit: 16 })
+    assert.equal((await execute('hoard', 1)).json['error'].code, 'MEMORY')
+  })
+
+  test('The execution time is that of an outside clock, to within a twentieth (S3-35)', async () => {
+    const spin =
+      'const began = Date.now(); while (Date.now() - began < input) {} return Date.now() - began'
+    await register('spin', spin)
+    await execute('spin', 1)
+    const asked = 1000
+    const began = performance.now()
+    const { json } = await execute('spin', asked)
+    const outside = performance.now() - began
+    const { executionTime, queueTime, startTime, teardownTime } = json['metrics']
+    assert.ok(Math.abs(executionTime - asked) <= asked / 20, `${executionTime} of ${asked}`)
+    const told = executionTime + queueTime + startTime + teardownTime
+    assert.ok(Math.abs(outside - told) <= outside / 20, `${told} of ${outside}`)
+  })
+
+  test('Effects outlive the server', async () => {
+    const { left } = await server.stop()
+    assert.deepEqual(left, [])
+    server = await startServer(place)
+    await whenReady(server)
+    assert.deepEqual((await execute('transform-data', { text: 'again' })).json['result'], {
+      transformed: 'again',
+    })
+    const url = new URL('/api/effects', server.active).href
+    const { json } = await call(url, { headers: bearer(key) })
+    assert.ok(
+      (json['items'] as { effectId: string }[]).some(({ effectId }) => effectId === 'timing'),
+    )
+  })
+})

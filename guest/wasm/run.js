@@ -5,7 +5,6 @@ import { Result, Stream } from './streams.js'
 import { Wasi } from './wasi.js'
 
 const WASI = 'wasi_snapshot_preview1'
-const PAGE_BYTES = 65_536
 
 /**
  * @typedef {{ entry: string, code: string, inputText: string, memoryBytes: number, outputBytesMax: number,
@@ -13,6 +12,7 @@ const PAGE_BYTES = 65_536
  * @typedef {{ stdout(bytes: Uint8Array): void, stderr(bytes: Uint8Array): void }} Hooks they may block
  * @typedef {{ status: string, encoding: string, resultText: string, error?: object,
  *   memory?: { used: number, peak: number } }} End
+ * @typedef {{ memories: any[], hasHidden: boolean }} Used memories that can be seen from here
  */
 
 const modules = new Modules()
@@ -38,10 +38,11 @@ export function runModule(task, hooks) {
     write: (fd, bytes) => sinks[fd].add(bytes),
     flush,
   })
-  const memories = /** @type {WebAssembly.Memory[]} */ ([])
-  const end = attempt(() => start(task, wasi, memories), wasi)
+  /** @type {Used} */
+  const used = { memories: [], hasHidden: false }
+  const end = attempt(() => start(task, wasi, used), wasi)
   flush()
-  return { encoding: 'json', resultText: 'null', ...judged(end, result, task), ...usage(memories) }
+  return { encoding: 'json', resultText: 'null', ...judged(end, result, task), ...usage(used) }
 }
 
 /** @param {() => object} work @param {Wasi} wasi */
@@ -55,19 +56,20 @@ function attempt(work, wasi) {
   }
 }
 
-/** @param {Task} task @param {Wasi} wasi @param {WebAssembly.Memory[]} memories */
-function start(task, wasi, memories) {
+/** @param {Task} task @param {Wasi} wasi @param {Used} used */
+function start(task, wasi, used) {
+  const { memories } = used
   const compiled = modules.compile(task.code, task.memoryBytes)
   const imports = link(compiled, wasi, memories)
+  used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   wasi.memory = memories[0]
   const { exports } = new WebAssembly.Instance(compiled.module, imports)
   for (const one of Object.values(exports)) {
     if (one instanceof WebAssembly.Memory && !memories.includes(one)) memories.push(one)
   }
+  used.hasHidden = memories.length < memoriesOf(compiled.declared).length
   const own = exports['memory']
   if (own instanceof WebAssembly.Memory) wasi.memory = own
-  // A memory nobody can see from here may be of any size.
-  if (memories.length < memoriesOf(compiled.declared).length) memories.length = 0
   if (task.entry === 'function') return callRun(compiled.declared, exports, task.inputText)
   if (task.entry === 'program') return program(exports)
   throw new Refusal('ENTRY_UNSUPPORTED', `Cannot run a module by entry "${task.entry}"`)
@@ -129,9 +131,9 @@ function judged(end, result, { entry, resultBytesMax }) {
   return new Refusal('RESULT_TOO_LARGE', message).end
 }
 
-/** Left out where it is not known. @param {WebAssembly.Memory[]} memories */
-function usage(memories) {
-  if (memories.length === 0) return {}
-  const used = memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
-  return { memory: { used, peak: Math.max(used, PAGE_BYTES) } }
+/** Left out where it is not known: a memory that is not exported may have any size. @param {Used} used */
+function usage({ memories, hasHidden }) {
+  if (hasHidden) return {}
+  const bytes = memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  return { memory: { used: bytes, peak: bytes } }
 }

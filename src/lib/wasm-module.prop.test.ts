@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { wasm, type Memory } from '../../tests/fixtures/wasm.ts'
+import { readModule, WasmError, withMemoryMaximum } from './wasm-module.js'
+
+const numRuns = process.env['MAYFLY_LONG'] ? 1_000_000 : 2_000
+
+const sample = wasm({
+  imports: [
+    { module: 'env', name: 'f', params: ['i32', 'i64'], results: ['f64'] },
+    { module: 'env', name: 'memory', memory: { min: 1, max: 300 } },
+    { module: 'env', name: 'g', global: 'i32' },
+  ],
+  functions: [
+    { export: '_start', body: [] },
+    { export: 'run', params: ['f32'], results: ['i64', 'i32'], body: [0x00] },
+  ],
+})
+
+test('What a module declares is read from its bytes', () => {
+  const { imports, exports, signatureOf } = readModule(sample)
+  assert.deepEqual(
+    imports.map(({ module, name, kind }) => `${kind} ${module}.${name}`),
+    ['function env.f', 'memory env.memory', 'global env.g'],
+  )
+  assert.deepEqual(imports[1]?.limits, {
+    flags: 1,
+    initial: 1,
+    maximum: 300,
+    isShared: false,
+    is64: false,
+  })
+  assert.deepEqual(
+    exports.map(({ name, kind }) => `${kind} ${name}`),
+    ['function _start', 'function run'],
+  )
+  assert.deepEqual(signatureOf(exports[1]!.index), { params: ['f32'], results: ['i64', 'i32'] })
+})
+
+test('Bytes of any kind are read or refused at an offset within them, never otherwise', () => {
+  const header = sample.subarray(0, 8)
+  const anyBytes = fc.uint8Array({ maxLength: 200 })
+  const afterHeader = anyBytes.map((bytes) => Buffer.concat([header, bytes]))
+  const changed = fc
+    .tuple(fc.nat(sample.length - 1), fc.nat(255), fc.nat(sample.length))
+    .map(([at, byte, length]) => {
+      const copy = Buffer.from(sample)
+      copy[at] = byte
+      return copy.subarray(0, length)
+    })
+  fc.assert(
+    fc.property(fc.oneof(anyBytes, afterHeader, changed), (bytes) => {
+      try {
+        readModule(bytes)
+      } catch (error) {
+        assert.ok(error instanceof WasmError, String(error))
+        assert.ok(error.offset >= 0 && error.offset <= bytes.length, `${error.offset}`)
+      }
+    }),
+    { numRuns },
+  )
+})
+
+test('A memory with a maximum put in has that or its own, whichever is less, and the rest is as it was', () => {
+  const pages = fc.nat(65_536)
+  const memory = fc
+    .record({ min: fc.nat(100), max: fc.option(pages, { nil: undefined }), cap: pages })
+    .filter(({ min, max = 65_536, cap }) => min <= Math.min(max, cap))
+  fc.assert(
+    fc.property(memory, ({ min, max, cap }) => {
+      const asked: Memory = { min, ...(max !== undefined && { max }) }
+      const bytes = wasm({ memory: asked, functions: [{ export: 'run', body: [0x01] }] })
+      const before = readModule(bytes)
+      const after = readModule(withMemoryMaximum(bytes, before, cap))
+      assert.deepEqual(
+        after.memories.map(({ initial, maximum }) => [initial, maximum]),
+        [[min, Math.min(max ?? Infinity, cap)]],
+      )
+      assert.deepEqual(after.exports, before.exports)
+    }),
+    { numRuns: Math.min(numRuns, 1000) },
+  )
+})

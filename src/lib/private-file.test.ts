@@ -22,6 +22,10 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+const broken = () => {
+  throw new RangeError('no')
+}
+
 const write = (text: string) => changePrivate(path, () => ({ text, value: undefined }))
 
 test('A file is replaced as a whole, with a mode of its own, and leaves no draft', () => {
@@ -38,9 +42,6 @@ test('A file is replaced as a whole, with a mode of its own, and leaves no draft
 
 test('A change that throws leaves what was there', () => {
   write('one')
-  const broken = () => {
-    throw new RangeError('no')
-  }
   assert.throws(() => changePrivate(path, broken), RangeError)
   assert.equal(readFileSync(path, 'utf8'), 'one')
   assert.deepEqual(readdirSync(join(folder, 'below')), ['file.json'])

@@ -18,6 +18,10 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+const unrecorded = () => {
+  throw new Error('no record')
+}
+
 const newKey = () => rawPublicKey(generateKeyPairSync('ed25519').privateKey)
 const trust = (key: string, name: string, tenant: string | null = null) =>
   trustSigner(folder, { key, name, tenant, at }, record)
@@ -58,9 +62,6 @@ test('What changes nothing is not recorded; what was revoked stays so', () => {
 
 test('A change that cannot be recorded is not made', () => {
   const key = newKey()
-  const unrecorded = () => {
-    throw new Error('no record')
-  }
   assert.throws(() => trustSigner(folder, { key, name: 'ada', tenant: null, at }, unrecorded), {
     code: 'STATE',
   })

@@ -80,3 +80,29 @@ test('S3-52: a server that runs obeys a revocation with the next job, and both c
   assert.equal((await server.stop()).code, 0)
   assert.equal((await mayfly(place, ['audit', 'verify'])).code, 0)
 })
+
+test('S3-24: an effect is registered with a raw signature, and stops with the trust in its key', async () => {
+  await keys('generate', at('eve.key'))
+  await keys('trust', at('eve.key.pub'), '--name', 'eve')
+  const code = 'return input + 1'
+  writeFileSync(at('effect.js'), code)
+  const signed = await keys('sign', at('effect.js'), '--key', at('eve.key'), '--raw')
+  const { signature, publicKey } = documentOf(signed)
+  await using server = await startServer(place)
+  const apiKey = documentOf(await mayfly(place, ['access', 'create', '--json']))['key'] as string
+  await whenReady(server)
+  const ask = (path: string, body: object) =>
+    post(new URL(`/api/effects/${path}`, server.active).href, body, bearer(apiKey))
+  const register = (more: object) =>
+    ask('register', { effectId: 'plus', code, signature, publicKey, ...more })
+  const changed = await register({ code: `${code} ` })
+  assert.deepEqual([changed.status, changed.json['code']], [403, 'SIGNATURE_INVALID'])
+  const registered = await register({})
+  assert.deepEqual([registered.status, registered.json['security'].signatureValid], [200, true])
+  const ran = await ask('execute', { effectId: 'plus', input: 1 })
+  assert.deepEqual([ran.status, ran.json['result']], [200, 2])
+  await keys('revoke', 'eve')
+  for (const refused of [await ask('execute', { effectId: 'plus', input: 1 }), await register({})])
+    assert.deepEqual([refused.status, refused.json['code']], [403, 'SIGNER_UNKNOWN'])
+  await server.stop()
+})

@@ -1,6 +1,14 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -19,7 +27,7 @@ const ordinaryUid = 12_345
 const commandMsMax = 60_000
 const stopMsMax = 30_000
 /** How long what was told to end may take to be gone from the process table. */
-const goneMsMax = 2_000
+const goneMsMax = 5_000
 
 export interface Place {
   /** Where commands run; empty at first. */
@@ -202,12 +210,13 @@ function start(
   })
 }
 
+/** One that has ended, and that only process 1 has yet to look at, is gone. */
 function isThere(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return !/^ Z 1 /.test(stat.slice(stat.lastIndexOf(')') + 1))
+  } catch {
+    return false
   }
 }
 

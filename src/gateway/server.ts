@@ -92,7 +92,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const active = makeServer(
     door,
     options,
-    Object.keys(calls),
+    new Set(Object.keys(calls)),
     getRequestListener(activeRoutes(door).fetch, bridge),
   )
   const origin = `${tls ? 'https' : 'http'}://${urlHost(options.host)}`
@@ -100,7 +100,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const pages = makeServer(
     door,
     options,
-    ['/active-content', '/*'],
+    new Set(['/active-content', '/*']),
     getRequestListener(staticRoutes(door, filesOf(options.site), activeOrigin).fetch, bridge),
   )
   const refuseOn = (socket: Duplex, thrown: unknown) => refuse(door, socket, thrown)
@@ -184,7 +184,7 @@ function filesOf(site: string | undefined): StaticFiles {
 function makeServer(
   door: Door,
   { host, tls }: Pick<GatewayOptions, 'host' | 'tls'>,
-  routes: readonly string[],
+  routes: ReadonlySet<string>,
   listener: RequestListener,
 ): Server {
   const { limits } = door

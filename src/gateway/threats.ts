@@ -4,16 +4,16 @@ import { MayflyError } from '../contract/error.ts'
 import type { Reading } from '../telemetry/instrument.ts'
 import { gauge } from '../telemetry/meters.ts'
 import type { Threat, Threats } from '../telemetry/threats.ts'
-import { isAdmin } from './auth.ts'
+import { authenticate, authorise, isAdmin } from './auth.ts'
 import type { Door } from './door.ts'
-import type { Identity } from './keys.ts'
+import type { Identity, Keys } from './keys.ts'
 import { json } from './reply.ts'
 
 const readersMax = 64
 const readersOfKeyMax = 8
 /** Bytes that may wait for a reader; one that is slower is cut off. */
 const waitingBytesMax = 256 * 2 ** 10
-const keepAliveMs = 15_000
+const keepAliveMsUsual = 15_000
 const listedMax = 500
 
 /** `GET /v1/threats`: the last threats, oldest first: a tenant's own, and all of them for an admin. */
@@ -27,18 +27,31 @@ export function listThreats(door: Door, { incoming }: HttpBindings, who: Identit
  * where it was, by `Last-Event-ID`, as far as they are kept; one that reads too slowly is cut off.
  */
 export function streamThreats(door: Door, http: HttpBindings, who: Identity): Response {
+  const { incoming, outgoing } = http
+  if (incoming.method === 'HEAD') return new Response(null, { headers: eventStream })
   door.running.refuseWhenDraining()
-  const after = http.incoming.headers['last-event-id']
-  door.threatReaders.add(http.outgoing, {
+  const after = incoming.headers['last-event-id']
+  const { authorization } = incoming.headers
+  door.threatReaders.add(outgoing, {
     key: who.id,
+    mayStill: () => mayRead(authorization, door.keys),
     tenant: tenantOf(who),
     after: after === undefined ? undefined : numberIn(String(after)),
   })
   return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
 }
 
-interface Wish {
+const eventStream = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-accel-buffering': 'no',
+}
+
+export interface Wish {
   readonly key: string
+  /** Asked with every keep-alive: whoever's key was revoked is not told any more. */
+  readonly mayStill: () => boolean
   /** Undefined: those of every tenant. */
   readonly tenant: string | undefined
   /** The last that was read; undefined: only what is new. */
@@ -48,30 +61,30 @@ interface Wish {
 /** Who listens: how many there may be, and how they come to an end. */
 export class ThreatReaders {
   readonly #threats: Threats
+  readonly #keepAliveMs: number
   readonly #live = new Map<ServerResponse, string>()
   #dropped = 0
 
-  constructor(threats: Threats) {
+  constructor(threats: Threats, keepAliveMs = keepAliveMsUsual) {
     this.#threats = threats
+    this.#keepAliveMs = keepAliveMs
   }
 
   /** Throws MayflyError OVERLOADED or RATE_LIMITED. */
-  add(outgoing: ServerResponse, { key, tenant, after }: Wish): void {
+  add(outgoing: ServerResponse, { key, mayStill, tenant, after }: Wish): void {
     this.#refuseTooMany(key)
     this.#live.set(outgoing, key)
-    outgoing.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-store',
-      'x-content-type-options': 'nosniff',
-      'x-accel-buffering': 'no',
-    })
+    outgoing.writeHead(200, eventStream)
     outgoing.write(': threats\n\n')
     const send = (threat: Threat): void => {
       if (tenant === undefined || threat.tenant === tenant) this.#send(outgoing, frameOf(threat))
     }
     if (after !== undefined) for (const one of this.#threats.after(after)) send(one)
     const leave = this.#threats.listen(send)
-    const timer = setInterval(() => this.#send(outgoing, ': quiet\n\n'), keepAliveMs)
+    const timer = setInterval(() => {
+      if (mayStill()) this.#send(outgoing, ': quiet\n\n')
+      else outgoing.end()
+    }, this.#keepAliveMs)
     outgoing.once('close', () => {
       clearInterval(timer)
       leave()
@@ -123,6 +136,15 @@ export class ThreatReaders {
 /** JSON has no line breaks: nothing that a name holds can begin a frame of its own. */
 function frameOf(threat: Threat): string {
   return `id: ${threat.seq}\nevent: threat\ndata: ${JSON.stringify(threat)}\n\n`
+}
+
+function mayRead(authorization: string | undefined, keys: Keys): boolean {
+  try {
+    authorise(authenticate(authorization, keys), ['read'])
+    return true
+  } catch {
+    return false
+  }
 }
 
 function tenantOf(who: Identity): string | undefined {

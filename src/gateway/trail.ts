@@ -18,7 +18,7 @@ export class Trail {
   }
 
   /** `routes` are the paths that are told apart; whatever a stranger makes up is none of them. */
-  follow(incoming: IncomingMessage, outgoing: ServerResponse, routes: Iterable<string>): void {
+  follow(incoming: IncomingMessage, outgoing: ServerResponse, routes: ReadonlySet<string>): void {
     const began = this.#clock.now()
     const place = this.#placeOf(incoming)
     const { method = '', url = '' } = incoming
@@ -57,8 +57,10 @@ export function traceOf({ headers }: IncomingMessage): { readonly traceparent?: 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 /** The known path that a target is of: `/v1/executions/{id}` for every id. */
-function routeOf(target: string, routes: Iterable<string>): string | undefined {
-  const segments = target.split('?', 1)[0]!.split('/')
+function routeOf(target: string, routes: ReadonlySet<string>): string | undefined {
+  const path = target.split('?', 1)[0]!
+  if (routes.has(path)) return path
+  const segments = path.split('/')
   for (const route of routes) {
     if (route === '/*') return route
     const known = route.split('/')

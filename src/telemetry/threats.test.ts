@@ -12,23 +12,23 @@ test('What was audited, blocked, unparsed, denied or odd is a threat, with its t
     { run: 'exec_1' },
   )
   voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
-  voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
   voice.say('threat/unparsed', { tenant: 'acme', why: 'died' }, { run: 'exec_2' })
   voice.say('capability/denied', { capability: 'fetch' }, { run: 'exec_1', trust: 'guest' })
   voice.say('anomaly/found', {}, { run: 'exec_1', trust: 'wall' })
-  voice.say('job/ended', { status: 'refused' }, { run: 'exec_1' })
+  voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
+  voice.say('job/ended', { status: 'refused', tenant: 'other' }, { run: 'exec_2' })
   assert.deepEqual(
     threats.after(0).map(({ kind, tenant, run }) => [kind, tenant, run]),
     [
       ['audited', 'acme', 'exec_1'],
-      ['blocked', 'acme', 'exec_1'],
       ['unparsed', 'acme', 'exec_2'],
       ['denied', 'acme', 'exec_1'],
       ['anomaly', 'acme', 'exec_1'],
-      ['refused', 'acme', 'exec_1'],
+      ['blocked', 'acme', 'exec_1'],
+      ['refused', 'acme', 'exec_2'],
     ],
   )
-  const blocked = threats.after(0)[1]!
+  const blocked = threats.after(0)[4]!
   assert.deepEqual(
     [blocked.threatScore, blocked.risk, blocked.patterns, blocked.code],
     [95, 95, ['VM_ESCAPE'], 'THREAT_DETECTED'],

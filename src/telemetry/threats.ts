@@ -60,6 +60,7 @@ class Picked implements Threats {
     if (event.run !== null && event.trust === 'host') this.#learn(event.run, event)
     const kind = kindOf(event)
     if (kind) this.#keep(threatOf(event, kind, this.#aboutOf(event)))
+    if (event.point === 'job/ended' && event.trust === 'host') this.#runs.delete(event.run ?? '')
   }
 
   after(seq: number, tenant?: string): readonly Threat[] {

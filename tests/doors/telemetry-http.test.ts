@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { createServer } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
+import { ThreatReaders } from '../../src/gateway/threats.ts'
 import { sha256 } from '../../src/lib/hash.ts'
+import { createThreats } from '../../src/telemetry/threats.ts'
 import { createViews } from '../../src/telemetry/views.ts'
 import { createVoice } from '../../src/telemetry/voice.ts'
 import { adminKey, bearer, call, openDoor, post, type TestDoor } from './http-door.ts'
@@ -130,6 +133,27 @@ test('A reader that does not read is cut off and counted, and keeps nobody else 
   house.unparsed('other', 'exec_1')
   assert.equal((await reader.frames(1)).length, 1)
   socket.destroy()
+})
+
+test('A reader whose key is revoked is told no more', async () => {
+  const readers = new ThreatReaders(createThreats(), 20)
+  let may = true
+  const server = createServer((_, outgoing) =>
+    readers.add(outgoing, { key: 'k', mayStill: () => may, tenant: undefined, after: undefined }),
+  ).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const answer = await fetch(`http://127.0.0.1:${port}`)
+  may = false
+  assert.match(await answer.text(), /^: threats\n\n(: quiet\n\n)*$/)
+  server.close()
+})
+
+test('HEAD of the stream ends', async () => {
+  await using house = await open()
+  const url = `${house.door.gateway.activeUrl}/v1/threats/stream`
+  const answer = await call(url, { method: 'HEAD', headers: bearer(adminKey) })
+  assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'text/event-stream'])
 })
 
 test('A server that drains ends its streams', async () => {

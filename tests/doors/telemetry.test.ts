@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
+import { Mayfly } from '../../src/index.ts'
 import { openCollector, type Collector } from './collector.ts'
 import { metricsIn, type Metrics } from './prometheus.ts'
 import {
@@ -195,6 +196,26 @@ suite('Telemetry of a whole server', () => {
       await using on = await startServer(place, [], env)
       await on.stop()
       assert.match(on.stderr(), /loaded src\/telemetry\/otlp\/exporter\.ts/)
+    })
+  })
+
+  test('A library sends the spans of its jobs, below the span that is handed in', async () => {
+    await withPlace(async (place) => {
+      await using collector = await openCollector()
+      process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url
+      try {
+        await using library = await Mayfly.open({ state: place.state })
+        const outcome = await library.run({ code: 'return 1' }, { traceparent })
+        const own = await library.run({ code: 'return 1' }, { traceparent: 'none of that kind' })
+        await library.close()
+        const [first, second] = [outcome, own].map(({ id }) =>
+          collector.spans.find((one) => one.attributes['mayfly.run'] === id),
+        )
+        assert.deepEqual([first?.traceId, first?.parentSpanId], [traceId, askingSpan])
+        assert.deepEqual([second?.traceId, second?.parentSpanId], [own.id.slice(5), undefined])
+      } finally {
+        delete process.env['OTEL_EXPORTER_OTLP_ENDPOINT']
+      }
     })
   })
 

@@ -214,7 +214,7 @@ function start(
 function isThere(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return !/^ Z 1 /.test(stat.slice(stat.lastIndexOf(')') + 1))
+    return !stat.slice(stat.lastIndexOf(')') + 1).startsWith(' Z 1 ')
   } catch {
     return false
   }

@@ -5,6 +5,7 @@ import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
 import type { Quotas } from '../gateway/quota.ts'
 import { createHistory, type History } from '../history/history.ts'
+import { tlsOf } from './certificate.ts'
 import type { Here } from './here.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
@@ -15,6 +16,9 @@ const RETAIN_EVERY_MS = 60_000
 interface ServeFlags extends Globals {
   readonly port?: string
   readonly host?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly tlsDev?: boolean
   readonly insecureHttp?: boolean
 }
 
@@ -25,6 +29,9 @@ export function register(program: Command): void {
     .argument('[site]', 'a folder to serve in place of the built-in page')
     .option('--port <port>', 'port of the page; 7420 unless configured')
     .option('--host <address>', 'address to listen on; 127.0.0.1 unless configured')
+    .option('--tls-cert <file>', 'certificate with its chain, as PEM')
+    .option('--tls-key <file>', 'its key, as PEM')
+    .option('--tls-dev', 'TLS for localhost, by a local authority')
     .option('--insecure-http', 'listen off loopback without TLS')
     .action(async (site: string | undefined, _own, command: Command) => {
       await serve(site, command.optsWithGlobals<ServeFlags>())
@@ -35,7 +42,14 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   if (site !== undefined) await mustBeFolder(site)
   const { openHere } = await import('./here.ts')
   const here = await openHere(flags, 'server', {
-    flags: { '--port': flags.port, '--host': flags.host, '--insecure-http': flags.insecureHttp },
+    flags: {
+      '--port': flags.port,
+      '--host': flags.host,
+      '--tls-cert': flags.tlsCert,
+      '--tls-key': flags.tlsKey,
+      '--tls-dev': flags.tlsDev,
+      '--insecure-http': flags.insecureHttp,
+    },
     sinks: await eventLog(flags),
   })
   try {
@@ -93,6 +107,7 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
     tenants: config.tenants,
   })
   const quotas = await openQuotas(assembly)
+  const tls = await tlsOf(config, assembly.clock.date())
   const { anonymous } = config.sessions
   try {
     const gateway = await openGateway({
@@ -100,6 +115,7 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
       port: config.server.port,
       ...(site && { site }),
       insecureHttp: config.server.insecure_http,
+      ...(tls && { tls }),
       sessions: anonymous === undefined ? {} : { anonymous },
       limits: {
         bodyBytes: config.server.body,
@@ -145,7 +161,13 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
 
 /** Outcomes are kept for a day, within their bound; what is beyond goes once a minute. */
 function keepHistory({ record, clock }: Assembly): History {
-  const retain = (): void => void record.bodies.retain(clock.date())
+  const retain = (): void => {
+    try {
+      record.bodies.retain(clock.date())
+    } catch {
+      // What cannot be forgotten now is forgotten a minute later; a state folder that is broken stops the next job.
+    }
+  }
   setInterval(retain, RETAIN_EVERY_MS).unref()
   return createHistory(
     () => record.bodies,

@@ -74,6 +74,7 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
       path: ['default_provider'],
       message: `expected a provider that isolates: "mock" is refused when MAYFLY_ENV is "${environment}"`,
     }
+  yield* tlsFaults(values.server)
   yield* doubleFaults(values)
   for (const [name, schedule] of Object.entries(values.schedules)) {
     yield* phaseFaults(schedule.phases, ['schedules', name, 'phases'])
@@ -83,6 +84,15 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
   for (const part of ['rules', 'intel'] as const)
     if (values[part].length > 0)
       yield { path: [part], message: `[[${part}]] is not supported yet and would not be in force` }
+}
+
+function* tlsFaults({ tls_cert, tls_key, tls_dev }: ConfigValues['server']): Generator<Fault> {
+  const given = tls_cert === undefined ? 'tls_key' : 'tls_cert'
+  const missing = tls_cert === undefined ? 'tls_cert' : 'tls_key'
+  if ((tls_cert === undefined) !== (tls_key === undefined))
+    yield { path: ['server', given], message: `expected "${missing}" beside it` }
+  if (tls_dev && (tls_cert !== undefined || tls_key !== undefined))
+    yield { path: ['server', 'tls_dev'], message: 'expected a certificate or tls_dev, not both' }
 }
 
 function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {

@@ -308,3 +308,12 @@ test('a library may give an object in place of a file', () => {
     'options',
   ])
 })
+
+test('a certificate comes with its key, and not beside a development authority', () => {
+  const toml = (lines: string) => place({ 'mayfly.toml': `[server]\n${lines}\n` })
+  assert.deepEqual(where(toml('tls_cert = "a.pem"')), ['mayfly.toml:2:1'])
+  assert.deepEqual(where(toml('tls_key = "a.key"')), ['mayfly.toml:2:1'])
+  const both = 'tls_cert = "a.pem"\ntls_key = "a.key"'
+  assert.deepEqual(where(toml(`${both}\ntls_dev = true`)), ['mayfly.toml:4:1'])
+  assert.equal(loadConfig(toml(both)).config.server.tls_key, 'a.key')
+})

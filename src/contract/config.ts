@@ -312,6 +312,22 @@ const server = z.strictObject({
     .describe('Port of the static endpoint; the active one is the next. 0: any two free ports'),
   drain: duration.prefault('5s').describe('How long running jobs may go on after a stop signal'),
   body: size.prefault('32MB').describe('Largest request body'),
+  tls_cert: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe('File of the TLS certificate with its chain, as PEM; needs `tls_key`'),
+  tls_key: z
+    .string()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe('File of its key, as PEM without a passphrase'),
+  tls_dev: z
+    .boolean()
+    .default(false)
+    .describe('TLS for `localhost` by a local authority that is made on the first start'),
   insecure_http: z.boolean().default(false).describe('Listen off loopback without TLS'),
 })
 

@@ -33,7 +33,8 @@ export function names(
     listed.has(name) ||
     (isIP(name) !== 0 && (any || isLoopback(name) || sameAddress(name, localAddress)))
   const isStatic = (origin: string, localAddress: string | undefined): boolean => {
-    const authority = parseAuthority(/^https?:\/\/(.+)$/.exec(origin)?.[1] ?? '')
+    const [, scheme, text = ''] = /^(https?):\/\/(.+)$/.exec(origin) ?? []
+    const authority = parseAuthority(text, scheme === 'https' ? '443' : '80')
     if (!authority || !knows(authority, localAddress)) return false
     return hosts.includes(authority.name) || authority.port === String(staticPort())
   }
@@ -51,10 +52,10 @@ export function originOf(incoming: IncomingMessage): string {
 }
 
 /** `host[:port]` as a Host header or an origin has it; undefined when it is not one. */
-export function parseAuthority(text: string): Authority | undefined {
+export function parseAuthority(text: string, defaultPort = '80'): Authority | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?$/.exec(text)
   if (!match) return undefined
-  const [, v6, host = '', port = '80'] = match
+  const [, v6, host = '', port = defaultPort] = match
   if (v6 !== undefined && isIP(v6) !== 6) return undefined
   return { name: (v6 ?? host).toLowerCase(), port }
 }

@@ -1,0 +1,29 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../contract/config.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Tls } from '../gateway/tls.ts'
+
+/** The certificate this server shows, if any. Throws MayflyError CONFIG for a file that cannot be read. */
+export async function tlsOf({ server, state }: Config, now: number): Promise<Tls | undefined> {
+  const { tls_cert, tls_key, tls_dev } = server
+  if (tls_dev) {
+    const { developmentCertificate } = await import('../gateway/development-authority.ts')
+    const { authorityFile, cert, key } = developmentCertificate(join(state, 'tls'), now)
+    process.stderr.write(`Development authority: ${authorityFile}\n`)
+    return { cert, key, isLasting: false }
+  }
+  if (tls_cert === undefined || tls_key === undefined) return undefined
+  return { cert: await readPem(tls_cert), key: await readPem(tls_key), isLasting: true }
+}
+
+async function readPem(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (cause) {
+    throw new MayflyError('CONFIG', `Cannot read "${file}": ${messageOf(cause)}`, {
+      hint: 'The server reads it under its own uid, which is not that of root',
+      cause,
+    })
+  }
+}

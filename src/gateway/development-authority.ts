@@ -1,0 +1,164 @@
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  hash,
+  randomBytes,
+  sign,
+  X509Certificate,
+  type KeyObject,
+} from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import {
+  bits,
+  explicit,
+  implicit,
+  integer,
+  octets,
+  oid,
+  sequence,
+  set,
+  time,
+  truth,
+  utf8,
+} from '../lib/der.ts'
+
+const DAY_MS = 86_400_000
+const AUTHORITY_DAYS = 3650
+const SERVER_DAYS = 90
+/** Clocks differ. */
+const EARLIER_MS = 3_600_000
+const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
+
+/** What a server shows, as PEM, and the authority that vouches for it. */
+export interface DevelopmentCertificate {
+  readonly cert: string
+  readonly key: string
+  readonly authority: string
+  /** Where the authority's certificate lies, for whoever wants to trust it. */
+  readonly authorityFile: string
+}
+
+/**
+ * A certificate for `localhost` and the loopback addresses, by an authority that is made on the first call and kept
+ * in `folder`. The authority may vouch for those names alone, so that whoever trusts it trusts it with nothing else;
+ * the server's own key is made anew each time and never written down. Throws MayflyError STATE.
+ */
+export function developmentCertificate(folder: string, now: number): DevelopmentCertificate {
+  const { certFile, keyFile } = filesIn(folder)
+  try {
+    if (!existsSync(certFile)) makeAuthority(folder, now)
+    const authority = readFileSync(certFile, 'utf8')
+    const issuer = createPrivateKey(readFileSync(keyFile))
+    const server = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const cert = certificate({
+      subject: 'localhost',
+      key: server.publicKey,
+      issuer: { name: new X509Certificate(authority).subject.replace(/^CN=/, ''), key: issuer },
+      from: now,
+      days: SERVER_DAYS,
+      extensions: serverExtensions(),
+    })
+    const key = server.privateKey.export({ type: 'pkcs8', format: 'pem' })
+    return { cert: cert + authority, key, authority, authorityFile: certFile }
+  } catch (thrown) {
+    throw new MayflyError('STATE', `Cannot make a development certificate: ${messageOf(thrown)}`, {
+      hint: `Remove "${folder}" to start with a new authority`,
+      cause: thrown,
+    })
+  }
+}
+
+function filesIn(folder: string): { readonly certFile: string; readonly keyFile: string } {
+  return { certFile: join(folder, 'authority.pem'), keyFile: join(folder, 'authority.key') }
+}
+
+/** The key first: a certificate without one would be used for ever. */
+function makeAuthority(folder: string, now: number): void {
+  const { certFile, keyFile } = filesIn(folder)
+  const name = `Mayfly development ${randomBytes(4).toString('hex')}`
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  writeFileSync(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  const cert = certificate({
+    subject: name,
+    key: publicKey,
+    issuer: { name, key: privateKey },
+    from: now,
+    days: AUTHORITY_DAYS,
+    extensions: authorityExtensions(),
+  })
+  writeFileSync(certFile, cert, { mode: 0o644 })
+}
+
+interface Wanted {
+  readonly subject: string
+  readonly key: KeyObject
+  readonly issuer: { readonly name: string; readonly key: KeyObject }
+  readonly from: number
+  readonly days: number
+  readonly extensions: readonly Buffer[]
+}
+
+/** An X.509 version 3 certificate (RFC 5280) as PEM. */
+function certificate({ subject, key, issuer, from, days, extensions }: Wanted): string {
+  const algorithm = sequence(oid(ECDSA_SHA256))
+  const spki = key.export({ type: 'spki', format: 'der' })
+  const keyId = Buffer.from(hash('sha1', spki, 'hex'), 'hex')
+  const body = sequence(
+    explicit(0, integer(Buffer.from([2]))),
+    integer(Buffer.concat([Buffer.from([1]), randomBytes(15)])),
+    algorithm,
+    nameOf(issuer.name),
+    sequence(time(from - EARLIER_MS), time(from + days * DAY_MS)),
+    nameOf(subject),
+    spki,
+    explicit(3, sequence(...extensions, extension('2.5.29.14', octets(keyId)))),
+  )
+  const signature = sign('sha256', body, { key: issuer.key, dsaEncoding: 'der' })
+  const text = sequence(body, algorithm, bits(signature)).toString('base64')
+  const lines = text.match(/.{1,64}/g)!.join('\n')
+  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`
+}
+
+function nameOf(common: string): Buffer {
+  return sequence(set(sequence(oid('2.5.4.3'), utf8(common))))
+}
+
+const subtree = (n: number, value: Buffer): Buffer => sequence(implicit(n, value))
+
+function authorityExtensions(): readonly Buffer[] {
+  const names = [
+    subtree(2, Buffer.from('localhost')),
+    subtree(7, Buffer.from([127, 0, 0, 0, 255, 0, 0, 0])),
+    subtree(7, Buffer.concat([loopback6, Buffer.alloc(16, 0xff)])),
+  ]
+  return [
+    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
+    // Signs certificates and lists of revoked ones.
+    extension('2.5.29.15', bits(Buffer.from([0x06]), 1), true),
+    extension('2.5.29.30', sequence(explicit(0, ...names)), true),
+  ]
+}
+
+function serverExtensions(): readonly Buffer[] {
+  const names = [
+    implicit(2, Buffer.from('localhost')),
+    implicit(7, Buffer.from([127, 0, 0, 1])),
+    implicit(7, loopback6),
+  ]
+  return [
+    extension('2.5.29.19', sequence(), true),
+    // Signs handshakes, for servers alone.
+    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
+    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
+    extension('2.5.29.17', sequence(...names)),
+  ]
+}
+
+const loopback6 = Buffer.concat([Buffer.alloc(15), Buffer.from([1])])
+
+function extension(name: string, value: Buffer, isCritical = false): Buffer {
+  return sequence(oid(name), ...(isCritical ? [truth()] : []), octets(value))
+}

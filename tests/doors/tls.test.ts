@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { readdir, stat } from 'node:fs/promises'
+import { request } from 'node:https'
+import { connect as connectPlain } from 'node:net'
+import { test } from 'node:test'
+import { connect, type ConnectionOptions } from 'node:tls'
+import { WebSocket } from 'ws'
+import { developmentCertificate } from '../../src/gateway/development-authority.ts'
+import type { Tls } from '../../src/gateway/tls.ts'
+import { adminKey, bearer, folder, openDoor, raw, type TestDoor } from './http-door.ts'
+
+const day = 86_400_000
+
+async function authority() {
+  const state = await folder()
+  return { state, ...developmentCertificate(state.path, Date.now()) }
+}
+
+function tlsFrom({ cert, key }: { cert: string; key: string }, isLasting = false): { tls: Tls } {
+  return { tls: { cert, key, isLasting } }
+}
+
+/** The status and headers of a GET, verified against an authority. */
+async function get(url: string, ca: string, headers: Record<string, string> = {}) {
+  const asked = request(url, { ca, headers, agent: false })
+  asked.end()
+  const [response] = (await once(asked, 'response')) as [
+    { statusCode: number; headers: Record<string, string>; resume(): void },
+  ]
+  response.resume()
+  return response
+}
+
+/** What a handshake agreed on, or why it failed. */
+async function handshake(door: TestDoor, options: ConnectionOptions): Promise<string> {
+  const socket = connect({
+    port: door.activePort,
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    ...options,
+  })
+  try {
+    await once(socket, 'secureConnect')
+    return socket.getProtocol() ?? 'none'
+  } catch {
+    return 'refused'
+  } finally {
+    socket.destroy()
+  }
+}
+
+test('Both endpoints speak TLS with a certificate of the development authority (S0-17)', async () => {
+  const { state, authority: ca, ...own } = await authority()
+  await using _ = state
+  await using door = await openDoor(tlsFrom(own))
+  assert.match(door.gateway.activeUrl, /^https:/)
+  const health = await get(`${door.gateway.activeUrl}/livez`, ca)
+  assert.equal(health.statusCode, 200)
+  assert.equal((await get(`https://localhost:${door.staticPort}/`, ca)).statusCode, 200)
+  assert.equal(health.headers['strict-transport-security'], undefined)
+})
+
+test('A WebSocket over TLS streams a job (S0-17)', async () => {
+  const { state, authority: ca, ...own } = await authority()
+  await using _ = state
+  await using door = await openDoor(tlsFrom(own))
+  const url = `wss://localhost:${door.activePort}/v1/executions`
+  const socket = new WebSocket(url, { ca, headers: bearer(adminKey) })
+  await once(socket, 'open')
+  socket.send('{"code":"1"}')
+  const [message] = (await once(socket, 'message')) as [Buffer]
+  assert.equal((JSON.parse(String(message)) as { event: string }).event, 'outcome')
+  await once(socket, 'close')
+})
+
+test('Old protocols and weak ciphers are refused, current ones agreed on (S0-17)', async () => {
+  const { state, ...own } = await authority()
+  await using _ = state
+  await using door = await openDoor(tlsFrom(own))
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
+  assert.equal(await handshake(door, old), 'refused')
+  const weak = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA:AES128-SHA' } as const
+  assert.equal(await handshake(door, weak), 'refused')
+  const fair = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' } as const
+  assert.equal(await handshake(door, fair), 'TLSv1.2')
+  assert.equal(await handshake(door, {}), 'TLSv1.3')
+})
+
+test('HTTP in clear on a TLS port, and nonsense in a handshake, are cut off', async () => {
+  const { state, ...own } = await authority()
+  await using _ = state
+  await using door = await openDoor(tlsFrom(own))
+  assert.equal(await raw(door.activePort, 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'), '')
+  const socket = connectPlain(door.activePort, '127.0.0.1')
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.on('error', () => undefined)
+  socket.write(Buffer.from([0x16, 0x03, 0x01, 0x00, 0x05, 1, 2, 3, 4, 5]))
+  socket.resume()
+  await closed
+  assert.equal(await handshake(door, {}), 'TLSv1.3')
+})
+
+test('Off loopback a lasting certificate asks browsers to come back by TLS', async () => {
+  const { state, authority: ca, ...own } = await authority()
+  await using _ = state
+  await using door = await openDoor({ host: '0.0.0.0', ...tlsFrom(own, true) })
+  const { headers } = await get(`https://127.0.0.1:${door.activePort}/livez`, ca)
+  assert.match(headers['strict-transport-security'] ?? '', /max-age=\d+/)
+})
+
+test('Off loopback without TLS nothing is opened', async () => {
+  await assert.rejects(openDoor({ host: '0.0.0.0' }), { code: 'CONFIG' })
+})
+
+test('A key that belongs to another certificate, or is none, is refused by name', async () => {
+  const { state, cert, key } = await authority()
+  await using _ = state
+  const other = developmentCertificate(state.path, Date.now())
+  await assert.rejects(openDoor(tlsFrom({ cert, key: other.key })), { code: 'CONFIG' })
+  await assert.rejects(openDoor(tlsFrom({ cert: 'no', key })), { code: 'CONFIG' })
+})
+
+test('The authority stays, its server certificates do not, and it may vouch for loopback alone', async () => {
+  const { state, cert, authority: ca } = await authority()
+  await using _ = state
+  const again = developmentCertificate(state.path, Date.now())
+  assert.equal(again.authority, ca)
+  assert.notEqual(again.cert, cert)
+  const [server, issuer] = [new X509Certificate(cert), new X509Certificate(ca)]
+  assert.ok(server.verify(issuer.publicKey))
+  assert.ok(server.checkIssued(issuer))
+  assert.ok(issuer.ca && !server.ca)
+  assert.equal(server.checkHost('localhost'), 'localhost')
+  assert.equal(server.checkIP('127.0.0.1'), '127.0.0.1')
+  assert.equal(server.checkHost('example.com'), undefined)
+  const days = (Date.parse(server.validTo) - Date.parse(server.validFrom)) / day
+  assert.ok(days > 89 && days < 92)
+  assert.ok(issuer.raw.includes(Buffer.from('localhost')), 'the names it may vouch for')
+  for (const name of await readdir(state.path)) {
+    const { mode } = await stat(`${state.path}/${name}`)
+    assert.equal(mode & (name.endsWith('.key') ? 0o077 : 0o022), 0, name)
+  }
+})

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const parents = [
@@ -12,8 +12,12 @@ export function emptyGroups(): readonly string[] {
   return parents.flatMap((parent) =>
     foldersIn(parent)
       .map((name) => join(parent, name))
-      .filter((folder) => textOf(join(folder, 'cgroup.procs')) === ''),
+      .filter((folder) => isOurs(folder) && textOf(join(folder, 'cgroup.procs')) === ''),
   )
+}
+
+function isOurs(folder: string): boolean {
+  return statSync(folder, { throwIfNoEntry: false })?.uid === process.getuid?.()
 }
 
 function foldersIn(parent: string): readonly string[] {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { layers, type Layer } from '../../src/jail/facts.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
 import { controls } from '../conformance/cases/controls.ts'
 import { makeIsolates } from '../conformance/isolated-vm.ts'
 import { inJs, messageIn, Stand } from '../conformance/stand.ts'
@@ -13,7 +14,13 @@ const memory = 48 * 2 ** 20
 const bomb = 'const list = []; for (;;) list.push(new Array(1000).fill(1))'
 
 suite('Hostile jobs are contained with any one layer off', () => {
-  for (const layer of layers) test(`The layer "${layer}" is off`, () => contained(layer))
+  for (const layer of layers)
+    test(`The layer "${layer}" is off`, async (t) => {
+      const isLast = layer === 'memory watch' && !openCgroups()
+      if (isLast)
+        t.skip('no control groups for this user: the watch is the one layer that holds memory')
+      else await contained(layer)
+    })
 })
 
 suite('The probe refuses a wall without what it needs at least', () => {

@@ -16,6 +16,8 @@ import { emptyGroups } from './groups.ts'
  * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
  */
 const readyMsMax = 400
+/** Groups of another test that was just killed are somebody's to sweep, and gone by then. */
+const patienceMs = 10_000
 const faults: readonly (readonly [title: string, script: string, said: RegExp])[] = [
   ['the launcher fails', 'exit 3', /it ended \(3\)/],
   ['the launcher is killed', 'kill -9 $$', /it ended \(SIGKILL\)/],
@@ -141,7 +143,7 @@ async function nothingLeft(run: (stand: FaultyStand) => Promise<void>): Promise<
   assert.deepEqual(readdirSync(stand.leases), [])
   const groups = () => emptyGroups().filter((group) => !groupsBefore.has(group))
   const isBack = () => groups().length === 0 && JSON.stringify(remains()) === JSON.stringify(before)
-  await until(isBack, 'everything to be given back', 2000).catch(() => undefined)
+  await until(isBack, 'everything to be given back', patienceMs).catch(() => undefined)
   assert.deepEqual(remains(), before)
   assert.deepEqual(groups(), [])
 }

@@ -54,16 +54,21 @@ function forUid(ready: string, uid: number): string | undefined {
 }
 
 function makeBase(): string | undefined {
-  const isRoot = process.getuid?.() === 0
-  const home = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
-  const base = isRoot ? '/var/cache/mayfly/walls' : path.join(home, 'mayfly', 'walls')
   try {
+    const base = cacheFolder()
     mkdirSync(base, { recursive: true, mode: 0o755 })
     const { uid, mode } = lstatSync(base)
     return uid === process.getuid?.() && (mode & 0o022) === 0 ? base : undefined
   } catch {
     return undefined
   }
+}
+
+/** Throws where nothing says which folder is this user's: it may have no home and no name. */
+function cacheFolder(): string {
+  if (process.getuid?.() === 0) return '/var/cache/mayfly/walls'
+  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
+  return path.join(cache, 'mayfly', 'walls')
 }
 
 /** Changes with Node, with where the files lie and with any of them. */

@@ -19,7 +19,7 @@ const FLAGS = [
  */
 export async function startWarden(options: WardenOptions): Promise<WardenClient> {
   const child = spawn(process.execPath, [...FLAGS, CHILD], {
-    env: { PATH: process.env['PATH'], MAYFLY_WARDEN: JSON.stringify(options) },
+    env: { ...inherited(), MAYFLY_WARDEN: JSON.stringify(options) },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     cwd: '/',
   })
@@ -48,4 +48,10 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
 
 function notStarted(why: string): MayflyError {
   return new MayflyError('WARDEN_LOST', `Cannot start the warden: ${why}`)
+}
+
+/** Where programs are, and where the cache of this user is. */
+function inherited(): NodeJS.ProcessEnv {
+  const { PATH, HOME, XDG_CACHE_HOME } = process.env
+  return { PATH, HOME, XDG_CACHE_HOME }
 }

@@ -4,7 +4,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { EffectError } from './effect-error.ts'
 import type { Mayfly } from './mayfly.ts'
-import { Hold } from './shared.ts'
+import { Hold } from './hold.ts'
 
 export interface SecureSandboxOptions {
   /** MB that one execution may use; 128 unless given, at least 8. */

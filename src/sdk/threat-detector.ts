@@ -7,7 +7,7 @@ import { newJob } from '../job.ts'
 import { systemClock } from '../contract/clock.ts'
 import { createVerifier } from '../threat/verify-job.ts'
 import type { Mayfly } from './mayfly.ts'
-import { Hold } from './shared.ts'
+import { Hold } from './hold.ts'
 
 export interface ThreatDetectorOptions {
   /** From this score on code is blocked; 80 unless given. 0 blocks everything, 101 nothing. */

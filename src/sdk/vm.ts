@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Mayfly } from './mayfly.ts'
 import { limitsOf, valueOf } from './secure-sandbox.ts'
-import { Hold } from './shared.ts'
+import { Hold } from './hold.ts'
 
 export interface VMOptions {
   /** Milliseconds one run may take; 5,000 unless given. */

@@ -43,6 +43,18 @@ suite('Registering an effect', () => {
     assert.equal(all.room.analysed.length, 0)
   })
 
+  test('A key without the scope is 403, and nothing is analysed (S3-28)', async () => {
+    const reader = { id: 'r', tenant: 'default', principal: 'reader', scopes: ['read'] } as const
+    await using all = await openEffects({ keys: { find: () => reader } })
+    for (const path of ['register', 'execute']) {
+      const { status, json } = await all.send(`/api/effects/${path}`, scoring(35))
+      assert.deepEqual([status, json['code']], [403, 'FORBIDDEN'])
+    }
+    assert.equal((await all.look('/api/effects/x', 'DELETE')).status, 403)
+    assert.equal((await all.look('/api/effects')).status, 200)
+    assert.equal(all.room.analysed.length, 0)
+  })
+
   test('A body that is none is 422 with the path, and is not analysed (S3-29)', async () => {
     await using all = await openEffects()
     const paths = async (body: unknown) => {

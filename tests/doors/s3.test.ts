@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { openLog } from '../../src/evidence/read.ts'
 import { auditFile } from '../../src/lib/state-folder.ts'
 import { bearer, call, post, type Answer } from './http-door.ts'
-import { makePlace, startServer, whenReady, type Server } from './program.ts'
+import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
 
 /** The two endpoints of effects, on a server as a user starts it. */
 suite('Effects on a running server', () => {
@@ -26,6 +28,8 @@ suite('Effects on a running server', () => {
     send('/api/effects/register', { effectId, code, ...more })
   const execute = (effectId: string, input?: unknown): Promise<Answer> =>
     send('/api/effects/execute', { effectId, input })
+  const at = (name: string): string => join(place.cwd, name)
+  const keys = (...args: readonly string[]) => mayfly(place, ['keys', ...args, '--json'])
   const auditedNames = (): unknown[] => {
     using log = openLog(auditFile(place.state))
     return [...log.lines()]
@@ -120,6 +124,23 @@ suite('Effects on a running server', () => {
     assert.ok(Math.abs(executionTime - asked) <= asked / 20, `${executionTime} of ${asked}`)
     const told = executionTime + queueTime + startTime + teardownTime
     assert.ok(Math.abs(outside - told) <= outside / 20, `${told} of ${outside}`)
+  })
+
+  test('A signed effect says so, a changed one is refused, and a revoked signer’s runs no more (S3-24)', async () => {
+    writeFileSync(at('signed.js'), 'return input')
+    await keys('generate', at('ada.key'))
+    await keys('trust', at('ada.key.pub'), '--name', 'ada')
+    await keys('sign', at('signed.js'), '--key', at('ada.key'), '--out', at('signed.sig'))
+    const signature = JSON.parse(readFileSync(at('signed.sig'), 'utf8')) as unknown
+    const registered = await register('signed', 'return input', { signature })
+    assert.equal(registered.json['security'].signatureValid, true)
+    const ran = await execute('signed', 1)
+    assert.deepEqual([ran.json['result'], ran.json['security'].signatureValid], [1, true])
+    const changed = await register('signed', 'return input + 1', { signature })
+    assert.deepEqual([changed.status, changed.json['code']], [403, 'SIGNATURE_INVALID'])
+    await keys('revoke', 'ada')
+    const revoked = await execute('signed', 1)
+    assert.deepEqual([revoked.status, revoked.json['code']], [403, 'SIGNER_UNKNOWN'])
   })
 
   test('Effects outlive the server', async () => {

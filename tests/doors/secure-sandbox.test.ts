@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -250,6 +251,27 @@ suite('SecureSandbox', () => {
       assert.deepEqual(own(), [])
       await assert.rejects(alone.registerEffect('d', 'return 4'), { code: 'CONFLICT' })
     })
+  })
+
+  test('Sandbox, detector and VM keep no program alive that lets go of none, and leave no process', () => {
+    const file = join(state, 'program.mjs')
+    const library = new URL('../../src/index.ts', import.meta.url).href
+    writeFileSync(
+      file,
+      `import { SandboxThreatDetector, SecureSandbox, VM } from ${JSON.stringify(library)}
+      const sandbox = new SecureSandbox()
+      await sandbox.registerEffect('a', 'return 1')
+      const { score } = await new SandboxThreatDetector().analyzeCode('eval(1)')
+      console.log(await sandbox.executeEffect('a'), await new VM().run('2'), score)`,
+    )
+    const before = descendantsOf(process.pid)
+    const ran = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 30_000 })
+    assert.equal(ran.status, 0, ran.stderr)
+    assert.equal(ran.stdout, '1 2 80\n')
+    assert.deepEqual(
+      descendantsOf(process.pid).filter((pid) => !before.includes(pid)),
+      [],
+    )
   })
 
   suite('Memory tracking (S3-17)', () => {

@@ -27,7 +27,8 @@ const kinds: readonly (readonly [ends: Status | 'no job', asked: JobRequest])[] 
   ['no job', { code: 'return 1', limits: { timeout: 0 } }],
 ]
 
-test(`After ${runs} mixed runs statistics, metrics, the record and a count of one’s own agree (S3-62; seed ${seed})`, async (t) => {
+test('Mixed runs: statistics, metrics, the record and a count of one’s own agree (S3-62)', async (t) => {
+  t.diagnostic(`${runs} runs, seed ${seed}`)
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-statistics-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const state = join(folder, 'state')

@@ -355,15 +355,28 @@ const meanings: Readonly<Record<number, string>> = {
 
 function problem(status: number): Json {
   const schema = ref('Problem')
+  const names = status === 429 ? ['Retry-After', ...rateHeaders] : ['Retry-After']
   const headers =
     status === 429 || status === 503
-      ? { headers: { 'Retry-After': { schema: { type: 'integer' } } } }
+      ? { headers: Object.fromEntries(names.map((name) => [name, { schema: typeOfHeader(name) }])) }
       : {}
   return {
     description: meanings[status],
     ...headers,
     content: { 'application/problem+json': { schema } },
   }
+}
+
+/** Of the quota nearest its end, where a tenant has one; on other answers too. */
+const rateHeaders = [
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+  'RateLimit-Policy',
+] as const
+
+function typeOfHeader(name: string): Json {
+  return { type: name === 'RateLimit-Policy' ? 'string' : 'integer' }
 }
 
 function ref(name: string): Json {

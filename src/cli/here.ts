@@ -1,5 +1,6 @@
 import type { AssembleOptions, Assembly } from '../assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
+import type { Sink } from '../contract/event.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { Role } from '../warden/main.ts'
@@ -20,10 +21,7 @@ export interface Here {
 export async function openHere(
   flags: Globals,
   kind: AssembleOptions['kind'],
-  more: {
-    readonly flags?: Readonly<Record<string, unknown>>
-    readonly sinks?: AssembleOptions['sinks']
-  } = {},
+  more: { readonly flags?: Readonly<Record<string, unknown>> } = {},
 ): Promise<Here> {
   const loaded = loadHere(flags, more.flags)
   const role = roleOf()
@@ -31,7 +29,7 @@ export async function openHere(
   try {
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble.ts')
-    const sinks = [...telemetry.sinks, ...(more.sinks ?? [])]
+    const sinks = [...telemetry.sinks, ...(await eventLog(flags))]
     const assembly = assemble({ config: loaded.config, warden, kind, sinks })
     telemetry.watch({ ...assembly, warden })
     return {
@@ -49,6 +47,12 @@ export async function openHere(
     await warden.close()
     throw error
   }
+}
+
+async function eventLog(flags: Globals): Promise<readonly Sink[]> {
+  if (!flags.verbose) return []
+  const { createLogSink } = await import('../telemetry/log.ts')
+  return [createLogSink({ stream: process.stderr })]
 }
 
 /** The configuration of this command; says which file it came from. */

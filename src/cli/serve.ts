@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import type { Sink } from '../contract/event.ts'
 import type { Assembly } from '../assemble.ts'
 import type { Quotas } from '../gateway/quota.ts'
 import { createHistory, type History } from '../history/history.ts'
@@ -50,7 +49,6 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
       '--tls-dev': flags.tlsDev,
       '--insecure-http': flags.insecureHttp,
     },
-    sinks: await eventLog(flags),
   })
   try {
     await serveUntilStopped(here, site, flags)
@@ -205,12 +203,6 @@ async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
   note(flags, `${paint('bold', 'Walls')}, each proved by running a guest\n${wallsText(proved)}`)
   if (!proved.some(({ availability }) => availability.available))
     note(flags, paint('yellow', 'Every job will end as unavailable until one of them is there'))
-}
-
-async function eventLog(flags: ServeFlags): Promise<readonly Sink[]> {
-  if (!flags.verbose) return []
-  const { createLogSink } = await import('../telemetry/log.ts')
-  return [createLogSink({ stream: process.stderr })]
 }
 
 async function mustBeFolder(site: string): Promise<void> {

@@ -70,7 +70,7 @@ function hue(point: Point): number {
 }
 
 function short(value: unknown): string {
-  const text = safeJson(value)
+  const text = safeJson(typeof value === 'number' ? Math.round(value * 1000) / 1000 : value)
   return text.length > fieldCharsMax ? `${text.slice(0, fieldCharsMax)}…` : text
 }
 

@@ -127,6 +127,13 @@ test('The log for people shows no control character of a guest to a terminal', (
   assert.match(line, /anomaly\/found.*\(guest\)\n$/)
 })
 
+test('The log for people rounds what was measured', () => {
+  const lines: string[] = []
+  const { voice } = open([createLogSink({ stream: pushInto(lines), form: 'human', color: false })])
+  voice.say('job/ended', { status: 'ok', took: 3.141592653 }, { run: 'exec_1' })
+  assert.deepEqual(lines, ['22:13:20.000 job/ended exec_1 status="ok" took=3.142\n'])
+})
+
 test('A log that nobody reads drops lines and says how many', () => {
   const lines: string[] = []
   const stream = { ...pushInto(lines), writableLength: 2 << 20 }

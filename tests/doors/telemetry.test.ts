@@ -219,6 +219,20 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
+  test('With --verbose every event of a run is a line of JSON with its id, and no word of the guest', async () => {
+    await withPlace(async (place) => {
+      const stdin = 'console.log("secret words"); throw new Error("secret words")'
+      const ran = await mayfly(place, ['run', '-', '--json', '--verbose'], { stdin })
+      const { id } = documentOf(ran)
+      const lines = ran.stderr.split('\n').filter((line) => line.startsWith('{'))
+      const events = lines.map((line) => JSON.parse(line) as { run: string; point: string })
+      const points = events.filter(({ run }) => run === id).map(({ point }) => point)
+      for (const point of ['job/admitted', 'threat/analysed', 'phase/opened', 'job/ended'])
+        assert.ok(points.includes(point), point)
+      assert.ok(!lines.join().includes('secret words'))
+    })
+  })
+
   test('A single run sends its spans before it ends', async () => {
     await withPlace(async (place) => {
       await using collector = await openCollector()

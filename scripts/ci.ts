@@ -26,7 +26,7 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
     ['packages', installDebianPackages],
     ...checks(),
     ...suiteNames.map((name) => suite(name)),
-    ...(process.getuid?.() === 0 ? [asOrdinaryUser] : []),
+    ...(process.getuid?.() === 0 ? [asOrdinaryUser()] : []),
   ],
 }
 
@@ -116,13 +116,13 @@ function testsOf(suiteName: SuiteName, only: string | undefined) {
 }
 
 /** Root sees a machine that an ordinary user does not: the same suites once more, as one. */
-const asOrdinaryUser: Step = [
-  'again as an ordinary user',
-  async () => {
+function asOrdinaryUser(): Step {
+  const again = async () => {
     await using user = await ordinaryUser()
     const counts = await runInOrder(suiteNames.map((name) => suite(name, { place: user.place })))
     const left = await user.leftovers()
     for (const process of left) console.log(`Still running: ${process}`)
     return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })
-  },
-]
+  }
+  return ['again as an ordinary user', again]
+}

@@ -12,6 +12,9 @@ export const effectName = z
     /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$/,
     'expected 1 to 200 letters, digits, ".", "_", ":", "@" or "-", the first a letter or digit',
   )
+  .refine((name) => name !== 'register' && name !== 'execute', {
+    message: 'expected another name: this one is a path of its own',
+  })
 
 const memoryLimitMB = { min: 8, max: 2 ** 20 } as const
 

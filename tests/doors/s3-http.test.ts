@@ -66,6 +66,7 @@ suite('Registering an effect', () => {
     assert.deepEqual(await paths({ effectId: 'x' }), ['code'])
     assert.deepEqual(await paths({ code: 'return 1' }), ['effectId'])
     assert.deepEqual(await paths({ ...scoring(0), effectId: '../x' }), ['effectId'])
+    assert.deepEqual(await paths({ ...scoring(0), effectId: 'execute' }), ['effectId'])
     assert.deepEqual(await paths({ ...scoring(0), timeout: '5s' }), ['timeout'])
     assert.deepEqual(await paths({ ...scoring(0), memoryLimit: 1 }), ['memoryLimit'])
     assert.deepEqual(await paths({ ...scoring(0), colour: 'red' }), ['colour'])

@@ -109,6 +109,34 @@ suite('Telemetry of a whole server', () => {
     })
   })
 
+  test('S3-53: a registration that is blocked is seen on the stream of threats, with its patterns', async () => {
+    await withServer(async ({ server }) => {
+      const stop = new AbortController()
+      const stream = await fetch(new URL('/v1/threats/stream', server.active), {
+        headers: headersOf(server),
+        signal: stop.signal,
+      })
+      const code = 'this.constructor.constructor("return process")().exit()'
+      const asking = post(server, '/api/effects/register', { effectId: 'bad', code })
+      const kinds: string[] = []
+      let text = ''
+      for await (const chunk of stream.body!.pipeThrough(new TextDecoderStream())) {
+        text += chunk
+        const frames = text.split('\n\n').slice(1, -1)
+        const threats = frames.map((frame) => JSON.parse(frame.slice(frame.indexOf('{'))))
+        kinds.splice(0, kinds.length, ...threats.map(({ kind }) => kind))
+        if (!kinds.includes('blocked')) continue
+        const { patterns, threatScore } = threats.at(-1)
+        assert.deepEqual([threatScore, patterns.includes('VM_ESCAPE')], [100, true])
+        break
+      }
+      assert.deepEqual(kinds, ['audited', 'blocked'])
+      assert.equal((await asking).status, 403)
+      stop.abort()
+      await server.stop()
+    }, false)
+  })
+
   test('Metrics arrive under the names of the semantic conventions, and equal those for Prometheus', async () => {
     await withServer(async ({ server, collector }) => {
       for (let at = 0; at < 5; at += 1) await post(server, '/v1/executions', { code: 'return 1' })

@@ -206,10 +206,14 @@ async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
 }
 
 async function mustBeFolder(site: string): Promise<void> {
-  const { stat } = await import('node:fs/promises')
+  const { access, constants, stat } = await import('node:fs/promises')
   const found = await stat(site).catch(() => undefined)
   if (!found?.isDirectory())
     throw new MayflyError('USAGE', `Cannot serve "${site}": there is no such folder`)
+  await access(site, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
+    const hint = `The server runs as uid ${process.getuid?.()}: let it read the folder`
+    throw new MayflyError('USAGE', `Cannot serve "${site}": it may not be read`, { hint, cause })
+  })
 }
 
 async function version(): Promise<string> {

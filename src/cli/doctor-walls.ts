@@ -5,9 +5,11 @@ import { join } from 'node:path'
 import { systemClock } from '../contract/clock.ts'
 import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
+import type { Entry, Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, TaskEnd } from '../contract/provider.ts'
 import { strengthOf } from '../contract/tier.ts'
+import { moduleTrials } from './doctor-modules.ts'
 
 /** A wall that was tried, and how. */
 export interface Held {
@@ -24,12 +26,13 @@ export async function tryWalls(
   provider: Provider,
   folders: readonly string[] = [tmpdir()],
 ): Promise<readonly Held[]> {
-  if (provider.tier === 'mock' || !provider.languages.includes('js')) return []
+  const way = provider.tier === 'mock' ? undefined : wayTo(provider)
+  if (!way) return []
 
   await using bait = await layOut(folders)
-  const run: Run = (code, limits) => runGuest(provider, code, bait.facts, limits)
+  const run: Run = (code, limits) => runGuest(provider, { ...way, code, bait: bait.facts }, limits)
   const found: Held[] = []
-  for (const [wall, how, holds] of trials) {
+  for (const [wall, how, holds] of way.trials) {
     try {
       found.push({ wall, how, held: await holds(run, bait) })
     } catch (error) {
@@ -44,7 +47,24 @@ type Run = (
   limits?: Partial<Profile['limits']>,
 ) => Promise<TaskEnd & { text: string }>
 type Bait = Awaited<ReturnType<typeof layOut>>
-type Trial = readonly [wall: string, how: string, holds: (run: Run, bait: Bait) => Promise<boolean>]
+export type Trial = readonly [
+  wall: string,
+  how: string,
+  holds: (run: Run, bait: Bait) => Promise<boolean>,
+]
+
+/** In which language a provider is tried, and with what. */
+interface Way {
+  readonly language: Language
+  readonly entry: Entry
+  readonly trials: readonly Trial[]
+}
+
+function wayTo({ languages }: Provider): Way | undefined {
+  if (languages.includes('js')) return { language: 'js', entry: 'body', trials }
+  if (!languages.includes('wasm')) return undefined
+  return { language: 'wasm', entry: 'function', trials: moduleTrials }
+}
 
 const MiB = 2 ** 20
 const TIMEOUT_MS = 250
@@ -195,20 +215,22 @@ function makeFolder([first = tmpdir(), ...others]: readonly string[]): string {
 
 async function runGuest(
   provider: Provider,
-  code: string,
-  input: object,
+  guest: Pick<Way, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
   limits: Partial<Profile['limits']> = {},
 ): Promise<TaskEnd & { text: string }> {
-  await using sandbox = await provider.launch(profileFor(provider, limits), systemClock)
+  const { language, entry, code, bait } = guest
+  const profile = { ...profileFor(provider, limits), language, entry }
+  await using sandbox = await provider.launch(profile, systemClock)
   const said: string[] = []
   const hear = (chunk: Uint8Array) => void said.push(Buffer.from(chunk).toString())
   const end = await sandbox.run(
     {
       run: 'doctor',
-      language: 'js',
-      entry: 'body',
+      language,
+      entry,
       code,
-      inputText: JSON.stringify(input),
+      // A module takes numbers, and these none.
+      inputText: language === 'wasm' ? 'null' : JSON.stringify(bait),
       files: [],
       capabilities: [],
     },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { tryWalls } from '../../src/cli/doctor-walls.ts'
 import type { TaskEnd } from '../../src/contract/provider.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inWasm } from '../conformance/guests-in-wasm.ts'
@@ -450,6 +451,31 @@ suite('The wasm wall', () => {
     })
   })
 
+  test('A module that is hard to compile ends within its limits, and the next job answers', async () => {
+    const deep = [...many(100_000, [0x02, 0x40]).flat(), ...many(100_000, 0x0b)]
+    const long = op.loop([...many(200_000, [...op.i32(1), ...op.drop]).flat(), ...op.branch(0)])
+    const hard: readonly Parts[] = [
+      { functions: [{ export: 'run', body: many(3_000_000, 0x01) }] },
+      { functions: [{ export: 'run', body: deep }] },
+      { functions: [{ export: 'run', body: long }] },
+      { functions: [{ export: 'run', locals: many(49_000, 'i64' as const), body: op.call(0) }] },
+      { functions: [{ export: 'run', body: [] }, ...many(90_000, { body: [0x01] })] },
+    ]
+    for (const parts of hard) {
+      const end = await runModule(parts, { limits: { timeout: 1000, memory: 64 * 2 ** 20 } })
+      assert.notEqual(end.status, 'failed', said(end))
+      await nextAnswers()
+    }
+  })
+
+  test('Every wall holds when the doctor tries it', async () => {
+    const held = await tryWalls(made.provider)
+    assert.deepEqual(
+      held.map(({ wall, held }) => [wall, held]),
+      ['network', 'files', 'memory', 'time', 'secrets', 'objects'].map((wall) => [wall, true]),
+    )
+  })
+
   test('What the engine knows beside the core is listed', async () => {
     const proved = await made.provider.detect()
     assert.ok(proved.available)
@@ -458,6 +484,8 @@ suite('The wasm wall', () => {
 })
 
 const exitsWith = (code: number) => new Program().does(op.i32(code), op.call(call.proc_exit))
+
+const many = <T>(count: number, one: T) => Array.from({ length: count }, () => one)
 
 /** Nothing, for each of these parameters. */
 function zeros(...types: readonly ValueType[]): readonly number[] {

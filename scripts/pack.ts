@@ -80,6 +80,7 @@ function published(): Manifest {
     exports: {
       ...manifest.exports,
       '.': { types: './src/index.d.ts', default: './src/index.js' },
+      './client': { types: './src/sdk/client.d.ts', default: './src/sdk/client.js' },
       './conformance': './tests/conformance/suite.js',
       './mock': {
         types: './src/tiers/mock/provider.d.ts',

@@ -173,6 +173,11 @@ export function openApi(version: string): Json {
           [401, 429],
         ),
       },
+      '/docs': {
+        get: asHtml(
+          call('readDocs', 'This description, readable', 'One page', {}, {}, [401, 403, 429]),
+        ),
+      },
       '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
       '/readyz': {
         get: open('isReady', 'Whether a wall is proven and jobs are taken', 'Ready', [503]),
@@ -277,6 +282,11 @@ function execute(): Json {
       content: { 'application/json': { schema: ref('Pending') } },
     },
   )
+}
+
+function asHtml(operation: Json): Json {
+  const content = { 'text/html': { schema: { type: 'string' } } }
+  return withResponse(operation, 200, { description: 'A page', content })
 }
 
 function withResponse(operation: Json, status: number, response: Json): Json {

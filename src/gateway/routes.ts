@@ -2,12 +2,14 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { authenticate, authorise, isAdmin } from './auth.ts'
+import { docsPage } from './docs-page.ts'
 import type { Door } from './door.ts'
 import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } from './effects.ts'
 import { execute, executeActiveContent } from './executions.ts'
 import { cancelExecution, getExecution, listExecutions } from './history.ts'
 import type { Identity, Scope } from './keys.ts'
 import { openApi } from './openapi.ts'
+import { pagePolicy } from './page.ts'
 import { metrics } from './metrics.ts'
 import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
@@ -52,6 +54,7 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/openapi.json': {
     GET: { needs: anyScope, answer: (door) => json(openApi(door.version)) },
   },
+  '/docs': { GET: { needs: anyScope, answer: docs } },
   '/v1/providers': {
     GET: { needs: anyScope, answer: async (door) => json(await door.providers()) },
   },
@@ -108,6 +111,15 @@ export function staticRoutes(
   app.all('/active-content', async ({ env, req }) => {
     if (req.method === 'OPTIONS') return options(active, {})
     return dispatch(door, active, env, { method: req.method, params: {} })
+  })
+  // A site's own page of this name comes first. Here no key is needed, since browsers bring none.
+  app.get('/docs', async (context) => {
+    try {
+      return await serve(door, files, activeOrigin, context)
+    } catch (thrown) {
+      if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND') return docs(door)
+      throw thrown
+    }
   })
   app.all('*', async (context) => serve(door, files, activeOrigin, context))
   return app.onError((thrown) => refusal(door, thrown))
@@ -183,6 +195,19 @@ export function admit(
 export function refuseOver(retryAfterMs: number): void {
   if (retryAfterMs === 0) return
   throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })
+}
+
+function docs(door: Door): Response {
+  const page = docsPage(door.version)
+  return new Response(page, {
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': pagePolicy(page, []),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+    },
+  })
 }
 
 function ready(door: Door): Response {

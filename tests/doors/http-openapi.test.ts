@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openApi } from '../../src/gateway/openapi.ts'
 import { calls } from '../../src/gateway/routes.ts'
-import { bearer, call, openDoor } from './http-door.ts'
+import { bearer, call, folder, openDoor } from './http-door.ts'
 
 const golden = join(import.meta.dirname, '..', 'golden', 'openapi.json')
 
@@ -44,4 +44,23 @@ test('/openapi.json is served to whoever has a key', async () => {
   const url = `${door.gateway.activeUrl}/openapi.json`
   assert.equal((await call(url)).status, 401)
   assert.equal((await call(url, { headers: bearer(door.key) })).json['openapi'], '3.1.0')
+})
+
+test('/docs is one page without a script or anything from elsewhere, and names every call and body', async () => {
+  await using door = await openDoor()
+  assert.equal((await call(`${door.gateway.activeUrl}/docs`)).status, 401)
+  const { text } = await call(`${door.gateway.activeUrl}/docs`, { headers: bearer(door.key) })
+  const page = await call(`${door.gateway.staticUrl}/docs`)
+  assert.equal(page.text, text)
+  assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/)
+  assert.doesNotMatch(text, /<script|<link|src=|url\(|@import|https?:/)
+  for (const path of Object.keys(calls)) assert.ok(text.includes(path), path)
+  for (const [, name] of text.matchAll(/href="#(\w+)"/g)) assert.ok(text.includes(`id="${name}"`))
+})
+
+test('A site that has a page called docs keeps it', async () => {
+  await using files = await folder()
+  await writeFile(join(files.path, 'docs'), 'ours')
+  await using door = await openDoor({ site: files.path })
+  assert.equal((await call(`${door.gateway.staticUrl}/docs`)).text, 'ours')
 })

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Road } from '../../src/gateway/door.ts'
+import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.ts'
+import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
+
+const clientOf = (door: TestDoor, key = adminKey) =>
+  new MayflyClient({ url: door.gateway.activeUrl, key })
+
+const talking: Road = async (job, { tap, on }) => {
+  on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
+  for (let n = 0; n < 100; n++) await tap?.('stdout', `${n} é\n\n`)
+  return endOf(job, { result: JSON.parse(job.inputText) as unknown })
+}
+
+const forEver: Road = (job, { signal, tap }) =>
+  new Promise((resolve) => {
+    void tap?.('stdout', 'x')
+    signal.addEventListener('abort', () => resolve(endOf(job, { status: 'cancelled' })))
+  })
+
+test('The client runs a job and answers its outcome', async () => {
+  await using door = await openDoor()
+  const outcome = await clientOf(door).run({ code: '1', input: { a: 1 } })
+  assert.deepEqual(outcome.result, { echo: { a: 1 } })
+})
+
+test('The client tells a stream event by event, the outcome last', async () => {
+  await using door = await openDoor({ road: talking })
+  const all: StreamEvent[] = await Array.fromAsync(clientOf(door).stream({ code: '1', input: 7 }))
+  const last = all.at(-1)!
+  assert.equal(last.event, 'outcome')
+  const texts = all.flatMap((one) => (one.event === 'stdout' ? [one.data.text] : []))
+  assert.equal(texts.join(''), Array.from({ length: 100 }, (_, n) => `${n} é\n\n`).join(''))
+  assert.equal(all[0]?.event, 'event')
+})
+
+test('Leaving the loop over a stream cancels its job', async () => {
+  const told = Promise.withResolvers<void>()
+  const road: Road = async (job, more) => {
+    const outcome = await forEver(job, more)
+    told.resolve()
+    return outcome
+  }
+  await using door = await openDoor({ road })
+  for await (const { event } of clientOf(door).stream({ code: '1' })) {
+    assert.equal(event, 'stdout')
+    break
+  }
+  await told.promise
+})
+
+test('A blocked job is an outcome, whole or streamed', async () => {
+  const error = { code: 'THREAT_DETECTED', message: 'no' }
+  await using door = await openDoor({
+    road: async (job) => endOf(job, { status: 'blocked', error }),
+  })
+  assert.equal((await clientOf(door).run({ code: '1' })).status, 'blocked')
+  const events = await Array.fromAsync(clientOf(door).stream({ code: '1' }))
+  assert.deepEqual(
+    events.map(({ event }) => event),
+    ['outcome'],
+  )
+})
+
+test('A job handed in is looked at, listed by its labels, and ended', async () => {
+  await using door = await openDoor({ road: forEver })
+  const client = clientOf(door)
+  const { id, status } = await client.submit({ code: '1', labels: { env: 'prod' } })
+  assert.equal(status, 'queued')
+  assert.equal((await client.get(id)).status, 'queued')
+  assert.deepEqual(
+    (await client.list({ labels: { env: 'prod' }, limit: 5 })).items.map((row) => row.id),
+    [id],
+  )
+  assert.deepEqual((await client.list({ labels: { env: 'test' } })).items, [])
+  await client.cancel(id)
+  let now = await client.get(id)
+  while (now.status === 'queued') now = await client.get(id)
+  assert.equal(now.status, 'cancelled')
+})
+
+test('The same idempotency key runs once', async () => {
+  await using door = await openDoor()
+  const client = clientOf(door)
+  const [first, second] = [
+    await client.run({ code: '1' }, { idempotencyKey: 'a' }),
+    await client.run({ code: '1' }, { idempotencyKey: 'a' }),
+  ]
+  assert.equal(first.id, second.id)
+})
+
+test('What the server refuses is thrown with its code', async () => {
+  await using door = await openDoor()
+  const wrong = clientOf(door, `${adminKey}x`)
+  await assert.rejects(wrong.run({ code: '1' }), (thrown) => {
+    assert(thrown instanceof MayflyProblem)
+    assert.deepEqual([thrown.status, thrown.code], [401, 'UNAUTHENTICATED'])
+    return true
+  })
+  await assert.rejects(clientOf(door).get('exec_no'), { code: 'NOT_FOUND' })
+})

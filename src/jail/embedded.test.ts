@@ -79,9 +79,11 @@ suite('A jail is composed', () => {
     assert.equal(layers[0], 'user namespace')
   })
 
-  test('without setpriv it still starts, and the program sets its own signal', () => {
-    const { file } = composeEmbedded(program, { ...rich, setpriv: undefined }, everything)
-    assert.equal(file, '/bin/unshare')
+  test('without setpriv a program of ours does its part', () => {
+    const { file, args } = composeEmbedded(program, { ...rich, setpriv: undefined }, everything)
+    assert.equal(file, process.execPath)
+    assert.ok(args[2]?.endsWith('guest/die-with-parent.js'))
+    assert.equal(args[3], '/bin/unshare')
   })
 
   test('nothing of the environment here goes in', () => {

@@ -2,6 +2,7 @@ import { existsSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import {
+  dieFlags,
   namespaceFlags,
   systemFolders,
   userNamespaceFlags,
@@ -52,6 +53,7 @@ const NOFILE_MAX = 256
 /** Only this namespace sees what is built over it. */
 const BUILT_OVER = '/tmp'
 const ENTER = fileURLToPath(new URL('../../guest/enter.js', import.meta.url))
+const DIE_WITH_PARENT = fileURLToPath(new URL('../../guest/die-with-parent.js', import.meta.url))
 const QUIET = '--disable-warning=ExperimentalWarning'
 
 export function composeEmbedded(
@@ -108,11 +110,16 @@ export function composeEmbedded(
   }
 }
 
-/** Everything the warden starts dies with it: the signal is set by `setpriv`, or else by the program itself. */
+/**
+ * Everything the warden starts dies with it. What is its child gets the signal by `setpriv` or by a program of ours,
+ * and keeps it when it becomes another; one that only becomes the program sets it by itself.
+ */
 function started(enter: readonly string[], facts: JailFacts, mounts: boolean) {
   const user = facts.root ? [] : userNamespaceFlags
   const inside = mounts ? [facts.unshare!, ...user, ...namespaceFlags, '--', ...enter] : enter
-  const all = facts.setpriv ? [facts.setpriv, '--pdeathsig', 'KILL', '--', ...inside] : inside
+  const bound = mounts ? [process.execPath, QUIET, '--max-semi-space-size=1', DIE_WITH_PARENT] : []
+  const die = facts.setpriv ? [facts.setpriv, ...dieFlags, '--'] : bound
+  const all = [...die, ...inside]
   return { file: all[0]!, args: all.slice(1) }
 }
 

@@ -34,6 +34,8 @@ export const wallUids = { first: 52_001, last: 52_900 } as const
 export const serverUid = 52_000
 
 const PROBE_MS_MAX = 5000
+/** What is started so dies with whoever started it. */
+export const dieFlags = ['--pdeathsig', 'KILL'] as const
 export const namespaceFlags = [
   '--net',
   '--pid',
@@ -50,22 +52,34 @@ export const userNamespaceFlags = ['--user', '--map-root-user'] as const
 export function findJailFacts(hide: readonly string[] = []): JailFacts {
   const program = (name: string) => (hide.includes(name) ? undefined : findProgram(name))
   const root = process.getuid?.() === 0 && mappedUids() > wallUids.last && !hide.includes('root')
-  const unshare = program('unshare')
+  const unshare = hide.includes('namespaces') ? undefined : program('unshare')
+  const found = tryPrograms(program('setpriv'), unshare, root)
   return {
     platform: process.platform,
     root,
-    namespaces:
-      !hide.includes('namespaces') && unshare !== undefined && canMakeNamespaces(unshare, root),
+    namespaces: found.namespaces,
     landlock: process.platform === 'linux' && !hide.includes('landlock') ? landlockVersion() : 0,
-    setpriv: program('setpriv'),
+    setpriv: found.setpriv,
     unshare,
     bubblewrap: program('bwrap'),
   }
 }
 
-function canMakeNamespaces(unshare: string, root: boolean): boolean {
+/** In one go where all is well; a `setpriv` that cannot (busybox has one) is none. */
+function tryPrograms(setpriv: string | undefined, unshare: string | undefined, root: boolean) {
+  const die = setpriv ? [setpriv, ...dieFlags, '--'] : []
   const user = root ? [] : userNamespaceFlags
-  const tried = spawnSync(unshare, [...user, ...namespaceFlags, '--', 'true'], {
+  const make = unshare ? [unshare, ...user, ...namespaceFlags, '--'] : []
+  if (unshare && works([...die, ...make])) return { setpriv, namespaces: true }
+  return {
+    setpriv: setpriv && works(die) ? setpriv : undefined,
+    namespaces: setpriv !== undefined && unshare !== undefined && works(make),
+  }
+}
+
+/** Whether these programs, one becoming the next, get to run a last one that does nothing. */
+function works(programs: readonly string[]): boolean {
+  const tried = spawnSync(programs[0] ?? 'true', [...programs.slice(1), 'true'], {
     stdio: 'ignore',
     timeout: PROBE_MS_MAX,
     killSignal: 'SIGKILL',

@@ -43,6 +43,16 @@ suite('Killed at any moment, nothing is left', { skip: unable() }, () => {
       await allGone(new Set([...before, ...application.processes()]), application)
     })
   }
+
+  for (const hidden of ['setpriv', 'namespaces', 'root'])
+    test(`the warden, where "${hidden}" is missing`, async () => {
+      using application = new Application([hidden])
+      await until(() => application.jobs > 3, 'jobs')
+      const before = application.processes()
+      kill(application.warden!)
+      await lostAndEnded(application)
+      await allGone(new Set([...before, ...application.processes()]), application)
+    })
 })
 
 /** The application goes on with another worker, and ends like the others. */
@@ -86,8 +96,9 @@ class Application {
   jobs = 0
   lost = 0
 
-  constructor() {
-    const flags = ['--disable-warning=ExperimentalWarning', program, this.state]
+  constructor(hide: readonly string[] = []) {
+    const options = JSON.stringify({ stateFolder: this.state, hide })
+    const flags = ['--disable-warning=ExperimentalWarning', program, options]
     this.#child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
     this.#child.stdout?.on('data', (chunk: Buffer) => {

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { MayflyClient } from '../../src/sdk/client.ts'
+import { makePlace, startServer, whenReady, type Server } from './program.ts'
+
+/** Streams through everything there is: a real server, a real wall. */
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+const outputBytes = isLong ? 2 ** 30 : 2 ** 26
+const linesOf = (bytes: number) =>
+  `const line = 'x'.repeat(65535); for (let n = 0; n < ${bytes / 65_536}; n++) console.log(line)`
+
+suite('A server streams', () => {
+  const place = makePlace()
+  writeFileSync(join(place.cwd, 'mayfly.toml'), '[ceilings]\noutput = "1GB"\ntimeout = "10m"\n')
+  after(() => place.remove())
+
+  const open = async () => {
+    const server = await startServer(place, [], { MAYFLY_API_KEY: key })
+    await whenReady(server)
+    return { server, client: new MayflyClient({ url: server.active, key }) }
+  }
+  const key = 'mfy_served_0123456789abcdefghijklmnop'
+
+  test('The first byte of a job is there while it runs, and its cancel is answered within 100 ms (S4-58)', async () => {
+    const { server, client } = await open()
+    await using _ = server
+    const fastest = Math.min(
+      await cancelTime(client),
+      await cancelTime(client),
+      await cancelTime(client),
+    )
+    assert.ok(fastest < 100, `${fastest} ms`)
+  })
+
+  test('A long output passes through with flat memory, and the outcome repeats its first MiB (S4-58)', async () => {
+    const { server, client } = await open()
+    await using _ = server
+    await client.run({ code: linesOf(2 ** 20) })
+    const before = residentBytes(server)
+    let [passed, peak] = [0, 0]
+    const job = { code: linesOf(outputBytes), limits: { output: '1GB', timeout: '5m' } }
+    for await (const { event, data } of client.stream(job)) {
+      if (event === 'stdout') passed += data.text.length
+      peak = Math.max(peak, residentBytes(server) - before)
+      if (event !== 'outcome') continue
+      assert.equal(data.status, 'ok')
+      assert.equal(data.stdout.length, 2 ** 20)
+      assert.equal(data.truncated.stdout, true)
+    }
+    assert.equal(passed, outputBytes)
+    assert.ok(peak < 128 * 2 ** 20, `${peak} bytes more`)
+  })
+
+  test('An outcome outlives its server, and a job that did not is told as interrupted', async () => {
+    const { server, client } = await open()
+    const { id: done } = await client.run({ code: 'return 7' })
+    const { id: cut } = await client.submit({ code: 'for (;;) {}', limits: { timeout: '60s' } })
+    await server[Symbol.asyncDispose]()
+    const again = await open()
+    await using _ = again.server
+    const [first, second] = [await again.client.get(done), await again.client.get(cut)]
+    assert.deepEqual(['result' in first && first.result, second.status], [7, 'failed'])
+  })
+})
+
+/** Milliseconds from the cancel of a job that never yields to the end of its stream. */
+async function cancelTime(client: MayflyClient): Promise<number> {
+  const code = `console.log('first'); for (;;) {}`
+  let began = 0
+  for await (const { event, data } of client.stream({ code, limits: { timeout: '20s' } })) {
+    if (event === 'stdout') {
+      assert.equal(data.text, 'first\n')
+      const { items } = await client.list({ limit: 1 })
+      assert.equal(items[0]?.status, 'running')
+      began = performance.now()
+      await client.cancel(items[0].id)
+    }
+    if (event === 'outcome') assert.equal(data.status, 'cancelled')
+  }
+  return performance.now() - began
+}
+
+function residentBytes({ pid }: Server): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]) * 4096
+}

@@ -9,8 +9,10 @@ import { takeCollector } from './collector.js'
 import { readFrames } from './frames.js'
 import { landlockVersion } from '../src/os/libc.js'
 import { warmUp } from './warm.js'
+import { warmUpModules } from './wasm/warm.js'
 
 warmUp(inspect, 1)
+warmUpModules()
 landlockVersion()
 takeCollector()
 readFrames(Readable.from([]), () => {}, 1)

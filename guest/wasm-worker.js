@@ -9,29 +9,17 @@ import { knock } from '../src/os/libc.js'
 import { takeCollector } from './collector.js'
 import { KIND, leave, open, send, sendBytes } from './wire.js'
 import { runModule } from './wasm/run.js'
+import { warmUpModules } from './wasm/warm.js'
 
 /** Memory of instances that are over, from which on it is collected; and how many of them, whatever they had. */
 const GARBAGE_BYTES = 4 * 2 ** 20
 const GARBAGE_JOBS = 32
 
-/** `(module (func (export "_start")))` */
-const NOTHING = 'AGFzbQEAAAABBAFgAAADAgEABwoBBl9zdGFydAAACgQBAgAL'
-
 let garbageBytes = 0
 let garbageJobs = 0
 
 const collectGarbage = takeCollector()
-runModule(
-  {
-    entry: 'program',
-    code: NOTHING,
-    inputText: 'null',
-    memoryBytes: GARBAGE_BYTES,
-    outputBytesMax: 0,
-    resultBytesMax: 4,
-  },
-  { stdout() {}, stderr() {} },
-)
+warmUpModules()
 open(onFrame)
 
 /** @param {number} kind @param {Buffer} payload */

@@ -28,12 +28,16 @@ export function endOf(thrown) {
   if (thrown instanceof RangeError && /call stack/i.test(thrown.message)) return trap(thrown)
   if (thrown instanceof RangeError) return new Refusal('MEMORY', OUT_OF_MEMORY, limit).end
   if (thrown instanceof WebAssembly.LinkError)
-    return new Refusal('WASM_LINK', plain(thrown.message), { name: 'LinkError' }).end
+    return new Refusal('WASM_LINK', plain(thrown.message), linkError).end
   if (thrown instanceof WebAssembly.Exception)
     return new Refusal('WASM_TRAP', 'An exception was not caught', { name: 'RuntimeError' }).end
+  if (thrown instanceof TypeError) return new Refusal('WASM_LINK', WRONG_TYPES, linkError).end
   return new Refusal('WASM_TRAP', 'The module threw what is no error', { name: 'RuntimeError' }).end
 }
 
+const linkError = { name: 'LinkError' }
+/** An import has the signature that the module gives it, which need not be WASI's. */
+const WRONG_TYPES = 'The module calls a function of WASI with values of the wrong type'
 const limit = /** @type {const} */ ({ status: 'limit' })
 const OUT_OF_MEMORY = 'The job needed more memory than its limit'
 

@@ -268,6 +268,16 @@ suite('The wasm wall', () => {
       assert.equal(await errno('path_open', zeros(...wasi.path_open.params)), 76)
     })
 
+    test('A function of WASI that is imported with another signature ends as an error', async () => {
+      const { module, name } = wasi.random_get
+      const end = await runModule({
+        imports: [{ module, name, params: ['i64', 'externref'], results: ['i32'] }],
+        memory: { min: 1 },
+        functions: [{ export: 'run', body: [0x42, 0, 0xd0, 0x6f, ...op.call(0), ...op.drop] }],
+      })
+      assert.deepEqual([end.status, end.error?.code], ['error', 'WASM_LINK'], said(end))
+    })
+
     test('There is no environment', async () => {
       const end = await runModule({
         imports: [wasi.environ_sizes_get],
@@ -417,6 +427,23 @@ suite('The wasm wall', () => {
       }
       const own = await runFunction(func, memory, { memory: { min: 1, max: 9 } })
       assert.equal(own.resultText, '9', 'a maximum below the limit stays')
+    })
+
+    test('Memory: addresses of 64 bits are held like others', async () => {
+      const large = (min: number, module?: string): Parts =>
+        module === undefined
+          ? { memory: { min, is64: true } }
+          : { imports: [{ module, name: 'memory', memory: { min, is64: true } }] }
+      for (const module of [undefined, 'env']) {
+        const fits = await runFunction({ body: [] }, memory, large(1, module))
+        assert.equal(fits.status, 'ok', said(fits))
+        const beyond = await runFunction({ body: [] }, memory, large(pagesMax + 1, module))
+        assert.deepEqual([beyond.status, beyond.error?.code], ['limit', 'MEMORY'], said(beyond))
+      }
+      const body = [0x42, 0xff, 0x01, 0x40, 0, 0x42, 0xac, 0x02, 0x40, 0]
+      const end = await runFunction({ results: ['i64', 'i64'], body }, memory, large(1))
+      const grown = (JSON.parse(end.resultText) as { value: string }[]).map(({ value }) => value)
+      assert.deepEqual(grown, ['1', '-1'], 'the second is past the limit')
     })
 
     test('Memory: what needs more from the start is over its limit', async () => {

@@ -128,7 +128,7 @@ suite('Effects on a running server', () => {
       assert.ok(told <= outside, `${told} of ${outside}`)
       off.push(Math.max(outside - told, Math.abs(executionTime - asked)) / outside)
     }
-    assert.ok(Math.min(...off) <= 1 / 20, `${off.join(', ')}`)
+    assert.ok(Math.min(...off) <= 1 / 20, off.join(', '))
   })
 
   test('A signed effect says so, a changed one is refused, and a revoked signer’s runs no more (S3-24)', async () => {

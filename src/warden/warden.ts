@@ -296,7 +296,9 @@ export class Warden {
       throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
     const resident = residentBytes(live.pid)
     if (resident > live.idleBytes + keptBytesMax) return { spent: true }
-    const residentMax = live.idleBytes + Math.round(asked.memory * memoryFactor) + memorySlackBytes
+    // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
+    const base = Math.min(live.idleBytes, resident)
+    const residentMax = base + Math.round(asked.memory * memoryFactor) + memorySlackBytes
     const { cgroup } = live.taken
     cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + residentMax - resident) })
     live.killsAtClaim = cgroup?.memoryKills() ?? 0

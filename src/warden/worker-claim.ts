@@ -39,6 +39,8 @@ async function isHeld(
     .claim(worker.wall.id, { tenant, memory, deadline })
     .catch((error: unknown) => {
       void worker.kill()
+      // It ended while it waited on the shelf; nothing ran in it, so the next one is as good.
+      if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
       throw error
     })
   worker.heldTo = memory

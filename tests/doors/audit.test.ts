@@ -1,4 +1,4 @@
-import { signerFolder } from '../../src/lib/state-folder.ts'
+import { signerFolder, wardenFolder } from '../../src/lib/state-folder.ts'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -113,7 +113,7 @@ test('An export verifies anywhere by itself, and not once it was changed', () =>
 })
 
 test('Without a record there is nothing to list, and it is said where one was looked for', () => {
-  rmSync(state, { recursive: true })
+  for (const folder of [state, wardenFolder(state)]) rmSync(folder, { recursive: true })
   for (const verb of ['list', 'verify', 'export']) {
     const { status, stderr } = audit(verb)
     assert.equal(status, 1)

@@ -45,7 +45,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     name: 'isolated-vm',
     tier: 'isolate',
     languages: ['js', 'ts'],
-    enforces: ['network', 'files', 'cpu', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
+    enforces: ['network', 'files', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens,
     can: ['files', 'modules'],
     detect() {

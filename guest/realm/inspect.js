@@ -6,6 +6,7 @@ export default function (P) {
   const ITEMS_MAX = 100
   const STRING_CHARS_MAX = 10_000
   const TOTAL_CHARS_MAX = 65_536
+  const TEXT_CHARS_MAX = 4_194_304
   const ARGUMENTS_MAX = 1000
   const LINE_CHARS = 72
   const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
@@ -20,12 +21,12 @@ export default function (P) {
     if (typeof args[0] === 'string') {
       next = 1
       text =
-        args.length === 1 ? clip(args[0], TOTAL_CHARS_MAX) : verbs(args, (count) => (next = count))
+        args.length === 1 ? clip(args[0], TEXT_CHARS_MAX) : verbs(args, (count) => (next = count))
     }
     const count = P.min(args.length, ARGUMENTS_MAX)
     for (; next < count && room > 0; next++) {
       if (next > 0) text += ' '
-      text += typeof args[next] === 'string' ? clip(args[next], TOTAL_CHARS_MAX) : show(args[next])
+      text += typeof args[next] === 'string' ? clip(args[next], TEXT_CHARS_MAX) : show(args[next])
     }
     return text
   }

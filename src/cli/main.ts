@@ -59,6 +59,7 @@ async function newProgram(): Promise<Command> {
     .option('--verbose', 'more of what happens')
     .option('--config <file>', 'configuration, in place of ./mayfly.toml')
     .option('--state <folder>', 'where log, keys and leases are kept')
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(--help shows what there is)')
 }
 

@@ -21,12 +21,12 @@ export default function (P) {
     if (typeof args[0] === 'string') {
       next = 1
       text =
-        args.length === 1 ? clip(args[0], TEXT_CHARS_MAX) : verbs(args, (count) => (next = count))
+        args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
     }
     const count = P.min(args.length, ARGUMENTS_MAX)
     for (; next < count && room > 0; next++) {
       if (next > 0) text += ' '
-      text += typeof args[next] === 'string' ? clip(args[next], TEXT_CHARS_MAX) : show(args[next])
+      text += typeof args[next] === 'string' ? whole(args[next]) : show(args[next])
     }
     return text
   }
@@ -92,6 +92,11 @@ export default function (P) {
     const text = any(value, 0, 0, new P.Set())
     room -= text.length
     return text
+  }
+
+  /** What somebody prints as text is theirs to size: the host counts it against the job's output, and cuts. */
+  function whole(text) {
+    return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
   }
 
   function clip(text, unitsMax) {

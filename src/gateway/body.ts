@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MayflyError } from '../contract/error.ts'
+import { jsonOfMsgpack, MsgpackError } from '../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../lib/strict-json.ts'
 import type { GatewayLimits } from './limits.ts'
 
@@ -28,8 +29,18 @@ export class Bodies {
     outgoing: ServerResponse,
     keep: string,
   ): Promise<StrictJson> {
-    expectJson(incoming)
-    return parseBody(await this.#read(incoming, outgoing), keep)
+    const type = typeOf(incoming)
+    const bytes = await this.#read(incoming, outgoing)
+    return parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep)
+  }
+
+  #fromMsgpack(bytes: Buffer): Buffer {
+    const options = { depthMax: DEPTH_MAX, charsMax: this.#limits.bodyBytes }
+    try {
+      return Buffer.from(jsonOfMsgpack(bytes, options))
+    } catch (thrown) {
+      throw thrown instanceof MsgpackError ? notMsgpack(thrown) : thrown
+    }
   }
 
   /** Counts bytes that are being read elsewhere: `add` throws MayflyError OVERLOADED beyond the bound for all. */
@@ -98,15 +109,22 @@ export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
   }
 }
 
-function expectJson(incoming: IncomingMessage): void {
+function typeOf(incoming: IncomingMessage): 'json' | 'msgpack' {
   const type = incoming.headers['content-type'] ?? ''
   const encoding = incoming.headers['content-encoding'] ?? 'identity'
-  if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type) || encoding !== 'identity') {
-    throw new MayflyError(
-      'UNSUPPORTED_MEDIA_TYPE',
-      'Cannot read this kind of body: send application/json in UTF-8',
-    )
+  if (encoding === 'identity') {
+    if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return 'json'
+    if (/^application\/msgpack\s*$/i.test(type)) return 'msgpack'
   }
+  throw new MayflyError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Cannot read this kind of body: send application/json in UTF-8, or application/msgpack',
+  )
+}
+
+function notMsgpack({ message, offset }: MsgpackError): MayflyError {
+  const text = `Cannot read the body as MessagePack: ${message} at byte ${offset}`
+  return new MayflyError('SYNTAX', text, { details: { offset } })
 }
 
 function notJson(error: StrictJsonError): MayflyError {

@@ -57,7 +57,8 @@ export function openApi(version: string): Json {
       description:
         'Runs code that nobody trusts. A job that reached a wall answers 200 with its outcome, whatever its status; ' +
         'a blocked one is 403 and one that nobody can run 503, both with the outcome. Durations are milliseconds or ' +
-        'text such as "5s", sizes bytes or text such as "64MB".',
+        'text such as "5s", sizes bytes or text such as "64MB". Bodies may be application/msgpack too, and answers are ' +
+        'where Accept names it.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     security: key,
@@ -357,7 +358,7 @@ const meanings: Readonly<Record<number, string>> = {
   408: 'The body came too slowly',
   409: 'A job under this Idempotency-Key is under way; Retry-After says when to ask again',
   413: 'The body is too large',
-  415: 'The body is not application/json',
+  415: 'The body is neither application/json nor application/msgpack',
   422: 'The body is not what this call takes; details name the paths',
   429: 'Too many requests; Retry-After says when',
   503: 'Nobody can run it here or now; where it was a job, with its outcome',

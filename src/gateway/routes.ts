@@ -8,6 +8,7 @@ import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } 
 import { execute, executeActiveContent } from './executions.ts'
 import { cancelExecution, getExecution, listExecutions } from './history.ts'
 import type { Identity, Scope } from './keys.ts'
+import { negotiate } from './negotiate.ts'
 import { openApi } from './openapi.ts'
 import { pagePolicy } from './page.ts'
 import { metrics } from './metrics.ts'
@@ -89,7 +90,8 @@ export function activeRoutes(door: Door): Hono<Env> {
       if (path !== '/active-content') refuseForeignPages(http.incoming)
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
       const asked = { method: context.req.method, params: context.req.param() as Params }
-      return withHeaders(await attempt(door, () => dispatch(door, methods, http, asked)), crossing)
+      const answered = await attempt(door, () => dispatch(door, methods, http, asked))
+      return withHeaders(await negotiate(http.incoming, answered), crossing)
     })
   }
   app.all('*', ({ env }) => {

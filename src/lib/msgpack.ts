@@ -1,0 +1,266 @@
+/** Why bytes are not MessagePack here, and at which byte. */
+export class MsgpackError extends Error {
+  override readonly name = 'MsgpackError'
+  readonly offset: number
+
+  constructor(why: string, offset: number) {
+    super(why)
+    this.offset = offset
+  }
+}
+
+export interface MsgpackOptions {
+  readonly depthMax: number
+  /** Characters of JSON to write at most. */
+  readonly charsMax: number
+}
+
+/** Values in one text: a byte each can be one. */
+const VALUES_MAX = 2_000_000
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Rewrites MessagePack as JSON text, so that everything behind it reads one format alone: what JSON readers refuse,
+ * such as a key twice, is refused there. Bytes become base64; 64-bit numbers keep all their digits. Throws
+ * MsgpackError for what JSON cannot say: extensions, NaN and infinities, keys that are no text.
+ */
+export function jsonOfMsgpack(bytes: Uint8Array, options: MsgpackOptions): string {
+  const reader = new Reader(bytes, options)
+  reader.value(0)
+  return reader.end()
+}
+
+class Reader {
+  readonly #view: DataView
+  readonly #bytes: Uint8Array
+  readonly #options: MsgpackOptions
+  readonly #parts: string[] = []
+  #at = 0
+  #chars = 0
+  #values = 0
+
+  constructor(bytes: Uint8Array, options: MsgpackOptions) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#options = options
+  }
+
+  end(): string {
+    if (this.#at < this.#bytes.length) throw this.#wrong('something follows the value')
+    return this.#parts.join('')
+  }
+
+  value(depth: number): void {
+    if (++this.#values > VALUES_MAX) throw this.#wrong(`more than ${VALUES_MAX} values`)
+    if (depth > this.#options.depthMax) throw this.#wrong('it nests too deep')
+    const first = this.#number('getUint8', 1)
+    if (first < 0x80) return this.#write(String(first))
+    if (first < 0x90) return this.#map(first & 0x0f, depth)
+    if (first < 0xa0) return this.#array(first & 0x0f, depth)
+    if (first < 0xc0) return this.#write(JSON.stringify(this.#text(first & 0x1f)))
+    if (first >= 0xe0) return this.#write(String(first - 0x100))
+    this.#other(first, depth)
+  }
+
+  #other(first: number, depth: number): void {
+    switch (first) {
+      case 0xc0:
+        return this.#write('null')
+      case 0xc2:
+        return this.#write('false')
+      case 0xc3:
+        return this.#write('true')
+      case 0xc4:
+      case 0xc5:
+      case 0xc6:
+        return this.#base64(this.#length(first - 0xc4))
+      case 0xca:
+        return this.#float(this.#number('getFloat32', 4))
+      case 0xcb:
+        return this.#float(this.#number('getFloat64', 8))
+      case 0xcc:
+      case 0xcd:
+      case 0xce:
+        return this.#write(String(this.#length(first - 0xcc)))
+      case 0xcf:
+        return this.#write(String(this.#long('getBigUint64')))
+      case 0xd0:
+        return this.#write(String(this.#number('getInt8', 1)))
+      case 0xd1:
+        return this.#write(String(this.#number('getInt16', 2)))
+      case 0xd2:
+        return this.#write(String(this.#number('getInt32', 4)))
+      case 0xd3:
+        return this.#write(String(this.#long('getBigInt64')))
+      case 0xd9:
+      case 0xda:
+      case 0xdb:
+        return this.#write(JSON.stringify(this.#text(this.#length(first - 0xd9))))
+      case 0xdc:
+      case 0xdd:
+        return this.#array(this.#length(first - 0xdb), depth)
+      case 0xde:
+      case 0xdf:
+        return this.#map(this.#length(first - 0xdd), depth)
+      default:
+        throw this.#wrong('an extension, or a byte that begins nothing', this.#at - 1)
+    }
+  }
+
+  #array(count: number, depth: number): void {
+    this.#write('[')
+    for (let n = 0; n < count; n++) {
+      if (n > 0) this.#write(',')
+      this.value(depth + 1)
+    }
+    this.#write(']')
+  }
+
+  #map(count: number, depth: number): void {
+    this.#write('{')
+    for (let n = 0; n < count; n++) {
+      if (n > 0) this.#write(',')
+      this.#write(`${JSON.stringify(this.#key())}:`)
+      this.value(depth + 1)
+    }
+    this.#write('}')
+  }
+
+  #key(): string {
+    const first = this.#number('getUint8', 1)
+    if (first >= 0xa0 && first < 0xc0) return this.#text(first & 0x1f)
+    if (first >= 0xd9 && first <= 0xdb) return this.#text(this.#length(first - 0xd9))
+    throw this.#wrong('a key that is no text', this.#at - 1)
+  }
+
+  #text(length: number): string {
+    const bytes = this.#take(length)
+    try {
+      return utf8.decode(bytes)
+    } catch {
+      throw this.#wrong('invalid UTF-8', this.#at - length)
+    }
+  }
+
+  #base64(length: number): void {
+    const bytes = this.#take(length)
+    const { buffer, byteOffset } = bytes
+    this.#write(`"${Buffer.from(buffer, byteOffset, length).toString('base64')}"`)
+  }
+
+  #float(value: number): void {
+    if (!Number.isFinite(value)) throw this.#wrong('a number that JSON does not have')
+    this.#write(Object.is(value, -0) ? '-0' : String(value))
+  }
+
+  /** An unsigned number of 1, 2 or 4 bytes. */
+  #length(size: number): number {
+    if (size === 0) return this.#number('getUint8', 1)
+    return size === 1 ? this.#number('getUint16', 2) : this.#number('getUint32', 4)
+  }
+
+  #number(
+    read:
+      | 'getUint8'
+      | 'getUint16'
+      | 'getUint32'
+      | 'getInt8'
+      | 'getInt16'
+      | 'getInt32'
+      | 'getFloat32'
+      | 'getFloat64',
+    size: number,
+  ): number {
+    const at = this.#at
+    this.#take(size)
+    return this.#view[read](at)
+  }
+
+  #long(read: 'getBigUint64' | 'getBigInt64'): bigint {
+    const at = this.#at
+    this.#take(8)
+    return this.#view[read](at)
+  }
+
+  #take(length: number): Uint8Array {
+    if (length > this.#bytes.length - this.#at)
+      throw this.#wrong('it was cut off', this.#bytes.length)
+    this.#at += length
+    return this.#bytes.subarray(this.#at - length, this.#at)
+  }
+
+  #write(text: string): void {
+    this.#chars += text.length
+    if (this.#chars > this.#options.charsMax) throw this.#wrong('it is too large as JSON')
+    this.#parts.push(text)
+  }
+
+  #wrong(why: string, offset = this.#at): MsgpackError {
+    return new MsgpackError(why, offset)
+  }
+}
+
+/** Writes what JSON can hold as MessagePack, numbers in the shortest form that keeps them. */
+export function msgpackOf(value: unknown): Buffer {
+  const parts: Buffer[] = []
+  write(value, parts)
+  return Buffer.concat(parts)
+}
+
+function write(value: unknown, parts: Buffer[]): void {
+  if (value === null || value === undefined) parts.push(Buffer.from([0xc0]))
+  else if (typeof value === 'boolean') parts.push(Buffer.from([value ? 0xc3 : 0xc2]))
+  else if (typeof value === 'number') parts.push(numberOf(value))
+  else if (typeof value === 'string') writeText(value, parts)
+  else if (Array.isArray(value)) {
+    parts.push(headOf(value.length, { few: 0x90, fewMax: 15, two: 0xdc, four: 0xdd }))
+    for (const one of value) write(one, parts)
+  } else {
+    const members = Object.entries(value).filter(([, one]) => one !== undefined)
+    parts.push(headOf(members.length, { few: 0x80, fewMax: 15, two: 0xde, four: 0xdf }))
+    for (const [key, one] of members) {
+      writeText(key, parts)
+      write(one, parts)
+    }
+  }
+}
+
+function writeText(text: string, parts: Buffer[]): void {
+  const bytes = Buffer.from(text)
+  parts.push(
+    headOf(bytes.length, { few: 0xa0, fewMax: 31, one: 0xd9, two: 0xda, four: 0xdb }),
+    bytes,
+  )
+}
+
+interface Heads {
+  readonly few: number
+  readonly fewMax: number
+  readonly one?: number
+  readonly two: number
+  readonly four: number
+}
+
+function headOf(length: number, { few, fewMax, one, two, four }: Heads): Buffer {
+  if (length <= fewMax) return Buffer.from([few | length])
+  if (one !== undefined && length < 0x100) return Buffer.from([one, length])
+  const head = Buffer.alloc(length < 0x10000 ? 3 : 5)
+  head[0] = length < 0x10000 ? two : four
+  head.writeUIntBE(length, 1, head.length - 1)
+  return head
+}
+
+function numberOf(value: number): Buffer {
+  if (Number.isInteger(value) && !Object.is(value, -0)) {
+    if (value >= 0 && value < 0x80) return Buffer.from([value])
+    if (value < 0 && value >= -0x20) return Buffer.from([0x100 + value])
+    if (value >= -(2 ** 31) && value < 2 ** 31) {
+      const head = Buffer.alloc(5, 0xd2)
+      head.writeInt32BE(value, 1)
+      return head
+    }
+  }
+  const head = Buffer.alloc(9, 0xcb)
+  head.writeDoubleBE(value, 1)
+  return head
+}

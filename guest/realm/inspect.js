@@ -20,13 +20,12 @@ export default function (P) {
     let next = 0
     if (typeof args[0] === 'string') {
       next = 1
-      text =
-        args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
+      text = args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
     }
     const count = P.min(args.length, ARGUMENTS_MAX)
     for (; next < count && room > 0; next++) {
       if (next > 0) text += ' '
-      text += typeof args[next] === 'string' ? whole(args[next]) : show(args[next])
+      text += typeof args[next] === 'string' ? printed(args[next]) : show(args[next])
     }
     return text
   }
@@ -95,7 +94,7 @@ export default function (P) {
   }
 
   /** What somebody prints as text is theirs to size: the host counts it against the job's output, and cuts. */
-  function whole(text) {
+  function printed(text) {
     return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
   }
 

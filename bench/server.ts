@@ -60,7 +60,11 @@ async function measure(mayfly: Side, bare: Side) {
     rows[`${atOnce}`] = {
       mayfly: ours,
       bareHono: theirs,
-      overheadMs: { p50: gap(ours.p50, theirs.p50), p99: gap(ours.p99, theirs.p99) },
+      overheadMs: {
+        p50: gap(ours.p50, theirs.p50),
+        p95: gap(ours.p95, theirs.p95),
+        p99: gap(ours.p99, theirs.p99),
+      },
     }
   }
   const machine = { cores: os.availableParallelism(), node: process.version, seconds: ms / 1000 }
@@ -84,7 +88,8 @@ async function load(side: Side, atOnce: number) {
   const idle = (idleMs() - idleBefore) / tookMs
   agent.destroy()
   const { n, p50, p99 } = figures(samples)
-  return { perSecond, n, p50, p99, cpu, bound: boundOf(cpu, idle) }
+  const p95 = samples.toSorted((a, b) => a - b)[Math.floor(n * 0.95)] ?? 0
+  return { perSecond, n, p50, p95, p99, cpu, bound: boundOf(cpu, idle) }
 }
 
 /** Cores that each part used on average. */

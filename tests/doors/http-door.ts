@@ -36,6 +36,10 @@ export async function openDoor(
   const jobs: Job[] = []
   const refusals: unknown[] = []
   const { keys } = await openKeys({ first: adminKey })
+  const forget = async (): Promise<void> => {
+    bodies.close()
+    if (!given) await rm(state, { recursive: true, force: true })
+  }
   const gateway = await openGateway({
     host: '127.0.0.1',
     port: 0,
@@ -57,6 +61,9 @@ export async function openDoor(
       jobs.push(job)
       return (options.road ?? echo)(job, more)
     },
+  }).catch(async (thrown: unknown) => {
+    await forget()
+    throw thrown
   })
   return {
     gateway,
@@ -67,8 +74,7 @@ export async function openDoor(
     activePort: Number(new URL(gateway.activeUrl).port),
     async [Symbol.asyncDispose]() {
       await gateway.close()
-      bodies.close()
-      if (!given) await rm(state, { recursive: true, force: true })
+      await forget()
     },
   }
 }

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { outcomeSchema, type Status } from '../../src/index.ts'
+import { packed } from '../fixtures/packed.ts'
+import { bearer, call, post } from './http-door.ts'
+import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+
+/** The server with everything behind its doors. */
+suite('A job over HTTP', () => {
+  const place = makePlace()
+  let server: Server
+  before(async () => {
+    server = await startServer(place)
+    await whenReady(server)
+  })
+  after(async () => {
+    assert.deepEqual(await server.stop(), { code: 0, left: [] })
+    place.remove()
+  })
+
+  const executions = () => new URL('/v1/executions', server.active).href
+  const send = (job: unknown) => post(executions(), job, bearer(server.apiKey))
+
+  const ends: readonly (readonly [Status, http: number, code: string | undefined, job: object])[] =
+    [
+      ['ok', 200, undefined, { code: 'return 1' }],
+      ['error', 200, 'USER_ERROR', { code: 'throw new Error("x")' }],
+      ['error', 200, 'SYNTAX_ERROR', { code: 'return 1 +' }],
+      ['timeout', 200, 'TIMEOUT', { code: 'for (;;) {}', limits: { timeout: '200ms' } }],
+      [
+        'limit',
+        200,
+        'MEMORY',
+        {
+          code: 'const a = []; for (;;) a.push(new Array(1e5).fill(1))',
+          limits: { memory: '32MB' },
+        },
+      ],
+      [
+        'refused',
+        200,
+        'SCHEMA_MISMATCH',
+        { code: 'return 1', output: { schema: { type: 'string' } } },
+      ],
+      [
+        'blocked',
+        403,
+        'THREAT_DETECTED',
+        { code: 'return this.constructor.constructor("return 1")()' },
+      ],
+      ['blocked', 403, 'TIER_TOO_WEAK', { code: 'return 1', tier: 'isolate', floor: 'process' }],
+      ['unavailable', 503, 'UNAVAILABLE', { code: 'return 1', tier: 'userkernel' }],
+      ['unavailable', 503, 'UNAVAILABLE', { code: packed }],
+    ]
+  for (const [status, http, code, job] of ends)
+    test(`${status} ${code ?? ''} is ${http}, and the outcome is whole`, async () => {
+      const answer = await send(job)
+      assert.equal(answer.status, http, answer.text)
+      const outcome = outcomeSchema.parse(http === 200 ? answer.json : answer.json['outcome'])
+      assert.deepEqual([outcome.status, outcome.error?.code], [status, code])
+      if (http === 200) return
+      const { message, details } = answer.json
+      assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/)
+      assert.deepEqual([answer.json['code'], typeof message], [code, 'string'])
+      assert.ok(details)
+    })
+
+  test('A job that asks for what nobody knows is 422 with the paths, and no job in the record', async () => {
+    const before = await admitted()
+    const { status, json } = await send({ code: 'return 1', limits: { timeuot: 1 }, speed: 9 })
+    assert.equal(status, 422)
+    assert.match(
+      JSON.stringify(json['details']),
+      /limits\.timeuot[^]*speed|speed[^]*limits\.timeuot/,
+    )
+    assert.equal(await admitted(), before)
+  })
+
+  test('The page’s token runs active content on either endpoint', async () => {
+    const page = await call(server.static)
+    const [, sessionToken] = /<meta name="mayfly-session" content="([^"]+)">/.exec(page.text) ?? []
+    const body = { content: 'return input * 2', sessionToken, input: 21 }
+    const origin = new URL(server.static).origin
+    for (const base of [server.static, server.active]) {
+      const { status, json } = await post(new URL('/active-content', base).href, body, { origin })
+      assert.deepEqual([status, json['result']], [200, 42])
+    }
+  })
+
+  test('What ran over HTTP and what runs by the command line stand in one record', async () => {
+    const { json } = await send({ code: 'return 1' })
+    const ran = documentOf(await mayfly(place, ['run', '-', '--json'], { stdin: 'return 2' }))
+    assert.ok(ran['evidence'].audit > json['evidence'].audit)
+    const verified = await mayfly(place, ['audit', 'verify', '--json'])
+    assert.equal(documentOf(verified)['ok'], true)
+  })
+
+  async function admitted(): Promise<number> {
+    const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown
+    return (lines as { kind: string }[]).filter(({ kind }) => kind === 'admitted').length
+  }
+})
+
+suite('Starting a server', () => {
+  test('The API key is shown on the first start alone, and goes on to hold', async () => {
+    await inPlace(async (place) => {
+      const first = await startServer(place)
+      await first.stop()
+      await using second = await startServer(place)
+      assert.equal(second.apiKey, null)
+      const providers = new URL('/v1/providers', second.active).href
+      assert.equal((await call(providers, { headers: bearer(first.apiKey) })).status, 200)
+      assert.equal((await call(providers)).status, 401)
+      await second.stop()
+    })
+  })
+
+  test('MAYFLY_API_KEY sets the first key, and then none is shown', async () => {
+    await inPlace(async (place) => {
+      const apiKey = `mfy_${'k'.repeat(40)}`
+      await using server = await startServer(place, [], { MAYFLY_API_KEY: apiKey })
+      assert.equal(server.apiKey, null)
+      const providers = new URL('/v1/providers', server.active).href
+      assert.equal((await call(providers, { headers: bearer(apiKey) })).status, 200)
+      await server.stop()
+    })
+  })
+
+  test('A port that is taken ends the start with 2, and says how to take another', async () => {
+    await inPlace(async (place) => {
+      await using server = await startServer(place)
+      const port = new URL(server.static).port
+      const ran = await mayfly(place, ['serve', '--port', port])
+      assert.equal(ran.code, 2)
+      assert.match(ran.stderr, /Cannot listen on[^]*--port/)
+      await server.stop()
+    })
+  })
+
+  test('Off loopback it refuses to start in clear', async () => {
+    await inPlace(async (place) => {
+      const ran = await mayfly(place, ['serve', '--host', '0.0.0.0', '--port', '0'])
+      assert.equal(ran.code, 2)
+      assert.match(ran.stderr, /without TLS/)
+    })
+  })
+
+  test('A state folder that cannot be made ends the start, and says which', async () => {
+    await inPlace(async (place) => {
+      const ran = await mayfly(place, ['serve', '--state', '/proc/nowhere/mayfly'])
+      assert.equal(ran.code, 9)
+      assert.match(ran.stderr, /"\/proc\/nowhere\/mayfly"[^]*--state/)
+    })
+  })
+
+  test('A configuration that is wrong ends the start with its place', async () => {
+    await inPlace(async (place) => {
+      writeFileSync(join(place.cwd, 'mayfly.toml'), '[server]\nprot = 1\n')
+      const ran = await mayfly(place, ['serve'])
+      assert.equal(ran.code, 2)
+      assert.match(
+        ran.stderr,
+        /mayfly\.toml:2:1: server\.prot.*did you mean "port"|mayfly\.toml:2:1/,
+      )
+    })
+  })
+
+  test('People are shown where it is, the key, and each wall with what holds it', async () => {
+    await inPlace(async (place) => {
+      const stopAtWalls = (child: { stderr: NodeJS.ReadableStream | null; kill(): void }) =>
+        child.stderr?.on('data', (chunk: Buffer) => {
+          if (String(chunk).includes('isolated-vm')) child.kill()
+        })
+      const ran = await mayfly(place, ['serve', '--port', '0'], { started: stopAtWalls })
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.equal(ran.stdout, '')
+      assert.match(ran.stderr, /Page +http:[^]*API +http:[^]*API key +mfy_/)
+      assert.match(ran.stderr, /✓ +isolated-vm +isolate +strength 1 +.*seccomp/)
+    })
+  })
+})
+
+async function inPlace(work: (place: ReturnType<typeof makePlace>) => Promise<void>) {
+  const place = makePlace()
+  try {
+    await work(place)
+  } finally {
+    place.remove()
+  }
+}

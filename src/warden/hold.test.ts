@@ -53,7 +53,7 @@ function holding() {
   const holder = createHolder((one, how) => {
     ends.push([one.wall, how])
     resolve([one.wall, how])
-  })
+  }, 10)
   return { ends, holder, ended: promise, [Symbol.dispose]: () => holder.close() }
 }
 

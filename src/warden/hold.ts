@@ -25,9 +25,11 @@ export interface Holder {
   close(): void
 }
 
-const LOOK_EVERY_MS = 10
+/** Where the kernel holds the memory too, and where nobody else does: a program allocates a gigabyte in half a second. */
+export const lookEveryMs = { beside: 10, alone: 2 } as const
 
-export function createHolder(end: (held: Held, how: WallEnd) => void): Holder {
+/** Looks every `everyMs` while a wall has a job; calls back for each that is over a bound. */
+export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: number): Holder {
   const walls = new Map<string, Held>()
   const active = new Set<Held>()
   let timer: NodeJS.Timeout | undefined
@@ -76,7 +78,7 @@ export function createHolder(end: (held: Held, how: WallEnd) => void): Holder {
 
   function watch(held: Held): void {
     active.add(held)
-    timer ??= setInterval(() => (active.size > 0 ? look() : stop()), LOOK_EVERY_MS)
+    timer ??= setInterval(() => (active.size > 0 ? look() : stop()), everyMs)
   }
 
   function stop(): void {

@@ -12,7 +12,7 @@ import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/pro
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
-import { createHolder, type Held } from './hold.ts'
+import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
 import { named, openLeases, type Leases, type Named } from './lease.ts'
 import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
 import type { Signer } from './sign.ts'
@@ -71,7 +71,7 @@ const WALLS_MAX = 128
 const STDERR_BYTES_MAX = 4096
 /** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
 const READY = 0x52
-/** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every 10 ms needs the rest. */
+/** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
 const memoryFactor = 1.25
 const memorySlackBytes = 20 * 2 ** 20
 /** What earlier jobs may have left in a wall that takes another. */
@@ -93,7 +93,7 @@ export class Warden {
   #leases: Leases | undefined
   readonly #compiled = openCompiled()
   readonly #walls = new Map<string, Live>()
-  readonly #holder = createHolder((held, how) => this.#end(held.wall, how, held))
+  readonly #holder: Holder
   readonly #push: (reply: Reply) => void
   readonly #starting = new Map<Taken, Promise<unknown>>()
   #signer: Signer | undefined
@@ -111,6 +111,8 @@ export class Warden {
       this.#without.includes('memory cgroup') || options.hide?.includes('cgroup')
         ? undefined
         : openCgroups()
+    const everyMs = this.#cgroups ? lookEveryMs.beside : lookEveryMs.alone
+    this.#holder = createHolder((held, how) => this.#end(held.wall, how, held), everyMs)
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
@@ -252,7 +254,7 @@ export class Warden {
     ]
     const missing = [
       ...command.missing,
-      ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 10 ms alone']),
+      ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 2 ms alone']),
     ]
     const wall: Wall = {
       id,

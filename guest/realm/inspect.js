@@ -23,12 +23,14 @@ export default function (P) {
       text = args.length === 1 ? whole(args[0]) : verbs(args, (count) => (next = count))
     }
     const count = P.min(args.length, ARGUMENTS_MAX)
-    for (; next < count && room > 0; next++) {
+    for (; next < count && hasRoom(); next++) {
       if (next > 0) text += ' '
       text += typeof args[next] === 'string' ? printed(args[next]) : show(args[next])
     }
     return text
   }
+
+  const hasRoom = () => room > 0
 
   function verbs(args, consumed) {
     const template = clip(args[0], TOTAL_CHARS_MAX)

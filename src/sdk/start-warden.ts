@@ -5,6 +5,8 @@ import { joinWarden, type WardenClient } from '../warden/client.ts'
 import type { WardenOptions } from '../warden/warden.ts'
 
 const READY_MS_MAX = 10_000
+/** After that the kernel ends its walls with it. */
+const END_MS_MAX = 10_000
 const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
 /** The warden stays small: whatever it starts is forked from it. */
 const FLAGS = [
@@ -38,11 +40,14 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
   return joinWarden(child, end, keepAlive)
 
+  /** By a signal: the other end of a channel that closes while a socket is on its way to us is never told. */
   async function end(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
-    if (child.connected) child.disconnect()
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX)
     await gone
+    clearTimeout(late)
   }
 }
 

@@ -32,6 +32,7 @@ export interface Role {
 }
 
 const KILL_AFTER_MS = 60_000
+const LOOK_EVERY_MS = 500
 /** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
 const SERVER_FLAGS = ['--max-semi-space-size=4']
 
@@ -60,16 +61,27 @@ async function lead(options: MainOptions): Promise<number> {
   const dropped = dropTo(options)
   server = startServer(options, dropped, warden.swept)
   server.on('message', answerChannel(warden, channel))
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      server.kill(signal)
-      setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
-    })
+  const stop = (signal: NodeJS.Signals) => {
+    server.kill(signal)
+    setTimeout(() => server.kill('SIGKILL'), KILL_AFTER_MS).unref()
   }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
+  if (process.env['npm_lifecycle_event']) whenOrphaned(() => stop('SIGTERM'))
   return new Promise<number>((resolve) => {
     server.once('exit', (status, signal) => resolve(status ?? (signal ? 128 + 9 : 1)))
     server.once('error', () => resolve(9))
   })
+}
+
+/** npm ends by a signal with the shell between us: nobody passes it on, but then our parent is another. */
+function whenOrphaned(then: () => void): void {
+  const parent = process.ppid
+  const look = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(look)
+    then()
+  }, LOOK_EVERY_MS)
+  look.unref()
 }
 
 function makeStateFolders(folder: string): void {

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
 import { descendantsOf } from '../hostile/proc.ts'
 import {
+  bin,
   documentOf,
   leasesIn,
   makePlace,
@@ -97,6 +101,22 @@ for (const [who, name, skip] of everybody)
       })
     })
   })
+
+test('A server that npm started ends with npm, whose shell passes no signal on', async () => {
+  await inPlace('self', async (place) => {
+    const words = ['-c', '"$0" "$1" serve --port 0 --json; exit $?', process.execPath, bin]
+    const shell = spawn('sh', words, {
+      cwd: place.cwd,
+      env: { ...place.env, npm_lifecycle_event: 'start' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    await once(createInterface(shell.stdout), 'line')
+    const all = [shell.pid!, ...descendantsOf(shell.pid!)]
+    shell.kill('SIGTERM')
+    assert.deepEqual(await remaining(all), [])
+    assert.deepEqual(leasesIn(place), [])
+  })
+})
 
 async function inPlace(who: Who, work: (place: Place) => Promise<void>): Promise<void> {
   const place = makePlace(who)

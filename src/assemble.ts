@@ -75,6 +75,14 @@ export interface Assembly extends AsyncDisposable {
     patch: OverrideInput,
     by: { readonly principal: string; readonly mayWiden: boolean },
   ): Config
+  /**
+   * The same once the walls are there: a default provider that the patch names must be known, and proved here. Throws
+   * MayflyError INVALID when it is not.
+   */
+  change(
+    patch: OverrideInput,
+    by: { readonly principal: string; readonly mayWiden: boolean },
+  ): Promise<Config>
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>
 }
@@ -191,6 +199,25 @@ export function assemble(options: AssembleOptions): Assembly {
     return analyse(job, signed)
   }
 
+  /** The line comes first: what nobody may be asked about later does not come into force. */
+  const override: Assembly['override'] = (patch, by) => {
+    const next = overrideConfig(config, patch, { allowWidening: by.mayWiden })
+    const fields = { principal: by.principal, keys: Object.keys(patch) }
+    record.append(eventOf('config/overridden', fields, by.principal, clock))
+    config = next
+    voice.say('config/overridden', fields, { actor: by.principal })
+    return config
+  }
+
+  /** Throws MayflyError INVALID unless this provider can be the default from the next job on. */
+  async function mustServe(name: string): Promise<void> {
+    if (!loaders.has(name) && !known.has(name)) throw notServing(name, 'there is none of this name')
+    await proving
+    await proveNamed(name)
+    const proof = proofs.get(name)
+    if (!proof?.available) throw notServing(name, proof?.reason ?? 'it is not there')
+  }
+
   let effectStore: EffectStore | undefined
   const effects = createEffects({
     store: () => (effectStore ??= openEffectStore(join(options.config.state, 'effects.db'))),
@@ -240,14 +267,11 @@ export function assemble(options: AssembleOptions): Assembly {
       return provedOf(known, proofs)
     },
     proved: () => provedOf(known, proofs),
-    override(patch, by) {
-      config = overrideConfig(config, patch, { allowWidening: by.mayWiden })
-      voice.say(
-        'config/overridden',
-        { principal: by.principal, keys: Object.keys(patch) },
-        { actor: by.principal },
-      )
-      return config
+    override,
+    async change(patch, by) {
+      const name = patch.default_provider
+      if (name !== undefined && name !== 'auto') await mustServe(name)
+      return override(patch, by)
     },
     async add(provider) {
       known.set(provider.name, provider)
@@ -267,6 +291,12 @@ export function assemble(options: AssembleOptions): Assembly {
 function eventOf(point: Point, fields: Event['fields'], actor: string, clock: Clock): Event {
   const at = clock.date()
   return { format: 1, seq: 0, at, run: null, zone: 'main', point, actor, trust: 'host', fields }
+}
+
+function notServing(name: string, reason: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot make "${name}" the default provider: ${reason}`, {
+    details: [{ path: 'default_provider', message: reason }],
+  })
 }
 
 /** What is told of an end: names and milliseconds. The code of an error that the guest threw is the guest's word. */

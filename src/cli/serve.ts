@@ -93,12 +93,14 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
 /** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
 async function open({ assembly, loaded, telemetry }: Here, site: string | undefined) {
   const { config, apiKey } = loaded
-  const [{ openGateway }, { openKeys }, { providerRows }, { readiness }] = await Promise.all([
-    import('../gateway/server.ts'),
-    import('../gateway/keys.ts'),
-    import('./rows.ts'),
-    import('./readiness.ts'),
-  ])
+  const [{ openGateway }, { openKeys }, { providerRows }, { readiness }, { inForce }] =
+    await Promise.all([
+      import('../gateway/server.ts'),
+      import('../gateway/keys.ts'),
+      import('./rows.ts'),
+      import('./readiness.ts'),
+      import('../config/in-force.ts'),
+    ])
   const { keys, created } = await openKeys({
     folder: config.state,
     ...(apiKey && { first: apiKey }),
@@ -124,6 +126,7 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
       effects: assembly.effects,
       history: keepHistory(assembly),
       providers: async () => providerRows(await assembly.providers()),
+      change: async (patch, by) => inForce(await assembly.change(patch, by)),
       ready: () => readiness(assembly),
       keys,
       quotas,

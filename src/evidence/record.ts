@@ -46,8 +46,8 @@ export interface RecordOptions {
 }
 
 /**
- * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited`: whoever
- * says that has appended its line already, since nothing goes on without it.
+ * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited` and
+ * `config/overridden`: whoever says those has appended the line already, since nothing goes on without it.
  */
 export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'threat/unparsed',
@@ -63,7 +63,6 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'server/stopped',
   'warden/lost',
   'warden/swept',
-  'config/overridden',
   'signer/trusted',
   'signer/revoked',
   'access/created',

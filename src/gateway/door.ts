@@ -8,6 +8,7 @@ import type { History } from '../history/history.ts'
 import type { Meters } from '../telemetry/meters.ts'
 import type { Threats } from '../telemetry/threats.ts'
 import type { Bodies } from './body.ts'
+import type { ConfigBody, ConfigInForce } from './configuration.ts'
 import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
@@ -31,6 +32,15 @@ export type Road = (
   },
 ) => Promise<Outcome>
 
+/**
+ * Changes the configuration from the next job on; resolves to what is then in force. Rejects with MayflyError INVALID,
+ * FORBIDDEN with `details.widens`, or STATE when there can be no line of it.
+ */
+export type Change = (
+  patch: ConfigBody,
+  by: { readonly principal: string; readonly mayWiden: boolean },
+) => Promise<ConfigInForce>
+
 export type Ready =
   | { readonly ready: true; readonly walls: readonly string[] }
   /** Not yet, or not here: why, and what the operator can do. */
@@ -41,6 +51,8 @@ export interface Door {
   readonly road: Road
   readonly effects: Effects
   readonly providers: () => Promise<readonly ProviderRow[]>
+  /** Undefined where the configuration cannot be changed from outside. */
+  readonly change: Change | undefined
   readonly ready: () => Ready
   readonly keys: Keys
   /** Undefined where visitors of the page get no tokens. */

@@ -10,6 +10,7 @@ import {
 import { jobRequest } from '../contract/job.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
 import { problemSchema } from './problem.ts'
+import { configBody, configInForce, defaultProvider } from './configuration.ts'
 import {
   activeContent,
   executionList,
@@ -36,6 +37,9 @@ const schemas = {
   Effect: [effectSchema, 'output'],
   Effects: [effectRows, 'output'],
   Provider: [providerRow, 'output'],
+  DefaultProvider: [defaultProvider, 'input'],
+  ConfigPatch: [configBody, 'input'],
+  ConfigInForce: [configInForce, 'output'],
   Problem: [problemSchema, 'output'],
   Threat: [threatRow, 'output'],
   Version: [versionBody, 'output'],
@@ -131,6 +135,27 @@ export function openApi(version: string): Json {
           [401, 403, 429],
         ),
       },
+      '/v1/providers/default': {
+        put: call(
+          'preferProvider',
+          'Prefer another wall',
+          'From the next job on; jobs under way end on theirs. Never below what a job needs',
+          body('DefaultProvider'),
+          'ConfigInForce',
+          changeProblems,
+        ),
+      },
+      '/v1/config': {
+        patch: call(
+          'changeConfig',
+          'Change the configuration in force',
+          'From the next job on, until the server ends. What is wider needs the scope config:widen, which admin does not ' +
+            'include; details.widens names it',
+          body('ConfigPatch'),
+          'ConfigInForce',
+          changeProblems,
+        ),
+      },
       '/v1/threats': {
         get: {
           ...call(
@@ -196,6 +221,7 @@ export function openApi(version: string): Json {
   }
 }
 
+const changeProblems = [400, 401, 403, 408, 413, 415, 422, 429, 503]
 const pathId = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
 const outcomeOrPending = { oneOf: [ref('Outcome'), ref('Pending')] }
 

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { authenticate, authorise, isAdmin } from './auth.ts'
+import { changeConfig, preferProvider } from './configuration.ts'
 import { docsPage } from './docs-page.ts'
 import type { Door } from './door.ts'
 import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } from './effects.ts'
@@ -36,7 +37,7 @@ interface Call {
   ) => Promise<Response> | Response
 }
 
-type Method = 'GET' | 'POST' | 'DELETE'
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 /** The calls of one path: all of them need a key, or none does. */
 type Methods = Readonly<Partial<Record<Method, Call>>>
 
@@ -59,6 +60,8 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/providers': {
     GET: { needs: anyScope, answer: async (door) => json(await door.providers()) },
   },
+  '/v1/providers/default': { PUT: { needs: ['admin'], answer: preferProvider } },
+  '/v1/config': { PATCH: { needs: ['config:widen'], answer: changeConfig } },
   '/v1/executions': {
     POST: { needs: ['run'], answer: execute },
     GET: { needs: anyScope, answer: listExecutions },

@@ -19,7 +19,7 @@ import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { Bodies, waiting } from './body.ts'
-import type { Door, Ready, Road } from './door.ts'
+import type { Change, Door, Ready, Road } from './door.ts'
 import { inspect } from './front.ts'
 import type { Keys } from './keys.ts'
 import { defaultLimits, type GatewayLimits } from './limits.ts'
@@ -61,6 +61,8 @@ export interface GatewayOptions {
   /** Where outcomes are kept for whoever asks later. */
   readonly history: History
   readonly providers: () => Promise<readonly ProviderRow[]>
+  /** Unless given, the configuration cannot be changed over HTTP. */
+  readonly change?: Change
   readonly ready: () => Ready
   readonly keys: Keys
   /** None unless given. The caller closes them. */
@@ -152,6 +154,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     road: options.road,
     effects: options.effects,
     providers: options.providers,
+    change: options.change,
     ready: options.ready,
     keys: options.keys,
     tokens: gives ? new SessionTokens(limits, clock) : undefined,

@@ -1,0 +1,16 @@
+import type { Config, Override } from '../contract/config.ts'
+
+/** What of a configuration can be changed while it is in force, as it is now. Holds no key and no path. */
+export function inForce(config: Config): Omit<Override, 'sessions'> {
+  const { default_provider, network, escalation, limits, ceilings, tenants } = config
+  return structuredClone({
+    default_provider,
+    network,
+    escalation,
+    limits,
+    ceilings,
+    tenants: Object.fromEntries(
+      tenants.map(({ name, floor, ceilings }) => [name, { ...(floor && { floor }), ceilings }]),
+    ),
+  }) as Omit<Override, 'sessions'>
+}

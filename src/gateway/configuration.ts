@@ -1,0 +1,63 @@
+import type { HttpBindings } from '@hono/node-server'
+import * as z from 'zod'
+import { overrideSchema } from '../contract/config.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Change, Door } from './door.ts'
+import type { Identity } from './keys.ts'
+import { invalid } from './problem.ts'
+import { json } from './reply.ts'
+
+/** The body of `PATCH /v1/config`. What the page's visitors get is settled when the server starts. */
+export const configBody = overrideSchema.omit({ sessions: true })
+/** Fields that were left out stay, so a body is handed on as it came. */
+export type ConfigBody = z.input<typeof configBody>
+
+/** The answer: all that could be changed, as it now is. */
+export const configInForce = configBody
+export type ConfigInForce = z.output<typeof configInForce>
+
+/** The body of `PUT /v1/providers/default`. */
+export const defaultProvider = z.strictObject({
+  name: z.string().min(1).max(64).describe('a provider of this machine, or auto'),
+})
+
+/** `PATCH /v1/config`. Scope admin narrows; only a key that has `config:widen` itself widens. */
+export async function changeConfig(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  const patch = await bodyOf(door, http, configBody, 'configuration')
+  return json(await changeOf(door)(patch.asked as ConfigBody, by(who)))
+}
+
+/** `PUT /v1/providers/default`: the same for this one field. */
+export async function preferProvider(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  const { read } = await bodyOf(door, http, defaultProvider, 'default provider')
+  return json(await changeOf(door)({ default_provider: read.name }, by(who)))
+}
+
+async function bodyOf<T extends z.ZodType>(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  schema: T,
+  what: string,
+): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
+  const { value: asked } = await door.bodies.json(incoming, outgoing, 'input')
+  const read = schema.safeParse(asked)
+  if (!read.success) throw invalid(what, read.error)
+  return { asked, read: read.data }
+}
+
+function changeOf({ change }: Door): Change {
+  if (change) return change
+  throw new MayflyError('UNAVAILABLE', 'Cannot change the configuration of this server')
+}
+
+function by({ principal, scopes }: Identity) {
+  return { principal, mayWiden: scopes.includes('config:widen') }
+}

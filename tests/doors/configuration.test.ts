@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { bearer, call, openDoor, post, type Answer } from './http-door.ts'
+import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+
+/** The configuration of a server that is serving. */
+suite('Changing the configuration over HTTP', () => {
+  const place = makePlace()
+  let server: Server
+  let widener = ''
+  let reader = ''
+  before(async () => {
+    server = await startServer(place)
+    await whenReady(server)
+    widener = await keyWith('admin', 'config:widen')
+    reader = await keyWith('run', 'read')
+  })
+  after(async () => {
+    assert.deepEqual(await server.stop(), { code: 0, left: [] })
+    place.remove()
+  })
+
+  async function keyWith(...scopes: readonly string[]): Promise<string> {
+    const ran = await mayfly(place, ['access', 'create', '--json', '--scope', ...scopes])
+    return String(documentOf(ran)['key'])
+  }
+  const send = (method: string, path: string, body: unknown, key: string): Promise<Answer> =>
+    call(new URL(path, server.active).href, {
+      method,
+      headers: { 'content-type': 'application/json', ...bearer(key) },
+      body: JSON.stringify(body),
+    })
+  const patch = (body: unknown, key = server.apiKey) => send('PATCH', '/v1/config', body, key)
+  const prefer = (name: unknown, key = server.apiKey) =>
+    send('PUT', '/v1/providers/default', { name }, key)
+  const run = (code: string, headers: Record<string, string> = {}) =>
+    post(new URL('/v1/executions', server.active).href, { code }, { ...bearer(reader), ...headers })
+  const outcomeOf = async (id: string): Promise<Answer> =>
+    call(new URL(`/v1/executions/${id}`, server.active).href, { headers: bearer(reader) })
+  const timeoutOf = async () => {
+    const { json } = await run('return 1')
+    const explain = json['profile'].explain as readonly { field: string; value: unknown }[]
+    return explain.find(({ field }) => field === 'limits.timeout')?.value
+  }
+
+  test('S4-16: an admin narrows freely, and what is wider needs the scope config:widen', async () => {
+    const narrowed = await patch({ limits: { timeout: '2s' } })
+    assert.equal(narrowed.status, 200, narrowed.text)
+    assert.equal(narrowed.json['limits'].timeout, 2000)
+    assert.equal(await timeoutOf(), 2000)
+
+    const refused = await patch({ limits: { timeout: '9s', memory: '1GB' } })
+    assert.equal(refused.status, 403)
+    assert.deepEqual(refused.json['details'], { widens: ['limits.memory', 'limits.timeout'] })
+    assert.equal(await timeoutOf(), 2000)
+
+    assert.equal((await patch({ limits: { timeout: '9s' } }, widener)).status, 200)
+    assert.equal(await timeoutOf(), 9000)
+  })
+
+  test('S4-16: every change is in the record with who made it and what it touched, and no value', async () => {
+    const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown as {
+      readonly body: Record<string, any>
+    }[]
+    const changes = lines.filter(({ body }) => body['point'] === 'config/overridden')
+    assert.equal(changes.length, 2)
+    for (const { body } of changes) {
+      assert.deepEqual(body['fields'].keys, ['limits'])
+      assert.match(body['fields'].principal, /^key:/)
+    }
+    assert.doesNotMatch(JSON.stringify(changes), /mfy_|9000|2000/)
+  })
+
+  test('A key without the scope changes nothing', async () => {
+    assert.equal((await patch({ limits: { timeout: '1s' } }, reader)).status, 403)
+    assert.equal((await prefer('mock', reader)).status, 403)
+    assert.equal((await prefer('mock', 'mfy_nobody')).status, 401)
+  })
+
+  test('What is no change is refused by its path', async () => {
+    const places: readonly (readonly [body: unknown, path: string])[] = [
+      [{ limits: { timeout: 'soon' } }, 'limits.timeout'],
+      [{ state: '/tmp' }, 'state'],
+      [{ sessions: { anonymous: true } }, 'sessions'],
+      [{ default_provider: 'no-such' }, 'default_provider'],
+    ]
+    for (const [body, path] of places) {
+      const answer = await patch(body, widener)
+      assert.equal(answer.status, 422, answer.text)
+      assert.equal(answer.json['details'][0].path, path)
+    }
+  })
+
+  test('S4-4: the next job takes the provider that was switched to, and one under way ends on its own', async () => {
+    const slow = await run('for (const from = Date.now(); Date.now() - from < 1500; ); return 1', {
+      prefer: 'respond-async',
+    })
+    assert.equal(slow.status, 202, slow.text)
+    const { id } = slow.json as { id: string }
+    while ((await outcomeOf(id)).json['status'] === 'queued') await sleep(10)
+    assert.equal((await prefer('mock')).json['default_provider'], 'mock')
+    assert.equal((await outcomeOf(id)).json['status'], 'running')
+
+    assert.equal((await run('return 1')).json['provider'], 'mock')
+    let ended = await outcomeOf(id)
+    while (ended.json['status'] === 'running') {
+      await sleep(20)
+      ended = await outcomeOf(id)
+    }
+    assert.equal(ended.json['status'], 'ok', ended.text)
+    assert.equal(ended.json['provider'], 'isolated-vm')
+
+    assert.equal((await prefer('auto')).status, 200)
+    assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
+  })
+
+  test('S4-4: a provider that is not here is refused, and the one in force stays', async () => {
+    const answer = await prefer('no-such')
+    assert.equal(answer.status, 422)
+    assert.match(answer.json['message'], /"no-such"/)
+    assert.equal((await prefer(7)).json['details'][0].path, 'name')
+    assert.equal((await run('return 1')).json['provider'], 'isolated-vm')
+  })
+
+  test('S4-4: a switch takes no job below its floor', async () => {
+    assert.equal((await prefer('mock')).status, 200)
+    const body = { code: 'return 1', floor: 'isolate' }
+    const url = new URL('/v1/executions', server.active).href
+    const { json } = await post(url, body, bearer(reader))
+    assert.notEqual(json['provider'], 'mock')
+    assert.equal((await prefer('auto')).status, 200)
+  })
+})
+
+test('A server that was given no way to change its configuration says so', async () => {
+  await using door = await openDoor()
+  const answer = await call(`${door.gateway.activeUrl}/v1/config`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json', ...bearer(door.key) },
+    body: '{}',
+  })
+  assert.equal(answer.status, 503)
+})

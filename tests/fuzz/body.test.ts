@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MayflyError } from '../../src/contract/error.ts'
+import { parseBody } from '../../src/gateway/body.ts'
+import { fuzz, mutated } from './seeded.ts'
+
+const samples = [
+  { code: 'return input.a + 1', input: { a: 1, b: [true, null, 'é\ud83d\ude00'] }, timeout: '1s' },
+  { input: 'x"\\\n\u0000', code: '', tags: { input: 1, '': 2 }, limits: { memory: 64e6 } },
+  { input: [[[[{ input: [] }]]]], code: 'return 1', n: -0.5e-7 },
+].map((value) => Buffer.from(JSON.stringify(value)))
+const pieces = [
+  '"__proto__":',
+  '"input":',
+  ',',
+  '{',
+  '[',
+  ']',
+  '}',
+  '"',
+  '\\',
+  '\\u0069',
+  ':',
+  '1e9',
+  '['.repeat(70),
+]
+
+test('S0-23: A body is read as JSON.parse reads it or refused with SYNTAX, and what is kept is its member', (t) => {
+  const attempt = (bytes: Buffer): void => {
+    const read = reading(bytes)
+    if (!read) return
+    const text = bytes.toString()
+    assert.equal(JSON.stringify(read.value), JSON.stringify(JSON.parse(text)))
+    const { input } = Object(read.value) as { input?: unknown }
+    const isThere = Object.hasOwn(Object(read.value) as object, 'input')
+    assert.equal(read.kept !== undefined, isThere && !Array.isArray(read.value))
+    if (read.kept !== undefined)
+      assert.equal(JSON.stringify(JSON.parse(read.kept)), JSON.stringify(input))
+  }
+  fuzz(t, {
+    cases: 60_000,
+    long: 10_000_000,
+    attempt: (random) => attempt(mutated(random, samples, pieces)),
+  })
+})
+
+function reading(bytes: Buffer): ReturnType<typeof parseBody> | undefined {
+  try {
+    return parseBody(bytes, 'input')
+  } catch (thrown) {
+    assert.ok(thrown instanceof MayflyError && thrown.code === 'SYNTAX', String(thrown))
+    return undefined
+  }
+}

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { answerChannel } from '../../src/warden/channel.ts'
+import type { Request } from '../../src/warden/protocol.ts'
+import type { Warden } from '../../src/warden/warden.ts'
+import { fuzz, mutated, type Seeded } from './seeded.ts'
+
+const hex = 'a'.repeat(64)
+const envelope = { protocol: 1, id: 7 }
+const requests = [
+  { ...envelope, op: 'start', program: 'isolated-vm', spares: 4, spareMiB: 64 },
+  { ...envelope, op: 'claim', wall: 'w1f', tenant: hex, memory: 2 ** 27, deadline: 5000 },
+  { ...envelope, op: 'arm', wall: 'w1f', deadline: 5000 },
+  { ...envelope, op: 'release', wall: 'w1f' },
+  { ...envelope, op: 'kill', wall: 'w1f' },
+  { ...envelope, op: 'facts' },
+  { ...envelope, op: 'sign', digests: [hex, hex], seq: 3, head: hex },
+]
+const samples = requests.map((request) => Buffer.from(JSON.stringify(request)))
+const pieces = [
+  '"__proto__":{},',
+  '"op":"kill",',
+  'null',
+  '1e999',
+  '-1',
+  '[]',
+  '{}',
+  ',',
+  '"',
+  '0.5',
+]
+/** What may stand in place of any field. */
+const values: readonly unknown[] = [
+  null,
+  undefined,
+  -1,
+  0,
+  0.5,
+  NaN,
+  Infinity,
+  2 ** 53,
+  '',
+  'w1\n',
+  'w../../etc',
+  'x'.repeat(10_000),
+  [],
+  ['a'],
+  {},
+  JSON.parse('{"__proto__":{"op":"kill"}}'),
+  new Map(),
+  Array.from({ length: 200_000 }),
+  true,
+]
+const asked = {
+  start: ['program', 'spareMiB', 'spares'],
+  claim: ['deadline', 'memory', 'tenant', 'wall'],
+  arm: ['deadline', 'wall'],
+  release: ['wall'],
+  kill: ['wall'],
+  facts: [],
+  sign: ['digests', 'head', 'seq'],
+}
+
+test('Whatever a server sends its warden, it acts on a request within its bounds, or refuses once or drops it', (t) => {
+  fuzz(t, {
+    cases: 40_000,
+    long: 5_000_000,
+    attempt(random) {
+      const message = random.below(2) === 0 ? replaced(random) : damaged(random)
+      const { taken, replies } = heard(message)
+      assert.ok(taken.length + replies.length <= 1)
+      for (const request of taken) isWithinBounds(request)
+      for (const { id, ok, code } of replies) {
+        assert.deepEqual([ok, code], [false, 'PROTOCOL'])
+        assert.equal(id, (message as { id: unknown }).id)
+      }
+    },
+  })
+})
+
+function replaced(random: Seeded): unknown {
+  const request: Record<string, unknown> = { ...random.pick(requests) }
+  for (let change = random.below(3); change >= 0; change--) {
+    const key = random.pick([...Object.keys(request), 'more', 'wall'])
+    if (random.below(6) === 0) delete request[key]
+    else request[key] = random.pick([...values, ...Object.values(random.pick(requests))])
+  }
+  return request
+}
+
+/** What no longer is JSON could not come over the channel; its text is sent in place of it. */
+function damaged(random: Seeded): unknown {
+  const text = mutated(random, samples, pieces).toString()
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+interface Refusal {
+  readonly id: unknown
+  readonly ok: unknown
+  readonly code: unknown
+}
+
+function heard(message: unknown): { taken: Request[]; replies: Refusal[] } {
+  const taken: Request[] = []
+  const replies: Refusal[] = []
+  const warden = {
+    answer(request: Request) {
+      taken.push(request)
+      return new Promise(() => {})
+    },
+  } as unknown as Warden
+  const send = (reply: unknown) => replies.push(reply as Refusal) > 0
+  answerChannel(warden, { send })(message)
+  return { taken, replies }
+}
+
+function isWithinBounds(request: Request): void {
+  assert.equal(Object.getPrototypeOf(request), Object.prototype)
+  const keys = Object.keys(request).filter((key) => !['protocol', 'id', 'op'].includes(key))
+  assert.deepEqual(keys.sort(), asked[request.op])
+  assert.ok(request.protocol === 1 && Number.isSafeInteger(request.id) && request.id >= 1)
+  if ('wall' in request) assert.match(request.wall, /^w[0-9a-f]{1,40}$(?!\n)/)
+  if ('deadline' in request) assert.ok(request.deadline >= 1 && request.deadline <= 86_400_000 * 2)
+  if (request.op === 'claim') assert.ok(request.memory >= 0 && request.memory <= 2 ** 40)
+  if (request.op === 'start') assert.ok(request.spares <= 64 && request.spareMiB <= 4096)
+  if (request.op === 'sign') assert.ok(request.digests.every((one) => /^[0-9a-f]{64}$/.test(one)))
+}

@@ -42,8 +42,9 @@ try {
     libc.limitResource(/** @type {any} */ (name), value)
   }
   if (spec.mounts) libc.emptyBoundingSet()
+  else attempt(libc.emptyBoundingSet)
   if (spec.user) libc.becomeUser(spec.user.uid, spec.user.gid)
-  if (spec.mounts) libc.dropCapabilities()
+  libc.dropCapabilities()
   libc.setParentDeathSignal(SIGKILL)
   libc.setNoNewPrivileges()
   if (spec.landlock) libc.restrictFiles({ readable: readable(), open: openPath })
@@ -54,6 +55,15 @@ try {
 } catch (error) {
   fs.writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)
   libc.exitNow(1)
+}
+
+/** What only somebody with capabilities may do, and nobody else needs. @param {() => void} act */
+function attempt(act) {
+  try {
+    act()
+  } catch (error) {
+    if (!(error instanceof libc.SystemCallError) || error.code !== 'EPERM') throw error
+  }
 }
 
 function buildRoot() {

@@ -274,6 +274,8 @@ export function assemble(options: AssembleOptions): Assembly {
       return override(patch, by)
     },
     async add(provider) {
+      // Proved before it is known: until then nothing is chosen for it, and nothing launched on it.
+      await provider.detect()
       known.set(provider.name, provider)
       return prove(provider)
     },

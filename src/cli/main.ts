@@ -3,7 +3,7 @@ import { closeEarly, startEarly } from './early.ts'
 import { enterRole } from './role.ts'
 import { belongsElsewhere, runElsewhere, startSmall } from './elsewhere.ts'
 
-/** A file a verb; only the one that is asked for is loaded. */
+/** A file a verb; only the one that is asked for is loaded, but by the one that tells of them all. */
 const verbs = [
   'run',
   'serve',
@@ -15,6 +15,7 @@ const verbs = [
   'access',
   'policy',
   'bench',
+  'completion',
 ] as const
 
 /** Runs one command line. Sets `process.exitCode`; throws nothing. */
@@ -36,7 +37,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 async function parse(argv: readonly string[], verb: string | undefined): Promise<void> {
   const program = await newProgram()
   const isVersion = verb === undefined && (argv.includes('--version') || argv.includes('-V'))
-  const named = verbs.filter((name) => name === verb)
+  const named = verbs.filter((name) => name === verb && name !== 'completion')
   for (const name of isVersion ? [] : named.length > 0 ? named : verbs) {
     const { register } = (await import(`./${name}.ts`)) as { register: (program: Command) => void }
     register(program)

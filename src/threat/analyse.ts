@@ -1,3 +1,4 @@
+import { MayflyError } from '../contract/error.ts'
 import * as z from 'zod'
 import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Voice } from '../contract/event.ts'
@@ -9,6 +10,8 @@ import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Inspection } from './inspect.ts'
 import { patterns } from './patterns.ts'
 import { analysisOf } from './verdict.ts'
+
+const NOBODYS_FAULT: ReadonlySet<string> = new Set(['OVERLOADED', 'DRAINING', 'WARDEN_LOST'])
 
 export interface AnalystParts {
   /**
@@ -86,10 +89,16 @@ async function inspectElsewhere(
     const reply = await ask(job.tenant, JSON.stringify({ code, language, entry, files }))
     return { value: analysisOf(readReply(reply, job), digest), believed: true }
   } catch (thrown) {
+    if (isNobodysFault(thrown)) throw thrown
     const fields = { why: reasonOf(thrown), tenant: job.tenant }
     voice.say('threat/unparsed', fields, { run: job.id })
     return { value: analysisOf(unread(job), digest), believed: false }
   }
+}
+
+/** No word on the source at all: too much is waiting, or nobody is there to ask. The job is not run, and not judged. */
+function isNobodysFault(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && NOBODYS_FAULT.has(thrown.code)
 }
 
 function reasonOf(thrown: unknown): string {

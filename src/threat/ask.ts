@@ -30,7 +30,10 @@ const ANSWER_MS_MAX = 5_000
 const MEMORY_BYTES_MAX = 512 * 2 ** 20
 /** Dummy sources of 10 KB before the first real one, which then takes a third of the time. */
 const WARM_SOURCES = 20
-const WAITING_MAX = 1_000
+/** Of one tenant, and of all together in characters of source. */
+const WAITING_MAX = 100
+const WAITING_UNITS_MAX = 128 * 2 ** 20
+const WAIT_MS_MAX = 10_000
 
 export function createAsking({ warden, voice, atOnce, once }: AskingOptions): Asking {
   const shelf = createShelf({
@@ -42,22 +45,41 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const turns: (() => void)[] = []
+  const turns = new Map<string, (() => void)[]>()
   let busy = 0
+  let waitingUnits = 0
 
-  async function turn(): Promise<void> {
+  /** Tenants take turns; who floods waits behind himself, and nobody for longer than the bound. */
+  async function turn(tenant: string, units: number): Promise<void> {
     if (busy < atOnce) return void busy++
-    if (turns.length >= WAITING_MAX)
-      throw new MayflyError('OVERLOADED', 'Cannot analyse now: the queue is full')
-    const { promise, resolve } = Promise.withResolvers<void>()
-    turns.push(resolve)
-    return promise
+    const own = turns.get(tenant) ?? []
+    if (own.length >= WAITING_MAX || waitingUnits + units > WAITING_UNITS_MAX) throw overloaded()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const go = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    const timer = setTimeout(() => {
+      forget(tenant, go)
+      reject(overloaded())
+    }, WAIT_MS_MAX)
+    turns.set(tenant, [...own, go])
+    waitingUnits += units
+    return promise.finally(() => (waitingUnits -= units))
+  }
+
+  function forget(tenant: string, go: () => void): void {
+    const rest = (turns.get(tenant) ?? []).filter((one) => one !== go)
+    turns.delete(tenant)
+    if (rest.length > 0) turns.set(tenant, rest)
   }
 
   function leave(): void {
-    const next = turns.shift()
-    if (next) next()
-    else busy--
+    const [next] = turns
+    if (!next) return void busy--
+    const [tenant, [go]] = next
+    forget(tenant, go!)
+    go!()
   }
 
   /** A process that kept too much of earlier sources gives way to another. */
@@ -69,7 +91,12 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
         memory: MEMORY_BYTES_MAX,
         deadline: ANSWER_MS_MAX,
       }
-      const { spent } = await warden.claim(wall.wall.id, limits)
+      const { spent } = await warden.claim(wall.wall.id, limits).catch((error: unknown) => {
+        void wall.kill()
+        // It ended while it waited on the shelf: the next one is as good.
+        if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
+        throw error
+      })
       if (!spent) return wall
       void wall.kill()
     }
@@ -77,7 +104,7 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
 
   return {
     async ask(tenant, requestText) {
-      await turn()
+      await turn(tenant, requestText.length)
       try {
         const wall = await claimed(tenant)
         try {
@@ -93,6 +120,13 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     ready: () => shelf.ready(),
     close: () => shelf.close(),
   }
+}
+
+function overloaded(): MayflyError {
+  return new MayflyError('OVERLOADED', 'Cannot analyse now: too much is waiting', {
+    hint: 'Try again later',
+    retryAfterMs: WAIT_MS_MAX,
+  })
 }
 
 async function exchange(wall: WallHandle, requestText: string): Promise<string> {

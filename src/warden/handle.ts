@@ -59,6 +59,11 @@ export class WallHandle {
     this.#socket.write(encodeFrame(kind, payload))
   }
 
+  /** What was sent and not yet taken: a worker that asks and does not read is no worker. */
+  get backlogBytes(): number {
+    return this.#socket.writableLength
+  }
+
   pause(): void {
     this.#socket.pause()
   }

@@ -26,17 +26,21 @@ export interface Holder {
 }
 
 /** Where the kernel holds the memory too, and where nobody else does: a program allocates a gigabyte in half a second. */
+/** Every so many looks the walls that rest are looked at too: what a broken worker does when nobody uses it counts. */
+const RESTING_EVERY = 8
 export const lookEveryMs = { beside: 10, alone: 2 } as const
 
 /** Looks every `everyMs` while a wall has a job; calls back for each that is over a bound. */
 export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: number): Holder {
   const walls = new Map<string, Held>()
   const active = new Set<Held>()
+  let looks = 0
   let timer: NodeJS.Timeout | undefined
 
   function look(): void {
     const now = performance.now()
-    for (const held of active) {
+    looks = (looks + 1) % RESTING_EVERY
+    for (const held of looks === 0 ? walls.values() : active) {
       held.peakBytes = Math.max(held.peakBytes, residentBytes(held.pid))
       if (held.peakBytes > held.residentMax) finish(held, 'memory')
       else if (now >= held.deadlineAt) finish(held, 'deadline')
@@ -64,8 +68,12 @@ export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: n
     },
     rest(wall) {
       const held = walls.get(wall)
-      if (held) active.delete(held)
-      return held
+      if (!held) return undefined
+      active.delete(held)
+      const { peakBytes } = held
+      held.deadlineAt = Infinity
+      held.peakBytes = 0
+      return { ...held, peakBytes }
     },
     forget(wall) {
       const held = walls.get(wall)
@@ -78,7 +86,7 @@ export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: n
 
   function watch(held: Held): void {
     active.add(held)
-    timer ??= setInterval(() => (active.size > 0 ? look() : stop()), everyMs)
+    timer ??= setInterval(() => (walls.size > 0 ? look() : stop()), everyMs)
   }
 
   function stop(): void {

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { chownSync, lchownSync, readdirSync } from 'node:fs'
+import { chownSync, lchownSync, lstatSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { findProgram, serverUid } from '../jail/facts.ts'
@@ -134,7 +134,9 @@ function dropTo(options: MainOptions): Dropped {
 function giveState(folder: string): void {
   chownSync(folder, serverUid, serverUid)
   for (const name of readdirSync(folder)) {
-    if (name !== 'warden') lchownSync(path.join(folder, name), serverUid, serverUid)
+    const place = path.join(folder, name)
+    // A second name of somebody else's file would be given away with it.
+    if (name !== 'warden' && !isNamedTwice(place)) lchownSync(place, serverUid, serverUid)
   }
 }
 
@@ -142,6 +144,11 @@ function giveState(folder: string): void {
 function besideState(stateFolder: string): string | undefined {
   const folder = wardenFolder(stateFolder)
   return folder.startsWith(stateFolder + path.sep) ? undefined : folder
+}
+
+function isNamedTwice(place: string): boolean {
+  const facts = lstatSync(place)
+  return facts.isFile() && facts.nlink > 1
 }
 
 function startServer(
@@ -152,7 +159,9 @@ function startServer(
   const shutOut = uid === undefined ? besideState(options.stateFolder) : null
   const role: Role = { kind: 'server', keptUid: why, swept, shutOut }
   const become =
-    uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
+    uid === undefined
+      ? []
+      : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--no-new-privs']
   const node = [process.execPath, ...SERVER_FLAGS, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   return spawn(all[0]!, all.slice(1), {

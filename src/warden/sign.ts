@@ -5,7 +5,7 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto'
-import { chmodSync, existsSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, readFileSync } from 'node:fs'
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -138,12 +138,20 @@ function openKey(folder: string): KeyObject {
   const path = join(folder, keyFile)
   try {
     makeFolder(folder, 0o700)
+    assertOurs(folder)
     chmodSync(folder, 0o700)
     if (!existsSync(path)) createKey(folder, path)
     return createPrivateKey(readFileSync(path))
   } catch (thrown) {
     throw broken('open', path, thrown)
   }
+}
+
+/** A folder that somebody else laid down may hold a key that somebody else knows. */
+function assertOurs(folder: string): void {
+  const facts = lstatSync(folder)
+  if (facts.isDirectory() && facts.uid === (process.getuid?.() ?? facts.uid)) return
+  throw new Error(`"${folder}" is not a folder of this user`)
 }
 
 /** Written whole under another name and then linked, so that of two that start at once the first wins. */

@@ -76,6 +76,10 @@ const memoryFactor = 1.25
 const memorySlackBytes = 20 * 2 ** 20
 /** What earlier jobs may have left in a wall that takes another. */
 const keptBytesMax = 14 * 2 ** 20
+/** More than any honest worker says in its life: whoever reads it watches every other wall too. */
+const STDERR_FLOOD_BYTES = 2 ** 20
+/** Processes and threads of one wall, where there is a cgroup to hold them. */
+const TASKS_MAX = 256
 /** V8's words before it aborts. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 const KILL_POLL_MS = 2
@@ -247,6 +251,7 @@ export class Warden {
     this.#lease(taken)
     const cgroup = (taken.cgroup = this.#cgroups?.create(id))
     cgroup?.add(pid)
+    cgroup?.limit({ pids: TASKS_MAX })
     const layers = [
       ...command.layers,
       ...(cgroup ? ['memory cgroup'] : []),
@@ -317,6 +322,8 @@ export class Warden {
   /** The next job of the same tenant in a wall that is still held to the same memory. */
   #arm(wall: string, deadline: number): null {
     if (this.#holder.arm(wall, performance.now() + deadline)) return null
+    // It was armed because it was believed to be held: a wall that nobody holds does not run.
+    void this.#kill(wall, 'killed')
     throw new MayflyError('CONFLICT', `Cannot arm wall "${wall}": it is not held`)
   }
 
@@ -474,8 +481,11 @@ function kill({ processes: [inner, ...outer], child }: Taken): void {
 
 function listenTo(child: ChildProcess): () => string {
   let said = ''
+  let bytes = 0
   child.stderr?.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-STDERR_BYTES_MAX)
+    bytes += chunk.length
+    if (bytes > STDERR_FLOOD_BYTES) child.kill('SIGKILL')
   })
   return () => said
 }

@@ -24,6 +24,9 @@ const GRACE_MS = 40
 const SMALL_CHARS = 65_536
 const SMALL_BYTES = 6 * 2 ** 20
 /** A guest that is not said to be gone by then goes with its process. */
+/** Calls of one job, and bytes of answers it has not read: an honest guest waits for its answers. */
+const CALLS_MAX = 100_000
+const BACKLOG_BYTES_MAX = 8 * 2 ** 20
 const DISPOSE_MS_MAX = 1_000
 
 export interface WorkerParts {
@@ -57,6 +60,7 @@ export class WorkerSandbox implements Sandbox {
   #cause: KillCause | undefined
   #settle: ((end: TaskEnd) => void) | undefined
   #ended = false
+  #calls = 0
   /** Whether a sink has not yet taken the last chunk, and what came behind it. */
   #isHeld = false
   readonly #behind: Frame[] = []
@@ -207,6 +211,10 @@ export class WorkerSandbox implements Sandbox {
   async #call(payload: Buffer): Promise<void> {
     const read = callSchema.safeParse(parsed(payload))
     if (!read.success) return this.#garbled('unreadable call')
+    if (this.#ended) return
+    if (++this.#calls > CALLS_MAX || this.#parts.worker.backlogBytes > BACKLOG_BYTES_MAX) {
+      return this.#garbled('too many calls')
+    }
     const { id, name, argsText } = read.data
     try {
       this.#assertGranted(name)

@@ -1,0 +1,187 @@
+import type { Command, Option } from 'commander'
+import { printJson, type Globals } from './print.ts'
+
+/** `main.ts` registers every verb before this one runs: the script is made of what is then there. */
+export function register(program: Command): void {
+  const command = program.command('completion')
+  command
+    .description('a script that completes commands and options in a shell')
+    .addArgument(command.createArgument('<shell>', 'which one').choices(Object.keys(scripts)))
+    .addHelpText('after', examples)
+    .action((shell: keyof typeof scripts) => {
+      const script = scripts[shell](placesOf(program))
+      if (program.opts<Globals>().json) printJson({ shell, script })
+      else process.stdout.write(script)
+    })
+}
+
+const examples = `
+Examples:
+  mayfly completion bash > ~/.local/share/bash-completion/completions/mayfly
+  mayfly completion zsh > "\${fpath[1]}/_mayfly"
+  mayfly completion fish > ~/.config/fish/completions/mayfly.fish`
+
+/** One command, and what can follow it. */
+interface Place {
+  /** All words up to here: `mayfly audit list`. */
+  readonly at: string
+  readonly words: readonly Described[]
+  readonly flags: readonly Flag[]
+}
+
+interface Described {
+  readonly name: string
+  readonly about: string
+}
+
+interface Flag extends Described {
+  /** Whether the next word is its value. */
+  readonly takes: boolean
+}
+
+function placesOf(command: Command, before = ''): readonly Place[] {
+  const at = `${before}${command.name()}`
+  const help = command.createHelp()
+  const below = help
+    .visibleCommands(command)
+    .map((one) => ({ name: one.name(), about: one.description() }))
+  const choices = command.registeredArguments.flatMap(({ argChoices = [], description }) =>
+    argChoices.map((name) => ({ name, about: description })),
+  )
+  const options = [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)]
+  const flags = options.flatMap(flagsOf)
+  const here = { at, words: [...below, ...choices], flags }
+  return [here, ...command.commands.flatMap((one) => placesOf(one, `${at} `))]
+}
+
+function flagsOf({ short, long, required, optional, description }: Option): readonly Flag[] {
+  const names = [short, long].filter((name) => name !== undefined)
+  return names.map((name) => ({ name, about: description, takes: required || optional }))
+}
+
+const scripts = { bash, zsh, fish } as const
+
+/** What is no command and no option is a file: that is what the shell does with no words. */
+function bash(places: readonly Place[]): string {
+  return `# Completes mayfly in bash
+_mayfly() {
+  local at=mayfly current=\${COMP_WORDS[COMP_CWORD]} words= flags= i
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$at \${COMP_WORDS[i]}" in
+      ${alternatives(deeper(places))}) at="$at \${COMP_WORDS[i]}" ;;
+      ${alternatives(taking(places))}) ((++i < COMP_CWORD)) || return 0 ;;
+    esac
+  done
+  case "$at" in
+${places
+  .map(
+    ({ at, words, flags }) =>
+      `    ${quoted(at)}) words=${quoted(namesOf(words))} flags=${quoted(namesOf(flags))} ;;`,
+  )
+  .join('\n')}
+  esac
+  if [[ $current == -* ]]; then words=$flags; fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+complete -o default -F _mayfly mayfly
+`
+}
+
+function zsh(places: readonly Place[]): string {
+  return `#compdef mayfly
+_mayfly() {
+  local at=mayfly i
+  local -a commands flags
+  for ((i = 2; i < CURRENT; i++)); do
+    case "$at $words[i]" in
+      ${alternatives(deeper(places))}) at="$at $words[i]" ;;
+      ${alternatives(taking(places))}) if ((++i == CURRENT)); then _files; return; fi ;;
+    esac
+  done
+  case "$at" in
+${places
+  .map(
+    ({ at, words, flags }) =>
+      `    ${quoted(at)}) commands=(${describedIn(words)}) flags=(${describedIn(flags)}) ;;`,
+  )
+  .join('\n')}
+  esac
+  if [[ $words[CURRENT] == -* ]]; then _describe -o option flags
+  elif (($#commands)); then _describe command commands
+  else _files; fi
+}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _mayfly "$@"; else compdef _mayfly mayfly; fi
+`
+}
+
+function fish(places: readonly Place[]): string {
+  return `# Completes mayfly in fish
+function __mayfly_at
+    set -l at ''
+    set -l skip no
+    for word in (commandline -opc)
+        if test -z "$at"
+            set at mayfly
+            continue
+        end
+        if test $skip = yes
+            set skip no
+            continue
+        end
+        switch "$at $word"
+            case ${deeper(places).map(quoted).join(' ')}
+                set at "$at $word"
+            case ${taking(places).map(quoted).join(' ')}
+                set skip yes
+        end
+    end
+    test "$at" = "$argv"
+end
+${places.flatMap(fishLines).join('\n')}
+`
+}
+
+function fishLines({ at, words, flags }: Place): readonly string[] {
+  const here = `complete -c mayfly -n ${quoted(`__mayfly_at ${at}`)}`
+  return [
+    ...words.map(({ name, about }) => `${here} -f -a ${name} -d ${fishQuoted(about)}`),
+    ...flags.map(({ name, about, takes }) => {
+      const flag = name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`
+      return `${here} ${flag}${takes ? ' -r' : ''} -d ${fishQuoted(about)}`
+    }),
+  ]
+}
+
+/** Every command but the program itself. */
+function deeper(places: readonly Place[]): readonly string[] {
+  return places.slice(1).map(({ at }) => at)
+}
+
+/** Every option whose next word is a value, with where it stands. */
+function taking(places: readonly Place[]): readonly string[] {
+  return places.flatMap(({ at, flags }) =>
+    flags.filter(({ takes }) => takes).map(({ name }) => `${at} ${name}`),
+  )
+}
+
+function alternatives(texts: readonly string[]): string {
+  return texts.map(quoted).join('|')
+}
+
+function namesOf(all: readonly Described[]): string {
+  return all.map(({ name }) => name).join(' ')
+}
+
+function describedIn(all: readonly Described[]): string {
+  return all.map(({ name, about }) => quoted(`${name.replaceAll(':', '\\:')}:${about}`)).join(' ')
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** In fish a backslash and a quote are escaped within the quotes. */
+function fishQuoted(text: string): string {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", `\\'`)}'`
+}

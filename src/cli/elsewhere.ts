@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { stateFolder } from '../lib/state-folder.ts'
 import { takeEarly } from './early.ts'
@@ -29,6 +29,40 @@ export function startSmall(verb: string | undefined, argv: readonly string[]): v
     return
   const args = [process.execPath, ...SMALL, ...process.execArgv, BIN, ...argv]
   if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
+}
+
+/** What changes the server's files; made by root they would be root's, and root would follow links it did not make. */
+const changing: Readonly<Record<string, readonly string[] | 'all'>> = {
+  access: 'all',
+  keys: ['trust', 'revoke', 'list'],
+}
+
+/**
+ * As root, starts over as the owner of the state folder, in this very process, for a command that writes there: the
+ * folder is a server's, and a server that was broken into may have laid a link where root would write.
+ */
+export async function startAsOwner(
+  verb: string | undefined,
+  argv: readonly string[],
+): Promise<void> {
+  const words = changing[verb ?? '']
+  if (!words || process.getuid?.() !== 0) return
+  if (words !== 'all' && !words.some((word) => argv.includes(word))) return
+  const owner = lstatSync(await folderOf(argv), { throwIfNoEntry: false })
+  if (!owner || owner.uid === 0) return
+  const { findProgram } = await import('../jail/facts.ts')
+  const setpriv = findProgram('setpriv')
+  if (!setpriv) throw new Error('Cannot change the state folder as root: setpriv is missing')
+  const become = [
+    '--reuid',
+    `${owner.uid}`,
+    '--regid',
+    `${owner.gid}`,
+    '--clear-groups',
+    '--no-new-privs',
+    '--',
+  ]
+  process.execve?.(setpriv, [setpriv, ...become, process.execPath, BIN, ...argv], process.env)
 }
 
 /** Becomes the warden until the command is over. It never loads what reads a request, a source or a configuration. */

@@ -1,7 +1,7 @@
 import type { Command, CommanderError } from 'commander'
 import { closeEarly, startEarly } from './early.ts'
 import { enterRole } from './role.ts'
-import { belongsElsewhere, runElsewhere, startSmall } from './elsewhere.ts'
+import { belongsElsewhere, runElsewhere, startAsOwner, startSmall } from './elsewhere.ts'
 
 /** A file a verb; only the one that is asked for is loaded, but by the one that tells of them all. */
 const verbs = [
@@ -23,6 +23,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const verb = argv.find((word) => !word.startsWith('-'))
   try {
     startSmall(verb, argv)
+    await startAsOwner(verb, argv)
     await enterRole()
     await startEarly(verb, argv)
     if (belongsElsewhere(verb, argv)) await runElsewhere(argv)

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { Agent, request, type IncomingHttpHeaders } from 'node:http'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { documentOf, makePlace, mayfly, startServer, whenReady } from './program.ts'
+import type { Place, Server } from './program.ts'
+
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+const burst = isLong ? 20_000 : 2_000
+const connections = 400
+/** What a server may have grown by after a burst that is over: heap and caches that were cold before. */
+const grownMiBMax = 192
+/** Jobs of the quiet tenant alone, and again while the other floods. */
+const quietJobs = isLong ? 1000 : 100
+/** The promise is twice; machines that run tests are shared, so the rest is what others may take from them. */
+const slower = { times: 5, plusMs: 250, msMax: 2000 }
+
+/** How many jobs each may have at once; the rest of what one sends is refused. */
+const tenants = [
+  ['flood', 2],
+  ['many', 100],
+  ['quiet', 2],
+] as const
+const keys: Partial<Record<(typeof tenants)[number][0], string>> = {}
+let place: Place
+let server: Server
+
+before(async () => {
+  place = makePlace()
+  const config = join(place.cwd, 'load.toml')
+  const tables = tenants.map(
+    ([name, concurrency]) =>
+      `[[tenants]]\nname = "${name}"\nceilings = { concurrency = ${concurrency} }\n`,
+  )
+  writeFileSync(config, tables.join('\n'))
+  for (const [tenant] of tenants) {
+    const made = await mayfly(place, ['access', 'create', '--tenant', tenant, '--json'])
+    keys[tenant] = documentOf(made)['key'] as string
+  }
+  server = await startServer(place, ['--config', config])
+  await whenReady(server)
+})
+after(async () => {
+  await server[Symbol.asyncDispose]()
+  place.remove()
+})
+
+test('S0-12: A burst is held: each request is answered or told when to come back, and the server is as before', async (t) => {
+  using client = clientOf(connections)
+  const run = (name: keyof typeof keys) => client.execute(keys[name]!, 'return input + 1', 1)
+  for (let warm = 0; warm < 5; warm++) assert.equal((await run('many')).status, 200)
+  const before = residentMiB(server.pid)
+
+  const start = performance.now()
+  const all = await Promise.all(
+    Array.from({ length: burst }, (_, n) => run(n % 2 === 0 ? 'flood' : 'many')),
+  )
+  const counts = Object.groupBy(all, ({ status }) => String(status))
+  const told = Object.entries(counts).map(([status, list]) => `${list!.length} × ${status}`)
+  t.diagnostic(`${told.join(', ')} in ${Math.round(performance.now() - start)} ms`)
+
+  assert.equal(all.length, burst)
+  for (const { status, headers, text } of all) {
+    assert.ok([200, 429, 503].includes(status), `${status} ${text}`)
+    if (status !== 200) assert.ok(Number(headers['retry-after']) >= 1, text)
+    else assert.equal(JSON.parse(text).result, 2)
+  }
+  assert.ok((counts['200']?.length ?? 0) > 0)
+  assert.ok((counts['429']?.length ?? 0) > 0)
+  assert.deepEqual([server.child.exitCode, server.child.signalCode], [null, null])
+  process.kill(server.pid, 0)
+  assert.equal((await run('quiet')).status, 200)
+  t.diagnostic(`${before} MiB before, ${residentMiB(server.pid)} MiB after`)
+  await until(() => residentMiB(server.pid) <= before + grownMiBMax, 'The memory did not return')
+})
+
+test('S0-12: While one tenant floods, the p99 of another stays within a few times what it is alone', async (t) => {
+  using client = clientOf(connections)
+  const quiet = async (): Promise<number> => {
+    const times: number[] = []
+    for (let n = 0; n < quietJobs; n++) {
+      const start = performance.now()
+      assert.equal((await client.execute(keys['quiet']!, 'return 1', n)).status, 200)
+      times.push(performance.now() - start)
+    }
+    return p99(times)
+  }
+  await quiet()
+  const before = await quiet()
+
+  const flood = floodOf(client, 32)
+  const flooded = await quiet()
+  const refused = await flood.stop()
+  const alone = Math.max(before, await quiet())
+  t.diagnostic(`p99 ${alone.toFixed(1)} ms alone, ${flooded.toFixed(1)} ms while flooded`)
+  assert.ok(refused > 0, 'there was no flood')
+  assert.ok(flooded <= slower.times * alone + slower.plusMs, `${alone} ms became ${flooded} ms`)
+  assert.ok(flooded < slower.msMax, `${flooded} ms`)
+})
+
+interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+}
+
+interface Client extends Disposable {
+  execute(key: string, code: string, input: unknown): Promise<Answer>
+}
+
+function clientOf(maxSockets: number): Client {
+  const agent = new Agent({ keepAlive: true, maxSockets })
+  const url = new URL('/v1/executions', server.active)
+  return {
+    execute(key, code, input) {
+      const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+      const outgoing = request(url, { agent, method: 'POST', headers }, async (incoming) => {
+        const chunks = await incoming.toArray().catch(reject)
+        const { statusCode: status = 0, headers } = incoming
+        if (chunks) resolve({ status, headers, text: Buffer.concat(chunks).toString() })
+      })
+      outgoing.on('error', reject)
+      outgoing.end(JSON.stringify({ code, input }))
+      return promise
+    },
+    [Symbol.dispose]: () => agent.destroy(),
+  }
+}
+
+/** Keeps `width` requests of the flooding tenant under way; stopping it tells how many were refused. */
+function floodOf(client: Client, width: number): { stop(): Promise<number> } {
+  const over = new AbortController()
+  let refused = 0
+  const flow = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      const { status } = await client.execute(keys['flood']!, 'return 1', null)
+      if (status === 200) continue
+      refused += 1
+      await sleep(20)
+    }
+  }
+  const flows = Array.from({ length: width }, flow)
+  return {
+    async stop() {
+      over.abort()
+      await Promise.all(flows)
+      return refused
+    },
+  }
+}
+
+function p99(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.ceil(times.length * 0.99) - 1]!
+}
+
+function residentMiB(pid: number): number {
+  const kiB = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return Math.round(Number(kiB) / 1024)
+}
+
+async function until(isSo: () => boolean, otherwise: string): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!isSo()) {
+    assert.ok(performance.now() < end, otherwise)
+    await sleep(100)
+  }
+}

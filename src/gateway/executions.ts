@@ -7,7 +7,7 @@ import { sha256 } from '../lib/hash.ts'
 import { newId } from '../lib/id.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
 import { answer, answerAsAsked } from './answer.ts'
-import { authenticate, authorise } from './auth.ts'
+import { authenticate, authorise, isAdmin } from './auth.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
 import { senderOf } from './origin.ts'
@@ -93,15 +93,31 @@ type Who = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 function ownerOf(door: Door, { incoming }: Pick<HttpBindings, 'incoming'>): Identity | undefined {
   const { authorization } = incoming.headers
   if (authorization !== undefined) {
-    const identity = authenticate(authorization, door.keys)
+    const identity = identityOf(door, authorization, incoming.socket.remoteAddress)
     authorise(identity, ['run'])
+    if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id), 'with this key')
     return identity
   }
-  const wait = door.addressRate.take(addressGroup(incoming.socket.remoteAddress))
-  if (wait === 0) return undefined
-  throw new MayflyError('RATE_LIMITED', 'Cannot take more from this address now', {
-    retryAfterMs: wait,
-  })
+  refuseOver(
+    door.addressRate.take(addressGroup(incoming.socket.remoteAddress)),
+    'from this address',
+  )
+  return undefined
+}
+
+/** Whoever tries keys has as many tries as others have requests. */
+function identityOf(door: Door, authorization: string, address: string | undefined): Identity {
+  try {
+    return authenticate(authorization, door.keys)
+  } catch (thrown) {
+    refuseOver(door.addressRate.take(addressGroup(address)), 'from this address')
+    throw thrown
+  }
+}
+
+function refuseOver(wait: number, whence: string): void {
+  if (wait === 0) return
+  throw new MayflyError('RATE_LIMITED', `Cannot take more ${whence} now`, { retryAfterMs: wait })
 }
 
 function contentJob(door: Door, body: StrictJson, who: Who): Job {

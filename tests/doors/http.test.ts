@@ -519,6 +519,8 @@ test('A client that does not read its answer is cut off', async () => {
     const socket = connect(port, '127.0.0.1')
     socket.on('error', () => undefined)
     socket.write(text)
+    // The answer has begun; what does not fit in the buffers on the way waits for a reader.
+    await once(socket, 'readable')
     await wait(1500)
     let bytes = 0
     socket.on('data', (chunk: Buffer) => void (bytes += chunk.length))

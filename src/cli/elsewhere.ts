@@ -50,19 +50,8 @@ export async function startAsOwner(
   if (words !== 'all' && !words.some((word) => argv.includes(word))) return
   const owner = lstatSync(await folderOf(argv), { throwIfNoEntry: false })
   if (!owner || owner.uid === 0) return
-  const { findProgram } = await import('../jail/facts.ts')
-  const setpriv = findProgram('setpriv')
-  if (!setpriv) throw new Error('Cannot change the state folder as root: setpriv is missing')
-  const become = [
-    '--reuid',
-    `${owner.uid}`,
-    '--regid',
-    `${owner.gid}`,
-    '--clear-groups',
-    '--no-new-privs',
-    '--',
-  ]
-  process.execve?.(setpriv, [setpriv, ...become, process.execPath, BIN, ...argv], process.env)
+  const { startAs } = await import('../warden/step-down.ts')
+  startAs(owner, [process.execPath, BIN, ...argv])
 }
 
 /** Becomes the warden until the command is over. It never loads what reads a request, a source or a configuration. */

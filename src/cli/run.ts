@@ -1,12 +1,23 @@
 import type { Command } from 'commander'
+import type { Assembly } from '../assemble.ts'
 import { MayflyError } from '../contract/error.ts'
-import { entries, languages, type Entry, type JobRequest, type Language } from '../contract/job.ts'
+import {
+  entries,
+  grantable,
+  languages,
+  type Entry,
+  type Job,
+  type JobRequest,
+  type Language,
+} from '../contract/job.ts'
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
+import type { Tap } from '../contract/rooms.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { languageOf, readBytes, readSource } from './source.ts'
 import { stopSignal } from './stop.ts'
+import type { Watching } from './watch.ts'
 
 interface RunFlags extends Globals {
   readonly language?: Language
@@ -22,12 +33,16 @@ interface RunFlags extends Globals {
   readonly memory?: string
   readonly cpu?: number
   readonly allow?: readonly string[]
+  readonly capability?: readonly Capability[]
   readonly outputSchema?: string
   readonly artifacts?: string
   readonly idempotent?: boolean
   readonly capture?: boolean
   readonly explain?: boolean
+  readonly watch?: boolean
 }
+
+type Capability = (typeof grantable)[number]
 
 export function register(program: Command): void {
   program
@@ -47,11 +62,13 @@ export function register(program: Command): void {
     .option('--memory <size>', 'such as 64MB')
     .option('--cpu <cores>', 'such as 0.5', number)
     .option('--allow <host...>', 'hosts it may reach')
+    .option('--capability <name...>', `of ${grantable.join(' ')}`, eachOf('capability', grantable))
     .option('--output-schema <file>', 'a JSON Schema that the result must match')
     .option('--artifacts <folder>', 'where to put the files it made')
     .option('--idempotent', 'may be run again')
     .option('--capture', 'keep evidence of the sandbox')
     .option('--explain', 'say why this sandbox, field by field')
+    .option('--watch', 'show on stderr how it goes while it runs')
     .addHelpText('after', examples)
     .action(async (file: string, _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
@@ -77,8 +94,7 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     const { newJob } = await import('../job.ts')
     const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
     const job = newJob(request, who, assembly.clock)
-    const tap = flags.json ? undefined : printer()
-    const outcome = await assembly.run(job, { signal: cancel.signal, tap })
+    const outcome = await runWatched(job, assembly, flags, cancel.signal)
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
     if (flags.json) printJson(outcome)
     else await tell(outcome, { file, code: job.asked.code }, flags)
@@ -86,6 +102,27 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
   } finally {
     await close()
   }
+}
+
+async function runWatched(
+  job: Job,
+  assembly: Assembly,
+  flags: RunFlags,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const print = flags.json ? undefined : printer()
+  if (!flags.watch || flags.quiet) return assembly.run(job, { signal, tap: print })
+
+  using watching = await watchOf(job, assembly)
+  return await assembly.run(job, { signal, tap: watching.tap(print), on: watching.on })
+}
+
+/** The time it has is the one asked for or configured, within the ceiling. */
+async function watchOf({ asked }: Job, { clock, config }: Assembly): Promise<Watching> {
+  const { watch } = await import('./watch.ts')
+  const wanted = asked.limits.timeout ?? config.limits.timeout
+  const timeout = Math.min(wanted, config.ceilings.timeout ?? wanted)
+  return watch({ stream: process.stderr, clock, timeout })
 }
 
 async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
@@ -99,7 +136,7 @@ async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> 
 async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
   const language = flags.language ?? languageOf(file)
   const code = await readSource(file, language)
-  const { entry, tier, floor, provider, schedule, timeout, memory, cpu, allow } = flags
+  const { entry, tier, floor, provider, schedule, timeout, memory, cpu, allow, capability } = flags
   const schema = flags.outputSchema
     ? await readJson(flags.outputSchema, '--output-schema')
     : undefined
@@ -120,6 +157,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
       ...(cpu && { cpu }),
     },
     ...(allow && { network: { allow: [...allow] } }),
+    ...(capability && { capabilities: [...capability] }),
     ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
     artifacts: 'inline',
     capture: flags.capture ?? false,
@@ -162,7 +200,7 @@ async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files'
 }
 
 /** Output as it comes; escape sequences of untrusted code never reach a terminal. */
-function printer() {
+function printer(): Tap {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
     const { sanitise } = await import('../output/sanitise.ts')
@@ -184,6 +222,12 @@ function oneOf<T extends string>(what: string, words: readonly T[]) {
       `Cannot use ${what} "${text}": expected one of ${words.join(', ')}`,
     )
   }
+}
+
+/** The same for an option that takes several. */
+function eachOf<T extends string>(what: string, words: readonly T[]) {
+  const one = oneOf(what, words)
+  return (text: string, before: readonly T[] = []): readonly T[] => [...before, one(text)]
 }
 
 function number(text: string): number {

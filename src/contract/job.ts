@@ -8,7 +8,7 @@ export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'handler'] as const
 
 /** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
-const grantable = ['webassembly'] as const
+export const grantable = ['webassembly'] as const
 
 export const language = z.enum(languages)
 export const entry = z.enum(entries)

@@ -50,8 +50,8 @@ const jobs: readonly RealJob[] = [
 
 const place = makePlace()
 const outside = mkdtempSync(join(tmpdir(), 'mayfly-outside-'))
-let server: Server
-let library: Mayfly
+let server: Server | undefined
+let library: Mayfly | undefined
 
 before(async () => {
   for (const job of jobs) layOutside(job)
@@ -60,8 +60,8 @@ before(async () => {
   library = await Mayfly.open({ state: join(place.state, '..', 'library') })
 })
 after(async () => {
-  await library.close()
-  await server.stop()
+  await library?.close()
+  await server?.stop()
   place.remove()
   rmSync(outside, { recursive: true, force: true })
 })
@@ -87,12 +87,12 @@ for (const job of jobs)
     })
 
     test('from the library', async () => {
-      isRight(await library.run(requestOf(job)), expected)
+      isRight(await library!.run(requestOf(job)), expected)
     })
 
     test('over HTTP', async () => {
-      const answer = await post(new URL('/v1/executions', server.active).href, requestOf(job), {
-        authorization: `Bearer ${server.apiKey}`,
+      const answer = await post(new URL('/v1/executions', server!.active).href, requestOf(job), {
+        authorization: `Bearer ${server!.apiKey}`,
       })
       assert.equal(answer.status, 200)
       isRight(answer.json, expected)

@@ -6,12 +6,12 @@ import { watch } from './watch.ts'
 /** A terminal or a pipe, and a clock that goes on when it is told. */
 function stage(isTTY: boolean) {
   let now = 0
-  let due: { readonly at: number; readonly then: () => void } | undefined
+  let due: { readonly at: number; readonly call: () => void } | undefined
   const clock: Clock = {
     now: () => now,
     date: () => now,
-    after(ms, then) {
-      due = { at: now + ms, then }
+    after(ms, call) {
+      due = { at: now + ms, call }
       return { cancel: () => (due = undefined) }
     },
   }
@@ -23,12 +23,12 @@ function stage(isTTY: boolean) {
     pending: () => due !== undefined,
     pass(ms: number) {
       now += ms
-      if (due && due.at <= now) due.then()
+      if (due && due.at <= now) due.call()
     },
   }
 }
 
-const opened = { at: 0, zone: 'main', event: 'opened', phase: 'full' } as const
+const opened = { at: 0, zone: 'main', event: 'phase', phase: 'full' } as const
 
 test('On a terminal one line says the phase, how much of the time is gone and how much came out', async () => {
   const { options, written, pass, pending } = stage(true)
@@ -56,7 +56,7 @@ test('What the job prints is never drawn over', async () => {
   await tap('stdout', ', and its end\n')
   assert.deepEqual(written.slice(-2), ['half a line', ', and its end\n'])
   pass(100)
-  assert.match(written.at(-1)!, /^\r\x1b\[Kfull/)
+  assert.ok(written.at(-1)!.startsWith('\r\x1b[Kfull'))
   watching[Symbol.dispose]()
 })
 
@@ -64,8 +64,8 @@ test('Elsewhere each event is a plain line', () => {
   const { options, written, pending } = stage(false)
   const watching = watch(options)
   watching.on(opened)
-  watching.on({ at: 12.4, zone: 'main', event: 'closed', phase: 'full' })
+  watching.on({ at: 12.4, zone: 'main', event: 'tightened', phase: 'full' })
   watching[Symbol.dispose]()
-  assert.deepEqual(written, ['0 ms: opened full, 0 B out\n', '12 ms: closed full, 0 B out\n'])
+  assert.deepEqual(written, ['0 ms: phase full, 0 B out\n', '12 ms: tightened full, 0 B out\n'])
   assert.equal(pending(), false)
 })

@@ -103,6 +103,24 @@ export default one + two + three`,
     assert.match(ran.stderr, /^limits\.timeout +3s +asked$/m)
   })
 
+  test('--watch tells on stderr how it goes, and stdout stays as it is', async () => {
+    const ran = await mayfly(place, ['run', 'talk.js', '--watch'])
+    assert.equal(ran.stdout, 'said\n1\n')
+    assert.match(ran.stderr, /^0 ms: phase full, 0 B out\n/)
+    const quiet = await mayfly(place, ['run', 'talk.js', '--watch', '--quiet'])
+    assert.equal(quiet.stderr, 'complained\n')
+  })
+
+  test('--capability gives a job what it asks for by name', async () => {
+    const args = ['run', '-', '--json', '--capability']
+    const stdin = 'return typeof WebAssembly'
+    const given = await mayfly(place, [...args, 'webassembly'], { stdin })
+    assert.equal(documentOf(given)['result'], 'object')
+    const unknown = await mayfly(place, [...args, 'everything'], { stdin })
+    assert.equal(unknown.code, 2)
+    assert.match(unknown.stdout, /expected one of webassembly/)
+  })
+
   test('A configuration that is found is named, and one that is given is used', async () => {
     write('short.toml', 'limits = { timeout = "150ms" }\n')
     write('loop.js', 'for (;;) {}')

@@ -10,9 +10,17 @@ const DURATIONS = new Set(['timeout', 'drain', 'for'])
 /** A value of a configuration or a profile as people write it: `128MB`, `5s`, `none`. `field` says what it counts. */
 export function shown(field: string, value: unknown): string {
   const last = field.slice(field.lastIndexOf('.') + 1)
+  if (field === 'escalation') return steps(value)
   if (typeof value === 'number' && SIZES.has(last)) return size(value)
   if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
   return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
+}
+
+/** `0 isolate, 40 process`: the least tier from each risk on. */
+function steps(value: unknown): string {
+  return (value as readonly { readonly at: number; readonly to: string }[])
+    .map(({ at, to }) => `${at} ${to}`)
+    .join(', ')
 }
 
 /** The largest unit that divides it, so that what is printed can be written back. */

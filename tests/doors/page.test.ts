@@ -116,7 +116,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
   })
 
   test('Each example ends as its text says', async () => {
-    const ends = ['ok', 'ok', 'timeout', 'limit']
+    const ends = ['ok', 'ok', 'timeout', 'limit', 'blocked']
     for (const [index, end] of ends.entries()) {
       await page.locator('#example').selectOption({ index })
       await page.locator('#headline').evaluate((element) => element.replaceChildren())

@@ -54,7 +54,7 @@ for (;;) {
   {
     name: 'A way out',
     about:
-      'It looks for the process, the file system and the network by the usual tricks. What was not granted is not there.',
+      'It looks for the process, the file system and the network by the usual tricks. The boldest gives it away: it is blocked before it runs.',
     input: {},
     code: `const tricks = {
   process: () => typeof process,

@@ -53,7 +53,7 @@ function outcomeParts(outcome, jump) {
     stdout && section(truncated.stdout ? 'Output, cut short' : 'Output', block(stdout)),
     stderr &&
       section(truncated.stderr ? 'Errors printed, cut short' : 'Errors printed', block(stderr)),
-    section('Time', ...steps(outcome.metrics)),
+    outcome.provider && section('Time', ...steps(outcome.metrics)),
     security.findings.length > 0 && section('Findings', findings(security.findings, jump)),
     timeline.length > 0 && section('Life', life(timeline)),
   ]
@@ -64,7 +64,7 @@ function facts({ tier, provider, security, metrics, profile }) {
   const entries = [
     ['Wall', tier && `${tier}, ${provider}`],
     ['Memory, peak', memory && `${(memory.peak / 2 ** 20).toFixed(1)} MB`],
-    ['Processor', milliseconds(metrics.cpuTime)],
+    ['Processor', tier && milliseconds(metrics.cpuTime)],
     ['Threat', `${security.threatScore}`],
     ['Risk', `${security.risk}, ${security.severity}`],
     ['Spare', metrics.pool === 'none' ? undefined : metrics.pool],

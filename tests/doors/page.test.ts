@@ -128,7 +128,11 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
   })
 
   test('Nothing on the way was an error or a warning of the browser', () => {
-    assert.deepEqual(complaints, [])
+    // A blocked job is 403, which a browser tells of by itself.
+    assert.deepEqual(
+      complaints.filter((text) => !text.includes('status of 403')),
+      [],
+    )
   })
 
   test('S0-19: the code of the seed, pasted as it is into a page of a site, gets its results', async () => {

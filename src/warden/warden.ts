@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import os from 'node:os'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -73,7 +74,9 @@ const STDERR_BYTES_MAX = 4096
 const READY = 0x52
 /** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
 const memoryFactor = 1.25
-const memorySlackBytes = 20 * 2 ** 20
+const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+/** Guests give way: on a busy machine whoever holds them to their bounds has to come first. */
+const GUEST_NICE = 5
 /** What earlier jobs may have left in a wall that takes another. */
 const keptBytesMax = 14 * 2 ** 20
 /** More than any honest worker says in its life: whoever reads it watches every other wall too. */
@@ -252,6 +255,7 @@ export class Warden {
     const cgroup = (taken.cgroup = this.#cgroups?.create(id))
     cgroup?.add(pid)
     cgroup?.limit({ pids: TASKS_MAX })
+    os.setPriority(pid, GUEST_NICE)
     const layers = [
       ...command.layers,
       ...(cgroup ? ['memory cgroup'] : []),
@@ -305,8 +309,9 @@ export class Warden {
     if (resident > live.idleBytes + keptBytesMax) return { spent: true }
     // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
     const base = Math.min(live.idleBytes, resident)
-    const residentMax = base + Math.round(asked.memory * memoryFactor) + memorySlackBytes
     const { cgroup } = live.taken
+    const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
+    const residentMax = base + Math.round(asked.memory * memoryFactor) + slack
     cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + residentMax - resident) })
     live.killsAtClaim = cgroup?.memoryKills() ?? 0
     this.#holder.hold({

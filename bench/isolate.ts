@@ -21,7 +21,7 @@ import { proportionalBytes } from '../src/os/proc.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import type { WardenClient } from '../src/warden/client.ts'
-import { answer, code, input, others, program } from './contenders.ts'
+import { answer, code, input, openOthers, program } from './contenders.ts'
 
 const SATURATE_MS = 5_000
 const PAUSE_MS = 4
@@ -54,11 +54,12 @@ async function measure(assembly: Assembly, warden: WardenClient) {
   const profile = await profileOf(assembly)
   const road = () => throughRoad(assembly, code)
   const seam = () => throughSeam(provider, profile)
+  using others = openOthers()
   const side = await sideBySide(
     [
       { name: 'road', once: () => timed(road) },
       { name: 'seam', once: () => timed(seam) },
-      ...others,
+      ...others.contenders,
     ],
     rounds,
     PAUSE_MS,

@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 /**
  * Keeps the sum of what is alive within a budget. What does not fit waits in a bounded queue that takes turns
  * between tenants, so that one who floods waits behind himself; after its deadline it is refused, with a time to
- * come back.
+ * come back. Nobody has all the places: a tenant that comes second finds one.
  */
 export interface Budget {
   /** Bytes of memory that all jobs together may be granted. */
@@ -35,16 +35,34 @@ interface Waiting {
   readonly timer: Timer
 }
 
+/** Of the walls that may run, how many one tenant may have. */
+const SHARE_OF_ONE = 0.75
+
 export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   const queues = new Map<string, Waiting[]>()
   let running = 0
   let memoryUsed = 0
   let waiting = 0
 
-  const fits = (memory: number) => running < budget.runnable && memoryUsed + memory <= budget.memory
+  const share = Math.max(1, Math.floor(budget.runnable * SHARE_OF_ONE))
+  const runningOf = new Map<string, number>()
 
-  function take(memory: number, since: number): Place {
-    running++
+  const isBelowShare = (tenant: string) => (runningOf.get(tenant) ?? 0) < share
+  const fits = (tenant: string, memory: number) =>
+    isBelowShare(tenant) && running < budget.runnable && memoryUsed + memory <= budget.memory
+
+  /** Whoever waits at his own share stands in nobody's way. */
+  const isFirst = () => ![...queues.keys()].some(isBelowShare)
+
+  function count(tenant: string, by: 1 | -1): void {
+    running += by
+    const now = (runningOf.get(tenant) ?? 0) + by
+    if (now > 0) runningOf.set(tenant, now)
+    else runningOf.delete(tenant)
+  }
+
+  function take(tenant: string, memory: number, since: number): Place {
+    count(tenant, 1)
     memoryUsed += memory
     let left = false
     return {
@@ -52,7 +70,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
       leave() {
         if (left) return
         left = true
-        running--
+        count(tenant, -1)
         memoryUsed -= memory
         next()
       },
@@ -63,14 +81,14 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   function next(): void {
     for (const [tenant, queue] of Array.from(queues)) {
       const first = queue[0]!
-      if (!fits(first.memory)) continue
+      if (!fits(tenant, first.memory)) continue
       remove(tenant, first)
       const rest = queues.get(tenant)
       if (rest) {
         queues.delete(tenant)
         queues.set(tenant, rest)
       }
-      first.go(take(first.memory, first.since))
+      first.go(take(tenant, first.memory, first.since))
     }
   }
 
@@ -121,7 +139,9 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
           },
         )
       }
-      if (waiting === 0 && fits(memory)) return take(memory, clock.now())
+      if (!queues.has(tenant) && isFirst() && fits(tenant, memory)) {
+        return take(tenant, memory, clock.now())
+      }
       if (waiting >= budget.queueMax) throw overloaded('the queue is full', budget)
       return wait(tenant, memory, signal)
     },

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { createAdmitter, type Place } from './admit.ts'
+
+const budget = { memory: 800, runnable: 4, queueMax: 5, waitMsMax: 1000 }
+const { signal } = new AbortController()
+
+function stand() {
+  const clock = new SimulatedClock()
+  const admitter = createAdmitter(budget, clock)
+  const asked: string[] = []
+  const enter = (tenant: string, memory = 100) => {
+    const place = admitter.enter(tenant, memory, signal)
+    place.then(
+      () => asked.push(tenant),
+      (error: { code?: string }) => asked.push(`${tenant} ${error.code}`),
+    )
+    return place
+  }
+  return { clock, admitter, asked, enter }
+}
+
+const settled = () => new Promise((resolve) => void setImmediate(resolve))
+
+test('One tenant never has every place, so that a second one finds one', async () => {
+  const { admitter, asked, enter } = stand()
+  for (let n = 0; n < 5; n++) void enter('flood').catch(() => undefined)
+  await settled()
+  assert.deepEqual(asked, ['flood', 'flood', 'flood'])
+  await enter('quiet')
+  assert.equal(admitter.running, 4)
+  assert.equal(admitter.waiting, 2)
+})
+
+test('Places that come free go to tenants in turn, not to who asked most', async () => {
+  const { asked, enter } = stand()
+  const held: Place[] = [await enter('a'), await enter('a'), await enter('b'), await enter('b')]
+  void enter('a')
+  void enter('a')
+  void enter('b')
+  await settled()
+  asked.length = 0
+  for (const place of held) {
+    place.leave()
+    await settled()
+  }
+  assert.deepEqual(asked, ['a', 'b', 'a'])
+})
+
+test('What does not fit into the memory that is left waits, and what never fits is refused at once', async () => {
+  const { admitter, enter } = stand()
+  const large = await enter('a', 700)
+  const waiting = enter('b', 200)
+  await settled()
+  assert.equal(admitter.waiting, 1)
+  large.leave()
+  await waiting
+  await assert.rejects(enter('a', 900), { code: 'UNAVAILABLE' })
+})
+
+test('A full queue and a wait over its bound are refused with a time to come back', async () => {
+  const { clock, asked, enter } = stand()
+  for (let n = 0; n < 8; n++) void enter('flood').catch(() => undefined)
+  await assert.rejects(enter('flood'), { code: 'OVERLOADED', retryAfterMs: 1000 })
+  await clock.run()
+  assert.equal(asked.filter((one) => one === 'flood OVERLOADED').length, 6)
+})
+
+test('Leaving twice gives one place back', async () => {
+  const { admitter, enter } = stand()
+  const place = await enter('a')
+  await enter('a')
+  place.leave()
+  place.leave()
+  assert.equal(admitter.running, 1)
+})
+
+test('A job that is cancelled while it waits leaves the queue', async () => {
+  const { admitter, enter } = stand()
+  for (let n = 0; n < 3; n++) await enter('a')
+  const cancel = new AbortController()
+  const waiting = admitter.enter('a', 100, cancel.signal)
+  cancel.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  assert.equal(admitter.waiting, 0)
+})

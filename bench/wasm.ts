@@ -86,7 +86,7 @@ try {
   }
   console.log(JSON.stringify(report, undefined, flags.json ? 0 : 2))
 } finally {
-  rmSync(state, { recursive: true, force: true })
+  for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
 }
 
 interface Engine {

@@ -122,8 +122,9 @@ export class Mayfly implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#telemetry.close()
+    // The last events come while the parts close, so whoever listens closes last.
     await this.#assembly[Symbol.asyncDispose]()
+    await this.#telemetry.close()
   }
 
   close(): Promise<void> {

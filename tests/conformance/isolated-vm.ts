@@ -17,7 +17,7 @@ export async function makeIsolates(
     provider,
     async close() {
       await warden.close()
-      rmSync(folder, { recursive: true })
+      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
     },
   }
 }

@@ -15,7 +15,7 @@ export async function makeWasi(options: Omit<WardenOptions, 'stateFolder'> = {})
     provider,
     async close() {
       await warden.close()
-      rmSync(folder, { recursive: true })
+      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
     },
   }
 }

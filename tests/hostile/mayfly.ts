@@ -39,7 +39,7 @@ export async function openMayfly(): Promise<Library | string> {
     run: (job, options) => mayfly.run(job, options),
     [Symbol.asyncDispose]: async () => {
       await mayfly[Symbol.asyncDispose]()
-      rmSync(state, { recursive: true, force: true })
+      for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
     },
   }
 }

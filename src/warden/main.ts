@@ -31,6 +31,7 @@ export interface Role {
   readonly shutOut: string | null | undefined
 }
 
+const ROOT = 0
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
 /** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
@@ -112,7 +113,7 @@ function dropTo(options: MainOptions): Dropped {
   const isRoot = process.getuid?.() === 0 && mappedUids() > serverUid
   if (!isRoot) return { setpriv, uid: undefined, why: null }
   if (!setpriv) return { setpriv, uid: undefined, why: 'setpriv is missing' }
-  giveState(options.stateFolder)
+  giveState(options.stateFolder, serverUid)
   const become = ['--reuid', `${serverUid}`, '--regid', `${serverUid}`, '--clear-groups', '--']
   const reach = [
     'test',
@@ -126,17 +127,19 @@ function dropTo(options: MainOptions): Dropped {
     options.stateFolder,
   ]
   const { status } = spawnSync(setpriv, [...become, ...reach], { stdio: 'ignore' })
+  // Whoever owns the folder is whom the server runs as: other commands go by that.
+  if (status !== 0) giveState(options.stateFolder, ROOT)
   return status === 0
     ? { setpriv, uid: serverUid, why: null }
     : { setpriv, uid: undefined, why: `uid ${serverUid} cannot reach the code or the state folder` }
 }
 
-function giveState(folder: string): void {
-  chownSync(folder, serverUid, serverUid)
+function giveState(folder: string, uid: number): void {
+  chownSync(folder, uid, uid)
   for (const name of readdirSync(folder)) {
     const place = path.join(folder, name)
     // A second name of somebody else's file would be given away with it.
-    if (name !== 'warden' && !isNamedTwice(place)) lchownSync(place, serverUid, serverUid)
+    if (name !== 'warden' && !isNamedTwice(place)) lchownSync(place, uid, uid)
   }
 }
 

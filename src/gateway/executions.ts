@@ -7,7 +7,8 @@ import { sha256 } from '../lib/hash.ts'
 import { newId } from '../lib/id.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
 import { answer, answerAsAsked } from './answer.ts'
-import { authenticate, authorise, isAdmin } from './auth.ts'
+import { admit, refuseOver } from './admit.ts'
+import { authorise } from './auth.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
 import { senderOf } from './origin.ts'
@@ -90,34 +91,15 @@ function digestOf({ value, kept }: StrictJson): string {
 type Who = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
 /** The owner of the API key, if one was brought. Without one the address has its share, and no more. */
-function ownerOf(door: Door, { incoming }: Pick<HttpBindings, 'incoming'>): Identity | undefined {
-  const { authorization } = incoming.headers
-  if (authorization !== undefined) {
-    const identity = identityOf(door, authorization, incoming.socket.remoteAddress)
+function ownerOf(door: Door, http: Pick<HttpBindings, 'incoming'>): Identity | undefined {
+  const { headers, socket } = http.incoming
+  if (headers.authorization !== undefined) {
+    const identity = admit(door, http)
     authorise(identity, ['run'])
-    if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id), 'with this key')
     return identity
   }
-  refuseOver(
-    door.addressRate.take(addressGroup(incoming.socket.remoteAddress)),
-    'from this address',
-  )
+  refuseOver(door.addressRate.take(addressGroup(socket.remoteAddress)))
   return undefined
-}
-
-/** Whoever tries keys has as many tries as others have requests. */
-function identityOf(door: Door, authorization: string, address: string | undefined): Identity {
-  try {
-    return authenticate(authorization, door.keys)
-  } catch (thrown) {
-    refuseOver(door.addressRate.take(addressGroup(address)), 'from this address')
-    throw thrown
-  }
-}
-
-function refuseOver(wait: number, whence: string): void {
-  if (wait === 0) return
-  throw new MayflyError('RATE_LIMITED', `Cannot take more ${whence} now`, { retryAfterMs: wait })
 }
 
 function contentJob(door: Door, body: StrictJson, who: Who): Job {

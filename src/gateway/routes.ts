@@ -1,7 +1,8 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { authenticate, authorise, isAdmin } from './auth.ts'
+import { admit } from './admit.ts'
+import { authorise } from './auth.ts'
 import { changeConfig, preferProvider } from './configuration.ts'
 import { docsPage } from './docs-page.ts'
 import type { Door } from './door.ts'
@@ -15,7 +16,6 @@ import { pagePolicy } from './page.ts'
 import { metrics } from './metrics.ts'
 import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
-import { addressGroup } from './rate.ts'
 import { json } from './reply.ts'
 import type { Pages, StaticFiles } from './static.ts'
 import { listThreats, streamThreats } from './threats.ts'
@@ -177,30 +177,6 @@ function needsKey(methods: Methods): boolean {
 }
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
-
-/** Who asks, before anything else of the request is looked at. Whoever tries keys has as many tries as others requests. */
-export function admit(
-  door: Door,
-  { incoming }: Pick<HttpBindings, 'incoming'>,
-  authorization = incoming.headers.authorization,
-): Identity {
-  try {
-    const identity = authenticate(authorization, door.keys)
-    if (!isAdmin(identity)) refuseOver(door.keyRate.take(identity.id))
-    return identity
-  } catch (thrown) {
-    if (thrown instanceof MayflyError && thrown.code === 'UNAUTHENTICATED') {
-      refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
-    }
-    throw thrown
-  }
-}
-
-/** Throws MayflyError RATE_LIMITED unless there is nothing to wait for. */
-export function refuseOver(retryAfterMs: number): void {
-  if (retryAfterMs === 0) return
-  throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })
-}
 
 function docs(door: Door): Response {
   const page = docsPage(door.version)

@@ -31,7 +31,7 @@ const MEMORY_BYTES_MAX = 512 * 2 ** 20
 /** Dummy sources of 10 KB before the first real one, which then takes a third of the time. */
 const WARM_SOURCES = 20
 /** Of one tenant, and of all together in characters of source. */
-const WAITING_MAX = 100
+const WAITING_MAX = 500
 const WAITING_UNITS_MAX = 128 * 2 ** 20
 const WAIT_MS_MAX = 10_000
 

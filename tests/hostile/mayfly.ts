@@ -16,6 +16,14 @@ export const graceMs = 250
 /** What the tests use of the library. */
 export interface Library extends AsyncDisposable {
   run(job: JobRequest, options?: { readonly tenant?: string }): Promise<Outcome>
+  /** Whether the kernel holds a worker's memory here, or a watch alone. */
+  hasMemoryCgroup(): Promise<boolean>
+}
+
+interface Opened extends Pick<Library, 'run'>, AsyncDisposable {
+  providers(): Promise<
+    readonly { readonly availability: { readonly layers?: readonly string[] } }[]
+  >
 }
 
 const index = new URL('../../src/index.ts', import.meta.url)
@@ -30,13 +38,17 @@ const config = {
 export async function openMayfly(): Promise<Library | string> {
   if (!existsSync(index)) return 'there is no src/index.ts yet'
   const { Mayfly } = (await import(index.href)) as {
-    Mayfly?: { open(config: unknown): Promise<Library> }
+    Mayfly?: { open(config: unknown): Promise<Opened> }
   }
   if (!Mayfly) return 'src/index.ts has no Mayfly yet'
   const state = mkdtempSync(join(tmpdir(), 'hostile-state-'))
   const mayfly = await Mayfly.open({ ...config, state })
   return {
     run: (job, options) => mayfly.run(job, options),
+    hasMemoryCgroup: async () =>
+      (await mayfly.providers()).some(({ availability: { layers = [] } }) =>
+        layers.includes('memory cgroup'),
+      ),
     [Symbol.asyncDispose]: async () => {
       await mayfly[Symbol.asyncDispose]()
       for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })

@@ -9,8 +9,12 @@ import { memoryMiB, openMayfly, runCase } from './mayfly.ts'
 import { descendantsOf, nameOf, rssOf } from './proc.ts'
 
 const MIB = 2 ** 20
-/** The promise: a worker grows by no more than this over its idle size. */
+/**
+ * The promise: a worker grows by no more than this over its idle size. Where no cgroup holds it, a watch alone sees a
+ * single large allocation only once it is made: then it is killed, and this much more may have been touched.
+ */
 const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
+const unseenBytes = 32 * MIB
 const pollMs = 5
 const settleMs = 120
 
@@ -20,14 +24,15 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
   await using trap = await Trap.set()
   await using library = mayfly
   await library.run({ code: 'return 1', language: 'js' })
+  const bound = growthBytesMax + ((await library.hasMemoryCgroup()) ? 0 : unseenBytes)
   const over: string[] = []
   let most = 0
   for (const hostile of corpus.memory) {
     const { bytes, of } = await growthOf(library, hostile, trap)
     most = Math.max(most, bytes)
-    if (bytes > growthBytesMax) over.push(`${hostile.name}: ${mebi(bytes)} over idle, ${of}`)
+    if (bytes > bound) over.push(`${hostile.name}: ${mebi(bytes)} over idle, ${of}`)
   }
-  t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(growthBytesMax)}`)
+  t.diagnostic(`the most over idle: ${mebi(most)}, the bound: ${mebi(bound)}`)
   assert.deepEqual(over, [])
 })
 

@@ -80,7 +80,10 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
       const end = await stand.run(bomb, { memory: limit, deadline: 60_000 })
       assert.equal(end.how, 'memory', end.detail)
       const grown = end.peakBytes - stand.idleBytes
-      assert.ok(grown <= limit * 1.25 + 32 * MiB, `it grew by ${Math.round(grown / MiB)} MiB`)
+      // A watch alone sees what was allocated since it last looked, and a busy machine makes it look late.
+      const unseen = by === 'a watch alone' ? 32 * MiB : 0
+      const bound = limit * 1.25 + 32 * MiB + unseen
+      assert.ok(grown <= bound, `it grew by ${Math.round(grown / MiB)} MiB`)
     })
 
   test('answers about a wall that is gone', async () => {

@@ -25,6 +25,9 @@ const burntMsMax = 300
  */
 const lateShareMax = 0.02
 
+/** An end by its own bounds, which another case would be right to have. Never an escape: that is told first. */
+const ranOut = /^(?:second )?ended (?:timeout|limit):/
+
 let trap: Trap
 let mayfly: Library | undefined
 let absent = ''
@@ -48,7 +51,9 @@ for (const family of families) {
     const library = mayfly
     const uncontained: string[] = []
     await inParallel(corpus[family], atATime, async (hostile) => {
-      const why = await tryOut(library, hostile)
+      const first = await tryOut(library, hostile)
+      // Contained, but by a bound it was not to reach: a machine that stood still does not do so twice.
+      const why = ranOut.test(first ?? '') ? await tryOut(library, hostile) : first
       if (why) uncontained.push(`${hostile.name}: ${why}`)
     })
     assert.deepEqual(uncontained, [])

@@ -107,15 +107,19 @@ async function tryOut(library: Library, hostile: Case): Promise<string | undefin
   const lure = trap.lure(hostile)
   const first = await runCase(library, hostile, lure)
   note(first.outcome)
+  const escaped = hostile.second ? undefined : lure.evidence(first.text)
+  if (escaped) return escaped
   if (!hostile.expect.includes(first.end)) return `ended ${first.end}: ${first.text.slice(0, 200)}`
-  if (!hostile.second) return lure.evidence(first.text) ?? wrong(hostile, first.outcome)
+  if (!hostile.second) return wrong(hostile, first.outcome)
   const second = await runCase(library, hostile, lure, hostile.second)
   note(second.outcome)
+  const leaked = lure.evidence(second.text)
+  if (leaked) return leaked
   if (!hostile.second.expect.includes(second.end)) {
     return `second ended ${second.end}: ${second.text.slice(0, 200)}`
   }
-  if (hostile.second.differs && first.text === second.text) return 'both runs answered the same'
-  return lure.evidence(second.text)
+  const isSame = hostile.second.differs && first.text === second.text
+  return isSame ? 'both runs answered the same' : undefined
 }
 
 function wrong({ gives }: Case, outcome?: Outcome): string | undefined {

@@ -135,6 +135,7 @@ export function assemble(options: AssembleOptions): Assembly {
 
   async function prove(provider: Provider): Promise<Availability> {
     const availability = await provider.detect()
+    known.set(provider.name, provider)
     proofs.set(provider.name, availability)
     facts = [...known.values()].flatMap((one) => factsOf(one, proofs.get(one.name)))
     const fields = availability.available
@@ -274,10 +275,10 @@ export function assemble(options: AssembleOptions): Assembly {
       return override(patch, by)
     },
     async add(provider) {
-      // Proved before it is known: until then nothing is chosen for it, and nothing launched on it.
-      await provider.detect()
-      known.set(provider.name, provider)
-      return prove(provider)
+      // Known once it is proved: until then nothing is chosen for it, and nothing launched on it.
+      const availability = await prove(provider)
+      provings.set(provider.name, Promise.resolve())
+      return availability
     },
     async [Symbol.asyncDispose]() {
       await proving.catch(() => undefined)

@@ -3,6 +3,7 @@ import type { Voice } from '../contract/event.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { WallHandle } from '../warden/handle.ts'
 import { createShelf } from '../warden/shelf.ts'
+import { isClaimed } from '../warden/worker-claim.ts'
 
 /**
  * Asks the analysis process, which is jailed, disposable, and a tenant's own. It may die of what it parses, hang,
@@ -91,13 +92,7 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
         memory: MEMORY_BYTES_MAX,
         deadline: ANSWER_MS_MAX,
       }
-      const { spent } = await warden.claim(wall.wall.id, limits).catch((error: unknown) => {
-        void wall.kill()
-        // It ended while it waited on the shelf: the next one is as good.
-        if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
-        throw error
-      })
-      if (!spent) return wall
+      if (await isClaimed(wall, warden, limits)) return wall
       void wall.kill()
     }
   }

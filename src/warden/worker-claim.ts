@@ -35,15 +35,23 @@ async function isHeld(
     return true
   }
   const tenant = worker.tenant ?? probeTenant
-  const { spent } = await warden
-    .claim(worker.wall.id, { tenant, memory, deadline })
-    .catch((error: unknown) => {
-      void worker.kill()
-      // It ended while it waited on the shelf; nothing ran in it, so the next one is as good.
-      if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
-      throw error
-    })
+  const isOurs = await isClaimed(worker, warden, { tenant, memory, deadline })
   worker.heldTo = memory
+  return isOurs
+}
+
+/** Whether the warden holds it to these; false for a wall that is spent or gone, in whose place another will do. */
+export async function isClaimed(
+  wall: WallHandle,
+  warden: WardenClient,
+  to: Parameters<WardenClient['claim']>[1],
+): Promise<boolean> {
+  const { spent } = await warden.claim(wall.wall.id, to).catch((error: unknown) => {
+    void wall.kill()
+    // It ended while it waited on the shelf; nothing ran in it, so the next one is as good.
+    if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
+    throw error
+  })
   return !spent
 }
 

@@ -110,7 +110,9 @@ class Host {
     const took = performance.now() - began
     const broke = this.#broken(text, took)
     if (text === undefined) return { text: '', ...(broke && { broke }) }
-    return { text, answer: JSON.parse(text) as Record<string, unknown>, ...(broke && { broke }) }
+    const answer = parsed(text)
+    if (!answer) return { text, broke: broke ?? 'the host died in the middle of its answer' }
+    return { text, answer, ...(broke && { broke }) }
   }
 
   /** Whether the server is still well: no cpu burnt, not dead, not deaf, not grown. */
@@ -153,6 +155,15 @@ class Host {
     if (bytes < rssKillBytes) return
     this.#tooBig = true
     this.#child.kill('SIGKILL')
+  }
+}
+
+/** Undefined for half a line: readline gives out what a host said before it was killed. */
+function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(text) as Record<string, unknown>
+  } catch {
+    return undefined
   }
 }
 

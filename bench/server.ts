@@ -1,12 +1,13 @@
 /**
- * Effects executed over HTTP, at three concurrencies, beside a bare hono handler that does the same in process; what
- * lies between them, and what bounds it.
+ * Effects executed over HTTP, at three concurrencies, beside a bare hono handler that does the same in process and
+ * workerd's dynamic loader, which makes a worker for each request too; what lies between them, and what bounds each.
  *
+ *     npm ci --prefix bench/others    # workerd; without it that side is left out
  *     node bench/server.ts [--seconds 3] [--json]
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
@@ -27,6 +28,8 @@ const FULL = 0.9
 const KEY = 'mfy_bench_0123456789abcdefghijklmnop'
 const BIN = fileURLToPath(new URL('../bin/mayfly.js', import.meta.url))
 const BARE = fileURLToPath(new URL('bare-hono.ts', import.meta.url))
+const OTHERS = fileURLToPath(new URL('others/', import.meta.url))
+const WORKERD = path.join(OTHERS, 'node_modules/@cloudflare/workerd-linux-64/bin/workerd')
 
 const { values: flags } = parseArgs({
   options: { seconds: { type: 'string', default: '3' }, json: { type: 'boolean' } },
@@ -36,8 +39,8 @@ const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const children: ChildProcess[] = []
 
 try {
-  const [mayfly, bare] = [await startMayfly(), await startBare()]
-  const report = await measure(mayfly, bare)
+  const [mayfly, bare, workerd] = [await startMayfly(), await startBare(), await startWorkerd()]
+  const report = await measure(mayfly, bare, workerd)
   console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
 } finally {
   for (const child of children) {
@@ -53,13 +56,14 @@ interface Side {
   readonly pids: () => Readonly<Record<string, readonly number[]>>
 }
 
-async function measure(mayfly: Side, bare: Side) {
+async function measure(mayfly: Side, bare: Side, workerd: Side | undefined) {
   const rows: Record<string, unknown> = {}
   for (const atOnce of CONCURRENCIES) {
     const [ours, theirs] = [await load(mayfly, atOnce), await load(bare, atOnce)]
     rows[`${atOnce}`] = {
       mayfly: ours,
       bareHono: theirs,
+      workerdLoader: workerd ? await load(workerd, atOnce) : 'not installed',
       overheadMs: {
         p50: gap(ours.p50, theirs.p50),
         p95: gap(ours.p95, theirs.p95),
@@ -133,7 +137,8 @@ function idleMs(): number {
 function cpuMs(pid: number): number {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    // With what it waited for: the time of a wall that has ended is its parent's then.
+    return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS
   } catch {
     return 0
   }
@@ -168,6 +173,19 @@ async function startBare(): Promise<Side> {
   const { port } = (await firstLine(child)) as { port: number }
   return {
     post: (agent) => post(`http://127.0.0.1:${port}/`, { input }, agent, isAnswer),
+    pids: () => ({ server: [child.pid!] }),
+  }
+}
+
+/** Undefined where it is not installed. */
+async function startWorkerd(): Promise<Side | undefined> {
+  if (!existsSync(WORKERD)) return undefined
+  const config = path.join(OTHERS, 'workerd/config.capnp')
+  const args = ['serve', '--experimental', config, '--control-fd=1']
+  const child = spawn(WORKERD, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const { port } = (await firstLine(child)) as { port: number }
+  return {
+    post: (agent) => post(`http://127.0.0.1:${port}/`, { code, input }, agent, isAnswer),
     pids: () => ({ server: [child.pid!] }),
   }
 }

@@ -3,12 +3,14 @@ import { delimiter, join } from 'node:path'
 import { here, runProgram } from './place.ts'
 import { nothingCounted, type Counts } from './run-tests.ts'
 
-/** What the stronger walls and the browser tests need, beyond npm. */
+/** What the stronger walls, the browser and the completion tests need, beyond npm. */
 const needed = [
   { name: 'util-linux', program: 'setpriv', for: 'the jail of every worker' },
   { name: 'util-linux', program: 'unshare', for: 'the jail of every worker' },
   { name: 'bubblewrap', program: 'bwrap', for: 'the process tier' },
   { name: 'chromium', program: 'chromium', for: 'the browser tests' },
+  { name: 'zsh', program: 'zsh', for: 'the completion tests' },
+  { name: 'fish', program: 'fish', for: 'the completion tests' },
 ] as const
 
 /**

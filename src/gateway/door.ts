@@ -15,6 +15,7 @@ import type { LiveJobs } from './live-jobs.ts'
 import type { Names } from './origin.ts'
 import type { Quotas } from './quota.ts'
 import type { RateLimit } from './rate.ts'
+import type { Pace } from './pace.ts'
 import type { Refusals } from './refusals.ts'
 import type { Running } from './running.ts'
 import type { ProviderRow } from './schema.ts'
@@ -73,6 +74,8 @@ export interface Door {
   readonly clock: Clock
   /** Every refusal at the doors passes here: to the client as a problem, to the sinks as an event. */
   readonly refusals: Refusals
+  /** Holds back the answers to whoever is refused and asks again at once. */
+  readonly pace: Pace
   readonly meters: Pick<Meters, 'read'>
   readonly threats: Threats
   readonly threatReaders: ThreatReaders

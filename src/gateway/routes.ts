@@ -13,6 +13,7 @@ import type { Identity, Scope } from './keys.ts'
 import { negotiate } from './negotiate.ts'
 import { openApi } from './openapi.ts'
 import { pagePolicy } from './page.ts'
+import { addressGroup } from './rate.ts'
 import { metrics } from './metrics.ts'
 import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
@@ -83,6 +84,8 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/active-content': { POST: { needs: 'own', answer: executeActiveContent } },
 }
 
+const TOO_MANY = 429
+
 /** The active endpoint: the API. Whoever brings no key learns nothing but that, whatever the path. */
 export function activeRoutes(door: Door): Hono<Env> {
   const app = new Hono<Env>()
@@ -94,6 +97,7 @@ export function activeRoutes(door: Door): Hono<Env> {
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
       const asked = { method: context.req.method, params: context.req.param() as Params }
       const answered = await attempt(door, () => dispatch(door, methods, http, asked))
+      if (answered.status === TOO_MANY) await pause(door.pace.hold(askerOf(http)))
       return withHeaders(await negotiate(http.incoming, answered), crossing)
     })
   }
@@ -222,6 +226,14 @@ async function attempt(door: Door, answer: () => Promise<Response>): Promise<Res
   } catch (thrown) {
     return refusal(door, thrown)
   }
+}
+
+function askerOf({ incoming }: HttpBindings): string {
+  return incoming.headers.authorization ?? addressGroup(incoming.socket.remoteAddress)
+}
+
+function pause(ms: number): Promise<void> | undefined {
+  return ms === 0 ? undefined : new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }
 
 function refusal(door: Door, thrown: unknown): Response {

@@ -28,6 +28,7 @@ import { isLoopback, names } from './origin.ts'
 import { headersOf, problemOf, writeProblem } from './problem.ts'
 import { noQuotas, type Quotas } from './quota.ts'
 import { RateLimit } from './rate.ts'
+import { Pace } from './pace.ts'
 import { Refusals } from './refusals.ts'
 import { activeRoutes, calls, staticRoutes } from './routes.ts'
 import { Running } from './running.ts'
@@ -37,7 +38,7 @@ import { StaticFiles } from './static.ts'
 import { ThreatReaders } from './threats.ts'
 import { strictTransport, tlsOptions, type Tls } from './tls.ts'
 import { SessionTokens } from './token.ts'
-import { Trail } from './trail.ts'
+import { LEFT, Trail } from './trail.ts'
 
 export interface GatewayOptions {
   readonly host: string
@@ -170,6 +171,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     addressRate: new RateLimit(limits.addressPerMinute, clock),
     clock,
     refusals: new Refusals(options.voice, clock),
+    pace: new Pace(clock),
     meters,
     threats,
     threatReaders,
@@ -258,10 +260,13 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
 /** Connections whose last request was answered before its body was there; what still comes gets no answer. */
 const answered = new WeakSet<Duplex>()
 
-/** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. */
-function refuse(door: Door, socket: Duplex, error: unknown): void {
+/** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. Returns the status. */
+function refuse(door: Door, socket: Duplex, error: unknown): number {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
-  if (!socket.writable || begun?.headersSent || answered.has(socket)) return void socket.destroy()
+  if (!socket.writable || begun?.headersSent || answered.has(socket)) {
+    socket.destroy()
+    return LEFT
+  }
   const problem = door.refusals.problem(error)
   const text = JSON.stringify(problem)
   const lines = [
@@ -273,6 +278,7 @@ function refuse(door: Door, socket: Duplex, error: unknown): void {
   socket.on('error', () => socket.destroy())
   socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
   setTimeout(() => socket.destroy(), 1000).unref()
+  return problem.status
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {

@@ -139,7 +139,7 @@ function floodOf(client: Client, width: number): { stop(): Promise<number> } {
       const { status } = await client.execute(keys['flood']!, 'return 1', null)
       if (status === 200) continue
       refused += 1
-      await sleep(20)
+      await sleep(10 + Math.random() * 20)
     }
   }
   const flows = Array.from({ length: width }, flow)

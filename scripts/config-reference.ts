@@ -52,7 +52,8 @@ const values = `## Values
 | files | \`"none"\` or \`{ read = ["/folder"], write = ["/folder"] }\`, absolute, each with all below it |
 | fs policy | \`"None"\`, \`{ ReadOnly = ["/folder"] }\` or \`{ ReadWrite = ["/folder"] }\` |
 | names | \`"any"\`, \`"none"\` or a list |
-| escalation | a table from risk (0 to 100) to the least tier from there on, or \`"block"\`; a higher risk may not get a weaker tier |`
+| escalation | a table from risk (0 to 100) to the least tier from there on, or \`"block"\`; a higher risk may not get a weaker tier |
+| restraint | a table from risk (0 to 100) to what a job has from there on: \`cpu\`, \`memory\` and \`processes\` as a share (above 0, up to 1) of what it would have had, \`io\` in bytes a second as a size; a key left out stays as at the risk below, and none may be looser than there |`
 
 function variables(): string {
   const rows = settings.map(({ variable, path }) => `| \`${variable}\` | \`${path.join('.')}\` |`)

@@ -376,9 +376,10 @@ function factsOf(provider: Provider, availability: Availability | undefined): Pr
   if (!availability) return []
   const { name, tier, languages, can } = provider
   const common = { name, tier, languages, can, available: availability.available }
-  return availability.available
-    ? [{ ...common, strength: availability.strength }]
-    : [{ ...common, strength: 0, reason: availability.reason }]
+  if (!availability.available) return [{ ...common, strength: 0, reason: availability.reason }]
+  const { strength, layers, missing, cost } = availability
+  const proved = { strength, layers: layers.length, missing: missing.length }
+  return [{ ...common, ...proved, ...(cost && { cost }) }]
 }
 
 function provedOf(

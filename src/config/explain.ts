@@ -47,7 +47,14 @@ function isBare(value: unknown, path: Path): boolean {
   return path.at(-1) === 'controls' && Object.keys(value as object).length === 0
 }
 
-const WHOLE = new Set<unknown>(['network', 'network_policy', 'fs_policy', 'files', 'escalation'])
+const WHOLE = new Set<unknown>([
+  'network',
+  'network_policy',
+  'fs_policy',
+  'files',
+  'escalation',
+  'restraint',
+])
 
 function isLeaf(value: unknown, path: Path): boolean {
   if (typeof value !== 'object' || value === null || WHOLE.has(path.at(-1))) return true

@@ -79,7 +79,7 @@ function lay(into: Record<string, unknown>, from: object, path: Path, laying: La
 /** Values that are one thing although they are written as a table. */
 function isWhole(path: Path): boolean {
   const last = path.at(-1)
-  if (path.length === 1) return last === 'escalation' || last === 'network'
+  if (path.length === 1) return ['escalation', 'restraint', 'network'].includes(String(last))
   return last === 'network' || last === 'network_policy' || last === 'fs_policy'
 }
 

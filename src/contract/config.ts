@@ -3,6 +3,7 @@ import type { Controls, NetworkControl } from './controls.ts'
 import { networkAsked } from './job.ts'
 import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
 import { reaction } from './phase.ts'
+import { defaultRestraint, restraint } from './restraint.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
@@ -362,6 +363,11 @@ const telemetry = z.strictObject({
     .describe('What telemetry calls this; `OTEL_SERVICE_NAME` wins'),
 })
 
+const cache = z.strictObject({
+  bytes: size.prefault('64MB').describe('All that is kept, of every tenant; 0 keeps nothing'),
+  age: duration.prefault('10m').describe('How long an outcome is given again'),
+})
+
 const rule = z.strictObject({
   name: name.describe('As it stands in explain'),
   when: z.string().min(1).max(4096).describe('A CEL expression'),
@@ -403,6 +409,11 @@ export const configSchema = z.strictObject({
     .describe(
       'The least tier by risk. Given, it replaces the default; without `block` nothing is blocked by score',
     ),
+  restraint: restraint
+    .prefault(defaultRestraint)
+    .describe(
+      'How much less a job has by risk. Given, it replaces the default; `{}` takes nothing',
+    ),
   limits: limits.prefault({}).describe('What a job has that asks for no limits of its own'),
   ceilings: ceilings.prefault({}).describe('The most any job may have, whatever it asks for'),
   tenants: z
@@ -419,6 +430,7 @@ export const configSchema = z.strictObject({
     .default({})
     .describe('Phases of a life; `default` holds for jobs that name none'),
   signing: signing.prefault({}).describe('Signed code only, for every tenant'),
+  cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
   telemetry: telemetry.prefault({}).describe('OpenTelemetry'),

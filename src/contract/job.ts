@@ -15,6 +15,9 @@ export const entry = z.enum(entries)
 export type Language = z.infer<typeof language>
 export type Entry = z.infer<typeof entry>
 
+/** Calls of one batch. */
+export const callsMax = 1000
+
 const NO_NUL = /^[^\0]*$/
 
 /** A file the job brings: a path below the working directory, never out of it. */
@@ -70,9 +73,19 @@ export const jobRequest = z
     language: language.optional(),
     entry: entry.default('auto'),
     input: z.unknown().optional(),
+    calls: z
+      .array(z.strictObject({ input: z.unknown().optional() }).readonly())
+      .min(1)
+      .max(callsMax)
+      .readonly()
+      .optional()
+      .describe('a batch: the code is called with each input in turn, in one sandbox'),
     files: z.array(jobFile).max(2000).default([]),
     tier: tierName.optional(),
     floor: tierName.optional(),
+    shadow: tierName
+      .optional()
+      .describe('a tier on which it runs a second time, for comparison alone'),
     provider: z.string().min(1).max(64).optional(),
     schedule: z.string().min(1).max(64).optional(),
     limits: limits.default({}),
@@ -91,7 +104,10 @@ export const jobRequest = z
       .default({ gate: 'stream' }),
     artifacts: z.enum(['inline', 'reference']).default('reference'),
     capture: z.boolean().default(false),
-    idempotent: z.boolean().default(false),
+    idempotent: z
+      .boolean()
+      .default(false)
+      .describe('running it again does no harm and gives the same; its outcome may be given again'),
     labels: z.record(z.string().max(100), z.string().max(1000)).default({}),
   })
   .readonly()
@@ -121,7 +137,10 @@ export interface Job {
   /** When the door took it, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }
-  /** The input as JSON text, so that it crosses walls as bytes: `null` when none was given. */
+  /**
+   * The input as JSON text, so that it crosses walls as bytes: `null` when none was given; of a batch a list with the
+   * input of each call.
+   */
   readonly inputText: string
   /** The W3C trace context this job is part of, well-formed, where whoever asks brought one. */
   readonly traceparent?: string

@@ -19,6 +19,8 @@ export type Ability =
   | 'capture-disk'
   | 'zones'
   | 'stdin'
+  /** Takes several inputs for one code and answers each by itself. */
+  | 'batch'
 
 /** One technology for one tier. Loaded when first needed; its strength is what its probe proved. */
 export interface Provider {
@@ -47,6 +49,8 @@ export type Availability =
       readonly missing: readonly string[]
       /** What its engine knows beside what every one knows: `simd` … */
       readonly features?: readonly string[]
+      /** Measured here, where it was; else the usual cost of its tier counts. */
+      readonly cost?: Cost
     }
   | {
       readonly available: false
@@ -54,6 +58,12 @@ export type Availability =
       readonly reason: string
       readonly fix: string
     }
+
+/** What one more spare costs: the memory it holds while it waits, and the processor time to make it. */
+export interface Cost {
+  readonly spareMiB: number
+  readonly refillMs: number
+}
 
 /** One live wall with one owner. Disposing it destroys it: idempotent, and nothing is left. */
 export interface Sandbox extends AsyncDisposable {

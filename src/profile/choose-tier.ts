@@ -3,15 +3,12 @@ import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
 import type { Explained } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
-import { type Strength, strengthOf, type TierName, tierNames } from '../contract/tier.ts'
+import { type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
+import { costOf, ranked, type Ranked, whyBefore } from './rank.ts'
 
 /** What is known of a provider here; `strength` is what its probe proved. */
-export interface ProviderFacts {
-  readonly name: string
-  readonly tier: TierName
-  readonly strength: Strength
-  readonly available: boolean
+export interface ProviderFacts extends Ranked {
   /** Why it is not available. */
   readonly reason?: string
   readonly languages: readonly Language[]
@@ -24,8 +21,8 @@ export interface Wanted {
   readonly tenant: Tenant
   readonly asked: Pick<JobAsked, 'tier' | 'floor' | 'provider'>
   readonly verdict: Verdict
-  /** Whether the profile grants any network. */
-  readonly network: boolean
+  /** What the job needs beside its language. */
+  readonly abilities: readonly Ability[]
 }
 
 /** The wall to make, or why there will be none; then provider and tier are what it would have taken. */
@@ -42,7 +39,7 @@ export interface Choice {
  * strongest of the tenant's floor, the floor asked, what the language needs and what the escalation says of the risk.
  */
 export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Choice {
-  const facts = [...known].sort(byCost)
+  const facts = ranked(known)
   const need = needOf(wanted, facts)
   const judged = facts.map((fact) => ({ fact, whyNot: whyNot(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
@@ -63,7 +60,7 @@ export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Cho
           value: 'not taken',
           because:
             whyNot ??
-            `could hold it; "${taken?.name}" ${preferred ? 'is preferred' : 'is cheaper'}`,
+            `could hold it; ${preferred ? `"${preferred.name}" is preferred` : whyBefore(taken!, fact)}`,
         })),
     ],
     ...(end && { end }),
@@ -84,7 +81,7 @@ interface Need {
   /** Taken before a cheaper one. */
   readonly preferred?: string
   readonly language: Language
-  readonly network: boolean
+  readonly abilities: readonly Ability[]
   readonly mock: boolean
   readonly production: boolean
 }
@@ -94,7 +91,7 @@ interface Need {
  * provider it therefore serves jobs without such a floor, and only where it is there.
  */
 function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
-  const { asked, config, verdict, network } = wanted
+  const { asked, config, verdict, abilities } = wanted
   const said = strongest(floorsSaid(wanted))
   const chosen = asked.tier === undefined && asked.provider === undefined
   const preferred =
@@ -110,7 +107,7 @@ function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
     ...(provider && { provider }),
     ...(preferred && { preferred }),
     language: verdict.language,
-    network,
+    abilities,
     mock,
     production,
   }
@@ -162,8 +159,20 @@ function whyNot(fact: ProviderFacts, need: Need): string | undefined {
   if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
   if (fact.strength < need.floor.strength)
     return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
-  if (need.network && !fact.can?.includes('network')) return 'it has no network to give'
-  return undefined
+  const lacked = need.abilities.find((ability) => !fact.can?.includes(ability))
+  return lacked && (lacks[lacked] ?? `it cannot do "${lacked}"`)
+}
+
+const lacks: Readonly<Partial<Record<Ability, string>>> = {
+  network: 'it has no network to give',
+  files: 'it takes no files',
+  batch: 'it takes one input at a time',
+}
+
+const has: Readonly<Partial<Record<Ability, string>>> = {
+  network: 'has a network to give',
+  files: 'takes files',
+  batch: 'takes a batch',
 }
 
 function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
@@ -205,7 +214,7 @@ function nobody(
   need: Need,
   judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
 ): Choice['end'] {
-  const { floor, tier, provider, language, network } = need
+  const { floor, tier, provider, language, abilities } = need
   const wants = [
     ...(provider ? [`is "${provider}"`] : []),
     ...(tier ? [`is tier "${tier}"`] : []),
@@ -214,11 +223,12 @@ function nobody(
       ? [`is at least as strong as "${floor.tier}" (${floor.because})`]
       : []),
     `runs "${language}"`,
-    ...(network ? ['has a network to give'] : []),
+    ...abilities.map((ability) => has[ability] ?? `can do "${ability}"`),
   ]
   const message = `Cannot run the code safely enough here: no available provider ${wants.join(' and ')}`
+  const named = { ...(tier && { tier }), ...(provider && { provider }) }
   const details = {
-    needs: { ...floor, language, network, ...(tier && { tier }), ...(provider && { provider }) },
+    needs: { ...floor, language, network: abilities.includes('network'), abilities, ...named },
     providers: judged.map(({ fact, whyNot }) => ({ name: fact.name, reason: whyNot })),
     hint: hintFor(need, judged),
   }
@@ -227,13 +237,13 @@ function nobody(
 
 /** A lower escalation is a way out where it alone stands between the code and a wall that would run it. */
 function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]): string {
-  const { floor, tier, provider, language, network } = need
+  const { floor, tier, provider, language, abilities } = need
   const make = 'Make such a provider available ("mayfly doctor" says what is missing)'
   const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)
     return `${make}, or lower [escalation] in the configuration if you take the risk`
-  return network ? `${make}, or ask for no network` : make
+  return abilities.includes('network') ? `${make}, or ask for no network` : make
 }
 
 function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Explained[] {
@@ -255,14 +265,11 @@ function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Ex
       because: taken ? `provider "${taken.name}"` : tier ? 'asked' : floor.because,
     },
     { field: 'floor', value: floor.strength, because: floor.because },
+    ...(taken ? [explainCost(taken)] : []),
   ]
 }
 
-/** Cheap before dear: by strength proved, then by the order of tiers, then by name, so that equal facts choose equally. */
-function byCost(a: ProviderFacts, b: ProviderFacts): number {
-  return (
-    a.strength - b.strength ||
-    tierNames.indexOf(a.tier) - tierNames.indexOf(b.tier) ||
-    (a.name < b.name ? -1 : 1)
-  )
+function explainCost(taken: ProviderFacts): Explained {
+  const { cost, because } = costOf(taken)
+  return { field: 'cost', value: cost, because }
 }

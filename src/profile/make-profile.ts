@@ -1,7 +1,8 @@
 import type { Config, Tenant } from '../contract/config.ts'
-import { canonicalControls, type Controls, noFiles, unlimited } from '../contract/controls.ts'
+import { canonicalControls, type Controls, noFiles } from '../contract/controls.ts'
 import type { Job } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
+import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
@@ -11,6 +12,7 @@ import { chooseTier, type ProviderFacts } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, grantsNetwork, networkFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
+import { restrained } from './restrain.ts'
 import { scheduleFor } from './schedule.ts'
 
 export interface ProfilerParts {
@@ -47,9 +49,10 @@ interface World {
 export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): Plan {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
-  const { limits, explain: limitsExplained } = limitsFor(asked.limits, config, tenant)
+  const asAsked = limitsFor(asked.limits, config, tenant)
+  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, verdict.risk)
   const network = networkFor(asked.network, config, tenant)
-  const controls = controlsOf(limits, network.value, asked.capabilities)
+  const controls = controlsOf({ ...limits, io }, network.value, asked.capabilities)
   const { schedule, because } = scheduleFor({
     name: asked.schedule,
     config,
@@ -57,7 +60,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
     timeoutMs: limits.timeout,
   })
   const choice = chooseTier(
-    { config, tenant, asked, verdict, network: grantsNetwork(network.value) },
+    { config, tenant, asked, verdict, abilities: abilitiesFor(asked, network.value) },
     facts,
   )
   const described = {
@@ -99,9 +102,18 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
   return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
 }
 
+/** What a wall must be able to do for this job, beside running its language. */
+function abilitiesFor(asked: Job['asked'], network: Controls['network']): readonly Ability[] {
+  return [
+    ...(grantsNetwork(network) ? (['network'] as const) : []),
+    ...(asked.files.length > 0 ? (['files'] as const) : []),
+    ...(asked.calls ? (['batch'] as const) : []),
+  ]
+}
+
 /** Nothing is granted that was not asked for and allowed; what the wall holds by its nature is left to it. */
 function controlsOf(
-  limits: ProfileLimits,
+  limits: ProfileLimits & Pick<Controls, 'io'>,
   network: Controls['network'],
   capabilities: readonly string[],
 ): Controls {
@@ -110,7 +122,7 @@ function controlsOf(
     files: noFiles,
     cpu: limits.cpu,
     memory: limits.memory,
-    io: unlimited,
+    io: limits.io,
     processes: limits.processes,
     syscalls: 'any',
     capabilities,
@@ -131,7 +143,6 @@ function explainControls({ cpu, memory, processes, capabilities }: Controls): re
     { field: 'controls.files', value: 'none', because: 'default' },
     { field: 'controls.cpu', value: cpu, because: 'limits.cpu' },
     { field: 'controls.memory', value: memory, because: 'limits.memory' },
-    { field: 'controls.io', value: 'unlimited', because: 'default' },
     { field: 'controls.processes', value: processes, because: 'limits.processes' },
     { field: 'controls.syscalls', value: 'any', because: 'default: the wall has its own filter' },
     {

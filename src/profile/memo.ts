@@ -63,5 +63,7 @@ function keyOf({ job, verdict }: Asked): string {
     asked.capabilities,
     asked.output,
     asked.capture,
+    asked.files.length > 0,
+    asked.calls !== undefined,
   ])
 }

@@ -3,7 +3,7 @@ import { Mayfly } from './mayfly.ts'
 /**
  * A hold on the Mayfly that sandboxes and detectors of this process share, unless they are handed one of their own.
  * The first that needs it opens it, the last that lets go closes it. It has no floor above the isolate and blocks
- * nothing by risk: whoever registers code decides that. Everything else is as configured.
+ * or restrains nothing by risk: whoever registers code decides that. Everything else is as configured.
  */
 export class Hold {
   readonly #given: Mayfly | undefined
@@ -38,7 +38,7 @@ let shared: Promise<Mayfly> | undefined
 
 function take(): Promise<Mayfly> {
   holders++
-  shared ??= Mayfly.open({ escalation: { 0: 'isolate' } })
+  shared ??= Mayfly.open({ escalation: { 0: 'isolate' }, restraint: {} })
   return shared
 }
 

@@ -1,0 +1,63 @@
+import * as z from 'zod'
+import { size as sizeAsked } from './units.ts'
+
+/**
+ * How much less a job gets the riskier its code looks: from each risk on, the share of the processor, memory and
+ * processes it would have had, and bytes a second of input and output. What is slower only takes longer, so the
+ * processor and the disk give way first; too little memory would break an honest program.
+ */
+export interface RestraintStep {
+  /** The step holds from this risk on, 0 to 100. */
+  readonly at: number
+  readonly cpu: number
+  readonly memory: number
+  readonly processes: number
+  /** Bytes a second; undefined where nothing is said. */
+  readonly io?: number
+}
+
+const shares = ['cpu', 'memory', 'processes'] as const
+const share = z.number().gt(0).max(1)
+const size = sizeAsked.refine((bytes) => bytes >= 1, 'expected at least 1 byte a second')
+
+const written = z.strictObject({
+  cpu: share.optional(),
+  memory: share.optional(),
+  processes: share.optional(),
+  io: size.optional(),
+})
+
+/** The restraint when none is configured. */
+export const defaultRestraint = {
+  '20': { cpu: 0.75, io: '64MB' },
+  '40': { cpu: 0.5, processes: 0.5, io: '32MB' },
+  '60': { cpu: 0.25, memory: 0.75, processes: 0.25, io: '16MB' },
+  '80': { cpu: 0.125, memory: 0.5, processes: 0.125, io: '4MB' },
+} as const
+
+/** As written: a table by risk. A step says only what it changes; none may be looser than the one below it. */
+export const restraint = z
+  .record(z.string(), written)
+  .transform((table, ctx): RestraintStep[] => {
+    const refuse = (key: string, message: string) =>
+      ctx.addIssue({ code: 'custom', path: [key], message })
+    const steps: RestraintStep[] = []
+    const rows = Object.entries(table).map(([key, row]) => ({ key, at: Number(key), row }))
+    let before: RestraintStep = { at: 0, cpu: 1, memory: 1, processes: 1 }
+    for (const { key, at, row } of rows.sort((a, b) => a.at - b.at)) {
+      if (!/^\d{1,3}$/.test(key) || at > 100) refuse(key, 'expected a risk from 0 to 100')
+      const given = Object.fromEntries(Object.entries(row).filter(([, v]) => v !== undefined))
+      const step = { ...before, ...given, at }
+      const looser = looserOf(before, step)
+      if (looser) refuse(key, `expected no more ${looser} than a lower risk has`)
+      steps.push(step)
+      before = step
+    }
+    return steps
+  })
+  .meta({ title: 'restraint' })
+
+function looserOf(before: RestraintStep, step: RestraintStep): string | undefined {
+  if ((step.io ?? Infinity) > (before.io ?? Infinity)) return 'io'
+  return shares.find((name) => step[name] > before[name])
+}

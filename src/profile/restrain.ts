@@ -1,0 +1,63 @@
+import type { Config } from '../contract/config.ts'
+import { unlimited } from '../contract/controls.ts'
+import type { Explained, Profile } from '../contract/profile.ts'
+
+type ProfileLimits = Profile['limits']
+
+export interface Restrained {
+  readonly limits: ProfileLimits
+  /** Bytes a second; `unlimited` where nothing is said. */
+  readonly io: number
+  readonly explain: readonly Explained[]
+}
+
+/** Cores below which a program would not get anywhere. */
+const CPU_MIN = 0.05
+
+/** The limits a job of that risk has of those it would have had, with a reason for each that became stricter. */
+export function restrained(
+  { limits, explain }: Pick<Restrained, 'limits' | 'explain'>,
+  { restraint }: Pick<Config, 'restraint'>,
+  risk: number,
+): Restrained {
+  const step = restraint.findLast(({ at }) => at <= risk)
+  if (!step) return { limits, io: unlimited, explain: [...explain, unrestrained] }
+  const why = `restraint.${step.at}, risk ${risk}`
+  const less = {
+    cpu: Math.min(limits.cpu, Math.max(CPU_MIN, rounded(limits.cpu * step.cpu))),
+    memory: Math.floor(limits.memory * step.memory),
+    processes: Math.max(1, Math.floor(limits.processes * step.processes)),
+  }
+  return {
+    limits: { ...limits, ...less },
+    io: step.io ?? unlimited,
+    explain: [...explain.map((row) => lessened(row, less, step, why)), explainIo(step.io, why)],
+  }
+}
+
+type Share = 'cpu' | 'memory' | 'processes'
+
+function lessened(
+  row: Explained,
+  less: Readonly<Record<Share, number>>,
+  step: Readonly<Record<Share, number>>,
+  why: string,
+): Explained {
+  const name = row.field.replace('limits.', '') as Share
+  if (!Object.hasOwn(less, name) || less[name] === row.value) return row
+  return {
+    ...row,
+    value: less[name],
+    because: `${row.because}, then ${step[name]} of it (${why})`,
+  }
+}
+
+const unrestrained: Explained = { field: 'controls.io', value: 'unlimited', because: 'default' }
+
+function explainIo(io: number | undefined, because: string): Explained {
+  return io === undefined ? unrestrained : { field: 'controls.io', value: io, because }
+}
+
+function rounded(cores: number): number {
+  return Math.round(cores * 1000) / 1000
+}

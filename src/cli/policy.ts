@@ -5,6 +5,7 @@ import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
 import { shown } from './amount.ts'
+import { simulatedText, simulateEgress } from './policy-simulate.ts'
 
 /** What a verb sees of the process it runs in. */
 export interface World {
@@ -32,7 +33,13 @@ interface Options {
   readonly quiet?: boolean
 }
 
-/** Adds `policy check` and `policy explain`; exits 0, or 2 when the configuration cannot be used. */
+interface SimulateOptions extends Options {
+  readonly egress: readonly string[]
+  readonly allow?: readonly string[]
+  readonly method?: string
+}
+
+/** Adds the verbs of `policy`; each exits 0, or 2 when the configuration or what was asked cannot be used. */
 export function register(program: Command, world: World = thisProcess()): void {
   const policy = program.command('policy').description('look at a configuration')
   policy
@@ -43,6 +50,13 @@ export function register(program: Command, world: World = thisProcess()): void {
     .command('explain')
     .description('print every effective value and where it came from')
     .action((_: unknown, command: Command) => explain(command.optsWithGlobals(), world))
+  policy
+    .command('simulate')
+    .description('say whether these addresses would be let out; asks nobody')
+    .requiredOption('--egress <url...>', 'addresses that a job would ask for')
+    .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
+    .option('--method <word>', 'what it would ask with (default: GET)')
+    .action((_: unknown, command: Command) => simulate(command.optsWithGlobals(), world))
 }
 
 function check(options: Options, world: World): void {
@@ -58,6 +72,20 @@ function explain(options: Options, world: World): void {
     const values = explainConfig(loaded)
     if (!options.json) return world.stdout(table(values))
     json(world, { files: loaded.files, warnings: loaded.warnings, values })
+  })
+}
+
+function simulate(options: SimulateOptions, world: World): void {
+  withConfig(options, world, ({ config }) => {
+    try {
+      const all = simulateEgress(config, options)
+      if (options.json) return json(world, all)
+      world.stdout(simulatedText(all))
+    } catch (error) {
+      if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
+      world.stderr(`${error.message}\n`)
+      world.exit(usageExitCode)
+    }
   })
 }
 

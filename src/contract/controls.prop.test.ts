@@ -26,8 +26,10 @@ const pattern = fc
       '[2001:db8::1]',
     ),
     fc.constantFrom('*', '80', '443'),
+    fc.constantFrom('', '', '/a', '/a/*', '/a/b/*', '/a/b/c', '/b/*', '/*'),
+    fc.constantFrom('', '', 'GET ', 'POST '),
   )
-  .map(([scheme, host, port]) => `${scheme}://${host}:${port}`)
+  .map(([scheme, host, port, path, method]) => `${method}${scheme}://${host}:${port}${path}`)
 const folder = fc
   .array(fc.constantFrom('a', 'b', 'ab'), { maxLength: 3 })
   .map((steps) => `/${steps.join('/')}`)
@@ -122,15 +124,25 @@ test('A canonical form is valid data and reads the same after JSON', () => {
 
 const probes = ['http', 'https', 'ftp'].flatMap((scheme) =>
   ['x.a.example', 'y.a.example', 'x.b.a.example', 'other.example', '[2001:db8::1]'].flatMap(
-    (host) => ['80', '443', '1'].map((port) => ({ scheme, host, port })),
+    (host) =>
+      ['80', '443', '1'].flatMap((port) =>
+        ['/a', '/a/', '/a/b', '/a/b/c', '/ab', '/'].flatMap((path) =>
+          ['GET', 'PUT'].map((method) => ({ method, scheme, host, port, path })),
+        ),
+      ),
   ),
 )
 
 /** What the words mean, written a second time and as plainly as can be. */
 function lets({ allow, deny }: Controls['network'], to: (typeof probes)[number]): boolean {
   const matches = (text: string) => {
-    const [, scheme, host, port] = /^(.+?):\/\/(.+):(.+)$/.exec(text)!
+    const [, method, scheme, host, port, path] =
+      /^(?:([A-Z]+) )?(.+?):\/\/([^/]+):([^/]+)(\/.*)?$/.exec(text)!
     return (
+      [undefined, to.method].includes(method) &&
+      (path === undefined ||
+        path === to.path ||
+        (path.endsWith('/*') && to.path.startsWith(path.slice(0, -1)))) &&
       ['*', to.scheme].includes(scheme!) &&
       (host === '*' ||
         host === to.host ||

@@ -1,4 +1,13 @@
 import * as z from 'zod'
+import {
+  covers,
+  everything,
+  meetPattern,
+  patternCharactersMax,
+  patternTextOf,
+  readPattern,
+  type Pattern,
+} from './pattern.ts'
 
 /**
  * What a sandbox may do. A lattice: `meet(a, b)` is the stricter of each control, `isWithin(a, b)` is its
@@ -7,16 +16,17 @@ import * as z from 'zod'
  */
 
 /**
- * `scheme://host:port` patterns; scheme and port may be `*`, a host may be `*` or start with `*.`. `any` is every
- * public address, and is what `*://*:*` becomes. Denied is what is taken out of what is allowed.
+ * `METHOD scheme://host:port/path` patterns, as pattern.ts reads them; method and path are mostly left out. `any` is
+ * every public address, and is what `*://*:*` becomes. Denied is what is taken out of what is allowed.
  */
 const patternsMax = 1000
-const patterns = z.array(z.string().max(300)).max(patternsMax).readonly()
+const patterns = z.array(z.string().max(patternCharactersMax)).max(patternsMax).readonly()
 export const networkControl = z
   .object({ allow: z.union([z.literal('any'), patterns]), deny: patterns })
   .readonly()
+const folders = z.array(z.string().max(300)).max(patternsMax).readonly()
 /** Absolute folders, each with all below it. What may be written may not for that reason be read. */
-export const filesControl = z.object({ read: patterns, write: patterns }).readonly()
+export const filesControl = z.object({ read: folders, write: folders }).readonly()
 const names = z.union([z.literal('any'), z.array(z.string().max(200)).max(1000).readonly()])
 
 export const controlsSchema = z
@@ -132,16 +142,8 @@ function isBelow(inner: string, outer: string): boolean {
   return inner === outer || outer === '/' || inner.startsWith(`${outer}/`)
 }
 
-interface Pattern {
-  readonly scheme: string
-  readonly host: string
-  readonly port: string
-}
-
-const PATTERN = /^(\*|[a-z][a-z0-9+.-]*):\/\/(.+):(\d+|\*)$/
 /** Crossings looked at before a network is closed for being too entangled to hold. */
 const crossedMax = 4 * patternsMax
-const everything: Pattern = { scheme: '*', host: '*', port: '*' }
 
 function isNothing(network: NetworkControl): boolean {
   return network.allow !== 'any' && network.allow.length === 0
@@ -151,22 +153,19 @@ function isEverything(patterns: readonly Pattern[]): boolean {
   return patterns.some((pattern) => covers(pattern, everything))
 }
 
-function allowedBy(network: NetworkControl): readonly Pattern[] {
+/** What a network lets out, as patterns; what cannot be read lets out nothing. */
+export function allowedBy(network: NetworkControl): readonly Pattern[] {
   if (network.allow === 'any') return [everything]
   return network.allow.map(readPattern).filter((pattern) => pattern !== undefined)
 }
 
-function deniedBy(network: NetworkControl): readonly Pattern[] {
+/** What it takes out of that; what cannot be read takes out everything. */
+export function deniedBy(network: NetworkControl): readonly Pattern[] {
   return network.deny.map((text) => readPattern(text) ?? everything)
 }
 
-function readPattern(text: string): Pattern | undefined {
-  const [, scheme, host, port] = PATTERN.exec(text) ?? []
-  return scheme && host && port ? { scheme, host, port } : undefined
-}
-
 function texts(patterns: readonly Pattern[]): readonly string[] {
-  return patterns.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`).sort()
+  return patterns.map(patternTextOf).sort()
 }
 
 /** What both lists hold. Only patterns that neither list covers whole can cross and make new ones. */
@@ -182,32 +181,6 @@ function meetPatterns(a: readonly Pattern[], b: readonly Pattern[]): readonly Pa
 }
 
 function outermost(patterns: readonly Pattern[]): readonly Pattern[] {
-  const unique = [...new Map(patterns.map((pattern) => [texts([pattern])[0], pattern])).values()]
+  const unique = [...new Map(patterns.map((pattern) => [patternTextOf(pattern), pattern])).values()]
   return unique.filter((inner) => !unique.some((outer) => outer !== inner && covers(outer, inner)))
-}
-
-function covers(outer: Pattern, inner: Pattern): boolean {
-  return (
-    (outer.scheme === '*' || outer.scheme === inner.scheme) &&
-    (outer.port === '*' || outer.port === inner.port) &&
-    coversHost(outer.host, inner.host)
-  )
-}
-
-function meetPattern(a: Pattern, b: Pattern): Pattern | undefined {
-  const scheme = meetWord(a.scheme, b.scheme)
-  const host = coversHost(a.host, b.host) ? b.host : coversHost(b.host, a.host) ? a.host : undefined
-  const port = meetWord(a.port, b.port)
-  return scheme && host && port ? { scheme, host, port } : undefined
-}
-
-function meetWord(a: string, b: string): string | undefined {
-  if (a === '*') return b
-  return b === '*' || a === b ? a : undefined
-}
-
-function coversHost(outer: string, inner: string): boolean {
-  return (
-    outer === '*' || outer === inner || (outer.startsWith('*.') && inner.endsWith(outer.slice(1)))
-  )
 }

@@ -22,6 +22,13 @@ const readings: readonly (readonly [string, BareHost, string])[] = [
   ['127.1', 'https', 'https://127.0.0.1:443'],
   ['0x7f.0.0.1:80', 'https', 'http://127.0.0.1:80'],
   ['[::0001]:443', 'https', 'https://[::1]:443'],
+  ['https://api.example.com/v1/*', 'https', 'https://api.example.com:443/v1/*'],
+  ['GET api.example.com/v1/users', 'https', 'GET https://api.example.com:443/v1/users'],
+  ['POST http://api.example.com', 'https', 'POST http://api.example.com:80'],
+  ['https://api.example.com/*', 'https', 'https://api.example.com:443'],
+  ['api.example.com/%7euser/%c3%a9', 'https', 'https://api.example.com:443/~user/%C3%A9'],
+  ['example.com/admin/*', 'every', '*://example.com:*/admin/*'],
+  ['example.com/v1/', 'https', 'https://example.com:443/v1/'],
 ]
 for (const [text, bare, patterns] of readings)
   test(`"${text}" (${bare}) is ${patterns}`, () =>
@@ -30,7 +37,18 @@ for (const [text, bare, patterns] of readings)
 const refused = [
   '',
   'a b',
-  'https://example.com/path',
+  'https://example.com/a/../b',
+  'https://example.com/a/%2e%2e/b',
+  'https://example.com/a%2fb',
+  'https://example.com/a//b',
+  'https://example.com/a*',
+  'https://example.com/*/b',
+  'https://example.com/a?b=c',
+  'https://example.com/a;b',
+  `https://example.com/${'a'.repeat(500)}`,
+  'get https://example.com',
+  'GET  https://example.com',
+  'GET ',
   'user@example.com',
   'example.com:0',
   'example.com:65536',

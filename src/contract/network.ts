@@ -1,6 +1,7 @@
 import { domainToASCII } from 'node:url'
 import { isIP } from 'node:net'
 import { allControls, canonicalControls, noNetwork, type NetworkControl } from './controls.ts'
+import { isPathPattern } from './pattern.ts'
 
 /** A network as people write it: in a job, in a configuration, on the command line. */
 export type NetworkAsked =
@@ -36,21 +37,58 @@ const bareForms: Readonly<Record<BareHost, readonly (readonly [scheme: string, p
 
 const PORT_OF: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
 const WRITTEN =
-  /^(?:(\*|[a-z]{1,20}):\/\/)?(\*|\[[0-9a-f:.]{2,45}\]|[^\s/?#@:[\]\\%]{1,253})(?::(\d{1,5}|\*))?\/?$/i
+  /^(?:([A-Z]{1,20}) )?(?:(\*|[a-zA-Z]{1,20}):\/\/)?(\*|\[[0-9a-fA-F:.]{2,45}\]|[^\s/?#@:[\]\\%]{1,253})(?::(\d{1,5}|\*))?(\/[^\s?#\\]*)?$/
 
 /**
  * Reads `host`, `host:port`, `scheme://host` or `scheme://host:port` into `scheme://host:port` patterns; undefined
- * when it is none. The host is lower-cased, in ASCII, and may be `*` or start with `*.`; the port may be `*`.
+ * when it is none. The host is lower-cased, in ASCII, and may be `*` or start with `*.`; the port may be `*`. A
+ * method and a space may stand before it (`GET api.example.com`), a path after it: `/v1/users` is that path,
+ * `/v1/*` all below it, and `/` alone is no path.
  */
 export function parsePattern(text: string, bare: BareHost): readonly string[] | undefined {
-  const [, scheme, host = '', port] = WRITTEN.exec(text) ?? []
+  const [, method, scheme, host = '', port, path = '/'] = WRITTEN.exec(text) ?? []
   const name = hostOf(host)
-  if (name === undefined || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) return undefined
-  if (scheme === undefined && port === undefined)
-    return bareForms[bare].map(([word, number]) => `${word}://${name}:${number}`)
+  const tail = path === '/' ? '' : plainPath(path)
+  if (name === undefined || tail === undefined || !isPathPattern(tail || '/')) return undefined
+  if (Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) return undefined
+  const head = method === undefined ? '' : `${method} `
+  const rest = tail === '/*' ? '' : tail
+  return placesOf(scheme, port, bare)?.map(
+    ([word, number]) => `${head}${word}://${name}:${number}${rest}`,
+  )
+}
+
+type Places = readonly (readonly [scheme: string, port: string])[]
+
+function placesOf(
+  scheme: string | undefined,
+  port: string | undefined,
+  bare: BareHost,
+): Places | undefined {
+  if (scheme === undefined && port === undefined) return bareForms[bare]
   const word = scheme?.toLowerCase() ?? schemeOf(numberOf(port))
   const number = numberOf(port) ?? (bare === 'every' && scheme === '*' ? '*' : PORT_OF[word])
-  return number === undefined ? undefined : [`${word}://${name}:${number}`]
+  return number === undefined ? undefined : [[word, number]]
+}
+
+/**
+ * The one spelling of a path that every server reads in the same way; undefined where some would read another: dot
+ * segments, empty ones, backslashes, and characters that are written with `%` though they part or end something.
+ */
+export function plainPath(path: string): string | undefined {
+  const decoded = path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => {
+    const character = String.fromCharCode(parseInt(hex, 16))
+    return /[A-Za-z0-9._~-]/.test(character) ? character : `%${hex.toUpperCase()}`
+  })
+  if (!/^\/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*$/.test(decoded)) return undefined
+  if (/%(?![0-9A-F]{2})|%(0|1|7F|2F|5C|25|3B)|;|\/\.{0,2}(\/|$)/.test(trimmedEnd(decoded)))
+    return undefined
+  return decoded
+}
+
+/** A path may end with a slash. */
+function trimmedEnd(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path === '/' ? '/-' : path
 }
 
 /** Equal rights are equal data: sorted, nothing twice, nothing that another entry covers. */
@@ -65,7 +103,7 @@ function read(text: string, bare: BareHost): readonly string[] {
 }
 
 export const patternText =
-  'a host such as "api.example.com", "*.example.net" or "https://api.example.com:443"'
+  'a host such as "api.example.com", "*.example.net", "https://api.example.com:443" or "GET https://api.example.com/v1/*"'
 
 function schemeOf(port: string | undefined): string {
   if (port === '443') return 'https'

@@ -1,0 +1,110 @@
+import { isIPv4, isIPv6 } from 'node:net'
+
+/**
+ * Which addresses may be dialled: public unicast ones, and nothing that holds another address inside it. The tables
+ * are IANA's special-purpose registries (RFC 6890 and what followed) and the addresses at which clouds hand out
+ * credentials.
+ */
+const v4: readonly (readonly [block: string, what: string])[] = [
+  ['0.0.0.0/8', 'this host'],
+  ['10.0.0.0/8', 'a private network'],
+  ['100.64.0.0/10', "a carrier's shared network"],
+  ['127.0.0.0/8', 'loopback'],
+  ['169.254.0.0/16', 'link-local, where clouds keep their metadata'],
+  ['172.16.0.0/12', 'a private network'],
+  ['192.0.0.0/24', 'reserved for protocols'],
+  ['192.0.2.0/24', 'for documentation'],
+  ['192.88.99.0/24', 'a relay into 6to4'],
+  ['192.168.0.0/16', 'a private network'],
+  ['198.18.0.0/15', 'for benchmarks'],
+  ['198.51.100.0/24', 'for documentation'],
+  ['203.0.113.0/24', 'for documentation'],
+  ['168.63.129.16/32', 'the metadata of a cloud'],
+  ['224.0.0.0/4', 'multicast'],
+  ['240.0.0.0/4', 'reserved'],
+]
+
+const v6: readonly (readonly [block: string, what: string])[] = [
+  ['::/96', 'an IPv4 address in IPv6 form'],
+  ['::ffff:0:0/96', 'an IPv4 address in IPv6 form'],
+  ['::ffff:0:0:0/96', 'an IPv4 address in IPv6 form'],
+  ['64:ff9b:1::/48', 'a translator into a private network'],
+  ['100::/64', 'for discarding'],
+  ['2001::/32', 'a Teredo tunnel'],
+  ['2001::/23', 'reserved for protocols'],
+  ['2001:db8::/32', 'for documentation'],
+  ['2002::/16', 'a 6to4 tunnel'],
+  ['3fff::/20', 'for documentation'],
+  ['fc00::/7', 'a private network'],
+  ['fe80::/10', 'link-local'],
+  ['fec0::/10', 'a private network'],
+  ['ff00::/8', 'multicast'],
+]
+const translated = blockOf('64:ff9b::/96')
+const globalUnicast = blockOf('2000::/3')
+const blocks4 = v4.map(([block, what]) => ({ ...blockOf(block), what }))
+const blocks6 = v6.map(([block, what]) => ({ ...blockOf(block), what }))
+
+/** Why an address may not be dialled, as `loopback` or `a private network`; undefined when it may. */
+export function closedAddress(address: string): string | undefined {
+  if (isIPv4(address)) return blocks4.find((block) => isIn(bits4(address), block))?.what
+  if (!isIPv6(address) || address.includes('%')) return 'no plain address'
+  const bits = bits6(address)
+  const block = blocks6.find((one) => isIn(bits, one))
+  if (block) return block.what
+  // How a network without IPv4 reaches a host that has nothing else.
+  if (isIn(bits, translated)) return closedAddress(text4(bits & 0xffff_ffffn))
+  return isIn(bits, globalUnicast) ? undefined : 'reserved'
+}
+
+/** Names that mean this machine, or a cloud's metadata, whatever a resolver says. */
+export function closedName(host: string): string | undefined {
+  if (/(^|\.)localhost(\.localdomain)?$/.test(host)) return 'this host'
+  return /^(metadata|metadata\.google\.internal|instance-data(\.ec2\.internal)?)$/.test(host)
+    ? 'the metadata of a cloud'
+    : undefined
+}
+
+interface Block {
+  readonly bits: bigint
+  /** How many bits are not looked at. */
+  readonly rest: bigint
+}
+
+function blockOf(text: string): Block {
+  const [address = '', length = '0'] = text.split('/')
+  const isFour = isIPv4(address)
+  return {
+    bits: isFour ? bits4(address) : bits6(address),
+    rest: BigInt((isFour ? 32 : 128) - Number(length)),
+  }
+}
+
+function isIn(bits: bigint, block: Block): boolean {
+  return bits >> block.rest === block.bits >> block.rest
+}
+
+function bits4(address: string): bigint {
+  return address.split('.').reduce((bits, part) => (bits << 8n) | BigInt(part), 0n)
+}
+
+function bits6(address: string): bigint {
+  const tail = /[\d.]+$/.exec(address)?.[0] ?? ''
+  const plain = isIPv4(tail) ? address.slice(0, -tail.length) + hex4(bits4(tail)) : address
+  const [left = '', right] = plain.split('::')
+  const [head, end] = [groups(left), groups(right ?? '')]
+  const gap = right === undefined ? [] : Array<string>(8 - head.length - end.length).fill('0')
+  return [...head, ...gap, ...end].reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n)
+}
+
+function groups(text: string): readonly string[] {
+  return text === '' ? [] : text.split(':')
+}
+
+function hex4(bits: bigint): string {
+  return `${(bits >> 16n).toString(16)}:${(bits & 0xffffn).toString(16)}`
+}
+
+function text4(bits: bigint): string {
+  return [24n, 16n, 8n, 0n].map((shift) => String((bits >> shift) & 0xffn)).join('.')
+}

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { networkOf, type NetworkAsked } from '../contract/network.ts'
+import { decide, needsLook, type EgressRequest } from './rules.ts'
+
+const to = (
+  scheme: EgressRequest['scheme'],
+  host: string,
+  port: number,
+  more: Pick<EgressRequest, 'method' | 'path'> = {},
+): EgressRequest => ({ scheme, host, port, ...more })
+const allow = (...hosts: string[]): NetworkAsked => ({ allow: hosts })
+const deny = (...hosts: string[]): NetworkAsked => ({ deny: hosts })
+const get = (path: string) => ({ method: 'GET', path })
+
+const table: readonly (readonly [NetworkAsked, EgressRequest, 'allowed' | 'denied', RegExp])[] = [
+  ['none', to('https', 'a.example', 443), 'denied', /no network/],
+  ['open', to('https', 'a.example', 443), 'allowed', /"\*:\/\/\*:\*" is allowed/],
+  ['open', to('tcp', 'a.example', 22), 'allowed', /allowed/],
+  [allow('a.example'), to('https', 'a.example', 443), 'allowed', /"https:\/\/a\.example:443"/],
+  [allow('a.example'), to('https', 'a.example', 8443), 'denied', /not among/],
+  [allow('a.example'), to('http', 'a.example', 80), 'denied', /not among/],
+  [allow('a.example'), to('tcp', 'a.example', 443), 'denied', /not among/],
+  [allow('a.example'), to('wss', 'a.example', 443), 'denied', /not among/],
+  [allow('a.example'), to('https', 'a.example.evil.example', 443), 'denied', /not among/],
+  [allow('a.example'), to('https', 'evila.example', 443), 'denied', /not among/],
+  [allow('a.example'), to('https', 'b.a.example', 443), 'denied', /not among/],
+  [allow('*.a.example'), to('https', 'b.a.example', 443), 'allowed', /"https:\/\/\*\.a/],
+  [allow('*.a.example'), to('https', 'c.b.a.example', 443), 'allowed', /allowed/],
+  [allow('*.a.example'), to('https', 'a.example', 443), 'denied', /not among/],
+  [allow('*.a.example'), to('https', 'xa.example', 443), 'denied', /not among/],
+  [deny('bad.example'), to('https', 'bad.example', 443), 'denied', /"\*:.*bad.* is denied/],
+  [deny('bad.example'), to('https', 'good.example', 443), 'allowed', /allowed/],
+  [deny('*.bad.example'), to('http', 'x.bad.example', 80), 'denied', /is denied/],
+  [allow('dns.example'), to('tcp', 'dns.example', 853), 'denied', /not among/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/v1/x')), 'allowed', /v1/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/v2/x')), 'denied', /another/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/v1')), 'denied', /another/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443), 'denied', /cannot be seen/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/v1/../x')), 'denied', /one way/],
+  [
+    allow('a.example/v1/*'),
+    to('https', 'a.example', 443, get('/v1/%2e%2e/x')),
+    'denied',
+    /one way/,
+  ],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/v1/a%2f..')), 'denied', /one way/],
+  [allow('a.example/v1/*'), to('https', 'a.example', 443, get('/%761/x')), 'allowed', /v1/],
+  [allow('GET a.example'), to('https', 'a.example', 443, get('/')), 'allowed', /GET/],
+  [
+    allow('GET a.example'),
+    to('https', 'a.example', 443, { method: 'POST', path: '/' }),
+    'denied',
+    /another method/,
+  ],
+  [allow('GET a.example'), to('https', 'a.example', 443), 'denied', /cannot be seen/],
+  [deny('a.example/admin/*'), to('https', 'a.example', 443, get('/x')), 'allowed', /allowed/],
+  [deny('a.example/admin/*'), to('https', 'a.example', 443, get('/admin/x')), 'denied', /denied/],
+  [deny('a.example/admin/*'), to('https', 'a.example', 443, get('//admin/x')), 'denied', /denied/],
+  [deny('a.example/admin/*'), to('https', 'a.example', 443), 'denied', /is denied/],
+  [allow('a.example'), to('https', 'a.example', 443, get('/a//../b')), 'allowed', /allowed/],
+]
+for (const [network, request, verdict, because] of table) {
+  const { scheme, host, port, method = '', path = '' } = request
+  test(`${JSON.stringify(network)}: ${method} ${scheme}://${host}:${port}${path} is ${verdict}`, () => {
+    const said = decide(networkOf(network), request)
+    assert.equal(said.verdict, verdict)
+    assert.match(said.because, because)
+  })
+}
+
+test('Only a place with a rule on methods or paths has to be looked into', () => {
+  const network = networkOf(allow('a.example/v1/*', 'b.example'))
+  assert.equal(needsLook(network, to('https', 'a.example', 443)), true)
+  assert.equal(needsLook(network, to('https', 'b.example', 443)), false)
+  assert.equal(needsLook(networkOf(deny('b.example/x')), to('https', 'b.example', 443)), true)
+})

@@ -1,0 +1,65 @@
+import { allowedBy, deniedBy, type NetworkControl } from '../contract/controls.ts'
+import { plainPath } from '../contract/network.ts'
+import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pattern.ts'
+
+/**
+ * What one attempt to get out is: asked by `proxy.ts` for each request and each tunnel, by `fetch.ts` for each hop,
+ * and by `policy simulate` for addresses that nobody has tried yet.
+ */
+export interface EgressRequest {
+  /** `tcp` is a tunnel with anything in it. */
+  readonly scheme: 'http' | 'https' | 'ws' | 'wss' | 'tcp'
+  /** As readHost of host.ts gives it. */
+  readonly host: string
+  readonly port: number
+  /** Left out where they cannot be seen: in a tunnel that stays closed. */
+  readonly method?: string
+  /** Without the query. */
+  readonly path?: string
+}
+
+export interface Verdict {
+  readonly verdict: 'allowed' | 'denied'
+  /** The rule, or what is missing, in words for whoever asked. */
+  readonly because: string
+}
+
+/**
+ * Whether a network lets a request out. What cannot be seen counts as everything it could be: an allowed method or
+ * path alone does not open a closed tunnel, and a denied one closes it whole. A path that servers read in different
+ * ways counts as one that cannot be seen.
+ */
+export function decide(network: NetworkControl, request: EgressRequest): Verdict {
+  const asked = patternOf(request)
+  const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
+  if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
+  const allowed = allowedBy(network)
+  const rule = allowed.find((allow) => covers(allow, asked))
+  if (rule) return { verdict: 'allowed', because: `"${patternTextOf(rule)}" is allowed` }
+  return { verdict: 'denied', because: missing(allowed, asked) }
+}
+
+/** Whether a rule tells methods or paths of this place apart, so that a tunnel to it would have to be looked into. */
+export function needsLook(network: NetworkControl, request: EgressRequest): boolean {
+  const place = patternOf({ scheme: request.scheme, host: request.host, port: request.port })
+  return [...allowedBy(network), ...deniedBy(network)].some(
+    (rule) => (rule.method !== '*' || rule.path !== '*') && meetPattern(rule, place),
+  )
+}
+
+function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): Pattern {
+  const plain = path === undefined ? undefined : plainPath(path)
+  return { method, scheme, host, port: String(port), path: plain ?? '*' }
+}
+
+function missing(allowed: readonly Pattern[], asked: Pattern): string {
+  const place = `${asked.scheme}://${asked.host}:${asked.port}`
+  if (allowed.length === 0) return 'this run has no network'
+  const near = allowed.find((allow) => meetPattern(allow, asked))
+  if (near)
+    return `"${patternTextOf(near)}" is allowed, but what "${place}" would be asked cannot be seen or read in one way`
+  const anyPath = allowed.some((allow) => meetPattern(allow, { ...asked, method: '*', path: '*' }))
+  return anyPath
+    ? `"${place}" is allowed with another method or path only`
+    : `"${place}" is not among what is allowed`
+}

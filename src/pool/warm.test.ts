@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Clock } from '../contract/clock.ts'
+import { createWarm, type Spare, type WarmEvent } from './warm.ts'
+
+/** Spares that are numbers, and a clock that only a test moves. */
+function stand(options: { least: number; most: number }) {
+  let now = 0
+  let made = 0
+  let version = 'a'
+  let fails = false
+  const timers = new Set<{ at: number; ring: () => void }>()
+  const clock: Clock = {
+    now: () => now,
+    date: () => now,
+    after(ms, ring) {
+      const timer = { at: now + ms, ring }
+      timers.add(timer)
+      return { cancel: () => void timers.delete(timer) }
+    },
+  }
+  const live = new Set<number>()
+  const told: WarmEvent[] = []
+  const warm = createWarm<Spare & { readonly id: number }>({
+    key: 'test',
+    clock,
+    ...options,
+    async start() {
+      if (fails) throw new Error('no more')
+      const id = ++made
+      live.add(id)
+      return {
+        id,
+        bytes: 10,
+        get alive() {
+          return live.has(id)
+        },
+        end: async () => live.delete(id),
+      }
+    },
+    madeOf: () => version,
+    told: (event) => void told.push(event),
+  })
+  return {
+    warm,
+    live,
+    told,
+    change: (to: string) => (version = to),
+    fail: (yes: boolean) => (fails = yes),
+    async pass(ms: number) {
+      const until = now + ms
+      for (;;) {
+        const next = [...timers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0]
+        if (!next) break
+        timers.delete(next)
+        now = next.at
+        next.ring()
+        await settle()
+      }
+      now = until
+      await settle()
+    },
+  }
+}
+
+async function settle(): Promise<void> {
+  for (let turns = 0; turns < 10; turns++) await turn()
+}
+
+test('Nothing is made before somebody asks, unless a least is given', async () => {
+  const none = stand({ least: 0, most: 3 })
+  await none.pass(20_000)
+  assert.equal(none.warm.facts.idle, 0)
+  const two = stand({ least: 2, most: 3 })
+  two.warm.fill()
+  await settle()
+  assert.equal(two.warm.facts.idle, 2)
+})
+
+test('Each miss keeps one more ready, up to the most; each spare is handed out once', async () => {
+  const { warm, live } = stand({ least: 0, most: 2 })
+  const seen = new Set<number>()
+  for (let n = 0; n < 6; n++) {
+    const { spare, pool } = await warm.take()
+    assert.equal(pool, n === 0 ? 'miss' : 'hit')
+    assert.ok(!seen.has(spare.id))
+    seen.add(spare.id)
+    await settle()
+  }
+  const burst = await Promise.all([warm.take(), warm.take(), warm.take(), warm.take()])
+  assert.equal(new Set(burst.map(({ spare }) => spare.id)).size, 4)
+  await settle()
+  assert.deepEqual(
+    { ...warm.facts, misses: 0, hits: 0 },
+    {
+      key: 'test',
+      idle: 2,
+      starting: 0,
+      wanted: 2,
+      hits: 0,
+      misses: 0,
+      bytes: 20,
+    },
+  )
+  assert.ok(live.size <= 12)
+})
+
+test('After quiet minutes they are ended, one a minute, down to the least', async () => {
+  const { warm, live, pass } = stand({ least: 0, most: 2 })
+  await Promise.all([warm.take(), warm.take()])
+  await settle()
+  const taken = live.size - warm.facts.idle
+  assert.equal(warm.facts.idle, 2)
+  await pass(70_000)
+  assert.equal(warm.facts.idle, 1)
+  await pass(70_000)
+  assert.equal(warm.facts.idle, 0)
+  assert.equal(live.size, taken)
+})
+
+test('Spares of an old make are ended, and not handed out', async () => {
+  const { warm, change, told } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  change('b')
+  const { spare, pool } = await warm.take()
+  assert.equal(pool, 'miss')
+  assert.ok(spare.id > 2)
+  assert.ok(told.some((event) => event.what === 'drained' && event.because === 'changed'))
+})
+
+test('Under pressure they are given up first, and no more than needed', async () => {
+  const { warm } = stand({ least: 3, most: 3 })
+  warm.fill()
+  await settle()
+  assert.equal(warm.giveUp(15), 20)
+  assert.equal(warm.facts.idle, 1)
+})
+
+test('One that died while it waited is not handed out', async () => {
+  const { warm, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  live.delete(1)
+  assert.equal((await warm.take()).spare.id, 2)
+})
+
+test('A start that fails is tried again later, and told', async () => {
+  const { warm, fail, pass, told } = stand({ least: 1, most: 1 })
+  fail(true)
+  warm.fill()
+  await settle()
+  assert.equal(told[0]?.what, 'failed')
+  await assert.rejects(warm.take(), /no more/)
+  fail(false)
+  await pass(2_000)
+  assert.equal(warm.facts.idle, 1)
+})
+
+test('Closing ends all that waits and all that is being started', async () => {
+  const { warm, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await warm.close()
+  await settle()
+  assert.equal(live.size, 0)
+})

@@ -241,12 +241,18 @@ export class Cell {
  * @typedef {{
  *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
  *   files: { path: string, content: string, encoding: 'utf8' | 'base64' }[], capabilities: string[],
- *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number,
- * }} Task
+ *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number,
+ * }} Task `calls`: of a batch, as many as the list in `inputText` has inputs
+ *
+ * @typedef {{
+ *   status: 'ok' | 'error', resultText: string, encoding: 'json' | 'tagged', executionMs: number,
+ *   error?: { code: string, name?: string, message: string, stack?: string },
+ * }} Answer to one call of a batch
  *
  * @typedef {{
  *   released(): void, stdout(text: string): void, stderr(text: string): void,
  *   call(name: string, argsText: string): Promise<string>,
+ *   answered?(answer: Answer): void,
  * }} Hooks `stdout` and `stderr` may block: that is the back-pressure. Chunks are under 64 KiB
  *
  * @typedef {{

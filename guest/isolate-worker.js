@@ -70,6 +70,10 @@ async function runJob(task) {
     stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
     stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
     call: callOut,
+    answered: ({ resultText, error, ...meta }) => {
+      const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }
+      send(KIND.answered, `${JSON.stringify(head)}\n${resultText}`)
+    },
   })
   const { resultText, error, ...meta } = end
   const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }

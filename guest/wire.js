@@ -25,6 +25,7 @@ export const KIND = {
   end: 14,
   idle: 15,
   knocked: 16,
+  answered: 18,
 }
 
 /** What the launcher decided about this worker. */

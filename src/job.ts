@@ -1,6 +1,12 @@
 import type { Clock } from './contract/clock.ts'
 import { MayflyError } from './contract/error.ts'
-import { jobRequest, type Job, type JobRequest, type Origin } from './contract/job.ts'
+import {
+  jobRequest,
+  type Job,
+  type JobAsked,
+  type JobRequest,
+  type Origin,
+} from './contract/job.ts'
 import { newId } from './lib/id.ts'
 
 /** Who asks, and by which door. */
@@ -34,8 +40,18 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
     ...who,
     at: clock.now(),
     asked: { ...read.data, code },
-    inputText: inputTextOf(read.data.input),
+    inputText: batchTextOf(read.data, inputTextOf(read.data.input)),
   }
+}
+
+/**
+ * The inputs of a batch as one list, a call without an input of its own having the job's; else `inputText` as it is.
+ * Throws MayflyError INVALID for what JSON cannot hold.
+ */
+export function batchTextOf({ calls }: Pick<JobAsked, 'calls'>, inputText: string): string {
+  if (!calls) return inputText
+  const texts = calls.map(({ input }) => (input === undefined ? inputText : inputTextOf(input)))
+  return `[${texts.join(',')}]`
 }
 
 function inputTextOf(input: unknown): string {

@@ -51,7 +51,7 @@ async function behindWall(
   rooms: Rooms,
   caller: Caller,
 ): Promise<Lived> {
-  const gate = rooms.gate(profile, caller.tap)
+  const gate = rooms.gate(profile, caller.tap, job.asked.calls?.length)
   const began = rooms.clock.now()
   let left = began
 
@@ -77,6 +77,7 @@ function taskOf(job: Job, analysis: Analysis): Task {
     inputText: job.inputText,
     files: job.asked.files,
     capabilities: [],
+    ...(job.asked.calls && { calls: job.asked.calls.length }),
   }
 }
 

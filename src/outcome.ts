@@ -45,7 +45,7 @@ export function tell(
   const { seq, hash } = admission.end({
     status: lived.status,
     ...(error && { error }),
-    resultText: end?.resultText ?? 'null',
+    resultText: gated.calls ? JSON.stringify(gated.calls) : (end?.resultText ?? 'null'),
     metrics,
     timeline,
   })

@@ -23,6 +23,12 @@ const answers = {
   stdout: (job, text) => job.stdout.add(String(text)),
   stderr: (job, text) => job.stderr.add(String(text)),
   ok: (job, encoding, text) => job.succeed(encoding, text),
+  begin: (job) => job.begin(),
+  answer: (job, encoding, text) => job.answer({ status: 'ok', encoding, resultText: text }),
+  fault: (job, text) => {
+    const { error } = withoutImport(thrown(JSON.parse(text)), job.task.code)
+    job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
+  },
   error: (job, text) => job.refuse(withoutImport(thrown(JSON.parse(text)), job.task.code)),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   names: (job, text) => void (job.names = text),
@@ -77,6 +83,6 @@ function queryText(flat) {
   return params.toString()
 }
 
-function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax }) {
-  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax }
+function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax, calls }) {
+  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls }
 }

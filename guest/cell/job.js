@@ -14,6 +14,10 @@ export class Job {
   #dueAt = Infinity
   #resolve
   #startedAt = performance.now()
+  #callBegan = 0
+  #answers = 0
+  /** Bytes of the results of a batch so far. */
+  #answered = 0
   #isReleased = false
   /** @type {{ status: string, [more: string]: unknown } | undefined} */
   #outcome
@@ -77,6 +81,23 @@ export class Job {
       const message = 'Cannot return the result: it takes more bytes than this job may return'
       this.#settle({ status: 'error', error: { code: 'RESULT_TOO_LARGE', message } })
     } else this.#settle({ status: 'ok', encoding, resultText: text })
+  }
+
+  /** One call of a batch begins: its time counts from here. */
+  begin() {
+    this.#callBegan = performance.now()
+  }
+
+  /** How one call of a batch ended. All results together take no more than one may. */
+  answer(answer) {
+    if (this.isOver || ++this.#answers > (this.task.calls ?? 0)) return
+    this.#answered += Buffer.byteLength(answer.resultText)
+    const isTooMuch = this.#answered > this.task.resultBytesMax
+    this.flush()
+    this.hooks.answered?.({
+      executionMs: performance.now() - this.#callBegan,
+      ...(isTooMuch ? TOO_MUCH : answer),
+    })
   }
 
   /** The first end that is settled holds. @param {{ status: string, error: object }} outcome */
@@ -146,6 +167,17 @@ export class Job {
       truncated: { stdout: this.stdout.isTruncated, stderr: this.stderr.isTruncated },
     })
   }
+}
+
+const TOO_MUCH = {
+  status: 'error',
+  encoding: 'json',
+  resultText: 'null',
+  error: {
+    code: 'RESULT_TOO_LARGE',
+    message:
+      'Cannot return the result: those of the batch take more bytes than this job may return',
+  },
 }
 
 /** The longest a Node timer, or an isolate's timeout, can be. */

@@ -7,6 +7,8 @@ export default function (P, ask, globals) {
   const CALL_UNITS_MAX = 4 * 2 ** 20
 
   let task
+  /** Of a batch, the input of each call. */
+  let inputs
   let ended = false
   const calls = new P.Map()
   let lastCall = 0
@@ -27,16 +29,28 @@ export default function (P, ask, globals) {
   function take() {
     delete globalThis.job
     task = P.parse(ask('task'))
-    bound.input = P.parse(ask('input'))
+    const input = P.parse(ask('input'))
+    if (task.calls === undefined) bound.input = input
+    else inputs = input
     define('input', bound.input)
     define('call', callCapability)
   }
 
   function enter(callee) {
-    if (task.entry === 'body') follow(callee())
+    if (inputs !== undefined) batch(callOf(callee))
+    else if (task.entry === 'body') follow(callee())
     else if (task.entry === 'handler')
       promise(() => part('handler').run(callee, bound.input, context()))
     else promise(() => called(callee))
+  }
+
+  /** What each call of a batch does; what stands around a handler is run once. */
+  function callOf(callee) {
+    if (task.entry === 'body') return callee
+    if (task.entry !== 'handler') return () => called(callee)
+    const { invoke, load } = part('handler')
+    const handler = load(callee)
+    return () => invoke(handler, bound.input, context())
   }
 
   function called(callee) {
@@ -44,11 +58,58 @@ export default function (P, ask, globals) {
     throw new P.TypeError('Cannot run the job: its source is not one function')
   }
 
+  function eachOf(namespace) {
+    const main = namespace[task.exportName]
+    if (typeof main === 'function') batch(() => main(bound.input, context()))
+    else fail(new P.TypeError('Cannot call the job: its default export is not a function'))
+  }
+
+  /** One call after the other in this realm. What one throws is its own, and the next one begins. */
+  function batch(invoke) {
+    // An async function's own promise needs no user code to be followed.
+    const isOwn = task.entry === 'body'
+    const step = (index) => {
+      try {
+        if (index === task.calls) return end('ok', 'json', 'null')
+        bound.input = inputs[index]
+        define('input', bound.input)
+        ask('begin')
+        const own = isOwn ? invoke() : new P.Promise((resolve) => resolve(invoke()))
+        const next = (tell) => (value) => {
+          tell(value)
+          step(index + 1)
+        }
+        then(own, next(answer), next(fault))
+      } catch (thrown) {
+        fail(thrown)
+      }
+    }
+    step(0)
+  }
+
+  function answer(value) {
+    try {
+      const result = serialise(value, task.resultUnitsMax)
+      if (result.code === undefined) ask('answer', result.encoding, result.text)
+      else
+        ask('fault', P.stringify({ __proto__: null, code: result.code, message: result.message }))
+    } catch (thrown) {
+      fault(thrown)
+    }
+  }
+
+  function fault(thrown) {
+    const error = describe(thrown)
+    error.code = 'USER_ERROR'
+    ask('fault', P.stringify(error))
+  }
+
   /** For the modules that stand between the job's own: what they hand in and what they may have. */
   const realm = {
     __proto__: null,
     /** A default export that is a function is called, any other is the result. */
     exported(namespace) {
+      if (inputs !== undefined) return eachOf(namespace)
       promise(() => {
         const main = namespace[task.exportName]
         return typeof main === 'function' ? main(bound.input, context()) : main
@@ -72,9 +133,13 @@ export default function (P, ask, globals) {
   }
 
   function follow(own) {
+    then(own, succeed, fail)
+  }
+
+  function then(own, resolved, rejected) {
     // `then` looks for a species on the promise: without this it would find user code.
     P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
-    P.promiseThen(own, succeed, fail)
+    P.promiseThen(own, resolved, rejected)
   }
 
   function succeed(value) {

@@ -1,16 +1,25 @@
 // `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
 export default function (P, ask, part) {
   function run(source, input, context) {
+    return invoke(load(source), input, context)
+  }
+
+  /** The function that the source exports. */
+  function load(source) {
     const module = { id: 'job.js', exports: {} }
     const require = part('commonjs').requireFrom('job.js')
     P.apply(source, module.exports, [module.exports, require, module])
     const handler = module.exports?.handler
     if (typeof handler !== 'function')
       throw new P.TypeError('Cannot run the job: exports.handler is not a function')
-    return new P.Promise((resolve, reject) => invoke(handler, input, context, resolve, reject))
+    return handler
   }
 
-  function invoke(handler, input, context, resolve, reject) {
+  function invoke(handler, input, context) {
+    return new P.Promise((resolve, reject) => settle(handler, input, context, resolve, reject))
+  }
+
+  function settle(handler, input, context, resolve, reject) {
     const callback = (error, value) => {
       if (error === undefined || error === null) resolve(value)
       else reject(error)
@@ -20,5 +29,5 @@ export default function (P, ask, part) {
     if (answer !== undefined || handler.length < 3) resolve(answer)
   }
 
-  return { __proto__: null, run }
+  return { __proto__: null, run, load, invoke }
 }

@@ -14,10 +14,25 @@ export interface Ran {
 export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: boolean }): void {
   if (outcome.status === 'ok' && outcome.result !== null)
     process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
+  tellCalls(outcome, flags)
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   note(flags, paint('dim', statusLine(outcome)))
+}
+
+/** Of a batch a line on stdout for each call, its result or `null`, and on stderr what went wrong with which. */
+function tellCalls({ calls }: Outcome, flags: Globals): void {
+  if (!calls) return
+  for (const [index, { status, result, error }] of calls.entries()) {
+    process.stdout.write(`${JSON.stringify(result)}\n`)
+    if (error && status !== 'skipped')
+      process.stderr.write(
+        `${paint('red', error.code)} call ${index}: ${sanitise(error.message)}\n`,
+      )
+  }
+  const good = calls.filter(({ status }) => status === 'ok').length
+  note(flags, `${good} of ${calls.length} calls ended ok`)
 }
 
 function errorLines(outcome: Outcome, ran: Ran): readonly string[] {

@@ -26,6 +26,7 @@ interface RunFlags extends Globals {
   readonly floor?: TierName
   readonly provider?: string
   readonly input?: string
+  readonly batch?: string
   readonly file?: readonly string[]
   readonly signature?: readonly string[]
   readonly schedule?: string
@@ -55,6 +56,7 @@ export function register(program: Command): void {
     .option('--floor <tier>', 'at least this kind of wall', oneOf('floor', namedTiers))
     .option('--provider <name>', 'exactly this provider')
     .option('--input <json>', 'JSON, or @FILE')
+    .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
     .option('--signature <file...>', 'what "mayfly keys sign" made of it')
     .option('--schedule <name>', 'a schedule of the configuration')
@@ -144,7 +146,8 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     code,
     ...(language && { language }),
     ...(entry && { entry }),
-    ...(flags.input !== undefined && { input: await inputOf(flags.input) }),
+    ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
+    ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
     files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
     ...(tier && { tier }),
@@ -170,8 +173,16 @@ function amount(text: string): string | number {
   return /^\d+$/.test(text) ? Number(text) : text
 }
 
-async function inputOf(text: string): Promise<unknown> {
-  return text.startsWith('@') ? readJson(text.slice(1), '--input') : parseJson(text, '--input')
+async function inputOf(text: string, flag: string): Promise<unknown> {
+  return text.startsWith('@') ? readJson(text.slice(1), flag) : parseJson(text, flag)
+}
+
+async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> {
+  const inputs = await inputOf(text, '--batch')
+  if (Array.isArray(inputs)) return inputs.map((input: unknown) => ({ input }))
+  throw new MayflyError('USAGE', 'Cannot read --batch: expected a list of inputs', {
+    hint: `Such as --batch '[1, 2, 3]', or --batch @inputs.json`,
+  })
 }
 
 async function readJson(file: string, flag: string): Promise<unknown> {

@@ -43,6 +43,17 @@ export const artifact = z
 
 export const encoding = z.enum(['json', 'tagged'])
 
+/** How one call of a batch ended: the calls behind one that ended the job are `skipped`. */
+export const callEnd = z
+  .object({
+    status: z.enum([...(Object.keys(exitCodeOf) as [Status, ...Status[]]), 'skipped']),
+    result: z.unknown(),
+    encoding,
+    error: outcomeError.optional(),
+    executionTime: z.number().describe('ms that this call took; 0 when it never began'),
+  })
+  .readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -50,6 +61,11 @@ export const outcomeSchema = z
     result: z.unknown(),
     encoding,
     error: outcomeError.optional(),
+    calls: z
+      .array(callEnd)
+      .readonly()
+      .optional()
+      .describe('of a batch that reached a wall: how each call ended, in order'),
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
@@ -109,4 +125,5 @@ export const outcomeSchema = z
 export type Outcome = z.infer<typeof outcomeSchema>
 export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
+export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>

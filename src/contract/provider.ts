@@ -106,6 +106,8 @@ export interface Task {
   readonly files: readonly JobFile[]
   /** Names the guest may `call`. */
   readonly capabilities: readonly string[]
+  /** Of a batch, how many calls: `inputText` is then a list of as many inputs, answered one after the other. */
+  readonly calls?: number
 }
 
 export interface TaskIo {
@@ -116,6 +118,18 @@ export interface TaskIo {
   released(): void
   /** A granted capability, with arguments and answer as JSON text. A throw becomes an error in the guest. */
   call?(name: string, argsText: string): Promise<string>
+  /** One call of a batch has ended: each in its turn, as soon as it has. The task's own end then has no result. */
+  answered?(answer: CallAnswer): void
+}
+
+/** How one call of a batch ended that ended by itself. */
+export interface CallAnswer {
+  readonly status: 'ok' | 'error'
+  readonly resultText: string
+  readonly encoding: Encoding
+  readonly error?: OutcomeError
+  /** Milliseconds. */
+  readonly executionTime: number
 }
 
 export interface TaskEnd {

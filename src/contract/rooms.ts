@@ -1,9 +1,9 @@
 import type { Clock } from './clock.ts'
 import type { TimelineEntry } from './event.ts'
 import type { Job } from './job.ts'
-import type { Artifact, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
+import type { Artifact, CallEnd, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
 import type { Profile } from './profile.ts'
-import type { Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
+import type { CallAnswer, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
 import type { Analysis, Verdict } from './verdict.ts'
 
@@ -19,7 +19,8 @@ export interface Rooms {
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
-  gate(profile: Profile, tap?: Tap): Gate
+  /** `calls`: how many a batch has. */
+  gate(profile: Profile, tap?: Tap, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
 }
@@ -66,6 +67,7 @@ export interface Supervised {
 export interface Gate {
   stdout(chunk: Uint8Array): void | Promise<void>
   stderr(chunk: Uint8Array): void | Promise<void>
+  answered(answer: CallAnswer): void
   close(end: TaskEnd): Gated
 }
 
@@ -78,6 +80,7 @@ export interface Gated {
   readonly result: unknown
   readonly encoding: Encoding
   readonly error?: OutcomeError
+  readonly calls?: readonly CallEnd[]
   readonly stdout: string
   readonly stderr: string
   readonly truncated: { readonly stdout: boolean; readonly stderr: boolean }

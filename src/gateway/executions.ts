@@ -4,6 +4,7 @@ import { jobRequest, type Job, type JobAsked } from '../contract/job.ts'
 import { askedOf } from '../effects/asked.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
+import { batchTextOf } from '../job.ts'
 import { newId } from '../lib/id.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
 import { answer, answerAsAsked } from './answer.ts'
@@ -130,7 +131,7 @@ export function makeJob(
     ...(who.traceparent !== undefined && { traceparent: who.traceparent }),
     at: door.clock.now(),
     asked: withCode(door, asked, who.tenant),
-    inputText: body.kept ?? 'null',
+    inputText: batchTextOf(asked, body.kept ?? 'null'),
   }
 }
 

@@ -5,7 +5,10 @@ import type { TaskEnd } from '../contract/provider.ts'
 const unitsMax = { code: 64, name: 200, message: 8192, stack: 16_384, details: 4096 }
 
 /** The error of an end that was not `ok`, cut to its bounds and well-formed; made up from the status where there is none. */
-export function boundError({ status, error }: TaskEnd): OutcomeError {
+export function boundError({
+  status,
+  error,
+}: { readonly status: string } & Pick<TaskEnd, 'error'>): OutcomeError {
   const { name, stack, details } = error ?? {}
   return {
     code: bound(error?.code ?? status.toUpperCase(), unitsMax.code),

@@ -1,12 +1,11 @@
-import type { OutcomeError } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import type { Gate, Gated, Tap } from '../contract/rooms.ts'
+import { Answers } from './answers.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { boundError } from './error.ts'
-import { readResult } from './result.ts'
+import { mismatch, readResult } from './result.ts'
 import { compileSchema, type Check } from './schema.ts'
-import type { Mismatch } from './schema-keywords.ts'
 import { OutputStream } from './stream.ts'
 
 /**
@@ -14,21 +13,25 @@ import { OutputStream } from './stream.ts'
  * once, or with `gate = "whole"` only after the verdict, and then not at all where the output is refused. Throws
  * MayflyError INVALID for a schema that is none.
  */
-export function createGate(profile: Profile, tap?: Tap): Gate {
+export function createGate(profile: Profile, tap?: Tap, calls?: number): Gate {
   const { limits, output } = profile
   const check = output.schema === undefined ? undefined : compileSchema(output.schema)
   const isWhole = output.gate === 'whole'
   const stream = (name: 'stdout' | 'stderr') =>
     new OutputStream(limits.output, isWhole || !tap ? undefined : (text) => tap(name, text))
   const [stdout, stderr] = [stream('stdout'), stream('stderr')]
+  const answers = calls === undefined ? undefined : new Answers(calls, limits.result, check)
 
   return {
     stdout: (chunk) => stdout.take(chunk),
     stderr: (chunk) => stderr.take(chunk),
+    answered: (answer) => answers?.take(answer),
     close(end) {
       const texts = { stdout: stdout.close(), stderr: stderr.close() }
       const truncated = { stdout: stdout.isTruncated, stderr: stderr.isTruncated }
-      const verdict = judge(end, limits, check)
+      const verdict = answers
+        ? { ...judge(answers.whole(end), limits, undefined), calls: answers.close(end) }
+        : judge(end, limits, check)
       if (!isWhole) return { ...verdict, ...texts, truncated }
       if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
       if (tap) release(tap, texts)
@@ -52,12 +55,6 @@ function judge(end: TaskEnd, limits: Profile['limits'], check: Check | undefined
   const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
   if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
   return { status, result: read.value, encoding, artifacts }
-}
-
-function mismatch(found: Mismatch | undefined): OutcomeError | undefined {
-  if (!found) return undefined
-  const message = `The result does not match its schema at "${found.path}": ${found.why}`
-  return { code: 'SCHEMA_MISMATCH', message, details: found }
 }
 
 /** What was held back, at once; nobody waits for who listens, since the guest is gone. */

@@ -1,4 +1,5 @@
 import type { Encoding, OutcomeError } from '../contract/outcome.ts'
+import type { Mismatch } from './schema-keywords.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
 
 export type Read =
@@ -34,6 +35,13 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
 export function refused(code: string, message: string, details?: unknown): Read {
   const error = { code, message, ...(details !== undefined && { details }) }
   return { kind: 'refused', error }
+}
+
+/** Why a result that can be read may still not leave. */
+export function mismatch(found: Mismatch | undefined): OutcomeError | undefined {
+  if (!found) return undefined
+  const message = `The result does not match its schema at "${found.path}": ${found.why}`
+  return { code: 'SCHEMA_MISMATCH', message, details: found }
 }
 
 class Forged extends Error {}

@@ -85,6 +85,22 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /**
+   * Calls the same code with each input in turn, in one sandbox; `outcome.calls` says how each call ended. The calls
+   * share what a realm shares: see docs/how-to/batch.md. At most 1,000; the limits of the job bound them all together.
+   *
+   * @example
+   * const { calls } = await mayfly.batch({ code: 'return input * 2' }, [1, 2, 3])
+   * console.log(calls?.map(({ result }) => result)) // [2, 4, 6]
+   */
+  batch(
+    request: Omit<JobRequest, 'calls'>,
+    inputs: readonly unknown[],
+    options: RunOptions = {},
+  ): Promise<Outcome> {
+    return this.run({ ...request, calls: inputs.map((input) => ({ input })) }, options)
+  }
+
+  /**
    * What the code may do, without running it; nothing is recorded. Throws MayflyError INVALID for a request that is
    * none.
    */

@@ -96,6 +96,9 @@ class Supervision implements Supervisor {
       stdout: (chunk) => (this.#state === 'over' ? undefined : io.stdout(chunk)),
       stderr: (chunk) => (this.#state === 'over' ? undefined : io.stderr(chunk)),
       released: () => this.#release(),
+      ...(io.answered && {
+        answered: (answer) => (this.#state === 'over' ? undefined : io.answered!(answer)),
+      }),
       ...(io.call && { call: (name, argsText) => this.#call(io, name, argsText) }),
     }
   }

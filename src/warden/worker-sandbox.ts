@@ -16,7 +16,7 @@ import type { Frame } from '../lib/frames.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
-import { callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
+import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
 
 /** After a timeout the guest gets this long to say what it had printed, before the process is killed. */
 const GRACE_MS = 40
@@ -61,6 +61,7 @@ export class WorkerSandbox implements Sandbox {
   #settle: ((end: TaskEnd) => void) | undefined
   #ended = false
   #calls = 0
+  #answers = 0
   /** Whether a sink has not yet taken the last chunk, and what came behind it. */
   #isHeld = false
   readonly #behind: Frame[] = []
@@ -183,6 +184,8 @@ export class WorkerSandbox implements Sandbox {
         return void this.#call(frame.payload)
       case kind.end:
         return this.#end(frame.payload)
+      case kind.answered:
+        return this.#answered(frame.payload)
       case kind.idle:
         return this.#gone.resolve()
       default:
@@ -255,17 +258,31 @@ export class WorkerSandbox implements Sandbox {
     })
   }
 
+  /** More answers than calls, or one after the end, no worker of ours gives. */
+  #answered(payload: Buffer): void {
+    const { head, text } = parted(payload)
+    const read = answeredSchema.safeParse(head)
+    if (!read.success || this.#ended || ++this.#answers > (this.#task?.calls ?? 0))
+      return this.#garbled('unreadable answer')
+    const { status, encoding, error, executionMs } = read.data
+    this.#io?.answered?.({
+      status,
+      resultText: text.toString(),
+      encoding,
+      executionTime: executionMs,
+      ...(error && { error: withoutAbsent(error) }),
+    })
+  }
+
   #end(payload: Buffer): void {
-    const cut = payload.indexOf(10)
-    const read = endSchema.safeParse(
-      cut > 0 && cut < endMetaBytesMax ? parsed(payload.subarray(0, cut)) : undefined,
-    )
+    const { head, text } = parted(payload)
+    const read = endSchema.safeParse(head)
     if (!read.success) return this.#garbled('unreadable end')
     const { cpuTimeMs, memory, error, encoding, status } = read.data
     if (!isSmall(this.#task!, payload, memory?.peak)) this.#parts.worker.heldTo = undefined
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
-      resultText: payload.toString('utf8', cut + 1),
+      resultText: text.toString(),
       encoding,
       cpuTime: cpuTimeMs,
       artifacts: [],
@@ -314,6 +331,7 @@ function carried(task: Task, profile: Profile) {
     inputText: task.inputText,
     files: task.files,
     capabilities: task.capabilities,
+    ...(task.calls !== undefined && { calls: task.calls }),
     memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),
     // A character more than may leave: the gate, which cuts, then sees that there was more.
@@ -326,6 +344,16 @@ function carried(task: Task, profile: Profile) {
 function isSmall(task: Task, end: Buffer, peakBytes = Infinity): boolean {
   const text = task.code.length + task.inputText.length + end.length
   return text < SMALL_CHARS && task.files.length === 0 && peakBytes < SMALL_BYTES
+}
+
+/** A line of JSON and the text behind it; no head where there is no such line. */
+function parted(payload: Buffer): { readonly head: unknown; readonly text: Buffer } {
+  const cut = payload.indexOf(10)
+  const isHead = cut > 0 && cut < endMetaBytesMax
+  return {
+    head: isHead ? parsed(payload.subarray(0, cut)) : undefined,
+    text: payload.subarray(cut + 1),
+  }
 }
 
 function parsed(bytes: Buffer): unknown {

@@ -12,6 +12,7 @@ export const kind = {
   end: 14,
   idle: 15,
   knocked: 16,
+  answered: 18,
 } as const
 
 /** The longest text of an error that is kept: name, message and stack together are cut in the worker already. */
@@ -42,6 +43,11 @@ export const endSchema = z.object({
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
 })
+
+/** The first line of an `answered` frame: how one call of a batch ended. Its result's text follows. */
+export const answeredSchema = endSchema
+  .pick({ protocol: true, encoding: true, error: true, executionMs: true })
+  .extend({ status: z.enum(['ok', 'error']) })
 
 export const callSchema = z.strictObject({
   id: z.number().int().min(1),

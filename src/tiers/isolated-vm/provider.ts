@@ -47,7 +47,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     languages: ['js', 'ts'],
     enforces: ['network', 'files', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens,
-    can: ['files', 'modules'],
+    can: ['files', 'modules', 'batch'],
     detect() {
       proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
       return proved

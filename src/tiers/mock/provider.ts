@@ -28,7 +28,7 @@ export function createMockProvider(options: MockOptions = {}): Provider {
     languages,
     enforces: controlNames,
     tightens: controlNames,
-    can: ['files', 'modules', 'artifacts', 'stdin'],
+    can: ['files', 'modules', 'artifacts', 'stdin', 'batch'],
     detect: () => Promise.resolve(availability(options.environment)),
     async launch(profile: Profile, clock: Clock) {
       const found = availability(options.environment)

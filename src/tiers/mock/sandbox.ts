@@ -10,6 +10,7 @@ import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Encoding } from '../../contract/outcome.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
+  CallAnswer,
   Capture,
   Enforced,
   KillCause,
@@ -115,16 +116,32 @@ export class MockSandbox implements Sandbox {
 
   async #play(task: Task, io: TaskIo): Promise<void> {
     const { script, faults, clock } = this.#parts
-    const steps = script(task)
+    const steps = task.calls === undefined ? script(task) : []
     if (faults.release === 'never') return
     await this.#sleep(faults.release ?? 0)
     if (this.#hasEnded) return
     const released = clock.now()
     io.released()
-    for (const step of steps) {
-      await this.#sleep((step.at ?? 0) - (clock.now() - released))
-      if (this.#hasEnded) return
-      await this.#do(step, io)
+    for (const step of steps) await this.#at(step, released, io)
+    for (let call = 0; call < (task.calls ?? 0); call++) await this.#playCall(task, call, io)
+    if (task.calls !== undefined) this.#answer('null', 'json')
+  }
+
+  async #at(step: Step, began: number, io: TaskIo): Promise<void> {
+    if (this.#hasEnded) return
+    await this.#sleep((step.at ?? 0) - (this.#parts.clock.now() - began))
+    if (!this.#hasEnded) await this.#do(step, io)
+  }
+
+  /** The script once more for each call of a batch; its last step answers that call alone. */
+  async #playCall(task: Task, call: number, io: TaskIo): Promise<void> {
+    const { script, clock } = this.#parts
+    const inputs = JSON.parse(task.inputText) as readonly unknown[]
+    const began = clock.now()
+    for (const step of script({ ...task, inputText: JSON.stringify(inputs[call]) })) {
+      const end = answerOf(step)
+      if (!end) await this.#at(step, began, io)
+      else if (!this.#hasEnded) io.answered?.({ ...end, executionTime: clock.now() - began })
     }
   }
 
@@ -216,6 +233,18 @@ export class MockSandbox implements Sandbox {
     })
     this.#timers.add(timer)
   }
+}
+
+/** What a step is the answer to one call of; undefined for a step that is none. */
+function answerOf(step: Step): Omit<CallAnswer, 'executionTime'> | undefined {
+  const failed = { status: 'error', resultText: 'null', encoding: 'json' } as const
+  if ('error' in step) return { ...failed, error: step.error }
+  if ('resultText' in step) {
+    return { status: 'ok', resultText: step.resultText, encoding: step.encoding }
+  }
+  if (!('result' in step)) return undefined
+  const { text: resultText, encoding } = encodeTagged(step.result)
+  return { status: 'ok', resultText, encoding }
 }
 
 function killedBy(cause: KillCause): Pick<TaskEnd, 'status'> & Partial<TaskEnd> {

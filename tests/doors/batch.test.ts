@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import type { CallEnd } from '../../src/contract/outcome.ts'
+import { Mayfly, MayflyError, type JobRequest } from '../../src/index.ts'
+import { documentOf, makePlace, mayfly } from './program.ts'
+
+const place = makePlace()
+let library: Mayfly
+
+before(async () => {
+  library = await Mayfly.open({ state: join(place.state, 'library') })
+})
+after(async () => {
+  await library.close()
+  place.remove()
+})
+
+const ends = (calls: readonly CallEnd[] = []) =>
+  calls.map(({ status, result, error }) => (status === 'ok' ? result : `${status} ${error?.code}`))
+
+async function batch(request: Omit<JobRequest, 'calls'>, inputs: readonly unknown[]) {
+  const outcome = await library.batch(request, inputs)
+  return { ...outcome, ends: ends(outcome.calls) }
+}
+
+suite('A batch in an isolate', () => {
+  test('S4-57: A hundred calls share one sandbox, and each has its own result', async () => {
+    const inputs = Array.from({ length: 100 }, (_, index) => index)
+    const { status, ends, metrics } = await batch({ code: 'return input * 2' }, inputs)
+    assert.equal(status, 'ok')
+    assert.deepEqual(
+      ends,
+      inputs.map((input) => input * 2),
+    )
+    assert.ok(metrics.executionTime > 0)
+  })
+
+  test('S4-57: One call that throws is alone in that, with its own error and place', async () => {
+    const code = 'if (input === 2) throw new TypeError("two")\nreturn input'
+    const { status, ends, calls } = await batch({ code }, [1, 2, 3])
+    assert.equal(status, 'ok')
+    assert.deepEqual(ends, [1, 'error USER_ERROR', 3])
+    assert.equal(calls?.[1]?.error?.name, 'TypeError')
+    assert.match(calls[1].error.stack ?? '', /job\.js:1:/)
+  })
+
+  for (const [entry, code] of [
+    ['body', 'await null; return input + 1'],
+    ['function', 'async (input) => input + 1'],
+    ['module', 'export default (input) => input + 1'],
+    ['handler', 'exports.handler = async (event) => event + 1'],
+  ] as const)
+    test(`Code with the entry "${entry}" can be called many times`, async () => {
+      assert.deepEqual((await batch({ code, entry }, [1, 2])).ends, [2, 3])
+    })
+
+  test('Results keep their type call by call', async () => {
+    const { calls } = await batch({ code: 'return input === 1 ? new Date(0) : input' }, [1, 2])
+    assert.deepEqual(
+      calls?.map(({ encoding }) => encoding),
+      ['tagged', 'json'],
+    )
+  })
+
+  test('A module is loaded once: what it holds is shared by the calls, and by no other job', async () => {
+    const code = 'let count = 0; export default () => ++count'
+    assert.deepEqual((await batch({ code }, [0, 0, 0])).ends, [1, 2, 3])
+    assert.deepEqual((await batch({ code }, [0, 0])).ends, [1, 2])
+  })
+
+  test('The time of the job bounds all calls: what was answered by then stays answered', async () => {
+    const code = 'if (input === 2) for (;;); return input'
+    const { status, ends } = await batch({ code, limits: { timeout: 300 } }, [1, 2, 3, 4])
+    assert.equal(status, 'timeout')
+    assert.deepEqual(ends, [1, 'timeout TIMEOUT', 'skipped SKIPPED', 'skipped SKIPPED'])
+  })
+
+  test('The memory of the job bounds all calls', async () => {
+    const code =
+      'const all = []; for (; input === 2;) all.push(new Array(1e5).fill(input)); return 1'
+    const { status, ends } = await batch({ code, limits: { memory: '32MB' } }, [1, 2, 3])
+    assert.equal(status, 'limit')
+    assert.deepEqual(ends, [1, 'limit MEMORY', 'skipped SKIPPED'])
+  })
+
+  test('What is no function cannot be called, and no call began', async () => {
+    const { status, ends } = await batch({ code: 'export default 4' }, [1, 2])
+    assert.equal(status, 'error')
+    assert.deepEqual(ends, ['skipped SKIPPED', 'skipped SKIPPED'])
+  })
+
+  test('A call that spoils what the realm offers does not spoil how calls are told', async () => {
+    const code = `
+      if (input === 1) {
+        Array.prototype.toJSON = Object.prototype.toJSON = () => 'spoiled'
+        Promise.prototype.then = () => { throw new Error('no') }
+      }
+      return 'fine'`
+    assert.deepEqual((await batch({ code }, [1, 2, 3])).ends, ['fine', 'fine', 'fine'])
+  })
+
+  test('A call that nails down its input ends the batch, rather than pass it off for another', async () => {
+    const code = `Object.defineProperty(globalThis, 'input', { value: 'mine', configurable: false })
+      return 'fine'`
+    const { status, ends } = await batch({ code }, [1, 2])
+    assert.equal(status, 'error')
+    assert.deepEqual(ends, ['fine', 'skipped SKIPPED'])
+  })
+
+  test('Calls without an input of their own get that of the job', async () => {
+    const { calls } = await library.run({
+      code: 'return input',
+      input: 'shared',
+      calls: [{}, { input: null }, { input: 7 }],
+    })
+    assert.deepEqual(ends(calls), ['shared', null, 7])
+  })
+
+  test('What JSON cannot hold is refused before anything runs', async () => {
+    const asked = async () => library.batch({ code: 'return 1' }, [1n])
+    await assert.rejects(asked, (error) => error instanceof MayflyError && error.code === 'INVALID')
+  })
+})
+
+suite('A batch elsewhere', () => {
+  test('A wall that takes one input at a time is not taken for a batch', async () => {
+    const wasm = Buffer.from([0, 97, 115, 109, 1, 0, 0, 0]).toString('base64')
+    const outcome = await library.batch({ code: wasm, language: 'wasm' }, [1, 2])
+    assert.equal(outcome.status, 'unavailable')
+    assert.equal(outcome.calls, undefined)
+    assert.match(outcome.error?.message ?? '', /takes a batch/)
+  })
+
+  test('The mock plays its script once for each call', async () => {
+    const { ends } = await batch({ code: 'x', provider: 'mock' }, ['a', 'b'])
+    assert.deepEqual(ends, [
+      { mock: true, echo: 'a' },
+      { mock: true, echo: 'b' },
+    ])
+  })
+
+  test('run --batch reads a list from a file, and prints a line for each call', async () => {
+    const program = join(place.cwd, 'double.js')
+    const inputs = join(place.cwd, 'inputs.json')
+    writeFileSync(program, 'if (input === 2) throw new Error("two"); return input * 2')
+    writeFileSync(inputs, '[1, 2, 3]')
+    const told = await mayfly(place, ['run', program, '--batch', `@${inputs}`])
+    assert.deepEqual([told.code, told.stdout], [0, '2\nnull\n6\n'])
+    assert.match(told.stderr, /USER_ERROR call 1: two/)
+    assert.match(told.stderr, /2 of 3 calls ended ok/)
+    const one = await mayfly(place, ['run', program, '--batch', '[4]', '--json'])
+    assert.equal(documentOf(one)['calls'][0].result, 8)
+  })
+
+  test('run --batch with what is no list is a usage error', async () => {
+    const { code, stderr } = await mayfly(place, ['run', '-', '--batch', '4'])
+    assert.equal(code, 2)
+    assert.match(stderr, /expected a list of inputs/)
+  })
+})

@@ -86,7 +86,7 @@ function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
     }),
     pool: claim?.sandbox.pool ?? 'none',
     cache: 'none',
-    network: [],
+    network: end?.network ?? [],
   }
 }
 

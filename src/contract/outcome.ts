@@ -54,6 +54,18 @@ export const callEnd = z
   })
   .readonly()
 
+/** One attempt to reach an address: what was let out, and what was not and why. */
+export const networkAttempt = z
+  .object({
+    host: z.string(),
+    port: z.number(),
+    verdict: z.enum(['allowed', 'denied']),
+    sent: z.number().describe('bytes'),
+    received: z.number().describe('bytes'),
+    because: z.string().optional().describe('why it was denied, or cut'),
+  })
+  .readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -96,19 +108,7 @@ export const outcomeSchema = z
           .optional(),
         pool: z.enum(['hit', 'miss', 'none']),
         cache: z.enum(['hit', 'miss', 'none']),
-        network: z
-          .array(
-            z
-              .object({
-                host: z.string(),
-                port: z.number(),
-                verdict: z.enum(['allowed', 'denied']),
-                sent: z.number(),
-                received: z.number(),
-              })
-              .readonly(),
-          )
-          .readonly(),
+        network: z.array(networkAttempt).readonly(),
       })
       .readonly(),
     timeline: z.array(timelineEntry).readonly(),
@@ -125,5 +125,6 @@ export const outcomeSchema = z
 export type Outcome = z.infer<typeof outcomeSchema>
 export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
+export type NetworkAttempt = z.infer<typeof networkAttempt>
 export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>

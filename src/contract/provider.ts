@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts'
 import type { Control, Controls } from './controls.ts'
 import type { Sink } from './event.ts'
 import type { Entry, JobFile, Language } from './job.ts'
-import type { Encoding, OutcomeError } from './outcome.ts'
+import type { Encoding, NetworkAttempt, OutcomeError } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
 
@@ -141,6 +141,8 @@ export interface TaskEnd {
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
+  /** Every attempt to get out by its way out, where it had one. */
+  readonly network?: readonly NetworkAttempt[]
 }
 
 /** What a tightening came to, read back from the wall itself. */

@@ -26,6 +26,8 @@ export interface Admitter {
   enter(tenant: string, memory: number, signal: AbortSignal): Promise<Place>
   readonly running: number
   readonly waiting: number
+  /** Bytes that the ceilings of all that runs come to. */
+  readonly memory: number
 }
 
 interface Waiting {
@@ -150,6 +152,9 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     },
     get waiting() {
       return waiting
+    },
+    get memory() {
+      return memoryUsed
     },
   }
 }

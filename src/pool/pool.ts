@@ -7,6 +7,7 @@ import type { Profile } from '../contract/profile.ts'
 import type { Provider } from '../contract/provider.ts'
 import type { Claim } from '../contract/rooms.ts'
 import { createAdmitter, type Budget } from './admit.ts'
+import type { Stock } from './stock.ts'
 
 /** From profile to sandbox: a place under the budget, then a wall. */
 export interface Pool {
@@ -20,6 +21,8 @@ export interface PoolOptions {
   readonly voice: Voice
   readonly budget: Budget
   readonly provider: (name: string) => Provider | undefined
+  /** What is kept ready gives way to jobs: what it holds counts as used until then. */
+  readonly stock?: Pick<Stock, 'bytes' | 'giveUp'>
 }
 
 const MEMORY_SHARE = 0.6
@@ -41,12 +44,20 @@ export function defaultBudget(): Budget {
 export function createPool(options: PoolOptions): Pool {
   const { clock } = options
   const admitter = createAdmitter(options.budget, clock)
+
+  function makeRoom(): void {
+    const { stock } = options
+    const over = admitter.memory + (stock?.bytes ?? 0) - options.budget.memory
+    if (over > 0) stock?.giveUp(over)
+  }
+
   return {
     async acquire(profile, job, signal) {
       const provider = options.provider(profile.provider)
       if (!provider)
         throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
       const place = await admitter.enter(job.tenant, profile.controls.memory, signal)
+      makeRoom()
       const began = clock.now()
       try {
         const sandbox = await provider.launch(profile, clock)

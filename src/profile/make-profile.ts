@@ -4,6 +4,7 @@ import type { Job } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/rooms.ts'
+import type { TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
@@ -68,7 +69,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
     provider: choice.provider,
     tier: choice.tier,
     floor: choice.floor,
-    image: 'builtin',
+    image: imageOf(choice.tier),
     language: verdict.language,
     entry: verdict.entry,
     tenant: job.tenant,
@@ -85,7 +86,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
     explain: [
       { field: 'format', value: 1, because: 'the only one there is' },
       ...choice.explain,
-      { field: 'image', value: described.image, because: 'default' },
+      { field: 'image', value: described.image, because: `tier "${choice.tier}"` },
       ...explainSource(job, verdict),
       explainNetwork(network),
       ...explainControls(controls),
@@ -95,6 +96,11 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
     ],
   }
   return deepFreeze(choice.end ? { ...choice.end, profile } : { kind: 'run', profile })
+}
+
+/** A program runs on what this machine has below /usr; what every other wall holds comes with Mayfly. */
+function imageOf(tier: TierName): string {
+  return tier === 'process' ? 'host' : 'builtin'
 }
 
 /** A tenant that only a key knows has what the default tenant has. */

@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { sparesReadings } from './spares.ts'
+
+test('S4-55: The spares of each pool, what they cost while idle and how often they were there are metrics', () => {
+  const one = { key: 'bubblewrap/node', idle: 2, hits: 9, misses: 1, bytes: 1000 }
+  const [spares, memory, claims] = sparesReadings([one])
+  assert.deepEqual(spares?.series, [{ labels: { pool: one.key }, value: 2 }])
+  assert.deepEqual(memory?.series, [{ labels: { pool: one.key }, value: 1000 }])
+  assert.deepEqual(
+    claims?.series.map((series) => ('value' in series ? series.value : undefined)),
+    [9, 1],
+  )
+})

@@ -1,0 +1,31 @@
+import type { Reading } from './instrument.ts'
+import { gauge } from './meters.ts'
+
+/** What is kept ready of one kind, as its pool tells it. */
+export interface SparesFacts {
+  readonly key: string
+  readonly idle: number
+  readonly hits: number
+  readonly misses: number
+  readonly bytes: number
+}
+
+/** How many walls wait ready, what they hold while they do, and how often one was there when it was asked for. */
+export function sparesReadings(facts: readonly SparesFacts[]): readonly Reading[] {
+  const each = (value: (one: SparesFacts) => number) =>
+    facts.map((one) => [{ pool: one.key }, value(one)] as const)
+  return [
+    gauge('mayfly.pool.spares', 'Walls that wait ready', '{wall}', each(({ idle }) => idle)),
+    gauge('mayfly.pool.memory', 'Memory that they hold', 'By', each(({ bytes }) => bytes)),
+    {
+      name: 'mayfly.pool.claims',
+      description: 'Walls asked for, by whether one was ready',
+      unit: '{claim}',
+      kind: 'counter',
+      series: facts.flatMap(({ key: pool, hits, misses }) => [
+        { labels: { pool, outcome: 'hit' }, value: hits },
+        { labels: { pool, outcome: 'miss' }, value: misses },
+      ]),
+    },
+  ]
+}

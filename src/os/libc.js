@@ -45,6 +45,8 @@ const NUMBERS = {
   userfaultfd: [323, 282],
   perf_event_open: [298, 241],
   memfd_create: [319, 279],
+  pidfd_open: [434, 434],
+  pidfd_getfd: [438, 438],
 }
 
 const ERRNO = {
@@ -61,11 +63,13 @@ const ERRNO = {
   19: 'ENODEV',
   20: 'ENOTDIR',
   22: 'EINVAL',
+  25: 'ENOTTY',
   28: 'ENOSPC',
   30: 'EROFS',
   38: 'ENOSYS',
   75: 'EOVERFLOW',
   95: 'EOPNOTSUPP',
+  97: 'EAFNOSUPPORT',
 }
 
 const column = process.arch === 'arm64' ? 1 : 0
@@ -207,6 +211,28 @@ export function limitResource(name, value, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], pair, null)
 }
 
+/** What holds now; Infinity where nothing does.
+ * @param {keyof typeof RLIMIT} name @param {number} [pid] @returns {number} the soft limit */
+export function resourceLimit(name, pid = 0) {
+  const pair = Buffer.alloc(16)
+  sys('prlimit64', pid, RLIMIT[name], null, pair)
+  const soft = pair.readBigUInt64LE(0)
+  return soft === 0xffff_ffff_ffff_ffffn ? Infinity : Number(soft)
+}
+
+/**
+ * A copy of a descriptor that another process holds; the kernel asks for the rights of a debugger over it.
+ * @param {number} pid @param {number} fd its number there @returns {number} ours, closed on exec
+ */
+export function copyDescriptor(pid, fd) {
+  const process = sys('pidfd_open', pid, 0)
+  try {
+    return sys('pidfd_getfd', process, fd, 0)
+  } finally {
+    closeSync(process)
+  }
+}
+
 const MS = { rdonly: 1, nosuid: 2, nodev: 4, noexec: 8, bind: 4096, rec: 16384, private: 1 << 18 }
 const OPEN_TREE_CLONE = 1
 const O_CLOEXEC = 0o2000000
@@ -226,16 +252,19 @@ export function attachTree(tree, path) {
   sys('move_mount', tree, '', AT_FDCWD, path, 4)
 }
 
+/** Puts a cloned tree at `path` as it is: writable, with its devices. @param {number} tree @param {string} path */
+export const attachAsIs = (tree, path) => sys('move_mount', tree, '', AT_FDCWD, path, 4)
+
 /** A fresh tmpfs of at most `bytes`. @param {string} path @param {number} bytes @param {string} [options] */
-export const mountTmpfs = (path, bytes, options = 'mode=755') =>
-  sys(
-    'mount',
-    'mayfly',
-    path,
-    'tmpfs',
-    MS.nosuid | MS.nodev,
-    `size=${bytes},nr_inodes=4096,${options}`,
-  )
+export const mountTmpfs = (path, bytes, options = 'nr_inodes=4096,mode=755') =>
+  sys('mount', 'mayfly', path, 'tmpfs', MS.nosuid | MS.nodev, `size=${bytes},${options}`)
+
+/** The processes of this pid namespace. Refused where the /proc seen here is itself masked. @param {string} path */
+export const mountProc = (path) =>
+  sys('mount', 'proc', path, 'proc', MS.nosuid | MS.nodev | MS.noexec, null)
+
+/** Lets go of what is mounted at `path`; what was cloned of it stays. @param {string} path */
+export const detach = (path) => sys('umount2', path, 2)
 
 /** @param {string} path */
 export const makeReadOnly = (path) =>
@@ -247,6 +276,38 @@ export const makeMountsPrivate = () => sys('mount', null, '/', null, MS.rec | MS
 export function pivotHere() {
   sys('pivot_root', '.', '.')
   sys('umount2', '.', 2)
+}
+
+const AF_INET = 2
+const SOCK_STREAM = 1
+const SIOCSIFFLAGS = 0x8914
+const IFF_UP = 1
+const NAME_BYTES = 16
+
+/** Raises the loopback of this network namespace. Needs CAP_NET_ADMIN in it. */
+export function raiseLoopback() {
+  const fd = sys('socket', AF_INET, SOCK_STREAM, 0)
+  const request = Buffer.alloc(40)
+  request.write('lo')
+  request.writeUInt16LE(IFF_UP, NAME_BYTES)
+  sys('ioctl', fd, SIOCSIFFLAGS, request)
+  closeSync(fd)
+}
+
+const LOOPBACK = 0x0100007f
+const BACKLOG = 64
+
+/** A socket that listens on 127.0.0.1:`port`, as descriptor `fd`. @param {number} port @param {number} fd */
+export function listenOnLoopback(port, fd) {
+  const socket = sys('socket', AF_INET, SOCK_STREAM, 0)
+  const address = Buffer.alloc(16)
+  address.writeUInt16LE(AF_INET, 0)
+  address.writeUInt16BE(port, 2)
+  address.writeUInt32LE(LOOPBACK, 4)
+  sys('bind', socket, address, address.length)
+  sys('listen', socket, BACKLOG)
+  sys('dup3', socket, fd, O_CLOEXEC)
+  closeSync(socket)
 }
 
 /** Loads a filter for every thread of this process. @param {Uint8Array} program BPF, eight bytes an instruction */
@@ -327,15 +388,46 @@ const FORBIDDEN = /** @type {const} */ ({
   memfd_create: [null, 0],
 })
 
+/** Calls no whole program may make. Most it makes otherwise; these are the kernel's own, and other processes. */
+const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
+  ptrace: [99, 0, null, null],
+  process_vm_readv: [-1, null, 0, null, 0, 99],
+  bpf: [99, null, 0],
+  unshare: [0x80000000],
+  setns: [-1, 0],
+  mount: [null, null, null, 0, null],
+  pivot_root: [null, null],
+  chroot: [null],
+  open_tree: [-1, null, 0],
+  move_mount: [-1, null, -1, null, 0],
+  open_by_handle_at: [-1, null, 0],
+  name_to_handle_at: [-1, null, null, null, 0],
+  keyctl: [99],
+  add_key: [null, null, null, 0, 0],
+  userfaultfd: [-1],
+  perf_event_open: [null, 0, -1, -1, 0],
+  memfd_create: [null, 0],
+  pidfd_getfd: [-1, -1, 0],
+  fanotify_init: [-1, 0],
+  init_module: [null, 0, null],
+  personality: [0x0040000],
+  // AF_PACKET, AF_VSOCK and AF_ALG have tables of the kernel behind them; a wrong type makes nothing of them.
+  socket: [17, 99, 0],
+  // CLONE_NEWUSER with CLONE_SIGHAND but not CLONE_VM: EINVAL where a filter lets it through.
+  clone: [0x10000800, null],
+})
+
 /**
  * Knocks at each forbidden call and tells the errno: `EPERM` is the filter's answer, anything else means the kernel
  * itself was reached.
+ * @param {'worker' | 'process'} [policy] which filter should answer
  * @returns {Record<string, string>}
  */
-export function knock() {
+export function knock(policy = 'worker') {
+  const forbidden = policy === 'worker' ? FORBIDDEN : FORBIDDEN_TO_PROGRAMS
   /** @type {Record<string, string>} */
   const answers = {}
-  for (const [call, args] of Object.entries(FORBIDDEN)) {
+  for (const [call, args] of Object.entries(forbidden)) {
     try {
       sys(/** @type {keyof typeof NUMBERS} */ (call), ...args)
       answers[call] = 'allowed'

@@ -57,6 +57,8 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'capability/denied',
   'limit/hit',
   'anomaly/found',
+  'cache/hit',
+  'shadow/compared',
   'output/refused',
   'door/refused',
   'server/started',

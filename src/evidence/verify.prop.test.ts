@@ -165,6 +165,17 @@ test('A row of an exported file that is doubled, removed or moved is found', () 
   )
 })
 
+test('A name put into a line of an exported file is found, one that JavaScript takes for a prototype too', () => {
+  const path = join(folder, 'named.jsonl')
+  const text = exported().toString()
+  for (const name of ['__proto__', 'constructor', 'toString']) {
+    writeFileSync(path, text.replace('"body":{', `"body":{"${name}":1,`))
+    assert.ok(!verifyFile(path).ok, name)
+    writeFileSync(path, text.replace('"format":1,"hash"', `"format":1,"${name}":1,"hash"`))
+    assert.ok(!verifyFile(path).ok, name)
+  }
+})
+
 test('A damaged database never crashes an audit', () => {
   const path = join(folder, 'damaged.db')
   const store = openStore(path, 0)

@@ -38,14 +38,15 @@ export interface Sockets {
 
 /**
  * Answers WebSocket upgrades of a server on `paths`: one job a connection. What is wrong before the upgrade is
- * answered over HTTP through `refuse`, and later with a frame `problem` and a close code.
+ * answered over HTTP through `refuse`, which returns the status, and later with a frame `problem` and a close code.
  */
 export function answerSockets(
   server: Server,
   door: Door,
   paths: readonly string[],
-  refuse: (socket: Socket, thrown: unknown) => void,
+  refuse: (socket: Socket, thrown: unknown) => number,
 ): Sockets {
+  const routes = new Set(paths)
   const open = new Set<WebSocket>()
   const upgrader = new WebSocketServer({
     noServer: true,
@@ -56,19 +57,23 @@ export function answerSockets(
     clientTracking: false,
   })
   server.on('upgrade', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
+    const answered = door.trail.followUpgrade(incoming, routes)
     try {
       inspect(incoming, door.names, door.limits.headerLines)
       const path = incoming.url!.split('?', 1)[0]!
-      if (!paths.includes(path)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+      if (!routes.has(path)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
       door.running.refuseWhenDraining()
       const read = calls[path]!(door, incoming)
+      // What is said where the handshake itself is wrong, and the next is not reached.
+      answered(400)
       upgrader.handleUpgrade(incoming, socket, head, (opened) => {
+        answered(101)
         open.add(opened)
         opened.once('close', () => open.delete(opened))
         void converse(door, opened, socket, read)
       })
     } catch (thrown) {
-      refuse(socket, thrown)
+      answered(refuse(socket, thrown))
     }
   })
   return {

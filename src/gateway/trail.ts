@@ -19,21 +19,37 @@ export class Trail {
 
   /** `routes` are the paths that are told apart; whatever a stranger makes up is none of them. */
   follow(incoming: IncomingMessage, outgoing: ServerResponse, routes: ReadonlySet<string>): void {
+    const tell = this.#begin(incoming, routes)
+    outgoing.once('close', () => tell(outgoing.headersSent ? outgoing.statusCode : LEFT))
+  }
+
+  /**
+   * The same of an upgrade, told when the connection is over, as any other answer is when its last byte is out.
+   * Returns what takes the status once it is known.
+   */
+  followUpgrade(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
+    const tell = this.#begin(incoming, routes)
+    let status = LEFT
+    incoming.socket.once('close', () => tell(status))
+    return (known) => (status = known)
+  }
+
+  #begin(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
     const began = this.#clock.now()
     const place = this.#placeOf(incoming)
     const { method = '', url = '' } = incoming
-    outgoing.once('close', () => {
+    const scheme = (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http'
+    return (status) => {
       const route = routeOf(url, routes)
       this.#voice.say('door/answered', {
         method: methods.has(method) ? method : '_OTHER',
         ...(route !== undefined && { route }),
-        // 499: the client went away before there was an answer.
-        status: outgoing.headersSent ? outgoing.statusCode : 499,
-        scheme: (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http',
+        status,
+        scheme,
         took: this.#clock.now() - began,
         ...place,
       })
-    })
+    }
   }
 
   /** What comes in names the span that asks; what is left in the headers names ours, for what is done here. */
@@ -47,6 +63,9 @@ export class Trail {
     return { traceparent, ...(asked && { parent: asked.spanId }) }
   }
 }
+
+/** The status of a request whose client went away before there was an answer. */
+export const LEFT = 499
 
 /** The trace that a request is part of, for the job it makes. */
 export function traceOf({ headers }: IncomingMessage): { readonly traceparent?: string } {

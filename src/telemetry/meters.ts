@@ -170,6 +170,7 @@ class Counts {
     'door/answered': (fields) => {
       this.#requests.record(secondsOf(fields['took']), {
         'http.request.method': wordOf(fields['method']),
+        'url.scheme': wordOf(fields['scheme']),
         'http.route': wordOf(fields['route']),
         'http.response.status_code': Number(fields['status']),
       })

@@ -117,8 +117,8 @@ suite('Completion in fish', { skip: skipWithout('fish') }, () => {
 
   test('fish offers commands and options, as bash does', () => {
     const sorted = (...words: readonly string[]) => [...offered(...words)].sort()
-    assert.deepEqual(offers('mayfly ').sort(), sorted(''))
-    assert.deepEqual(offers('mayfly audit ').sort(), sorted('audit', ''))
+    assert.deepEqual(offers('mayfly ').toSorted(), sorted(''))
+    assert.deepEqual(offers('mayfly audit ').toSorted(), sorted('audit', ''))
     assert.deepEqual(offers('mayfly run --ti'), ['--tier', '--timeout'])
     assert.deepEqual(offers('mayfly audit list --li'), ['--limit'])
     assert.deepEqual(offers('mayfly --state run completion '), ['bash', 'fish', 'zsh'])

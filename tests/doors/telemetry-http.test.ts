@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
+import { WebSocket } from 'ws'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
@@ -12,7 +13,7 @@ import { sha256 } from '../../src/lib/hash.ts'
 import { createThreats } from '../../src/telemetry/threats.ts'
 import { createViews } from '../../src/telemetry/views.ts'
 import { createVoice } from '../../src/telemetry/voice.ts'
-import { adminKey, bearer, call, openDoor, post, type TestDoor } from './http-door.ts'
+import { adminKey, bearer, call, openDoor, post, raw, type TestDoor } from './http-door.ts'
 import { metricsIn } from './prometheus.ts'
 
 const [acmeKey, otherKey] = [
@@ -33,7 +34,7 @@ test('/metrics counts every answer by method, route and status, and a made-up pa
   const { value, sum, series } = await metricsOf(door)
   const count = (method: string, route: string, status: number): number | undefined =>
     value(
-      `http_server_request_duration_seconds_count{http_request_method="${method}",http_route="${route}",http_response_status_code="${status}"}`,
+      `http_server_request_duration_seconds_count{http_request_method="${method}",url_scheme="http",http_route="${route}",http_response_status_code="${status}"}`,
     )
   assert.equal(count('POST', '/v1/executions', 200), 3)
   assert.equal(count('GET', '/v1/executions/{id}', 404), 1)
@@ -42,6 +43,35 @@ test('/metrics counts every answer by method, route and status, and a made-up pa
   assert.equal(sum('http_server_request_duration_seconds_count'), 6)
   assert.equal(value('mayfly_door_refusals_total{code="UNAUTHENTICATED"}'), 1)
   assert.ok(!JSON.stringify(series).includes('secret'))
+})
+
+test('An upgrade to a WebSocket is counted when its connection is over, a refused one too', async () => {
+  await using house = await open()
+  const { door } = house
+  const url = door.gateway.activeUrl.replace('http', 'ws')
+  const socket = new WebSocket(`${url}/v1/executions`, { headers: bearer(adminKey) })
+  await once(socket, 'open')
+  socket.send('{"code":"1"}')
+  await once(socket, 'close')
+  const refused = [
+    new WebSocket(`${url}/v1/executions`, { headers: bearer('wrong') }),
+    new WebSocket(`${url}/no/such/path`, { headers: bearer(adminKey) }),
+  ]
+  await Promise.all(refused.map((one) => once(one, 'error')))
+  const keyless = `GET /active-content HTTP/1.1\r\nhost: 127.0.0.1:${door.activePort}\r\n`
+  await raw(door.activePort, `${keyless}connection: upgrade\r\nupgrade: websocket\r\n\r\n`)
+  await until(async () => house.answered.length === 4)
+  assert.deepEqual(
+    house.answered.map(({ method, route, status }) => [method, route, status]).sort(),
+    [
+      ['GET', undefined, 404],
+      ['GET', '/active-content', 400],
+      ['GET', '/v1/executions', 101],
+      ['GET', '/v1/executions', 401],
+    ],
+  )
+  const { sum } = await metricsOf(door)
+  assert.equal(sum('http_server_request_duration_seconds_count'), 4)
 })
 
 test('/metrics, /v1/threats and its stream need a key with scope read', async () => {

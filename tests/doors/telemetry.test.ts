@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { once } from 'node:events'
 import { suite, test } from 'node:test'
+import { WebSocket } from 'ws'
 import { Mayfly } from '../../src/index.ts'
 import { openCollector, type Collector } from './collector.ts'
 import { metricsIn, type Metrics } from './prometheus.ts'
@@ -69,6 +71,41 @@ suite('Telemetry of a whole server', () => {
       )
       assert.equal(collector.resources[0]?.['service.name'], 'tested')
       assert.equal(collector.headers[0]?.['x-key'], 'a b')
+    })
+  })
+
+  test('A WebSocket is a span and a duration like any other request, its job below it', async () => {
+    await withServer(async ({ server, collector }) => {
+      const address = `${server.active.replace('http', 'ws')}/v1/executions`
+      const headers = { authorization: `Bearer ${server.apiKey}`, traceparent }
+      const socket = new WebSocket(address, { headers })
+      await once(socket, 'open')
+      socket.send('{"code":"return 1"}')
+      await once(socket, 'close')
+      await server.stop()
+
+      const request = collector.spans.find(
+        ({ attributes }) => attributes['http.response.status_code'] === 101,
+      )
+      assert.equal(request?.name, 'GET /v1/executions')
+      assert.deepEqual([request.traceId, request.parentSpanId], [traceId, askingSpan])
+      const about = {
+        'http.request.method': 'GET',
+        'http.route': '/v1/executions',
+        'http.response.status_code': 101,
+        'url.scheme': 'http',
+      }
+      assert.deepEqual(request.attributes, about)
+      const [execute] = childrenOf(collector, request.spanId, 'executeEffect')
+      assert.ok(execute && execute.start >= request.start && execute.end <= request.end)
+      const { points } = collector.metrics.get('http.server.request.duration')!
+      assert.deepEqual(
+        points.find(({ attributes }) => attributes['http.response.status_code'] === 101),
+        {
+          attributes: about,
+          value: 1,
+        },
+      )
     })
   })
 

@@ -103,7 +103,7 @@ class SpanMaker implements Spans {
       traceId: own.traceId,
       spanId: own.spanId,
       parentSpanId: text(fields['parent']),
-      name: `${text(fields['method'])} ${text(fields['route'])}`,
+      name: [text(fields['method']), text(fields['route'])].join(' ').trimEnd(),
       kind: 'server',
       start: at - numberOf(fields['took']),
       end: at,

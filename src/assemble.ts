@@ -21,6 +21,7 @@ import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
 import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
+import { createResultCache } from './pool/result-cache.ts'
 import { createProfiler } from './profile/make-profile.ts'
 import type { ProviderFacts } from './profile/choose-tier.ts'
 import { withinSignature } from './profile/within-signature.ts'
@@ -167,6 +168,8 @@ export function assemble(options: AssembleOptions): Assembly {
   const warming = analysis.ready().catch(() => undefined)
   const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
 
+  const cache = createResultCache({ clock, voice, bounds: () => config.cache })
+
   const analyst = createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice })
   const verify = createVerifier({
     config: () => config,
@@ -180,6 +183,7 @@ export function assemble(options: AssembleOptions): Assembly {
     verify,
     analyse,
     profile: (job, verdict, signed) => withinSignature(profile(job, verdict), signed),
+    recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
       supervise({ sandbox, profile, clock, voice, signal, on }),

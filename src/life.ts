@@ -4,7 +4,8 @@
  *     job ─► verify ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
  *
  * Every way in (library, HTTP, page, command line) makes a Job and comes here; nothing runs untrusted code by
- * another road. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
+ * another road. Between profile and acquire an idempotent job is answered by what it came to before, where that is
+ * known. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
  * host throws, and what happens to the job then is still in the record.
  */
 import { messageOf, MayflyError } from './contract/error.ts'
@@ -13,9 +14,9 @@ import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
-import type { Rooms, Tap } from './contract/rooms.ts'
+import type { Lived, Rooms, Tap } from './contract/rooms.ts'
 import type { Analysis } from './contract/verdict.ts'
-import { tell, type Lived } from './outcome.ts'
+import { tell } from './outcome.ts'
 
 export interface Caller {
   /** Aborting it cancels the job, wherever it is. */
@@ -37,7 +38,11 @@ export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outc
     analysis.kind === 'syntax-error'
       ? notParsed(analysis)
       : plan.kind === 'run'
-        ? await behindWall(job, analysis, plan.profile, rooms, caller).catch(neverRan)
+        ? await rooms
+            .recall(job, plan.profile, caller, () =>
+              behindWall(job, analysis, plan.profile, rooms, caller),
+            )
+            .catch(neverRan)
         : { status: plan.kind, error: plan.error }
 
   return tell(job, analysis.verdict, plan.profile, lived, admission)

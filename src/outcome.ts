@@ -1,19 +1,8 @@
 import type { Job } from './contract/job.ts'
-import type { Outcome, Status } from './contract/outcome.ts'
+import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { TaskEnd } from './contract/provider.ts'
-import type { Admission, Claim, Gated } from './contract/rooms.ts'
+import type { Admission, Lived } from './contract/rooms.ts'
 import type { Verdict } from './contract/verdict.ts'
-import type { TimelineEntry } from './contract/event.ts'
-
-/** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
-export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
-    readonly claim?: Pick<Claim, 'sandbox' | 'queueTime' | 'startTime'>
-    readonly end?: TaskEnd
-    readonly executionTime?: number
-    readonly teardownTime?: number
-    readonly timeline?: readonly TimelineEntry[]
-  }
 
 const nothing = {
   result: null,
@@ -38,6 +27,7 @@ export function tell(
     executionTime: _ran,
     teardownTime: _tore,
     timeline = [],
+    cache: _cache,
     error,
     ...gated
   } = lived
@@ -85,7 +75,7 @@ function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
       memoryUsage: { ...end.memory, percentage: share(end.memory.used, profile.controls.memory) },
     }),
     pool: claim?.sandbox.pool ?? 'none',
-    cache: 'none',
+    cache: lived.cache ?? 'none',
     network: end?.network ?? [],
   }
 }

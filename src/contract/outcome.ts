@@ -66,6 +66,11 @@ export const networkAttempt = z
   })
   .readonly()
 
+/** Where an outcome that is given again was lived. */
+export const cachedFrom = z
+  .object({ id: z.string(), age: z.number().describe('milliseconds since then') })
+  .readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -82,6 +87,9 @@ export const outcomeSchema = z
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
     artifacts: z.array(artifact).readonly(),
+    cachedFrom: cachedFrom
+      .optional()
+      .describe('with metrics.cache "hit": the execution whose outcome this is'),
     tier: z.string().optional(),
     provider: z.string().optional(),
     image: z.string().optional(),
@@ -126,5 +134,6 @@ export type Outcome = z.infer<typeof outcomeSchema>
 export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
 export type NetworkAttempt = z.infer<typeof networkAttempt>
+export type CachedFrom = z.infer<typeof cachedFrom>
 export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>

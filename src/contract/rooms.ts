@@ -1,7 +1,15 @@
 import type { Clock } from './clock.ts'
 import type { TimelineEntry } from './event.ts'
 import type { Job } from './job.ts'
-import type { Artifact, CallEnd, Encoding, Outcome, OutcomeError, Status } from './outcome.ts'
+import type {
+  Artifact,
+  CachedFrom,
+  CallEnd,
+  Encoding,
+  Outcome,
+  OutcomeError,
+  Status,
+} from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { CallAnswer, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
@@ -16,6 +24,11 @@ export interface Rooms {
   analyse(job: Job, signed: Signed): Promise<Analysis>
   /** Pure. Blocks what was refused, and what asks for more than its signers allow. */
   profile(job: Job, verdict: Verdict, signed: Signed): Plan
+  /**
+   * What an idempotent job of the same tenant came to that differs in nothing; else what `run` comes to. Throws what
+   * that throws, and AbortError where the asker gives up waiting.
+   */
+  recall(job: Job, profile: Profile, asker: Asker, run: () => Promise<Lived>): Promise<Lived>
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
@@ -33,6 +46,26 @@ export type Plan =
       readonly profile: Profile
       readonly error: OutcomeError
     }
+
+/** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
+export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
+    readonly claim?: Pick<Claim, 'queueTime' | 'startTime'> & {
+      readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool'>
+    }
+    readonly end?: TaskEnd
+    readonly executionTime?: number
+    readonly teardownTime?: number
+    readonly timeline?: readonly TimelineEntry[]
+    /** Whether it was lived before, for an earlier job, or may be given again from now on. */
+    readonly cache?: 'hit' | 'miss'
+    readonly cachedFrom?: CachedFrom
+  }
+
+/** Who waits for an outcome, and hears it. */
+export interface Asker {
+  readonly signal: AbortSignal
+  readonly tap?: Tap | undefined
+}
 
 /** A sandbox and its place under the budget; disposing gives the place back. */
 export interface Claim extends AsyncDisposable {

@@ -80,6 +80,11 @@ class Counts {
     description: 'Verdicts, by whether the cache had them',
     unit: '{analysis}',
   })
+  readonly #recalls = new Counter({
+    name: 'mayfly.cache.lookups',
+    description: 'Idempotent jobs, by whether their outcome was known',
+    unit: '{execution}',
+  })
   readonly #findings = new Counter({
     name: 'mayfly.findings',
     description: 'Verdicts in which a pattern was found',
@@ -121,6 +126,7 @@ class Counts {
       this.#user,
       this.#waiting,
       this.#analyses,
+      this.#recalls,
       this.#findings,
       this.#registrations,
       this.#refused,
@@ -160,6 +166,8 @@ class Counts {
       const names = Array.isArray(fields['patterns']) ? fields['patterns'] : []
       for (const pattern of new Set(names)) this.#findings.add({ pattern: wordOf(pattern) })
     },
+    'cache/hit': () => this.#recalls.add({ result: 'hit' }),
+    'cache/miss': () => this.#recalls.add({ result: 'miss' }),
     'effect/registered': () => this.#registrations.add({ result: 'registered' }),
     'effect/refused': () => this.#registrations.add({ result: 'refused' }),
     'door/refused': (fields) => {

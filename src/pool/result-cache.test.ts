@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { jobOf } from '../../tests/fixtures/profile-world.ts'
+import { profileOf } from '../../tests/sim/stage.ts'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { allControls, noNetwork } from '../contract/controls.ts'
+import type { Job, JobRequest } from '../contract/job.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Lived } from '../contract/rooms.ts'
+import { createResultCache } from './result-cache.ts'
+
+const closed = { ...allControls, network: noNetwork, capabilities: [] }
+const profile = profileOf({ controls: closed })
+const never = new AbortController().signal
+let jobs = 0
+
+function world(bytes = 2 ** 20) {
+  const clock = new SimulatedClock()
+  const said: string[] = []
+  const cache = createResultCache({
+    clock,
+    voice: { say: (point) => void said.push(point) },
+    bounds: () => ({ bytes, age: 1000 }),
+  })
+  let runs = 0
+  const ask = (
+    job: Job,
+    { lived = livedOf(), run, signal = never, made = profile }: Partial<Asked> = {},
+  ) => {
+    return cache.recall(job, made, { signal }, async () => {
+      runs++
+      return run ? await run() : lived
+    })
+  }
+  return { clock, said, cache, ask, runs: () => runs }
+}
+
+interface Asked {
+  readonly lived: Lived
+  readonly run: () => Promise<Lived>
+  readonly signal: AbortSignal
+  readonly made: Profile
+}
+
+function job(asked: JobRequest = {}, more: Partial<Job> = {}): Job {
+  return { ...jobOf({ idempotent: true, ...asked }), id: `exec_${++jobs}`, ...more }
+}
+
+function livedOf(more: Partial<Lived> = {}): Lived {
+  return {
+    status: 'ok',
+    result: { n: 1 },
+    encoding: 'json',
+    stdout: 'said\n',
+    stderr: '',
+    truncated: { stdout: false, stderr: false },
+    artifacts: [],
+    claim: {
+      sandbox: { provider: 'isolated-vm', image: 'builtin', pool: 'hit' },
+      queueTime: 0,
+      startTime: 0,
+    },
+    end: { status: 'ok', resultText: '{"n":1}', encoding: 'json', cpuTime: 3, artifacts: [] },
+    ...more,
+  }
+}
+
+test('S4-56: what was declared idempotent and is the same is given again, with where it is from', async () => {
+  const { ask, runs, clock, said } = world()
+  const first = job()
+  const lived = await ask(first)
+  await clock.run(400)
+  const again = await ask(job())
+  assert.equal(runs(), 1)
+  assert.deepEqual([lived.cache, again.cache], ['miss', 'hit'])
+  assert.deepEqual(again.cachedFrom, { id: first.id, age: 400 })
+  assert.deepEqual([again.result, again.stdout], [{ n: 1 }, 'said\n'])
+  assert.deepEqual(said, ['cache/miss', 'cache/hit'])
+})
+
+test('Changing what one was given changes nothing for the next', async () => {
+  const { ask } = world()
+  const lived = await ask(job())
+  ;(lived.result as { n: number }).n = 2
+  const hit = await ask(job())
+  ;(hit.result as { n: number }).n = 3
+  assert.deepEqual((await ask(job())).result, { n: 1 })
+})
+
+test('S4-56: nothing is given to another tenant, nor for anything else that differs', async () => {
+  const { ask, runs } = world()
+  await ask(job())
+  const base = jobOf({ idempotent: true })
+  const others: readonly (readonly [Job, Profile])[] = [
+    [job({}, { tenant: 'other' }), profile],
+    [job({}, { inputText: '1' }), profile],
+    [job({}, { asked: { ...base.asked, code: '2' } }), profile],
+    [job({ files: [{ path: 'a', content: 'b' }] }), profile],
+    [job({ calls: [{}] }), profile],
+    [job(), { ...profile, digest: 'sha256:1' }],
+  ]
+  for (const [other, made] of others) await ask(other, { made })
+  assert.equal(runs(), 1 + others.length)
+})
+
+test('What was not declared idempotent, or could reach out, is run each time', async () => {
+  const { ask, runs } = world()
+  const open = profileOf({ controls: { ...closed, network: allControls.network } })
+  const calling = profileOf({ controls: { ...closed, capabilities: ['mail.send'] } })
+  for (let n = 0; n < 2; n++) {
+    assert.equal((await ask(job({ idempotent: false }))).cache, undefined)
+    await ask(job(), { made: open })
+    await ask(job(), { made: calling })
+    await ask(job({ shadow: 'wasm' }))
+    await ask(job(), { made: profileOf({ controls: closed, capture: true }) })
+  }
+  assert.equal(runs(), 10)
+})
+
+test('Only a whole outcome that ended ok is kept', async () => {
+  const { ask, runs, cache } = world()
+  const network = [
+    { host: 'a.example', port: 443, verdict: 'allowed', sent: 1, received: 1 },
+  ] as const
+  const ends: readonly Partial<Lived>[] = [
+    { status: 'error' },
+    { status: 'timeout' },
+    { status: 'refused' },
+    { truncated: { stdout: true, stderr: false } },
+    { end: { ...livedOf().end!, network } },
+    { calls: [{ status: 'error', result: null, encoding: 'json', executionTime: 0 }] },
+  ]
+  for (const more of ends) await ask(job(), { lived: livedOf(more) })
+  assert.equal(runs(), ends.length)
+  assert.equal(cache.bytes, 0)
+})
+
+test('S4-56: the same at the same time runs once, and the others get what it came to', async () => {
+  const { ask, runs } = world()
+  const { promise, resolve } = Promise.withResolvers<Lived>()
+  const all = Array.from({ length: 20 }, () => ask(job(), { run: () => promise }))
+  resolve(livedOf())
+  const lived = await Promise.all(all)
+  assert.equal(runs(), 1)
+  assert.deepEqual(
+    lived.map(({ cache }) => cache),
+    ['miss', ...Array.from({ length: 19 }, () => 'hit')],
+  )
+})
+
+test('Where the first is cancelled, one of those that wait runs in its place', async () => {
+  const { ask, runs } = world()
+  const first = Promise.withResolvers<Lived>()
+  const leader = ask(job(), { run: () => first.promise })
+  const rest = [ask(job()), ask(job()), ask(job())]
+  first.resolve({ status: 'cancelled' })
+  assert.equal((await leader).status, 'cancelled')
+  assert.deepEqual(
+    (await Promise.all(rest)).map(({ cache }) => cache),
+    ['miss', 'hit', 'hit'],
+  )
+  assert.equal(runs(), 2)
+})
+
+test('Where the first ends badly, each of the others runs by itself', async () => {
+  const { ask, runs } = world()
+  const first = Promise.withResolvers<Lived>()
+  const leader = ask(job(), { run: () => first.promise })
+  const rest = [ask(job(), { lived: livedOf({ status: 'error' }) }), ask(job())]
+  first.reject(new Error('no place'))
+  await assert.rejects(leader, /no place/)
+  const [bad, good] = await Promise.all(rest)
+  assert.deepEqual([bad?.status, good?.status], ['error', 'ok'])
+  assert.equal(runs(), 3)
+})
+
+test('Who waits for the run of another can give up, and that goes on', async () => {
+  const { ask } = world()
+  const first = Promise.withResolvers<Lived>()
+  const leader = ask(job(), { run: () => first.promise })
+  const controller = new AbortController()
+  const waiting = ask(job(), { signal: controller.signal })
+  controller.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  first.resolve(livedOf())
+  assert.equal((await leader).status, 'ok')
+})
+
+test('With no room nothing is kept, and nobody waits for another', async () => {
+  const { ask, runs } = world(0)
+  await Promise.all([ask(job()), ask(job())])
+  assert.equal(runs(), 2)
+})

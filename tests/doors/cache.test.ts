@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { Mayfly, outcomeSchema, type JobRequest } from '../../src/index.ts'
+import { makePlace } from './program.ts'
+
+const place = makePlace()
+const state = join(place.state, 'library')
+let library: Mayfly
+
+before(async () => {
+  library = await Mayfly.open({ state, tenants: [{ name: 'other' }] })
+})
+after(async () => {
+  await library.close()
+  place.remove()
+})
+
+/** Answers something else each time it runs. */
+const fresh = 'console.log("ran"); return crypto.randomUUID()'
+const ask = (more: Partial<JobRequest> = {}, tenant = 'default') =>
+  library.run({ code: fresh, idempotent: true, ...more }, { tenant })
+
+/** The points of the events that the record has for a run. */
+function recorded(run: string): readonly string[] {
+  using log = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
+  const rows = log.prepare('SELECT kind, body FROM audit WHERE run = ? ORDER BY seq').all(run)
+  return rows.map(({ kind, body }) =>
+    kind === 'event' ? (JSON.parse(String(body)) as { point: string }).point : String(kind),
+  )
+}
+
+suite('The outcomes of idempotent jobs', () => {
+  test('S4-56: A hit has the same bytes, says where they are from, and has lines of its own', async () => {
+    const first = await ask({ input: 1 })
+    const heard: string[] = []
+    const again = await library.run(
+      { code: fresh, idempotent: true, input: 1 },
+      { tap: (stream, text) => void heard.push(`${stream} ${text}`) },
+    )
+    assert.equal(JSON.stringify(again.result), JSON.stringify(first.result))
+    assert.deepEqual([first.metrics.cache, again.metrics.cache], ['miss', 'hit'])
+    assert.equal(first.cachedFrom, undefined)
+    assert.equal(again.cachedFrom?.id, first.id)
+    assert.notEqual(again.id, first.id)
+    assert.deepEqual(heard, ['stdout ran\n'])
+    assert.deepEqual(
+      [again.stdout, again.tier, again.provider, again.metrics.executionTime],
+      ['ran\n', 'isolate', 'isolated-vm', 0],
+    )
+    assert.deepEqual(outcomeSchema.parse(again), again)
+    assert.deepEqual(recorded(again.id), ['admitted', 'cache/hit', 'ended'])
+    assert.deepEqual(recorded(first.id), ['admitted', 'ended'])
+  })
+
+  test('S4-56: What was not declared idempotent runs each time, and tenants share nothing', async () => {
+    const plain = await ask({ input: 2, idempotent: false })
+    assert.equal(plain.metrics.cache, 'none')
+    const mine = await ask({ input: 2 })
+    const theirs = await ask({ input: 2 }, 'other')
+    assert.equal(theirs.metrics.cache, 'miss')
+    assert.notEqual(theirs.result, mine.result)
+  })
+
+  test('S4-56: The same job asked for many times at once runs once', async () => {
+    const all = await Promise.all(Array.from({ length: 25 }, () => ask({ input: 3 })))
+    assert.equal(new Set(all.map(({ result }) => result)).size, 1)
+    assert.equal(all.filter(({ metrics }) => metrics.cache === 'miss').length, 1)
+  })
+
+  test('What ended other than ok is tried again', async () => {
+    const code = 'throw new Error("no")'
+    assert.equal((await ask({ code })).status, 'error')
+    assert.equal((await ask({ code })).metrics.cache, 'miss')
+  })
+
+  test('What asks for other limits, another wall or other files is another job', async () => {
+    await ask({ input: 4 })
+    const others = await Promise.all([
+      ask({ input: 4, limits: { timeout: 4000 } }),
+      ask({ input: 4, provider: 'mock' }),
+      ask({ input: 4, files: [{ path: 'a.txt', content: 'a' }] }),
+    ])
+    assert.deepEqual(
+      others.map(({ metrics }) => metrics.cache),
+      ['miss', 'miss', 'miss'],
+    )
+  })
+
+  test('A whole batch is given again', async () => {
+    const calls = [{ input: 1 }, { input: 2 }]
+    const first = await ask({ calls })
+    const again = await ask({ calls })
+    assert.equal(again.metrics.cache, 'hit')
+    assert.deepEqual(again.calls, first.calls)
+  })
+
+  test('What the configuration forbids since then is not given from before', async () => {
+    await ask({ input: 5 })
+    assert.equal((await ask({ input: 5 })).metrics.cache, 'hit')
+    library.override({ limits: { memory: '64MB' } })
+    assert.equal((await ask({ input: 5 })).metrics.cache, 'miss')
+    library.override({ tenants: { other: { floor: 'microvm' } } })
+    const refused = await ask({ input: 2 }, 'other')
+    assert.deepEqual([refused.status, refused.result], ['unavailable', null])
+  })
+})

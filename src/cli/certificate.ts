@@ -3,14 +3,19 @@ import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Tls } from '../gateway/tls.ts'
+import { note, type Globals } from './print.ts'
 
 /** The certificate this server shows, if any. Throws MayflyError CONFIG for a file that cannot be read. */
-export async function tlsOf({ server, state }: Config, now: number): Promise<Tls | undefined> {
+export async function tlsOf(
+  { server, state }: Config,
+  now: number,
+  flags: Globals,
+): Promise<Tls | undefined> {
   const { tls_cert, tls_key, tls_dev } = server
   if (tls_dev) {
     const { developmentCertificate } = await import('../gateway/development-authority.ts')
     const { authorityFile, cert, key } = developmentCertificate(join(state, 'tls'), now)
-    process.stderr.write(`Development authority: ${authorityFile}\n`)
+    note(flags, `Development authority: ${authorityFile}`)
     return { cert, key, isLasting: false }
   }
   if (tls_cert === undefined || tls_key === undefined) return undefined

@@ -1,5 +1,5 @@
 import type { ProvedProvider } from '../assemble.ts'
-import type { ProviderRow } from '../gateway/schema.ts'
+import type { ProviderRow } from '../contract/answers.ts'
 
 /** What `providers --json` and `GET /v1/providers` show of each. */
 export function providerRows(proved: readonly ProvedProvider[]): readonly ProviderRow[] {

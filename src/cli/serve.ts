@@ -60,7 +60,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
 async function serveUntilStopped(here: Here, site: string | undefined, flags: ServeFlags) {
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
-  const { gateway, quotas, created } = await open(here, site)
+  const { gateway, quotas, created } = await open(here, site, flags)
   assembly.voice.say('server/started', {
     static: gateway.staticUrl,
     active: gateway.activeUrl,
@@ -91,7 +91,11 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
 }
 
 /** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
-async function open({ assembly, loaded, telemetry }: Here, site: string | undefined) {
+async function open(
+  { assembly, loaded, telemetry }: Here,
+  site: string | undefined,
+  flags: Globals,
+) {
   const { config, apiKey } = loaded
   const [{ openGateway }, { openKeys }, { providerRows }, { readiness }, { inForce }] =
     await Promise.all([
@@ -107,7 +111,7 @@ async function open({ assembly, loaded, telemetry }: Here, site: string | undefi
     tenants: config.tenants,
   })
   const quotas = await openQuotas(assembly)
-  const tls = await tlsOf(config, assembly.clock.date())
+  const tls = await tlsOf(config, assembly.clock.date(), flags)
   const { anonymous } = config.sessions
   try {
     const gateway = await openGateway({

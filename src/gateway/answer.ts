@@ -2,11 +2,12 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { Door } from './door.ts'
 import { EventStream } from './event-stream.ts'
-import { listeners } from './frames.ts'
 import { claim } from './idempotency.ts'
-import { problemOfOutcome, problemResponse } from './problem.ts'
+import type { LiveJob } from './live-jobs.ts'
+import { problemOf, problemOfOutcome, problemResponse } from './problem.ts'
 import { jsonText } from './reply.ts'
 import { undertake, type Ended, type Undertaking, type Wishes } from './undertake.ts'
 
@@ -37,7 +38,7 @@ type Give = (
 ) => Promise<Response>
 
 function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undefined } {
-  const isStream = /(?:^|,)\s*text\/event-stream\s*(?:$|[,;])/i.test(headers.accept ?? '')
+  const isStream = wantsStream(headers)
   const prefer = String(headers['prefer'] ?? '')
   const isLater = /(?:^|[,;])\s*respond-async\s*(?:$|[,;])/i.test(prefer)
   const key = headers['idempotency-key']
@@ -73,7 +74,7 @@ export async function answer(
 const stream: Give = async (door, { outgoing }, job, wishes) => {
   using events = new EventStream(outgoing, door.limits.writeMs)
   const send = events.send.bind(events)
-  const under = undertake(door, job, { ...wishes, ...listeners(send) })
+  const under = undertake(door, job, { ...wishes, send })
   follow(outgoing, under, wishes.outlivesAsker === true)
   try {
     const ended = await under.ended
@@ -99,20 +100,12 @@ const later: Give = async (door, _http, job, wishes) => {
 const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
 
 /** What the job came to that had this idempotency key first. */
-async function repeat(
-  door: Door,
-  { outgoing }: HttpBindings,
-  text: string,
-  form: Form,
-): Promise<Response> {
+async function repeat(door: Door, http: HttpBindings, text: string, form: Form): Promise<Response> {
   const ended = { text, outcome: JSON.parse(text) as Outcome }
   if (form !== 'stream' || isProblem(ended.outcome)) {
     return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
   }
-  using events = new EventStream(outgoing, door.limits.writeMs)
-  void events.send('outcome', text)
-  events.end()
-  return alreadySent()
+  return streamEnd(door, http, text)
 }
 
 /** Cancels a job whose client goes away, unless it is to go on without. */
@@ -135,6 +128,53 @@ export function outcomeResponse(
 ): Response {
   if (isProblem(outcome)) return problemResponse(problemOfOutcome(outcome), headers)
   return jsonText(200, text, headers)
+}
+
+/**
+ * Streams what a job under way tells, from after `Last-Event-ID` on as far as that is kept, and at last its outcome.
+ * The job goes on when the reader leaves. Throws MayflyError RATE_LIMITED.
+ */
+export async function watch(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  { output, ended }: LiveJob,
+): Promise<Response> {
+  if (output.isFull)
+    throw new MayflyError('RATE_LIMITED', 'Cannot take another reader of this execution', {
+      retryAfterMs: 1000,
+    })
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort())
+
+  using events = new EventStream(outgoing, door.limits.writeMs)
+  events.begin()
+  await output.watch(lastIdOf(incoming.headers), left.signal, events.send.bind(events))
+  if (left.signal.aborted) return alreadySent()
+  try {
+    void events.send('outcome', await ended)
+  } catch (thrown) {
+    void events.send('problem', JSON.stringify(problemOf(thrown)))
+  }
+  events.end()
+  return alreadySent()
+}
+
+/** Streams the end of a job that is over. */
+export function streamEnd(door: Door, { outgoing }: HttpBindings, text: string): Response {
+  using events = new EventStream(outgoing, door.limits.writeMs)
+  void events.send('outcome', text)
+  events.end()
+  return alreadySent()
+}
+
+export function wantsStream({ accept = '' }: IncomingHttpHeaders): boolean {
+  return /(?:^|,)\s*text\/event-stream\s*(?:$|[,;])/i.test(accept)
+}
+
+/** What is no number starts from the beginning. */
+function lastIdOf(headers: IncomingHttpHeaders): number {
+  const id = Number(headers['last-event-id'])
+  return Number.isSafeInteger(id) && id > 0 ? id : 0
 }
 
 function isProblem({ status }: Outcome): boolean {

@@ -25,8 +25,13 @@ export class EventStream implements Disposable {
   }
 
   /** As `Send`: the promise settles when the client has read, or is gone. JSON has no line breaks, so one line does. */
-  send(name: FrameName, data: string): void | Promise<void> {
-    return this.#write(`event: ${name}\ndata: ${data}\n\n`)
+  send(name: FrameName, data: string, id?: number): void | Promise<void> {
+    return this.#write(`event: ${name}\ndata: ${data}\n${id === undefined ? '' : `id: ${id}\n`}\n`)
+  }
+
+  /** Sends the head at once, for a reader that is answered whatever comes. */
+  begin(): void {
+    void this.#write(': watching\n\n')
   }
 
   end(): void {

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { hasLabels, type ExecutionRow } from '../history/history.ts'
+import { streamEnd, wantsStream, watch } from './answer.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
 import { invalid } from './problem.ts'
@@ -45,17 +46,20 @@ export async function listExecutions(
   return jsonText(200, JSON.stringify({ items, next: next ?? null }))
 }
 
-/** `GET /v1/executions/{id}`: the outcome, or before it `{id, status}`. */
+/** `GET /v1/executions/{id}`: the outcome, or before it `{id, status}`; as a stream what is still to come of it. */
 export async function getExecution(
   door: Door,
-  _http: HttpBindings,
+  http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
 ): Promise<Response> {
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
+  const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
+  if (live && isStream) return watch(door, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
-  return jsonText(200, door.history.outcome(who.tenant, id) ?? unknown())
+  const text = door.history.outcome(who.tenant, id) ?? unknown()
+  return isStream ? streamEnd(door, http, text) : jsonText(200, text)
 }
 
 /** `DELETE /v1/executions/{id}`: ends it; 202 while it does, 200 with the outcome where it had. */

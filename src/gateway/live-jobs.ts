@@ -1,17 +1,22 @@
 import type { ExecutionRow } from '../history/history.ts'
+import type { LiveOutput } from './live-output.ts'
 
 /** A job between door and outcome, for whoever asks how it is, or wants it to end. */
 export interface LiveJob {
   readonly row: ExecutionRow
   readonly cancel: () => void
+  /** What it tells. */
+  readonly output: LiveOutput
+  /** Its outcome as JSON; rejects where there is none. */
+  readonly ended: Promise<string>
 }
 
 /** The jobs under way, by tenant and id. As many as `Running` lets in. */
 export class LiveJobs {
   readonly #jobs = new Map<string, LiveJob & { readonly tenant: string }>()
 
-  begin(tenant: string, row: ExecutionRow, cancel: () => void): void {
-    this.#jobs.set(row.id, { tenant, row, cancel })
+  begin(tenant: string, live: LiveJob): void {
+    this.#jobs.set(live.row.id, { ...live, tenant })
   }
 
   /** User code was released. */
@@ -21,6 +26,7 @@ export class LiveJobs {
   }
 
   end(id: string): void {
+    this.#jobs.get(id)?.output.end()
     this.#jobs.delete(id)
   }
 

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { providerRow, threatRow } from '../contract/answers.ts'
 import {
   effectCall,
   effectExecuted,
@@ -16,9 +17,7 @@ import {
   executionList,
   liveBody,
   pending,
-  providerRow,
   readyBody,
-  threatRow,
   versionBody,
 } from './schema.ts'
 
@@ -87,14 +86,21 @@ export function openApi(version: string): Json {
       },
       '/v1/executions/{id}': {
         parameters: [pathId],
-        get: call(
-          'getExecution',
-          'One outcome',
-          'Before its end, that it is queued or running',
-          {},
-          outcomeOrPending,
-          [401, 403, 404, 429],
-        ),
+        get: {
+          ...alsoStream(
+            call(
+              'getExecution',
+              'One outcome',
+              'Before its end, that it is queued or running. As text/event-stream: what a job under way has told, as far ' +
+                'as the last 64 KiB hold it, what it still tells, and always last outcome; of one that is over outcome ' +
+                'alone. Each event but that has an id, one more each: a gap is what was no longer kept',
+              {},
+              outcomeOrPending,
+              [401, 403, 404, 429],
+            ),
+          ),
+          parameters: [header('Last-Event-ID', 'The id of the last event known: goes on after it')],
+        },
         delete: withResponse(
           call(
             'cancelExecution',
@@ -285,14 +291,9 @@ function execute(): Json {
     'Outcome',
     [...jobProblems, 409],
   )
-  const responses = whole['responses'] as Record<number, { content: Json }>
-  const ok = {
-    ...responses[200]!,
-    content: { ...responses[200]!.content, 'text/event-stream': { schema: { type: 'string' } } },
-  }
   return withResponse(
     {
-      ...whole,
+      ...alsoStream(whole),
       parameters: [
         header(
           'Idempotency-Key',
@@ -300,7 +301,6 @@ function execute(): Json {
         ),
         header('Prefer', 'respond-async answers at once with where the outcome will be'),
       ],
-      responses: { ...responses, 200: ok },
     },
     202,
     {
@@ -309,6 +309,13 @@ function execute(): Json {
       content: { 'application/json': { schema: ref('Pending') } },
     },
   )
+}
+
+/** What answers with a stream of events too, by `Accept`. */
+function alsoStream(operation: Json): Json {
+  const { 200: ok } = operation['responses'] as Record<number, { content: Json }>
+  const content = { ...ok!.content, 'text/event-stream': { schema: { type: 'string' } } }
+  return withResponse(operation, 200, { ...ok, content })
 }
 
 function asHtml(operation: Json): Json {

@@ -7,7 +7,6 @@ import { authorise } from './auth.ts'
 import { parseBody } from './body.ts'
 import type { Door } from './door.ts'
 import { contentReader, readJob, type Content } from './executions.ts'
-import { listeners } from './frames.ts'
 import { inspect } from './front.ts'
 import { refuseForeignPages } from './origin.ts'
 import { addressGroup } from './rate.ts'
@@ -139,7 +138,7 @@ async function runOne(
   if (socket.readyState !== socket.OPEN) return
 
   using _place = begin()
-  const under = undertake(door, job, listeners(stream.send.bind(stream)))
+  const under = undertake(door, job, { send: stream.send.bind(stream) })
   socket.once('close', under.cancel)
   socket.once('message', under.cancel)
   try {

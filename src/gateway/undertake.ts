@@ -1,9 +1,10 @@
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { Tap } from '../contract/rooms.ts'
 import type { ExecutionRow } from '../history/history.ts'
 import type { Door } from './door.ts'
+import { listeners, type Send } from './frames.ts'
+import { LiveOutput } from './live-output.ts'
 import type { QuotaPlace } from './quota.ts'
 import type { Ticket } from './running.ts'
 
@@ -24,9 +25,8 @@ export interface Ended {
 }
 
 export interface Wishes {
-  /** Who hears it live. */
-  readonly tap?: Tap
-  readonly on?: (entry: TimelineEntry) => void
+  /** Who hears it live, and is waited for. */
+  readonly send?: Send
   /** Whether somebody may ask for it who does not wait here, so that it is written down before it starts. */
   readonly outlivesAsker?: boolean
   /** Told when nobody could run it, so that asking again may help. */
@@ -42,18 +42,22 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
   const isKept = job.origin !== 'page'
   const row = rowOf(door, job)
   const { ticket, place } = admit(door, job, row, wishes)
-  if (isKept) door.live.begin(job.tenant, row, ticket.cancel)
+  const output = new LiveOutput()
+  const heard = listeners((name, data) => {
+    output.push(name, data)
+    return wishes.send?.(name, data)
+  })
   const on = (entry: TimelineEntry): void => {
     if (entry.event === 'phase') door.live.runs(job.id)
-    wishes.on?.(entry)
+    heard.on(entry)
   }
-  const { tap } = wishes
 
   async function run(): Promise<Ended> {
     try {
-      const outcome = await door.road(job, { signal: ticket.signal, on, ...(tap && { tap }) })
+      const outcome = await door.road(job, { signal: ticket.signal, on, tap: heard.tap })
       const text = JSON.stringify(outcome)
-      place.end({ cpuMs: outcome.metrics.cpuTime, bytesOut: Buffer.byteLength(text) })
+      const cpuMs = outcome.metrics.cpuTime + (outcome.shadow?.cpuTime ?? 0)
+      place.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
       if (outcome.status === 'unavailable') wishes.cameToNothing?.()
       if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
       return { outcome, text }
@@ -66,9 +70,15 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
     }
   }
 
+  const { promise: ended, resolve, reject } = Promise.withResolvers<Ended>()
+  const told = ended.then(({ text }) => text)
+  // Whoever watches hears of it; where nobody does, who asked is told.
+  told.catch(() => undefined)
+  if (isKept) door.live.begin(job.tenant, { row, cancel: ticket.cancel, output, ended: told })
+  run().then(resolve, reject)
   return {
     id: job.id,
-    ended: run(),
+    ended,
     cancel: ticket.cancel,
     answered: () => ticket[Symbol.dispose](),
   }

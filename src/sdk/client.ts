@@ -1,4 +1,14 @@
 import type { TimelineEntry } from '../contract/event.ts'
+import type * as z from 'zod'
+import type {
+  Effect,
+  EffectRegistered,
+  effectExecuted,
+  effectRequest,
+  effectRows,
+} from '../contract/effect.ts'
+import type { ProviderRow, ThreatRow } from '../contract/answers.ts'
+import type { Override, OverrideInput } from '../contract/config.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { ExecutionRow } from '../history/history.ts'
@@ -28,6 +38,15 @@ export type StreamEvent =
   | { readonly event: 'stdout' | 'stderr'; readonly data: { readonly text: string } }
   | { readonly event: 'event'; readonly data: TimelineEntry }
   | { readonly event: 'outcome'; readonly data: Outcome }
+
+export interface WatchOptions {
+  readonly signal?: AbortSignal
+  readonly after?: number
+}
+
+/** What of a configuration can be changed over HTTP, as it is given and as it is in force. */
+export type ConfigPatch = Omit<OverrideInput, 'sessions'>
+export type ConfigInForce = Omit<Override, 'sessions'>
 
 export interface ListOptions {
   readonly limit?: number
@@ -104,6 +123,77 @@ export class MayflyClient {
     return read(await this.#post(job, options, { prefer: 'respond-async' }))
   }
 
+  /**
+   * Tells what a job under way has told, as far as it is kept, and what it still tells; the last event is its outcome.
+   * Leaving the loop leaves the job running. `after` is the id of the last event known.
+   */
+  async *watch(
+    id: string,
+    { after, signal }: WatchOptions = {},
+  ): AsyncGenerator<StreamEvent & { readonly id?: number }> {
+    const headers = {
+      accept: 'text/event-stream',
+      ...(after !== undefined && { 'last-event-id': String(after) }),
+    }
+    const init = { headers, ...(signal && { signal }) }
+    const response = await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`, init)
+    if (!response.ok || !response.body) {
+      yield { event: 'outcome', data: await read(response) }
+      return
+    }
+    for await (const { event, data, id: seq } of events(response.body)) {
+      if (event === 'problem') throw problemIn(data)
+      const told = { event, data: JSON.parse(data) } as StreamEvent
+      yield seq === undefined ? told : { ...told, id: Number(seq) }
+    }
+  }
+
+  /** The walls of the machine it runs on. */
+  async providers(): Promise<readonly ProviderRow[]> {
+    return read(await this.#call('GET', '/v1/providers'))
+  }
+
+  /** Prefers another wall from the next job on. Needs scope admin. */
+  async preferProvider(name: string): Promise<ConfigInForce> {
+    return read(await this.#call('PUT', '/v1/providers/default', jsonOf({ name })))
+  }
+
+  /** Changes the configuration in force; answers with all that could be changed. Widening needs `config:widen`. */
+  async changeConfig(patch: ConfigPatch): Promise<ConfigInForce> {
+    return read(await this.#call('PATCH', '/v1/config', jsonOf(patch)))
+  }
+
+  /** Keeps code to run it by name; one of the same name is replaced. */
+  async registerEffect(effect: z.input<typeof effectRequest>): Promise<EffectRegistered> {
+    return read(await this.#call('POST', '/api/effects/register', jsonOf(effect)))
+  }
+
+  async executeEffect(
+    effectId: string,
+    input: unknown = null,
+  ): Promise<z.output<typeof effectExecuted>> {
+    return read(await this.#call('POST', '/api/effects/execute', jsonOf({ effectId, input })))
+  }
+
+  async effects(): Promise<z.output<typeof effectRows>> {
+    return read(await this.#call('GET', '/api/effects'))
+  }
+
+  async effect(effectId: string): Promise<Effect> {
+    return read(await this.#call('GET', `/api/effects/${encodeURIComponent(effectId)}`))
+  }
+
+  async removeEffect(effectId: string): Promise<void> {
+    const path = `/api/effects/${encodeURIComponent(effectId)}`
+    const response = await this.#call('DELETE', path)
+    if (!response.ok) await read(response)
+  }
+
+  /** The last threats, oldest first; `after` is the `seq` of the last one known. */
+  async threats(after = 0): Promise<readonly ThreatRow[]> {
+    return read(await this.#call('GET', `/v1/threats?after=${after}`))
+  }
+
   /** The outcome, or that there is none yet. */
   async get(id: string): Promise<Outcome | Pending> {
     return read(await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`))
@@ -171,7 +261,12 @@ function parsed(text: string): Problem {
   }
 }
 
+function jsonOf(body: unknown): RequestInit {
+  return { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+}
+
 interface RawEvent {
+  readonly id?: string | undefined
   readonly event: string
   readonly data: string
 }
@@ -194,6 +289,6 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<RawEven
 
 /** Undefined for a comment. */
 function eventIn(block: string): RawEvent | undefined {
-  const read = /^event: (\w+)\ndata: ([^]*)$/.exec(block)
-  return read ? { event: read[1]!, data: read[2]! } : undefined
+  const read = /^event: (\w+)\ndata: ([^\n]*)(?:\nid: (\d+))?$/.exec(block)
+  return read ? { event: read[1]!, data: read[2]!, id: read[3] } : undefined
 }

@@ -90,6 +90,34 @@ test('The same idempotency key runs once', async () => {
   assert.equal(first.id, second.id)
 })
 
+test('Effects are kept, run, listed and removed', async () => {
+  await using door = await openDoor()
+  const client = clientOf(door)
+  const { effectId } = await client.registerEffect({ effectId: 'a', code: 'return input' })
+  const executed = await client.executeEffect(effectId, [1])
+  assert.deepEqual([executed.effectId, executed.result], ['a', { echo: [1] }])
+  assert.equal((await client.effect('a')).code, 'return input')
+  assert.deepEqual(
+    (await client.effects()).items.map((row) => row.effectId),
+    ['a'],
+  )
+  assert.equal(await client.removeEffect('a'), undefined)
+  await assert.rejects(client.removeEffect('a'), { code: 'NOT_FOUND' })
+})
+
+test('Walls and threats are listed; the configuration is changed where it can be', async () => {
+  const patches: unknown[] = []
+  const inForce = { default_provider: 'mine', limits: {} }
+  await using door = await openDoor({
+    change: async (patch) => (patches.push(patch), inForce),
+  })
+  const client = clientOf(door)
+  assert.deepEqual([await client.providers(), await client.threats()], [[], []])
+  assert.deepEqual(await client.changeConfig({ network: 'none' }), inForce)
+  assert.deepEqual(await client.preferProvider('mine'), inForce)
+  assert.deepEqual(patches, [{ network: 'none' }, { default_provider: 'mine' }])
+})
+
 test('What the server refuses is thrown with its code', async () => {
   await using door = await openDoor()
   const wrong = clientOf(door, `${adminKey}x`)

@@ -5,11 +5,13 @@
 import { closeOnExecFrom, keepOverExec, setParentDeathSignal } from '../src/os/libc.js'
 
 const SIGKILL = 9
-/** The socket to the server and the readiness pipe. */
-const KEPT = [3, 4]
+/** The socket to the server and the readiness pipe, unless told otherwise. */
+const KEPT = '3,4'
 
-const [program = '', ...args] = process.argv.slice(2)
+const given = process.argv.slice(2)
+const kept = given[0]?.startsWith('keep=') ? given.shift()?.slice('keep='.length) : KEPT
+const [program = '', ...args] = given
 setParentDeathSignal(SIGKILL)
 closeOnExecFrom(3)
-for (const fd of KEPT) keepOverExec(fd)
+for (const fd of (kept ?? KEPT).split(',')) keepOverExec(Number(fd))
 process.execve?.(program, [program, ...args], process.env)

@@ -23,14 +23,27 @@ import * as libc from '../src/os/libc.js'
  * @property {boolean} landlock
  * @property {string | null} seccomp the filter, base64
  * @property {Record<string, number>} limits
+ * @property {readonly number[]} kept descriptors that the program gets
+ * @property {Whole | null} whole what a wall for whole programs has beside the tree
  * @property {{ path: string, args: string[], env: Record<string, string> }} exec
+ */
+
+/**
+ * @typedef {object} Whole
+ * @property {readonly string[]} writable
+ * @property {number} [scratchBytes] of all scratch folders together
+ * @property {readonly string[]} [scratchFolders]
+ * @property {readonly { from: string, at: string }[]} [places] what lies elsewhere inside
+ * @property {Record<string, string>} [etc] files by path
+ * @property {readonly string[]} [devices]
+ * @property {{ folders: readonly string[], files: readonly string[] } | null} [proc] what of it is covered
+ * @property {string} [workFolder]
  */
 
 const O_PATH = 0o10000000
 const SIGKILL = 9
-/** The socket to the server and the readiness pipe. */
-const KEPT = [3, 4]
 const READY_FD = 4
+const SCRATCH_INODES_MAX = 16_384
 
 /** @type {JailSpec} */
 const spec = JSON.parse(process.argv[2] ?? '')
@@ -47,9 +60,9 @@ try {
   libc.dropCapabilities()
   libc.setParentDeathSignal(SIGKILL)
   libc.setNoNewPrivileges()
-  if (spec.landlock) libc.restrictFiles({ readable: readable(), open: openPath })
+  if (spec.landlock) libc.restrictFiles({ readable: readable(), ...ofWhole(), open: openPath })
   libc.closeOnExecFrom(3)
-  for (const fd of KEPT) libc.keepOverExec(fd)
+  for (const fd of spec.kept) libc.keepOverExec(fd)
   if (spec.seccomp) libc.loadSeccomp(Buffer.from(spec.seccomp, 'base64'))
   process.execve?.(spec.exec.path, spec.exec.args, spec.exec.env)
 } catch (error) {
@@ -68,10 +81,11 @@ function attempt(act) {
 
 function buildRoot() {
   libc.makeMountsPrivate()
-  const trees = spec.tree.map((place) => ({
-    to: path.join(spec.over, place),
-    folder: fs.statSync(place).isDirectory(),
-    tree: libc.cloneTree(place),
+  const own = spec.tree.map((place) => ({ from: place, at: place }))
+  const trees = [...own, ...(spec.whole?.places ?? [])].map(({ from, at }) => ({
+    to: path.join(spec.over, at),
+    folder: fs.statSync(from).isDirectory(),
+    tree: libc.cloneTree(from),
   }))
   libc.mountTmpfs(spec.over, spec.scratchBytes)
   for (const { to, folder, tree } of trees) {
@@ -81,12 +95,72 @@ function buildRoot() {
     libc.attachTree(tree, to)
     fs.closeSync(tree)
   }
+  if (spec.whole) buildWhole(spec.whole)
   for (const { at, target } of spec.links) fs.symlinkSync(target, path.join(spec.over, at))
   process.chdir(spec.over)
   libc.pivotHere()
   process.chdir('/')
   libc.makeReadOnly('/')
+  if (spec.whole?.workFolder) process.chdir(spec.whole.workFolder)
   libc.setHostname(spec.hostname)
+  if (spec.whole) libc.raiseLoopback()
+}
+
+/** @param {Whole} whole */
+function buildWhole({ etc = {}, devices = [], proc, scratchFolders = [], scratchBytes = 0 }) {
+  const inside = (/** @type {string} */ place) => path.join(spec.over, place)
+  for (const [file, text] of Object.entries(etc)) {
+    fs.mkdirSync(path.dirname(inside(file)), { recursive: true })
+    fs.writeFileSync(inside(file), text, { mode: 0o444 })
+  }
+  fs.mkdirSync(inside('/dev'))
+  for (const device of devices) bindFile(device, inside(device))
+  buildScratch(scratchFolders.map(inside), scratchBytes)
+  fs.mkdirSync(inside('/proc'))
+  if (proc) buildProc(proc, inside)
+}
+
+/** Several folders that share one bound: clones of what lies in one tmpfs, which itself is then let go.
+ * @param {string[]} folders @param {number} bytes */
+function buildScratch(folders, bytes) {
+  const { uid, gid } = spec.user ?? { uid: 0, gid: 0 }
+  for (const folder of folders) fs.mkdirSync(folder)
+  const [first = ''] = folders
+  libc.mountTmpfs(first, bytes, `nr_inodes=${SCRATCH_INODES_MAX},mode=755`)
+  const trees = folders.map((_, index) => {
+    const part = path.join(first, `${index}`)
+    fs.mkdirSync(part)
+    fs.chmodSync(part, index === 0 ? 0o755 : 0o1777)
+    fs.chownSync(part, uid, gid)
+    return libc.cloneTree(part)
+  })
+  libc.detach(first)
+  folders.forEach((folder, index) => libc.attachAsIs(trees[index] ?? -1, folder))
+  for (const tree of trees) fs.closeSync(tree)
+}
+
+/** @param {{ folders: readonly string[], files: readonly string[] }} masked @param {(place: string) => string} inside */
+function buildProc({ folders, files }, inside) {
+  libc.mountProc(inside('/proc'))
+  for (const folder of folders) {
+    if (!fs.existsSync(inside(folder))) continue
+    libc.mountTmpfs(inside(folder), 4096, 'nr_inodes=2,mode=555')
+    libc.makeReadOnly(inside(folder))
+  }
+  for (const file of files) if (fs.existsSync(inside(file))) bindFile('/dev/null', inside(file))
+}
+
+/** @param {string} from @param {string} to */
+function bindFile(from, to) {
+  const tree = libc.cloneTree(from)
+  if (!fs.existsSync(to)) fs.writeFileSync(to, '')
+  libc.attachAsIs(tree, to)
+  fs.closeSync(tree)
+}
+
+/** A whole program writes in its scratch, and connects within its own network where it has one. */
+function ofWhole() {
+  return spec.whole ? { writable: spec.whole.writable, net: !spec.mounts } : {}
 }
 
 function readable() {

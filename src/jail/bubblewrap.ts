@@ -1,6 +1,27 @@
+import { existsSync } from 'node:fs'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
-import { placesInside, type JailCommand, type JailedProgram, type JailOptions } from './embedded.ts'
-import type { JailFacts, Layer } from './facts.ts'
+import {
+  execInside,
+  placesInside,
+  placesOf,
+  type JailCommand,
+  type JailedProgram,
+  type JailOptions,
+} from './embedded.ts'
+import { userNamespaceFlags, type JailFacts, type Layer } from './facts.ts'
+import {
+  deviceFiles,
+  etcFiles,
+  limitsOfWhole,
+  maskedProc,
+  ownUidInside,
+  reserved,
+  scratchFolders,
+  wholeFilter,
+  wholeFilterFd,
+  workFolder,
+  type WholeProgram,
+} from './whole.ts'
 
 /**
  * The same jail by bubblewrap, where it is installed: one program start less, and a launcher that many others
@@ -12,6 +33,13 @@ export const seccompFd = 5
 
 /** No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. */
 const limited = ['/bin/sh', '-c', 'ulimit -c 0 && ulimit -n 256 && exec "$@"', 'sh']
+
+/**
+ * The scratch folders share one tmpfs, which bubblewrap cannot make: it is made before, where only bubblewrap sees it,
+ * over a folder in which nothing lies that the wall needs. What is bound from it is all that the wall gets of it.
+ */
+const SCRATCH_OVER = ['/mnt', '/srv', '/media', '/tmp']
+const SCRATCH_INODES_MAX = 16_384
 
 /** Undefined where bubblewrap is missing or cannot make namespaces. */
 export function composeBubblewrap(
@@ -26,13 +54,16 @@ export function composeBubblewrap(
     uid === undefined ? [] : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups']
   const die = facts.setpriv ? [facts.setpriv, ...become, '--pdeathsig', 'KILL', '--'] : undefined
   if (uid !== undefined && !die) return undefined
-  const all = [...(die ?? []), ...limited, facts.bubblewrap, ...walls(program, options)]
+  const { whole } = program
+  const before = whole ? prepared(whole, facts) : limited
+  const inside = whole ? wholeWalls(program, whole, facts, options) : walls(program, options)
+  const all = [...(die ?? []), ...before, facts.bubblewrap, ...inside]
   return {
     way: 'bubblewrap',
     file: all[0]!,
     args: all.slice(1),
     nested: true,
-    ...(!off('seccomp') && { filter: compileSeccomp(readSeccompPolicy('start')) }),
+    ...(!off('seccomp') && filterOf(whole)),
     layers: [
       'user namespace',
       'network namespace',
@@ -41,8 +72,91 @@ export function composeBubblewrap(
       ...(uid === undefined ? [] : ['own uid']),
       ...(off('seccomp') ? [] : ['seccomp']),
     ],
-    missing: uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : [],
+    missing: [
+      ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
+      ...(whole && !facts.proc ? ['/proc: the kernel gives none here'] : []),
+    ],
   }
+}
+
+function filterOf(whole: WholeProgram | undefined) {
+  return whole
+    ? { filter: wholeFilter(true), filterFd: wholeFilterFd }
+    : { filter: compileSeccomp(readSeccompPolicy('start')), filterFd: seccompFd }
+}
+
+/** Limits and the scratch, by whoever becomes bubblewrap. */
+function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[] {
+  const { core, nofile, data, memlock } = limitsOfWhole
+  const { scratchBytes } = whole
+  const over = overFor(whole)
+  const folders = scratchFolders.map((_, index) => `${over}/${index}`).join(' ')
+  const options = `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755,nosuid,nodev`
+  const script = [
+    `ulimit -c ${core} && ulimit -n ${nofile} && ulimit -d ${data / 1024}`,
+    // In blocks of 512 bytes.
+    `ulimit -f ${Math.ceil(scratchBytes / 512)} && ulimit -l ${memlock / 1024}`,
+    `mount -t tmpfs -o ${options} mayfly ${over}`,
+    `mkdir ${folders} && chmod 1777 ${folders} && chmod 755 ${over}/0`,
+    ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),
+    `exec "$@" ${reserved}`,
+  ]
+  const namespaces = [...userNamespaceFlags, '--mount', '--']
+  return [unshare!, ...namespaces, '/bin/sh', '-c', script.join(' && '), 'sh']
+}
+
+function overFor({ places }: WholeProgram): string {
+  const isFree = (over: string) => !places.some(({ from }) => from.startsWith(`${over}/`))
+  return SCRATCH_OVER.find((over) => existsSync(over) && isFree(over)) ?? '/tmp'
+}
+
+function etcOf(whole: WholeProgram) {
+  const over = overFor(whole)
+  const files = Object.entries(etcFiles(ownUidInside))
+  return files.map(([at, text]) => ({ at, text, from: `${over}/etc-${at.slice('/etc/'.length)}` }))
+}
+
+const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
+
+const CLOSED = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'] as const
+
+function wholeWalls(
+  program: JailedProgram,
+  whole: WholeProgram,
+  facts: JailFacts,
+  options: JailOptions,
+): readonly string[] {
+  const { tree, links } = placesInside(program, options)
+  const exec = execInside(program, whole)
+  const over = overFor(whole)
+  const unfiltered = options.without.includes('seccomp')
+  return [
+    '--unshare-all',
+    '--die-with-parent',
+    ...['--uid', `${ownUidInside}`, '--gid', `${ownUidInside}`],
+    ...CLOSED,
+    ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...tree.flatMap((place) => ['--ro-bind', place, place]),
+    ...placesOf(program).flatMap(({ from, at }) => ['--ro-bind', from, at]),
+    ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),
+    ...deviceFiles.flatMap((place) => ['--dev-bind', place, place]),
+    ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
+    ...(facts.proc ? procWalls() : []),
+    ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
+    ...['--remount-ro', '/', '--chdir', workFolder],
+    ...(unfiltered ? [] : ['--seccomp', `${wholeFilterFd}`]),
+    '--',
+    ...exec.args,
+  ]
+}
+
+function procWalls(): readonly string[] {
+  const { folders, files } = maskedProc()
+  return [
+    ...['--proc', '/proc'],
+    ...folders.flatMap((at) => ['--size', '4096', '--tmpfs', at, '--remount-ro', at]),
+    ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
+  ]
 }
 
 function walls(program: JailedProgram, options: JailOptions): readonly string[] {

@@ -9,6 +9,24 @@ import {
   type JailFacts,
   type Layer,
 } from './facts.ts'
+import {
+  deviceFiles,
+  etcFiles,
+  insideOf,
+  keptFds,
+  limitsOfWhole,
+  maskedProc,
+  reserved,
+  scratchFolders,
+  tmpFolder,
+  wholeEnv,
+  wholeFilter,
+  wholeSystem,
+  workFolder,
+  type Place,
+  type WholeProgram,
+  type WholeSettings,
+} from './whole.ts'
 
 /**
  * The jail that needs nothing installed: util-linux's `unshare` for the namespaces, then `guest/enter.js` for the
@@ -26,6 +44,8 @@ export interface JailedProgram {
   readonly tree: readonly string[]
   /** RLIMIT_DATA; none for a program that reserves address space it never touches. */
   readonly dataBytesMax?: number
+  /** Given, this is a wall for whole programs and not a worker. */
+  readonly whole?: WholeProgram
 }
 
 export interface JailOptions {
@@ -34,6 +54,8 @@ export interface JailOptions {
   readonly without: readonly Layer[]
   /** The folder of compiled code, for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
+  /** An empty folder of the uid, for a whole program that can have no root of its own. */
+  readonly scratch?: string | undefined
 }
 
 export interface JailCommand {
@@ -44,12 +66,19 @@ export interface JailCommand {
   readonly nested: boolean
   /** The first seccomp filter, where the launcher takes it on a descriptor. */
   readonly filter?: Buffer
+  readonly filterFd?: number
   readonly layers: readonly string[]
   readonly missing: readonly string[]
 }
 
 const SCRATCH_BYTES = 2 ** 20
 const NOFILE_MAX = 256
+const KEPT_BY_WORKERS = [3, 4]
+const SYSTEM_OF_WORKERS = ['/usr', '/lib', '/lib64', '/dev/null']
+const SYSTEM_OF_PROGRAMS = [
+  ...['/usr', '/lib', '/lib64', '/bin', '/sbin', '/etc/ld.so.cache'],
+  ...['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'],
+]
 /** Only this namespace sees what is built over it. */
 const BUILT_OVER = '/tmp'
 const ENTER = fileURLToPath(new URL('../../guest/enter.js', import.meta.url))
@@ -73,17 +102,15 @@ export function composeEmbedded(
     user: uid === undefined ? null : { uid, gid: uid },
     hostname: 'mayfly',
     landlock,
-    seccomp: off('seccomp') ? null : startFilter(),
-    limits: {
-      core: 0,
-      nofile: NOFILE_MAX,
-      ...(program.dataBytesMax !== undefined && { data: program.dataBytesMax }),
-    },
+    seccomp: off('seccomp') ? null : filterFor(program, mounts),
+    limits: limitsOf(program),
+    kept: program.whole ? keptFds : KEPT_BY_WORKERS,
+    whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
   }
   const enter = [process.execPath, QUIET, '--max-semi-space-size=1', ENTER, JSON.stringify(spec)]
   return {
     way: 'embedded',
-    ...started(enter, facts, mounts),
+    ...started(enter, facts, mounts, program.whole !== undefined),
     nested: mounts,
     layers: [
       ...(mounts
@@ -106,6 +133,8 @@ export function composeEmbedded(
           ]),
       ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
       ...(landlock ? [] : ['landlock: files are closed by one layer less']),
+      ...(program.whole && !mounts ? ['programs: a job can start none, and has no sockets'] : []),
+      ...(program.whole && mounts && !facts.proc ? ['/proc: the kernel gives none here'] : []),
     ],
   }
 }
@@ -114,10 +143,13 @@ export function composeEmbedded(
  * Everything the warden starts dies with it. What is its child gets the signal by `setpriv` or by a program of ours,
  * and keeps it when it becomes another; one that only becomes the program sets it by itself.
  */
-function started(enter: readonly string[], facts: JailFacts, mounts: boolean) {
+function started(enter: readonly string[], facts: JailFacts, mounts: boolean, whole: boolean) {
   const user = facts.root ? [] : userNamespaceFlags
   const inside = mounts ? [facts.unshare!, ...user, ...namespaceFlags, '--', ...enter] : enter
-  const bound = mounts ? [process.execPath, QUIET, '--max-semi-space-size=1', DIE_WITH_PARENT] : []
+  const kept = whole ? [`keep=${keptFds.join()}`] : []
+  const bound = mounts
+    ? [process.execPath, QUIET, '--max-semi-space-size=1', DIE_WITH_PARENT, ...kept]
+    : []
   const die = facts.setpriv ? [facts.setpriv, ...dieFlags, '--'] : bound
   const all = [...die, ...inside]
   return { file: all[0]!, args: all.slice(1) }
@@ -126,34 +158,113 @@ function started(enter: readonly string[], facts: JailFacts, mounts: boolean) {
 /** What a root of its own holds, and what is started in it. */
 export function placesInside(program: JailedProgram, options: JailOptions) {
   const system = systemFolders()
+  const more = program.whole ? wholeSystem() : { mounts: [], links: [] }
   return {
-    tree: [...system.mounts, ...treeOf(program, options)],
-    links: system.links.map((at) => ({ at, target: readlinkSync(at) })),
-    exec: execOf(program, options),
+    tree: [...system.mounts, ...more.mounts, ...treeOf(program, options)],
+    links: [...system.links.map((at) => ({ at, target: readlinkSync(at) })), ...more.links],
+    exec: program.whole ? execWithInit(program, program.whole) : execOf(program, options),
   }
 }
 
 /** The same without a root of its own: only these may be read. */
 function placesOutside(program: JailedProgram, options: JailOptions) {
-  const system = ['/usr', '/lib', '/lib64', '/dev/null'].filter((place) => existsSync(place))
+  const places = program.whole ? SYSTEM_OF_PROGRAMS : SYSTEM_OF_WORKERS
+  const system = places.filter((place) => existsSync(place))
   return {
-    tree: [...system, ...treeOf(program, options)],
+    tree: [...system, ...treeOf(program, options), ...placesOf(program).map(({ from }) => from)],
     links: [],
     exec: execOf(program, options),
   }
 }
 
 function treeOf(program: JailedProgram, { compiled }: JailOptions): readonly string[] {
+  if (program.whole) return []
   return [process.execPath, ...program.tree, ...(compiled ? [compiled] : [])]
 }
 
-function execOf(program: JailedProgram, { compiled }: JailOptions) {
+export function placesOf({ whole }: JailedProgram): readonly Place[] {
+  return whole?.places ?? []
+}
+
+function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
+  if (program.whole) return wholeExec(program, program.whole, settingsWithout(scratch), [])
   const cache = compiled ? { NODE_COMPILE_CACHE: compiled } : {}
   return {
     path: process.execPath,
     args: ['mayfly', QUIET, ...program.nodeFlags, program.main],
     env: { OPENSSL_CONF: '/dev/null', TZ: 'UTC', ...cache, ...program.env },
   }
+}
+
+const INIT = `"$@" ${reserved}; exit $?`
+const SETTINGS_INSIDE: WholeSettings = {
+  work: workFolder,
+  tmp: tmpFolder,
+  listens: true,
+  starts: true,
+}
+
+function settingsWithout(scratch: string | undefined): WholeSettings {
+  return { work: scratch ?? null, tmp: scratch ?? null, listens: false, starts: false }
+}
+
+/** Process 1 waits, adopts and passes the exit code on, so that the program is one like any other. */
+function execWithInit(program: JailedProgram, whole: WholeProgram) {
+  const inside = execInside(program, whole)
+  return { ...inside, path: '/bin/sh', args: ['init', '-c', INIT, 'init', ...inside.args] }
+}
+
+/** A whole program in a root of its own, without a process 1 before it. */
+export function execInside(program: JailedProgram, whole: WholeProgram) {
+  return wholeExec(program, whole, SETTINGS_INSIDE, whole.places)
+}
+
+function wholeExec(
+  { main, env }: JailedProgram,
+  { interpreter, flags }: WholeProgram,
+  settings: WholeSettings,
+  places: readonly Place[],
+) {
+  const [path, file] = [insideOf(interpreter, places), insideOf(main, places)]
+  return {
+    path,
+    args: [path, ...flags, file, JSON.stringify(settings)],
+    env: { ...wholeEnv, ...env },
+  }
+}
+
+/** What `guest/enter.js` builds beside the tree. */
+function wholeSpec(
+  whole: WholeProgram,
+  facts: JailFacts,
+  { uid, scratch }: JailOptions,
+  mounts: boolean,
+) {
+  if (!mounts) return { writable: scratch ? [scratch, '/dev/null'] : ['/dev/null'] }
+  return {
+    scratchBytes: whole.scratchBytes,
+    scratchFolders,
+    places: whole.places,
+    etc: etcFiles(uid ?? 0),
+    devices: deviceFiles,
+    proc: facts.proc ? maskedProc() : null,
+    workFolder,
+    writable: [...scratchFolders, ...deviceFiles],
+  }
+}
+
+function limitsOf(program: JailedProgram): Readonly<Record<string, number>> {
+  const { whole } = program
+  if (whole) return { ...limitsOfWhole, fsize: whole.scratchBytes }
+  return {
+    core: 0,
+    nofile: NOFILE_MAX,
+    ...(program.dataBytesMax !== undefined && { data: program.dataBytesMax }),
+  }
+}
+
+function filterFor(program: JailedProgram, mounts: boolean): string {
+  return program.whole ? wholeFilter(mounts).toString('base64') : startFilter()
 }
 
 let filter: string | undefined

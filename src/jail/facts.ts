@@ -11,6 +11,8 @@ export interface JailFacts {
   readonly root: boolean
   /** Namespaces may be made: by root, or by this user inside a user namespace. */
   readonly namespaces: boolean
+  /** A wall may have a /proc of its own; not where the one seen here is covered in part. */
+  readonly proc?: boolean
   /** Version of Landlock; 0 when there is none. */
   readonly landlock: number
   readonly setpriv: string | undefined
@@ -58,6 +60,7 @@ export function findJailFacts(hide: readonly string[] = []): JailFacts {
     platform: process.platform,
     root,
     namespaces: found.namespaces,
+    proc: found.namespaces && !hide.includes('proc') && mountsProc(unshare!, root),
     landlock: process.platform === 'linux' && !hide.includes('landlock') ? landlockVersion() : 0,
     setpriv: found.setpriv,
     unshare,
@@ -75,6 +78,11 @@ function tryPrograms(setpriv: string | undefined, unshare: string | undefined, r
     setpriv: setpriv && works(die) ? setpriv : undefined,
     namespaces: setpriv !== undefined && unshare !== undefined && works(make),
   }
+}
+
+function mountsProc(unshare: string, root: boolean): boolean {
+  const user = root ? [] : userNamespaceFlags
+  return works([unshare, ...user, ...namespaceFlags, '--mount-proc', '--'])
 }
 
 /** Whether these programs, one becoming the next, get to run a last one that does nothing. */

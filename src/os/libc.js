@@ -47,6 +47,19 @@ const NUMBERS = {
   memfd_create: [319, 279],
   pidfd_open: [434, 434],
   pidfd_getfd: [438, 438],
+  ioctl: [16, 29],
+  bind: [49, 200],
+  listen: [50, 201],
+  dup3: [292, 24],
+  process_vm_readv: [310, 270],
+  open_by_handle_at: [304, 265],
+  name_to_handle_at: [303, 264],
+  setns: [308, 268],
+  fanotify_init: [300, 262],
+  init_module: [175, 105],
+  chroot: [161, 51],
+  add_key: [248, 217],
+  personality: [135, 92],
 }
 
 const ERRNO = {
@@ -404,6 +417,7 @@ const FORBIDDEN_TO_PROGRAMS = /** @type {const} */ ({
   name_to_handle_at: [-1, null, null, null, 0],
   keyctl: [99],
   add_key: [null, null, null, 0, 0],
+  io_uring_setup: [0, null],
   userfaultfd: [-1],
   perf_event_open: [null, 0, -1, -1, 0],
   memfd_create: [null, 0],

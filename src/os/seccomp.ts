@@ -9,6 +9,8 @@ import syscalls from '../../policies/syscalls.json' with { type: 'json' }
 export interface SeccompPolicy {
   readonly name: string
   readonly otherwise: SeccompAnswer
+  /** What calls get that are newer than the table of numbers, where programs try a new call and then an old one. */
+  readonly newer?: SeccompAnswer
   readonly allow: readonly SeccompRule[]
   readonly answer?: readonly {
     readonly call: string
@@ -20,6 +22,8 @@ export interface SeccompPolicy {
 export interface SeccompRule {
   readonly call: string
   readonly why: string
+  /** Only where the wall has namespaces of its own: without them it reaches others of the same user. */
+  readonly needs?: 'namespaces'
   /** Allowed only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
   readonly where?: readonly {
     readonly arg: number
@@ -28,13 +32,14 @@ export interface SeccompRule {
   }[]
 }
 
-export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOSYS'
+export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOTTY' | 'ENOSYS'
 
 const ANSWERS = {
   kill: 0x8000_0000,
   EPERM: 0x0005_0001,
   EACCES: 0x0005_000d,
   EEXIST: 0x0005_0011,
+  ENOTTY: 0x0005_0019,
   ENOSYS: 0x0005_0026,
 } as const
 const ALLOW = 0x7fff_0000
@@ -60,6 +65,11 @@ export function readSeccompPolicy(name: string): SeccompPolicy {
   return JSON.parse(readFileSync(file, 'utf8')) as SeccompPolicy
 }
 
+/** The same policy for a wall that has no namespaces of its own. */
+export function withoutNamespaces(policy: SeccompPolicy): SeccompPolicy {
+  return { ...policy, allow: policy.allow.filter(({ needs }) => needs !== 'namespaces') }
+}
+
 /** The filter, eight bytes an instruction. Throws RangeError for a name or an architecture it does not know. */
 export function compileSeccomp(
   policy: SeccompPolicy,
@@ -77,6 +87,7 @@ export function compileSeccomp(
     [RETURN, 0, 0, ANSWERS.kill],
     ...policy.allow.flatMap((rule) => allowing(rule, number(rule.call))),
     ...(policy.answer ?? []).flatMap((rule) => answering(number(rule.call), ANSWERS[rule.with])),
+    ...(policy.newer ? newer(machine.column, ANSWERS[policy.newer]) : []),
     [RETURN, 0, 0, ANSWERS[policy.otherwise]],
   ]
   return assemble(program)
@@ -110,6 +121,15 @@ function answering(number: number | null, answer: number): Instruction[] {
   if (number === null) return []
   return [
     [JUMP_EQUAL, 0, 1, number],
+    [RETURN, 0, 0, answer],
+  ]
+}
+
+function newer(column: 0 | 1, answer: number): Instruction[] {
+  const known = Object.values(syscalls.numbers as unknown as Record<string, (number | null)[]>)
+  const last = Math.max(...known.map((row) => row[column] ?? 0))
+  return [
+    [JUMP_AT_LEAST, 0, 1, last + 1],
     [RETURN, 0, 0, answer],
   ]
 }

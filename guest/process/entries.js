@@ -1,0 +1,207 @@
+/** One job of language `node` (or what a shell script has in common with it), from its release to its end. */
+import Module, { createRequire } from 'node:module'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import vm from 'node:vm'
+import { gatherArtifacts } from './artifacts.js'
+import { readResult } from './ground.js'
+import { errorOf, resultOf } from './result.js'
+import { KIND, send } from './wire.js'
+
+const { defineProperty } = Object
+const { apply } = Reflect
+const { stringify, parse } = JSON
+const cpuUsage = process.cpuUsage.bind(process)
+const hrtime = process.hrtime.bigint
+const reallyExit = process.reallyExit.bind(process)
+const DEFAULT_EXPORT =
+  /\bexport\s+default\b|\bexport\s*\{[^}]*\bdefault\b|^\s*module\.exports\s*=|^\s*exports\.default\s*=/m
+const DISK_CODES = ['ENOSPC', 'EFBIG']
+
+/** @typedef {ReturnType<typeof takeJob>} Job */
+
+/** @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings */
+export function takeJob(task, settings) {
+  let released = 0n
+  let ended = false
+  /** @type {unknown} */
+  let uncaught
+  let isUncaught = false
+  let cpuBefore = cpuUsage()
+
+  function release() {
+    cpuBefore = cpuUsage()
+    released = hrtime()
+    send(KIND.released)
+  }
+
+  /** Whatever comes after the first end is not heard. @param {Record<string, unknown>} meta @param {string} text */
+  function end(meta, text = '') {
+    if (ended) return
+    ended = true
+    const artifactsLeftOut = gatherArtifacts(
+      path.join(settings.work, 'out'),
+      task.artifactBytesMax,
+      (place, bytes) =>
+        send(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes),
+    )
+    const { user, system } = cpuUsage(cpuBefore)
+    const head = {
+      protocol: 1,
+      encoding: 'json',
+      ...meta,
+      cpuTimeMs: (user + system) / 1000,
+      executionMs: released ? Number(hrtime() - released) / 1e6 : 0,
+      artifactsLeftOut,
+    }
+    send(KIND.end, `${stringify(head)}\n${text}`)
+  }
+
+  /** @param {unknown} value */
+  function succeed(value) {
+    try {
+      const result = resultOf(value, task.resultBytesMax)
+      if ('code' in result) end({ status: 'error', error: result })
+      else end({ status: 'ok', encoding: result.encoding }, result.text)
+    } catch (error) {
+      fail(error)
+    }
+  }
+
+  /** @param {unknown} error */
+  function fail(error) {
+    end({ status: 'error', error: errorOf(error, settings.work) })
+  }
+
+  /** The program ended by itself. @param {number} code @param {string} [signal] */
+  function exit(code, signal) {
+    if (isUncaught && code !== 0)
+      return end({ status: 'error', exitCode: code, error: errorOf(uncaught, settings.work) })
+    if (signal) {
+      const error = { code: 'EXIT', message: `The program was ended by ${signal}` }
+      return end({ status: 'error', signal, error })
+    }
+    if (code !== 0) {
+      const error = { code: 'EXIT', message: `The program exited with ${code}` }
+      return end({ status: 'error', exitCode: code, error })
+    }
+    finishProgram()
+  }
+
+  function finishProgram() {
+    const text = readResult(settings, task.resultBytesMax)
+    if (text === undefined) {
+      const message = 'Cannot return the result: it takes more bytes than this job may return'
+      return end({ status: 'error', exitCode: 0, error: { code: 'RESULT_TOO_LARGE', message } })
+    }
+    if (text !== '' && !isJson(text)) {
+      const message = 'Cannot return the result: what the program wrote as its result is no JSON'
+      return end({ status: 'error', exitCode: 0, error: { code: 'RESULT_NOT_JSON', message } })
+    }
+    end({ status: 'ok', exitCode: 0 }, text === '' ? 'null' : text)
+  }
+
+  /** Hears the last of a process that ends by itself, after every listener of the job. */
+  function watchExit() {
+    process.on('uncaughtExceptionMonitor', (error) => {
+      uncaught = error
+      isUncaught = true
+    })
+    const { emit } = process
+    const value = (/** @type {string} */ name, /** @type {unknown[]} */ ...args) => {
+      try {
+        return apply(emit, process, [name, ...args])
+      } finally {
+        if (name === 'exit') exit(Number(process.exitCode ?? args[0] ?? 0))
+      }
+    }
+    defineProperty(process, 'emit', { value, configurable: true, writable: true })
+  }
+
+  /** @param {string} main */
+  function runNode(main) {
+    process.argv = [process.argv[0], main]
+    watchExit()
+    const entry = task.entry === 'auto' ? guessed(task.code) : task.entry
+    release()
+    if (entry === 'program') Module.runMain(main)
+    else void answer(entry, main)
+  }
+
+  /** @param {string} entry @param {string} main */
+  async function answer(entry, main) {
+    try {
+      succeed(await valueOf(entry, main))
+    } catch (error) {
+      fail(error)
+    }
+    reallyExit(0)
+  }
+
+  /** @param {string} entry @param {string} main */
+  async function valueOf(entry, main) {
+    const input = parse(task.inputText)
+    if (entry === 'function') return expression(task.code, main)(input)
+    const exported = await import(pathToFileURL(main).href)
+    if (entry === 'handler') return handled(exported.handler ?? exported.default?.handler, input)
+    const value = exported.default
+    return typeof value === 'function' ? value(input, context()) : value
+  }
+
+  /** `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
+   * @param {any} handler @param {unknown} input */
+  function handled(handler, input) {
+    if (typeof handler !== 'function')
+      throw new TypeError('Cannot run the job: exports.handler is not a function')
+    return new Promise((resolve, reject) => {
+      const callback = (/** @type {any} */ error, /** @type {any} */ value) =>
+        error === undefined || error === null ? resolve(value) : reject(error)
+      const given = handler(input, context(), callback)
+      // A handler that declares a callback, and answers nothing else, is awaited until it calls it.
+      if (given !== undefined || handler.length < 3) resolve(given)
+    })
+  }
+
+  function context() {
+    const elapsed = () => Number(hrtime() - released) / 1e6
+    return { getRemainingTimeInMillis: () => Math.max(0, task.timeoutMs - elapsed()) }
+  }
+
+  return { task, release, end, fail, exit, runNode }
+}
+
+/** Nothing of the job ran. @param {Job} job @param {any} error */
+export function finishWith(job, error) {
+  if (!DISK_CODES.includes(error?.code)) return job.fail(error)
+  const message = 'The files of the job take more space than it may use'
+  job.end({ status: 'limit', error: { code: 'DISK', message } })
+}
+
+/** A module where there is a default export, else a program. @param {string} code */
+function guessed(code) {
+  return DEFAULT_EXPORT.test(code) ? 'module' : 'program'
+}
+
+/** The source as one function; positions are those of the source. @param {string} code @param {string} main */
+function expression(code, main) {
+  const before = '(function (require) { return ('
+  const script = new vm.Script(`${before}${code}\n)})`, {
+    filename: main,
+    columnOffset: -before.length,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  })
+  const value = script.runInThisContext()(createRequire(main))
+  if (typeof value !== 'function')
+    throw new TypeError('Cannot run the job: its source is not one function')
+  return value
+}
+
+/** @param {string} text */
+function isJson(text) {
+  try {
+    parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,323 @@
+"""One job, from its release to its end."""
+
+import ast
+import atexit
+import errno
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+import types
+
+import mayfly_artifacts
+import mayfly_ground
+import mayfly_result
+import mayfly_wire
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHARS_MAX = 8192
+STACK_CHARS_MAX = 16384
+
+_exit = os._exit
+_dumps = json.dumps
+_monotonic = time.monotonic
+_usage = resource.getrusage
+_send = mayfly_wire.send
+
+
+def warm_up(settings):
+    """A job of each common shape, so that nothing on a real job's path runs for the first time."""
+    space = {}
+    exec(compile("def main(input): return [input, {'a': 1.5}]", "job.py", "exec"), space)
+    mayfly_result.encode(space["main"](1), 1024)
+    _entry({"entry": "auto", "code": "result = 1"}, ast.parse("result = 1"))
+    json.loads('{"a": [1, "b", null]}')
+    if settings["tmp"]:
+        mayfly_artifacts.gather(settings["tmp"], 0, None)
+    try:
+        raise ValueError("warm")
+    except ValueError as error:
+        _error_of(error, settings)
+
+
+def run(task, settings):
+    job = _Job(task, settings)
+    try:
+        main = mayfly_ground.lay_out(task, settings)
+    except BaseException as error:
+        job.refuse(error)
+        _exit(1)
+    job.run(main)
+
+
+class _Job:
+    def __init__(self, task, settings):
+        self.task = task
+        self.settings = settings
+        self.released = None
+        self.cpu_before = 0.0
+        self.pid = os.getpid()
+
+    def refuse(self, error):
+        """Nothing of the job ran."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG):
+            message = "The files of the job take more space than it may use"
+            return self.end({"status": "limit", "error": {"code": "DISK", "message": message}})
+        self.fail(error)
+
+    def run(self, main):
+        sys.argv = [main]
+        try:
+            tree = ast.parse(self.task["code"], main)
+            code = compile(self.task["code"], main, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            if _entry_asked(self.task) == "program":
+                traceback.print_exception(error, limit=0)
+            self.end({"status": "error", "error": {**_error_of(error, self.settings), "code": "SYNTAX_ERROR"}})
+            _exit(1)
+        entry = _entry(self.task, tree)
+        self.cpu_before = _cpu_seconds()
+        self.released = _monotonic()
+        _send(mayfly_wire.RELEASED)
+        status = self.program(code, main) if entry == "program" else self.value(code, main, entry)
+        _exit(status)
+
+    def program(self, code, main):
+        module = _module("__main__", main)
+        error = None
+        try:
+            exec(code, module.__dict__)
+        except BaseException as thrown:
+            error = thrown
+        error = self.wind_up() or error
+        if os.getpid() != self.pid:
+            return _status_of(error)
+        return self.end_program(error)
+
+    def wind_up(self):
+        """As an interpreter ends: its threads, its exit handlers, its output."""
+        error = None
+        for step in (threading._shutdown, atexit._run_exitfuncs):
+            try:
+                step()
+            except BaseException as thrown:
+                error = thrown
+        return error
+
+    def end_program(self, error):
+        status = _status_of(error)
+        if error is not None and not isinstance(error, SystemExit):
+            traceback.print_exception(type(error), error, _user_frames(error))
+        elif error is not None and not isinstance(error.code, (int, type(None))):
+            print(error.code, file=sys.stderr)
+        _flush()
+        if error is not None and not isinstance(error, SystemExit):
+            self.end({"status": "error", "exitCode": status, "error": _error_of(error, self.settings)})
+        elif status != 0:
+            message = f"The program exited with {status}"
+            self.end({"status": "error", "exitCode": status, "error": {"code": "EXIT", "message": message}})
+        else:
+            self.end_with_result()
+        return status
+
+    def end_with_result(self):
+        text = mayfly_ground.read_result(self.settings, self.task["resultBytesMax"])
+        if text is None:
+            message = "Cannot return the result: it takes more bytes than this job may return"
+            return self.end(_refusal("RESULT_TOO_LARGE", message))
+        if text != "" and not _is_json(text):
+            message = "Cannot return the result: what the program wrote as its result is no JSON"
+            return self.end(_refusal("RESULT_NOT_JSON", message))
+        self.end({"status": "ok", "exitCode": 0}, text or "null")
+
+    def value(self, code, main, entry):
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        module = _module("job", main)
+        try:
+            given = json.loads(self.task["inputText"])
+            if entry == "result":
+                module.input = given
+            exec(code, module.__dict__)
+            value = self.answer(module, entry, given)
+            encoding, text = mayfly_result.encode(value, self.task["resultBytesMax"])
+        except mayfly_result.Refused as refused:
+            return self.over({"status": "error", "error": {"code": refused.code, "message": str(refused)}}, 1)
+        except SystemExit as error:
+            status = _status_of(error)
+            message = f"The program exited with {status}"
+            exited = {"status": "error", "error": {"code": "EXIT", "message": message}}
+            return self.over({**(exited if status else {"status": "ok"}), "exitCode": status}, status)
+        except BaseException as error:
+            return self.over({"status": "error", "error": _error_of(error, self.settings)}, 1)
+        return self.over({"status": "ok", "encoding": encoding}, 0, text)
+
+    def answer(self, module, entry, given):
+        if entry == "result":
+            return module.__dict__.get("result")
+        name = "handler" if entry == "handler" else "main"
+        function = module.__dict__.get(name)
+        if not callable(function):
+            if name == "main" and "result" in module.__dict__:
+                return module.result
+            raise TypeError(f"Cannot run the job: it defines no function {name}")
+        value = function(given, _Context(self)) if entry == "handler" else function(given)
+        if not isinstance(value, types.CoroutineType):
+            return value
+        import asyncio
+
+        return asyncio.run(value)
+
+    def over(self, meta, status, text=None):
+        if os.getpid() == self.pid:
+            _flush()
+            self.end(meta, text if text is not None else ("null" if meta["status"] == "ok" else ""))
+        return status
+
+    def fail(self, error):
+        self.end({"status": "error", "error": _error_of(error, self.settings)})
+
+    def end(self, meta, text=""):
+        left_out = mayfly_artifacts.gather(
+            os.path.join(self.settings["work"], "out"), self.task["artifactBytesMax"], _give
+        )
+        head = {
+            "protocol": 1,
+            "encoding": "json",
+            **meta,
+            "cpuTimeMs": max(0, (_cpu_seconds() - self.cpu_before) * 1000) if self.released else 0,
+            "executionMs": (_monotonic() - self.released) * 1000 if self.released else 0,
+            "artifactsLeftOut": left_out,
+        }
+        _send(mayfly_wire.END, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
+
+
+class _Context:
+    """What cloud functions are given beside their event."""
+
+    def __init__(self, job):
+        self._job = job
+
+    def get_remaining_time_in_millis(self):
+        elapsed = (_monotonic() - self._job.released) * 1000
+        return max(0, int(self._job.task["timeoutMs"] - elapsed))
+
+
+def _give(path, data):
+    head = _dumps({"path": path, "size": len(data)}) + "\n"
+    _send(mayfly_wire.ARTIFACT, head.encode() + data)
+
+
+def _entry_asked(task):
+    return task["entry"]
+
+
+def _entry(task, tree):
+    """`function`, `result`, `handler` or `program`; what is `auto` is told by what the top level binds."""
+    asked = task["entry"]
+    if asked in ("program", "handler"):
+        return asked
+    bound = _bound(tree.body)
+    if "main" in bound:
+        return "function"
+    if "result" in bound:
+        return "result"
+    return "program" if asked == "auto" else "function"
+
+
+def _bound(statements):
+    names = set()
+    for statement in statements:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(statement.name)
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
+        elif isinstance(statement, (ast.If, ast.For, ast.While, ast.With, ast.Try)):
+            if not _asks_for_main(statement):
+                for block in ("body", "orelse", "finalbody"):
+                    names |= _bound(getattr(statement, block, []))
+        else:
+            names.update(
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            )
+    return names
+
+
+def _asks_for_main(statement):
+    """`if __name__ == "__main__":` is a program's part."""
+    if not isinstance(statement, ast.If):
+        return False
+    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement.test))
+
+
+def _module(name, main):
+    module = types.ModuleType(name)
+    module.__file__ = main
+    module.__builtins__ = __builtins__
+    sys.modules[name] = module
+    return module
+
+
+def _status_of(error):
+    if error is None:
+        return 0
+    if not isinstance(error, SystemExit):
+        return 1
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def _refusal(code, message):
+    return {"status": "error", "exitCode": 0, "error": {"code": code, "message": message}}
+
+
+def _user_frames(error):
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(HERE):
+        trace = trace.tb_next
+    return trace
+
+
+def _error_of(error, settings):
+    """Bounded texts of whatever was thrown; its places are those of the job's own files."""
+    try:
+        message = str(error)
+    except BaseException:
+        message = "The message of the error cannot be read"
+    try:
+        stack = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+    except BaseException:
+        stack = ""
+    work = settings["work"] or "/"
+    return {
+        "code": "USER_ERROR",
+        "name": type(error).__name__[:256],
+        "message": message[:CHARS_MAX].replace(f"{work}/", "") if isinstance(error, SyntaxError) else message[:CHARS_MAX],
+        "stack": stack.replace(f"{work}/", "")[-STACK_CHARS_MAX:],
+    }
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            pass
+
+
+def _cpu_seconds():
+    own, children = _usage(resource.RUSAGE_SELF), _usage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _is_json(text):
+    try:
+        json.loads(text)
+        return True
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,103 @@
+"""What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment."""
+
+import base64
+import os
+import sys
+
+INPUT_FD = 0
+RESULT_FD = 3
+LISTENER_FD = 7
+PROXY = "http://127.0.0.1:3128"
+WHEEL = ".whl"
+
+
+def lay_out(task, settings):
+    """Lays out the job; the path of its main file."""
+    work, tmp = settings["work"], settings["tmp"]
+    if settings["listens"]:
+        os.close(LISTENER_FD)
+    out = os.path.join(work, "out")
+    os.makedirs(out, exist_ok=True)
+    for file in task["files"]:
+        _lay_file(work, file)
+    main = _free_name(work)
+    with open(main, "x", encoding="utf8", newline="") as file:
+        file.write(task["code"])
+    result = os.path.join(tmp, ".mayfly-result")
+    _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    given = os.path.join(tmp, ".mayfly-input")
+    with open(given, "w", encoding="utf8") as file:
+        file.write(task["inputText"])
+    _reopen(INPUT_FD, given, os.O_RDONLY)
+    os.unlink(given)
+    sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
+    _set_environment(task, {"HOME": work, "TMPDIR": tmp, "MAYFLY_OUT": out, "MAYFLY_RESULT": result})
+    os.chdir(work)
+    _set_path(work, tmp, [file["path"] for file in task["files"]])
+    return main
+
+
+def read_result(settings, bytes_max):
+    """What the program wrote as its result; None when it is too large."""
+    try:
+        with open(os.path.join(settings["tmp"], ".mayfly-result"), "rb") as file:
+            bytes_read = file.read(bytes_max + 1)
+    except OSError:
+        return ""
+    return None if len(bytes_read) > bytes_max else bytes_read.decode("utf8", "replace")
+
+
+def _lay_file(work, file):
+    to = os.path.normpath(os.path.join(work, file["path"]))
+    if not to.startswith(work + "/"):
+        raise ValueError(f'Cannot lay "{file["path"]}": it is not below "{work}"')
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    content = file["content"]
+    data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode("utf8", "surrogatepass")
+    with open(to, "wb") as target:
+        target.write(data)
+    if data[:2] == b"#!":
+        os.chmod(to, 0o755)
+
+
+def _free_name(work):
+    main, number = os.path.join(work, "job.py"), 0
+    while os.path.exists(main):
+        number += 1
+        main = os.path.join(work, f"job_{number}.py")
+    return main
+
+
+def _reopen(fd, path, flags):
+    opened = os.open(path, flags, 0o600)
+    os.dup2(opened, fd, inheritable=True)
+    os.close(opened)
+
+
+def _set_environment(task, own):
+    os.environ.update(task.get("env") or {})
+    os.environ.update(own)
+    if not task.get("network"):
+        return
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        os.environ[name] = PROXY
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
+    os.environ["NODE_USE_ENV_PROXY"] = "1"
+
+
+def _set_path(work, tmp, paths):
+    """The job's own folder, then its wheels: as they are, or unpacked where they hold native code."""
+    sys.path.insert(0, work)
+    for wheel in sorted(path for path in paths if path.endswith(WHEEL)):
+        sys.path.append(_wheel_path(os.path.join(work, wheel), tmp))
+
+
+def _wheel_path(wheel, tmp):
+    import zipfile
+
+    with zipfile.ZipFile(wheel) as archive:
+        if not any(".so" in name for name in archive.namelist()):
+            return wheel
+        unpacked = os.path.join(tmp, ".mayfly-wheels", os.path.basename(wheel)[: -len(WHEEL)])
+        archive.extractall(unpacked)
+        return unpacked

@@ -1,0 +1,51 @@
+"""The runner's end of its control socket; the server's half of the table is src/tiers/process/wire.ts."""
+
+import os
+import struct
+
+CONTROL_FD = 5
+READY_FD = 4
+FRAME_BYTES_MAX = 96 * 2**20
+
+RUN, RELEASED, END, ARTIFACT = 1, 10, 14, 17
+
+_read, _write, _pack = os.read, os.write, struct.pack
+
+
+def say_ready():
+    os.set_inheritable(CONTROL_FD, False)
+    _write(READY_FD, b"R")
+    os.close(READY_FD)
+
+
+def say_unready(error):
+    _write(READY_FD, f"E{type(error).__name__}: {error}".encode())
+
+
+def next_frame():
+    """Waits for the next frame; (None, b"") when the server is gone."""
+    header = _read_fully(5)
+    if header is None:
+        return None, b""
+    length, kind = struct.unpack("<IB", header)
+    if length < 1 or length > FRAME_BYTES_MAX:
+        return None, b""
+    payload = _read_fully(length - 1)
+    return (None, b"") if payload is None else (kind, payload)
+
+
+def _read_fully(size):
+    chunks = []
+    while size > 0:
+        chunk = _read(CONTROL_FD, size)
+        if not chunk:
+            return None
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def send(kind, payload=b""):
+    rest = memoryview(_pack("<IB", len(payload) + 1, kind) + payload)
+    while rest:
+        rest = rest[_write(CONTROL_FD, rest) :]

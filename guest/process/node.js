@@ -1,0 +1,50 @@
+/**
+ * A Node that waits, warm, for one job: of language `node`, or a shell script that it starts and watches. The wall is
+ * the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had said it.
+ */
+import fs from 'node:fs'
+import { listenOnLoopback, knock } from '../../src/os/libc.js'
+import { finishWith, takeJob } from './entries.js'
+import { layOut } from './ground.js'
+import { runShell } from './shell.js'
+import { warmUp } from './warm.js'
+import { KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
+
+const PROXY_PORT = 3128
+const LISTENER_FD = 7
+
+/** @type {import('./ground.js').Settings} */
+const settings = JSON.parse(process.argv[2] ?? '{}')
+
+try {
+  if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
+  await warmUp(settings)
+  sayReady()
+} catch (error) {
+  sayUnready(error)
+  process.exit(1)
+}
+wait()
+
+function wait() {
+  for (;;) {
+    const frame = nextFrame()
+    if (!frame) return process.reallyExit(0)
+    if (frame.kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock('process')))
+    else if (frame.kind === KIND.run) return start(JSON.parse(frame.payload.toString()))
+    else return process.reallyExit(1)
+  }
+}
+
+/** @param {import('./ground.js').Task} task */
+function start(task) {
+  const job = takeJob(task, settings)
+  try {
+    const main = layOut(task, settings)
+    fs.closeSync(fs.openSync(main, 'r'))
+    if (task.language === 'sh') runShell(job, main)
+    else job.runNode(main)
+  } catch (error) {
+    finishWith(job, error)
+  }
+}

@@ -1,0 +1,50 @@
+"""A Python that waits, warm, for one job.
+
+The wall is the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had
+said it.
+"""
+
+import json
+import os
+import socket
+import sys
+
+HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+
+import mayfly_entries
+import mayfly_wire
+
+sys.path.remove(HERE)
+
+PROXY = ("127.0.0.1", 3128)
+LISTENER_FD = 7
+BACKLOG = 64
+
+
+def main():
+    settings = json.loads(sys.argv[1])
+    try:
+        if settings["listens"]:
+            listen()
+        mayfly_entries.warm_up(settings)
+        mayfly_wire.say_ready()
+    except BaseException as error:
+        mayfly_wire.say_unready(error)
+        os._exit(1)
+    kind, payload = mayfly_wire.next_frame()
+    if kind != mayfly_wire.RUN:
+        os._exit(0 if kind is None else 1)
+    mayfly_entries.run(json.loads(payload), settings)
+
+
+def listen():
+    server = socket.socket()
+    server.bind(PROXY)
+    server.listen(BACKLOG)
+    os.dup2(server.fileno(), LISTENER_FD, inheritable=False)
+    server.close()
+
+
+main()

@@ -1,0 +1,73 @@
+/**
+ * The runner's end of its control socket. Everything is read and written at once and whole: while it waits for its
+ * one job the process does nothing else, and user code may be about to block this thread for good. What it uses is
+ * taken before user code could put something else in its place.
+ */
+import fs from 'node:fs'
+
+const { closeSync, readSync, writeSync } = fs
+const CONTROL_FD = 5
+const READY_FD = 4
+const FRAME_BYTES_MAX = 96 * 2 ** 20
+const HEADER_BYTES = 5
+const doze = new Int32Array(new SharedArrayBuffer(4))
+const { wait } = Atomics
+
+/** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
+export const KIND = { run: 1, knock: 3, released: 10, end: 14, knocked: 16, artifact: 17 }
+
+/** Warm: says so to the warden, once. */
+export function sayReady() {
+  writeSync(READY_FD, 'R')
+  closeSync(READY_FD)
+}
+
+/** Says why there will be no job here. @param {unknown} error */
+export function sayUnready(error) {
+  writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)
+}
+
+/** Waits for the next frame; undefined when the server is gone.
+ * @returns {{ kind: number, payload: Buffer } | undefined} */
+export function nextFrame() {
+  const header = readFully(HEADER_BYTES)
+  if (!header) return undefined
+  const length = header.readUInt32LE(0)
+  if (length < 1 || length > FRAME_BYTES_MAX) return undefined
+  const payload = readFully(length - 1)
+  return payload && { kind: header[4] ?? 0, payload }
+}
+
+/** @param {number} bytes */
+function readFully(bytes) {
+  const whole = Buffer.allocUnsafe(bytes)
+  for (let at = 0; at < bytes;) {
+    const read = some(() => readSync(CONTROL_FD, whole, at, bytes - at, null))
+    if (read === 0) return undefined
+    at += read ?? 0
+  }
+  return whole
+}
+
+/** @param {number} kind @param {...(string | Uint8Array)} parts */
+export function send(kind, ...parts) {
+  const buffers = parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part))
+  const header = Buffer.alloc(HEADER_BYTES)
+  header.writeUInt32LE(1 + buffers.reduce((sum, { length }) => sum + length, 0), 0)
+  header[4] = kind
+  for (const bytes of [header, ...buffers]) {
+    for (let at = 0; at < bytes.length;)
+      at += some(() => writeSync(CONTROL_FD, bytes, at, bytes.length - at, null)) ?? 0
+  }
+}
+
+/** One try; undefined where the socket was not ready. @param {() => number} act */
+function some(act) {
+  try {
+    return act()
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== 'EAGAIN') throw error
+    wait(doze, 0, 0, 1)
+    return undefined
+  }
+}

@@ -1,0 +1,53 @@
+import { fileURLToPath } from 'node:url'
+import type { JailedProgram } from '../../jail/embedded.ts'
+import { ownFolder, type WholeProgram } from '../../jail/whole.ts'
+
+/** What the server may ask for; everything else about the program is decided here. */
+export interface ProgramSettings {
+  /** /work, /tmp and /dev/shm together. */
+  readonly scratchBytes: number
+}
+
+const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
+const PYTHON = '/usr/bin/python3'
+const NODE = `${ownFolder}/bin/node`
+const OWN = ['guest/process', 'guest/frames.js', 'guest/realm', 'src/os', 'package.json']
+
+/** A parked Node that runs one job: of language `node`, or a shell script. */
+export function nodeProgram({ scratchBytes }: ProgramSettings): JailedProgram {
+  return {
+    name: 'node',
+    nodeFlags: [],
+    main: here('guest/process/node.js'),
+    env: {},
+    tree: [],
+    whole: {
+      interpreter: process.execPath,
+      flags: [
+        '--disable-warning=ExperimentalWarning',
+        '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
+        '--max-semi-space-size=2',
+      ],
+      scratchBytes,
+      places: places(),
+    },
+  }
+}
+
+/** A parked Python, the one that belongs to the system. */
+export function pythonProgram({ scratchBytes }: ProgramSettings): JailedProgram {
+  return {
+    name: 'python',
+    nodeFlags: [],
+    main: here('guest/process/python.py'),
+    env: {},
+    tree: [],
+    whole: { interpreter: PYTHON, flags: ['-I'], scratchBytes, places: places() },
+  }
+}
+
+/** Node is there for both: a program may start it. */
+function places(): WholeProgram['places'] {
+  const own = OWN.map((place) => ({ from: here(place), at: `${ownFolder}/${place}` }))
+  return [{ from: process.execPath, at: NODE }, ...own]
+}

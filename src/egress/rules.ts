@@ -31,7 +31,8 @@ export interface Verdict {
  */
 export function decide(network: NetworkControl, request: EgressRequest): Verdict {
   const asked = patternOf(request)
-  const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
+  const could = schemesWithin(request).map((scheme) => ({ ...asked, scheme }))
+  const denied = deniedBy(network).find((deny) => could.some((one) => meetPattern(deny, one)))
   if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
   const allowed = allowedBy(network)
   const rule = allowed.find((allow) => covers(allow, asked))
@@ -45,6 +46,12 @@ export function needsLook(network: NetworkControl, request: EgressRequest): bool
   return [...allowedBy(network), ...deniedBy(network)].some(
     (rule) => (rule.method !== '*' || rule.path !== '*') && meetPattern(rule, place),
   )
+}
+
+/** What may be inside: a closed tunnel hides more than its own word for itself. */
+function schemesWithin({ scheme, method }: EgressRequest): readonly string[] {
+  if (scheme === 'tcp') return ['*']
+  return method === undefined && scheme !== 'http' ? ['https', 'wss'] : [scheme]
 }
 
 function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): Pattern {

@@ -1,35 +1,12 @@
-import {
-  createPrivateKey,
-  generateKeyPairSync,
-  hash,
-  randomBytes,
-  sign,
-  X509Certificate,
-  type KeyObject,
-} from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import {
-  bits,
-  explicit,
-  implicit,
-  integer,
-  octets,
-  oid,
-  sequence,
-  set,
-  time,
-  truth,
-  utf8,
-} from '../lib/der.ts'
+import { certificate, extension } from '../lib/certificate.ts'
+import { bits, explicit, implicit, integer, oid, sequence, truth } from '../lib/der.ts'
 
-const DAY_MS = 86_400_000
 const AUTHORITY_DAYS = 3650
 const SERVER_DAYS = 90
-/** Clocks differ. */
-const EARLIER_MS = 3_600_000
-const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
 
 /** What a server shows, as PEM, and the authority that vouches for it. */
 export interface DevelopmentCertificate {
@@ -92,40 +69,6 @@ function makeAuthority(folder: string, now: number): void {
   writeFileSync(certFile, cert, { mode: 0o644 })
 }
 
-interface Wanted {
-  readonly subject: string
-  readonly key: KeyObject
-  readonly issuer: { readonly name: string; readonly key: KeyObject }
-  readonly from: number
-  readonly days: number
-  readonly extensions: readonly Buffer[]
-}
-
-/** An X.509 version 3 certificate (RFC 5280) as PEM. */
-function certificate({ subject, key, issuer, from, days, extensions }: Wanted): string {
-  const algorithm = sequence(oid(ECDSA_SHA256))
-  const spki = key.export({ type: 'spki', format: 'der' })
-  const keyId = Buffer.from(hash('sha1', spki, 'hex'), 'hex')
-  const body = sequence(
-    explicit(0, integer(Buffer.from([2]))),
-    integer(Buffer.concat([Buffer.from([1]), randomBytes(15)])),
-    algorithm,
-    nameOf(issuer.name),
-    sequence(time(from - EARLIER_MS), time(from + days * DAY_MS)),
-    nameOf(subject),
-    spki,
-    explicit(3, sequence(...extensions, extension('2.5.29.14', octets(keyId)))),
-  )
-  const signature = sign('sha256', body, { key: issuer.key, dsaEncoding: 'der' })
-  const text = sequence(body, algorithm, bits(signature)).toString('base64')
-  const lines = text.match(/.{1,64}/g)!.join('\n')
-  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`
-}
-
-function nameOf(common: string): Buffer {
-  return sequence(set(sequence(oid('2.5.4.3'), utf8(common))))
-}
-
 const subtree = (n: number, value: Buffer): Buffer => sequence(implicit(n, value))
 
 function authorityExtensions(): readonly Buffer[] {
@@ -158,7 +101,3 @@ function serverExtensions(): readonly Buffer[] {
 }
 
 const loopback6 = Buffer.concat([Buffer.alloc(15), Buffer.from([1])])
-
-function extension(name: string, value: Buffer, isCritical = false): Buffer {
-  return sequence(oid(name), ...(isCritical ? [truth()] : []), octets(value))
-}

@@ -1,0 +1,93 @@
+import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
+import { isIP, isIPv4 } from 'node:net'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { certificate, extension } from '../lib/certificate.ts'
+import { bits, der, implicit, integer, oid, sequence, truth } from '../lib/der.ts'
+import { addressOf } from './host.ts'
+
+/** Vouches for hosts inside walls alone, where tunnels are looked into. */
+export interface Authority {
+  /** Its certificate: what a wall has to trust (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE). */
+  readonly pem: string
+  contextFor(host: string): SecureContext
+}
+
+const AUTHORITY_DAYS = 365
+const HOST_DAYS = 2
+const contextsMax = 256
+const DAY_MS = 86_400_000
+
+/**
+ * An authority of this process, made anew each time and kept in memory: its key is written nowhere, and no machine
+ * outside the walls is ever asked to trust it. `now` gives milliseconds since 1970.
+ */
+export function makeAuthority(now: () => number): Authority {
+  const name = `Mayfly egress ${randomBytes(4).toString('hex')}`
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  // One key for all hosts: who has it can do no more than the authority's own key could.
+  const shared = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const key = shared.privateKey.export({ type: 'pkcs8', format: 'pem' })
+  const issuer = { name, key: own.privateKey }
+  const made = new Map<string, { readonly context: SecureContext; readonly until: number }>()
+  const pem = certificate({
+    subject: name,
+    key: own.publicKey,
+    issuer,
+    from: now(),
+    days: AUTHORITY_DAYS,
+    extensions: authorityExtensions(),
+  })
+  const until = new X509Certificate(pem).validToDate.getTime()
+
+  return {
+    pem,
+    contextFor(host) {
+      const known = made.get(host)
+      if (known && known.until > now()) return known.context
+      const cert = certificate({
+        subject: 'Mayfly egress',
+        key: shared.publicKey,
+        issuer,
+        from: now(),
+        days: HOST_DAYS,
+        extensions: hostExtensions(host),
+      })
+      const context = createSecureContext({ cert, key, minVersion: 'TLSv1.2' })
+      if (made.size >= contextsMax) made.delete(made.keys().next().value!)
+      made.set(host, { context, until: Math.min(until, now() + (HOST_DAYS - 1) * DAY_MS) })
+      return context
+    },
+  }
+}
+
+function authorityExtensions(): readonly Buffer[] {
+  return [
+    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
+    // Signs certificates, nothing else.
+    extension('2.5.29.15', bits(Buffer.from([0x04]), 2), true),
+  ]
+}
+
+function hostExtensions(host: string): readonly Buffer[] {
+  const address = addressOf(host)
+  const name =
+    address === undefined ? implicit(2, Buffer.from(host)) : implicit(7, bytesOf(address))
+  return [
+    extension('2.5.29.19', sequence(), true),
+    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
+    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
+    extension('2.5.29.17', der(0x30, name), true),
+  ]
+}
+
+function bytesOf(address: string): Buffer {
+  if (isIPv4(address)) return Buffer.from(address.split('.').map(Number))
+  if (isIP(address) === 0) throw new RangeError(`"${address}" is no address`)
+  const [left = '', right] = address.split('::')
+  const [head, end] = [left, right ?? ''].map((part) => part.split(':').filter(Boolean)) as [
+    string[],
+    string[],
+  ]
+  const gap = Array<string>(8 - head.length - end.length).fill('0')
+  return Buffer.from([...head, ...gap, ...end].map((one) => one.padStart(4, '0')).join(''), 'hex')
+}

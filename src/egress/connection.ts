@@ -1,0 +1,263 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import { answerRefusal, unrecognizedName } from './answer.ts'
+import { readClientHello } from './client-hello.ts'
+import { exchange, pass, type Watch } from './exchange.ts'
+import { framingOf } from './body.ts'
+import { readRequestHead, refused, type Refused } from './head.ts'
+import { addressOf, readHost } from './host.ts'
+import type { Entry } from './ledger.ts'
+import { deny, reach } from './reach.ts'
+import { decide, type EgressRequest } from './rules.ts'
+import { nextChunk, send, takeFrom } from './streams.ts'
+import { readTarget, type Place } from './target.ts'
+import type { Terms } from './terms.ts'
+import { waysInto, type Ways } from './ways.ts'
+
+export interface Times {
+  readonly headMsMax: number
+  readonly idleMsMax: number
+  readonly lifeMsMax: number
+}
+
+const TLS_HANDSHAKE = 22
+const leaveMsMax = 5_000
+
+/** One connection that a guest has opened to the proxy, from its first byte to its last. */
+export class Connection implements Watch {
+  readonly #raw: Socket
+  readonly #terms: Terms
+  readonly #timers: readonly NodeJS.Timeout[]
+  readonly #idle: NodeJS.Timeout
+  #open: { request: EgressRequest; entry: Entry; socket: Socket } | undefined
+  #isCut = false
+
+  constructor(raw: Socket, terms: Terms, times: Times) {
+    this.#raw = raw
+    this.#terms = terms
+    // A client may say all it has to say, close its side, and wait.
+    raw.allowHalfOpen = true
+    raw.on('error', () => raw.destroy())
+    const late = (what: string) => () => this.cut(what)
+    this.#idle = setTimeout(late('nothing happened for too long'), times.headMsMax)
+    this.#timers = [this.#idle, setTimeout(late('it took too long'), times.lifeMsMax)]
+    this.#idleMsMax = times.idleMsMax
+  }
+
+  readonly #idleMsMax: number
+
+  /** Resolves when it is over; never rejects. */
+  async serve(): Promise<void> {
+    try {
+      await this.#serve()
+    } catch {
+      // Whatever it is, the guest gets no more.
+      this.#raw.destroy()
+    } finally {
+      for (const timer of this.#timers) clearTimeout(timer)
+      clearTimeout(this.#quiet)
+      this.#open?.socket.destroy()
+      this.#leave()
+    }
+  }
+
+  /** What was written last has to arrive, and a guest that never closes its side is not waited for. */
+  #leave(): void {
+    const raw = this.#raw
+    if (!raw.writableEnded || raw.destroyed) return void raw.destroy()
+    raw.resume()
+    const timer = setTimeout(() => raw.destroy(), leaveMsMax)
+    raw.once('close', () => clearTimeout(timer))
+  }
+
+  /** Cuts it where the network in force no longer lets it out; tells whether it did. */
+  tighten(): boolean {
+    if (!this.#open || this.#isCut) return false
+    const { verdict, because } = decide(this.#terms.network(), this.#open.request)
+    if (verdict === 'denied') this.cut(because)
+    return verdict === 'denied'
+  }
+
+  cut(because: string): void {
+    if (this.#isCut) return
+    this.#isCut = true
+    this.#open?.entry.cut(because)
+    this.#open?.socket.destroy()
+    this.#raw.destroy()
+  }
+
+  opened(request: EgressRequest, entry: Entry, socket: Socket): void {
+    this.#open = { request, entry, socket }
+    socket.on('error', () => socket.destroy())
+    this.#raw.once('close', () => socket.destroy())
+    if (this.#isCut || this.#raw.destroyed) socket.destroy()
+    this.#touch()
+  }
+
+  sending(bytes: number): boolean {
+    this.#touch()
+    this.#open?.entry.count()
+    if (this.#terms.ledger.maySend(bytes)) return !this.#isCut
+    this.cut('the bytes that this run may send are used up')
+    return false
+  }
+
+  received(): boolean {
+    this.#touch()
+    this.#open?.entry.count()
+    if (!this.#terms.ledger.isOverdrawn) return !this.#isCut
+    this.cut('the bytes that this run may receive are used up')
+    return false
+  }
+
+  #quiet: NodeJS.Timeout | undefined
+
+  #touch(): void {
+    clearTimeout(this.#idle)
+    if (this.#quiet) this.#quiet.refresh()
+    else this.#quiet = setTimeout(() => this.cut('nothing happened for too long'), this.#idleMsMax)
+  }
+
+  async #serve(): Promise<void> {
+    const why = await this.#request(this.#raw)
+    if (why) answerRefusal(this.#raw, why)
+  }
+
+  /** A request to the proxy, or, where `inside` names a place, in a tunnel to it. */
+  async #request(client: Duplex, inside?: Place): Promise<Refused | undefined> {
+    const taken = await takeFrom(client, readRequestHead)
+    if (!taken) return undefined
+    if ('kind' in taken) return this.#unread(taken, inside)
+    const head = taken.value.value
+    const target = readTarget(head, inside)
+    if (target.kind === 'refused') return this.#unread(target, inside)
+    const framing = framingOf(head)
+    if (framing.kind === 'refused') return this.#unread(framing, inside)
+    const rest = Buffer.from(taken.bytes.subarray(head.size))
+    if (target.kind === 'request') {
+      const why = await exchange(client, { head, target, framing, rest }, this.#terms, this)
+      return why && !this.#isCut ? why : undefined
+    }
+    if (rest.length > 0) return this.#unread(refused('it speaks before its tunnel is open'))
+    return this.#tunnel(target)
+  }
+
+  #unread(why: Refused, inside?: Place): Refused {
+    const { host, port } = inside ?? { host: '', port: 0 }
+    this.#terms.ledger.enter(
+      { scheme: inside?.scheme ?? 'http', host, port },
+      { verdict: 'denied', because: why.because },
+    )
+    return why
+  }
+
+  async #tunnel(to: {
+    readonly host: string
+    readonly port: number
+  }): Promise<Refused | undefined> {
+    const ways = waysInto(to, this.#terms)
+    if (ways.kind === 'denied') return deny({ scheme: 'https', ...to }, ways.because, this.#terms)
+    if (ways.anything || (ways.passTls && !ways.lookPlain)) return this.#straight(to, ways)
+    if (!(await send(this.#raw, established))) return undefined
+    const first = await nextChunk(this.#raw)
+    if (!first) return undefined
+    this.#touch()
+    this.#raw.unshift(first)
+    const isTls = first[0] === TLS_HANDSHAKE
+    if (isTls && ways.passTls) return this.#closed({ scheme: ways.passTls, ...to }, ways)
+    if (isTls && ways.lookTls) return this.#lookInto(to)
+    if (!isTls && ways.lookPlain) return this.#request(this.#raw, { scheme: 'http', ...to })
+    const scheme = isTls ? 'https' : 'http'
+    deny({ scheme, ...to }, decide(this.#terms.network(), { scheme, ...to }).because, this.#terms)
+    this.#raw.end(isTls ? unrecognizedName : '')
+    return undefined
+  }
+
+  /** A tunnel that stays closed: its server is reached first, so that the guest is told what became of that. */
+  async #straight(to: Pick<Place, 'host' | 'port'>, ways: Ways): Promise<Refused | undefined> {
+    const request = { scheme: ways.anything ? ('tcp' as const) : ways.passTls!, ...to }
+    const way = await reach(request, this.#terms)
+    if (way.kind === 'refused') return way
+    this.opened(request, way.entry, way.socket)
+    if (await send(this.#raw, established)) await this.#through(request, way.socket, ways)
+    return undefined
+  }
+
+  /** The same, where its first byte had to be seen before. */
+  async #closed(request: EgressRequest, ways: Ways): Promise<undefined> {
+    const way = await reach(request, this.#terms)
+    if (way.kind === 'refused') return void this.#raw.destroy()
+    this.opened(request, way.entry, way.socket)
+    await this.#through(request, way.socket, ways)
+  }
+
+  async #through(request: EgressRequest, server: Socket, ways: Ways): Promise<void> {
+    const back = pass(server, this.#raw, () => this.received())
+    const why = await this.#checkFirst(request, ways)
+    if (why === undefined) {
+      await Promise.all([pass(this.#raw, server, (chunk) => this.sending(chunk.length)), back])
+      return
+    }
+    this.#raw.write(unrecognizedName)
+    this.cut(why)
+  }
+
+  /** Why what the guest says first may not pass; nothing of it has left by then. */
+  async #checkFirst(request: EgressRequest, { anything }: Ways): Promise<string | undefined> {
+    const first = await nextChunk(this.#raw)
+    if (!first) return undefined
+    this.#raw.unshift(first)
+    if (anything && first[0] !== TLS_HANDSHAKE) return undefined
+    return this.#checkHello(request.host)
+  }
+
+  async #checkHello(host: string): Promise<string | undefined> {
+    const taken = await takeFrom(this.#raw, (bytes) => {
+      const hello = readClientHello(bytes)
+      return hello.kind === 'refused' ? refused(hello.because) : hello
+    })
+    if (!taken) return 'its TLS hello has no end'
+    if ('kind' in taken) return taken.because
+    this.#raw.unshift(taken.bytes)
+    const { serverName } = taken.value
+    if (serverName === undefined)
+      return addressOf(host) === undefined ? 'its TLS hello names no server' : undefined
+    return readHost(serverName) === host
+      ? undefined
+      : `its TLS hello names "${serverName}", its tunnel "${host}"`
+  }
+
+  /** TLS that ends here: the guest trusts this instance's own authority. */
+  async #lookInto(to: { readonly host: string; readonly port: number }): Promise<undefined> {
+    const why = await this.#checkHello(to.host)
+    if (why !== undefined) {
+      deny({ scheme: 'https', ...to }, why, this.#terms)
+      this.#raw.end(unrecognizedName)
+      return undefined
+    }
+    const secureContext = this.#terms.authority!.contextFor(to.host)
+    const client = new TLSSocket(this.#raw, {
+      isServer: true,
+      secureContext,
+      ALPNProtocols: ['http/1.1'],
+    })
+    client.on('error', () => client.destroy())
+    const refusal = await this.#request(client, { scheme: 'https', ...to })
+    if (refusal) answerRefusal(client, refusal)
+    await over(client)
+    return undefined
+  }
+}
+
+const established = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n')
+
+/** What was written last has to be on its way before the connection below is taken down. */
+function over(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.destroyed) return resolve()
+    stream.once('close', () => resolve())
+    if (!stream.writableEnded) stream.destroy()
+    else stream.resume()
+  })
+}

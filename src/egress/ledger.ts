@@ -1,0 +1,122 @@
+import type { Socket } from 'node:net'
+import type { Voice } from '../contract/event.ts'
+import type { EgressRequest, Verdict } from './rules.ts'
+
+export interface Budget {
+  /** Bytes that may leave in one run, TLS and heads included. */
+  readonly sentMax: number
+  readonly receivedMax: number
+}
+
+/** One attempt to get out, as `metrics.network` of the outcome has it. */
+export interface Attempt {
+  /** Empty where what was asked could not be read. */
+  readonly host: string
+  readonly port: number
+  readonly verdict: 'allowed' | 'denied'
+  readonly sent: number
+  readonly received: number
+  readonly because: string
+}
+
+/** More than that is no longer told one by one; it is refused. */
+export const attemptsMax = 4096
+
+/** What of one run got out, and what was not let out. Proxy and brokered requests of a run share one. */
+export class Ledger {
+  readonly #budget: Budget
+  readonly #voice: Voice
+  readonly #run: string | null
+  readonly #entries: Entry[] = []
+  readonly total = { sent: 0, received: 0 }
+
+  constructor(budget: Budget, voice: Voice, run: string | null) {
+    this.#budget = budget
+    this.#voice = voice
+    this.#run = run
+  }
+
+  get attempts(): readonly Attempt[] {
+    return this.#entries.map(({ request, verdict, because, sent, received }) => ({
+      host: request.host,
+      port: request.port,
+      verdict,
+      sent,
+      received,
+      because,
+    }))
+  }
+
+  get isFull(): boolean {
+    return this.#entries.length >= attemptsMax
+  }
+
+  /** Writes down an attempt and says it; a full ledger says nothing more. */
+  enter(request: Told, verdict: Verdict): Entry {
+    const entry = new Entry(this, request, verdict)
+    if (this.isFull) return entry
+    this.#entries.push(entry)
+    this.say(verdict.verdict === 'allowed' ? 'egress/allowed' : 'egress/denied', entry)
+    return entry
+  }
+
+  say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: Entry): void {
+    const { scheme, host, port, method } = entry.request
+    const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
+    const fields = { host, port, scheme, ...(method && { method }), ...bytes }
+    const because = entry.because
+    this.#voice.say(point, { ...fields, because }, { run: this.#run, actor: 'egress' })
+  }
+
+  /** Whether so many more bytes may leave. */
+  maySend(bytes: number): boolean {
+    return this.total.sent + bytes <= this.#budget.sentMax
+  }
+
+  get isOverdrawn(): boolean {
+    return this.total.sent > this.#budget.sentMax || this.total.received > this.#budget.receivedMax
+  }
+}
+
+export type Told = Pick<EgressRequest, 'host' | 'port' | 'method'> & { readonly scheme: string }
+
+/** An attempt that may still be under way. */
+export class Entry {
+  readonly request: Told
+  readonly #ledger: Ledger
+  verdict: Verdict['verdict']
+  because: string
+  sent = 0
+  received = 0
+  #socket: Socket | undefined
+
+  constructor(ledger: Ledger, request: Told, { verdict, because }: Verdict) {
+    this.#ledger = ledger
+    this.request = request
+    this.verdict = verdict
+    this.because = because
+  }
+
+  /** Its bytes are those of this socket, as the outside sees them. */
+  countOn(socket: Socket): void {
+    this.#socket = socket
+    socket.once('close', () => this.count())
+  }
+
+  count(): void {
+    // A socket that has been closed may have forgotten.
+    const sent = Math.max(this.sent, this.#socket?.bytesWritten ?? 0)
+    const received = Math.max(this.received, this.#socket?.bytesRead ?? 0)
+    this.#ledger.total.sent += sent - this.sent
+    this.#ledger.total.received += received - this.received
+    this.sent = sent
+    this.received = received
+  }
+
+  /** It was let out, and ended before its own end. */
+  cut(because: string): void {
+    this.count()
+    this.because = because
+    this.#ledger.say('egress/cut', this)
+  }
+}

@@ -1,0 +1,19 @@
+import type { NetworkControl } from '../contract/controls.ts'
+import type { Authority } from './authority.ts'
+import type { Credential } from './credentials.ts'
+import type { DialOptions } from './dns.ts'
+import type { Ledger } from './ledger.ts'
+
+/** What holds for everything that one run asks for. */
+export interface Terms extends DialOptions {
+  /** The network in force; it may only get narrower from one call to the next. */
+  readonly network: () => NetworkControl
+  readonly ledger: Ledger
+  readonly credentials?: readonly Credential[]
+  /** Looks into TLS where rules on methods and paths or credentials need it; without one they deny https. */
+  readonly authority?: Authority
+  /** `every` looks into all TLS, so that a request cannot name one host outside and another inside. */
+  readonly look?: 'needed' | 'every'
+  /** PEM of authorities that servers may have besides the well-known ones. */
+  readonly trust?: readonly string[]
+}

@@ -87,9 +87,14 @@ function reopen(fd, file, flags) {
 
 /** @param {Task} task @param {Record<string, string>} own */
 function setEnvironment({ env = {}, network }, own) {
+  const near = 'localhost,127.0.0.1'
   const proxy = {
-    ...{ HTTP_PROXY: PROXY, HTTPS_PROXY: PROXY, http_proxy: PROXY, https_proxy: PROXY },
-    ...{ NO_PROXY: 'localhost,127.0.0.1', no_proxy: 'localhost,127.0.0.1' },
+    HTTP_PROXY: PROXY,
+    HTTPS_PROXY: PROXY,
+    http_proxy: PROXY,
+    https_proxy: PROXY,
+    NO_PROXY: near,
+    no_proxy: near,
     NODE_USE_ENV_PROXY: '1',
   }
   Object.assign(process.env, env, own, network ? proxy : {})

@@ -133,7 +133,10 @@ function wholeWalls(
   return [
     '--unshare-all',
     '--die-with-parent',
-    ...['--uid', `${ownUidInside}`, '--gid', `${ownUidInside}`],
+    '--uid',
+    `${ownUidInside}`,
+    '--gid',
+    `${ownUidInside}`,
     ...CLOSED,
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
     ...tree.flatMap((place) => ['--ro-bind', place, place]),
@@ -143,7 +146,10 @@ function wholeWalls(
     ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
     ...(facts.proc ? procWalls() : []),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
-    ...['--remount-ro', '/', '--chdir', workFolder],
+    '--remount-ro',
+    '/',
+    '--chdir',
+    workFolder,
     ...(unfiltered ? [] : ['--seccomp', `${wholeFilterFd}`]),
     '--',
     ...exec.args,
@@ -153,7 +159,8 @@ function wholeWalls(
 function procWalls(): readonly string[] {
   const { folders, files } = maskedProc()
   return [
-    ...['--proc', '/proc'],
+    '--proc',
+    '/proc',
     ...folders.flatMap((at) => ['--size', '4096', '--tmpfs', at, '--remount-ro', at]),
     ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
   ]

@@ -76,8 +76,16 @@ const NOFILE_MAX = 256
 const KEPT_BY_WORKERS = [3, 4]
 const SYSTEM_OF_WORKERS = ['/usr', '/lib', '/lib64', '/dev/null']
 const SYSTEM_OF_PROGRAMS = [
-  ...['/usr', '/lib', '/lib64', '/bin', '/sbin', '/etc/ld.so.cache'],
-  ...['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'],
+  '/usr',
+  '/lib',
+  '/lib64',
+  '/bin',
+  '/sbin',
+  '/etc/ld.so.cache',
+  '/dev/null',
+  '/dev/zero',
+  '/dev/random',
+  '/dev/urandom',
 ]
 /** Only this namespace sees what is built over it. */
 const BUILT_OVER = '/tmp'

@@ -9,6 +9,7 @@ suite('What a machine gives a jail', () => {
       platform: process.platform,
       root: false,
       namespaces: false,
+      proc: false,
       landlock: 0,
       setpriv: undefined,
       unshare: undefined,

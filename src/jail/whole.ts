@@ -60,12 +60,12 @@ export const reserved = '3</dev/null 7</dev/null'
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
 /** What /proc tells of the machine rather than of the wall's own processes. */
-const MASKED_FOLDERS = ['sys', 'bus', 'irq', 'acpi', 'scsi', 'driver', 'fs', 'pressure', 'sysvipc']
+const MASKED_FOLDERS = 'sys bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
 const MASKED_FILES = [
-  ...['sysrq-trigger', 'kcore', 'keys', 'key-users', 'timer_list', 'kmsg', 'kallsyms', 'modules'],
-  ...['config.gz', 'cmdline', 'iomem', 'ioports', 'interrupts', 'latency_stats', 'slabinfo'],
-  ...['kpagecount', 'kpageflags', 'kpagecgroup', 'vmallocinfo', 'pagetypeinfo', 'diskstats'],
-]
+  'sysrq-trigger kcore keys key-users timer_list kmsg kallsyms modules config.gz cmdline',
+  'iomem ioports interrupts latency_stats slabinfo vmallocinfo pagetypeinfo diskstats',
+  'kpagecount kpageflags kpagecgroup',
+].flatMap((names) => names.split(' '))
 /** Facts of this system that programs look up and that tell nothing of who uses it. */
 const SYSTEM_FILES = ['/etc/alternatives', '/etc/ssl/certs', '/etc/ld.so.cache']
 const UNMERGED = ['/bin', '/sbin']

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { VM as Vm2 } from 'vm2'
 import { EffectError, Mayfly, VM } from '../../src/index.ts'
 
@@ -122,3 +123,24 @@ function plain(value: unknown): unknown {
   if (typeof value === 'number' || typeof value === 'bigint') return String(value)
   return value === undefined ? 'undefined' : value
 }
+
+test('S3-60: vm2 is nothing that a server or a library of ours needs or loads', () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const { dependencies, optionalDependencies } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8'),
+  ) as Record<string, Record<string, string>>
+  assert.ok('isolated-vm' in dependencies!)
+  assert.ok(!('vm2' in { ...dependencies, ...optionalDependencies }))
+  const sources = ['src', 'guest', 'bin'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(ts|js)$/.test(file))
+      .map((file) => join(root, folder, file)),
+  )
+  assert.ok(sources.length > 100)
+  const loads = /(?:from|import|require)\s*\(?\s*['"]vm2['"]/
+  assert.match(readFileSync(import.meta.filename, 'utf8'), loads)
+  assert.deepEqual(
+    sources.filter((file) => !file.endsWith('.test.ts') && loads.test(readFileSync(file, 'utf8'))),
+    [],
+  )
+})

@@ -25,6 +25,7 @@ import { createResultCache } from './pool/result-cache.ts'
 import { createProfiler } from './profile/make-profile.ts'
 import type { ProviderFacts } from './profile/choose-tier.ts'
 import { withinSignature } from './profile/within-signature.ts'
+import { withShadow } from './shadow.ts'
 import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
 import { supervise } from './temporal/supervise.ts'
@@ -197,6 +198,21 @@ export function assemble(options: AssembleOptions): Assembly {
     },
   }
 
+  /** Down the road, with what is told of its end. */
+  async function toItsEnd(job: Job, caller: Caller): Promise<Outcome> {
+    const began = clock.now()
+    await Promise.all([proving, warming])
+    await Promise.all(provedFor(job).map(proveNamed))
+    try {
+      const outcome = await live(job, rooms, caller)
+      voice.say('job/ended', endOf(job, outcome, clock.now() - began), { run: job.id })
+      return outcome
+    } catch (thrown) {
+      voice.say('job/unrecorded', lossOf(thrown, clock.now() - began), { run: job.id })
+      throw thrown
+    }
+  }
+
   async function judge(job: Job): Promise<Analysed> {
     const signed = verify(job)
     if (signed.kind === 'refused') throw refusalOf(signed)
@@ -246,18 +262,19 @@ export function assemble(options: AssembleOptions): Assembly {
     pool,
     analysis,
     async run(job, caller) {
-      const began = clock.now()
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
-      await Promise.all([proving, warming])
-      await Promise.all(provedFor(job).map(proveNamed))
-      try {
-        const outcome = await live(job, rooms, caller)
-        voice.say('job/ended', endOf(job, outcome, clock.now() - began), { run: job.id })
-        return outcome
-      } catch (thrown) {
-        voice.say('job/unrecorded', lossOf(thrown, clock.now() - began), { run: job.id })
-        throw thrown
+      const outcome = await toItsEnd(job, caller)
+      const { shadow } = job.asked
+      if (shadow === undefined) return outcome
+      const road = (second: Job) => toItsEnd(second, { signal: caller.signal })
+      const tell = (fields: Event['fields']) => {
+        record.append(
+          { ...eventOf('shadow/compared', fields, 'shadow', clock), run: job.id },
+          job.tenant,
+        )
+        voice.say('shadow/compared', fields, { run: job.id })
       }
+      return await withShadow(job, shadow, outcome, { road, tell, date: () => clock.date() })
     },
     analyse: judge,
     effects: spoken(effects, voice, clock),

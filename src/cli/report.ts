@@ -18,6 +18,7 @@ export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: 
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
+  tellShadow(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
 }
 
@@ -33,6 +34,15 @@ function tellCalls({ calls }: Outcome, flags: Globals): void {
   }
   const good = calls.filter(({ status }) => status === 'ok').length
   note(flags, `${good} of ${calls.length} calls ended ok`)
+}
+
+function tellShadow({ shadow }: Outcome, flags: Globals): void {
+  if (!shadow) return
+  const { tier, provider, ran, because, same, differences } = shadow
+  if (!ran) return note(flags, `Shadow on ${tier}: not run. ${sanitise(because ?? '')}`)
+  note(flags, `Shadow on ${tier} (${provider}): ${same ? 'the same' : 'it differs'}`)
+  for (const { field, path = '', first, second } of differences)
+    note(flags, sanitise(`  ${field}${path}: ${first || 'nothing'} against ${second || 'nothing'}`))
 }
 
 function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
@@ -96,13 +106,15 @@ function indented(text: string): readonly string[] {
 }
 
 /** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12` */
-function statusLine({ status, tier, provider, metrics, security, evidence }: Outcome): string {
+function statusLine(outcome: Outcome): string {
+  const { status, tier, provider, metrics, security, evidence, cachedFrom } = outcome
   const { memoryUsage, executionTime } = metrics
   return [
     status,
     provider ? `${tier} (${provider})` : 'did not run',
     ...(provider ? [`${executionTime.toFixed(1)} ms`] : []),
     ...(memoryUsage ? [`peak ${(memoryUsage.peak / 2 ** 20).toFixed(1)} MB`] : []),
+    ...(cachedFrom ? [`given again, from ${cachedFrom.id}`] : []),
     `risk ${security.risk}`,
     `audit line ${evidence.audit}`,
   ].join(' · ')

@@ -24,6 +24,7 @@ interface RunFlags extends Globals {
   readonly entry?: Entry
   readonly tier?: TierName
   readonly floor?: TierName
+  readonly shadow?: TierName
   readonly provider?: string
   readonly input?: string
   readonly batch?: string
@@ -54,6 +55,7 @@ export function register(program: Command): void {
     .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneOf('entry', publicEntries))
     .option('--tier <tier>', 'exactly this kind of wall', oneOf('tier', namedTiers))
     .option('--floor <tier>', 'at least this kind of wall', oneOf('floor', namedTiers))
+    .option('--shadow <tier>', 'run it on that tier too, and compare', oneOf('shadow', namedTiers))
     .option('--provider <name>', 'exactly this provider')
     .option('--input <json>', 'JSON, or @FILE')
     .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
@@ -138,7 +140,8 @@ async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> 
 async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
   const language = flags.language ?? languageOf(file)
   const code = await readSource(file, language)
-  const { entry, tier, floor, provider, schedule, timeout, memory, cpu, allow, capability } = flags
+  const { entry, tier, floor, shadow, provider, schedule } = flags
+  const { timeout, memory, cpu, allow, capability } = flags
   const schema = flags.outputSchema
     ? await readJson(flags.outputSchema, '--output-schema')
     : undefined
@@ -152,6 +155,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
     ...(tier && { tier }),
     ...(floor && { floor }),
+    ...(shadow && { shadow }),
     ...(provider && { provider }),
     ...(schedule && { schedule }),
     limits: {

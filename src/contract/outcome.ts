@@ -71,6 +71,32 @@ export const cachedFrom = z
   .object({ id: z.string(), age: z.number().describe('milliseconds since then') })
   .readonly()
 
+/** One thing in which the run on another tier differs: where in it, and the beginning of either side as JSON. */
+export const shadowDifference = z
+  .object({
+    field: z.enum(['status', 'error', 'result', 'calls', 'stdout', 'artifacts']),
+    path: z.string().optional().describe('such as /items/3'),
+    first: z.string(),
+    second: z.string(),
+  })
+  .readonly()
+
+/** How the job compares with a second run of it on another tier. */
+export const shadow = z
+  .object({
+    tier: z.string().describe('the tier asked for'),
+    ran: z.boolean(),
+    because: z.string().optional().describe('why there was no second run'),
+    id: z.string().optional().describe('its own execution'),
+    status: status.optional(),
+    provider: z.string().optional(),
+    same: z.boolean().optional(),
+    differences: z.array(shadowDifference).readonly(),
+    executionTime: z.number().optional(),
+    cpuTime: z.number().optional(),
+  })
+  .readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -83,6 +109,7 @@ export const outcomeSchema = z
       .readonly()
       .optional()
       .describe('of a batch that reached a wall: how each call ended, in order'),
+    shadow: shadow.optional().describe('where a second tier was asked for'),
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
@@ -135,5 +162,7 @@ export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
 export type NetworkAttempt = z.infer<typeof networkAttempt>
 export type CachedFrom = z.infer<typeof cachedFrom>
+export type Shadow = z.infer<typeof shadow>
+export type ShadowDifference = z.infer<typeof shadowDifference>
 export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>

@@ -46,8 +46,9 @@ export interface RecordOptions {
 }
 
 /**
- * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited` and
- * `config/overridden`: whoever says those has appended the line already, since nothing goes on without it.
+ * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited`,
+ * `config/overridden` and `shadow/compared`: whoever says those has appended the line already, since nothing goes on
+ * without it.
  */
 export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'threat/unparsed',
@@ -58,7 +59,6 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'limit/hit',
   'anomaly/found',
   'cache/hit',
-  'shadow/compared',
   'output/refused',
   'door/refused',
   'server/started',

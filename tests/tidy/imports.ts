@@ -19,7 +19,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
     6,
     /^src\/(config|threat|intel|profile|pool|egress|temporal|effects|output|evidence|history|telemetry|images)\//,
   ],
-  [6, /^src\/(job|outcome)\.ts$/],
+  [6, /^src\/(job|outcome|shadow)\.ts$/],
   [7, /^src\/life\.ts$/],
   [8, /^src\/assemble\.ts$/],
   [9, /^src\/(gateway|fleet|sdk|web)\//],

@@ -1,0 +1,159 @@
+import { messageOf } from './contract/error.ts'
+import { grantable, type Job } from './contract/job.ts'
+import type { Outcome, Shadow, ShadowDifference, Status } from './contract/outcome.ts'
+import type { TierName } from './contract/tier.ts'
+import { canonicalJson } from './lib/canonical-json.ts'
+import { newId } from './lib/id.ts'
+
+export interface ShadowParts {
+  /** The road: with its own admission, its own sandbox and its own lines in the record. */
+  readonly road: (job: Job) => Promise<Outcome>
+  /** Writes down and says what the comparison came to. Throws MayflyError STATE when it cannot. */
+  readonly tell: (fields: Readonly<Record<string, unknown>>) => void
+  /** Milliseconds since 1970. */
+  readonly date: () => number
+}
+
+/**
+ * Shadow mode: what a job came to, beside what it comes to on another tier. The second run begins when the first is
+ * over and recorded, so that it takes nothing from it, and only adds to the answer how the two compare. It never
+ * happens where it could have an effect outside twice: with a network or a capability that somebody answers, unless
+ * the job was declared idempotent. The floor holds for it as for any job.
+ */
+export async function withShadow(
+  job: Job,
+  tier: TierName,
+  outcome: Outcome,
+  parts: ShadowParts,
+): Promise<Outcome> {
+  const because = whyNot(job, outcome)
+  if (because !== undefined) return { ...outcome, shadow: notRun(tier, because) }
+  const shadow = await follow(job, tier, outcome, parts).catch((thrown: unknown) =>
+    notRun(tier, messageOf(thrown)),
+  )
+  return { ...outcome, shadow }
+}
+
+async function follow(
+  job: Job,
+  tier: TierName,
+  first: Outcome,
+  { road, tell, date }: ShadowParts,
+): Promise<Shadow> {
+  const second = await road(shadowJob(job, tier, date()))
+  const { id, status, provider, metrics, error } = second
+  const { executionTime, cpuTime } = metrics
+  const common = { tier, id, status, ...(provider !== undefined && { provider }) }
+  if (!hasRun(second))
+    return { ...notRun(tier, error?.message ?? `It ended as "${status}"`), ...common }
+  const differences = differencesOf(first, second)
+  const differs = differences.map(({ field }) => field)
+  const same = differences.length === 0
+  tell({ shadow: id, tier, provider, same, differs })
+  return { ...common, ran: true, same, differences, executionTime, cpuTime }
+}
+
+/** The same, exactly on that tier, and never answered from what an earlier job came to. */
+function shadowJob(job: Job, tier: TierName, date: number): Job {
+  const { shadow: _shadow, provider: _provider, ...asked } = job.asked
+  return {
+    ...job,
+    id: newId('exec', date),
+    asked: { ...asked, tier, idempotent: false, capture: false },
+  }
+}
+
+function whyNot({ asked }: Job, outcome: Outcome): string | undefined {
+  if (!hasRun(outcome)) return `The job ended as "${outcome.status}": there is nothing to compare`
+  if (asked.idempotent || isClosed(outcome)) return undefined
+  return 'The job can have effects outside, and was not declared idempotent'
+}
+
+/** Ends that user code comes to by itself. */
+const telling: ReadonlySet<Status> = new Set<Status>(['ok', 'error', 'refused', 'timeout', 'limit'])
+
+/** Whether user code ran to an end that says something of it. */
+function hasRun({ status, provider }: Outcome): boolean {
+  return provider !== undefined && telling.has(status)
+}
+
+/** By what its profile granted; what it does not say counts as granted. */
+function isClosed({ profile }: Outcome): boolean {
+  const valueOf = (name: string) => profile.explain.find(({ field }) => field === name)?.value
+  const capabilities = valueOf('controls.capabilities')
+  const callsNobody =
+    capabilities === 'none' ||
+    (Array.isArray(capabilities) && capabilities.every((name) => grantable.includes(name as never)))
+  return valueOf('controls.network') === 'none' && callsNobody
+}
+
+function notRun(tier: TierName, because: string): Shadow {
+  return { tier, ran: false, because, differences: [] }
+}
+
+/** What a difference shows of either side, in UTF-16 units. */
+const SHOWN_UNITS = 200
+
+/** In which of what counts the two differ: how they ended, their result, what they printed, what files they left. */
+function differencesOf(first: Outcome, second: Outcome): readonly ShadowDifference[] {
+  return compared.flatMap(([field, read]) => {
+    const found = firstDifference(read(first), read(second), '')
+    if (!found) return []
+    const { path, a, b } = found
+    return [{ field, ...(path !== '' && { path: cut(path) }), first: shown(a), second: shown(b) }]
+  })
+}
+
+const compared: readonly (readonly [ShadowDifference['field'], (outcome: Outcome) => unknown])[] = [
+  ['status', ({ status }) => status],
+  ['error', ({ error }) => error && (error.name ?? error.code)],
+  ['result', ({ result, encoding }) => (encoding === 'tagged' ? { tagged: result } : result)],
+  [
+    'calls',
+    ({ calls }) =>
+      calls?.map(({ status, result, encoding }) => ({ status, result, encoding })) ?? null,
+  ],
+  ['stdout', ({ stdout }) => stdout],
+  [
+    'artifacts',
+    ({ artifacts }) =>
+      Object.fromEntries(artifacts.map(({ path, sha256 }) => [path, sha256] as const)),
+  ],
+]
+
+interface Found {
+  readonly path: string
+  readonly a: unknown
+  readonly b: unknown
+}
+
+/**
+ * The first place where two values of plain data differ; the order of keys is no difference. One pass, whatever they
+ * hold, for they are a guest's.
+ */
+function firstDifference(a: unknown, b: unknown, path: string): Found | undefined {
+  if (!isTree(a) || !isTree(b) || Array.isArray(a) !== Array.isArray(b))
+    return a === b ? undefined : { path, a, b }
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const found = firstDifference(memberOf(a, key), memberOf(b, key), `${path}/${key}`)
+    if (found) return found
+  }
+  return undefined
+}
+
+function memberOf(tree: object, key: string): unknown {
+  return Object.hasOwn(tree, key) ? (tree as Record<string, unknown>)[key] : undefined
+}
+
+function isTree(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+/** The beginning of it as JSON; nothing where there is nothing. */
+function shown(value: unknown): string {
+  return value === undefined ? '' : cut(canonicalJson(value))
+}
+
+function cut(text: string): string {
+  return text.length > SHOWN_UNITS ? `${text.slice(0, SHOWN_UNITS).toWellFormed()}…` : text
+}

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import os from 'node:os'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
+import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 
@@ -33,6 +34,11 @@ interface Report {
 }
 
 const CODE = 'return input + 1'
+/** A module of one function, `run`, that returns 2. */
+const MODULE = Buffer.from(
+  '0061736d010000000105016000017f0302010007070103' + '72756e00000a0601040041020b',
+  'hex',
+).toString('base64')
 const PAUSE_MS = 4
 const SATURATE_MS = 2_000
 const SPAWNS = 15
@@ -43,9 +49,8 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
   const who = { tenant: 'default', principal: 'bench', origin: 'cli' } as const
   const { signal } = new AbortController()
   const ends: { pool: string; took: number }[] = []
-  const one = async (memory?: string) => {
-    const limits = memory ? { limits: { memory } } : {}
-    const job = newJob({ code: CODE, input: 1, ...limits }, who, assembly.clock)
+  const one = async (other: Omit<JobRequest, 'code'> & { readonly code?: string } = {}) => {
+    const job = newJob({ code: CODE, input: 1, ...other }, who, assembly.clock)
     const began = performance.now()
     const outcome = await assembly.run(job, { signal })
     if (outcome.status !== 'ok')
@@ -57,15 +62,20 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
   await one()
   const pooled = await several(() => one(), rounds, PAUSE_MS)
   // Another memory limit than the spares have, so that the isolate is made on the job's time.
-  const empty = await several(() => one('96MB'), rounds, PAUSE_MS)
+  const empty = await several(() => one({ limits: { memory: '96MB' } }), rounds, PAUSE_MS)
   note(flags, 'Measuring saturation …')
   ends.length = 0
   const perSecond = await rate(() => one(), os.availableParallelism(), SATURATE_MS)
   const saturated = figures(ends.map(({ took }) => took))
+  const wasm = await modules(
+    assembly,
+    () => one({ code: MODULE, language: 'wasm', input: [] }),
+    rounds,
+  )
   note(flags, 'Measuring a plain process …')
   const baseline = await several(() => timed(plainNode), SPAWNS, 0)
   return {
-    tiers: { isolate: { pooled, empty, saturated } },
+    tiers: { isolate: { pooled, empty, saturated, ...wasm } },
     baseline: { 'node process': baseline },
     perSecond: { isolate: perSecond },
     machine: {
@@ -74,6 +84,21 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
       load: os.loadavg()[0] ?? 0,
     },
   }
+}
+
+/** Jobs that are a WebAssembly module, where there is a wall for those; the first compiles it. */
+async function modules(
+  assembly: Assembly,
+  one: () => Promise<number>,
+  rounds: number,
+): Promise<Readonly<Record<string, Figures>>> {
+  const all = await assembly.providers()
+  const isThere = all.some(
+    ({ provider, availability }) => provider.languages.includes('wasm') && availability.available,
+  )
+  if (!isThere) return {}
+  await one()
+  return { wasm: await several(one, rounds, PAUSE_MS) }
 }
 
 async function several(

@@ -36,7 +36,7 @@ interface Report {
 const CODE = 'return input + 1'
 /** A module of one function, `run`, that returns 2. */
 const MODULE = Buffer.from(
-  '0061736d010000000105016000017f0302010007070103' + '72756e00000a0601040041020b',
+  '0061736d010000000105016000017f030201000707010372756e00000a0601040041020b',
   'hex',
 ).toString('base64')
 const PAUSE_MS = 4

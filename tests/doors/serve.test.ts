@@ -167,6 +167,16 @@ suite('Starting a server', () => {
     })
   })
 
+  test('The development authority is named, unless told to be quiet', async () => {
+    await inPlace(async (place) => {
+      for (const quiet of [[], ['--quiet']]) {
+        const server = await startServer(place, ['--tls-dev', ...quiet])
+        await server.stop()
+        assert.equal(server.stderr().includes('Development authority: '), quiet.length === 0)
+      }
+    })
+  })
+
   test('People are shown where it is, the key, and each wall with what holds it', async () => {
     await inPlace(async (place) => {
       const stopAtWalls = (child: { stderr: NodeJS.ReadableStream | null; kill(): void }) =>

@@ -1,6 +1,6 @@
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import * as z from 'zod'
-import { MayflyError } from '../contract/error.ts'
+import { errorCodes, MayflyError } from '../contract/error.ts'
 import { outcomeSchema, type Outcome } from '../contract/outcome.ts'
 
 /** Issues told at most: enough to mend a body, too few to make a small one answer with a large one. */
@@ -43,7 +43,13 @@ export function problemOfOutcome(outcome: Outcome): Problem {
     message: `Cannot run this job: it is ${outcome.status}`,
     details: null,
   }
-  return { ...problem(outcome.status === 'blocked' ? 403 : 503, code, message, details), outcome }
+  return { ...problem(statusOf(outcome.status, code), code, message, details), outcome }
+}
+
+/** A language that nothing here runs is the request's to change; any other lack may pass. */
+function statusOf(status: Outcome['status'], code: string): number {
+  if (status === 'blocked') return errorCodes.THREAT_DETECTED
+  return code === 'LANGUAGE_UNSUPPORTED' ? errorCodes[code] : errorCodes.UNAVAILABLE
 }
 
 /** What is wrong with a body, by path. Unknown members are named one by one. */

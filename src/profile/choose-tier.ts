@@ -232,7 +232,19 @@ function nobody(
     providers: judged.map(({ fact, whyNot }) => ({ name: fact.name, reason: whyNot })),
     hint: hintFor(need, judged),
   }
-  return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details } }
+  if (!lacksRuntime(language, judged))
+    return { kind: 'unavailable', error: { code: 'UNAVAILABLE', message, details } }
+  const none = `Cannot run "${language}" here: no available wall has its runtime`
+  return { kind: 'unavailable', error: { code: 'LANGUAGE_UNSUPPORTED', message: none, details } }
+}
+
+/** Whether there are walls, and none that runs it, whatever the job asked: trying again later will not help. */
+function lacksRuntime(
+  language: Language,
+  judged: readonly { readonly fact: ProviderFacts }[],
+): boolean {
+  const walls = judged.filter(({ fact }) => fact.available && fact.name !== 'mock')
+  return walls.length > 0 && !walls.some(({ fact }) => fact.languages.includes(language))
 }
 
 /** A lower escalation is a way out where it alone stands between the code and a wall that would run it. */

@@ -172,7 +172,7 @@ const ends: readonly (readonly [string, Case, string])[] = [
   [
     'a language that no provider runs',
     { verdict: { language: 'python' } },
-    'unavailable UNAVAILABLE',
+    'unavailable LANGUAGE_UNSUPPORTED',
   ],
   ['node needs a process', { verdict: { language: 'node' }, facts: ladder }, 'a-process'],
   [

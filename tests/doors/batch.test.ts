@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import type { CallEnd } from '../../src/contract/outcome.ts'
 import { Mayfly, MayflyError, type JobRequest } from '../../src/index.ts'
+import { bearer, openDoor, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 const place = makePlace()
@@ -158,5 +159,18 @@ suite('A batch elsewhere', () => {
     const { code, stderr } = await mayfly(place, ['run', '-', '--batch', '4'])
     assert.equal(code, 2)
     assert.match(stderr, /expected a list of inputs/)
+  })
+
+  test('The inputs of a batch go over HTTP as one list', async () => {
+    await using door = await openDoor()
+    const { json } = await post(
+      `${door.gateway.activeUrl}/v1/executions`,
+      { code: 'return input', input: 'own', calls: [{ input: 1 }, {}] },
+      bearer(door.key),
+    )
+    assert.deepEqual(json['result'].echo, [1, 'own'])
+    const many = { code: 'x', calls: Array.from({ length: 1001 }, () => ({})) }
+    const url = `${door.gateway.activeUrl}/v1/executions`
+    assert.equal((await post(url, many, bearer(door.key))).status, 422)
   })
 })

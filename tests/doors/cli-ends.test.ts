@@ -72,7 +72,7 @@ const cases: readonly Case[] = [
   {
     title: 'a language that no wall here runs',
     status: 'unavailable',
-    code: 'UNAVAILABLE',
+    code: 'LANGUAGE_UNSUPPORTED',
     source: 'result = 1',
     name: 'job.py',
   },

@@ -3,7 +3,7 @@
  * workerd's dynamic loader, which makes a worker for each request too; what lies between them, and what bounds each.
  *
  *     npm ci --prefix bench/others    # workerd; without it that side is left out
- *     node bench/server.ts [--seconds 3] [--json]
+ *     node bench/server.ts [--seconds 3] [--at 1,8,64] [--json]
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,7 +18,6 @@ import { figures, rate, timed } from '../src/lib/measure.ts'
 import { childrenOf } from '../src/os/proc.ts'
 import { answer, code, input } from './contenders.ts'
 
-const CONCURRENCIES = [1, 8, 64]
 const SECONDS_MAX = 60
 const WARM_MS = 1_000
 /** Of the clock in which /proc counts a process's time. */
@@ -32,9 +31,14 @@ const OTHERS = fileURLToPath(new URL('others/', import.meta.url))
 const WORKERD = path.join(OTHERS, 'node_modules/@cloudflare/workerd-linux-64/bin/workerd')
 
 const { values: flags } = parseArgs({
-  options: { seconds: { type: 'string', default: '3' }, json: { type: 'boolean' } },
+  options: {
+    seconds: { type: 'string', default: '3' },
+    at: { type: 'string', default: '1,8,64' },
+    json: { type: 'boolean' },
+  },
 })
 const ms = Math.min(SECONDS_MAX, Math.max(1, Number(flags.seconds) || 3)) * 1000
+const concurrencies = flags.at.split(',').map((text) => Math.min(1_000, Number(text) || 1))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const children: ChildProcess[] = []
 
@@ -58,7 +62,7 @@ interface Side {
 
 async function measure(mayfly: Side, bare: Side, workerd: Side | undefined) {
   const rows: Record<string, unknown> = {}
-  for (const atOnce of CONCURRENCIES) {
+  for (const atOnce of concurrencies) {
     const [ours, theirs] = [await load(mayfly, atOnce), await load(bare, atOnce)]
     rows[`${atOnce}`] = {
       mayfly: ours,

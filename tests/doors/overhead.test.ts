@@ -7,10 +7,10 @@ import { promisify } from 'node:util'
 const bench = fileURLToPath(new URL('../../bench/server.ts', import.meta.url))
 
 test('S0-21: The bench prints what a job costs over plain HTTP, at the median and at the 95th of a hundred', async () => {
-  const args = [bench, '--seconds', '1', '--json']
+  const args = [bench, '--seconds', '1', '--at', '2', '--json']
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 })
   const { concurrency } = JSON.parse(stdout) as { concurrency: Record<string, any> }
-  assert.deepEqual(Object.keys(concurrency), ['1', '8', '64'])
+  assert.deepEqual(Object.keys(concurrency), ['2'])
   for (const { mayfly, bareHono, overheadMs } of Object.values(concurrency)) {
     assert.ok(mayfly.n > 0 && bareHono.n > 0)
     for (const at of ['p50', 'p95']) {

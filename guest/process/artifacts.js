@@ -8,9 +8,19 @@ const FILES_MAX = 1000
 const LEFT_OUT_MAX = 200
 const FILE_BYTES_MAX = 32 * 2 ** 20 - 65_536
 const DEPTH_MAX = 32
+const PATH_CHARS_MAX = 1024
 const { closeSync, constants, fstatSync, openSync, readdirSync, readSync } = fs
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+const { alloc } = Buffer
+const { bind, call } = Function.prototype
+const [cut, isDirectory, isFile, sort, subarray] = [
+  String.prototype.slice,
+  fs.Stats.prototype.isDirectory,
+  fs.Stats.prototype.isFile,
+  Array.prototype.sort,
+  Uint8Array.prototype.subarray,
+].map((method) => bind.call(call, method))
 const hasProc = fs.existsSync('/proc/self/fd')
 
 /**
@@ -24,49 +34,57 @@ export function gatherArtifacts(root, bytesMax, give) {
   const leftOut = []
   let [files, bytes] = [0, 0]
   const leave = (/** @type {string} */ path, /** @type {string} */ because) => {
-    if (leftOut.length < LEFT_OUT_MAX) leftOut.push({ path: path.slice(0, 1024), because })
+    if (leftOut.length < LEFT_OUT_MAX)
+      leftOut[leftOut.length] = { path: cut(path, 0, PATH_CHARS_MAX), because }
   }
-  const walk = (
-    /** @type {number} */ folder,
-    /** @type {string} */ at,
-    /** @type {number} */ depth,
-  ) => {
+
+  /** @param {number} folder @param {string} at @param {number} depth */
+  function walk(folder, at, depth) {
     const below = hasProc ? `/proc/self/fd/${folder}` : `${root}/${at}`
-    for (const name of readdirSync(below).sort()) {
-      const path = at + name
+    const names = sort(readdirSync(below))
+    for (let index = 0; index < names.length; index++) {
+      const path = at + names[index]
       attempt(leave, path, () => {
-        const fd = openSync(`${below}/${name}`, FILE)
+        const fd = openSync(`${below}/${names[index]}`, FILE)
         try {
-          const stat = fstatSync(fd)
-          if (stat.isDirectory()) {
-            if (depth === DEPTH_MAX) leave(path, 'it is nested too deep')
-            else walk(fd, `${path}/`, depth + 1)
-            return
-          }
-          const because = reason(stat, files, bytes, bytesMax)
-          if (because) return leave(path, because)
-          files++
-          bytes += stat.size
-          give(path, contentOf(fd, stat.size))
+          take(fd, path, depth)
         } finally {
           closeSync(fd)
         }
       })
     }
   }
-  try {
-    const fd = openSync(root, FOLDER)
-    walk(fd, '', 0)
-    closeSync(fd)
-  } catch {
-    // The job took the folder itself away, or put something else in its place.
+
+  /** @param {number} fd @param {string} path @param {number} depth */
+  function take(fd, path, depth) {
+    const stat = fstatSync(fd)
+    if (isDirectory(stat)) {
+      if (depth === DEPTH_MAX) leave(path, 'it is nested too deep')
+      else walk(fd, `${path}/`, depth + 1)
+      return
+    }
+    const because = reason(stat, files, bytes, bytesMax)
+    if (because) return leave(path, because)
+    files++
+    bytes += stat.size
+    give(path, contentOf(fd, stat.size))
   }
+
+  attempt(
+    () => undefined,
+    '',
+    () => {
+      const fd = openSync(root, FOLDER)
+      walk(fd, '', 0)
+      closeSync(fd)
+    },
+  )
   return leftOut
 }
 
 /** @param {import('node:fs').Stats} stat @param {number} files @param {number} bytes @param {number} bytesMax */
 function reason(stat, files, bytes, bytesMax) {
-  if (!stat.isFile()) return 'it is no plain file'
+  if (!isFile(stat)) return 'it is no plain file'
   if (stat.nlink > 1) return 'it has more than one name'
   if (files >= FILES_MAX) return `there are more than ${FILES_MAX}`
   if (stat.size > FILE_BYTES_MAX || bytes + stat.size > bytesMax) return 'it is too large'
@@ -75,11 +93,11 @@ function reason(stat, files, bytes, bytesMax) {
 
 /** A file that shrinks meanwhile is as long as it is. @param {number} fd @param {number} size */
 function contentOf(fd, size) {
-  const bytes = Buffer.alloc(size)
+  const bytes = alloc(size)
   let at = 0
   for (let read = -1; read !== 0 && at < size; at += read)
     read = readSync(fd, bytes, at, size - at, at)
-  return bytes.subarray(0, at)
+  return subarray(bytes, 0, at)
 }
 
 /** @param {(path: string, because: string) => void} leave @param {string} path @param {() => void} act */
@@ -90,7 +108,7 @@ function attempt(leave, path, act) {
     const { code } = /** @type {{ code?: string }} */ (error)
     if (code === 'ELOOP' || code === 'EMLINK') leave(path, 'it is a link')
     else if (code === 'ENXIO') leave(path, 'it is no plain file')
-    else if (code?.startsWith('E')) leave(path, 'it cannot be read')
+    else if (code !== undefined) leave(path, 'it cannot be read')
     else throw error
   }
 }

@@ -23,6 +23,7 @@ const DISK_CODES = ['ENOSPC', 'EFBIG']
 /** @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings */
 export function takeJob(task, settings) {
   let released = 0n
+  let file = ''
   let ended = false
   /** @type {unknown} */
   let uncaught
@@ -57,6 +58,8 @@ export function takeJob(task, settings) {
     send(KIND.end, `${stringify(head)}\n${text}`)
   }
 
+  const source = () => ({ work: settings.work, main: file })
+
   /** @param {unknown} value */
   function succeed(value) {
     try {
@@ -70,13 +73,13 @@ export function takeJob(task, settings) {
 
   /** @param {unknown} error */
   function fail(error) {
-    end({ status: 'error', error: errorOf(error, settings.work) })
+    end({ status: 'error', error: errorOf(error, source()) })
   }
 
   /** The program ended by itself. @param {number} code @param {string} [signal] */
   function exit(code, signal) {
     if (isUncaught && code !== 0)
-      return end({ status: 'error', exitCode: code, error: errorOf(uncaught, settings.work) })
+      return end({ status: 'error', exitCode: code, error: errorOf(uncaught, source()) })
     if (signal) {
       const error = { code: 'EXIT', message: `The program was ended by ${signal}` }
       return end({ status: 'error', signal, error })
@@ -120,16 +123,21 @@ export function takeJob(task, settings) {
 
   /** @param {string} main */
   function runNode(main) {
-    process.argv = [process.argv[0], main]
+    process.argv = [process.argv[0] ?? 'node', main]
+    file = main
     watchExit()
     const entry = task.entry === 'auto' ? guessed(task.code) : task.entry
     release()
-    if (entry === 'program') Module.runMain(main)
+    // In a turn of its own: what it throws is then nobody's but the job's.
+    if (entry === 'program') setImmediate(Module.runMain, main)
     else void answer(entry, main)
   }
 
   /** @param {string} entry @param {string} main */
   async function answer(entry, main) {
+    process.on('beforeExit', () => {
+      fail(new Error('The job waits for what never comes: its promise is not settled'))
+    })
     try {
       succeed(await valueOf(entry, main))
     } catch (error) {

@@ -15,6 +15,7 @@ const LISTENER_FD = 7
 
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
+process.execArgv = []
 
 try {
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)

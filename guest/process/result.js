@@ -1,8 +1,11 @@
 /** What a job answered becomes text, with the intrinsics as they were before it ran. */
+import childProcess from 'node:child_process'
 import makeDescribe from '../realm/describe.js'
 import primordials from '../realm/primordials.js'
 import makeSerialise from '../realm/serialise.js'
 
+const { spawnSync } = childProcess
+const CHECK = /** @type {const} */ ({ encoding: 'utf8', timeout: 2000, maxBuffer: 65_536 })
 const P = primordials()
 const serialise = makeSerialise(P)
 const describe = makeDescribe(P)
@@ -11,30 +14,61 @@ const describe = makeDescribe(P)
  * @returns {{ encoding: string, text: string } | { code: string, message: string }} */
 export const resultOf = (value, bytesMax) => serialise(value, bytesMax)
 
-/** Three bounded strings of whatever was thrown; its frames are those of the job's own files.
- * @param {unknown} thrown @param {string} work */
-export function errorOf(thrown, work) {
+/**
+ * Three bounded strings of whatever was thrown; its frames are those of the job's own files.
+ * @param {unknown} thrown
+ * @param {{ work: string, main: string }} job
+ */
+export function errorOf(thrown, { work, main }) {
   const { name, message, stack } = describe(thrown)
-  const told = stack === undefined ? undefined : ownFrames(stack, work)
-  return {
-    code: isSyntax(name, stack, work) ? 'SYNTAX_ERROR' : 'USER_ERROR',
-    name,
-    message,
-    stack: told,
+  if (name === 'SyntaxError' && !isFromInside(stack, work)) {
+    const place = placeOf(stack, work) ?? placeIn(main, work)
+    const where = place ? `${cutPlaces(place, work)}` : undefined
+    return {
+      code: 'SYNTAX_ERROR',
+      name,
+      message: where ? `${message} (${where})` : message,
+      stack: `SyntaxError: ${message}${where ? `\n    at ${where}` : ''}`,
+    }
   }
+  return { code: 'USER_ERROR', name, message, stack: stack && ownFrames(stack, work) }
 }
 
-/** V8 puts the place before the error where the source could not be read. */
-function isSyntax(name, stack = '', work = '') {
-  return name === 'SyntaxError' && new P.RegExp(`^(file://)?${work}/`).test(stack)
+/** The code ran and threw it itself. @param {string} [stack] @param {string} [work] */
+function isFromInside(stack = '', work = '') {
+  return P.regExpExec(new P.RegExp(`\\n\\s+at .*${work}/`), stack) !== null
 }
+
+/** V8 puts the place before the error where a source could not be read. @param {string} [stack] @param {string} [work] */
+function placeOf(stack = '', work = '') {
+  const lines = P.split(stack, '\n')
+  if (P.regExpExec(new P.RegExp(`^(file://)?${work}/.*:\\d+$`), lines[0] ?? '') === null)
+    return undefined
+  const column = P.indexOf(lines[2] ?? '', '^')
+  return column < 0 ? lines[0] : `${lines[0]}:${column + 1}`
+}
+
+/** Asks Node once more, which tells it where it prints: the error itself only keeps it out of reach.
+ * @param {string} main */
+function placeIn(main, work) {
+  const { stderr } = spawnSync(process.execPath, ['--check', main], CHECK)
+  return placeOf(typeof stderr === 'string' ? stderr : '', work)
+}
+
+const OURS = /^\s+at .*(?:node:internal|node:diagnostics_channel|\/opt\/mayfly\/)/
 
 /** @param {string} stack @param {string} work */
 function ownFrames(stack, work) {
-  return stack
-    .split('\n')
-    .filter((line) => !/^\s+at .*(node:internal|\/opt\/mayfly\/)/.test(line))
-    .join('\n')
-    .replaceAll(`file://${work}/`, '')
-    .replaceAll(`${work}/`, '')
+  const lines = P.split(stack, '\n')
+  let told = ''
+  for (let index = 0; index < lines.length; index++) {
+    if (P.regExpExec(OURS, lines[index]) !== null) continue
+    told += `${told === '' ? '' : '\n'}${lines[index]}`
+  }
+  return cutPlaces(told, work)
+}
+
+/** Places are told as they are seen from the working folder. @param {string} text @param {string} work */
+function cutPlaces(text, work) {
+  return P.arrayJoin(P.split(P.arrayJoin(P.split(text, `file://${work}/`), ''), `${work}/`), '')
 }

@@ -12,6 +12,9 @@ const FRAME_BYTES_MAX = 96 * 2 ** 20
 const HEADER_BYTES = 5
 const doze = new Int32Array(new SharedArrayBuffer(4))
 const { wait } = Atomics
+const { alloc, from } = Buffer
+const { bind, call } = Function.prototype
+const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 
 /** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
 export const KIND = { run: 1, knock: 3, released: 10, end: 14, knocked: 16, artifact: 17 }
@@ -49,16 +52,21 @@ function readFully(bytes) {
   return whole
 }
 
-/** @param {number} kind @param {...(string | Uint8Array)} parts */
-export function send(kind, ...parts) {
-  const buffers = parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part))
-  const header = Buffer.alloc(HEADER_BYTES)
-  header.writeUInt32LE(1 + buffers.reduce((sum, { length }) => sum + length, 0), 0)
+/** @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
+export function send(kind, text = '', bytes) {
+  const head = from(text)
+  const header = alloc(HEADER_BYTES)
+  writeUInt32(header, 1 + head.length + (bytes?.length ?? 0), 0)
   header[4] = kind
-  for (const bytes of [header, ...buffers]) {
-    for (let at = 0; at < bytes.length;)
-      at += some(() => writeSync(CONTROL_FD, bytes, at, bytes.length - at, null)) ?? 0
-  }
+  writeFully(header)
+  writeFully(head)
+  if (bytes) writeFully(bytes)
+}
+
+/** @param {Uint8Array} bytes */
+function writeFully(bytes) {
+  for (let at = 0; at < bytes.length;)
+    at += some(() => writeSync(CONTROL_FD, bytes, at, bytes.length - at, null)) ?? 0
 }
 
 /** One try; undefined where the socket was not ready. @param {() => number} act */

@@ -118,6 +118,8 @@ function etcOf(whole: WholeProgram) {
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
+/** Made before what lies in them, which otherwise would be closed to all but their owner. */
+const FOLDERS = ['/dev', '/etc', '/opt', '/proc']
 const CLOSED = ['--cap-drop', 'ALL', '--hostname', 'mayfly', '--clearenv'] as const
 
 function wholeWalls(
@@ -139,6 +141,7 @@ function wholeWalls(
     `${ownUidInside}`,
     ...CLOSED,
     ...Object.entries(exec.env).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...FOLDERS.flatMap((place) => ['--perms', '755', '--dir', place]),
     ...tree.flatMap((place) => ['--ro-bind', place, place]),
     ...placesOf(program).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),

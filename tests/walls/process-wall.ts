@@ -8,7 +8,7 @@ import {
   type JailedProgram,
   type JailOptions,
 } from '../../src/jail/embedded.ts'
-import { findJailFacts, type JailFacts } from '../../src/jail/facts.ts'
+import { findJailFacts, findProgram, type JailFacts } from '../../src/jail/facts.ts'
 import { closeOnExecFrom } from '../../src/os/libc.js'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { nodeProgram, pythonProgram } from '../../src/tiers/process/launch.ts'
@@ -22,6 +22,8 @@ export interface ProcessWish {
   readonly without?: JailOptions['without']
   readonly scratch?: string
   readonly scratchBytes?: number
+  /** Started by an ordinary user: by this one, where it is none other than root. */
+  readonly ordinary?: boolean
 }
 
 export interface ProcessJob {
@@ -90,12 +92,12 @@ export class ProcessWall {
 
   /** Started, warm and waiting. */
   static async start(wish: ProcessWish): Promise<ProcessWall> {
-    const facts = findJailFacts(wish.hide)
+    const facts = findJailFacts([...(wish.hide ?? []), ...(wish.ordinary ? ['root'] : [])])
     const slot = facts.root ? takeSlot() : undefined
     const began = performance.now()
     try {
       const command = composed(wish, facts, slot?.uid)
-      const child = launch(command)
+      const child = launch(wish.ordinary ? asOrdinary(command) : command)
       const said = await readiness(child)
       if (said !== 'R') throw new Error(`The wall is not ready: ${said}`)
       const startedMs = performance.now() - began
@@ -177,6 +179,17 @@ function composed(wish: ProcessWish, facts: JailFacts, uid: number | undefined):
       : composeEmbedded(program, facts, options)
   if (!command) throw new Error('Cannot make this wall here')
   return command
+}
+
+/** Somebody who owns nothing here. */
+const ORDINARY_UID = 12_345
+
+function asOrdinary(command: JailCommand): JailCommand {
+  const setpriv = findProgram('setpriv')
+  if (process.getuid?.() !== 0) return command
+  if (!setpriv) throw new Error('Cannot become an ordinary user: setpriv is missing')
+  const become = ['--reuid', `${ORDINARY_UID}`, '--regid', `${ORDINARY_UID}`, '--clear-groups']
+  return { ...command, file: setpriv, args: [...become, '--', command.file, ...command.args] }
 }
 
 /** What this process was given by whoever started it is not for walls. */

@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { isMissing, stands } from './process-stands.ts'
+import { inProcess, type ProcessJob } from './process-wall.ts'
+
+const node = (job: ProcessJob) => inProcess({ program: 'node' }, job)
+const value = async (job: ProcessJob) => {
+  const end = await node(job)
+  assert.equal(end.head.status, 'ok', JSON.stringify(end.head) + end.stderr)
+  return end.value
+}
+
+suite('A job of language "node" in a process wall', () => {
+  for (const { title, wish } of stands)
+    test(`${title}: a module is called with its input`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { head, value, stdout, stderr } = await inProcess(
+        { program: 'node', ...wish },
+        { code: 'export default (input) => { console.log("hi"); return input * 2 }', input: 21 },
+      )
+      assert.deepEqual([head.status, value, stdout, stderr], ['ok', 42, 'hi\n', ''])
+    })
+
+  test('every entry', async () => {
+    assert.equal(await value({ code: 'export default 7' }), 7)
+    assert.equal(await value({ code: 'module.exports = (n) => n + 1', input: 1 }), 2)
+    assert.equal(await value({ entry: 'function', code: '(n) => n + 1', input: 1 }), 2)
+    assert.equal(
+      await value({
+        entry: 'function',
+        code: 'async (n) => require("node:path").join("a", n)',
+        input: 'b',
+      }),
+      'a/b',
+    )
+    assert.deepEqual(
+      await value({
+        entry: 'handler',
+        code: 'exports.handler = async (event, context) => [event, context.getRemainingTimeInMillis() > 0]',
+        input: { a: 1 },
+      }),
+      [{ a: 1 }, true],
+    )
+    assert.equal(
+      await value({
+        entry: 'handler',
+        code: 'exports.handler = (event, context, done) => { setTimeout(done, 1, null, event) }',
+        input: 5,
+      }),
+      5,
+    )
+  })
+
+  test('a program is the main one, reads its input and writes its result', async () => {
+    const commonjs = `
+      const fs = require('node:fs')
+      const input = JSON.parse(fs.readFileSync(0, 'utf8'))
+      fs.writeSync(3, JSON.stringify([input, require.main === module, process.argv.length, process.cwd()]))`
+    assert.deepEqual(await value({ code: commonjs, input: 'in' }), ['in', true, 2, '/work'])
+    const module = `
+      import fs from 'node:fs'
+      let text = ''
+      for await (const chunk of process.stdin) text += chunk
+      fs.writeFileSync(process.env.MAYFLY_RESULT, JSON.stringify([text, import.meta.main]))`
+    assert.deepEqual(await value({ code: module, input: 1 }), ['1', true])
+    assert.equal(await value({ code: 'console.log(1)' }), null)
+  })
+
+  test('files and packages that it brings are found', async () => {
+    const files = [
+      { path: 'lib/half.js', content: 'module.exports = (n) => n / 2' },
+      { path: 'twice.mjs', content: 'export const twice = (n) => n * 2' },
+      { path: 'data.json', content: '{"n": 5}' },
+      { path: 'node_modules/pack/package.json', content: '{"name":"pack","main":"m.js"}' },
+      { path: 'node_modules/pack/m.js', content: 'exports.n = 100' },
+    ]
+    const module = `
+      import { twice } from './twice.mjs'
+      import half from './lib/half.js'
+      import data from './data.json' with { type: 'json' }
+      import { n } from 'pack'
+      export default async () => [twice(2), half(2), data.n, n, (await import('./twice.mjs')).twice(4)]`
+    assert.deepEqual(await value({ code: module, files }), [4, 1, 5, 100, 8])
+    const commonjs = `module.exports = () => [require('./lib/half')(8), require('pack').n]`
+    assert.deepEqual(await value({ code: commonjs, files }), [4, 100])
+  })
+
+  test('threads, children, compression, files, sockets of its own network', async () => {
+    const code = `
+      import { Worker } from 'node:worker_threads'
+      import { execFile, execFileSync, fork } from 'node:child_process'
+      import { once } from 'node:events'
+      import fs from 'node:fs'
+      import http from 'node:http'
+      import os from 'node:os'
+      import zlib from 'node:zlib'
+      import { promisify } from 'node:util'
+      export default async () => {
+        const worker = new Worker('require("node:worker_threads").parentPort.postMessage(6)', { eval: true })
+        const [said] = await once(worker, 'message')
+        fs.writeFileSync('child.cjs', 'process.send(process.argv.length)')
+        const [sent] = await once(fork('child.cjs'), 'message')
+        const { stdout } = await promisify(execFile)('node', ['-p', '1+1'])
+        const server = http.createServer((_, res) => res.end('served')).listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        const text = await (await fetch('http://127.0.0.1:' + server.address().port)).text()
+        await fs.promises.mkdir('a/b', { recursive: true })
+        await fs.promises.cp('child.cjs', 'a/b/copy')
+        return [said, sent, stdout.trim(), execFileSync('/bin/echo', ['x']).toString().trim(), text,
+          zlib.gunzipSync(zlib.gzipSync('z')).toString(), fs.readdirSync('a/b'), os.hostname(),
+          typeof os.networkInterfaces(), os.cpus().length > 0]
+      }`
+    assert.deepEqual(await value({ code }), [
+      ...[6, 2, '2', 'x', 'served', 'z', ['copy'], 'mayfly', 'object', true],
+    ])
+  })
+
+  test('results that plain JSON would lose are tagged, and what is no data is refused', async () => {
+    const tagged = await node({
+      code: 'export default () => ({ at: new Date(0), big: 7n, bytes: Buffer.from("hi"), set: new Set([NaN]) })',
+    })
+    assert.equal(tagged.head.encoding, 'tagged')
+    assert.deepEqual(tagged.value, {
+      at: { $type: 'Date', value: '1970-01-01T00:00:00.000Z' },
+      big: { $type: 'BigInt', value: '7' },
+      bytes: { $type: 'bytes', value: 'aGk=' },
+      set: { $type: 'Set', value: [{ $type: 'number', value: 'NaN' }] },
+    })
+    const codeOf = async (code: string, more = {}) =>
+      (await node({ code, ...more })).head.error?.code
+    assert.equal(
+      await codeOf('export default () => { const a = {}; a.a = a; return a }'),
+      'RESULT_CIRCULAR',
+    )
+    assert.equal(await codeOf('export default () => () => 1'), 'RESULT_NOT_SERIALISABLE')
+    assert.equal(
+      await codeOf('export default () => "x".repeat(2000)', { resultBytesMax: 1000 }),
+      'RESULT_TOO_LARGE',
+    )
+    assert.equal(
+      await codeOf('require("node:fs").writeSync(3, "no json")', { entry: 'program' }),
+      'RESULT_NOT_JSON',
+    )
+  })
+
+  test('a job that took the intrinsics away still says how it ended', async () => {
+    const { head, value } = await node({
+      code: `export default () => {
+        JSON.stringify = Array.prototype.map = Buffer.from = Map.prototype.get = () => { throw 1 }
+        return { a: [1] }
+      }`,
+    })
+    assert.deepEqual([head.status, value], ['ok', { a: [1] }])
+  })
+
+  test('errors are told with their place in the source', async () => {
+    const { head } = await node({ code: 'export default () => {\n  throw new TypeError("no")\n}' })
+    assert.deepEqual(
+      [head.error?.code, head.error?.name, head.error?.message],
+      ['USER_ERROR', 'TypeError', 'no'],
+    )
+    assert.match(head.error?.stack ?? '', /job\.js:2:9/)
+    assert.doesNotMatch(head.error?.stack ?? '', /opt\/mayfly|node:internal/)
+    for (const code of ['const a = ;', 'import x from "node:fs"\nconst a = ;']) {
+      const syntax = await node({ code })
+      assert.equal(syntax.head.error?.code, 'SYNTAX_ERROR', JSON.stringify(syntax.head))
+      const line = code.split('\n').length
+      assert.match(syntax.head.error.stack ?? '', new RegExp(`job\\.js:${line}:11$`))
+    }
+    const program = await node({ code: 'let a = 1\nnull.x', entry: 'program' })
+    assert.deepEqual([program.head.exitCode, program.head.error?.name], [1, 'TypeError'])
+    assert.match(program.head.error?.stack ?? '', /job\.js:2:6/)
+    assert.match(program.stderr, /TypeError/)
+  })
+
+  test('exit codes, rejections that nobody handles, promises that nothing settles', async () => {
+    const exit = await node({ code: 'console.log("out"); process.exit(3)' })
+    assert.deepEqual([exit.head.exitCode, exit.head.error?.code, exit.stdout], [3, 'EXIT', 'out\n'])
+    assert.equal((await node({ code: 'process.exitCode = 4' })).head.exitCode, 4)
+    const rejected = await node({ code: 'Promise.reject(new RangeError("far"))', entry: 'program' })
+    assert.deepEqual([rejected.head.exitCode, rejected.head.error?.message], [1, 'far'])
+    const waits = await node({ code: 'export default () => new Promise(() => {})' })
+    assert.equal(waits.head.status, 'error')
+    const late = await node({
+      code: 'process.on("exit", () => console.log("last")); process.removeAllListeners("x")',
+    })
+    assert.deepEqual([late.head.status, late.stdout], ['ok', 'last\n'])
+  })
+
+  test('much output is whole before the end', async () => {
+    const { stdout } = await node({
+      code: 'for (let n = 0; n < 20000; n++) console.log("0123456789")',
+    })
+    assert.equal(stdout.length, 220_000)
+  })
+
+  test('a shell script: input, result, exit code, pipes', async () => {
+    const sh = (code: string) => node({ language: 'sh', code, input: 'in' })
+    const ok = await sh('cat; echo; ls / | grep -c usr; printf \'{"a":1}\' >&3; echo no >&2')
+    assert.deepEqual([ok.value, ok.stdout, ok.stderr], [{ a: 1 }, '"in"\n1\n', 'no\n'])
+    assert.equal((await sh('exit 5')).head.exitCode, 5)
+    const killed = await sh('kill -9 $$')
+    assert.deepEqual([killed.head.signal, killed.head.error?.code], ['SIGKILL', 'EXIT'])
+    const tools = await sh(
+      'mkdir d && cp job.sh d/x && tar cf t.tar d && tar xf t.tar && gzip -k d/x && sort d/x | sha256sum > s && find . -name x | xargs wc -c > n && awk "{print 1}" n && sed -n 1p n > m && touch -d 2001-01-01 m && mv m mm && date -u +%Z',
+    )
+    assert.deepEqual([tools.head.status, tools.stdout], ['ok', '1\nUTC\n'], tools.stderr)
+  })
+})

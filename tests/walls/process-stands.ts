@@ -1,0 +1,31 @@
+import type { TestContext } from 'node:test'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import type { ProcessWish } from './process-wall.ts'
+
+/** Both ways in, started by root (where the tests are) and by an ordinary user. */
+export const stands: readonly {
+  readonly title: string
+  readonly wish: Pick<ProcessWish, 'way' | 'ordinary'>
+}[] = [
+  { title: 'embedded', wish: { way: 'embedded' } },
+  { title: 'embedded, by an ordinary user', wish: { way: 'embedded', ordinary: true } },
+  { title: 'bubblewrap', wish: { way: 'bubblewrap' } },
+  { title: 'bubblewrap, by an ordinary user', wish: { way: 'bubblewrap', ordinary: true } },
+]
+
+/** Why there can be no such wall here; a machine that is known to have all of it never skips. */
+export function isMissing(
+  t: TestContext,
+  { way, ordinary }: Pick<ProcessWish, 'way' | 'ordinary'>,
+) {
+  const facts = findJailFacts(ordinary ? ['root'] : [])
+  const why = !facts.namespaces
+    ? 'namespaces are forbidden here'
+    : way === 'bubblewrap' && !facts.bubblewrap
+      ? 'bwrap is missing'
+      : undefined
+  if (!why) return false
+  if (process.env['CI'] === 'true') throw new Error(why)
+  t.skip(why)
+  return true
+}

@@ -1,5 +1,5 @@
 import type { EarlyWarden } from '../warden/early.ts'
-import type { Wanted } from '../warden/warden.ts'
+import type { Wanted } from '../warden/program.ts'
 
 /**
  * A wall takes longer to start than all of Mayfly to load, so a command that will need some starts them first.

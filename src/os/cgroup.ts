@@ -1,119 +1,74 @@
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { openVersion1 } from './cgroup-1.ts'
+import { openVersion2 } from './cgroup-2.ts'
 
 /**
  * One control group a wall, in whichever version this machine has: version 1 keeps a tree for each controller,
- * version 2 one for all. Only memory and pids here; both are optional, and what is missing is said.
+ * version 2 one for all. Only memory must be there; each other controller is found by itself, and what is missing
+ * is said.
  */
 export interface CgroupRoot {
   readonly version: 1 | 2
-  readonly controllers: readonly ('memory' | 'pids')[]
-  create(name: string): Cgroup
+  readonly controllers: readonly Controller[]
+  /** A worker needs no more than memory and processes; every controller costs folders in version 1. */
+  create(name: string, wanted?: readonly Controller[]): Cgroup
   /** Names of groups left here, by anybody. */
   list(): readonly string[]
+  /** Every process in a group of that name; none where there is none. */
+  processes(name: string): readonly number[]
   /** Whether nothing of it is left; a group with a dying process in it is busy for a moment. */
   remove(name: string): boolean
 }
 
+export const controllers = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer', 'io'] as const
+export type Controller = (typeof controllers)[number]
+
+/** What a group may use. Each is read back after writing. */
+export interface CgroupLimits {
+  /** Bytes. */
+  readonly memory?: number
+  /** Processes and threads. */
+  readonly pids?: number
+  /** Cores; Infinity lifts the quota. */
+  readonly cpu?: number
+  /** Bytes a second, read and written, of each device named `major:minor`. */
+  readonly io?: { readonly bytes: number; readonly devices: readonly string[] }
+}
+
 export interface Cgroup {
   readonly name: string
+  readonly controllers: readonly Controller[]
   /** Moves a process with all its threads; what it had used before stays counted where it was. */
   add(pid: number): void
-  /** Bytes and count; read back after writing. Throws when the kernel did not take it. */
-  limit(to: { readonly memory?: number; readonly pids?: number }): void
+  /** Throws when the kernel did not take one, or when its controller is missing. */
+  limit(to: CgroupLimits): void
   memoryNow(): number
   /** How many processes the kernel ended at the memory limit. */
   memoryKills(): number
+  /** Processor time used in it so far, in milliseconds; undefined where nobody counts. */
+  cpuMs(): number | undefined
+  processes(): readonly number[]
+  /** Asks for everything in it to stand still; it does when `isFrozen`. */
+  freeze(): void
+  thaw(): void
+  isFrozen(): boolean
+  /** Lets what is dying in it do so at full speed. */
+  hurry(): void
   /** Whether nothing of it is left. */
   remove(): boolean
 }
 
 const MOUNT = '/sys/fs/cgroup'
-const PARENT = 'mayfly'
 
 /** Undefined where this user cannot make groups. */
 export function openCgroups(mount: string = MOUNT): CgroupRoot | undefined {
   try {
     return existsSync(path.join(mount, 'cgroup.controllers'))
-      ? openVersion2(mount)
-      : openVersion1(mount)
+      ? openVersion2(mount, canMake)
+      : openVersion1(mount, canMake)
   } catch {
     return undefined
-  }
-}
-
-function openVersion1(mount: string): CgroupRoot | undefined {
-  const controllers = (['memory', 'pids'] as const).filter((name) =>
-    canMake(path.join(mount, name, PARENT)),
-  )
-  if (!controllers.includes('memory')) return undefined
-  const folders = (name: string) =>
-    controllers.map((controller) => path.join(mount, controller, PARENT, name))
-  return {
-    version: 1,
-    controllers,
-    list: () => groupsIn(path.join(mount, 'memory', PARENT)),
-    remove: (name) => folders(name).map(removeFolder).every(Boolean),
-    create(name) {
-      for (const folder of folders(name)) mkdirSync(folder, { recursive: true })
-      const memory = path.join(mount, 'memory', PARENT, name)
-      const pids = path.join(mount, 'pids', PARENT, name)
-      return {
-        name,
-        add: (pid) => folders(name).forEach((folder) => put(folder, 'cgroup.procs', pid)),
-        limit(to) {
-          if (to.memory !== undefined) putBack(memory, 'memory.limit_in_bytes', to.memory)
-          if (to.pids !== undefined && controllers.includes('pids'))
-            putBack(pids, 'pids.max', to.pids)
-        },
-        memoryNow: () => number(memory, 'memory.usage_in_bytes'),
-        memoryKills: () => countIn(memory, 'memory.oom_control'),
-        remove: () => folders(name).map(removeFolder).every(Boolean),
-      }
-    },
-  }
-}
-
-function openVersion2(mount: string): CgroupRoot | undefined {
-  const parent = path.join(mount, PARENT)
-  if (!canMake(parent)) return undefined
-  const offered = readFileSync(path.join(parent, 'cgroup.controllers'), 'utf8').trim().split(' ')
-  const controllers = (['memory', 'pids'] as const).filter((name) => offered.includes(name))
-  if (!controllers.includes('memory')) return undefined
-  put(parent, 'cgroup.subtree_control', controllers.map((name) => `+${name}`).join(' '))
-  return {
-    version: 2,
-    controllers,
-    list: () => groupsIn(parent),
-    remove: (name) => removeFolder(path.join(parent, name)),
-    create(name) {
-      const folder = path.join(parent, name)
-      mkdirSync(folder, { recursive: true })
-      return {
-        name,
-        add: (pid) => put(folder, 'cgroup.procs', pid),
-        limit(to) {
-          if (to.memory !== undefined) {
-            putBack(folder, 'memory.max', to.memory)
-            tryPut(folder, 'memory.swap.max', 0)
-          }
-          if (to.pids !== undefined && controllers.includes('pids'))
-            putBack(folder, 'pids.max', to.pids)
-        },
-        memoryNow: () => number(folder, 'memory.current'),
-        memoryKills: () => countIn(folder, 'memory.events'),
-        remove: () => removeFolder(folder),
-      }
-    },
   }
 }
 
@@ -124,48 +79,5 @@ function canMake(folder: string): boolean {
     return true
   } catch {
     return false
-  }
-}
-
-function put(folder: string, file: string, value: number | string): void {
-  writeFileSync(path.join(folder, file), String(value))
-}
-
-function tryPut(folder: string, file: string, value: number | string): void {
-  try {
-    put(folder, file, value)
-  } catch {
-    // A kernel without swap accounting has no such file, and no swap to account for.
-  }
-}
-
-/** The kernel rounds down to pages; anything above what was asked is a limit that does not hold. */
-function putBack(folder: string, file: string, value: number): void {
-  put(folder, file, value)
-  const holds = number(folder, file)
-  if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
-}
-
-function number(folder: string, file: string): number {
-  return Number(readFileSync(path.join(folder, file), 'utf8'))
-}
-
-function groupsIn(folder: string): readonly string[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name)
-}
-
-function countIn(folder: string, file: string): number {
-  const text = readFileSync(path.join(folder, file), 'utf8')
-  return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0)
-}
-
-function removeFolder(folder: string): boolean {
-  try {
-    rmdirSync(folder)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
   }
 }

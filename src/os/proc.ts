@@ -8,6 +8,8 @@ export interface ProcessFacts {
   /** Ticks since boot: with the pid and the boot id it names a process for ever. */
   readonly startTime: number
   readonly cpuTicks: number
+  /** With those of every descendant that was waited for. */
+  readonly treeTicks: number
 }
 
 const PAGE_BYTES = 4096
@@ -30,6 +32,7 @@ export function processFacts(pid: number): ProcessFacts | undefined {
     state: fields[0] ?? 'X',
     parent: Number(fields[1]),
     cpuTicks: Number(fields[11]) + Number(fields[12]),
+    treeTicks: [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0),
     startTime: Number(fields[19]),
   }
 }

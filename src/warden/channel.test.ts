@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { Socket } from 'node:net'
+import { once } from 'node:events'
+import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { answerChannel, hand, type Channel } from './channel.ts'
 import type { Reply, Request } from './protocol.ts'
@@ -40,7 +41,7 @@ suite('The warden’s end of a channel', () => {
     for (const send of [failing, throwing]) {
       const { warden, asked } = standing()
       const socket = new Socket()
-      hand(warden, { send }, started, socket)
+      hand(warden, { send }, started, { wall: 'w1', handle: socket })
       assert.equal(socket.destroyed, true)
       assert.deepEqual(
         asked.map((request) => [request.op, 'wall' in request && request.wall]),
@@ -49,6 +50,63 @@ suite('The warden’s end of a channel', () => {
     }
   })
 })
+
+suite('A wall of whole programs, handed over', () => {
+  test('Its outputs go ahead of the answer, each in a message of its own', () => {
+    const { warden, sent, beside } = withStreams()
+    hand(warden, { send: sent.send }, started, beside)
+    assert.deepEqual(sent.messages, [
+      { of: 1, part: 'stdout' },
+      { of: 1, part: 'stderr' },
+      { id: 1, ok: true, value: { id: 'w1' } },
+    ])
+    assert.deepEqual(sent.handles, [beside.streams.stdout, beside.streams.stderr, beside.handle])
+  })
+
+  test('When one end does not get there, none is kept, and the wall is killed once', () => {
+    for (const failsAt of [1, 2, 3])
+      for (const isThrown of [true, false]) {
+        const { warden, asked, sent, beside } = withStreams(failsAt, isThrown)
+        hand(warden, { send: sent.send }, started, beside)
+        const ends = [beside.streams.stdout, beside.streams.stderr, beside.handle]
+        assert.deepEqual([...new Set(ends.map((one) => one.destroyed))], [true])
+        assert.deepEqual(
+          asked.map((request) => [request.op, 'wall' in request && request.wall]),
+          [['kill', 'w1']],
+        )
+        assert.equal(sent.messages.length, failsAt)
+      }
+  })
+
+  test('What listens for it is closed here as soon as it is there', async () => {
+    const { warden } = standing()
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { send } = withStreams().sent
+    hand(warden, { send }, { id: 1, ok: true, value: {} }, { wall: 'w1', handle: server })
+    assert.equal(server.listening, false)
+  })
+})
+
+/** A channel that breaks at the message of this number. */
+function withStreams(failsAt = 0, isThrown = false) {
+  const messages: unknown[] = []
+  const handles: unknown[] = []
+  const send: Channel['send'] = (message, handle, done) => {
+    messages.push(message)
+    handles.push(handle)
+    const breaks = messages.length === failsAt
+    if (breaks && isThrown) throw new Error('the channel is closed')
+    done(breaks ? new Error('the channel is closed') : null)
+    return true
+  }
+  const beside = {
+    wall: 'w1',
+    handle: new Socket(),
+    streams: { stdout: new Socket(), stderr: new Socket() },
+  }
+  return { ...standing(), sent: { send, messages, handles }, beside }
+}
 
 const failing: Channel['send'] = (_message, _handle, done) => {
   done(new Error('the channel is closed'))

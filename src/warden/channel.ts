@@ -1,19 +1,24 @@
-import type { Socket } from 'node:net'
-import { requestBytesMax, type Reply, type Request } from './protocol.ts'
+import { Server, type Socket } from 'node:net'
+import { requestBytesMax, type Reply, type Request, type StreamName } from './protocol.ts'
+import { letGo } from './let-go.ts'
 import { request } from './request.ts'
-import type { Warden } from './warden.ts'
+import type { Beside, Warden } from './warden.ts'
 
 /** One end of Node's IPC channel: the warden's child, or the warden's own parent. */
 export interface Channel {
-  send(message: unknown, handle: Socket | undefined, done: (error: Error | null) => void): boolean
+  send(
+    message: unknown,
+    handle: Socket | Server | undefined,
+    done: (error: Error | null) => void,
+  ): boolean
 }
 
 const OUTSTANDING_MAX = 1000
 
 /**
  * Answers what comes over a channel. Every message is checked like hostile input; what is not a request is
- * answered with PROTOCOL where it has an id, and dropped where it has none. A wall whose socket could not be handed
- * over has no owner, so it is killed.
+ * answered with PROTOCOL where it has an id, and dropped where it has none. A wall whose sockets could not all be
+ * handed over has no owner, so it is killed.
  */
 export function answerChannel(warden: Warden, channel: Channel): (message: unknown) => void {
   let outstanding = 0
@@ -30,28 +35,48 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
   }
 
   async function answer(read: Request): Promise<void> {
-    const { reply, socket } = await warden.answer(read)
+    const { reply, beside } = await warden.answer(read)
     outstanding--
     if (read.op === 'arm' && 'ok' in reply && reply.ok) return
-    hand(warden, channel, reply, socket)
+    hand(warden, channel, reply, beside)
   }
 }
 
-export function hand(warden: Warden, channel: Channel, reply: Reply, socket?: Socket): void {
+/** The channel takes one handle a message, so a wall's outputs go ahead of the answer, in messages of their own. */
+export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Beside): void {
+  let isLost = false
   const orphan = () => {
-    socket?.destroy()
-    if (socket && 'ok' in reply && reply.ok) {
-      const { id } = reply.value as { id: string }
-      void warden.answer({ protocol: 1, id: 1, op: 'kill', wall: id })
+    if (isLost || !beside) return
+    isLost = true
+    for (const handle of handlesOf(beside)) letGo(handle)
+    void warden.answer({ protocol: 1, id: 1, op: 'kill', wall: beside.wall })
+  }
+  for (const [message, handle] of messagesOf(reply, beside)) {
+    if (isLost) return
+    try {
+      channel.send(message, handle, (error) => {
+        if (error) orphan()
+        // Sockets close here by themselves when they are there; one that listens would go on doing so.
+        else if (handle instanceof Server) handle.close()
+      })
+    } catch {
+      orphan()
     }
   }
-  try {
-    channel.send(reply, socket, (error) => {
-      if (error) orphan()
-    })
-  } catch {
-    orphan()
-  }
+}
+
+type Message = readonly [message: Reply, handle: Socket | Server | undefined]
+
+function messagesOf(reply: Reply, beside: Beside | undefined): readonly Message[] {
+  const of = 'id' in reply ? reply.id : 0
+  const parts = Object.entries(beside?.streams ?? {}).map(
+    ([part, stream]) => [{ of, part: part as StreamName }, stream] as const,
+  )
+  return [...parts, [reply, beside?.handle]]
+}
+
+function handlesOf({ handle, streams }: Beside): readonly (Socket | Server)[] {
+  return [...Object.values(streams ?? {}), handle]
 }
 
 function refuse(channel: Channel, message: unknown, why: string): void {

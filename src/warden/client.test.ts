@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { Socket } from 'node:net'
+import { createServer, Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../contract/error.ts'
 import { Client, facade } from './client.ts'
@@ -49,13 +49,74 @@ suite('The server’s half of the warden', () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())
     const ends: string[] = []
-    const end = { how: 'memory', peakBytes: 7, detail: 'exit 1' } as const
+    const exit = { exitCode: 1, signal: null, cpuMs: null }
+    const end = { how: 'memory', peakBytes: 7, detail: 'exit 1', exit } as const
     client.hear({ ended: 'w1', ...end })
     warden.onEnded('w1', (how) => ends.push(`late ${how}`))
     warden.onEnded('w2', (how, peak) => ends.push(`${how} ${peak}`))
     client.hear({ ended: 'w2', ...end })
     client.hear({ ended: 'w2', ...end })
     assert.deepEqual(ends, ['late memory', 'memory 7'])
+  })
+})
+
+suite('A wall of whole programs, taken over', () => {
+  const wall = { id: 'w1', program: 'python' }
+
+  test('Its outputs come with it', async () => {
+    const { client, asked } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const started = warden.start('python', {
+      spares: 0,
+      spareMiB: 8,
+      way: 'embedded',
+      disk: 2 ** 20,
+    })
+    const [socket, stdout, stderr] = [new Socket(), new Socket(), new Socket()]
+    const [{ id } = { id: 0 }] = asked
+    client.hear({ of: id, part: 'stdout' }, stdout)
+    client.hear({ of: id, part: 'stderr' }, stderr)
+    client.hear({ id, ok: true, value: wall }, socket)
+    assert.deepEqual(await started, { wall, socket, streams: { stdout, stderr } })
+  })
+
+  test('One whose outputs did not all get here is killed, and what came is closed', async () => {
+    const { client, asked } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const started = warden.start('python', { spares: 0, spareMiB: 8 })
+    const [socket, stdout] = [new Socket(), new Socket()]
+    client.hear({ of: 1, part: 'stdout' }, stdout)
+    client.hear({ of: 1, part: 'stderr' })
+    client.hear({ id: 1, ok: true, value: wall }, socket)
+    await new Promise((resolve) => void setImmediate(resolve))
+    client.hear({ id: 2, ok: true, value: {} })
+    await assert.rejects(started, (thrown) => (thrown as MayflyError).code === 'UNAVAILABLE')
+    assert.deepEqual(
+      asked.map(({ op }) => op),
+      ['start', 'kill'],
+    )
+    assert.deepEqual([socket.destroyed, stdout.destroyed], [true, true])
+  })
+
+  test('When the warden is lost on the way, what came is closed; so is what nobody waits for', async () => {
+    const { client } = standing()
+    const waiting = client.ask({ op: 'start', program: 'node', spares: 0, spareMiB: 8 })
+    const [stdout, late] = [new Socket(), new Socket()]
+    client.hear({ of: 1, part: 'stdout' }, stdout)
+    client.lose()
+    client.hear({ of: 1, part: 'stderr' }, late)
+    await assert.rejects(waiting, isLost)
+    assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
+  })
+
+  test('What listens inside comes with the claim that asked for it', async () => {
+    const { client } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }
+    const claimed = warden.claim('w1', to)
+    const [listener, enforced] = [createServer(), { memory: 'cgroup' }]
+    client.hear({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
+    assert.deepEqual(await claimed, { spent: false, enforced, listener })
   })
 })
 

@@ -1,49 +1,91 @@
 import type { ChildProcess } from 'node:child_process'
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
-import type { ProgramName, Reply, Wall, WallEnd, WardenFacts, Asked, Request } from './protocol.ts'
+import { letGo } from './let-go.ts'
+import type {
+  Asked,
+  Claimed,
+  ProgramName,
+  Reply,
+  Request,
+  StreamName,
+  Wall,
+  WallEnd,
+  WallExit,
+  WallWay,
+  WardenFacts,
+} from './protocol.ts'
 
 /** The server's half: asks, waits, and hears when a wall ended. */
 export interface WardenClient {
   start(
     program: ProgramName,
-    settings: { spares: number; spareMiB: number },
-  ): Promise<{ wall: Wall; socket: Socket }>
+    settings: { spares: number; spareMiB: number; way?: WallWay; disk?: number },
+  ): Promise<StartedWall>
   /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
-  claim(
-    wall: string,
-    to: { tenant: string; memory: number; deadline: number },
-  ): Promise<{ spent: boolean }>
+  claim(wall: string, to: Claim): Promise<Claimed & { readonly listener?: Server }>
   /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<{ peakBytes: number }>
   /** Resolves when nothing of it is left. */
   kill(wall: string): Promise<{ took: number }>
+  /** Resolves when everything in it stands still; its deadline goes on. */
+  freeze(wall: string): Promise<{ took: number }>
+  thaw(wall: string): Promise<void>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
   /** One listener a wall; called once. */
-  onEnded(wall: string, then: (how: WallEnd, peakBytes: number, detail: string) => void): void
+  onEnded(wall: string, then: Ended): void
   /** Called when the warden itself is gone: nothing can be started or held any more. */
   onLost(then: () => void): void
   close(): Promise<void>
 }
 
-type Ended = (how: WallEnd, peakBytes: number, detail: string) => void
+/** A wall, and its ends: outputs where it runs whole programs. Whoever has them listens for their errors too. */
+export interface StartedWall {
+  readonly wall: Wall
+  readonly socket: Socket
+  readonly streams?: Readonly<Record<StreamName, Socket>>
+}
+
+/** Bounds of a job. Those that are left out are not set; `egress` asks for what listens inside the wall. */
+export interface Claim {
+  readonly tenant: string
+  readonly memory: number
+  readonly deadline: number
+  /** Cores. */
+  readonly cpu?: number
+  /** Bytes a second, read and written, of each disk. */
+  readonly io?: number
+  readonly processes?: number
+  readonly egress?: boolean
+}
+
+type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
 type Transport = (request: Request) => void
+
+interface Answer {
+  readonly value: unknown
+  readonly handle: Socket | Server | undefined
+  readonly parts: Parts
+}
+
+type Parts = { [part in StreamName]?: Socket }
+
+interface Waiting {
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: Error) => void
+  readonly timer: NodeJS.Timeout
+  /** What came ahead of the answer. */
+  readonly parts: Parts
+}
 
 const ANSWER_MS_MAX = 30_000
 
 export class Client {
   readonly #send: Transport
-  readonly #waiting = new Map<
-    number,
-    {
-      resolve: (v: { value: unknown; socket: Socket | undefined }) => void
-      reject: (e: Error) => void
-      timer: NodeJS.Timeout
-    }
-  >()
+  readonly #waiting = new Map<number, Waiting>()
   readonly #listeners = new Map<string, Ended>()
   /** Ends that came before anybody listened. */
   readonly #early = new Map<string, Parameters<Ended>>()
@@ -58,14 +100,12 @@ export class Client {
     this.#keepAlive = keepAlive
   }
 
-  ask(asked: Asked): Promise<{ value: unknown; socket: Socket | undefined }> {
+  ask(asked: Asked): Promise<Answer> {
     if (this.#lost) return Promise.reject(lost())
     const id = this.#nextId++
-    const { promise, resolve, reject } = Promise.withResolvers<{
-      value: unknown
-      socket: Socket | undefined
-    }>()
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const timer = setTimeout(() => {
+      dropParts(this.#waiting.get(id))
       this.#forget(id)
       reject(
         new MayflyError(
@@ -76,7 +116,7 @@ export class Client {
     }, ANSWER_MS_MAX)
     timer.unref()
     if (this.#waiting.size === 0) this.#keepAlive(true)
-    this.#waiting.set(id, { resolve, reject, timer })
+    this.#waiting.set(id, { resolve, reject, timer, parts: {} })
     this.#send({ protocol: 1, id, ...asked })
     return promise
   }
@@ -86,13 +126,14 @@ export class Client {
     if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
   }
 
-  hear(reply: Reply, socket?: Socket): void {
+  hear(reply: Reply, handle?: Socket | Server): void {
     if ('ended' in reply) return this.#heardEnd(reply)
+    if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
     const waiting = this.#waiting.get(reply.id)
-    if (!waiting) return void socket?.destroy()
+    if (!waiting) return handle && letGo(handle)
     this.#forget(reply.id)
     clearTimeout(waiting.timer)
-    if (reply.ok) waiting.resolve({ value: reply.value, socket })
+    if (reply.ok) waiting.resolve({ value: reply.value, handle, parts: waiting.parts })
     else
       waiting.reject(
         new MayflyError(
@@ -106,9 +147,10 @@ export class Client {
   lose(): void {
     if (this.#lost) return
     this.#lost = true
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer)
-      reject(lost())
+    for (const waiting of this.#waiting.values()) {
+      clearTimeout(waiting.timer)
+      dropParts(waiting)
+      waiting.reject(lost())
     }
     this.#waiting.clear()
     this.#keepAlive(false)
@@ -131,12 +173,23 @@ export class Client {
     else this.#listeners.set(wall, then)
   }
 
+  #heardPart({ of, part }: Extract<Reply, { of: number }>, socket: Socket | undefined): void {
+    const waiting = this.#waiting.get(of)
+    if (waiting && socket) waiting.parts[part] = socket
+    else socket?.destroy()
+  }
+
   #heardEnd(reply: Extract<Reply, { ended: string }>): void {
     const listener = this.#listeners.get(reply.ended)
     this.#listeners.delete(reply.ended)
-    if (listener) listener(reply.how, reply.peakBytes, reply.detail)
-    else this.#early.set(reply.ended, [reply.how, reply.peakBytes, reply.detail])
+    const end = [reply.how, reply.peakBytes, reply.detail, reply.exit] as const
+    if (listener) listener(...end)
+    else this.#early.set(reply.ended, [...end])
   }
+}
+
+function dropParts(waiting: Waiting | undefined): void {
+  for (const socket of Object.values(waiting?.parts ?? {})) socket.destroy()
 }
 
 function lost(): MayflyError {
@@ -149,19 +202,51 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
   const value = async <T>(asked: Asked) => (await client.ask(asked)).value as T
   return {
     async start(program, settings) {
-      const { value, socket } = await client.ask({ op: 'start', program, ...settings })
-      return { wall: value as Wall, socket: socket! }
+      const answer = await client.ask({ op: 'start', program, ...settings })
+      const started = startedWall(answer)
+      if (started) return started
+      dropAnswer(answer)
+      await client.ask({ op: 'kill', wall: (answer.value as Wall).id })
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets did not get here', {
+        hint: 'Allow this process more open files',
+      })
     },
-    claim: (wall, to) => value({ op: 'claim', wall, ...to }),
+    async claim(wall, to) {
+      const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
+      return { ...(value as Claimed), ...(handle && { listener: handle as Server }) }
+    },
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     kill: (wall) => value({ op: 'kill', wall }),
+    freeze: (wall) => value({ op: 'freeze', wall }),
+    thaw: (wall) => value({ op: 'thaw', wall }),
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
     facts: () => value({ op: 'facts' }),
     onEnded: (wall, then) => client.onEnded(wall, then),
     onLost: (then) => client.onLost(then),
     close,
   }
+}
+
+/** Undefined where a socket is missing: this process may have been out of descriptors when it came. */
+function startedWall({ value, handle, parts }: Answer): StartedWall | undefined {
+  const wall = value as Wall
+  const { stdout, stderr } = parts
+  if (!handle) return undefined
+  const socket = handle as Socket
+  if (!isWhole(wall)) return { wall, socket }
+  if (!stdout || !stderr) return undefined
+  // A wall that is killed while nobody reads is not an error of whoever holds its ends.
+  for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
+  return { wall, socket, streams: { stdout, stderr } }
+}
+
+function isWhole({ program }: Wall): boolean {
+  return program === 'node' || program === 'python'
+}
+
+function dropAnswer({ handle, parts }: Answer): void {
+  for (const one of [handle, ...Object.values(parts)]) if (one) letGo(one)
 }
 
 /** The warden at the other end of an IPC channel: our parent's, or a child we started. */
@@ -175,8 +260,8 @@ export function joinWarden(
       if (error) client.lose()
     })
   }, keepAlive)
-  channel.on('message', (reply: unknown, socket: unknown) =>
-    client.hear(reply as Reply, socket as Socket | undefined),
+  channel.on('message', (reply: unknown, handle: unknown) =>
+    client.hear(reply as Reply, handle as Socket | Server | undefined),
   )
   channel.on('disconnect', () => client.lose())
   // A channel may close without a word while a socket is on its way; a child that ended says so always.

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
-import type { Wall, WallEnd } from './protocol.ts'
+import type { Wall, WallEnd, WallExit } from './protocol.ts'
 import type { WardenClient } from './client.ts'
 
 /** Largest frame a wall may send: a result at its limit, with what goes beside it. */
@@ -11,6 +11,8 @@ export interface HandleEnd {
   readonly how: WallEnd | 'garbled'
   readonly peakBytes: number
   readonly detail: string
+  /** Where the warden saw it. */
+  readonly exit?: WallExit
 }
 
 /** Who listens to a wall while a job of theirs is in it. */
@@ -42,7 +44,9 @@ export class WallHandle {
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => void this.kill())
     socket.on('close', () => void this.kill())
-    warden.onEnded(wall.id, (how, peakBytes, detail) => this.#over({ how, peakBytes, detail }))
+    warden.onEnded(wall.id, (how, peakBytes, detail, exit) =>
+      this.#over({ how, peakBytes, detail, exit }),
+    )
     warden.onLost(() => this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }))
   }
 

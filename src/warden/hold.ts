@@ -1,5 +1,6 @@
 import { residentBytes } from '../os/proc.ts'
 import type { WallEnd } from './protocol.ts'
+import type { Watch } from './watch.ts'
 
 /**
  * Holds a claimed wall to its memory and its deadline, from outside, whether or not the kernel does too. Every wall
@@ -13,6 +14,8 @@ export interface Held {
   /** Resident bytes at which it is killed; Infinity where this layer is switched off by a test. */
   readonly residentMax: number
   peakBytes: number
+  /** For a wall of many processes, in place of a look at `pid` alone. */
+  readonly watch?: Watch
 }
 
 export interface Holder {
@@ -41,8 +44,9 @@ export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: n
     const now = performance.now()
     looks = (looks + 1) % RESTING_EVERY
     for (const held of looks === 0 ? walls.values() : active) {
-      held.peakBytes = Math.max(held.peakBytes, residentBytes(held.pid))
-      if (held.peakBytes > held.residentMax) finish(held, 'memory')
+      const seen = held.watch?.(now)
+      held.peakBytes = Math.max(held.peakBytes, seen?.bytes ?? residentBytes(held.pid))
+      if (held.peakBytes > held.residentMax || seen?.isBeyond) finish(held, 'memory')
       else if (now >= held.deadlineAt) finish(held, 'deadline')
     }
   }

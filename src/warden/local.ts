@@ -1,5 +1,6 @@
 import { Client, facade, type WardenClient } from './client.ts'
 import { openEarly, type EarlyWarden } from './early.ts'
+import type { Request } from './protocol.ts'
 import type { WardenOptions } from './warden.ts'
 
 /** A warden in this process: for a single run by an ordinary user, and for tests. */
@@ -8,9 +9,15 @@ export function holdWarden(options: WardenOptions): WardenClient {
 }
 
 export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
-  const client: Client = new Client((request) => {
-    void warden.answer(request).then(({ reply, socket }) => client.hear(reply, socket))
-  })
+  const client: Client = new Client((request) => void answer(request))
   listen((reply) => client.hear(reply))
   return facade(client, () => warden.close())
+
+  /** In the order in which they would come over a channel. */
+  async function answer(request: Request): Promise<void> {
+    const { reply, beside } = await warden.answer(request)
+    for (const part of ['stdout', 'stderr'] as const)
+      if (beside?.streams) client.hear({ of: request.id, part }, beside.streams[part])
+    client.hear(reply, beside?.handle)
+  }
 }

@@ -6,8 +6,12 @@ export const wardenProtocol = 1
 /** What one request may weigh, as JSON. */
 export const requestBytesMax = 2 ** 20
 
-export const programNames = ['isolated-vm', 'wasi', 'analyst'] as const
+export const programNames = ['isolated-vm', 'wasi', 'analyst', 'node', 'python'] as const
 export type ProgramName = (typeof programNames)[number]
+
+/** How a wall is made; `any` leaves it to the warden. */
+export const wallWays = ['any', 'embedded', 'bubblewrap'] as const
+export type WallWay = (typeof wallWays)[number]
 
 interface Envelope {
   readonly protocol: typeof wardenProtocol
@@ -22,6 +26,9 @@ export type Request = Envelope &
         /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
         readonly spares: number
         readonly spareMiB: number
+        readonly way?: WallWay
+        /** Bytes a whole program may write: its scratch, all of it together. */
+        readonly disk?: number
       }
     | {
         readonly op: 'claim'
@@ -32,11 +39,22 @@ export type Request = Envelope &
         readonly memory: number
         /** Milliseconds from now after which the wall is killed. */
         readonly deadline: number
+        /** Cores. */
+        readonly cpu?: number
+        /** Bytes a second, read and written, of each device. */
+        readonly io?: number
+        /** Processes and threads that it may have beside what it is made of. */
+        readonly processes?: number
+        /** Asks for the socket that listens inside the wall for what leaves it. */
+        readonly egress?: boolean
       }
     /** Answered only when it fails: the memory bound of the claim before it still holds. */
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'kill'; readonly wall: string }
+    /** Answered when everything in it stands still; its deadline goes on. */
+    | { readonly op: 'freeze'; readonly wall: string }
+    | { readonly op: 'thaw'; readonly wall: string }
     | { readonly op: 'facts' }
     | {
         readonly op: 'sign'
@@ -66,6 +84,32 @@ export interface Wall {
   /** Milliseconds from the request to readiness. */
   readonly took: number
 }
+
+/** What holds a claimed wall to each of its bounds; `none`: there is no such bound here, or none was asked for. */
+export interface HeldBy {
+  readonly memory: 'cgroup' | 'watch'
+  readonly processes: 'cgroup' | 'rlimit' | 'none'
+  readonly cpu: 'cgroup' | 'watch' | 'none'
+  readonly io: 'cgroup' | 'none'
+}
+
+/** A wall that is spent kept too much of earlier jobs, and holds none. */
+export interface Claimed {
+  readonly spent: boolean
+  readonly enforced: HeldBy
+}
+
+/** How the outermost process of a wall ended, in the words of the kernel. */
+export interface WallExit {
+  readonly exitCode: number | null
+  /** Also where a shell tells of it by a code above 128. */
+  readonly signal: string | null
+  /** Processor time in milliseconds, of all of it since it was ready; null where nobody counted. */
+  readonly cpuMs: number | null
+}
+
+/** Both outputs of a whole program: each comes before the answer to its start. */
+export type StreamName = 'stdout' | 'stderr'
 
 export interface WardenFacts {
   readonly pid: number
@@ -106,4 +150,6 @@ export type Reply =
       readonly how: WallEnd
       readonly peakBytes: number
       readonly detail: string
+      readonly exit: WallExit
     }
+  | { readonly of: number; readonly part: StreamName }

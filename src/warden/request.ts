@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { programNames, wardenProtocol, type Request } from './protocol.ts'
+import { programNames, wallWays, wardenProtocol, type Request } from './protocol.ts'
 
 /** Reads what came over the channel as if an enemy had sent it. */
 const id = z.number().int().min(1)
@@ -10,6 +10,14 @@ const deadline = z
   .int()
   .min(1)
   .max(86_400_000 * 2)
+/** Less would leave no room for a job's own files. */
+const diskBytesMin = 2 ** 20
+const diskBytesMax = 64 * 2 ** 30
+/** Less than this a program would not get to its first instruction in time. */
+const coresMin = 0.01
+const ioBytesMin = 4096
+/** As many as a kernel has numbers for. */
+const processesMax = 2 ** 22
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
@@ -21,6 +29,8 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
     spares: z.number().int().min(0).max(64),
     spareMiB: z.number().int().min(8).max(4096),
+    way: z.enum(wallWays).exactOptional(),
+    disk: z.number().int().min(diskBytesMin).max(diskBytesMax).exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
@@ -36,6 +46,10 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
       .min(0)
       .max(2 ** 40),
     deadline,
+    cpu: z.number().min(coresMin).max(1024).exactOptional(),
+    io: z.number().int().min(ioBytesMin).max(Number.MAX_SAFE_INTEGER).exactOptional(),
+    processes: z.number().int().min(1).max(processesMax).exactOptional(),
+    egress: z.boolean().exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
@@ -51,6 +65,12 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     wall: wallId,
   }),
   z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('kill'), wall: wallId }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.enum(['freeze', 'thaw']),
+    wall: wallId,
+  }),
   z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('facts') }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),

@@ -1,23 +1,36 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import os from 'node:os'
-import type { Socket } from 'node:net'
-import type { Readable } from 'node:stream'
+import type { Server, Socket } from 'node:net'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import { composeBubblewrap, seccompFd } from '../jail/bubblewrap.ts'
 import { openCompiled } from '../jail/compiled.ts'
-import { composeEmbedded, type JailCommand, type JailedProgram } from '../jail/embedded.ts'
+import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
-import { openCgroups, type Cgroup } from '../os/cgroup.ts'
-import { childrenOf, isAlive, proportionalBytes, residentBytes } from '../os/proc.ts'
-import { analyst } from '../threat/launch.ts'
-import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
+import { openCgroups } from '../os/cgroup.ts'
+import { proportionalBytes, residentBytes } from '../os/proc.ts'
+import { bind } from './bounds.ts'
+import { exitOf } from './exit.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
-import { named, openLeases, type Leases, type Named } from './lease.ts'
-import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
+import { named, openLeases, type Leases } from './lease.ts'
+import { dropListener, openListener, takeListener } from './listener.ts'
+import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
+import type {
+  Claimed,
+  HeldBy,
+  Reply,
+  Request,
+  StreamName,
+  Wall,
+  WallEnd,
+  WardenFacts,
+} from './protocol.ts'
+import { chainOf, readiness } from './ready.ts'
+import { makeScratch } from './scratch.ts'
 import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
+import { giveBack, handOn, kill, processesOfWall, take, type Taken } from './taken.ts'
+import { bytesOf, tasksOf } from './tree.ts'
+import { watchTree } from './watch.ts'
 
 /**
  * The small process that starts, holds and ends every wall, and signs the record's checkpoints. It never sees a
@@ -37,20 +50,9 @@ export interface WardenOptions {
   readonly readyMsMax?: number
 }
 
-/** What is taken for a wall, from the first moment on, and given back when nothing of it is left. */
-interface Taken {
-  readonly id: string
-  readonly slot: Slot | undefined
-  readonly child: ChildProcess
-  /** The last that it said on stderr: V8's own words when it gave up. */
-  readonly complaint: () => string
-  cgroup: Cgroup | undefined
-  /** Innermost first. */
-  processes: readonly Named[]
-}
-
 interface Live extends Wall {
   readonly taken: Taken
+  readonly disk: number
   /** Resolves when everything that was taken has been given back. */
   readonly gone: Promise<void>
   tenant: string | undefined
@@ -59,19 +61,20 @@ interface Live extends Wall {
   peakBytes: number
 }
 
-/** What a start names; the launchers decide the rest. */
-export type Wanted = Pick<Extract<Request, { op: 'start' }>, 'program' | 'spares' | 'spareMiB'>
+/** What belongs to a wall and goes beside a reply, to whoever asked, for good. */
+export interface Beside {
+  readonly wall: string
+  readonly handle: Socket | Server
+  readonly streams?: Readonly<Record<StreamName, Socket>>
+}
 
 interface Started {
   readonly value: Wall
-  readonly socket: Socket
+  readonly beside: Beside
 }
 
 const READY_MS_MAX = 15_000
 const WALLS_MAX = 128
-const STDERR_BYTES_MAX = 4096
-/** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
-const READY = 0x52
 /** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
 const memoryFactor = 1.25
 const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
@@ -79,16 +82,13 @@ const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
 const GUEST_NICE = 5
 /** What earlier jobs may have left in a wall that takes another. */
 const keptBytesMax = 14 * 2 ** 20
-/** More than any honest worker says in its life: whoever reads it watches every other wall too. */
-const STDERR_FLOOD_BYTES = 2 ** 20
 /** Processes and threads of one wall, where there is a cgroup to hold them. */
 const TASKS_MAX = 256
+/** A worker is held to no processor time of its own; more groups would only slow its start. */
+const WORKER_CONTROLLERS = ['memory', 'pids'] as const
+const noBound: HeldBy = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 /** V8's words before it aborts. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
-const KILL_POLL_MS = 2
-const KILL_POLLS_MAX = 1000
-/** What waits for its child to be over gets this long to see it, and to reap it, before it is killed too. */
-const REAP_MS_MAX = 200
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
 
@@ -123,11 +123,11 @@ export class Warden {
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
-  /** Answers one request. A wall's socket comes beside the reply and belongs to the asker from then on. */
-  async answer(request: Request): Promise<{ readonly reply: Reply; readonly socket?: Socket }> {
+  /** Answers one request. A wall's sockets come beside the reply and belong to the asker from then on. */
+  async answer(request: Request): Promise<{ readonly reply: Reply; readonly beside?: Beside }> {
     try {
-      const { value, socket } = await this.#do(request)
-      return { reply: { id: request.id, ok: true, value }, ...(socket && { socket }) }
+      const { value, beside } = await this.#do(request)
+      return { reply: { id: request.id, ok: true, value }, ...(beside && { beside }) }
     } catch (error) {
       return { reply: failure(request.id, error) }
     }
@@ -150,18 +150,22 @@ export class Warden {
     this.#signer?.close()
   }
 
-  async #do(request: Request): Promise<{ value: unknown; socket?: Socket }> {
+  async #do(request: Request): Promise<{ value: unknown; beside?: Beside | undefined }> {
     switch (request.op) {
       case 'start':
         return this.#start(request)
       case 'claim':
-        return { value: this.#claim(request) }
+        return this.#claim(request)
       case 'arm':
         return { value: this.#arm(request.wall, request.deadline) }
       case 'release':
         return { value: this.#release(request.wall) }
       case 'kill':
         return { value: await this.#kill(request.wall, 'killed') }
+      case 'freeze':
+        return { value: await this.#freeze(request.wall) }
+      case 'thaw':
+        return { value: await this.#thaw(request.wall) }
       case 'facts':
         return { value: await this.#tell() }
       case 'sign':
@@ -183,10 +187,7 @@ export class Warden {
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
     }
     const slot = this.#facts.root ? freeSlot() : undefined
-    const { command, taken } = withSlot(slot, () => {
-      const command = this.#compose(program, slot?.uid)
-      return { command, taken: this.#spawn(command, slot) }
-    })
+    const { command, taken } = withSlot(slot, () => this.#take(asked, program, slot))
     // Listens at once: a program that cannot be started says so before any promise gets its turn.
     const ready = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
@@ -196,7 +197,7 @@ export class Warden {
       .then(() => this.#live(asked, command, taken, began))
     const settled = started.then(
       () => undefined,
-      () => this.#giveBack(taken),
+      () => giveBack(taken, this.#leases),
     )
     this.#starting.set(taken, settled)
     try {
@@ -207,55 +208,42 @@ export class Warden {
     }
   }
 
-  /** Starts the process, and nothing that could fail after it: whoever has it has to give it back. */
-  #spawn(command: JailCommand, slot: Slot | undefined): Taken {
+  #take(asked: Wanted, program: JailedProgram, slot: Slot | undefined) {
     const id = `w${randomBytes(8).toString('hex')}`
-    const child = spawn(command.file, command.args, {
-      cwd: '/',
-      env: {},
-      stdio: [
-        'ignore',
-        'ignore',
-        'pipe',
-        'pipe',
-        'pipe',
-        ...(command.filter ? (['pipe'] as const) : []),
-      ],
+    const isWhole = program.whole !== undefined
+    const hasRoot = this.#facts.namespaces && !this.#without.includes('namespaces')
+    const scratch = isWhole && !hasRoot ? makeScratch(id, slot?.uid) : undefined
+    const command = composeWay(asked.way ?? 'any', program, this.#facts, {
+      uid: slot?.uid,
+      without: this.#without,
+      compiled: this.#compiled.folder(insideUid(this.#facts, slot?.uid)),
+      prefer: this.#options.prefer,
+      scratch,
     })
-    const processes = child.pid === undefined ? [] : [named(child.pid)]
-    const complaint = listenTo(child)
-    const taken: Taken = { id, slot, child, complaint, cgroup: undefined, processes }
-    if (command.filter) feed(child, command.filter)
-    return taken
+    return { command, taken: take(id, command, { slot, isWhole, scratch }) }
   }
 
   #lease({ id, processes }: Taken): void {
     this.#leases?.write(id, processes, this.#cgroups ? id : null)
   }
 
-  #compose(program: JailedProgram, uid: number | undefined): JailCommand {
-    const options = {
-      uid,
-      without: this.#without,
-      compiled: this.#compiled.folder(insideUid(this.#facts, uid)),
-    }
-    const bubblewrap =
-      this.#options.prefer === 'bubblewrap'
-        ? composeBubblewrap(program, this.#facts, options)
-        : undefined
-    return bubblewrap ?? composeEmbedded(program, this.#facts, options)
-  }
-
   #live(asked: Wanted, command: JailCommand, taken: Taken, began: number): Started {
     if (this.#closed) throw closing()
-    const { id, child } = taken
-    const pid = innermost(child.pid!, command.nested)
-    taken.processes = [...new Set([pid, child.pid!])].map(named)
+    const { id, child, isWhole } = taken
+    const chain = chainOf(child.pid!, command.nested)
+    const pid = chain.at(-2) ?? child.pid!
+    taken.processes = (isWhole ? chain : [...new Set([pid, child.pid!])]).map(named)
     this.#lease(taken)
-    const cgroup = (taken.cgroup = this.#cgroups?.create(id))
-    cgroup?.add(pid)
+    const isTightened = isWhole || asked.way !== undefined
+    const cgroup = (taken.cgroup = this.#cgroups?.create(
+      id,
+      isTightened ? undefined : WORKER_CONTROLLERS,
+    ))
+    for (const one of taken.processes.slice(0, Math.max(1, chain.length - 1))) cgroup?.add(one.pid)
     cgroup?.limit({ pids: TASKS_MAX })
     os.setPriority(pid, GUEST_NICE)
+    if (isWhole) taken.listenerFd = takeListener(pid, command.layers)
+    if (isTightened) taken.idleTasks = tasksOf(taken.processes[0]!.pid)
     const layers = [
       ...command.layers,
       ...(cgroup ? ['memory cgroup'] : []),
@@ -272,13 +260,14 @@ export class Warden {
       way: command.way,
       layers,
       missing,
-      idleBytes: residentBytes(pid),
+      idleBytes: bytesNow(taken, pid),
       took: performance.now() - began,
     }
     const { promise: gone, resolve } = Promise.withResolvers<void>()
     const live: Live = {
       ...wall,
       taken,
+      disk: asked.disk ?? 0,
       gone,
       tenant: undefined,
       killsAtClaim: 0,
@@ -289,7 +278,8 @@ export class Warden {
     const over = () => void this.#gone(live).finally(resolve)
     if (child.exitCode !== null || child.signalCode !== null) over()
     else child.once('exit', over)
-    return { value: wall, socket: child.stdio[3] as Socket }
+    const { socket, streams } = handOn(taken)
+    return { value: wall, beside: { wall: id, handle: socket, ...(streams && { streams }) } }
   }
 
   #watches(): boolean {
@@ -300,28 +290,42 @@ export class Warden {
    * Binds the wall to its first tenant and holds it to the job's memory and deadline. What a job may use counts from
    * the wall's idle size, whatever jobs before it left behind; one that kept too much is spent.
    */
-  #claim(asked: Extract<Request, { op: 'claim' }>): { readonly spent: boolean } {
+  #claim(asked: Extract<Request, { op: 'claim' }>): {
+    readonly value: Claimed
+    readonly beside?: Beside
+  } {
     const live = this.#find(asked.wall)
+    const { taken } = live
     live.tenant ??= asked.tenant || undefined
     if (asked.tenant && live.tenant !== asked.tenant)
       throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
-    const resident = residentBytes(live.pid)
-    if (resident > live.idleBytes + keptBytesMax) return { spent: true }
+    const resident = bytesNow(taken, live.pid)
+    if (resident > live.idleBytes + keptBytesMax)
+      return { value: { spent: true, enforced: noBound } }
     // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
     const base = Math.min(live.idleBytes, resident)
-    const { cgroup } = live.taken
+    const { cgroup } = taken
     const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
     const residentMax = base + Math.round(asked.memory * memoryFactor) + slack
-    cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + residentMax - resident) })
+    // What lies in its scratch is memory too, and was granted by another name.
+    const room = residentMax - resident + live.disk
+    cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + room) })
+    const enforced = bind(taken, live.layers, asked)
     live.killsAtClaim = cgroup?.memoryKills() ?? 0
+    const heldMax = this.#watches() ? residentMax : Infinity
+    const cores = enforced.cpu === 'watch' ? asked.cpu : undefined
+    const isTree = taken.isWhole || cores !== undefined
     this.#holder.hold({
       wall: live.id,
       pid: live.pid,
       deadlineAt: performance.now() + asked.deadline,
-      residentMax: this.#watches() ? residentMax : Infinity,
+      residentMax: heldMax,
       peakBytes: resident,
+      ...(isTree && { watch: watchTree(taken, { residentMax: heldMax, cores }) }),
     })
-    return { spent: false }
+    const value: Claimed = { spent: false, enforced }
+    const listener = asked.egress ? openListener(taken) : dropListener(taken)
+    return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
   }
 
   /** The next job of the same tenant in a wall that is still held to the same memory. */
@@ -334,6 +338,17 @@ export class Warden {
 
   #release(wall: string): { readonly peakBytes: number } {
     return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0 }
+  }
+
+  async #freeze(wall: string): Promise<{ readonly took: number }> {
+    const { freeze } = await import('./freeze.ts')
+    return { took: await freeze(this.#find(wall).taken, this.#cgroups?.version) }
+  }
+
+  async #thaw(wall: string): Promise<null> {
+    const { thaw } = await import('./freeze.ts')
+    thaw(this.#find(wall).taken)
+    return null
   }
 
   /** Resolves when nothing of it is left. Idempotent: a wall that is gone was killed. */
@@ -368,19 +383,11 @@ export class Warden {
       how: live.how,
       peakBytes: Math.max(held?.peakBytes ?? 0, live.peakBytes),
       detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
+      exit: exitOf(live.taken),
     })
-    await this.#giveBack(live.taken)
+    dropListener(live.taken)
+    await giveBack(live.taken, this.#leases)
     this.#walls.delete(live.id)
-  }
-
-  /** Kills what is left of it, and gives back group, uid and lease when that is nothing. */
-  async #giveBack(taken: Taken): Promise<void> {
-    kill(taken)
-    const isLeft = () => taken.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
-    const isBusy = () => isLeft() || taken.cgroup?.remove() === false
-    for (let polls = 0; polls < KILL_POLLS_MAX && isBusy(); polls++) await pause(KILL_POLL_MS)
-    taken.slot?.release()
-    if (!isLeft()) this.#leases?.remove(taken.id)
   }
 
   #find(wall: string): Live {
@@ -428,23 +435,9 @@ export class Warden {
   }
 }
 
-/**
- * The launchers decide everything about a program but its name and the numbers that were asked for. Those that not
- * every Mayfly needs are loaded when they are asked for.
- */
-async function programFor(asked: Wanted, without: readonly Layer[]): Promise<JailedProgram> {
-  switch (asked.program) {
-    case 'analyst':
-      return analyst(asked.spares, without)
-    case 'isolated-vm':
-      return isolateWorker(asked, without)
-    case 'wasi':
-      return (await import('../tiers/wasi/launch.ts')).wasmWorker(without)
-  }
-}
-
-function keyOf({ program, spares, spareMiB }: Wanted): string {
-  return `${program} ${spares} ${spareMiB}`
+/** Of a wall for whole programs, all that it is made of. */
+function bytesNow(taken: Taken, pid: number): number {
+  return taken.isWhole ? bytesOf(processesOfWall(taken)) : residentBytes(pid)
 }
 
 /** The uid a program sees as its own: root of its user namespace where it has one by the embedded way. */
@@ -471,65 +464,6 @@ function withSlot<T>(slot: Slot | undefined, make: () => T): T {
   }
 }
 
-/** A launcher that ends before it has read its filter breaks the pipe; its end is what is told. */
-function feed(child: ChildProcess, filter: Buffer): void {
-  const pipe = (child.stdio as unknown as Socket[])[seccompFd]!
-  pipe.on('error', () => undefined)
-  pipe.end(filter)
-}
-
-/** The innermost first: what waits for it then reaps it, and leaves no zombie to whoever is process 1. */
-function kill({ processes: [inner, ...outer], child }: Taken): void {
-  if (inner && isAlive(inner.pid, inner.startTime)) killQuietly(inner.pid)
-  if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
-}
-
-function listenTo(child: ChildProcess): () => string {
-  let said = ''
-  let bytes = 0
-  child.stderr?.on('data', (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-STDERR_BYTES_MAX)
-    bytes += chunk.length
-    if (bytes > STDERR_FLOOD_BYTES) child.kill('SIGKILL')
-  })
-  return () => said
-}
-
-/** Resolves at the single byte that says the program is warm; rejects with what it said instead. */
-async function readiness({ child, complaint }: Taken, msMax: number): Promise<void> {
-  const pipe = child.stdio[4] as Readable | undefined
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const said: Buffer[] = []
-  const fail = (why: string) => reject(notReady(why, Buffer.concat(said).toString() + complaint()))
-  const timer = setTimeout(() => fail(`it was not ready after ${msMax} ms`), msMax)
-  const ended = (code: number | null, signal: string | null) => fail(`it ended (${code ?? signal})`)
-  child.on('error', (error) => fail(error.message))
-  child.once('exit', ended)
-  pipe?.on('data', (chunk: Buffer) => {
-    if (said.length === 0 && chunk[0] === READY) resolve()
-    else if (said.length < 16) said.push(chunk.subarray(0, STDERR_BYTES_MAX))
-  })
-  try {
-    await promise
-  } finally {
-    clearTimeout(timer)
-    child.off('exit', ended)
-    pipe?.destroy()
-  }
-}
-
-function notReady(why: string, complaint: string): MayflyError {
-  const said =
-    complaint.split('\n').find((line) => /Error|FATAL/.test(line)) ?? complaint.split('\n')[0]
-  return new MayflyError(
-    'UNAVAILABLE',
-    `Cannot start a wall: ${why}${said ? `: ${said.slice(0, 300)}` : ''}`,
-    {
-      detail: complaint.slice(0, STDERR_BYTES_MAX),
-    },
-  )
-}
-
 function closing(): MayflyError {
   return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
 }
@@ -540,27 +474,9 @@ function noJail(platform: string): MayflyError {
   })
 }
 
-/** `setpriv` becomes `unshare`, whose child is the program: the one that is held, and killed by pid. */
-function innermost(pid: number, nested: boolean): number {
-  const child = nested ? childrenOf(pid)[0] : undefined
-  return child === undefined ? pid : (childrenOf(child)[0] ?? child)
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // Gone already.
-  }
-}
-
 /** A bound on a wait that keeps no process alive. */
 function unawaited(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref())
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, ms))
 }
 
 function pageUp(bytes: number): number {

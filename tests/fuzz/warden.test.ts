@@ -10,6 +10,29 @@ const envelope = { protocol: 1, id: 7 }
 const requests = [
   { ...envelope, op: 'start', program: 'isolated-vm', spares: 4, spareMiB: 64 },
   { ...envelope, op: 'claim', wall: 'w1f', tenant: hex, memory: 2 ** 27, deadline: 5000 },
+  {
+    ...envelope,
+    op: 'start',
+    program: 'python',
+    spares: 0,
+    spareMiB: 8,
+    way: 'bubblewrap',
+    disk: 2 ** 26,
+  },
+  {
+    ...envelope,
+    op: 'claim',
+    wall: 'w1f',
+    tenant: hex,
+    memory: 2 ** 27,
+    deadline: 5000,
+    cpu: 0.5,
+    io: 2 ** 20,
+    processes: 64,
+    egress: true,
+  },
+  { ...envelope, op: 'freeze', wall: 'w1f' },
+  { ...envelope, op: 'thaw', wall: 'w1f' },
   { ...envelope, op: 'arm', wall: 'w1f', deadline: 5000 },
   { ...envelope, op: 'release', wall: 'w1f' },
   { ...envelope, op: 'kill', wall: 'w1f' },
@@ -51,14 +74,23 @@ const values: readonly unknown[] = [
   Array.from({ length: 200_000 }),
   true,
 ]
-const asked = {
+const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   start: ['program', 'spareMiB', 'spares'],
   claim: ['deadline', 'memory', 'tenant', 'wall'],
   arm: ['deadline', 'wall'],
   release: ['wall'],
   kill: ['wall'],
+  freeze: ['wall'],
+  thaw: ['wall'],
   facts: [],
   sign: ['digests', 'head', 'seq'],
+}
+
+/** What may be left out. */
+const optional = ['way', 'disk', 'cpu', 'io', 'processes', 'egress']
+const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
+  start: ['way', 'disk'],
+  claim: ['cpu', 'io', 'processes', 'egress'],
 }
 
 test('Whatever a server sends its warden, it acts on a request within its bounds, or refuses once or drops it', (t) => {
@@ -121,11 +153,30 @@ function heard(message: unknown): { taken: Request[]; replies: Refusal[] } {
 function isWithinBounds(request: Request): void {
   assert.equal(Object.getPrototypeOf(request), Object.prototype)
   const keys = Object.keys(request).filter((key) => !['protocol', 'id', 'op'].includes(key))
-  assert.deepEqual(keys.sort(), asked[request.op])
+  const needed = keys.filter((key) => !optional.includes(key))
+  assert.deepEqual(needed.sort(), asked[request.op])
+  for (const key of keys.filter((one) => optional.includes(one)))
+    assert.ok(optionalOf[request.op]?.includes(key), key)
   assert.ok(request.protocol === 1 && Number.isSafeInteger(request.id) && request.id >= 1)
   if ('wall' in request) assert.match(request.wall, /^w[0-9a-f]{1,40}$(?!\n)/)
   if ('deadline' in request) assert.ok(request.deadline >= 1 && request.deadline <= 86_400_000 * 2)
-  if (request.op === 'claim') assert.ok(request.memory >= 0 && request.memory <= 2 ** 40)
-  if (request.op === 'start') assert.ok(request.spares <= 64 && request.spareMiB <= 4096)
+  if (request.op === 'claim') isClaimWithinBounds(request)
+  if (request.op === 'start') isStartWithinBounds(request)
   if (request.op === 'sign') assert.ok(request.digests.every((one) => /^[0-9a-f]{64}$/.test(one)))
+}
+
+function isClaimWithinBounds(claim: Extract<Request, { op: 'claim' }>): void {
+  const { memory, cpu = 1, io = 2 ** 20, processes = 1, egress = false } = claim
+  assert.ok(memory >= 0 && memory <= 2 ** 40)
+  assert.ok(cpu >= 0.01 && cpu <= 1024)
+  assert.ok(Number.isSafeInteger(io) && io >= 4096)
+  assert.ok(Number.isSafeInteger(processes) && processes >= 1 && processes <= 2 ** 22)
+  assert.equal(typeof egress, 'boolean')
+}
+
+function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
+  const { spares, spareMiB, way = 'any', disk = 2 ** 20 } = start
+  assert.ok(spares <= 64 && spareMiB <= 4096)
+  assert.ok(['any', 'embedded', 'bubblewrap'].includes(way))
+  assert.ok(Number.isSafeInteger(disk) && disk >= 2 ** 20 && disk <= 2 ** 36)
 }

@@ -1,0 +1,56 @@
+import { MayflyError } from '../contract/error.ts'
+import { processFacts } from '../os/proc.ts'
+import { guestsIn, processesOfWall, signalAll, type Taken } from './taken.ts'
+
+/**
+ * Standing still. In version 2 the kernel holds a group still and can still end it. In version 1 what is frozen
+ * cannot die, and if the warden died nobody would thaw it: there the group is only held for as long as it takes to
+ * stop each process in it, so that none is missed.
+ */
+const POLL_MS = 1
+const FREEZE_MS_MAX = 2_000
+/** Stopped, or dead in one of the kernel's ways. */
+const STILL = new Set(['T', 't', 'Z', 'X'])
+
+/** Resolves with the milliseconds it took when everything in it stands still. */
+export async function freeze(taken: Taken, version: 1 | 2 | undefined): Promise<number> {
+  const began = performance.now()
+  const { cgroup } = taken
+  taken.isFrozen = true
+  const isHeld = cgroup?.controllers.includes('freezer') === true
+  if (isHeld) {
+    cgroup.freeze()
+    await until(() => cgroup.isFrozen(), began)
+  }
+  if (version === 2 && isHeld) return performance.now() - began
+  stop(taken)
+  if (isHeld) cgroup.thaw()
+  await until(() => stop(taken), began)
+  return performance.now() - began
+}
+
+export function thaw(taken: Taken): void {
+  taken.isFrozen = false
+  taken.cgroup?.thaw()
+  signalAll(guestsIn(taken, processesOfWall(taken)), 'SIGCONT')
+}
+
+/** Stops whatever runs; true when nothing did. */
+function stop(taken: Taken): boolean {
+  const running = guestsIn(taken, processesOfWall(taken)).filter(
+    (pid) => !STILL.has(processFacts(pid)?.state ?? 'X'),
+  )
+  signalAll(running, 'SIGSTOP')
+  return running.length === 0
+}
+
+async function until(isSo: () => boolean, began: number): Promise<void> {
+  while (!isSo()) {
+    if (performance.now() - began > FREEZE_MS_MAX)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot freeze a wall: it still moves after ${FREEZE_MS_MAX} ms`,
+      )
+    await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
+  }
+}

@@ -1,0 +1,24 @@
+import { chownSync, mkdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+
+/**
+ * Where a whole program writes that can have no root of its own: a folder of its uid alone, named by its wall, so
+ * that whoever finds the wall's lease finds the folder too.
+ */
+export function scratchOf(wall: string): string {
+  return path.join(os.tmpdir(), `mayfly-${wall}`)
+}
+
+export function makeScratch(wall: string, uid: number | undefined): string {
+  const folder = scratchOf(wall)
+  mkdirSync(folder, { mode: 0o700 })
+  if (uid !== undefined) chownSync(folder, uid, uid)
+  return folder
+}
+
+/** Never follows a link. What cannot be removed now is found by its lease later. */
+export async function removeScratch(wall: string): Promise<void> {
+  await rm(scratchOf(wall), { recursive: true, force: true }).catch(() => undefined)
+}

@@ -1,0 +1,160 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
+import type { JailCommand } from '../jail/embedded.ts'
+import type { Cgroup } from '../os/cgroup.ts'
+import { isAlive, processesOf } from '../os/proc.ts'
+import { userHasProcesses } from '../os/libc.js'
+import { named, type Leases, type Named } from './lease.ts'
+import { listenTo } from './ready.ts'
+import { removeScratch } from './scratch.ts'
+import type { Slot } from './slots.ts'
+import { belowOf } from './tree.ts'
+
+/** What is taken for a wall, from the first moment on, and given back when nothing of it is left. */
+export interface Taken {
+  readonly id: string
+  readonly slot: Slot | undefined
+  readonly child: ChildProcess
+  /** Whole programs may start others; a worker may not. */
+  readonly isWhole: boolean
+  /** The last that it said on stderr: V8's own words when it gave up. */
+  readonly complaint: () => string
+  /** A folder of its own, where it could have no root of its own. */
+  readonly scratch: string | undefined
+  cgroup: Cgroup | undefined
+  /** The first of its namespace before the program itself; the outermost last. */
+  processes: readonly Named[]
+  /** Our copy of the socket that listens inside, until somebody claims it. */
+  listenerFd: number | undefined
+  /** Processes and threads it is made of before any job. */
+  idleTasks: number
+  isFrozen: boolean
+}
+
+/** Where a wall has its sockets. A worker speaks by one; whole programs have both outputs as well. */
+const WORKER = { socket: 3, ready: 4 } as const
+const WHOLE = { socket: 5, ready: 4 } as const
+const FILTER_FD = 5
+const KILL_POLL_MS = 2
+const KILL_POLLS_MAX = 1000
+/** A process that does not die of SIGKILL is stuck in the kernel; its uid is not given to another wall meanwhile. */
+const STUCK_POLL_MS = 500
+/** What waits for its child to be over gets this long to see it, and to reap it, before it is killed too. */
+const REAP_MS_MAX = 200
+
+/** Starts the process, and nothing that could fail after it: whoever has it has to give it back. */
+export function take(
+  id: string,
+  command: JailCommand,
+  to: Pick<Taken, 'slot' | 'isWhole' | 'scratch'>,
+): Taken {
+  const child = spawn(command.file, command.args, {
+    cwd: '/',
+    env: {},
+    stdio: stdioOf(command, to.isWhole),
+  })
+  const processes = child.pid === undefined ? [] : [named(child.pid)]
+  const complaint = listenTo(child)
+  if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
+  const later = { cgroup: undefined, listenerFd: undefined, idleTasks: 0, isFrozen: false }
+  return { id, ...to, child, complaint, processes, ...later }
+}
+
+/** The end of a wall's own sockets, to be handed on and forgotten here. */
+export function handOn({ child, isWhole }: Taken) {
+  const stdio = child.stdio as unknown as (Socket | null)[]
+  const taken = (fd: number) => {
+    const socket = stdio[fd]!
+    // Node resumes what it still finds there when the child ends, whoever has it by then.
+    stdio[fd] = null
+    return socket
+  }
+  if (!isWhole) return { socket: stdio[WORKER.socket]!, streams: undefined }
+  stdio[2]!.removeAllListeners('data').pause()
+  return { socket: taken(WHOLE.socket), streams: { stdout: taken(1), stderr: taken(2) } }
+}
+
+/** The innermost first: what waits for it then reaps it, and leaves no zombie to whoever is process 1. */
+export function kill(taken: Taken): void {
+  const { child, cgroup, isWhole } = taken
+  const [inner, ...outer] = taken.processes
+  if (inner && isAlive(inner.pid, inner.startTime)) {
+    const others = isWhole ? processesOfWall(taken) : []
+    signalAll([inner.pid, ...others], 'SIGKILL')
+  }
+  // Nothing of it reaches another instruction; at its quota it would take seconds to find out.
+  cgroup?.hurry()
+  if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
+}
+
+/** Kills what is left of it, and gives back group, uid and lease when that is nothing. */
+export async function giveBack(taken: Taken, leases: Leases | undefined): Promise<void> {
+  kill(taken)
+  const isLeft = () => taken.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
+  const isBusy = () => isLeft() || taken.cgroup?.remove() === false || hasOthers(taken.slot)
+  for (let polls = 0; polls < KILL_POLLS_MAX && isBusy(); polls++) await pause(KILL_POLL_MS)
+  if (taken.scratch) await removeScratch(taken.id)
+  if (isBusy()) whenFree(isBusy, () => taken.slot?.release())
+  else taken.slot?.release()
+  if (!isLeft()) leases?.remove(taken.id)
+}
+
+/** Every process of it, whoever started it; in a control group also what has no way to its first process. */
+export function processesOfWall({ cgroup, processes }: Taken): readonly number[] {
+  const first = processes[0]?.pid
+  return cgroup?.processes() ?? (first === undefined ? [] : [first, ...belowOf(first)])
+}
+
+/** Without the one that only waits, adopts and passes on the exit: it runs nothing of the job's. */
+export function guestsIn({ processes }: Taken, pids: readonly number[]): readonly number[] {
+  return processes.length > 2 ? pids.filter((pid) => pid !== processes[0]!.pid) : pids
+}
+
+export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // Gone already.
+    }
+  }
+}
+
+/** A wall's uid is its own, so whatever has it is the wall's, wherever it hid. */
+function hasOthers(slot: Slot | undefined): boolean {
+  if (!slot || !userHasProcesses(slot.uid)) return false
+  const left = processesOf(slot.uid)
+  signalAll(left, 'SIGKILL')
+  return left.length > 0
+}
+
+function whenFree(isBusy: () => boolean, release: () => void): void {
+  const look = setInterval(() => {
+    if (isBusy()) return
+    clearInterval(look)
+    release()
+  }, STUCK_POLL_MS)
+  look.unref()
+}
+
+type Stdio = 'ignore' | 'pipe'
+
+function stdioOf({ filter, filterFd = FILTER_FD }: JailCommand, isWhole: boolean): Stdio[] {
+  const stdio: Stdio[] = isWhole
+    ? ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe']
+    : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
+  if (!filter) return stdio
+  while (stdio.length < filterFd) stdio.push('ignore')
+  return [...stdio, 'pipe']
+}
+
+/** A launcher that ends before it has read its filter breaks the pipe; its end is what is told. */
+function feed(child: ChildProcess, fd: number, filter: Buffer): void {
+  const pipe = (child.stdio as unknown as Socket[])[fd]!
+  pipe.on('error', () => undefined)
+  pipe.end(filter)
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms))
+}

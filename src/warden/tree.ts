@@ -1,0 +1,79 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { processFacts } from '../os/proc.ts'
+
+/** The processes of one wall, as the kernel tells them from outside. */
+
+/** More than any bound on processes that is set; what is beyond it dies with its first process all the same. */
+const PROCESSES_MAX = 4096
+
+/** Every process below this one, nearest first. Whoever loses its parent comes to the first process of its namespace. */
+export function belowOf(pid: number): readonly number[] {
+  const found: number[] = []
+  const queue = [pid]
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    const children = childrenOfAll(next)
+    found.push(...children)
+    queue.push(...children)
+    if (found.length >= PROCESSES_MAX) break
+  }
+  return found
+}
+
+/** Any thread may have made a child. */
+function childrenOfAll(pid: number): readonly number[] {
+  return threadsOf(pid).flatMap((thread) => {
+    try {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+      return text ? text.trim().split(' ').map(Number) : []
+    } catch {
+      return []
+    }
+  })
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+}
+
+/** Processes and threads, this one and all below it. */
+export function tasksOf(pid: number): number {
+  return [pid, ...belowOf(pid)].reduce((sum, one) => sum + threadsOf(one).length, 0)
+}
+
+/**
+ * Bytes of memory that they hold: what is theirs alone, what they share among them as often as they map it, and of
+ * files only the largest share, for a hundred children of one program have its code once.
+ */
+export function bytesOf(pids: readonly number[]): number {
+  let [own, files] = [0, 0]
+  for (const pid of pids) {
+    const text = statusOf(pid)
+    own += kibIn(text, 'RssAnon') + kibIn(text, 'RssShmem')
+    files = Math.max(files, kibIn(text, 'RssFile'))
+  }
+  return (own + files) * 1024
+}
+
+/** Milliseconds of processor time: of those that live, and of those they have waited for. */
+export function cpuMsOf(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + (processFacts(pid)?.treeTicks ?? 0), 0) * MS_PER_TICK
+}
+
+const MS_PER_TICK = 10
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function kibIn(text: string, name: string): number {
+  const at = text.indexOf(`\n${name}:`)
+  return at < 0 ? 0 : Number.parseInt(text.slice(at + name.length + 2), 10)
+}

@@ -140,7 +140,7 @@ export class Connection implements Watch {
       return why && !this.#isCut ? why : undefined
     }
     if (rest.length > 0) return this.#unread(refused('it speaks before its tunnel is open'))
-    return this.#tunnel(target)
+    return this.#tunnel({ host: target.host, port: target.port })
   }
 
   #unread(why: Refused, inside?: Place): Refused {

@@ -16,7 +16,7 @@ import type { Entry } from './ledger.ts'
 import { deny, reach, secured } from './reach.ts'
 import type { EgressRequest } from './rules.ts'
 import { nextChunk, send, takeFrom } from './streams.ts'
-import { authorityText, type Place, type Target } from './target.ts'
+import { authorityText, schemeBelow, type Place, type Target } from './target.ts'
 import type { Terms } from './terms.ts'
 
 /** What a live connection is told while it lives; it may answer by ending it. */
@@ -52,7 +52,7 @@ export async function exchange(
 ): Promise<Refused | undefined> {
   const { scheme, host, port, path } = asked.target
   const request = { scheme, host, port, path, method: asked.head.method }
-  const place: Place = { scheme: scheme.endsWith('s') ? 'https' : 'http', host, port }
+  const place: Place = { scheme: schemeBelow(scheme), host, port }
   const inPlace = { scheme: place.scheme, host, port }
   const placed = placeCredentials(asked.head.headers, inPlace, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)

@@ -58,10 +58,10 @@ export function secured(
       minVersion: 'TLSv1.2',
     })
     const timer = setTimeout(() => secure.destroy(new Error('it took too long')), handshakeMsMax)
-    const fail = (error: Error) => {
+    const fail = (error: NodeJS.ErrnoException) => {
       clearTimeout(timer)
       secure.destroy()
-      resolve(refused(`"${host}" cannot be trusted: ${error.message}`, 502))
+      resolve(refused(`"${host}" cannot be trusted: ${error.code ?? error.message}`, 502))
     }
     secure.once('error', fail)
     secure.once('secureConnect', () => {

@@ -29,9 +29,13 @@ const defaultPort = { http: 80, https: 443 } as const
 export function readTarget(head: RequestHead, inside?: Place): Target | Refused {
   const target = inside ? readOrigin(head, inside) : readWhole(head)
   if (target.kind === 'refused') return target
-  const scheme = target.kind === 'request' && target.scheme.endsWith('s') ? 'https' : 'http'
-  const why = hostFault(head, target.host, target.port, inside?.scheme ?? scheme)
+  const why = hostFault(head, target.host, target.port, inside?.scheme ?? 'http')
   return why === undefined ? target : refused(why)
+}
+
+/** What carries a request: a WebSocket is a request until it is open. */
+export function schemeBelow(scheme: string): Place['scheme'] {
+  return scheme === 'https' || scheme === 'wss' ? 'https' : 'http'
 }
 
 /** `host`, or `host:port` where the port is not that of the scheme. */
@@ -65,15 +69,21 @@ function readOrigin(head: RequestHead, inside: Place): Target | Refused {
   return request(head, inside, path, query)
 }
 
-function request(head: RequestHead, place: Place, path: string, query: string): Target | Refused {
+function request(
+  head: RequestHead,
+  { scheme, host, port }: Place,
+  path: string,
+  query: string,
+): Target | Refused {
   const upgrade = wordsOf(head.headers, 'upgrade')
   const known = new Set(['close', 'keep-alive', 'te', 'upgrade', 'proxy-connection'])
   if (wordsOf(head.headers, 'connection').some((word) => !known.has(word)))
     return refused('Connection names a header that is not its own')
-  if (upgrade.length === 0) return { kind: 'request', ...place, path, query }
+  if (upgrade.length === 0) return { kind: 'request', scheme, host, port, path, query }
   if (upgrade.join() !== 'websocket' || head.method !== 'GET')
     return refused('a connection can be upgraded to a WebSocket only', 403)
-  return { kind: 'request', ...place, scheme: place.scheme === 'http' ? 'ws' : 'wss', path, query }
+  const upgraded = scheme === 'http' ? 'ws' : 'wss'
+  return { kind: 'request', scheme: upgraded, host, port, path, query }
 }
 
 function hostFault(

@@ -1,0 +1,452 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
+import { makeAuthority } from '../../src/egress/authority.ts'
+import { nextChunk } from '../../src/egress/streams.ts'
+import { openStand, openWorld, type Stand, type World } from '../fixtures/egress.ts'
+
+const secret = 'sk-live-0123456789abcdef'
+let world: World
+before(async () => {
+  world = await openWorld((request, response) => {
+    if (request.url === '/echo-headers') return !!response.end(JSON.stringify(request.headers))
+    if (request.url === '/moved')
+      return !!response.writeHead(302, { Location: 'http://b.example/' }).end()
+    if (request.url === '/large') return !!response.end(Buffer.alloc(300_000, 'x'))
+    if (request.url === '/late')
+      return setTimeout(() => response.end('late'), 60_000).unref() !== undefined
+    return false
+  })
+})
+after(() => world[Symbol.asyncDispose]())
+
+/** A tunnel through the proxy; its head has been read. */
+async function tunnel(stand: Stand, to: string): Promise<{ socket: Socket; head: string }> {
+  const socket = connect(stand.port, '127.0.0.1')
+  socket.on('error', () => undefined)
+  socket.write(`CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`)
+  const head = String(await nextChunk(socket))
+  return { socket, head }
+}
+
+/** All that one request over TLS gets back, or the error that ended it. */
+async function overTls(
+  socket: Socket,
+  servername: string,
+  ca: string,
+  say: string,
+): Promise<string> {
+  const secure = connectTls({ socket, servername, ca, ALPNProtocols: ['http/1.1'] })
+  let said = ''
+  secure.on('data', (chunk: Buffer) => (said += String(chunk)))
+  secure.on('error', (error) => (said += `error: ${(error as NodeJS.ErrnoException).code}`))
+  secure.on('end', () => secure.end())
+  secure.write(say)
+  await once(secure, 'close').catch(() => undefined)
+  return said
+}
+
+const asks = (path: string, host: string, more = ''): string =>
+  `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${more}\r\n`
+
+suite('What leaves through the proxy', () => {
+  test('What arrives is what was read: one host, no header of the hop, the query kept', async () => {
+    await using stand = await openStand(world, 'open')
+    const port = world.ports.http
+    await stand.say(
+      `GET http://a.example:${port}/p?q=%20x HTTP/1.1\r\nHost: A.example:${port}\r\nX-Own: 1\r\n` +
+        'Proxy-Authorization: Basic abc\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\n\r\n',
+    )
+    const { line, headers } = world.heard.at(-1)!
+    assert.equal(line, 'GET /p?q=%20x')
+    assert.deepEqual(headers, { host: `a.example:${port}`, 'x-own': '1', connection: 'close' })
+  })
+
+  test('A body arrives whole, by length and in chunks', async () => {
+    await using stand = await openStand(world, 'open')
+    const to = `http://a.example:${world.ports.http}/`
+    const head = `POST ${to} HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\n`
+    await stand.say(`${head}Content-Length: 5\r\n\r\nhello`)
+    assert.equal(world.heard.at(-1)!.body, 'hello')
+    await stand.say(`${head}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n`)
+    assert.equal(world.heard.at(-1)!.body, 'hello')
+    assert.equal(world.heard.at(-1)!.headers['transfer-encoding'], 'chunked')
+  })
+
+  test('Chunks that can be read in two ways end the request', async () => {
+    await using stand = await openStand(world, 'open')
+    const head = `POST http://a.example:${world.ports.http}/ HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\nTransfer-Encoding: chunked\r\n\r\n`
+    const heard = world.heard.length
+    for (const body of [
+      '3;x=y\r\nabc\r\n0\r\n\r\n',
+      '+3\r\nabc\r\n0\r\n\r\n',
+      '3\nabc\r\n0\r\n\r\n',
+      '3\r\nabcd\r\n0\r\n\r\n',
+      '0x3\r\nabc\r\n0\r\n\r\n',
+      '3\r\nabc\r\n0\r\nX: y\r\n\r\n',
+    ])
+      assert.equal(await stand.say(head + body), '', JSON.stringify(body))
+    assert.equal(world.heard.length, heard)
+    assert.ok(stand.events.some(({ point }) => point === 'egress/cut'))
+  })
+
+  test('A second request behind the first reaches nobody (CONNECT and request smuggling)', async () => {
+    await using stand = await openStand(world, { allow: [`http://a.example:${world.ports.http}`] })
+    const heard = world.heard.length
+    const one = asks(`http://a.example:${world.ports.http}/one`, `a.example:${world.ports.http}`)
+    const two = asks(`http://a.example:${world.ports.http}/two`, `a.example:${world.ports.http}`)
+    const said = await stand.say(one + two)
+    assert.equal(said.match(/^HTTP\/1.1/gm)?.length, 1)
+    assert.deepEqual(
+      world.heard.slice(heard).map(({ line }) => line),
+      ['GET /one'],
+    )
+    const early = `CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n${one}`
+    assert.match(await stand.say(early), /^HTTP\/1.1 (400|403) /)
+  })
+
+  test('A redirect is another request, and is decided as one', async () => {
+    await using stand = await openStand(world, { allow: [`http://a.example:${world.ports.http}`] })
+    const first = await stand.say(
+      asks(`http://a.example:${world.ports.http}/moved`, `a.example:${world.ports.http}`),
+    )
+    const [, location = ''] = /^Location: (.+)\r$/m.exec(first) ?? []
+    assert.match(await stand.say(asks(location, 'b.example')), /^HTTP\/1.1 403 /)
+    assert.deepEqual(
+      stand.proxy.attempts.map(({ host, verdict }) => [host, verdict]),
+      [
+        ['a.example', 'allowed'],
+        ['b.example', 'denied'],
+      ],
+    )
+  })
+
+  test('A name is asked for once, and what was looked at is what is dialled (DNS rebinding)', async () => {
+    const answers = [['127.0.0.1'], ['10.0.0.1'], ['127.0.0.1']]
+    let asked = 0
+    await using stand = await openStand(world, 'open', {
+      resolver: () => Promise.resolve(answers[asked++] ?? []),
+    })
+    const request = asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`)
+    assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
+    assert.equal(asked, 1)
+    assert.match(await stand.say(request), /^HTTP\/1.1 403 .*private/)
+    assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
+  })
+
+  test('A WebSocket passes where a rule names ws', async () => {
+    await using stand = await openStand(world, { allow: [`ws://a.example:${world.ports.http}`] })
+    const socket = connect(stand.port, '127.0.0.1')
+    socket.write(
+      `GET http://a.example:${world.ports.http}/chat HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\n` +
+        'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+    )
+    assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 101 /)
+    socket.write('frames')
+    assert.equal(String(await nextChunk(socket)), 'frames')
+    socket.destroy()
+    assert.match(
+      await stand.say(
+        asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`),
+      ),
+      /^HTTP\/1.1 403 /,
+    )
+  })
+
+  test('What the outcome says of bytes is what the outside saw (S4-21)', async () => {
+    await using stand = await openStand(world, 'open')
+    const request = asks(
+      `http://a.example:${world.ports.http}/large`,
+      `a.example:${world.ports.http}`,
+    )
+    const said = await stand.say(request)
+    const [attempt] = stand.proxy.attempts
+    assert.ok(attempt!.received >= 300_000 && attempt!.received <= said.length * 1.01)
+    assert.ok(attempt!.sent > 30 && attempt!.sent <= request.length * 1.5)
+  })
+})
+
+suite('Tunnels', () => {
+  test('TLS to an allowed host stays closed to the proxy', async () => {
+    await using stand = await openStand(world, {
+      allow: [`https://a.example:${world.ports.https}`],
+    })
+    const { socket, head } = await tunnel(stand, `a.example:${world.ports.https}`)
+    assert.match(head, /^HTTP\/1.1 200 /)
+    const said = await overTls(socket, 'a.example', world.authority.pem, asks('/t', 'a.example'))
+    assert.match(said, /"line":"GET \/t"/)
+    assert.equal(stand.proxy.attempts.length, 1)
+    assert.ok(stand.proxy.attempts[0]!.sent > 300 && stand.proxy.attempts[0]!.received > 500)
+  })
+
+  const others: readonly (readonly [what: string, servername: string])[] = [
+    ['another server', 'b.example'],
+    ['no server at all', ''],
+    ['a longer name', 'a.example.b.example'],
+  ]
+  for (const [what, servername] of others)
+    test(`S1-8: TLS that names ${what} than its tunnel reaches nobody`, async () => {
+      await using stand = await openStand(world, {
+        allow: [`https://a.example:${world.ports.https}`],
+      })
+      const heard = world.heard.length
+      const { socket } = await tunnel(stand, `a.example:${world.ports.https}`)
+      const said = await overTls(socket, servername, world.authority.pem, asks('/', 'b.example'))
+      assert.match(said, /error: /)
+      assert.equal(world.heard.length, heard)
+      const [attempt] = stand.proxy.attempts
+      assert.equal(attempt!.sent, 0)
+      assert.match(attempt!.because, /TLS hello names/)
+      assert.equal(stand.events.at(-1)!.point, 'egress/cut')
+    })
+
+  test('S1-8: anything but TLS in a tunnel for https reaches nobody', async () => {
+    await using stand = await openStand(world, { allow: [`https://a.example:${world.ports.echo}`] })
+    for (const what of [
+      'SSH-2.0-x\r\n',
+      'GET / HTTP/1.1\r\n\r\n',
+      '\x00\x1dDNS',
+      '\x16\x03\x01\x00',
+    ]) {
+      const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+      socket.end(what, 'latin1')
+      const back = await nextChunk(socket)
+      assert.notEqual(back?.toString('latin1'), what)
+      assert.equal(stand.proxy.attempts.at(-1)!.sent, 0, JSON.stringify(what))
+      socket.destroy()
+    }
+  })
+
+  test('A tunnel for anything carries anything, but TLS there has to name its host too', async () => {
+    await using stand = await openStand(world, { allow: [`*://a.example:*`] })
+    const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+    socket.write('anything')
+    assert.equal(String(await nextChunk(socket)), 'anything')
+    socket.destroy()
+    const second = await tunnel(stand, `a.example:${world.ports.https}`)
+    assert.match(
+      await overTls(second.socket, 'b.example', world.authority.pem, asks('/', 'x')),
+      /error/,
+    )
+  })
+
+  test('Plain HTTP in a tunnel is read, and its Host is that of the tunnel', async () => {
+    await using stand = await openStand(world, {
+      allow: [`GET http://a.example:${world.ports.http}/v1/*`],
+    })
+    const to = `a.example:${world.ports.http}`
+    const through = async (say: string) => {
+      const { socket } = await tunnel(stand, to)
+      let said = ''
+      socket.on('data', (chunk: Buffer) => (said += String(chunk)))
+      socket.on('end', () => socket.end())
+      socket.write(say)
+      await once(socket, 'close')
+      return said
+    }
+    assert.match(await through(asks('/v1/x', to)), /^HTTP\/1.1 200 /)
+    assert.match(await through(asks('/v2/x', to)), /^HTTP\/1.1 403 /)
+    assert.match(await through(asks('/v1/x', 'b.example')), /^HTTP\/1.1 400 /)
+    assert.match(await through(asks('http://b.example/v1/x', 'b.example')), /^HTTP\/1.1 400 /)
+    assert.equal(await through('SSH-2.0-x\r\n\r\n').then((said) => /SSH/.test(said)), false)
+  })
+})
+
+suite('TLS that is looked into', () => {
+  const authority = makeAuthority(Date.now)
+  const through = async (stand: Stand, path: string, host: string, more = '') => {
+    const { socket, head } = await tunnel(stand, `a.example:${world.ports.https}`)
+    if (!head.startsWith('HTTP/1.1 200')) return head
+    return overTls(socket, 'a.example', authority.pem, asks(path, host, more))
+  }
+  const host = () => `a.example:${world.ports.https}`
+  const rule = () => `GET https://a.example:${world.ports.https}/v1/*`
+
+  test('S1-8: rules on method and path hold for https too', async () => {
+    await using stand = await openStand(world, { allow: [rule()] }, { authority })
+    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 200 .*GET \/v1\/x/s)
+    assert.match(await through(stand, '/v2', host()), /^HTTP\/1.1 403 .*another method or path/s)
+    assert.match(await through(stand, '/v1/../v2', host()), /^HTTP\/1.1 403 /)
+    assert.match(await through(stand, '/v1/x', 'b.example'), /^HTTP\/1.1 400 .*Host is another/s)
+    assert.deepEqual(
+      stand.proxy.attempts.map(({ verdict }) => verdict),
+      ['allowed', 'denied', 'denied', 'denied'],
+    )
+  })
+
+  test('Without an authority such a rule denies https', async () => {
+    await using stand = await openStand(world, { allow: [rule()] })
+    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 403 .*looked into/s)
+  })
+
+  test('S1-8: where all TLS is looked into, one host outside and another inside is refused', async () => {
+    const asked = { allow: [`https://a.example:${world.ports.https}`] }
+    await using stand = await openStand(world, asked, { authority, look: 'every' })
+    assert.match(await through(stand, '/x', host()), /^HTTP\/1.1 200 /)
+    assert.match(await through(stand, '/x', 'b.example'), /^HTTP\/1.1 400 /)
+  })
+
+  test('A server that cannot prove its name gets nothing', async () => {
+    await using stand = await openStand(world, { allow: [rule()] }, { authority, trust: [] })
+    const heard = world.heard.length
+    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 502 .*cannot be trusted/s)
+    assert.equal(world.heard.length, heard)
+  })
+
+  const credential = () => ({
+    name: 'API_KEY',
+    value: secret,
+    header: 'Authorization',
+    hosts: [`https://a.example:${world.ports.https}`],
+  })
+  const bearer = 'Authorization: Bearer mayfly-secret:API_KEY\r\n'
+
+  test('A credential is put in on the way out, for its host and header alone', async () => {
+    const asked = {
+      allow: [`https://a.example:${world.ports.https}`, `http://a.example:${world.ports.http}`],
+    }
+    await using stand = await openStand(world, asked, { authority, credentials: [credential()] })
+    assert.match(await through(stand, '/x', host(), bearer), /^HTTP\/1.1 200 /)
+    assert.equal(world.heard.at(-1)!.headers.authorization, `Bearer ${secret}`)
+    const heard = world.heard.length
+    const other = await through(stand, '/x', host(), 'X-Key: mayfly-secret:API_KEY\r\n')
+    assert.match(other, /^HTTP\/1.1 403 .*not for the header/s)
+    const unknown = await through(stand, '/x', host(), 'Authorization: mayfly-secret:OTHER\r\n')
+    assert.match(unknown, /^HTTP\/1.1 403 .*no credential "OTHER"/s)
+    const plain = await stand.say(
+      asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`, bearer),
+    )
+    assert.match(plain, /^HTTP\/1.1 403 .*not for this host/s)
+    assert.equal(world.heard.length, heard)
+    assert.ok(!JSON.stringify([stand.proxy.attempts, stand.events]).includes(secret))
+  })
+
+  test('A server that repeats the credential does not hand it to the guest', async () => {
+    const asked = { allow: [`https://a.example:${world.ports.https}`] }
+    await using stand = await openStand(world, asked, { authority, credentials: [credential()] })
+    const said = await through(stand, '/echo-headers', host(), bearer)
+    assert.ok(!said.includes(secret))
+    assert.match(stand.proxy.attempts[0]!.because, /repeats a secret/)
+  })
+
+  test('A credential that could not be put in as it stands is refused without its value', async () => {
+    for (const wrong of [
+      { value: `${secret}\r\n` },
+      { header: 'Host' },
+      { hosts: [] },
+      { name: 'a b' },
+    ])
+      await assert.rejects(
+        openStand(world, 'open', { credentials: [{ ...credential(), ...wrong }] }),
+        (error: Error) =>
+          !error.message.includes(secret) && /Cannot use the credential/.test(error.message),
+      )
+  })
+})
+
+suite('What holds while it runs', () => {
+  test('S4-8: tightening cuts live tunnels that are no longer let out, and only those', async () => {
+    const both = { allow: [`*://a.example:*`, `*://b.example:*`] }
+    await using stand = await openStand(world, both)
+    const a = await tunnel(stand, `a.example:${world.ports.echo}`)
+    const b = await tunnel(stand, `b.example:${world.ports.echo}`)
+    for (const { socket } of [a, b]) {
+      socket.write('x')
+      assert.equal(String(await nextChunk(socket)), 'x')
+    }
+    stand.setNetwork({ allow: ['*://b.example:*'] })
+    const closed = once(a.socket, 'close')
+    assert.equal(stand.proxy.tighten(), 1)
+    await Promise.all([closed, nextChunk(a.socket)])
+    b.socket.write('y')
+    assert.equal(String(await nextChunk(b.socket)), 'y')
+    b.socket.destroy()
+    assert.match((await tunnel(stand, `a.example:${world.ports.echo}`)).head, /^HTTP\/1.1 403 /)
+    assert.ok(
+      stand.events.some(
+        ({ point, fields }) => point === 'egress/cut' && fields['host'] === 'a.example',
+      ),
+    )
+  })
+
+  test('A network that closes while a name is asked for lets nothing out', async () => {
+    const { promise, resolve } = Promise.withResolvers<readonly string[]>()
+    await using stand = await openStand(world, 'open', { resolver: () => promise })
+    const connections = world.heard.length
+    const said = stand.say(
+      asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`),
+    )
+    await sleep(20)
+    stand.setNetwork('none')
+    resolve(['127.0.0.1'])
+    assert.match(await said, /^HTTP\/1.1 403 /)
+    assert.equal(world.heard.length, connections)
+  })
+
+  test('S0-22: the bytes that may be sent are all that is sent', async () => {
+    const budget = { sentMax: 10_000, receivedMax: 2 ** 30 }
+    await using stand = await openStand(world, 'open', { budget })
+    const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+    let back = 0
+    socket.on('data', (chunk: Buffer) => (back += chunk.length))
+    const closed = once(socket, 'close')
+    for (let sent = 0; sent < 50_000 && !socket.destroyed; sent += 1_000) {
+      socket.write(Buffer.alloc(1_000))
+      await sleep(1)
+    }
+    await closed
+    assert.ok(back <= 10_000 && stand.proxy.attempts[0]!.sent <= 10_000, `${back}`)
+    assert.match(stand.proxy.attempts[0]!.because, /send are used up/)
+    assert.match(
+      await stand.say(
+        asks(
+          `http://a.example:${world.ports.http}/${'x'.repeat(2_000)}`,
+          `a.example:${world.ports.http}`,
+        ),
+      ),
+      /^$/,
+    )
+  })
+
+  test('S0-22: the bytes that may be received end an answer that is longer', async () => {
+    const budget = { sentMax: 2 ** 30, receivedMax: 100_000 }
+    await using stand = await openStand(world, 'open', { budget })
+    const said = await stand.say(
+      asks(`http://a.example:${world.ports.http}/large`, `a.example:${world.ports.http}`),
+    )
+    assert.ok(said.length <= 100_000, `${said.length}`)
+    assert.match(stand.proxy.attempts[0]!.because, /receive are used up/)
+  })
+
+  test('So many connections are open at once and no more', async () => {
+    await using stand = await openStand(world, 'open', { connectionsMax: 2 })
+    const open = await Promise.all([1, 2].map(() => tunnel(stand, `a.example:${world.ports.echo}`)))
+    assert.match(await stand.say('CONNECT a.example:1 HTTP/1.1\r\n\r\n'), /^HTTP\/1.1 503 /)
+    for (const { socket } of open) socket.destroy()
+  })
+
+  test('A guest that says nothing, or half of something, is not waited for', async () => {
+    const times = { headMsMax: 50, idleMsMax: 50, lifeMsMax: 10_000 }
+    await using stand = await openStand(world, 'open', { times })
+    assert.equal(await stand.say(''), '')
+    assert.equal(await stand.say('GET http://a.example/ HTTP/1.1\r\n'), '')
+    const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+    await Promise.all([once(socket, 'close'), nextChunk(socket)])
+    assert.match(stand.proxy.attempts.at(-1)!.because, /nothing happened/)
+    const late = asks(`http://a.example:${world.ports.http}/late`, `a.example:${world.ports.http}`)
+    assert.equal(await stand.say(late), '')
+  })
+
+  test('Closing ends all that is open, and twice is once', async () => {
+    const stand = await openStand(world, 'open')
+    const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
+    const closed = once(socket, 'close')
+    await Promise.all([stand.proxy.close(), stand.proxy.close(), closed, nextChunk(socket)])
+    assert.equal(stand.proxy.attempts.length, 1)
+    const again = connect(stand.port, '127.0.0.1')
+    await assert.rejects(once(again, 'connect'))
+  })
+})

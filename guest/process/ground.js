@@ -10,7 +10,13 @@ const RESULT_FD = 3
 const LISTENER_FD = 7
 const PROXY = 'http://127.0.0.1:3128'
 const SCRIPT_MODE = 0o755
-const { closeSync, fstatSync, openSync, readFileSync, statSync } = fs
+const RESULT = '.mayfly-result'
+const { closeSync, constants, fstatSync, openSync, readSync } = fs
+const NAMED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+const { alloc } = Buffer
+const { bind, call } = Function.prototype
+const isFile = bind.call(call, fs.Stats.prototype.isFile)
+const toText = bind.call(call, Buffer.prototype.toString)
 
 /**
  * @typedef {object} Task
@@ -26,17 +32,21 @@ const { closeSync, fstatSync, openSync, readFileSync, statSync } = fs
  * @property {boolean} network
  */
 
-/** @typedef {{ work: string, tmp: string, listens: boolean, starts: boolean }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean }} Settings */
 
 /** Lays out the job; answers the path of its main file. @param {Task} task @param {Settings} settings */
-export function layOut(task, { work, tmp, listens }) {
+export function layOut(task, { work, tmp, listens, starts }) {
+  if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
   fs.mkdirSync(out, { recursive: true })
   for (const file of task.files) layFile(work, file)
+  // Without a root of its own Node would look for one in folders that it may not read, and give up.
+  const own = path.join(work, 'package.json')
+  if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
   const main = freeName(work, task.language === 'sh' ? 'job.sh' : 'job.js')
   fs.writeFileSync(main, task.code, { flag: 'wx' })
-  const result = path.join(tmp, '.mayfly-result')
+  const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')
   const input = path.join(tmp, '.mayfly-input')
   fs.writeFileSync(input, task.inputText)
@@ -47,16 +57,22 @@ export function layOut(task, { work, tmp, listens }) {
   return main
 }
 
-/** What the program wrote as its result: on the descriptor it was given, or in a file it put in its place.
+/** What the program wrote as its result: in the file it was told, or on the descriptor where that is gone.
  * @param {Settings} settings @param {number} bytesMax @returns {string | undefined} undefined when it is too large */
 export function readResult({ tmp }, bytesMax) {
-  const named = path.join(tmp, '.mayfly-result')
-  try {
-    const { size } = statSync(named)
-    return size > bytesMax ? undefined : readFileSync(named, 'utf8')
-  } catch {
-    return fstatSync(RESULT_FD).size > bytesMax ? undefined : ''
+  for (const open of [() => openSync(`${tmp}/${RESULT}`, NAMED), () => RESULT_FD]) {
+    try {
+      const fd = open()
+      const stat = fstatSync(fd)
+      if (!isFile(stat)) continue
+      if (stat.size > bytesMax) return undefined
+      const bytes = alloc(stat.size)
+      return toText(bytes, 'utf8', 0, readSync(fd, bytes, 0, stat.size, 0))
+    } catch {
+      // Taken away: the other one may be there.
+    }
   }
+  return ''
 }
 
 /** @param {string} work @param {Task['files'][number]} file */

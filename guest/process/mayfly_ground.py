@@ -2,6 +2,7 @@
 
 import base64
 import os
+import stat
 import sys
 
 INPUT_FD = 0
@@ -9,6 +10,8 @@ RESULT_FD = 3
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
+NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_open = os.open
 
 
 def lay_out(task, settings):
@@ -39,12 +42,17 @@ def lay_out(task, settings):
 
 def read_result(settings, bytes_max):
     """What the program wrote as its result; None when it is too large."""
-    try:
-        with open(os.path.join(settings["tmp"], ".mayfly-result"), "rb") as file:
-            bytes_read = file.read(bytes_max + 1)
-    except OSError:
-        return ""
-    return None if len(bytes_read) > bytes_max else bytes_read.decode("utf8", "replace")
+    named = os.path.join(settings["tmp"], ".mayfly-result")
+    for opened in (lambda: _open(named, NAMED), lambda: RESULT_FD):
+        try:
+            fd = opened()
+            facts = os.fstat(fd)
+            if not stat.S_ISREG(facts.st_mode):
+                continue
+            return None if facts.st_size > bytes_max else os.pread(fd, facts.st_size, 0).decode("utf8", "replace")
+        except OSError:
+            pass
+    return ""
 
 
 def _lay_file(work, file):

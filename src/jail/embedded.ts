@@ -195,7 +195,7 @@ export function placesOf({ whole }: JailedProgram): readonly Place[] {
 }
 
 function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
-  if (program.whole) return wholeExec(program, program.whole, settingsWithout(scratch), [])
+  if (program.whole) return execOutside(program, program.whole, scratch)
   const cache = compiled ? { NODE_COMPILE_CACHE: compiled } : {}
   return {
     path: process.execPath,
@@ -210,6 +210,12 @@ const SETTINGS_INSIDE: WholeSettings = {
   tmp: tmpFolder,
   listens: true,
   starts: true,
+}
+
+/** OpenSSL's settings, which Landlock does not let it read, would end Node before it begins. */
+function execOutside(program: JailedProgram, whole: WholeProgram, scratch: string | undefined) {
+  const exec = wholeExec(program, whole, settingsWithout(scratch), [])
+  return { ...exec, env: { ...exec.env, OPENSSL_CONF: '/dev/null' } }
 }
 
 function settingsWithout(scratch: string | undefined): WholeSettings {

@@ -11,7 +11,7 @@ export interface ProgramSettings {
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 const PYTHON = '/usr/bin/python3'
 const NODE = `${ownFolder}/bin/node`
-const OWN = ['guest/process', 'guest/frames.js', 'guest/realm', 'src/os', 'package.json']
+const OWN = ['guest', 'src/os', 'package.json']
 
 /** A parked Node that runs one job: of language `node`, or a shell script. */
 export function nodeProgram({ scratchBytes }: ProgramSettings): JailedProgram {

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, chmodSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { isMissing, stands } from './process-stands.ts'
+import { inProcess, ProcessWall, type ProcessJob, type ProcessWish } from './process-wall.ts'
+
+const script = async (wish: Omit<ProcessWish, 'program'>, code: string, more = {}) => {
+  const job: ProcessJob = { language: 'sh', code, ...more }
+  return await inProcess({ program: 'node', ...wish }, job)
+}
+const lines = (text: string) => text.trim().split('\n')
+
+/** System calls by number, as a program that brings its own code would make them. */
+const knocking = (calls: readonly (readonly [string, string])[]) => `
+import ctypes, errno, json, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+said = {}
+${calls.map(([name, args]) => `ctypes.set_errno(0); r = libc.syscall(${args}); said["${name}"] = errno.errorcode.get(ctypes.get_errno()) if r < 0 else "allowed"`).join('\n')}
+for name, family, kind, protocol in [("packet", 17, 3, 0), ("vsock", 40, 1, 0), ("alg", 38, 5, 0), ("raw", 2, 3, 1), ("ping", 2, 2, 1), ("netlink audit", 16, 3, 9)]:
+    try:
+        socket.socket(family, kind, protocol); said[name] = "allowed"
+    except OSError as error:
+        said[name] = errno.errorcode[error.errno]
+result = said`
+
+suite('What a process wall holds', () => {
+  for (const { title, wish } of stands) {
+    test(`${title}: nothing of this machine but its programs, a clean environment, a name of its own`, async (t) => {
+      if (isMissing(t, wish)) return
+      process.env['PROCESS_WALL_SECRET'] = 'seen'
+      const { stdout, stderr } = await script(
+        wish,
+        'ls / | tr "\\n" " "; echo; hostname; env | cut -d= -f1 | sort | tr "\\n" " "; echo; cat /etc/passwd | wc -l; ls /sys /root /home /var /run /proc/sys 2>/dev/null | wc -l; ls -A /proc/sys | wc -l; ls -d /sys 2>&1 | grep -c "No such"',
+      )
+      delete process.env['PROCESS_WALL_SECRET']
+      const [root, name, variables, users, beyond, sys, none] = lines(stdout)
+      assert.equal(root?.trim(), 'bin dev etc lib lib64 opt proc sbin tmp usr work', stderr)
+      assert.equal(name, 'mayfly')
+      assert.equal(variables?.trim(), 'HOME LANG MAYFLY_OUT MAYFLY_RESULT PATH PWD TMPDIR TZ')
+      assert.ok(Number(users) <= 3)
+      assert.deepEqual([sys, none], ['0', '1'])
+      assert.ok(Number(beyond) <= 1)
+    })
+
+    test(`${title}: nothing can be written but /work, /tmp and /dev/shm, and /proc tells of its own alone`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { stdout } = await script(
+        wish,
+        `for place in / /usr /usr/bin /etc /dev /opt/mayfly /opt/mayfly/guest /proc/sys /lib; do
+          (echo x > $place/mark) 2>/dev/null && echo "wrote $place"; done
+        for place in /work /tmp /dev/shm; do (echo x > $place/mark) 2>/dev/null && echo "wrote $place"; done
+        for file in kcore keys kmsg timer_list sysrq-trigger kallsyms config.gz cmdline; do
+          [ -n "$(head -c 1 /proc/$file 2>/dev/null)" ] && echo "read /proc/$file"; done
+        (echo x > /proc/sysrq-trigger) 2>/dev/null; (echo x > /proc/sys/kernel/core_pattern) 2>/dev/null && echo "wrote core_pattern"
+        ls /proc | grep -c '^[0-9]'
+        grep -E '^(CapEff|CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'
+        ulimit -c; ulimit -n; echo x > /dev/null && head -c 3 /dev/zero | wc -c`,
+      )
+      const said = lines(stdout)
+      assert.deepEqual(said.slice(0, 3), ['wrote /work', 'wrote /tmp', 'wrote /dev/shm'])
+      assert.ok(Number(said[3]) < 10, stdout)
+      assert.deepEqual(said.slice(4), [
+        'CapPrm:0000000000000000',
+        'CapEff:0000000000000000',
+        'CapBnd:0000000000000000',
+        'NoNewPrivs:1',
+        'Seccomp:2',
+        '0',
+        '1024',
+        '3',
+      ])
+    })
+
+    test(`${title}: the scratch is one bound for all its folders, and full is full`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { stdout } = await script(
+        { ...wish, scratchBytes: 8 * 2 ** 20 },
+        `head -c 3000000 /dev/zero > /work/a && head -c 3000000 /dev/zero > /tmp/b && echo fits
+        (head -c 3000000 /dev/zero > /dev/shm/c) 2>/dev/null || echo full
+        rm /tmp/b /dev/shm/c; head -c 3000000 /dev/zero > /dev/shm/c && echo again`,
+      )
+      assert.deepEqual(lines(stdout), ['fits', 'full', 'again'])
+      const files = [{ path: 'big', content: 'x'.repeat(9 * 2 ** 20) }]
+      const wished = { ...wish, scratchBytes: 8 * 2 ** 20 }
+      const { head } = await script(wished, 'echo no', { files })
+      assert.deepEqual([head.status, head.error?.code], ['limit', 'DISK'])
+      if (title === 'embedded') {
+        const job: ProcessJob = { language: 'python', code: 'result = 1', files }
+        const inPython = await inProcess({ program: 'python', ...wished }, job)
+        assert.deepEqual([inPython.head.status, inPython.head.error?.code], ['limit', 'DISK'])
+      }
+    })
+
+    test(`${title}: process 1 adopts and buries; the program is one like any other`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { stdout } = await script(
+        wish,
+        `echo $PPID; (sh -c 'sleep 0.1; cut -d" " -f4 /proc/self/stat > /tmp/parent' & ) ; sleep 0.5
+        ls /proc | grep '^[0-9]' | while read pid; do grep -h '^State' /proc/$pid/status 2>/dev/null; done | grep -c Z
+        cat /proc/1/comm`,
+      )
+      const [parent, zombies, first] = lines(stdout)
+      assert.notEqual(parent, '1')
+      assert.equal(zombies, '0')
+      assert.match(first ?? '', /^(sh|bwrap|init)$/)
+    })
+
+    test(`${title}: there is no network but its own`, async (t) => {
+      if (isMissing(t, wish)) return
+      const { head, value } = await inProcess(
+        { program: 'python', ...wish },
+        {
+          language: 'python',
+          code: `
+import errno, socket
+def tried(family, address):
+    try:
+        with socket.socket(family) as s:
+            s.settimeout(1); s.connect(address)
+            return "connected"
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.0.1", 22)),
+  [name for _, name in socket.if_nameindex()]]`,
+        },
+      )
+      assert.equal(head.status, 'ok', JSON.stringify(head))
+      assert.deepEqual(value, ['ENETUNREACH', 'ECONNREFUSED', ['lo']])
+    })
+  }
+
+  test('the forbidden calls are refused by the filter itself', async () => {
+    await using wall = await ProcessWall.start({ program: 'node' })
+    const answers = await wall.knock()
+    assert.ok(Object.keys(answers).length >= 20)
+    for (const [call, answer] of Object.entries(answers))
+      assert.match(answer, /^(EPERM|ENOSYS)$/, call)
+    await using open = await ProcessWall.start({ program: 'node', without: ['seccomp'] })
+    const through = Object.values(await open.knock()).filter((answer) => answer !== 'EPERM')
+    assert.ok(through.length > 10, 'without the filter the same knocks reach the kernel')
+  })
+
+  test('a program that brings its own code finds them shut too', async (t) => {
+    if (process.arch !== 'x64') return t.skip('the numbers are those of x86-64')
+    const code = knocking([
+      ['ptrace', '101, 0, 0, 0, 0'],
+      ['process_vm_readv', '310, os.getppid(), 0, 0, 0, 0, 0'],
+      ['bpf', '321, 0, 0, 0'],
+      ['unshare', '272, 0x10000000'],
+      ['clone with a namespace', '56, 0x10000011, 0, 0, 0, 0'],
+      ['setns', '308, 0, 0'],
+      ['mount', '165, 0, b"/tmp", b"tmpfs", 0, 0'],
+      ['open_tree', '428, -100, b"/", 1'],
+      ['fsopen', '430, b"tmpfs", 0'],
+      ['pivot_root', '155, b"/", b"/"'],
+      ['chroot', '161, b"/work"'],
+      ['keyctl', '250, 0, 0, 0, 0, 0'],
+      ['userfaultfd', '323, 0'],
+      ['perf_event_open', '298, 0, 0, -1, -1, 0'],
+      ['io_uring_setup', '425, 1, 0'],
+      ['memfd_create', '319, b"x", 0'],
+      ['memfd_secret', '447, 0'],
+      ['pidfd_getfd', '438, 0, 0, 0'],
+      ['open_by_handle_at', '304, 0, 0, 0'],
+      ['kexec_load', '246, 0, 0, 0, 0'],
+      ['swapon', '167, b"/work/x", 0'],
+      ['quotactl', '179, 0, 0, 0, 0'],
+      ['personality', '135, 0x40000'],
+      ['TIOCSTI', '16, 0, 0x5412, b"x"'],
+      ['seccomp', '317, 1, 8, 0'],
+      ['a socket made by clone3', '435, 0, 0'],
+    ])
+    const { head, value } = await inProcess({ program: 'python' }, { language: 'python', code })
+    assert.equal(head.status, 'ok', JSON.stringify(head))
+    for (const [call, answer] of Object.entries(value as Record<string, string>))
+      assert.match(answer, /^(EPERM|ENOSYS|ENOTTY|EAFNOSUPPORT)$/, `${call}: ${answer}`)
+  })
+
+  test('artifacts are plain files alone, and what else lies there is left out by name', async () => {
+    const code = `mkdir -p out/deep; echo plain > out/a.txt; echo nested > out/deep/b.txt
+      ln -s /etc/passwd out/link; ln -s /etc out/folder; ln out/a.txt out/second; mkfifo out/pipe
+      cp /bin/true /work/x; head -c 2000000 /dev/zero > out/large`
+    for (const wish of [{ language: 'sh', program: 'node' } as const]) {
+      const { artifacts, head } = await inProcess(
+        { program: wish.program },
+        { language: wish.language, code, artifactBytesMax: 1_000_000 },
+      )
+      assert.deepEqual(Object.keys(artifacts), ['deep/b.txt'])
+      assert.equal(artifacts['deep/b.txt']?.toString(), 'nested\n')
+      const leftOut = head.artifactsLeftOut.map(({ path }) => path).sort()
+      assert.equal(leftOut.join(' '), 'a.txt folder large link pipe second')
+    }
+    const inPython = await inProcess(
+      { program: 'python' },
+      {
+        language: 'python',
+        code: `import subprocess\nsubprocess.run(["sh", "-c", ${JSON.stringify(code)}])`,
+        artifactBytesMax: 1_000_000,
+      },
+    )
+    assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt'])
+    assert.equal(inPython.head.artifactsLeftOut.length, 6)
+  })
+
+  test('without namespaces there are no children and no sockets, and files only where it was given a place', async (t) => {
+    const facts = findJailFacts()
+    if (facts.platform !== 'linux') return t.skip('only Linux has these walls')
+    const scratch = mkdtempSync(join(tmpdir(), 'mayfly-scratch-'))
+    try {
+      mkdirSync(join(scratch, 'in'))
+      chmodSync(scratch, 0o755)
+      chmodSync(join(scratch, 'in'), 0o777)
+      const { head, value } = await inProcess(
+        { program: 'node', hide: ['namespaces'], scratch: join(scratch, 'in') },
+        {
+          code: `
+          const { spawnSync } = require('node:child_process')
+          const fs = require('node:fs')
+          const net = require('node:net')
+          module.exports = async () => {
+            const file = (path) => { try { fs.readFileSync(path); return 'read' } catch (error) { return error.code } }
+            const connected = await new Promise((resolve) => {
+              net.connect(22, '127.0.0.1').on('error', (error) => resolve(error.code)).on('connect', () => resolve('connected'))
+            })
+            const signal = () => { try { process.kill(process.ppid, 0); return 'sent' } catch (error) { return error.code } }
+            return [spawnSync('/bin/true').error?.code, connected, file('/etc/passwd'), file('job.js'), signal()]
+          }`,
+        },
+      )
+      assert.equal(head.status, 'ok', JSON.stringify(head))
+      assert.deepEqual(value, ['EPERM', 'EPERM', 'EACCES', 'read', 'EPERM'])
+    } finally {
+      rmSync(scratch, { recursive: true })
+    }
+  })
+})

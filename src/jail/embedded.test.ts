@@ -98,6 +98,55 @@ suite('A jail is composed', () => {
     delete process.env['EMBEDDED_SECRET']
   })
 
+  const whole: JailedProgram = {
+    ...program,
+    main: '/house/guest/run.js',
+    tree: [],
+    whole: {
+      interpreter: '/house/node',
+      flags: ['--a-flag'],
+      scratchBytes: 2 ** 20,
+      places: [
+        { from: '/house/node', at: '/opt/mayfly/bin/node' },
+        { from: '/house/guest', at: '/opt/mayfly/guest' },
+      ],
+    },
+  }
+  const richer = { ...rich, proc: true }
+  const specOf = ({ args }: { readonly args: readonly string[] }) =>
+    JSON.parse(args.at(-1) ?? '') as {
+      readonly exec: { readonly args: readonly string[] }
+      readonly limits: Readonly<Record<string, number>>
+      readonly kept: readonly number[]
+      readonly whole: { readonly writable: readonly string[]; readonly proc: unknown }
+    }
+
+  test('for a whole program: a process 1 before it, its files where they lie inside, its bounds', () => {
+    const spec = specOf(composeEmbedded(whole, richer, everything))
+    const inside = ['/opt/mayfly/bin/node', '--a-flag', '/opt/mayfly/guest/run.js']
+    assert.deepEqual(spec.exec.args.slice(-4, -1), inside)
+    assert.equal(spec.exec.args[0], 'init')
+    assert.deepEqual([spec.limits['nofile'], spec.limits['fsize']], [1024, 2 ** 20])
+    assert.ok(spec.whole.writable.includes('/work') && spec.whole.proc)
+    const bubblewrap = composeBubblewrap(whole, richer, everything)!
+    assert.deepEqual(bubblewrap.args.slice(-4, -1), inside)
+    assert.ok(!bubblewrap.args.includes('--as-pid-1'))
+    assert.equal(bubblewrap.filterFd, 6)
+    for (const { missing } of [bubblewrap, composeEmbedded(whole, richer, everything)])
+      assert.deepEqual(missing, [])
+  })
+
+  test('for a whole program on a poor machine, which says what it cannot have', () => {
+    const bare = { ...richer, namespaces: false, proc: false }
+    const { missing } = composeEmbedded(whole, bare, everything)
+    assert.ok(missing.some((one) => one.startsWith('programs: ')))
+    const spec = specOf(composeEmbedded(whole, bare, { ...everything, scratch: '/given' }))
+    assert.deepEqual(spec.whole.writable, ['/given', '/dev/null'])
+    assert.deepEqual(spec.exec.args.slice(0, 3), ['/house/node', '--a-flag', '/house/guest/run.js'])
+    const masked = composeBubblewrap(whole, rich, everything)!
+    assert.ok(!masked.args.includes('--proc') && masked.missing.length === 1)
+  })
+
   test('by bubblewrap only where it is there, and never as root without a uid of its own', () => {
     assert.equal(
       composeBubblewrap(program, { ...rich, bubblewrap: undefined }, everything),

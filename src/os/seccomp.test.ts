@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import syscalls from '../../policies/syscalls.json' with { type: 'json' }
-import { compileSeccomp, readSeccompPolicy, type SeccompPolicy } from './seccomp.ts'
+import {
+  compileSeccomp,
+  readSeccompPolicy,
+  withoutNamespaces,
+  type SeccompPolicy,
+} from './seccomp.ts'
 
 const KILL = 0x8000_0000
 const EPERM = 0x0005_0001
@@ -70,6 +75,65 @@ suite('A seccomp policy becomes a filter', () => {
       assert.equal(answer(filter, { number: numberOf(call) }), EPERM, call)
   })
 
+  const whole = readSeccompPolicy('process')
+  for (const [title, policy] of [
+    ['with namespaces', whole],
+    ['without', withoutNamespaces(whole)],
+  ] as const)
+    test(`"process", ${title}: each rule has a reason, both architectures have a filter`, () => {
+      for (const { call, why } of [...policy.allow, ...(policy.answer ?? [])])
+        assert.ok(why.length > 3, call)
+      for (const arch of ['x64', 'arm64'] as const)
+        assert.ok(compileSeccomp(policy, arch).length > 1000)
+      const filter = compileSeccomp(policy, 'x64')
+      const asked = (call: string, ...args: number[]) =>
+        answer(filter, { number: numberOf(call), args })
+      for (const call of CLOSED_TO_PROGRAMS) assert.equal(asked(call), EPERM, call)
+      for (const call of ['clone3', 'io_uring_setup']) assert.equal(asked(call), ENOSYS, call)
+      for (const flags of [0x20000, 0x10000000, 0x20000011, 0x40000011, 0x10010f00])
+        assert.equal(asked('clone', flags), EPERM, flags.toString(16))
+      assert.equal(asked('clone', 0x3d0f00), ALLOW)
+      assert.equal(answer(filter, { number: 460 }), ENOSYS, 'newer than the table')
+      assert.equal(asked('personality', 0xffffffff), ALLOW)
+      assert.equal(asked('personality', 0x40000), EPERM)
+    })
+
+  test('"process": sockets are local or TCP and UDP, and without namespaces there are none, nor children', () => {
+    const sockets: readonly (readonly [number, number, number])[] = [
+      [1, 1, 0],
+      [2, 0x80001, 6],
+      [10, 0x80802, 0],
+      [16, 3, 0],
+    ]
+    const others: readonly (readonly [number, number, number])[] = [
+      [2, 3, 1],
+      [2, 2, 1],
+      [2, 1, 132],
+      [16, 3, 9],
+      [17, 3, 0],
+      [38, 5, 0],
+      [40, 1, 0],
+    ]
+    const filters = [whole, withoutNamespaces(whole)].map((policy) => compileSeccomp(policy, 'x64'))
+    const [inside, alone] = filters.map(
+      (filter) =>
+        (call: string, ...args: number[]) =>
+          answer(filter, { number: numberOf(call), args }),
+    )
+    for (const args of sockets) {
+      assert.equal(inside!('socket', ...args), ALLOW, args.join())
+      assert.equal(alone!('socket', ...args), EPERM, args.join())
+    }
+    for (const args of others) assert.equal(inside!('socket', ...args), EPERM, args.join())
+    for (const call of ['fork', 'vfork', 'kill', 'tgkill', 'pidfd_send_signal', 'setpriority']) {
+      assert.equal(inside!(call), ALLOW, call)
+      assert.equal(alone!(call), EPERM, call)
+    }
+    assert.deepEqual([inside!('clone', 0x11), alone!('clone', 0x11)], [ALLOW, EPERM])
+    assert.deepEqual([inside!('prlimit64', 7), alone!('prlimit64', 7)], [ALLOW, EPERM])
+    assert.equal(alone!('prlimit64', 0), ALLOW)
+  })
+
   test('Conditions on arguments all have to hold, and look at the low half alone', () => {
     const where = [
       { arg: 0, mask: 0xff, equals: 1 },
@@ -102,6 +166,59 @@ suite('A seccomp policy becomes a filter', () => {
     assert.throws(() => compileSeccomp({ ...policy, allow: [] }, 'mips'), RangeError)
   })
 })
+
+/** What no program gets, with any arguments. */
+const CLOSED_TO_PROGRAMS = [
+  'io_uring_enter',
+  'io_uring_register',
+  'userfaultfd',
+  'perf_event_open',
+  'bpf',
+  'ptrace',
+  'process_vm_readv',
+  'process_vm_writev',
+  'kexec_load',
+  'kexec_file_load',
+  'keyctl',
+  'add_key',
+  'request_key',
+  'mount',
+  'umount2',
+  'open_tree',
+  'move_mount',
+  'fsopen',
+  'fsmount',
+  'fsconfig',
+  'fspick',
+  'mount_setattr',
+  'unshare',
+  'setns',
+  'pivot_root',
+  'chroot',
+  'open_by_handle_at',
+  'name_to_handle_at',
+  'quotactl',
+  'swapon',
+  'reboot',
+  'init_module',
+  'finit_module',
+  'fanotify_init',
+  'pidfd_getfd',
+  'memfd_secret',
+  'memfd_create',
+  'shmget',
+  'mq_open',
+  'seccomp',
+  'sethostname',
+  'settimeofday',
+  'acct',
+  'syslog',
+  'iopl',
+  'modify_ldt',
+  'setgroups',
+  'capset',
+  'process_madvise',
+]
 
 interface Called {
   readonly number: number

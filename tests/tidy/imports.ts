@@ -32,6 +32,8 @@ const namesProviders = new Set(['src/assemble.ts', 'src/index.ts'])
 const startersToo = new Map([
   ['src/sdk/start-warden.ts', 'the warden of a library'],
   ['src/cli/bench.ts', 'the plain process that figures are compared with'],
+  ['guest/process/shell.js', 'inside a wall: the shell that runs a script'],
+  ['guest/process/result.js', 'inside a wall: Node, asked where a source has its error'],
 ])
 const startsProcesses = new Set(['node:child_process', 'child_process', 'node:cluster', 'cluster'])
 

@@ -53,6 +53,7 @@ export function openVersion1(
     create(name, wanted = ALL) {
       const own = controllers.filter((one) => wanted.includes(one))
       for (const one of own) mkdirSync(path.join(parent(one), name), { recursive: true })
+      if (own.includes('cpu')) put(path.join(parent('cpu'), name), 'cpu.cfs_period_us', cpuPeriodUs)
       return groupOf(name, own, (one) => path.join(parent(one), name))
     },
   }
@@ -104,7 +105,6 @@ function limit(
 
 function limitCpu(folder: string, cores: number): void {
   if (cores === Infinity) return put(folder, 'cpu.cfs_quota_us', -1)
-  put(folder, 'cpu.cfs_period_us', cpuPeriodUs)
   const quota = `${quotaUs(cores)}`
   putText(folder, 'cpu.cfs_quota_us', quota, new RegExp(`^${quota}\\s*$`))
 }

@@ -234,6 +234,25 @@ export function resourceLimit(name, pid = 0) {
 }
 
 /**
+ * Acts with another real user and group, which is what the kernel compares when one process sets another's limits:
+ * root without CAP_SYS_RESOURCE may do that only to its own. Only this thread, and only until `act` is over; what is
+ * effective stays. For as long, processes of that user may send this one signals.
+ * @param {number} uid @param {() => void} act
+ */
+export function asRealUser(uid, act) {
+  const [ownUid, ownGid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0]
+  const same = -1
+  try {
+    sys('setresgid', uid, same, same)
+    sys('setresuid', uid, same, same)
+    act()
+  } finally {
+    sys('setresuid', ownUid, same, same)
+    sys('setresgid', ownGid, same, same)
+  }
+}
+
+/**
  * A copy of a descriptor that another process holds; the kernel asks for the rights of a debugger over it.
  * @param {number} pid @param {number} fd its number there @returns {number} ours, closed on exec
  */

@@ -1,4 +1,4 @@
-import { limitResource, resourceLimit } from '../os/libc.js'
+import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
 import { diskOf } from '../os/block.ts'
 import type { HeldBy, Request } from './protocol.ts'
 import type { Taken } from './taken.ts'
@@ -34,12 +34,16 @@ function bindProcesses(
 }
 
 /** The kernel counts by user, in the user's namespace: only this wall has this one. What it starts inherits it. */
-function limitTasks({ processes }: Taken, tasks: number): void {
-  for (const { pid } of processes.length > 1 ? processes.slice(0, -1) : processes) {
-    limitResource('nproc', tasks, pid)
-    const holds = resourceLimit('nproc', pid)
-    if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
+function limitTasks({ processes, slot }: Taken, tasks: number): void {
+  const limit = () => {
+    for (const { pid } of processes.length > 1 ? processes.slice(0, -1) : processes) {
+      limitResource('nproc', tasks, pid)
+      const holds = resourceLimit('nproc', pid)
+      if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
+    }
   }
+  if (slot) asRealUser(slot.uid, limit)
+  else limit()
 }
 
 function bindCpu({ cgroup }: Taken, cpu: number | undefined): HeldBy['cpu'] {

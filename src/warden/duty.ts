@@ -8,7 +8,7 @@ export interface Duty {
 }
 
 /** What one that waited may use at once. */
-const CREDIT_MS_MAX = 50
+const CREDIT_MS_MAX = 200
 
 export function createDuty(cores: number, nowMs: number, usedMs: number): Duty {
   let [seenMs, countedMs] = [nowMs, usedMs]

@@ -299,7 +299,8 @@ export class Warden {
     live.tenant ??= asked.tenant || undefined
     if (asked.tenant && live.tenant !== asked.tenant)
       throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
-    const resident = bytesNow(taken, live.pid)
+    // One for whole programs is used once: it still is what it was when it was ready.
+    const resident = taken.isWhole ? live.idleBytes : residentBytes(live.pid)
     if (resident > live.idleBytes + keptBytesMax)
       return { value: { spent: true, enforced: noBound } }
     // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
@@ -321,7 +322,9 @@ export class Warden {
       deadlineAt: performance.now() + asked.deadline,
       residentMax: heldMax,
       peakBytes: resident,
-      ...(isTree && { watch: watchTree(taken, { residentMax: heldMax, cores }) }),
+      ...(isTree && {
+        watch: watchTree(taken, { residentMax: heldMax, cores, kills: live.killsAtClaim }),
+      }),
     })
     const value: Claimed = { spent: false, enforced }
     const listener = asked.egress ? openListener(taken) : dropListener(taken)

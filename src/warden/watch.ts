@@ -23,9 +23,13 @@ const COST_FACTOR = 10
  */
 export function watchTree(
   taken: Taken,
-  to: { readonly residentMax: number; readonly cores: number | undefined },
+  to: {
+    readonly residentMax: number
+    readonly cores: number | undefined
+    /** How many the kernel had ended before. */
+    readonly kills: number
+  },
 ): Watch {
-  const kills = taken.cgroup?.memoryKills() ?? 0
   const throttle = to.cores === undefined ? undefined : throttleOf(taken, to.cores)
   let seen: Seen = { bytes: 0, isBeyond: false }
   let nextAt = 0
@@ -37,7 +41,7 @@ export function watchTree(
     const bytes = pids.reduce((sum, pid) => sum + residentBytes(pid), 0)
     seen = {
       bytes: bytes > to.residentMax ? bytesOf(pids) : bytes,
-      isBeyond: (taken.cgroup?.memoryKills() ?? 0) > kills,
+      isBeyond: (taken.cgroup?.memoryKills() ?? 0) > to.kills,
     }
     nextAt = now + (performance.now() - began) * COST_FACTOR
     return seen

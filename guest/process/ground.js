@@ -2,9 +2,10 @@
  * What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment.
  */
 import fs from 'node:fs'
-import http from 'node:http'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 
+const require = createRequire(import.meta.url)
 const INPUT_FD = 0
 const RESULT_FD = 3
 const LISTENER_FD = 7
@@ -114,5 +115,5 @@ function setEnvironment({ env = {}, network }, own) {
     NODE_USE_ENV_PROXY: '1',
   }
   Object.assign(process.env, env, own, network ? proxy : {})
-  if (network) http.setGlobalProxyFromEnv?.()
+  if (network) require('node:http').setGlobalProxyFromEnv?.()
 }

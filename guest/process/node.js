@@ -3,15 +3,17 @@
  * the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had said it.
  */
 import fs from 'node:fs'
-import { listenOnLoopback, knock } from '../../src/os/libc.js'
+import { isReadable, knock, listenOnLoopback } from '../../src/os/libc.js'
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
 import { runShell } from './shell.js'
 import { warmUp } from './warm.js'
-import { KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
+import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 
 const PROXY_PORT = 3128
 const LISTENER_FD = 7
+/** A wall that is started for a job that waits has no time for what only some jobs need. */
+const IDLE_MS = 100
 
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
@@ -21,6 +23,7 @@ try {
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   await warmUp(settings)
   sayReady()
+  if (settings.listens && !isReadable(CONTROL_FD, IDLE_MS)) await import('node:http')
 } catch (error) {
   sayUnready(error)
   process.exit(1)

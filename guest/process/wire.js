@@ -6,7 +6,7 @@
 import fs from 'node:fs'
 
 const { closeSync, readSync, writeSync } = fs
-const CONTROL_FD = 5
+export const CONTROL_FD = 5
 const READY_FD = 4
 const FRAME_BYTES_MAX = 96 * 2 ** 20
 const HEADER_BYTES = 5

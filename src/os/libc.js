@@ -51,6 +51,7 @@ const NUMBERS = {
   bind: [49, 200],
   listen: [50, 201],
   dup3: [292, 24],
+  ppoll: [271, 73],
   process_vm_readv: [310, 270],
   open_by_handle_at: [304, 265],
   name_to_handle_at: [303, 264],
@@ -324,6 +325,19 @@ export function raiseLoopback() {
   request.writeUInt16LE(IFF_UP, NAME_BYTES)
   sys('ioctl', fd, SIOCSIFFLAGS, request)
   closeSync(fd)
+}
+
+const POLLIN = 1
+
+/** Whether something can be read from `fd`, or it has ended, within so many milliseconds. @param {number} fd @param {number} ms */
+export function isReadable(fd, ms) {
+  const asked = Buffer.alloc(8)
+  asked.writeInt32LE(fd, 0)
+  asked.writeInt16LE(POLLIN, 4)
+  const time = Buffer.alloc(16)
+  time.writeBigInt64LE(BigInt(Math.floor(ms / 1000)), 0)
+  time.writeBigInt64LE(BigInt((ms % 1000) * 1e6), 8)
+  return sys('ppoll', asked, 1, time, null, 0) > 0
 }
 
 const LOOPBACK = 0x0100007f

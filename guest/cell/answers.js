@@ -13,6 +13,8 @@ export function answer(job, op, a, b, c) {
 }
 
 const RANDOM_BYTES_MAX = 65_536
+/** The capability by which a realm fetches: whoever has it has `fetch`. */
+const FETCH = 'mayfly.fetch'
 
 const answers = {
   __proto__: null,
@@ -83,6 +85,7 @@ function queryText(flat) {
   return params.toString()
 }
 
-function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax, calls }) {
-  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls }
+function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax, calls, capabilities }) {
+  const network = capabilities.includes(FETCH)
+  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls, network }
 }

@@ -34,6 +34,7 @@ export default function (P, ask, globals) {
     else inputs = input
     define('input', bound.input)
     define('call', callCapability)
+    if (task.network) globals.network()
   }
 
   function enter(callee) {
@@ -165,6 +166,7 @@ export default function (P, ask, globals) {
     ended = true
     ask(status, first, second)
   }
+  bound.call = callCapability
   bound.fail = fail
   bound.tick = () => undefined
 

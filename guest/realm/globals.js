@@ -73,5 +73,12 @@ export default function (P, ask, webAssembly) {
   }
   bound.Temporal = global.Temporal
   for (const name in lazy) lazily(name, lazy[name])
-  return { __proto__: null, define, part, bound }
+
+  /** What only a job with a network has. */
+  const network = () => {
+    lazily('fetch', 'fetch')
+    lazily('Headers', 'fetch')
+    lazily('Response', 'fetch')
+  }
+  return { __proto__: null, define, part, bound, network }
 }

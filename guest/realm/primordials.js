@@ -86,6 +86,8 @@ export default function primordials() {
     symbolToString: uncurry(Symbol.prototype.toString),
     promiseThen: uncurry(Promise.prototype.then),
     toLowerCase: uncurry(String.prototype.toLowerCase),
+    toUpperCase: uncurry(String.prototype.toUpperCase),
+    trim: uncurry(String.prototype.trim),
     valueOfBigInt: uncurry(BigInt.prototype.valueOf),
     valueOfBoolean: uncurry(Boolean.prototype.valueOf),
     valueOfNumber: uncurry(Number.prototype.valueOf),

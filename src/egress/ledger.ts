@@ -86,6 +86,7 @@ export class Entry {
   readonly #ledger: Ledger
   verdict: Verdict['verdict']
   because: string
+  isCut = false
   sent = 0
   received = 0
   #socket: Socket | undefined
@@ -115,6 +116,8 @@ export class Entry {
 
   /** It was let out, and ended before its own end. */
   cut(because: string): void {
+    if (this.isCut) return
+    this.isCut = true
     this.count()
     this.because = because
     this.#ledger.say('egress/cut', this)

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import type { Event } from '../../src/contract/event.ts'
+import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { brokeredFetch, openFetch, type FetchTerms } from '../../src/egress/fetch.ts'
+import { Ledger } from '../../src/egress/ledger.ts'
+import { openWorld, voiceInto, type World } from '../fixtures/egress.ts'
+import { valueOf } from './in-cell.ts'
+
+const secret = 'sk-live-0123456789abcdef'
+let world: World
+before(async () => {
+  world = await openWorld((request, response) => {
+    const to = new URL(request.url ?? '/', 'http://a.example').searchParams.get('to')
+    if (to) return !!response.writeHead(302, { Location: to, 'X-Hop': '1' }).end()
+    if (request.url === '/bytes')
+      return !!response.setHeader('X-Two', ['a', 'b']).end(Buffer.from([0, 255, 128]))
+    if (request.url === '/large') return !!response.end(Buffer.alloc(300_000, 'x'))
+    if (request.url === '/echo-headers') return !!response.end(JSON.stringify(request.headers))
+    return request.url === '/never'
+  })
+})
+after(() => world[Symbol.asyncDispose]())
+
+const termsFor = (asked: NetworkAsked, more: Partial<FetchTerms> = {}) => {
+  const events: Event[] = []
+  const ledger = new Ledger(
+    { sentMax: 2 ** 30, receivedMax: 2 ** 30 },
+    voiceInto(events),
+    'exec_test',
+  )
+  const network = networkOf(asked)
+  const terms: FetchTerms = {
+    network: () => network,
+    ledger,
+    resolver: () => Promise.resolve(['127.0.0.1']),
+    exceptions: world.exceptions,
+    trust: [world.authority.pem],
+    ...more,
+  }
+  return { terms, events, ledger }
+}
+const request = (url: string, more: object = {}): string =>
+  JSON.stringify({ url, method: 'GET', headers: [], body: null, redirect: 'follow', ...more })
+const a = (path: string) => `http://a.example:${world.ports.http}${path}`
+const b = (path: string) => `http://b.example:${world.ports.http}${path}`
+const ask = async (text: string, terms: FetchTerms) => JSON.parse(await brokeredFetch(text, terms))
+
+suite('Brokered requests', () => {
+  test('A request goes out and comes back with its bytes, over http and https', async () => {
+    const { terms, ledger } = termsFor('open')
+    const answer = await ask(request(a('/bytes')), terms)
+    assert.deepEqual([answer.status, answer.url, answer.redirected], [200, a('/bytes'), false])
+    assert.deepEqual([...Buffer.from(answer.body, 'base64')], [0, 255, 128])
+    const posted = { method: 'POST', body: btoa('hi'), headers: [['X-Own', '1']] }
+    const secure = await ask(request(`https://a.example:${world.ports.https}/p?q`, posted), terms)
+    assert.match(atob(secure.body), /"line":"POST \/p\?q".*"body":"hi"/)
+    assert.deepEqual(
+      ledger.attempts.map(({ verdict }) => verdict),
+      ['allowed', 'allowed'],
+    )
+    assert.ok(ledger.attempts.every(({ sent, received }) => sent > 0 && received > 0))
+  })
+
+  test('S4-8: each redirect is decided again, and nothing private follows to another host', async () => {
+    const { terms, ledger } = termsFor({ allow: [a('')] })
+    const denied = await ask(request(a(`/?to=${b('/x')}`)), terms)
+    assert.deepEqual([denied.error.code, ledger.attempts.length], ['EGRESS_DENIED', 2])
+    const { terms: wider } = termsFor('open')
+    const headers = [
+      ['Authorization', 'Bearer own'],
+      ['Cookie', 'c=1'],
+      ['X-Own', '1'],
+    ]
+    const moved = await ask(request(a(`/?to=${b('/echo-headers')}`), { headers }), wider)
+    assert.deepEqual([moved.status, moved.redirected, moved.url], [200, true, b('/echo-headers')])
+    const seen = JSON.parse(atob(moved.body))
+    assert.deepEqual([seen.authorization, seen.cookie, seen['x-own']], [undefined, undefined, '1'])
+    for (const to of [
+      'http://127.0.0.1:1/',
+      'http://169.254.169.254/',
+      'http://[::ffff:7f00:1]/',
+      'file:///etc/passwd',
+      `http://u:p@a.example:${world.ports.http}/`,
+    ])
+      assert.match(
+        (await ask(request(a(`/?to=${encodeURIComponent(to)}`)), wider)).error.message,
+        /Cannot fetch it/,
+      )
+    assert.equal(
+      (await ask(request(a(`/?to=${b('/')}`), { redirect: 'manual' }), wider)).status,
+      302,
+    )
+    assert.match(
+      (await ask(request(a(`/?to=${b('/')}`), { redirect: 'error' }), wider)).error.message,
+      /redirect/,
+    )
+    const loop = await ask(
+      request(a(`/?to=${encodeURIComponent('?to=' + encodeURIComponent('/'))}`)),
+      wider,
+    )
+    assert.equal(loop.status, 200)
+  })
+
+  test('Rules on method and path hold, also for https', async () => {
+    const { terms } = termsFor({ allow: [`GET https://a.example:${world.ports.https}/v1/*`] })
+    const url = `https://a.example:${world.ports.https}`
+    assert.equal((await ask(request(`${url}/v1/x`), terms)).status, 200)
+    assert.equal((await ask(request(`${url}/v2`), terms)).error.code, 'EGRESS_DENIED')
+    const post = await ask(request(`${url}/v1/x`, { method: 'POST', body: '' }), terms)
+    assert.equal(post.error.code, 'EGRESS_DENIED')
+  })
+
+  test('A credential is put in, and an answer that repeats it is not handed over', async () => {
+    const credentials = [{ name: 'KEY', value: secret, header: 'X-Key', hosts: [a('')] }]
+    const { terms, events, ledger } = termsFor('open', { credentials })
+    const headers = [['X-Key', 'mayfly-secret:KEY']]
+    assert.equal((await ask(request(a('/x'), { headers }), terms)).status, 200)
+    assert.equal(world.heard.at(-1)!.headers['x-key'], secret)
+    const echoed = await brokeredFetch(request(a('/echo-headers'), { headers }), terms)
+    assert.match(echoed, /repeats a secret/)
+    assert.equal((await ask(request(b('/x'), { headers }), terms)).error.code, 'EGRESS_DENIED')
+    assert.ok(![echoed, JSON.stringify([ledger.attempts, events])].join().includes(secret))
+  })
+
+  test('An answer beyond its bound, a budget that is used up, and a server that hangs are ends', async () => {
+    assert.match(
+      (await ask(request(a('/large')), termsFor('open', { bodyBytesMax: 1_000 }).terms)).error
+        .message,
+      /more than 1000 bytes/,
+    )
+    const small = new Ledger({ sentMax: 2 ** 30, receivedMax: 50_000 }, voiceInto([]), null)
+    assert.match(
+      (await ask(request(a('/large')), termsFor('open', { ledger: small }).terms)).error.message,
+      /used up/,
+    )
+    assert.match(
+      (await ask(request(a('/never')), termsFor('open', { timeoutMs: 50 }).terms)).error.message,
+      /too long/,
+    )
+    for (const text of [
+      '',
+      '{}',
+      'null',
+      request('x', { more: 1 }),
+      request(a('/'), { headers: [['a b', 'c']] }),
+      request(a('/'), { headers: [['a', 'b\r\nc: d']] }),
+    ])
+      assert.equal((await ask(text, termsFor('open').terms)).error.code, 'EGRESS_FAILED', text)
+  })
+
+  test('Tightening ends what is no longer let out', async () => {
+    const { terms } = termsFor('open')
+    let network = networkOf('open')
+    const fetcher = openFetch({ ...terms, network: () => network })
+    const pending = fetcher.fetch(request(a('/never')))
+    while (world.heard.at(-1)?.line !== 'GET /never' || terms.ledger.attempts.length === 0)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.equal(fetcher.tighten(), 0)
+    network = networkOf('none')
+    assert.equal(fetcher.tighten(), 1)
+    assert.match(JSON.parse(await pending).error.message, /no network/)
+  })
+})
+
+suite('fetch inside an isolate', () => {
+  const granted = (asked: NetworkAsked) => ({
+    capabilities: ['mayfly.fetch'],
+    call: (_: string, text: string) => brokeredFetch(text, termsFor(asked).terms),
+  })
+
+  test('There is no fetch without a network', async () => {
+    assert.deepEqual(await valueOf('return [typeof fetch, typeof Headers, typeof Response]'), [
+      'undefined',
+      'undefined',
+      'undefined',
+    ])
+  })
+
+  test('fetch answers a Response', async () => {
+    const code = `
+      const r = await fetch(input + '/p', { method: 'post', body: 'héllo', headers: { 'X-Own': '1' } })
+      const copy = r.clone(), text = await r.text()
+      let again; try { await r.text() } catch (e) { again = e.name }
+      return [r.status, r.ok, r.url, r.redirected, r.headers.has('Content-Length'), JSON.parse(text).line, (await copy.json()).host, again, r.bodyUsed]`
+    const value = await valueOf(code, { input: a(''), ...granted('open') })
+    assert.deepEqual(value, [
+      200,
+      true,
+      a('/p'),
+      false,
+      true,
+      'POST /p',
+      `a.example:${world.ports.http}`,
+      'TypeError',
+      true,
+    ])
+    assert.equal(Buffer.from(world.heard.at(-1)!.body, 'latin1').toString(), 'héllo')
+    assert.equal(world.heard.at(-1)!.headers['content-type'], 'text/plain;charset=UTF-8')
+  })
+
+  test('Bodies are bytes, forms and buffers too, and so are answers', async () => {
+    const code = `
+      const r = await fetch(new URL('/bytes', input)); const bytes = await r.bytes()
+      await fetch(input + '/form', { method: 'PUT', body: new URLSearchParams({ a: 'b c' }) })
+      await fetch(input + '/buffer', { method: 'PUT', body: new Uint8Array([1, 2, 3]).buffer })
+      const h = new Headers([['B', '1'], ['a', '2'], ['b', '3']])
+      return [[...bytes], [...h], h.has('A'), r.headers.get('x-two'), new Response('x', { status: 201 }).status]`
+    assert.deepEqual(await valueOf(code, { input: a(''), ...granted('open') }), [
+      [0, 255, 128],
+      [
+        ['a', '2'],
+        ['b', '1, 3'],
+      ],
+      true,
+      'a, b',
+      201,
+    ])
+    const [form, buffer] = world.heard.slice(-2)
+    assert.deepEqual(
+      [form!.body, form!.headers['content-type']],
+      ['a=b+c', 'application/x-www-form-urlencoded;charset=UTF-8'],
+    )
+    assert.deepEqual([buffer!.body, buffer!.headers['content-type']], ['\x01\x02\x03', undefined])
+  })
+
+  test('What is not let out, no URL, a GET with a body and an abort reject', async () => {
+    const code = `
+      const ends = []
+      const controller = new AbortController(); controller.abort()
+      for (const run of [() => fetch(input), () => fetch('nope'), () => fetch(input, { body: 'x' }), () => fetch(input, { signal: controller.signal })]) {
+        try { await run() } catch (e) { ends.push([e.name, e.code ?? '', e.message.slice(0, 40)]) }
+      }
+      return ends`
+    const ends = await valueOf(code, {
+      input: b('/'),
+      ...granted({ allow: [a('')] }),
+    })
+    assert.deepEqual(ends, [
+      [
+        'TypeError',
+        'EGRESS_DENIED',
+        `Cannot fetch it: "http://b.example:${world.ports.http}`.slice(0, 40),
+      ],
+      ['TypeError', '', 'Cannot fetch it: the address is not a UR'],
+      ['TypeError', '', 'Cannot fetch it: GET has no body'],
+      ['AbortError', 20, 'This operation was aborted'],
+    ])
+  })
+
+  test('A job that changes its own intrinsics asks for what it asked for, by the same rules', async () => {
+    const code = `
+      String.prototype.toLowerCase = String.prototype.trim = () => 'x'
+      Object.prototype.toJSON = Array.prototype.toJSON = () => 'http://b.example/'
+      JSON.stringify = () => '{}'; JSON.parse = () => ({})
+      return (await fetch(input, { headers: { 'X-Own': ' kept ' } })).status`
+    assert.equal(await valueOf(code, { input: a('/x'), ...granted({ allow: [a('')] }) }), 200)
+    assert.equal(world.heard.at(-1)!.headers['x-own'], 'kept')
+  })
+})

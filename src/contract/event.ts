@@ -33,6 +33,7 @@ export const points = [
   'phase/opened',
   'phase/closed',
   'phase/terminated',
+  'phase/undecided',
   'control/tightened',
   'control/unenforced',
   'capability/denied',

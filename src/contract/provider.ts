@@ -76,6 +76,10 @@ export interface Sandbox extends AsyncDisposable {
   run(task: Task, io: TaskIo): Promise<TaskEnd>
   /** Resolves when the stricter controls hold. Refuses (throws CONFLICT) what would loosen. */
   tighten(to: Controls, zone?: string): Promise<Enforced>
+  /** Ends a zone for good, where the provider has zones. */
+  endZone?(zone: string): Promise<void>
+  /** Milliseconds of processor time since the release of user code, where the wall can tell while it runs. */
+  cpuTime?(): number | undefined
   freeze(): Promise<void>
   thaw(): Promise<void>
   /** Every event this wall can see goes to `sink` from now on. */

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts'
-import type { TimelineEntry } from './event.ts'
+import type { Controls } from './controls.ts'
+import type { Event, TimelineEntry } from './event.ts'
 import type { Job } from './job.ts'
 import type {
   Artifact,
@@ -84,6 +85,27 @@ export interface Watcher {
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */
 export interface Supervisor extends AsyncDisposable {
   run(task: Task, io: Listener): Promise<Supervised>
+  /**
+   * Takes away for good what `to` does not allow; nothing can give it back. Resolves to whether the wall holds it; where
+   * it does not, the phase is over. Of a life that is over there is nothing left to take. Throws MayflyError NOT_FOUND
+   * for a zone that never was, as the others do.
+   */
+  tighten(to: Controls, by: Order): Promise<boolean>
+  /** Ends the whole or a zone. Idempotent. */
+  terminate(by: Order): void
+  /** A zone begins, with the schedule of its kind where there is one; no zone begins twice. */
+  zone(zone: string, kind: string): void
+  /** A zone ended by itself. Idempotent. */
+  gone(zone: string): void
+  /** Something happened in this life: it is counted, conditions see it, and an anomaly is answered. */
+  notice(event: Pick<Event, 'point' | 'zone' | 'fields'>): void
+}
+
+/** Who orders something of a life, why, and of which zone; without one, of the whole. */
+export interface Order {
+  readonly actor: string
+  readonly reason: string
+  readonly zone?: string | undefined
 }
 
 /** Who hears what the guest says and answers its calls. */

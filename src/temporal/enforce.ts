@@ -2,6 +2,7 @@ import type { Clock } from '../contract/clock.ts'
 import { controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
 import type { Enforced, Sandbox } from '../contract/provider.ts'
+import { whole } from './schedule.ts'
 
 /** What a wall has to close what it is told to, in milliseconds. */
 export const tightenMsMax = 1000
@@ -11,19 +12,32 @@ export type Enforcement =
   | { readonly kind: 'closed'; readonly took: number }
   | { readonly kind: 'open'; readonly why: string }
 
+export interface Order {
+  readonly zone: string
+  readonly controls: Controls
+}
+
 /** Tells a wall to tighten and believes only what it read back. Never rejects: unsure, late or lost is `open`. */
 export async function enforce(
   sandbox: Sandbox,
-  controls: Controls,
+  { zone, controls }: Order,
   clock: Clock,
 ): Promise<Enforcement> {
-  const answer = Promise.withResolvers<Enforced>()
-  const late = clock.after(tightenMsMax, () => answer.reject(new Error('the wall is late')))
-  Promise.try(() => sandbox.tighten(controls)).then(answer.resolve, answer.reject)
   try {
-    return judge(await answer.promise, controls)
+    const ask = () => (zone === whole ? sandbox.tighten(controls) : sandbox.tighten(controls, zone))
+    return judge(await inTime(ask, clock), controls)
   } catch (thrown) {
     return { kind: 'open', why: messageOf(thrown) }
+  }
+}
+
+/** What a wall answers; rejects when it is late. What it answers after that is heard by nobody. */
+export async function inTime<T>(ask: () => Promise<T>, clock: Clock): Promise<T> {
+  const answer = Promise.withResolvers<T>()
+  const late = clock.after(tightenMsMax, () => answer.reject(new Error('the wall is late')))
+  Promise.try(ask).then(answer.resolve, answer.reject)
+  try {
+    return await answer.promise
   } finally {
     late.cancel()
   }

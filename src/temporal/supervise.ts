@@ -1,20 +1,26 @@
 import { addAbortListener } from 'node:events'
 import type { Clock, Timer } from '../contract/clock.ts'
-import type { Control } from '../contract/controls.ts'
+import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Point, TimelineEntry, Voice } from '../contract/event.ts'
+import type { Event, Point, TimelineEntry, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
-import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
+import type { Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
+import { Conditions, hasConditions } from './conditions.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
-import { enforce } from './enforce.ts'
+import { enforce, inTime } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
-import { advance, layOut, stepAt, type Life, type Step } from './schedule.ts'
-import { Timeline, zone } from './timeline.ts'
+import { begin, next, nextAt, stepOf, whole, wholeOf } from './schedule.ts'
+import type { Act, Happening, Life, Strand, Turn } from './schedule.ts'
+import { severityOf, Tally } from './tally.ts'
+import { Timeline } from './timeline.ts'
 
 /** What a wall has to release user code, and to answer once it was killed, in milliseconds. */
 export const releaseMsMax = 10_000
 export const answerMsMax = 2000
+/** How often conditions and a clock of processor time are looked at, and at most how often after events. */
+export const tickMs = 50
+export const stirMsMin = 5
 
 export interface Watch {
   readonly sandbox: Sandbox
@@ -36,28 +42,38 @@ export function supervise(watch: Watch): Supervisor {
   return new Supervision(watch)
 }
 
+/** What happens, but for when: that is now. */
+type Told = Happening extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
+type Close = Extract<Act, { kind: 'close' }>
+
 class Supervision implements Supervisor {
   readonly #watch: Watch
   readonly #clock: OwnedClock
   readonly #timeline: Timeline
+  readonly #tally = new Tally()
+  readonly #conditions = new Conditions()
   readonly #done = Promise.withResolvers<Supervised>()
-  /** What phases have closed and the wall has not yet confirmed. */
-  readonly #owed: Set<Control>
+  /** The phase that was said to be open, of each zone that is. */
+  readonly #open = new Map<string, string>()
+  readonly #first: Turn
   #life: Life
-  #place = 0
   #task: Task | undefined
   #cause: KillCause | undefined
   /** Unborn until the wall has the task; over once the end is known. */
   #state: 'unborn' | 'running' | 'over' = 'unborn'
   #next: Timer | undefined
+  /** When conditions were last looked at, and whether something happened since. */
+  #judged = -Infinity
+  #isStirred = false
 
   constructor(watch: Watch) {
     const { schedule, controls, limits } = watch.profile
     this.#watch = watch
     this.#clock = new OwnedClock(watch.clock)
     this.#timeline = new Timeline(watch.clock, watch.on)
-    this.#life = layOut(schedule, controls, limits.timeout)
-    this.#owed = new Set(this.#step.tightens)
+    this.#first = begin(schedule, controls, limits.timeout)
+    this.#life = this.#first.life
+    watch.sandbox.watch((event) => this.notice(event))
   }
 
   /** Lives the life, once. What wall and guest do is never thrown: the end says it. */
@@ -74,6 +90,39 @@ class Supervision implements Supervisor {
     return await this.#done.promise
   }
 
+  async tighten(to: Controls, by: Order): Promise<boolean> {
+    const zone = this.#zoneOf(by)
+    const { orders } = this.#tell({ kind: 'tighten', zone, to }, saidBy(by))
+    const held = await Promise.all(orders)
+    return held.every(Boolean)
+  }
+
+  terminate(by: Order): void {
+    this.#tell({ kind: 'terminate', zone: this.#zoneOf(by), reason: saidBy(by) })
+  }
+
+  zone(zone: string, kind: string): void {
+    if (!this.#isOpen || this.#life.strands.has(zone)) return
+    const { zones = {} } = this.#watch.profile.schedule
+    const schedule = Object.hasOwn(zones, kind) ? zones[kind] : undefined
+    this.#timeline.note({ event: 'zone', fields: { kind } }, zone)
+    this.#tell({ kind: 'zone', zone, schedule })
+    const strand = this.#life.strands.get(zone)
+    if (strand && !strand.end) this.#sayOpened(zone, stepOf(strand).phase)
+  }
+
+  gone(zone: string): void {
+    this.#tell({ kind: 'gone', zone })
+  }
+
+  notice({ point, zone, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
+    if (!this.#isOpen) return
+    this.#tally.count(point, zone)
+    if (point === 'capability/denied') this.#tally.call(zone)
+    if (point === 'anomaly/found') this.#answer(zone, fields)
+    this.#stir()
+  }
+
   /** Cuts what still runs, without waiting for the wall: that is killed, and will be destroyed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abandon({ status: 'terminated', reason: 'The supervisor was closed' })
@@ -81,20 +130,20 @@ class Supervision implements Supervisor {
 
   async #begin(task: Task, io: Listener): Promise<void> {
     this.#wait(releaseMsMax, () => this.#lose('The wall did not release user code in time'))
-    if (this.#owed.size > 0) await this.#tighten()
+    await Promise.all(this.#first.acts.flatMap((act) => this.#do(act)))
     if (this.#state !== 'unborn') return
     this.#state = 'running'
     Promise.try(() => this.#watch.sandbox.run(task, this.#between(io))).then(
-      (end) => this.#settle(this.#judge(end)),
-      (thrown: unknown) => this.#settle(this.#judge(lost(messageOf(thrown)))),
+      (end) => this.#settle(this.#judgeEnd(end)),
+      (thrown: unknown) => this.#settle(this.#judgeEnd(lost(messageOf(thrown)))),
     )
   }
 
   /** Stands between the wall and whoever listens: nothing passes once the life is over. */
   #between(io: Listener): TaskIo {
     return {
-      stdout: (chunk) => (this.#state === 'over' ? undefined : io.stdout(chunk)),
-      stderr: (chunk) => (this.#state === 'over' ? undefined : io.stderr(chunk)),
+      stdout: (chunk) => (this.#hears(chunk) ? io.stdout(chunk) : undefined),
+      stderr: (chunk) => (this.#hears(chunk) ? io.stderr(chunk) : undefined),
       released: () => this.#release(),
       ...(io.answered && {
         answered: (answer) => (this.#state === 'over' ? undefined : io.answered!(answer)),
@@ -103,62 +152,148 @@ class Supervision implements Supervisor {
     }
   }
 
+  #hears(chunk: Uint8Array): boolean {
+    if (this.#state === 'over') return false
+    this.#tally.output(chunk.byteLength)
+    this.#stir()
+    return true
+  }
+
   #release(): void {
     if (this.#timeline.hasBegun || this.#state === 'over') return
-    const { phase } = this.#step
+    const { phase } = stepOf(wholeOf(this.#life))
     this.#timeline.begin({ event: 'phase', phase })
-    this.#say('phase/opened', { phase })
+    this.#sayOpened(whole, phase)
     this.#waitForNext()
   }
 
   /** Goes to the phase that holds now. A timer may be early or late: the schedule decides, not the timer. */
   #turn(): void {
-    const place = stepAt(this.#life, this.#timeline.age)
-    if (place === this.#life.steps.length) return this.#cut({ status: 'timeout' })
-    if (place > this.#place) this.#open(place)
+    const cpu = this.#cpu()
+    this.#tell(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: whole, cpu })
+    this.#isStirred = false
+    this.#judged = this.#timeline.age
+    for (const strand of this.#life.strands.values()) if (!strand.end) this.#judge(strand, cpu)
     this.#waitForNext()
   }
 
-  #open(place: number): void {
-    this.#sayClosed(undefined)
-    const opened = this.#life.steps.slice(this.#place + 1, place + 1)
-    for (const control of opened.flatMap((step) => step.tightens)) this.#owed.add(control)
-    this.#place = place
-    const { phase } = this.#step
-    this.#timeline.note({ event: 'phase', phase })
-    this.#say('phase/opened', { phase })
-    if (this.#owed.size > 0) void this.#tighten()
+  #judge(strand: Strand, cpu: number | undefined): void {
+    const { zone } = strand
+    const judgement = this.#conditions.judge(stepOf(strand), () =>
+      this.#tally.view(strand, this.#life.at, zone === whole ? cpu : undefined),
+    )
+    if (!judgement) return
+    const { kind, reason, failed } = judgement
+    const { phase } = stepOf(strand)
+    if (failed !== undefined) this.#say('phase/undecided', { phase, reason: failed }, zone)
+    this.#tell({ kind, zone, reason })
+    this.#isStirred = true
   }
 
-  async #tighten(): Promise<void> {
-    const place = this.#place
-    const { phase, controls } = this.#step
-    const closing = [...this.#owed]
-    const done = await enforce(this.#watch.sandbox, controls, this.#clock)
-    if (this.#cause || this.#state === 'over') return
-    if (done.kind === 'open') return this.#escalate(place, done.why)
-    if (place === this.#place) this.#owed.clear()
+  #answer(zone: string, fields: Event['fields']): void {
+    const severity = severityOf(fields['severity'])
+    const reason = `anomaly ${severity}${named(fields['reason'])}`
+    this.#tally.anomaly(severity, zone)
+    this.#timeline.note({ event: 'anomaly', reason, fields: { severity } }, zone)
+    this.#tell({ kind: 'anomaly', zone, severity, reason })
+  }
+
+  /** Something happened: conditions look at it soon, and not at each of a thousand things that come at once. */
+  #stir(): void {
+    if (this.#isStirred) return
+    this.#isStirred = true
+    if (this.#timeline.hasBegun && this.#isWatchful) this.#waitForNext()
+  }
+
+  /** What happened, now, and what is done for it: for each order to the wall, whether it comes to hold. */
+  #tell(told: Told, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
+    if (!this.#isOpen) return { orders: [] }
+    const { life, acts } = next(this.#life, { ...told, at: this.#timeline.age })
+    this.#life = life
+    const orders = acts.flatMap((act) => this.#do(act, reason))
+    if (this.#timeline.hasBegun) this.#waitForNext()
+    return { orders }
+  }
+
+  #do(act: Act, reason?: string): readonly Promise<boolean>[] {
+    switch (act.kind) {
+      case 'advanced':
+        this.#timeline.note({ event: 'advanced', phase: act.phase, reason: act.reason }, act.zone)
+        break
+      case 'opened':
+        this.#sayClosed(act.zone)
+        this.#timeline.note({ event: 'phase', phase: act.phase }, act.zone)
+        this.#sayOpened(act.zone, act.phase)
+        break
+      case 'close':
+        return [this.#close(act, reason)]
+      case 'freeze':
+        void this.#freeze(act.zone, act.reason)
+        break
+      case 'end':
+        this.#end(act)
+    }
+    return []
+  }
+
+  async #close({ zone, phase, controls, closing, order }: Close, reason?: string) {
+    const done = await enforce(this.#watch.sandbox, { zone, controls }, this.#clock)
+    if (!this.#isOpen) return false
+    if (done.kind === 'open') {
+      this.#say('control/unenforced', { phase, why: done.why }, zone)
+      if (this.#timeline.hasBegun) this.#tell({ kind: 'unheld', zone, order, why: done.why })
+      else this.#lose(`Cannot enforce phase "${phase}": ${done.why}`)
+      return false
+    }
+    this.#tell({ kind: 'held', zone, order })
     const closed = Object.fromEntries(closing.map((name) => [name, controls[name]]))
-    this.#timeline.note({ event: 'tightened', phase, controls: closed, took: done.took })
-    this.#say('control/tightened', { phase, controls: closing, took: done.took })
+    const because = reason === undefined ? {} : { reason }
+    const { took } = done
+    this.#timeline.note({ event: 'tightened', phase, controls: closed, took, ...because }, zone)
+    this.#say('control/tightened', { phase, controls: closing, took, ...because }, zone)
+    return true
   }
 
-  /** A phase that does not hold is over: the next one begins, and after the last one nothing does. */
-  #escalate(place: number, why: string): void {
-    const { steps } = this.#life
-    const reason = `Cannot enforce phase "${steps[place]!.phase}": ${why}`
-    this.#say('control/unenforced', { phase: steps[place]!.phase, why })
-    if (!this.#timeline.hasBegun) return this.#lose(reason)
-    if (place < this.#place) return
-    if (place === steps.length - 1) return this.#cut({ status: 'terminated', reason })
-    this.#life = advance(this.#life, this.#timeline.age, this.#watch.profile.schedule.shorten)
-    this.#timeline.note({ event: 'advanced', phase: steps[place]!.phase, reason })
-    this.#turn()
+  /** What cannot be frozen is ended; what is frozen goes on ageing. */
+  async #freeze(zone: string, reason: string): Promise<void> {
+    try {
+      await inTime(() => this.#watch.sandbox.freeze(), this.#clock)
+      if (this.#isOpen) this.#timeline.note({ event: 'frozen', reason }, zone)
+    } catch (thrown) {
+      this.#tell({ kind: 'terminate', zone: whole, reason: `${reason}: ${messageOf(thrown)}` })
+    }
+  }
+
+  #end({ zone, end }: Extract<Act, { kind: 'end' }>): void {
+    if (zone === whole) {
+      if (end.status === 'terminated') this.#cut({ status: 'terminated', reason: end.reason })
+      else this.#cut({ status: 'timeout' })
+      return
+    }
+    const reason = end.status === 'terminated' ? end.reason : end.status
+    this.#sayClosed(zone, end.status === 'gone' ? undefined : reason)
+    if (end.status === 'gone') this.#timeline.note({ event: 'zone', reason }, zone)
+    else void this.#endZone(zone, reason)
+  }
+
+  /** A zone that the wall cannot end takes the whole with it. */
+  async #endZone(zone: string, reason: string): Promise<void> {
+    const { sandbox } = this.#watch
+    try {
+      if (!sandbox.endZone) throw new Error('the wall has no zones')
+      await inTime(() => sandbox.endZone!(zone), this.#clock)
+      if (this.#isOpen) this.#timeline.note({ event: 'terminated', reason }, zone)
+    } catch (thrown) {
+      const why = `Cannot end zone "${zone}": ${messageOf(thrown)}`
+      this.#tell({ kind: 'terminate', zone: whole, reason: why })
+    }
   }
 
   /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
   async #call(io: Listener, name: string, argsText: string): Promise<string> {
-    const { capabilities } = this.#step.controls
+    this.#tally.call(whole)
+    this.#stir()
+    const { capabilities } = wholeOf(this.#life).controls
     const isGranted = capabilities === 'any' || capabilities.includes(name)
     if (isGranted && !this.#cause && this.#state === 'running')
       return await io.call!(name, argsText)
@@ -169,7 +304,7 @@ class Supervision implements Supervisor {
 
   /** Ends user code. The first cause counts, and what the wall answers from now on says only what it cost. */
   #cut(cause: KillCause): void {
-    if (this.#cause || this.#state === 'over') return
+    if (!this.#isOpen) return
     if (this.#state === 'unborn') return this.#abandon(cause)
     this.#cause = cause
     this.#wait(answerMsMax, () => this.#lose('The wall did not answer when it was killed'))
@@ -196,7 +331,7 @@ class Supervision implements Supervisor {
     }
   }
 
-  #judge(end: TaskEnd): TaskEnd {
+  #judgeEnd(end: TaskEnd): TaskEnd {
     if (this.#cause) return cutShort(this.#cause, end)
     if (end.status !== 'ok' || this.#timeline.hasBegun) return end
     return lost('The wall answered before it released user code')
@@ -208,23 +343,55 @@ class Supervision implements Supervisor {
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
     if (end.status === 'limit') this.#say('limit/hit', { code: end.error?.code })
-    if (this.#timeline.hasBegun) this.#sayClosed(reason)
+    for (const zone of [...this.#open.keys()].toReversed()) this.#sayClosed(zone, reason)
     const executionTime = this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
   }
 
-  #sayClosed(reason: string | undefined): void {
-    const { phase } = this.#step
-    if (reason === undefined) this.#say('phase/closed', { phase })
-    else this.#say('phase/terminated', { phase, reason })
+  #sayOpened(zone: string, phase: string): void {
+    this.#open.set(zone, phase)
+    this.#say('phase/opened', { phase }, zone)
   }
 
-  get #step(): Step {
-    return this.#life.steps[this.#place]!
+  #sayClosed(zone: string, reason?: string): void {
+    const phase = this.#open.get(zone)
+    if (!this.#open.delete(zone)) return
+    if (reason === undefined) this.#say('phase/closed', { phase }, zone)
+    else this.#say('phase/terminated', { phase, reason }, zone)
+  }
+
+  /** Whether something that happens can still change this life. */
+  get #isOpen(): boolean {
+    return !this.#cause && this.#state !== 'over'
+  }
+
+  /** Whether there is a condition to look at, or a clock that only the wall can read. */
+  get #isWatchful(): boolean {
+    for (const strand of this.#life.strands.values())
+      if (!strand.end && (strand.rules.clock || hasConditions(stepOf(strand)))) return true
+    return false
+  }
+
+  #zoneOf({ zone = whole }: Order): string {
+    if (this.#life.strands.has(zone)) return zone
+    throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+  }
+
+  /** What the wall says that was used; a wall that fails to say has not said. */
+  #cpu(): number | undefined {
+    try {
+      return this.#watch.sandbox.cpuTime?.()
+    } catch {
+      return undefined
+    }
   }
 
   #waitForNext(): void {
-    if (!this.#cause) this.#wait(this.#step.closes - this.#timeline.age, () => this.#turn())
+    const at = this.#isOpen ? nextAt(this.#life) : undefined
+    if (at === undefined) return
+    const { age } = this.#timeline
+    const look = this.#judged + (this.#isStirred ? stirMsMin : tickMs)
+    this.#wait((this.#isWatchful ? Math.min(at, look) : at) - age, () => this.#turn())
   }
 
   /** One thing is waited for at a time: the release, the next phase, or the wall's last word. */
@@ -233,7 +400,15 @@ class Supervision implements Supervisor {
     this.#next = this.#clock.after(Math.max(0, ms), then)
   }
 
-  #say(point: Point, fields: Readonly<Record<string, unknown>>): void {
-    this.#watch.voice.say(point, fields, { run: this.#task?.run ?? null, zone, actor: 'temporal' })
+  #say(point: Point, fields: Readonly<Record<string, unknown>>, zone: string = whole): void {
+    const run = this.#task?.run ?? null
+    this.#tally.count(point, zone)
+    this.#watch.voice.say(point, fields, { run, zone, actor: 'temporal' })
   }
+}
+
+const saidBy = ({ actor, reason }: Order): string => `${actor}: ${reason}`
+
+function named(reason: unknown): string {
+  return typeof reason === 'string' ? `: ${reason.slice(0, 200)}` : ''
 }

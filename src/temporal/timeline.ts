@@ -1,9 +1,9 @@
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
+import { whole } from './schedule.ts'
 
 /** Lines kept of one life, but for the last one, which always is. */
 export const entriesMax = 1000
-export const zone = 'main'
 
 type Line = Omit<TimelineEntry, 'at' | 'zone'>
 
@@ -32,11 +32,12 @@ export class Timeline {
   /** Time 0. What was closed before it comes after the phase that closed it. */
   begin(line: Line): void {
     this.#released = this.#clock.now()
-    this.#entries = [{ at: 0, zone, ...line }, ...this.#entries]
+    this.#entries = [{ at: 0, zone: whole, ...line }, ...this.#entries]
     for (const entry of this.#entries) this.#on(entry)
   }
 
-  note(line: Line): void {
+  /** A line of a zone, of the whole where none is named. */
+  note(line: Line, zone: string = whole): void {
     if (this.#entries.length >= entriesMax) return
     const entry = { at: this.age, zone, ...line }
     this.#entries.push(entry)
@@ -47,7 +48,7 @@ export class Timeline {
   end(reason: string | undefined): readonly TimelineEntry[] {
     if (!this.hasBegun) return []
     if (reason === undefined) return this.#entries
-    const last: TimelineEntry = { at: this.age, zone, event: 'terminated', reason }
+    const last: TimelineEntry = { at: this.age, zone: whole, event: 'terminated', reason }
     this.#on(last)
     return [...this.#entries, last]
   }

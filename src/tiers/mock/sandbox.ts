@@ -47,6 +47,9 @@ export class MockSandbox implements Sandbox {
   readonly #timers = new Set<Timer>()
   readonly #artifacts: TaskEnd['artifacts'][number][] = []
   #controls: Controls
+  /** What each zone may do that was told apart from the whole. */
+  readonly #zones = new Map<string, Controls>()
+  #cpuTime = 0
   #state: 'ready' | 'running' | 'ended' = 'ready'
   #cause: KillCause | undefined
   #peak = 0
@@ -68,8 +71,8 @@ export class MockSandbox implements Sandbox {
     return await this.#end.promise
   }
 
-  async tighten(to: Controls): Promise<Enforced> {
-    const looser = controlsBeyond(to, this.#controls)
+  async tighten(to: Controls, zone?: string): Promise<Enforced> {
+    const looser = controlsBeyond(to, this.#held(zone))
     if (looser.length > 0) {
       throw new MayflyError('CONFLICT', `Cannot loosen a live sandbox: ${looser.join(', ')}`)
     }
@@ -78,11 +81,29 @@ export class MockSandbox implements Sandbox {
     if (fault === 'never') return await Promise.withResolvers<Enforced>().promise
     if (typeof fault === 'object') return this.#tightenAllBut(fault, to)
     await this.#sleep(fault)
-    this.#controls = meet(this.#controls, to)
-    return { controls: this.#controls, took: fault, unenforced: [] }
+    if (zone === undefined) this.#controls = meet(this.#controls, to)
+    else this.#zones.set(zone, meet(this.#held(zone), to))
+    return { controls: this.#held(zone), took: fault, unenforced: [] }
+  }
+
+  #held(zone: string | undefined): Controls {
+    const own = zone === undefined ? undefined : this.#zones.get(zone)
+    return own ? meet(own, this.#controls) : this.#controls
+  }
+
+  async endZone(zone: string): Promise<void> {
+    const { endZone: fault } = this.#parts.faults
+    if (fault === 'throws') throw new MayflyError('INTERNAL', 'Cannot end it: the script says so')
+    if (fault === 'never') await Promise.withResolvers<void>().promise
+    this.#zones.delete(zone)
+  }
+
+  cpuTime(): number {
+    return this.#cpuTime
   }
 
   freeze(): Promise<void> {
+    if (this.#parts.faults.freeze === 'works') return Promise.resolve()
     return Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot freeze: provider "mock" does not'))
   }
 
@@ -152,6 +173,7 @@ export class MockSandbox implements Sandbox {
       return await this.#send(new Uint8Array(step.spam), (chunk) => io.stdout(chunk))
     if ('artifact' in step) return void this.#artifacts.push(step.artifact)
     if ('memory' in step) return this.#use(step.memory)
+    if ('cpu' in step) return void (this.#cpuTime = step.cpu)
     if ('call' in step) return void (await io.call?.(step.call.name, step.call.argsText))
     if ('limit' in step) return this.#hit(step.limit)
     if ('crash' in step) return this.#crash(step.crash)
@@ -208,7 +230,7 @@ export class MockSandbox implements Sandbox {
     this.#end.resolve({
       resultText: 'null',
       encoding: 'json',
-      cpuTime: 0,
+      cpuTime: this.#cpuTime,
       memory,
       artifacts,
       ...end,

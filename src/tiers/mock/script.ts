@@ -18,6 +18,8 @@ export type Step = { readonly at?: number } & (
   | { readonly artifact: { readonly path: string; readonly bytes: Uint8Array } }
   /** Uses that many bytes; above the limit the life ends. */
   | { readonly memory: number }
+  /** Has used that many milliseconds of processor time so far. */
+  | { readonly cpu: number }
   | { readonly call: { readonly name: string; readonly argsText: string } }
   | { readonly result: unknown }
   | { readonly resultText: string; readonly encoding: Encoding }
@@ -35,6 +37,10 @@ export interface Faults {
   readonly kill?: number | 'never' | 'ok'
   /** Closes late, never, not at all, or all but some controls. */
   readonly tighten?: number | 'never' | 'throws' | readonly Control[]
+  /** Does not end zones. */
+  readonly endZone?: 'never' | 'throws'
+  /** Freezes, which it else refuses to. */
+  readonly freeze?: 'works'
 }
 
 /** Says that it is a mock and gives the input back, after 0.2 to 3 ms where a seed is given, else at once. */

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { conditionCharactersMax, readCondition, type LifeView } from './condition.ts'
+
+const view: LifeView = {
+  life: { age: 2000.9, phase: 'full', phaseAge: 500, cpu: 40 },
+  events: { 'egress/denied': 3 },
+  anomaly: { last: 'medium', count: 2 },
+  output: { bytes: 4096 },
+  calls: 7,
+}
+
+test('A condition sees the age, phase and cpu time of a life, its events, anomalies, output and calls', () => {
+  const all = {
+    'life.age == 2000': true,
+    'life.phase == "full" && life.phaseAge < 1000': true,
+    'life.phase in ["quiet", "brief"]': false,
+    'life.cpu * 2 >= 80': true,
+    'events["egress/denied"] >= 3': true,
+    'events["egress/allowed"] > 0': false,
+    'anomaly.last == "medium" && anomaly.count > 1': true,
+    'output.bytes > 1000000 || calls > 6': true,
+    'double(calls) / 2.0 > 3.4 ? true : false': true,
+    '!life.phase.startsWith("qu")': true,
+  }
+  for (const [text, answer] of Object.entries(all))
+    assert.equal(readCondition(text).holds(view), answer, text)
+})
+
+test('What is no condition is refused when it is read, with what was expected', () => {
+  const all = {
+    'life.age >': /in CEL/,
+    'life.agee > 4': /agee/,
+    'x > 1': /Unknown variable: x/,
+    calls: /not a value of type "int"/,
+    life: /not a value of type/,
+    '"a" > 1': /in CEL/,
+    'events["egress/deneid"] > 1': /not "egress\/deneid"/,
+    'events[life.phase] > 1': /name of a point/,
+    [`calls > ${'1'.repeat(conditionCharactersMax)}`]: /at most/,
+  }
+  for (const [text, expected] of Object.entries(all))
+    assert.throws(() => readCondition(text), { name: 'RangeError', message: expected }, text)
+})
+
+test('What could take long is refused: loops, regular expressions, deep or long expressions', () => {
+  const refused = [
+    '[1, 2].all(x, x > 0)',
+    '[1].map(x, [1].map(y, x)).size() > 0',
+    'events.exists(x, events[x] > 1)',
+    'life.phase.matches("(a+)+$")',
+    'has(life.age)',
+    `${'('.repeat(40)}true${')'.repeat(40)}`,
+    Array.from({ length: 70 }, () => 'true').join('||'),
+    `1 in [${Array.from({ length: 40 }, () => '1').join()}]`,
+  ]
+  for (const text of refused) assert.throws(() => readCondition(text), RangeError, text)
+})
+
+test('A condition that comes to no answer throws: what is not known, overflows or divides by zero', () => {
+  const unknown = { ...view, life: { ...view.life, cpu: undefined } }
+  assert.throws(() => readCondition('life.cpu > 1').holds(unknown), /cpu/)
+  assert.throws(() => readCondition('9223372036854775807 + calls > 0').holds(view), /overflow/)
+  assert.throws(() => readCondition('1 / (calls - 7) > 0').holds(view), /zero/)
+})

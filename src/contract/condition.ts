@@ -1,0 +1,136 @@
+import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js'
+import { messageOf } from './error.ts'
+import { type Point, points } from './event.ts'
+
+/**
+ * A condition of a schedule: an expression in CEL over what is known of a life, true or false. Every number in it is
+ * whole. It can neither loop nor call anything that takes long (no macros, no regular expressions), so evaluating it
+ * visits each of its nodes at most once, and there are few of them. It sees a copy, and can change nothing.
+ */
+export interface Condition {
+  readonly text: string
+  /** Throws where it comes to no answer: what reads what is not known, overflows or divides by zero. */
+  holds(view: LifeView): boolean
+}
+
+/** All that a condition can read. Times are milliseconds. */
+export interface LifeView {
+  /** `cpu` is undefined where the wall does not tell; reading it then is an error. */
+  readonly life: {
+    readonly age: number
+    readonly phase: string
+    readonly phaseAge: number
+    readonly cpu: number | undefined
+  }
+  /** How often each point was reached; those left out never were. */
+  readonly events: Readonly<Partial<Record<Point, number>>>
+  readonly anomaly: { readonly last: 'none' | 'low' | 'medium' | 'high'; readonly count: number }
+  readonly output: { readonly bytes: number }
+  /** Capability calls, granted or not. */
+  readonly calls: number
+}
+
+export const conditionCharactersMax = 1000
+const nodesMax = 128
+const depthMax = 16
+const elementsMax = 32
+
+/** What a condition may call: nothing here loops over more than a short text. */
+const callable = new Set(['size', 'startsWith', 'endsWith', 'contains', 'double', 'int', 'string'])
+
+/** Reads a condition. Throws RangeError, saying what was expected, for a text that is none. */
+export function readCondition(text: string): Condition {
+  if (text.length > conditionCharactersMax)
+    throw new RangeError(`expected at most ${conditionCharactersMax} characters`)
+  const parsed = parse(text)
+  mustBeBounded(parsed.ast)
+  const { valid, type, error } = parsed.check()
+  if (!valid) throw new RangeError(`expected a condition in CEL: ${firstLine(error)}`)
+  if (type !== 'bool') throw new RangeError(`expected true or false, not a value of type "${type}"`)
+  return { text, holds: (view) => answerOf(parsed, view) }
+}
+
+/** Zero for a point that was never reached, so that a condition may name any of them. */
+const noEvents = points.map((point) => [point, 0n] as const)
+
+const environment = new Environment({
+  limits: {
+    maxAstNodes: nodesMax,
+    maxDepth: depthMax,
+    maxListElements: elementsMax,
+    maxMapEntries: 1,
+    maxCallArguments: 2,
+  },
+})
+  .registerVariable({
+    name: 'life',
+    schema: { age: 'int', phase: 'string', phaseAge: 'int', cpu: 'int' },
+  })
+  .registerVariable('events', 'map<string, int>')
+  .registerVariable({ name: 'anomaly', schema: { last: 'string', count: 'int' } })
+  .registerVariable({ name: 'output', schema: { bytes: 'int' } })
+  .registerVariable('calls', 'int')
+
+function parse(text: string): ParseResult {
+  try {
+    return environment.parse(text)
+  } catch (thrown) {
+    throw new RangeError(`expected a condition in CEL: ${firstLine(thrown)}`, { cause: thrown })
+  }
+}
+
+/** Walks what was parsed: calls of the list alone, and of events only those that there are. */
+function mustBeBounded(node: ASTNode): void {
+  if (node.op === 'call' || node.op === 'rcall') {
+    const name = node.args[0]
+    if (!callable.has(name)) {
+      const known = [...callable].join(', ')
+      throw new RangeError(`expected no call of "${name}"; there are ${known}`)
+    }
+  }
+  if (node.op === '[]' && node.args[0].op === 'id' && node.args[0].args === 'events')
+    mustBePoint(node.args[1])
+  for (const inner of innerOf(node.args)) mustBeBounded(inner)
+}
+
+function mustBePoint(node: ASTNode): void {
+  const name = node.op === 'value' ? node.args : undefined
+  if (typeof name === 'string' && (points as readonly string[]).includes(name)) return
+  const found = typeof name === 'string' ? `, not "${name}"` : ''
+  throw new RangeError(`expected events["…"] with the name of a point${found}`)
+}
+
+/** The nodes below one, which its operator keeps in its own way. */
+function innerOf(args: unknown): readonly ASTNode[] {
+  if (Array.isArray(args)) return args.flatMap(innerOf)
+  return typeof args === 'object' && args !== null && 'op' in args ? [args as ASTNode] : []
+}
+
+function answerOf(parsed: ParseResult, view: LifeView): boolean {
+  const answer: unknown = parsed(contextOf(view))
+  if (typeof answer === 'boolean') return answer
+  throw new TypeError(`expected true or false, not ${typeof answer}`)
+}
+
+function contextOf({ life, events, anomaly, output, calls }: LifeView): Record<string, unknown> {
+  const counted = Object.entries(events).map(([point, count]) => [point, whole(count)] as const)
+  const { age, phase, phaseAge, cpu } = life
+  return {
+    life: {
+      age: whole(age),
+      phase,
+      phaseAge: whole(phaseAge),
+      ...(cpu !== undefined && { cpu: whole(cpu) }),
+    },
+    events: new Map([...noEvents, ...counted]),
+    anomaly: { last: anomaly.last, count: whole(anomaly.count) },
+    output: { bytes: whole(output.bytes) },
+    calls: whole(calls),
+  }
+}
+
+const whole = (value: number): bigint => BigInt(Math.floor(value))
+
+function firstLine(thrown: unknown): string {
+  return messageOf(thrown).split('\n', 1)[0]!
+}

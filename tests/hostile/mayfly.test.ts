@@ -10,15 +10,13 @@ import { families } from './case.ts'
 import { corpus } from './corpus.ts'
 import type { Library } from './mayfly.ts'
 import { graceMs, openMayfly, runCase, timeoutMs } from './mayfly.ts'
-import { cpuMsOf, descendantsOf } from './proc.ts'
+import { descendantsOf, restsAfterwards } from './proc.ts'
 import { inParallel } from './sample.ts'
 
 /** The whole corpus through the library, on the isolate wall: everything that bites others is contained. */
 
 const atATime = 4
 const nextJobMsMax = 2_000
-/** Of one second of all processes below this one, once the corpus has gone by. */
-const burntMsMax = 300
 /**
  * The promise is limit + 250 ms at p99. A shared machine with few cores may stop everybody for longer than
  * that: the share of jobs that may be late for such a reason is added to the one in a hundred.
@@ -141,18 +139,6 @@ async function answersInTime(library: Library): Promise<void> {
   })
   assert.deepEqual({ status, result }, { status: 'ok', result: 2 })
   assert.ok(performance.now() - began < nextJobMsMax, 'the next job waited too long')
-}
-
-/** Nothing burns cpu a second later. */
-async function restsAfterwards(): Promise<void> {
-  await sleep(1_000)
-  const below = descendantsOf(process.pid)
-  const before = new Map(below.map((pid) => [pid, cpuMsOf(pid)]))
-  await sleep(1_000)
-  for (const [pid, ms] of before) {
-    const burnt = cpuMsOf(pid) - ms
-    assert.ok(burnt <= burntMsMax, `process ${pid} burnt ${burnt} ms of a second`)
-  }
 }
 
 function temporaryFiles(): ReadonlySet<string> {

@@ -1,11 +1,15 @@
+import assert from 'node:assert/strict'
 import { readFileSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What the kernel says of processes. A process that is gone reads as undefined or zero. */
 
 const PAGE_BYTES = 4096
 /** Clock ticks a second: fixed for user space on Linux. */
 const TICK_MS = 10
+/** Of one second of each process below this one, once hostile code has gone by. */
+const burntMsMax = 300
 
 /** Resident bytes of a process, or undefined once it is gone. */
 export function rssOf(pid: number): number | undefined {
@@ -35,6 +39,17 @@ function childrenOf(pid: number): readonly number[] {
   return list(`/proc/${pid}/task`).flatMap((task) =>
     (read(`/proc/${pid}/task/${task}/children`) ?? '').split(' ').filter(Boolean).map(Number),
   )
+}
+
+/** Nothing below this process burns cpu a second later. */
+export async function restsAfterwards(): Promise<void> {
+  await sleep(1_000)
+  const before = new Map(descendantsOf(process.pid).map((pid) => [pid, cpuMsOf(pid)]))
+  await sleep(1_000)
+  for (const [pid, ms] of before) {
+    const burnt = cpuMsOf(pid) - ms
+    assert.ok(burnt <= burntMsMax, `process ${pid} burnt ${burnt} ms of a second`)
+  }
 }
 
 /** The fields of stat after the command, which may hold spaces; the first is the state. */

@@ -23,6 +23,8 @@ import { commandsWith, lookOf } from './look.ts'
 
 export const nobody = 65_534
 const VICTIM_SECONDS = '60'
+/** Files that a job brings may want to lie there. */
+const climbed: ReadonlySet<string> = new Set(['hostile-climbed'])
 
 /** What one run laid out, and what became of it. */
 export interface Snare extends AsyncDisposable {
@@ -104,7 +106,9 @@ export class ProcessTrap implements AsyncDisposable {
   #left({ name, markFile, key }: ProcessBait): string | undefined {
     if (existsSync(markFile)) return 'it wrote a file'
     const folders = [tmpdir(), '/dev/shm', '/var/tmp', '/dev/mqueue']
-    const found = folders.flatMap((folder) => namesIn(folder)).find((file) => file.includes(name))
+    const found = folders
+      .flatMap((folder) => namesIn(folder))
+      .find((file) => file.includes(name) || climbed.has(file))
     if (found) return 'it left a file of its own on the host'
     if (systemV(key)) return 'it left an object of System V'
     return undefined

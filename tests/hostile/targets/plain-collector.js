@@ -1,14 +1,21 @@
-// Brings a job's files back as it is usually done: every name below a folder, opened and read.
+// Brings a job's result and files back as it is usually done: every name below a folder, opened and read.
 import { readFileSync, readdirSync } from 'node:fs'
 
-const folder = process.argv[2]
-const found = readdirSync(folder, { recursive: true, withFileTypes: true })
-for (const entry of found) {
-  if (entry.isDirectory()) continue
+const [, , folder, result] = process.argv
+show('result', result)
+for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+  if (!entry.isDirectory()) show(entry.name, `${entry.parentPath}/${entry.name}`)
+}
+
+/**
+ * @param {string} name
+ * @param {string} file
+ */
+function show(name, file) {
   try {
-    const bytes = readFileSync(`${entry.parentPath}/${entry.name}`)
-    console.log(`${entry.name}: ${bytes.length} ${bytes.toString('latin1', 0, 4096)}`)
+    const bytes = readFileSync(file)
+    console.log(`${name}: ${bytes.length} ${bytes.toString('latin1', 0, 4096)}`)
   } catch (error) {
-    console.log(`${entry.name}: ${error.message}`)
+    console.log(name, error instanceof Error && error.message)
   }
 }

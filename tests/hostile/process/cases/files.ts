@@ -9,15 +9,15 @@ const expect = ['ok', 'error', 'rejected', 'limit'] as const
 export const files: readonly ProcessCase[] = [
   sh('climbing', 'a name with dots', `exit 0`, {
     expect,
-    files: [{ path: '../../../../tmp/climbed', content: x }],
+    files: [{ path: '../../../../tmp/hostile-climbed', content: x }],
   }),
   sh('climbing-inside', 'dots in the middle', `exit 0`, {
     expect,
-    files: [{ path: 'a/../../../tmp/climbed', content: x }],
+    files: [{ path: 'a/../../../tmp/hostile-climbed', content: x }],
   }),
   sh('absolute', 'a name from the root', `exit 0`, {
     expect,
-    files: [{ path: '/tmp/absolute', content: x }],
+    files: [{ path: '/tmp/hostile-climbed', content: x }],
   }),
   sh('with-nul', 'a name with an end in its middle', `exit 0`, {
     expect,

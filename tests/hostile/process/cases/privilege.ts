@@ -1,6 +1,6 @@
 import { casesOf, type ProcessCase } from '../case.ts'
 
-const { node, python, sh } = casesOf('privilege')
+const { node, python } = casesOf('privilege')
 const text = String.raw
 
 /** To be more than one is. */
@@ -64,16 +64,6 @@ if call('prctl', 39, 0, 0, 0, 0) != 1: mark('no_new_privs', 'unset')`,
     text`
 for line in read('/proc/self/status').decode().splitlines():
     if line.startswith('Seccomp:') and line.split()[1] == '0': mark('seccomp', 'none')`,
-  ),
-  sh(
-    'setuid-programs',
-    'programs that are root for whoever starts them',
-    text`
-for p in /usr/bin/su /usr/bin/mount /usr/bin/passwd /usr/bin/newgrp /usr/bin/chsh /usr/bin/gpasswd; do
-  [ -u "$p" ] || continue
-  s=$(/bin/sh -c "exec $p --help" 2>&1 >/dev/null); :
-done
-find /usr/bin /usr/sbin /usr/lib -xdev -perm -4000 -type f 2>/dev/null | head -3; exit 0`,
   ),
   python(
     'setuid-program-effective',

@@ -23,7 +23,26 @@ else: print(answer)`,
 export const sockets: readonly ProcessCase[] = [
   family('raw', 'packets as they are', 2, 3, 1),
   family('packet', 'all that passes a card', 17, 3, 768),
-  family('netlink-route', 'the network’s own settings are changed there', 16, 3, 0),
+  python(
+    'netlink-route',
+    'the network’s own settings; a resolver may ask there, so that it is the answer that counts',
+    text`
+def ask():
+    s = socket.socket(16, socket.SOCK_RAW, 0); s.settimeout(1); s.bind((0, 0))
+    s.send(struct.pack('IHHIIBBHiII', 32, 18, 0x301, 1, 0, 0, 0, 0, 0, 0, 0))
+    data = b''
+    while len(data) < 10**6:
+        part = s.recv(65536); data += part
+        if len(part) <= 20: break
+    if b'eth' in data or b'ens' in data or b'docker' in data: mark('interfaces', len(data))
+def change():
+    s = socket.socket(16, socket.SOCK_RAW, 0); s.settimeout(1); s.bind((0, 0))
+    # a dummy link that is to be made only as far as being checked: exclusive, on one that is there
+    s.send(struct.pack('IHHIIBBHiII', 32, 16, 0x0005, 2, 0, 0, 0, 1, 0, 0))
+    code = struct.unpack_from('i', s.recv(4096), 16)[0]
+    if code == 0: mark('changed')
+tried(ask, change)`,
+  ),
   family('netlink-audit', 'the log of the kernel', 16, 3, 9),
   family('netlink-netfilter', 'firewalls: a long list of holes', 16, 3, 12),
   family('netlink-generic', 'whatever a module offers', 16, 3, 16),

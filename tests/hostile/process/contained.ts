@@ -1,0 +1,101 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Outcome } from '../../../src/contract/outcome.ts'
+import type { End } from '../case.ts'
+import { timeoutMs } from './bounds.ts'
+import type { ProcessBait, ProcessCase } from './case.ts'
+import { measure } from './measure.ts'
+import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
+import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
+
+/** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
+const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'rejected']
+const artifactsMax = 1_000
+const artifactBytesMax = 16 * 2 ** 20
+const streamCharsMax = 2 ** 20
+const goneTriesMax = 20
+const textShown = 200
+
+export interface Field {
+  readonly walls: Walls
+  readonly wall: WallName
+  readonly trap: ProcessTrap
+}
+
+/** Why a case was not contained by a wall; undefined when it was. */
+export async function whyNotContained(
+  field: Field,
+  hostile: ProcessCase,
+): Promise<string | undefined> {
+  await using snare = field.trap.lay()
+  const { bait, evidence } = snare
+  const seen = hostile.over ? measure() : undefined
+  try {
+    const first = await runOn(field.walls, field.wall, hostile, { body: hostile.code, bait })
+    const why = evidence(first.text) ?? seen?.over(hostile) ?? wrong(field.wall, hostile, first)
+    return why ?? (await survived(bait)) ?? (await knows(field, hostile, bait, evidence))
+  } finally {
+    seen?.stop()
+    sweep(bait)
+  }
+}
+
+/** What the second of two jobs found. */
+async function knows(
+  { walls, wall }: Field,
+  hostile: ProcessCase,
+  bait: ProcessBait,
+  evidence: (cameBack: string) => string | undefined,
+): Promise<string | undefined> {
+  if (!hostile.second) return undefined
+  const stranger = { body: hostile.second, bait: { ...bait, secret: '' } }
+  const { end, text } = await runOn(walls, wall, hostile, stranger)
+  if (text.includes(bait.secret)) return 'the second job knows the first'
+  return (
+    evidence(text) ??
+    (ends.includes(end) ? undefined : `second ended ${end}: ${text.slice(0, textShown)}`)
+  )
+}
+
+function wrong(wall: WallName, hostile: ProcessCase, ran: Ran): string | undefined {
+  const { end, outcome, text } = ran
+  if (!(hostile.expect ?? ends).includes(end)) return `ended ${end}: ${text.slice(0, textShown)}`
+  if (!outcome) return undefined
+  if (outcome.provider !== wall) return `it ran on ${outcome.provider ?? 'nothing'}`
+  return late(hostile, outcome) ?? unfit(outcome) ?? otherResult(hostile, outcome)
+}
+
+function late({ quick }: ProcessCase, { status, metrics }: Outcome): string | undefined {
+  const isLate = status === 'timeout' || metrics.executionTime > timeoutMs * 0.9
+  return quick && isLate ? `it did not end by itself: ${metrics.executionTime} ms` : undefined
+}
+
+/** What no outcome may hold, whoever made it. */
+function unfit({ artifacts, stdout, stderr }: Outcome): string | undefined {
+  const strange = artifacts.find(({ path }) => isStrange(path))
+  if (strange) return `an artifact is called ${JSON.stringify(strange.path)}`
+  if (artifacts.length > artifactsMax) return `${artifacts.length} artifacts`
+  const bytes = artifacts.reduce((sum, { size }) => sum + size, 0)
+  if (bytes > artifactBytesMax) return `${bytes} bytes of artifacts`
+  const chars = Math.max(stdout.length, stderr.length)
+  return chars > streamCharsMax ? `${chars} characters of output` : undefined
+}
+
+function isStrange(name: string): boolean {
+  return (
+    name.startsWith('/') ||
+    name.includes('\0') ||
+    name.split('/').some((part) => part === '' || part === '.' || part === '..')
+  )
+}
+
+function otherResult({ gives }: ProcessCase, { status, result }: Outcome): string | undefined {
+  if (gives === undefined || status !== 'ok') return undefined
+  const gave = JSON.stringify(result)
+  return gave === JSON.stringify(gives) ? undefined : `it gave ${gave}`
+}
+
+/** A wall is ended after its outcome is there, which takes it a moment. */
+async function survived(bait: ProcessBait): Promise<string | undefined> {
+  for (let tries = 0; tries < goneTriesMax && survivorOf(bait); tries++) await sleep(50)
+  return survivorOf(bait)
+}

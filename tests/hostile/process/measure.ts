@@ -1,0 +1,82 @@
+import { statfsSync, statSync } from 'node:fs'
+import { descendantsOf } from '../proc.ts'
+import { bounds } from './bounds.ts'
+import type { Bound, ProcessCase } from './case.ts'
+import { cpuOfTree, sizeOfTree } from './look.ts'
+
+/** What one job takes, seen from outside while it runs alone: of each tree below the warden, the one that grew most. */
+export interface Measure {
+  /** Why it came over the bound of its case. */
+  over(hostile: ProcessCase): string | undefined
+  stop(): void
+}
+
+const pollMs = 25
+/** Shorter than that, the cpu time of a tree says nothing. */
+const cpuWindowMsMin = 500
+const scratch = ['work', 'tmp', 'dev/shm'] as const
+
+export function measure(): Measure {
+  const idle = new Map(treesBelow().map((pid) => [pid, sizeOfTree(pid).bytes]))
+  const idleCpu = new Map(treesBelow().map((pid) => [pid, cpuOfTree(pid)]))
+  const began = performance.now()
+  const most: Record<Bound, number> = { memory: 0, processes: 0, disk: 0, cpu: 0 }
+  const raise = (bound: Bound, to: number): void => void (most[bound] = Math.max(most[bound], to))
+  const look = (): void => {
+    for (const pid of treesBelow()) {
+      const { bytes, processes } = sizeOfTree(pid)
+      // A wall that was idle has its interpreter already; the bound has room for one.
+      raise('memory', bytes - (idle.get(pid) ?? 0))
+      raise('processes', processes)
+      raise('disk', scratchBytes(pid))
+      const ms = performance.now() - began
+      const burnt = cpuOfTree(pid) - (idleCpu.get(pid) ?? 0)
+      if (ms > cpuWindowMsMin) raise('cpu', burnt / ms)
+    }
+  }
+  const timer = setInterval(look, pollMs)
+  return {
+    over({ over }) {
+      if (over === 'memory' && most.memory > bounds.memoryBytes)
+        return `memory: ${most.memory >> 20} MiB`
+      if (over === 'processes' && most.processes > bounds.processes)
+        return `${most.processes} processes`
+      if (over === 'disk' && most.disk > bounds.diskBytes) return `disk: ${most.disk >> 20} MiB`
+      if (over === 'cpu' && most.cpu > bounds.cpu) return `cpu: ${most.cpu.toFixed(2)} cores`
+      return undefined
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** Each wall is a tree below the warden, which is a child of this process. */
+function treesBelow(): readonly number[] {
+  const wardens = childrenOf(process.pid)
+  return wardens.flatMap(childrenOf)
+}
+
+function childrenOf(pid: number): readonly number[] {
+  const below = descendantsOf(pid)
+  const deeper = new Set(below.flatMap(descendantsOf))
+  return below.filter((one) => !deeper.has(one))
+}
+
+/** What is written in the file systems that a wall has of its own; 0 where the host may not look. */
+function scratchBytes(pid: number): number {
+  const inside = [pid, ...descendantsOf(pid)].at(-1) ?? pid
+  const seen = new Map<number, number>()
+  for (const name of scratch) {
+    const folder = `/proc/${inside}/root/${name}`
+    try {
+      const { dev } = statSync(folder)
+      if (dev === deviceOf(`/${name}`)) continue
+      const { bsize, blocks, bfree } = statfsSync(folder)
+      seen.set(dev, bsize * (blocks - bfree))
+    } catch {}
+  }
+  return [...seen.values()].reduce((sum, bytes) => sum + bytes, 0)
+}
+
+function deviceOf(folder: string): number | undefined {
+  return statSync(folder, { throwIfNoEntry: false })?.dev
+}

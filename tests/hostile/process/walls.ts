@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { assemble } from '../../../src/assemble.ts'
+import { loadConfig } from '../../../src/config/load.ts'
+import { systemClock } from '../../../src/contract/clock.ts'
+import { MayflyError } from '../../../src/contract/error.ts'
+import type { JobRequest } from '../../../src/contract/job.ts'
+import type { Outcome } from '../../../src/contract/outcome.ts'
+import type { Layer } from '../../../src/jail/facts.ts'
+import { newJob } from '../../../src/job.ts'
+import { startWarden } from '../../../src/sdk/start-warden.ts'
+import type { End } from '../case.ts'
+import { limits } from './bounds.ts'
+import { programOf, type ProcessBait, type ProcessCase } from './case.ts'
+
+/** The providers that run whole processes. */
+export const wallNames = ['bubblewrap', 'embedded'] as const
+export type WallName = (typeof wallNames)[number]
+
+export interface Walls extends AsyncDisposable {
+  run(job: JobRequest): Promise<Outcome>
+  /** Why a provider cannot be tried here; undefined when it can. */
+  absent(name: WallName): Promise<string | undefined>
+}
+
+/** The library's own road, with a warden that may be told to leave a layer out. */
+export async function openWalls(options: { without?: readonly Layer[] } = {}): Promise<Walls> {
+  const state = mkdtempSync(path.join(tmpdir(), 'hostile-state-'))
+  const object = { state, escalation: { 0: 'process' } } as const
+  const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
+  const warden = await startWarden({ stateFolder: state, ...options })
+  const assembly = assemble({ config, warden, kind: 'library' })
+  const who = { tenant: 'default', principal: 'library', origin: 'library' } as const
+  const caller = { signal: new AbortController().signal, tap: undefined }
+  return {
+    run: (job) => assembly.run(newJob(job, who, systemClock), caller),
+    async absent(name) {
+      const proved = (await assembly.providers()).find(({ provider }) => provider.name === name)
+      if (!proved) return `there is no provider "${name}"`
+      return proved.availability.available ? undefined : proved.availability.reason
+    },
+    async [Symbol.asyncDispose]() {
+      await assembly[Symbol.asyncDispose]()
+      for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
+    },
+  }
+}
+
+export interface Ran {
+  readonly end: End
+  readonly outcome?: Outcome
+  /** All that came back, whoever reads it. */
+  readonly text: string
+}
+
+/** One job as a case wants it; a door that refuses is an end too. */
+export async function runOn(
+  walls: Walls,
+  wall: WallName,
+  { language, files = [], second }: ProcessCase,
+  { body, bait }: { readonly body: string; readonly bait: ProcessBait },
+): Promise<Ran> {
+  const job: JobRequest = {
+    code: programOf(language, body, bait),
+    language,
+    entry: 'program',
+    provider: wall,
+    limits: { ...limits },
+    artifacts: 'inline',
+    // The second of two brings nothing: what it finds is the first one's.
+    ...(body !== second && { files: files.map((file) => ({ ...file })) }),
+  }
+  try {
+    const outcome = await walls.run(job)
+    return { end: outcome.status, outcome, text: textOf(outcome) }
+  } catch (error) {
+    if (error instanceof MayflyError) return { end: 'rejected', text: error.message }
+    throw error
+  }
+}
+
+function textOf({ result, error, stdout, stderr, artifacts }: Outcome): string {
+  const contents = artifacts.map(
+    ({ path: name, content = '' }) =>
+      `${name}\n${Buffer.from(content, 'base64').toString('latin1')}`,
+  )
+  return [JSON.stringify([result, error]), stdout, stderr, ...contents].join('\n')
+}

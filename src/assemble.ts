@@ -2,6 +2,7 @@
  * From configuration to wired parts. The only file that names concrete providers, stores and sinks; everybody else
  * is handed what they use.
  */
+import type { Server } from 'node:net'
 import os from 'node:os'
 import { join } from 'node:path'
 import { systemClock, type Clock } from './contract/clock.ts'
@@ -11,6 +12,7 @@ import { MayflyError } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
+import type { Profile } from './contract/profile.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
@@ -22,6 +24,7 @@ import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
 import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
 import { createResultCache } from './pool/result-cache.ts'
+import { createStock, type Stock } from './pool/stock.ts'
 import { createProfiler } from './profile/make-profile.ts'
 import type { ProviderFacts } from './profile/choose-tier.ts'
 import { withinSignature } from './profile/within-signature.ts'
@@ -35,6 +38,8 @@ import { analyseSigned, refusalOf } from './threat/signed.ts'
 import { openSigners } from './threat/signers.ts'
 import { createVerifier } from './threat/verify-job.ts'
 import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
+import type { ProcessOptions } from './tiers/process/provider.ts'
+import { ways, type Way } from './tiers/process/way.ts'
 import type { WardenClient } from './warden/client.ts'
 
 export interface AssembleOptions {
@@ -54,6 +59,8 @@ export interface Assembly extends AsyncDisposable {
   readonly voice: Voice
   readonly record: AuditRecord
   readonly pool: Pool
+  /** What is kept ready, and what it costs. */
+  readonly stock: Pick<Stock, 'facts'>
   readonly analysis: Asking
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
@@ -116,12 +123,16 @@ export function assemble(options: AssembleOptions): Assembly {
   const cores = os.availableParallelism()
   const budget = defaultBudget()
   const analysis = createAsking({ warden, voice, atOnce: cores, once: kind === 'once' })
-  const spares = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES ? 0 : SPARES
+  const isFrugal = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES
+  const spares = isFrugal ? 0 : SPARES
+  const stock = createStock(clock, voice)
   const loaders = loadersOf(options, {
     voice,
     spares,
     wallsMax: budget.runnable + 1,
     keepReady: kind !== 'once',
+    warm: (kind) => stock.warm(kind),
+    most: isFrugal ? 0 : budget.runnable,
   })
   const known = new Map((options.providers ?? []).map((one) => [one.name, one]))
   const proofs = new Map<string, Availability>()
@@ -139,7 +150,10 @@ export function assemble(options: AssembleOptions): Assembly {
     const availability = await provider.detect()
     known.set(provider.name, provider)
     proofs.set(provider.name, availability)
-    facts = [...known.values()].flatMap((one) => factsOf(one, proofs.get(one.name)))
+    const places = [...loaders.keys()]
+    facts = [...known.values()].flatMap((one) =>
+      factsOf(one, proofs.get(one.name), places.indexOf(one.name)),
+    )
     const fields = availability.available
       ? { layers: availability.layers }
       : { reason: availability.reason }
@@ -166,8 +180,26 @@ export function assemble(options: AssembleOptions): Assembly {
 
   const wanted = [...loaders.keys(), ...known.keys()].filter((name) => canBeChosen(name, config))
   const proving = Promise.all(wanted.map(proveNamed))
+  if (kind === 'server') void proving.then(() => proveWays())
+
+  /** The stronger way is enough: the other is proved when somebody names it, or lists them all. */
+  async function proveWays(): Promise<void> {
+    for (const way of ways) {
+      await proveNamed(way)
+      if (proofs.get(way)?.available) return
+    }
+  }
+
+  /** A wall that nobody proved yet may be the one that a job needs: cheap ones first, until one will do. */
+  async function proveUntil(isServed: () => boolean): Promise<void> {
+    for (const name of loaders.keys()) {
+      if (name === 'mock' || proofs.has(name)) continue
+      if (isServed()) return
+      await proveNamed(name)
+    }
+  }
   const warming = analysis.ready().catch(() => undefined)
-  const pool = createPool({ clock, voice, budget, provider: (name) => known.get(name) })
+  const pool = createPool({ clock, voice, budget, stock, provider: (name) => known.get(name) })
 
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 
@@ -182,7 +214,11 @@ export function assemble(options: AssembleOptions): Assembly {
   const rooms: Rooms = {
     clock,
     verify,
-    analyse,
+    async analyse(job, signed) {
+      const analysis = await analyse(job, signed)
+      await proveUntil(() => profile(job, analysis.verdict).kind !== 'unavailable')
+      return analysis
+    },
     profile: (job, verdict, signed) => withinSignature(profile(job, verdict), signed),
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
@@ -260,6 +296,7 @@ export function assemble(options: AssembleOptions): Assembly {
     voice,
     record,
     pool,
+    stock,
     analysis,
     async run(job, caller) {
       if (job.asked.output.schema) compileSchema(job.asked.output.schema)
@@ -349,11 +386,20 @@ function lossOf(thrown: unknown, took: number): Record<string, unknown> {
 
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>
 
-/** Every provider of Mayfly's own, by name. */
+/** Every provider of Mayfly's own, by name; of two of a tier that are as strong, the first is taken. */
 function loadersOf(
   { warden, config }: AssembleOptions,
-  parts: Omit<IsolateOptions, 'warden'>,
+  parts: Omit<IsolateOptions, 'warden'> & Pick<ProcessOptions, 'warm' | 'most'>,
 ): Loaders {
+  const byWay = (way: Way) => async () => {
+    const [{ createProcessProvider }, { openWayOut }] = await Promise.all([
+      import('./tiers/process/provider.ts'),
+      import('./egress/way-out.ts'),
+    ])
+    const wayOut = (listener: Server, profile: Profile, run: string) =>
+      openWayOut({ listener, controls: profile.controls, run, voice: parts.voice })
+    return createProcessProvider({ way, warden, ...parts, least: 0, openWayOut: wayOut })
+  }
   return new Map([
     [
       'isolated-vm',
@@ -369,6 +415,7 @@ function loadersOf(
         return createWasiProvider({ warden, ...parts })
       },
     ],
+    ...ways.map((way) => [way, byWay(way)] as const),
     [
       'mock',
       async () => {
@@ -380,7 +427,7 @@ function loadersOf(
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved when the first of those comes. */
-const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi'])
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...ways])
 
 /** Walls that are proved from the start. */
 function canBeChosen(name: string, config: Config): boolean {
@@ -393,10 +440,16 @@ function provedFor({ asked }: Job): readonly string[] {
   return [...(asked.provider ? [asked.provider] : []), ...(isWasm ? ['wasi'] : [])]
 }
 
-function factsOf(provider: Provider, availability: Availability | undefined): ProviderFacts[] {
+/** `place`: among Mayfly's own, below zero for somebody else's. */
+function factsOf(
+  provider: Provider,
+  availability: Availability | undefined,
+  place: number,
+): ProviderFacts[] {
   if (!availability) return []
   const { name, tier, languages, can } = provider
-  const common = { name, tier, languages, can, available: availability.available }
+  const { available } = availability
+  const common = { name, tier, languages, can, available, ...(place >= 0 && { place }) }
   if (!availability.available) return [{ ...common, strength: 0, reason: availability.reason }]
   const { strength, layers, missing, cost } = availability
   const proved = { strength, layers: layers.length, missing: missing.length }

@@ -4,13 +4,14 @@ const SHORT: Readonly<Record<string, string>> = {
   '{"allow":"any","deny":[]}': 'open',
   '{"read":[],"write":[]}': 'none',
 }
-const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body'])
-const DURATIONS = new Set(['timeout', 'drain', 'for'])
+const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body', 'bytes'])
+const DURATIONS = new Set(['timeout', 'drain', 'for', 'age'])
 
 /** A value of a configuration or a profile as people write it: `128MB`, `5s`, `none`. `field` says what it counts. */
 export function shown(field: string, value: unknown): string {
   const last = field.slice(field.lastIndexOf('.') + 1)
   if (field === 'escalation') return steps(value)
+  if (field === 'restraint') return restraints(value)
   if (typeof value === 'number' && SIZES.has(last)) return size(value)
   if (typeof value === 'number' && DURATIONS.has(last)) return duration(value)
   return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
@@ -20,6 +21,17 @@ export function shown(field: string, value: unknown): string {
 function steps(value: unknown): string {
   return (value as readonly { readonly at: number; readonly to: string }[])
     .map(({ at, to }) => `${at} ${to}`)
+    .join(', ')
+}
+
+/** `20 cpu 0.75 io 64MB, 40 cpu 0.5 …`: what is less from each risk on. */
+function restraints(value: unknown): string {
+  return (value as readonly (Readonly<Record<string, number>> & { readonly at: number })[])
+    .map(({ at, io, ...shares }) => {
+      const less = Object.entries(shares).filter(([, share]) => share < 1)
+      const words = [...less.flat(), ...(io === undefined ? [] : ['io', size(io)])]
+      return `${at} ${words.join(' ')}`
+    })
     .join(', ')
 }
 

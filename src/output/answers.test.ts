@@ -84,3 +84,13 @@ test('A wall that answers fewer calls than there are has failed, and more are no
   assert.deepEqual([fewer.status, fewer.error?.code], ['failed', 'WALL_LOST'])
   assert.equal(close([ok('1'), ok('2'), ok('3'), ok('4')]).ends?.length, 3)
 })
+
+test('The errors of a batch together stay short, and each keeps its code and a line', () => {
+  const gate = createGate(profileOf(), undefined, 1000)
+  const error = { code: 'USER_ERROR', message: 'm'.repeat(8000), stack: 's'.repeat(16_000) }
+  for (let call = 0; call < 1000; call++) gate.answered({ ...failed, error })
+  const { calls = [] } = gate.close(end)
+  assert.ok(JSON.stringify(calls).length < 1_000_000)
+  assert.equal(calls[0]?.error?.stack?.length, 16_000)
+  assert.deepEqual(calls[999]?.error, { code: 'USER_ERROR', message: 'm'.repeat(200) })
+})

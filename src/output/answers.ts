@@ -1,4 +1,4 @@
-import type { CallEnd } from '../contract/outcome.ts'
+import type { CallEnd, OutcomeError } from '../contract/outcome.ts'
 import type { CallAnswer, TaskEnd } from '../contract/provider.ts'
 import { boundError } from './error.ts'
 import { mismatch, readResult } from './result.ts'
@@ -13,6 +13,7 @@ export class Answers {
   readonly #check: Check | undefined
   readonly #taken: CallEnd[] = []
   #room: number
+  #errorRoom = ERROR_UNITS
 
   constructor(calls: number, bytesMax: number, check: Check | undefined) {
     this.#calls = calls
@@ -46,12 +47,7 @@ export class Answers {
 
   #judge({ status, resultText, encoding, error, executionTime }: CallAnswer): CallEnd {
     if (status === 'error')
-      return {
-        ...nothing,
-        status,
-        error: boundError({ status, ...(error && { error }) }),
-        executionTime,
-      }
+      return { ...nothing, status, error: this.#bounded(error), executionTime }
     const read = readResult(resultText, encoding, this.#room)
     const why = read.kind === 'refused' ? read.error : mismatch(this.#check?.(read.value))
     if (read.kind === 'refused' || why)
@@ -59,7 +55,19 @@ export class Answers {
     this.#room -= Buffer.byteLength(resultText)
     return { status, result: read.value, encoding, executionTime }
   }
+
+  /** A thousand errors with their stacks would be more than any result may be. */
+  #bounded(thrown: OutcomeError | undefined): OutcomeError {
+    const error = boundError({ status: 'error', ...(thrown && { error: thrown }) })
+    this.#errorRoom -= JSON.stringify(error).length
+    if (this.#errorRoom >= 0) return error
+    return { code: error.code, message: error.message.slice(0, MESSAGE_UNITS).toWellFormed() }
+  }
 }
+
+/** Text of the errors of a batch together, in UTF-16 units; each behind that is its code and a line. */
+const ERROR_UNITS = 256 * 1024
+const MESSAGE_UNITS = 200
 
 const nothing = { result: null, encoding: 'json', executionTime: 0 } as const
 const skipped: CallEnd = {

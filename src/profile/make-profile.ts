@@ -1,5 +1,5 @@
 import type { Config, Tenant } from '../contract/config.ts'
-import { canonicalControls, type Controls, noFiles } from '../contract/controls.ts'
+import { canonicalControls, type Controls, controlsBeyond, noFiles } from '../contract/controls.ts'
 import type { Job } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
@@ -90,7 +90,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
       ...explainSource(job, verdict),
       explainNetwork(network),
       ...explainControls(controls),
-      ...explainSchedule(schedule, because),
+      ...explainSchedule(schedule, controls, because),
       ...limitsExplained,
       ...explainAsked(job),
     ],
@@ -159,15 +159,31 @@ function explainControls({ cpu, memory, processes, capabilities }: Controls): re
   ]
 }
 
-function explainSchedule(schedule: Profile['schedule'], because: string): readonly Explained[] {
+function explainSchedule(
+  schedule: Profile['schedule'],
+  granted: Controls,
+  because: string,
+): readonly Explained[] {
   const phases = schedule.phases.map((phase) => `${phase.name} ${phase.for} ms`)
   const why = because === 'default' ? 'default: one phase as long as limits.timeout' : because
   return [
     { field: 'schedule.name', value: schedule.name, because },
     { field: 'schedule.phases', value: phases, because: why },
+    { field: 'schedule.closes', value: closedBy(schedule, granted), because: why },
     { field: 'schedule.onAnomaly', value: schedule.onAnomaly, because },
     { field: 'schedule.shorten', value: schedule.shorten, because },
   ]
+}
+
+/** For each phase what it still allows of the controls in which it is stricter than the one before it. */
+function closedBy(
+  { phases }: Profile['schedule'],
+  granted: Controls,
+): readonly Partial<Controls>[] {
+  return phases.map(({ controls }, place) => {
+    const closed = controlsBeyond(phases[place - 1]?.controls ?? granted, controls)
+    return Object.fromEntries(closed.map((name) => [name, controls[name]]))
+  })
 }
 
 function explainAsked({ asked: { output, capture } }: Job): readonly Explained[] {

@@ -12,6 +12,8 @@ export interface Ranked {
   /** How many layers its probe proved, and how many this machine does not give. */
   readonly layers?: number
   readonly missing?: number
+  /** Its place among Mayfly's own; left out for somebody else's. */
+  readonly place?: number
 }
 
 /**
@@ -31,8 +33,10 @@ export const usualCost: Readonly<Record<TierName, Cost>> = {
 }
 
 /**
- * Cheap tiers before dear ones. Within a tier the stronger wall first, of two as strong the fuller one, then the
- * cheaper, then by name, so that equal facts choose equally. What is not available does not make its tier cheap.
+ * Cheap tiers before dear ones. Within a tier the stronger wall first, then the one that misses less of what it could
+ * be. Layers are counted only where nobody has said which comes first: those of two technologies are not of one size.
+ * Then the cheaper, then by name, so that equal facts choose equally. What is not available does not make its tier
+ * cheap.
  */
 export function ranked<T extends Ranked>(walls: readonly T[]): T[] {
   const prices = pricesOf(walls)
@@ -41,7 +45,9 @@ export function ranked<T extends Ranked>(walls: readonly T[]): T[] {
       prices.get(a.tier)! - prices.get(b.tier)! ||
       tierNames.indexOf(a.tier) - tierNames.indexOf(b.tier) ||
       b.strength - a.strength ||
-      fullness(b) - fullness(a) ||
+      missingOf(a) - missingOf(b) ||
+      placeOf(a) - placeOf(b) ||
+      layersOf(b) - layersOf(a) ||
       priceOf(a) - priceOf(b) ||
       (a.name < b.name ? -1 : 1),
   )
@@ -54,8 +60,11 @@ export function whyBefore(first: Ranked, other: Ranked): string {
     return `${name} is cheaper (${costText(first)} against ${costText(other)})`
   if (first.strength !== other.strength)
     return `${name} is stronger (${first.strength} against ${other.strength})`
-  if (fullness(first) !== fullness(other))
-    return `${name} is the fuller wall (${layersText(first)} against ${layersText(other)})`
+  if (missingOf(first) !== missingOf(other))
+    return `${name} misses less (${missingOf(first)} against ${missingOf(other)})`
+  if (placeOf(first) !== placeOf(other)) return `${name} is the one of its tier to take first`
+  if (layersOf(first) !== layersOf(other))
+    return `${name} is the fuller wall (${layersOf(first)} layers against ${layersOf(other)})`
   return priceOf(first) < priceOf(other)
     ? `${name} is cheaper (${costText(first)} against ${costText(other)})`
     : `${name} is as good, and its name comes first`
@@ -86,15 +95,11 @@ function priceOf(wall: Ranked): number {
   return spareMiB + refillMs
 }
 
-function fullness({ layers = 0, missing = 0 }: Ranked): number {
-  return layers - missing
-}
+const layersOf = ({ layers = 0 }: Ranked): number => layers
+const missingOf = ({ missing = 0 }: Ranked): number => missing
+const placeOf = ({ place = Number.MAX_SAFE_INTEGER }: Ranked): number => place
 
 function costText(wall: Ranked): string {
   const { spareMiB, refillMs } = costOf(wall).cost
   return `${spareMiB} MiB a spare, ${refillMs} ms to refill`
-}
-
-function layersText({ layers = 0, missing = 0 }: Ranked): string {
-  return `${layers} layers, ${missing} missing`
 }

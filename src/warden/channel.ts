@@ -53,6 +53,8 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Be
   }
   for (const [message, handle] of messagesOf(reply, beside)) {
     if (isLost) return
+    // Until it is closed here it listens here too; nothing runs in the wall yet that could connect.
+    if (handle instanceof Server) handle.on('connection', (early) => void early.destroy())
     try {
       channel.send(message, handle, (error) => {
         if (error) orphan()

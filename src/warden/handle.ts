@@ -1,10 +1,13 @@
 import type { Socket } from 'node:net'
 import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
-import type { Wall, WallEnd, WallExit } from './protocol.ts'
+import type { StreamName, Wall, WallEnd, WallExit } from './protocol.ts'
 import type { WardenClient } from './client.ts'
 
 /** Largest frame a wall may send: a result at its limit, with what goes beside it. */
 const FRAME_BYTES_MAX = 33 * 2 ** 20
+
+/** A program that closed its socket is about to end by itself: how, its own exit tells. One that goes on is ended. */
+const EXIT_MS_MAX = 500
 
 /** How a wall ended, as whoever waits for a job wants to know it. */
 export interface HandleEnd {
@@ -21,6 +24,8 @@ export interface HandleListener {
   ended(end: HandleEnd): void
 }
 
+type Streams = Readonly<Record<StreamName, Socket>>
+
 /** The server's end of one wall: one process, one tenant, one job at a time. */
 export class WallHandle {
   readonly wall: Wall
@@ -36,16 +41,20 @@ export class WallHandle {
   /** When it became free, on the monotonic clock. */
   freeSince = performance.now()
   end: HandleEnd | undefined
+  /** What its program writes, where it runs whole programs. */
+  readonly streams: Streams | undefined
 
-  constructor(wall: Wall, socket: Socket, warden: WardenClient) {
+  constructor(wall: Wall, socket: Socket, warden: WardenClient, streams?: Streams) {
     this.wall = wall
     this.#warden = warden
     this.#socket = socket
+    this.streams = streams
+    for (const stream of Object.values(streams ?? {})) stream.on('error', () => stream.destroy())
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => void this.kill())
-    socket.on('close', () => void this.kill())
+    socket.on('close', () => this.#closed())
     warden.onEnded(wall.id, (how, peakBytes, detail, exit) =>
-      this.#over({ how, peakBytes, detail, exit }),
+      this.#ended({ how, peakBytes, detail, exit }),
     )
     warden.onLost(() => this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }))
   }
@@ -78,14 +87,31 @@ export class WallHandle {
 
   /** Keeps the server's process alive while a job runs, and only then. */
   ref(keep: boolean): void {
-    if (keep) this.#socket.ref()
-    else this.#socket.unref()
+    for (const socket of [this.#socket, ...Object.values(this.streams ?? {})]) {
+      if (keep) socket.ref()
+      else socket.unref()
+    }
   }
 
   /** Idempotent; resolves when nothing of it is left. */
   kill(): Promise<unknown> {
     this.#ending ??= this.#warden.kill(this.wall.id).catch(() => undefined)
     return this.#ending
+  }
+
+  /** The warden may know of an end before the last words of the program are read here. */
+  #ended(end: HandleEnd): void {
+    if (!this.streams || end.how !== 'exit' || this.#socket.closed) return this.#over(end)
+    const timer = setTimeout(() => this.#over(end), EXIT_MS_MAX)
+    this.#socket.once('close', () => {
+      clearTimeout(timer)
+      this.#over(end)
+    })
+  }
+
+  #closed(): void {
+    if (!this.streams) return void this.kill()
+    setTimeout(() => void this.kill(), EXIT_MS_MAX).unref()
   }
 
   #read(chunk: Buffer): void {

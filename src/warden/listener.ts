@@ -14,12 +14,12 @@ export function takeListener(pid: number, layers: readonly string[]): number | u
   return layers.includes('network namespace') ? copyDescriptor(pid, LISTENER_FD) : undefined
 }
 
-/** Whoever gets it accepts on it; here nobody does. */
+/** Whoever gets it accepts on it. */
 export function openListener(taken: Taken): Server | undefined {
   const fd = taken.listenerFd
   if (fd === undefined) return undefined
   taken.listenerFd = undefined
-  const server = createServer((connection) => void connection.destroy())
+  const server = createServer()
   server.on('error', () => undefined)
   return server.listen({ fd })
 }

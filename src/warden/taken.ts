@@ -70,7 +70,8 @@ export function handOn({ child, isWhole }: Taken) {
     return socket
   }
   if (!isWhole) return { socket: stdio[WORKER.socket]!, streams: undefined }
-  stdio[2]!.removeAllListeners('data').pause()
+  // It flows on: whoever listens next hears what comes next.
+  stdio[2]!.removeAllListeners('data')
   return { socket: taken(WHOLE.socket), streams: { stdout: taken(1), stderr: taken(2) } }
 }
 

@@ -9,6 +9,8 @@ import { kind, knockedSchema } from './worker-wire.ts'
 
 const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
+/** What a job gets that asks for nothing. */
+const PROBE_DISK_BYTES = 64 * 2 ** 20
 const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
 
 /** Throws NO_JAIL unless a filter and a memory watch hold the worker, and the filter holds when it is tried. */
@@ -95,7 +97,7 @@ function probeProfile({ name, tier }: Provider, { language, entry }: Probe): Pro
       memory: PROBE_BYTES,
       cpu: 1,
       processes: 1,
-      disk: 0,
+      disk: PROBE_DISK_BYTES,
       output: 1024,
       result: 1024,
       artifacts: 0,

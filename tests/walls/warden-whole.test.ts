@@ -1,0 +1,320 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite, test } from 'node:test'
+import { MayflyError } from '../../src/contract/error.ts'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { isAlive, processesOf, processFacts } from '../../src/os/proc.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import { descendantsOf, kindsOpen } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { emptyGroups } from './groups.ts'
+import { openWhole, type WholeWall } from './whole-wall.ts'
+
+/**
+ * Walls for whole programs, from outside: what holds them, that nothing of them is left, and that whoever dies takes
+ * them along. With control groups where there are some, and without.
+ */
+const MiB = 2 ** 20
+const rounds = process.env['MAYFLY_LONG'] ? 100 : 12
+const goneMsMax = 1000
+const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
+const holders: readonly (readonly [by: string, hide: readonly string[]])[] = [
+  ...(openCgroups() ? ([['control groups', []]] as const) : []),
+  ['the warden alone', ['cgroup']],
+]
+
+/** Python that says `ready` and then does something. */
+const guests = {
+  sleeps: `import time\nprint('ready', flush=True)\ntime.sleep(100)`,
+  family: `
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(100)
+    os._exit(0)
+if os.fork() == 0:
+    os.kill(os.getpid(), signal.SIGSTOP)
+subprocess.Popen(['/bin/sh', '-c', 'trap "" HUP TERM INT; sleep 100 & wait'], start_new_session=True)
+time.sleep(0.2)
+print('ready', flush=True)
+time.sleep(100)`,
+  forkBomb: `
+import os, time
+made = 0
+for _ in range(400):
+    try:
+        if os.fork() == 0: time.sleep(100)
+        made += 1
+    except OSError: break
+print('ready', made, flush=True)
+while True:
+    try:
+        if os.fork() == 0: time.sleep(100)
+    except OSError: pass`,
+  memoryBomb: `
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        held = []
+        while True:
+            held.append(b'x' * 1048576)
+            time.sleep(0.002)
+print('ready', flush=True)
+time.sleep(100)`,
+  burns: `
+import os, time
+print('ready', flush=True)
+os.fork()
+while True: pass`,
+  burnsFor: (seconds: number) => `
+import time
+began = time.monotonic()
+before = time.process_time()
+while time.monotonic() - began < ${seconds}: pass
+print('ready', (time.process_time() - before) / (time.monotonic() - began), flush=True)
+time.sleep(100)`,
+}
+
+suite('A wall for whole programs', { skip: unable() }, () => {
+  for (const apart of [false, true])
+    test(`has its outputs and what listens inside, ${apart ? 'over a channel' : 'from a warden in this process'}`, async () => {
+      await using stand = await openWhole({ apart })
+      const wall = await stand.start()
+      await wall.claim({ egress: true, processes: 8 })
+      const server = wall.claimed!.listener!
+      server.on('connection', (socket) => socket.end('from outside'))
+      wall.run(`
+import socket, sys
+print('to stderr', file=sys.stderr, flush=True)
+s = socket.create_connection(('127.0.0.1', 3128))
+print('ready', s.recv(100).decode(), flush=True)`)
+      await ready(wall)
+      assert.match(wall.said.stdout, /ready from outside/)
+      await until(() => wall.said.stderr === 'to stderr\n', 'what it said on stderr')
+      const { how, exit } = await wall.end()
+      assert.deepEqual([how, exit.exitCode, exit.signal], ['exit', 0, null])
+    })
+
+  test('has nothing that listens where nobody asked for it', async () => {
+    await using stand = await openWhole()
+    const wall = await stand.start()
+    await wall.claim()
+    assert.equal(wall.claimed!.listener, undefined)
+    wall.run(`
+import socket
+try: socket.create_connection(('127.0.0.1', 3128), 1)
+except OSError as e: print('ready', type(e).__name__, flush=True)`)
+    await ready(wall)
+    assert.match(wall.said.stdout, /ready ConnectionRefusedError/)
+  })
+
+  test('tells how its program ended', async () => {
+    await using stand = await openWhole()
+    const ended = async (code: string) => {
+      const wall = await stand.start()
+      await wall.claim()
+      wall.run(code)
+      return (await wall.end()).exit
+    }
+    const killed = await ended('import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
+    assert.deepEqual([killed.exitCode, killed.signal], [137, 'SIGKILL'])
+    const left = await ended('import os\nos._exit(7)')
+    assert.deepEqual([left.exitCode, left.signal], [7, null])
+  })
+
+  test('is not started by another way than the one that was asked for', async () => {
+    await using stand = await openWhole({ hide: ['bwrap'] })
+    await assert.rejects(stand.start('python', 'bubblewrap'), (thrown) => {
+      assert.ok(thrown instanceof MayflyError)
+      assert.equal(thrown.code, 'UNAVAILABLE')
+      return true
+    })
+    assert.deepEqual((await stand.warden.facts()).walls, [])
+  })
+
+  for (const [by, hide] of holders)
+    for (const way of ways) {
+      const wish = { hide }
+      test(`${way}, held by ${by}: a fork bomb stays within its processes, and goes as a whole`, async () => {
+        await using stand = await openWhole(wish)
+        const wall = await stand.start('python', way)
+        await wall.claim({ processes: 16 })
+        const { processes } = wall.claimed!.enforced
+        assert.equal(processes, by === 'control groups' ? 'cgroup' : 'rlimit')
+        wall.run(guests.forkBomb)
+        await ready(wall)
+        const made = Number(/ready (\d+)/.exec(wall.said.stdout)?.[1])
+        assert.ok(made >= 8 && made <= 24, `it made ${made}`)
+        await leavesNothing(wall)
+      })
+
+      test(`${way}, held by ${by}: children share the memory of the job`, async () => {
+        await using stand = await openWhole(wish)
+        const wall = await stand.start('python', way)
+        await wall.claim({ memory: 96 * MiB, processes: 16 })
+        wall.run(guests.memoryBomb)
+        const { how, peakBytes } = await wall.end()
+        assert.equal(how, 'memory')
+        const bound = wall.started.wall.idleBytes + 96 * 1.25 * MiB + 96 * MiB
+        assert.ok(peakBytes <= bound, `it had ${Math.round(peakBytes / MiB)} MiB`)
+      })
+
+      test(`${way}, held by ${by}: half a core is half a core`, async (t) => {
+        await using stand = await openWhole(wish)
+        const wall = await stand.start('python', way)
+        await wall.claim({ cpu: 0.5, processes: 16 })
+        const { cpu } = wall.claimed!.enforced
+        assert.equal(cpu, by === 'control groups' ? 'cgroup' : 'watch')
+        wall.run(guests.burnsFor(3))
+        await ready(wall)
+        const share = Number(/ready ([\d.]+)/.exec(wall.said.stdout)?.[1])
+        t.diagnostic(`it had ${share.toFixed(3)} of a core`)
+        // A machine that is busy with others gives it less than it may have, never more.
+        assert.ok(share > 0.1 && share <= 0.57, `it had ${share} of a core`)
+      })
+
+      test(`${way}, held by ${by}: frozen it stands still, and can still be ended`, async () => {
+        await using stand = await openWhole(wish)
+        const wall = await stand.start('python', way)
+        await wall.claim({ processes: 16 })
+        wall.run(guests.burns)
+        await ready(wall)
+        await stand.warden.freeze(wall.id)
+        const before = ticksOf(wall)
+        await sleep(100)
+        assert.equal(ticksOf(wall), before, 'it went on while frozen')
+        await stand.warden.thaw(wall.id)
+        await until(() => ticksOf(wall) > before, 'it to go on')
+        await stand.warden.freeze(wall.id)
+        await leavesNothing(wall)
+      })
+
+      test(`${way}, held by ${by}: whoever left its family, or stopped, goes with it`, async () => {
+        await using stand = await openWhole(wish)
+        const wall = await stand.start('python', way)
+        await wall.claim({ processes: 16, cpu: 0.1 })
+        wall.run(guests.family)
+        await ready(wall)
+        assert.ok(wall.processes().length >= 5, 'there is no family')
+        await leavesNothing(wall)
+      })
+
+      for (const isFrozen of [false, true])
+        test(`${way}, held by ${by}: dies with its warden${isFrozen ? ', also while it is frozen' : ''}`, async () => {
+          await using stand = await openWhole({ ...wish, apart: true })
+          const { pid } = await stand.warden.facts()
+          const [busy, idle] = [await stand.start('python', way), await stand.start('python', way)]
+          await busy.claim({ processes: 16, cpu: 0.5 })
+          busy.run(guests.family)
+          await ready(busy)
+          if (isFrozen) await stand.warden.freeze(busy.id)
+          const all = [...busy.processes(), ...idle.processes()]
+          process.kill(pid, 'SIGKILL')
+          await gone(all)
+          await sweptAfter(stand.stateFolder, [busy, idle])
+        })
+    }
+
+  test(`After ${rounds} walls, claimed, used and killed, nothing is left`, async () => {
+    await using stand = await openWhole()
+    const round = async (way: 'embedded' | 'bubblewrap', program: 'node' | 'python') => {
+      const wall = await stand.start(program, way)
+      await wall.claim({ egress: true, cpu: 0.5, processes: 16, io: MiB })
+      wall.run(program === 'python' ? guests.sleeps : `console.log('ready')`)
+      await ready(wall)
+      await wall.kill()
+      wall.close()
+      return wall.id
+    }
+    // What is loaded once stays.
+    for (const way of ways) await round(way, 'python')
+    await sleep(300)
+    const before = remains()
+    const ids = []
+    for (let n = 0; n < rounds; n++)
+      ids.push(await round(ways[n % ways.length]!, n % 4 === 3 ? 'node' : 'python'))
+    let seen = {}
+    const isBack = () => JSON.stringify((seen = remains())) === JSON.stringify(before)
+    await until(isBack, 'everything to be given back').catch(() => undefined)
+    assert.deepEqual(seen, before)
+    assert.deepEqual(groupsOf(ids), [])
+    assert.deepEqual(readdirSync(leaseFolder(stand.stateFolder)), [])
+  })
+
+  test('A uid comes back when nothing has it any more', async (t) => {
+    if (!findJailFacts().root) return t.skip('only root gives walls a uid of their own')
+    await using stand = await openWhole()
+    const wall = await stand.start()
+    const uid = uidOf(wall)
+    await wall.claim({ processes: 16 })
+    wall.run(guests.family)
+    await ready(wall)
+    assert.ok(processesOf(uid).length >= 5)
+    await wall.kill()
+    assert.deepEqual(processesOf(uid), [])
+  })
+})
+
+async function ready(wall: WholeWall): Promise<void> {
+  await until(() => wall.said.stdout.includes('ready'), 'the program').catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${wall.said.stderr} ${wall.frames.join(' ')}`)
+  })
+}
+
+/** Killed, its processes are gone when the warden says so. */
+async function leavesNothing(wall: WholeWall): Promise<void> {
+  const all = wall.processes()
+  await wall.kill()
+  assert.deepEqual(all.filter(isThere), [])
+  assert.equal((await wall.end()).how, 'killed')
+}
+
+async function gone(all: readonly string[]): Promise<void> {
+  const left = () => all.filter(isThere)
+  await until(() => left().length === 0, 'their end', goneMsMax).catch(() => undefined)
+  assert.deepEqual(left(), [])
+}
+
+async function sweptAfter(stateFolder: string, walls: readonly WholeWall[]): Promise<void> {
+  const next = holdWarden({ stateFolder })
+  await next.close()
+  assert.deepEqual(readdirSync(leaseFolder(stateFolder)), [])
+  assert.deepEqual(groupsOf(walls.map(({ id }) => id)), [])
+}
+
+function groupsOf(ids: readonly string[]): readonly string[] {
+  return emptyGroups().filter((group) => ids.some((id) => group.endsWith(id)))
+}
+
+function isThere(one: string): boolean {
+  const [pid, startTime] = one.split(' ').map(Number)
+  return isAlive(pid!, startTime)
+}
+
+function ticksOf(wall: WholeWall): number {
+  const { pid } = wall.started.wall
+  return [pid, ...descendantsOf(pid)].reduce(
+    (sum, one) => sum + (processFacts(one)?.cpuTicks ?? 0),
+    0,
+  )
+}
+
+function uidOf(wall: WholeWall): number {
+  const status = readFileSync(`/proc/${wall.started.wall.pid}/status`, 'utf8')
+  return Number(/^Uid:\t(\d+)/m.exec(status)?.[1])
+}
+
+/** Descriptors and processes of this one. */
+function remains() {
+  return { processes: descendantsOf(process.pid), open: kindsOpen() }
+}
+
+function unable(): string | false {
+  const facts = findJailFacts()
+  if (facts.platform !== 'linux') return 'only Linux has these jails'
+  return facts.namespaces ? false : 'namespaces are forbidden here'
+}

@@ -1,0 +1,132 @@
+import type { Server } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
+import { processFacts } from '../../src/os/proc.ts'
+import { startWarden } from '../../src/sdk/start-warden.ts'
+import type { Claim, StartedWall, WardenClient } from '../../src/warden/client.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { Claimed, WallEnd, WallExit, WallWay } from '../../src/warden/protocol.ts'
+import type { WardenOptions } from '../../src/warden/warden.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { inTime } from '../conformance/stand.ts'
+
+/** A warden, and walls for whole programs that are driven by hand, as a server would. */
+
+const runFrame = 1
+const FRAME_BYTES_MAX = 33 * 2 ** 20
+const MiB = 2 ** 20
+
+export interface WholeEnd {
+  readonly how: WallEnd
+  readonly peakBytes: number
+  readonly exit: WallExit
+}
+
+export class WholeWall {
+  readonly started: StartedWall
+  readonly ended: Promise<WholeEnd>
+  readonly said = { stdout: '', stderr: '' }
+  readonly frames: string[] = []
+  readonly #warden: WardenClient
+  claimed: (Claimed & { readonly listener?: Server }) | undefined
+
+  constructor(warden: WardenClient, started: StartedWall) {
+    this.#warden = warden
+    this.started = started
+    const decoder = new FrameDecoder(FRAME_BYTES_MAX)
+    started.socket.on('error', () => undefined)
+    started.socket.on('data', (chunk: Buffer) => {
+      for (const { payload } of decoder.push(chunk)) this.frames.push(payload.toString())
+    })
+    for (const name of ['stdout', 'stderr'] as const)
+      started.streams![name].on('data', (chunk: Buffer) => void (this.said[name] += chunk))
+    const { promise, resolve } = Promise.withResolvers<WholeEnd>()
+    this.ended = promise
+    warden.onEnded(started.wall.id, (how, peakBytes, _detail, exit) =>
+      resolve({ how, peakBytes, exit }),
+    )
+  }
+
+  get id(): string {
+    return this.started.wall.id
+  }
+
+  /** Every process of it that lives, with its start time, so that a number used again is another. */
+  processes(): readonly string[] {
+    const first = this.#first()
+    return [first, ...descendantsOf(first)].map((one) => `${one} ${processFacts(one)?.startTime}`)
+  }
+
+  /** What waits for the program, and adopts whoever loses its parent. */
+  #first(): number {
+    return processFacts(this.started.wall.pid)?.parent ?? this.started.wall.pid
+  }
+
+  async claim(to: Partial<Claim> = {}): Promise<void> {
+    const usual = { tenant: '', memory: 128 * MiB, deadline: 60_000 }
+    this.claimed = await this.#warden.claim(this.id, { ...usual, ...to })
+  }
+
+  run(code: string, language = this.started.wall.program as string): void {
+    const job = { language, code, entry: 'program', ...task }
+    this.started.socket.write(encodeFrame(runFrame, `${JSON.stringify(job)}\n`))
+  }
+
+  kill(): Promise<{ took: number }> {
+    return this.#warden.kill(this.id)
+  }
+
+  end(): Promise<WholeEnd> {
+    return inTime(this.ended, 'the end of the wall')
+  }
+
+  close(): void {
+    const { socket, streams } = this.started
+    for (const one of [socket, streams!.stdout, streams!.stderr]) one.destroy()
+    this.claimed?.listener?.close()
+  }
+}
+
+const task = {
+  protocol: 1,
+  inputText: 'null',
+  files: [],
+  capabilities: [],
+  env: {},
+  timeoutMs: 600_000,
+  outputBytesMax: MiB,
+  resultBytesMax: MiB,
+  artifactBytesMax: MiB,
+  processes: 64,
+  network: true,
+}
+
+export interface WholeWish extends Omit<WardenOptions, 'stateFolder'> {
+  /** A warden in a process of its own, as an application has. */
+  readonly apart?: boolean
+}
+
+export async function openWhole({ apart = false, ...options }: WholeWish = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-whole-'))
+  const stateFolder = join(folder, 'state')
+  const all = { stateFolder, ...options }
+  const warden = apart ? await startWarden(all) : holdWarden(all)
+  const walls: WholeWall[] = []
+  return {
+    warden,
+    stateFolder,
+    async start(program: 'node' | 'python' = 'python', way: WallWay = 'embedded') {
+      const settings = { spares: 0, spareMiB: 8, way, disk: 16 * MiB }
+      const wall = new WholeWall(warden, await warden.start(program, settings))
+      walls.push(wall)
+      return wall
+    },
+    async [Symbol.asyncDispose]() {
+      await warden.close()
+      for (const wall of walls) wall.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

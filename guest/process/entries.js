@@ -1,6 +1,5 @@
 /** One job of language `node` (or what a shell script has in common with it), from its release to its end. */
 import Module, { createRequire } from 'node:module'
-import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { gatherArtifacts } from './artifacts.js'
@@ -40,12 +39,9 @@ export function takeJob(task, settings) {
   function end(meta, text = '') {
     if (ended) return
     ended = true
-    const artifactsLeftOut = gatherArtifacts(
-      path.join(settings.work, 'out'),
-      task.artifactBytesMax,
-      (place, bytes) =>
-        send(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes),
-    )
+    const artifactsLeftOut = settings.work
+      ? gatherArtifacts(`${settings.work}/out`, task.artifactBytesMax, sendArtifact)
+      : []
     const { user, system } = cpuUsage(cpuBefore)
     const head = {
       protocol: 1,
@@ -58,7 +54,12 @@ export function takeJob(task, settings) {
     send(KIND.end, `${stringify(head)}\n${text}`)
   }
 
-  const source = () => ({ work: settings.work, main: file })
+  /** @param {string} place @param {Uint8Array} bytes */
+  function sendArtifact(place, bytes) {
+    send(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
+  }
+
+  const source = () => ({ work: settings.work ?? '/', main: file })
 
   /** @param {unknown} value */
   function succeed(value) {

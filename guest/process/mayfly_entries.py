@@ -180,9 +180,9 @@ class _Job:
         self.end({"status": "error", "error": _error_of(error, self.settings)})
 
     def end(self, meta, text=""):
-        left_out = mayfly_artifacts.gather(
-            os.path.join(self.settings["work"], "out"), self.task["artifactBytesMax"], _give
-        )
+        work = self.settings["work"]
+        bytes_max = self.task["artifactBytesMax"]
+        left_out = mayfly_artifacts.gather(work + "/out", bytes_max, _give) if work else []
         head = {
             "protocol": 1,
             "encoding": "json",

@@ -17,6 +17,8 @@ _open = os.open
 def lay_out(task, settings):
     """Lays out the job; the path of its main file."""
     work, tmp = settings["work"], settings["tmp"]
+    if not work:
+        raise OSError("Cannot lay out the job: this wall has no place that it may write to")
     if settings["listens"]:
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")

@@ -98,13 +98,16 @@ suite('What a process wall holds', () => {
       if (isMissing(t, wish)) return
       const { stdout } = await script(
         wish,
-        `echo $PPID; (sh -c 'sleep 0.1; cut -d" " -f4 /proc/self/stat > /tmp/parent' & ) ; sleep 0.5
-        ls /proc | grep '^[0-9]' | while read pid; do grep -h '^State' /proc/$pid/status 2>/dev/null; done | grep -c Z
+        `echo $PPID; (sh -c 'sleep 0.1; grep PPid /proc/$$/status | tr -dc 0-9 > /tmp/parent; echo >> /tmp/parent' & ) ; sleep 0.5
+        for status in /proc/[0-9]*/status; do
+          grep -q '^State:.Z' $status && grep -q '^PPid:.1$' $status && echo zombie
+        done 2>/dev/null | grep -c zombie
+        cat /tmp/parent
         cat /proc/1/comm`,
       )
-      const [parent, zombies, first] = lines(stdout)
+      const [parent, zombies, adopted, first] = lines(stdout)
       assert.notEqual(parent, '1')
-      assert.equal(zombies, '0')
+      assert.deepEqual([zombies, adopted], ['0', '1'])
       assert.match(first ?? '', /^(sh|bwrap|init)$/)
     })
 
@@ -203,6 +206,15 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
     )
     assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt'])
     assert.equal(inPython.head.artifactsLeftOut.length, 6)
+  })
+
+  test('without namespaces and without a place to write there is no job, and it says why', async () => {
+    for (const program of ['node', 'python'] as const) {
+      const wish = { program, hide: ['namespaces'] }
+      const { head } = await inProcess(wish, { language: program, code: 'result = 1' })
+      assert.equal(head.status, 'error')
+      assert.match(head.error?.message ?? '', /^Cannot lay out the job/)
+    }
   })
 
   test('without namespaces there are no children and no sockets, and files only where it was given a place', async (t) => {

@@ -198,6 +198,10 @@ suite('A job of language "node" in a process wall', () => {
       code: 'for (let n = 0; n < 20000; n++) console.log("0123456789")',
     })
     assert.equal(stdout.length, 220_000)
+    const code =
+      'export default () => { process.stdout.write("x".repeat(3e6)); console.log("end") }'
+    const { stdout: atOnce } = await node({ code })
+    assert.deepEqual([atOnce.length, atOnce.slice(-4)], [3_000_004, 'end\n'])
   })
 
   test('a shell script: input, result, exit code, pipes', async () => {

@@ -23,6 +23,8 @@ export interface Caller {
   readonly signal: AbortSignal
   /** Hears output as it comes; a promise holds the guest back. */
   readonly tap?: Tap | undefined
+  /** Hears what it will live by, before it does; never throws. */
+  readonly planned?: ((profile: Profile) => void) | undefined
   /** Hears each line of the timeline as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
@@ -33,6 +35,7 @@ export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outc
   const analysis = await rooms.analyse(job, signed)
   const plan = rooms.profile(job, analysis.verdict, signed)
   const admission = rooms.admit(job, analysis.verdict, plan)
+  if (plan.kind === 'run') caller.planned?.(plan.profile)
 
   const lived =
     analysis.kind === 'syntax-error'

@@ -16,7 +16,7 @@ const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as c
 export function paint(
   colour: keyof typeof CODES,
   text: string,
-  stream: NodeJS.WriteStream = process.stderr,
+  stream: Pick<NodeJS.WriteStream, 'isTTY'> = process.stderr,
 ): string {
   const isColoured = stream.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
   return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text

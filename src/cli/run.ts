@@ -17,7 +17,6 @@ import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { languageOf, readBytes, readSource } from './source.ts'
 import { stopSignal } from './stop.ts'
-import type { Watching } from './watch.ts'
 
 interface RunFlags extends Globals {
   readonly language?: Language
@@ -42,6 +41,7 @@ interface RunFlags extends Globals {
   readonly capture?: boolean
   readonly explain?: boolean
   readonly watch?: boolean
+  readonly picture?: string
 }
 
 type Capability = (typeof grantable)[number]
@@ -72,7 +72,8 @@ export function register(program: Command): void {
     .option('--idempotent', 'may be run again')
     .option('--capture', 'keep evidence of the sandbox')
     .option('--explain', 'say why this sandbox, field by field')
-    .option('--watch', 'show on stderr how it goes while it runs')
+    .option('--watch', 'draw on stderr how it goes while it runs')
+    .option('--picture <file>', 'where to put a picture of its life, as SVG')
     .addHelpText('after', examples)
     .action(async (file: string, _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
@@ -100,6 +101,7 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     const job = newJob(request, who, assembly.clock)
     const outcome = await runWatched(job, assembly, flags, cancel.signal)
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
+    if (flags.picture) await savePicture(outcome, flags.picture)
     if (flags.json) printJson(outcome)
     else await tell(outcome, { file, code: job.asked.code }, flags)
     process.exitCode = exitCodeOf[outcome.status]
@@ -117,16 +119,13 @@ async function runWatched(
   const print = flags.json ? undefined : printer()
   if (!flags.watch || flags.quiet) return assembly.run(job, { signal, tap: print })
 
-  using watching = await watchOf(job, assembly)
-  return await assembly.run(job, { signal, tap: watching.tap(print), on: watching.on })
-}
-
-/** The time it has is the one asked for or configured, within the ceiling. */
-async function watchOf({ asked }: Job, { clock, config }: Assembly): Promise<Watching> {
   const { watch } = await import('./watch.ts')
-  const wanted = asked.limits.timeout ?? config.limits.timeout
-  const timeout = Math.min(wanted, config.ceilings.timeout ?? wanted)
-  return watch({ stream: process.stderr, clock, timeout })
+
+  using watching = watch({ stream: process.stderr, clock: assembly.clock })
+  const { planned, on } = watching
+  const outcome = await assembly.run(job, { signal, tap: watching.tap(print), planned, on })
+  watching.end(outcome)
+  return outcome
 }
 
 async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
@@ -227,6 +226,11 @@ function printer(): Tap {
 async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {
   const { saveArtifacts: save } = await import('./job-files.ts')
   await save(outcome.artifacts, folder)
+}
+
+async function savePicture(outcome: Outcome, file: string): Promise<void> {
+  const { savePicture: save } = await import('./save-picture.ts')
+  await save(outcome, file)
 }
 
 function oneOf<T extends string>(what: string, words: readonly T[]) {

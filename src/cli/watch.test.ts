@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Clock } from '../contract/clock.ts'
+import { allControls } from '../contract/controls.ts'
+import type { TimelineEntry } from '../contract/event.ts'
+import type { Profile } from '../contract/profile.ts'
+import { interrupted } from '../history/interrupted.ts'
 import { watch } from './watch.ts'
 
 /** A terminal or a pipe, and a clock that goes on when it is told. */
-function stage(isTTY: boolean) {
+function stage(isTTY: boolean, rows = 40) {
   let now = 0
   let due: { readonly at: number; readonly call: () => void } | undefined
   const clock: Clock = {
@@ -16,56 +20,131 @@ function stage(isTTY: boolean) {
     },
   }
   const written: string[] = []
-  const stream = { isTTY, columns: 80, write: (text: unknown) => written.push(String(text)) > 0 }
+  const write = (text: unknown) => written.push(String(text)) > 0
   return {
-    options: { stream, clock, timeout: 1000 },
+    options: { stream: { isTTY, columns: 80, rows, write }, clock },
     written,
     pending: () => due !== undefined,
     pass(ms: number) {
       now += ms
       if (due && due.at <= now) due.call()
     },
+    /** What a terminal shows after all that was written. */
+    screen: () => screenOf(written.join('')),
   }
 }
 
-const opened = { at: 0, zone: 'main', event: 'phase', phase: 'full' } as const
+/** As much of a terminal as is used: lines, and up to the first of those that are drawn anew. */
+function screenOf(text: string): readonly string[] {
+  const lines = ['']
+  let row = 0
+  for (const [token, up] of text
+    .replaceAll('\x1b', 'ESC')
+    .matchAll(/ESC\[(\d+)F|ESC\[[?\d]*[A-Za-z]|\n|[^\n]+?(?=ESC|\n|$)/g)) {
+    if (up !== undefined) lines.splice((row -= Number(up)))
+    else if (token === '\n') row += 1
+    else if (!token.startsWith('ESC')) lines[row] += token
+    assert.ok(row >= 0, 'the cursor left the top')
+    lines[row] ??= ''
+  }
+  return lines
+}
 
-test('On a terminal one line says the phase, how much of the time is gone and how much came out', async () => {
-  const { options, written, pass, pending } = stage(true)
+const profile = {
+  tier: 'mock',
+  provider: 'mock',
+  controls: allControls,
+  limits: { timeout: 5000 },
+  schedule: {
+    phases: [
+      { name: 'phase-0', for: 1000, controls: allControls },
+      { name: 'phase-1', for: 1000, controls: { ...allControls, cpu: 1 } },
+    ],
+  },
+} as unknown as Profile
+const opened: TimelineEntry = { at: 0, zone: 'main', event: 'phase', phase: 'phase-0' }
+const ended = { ...interrupted('exec_1'), status: 'ok' as const, timeline: [opened] }
+
+test('On a terminal the life is drawn as far as it has come, in the same place again and again', () => {
+  const { options, screen, pass, pending } = stage(true)
   const watching = watch(options)
-  assert.match(written.at(-1)!, /starting ░{20} 0\.0 s of 1\.0 s, 0 B out/)
+  watching.planned(profile)
   watching.on(opened)
-  await watching.tap(undefined)('stdout', 'é'.repeat(1024))
-  pass(500)
-  assert.equal(written.at(-1), '\r\x1b[Kfull ██████████░░░░░░░░░░ 0.5 s of 1.0 s, 2.0 KB out')
-  pass(5000)
-  assert.match(written.at(-1)!, /█{20} 5\.5 s/)
+  pass(100)
+  assert.match(screen()[0] ?? '', /running.* 100 ms of 2 s.*mock, mock/)
+  const { length } = screen()
+  pass(400)
+  assert.match(screen()[0] ?? '', /running.* 500 ms of 2 s/)
+  assert.equal(screen().length, length)
   watching[Symbol.dispose]()
-  assert.equal(written.at(-1), '\r\x1b[K')
+  assert.deepEqual(screen(), [''])
   assert.equal(pending(), false)
 })
 
-test('What the job prints is never drawn over', async () => {
+test('It is drawn ten times a second at most, in one write, and not at all while nothing changes', () => {
   const { options, written, pass } = stage(true)
   const watching = watch(options)
-  const tap = watching.tap((_, text) => void written.push(text))
-  await tap('stdout', 'half a line')
-  assert.deepEqual(written.slice(-2), ['\r\x1b[K', 'half a line'])
+  assert.equal(written.length, 1)
   pass(100)
+  assert.equal(written.length, 1)
   watching.on(opened)
-  await tap('stdout', ', and its end\n')
-  assert.deepEqual(written.slice(-2), ['half a line', ', and its end\n'])
-  pass(100)
-  assert.ok(written.at(-1)!.startsWith('\r\x1b[Kfull'))
+  for (let ms = 0; ms < 1000; ms += 10) pass(10)
+  assert.ok(written.length <= 12, `${written.length} writes`)
   watching[Symbol.dispose]()
 })
 
-test('Elsewhere each event is a plain line', () => {
+test('What the job prints is never drawn over', async () => {
+  const { options, screen, pass } = stage(true)
+  const watching = watch(options)
+  const tap = watching.tap((_, text) => void options.stream.write(text))
+  await tap('stdout', 'half a line')
+  pass(100)
+  watching.on(opened)
+  assert.deepEqual(screen(), ['half a line'])
+  await tap('stdout', '\n')
+  pass(100)
+  assert.equal(screen()[0], 'half a line')
+  assert.match(screen()[1] ?? '', /running/)
+  watching.end(ended)
+  assert.equal(screen()[0], 'half a line')
+  assert.match(screen()[1] ?? '', /✓ ok/)
+})
+
+test('A terminal that is too low gets as much of the picture as it holds', () => {
+  const { options, screen } = stage(true, 3)
+  const watching = watch(options)
+  watching.planned(profile)
+  watching.on(opened)
+  assert.ok(screen().length <= 3)
+  watching[Symbol.dispose]()
+})
+
+test('At the end the whole picture is left, and nothing is drawn after it', () => {
+  const { options, screen, written, pass, pending } = stage(true)
+  const watching = watch(options)
+  watching.on(opened)
+  watching.end(ended)
+  const after = written.length
+  pass(1000)
+  assert.equal(pending(), false)
+  watching[Symbol.dispose]()
+  assert.equal(written.length, after)
+  assert.match(screen().join('\n'), /✓ ok[^]*output 0 B/)
+})
+
+test('Elsewhere each event is a plain line, and the picture comes at the end', () => {
   const { options, written, pending } = stage(false)
   const watching = watch(options)
   watching.on(opened)
-  watching.on({ at: 12.4, zone: 'main', event: 'tightened', phase: 'full' })
-  watching[Symbol.dispose]()
-  assert.deepEqual(written, ['0 ms: phase full, 0 B out\n', '12 ms: tightened full, 0 B out\n'])
+  watching.on({ at: 12.4, zone: 'main', event: 'tightened', controls: { cpu: 1 }, took: 2 })
+  watching.on({ at: 20, zone: 'a\nb', event: 'denied', fields: { capability: '\x1b[2J' } })
+  assert.deepEqual(written, [
+    '0 ms  phase  phase-0\n',
+    '12 ms  ▼ tightened  cpu 1 core, took 2 ms\n',
+    'a b: 20 ms  × denied  call of "\\x1b[2J"\n',
+  ])
+  watching.end(ended)
+  assert.match(written.at(-1) ?? '', /^✓ ok/)
+  assert.ok(!written.join('').includes('\x1b'))
   assert.equal(pending(), false)
 })

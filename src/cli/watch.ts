@@ -1,25 +1,38 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
+import { markOf, timeText, wordText } from '../web/page/picture/caption.js'
+import { happeningsOf } from '../web/page/picture/events.js'
+import { lifeOf, noPlan, planOf, type Life } from '../web/page/picture/life.js'
+import { pictureOf } from '../web/page/picture/picture.js'
+import { linesOf, type Tone } from '../web/page/picture/terminal.js'
+import { durationText, plain } from '../web/page/picture/words.js'
+import { paint } from './print.ts'
 
 const DRAW_EVERY_MS = 100
-const BAR = 20
+const COLUMNS_ELSEWHERE = 100
+const BEGIN_FRAME = '\x1b[?2026h'
+const END_FRAME = '\x1b[?2026l'
 
 export interface Watching extends Disposable {
+  /** Hears what the job will live by. */
+  readonly planned: (profile: Profile) => void
   /** Hears each line of the timeline. */
   readonly on: (entry: TimelineEntry) => void
   /** Counts output, and makes room for it where it is printed too. */
   tap(print: Tap | undefined): Tap
+  /** Leaves the whole picture behind. Nothing is drawn after it. */
+  end(outcome: Outcome): void
 }
 
 export interface WatchOptions {
-  readonly stream: Pick<NodeJS.WriteStream, 'isTTY' | 'write' | 'columns'>
+  readonly stream: Pick<NodeJS.WriteStream, 'isTTY' | 'write' | 'columns' | 'rows'>
   readonly clock: Clock
-  /** The longest the job may run, in milliseconds. */
-  readonly timeout: number
 }
 
-/** What `run --watch` shows: on a terminal one line that is drawn again and again, else a line for each event. */
+/** What `run --watch` shows: on a terminal a picture that is drawn again and again, else a line for each event. */
 export function watch(options: WatchOptions): Watching {
   return options.stream.isTTY && process.env['TERM'] !== 'dumb'
     ? new Live(options)
@@ -28,22 +41,32 @@ export function watch(options: WatchOptions): Watching {
 
 class Lines implements Watching {
   readonly #stream: WatchOptions['stream']
-  #bytes = 0
 
   constructor({ stream }: WatchOptions) {
     this.#stream = stream
   }
 
-  readonly on = ({ at, event, phase }: TimelineEntry): void => {
-    const named = phase === undefined ? event : `${event} ${phase}`
-    this.#stream.write(`${Math.round(at)} ms: ${named}, ${sizeOf(this.#bytes)} out\n`)
+  readonly planned = (): void => undefined
+
+  readonly on = (entry: TimelineEntry): void => {
+    const told = happeningsOf([entry]).map(
+      (one) => `${timeText(one)}  ${markOf(one).mark} ${wordText(one)}  ${one.text}`,
+    )
+    const phase = `${durationText(entry.at)}  phase  ${plain(entry.phase ?? '')}`
+    const zone = entry.zone === 'main' ? '' : `${plain(entry.zone, 40)}: `
+    this.#stream.write(`${zone}${told[0] ?? phase}`.trimEnd() + '\n')
   }
 
   tap(print: Tap | undefined): Tap {
-    return (name, text) => {
-      this.#bytes += Buffer.byteLength(text)
-      return print?.(name, text)
-    }
+    return (name, text) => print?.(name, text)
+  }
+
+  end(outcome: Outcome): void {
+    const drawn = linesOf(pictureOf(lifeOf(outcome)), {
+      columns: COLUMNS_ELSEWHERE,
+      paint: (_, text) => text,
+    })
+    this.#stream.write(`${drawn.join('\n')}\n`)
   }
 
   [Symbol.dispose](): void {}
@@ -51,21 +74,29 @@ class Lines implements Watching {
 
 class Live implements Watching {
   readonly #options: WatchOptions
+  readonly #timeline: TimelineEntry[] = []
   #next: Timer
-  #phase = 'starting'
+  #life: Pick<Life, 'plan' | 'wall'> = { plan: noPlan, wall: '' }
   #began: number | undefined
   #bytes = 0
+  /** What is drawn now, and how many lines of the terminal it takes. */
+  #drawn = ''
+  #height = 0
   /** Whether the cursor is where a line begins: nothing is drawn over what the job printed. */
-  #free = true
+  #isFree = true
 
   constructor(options: WatchOptions) {
     this.#options = options
-    this.#next = this.#draw()
+    this.#next = this.#again()
   }
 
-  readonly on = ({ at, phase }: TimelineEntry): void => {
-    this.#began ??= this.#options.clock.now() - at
-    this.#phase = phase ?? this.#phase
+  readonly planned = (profile: Profile): void => {
+    this.#life = { plan: planOf(profile), wall: `${profile.tier}, ${profile.provider}` }
+  }
+
+  readonly on = (entry: TimelineEntry): void => {
+    this.#began ??= this.#options.clock.now() - entry.at
+    this.#timeline.push(entry)
   }
 
   tap(print: Tap | undefined): Tap {
@@ -73,9 +104,15 @@ class Live implements Watching {
       this.#bytes += Buffer.byteLength(text)
       if (!print) return
       this.#clear()
-      this.#free = text.endsWith('\n')
+      this.#isFree = text.endsWith('\n')
       await print(name, text)
     }
+  }
+
+  end(outcome: Outcome): void {
+    this[Symbol.dispose]()
+    const start = this.#isFree ? '' : '\n'
+    this.#options.stream.write(`${start}${this.#linesOf(lifeOf(outcome)).join('\n')}\n`)
   }
 
   [Symbol.dispose](): void {
@@ -83,36 +120,48 @@ class Live implements Watching {
     this.#clear()
   }
 
-  #draw(): Timer {
-    const { stream, clock, timeout } = this.#options
-    const elapsed = this.#began === undefined ? 0 : clock.now() - this.#began
-    const state = { phase: this.#phase, elapsed, timeout, bytes: this.#bytes }
-    if (this.#free) stream.write(`\r\x1b[K${lineOf(state).slice(0, (stream.columns || 80) - 1)}`)
-    return clock.after(DRAW_EVERY_MS, () => (this.#next = this.#draw()))
+  #again(): Timer {
+    if (this.#isFree) this.#draw()
+    return this.#options.clock.after(DRAW_EVERY_MS, () => (this.#next = this.#again()))
+  }
+
+  /** The new picture goes over the old one in one write, so that nothing flickers. */
+  #draw(): void {
+    const { stream, clock } = this.#options
+    const age = this.#began === undefined ? 0 : clock.now() - this.#began
+    const life = { ...this.#life, status: 'running', timeline: this.#timeline, age }
+    const lines = this.#linesOf({ ...life, out: this.#bytes, network: [] })
+    const shown = lines.slice(0, Math.max(1, (stream.rows || 24) - 1))
+    const text = shown.map((line) => `${line}\x1b[K\n`).join('')
+    if (text === this.#drawn) return
+    stream.write(`${BEGIN_FRAME}${this.#home()}${text}\x1b[J${END_FRAME}`)
+    this.#drawn = text
+    this.#height = shown.length
+  }
+
+  #linesOf(life: Life): readonly string[] {
+    const { stream } = this.#options
+    const painted = (tone: Tone, text: string) => paint(colours[tone], text, stream)
+    return linesOf(pictureOf(life), { columns: stream.columns || 80, paint: painted })
   }
 
   #clear(): void {
-    if (this.#free) this.#options.stream.write('\r\x1b[K')
+    if (this.#height === 0) return
+    this.#options.stream.write(`${this.#home()}\x1b[J`)
+    this.#drawn = ''
+    this.#height = 0
+  }
+
+  #home(): string {
+    return this.#height === 0 ? '' : `\x1b[${this.#height}F`
   }
 }
 
-interface State {
-  readonly phase: string
-  readonly elapsed: number
-  readonly timeout: number
-  readonly bytes: number
-}
-
-function lineOf({ phase, elapsed, timeout, bytes }: State): string {
-  const full = Math.min(BAR, Math.floor((elapsed / timeout) * BAR))
-  const bar = '█'.repeat(full) + '░'.repeat(BAR - full)
-  return `${phase} ${bar} ${secondsOf(elapsed)} of ${secondsOf(timeout)}, ${sizeOf(bytes)} out`
-}
-
-function secondsOf(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`
-}
-
-function sizeOf(bytes: number): string {
-  return bytes < 1024 ? `${bytes} B` : `${(bytes / 1024).toFixed(1)} KB`
-}
+const colours = {
+  good: 'green',
+  warn: 'yellow',
+  bad: 'red',
+  calm: 'cyan',
+  bold: 'bold',
+  dim: 'dim',
+} as const satisfies Record<Tone, string>

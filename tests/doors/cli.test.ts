@@ -106,7 +106,7 @@ export default one + two + three`,
   test('--watch tells on stderr how it goes, and stdout stays as it is', async () => {
     const ran = await mayfly(place, ['run', 'talk.js', '--watch'])
     assert.equal(ran.stdout, 'said\n1\n')
-    assert.match(ran.stderr, /^0 ms: phase full, 0 B out\n/)
+    assert.match(ran.stderr, /^0 ms  phase  full\n✓ ok after /)
     const quiet = await mayfly(place, ['run', 'talk.js', '--watch', '--quiet'])
     assert.equal(quiet.stderr, 'complained\n')
   })

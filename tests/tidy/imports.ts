@@ -20,6 +20,8 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
     /^src\/(config|threat|intel|profile|pool|egress|temporal|effects|output|evidence|history|telemetry|images)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
+  // A room that browsers load as well, so it lies where they find it.
+  [6, /^src\/web\/page\/picture\//],
   [7, /^src\/life\.ts$/],
   [8, /^src\/assemble\.ts$/],
   [9, /^src\/(gateway|fleet|sdk|web)\//],

@@ -1,0 +1,126 @@
+/**
+ * What a picture is made of: a life as an outcome tells it, or as far as it has come.
+ *
+ * @typedef {{
+ *   readonly at: number, readonly zone: string, readonly event: string, readonly phase?: string | undefined,
+ *   readonly controls?: Readonly<Record<string, unknown>> | undefined, readonly took?: number | undefined,
+ *   readonly reason?: string | undefined, readonly fields?: Readonly<Record<string, unknown>> | undefined,
+ * }} Entry a line of a timeline
+ * @typedef {{ name: string, for: number, controls: Readonly<Record<string, unknown>> }} PlannedPhase
+ *   `for` in milliseconds; `controls` are those it is stricter in
+ * @typedef {{
+ *   controls: Readonly<Record<string, unknown>>, phases: readonly PlannedPhase[], msMax: number,
+ * }} Plan `controls` are those a life begins with; it is over after `msMax` milliseconds at the latest
+ * @typedef {{ host: string, port: number, verdict: string, sent: number, received: number }} Attempt
+ * @typedef {{
+ *   status: string, reason?: string, wall: string, plan: Plan, timeline: readonly Entry[], age: number,
+ *   out: number, cpu?: number, memory?: number, network: readonly Attempt[],
+ * }} Life `status` is `running` before the end; `age` is milliseconds since user code was released; `out`, `memory` bytes
+ */
+
+/** Nothing is known of what it was to be. @type {Plan} */
+export const noPlan = { controls: {}, phases: [], msMax: Infinity }
+
+/**
+ * What a profile plans.
+ * @param {{
+ *   readonly controls: object, readonly limits: { readonly timeout: number },
+ *   readonly schedule: { readonly phases: readonly {
+ *     readonly name: string, readonly for: number, readonly controls: object,
+ *   }[] },
+ * }} profile
+ * @returns {Plan}
+ */
+export function planOf({ controls, schedule, limits }) {
+  let before = recordOf(controls)
+  const phases = schedule.phases.map(({ name, for: length, controls: held }) => {
+    const now = recordOf(held)
+    const closed = Object.entries(now).filter(
+      ([control, value]) => JSON.stringify(value) !== JSON.stringify(before[control]),
+    )
+    before = now
+    return { name, for: length, controls: Object.fromEntries(closed) }
+  })
+  return { controls: recordOf(controls), phases, msMax: limits.timeout }
+}
+
+/**
+ * A life that is over. What it was to be is read from the reasons of its profile, as far as they say it.
+ * @param {{
+ *   readonly status: string, readonly tier?: string | undefined, readonly provider?: string | undefined,
+ *   readonly error?: { readonly code: string, readonly message: string } | undefined,
+ *   readonly stdout: string, readonly stderr: string, readonly timeline: readonly Entry[],
+ *   readonly profile: { readonly explain: readonly { readonly field: string, readonly value?: unknown }[] },
+ *   readonly metrics: {
+ *     readonly executionTime: number, readonly cpuTime: number, readonly network: readonly Attempt[],
+ *     readonly memoryUsage?: { readonly peak: number } | undefined,
+ *   },
+ * }} outcome
+ * @returns {Life}
+ */
+export function lifeOf(outcome) {
+  const { status, error, tier, provider, timeline, metrics, stdout, stderr, profile } = outcome
+  return {
+    status,
+    ...(error && { reason: reasonOf(outcome) }),
+    wall: [tier, provider].filter(Boolean).join(', '),
+    plan: plannedIn(profile.explain),
+    timeline,
+    age: Math.max(metrics.executionTime, timeline.at(-1)?.at ?? 0),
+    out: bytesOf(stdout) + bytesOf(stderr),
+    cpu: metrics.cpuTime,
+    ...(metrics.memoryUsage && { memory: metrics.memoryUsage.peak }),
+    network: metrics.network,
+  }
+}
+
+/** The wall's own words for a limit or a cut; of what code throws the first line. @param {{
+ *   readonly status: string, readonly timeline: readonly Entry[],
+ *   readonly error?: { readonly code: string, readonly message: string } | undefined,
+ * }} outcome */
+function reasonOf({ status, error, timeline }) {
+  const said = timeline.findLast(({ event }) => event === 'terminated')?.reason
+  if (status === 'terminated' && said !== undefined) return said
+  return status === 'timeout' || status === 'cancelled' ? '' : (error?.message ?? '')
+}
+
+/** @param {readonly { readonly field: string, readonly value?: unknown }[]} explain @returns {Plan} */
+function plannedIn(explain) {
+  const values = new Map(explain.map(({ field, value }) => [field, value]))
+  const controls = Object.fromEntries(
+    explain
+      .filter(({ field }) => field.startsWith('controls.'))
+      .map(({ field, value }) => [field.slice('controls.'.length), value]),
+  )
+  const phases = listOf(values.get('schedule.phases'))
+  const closing = listOf(values.get('schedule.closes'))
+  const timeout = values.get('limits.timeout')
+  return {
+    controls,
+    phases: phases.flatMap((text, place) => phaseIn(text, recordOf(closing[place]))),
+    msMax: typeof timeout === 'number' ? timeout : Infinity,
+  }
+}
+
+/** @param {unknown} text @param {Readonly<Record<string, unknown>>} controls @returns {PlannedPhase[]} */
+function phaseIn(text, controls) {
+  const [, name, length] = /^(.+) (\d+) ms$/s.exec(typeof text === 'string' ? text : '') ?? []
+  return name === undefined ? [] : [{ name, for: Number(length), controls }]
+}
+
+/** @param {unknown} value @returns {readonly unknown[]} */
+function listOf(value) {
+  return Array.isArray(value) ? value : []
+}
+
+/** @param {unknown} value @returns {Readonly<Record<string, unknown>>} */
+function recordOf(value) {
+  return typeof value === 'object' && value !== null
+    ? /** @type {Record<string, unknown>} */ (value)
+    : {}
+}
+
+/** @param {string} text */
+function bytesOf(text) {
+  return new TextEncoder().encode(text).length
+}

@@ -1,0 +1,302 @@
+/**
+ * The picture of a life as a value: what is drawn, with all its words, and nothing of how. One lane for each zone; in
+ * it the phases as bands, whose height is what is left of all that this life gives up, so that a life is a shape that
+ * only narrows; behind them the shape that was planned, so that one sees what was cut off. Whatever it is given, its
+ * size is bounded, and every foreign text has passed `plain`.
+ *
+ * @typedef {import('./life.js').Life} Life
+ * @typedef {import('./life.js').Entry} Entry
+ * @typedef {import('./life.js').Plan} Plan
+ * @typedef {import('./controls.js').Reading} Reading
+ * @typedef {import('./events.js').Happening} Happening
+ * @typedef {{ from: number, to: number }} Stretch
+ * @typedef {Stretch & { share: number }} Step how much is left, from 0 to 1
+ * @typedef {Stretch & { name: string, planned: number | undefined, cut: Cut | undefined }} Band
+ *   `planned` is how long it was to be
+ * @typedef {{ lost: number, why: string, isAnomaly: boolean }} Cut
+ * @typedef {Stretch & Reading & { took?: number }} Span `took` is how long it took to get there, where that is known
+ * @typedef {{ name: string, spans: Span[] }} Row
+ * @typedef {{
+ *   zone: string, bands: Band[], shape: Step[], planned: Step[], rows: Row[], frozen: Stretch[], steady: Row[],
+ * }} Lane
+ * @typedef {{
+ *   mark: string, tone: string, status: string, text: string, wall: string, isOver: boolean, age: number,
+ *   plannedEnd: number, lanes: Lane[], zonesLeftOut: number, happenings: Happening[],
+ *   sums: (readonly [string, string])[],
+ * }} Picture
+ */
+import { controlNames, readControl } from './controls.js'
+import { happeningsOf } from './events.js'
+import { bytesText, durationText, ends, listText, plain } from './words.js'
+
+export const lanesMax = 6
+export const bandsMax = 64
+export const spansMax = 64
+/** What is lost of a phase without being worth a word: the share of its length, and milliseconds. */
+const LOST_SHARE = 0.02
+const LOST_MS = 5
+const DENIED_SHOWN = 2
+
+/**
+ * @param {Life} life
+ * @returns {Picture}
+ */
+export function pictureOf(life) {
+  const isOver = life.status !== 'running'
+  const timeline = ordered(life.timeline)
+  const age = Math.max(finite(life.age), timeline.at(-1)?.at ?? 0)
+  const zones = zonesOf(timeline, life)
+  const drawn = zones.slice(0, lanesMax)
+  const status = Object.hasOwn(ends, life.status) ? life.status : 'failed'
+  const [mark, tone, meaning] = ends[/** @type {keyof typeof ends} */ (status)]
+  const plannedEnd = stepsPlanned(life.plan).at(-1)?.to ?? 0
+  return {
+    mark,
+    tone,
+    status: status === 'running' ? 'running' : status,
+    text: headline({ ...life, status, age }, meaning, plannedEnd),
+    wall: plain(life.wall, 60),
+    isOver,
+    age,
+    plannedEnd,
+    lanes: drawn.map((zone) => laneOf(zone, timeline, { ...life, age })),
+    zonesLeftOut: zones.length - drawn.length,
+    happenings: happeningsOf(timeline),
+    sums: sumsOf(life),
+  }
+}
+
+/** @param {Life} life @param {string} meaning @param {number} plannedEnd */
+function headline({ status, reason, age, timeline }, meaning, plannedEnd) {
+  const said = plain(reason || meaning)
+  if (timeline.length === 0) return said
+  if (status !== 'running') return `after ${durationText(age)}: ${said}`
+  return plannedEnd > 0 ? `${durationText(age)} of ${durationText(plannedEnd)}` : durationText(age)
+}
+
+/** In the order of time, whatever came in. @param {readonly Entry[]} timeline @returns {Entry[]} */
+function ordered(timeline) {
+  return timeline
+    .map((entry) => ({ ...entry, at: finite(entry.at), zone: plain(entry.zone, 40) || 'main' }))
+    .sort((a, b) => a.at - b.at)
+}
+
+/** @param {number | undefined} value */
+function finite(value) {
+  return Number.isFinite(value) ? Math.max(0, /** @type {number} */ (value)) : 0
+}
+
+/** @param {readonly Entry[]} timeline @param {Life} life */
+function zonesOf(timeline, { plan }) {
+  const first = timeline.length > 0 || plan.phases.length > 0 ? ['main'] : []
+  return [...new Set([...first, ...timeline.map(({ zone }) => zone)])]
+}
+
+/** @param {string} zone @param {readonly Entry[]} timeline @param {Life} life @returns {Lane} */
+function laneOf(zone, timeline, { plan, age, status }) {
+  const entries = timeline.filter((entry) => entry.zone === zone)
+  const isMain = zone === 'main'
+  const own = isMain ? plan : { controls: {}, phases: [], msMax: Infinity }
+  const opens = isMain ? 0 : (entries[0]?.at ?? 0)
+  const ended = entries.findLast(({ event }) => event === 'terminated')
+  const closes = isMain ? age : (ended?.at ?? age)
+  const bands = bandsOf({ zone, entries, plan: own, opens, closes, status })
+  const rows = rowsOf(entries, own, { from: opens, to: closes })
+  const changing = rows.filter(({ name, spans }) => spans.length > 1 || isPlanned(own, name))
+  const steady = rows.filter((row) => !changing.includes(row))
+  return {
+    zone,
+    bands,
+    shape: bands.length === 0 ? [] : shapeOf(changing, bands, { from: opens, to: closes }),
+    planned: shapePlanned(own, changing),
+    rows: changing,
+    frozen: frozenIn(entries, closes),
+    steady,
+  }
+}
+
+/**
+ * @param {{
+ *   zone: string, entries: readonly Entry[], plan: Plan, opens: number, closes: number, status: string,
+ * }} lived
+ * @returns {Band[]}
+ */
+function bandsOf({ zone, entries, plan, opens, closes, status }) {
+  const begun = entries.filter(({ event }) => event === 'phase')
+  const planned = stepsPlanned(plan)
+  let place = 0
+  /** @type {Band[]} */
+  const bands = begun.map(({ at, phase = '' }, n) => {
+    const found = planned.findIndex(({ name }, step) => step >= place && name === phase)
+    const step = found === -1 ? undefined : planned[found]
+    if (step) place = found + 1
+    const to = begun[n + 1]?.at ?? closes
+    const length = step && step.to - step.from
+    const band = { name: plain(phase, 40), from: at, to, planned: length, cut: undefined }
+    return { ...band, cut: cutOf(band, entries, n === begun.length - 1 ? status : 'going on') }
+  })
+  if (bands.length === 0 && entries.length > 0 && zone !== 'main')
+    return [{ name: '', from: opens, to: closes, planned: undefined, cut: undefined }]
+  if (bands.length <= bandsMax) return bands
+  const kept = bands.slice(0, bandsMax - 1)
+  const from = bands[bandsMax - 1]?.from ?? closes
+  const name = `${(bands.length - kept.length).toLocaleString('en')} more phases`
+  return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
+}
+
+/** Ends that are no cut: the code was done before its time. */
+const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
+
+/** @param {Band} band @param {readonly Entry[]} entries @param {string} status @returns {Cut | undefined} */
+function cutOf({ from, to, planned }, entries, status) {
+  if (planned === undefined) return undefined
+  const lost = planned - (to - from)
+  if (lost <= Math.max(LOST_MS, planned * LOST_SHARE)) return undefined
+  const within = entries.filter(({ at }) => at >= from && at <= to)
+  const advanced = within.findLast(({ event }) => event === 'advanced')
+  if (!advanced && byItself.has(status)) return undefined
+  const anomaly = within.findLast(({ event }) => event === 'anomaly')
+  const why = anomaly?.reason ?? advanced?.reason ?? within.findLast(isEnd)?.reason ?? status
+  return { lost, why: plain(why, 80), isAnomaly: anomaly !== undefined }
+}
+
+/** @param {Entry} entry */
+function isEnd({ event }) {
+  return event === 'terminated'
+}
+
+/** @param {Plan} plan @returns {(Stretch & { name: string })[]} */
+function stepsPlanned({ phases, msMax }) {
+  let from = 0
+  return phases.slice(0, bandsMax).map(({ name, for: length }) => {
+    const step = { name, from, to: Math.min(from + finite(length), msMax) }
+    from = step.to
+    return step
+  })
+}
+
+/** @param {Plan} plan @param {string} control */
+function isPlanned({ phases }, control) {
+  return phases.some(({ controls }) => Object.hasOwn(controls, control))
+}
+
+/** What each control allowed, from when to when. @param {readonly Entry[]} entries @param {Plan} plan @param {Stretch} life */
+function rowsOf(entries, plan, { from, to }) {
+  const changes = entries.filter(({ controls }) => controls !== undefined)
+  return controlNames.flatMap((name) => {
+    const first =
+      plan.controls[name] ??
+      changes.find(({ controls }) => hasOwn(controls, name))?.controls?.[name]
+    if (first === undefined) return []
+    /** @type {Span[]} */
+    let spans = [{ from, to, ...readControl(name, first, first) }]
+    for (const { at, controls, took } of changes) {
+      if (hasOwn(controls, name))
+        spans = changed(spans, at, readControl(name, controls?.[name], first), took)
+    }
+    return [{ name, spans }]
+  })
+}
+
+/** @param {readonly Span[]} spans @param {number} at @param {Reading} reading @param {number | undefined} took */
+function changed(spans, at, reading, took) {
+  const last = /** @type {Span} */ (spans.at(-1))
+  if (last.text === reading.text && last.state === reading.state) return [...spans]
+  const timed = took === undefined ? {} : { took: finite(took) }
+  const next = { from: Math.min(at, last.to), to: last.to, ...reading, ...timed }
+  // What held for no time at all was never seen, and a row past all bounds ends with what holds last.
+  const isReplaced = next.from <= last.from || spans.length === spansMax
+  if (isReplaced) return [...spans.slice(0, -1), { ...next, from: last.from }]
+  return [...spans.slice(0, -1), { ...last, to: next.from }, next]
+}
+
+/** @param {Readonly<Record<string, unknown>> | undefined} record @param {string} name */
+function hasOwn(record, name) {
+  return record !== undefined && Object.hasOwn(record, name)
+}
+
+/** @param {readonly Row[]} rows @param {readonly Band[]} bands @param {Stretch} life @returns {Step[]} */
+function shapeOf(rows, bands, { to }) {
+  const first = bands[0]?.from ?? 0
+  const borders = [
+    ...bands.map(({ from }) => from),
+    ...rows.flatMap(({ spans }) => spans.map(({ from }) => from)),
+  ]
+  const starts = [...new Set(borders.filter((at) => at >= first && at < to))].sort((a, b) => a - b)
+  if (starts.length === 0) starts.push(first)
+  return starts.map((from, n) => ({
+    from,
+    to: starts[n + 1] ?? to,
+    share: meanOf(
+      rows.map(({ spans }) =>
+        left(
+          spans,
+          spans.findLast((span) => span.from <= from),
+        ),
+      ),
+    ),
+  }))
+}
+
+/** @param {readonly Span[]} spans @param {Span | undefined} now */
+function left([first], now) {
+  return first && first.share > 0 ? Math.min(1, (now?.share ?? first.share) / first.share) : 1
+}
+
+/** The shape as it was to be. @param {Plan} plan @param {readonly Row[]} rows @returns {Step[]} */
+function shapePlanned(plan, rows) {
+  const held = new Map(rows.map(({ name }) => [name, plan.controls[name]]))
+  return stepsPlanned(plan).map(({ from, to }, place) => {
+    for (const [name, value] of Object.entries(plan.phases[place]?.controls ?? {}))
+      held.set(name, value)
+    const shares = rows.map(({ name, spans: [first] }) => {
+      const granted = plan.controls[name]
+      const { share } = readControl(name, held.get(name), granted)
+      return first && first.share > 0 ? Math.min(1, share / first.share) : 1
+    })
+    return { from, to, share: meanOf(shares) }
+  })
+}
+
+/** @param {readonly number[]} shares */
+function meanOf(shares) {
+  return shares.length === 0 ? 1 : shares.reduce((sum, share) => sum + share, 0) / shares.length
+}
+
+/** @param {readonly Entry[]} entries @param {number} closes @returns {Stretch[]} */
+function frozenIn(entries, closes) {
+  /** @type {Stretch[]} */
+  const stretches = []
+  let from = -1
+  for (const { event, at } of entries) {
+    if (event === 'frozen' && from < 0) from = at
+    if (event !== 'thawed' || from < 0) continue
+    stretches.push({ from, to: at })
+    from = -1
+  }
+  if (from >= 0) stretches.push({ from, to: closes })
+  return stretches.slice(0, spansMax)
+}
+
+/** @param {Life} life @returns {(readonly [string, string])[]} */
+function sumsOf({ out, cpu, memory, network }) {
+  return [
+    ['output', bytesText(finite(out))],
+    ...(cpu === undefined ? [] : [/** @type {const} */ (['cpu', durationText(finite(cpu))])]),
+    ...(memory === undefined
+      ? []
+      : [/** @type {const} */ (['memory', `${bytesText(finite(memory))} at its peak`])]),
+    ...(network.length === 0 ? [] : [/** @type {const} */ (['network', networkText(network)])]),
+  ]
+}
+
+/** @param {Life['network']} attempts */
+function networkText(attempts) {
+  const sum = (/** @type {'sent' | 'received'} */ name) =>
+    bytesText(attempts.reduce((total, attempt) => total + finite(attempt[name]), 0))
+  const denied = attempts.filter(({ verdict }) => verdict === 'denied')
+  const hosts = [...new Set(denied.map(({ host, port }) => `${plain(host, 60)}:${finite(port)}`))]
+  const refused =
+    denied.length === 0 ? '' : `, ${denied.length} denied: ${listText(hosts, DENIED_SHOWN)}`
+  return `${attempts.length - denied.length} let out, ${sum('sent')} sent, ${sum('received')} received${refused}`
+}

@@ -1,0 +1,63 @@
+import { durationText, momentText } from './words.js'
+
+/**
+ * Where moments lie, from 0 to 1. A life that ended long before its planned end has its own time drawn wide, and what
+ * was still to come pressed together behind the knee; else time is even throughout.
+ *
+ * @typedef {{ at: number, text: string }} Tick
+ * @typedef {{ placeOf(ms: number): number, ticks: Tick[], knee: number | undefined, end: number }} Scale
+ */
+
+/** A planned end this many times as far as the real one is pressed together. */
+const FAR = 1.6
+/** Where the knee lies; a life that was cut short leaves room for what it lost. */
+const KNEE_AT = 0.84
+const KNEE_CUT_AT = 0.66
+const STEPS = [1, 2, 5]
+const MINUTE_STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200].map(
+  (s) => s * 1000,
+)
+
+/**
+ * @param {Pick<import('./picture.js').Picture, 'age' | 'plannedEnd' | 'isOver' | 'lanes'>} picture
+ * @param {number} ticksMax how many moments fit below the axis
+ * @returns {Scale}
+ */
+export function scaleOf({ age, plannedEnd, isOver, lanes }, ticksMax = 6) {
+  const end = Math.max(age, plannedEnd) || 1
+  const isFar = isOver && age > 0 && plannedEnd > age * FAR
+  const knee = isFar ? age : undefined
+  const even = knee ?? end
+  const isCut = lanes.some(({ bands }) => bands.some(({ cut }) => cut !== undefined))
+  const share = isFar ? (isCut ? KNEE_CUT_AT : KNEE_AT) : 1
+  const placeOf = (/** @type {number} */ ms) => {
+    const at = Math.min(Math.max(0, ms), end)
+    if (at <= even) return (at / even) * share
+    return share + ((at - even) / (end - even)) * (1 - share)
+  }
+  const ticks = ticksUpTo(even, ticksMax)
+  return {
+    placeOf,
+    ticks: isFar ? [...ticks, { at: end, text: durationText(end) }] : ticks,
+    knee,
+    end,
+  }
+}
+
+/** Round moments, never more than there is room for. @param {number} end @param {number} max @returns {Tick[]} */
+function ticksUpTo(end, max) {
+  const step = stepFor(end / Math.max(1, max))
+  const count = Math.min(max, Math.floor(end / step + 1e-9))
+  return Array.from({ length: count + 1 }, (_, n) => ({
+    at: n * step,
+    text: n === 0 ? '0' : momentText(n * step, step),
+  }))
+}
+
+/** The smallest round step that is no smaller. @param {number} least milliseconds */
+function stepFor(least) {
+  if (least >= 5000) return MINUTE_STEPS.find((step) => step >= least) ?? least
+  const power = 10 ** Math.floor(Math.log10(least))
+  const round = STEPS.map((step) => step * power).find((step) => step >= least * 0.999)
+  return round ?? 10 * power
+}

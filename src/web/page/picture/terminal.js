@@ -1,0 +1,269 @@
+import {
+  bandText,
+  cutText,
+  markOf,
+  spanText,
+  sumsText,
+  throughoutText,
+  timeText,
+  wordText,
+  zonesText,
+} from './caption.js'
+import { scaleOf } from './scale.js'
+import { wrapped } from './words.js'
+
+/**
+ * A picture as lines for a terminal of so many columns. `paint` gives a line's part its colour, or none.
+ *
+ * @typedef {import('./picture.js').Picture} Picture
+ * @typedef {import('./picture.js').Lane} Lane
+ * @typedef {import('./scale.js').Scale} Scale
+ * @typedef {'good' | 'warn' | 'bad' | 'calm' | 'bold' | 'dim'} Tone
+ * @typedef {(tone: Tone, text: string) => string} Paint
+ * @typedef {{ scale: Scale, label: number, chart: number, paint: Paint, picture: Picture }} Canvas
+ */
+
+const COLUMNS_MIN = 40
+const COLUMNS_MAX = 160
+const LABEL = 13
+const COLUMNS_A_TICK = 12
+const LINES_MAX = 2
+/** From all that it had to the least: readable without a colour. */
+const HEIGHTS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+const BARS = /** @type {const} */ ({ open: '━', narrowed: '─', closed: '·' })
+
+/**
+ * @param {Picture} picture
+ * @param {{ columns: number, paint: Paint }} options
+ * @returns {string[]}
+ */
+export function linesOf(picture, { columns, paint }) {
+  const width = Math.max(COLUMNS_MIN, Math.min(COLUMNS_MAX, columns)) - 1
+  const chart = width - LABEL
+  const scale = scaleOf(picture, Math.max(2, Math.floor(chart / COLUMNS_A_TICK)))
+  const canvas = { scale, label: LABEL, chart, paint, picture }
+  const rest = [zonesText(picture), sumsText(picture)].filter(Boolean)
+  return [
+    ...headOf(picture, width, paint),
+    ...(picture.lanes.some(({ bands, planned }) => bands.length + planned.length > 0)
+      ? [axis(canvas)]
+      : []),
+    ...picture.lanes.flatMap((lane) => laneLines(lane, canvas)),
+    ...picture.happenings.map((one, n) => happeningLine(one, n, width, paint)),
+    ...rest.flatMap((text) => quiet(text, width, paint)),
+  ]
+}
+
+/** @param {Picture} picture @param {number} width @param {Paint} paint */
+function headOf({ mark, tone, status, text, wall }, width, paint) {
+  const word = `${mark} ${status}`
+  const room = width - widthOf(word) - 1
+  const isRoomy = widthOf(text) + widthOf(wall) + 2 <= room
+  const gap = ' '.repeat(Math.max(0, room - widthOf(text) - widthOf(wall)))
+  const tail = isRoomy ? gap + paint('dim', wall) : ''
+  return [`${paint(/** @type {Tone} */ (tone), word)} ${fit(text, room)}${tail}`]
+}
+
+/** @param {Canvas} canvas */
+function axis({ scale, chart, label, paint, picture }) {
+  const cells = blank(chart)
+  const place = (/** @type {number} */ at, /** @type {string} */ text) => {
+    const from = Math.max(0, Math.min(column(scale, chart, at), chart - text.length))
+    const isFree = cells
+      .slice(Math.max(0, from - 1), from + text.length + 1)
+      .every((cell) => cell === ' ')
+    if (isFree) write(cells, from, text)
+  }
+  if (!picture.isOver) place(picture.age, 'now')
+  for (const { at, text } of scale.ticks.toReversed()) place(at, text)
+  return paint('dim', `${' '.repeat(label)}${cells.join('')}`.trimEnd())
+}
+
+/** @param {Lane} lane @param {Canvas} canvas */
+function laneLines(lane, canvas) {
+  const { paint, chart, label } = canvas
+  const throughout = throughoutText(lane)
+  const cuts = lane.bands
+    .flatMap(({ cut, from, to }) => (cut ? [{ ...cut, from, to }] : []))
+    .slice(0, 3)
+  const marks = marksOf(lane, canvas)
+  return [
+    ...(lane.bands.length > 0 ? [' '.repeat(label) + paint('bold', namesOf(lane, canvas))] : []),
+    ...(lane.bands.length + lane.planned.length > 0
+      ? [paint('bold', fit(lane.zone, label - 1).padEnd(label)) + shapeCells(lane, canvas)]
+      : []),
+    ...cuts.map((cut) => cutLine(cut, canvas)),
+    ...(marks === '' ? [] : [`${'events'.padEnd(label)}${marks}`]),
+    ...lane.rows.map((row) => rowLine(row, canvas)),
+    ...quiet(throughout, label + chart, paint),
+  ]
+}
+
+/** @param {Lane} lane @param {Canvas} canvas */
+function namesOf({ bands }, { scale, chart }) {
+  const cells = blank(chart)
+  for (const band of bands) {
+    const from = column(scale, chart, band.from)
+    const room = Math.max(column(scale, chart, band.to) - from, 1) - 1
+    const full = `${band.name} ${bandText(band)}`.trim()
+    write(
+      cells,
+      from,
+      [full, band.name].find((text) => widthOf(text) <= room) ?? fit(band.name, room),
+    )
+  }
+  return cells.join('').trimEnd()
+}
+
+/** The shape as it was lived; behind it, lighter, as it was to be. @param {Lane} lane @param {Canvas} canvas */
+function shapeCells({ shape, planned, frozen }, { scale, chart, paint, picture }) {
+  const end = Math.max(column(scale, chart, picture.age), shape.length > 0 ? 1 : 0)
+  const parts = Array.from({ length: chart }, (_, cell) => {
+    const isLived = cell < end
+    const step = stepIn(isLived ? shape : planned, cell, scale, chart)
+    if (!step) return { tone: 'dim', text: ' ' }
+    if (!isLived) return { tone: 'dim', text: picture.isOver ? '╌' : '░' }
+    if (stepIn(frozen, cell, scale, chart)) return { tone: 'warn', text: '‖' }
+    return { tone: 'good', text: HEIGHTS[Math.min(7, Math.floor(step.share * 6) + 1)] ?? '█' }
+  })
+  if (picture.isOver && end < chart && end > 0) {
+    const { mark, tone } = picture
+    parts[end] = { tone, text: tone === 'good' ? '│' : mark }
+  }
+  return runs(parts, paint).trimEnd()
+}
+
+/** Parts of one tone are painted together. @param {{ tone: string, text: string }[]} parts @param {Paint} paint */
+function runs(parts, paint) {
+  let line = ''
+  for (let at = 0; at < parts.length;) {
+    const tone = parts[at]?.tone
+    let text = ''
+    for (; at < parts.length && parts[at]?.tone === tone; at += 1) text += parts[at]?.text
+    line += paint(/** @type {Tone} */ (tone), text)
+  }
+  return line
+}
+
+/** @template {{ from: number, to: number }} S @param {readonly S[]} steps @param {number} cell @param {Scale} scale @param {number} chart */
+function stepIn(steps, cell, scale, chart) {
+  return steps.findLast(({ from, to }) => {
+    const first = column(scale, chart, from)
+    return cell >= first && cell < Math.max(first + 1, column(scale, chart, to))
+  })
+}
+
+/** @param {import('./picture.js').Cut & { to: number }} cut @param {Canvas} canvas */
+function cutLine(cut, { scale, chart, label, paint }) {
+  const from = Math.min(column(scale, chart, cut.to), chart - 4)
+  const to = Math.min(Math.max(column(scale, chart, cut.to + cut.lost), from + 2), chart)
+  const bracket = `└${'╌'.repeat(Math.max(0, to - from - 2))}┘`
+  const text = cutText(cut)
+  const behind = chart - to - 1
+  const isBehind = widthOf(text) <= behind || behind >= from
+  const said = isBehind
+    ? `${' '.repeat(from)}${bracket} ${fit(text, behind)}`
+    : `${fit(text, from - 1).padStart(from - 1)} ${bracket}`
+  return ' '.repeat(label) + paint('warn', said.trimEnd())
+}
+
+/** @param {Lane} lane @param {Canvas} canvas */
+function marksOf({ zone }, { scale, chart, picture }) {
+  const cells = blank(chart)
+  let next = 0
+  for (const [n, one] of picture.happenings.entries()) {
+    if (one.zone !== zone && !(one.zone === 'several zones' && zone === picture.lanes[0]?.zone))
+      continue
+    const text = String(n + 1)
+    const from = Math.max(next, Math.min(column(scale, chart, one.at), chart - text.length))
+    if (from + text.length > chart) continue
+    write(cells, from, text)
+    next = from + text.length + 1
+  }
+  return cells.join('').trimEnd()
+}
+
+/** @param {import('./picture.js').Row} row @param {Canvas} canvas */
+function rowLine({ name, spans }, { scale, chart, label, paint }) {
+  const cells = spans.map((span, n) => {
+    const from = column(scale, chart, span.from)
+    const next = spans[n + 1]
+    const isLast = next === undefined
+    const to = isLast
+      ? Math.max(from + 1, column(scale, chart, span.to))
+      : column(scale, chart, next.from)
+    const room = isLast ? chart - from : to - from
+    const said =
+      widthOf(spanText(span)) < room
+        ? spanText(span)
+        : fit(spanText({ ...span, took: undefined }), room - 1)
+    const text = said === '' ? '' : `${said} `
+    const line = BARS[span.state].repeat(Math.max(0, to - from - widthOf(text)))
+    return { tone: toneOf[span.state], text: text + line }
+  })
+  const lead = ' '.repeat(column(scale, chart, spans[0]?.from ?? 0))
+  return `${name.padEnd(label)}${lead}${runs(cells, paint)}`.trimEnd()
+}
+
+const toneOf = /** @type {const} */ ({ open: 'good', narrowed: 'warn', closed: 'dim' })
+
+/** @param {import('./events.js').Happening} one @param {number} n @param {number} width @param {Paint} paint */
+function happeningLine(one, n, width, paint) {
+  const { mark, tone } = markOf(one)
+  const lead = `${String(n + 1).padStart(2)}  ${timeText(one).padEnd(9)} `
+  const word = `${mark} ${wordText(one)}`
+  const room = width - widthOf(lead) - widthOf(word) - 2
+  return `${lead}${paint(tone === 'calm' ? 'bold' : tone, word)}  ${fit(one.text, room)}`.trimEnd()
+}
+
+/** @param {string} text @param {number} width @param {Paint} paint */
+function quiet(text, width, paint) {
+  return wrapped(text, LINES_MAX, (line) => widthOf(line) <= width).map((line) =>
+    paint('dim', fit(line, width)),
+  )
+}
+
+/** @param {Scale} scale @param {number} chart @param {number} at */
+function column(scale, chart, at) {
+  return Math.round(scale.placeOf(at) * chart)
+}
+
+/** @param {number} length @returns {string[]} */
+function blank(length) {
+  return Array.from({ length }, () => ' ')
+}
+
+/** A cell holds a letter with its marks; a wide one takes the next cell too. @param {string[]} cells @param {number} from @param {string} text */
+function write(cells, from, text) {
+  let at = from
+  for (const { segment } of letters.segment(text)) {
+    const wide = widthOf(segment)
+    if (at + wide > cells.length) return
+    cells.splice(at, Math.max(1, wide), segment, ...blank(wide - 1).map(() => ''))
+    at += Math.max(1, wide)
+  }
+}
+
+const letters = new Intl.Segmenter('en', { granularity: 'grapheme' })
+const WIDE =
+  /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u
+
+/** Columns a text takes. @param {string} text */
+export function widthOf(text) {
+  let width = 0
+  for (const { segment } of letters.segment(text)) width += WIDE.test(segment) ? 2 : 1
+  return width
+}
+
+/** @param {string} text @param {number} room columns */
+function fit(text, room) {
+  if (widthOf(text) <= room) return text
+  let kept = ''
+  let width = 0
+  for (const { segment } of letters.segment(text)) {
+    width += widthOf(segment)
+    if (width > room - 1) break
+    kept += segment
+  }
+  return room <= 0 ? '' : `${kept}…`
+}

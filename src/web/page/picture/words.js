@@ -1,0 +1,150 @@
+/**
+ * The words of a picture, the same in a terminal and in an SVG. Names and reasons come from code that nobody trusts,
+ * so every text that is not ours passes `plain` once, before anything is drawn.
+ */
+
+/** Characters of a foreign text that are shown. */
+const TEXT_MAX = 120
+const MINUTE = 60_000
+const SECOND = 1000
+const KB = 1024
+
+/** Controls, marks that turn the direction of text, and what XML or a terminal would not take. */
+const UNSAFE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff\ufff9-\ufffc\ufffe\uffff]/gu
+/** More than two marks on one letter grow over the lines above and below. */
+const PILED_MARKS = /(\p{M}{2})\p{M}+/gu
+
+/**
+ * A text from elsewhere as one short line that does nothing: no control, no line break, no change of direction.
+ *
+ *     plain('\x1b[2Jgone')   // '\\x1b[2Jgone'
+ *
+ * @param {unknown} value
+ */
+export function plain(value, max = TEXT_MAX) {
+  const given = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+  const line = given
+    .slice(0, 4 * max)
+    .toWellFormed()
+    .replace(/\s+/gu, ' ')
+    .trim()
+    .replace(PILED_MARKS, '$1')
+    .replace(UNSAFE, (found) => escaped(found.codePointAt(0) ?? 0))
+  return shortened(line, max)
+}
+
+/**
+ * At most `max` characters; an ellipsis says that there was more.
+ * @param {string} text
+ * @param {number} max
+ */
+export function shortened(text, max) {
+  const characters = Array.from(text)
+  return characters.length <= max ? text : `${characters.slice(0, Math.max(0, max - 1)).join('')}…`
+}
+
+/**
+ * Milliseconds as people say them: `0.4 ms`, `12 ms`, `6.21 s`, `2 min 5 s`.
+ * @param {number} ms
+ */
+export function durationText(ms) {
+  if (ms > 0 && ms < 0.1) return '< 0.1 ms'
+  if (ms < 10) return `${rounded(ms, 1)} ms`
+  if (Math.round(ms) < SECOND) return `${Math.round(ms)} ms`
+  if (rounded(ms / SECOND, 2) < 60) return `${rounded(ms / SECOND, 2)} s`
+  const seconds = Math.round(ms / SECOND)
+  const rest = seconds % 60
+  return `${Math.floor(seconds / 60)} min${rest ? ` ${rest} s` : ''}`
+}
+
+/**
+ * A moment, where the steps between moments are `step` milliseconds: all moments of a scale in one unit.
+ * @param {number} ms
+ * @param {number} step
+ */
+export function momentText(ms, step) {
+  const unit = step >= MINUTE ? 'min' : step >= 100 ? 's' : 'ms'
+  const size = { min: MINUTE, s: SECOND, ms: 1 }[unit]
+  return `${rounded(ms / size, 3)} ${unit}`
+}
+
+/**
+ * Bytes: `12 B`, `1.5 KB`, `128 MB`.
+ * @param {number} bytes
+ */
+export function bytesText(bytes) {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB']
+  let [size, unit] = [bytes, 0]
+  while (rounded(size, 1) >= KB && unit < units.length - 1) [size, unit] = [size / KB, unit + 1]
+  return `${rounded(size, size < 10 && unit > 0 ? 1 : 0)} ${units[unit]}`
+}
+
+/**
+ * The first few of a list, and how many there are besides.
+ * @param {readonly string[]} items
+ */
+export function listText(items, shown = 2) {
+  const first = items.slice(0, shown).map((item) => plain(item, 40))
+  const more = items.length - first.length
+  return more > 0 ? `${first.join(', ')} and ${more.toLocaleString('en')} more` : first.join(', ')
+}
+
+/**
+ * A text on as many lines as it needs, at most `linesMax`: the last holds the rest, whether it fits or not.
+ * @param {string} text
+ * @param {number} linesMax
+ * @param {(line: string) => boolean} fits
+ */
+export function wrapped(text, linesMax, fits) {
+  /** @type {string[]} */
+  const lines = []
+  for (const word of text.split(' ').filter(Boolean)) {
+    const last = lines.at(-1)
+    const longer = `${last} ${word}`
+    if (last !== undefined && (lines.length === linesMax || fits(longer)))
+      lines.splice(-1, 1, longer)
+    else lines.push(word)
+  }
+  return lines
+}
+
+/** How a job ended: a mark that needs no colour, and what it means. */
+export const ends = /** @type {const} */ ({
+  running: ['▶', 'good', 'under way'],
+  ok: ['✓', 'good', 'it ran to its end'],
+  error: ['✗', 'bad', 'the code threw, or the program failed'],
+  blocked: ['⊘', 'bad', 'it was refused before it ran'],
+  timeout: ['■', 'warn', 'its time was over'],
+  limit: ['■', 'warn', 'it hit a ceiling'],
+  terminated: ['■', 'bad', 'it was ended while it ran'],
+  unavailable: ['⊘', 'warn', 'no wall here can hold it safely enough'],
+  refused: ['✗', 'bad', 'what it gave back broke its contract'],
+  failed: ['✗', 'bad', 'the wall or Mayfly broke, not the code'],
+  cancelled: ['■', 'warn', 'it was cancelled'],
+})
+
+/** Each kind of event that is drawn, with its mark and how loud it is. */
+export const kinds = /** @type {const} */ ({
+  tightened: ['▼', 'calm'],
+  advanced: ['»', 'warn'],
+  anomaly: ['!', 'bad'],
+  denied: ['×', 'bad'],
+  frozen: ['‖', 'warn'],
+  thawed: ['▷', 'calm'],
+  captured: ['◉', 'calm'],
+  zone: ['+', 'calm'],
+  channel: ['↔', 'calm'],
+  terminated: ['■', 'bad'],
+  several: ['…', 'warn'],
+})
+
+/** @param {number} code */
+function escaped(code) {
+  const hex = code.toString(16)
+  return code < 0x100 ? `\\x${hex.padStart(2, '0')}` : `\\u${hex.padStart(4, '0')}`
+}
+
+/** @param {number} value @param {number} digits */
+function rounded(value, digits) {
+  return Number(value.toFixed(digits))
+}

@@ -10,7 +10,7 @@ import { overrideConfig } from './config/override.ts'
 import type { Config, OverrideInput } from './contract/config.ts'
 import { MayflyError } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
-import type { Job } from './contract/job.ts'
+import type { Job, Language } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Availability, Provider } from './contract/provider.ts'
@@ -191,13 +191,14 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 
   /** A wall that nobody proved yet may be the one that a job needs: cheap ones first, until one will do. */
-  async function proveUntil(isServed: () => boolean): Promise<void> {
+  async function proveUntil(language: Language, isServed: () => boolean): Promise<void> {
     for (const name of loaders.keys()) {
-      if (name === 'mock' || proofs.has(name)) continue
+      if (proofs.has(name) || !mayServe(name, language)) continue
       if (isServed()) return
       await proveNamed(name)
     }
   }
+
   const warming = analysis.ready().catch(() => undefined)
   const pool = createPool({ clock, voice, budget, stock, provider: (name) => known.get(name) })
 
@@ -216,7 +217,9 @@ export function assemble(options: AssembleOptions): Assembly {
     verify,
     async analyse(job, signed) {
       const analysis = await analyse(job, signed)
-      await proveUntil(() => profile(job, analysis.verdict).kind !== 'unavailable')
+      const { verdict } = analysis
+      const isServed = () => profile(job, verdict).kind !== 'unavailable'
+      await proveUntil(verdict.language, isServed)
       return analysis
     },
     profile: (job, verdict, signed) => withinSignature(profile(job, verdict), signed),
@@ -428,6 +431,11 @@ function loadersOf(
 
 /** Walls that serve few jobs: each is loaded, started and proved when the first of those comes. */
 const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...ways])
+
+/** Nothing is proved for a job that it could not run; the mock is reached by its name alone. */
+function mayServe(name: string, language: Language): boolean {
+  return name !== 'mock' && (name === 'wasi') === (language === 'wasm')
+}
 
 /** Walls that are proved from the start. */
 function canBeChosen(name: string, config: Config): boolean {

@@ -2,9 +2,11 @@ import type { Clock } from '../contract/clock.ts'
 import type { WardenFacts } from '../warden/protocol.ts'
 import type { Reading } from './instrument.ts'
 import { gauge, type Observe } from './meters.ts'
+import { sparesReadings, type SparesFacts } from './spares.ts'
 
 export interface House {
   readonly pool: { readonly running: number; readonly waiting: number }
+  readonly stock: { readonly facts: readonly SparesFacts[] }
   readonly warden: { facts(): Promise<WardenFacts> }
   readonly clock: Pick<Clock, 'now'>
 }
@@ -14,7 +16,7 @@ const factsEveryMs = 10_000
 const factsWaitMs = 1_000
 
 /** What stands now: places in the pool, and the walls that are alive with the memory that is theirs alone. */
-export function houseReadings({ pool, warden, clock }: House): Observe {
+export function houseReadings({ pool, stock, warden, clock }: House): Observe {
   let facts: WardenFacts | undefined
   let asked = Number.NEGATIVE_INFINITY
   let asking: Promise<void> = Promise.resolve()
@@ -36,6 +38,7 @@ export function houseReadings({ pool, warden, clock }: House): Observe {
       gauge('mayfly.pool.waiting', 'Jobs that wait for a place', '{execution}', [
         [{}, pool.waiting],
       ]),
+      ...sparesReadings(stock.facts),
       ...(facts ? wallReadings(facts) : []),
     ]
   }

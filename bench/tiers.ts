@@ -1,0 +1,208 @@
+/**
+ * Programs behind the process wall, from claim to result, beside a plain process and what people would use instead. One
+ * run, contenders in turns; pooled, empty pool and saturated apart; what a spare costs to make and to keep.
+ *
+ *     npm ci --prefix bench/others    # bun, deno and sandbox-runtime; crun is a Debian package. What is missing is left out
+ *     node bench/tiers.ts [--rounds 60] [--json]
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { systemClock } from '../src/contract/clock.ts'
+import type { Profile } from '../src/contract/profile.ts'
+import type { Provider, Task } from '../src/contract/provider.ts'
+import { findProgram } from '../src/jail/facts.ts'
+import { figures, rate, sideBySide, timed, type Contender } from '../src/lib/measure.ts'
+import { proportionalBytes } from '../src/os/proc.ts'
+import { createStock } from '../src/pool/stock.ts'
+import { startWarden } from '../src/sdk/start-warden.ts'
+import { createProcessProvider } from '../src/tiers/process/provider.ts'
+import { ways, type Way } from '../src/tiers/process/way.ts'
+import type { WardenClient } from '../src/warden/client.ts'
+import { profileFor } from './profile.ts'
+
+const PAUSE_MS = 120
+const SATURATE_MS = 4_000
+const STARTS = 12
+const MIB = 2 ** 20
+const OTHERS = fileURLToPath(new URL('others/node_modules/', import.meta.url))
+const languages = ['node', 'python'] as const
+type Programmed = (typeof languages)[number]
+
+const programs: Readonly<Record<Programmed, Pick<Task, 'entry' | 'code'>>> = {
+  node: { entry: 'module', code: 'export default (input) => input.a + 1' },
+  python: { entry: 'function', code: 'def main(input): return input["a"] + 1' },
+}
+const plain: Readonly<Record<Programmed, readonly string[]>> = {
+  node: [process.execPath, '-e', 'console.log(41 + 1)'],
+  python: ['/usr/bin/python3', '-c', 'print(41 + 1)'],
+}
+
+const { values: flags } = parseArgs({
+  options: { rounds: { type: 'string', default: '60' }, json: { type: 'boolean' } },
+})
+const rounds = Math.min(1_000, Math.max(20, Number(flags.rounds) || 60))
+const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
+const voice = { say() {} }
+
+try {
+  const warden = await startWarden({ stateFolder: state })
+  try {
+    const report = await measure(warden)
+    console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
+  } finally {
+    await warden.close()
+  }
+} finally {
+  for (const place of [state, `${state}-warden`]) rmSync(place, { recursive: true, force: true })
+}
+
+async function measure(warden: WardenClient) {
+  const report: Record<string, unknown> = {}
+  for (const language of languages) {
+    const pooled: Contender[] = []
+    const apart: Record<string, unknown> = {}
+    const opened: Provider[] = []
+    for (const way of ways) {
+      const warm = providerOf(way, warden, 2)
+      const cold = providerOf(way, warden, 0)
+      opened.push(warm, cold)
+      if (!(await warm.detect()).available) {
+        apart[way] = 'not available'
+        continue
+      }
+      await once42(warm, language)
+      pooled.push({ name: `${way}, pooled`, once: () => timed(() => once42(warm, language)) })
+      pooled.push({ name: `${way}, empty pool`, once: () => timed(() => once42(cold, language)) })
+      apart[way] = { ...(await saturated(warm, language)), ...(await spares(way, language, warden)) }
+    }
+    const others = await there(othersFor(language))
+    const side = await sideBySide([...pooled, ...others], rounds, PAUSE_MS)
+    report[language] = { claimToResult: Object.fromEntries(side), ...apart }
+    for (const provider of opened) await provider.close?.()
+  }
+  return { machine: { cores: os.availableParallelism(), node: process.version, rounds }, ...report }
+}
+
+function providerOf(way: Way, warden: WardenClient, most: number): Provider {
+  const stock = createStock(systemClock, voice)
+  const openWayOut = () => {
+    throw new Error('Nothing here asks for a way out')
+  }
+  return createProcessProvider({
+    way,
+    warden,
+    voice,
+    warm: (kind) => stock.warm(kind),
+    least: most,
+    most,
+    openWayOut,
+  })
+}
+
+/** One program, from claim to its result, and the wall gone. */
+async function once42(provider: Provider, language: Programmed): Promise<void> {
+  const profile: Profile = profileFor(provider, language, programs[language].entry)
+  await using sandbox = await provider.launch(profile, systemClock)
+  const task = { run: 'bench', language, files: [], capabilities: [], inputText: '{"a":41}' }
+  const io = { stdout() {}, stderr() {}, released() {} }
+  const { status, resultText, error } = await sandbox.run({ ...task, ...programs[language] }, io)
+  if (status !== 'ok' || resultText !== '42')
+    throw new Error(`Not the answer: ${status} ${resultText} ${error?.message ?? ''}`)
+}
+
+/** As fast as it goes, two at once: the refill is what bounds it. */
+async function saturated(provider: Provider, language: Programmed) {
+  const samples: number[] = []
+  const perSecond = await rate(
+    async () => void samples.push(await timed(() => once42(provider, language))),
+    2,
+    SATURATE_MS,
+  )
+  const { p50, p99 } = figures(samples)
+  return { saturated: { perSecond, p50, p99 } }
+}
+
+/** What making one takes, and what it holds while it waits (PSS of its process, from smaps_rollup). */
+async function spares(way: Way, language: Programmed, warden: WardenClient) {
+  const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
+  const started: { id: string; pid: number; took: number }[] = []
+  for (let n = 0; n < STARTS; n++) {
+    const { wall, socket, streams } = await warden.start(language, settings)
+    socket.on('error', () => undefined)
+    for (const one of [socket, streams?.stdout, streams?.stderr]) one?.unref()
+    started.push(wall)
+  }
+  const bytes = started.map(({ pid }) => proportionalBytes(pid))
+  const each = Math.round((bytes.reduce((sum, one) => sum + one, 0) / STARTS / MIB) * 10) / 10
+  const { p50 } = figures(started.map(({ took }) => took))
+  for (const { id } of started) await warden.kill(id)
+  return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond: Math.round(1000 / p50) } }
+}
+
+function othersFor(language: Programmed): readonly Contender[] {
+  const script = language === 'node' ? 'console.log(41 + 1)' : 'print(41 + 1)'
+  const runtimes = [
+    { name: 'bun', command: [`${OTHERS}@oven/bun-linux-x64/bin/bun`, '-e', script] },
+    { name: 'deno', command: [`${OTHERS}@deno/linux-x64-glibc/deno`, 'eval', script] },
+  ]
+  const srt = [process.execPath, `${OTHERS}@anthropic-ai/sandbox-runtime/dist/cli.js`]
+  const crun = crunCommand(plain[language])
+  return [
+    { name: `plain ${language}`, command: plain[language] },
+    ...(language === 'node' ? runtimes : []),
+    { name: 'sandbox-runtime', command: [...srt, ...plain[language]] },
+    ...(crun ? [{ name: 'crun', command: crun }] : []),
+  ].map(({ name, command }) => ({ name, once: () => timed(() => printed42(command)) }))
+}
+
+/** Those that answer at all here. */
+async function there(contenders: readonly Contender[]): Promise<readonly Contender[]> {
+  const found: Contender[] = []
+  for (const contender of contenders)
+    await contender.once().then(
+      () => found.push(contender),
+      (error: unknown) => console.error(`${contender.name} is left out: ${String(error)}`),
+    )
+  return found
+}
+
+async function printed42(command: readonly string[]): Promise<void> {
+  const [file, ...args] = command
+  const child = spawn(file!, args, {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: { PATH: process.env['PATH'], HOME: state },
+  })
+  let said = ''
+  child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await once(child, 'close')
+  if (said.trim() !== '42') throw new Error(`it said "${said.slice(0, 100)}"`)
+}
+
+/** One bundle, run again and again; control groups of version 2 have to be in sight for it. Undefined without crun. */
+function crunCommand(args: readonly string[]): readonly string[] | undefined {
+  const crun = findProgram('crun')
+  if (!crun || process.getuid?.() !== 0) return undefined
+  const bundle = mkdtempSync(path.join(state, 'crun-'))
+  mkdirSync(path.join(bundle, 'rootfs'))
+  const places = ['/usr', '/lib', '/lib64', '/bin', process.execPath].filter((at) => existsSync(at))
+  const readOnly = { type: 'bind', options: ['rbind', 'ro'] }
+  const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }))
+  const spec = {
+    ociVersion: '1.0.0',
+    process: { user: { uid: 65_534, gid: 65_534 }, args, cwd: '/', env: ['PATH=/usr/bin'] },
+    root: { path: 'rootfs', readonly: true },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      ...places.map((place) => ({ destination: place, source: place, ...readOnly })),
+    ],
+    linux: { namespaces },
+  }
+  writeFileSync(path.join(bundle, 'config.json'), JSON.stringify(spec))
+  const run = `mount -t cgroup2 none /sys/fs/cgroup; exec ${crun} --cgroup-manager=disabled run -b ${bundle} mayfly-$$`
+  return ['unshare', '-m', 'sh', '-c', run]
+}

@@ -1,0 +1,24 @@
+import type { TaskEnd } from '../../contract/provider.ts'
+import type { HandleEnd } from '../../warden/handle.ts'
+import { lostEnd } from '../../warden/worker-end.ts'
+
+/**
+ * The end of a program whose process is gone and said nothing: it left by a raw exit, became another program, or was
+ * killed by a signal that nobody here sent. Undefined when somebody here, or the kernel at a limit, ended it.
+ */
+export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | undefined {
+  if (how !== 'exit' || !exit) return undefined
+  if (exit.signal !== null) return broken(`was ended by ${exit.signal}`, peakBytes)
+  if (exit.exitCode !== 0) return broken(`exited with ${exit.exitCode}`, peakBytes)
+  return {
+    status: 'ok',
+    resultText: 'null',
+    encoding: 'json',
+    cpuTime: exit.cpuMs ?? 0,
+    artifacts: [],
+  }
+}
+
+function broken(what: string, peakBytes: number): TaskEnd {
+  return lostEnd('error', 'EXIT', `The program ${what}`, peakBytes)
+}

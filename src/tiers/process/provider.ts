@@ -1,0 +1,101 @@
+import type { Server } from 'node:net'
+import type { Voice } from '../../contract/event.ts'
+import type { Language } from '../../contract/job.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { Availability, Provider, Sandbox } from '../../contract/provider.ts'
+import { newId } from '../../lib/id.ts'
+import type { WardenClient } from '../../warden/client.ts'
+import type { WallHandle } from '../../warden/handle.ts'
+import { unavailable } from '../../warden/worker-claim.ts'
+import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
+import { claimProgram } from './claim.ts'
+import { probe } from './detect.ts'
+import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
+import { ProcessSandbox, type WayOut } from './sandbox.ts'
+import type { Way } from './way.ts'
+
+export interface ProcessOptions {
+  readonly way: Way
+  readonly warden: WardenClient
+  readonly voice: Voice
+  readonly warm: RackOptions['warm']
+  /** Spares of each program: how many while nobody asks, and the most. */
+  readonly least: number
+  readonly most: number
+  /** Stands at the wall's listener, and lets out what the profile grants. */
+  readonly openWayOut: (listener: Server, profile: Profile, run: string) => WayOut
+}
+
+const JS: readonly Language[] = ['js', 'ts']
+
+/**
+ * Programs behind a wall of the kernel's own, one process tree a job: strength 3. JavaScript without Node's modules
+ * runs in an isolate there, so that it finds the same globals as on every other tier.
+ */
+export function createProcessProvider(options: ProcessOptions): Provider {
+  const rack = createRack(options)
+  let languages: readonly Language[] = [...JS, 'node', 'sh', 'python']
+  let proved: Promise<Availability> | undefined
+  const provider: Provider = {
+    name: options.way,
+    tier: 'process',
+    get languages() {
+      return languages
+    },
+    enforces: ['network', 'files', 'cpu', 'memory', 'processes', 'syscalls', 'capabilities'],
+    tightens: ['network', 'capabilities'],
+    can: ['network', 'files', 'modules', 'artifacts', 'stdin'],
+    detect() {
+      proved ??= prove()
+      return proved
+    },
+    launch: (profile) => launch(provider.name, profile, options, rack),
+    close: () => rack.close(),
+  }
+
+  async function prove(): Promise<Availability> {
+    try {
+      const found = await probe(provider, rack)
+      languages = languages.filter((language) => !found.without.includes(language))
+      return found.availability
+    } catch (error) {
+      return unavailable(error)
+    }
+  }
+
+  return provider
+}
+
+async function launch(
+  provider: string,
+  profile: Profile,
+  options: ProcessOptions,
+  rack: Rack,
+): Promise<Sandbox> {
+  const { warden, voice } = options
+  const { wall, pool, held, listener } = await claimProgram(rack, warden, profile)
+  if (programOf(profile.language) === 'isolated-vm') {
+    const give = (worker: WallHandle) => void worker.kill()
+    const settings = isolateSettings(profile)
+    const parts = { provider, profile, worker: wall, warden, voice, pool, give, settings }
+    return new WorkerSandbox(newId('sbx'), parts)
+  }
+  if (!wall.streams) {
+    void wall.kill()
+    throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
+  }
+  const wayOut = listener && {
+    open: (run: string) => options.openWayOut(listener, profile, run),
+    drop: () => void listener.close(),
+  }
+  const parts = { provider, profile, wall, warden, pool, held, wayOut }
+  return new ProcessSandbox(newId('sbx'), parts)
+}
+
+function isolateSettings({ controls }: Profile) {
+  return {
+    memoryMiB: Math.max(8, Math.round(controls.memory / 2 ** 20)),
+    webAssembly: controls.capabilities !== 'any' && controls.capabilities.includes('webassembly'),
+  }
+}

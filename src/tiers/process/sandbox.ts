@@ -1,0 +1,269 @@
+import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Sink } from '../../contract/event.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type {
+  Capture,
+  Enforced,
+  KillCause,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../../contract/provider.ts'
+import type { Frame } from '../../lib/frames.ts'
+import type { WardenClient } from '../../warden/client.ts'
+import type { HandleEnd, WallHandle } from '../../warden/handle.ts'
+import type { HeldBy } from '../../warden/protocol.ts'
+import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
+import { endOfProgram } from './end.ts'
+import { readStream, type ProgramStream } from './stream.ts'
+import { artifactSchema, endSchema, headed, kind } from './wire.ts'
+
+/** More than these are no artifacts of an honest job; how many may leave is for the gate to say. */
+const ARTIFACTS_MAX = 1000
+/** Time for what was printed before a timeout to be read. */
+const GRACE_MS = 40
+
+/** The way out of this wall, when it was granted one. */
+export interface WayOut {
+  /** Closes what the stricter controls no longer allow, open connections too. */
+  tighten(to: Controls): void
+  readonly attempts: NonNullable<TaskEnd['network']>
+  close(): void
+}
+
+export interface ProcessParts {
+  readonly provider: string
+  readonly profile: Profile
+  readonly wall: WallHandle
+  readonly warden: WardenClient
+  readonly pool: 'hit' | 'miss'
+  /** Its way out, where it was granted one: opened for a run, or dropped when there is none. */
+  readonly wayOut: { open(run: string): WayOut; drop(): void } | undefined
+  /** What holds each control, read back from the kernel. */
+  readonly held: HeldBy
+}
+
+/**
+ * One life of one program behind a wall of the kernel's own. Its streams come on sockets of their own, and whatever
+ * comes on the third is read as if an enemy had written it: the program shares a process with whoever does.
+ */
+export class ProcessSandbox implements Sandbox {
+  readonly id: string
+  readonly provider: string
+  readonly image: string
+  readonly pool: 'hit' | 'miss'
+  readonly #parts: ProcessParts
+  readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
+  #artifactBytes = 0
+  #controls: Controls
+  #wayOut: WayOut | undefined
+  #streams: readonly ProgramStream[] = []
+  #task: Task | undefined
+  #io: TaskIo | undefined
+  #cause: KillCause | undefined
+  #settle: ((end: TaskEnd) => void) | undefined
+  /** Its end has been read, and what it printed before is being. */
+  #hasSaid = false
+  #ended = false
+  #disposing: Promise<void> | undefined
+  receipt: Receipt | undefined
+
+  constructor(id: string, parts: ProcessParts) {
+    this.id = id
+    this.#parts = parts
+    this.provider = parts.provider
+    this.image = parts.profile.image
+    this.pool = parts.pool
+    this.#controls = parts.profile.controls
+  }
+
+  async run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    if (this.#task || this.#disposing)
+      throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
+    const { wall, profile } = this.#parts
+    this.#task = task
+    this.#io = io
+    this.#wayOut = this.#parts.wayOut?.open(task.run)
+    const { promise, resolve } = Promise.withResolvers<TaskEnd>()
+    this.#settle = resolve
+    wall.ref(true)
+    this.#streams = this.#open(io)
+    wall.listen({ frame: (frame) => this.#hear(frame), ended: (end) => void this.#lost(end) })
+    if (!this.#ended) wall.send(kind.run, JSON.stringify(carried(task, profile)))
+    return promise
+  }
+
+  tighten(to: Controls): Promise<Enforced> {
+    const began = performance.now()
+    const beyond = controlsBeyond(to, this.#controls)
+    if (beyond.length > 0) {
+      const what = beyond.join(', ')
+      const message = `Cannot loosen "${what}": a sandbox only tightens`
+      return Promise.reject(new MayflyError('CONFLICT', message))
+    }
+    const next = meet(this.#controls, to)
+    this.#wayOut?.tighten(next)
+    // What the kernel holds was fixed when the wall was claimed; only the way out is ours to close.
+    const { network } = next
+    const holds = { ...this.#controls, network, capabilities: next.capabilities }
+    const unenforced = controlsBeyond(holds, next)
+    this.#controls = holds
+    return Promise.resolve({ controls: holds, took: performance.now() - began, unenforced })
+  }
+
+  freeze(): Promise<void> {
+    const message = `Cannot freeze a guest of "${this.provider}": this wall has no such ability`
+    return Promise.reject(new MayflyError('UNAVAILABLE', message))
+  }
+
+  thaw(): Promise<void> {
+    return this.freeze()
+  }
+
+  watch(_sink: Sink): void {
+    // What a program does inside is not seen from here; its way out speaks for itself.
+  }
+
+  capture(): Promise<Capture> {
+    return Promise.resolve({ kind: 'none', parts: [] })
+  }
+
+  kill(cause: KillCause): void {
+    if (this.#cause || this.#ended) return
+    this.#cause = cause
+    this.#wayOut?.close()
+    if (cause.status !== 'timeout') return void this.#parts.wall.kill()
+    setTimeout(() => {
+      if (!this.#ended) void this.#parts.wall.kill()
+    }, GRACE_MS)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#destroy()
+    return this.#disposing
+  }
+
+  async #destroy(): Promise<void> {
+    const began = performance.now()
+    const { wall, wayOut } = this.#parts
+    if (this.#wayOut) this.#wayOut.close()
+    else wayOut?.drop()
+    await wall.kill()
+    wall.listen(undefined)
+    wall.ref(false)
+    for (const stream of this.#streams) stream.close()
+    const took = performance.now() - began
+    const freedBytes = this.#controls.memory + wall.wall.idleBytes
+    this.receipt = { id: this.id, took, freedBytes, forced: ['SIGKILL'] }
+  }
+
+  #open(io: TaskIo): readonly ProgramStream[] {
+    const { wall, profile } = this.#parts
+    const bytesMax = profile.limits.output
+    const flooded = () => this.kill({ status: 'limit', code: 'OUTPUT' })
+    const { stdout, stderr } = wall.streams!
+    return [
+      readStream({ socket: stdout, bytesMax, flooded, take: (chunk) => io.stdout(chunk) }),
+      readStream({ socket: stderr, bytesMax, flooded, take: (chunk) => io.stderr(chunk) }),
+    ]
+  }
+
+  #hear(frame: Frame): void {
+    if (this.#ended || this.#hasSaid) return
+    switch (frame.kind) {
+      case kind.released:
+        return this.#io?.released()
+      case kind.artifact:
+        return this.#artifact(frame.payload)
+      case kind.end:
+        return void this.#end(frame.payload)
+      default:
+        return this.#garbled(`unknown frame ${frame.kind}`)
+    }
+  }
+
+  /** Whether these may leave is for the gate to say; here they are only kept from growing without bound. */
+  #artifact(payload: Buffer): void {
+    const read = headed(artifactSchema, payload)
+    if (!read || read.head.size !== read.rest.length) return this.#garbled('unreadable artifact')
+    this.#artifactBytes += read.rest.length
+    const bytesMax = this.#parts.profile.limits.artifacts
+    if (this.#artifacts.length > ARTIFACTS_MAX || this.#artifactBytes > 2 * bytesMax + 1)
+      return this.#garbled('too many artifacts')
+    this.#artifacts.push({ path: read.head.path, bytes: read.rest })
+  }
+
+  async #end(payload: Buffer): Promise<void> {
+    const read = headed(endSchema, payload)
+    if (!read) return this.#garbled('unreadable end')
+    this.#hasSaid = true
+    const { wall, warden } = this.#parts
+    const peak = warden.release(wall.wall.id).catch(() => ({ peakBytes: 0 }))
+    const drained = Promise.all(this.#streams.map((stream) => stream.drained()))
+    const [{ peakBytes }] = await Promise.all([peak, drained])
+    const { status, error, encoding, cpuTimeMs } = read.head
+    this.#finish({
+      status: this.#cause?.status === 'timeout' ? 'timeout' : status,
+      resultText: read.rest.toString('utf8'),
+      encoding,
+      cpuTime: cpuTimeMs,
+      artifacts: this.#artifacts,
+      ...(error && { error: withoutAbsent(error) }),
+      ...memoryOf(peakBytes, wall.wall.idleBytes),
+    })
+  }
+
+  /** It ended without a word: by whom it was killed, else the status it ended with is its end. */
+  async #lost(end: HandleEnd): Promise<void> {
+    if (this.#ended || this.#hasSaid) return
+    await Promise.all(this.#streams.map((stream) => stream.drained()))
+    const own = this.#cause ? undefined : endOfProgram(end)
+    this.#finish(own ?? endOfWall(end, this.#cause))
+  }
+
+  #garbled(why: string): void {
+    void this.#parts.wall.kill()
+    this.#finish(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+  }
+
+  #finish(end: TaskEnd): void {
+    if (this.#ended) return
+    this.#ended = true
+    const network = this.#wayOut?.attempts
+    this.#settle?.(network ? { ...end, network } : end)
+  }
+}
+
+/** What the program used above what its wall used before it. */
+function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'> {
+  if (peakBytes === 0) return {}
+  const peak = Math.max(0, peakBytes - idleBytes)
+  return { memory: { used: peak, peak } }
+}
+
+function carried(task: Task, { limits, controls, schedule }: Profile) {
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return {
+    protocol: 1,
+    language: task.language,
+    entry: task.entry,
+    code: task.code,
+    inputText: task.inputText,
+    files: task.files,
+    capabilities: task.capabilities,
+    env: {},
+    timeoutMs: Math.min(limits.timeout, lifeMs),
+    outputBytesMax: limits.output,
+    resultBytesMax: limits.result,
+    artifactBytesMax: limits.artifacts,
+    processes: controls.processes,
+    network: controls.network.allow.length > 0,
+  }
+}
+
+function withoutAbsent<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as never
+}

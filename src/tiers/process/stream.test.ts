@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { once } from 'node:events'
+import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { readStream, type StreamOptions } from './stream.ts'
+
+async function pair(t: TestContext) {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const writer = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1')
+  const [socket] = (await once(server, 'connection')) as [net.Socket]
+  t.after(() => {
+    writer.destroy()
+    socket.destroy()
+    server.close()
+  })
+  return { writer, socket }
+}
+
+function collecting(socket: net.Socket, more: Partial<StreamOptions> = {}) {
+  const chunks: Uint8Array[] = []
+  let floods = 0
+  const stream = readStream({
+    socket,
+    bytesMax: 10_000_000,
+    take: (chunk) => void chunks.push(chunk),
+    flooded: () => void floods++,
+    ...more,
+  })
+  return { stream, text: () => Buffer.concat(chunks).toString(), floods: () => floods, chunks }
+}
+
+test('What was written before the end is taken, in chunks of at most 64 KiB', async (t) => {
+  const { writer, socket } = await pair(t)
+  const read = collecting(socket)
+  const all = 'x'.repeat(1_000_000)
+  await new Promise((done) => writer.write(all, done))
+  while (read.text().length < all.length) await read.stream.drained()
+  assert.equal(read.text(), all)
+  assert.ok(read.chunks.every((chunk) => chunk.length <= 65_536))
+})
+
+test('Whoever does not take a chunk holds the program back, and loses nothing', async (t) => {
+  const { writer, socket } = await pair(t)
+  const gate = Promise.withResolvers<void>()
+  let taken = 0
+  const read = collecting(socket, {
+    take: async (chunk) => {
+      await gate.promise
+      taken += chunk.length
+    },
+  })
+  const block = Buffer.alloc(2 ** 20)
+  let written = 0
+  for (let n = 0; n < 32; n++) writer.write(block, () => (written += block.length))
+  await sleep(100)
+  assert.equal(taken, 0)
+  assert.ok(written < 32 * 2 ** 20, 'nothing held it back')
+  gate.resolve()
+  const all = () => taken > 10_000_000
+  while (!all()) await read.stream.drained()
+  assert.equal(taken, 10_000_001)
+})
+
+test('One byte more than the limit is passed on, the rest is thrown away, and a flood is told once seen', async (t) => {
+  const { writer, socket } = await pair(t)
+  const read = collecting(socket, { bytesMax: 5 })
+  await new Promise((done) => writer.write('0123456789', done))
+  await read.stream.drained()
+  assert.equal(read.text(), '012345')
+  const block = Buffer.alloc(2 ** 20)
+  for (let n = 0; n < 66; n++) await new Promise((done) => writer.write(block, done))
+  while (read.floods() === 0) await sleep(5)
+  assert.equal(read.text(), '012345')
+})

@@ -1,0 +1,71 @@
+import type { Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+
+/** One of the streams of a program: raw bytes on a socket of their own, held back by the kernel when nobody takes them. */
+export interface ProgramStream {
+  /** Resolves when all that was written before now has been taken, or none of it may be any more. */
+  drained(): Promise<void>
+  close(): void
+}
+
+const CHUNK_BYTES_MAX = 65_536
+/** What goes on after the limit is read and thrown away, so that a program that writes a little more may end well. */
+const BEYOND_BYTES_MAX = 64 * 2 ** 20
+
+export interface StreamOptions {
+  readonly socket: Socket
+  readonly bytesMax: number
+  take(chunk: Uint8Array): void | Promise<void>
+  /** Told once, when it goes on for far too long. */
+  flooded(): void
+}
+
+export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): ProgramStream {
+  let bytes = 0
+  let holding: Promise<void> | undefined
+  const isOver = () => socket.destroyed || socket.readableEnded
+  socket.on('error', () => socket.destroy())
+  socket.on('data', (data: Buffer) => {
+    const before = bytes
+    bytes += data.length
+    if (bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
+    // A byte more than may leave: the gate, which cuts, then sees that there was more.
+    const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
+    if (kept.length > 0) hold(passOn(kept))
+  })
+
+  function passOn(data: Buffer): void | Promise<void> {
+    if (data.length <= CHUNK_BYTES_MAX) return take(data)
+    return (async () => {
+      for (let at = 0; at < data.length; at += CHUNK_BYTES_MAX)
+        await take(data.subarray(at, at + CHUNK_BYTES_MAX))
+    })()
+  }
+
+  function hold(took: void | Promise<void>): void {
+    if (!took) return
+    socket.pause()
+    holding = took.then(goOn, goOn)
+  }
+
+  function goOn(): void {
+    holding = undefined
+    socket.resume()
+  }
+
+  return {
+    async drained() {
+      // A whole poll of the event loop lies between two turns: what was written is seen by then.
+      for (let quiet = 0; quiet < 2 && !isOver();) {
+        const before = bytes
+        await holding
+        await turn()
+        quiet = bytes === before && !holding ? quiet + 1 : 0
+      }
+      await holding
+    },
+    close() {
+      socket.destroy()
+    },
+  }
+}

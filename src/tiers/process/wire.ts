@@ -1,0 +1,56 @@
+import * as z from 'zod'
+
+/** What a program's wall says on its control socket; the runners' half of this table is guest/process/. */
+export const kind = { run: 1, knock: 3, released: 10, end: 14, knocked: 16, artifact: 17 } as const
+
+const ERROR_CHARS_MAX = 64 * 1024
+/** What an end, or an artifact, may weigh beside its bytes. */
+const headBytesMax = 256 * 1024
+const PATH_CHARS_MAX = 1024
+const LEFT_OUT_MAX = 1000
+
+const text = z.string().max(ERROR_CHARS_MAX)
+const path = z.string().max(PATH_CHARS_MAX)
+
+/** The first line of an `end`; the result's text follows. The program shares a process with whoever writes it. */
+export const endSchema = z.object({
+  protocol: z.literal(1),
+  status: z.enum(['ok', 'error', 'limit']),
+  encoding: z.enum(['json', 'tagged']),
+  error: z
+    .object({
+      code: text,
+      name: text.optional(),
+      message: text,
+      stack: text.optional(),
+      details: z.record(z.string().max(40), z.union([z.string().max(1024), z.number()])).optional(),
+    })
+    .optional(),
+  cpuTimeMs: z.number().min(0),
+  executionMs: z.number().min(0),
+  artifactsLeftOut: z
+    .array(z.object({ path, because: z.string().max(200) }))
+    .max(LEFT_OUT_MAX)
+    .optional(),
+})
+
+export const artifactSchema = z.object({ path, size: z.number().int().min(0) })
+
+/** Splits a frame into the value of its first line and what follows; undefined when it is not of this form. */
+export function headed<T>(
+  schema: z.ZodType<T>,
+  payload: Buffer,
+): { readonly head: T; readonly rest: Buffer } | undefined {
+  const cut = payload.indexOf(10)
+  if (cut <= 0 || cut > headBytesMax) return undefined
+  const read = schema.safeParse(parsed(payload.subarray(0, cut)))
+  return read.success ? { head: read.data, rest: payload.subarray(cut + 1) } : undefined
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString()) as unknown
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { networkOf } from '../../src/contract/network.ts'
+import { bodyReader, framingOf } from '../../src/egress/body.ts'
+import { readClientHello } from '../../src/egress/client-hello.ts'
+import { readHost } from '../../src/egress/host.ts'
+import { readRequestHead } from '../../src/egress/head.ts'
+import { decide } from '../../src/egress/rules.ts'
+import { readTarget } from '../../src/egress/target.ts'
+import { fuzz, mutated } from './seeded.ts'
+
+const heads = [
+  'GET http://a.example:8080/p?q HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\n\r\n',
+  'CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n',
+  'POST http://a.example/ HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello',
+  'POST http://a.example/ HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'GET http://[2606:4700::1111]/ HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nHost: [2606:4700::1111]\r\n\r\n',
+].map((text) => Buffer.from(text))
+const pieces = [
+  '\r\n',
+  '\n',
+  '\r',
+  '\0',
+  ' ',
+  '\t',
+  '@',
+  ':',
+  '#',
+  '?',
+  '//',
+  '\\',
+  '%2f',
+  '..',
+  '\r\n\r\n',
+  'Host: b.example\r\n',
+  'Content-Length: 1\r\n',
+  'Transfer-Encoding: chunked\r\n',
+  'Connection: host\r\n',
+  'b.example',
+  '127.0.0.1',
+  '[::1]',
+  '0x7f.1',
+  '\xa0',
+  '\x0b',
+  '0',
+  ';',
+  ',',
+]
+const onlyA = networkOf({ allow: ['*://a.example:*'] })
+
+test('S1-8: whatever is said to the proxy, what it lets out is what any other reader of it sees', (t) => {
+  fuzz(t, {
+    cases: 20_000,
+    long: 200_000,
+    attempt: (random) => {
+      const bytes = mutated(random, heads, pieces)
+      const read = readRequestHead(bytes)
+      if (read.kind !== 'read') return
+      const head = read.value
+      const target = readTarget(head)
+      const framing = framingOf(head)
+      if (target.kind === 'refused' || framing.kind === 'refused') return
+      // One host, in one spelling, the same in the address and in Host.
+      assert.equal(readHost(target.host), target.host)
+      const text = bytes.toString('latin1', 0, head.size)
+      assert.ok(!text.includes('\0') && !/[^\r]\n|\r[^\n]/.test(text))
+      assert.ok((text.match(/^host:/gim) ?? []).length <= 1)
+      if (target.kind === 'request') {
+        const url = new URL(head.target)
+        assert.equal(url.hostname.replace(/\.$/, ''), target.host)
+        assert.equal(Number(url.port || 80), target.port)
+        assert.deepEqual([url.username, url.password, url.hash], ['', '', ''])
+        const { verdict } = decide(onlyA, { ...target, method: head.method })
+        assert.equal(
+          verdict,
+          url.hostname.replace(/\.$/, '') === 'a.example' ? 'allowed' : 'denied',
+        )
+      }
+      tryBody(framing, bytes.subarray(head.size))
+    },
+  })
+})
+
+/** However a body is cut, its reader sees the same of it. */
+function tryBody(
+  framing: Exclude<ReturnType<typeof framingOf>, { kind: 'refused' }>,
+  bytes: Buffer,
+) {
+  const whole = bodyOf(framing, [bytes])
+  const cut = bodyOf(
+    framing,
+    Array.from(bytes, (_, at) => bytes.subarray(at, at + 1)),
+  )
+  assert.deepEqual(cut, whole)
+}
+
+function bodyOf(framing: Parameters<typeof bodyReader>[0], parts: readonly Buffer[]): string {
+  const reader = bodyReader(framing)
+  try {
+    const own = parts.map((part) => (reader.isDone ? '' : reader.push(part).toString('latin1')))
+    return own.join('') + String(reader.isDone)
+  } catch (thrown) {
+    if (!(thrown instanceof RangeError)) throw thrown
+    return 'refused'
+  }
+}
+
+test('A TLS hello with anything changed is read, waited for or refused, and never throws', (t) => {
+  // A real one, as short as they come: version, random, no session, one cipher, no compression, a server name.
+  const name = Buffer.from('\0\0\0\x0e\0\x0c\0\0\x09a.example', 'latin1')
+  const body = Buffer.concat([
+    Buffer.from([3, 3]),
+    Buffer.alloc(32, 7),
+    Buffer.from([0, 0, 2, 0x13, 1, 1, 0, 0, name.length]),
+    name,
+  ])
+  const hello = Buffer.concat([
+    Buffer.from([22, 3, 1, 0, body.length + 4, 1, 0, 0, body.length]),
+    body,
+  ])
+  assert.deepEqual(readClientHello(hello), { kind: 'hello', serverName: 'a.example' })
+  fuzz(t, {
+    cases: 20_000,
+    long: 200_000,
+    attempt: (random) => {
+      const read = readClientHello(mutated(random, [hello]))
+      assert.ok(['hello', 'more', 'refused'].includes(read.kind))
+      if (read.kind === 'hello')
+        assert.ok(read.serverName === undefined || /^[\x21-\x7e]+$/.test(read.serverName))
+    },
+  })
+})

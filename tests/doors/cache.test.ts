@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
 import { Mayfly, outcomeSchema, type JobRequest } from '../../src/index.ts'
-import { makePlace } from './program.ts'
+import { bearer, post } from './http-door.ts'
+import { makePlace, mayfly, startServer, whenReady } from './program.ts'
 
 const place = makePlace()
 const state = join(place.state, 'library')
@@ -104,5 +106,35 @@ suite('The outcomes of idempotent jobs', () => {
     library.override({ tenants: { other: { floor: 'microvm' } } })
     const refused = await ask({ input: 2 }, 'other')
     assert.deepEqual([refused.status, refused.result], ['unavailable', null])
+  })
+
+  test('What was signed is not given any more once its signer is revoked', async () => {
+    const own = makePlace()
+    try {
+      const at = (name: string) => join(own.cwd, name)
+      const keys = (...args: readonly string[]) => mayfly(own, ['keys', ...args])
+      writeFileSync(at('job.js'), fresh)
+      writeFileSync(at('only.toml'), '[signing]\nrequired = true\n')
+      await keys('generate', at('ada.key'))
+      await keys('trust', at('ada.key.pub'), '--name', 'ada')
+      await keys('sign', at('job.js'), '--key', at('ada.key'), '--out', at('sig'))
+      const signature = JSON.parse(readFileSync(at('sig'), 'utf8')) as unknown
+      await using server = await startServer(own, ['--config', at('only.toml')])
+      await whenReady(server)
+      const url = new URL('/v1/executions', server.active).href
+      const job = { code: fresh, signature, idempotent: true }
+      const first = await post(url, job, bearer(server.apiKey))
+      const again = await post(url, job, bearer(server.apiKey))
+      assert.deepEqual(
+        [again.json['metrics'].cache, again.json['result']],
+        ['hit', first.json['result']],
+      )
+      await keys('revoke', 'ada')
+      const after = await post(url, job, bearer(server.apiKey))
+      assert.deepEqual([after.status, after.json['code']], [403, 'SIGNER_UNKNOWN'])
+      assert.equal(after.json['outcome'].result, null)
+    } finally {
+      own.remove()
+    }
   })
 })

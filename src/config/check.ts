@@ -1,14 +1,8 @@
 import * as z from 'zod'
-import {
-  type Config,
-  configSchema,
-  type ConfigValues,
-  isProduction,
-  type PhaseConfig,
-} from '../contract/config.ts'
-import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
+import { type Config, configSchema, type ConfigValues, isProduction } from '../contract/config.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import type { Path } from './positions.ts'
+import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
 
 /** Something wrong at a path of the configuration. */
@@ -18,7 +12,7 @@ export interface Fault {
 }
 
 export type Checked =
-  | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly string[] }
+  | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly Fault[] }
   | { readonly ok: false; readonly faults: readonly [Fault, ...Fault[]] }
 
 /** Whether values are a configuration: the schema, then what no schema can say. */
@@ -30,7 +24,7 @@ export function checkConfig(values: unknown, environment: string): Checked {
   const [first, ...rest] = faults
   if (first) return { ok: false, faults: [first, ...rest] }
   if (!parsed.success) throw new Error('A schema refused without an issue')
-  return { ok: true, values: parsed.data, warnings: warningsOf(parsed.data) }
+  return { ok: true, values: parsed.data, warnings: [...warningsOf(parsed.data)] }
 }
 
 function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
@@ -76,11 +70,7 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
     }
   yield* tlsFaults(values.server)
   yield* doubleFaults(values)
-  for (const [name, schedule] of Object.entries(values.schedules)) {
-    yield* phaseFaults(schedule.phases, ['schedules', name, 'phases'])
-    for (const [zone, inner] of Object.entries(schedule.zones))
-      yield* phaseFaults(inner.phases, ['schedules', name, 'zones', zone, 'phases'])
-  }
+  yield* scheduleFaults(values.schedules)
   for (const part of ['rules', 'intel'] as const)
     if (values[part].length > 0)
       yield { path: [part], message: `[[${part}]] is not supported yet and would not be in force` }
@@ -115,37 +105,11 @@ function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
   }
 }
 
-/** The first phase starts from grants that are not known here, so it may name anything. */
-function* phaseFaults(phases: readonly PhaseConfig[], path: Path): Generator<Fault> {
-  let before: Controls = allControls
-  const names = new Set<string>()
-  for (const [index, phase] of phases.entries()) {
-    const now = { ...before, ...phase.controls }
-    for (const control of controlsBeyond(now, before))
-      yield {
-        path: [...path, index, control],
-        message: `expected no more than the phase before it has: ${JSON.stringify(before[control])}`,
-      }
-    if (names.has(phase.name))
-      yield {
-        path: [...path, index, 'name'],
-        message: `expected one phase "${phase.name}", found two`,
-      }
-    names.add(phase.name)
-    before = now
-  }
-}
-
-function warningsOf(values: ConfigValues): readonly string[] {
-  const zoned = Object.entries(values.schedules).filter(
-    ([, { zones }]) => Object.keys(zones).length,
-  )
-  return [
-    ...zoned.map(([name]) => `Zones of schedule "${name}" are read and not in force yet`),
-    ...(Object.keys(values.capability_configs).length > 0
-      ? ['[capability_configs] is read and not in force yet']
-      : []),
-  ]
+/** What is in order, and perhaps not what was meant. */
+function* warningsOf(values: ConfigValues): Generator<Fault> {
+  yield* scheduleWarnings(values)
+  if (Object.keys(values.capability_configs).length > 0)
+    yield { path: ['capability_configs'], message: 'it is read and not in force yet' }
 }
 
 /** The configuration as everybody sees it: the tenant `default` first, frozen through and through. */

@@ -64,7 +64,13 @@ export function loadConfig(options: LoadOptions): Loaded {
     config: finishConfig(checked.values, { state, environment }),
     originOf: originsOf(merged, checked.values, options.env),
     files,
-    warnings: [...variableWarnings(options.env), ...checked.warnings],
+    warnings: [
+      ...variableWarnings(options.env),
+      ...checked.warnings.map((fault) => {
+        const { where, message } = issueOf(fault, merged)
+        return `${where}: ${message}`
+      }),
+    ],
     apiKey: apiKeyOf(options.env),
   }
 }

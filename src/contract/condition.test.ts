@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { conditionCharactersMax, readCondition, type LifeView } from './condition.ts'
+import { readCondition, type LifeView } from './condition.ts'
+import { conditionCharactersMax } from './phase.ts'
 
 const view: LifeView = {
   life: { age: 2000.9, phase: 'full', phaseAge: 500, cpu: 40 },

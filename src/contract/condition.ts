@@ -1,6 +1,7 @@
 import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js'
 import { messageOf } from './error.ts'
 import { type Point, points } from './event.ts'
+import { conditionCharactersMax } from './phase.ts'
 
 /**
  * A condition of a schedule: an expression in CEL over what is known of a life, true or false. Every number in it is
@@ -30,7 +31,6 @@ export interface LifeView {
   readonly calls: number
 }
 
-export const conditionCharactersMax = 1000
 const nodesMax = 128
 const depthMax = 16
 const elementsMax = 32

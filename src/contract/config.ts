@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import type { Controls, NetworkControl } from './controls.ts'
-import { networkAsked } from './job.ts'
+import { networkAsked, origins } from './job.ts'
 import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
-import { reaction } from './phase.ts'
+import { conditionCharactersMax, reaction } from './phase.ts'
 import { defaultRestraint, restraint } from './restraint.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
@@ -231,6 +231,8 @@ const escalation = z
   })
   .meta({ title: 'escalation' })
 
+const condition = z.string().min(1).max(conditionCharactersMax).meta({ title: 'condition' })
+
 const phase = z
   .strictObject({
     name: z.string().min(1).max(64).describe('As it stands in the timeline'),
@@ -243,10 +245,14 @@ const phase = z
     processes: threads.optional().describe('Processes and threads'),
     syscalls: nameList.optional().describe('Classes of system calls'),
     capabilities: nameList.optional().describe('Granted capability names'),
+    advance_if: condition.optional().describe('A CEL condition: the next phase begins'),
+    terminate_if: condition.optional().describe('A CEL condition: the life is over'),
   })
-  .transform(({ name, for: ms, ...given }): PhaseConfig => ({
+  .transform(({ name, for: ms, advance_if, terminate_if, ...given }): PhaseConfig => ({
     name,
     for: ms,
+    ...(advance_if !== undefined && { advance_if }),
+    ...(terminate_if !== undefined && { terminate_if }),
     controls: Object.fromEntries(
       Object.entries(given).filter(([, value]) => value !== undefined),
     ) as Partial<Controls>,
@@ -256,6 +262,8 @@ const phase = z
 export interface PhaseConfig {
   readonly name: string
   readonly for: number
+  readonly advance_if?: string
+  readonly terminate_if?: string
   readonly controls: Partial<Controls>
 }
 
@@ -279,14 +287,33 @@ const scheduleShape = {
     .max(1)
     .default(0.5)
     .describe('Share of their length that the remaining phases keep after an advance'),
+  clock: z
+    .enum(['wall', 'cpu'])
+    .default('wall')
+    .describe('`cpu`: processor time ends a phase too, where that is sooner; it prolongs none'),
+} as const
+
+/** A schedule that is bound to an origin or a capability holds for every job that has it. */
+const boundShape = {
+  for_origins: z
+    .array(z.enum(origins))
+    .max(origins.length)
+    .default([])
+    .describe('Holds for jobs that come in there'),
+  for_capabilities: z
+    .array(z.string().min(1).max(200))
+    .max(1000)
+    .default([])
+    .describe('Holds for jobs that ask for one of these'),
 } as const
 
 const schedule = z.strictObject({
   ...scheduleShape,
+  ...boundShape,
   zones: z
     .record(name, z.strictObject(scheduleShape))
     .default({})
-    .describe('Schedules of parts of one execution; read and checked, not in force yet'),
+    .describe('Schedules of parts of one execution, by kind; in force once a wall makes zones'),
 })
 
 const capability = z.strictObject({
@@ -500,6 +527,7 @@ export type Config = DeepReadonly<
 export type Tenant = Config['tenants'][number]
 export type Ceilings = Config['ceilings']
 export type ScheduleConfig = Config['schedules'][string]
+export type CourseConfig = Omit<ScheduleConfig, 'zones' | keyof typeof boundShape>
 
 /** Whether the mock is refused and other conveniences of development are off. */
 export function isProduction(config: Pick<Config, 'environment'>): boolean {

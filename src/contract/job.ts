@@ -118,15 +118,17 @@ export type JobFile = z.output<typeof jobFile>
 export type Limits = z.output<typeof limits>
 
 /** Where a job came in. */
-export type Origin =
-  | 'library'
-  | 'cli'
-  | 'http'
-  | 'page'
-  | 'websocket'
-  | 'event'
-  | 'capability'
-  | 'queue'
+export const origins = [
+  'library',
+  'cli',
+  'http',
+  'page',
+  'websocket',
+  'event',
+  'capability',
+  'queue',
+] as const
+export type Origin = (typeof origins)[number]
 
 /** What someone asks to run, with who asks; made at a door, never changed on the road. */
 export interface Job {

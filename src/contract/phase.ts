@@ -1,7 +1,8 @@
 import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
 
-const condition = z.string().min(1).max(1000)
+export const conditionCharactersMax = 1000
+const condition = z.string().min(1).max(conditionCharactersMax)
 
 /** Phases over a life, each no looser than the one before it; after the last one the sandbox is terminated. */
 export const phaseSchema = z

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { MayflyError } from '../contract/error.ts'
+import { loadConfig } from './load.ts'
+import type { Issue } from './parse.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-schedules-'))
+after(() => rmSync(folder, { recursive: true }))
+
+function load(toml: string) {
+  writeFileSync(join(folder, 'mayfly.toml'), toml)
+  return loadConfig({ cwd: folder, env: { XDG_STATE_HOME: '/state' } })
+}
+
+/** Every fault as `line:column: message`. */
+function faultsOf(toml: string): readonly string[] {
+  try {
+    load(toml)
+    return []
+  } catch (thrown) {
+    assert(thrown instanceof MayflyError)
+    const { issues } = thrown.details as { readonly issues: readonly Issue[] }
+    return issues.map(({ line, column, message }) => `${line}:${column}: ${message}`)
+  }
+}
+
+const warningsOf = (toml: string) =>
+  load(toml).warnings.map((text) => text.slice(text.indexOf('mayfly.toml')))
+
+test('S2-9: five seconds of everything, then no network, then the end, is a schedule', () => {
+  const { config, warnings } = load(`[schedules.default]
+phases = [
+  { name = "full", for = "5s" },
+  { name = "no-network", for = "10s", network = "none" },
+]
+`)
+  assert.deepEqual(warnings, [])
+  const { phases, clock, shorten } = config.schedules['default']!
+  assert.deepEqual(
+    phases.map((phase) => [phase.name, phase.for, phase.controls]),
+    [
+      ['full', 5000, {}],
+      ['no-network', 10_000, { network: { allow: [], deny: [] } }],
+    ],
+  )
+  assert.deepEqual([clock, shorten], ['wall', 0.5])
+})
+
+test('Where a schedule loosens is said with line and column: a later phase, and a zone beside its whole', () => {
+  const faults = faultsOf(`[schedules.default]
+phases = [
+  { name = "one", for = "1s", network = "none", cpu = 1 },
+  { name = "two", for = "1s", network = { allow = ["a.example"] } },
+]
+[schedules.default.zones.input-validation]
+phases = [
+  { name = "brief", for = "1s", cpu = 2 },
+  { name = "less", for = "1s", cpu = 0.5 },
+  { name = "more", for = "1s", cpu = 0.6 },
+]
+`)
+  assert.deepEqual(faults, [
+    '4:31: schedules.default.phases.1.network: expected no more than the phase before it has: {"allow":[],"deny":[]}',
+    '8:33: schedules.default.zones.input-validation.phases.0.cpu: expected no more than the whole has: 1',
+    '10:32: schedules.default.zones.input-validation.phases.2.cpu: expected no more than the phase before it has: 0.5',
+  ])
+})
+
+test('A condition that cannot be read is a fault at its key', () => {
+  const faults = faultsOf(`[schedules.default]
+phases = [
+  { name = "one", for = "1s", advance_if = 'life.agee > 5' },
+  { name = "two", for = "1s", terminate_if = 'calls' },
+  { name = "three", for = "1s", terminate_if = 'events["egress/denied"] > 3', advance_if = "[1].all(x, true)" },
+]
+`)
+  assert.deepEqual(
+    faults.map((fault) => fault.slice(0, fault.indexOf(' '))),
+    ['3:31:', '4:31:', '5:79:'],
+  )
+  assert.match(faults[1]!, /expected true or false, not a value of type "int"$/)
+})
+
+test('Phases that are not over within the longest life there is are a fault', () => {
+  const day = '{ name = "a", for = "24h" }, { name = "b", for = 1 }'
+  assert.deepEqual(faultsOf(`[schedules.default]\nphases = [${day}]\n`), [
+    '2:1: schedules.default.phases: expected an end within 86400000 ms, found 86400001 ms of phases',
+  ])
+})
+
+test('An origin and a capability have one schedule each', () => {
+  const phases = 'phases = [{ name = "a", for = 1 }]'
+  const faults = faultsOf(`[schedules.one]
+${phases}
+for_origins = ["page", "event"]
+for_capabilities = ["webassembly"]
+[schedules.two]
+${phases}
+for_origins = ["event"]
+for_capabilities = ["webassembly"]
+`)
+  assert.deepEqual(faults, [
+    '7:16: schedules.two.for_origins.0: expected one schedule for origin "event"; "one" is another',
+    '8:21: schedules.two.for_capabilities.0: expected one schedule for capability "webassembly"; "one" is another',
+  ])
+  assert.match(faultsOf(`[schedules.one]\n${phases}\nfor_origins = ["fax"]\n`)[0]!, /^3:16/)
+})
+
+test('What is surely not meant is a warning with its place', () => {
+  const warnings = warningsOf(`[ceilings]
+timeout = "2s"
+[schedules.default]
+phases = [{ name = "full", for = "2s" }, { name = "late", for = "1s" }]
+on_anomaly = { low = "terminate", medium = "advance", high = "capture" }
+[schedules.default.zones.small]
+phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
+`)
+  assert.deepEqual(warnings, [
+    'mayfly.toml:5:35: schedules.default.on_anomaly.medium: "advance" is milder than "terminate", which is for low anomalies',
+    'mayfly.toml:5:55: schedules.default.on_anomaly.high: "capture" ends the life, without a capture: nothing keeps one yet',
+    'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout is over after 2000 ms',
+    'mayfly.toml:7:39: schedules.default.zones.small.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
+    'mayfly.toml:6:20: schedules.default.zones: it is in force once a wall makes zones; none does',
+  ])
+})

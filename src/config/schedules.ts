@@ -1,0 +1,167 @@
+import type { ConfigValues, PhaseConfig } from '../contract/config.ts'
+import { readCondition } from '../contract/condition.ts'
+import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
+import { messageOf } from '../contract/error.ts'
+import type { Reaction } from '../contract/phase.ts'
+import { durationMsMax } from '../contract/units.ts'
+import type { Fault } from './check.ts'
+import type { Path } from './positions.ts'
+
+type Schedules = ConfigValues['schedules']
+type Course = Pick<Schedules[string], 'phases' | 'on_anomaly'>
+
+/**
+ * What no schema can say of schedules: that no phase is looser than the one before it, nor a zone than the whole it is
+ * in; that conditions can be read; that an origin or a capability has one schedule. And that each one ends: after the
+ * last phase comes the end, an advance and a condition lead on to a later phase or to the end and never back, so it
+ * is enough that the phases together are over within the longest life there is.
+ */
+export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
+  for (const [name, schedule] of Object.entries(schedules)) {
+    const path = ['schedules', name]
+    yield* courseFaults(schedule, path, { before: allControls, of: 'the phase before it' })
+    const granted = { ...allControls, ...schedule.phases[0]!.controls }
+    for (const [kind, zone] of Object.entries(schedule.zones))
+      yield* courseFaults(zone, [...path, 'zones', kind], { before: granted, of: 'the whole' })
+  }
+  yield* boundTwice(schedules, 'for_origins', 'origin')
+  yield* boundTwice(schedules, 'for_capabilities', 'capability')
+}
+
+/** What is in order, and surely not what was meant. */
+export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Generator<Fault> {
+  for (const [name, schedule] of Object.entries(schedules)) {
+    const path = ['schedules', name]
+    const whole = lengthOf(schedule.phases)
+    yield* courseWarnings(schedule, path)
+    yield* lateWarnings(schedule, path, ceilings.timeout, 'ceilings.timeout')
+    for (const [kind, zone] of Object.entries(schedule.zones)) {
+      const inner = [...path, 'zones', kind]
+      yield* courseWarnings(zone, inner)
+      yield* lateWarnings(zone, inner, whole, `schedule "${name}"`)
+    }
+    if (Object.keys(schedule.zones).length > 0)
+      yield {
+        path: [...path, 'zones'],
+        message: 'it is in force once a wall makes zones; none does',
+      }
+  }
+}
+
+interface Limit {
+  readonly before: Controls
+  /** Whose those are. */
+  readonly of: string
+}
+
+/** The first phase of a whole starts from grants that are not known here, so it may name anything. */
+function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<Fault> {
+  let { before, of } = limit
+  const names = new Set<string>()
+  for (const [index, phase] of phases.entries()) {
+    const here = [...path, 'phases', index]
+    const now = { ...before, ...phase.controls }
+    for (const control of controlsBeyond(now, before))
+      yield {
+        path: [...here, control],
+        message: `expected no more than ${of} has: ${JSON.stringify(before[control])}`,
+      }
+    if (names.has(phase.name))
+      yield {
+        path: [...here, 'name'],
+        message: `expected one phase "${phase.name}", found two`,
+      }
+    yield* conditionFaults(phase, here)
+    names.add(phase.name)
+    before = now
+    of = 'the phase before it'
+  }
+  if (lengthOf(phases) > durationMsMax)
+    yield {
+      path: [...path, 'phases'],
+      message: `expected an end within ${durationMsMax} ms, found ${lengthOf(phases)} ms of phases`,
+    }
+}
+
+function* conditionFaults(phase: PhaseConfig, path: Path): Generator<Fault> {
+  for (const key of ['advance_if', 'terminate_if'] as const) {
+    const text = phase[key]
+    if (text === undefined) continue
+    try {
+      readCondition(text)
+    } catch (thrown) {
+      yield { path: [...path, key], message: messageOf(thrown) }
+    }
+  }
+}
+
+function* boundTwice(
+  schedules: Schedules,
+  key: 'for_origins' | 'for_capabilities',
+  noun: string,
+): Generator<Fault> {
+  const seen = new Map<string, string>()
+  for (const [name, schedule] of Object.entries(schedules)) {
+    for (const [index, bound] of schedule[key].entries()) {
+      const other = seen.get(bound)
+      if (other !== undefined)
+        yield {
+          path: ['schedules', name, key, index],
+          message: `expected one schedule for ${noun} "${bound}"; "${other}" is another`,
+        }
+      seen.set(bound, name)
+    }
+  }
+}
+
+/** From what only notes to what ends; what closes more stands between, in no order of its own. */
+const severityOf: Readonly<Record<Reaction, number>> = {
+  record: 0,
+  advance: 1,
+  tighten: 1,
+  freeze: 2,
+  capture: 3,
+  terminate: 3,
+}
+
+function* courseWarnings({ on_anomaly }: Course, path: Path): Generator<Fault> {
+  const order = ['low', 'medium', 'high'] as const
+  for (const [place, severity] of order.entries()) {
+    const reaction = on_anomaly[severity]
+    const lesser = order
+      .slice(0, place)
+      .find((one) => severityOf[on_anomaly[one]] > severityOf[reaction])
+    if (lesser)
+      yield {
+        path: [...path, 'on_anomaly', severity],
+        message: `"${reaction}" is milder than "${on_anomaly[lesser]}", which is for ${lesser} anomalies`,
+      }
+    if (reaction === 'capture')
+      yield {
+        path: [...path, 'on_anomaly', severity],
+        message: '"capture" ends the life, without a capture: nothing keeps one yet',
+      }
+  }
+}
+
+/** Phases that would begin when it is over. */
+function* lateWarnings(
+  { phases }: Course,
+  path: Path,
+  until: number | undefined,
+  what: string,
+): Generator<Fault> {
+  if (until === undefined) return
+  for (const [index, phase] of phases.entries()) {
+    const begins = lengthOf(phases.slice(0, index))
+    if (begins >= until)
+      yield {
+        path: [...path, 'phases', index],
+        message: `phase "${phase.name}" never begins: ${what} is over after ${until} ms`,
+      }
+  }
+}
+
+function lengthOf(phases: readonly PhaseConfig[]): number {
+  return phases.reduce((sum, phase) => sum + phase.for, 0)
+}

@@ -129,6 +129,7 @@ export function takeJob(task, settings) {
     watchExit()
     const entry = task.entry === 'auto' ? guessed(task.code) : task.entry
     release()
+    if (entry === 'program' && task.calls !== undefined) return refuseCalls()
     // In a turn of its own: what it throws is then nobody's but the job's.
     if (entry === 'program') setImmediate(Module.runMain, main)
     else void answer(entry, main)
@@ -149,12 +150,55 @@ export function takeJob(task, settings) {
 
   /** @param {string} entry @param {string} main */
   async function valueOf(entry, main) {
-    const input = parse(task.inputText)
-    if (entry === 'function') return expression(task.code, main)(input)
+    const callee = await calleeOf(entry, main)
+    if (task.calls !== undefined) return batch(callee)
+    return typeof callee === 'function' ? callee(parse(task.inputText)) : callee
+  }
+
+  /** What an input is given to, or a value that takes none. @param {string} entry @param {string} main */
+  async function calleeOf(entry, main) {
+    if (entry === 'function') return expression(task.code, main)
     const exported = await import(pathToFileURL(main).href)
-    if (entry === 'handler') return handled(exported.handler ?? exported.default?.handler, input)
+    const handler = exported.handler ?? exported.default?.handler
+    if (entry === 'handler') return (/** @type {unknown} */ input) => handled(handler, input)
     const value = exported.default
-    return typeof value === 'function' ? value(input, context()) : value
+    if (typeof value !== 'function') return value
+    return (/** @type {unknown} */ input) => value(input, context())
+  }
+
+  /** One call after the other. What one throws is its own, and the next one begins. @param {unknown} callee */
+  async function batch(callee) {
+    if (typeof callee !== 'function')
+      throw new TypeError('Cannot call the job: its default export is not a function')
+    const inputs = parse(task.inputText)
+    let room = task.resultBytesMax
+    for (let index = 0; index < inputs.length; index++) {
+      const began = hrtime()
+      try {
+        const result = resultOf(await callee(inputs[index]), room)
+        if ('code' in result) answered(began, { status: 'error', error: result })
+        else {
+          room -= result.text.length
+          answered(began, { status: 'ok', encoding: result.encoding }, result.text)
+        }
+      } catch (error) {
+        answered(began, { status: 'error', error: errorOf(error, source()) })
+      }
+    }
+    return null
+  }
+
+  /** @param {bigint} began @param {Record<string, unknown>} meta @param {string} text */
+  function answered(began, meta, text = 'null') {
+    const executionMs = Number(hrtime() - began) / 1e6
+    const head = { protocol: 1, encoding: 'json', ...meta, executionMs }
+    send(KIND.answered, `${stringify(head)}\n${text}`)
+  }
+
+  /** A program is run, not called. */
+  function refuseCalls() {
+    fail(new TypeError('Cannot call the job: it is a program'))
+    reallyExit(0)
   }
 
   /** `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
@@ -176,7 +220,7 @@ export function takeJob(task, settings) {
     return { getRemainingTimeInMillis: () => Math.max(0, task.timeoutMs - elapsed()) }
   }
 
-  return { task, release, end, fail, exit, runNode }
+  return { task, release, end, fail, refuseCalls, exit, runNode }
 }
 
 /** Nothing of the job ran. @param {Job} job @param {any} error */

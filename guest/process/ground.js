@@ -31,6 +31,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
  * @property {boolean} network
+ * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
 /** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean }} Settings */

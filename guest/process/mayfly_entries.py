@@ -79,6 +79,9 @@ class _Job:
             self.end({"status": "error", "error": {**_error_of(error, self.settings), "code": "SYNTAX_ERROR"}})
             _exit(1)
         entry = _entry(self.task, tree)
+        if "calls" in self.task and entry == "program":
+            self.fail(TypeError("Cannot call the job: it is a program"))
+            _exit(1)
         self.cpu_before = _cpu_seconds()
         self.released = _monotonic()
         _send(mayfly_wire.RELEASED)
@@ -140,8 +143,13 @@ class _Job:
             given = json.loads(self.task["inputText"])
             if entry == "result":
                 module.input = given
+            if "calls" in self.task and entry == "result":
+                raise TypeError("Cannot call the job: it defines no function main")
             exec(code, module.__dict__)
-            value = self.answer(module, entry, given)
+            if "calls" in self.task:
+                value = self.batch(module, entry, given)
+            else:
+                value = self.answer(module, entry, given)
             encoding, text = mayfly_result.encode(value, self.task["resultBytesMax"])
         except mayfly_result.Refused as refused:
             return self.over({"status": "error", "error": {"code": refused.code, "message": str(refused)}}, 1)
@@ -169,6 +177,28 @@ class _Job:
         import asyncio
 
         return asyncio.run(value)
+
+    def batch(self, module, entry, inputs):
+        """One call after the other. What one raises is its own, and the next one begins."""
+        room = self.task["resultBytesMax"]
+        for given in inputs:
+            began = _monotonic()
+            try:
+                encoding, text = mayfly_result.encode(self.answer(module, entry, given), room)
+                room -= len(text)
+                self.answered(began, {"status": "ok", "encoding": encoding}, text)
+            except mayfly_result.Refused as refused:
+                self.answered(began, {"status": "error", "error": {"code": refused.code, "message": str(refused)}})
+            except SystemExit:
+                raise
+            except BaseException as error:
+                self.answered(began, {"status": "error", "error": _error_of(error, self.settings)})
+
+    def answered(self, began, meta, text="null"):
+        if os.getpid() != self.pid:
+            return
+        head = {"protocol": 1, "encoding": "json", **meta, "executionMs": (_monotonic() - began) * 1000}
+        _send(mayfly_wire.ANSWERED, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def over(self, meta, status, text=None):
         if os.getpid() == self.pid:

@@ -46,7 +46,8 @@ function start(task) {
   try {
     const main = layOut(task, settings)
     fs.closeSync(fs.openSync(main, 'r'))
-    if (task.language === 'sh') runShell(job, main)
+    if (task.language === 'sh' && task.calls !== undefined) job.refuseCalls()
+    else if (task.language === 'sh') runShell(job, main)
     else job.runNode(main)
   } catch (error) {
     finishWith(job, error)

@@ -17,7 +17,15 @@ const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 
 /** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
-export const KIND = { run: 1, knock: 3, released: 10, end: 14, knocked: 16, artifact: 17 }
+export const KIND = {
+  run: 1,
+  knock: 3,
+  released: 10,
+  end: 14,
+  knocked: 16,
+  artifact: 17,
+  answered: 18,
+}
 
 /** Warm: says so to the warden, once. */
 export function sayReady() {

@@ -126,6 +126,44 @@ suite('A batch in an isolate', () => {
 })
 
 suite('A batch elsewhere', () => {
+  for (const { what, code, ...asked } of [
+    {
+      what: 'JavaScript with a floor above isolates',
+      floor: 'process',
+      code: 'if (input === 2) throw new TypeError("two"); return input * 2',
+    },
+    {
+      what: 'Node',
+      language: 'node',
+      code: 'export default async (n) => { if (n === 2) throw new TypeError("two"); return n * 2 }',
+    },
+    {
+      what: 'Python',
+      language: 'python',
+      code: 'def main(n):\n    if n == 2:\n        raise TypeError("two")\n    return n * 2',
+    },
+  ] as const)
+    test(`S4-57: ${what} in a process wall is called many times, and one failure is alone`, async (t) => {
+      const { status, ends, calls, error } = await batch({ code, ...asked }, [1, 2, 3])
+      if (status === 'unavailable' && !process.env['CI']) return t.skip(error?.message)
+      assert.equal(status, 'ok', JSON.stringify(error))
+      assert.deepEqual(ends, [2, 'error USER_ERROR', 6])
+      assert.deepEqual([calls?.[1]?.error?.name, calls?.[1]?.error?.message], ['TypeError', 'two'])
+    })
+
+  for (const [language, code] of [
+    ['node', 'console.log(1)'],
+    ['python', 'print(1)'],
+    ['sh', 'true'],
+  ] as const)
+    test(`A program of language "${language}" is run, not called`, async (t) => {
+      const { status, ends, error } = await batch({ code, language, entry: 'program' }, [1, 2])
+      if (status === 'unavailable' && !process.env['CI']) return t.skip(error?.message)
+      assert.equal(status, 'error')
+      assert.match(error?.message ?? '', /it is a program/)
+      assert.deepEqual(ends, ['skipped SKIPPED', 'skipped SKIPPED'])
+    })
+
   test('A wall that takes one input at a time is not taken for a batch', async () => {
     const wasm = Buffer.from([0, 97, 115, 109, 1, 0, 0, 0]).toString('base64')
     const outcome = await library.batch({ code: wasm, language: 'wasm' }, [1, 2])

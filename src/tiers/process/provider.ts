@@ -45,7 +45,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     },
     enforces: ['network', 'files', 'cpu', 'memory', 'processes', 'syscalls', 'capabilities'],
     tightens: ['network', 'capabilities'],
-    can: ['network', 'files', 'modules', 'artifacts', 'stdin'],
+    can: ['network', 'files', 'modules', 'artifacts', 'stdin', 'batch'],
     detect() {
       proved ??= prove()
       return proved

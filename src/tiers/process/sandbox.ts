@@ -19,7 +19,7 @@ import type { HeldBy } from '../../warden/protocol.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
 import { endOfProgram } from './end.ts'
 import { readStream, type ProgramStream } from './stream.ts'
-import { artifactSchema, endSchema, headed, kind } from './wire.ts'
+import { answeredSchema, artifactSchema, endSchema, headed, kind } from './wire.ts'
 
 /** More than these are no artifacts of an honest job; how many may leave is for the gate to say. */
 const ARTIFACTS_MAX = 1000
@@ -58,6 +58,7 @@ export class ProcessSandbox implements Sandbox {
   readonly #parts: ProcessParts
   readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
   #artifactBytes = 0
+  #answers = 0
   #controls: Controls
   #wayOut: WayOut | undefined
   #streams: readonly ProgramStream[] = []
@@ -178,6 +179,8 @@ export class ProcessSandbox implements Sandbox {
         return this.#io?.released()
       case kind.artifact:
         return this.#artifact(frame.payload)
+      case kind.answered:
+        return this.#answered(frame.payload)
       case kind.end:
         return void this.#end(frame.payload)
       default:
@@ -194,6 +197,21 @@ export class ProcessSandbox implements Sandbox {
     if (this.#artifacts.length > ARTIFACTS_MAX || this.#artifactBytes > 2 * bytesMax + 1)
       return this.#garbled('too many artifacts')
     this.#artifacts.push({ path: read.head.path, bytes: read.rest })
+  }
+
+  /** More answers than calls no runner of ours gives. */
+  #answered(payload: Buffer): void {
+    const read = headed(answeredSchema, payload)
+    if (!read || ++this.#answers > (this.#task?.calls ?? 0))
+      return this.#garbled('unreadable answer')
+    const { status, encoding, error, executionMs } = read.head
+    this.#io?.answered?.({
+      status,
+      resultText: read.rest.toString('utf8'),
+      encoding,
+      executionTime: executionMs,
+      ...(error && { error: withoutAbsent(error) }),
+    })
   }
 
   async #end(payload: Buffer): Promise<void> {
@@ -261,6 +279,7 @@ function carried(task: Task, { limits, controls, schedule }: Profile) {
     artifactBytesMax: limits.artifacts,
     processes: controls.processes,
     network: controls.network.allow.length > 0,
+    ...(task.calls !== undefined && { calls: task.calls }),
   }
 }
 

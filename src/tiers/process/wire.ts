@@ -1,7 +1,15 @@
 import * as z from 'zod'
 
 /** What a program's wall says on its control socket; the runners' half of this table is guest/process/. */
-export const kind = { run: 1, knock: 3, released: 10, end: 14, knocked: 16, artifact: 17 } as const
+export const kind = {
+  run: 1,
+  knock: 3,
+  released: 10,
+  end: 14,
+  knocked: 16,
+  artifact: 17,
+  answered: 18,
+} as const
 
 const ERROR_CHARS_MAX = 64 * 1024
 /** What an end, or an artifact, may weigh beside its bytes. */
@@ -33,6 +41,11 @@ export const endSchema = z.object({
     .max(LEFT_OUT_MAX)
     .optional(),
 })
+
+/** The first line of an `answered`: how one call of a batch ended. Its result's text follows. */
+export const answeredSchema = endSchema
+  .pick({ protocol: true, encoding: true, error: true, executionMs: true })
+  .extend({ status: z.enum(['ok', 'error']) })
 
 export const artifactSchema = z.object({ path, size: z.number().int().min(0) })
 

@@ -2,6 +2,7 @@ import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
@@ -29,6 +30,7 @@ export type Road = (
   options: {
     readonly signal: AbortSignal
     readonly tap?: Tap
+    readonly planned?: (profile: Profile) => void
     readonly on?: (entry: TimelineEntry) => void
   },
 ) => Promise<Outcome>

@@ -91,11 +91,12 @@ function readQuery(target: string): z.infer<typeof listQuery> {
 }
 
 /** An id of another tenant, one that was forgotten and one that never was are one and the same. */
-function unknown(): never {
+export function unknown(): never {
   throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
-function idOf({ id = '' }: Readonly<Record<string, string>>): string {
+/** Throws MayflyError NOT_FOUND for what is no id at all. */
+export function idOf({ id = '' }: Readonly<Record<string, string>>): string {
   return ID.test(id) ? id : unknown()
 }
 

@@ -1,5 +1,6 @@
 import type { ExecutionRow } from '../history/history.ts'
 import type { LiveOutput } from './live-output.ts'
+import type { LiveStory } from './live-story.ts'
 
 /** A job between door and outcome, for whoever asks how it is, or wants it to end. */
 export interface LiveJob {
@@ -7,6 +8,7 @@ export interface LiveJob {
   readonly cancel: () => void
   /** What it tells. */
   readonly output: LiveOutput
+  readonly story: LiveStory
   /** Its outcome as JSON; rejects where there is none. */
   readonly ended: Promise<string>
 }

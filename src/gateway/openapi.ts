@@ -10,6 +10,7 @@ import {
 } from '../contract/effect.ts'
 import { jobRequest } from '../contract/job.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
+import { widthMax, widthMin } from '../web/page/picture/svg.js'
 import { problemSchema } from './problem.ts'
 import { configBody, configInForce, defaultProvider } from './configuration.ts'
 import {
@@ -116,6 +117,26 @@ export function openApi(version: string): Json {
             content: { 'application/json': { schema: ref('Pending') } },
           },
         ),
+      },
+      '/v1/executions/{id}/timeline.svg': {
+        parameters: [pathId],
+        get: {
+          ...stream(
+            'drawExecution',
+            'One life as a picture',
+            'Phases, what each control still allowed, what happened and what was cut off, as an SVG that needs nothing ' +
+              'else. Of a job under way as far as it has come',
+            'image/svg+xml',
+            [401, 403, 404, 422, 429],
+          ),
+          parameters: [
+            query(
+              'width',
+              { type: 'integer', minimum: widthMin, maximum: widthMax, default: 880 },
+              'pixels',
+            ),
+          ],
+        },
       },
       ...effectPaths(),
       '/active-content': {

@@ -20,6 +20,7 @@ import { problemOf, problemResponse } from './problem.ts'
 import { json } from './reply.ts'
 import type { Pages, StaticFiles } from './static.ts'
 import { listThreats, streamThreats } from './threats.ts'
+import { drawExecution } from './timeline.ts'
 
 type Env = { readonly Bindings: HttpBindings }
 
@@ -71,6 +72,7 @@ export const calls: Readonly<Record<string, Methods>> = {
     GET: { needs: anyScope, answer: getExecution },
     DELETE: { needs: ['run'], answer: cancelExecution },
   },
+  '/v1/executions/{id}/timeline.svg': { GET: { needs: anyScope, answer: drawExecution } },
   '/api/effects': { GET: { needs: anyScope, answer: listEffects } },
   '/api/effects/register': { POST: { needs: ['run'], answer: registerEffect } },
   '/api/effects/execute': { POST: { needs: ['run'], answer: executeEffect } },

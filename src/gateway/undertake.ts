@@ -5,6 +5,7 @@ import type { ExecutionRow } from '../history/history.ts'
 import type { Door } from './door.ts'
 import { listeners, type Send } from './frames.ts'
 import { LiveOutput } from './live-output.ts'
+import { LiveStory } from './live-story.ts'
 import type { QuotaPlace } from './quota.ts'
 import type { Ticket } from './running.ts'
 
@@ -43,18 +44,25 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
   const row = rowOf(door, job)
   const { ticket, place } = admit(door, job, row, wishes)
   const output = new LiveOutput()
+  const story = new LiveStory(door.clock)
   const heard = listeners((name, data) => {
     output.push(name, data)
     return wishes.send?.(name, data)
   })
   const on = (entry: TimelineEntry): void => {
     if (entry.event === 'phase') door.live.runs(job.id)
+    story.on(entry)
     heard.on(entry)
   }
 
   async function run(): Promise<Ended> {
     try {
-      const outcome = await door.road(job, { signal: ticket.signal, on, tap: heard.tap })
+      const outcome = await door.road(job, {
+        signal: ticket.signal,
+        planned: story.planned,
+        on,
+        tap: heard.tap,
+      })
       const text = JSON.stringify(outcome)
       const cpuMs = outcome.metrics.cpuTime + (outcome.shadow?.cpuTime ?? 0)
       place.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
@@ -74,7 +82,10 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
   const told = ended.then(({ text }) => text)
   // Whoever watches hears of it; where nobody does, who asked is told.
   told.catch(() => undefined)
-  if (isKept) door.live.begin(job.tenant, { row, cancel: ticket.cancel, output, ended: told })
+  if (isKept) {
+    const { cancel } = ticket
+    door.live.begin(job.tenant, { row, cancel, output, story, ended: told })
+  }
   run().then(resolve, reject)
   return {
     id: job.id,

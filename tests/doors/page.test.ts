@@ -20,6 +20,14 @@ const flags = [
 ]
 const waitMsMax = 15_000
 
+/** Of an image, whose own type is a browser's too. */
+interface Image {
+  readonly naturalWidth: number
+  readonly src: string
+  readonly alt: string
+  decode(): Promise<void>
+}
+
 /** Of a text area, whose own type is a browser's. */
 interface Area {
   readonly value: string
@@ -87,8 +95,21 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     const code = `console.log(input); throw new Error(input)`
     assert.equal(await run(code, JSON.stringify(markup)), 'error')
     assert.match(await detail(), /<img src=x/)
-    assert.equal(await page.locator('#detail img, #detail b').count(), 0)
+    assert.equal(await page.locator('#detail img:not(.life), #detail b').count(), 0)
     assert.equal(await page.title(), 'Mayfly')
+  })
+
+  test('The picture of the life is shown, as an image that nothing in it can leave', async () => {
+    await run('const until = Date.now() + 30; while (Date.now() < until); return 1')
+    const image = page.locator('#detail img.life')
+    const shown = await image.evaluate(async (element: Image) => {
+      await element.decode()
+      return { width: element.naturalWidth, source: element.src, text: element.alt }
+    })
+    const room = await page.locator('#detail').evaluate((element) => element.clientWidth)
+    assert.equal(shown.width, room)
+    assert.match(shown.source, /^data:image\/svg\+xml,/)
+    assert.match(shown.text, /^A life, ok after .*Zone main\. Phase full/)
   })
 
   test('A finding leads to its place in the editor', async () => {

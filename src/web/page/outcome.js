@@ -1,4 +1,8 @@
 // An outcome, or a problem in its place, as elements. Everything a job says goes in as text, never as markup.
+import { titleText, wholeText } from './picture/caption.js'
+import { lifeOf } from './picture/life.js'
+import { pictureOf } from './picture/picture.js'
+import { svgOf } from './picture/svg.js'
 
 /** Characters that fit beside each other in the outcome. */
 const LINE = 64
@@ -55,7 +59,7 @@ function outcomeParts(outcome, jump) {
       section(truncated.stderr ? 'Errors printed, cut short' : 'Errors printed', block(stderr)),
     outcome.provider && section('Time', ...steps(outcome.metrics)),
     security.findings.length > 0 && section('Findings', findings(security.findings, jump)),
-    timeline.length > 0 && section('Life', life(timeline)),
+    timeline.length > 0 && section('Life', lifeImage(outcome), lifeTable(timeline)),
   ]
 }
 
@@ -126,7 +130,18 @@ function findings(list, jump) {
   return table(['Where', 'What', 'How bad', 'Why'], rows)
 }
 
-function life(timeline) {
+/** The picture of its life, as an image: there nothing in it can run or reach the page. */
+function lifeImage(outcome) {
+  const picture = pictureOf(lifeOf(outcome))
+  const { clientWidth } = document.getElementById('detail')
+  const made = element('img', 'life')
+  const svg = svgOf(picture, { width: clientWidth })
+  made.src = `data:image/svg+xml,${encodeURIComponent(svg)}`
+  made.alt = `${titleText(picture)}. ${wholeText(picture)}`
+  return made
+}
+
+function lifeTable(timeline) {
   const rows = timeline.map(({ at, event, zone, ...more }) => [
     milliseconds(at),
     more.phase ? `${event} ${more.phase}` : event,
@@ -135,7 +150,10 @@ function life(timeline) {
       .filter(Boolean)
       .join(' '),
   ])
-  return table(['After', 'What happened', 'Zone', ''], rows)
+  const details = element('details')
+  details.append(element('summary', '', 'The same as a table'))
+  details.append(table(['After', 'What happened', 'Zone', ''], rows))
+  return details
 }
 
 function raw(answer) {

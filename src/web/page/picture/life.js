@@ -14,7 +14,7 @@
  * @typedef {{ host: string, port: number, verdict: string, sent: number, received: number }} Attempt
  * @typedef {{
  *   status: string, reason?: string, wall: string, plan: Plan, timeline: readonly Entry[], age: number,
- *   out: number, cpu?: number, memory?: number, network: readonly Attempt[],
+ *   out?: number, cpu?: number, memory?: number, network: readonly Attempt[],
  * }} Life `status` is `running` before the end; `age` is milliseconds since user code was released; `out`, `memory` bytes
  */
 

@@ -281,7 +281,7 @@ function frozenIn(entries, closes) {
 /** @param {Life} life @returns {(readonly [string, string])[]} */
 function sumsOf({ out, cpu, memory, network }) {
   return [
-    ['output', bytesText(finite(out))],
+    ...(out === undefined ? [] : [/** @type {const} */ (['output', bytesText(finite(out))])]),
     ...(cpu === undefined ? [] : [/** @type {const} */ (['cpu', durationText(finite(cpu))])]),
     ...(memory === undefined
       ? []

@@ -26,8 +26,9 @@ import { shortened, wrapped } from './words.js'
  * @typedef {{ height: number, parts: string[] }} Block drawn from its own top
  */
 
-const WIDTH_MIN = 360
-const WIDTH_MAX = 1600
+/** Pixels: what is narrower or wider is not drawn. */
+export const widthMin = 360
+export const widthMax = 1600
 const MARGIN = 20
 const LABEL = 92
 const NARROW = 560
@@ -40,10 +41,10 @@ const LINES_MAX = 2
 
 /**
  * @param {Picture} picture
- * @param {{ width?: number }} options in pixels; what stands in a page is best drawn as wide as it is shown
+ * @param {{ width?: number | undefined }} options in pixels; what stands in a page is best drawn as wide as it is shown
  */
 export function svgOf(picture, { width: asked = 880 } = {}) {
-  const width = Math.round(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, asked)))
+  const width = Math.round(Math.min(widthMax, Math.max(widthMin, asked)))
   const left = width < NARROW ? 80 : MARGIN + LABEL
   const right = width - MARGIN - 6
   const scale = scaleOf(picture, Math.max(2, Math.floor((right - left) / 110)))

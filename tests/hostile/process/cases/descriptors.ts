@@ -46,9 +46,15 @@ for fd in range(3, 1024):
     'inherited-of-parents',
     'what the processes above have open',
     text`
+own = set()
+for fd in os.listdir('/proc/self/fd'):
+    try: own.add(os.readlink('/proc/self/fd/' + fd))
+    except OSError: pass
 for pid in [os.getppid(), 1] + [int(p) for p in os.listdir('/proc') if p.isdigit() and int(p) != os.getpid()][:200]:
     try:
         for fd in os.listdir('/proc/%d/fd' % pid):
+            where = os.readlink('/proc/%d/fd/%s' % (pid, fd))
+            if where in own or where.startswith('/dev/'): continue
             f = os.open('/proc/%d/fd/%s' % (pid, fd), os.O_RDWR | os.O_NONBLOCK); mark('opened', '%d %s' % (pid, fd)); break
     except OSError: pass`,
   ),

@@ -114,7 +114,8 @@ for folder, _, names in os.walk('/proc/sys'):
     'core-pattern',
     'a program that the kernel starts as root when something crashes',
     text`
-def go(): os.close(os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)); mark('core_pattern')
+def go():
+    if opens('/proc/sys/kernel/core_pattern', os.O_WRONLY): mark('core_pattern')
 tried(go)`,
   ),
   python(
@@ -122,14 +123,16 @@ tried(go)`,
     'others that the kernel starts as root',
     text`
 for path in ('/proc/sys/kernel/modprobe', '/proc/sys/kernel/hotplug', '/sys/kernel/uevent_helper', '/proc/sys/fs/binfmt_misc/register', '/proc/sys/kernel/poweroff_cmd'):
-    def go(): os.close(os.open(path, os.O_WRONLY)); mark('opened', path)
+    def go():
+        if opens(path, os.O_WRONLY): mark('opened', path)
     tried(go)`,
   ),
   python(
     'sysrq-trigger',
     'a letter there restarts the machine; it is opened, nothing is written',
     text`
-def go(): os.close(os.open('/proc/sysrq-trigger', os.O_WRONLY)); mark('sysrq')
+def go():
+    if opens('/proc/sysrq-trigger', os.O_WRONLY): mark('sysrq')
 tried(go)`,
   ),
   python(
@@ -149,7 +152,7 @@ for path in ('/proc/kcore', '/dev/mem', '/dev/kmem', '/dev/port', '/proc/kallsym
     text`
 for path in ('/dev/kmsg', '/proc/kmsg'):
     def go():
-        f = os.open(path, os.O_RDONLY | os.O_NONBLOCK); mark('log', path); os.close(f)
+        if opens(path, os.O_RDONLY | os.O_NONBLOCK): mark('log', path)
     tried(go)
 buffer = ctypes.create_string_buffer(4096)
 if call('syslog', 3, ctypes.addressof(buffer), 4096) > 0: mark('syslog')`,
@@ -261,7 +264,7 @@ for line in data.splitlines():
     'name-of-the-host',
     'its name and its boot are nobody’s business',
     text`
-if read('/proc/sys/kernel/hostname').strip() != b'mayfly': mark('hostname', os.uname().nodename)`,
+if os.uname().nodename != 'mayfly': mark('hostname', os.uname().nodename)`,
   ),
   sh(
     'environment-of-its-own',

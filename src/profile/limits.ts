@@ -1,6 +1,7 @@
 import { type Config, configSchema, type Tenant } from '../contract/config.ts'
 import type { Limits } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
+import type { ChosenSchedule } from './choose-schedule.ts'
 
 export type ProfileLimits = Profile['limits']
 
@@ -8,14 +9,22 @@ const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output'] as c
 const configured = ['result', 'artifacts'] as const
 const builtIn: Config['limits'] = configSchema.parse({}).limits
 
-/** The limits asked for, else the configured ones, none above a ceiling; each with its reason. */
+/**
+ * The limits asked for, else the configured ones, none above a ceiling; each with its reason. Where nobody asked for a
+ * time, a life is as long as its schedule.
+ */
 export function limitsFor(
   asked: Limits,
   config: Config,
   tenant: Tenant,
+  { lifeMs, because }: Pick<ChosenSchedule, 'lifeMs' | 'because'>,
 ): { readonly limits: ProfileLimits; readonly explain: readonly Explained[] } {
+  const life = lifeMs === undefined ? undefined : { value: lifeMs, because }
   const rows = [
-    ...askable.map((name) => ({ name, ...bounded(name, asked, config, tenant) })),
+    ...askable.map((name) => {
+      const unasked = (name === 'timeout' && life) || own(name, config)
+      return { name, ...bounded(name, { asked, unasked }, config, tenant) }
+    }),
     ...configured.map((name) => ({ name, ...own(name, config) })),
   ]
   return {
@@ -31,12 +40,12 @@ interface Bounded {
 
 function bounded(
   name: (typeof askable)[number],
-  asked: Limits,
+  { asked, unasked }: { readonly asked: Limits; readonly unasked: Bounded },
   config: Config,
   tenant: Tenant,
 ): Bounded {
   const wish = asked[name]
-  const start = wish === undefined ? own(name, config) : { value: wish, because: 'asked' }
+  const start = wish === undefined ? unasked : { value: wish, because: 'asked' }
   return [
     { value: config.ceilings[name], because: `ceilings.${name}` },
     { value: tenant.ceilings[name], because: `tenants.${tenant.name}.ceilings.${name}` },

@@ -1,5 +1,5 @@
 import type { Config, Tenant } from '../contract/config.ts'
-import { canonicalControls, type Controls, controlsBeyond, noFiles } from '../contract/controls.ts'
+import { canonicalControls, type Controls, noFiles } from '../contract/controls.ts'
 import type { Job } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
@@ -9,12 +9,13 @@ import type { Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
+import { chooseSchedule } from './choose-schedule.ts'
 import { chooseTier, type ProviderFacts } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, grantsNetwork, networkFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
 import { restrained } from './restrain.ts'
-import { scheduleFor } from './schedule.ts'
+import { explainSchedule, scheduleFor } from './schedule.ts'
 
 export interface ProfilerParts {
   /** The configuration in force; a function where it can be overridden while running. */
@@ -50,16 +51,12 @@ interface World {
 export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): Plan {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
-  const asAsked = limitsFor(asked.limits, config, tenant)
+  const chosen = chooseSchedule(job, config)
+  const asAsked = limitsFor(asked.limits, config, tenant, chosen)
   const { limits, io, explain: limitsExplained } = restrained(asAsked, config, verdict.risk)
   const network = networkFor(asked.network, config, tenant)
   const controls = controlsOf({ ...limits, io }, network.value, asked.capabilities)
-  const { schedule, because } = scheduleFor({
-    name: asked.schedule,
-    config,
-    granted: controls,
-    timeoutMs: limits.timeout,
-  })
+  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout })
   const choice = chooseTier(
     { config, tenant, asked, verdict, abilities: abilitiesFor(asked, network.value) },
     facts,
@@ -90,7 +87,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
       ...explainSource(job, verdict),
       explainNetwork(network),
       ...explainControls(controls),
-      ...explainSchedule(schedule, controls, because),
+      ...explainSchedule(schedule, controls, chosen),
       ...limitsExplained,
       ...explainAsked(job),
     ],
@@ -157,33 +154,6 @@ function explainControls({ cpu, memory, processes, capabilities }: Controls): re
       because: granted ? 'asked' : 'default',
     },
   ]
-}
-
-function explainSchedule(
-  schedule: Profile['schedule'],
-  granted: Controls,
-  because: string,
-): readonly Explained[] {
-  const phases = schedule.phases.map((phase) => `${phase.name} ${phase.for} ms`)
-  const why = because === 'default' ? 'default: one phase as long as limits.timeout' : because
-  return [
-    { field: 'schedule.name', value: schedule.name, because },
-    { field: 'schedule.phases', value: phases, because: why },
-    { field: 'schedule.closes', value: closedBy(schedule, granted), because: why },
-    { field: 'schedule.onAnomaly', value: schedule.onAnomaly, because },
-    { field: 'schedule.shorten', value: schedule.shorten, because },
-  ]
-}
-
-/** For each phase what it still allows of the controls in which it is stricter than the one before it. */
-function closedBy(
-  { phases }: Profile['schedule'],
-  granted: Controls,
-): readonly Partial<Controls>[] {
-  return phases.map(({ controls }, place) => {
-    const closed = controlsBeyond(phases[place - 1]?.controls ?? granted, controls)
-    return Object.fromEntries(closed.map((name) => [name, controls[name]]))
-  })
 }
 
 function explainAsked({ asked: { output, capture } }: Job): readonly Explained[] {

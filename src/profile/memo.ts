@@ -48,6 +48,7 @@ function keyOf({ job, verdict }: Asked): string {
   const { asked } = job
   return JSON.stringify([
     job.tenant,
+    job.origin,
     verdict.digest,
     verdict.risk,
     verdict.language,

@@ -1,52 +1,94 @@
-import type { Config, ScheduleConfig } from '../contract/config.ts'
-import { allControls, type Controls, meet } from '../contract/controls.ts'
-import { MayflyError } from '../contract/error.ts'
-import type { Phase, Schedule } from '../contract/phase.ts'
+import type { CourseConfig } from '../contract/config.ts'
+import { allControls, controlsBeyond, type Controls, meet } from '../contract/controls.ts'
+import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
+import type { Explained } from '../contract/profile.ts'
+import type { ChosenSchedule } from './choose-schedule.ts'
 
 export interface ScheduleWanted {
-  /** The name asked for; without one, `default`. */
-  readonly name: string | undefined
-  readonly config: Config
+  readonly chosen: ChosenSchedule
   /** What the life starts with. */
   readonly granted: Controls
   readonly timeoutMs: number
 }
 
 /**
- * The schedule of that name, each phase at what the one before it had met with what it names. Without a configured
- * one, a life is one phase as long as the timeout. Throws MayflyError INVALID for a name that nobody configured.
+ * The schedule of one life, each phase at what the one before it had met with what it names. Without a configured one,
+ * a life is one phase as long as the timeout.
  */
-export function scheduleFor(wanted: ScheduleWanted): {
-  readonly schedule: Schedule
-  readonly because: string
-} {
-  const name = wanted.name ?? 'default'
-  const { schedules } = wanted.config
-  const found = Object.hasOwn(schedules, name) ? schedules[name] : undefined
-  if (found) return { schedule: laidOut(name, found, wanted.granted), because: `schedules.${name}` }
-  if (name === 'default') return { schedule: oneLife(wanted), because: 'default' }
-  throw new MayflyError('INVALID', `Cannot find the schedule "${name}"`, {
-    details: { field: 'schedule', known: Object.keys(schedules).sort() },
-    hint: 'Name one that the configuration has under [schedules]',
-  })
+export function scheduleFor({ chosen, granted, timeoutMs }: ScheduleWanted): Schedule {
+  const { name, course } = chosen
+  if (!course) return oneLife(granted, timeoutMs)
+  const zones = Object.entries(course.zones).map(
+    ([kind, zone]) => [kind, laidOut(zone, granted)] as const,
+  )
+  return {
+    name,
+    ...laidOut(course, granted),
+    ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
+  }
 }
 
-function laidOut(name: string, found: ScheduleConfig, granted: Controls): Schedule {
+/** Every field of a schedule, with what decided it. */
+export function explainSchedule(
+  schedule: Schedule,
+  granted: Controls,
+  { because, course }: ChosenSchedule,
+): readonly Explained[] {
+  const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {} } = schedule
+  const why = course ? because : 'default: one phase as long as limits.timeout'
+  const kinds = Object.entries(zones).map(([kind, zone]) => [kind, zone.phases.map(textOf)])
+  return [
+    { field: 'schedule.name', value: name, because },
+    { field: 'schedule.phases', value: phases.map(textOf), because: why },
+    { field: 'schedule.closes', value: closedBy(phases, granted), because: why },
+    { field: 'schedule.clock', value: clock, because },
+    { field: 'schedule.onAnomaly', value: onAnomaly, because },
+    { field: 'schedule.shorten', value: shorten, because },
+    { field: 'schedule.zones', value: Object.fromEntries(kinds), because },
+  ]
+}
+
+function laidOut(course: CourseConfig, granted: Controls): ZoneSchedule {
   const phases: Phase[] = []
   let before = granted
-  for (const phase of found.phases) {
-    before = meet(before, { ...allControls, ...phase.controls })
-    phases.push({ name: phase.name, for: phase.for, controls: before })
+  for (const { name, for: length, controls, advance_if, terminate_if } of course.phases) {
+    before = meet(before, { ...allControls, ...controls })
+    phases.push({
+      name,
+      for: length,
+      controls: before,
+      ...(advance_if !== undefined && { advanceIf: advance_if }),
+      ...(terminate_if !== undefined && { terminateIf: terminate_if }),
+    })
   }
-  return { name, phases, onAnomaly: found.on_anomaly, shorten: found.shorten }
+  return {
+    phases,
+    onAnomaly: course.on_anomaly,
+    shorten: course.shorten,
+    ...(course.clock === 'cpu' && { clock: 'cpu' }),
+  }
 }
 
 /** With one phase there is nothing to advance to, so a medium anomaly is recorded. */
-function oneLife({ granted, timeoutMs }: ScheduleWanted): Schedule {
+function oneLife(granted: Controls, timeoutMs: number): Schedule {
   return {
     name: 'default',
     phases: [{ name: 'full', for: timeoutMs, controls: granted }],
     onAnomaly: { low: 'record', medium: 'record', high: 'terminate' },
     shorten: 0.5,
   }
+}
+
+function textOf({ name, for: ms, advanceIf, terminateIf }: Phase): string {
+  const advance = advanceIf === undefined ? '' : `, or until ${advanceIf}`
+  const terminate = terminateIf === undefined ? '' : `; terminate if ${terminateIf}`
+  return `${name} ${ms} ms${advance}${terminate}`
+}
+
+/** For each phase what it still allows of the controls in which it is stricter than the one before it. */
+function closedBy(phases: readonly Phase[], granted: Controls): readonly Partial<Controls>[] {
+  return phases.map(({ controls }, place) => {
+    const closed = controlsBeyond(phases[place - 1]?.controls ?? granted, controls)
+    return Object.fromEntries(closed.map((name) => [name, controls[name]]))
+  })
 }

@@ -1,0 +1,117 @@
+import type { Config, ScheduleConfig } from '../contract/config.ts'
+import { allControls, isWithin } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Job } from '../contract/job.ts'
+import type { Reaction } from '../contract/phase.ts'
+
+export interface ChosenSchedule {
+  readonly name: string
+  readonly because: string
+  /** Undefined where nobody configured one: then a life is one phase as long as the timeout. */
+  readonly course: ScheduleConfig | undefined
+  /** How long its phases are together, in milliseconds; undefined where it is the timeout. */
+  readonly lifeMs: number | undefined
+}
+
+/**
+ * Which schedule a job has. One that is bound to a capability it asks for goes before one that is bound to where it
+ * came in; of several, the shortest life. A job may name another in place of a bound one only where that is nowhere
+ * looser; where none is bound it may name any, and `default` is for those that name none. Throws MayflyError INVALID
+ * for a name that nobody configured.
+ */
+export function chooseSchedule(
+  { asked, origin }: Pick<Job, 'asked' | 'origin'>,
+  { schedules }: Config,
+): ChosenSchedule {
+  const bound = boundTo(asked.capabilities, origin, schedules)
+  const named = asked.schedule === undefined ? undefined : found(asked.schedule, schedules)
+  if (!bound) return named ?? known('default', schedules) ?? unscheduled
+  if (!named || named.name === bound.name) return bound
+  if (named.course && bound.course && isNoLooser(named.course, bound.course)) return named
+  return { ...bound, because: `${bound.because}; "${named.name}" allows more` }
+}
+
+const unscheduled: ChosenSchedule = {
+  name: 'default',
+  because: 'default',
+  course: undefined,
+  lifeMs: undefined,
+}
+
+function found(name: string, schedules: Config['schedules']): ChosenSchedule {
+  const schedule = known(name, schedules, ': asked')
+  if (schedule) return schedule
+  if (name === 'default') return unscheduled
+  throw new MayflyError('INVALID', `Cannot find the schedule "${name}"`, {
+    details: { field: 'schedule', known: Object.keys(schedules).sort() },
+    hint: 'Name one that the configuration has under [schedules]',
+  })
+}
+
+function known(name: string, schedules: Config['schedules'], why = ''): ChosenSchedule | undefined {
+  const course = Object.hasOwn(schedules, name) ? schedules[name] : undefined
+  if (!course) return undefined
+  return { name, because: `schedules.${name}${why}`, course, lifeMs: closesOf(course).at(-1) }
+}
+
+function boundTo(
+  capabilities: readonly string[],
+  origin: Job['origin'],
+  schedules: Config['schedules'],
+): ChosenSchedule | undefined {
+  const all = Object.entries(schedules)
+  const byCapability = capabilities.flatMap((capability) =>
+    all
+      .filter(([, { for_capabilities }]) => for_capabilities.includes(capability))
+      .map(([name]) => known(name, schedules, `: for capability "${capability}"`)!),
+  )
+  const byOrigin = all
+    .filter(([, { for_origins }]) => for_origins.includes(origin))
+    .map(([name]) => known(name, schedules, `: for origin "${origin}"`)!)
+  const closest = byCapability.length > 0 ? byCapability : byOrigin
+  return closest.toSorted((a, b) => a.lifeMs! - b.lifeMs! || (a.name < b.name ? -1 : 1))[0]
+}
+
+/**
+ * Whether one schedule can stand for another: phase by phase it is over no later and allows no more, and it answers
+ * anomalies no more mildly. What depends on what the guest does, or on zones, cannot be compared, so it is looser.
+ */
+function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
+  const conditional = outer.phases.some(
+    ({ advance_if, terminate_if }) => advance_if ?? terminate_if,
+  )
+  if (conditional || outer.clock === 'cpu' || Object.keys(outer.zones).length > 0) return false
+  if (inner.shorten > outer.shorten) return false
+  const severities = ['low', 'medium', 'high'] as const
+  if (severities.some((one) => rank[inner.on_anomaly[one]] < rank[outer.on_anomaly[one]]))
+    return false
+  const [closes, limits] = [closesOf(inner), closesOf(outer)]
+  const [controls, most] = [controlsOf(inner), controlsOf(outer)]
+  return inner.phases.every(
+    (_, place) =>
+      place < limits.length &&
+      closes[place]! <= limits[place]! &&
+      isWithin(controls[place]!, most[place]!),
+  )
+}
+
+const rank: Readonly<Record<Reaction, number>> = {
+  record: 0,
+  advance: 1,
+  tighten: 2,
+  freeze: 3,
+  capture: 4,
+  terminate: 4,
+}
+
+/** When each phase is over. */
+function closesOf({ phases }: ScheduleConfig): readonly number[] {
+  let at = 0
+  return phases.map((phase) => (at += phase.for))
+}
+
+/** What each phase allows of everything; a key left out is as it was. */
+function controlsOf({ phases }: ScheduleConfig) {
+  let before = allControls
+  return phases.map((phase) => (before = { ...before, ...phase.controls }))
+}

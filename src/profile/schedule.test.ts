@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
+import { isWithin } from '../contract/controls.ts'
+import type { Job, JobRequest } from '../contract/job.ts'
+import { makePlan } from './make-profile.ts'
+
+const brief = { phases: [{ name: 'brief', for: '1s', network: 'none' }] }
+const long = {
+  phases: [
+    { name: 'full', for: '5s' },
+    { name: 'no-network', for: '10s', network: 'none' },
+  ],
+}
+/** As `long`, sooner over and tighter from the start. */
+const shorter = {
+  phases: [
+    { name: 'full', for: '2s', cpu: 0.5 },
+    { name: 'shut', for: '3s', network: 'none', capabilities: 'none' },
+  ],
+}
+const facts = [factsOf('isolate')]
+
+function planned(
+  schedules: Record<string, unknown>,
+  asked: JobRequest = {},
+  more: Partial<Job> & { readonly ceilings?: unknown } = {},
+) {
+  const { ceilings = {}, ...job } = more
+  const config = configOf({ schedules, ceilings })
+  const { profile } = makePlan({ ...jobOf(asked), ...job }, verdictOf(), { config, facts })
+  const because = (field: string) => profile.explain.find((one) => one.field === field)?.because
+  return { ...profile, because }
+}
+
+test('S2-10: The schedule "default" holds for every job that names none', () => {
+  const { schedule, because } = planned({ default: long, brief })
+  assert.deepEqual([schedule.name, because('schedule.name')], ['default', 'schedules.default'])
+})
+
+test('A job that names a schedule has that one', () => {
+  const { schedule, because } = planned({ default: long, brief }, { schedule: 'brief' })
+  assert.deepEqual([schedule.name, because('schedule.name')], ['brief', 'schedules.brief: asked'])
+})
+
+test('S2-11: A schedule that is bound holds for what it is bound to: capability before origin before default', () => {
+  const schedules = {
+    default: long,
+    page: { ...brief, for_origins: ['page', 'event'] },
+    wasm: { ...shorter, for_capabilities: ['webassembly'] },
+  }
+  const wasm: JobRequest = { capabilities: ['webassembly'] }
+  assert.equal(planned(schedules, {}, { origin: 'http' }).schedule.name, 'default')
+  const onPage = planned(schedules, {}, { origin: 'page' })
+  assert.equal(onPage.because('schedule.phases'), 'schedules.page: for origin "page"')
+  const both = planned(schedules, wasm, { origin: 'page' })
+  assert.equal(both.because('schedule.name'), 'schedules.wasm: for capability "webassembly"')
+})
+
+test('A job names its way out of no schedule that is bound: only into one that is nowhere looser', () => {
+  const bound = { ...long, for_origins: ['page'] }
+  const named = (schedules: Record<string, unknown>, schedule: string) =>
+    planned(schedules, { schedule }, { origin: 'page' })
+  assert.equal(named({ bound, shorter }, 'shorter').schedule.name, 'shorter')
+  const looser = {
+    'later over': { phases: [{ name: 'a', for: '6s' }] },
+    'allows more': { phases: [long.phases[0], { name: 'b', for: '1s' }] },
+    'more phases': { phases: [...shorter.phases, { name: 'c', for: 1 }] },
+    milder: { ...shorter, on_anomaly: { high: 'record' } },
+    'shortens less': { ...shorter, shorten: 0.9 },
+  }
+  for (const [why, other] of Object.entries(looser)) {
+    const { schedule, because } = named({ bound, other }, 'other')
+    assert.equal(schedule.name, 'bound', why)
+    assert.match(
+      because('schedule.name')!,
+      /^schedules\.bound: for origin "page"; "other" allows more$/,
+    )
+  }
+  for (const more of [
+    { clock: 'cpu' },
+    { phases: [{ ...long.phases[0], advance_if: 'calls > 1' }, long.phases[1]] },
+    { zones: { small: brief } },
+  ])
+    assert.equal(named({ bound: { ...bound, ...more }, shorter }, 'shorter').schedule.name, 'bound')
+})
+
+test('A life is as long as its schedule where nobody asked for a time, within the ceilings', () => {
+  const { limits, because } = planned({ default: long })
+  assert.deepEqual([limits.timeout, because('limits.timeout')], [15_000, 'schedules.default'])
+  assert.equal(planned({ default: long }, { limits: { timeout: '1s' } }).limits.timeout, 1000)
+  const held = planned({ default: long }, {}, { ceilings: { timeout: '7s' } })
+  assert.deepEqual(
+    [held.limits.timeout, held.because('limits.timeout')],
+    [7000, 'ceilings.timeout'],
+  )
+  assert.equal(planned({}).limits.timeout, 5000)
+})
+
+test('S2-11: Zones of a kind have phases of their own, within the grants; input validation the shortest', () => {
+  const zones = {
+    'input-validation': { phases: [{ name: 'brief', for: '200ms', files: 'none' }], clock: 'cpu' },
+    transform: { phases: [{ name: 'work', for: '3s' }] },
+  }
+  const { schedule, controls, explain } = planned({ default: { ...long, zones } })
+  const { 'input-validation': validation, transform } = schedule.zones!
+  assert.deepEqual([validation!.clock, transform!.clock], ['cpu', undefined])
+  assert(validation!.phases[0]!.for < transform!.phases[0]!.for)
+  for (const zone of [validation!, transform!])
+    for (const phase of zone.phases) assert(isWithin(phase.controls, controls))
+  assert.deepEqual(explain.find(({ field }) => field === 'schedule.zones')?.value, {
+    'input-validation': ['brief 200 ms'],
+    transform: ['work 3000 ms'],
+  })
+})
+
+test('Conditions and the clock of a schedule are in the profile, and explained', () => {
+  const phases = [
+    { name: 'a', for: '1s', advance_if: 'calls > 3' },
+    { name: 'b', for: '1s', network: 'none', terminate_if: 'output.bytes > 10' },
+  ]
+  const { schedule, explain } = planned({ default: { phases, clock: 'cpu' } })
+  assert.deepEqual(
+    [schedule.clock, schedule.phases[0]!.advanceIf, schedule.phases[1]!.terminateIf],
+    ['cpu', 'calls > 3', 'output.bytes > 10'],
+  )
+  const value = (field: string) => explain.find((one) => one.field === field)?.value
+  assert.deepEqual(value('schedule.phases'), [
+    'a 1000 ms, or until calls > 3',
+    'b 1000 ms; terminate if output.bytes > 10',
+  ])
+  assert.equal(value('schedule.clock'), 'cpu')
+})
+
+test('The same job from another origin may have another plan', () => {
+  const schedules = { page: { ...brief, for_origins: ['page'] } }
+  const digests = ['page', 'http'].map(
+    (origin) => planned(schedules, {}, { origin: origin as Job['origin'] }).digest,
+  )
+  assert.notEqual(digests[0], digests[1])
+})

@@ -12,6 +12,7 @@ const LISTENER_FD = 7
 const PROXY = 'http://127.0.0.1:3128'
 const SCRIPT_MODE = 0o755
 const RESULT = '.mayfly-result'
+const NOTHING = '/dev/null'
 const { closeSync, constants, fstatSync, openSync, readSync } = fs
 const NAMED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const { alloc } = Buffer
@@ -57,6 +58,14 @@ export function layOut(task, { work, tmp, listens, starts }) {
   setEnvironment(task, { HOME: work, TMPDIR: tmp, MAYFLY_OUT: out, MAYFLY_RESULT: result })
   process.chdir(work)
   return main
+}
+
+/** Takes up again what a dummy job laid out: the descriptors, the environment, the folder. @param {string} work */
+export function takeUp(work) {
+  reopen(RESULT_FD, NOTHING, 'r')
+  reopen(INPUT_FD, NOTHING, 'r')
+  for (const name of ['MAYFLY_OUT', 'MAYFLY_RESULT']) delete process.env[name]
+  process.chdir(work)
 }
 
 /** What the program wrote as its result: in the file it was told, or on the descriptor where that is gone.

@@ -1,7 +1,7 @@
 import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
 import { diskOf } from '../os/block.ts'
 import type { HeldBy, Request } from './protocol.ts'
-import type { Taken } from './taken.ts'
+import { insideOf, type Taken } from './taken.ts'
 
 /** What a claim holds a wall to beside its memory and its deadline. */
 export type Bounds = Pick<Extract<Request, { op: 'claim' }>, 'cpu' | 'io' | 'processes'>
@@ -34,15 +34,15 @@ function bindProcesses(
 }
 
 /** The kernel counts by user, in the user's namespace: only this wall has this one. What it starts inherits it. */
-function limitTasks({ processes, slot }: Taken, tasks: number): void {
+function limitTasks(taken: Taken, tasks: number): void {
   const limit = () => {
-    for (const { pid } of processes.length > 1 ? processes.slice(0, -1) : processes) {
+    for (const pid of insideOf(taken)) {
       limitResource('nproc', tasks, pid)
       const holds = resourceLimit('nproc', pid)
       if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
     }
   }
-  if (slot) asRealUser(slot.uid, limit)
+  if (taken.slot) asRealUser(taken.slot.uid, limit)
   else limit()
 }
 

@@ -2,7 +2,8 @@ import { Server, type Socket } from 'node:net'
 import { requestBytesMax, type Reply, type Request, type StreamName } from './protocol.ts'
 import { letGo } from './let-go.ts'
 import { request } from './request.ts'
-import type { Beside, Warden } from './warden.ts'
+import type { Beside } from './live.ts'
+import type { Warden } from './warden.ts'
 
 /** One end of Node's IPC channel: the warden's child, or the warden's own parent. */
 export interface Channel {

@@ -11,6 +11,7 @@ import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { bootId, isAlive, processFacts } from '../os/proc.ts'
+import { sweepScratch } from './scratch.ts'
 
 /**
  * What is alive, on disk: a file a wall, with who owns it. If its owner dies, whoever starts next on this state
@@ -62,6 +63,7 @@ export function openLeases(folder: string): Leases {
       for (const lease of here) killRemains(lease)
       const until = performance.now() + SWEEP_MS_MAX
       for (const lease of here) clearRemains(lease, until)
+      for (const { wall } of dead) sweepScratch(wall)
       for (const { wall } of dead) rmSync(file(wall), { force: true })
       removeDrafts(folder)
       return dead.length
@@ -93,6 +95,8 @@ function killRemains(lease: Lease): void {
   for (const { pid, startTime } of lease.processes) {
     if (isAlive(pid, startTime)) killQuietly(pid)
   }
+  // Its first process takes the rest of its namespace along; a wall without one has what its group names.
+  if (lease.cgroup) for (const pid of openCgroups()?.processes(lease.cgroup) ?? []) killQuietly(pid)
 }
 
 /** Waits until the processes are gone, for a group can only be removed then. Nothing else runs yet: it may block. */

@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -11,14 +11,22 @@ export function scratchOf(wall: string): string {
   return path.join(os.tmpdir(), `mayfly-${wall}`)
 }
 
-export function makeScratch(wall: string, uid: number | undefined): string {
+export function makeScratch(wall: string, uid: number | undefined): void {
   const folder = scratchOf(wall)
   mkdirSync(folder, { mode: 0o700 })
   if (uid !== undefined) chownSync(folder, uid, uid)
-  return folder
 }
 
 /** Never follows a link. What cannot be removed now is found by its lease later. */
 export async function removeScratch(wall: string): Promise<void> {
   await rm(scratchOf(wall), { recursive: true, force: true }).catch(() => undefined)
+}
+
+/** The same of a wall whose warden died. */
+export function sweepScratch(wall: string): void {
+  try {
+    rmSync(scratchOf(wall), { recursive: true, force: true })
+  } catch {
+    // In a folder for everybody, it may be that of somebody else by now.
+  }
 }

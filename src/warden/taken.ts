@@ -5,8 +5,9 @@ import type { Cgroup } from '../os/cgroup.ts'
 import { isAlive, processesOf } from '../os/proc.ts'
 import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
+import { dropListener } from './listener.ts'
 import { listenTo } from './ready.ts'
-import { removeScratch } from './scratch.ts'
+import { makeScratch, removeScratch } from './scratch.ts'
 import type { Slot } from './slots.ts'
 import { belowOf } from './tree.ts'
 
@@ -48,6 +49,7 @@ export function take(
   command: JailCommand,
   to: Pick<Taken, 'slot' | 'isWhole' | 'scratch'>,
 ): Taken {
+  if (to.scratch) makeScratch(id, to.slot?.uid)
   const child = spawn(command.file, command.args, {
     cwd: '/',
     env: {},
@@ -90,6 +92,7 @@ export function kill(taken: Taken): void {
 
 /** Kills what is left of it, and gives back group, uid and lease when that is nothing. */
 export async function giveBack(taken: Taken, leases: Leases | undefined): Promise<void> {
+  dropListener(taken)
   kill(taken)
   const isLeft = () => taken.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   const isBusy = () => isLeft() || taken.cgroup?.remove() === false || hasOthers(taken.slot)
@@ -98,6 +101,11 @@ export async function giveBack(taken: Taken, leases: Leases | undefined): Promis
   if (isBusy()) whenFree(isBusy, () => taken.slot?.release())
   else taken.slot?.release()
   if (!isLeft()) leases?.remove(taken.id)
+}
+
+/** The first process and the program, without whoever waits for them outside. */
+export function insideOf({ processes }: Taken): readonly number[] {
+  return (processes.length > 1 ? processes.slice(0, -1) : processes).map(({ pid }) => pid)
 }
 
 /** Every process of it, whoever started it; in a control group also what has no way to its first process. */

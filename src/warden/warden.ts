@@ -1,36 +1,23 @@
 import { randomBytes } from 'node:crypto'
-import os from 'node:os'
-import type { Server, Socket } from 'node:net'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCompiled } from '../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { openCgroups } from '../os/cgroup.ts'
-import { proportionalBytes, residentBytes } from '../os/proc.ts'
-import { bind } from './bounds.ts'
-import { exitOf } from './exit.ts'
+import { proportionalBytes } from '../os/proc.ts'
+import { claim } from './claim.ts'
+import { endOf } from './end.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
-import { named, openLeases, type Leases } from './lease.ts'
-import { dropListener, openListener, takeListener } from './listener.ts'
+import { openLeases, type Leases } from './lease.ts'
+import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
-import type {
-  Claimed,
-  HeldBy,
-  Reply,
-  Request,
-  StreamName,
-  Wall,
-  WallEnd,
-  WardenFacts,
-} from './protocol.ts'
-import { chainOf, readiness } from './ready.ts'
-import { makeScratch } from './scratch.ts'
+import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
+import { readiness } from './ready.ts'
+import { scratchOf } from './scratch.ts'
 import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
-import { giveBack, handOn, kill, processesOfWall, take, type Taken } from './taken.ts'
-import { bytesOf, tasksOf } from './tree.ts'
-import { watchTree } from './watch.ts'
+import { giveBack, handOn, kill, take, type Taken } from './taken.ts'
 
 /**
  * The small process that starts, holds and ends every wall, and signs the record's checkpoints. It never sees a
@@ -50,24 +37,6 @@ export interface WardenOptions {
   readonly readyMsMax?: number
 }
 
-interface Live extends Wall {
-  readonly taken: Taken
-  readonly disk: number
-  /** Resolves when everything that was taken has been given back. */
-  readonly gone: Promise<void>
-  tenant: string | undefined
-  killsAtClaim: number
-  how: WallEnd | undefined
-  peakBytes: number
-}
-
-/** What belongs to a wall and goes beside a reply, to whoever asked, for good. */
-export interface Beside {
-  readonly wall: string
-  readonly handle: Socket | Server
-  readonly streams?: Readonly<Record<StreamName, Socket>>
-}
-
 interface Started {
   readonly value: Wall
   readonly beside: Beside
@@ -75,20 +44,6 @@ interface Started {
 
 const READY_MS_MAX = 15_000
 const WALLS_MAX = 128
-/** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
-const memoryFactor = 1.25
-const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
-/** Guests give way: on a busy machine whoever holds them to their bounds has to come first. */
-const GUEST_NICE = 5
-/** What earlier jobs may have left in a wall that takes another. */
-const keptBytesMax = 14 * 2 ** 20
-/** Processes and threads of one wall, where there is a cgroup to hold them. */
-const TASKS_MAX = 256
-/** A worker is held to no processor time of its own; more groups would only slow its start. */
-const WORKER_CONTROLLERS = ['memory', 'pids'] as const
-const noBound: HeldBy = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
-/** V8's words before it aborts. */
-const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
 
@@ -155,7 +110,7 @@ export class Warden {
       case 'start':
         return this.#start(request)
       case 'claim':
-        return this.#claim(request)
+        return claim(this.#find(request.wall), request, this.#held)
       case 'arm':
         return { value: this.#arm(request.wall, request.deadline) }
       case 'release':
@@ -212,7 +167,7 @@ export class Warden {
     const id = `w${randomBytes(8).toString('hex')}`
     const isWhole = program.whole !== undefined
     const hasRoot = this.#facts.namespaces && !this.#without.includes('namespaces')
-    const scratch = isWhole && !hasRoot ? makeScratch(id, slot?.uid) : undefined
+    const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
     const command = composeWay(asked.way ?? 'any', program, this.#facts, {
       uid: slot?.uid,
       without: this.#without,
@@ -229,40 +184,16 @@ export class Warden {
 
   #live(asked: Wanted, command: JailCommand, taken: Taken, began: number): Started {
     if (this.#closed) throw closing()
-    const { id, child, isWhole } = taken
-    const chain = chainOf(child.pid!, command.nested)
-    const pid = chain.at(-2) ?? child.pid!
-    taken.processes = (isWhole ? chain : [...new Set([pid, child.pid!])]).map(named)
+    const { id, child } = taken
+    const pid = nameProcesses(taken, command.nested)
     this.#lease(taken)
-    const isTightened = isWhole || asked.way !== undefined
-    const cgroup = (taken.cgroup = this.#cgroups?.create(
-      id,
-      isTightened ? undefined : WORKER_CONTROLLERS,
-    ))
-    for (const one of taken.processes.slice(0, Math.max(1, chain.length - 1))) cgroup?.add(one.pid)
-    cgroup?.limit({ pids: TASKS_MAX })
-    os.setPriority(pid, GUEST_NICE)
-    if (isWhole) taken.listenerFd = takeListener(pid, command.layers)
-    if (isTightened) taken.idleTasks = tasksOf(taken.processes[0]!.pid)
-    const layers = [
-      ...command.layers,
-      ...(cgroup ? ['memory cgroup'] : []),
-      ...(this.#watches() ? ['memory watch'] : []),
-    ]
-    const missing = [
-      ...command.missing,
-      ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 2 ms alone']),
-    ]
-    const wall: Wall = {
-      id,
-      program: asked.program,
-      pid,
-      way: command.way,
-      layers,
-      missing,
-      idleBytes: bytesNow(taken, pid),
-      took: performance.now() - began,
-    }
+    const wall = settleIn(taken, pid, {
+      asked,
+      command,
+      cgroups: this.#cgroups,
+      watches: this.#watches(),
+      began,
+    })
     const { promise: gone, resolve } = Promise.withResolvers<void>()
     const live: Live = {
       ...wall,
@@ -282,53 +213,12 @@ export class Warden {
     return { value: wall, beside: { wall: id, handle: socket, ...(streams && { streams }) } }
   }
 
-  #watches(): boolean {
-    return !this.#without.includes('memory watch')
+  get #held() {
+    return { holder: this.#holder, watches: this.#watches() }
   }
 
-  /**
-   * Binds the wall to its first tenant and holds it to the job's memory and deadline. What a job may use counts from
-   * the wall's idle size, whatever jobs before it left behind; one that kept too much is spent.
-   */
-  #claim(asked: Extract<Request, { op: 'claim' }>): {
-    readonly value: Claimed
-    readonly beside?: Beside
-  } {
-    const live = this.#find(asked.wall)
-    const { taken } = live
-    live.tenant ??= asked.tenant || undefined
-    if (asked.tenant && live.tenant !== asked.tenant)
-      throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
-    // One for whole programs is used once: it still is what it was when it was ready.
-    const resident = taken.isWhole ? live.idleBytes : residentBytes(live.pid)
-    if (resident > live.idleBytes + keptBytesMax)
-      return { value: { spent: true, enforced: noBound } }
-    // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
-    const base = Math.min(live.idleBytes, resident)
-    const { cgroup } = taken
-    const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
-    const residentMax = base + Math.round(asked.memory * memoryFactor) + slack
-    // What lies in its scratch is memory too, and was granted by another name.
-    const room = residentMax - resident + live.disk
-    cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + room) })
-    const enforced = bind(taken, live.layers, asked)
-    live.killsAtClaim = cgroup?.memoryKills() ?? 0
-    const heldMax = this.#watches() ? residentMax : Infinity
-    const cores = enforced.cpu === 'watch' ? asked.cpu : undefined
-    const isTree = taken.isWhole || cores !== undefined
-    this.#holder.hold({
-      wall: live.id,
-      pid: live.pid,
-      deadlineAt: performance.now() + asked.deadline,
-      residentMax: heldMax,
-      peakBytes: resident,
-      ...(isTree && {
-        watch: watchTree(taken, { residentMax: heldMax, cores, kills: live.killsAtClaim }),
-      }),
-    })
-    const value: Claimed = { spent: false, enforced }
-    const listener = asked.egress ? openListener(taken) : dropListener(taken)
-    return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
+  #watches(): boolean {
+    return !this.#without.includes('memory watch')
   }
 
   /** The next job of the same tenant in a wall that is still held to the same memory. */
@@ -374,21 +264,7 @@ export class Warden {
 
   /** After the last process: the server is told, and what was taken is given back. */
   async #gone(live: Live): Promise<void> {
-    const { cgroup, child, complaint } = live.taken
-    const held = this.#holder.forget(live.id)
-    // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
-    const isMemory =
-      (cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())
-    if (isMemory && live.how !== 'deadline') live.how = 'memory'
-    live.how ??= 'exit'
-    this.#push({
-      ended: live.id,
-      how: live.how,
-      peakBytes: Math.max(held?.peakBytes ?? 0, live.peakBytes),
-      detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
-      exit: exitOf(live.taken),
-    })
-    dropListener(live.taken)
+    this.#push(endOf(live, this.#holder.forget(live.id)))
     await giveBack(live.taken, this.#leases)
     this.#walls.delete(live.id)
   }
@@ -438,11 +314,6 @@ export class Warden {
   }
 }
 
-/** Of a wall for whole programs, all that it is made of. */
-function bytesNow(taken: Taken, pid: number): number {
-  return taken.isWhole ? bytesOf(processesOfWall(taken)) : residentBytes(pid)
-}
-
 /** The uid a program sees as its own: root of its user namespace where it has one by the embedded way. */
 function insideUid(facts: JailFacts, uid: number | undefined): number {
   if (uid !== undefined) return uid
@@ -480,10 +351,6 @@ function noJail(platform: string): MayflyError {
 /** A bound on a wait that keeps no process alive. */
 function unawaited(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref())
-}
-
-function pageUp(bytes: number): number {
-  return Math.ceil(bytes / 4096) * 4096
 }
 
 function failure(id: number, error: unknown): Reply {

@@ -1,0 +1,72 @@
+import { MayflyError } from '../contract/error.ts'
+import { residentBytes } from '../os/proc.ts'
+import { bind } from './bounds.ts'
+import type { Holder } from './hold.ts'
+import { dropListener, openListener } from './listener.ts'
+import type { Beside, Live } from './live.ts'
+import type { Claimed, HeldBy, Request } from './protocol.ts'
+import { watchTree } from './watch.ts'
+
+/** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
+const memoryFactor = 1.25
+const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+/** What earlier jobs may have left in a wall that takes another. */
+const keptBytesMax = 14 * 2 ** 20
+const noBound: HeldBy = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
+
+/**
+ * Binds the wall to its first tenant and holds it to the job's memory, deadline and other bounds. What a job may use
+ * counts from the wall's idle size, whatever jobs before it left behind; one that kept too much is spent.
+ */
+export function claim(
+  live: Live,
+  asked: Extract<Request, { op: 'claim' }>,
+  by: { readonly holder: Holder; readonly watches: boolean },
+): { readonly value: Claimed; readonly beside?: Beside } {
+  const { taken } = live
+  live.tenant ??= asked.tenant || undefined
+  if (asked.tenant && live.tenant !== asked.tenant)
+    throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
+  // One for whole programs is used once: it still is what it was when it was ready.
+  const resident = taken.isWhole ? live.idleBytes : residentBytes(live.pid)
+  if (resident > live.idleBytes + keptBytesMax) return { value: { spent: true, enforced: noBound } }
+  // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
+  const base = Math.min(live.idleBytes, resident)
+  const { cgroup } = taken
+  const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
+  const residentMax = base + Math.round(asked.memory * memoryFactor) + slack
+  // What lies in its scratch is memory too, and was granted by another name.
+  const room = residentMax - resident + live.disk
+  cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + room) })
+  const enforced = bind(taken, live.layers, asked)
+  live.killsAtClaim = cgroup?.memoryKills() ?? 0
+  hold(live, asked, by, { resident, residentMax, enforced })
+  const value: Claimed = { spent: false, enforced }
+  const listener = asked.egress ? openListener(taken) : dropListener(taken)
+  return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
+}
+
+function hold(
+  live: Live,
+  asked: Extract<Request, { op: 'claim' }>,
+  by: { readonly holder: Holder; readonly watches: boolean },
+  to: { readonly resident: number; readonly residentMax: number; readonly enforced: HeldBy },
+): void {
+  const residentMax = by.watches ? to.residentMax : Infinity
+  const cores = to.enforced.cpu === 'watch' ? asked.cpu : undefined
+  const isTree = live.taken.isWhole || cores !== undefined
+  by.holder.hold({
+    wall: live.id,
+    pid: live.pid,
+    deadlineAt: performance.now() + asked.deadline,
+    residentMax,
+    peakBytes: to.resident,
+    ...(isTree && {
+      watch: watchTree(live.taken, { residentMax, cores, kills: live.killsAtClaim }),
+    }),
+  })
+}
+
+function pageUp(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096
+}

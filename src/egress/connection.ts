@@ -32,6 +32,7 @@ export class Connection implements Watch {
   readonly #idle: NodeJS.Timeout
   #open: { request: EgressRequest; entry: Entry; socket: Socket } | undefined
   #isCut = false
+  #isOver = false
 
   constructor(raw: Socket, terms: Terms, times: Times) {
     this.#raw = raw
@@ -55,6 +56,7 @@ export class Connection implements Watch {
       // Whatever it is, the guest gets no more.
       this.#raw.destroy()
     } finally {
+      this.#isOver = true
       for (const timer of this.#timers) clearTimeout(timer)
       clearTimeout(this.#quiet)
       this.#open?.socket.destroy()
@@ -80,7 +82,7 @@ export class Connection implements Watch {
   }
 
   cut(because: string): void {
-    if (this.#isCut) return
+    if (this.#isCut || this.#isOver) return
     this.#isCut = true
     this.#open?.entry.cut(because)
     this.#open?.socket.destroy()
@@ -114,6 +116,7 @@ export class Connection implements Watch {
   #quiet: NodeJS.Timeout | undefined
 
   #touch(): void {
+    if (this.#isOver) return
     clearTimeout(this.#idle)
     if (this.#quiet) this.#quiet.refresh()
     else this.#quiet = setTimeout(() => this.cut('nothing happened for too long'), this.#idleMsMax)
@@ -197,6 +200,7 @@ export class Connection implements Watch {
     const why = await this.#checkFirst(request, ways)
     if (why === undefined) {
       await Promise.all([pass(this.#raw, server, (chunk) => this.sending(chunk.length)), back])
+      this.#open?.entry.end()
       return
     }
     this.#raw.write(unrecognizedName)

@@ -49,7 +49,6 @@ export function placeCredentials(
   request: EgressRequest,
   credentials: readonly Credential[],
 ): Placed {
-  const secrets = new Set<string>()
   const placed: Header[] = []
   for (const [header, value] of headers) {
     for (const [, name] of value.matchAll(placeholder)) {
@@ -58,14 +57,15 @@ export function placeCredentials(
         ? misplaced(credential, header, request)
         : `there is no credential "${name}"`
       if (because !== undefined) return { kind: 'denied', because }
-      secrets.add(credential!.value)
     }
     placed.push([
       header,
       value.replace(placeholder, (_, name: string) => valueOf(credentials, name)),
     ])
   }
-  return { kind: 'placed', headers: placed, secrets: [...secrets] }
+  // All that this host could know, not only what it is told now: it may have kept it.
+  const known = credentials.filter((credential) => isFor(credential, request))
+  return { kind: 'placed', headers: placed, secrets: known.map(({ value }) => value) }
 }
 
 /** Whether a credential is for this place, so that a tunnel to it has to be looked into. */

@@ -70,6 +70,7 @@ export async function exchange(
     await body
     await both(client, server, watch)
   }
+  way.entry.end()
   server.destroy()
   return typeof answered === 'object' ? answered : undefined
 }
@@ -125,7 +126,7 @@ function requestText(
     ['Connection', isUpgrade ? 'Upgrade' : 'close'],
   ]
   const lines = [['Host', authorityText(place)] as const, ...kept, ...own]
-  const first = `${head.method} ${target.path}${target.query} HTTP/1.1`
+  const first = `${head.method} ${target.path}${target.query} HTTP/1.${head.minor}`
   return Buffer.from([first, ...lines.map(([n, v]) => `${n}: ${v}`), '', ''].join('\r\n'), 'latin1')
 }
 

@@ -151,7 +151,7 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
   } finally {
     clearTimeout(timer)
     socket.destroy()
-    entry.count()
+    entry.end()
     live.way = undefined
   }
 }

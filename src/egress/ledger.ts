@@ -87,6 +87,7 @@ export class Entry {
   verdict: Verdict['verdict']
   because: string
   isCut = false
+  #isOver = false
   sent = 0
   received = 0
   #socket: Socket | undefined
@@ -114,9 +115,15 @@ export class Entry {
     this.received = received
   }
 
+  /** It came to its own end: nothing that is cut later was it. */
+  end(): void {
+    this.count()
+    this.#isOver = true
+  }
+
   /** It was let out, and ended before its own end. */
   cut(because: string): void {
-    if (this.isCut) return
+    if (this.isCut || this.#isOver) return
     this.isCut = true
     this.count()
     this.because = because

@@ -440,6 +440,31 @@ suite('What holds while it runs', () => {
     assert.equal(await stand.say(late), '')
   })
 
+  test('A guest that keeps its side open after its answer holds no place for long', async () => {
+    const authority = makeAuthority(Date.now)
+    const times = { idleMsMax: 50 }
+    const more = { times, authority, look: 'every', connectionsMax: 1 } as const
+    await using stand = await openStand(world, 'open', more)
+    for (let turn = 0; turn < 2; turn++) {
+      let open = await tunnel(stand, `a.example:${world.ports.https}`)
+      for (let tries = 0; tries < 100 && !open.head.startsWith('HTTP/1.1 200'); tries++) {
+        await sleep(20)
+        open = await tunnel(stand, `a.example:${world.ports.https}`)
+      }
+      assert.match(open.head, /^HTTP\/1.1 200 /)
+      const { socket } = open
+      const secure = connectTls({ socket, servername: 'a.example', ca: authority.pem })
+      secure.on('error', () => undefined)
+      secure.write(asks(`/open${turn}`, `a.example:${world.ports.https}`))
+      // Nothing is read, so it never learns of the end.
+      while (world.heard.at(-1)?.line !== `GET /open${turn}`) await sleep(1)
+    }
+    assert.deepEqual(
+      stand.events.map(({ point }) => point),
+      ['egress/allowed', 'egress/allowed'],
+    )
+  })
+
   test('Closing ends all that is open, and twice is once', async () => {
     const stand = await openStand(world, 'open')
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)

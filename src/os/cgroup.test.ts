@@ -128,7 +128,7 @@ suite('Control groups, as folders and files', () => {
   test('A group that is gone is removed', () => {
     using mount = folder()
     const root = openCgroups(mount.path)!
-    root.create('w3')
+    root.create('w3', ['memory', 'pids'])
     assert.deepEqual([root.remove('w3'), root.remove('w3')], [true, true])
   })
 })

@@ -31,6 +31,17 @@ suite('Holding a wall', { skip: !existsSync('/proc/self/statm') && 'no /proc' },
     assert.equal(stand.holder.arm('w1', performance.now()), false)
   })
 
+  test('A wall of many processes is as large as its watch says, and ends when the kernel ended one', async () => {
+    using stand = holding()
+    stand.holder.hold(
+      held({ wall: 'w2', residentMax: 9, watch: () => ({ bytes: 10, isBeyond: false }) }),
+    )
+    assert.deepEqual(await stand.ended, ['w2', 'memory'])
+    stand.holder.hold(held({ wall: 'w3', watch: () => ({ bytes: 0, isBeyond: true }) }))
+    await looks()
+    assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
+  })
+
   test('Forgotten, it is held no longer, and its peak is told', async () => {
     using stand = holding()
     stand.holder.hold(held())

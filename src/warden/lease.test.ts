@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { bootId, isAlive } from '../os/proc.ts'
 import { named, openLeases, type Lease } from './lease.ts'
+import { scratchOf } from './scratch.ts'
 
 const gone = { pid: 2 ** 22 + 1, startTime: 1 }
 
@@ -45,6 +54,16 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
     using folder = temporary()
     folder.put('w4.json', { ...lease('w4'), boot: 'another', processes: [named(process.pid)] })
     assert.deepEqual([openLeases(folder.path).sweep(), readdirSync(folder.path)], [1, []])
+  })
+
+  test('What a wall had written outside of any root of its own goes with it', () => {
+    using folder = temporary()
+    folder.put('w8.json', lease('w8'))
+    const scratch = scratchOf('w8')
+    mkdirSync(join(scratch, 'deep'), { recursive: true })
+    writeFileSync(join(scratch, 'deep/file'), '')
+    openLeases(folder.path).sweep()
+    assert.equal(existsSync(scratch), false)
   })
 
   test('What is no lease, or names another file, is not obeyed', () => {

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { diskOf, nameOf } from './block.ts'
+
+suite('Disks', { skip: process.platform !== 'linux' && 'Linux names them so' }, () => {
+  test('A device is named by major and minor', () => {
+    assert.equal(nameOf(65024), '254:0')
+    assert.equal(nameOf(0x801), '8:1')
+    assert.equal(nameOf(0x1_0000_0103), '1:1048579')
+  })
+
+  test('Of a place on a partition the disk is told, for only a whole one can be bound', () => {
+    using sys = fake(true)
+    assert.equal(diskOf('/', sys.links), '8:0')
+  })
+
+  test('Of a place on a disk the disk is told, of one on none nothing', () => {
+    using sys = fake(false)
+    assert.equal(diskOf('/', sys.links), '8:0')
+    rmSync(sys.links, { recursive: true })
+    assert.equal(diskOf('/', sys.links), undefined)
+    assert.equal(diskOf('/no/such/place'), undefined)
+  })
+})
+
+/** The kernel's folders of a disk 8:0, on which the root lies, or a partition of it does. */
+function fake(isPartition: boolean) {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-block-'))
+  const links = join(folder, 'links')
+  const [disk, part] = [join(folder, 'sda'), join(folder, 'sda/sda1')]
+  mkdirSync(part, { recursive: true })
+  mkdirSync(links)
+  writeFileSync(join(disk, 'dev'), '8:0\n')
+  writeFileSync(join(part, 'dev'), '8:1\n')
+  if (isPartition) writeFileSync(join(part, 'partition'), '1\n')
+  symlinkSync(isPartition ? part : disk, join(links, nameOf(statSync('/').dev)))
+  return { links, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
+}

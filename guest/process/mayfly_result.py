@@ -9,6 +9,8 @@ import math
 import sys
 
 DEPTH_MAX = 512
+# What that many levels take, with room for the properties of whatever is written.
+RECURSION_MAX = 10_000
 INTEGER_BITS_MAX = 2**20
 SAFE_INTEGER_MAX = 2**53 - 1
 DIGITS_MAX = 320_000
@@ -29,11 +31,16 @@ class Refused(Exception):
 
 def encode(value, bytes_max):
     """(encoding, text); raises Refused."""
-    writer = _Writer(bytes_max, False)
-    writer.write(value, "result")
-    if writer.tagged and writer.saw_type_key:
-        writer = _Writer(bytes_max, True)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_MAX))
+    try:
+        writer = _Writer(bytes_max, False)
         writer.write(value, "result")
+        if writer.tagged and writer.saw_type_key:
+            writer = _Writer(bytes_max, True)
+            writer.write(value, "result")
+    finally:
+        sys.setrecursionlimit(before)
     return ("tagged" if writer.tagged else "json"), "".join(writer.parts)
 
 

@@ -32,7 +32,7 @@ export interface SeccompRule {
   }[]
 }
 
-export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOTTY' | 'ENOSYS'
+export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOTTY' | 'ENOSYS' | 'ENOTSUP'
 
 const ANSWERS = {
   kill: 0x8000_0000,
@@ -41,6 +41,7 @@ const ANSWERS = {
   EEXIST: 0x0005_0011,
   ENOTTY: 0x0005_0019,
   ENOSYS: 0x0005_0026,
+  ENOTSUP: 0x0005_005f,
 } as const
 const ALLOW = 0x7fff_0000
 const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { column: 0 | 1; audit: number }>> = {

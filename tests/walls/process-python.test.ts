@@ -120,6 +120,10 @@ def main(_):
     const codeOf = async (code: string) =>
       (await python({ code, resultBytesMax: 1000 })).head.error?.code
     assert.equal(await codeOf('result = []\nresult.append(result)'), 'RESULT_CIRCULAR')
+    const nested = (levels: number) =>
+      `result = []\nfor _ in range(${levels}):\n  result = [result]`
+    assert.equal(await codeOf(nested(600)), 'RESULT_TOO_DEEP')
+    assert.equal(await codeOf(nested(400)), undefined)
     assert.equal(await codeOf('result = object()'), 'RESULT_NOT_SERIALISABLE')
     assert.equal(await codeOf('result = "x" * 2000'), 'RESULT_TOO_LARGE')
     assert.equal(await codeOf('import os\nos.write(3, b"no json")'), 'RESULT_NOT_JSON')

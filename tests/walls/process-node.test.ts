@@ -212,7 +212,7 @@ suite('A job of language "node" in a process wall', () => {
     const killed = await sh('kill -9 $$')
     assert.deepEqual([killed.head.signal, killed.head.error?.code], ['SIGKILL', 'EXIT'])
     const tools = await sh(
-      'mkdir d && cp job.sh d/x && cp -a d e && install -m 755 job.sh i && tar cf t.tar d && tar xf t.tar && gzip -k d/x && sort d/x | sha256sum > s && find . -name x | xargs wc -c > n && awk "{print 1}" n && sed -n 1p n > m && touch -d 2001-01-01 m && mv m mm && date -u +%Z',
+      'mkdir d && cp job.sh d/x && cp -a d e && install -m 755 job.sh i && tar cf t.tar d && tar xf t.tar && gzip -k d/x && sort d/x | sha256sum > s && find d -name x | xargs wc -c > n && awk "{print 1}" n && sed -n 1p n > m && touch -d 2001-01-01 m && mv m mm && date -u +%Z',
     )
     assert.deepEqual([tools.head.status, tools.stdout], ['ok', '1\nUTC\n'], tools.stderr)
   })

@@ -15,6 +15,7 @@ const readings: readonly (readonly [string, BareHost, string])[] = [
   ['example.com:0080', 'https', 'http://example.com:80'],
   ['example.com:5432', 'https', '*://example.com:5432'],
   ['example.com:*', 'https', '*://example.com:*'],
+  ['dns://*.example.com', 'https', 'dns://*.example.com:53'],
   ['tcp://example.com:22', 'https', 'tcp://example.com:22'],
   ['*', 'https', 'https://*:443'],
   ['*://*', 'every', '*://*:*'],

@@ -35,7 +35,13 @@ const bareForms: Readonly<Record<BareHost, readonly (readonly [scheme: string, p
     every: [['*', '*']],
   }
 
-const PORT_OF: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' }
+const PORT_OF: Readonly<Record<string, string>> = {
+  http: '80',
+  https: '443',
+  ws: '80',
+  wss: '443',
+  dns: '53',
+}
 const WRITTEN =
   /^(?:([A-Z]{1,20}) )?(?:(\*|[a-zA-Z]{1,20}):\/\/)?(\*|\[[0-9a-fA-F:.]{2,45}\]|[^\s/?#@:[\]\\%]{1,253})(?::(\d{1,5}|\*))?(\/[^\s?#\\]*)?$/
 

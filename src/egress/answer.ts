@@ -21,9 +21,14 @@ export function answerRefusal(client: Duplex, { status, because }: Refused): voi
   const message = `Cannot reach it: ${because}`
   const body = JSON.stringify({ code: status === 403 ? 'EGRESS_DENIED' : 'EGRESS_FAILED', message })
   const reason = because.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
+  answerJson(client, `${status} ${phrases[status]}: ${reason}`, body)
+}
+
+/** An answer of the proxy itself, and the end of the connection. */
+export function answerJson(client: Duplex, status: string, body: string): void {
   client.resume()
   client.end(
-    `HTTP/1.1 ${status} ${phrases[status]}: ${reason}\r\n` +
+    `HTTP/1.1 ${status}\r\n` +
       'Content-Type: application/json\r\n' +
       `Content-Length: ${Buffer.byteLength(body)}\r\n` +
       `Connection: close\r\n\r\n${body}`,

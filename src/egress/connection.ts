@@ -1,13 +1,14 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { answerRefusal, unrecognizedName } from './answer.ts'
+import { answerJson, answerRefusal, unrecognizedName } from './answer.ts'
 import { readClientHello } from './client-hello.ts'
 import { exchange, pass, type Watch } from './exchange.ts'
 import { framingOf } from './body.ts'
 import { readRequestHead, refused, type Refused } from './head.ts'
 import { addressOf, readHost } from './host.ts'
 import type { Entry } from './ledger.ts'
+import { isLookUp, lookUp } from './look-up.ts'
 import { deny, reach } from './reach.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { nextChunk, send, takeFrom } from './streams.ts'
@@ -138,12 +139,20 @@ export class Connection implements Watch {
     const framing = framingOf(head)
     if (framing.kind === 'refused') return this.#unread(framing, inside)
     const rest = Buffer.from(taken.bytes.subarray(head.size))
+    if (target.kind === 'request' && isLookUp(target)) return this.#lookUp(client, target)
     if (target.kind === 'request') {
       const why = await exchange(client, { head, target, framing, rest }, this.#terms, this)
       return why && !this.#isCut ? why : undefined
     }
     if (rest.length > 0) return this.#unread(refused('it speaks before its tunnel is open'))
     return this.#tunnel({ host: target.host, port: target.port })
+  }
+
+  async #lookUp(client: Duplex, asked: Parameters<typeof lookUp>[0]): Promise<Refused | undefined> {
+    const found = await lookUp(asked, this.#terms)
+    if (found.kind === 'refused') return found
+    answerJson(client, '200 OK', found.body)
+    return undefined
   }
 
   #unread(why: Refused, inside?: Place): Refused {

@@ -5,6 +5,7 @@ import { placeCredentials, SecretScan } from './credentials.ts'
 import { refused, type Header, type Refused } from './head.ts'
 import { readHost } from './host.ts'
 import type { Entry } from './ledger.ts'
+import { isLookUp, lookUp } from './look-up.ts'
 import { deny, reach, secured } from './reach.ts'
 import { redirected, type Hop } from './redirect.ts'
 import { decide, type EgressRequest } from './rules.ts'
@@ -130,6 +131,7 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
   const request = requestOf(hop)
   if (!request) return refused('this is no http address of a host')
   const { scheme, host, port } = request
+  if (isLookUp(request)) return lookedUp(new URL(hop.url), terms)
   const placed = placeCredentials(hop.headers, { scheme, host, port }, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const way = await reach(request, terms)
@@ -154,6 +156,14 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
     entry.end()
     live.way = undefined
   }
+}
+
+async function lookedUp({ pathname, search }: URL, terms: Terms): Promise<Answer | Refused> {
+  const found = await lookUp({ path: pathname, query: search }, terms)
+  if (found.kind === 'refused') return found
+  const headers = [['content-type', 'application/json'] as const]
+  const body = Buffer.from(found.body)
+  return { status: 200, statusText: 'OK', headers, location: undefined, body }
 }
 
 const ownHeaders =

@@ -7,8 +7,8 @@ import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pa
  * and by `policy simulate` for addresses that nobody has tried yet.
  */
 export interface EgressRequest {
-  /** `tcp` is a tunnel with anything in it. */
-  readonly scheme: 'http' | 'https' | 'ws' | 'wss' | 'tcp'
+  /** `tcp` is a tunnel with anything in it, `dns` the question for a name. */
+  readonly scheme: 'http' | 'https' | 'ws' | 'wss' | 'tcp' | 'dns'
   /** As readHost of host.ts gives it. */
   readonly host: string
   readonly port: number
@@ -51,7 +51,8 @@ export function needsLook(network: NetworkControl, request: EgressRequest): bool
 /** What may be inside: a closed tunnel hides more than its own word for itself. */
 function schemesWithin({ scheme, method }: EgressRequest): readonly string[] {
   if (scheme === 'tcp') return ['*']
-  return method === undefined && scheme !== 'http' ? ['https', 'wss'] : [scheme]
+  const isClosed = method === undefined && (scheme === 'https' || scheme === 'wss')
+  return isClosed ? ['https', 'wss'] : [scheme]
 }
 
 function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): Pattern {

@@ -92,6 +92,13 @@ for (const { name, program, args } of clients) {
       assert.match(await run(stand, `https://a.example:${https}/v2`), /EGRESS_DENIED|403/)
     })
 
+    test('S1-8: a name is looked up where that alone is allowed', async () => {
+      const resolver = () => Promise.resolve(['93.184.215.14'])
+      await using stand = await openStand(world, { allow: ['dns://a.example'] }, { resolver })
+      assert.match(await run(stand, 'http://dns.mayfly/resolve?name=a.example'), /93\.184\.215\.14/)
+      assert.match(await run(stand, 'http://dns.mayfly/resolve?name=b.example'), /403/)
+    })
+
     test('A redirect to another host stops at the proxy', async () => {
       const { http } = world.ports
       const heard = world.heard.length

@@ -102,6 +102,22 @@ suite('Brokered requests', () => {
     assert.equal(loop.status, 200)
   })
 
+  test('A name is looked up where that alone is allowed', async () => {
+    const { terms } = termsFor(
+      { allow: ['dns://a.example'] },
+      { resolver: () => Promise.resolve(['93.184.215.14']) },
+    )
+    const found = await ask(request('http://dns.mayfly/resolve?name=a.example'), terms)
+    assert.deepEqual(JSON.parse(atob(found.body)), {
+      name: 'a.example',
+      addresses: ['93.184.215.14'],
+    })
+    assert.equal(
+      (await ask(request('http://dns.mayfly/resolve?name=b.example'), terms)).error.code,
+      'EGRESS_DENIED',
+    )
+  })
+
   test('Rules on method and path hold, also for https', async () => {
     const { terms } = termsFor({ allow: [`GET https://a.example:${world.ports.https}/v1/*`] })
     const url = `https://a.example:${world.ports.https}`

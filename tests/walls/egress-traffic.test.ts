@@ -137,6 +137,28 @@ suite('What leaves through the proxy', () => {
     assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
   })
 
+  test('S1-8: a job that may only look names up gets public addresses, and reaches nobody', async () => {
+    const heard = world.heard.length
+    const at = new Map([
+      ['a.example', ['93.184.215.14', '2606:2800::1']],
+      ['in.example', ['10.0.0.1']],
+    ])
+    const more = { resolver: (name: string) => Promise.resolve(at.get(name) ?? []) }
+    await using stand = await openStand(world, { allow: ['dns://*.example'] }, more)
+    const lookUp = (name: string) =>
+      stand.say(asks(`http://dns.mayfly/resolve?name=${name}`, 'dns.mayfly'))
+    assert.match(await lookUp('A.example'), /"addresses":\["93.184.215.14","2606:2800::1"\]/)
+    assert.match(await lookUp('in.example'), /^HTTP\/1.1 403 .*private/)
+    assert.match(await lookUp('none.example'), /^HTTP\/1.1 502 .*no address/)
+    assert.match(await lookUp('c2VjcmV0.tunnel.test'), /^HTTP\/1.1 403 .*not among/)
+    assert.match(await lookUp(''), /^HTTP\/1.1 403 /)
+    const request = asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`)
+    assert.match(await stand.say(request), /^HTTP\/1.1 403 /)
+    assert.match((await tunnel(stand, 'a.example:53')).head, /^HTTP\/1.1 403 /)
+    assert.equal(stand.proxy.attempts.length, 7)
+    assert.equal(world.heard.length, heard)
+  })
+
   test('A WebSocket passes where a rule names ws', async () => {
     await using stand = await openStand(world, { allow: [`ws://a.example:${world.ports.http}`] })
     const socket = connect(stand.port, '127.0.0.1')

@@ -1,0 +1,37 @@
+import { addressesFor } from './dns.ts'
+import { refused, type Refused } from './head.ts'
+import { readHost } from './host.ts'
+import { deny } from './reach.ts'
+import { decide } from './rules.ts'
+import type { Terms } from './terms.ts'
+
+/**
+ * The one host that the proxy answers for itself: `http://dns.mayfly/resolve?name=NAME`, for a job that may look names
+ * up and nothing more. A rule names what it may look up (`dns://*.example.com`), because a name can carry a message.
+ */
+export const lookUpHost = 'dns.mayfly'
+const dnsPort = 53
+
+export function isLookUp(target: { readonly scheme: string; readonly host: string }): boolean {
+  return target.host === lookUpHost && target.scheme === 'http'
+}
+
+/** The public addresses of a name, as JSON. */
+export async function lookUp(
+  { path, query }: { readonly path: string; readonly query: string },
+  terms: Terms,
+): Promise<{ readonly kind: 'found'; readonly body: string } | Refused> {
+  const name = readHost(new URLSearchParams(query).get('name') ?? '')
+  const to = { scheme: 'dns', host: name ?? lookUpHost, port: dnsPort } as const
+  if (path !== '/resolve' || name === undefined || name.startsWith('['))
+    return deny(to, `"${lookUpHost}" answers /resolve?name=NAME`, terms)
+  if (terms.ledger.isFull) return refused('this run has asked for too much already', 403)
+  const { verdict, because } = decide(terms.network(), to)
+  if (verdict === 'denied') return deny(to, because, terms)
+  const addresses = await addressesFor(to, terms)
+  if ('kind' in addresses && addresses.status === 403) return deny(to, addresses.because, terms)
+  terms.ledger.enter(to, { verdict, because: 'kind' in addresses ? addresses.because : because })
+  return 'kind' in addresses
+    ? addresses
+    : { kind: 'found', body: JSON.stringify({ name, addresses }) }
+}

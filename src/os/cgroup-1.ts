@@ -37,6 +37,8 @@ export function openVersion1(
   const parent = (controller: Controller) => path.join(mount, FOLDERS[controller], groupsFolder)
   const controllers = ALL.filter((controller) => canMake(parent(controller)))
   if (!controllers.includes('memory')) return undefined
+  // What is made below has it too: a bound on memory that can be swapped around is none.
+  tryPut(parent('memory'), 'memory.swappiness', 0)
   const remove = (name: string) =>
     controllers.map((one) => removeFolder(path.join(parent(one), name))).every(Boolean)
   return {

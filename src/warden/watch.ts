@@ -51,7 +51,8 @@ export function watchTree(
 function throttleOf(taken: Taken, cores: number) {
   const used = cpuMsOf(processesOfWall(taken))
   const duty = createDuty(cores, performance.now(), used)
-  let isRunning = true
+  // A claim before this one may have left them stopped.
+  let isRunning = false
   return (pids: readonly number[], now: number): void => {
     if (taken.isFrozen) return
     const runs = duty.look(now, cpuMsOf(pids))

@@ -8,6 +8,8 @@ import type { Provider } from '../src/contract/provider.ts'
 import { strengthOf } from '../src/contract/tier.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
+import { createProcessProvider } from '../src/tiers/process/provider.ts'
+import { ways } from '../src/tiers/process/way.ts'
 import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
 import { Client, facade } from '../src/warden/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
@@ -27,6 +29,12 @@ interface Page {
 
 /** A warden that is never asked: a provider only says here what it is. */
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
+
+const aboutWay = {
+  bubblewrap: `Any Linux program in namespaces made by bubblewrap, a small launcher that many depend on and watch.`,
+  embedded: `Any Linux program in namespaces made with nothing installed: \`unshare\` of util-linux, then Landlock and a
+seccomp filter that the launcher loads into itself before it becomes the program.`,
+} as const
 
 const pages: readonly Page[] = [
   {
@@ -76,6 +84,36 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
     runs: ['in the best jail this machine gives', 'as an ordinary user, without memory cgroup'],
     guests: inWasm.guests,
   },
+  ...ways.map((way) => ({
+    provider: createProcessProvider({
+      way,
+      warden: nobody,
+      voice: { say() {} },
+      warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
+      least: 0,
+      most: 0,
+      openWayOut: () => ({ attempts: [], tighten() {}, close() {} }),
+    }),
+    about: `${aboutWay[way]}
+
+A program is started before it is asked for, parked once it has run a dummy job, held to one job's bounds, and its whole
+process tree killed after it. It sees this machine's \`/usr\` read-only, Node, a scratch folder of a fixed size, devices
+that give nothing away, and the processes of its own namespace. It has no network but the proxy, where one was granted.
+The filter is an allow list: \`policies/seccomp/process.json\` has a reason on each line.`,
+    notStopped: [
+      `a hole in the kernel that can be reached by the system calls on that list, which are more than an isolate's worker has`,
+      `learning about this machine: the kernel's version, the processor, what is installed below \`/usr\``,
+      `spying by time, or by what the processor's caches hold, on whatever shares a core`,
+      `what a job that was granted a way out sends there`,
+      ...(way === 'bubblewrap'
+        ? []
+        : ['a hole in \`unshare\` of util-linux, which makes the namespaces']),
+    ],
+    runs: [
+      'in each of its languages, in the best jail this machine gives',
+      'as an ordinary user, without memory cgroup and without a uid of its own',
+    ],
+  })),
   {
     provider: createMockProvider(),
     about: `It runs no code at all: it answers from a script. It is there to try everything around a wall, is reached by its

@@ -4,7 +4,14 @@ import { allControls, noFiles, noNetwork, type Controls } from '../../src/contra
 import type { Event } from '../../src/contract/event.ts'
 import type { Entry, JobFile, Language } from '../../src/contract/job.ts'
 import type { Profile } from '../../src/contract/profile.ts'
-import type { Provider, Sandbox, Task, TaskEnd, TaskIo } from '../../src/contract/provider.ts'
+import type {
+  CallAnswer,
+  Provider,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../../src/contract/provider.ts'
 import { strengthOf } from '../../src/contract/tier.ts'
 import { guestsInJs, type GuestName, type Guests } from './guests.ts'
 
@@ -29,6 +36,8 @@ export interface Wish {
   readonly limits?: Partial<Profile['limits']>
   readonly entry?: Entry
   readonly input?: unknown
+  /** Of a batch, how many: `input` is then a list of as many. */
+  readonly calls?: number
   readonly files?: readonly JobFile[]
   /** Names the guest may call, and what they answer. */
   readonly capabilities?: Readonly<Record<string, (argsText: string) => Promise<string> | string>>
@@ -46,6 +55,8 @@ export interface Running {
   readonly stderr: () => string
   /** Capability calls that reached the host, as `name(argsText)`. */
   readonly calls: readonly string[]
+  /** Of a batch, how each call ended that has. */
+  readonly answers: readonly CallAnswer[]
   readonly events: readonly Event[]
   /** Settles once stdout holds the text. */
   said(text: string): Promise<void>
@@ -57,6 +68,7 @@ export interface Ended {
   readonly stdout: string
   readonly stderr: string
   readonly calls: readonly string[]
+  readonly answers: readonly CallAnswer[]
   readonly events: readonly Event[]
 }
 
@@ -112,8 +124,8 @@ export class Stand {
 
     await using _sandbox = running.sandbox
     const end = await inTime(running.end, 'the end of a run')
-    const { stdout, stderr, calls, events } = running
-    return { end, stdout: stdout(), stderr: stderr(), calls, events }
+    const { stdout, stderr, calls, answers, events } = running
+    return { end, stdout: stdout(), stderr: stderr(), calls, answers, events }
   }
 }
 
@@ -122,6 +134,7 @@ function begin(sandbox: Sandbox, task: Task, wish: Wish): Running {
   const text = (stream: keyof typeof said) => Buffer.concat(said[stream]).toString()
   const released = Promise.withResolvers<void>()
   const calls: string[] = []
+  const answers: CallAnswer[] = []
   const events: Event[] = []
   let releases = 0
   const hear = (stream: keyof typeof said) => (chunk: Uint8Array) => {
@@ -135,6 +148,7 @@ function begin(sandbox: Sandbox, task: Task, wish: Wish): Running {
       releases++
       released.resolve()
     },
+    answered: (answer) => void answers.push(answer),
     ...(wish.capabilities && {
       async call(name: string, argsText: string) {
         calls.push(`${name}(${argsText})`)
@@ -156,6 +170,7 @@ function begin(sandbox: Sandbox, task: Task, wish: Wish): Running {
     stdout: () => text('stdout'),
     stderr: () => text('stderr'),
     calls,
+    answers,
     events,
     said: (wanted) => until(() => text('stdout').includes(wanted), `"${wanted}" on stdout`),
   }
@@ -170,6 +185,7 @@ function taskFor({ language, entry }: GuestLanguage, source: string, wish: Wish)
     inputText: JSON.stringify(wish.input ?? null),
     files: wish.files ?? [],
     capabilities: Object.keys(wish.capabilities ?? {}),
+    ...(wish.calls !== undefined && { calls: wish.calls }),
   }
 }
 

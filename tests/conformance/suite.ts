@@ -3,6 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import type { Provider } from '../../src/contract/provider.ts'
 import { strengthOf } from '../../src/contract/tier.ts'
 import { reasonToSkip, type Case, type Chapter } from './case.ts'
+import { batches } from './cases/batches.ts'
 import { capabilities } from './cases/capabilities.ts'
 import { controls } from './cases/controls.ts'
 import { files } from './cases/files.ts'
@@ -66,6 +67,7 @@ export function conformance(
 
 export const chapters: readonly Chapter[] = [
   results,
+  batches,
   streams,
   limits,
   controls,

@@ -1,0 +1,65 @@
+import type { GuestLanguage } from './stand.ts'
+
+/** The guests as whole programs, in each language that only a process runs. */
+
+export const inNode: GuestLanguage = {
+  language: 'node',
+  entry: 'module',
+  guests: {
+    echo: 'export default (input) => input',
+    speaks: `for (let n = 0; n < 200; n++) (n % 2 ? console.error : console.log)('line ' + n)
+export default 200`,
+    floods: `export default () => {
+  const line = 'x'.repeat(16383)
+  for (let n = 0; n < 512; n++) console.log(line)
+  return 'flooded'
+}`,
+    spins: `console.log('spinning')\nfor (;;) {}`,
+    waits: `console.log('waiting')\nawait new Promise(() => setInterval(() => {}, 1000))`,
+    throws: `throw new TypeError('this went wrong')`,
+  },
+}
+
+export const inPython: GuestLanguage = {
+  language: 'python',
+  entry: 'function',
+  guests: {
+    echo: 'def main(input): return input',
+    speaks: `import sys
+def main(input):
+    for n in range(200):
+        print('line', n, file=sys.stderr if n % 2 else sys.stdout, flush=True)
+    return 200`,
+    floods: `def main(input):
+    for n in range(512): print('x' * 16383)
+    return 'flooded'`,
+    spins: `def main(input):
+    print('spinning', flush=True)
+    while True: pass`,
+    waits: `import time
+def main(input):
+    print('waiting', flush=True)
+    while True: time.sleep(1)`,
+    throws: `def main(input): raise TypeError('this went wrong')`,
+  },
+}
+
+export const inShell: GuestLanguage = {
+  language: 'sh',
+  entry: 'program',
+  guests: {
+    echo: 'cat > "$MAYFLY_RESULT"',
+    speaks: `n=0
+while [ $n -lt 200 ]; do
+  if [ $((n % 2)) = 1 ]; then echo "line $n" >&2; else echo "line $n"; fi
+  n=$((n + 1))
+done
+echo 200 > "$MAYFLY_RESULT"`,
+    floods: `head -c 16383 /dev/zero | tr '\\0' x > line; echo >> line
+n=0
+while [ $n -lt 512 ]; do cat line; n=$((n + 1)); done
+echo '"flooded"' > "$MAYFLY_RESULT"`,
+    spins: 'echo spinning\nwhile :; do :; done',
+    waits: 'echo waiting\nsleep 1000',
+  },
+}

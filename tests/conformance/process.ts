@@ -1,0 +1,48 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Language } from '../../src/contract/job.ts'
+import type { Provider } from '../../src/contract/provider.ts'
+import { openWayOut } from '../../src/egress/way-out.ts'
+import { createStock } from '../../src/pool/stock.ts'
+import { createProcessProvider } from '../../src/tiers/process/provider.ts'
+import type { Way } from '../../src/tiers/process/way.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { Made } from './stand.ts'
+
+/**
+ * The process wall with a warden in this process and a state folder of its own, for one of the languages it runs: the
+ * others are left out, so that what is tried in one is not tried in each again.
+ */
+export async function makeProcesses(
+  way: Way,
+  options: Omit<WardenOptions, 'stateFolder'> = {},
+  language?: Language,
+): Promise<Made> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
+  const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
+  const voice = { say() {} }
+  const stock = createStock(systemClock, voice)
+  const provider = createProcessProvider({
+    way,
+    warden,
+    voice,
+    warm: (kind) => stock.warm(kind),
+    least: 0,
+    most: 2,
+    openWayOut: (listener, { controls }, run) => openWayOut({ listener, controls, run, voice }),
+  })
+  return {
+    provider: language ? only(provider, language) : provider,
+    async close() {
+      await warden.close()
+      for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
+    },
+  }
+}
+
+function only(provider: Provider, language: Language): Provider {
+  return Object.defineProperty(provider, 'languages', { value: [language] })
+}

@@ -78,10 +78,12 @@ class Supervision implements Supervisor {
 
   /** Lives the life, once. What wall and guest do is never thrown: the end says it. */
   async run(task: Task, io: Listener): Promise<Supervised> {
-    if (this.#task || this.#state === 'over') {
+    if (this.#task) {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
     this.#task = task
+    // Somebody ended it before it began.
+    if (this.#state === 'over') return await this.#done.promise
     const { signal } = this.#watch
 
     using _cancel = addAbortListener(signal, () => this.#cut({ status: 'cancelled' }))
@@ -108,7 +110,7 @@ class Supervision implements Supervisor {
     this.#timeline.note({ event: 'zone', fields: { kind } }, zone)
     this.#tell({ kind: 'zone', zone, schedule })
     const strand = this.#life.strands.get(zone)
-    if (strand && !strand.end) this.#sayOpened(zone, stepOf(strand).phase)
+    if (strand && !strand.end && this.#isOpen) this.#sayOpened(zone, stepOf(strand).phase)
   }
 
   gone(zone: string): void {
@@ -221,6 +223,8 @@ class Supervision implements Supervisor {
         this.#timeline.note({ event: 'advanced', phase: act.phase, reason: act.reason }, act.zone)
         break
       case 'opened':
+        // Before the release nothing is open; then the phase that holds is.
+        if (act.zone === whole && !this.#timeline.hasBegun) break
         this.#sayClosed(act.zone)
         this.#timeline.note({ event: 'phase', phase: act.phase }, act.zone)
         this.#sayOpened(act.zone, act.phase)

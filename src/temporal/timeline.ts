@@ -4,6 +4,9 @@ import { whole } from './schedule.ts'
 
 /** Lines kept of one life, but for the last one, which always is. */
 export const entriesMax = 1000
+/** Of these, lines that a guest can bring about as often as it likes: no flood hides what was closed. */
+export const guestEntriesMax = 500
+const guestWords = new Set<TimelineEntry['event']>(['denied', 'anomaly', 'zone', 'channel'])
 
 type Line = Omit<TimelineEntry, 'at' | 'zone'>
 
@@ -13,6 +16,7 @@ export class Timeline {
   readonly #on: (entry: TimelineEntry) => void
   #entries: TimelineEntry[] = []
   #released: number | undefined
+  #ofGuests = 0
 
   /** `on` hears each line in the order of the whole: those from before the release when that comes. */
   constructor(clock: Clock, on: (entry: TimelineEntry) => void = () => undefined) {
@@ -39,6 +43,7 @@ export class Timeline {
   /** A line of a zone, of the whole where none is named. */
   note(line: Line, zone: string = whole): void {
     if (this.#entries.length >= entriesMax) return
+    if (guestWords.has(line.event) && ++this.#ofGuests > guestEntriesMax) return
     const entry = { at: this.age, zone, ...line }
     this.#entries.push(entry)
     if (this.hasBegun) this.#on(entry)

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
-import { canonicalControls, isWithin, type Controls } from '../../src/contract/controls.ts'
+import {
+  allControls,
+  canonicalControls,
+  isWithin,
+  type Controls,
+} from '../../src/contract/controls.ts'
 import type { Point } from '../../src/contract/event.ts'
 import type { Profile } from '../../src/contract/profile.ts'
-import type { Gated, Supervised } from '../../src/contract/rooms.ts'
+import type { Gated, Supervised, Supervisor } from '../../src/contract/rooms.ts'
 import { answerMsMax, releaseMsMax } from '../../src/temporal/supervise.ts'
 import { tightenMsMax } from '../../src/temporal/enforce.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
@@ -53,7 +58,21 @@ interface Fate {
   readonly closeAt: number | undefined
   /** How long whoever listens holds each chunk; Infinity for ever. */
   readonly holds: number
+  readonly deeds: readonly Deed[]
 }
+
+/** What somebody does from outside while it runs: an operator, what watches, what makes zones. */
+type Deed = { readonly at: number; readonly zone: string } & (
+  | { readonly do: 'tighten'; readonly to: Controls }
+  | { readonly do: 'terminate' | 'zone' | 'gone' }
+  | { readonly do: 'anomaly'; readonly severity: string }
+)
+
+/** Whether anything but time, the guest and the wall had a say in how it went. */
+const isMeddledWith = ({ deeds, profile: { schedule } }: Fate): boolean =>
+  deeds.length > 0 ||
+  schedule.clock === 'cpu' ||
+  schedule.phases.some(({ advanceIf, terminateIf }) => advanceIf ?? terminateIf)
 
 function fateOf(seed: number): Fate {
   const random = seeded(seed)
@@ -63,6 +82,34 @@ function fateOf(seed: number): Fate {
   const lengths = Array.from({ length: 1 + upTo(3) }, () => 1 + upTo(400))
   const phases = phasesOf(...lengths)
   const limits = limitsOf({ timeout: 1 + upTo(1200), output: upTo(4096), result: 64 })
+  const condition = () =>
+    oneOf(
+      `life.age > ${upTo(900)}`,
+      `life.phaseAge > ${upTo(300)} && calls >= ${upTo(2)}`,
+      `output.bytes > ${upTo(9000)}`,
+      'anomaly.last == "low" || anomaly.count > 1',
+      `life.cpu > ${upTo(600)}`,
+      'events["capability/denied"] > 0',
+      '1 / calls > 0',
+    )
+  const zone = () => oneOf('a', 'b', 'c')
+  const deed = (): Deed => {
+    const at = upTo(1200)
+    const where = oneOf('main', zone())
+    return oneOf<() => Deed>(
+      () => ({ at, zone: where, do: 'tighten', to: oneOf(...phasesOf(1, 1, 1, 1)).controls }),
+      () => ({ at, zone: where, do: 'tighten', to: { ...allControls, cpu: upTo(4) } }),
+      () => ({
+        at,
+        zone: where,
+        do: 'anomaly',
+        severity: oneOf('low', 'low', 'medium', 'high', '?'),
+      }),
+      () => ({ at, zone: random() < 0.2 ? 'main' : zone(), do: 'terminate' }),
+      () => ({ at: upTo(300), zone: zone(), do: 'zone' }),
+      () => ({ at, zone: zone(), do: 'gone' }),
+    )()
+  }
   const end = () =>
     oneOf<Step>(
       { result: upTo(99) },
@@ -79,23 +126,38 @@ function fateOf(seed: number): Fate {
       { stdout: 'line\n' },
       { stderr: Uint8Array.of(0xff, 0xf0, 0x9f) },
       { spam: upTo(150_000) },
+      { cpu: upTo(900) },
       { memory: 1 },
       { call: { name: 'ccos.clock', argsText: '[]' } },
       { artifact: { path: oneOf('a', 'b', '../c'), bytes: new Uint8Array(upTo(9)) } },
     )
   const steps = Array.from({ length: upTo(4) }, () => ({ at: upTo(900), ...middle() }))
   if (random() < 0.8) steps.push({ at: upTo(900), ...end() })
+  const conditional = () =>
+    phases.map((phase) => {
+      const advanceIf = rarely(condition)
+      const terminateIf = rarely(condition)
+      return { ...phase, ...(advanceIf && { advanceIf }), ...(terminateIf && { terminateIf }) }
+    })
+  const isMeddled = random() < 0.4
+  const lived = isMeddled ? conditional() : phases
+  const base = scheduleOf(random() < 0.3 ? lived.toReversed() : lived, oneOf(0, 0.5, 1))
+  const { onAnomaly, shorten } = base
+  const own = { phases: phasesOf(1 + upTo(300), 1 + upTo(300)), onAnomaly, shorten }
+  const more = {
+    ...(random() < 0.3 && { clock: 'cpu' as const }),
+    zones: { own: random() < 0.3 ? { ...own, phases: own.phases.toReversed() } : own },
+  }
   return {
-    profile: profileOf({
-      schedule: scheduleOf(random() < 0.3 ? phases.toReversed() : phases, oneOf(0, 0.5, 1)),
-      limits,
-    }),
+    profile: profileOf({ schedule: { ...base, ...(isMeddled && more) }, limits }),
+    deeds: isMeddled ? Array.from({ length: upTo(5) }, deed) : [],
     steps,
     faults: {
       release: rarely(() => oneOf<Fault<'release'>>(5, 500, 11_000, 'never')) ?? 0,
       kill: rarely(() => oneOf<Fault<'kill'>>(1, 1500, 3000, 'never', 'ok')) ?? 0,
       tighten:
         rarely(() => oneOf<Fault<'tighten'>>(1, 900, 1100, 'never', 'throws', ['network'])) ?? 0,
+      ...(random() < 0.1 && { endZone: oneOf('never', 'throws') }),
     },
     cancelAt: rarely(() => upTo(1500)),
     closeAt: random() < 0.03 ? upTo(1500) : undefined,
@@ -109,6 +171,8 @@ interface Story {
   readonly ends: number
   readonly disposed: number
   readonly held: readonly Controls[]
+  /** The same of each zone; what it held first is what the whole held when it began. */
+  readonly zones: ReadonlyMap<string, readonly Controls[]>
   /** What held when user code was released. */
   readonly first: Controls | undefined
   readonly said: readonly Said[]
@@ -118,7 +182,15 @@ interface Story {
 }
 
 /** The road in small: a sandbox and a supervisor that are owned, a gate, and an end. */
-async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate): Promise<Story> {
+async function live({
+  profile,
+  steps,
+  faults,
+  cancelAt,
+  closeAt,
+  holds,
+  deeds,
+}: Fate): Promise<Story> {
   const set = await stage({ script: () => steps, faults }, profile)
   const { clock, supervisor, sandbox, canceller, gate, io, said } = set
   const held: Controls[] = [canonicalControls(profile.controls)]
@@ -126,8 +198,13 @@ async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate):
   let first: Controls | undefined
   const tighten = sandbox.tighten.bind(sandbox)
   const dispose = sandbox[Symbol.asyncDispose].bind(sandbox)
+  const zones = new Map<string, Controls[]>()
   Object.assign(sandbox, {
-    tighten: (to: Controls) => (held.push(to), tighten(to)),
+    tighten: (to: Controls, zone?: string) => {
+      if (zone === undefined) held.push(to)
+      else zones.set(zone, [...(zones.get(zone) ?? [held.at(-1)!]), to])
+      return tighten(to, zone)
+    },
     [Symbol.asyncDispose]: () => ((disposed += 1), dispose()),
   })
   const after = (ms: number, then: () => void) => {
@@ -149,6 +226,8 @@ async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate):
   if (cancelAt !== undefined) after(cancelAt, () => canceller.abort())
   if (closeAt !== undefined) after(closeAt, () => void supervisor[Symbol.asyncDispose]())
 
+  for (const deed of deeds) after(deed.at, () => carryOut(deed, supervisor))
+
   const road = async () => {
     await using wall = sandbox
     await using watch = supervisor
@@ -161,7 +240,27 @@ async function live({ profile, steps, faults, cancelAt, closeAt, holds }: Fate):
   await clock.run()
   assert.equal(ends, 1, 'the life did not end')
   const outcome = await walked
-  return { ...outcome, ends, disposed, held, first, said, endedAt }
+  return { ...outcome, ends, disposed, held, zones, first, said, endedAt }
+}
+
+function carryOut(deed: Deed, supervisor: Supervisor): void {
+  const { zone } = deed
+  const by = { actor: 'operator', reason: 'a deed', zone }
+  try {
+    if (deed.do === 'tighten') supervisor.tighten(deed.to, by).catch(isUnknown)
+    if (deed.do === 'terminate') supervisor.terminate(by)
+    if (deed.do === 'zone') supervisor.zone(zone, zone === 'a' ? 'none' : 'own')
+    if (deed.do === 'gone') supervisor.gone(zone)
+    if (deed.do === 'anomaly')
+      supervisor.notice({ point: 'anomaly/found', zone, fields: { severity: deed.severity } })
+  } catch (thrown) {
+    isUnknown(thrown)
+  }
+}
+
+/** An order for a zone that never was is refused; nothing else is. */
+function isUnknown(thrown: unknown): void {
+  assert.equal((thrown as { code?: string }).code, 'NOT_FOUND')
 }
 
 function check(fate: Fate, story: Story): void {
@@ -177,16 +276,18 @@ function check(fate: Fate, story: Story): void {
   assert.equal(story.left, 0)
   assert(executionTime <= lifeMs + answerMsMax, `it ran for ${executionTime} of ${lifeMs} ms`)
   assert(story.endedAt <= tightenMsMax + releaseMsMax + lifeMs + answerMsMax)
-  held.forEach((controls, place) => assert(place === 0 || isWithin(controls, held[place - 1]!)))
+  for (const told of [held, ...story.zones.values()])
+    told.forEach((controls, place) => assert(place === 0 || isWithin(controls, told[place - 1]!)))
 
   if (story.first) assert(isWithin(story.first, schedule.phases[0]!.controls))
 
   const count = (...points: readonly Point[]) =>
     story.said.filter(({ point }) => points.includes(point)).length
   assert.equal(count('phase/opened'), count('phase/closed', 'phase/terminated'))
-  const words = timeline.map(({ event }) => event)
+  const ofWhole = timeline.filter(({ zone }) => zone === 'main')
+  const words = ofWhole.map(({ event }) => event)
   const wasCut = !['ok', 'error'].includes(end.status)
-  assert(timeline.length === 0 || words[0] === 'phase')
+  assert(timeline.length === 0 || timeline[0]!.event === 'phase')
   assert(timeline.length > 0 || executionTime === 0)
   assert.equal(words.indexOf('terminated'), wasCut && timeline.length > 0 ? words.length - 1 : -1)
   timeline.forEach(({ at }, place) => assert(place === 0 || at >= timeline[place - 1]!.at))
@@ -210,10 +311,11 @@ const couldBe: Record<
     has(fate, 'result', 'resultText') && executionTime <= lifeMs,
   error: (fate, { executionTime }, lifeMs) => has(fate, 'error') && executionTime <= lifeMs,
   timeout: (fate, { executionTime }, lifeMs) =>
-    executionTime >= lifeMs || (fate.faults.tighten ?? 0) !== 0,
+    executionTime >= lifeMs || (fate.faults.tighten ?? 0) !== 0 || isMeddledWith(fate),
   limit: (fate) => has(fate, 'limit', 'memory'),
   cancelled: (fate) => fate.cancelAt !== undefined,
-  terminated: (fate) => fate.closeAt !== undefined || (fate.faults.tighten ?? 0) !== 0,
+  terminated: (fate) =>
+    fate.closeAt !== undefined || (fate.faults.tighten ?? 0) !== 0 || isMeddledWith(fate),
   failed: (fate) =>
     has(fate, 'crash', 'call') ||
     [3000, 'never'].includes(fate.faults.kill ?? 0) ||

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { code, type Chapter } from '../case.ts'
+import { messageIn } from '../stand.ts'
+
+/** One answer for each call, in order, whatever a call does. */
+export const batches: Chapter = {
+  name: 'Batches',
+  cases: [
+    {
+      title: 'Each call of a batch is answered by itself, in order, before the end of the task',
+      needs: [{ guest: 'echo' }, { can: 'batch' }],
+      async run(stand) {
+        const { end, answers } = await stand.run(stand.guests.echo, {
+          input: [1, 'two', null],
+          calls: 3,
+        })
+        assert.equal(end.status, 'ok', messageIn(end))
+        assert.equal(end.resultText, 'null')
+        assert.deepEqual(
+          answers.map(({ status, executionTime }) => [status, executionTime >= 0]),
+          [
+            ['ok', true],
+            ['ok', true],
+            ['ok', true],
+          ],
+        )
+        for (const [index, said] of ['1', '"two"', 'null'].entries())
+          assert.ok(answers[index]?.resultText.includes(said), said)
+      },
+    },
+    {
+      title: 'A call that throws is alone in that, and keeps its error',
+      needs: [{ language: 'js' }, code, { can: 'batch' }],
+      async run(stand) {
+        const { end, answers } = await stand.run(
+          'if (input === 2) throw new TypeError("two"); return input',
+          { input: [1, 2, 3], calls: 3 },
+        )
+        assert.equal(end.status, 'ok', messageIn(end))
+        assert.deepEqual(
+          answers.map(({ status, resultText }) => [status, resultText]),
+          [
+            ['ok', '1'],
+            ['error', 'null'],
+            ['ok', '3'],
+          ],
+        )
+        assert.deepEqual(
+          [answers[1]?.error?.name, answers[1]?.error?.message],
+          ['TypeError', 'two'],
+        )
+      },
+    },
+    {
+      title:
+        'The time of a task bounds all calls of a batch, and what was answered by then is kept',
+      needs: [{ language: 'js' }, code, { can: 'batch' }],
+      async run(stand) {
+        const { end, answers } = await stand.run('if (input === 2) for (;;); return input', {
+          input: [1, 2, 3],
+          calls: 3,
+          limits: { timeout: 300 },
+        })
+        assert.equal(end.status, 'timeout', messageIn(end))
+        assert.deepEqual(
+          answers.map(({ resultText }) => resultText),
+          ['1'],
+        )
+      },
+    },
+    {
+      title: 'The results of a batch together take no more than one result may',
+      needs: [{ language: 'js' }, code, { can: 'batch' }],
+      async run(stand) {
+        const { answers } = await stand.run('return "x".repeat(600)', {
+          input: [1, 2, 3],
+          calls: 3,
+          limits: { result: 1024 },
+        })
+        assert.deepEqual(
+          answers.map(({ status, error }) => error?.code ?? status),
+          ['ok', 'RESULT_TOO_LARGE', 'RESULT_TOO_LARGE'],
+        )
+      },
+    },
+  ],
+}

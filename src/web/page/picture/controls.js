@@ -48,7 +48,7 @@ export function readControl(name, value, granted) {
 function readNumber(name, value, granted) {
   if (!(value > 0)) return closed
   if (value >= UNLIMITED) return { state: 'open', text: 'unlimited', share: 1 }
-  const text = (units[name] ?? String)(value)
+  const text = Object.hasOwn(units, name) ? (units[name] ?? String)(value) : String(value)
   const whole = typeof granted === 'number' ? granted : value
   if (value >= whole) return { state: 'open', text, share: 1 }
   // The share of what has no end is not a figure.

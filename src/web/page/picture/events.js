@@ -1,4 +1,4 @@
-import { durationText, kinds, plain } from './words.js'
+import { durationText, kinds, moment, plain } from './words.js'
 import { readControl } from './controls.js'
 
 /**
@@ -13,6 +13,7 @@ import { readControl } from './controls.js'
 /** Lines that are told one by one. */
 export const happeningsMax = 16
 const FIELDS_MAX = 4
+const CONTROLS_MAX = 8
 
 /**
  * The happenings of a timeline, at most `max` of them. What repeats is told once with a count; where that does not do,
@@ -32,7 +33,7 @@ export function happeningsOf(timeline, max = happeningsMax) {
 
 /** @param {Entry} entry @returns {Happening[]} */
 function happening(entry) {
-  if (entry.event === 'phase' || !(entry.event in kinds)) return []
+  if (entry.event === 'phase' || !Object.hasOwn(kinds, entry.event)) return []
   const { at, zone } = entry
   const kind = /** @type {Kind} */ (entry.event)
   return [{ kind, zone, at, until: at, count: 1, text: textOf(kind, entry) }]
@@ -40,10 +41,12 @@ function happening(entry) {
 
 /** @param {Kind} kind @param {Entry} entry */
 function textOf(kind, { phase, reason, controls, took, fields = {} }) {
-  const parts = Object.entries(controls ?? {}).map(([name, value]) => {
-    return `${plain(name, 20)} ${readControl(name, value, value).text}`
-  })
-  if (kind === 'tightened' && took !== undefined) parts.push(`took ${durationText(took)}`)
+  const parts = Object.entries(controls ?? {})
+    .slice(0, CONTROLS_MAX)
+    .map(([name, value]) => {
+      return `${plain(name, 20)} ${readControl(name, value, value).text}`
+    })
+  if (kind === 'tightened' && took !== undefined) parts.push(`took ${durationText(moment(took))}`)
   if (kind === 'advanced' && phase !== undefined)
     parts.push(`phase "${plain(phase, 40)}" cut short`)
   if (kind === 'denied' && typeof fields['capability'] === 'string')
@@ -77,8 +80,7 @@ function merged(list, isAlike) {
   return made
 }
 
-/** As many groups as there is room for, cut where most time passes between two neighbours. */
-/** @param {readonly Happening[]} list @param {number} room */
+/** As many groups as there is room for, cut where most time passes between two neighbours. @param {readonly Happening[]} list @param {number} room */
 function crowded(list, room) {
   const gaps = list.slice(1).map((next, place) => ({
     place: place + 1,

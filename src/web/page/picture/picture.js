@@ -27,11 +27,11 @@
  */
 import { controlNames, readControl } from './controls.js'
 import { happeningsOf } from './events.js'
-import { bytesText, durationText, ends, listText, plain } from './words.js'
+import { bytesText, durationText, ends, finite, listText, moment, plain } from './words.js'
 
 export const lanesMax = 6
 export const bandsMax = 64
-export const spansMax = 64
+export const spansMax = 24
 /** What is lost of a phase without being worth a word: the share of its length, and milliseconds. */
 const LOST_SHARE = 0.02
 const LOST_MS = 5
@@ -44,7 +44,7 @@ const DENIED_SHOWN = 2
 export function pictureOf(life) {
   const isOver = life.status !== 'running'
   const timeline = ordered(life.timeline)
-  const age = Math.max(finite(life.age), timeline.at(-1)?.at ?? 0)
+  const age = Math.max(moment(life.age), timeline.at(-1)?.at ?? 0)
   const zones = zonesOf(timeline, life)
   const drawn = zones.slice(0, lanesMax)
   const status = Object.hasOwn(ends, life.status) ? life.status : 'failed'
@@ -77,13 +77,8 @@ function headline({ status, reason, age, timeline }, meaning, plannedEnd) {
 /** In the order of time, whatever came in. @param {readonly Entry[]} timeline @returns {Entry[]} */
 function ordered(timeline) {
   return timeline
-    .map((entry) => ({ ...entry, at: finite(entry.at), zone: plain(entry.zone, 40) || 'main' }))
+    .map((entry) => ({ ...entry, at: moment(entry.at), zone: plain(entry.zone, 40) || 'main' }))
     .sort((a, b) => a.at - b.at)
-}
-
-/** @param {number | undefined} value */
-function finite(value) {
-  return Number.isFinite(value) ? Math.max(0, /** @type {number} */ (value)) : 0
 }
 
 /** @param {readonly Entry[]} timeline @param {Life} life */
@@ -99,7 +94,8 @@ function laneOf(zone, timeline, { plan, age, status }) {
   const own = isMain ? plan : { controls: {}, phases: [], msMax: Infinity }
   const opens = isMain ? 0 : (entries[0]?.at ?? 0)
   const ended = entries.findLast(({ event }) => event === 'terminated')
-  const closes = isMain ? age : (ended?.at ?? age)
+  // A zone may be spoken of after its end.
+  const closes = isMain ? age : Math.max(ended?.at ?? age, entries.at(-1)?.at ?? 0)
   const bands = bandsOf({ zone, entries, plan: own, opens, closes, status })
   const rows = rowsOf(entries, own, { from: opens, to: closes })
   const changing = rows.filter(({ name, spans }) => spans.length > 1 || isPlanned(own, name))
@@ -126,7 +122,7 @@ function bandsOf({ zone, entries, plan, opens, closes, status }) {
   const planned = stepsPlanned(plan)
   let place = 0
   /** @type {Band[]} */
-  const bands = begun.map(({ at, phase = '' }, n) => {
+  const bands = begun.slice(0, bandsMax).map(({ at, phase = '' }, n) => {
     const found = planned.findIndex(({ name }, step) => step >= place && name === phase)
     const step = found === -1 ? undefined : planned[found]
     if (step) place = found + 1
@@ -137,10 +133,10 @@ function bandsOf({ zone, entries, plan, opens, closes, status }) {
   })
   if (bands.length === 0 && entries.length > 0 && zone !== 'main')
     return [{ name: '', from: opens, to: closes, planned: undefined, cut: undefined }]
-  if (bands.length <= bandsMax) return bands
+  if (begun.length <= bandsMax) return bands
   const kept = bands.slice(0, bandsMax - 1)
-  const from = bands[bandsMax - 1]?.from ?? closes
-  const name = `${(bands.length - kept.length).toLocaleString('en')} more phases`
+  const from = begun[bandsMax - 1]?.at ?? closes
+  const name = `${(begun.length - kept.length).toLocaleString('en')} more phases`
   return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
 }
 
@@ -169,7 +165,7 @@ function isEnd({ event }) {
 function stepsPlanned({ phases, msMax }) {
   let from = 0
   return phases.slice(0, bandsMax).map(({ name, for: length }) => {
-    const step = { name, from, to: Math.min(from + finite(length), msMax) }
+    const step = { name, from, to: Math.max(from, Math.min(from + moment(length), moment(msMax))) }
     from = step.to
     return step
   })
@@ -202,7 +198,7 @@ function rowsOf(entries, plan, { from, to }) {
 function changed(spans, at, reading, took) {
   const last = /** @type {Span} */ (spans.at(-1))
   if (last.text === reading.text && last.state === reading.state) return [...spans]
-  const timed = took === undefined ? {} : { took: finite(took) }
+  const timed = took === undefined ? {} : { took: moment(took) }
   const next = { from: Math.min(at, last.to), to: last.to, ...reading, ...timed }
   // What held for no time at all was never seen, and a row past all bounds ends with what holds last.
   const isReplaced = next.from <= last.from || spans.length === spansMax
@@ -282,7 +278,7 @@ function frozenIn(entries, closes) {
 function sumsOf({ out, cpu, memory, network }) {
   return [
     ...(out === undefined ? [] : [/** @type {const} */ (['output', bytesText(finite(out))])]),
-    ...(cpu === undefined ? [] : [/** @type {const} */ (['cpu', durationText(finite(cpu))])]),
+    ...(cpu === undefined ? [] : [/** @type {const} */ (['cpu', durationText(moment(cpu))])]),
     ...(memory === undefined
       ? []
       : [/** @type {const} */ (['memory', `${bytesText(finite(memory))} at its peak`])]),

@@ -12,6 +12,8 @@ import { durationText, momentText } from './words.js'
 const FAR = 1.6
 /** Where the knee lies; a life that was cut short leaves room for what it lost. */
 const KNEE_AT = 0.84
+/** A life shorter than this is drawn as one of a millisecond that has hardly begun. */
+const LEAST_MS = 0.05
 const KNEE_CUT_AT = 0.66
 const STEPS = [1, 2, 5]
 const MINUTE_STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200].map(
@@ -24,7 +26,8 @@ const MINUTE_STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600
  * @returns {Scale}
  */
 export function scaleOf({ age, plannedEnd, isOver, lanes }, ticksMax = 6) {
-  const end = Math.max(age, plannedEnd) || 1
+  const longest = Math.max(age, plannedEnd)
+  const end = longest < LEAST_MS ? 1 : longest
   const isFar = isOver && age > 0 && plannedEnd > age * FAR
   const knee = isFar ? age : undefined
   const even = knee ?? end

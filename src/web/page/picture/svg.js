@@ -13,7 +13,7 @@ import {
 } from './caption.js'
 import { scaleOf } from './scale.js'
 import { style } from './svg-style.js'
-import { shortened, wrapped } from './words.js'
+import { wrapped } from './words.js'
 
 /**
  * A picture as an SVG that needs nothing else: no script, no font, no address. It follows the colours that its reader
@@ -364,9 +364,14 @@ function widthOf(text, size) {
 /** @param {string} text @param {number} room @param {number} size */
 function fit(text, room, size) {
   if (widthOf(text, size) <= room) return text
-  let kept = Array.from(text).length
-  while (kept > 0 && widthOf(shortened(text, kept), size) > room) kept -= 1
-  return kept === 0 ? '' : shortened(text, kept)
+  let kept = ''
+  let width = widthOf('…', size)
+  for (const character of text) {
+    width += widthOf(character, size)
+    if (width > room) break
+    kept += character
+  }
+  return kept === '' ? '' : `${kept}…`
 }
 
 /** @param {string} text @param {number} room @param {number} size */

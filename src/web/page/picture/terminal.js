@@ -90,7 +90,7 @@ function laneLines(lane, canvas) {
   return [
     ...(lane.bands.length > 0 ? [' '.repeat(label) + paint('bold', namesOf(lane, canvas))] : []),
     ...(lane.bands.length + lane.planned.length > 0
-      ? [paint('bold', fit(lane.zone, label - 1).padEnd(label)) + shapeCells(lane, canvas)]
+      ? [paint('bold', padded(fit(lane.zone, label - 1), label)) + shapeCells(lane, canvas)]
       : []),
     ...cuts.map((cut) => cutLine(cut, canvas)),
     ...(marks === '' ? [] : [`${'events'.padEnd(label)}${marks}`]),
@@ -190,7 +190,7 @@ function rowLine({ name, spans }, { scale, chart, label, paint }) {
     const next = spans[n + 1]
     const isLast = next === undefined
     const to = isLast
-      ? Math.max(from + 1, column(scale, chart, span.to))
+      ? Math.min(chart, Math.max(from + 1, column(scale, chart, span.to)))
       : column(scale, chart, next.from)
     const room = isLast ? chart - from : to - from
     const said =
@@ -253,6 +253,11 @@ export function widthOf(text) {
   let width = 0
   for (const { segment } of letters.segment(text)) width += WIDE.test(segment) ? 2 : 1
   return width
+}
+
+/** @param {string} text @param {number} width columns */
+function padded(text, width) {
+  return text + ' '.repeat(Math.max(0, width - widthOf(text)))
 }
 
 /** @param {string} text @param {number} room columns */

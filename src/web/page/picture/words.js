@@ -7,7 +7,10 @@
 const TEXT_MAX = 120
 const MINUTE = 60_000
 const SECOND = 1000
+const HOUR = 3_600_000
 const KB = 1024
+/** The longest time that is told: a hundred days. */
+const MS_MAX = 8_640_000_000
 
 /** Controls, marks that turn the direction of text, and what XML or a terminal would not take. */
 const UNSAFE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff\ufff9-\ufffc\ufffe\uffff]/gu
@@ -38,13 +41,25 @@ export function plain(value, max = TEXT_MAX) {
  * @param {string} text
  * @param {number} max
  */
-export function shortened(text, max) {
+function shortened(text, max) {
   const characters = Array.from(text)
   return characters.length <= max ? text : `${characters.slice(0, Math.max(0, max - 1)).join('')}…`
 }
 
+/** A number that is no less than nothing and has an end. @param {number | undefined} value */
+export function finite(value) {
+  return value !== undefined && Number.isFinite(value)
+    ? Math.min(Math.max(0, value), Number.MAX_SAFE_INTEGER)
+    : 0
+}
+
+/** Milliseconds that can be drawn, from 0 to more than anything lives. @param {number | undefined} ms */
+export function moment(ms) {
+  return ms === Infinity ? MS_MAX : Math.min(finite(ms), MS_MAX)
+}
+
 /**
- * Milliseconds as people say them: `0.4 ms`, `12 ms`, `6.21 s`, `2 min 5 s`.
+ * Milliseconds as people say them: `0.4 ms`, `12 ms`, `6.21 s`, `2 min 5 s`, `1 h 3 min`.
  * @param {number} ms
  */
 export function durationText(ms) {
@@ -54,7 +69,9 @@ export function durationText(ms) {
   if (rounded(ms / SECOND, 2) < 60) return `${rounded(ms / SECOND, 2)} s`
   const seconds = Math.round(ms / SECOND)
   const rest = seconds % 60
-  return `${Math.floor(seconds / 60)} min${rest ? ` ${rest} s` : ''}`
+  if (seconds < HOUR / SECOND) return `${Math.floor(seconds / 60)} min${rest ? ` ${rest} s` : ''}`
+  const minutes = Math.round(ms / MINUTE)
+  return `${Math.floor(minutes / 60)} h${minutes % 60 ? ` ${minutes % 60} min` : ''}`
 }
 
 /**

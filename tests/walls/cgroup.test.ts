@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { suite, test } from 'node:test'
+import { diskOf } from '../../src/os/block.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { until } from '../conformance/stand.ts'
+
+/** The machine's own control groups, whichever version they are: what the kernel takes is what was asked. */
+const root = openCgroups()
+
+suite(
+  'Control groups of this machine',
+  { skip: root ? false : 'no control groups for this user' },
+  () => {
+    test('A group holds a process to every bound there is, counts, and is gone with it', async () => {
+      const groups = root!
+      const group = groups.create(`w0${process.pid.toString(16)}`)
+      const child = spawn('/bin/sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' })
+      const ended = once(child, 'exit')
+      try {
+        group.add(child.pid!)
+        group.limit({ memory: 2 ** 25, pids: 7, cpu: 0.2 })
+        const disk = diskOf('/usr')
+        if (disk && group.controllers.includes('io'))
+          group.limit({ io: { bytes: 2 ** 20, devices: [disk] } })
+        assert.deepEqual(group.processes(), [child.pid])
+        assert.deepEqual(groups.processes(group.name), [child.pid])
+        if (group.controllers.includes('cpuacct'))
+          await until(() => (group.cpuMs() ?? 0) >= 20, 'its time to be counted')
+        if (group.controllers.includes('freezer')) {
+          group.freeze()
+          await until(() => group.isFrozen(), 'it to stand still')
+          group.thaw()
+          await until(() => !group.isFrozen(), 'it to go on')
+        }
+        assert.equal(group.memoryKills(), 0)
+        assert.equal(group.remove(), false, 'a group with somebody in it was said to be gone')
+      } finally {
+        child.kill('SIGKILL')
+        group.hurry()
+        await ended
+        await until(() => group.remove(), 'the group to be gone')
+      }
+      assert.ok(!groups.list().includes(group.name))
+      assert.deepEqual(groups.processes(group.name), [])
+    })
+  },
+)

@@ -1,5 +1,5 @@
 import { MayflyError } from '../contract/error.ts'
-import { residentBytes } from '../os/proc.ts'
+import { isAlive, residentBytes } from '../os/proc.ts'
 import { bind } from './bounds.ts'
 import type { Holder } from './hold.ts'
 import { dropListener, openListener } from './listener.ts'
@@ -29,7 +29,8 @@ export function claim(
     throw new MayflyError('CONFLICT', `Cannot claim wall "${live.id}": it serves another tenant`)
   // One for whole programs is used once: it still is what it was when it was ready.
   const resident = taken.isWhole ? live.idleBytes : residentBytes(live.pid)
-  if (resident > live.idleBytes + keptBytesMax) return { value: { spent: true, enforced: noBound } }
+  if (!isThere(live) || resident > live.idleBytes + keptBytesMax)
+    return { value: { spent: true, enforced: noBound } }
   // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
   const base = Math.min(live.idleBytes, resident)
   const { cgroup } = taken
@@ -44,6 +45,11 @@ export function claim(
   const value: Claimed = { spent: false, enforced }
   const listener = asked.egress ? openListener(taken) : dropListener(taken)
   return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
+}
+
+/** One that ended a moment ago is no wall, whether or not its end has been told. */
+function isThere({ taken }: Live): boolean {
+  return taken.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
 }
 
 function hold(

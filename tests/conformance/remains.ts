@@ -6,7 +6,7 @@ export function descendantsOf(pid: number): readonly number[] {
   const below = tasksOf(pid)
     .flatMap((task) => words(`/proc/${pid}/task/${task}/children`))
     .map(Number)
-    .filter(isAlive)
+    .filter(isRunning)
   return [...below, ...below.flatMap(descendantsOf)]
 }
 
@@ -28,7 +28,7 @@ function kindOf(fd: string): readonly string[] {
   }
 }
 
-function isAlive(pid: number): boolean {
+export function isRunning(pid: number): boolean {
   const stat = text(`/proc/${pid}/stat`)
   return stat !== '' && !['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0] ?? 'X')
 }

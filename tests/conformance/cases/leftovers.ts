@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Chapter } from '../case.ts'
-import { descendantsOf, kindsOpen } from '../remains.ts'
+import { descendantsOf, isRunning, kindsOpen } from '../remains.ts'
 import { inTime, messageIn, type Stand, until } from '../stand.ts'
 
 const runs = process.env['MAYFLY_LONG'] ? 1000 : 25
@@ -48,6 +48,9 @@ export const leftovers: Chapter = {
         // A program may be ended by a signal of its own; seen from outside, this is no other.
         if (lost.error?.code !== 'EXIT') assert.equal(lost.status, 'failed')
         else assert.match(lost.error.message, /SIGKILL/)
+        // Walls that waited were among them, and take a moment to die.
+        const areGone = () => victims.every((pid) => !isRunning(pid))
+        await until(areGone, 'the walls to be gone')
         const { end } = await own.stand.run(own.stand.guests.echo, { input: 'next' })
         assert.equal(end.resultText, '"next"', messageIn(end))
         return undefined

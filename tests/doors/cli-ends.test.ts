@@ -70,11 +70,12 @@ const cases: readonly Case[] = [
     args: ['--memory', '32MB'],
   },
   {
-    title: 'a language that no wall here runs',
+    title: 'a language that the tier asked for does not run',
     status: 'unavailable',
-    code: 'LANGUAGE_UNSUPPORTED',
-    source: 'result = 1',
-    name: 'job.py',
+    code: 'UNAVAILABLE',
+    source: 'true',
+    name: 'job.sh',
+    args: ['--tier', 'wasm'],
   },
   {
     title: 'a tier that is not here',

@@ -31,6 +31,9 @@ import { withinSignature } from './profile/within-signature.ts'
 import { withShadow } from './shadow.ts'
 import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
+import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
+import { createGuard } from './temporal/guard.ts'
+import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
 import { supervise } from './temporal/supervise.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
@@ -211,6 +214,16 @@ export function assemble(options: AssembleOptions): Assembly {
     date: () => clock.date(),
   })
   const analyse = analyseSigned(analyst)
+  let baselines: BaselineStore | undefined
+  let stronger: StrongerStore | undefined
+  const guard = createGuard({
+    clock,
+    voice,
+    config: () => config,
+    baselines: () => (baselines ??= openBaselineStore(join(options.config.state, 'baselines.db'))),
+    stronger: () => (stronger ??= openStrongerStore(join(options.config.state, 'stronger.db'))),
+  })
+  voice.listen(guard.watching.sink)
   const profile = createProfiler({ config: () => config, providers: () => facts })
   const rooms: Rooms = {
     clock,
@@ -226,13 +239,14 @@ export function assemble(options: AssembleOptions): Assembly {
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
-      supervise({ sandbox, profile, clock, voice, signal, on }),
+      guard.over(supervise({ sandbox, profile, clock, voice, signal, on })),
     gate: createGate,
     admit(job, verdict, plan) {
       const admission = record.admit(job, verdict, plan)
       const { tenant, origin, traceparent } = job
       const trace = traceparent === undefined ? {} : { traceparent }
       voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
+      guard.begin(job, verdict, plan.profile)
       return admission
     },
   }
@@ -244,9 +258,11 @@ export function assemble(options: AssembleOptions): Assembly {
     await Promise.all(provedFor(job).map(proveNamed))
     try {
       const outcome = await live(job, rooms, caller)
+      guard.end(job, outcome)
       voice.say('job/ended', endOf(job, outcome, clock.now() - began), { run: job.id })
       return outcome
     } catch (thrown) {
+      guard.end(job)
       voice.say('job/unrecorded', lossOf(thrown, clock.now() - began), { run: job.id })
       throw thrown
     }
@@ -346,6 +362,8 @@ export function assemble(options: AssembleOptions): Assembly {
       const closing = [...known.values()].map((one) => one.close?.() ?? Promise.resolve())
       await Promise.all([...closing, analysis.close(), record.close()])
       effectStore?.close()
+      baselines?.close()
+      stronger?.close()
       await warden.close()
     },
   }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { anomalySeverities } from './anomaly.ts'
 import type { Controls, NetworkControl } from './controls.ts'
 import { networkAsked, origins } from './job.ts'
 import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
@@ -6,6 +7,7 @@ import { conditionCharactersMax, reaction } from './phase.ts'
 import { defaultRestraint, restraint } from './restraint.ts'
 import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
+import { whyNotStricter } from './thresholds.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
 
 /**
@@ -390,6 +392,43 @@ const telemetry = z.strictObject({
     .describe('What telemetry calls this; `OTEL_SERVICE_NAME` wins'),
 })
 
+const anomalyFrom = z.enum([...anomalySeverities, 'never'])
+const anomalies = z.strictObject({
+  thresholds: z
+    .record(z.string().max(100), z.number())
+    .default({})
+    .superRefine((changes, ctx) => {
+      for (const [name, value] of Object.entries(changes)) {
+        const message = whyNotStricter(name, value)
+        if (message) ctx.addIssue({ code: 'custom', path: [name], message })
+      }
+    })
+    .describe('Those of `policies/anomalies.json`, by name; each may only become stricter'),
+  stronger_from: anomalyFrom
+    .default('never')
+    .describe('From which severity on the next runs of the same code get a stronger wall'),
+  stronger_for: duration.prefault('24h').describe('For how long they do'),
+})
+
+const webhook = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/, error: 'expected an http or https URL' })
+    .max(2048)
+    .describe('Where anomalies are posted to, as CloudEvents; never follows a redirect'),
+  secret_file: z
+    .string()
+    .min(1)
+    .max(4096)
+    .describe(
+      'File with the secret it is signed with: `whsec_…` for HMAC-SHA256, or an Ed25519 private key as PEM',
+    ),
+  from: z.enum(anomalySeverities).default('medium').describe('The least severity that is told'),
+  private: z
+    .boolean()
+    .default(false)
+    .describe('May be at an address that is not public, such as one of this machine'),
+})
+
 const cache = z.strictObject({
   bytes: size.prefault('64MB').describe('All that is kept, of every tenant; 0 keeps nothing'),
   age: duration.prefault('10m').describe('How long an outcome is given again'),
@@ -457,6 +496,8 @@ export const configSchema = z.strictObject({
     .default({})
     .describe('Phases of a life; `default` holds for jobs that name none'),
   signing: signing.prefault({}).describe('Signed code only, for every tenant'),
+  anomalies: anomalies.prefault({}).describe('What counts as one, and what comes after it'),
+  webhooks: z.array(webhook).max(16).default([]).describe('Who is told of anomalies'),
   cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),

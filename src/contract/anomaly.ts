@@ -1,0 +1,136 @@
+import * as z from 'zod'
+
+/**
+ * What can be seen of a guest, on whatever tier: small values, the same words everywhere. A wall tells those it can
+ * see; what it cannot see is simply not said. Text is cut to its bound before it gets here.
+ */
+export const pathCharactersMax = 300
+export const nameCharactersMax = 200
+export const hostCharactersMax = 253
+
+const path = z.string().max(pathCharactersMax)
+const name = z.string().min(1).max(nameCharactersMax)
+const count = z.number().finite().min(0)
+const denied = z.boolean().describe('it was tried and refused')
+
+const seenShapes = {
+  /** System calls of one class since the last word on it. */
+  syscall: z.object({ kind: z.literal('syscall'), class: name, count, denied }),
+  exec: z.object({ kind: z.literal('exec'), path, denied }),
+  open: z.object({ kind: z.literal('open'), path, access: z.enum(['read', 'write']), denied }),
+  /** By name or address, whoever saw it: the proxy, or what watches system calls. */
+  connect: z.object({
+    kind: z.literal('connect'),
+    host: z.string().max(hostCharactersMax),
+    port: z.number().int().min(0).max(65_535),
+    sent: count.describe('bytes, as far as they are known'),
+    received: count.describe('bytes, as far as they are known'),
+    denied,
+  }),
+  capability: z.object({ kind: z.literal('capability'), name, denied }),
+  /** How many processes and threads there are now. */
+  processes: z.object({ kind: z.literal('processes'), now: count }),
+  /** Milliseconds of processor time since the release. */
+  cpu: z.object({ kind: z.literal('cpu'), used: count }),
+  memory: z.object({ kind: z.literal('memory'), bytes: count.describe('above the idle size') }),
+  output: z.object({
+    kind: z.literal('output'),
+    bytes: count.describe('in this piece'),
+    entropy: z.number().min(0).max(8).optional().describe('bits a byte'),
+  }),
+  /** A planted secret that nobody has a reason to use. */
+  honeytoken: z.object({
+    kind: z.literal('honeytoken'),
+    token: name.describe('its id, never the secret'),
+    where: z.enum(['output', 'egress', 'file', 'environment', 'call']),
+  }),
+} as const
+
+export const seenKinds = Object.keys(seenShapes) as readonly SeenKind[]
+export type SeenKind = keyof typeof seenShapes
+
+export const seenSchema = z.discriminatedUnion('kind', [
+  seenShapes.syscall,
+  seenShapes.exec,
+  seenShapes.open,
+  seenShapes.connect,
+  seenShapes.capability,
+  seenShapes.processes,
+  seenShapes.cpu,
+  seenShapes.memory,
+  seenShapes.output,
+  seenShapes.honeytoken,
+])
+export type Seen = Readonly<z.infer<typeof seenSchema>>
+
+/** One thing seen of one zone. `at` is milliseconds since the release of user code. */
+export interface Observation {
+  readonly at: number
+  readonly zone: string
+  readonly trust: 'host' | 'wall' | 'guest'
+  readonly seen: Seen
+}
+
+export const anomalyNames = [
+  'unexpected-syscall',
+  'sensitive-data',
+  'unforeseen-access',
+  'denied-burst',
+  'memory-shape',
+  'cpu-shape',
+  'beaconing',
+  'fork-storm',
+  'exec-of-written',
+  'late-activity',
+  'output-growth',
+  'off-baseline',
+] as const
+export type AnomalyName = (typeof anomalyNames)[number]
+
+export const anomalySeverities = ['low', 'medium', 'high'] as const
+export type AnomalySeverity = (typeof anomalySeverities)[number]
+
+/** What a detector makes of what it saw. `subject` tells two findings of one detector apart. */
+export interface Finding {
+  readonly name: AnomalyName
+  readonly severity: AnomalySeverity
+  readonly zone: string
+  readonly at: number
+  /** The least trusted word that it rests on. */
+  readonly trust: Observation['trust']
+  readonly subject: string
+  readonly reason: string
+  /** What made it, the newest last; at most `evidenceMax`. */
+  readonly evidence: readonly Observation[]
+}
+
+export const evidenceMax = 8
+
+/** What is known of code before it runs: what its verdict foresaw, what it was granted, what it declares itself to be. */
+export interface Foreseen {
+  /** Kinds of access that analysis saw in the code; undefined where it could not look, and then nothing is foreseen. */
+  readonly access: readonly Access[] | undefined
+  /** Names of capabilities that it may be expected to call. */
+  readonly capabilities: 'any' | readonly string[]
+  /** Classes of system calls that it may be expected to use. */
+  readonly syscalls: 'any' | readonly string[]
+  /** Hosts that were granted by their whole name. */
+  readonly hosts: readonly string[]
+  /** Bytes; what its limits are, for shapes that are shares of them. */
+  readonly memory: number
+  readonly processes: number
+  readonly cpu: number
+  readonly output: number
+  /** It says of itself that it computes for long. */
+  readonly computes: boolean
+  /** Absolute paths of files that came with it, which are no secrets to it. */
+  readonly ownFiles: readonly string[]
+}
+
+/** Kinds of access, as far as a program has to reach for them. */
+export const accesses = ['network', 'process', 'files'] as const
+export type Access = (typeof accesses)[number]
+
+export function isAtLeast(severity: AnomalySeverity, least: AnomalySeverity): boolean {
+  return anomalySeverities.indexOf(severity) >= anomalySeverities.indexOf(least)
+}

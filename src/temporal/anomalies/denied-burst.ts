@@ -1,0 +1,36 @@
+import type { Observation } from '../../contract/anomaly.ts'
+import { evidenceMax } from '../../contract/anomaly.ts'
+import { type Detector, lastOf } from './detector.ts'
+
+interface Burst {
+  /** When something was refused, the newest last; no more than make a finding of the worst kind. */
+  readonly times: readonly number[]
+  readonly evidence: readonly Observation[]
+}
+
+/** Many refusals in a short time: somebody tries doors. */
+export const deniedBurst: Detector<Burst> = {
+  name: 'denied-burst',
+  first: { times: [], evidence: [] },
+  see(state, observation, { thresholds }) {
+    const { seen, at } = observation
+    if (!('denied' in seen) || !seen.denied) return { state }
+    const count = Math.ceil(thresholds['denied-burst.count'])
+    const high = Math.ceil(count * thresholds['denied-burst.highFactor'])
+    const since = at - thresholds['denied-burst.windowMs']
+    const times = kept(state.times, seen.kind === 'syscall' ? seen.count : 1, at, high).filter(
+      (time) => time > since,
+    )
+    const evidence = lastOf(state.evidence, observation, evidenceMax)
+    const next = { times, evidence }
+    if (times.length < count) return { state: next }
+    const reason = `${times.length} refusals within ${thresholds['denied-burst.windowMs']} ms`
+    const severity = times.length >= high ? 'high' : 'medium'
+    return { state: next, found: { severity, subject: 'refusals', reason, evidence } }
+  },
+}
+
+function kept(times: readonly number[], more: number, at: number, max: number): readonly number[] {
+  const added = Array.from({ length: Math.min(Math.floor(more), max) }, () => at)
+  return [...times, ...added].slice(-max)
+}

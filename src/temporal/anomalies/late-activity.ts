@@ -1,0 +1,54 @@
+import { accesses, type Access, type Observation } from '../../contract/anomaly.ts'
+import type { Detector } from './detector.ts'
+import { accessOf } from './unforeseen-access.ts'
+
+interface Quiet {
+  readonly last: Observation | undefined
+  /** When it last did something, as far as can be told. */
+  readonly busyAt: number
+  readonly used: number
+  readonly usedAt: number
+  readonly hasSamples: boolean
+  /** Kinds of access it has made. */
+  readonly made: readonly Access[]
+}
+
+/** A long rest and then something of a kind it never did before: sandboxes are waited out. */
+export const lateActivity: Detector<Quiet> = {
+  name: 'late-activity',
+  first: { last: undefined, busyAt: 0, used: 0, usedAt: 0, hasSamples: false, made: [] },
+  see(state, observation, { foreseen, thresholds }) {
+    const { seen, at } = observation
+    if (seen.kind === 'cpu') return { state: sampled(state, observation, seen.used, thresholds) }
+    const access = accessOf(seen)
+    if (!access) return { state }
+    const quiet = at - state.busyAt
+    const isNew = !state.made.includes(access)
+    const made = accesses.filter((one) => one === access || state.made.includes(one))
+    const next = { ...state, last: observation, busyAt: at, made }
+    if (!isNew || quiet < thresholds['late-activity.quietMs']) return { state: next }
+    const isForeseen = foreseen.access?.includes(access) ?? false
+    const severity = state.hasSamples && !isForeseen ? 'medium' : 'low'
+    const reason = `It did nothing for ${Math.round(quiet)} ms and then reached for ${access}`
+    const evidence = [...(state.last ? [state.last] : []), observation]
+    return { state: next, found: { severity, subject: access, reason, evidence } }
+  },
+}
+
+function sampled(
+  state: Quiet,
+  last: Observation,
+  used: number,
+  thresholds: Parameters<(typeof lateActivity)['see']>[2]['thresholds'],
+): Quiet {
+  const gap = last.at - state.usedAt
+  if (gap <= 0) return state
+  const isBusy = (used - state.used) / gap > thresholds['cpu-shape.idleShare']
+  return {
+    ...state,
+    used,
+    usedAt: last.at,
+    hasSamples: true,
+    ...(isBusy && { last, busyAt: last.at }),
+  }
+}

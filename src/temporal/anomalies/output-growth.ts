@@ -1,0 +1,78 @@
+import type { Observation } from '../../contract/anomaly.ts'
+import { evidenceMax } from '../../contract/anomaly.ts'
+import { type Detector, type Found, lastOf } from './detector.ts'
+import type { Thresholds } from '../../contract/thresholds.ts'
+
+interface Growth {
+  /** Pieces within the window, those at one time as one. */
+  readonly pieces: readonly { readonly at: number; readonly bytes: number }[]
+  readonly evidence: readonly Observation[]
+  /** The least that its output has been like noise, and the bytes that were much more so since. */
+  readonly calm: number | undefined
+  readonly noisyBytes: number
+}
+
+const piecesMax = 64
+
+/** Output that comes all at once, or turns from words into noise. */
+export const outputGrowth: Detector<Growth> = {
+  name: 'output-growth',
+  first: { pieces: [], evidence: [], calm: undefined, noisyBytes: 0 },
+  see(state, observation, { foreseen, thresholds }) {
+    const { seen, at } = observation
+    if (seen.kind !== 'output') return { state }
+    const since = at - thresholds['output-growth.windowMs']
+    const recent = state.pieces.filter((piece) => piece.at > since)
+    const pieces = joined(recent, { at, bytes: seen.bytes })
+    const noise = noiseOf(state, seen, thresholds)
+    const evidence = lastOf(state.evidence, observation, evidenceMax)
+    const next = { pieces, evidence, ...noise }
+    return {
+      state: next,
+      found: turned(next, thresholds) ?? burst(next, foreseen.output, thresholds),
+    }
+  },
+}
+
+/** A full list keeps its sum: the two oldest become one. */
+function joined(pieces: Growth['pieces'], one: Growth['pieces'][number]): Growth['pieces'] {
+  const last = pieces.at(-1)
+  if (last?.at === one.at)
+    return [...pieces.slice(0, -1), { at: one.at, bytes: last.bytes + one.bytes }]
+  if (pieces.length < piecesMax) return [...pieces, one]
+  const [first, second, ...rest] = pieces
+  return [{ at: second!.at, bytes: first!.bytes + second!.bytes }, ...rest, one]
+}
+
+function noiseOf(
+  { calm, noisyBytes }: Growth,
+  seen: { readonly bytes: number; readonly entropy?: number | undefined },
+  thresholds: Thresholds,
+): Pick<Growth, 'calm' | 'noisyBytes'> {
+  if (seen.entropy === undefined) return { calm, noisyBytes }
+  const isNoise =
+    calm !== undefined &&
+    seen.entropy >= thresholds['output-growth.entropy'] &&
+    seen.entropy - calm >= thresholds['output-growth.entropyRise']
+  return {
+    calm: Math.min(calm ?? 8, seen.entropy),
+    noisyBytes: isNoise ? noisyBytes + seen.bytes : noisyBytes,
+  }
+}
+
+function turned({ noisyBytes, evidence }: Growth, thresholds: Thresholds): Found | undefined {
+  if (noisyBytes < thresholds['output-growth.entropyBytes']) return undefined
+  const reason = `Its output turned into noise: ${noisyBytes} bytes so far`
+  return { severity: 'medium', subject: 'noise', reason, evidence }
+}
+
+function burst(
+  { pieces, evidence }: Growth,
+  limit: number,
+  thresholds: Thresholds,
+): Found | undefined {
+  const bytes = pieces.reduce((sum, piece) => sum + piece.bytes, 0)
+  if (limit <= 0 || bytes < limit * thresholds['output-growth.share']) return undefined
+  const reason = `It wrote ${bytes} bytes within ${thresholds['output-growth.windowMs']} ms`
+  return { severity: 'low', subject: 'burst', reason, evidence }
+}

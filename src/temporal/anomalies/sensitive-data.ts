@@ -1,0 +1,83 @@
+import policy from '../../../policies/credential-paths.json' with { type: 'json' }
+import type { AnomalySeverity, Observation, Seen } from '../../contract/anomaly.ts'
+import { anomalySeverities, evidenceMax, isAtLeast } from '../../contract/anomaly.ts'
+import { type Detector, type Found, lastOf } from './detector.ts'
+
+interface CredentialPath {
+  readonly part: string
+  readonly under?: string
+  readonly severity: AnomalySeverity
+  readonly because: string
+}
+
+const credentialPaths: readonly CredentialPath[] = policy.paths.map((one) => {
+  const severity = anomalySeverities.find((word) => word === one.severity)
+  if (!severity) throw new RangeError(`Cannot read the severity "${one.severity}"`)
+  return { ...one, severity }
+})
+
+/**
+ * Planted secrets that turn up anywhere, and places where secrets lie. A place is worth what its line says; when what
+ * was read in such a place may then have left by the network, one step more.
+ */
+export const sensitiveData: Detector<readonly Observation[]> = {
+  name: 'sensitive-data',
+  first: [],
+  see(state, observation, { foreseen }) {
+    const { seen } = observation
+    if (seen.kind === 'honeytoken') return { state, found: planted(observation, seen) }
+    if (seen.kind === 'connect') return { state, found: leaving(state, observation) }
+    if (seen.kind !== 'open' || foreseen.ownFiles.includes(seen.path)) return { state }
+    const place = placeOf(seen.path)
+    if (!place) return { state }
+    const found: Found = {
+      severity: place.severity,
+      subject: place.part,
+      reason: `It ${seen.denied ? 'tried to open' : 'opened'} "${seen.path}": ${place.because}`,
+      evidence: [observation],
+    }
+    return { state: seen.denied ? state : lastOf(state, observation, evidenceMax), found }
+  },
+}
+
+function planted(
+  observation: Observation,
+  { token, where }: Extract<Seen, { kind: 'honeytoken' }>,
+): Found {
+  const reason = `The planted secret "${token}" was seen in its ${where}`
+  return { severity: 'high', subject: `${token} ${where}`, reason, evidence: [observation] }
+}
+
+function leaving(read: readonly Observation[], observation: Observation): Found | undefined {
+  const worth = read.filter(({ seen }) => isAtLeast(severityOf(seen), 'medium'))
+  if (worth.length === 0) return undefined
+  return {
+    severity: 'high',
+    subject: 'leaving',
+    reason: 'It goes to the network after it opened places where secrets lie',
+    evidence: [...worth, observation],
+  }
+}
+
+function severityOf(seen: Seen): AnomalySeverity {
+  return (seen.kind === 'open' ? placeOf(seen.path)?.severity : undefined) ?? 'low'
+}
+
+/** The worst of the lines that fit. */
+function placeOf(path: string): CredentialPath | undefined {
+  const fitting = credentialPaths.filter(
+    ({ part, under }) => isPartOf(path, part) && (under === undefined || path.startsWith(under)),
+  )
+  return fitting.reduce<CredentialPath | undefined>(
+    (worst, one) => (worst && isAtLeast(worst.severity, one.severity) ? worst : one),
+    undefined,
+  )
+}
+
+/** A part that ends as a name does must end one: `/.env` is not `/.envelope`. */
+function isPartOf(path: string, part: string): boolean {
+  const at = path.indexOf(part)
+  if (at === -1) return false
+  const after = path[at + part.length]
+  return /[/_-]$/.test(part) || after === undefined || !/[a-z0-9]/i.test(after)
+}

@@ -1,0 +1,44 @@
+import type { Access, Seen } from '../../contract/anomaly.ts'
+import type { Detector } from './detector.ts'
+
+/**
+ * A capability that nobody granted, or a kind of access that analysis did not see in the code. Where analysis could
+ * not look, nothing was foreseen and nothing is said: the limits of the wall hold all the same.
+ */
+export const unforeseenAccess: Detector<null> = {
+  name: 'unforeseen-access',
+  first: null,
+  see(state, observation, { foreseen }) {
+    const { seen } = observation
+    const evidence = [observation]
+    if (seen.kind === 'capability') {
+      const { capabilities } = foreseen
+      if (capabilities === 'any' || capabilities.includes(seen.name)) return { state }
+      const reason = `It calls the capability "${seen.name}", which nothing foresaw`
+      return {
+        state,
+        found: { severity: 'medium', subject: `capability ${seen.name}`, reason, evidence },
+      }
+    }
+    const access = accessOf(seen)
+    if (!access || !foreseen.access || foreseen.access.includes(access)) return { state }
+    const reason = `It reaches for ${words[access]}, which its code did not show`
+    return { state, found: { severity: severities[access], subject: access, reason, evidence } }
+  },
+}
+
+/** The kind of access that an observation is; undefined for what every program does. */
+export function accessOf(seen: Seen): Access | undefined {
+  if (seen.kind === 'connect') return 'network'
+  if (seen.kind === 'exec') return 'process'
+  return seen.kind === 'open' && seen.access === 'write' ? 'files' : undefined
+}
+
+const words: Readonly<Record<Access, string>> = {
+  network: 'the network',
+  process: 'other programs',
+  files: 'files to write',
+}
+
+/** Run-times write files of their own, so a file alone is worth a line and no more. */
+const severities = { network: 'medium', process: 'medium', files: 'low' } as const

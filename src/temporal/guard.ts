@@ -1,0 +1,141 @@
+import type { Finding } from '../contract/anomaly.ts'
+import type { Clock } from '../contract/clock.ts'
+import type { Config } from '../contract/config.ts'
+import type { Voice } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Supervisor } from '../contract/rooms.ts'
+import { stricterThresholds } from '../contract/thresholds.ts'
+import type { Strength } from '../contract/tier.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { isLearning } from './baseline.ts'
+import type { BaselineStore, Subject } from './baseline-store.ts'
+import { foreseenOf } from './foreseen.ts'
+import { type Action, noReactions, react, type Reactions } from './react.ts'
+import type { RaisedFloor, StrongerStore } from './stronger-store.ts'
+import { noted } from './trail.ts'
+import { watched } from './watched.ts'
+import { createWatching, type Watching } from './watching.ts'
+
+/**
+ * What stands over all lives of a process: each is watched from its admission to its end, what is found is answered,
+ * and what effects do is learned. Its stores are opened when first needed.
+ */
+export interface Guard {
+  readonly watching: Watching
+  begin(job: Job, verdict: Verdict, profile: Profile): void
+  over(supervisor: Supervisor): Supervisor
+  /** The outcome, where there is one. Idempotent. */
+  end(job: Job, outcome?: Outcome): void
+  /** The floor that earlier runs of this code have earned it, and why. */
+  floorFor(job: Pick<Job, 'tenant'>, verdict: Pick<Verdict, 'digest'>): RaisedFloor | undefined
+}
+
+export interface GuardOptions {
+  readonly clock: Clock
+  readonly voice: Voice
+  readonly config: () => Pick<Config, 'anomalies'>
+  readonly baselines: () => BaselineStore
+  readonly stronger: () => StrongerStore
+}
+
+interface Life {
+  readonly tenant: string
+  readonly code: string
+  readonly profile: Profile
+  /** Undefined for code that has no name to be known by. */
+  readonly subject: Subject | undefined
+}
+
+/** Subjects whose learning is over, so that no run of them is written down any more. */
+const settledMax = 10_000
+
+export function createGuard(options: GuardOptions): Guard {
+  const { clock, voice } = options
+  const thresholds = stricterThresholds(options.config().anomalies.thresholds)
+  const watching = createWatching({ clock, voice, thresholds })
+  const lives = new Map<string, Life>()
+  const settled = new Set<string>()
+  let reactions: Reactions = noReactions
+
+  function answer(run: string, finding: Finding): void {
+    const life = lives.get(run)
+    if (!life) return
+    const { stronger_from, stronger_for } = options.config().anomalies
+    const rules = {
+      onAnomaly: life.profile.schedule.onAnomaly,
+      strongerFrom: stronger_from === 'never' ? undefined : stronger_from,
+      strongerForMs: stronger_for,
+    }
+    const turn = react(reactions, finding, rules, life, clock.now())
+    reactions = turn.reactions
+    for (const action of turn.actions) carryOut(action, run, life)
+  }
+
+  /** The life itself is told by whoever supervises it. */
+  function carryOut(action: Action, run: string, { tenant, code, profile }: Life): void {
+    const say = (fields: Record<string, unknown>) =>
+      voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
+    if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
+    if (action.kind !== 'stronger') return
+    const strength = Math.min(5, profile.floor + 1) as Strength
+    const until = clock.date() + action.forMs
+    options.stronger().raise({ tenant, code }, { strength, until, because: action.because })
+    say({ reaction: 'stronger', strength, until })
+  }
+
+  function learn(subject: Subject, run: string, outcome: Outcome | undefined): void {
+    const { trail, findings } = watching.end(run)
+    const key = JSON.stringify(subject)
+    if (settled.has(key) || !outcome || !teaches(outcome)) return
+    const seen = [
+      { kind: 'cpu', used: outcome.metrics.cpuTime },
+      { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
+    ] as const
+    const whole = seen.reduce((so, one) => noted(so, { seen: one }), trail)
+    const came = options.baselines().learn(subject, whole, findings)
+    if (came === 'done') settle(key)
+    const { name, tenant } = subject
+    if (came === 'learned') voice.say('baseline/learned', { tenant, name }, { run })
+    if (came === 'full') voice.say('baseline/full', { tenant, name }, { run })
+  }
+
+  function settle(key: string): void {
+    if (settled.size >= settledMax) settled.clear()
+    settled.add(key)
+  }
+
+  return {
+    watching,
+    begin(job, verdict, profile) {
+      const { tenant, asked } = job
+      const code = verdict.digest
+      const { effectId } = asked
+      const subject =
+        effectId === undefined ? undefined : { tenant, name: `effect:${effectId}`, code }
+      lives.set(job.id, { tenant, code, profile, subject })
+      const baseline = subject && options.baselines().get(subject)
+      const known = baseline && !isLearning(baseline) ? baseline : undefined
+      watching.begin(job.id, { foreseen: foreseenOf(job, verdict, profile), baseline: known })
+    },
+    over: (supervisor) => watched(supervisor, watching, answer),
+    end(job, outcome) {
+      const life = lives.get(job.id)
+      lives.delete(job.id)
+      if (life?.subject) learn(life.subject, job.id, outcome)
+      else watching.end(job.id)
+    },
+    floorFor: ({ tenant }, { digest }) =>
+      options.config().anomalies.stronger_from === 'never'
+        ? undefined
+        : options.stronger().floor({ tenant, code: digest }, clock.date()),
+  }
+}
+
+/** A run that was lived, and came to its own end. */
+function teaches({ status, metrics }: Outcome): boolean {
+  return (
+    (status === 'ok' || status === 'error') && metrics.cache !== 'hit' && metrics.executionTime > 0
+  )
+}

@@ -1,0 +1,64 @@
+import {
+  hostCharactersMax,
+  nameCharactersMax,
+  type Observation,
+  pathCharactersMax,
+  type Seen,
+  seenSchema,
+} from '../contract/anomaly.ts'
+import type { Event } from '../contract/event.ts'
+
+/**
+ * What an event of the one stream shows of a guest; undefined for one that shows nothing. Walls say what they see at
+ * the points `seen/…`; the rest is read from what rooms say anyway. What cannot be read is left out: it comes from
+ * beyond a wall. `at` is milliseconds since the release of user code.
+ */
+export function observationOf(event: Event, at: number): Observation | undefined {
+  const seen = event.point.startsWith('seen/') ? ofWall(event) : ofRooms(event)
+  return seen && { at, zone: event.zone.slice(0, 64), trust: event.trust, seen }
+}
+
+function ofWall({ point, fields }: Event): Seen | undefined {
+  const kind = point.slice('seen/'.length)
+  const given = { received: 0, sent: 0, count: 1, denied: false, ...cut(fields), kind }
+  return seenSchema.safeParse(given).data
+}
+
+function ofRooms({ point, fields }: Event): Seen | undefined {
+  switch (point) {
+    case 'egress/allowed':
+    case 'egress/denied':
+      return connect(fields, point === 'egress/denied')
+    case 'capability/denied':
+      return seenSchema.safeParse({
+        ...cut({ name: fields['capability'] }),
+        kind: 'capability',
+        denied: true,
+      }).data
+    default:
+      return undefined
+  }
+}
+
+function connect(fields: Event['fields'], denied: boolean): Seen | undefined {
+  const { host, port, sent = 0, received = 0 } = fields
+  return seenSchema.safeParse({ ...cut({ host }), port, sent, received, kind: 'connect', denied })
+    .data
+}
+
+const longest = {
+  path: pathCharactersMax,
+  host: hostCharactersMax,
+  name: nameCharactersMax,
+} as const
+
+/** Long text keeps its end where that is what tells a path, else its beginning. */
+function cut(fields: Event['fields']): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => {
+      if (typeof value !== 'string') return [key, value]
+      if (key === 'path') return [key, value.slice(-longest.path)]
+      return [key, value.slice(0, key === 'host' ? longest.host : longest.name)]
+    }),
+  )
+}

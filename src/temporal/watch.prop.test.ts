@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { isAtLeast, type Finding, type Observation, type Seen } from '../contract/anomaly.ts'
+import { defaultThresholds } from '../contract/thresholds.ts'
+import { nothingForeseen } from '../../tests/fixtures/traces/script.ts'
+import { learned, noBaseline, runsToLearn } from './baseline.ts'
+import { noted, noTrail } from './trail.ts'
+import { findingsMax, look, noWatch, type Watch } from './watch.ts'
+
+const text = fc.constantFrom('a', 'b', 'c2.example.org', 'kernel', 'file', '/etc/shadow', '/work/x')
+const size = fc.integer({ min: 0, max: 200 * 2 ** 20 })
+const denied = fc.boolean()
+const seen: fc.Arbitrary<Seen> = fc.oneof(
+  fc.record({ kind: fc.constant('syscall' as const), class: text, count: fc.nat(1000), denied }),
+  fc.record({ kind: fc.constant('exec' as const), path: text, denied }),
+  fc.record({
+    kind: fc.constant('open' as const),
+    path: text,
+    access: fc.constantFrom('read' as const, 'write' as const),
+    denied,
+  }),
+  fc.record({
+    kind: fc.constant('connect' as const),
+    host: text,
+    port: fc.nat(65_535),
+    sent: size,
+    received: size,
+    denied,
+  }),
+  fc.record({ kind: fc.constant('capability' as const), name: text, denied }),
+  fc.record({ kind: fc.constant('processes' as const), now: fc.nat(200) }),
+  fc.record({ kind: fc.constant('cpu' as const), used: fc.nat(100_000) }),
+  fc.record({ kind: fc.constant('memory' as const), bytes: size }),
+  fc.record({
+    kind: fc.constant('output' as const),
+    bytes: size,
+    entropy: fc.double({ min: 0, max: 8, noNaN: true }),
+  }),
+  fc.record({
+    kind: fc.constant('honeytoken' as const),
+    token: text,
+    where: fc.constantFrom('output' as const, 'file' as const),
+  }),
+)
+const trust = fc.constantFrom('host' as const, 'wall' as const, 'guest' as const)
+const zone = fc.constantFrom('main', 'a', 'b')
+const life = fc
+  .array(fc.record({ gap: fc.nat(4000), seen, trust, zone }), { maxLength: 120 })
+  .map((steps) => {
+    let at = 0
+    return steps.map(({ gap, ...one }): Observation => ({ ...one, at: (at += gap) }))
+  })
+
+const baseline = Array.from({ length: runsToLearn }).reduce<typeof noBaseline>(
+  (so) =>
+    learned(
+      so,
+      noted(noTrail, {
+        seen: { kind: 'connect', host: 'a', port: 1, sent: 1, received: 1, denied: false },
+      }),
+    ),
+  noBaseline,
+)
+
+function lived(
+  observations: readonly Observation[],
+  past?: typeof noBaseline,
+): { readonly watch: Watch; readonly findings: readonly Finding[] } {
+  const known = { foreseen: nothingForeseen, baseline: past, thresholds: defaultThresholds }
+  const findings: Finding[] = []
+  let watch = noWatch
+  for (const observation of observations) {
+    const looked = look(watch, observation, known)
+    watch = looked.watch
+    findings.push(...looked.findings)
+  }
+  return { watch, findings }
+}
+
+/** The worst of each finding. */
+function worst(findings: readonly Finding[]): ReadonlyMap<string, Finding> {
+  const all = new Map<string, Finding>()
+  for (const one of findings) all.set(`${one.name} ${one.zone} ${one.subject}`, one)
+  return all
+}
+
+function isNoLess(more: readonly Finding[], less: readonly Finding[]): boolean {
+  const all = worst(more)
+  return [...worst(less)].every(([key, { severity }]) => {
+    const found =
+      all.get(key) ??
+      [...all.values()].find(
+        ({ name, subject }) => key.startsWith(`${name} `) && key.endsWith(` ${subject}`),
+      )
+    return found !== undefined && isAtLeast(found.severity, severity)
+  })
+}
+
+test('The same observations give the same findings', () => {
+  const told = (life: readonly Observation[]) => {
+    const { watch, findings } = lived(life, baseline)
+    return { state: stateOf(watch), findings }
+  }
+  fc.assert(fc.property(life, (life) => assert.deepEqual(told(life), told(life))))
+})
+
+test('What less trusted words say adds findings and takes none away', () => {
+  fc.assert(
+    fc.property(life, (life) => {
+      const host = life.filter(({ trust }) => trust === 'host')
+      const walls = life.filter(({ trust }) => trust !== 'guest')
+      assert(isNoLess(lived(walls).findings, lived(host).findings))
+      assert(isNoLess(lived(life).findings, lived(walls).findings))
+    }),
+  )
+})
+
+test('S2-19: A baseline adds findings and takes none away', () => {
+  fc.assert(
+    fc.property(life, (life) =>
+      assert(isNoLess(lived(life, baseline).findings, lived(life).findings)),
+    ),
+  )
+})
+
+test('A guest word alone is never worth more than low', () => {
+  fc.assert(
+    fc.property(life, (life) => {
+      const said = life.map((one) => ({ ...one, trust: 'guest' as const }))
+      assert(lived(said, baseline).findings.every(({ severity }) => severity === 'low'))
+    }),
+  )
+})
+
+test('What a detector keeps is bounded, however long a life is', () => {
+  let watch = noWatch
+  const known = { foreseen: nothingForeseen, baseline, thresholds: defaultThresholds }
+  const sizes: number[] = []
+  let found = 0
+  for (let at = 1; at <= 8000; at++) {
+    for (const one of busy(at)) {
+      const looked = look(watch, one, known)
+      watch = looked.watch
+      found += looked.findings.length
+    }
+    if (at % 4000 === 0) sizes.push(JSON.stringify(stateOf(watch)).length)
+  }
+  assert(sizes[1]! < sizes[0]! * 1.1 + 1000)
+  assert(watch.told.size <= findingsMax + 12)
+  assert(found <= 3 * (findingsMax + 12))
+})
+
+/** All that can grow: new paths, hosts, names, zones and times. */
+function busy(at: number): readonly Observation[] {
+  const about = { at: at * 20, zone: `z${at % 4}`, trust: 'host' as const }
+  return [
+    {
+      ...about,
+      seen: {
+        kind: 'open',
+        path: `/home/u${at}/.ssh/id_${at}`,
+        access: at % 2 ? 'read' : 'write',
+        denied: at % 3 === 0,
+      },
+    },
+    { ...about, seen: { kind: 'exec', path: `/work/${at}`, denied: at % 5 === 0 } },
+    {
+      ...about,
+      seen: {
+        kind: 'connect',
+        host: `h${at}`,
+        port: 443,
+        sent: 1,
+        received: 1,
+        denied: at % 7 === 0,
+      },
+    },
+    { ...about, seen: { kind: 'memory', bytes: at } },
+    { ...about, seen: { kind: 'cpu', used: at * 20 } },
+    { ...about, seen: { kind: 'processes', now: at % 300 } },
+    { ...about, seen: { kind: 'output', bytes: at, entropy: at % 8 } },
+  ]
+}
+
+function stateOf({ levels, told, trail }: Watch): unknown {
+  const states = Object.values(levels).map((zones) =>
+    [...zones].map(([zone, running]) => [zone, running.map(({ state }) => plain(state))]),
+  )
+  return [states, [...told], trail]
+}
+
+function plain(state: unknown): unknown {
+  if (state instanceof Map) return [...state].map(([key, value]) => [key, plain(value)])
+  if (typeof state !== 'object' || state === null) return state
+  if (Array.isArray(state)) return state
+  return Object.fromEntries(Object.entries(state).map(([key, value]) => [key, plain(value)]))
+}

@@ -1,0 +1,119 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Finding, Foreseen, Observation } from '../contract/anomaly.ts'
+import type { Event, Sink, Voice } from '../contract/event.ts'
+import type { Thresholds } from '../contract/thresholds.ts'
+import type { Baseline } from './baseline.ts'
+import { observationOf } from './seen.ts'
+import type { Trail } from './trail.ts'
+import { look, noWatch, type Watch } from './watch.ts'
+
+/** What is known of a life before anything is seen of it. */
+export interface Watched {
+  readonly foreseen: Foreseen
+  readonly baseline?: Baseline | undefined
+}
+
+/** Watches all lives of a process: reads what the one stream of events shows of each, and says what is wrong. */
+export interface Watching {
+  /** To be called for every event. Never throws. */
+  readonly sink: Sink
+  /** From here on what is said of this run is looked at. */
+  begin(run: string, watched: Watched): void
+  /** Each finding of this run goes here too, at once. */
+  hear(run: string, found: (finding: Finding) => void): void
+  /** What a room saw itself, without an event for it: samples, and pieces of output. */
+  see(run: string, observation: Omit<Observation, 'at'>): void
+  /** Forgets the run, and tells what it did. */
+  end(run: string): Seen
+  readonly size: number
+}
+
+export interface Seen {
+  readonly trail: Trail
+  readonly findings: readonly Finding[]
+}
+
+export interface WatchingOptions {
+  readonly clock: Clock
+  readonly voice: Voice
+  readonly thresholds: Thresholds
+}
+
+/** Lives watched at once. Admission keeps far below it; past it the oldest is no longer watched, and that is said. */
+export const watchedMax = 10_000
+/** Findings kept of one life, for what is learned from it. */
+const keptMax = 200
+
+interface Live {
+  readonly watched: Watched
+  began: number
+  watch: Watch
+  findings: readonly Finding[]
+  found: ((finding: Finding) => void) | undefined
+}
+
+export function createWatching({ clock, voice, thresholds }: WatchingOptions): Watching {
+  const lives = new Map<string, Live>()
+
+  function take(run: string, live: Live, observation: Observation): void {
+    const { foreseen, baseline } = live.watched
+    const { watch, findings } = look(live.watch, observation, { foreseen, baseline, thresholds })
+    live.watch = watch
+    if (findings.length === 0) return
+    live.findings = [...live.findings, ...findings].slice(-keptMax)
+    for (const finding of findings) {
+      tell(voice, run, finding)
+      live.found?.(finding)
+    }
+  }
+
+  return {
+    sink(event) {
+      const live = event.run === null ? undefined : lives.get(event.run)
+      if (!live) return
+      if (event.point === 'phase/opened' && live.began < 0) live.began = clock.now()
+      const observation = observationOf(event, ageOf(live, clock))
+      if (observation) take(event.run!, live, observation)
+    },
+    begin(run, watched) {
+      if (lives.size >= watchedMax) dropOldest(lives, voice)
+      lives.set(run, { watched, began: -1, watch: noWatch, findings: [], found: undefined })
+    },
+    hear(run, found) {
+      const live = lives.get(run)
+      if (live) live.found = found
+    },
+    see(run, observation) {
+      const live = lives.get(run)
+      if (live) take(run, live, { ...observation, at: ageOf(live, clock) })
+    },
+    end(run) {
+      const live = lives.get(run)
+      lives.delete(run)
+      return { trail: (live?.watch ?? noWatch).trail, findings: live?.findings ?? [] }
+    },
+    get size() {
+      return lives.size
+    },
+  }
+}
+
+/** 0 before the release of user code. */
+function ageOf({ began }: Live, clock: Clock): number {
+  return began < 0 ? 0 : clock.now() - began
+}
+
+function dropOldest(lives: Map<string, Live>, voice: Voice): void {
+  const [oldest] = lives.keys()
+  if (oldest === undefined) return
+  lives.delete(oldest)
+  const fields = { severity: 'low', name: 'unwatched', reason: 'too many lives are watched' }
+  voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
+}
+
+function tell(voice: Voice, run: string, finding: Finding): void {
+  const { name, severity, subject, reason, zone, trust, at } = finding
+  const evidence = finding.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
+  const fields: Event['fields'] = { name, severity, subject, reason, at, evidence }
+  voice.say('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
+}

@@ -1,5 +1,11 @@
 import type { Socket } from 'node:net'
-import { connect, rootCertificates, type TLSSocket } from 'node:tls'
+import {
+  connect,
+  createSecureContext,
+  rootCertificates,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
 import { dial } from './dns.ts'
 import { refused, type Refused } from './head.ts'
 import { addressOf } from './host.ts'
@@ -45,7 +51,7 @@ export function deny(request: EgressRequest, because: string, { ledger }: Terms)
 export function secured(
   socket: Socket,
   host: string,
-  { trust = [] }: Terms,
+  { trust = noneMore }: Terms,
 ): Promise<TLSSocket | Refused> {
   const address = addressOf(host)
   return new Promise((resolve) => {
@@ -53,9 +59,8 @@ export function secured(
       socket,
       // Of an address the certificate is checked all the same, but it cannot be asked for by name.
       ...(address === undefined ? { servername: host } : { host: address }),
-      ...(trust.length > 0 && { ca: [...rootCertificates, ...trust] }),
+      secureContext: contextFor(trust),
       ALPNProtocols: ['http/1.1'],
-      minVersion: 'TLSv1.2',
     })
     const timer = setTimeout(() => secure.destroy(new Error('it took too long')), handshakeMsMax)
     const fail = (error: NodeJS.ErrnoException) => {
@@ -73,6 +78,18 @@ export function secured(
 }
 
 const handshakeMsMax = 10_000
+const noneMore: readonly string[] = []
+const contexts = new WeakMap<readonly string[], SecureContext>()
+
+/** Reading the well-known authorities takes 15 ms, so it is done once. */
+function contextFor(trust: readonly string[]): SecureContext {
+  const known = contexts.get(trust)
+  if (known) return known
+  const ca = trust.length > 0 ? { ca: [...rootCertificates, ...trust] } : {}
+  const context = createSecureContext({ ...ca, minVersion: 'TLSv1.2' })
+  contexts.set(trust, context)
+  return context
+}
 
 function unreached(request: EgressRequest, why: Refused, { ledger }: Terms): Refused {
   const verdict: Verdict['verdict'] = why.status === 403 ? 'denied' : 'allowed'

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
-import { isMissing, stands } from './process-stands.ts'
+import { isMissing, stands, unable } from './process-stands.ts'
 import { inProcess, ProcessWall, type ProcessJob, type ProcessWish } from './process-wall.ts'
 
 const script = async (wish: Omit<ProcessWish, 'program'>, code: string, more = {}) => {
@@ -26,7 +26,7 @@ for name, family, kind, protocol in [("packet", 17, 3, 0), ("vsock", 40, 1, 0), 
         said[name] = errno.errorcode[error.errno]
 result = said`
 
-suite('What a process wall holds', () => {
+suite('What a process wall holds', { skip: unable('python') }, () => {
   for (const { title, wish } of stands) {
     test(`${title}: nothing of this machine but its programs, a clean environment, a name of its own`, async (t) => {
       if (isMissing(t, wish)) return

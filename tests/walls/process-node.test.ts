@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { isMissing, stands } from './process-stands.ts'
+import { isMissing, stands, unable } from './process-stands.ts'
 import { inProcess, type ProcessJob } from './process-wall.ts'
 
 const node = (job: ProcessJob) => inProcess({ program: 'node' }, job)
@@ -10,7 +10,7 @@ const value = async (job: ProcessJob) => {
   return end.value
 }
 
-suite('A job of language "node" in a process wall', () => {
+suite('A job of language "node" in a process wall', { skip: unable() }, () => {
   for (const { title, wish } of stands)
     test(`${title}: a module is called with its input`, async (t) => {
       if (isMissing(t, wish)) return

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { isMissing, stands } from './process-stands.ts'
+import { isMissing, stands, unable } from './process-stands.ts'
 import { inProcess, type ProcessJob } from './process-wall.ts'
 
-const skip = !existsSync('/usr/bin/python3') && 'there is no /usr/bin/python3'
 const python = (job: ProcessJob) => inProcess({ program: 'python' }, { language: 'python', ...job })
 const value = async (job: ProcessJob) => {
   const end = await python(job)
@@ -16,7 +14,7 @@ const value = async (job: ProcessJob) => {
 const wheel =
   'UEsDBBQAAAAAAAAAIQABt/xkBwAAAAcAAAAJAAAAd2hlZWx5LnB5biA9IDEwMFBLAQIUAxQAAAAAAAAAIQABt/xkBwAAAAcAAAAJAAAAAAAAAAAAAACAAQAAAAB3aGVlbHkucHlQSwUGAAAAAAEAAQA3AAAALgAAAAAA'
 
-suite('A job of language "python" in a process wall', { skip }, () => {
+suite('A job of language "python" in a process wall', { skip: unable('python') }, () => {
   for (const { title, wish } of stands)
     test(`${title}: main is called with its input`, async (t) => {
       if (isMissing(t, wish)) return

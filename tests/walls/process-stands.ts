@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import type { ProcessWish } from './process-wall.ts'
@@ -28,4 +29,14 @@ export function isMissing(
   if (process.env['CI'] === 'true') throw new Error(why)
   t.skip(why)
   return true
+}
+
+/** Why no process wall at all can be made here. */
+export function unable(program: 'node' | 'python' = 'node'): string | false {
+  const { namespaces } = findJailFacts()
+  const missing = !namespaces
+    ? 'namespaces are forbidden here'
+    : program === 'python' && !existsSync('/usr/bin/python3') && 'there is no /usr/bin/python3'
+  if (missing && process.env['CI'] === 'true') throw new Error(missing)
+  return missing
 }

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import { noNetwork } from '../../src/contract/controls.ts'
+import { chooseSchedule } from '../../src/profile/choose-schedule.ts'
+import { makePlan } from '../../src/profile/make-profile.ts'
+import { scheduleFor } from '../../src/profile/schedule.ts'
+import { supervise } from '../../src/temporal/supervise.ts'
+import { makeIsolates } from '../conformance/isolated-vm.ts'
+import type { Made } from '../conformance/stand.ts'
+import { configOf, factsOf, jobOf, verdictOf } from '../fixtures/profile-world.ts'
+import { documentedSchedule } from '../fixtures/schedules-page.ts'
+import { taskOf } from '../sim/stage.ts'
+
+const fetchName = 'ccos.network.http-fetch'
+/** Calls for ever, and says of each whether it was let out. */
+const code = `for (;;) {
+  try { await call('${fetchName}', {}); console.log('out') } catch { console.log('refused') }
+  const until = Date.now() + 5
+  while (Date.now() < until) await null
+}`
+
+let made: Made
+before(async () => (made = await makeIsolates()))
+after(() => made.close())
+
+/** The documented schedule, fifty times as fast, of a job that may go out by a capability. */
+function profileOfIt() {
+  const config = configOf(documentedSchedule(50))
+  const job = jobOf()
+  const facts = [factsOf('isolate', { name: 'isolated-vm', languages: ['js', 'ts'] })]
+  const { profile } = makePlan(job, verdictOf(), { config, facts })
+  const controls = {
+    ...profile.controls,
+    network: { allow: 'any', deny: [] },
+    capabilities: [fetchName],
+  } as const
+  const chosen = chooseSchedule(job, config)
+  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: profile.limits.timeout })
+  return { ...profile, controls, schedule }
+}
+
+test('S2-9: In an isolate the documented schedule lets calls out, then refuses them, then ends the guest', async () => {
+  const profile = profileOfIt()
+  const { signal } = new AbortController()
+  let [calls, closedAfter, printed] = [0, -1, '']
+  await using sandbox = await made.provider.launch(profile, systemClock)
+  await using supervisor = supervise({
+    sandbox,
+    profile,
+    clock: systemClock,
+    voice: { say() {} },
+    signal,
+    on: ({ event }) => {
+      if (event === 'tightened') closedAfter = calls
+    },
+  })
+  const { end, timeline } = await supervisor.run(taskOf({ code, capabilities: [fetchName] }), {
+    stdout: (chunk) => void (printed += Buffer.from(chunk).toString()),
+    stderr() {},
+    call: () => ((calls += 1), Promise.resolve('null')),
+  })
+  assert.equal(end.status, 'timeout')
+  const story = timeline.filter(({ event }) => event !== 'denied')
+  assert.deepEqual(
+    story.map(({ event, phase }) => (phase ? `${event} ${phase}` : event)),
+    ['phase full', 'phase no-network', 'tightened no-network', 'terminated'],
+  )
+  assert.deepEqual(story[2]!.controls, { network: noNetwork, capabilities: [] })
+  assert(story[1]!.at >= 100 && story[3]!.at >= 300, 'a phase was over before its time')
+  assert(calls > 0 && closedAfter === calls, 'a call came through after it was closed')
+  const said = printed.trim().split('\n')
+  assert(said.includes('out') && said.includes('refused'))
+  assert.equal(said.indexOf('refused'), said.lastIndexOf('out') + 1)
+})
+
+test('What an operator takes from an isolate while it runs is refused from then on', async () => {
+  const profile = profileOfIt()
+  const { signal } = new AbortController()
+  let calls = 0
+  let supervised: Promise<boolean> | undefined
+  await using sandbox = await made.provider.launch(profile, systemClock)
+  const watch = { sandbox, profile, clock: systemClock, voice: { say() {} }, signal }
+  await using supervisor = supervise(watch)
+  const { end, timeline } = await supervisor.run(taskOf({ code, capabilities: [fetchName] }), {
+    stdout() {},
+    stderr() {},
+    call() {
+      calls += 1
+      supervised ??= supervisor.tighten(
+        { ...profile.controls, capabilities: [] },
+        { actor: 'operator', reason: 'enough' },
+      )
+      return Promise.resolve('null')
+    },
+  })
+  assert.equal(await supervised, true)
+  assert.deepEqual([calls, end.status], [1, 'timeout'])
+  assert(
+    timeline.some(({ event, reason }) => event === 'tightened' && reason === 'operator: enough'),
+  )
+})

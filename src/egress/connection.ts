@@ -177,7 +177,7 @@ export class Connection implements Watch {
     this.#touch()
     this.#raw.unshift(first)
     const isTls = first[0] === TLS_HANDSHAKE
-    if (isTls && ways.passTls) return this.#closed({ scheme: ways.passTls, ...to }, ways)
+    if (isTls && ways.passTls) return this.#closed({ scheme: 'https', ...to }, ways)
     if (isTls && ways.lookTls) return this.#lookInto(to)
     if (!isTls && ways.lookPlain) return this.#request(this.#raw, { scheme: 'http', ...to })
     const scheme = isTls ? 'https' : 'http'
@@ -188,7 +188,8 @@ export class Connection implements Watch {
 
   /** A tunnel that stays closed: its server is reached first, so that the guest is told what became of that. */
   async #straight(to: Pick<Place, 'host' | 'port'>, ways: Ways): Promise<Refused | undefined> {
-    const request = { scheme: ways.anything ? ('tcp' as const) : ways.passTls!, ...to }
+    const scheme = ways.anything ? ('tcp' as const) : ('https' as const)
+    const request = { scheme, ...to }
     const way = await reach(request, this.#terms)
     if (way.kind === 'refused') return way
     this.opened(request, way.entry, way.socket)

@@ -7,7 +7,10 @@ import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pa
  * and by `policy simulate` for addresses that nobody has tried yet.
  */
 export interface EgressRequest {
-  /** `tcp` is a tunnel with anything in it, `dns` the question for a name. */
+  /**
+   * `tcp` is a tunnel with anything in it, which only a rule for every scheme lets out; `https` a closed tunnel of
+   * TLS too, in which a WebSocket cannot be told from a request; `dns` the question for a name.
+   */
   readonly scheme: 'http' | 'https' | 'ws' | 'wss' | 'tcp' | 'dns'
   /** As readHost of host.ts gives it. */
   readonly host: string
@@ -31,8 +34,7 @@ export interface Verdict {
  */
 export function decide(network: NetworkControl, request: EgressRequest): Verdict {
   const asked = patternOf(request)
-  const could = schemesWithin(request).map((scheme) => ({ ...asked, scheme }))
-  const denied = deniedBy(network).find((deny) => could.some((one) => meetPattern(deny, one)))
+  const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
   if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
   const allowed = allowedBy(network)
   const rule = allowed.find((allow) => covers(allow, asked))
@@ -48,16 +50,10 @@ export function needsLook(network: NetworkControl, request: EgressRequest): bool
   )
 }
 
-/** What may be inside: a closed tunnel hides more than its own word for itself. */
-function schemesWithin({ scheme, method }: EgressRequest): readonly string[] {
-  if (scheme === 'tcp') return ['*']
-  const isClosed = method === undefined && (scheme === 'https' || scheme === 'wss')
-  return isClosed ? ['https', 'wss'] : [scheme]
-}
-
 function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): Pattern {
   const plain = path === undefined ? undefined : plainPath(path)
-  return { method, scheme, host, port: String(port), path: plain ?? '*' }
+  const word = scheme === 'tcp' ? '*' : scheme
+  return { method, scheme: word, host, port: String(port), path: plain ?? '*' }
 }
 
 function missing(allowed: readonly Pattern[], asked: Pattern): string {

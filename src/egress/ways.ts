@@ -9,8 +9,8 @@ export interface Ways {
   readonly kind: 'ways'
   /** Anything at all, unread. */
   readonly anything: boolean
-  /** TLS that stays closed, under this name. */
-  readonly passTls: Scheme | undefined
+  /** TLS that stays closed. */
+  readonly passTls: boolean
   /** TLS that ends here and is read. */
   readonly lookTls: boolean
   /** Plain HTTP, which is always read. */
@@ -33,18 +33,17 @@ export function waysInto(to: To, terms: Terms): Ways | { kind: 'denied'; because
     said('http'),
     said('ws'),
   ]
-  const mustLook = https.look || wss.look || isLookedInto(to, terms)
-  const passTls = mustLook ? undefined : [https, wss].find(isAllowed)?.scheme
-  const lookTls =
-    mustLook &&
-    terms.authority !== undefined &&
-    [https, wss].some((one) => isAllowed(one) || one.look)
+  const mustLook = https.look || isLookedInto(to, terms)
+  // What is allowed for wss alone has to be seen to be that.
+  const passTls = !mustLook && isAllowed(https)
+  const isTls = [https, wss].some((one) => isAllowed(one) || one.look)
+  const lookTls = isTls && !passTls && terms.authority !== undefined
   const lookPlain = [http, ws].some((one) => isAllowed(one) || one.look)
   const anything = !mustLook && isAllowed(tcp)
   if (anything || passTls || lookTls || lookPlain)
     return { kind: 'ways', anything, passTls, lookTls, lookPlain }
   const { because } = to.port === 80 ? http : https
-  return { kind: 'denied', because: isAllowed(https) || https.look ? unseen : because }
+  return { kind: 'denied', because: isTls ? unseen : because }
 }
 
 const unseen = 'its TLS would have to be looked into, which this server is not set up for'

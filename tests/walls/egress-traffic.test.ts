@@ -255,6 +255,25 @@ suite('Tunnels', () => {
     )
   })
 
+  test('S1-8: what is denied for https, or allowed for wss alone, is no tunnel that stays closed', async () => {
+    const to = `a.example:${world.ports.https}`
+    await using denied = await openStand(world, { deny: [`https://${to}`] })
+    const heard = world.heard.length
+    const { socket } = await tunnel(denied, to)
+    assert.match(await overTls(socket, 'a.example', world.authority.pem, asks('/', to)), /error/)
+    assert.match(denied.proxy.attempts[0]!.because, /is denied/)
+    assert.equal(world.heard.length, heard)
+    await using sockets = await openStand(world, { allow: [`wss://${to}`] })
+    assert.match((await tunnel(sockets, to)).head, /^HTTP\/1.1 403 .*looked into/)
+    const authority = makeAuthority(Date.now)
+    await using looked = await openStand(world, { allow: [`wss://${to}`] }, { authority })
+    const open = await tunnel(looked, to)
+    assert.match(
+      await overTls(open.socket, 'a.example', authority.pem, asks('/', to)),
+      /^HTTP\/1.1 403/,
+    )
+  })
+
   test('Plain HTTP in a tunnel is read, and its Host is that of the tunnel', async () => {
     await using stand = await openStand(world, {
       allow: [`GET http://a.example:${world.ports.http}/v1/*`],

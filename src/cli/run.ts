@@ -13,6 +13,7 @@ import {
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
+import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { languageOf, readBytes, readSource } from './source.ts'
@@ -92,6 +93,7 @@ Examples:
 async function runFile(file: string, flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
   const request = await requestOf(file, flags)
+  await using picture = flags.picture === undefined ? undefined : await pictureAt(flags.picture)
   const { assembly, close } = await openHere(flags, 'once')
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
@@ -101,7 +103,7 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     const job = newJob(request, who, assembly.clock)
     const outcome = await runWatched(job, assembly, flags, cancel.signal)
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
-    if (flags.picture) await savePicture(outcome, flags.picture)
+    await picture?.save(outcome)
     if (flags.json) printJson(outcome)
     else await tell(outcome, { file, code: job.asked.code }, flags)
     process.exitCode = exitCodeOf[outcome.status]
@@ -228,9 +230,9 @@ async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {
   await save(outcome.artifacts, folder)
 }
 
-async function savePicture(outcome: Outcome, file: string): Promise<void> {
-  const { savePicture: save } = await import('./save-picture.ts')
-  await save(outcome, file)
+async function pictureAt(file: string): Promise<PictureFile> {
+  const { openPicture } = await import('./picture-file.ts')
+  return openPicture(file)
 }
 
 function oneOf<T extends string>(what: string, words: readonly T[]) {

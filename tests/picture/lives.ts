@@ -36,7 +36,7 @@ export const lives: Readonly<Record<string, Life>> = {
   anomaly: {
     ...base,
     status: 'terminated',
-    reason: 'The next phase was broken too: a connection to 203.0.113.9:443',
+    reason: 'anomaly high: It tried to send what it read',
     plan: {
       controls: { ...granted, files: { read: ['/work', '/etc'], write: ['/work'] } },
       phases: [
@@ -53,10 +53,13 @@ export const lives: Readonly<Record<string, Life>> = {
     timeline: [
       line(0, 'phase', { phase: 'full' }),
       line(6004, 'anomaly', {
-        reason: 'It read a credential: /home/job/.aws/credentials',
-        fields: { severity: 'medium', detector: 'sensitive-data' },
+        reason: 'anomaly medium: It read a credential: /home/job/.aws/credentials',
+        fields: { severity: 'medium' },
       }),
-      line(6004.2, 'advanced', { phase: 'full', reason: 'medium anomaly' }),
+      line(6004.2, 'advanced', {
+        phase: 'full',
+        reason: 'anomaly medium: It read a credential: /home/job/.aws/credentials',
+      }),
       line(6004.3, 'phase', { phase: 'no-network' }),
       line(6007, 'tightened', {
         phase: 'no-network',
@@ -65,11 +68,11 @@ export const lives: Readonly<Record<string, Life>> = {
       }),
       line(6420, 'denied', { fields: { host: '203.0.113.9', port: 443 } }),
       line(6421, 'anomaly', {
-        reason: 'It tried to send what it read',
-        fields: { severity: 'high', detector: 'exfiltration' },
+        reason: 'anomaly high: It tried to send what it read',
+        fields: { severity: 'high' },
       }),
       line(6440, 'captured', { fields: { kind: 'memory' } }),
-      line(6442, 'terminated', { reason: 'It tried to send what it read' }),
+      line(6442, 'terminated', { reason: 'anomaly high: It tried to send what it read' }),
     ],
     age: 6442,
     out: 2311,
@@ -124,11 +127,13 @@ export const lives: Readonly<Record<string, Life>> = {
         { name: 'no-network', for: 3000, controls: { network: 'none' } },
       ],
       msMax: 5000,
+      zones: { validation: [{ name: 'brief', for: 200, controls: {} }] },
     },
     timeline: [
       line(0, 'phase', { phase: 'full' }),
       line(3, 'zone', {
         zone: 'input-validation',
+        fields: { kind: 'validation' },
         controls: { network: 'none', memory: 16 * 2 ** 20, cpu: 0.5 },
       }),
       line(3, 'phase', { zone: 'input-validation', phase: 'brief' }),

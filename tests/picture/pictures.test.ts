@@ -122,7 +122,10 @@ test('An outcome tells its life with what was planned, as its reasons have it', 
   const explain = [
     { field: 'controls.network', value: { allow: ['https://a.example:443'], deny: [] } },
     { field: 'controls.cpu', value: 1 },
-    { field: 'schedule.phases', value: ['full 300 ms', 'a phase of 2 ms 200 ms'] },
+    {
+      field: 'schedule.phases',
+      value: ['full 300 ms, or until x > 2 ms', 'a phase of 2 ms 200 ms'],
+    },
     { field: 'schedule.closes', value: [{}, { network: { allow: [], deny: [] } }] },
     { field: 'limits.timeout', value: 400 },
   ]

@@ -1,4 +1,4 @@
-import { durationText, kinds, moment, plain } from './words.js'
+import { durationText, kinds, moment, plain, whyText } from './words.js'
 import { readControl } from './controls.js'
 
 /**
@@ -52,10 +52,16 @@ function textOf(kind, { phase, reason, controls, took, fields = {} }) {
   if (kind === 'denied' && typeof fields['capability'] === 'string')
     parts.push(`call of "${plain(fields['capability'], 60)}"`)
   else if (Object.keys(fields).length > 0) parts.push(fieldsText(fields))
-  const said = reason === undefined ? '' : plain(reason)
+  const said = reason === undefined ? '' : whyText(reason)
+  if (kind === 'anomaly') return [severityOf(fields), said].filter(Boolean).join(': ')
   const rest = parts.filter(Boolean).join(', ')
   if (kind === 'advanced') return [rest, said].filter(Boolean).join(': ')
   return said && rest ? `${said} (${rest})` : said || rest
+}
+
+/** @param {Readonly<Record<string, unknown>>} fields */
+function severityOf({ severity }) {
+  return severity === undefined ? '' : plain(severity, 20)
 }
 
 /** @param {Readonly<Record<string, unknown>>} fields */

@@ -10,7 +10,9 @@
  *   `for` in milliseconds; `controls` are those it is stricter in
  * @typedef {{
  *   controls: Readonly<Record<string, unknown>>, phases: readonly PlannedPhase[], msMax: number,
- * }} Plan `controls` are those a life begins with; it is over after `msMax` milliseconds at the latest
+ *   zones?: Readonly<Record<string, readonly PlannedPhase[]>>,
+ * }} Plan `controls` are those a life begins with; it is over after `msMax` milliseconds at the latest; `zones` are the
+ *   phases of zones by their kind
  * @typedef {{ host: string, port: number, verdict: string, sent: number, received: number }} Attempt
  * @typedef {{
  *   status: string, reason?: string, wall: string, plan: Plan, timeline: readonly Entry[], age: number,
@@ -25,23 +27,39 @@ export const noPlan = { controls: {}, phases: [], msMax: Infinity }
  * What a profile plans.
  * @param {{
  *   readonly controls: object, readonly limits: { readonly timeout: number },
- *   readonly schedule: { readonly phases: readonly {
- *     readonly name: string, readonly for: number, readonly controls: object,
- *   }[] },
+ *   readonly schedule: {
+ *     readonly phases: readonly PhaseOfProfile[],
+ *     readonly zones?: Readonly<Record<string, { readonly phases: readonly PhaseOfProfile[] }>> | undefined,
+ *   },
  * }} profile
  * @returns {Plan}
  */
 export function planOf({ controls, schedule, limits }) {
-  let before = recordOf(controls)
-  const phases = schedule.phases.map(({ name, for: length, controls: held }) => {
-    const now = recordOf(held)
+  const zones = Object.entries(schedule.zones ?? {}).map(([kind, { phases }]) => [
+    kind,
+    plannedOf(phases, recordOf(phases[0]?.controls)),
+  ])
+  return {
+    controls: recordOf(controls),
+    phases: plannedOf(schedule.phases, recordOf(controls)),
+    msMax: limits.timeout,
+    zones: Object.fromEntries(zones),
+  }
+}
+
+/** @typedef {{ readonly name: string, readonly for: number, readonly controls: object }} PhaseOfProfile */
+
+/** @param {readonly PhaseOfProfile[]} phases @param {Readonly<Record<string, unknown>>} granted @returns {PlannedPhase[]} */
+function plannedOf(phases, granted) {
+  let before = granted
+  return phases.map(({ name, for: length, controls }) => {
+    const now = recordOf(controls)
     const closed = Object.entries(now).filter(
       ([control, value]) => JSON.stringify(value) !== JSON.stringify(before[control]),
     )
     before = now
     return { name, for: length, controls: Object.fromEntries(closed) }
   })
-  return { controls: recordOf(controls), phases, msMax: limits.timeout }
 }
 
 /**
@@ -99,12 +117,21 @@ function plannedIn(explain) {
     controls,
     phases: phases.flatMap((text, place) => phaseIn(text, recordOf(closing[place]))),
     msMax: typeof timeout === 'number' ? timeout : Infinity,
+    zones: Object.fromEntries(
+      Object.entries(recordOf(values.get('schedule.zones'))).map(([kind, texts]) => [
+        kind,
+        listOf(texts).flatMap((text) => phaseIn(text, {})),
+      ]),
+    ),
   }
 }
 
+/** Its name, its length, and what else may end it. */
+const PHASE = /^(.{1,64}?) (\d+) ms(?:$|, or until |; terminate if )/s
+
 /** @param {unknown} text @param {Readonly<Record<string, unknown>>} controls @returns {PlannedPhase[]} */
 function phaseIn(text, controls) {
-  const [, name, length] = /^(.+) (\d+) ms$/s.exec(typeof text === 'string' ? text : '') ?? []
+  const [, name, length] = PHASE.exec(typeof text === 'string' ? text : '') ?? []
   return name === undefined ? [] : [{ name, for: Number(length), controls }]
 }
 

@@ -27,7 +27,7 @@
  */
 import { controlNames, readControl } from './controls.js'
 import { happeningsOf } from './events.js'
-import { bytesText, durationText, ends, finite, listText, moment, plain } from './words.js'
+import { bytesText, durationText, ends, finite, listText, moment, plain, whyText } from './words.js'
 
 export const lanesMax = 6
 export const bandsMax = 64
@@ -68,7 +68,7 @@ export function pictureOf(life) {
 
 /** @param {Life} life @param {string} meaning @param {number} plannedEnd */
 function headline({ status, reason, age, timeline }, meaning, plannedEnd) {
-  const said = plain(reason || meaning)
+  const said = whyText(reason || meaning)
   if (timeline.length === 0) return said
   if (status !== 'running') return `after ${durationText(age)}: ${said}`
   return plannedEnd > 0 ? `${durationText(age)} of ${durationText(plannedEnd)}` : durationText(age)
@@ -91,9 +91,9 @@ function zonesOf(timeline, { plan }) {
 function laneOf(zone, timeline, { plan, age, status }) {
   const entries = timeline.filter((entry) => entry.zone === zone)
   const isMain = zone === 'main'
-  const own = isMain ? plan : { controls: {}, phases: [], msMax: Infinity }
+  const own = isMain ? plan : planOfZone(entries, plan)
   const opens = isMain ? 0 : (entries[0]?.at ?? 0)
-  const ended = entries.findLast(({ event }) => event === 'terminated')
+  const ended = entries.findLast(isEnd)
   // A zone may be spoken of after its end.
   const closes = isMain ? age : Math.max(ended?.at ?? age, entries.at(-1)?.at ?? 0)
   const bands = bandsOf({ zone, entries, plan: own, opens, closes, status })
@@ -104,7 +104,7 @@ function laneOf(zone, timeline, { plan, age, status }) {
     zone,
     bands,
     shape: bands.length === 0 ? [] : shapeOf(changing, bands, { from: opens, to: closes }),
-    planned: shapePlanned(own, changing),
+    planned: shapePlanned(own, changing, opens),
     rows: changing,
     frozen: frozenIn(entries, closes),
     steady,
@@ -140,6 +140,9 @@ function bandsOf({ zone, entries, plan, opens, closes, status }) {
   return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
 }
 
+/** Why a phase is shorter whose predecessor was left before its time. */
+const SHORTENED = 'what was left of its life became shorter'
+
 /** Ends that are no cut: the code was done before its time. */
 const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
 
@@ -149,16 +152,31 @@ function cutOf({ from, to, planned }, entries, status) {
   const lost = planned - (to - from)
   if (lost <= Math.max(LOST_MS, planned * LOST_SHARE)) return undefined
   const within = entries.filter(({ at }) => at >= from && at <= to)
-  const advanced = within.findLast(({ event }) => event === 'advanced')
+  const advanced = within.findLast(isAdvance)
+  const isShorter = entries.some((entry) => isAdvance(entry) && entry.at <= from)
+  if (!advanced && isShorter && (status === 'going on' || status === 'timeout'))
+    return { lost, why: SHORTENED, isAnomaly: false }
   if (!advanced && byItself.has(status)) return undefined
   const anomaly = within.findLast(({ event }) => event === 'anomaly')
   const why = anomaly?.reason ?? advanced?.reason ?? within.findLast(isEnd)?.reason ?? status
-  return { lost, why: plain(why, 80), isAnomaly: anomaly !== undefined }
+  return { lost, why: whyText(why, 80), isAnomaly: anomaly !== undefined }
 }
 
 /** @param {Entry} entry */
-function isEnd({ event }) {
-  return event === 'terminated'
+function isAdvance({ event }) {
+  return event === 'advanced'
+}
+
+/** A zone that ended by itself says why in a line of its own. @param {Entry} entry */
+function isEnd({ event, reason }) {
+  return event === 'terminated' || (event === 'zone' && reason !== undefined)
+}
+
+/** What was planned for zones of its kind; nothing else is known before it begins. @param {readonly Entry[]} entries @param {Plan} plan @returns {Plan} */
+function planOfZone(entries, { zones = {} }) {
+  const kind = entries.find(({ event }) => event === 'zone')?.fields?.['kind']
+  const phases = typeof kind === 'string' && Object.hasOwn(zones, kind) ? zones[kind] : undefined
+  return { controls: {}, phases: phases ?? [], msMax: Infinity }
 }
 
 /** @param {Plan} plan @returns {(Stretch & { name: string })[]} */
@@ -239,8 +257,8 @@ function left([first], now) {
   return first && first.share > 0 ? Math.min(1, (now?.share ?? first.share) / first.share) : 1
 }
 
-/** The shape as it was to be. @param {Plan} plan @param {readonly Row[]} rows @returns {Step[]} */
-function shapePlanned(plan, rows) {
+/** The shape as it was to be. @param {Plan} plan @param {readonly Row[]} rows @param {number} opens @returns {Step[]} */
+function shapePlanned(plan, rows, opens) {
   const held = new Map(rows.map(({ name }) => [name, plan.controls[name]]))
   return stepsPlanned(plan).map(({ from, to }, place) => {
     for (const [name, value] of Object.entries(plan.phases[place]?.controls ?? {}))
@@ -250,7 +268,7 @@ function shapePlanned(plan, rows) {
       const { share } = readControl(name, held.get(name), granted)
       return first && first.share > 0 ? Math.min(1, share / first.share) : 1
     })
-    return { from, to, share: meanOf(shares) }
+    return { from: opens + from, to: opens + to, share: meanOf(shares) }
   })
 }
 

@@ -9,7 +9,7 @@ import { durationText, momentText } from './words.js'
  */
 
 /** A planned end this many times as far as the real one is pressed together. */
-const FAR = 1.6
+const FAR = 2.2
 /** Where the knee lies; a life that was cut short leaves room for what it lost. */
 const KNEE_AT = 0.84
 /** A life shorter than this is drawn as one of a millisecond that has hardly begun. */

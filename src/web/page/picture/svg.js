@@ -242,13 +242,14 @@ function zigzag(at) {
 /** @param {Lane} lane @param {Canvas} canvas @returns {Block} */
 function cutsBlock({ bands }, canvas) {
   const cuts = bands.flatMap(({ cut, to }) => (cut ? [{ cut, to }] : [])).slice(0, CUTS_MAX)
-  const { x, left, right } = canvas
+  const { x, right } = canvas
   return stacked(
     cuts.map(({ cut, to }) => {
       const [from, until] = [x(to), Math.max(x(to + cut.lost), x(to) + 6)]
       const text = cutText(cut)
-      const isRight = right - from >= Math.min(widthOf(text, 12), from - left)
-      const said = fit(text, isRight ? right - from : from - left - 6, 12)
+      const [before, behind] = [until - MARGIN, right - from]
+      const isRight = widthOf(text, 12) <= behind || behind >= before
+      const said = fit(text, isRight ? behind : before, 12)
       return {
         height: 27,
         parts: [

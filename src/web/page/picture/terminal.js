@@ -102,9 +102,10 @@ function laneLines(lane, canvas) {
 /** @param {Lane} lane @param {Canvas} canvas */
 function namesOf({ bands }, { scale, chart }) {
   const cells = blank(chart)
-  for (const band of bands) {
+  for (const [place, band] of bands.entries()) {
     const from = column(scale, chart, band.from)
-    const room = Math.max(column(scale, chart, band.to) - from, 1) - 1
+    const next = bands[place + 1]
+    const room = (next ? column(scale, chart, next.from) : chart) - from - 1
     const full = `${band.name} ${bandText(band)}`.trim()
     write(
       cells,
@@ -116,7 +117,7 @@ function namesOf({ bands }, { scale, chart }) {
 }
 
 /** The shape as it was lived; behind it, lighter, as it was to be. @param {Lane} lane @param {Canvas} canvas */
-function shapeCells({ shape, planned, frozen }, { scale, chart, paint, picture }) {
+function shapeCells({ zone, shape, planned, frozen }, { scale, chart, paint, picture }) {
   const end = Math.max(column(scale, chart, picture.age), shape.length > 0 ? 1 : 0)
   const parts = Array.from({ length: chart }, (_, cell) => {
     const isLived = cell < end
@@ -126,7 +127,7 @@ function shapeCells({ shape, planned, frozen }, { scale, chart, paint, picture }
     if (stepIn(frozen, cell, scale, chart)) return { tone: 'warn', text: '‖' }
     return { tone: 'good', text: HEIGHTS[Math.min(7, Math.floor(step.share * 6) + 1)] ?? '█' }
   })
-  if (picture.isOver && end < chart && end > 0) {
+  if (zone === 'main' && picture.isOver && end < chart && end > 0) {
     const { mark, tone } = picture
     parts[end] = { tone, text: tone === 'good' ? '│' : mark }
   }
@@ -159,12 +160,11 @@ function cutLine(cut, { scale, chart, label, paint }) {
   const to = Math.min(Math.max(column(scale, chart, cut.to + cut.lost), from + 2), chart)
   const bracket = `└${'╌'.repeat(Math.max(0, to - from - 2))}┘`
   const text = cutText(cut)
-  const behind = chart - to - 1
-  const isBehind = widthOf(text) <= behind || behind >= from
-  const said = isBehind
-    ? `${' '.repeat(from)}${bracket} ${fit(text, behind)}`
-    : `${fit(text, from - 1).padStart(from - 1)} ${bracket}`
-  return ' '.repeat(label) + paint('warn', said.trimEnd())
+  const [before, behind] = [label + from - 1, chart - to - 1]
+  if (widthOf(text) <= behind || behind >= before)
+    return `${' '.repeat(label + from)}${paint('warn', `${bracket} ${fit(text, behind)}`.trimEnd())}`
+  const said = fit(text, before)
+  return `${' '.repeat(before - widthOf(said))}${paint('warn', `${said} ${bracket}`)}`
 }
 
 /** @param {Lane} lane @param {Canvas} canvas */

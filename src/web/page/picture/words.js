@@ -37,6 +37,14 @@ export function plain(value, max = TEXT_MAX) {
 }
 
 /**
+ * A reason, without the words that say again that it was an anomaly.
+ * @param {unknown} reason
+ */
+export function whyText(reason, max = TEXT_MAX) {
+  return plain(reason, max).replace(/^anomaly (?:low|medium|high): /, '')
+}
+
+/**
  * At most `max` characters; an ellipsis says that there was more.
  * @param {string} text
  * @param {number} max

@@ -1,0 +1,55 @@
+/**
+ * Makes the picture of the README from a real run: `node scripts/life-picture.ts` leaves what the outcome tells of the
+ * life, and its picture, in docs/pictures. It needs a wall that runs Node and gives it a network.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Outcome } from '../src/contract/outcome.ts'
+import { lifeOf } from '../src/web/page/picture/life.js'
+import { pictureOf } from '../src/web/page/picture/picture.js'
+import { svgOf } from '../src/web/page/picture/svg.js'
+
+const root = join(import.meta.dirname, '..')
+const pictures = join(root, 'docs/pictures')
+const told = runOnce()
+const data = join(pictures, 'beacon.json')
+writeFileSync(data, JSON.stringify(told))
+execFileSync('oxfmt', [data])
+writeFileSync(join(pictures, 'beacon.svg'), svgOf(pictureOf(lifeOf(told))))
+
+/** Of its outcome, what a picture is made of. */
+function runOnce() {
+  const state = mkdtempSync(join(tmpdir(), 'mayfly-picture-'))
+  try {
+    const [job, config] = [join(pictures, 'beacon.js'), join(pictures, 'beacon.toml')]
+    const args = ['run', job, '--config', config, '--allow', 'api.example.com', '--json']
+    const text = outputOf([join(root, 'bin/mayfly.js'), ...args, '--state', state])
+    const { status, error, tier, provider, stdout, stderr, timeline, profile, metrics } =
+      JSON.parse(text) as Outcome
+    const { explain } = profile
+    return {
+      status,
+      error,
+      tier,
+      provider,
+      stdout,
+      stderr,
+      timeline,
+      profile: { explain },
+      metrics,
+    }
+  } finally {
+    rmSync(state, { recursive: true, force: true })
+  }
+}
+
+/** A job that was cut makes the program exit with another code than 0. */
+function outputOf(args: readonly string[]): string {
+  try {
+    return execFileSync(process.execPath, args, { encoding: 'utf8' })
+  } catch (thrown) {
+    return (thrown as { readonly stdout: string }).stdout
+  }
+}

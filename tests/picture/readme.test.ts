@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { lifeOf } from '../../src/web/page/picture/life.js'
+import { pictureOf } from '../../src/web/page/picture/picture.js'
+import { svgOf } from '../../src/web/page/picture/svg.js'
+
+const root = join(import.meta.dirname, '../..')
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+
+test('The picture of the README is what its run is drawn as, and shows a phase that an anomaly cut short', () => {
+  const told = JSON.parse(read('docs/pictures/beacon.json')) as Parameters<typeof lifeOf>[0]
+  const picture = pictureOf(lifeOf(told))
+  assert.equal(read('docs/pictures/beacon.svg'), svgOf(picture))
+  assert.match(read('README.md'), /!\[[^\]]+\]\(docs\/pictures\/beacon\.svg\)/)
+  assert.equal(picture.lanes[0]?.bands[0]?.cut?.isAnomaly, true)
+})

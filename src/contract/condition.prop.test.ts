@@ -4,22 +4,12 @@ import * as fc from 'fast-check'
 import { type LifeView, readCondition } from './condition.ts'
 
 const words = [
-  ...['life.age', 'life.phase', 'life.cpu', 'calls', 'output.bytes', 'anomaly.last', 'events'],
-  ...[
-    '"capability/denied"',
-    '"full"',
-    '0',
-    '1',
-    '-1',
-    '1.5',
-    '9223372036854775807',
-    'true',
-    'null',
-  ],
-  ...['+', '-', '*', '/', '%', '==', '!=', '<', '>=', '&&', '||', '!', '?', ':', 'in', '.', ','],
-  ...['(', ')', '[', ']', '{', '}', 'size', '.startsWith(', '.map(x,', '.all(x,', '.matches('],
-  ...['b"x"', "r'\\d'", '\\', '"', "'", '\0', '\n', 'x', '__proto__', 'constructor'],
-]
+  'life.age life.phase life.cpu calls output.bytes anomaly.last events',
+  '"capability/denied" "full" 0 1 -1 1.5 9223372036854775807 true null',
+  '+ - * / % == != < >= && || ! ? : in . , ( ) [ ] { }',
+  'size .startsWith( .map(x, .all(x, .matches( x __proto__ constructor',
+  String.raw`b"x" r'\d' \ " ' ${'\0'}`,
+].flatMap((line) => line.split(' '))
 const text = fc.oneof(
   { weight: 5, arbitrary: fc.array(fc.constantFrom(...words), { maxLength: 40 }) },
   fc.array(fc.string({ unit: 'binary', maxLength: 20 }), { maxLength: 5 }),

@@ -196,7 +196,9 @@ class Supervision implements Supervisor {
     const severity = severityOf(fields['severity'])
     const reason = `anomaly ${severity}${named(fields['reason'])}`
     this.#tally.anomaly(severity, zone)
-    this.#timeline.note({ event: 'anomaly', reason, fields: { severity } }, zone)
+    const { name } = fields
+    const about = typeof name === 'string' ? { severity, name: name.slice(0, 64) } : { severity }
+    this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
     this.#tell({ kind: 'anomaly', zone, severity, reason })
   }
 

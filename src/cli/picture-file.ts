@@ -10,16 +10,27 @@ export interface PictureFile extends AsyncDisposable {
   save(outcome: Outcome): Promise<void>
 }
 
-/** Opens it before anything runs. Throws MayflyError USAGE where it cannot be written. */
+/** Opens it before anything runs; `-` is stdout. Throws MayflyError USAGE where it cannot be written. */
 export async function openPicture(file: string): Promise<PictureFile> {
+  if (file === '-') return toStdout
   const handle = await open(file, 'w').catch((cause: unknown) => {
     throw new MayflyError('USAGE', `Cannot write the picture "${file}": ${messageOf(cause)}`, {
-      hint: 'Name a file in a folder that is there and open to the user who runs jobs, who is not root',
+      hint: 'Where root may not write from here, its shell may: --picture - > FILE',
       cause,
     })
   })
   return {
-    save: (outcome) => handle.writeFile(svgOf(pictureOf(lifeOf(outcome)))),
+    save: (outcome) => handle.writeFile(drawn(outcome)),
     [Symbol.asyncDispose]: () => handle.close(),
   }
+}
+
+const toStdout: PictureFile = {
+  save: async (outcome) => void process.stdout.write(drawn(outcome)),
+  async [Symbol.asyncDispose]() {},
+}
+
+/** An SVG. */
+function drawn(outcome: Outcome): string {
+  return svgOf(pictureOf(lifeOf(outcome)))
 }

@@ -74,7 +74,7 @@ export function register(program: Command): void {
     .option('--capture', 'keep evidence of the sandbox')
     .option('--explain', 'say why this sandbox, field by field')
     .option('--watch', 'draw on stderr how it goes while it runs')
-    .option('--picture <file>', 'where to put a picture of its life, as SVG')
+    .option('--picture <file>', 'where to put a picture of its life, as SVG; - is stdout')
     .addHelpText('after', examples)
     .action(async (file: string, _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
@@ -93,7 +93,7 @@ Examples:
 async function runFile(file: string, flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
   const request = await requestOf(file, flags)
-  await using picture = flags.picture === undefined ? undefined : await pictureAt(flags.picture)
+  await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
@@ -105,7 +105,7 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
     await picture?.save(outcome)
     if (flags.json) printJson(outcome)
-    else await tell(outcome, { file, code: job.asked.code }, flags)
+    else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
     process.exitCode = exitCodeOf[outcome.status]
   } finally {
     await close()
@@ -118,7 +118,7 @@ async function runWatched(
   flags: RunFlags,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const print = flags.json ? undefined : printer()
+  const print = isOneDocument(flags) ? undefined : printer()
   if (!flags.watch || flags.quiet) return assembly.run(job, { signal, tap: print })
 
   const { watch } = await import('./watch.ts')
@@ -230,9 +230,18 @@ async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {
   await save(outcome.artifacts, folder)
 }
 
-async function pictureAt(file: string): Promise<PictureFile> {
+async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile> {
+  if (picture === '-' && json)
+    throw new MayflyError('USAGE', 'Cannot print both the outcome and its picture on stdout', {
+      hint: 'Name a file for the picture',
+    })
   const { openPicture } = await import('./picture-file.ts')
-  return openPicture(file)
+  return openPicture(picture)
+}
+
+/** Whether stdout takes one document and nothing else. */
+function isOneDocument({ json, picture }: RunFlags): boolean {
+  return json === true || picture === '-'
 }
 
 function oneOf<T extends string>(what: string, words: readonly T[]) {

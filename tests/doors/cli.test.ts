@@ -106,9 +106,21 @@ export default one + two + three`,
   test('--watch tells on stderr how it goes, and stdout stays as it is', async () => {
     const ran = await mayfly(place, ['run', 'talk.js', '--watch'])
     assert.equal(ran.stdout, 'said\n1\n')
-    assert.match(ran.stderr, /^0 ms  phase  full\n✓ ok after /)
+    assert.match(ran.stderr, /^0 ms  phase  full\n(complained\n)?✓ ok after /)
     const quiet = await mayfly(place, ['run', 'talk.js', '--watch', '--quiet'])
     assert.equal(quiet.stderr, 'complained\n')
+  })
+
+  test('--picture leaves the life of the job as SVG, in a file or alone on stdout', async () => {
+    const printed = await mayfly(place, ['run', 'talk.js', '--picture', '-'])
+    assert.match(printed.stdout, /^<svg [^]*A life, ok after [^]*<\/svg>\n$/)
+    assert.equal(printed.code, 0)
+    const both = await mayfly(place, ['run', 'talk.js', '--picture', '-', '--json'])
+    assert.equal(both.code, 2)
+    const nowhere = await mayfly(place, ['run', 'talk.js', '--picture', 'nowhere/life.svg'])
+    assert.equal(nowhere.code, 2)
+    assert.match(nowhere.stderr, /^mayfly: Cannot write the picture "nowhere\/life\.svg"/)
+    assert.equal(nowhere.stdout, '')
   })
 
   test('--capability gives a job what it asks for by name', async () => {

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import type { Language } from '../../src/contract/job.ts'
+import { Mayfly, type Outcome } from '../../src/index.ts'
+import { isMissing } from '../walls/process-stands.ts'
+import { bearer, post } from './http-door.ts'
+import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+
+/**
+ * One program, the same end: whatever the wall, whichever the door. What differs is what has to: where it ran, how
+ * long it took, and which line of the record it is.
+ */
+interface Program {
+  readonly title: string
+  readonly language: Language
+  readonly file: string
+  readonly code: string
+  readonly walls: readonly ('isolated-vm' | 'bubblewrap' | 'embedded')[]
+  readonly expect: Partial<Outcome>
+}
+
+const everywhere = ['isolated-vm', 'bubblewrap', 'embedded'] as const
+const asProcess = ['bubblewrap', 'embedded'] as const
+const input = { words: ['so', 'leicht', 'wie', 'ein', 'Tag', 'für', 'eine', 'Fliege', '🪰'] }
+const longest = 'leicht'
+const sorted = input.words.toSorted()
+
+const programs: readonly Program[] = [
+  {
+    title: 'a program in JavaScript',
+    language: 'js',
+    file: 'job.js',
+    walls: everywhere,
+    code: `
+      console.log('words:', input.words.length)
+      console.error('é 🪰')
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      const longest = input.words.reduce((a, b) => (b.length > a.length ? b : a))
+      return { sorted: input.words.toSorted(), longest, half: 0.1 + 0.2, none: null }`,
+    expect: {
+      status: 'ok',
+      result: { sorted, longest, half: 0.1 + 0.2, none: null },
+      encoding: 'json',
+      stdout: 'words: 9\n',
+      stderr: 'é 🪰\n',
+    },
+  },
+  {
+    title: 'what plain JSON would lose, from JavaScript',
+    language: 'js',
+    file: 'tagged.js',
+    walls: everywhere,
+    code: `return [new Date(0), new Map([[1, 2n]]), new Set(['é']), NaN, -0, new Uint8Array([1, 2])]`,
+    expect: {
+      status: 'ok',
+      encoding: 'tagged',
+      result: [
+        { $type: 'Date', value: '1970-01-01T00:00:00.000Z' },
+        { $type: 'Map', value: [[1, { $type: 'BigInt', value: '2' }]] },
+        { $type: 'Set', value: ['é'] },
+        { $type: 'number', value: 'NaN' },
+        { $type: 'number', value: '-0' },
+        { $type: 'bytes', value: 'AQI=' },
+      ],
+    },
+  },
+  {
+    title: 'an error in JavaScript, and what was said before it',
+    language: 'js',
+    file: 'throws.js',
+    walls: everywhere,
+    code: `console.log('before')\nthrow new RangeError('too far')`,
+    expect: { status: 'error', result: null, stdout: 'before\n', stderr: '' },
+  },
+  {
+    title: 'a program in Python',
+    language: 'python',
+    file: 'job.py',
+    walls: asProcess,
+    code: `
+import json, sys
+def main(input):
+    words = input["words"]
+    print("words:", len(words))
+    print("é 🪰", file=sys.stderr)
+    return {"sorted": sorted(words), "longest": max(words, key=len), "half": 0.1 + 0.2, "none": None}`,
+    expect: {
+      status: 'ok',
+      result: { sorted, longest, half: 0.1 + 0.2, none: null },
+      encoding: 'json',
+      stdout: 'words: 9\n',
+      stderr: 'é 🪰\n',
+    },
+  },
+  {
+    title: 'what plain JSON would lose, from Python',
+    language: 'python',
+    file: 'tagged.py',
+    walls: asProcess,
+    code: `result = [float("nan"), 2**80, b"\\x01\\x02", {"é"}, -0.0]`,
+    expect: {
+      status: 'ok',
+      encoding: 'tagged',
+      result: [
+        { $type: 'number', value: 'NaN' },
+        { $type: 'BigInt', value: `${2n ** 80n}` },
+        { $type: 'bytes', value: 'AQI=' },
+        { $type: 'Set', value: ['é'] },
+        { $type: 'number', value: '-0' },
+      ],
+    },
+  },
+  {
+    title: 'an error in Python, and what was said before it',
+    language: 'python',
+    file: 'throws.py',
+    walls: asProcess,
+    code: `print("before")\nresult = {}["gone"]`,
+    expect: { status: 'error', result: null, stdout: 'before\n' },
+  },
+  {
+    title: 'a module for Node',
+    language: 'node',
+    file: 'job.mjs',
+    walls: asProcess,
+    code: `
+      import { createHash } from 'node:crypto'
+      import { writeSync } from 'node:fs'
+      export default ({ words }) => {
+        writeSync(1, 'words: ' + words.length + '\\n')
+        console.error('é 🪰')
+        return createHash('sha256').update(words.join()).digest('hex')
+      }`,
+    expect: { status: 'ok', encoding: 'json', stdout: 'words: 9\n', stderr: 'é 🪰\n' },
+  },
+  {
+    title: 'a script for the shell',
+    language: 'sh',
+    file: 'job.sh',
+    walls: asProcess,
+    code: `cat | wc -c; echo 'é' >&2; echo '{"made": true}' >&3`,
+    expect: { status: 'ok', result: { made: true }, stderr: 'é\n' },
+  },
+  {
+    title: 'a script that ends badly',
+    language: 'sh',
+    file: 'bad.sh',
+    walls: asProcess,
+    code: `echo almost; exit 3`,
+    expect: { status: 'error', result: null, stdout: 'almost\n', stderr: '' },
+  },
+]
+
+const place = makePlace()
+let library: Mayfly
+let server: Server
+
+before(async () => {
+  library = await Mayfly.open({ state: join(place.state, 'library') })
+  server = await startServer(place, ['--state', join(place.state, 'server')])
+  await whenReady(server)
+  for (const { file, code } of programs) writeFileSync(join(place.cwd, file), code)
+})
+after(async () => {
+  await server.stop()
+  await library.close()
+  place.remove()
+})
+
+/** What has to be the same, as the bytes that a client gets. */
+const kept = ({ status, result, encoding, stdout, stderr, truncated, artifacts, error }: Outcome) =>
+  JSON.stringify({
+    status,
+    result,
+    encoding,
+    stdout,
+    stderr,
+    truncated,
+    artifacts,
+    error: error && { code: error.code, name: error.name, message: error.message },
+  })
+
+type Door = (program: Program, provider: string) => Promise<Outcome>
+
+const doors: Readonly<Record<string, Door>> = {
+  library: ({ language, code }, provider) => library.run({ language, code, input, provider }),
+  async http({ language, code }, provider) {
+    const body = { language, code, input, provider }
+    const url = new URL('/v1/executions', server.active).href
+    return (await post(url, body, bearer(server.apiKey))).json as Outcome
+  },
+  async cli({ language, file }, provider) {
+    const words = ['--language', language, '--provider', provider, '--input', JSON.stringify(input)]
+    return documentOf(await mayfly(place, ['run', file, ...words, '--json'])) as Outcome
+  },
+}
+
+suite('One program has one outcome', () => {
+  for (const program of programs)
+    test(`S0-14: ${program.title}, on every wall that speaks its language, through every door`, async (t) => {
+      if (isMissing(t, { way: 'bubblewrap' })) return
+      let first: string | undefined
+      for (const wall of program.walls)
+        for (const [name, door] of Object.entries(doors)) {
+          const outcome = await door(program, wall)
+          const where = `${wall} by ${name}`
+          assert.equal(outcome.provider, wall, `${where}: ${JSON.stringify(outcome.error)}`)
+          for (const [field, value] of Object.entries(program.expect))
+            assert.deepEqual(outcome[field as keyof Outcome], value, `${where}: ${field}`)
+          first ??= kept(outcome)
+          assert.equal(kept(outcome), first, where)
+        }
+    })
+
+  test('S0-14: two languages give the same value the same bytes', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const [js, python] = await Promise.all(
+      [programs[0]!, programs[3]!].map((program) => doors['library']!(program, program.walls[1]!)),
+    )
+    assert.equal(kept(js!), kept(python!))
+  })
+})

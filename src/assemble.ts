@@ -19,6 +19,7 @@ import { createEffects, type Effects } from './effects/effects.ts'
 import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
+import { addressesFor } from './egress/dns.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
@@ -31,6 +32,7 @@ import { withinSignature } from './profile/within-signature.ts'
 import { withShadow } from './shadow.ts'
 import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
+import { openWebhooks } from './telemetry/webhooks/open.ts'
 import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
 import { createGuard } from './temporal/guard.ts'
 import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
@@ -216,12 +218,20 @@ export function assemble(options: AssembleOptions): Assembly {
   const analyse = analyseSigned(analyst)
   let baselines: BaselineStore | undefined
   let stronger: StrongerStore | undefined
+  const webhooks = openWebhooks({
+    config,
+    path: join(config.state, 'webhooks.db'),
+    clock,
+    voice,
+    publicAddresses: (host, port) => addressesFor({ host, port }, {}),
+  })
   const guard = createGuard({
     clock,
     voice,
     config: () => config,
     baselines: () => (baselines ??= openBaselineStore(join(options.config.state, 'baselines.db'))),
     stronger: () => (stronger ??= openStrongerStore(join(options.config.state, 'stronger.db'))),
+    notify: webhooks && ((told) => webhooks.tell(told)),
   })
   voice.listen(guard.watching.sink)
   const profile = createProfiler({ config: () => config, providers: () => facts })
@@ -360,7 +370,7 @@ export function assemble(options: AssembleOptions): Assembly {
     async [Symbol.asyncDispose]() {
       await proving.catch(() => undefined)
       const closing = [...known.values()].map((one) => one.close?.() ?? Promise.resolve())
-      await Promise.all([...closing, analysis.close(), record.close()])
+      await Promise.all([...closing, analysis.close(), record.close(), webhooks?.close()])
       effectStore?.close()
       baselines?.close()
       stronger?.close()

@@ -1,4 +1,4 @@
-import type { Finding } from '../contract/anomaly.ts'
+import { anomalySeverities, type Finding } from '../contract/anomaly.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import type { Voice } from '../contract/event.ts'
@@ -35,9 +35,11 @@ export interface Guard {
 export interface GuardOptions {
   readonly clock: Clock
   readonly voice: Voice
-  readonly config: () => Pick<Config, 'anomalies'>
+  readonly config: () => Pick<Config, 'anomalies' | 'webhooks'>
   readonly baselines: () => BaselineStore
   readonly stronger: () => StrongerStore
+  /** Tells whoever wants to be told outside. */
+  readonly notify?: ((told: { tenant: string; run: string; finding: Finding }) => void) | undefined
 }
 
 interface Life {
@@ -62,9 +64,11 @@ export function createGuard(options: GuardOptions): Guard {
   function answer(run: string, finding: Finding): void {
     const life = lives.get(run)
     if (!life) return
-    const { stronger_from, stronger_for } = options.config().anomalies
+    const { anomalies, webhooks } = options.config()
+    const { stronger_from, stronger_for } = anomalies
     const rules = {
       onAnomaly: life.profile.schedule.onAnomaly,
+      webhookFrom: anomalySeverities.find((word) => webhooks.some(({ from }) => from === word)),
       strongerFrom: stronger_from === 'never' ? undefined : stronger_from,
       strongerForMs: stronger_for,
     }
@@ -78,6 +82,7 @@ export function createGuard(options: GuardOptions): Guard {
     const say = (fields: Record<string, unknown>) =>
       voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
     if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
+    if (action.kind === 'webhook') options.notify?.({ tenant, run, finding: action.finding })
     if (action.kind !== 'stronger') return
     const strength = Math.min(5, profile.floor + 1) as Strength
     const until = clock.date() + action.forMs

@@ -52,13 +52,14 @@ const longest = {
   name: nameCharactersMax,
 } as const
 
-/** Long text keeps its end where that is what tells a path, else its beginning. */
+/** Without control characters, since it is printed. Long text keeps its end where that is what tells a path, else its beginning. */
 function cut(fields: Event['fields']): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([key, value]) => {
       if (typeof value !== 'string') return [key, value]
-      if (key === 'path') return [key, value.slice(-longest.path)]
-      return [key, value.slice(0, key === 'host' ? longest.host : longest.name)]
+      const text = value.replace(/\p{Cc}/gu, '\uFFFD')
+      if (key === 'path') return [key, text.slice(-longest.path)]
+      return [key, text.slice(0, key === 'host' ? longest.host : longest.name)]
     }),
   )
 }

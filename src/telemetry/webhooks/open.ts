@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs'
+import { promises as dns } from 'node:dns'
+import type { Clock } from '../../contract/clock.ts'
+import type { Config } from '../../contract/config.ts'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import type { Voice } from '../../contract/event.ts'
+import type { Addresses } from './post.ts'
+import { openQueue } from './queue.ts'
+import { readSigner, type Signer } from './sign.ts'
+import { createWebhooks, type Webhooks } from './webhooks.ts'
+
+export interface OpenWebhooksOptions {
+  readonly config: Pick<Config, 'webhooks'>
+  /** `webhooks.db` */
+  readonly path: string
+  readonly clock: Clock
+  readonly voice: Voice
+  /** Addresses that may be dialled from here. */
+  readonly publicAddresses: Addresses
+}
+
+/** The webhooks of a configuration; undefined where it has none. Throws MayflyError CONFIG or STATE. */
+export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined {
+  const { config, clock, voice, publicAddresses } = options
+  if (config.webhooks.length === 0) return undefined
+  const receivers = config.webhooks.map((one) => ({
+    url: one.url,
+    from: one.from,
+    signer: signerIn(one.secret_file),
+    addresses: one.private ? anyAddress : publicAddresses,
+  }))
+  const queue = openQueue(options.path)
+  const webhooks = createWebhooks({ receivers, queue, clock, voice })
+  return {
+    tell: (told) => webhooks.tell(told),
+    async close() {
+      await webhooks.close()
+      queue.close()
+    },
+  }
+}
+
+/** For a receiver that the operator said may be anywhere. */
+const anyAddress: Addresses = async (host) => {
+  const found = await dns.lookup(host, { all: true })
+  return found.map(({ address }) => address)
+}
+
+function signerIn(path: string): Signer {
+  try {
+    return readSigner(readFileSync(path, 'utf8'))
+  } catch (thrown) {
+    throw new MayflyError(
+      'CONFIG',
+      `Cannot read the webhook secret in "${path}": ${messageOf(thrown)}`,
+      { details: { issues: [{ where: 'webhooks', message: messageOf(thrown) }] }, cause: thrown },
+    )
+  }
+}

@@ -1,0 +1,89 @@
+import http from 'node:http'
+import https from 'node:https'
+import { isIPv6 } from 'node:net'
+
+/** The addresses at which a host may be reached, or why there are none. Asked for each try, and believed for that one. */
+export type Addresses = (
+  host: string,
+  port: number,
+) => Promise<readonly string[] | { readonly because: string }>
+
+export interface Posting {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly addresses: Addresses
+  /** Milliseconds for all of it. */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+export type Posted =
+  | { readonly kind: 'answered'; readonly status: number; readonly retryAfterMs: number }
+  | { readonly kind: 'failed'; readonly because: string }
+
+/**
+ * Posts a body once. What is dialled is one of the addresses that were looked at, whatever the name means a moment
+ * later; a redirect is an answer like any other and leads nowhere; of the answer's body nothing is read. Never throws.
+ */
+export async function post(body: string, posting: Posting): Promise<Posted> {
+  const url = new URL(posting.url)
+  const isSecure = url.protocol === 'https:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const port = Number(url.port || (isSecure ? 443 : 80))
+  const signal = AbortSignal.any([posting.signal, AbortSignal.timeout(posting.timeoutMs)])
+  try {
+    const found = await withinTime(posting.addresses(host, port), signal)
+    if ('because' in found) return { kind: 'failed', because: found.because }
+    const [address] = found
+    if (address === undefined) return { kind: 'failed', because: `"${host}" has no address` }
+    return await exchange(body, { ...posting, url, address, signal })
+  } catch (thrown) {
+    return { kind: 'failed', because: reasonOf(thrown, signal) }
+  }
+}
+
+interface Exchange extends Pick<Posting, 'headers' | 'signal'> {
+  readonly url: URL
+  readonly address: string
+}
+
+function exchange(body: string, { url, headers, address, signal }: Exchange): Promise<Posted> {
+  const { promise, resolve, reject } = Promise.withResolvers<Posted>()
+  const { request } = url.protocol === 'https:' ? https : http
+  const outgoing = request(url, {
+    method: 'POST',
+    headers: { ...headers, 'content-length': Buffer.byteLength(body) },
+    agent: false,
+    signal,
+    lookup: (_host, options, then) => {
+      const family = isIPv6(address) ? 6 : 4
+      if (options.all) then(null, [{ address, family }])
+      else then(null, address, family)
+    },
+  })
+  outgoing.on('response', (answer) => {
+    resolve({
+      kind: 'answered',
+      status: answer.statusCode ?? 0,
+      retryAfterMs: Math.max(0, Number(answer.headers['retry-after'] ?? 0) * 1000) || 0,
+    })
+    answer.destroy()
+  })
+  outgoing.on('error', reject)
+  outgoing.end(body)
+  return promise
+}
+
+function withinTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<T>()
+  const late = () => reject(new Error('it took too long'))
+  if (signal.aborted) late()
+  signal.addEventListener('abort', late, { once: true })
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', late))
+}
+
+function reasonOf(thrown: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return 'it took too long'
+  const { code, message } = thrown as NodeJS.ErrnoException
+  return code ?? message
+}

@@ -1,0 +1,135 @@
+import { chmodSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { makeFolder } from '../../lib/make-folder.ts'
+
+/** What is still to be delivered, on disk, so that a restart loses nothing. Any number of processes share the file. */
+export interface Queue {
+  /** False where there is no room: each tenant has its own, so that none can fill that of another. */
+  put(letter: Letter): boolean
+  /** What is due for a receiver, the oldest first; nobody else gets it for `leaseMs`. */
+  claim(url: string, date: number): Claimed | undefined
+  /** When the next is due; undefined where there is none. */
+  nextDue(url: string): number | undefined
+  /** Puts a letter off until then. */
+  later(id: string, due: number): void
+  remove(id: string): void
+  readonly size: number
+  close(): void
+}
+
+export interface Letter {
+  readonly id: string
+  readonly url: string
+  readonly tenant: string
+  readonly body: string
+  /** Milliseconds since 1970. */
+  readonly due: number
+}
+
+export interface Claimed extends Letter {
+  /** Which try this is, from 1. */
+  readonly tries: number
+}
+
+export interface QueueBounds {
+  readonly tenantMax?: number
+  readonly totalMax?: number
+}
+
+/** Longer than any try takes; after it whoever claimed a letter has died. */
+export const leaseMs = 60_000
+const busyMs = 5000
+const schema = `
+CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
+INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
+CREATE TABLE IF NOT EXISTS letters (
+  id TEXT PRIMARY KEY, url TEXT NOT NULL, tenant TEXT NOT NULL, body TEXT NOT NULL, due INTEGER NOT NULL,
+  tries INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS by_due ON letters (url, due);
+CREATE INDEX IF NOT EXISTS by_tenant ON letters (tenant)`
+
+/** Opens `webhooks.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
+export function openQueue(path: string, bounds: QueueBounds = {}): Queue {
+  return guard('open', () => {
+    const inMemory = path === ':memory:'
+    if (!inMemory) makeFolder(dirname(path), 0o700)
+    const db = new DatabaseSync(path, { timeout: busyMs })
+    if (!inMemory) chmodSync(path, 0o600)
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+    db.exec(schema)
+    if (db.prepare('SELECT format FROM meta').get()?.['format'] !== 1)
+      throw new Error(`the format of "${path}" is not "1"`)
+    return new SqliteQueue(db, bounds)
+  })
+}
+
+class SqliteQueue implements Queue {
+  readonly #db: DatabaseSync
+  readonly #tenantMax: number
+  readonly #totalMax: number
+
+  constructor(db: DatabaseSync, { tenantMax = 1000, totalMax = 10_000 }: QueueBounds) {
+    this.#db = db
+    this.#tenantMax = tenantMax
+    this.#totalMax = totalMax
+  }
+
+  put({ id, url, tenant, body, due }: Letter): boolean {
+    const sql = `INSERT INTO letters SELECT ?, ?, ?, ?, ?, 0
+      WHERE (SELECT count(*) FROM letters) < ? AND (SELECT count(*) FROM letters WHERE tenant = ?) < ?`
+    const values = [id, url, tenant, body, Math.ceil(due), this.#totalMax, tenant, this.#tenantMax]
+    return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
+  }
+
+  claim(url: string, date: number): Claimed | undefined {
+    const sql = `UPDATE letters SET due = ?, tries = tries + 1
+      WHERE id = (SELECT id FROM letters WHERE url = ? AND due <= ? ORDER BY due, id LIMIT 1) RETURNING *`
+    const now = Math.floor(date)
+    const row = guard('write', () => this.#db.prepare(sql).get(now + leaseMs, url, now))
+    if (!row) return undefined
+    return {
+      id: String(row['id']),
+      url,
+      tenant: String(row['tenant']),
+      body: String(row['body']),
+      due: Number(row['due']),
+      tries: Number(row['tries']),
+    }
+  }
+
+  nextDue(url: string): number | undefined {
+    const sql = 'SELECT min(due) AS due FROM letters WHERE url = ?'
+    const due = guard('read', () => this.#db.prepare(sql).get(url)?.['due'])
+    return typeof due === 'number' ? due : undefined
+  }
+
+  later(id: string, due: number): void {
+    const sql = 'UPDATE letters SET due = ? WHERE id = ?'
+    guard('write', () => this.#db.prepare(sql).run(Math.ceil(due), id))
+  }
+
+  remove(id: string): void {
+    guard('write', () => this.#db.prepare('DELETE FROM letters WHERE id = ?').run(id))
+  }
+
+  get size(): number {
+    return Number(this.#db.prepare('SELECT count(*) AS n FROM letters').get()?.['n'])
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+}
+
+function guard<T>(action: string, work: () => T): T {
+  try {
+    return work()
+  } catch (thrown) {
+    throw new MayflyError('STATE', `Cannot ${action} the webhooks: ${messageOf(thrown)}`, {
+      hint: 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
+      cause: thrown,
+    })
+  }
+}

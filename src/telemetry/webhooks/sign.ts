@@ -1,0 +1,58 @@
+import { createHmac, createPrivateKey, sign, type KeyObject } from 'node:crypto'
+
+/**
+ * Signs as Standard Webhooks has it (standardwebhooks.com): what is signed is `id.timestamp.body`, so that a receiver
+ * can refuse what is old and what it has already had. `v1` is HMAC-SHA256 with a shared secret, `v1a` is Ed25519.
+ */
+export interface Signer {
+  /** The value of the header `webhook-signature`; `seconds` since 1970. */
+  sign(id: string, seconds: number, body: string): string
+}
+
+const secretBytesMin = 24
+const secretBytesMax = 64
+
+/** Reads a secret: `whsec_` and base64, or an Ed25519 private key as PEM. Throws RangeError for anything else. */
+export function readSigner(text: string): Signer {
+  const secret = text.trim()
+  if (secret.startsWith('whsec_')) return hmac(secretOf(secret.slice('whsec_'.length)))
+  if (secret.startsWith('-----BEGIN ')) return ed25519(keyOf(secret))
+  throw new RangeError('expected "whsec_" and base64, or an Ed25519 private key as PEM')
+}
+
+function hmac(secret: Buffer): Signer {
+  return {
+    sign: (id, seconds, body) =>
+      `v1,${createHmac('sha256', secret).update(`${id}.${seconds}.${body}`).digest('base64')}`,
+  }
+}
+
+function ed25519(key: KeyObject): Signer {
+  return {
+    sign: (id, seconds, body) =>
+      `v1a,${sign(null, Buffer.from(`${id}.${seconds}.${body}`), key).toString('base64')}`,
+  }
+}
+
+function secretOf(text: string): Buffer {
+  const bytes = Buffer.from(text, 'base64')
+  const isBase64 = bytes.toString('base64').replace(/=+$/, '') === text.replace(/=+$/, '')
+  if (isBase64 && bytes.length >= secretBytesMin && bytes.length <= secretBytesMax) return bytes
+  throw new RangeError(
+    `expected ${secretBytesMin} to ${secretBytesMax} bytes as base64 after "whsec_"`,
+  )
+}
+
+function keyOf(pem: string): KeyObject {
+  const key = privateKeyIn(pem)
+  if (key?.asymmetricKeyType === 'ed25519') return key
+  throw new RangeError('expected an Ed25519 private key without a passphrase')
+}
+
+function privateKeyIn(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem)
+  } catch {
+    return undefined
+  }
+}

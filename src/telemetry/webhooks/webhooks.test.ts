@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { createHmac, generateKeyPairSync, verify } from 'node:crypto'
+import { suite, test } from 'node:test'
+import type { Finding } from '../../contract/anomaly.ts'
+import { bodyBytesMax, cloudEventOf } from './cloud-event.ts'
+import { leaseMs, openQueue } from './queue.ts'
+import { readSigner } from './sign.ts'
+import { waitBefore, waitMsMax } from './webhooks.ts'
+
+const secret = Buffer.alloc(32, 7)
+const finding: Finding = {
+  name: 'beaconing',
+  severity: 'medium',
+  zone: 'main',
+  at: 12,
+  trust: 'host',
+  subject: 'c2.example.org:443',
+  reason: 'It asked six times',
+  evidence: [],
+}
+
+suite('Webhooks are signed', () => {
+  test('With a shared secret, over id, time and body', () => {
+    const signer = readSigner(`whsec_${secret.toString('base64')}\n`)
+    const mac = createHmac('sha256', secret).update('msg_1.1700000000.{}').digest('base64')
+    assert.equal(signer.sign('msg_1', 1_700_000_000, '{}'), `v1,${mac}`)
+  })
+
+  test('With an Ed25519 key, over the same', () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const signer = readSigner(privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    const [version, signature = ''] = signer.sign('msg_1', 17, '{}').split(',')
+    assert.equal(version, 'v1a')
+    assert(verify(null, Buffer.from('msg_1.17.{}'), publicKey, Buffer.from(signature, 'base64')))
+  })
+
+  test('And with nothing else: short secrets and other keys are refused', () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
+    for (const text of ['', 'secret', 'whsec_c2hvcnQ=', 'whsec_!!!', pem])
+      assert.throws(() => readSigner(text), RangeError)
+  })
+})
+
+test('An anomaly is told as a CloudEvent, without its evidence where that is too long', () => {
+  const told = { tenant: 'acme', run: 'exec_1', finding }
+  const event = JSON.parse(cloudEventOf(told, 'msg_1', 0)) as Record<string, unknown>
+  assert.equal(event['specversion'], '1.0')
+  assert.equal(event['type'], 'dev.mayfly.anomaly.found')
+  assert.equal(event['time'], '1970-01-01T00:00:00.000Z')
+  assert.deepEqual(event['data'], { run: 'exec_1', tenant: 'acme', ...finding })
+  const seen = { kind: 'exec', path: 'x'.repeat(bodyBytesMax), denied: false } as const
+  const long = { ...finding, evidence: [{ at: 1, zone: 'main', trust: 'host' as const, seen }] }
+  assert(cloudEventOf({ ...told, finding: long }, 'msg_1', 0).length < 1000)
+})
+
+test('Each wait is about twice the one before it, up to a bound, and longer where a receiver asks', () => {
+  assert.deepEqual(
+    [1, 2, 3].map((tries) => waitBefore(tries, 0, 0)),
+    [1000, 2000, 4000],
+  )
+  assert.equal(waitBefore(3, 0, 0.5), 3000)
+  assert.equal(waitBefore(1, 30_000, 0), 30_000)
+  assert.equal(waitBefore(1000, Infinity, 0), waitMsMax)
+})
+
+suite('The queue', () => {
+  const letter = { id: 'a', url: 'http://a/', tenant: 'acme', body: '{}', due: 0 }
+
+  test('Hands a letter to one at a time, and to another where the first died over it', () => {
+    const queue = openQueue(':memory:')
+    assert(queue.put(letter))
+    assert.equal(queue.claim(letter.url, 1)?.tries, 1)
+    assert.equal(queue.claim(letter.url, 2), undefined)
+    assert.equal(queue.claim(letter.url, leaseMs + 2)?.tries, 2)
+    queue.remove('a')
+    assert.equal(queue.size, 0)
+    queue.close()
+  })
+
+  test('A tenant cannot fill the room of another', () => {
+    const queue = openQueue(':memory:', { tenantMax: 2, totalMax: 3 })
+    const put = (id: string, tenant: string) => queue.put({ ...letter, id, tenant })
+    assert.deepEqual([put('a', 'x'), put('b', 'x'), put('c', 'x')], [true, true, false])
+    assert.deepEqual([put('d', 'y'), put('e', 'y')], [true, false])
+    queue.close()
+  })
+})

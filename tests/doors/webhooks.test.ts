@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { createHmac, randomBytes } from 'node:crypto'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { test } from 'node:test'
+import type { Finding } from '../../src/contract/anomaly.ts'
+import type { Clock } from '../../src/contract/clock.ts'
+import { addressesFor } from '../../src/egress/dns.ts'
+import { openQueue, type Queue } from '../../src/telemetry/webhooks/queue.ts'
+import { readSigner } from '../../src/telemetry/webhooks/sign.ts'
+import { createWebhooks, triesMax, type Webhooks } from '../../src/telemetry/webhooks/webhooks.ts'
+
+const secret = randomBytes(32)
+const finding: Finding = {
+  name: 'beaconing',
+  severity: 'high',
+  zone: 'main',
+  at: 1,
+  trust: 'host',
+  subject: 'x',
+  reason: 'It asked six times',
+  evidence: [],
+}
+const told = { tenant: 'acme', run: 'exec_1', finding }
+
+/** A clock that runs two hundred times as fast, so that back-off takes no time. */
+const fast: Clock = {
+  now: () => performance.now() * 200,
+  date: () => 1_700_000_000_000 + performance.now() * 200,
+  after(ms, then) {
+    const timer = setTimeout(then, ms / 200)
+    return { cancel: () => clearTimeout(timer) }
+  },
+}
+
+interface Had {
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+/** A real receiver that answers as told, with what it has had. */
+async function receiver(answer: (had: readonly Had[], response: ServerResponse) => void) {
+  const had: Had[] = []
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = []
+    request.on('data', (part: Buffer) => parts.push(part))
+    request.on('end', () => {
+      had.push({ headers: request.headers, body: Buffer.concat(parts).toString() })
+      answer(had, response)
+    })
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    had,
+    url: `http://127.0.0.1:${port}/hook`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+function hooks(url: string, queue: Queue, lost: unknown[] = [], isPublic = false): Webhooks {
+  return createWebhooks({
+    receivers: [
+      {
+        url,
+        from: 'medium',
+        signer: readSigner(`whsec_${secret.toString('base64')}`),
+        addresses: isPublic
+          ? (host, port) => addressesFor({ host, port }, {})
+          : () => Promise.resolve(['127.0.0.1']),
+      },
+    ],
+    queue,
+    clock: fast,
+    voice: { say: (_point, fields) => void lost.push(fields?.['because']) },
+    timeoutMs: 200,
+  })
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let step = 0; !holds(); step++) {
+    assert(step < 1000, 'it never came')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+test('An anomaly reaches a receiver that fails at first, once it is well again, and is signed', async () => {
+  await using server = await receiver((had, response) => {
+    response.statusCode = had.length < 3 ? 500 : 204
+    response.end('no word of this is read')
+  })
+  const queue = openQueue(':memory:')
+  const webhooks = hooks(server.url, queue)
+  webhooks.tell(told)
+  webhooks.tell({ ...told, finding: { ...finding, severity: 'low' } })
+  await until(() => server.had.length === 3 && queue.size === 0)
+  const { headers, body } = server.had[2]!
+  const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`
+  const mac = createHmac('sha256', secret).update(signed).digest('base64')
+  assert.equal(headers['webhook-signature'], `v1,${mac}`)
+  assert.equal((JSON.parse(body) as { data: Finding }).data.name, 'beaconing')
+  assert.equal(new Set(server.had.map((one) => one.headers['webhook-id'])).size, 1)
+  await webhooks.close()
+  queue.close()
+})
+
+test('A receiver that hangs is given up for the time being, and what it did not take is kept', async () => {
+  await using server = await receiver((had, response) => {
+    if (had.length > 1) response.end()
+  })
+  const queue = openQueue(':memory:')
+  const webhooks = hooks(server.url, queue)
+  webhooks.tell(told)
+  await until(() => server.had.length === 2 && queue.size === 0)
+  await webhooks.close()
+  queue.close()
+})
+
+test('A redirect leads nowhere, and after the last try the loss is said', async () => {
+  await using elsewhere = await receiver((_, response) => response.end())
+  await using server = await receiver((_, response) => {
+    response.writeHead(307, { location: elsewhere.url }).end()
+  })
+  const queue = openQueue(':memory:')
+  const lost: unknown[] = []
+  const webhooks = hooks(server.url, queue, lost)
+  webhooks.tell(told)
+  await until(() => lost.length > 0)
+  assert.deepEqual(lost, ['it answered 307'])
+  assert.equal(server.had.length, triesMax)
+  assert.equal(elsewhere.had.length, 0)
+  assert.equal(queue.size, 0)
+  await webhooks.close()
+  queue.close()
+})
+
+test('A receiver at an address that is not public is never dialled', async () => {
+  await using server = await receiver((_, response) => response.end())
+  const queue = openQueue(':memory:')
+  const lost: unknown[] = []
+  const webhooks = hooks(server.url, queue, lost, true)
+  webhooks.tell(told)
+  await until(() => lost.length > 0)
+  assert.match(String(lost[0]), /loopback/)
+  assert.equal(server.had.length, 0)
+  await webhooks.close()
+  queue.close()
+})
+
+test('What was not delivered is delivered after the next start', async () => {
+  await using server = await receiver((_, response) => response.end())
+  const queue = openQueue(':memory:')
+  const before = hooks('http://127.0.0.1:1/hook', queue)
+  await before.close()
+  queue.put({ id: 'msg_1', url: server.url, tenant: 'acme', body: '{}', due: 0 })
+  const after = hooks(server.url, queue)
+  await until(() => server.had.length === 1 && queue.size === 0)
+  await after.close()
+  queue.close()
+})

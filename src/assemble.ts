@@ -36,6 +36,7 @@ import { openWebhooks } from './telemetry/webhooks/open.ts'
 import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
 import { createGuard } from './temporal/guard.ts'
 import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
+import { overhear } from './temporal/overhear.ts'
 import { supervise } from './temporal/supervise.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
@@ -234,6 +235,8 @@ export function assemble(options: AssembleOptions): Assembly {
     notify: webhooks && ((told) => webhooks.tell(told)),
   })
   voice.listen(guard.watching.sink)
+  const overhearing = overhear()
+  voice.listen(overhearing.sink)
   const profile = createProfiler({ config: () => config, providers: () => facts })
   const rooms: Rooms = {
     clock,
@@ -249,7 +252,7 @@ export function assemble(options: AssembleOptions): Assembly {
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
-      guard.over(supervise({ sandbox, profile, clock, voice, signal, on })),
+      guard.over(overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on }))),
     gate: createGate,
     admit(job, verdict, plan) {
       const admission = record.admit(job, verdict, plan)

@@ -1,0 +1,41 @@
+import type { Sink } from '../contract/event.ts'
+import type { Supervisor } from '../contract/rooms.ts'
+
+export interface Overhearing {
+  /** Hears the one stream of events. */
+  readonly sink: Sink
+  /** The supervisor whose life is told what the stream says of it, while it runs. */
+  over(supervisor: Supervisor): Supervisor
+}
+
+/**
+ * Tells each life what the host saw of it, such as what left or was refused at its way out: conditions count that too.
+ * What its wall sees the wall tells itself, an anomaly is told by whoever found it, and what the supervisor says it
+ * knows.
+ */
+export function overhear(): Overhearing {
+  const lives = new Map<string, Supervisor>()
+  return {
+    sink({ run, point, zone, fields, trust, actor }) {
+      if (run === null || trust !== 'host' || actor === 'temporal' || point === 'anomaly/found')
+        return
+      lives.get(run)?.notice({ point, zone, fields })
+    },
+    over: (supervisor) => ({
+      async run(task, io) {
+        lives.set(task.run, supervisor)
+        try {
+          return await supervisor.run(task, io)
+        } finally {
+          lives.delete(task.run)
+        }
+      },
+      tighten: (to, by) => supervisor.tighten(to, by),
+      terminate: (by) => supervisor.terminate(by),
+      zone: (zone, kind) => supervisor.zone(zone, kind),
+      gone: (zone) => supervisor.gone(zone),
+      notice: (event) => supervisor.notice(event),
+      [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
+    }),
+  }
+}

@@ -199,6 +199,14 @@ export class MayflyClient {
     return read(await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`))
   }
 
+  /** The life of a job as a picture, as far as it has come: an SVG. `width` in pixels, 360 to 1600. */
+  async draw(id: string, { width }: { readonly width?: number } = {}): Promise<string> {
+    const size = width === undefined ? '' : `?width=${width}`
+    const path = `/v1/executions/${encodeURIComponent(id)}/timeline.svg${size}`
+    const response = await this.#call('GET', path)
+    return response.ok ? await response.text() : await read<never>(response)
+  }
+
   /** Ends a job: its outcome where it had ended, else what it was. */
   async cancel(id: string): Promise<Outcome | Pending> {
     return read(await this.#call('DELETE', `/v1/executions/${encodeURIComponent(id)}`))

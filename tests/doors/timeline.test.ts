@@ -54,7 +54,7 @@ test('S2-29: The life of a job is drawn while it runs and after its end, and not
   assert.match(drawn, /process, node/)
   letGo()
   for await (const { event } of client.watch(id)) assert.notEqual(event, 'problem')
-  const over = await (await ask(door, `${id}/timeline.svg?width=640`)).text()
+  const over = await client.draw(id, { width: 640 })
   assert.match(over, /<title>A life, ok after 5 ms/)
   assert.match(over, / width="640" /)
   for (const svg of [drawn, over]) {
@@ -77,4 +77,5 @@ test('Of a job of another tenant, of one that never was, and in another size tha
   assert.equal(await statusOf(`exec_${'0'.repeat(32)}/timeline.svg`), 404)
   for (const query of ['width=1', 'width=99999', 'width=x', 'height=3'])
     assert.equal(await statusOf(`${id}/timeline.svg?${query}`), 422)
+  await assert.rejects(client.draw(id, { width: 1 }), { code: 'INVALID' })
 })

@@ -159,7 +159,7 @@ export const kinds = /** @type {const} */ ({
   captured: ['◉', 'calm'],
   zone: ['+', 'calm'],
   channel: ['↔', 'calm'],
-  terminated: ['■', 'bad'],
+  terminated: ['■', 'warn'],
   several: ['…', 'warn'],
 })
 

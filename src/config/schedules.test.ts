@@ -126,3 +126,14 @@ phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
     'mayfly.toml:6:20: schedules.default.zones: it is in force once a wall makes zones; none does',
   ])
 })
+
+test('What needs processor time from the wall is a warning while no wall tells it', () => {
+  const warnings = warningsOf(`[schedules.default]
+clock = "cpu"
+phases = [{ name = "a", for = 1, advance_if = "life.cpu > 5" }]
+`)
+  assert.deepEqual(warnings, [
+    'mayfly.toml:2:1: schedules.default.clock: no wall tells processor time yet: time alone counts',
+    'mayfly.toml:3:34: schedules.default.phases.0.advance_if: no wall tells processor time yet: this holds as soon as the phase begins',
+  ])
+})

@@ -8,7 +8,7 @@ import type { Fault } from './check.ts'
 import type { Path } from './positions.ts'
 
 type Schedules = ConfigValues['schedules']
-type Course = Pick<Schedules[string], 'phases' | 'on_anomaly'>
+type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
 
 /**
  * What no schema can say of schedules: that no phase is looser than the one before it, nor a zone than the whole it is
@@ -124,7 +124,9 @@ const severityOf: Readonly<Record<Reaction, number>> = {
   terminate: 3,
 }
 
-function* courseWarnings({ on_anomaly }: Course, path: Path): Generator<Fault> {
+function* courseWarnings(course: Course, path: Path): Generator<Fault> {
+  yield* cpuWarnings(course, path)
+  const { on_anomaly } = course
   const order = ['low', 'medium', 'high'] as const
   for (const [place, severity] of order.entries()) {
     const reaction = on_anomaly[severity]
@@ -142,6 +144,22 @@ function* courseWarnings({ on_anomaly }: Course, path: Path): Generator<Fault> {
         message: '"capture" ends the life, without a capture: nothing keeps one yet',
       }
   }
+}
+
+/** What needs a wall that tells processor time while its guest runs. */
+function* cpuWarnings({ phases, clock }: Course, path: Path): Generator<Fault> {
+  if (clock === 'cpu')
+    yield {
+      path: [...path, 'clock'],
+      message: 'no wall tells processor time yet: time alone counts',
+    }
+  for (const [index, phase] of phases.entries())
+    for (const key of ['advance_if', 'terminate_if'] as const)
+      if (phase[key]?.includes('life.cpu'))
+        yield {
+          path: [...path, 'phases', index, key],
+          message: 'no wall tells processor time yet: this holds as soon as the phase begins',
+        }
 }
 
 /** Phases that would begin when it is over. */

@@ -27,7 +27,7 @@ export function overhear(): Overhearing {
         try {
           return await supervisor.run(task, io)
         } finally {
-          lives.delete(task.run)
+          if (lives.get(task.run) === supervisor) lives.delete(task.run)
         }
       },
       tighten: (to, by) => supervisor.tighten(to, by),

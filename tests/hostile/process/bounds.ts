@@ -8,8 +8,8 @@ export const limits = { timeout: timeoutMs, memory: '64MB', processes: 32 } as c
 export const bounds = {
   /** Limit × 1.25 + 32 MiB over the idle size of its wall, which is an interpreter. */
   memoryBytes: (64 * 1.25 + 32 + 80) * MIB,
-  /** An init and the launcher beside the program. */
-  processes: 32 + 4,
+  /** The launchers, an init and the program itself, beside which a job has its processes. */
+  processes: 32 + 10,
   /** The default limit, and what two empty file systems take. */
   diskBytes: 72 * MIB,
   /** Cores; the duty cycle where there is no quota is coarse. */

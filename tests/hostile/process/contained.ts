@@ -8,7 +8,7 @@ import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
 import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
 
 /** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
-const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'rejected']
+const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'refused', 'rejected']
 const artifactsMax = 1_000
 const artifactBytesMax = 16 * 2 ** 20
 const streamCharsMax = 2 ** 20

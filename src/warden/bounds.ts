@@ -26,11 +26,16 @@ function bindProcesses(
 ): HeldBy['processes'] {
   const isInGroup = taken.cgroup?.controllers.includes('pids') === true
   if (processes === undefined) return isInGroup ? 'cgroup' : 'none'
-  const pids = taken.idleTasks + THREADS_LATER + processes - 1
+  const pids = tasksFor(taken, processes)
   if (isInGroup) taken.cgroup!.limit({ pids })
   else if (layers.includes('own uid') || layers.includes('user namespace')) limitTasks(taken, pids)
   else return 'none'
   return isInGroup ? 'cgroup' : 'rlimit'
+}
+
+/** All that may live in a wall: what it is made of, what that starts later, and what the program may have. */
+export function tasksFor({ idleTasks }: Taken, processes: number): number {
+  return idleTasks + THREADS_LATER + processes - 1
 }
 
 /** The kernel counts by user, in the user's namespace: only this wall has this one. What it starts inherits it. */

@@ -3,8 +3,9 @@ import { isAlive, residentBytes } from '../os/proc.ts'
 import { bind } from './bounds.ts'
 import type { Holder } from './hold.ts'
 import { dropListener, openListener } from './listener.ts'
-import type { Beside, Live } from './live.ts'
+import type { Beside, HeldTo, Live } from './live.ts'
 import type { Claimed, HeldBy, Request } from './protocol.ts'
+import type { Taken } from './taken.ts'
 import { watchTree } from './watch.ts'
 
 /** What V8 and malloc may overshoot a job's limit by before the wall is killed; a look every few milliseconds needs the rest. */
@@ -31,16 +32,17 @@ export function claim(
   const resident = taken.isWhole ? live.idleBytes : residentBytes(live.pid)
   if (!isThere(live) || resident > live.idleBytes + keptBytesMax)
     return { value: { spent: true, enforced: noBound } }
-  // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
-  const base = Math.min(live.idleBytes, resident)
   const { cgroup } = taken
-  const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
-  const residentMax = base + Math.round(asked.memory * memoryFactor) + slack
+  // A wall shrinks when it has waited for a while: what it gave back then is no room for the next job.
+  const residentMax = residentMaxOf(Math.min(live.idleBytes, resident), asked.memory, taken)
   // What lies in its scratch is memory too, and was granted by another name.
   const room = residentMax - resident + live.disk
-  cgroup?.limit({ memory: pageUp(cgroup.memoryNow() + room) })
+  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
+  cgroup?.limit({ memory: groupMax })
   const enforced = bind(taken, live.layers, asked)
   live.killsAtClaim = cgroup?.memoryKills() ?? 0
+  const { memory, cpu, io, processes } = asked
+  live.held = { memory, cpu, io, processes, residentMax, groupMax }
   hold(live, asked, by, { resident, residentMax, enforced })
   const value: Claimed = { spent: false, enforced }
   const listener = asked.egress ? openListener(taken) : dropListener(taken)
@@ -71,6 +73,22 @@ function hold(
       watch: watchTree(live.taken, { residentMax, cores, kills: live.killsAtClaim }),
     }),
   })
+}
+
+function residentMaxOf(base: number, memory: number, { cgroup }: Taken): number {
+  const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
+  return base + Math.round(memory * memoryFactor) + slack
+}
+
+/** The same bounds for less memory, from those it is held to. */
+export function boundsFor(
+  { taken }: Live,
+  memory: number,
+  before: HeldTo,
+): Pick<HeldTo, 'residentMax' | 'groupMax'> {
+  const less = residentMaxOf(0, before.memory, taken) - residentMaxOf(0, memory, taken)
+  const { residentMax, groupMax } = before
+  return { residentMax: residentMax - less, groupMax: pageUp(groupMax - less) }
 }
 
 function pageUp(bytes: number): number {

@@ -6,6 +6,7 @@ import { letGo } from './let-go.ts'
 import type {
   Asked,
   Claimed,
+  HeldBy,
   ProgramName,
   Reply,
   Request,
@@ -30,6 +31,11 @@ export interface WardenClient {
   release(wall: string): Promise<{ peakBytes: number }>
   /** Resolves when nothing of it is left. */
   kill(wall: string): Promise<{ took: number }>
+  /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
+  tighten(
+    wall: string,
+    to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory'> & { memory?: number },
+  ): Promise<HeldBy>
   /** Resolves when everything in it stands still; its deadline goes on. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
@@ -218,6 +224,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     kill: (wall) => value({ op: 'kill', wall }),
+    tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
     freeze: (wall) => value({ op: 'freeze', wall }),
     thaw: (wall) => value({ op: 'thaw', wall }),
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),

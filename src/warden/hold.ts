@@ -20,6 +20,8 @@ export interface Held {
 
 export interface Holder {
   hold(held: Held): void
+  /** Other bounds for a wall that is held. */
+  change(wall: string, to: Pick<Held, 'residentMax'> & { readonly watch: Watch }): void
   /** A held wall that rests gets its next job: the memory bound never went away. False when it is not held. */
   arm(wall: string, deadlineAt: number): boolean
   /** Its job is over: the deadline goes, the memory bound stays. */
@@ -61,6 +63,13 @@ export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: n
     hold(held) {
       walls.set(held.wall, held)
       watch(held)
+    },
+    change(wall, to) {
+      const held = walls.get(wall)
+      if (!held) return
+      const changed = { ...held, ...to }
+      walls.set(wall, changed)
+      if (active.delete(held)) active.add(changed)
     },
     arm(wall, deadlineAt) {
       const held = walls.get(wall)

@@ -19,9 +19,21 @@ export interface Live extends Wall {
   /** Resolves when everything that was taken has been given back. */
   readonly gone: Promise<void>
   tenant: string | undefined
+  /** What its job is held to; undefined before its first. */
+  held: HeldTo | undefined
   killsAtClaim: number
   how: WallEnd | undefined
   peakBytes: number
+}
+
+/** Bounds as they were asked for, and what became of the memory: of its processes, and of its group. */
+export interface HeldTo {
+  readonly memory: number
+  readonly cpu: number | undefined
+  readonly io: number | undefined
+  readonly processes: number | undefined
+  readonly residentMax: number
+  readonly groupMax: number
 }
 
 /** What belongs to a wall and goes beside a reply, to whoever asked, for good. */

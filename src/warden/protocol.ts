@@ -52,6 +52,15 @@ export type Request = Envelope &
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'kill'; readonly wall: string }
+    /** Lower bounds for a wall that was claimed; what is left out stays. Answered when each was read back. */
+    | {
+        readonly op: 'tighten'
+        readonly wall: string
+        readonly memory?: number
+        readonly cpu?: number
+        readonly io?: number
+        readonly processes?: number
+      }
     /** Answered when everything in it stands still; its deadline goes on. */
     | { readonly op: 'freeze'; readonly wall: string }
     | { readonly op: 'thaw'; readonly wall: string }

@@ -20,6 +20,17 @@ const ioBytesMin = 4096
 const processesMax = 2 ** 22
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
+const memoryBytes = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 40)
+const bounds = {
+  cpu: z.number().min(coresMin).max(1024).exactOptional(),
+  io: z.number().int().min(ioBytesMin).max(Number.MAX_SAFE_INTEGER).exactOptional(),
+  processes: z.number().int().min(1).max(processesMax).exactOptional(),
+}
+
 export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
     protocol: z.literal(wardenProtocol),
@@ -40,15 +51,9 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     /** A digest of the tenant's name: all the warden needs to refuse a second one. */
     tenant: z.string().max(64),
     /** Bytes above what the wall uses now. */
-    memory: z
-      .number()
-      .int()
-      .min(0)
-      .max(2 ** 40),
+    memory: memoryBytes,
     deadline,
-    cpu: z.number().min(coresMin).max(1024).exactOptional(),
-    io: z.number().int().min(ioBytesMin).max(Number.MAX_SAFE_INTEGER).exactOptional(),
-    processes: z.number().int().min(1).max(processesMax).exactOptional(),
+    ...bounds,
     egress: z.boolean().exactOptional(),
   }),
   z.strictObject({
@@ -65,6 +70,14 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     wall: wallId,
   }),
   z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('kill'), wall: wallId }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('tighten'),
+    wall: wallId,
+    memory: memoryBytes.exactOptional(),
+    ...bounds,
+  }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
     id,

@@ -12,7 +12,7 @@ import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
-import type { Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
+import type { HeldBy, Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
 import { readiness } from './ready.ts'
 import { scratchOf } from './scratch.ts'
 import type { Signer } from './sign.ts'
@@ -117,6 +117,8 @@ export class Warden {
         return { value: this.#release(request.wall) }
       case 'kill':
         return { value: await this.#kill(request.wall, 'killed') }
+      case 'tighten':
+        return { value: await this.#tighten(request) }
       case 'freeze':
         return { value: await this.#freeze(request.wall) }
       case 'thaw':
@@ -201,6 +203,7 @@ export class Warden {
       disk: asked.disk ?? 0,
       gone,
       tenant: undefined,
+      held: undefined,
       killsAtClaim: 0,
       how: undefined,
       peakBytes: 0,
@@ -231,6 +234,11 @@ export class Warden {
 
   #release(wall: string): { readonly peakBytes: number } {
     return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0 }
+  }
+
+  async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {
+    const { tighten } = await import('./tighten.ts')
+    return tighten(this.#find(asked.wall), asked, this.#held)
   }
 
   async #freeze(wall: string): Promise<{ readonly took: number }> {

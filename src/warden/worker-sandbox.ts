@@ -15,6 +15,7 @@ import type {
 import type { Frame } from '../lib/frames.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
+import { lower } from './lower.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
 import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
 
@@ -39,6 +40,8 @@ export interface WorkerParts {
   readonly give: (worker: WallHandle) => void
   /** What this kind of worker is told beside the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
+  /** Whether the wall is this job's alone, with bounds of its own that can be lowered, and can stand still. */
+  readonly isWhole?: boolean
   /** Capabilities that the guest has in its hands from the start, and that nobody can take back. */
   readonly heldCapabilities?: readonly string[]
 }
@@ -93,37 +96,33 @@ export class WorkerSandbox implements Sandbox {
     return promise
   }
 
-  tighten(to: Controls): Promise<Enforced> {
+  async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
     const beyond = controlsBeyond(to, this.#controls)
     if (beyond.length > 0) {
       const what = beyond.join(', ')
-      return Promise.reject(
-        new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`),
-      )
+      throw new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`)
     }
     const next = meet(this.#controls, to)
     const holds = withHeld(next, this.#controls, this.#parts.heldCapabilities ?? [])
-    const unenforced = controlsBeyond(holds, next)
-    this.#controls = holds
-    return Promise.resolve({
-      controls: this.#controls,
-      took: performance.now() - began,
-      unenforced,
-    })
+    const { worker, warden, isWhole } = this.#parts
+    const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}
+    this.#controls = { ...holds, ...held }
+    const unenforced = controlsBeyond(this.#controls, next)
+    return { controls: this.#controls, took: performance.now() - began, unenforced }
   }
 
-  freeze(): Promise<void> {
-    return Promise.reject(
-      new MayflyError(
-        'UNAVAILABLE',
-        `Cannot freeze a guest of "${this.provider}": this wall has no such ability`,
-      ),
-    )
+  async freeze(): Promise<void> {
+    const { worker, warden, isWhole } = this.#parts
+    if (isWhole) return void (await warden.freeze(worker.wall.id))
+    const message = `Cannot freeze a guest of "${this.provider}": this wall has no such ability`
+    throw new MayflyError('UNAVAILABLE', message)
   }
 
-  thaw(): Promise<void> {
-    return this.freeze()
+  async thaw(): Promise<void> {
+    const { worker, warden, isWhole } = this.#parts
+    if (isWhole) await warden.thaw(worker.wall.id)
+    else await this.freeze()
   }
 
   watch(sink: Sink): void {

@@ -80,6 +80,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   arm: ['deadline', 'wall'],
   release: ['wall'],
   kill: ['wall'],
+  tighten: ['wall'],
   freeze: ['wall'],
   thaw: ['wall'],
   facts: [],
@@ -91,12 +92,13 @@ const optional = ['way', 'disk', 'cpu', 'io', 'processes', 'egress']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
   start: ['way', 'disk'],
   claim: ['cpu', 'io', 'processes', 'egress'],
+  tighten: ['memory', 'cpu', 'io', 'processes'],
 }
 
 test('Whatever a server sends its warden, it acts on a request within its bounds, or refuses once or drops it', (t) => {
   fuzz(t, {
     cases: 40_000,
-    long: 5_000_000,
+    long: 10_000_000,
     attempt(random) {
       const message = random.below(2) === 0 ? replaced(random) : damaged(random)
       const { taken, replies } = heard(message)
@@ -153,9 +155,10 @@ function heard(message: unknown): { taken: Request[]; replies: Refusal[] } {
 function isWithinBounds(request: Request): void {
   assert.equal(Object.getPrototypeOf(request), Object.prototype)
   const keys = Object.keys(request).filter((key) => !['protocol', 'id', 'op'].includes(key))
-  const needed = keys.filter((key) => !optional.includes(key))
+  const mayMiss = request.op === 'tighten' ? [...optional, 'memory'] : optional
+  const needed = keys.filter((key) => !mayMiss.includes(key))
   assert.deepEqual(needed.sort(), asked[request.op])
-  for (const key of keys.filter((one) => optional.includes(one)))
+  for (const key of keys.filter((one) => mayMiss.includes(one)))
     assert.ok(optionalOf[request.op]?.includes(key), key)
   assert.ok(request.protocol === 1 && Number.isSafeInteger(request.id) && request.id >= 1)
   if ('wall' in request) assert.match(request.wall, /^w[0-9a-f]{1,40}$(?!\n)/)

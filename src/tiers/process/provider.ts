@@ -44,8 +44,8 @@ export function createProcessProvider(options: ProcessOptions): Provider {
       return languages
     },
     enforces: ['network', 'files', 'cpu', 'memory', 'processes', 'syscalls', 'capabilities'],
-    tightens: ['network', 'capabilities'],
-    can: ['network', 'files', 'modules', 'artifacts', 'stdin', 'batch'],
+    tightens: ['network', 'cpu', 'memory', 'processes', 'capabilities'],
+    can: ['network', 'files', 'modules', 'artifacts', 'stdin', 'batch', 'freeze'],
     detect() {
       proved ??= prove()
       return proved
@@ -78,7 +78,17 @@ async function launch(
   if (programOf(profile.language) === 'isolated-vm') {
     const give = (worker: WallHandle) => void worker.kill()
     const settings = isolateSettings(profile)
-    const parts = { provider, profile, worker: wall, warden, voice, pool, give, settings }
+    const parts = {
+      provider,
+      profile,
+      worker: wall,
+      warden,
+      voice,
+      pool,
+      give,
+      settings,
+      isWhole: true,
+    }
     return new WorkerSandbox(newId('sbx'), parts)
   }
   if (!wall.streams) {

@@ -15,6 +15,7 @@ import type {
 import type { Frame } from '../../lib/frames.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { HandleEnd, WallHandle } from '../../warden/handle.ts'
+import { lower } from '../../warden/lower.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
 import { endOfProgram } from './end.ts'
@@ -97,31 +98,30 @@ export class ProcessSandbox implements Sandbox {
     return promise
   }
 
-  tighten(to: Controls): Promise<Enforced> {
+  async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
     const beyond = controlsBeyond(to, this.#controls)
     if (beyond.length > 0) {
       const what = beyond.join(', ')
-      const message = `Cannot loosen "${what}": a sandbox only tightens`
-      return Promise.reject(new MayflyError('CONFLICT', message))
+      throw new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`)
     }
     const next = meet(this.#controls, to)
+    // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
-    // What the kernel holds was fixed when the wall was claimed; only the way out is ours to close.
-    const { network } = next
-    const holds = { ...this.#controls, network, capabilities: next.capabilities }
-    const unenforced = controlsBeyond(holds, next)
-    this.#controls = holds
-    return Promise.resolve({ controls: holds, took: performance.now() - began, unenforced })
+    const { wall, warden } = this.#parts
+    const held = await lower(warden, wall.wall.id, this.#controls, next)
+    const { files, syscalls } = this.#controls
+    this.#controls = { ...next, ...held, files, syscalls }
+    const unenforced = controlsBeyond(this.#controls, next)
+    return { controls: this.#controls, took: performance.now() - began, unenforced }
   }
 
-  freeze(): Promise<void> {
-    const message = `Cannot freeze a guest of "${this.provider}": this wall has no such ability`
-    return Promise.reject(new MayflyError('UNAVAILABLE', message))
+  async freeze(): Promise<void> {
+    await this.#parts.warden.freeze(this.#parts.wall.wall.id)
   }
 
-  thaw(): Promise<void> {
-    return this.freeze()
+  async thaw(): Promise<void> {
+    await this.#parts.warden.thaw(this.#parts.wall.wall.id)
   }
 
   watch(_sink: Sink): void {

@@ -1,0 +1,24 @@
+import type { Controls } from '../contract/controls.ts'
+import type { WardenClient } from './client.ts'
+
+const bounds = ['memory', 'cpu', 'processes', 'io'] as const
+
+/**
+ * Has the warden hold a claimed wall to whatever of `next` is less than `before`, and gives back what really holds: a
+ * bound that nothing here can lower stays what it was. Rejects when one did not take.
+ */
+export async function lower(
+  warden: Pick<WardenClient, 'tighten'>,
+  wall: string,
+  before: Controls,
+  next: Controls,
+): Promise<Pick<Controls, (typeof bounds)[number]>> {
+  const less = bounds.filter((bound) => next[bound] < before[bound])
+  const { memory, cpu, processes, io } = next
+  if (less.length === 0) return { memory, cpu, processes, io }
+  const asked = Object.fromEntries(less.map((bound) => [bound, next[bound]]))
+  const held = await warden.tighten(wall, asked)
+  const loose = less.filter((bound) => held[bound] === 'none')
+  const stays = Object.fromEntries(loose.map((bound) => [bound, before[bound]]))
+  return { memory, cpu, processes, io, ...stays }
+}

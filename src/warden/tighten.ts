@@ -1,0 +1,80 @@
+import { limitResource, resourceLimit } from '../os/libc.js'
+import { bind, tasksFor, type Bounds } from './bounds.ts'
+import { boundsFor } from './claim.ts'
+import type { Holder } from './hold.ts'
+import type { Live } from './live.ts'
+import type { HeldBy, Request } from './protocol.ts'
+import { processesOfWall, type Taken } from './taken.ts'
+import { watchTree } from './watch.ts'
+
+/** What a claimed wall is held to from now on, beside what it was held to before. */
+export type Tightening = Pick<
+  Extract<Request, { op: 'tighten' }>,
+  'memory' | 'cpu' | 'processes' | 'io'
+>
+
+/** A process that was being made while its maker was limited is found by the next pass. */
+const PASSES_MAX = 20
+
+/**
+ * Lowers bounds while the program runs, and reads each back. Nothing here can raise one: what is looser than before stays
+ * as it was. Throws where a bound does not hold, as when more memory is in use than the group may be told.
+ */
+export function tighten(
+  live: Live,
+  asked: Tightening,
+  by: { readonly holder: Holder; readonly watches: boolean },
+): HeldBy {
+  const { taken } = live
+  const before = live.held
+  if (!before) throw new Error('it holds no job')
+  const to = {
+    cpu: stricter(asked.cpu, before.cpu),
+    io: stricter(asked.io, before.io),
+    processes: stricter(asked.processes, before.processes),
+  }
+  const memory = Math.min(asked.memory ?? Infinity, before.memory)
+  const { residentMax, groupMax } = boundsFor(live, memory, before)
+  if (groupMax < before.groupMax) taken.cgroup?.limit({ memory: groupMax })
+  const isByRlimit = taken.slot === undefined && !taken.cgroup?.controllers.includes('pids')
+  if (isByRlimit && to.processes !== undefined) limitAll(taken, tasksFor(taken, to.processes))
+  const { processes, ...others } = to
+  const held = bind(taken, live.layers, given(isByRlimit ? others : to))
+  live.held = { ...before, ...to, memory, residentMax, groupMax }
+  const heldMax = by.watches ? residentMax : Infinity
+  const cores = held.cpu === 'watch' ? to.cpu : undefined
+  by.holder.change(live.id, {
+    residentMax: heldMax,
+    watch: watchTree(taken, { residentMax: heldMax, cores, kills: live.killsAtClaim }),
+  })
+  return { ...held, ...(isByRlimit && processes !== undefined && { processes: 'rlimit' }) }
+}
+
+function given(to: { readonly [bound in keyof Bounds]?: number | undefined }): Bounds {
+  return Object.fromEntries(Object.entries(to).filter(([, value]) => value !== undefined))
+}
+
+function stricter(asked: number | undefined, before: number | undefined): number | undefined {
+  return asked === undefined ? before : Math.min(asked, before ?? Infinity)
+}
+
+/** Each process has a limit of its own, which its children get: all of them, until a pass finds no other. */
+function limitAll(taken: Taken, tasks: number): void {
+  const done = new Set<number>()
+  for (let pass = 0; pass < PASSES_MAX; pass++) {
+    const fresh = processesOfWall(taken).filter((pid) => !done.has(pid))
+    if (fresh.length === 0) return
+    for (const pid of fresh) if (limitOne(pid, tasks)) done.add(pid)
+  }
+  throw new Error('its processes multiply faster than they are limited')
+}
+
+function limitOne(pid: number, tasks: number): boolean {
+  try {
+    limitResource('nproc', tasks, pid)
+    return resourceLimit('nproc', pid) <= tasks
+  } catch (error) {
+    if ((error as { readonly code?: string }).code === 'ESRCH') return true
+    throw error
+  }
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Controls } from '../../src/contract/controls.ts'
+import type { Sandbox } from '../../src/contract/provider.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import { ways } from '../../src/tiers/process/way.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { Stand, type Made } from '../conformance/stand.ts'
+
+/** What a program is held to while it runs, by each way, with control groups and without. */
+const machines = {
+  'with control groups': {},
+  'without them': { hide: ['root', 'cgroup'] },
+} as const
+
+for (const way of ways)
+  for (const [machine, options] of Object.entries(machines))
+    suite(`${way}, ${machine}`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
+      let made: Made
+      let stand: Stand
+      before(async () => {
+        made = await makeProcesses(way, options, 'python')
+        stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+      })
+      after(async () => {
+        await made.provider.close?.()
+        await made.close()
+      })
+
+      test('A program that keeps the processor busy has less of it from the moment on', async () => {
+        const code = `import time
+def main(input):
+    def share(seconds):
+        wall, cpu = time.monotonic(), time.process_time()
+        while time.monotonic() - wall < seconds: pass
+        return (time.process_time() - cpu) / (time.monotonic() - wall)
+    before = share(0.5)
+    print('half', flush=True)
+    time.sleep(0.3)
+    share(0.5)
+    return [before, share(1.5)]`
+        const controls = { cpu: 1 }
+        const running = await stand.start(code, { controls })
+        await using sandbox = running.sandbox
+        await running.said('half')
+        const held = await tightenTo(stand, sandbox, controls, { cpu: 0.2 })
+        assert.equal(held.cpu, 0.2)
+        const { resultText } = await running.end
+        const [, later] = JSON.parse(resultText) as [number, number]
+        assert.ok(later < 0.3, `it still has ${later} of a core`)
+      })
+
+      const isUncounted = machine === 'without them' && process.getuid?.() === 0
+      const skip = isUncounted && 'the kernel does not count the processes of uid 0'
+      test(
+        'A program may start no more processes, and those that run go on',
+        { skip },
+        async () => {
+          const code = `import subprocess, time
+def main(input):
+    first = subprocess.Popen(['sleep', '5'])
+    print('one', flush=True)
+    time.sleep(0.5)
+    started = 0
+    for n in range(20):
+        try:
+            subprocess.Popen(['sleep', '5']); started += 1
+        except OSError: break
+    return {'started': started, 'runs': first.poll() is None}`
+          const controls = { processes: 40 }
+          const running = await stand.start(code, { controls })
+          await using sandbox = running.sandbox
+          await running.said('one')
+          const held = await tightenTo(stand, sandbox, controls, { processes: 2 })
+          assert.equal(held.processes, 2)
+          const { resultText } = await running.end
+          const { started, runs } = JSON.parse(resultText) as { started: number; runs: boolean }
+          assert.ok(runs)
+          assert.ok(started < 8, `${started} were started`)
+        },
+      )
+
+      test('A program that grows past less memory than it was granted first is ended', async () => {
+        const code = `import time
+def main(input):
+    held = bytearray(8 << 20)
+    print('small', flush=True)
+    time.sleep(0.3)
+    for n in range(200): held += b'x' * (1 << 20)
+    return len(held)`
+        const controls = { memory: 512 * 2 ** 20 }
+        const running = await stand.start(code, { controls })
+        await using sandbox = running.sandbox
+        await running.said('small')
+        await tightenTo(stand, sandbox, controls, { memory: 32 * 2 ** 20 })
+        const { status, error } = await running.end
+        assert.deepEqual([status, error?.code], ['limit', 'MEMORY'])
+      })
+
+      test('A frozen program stands still, and goes on where it was', async () => {
+        const code = `import time
+def main(input):
+    for n in range(60):
+        print(n, flush=True)
+        time.sleep(0.02)
+    return 'done'`
+        const running = await stand.start(code)
+        await using sandbox = running.sandbox
+        await running.said('3')
+        await sandbox.freeze()
+        await sleep(50)
+        const before = running.stdout()
+        await sleep(300)
+        assert.equal(running.stdout(), before)
+        await sandbox.thaw()
+        assert.equal((await running.end).resultText, '"done"')
+      })
+    })
+
+async function tightenTo(
+  stand: Stand,
+  sandbox: Sandbox,
+  granted: Partial<Controls>,
+  to: Partial<Controls>,
+): Promise<Controls> {
+  const { controls } = stand.profile({ controls: granted })
+  const { controls: holds, unenforced } = await sandbox.tighten({ ...controls, ...to })
+  assert.deepEqual(unenforced, [])
+  return holds
+}

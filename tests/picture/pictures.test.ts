@@ -99,6 +99,24 @@ test('Thousands that differ are told in a few lines, and the end by itself', () 
   assert.deepEqual([happenings.at(-1)!.kind, happenings.at(-1)!.count], ['terminated', 1])
 })
 
+test('A few anomalies among a flood of others are told one by one', () => {
+  const { timeline, ...life } = lives['quiet']!
+  const flood = Array.from({ length: 900 }, (_, n) => ({
+    at: n,
+    zone: 'main',
+    event: n % 300 === 150 ? 'anomaly' : ['denied', 'captured', 'channel'][n % 3]!,
+    reason: `reason ${n}`,
+  }))
+  const { happenings } = pictureOf({ ...life, timeline: [...timeline, ...flood] })
+  const told = happenings.filter(({ kind }) => kind === 'anomaly')
+  assert.deepEqual(
+    told.map(({ at, count, text: said }) => [at, count, said]),
+    [150, 450, 750].map((at) => [at, 1, `reason ${at}`]),
+  )
+  const largest = Math.max(...happenings.map(({ count }) => count))
+  assert.ok(largest < 300, `${largest} in one line`)
+})
+
 test('A life of a millisecond and one of ten minutes have round moments that can be read', () => {
   for (const [age, first, last] of [
     [1, '0.2 ms', '1 ms'],

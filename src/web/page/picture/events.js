@@ -86,18 +86,49 @@ function merged(list, isAlike) {
   return made
 }
 
-/** As many groups as there is room for, cut where most time passes between two neighbours. @param {readonly Happening[]} list @param {number} room */
+/**
+ * As many groups as there is room for, cut where most time passes between two neighbours; where that is all the same,
+ * evenly. A few anomalies among many others stay by themselves.
+ * @param {readonly Happening[]} list
+ * @param {number} room
+ */
 function crowded(list, room) {
-  const gaps = list.slice(1).map((next, place) => ({
-    place: place + 1,
-    gap: next.at - (list[place]?.until ?? 0) + (isLoud(next) || isLoud(list[place]) ? 0.5 : 0),
-  }))
-  const widest = gaps.sort((a, b) => b.gap - a.gap || a.place - b.place).slice(0, room - 1)
-  const starts = [0, ...widest.map(({ place }) => place).sort((a, b) => a - b)]
+  const apart = 2 * list.filter(isLoud).length < room ? Infinity : 0
+  const gaps = list.slice(1).map((next, n) => {
+    const bonus = isLoud(next) || isLoud(list[n]) ? apart : 0
+    return { place: n + 1, gap: next.at - (list[n]?.until ?? 0) + bonus }
+  })
+  const widest = gaps.sort((a, b) => compared(b.gap, a.gap) || spread(a.place) - spread(b.place))
+  const cuts = widest.slice(0, room - 1).map(({ place }) => place)
+  const starts = [0, ...cuts.sort((a, b) => a - b)]
   return starts.flatMap((start, n) => {
     const group = list.slice(start, starts[n + 1])
-    return group.length === 0 ? [] : [group.reduce(joined)]
+    return group.length === 0 ? [] : [together(group)]
   })
+}
+
+/** Neighbours of several kinds say how many there were of each. @param {readonly Happening[]} group */
+function together(group) {
+  const whole = group.reduce(joined)
+  if (whole.kind !== 'several') return whole
+  /** @type {Map<string, number>} */
+  const counts = new Map()
+  for (const { kind, count } of group) counts.set(kind, (counts.get(kind) ?? 0) + count)
+  const text = [...counts]
+    .map(([kind, count]) => `${count.toLocaleString('en')} ${kind}`)
+    .join(', ')
+  return { ...whole, text }
+}
+
+/** Numbers that may both have no end. @param {number} a @param {number} b */
+function compared(a, b) {
+  return a === b ? 0 : a - b
+}
+
+/** An order in which the first few of any numbers lie evenly among them: by their bits, the last one first. @param {number} place */
+function spread(place) {
+  const bits = place.toString(2).padStart(20, '0')
+  return Number.parseInt(bits.split('').toReversed().join(''), 2)
 }
 
 /** @param {Happening | undefined} one */
@@ -109,7 +140,7 @@ function isLoud(one) {
 function joined(a, b) {
   const count = a.count + b.count
   const isOne = a.kind === b.kind
-  const text = isOne ? sharedText(a.text, b.text) : 'events of several kinds'
+  const text = isOne ? sharedText(a.text, b.text) : ''
   const zone = a.zone === b.zone ? a.zone : 'several zones'
   return {
     kind: isOne ? a.kind : 'several',

@@ -34,9 +34,9 @@ const LABEL = 92
 const NARROW = 560
 const BAND = 44
 const LEAST = 0.3
-/** How wide a letter of the text is on average, as a share of its size; some fonts are wider than most. */
-const LETTER = 0.56
 const CUTS_MAX = 3
+/** How much wider bold letters are. */
+const BOLD = 1.12
 const LINES_MAX = 2
 
 /**
@@ -45,7 +45,7 @@ const LINES_MAX = 2
  */
 export function svgOf(picture, { width: asked = 880 } = {}) {
   const width = Math.round(Math.min(widthMax, Math.max(widthMin, asked)))
-  const left = width < NARROW ? 80 : MARGIN + LABEL
+  const left = width < NARROW ? 92 : MARGIN + LABEL
   const right = width - MARGIN - 6
   const scale = scaleOf(picture, Math.max(2, Math.floor((right - left) / 110)))
   const x = (/** @type {number} */ ms) => left + scale.placeOf(ms) * (right - left)
@@ -89,7 +89,7 @@ function stacked(blocks) {
 /** @param {Canvas} canvas @returns {Block} */
 function headBlock({ picture: { mark, tone, status, text, wall }, width }) {
   const word = `${mark} ${status}`
-  const at = MARGIN + widthOf(word, 17) + 14
+  const at = MARGIN + widthOf(word, BOLD * 17) + 14
   const room = width - MARGIN - at
   const wallWidth = wall === '' ? 0 : widthOf(wall, 12) + 24
   const isBeside = widthOf(text, 13.5) + wallWidth <= room
@@ -173,8 +173,8 @@ function namesBlock({ bands }, { x, right }) {
     const to = bands[place + 1] ? x(/** @type {typeof band} */ (bands[place + 1]).from) : right
     const room = to - from - 6
     const span = bandText(band)
-    const isWhole = widthOf(band.name, 13) + widthOf(span, 12) + 6 <= room
-    const name = fit(band.name, room, 13)
+    const isWhole = widthOf(band.name, BOLD * 13) + widthOf(span, 12) + 6 <= room
+    const name = fit(band.name, room, BOLD * 13)
     if (name.length < Math.min(3, band.name.length) || room < 14) return []
     const extra = isWhole ? ` <tspan class="small quiet">${escaped(span)}</tspan>` : ''
     return [`<text class="phase" x="${n(from)}" y="19">${escaped(name)}${extra}</text>`]
@@ -194,7 +194,7 @@ function shapeBlock(lane, canvas) {
   return {
     height: BAND + 8,
     parts: [
-      label(MARGIN, BAND / 2 + 4, fit(zone, left - MARGIN - 8, 13), 'zone'),
+      label(MARGIN, BAND / 2 + 4, fit(zone, left - MARGIN - 8, BOLD * 13), 'zone'),
       planned.length > 0 ? `<path class="${ghost}" d="${outline(planned, x)}"/>` : '',
       ...shape.map(
         (step) => `<path class="life t${Math.round(step.share * 3)}" d="${outline([step], x)}"/>`,
@@ -319,7 +319,7 @@ function listBlock({ picture: { happenings }, width }) {
   const timeAt = MARGIN + 30
   const wordAt = timeAt + Math.max(...happenings.map((one) => widthOf(timeText(one), 12.5))) + 14
   const textAt =
-    wordAt + Math.max(...happenings.map((one) => widthOf(`  ${wordText(one)}`, 13.5))) + 14
+    wordAt + Math.max(...happenings.map((one) => widthOf(`■ ${wordText(one)}`, BOLD * 12.5))) + 14
   const rows = happenings.flatMap((one, place) => {
     const { mark, tone } = markOf(one)
     const y = 22 + 20 * place
@@ -355,11 +355,18 @@ function label(x, y, text, kind) {
   return `<text class="${kind}" x="${n(x)}" y="${n(y)}">${escaped(text)}</text>`
 }
 
-/** @param {string} text @param {number} size */
+/** About how wide a text is: nothing here can ask a font. @param {string} text @param {number} size */
 function widthOf(text, size) {
   let wide = 0
-  for (const character of text) wide += (character.codePointAt(0) ?? 0) < 0x1100 ? 1 : 1.8
-  return wide * size * LETTER
+  for (const character of text) wide += shareOf(character)
+  return wide * size
+}
+
+/** As wide as in the widest of the usual fonts, as a share of the size. @param {string} character */
+function shareOf(character) {
+  if ((character.codePointAt(0) ?? 0) >= 0x1100) return 1.05
+  if (/[ .,:;'!|iljftrI()[\]/-]/.test(character)) return 0.38
+  return /[mwMW@%…–×»A-Z]/.test(character) ? 0.8 : 0.62
 }
 
 /** @param {string} text @param {number} room @param {number} size */

@@ -35,6 +35,11 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
   ['def main(input):\n  return input', 'python', 'python', 'function'],
   ['import json\nresult = json.dumps(input)', 'python', 'python', 'body'],
   ['print("def main(): result = 1")', 'python', 'python', 'program'],
+  ['with open("x") as f:\n  if f:\n    result = f.read()', 'python', 'python', 'body'],
+  ['try:\n  pass\nexcept E:\n  result = 1', 'python', 'python', 'body'],
+  ['def f():\n  if 1:\n    result = 1\n  result = 2\nf()', 'python', 'python', 'program'],
+  ['class A:\n  def main(self): pass\n\n  result = 1', 'python', 'python', 'program'],
+  ['if __name__ == "__main__":\n  result = 1', 'python', 'python', 'program'],
   ['echo hello', 'sh', 'sh', 'program'],
 ]
 

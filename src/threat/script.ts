@@ -36,13 +36,25 @@ export function branchesOf(source: string): number {
 const STRINGS_AND_COMMENTS =
   /[rbfuRBFU]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|$(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|$(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)|#[^\n]*/g
 
+/** What runs only as a program is, to whoever calls it, not there either. */
+const HAS_OWN_NAMES = /^(?:(?:async\s+)?def|class)\b|^if\b.*\b__name__\b/
+
 function topLevelNames(source: string): Set<string> {
   const names = new Set<string>()
   const bare = source.replace(STRINGS_AND_COMMENTS, (text) => (text.startsWith('#') ? '' : '0'))
   let depth = 0
   let carried = false
+  // Where a body began whose names are its own; blocks of other statements bind for the top level too.
+  let hiddenBelow = Infinity
   for (const line of bare.split(/\r\n|\r|\n/)) {
-    if (depth === 0 && !carried) bindLine(line, names)
+    const text = line.trimStart()
+    const indent = line.length - text.length
+    if (depth === 0 && !carried && text !== '') {
+      if (indent <= hiddenBelow) {
+        bindLine(text, names)
+        hiddenBelow = HAS_OWN_NAMES.test(text) ? indent : Infinity
+      }
+    }
     for (const mark of line) {
       if ('([{'.includes(mark)) depth++
       else if (')]}'.includes(mark)) depth = Math.max(0, depth - 1)
@@ -53,7 +65,6 @@ function topLevelNames(source: string): Set<string> {
 }
 
 function bindLine(line: string, names: Set<string>): void {
-  if (/^\s/.test(line)) return
   for (const statement of line.split(';')) {
     const text = statement.trim()
     const defined = /^(?:async\s+)?(?:def|class)\s+(\w+)/.exec(text)?.[1]

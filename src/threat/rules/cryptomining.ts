@@ -47,7 +47,9 @@ function reachesPool({ given }: Call): boolean {
     if (text !== undefined) return isPool(text)
     const parts: readonly Node[] =
       literalOf(argument)?.['properties'] ?? literalOf(argument)?.['elements'] ?? []
-    return parts.some((part) => part && isPool(textOf(part['value'] ?? part) ?? ''))
+    // An element is what it is; of a property it is the value that counts.
+    const value = (part: Node) => (part.type === 'Property' ? part['value'] : part)
+    return parts.some((part) => part && isPool(textOf(value(part)) ?? ''))
   })
 }
 

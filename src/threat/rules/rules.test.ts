@@ -69,6 +69,7 @@ const tables: Record<Exclude<PatternName, 'UNPARSED' | 'OBFUSCATION'>, Table> = 
       'require("child_process").exec("xmrig -o pool")',
       'new CryptoNight().hash(input)',
       'client.connect("stratum+ssl://eu.pool.example")',
+      'import { spawn } from "node:child_process"; spawn("m", ["-o", "stratum+tcp://pool.example"])',
       'const c = require("crypto"); let n = 0; let h; do { h = c.createHash("sha256").update(input + n++).digest("hex") } while (!h.startsWith("0000"))',
     ],
     passes: [
@@ -81,6 +82,7 @@ const tables: Record<Exclude<PatternName, 'UNPARSED' | 'OBFUSCATION'>, Table> = 
       'return input.includes("xmrig")',
       'function cryptonight(x) { return x } return cryptonight(1)',
       'return typeof CoinHive',
+      'import { spawn } from "node:child_process"; spawn("m", ["-o", , "pool.example", 1, null])',
       'let nonce = 0; while (nonce < 10) nonce++; return nonce',
       'const c = require("crypto"); return c.createHash("sha256").update("a").digest("hex")',
       'const mining = "gold"; return mining',

@@ -93,7 +93,10 @@ export interface Supervisor extends AsyncDisposable {
   tighten(to: Controls, by: Order): Promise<boolean>
   /** Ends the whole or a zone. Idempotent. */
   terminate(by: Order): void
-  /** A zone begins, with the schedule of its kind where there is one; no zone begins twice. */
+  /**
+   * A zone begins, with the schedule of its kind where there is one; no zone begins twice. Throws MayflyError INVALID
+   * for a name without or with more than 64 characters.
+   */
   zone(zone: string, kind: string): void
   /** A zone ended by itself. Idempotent. */
   gone(zone: string): void

@@ -5,7 +5,9 @@ import { allControls, isWithin, noFiles, noNetwork, type Controls } from '../con
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { Supervised } from '../contract/rooms.ts'
 import type { Faults, Script, Step } from '../tiers/mock/script.ts'
+import { zonesMax } from './schedule.ts'
 import { answerMsMax, stirMsMin, tickMs } from './supervise.ts'
+import { entriesMax, guestEntriesMax } from './timeline.ts'
 
 type Set = Awaited<ReturnType<typeof stage>>
 
@@ -431,4 +433,45 @@ test('An operator tightens and ends one zone, and the others go on', async () =>
   assert(story.includes('100 a tightened phase-0') && story.includes('200 a terminated'))
   assert(story.includes('1850 b terminated'))
   assert.equal(end.status, 'timeout')
+})
+
+test('There are so many zones and no more: each one more is ended as it begins', async () => {
+  const ended: string[] = []
+  const { story } = await live({
+    deeds: {
+      100: ({ supervisor, sandbox }) => {
+        Object.assign(sandbox, {
+          endZone: (zone: string) => Promise.resolve(void ended.push(zone)),
+        })
+        for (let zone = 0; zone < zonesMax + 3; zone++) supervisor.zone(`z${zone}`, 'any')
+        assert.throws(() => supervisor.zone('z'.repeat(65), 'any'), { code: 'INVALID' })
+        assert.throws(() => supervisor.zone('', 'any'), { code: 'INVALID' })
+      },
+    },
+  })
+  assert.deepEqual(ended, [`z${zonesMax}`, `z${zonesMax + 1}`, `z${zonesMax + 2}`])
+  assert.equal(
+    story.filter((line) => line.startsWith('1000 ') && line.includes('tightened')).length,
+    zonesMax + 1,
+  )
+})
+
+test('A guest that floods the timeline hides nothing of what closed on it', async () => {
+  const shut = { ...allControls, capabilities: [] }
+  const phases = [
+    { name: 'shut', for: 500, controls: shut },
+    { name: 'quiet', for: 500, controls: { ...shut, network: noNetwork } },
+  ]
+  const { timeline } = await live({
+    schedule: scheduleOf(phases),
+    deeds: {
+      100: ({ supervisor }) => {
+        for (let times = 0; times < 3000; times++) supervisor.notice(found('low'))
+      },
+    },
+  })
+  assert(timeline.length < entriesMax)
+  assert.equal(timeline.filter(({ event }) => event === 'anomaly').length, guestEntriesMax)
+  for (const event of ['phase', 'tightened'] as const)
+    assert.equal(timeline.findLast((line) => line.event === event)?.phase, 'quiet')
 })

@@ -96,7 +96,7 @@ export interface Turn {
 
 /** The whole, as a zone: where what belongs to no other zone happens. */
 export const whole = 'main'
-/** Zones in one life, those that are over too. What would be one more is ended as it begins. */
+/** Zones in one life, those that are over too; each one more is ended as it begins. */
 export const zonesMax = 256
 
 /** A life at its release, below `granted`, what the sandbox was made with. It is over after `msMax` at the latest. */
@@ -152,7 +152,7 @@ function strandOf(zone: string, course: Course, rules: Strand['rules'], granted:
 /** Changes the strands that something happens to, and says what is more than a change. */
 function befall(strands: Map<string, Strand>, happening: Happening, acts: Act[]): void {
   if (happening.kind === 'time') return
-  if (happening.kind === 'zone') return enter(strands, happening)
+  if (happening.kind === 'zone') return enter(strands, happening, acts)
   const { kind, zone } = happening
   const named = strands.get(zone)
   if (!named && (kind === 'held' || kind === 'unheld' || kind === 'gone')) return
@@ -253,11 +253,16 @@ function opened(strand: Strand, place: number): Strand {
 function enter(
   strands: Map<string, Strand>,
   { at, zone, schedule }: Extract<Happening, { kind: 'zone' }>,
+  acts: Act[],
 ): void {
-  if (strands.has(zone) || strands.size > zonesMax) return
+  if (strands.has(zone)) return
+  if (strands.size > zonesMax) {
+    const end = { status: 'terminated', reason: `More than ${zonesMax} zones in one life` } as const
+    return void acts.push({ kind: 'end', zone, phase: zone, end })
+  }
   const { course, rules, ceiling, controls: granted } = withControls(strands.get(whole)!)
-  const until = strands.size === zonesMax ? at : course.ends
-  const alike = [{ name: zone.slice(0, 64), for: Math.max(1, until - at), controls: allControls }]
+  const until = course.ends
+  const alike = [{ name: zone, for: Math.max(1, until - at), controls: allControls }]
   const own = layOut(schedule?.phases ?? alike, { from: at, until, granted })
   const strand = strandOf(zone, own, schedule ?? rules, meet(ceiling, granted))
   strands.set(zone, aged(strand, at))

@@ -21,6 +21,7 @@ export const answerMsMax = 2000
 /** How often conditions and a clock of processor time are looked at, and at most how often after events. */
 export const tickMs = 50
 export const stirMsMin = 5
+export const zoneCharactersMax = 64
 
 export interface Watch {
   readonly sandbox: Sandbox
@@ -104,6 +105,11 @@ class Supervision implements Supervisor {
   }
 
   zone(zone: string, kind: string): void {
+    if (zone.length === 0 || zone.length > zoneCharactersMax)
+      throw new MayflyError(
+        'INVALID',
+        `Cannot begin a zone: its name has ${zone.length} characters`,
+      )
     if (!this.#isOpen || this.#life.strands.has(zone)) return
     const { zones = {} } = this.#watch.profile.schedule
     const schedule = Object.hasOwn(zones, kind) ? zones[kind] : undefined
@@ -117,8 +123,10 @@ class Supervision implements Supervisor {
     this.#tell({ kind: 'gone', zone })
   }
 
-  notice({ point, zone, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
+  notice({ point, zone: said, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
     if (!this.#isOpen) return
+    // Counted by zone, and nobody can make more of them by naming them.
+    const zone = this.#life.strands.has(said) ? said : whole
     this.#tally.count(point, zone)
     if (point === 'capability/denied') this.#tally.call(zone)
     if (point === 'anomaly/found') this.#answer(zone, fields)

@@ -4,7 +4,7 @@ import { whole } from './schedule.ts'
 
 /** Lines kept of one life, but for the last one, which always is. */
 export const entriesMax = 1000
-/** Of these, lines that a guest can bring about as often as it likes: no flood hides what was closed. */
+/** Of these, lines that a guest can bring about, and those of zones: no flood hides what closed on the whole. */
 export const guestEntriesMax = 500
 const guestWords = new Set<TimelineEntry['event']>(['denied', 'anomaly', 'zone', 'channel'])
 
@@ -43,7 +43,8 @@ export class Timeline {
   /** A line of a zone, of the whole where none is named. */
   note(line: Line, zone: string = whole): void {
     if (this.#entries.length >= entriesMax) return
-    if (guestWords.has(line.event) && ++this.#ofGuests > guestEntriesMax) return
+    const isOfGuest = guestWords.has(line.event) || zone !== whole
+    if (isOfGuest && ++this.#ofGuests > guestEntriesMax) return
     const entry = { at: this.age, zone, ...line }
     this.#entries.push(entry)
     if (this.hasBegun) this.#on(entry)

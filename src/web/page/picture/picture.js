@@ -25,16 +25,13 @@
  *   sums: (readonly [string, string])[],
  * }} Picture
  */
+import { bandsOf, isEnd, stepsPlanned } from './bands.js'
 import { controlNames, readControl } from './controls.js'
 import { happeningsOf } from './events.js'
 import { bytesText, durationText, ends, finite, listText, moment, plain, whyText } from './words.js'
 
 export const lanesMax = 6
-export const bandsMax = 64
 export const spansMax = 24
-/** What is lost of a phase without being worth a word: the share of its length, and milliseconds. */
-const LOST_SHARE = 0.02
-const LOST_MS = 5
 const DENIED_SHOWN = 2
 
 /**
@@ -111,82 +108,11 @@ function laneOf(zone, timeline, { plan, age, status }) {
   }
 }
 
-/**
- * @param {{
- *   zone: string, entries: readonly Entry[], plan: Plan, opens: number, closes: number, status: string,
- * }} lived
- * @returns {Band[]}
- */
-function bandsOf({ zone, entries, plan, opens, closes, status }) {
-  const begun = entries.filter(({ event }) => event === 'phase')
-  const planned = stepsPlanned(plan)
-  let place = 0
-  /** @type {Band[]} */
-  const bands = begun.slice(0, bandsMax).map(({ at, phase = '' }, n) => {
-    const found = planned.findIndex(({ name }, step) => step >= place && name === phase)
-    const step = found === -1 ? undefined : planned[found]
-    if (step) place = found + 1
-    const to = begun[n + 1]?.at ?? closes
-    const length = step && step.to - step.from
-    const band = { name: plain(phase, 40), from: at, to, planned: length, cut: undefined }
-    return { ...band, cut: cutOf(band, entries, n === begun.length - 1 ? status : 'going on') }
-  })
-  if (bands.length === 0 && entries.length > 0 && zone !== 'main')
-    return [{ name: '', from: opens, to: closes, planned: undefined, cut: undefined }]
-  if (begun.length <= bandsMax) return bands
-  const kept = bands.slice(0, bandsMax - 1)
-  const from = begun[bandsMax - 1]?.at ?? closes
-  const name = `${(begun.length - kept.length).toLocaleString('en')} more phases`
-  return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
-}
-
-/** Why a phase is shorter whose predecessor was left before its time. */
-const SHORTENED = 'what was left of its life became shorter'
-
-/** Ends that are no cut: the code was done before its time. */
-const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
-
-/** @param {Band} band @param {readonly Entry[]} entries @param {string} status @returns {Cut | undefined} */
-function cutOf({ from, to, planned }, entries, status) {
-  if (planned === undefined) return undefined
-  const lost = planned - (to - from)
-  if (lost <= Math.max(LOST_MS, planned * LOST_SHARE)) return undefined
-  const within = entries.filter(({ at }) => at >= from && at <= to)
-  const advanced = within.findLast(isAdvance)
-  const isShorter = entries.some((entry) => isAdvance(entry) && entry.at <= from)
-  if (!advanced && isShorter && (status === 'going on' || status === 'timeout'))
-    return { lost, why: SHORTENED, isAnomaly: false }
-  if (!advanced && byItself.has(status)) return undefined
-  const anomaly = within.findLast(({ event }) => event === 'anomaly')
-  const why = anomaly?.reason ?? advanced?.reason ?? within.findLast(isEnd)?.reason ?? status
-  return { lost, why: whyText(why, 80), isAnomaly: anomaly !== undefined }
-}
-
-/** @param {Entry} entry */
-function isAdvance({ event }) {
-  return event === 'advanced'
-}
-
-/** A zone that ended by itself says why in a line of its own. @param {Entry} entry */
-function isEnd({ event, reason }) {
-  return event === 'terminated' || (event === 'zone' && reason !== undefined)
-}
-
 /** What was planned for zones of its kind; nothing else is known before it begins. @param {readonly Entry[]} entries @param {Plan} plan @returns {Plan} */
 function planOfZone(entries, { zones = {} }) {
   const kind = entries.find(({ event }) => event === 'zone')?.fields?.['kind']
   const phases = typeof kind === 'string' && Object.hasOwn(zones, kind) ? zones[kind] : undefined
   return { controls: {}, phases: phases ?? [], msMax: Infinity }
-}
-
-/** @param {Plan} plan @returns {(Stretch & { name: string })[]} */
-function stepsPlanned({ phases, msMax }) {
-  let from = 0
-  return phases.slice(0, bandsMax).map(({ name, for: length }) => {
-    const step = { name, from, to: Math.max(from, Math.min(from + moment(length), moment(msMax))) }
-    from = step.to
-    return step
-  })
 }
 
 /** @param {Plan} plan @param {string} control */

@@ -1,0 +1,95 @@
+import { moment, plain, whyText } from './words.js'
+
+/**
+ * The phases of a zone as they were lived and as they were planned, and what was cut off.
+ *
+ * @typedef {import('./life.js').Entry} Entry
+ * @typedef {import('./life.js').Plan} Plan
+ * @typedef {import('./picture.js').Band} Band
+ * @typedef {import('./picture.js').Cut} Cut
+ * @typedef {import('./picture.js').Stretch} Stretch
+ */
+
+export const bandsMax = 64
+/** What is lost of a phase without being worth a word: the share of its length, and milliseconds. */
+const LOST_SHARE = 0.02
+const LOST_MS = 5
+
+/**
+ * @param {{
+ *   zone: string, entries: readonly Entry[], plan: Plan, opens: number, closes: number, status: string,
+ * }} lived
+ * @returns {Band[]}
+ */
+export function bandsOf({ zone, entries, plan, opens, closes, status }) {
+  const begun = entries.flatMap((entry, place) =>
+    entry.event === 'phase' ? [{ ...entry, place }] : [],
+  )
+  const planned = stepsPlanned(plan)
+  let next = 0
+  /** @type {Band[]} */
+  const bands = begun.slice(0, bandsMax).map(({ at, phase = '', place: start }, n) => {
+    const found = planned.findIndex(({ name }, step) => step >= next && name === phase)
+    const step = found === -1 ? undefined : planned[found]
+    if (step) next = found + 1
+    const to = begun[n + 1]?.at ?? closes
+    const length = step && step.to - step.from
+    const band = { name: plain(phase, 40), from: at, to, planned: length, cut: undefined }
+    const before = entries.slice(0, start)
+    const within = entries.slice(start, begun[n + 1]?.place)
+    const isLast = n === begun.length - 1
+    return { ...band, cut: cutOf(band, { before, within, status: isLast ? status : 'going on' }) }
+  })
+  if (bands.length === 0 && entries.length > 0 && zone !== 'main')
+    return [{ name: '', from: opens, to: closes, planned: undefined, cut: undefined }]
+  if (begun.length <= bandsMax) return bands
+  const kept = bands.slice(0, bandsMax - 1)
+  const from = begun[bandsMax - 1]?.at ?? closes
+  const name = `${(begun.length - kept.length).toLocaleString('en')} more phases`
+  return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
+}
+
+/** Why a phase is shorter whose predecessor was left before its time. */
+const SHORTENED = 'what was left of its life became shorter'
+
+/** Ends that are no cut: the code was done before its time. */
+const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
+
+/**
+ * @param {Band} band
+ * @param {{ before: readonly Entry[], within: readonly Entry[], status: string }} around what was told before it opened,
+ *   what until the next one did, and how the life ended, if it did in it
+ * @returns {Cut | undefined}
+ */
+function cutOf({ from, to, planned }, { before, within, status }) {
+  if (planned === undefined) return undefined
+  const lost = planned - (to - from)
+  if (lost <= Math.max(LOST_MS, planned * LOST_SHARE)) return undefined
+  const advanced = within.findLast(isAdvance)
+  const isOnTime = status === 'going on' || status === 'timeout'
+  if (!advanced && isOnTime && before.some(isAdvance))
+    return { lost, why: SHORTENED, isAnomaly: false }
+  if (!advanced && byItself.has(status)) return undefined
+  const reason = (advanced ?? within.findLast(isEnd))?.reason ?? status
+  return { lost, why: whyText(reason, 80), isAnomaly: reason.startsWith('anomaly ') }
+}
+
+/** @param {Entry} entry */
+function isAdvance({ event }) {
+  return event === 'advanced'
+}
+
+/** A zone that ended by itself says why in a line of its own. @param {Entry} entry */
+export function isEnd({ event, reason }) {
+  return event === 'terminated' || (event === 'zone' && reason !== undefined)
+}
+
+/** @param {Plan} plan @returns {(Stretch & { name: string })[]} */
+export function stepsPlanned({ phases, msMax }) {
+  let from = 0
+  return phases.slice(0, bandsMax).map(({ name, for: length }) => {
+    const step = { name, from, to: Math.max(from, Math.min(from + moment(length), moment(msMax))) }
+    from = step.to
+    return step
+  })
+}

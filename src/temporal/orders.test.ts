@@ -437,11 +437,14 @@ test('An operator tightens and ends one zone, and the others go on', async () =>
 
 test('There are so many zones and no more: each one more is ended as it begins', async () => {
   const ended: string[] = []
-  const { story } = await live({
+  const tightened: (string | undefined)[] = []
+  await live({
     deeds: {
       100: ({ supervisor, sandbox }) => {
+        const tighten = sandbox.tighten.bind(sandbox)
         Object.assign(sandbox, {
           endZone: (zone: string) => Promise.resolve(void ended.push(zone)),
+          tighten: (to: Controls, zone?: string) => (tightened.push(zone), tighten(to, zone)),
         })
         for (let zone = 0; zone < zonesMax + 3; zone++) supervisor.zone(`z${zone}`, 'any')
         assert.throws(() => supervisor.zone('z'.repeat(65), 'any'), { code: 'INVALID' })
@@ -450,10 +453,7 @@ test('There are so many zones and no more: each one more is ended as it begins',
     },
   })
   assert.deepEqual(ended, [`z${zonesMax}`, `z${zonesMax + 1}`, `z${zonesMax + 2}`])
-  assert.equal(
-    story.filter((line) => line.startsWith('1000 ') && line.includes('tightened')).length,
-    zonesMax + 1,
-  )
+  assert.equal(new Set(tightened).size, zonesMax + 1)
 })
 
 test('A guest that floods the timeline hides nothing of what closed on it', async () => {

@@ -272,12 +272,15 @@ function enter(
 function settle(before: Life, at: number, strands: Map<string, Strand>, said: Act[]): Turn {
   const acts = [...said]
   const main = strands.get(whole)!
+  const was = before.strands.get(whole)
   // The end of the whole is that of every zone: no more is said of them.
   const open = main.end ? [main] : [...strands.values()]
-  const limit = main.end ? allControls : withControls(main).controls
+  const limit = main.end || main === was ? main.controls : withControls(main).controls
   for (const strand of open) {
     const { zone, end } = strand
     const old = before.strands.get(zone)
+    // Nothing happened to it or around it: of many zones most, at most times.
+    if (strand === old && limit === was?.controls) continue
     const { phase } = stepOf(strand)
     if (end && !old?.end) acts.push({ kind: 'end', zone, phase, end })
     if (end) continue

@@ -78,7 +78,10 @@ async function measure(warden: WardenClient) {
       await once42(warm, language)
       pooled.push({ name: `${way}, pooled`, once: () => timed(() => once42(warm, language)) })
       pooled.push({ name: `${way}, empty pool`, once: () => timed(() => once42(cold, language)) })
-      apart[way] = { ...(await saturated(warm, language)), ...(await spares(way, language, warden)) }
+      apart[way] = {
+        ...(await saturated(warm, language)),
+        ...(await spares(way, language, warden)),
+      }
     }
     const others = await there(othersFor(language))
     const side = await sideBySide([...pooled, ...others], rounds, PAUSE_MS)
@@ -90,7 +93,7 @@ async function measure(warden: WardenClient) {
 
 function providerOf(way: Way, warden: WardenClient, most: number): Provider {
   const stock = createStock(systemClock, voice)
-  const openWayOut = () => {
+  const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
   return createProcessProvider({

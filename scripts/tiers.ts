@@ -43,6 +43,7 @@ const pages: readonly Page[] = [
       voice: { say() {} },
       spares: 0,
       wallsMax: 0,
+      openWayOut: () => Promise.reject(new Error('nobody')),
     }),
     about: `V8 isolates in worker processes. The isolate keeps one job's objects from the host's and from those of the job
 before; it is not trusted to keep memory, time or a broken V8. That is what the process around it is for: a jailed
@@ -92,7 +93,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
       warm: () => ({ take: () => Promise.reject(new Error('nobody')), close: async () => {} }),
       least: 0,
       most: 0,
-      openWayOut: () => ({ attempts: [], tighten() {}, close() {} }),
+      openWayOut: () => Promise.reject(new Error('nobody')),
     }),
     about: `${aboutWay[way]}
 
@@ -107,7 +108,7 @@ The filter is an allow list: \`policies/seccomp/process.json\` has a reason on e
       `what a job that was granted a way out sends there`,
       ...(way === 'bubblewrap'
         ? []
-        : ['a hole in \`unshare\` of util-linux, which makes the namespaces']),
+        : ['a hole in `unshare` of util-linux, which makes the namespaces']),
     ],
     runs: [
       'in each of its languages, in the best jail this machine gives',

@@ -2,7 +2,6 @@
  * From configuration to wired parts. The only file that names concrete providers, stores and sinks; everybody else
  * is handed what they use.
  */
-import type { Server } from 'node:net'
 import os from 'node:os'
 import { join } from 'node:path'
 import { systemClock, type Clock } from './contract/clock.ts'
@@ -12,12 +11,13 @@ import { MayflyError } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job, Language } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
-import type { Profile } from './contract/profile.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
 import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
+import type { Authority } from './egress/authority.ts'
+import { credentialsFrom } from './egress/held.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { addressesFor } from './egress/dns.ts'
 import { live, type Caller } from './life.ts'
@@ -47,6 +47,7 @@ import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from './tiers/process/provider.ts'
 import { ways, type Way } from './tiers/process/way.ts'
 import type { WardenClient } from './warden/client.ts'
+import type { OpenWayOut } from './warden/way-out.ts'
 
 export interface AssembleOptions {
   readonly config: Config
@@ -139,6 +140,7 @@ export function assemble(options: AssembleOptions): Assembly {
     keepReady: kind !== 'once',
     warm: (kind) => stock.warm(kind),
     most: isFrugal ? 0 : budget.runnable,
+    openWayOut: waysOut(options.config, voice),
   })
   const known = new Map((options.providers ?? []).map((one) => [one.name, one]))
   const proofs = new Map<string, Availability>()
@@ -418,21 +420,30 @@ function lossOf(thrown: unknown, took: number): Record<string, unknown> {
   return { code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL', took }
 }
 
+/** Nothing of it is loaded until a job is granted a network. */
+function waysOut({ credentials }: Config, voice: Voice): OpenWayOut {
+  const held = credentialsFrom(credentials, process.env)
+  let authority: Authority | undefined
+  return async (controls, run) => {
+    const [{ openWayOut }, { makeAuthority }] = await Promise.all([
+      import('./egress/way-out.ts'),
+      import('./egress/authority.ts'),
+    ])
+    authority ??= makeAuthority(() => Date.now())
+    return openWayOut({ controls, run, voice, credentials: held, authority })
+  }
+}
+
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>
 
 /** Every provider of Mayfly's own, by name; of two of a tier that are as strong, the first is taken. */
 function loadersOf(
   { warden, config }: AssembleOptions,
-  parts: Omit<IsolateOptions, 'warden'> & Pick<ProcessOptions, 'warm' | 'most'>,
+  parts: Omit<IsolateOptions, 'warden'> & Pick<ProcessOptions, 'warm' | 'most' | 'openWayOut'>,
 ): Loaders {
   const byWay = (way: Way) => async () => {
-    const [{ createProcessProvider }, { openWayOut }] = await Promise.all([
-      import('./tiers/process/provider.ts'),
-      import('./egress/way-out.ts'),
-    ])
-    const wayOut = (listener: Server, profile: Profile, run: string) =>
-      openWayOut({ listener, controls: profile.controls, run, voice: parts.voice })
-    return createProcessProvider({ way, warden, ...parts, least: 0, openWayOut: wayOut })
+    const { createProcessProvider } = await import('./tiers/process/provider.ts')
+    return createProcessProvider({ way, warden, ...parts, least: 0 })
   }
   return new Map([
     [

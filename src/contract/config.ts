@@ -429,6 +429,22 @@ const webhook = z.strictObject({
     .describe('May be at an address that is not public, such as one of this machine'),
 })
 
+const credential = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+    .describe('A job writes `mayfly-secret:NAME` where the value is to go'),
+  env: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
+    .describe("The variable of Mayfly's own environment that holds it"),
+  header: z
+    .string()
+    .regex(/^[A-Za-z0-9-]{1,100}$/)
+    .describe('The header it may be put into'),
+  hosts: z.array(z.string().min(1).max(300)).min(1).max(100).describe('The hosts it may go to'),
+})
+
 const cache = z.strictObject({
   bytes: size.prefault('64MB').describe('All that is kept, of every tenant; 0 keeps nothing'),
   age: duration.prefault('10m').describe('How long an outcome is given again'),
@@ -498,6 +514,11 @@ export const configSchema = z.strictObject({
   signing: signing.prefault({}).describe('Signed code only, for every tenant'),
   anomalies: anomalies.prefault({}).describe('What counts as one, and what comes after it'),
   webhooks: z.array(webhook).max(16).default([]).describe('Who is told of anomalies'),
+  credentials: z
+    .array(credential)
+    .max(100)
+    .default([])
+    .describe('Secrets that are put in on the way out, and never enter a wall'),
   cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),

@@ -1,31 +1,64 @@
 import type { Server } from 'node:net'
 import type { Controls } from '../contract/controls.ts'
 import type { Voice } from '../contract/event.ts'
-import { openProxy } from './proxy.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
+import type { Authority } from './authority.ts'
+import type { Credential } from './credentials.ts'
+import { openFetch, type Fetcher } from './fetch.ts'
+import { Ledger } from './ledger.ts'
+import { openProxy, type Proxy } from './proxy.ts'
 
 const MIB = 2 ** 20
 /** What one run may move, each way, heads and TLS included. */
 const budget = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 
-/** The way out of one run: a proxy at the socket that listens inside its wall, tightened with the run's controls. */
-export function openWayOut(parts: {
-  readonly listener: Server
+/** The ways out of one run: a proxy where its wall has a socket that listens, brokered requests where it has none. */
+export interface WayOut {
+  /** Accepts on a socket that listens inside the wall, and closes it in the end. */
+  listen(listener: Server): void
+  /** One request as JSON to one response as JSON; never rejects for what a guest asks. */
+  fetch(text: string): Promise<string>
+  readonly attempts: readonly NetworkAttempt[]
+  /** What the stricter controls do not let out is cut, open connections too. */
+  tighten(to: Controls): void
+  close(): void
+}
+
+export interface WayOutParts {
   readonly controls: Controls
   readonly run: string
   readonly voice: Voice
-}) {
+  readonly credentials: readonly Credential[]
+  /** Looks into TLS where a rule on a path, or a credential, needs it. */
+  readonly authority: Authority
+}
+
+export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
-  const { listener, run, voice } = parts
-  const proxy = openProxy({ listener, network: () => network, budget, run, voice })
+  const { run, voice, credentials, authority } = parts
+  const ledger = new Ledger(budget, voice, run)
+  const terms = { network: () => network, ledger, credentials, authority }
+  let proxy: Proxy | undefined
+  let fetcher: Fetcher | undefined
   return {
+    listen(listener) {
+      proxy ??= openProxy({ ...terms, listener, budget, run, voice })
+    },
+    fetch(text) {
+      fetcher ??= openFetch(terms)
+      return fetcher.fetch(text)
+    },
     get attempts() {
-      return proxy.attempts
+      return ledger.attempts
     },
-    /** Open connections that the stricter controls do not let out are cut. */
-    tighten(to: Controls): void {
+    tighten(to) {
       network = to.network
-      proxy.tighten()
+      proxy?.tighten()
+      fetcher?.tighten()
     },
-    close: () => void proxy.close(),
+    close() {
+      void proxy?.close()
+      fetcher?.close()
+    },
   }
 }

@@ -16,6 +16,7 @@ import type { Frame } from '../lib/frames.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
 import { lower } from './lower.ts'
+import { fetchCapability, grantsNetwork, type OpenWayOut, type WayOut } from './way-out.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
 import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
 
@@ -40,6 +41,8 @@ export interface WorkerParts {
   readonly give: (worker: WallHandle) => void
   /** What this kind of worker is told beside the task and its limits. */
   readonly settings: Readonly<Record<string, unknown>>
+  /** Opens what a guest's own `fetch` goes through, where its job was granted a network. */
+  readonly openWayOut?: OpenWayOut
   /** Whether the wall is this job's alone, with bounds of its own that can be lowered, and can stand still. */
   readonly isWhole?: boolean
   /** Capabilities that the guest has in its hands from the start, and that nobody can take back. */
@@ -57,6 +60,7 @@ export class WorkerSandbox implements Sandbox {
   readonly pool: 'hit' | 'miss'
   readonly #parts: WorkerParts
   #controls: Controls
+  #wayOut: WayOut | undefined
   #sink: Sink | undefined
   #task: Task | undefined
   #io: TaskIo | undefined
@@ -84,8 +88,10 @@ export class WorkerSandbox implements Sandbox {
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
     if (this.#task || this.#disposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
-    const { worker, profile, settings } = this.#parts
+    const { worker, profile, settings, openWayOut } = this.#parts
     this.#task = task
+    if (openWayOut && grantsNetwork(this.#controls))
+      this.#wayOut = await openWayOut(this.#controls, task.run)
     this.#io = io
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
@@ -108,6 +114,7 @@ export class WorkerSandbox implements Sandbox {
     const { worker, warden, isWhole } = this.#parts
     const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}
     this.#controls = { ...holds, ...held }
+    this.#wayOut?.tighten(this.#controls)
     const unenforced = controlsBeyond(this.#controls, next)
     return { controls: this.#controls, took: performance.now() - began, unenforced }
   }
@@ -219,6 +226,7 @@ export class WorkerSandbox implements Sandbox {
     }
     const { id, name, argsText } = read.data
     try {
+      if (name === fetchCapability && this.#wayOut) return await this.#fetch(id, argsText)
       this.#assertGranted(name)
       if (!this.#io?.call)
         throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
@@ -229,6 +237,12 @@ export class WorkerSandbox implements Sandbox {
     } catch (error) {
       this.#parts.worker.send(kind.reply, JSON.stringify({ id, error: messageOf(error) }))
     }
+  }
+
+  /** Held to the network in force, by whoever lets it out: it names no capability that a phase could take back. */
+  async #fetch(id: number, argsText: string): Promise<void> {
+    const text = await this.#wayOut!.fetch(argsText)
+    this.#parts.worker.send(kind.reply, JSON.stringify({ id, text }))
   }
 
   #assertGranted(name: string): void {
@@ -304,7 +318,9 @@ export class WorkerSandbox implements Sandbox {
   #finish(end: TaskEnd): void {
     if (this.#ended) return
     this.#ended = true
-    this.#settle?.(end)
+    this.#wayOut?.close()
+    const network = this.#wayOut?.attempts
+    this.#settle?.(network ? { ...end, network } : end)
   }
 }
 
@@ -329,7 +345,7 @@ function carried(task: Task, profile: Profile) {
     code: task.code,
     inputText: task.inputText,
     files: task.files,
-    capabilities: task.capabilities,
+    capabilities: [...task.capabilities, ...(grantsNetwork(controls) ? [fetchCapability] : [])],
     ...(task.calls !== undefined && { calls: task.calls }),
     memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),

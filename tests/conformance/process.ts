@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider } from '../../src/contract/provider.ts'
+import { makeAuthority } from '../../src/egress/authority.ts'
 import { openWayOut } from '../../src/egress/way-out.ts'
 import { createStock } from '../../src/pool/stock.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
@@ -24,6 +25,7 @@ export async function makeProcesses(
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
   const voice = { say() {} }
+  const authority = makeAuthority(() => Date.now())
   const stock = createStock(systemClock, voice)
   const provider = createProcessProvider({
     way,
@@ -32,7 +34,8 @@ export async function makeProcesses(
     warm: (kind) => stock.warm(kind),
     least: 0,
     most: 2,
-    openWayOut: (listener, { controls }, run) => openWayOut({ listener, controls, run, voice }),
+    openWayOut: async (controls, run) =>
+      openWayOut({ controls, run, voice, credentials: [], authority }),
   })
   return {
     provider: language ? only(provider, language) : provider,

@@ -6,6 +6,7 @@ import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { WallHandle } from '../../warden/handle.ts'
 import { createShelf } from '../../warden/shelf.ts'
+import type { OpenWayOut } from '../../warden/way-out.ts'
 import { claimWorker, unavailable } from '../../warden/worker-claim.ts'
 import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
 import { probe } from './detect.ts'
@@ -18,6 +19,8 @@ export interface IsolateOptions {
   readonly wallsMax: number
   /** Whether a worker that is bound to nobody is always kept; true unless given. */
   readonly keepReady?: boolean
+  /** Without it a guest has no network, whatever it was granted. */
+  readonly openWayOut?: OpenWayOut
 }
 
 /** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
@@ -38,7 +41,7 @@ const tightens = [
 
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
-  const { warden, voice } = options
+  const { warden, voice, openWayOut } = options
   const workers = createShelf({ keepReady: true, ...options, program: 'isolated-vm', spareMiB })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
@@ -47,7 +50,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     languages: ['js', 'ts'],
     enforces: ['network', 'files', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens,
-    can: ['files', 'modules', 'batch'],
+    can: ['files', 'modules', 'batch', ...(options.openWayOut ? (['network'] as const) : [])],
     detect() {
       proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
       return proved
@@ -57,7 +60,12 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
       const parts = { provider: provider.name, profile, warden, voice, give, settings, ...claimed }
-      return new WorkerSandbox(newId('sbx'), { ...parts, heldCapabilities: [webAssembly] })
+      const ways = openWayOut ? { openWayOut } : {}
+      return new WorkerSandbox(newId('sbx'), {
+        ...parts,
+        ...ways,
+        heldCapabilities: [webAssembly],
+      })
     },
     close: () => workers.close(),
   }

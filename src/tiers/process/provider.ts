@@ -1,4 +1,3 @@
-import type { Server } from 'node:net'
 import type { Voice } from '../../contract/event.ts'
 import type { Language } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
@@ -7,12 +6,13 @@ import type { Availability, Provider, Sandbox } from '../../contract/provider.ts
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { WallHandle } from '../../warden/handle.ts'
+import type { OpenWayOut } from '../../warden/way-out.ts'
 import { unavailable } from '../../warden/worker-claim.ts'
 import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
 import { claimProgram } from './claim.ts'
 import { probe } from './detect.ts'
 import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
-import { ProcessSandbox, type WayOut } from './sandbox.ts'
+import { ProcessSandbox } from './sandbox.ts'
 import type { Way } from './way.ts'
 
 export interface ProcessOptions {
@@ -23,8 +23,7 @@ export interface ProcessOptions {
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number
   readonly most: number
-  /** Stands at the wall's listener, and lets out what the profile grants. */
-  readonly openWayOut: (listener: Server, profile: Profile, run: string) => WayOut
+  readonly openWayOut: OpenWayOut
 }
 
 const JS: readonly Language[] = ['js', 'ts']
@@ -88,6 +87,7 @@ async function launch(
       give,
       settings,
       isWhole: true,
+      openWayOut: options.openWayOut,
     }
     return new WorkerSandbox(newId('sbx'), parts)
   }
@@ -95,11 +95,8 @@ async function launch(
     void wall.kill()
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
   }
-  const wayOut = listener && {
-    open: (run: string) => options.openWayOut(listener, profile, run),
-    drop: () => void listener.close(),
-  }
-  const parts = { provider, profile, wall, warden, pool, held, wayOut }
+  const { openWayOut } = options
+  const parts = { provider, profile, wall, warden, pool, held, listener, openWayOut }
   return new ProcessSandbox(newId('sbx'), parts)
 }
 

@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Sink } from '../../contract/event.ts'
@@ -17,6 +18,7 @@ import type { WardenClient } from '../../warden/client.ts'
 import type { HandleEnd, WallHandle } from '../../warden/handle.ts'
 import { lower } from '../../warden/lower.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
+import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
 import { endOfProgram } from './end.ts'
 import { readStream, type ProgramStream } from './stream.ts'
@@ -27,22 +29,15 @@ const ARTIFACTS_MAX = 1000
 /** Time for what was printed before a timeout to be read. */
 const GRACE_MS = 40
 
-/** The way out of this wall, when it was granted one. */
-export interface WayOut {
-  /** Closes what the stricter controls no longer allow, open connections too. */
-  tighten(to: Controls): void
-  readonly attempts: NonNullable<TaskEnd['network']>
-  close(): void
-}
-
 export interface ProcessParts {
   readonly provider: string
   readonly profile: Profile
   readonly wall: WallHandle
   readonly warden: WardenClient
   readonly pool: 'hit' | 'miss'
-  /** Its way out, where it was granted one: opened for a run, or dropped when there is none. */
-  readonly wayOut: { open(run: string): WayOut; drop(): void } | undefined
+  /** Where its way out ends, when it was granted one. */
+  readonly listener: Server | undefined
+  readonly openWayOut: OpenWayOut
   /** What holds each control, read back from the kernel. */
   readonly held: HeldBy
 }
@@ -88,7 +83,7 @@ export class ProcessSandbox implements Sandbox {
     const { wall, profile } = this.#parts
     this.#task = task
     this.#io = io
-    this.#wayOut = this.#parts.wayOut?.open(task.run)
+    await this.#openWayOut(task.run)
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
     wall.ref(true)
@@ -149,9 +144,9 @@ export class ProcessSandbox implements Sandbox {
 
   async #destroy(): Promise<void> {
     const began = performance.now()
-    const { wall, wayOut } = this.#parts
+    const { wall, listener } = this.#parts
     if (this.#wayOut) this.#wayOut.close()
-    else wayOut?.drop()
+    else listener?.close()
     await wall.kill()
     wall.listen(undefined)
     wall.ref(false)
@@ -159,6 +154,13 @@ export class ProcessSandbox implements Sandbox {
     const took = performance.now() - began
     const freedBytes = this.#controls.memory + wall.wall.idleBytes
     this.receipt = { id: this.id, took, freedBytes, forced: ['SIGKILL'] }
+  }
+
+  async #openWayOut(run: string): Promise<void> {
+    const { listener, openWayOut } = this.#parts
+    if (!listener) return
+    this.#wayOut = await openWayOut(this.#controls, run)
+    this.#wayOut.listen(listener)
   }
 
   #open(io: TaskIo): readonly ProgramStream[] {

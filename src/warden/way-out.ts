@@ -1,0 +1,25 @@
+import type { Server } from 'node:net'
+import type { Controls } from '../contract/controls.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
+
+/** The ways out of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
+export interface WayOut {
+  /** Takes what a socket inside the wall accepts, and closes it in the end. */
+  listen(listener: Server): void
+  /** One request of a guest without sockets, as JSON, to one response as JSON. */
+  fetch(text: string): Promise<string>
+  readonly attempts: readonly NetworkAttempt[]
+  /** Cuts what the stricter controls no longer let out, open connections too. */
+  tighten(to: Controls): void
+  close(): void
+}
+
+/** Loads what it takes when the first job needs it. */
+export type OpenWayOut = (controls: Controls, run: string) => Promise<WayOut>
+
+/** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
+export const fetchCapability = 'mayfly.fetch'
+
+export function grantsNetwork({ network }: Controls): boolean {
+  return network.allow.length > 0
+}

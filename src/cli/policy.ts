@@ -5,6 +5,7 @@ import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
 import { shown } from './amount.ts'
+import { changeLearned, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { simulatedText, simulateEgress } from './policy-simulate.ts'
 
 /** What a verb sees of the process it runs in. */
@@ -39,6 +40,19 @@ interface SimulateOptions extends Options {
   readonly method?: string
 }
 
+interface ProposeOptions extends Options {
+  readonly effect?: string
+  readonly tenant?: string
+  readonly write?: string
+}
+
+interface LearnedOptions extends Options {
+  readonly effect?: string
+  readonly tenant?: string
+  readonly freeze?: boolean
+  readonly reset?: boolean
+}
+
 /** Adds the verbs of `policy`; each exits 0, or 2 when the configuration or what was asked cannot be used. */
 export function register(program: Command, world: World = thisProcess()): void {
   const policy = program.command('policy').description('look at a configuration')
@@ -57,6 +71,58 @@ export function register(program: Command, world: World = thisProcess()): void {
     .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
     .option('--method <word>', 'what it would ask with (default: GET)')
     .action((_: unknown, command: Command) => simulate(command.optsWithGlobals(), world))
+  policy
+    .command('propose')
+    .description('print a schedule that holds effects to what their runs used')
+    .option('--effect <id>', 'this one alone')
+    .option('--tenant <name>', 'whose effects (default: the first tenant)')
+    .option('--write <file>', 'into a new file, in place of stdout')
+    .action((_: unknown, command: Command) => offer(command.optsWithGlobals(), world))
+  policy
+    .command('learned')
+    .description('print what was learned of effects, as JSON; or stop learning, or forget it')
+    .option('--effect <id>', 'this one alone')
+    .option('--tenant <name>', 'whose effects (default: the first tenant)')
+    .option('--freeze', 'learn nothing more of the effect: what is new from now on is an anomaly')
+    .option('--reset', 'forget what was learned of the effect: its next run is a first one')
+    .action((_: unknown, command: Command) => learned(command.optsWithGlobals(), world))
+}
+
+function offer(options: ProposeOptions, world: World): void {
+  withConfig(options, world, ({ config }) =>
+    orUsage(world, () => {
+      const all = proposals(config, options)
+      if (all.length === 0 && !options.quiet) world.stderr('No run has been learned from yet\n')
+      const text = all.map(({ toml }) => toml).join('\n')
+      if (options.write !== undefined) writeNew(options.write, text)
+      if (options.json) return json(world, all)
+      if (options.write === undefined) world.stdout(text)
+    }),
+  )
+}
+
+function learned(options: LearnedOptions, world: World): void {
+  withConfig(options, world, ({ config }) =>
+    orUsage(world, () => {
+      const { effect, freeze, reset } = options
+      if (!freeze && !reset) return json(world, learnedOf(config, options))
+      if (effect === undefined || (freeze && reset))
+        throw new MayflyError('USAGE', 'Give "--effect", and one of "--freeze" and "--reset"')
+      const changed = changeLearned(config, { ...options, effect }, freeze ? 'freeze' : 'reset')
+      if (options.json) return json(world, { changed })
+      if (!options.quiet) world.stderr(`${changed} ${freeze ? 'frozen' : 'forgotten'}\n`)
+    }),
+  )
+}
+
+function orUsage(world: World, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
+    world.stderr(`${error.message}\n`)
+    world.exit(usageExitCode)
+  }
 }
 
 function check(options: Options, world: World): void {
@@ -76,17 +142,13 @@ function explain(options: Options, world: World): void {
 }
 
 function simulate(options: SimulateOptions, world: World): void {
-  withConfig(options, world, ({ config }) => {
-    try {
+  withConfig(options, world, ({ config }) =>
+    orUsage(world, () => {
       const all = simulateEgress(config, options)
       if (options.json) return json(world, all)
       world.stdout(simulatedText(all))
-    } catch (error) {
-      if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
-      world.stderr(`${error.message}\n`)
-      world.exit(usageExitCode)
-    }
-  })
+    }),
+  )
 }
 
 function withConfig(options: Options, world: World, then: (loaded: Loaded) => void): void {

@@ -9,6 +9,8 @@ interface Growth {
   readonly evidence: readonly Observation[]
   /** The least that its output has been like noise, and the bytes that were much more so since. */
   readonly calm: number | undefined
+  /** As dense as noise that is written as text, and as noise itself. */
+  readonly denseBytes: number
   readonly noisyBytes: number
 }
 
@@ -17,7 +19,7 @@ const piecesMax = 64
 /** Output that comes all at once, or turns from words into noise. */
 export const outputGrowth: Detector<Growth> = {
   name: 'output-growth',
-  first: { pieces: [], evidence: [], calm: undefined, noisyBytes: 0 },
+  first: { pieces: [], evidence: [], calm: undefined, denseBytes: 0, noisyBytes: 0 },
   see(state, observation, { foreseen, thresholds }) {
     const { seen, at } = observation
     if (seen.kind !== 'output') return { state }
@@ -45,25 +47,29 @@ function joined(pieces: Growth['pieces'], one: Growth['pieces'][number]): Growth
 }
 
 function noiseOf(
-  { calm, noisyBytes }: Growth,
-  seen: { readonly bytes: number; readonly entropy?: number | undefined },
+  { calm, denseBytes, noisyBytes }: Growth,
+  { bytes, entropy }: { readonly bytes: number; readonly entropy?: number | undefined },
   thresholds: Thresholds,
-): Pick<Growth, 'calm' | 'noisyBytes'> {
-  if (seen.entropy === undefined) return { calm, noisyBytes }
-  const isNoise =
-    calm !== undefined &&
-    seen.entropy >= thresholds['output-growth.entropy'] &&
-    seen.entropy - calm >= thresholds['output-growth.entropyRise']
+): Pick<Growth, 'calm' | 'denseBytes' | 'noisyBytes'> {
+  if (entropy === undefined) return { calm, denseBytes, noisyBytes }
+  const isRaised = calm !== undefined && entropy - calm >= thresholds['output-growth.entropyRise']
+  const counted = (least: number) => (isRaised && entropy >= least ? bytes : 0)
   return {
-    calm: Math.min(calm ?? 8, seen.entropy),
-    noisyBytes: isNoise ? noisyBytes + seen.bytes : noisyBytes,
+    calm: Math.min(calm ?? 8, entropy),
+    denseBytes: denseBytes + counted(thresholds['output-growth.dense']),
+    noisyBytes: noisyBytes + counted(thresholds['output-growth.entropy']),
   }
 }
 
-function turned({ noisyBytes, evidence }: Growth, thresholds: Thresholds): Found | undefined {
-  if (noisyBytes < thresholds['output-growth.entropyBytes']) return undefined
-  const reason = `Its output turned into noise: ${noisyBytes} bytes so far`
-  return { severity: 'medium', subject: 'noise', reason, evidence }
+function turned(
+  { denseBytes, noisyBytes, evidence }: Growth,
+  thresholds: Thresholds,
+): Found | undefined {
+  const least = thresholds['output-growth.entropyBytes']
+  if (denseBytes < least) return undefined
+  const reason = `Its output turned into noise: ${denseBytes} bytes so far`
+  const severity = noisyBytes >= least ? 'medium' : 'low'
+  return { severity, subject: 'noise', reason, evidence }
 }
 
 function burst(

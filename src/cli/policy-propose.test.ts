@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { Command } from 'commander'
+import { loadConfig } from '../config/load.ts'
+import { openBaselineStore, type Kept } from '../temporal/baseline-store.ts'
+import { noted, noTrail } from '../temporal/trail.ts'
+import { register } from './policy.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-propose-'))
+const state = join(folder, 'state')
+after(() => rmSync(folder, { recursive: true }))
+
+function run(...words: readonly string[]) {
+  const seen = { stdout: '', stderr: '', code: 0 }
+  const program = new Command('mayfly')
+    .option('--json')
+    .option('--quiet')
+    .option('--config <file>')
+    .option('--state <folder>')
+  register(program, {
+    env: { HOME: folder },
+    cwd: folder,
+    stdout: (text) => (seen.stdout += text),
+    stderr: (text) => (seen.stderr += text),
+    exit: (code) => (seen.code = code),
+  })
+  program.parse(['--state', state, 'policy', ...words], { from: 'user' })
+  return seen
+}
+
+function learn(effect: string, host: string): void {
+  const store = openBaselineStore(join(state, 'baselines.db'))
+  const seen = { kind: 'connect', host, port: 443, sent: 1, received: 1, denied: false } as const
+  const memory = { kind: 'memory', bytes: 20 * 2 ** 20 } as const
+  const trail = [seen, memory].reduce((so, one) => noted(so, { seen: one }), noTrail)
+  store.learn({ tenant: 'default', name: `effect:${effect}`, code: 'c' }, trail, [])
+  store.close()
+}
+
+test('Before anything was learned there is nothing to propose, and looking makes no file', () => {
+  const { stdout, stderr, code } = run('propose')
+  assert.deepEqual([stdout, stderr, code], ['', 'No run has been learned from yet\n', 0])
+  assert.equal(existsSync(state), false)
+})
+
+test('What is proposed can be put into the configuration as it stands', () => {
+  learn('thumb:v2@"]', 'api.example.com')
+  const { stdout } = run('propose', '--effect', 'thumb:v2@"]')
+  const file = join(folder, 'mayfly.toml')
+  writeFileSync(file, stdout)
+  const { config } = loadConfig({ cwd: folder, file, env: { HOME: folder } })
+  const [phase] = config.schedules['thumb-v2----used']!.phases
+  assert.deepEqual(phase?.controls.network, { allow: ['https://api.example.com:443'], deny: [] })
+  assert.equal(phase?.controls.memory, 30 * 2 ** 20)
+  rmSync(file)
+})
+
+test('It is written into a new file alone, never over one', () => {
+  const file = join(folder, 'used.toml')
+  assert.equal(run('propose', '--write', file).code, 0)
+  assert.match(readFileSync(file, 'utf8'), /^# effect:/)
+  const again = run('propose', '--write', file)
+  assert.equal(again.code, 2)
+  assert.match(again.stderr, /^Cannot write "/)
+})
+
+test('What was learned can be read, frozen and forgotten', () => {
+  learn('hash', 'b.example')
+  assert.equal(run('learned', '--freeze').code, 2)
+  assert.equal(run('learned', '--effect', 'hash', '--freeze').stderr, '1 frozen\n')
+  const [kept] = JSON.parse(run('learned', '--effect', 'hash').stdout) as Kept[]
+  assert.deepEqual([kept?.name, kept?.baseline.frozen], ['effect:hash', true])
+  assert.deepEqual(JSON.parse(run('learned', '--effect', 'hash', '--reset', '--json').stdout), {
+    changed: 1,
+  })
+  assert.deepEqual(JSON.parse(run('learned', '--effect', 'hash').stdout), [])
+})

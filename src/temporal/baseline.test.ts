@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { suite, test } from 'node:test'
+import type { Finding, Seen } from '../contract/anomaly.ts'
+import { allControls, isWithin } from '../contract/controls.ts'
+import { networkOf } from '../contract/network.ts'
+import { client, Script, trace } from '../../tests/fixtures/traces/script.ts'
+import { watched } from '../../tests/fixtures/traces/watched.ts'
+import {
+  freeze,
+  isLearning,
+  itemsMax,
+  judges,
+  learned,
+  noBaseline,
+  runsToLearn,
+} from './baseline.ts'
+import { openBaselineStore } from './baseline-store.ts'
+import { propose } from './propose.ts'
+import { noted, noTrail, type Trail, trailItemsMax } from './trail.ts'
+
+const connect = (host: string): Seen => ({
+  kind: 'connect',
+  host,
+  port: 443,
+  sent: 9,
+  received: 9,
+  denied: false,
+})
+const trailOf = (...seen: readonly Seen[]): Trail =>
+  seen.reduce((so, one) => noted(so, { seen: one }), noTrail)
+const after = (...trails: readonly Trail[]) =>
+  trails.reduce((so, one) => learned(so, one), noBaseline)
+const usual = trailOf(connect('api.example.com'), { kind: 'memory', bytes: 5_000_000 })
+const medium = { severity: 'medium' } as Finding
+const runs = (count: number, trail = usual) => Array.from({ length: count }, () => trail)
+const goesTo = (host: string, baseline = after(...runs(runsToLearn))) =>
+  watched({ foreseen: client, baseline, observations: new Script(1).connect(host).observations })
+    .findings.filter(({ name }) => name === 'off-baseline')
+    .map(({ severity }) => severity)
+
+suite('What the first runs did is learned', () => {
+  test('S2-19: After the first runs, a host that none of them asked is an anomaly', () => {
+    assert.deepEqual(goesTo('api.example.com'), [])
+    assert.deepEqual(goesTo('drop.example.org'), ['medium'])
+  })
+
+  test('While it learns, nothing is off the baseline', () => {
+    assert.deepEqual(goesTo('drop.example.org', after(...runs(runsToLearn - 1))), [])
+  })
+
+  test('A run in which something was found teaches nothing, and is counted', () => {
+    const poisoned = learned(noBaseline, trailOf(connect('drop.example.org')), [medium])
+    assert.deepEqual([poisoned.runs, poisoned.setAside], [0, 1])
+    assert.deepEqual(poisoned.items, noBaseline.items)
+  })
+
+  test('What one run alone did is still told of: a poisoned first run hides nothing', () => {
+    const poisoned = after(trailOf(connect('drop.example.org')), ...runs(runsToLearn - 1))
+    assert.deepEqual(goesTo('drop.example.org', poisoned), ['low'])
+  })
+
+  test('What was tried and refused is no habit', () => {
+    const refused = trailOf({ ...connect('drop.example.org'), denied: true } as Seen)
+    assert.deepEqual(refused, noTrail)
+  })
+
+  test('What a guest says of itself is no habit either', () => {
+    const said = trace('', client, (t) => {
+      t.trust = 'guest'
+      t.connect('drop.example.org')
+    })
+    assert.deepEqual(watched(said).watch.trail, noTrail)
+  })
+
+  test('What there is no room for is counted, and is not taken for new with certainty', () => {
+    const many = trailOf(...Array.from({ length: trailItemsMax + 5 }, (_, at) => connect(`h${at}`)))
+    assert.equal(many.lost.hosts, 5)
+    const baseline = after(...runs(runsToLearn, many))
+    assert.equal(Object.keys(baseline.items.hosts).length, itemsMax)
+    assert(baseline.lost.hosts > 5)
+    assert.deepEqual(goesTo('new.example.org', baseline), ['low'])
+  })
+
+  test('A frozen baseline learns nothing more, and judges at once', () => {
+    const frozen = freeze(after(usual))
+    assert.equal(learned(frozen, trailOf(connect('b'))), frozen)
+    assert.deepEqual(
+      [isLearning(frozen), judges(frozen), judges(freeze(noBaseline))],
+      [false, true, false],
+    )
+    assert.deepEqual(goesTo('drop.example.org', frozen), ['medium'])
+  })
+})
+
+suite('Baselines are kept', () => {
+  const subject = { tenant: 'acme', name: 'effect:thumb', code: 'c1' }
+
+  test('Beside the state, for their owner alone, also over a restart', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-baselines-'))
+    const file = path.join(folder, 'baselines.db')
+    const before = openBaselineStore(file)
+    assert.equal(before.learn(subject, usual, []), 'learned')
+    before.close()
+    assert.equal(statSync(file).mode & 0o777, 0o600)
+    const again = openBaselineStore(file)
+    assert.equal(again.get(subject)?.runs, 1)
+    again.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  test('By tenant and code: new code starts anew, and nobody sees those of others', () => {
+    const store = openBaselineStore(':memory:')
+    store.learn(subject, usual, [])
+    assert.equal(store.get({ ...subject, code: 'c2' }), undefined)
+    assert.equal(store.get({ ...subject, tenant: 'other' }), undefined)
+    assert.deepEqual(store.export('other'), [])
+    assert.equal(store.export('acme', 'effect:thumb')[0]?.baseline.runs, 1)
+    store.close()
+  })
+
+  test('Learning ends by itself, can be stopped, and can begin anew', () => {
+    const store = openBaselineStore(':memory:')
+    for (let run = 0; run < runsToLearn; run++)
+      assert.equal(store.learn(subject, usual, []), 'learned')
+    assert.equal(store.learn(subject, usual, []), 'done')
+    assert.equal(store.reset(subject), 1)
+    assert.equal(store.freeze(subject), false)
+    store.learn(subject, usual, [])
+    assert.equal(store.freeze(subject), true)
+    assert.equal(store.learn(subject, usual, []), 'done')
+    store.close()
+  })
+
+  test('Where there is no room nothing is forgotten, and that is said', () => {
+    const store = openBaselineStore(':memory:', 1)
+    store.learn(subject, usual, [])
+    assert.equal(store.learn({ ...subject, code: 'c2' }, usual, []), 'full')
+    assert.equal(store.learn({ ...subject, tenant: 'other' }, usual, []), 'learned')
+    assert.equal(store.learn(subject, usual, []), 'learned')
+    store.close()
+  })
+})
+
+suite('A policy is proposed from what runs used', () => {
+  const inForce = {
+    ...allControls,
+    network: networkOf({ allow: ['*.example.com'] }),
+    memory: 128 * 2 ** 20,
+    processes: 64,
+  }
+
+  test('Hosts as they were used, memory with half as much again, and never more than is in force', () => {
+    const proposal = propose(
+      [
+        after(
+          ...runs(
+            5,
+            trailOf(
+              connect('api.example.com'),
+              connect('drop.example.org'),
+              { kind: 'memory', bytes: 20 * 2 ** 20 },
+              { kind: 'processes', now: 3 },
+            ),
+          ),
+        ),
+      ],
+      inForce,
+    )
+    assert(proposal && isWithin(proposal.controls, inForce))
+    assert.deepEqual(proposal.controls.network.allow, ['https://api.example.com:443'])
+    assert.equal(proposal.controls.memory, 30 * 2 ** 20)
+    assert.equal(proposal.controls.processes, 5)
+    assert.deepEqual(proposal.controls.capabilities, [])
+  })
+
+  test('Hosts that were not all kept leave the network as it is', () => {
+    const many = trailOf(
+      ...Array.from({ length: trailItemsMax + 1 }, (_, at) => connect(`h${at}.example.com`)),
+    )
+    assert.deepEqual(propose([after(many)], inForce)?.controls.network, inForce.network)
+  })
+
+  test('Without a run there is nothing to propose', () => {
+    assert.equal(propose([noBaseline], inForce), undefined)
+  })
+})

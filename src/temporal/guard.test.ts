@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { phasesOf, profileOf, scheduleOf, taskOf } from '../../tests/sim/stage.ts'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { configSchema, type ConfigInput } from '../contract/config.ts'
+import { allControls } from '../contract/controls.ts'
+import type { Event } from '../contract/event.ts'
+import { jobRequest, type Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { createVoice } from '../telemetry/voice.ts'
+import { createMockProvider } from '../tiers/mock/provider.ts'
+import type { Step } from '../tiers/mock/script.ts'
+import { runsToLearn } from './baseline.ts'
+import { openBaselineStore } from './baseline-store.ts'
+import { foreseenOf } from './foreseen.ts'
+import { createGuard } from './guard.ts'
+import { openStrongerStore } from './stronger-store.ts'
+import { supervise } from './supervise.ts'
+
+const controls = { ...allControls, capabilities: [] }
+const phases = phasesOf(5000, 5000).map((phase) => ({ ...phase, controls }))
+const profile = profileOf({
+  controls,
+  schedule: scheduleOf(phases),
+  limits: { ...profileOf().limits, timeout: 10_000 },
+})
+const verdict = {
+  capabilities: [],
+  findings: [],
+  language: 'js',
+  digest: 'sha256:c',
+} as unknown as Verdict
+
+function jobOf(asked: Record<string, unknown> = {}): Job {
+  const read = jobRequest.parse({ code: '1', ...asked })
+  return {
+    id: 'exec_1',
+    tenant: 'acme',
+    principal: 'p',
+    origin: 'library',
+    at: 0,
+    inputText: 'null',
+    asked: { ...read, code: '1' },
+  }
+}
+
+/** A house with a guard, and a way to live one life in it by a script. */
+function houseOf(input: ConfigInput = {}) {
+  const clock = new SimulatedClock()
+  const events: Event[] = []
+  const voice = createVoice({ clock, sinks: [(event) => void events.push(event)] })
+  const baselines = openBaselineStore(':memory:')
+  const stronger = openStrongerStore(':memory:')
+  const config = configSchema.parse(input)
+  const notified: unknown[] = []
+  const guard = createGuard({
+    clock,
+    voice,
+    config: () => config,
+    baselines: () => baselines,
+    stronger: () => stronger,
+    notify: (told) => void notified.push(told.finding.name),
+  })
+  voice.listen(guard.watching.sink)
+
+  /** `denials`: calls that are refused, and when. */
+  async function live(
+    steps: readonly Step[],
+    denials?: { readonly times: number; readonly at: number },
+  ) {
+    const job = jobOf()
+    guard.begin(job, verdict, profile)
+    const fields = { capability: 'mail.send' }
+    for (let time = 0; denials && time < denials.times; time++)
+      clock.after(denials.at, () => voice.say('capability/denied', fields, { run: job.id }))
+    const sandbox = await createMockProvider({ script: () => steps }).launch(profile, clock)
+    const { signal } = new AbortController()
+    const supervisor = guard.over(supervise({ sandbox, profile, clock, voice, signal }))
+    const call = () => Promise.resolve('null')
+    const lived = supervisor.run(taskOf(), { stdout() {}, stderr() {}, call })
+    await clock.run()
+    return await lived
+  }
+  return { guard, live, events, notified, clock, baselines, stronger, voice }
+}
+
+suite('A life is watched', () => {
+  test('S2-15: An anomaly brings the next phase forward and shortens what remains', async () => {
+    const { live, notified } = houseOf({
+      webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
+    })
+    const { timeline, end } = await live([], { times: 30, at: 2000 })
+    const story = timeline.map(({ at, event, phase }) => `${at} ${event} ${phase ?? ''}`.trim())
+    assert(story.includes('2000 anomaly'))
+    assert(story.includes('2000 advanced phase-0'))
+    assert(story.includes('2000 phase phase-1'))
+    assert.equal(end.status, 'terminated')
+    assert.deepEqual(notified, ['unforeseen-access', 'denied-burst'])
+  })
+
+  test('S2-16: A severe one ends it at once', async () => {
+    const { live } = houseOf()
+    const { executionTime, end } = await live([{ at: 100, stdout: 'x' }], { times: 150, at: 1000 })
+    assert.deepEqual([executionTime, end.status], [1000, 'terminated'])
+  })
+
+  test('S3-40: Each is an event with severity, reason and evidence, and a life without any has none', async () => {
+    const { live, events } = houseOf()
+    await live([], { times: 3, at: 10 })
+    const [found] = events.filter(({ point }) => point === 'anomaly/found')
+    assert.equal(found?.fields['name'], 'unforeseen-access')
+    assert.equal(found.fields['severity'], 'medium')
+    assert(Array.isArray(found.fields['evidence']))
+    const calm = houseOf()
+    const { end } = await calm.live([
+      { at: 50, stdout: 'done\n' },
+      { at: 60, result: 1 },
+    ])
+    assert.equal(end.status, 'ok')
+    assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
+  })
+
+  test('What is over is forgotten', async () => {
+    const { guard, live } = houseOf()
+    await live([{ at: 1, result: 1 }])
+    assert.equal(guard.watching.size, 1)
+    guard.end(jobOf())
+    guard.end(jobOf())
+    assert.equal(guard.watching.size, 0)
+  })
+})
+
+suite('What comes after a run', () => {
+  const outcome = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, memoryUsage: { peak: 9 }, network: [] },
+  } as unknown as Outcome
+  const effect = jobOf({ effectId: 'thumb' })
+
+  test('The next runs of the same code get a stronger wall, where that is configured, for so long', async () => {
+    const { guard, live, clock } = houseOf({
+      anomalies: { stronger_from: 'high', stronger_for: '1h' },
+    })
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+    await live([], { times: 150, at: 1000 })
+    const floor = guard.floorFor(effect, verdict)
+    assert.equal(floor?.strength, profile.floor + 1)
+    assert.match(floor.because, /^an earlier run: /)
+    assert.equal(guard.floorFor({ tenant: 'other' }, verdict), undefined)
+    clock.after(3_600_000, () => undefined)
+    await clock.run()
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+  })
+
+  test('By default no run changes the wall of the next', async () => {
+    const { guard, live } = houseOf()
+    await live([], { times: 150, at: 1000 })
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+  })
+
+  test('S2-19: Effects are learned from their runs; code without a name is not, nor what was given again', () => {
+    const { guard, baselines, events } = houseOf()
+    const run = (job: Job, how: Outcome = outcome) => {
+      guard.begin(job, verdict, profile)
+      guard.end(job, how)
+    }
+    run(jobOf())
+    run(effect, { ...outcome, metrics: { ...outcome.metrics, cache: 'hit' } })
+    run(effect, { ...outcome, status: 'timeout' })
+    assert.deepEqual(baselines.export('acme'), [])
+    for (let at = 0; at < runsToLearn + 2; at++) run(effect)
+    const [kept] = baselines.export('acme')
+    assert.deepEqual(
+      [kept?.name, kept?.baseline.runs, kept?.baseline.peaks.memory.max],
+      ['effect:thumb', runsToLearn, 9],
+    )
+    assert.equal(events.filter(({ point }) => point === 'baseline/learned').length, runsToLearn)
+  })
+})
+
+test('What is foreseen is what analysis saw, and nothing where it could not look', () => {
+  const foreseen = (parts: Partial<Verdict>) =>
+    foreseenOf(jobOf(), { ...verdict, ...parts }, profile).access
+  assert.deepEqual(foreseen({}), [])
+  assert.deepEqual(foreseen({ capabilities: ['child-process', 'network'] }), ['network', 'process'])
+  assert.equal(foreseen({ language: 'sh' }), undefined)
+  assert.equal(foreseen({ capabilities: ['eval'] }), undefined)
+})

@@ -1,0 +1,85 @@
+import {
+  allControls,
+  type Controls,
+  isWithin,
+  meet,
+  noNetwork,
+  unlimited,
+} from '../contract/controls.ts'
+import { parsePattern } from '../contract/network.ts'
+import { type Baseline, runsToLearn } from './baseline.ts'
+
+/** What code did in its first runs, as a policy: what it used and something more, and never more than it has now. */
+export interface Proposal {
+  readonly controls: Controls
+  /** What a person who approves it should know. */
+  readonly notes: readonly string[]
+}
+
+/** So much more than the most that was seen. */
+const headroom = 1.5
+const memoryMin = 8 * 2 ** 20
+
+/** Proposes from one or more baselines of the same code's name; undefined where there is no run to go by. */
+export function propose(baselines: readonly Baseline[], inForce: Controls): Proposal | undefined {
+  const known = baselines.filter(({ runs }) => runs > 0)
+  if (known.length === 0) return undefined
+  const peak = (name: 'memory' | 'processes') =>
+    Math.max(...known.map(({ peaks }) => peaks[name].max))
+  const hosts = namesOf(known, 'hosts')
+  const capabilities = namesOf(known, 'capabilities')
+  const syscalls = namesOf(known, 'syscalls')
+  const wanted: Controls = {
+    ...allControls,
+    network: hosts === 'lost' ? inForce.network : networkOf(hosts),
+    memory:
+      peak('memory') > 0
+        ? more(Math.max(memoryMin, peak('memory') * headroom), 2 ** 20)
+        : unlimited,
+    processes: peak('processes') > 0 ? more(peak('processes') * headroom, 1) : unlimited,
+    capabilities: capabilities === 'lost' ? 'any' : capabilities,
+    // No word of system calls means that the wall saw none, not that there were none.
+    syscalls: syscalls === 'lost' || syscalls.length === 0 ? 'any' : syscalls,
+  }
+  const controls = meet(inForce, wanted)
+  if (!isWithin(controls, inForce))
+    throw new RangeError('the proposal is looser than what is in force')
+  return { controls, notes: notesOf(known) }
+}
+
+function networkOf(hosts: readonly string[]): Controls['network'] {
+  const allow = hosts.flatMap((host) => parsePattern(host, 'https') ?? [])
+  return allow.length === 0 ? noNetwork : { allow, deny: [] }
+}
+
+/** All that was seen of a kind; `lost` where there was more than was kept. */
+function namesOf(
+  baselines: readonly Baseline[],
+  kind: 'hosts' | 'capabilities' | 'syscalls',
+): readonly string[] | 'lost' {
+  if (baselines.some(({ lost }) => lost[kind] > 0)) return 'lost'
+  return [...new Set(baselines.flatMap(({ items }) => Object.keys(items[kind])))].sort()
+}
+
+function more(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}
+
+function notesOf(baselines: readonly Baseline[]): readonly string[] {
+  const sum = (of: (one: Baseline) => number) => baselines.reduce((so, one) => so + of(one), 0)
+  const runs = sum(({ runs }) => runs)
+  const setAside = sum(({ setAside }) => setAside)
+  const lost = sum((one) => one.lost.hosts + one.lost.capabilities)
+  const cpu = Math.max(...baselines.map(({ peaks }) => peaks.cpu.max))
+  return [
+    `${runs} ${runs === 1 ? 'run' : 'runs'} used this, memory and processes with half as much again`,
+    ...(cpu > 0 ? [`the longest used ${Math.ceil(cpu)} ms of processor time`] : []),
+    ...(runs < runsToLearn ? [`that is fewer than the ${runsToLearn} that are learned from`] : []),
+    ...(setAside > 0
+      ? [`${setAside} more were left out, because something was found in them`]
+      : []),
+    ...(lost > 0
+      ? ['they used more hosts or capabilities than are kept, so those stay as they are']
+      : []),
+  ]
+}

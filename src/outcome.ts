@@ -48,7 +48,9 @@ export function tell(
       tier: profile.tier,
       provider: claim.sandbox.provider,
       image: claim.sandbox.image,
+      ...(claim.sandbox.held && { enforced: claim.sandbox.held }),
     }),
+    ...(end?.leftOut && end.leftOut.length > 0 && { artifactsLeftOut: end.leftOut }),
     security: {
       threatScore: verdict.threatScore,
       risk: verdict.risk,

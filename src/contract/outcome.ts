@@ -97,6 +97,8 @@ export const shadow = z
   })
   .readonly()
 
+export const leftOut = z.object({ path: z.string(), because: z.string() }).readonly()
+
 export const outcomeSchema = z
   .object({
     id: z.string(),
@@ -114,6 +116,15 @@ export const outcomeSchema = z
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
     artifacts: z.array(artifact).readonly(),
+    artifactsLeftOut: z
+      .array(leftOut)
+      .readonly()
+      .optional()
+      .describe('what the job left among its artifacts that is none, in its own words'),
+    enforced: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe('what holds each bound here: `cgroup`, `rlimit`, `watch`, or `none`'),
     cachedFrom: cachedFrom
       .optional()
       .describe('with metrics.cache "hit": the execution whose outcome this is'),
@@ -160,6 +171,7 @@ export const outcomeSchema = z
 export type Outcome = z.infer<typeof outcomeSchema>
 export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
+export type LeftOut = z.infer<typeof leftOut>
 export type NetworkAttempt = z.infer<typeof networkAttempt>
 export type CachedFrom = z.infer<typeof cachedFrom>
 export type Shadow = z.infer<typeof shadow>

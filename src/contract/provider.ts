@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts'
 import type { Control, Controls } from './controls.ts'
 import type { Sink } from './event.ts'
 import type { Entry, JobFile, Language } from './job.ts'
-import type { Encoding, NetworkAttempt, OutcomeError } from './outcome.ts'
+import type { Encoding, LeftOut, NetworkAttempt, OutcomeError } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
 
@@ -72,6 +72,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly image: string
   /** Whether it was waiting ready (`hit`) or made on the job's time (`miss`); `none` where nothing is kept. */
   readonly pool: 'hit' | 'miss' | 'none'
+  /** What holds each bound of its job, where that differs from machine to machine: `cgroup`, `watch`, `none` … */
+  readonly held?: Readonly<Record<string, string>>
   /** Runs one task to its end. Called once. Never throws for what user code does; a lost wall is `failed`. */
   run(task: Task, io: TaskIo): Promise<TaskEnd>
   /** Resolves when the stricter controls hold. Refuses (throws CONFLICT) what would loosen. */
@@ -145,6 +147,8 @@ export interface TaskEnd {
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
+  /** What lay among the artifacts and is none: a link, a pipe, one too many. */
+  readonly leftOut?: readonly LeftOut[]
   /** Every attempt to get out by its way out, where it had one. */
   readonly network?: readonly NetworkAttempt[]
 }

@@ -51,7 +51,7 @@ export type Plan =
 /** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
 export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
     readonly claim?: Pick<Claim, 'queueTime' | 'startTime'> & {
-      readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool'>
+      readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'>
     }
     readonly end?: TaskEnd
     readonly executionTime?: number

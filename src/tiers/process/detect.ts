@@ -47,11 +47,12 @@ export async function probe(provider: Provider, rack: Rack): Promise<Found> {
   }
   for (const answer of answers) await assertAnswers(provider, answer)
   const python = await failureOf(provider, inPython)
-  const { layers, missing } = wall.wall
+  const { layers, missing, idleBytes, took } = wall.wall
+  const cost = { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) }
   const strength = isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate
   const gone = python === undefined ? [] : [`python: ${python}`]
   return {
-    availability: { available: true, strength, layers, missing: [...missing, ...gone] },
+    availability: { available: true, strength, cost, layers, missing: [...missing, ...gone] },
     without: python === undefined ? [] : ['python'],
   }
 }

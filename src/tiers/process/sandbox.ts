@@ -51,6 +51,7 @@ export class ProcessSandbox implements Sandbox {
   readonly provider: string
   readonly image: string
   readonly pool: 'hit' | 'miss'
+  readonly held: Readonly<Record<string, string>>
   readonly #parts: ProcessParts
   readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
   #artifactBytes = 0
@@ -74,6 +75,7 @@ export class ProcessSandbox implements Sandbox {
     this.provider = parts.provider
     this.image = parts.profile.image
     this.pool = parts.pool
+    this.held = { ...parts.held }
     this.#controls = parts.profile.controls
   }
 
@@ -224,13 +226,14 @@ export class ProcessSandbox implements Sandbox {
     const peak = warden.release(wall.wall.id).catch(() => ({ peakBytes: 0 }))
     const drained = Promise.all(this.#streams.map((stream) => stream.drained()))
     const [{ peakBytes }] = await Promise.all([peak, drained])
-    const { status, error, encoding, cpuTimeMs } = read.head
+    const { status, error, encoding, cpuTimeMs, artifactsLeftOut } = read.head
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
       resultText: read.rest.toString('utf8'),
       encoding,
       cpuTime: cpuTimeMs,
       artifacts: this.#artifacts,
+      ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
       ...(error && { error: withoutAbsent(error) }),
       ...memoryOf(peakBytes, wall.wall.idleBytes),
     })

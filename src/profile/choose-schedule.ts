@@ -51,7 +51,7 @@ function found(name: string, schedules: Config['schedules']): ChosenSchedule {
 function known(name: string, schedules: Config['schedules'], why = ''): ChosenSchedule | undefined {
   const course = Object.hasOwn(schedules, name) ? schedules[name] : undefined
   if (!course) return undefined
-  return { name, because: `schedules.${name}${why}`, course, lifeMs: closesOf(course).at(-1) }
+  return { name, because: `schedules.${name}${why}`, course, lifeMs: lengthOf(course) }
 }
 
 function boundTo(
@@ -73,8 +73,9 @@ function boundTo(
 }
 
 /**
- * Whether one schedule can stand for another: phase by phase it is over no later and allows no more, and it answers
- * anomalies no more mildly. What depends on what the guest does, or on zones, cannot be compared, so it is looser.
+ * Whether one schedule can stand for another, whatever happens in the life: phase by phase it is no longer and allows
+ * no more, an advance leaves it no more, and to an anomaly it does the same or ends. What depends on what the guest
+ * does, or on zones, cannot be compared, so it is looser.
  */
 function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   const conditional = outer.phases.some(
@@ -83,31 +84,23 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   if (conditional || outer.clock === 'cpu' || Object.keys(outer.zones).length > 0) return false
   if (inner.shorten > outer.shorten) return false
   const severities = ['low', 'medium', 'high'] as const
-  if (severities.some((one) => rank[inner.on_anomaly[one]] < rank[outer.on_anomaly[one]]))
+  if (!severities.every((one) => isNoMilder(inner.on_anomaly[one], outer.on_anomaly[one])))
     return false
-  const [closes, limits] = [closesOf(inner), closesOf(outer)]
   const [controls, most] = [controlsOf(inner), controlsOf(outer)]
-  return inner.phases.every(
-    (_, place) =>
-      place < limits.length &&
-      closes[place]! <= limits[place]! &&
-      isWithin(controls[place]!, most[place]!),
-  )
+  return inner.phases.every((phase, place) => {
+    const limit = outer.phases[place]
+    return limit && phase.for <= limit.for && isWithin(controls[place]!, most[place]!)
+  })
 }
 
-const rank: Readonly<Record<Reaction, number>> = {
-  record: 0,
-  advance: 1,
-  tighten: 2,
-  freeze: 3,
-  capture: 4,
-  terminate: 4,
+/** Two that close more in different ways cannot be compared, nor what `tighten` takes from different phases. */
+function isNoMilder(inner: Reaction, outer: Reaction): boolean {
+  if (outer === 'record' || inner === 'terminate' || inner === 'capture') return true
+  return inner === outer && outer !== 'tighten'
 }
 
-/** When each phase is over. */
-function closesOf({ phases }: ScheduleConfig): readonly number[] {
-  let at = 0
-  return phases.map((phase) => (at += phase.for))
+function lengthOf({ phases }: ScheduleConfig): number {
+  return phases.reduce((sum, phase) => sum + phase.for, 0)
 }
 
 /** What each phase allows of everything; a key left out is as it was. */

@@ -68,6 +68,13 @@ test('A job names its way out of no schedule that is bound: only into one that i
     'more phases': { phases: [...shorter.phases, { name: 'c', for: 1 }] },
     milder: { ...shorter, on_anomaly: { high: 'record' } },
     'shortens less': { ...shorter, shorten: 0.9 },
+    'a longer phase': {
+      phases: [
+        { name: 'a', for: '2s', cpu: 0.5 },
+        { ...shorter.phases[1], for: '11s' },
+      ],
+    },
+    'another reaction': { ...shorter, on_anomaly: { medium: 'tighten' } },
   }
   for (const [why, other] of Object.entries(looser)) {
     const { schedule, because } = named({ bound, other }, 'other')

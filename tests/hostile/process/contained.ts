@@ -9,6 +9,8 @@ import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
 
 /** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
 const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'refused', 'rejected']
+/** Contained, but not as it was to end: a machine that stood still does not do so twice. Never an escape. */
+const endedWrong = /^(?:second )?ended |^it did not end /
 const artifactsMax = 1_000
 const artifactBytesMax = 16 * 2 ** 20
 const streamCharsMax = 2 ** 20
@@ -26,6 +28,11 @@ export async function whyNotContained(
   field: Field,
   hostile: ProcessCase,
 ): Promise<string | undefined> {
+  const first = await tryOut(field, hostile)
+  return endedWrong.test(first ?? '') ? tryOut(field, hostile) : first
+}
+
+async function tryOut(field: Field, hostile: ProcessCase): Promise<string | undefined> {
   await using snare = field.trap.lay()
   const { bait, evidence } = snare
   const seen = hostile.over ? measure() : undefined

@@ -18,8 +18,6 @@ import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 5
 const atATime = 3
-/** Contained, but not as it was to end: a machine that stood still does not do so twice. Never an escape. */
-const endedWrong = /^(?:second )?ended |^it did not end /
 const isRoot = process.getuid?.() === 0
 
 let trap: ProcessTrap
@@ -41,9 +39,13 @@ for (const wall of wallNames)
         if (absent) return t.skip(absent)
         const cases = sample(processCorpus[family], perFamily)
         assert.deepEqual(await uncontained(wall, cases), [], `seed ${seed}`)
-        await answers(wall)
-        await restsAfterwards()
       })
+    test(`Once they have gone by, ${wall} answers and nothing burns on`, async (t) => {
+      const absent = await walls.absent(wall)
+      if (absent) return t.skip(absent)
+      await answers(wall)
+      await restsAfterwards()
+    })
   })
 
 test('An ordinary user’s walls contain them too (S4-39)', async (t) => {
@@ -61,9 +63,7 @@ async function uncontained(
 ): Promise<readonly string[]> {
   const found: string[] = []
   const tryOne = async (hostile: ProcessCase): Promise<void> => {
-    const field = { walls, wall, trap }
-    const first = await whyNotContained(field, hostile)
-    const why = endedWrong.test(first ?? '') ? await whyNotContained(field, hostile) : first
+    const why = await whyNotContained({ walls, wall, trap }, hostile)
     if (why) found.push(`${hostile.name}: ${why}`)
   }
   const isMeasured = ({ over, quick }: ProcessCase): boolean => Boolean(over ?? quick)

@@ -5,8 +5,9 @@ import { allControls, isWithin, noFiles, noNetwork, type Controls } from '../con
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { Supervised } from '../contract/rooms.ts'
 import type { Faults, Script, Step } from '../tiers/mock/script.ts'
+import { stirMsMin, tickMs } from './attention.ts'
 import { zonesMax } from './schedule.ts'
-import { answerMsMax, stirMsMin, tickMs } from './supervise.ts'
+import { answerMsMax } from './supervise.ts'
 import { entriesMax, guestEntriesMax } from './timeline.ts'
 
 type Set = Awaited<ReturnType<typeof stage>>

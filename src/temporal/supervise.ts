@@ -2,25 +2,23 @@ import { addAbortListener } from 'node:events'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Event, Point, TimelineEntry, Voice } from '../contract/event.ts'
+import type { Event, TimelineEntry, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type { Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
-import { Conditions, hasConditions } from './conditions.ts'
+import { Attention, type Verdict } from './attention.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
 import { enforce, inTime } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { begin, next, nextAt, stepOf, whole, wholeOf } from './schedule.ts'
-import type { Act, Happening, Life, Strand, Turn } from './schedule.ts'
-import { severityOf, Tally } from './tally.ts'
+import type { Act, Happening, Life, Turn } from './schedule.ts'
+import { Speech } from './speech.ts'
+import { severityOf } from './tally.ts'
 import { Timeline } from './timeline.ts'
 
 /** What a wall has to release user code, and to answer once it was killed, in milliseconds. */
 export const releaseMsMax = 10_000
 export const answerMsMax = 2000
-/** How often conditions and a clock of processor time are looked at, and at most how often after events. */
-export const tickMs = 50
-export const stirMsMin = 5
 export const zoneCharactersMax = 64
 
 export interface Watch {
@@ -51,11 +49,9 @@ class Supervision implements Supervisor {
   readonly #watch: Watch
   readonly #clock: OwnedClock
   readonly #timeline: Timeline
-  readonly #tally = new Tally()
-  readonly #conditions = new Conditions()
+  readonly #attention = new Attention()
+  readonly #speech: Speech
   readonly #done = Promise.withResolvers<Supervised>()
-  /** The phase that was said to be open, of each zone that is. */
-  readonly #open = new Map<string, string>()
   readonly #first: Turn
   #life: Life
   #task: Task | undefined
@@ -63,15 +59,15 @@ class Supervision implements Supervisor {
   /** Unborn until the wall has the task; over once the end is known. */
   #state: 'unborn' | 'running' | 'over' = 'unborn'
   #next: Timer | undefined
-  /** When conditions were last looked at, and whether something happened since. */
-  #judged = -Infinity
-  #isStirred = false
 
   constructor(watch: Watch) {
     const { schedule, controls, limits } = watch.profile
     this.#watch = watch
     this.#clock = new OwnedClock(watch.clock)
     this.#timeline = new Timeline(watch.clock, watch.on)
+    this.#speech = new Speech(watch.voice, (point, zone) =>
+      this.#attention.tally.count(point, zone),
+    )
     this.#first = begin(schedule, controls, limits.timeout)
     this.#life = this.#first.life
     watch.sandbox.watch((event) => this.notice(event))
@@ -83,6 +79,7 @@ class Supervision implements Supervisor {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
     this.#task = task
+    this.#speech.run = task.run
     // Somebody ended it before it began.
     if (this.#state === 'over') return await this.#done.promise
     const { signal } = this.#watch
@@ -116,7 +113,7 @@ class Supervision implements Supervisor {
     this.#timeline.note({ event: 'zone', fields: { kind } }, zone)
     this.#tell({ kind: 'zone', zone, schedule })
     const strand = this.#life.strands.get(zone)
-    if (strand && !strand.end && this.#isOpen) this.#sayOpened(zone, stepOf(strand).phase)
+    if (strand && !strand.end && this.#isOpen) this.#speech.opened(zone, stepOf(strand).phase)
   }
 
   gone(zone: string): void {
@@ -127,8 +124,8 @@ class Supervision implements Supervisor {
     if (!this.#isOpen) return
     // Counted by zone, and nobody can make more of them by naming them.
     const zone = this.#life.strands.has(said) ? said : whole
-    this.#tally.count(point, zone)
-    if (point === 'capability/denied') this.#tally.call(zone)
+    this.#attention.tally.count(point, zone)
+    if (point === 'capability/denied') this.#attention.tally.call(zone)
     if (point === 'anomaly/found') this.#answer(zone, fields)
     this.#stir()
   }
@@ -164,7 +161,7 @@ class Supervision implements Supervisor {
 
   #hears(chunk: Uint8Array): boolean {
     if (this.#state === 'over') return false
-    this.#tally.output(chunk.byteLength)
+    this.#attention.tally.output(chunk.byteLength)
     this.#stir()
     return true
   }
@@ -173,7 +170,7 @@ class Supervision implements Supervisor {
     if (this.#timeline.hasBegun || this.#state === 'over') return
     const { phase } = stepOf(wholeOf(this.#life))
     this.#timeline.begin({ event: 'phase', phase })
-    this.#sayOpened(whole, phase)
+    this.#speech.opened(whole, phase)
     this.#waitForNext()
   }
 
@@ -181,40 +178,27 @@ class Supervision implements Supervisor {
   #turn(): void {
     const cpu = this.#cpu()
     this.#tell(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: whole, cpu })
-    this.#isStirred = false
-    this.#judged = this.#timeline.age
-    for (const strand of this.#life.strands.values()) if (!strand.end) this.#judge(strand, cpu)
+    for (const verdict of this.#attention.look(this.#life, cpu)) this.#heed(verdict)
     this.#waitForNext()
   }
 
-  #judge(strand: Strand, cpu: number | undefined): void {
-    const { zone } = strand
-    const judgement = this.#conditions.judge(stepOf(strand), () =>
-      this.#tally.view(strand, this.#life.at, zone === whole ? cpu : undefined),
-    )
-    if (!judgement) return
-    const { kind, reason, failed } = judgement
-    const { phase } = stepOf(strand)
-    if (failed !== undefined) this.#say('phase/undecided', { phase, reason: failed }, zone)
+  #heed({ kind, zone, phase, reason, failed }: Verdict): void {
+    if (failed !== undefined) this.#speech.say('phase/undecided', { phase, reason: failed }, zone)
     this.#tell({ kind, zone, reason })
-    this.#isStirred = true
   }
 
   #answer(zone: string, fields: Event['fields']): void {
     const severity = severityOf(fields['severity'])
     const reason = `anomaly ${severity}${named(fields['reason'])}`
-    this.#tally.anomaly(severity, zone)
+    this.#attention.tally.anomaly(severity, zone)
     const { name } = fields
     const about = typeof name === 'string' ? { severity, name: name.slice(0, 64) } : { severity }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
     this.#tell({ kind: 'anomaly', zone, severity, reason })
   }
 
-  /** Something happened: conditions look at it soon, and not at each of a thousand things that come at once. */
   #stir(): void {
-    if (this.#isStirred) return
-    this.#isStirred = true
-    if (this.#timeline.hasBegun && this.#isWatchful) this.#waitForNext()
+    if (this.#attention.stir() && this.#timeline.hasBegun) this.#waitForNext()
   }
 
   /** What happened, now, and what is done for it: for each order to the wall, whether it comes to hold. */
@@ -235,9 +219,9 @@ class Supervision implements Supervisor {
       case 'opened':
         // Before the release nothing is open; then the phase that holds is.
         if (act.zone === whole && !this.#timeline.hasBegun) break
-        this.#sayClosed(act.zone)
+        this.#speech.closed(act.zone)
         this.#timeline.note({ event: 'phase', phase: act.phase }, act.zone)
-        this.#sayOpened(act.zone, act.phase)
+        this.#speech.opened(act.zone, act.phase)
         break
       case 'close':
         return [this.#close(act, reason)]
@@ -254,7 +238,7 @@ class Supervision implements Supervisor {
     const done = await enforce(this.#watch.sandbox, { zone, controls }, this.#clock)
     if (!this.#isOpen) return false
     if (done.kind === 'open') {
-      this.#say('control/unenforced', { phase, why: done.why }, zone)
+      this.#speech.say('control/unenforced', { phase, why: done.why }, zone)
       if (this.#timeline.hasBegun) this.#tell({ kind: 'unheld', zone, order, why: done.why })
       else this.#lose(`Cannot enforce phase "${phase}": ${done.why}`)
       return false
@@ -264,7 +248,7 @@ class Supervision implements Supervisor {
     const because = reason === undefined ? {} : { reason }
     const { took } = done
     this.#timeline.note({ event: 'tightened', phase, controls: closed, took, ...because }, zone)
-    this.#say('control/tightened', { phase, controls: closing, took, ...because }, zone)
+    this.#speech.say('control/tightened', { phase, controls: closing, took, ...because }, zone)
     return true
   }
 
@@ -285,7 +269,7 @@ class Supervision implements Supervisor {
       return
     }
     const reason = end.status === 'terminated' ? end.reason : end.status
-    this.#sayClosed(zone, end.status === 'gone' ? undefined : reason)
+    this.#speech.closed(zone, end.status === 'gone' ? undefined : reason)
     if (end.status === 'gone') this.#timeline.note({ event: 'zone', reason }, zone)
     else void this.#endZone(zone, reason)
   }
@@ -305,14 +289,14 @@ class Supervision implements Supervisor {
 
   /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
   async #call(io: Listener, name: string, argsText: string): Promise<string> {
-    this.#tally.call(whole)
+    this.#attention.tally.call(whole)
     this.#stir()
     const { capabilities } = wholeOf(this.#life).controls
     const isGranted = capabilities === 'any' || capabilities.includes(name)
     if (isGranted && !this.#cause && this.#state === 'running')
       return await io.call!(name, argsText)
     this.#timeline.note({ event: 'denied', fields: { capability: name } })
-    this.#say('capability/denied', { capability: name })
+    this.#speech.say('capability/denied', { capability: name })
     throw new MayflyError('FORBIDDEN', `Cannot call "${name}": this phase does not grant it`)
   }
 
@@ -332,7 +316,7 @@ class Supervision implements Supervisor {
   }
 
   #lose(message: string): void {
-    this.#say('tier/lost', { provider: this.#watch.sandbox.provider, message })
+    this.#speech.say('tier/lost', { provider: this.#watch.sandbox.provider, message })
     this.#kill({ status: 'terminated', reason: message })
     this.#settle(lost(message))
   }
@@ -356,34 +340,15 @@ class Supervision implements Supervisor {
     this.#state = 'over'
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
-    if (end.status === 'limit') this.#say('limit/hit', { code: end.error?.code })
-    for (const zone of [...this.#open.keys()].toReversed()) this.#sayClosed(zone, reason)
+    if (end.status === 'limit') this.#speech.say('limit/hit', { code: end.error?.code })
+    this.#speech.allClosed(reason)
     const executionTime = this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
-  }
-
-  #sayOpened(zone: string, phase: string): void {
-    this.#open.set(zone, phase)
-    this.#say('phase/opened', { phase }, zone)
-  }
-
-  #sayClosed(zone: string, reason?: string): void {
-    const phase = this.#open.get(zone)
-    if (!this.#open.delete(zone)) return
-    if (reason === undefined) this.#say('phase/closed', { phase }, zone)
-    else this.#say('phase/terminated', { phase, reason }, zone)
   }
 
   /** Whether something that happens can still change this life. */
   get #isOpen(): boolean {
     return !this.#cause && this.#state !== 'over'
-  }
-
-  /** Whether there is a condition to look at, or a clock that only the wall can read. */
-  get #isWatchful(): boolean {
-    for (const strand of this.#life.strands.values())
-      if (!strand.end && (strand.rules.clock || hasConditions(stepOf(strand)))) return true
-    return false
   }
 
   #zoneOf({ zone = whole }: Order): string {
@@ -403,21 +368,14 @@ class Supervision implements Supervisor {
   #waitForNext(): void {
     const at = this.#isOpen ? nextAt(this.#life) : undefined
     if (at === undefined) return
-    const { age } = this.#timeline
-    const look = this.#judged + (this.#isStirred ? stirMsMin : tickMs)
-    this.#wait((this.#isWatchful ? Math.min(at, look) : at) - age, () => this.#turn())
+    const soonest = Math.min(at, this.#attention.nextLook(this.#life))
+    this.#wait(soonest - this.#timeline.age, () => this.#turn())
   }
 
   /** One thing is waited for at a time: the release, the next phase, or the wall's last word. */
   #wait(ms: number, then: () => void): void {
     this.#next?.cancel()
     this.#next = this.#clock.after(Math.max(0, ms), then)
-  }
-
-  #say(point: Point, fields: Readonly<Record<string, unknown>>, zone: string = whole): void {
-    const run = this.#task?.run ?? null
-    this.#tally.count(point, zone)
-    this.#watch.voice.say(point, fields, { run, zone, actor: 'temporal' })
   }
 }
 

@@ -7,7 +7,7 @@ export const tickMs = 50
 export const stirMsMin = 5
 
 /** What a condition of a phase brings about, and whose phase it is. */
-export type Verdict = Judgement & { readonly zone: string; readonly phase: string }
+export type Judged = Judgement & { readonly zone: string; readonly phase: string }
 
 /** Looks at what happened: at each tick, soon after something did, and not at each of a thousand things at once. */
 export class Attention {
@@ -30,7 +30,7 @@ export class Attention {
   }
 
   /** What conditions bring about in a life as it is; `cpu` is what the wall tells of the whole. */
-  *look(life: Life, cpu: number | undefined): Generator<Verdict> {
+  *look(life: Life, cpu: number | undefined): Generator<Judged> {
     this.#isStirred = false
     this.#looked = life.at
     for (const strand of life.strands.values()) {

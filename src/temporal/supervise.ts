@@ -6,7 +6,7 @@ import type { Event, TimelineEntry, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type { Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
-import { Attention, type Verdict } from './attention.ts'
+import { Attention, type Judged } from './attention.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
 import { enforce, inTime } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
@@ -178,11 +178,11 @@ class Supervision implements Supervisor {
   #turn(): void {
     const cpu = this.#cpu()
     this.#tell(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: whole, cpu })
-    for (const verdict of this.#attention.look(this.#life, cpu)) this.#heed(verdict)
+    for (const judged of this.#attention.look(this.#life, cpu)) this.#heed(judged)
     this.#waitForNext()
   }
 
-  #heed({ kind, zone, phase, reason, failed }: Verdict): void {
+  #heed({ kind, zone, phase, reason, failed }: Judged): void {
     if (failed !== undefined) this.#speech.say('phase/undecided', { phase, reason: failed }, zone)
     this.#tell({ kind, zone, reason })
   }

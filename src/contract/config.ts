@@ -404,6 +404,12 @@ const anomalies = z.strictObject({
       }
     })
     .describe('Those of `policies/anomalies.json`, by name; each may only become stricter'),
+  honeytokens: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Lay false credentials into the home folder of programs, and look for them in what leaves',
+    ),
   stronger_from: anomalyFrom
     .default('never')
     .describe('From which severity on the next runs of the same code get a stronger wall'),

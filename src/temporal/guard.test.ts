@@ -7,6 +7,8 @@ import { allControls } from '../contract/controls.ts'
 import type { Event } from '../contract/event.ts'
 import { jobRequest, type Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
+import type { Task } from '../contract/provider.ts'
+import type { Supervised, Supervisor } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { createVoice } from '../telemetry/voice.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
@@ -54,6 +56,7 @@ function houseOf(input: ConfigInput = {}) {
   const stronger = openStrongerStore(':memory:')
   const config = configSchema.parse(input)
   const notified: unknown[] = []
+  const heard: string[] = []
   const guard = createGuard({
     clock,
     voice,
@@ -66,23 +69,26 @@ function houseOf(input: ConfigInput = {}) {
 
   /** `denials`: calls that are refused, and when. */
   async function live(
-    steps: readonly Step[],
+    steps: readonly Step[] | ((secret: string) => readonly Step[]),
     denials?: { readonly times: number; readonly at: number },
+    as = profile,
   ) {
     const job = jobOf()
-    guard.begin(job, verdict, profile)
+    guard.begin(job, verdict, as)
+    const own = typeof steps === 'function' ? steps(guard.plant(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }
-    for (let time = 0; denials && time < denials.times; time++)
-      clock.after(denials.at, () => voice.say('capability/denied', fields, { run: job.id }))
-    const sandbox = await createMockProvider({ script: () => steps }).launch(profile, clock)
+    const deny = () => voice.say('capability/denied', fields, { run: job.id })
+    for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
+    const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const supervisor = guard.over(supervise({ sandbox, profile, clock, voice, signal }))
-    const call = () => Promise.resolve('null')
-    const lived = supervisor.run(taskOf(), { stdout() {}, stderr() {}, call })
+    const supervisor = guard.over(supervise({ sandbox, profile: as, clock, voice, signal }))
+    const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
+    const call = (name: string) => (heard.push(name), Promise.resolve('null'))
+    const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
     await clock.run()
     return await lived
   }
-  return { guard, live, events, notified, clock, baselines, stronger, voice }
+  return { guard, live, events, notified, heard, clock, baselines, stronger, voice }
 }
 
 suite('A life is watched', () => {
@@ -103,6 +109,25 @@ suite('A life is watched', () => {
     const { live } = houseOf()
     const { executionTime, end } = await live([{ at: 100, stdout: 'x' }], { times: 150, at: 1000 })
     assert.deepEqual([executionTime, end.status], [1000, 'terminated'])
+  })
+
+  test('S2-14: A planted secret does not get out, printed or in a call, and trying ends the life', async () => {
+    const printing = houseOf()
+    const printed = await printing.live((secret) => [
+      { at: 5, stdout: 'calm\n' },
+      { at: 9, stdout: `key=${secret}\n` },
+    ])
+    assert.equal(printed.end.status, 'terminated')
+    assert.deepEqual(printing.heard, ['calm\n'])
+
+    const calling = houseOf()
+    const args = (secret: string) => JSON.stringify([Buffer.from(secret).toString('hex')])
+    const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
+    const steps = (secret: string) => [{ at: 9, call: { name: 'kv.set', argsText: args(secret) } }]
+    await calling.live(steps, undefined, open)
+    assert.deepEqual(calling.heard, [])
+    const [found] = calling.events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual([found?.fields['name'], found?.fields['severity']], ['sensitive-data', 'high'])
   })
 
   test('S3-40: Each is an event with severity, reason and evidence, and a life without any has none', async () => {
@@ -186,4 +211,27 @@ test('What is foreseen is what analysis saw, and nothing where it could not look
   assert.deepEqual(foreseen({ capabilities: ['child-process', 'network'] }), ['network', 'process'])
   assert.equal(foreseen({ language: 'sh' }), undefined)
   assert.equal(foreseen({ capabilities: ['eval'] }), undefined)
+})
+
+test('False credentials are laid into the home folder of programs, where that is configured, and over no file of the job', async () => {
+  const { guard } = houseOf({ anomalies: { honeytokens: true } })
+  const program = { ...verdict, language: 'python' } as const
+  const given: string[][] = []
+  const supervisor = {
+    run(task: Task) {
+      given.push(task.files.map(({ path, content }) => `${path} ${content.length}`))
+      return Promise.resolve({ end: { resultText: 'null' } } as unknown as Supervised)
+    },
+  } as unknown as Supervisor
+  const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]
+  const io = { stdout() {}, stderr() {} }
+  guard.begin(jobOf(), program, profile)
+  await guard.over(supervisor).run(taskOf({ files }), io)
+  guard.begin(jobOf(), verdict, profile)
+  guard.end(jobOf())
+  guard.begin(jobOf(), verdict, profile)
+  await guard.over(supervisor).run(taskOf({ files }), io)
+  assert.equal(given[0]?.[0], '.aws/credentials 3')
+  assert.match(given[0]?.[1] ?? '', /^\.git-credentials \d+$/)
+  assert.deepEqual(given[1], ['.aws/credentials 3'])
 })

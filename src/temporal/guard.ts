@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { anomalySeverities, type Finding } from '../contract/anomaly.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
@@ -15,6 +16,7 @@ import { foreseenOf } from './foreseen.ts'
 import { type Action, noReactions, react, type Reactions } from './react.ts'
 import type { RaisedFloor, StrongerStore } from './stronger-store.ts'
 import { noted } from './trail.ts'
+import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
 import { watched } from './watched.ts'
 import { createWatching, type Watching } from './watching.ts'
 
@@ -25,6 +27,11 @@ import { createWatching, type Watching } from './watching.ts'
 export interface Guard {
   readonly watching: Watching
   begin(job: Job, verdict: Verdict, profile: Profile): void
+  /**
+   * Secrets for a run that was begun, for whoever makes its environment and files: from here on what the guest says is
+   * searched for them.
+   */
+  plant(run: string): readonly Honeytoken[]
   over(supervisor: Supervisor): Supervisor
   /** The outcome, where there is one. Idempotent. */
   end(job: Job, outcome?: Outcome): void
@@ -58,7 +65,9 @@ export function createGuard(options: GuardOptions): Guard {
   const thresholds = stricterThresholds(options.config().anomalies.thresholds)
   const watching = createWatching({ clock, voice, thresholds })
   const lives = new Map<string, Life>()
+  const planted = new Map<string, readonly Honeytoken[]>()
   const settled = new Set<string>()
+  const key = randomBytes(32)
   let reactions: Reactions = noReactions
 
   function answer(run: string, finding: Finding): void {
@@ -92,23 +101,30 @@ export function createGuard(options: GuardOptions): Guard {
 
   function learn(subject: Subject, run: string, outcome: Outcome | undefined): void {
     const { trail, findings } = watching.end(run)
-    const key = JSON.stringify(subject)
-    if (settled.has(key) || !outcome || !teaches(outcome)) return
+    const name = JSON.stringify(subject)
+    if (settled.has(name) || !outcome || !teaches(outcome)) return
     const seen = [
       { kind: 'cpu', used: outcome.metrics.cpuTime },
       { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
     ] as const
     const whole = seen.reduce((so, one) => noted(so, { seen: one }), trail)
     const came = options.baselines().learn(subject, whole, findings)
-    if (came === 'done') settle(key)
-    const { name, tenant } = subject
-    if (came === 'learned') voice.say('baseline/learned', { tenant, name }, { run })
-    if (came === 'full') voice.say('baseline/full', { tenant, name }, { run })
+    if (came === 'done') settle(name)
+    const fields = { tenant: subject.tenant, name: subject.name }
+    if (came === 'learned') voice.say('baseline/learned', fields, { run })
+    if (came === 'full') voice.say('baseline/full', fields, { run })
   }
 
-  function settle(key: string): void {
+  function settle(name: string): void {
     if (settled.size >= settledMax) settled.clear()
-    settled.add(key)
+    settled.add(name)
+  }
+
+  function plant(run: string): readonly Honeytoken[] {
+    if (!lives.has(run)) return []
+    const tokens = planted.get(run) ?? honeytokensFor(key, run)
+    planted.set(run, tokens)
+    return tokens
   }
 
   return {
@@ -123,11 +139,15 @@ export function createGuard(options: GuardOptions): Guard {
       const baseline = subject && options.baselines().get(subject)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
       watching.begin(job.id, { foreseen: foreseenOf(job, verdict, profile), baseline: known })
+      if (options.config().anomalies.honeytokens && hasHome(verdict)) plant(job.id)
     },
-    over: (supervisor) => watched(supervisor, watching, answer),
+    plant,
+    over: (supervisor) =>
+      watched(supervisor, { watching, found: answer, tokens: (run) => planted.get(run) ?? [] }),
     end(job, outcome) {
       const life = lives.get(job.id)
       lives.delete(job.id)
+      planted.delete(job.id)
       if (life?.subject) learn(life.subject, job.id, outcome)
       else watching.end(job.id)
     },
@@ -143,4 +163,9 @@ function teaches({ status, metrics }: Outcome): boolean {
   return (
     (status === 'ok' || status === 'error') && metrics.cache !== 'hit' && metrics.executionTime > 0
   )
+}
+
+/** Whole programs have a home folder; what runs in an isolate could never find a file there. */
+function hasHome({ language }: Verdict): boolean {
+  return language === 'node' || language === 'python' || language === 'sh'
 }

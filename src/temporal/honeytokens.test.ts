@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { suite, test } from 'node:test'
+import * as fc from 'fast-check'
+import { honeytokensFor, TokenScanner } from './honeytokens.ts'
+
+const key = Buffer.alloc(32, 1)
+const tokens = honeytokensFor(key, 'exec_1')
+const forms: readonly ((secret: string) => string)[] = [
+  (secret) => secret,
+  (secret) => Buffer.from(secret).toString('hex'),
+  (secret) => Buffer.from(secret).toString('base64'),
+  (secret) => Buffer.from(`x${secret}y`).toString('base64'),
+  (secret) => Buffer.from(`{"k":"${secret}"}`).toString('base64url'),
+  (secret) => Array.from(secret).toReversed().join(''),
+]
+
+suite('Planted secrets', () => {
+  test('Are the same for the same run and others for another, and say nothing of the key', () => {
+    assert.deepEqual(honeytokensFor(key, 'exec_1'), tokens)
+    const other = honeytokensFor(key, 'exec_2')
+    tokens.forEach(({ secret }, place) => assert.notEqual(secret, other[place]?.secret))
+    assert.equal(new Set(tokens.map(({ secret }) => secret)).size, tokens.length)
+    assert(tokens.every(({ secret }) => secret.length >= 24))
+  })
+
+  test('Stand in the files that carry them', () => {
+    for (const { file, secret } of tokens) if (file) assert(file.content.includes(secret))
+  })
+
+  test('Are found in a stream however it is cut, plain, backwards, as hexadecimal and as base64', () => {
+    const before = fc.uint8Array({ maxLength: 300 })
+    const cuts = fc.array(fc.nat(800), { maxLength: 6 })
+    const one = fc.constantFrom(...tokens)
+    fc.assert(
+      fc.property(
+        before,
+        cuts,
+        one,
+        fc.constantFrom(...forms),
+        (before, cuts, { id, secret }, form) => {
+          const stream = Buffer.concat([before, Buffer.from(form(secret)), before])
+          const places = [
+            0,
+            ...cuts.map((cut) => cut % stream.length).sort((a, b) => a - b),
+            stream.length,
+          ]
+          const scanner = new TokenScanner(tokens)
+          const found = places
+            .slice(1)
+            .flatMap((end, at) => scanner.scan(stream.subarray(places[at], end)))
+          assert(found.includes(id))
+        },
+      ),
+    )
+  })
+
+  test('Are not seen where they are not', () => {
+    const scanner = new TokenScanner(tokens)
+    for (let piece = 0; piece < 50; piece++) assert.deepEqual(scanner.scan(randomBytes(4096)), [])
+    assert.deepEqual(scanner.scan(Buffer.from(tokens[0]!.secret.slice(0, -1))), [])
+  })
+})

@@ -21,7 +21,7 @@ import { proportionalBytes } from '../src/os/proc.ts'
 import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { ways, type Way } from '../src/tiers/process/way.ts'
+import { ways, type Way } from '../src/contract/way.ts'
 import type { WardenClient } from '../src/warden/client.ts'
 import { profileFor } from './profile.ts'
 
@@ -76,8 +76,8 @@ async function measure(warden: WardenClient) {
         continue
       }
       await once42(warm, language)
-      pooled.push({ name: `${way}, pooled`, once: () => timed(() => once42(warm, language)) })
-      pooled.push({ name: `${way}, empty pool`, once: () => timed(() => once42(cold, language)) })
+      pooled.push({ name: `${way}, pooled`, once: () => once42(warm, language) })
+      pooled.push({ name: `${way}, empty pool`, once: () => once42(cold, language) })
       apart[way] = {
         ...(await saturated(warm, language)),
         ...(await spares(way, language, warden)),
@@ -107,22 +107,25 @@ function providerOf(way: Way, warden: WardenClient, most: number): Provider {
   })
 }
 
-/** One program, from claim to its result, and the wall gone. */
-async function once42(provider: Provider, language: Programmed): Promise<void> {
+/** One program: milliseconds from claim to its result. The wall is gone when this resolves. */
+async function once42(provider: Provider, language: Programmed): Promise<number> {
   const profile: Profile = profileFor(provider, language, programs[language].entry)
+  const began = performance.now()
   await using sandbox = await provider.launch(profile, systemClock)
   const task = { run: 'bench', language, files: [], capabilities: [], inputText: '{"a":41}' }
   const io = { stdout() {}, stderr() {}, released() {} }
   const { status, resultText, error } = await sandbox.run({ ...task, ...programs[language] }, io)
+  const took = performance.now() - began
   if (status !== 'ok' || resultText !== '42')
     throw new Error(`Not the answer: ${status} ${resultText} ${error?.message ?? ''}`)
+  return took
 }
 
 /** As fast as it goes, two at once: the refill is what bounds it. */
 async function saturated(provider: Provider, language: Programmed) {
   const samples: number[] = []
   const perSecond = await rate(
-    async () => void samples.push(await timed(() => once42(provider, language))),
+    async () => void samples.push(await once42(provider, language)),
     2,
     SATURATE_MS,
   )

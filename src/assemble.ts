@@ -45,7 +45,7 @@ import { openSigners } from './threat/signers.ts'
 import { createVerifier } from './threat/verify-job.ts'
 import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from './tiers/process/provider.ts'
-import { ways, type Way } from './tiers/process/way.ts'
+import { ways, type Way } from './contract/way.ts'
 import type { WardenClient } from './warden/client.ts'
 import type { OpenWayOut } from './warden/way-out.ts'
 

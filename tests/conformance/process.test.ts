@@ -1,6 +1,6 @@
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/jail/facts.ts'
-import { ways, type Way } from '../../src/tiers/process/way.ts'
+import { ways, type Way } from '../../src/contract/way.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeProcesses } from './process.ts'
 import { inJs, type GuestLanguage } from './stand.ts'

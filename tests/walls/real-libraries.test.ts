@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { JobFile, Language } from '../../src/contract/job.ts'
 import { Mayfly } from '../../src/index.ts'
-import { ways, type Way } from '../../src/tiers/process/way.ts'
+import { ways, type Way } from '../../src/contract/way.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**

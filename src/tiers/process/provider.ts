@@ -13,7 +13,7 @@ import { claimProgram } from './claim.ts'
 import { probe } from './detect.ts'
 import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
 import { ProcessSandbox } from './sandbox.ts'
-import type { Way } from './way.ts'
+import type { Way } from '../../contract/way.ts'
 
 export interface ProcessOptions {
   readonly way: Way

@@ -5,7 +5,7 @@ import type { Language } from '../../contract/job.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { WallHandle } from '../../warden/handle.ts'
 import type { ProgramName } from '../../warden/protocol.ts'
-import type { Way } from './way.ts'
+import type { Way } from '../../contract/way.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
 export interface Parked {

@@ -5,6 +5,7 @@ import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { openCgroups } from '../os/cgroup.ts'
+import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
 import { claim } from './claim.ts'
 import { endOf } from './end.ts'
@@ -43,6 +44,8 @@ interface Started {
 }
 
 const READY_MS_MAX = 15_000
+/** Above the standard streams. */
+const FIRST_INHERITED = 3
 const WALLS_MAX = 128
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
@@ -68,6 +71,8 @@ export class Warden {
     this.#options = options
     this.#without = options.without ?? []
     this.#push = push
+    // What a shell left open before us would be open in every wall: not every launcher closes what it inherits.
+    if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
     this.#facts = findJailFacts(options.hide)
     this.#cgroups =
       this.#without.includes('memory cgroup') || options.hide?.includes('cgroup')

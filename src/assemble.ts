@@ -239,7 +239,11 @@ export function assemble(options: AssembleOptions): Assembly {
   voice.listen(guard.watching.sink)
   const overhearing = overhear()
   voice.listen(overhearing.sink)
-  const profile = createProfiler({ config: () => config, providers: () => facts })
+  const profile = createProfiler({
+    config: () => config,
+    providers: () => facts,
+    raised: (job, verdict) => guard.floorFor(job, verdict),
+  })
   const rooms: Rooms = {
     clock,
     verify,

@@ -3,7 +3,7 @@ import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
 import type { Explained } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
-import { type Strength, strengthOf, type TierName } from '../contract/tier.ts'
+import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { costOf, ranked, type Ranked, whyBefore } from './rank.ts'
 
@@ -23,6 +23,13 @@ export interface Wanted {
   readonly verdict: Verdict
   /** What the job needs beside its language. */
   readonly abilities: readonly Ability[]
+  /** What earlier runs of this code have earned it. */
+  readonly raised?: RaisedFloor | undefined
+}
+
+export interface RaisedFloor {
+  readonly strength: Strength
+  readonly because: string
 }
 
 /** The wall to make, or why there will be none; then provider and tier are what it would have taken. */
@@ -122,13 +129,19 @@ function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
   ]
 }
 
-function floorsFound({ config, verdict }: Wanted): readonly Floor[] {
+function floorsFound({ config, verdict, raised }: Wanted): readonly Floor[] {
   const step = stepBelowBlock(config.escalation, verdict.risk)
   return [
     floorAt('isolate', 'untrusted code needs a wall'),
+    ...(raised ? [{ ...raised, tier: weakestAt(raised.strength) }] : []),
     ...(step ? [floorAt(step.to, `escalation.${step.at}, risk ${verdict.risk}`)] : []),
     ...(verdict.language === 'node' ? [floorAt('process', 'language "node"')] : []),
   ]
+}
+
+/** The tier that people would name for a strength. */
+function weakestAt(strength: Strength): TierName {
+  return namedTiers.find((tier) => strengthOf[tier] >= strength) ?? 'microvm'
 }
 
 function floorAt(tier: TierName, because: string): Floor {

@@ -10,7 +10,7 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { chooseTier, type ProviderFacts } from './choose-tier.ts'
+import { chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, grantsNetwork, networkFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
@@ -22,6 +22,8 @@ export interface ProfilerParts {
   readonly config: Config | (() => Config)
   /** What is known of each provider now. */
   readonly providers: () => readonly ProviderFacts[]
+  /** The floor that earlier runs of this code have earned it. */
+  readonly raised?: ((job: Job, verdict: Verdict) => RaisedFloor | undefined) | undefined
 }
 
 export type Profiler = (job: Job, verdict: Verdict) => Plan
@@ -31,11 +33,13 @@ export type Profiler = (job: Job, verdict: Verdict) => Plan
  * job, verdict, configuration and facts give the same bytes. Throws MayflyError INVALID for a job that names a
  * schedule that nobody configured.
  */
-export function createProfiler({ config, providers }: ProfilerParts): Profiler {
+export function createProfiler({ config, providers, raised }: ProfilerParts): Profiler {
   const memo = new PlanMemo()
   return (job, verdict) => {
     const now = typeof config === 'function' ? config() : config
     const facts = providers()
+    const floor = raised?.(job, verdict)
+    if (floor) return makePlan(job, verdict, { config: now, facts, raised: floor })
     return memo.plan({ job, verdict, config: now, facts }, () =>
       makePlan(job, verdict, { config: now, facts }),
     )
@@ -45,10 +49,11 @@ export function createProfiler({ config, providers }: ProfilerParts): Profiler {
 interface World {
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
+  readonly raised?: RaisedFloor
 }
 
 /** Uncached: pure, and frozen through and through. */
-export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): Plan {
+export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: World): Plan {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
   const chosen = chooseSchedule(job, config)
@@ -58,7 +63,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts }: World): 
   const controls = controlsOf({ ...limits, io }, network.value, asked.capabilities)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout })
   const choice = chooseTier(
-    { config, tenant, asked, verdict, abilities: abilitiesFor(asked, network.value) },
+    { config, tenant, asked, verdict, abilities: abilitiesFor(asked, network.value), raised },
     facts,
   )
   const described = {

@@ -8,7 +8,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Supervisor } from '../contract/rooms.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
-import type { Strength } from '../contract/tier.ts'
+import { type Strength, strengthOf } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { isLearning } from './baseline.ts'
 import type { BaselineStore, Subject } from './baseline-store.ts'
@@ -93,7 +93,7 @@ export function createGuard(options: GuardOptions): Guard {
     if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
     if (action.kind === 'webhook') options.notify?.({ tenant, run, finding: action.finding })
     if (action.kind !== 'stronger') return
-    const strength = Math.min(5, profile.floor + 1) as Strength
+    const strength = Math.min(5, Math.max(profile.floor, strengthOf[profile.tier]) + 1) as Strength
     const until = clock.date() + action.forMs
     options.stronger().raise({ tenant, code }, { strength, until, because: action.because })
     say({ reaction: 'stronger', strength, until })

@@ -258,7 +258,10 @@ export function assemble(options: AssembleOptions): Assembly {
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
-      guard.over(overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on }))),
+      guard.over(
+        overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on })),
+        sandbox,
+      ),
     gate: createGate,
     admit(job, verdict, plan) {
       const admission = record.admit(job, verdict, plan)

@@ -81,7 +81,10 @@ function houseOf(input: ConfigInput = {}) {
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const supervisor = guard.over(supervise({ sandbox, profile: as, clock, voice, signal }))
+    const supervisor = guard.over(
+      supervise({ sandbox, profile: as, clock, voice, signal }),
+      sandbox,
+    )
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
     const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
@@ -144,6 +147,21 @@ suite('A life is watched', () => {
     ])
     assert.equal(end.status, 'ok')
     assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
+  })
+
+  test('A wall that tells its processor time is asked for it while it runs', async () => {
+    const { live, events } = houseOf()
+    const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
+    const busy = Array.from({ length: 30 }, (_, at) => ({
+      at: 4000 + at * 100,
+      cpu: (at + 1) * 100,
+    }))
+    await live([{ at: 0, cpu: 0 }, ...busy, { at: 8000, result: 1 }], undefined, long)
+    const found = events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual(
+      found.map(({ fields }) => fields['name']),
+      ['cpu-shape'],
+    )
   })
 
   test('What is over is forgotten', async () => {

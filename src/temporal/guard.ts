@@ -6,6 +6,7 @@ import type { Voice } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
+import type { Sandbox } from '../contract/provider.ts'
 import type { Supervisor } from '../contract/rooms.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
 import { type Strength, strengthOf } from '../contract/tier.ts'
@@ -32,7 +33,8 @@ export interface Guard {
    * searched for them.
    */
   plant(run: string): readonly Honeytoken[]
-  over(supervisor: Supervisor): Supervisor
+  /** `sandbox`: asked for its processor time while it runs, where it can tell. */
+  over(supervisor: Supervisor, sandbox?: Pick<Sandbox, 'cpuTime'>): Supervisor
   /** The outcome, where there is one. Idempotent. */
   end(job: Job, outcome?: Outcome): void
   /** The floor that earlier runs of this code have earned it, and why. */
@@ -142,8 +144,10 @@ export function createGuard(options: GuardOptions): Guard {
       if (options.config().anomalies.honeytokens && hasHome(verdict)) plant(job.id)
     },
     plant,
-    over: (supervisor) =>
-      watched(supervisor, { watching, found: answer, tokens: (run) => planted.get(run) ?? [] }),
+    over(supervisor, sandbox) {
+      const tokens = (run: string) => planted.get(run) ?? []
+      return watched(supervisor, { watching, clock, sandbox, found: answer, tokens })
+    },
     end(job, outcome) {
       const life = lives.get(job.id)
       lives.delete(job.id)

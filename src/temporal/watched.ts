@@ -1,6 +1,7 @@
 import type { Finding, Seen } from '../contract/anomaly.ts'
+import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Task } from '../contract/provider.ts'
+import type { Sandbox, Task } from '../contract/provider.ts'
 import type { Listener, Supervisor } from '../contract/rooms.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
@@ -12,7 +13,13 @@ export interface WatchedParts {
   found(run: string, finding: Finding): void
   /** The secrets that were planted for this run. */
   tokens(run: string): readonly Honeytoken[]
+  readonly clock: Clock
+  /** The wall, where its processor time can be asked for while it runs. */
+  readonly sandbox?: Pick<Sandbox, 'cpuTime'> | undefined
 }
+
+/** Between two looks at the processor time. */
+export const sampleMs = 100
 
 /**
  * A supervisor whose life is watched: what the guest says is looked at as it passes, and each finding is told to the
@@ -28,9 +35,14 @@ export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor
         parts.found(task.run, finding)
       })
       const files = withPlanted(task.files, parts.tokens(task.run))
-      const lived = await supervisor.run({ ...task, files }, overheard(task.run, io, parts))
-      new Ear(task.run, parts, 'output').hears(Buffer.from(lived.end.resultText))
-      return lived
+      const sampler = new Sampler(task.run, parts)
+      try {
+        const lived = await supervisor.run({ ...task, files }, overheard(task.run, io, parts))
+        new Ear(task.run, parts, 'output').hears(Buffer.from(lived.end.resultText))
+        return lived
+      } finally {
+        sampler.stop()
+      }
     },
     tighten: (to, by) => supervisor.tighten(to, by),
     terminate: (by) => supervisor.terminate(by),
@@ -64,6 +76,37 @@ function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
         )
       },
     }),
+  }
+}
+
+/** Asks a wall for its processor time as long as it lives; where it cannot tell, asks nothing. */
+class Sampler {
+  readonly #run: string
+  readonly #parts: WatchedParts
+  #timer: Timer | undefined
+
+  constructor(run: string, parts: WatchedParts) {
+    this.#run = run
+    this.#parts = parts
+    if (parts.sandbox?.cpuTime) this.#wait()
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
+  #wait(): void {
+    this.#timer = this.#parts.clock.after(sampleMs, () => {
+      const used = this.#parts.sandbox?.cpuTime?.()
+      if (used !== undefined) this.#tell(used)
+      this.#wait()
+    })
+    this.#timer.unref?.()
+  }
+
+  #tell(used: number): void {
+    const seen = { kind: 'cpu', used } as const
+    this.#parts.watching.see(this.#run, { zone: 'main', trust: 'host', seen })
   }
 }
 

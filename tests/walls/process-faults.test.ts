@@ -1,0 +1,349 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, mock, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Mayfly, type JobRequest, type Outcome } from '../../src/index.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { processFacts } from '../../src/os/proc.ts'
+import { ways, type Way } from '../../src/tiers/process/way.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { inTime, until } from '../conformance/stand.ts'
+import { bearer, post } from '../doors/http-door.ts'
+import { leasesIn, makePlace, remaining, startServer, whenReady } from '../doors/program.ts'
+import { emptyGroups } from './groups.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/**
+ * What breaks around a wall for whole programs while it is in use. Whatever it is, the job has an end, within its
+ * time, that says what happened; the next one runs; and nothing is left.
+ */
+const guests = {
+  sleeps: 'import time\nprint("ready", flush=True)\ntime.sleep(600)',
+  spins: 'print("ready", flush=True)\nwhile True: pass',
+  eats: `
+held = []
+while True: held.append(bytearray(b"x" * 2**20))`,
+  childEats: `
+import subprocess, sys
+code = "held = []\\nwhile True: held.append(bytearray(b'x' * 2**20))"
+print("ready", flush=True)
+subprocess.run([sys.executable, "-c", code])
+import time; time.sleep(600)`,
+  leavesADaemon: `
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            print("still here", flush=True)
+            time.sleep(0.01)
+    os._exit(0)
+os.wait()
+time.sleep(0.5)
+result = "done"`,
+  shutsItsSocket: `
+import os, time
+os.close(5)
+print("ready", flush=True)
+time.sleep(600)`,
+  shutsEverything: `
+import os, time
+os.closerange(0, 64)
+time.sleep(600)`,
+} as const
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-process-faults-'))
+let opened = 0
+const open = () => Mayfly.open({ state: join(folder, `state-${opened++}`) })
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+const python = (code: string, way: Way, more: Partial<JobRequest> = {}): JobRequest => ({
+  language: 'python',
+  code,
+  provider: way,
+  ...more,
+})
+const answers = (way: Way) => python('result = 42', way)
+const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}` : status)
+/** More than any of these jobs may take, and less than anybody would wait. */
+const soonMs = 15_000
+let marks = 0
+
+for (const way of ways)
+  suite(`Something breaks: ${way}`, { skip: unable('python') }, () => {
+    let library: Mayfly
+    before(async () => {
+      library = await open()
+    })
+    after(() => library.close())
+
+    /** A program that has said that it is ready, its processes, and its end. */
+    async function running(code: string, more: Partial<JobRequest> = {}) {
+      const mark = `walled-${marks++}`
+      const marked = `import ctypes; ctypes.CDLL(None).prctl(15, b"${mark}")\n${code}`
+      const end = library.run(python(marked, way, { limits: { timeout: '3s' }, ...more }))
+      const found = () => descendantsOf(process.pid).find((pid) => nameOf(pid) === mark)
+      await until(() => found() !== undefined, 'the program', soonMs)
+      await sleep(100)
+      return { end, pids: wallOf(found()!) }
+    }
+
+    async function nextOneRuns(): Promise<void> {
+      assert.equal(ended(await library.run(answers(way))), 'ok')
+    }
+
+    test('a program whose every process was stopped by somebody has its end in its time', async (t) => {
+      if (isMissing(t, { way })) return
+      const { end, pids } = await running(guests.sleeps)
+      for (const pid of pids) signal(pid, 'SIGSTOP')
+      assert.equal(ended(await inTime(end, 'its end', soonMs)), 'timeout TIMEOUT')
+      assert.deepEqual(await remaining(pids), [])
+      await nextOneRuns()
+    })
+
+    test('a parked wall that no longer answers when its job comes has its end in its time', async (t) => {
+      if (isMissing(t, { way })) return
+      await nextOneRuns()
+      await until(() => parked().length > 0, 'a spare', soonMs)
+      await sleep(500)
+      for (const pid of parked()) signal(pid, 'SIGSTOP')
+      const stopped = parked()
+      const end = library.run(python('result = 42', way, { limits: { timeout: '2s' } }))
+      assert.equal(ended(await inTime(end, 'its end', soonMs)), 'timeout TIMEOUT')
+      // Of two that wait, the other one is still there.
+      for (const pid of stopped) signal(pid, 'SIGKILL')
+      assert.deepEqual(await remaining(stopped), [])
+      await nextOneRuns()
+    })
+
+    test('a program killed from outside says by what, and the next one runs', async (t) => {
+      if (isMissing(t, { way })) return
+      const { end, pids } = await running(guests.sleeps)
+      for (const pid of pids) signal(pid, 'SIGKILL')
+      assert.match(ended(await inTime(end, 'its end', soonMs)), /^(error EXIT|failed WALL_LOST)$/)
+      assert.deepEqual(await remaining(pids), [])
+      await nextOneRuns()
+    })
+
+    test('out of memory, itself or by a child: it says so, and others go on', async (t) => {
+      if (isMissing(t, { way })) return
+      const neighbour = library.run(python('import time\ntime.sleep(1)\nresult = 1', way))
+      for (const code of [guests.eats, guests.childEats]) {
+        const limits = { memory: '64MB', timeout: '20s' }
+        const outcome = await library.run(python(code, way, { limits }))
+        assert.equal(ended(outcome), 'limit MEMORY')
+      }
+      assert.equal(ended(await neighbour), 'ok')
+      await nextOneRuns()
+    })
+
+    test('on the stderr of a program that is ended, or ends badly, are its own words alone', async (t) => {
+      if (isMissing(t, { way })) return
+      const own = 'import os, sys\nprint("own", file=sys.stderr, flush=True)\n'
+      for (const [code, end] of [
+        [guests.spins, 'timeout TIMEOUT'],
+        [guests.eats, 'limit MEMORY'],
+        ['os.kill(os.getpid(), 11)', 'error EXIT'],
+        ['os.kill(os.getpid(), 9)', 'error EXIT'],
+        ['os._exit(3)', 'error EXIT'],
+      ] as const) {
+        const limits = { memory: '64MB', timeout: '1s' }
+        const outcome = await library.run(python(own + code, way, { limits }))
+        assert.deepEqual([ended(outcome), outcome.stderr], [end, 'own\n'])
+      }
+    })
+
+    test('a disk that is full inside is the program’s own affair, and another has its own', async (t) => {
+      if (isMissing(t, { way })) return
+      const code = `
+import errno
+try:
+    with open("big", "wb") as f:
+        while True: f.write(b"x" * 65536)
+except OSError as error:
+    result = errno.errorcode[error.errno]`
+      const limits = { disk: '8MB' }
+      const outcome = await library.run(python(code, way, { limits }))
+      assert.equal(ended(outcome), 'ok')
+      assert.match(String(outcome.result), /^(ENOSPC|EFBIG)$/)
+      await nextOneRuns()
+    })
+
+    test('a program that shuts its socket, or all it has, and goes on, is ended', async (t) => {
+      if (isMissing(t, { way })) return
+      for (const code of [guests.shutsItsSocket, guests.shutsEverything]) {
+        const { end, pids } = await running(code)
+        assert.match(
+          ended(await inTime(end, 'its end', soonMs)),
+          /^(timeout TIMEOUT|failed WALL_LOST|error EXIT)$/,
+        )
+        assert.deepEqual(await remaining(pids), [])
+      }
+      await nextOneRuns()
+    })
+
+    test('a daemon that holds the outputs after the end of its program holds nobody', async (t) => {
+      if (isMissing(t, { way })) return
+      const { end, pids } = await running(guests.leavesADaemon, { limits: { timeout: '20s' } })
+      const outcome = await inTime(end, 'its end', soonMs)
+      assert.deepEqual([ended(outcome), outcome.result], ['ok', 'done'])
+      assert.deepEqual(await remaining(pids), [])
+    })
+
+    test('the clock on the wall jumps a day, there and back: lives are as long as they are', async (t) => {
+      if (isMissing(t, { way })) return
+      const real = Date.now
+      t.after(() => mock.restoreAll())
+      for (const jump of [86_400_000, -86_400_000]) {
+        const long = library.run(python('import time\ntime.sleep(1.5)\nresult = 1', way))
+        const endless = library.run(python(guests.spins, way, { limits: { timeout: '1s' } }))
+        await sleep(300)
+        mock.method(Date, 'now', () => real() + jump)
+        const began = performance.now()
+        assert.equal(ended(await inTime(endless, 'its end', soonMs)), 'timeout TIMEOUT')
+        assert.equal(ended(await inTime(long, 'its end', soonMs)), 'ok')
+        assert.ok(performance.now() - began > 500)
+        await nextOneRuns()
+        mock.restoreAll()
+        await nextOneRuns()
+      }
+    })
+  })
+
+suite('Somebody who holds walls dies', { skip: unable('python') }, () => {
+  for (const way of ways)
+    test(`${way}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
+      if (isMissing(t, { way })) return
+      await using library = await open()
+      assert.equal(ended(await library.run(answers(way))), 'ok')
+      const warden = wardenOf()
+      const all = descendantsOf(process.pid)
+      process.kill(warden, 'SIGSTOP')
+      const asked = library.run(answers(way))
+      await sleep(200)
+      process.kill(warden, 'SIGKILL')
+      assert.equal(ended(await inTime(asked, 'its end', soonMs)), 'failed WARDEN_LOST')
+      const again = await inTime(library.run(answers(way)), 'the next end', soonMs)
+      assert.match(ended(again), /WARDEN_LOST/)
+      assert.deepEqual(await remaining(all), [])
+    })
+
+  for (const victim of ['the server', 'the warden'] as const)
+    test(`${victim} is killed while programs run: no orphan, and the next start sweeps its leases`, async (t) => {
+      if (isMissing(t, { way: 'embedded' })) return
+      const place = makePlace()
+      const before = new Set(emptyGroups())
+      try {
+        const first = await startServer(place)
+        await whenReady(first)
+        const url = new URL('/v1/executions', first.active).href
+        const headers = { ...bearer(first.apiKey), prefer: 'respond-async' }
+        for (const provider of ways.filter((way) => way === 'embedded' || !isMissingQuietly(way)))
+          for (const code of [guests.sleeps, guests.spins]) {
+            const limits = { timeout: '60s' }
+            const { status } = await post(
+              url,
+              { language: 'python', code, provider, limits },
+              headers,
+            )
+            assert.equal(status, 202)
+          }
+        await until(() => leasesIn(place).length >= 4, 'walls')
+        await sleep(1000)
+        const all = [first.child.pid!, ...descendantsOf(first.child.pid!)]
+        process.kill(victim === 'the server' ? first.pid : first.child.pid!, 'SIGKILL')
+        assert.deepEqual(await remaining(all), [])
+        await first[Symbol.asyncDispose]()
+        const next = await startServer(place, [], { MAYFLY_API_KEY: '' })
+        await whenReady(next)
+        const { left, code } = await next.stop()
+        assert.deepEqual([left, code], [[], 0])
+        assert.deepEqual(readdirSync(leaseFolder(place.state)), [])
+        await until(() => emptyGroups().every((group) => before.has(group)), 'no group to be left')
+      } finally {
+        place.remove()
+      }
+    })
+})
+
+suite('A disk that is full', { skip: unable('python') || noMounts() }, () => {
+  test('under the state folder: no record, no run, in words; with room again it goes on', () => {
+    const script = fileURLToPath(new URL('fixtures/full-disk.ts', import.meta.url))
+    const shell =
+      'mount -t tmpfs -o size=24m full "$1" && exec "$2" --disable-warning=ExperimentalWarning "$3" "$1"'
+    const place = mkdtempSync(join(tmpdir(), 'mayfly-full-'))
+    try {
+      const words = [...mountFlags(), 'sh', '-c', shell, 'sh', place, process.execPath, script]
+      const ran = spawnSync('unshare', words, { encoding: 'utf8', timeout: 60_000 })
+      assert.equal(ran.status, 0, ran.stderr)
+      const [first, full, again] = ran.stdout.trim().split('\n')
+      assert.equal(first, 'ok')
+      assert.match(full ?? '', /^(thrown STATE|failed )/)
+      assert.equal(again, 'ok')
+    } finally {
+      rmSync(place, { recursive: true, force: true })
+    }
+  })
+})
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It ended just now.
+  }
+}
+
+/** Of the library in this process: the child that has others below it. */
+function wardenOf(): number {
+  const found = descendantsOf(process.pid).find((pid) => commandOf(pid).includes('warden/child.ts'))
+  assert.ok(found)
+  return found
+}
+
+/** Programs in Python that wait for a job, below this process. */
+function parked(): readonly number[] {
+  return descendantsOf(process.pid).filter((pid) => /^\S*python/.test(commandOf(pid)))
+}
+
+/** Everything that was started for one wall, from what the warden started to the last child of its program. */
+function wallOf(pid: number): readonly number[] {
+  const warden = wardenOf()
+  let first = pid
+  for (let above = parentOf(first); above !== warden && above !== undefined;) {
+    first = above
+    above = parentOf(first)
+  }
+  return [first, ...descendantsOf(first)]
+}
+
+const parentOf = (pid: number) => processFacts(pid)?.parent
+const nameOf = (pid: number) => textOf(`/proc/${pid}/comm`).trim()
+const commandOf = (pid: number) => textOf(`/proc/${pid}/cmdline`)
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function isMissingQuietly(way: Way): boolean {
+  let isSkipped = false
+  isMissing({ skip: () => void (isSkipped = true) } as never, { way })
+  return isSkipped
+}
+
+function mountFlags(): readonly string[] {
+  return process.getuid?.() === 0 ? ['--mount'] : ['--user', '--map-root-user', '--mount']
+}
+
+function noMounts(): string | false {
+  const tried = spawnSync('unshare', [...mountFlags(), 'mount', '-t', 'tmpfs', 'none', '/tmp'])
+  return tried.status === 0 ? false : 'nobody here may mount'
+}

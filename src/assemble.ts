@@ -11,6 +11,7 @@ import { MayflyError } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
 import type { Job, Language } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
+import type { Operations } from './contract/live.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
@@ -36,6 +37,7 @@ import { openWebhooks } from './telemetry/webhooks/open.ts'
 import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
 import { createGuard } from './temporal/guard.ts'
 import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
+import { createOperating } from './temporal/operate.ts'
 import { overhear } from './temporal/overhear.ts'
 import { supervise } from './temporal/supervise.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
@@ -78,6 +80,8 @@ export interface Assembly extends AsyncDisposable {
   analyse(job: Job): Promise<Analysed>
   /** What tenants registered to run by name. */
   readonly effects: Effects
+  /** Jobs under way, and what an operator can take from them. */
+  readonly operations: Operations
   /** Counts since this was opened; of jobs, those with a line in the record. */
   statistics(): Counts
   /** Each provider with what its probe proved; probes what was not probed yet. */
@@ -239,6 +243,16 @@ export function assemble(options: AssembleOptions): Assembly {
   voice.listen(guard.watching.sink)
   const overhearing = overhear()
   voice.listen(overhearing.sink)
+  const operating = createOperating({
+    tell(point, fields, { run, tenant, actor }) {
+      record.append({ ...eventOf(point, fields, actor, clock), run }, tenant)
+      voice.say(point, fields, { run, actor })
+    },
+  })
+  const abilitiesOf = (name: string) => {
+    const { tightens = [], can = [] } = known.get(name) ?? {}
+    return { tightens, can }
+  }
   const profile = createProfiler({
     config: () => config,
     providers: () => facts,
@@ -258,9 +272,11 @@ export function assemble(options: AssembleOptions): Assembly {
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
-      guard.over(
-        overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on })),
-        sandbox,
+      operating.over({ sandbox, profile, clock, on, can: abilitiesOf(sandbox.provider) }, (hear) =>
+        guard.over(
+          overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on: hear })),
+          sandbox,
+        ),
       ),
     gate: createGate,
     admit(job, verdict, plan) {
@@ -356,6 +372,7 @@ export function assemble(options: AssembleOptions): Assembly {
     },
     analyse: judge,
     effects: spoken(effects, voice, clock),
+    operations: operating.operations,
     statistics: () => counters.read(),
     async providers() {
       await proving

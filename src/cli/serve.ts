@@ -128,6 +128,7 @@ async function open(
       },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
+      operations: assembly.operations,
       history: keepHistory(assembly),
       providers: async () => providerRows(await assembly.providers()),
       change: async (patch, by) => inForce(await assembly.change(patch, by)),

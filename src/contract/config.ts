@@ -235,29 +235,40 @@ const escalation = z
 
 const condition = z.string().min(1).max(conditionCharactersMax).meta({ title: 'condition' })
 
+const controlShape = {
+  network: network.optional().describe('Left out, as in the phase before; so with all below'),
+  files: files.optional().describe('Folders'),
+  cpu: cores.optional().describe('Cores'),
+  memory: size.optional().describe('Memory above the idle size of the wall'),
+  io: size.optional().describe('Bytes a second'),
+  processes: threads.optional().describe('Processes and threads'),
+  syscalls: nameList.optional().describe('Classes of system calls'),
+  capabilities: nameList.optional().describe('Granted capability names'),
+} as const
+
+type ControlsWritten = { readonly [K in keyof Controls]?: Controls[K] | undefined }
+
+function given(written: ControlsWritten): Partial<Controls> {
+  return Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined))
+}
+
+/** Some controls as people write them; what is left out is not said. */
+export const controlsAsked = z.strictObject(controlShape).transform(given)
+
 const phase = z
   .strictObject({
     name: z.string().min(1).max(64).describe('As it stands in the timeline'),
     for: life.describe('How long it lasts'),
-    network: network.optional().describe('Left out, as in the phase before; so with all below'),
-    files: files.optional().describe('Folders'),
-    cpu: cores.optional().describe('Cores'),
-    memory: size.optional().describe('Memory above the idle size of the wall'),
-    io: size.optional().describe('Bytes a second'),
-    processes: threads.optional().describe('Processes and threads'),
-    syscalls: nameList.optional().describe('Classes of system calls'),
-    capabilities: nameList.optional().describe('Granted capability names'),
+    ...controlShape,
     advance_if: condition.optional().describe('A CEL condition: the next phase begins'),
     terminate_if: condition.optional().describe('A CEL condition: the life is over'),
   })
-  .transform(({ name, for: ms, advance_if, terminate_if, ...given }): PhaseConfig => ({
+  .transform(({ name, for: ms, advance_if, terminate_if, ...controls }): PhaseConfig => ({
     name,
     for: ms,
     ...(advance_if !== undefined && { advance_if }),
     ...(terminate_if !== undefined && { terminate_if }),
-    controls: Object.fromEntries(
-      Object.entries(given).filter(([, value]) => value !== undefined),
-    ) as Partial<Controls>,
+    controls: given(controls),
   }))
 
 /** A phase as configured: only the controls it names; those left out are those of the phase before. */

@@ -77,6 +77,11 @@ export const points = [
   'access/created',
   'access/revoked',
   'webhook/lost',
+  'operator/tightened',
+  'operator/frozen',
+  'operator/thawed',
+  'operator/captured',
+  'operator/terminated',
 ] as const
 export type Point = (typeof points)[number]
 

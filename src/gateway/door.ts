@@ -1,6 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
+import type { Operations } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
@@ -53,6 +54,8 @@ export type Ready =
 export interface Door {
   readonly road: Road
   readonly effects: Effects
+  /** Undefined where live sandboxes cannot be seen from outside. */
+  readonly operations: Operations | undefined
   readonly providers: () => Promise<readonly ProviderRow[]>
   /** Undefined where the configuration cannot be changed from outside. */
   readonly change: Change | undefined
@@ -73,6 +76,7 @@ export interface Door {
   /** Requests of keys, and of addresses that brought none. */
   readonly keyRate: RateLimit
   readonly addressRate: RateLimit
+  readonly operateRate: RateLimit
   readonly clock: Clock
   /** Every refusal at the doors passes here: to the client as a problem, to the sinks as an event. */
   readonly refusals: Refusals

@@ -10,7 +10,7 @@ import { changePrivate, readPrivate } from '../lib/private-file.ts'
  * `keys.json` in the state folder: the API keys that were made here. Of each only the digest is kept. A key that was
  * revoked or has expired stays listed until others need its place.
  */
-export const scopes = ['admin', 'run', 'read', 'config:widen'] as const
+export const scopes = ['admin', 'run', 'read', 'operate', 'config:widen'] as const
 
 export const digestPattern = /^sha256:[0-9a-f]{64}$/
 

@@ -18,6 +18,8 @@ export interface GatewayLimits {
   readonly keyPerMinute: number
   readonly addressPerMinute: number
   readonly sessionPerMinute: number
+  /** Orders a minute for live sandboxes, of one key without scope admin. */
+  readonly operatePerMinute: number
   /** Jobs at once of one page load, and how long its token lasts. */
   readonly sessionRunning: number
   readonly sessionMs: number
@@ -35,6 +37,7 @@ export const defaultLimits: GatewayLimits = {
   connections: 2_000,
   running: 1_000,
   keyPerMinute: 6_000,
+  operatePerMinute: 120,
   addressPerMinute: 600,
   sessionPerMinute: 60,
   sessionRunning: 2,

@@ -9,6 +9,15 @@ import {
   effectSchema,
 } from '../contract/effect.ts'
 import { jobRequest } from '../contract/job.ts'
+import {
+  capturedBody,
+  frozenBody,
+  liveRow,
+  liveSandbox,
+  terminatedBody,
+  tightenAsked,
+  tightenedBody,
+} from '../contract/live.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
 import { widthMax, widthMin } from '../web/page/picture/svg.js'
 import { problemSchema } from './problem.ts'
@@ -36,6 +45,13 @@ const schemas = {
   EffectExecuted: [effectExecuted, 'output'],
   Effect: [effectSchema, 'output'],
   Effects: [effectRows, 'output'],
+  LiveSandbox: [liveSandbox, 'output'],
+  LiveSandboxes: [z.object({ items: z.array(liveRow) }), 'output'],
+  Tighten: [tightenAsked, 'input'],
+  Tightened: [tightenedBody, 'output'],
+  Frozen: [frozenBody, 'output'],
+  Captured: [capturedBody, 'output'],
+  Terminated: [terminatedBody, 'output'],
   Provider: [providerRow, 'output'],
   DefaultProvider: [defaultProvider, 'input'],
   ConfigPatch: [configBody, 'input'],
@@ -139,6 +155,7 @@ export function openApi(version: string): Json {
         },
       },
       ...effectPaths(),
+      ...sandboxPaths(),
       '/active-content': {
         post: {
           ...call(
@@ -248,6 +265,7 @@ export function openApi(version: string): Json {
   }
 }
 
+const orderProblems = [401, 403, 404, 408, 409, 429, 503]
 const changeProblems = [400, 401, 403, 408, 413, 415, 422, 429, 503]
 const pathId = { name: 'id', in: 'path', required: true, schema: { type: 'string' } }
 const outcomeOrPending = { oneOf: [ref('Outcome'), ref('Pending')] }
@@ -298,6 +316,69 @@ function effectPaths(): Json {
         ),
       ),
     },
+  }
+}
+
+function sandboxPaths(): Json {
+  const order = (name: string, summary: string, description: string, answer: string): Json => ({
+    parameters: [pathId],
+    post: call(name, summary, description, {}, answer, orderProblems),
+  })
+  return {
+    '/v1/sandboxes': {
+      get: call(
+        'listSandboxes',
+        'Jobs under way, in their sandboxes',
+        "Newest first: a tenant's own, and all of them for an admin",
+        {},
+        'LiveSandboxes',
+        [401, 403, 429, 503],
+      ),
+    },
+    '/v1/sandboxes/{id}': {
+      parameters: [pathId],
+      get: call(
+        'readSandbox',
+        'One of them',
+        'Its phase, what it may do now, and what was taken away',
+        {},
+        'LiveSandbox',
+        [401, 403, 404, 429, 503],
+      ),
+      delete: call(
+        'terminateSandbox',
+        'End one of them',
+        'Answers when its code has ended; its outcome is terminated',
+        {},
+        'Terminated',
+        [401, 403, 404, 429, 503],
+      ),
+    },
+    '/v1/sandboxes/{id}/tighten': {
+      parameters: [pathId],
+      post: call(
+        'tightenSandbox',
+        'Take something away from it, for good',
+        'Controls as in a phase; those left out stay. What would loosen, or what its wall cannot close while it runs, ' +
+          'is 409, and details.inForce says what holds',
+        body('Tighten'),
+        'Tightened',
+        [400, ...orderProblems, 413, 415, 422],
+      ),
+    },
+    '/v1/sandboxes/{id}/freeze': order(
+      'freezeSandbox',
+      'Let it stand still',
+      'It goes on ageing: its phases end when they were to. 409 where its wall is not able to',
+      'Frozen',
+    ),
+    '/v1/sandboxes/{id}/thaw': order('thawSandbox', 'Let it go on', 'As it was', 'Frozen'),
+    '/v1/sandboxes/{id}/capture': order(
+      'captureSandbox',
+      'Look into it',
+      'As deep as its wall can; kind none where it cannot',
+      'Captured',
+    ),
   }
 }
 
@@ -410,7 +491,7 @@ const meanings: Readonly<Record<number, string>> = {
   403: 'The scope is missing, or the job was blocked: then with its outcome',
   404: 'Nothing of this name: unknown, forgotten, or of another tenant',
   408: 'The body came too slowly',
-  409: 'A job under this Idempotency-Key is under way; Retry-After says when to ask again',
+  409: 'As things are it cannot be done: a job under this Idempotency-Key is under way, or a sandbox would be loosened',
   413: 'The body is too large',
   415: 'The body is neither application/json nor application/msgpack',
   422: 'The body is not what this call takes; details name the paths',

@@ -19,6 +19,15 @@ import { originOf, refuseForeignPages } from './origin.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { json } from './reply.ts'
 import type { Pages, StaticFiles } from './static.ts'
+import {
+  captureSandbox,
+  freezeSandbox,
+  listSandboxes,
+  readSandbox,
+  terminateSandbox,
+  thawSandbox,
+  tightenSandbox,
+} from './sandboxes.ts'
 import { listThreats, streamThreats } from './threats.ts'
 import { drawExecution } from './timeline.ts'
 
@@ -44,6 +53,7 @@ type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 type Methods = Readonly<Partial<Record<Method, Call>>>
 
 const anyScope = ['run', 'read'] as const satisfies readonly Scope[]
+const seesLives = ['read', 'operate'] as const satisfies readonly Scope[]
 
 /** Every path of the active endpoint. */
 export const calls: Readonly<Record<string, Methods>> = {
@@ -73,6 +83,15 @@ export const calls: Readonly<Record<string, Methods>> = {
     DELETE: { needs: ['run'], answer: cancelExecution },
   },
   '/v1/executions/{id}/timeline.svg': { GET: { needs: anyScope, answer: drawExecution } },
+  '/v1/sandboxes': { GET: { needs: seesLives, answer: listSandboxes } },
+  '/v1/sandboxes/{id}': {
+    GET: { needs: seesLives, answer: readSandbox },
+    DELETE: { needs: ['operate'], answer: terminateSandbox },
+  },
+  '/v1/sandboxes/{id}/tighten': { POST: { needs: ['operate'], answer: tightenSandbox } },
+  '/v1/sandboxes/{id}/freeze': { POST: { needs: ['operate'], answer: freezeSandbox } },
+  '/v1/sandboxes/{id}/thaw': { POST: { needs: ['operate'], answer: thawSandbox } },
+  '/v1/sandboxes/{id}/capture': { POST: { needs: ['operate'], answer: captureSandbox } },
   '/api/effects': { GET: { needs: anyScope, answer: listEffects } },
   '/api/effects/register': { POST: { needs: ['run'], answer: registerEffect } },
   '/api/effects/execute': { POST: { needs: ['run'], answer: executeEffect } },

@@ -14,6 +14,7 @@ import { getRequestListener } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
+import type { Operations } from '../contract/live.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
@@ -59,6 +60,8 @@ export interface GatewayOptions {
   }
   readonly road: Road
   readonly effects: Effects
+  /** Unless given, live sandboxes cannot be seen over HTTP. */
+  readonly operations?: Operations
   /** Where outcomes are kept for whoever asks later. */
   readonly history: History
   readonly providers: () => Promise<readonly ProviderRow[]>
@@ -154,6 +157,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   return {
     road: options.road,
     effects: options.effects,
+    operations: options.operations,
     providers: options.providers,
     change: options.change,
     ready: options.ready,
@@ -169,6 +173,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     quotas: options.quotas ?? noQuotas,
     keyRate: new RateLimit(limits.keyPerMinute, clock),
     addressRate: new RateLimit(limits.addressPerMinute, clock),
+    operateRate: new RateLimit(limits.operatePerMinute, clock),
     clock,
     refusals: new Refusals(options.voice, clock),
     pace: new Pace(clock),

@@ -1,0 +1,118 @@
+import * as z from 'zod'
+import { controlsAsked } from './config.ts'
+import { controlNames, controlsSchema, type Controls } from './controls.ts'
+import { timelineEntry } from './event.ts'
+import { tierNames, type TierName } from './tier.ts'
+
+/** One line of `GET /v1/sandboxes`: a sandbox whose job is under way. */
+export const liveRow = z
+  .object({
+    id: z.string().describe('of its execution'),
+    sandbox: z.string(),
+    tenant: z.string(),
+    tier: z.enum(tierNames as [TierName, ...TierName[]]),
+    provider: z.string(),
+    phase: z.string().nullable().describe('null until user code was released'),
+    age: z.number().describe('milliseconds since then, also those it was frozen'),
+    frozen: z.boolean(),
+    counts: z
+      .record(z.string(), z.number().int())
+      .describe('how often each word stands in its timeline'),
+  })
+  .readonly()
+
+const tightenedLine = timelineEntry.unwrap().pick({
+  at: true,
+  zone: true,
+  controls: true,
+  took: true,
+  reason: true,
+})
+
+/** `GET /v1/sandboxes/{id}`. */
+export const liveSandbox = liveRow
+  .unwrap()
+  .extend({
+    image: z.string(),
+    controls: controlsSchema.describe('in force, as its wall has read them back'),
+    tightens: z.array(z.enum(controlNames as [string, ...string[]])).readonly(),
+    can: z.array(z.string()).readonly(),
+    zones: z
+      .array(z.object({ zone: z.string(), phase: z.string().nullable(), controls: controlsSchema }))
+      .readonly()
+      .describe('those that are in it, beside the whole'),
+    tightened: z.array(tightenedLine).readonly().describe('the last of what was taken away'),
+  })
+  .readonly()
+
+/** The body of `POST /v1/sandboxes/{id}/tighten`: what is left out stays as it is. */
+export const tightenAsked = z
+  .strictObject({
+    controls: controlsAsked.refine(
+      (given) => Object.keys(given).length > 0,
+      'expected at least one control',
+    ),
+    zone: z.string().min(1).max(64).optional().describe('the whole, unless given'),
+  })
+  .readonly()
+
+/** What a tightening came to. */
+export const tightenedBody = z
+  .object({
+    id: z.string(),
+    zone: z.string(),
+    held: z.boolean().describe('where it is false, its phase is over'),
+    took: z.number().describe('milliseconds'),
+    controls: controlsSchema.describe('as then in force'),
+  })
+  .readonly()
+
+export const frozenBody = z
+  .object({ id: z.string(), frozen: z.boolean(), took: z.number() })
+  .readonly()
+
+export const capturedBody = z
+  .object({
+    id: z.string(),
+    kind: z.enum(['none', 'memory', 'memory+disk']).describe('how deep its wall can look'),
+    parts: z.array(z.object({ name: z.string(), size: z.number().int() })).readonly(),
+    took: z.number(),
+  })
+  .readonly()
+
+export const terminatedBody = z
+  .object({ id: z.string(), status: z.string().describe('how it ended'), took: z.number() })
+  .readonly()
+
+export type LiveRow = z.infer<typeof liveRow>
+export type LiveSandbox = z.infer<typeof liveSandbox>
+export type Tightened = z.infer<typeof tightenedBody>
+export type Frozen = z.infer<typeof frozenBody>
+export type Captured = z.infer<typeof capturedBody>
+export type Terminated = z.infer<typeof terminatedBody>
+
+/** Who acts from outside. Without a tenant, on the lives of all of them. */
+export interface Operator {
+  readonly principal: string
+  readonly tenant: string | undefined
+}
+
+/**
+ * Lives under way, and what can be done to them from outside: only ever take away. Each throws MayflyError NOT_FOUND
+ * for what is over, never was, or is another tenant's; CONFLICT for what its wall cannot do or would loosen;
+ * RATE_LIMITED where too many wait; and STATE where what was done could not be written down.
+ */
+export interface Operations {
+  list(by: Operator): readonly LiveRow[]
+  find(id: string, by: Operator): LiveSandbox
+  tighten(
+    id: string,
+    asked: { readonly controls: Partial<Controls>; readonly zone?: string | undefined },
+    by: Operator,
+  ): Promise<Tightened>
+  freeze(id: string, by: Operator): Promise<Frozen>
+  thaw(id: string, by: Operator): Promise<Frozen>
+  capture(id: string, by: Operator): Promise<Captured>
+  /** Resolves when its user code has ended. */
+  terminate(id: string, by: Operator): Promise<Terminated>
+}

@@ -1,0 +1,145 @@
+import type { Clock } from '../contract/clock.ts'
+import { meet, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { TimelineEntry } from '../contract/event.ts'
+import type { LiveRow, LiveSandbox } from '../contract/live.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Ability, Sandbox } from '../contract/provider.ts'
+import type { Supervisor } from '../contract/rooms.ts'
+import { whole } from './schedule.ts'
+
+/** Lines that operators may add to one timeline; what they do after that is in the record alone. */
+export const ownLinesMax = 200
+/** What was taken away, as far as it is shown. */
+const tightenedMax = 100
+
+export interface LifeParts {
+  readonly sandbox: Sandbox
+  readonly profile: Profile
+  readonly clock: Clock
+  readonly can: Pick<LiveSandbox, 'tightens'> & { readonly can: readonly Ability[] }
+  /** Hears each line of the timeline as it is written; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+}
+
+/** One life as it can be seen from outside, made of the lines of its timeline and nothing else. */
+export class OperatedLife {
+  readonly parts: LifeParts
+  readonly #counts = new Map<string, number>()
+  readonly #phases = new Map<string, string>()
+  readonly #closed = new Map<string, Partial<Controls>>()
+  readonly #tightened: TimelineEntry[] = []
+  readonly #own: TimelineEntry[] = []
+  #released: number | undefined
+  #supervisor: Supervisor | undefined
+  #isFrozen = false
+  run = ''
+
+  constructor(parts: LifeParts) {
+    this.parts = parts
+  }
+
+  get supervisor(): Supervisor {
+    return this.#supervisor!
+  }
+
+  /** Whoever lives it. The lines that come before its first are those of a life that never began. */
+  lead(make: (on: (entry: TimelineEntry) => void) => Supervisor): Supervisor {
+    return (this.#supervisor = make((entry) => this.#hear(entry)))
+  }
+
+  /** Throws MayflyError CONFLICT before user code was released. */
+  mustHaveBegun(): void {
+    if (this.#released !== undefined) return
+    throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" yet: it has not begun`)
+  }
+
+  /** A line of an operator's own. */
+  note(line: Omit<TimelineEntry, 'at' | 'zone'>): void {
+    if (this.#own.length >= ownLinesMax) return
+    const entry = { at: this.#age, zone: whole, ...line }
+    this.#own.push(entry)
+    this.#hear(entry)
+  }
+
+  /** A timeline with the operator's lines in their places; what cut it stays its last. */
+  withOwn(timeline: readonly TimelineEntry[]): readonly TimelineEntry[] {
+    if (this.#own.length === 0) return timeline
+    const isLast = ({ event, zone }: TimelineEntry) => event === 'terminated' && zone === whole
+    const cut = timeline.filter(isLast)
+    const rest = timeline.filter((entry) => !isLast(entry))
+    return [...[...rest, ...this.#own].sort((a, b) => a.at - b.at), ...cut]
+  }
+
+  /** What the wall has last confirmed. Throws MayflyError NOT_FOUND for a zone that is not in it. */
+  controlsOf(zone: string): Controls {
+    const { controls } = this.parts.profile
+    const own = { ...controls, ...this.#closed.get(whole) }
+    if (zone === whole) return own
+    const closed = this.#closed.get(zone)
+    if (!closed) throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+    return meet(own, { ...own, ...closed })
+  }
+
+  get row(): LiveRow {
+    const { sandbox, profile } = this.parts
+    return {
+      id: this.run,
+      sandbox: sandbox.id,
+      tenant: profile.tenant,
+      tier: profile.tier,
+      provider: sandbox.provider,
+      phase: this.#phases.get(whole) ?? null,
+      age: this.#age,
+      frozen: this.#isFrozen,
+      counts: Object.fromEntries(this.#counts),
+    }
+  }
+
+  get whole(): LiveSandbox {
+    const { sandbox, can } = this.parts
+    const zones = [...this.#closed.keys()].filter((zone) => zone !== whole)
+    return {
+      ...this.row,
+      image: sandbox.image,
+      controls: this.controlsOf(whole),
+      tightens: can.tightens,
+      can: can.can,
+      zones: zones.map((zone) => ({
+        zone,
+        phase: this.#phases.get(zone) ?? null,
+        controls: this.controlsOf(zone),
+      })),
+      tightened: this.#tightened,
+    }
+  }
+
+  get #age(): number {
+    return this.#released === undefined ? 0 : this.parts.clock.now() - this.#released
+  }
+
+  #hear(entry: TimelineEntry): void {
+    const { event, zone, phase } = entry
+    this.#released ??= this.parts.clock.now() - entry.at
+    this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1)
+    if (event === 'phase' && phase !== undefined) this.#phases.set(zone, phase)
+    if (event === 'zone') this.#turnZone(entry)
+    if (event === 'frozen') this.#isFrozen = true
+    if (event === 'thawed') this.#isFrozen = false
+    if (event === 'terminated') this.#closed.delete(zone)
+    if (event === 'tightened') this.#keep(entry)
+    this.parts.on?.(entry)
+  }
+
+  /** With a reason, a zone is over. */
+  #turnZone({ zone, reason }: TimelineEntry): void {
+    if (reason === undefined) this.#closed.set(zone, {})
+    else this.#closed.delete(zone)
+  }
+
+  #keep(entry: TimelineEntry): void {
+    this.#closed.set(entry.zone, { ...this.#closed.get(entry.zone), ...entry.controls })
+    this.#tightened.push(entry)
+    if (this.#tightened.length > tightenedMax) this.#tightened.shift()
+  }
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Operations } from '../../src/contract/live.ts'
+import { createKey, keyFile } from '../../src/gateway/key-store.ts'
+import { openKeys } from '../../src/gateway/keys.ts'
+import { openDoor } from './http-door.ts'
+import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
+
+/** A door whose lives are those of tenant `default`; what was ordered is kept. */
+async function withKeys(limits = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-keys-'))
+  const { created } = await openKeys({ folder })
+  const made = (scopes: Parameters<typeof createKey>[1]['scopes']) =>
+    createKey(
+      keyFile(folder),
+      { tenant: 'default', scopes, expires: null, at: systemClock.date() },
+      () => undefined,
+    ).key
+  const keyOf = {
+    admin: created!,
+    operate: made(['operate']),
+    read: made(['read']),
+    run: made(['run']),
+  }
+  const { keys } = await openKeys({ folder })
+  const orders: string[] = []
+  const frozen = async (id: string) => {
+    orders.push(id)
+    return { id, frozen: true, took: 1 }
+  }
+  const operations = { list: () => [], freeze: frozen, thaw: frozen } as unknown as Operations
+  const door = await openDoor({ keys, operations, limits })
+  const ask = (method: string, path: string, key: keyof typeof keyOf) =>
+    fetch(new URL(path, door.gateway.activeUrl), {
+      method,
+      headers: { authorization: `Bearer ${keyOf[key]}` },
+    })
+  return {
+    ask,
+    orders,
+    async [Symbol.asyncDispose]() {
+      await door[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+suite('Who may operate', () => {
+  test('Scope operate and admin may order, scope read may look, and a key that runs may do neither', async () => {
+    await using door = await withKeys()
+    const statuses = async (method: string, path: string) =>
+      Promise.all(
+        (['admin', 'operate', 'read', 'run'] as const).map(
+          async (key) => (await door.ask(method, path, key)).status,
+        ),
+      )
+    assert.deepEqual(await statuses('GET', '/v1/sandboxes'), [200, 200, 200, 403])
+    assert.deepEqual(await statuses('POST', '/v1/sandboxes/exec_1/freeze'), [200, 200, 403, 403])
+    assert.equal(door.orders.length, 2)
+  })
+
+  test('A sandbox that stays open is none of this: nothing is made by POST', async () => {
+    await using door = await withKeys()
+    const refused = await door.ask('POST', '/v1/sandboxes', 'admin')
+    assert.deepEqual([refused.status, refused.headers.get('allow')], [405, 'GET, HEAD, OPTIONS'])
+  })
+
+  test('A key has so many orders a minute, and an admin as many as it takes', async () => {
+    await using door = await withKeys({ operatePerMinute: 2 })
+    const order = async (key: 'operate' | 'admin') =>
+      (await door.ask('POST', '/v1/sandboxes/exec_1/thaw', key)).status
+    const all = async (key: 'operate' | 'admin') => [
+      await order(key),
+      await order(key),
+      await order(key),
+    ]
+    assert.deepEqual(await all('operate'), [200, 200, 429])
+    assert.deepEqual(await all('admin'), [200, 200, 200])
+  })
+})
+
+/** Beats every 20 ms for as long as it may. */
+const beating = `let n = 0
+setInterval(() => console.log(++n), 20)`
+
+suite('Live sandboxes of a server', () => {
+  let place: Place
+  let server: Server
+  let canRun: boolean
+  before(async () => {
+    place = makePlace()
+    server = await startServer(place)
+    await whenReady(server)
+    const rows = await read('GET', '/v1/providers')
+    canRun = (rows.body as { tier: string; available: boolean }[]).some(
+      ({ tier, available }) => tier === 'process' && available,
+    )
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+
+  async function read(method: string, path: string, body?: unknown) {
+    const response = await fetch(new URL(path, server.active), {
+      method,
+      headers: {
+        authorization: `Bearer ${server.apiKey}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...(path === '/v1/executions' && { prefer: 'respond-async' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as any }
+  }
+
+  /** A program under way, once it has begun. */
+  async function begun(): Promise<string> {
+    const job = { code: beating, language: 'node', limits: { timeout: '20s' } }
+    const { body } = await read('POST', '/v1/executions', job)
+    for (let tries = 0; tries < 300; tries++) {
+      const found = await read('GET', `/v1/sandboxes/${body.id}`)
+      if (found.body.phase) return body.id as string
+      await sleep(20)
+    }
+    throw new Error('The program did not begin')
+  }
+
+  async function outcomeOf(id: string) {
+    for (let tries = 0; tries < 200; tries++) {
+      const { body } = await read('GET', `/v1/executions/${id}`)
+      if (body.timeline) return body
+      await sleep(20)
+    }
+    throw new Error('The program did not end')
+  }
+
+  test('One is seen, tightened, frozen, thawed, captured and ended, and all of it stays known', async (t) => {
+    if (!canRun) return t.skip('no process wall here')
+    const id = await begun()
+    const listed = await read('GET', '/v1/sandboxes')
+    assert.deepEqual(
+      listed.body.items.map((one: { id: string }) => one.id),
+      [id],
+    )
+    const at = (order: string, body?: unknown) => read('POST', `/v1/sandboxes/${id}/${order}`, body)
+
+    const tightened = await at('tighten', { controls: { cpu: 0.5 } })
+    assert.deepEqual(
+      [tightened.status, tightened.body.held, tightened.body.controls.cpu],
+      [200, true, 0.5],
+    )
+    const loosened = await at('tighten', { controls: { cpu: 0.9, network: 'open' } })
+    assert.deepEqual([loosened.status, loosened.body.code], [409, 'CONFLICT'])
+    assert.equal(loosened.body.details.inForce.cpu, 0.5)
+    assert.equal((await at('tighten', { controls: { cpus: 1 } })).status, 422)
+
+    assert.equal((await at('freeze')).body.frozen, true)
+    const frozen = await read('GET', `/v1/sandboxes/${id}`)
+    await sleep(200)
+    const later = await read('GET', `/v1/sandboxes/${id}`)
+    assert.ok(later.body.frozen && later.body.age >= frozen.body.age + 150)
+    assert.equal((await at('thaw')).body.frozen, false)
+    assert.equal((await at('capture')).body.kind, 'none')
+
+    const ended = await read('DELETE', `/v1/sandboxes/${id}`)
+    assert.deepEqual([ended.status, ended.body.status], [200, 'terminated'])
+    const outcome = await outcomeOf(id)
+    assert.equal(outcome.status, 'terminated')
+    assert.match(outcome.error.message, /operator/)
+    const words = outcome.timeline.map(({ event }: { event: string }) => event)
+    for (const word of ['tightened', 'frozen', 'thawed', 'captured'])
+      assert.ok(words.includes(word), word)
+    assert.equal(words.at(-1), 'terminated')
+
+    const gone = await read('GET', `/v1/sandboxes/${id}`)
+    const never = await read('DELETE', `/v1/sandboxes/exec_${'0'.repeat(32)}`)
+    assert.deepEqual([gone.status, gone.body], [404, never.body])
+  })
+
+  test('Each order is a line of the record, with who gave it', async (t) => {
+    if (!canRun) return t.skip('no process wall here')
+    const id = await begun()
+    await read('POST', `/v1/sandboxes/${id}/tighten`, {
+      controls: { network: 'none', processes: 8 },
+    })
+    await read('DELETE', `/v1/sandboxes/${id}`)
+    const { DatabaseSync } = await import('node:sqlite')
+    using log = new DatabaseSync(join(place.state, 'audit.db'), { readOnly: true })
+    const lines = log
+      .prepare('select * from audit')
+      .all()
+      .map((line) => JSON.stringify(line))
+    for (const point of ['operator/tightened', 'operator/terminated'])
+      assert.ok(lines.some((line) => line.includes(point) && line.includes(id)))
+  })
+})

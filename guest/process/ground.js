@@ -13,6 +13,9 @@ const PROXY = 'http://127.0.0.1:3128'
 const SCRIPT_MODE = 0o755
 const RESULT = '.mayfly-result'
 const NOTHING = '/dev/null'
+const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
+/** Each replaces what a program would have trusted else. */
+const BUNDLES = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
 const { closeSync, constants, fstatSync, openSync, readSync } = fs
 const NAMED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const { alloc } = Buffer
@@ -32,6 +35,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
  * @property {boolean} network
+ * @property {string} [trust] PEM of an authority to trust beside the known ones
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
@@ -56,6 +60,7 @@ export function layOut(task, { work, tmp, listens, starts }) {
   reopen(INPUT_FD, input, 'r')
   fs.unlinkSync(input)
   setEnvironment(task, { HOME: work, TMPDIR: tmp, MAYFLY_OUT: out, MAYFLY_RESULT: result })
+  if (task.trust) trustToo(task.trust, tmp)
   process.chdir(work)
   return main
 }
@@ -110,6 +115,19 @@ function reopen(fd, file, flags) {
   closeSync(fd)
   const got = openSync(file, flags, 0o600)
   if (got !== fd) throw new Error(`Cannot open descriptor ${fd}: ${got} was free too`)
+}
+
+/** By this process, by those it starts, and by what does not know Node. @param {string} pem @param {string} tmp */
+function trustToo(pem, tmp) {
+  const tls = require('node:tls')
+  const known = fs.existsSync(AUTHORITIES) ? fs.readFileSync(AUTHORITIES, 'utf8') : ''
+  const own = path.join(tmp, '.mayfly-authority.pem')
+  const all = path.join(tmp, '.mayfly-authorities.pem')
+  fs.writeFileSync(own, pem)
+  fs.writeFileSync(all, `${known}\n${pem}`)
+  process.env.NODE_EXTRA_CA_CERTS = own
+  for (const name of BUNDLES) process.env[name] = all
+  tls.setDefaultCACertificates([...tls.getCACertificates('default'), pem])
 }
 
 /** @param {Task} task @param {Record<string, string>} own */

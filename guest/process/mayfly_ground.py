@@ -10,6 +10,7 @@ RESULT_FD = 3
 LISTENER_FD = 7
 PROXY = "http://127.0.0.1:3128"
 WHEEL = ".whl"
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 NAMED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _open = os.open
 
@@ -37,6 +38,8 @@ def lay_out(task, settings):
     os.unlink(given)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
     _set_environment(task, {"HOME": work, "TMPDIR": tmp, "MAYFLY_OUT": out, "MAYFLY_RESULT": result})
+    if task.get("trust"):
+        _trust_too(task["trust"], tmp)
     os.chdir(work)
     _set_path(work, tmp, [file["path"] for file in task["files"]])
     return main
@@ -93,6 +96,21 @@ def _set_environment(task, own):
         os.environ[name] = PROXY
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
     os.environ["NODE_USE_ENV_PROXY"] = "1"
+
+
+def _trust_too(pem, tmp):
+    """By this process and by those it starts; all but Node's variable replace what would have been trusted else."""
+    own, both = os.path.join(tmp, ".mayfly-authority.pem"), os.path.join(tmp, ".mayfly-authorities.pem")
+    known = ""
+    if os.path.exists(AUTHORITIES):
+        with open(AUTHORITIES, encoding="utf8") as file:
+            known = file.read()
+    for path, text in ((own, pem), (both, known + "\n" + pem)):
+        with open(path, "w", encoding="utf8") as file:
+            file.write(text)
+    os.environ["NODE_EXTRA_CA_CERTS"] = own
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        os.environ[name] = both
 
 
 def _set_path(work, tmp, paths):

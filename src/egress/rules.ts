@@ -42,6 +42,12 @@ export function decide(network: NetworkControl, request: EgressRequest): Verdict
   return { verdict: 'denied', because: missing(allowed, asked) }
 }
 
+/** Whether any rule tells methods or paths apart, so that some tunnel may have to be looked into. */
+export function mayLook(network: NetworkControl): boolean {
+  const rules = [...allowedBy(network), ...deniedBy(network)]
+  return rules.some((rule) => rule.method !== '*' || rule.path !== '*')
+}
+
 /** Whether a rule tells methods or paths of this place apart, so that a tunnel to it would have to be looked into. */
 export function needsLook(network: NetworkControl, request: EgressRequest): boolean {
   const place = patternOf({ scheme: request.scheme, host: request.host, port: request.port })

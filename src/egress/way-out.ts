@@ -6,7 +6,8 @@ import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
 import { Ledger } from './ledger.ts'
-import { openProxy, type Proxy } from './proxy.ts'
+import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
+import { mayLook } from './rules.ts'
 
 const MIB = 2 ** 20
 /** What one run may move, each way, heads and TLS included. */
@@ -14,6 +15,8 @@ const budget = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 
 /** The ways out of one run: a proxy where its wall has a socket that listens, brokered requests where it has none. */
 export interface WayOut {
+  /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
+  readonly trust: string | undefined
   /** Accepts on a socket that listens inside the wall, and closes it in the end. */
   listen(listener: Server): void
   /** One request as JSON to one response as JSON; never rejects for what a guest asks. */
@@ -31,16 +34,20 @@ export interface WayOutParts {
   readonly credentials: readonly Credential[]
   /** Looks into TLS where a rule on a path, or a credential, needs it. */
   readonly authority: Authority
+  /** For tests: servers of their own that stand for the world outside. */
+  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust'>
 }
 
 export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
-  const { run, voice, credentials, authority } = parts
+  const { run, voice, credentials, authority, dial } = parts
   const ledger = new Ledger(budget, voice, run)
-  const terms = { network: () => network, ledger, credentials, authority }
+  const terms = { ...dial, network: () => network, ledger, credentials, authority }
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
+  const isLooked = credentials.length > 0 || mayLook(network)
   return {
+    trust: isLooked ? authority.pem : undefined,
     listen(listener) {
       proxy ??= openProxy({ ...terms, listener, budget, run, voice })
     },

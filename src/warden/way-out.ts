@@ -4,6 +4,8 @@ import type { NetworkAttempt } from '../contract/outcome.ts'
 
 /** The ways out of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
 export interface WayOut {
+  /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
+  readonly trust: string | undefined
   /** Takes what a socket inside the wall accepts, and closes it in the end. */
   listen(listener: Server): void
   /** One request of a guest without sockets, as JSON, to one response as JSON. */

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/contract/clock.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider } from '../../src/contract/provider.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
-import { openWayOut } from '../../src/egress/way-out.ts'
+import { openWayOut, type WayOutParts } from '../../src/egress/way-out.ts'
 import { createStock } from '../../src/pool/stock.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
 import type { Way } from '../../src/contract/way.ts'
@@ -21,6 +21,7 @@ export async function makeProcesses(
   way: Way,
   options: Omit<WardenOptions, 'stateFolder'> = {},
   language?: Language,
+  ways: Pick<WayOutParts, 'credentials' | 'dial'> = { credentials: [] },
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
@@ -34,8 +35,7 @@ export async function makeProcesses(
     warm: (kind) => stock.warm(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) =>
-      openWayOut({ controls, run, voice, credentials: [], authority }),
+    openWayOut: async (controls, run) => openWayOut({ controls, run, voice, authority, ...ways }),
   })
   return {
     provider: language ? only(provider, language) : provider,

@@ -91,7 +91,8 @@ export class ProcessSandbox implements Sandbox {
     wall.ref(true)
     this.#streams = this.#open(io)
     wall.listen({ frame: (frame) => this.#hear(frame), ended: (end) => void this.#lost(end) })
-    if (!this.#ended) wall.send(kind.run, JSON.stringify(carried(task, profile)))
+    if (!this.#ended)
+      wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: this.#wayOut?.trust }))
     return promise
   }
 

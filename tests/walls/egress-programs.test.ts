@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { after, before, suite, test } from 'node:test'
+import { networkOf } from '../../src/contract/network.ts'
+import { noNetwork } from '../../src/contract/controls.ts'
+import type { Language } from '../../src/contract/job.ts'
+import type { TaskEnd } from '../../src/contract/provider.ts'
+import { ways } from '../../src/contract/way.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { inJs, Stand, type GuestLanguage, type Made } from '../conformance/stand.ts'
+import { openWorld, type World } from '../fixtures/egress.ts'
+
+/** Programs behind real walls, and what of a world on loopback they reach by their one way out. */
+const secret = `canary-${'9f27'.repeat(6)}`
+let world: World
+before(async () => {
+  world = await openWorld()
+})
+after(() => world[Symbol.asyncDispose]())
+
+const fetches: Readonly<Partial<Record<Language, string>>> = {
+  js: `const said = []
+for (const { url, token } of input) {
+  try {
+    const answer = await fetch(url, token ? { headers: { authorization: token } } : {})
+    said.push(answer.status)
+  } catch (error) { said.push(String(error.message).slice(0, 80)) }
+}
+return said`,
+  node: `export default async (input) => {
+  const said = []
+  for (const { url, token } of input) {
+    try {
+      const answer = await fetch(url, token ? { headers: { authorization: token } } : {})
+      said.push(answer.status)
+    } catch (error) { said.push(String(error.cause ?? error).slice(0, 80)) }
+  }
+  return said
+}`,
+  python: `import urllib.request, urllib.error
+def main(input):
+    said = []
+    for one in input:
+        request = urllib.request.Request(one['url'])
+        if one.get('token'): request.add_header('authorization', one['token'])
+        try: said.append(urllib.request.urlopen(request, timeout=10).status)
+        except urllib.error.HTTPError as error: said.append(error.code)
+        except Exception as error: said.append(str(error)[:80])
+    return said`,
+  sh: `read -r urls
+for url in $(echo "$urls" | tr -d '[]{}"' | tr , '\\n' | sed -n 's/^url://p'); do
+  curl -s -o /dev/null -m 10 -w '%{http_code} ' "$url"
+done`,
+}
+const guests: readonly GuestLanguage[] = [inJs, inNode, inPython, inShell]
+
+for (const way of ways)
+  suite(`${way}: the way out`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
+    let made: Made
+    before(async () => {
+      made = await makeProcesses(way, {}, undefined, {
+        credentials: [
+          { name: 'api', value: secret, header: 'authorization', hosts: hosts('a.example') },
+        ],
+        dial: {
+          resolver: (name) => Promise.resolve(name.endsWith('.example') ? ['127.0.0.1'] : []),
+          exceptions: world.exceptions,
+          trust: [world.authority.pem],
+        },
+      })
+    })
+    after(async () => {
+      await made.provider.close?.()
+      await made.close()
+    })
+    const stand = (language: GuestLanguage) =>
+      new Stand(made.provider, () => Promise.reject(new Error('no other')), language)
+
+    for (const language of guests) {
+      const name = language.language
+      const skip = name === 'sh' && !findProgram('curl') && 'curl is missing'
+      test(
+        `A program in ${name} reaches what it was granted, by name, rule and path`,
+        { skip },
+        async () => {
+          const { http, https } = world.ports
+          const allow = [`http://a.example:${http}`, `GET https://b.example:${https}/v1/*`]
+          const urls = [
+            `http://a.example:${http}/one`,
+            `https://b.example:${https}/v1/two`,
+            `https://b.example:${https}/v2`,
+            `http://c.example:${http}/`,
+          ]
+          const end = await runOn(
+            stand(language),
+            name,
+            allow,
+            urls.map((url) => ({ url })),
+          )
+          const said = language === inShell ? end.stdout : end.end.resultText
+          const [first, second, ...denied] = said.match(/\d{3}|"[^"]*"/g) ?? []
+          assert.deepEqual(
+            [first, second],
+            ['200', '200'],
+            `${said} ${end.end.error?.message ?? ''}`,
+          )
+          assert.ok(
+            denied.every((one) => one !== '200'),
+            said,
+          )
+          const told = end.end.network?.map(({ host, verdict }) => `${host} ${verdict}`) ?? []
+          assert.ok(
+            told.includes('a.example allowed') && told.includes('c.example denied'),
+            `${told}`,
+          )
+          assert.ok(world.heard.some(({ line }) => line === 'GET /v1/two'))
+          assert.ok(!world.heard.some(({ line }) => line === 'GET /v2'))
+        },
+      )
+    }
+
+    test('Without a grant nothing is reached, by any address of this machine', async () => {
+      const before = world.connections()
+      const { http } = world.ports
+      const urls = ['127.0.0.1', '[::1]', '0.0.0.0', 'localhost', '2130706433', 'a.example']
+      const asked = urls.map((host) => ({ url: `http://${host}:${http}/` }))
+      for (const language of [inNode, inPython])
+        await runOn(stand(language), language.language, [], asked)
+      assert.equal(world.connections(), before)
+    })
+
+    test('A credential is put in outside, and is nowhere in the memory of the wall', async (t) => {
+      const { http, https } = world.ports
+      const code = `import time, urllib.request
+def main(input):
+    for url in input:
+        request = urllib.request.Request(url, headers={'authorization': 'mayfly-secret:api'})
+        urllib.request.urlopen(request, timeout=10).read()
+    print('asked', flush=True)
+    time.sleep(1.5)`
+      const heard = world.heard.length
+      const before = new Set(descendantsOf(process.pid))
+      const running = await stand(inPython).start(code, {
+        controls: { network: networkOf({ allow: hosts('a.example') }) },
+        input: [`http://a.example:${http}/`, `https://a.example:${https}/`],
+      })
+      await using _sandbox = running.sandbox
+      await running.said('asked')
+      const sent = world.heard.slice(heard).map(({ headers }) => headers.authorization)
+      assert.deepEqual(sent, [secret, secret])
+      const pids = descendantsOf(process.pid).filter((pid) => !before.has(pid))
+      const looked = await Promise.all(pids.map((pid) => holds(pid, 'mayfly-secret:api')))
+      if (!looked.includes(true)) return t.skip('this user may not read the memory of a wall')
+      const found = await Promise.all(pids.map((pid) => holds(pid, secret)))
+      assert.ok(!found.includes(true))
+      await running.end
+    })
+
+    test('When the network is taken away, what is open is cut and nothing new is let out', async () => {
+      const { echo } = world.ports
+      const code = `import socket
+def main(input):
+    way = socket.create_connection(('127.0.0.1', 3128))
+    way.sendall(b'CONNECT a.example:%d HTTP/1.1\\r\\nHost: a.example:%d\\r\\n\\r\\n' % (input, input))
+    head = way.recv(4096)
+    way.sendall(b'ping')
+    echoed = way.recv(4)
+    print('echoed', flush=True)
+    way.settimeout(5)
+    try: cut = way.recv(1) == b''
+    except OSError as error: cut = 'timed out' not in str(error)
+    again = socket.create_connection(('127.0.0.1', 3128))
+    again.sendall(b'CONNECT a.example:%d HTTP/1.1\\r\\nHost: a.example:%d\\r\\n\\r\\n' % (input, input))
+    return [head.split(b' ')[1].decode(), echoed.decode(), cut, again.recv(4096).split(b' ')[1].decode()]`
+      const network = networkOf({ allow: [`*://a.example:${echo}`] })
+      const running = await stand(inPython).start(code, { controls: { network }, input: echo })
+      await using sandbox = running.sandbox
+      await running.said('echoed')
+      const { controls } = stand(inPython).profile({ controls: { network } })
+      const { unenforced } = await sandbox.tighten({ ...controls, network: noNetwork })
+      assert.deepEqual(unenforced, [])
+      assert.equal((await running.end).resultText, '["200","ping",true,"403"]')
+    })
+  })
+
+function hosts(name: string): readonly string[] {
+  return [`http://${name}:${world.ports.http}`, `https://${name}:${world.ports.https}`]
+}
+
+async function runOn(
+  stand: Stand,
+  language: Language,
+  allow: readonly string[],
+  input: unknown,
+): Promise<{ readonly end: TaskEnd; readonly stdout: string }> {
+  const network = networkOf(allow.length > 0 ? { allow } : 'none')
+  return await stand.run(fetches[language]!, { controls: { network }, input })
+}
+
+/** Whether a process has the text in memory that it can read; false where it may not be looked into. */
+async function holds(pid: number, text: string): Promise<boolean> {
+  try {
+    if (readdirSync(`/proc/${pid}/task`).length === 0) return false
+    const memory = await open(`/proc/${pid}/mem`, 'r')
+    try {
+      for (const line of readFileSync(`/proc/${pid}/maps`, 'latin1').split('\n')) {
+        const [, from, to, name] =
+          /^([0-9a-f]+)-([0-9a-f]+) rw.. \S+ \S+ \S+\s*(.*)$/.exec(line) ?? []
+        if (!from || !to || name?.startsWith('[v')) continue
+        const length = Math.min(Number.parseInt(to, 16) - Number.parseInt(from, 16), 2 ** 26)
+        const { buffer, bytesRead } = await memory
+          .read(Buffer.alloc(length), 0, length, Number.parseInt(from, 16))
+          .catch(() => ({ buffer: Buffer.alloc(0), bytesRead: 0 }))
+        if (buffer.subarray(0, bytesRead).includes(text)) return true
+      }
+    } finally {
+      await memory.close()
+    }
+  } catch {
+    // Gone, or not ours to look into.
+  }
+  return false
+}

@@ -1,25 +1,37 @@
 /**
  * How many anomalous programs each detector finds, and how often it cries wolf over honest ones. Without arguments over
- * the scripted traces; with `--traces FOLDER` over lives recorded from walls, a JSON file each:
- * `{name, expects?, foreseen, baseline?, observations}`, where one without `expects` is an honest program.
+ * the scripted traces. With `--traces FOLDER` over lives recorded before, a JSON file each:
+ * `{name, expects?, foreseen, baseline?, observations}`, where one without `expects` is an honest program. With
+ * `--programs FOLDER` over programs that are run now, each behind a wall that this machine has (`--tier`), one whose text
+ * has `expects: DETECTOR` in its first line being an anomalous one; `--save FOLDER` keeps their lives as traces.
  *
- *     node bench/anomalies.ts [--traces FOLDER] [--json]
+ *     node bench/anomalies.ts [--traces FOLDER | --programs FOLDER [--tier T] [--save FOLDER]] [--json]
  */
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { anomalyNames, type Finding, isAtLeast } from '../src/contract/anomaly.ts'
 import { anomalous } from '../tests/fixtures/traces/anomalous.ts'
+import { recorded } from '../tests/fixtures/traces/recorded.ts'
 import { benign } from '../tests/fixtures/traces/benign.ts'
 import type { Trace } from '../tests/fixtures/traces/script.ts'
 import { watched } from '../tests/fixtures/traces/watched.ts'
 
 const { values: flags } = parseArgs({
-  options: { traces: { type: 'string' }, json: { type: 'boolean' } },
+  options: {
+    traces: { type: 'string' },
+    programs: { type: 'string' },
+    tier: { type: 'string' },
+    save: { type: 'string' },
+    json: { type: 'boolean' },
+  },
 })
 
-const given = flags.traces === undefined ? [...anomalous, ...benign] : readFolder(flags.traces)
+const given = await givenTraces()
+const began = performance.now()
 const judged = given.map((trace) => ({ trace, findings: watched(trace).findings }))
+const tookMs = performance.now() - began
+const seen = given.reduce((sum, { observations }) => sum + observations.length, 0)
 const wrong = judged.filter(({ trace }) => trace.expects !== undefined)
 const honest = judged.filter(({ trace }) => trace.expects === undefined)
 
@@ -36,7 +48,9 @@ const rows = anomalyNames.map((name) => {
   }
 })
 const report = {
-  source: flags.traces === undefined ? 'scripted' : 'recorded',
+  source: flags.traces || flags.programs ? 'recorded' : 'scripted',
+  observations: seen,
+  microsecondsAnObservation: Math.round((tookMs * 10_000) / Math.max(1, seen)) / 10,
   anomalous: {
     programs: wrong.length,
     found: wrong.filter(({ findings }) => isAbove(findings)).length,
@@ -61,6 +75,18 @@ function isAbove(findings: readonly Finding[], name?: string): boolean {
   return findings.some(
     (one) => (name === undefined || one.name === name) && isAtLeast(one.severity, 'medium'),
   )
+}
+
+async function givenTraces(): Promise<readonly Trace[]> {
+  if (flags.traces !== undefined) return readFolder(flags.traces)
+  if (flags.programs === undefined) return [...anomalous, ...benign]
+  const traces = await recorded(flags.programs, flags.tier)
+  if (flags.save !== undefined) {
+    mkdirSync(flags.save, { recursive: true })
+    for (const trace of traces)
+      writeFileSync(path.join(flags.save, `${trace.name}.json`), JSON.stringify(trace))
+  }
+  return traces
 }
 
 function readFolder(folder: string): readonly Trace[] {

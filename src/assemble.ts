@@ -35,7 +35,7 @@ import { createCounters, type Counts } from './telemetry/counters.ts'
 import { createVoice } from './telemetry/voice.ts'
 import { openWebhooks } from './telemetry/webhooks/open.ts'
 import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
-import { createGuard } from './temporal/guard.ts'
+import { createGuard, type Guard } from './temporal/guard.ts'
 import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
 import { createOperating } from './temporal/operate.ts'
 import { overhear } from './temporal/overhear.ts'
@@ -80,6 +80,8 @@ export interface Assembly extends AsyncDisposable {
   analyse(job: Job): Promise<Analysed>
   /** What tenants registered to run by name. */
   readonly effects: Effects
+  /** What watches all lives. */
+  readonly guard: Guard
   /** Jobs under way, and what an operator can take from them. */
   readonly operations: Operations
   /** Counts since this was opened; of jobs, those with a line in the record. */
@@ -372,6 +374,7 @@ export function assemble(options: AssembleOptions): Assembly {
     },
     analyse: judge,
     effects: spoken(effects, voice, clock),
+    guard,
     operations: operating.operations,
     statistics: () => counters.read(),
     async providers() {

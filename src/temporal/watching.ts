@@ -23,10 +23,14 @@ export interface Watching {
   hear(run: string, found: (finding: Finding) => void): void
   /** What a room saw itself, without an event for it: samples, and pieces of output. */
   see(run: string, observation: Omit<Observation, 'at'>): void
+  /** Passes on all that is seen, with what was foreseen, to whoever records lives; the answer takes it away again. */
+  listen(listener: Listener): () => void
   /** Forgets the run, and tells what it did. */
   end(run: string): Seen
   readonly size: number
 }
+
+export type Listener = (run: string, observation: Observation, watched: Watched) => void
 
 export interface Seen {
   readonly trail: Trail
@@ -54,8 +58,10 @@ interface Live {
 
 export function createWatching({ clock, voice, thresholds }: WatchingOptions): Watching {
   const lives = new Map<string, Live>()
+  const listeners = new Set<Listener>()
 
   function take(run: string, live: Live, observation: Observation): void {
+    for (const listener of listeners) listener(run, observation, live.watched)
     const { foreseen, baseline } = live.watched
     const { watch, findings } = look(live.watch, observation, { foreseen, baseline, thresholds })
     live.watch = watch
@@ -86,6 +92,10 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     see(run, observation) {
       const live = lives.get(run)
       if (live) take(run, live, { ...observation, at: ageOf(live, clock) })
+    },
+    listen(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
     },
     end(run) {
       const live = lives.get(run)

@@ -49,7 +49,8 @@ export const sharedMemoryFolder = '/dev/shm'
 export const scratchFolders = [workFolder, tmpFolder, sharedMemoryFolder] as const
 /** The uid inside, where bubblewrap maps one. */
 export const ownUidInside = 1000
-export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 0 } as const
+/** A core dump of one byte is none, to a file or to a program of the host's; 0 would hold only for files. */
+export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 1 } as const
 /** A place for the result, the readiness pipe and the socket to the server. */
 export const keptFds = [3, 4, 5] as const
 /** Where bubblewrap is given the filter: the descriptors before it are the program's. */

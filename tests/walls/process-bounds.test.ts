@@ -74,6 +74,19 @@ suite('What a process wall holds', { skip: unable('python') }, () => {
       ])
     })
 
+    test(`${title}: whoever crashes leaves no dump, on a disk or to a program of this machine`, async (t) => {
+      if (isMissing(t, wish)) return
+      for (const program of ['node', 'python'] as const) {
+        const code =
+          program === 'node'
+            ? `console.log(require('fs').readFileSync('/proc/self/limits', 'utf8'))`
+            : `print(open('/proc/self/limits').read())`
+        const job = { language: program, entry: 'program', code }
+        const { stdout } = await inProcess({ program, ...wish }, job)
+        assert.match(stdout, /^Max core file size +1 +1 /m, `${program}: ${stdout}`)
+      }
+    })
+
     test(`${title}: the scratch is one bound for all its folders, and full is full`, async (t) => {
       if (isMissing(t, wish)) return
       const { stdout } = await script(

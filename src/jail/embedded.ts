@@ -153,7 +153,9 @@ export function composeEmbedded(
  */
 function started(enter: readonly string[], facts: JailFacts, mounts: boolean, whole: boolean) {
   const user = facts.root ? [] : userNamespaceFlags
-  const inside = mounts ? [facts.unshare!, ...user, ...namespaceFlags, '--', ...enter] : enter
+  const [quiet, loud] = whole ? [silent, aloud] : [[], []]
+  const unshare = [facts.unshare!, ...user, ...namespaceFlags, '--']
+  const inside = mounts ? [...quiet, ...unshare, ...loud, ...enter] : enter
   const kept = whole ? [`keep=${keptFds.join()}`] : []
   const bound = mounts
     ? [process.execPath, QUIET, '--max-semi-space-size=1', DIE_WITH_PARENT, ...kept]
@@ -204,7 +206,13 @@ function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
   }
 }
 
-const INIT = `"$@" ${reserved}; exit $?`
+/**
+ * Whoever waits for a program says words of its own when that was killed: on the readiness pipe, where nobody reads
+ * any longer, and not among the program's. Descriptor 3 is free until the program has it.
+ */
+const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
+const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
+const INIT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
 const SETTINGS_INSIDE: WholeSettings = {
   work: workFolder,
   tmp: tmpFolder,
@@ -271,7 +279,7 @@ function limitsOf(program: JailedProgram): Readonly<Record<string, number>> {
   const { whole } = program
   if (whole) return { ...limitsOfWhole, fsize: whole.scratchBytes }
   return {
-    core: 0,
+    core: 1,
     nofile: NOFILE_MAX,
     ...(program.dataBytesMax !== undefined && { data: program.dataBytesMax }),
   }

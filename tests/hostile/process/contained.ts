@@ -9,8 +9,11 @@ import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
 
 /** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
 const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'refused', 'rejected']
-/** Contained, but not as it was to end: a machine that stood still does not do so twice. Never an escape. */
-const endedWrong = /^(?:second )?ended |^it did not end /
+/**
+ * Contained, but late: an end that was not to be, or memory that a watch alone saw too late. A machine that stood still
+ * does not do so twice. Never an escape.
+ */
+const late = /^(?:second )?ended |^it did not end |^memory: /
 const artifactsMax = 1_000
 const artifactBytesMax = 16 * 2 ** 20
 const streamCharsMax = 2 ** 20
@@ -29,7 +32,7 @@ export async function whyNotContained(
   hostile: ProcessCase,
 ): Promise<string | undefined> {
   const first = await tryOut(field, hostile)
-  return endedWrong.test(first ?? '') ? tryOut(field, hostile) : first
+  return late.test(first ?? '') ? tryOut(field, hostile) : first
 }
 
 async function tryOut(field: Field, hostile: ProcessCase): Promise<string | undefined> {
@@ -68,10 +71,10 @@ function wrong(wall: WallName, hostile: ProcessCase, ran: Ran): string | undefin
   if (!(hostile.expect ?? ends).includes(end)) return `ended ${end}: ${text.slice(0, textShown)}`
   if (!outcome) return undefined
   if (outcome.provider !== wall) return `it ran on ${outcome.provider ?? 'nothing'}`
-  return late(hostile, outcome) ?? unfit(outcome) ?? otherResult(hostile, outcome)
+  return tooLong(hostile, outcome) ?? unfit(outcome) ?? otherResult(hostile, outcome)
 }
 
-function late({ quick }: ProcessCase, { status, metrics }: Outcome): string | undefined {
+function tooLong({ quick }: ProcessCase, { status, metrics }: Outcome): string | undefined {
   const isLate = status === 'timeout' || metrics.executionTime > timeoutMs * 0.9
   return quick && isLate ? `it did not end by itself: ${metrics.executionTime} ms` : undefined
 }

@@ -1,5 +1,6 @@
 import type { Entry, Language } from '../contract/job.ts'
 import type { PatternName } from '../contract/verdict.ts'
+import type { Split } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
 import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
@@ -14,12 +15,15 @@ import { branchesOf, pythonEntry, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
 import { inFiles, type InspectedFile } from './files.ts'
+import { splitShape } from './zones/in-shape.ts'
 
 export interface InspectRequest {
   readonly code: string
   readonly language?: Language | undefined
   readonly entry: Entry
   readonly files: readonly InspectedFile[]
+  /** Also to say how it can be taken apart. */
+  readonly zones?: boolean
 }
 
 /** What was seen in a source: plain data, before scores and grants. */
@@ -31,6 +35,8 @@ export interface Inspection {
   readonly behaviorScore: number
   /** What to run instead of the source, where that differs: types erased, every position kept. */
   readonly javascript?: string
+  /** How what runs can be taken apart; where that was asked for. */
+  readonly split?: Split
   /** Where the source does not parse; then nothing else was looked at. */
   readonly syntaxError?: {
     readonly message: string
@@ -135,6 +141,7 @@ function described(
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
+    ...(request.zones && { split: splitShape(shape, facts.tree, source) }),
   }
 }
 

@@ -1,0 +1,58 @@
+import type { ZoneKind } from '../../contract/zones.ts'
+import { memberKey, textOf } from '../value.ts'
+import type { Node } from '../syntax.ts'
+import { bindingOf } from './names.ts'
+
+/** What a function reaches for. */
+export interface Uses {
+  readonly network: boolean
+  /** Names it calls; `any` where one is only known when it runs. */
+  readonly capabilities: readonly string[] | 'any'
+}
+
+const secretWords = /secret|passw|credential|token|api_?key|private_?key/i
+const validatingWords = /valid|saniti[sz]e|check|verif|assert|escape|ensure|normali[sz]e|^is[A-Z]/
+const parsingWords = /pars|decod|tokeni[sz]|lex|deseriali[sz]|^read/i
+
+export function usesOf(nodes: readonly Node[]): Uses {
+  let network = false
+  let isAny = false
+  const capabilities = new Set<string>()
+  for (const node of nodes) {
+    if (node.type !== 'Identifier' || bindingOf(node) || isKey(node)) continue
+    if (node['name'] === 'fetch') network = true
+    if (node['name'] !== 'call') continue
+    const [first]: readonly (Node | undefined)[] = node.parent?.['arguments'] ?? []
+    const name = textOf(first)
+    if (name === undefined) isAny = true
+    else capabilities.add(name)
+  }
+  return { network, capabilities: isAny ? 'any' : [...capabilities].sort() }
+}
+
+function isKey({ parent, ...node }: Node): boolean {
+  return parent?.type === 'MemberExpression' && parent['property'].start === node.start
+}
+
+/** What it reaches for counts first, then what it is called, then what it does. */
+export function kindOf(name: string, nodes: readonly Node[], uses: Uses): ZoneKind {
+  const { capabilities } = uses
+  const named = capabilities === 'any' ? [] : capabilities
+  if (named.some((one) => secretWords.test(one)) || secretWords.test(name)) return 'secrets'
+  if (uses.network || named.some((one) => /network|http|fetch/i.test(one))) return 'network'
+  if (capabilities === 'any' || named.length > 0) return 'capability'
+  if (validatingWords.test(name) || throwsOnInput(nodes)) return 'input-validation'
+  return parsingWords.test(name) || nodes.some(isParse) ? 'parsing' : 'compute'
+}
+
+function throwsOnInput(nodes: readonly Node[]): boolean {
+  const hasTypeof = nodes.some((node) => node['operator'] === 'typeof')
+  return hasTypeof && nodes.some(({ type }) => type === 'ThrowStatement')
+}
+
+function isParse(node: Node): boolean {
+  const callee: Node | undefined = node.type === 'CallExpression' ? node['callee'] : undefined
+  if (callee?.type !== 'MemberExpression') return false
+  const { name } = callee['object'] as { name?: string }
+  return memberKey(callee) === 'parse' && name === 'JSON'
+}

@@ -1,0 +1,252 @@
+import { isFunction } from '../scope.ts'
+import type { Node, Tree } from '../syntax.ts'
+import { memberKey, pathOf, textOf } from '../value.ts'
+import { nameOf, type Flow } from './flow.ts'
+import { bindingOf, callBy, functionAround, isAwaited, placeOf, type Names } from './names.ts'
+import { loosening, looseningKeys, mutatingMethods } from './words.ts'
+
+/** Why nothing of a program may be taken out of it; undefined when something may. */
+export interface Program {
+  readonly why: string | undefined
+  /** Whether every object is only changed under the one name it was made for. */
+  readonly isTame: boolean
+  /** Whether objects are compared, or looked up, by what they are. */
+  readonly hasIdentity: boolean
+  /** Names whose objects are changed after they were made. */
+  readonly changed: ReadonlySet<Node>
+}
+
+const concurrent = 'the program does more than one thing at a time'
+const reaching = 'the program could reach what all of its code shares'
+
+/**
+ * What splitting rests on: one thing at a time, in which a call that takes longer changes nothing but the time; and
+ * built-in objects that nobody changes, so that they are the same in each zone.
+ */
+export function programOf(
+  tree: Tree,
+  names: Names,
+  flow: Flow,
+  entries: ReadonlySet<Node>,
+): Program {
+  const changes = tree.flatMap(changesAt)
+  const wild = changes.filter((target) => !isOwnChange(target, flow) && !isExport(target))
+  const why =
+    sharedReached(tree, names, wild) ??
+    concurrency(tree, names, flow, entries) ??
+    dynamic(tree, flow, wild.length > 0)
+  return {
+    why,
+    isTame: wild.length === 0,
+    hasIdentity: tree.some((node) => comparesObjects(node, flow)),
+    changed: new Set(changes.filter(({ type }) => type === 'Identifier')),
+  }
+}
+
+/** The objects that a node changes: what stands before the last key. */
+export function changesAt(node: Node): readonly Node[] {
+  switch (node.type) {
+    case 'AssignmentExpression':
+      return membersIn(node['left'])
+    case 'ForInStatement':
+    case 'ForOfStatement':
+      return node['left'].type === 'VariableDeclaration' ? [] : membersIn(node['left'])
+    case 'UpdateExpression':
+      return membersIn(node['argument'])
+    case 'UnaryExpression':
+      return node['operator'] === 'delete' ? membersIn(node['argument']) : []
+    case 'CallExpression':
+      return changedByCall(node)
+    default:
+      return []
+  }
+}
+
+function membersIn(target: Node): readonly Node[] {
+  switch (target.type) {
+    case 'MemberExpression':
+      return [target['object']]
+    case 'ChainExpression':
+      return membersIn(target['expression'])
+    case 'AssignmentPattern':
+      return membersIn(target['left'])
+    case 'RestElement':
+      return membersIn(target['argument'])
+    case 'Property':
+      return membersIn(target['value'])
+    case 'ArrayPattern':
+      return target['elements'].flatMap((one: Node | null) => (one ? membersIn(one) : []))
+    case 'ObjectPattern':
+      return target['properties'].flatMap(membersIn)
+    default:
+      return []
+  }
+}
+
+const definers =
+  /^Object\.(?:assign|definePropert(?:y|ies)|setPrototypeOf|freeze|seal|preventExtensions)$/
+
+function changedByCall(call: Node): readonly Node[] {
+  const callee: Node = call['callee']
+  const [first]: readonly Node[] = call['arguments']
+  if (definers.test(pathOf(callee) ?? '')) return first ? [first] : []
+  if (callee.type !== 'MemberExpression') return []
+  const key = memberKey(callee)
+  return key !== undefined && mutatingMethods.has(key) ? [callee['object']] : []
+}
+
+/** Changes something that was made for this name alone, or by this very expression. */
+export function isOwnChange(target: Node, flow: Flow): boolean {
+  return target.type === 'Identifier' ? flow.holdsFresh(target) : flow.isFresh(target)
+}
+
+function isExport(target: Node): boolean {
+  const path = pathOf(target)
+  return path === 'exports' || path === 'module' || path === 'module.exports'
+}
+
+function sharedReached(tree: Tree, names: Names, wild: readonly Node[]): string | undefined {
+  const isNamed = (name: Node) => loosening.has(name['name']) && !isPause(name)
+  if (names.free.some((name) => isNamed(name) && name['name'] !== 'Promise')) {
+    const timers = /^(?:set|queue|Abort|EventTarget)/
+    const named = names.free.find(isNamed)!
+    return timers.test(named['name']) ? concurrent : reaching
+  }
+  if (names.free.some(isNamed)) return concurrent
+  if (names.free.some((name) => placeOf(name).kind !== 'read')) return reaching
+  if (tree.some(reachesByKey) || wild.some(isBuiltIn)) return reaching
+  if (tree.some(({ type }) => type === 'WithStatement' || type === 'ImportExpression'))
+    return reaching
+  return tree.some((node) => node.type === 'ThisExpression' && !isInClass(node))
+    ? reaching
+    : undefined
+}
+
+/** `await new Promise((done) => setTimeout(done, …))`: nothing of the program runs meanwhile. */
+export function isPause(name: Node): boolean {
+  const made = name['name'] === 'Promise' ? name.parent : functionAround(name)?.parent
+  if (made?.type !== 'NewExpression' || made.parent?.type !== 'AwaitExpression') return false
+  if (made['callee'].type !== 'Identifier' || made['callee']['name'] !== 'Promise') return false
+  const [wait, ...more]: readonly Node[] = made['arguments']
+  if (!wait || more.length > 0 || wait.type !== 'ArrowFunctionExpression') return false
+  const [done]: readonly Node[] = wait['params']
+  const call = onlyExpression(wait['body'])
+  if (done?.type !== 'Identifier' || call?.type !== 'CallExpression') return false
+  const callee: Node = call['callee']
+  const [first]: readonly Node[] = call['arguments']
+  return (
+    callee.type === 'Identifier' &&
+    callee['name'] === 'setTimeout' &&
+    (name === callee || name === made['callee']) &&
+    first?.type === 'Identifier' &&
+    first['name'] === done['name']
+  )
+}
+
+function onlyExpression(body: Node): Node | undefined {
+  if (body.type !== 'BlockStatement') return body
+  const [only, ...more]: readonly Node[] = body['body']
+  return only?.type === 'ExpressionStatement' && more.length === 0 ? only['expression'] : undefined
+}
+
+function reachesByKey(node: Node): boolean {
+  if (node.type === 'MemberExpression') return looseningKeys.has(memberKey(node) ?? '')
+  if (node.type !== 'Property') return false
+  const key: Node = node['key']
+  const text = node['computed'] || key.type === 'Literal' ? textOf(key) : key['name']
+  return looseningKeys.has(text ?? '')
+}
+
+function isBuiltIn(target: Node): boolean {
+  const root = pathOf(target)
+  return root !== undefined && root !== '%fn' && !isExport(target)
+}
+
+function isInClass(node: Node): boolean {
+  for (let at = node.parent; at; at = at.parent) if (at.type === 'ClassBody') return true
+  return false
+}
+
+function concurrency(
+  tree: Tree,
+  names: Names,
+  flow: Flow,
+  entries: ReadonlySet<Node>,
+): string | undefined {
+  const isLoose = (node: Node) =>
+    isFunction(node) && node['async'] === true && !entries.has(node) && !isFollowed(node, flow)
+  if (tree.some(isLoose)) return concurrent
+  if (tree.some((node) => node.type === 'ForOfStatement' && node['await'])) return concurrent
+  const outward = names.free.filter(({ name }) => name === 'call' || name === 'fetch')
+  return outward.every((name) => isWaitedFor(callBy(name))) ? undefined : concurrent
+}
+
+/** An async function each of whose calls is waited for where it stands. */
+function isFollowed(called: Node, flow: Flow): boolean {
+  if (called['generator'] || called['wrapper'] === true) return called['wrapper'] === true
+  const { parent } = called
+  if (parent?.type === 'CallExpression' && parent['callee'] === called) return isAwaited(parent)
+  const calls = flow.callsOf(called)
+  return nameOf(called) !== undefined && calls !== undefined && calls.every(isWaitedFor)
+}
+
+function isWaitedFor(call: Node | undefined): boolean {
+  if (!call) return false
+  if (isAwaited(call)) return true
+  const around = functionAround(call)
+  const { parent } = call
+  const isReturned = parent?.type === 'ReturnStatement' || parent === around
+  return isReturned && around?.['async'] === true
+}
+
+function dynamic(tree: Tree, flow: Flow, isWild: boolean): string | undefined {
+  const reads = tree.filter((node) => isDynamic(node, flow) && !isCoerced(node))
+  const isCalled = (node: Node) =>
+    node.parent?.type === 'CallExpression' && node.parent['callee'] === node
+  if (reads.some(isCalled)) return reaching
+  const held = reads.some(({ parent }) => parent?.type === 'VariableDeclarator')
+  const calls = tree.some(
+    (node) => node.type === 'CallExpression' && isUnknownCallee(node['callee'], flow),
+  )
+  return reads.length > 0 && (isWild || (held && calls)) ? reaching : undefined
+}
+
+/** A key that is only known when it runs, and may be any text. */
+function isDynamic(node: Node, flow: Flow): boolean {
+  if (node.type !== 'MemberExpression' || !node['computed']) return false
+  return memberKey(node) === undefined && !flow.isNumeric(node['property'])
+}
+
+const coercing = new Set([
+  'BinaryExpression',
+  'UnaryExpression',
+  'TemplateLiteral',
+  'UpdateExpression',
+  'IfStatement',
+])
+
+function isCoerced(node: Node): boolean {
+  let at = node
+  while (at.parent?.type === 'LogicalExpression') at = at.parent
+  const { parent } = at
+  if (parent?.type === 'AssignmentExpression' && parent['left'] === node) return true
+  return coercing.has(parent?.type ?? '') && parent?.['operator'] !== 'delete'
+}
+
+function isUnknownCallee(callee: Node, flow: Flow): boolean {
+  if (callee.type !== 'Identifier' || !bindingOf(callee)) return false
+  return flow.calledFunction({ callee } as unknown as Node) === undefined
+}
+
+const equalities = new Set(['===', '!==', '==', '!='])
+const lookUps = new Set(['has', 'includes', 'indexOf', 'lastIndexOf', 'get', 'delete', 'is'])
+
+function comparesObjects(node: Node, flow: Flow): boolean {
+  if (node.type === 'BinaryExpression' && equalities.has(node['operator']))
+    return !flow.isPrimitive(node['left']) && !flow.isPrimitive(node['right'])
+  if (node.type === 'SwitchStatement')
+    return node['cases'].some((one: Node) => one['test'] && !flow.isPrimitive(one['test']))
+  if (node.type !== 'CallExpression' || node['callee'].type !== 'MemberExpression') return false
+  if (!lookUps.has(memberKey(node['callee']) ?? '')) return false
+  return node['arguments'].some((one: Node) => !flow.isPrimitive(one))
+}

@@ -1,0 +1,135 @@
+import type { Node, Tree } from '../syntax.ts'
+import { isFunction } from '../scope.ts'
+import { pathOf } from '../value.ts'
+import { bindingOf, placeOf, type Names } from './names.ts'
+
+/** A function at the top of a program: what could become a zone. */
+export interface TopFunction {
+  readonly name: string
+  readonly id: Node
+  readonly node: Node
+  /** The whole statement. */
+  readonly statement: Node
+  readonly isExported: boolean
+  /** Whether it is there before any statement of the program runs. */
+  readonly isEarly: boolean
+}
+
+export interface Top {
+  readonly statements: readonly Node[]
+  readonly functions: readonly TopFunction[]
+  /** Constants, one a statement, that are there before anything runs, by the name they are given. */
+  readonly constants: ReadonlyMap<Node, Node>
+  readonly directives: readonly Node[]
+  /** Functions that are called from outside. */
+  readonly entries: ReadonlySet<Node>
+}
+
+/** The top of a program: of the function that a body is the body of, else of the module. */
+export function topOf(program: Node, tree: Tree): Top {
+  const [first]: readonly Node[] = program['body']
+  const wrapper: Node | undefined = first?.['expression']
+  const isBody = wrapper?.['wrapper'] === true
+  const statements: readonly Node[] = isBody ? wrapper['body'].body : program['body']
+  const late = statements.findIndex((one) => !isDeclaration(one))
+  const early = late < 0 ? statements : statements.slice(0, late)
+  const constants = new Map(early.flatMap(constantIn))
+  const functions = statements.flatMap((statement) => functionsIn(statement, early))
+  const directives = statements.filter((one) => typeof one['directive'] === 'string')
+  const entries = new Set(tree.filter(isEntry))
+  if (isBody) entries.add(wrapper)
+  return { statements, functions, constants, directives, entries }
+}
+
+/** Whether a function in a block, whose name may or may not be seen outside of it, is named like something else. */
+export function hasStrayFunction(tree: Tree, top: Top, names: Names): boolean {
+  const tops = new Set(top.functions.map(({ statement }) => statement))
+  const strays = tree.filter(
+    (node) =>
+      node.type === 'FunctionDeclaration' &&
+      node['id'] &&
+      !tops.has(node) &&
+      !isFunction(node.parent?.parent ?? node.parent!) &&
+      node.parent?.type !== 'ExportDefaultDeclaration' &&
+      node.parent?.type !== 'ExportNamedDeclaration',
+  )
+  const taken = new Set([
+    ...top.functions.map(({ name }) => name),
+    ...names.free.map((name) => String(name['name'])),
+  ])
+  return strays.some((node) => taken.has(node['id'].name))
+}
+
+function isDeclaration(statement: Node): boolean {
+  switch (statement.type) {
+    case 'FunctionDeclaration':
+    case 'ImportDeclaration':
+    case 'EmptyStatement':
+      return true
+    case 'ExpressionStatement':
+      return typeof statement['directive'] === 'string'
+    case 'ExportNamedDeclaration':
+      return statement['declaration'] !== null && isDeclaration(statement['declaration'])
+    case 'VariableDeclaration':
+      return (
+        statement['kind'] === 'const' &&
+        statement['declarations'].every((one: Node) => one['init'] && isStill(one['init']))
+      )
+    default:
+      return false
+  }
+}
+
+/** Making it runs nothing of the program. */
+function isStill(init: Node): boolean {
+  if (isFunction(init)) return true
+  if (init.type === 'ArrayExpression')
+    return init['elements'].every((one: Node | null) => one !== null && isStill(one))
+  if (init.type === 'ObjectExpression')
+    return init['properties'].every(
+      (one: Node) => one.type === 'Property' && !one['computed'] && isStill(one['value']),
+    )
+  if (init.type === 'UnaryExpression') return isStill(init['argument'])
+  if (init.type === 'BinaryExpression') return isStill(init['left']) && isStill(init['right'])
+  if (init.type === 'TemplateLiteral') return init['expressions'].length === 0
+  return init.type === 'Literal'
+}
+
+function constantIn(statement: Node): readonly (readonly [Node, Node])[] {
+  if (statement.type !== 'VariableDeclaration') return []
+  const [only, ...more]: readonly Node[] = statement['declarations']
+  const isOne = only && more.length === 0 && only['id'].type === 'Identifier'
+  return isOne && !isFunction(only['init']) ? [[only['id'], statement]] : []
+}
+
+function functionsIn(statement: Node, early: readonly Node[]): readonly TopFunction[] {
+  const isExported =
+    statement.type === 'ExportNamedDeclaration' || statement.type === 'ExportDefaultDeclaration'
+  const inner: Node | null = isExported ? statement['declaration'] : statement
+  const common = { statement, isExported }
+  if (inner?.type === 'FunctionDeclaration' && inner['id'])
+    return [{ ...common, name: inner['id'].name, id: inner['id'], node: inner, isEarly: true }]
+  if (inner?.type !== 'VariableDeclaration') return []
+  const isAlone = inner['declarations'].length === 1 && inner['kind'] === 'const'
+  return inner['declarations'].flatMap((one: Node) => {
+    if (one['id'].type !== 'Identifier' || !one['init'] || !isFunction(one['init'])) return []
+    const isEarly = isAlone && early.includes(statement)
+    return [{ ...common, name: one['id'].name, id: one['id'], node: one['init'], isEarly }]
+  })
+}
+
+/** A default export, or what is put into `exports`: it is called with JSON. */
+function isEntry(node: Node): boolean {
+  if (!isFunction(node)) return false
+  const { parent } = node
+  if (parent?.type === 'ExportDefaultDeclaration') return true
+  if (parent?.type !== 'AssignmentExpression' || parent['right'] !== node) return false
+  return /^(?:module\.)?exports(?:\.|$)/.test(pathOf(parent['left']) ?? '')
+}
+
+/** Whether nothing is ever put into a name but once, where it is made. */
+export function isMadeOnce(id: Node, names: Names): boolean {
+  const binding = bindingOf(id)
+  const all = (binding && names.bound.get(binding)) ?? []
+  return all.filter((name) => placeOf(name).kind !== 'read').length === 1
+}

@@ -76,7 +76,8 @@ class _Job:
         except (SyntaxError, ValueError) as error:
             if _entry_asked(self.task) == "program":
                 traceback.print_exception(error, limit=0)
-            self.end({"status": "error", "error": {**_error_of(error, self.settings), "code": "SYNTAX_ERROR"}})
+            own = _error_of(error.with_traceback(None), self.settings)
+            self.end({"status": "error", "error": {**own, "code": "SYNTAX_ERROR"}})
             _exit(1)
         entry = _entry(self.task, tree)
         if "calls" in self.task and entry == "program":

@@ -54,7 +54,7 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   const first = firstPlace(text)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
-    `${paint('red', code)} ${sanitise(text.replaceAll(POSITION, `${named}:$1`))}`,
+    `${paint('red', code)} ${sanitise(inFile(text.trimEnd(), named))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
     ...wayOut(error.details),
@@ -71,6 +71,14 @@ function stackOf({ stack, name, message, details }: OutcomeError): string | unde
 
 /** Where the user's own source is named; other files of the job have names of their own. */
 const POSITION = /\bjob\.js:(\d+:\d+)/g
+const PYTHON_POSITION = /^( *File )"job\.py"(?=, line \d+)/gm
+
+/** In words of the file that was given; a function, so that no `$` of its name is one of a pattern. */
+function inFile(text: string, named: string): string {
+  return text
+    .replaceAll(POSITION, (_, place: string) => `${named}:${place}`)
+    .replaceAll(PYTHON_POSITION, (_, before: string) => `${before}"${named}"`)
+}
 
 function firstPlace(text: string) {
   const [, line, column] = /^\s+at (?:.* \()?job\.js:(\d+):(\d+)\)?$/m.exec(text) ?? []

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { unable } from '../walls/process-stands.ts'
 import { packed } from '../fixtures/packed.ts'
 import { bin, documentOf, makePlace, mayfly } from './program.ts'
 
@@ -38,6 +39,17 @@ suite('What goes where', () => {
     assert.equal((await mayfly(place, ['run', 'talk.js', '--quiet'])).stderr, 'complained\n')
     const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: 'throw new Error("x")' })
     assert.match(failed.stderr, /^USER_ERROR Error: x\n {4}at stdin:1:7\n {2}1 \| throw/)
+  })
+
+  test('An error in Python names the file that was given', { skip: unable('python') }, async () => {
+    write('bad.py', 'def main(input):\n    return 1 / 0\n')
+    const { stderr } = await mayfly(place, ['run', 'bad.py', '--quiet'])
+    assert.match(stderr, /^USER_ERROR Traceback .*\n {2}File "bad\.py", line 2, in main\n/)
+    assert.match(stderr, /\nZeroDivisionError: division by zero\n$/)
+    write('worse.py', 'def main(:\n')
+    const unparsed = (await mayfly(place, ['run', 'worse.py', '--quiet'])).stderr
+    assert.match(unparsed, /SYNTAX_ERROR +File "worse\.py", line 1\n +def main\(:\n/)
+    assert.ok(!unparsed.includes('ast.py'))
   })
 
   test('A usage error with --json is one document on stdout', async () => {

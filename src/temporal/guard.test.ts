@@ -196,6 +196,21 @@ suite('What comes after a run', () => {
     assert.equal(guard.floorFor(effect, verdict), undefined)
   })
 
+  test('A store that cannot be written costs no job its outcome, and no life its end', async () => {
+    const { guard, live, events, baselines, stronger } = houseOf({
+      anomalies: { stronger_from: 'high' },
+    })
+    guard.begin(effect, verdict, profile)
+    baselines.close()
+    stronger.close()
+    guard.end(effect, outcome)
+    const { end } = await live([], { times: 150, at: 1000 })
+    assert.equal(end.status, 'terminated')
+    const said = (point: string) => events.filter((event) => event.point === point)
+    assert.match(String(said('baseline/lost')[0]?.fields['because']), /^Cannot write the baselines/)
+    assert.match(String(said('anomaly/reacted')[0]?.fields['left']), /^Cannot write the raised/)
+  })
+
   test('By default no run changes the wall of the next', async () => {
     const { guard, live } = houseOf()
     await live([], { times: 150, at: 1000 })

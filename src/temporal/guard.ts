@@ -3,6 +3,7 @@ import { anomalySeverities, type Finding } from '../contract/anomaly.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import type { Voice } from '../contract/event.ts'
+import { messageOf } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
@@ -11,7 +12,7 @@ import type { Supervisor } from '../contract/rooms.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
 import { type Strength, strengthOf } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { isLearning } from './baseline.ts'
+import { type Baseline, isLearning } from './baseline.ts'
 import type { BaselineStore, Subject } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
 import { type Action, noReactions, react, type Reactions } from './react.ts'
@@ -19,7 +20,7 @@ import type { RaisedFloor, StrongerStore } from './stronger-store.ts'
 import { noted } from './trail.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
 import { watched } from './watched.ts'
-import { createWatching, type Watching } from './watching.ts'
+import { createWatching, type Seen, type Watching } from './watching.ts'
 
 /**
  * What stands over all lives of a process: each is watched from its admission to its end, what is found is answered,
@@ -97,12 +98,44 @@ export function createGuard(options: GuardOptions): Guard {
     if (action.kind !== 'stronger') return
     const strength = Math.min(5, Math.max(profile.floor, strengthOf[profile.tier]) + 1) as Strength
     const until = clock.date() + action.forMs
-    options.stronger().raise({ tenant, code }, { strength, until, because: action.because })
-    say({ reaction: 'stronger', strength, until })
+    try {
+      options.stronger().raise({ tenant, code }, { strength, until, because: action.because })
+      say({ reaction: 'stronger', strength, until })
+    } catch (thrown) {
+      say({ reaction: 'stronger', left: messageOf(thrown) })
+    }
   }
 
+  /** Without its past a run is watched all the same: a baseline is no wall. */
+  function recalled(subject: Subject, run: string): Baseline | undefined {
+    try {
+      return options.baselines().get(subject)
+    } catch (thrown) {
+      lose(subject, run, messageOf(thrown))
+      return undefined
+    }
+  }
+
+  function lose({ tenant, name }: Subject, run: string, because: string): void {
+    voice.say('baseline/lost', { tenant, name, because }, { run })
+  }
+
+  /** What cannot be learned is said, and costs no job anything: a run that is over has its outcome. */
   function learn(subject: Subject, run: string, outcome: Outcome | undefined): void {
-    const { trail, findings } = watching.end(run)
+    const seen = watching.end(run)
+    try {
+      learnFrom(subject, run, seen, outcome)
+    } catch (thrown) {
+      lose(subject, run, messageOf(thrown))
+    }
+  }
+
+  function learnFrom(
+    subject: Subject,
+    run: string,
+    { trail, findings }: Seen,
+    outcome: Outcome | undefined,
+  ): void {
     const name = JSON.stringify(subject)
     if (settled.has(name) || !outcome || !teaches(outcome)) return
     const seen = [
@@ -114,7 +147,7 @@ export function createGuard(options: GuardOptions): Guard {
     if (came === 'done') settle(name)
     const fields = { tenant: subject.tenant, name: subject.name }
     if (came === 'learned') voice.say('baseline/learned', fields, { run })
-    if (came === 'full') voice.say('baseline/full', fields, { run })
+    if (came === 'full') lose(subject, run, 'there is no room for another effect')
   }
 
   function settle(name: string): void {
@@ -138,7 +171,7 @@ export function createGuard(options: GuardOptions): Guard {
       const subject =
         effectId === undefined ? undefined : { tenant, name: `effect:${effectId}`, code }
       lives.set(job.id, { tenant, code, profile, subject })
-      const baseline = subject && options.baselines().get(subject)
+      const baseline = subject && recalled(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
       watching.begin(job.id, { foreseen: foreseenOf(job, verdict, profile), baseline: known })
       if (options.config().anomalies.honeytokens && hasHome(verdict)) plant(job.id)

@@ -61,6 +61,7 @@ function variables(): string {
     '| `MAYFLY_CONFIG` | the file, where `--config` is not given |',
     '| `MAYFLY_ENV` | the environment; `production` (or `prod`) refuses the mock |',
     '| `MAYFLY_API_KEY` | the first API key, with scope admin; 32 characters or more |',
+    '| `MAYFLY_SERVER` | the API that `mayfly sandbox` asks, where `--server` is not given |',
   ]
   return `## Variables
 

@@ -14,6 +14,7 @@ const verbs = [
   'keys',
   'access',
   'policy',
+  'sandbox',
   'bench',
   'completion',
 ] as const

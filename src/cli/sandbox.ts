@@ -1,0 +1,163 @@
+import type { Command } from 'commander'
+import type { Control } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import type {
+  Captured,
+  Frozen,
+  LiveRow,
+  LiveSandbox,
+  Terminated,
+  Tightened,
+} from '../contract/live.ts'
+import { shown } from './amount.ts'
+import { callServer, type ServerFlags } from './call-server.ts'
+import { note, printJson, table } from './print.ts'
+import { failedExitCode, verb } from './verb.ts'
+
+/** `mayfly sandbox …`: what runs on a server right now, and what can be taken from it. */
+export function register(program: Command): void {
+  const sandbox = program
+    .command('sandbox')
+    .description('live sandboxes of a running server: look, tighten, freeze, end')
+    .addHelpText('after', examples)
+  const add = (name: string, about: string) =>
+    reached(sandbox.command(name).description(about)).argument('<id>', 'as "list" tells it')
+  reached(sandbox.command('list').description('those under way, newest first')).action(verb(list))
+  add('show', 'one of them: its phase, what it may do now, what was taken away').action(verb(show))
+  add('tighten', 'take something away, for good; exits 1 where it did not come to hold')
+    .option('--network <host...>', 'the hosts that stay allowed, or none')
+    .option('--cpu <cores>', 'such as 0.5')
+    .option('--memory <size>', 'such as 64MB')
+    .option('--io <size>', 'bytes a second, each disk')
+    .option('--processes <n>', 'processes and threads')
+    .option('--capability <name...>', 'the capabilities that stay granted, or none')
+    .option('--zone <name>', 'of this zone alone')
+    .action(verb(tighten))
+  add('freeze', 'let it stand still; it goes on ageing').action(verb(freeze))
+  add('thaw', 'let it go on').action(verb(thaw))
+  add('capture', 'look into it, as deep as its wall can').action(verb(capture))
+  add('kill', 'end it; its outcome is terminated').action(verb(kill))
+}
+
+const examples = `
+Needs an API key of scope operate or admin in MAYFLY_API_KEY; "list" and "show" also take scope read.
+
+Examples:
+  mayfly sandbox list
+  mayfly sandbox tighten exec_0193… --network none --cpu 0.5
+  mayfly sandbox kill exec_0193… --server https://mayfly.example.com:7421`
+
+function reached(command: Command): Command {
+  return command
+    .option('--server <url>', 'its API; else MAYFLY_SERVER, else the one configured here')
+    .option('--insecure-http', 'send the key in clear off loopback')
+}
+
+interface Flags extends ServerFlags {
+  readonly network?: readonly string[]
+  readonly cpu?: string
+  readonly memory?: string
+  readonly io?: string
+  readonly processes?: string
+  readonly capability?: readonly string[]
+  readonly zone?: string
+}
+
+const root = '/v1/sandboxes'
+const pathOf = (id: string, order = '') => `${root}/${encodeURIComponent(id)}${order}`
+
+async function list(flags: Flags): Promise<void> {
+  const { items } = await callServer<{ readonly items: readonly LiveRow[] }>(flags, 'GET', root)
+  if (flags.json) return printJson(items)
+  if (items.length === 0) return note(flags, 'Nothing runs')
+  const head = ['id', 'tenant', 'tier', 'provider', 'phase', 'age', '']
+  process.stdout.write(`${table([head, ...items.map(lineOf)])}\n`)
+}
+
+function lineOf({ id, tenant, tier, provider, phase, age, frozen }: LiveRow): readonly string[] {
+  return [id, tenant, tier, provider, phase ?? '-', seconds(age), frozen ? 'frozen' : '']
+}
+
+async function show(flags: Flags, id: string): Promise<void> {
+  const one = await callServer<LiveSandbox>(flags, 'GET', pathOf(id))
+  if (flags.json) return printJson(one)
+  const controls = Object.entries(one.controls).map(([name, value]) => [
+    `  ${name}`,
+    plain(name, value),
+    one.tightens.includes(name) ? '' : 'for its whole life',
+  ])
+  const lines = [
+    lineOf(one).filter(Boolean).join('  '),
+    table(controls),
+    ...one.zones.map(({ zone, phase }) => `  zone ${zone}: ${phase ?? 'as the whole'}`),
+    ...one.tightened.map(({ at, zone, controls: closed = {}, reason = '' }) =>
+      `  ${seconds(at)} ${zone}: ${Object.keys(closed).join(', ')} ${reason}`.trimEnd(),
+    ),
+  ]
+  process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+async function tighten(flags: Flags, id: string): Promise<void> {
+  const controls = controlsOf(flags)
+  if (Object.keys(controls).length === 0)
+    throw new MayflyError('USAGE', 'Cannot tighten nothing: name what to take away')
+  const { zone } = flags
+  const body = { controls, ...(zone !== undefined && { zone }) }
+  const came = await callServer<Tightened>(flags, 'POST', pathOf(id, '/tighten'), body)
+  if (!came.held) process.exitCode = failedExitCode
+  const left = Object.keys(controls).map(
+    (name) => `${name} ${plain(name, came.controls[name as Control])}`,
+  )
+  const text = came.held ? `holds after ${ms(came.took)}: ${left.join(', ')}` : notHeld
+  tell(flags, came, text)
+}
+
+const notHeld = 'does not hold: its wall could not close that, so its phase is over'
+
+async function freeze(flags: Flags, id: string): Promise<void> {
+  const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/freeze'))
+  tell(flags, came, `stands still after ${ms(came.took)}, and goes on ageing`)
+}
+
+async function thaw(flags: Flags, id: string): Promise<void> {
+  const came = await callServer<Frozen>(flags, 'POST', pathOf(id, '/thaw'))
+  tell(flags, came, `goes on after ${ms(came.took)}`)
+}
+
+async function capture(flags: Flags, id: string): Promise<void> {
+  const came = await callServer<Captured>(flags, 'POST', pathOf(id, '/capture'))
+  const parts = came.parts.map(({ name, size }) => `${name} (${shown('bytes', size)})`)
+  const text = came.kind === 'none' ? 'its wall cannot be looked into' : parts.join(', ')
+  tell(flags, came, `captured ${came.kind}: ${text}`)
+}
+
+async function kill(flags: Flags, id: string): Promise<void> {
+  const came = await callServer<Terminated>(flags, 'DELETE', pathOf(id))
+  tell(flags, came, `ended as ${came.status} after ${ms(came.took)}`)
+}
+
+/** As the API takes them; what is a number there is one here. */
+function controlsOf({ network, cpu, memory, io, processes, capability }: Flags) {
+  const isNone = (list: readonly string[]) => list.length === 1 && list[0] === 'none'
+  const all = {
+    network: network && (isNone(network) ? 'none' : { allow: network }),
+    cpu: cpu === undefined ? undefined : Number(cpu),
+    memory,
+    io,
+    processes: processes === undefined ? undefined : Number(processes),
+    capabilities: capability && (isNone(capability) ? 'none' : capability),
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+}
+
+function tell(flags: Flags, came: { readonly id: string }, text: string): void {
+  if (flags.json) printJson(came)
+  else process.stdout.write(`${came.id} ${text}\n`)
+}
+
+function plain(name: string, value: unknown): string {
+  return value === Number.MAX_SAFE_INTEGER ? 'unlimited' : shown(name, value)
+}
+
+const seconds = (age: number) => `${(age / 1000).toFixed(1)} s`
+const ms = (took: number) => `${took.toFixed(1)} ms`

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  documentOf,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+} from './program.ts'
+
+suite('mayfly sandbox', () => {
+  let place: Place
+  let server: Server
+  before(async () => {
+    place = makePlace()
+    server = await startServer(place)
+    await whenReady(server)
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+
+  const sandbox = (...args: readonly string[]) =>
+    mayfly(place, ['sandbox', ...args], {
+      env: { MAYFLY_API_KEY: server.apiKey, MAYFLY_SERVER: server.active },
+    })
+
+  /** A job of an isolate, once it has begun. */
+  async function begun(): Promise<string> {
+    const response = await fetch(new URL('/v1/executions', server.active), {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${server.apiKey}`,
+        'content-type': 'application/json',
+        prefer: 'respond-async',
+      },
+      body: JSON.stringify({
+        code: 'await new Promise(() => {})',
+        language: 'js',
+        limits: { timeout: '30s' },
+      }),
+    })
+    const { id } = (await response.json()) as { id: string }
+    for (let tries = 0; tries < 100; tries++) {
+      const found = documentOf(await sandbox('list', '--json')) as unknown as {
+        id: string
+        phase: string | null
+      }[]
+      if (found.some((one) => one.id === id && one.phase !== null)) return id
+      await sleep(20)
+    }
+    throw new Error('The job did not begin')
+  }
+
+  test('A life is listed, shown, captured and ended from the command line', async () => {
+    const id = await begun()
+    const listed = await sandbox('list')
+    assert.ok(listed.stdout.includes(id))
+    const shown = documentOf(await sandbox('show', id, '--json'))
+    assert.deepEqual([shown['id'], shown['frozen']], [id, false])
+    const captured = documentOf(await sandbox('capture', id, '--json'))
+    assert.equal(captured['kind'], 'none')
+    const killed = await sandbox('kill', id)
+    assert.equal(killed.code, 0)
+    assert.match(killed.stdout, /ended as terminated/)
+    const gone = await sandbox('show', id, '--json')
+    assert.deepEqual([gone.code, documentOf(gone)['error'].code], [1, 'NOT_FOUND'])
+  })
+
+  test('What would loosen, and what a wall is not able to, is said, and exits 1', async () => {
+    const id = await begun()
+    const loosened = await sandbox('tighten', id, '--network', 'api.example.com', '--json')
+    const { error } = documentOf(loosened)
+    assert.deepEqual(
+      [loosened.code, error.code, error.details.looser],
+      [1, 'CONFLICT', ['network']],
+    )
+    const frozen = await sandbox('freeze', id)
+    assert.equal(frozen.code, 1)
+    assert.match(frozen.stderr, /its wall, "isolated-vm", is not able to/)
+    assert.equal((await sandbox('tighten', id)).code, 2)
+    assert.equal((await sandbox('kill', id, '--quiet')).code, 0)
+  })
+
+  test('Without a key, a server, or a way that is not in clear, it says what to do', async () => {
+    const bare = (env: NodeJS.ProcessEnv, ...args: readonly string[]) =>
+      mayfly(place, ['sandbox', 'list', ...args], { env })
+    const noKey = await bare({ MAYFLY_SERVER: server.active })
+    assert.equal(noKey.code, 2)
+    assert.match(noKey.stderr, /MAYFLY_API_KEY/)
+    const MAYFLY_API_KEY = server.apiKey
+    const nobody = await bare({ MAYFLY_API_KEY, MAYFLY_PORT: '9' })
+    assert.equal(nobody.code, 1)
+    assert.match(nobody.stderr, /Cannot reach a server at "http:\/\/127\.0\.0\.1:10"/)
+    const inClear = await bare({ MAYFLY_API_KEY }, '--server', 'http://mayfly.example.com:7421')
+    assert.equal(inClear.code, 2)
+    assert.match(inClear.stderr, /in clear to "mayfly.example.com:7421"/)
+    const page = await bare({ MAYFLY_API_KEY }, '--server', server.static)
+    assert.equal(page.code, 1)
+    const stranger = await bare({ MAYFLY_API_KEY: 'x'.repeat(40) }, '--server', server.active)
+    assert.equal(stranger.code, 1)
+    assert.match(stranger.stderr, /Cannot accept this API key/)
+  })
+})

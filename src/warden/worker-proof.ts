@@ -56,13 +56,23 @@ export type Probe = Pick<Task, 'language' | 'entry' | 'code' | 'inputText'> & {
   readonly expect: string
 }
 
-/** Runs a guest of ours to its end. Throws MayflyError UNAVAILABLE when it answers anything else. */
-export async function assertAnswers(provider: Provider, probe: Probe): Promise<void> {
+/** More than a guest of ours prints; a wall that says more is cut off. */
+const PRINTED_BYTES_MAX = 4096
+
+/**
+ * Runs a guest of ours to its end, and answers what it printed. Throws MayflyError UNAVAILABLE when its result is
+ * anything else.
+ */
+export async function assertAnswers(provider: Provider, probe: Probe): Promise<string> {
   const { expect, ...asked } = probe
   await using sandbox = await provider.launch(probeProfile(provider, probe), systemClock)
   const task = { run: 'probe', ...asked, files: [], capabilities: [] }
-  const end = await sandbox.run(task, { stdout() {}, stderr() {}, released() {} })
-  if (end.status === 'ok' && end.resultText === expect) return
+  let printed = ''
+  const stdout = (chunk: Uint8Array) => {
+    if (printed.length < PRINTED_BYTES_MAX) printed += Buffer.from(chunk).toString()
+  }
+  const end = await sandbox.run(task, { stdout, stderr() {}, released() {} })
+  if (end.status === 'ok' && end.resultText === expect) return printed.slice(0, PRINTED_BYTES_MAX)
   const answer = end.error?.message ?? end.resultText
   throw new MayflyError('UNAVAILABLE', `Cannot run a guest: it answered "${answer}"`)
 }

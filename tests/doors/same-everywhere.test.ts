@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import type { Language } from '../../src/contract/job.ts'
 import { Mayfly, type Outcome } from '../../src/index.ts'
+import { mountFlags, noMounts } from '../walls/mounts.ts'
 import { isMissing } from '../walls/process-stands.ts'
 import { bearer, post } from './http-door.ts'
-import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+import {
+  bin,
+  documentOf,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Server,
+} from './program.ts'
 
 /**
  * One program, the same end: whatever the wall, whichever the door. What differs is what has to: where it ran, how
@@ -213,6 +223,45 @@ suite('One program has one outcome', () => {
           assert.equal(kept(outcome), first, where)
         }
     })
+
+  test('S0-14: each wall says which Node and which Python it has', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const python = spawnSync('/usr/bin/python3', ['-V'], { encoding: 'utf8' }).stdout.trim()
+    for (const { provider, availability } of await library.providers()) {
+      if (provider.tier !== 'process') continue
+      assert.ok(availability.available)
+      const versions = [`node ${process.versions.node}`, python.replace('Python', 'python')]
+      assert.deepEqual(availability.features, versions, provider.name)
+    }
+  })
+
+  test('S0-14: where Python is missing it is said so, and the rest is there', async (t) => {
+    const none = noMounts()
+    if (none) return t.skip(none)
+    // The interpreter is covered by a file that nobody can start, where only this command sees it.
+    const shell = 'mount --bind /dev/null "$(realpath /usr/bin/python3)" && exec "$@"'
+    const hidden = (args: readonly string[]) => {
+      const words = [...mountFlags(), 'sh', '-c', shell, 'sh', process.execPath, bin, ...args]
+      const { stdout } = spawnSync('unshare', words, {
+        cwd: place.cwd,
+        env: { ...place.env, MAYFLY_STATE: join(place.state, 'poor') },
+        encoding: 'utf8',
+        timeout: 60_000,
+      })
+      return JSON.parse(stdout) as Outcome
+    }
+    const poor = hidden(['run', 'job.py', '--json'])
+    assert.deepEqual(
+      [poor.status, poor.error?.code, poor.error?.message],
+      [
+        'unavailable',
+        'LANGUAGE_UNSUPPORTED',
+        'Cannot run "python" here: no available wall has its runtime',
+      ],
+    )
+    assert.match(JSON.stringify(poor.error?.details), /does not run \\"python\\"/)
+    assert.equal(hidden(['run', 'job.sh', '--json']).status, 'ok')
+  })
 
   test('S0-14: two languages give the same value the same bytes', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return

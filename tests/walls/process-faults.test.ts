@@ -15,6 +15,7 @@ import { inTime, until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
 import { leasesIn, makePlace, remaining, startServer, whenReady } from '../doors/program.ts'
 import { emptyGroups } from './groups.ts'
+import { mountFlags, noMounts } from './mounts.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
@@ -337,13 +338,4 @@ function isMissingQuietly(way: Way): boolean {
   let isSkipped = false
   isMissing({ skip: () => void (isSkipped = true) } as never, { way })
   return isSkipped
-}
-
-function mountFlags(): readonly string[] {
-  return process.getuid?.() === 0 ? ['--mount'] : ['--user', '--map-root-user', '--mount']
-}
-
-function noMounts(): string | false {
-  const tried = spawnSync('unshare', [...mountFlags(), 'mount', '-t', 'tmpfs', 'none', '/tmp'])
-  return tried.status === 0 ? false : 'nobody here may mount'
 }

@@ -15,20 +15,29 @@ interface Found {
 
 const PYTHON = '/usr/bin/python3'
 
-const answers: readonly Probe[] = [
-  { language: 'js', entry: 'body', code: 'return input * 2', inputText: '21', expect: '42' },
-  {
-    language: 'node',
-    entry: 'module',
-    code: `import { sep } from 'node:path'\nexport default (input) => sep + input`,
-    inputText: '42',
-    expect: '"/42"',
-  },
-]
+const inJs: Probe = {
+  language: 'js',
+  entry: 'body',
+  code: 'return input * 2',
+  inputText: '21',
+  expect: '42',
+}
+/** Those of whole programs say which version of the language this is. */
+const inNode: Probe = {
+  language: 'node',
+  entry: 'module',
+  code: `import { sep } from 'node:path'
+console.log(process.versions.node)
+export default (input) => sep + input`,
+  inputText: '42',
+  expect: '"/42"',
+}
 const inPython: Probe = {
   language: 'python',
   entry: 'function',
-  code: 'import json\ndef main(input): return json.loads(str(input * 2))',
+  code: `import json, sys
+print(sys.version.split()[0])
+def main(input): return json.loads(str(input * 2))`,
   inputText: '21',
   expect: '42',
 }
@@ -45,16 +54,30 @@ export async function probe(provider: Provider, rack: Rack): Promise<Found> {
   } finally {
     void wall.kill()
   }
-  for (const answer of answers) await assertAnswers(provider, answer)
-  const python = await failureOf(provider, inPython)
+  await assertAnswers(provider, inJs)
+  const node = versionIn(await assertAnswers(provider, inNode))
+  const python = await pythonBy(provider)
   const { layers, missing, idleBytes, took } = wall.wall
   const cost = { spareMiB: Math.ceil(idleBytes / 2 ** 20), refillMs: Math.ceil(took) }
   const strength = isWhole(wall.wall) ? strengthOf.process : strengthOf.isolate
-  const gone = python === undefined ? [] : [`python: ${python}`]
+  const features = [`node ${node}`, ...('version' in python ? [`python ${python.version}`] : [])]
+  const gone = 'missing' in python ? [`python: ${python.missing}`] : []
   return {
-    availability: { available: true, strength, cost, layers, missing: [...missing, ...gone] },
-    without: python === undefined ? [] : ['python'],
+    availability: {
+      available: true,
+      strength,
+      cost,
+      layers,
+      missing: [...missing, ...gone],
+      features,
+    },
+    without: 'missing' in python ? ['python'] : [],
   }
+}
+
+/** What our own guest printed, as far as it looks like a version. */
+function versionIn(printed: string): string {
+  return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
 }
 
 /** The warden takes another way where the one asked for cannot be had; this provider is that way or nothing. */
@@ -65,13 +88,14 @@ function assertWay({ name }: Provider, { way }: Wall): void {
   })
 }
 
-async function failureOf(provider: Provider, asked: Probe): Promise<string | undefined> {
-  if (!existsSync(PYTHON)) return `there is no ${PYTHON}`
+async function pythonBy(
+  provider: Provider,
+): Promise<{ readonly version: string } | { readonly missing: string }> {
+  if (!existsSync(PYTHON)) return { missing: `there is no ${PYTHON}` }
   try {
-    await assertAnswers(provider, asked)
-    return undefined
+    return { version: versionIn(await assertAnswers(provider, inPython)) }
   } catch (error) {
-    return messageOf(error)
+    return { missing: messageOf(error) }
   }
 }
 

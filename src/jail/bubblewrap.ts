@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
+import { filtersFor } from './sentinel-policy.ts'
 import {
+  enteredBy,
   execInside,
   placesInside,
   placesOf,
+  withoutSentinel,
   type JailCommand,
   type JailedProgram,
   type JailOptions,
@@ -17,6 +20,8 @@ import {
   ownUidInside,
   reserved,
   scratchFolders,
+  sentinelDataFd,
+  sentinelPlace,
   wholeFilter,
   wholeFilterFd,
   workFolder,
@@ -63,7 +68,7 @@ export function composeBubblewrap(
     file: all[0]!,
     args: all.slice(1),
     nested: true,
-    ...(!off('seccomp') && filterOf(whole)),
+    ...(!off('seccomp') && filterOf(whole, options)),
     layers: [
       'user namespace',
       'network namespace',
@@ -71,18 +76,27 @@ export function composeBubblewrap(
       'empty root',
       ...(uid === undefined ? [] : ['own uid']),
       ...(off('seccomp') ? [] : ['seccomp']),
+      ...(asks(whole, options) ? ['sentinel'] : []),
     ],
     missing: [
       ...(uid === undefined ? ['own uid: walls share the uid of whoever started Mayfly'] : []),
       ...(whole && !facts.proc ? ['/proc: the kernel gives none here'] : []),
+      ...(whole ? withoutSentinel(options) : []),
     ],
   }
 }
 
-function filterOf(whole: WholeProgram | undefined) {
-  return whole
-    ? { filter: wholeFilter(true), filterFd: wholeFilterFd }
-    : { filter: compileSeccomp(readSeccompPolicy('start')), filterFd: seccompFd }
+function filterOf(whole: WholeProgram | undefined, options: JailOptions) {
+  if (!whole) return { filter: compileSeccomp(readSeccompPolicy('start')), filterFd: seccompFd }
+  const filter = wholeFilter(true)
+  return asks(whole, options)
+    ? { filter: filtersFor(filter), filterFd: wholeFilterFd, asks: 'data' as const }
+    : { filter, filterFd: wholeFilterFd }
+}
+
+function asks(whole: WholeProgram | undefined, { sentinel, without }: JailOptions): boolean {
+  const isThere = sentinel !== undefined && !('missing' in sentinel)
+  return whole !== undefined && isThere && !without.includes('seccomp')
 }
 
 /** Limits and the scratch, by whoever becomes bubblewrap. */
@@ -129,7 +143,9 @@ function wholeWalls(
   options: JailOptions,
 ): readonly string[] {
   const { tree, links } = placesInside(program, options)
-  const exec = execInside(program, whole)
+  const isAsking = asks(whole, options)
+  const plain = execInside(program, whole)
+  const exec = isAsking ? enteredBy(plain) : plain
   const over = overFor(whole)
   const unfiltered = options.without.includes('seccomp')
   return [
@@ -147,15 +163,16 @@ function wholeWalls(
     ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...deviceFiles.flatMap((place) => ['--dev-bind', place, place]),
     ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
+    ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
     ...(facts.proc ? procWalls() : []),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),
     '--remount-ro',
     '/',
     '--chdir',
     workFolder,
-    ...(unfiltered ? [] : ['--seccomp', `${wholeFilterFd}`]),
+    ...(unfiltered || isAsking ? [] : ['--seccomp', `${wholeFilterFd}`]),
     '--',
-    ...exec.args,
+    ...(isAsking ? [exec.path, ...exec.args.slice(1)] : exec.args),
   ]
 }
 

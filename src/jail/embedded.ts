@@ -1,6 +1,8 @@
 import { existsSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
+import type { FoundSentinel } from './sentinel.ts'
+import { filtersFor } from './sentinel-policy.ts'
 import {
   dieFlags,
   namespaceFlags,
@@ -12,15 +14,18 @@ import {
 import {
   deviceFiles,
   etcFiles,
+  handOverFd,
   insideOf,
   keptFds,
   limitsOfWhole,
   maskedProc,
   reserved,
   scratchFolders,
+  sentinelPlace,
   tmpFolder,
   wholeEnv,
   wholeFilter,
+  wholeFilterFd,
   wholeSystem,
   workFolder,
   type Place,
@@ -54,6 +59,8 @@ export interface JailOptions {
   readonly without: readonly Layer[]
   /** The folder of compiled code, for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
+  /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
+  readonly sentinel?: FoundSentinel | undefined
   /** An empty folder of the uid, for a whole program that can have no root of its own. */
   readonly scratch?: string | undefined
 }
@@ -67,6 +74,8 @@ export interface JailCommand {
   /** The first seccomp filter, where the launcher takes it on a descriptor. */
   readonly filter?: Buffer
   readonly filterFd?: number
+  /** It waits for a sentinel on `handOverFd`; `data` says that its program is to be given on `sentinelDataFd`. */
+  readonly asks?: 'program' | 'data'
   readonly layers: readonly string[]
   readonly missing: readonly string[]
 }
@@ -102,24 +111,27 @@ export function composeEmbedded(
   const mounts = facts.namespaces && !off('namespaces')
   const landlock = facts.landlock > 0 && !off('landlock')
   const uid = off('own uid') ? undefined : options.uid
+  const asking = mounts && !off('seccomp') ? askingOf(program, options) : undefined
   const spec = {
     mounts,
     over: BUILT_OVER,
     ...(mounts ? placesInside(program, options) : placesOutside(program, options)),
+    ...(asking && { exec: asking.exec }),
     scratchBytes: SCRATCH_BYTES,
     user: uid === undefined ? null : { uid, gid: uid },
     hostname: 'mayfly',
     landlock,
-    seccomp: off('seccomp') ? null : filterFor(program, mounts),
+    seccomp: off('seccomp') || asking ? null : filterFor(program, mounts),
     limits: limitsOf(program),
-    kept: program.whole ? keptFds : KEPT_BY_WORKERS,
+    kept: program.whole ? keptBy(asking !== undefined) : KEPT_BY_WORKERS,
     whole: program.whole ? wholeSpec(program.whole, facts, options, mounts) : null,
   }
   const enter = [process.execPath, QUIET, '--max-semi-space-size=1', ENTER, JSON.stringify(spec)]
   return {
     way: 'embedded',
-    ...started(enter, facts, mounts, program.whole !== undefined),
+    ...started(enter, facts, mounts, program.whole ? keptBy(asking !== undefined) : undefined),
     nested: mounts,
+    ...(asking && { filter: asking.filter, filterFd: wholeFilterFd, asks: 'program' as const }),
     layers: [
       ...(mounts
         ? [
@@ -132,6 +144,7 @@ export function composeEmbedded(
       ...(uid === undefined ? [] : ['own uid']),
       ...(landlock ? ['landlock'] : []),
       ...(off('seccomp') ? [] : ['seccomp']),
+      ...(asking ? ['sentinel'] : []),
     ],
     missing: [
       ...(mounts
@@ -143,6 +156,7 @@ export function composeEmbedded(
       ...(landlock ? [] : ['landlock: files are closed by one layer less']),
       ...(program.whole && !mounts ? ['programs: a job can start none, and has no sockets'] : []),
       ...(program.whole && mounts && !facts.proc ? ['/proc: the kernel gives none here'] : []),
+      ...(program.whole && !asking ? withoutSentinel(options) : []),
     ],
   }
 }
@@ -151,18 +165,39 @@ export function composeEmbedded(
  * Everything the warden starts dies with it. What is its child gets the signal by `setpriv` or by a program of ours,
  * and keeps it when it becomes another; one that only becomes the program sets it by itself.
  */
-function started(enter: readonly string[], facts: JailFacts, mounts: boolean, whole: boolean) {
+function started(
+  enter: readonly string[],
+  facts: JailFacts,
+  mounts: boolean,
+  fds: readonly number[] | undefined,
+) {
   const user = facts.root ? [] : userNamespaceFlags
-  const [quiet, loud] = whole ? [silent, aloud] : [[], []]
+  const [quiet, loud] = fds ? [silent, aloud] : [[], []]
   const unshare = [facts.unshare!, ...user, ...namespaceFlags, '--']
   const inside = mounts ? [...quiet, ...unshare, ...loud, ...enter] : enter
-  const kept = whole ? [`keep=${keptFds.join()}`] : []
+  const kept = fds ? [`keep=${fds.join()}`] : []
   const bound = mounts
     ? [process.execPath, QUIET, '--max-semi-space-size=1', DIE_WITH_PARENT, ...kept]
     : []
   const die = facts.setpriv ? [facts.setpriv, ...dieFlags, '--'] : bound
   const all = [...die, ...inside]
   return { file: all[0]!, args: all.slice(1) }
+}
+
+function keptBy(asks: boolean): readonly number[] {
+  return asks ? [...keptFds, wholeFilterFd, handOverFd] : keptFds
+}
+
+/** The sentinel's first half goes before whatever is started: it loads both filters, and hands over what it is asked on. */
+function askingOf(program: JailedProgram, { sentinel }: JailOptions) {
+  if (!sentinel || 'missing' in sentinel || !program.whole) return undefined
+  const exec = execWithInit(program, program.whole)
+  return { filter: filtersFor(wholeFilter(true)), exec: enteredBy(exec) }
+}
+
+/** The same, started by the sentinel's first half. */
+export function enteredBy({ path, args, env }: ReturnType<typeof wholeExec>) {
+  return { path: sentinelPlace, args: ['sentinel', 'enter', path, ...args], env }
 }
 
 /** What a root of its own holds, and what is started in it. */
@@ -255,18 +290,29 @@ function wholeExec(
   }
 }
 
+function placesFor(sentinel: FoundSentinel | undefined): readonly Place[] {
+  if (!sentinel || 'missing' in sentinel) return []
+  return [{ from: sentinel.file, at: sentinelPlace }]
+}
+
+/** What a wall for whole programs says of a sentinel that it has not. */
+export function withoutSentinel({ sentinel }: JailOptions): readonly string[] {
+  if (!sentinel || !('missing' in sentinel)) return []
+  return [`sentinel: ${sentinel.missing}; files, programs and sockets stay as open as they were`]
+}
+
 /** What `guest/enter.js` builds beside the tree. */
 function wholeSpec(
   whole: WholeProgram,
   facts: JailFacts,
-  { uid, scratch }: JailOptions,
+  { uid, scratch, sentinel }: JailOptions,
   mounts: boolean,
 ) {
   if (!mounts) return { writable: scratch ? [scratch, '/dev/null'] : ['/dev/null'] }
   return {
     scratchBytes: whole.scratchBytes,
     scratchFolders,
-    places: whole.places,
+    places: [...whole.places, ...placesFor(sentinel)],
     etc: etcFiles(uid ?? 0),
     devices: deviceFiles,
     proc: facts.proc ? maskedProc() : null,

@@ -55,6 +55,12 @@ export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16
 export const keptFds = [3, 4, 5] as const
 /** Where bubblewrap is given the filter: the descriptors before it are the program's. */
 export const wholeFilterFd = 6
+/** Where a wall's first program hands over, to its sentinel, what its calls are asked on. */
+export const handOverFd = 8
+/** Where bubblewrap is given the sentinel's own program, which it copies inside. */
+export const sentinelDataFd = 9
+/** Where it lies inside. */
+export const sentinelPlace = `${ownFolder}/sentinel`
 /** Taken before the program takes them for itself: 3 for its result, 7 to listen on for what leaves the wall. */
 export const reserved = '3</dev/null 7</dev/null'
 

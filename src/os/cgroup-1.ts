@@ -90,6 +90,13 @@ function groupOf(
       tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
     },
+    lifts: () =>
+      has('cpu')
+        ? [
+            `${folder('cpu')}/cpu.cfs_quota_us:-1`,
+            `${folder('cpu')}/cpu.shares:${SHARES_OF_THE_DYING}`,
+          ]
+        : [],
     remove: () => controllers.map((one) => removeFolder(folder(one))).every(Boolean),
   }
 }

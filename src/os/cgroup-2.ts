@@ -67,6 +67,12 @@ function groupOf(name: string, controllers: readonly Controller[], folder: strin
       tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
     },
+    lifts: () => [
+      `${folder}/cgroup.freeze:0`,
+      ...(has('cpu')
+        ? [`${folder}/cpu.max:max ${cpuPeriodUs}`, `${folder}/cpu.weight:${WEIGHT_OF_THE_DYING}`]
+        : []),
+    ],
     remove: () => removeFolder(folder),
   }
 }

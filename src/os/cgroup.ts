@@ -55,6 +55,8 @@ export interface Cgroup {
   isFrozen(): boolean
   /** Lets what is dying in it do so at full speed. */
   hurry(): void
+  /** The same for somebody else to do: files, each with what is written into it, as `FILE:TEXT`. */
+  lifts(): readonly string[]
   /** Whether nothing of it is left. */
   remove(): boolean
 }

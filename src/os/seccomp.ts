@@ -32,7 +32,17 @@ export interface SeccompRule {
   }[]
 }
 
-export type SeccompAnswer = 'kill' | 'EPERM' | 'EACCES' | 'EEXIST' | 'ENOTTY' | 'ENOSYS' | 'ENOTSUP'
+/** `notify` asks whoever listens; `allow` is for a filter that only asks, beside one that decides. */
+export type SeccompAnswer =
+  | 'kill'
+  | 'EPERM'
+  | 'EACCES'
+  | 'EEXIST'
+  | 'ENOTTY'
+  | 'ENOSYS'
+  | 'ENOTSUP'
+  | 'notify'
+  | 'allow'
 
 const ANSWERS = {
   kill: 0x8000_0000,
@@ -42,8 +52,10 @@ const ANSWERS = {
   ENOTTY: 0x0005_0019,
   ENOSYS: 0x0005_0026,
   ENOTSUP: 0x0005_005f,
+  notify: 0x7fc0_0000,
+  allow: 0x7fff_0000,
 } as const
-const ALLOW = 0x7fff_0000
+const ALLOW = ANSWERS.allow
 const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { column: 0 | 1; audit: number }>> = {
   x64: { column: 0, audit: 0xc000_003e },
   arm64: { column: 1, audit: 0xc000_00b7 },
@@ -92,6 +104,12 @@ export function compileSeccomp(
     [RETURN, 0, 0, ANSWERS[policy.otherwise]],
   ]
   return assemble(program)
+}
+
+/** The number of a call on this architecture; null where it has none. Throws RangeError for a name it does not know. */
+export function callNumber(call: string): number | null {
+  const machine = ARCHITECTURES[process.arch]
+  return machine ? numberOf(call, machine.column) : null
 }
 
 function numberOf(call: string, column: 0 | 1): number | null {

@@ -5,6 +5,9 @@ import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import { letGo } from './let-go.ts'
 import type {
   Asked,
+  CallPhase,
+  CallSeen,
+  CallsHeld,
   Claimed,
   HeldBy,
   ProgramName,
@@ -36,6 +39,10 @@ export interface WardenClient {
     wall: string,
     to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory'> & { memory?: number },
   ): Promise<HeldBy>
+  /** Closes classes of system calls for good; resolves when what is due holds. */
+  calls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld>
+  /** Hears what the wall does, from its claim on; one listener a wall. */
+  onCall(wall: string, then: (seen: CallSeen) => void): void
   /** Resolves when everything in it stands still; its deadline goes on. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
@@ -96,6 +103,7 @@ export class Client {
   /** Ends that came before anybody listened. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost: (() => void)[] = []
+  readonly #onCall = new Map<string, (seen: CallSeen) => void>()
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
@@ -134,6 +142,7 @@ export class Client {
 
   hear(reply: Reply, handle?: Socket | Server): void {
     if ('ended' in reply) return this.#heardEnd(reply)
+    if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
     if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
     const waiting = this.#waiting.get(reply.id)
     if (!waiting) return handle && letGo(handle)
@@ -179,7 +188,11 @@ export class Client {
     else this.#listeners.set(wall, then)
   }
 
-  #heardPart({ of, part }: Extract<Reply, { of: number }>, socket: Socket | undefined): void {
+  onCall(wall: string, then: (seen: CallSeen) => void): void {
+    this.#onCall.set(wall, then)
+  }
+
+  #heardPart({ of, part }: Extract<Reply, { part: StreamName }>, socket: Socket | undefined): void {
     const waiting = this.#waiting.get(of)
     if (waiting && socket) waiting.parts[part] = socket
     else socket?.destroy()
@@ -188,6 +201,7 @@ export class Client {
   #heardEnd(reply: Extract<Reply, { ended: string }>): void {
     const listener = this.#listeners.get(reply.ended)
     this.#listeners.delete(reply.ended)
+    this.#onCall.delete(reply.ended)
     const end = [reply.how, reply.peakBytes, reply.detail, reply.exit] as const
     if (listener) listener(...end)
     else this.#early.set(reply.ended, [...end])
@@ -225,6 +239,8 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     release: (wall) => value({ op: 'release', wall }),
     kill: (wall) => value({ op: 'kill', wall }),
     tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
+    calls: (wall, phases) => value({ op: 'calls', wall, phases }),
+    onCall: (wall, then) => client.onCall(wall, then),
     freeze: (wall) => value({ op: 'freeze', wall }),
     thaw: (wall) => value({ op: 'thaw', wall }),
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),

@@ -74,7 +74,7 @@ export function settleIn(
   const { asked, command, watches } = to
   const isTightened = taken.isWhole || asked.way !== undefined
   const wanted = isTightened ? undefined : WORKER_CONTROLLERS
-  const cgroup = (taken.cgroup = to.cgroups?.create(taken.id, wanted))
+  const cgroup = (taken.cgroup ??= to.cgroups?.create(taken.id, wanted))
   for (const inside of taken.isWhole ? insideOf(taken) : [pid]) cgroup?.add(inside)
   cgroup?.limit({ pids: TASKS_MAX })
   os.setPriority(pid, GUEST_NICE)

@@ -2,6 +2,8 @@
  * What a server may ask of the warden, and all it may ask: names and numbers within bounds. Never a path, an
  * argument vector or an environment; the warden composes those from its own launchers. `request.ts` checks it.
  */
+import type { CallClass } from '../jail/sentinel-policy.ts'
+
 export const wardenProtocol = 1
 /** What one request may weigh, as JSON. */
 export const requestBytesMax = 2 ** 20
@@ -61,6 +63,8 @@ export type Request = Envelope &
         readonly io?: number
         readonly processes?: number
       }
+    /** Closes classes of system calls, now or later; nothing opens one. Answered when what is due holds. */
+    | { readonly op: 'calls'; readonly wall: string; readonly phases: readonly CallPhase[] }
     /** Answered when everything in it stands still; its deadline goes on. */
     | { readonly op: 'freeze'; readonly wall: string }
     | { readonly op: 'thaw'; readonly wall: string }
@@ -72,6 +76,36 @@ export type Request = Envelope &
         readonly head: string
       }
   )
+
+/** From a moment on: the classes of calls that stay open, of those that still are. */
+export interface CallPhase {
+  /** Milliseconds from when it is told. */
+  readonly afterMs: number
+  readonly allow: readonly CallClass[]
+  /** Ends the wall. */
+  readonly kills?: boolean
+}
+
+/** What holds once a wall's calls are closed, in the words of whoever answers them. */
+export interface CallsHeld {
+  readonly allowed: readonly CallClass[]
+  /** Phases that are still to come. */
+  readonly planned: number
+}
+
+/** A call of a wall, as its sentinel saw it. A path is as the caller wrote it: nothing was decided by it. */
+export interface CallSeen {
+  /** Milliseconds since this machine started. */
+  readonly t: number
+  readonly pid: number
+  readonly call: string
+  readonly class: CallClass
+  readonly denied: boolean
+  readonly writes: boolean
+  readonly path?: string
+  /** How many were not told so far, for there were too many. */
+  readonly leftOut: number
+}
 
 /** A request without what the client puts in itself. */
 export type Asked = Request extends infer R
@@ -162,3 +196,4 @@ export type Reply =
       readonly exit: WallExit
     }
   | { readonly of: number; readonly part: StreamName }
+  | { readonly of: string; readonly seen: CallSeen }

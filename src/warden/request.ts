@@ -1,4 +1,6 @@
 import * as z from 'zod'
+import { callClasses } from '../jail/sentinel-policy.ts'
+import { phasesMax } from './sentinel-wire.ts'
 import { programNames, wallWays, wardenProtocol, type Request } from './protocol.ts'
 
 /** Reads what came over the channel as if an enemy had sent it. */
@@ -77,6 +79,22 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     wall: wallId,
     memory: memoryBytes.exactOptional(),
     ...bounds,
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('calls'),
+    wall: wallId,
+    phases: z
+      .array(
+        z.strictObject({
+          afterMs: deadline.or(z.literal(0)),
+          allow: z.array(z.enum(callClasses)).max(callClasses.length),
+          kills: z.boolean().exactOptional(),
+        }),
+      )
+      .min(1)
+      .max(phasesMax),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),

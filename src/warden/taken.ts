@@ -1,6 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { JailCommand } from '../jail/embedded.ts'
+import { reopen, type SentinelProgram } from '../jail/sentinel.ts'
+import { handOverFd, sentinelDataFd } from '../jail/whole.ts'
 import type { Cgroup } from '../os/cgroup.ts'
 import { isAlive, processesOf } from '../os/proc.ts'
 import { userHasProcesses } from '../os/libc.js'
@@ -8,6 +11,7 @@ import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
 import { listenTo } from './ready.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
+import { Sentinel } from './sentinel.ts'
 import type { Slot } from './slots.ts'
 import { belowOf } from './tree.ts'
 
@@ -22,6 +26,8 @@ export interface Taken {
   readonly complaint: () => string
   /** A folder of its own, where it could have no root of its own. */
   readonly scratch: string | undefined
+  /** Answers those of its calls that depend on its phase. */
+  readonly sentinel: Sentinel | undefined
   cgroup: Cgroup | undefined
   /** The first of its namespace before the program itself; the outermost last. */
   processes: readonly Named[]
@@ -47,19 +53,33 @@ const REAP_MS_MAX = 200
 export function take(
   id: string,
   command: JailCommand,
-  to: Pick<Taken, 'slot' | 'isWhole' | 'scratch'>,
+  to: Pick<Taken, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
+  program?: SentinelProgram,
 ): Taken {
   if (to.scratch) makeScratch(id, to.slot?.uid)
+  const data = command.asks === 'data' && program ? reopen(program) : undefined
   const child = spawn(command.file, command.args, {
     cwd: '/',
     env: {},
-    stdio: stdioOf(command, to.isWhole),
+    stdio: stdioOf(command, to.isWhole, data),
   })
+  if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [named(child.pid)]
   const complaint = listenTo(child)
   if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
-  const later = { cgroup: undefined, listenerFd: undefined, idleTasks: 0, isFrozen: false }
-  return { id, ...to, child, complaint, processes, ...later }
+  const sentinel = program && command.asks ? setBeside(child, to, program) : undefined
+  const later = { listenerFd: undefined, idleTasks: 0, isFrozen: false }
+  return { id, ...to, child, sentinel, complaint, processes, ...later }
+}
+
+function setBeside(
+  child: ChildProcess,
+  { slot, cgroup }: Pick<Taken, 'slot' | 'cgroup'>,
+  program: SentinelProgram,
+): Sentinel | undefined {
+  if (child.pid === undefined) return undefined
+  const handed = (child.stdio as unknown as Socket[])[handOverFd]!
+  return new Sentinel({ program, handed, uid: slot?.uid, lifts: cgroup?.lifts() ?? [] })
 }
 
 /** The end of a wall's own sockets, to be handed on and forgotten here. */
@@ -94,6 +114,7 @@ export function kill(taken: Taken): void {
 export async function giveBack(taken: Taken, leases: Leases | undefined): Promise<void> {
   dropListener(taken)
   kill(taken)
+  taken.sentinel?.close()
   const isLeft = () => taken.processes.some(({ pid, startTime }) => isAlive(pid, startTime))
   const isBusy = () => isLeft() || taken.cgroup?.remove() === false || hasOthers(taken.slot)
   for (let polls = 0; polls < KILL_POLLS_MAX && isBusy(); polls++) await pause(KILL_POLL_MS)
@@ -146,15 +167,22 @@ function whenFree(isBusy: () => boolean, release: () => void): void {
   look.unref()
 }
 
-type Stdio = 'ignore' | 'pipe'
+type Stdio = 'ignore' | 'pipe' | number
 
-function stdioOf({ filter, filterFd = FILTER_FD }: JailCommand, isWhole: boolean): Stdio[] {
+function stdioOf(
+  { filter, filterFd = FILTER_FD, asks }: JailCommand,
+  isWhole: boolean,
+  data: number | undefined,
+): Stdio[] {
   const stdio: Stdio[] = isWhole
     ? ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe']
     : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
   if (!filter) return stdio
   while (stdio.length < filterFd) stdio.push('ignore')
-  return [...stdio, 'pipe']
+  stdio.push('pipe')
+  if (asks) stdio[handOverFd] = 'pipe'
+  if (data !== undefined) stdio[sentinelDataFd] = data
+  return Array.from(stdio, (one) => one ?? 'ignore')
 }
 
 /** A launcher that ends before it has read its filter breaks the pipe; its end is what is told. */

@@ -2,18 +2,29 @@ import { randomBytes } from 'node:crypto'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCompiled } from '../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
+import { openSentinel, type FoundSentinel } from '../jail/sentinel.ts'
 import { findJailFacts, type JailFacts, type Layer } from '../jail/facts.ts'
 import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
 import { claim } from './claim.ts'
+import { closeCalls, told, whyRefused } from './calls.ts'
 import { endOf } from './end.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
-import type { HeldBy, Reply, Request, Wall, WallEnd, WardenFacts } from './protocol.ts'
+import type {
+  CallPhase,
+  CallsHeld,
+  HeldBy,
+  Reply,
+  Request,
+  Wall,
+  WallEnd,
+  WardenFacts,
+} from './protocol.ts'
 import { readiness } from './ready.ts'
 import { scratchOf } from './scratch.ts'
 import type { Signer } from './sign.ts'
@@ -34,6 +45,8 @@ export interface WardenOptions {
   readonly hide?: readonly string[]
   /** For tests: one layer left out, to show that the others hold. */
   readonly without?: readonly Layer[]
+  /** Whole programs get a sentinel where one can be made; true unless given. */
+  readonly sentinel?: boolean
   /** Milliseconds a wall has to become ready; 15,000 unless given. */
   readonly readyMsMax?: number
 }
@@ -47,6 +60,8 @@ const READY_MS_MAX = 15_000
 /** Above the standard streams. */
 const FIRST_INHERITED = 3
 const WALLS_MAX = 128
+/** What waits for a wall outside sees its end this soon after its sentinel did. */
+const OVER_MS_MAX = 1_000
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
 
@@ -62,6 +77,8 @@ export class Warden {
   readonly #push: (reply: Reply) => void
   readonly #starting = new Map<Taken, Promise<unknown>>()
   #signer: Signer | undefined
+  /** Made when the first whole program is started. */
+  #sentinel: Promise<FoundSentinel> | undefined
   #closed = false
   readonly #ahead: { readonly key: string; readonly started: Promise<Started> }[] = []
   /** How many walls of dead owners were found and ended at the start. */
@@ -115,7 +132,7 @@ export class Warden {
       case 'start':
         return this.#start(request)
       case 'claim':
-        return claim(this.#find(request.wall), request, this.#held)
+        return this.#claim(request)
       case 'arm':
         return { value: this.#arm(request.wall, request.deadline) }
       case 'release':
@@ -124,6 +141,8 @@ export class Warden {
         return { value: await this.#kill(request.wall, 'killed') }
       case 'tighten':
         return { value: await this.#tighten(request) }
+      case 'calls':
+        return { value: await this.#closeCalls(request.wall, request.phases) }
       case 'freeze':
         return { value: await this.#freeze(request.wall) }
       case 'thaw':
@@ -144,12 +163,13 @@ export class Warden {
     const began = performance.now()
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
     const program = await programFor(asked, this.#without)
+    const sentinel = await this.#sentinelFor(program)
     if (this.#closed) throw closing()
     if (this.#walls.size + this.#starting.size >= WALLS_MAX) {
       throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
     }
     const slot = this.#facts.root ? freeSlot() : undefined
-    const { command, taken } = withSlot(slot, () => this.#take(asked, program, slot))
+    const { command, taken } = withSlot(slot, () => this.#take(asked, program, slot, sentinel))
     // Listens at once: a program that cannot be started says so before any promise gets its turn.
     const ready = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
@@ -164,13 +184,30 @@ export class Warden {
     this.#starting.set(taken, settled)
     try {
       return await started
+    } catch (error) {
+      if (!taken.sentinel?.refused) throw error
+      this.#sentinel = Promise.resolve({ missing: whyRefused(error) })
     } finally {
       await settled
       this.#starting.delete(taken)
     }
+    return this.#begin(asked)
   }
 
-  #take(asked: Wanted, program: JailedProgram, slot: Slot | undefined) {
+  /** Undefined for a worker, which has no calls to answer. */
+  async #sentinelFor({ whole }: JailedProgram): Promise<FoundSentinel | undefined> {
+    if (!whole) return undefined
+    if (this.#options.sentinel === false) return { missing: 'it is switched off' }
+    this.#sentinel ??= openSentinel({ hide: this.#options.hide ?? [] })
+    return this.#sentinel
+  }
+
+  #take(
+    asked: Wanted,
+    program: JailedProgram,
+    slot: Slot | undefined,
+    sentinel: FoundSentinel | undefined,
+  ) {
     const id = `w${randomBytes(8).toString('hex')}`
     const isWhole = program.whole !== undefined
     const hasRoot = this.#facts.namespaces && !this.#without.includes('namespaces')
@@ -181,8 +218,12 @@ export class Warden {
       compiled: this.#compiled.folder(insideUid(this.#facts, slot?.uid)),
       prefer: this.#options.prefer,
       scratch,
+      sentinel,
     })
-    return { command, taken: take(id, command, { slot, isWhole, scratch }) }
+    const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
+    // Its files are opened by the sentinel before it becomes the wall's own user.
+    const cgroup = found ? this.#cgroups?.create(id) : undefined
+    return { command, taken: take(id, command, { slot, isWhole, scratch, cgroup }, found) }
   }
 
   #lease({ id, processes }: Taken): void {
@@ -214,11 +255,40 @@ export class Warden {
       peakBytes: 0,
     }
     this.#walls.set(id, live)
+    this.#watchSentinel(live)
     const over = () => void this.#gone(live).finally(resolve)
     if (child.exitCode !== null || child.signalCode !== null) over()
     else child.once('exit', over)
     const { socket, streams } = handOn(taken)
     return { value: wall, beside: { wall: id, handle: socket, ...(streams && { streams }) } }
+  }
+
+  /** Whoever answers a wall's calls is gone: so is the wall. */
+  #watchSentinel({ id, taken: { sentinel } }: Live): void {
+    if (!sentinel) return
+    sentinel.onSeen = (seen) => this.#push({ of: id, seen: told(seen) })
+    const end = () => this.#end(id, 'killed', undefined)
+    // Where it saw the end of the wall, the wall's own exit tells how.
+    void sentinel.ended.then((code) =>
+      code === 0 ? void setTimeout(end, OVER_MS_MAX).unref() : end(),
+    )
+  }
+
+  #claim(asked: Extract<Request, { op: 'claim' }>) {
+    const live = this.#find(asked.wall)
+    const claimed = claim(live, asked, this.#held)
+    live.taken.sentinel?.watchCalls(true)
+    return claimed
+  }
+
+  async #closeCalls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld> {
+    try {
+      return await closeCalls(this.#find(wall), phases)
+    } catch (error) {
+      // It may be open still: what cannot be closed ends.
+      if (this.#walls.get(wall)?.taken.sentinel) void this.#kill(wall, 'killed')
+      throw error
+    }
   }
 
   get #held() {

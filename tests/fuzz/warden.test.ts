@@ -81,6 +81,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   release: ['wall'],
   kill: ['wall'],
   tighten: ['wall'],
+  calls: ['phases', 'wall'],
   freeze: ['wall'],
   thaw: ['wall'],
   facts: [],

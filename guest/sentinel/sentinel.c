@@ -1,0 +1,1136 @@
+/*
+ * The sentinel: answers the system calls of one wall that depend on its phase (seccomp user notification).
+ *
+ *   sentinel enter PATH ARGV0 [ARG...]      inside: loads both filters, hands its listener over, becomes the program
+ *   sentinel watch OPTIONS...               outside: takes the listener and answers until the wall is over
+ *
+ * Whoever runs in the wall is the enemy. Three rules follow.
+ *
+ * What is allowed only ever shrinks: `allowed` is changed by `&=` alone, so that no table, however it was made, and no
+ * order in which tables come can widen it.
+ *
+ * CONTINUE lets the kernel read the arguments again, so it is answered only where no argument in memory was judged:
+ * where a class is open as a whole, or by numbers that are in registers. Where a path or an address decides, the work
+ * is done here, on a copy: the file is opened below the wall's own root and its descriptor put into the caller.
+ *
+ * Time is ours: phases turn by CLOCK_BOOTTIME in this process, whether or not anybody outside still runs. When the
+ * warden is gone, nothing is allowed any more and the first process of the wall is killed, which ends all of it.
+ *
+ * One thread, no allocation after the start, every buffer with a bound. See README.md beside this for the protocol.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/filter.h>
+#include <linux/audit.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+#ifndef SECCOMP_ADDFD_FLAG_SEND
+#define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
+#endif
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
+/* ---- inside ---- */
+
+enum { READY_FD = 4, FILTER_FD = 6, HAND_OVER_FD = 8, FILTER_BYTES_MAX = 65536 };
+
+static _Noreturn void cannot(const char *what) {
+  char text[200];
+  int n = snprintf(text, sizeof text, "Esentinel: %s: %s", what, strerror(errno));
+  if (n > 0 && write(READY_FD, text, (size_t)n) < 0) _exit(2);
+  _exit(1);
+}
+
+static int load_filter(unsigned long flags, const unsigned char *code, uint32_t bytes) {
+  struct sock_fprog program = {
+      .len = (unsigned short)(bytes / sizeof(struct sock_filter)),
+      .filter = (struct sock_filter *)(uintptr_t)code,
+  };
+  return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+static int load_listening(const unsigned char *code, uint32_t bytes) {
+  unsigned long listens = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  int fd = load_filter(listens | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, code, bytes);
+  return fd < 0 && errno == EINVAL ? load_filter(listens, code, bytes) : fd;
+}
+
+/* Two filters, each after its length: the one that asks the sentinel, then the one that asks nobody. */
+static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
+  uint32_t bytes;
+  if (end - *at < 4) cannot("no filter");
+  memcpy(&bytes, *at, 4);
+  *at += 4;
+  if (bytes > (size_t)(end - *at) || bytes % sizeof(struct sock_filter)) cannot("half a filter");
+  return bytes;
+}
+
+static _Noreturn void enter(char **argv) {
+  static unsigned char filters[FILTER_BYTES_MAX] __attribute__((aligned(8)));
+  size_t have = 0;
+  for (ssize_t n; have < sizeof filters; have += (size_t)n) {
+    n = read(FILTER_FD, filters + have, sizeof filters - have);
+    if (n < 0 && errno == EINTR) n = 0;
+    else if (n < 0) cannot("read the filters");
+    else if (n == 0) break;
+  }
+  unsigned char *at = filters, *end = filters + have;
+  uint32_t asking_bytes = take_filter(&at, end);
+  unsigned char *asking = at;
+  at += asking_bytes;
+  uint32_t fixed_bytes = take_filter(&at, end);
+
+  char byte;
+  if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("nobody to hand over to");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
+  int32_t listener = load_listening(asking, asking_bytes);
+  if (listener < 0) cannot("load the filter");
+  if (write(HAND_OVER_FD, &listener, sizeof listener) != sizeof listener) cannot("hand over");
+  if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
+  close(listener);
+  close(FILTER_FD);
+  close(HAND_OVER_FD);
+  if (fixed_bytes > 0 && load_filter(0, at, fixed_bytes)) cannot("load the fixed filter");
+  execv(argv[0], argv + 1);
+  cannot("become the program");
+}
+
+/* ---- outside: what it holds ---- */
+
+enum {
+  CONTROL_FD = 3,
+  HANDED_FD = 4,
+  PROGRAM_FD = 5,
+  CAPTURE_FD = 6,
+  CALLS_MAX = 1024,
+  PHASES_MAX = 64,
+  FRAME_BYTES_MAX = 1024,
+  PHASE_BYTES = 12,
+  OUT_BYTES_MAX = 65536,
+  OUT_BYTES_EVENTS = 49152,
+  LINE_BYTES_MAX = 2048,
+  PATH_BYTES_MAX = 4096,
+  SHOWN_BYTES_MAX = 256,
+  SEEN_MAX = 4096,
+  TASKS_MAX = 4096,
+  WAITING_MAX = 16,
+  LIFTS_MAX = 4,
+  SCRATCH_DEVICES_MAX = 8,
+  SETTLE_US_MAX = 20000,
+  EVENTS_BURST = 200,
+  EVENTS_A_SECOND = 100,
+};
+
+enum { EXEC, PROCESS, NETWORK, WRITE, OUTSIDE, CLASSES };
+static const char *const class_names[CLASSES] = {"exec", "process", "network", "write", "outside"};
+enum { ALL = (1 << CLASSES) - 1 };
+
+enum { ENDED_WELL = 0, BAD_FRAME = 2, LOST_WARDEN = 3, NOT_HANDED_OVER = 4, BAD_START = 5, AT_END = 6 };
+
+struct phase {
+  uint64_t at;
+  uint32_t generation;
+  uint8_t allow, kills, errors[6];
+};
+
+static struct {
+  uint8_t class_of[CALLS_MAX]; /* class + 1; 0 is not watched */
+  uint8_t used[CALLS_MAX];
+  uint8_t allowed;
+  uint8_t errors[6];
+  uint32_t generation;
+  struct phase phases[PHASES_MAX];
+  int phase_count;
+  int listener, root, init, parent;
+  pid_t entered;
+  dev_t scratch[SCRATCH_DEVICES_MAX];
+  int scratch_count;
+  int lifts[LIFTS_MAX];
+  const char *lift_texts[LIFTS_MAX];
+  int lift_count;
+  int reports;
+  uint64_t denied, answered, left_out;
+  pid_t capturing;
+} s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1};
+
+static uint64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_BOOTTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Also from the signal handler: system calls and nothing else. What is starved of processor time dies slowly, so its
+ * bounds are lifted once it can run no instruction of its own. */
+static _Noreturn void end_wall(int status) {
+  s.allowed = 0;
+  if (s.init >= 0) syscall(SYS_pidfd_send_signal, s.init, SIGKILL, NULL, 0);
+  for (int i = 0; i < s.lift_count; i++)
+    if (write(s.lifts[i], s.lift_texts[i], strlen(s.lift_texts[i])) < 0) continue;
+  _exit(status);
+}
+
+static void parent_died(int signal) {
+  (void)signal;
+  end_wall(LOST_WARDEN);
+}
+
+/* ---- what it says: one JSON value a line, never waiting ---- */
+
+static char out[OUT_BYTES_MAX];
+static size_t out_bytes;
+static double event_tokens = EVENTS_BURST;
+
+static void flush_out(void) {
+  while (out_bytes > 0) {
+    ssize_t n = send(CONTROL_FD, out, out_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    if (n < 0) end_wall(LOST_WARDEN);
+    memmove(out, out + n, out_bytes - (size_t)n);
+    out_bytes -= (size_t)n;
+  }
+}
+
+static int say_within(size_t bound, const char *line, int n) {
+  if (n <= 0 || n >= LINE_BYTES_MAX || out_bytes + (size_t)n > bound) return 0;
+  memcpy(out + out_bytes, line, (size_t)n);
+  out_bytes += (size_t)n;
+  flush_out();
+  return 1;
+}
+
+#define SAY(...)                                               \
+  do {                                                         \
+    char line_[LINE_BYTES_MAX];                                \
+    int n_ = snprintf(line_, sizeof line_, __VA_ARGS__);       \
+    say_within(OUT_BYTES_MAX, line_, n_);                      \
+  } while (0)
+
+/* Every byte that is not plain ASCII by its number: what it means is not ours to say. */
+static void quote(char *to, size_t room, const char *from) {
+  size_t have = 0;
+  for (; *from && have + 7 < room; from++) {
+    unsigned char c = (unsigned char)*from;
+    if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+      have += (size_t)snprintf(to + have, room - have, "\\u%04x", c);
+    else
+      to[have++] = (char)c;
+  }
+  to[have] = 0;
+}
+
+static int may_report(void) {
+  static uint64_t last;
+  uint64_t now = now_ns();
+  event_tokens += (double)(now - last) / 1e9 * EVENTS_A_SECOND;
+  if (event_tokens > EVENTS_BURST) event_tokens = EVENTS_BURST;
+  last = now;
+  if (event_tokens < 1) {
+    s.left_out++;
+    return 0;
+  }
+  event_tokens -= 1;
+  return 1;
+}
+
+static void report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
+  if (!s.reports || !may_report()) return;
+  char shown[SHOWN_BYTES_MAX * 6 + 8] = "", line[LINE_BYTES_MAX];
+  size_t length = path ? strlen(path) : 0;
+  /* The end of a path tells more than its beginning. */
+  if (path) quote(shown, sizeof shown, path + (length > SHOWN_BYTES_MAX ? length - SHOWN_BYTES_MAX : 0));
+  int n = snprintf(line, sizeof line,
+                   "{\"kind\":\"seen\",\"t\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
+                   "\"writes\":%s,\"leftOut\":%llu%s%s%s}\n",
+                   (double)now_ns() / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
+                   writes ? "true" : "false", (unsigned long long)s.left_out, path ? ",\"path\":\"" : "", shown,
+                   path ? "\"" : "");
+  if (!say_within(OUT_BYTES_EVENTS, line, n)) s.left_out++;
+}
+
+/* ---- the caller's memory and names, always as a copy ---- */
+
+/* To the edge of a page, then the next one: the text may end just before a page that is not there. */
+static int read_text(pid_t pid, uint64_t from, char *to, size_t room) {
+  size_t have = 0;
+  while (have < room) {
+    size_t want = 4096 - ((from + have) & 4095);
+    if (want > room - have) want = room - have;
+    struct iovec here = {to + have, want}, there = {(void *)(uintptr_t)(from + have), want};
+    ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (n <= 0) return n < 0 && errno == EPERM ? -EACCES : -EFAULT;
+    if (memchr(to + have, 0, (size_t)n)) return 0;
+    have += (size_t)n;
+  }
+  return -ENAMETOOLONG;
+}
+
+static int read_bytes(pid_t pid, uint64_t from, void *to, size_t bytes) {
+  struct iovec here = {to, bytes}, there = {(void *)(uintptr_t)from, bytes};
+  return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)bytes ? 0 : -EFAULT;
+}
+
+/* A number after a word at the beginning of a line of /proc/PID/status. `last`: the last of several. */
+static long status_of(pid_t pid, const char *word, int base, int last) {
+  char name[64], text[4096];
+  snprintf(name, sizeof name, "/proc/%d/status", pid);
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return -1;
+  text[n] = 0;
+  char *at = strstr(text, word);
+  if (!at) return -1;
+  at += strlen(word);
+  long value = strtol(at, &at, base);
+  while (last && *at == '\t') value = strtol(at, &at, base);
+  return value;
+}
+
+static int still_asks(uint64_t id) { return ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+
+static int copy_descriptor(pid_t pid, int number) {
+  int process = (int)syscall(SYS_pidfd_open, pid, PIDFD_THREAD);
+  if (process < 0) process = (int)syscall(SYS_pidfd_open, status_of(pid, "\nTgid:", 10, 0), 0);
+  if (process < 0) return -EACCES;
+  int fd = (int)syscall(SYS_pidfd_getfd, process, number, 0);
+  int error = errno;
+  close(process);
+  return fd < 0 ? (error == EBADF ? -EBADF : -EACCES) : fd;
+}
+
+static int link_to(const char *name, char *to, size_t room) {
+  ssize_t n = readlink(name, to, room - 1);
+  if (n <= 0 || (size_t)n >= room - 1 || to[0] != '/') return -EACCES;
+  to[n] = 0;
+  return 0;
+}
+
+/* Where the caller's relative paths begin, as a path of its own root. */
+static int folder_of(pid_t pid, int folder, char *to, size_t room) {
+  char name[64];
+  if (folder == AT_FDCWD) {
+    snprintf(name, sizeof name, "/proc/%d/cwd", pid);
+    return link_to(name, to, room);
+  }
+  int fd = copy_descriptor(pid, folder);
+  if (fd < 0) return fd;
+  struct stat facts;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  int failed = fstat(fd, &facts) || !S_ISDIR(facts.st_mode) ? -ENOTDIR : link_to(name, to, room);
+  close(fd);
+  return failed;
+}
+
+static int whole_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
+  if (!*path) return -ENOENT;
+  to[0] = 0;
+  int failed = *path == '/' ? 0 : folder_of(pid, folder, to, room);
+  if (failed) return failed;
+  size_t have = strlen(to);
+  if (have + strlen(path) + 2 > room) return -ENAMETOOLONG;
+  if (have) to[have++] = '/';
+  strcpy(to + have, path);
+  return 0;
+}
+
+static int open_below(int folder, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
+  int fd = (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+  return fd < 0 ? -errno : fd;
+}
+
+/* ---- opens, done here ---- */
+
+static const uint64_t open_flags_known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
+                                         O_DSYNC | O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
+                                         O_CLOEXEC | O_PATH | O_TMPFILE;
+
+static int flags_write(uint64_t flags) {
+  if (flags & O_PATH) return 0;
+  return (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC) || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+/* null, zero, full, random, urandom: nothing is kept there. */
+static int is_harmless_device(const struct stat *facts) {
+  if (!S_ISCHR(facts->st_mode) || major(facts->st_rdev) != 1) return 0;
+  unsigned int which = minor(facts->st_rdev);
+  return which == 3 || which == 5 || which == 7 || which == 8 || which == 9;
+}
+
+static int is_scratch(const struct stat *facts) {
+  for (int i = 0; i < s.scratch_count; i++)
+    if (s.scratch[i] == facts->st_dev) return 1;
+  return 0;
+}
+
+/* What it is, not what it is called: a name may be another thing by the time that it is looked up. */
+static int judged(int fd, int writes) {
+  struct stat facts;
+  if (fstat(fd, &facts)) return -EACCES;
+  if (is_harmless_device(&facts)) return 0;
+  if (writes && !(s.allowed & 1 << WRITE)) return -s.errors[WRITE];
+  if (!(s.allowed & 1 << OUTSIDE) && !is_scratch(&facts)) return -s.errors[OUTSIDE];
+  return 0;
+}
+
+static int open_new(pid_t pid, char *path, uint64_t flags, uint64_t mode) {
+  char *slash = strrchr(path, '/');
+  const char *name = slash + 1;
+  if (!*name || !strcmp(name, ".") || !strcmp(name, "..")) return -EISDIR;
+  char first[2] = "/";
+  if (slash != path) *slash = 0;
+  int folder = open_below(s.root, slash == path ? first : path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (folder < 0) return folder;
+  int fd = judged(folder, 1);
+  if (fd == 0) {
+    umask((mode_t)status_of(pid, "\nUmask:", 8, 0) & 0777);
+    fd = open_below(folder, name, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode & 07777,
+                    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  }
+  close(folder);
+  return fd;
+}
+
+static int open_found(int found, uint64_t flags, uint64_t mode) {
+  struct stat facts;
+  if (fstat(found, &facts)) return -EACCES;
+  if (S_ISLNK(facts.st_mode) && !(flags & O_PATH)) return -ELOOP;
+  int writes = flags_write(flags), failed = judged(found, writes);
+  if (failed) return failed;
+  if ((flags & O_CREAT) && (flags & O_EXCL) && (flags & O_TMPFILE) != O_TMPFILE) return -EEXIST;
+  if (flags & O_PATH) return fcntl(found, F_DUPFD_CLOEXEC, 0);
+  /* A socket cannot be opened, and a device other than those above may do something when it is. */
+  if (S_ISBLK(facts.st_mode) || (S_ISCHR(facts.st_mode) && !is_harmless_device(&facts))) return -EACCES;
+  if (S_ISDIR(facts.st_mode) && (flags & O_CREAT)) return -EISDIR;
+  char name[64];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  uint64_t again = flags & ~(uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW);
+  int fd = open(name, (int)(again | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), (mode_t)mode & 07777);
+  return fd < 0 ? -errno : fd;
+}
+
+static int open_for(pid_t pid, int folder, const char *path, uint64_t flags, uint64_t mode) {
+  char whole[PATH_BYTES_MAX * 2];
+  int failed = whole_path(pid, folder, path, whole, sizeof whole);
+  if (failed) return failed;
+  flags &= open_flags_known;
+  uint64_t how = O_PATH | O_CLOEXEC | (flags & (O_NOFOLLOW | O_DIRECTORY));
+  if ((flags & O_CREAT) && (flags & O_EXCL)) how |= O_NOFOLLOW;
+  int found = open_below(s.root, whole, how, 0, RESOLVE_IN_ROOT), fd;
+  if (found == -ENOENT && (flags & O_CREAT) && !(flags & O_PATH)) {
+    fd = open_new(pid, whole, flags, mode);
+  } else if (found < 0) {
+    return found;
+  } else {
+    fd = open_found(found, flags, mode);
+    close(found);
+  }
+  if (fd < 0) return fd;
+  failed = judged(fd, flags_write(flags));
+  if (!failed && !(flags & (O_NONBLOCK | O_PATH))) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  if (failed) close(fd);
+  return failed ? failed : fd;
+}
+
+/* ---- answers ---- */
+
+static struct {
+  pid_t tid;
+  int call;
+} tasks[TASKS_MAX];
+
+/* Whose call went on last, and which: until it is known to be over it may still be about to happen. */
+static void remember(pid_t tid, int call) {
+  unsigned int at = (unsigned int)tid % TASKS_MAX;
+  for (int probes = 0; probes < 8; probes++, at = (at + 1) % TASKS_MAX)
+    if (tasks[at].tid == tid || tasks[at].tid == 0) break;
+  tasks[at].tid = tid;
+  tasks[at].call = call;
+}
+
+static void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
+  struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error, .flags = flags};
+  s.answered++;
+  /* ENOENT: the caller is gone. */
+  if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) && errno != ENOENT && errno != EINPROGRESS)
+    end_wall(ENDED_WELL);
+}
+
+static void go_on(const struct seccomp_notif *asked) {
+  remember((pid_t)asked->pid, asked->data.nr);
+  send_answer(asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}
+
+static void give_descriptor(uint64_t id, int fd, int closes_on_exec) {
+  struct seccomp_notif_addfd given = {
+      .id = id,
+      .flags = SECCOMP_ADDFD_FLAG_SEND,
+      .srcfd = (uint32_t)fd,
+      .newfd_flags = closes_on_exec ? O_CLOEXEC : 0,
+  };
+  s.answered++;
+  if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given) < 0 && errno != ENOENT)
+    send_answer(id, 0, errno == EMFILE ? -EMFILE : -EACCES, 0);
+}
+
+static struct {
+  uint64_t id;
+  int socket, place;
+  struct sockaddr_un to;
+  socklen_t bytes;
+} waiting[WAITING_MAX];
+static int waiting_count;
+
+/* Never waits: for as long as it takes, a socket that would wait does not. */
+static int connect_now(int socket, const struct sockaddr_un *to, socklen_t bytes, int *would_wait) {
+  int flags = fcntl(socket, F_GETFL);
+  *would_wait = flags >= 0 && !(flags & O_NONBLOCK);
+  if (*would_wait) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
+  int failed = connect(socket, (const struct sockaddr *)to, bytes) ? -errno : 0;
+  if (*would_wait) fcntl(socket, F_SETFL, flags);
+  return failed;
+}
+
+static void drop_waiting(int i) {
+  close(waiting[i].socket);
+  if (waiting[i].place >= 0) close(waiting[i].place);
+  waiting[i] = waiting[--waiting_count];
+}
+
+static void try_waiting(void) {
+  for (int i = waiting_count - 1; i >= 0; i--) {
+    int would_wait, failed = connect_now(waiting[i].socket, &waiting[i].to, waiting[i].bytes, &would_wait);
+    if (failed == -EAGAIN && still_asks(waiting[i].id)) continue;
+    send_answer(waiting[i].id, 0, failed, 0);
+    drop_waiting(i);
+  }
+}
+
+/* With the network closed, sockets between the wall's own processes still work, and nothing else does. The copy of the
+ * socket decides what it is, the copy of the address where it goes. A name is looked up in the wall's own root. */
+static int connect_for(const struct seccomp_notif *asked, int socket, int *is_later) {
+  struct sockaddr_un to = {0};
+  int domain;
+  socklen_t size = sizeof domain;
+  if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) || domain != AF_UNIX) return -s.errors[NETWORK];
+  uint64_t bytes = asked->data.args[2];
+  if (bytes < offsetof(struct sockaddr_un, sun_path) || bytes > sizeof to) return -EINVAL;
+  if (read_bytes((pid_t)asked->pid, asked->data.args[1], &to, bytes)) return -EFAULT;
+  if (to.sun_family != AF_UNIX) return -s.errors[NETWORK];
+  int place = -1;
+  if (bytes > offsetof(struct sockaddr_un, sun_path) && to.sun_path[0]) {
+    char path[sizeof to.sun_path + 1] = "", whole[PATH_BYTES_MAX];
+    memcpy(path, to.sun_path, bytes - offsetof(struct sockaddr_un, sun_path));
+    int failed = whole_path((pid_t)asked->pid, AT_FDCWD, path, whole, sizeof whole);
+    place = failed ? failed : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (place < 0) return place;
+    snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d", place);
+    bytes = sizeof to;
+  }
+  int would_wait, failed = still_asks(asked->id) ? connect_now(socket, &to, (socklen_t)bytes, &would_wait) : -ENOENT;
+  if (failed == -EAGAIN && would_wait && waiting_count < WAITING_MAX) {
+    waiting[waiting_count].id = asked->id;
+    waiting[waiting_count].socket = socket;
+    waiting[waiting_count].place = place;
+    waiting[waiting_count].to = to;
+    waiting[waiting_count++].bytes = (socklen_t)bytes;
+    *is_later = 1;
+    return 0;
+  }
+  if (place >= 0) close(place);
+  return failed;
+}
+
+static void answer_connect(const struct seccomp_notif *asked) {
+  int is_later = 0, socket = copy_descriptor((pid_t)asked->pid, (int)asked->data.args[0]);
+  int failed = socket < 0 ? socket : connect_for(asked, socket, &is_later);
+  if (is_later) return;
+  if (socket >= 0) close(socket);
+  if (failed == -s.errors[NETWORK]) {
+    s.denied++;
+    report((pid_t)asked->pid, asked->data.nr, NETWORK, 1, 0, NULL);
+  }
+  send_answer(asked->id, 0, failed, 0);
+}
+
+/* The arguments of an open by whichever call; 0 where they cannot be had. */
+static int open_arguments(const struct seccomp_notif *asked, int *folder, uint64_t *path, struct open_how *how) {
+  const __u64 *args = asked->data.args;
+  memset(how, 0, sizeof *how);
+  *folder = AT_FDCWD;
+  switch (asked->data.nr) {
+#ifdef SYS_open
+    case SYS_open:
+      *path = args[0], how->flags = (uint32_t)args[1], how->mode = args[2];
+      return 1;
+    case SYS_creat:
+      *path = args[0], how->flags = O_CREAT | O_WRONLY | O_TRUNC, how->mode = args[1];
+      return 1;
+#endif
+    case SYS_openat:
+      *folder = (int)args[0], *path = args[1], how->flags = (uint32_t)args[2], how->mode = args[3];
+      return 1;
+    case SYS_openat2:
+      *folder = (int)args[0], *path = args[1];
+      return args[3] >= sizeof *how && read_bytes((pid_t)asked->pid, args[2], how, sizeof *how) == 0;
+    default:
+      return 0;
+  }
+}
+
+static int is_open(int call) {
+#ifdef SYS_open
+  if (call == SYS_open || call == SYS_creat) return 1;
+#endif
+  return call == SYS_openat || call == SYS_openat2;
+}
+
+/* Each path once: a table of their hashes, of which a flood forgets the oldest. */
+static int is_new(const char *text, int writes) {
+  static uint64_t seen[SEEN_MAX];
+  uint64_t hash = writes ? 88172645463325252u : 14695981039346656037u;
+  for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+  uint64_t *place = &seen[hash % SEEN_MAX];
+  if (*place == hash) return 0;
+  *place = hash;
+  return 1;
+}
+
+/* The system's own folders, which every program reads while it starts. For telling alone. */
+static int is_usual(const char *path) {
+  static const char *const usual[] = {"/usr/", "/lib/", "/lib64/", "/opt/mayfly/", "/etc/ld.so.cache"};
+  if (strstr(path, "..")) return 0;
+  for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+    if (!strncmp(path, usual[i], strlen(usual[i]))) return 1;
+  return 0;
+}
+
+static void answer_open(const struct seccomp_notif *asked) {
+  pid_t pid = (pid_t)asked->pid;
+  int folder, is_judged = (s.allowed & (1 << WRITE | 1 << OUTSIDE)) != (1 << WRITE | 1 << OUTSIDE);
+  uint64_t at = 0;
+  struct open_how how;
+  /* Nothing of it is judged, so nothing of it need be ours. */
+  if (!is_judged && !s.reports) return go_on(asked);
+  char path[PATH_BYTES_MAX] = "";
+  if (!open_arguments(asked, &folder, &at, &how)) {
+    if (!is_judged) return go_on(asked);
+    return send_answer(asked->id, 0, -ENOSYS, 0);
+  }
+  int writes = flags_write(how.flags), failed = read_text(pid, at, path, sizeof path);
+  if (!is_judged) {
+    if (!failed && (writes || !is_usual(path)) && is_new(path, writes))
+      report(pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, path);
+    return go_on(asked);
+  }
+  if (!failed && !still_asks(asked->id)) return;
+  /* One who wants to choose how names are resolved goes without. */
+  if (!failed && how.resolve) failed = -ENOSYS;
+  int fd = failed ? failed : open_for(pid, folder, path, how.flags, how.mode);
+  int class = writes && !(s.allowed & 1 << WRITE) ? WRITE : OUTSIDE;
+  if (fd == -s.errors[class]) {
+    s.denied++;
+    report(pid, asked->data.nr, class, 1, writes, path);
+  }
+  if (fd < 0) return send_answer(asked->id, 0, fd, 0);
+  give_descriptor(asked->id, fd, (how.flags & O_CLOEXEC) != 0);
+  close(fd);
+}
+
+static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
+  int call = asked->data.nr;
+  if (!s.reports || (s.used[call] && !is_denied && class != EXEC)) return;
+  s.used[call] = 1;
+  char path[PATH_BYTES_MAX] = "";
+  if (class == EXEC) {
+    uint64_t at = asked->data.args[call == SYS_execveat ? 1 : 0];
+    if (read_text((pid_t)asked->pid, at, path, sizeof path)) path[0] = 0;
+  }
+  report((pid_t)asked->pid, call, class, is_denied, class == WRITE, class == EXEC ? path : NULL);
+}
+
+static void answer(const struct seccomp_notif *asked) {
+  int call = asked->data.nr;
+  if (call < 0 || call >= CALLS_MAX || !s.class_of[call]) return send_answer(asked->id, 0, -EPERM, 0);
+  int class = s.class_of[call] - 1;
+  if (is_open(call)) return answer_open(asked);
+  if (call == SYS_connect && !(s.allowed & 1 << NETWORK)) return answer_connect(asked);
+  int is_denied = !(s.allowed & 1 << class);
+  s.denied += (uint64_t)is_denied;
+  report_scalar(asked, class, is_denied);
+  if (is_denied) send_answer(asked->id, 0, -s.errors[class], 0);
+  else go_on(asked);
+}
+
+static void answer_one(void) {
+  static struct seccomp_notif *asked;
+  static size_t bytes;
+  if (!asked) {
+    struct seccomp_notif_sizes sizes = {0};
+    if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes)) end_wall(BAD_START);
+    bytes = sizes.seccomp_notif > sizeof *asked ? sizes.seccomp_notif : sizeof *asked;
+    if (!(asked = malloc(bytes))) end_wall(BAD_START);
+  }
+  memset(asked, 0, bytes);
+  if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_RECV, asked)) {
+    if (errno != ENOENT && errno != EINTR) end_wall(ENDED_WELL);
+    return;
+  }
+  answer(asked);
+}
+
+/* ---- phases ---- */
+
+static int traced_count;
+
+static void let_go(pid_t tid, int status) {
+  int signal = status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP ? WSTOPSIG(status) : 0;
+  ptrace(PTRACE_DETACH, tid, 0, signal);
+}
+
+static void let_go_of_stopped(void) {
+  for (int status, tid; traced_count > 0 && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
+    if (tid == s.capturing) {
+      s.capturing = 0;
+      continue;
+    }
+    traced_count--;
+    if (WIFSTOPPED(status)) let_go(tid, status);
+  }
+}
+
+/* Whether a call that was let go on may still be about to happen: it runs, or is in the very call. */
+static int may_still(pid_t tid, int call) {
+  char name[64], text[64] = "";
+  snprintf(name, sizeof name, "/proc/%d/syscall", tid);
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno != ENOENT && errno != ESRCH;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return errno != ESRCH;
+  return text[0] == 'r' || atoi(text) == call;
+}
+
+/*
+ * A call that was let go on a moment ago may wait for a processor, or in the kernel. Each thread that had its last call
+ * of a withdrawn class is brought to where it is about to return to its program, which is after the call, and let go;
+ * one that was interrupted asks again. It notices nothing. How many could not be brought there in time is answered.
+ */
+static int settle(uint8_t withdrawn) {
+  int asked = 0;
+  for (int i = 0; i < TASKS_MAX; i++) {
+    if (!tasks[i].tid) continue;
+    uint8_t classes = (uint8_t)(1 << (s.class_of[tasks[i].call] - 1));
+    if (is_open(tasks[i].call)) classes = 1 << WRITE | 1 << OUTSIDE;
+    if (!(classes & withdrawn)) continue;
+    pid_t tid = tasks[i].tid;
+    if (may_still(tid, tasks[i].call) && ptrace(PTRACE_SEIZE, tid, 0, 0) == 0) {
+      ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+      traced_count++;
+      asked++;
+    }
+    tasks[i].tid = 0;
+  }
+  uint64_t until = now_ns() + SETTLE_US_MAX * 1000u;
+  for (; traced_count > 0; usleep(50)) {
+    let_go_of_stopped();
+    if (asked == 0 || now_ns() > until) break;
+  }
+  return traced_count;
+}
+
+static void apply(const struct phase *phase) {
+  uint8_t withdrawn = s.allowed & (uint8_t)~phase->allow;
+  for (int class = 0; class < CLASSES; class ++)
+    if (withdrawn & 1 << class) s.errors[class] = phase->errors[class];
+  s.allowed &= phase->allow;
+  s.generation = phase->generation;
+  if (phase->kills) {
+    SAY("{\"kind\":\"ended\",\"generation\":%u,\"lateUs\":%llu}\n", phase->generation,
+        (unsigned long long)((now_ns() - phase->at) / 1000));
+    end_wall(AT_END);
+  }
+  int unsettled = withdrawn ? settle(withdrawn) : 0;
+  SAY("{\"kind\":\"flipped\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"lateUs\":%llu,\"unsettled\":%d}\n",
+      (double)now_ns() / 1e6, phase->generation, s.allowed, (unsigned long long)((now_ns() - phase->at) / 1000),
+      unsettled);
+}
+
+static void apply_due(void) {
+  while (s.phase_count > 0 && s.phases[0].at <= now_ns()) {
+    struct phase due = s.phases[0];
+    s.phase_count--;
+    memmove(s.phases, s.phases + 1, (size_t)s.phase_count * sizeof due);
+    apply(&due);
+  }
+}
+
+static void plan(const struct phase *phase) {
+  int at = s.phase_count++;
+  for (; at > 0 && s.phases[at - 1].at > phase->at; at--) s.phases[at] = s.phases[at - 1];
+  s.phases[at] = *phase;
+}
+
+/* ---- what it is told ---- */
+
+static uint32_t u32_at(const uint8_t *at) {
+  return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* Tables are added to what is planned already: none takes another's back. */
+static int take_table(const uint8_t *at, size_t bytes) {
+  if (bytes < 5 || at[4] == 0 || bytes != 5 + (size_t)at[4] * PHASE_BYTES) return 0;
+  uint32_t generation = u32_at(at);
+  if (s.phase_count + at[4] > PHASES_MAX) {
+    SAY("{\"kind\":\"refused\",\"generation\":%u,\"why\":\"too many phases\"}\n", generation);
+    return 1;
+  }
+  uint64_t now = now_ns();
+  for (int i = 0; i < at[4]; i++) {
+    const uint8_t *row = at + 5 + i * PHASE_BYTES;
+    struct phase phase = {.at = now + (uint64_t)u32_at(row) * 1000000u, .generation = generation, .allow = row[4]};
+    if (row[4] & ~ALL || row[5] > 1) return 0;
+    phase.kills = row[5];
+    for (int class = 0; class < 6; class ++) phase.errors[class] = row[6 + class] ? row[6 + class] : EPERM;
+    plan(&phase);
+  }
+  apply_due();
+  SAY("{\"kind\":\"table\",\"generation\":%u,\"allow\":%u,\"planned\":%d,\"tookUs\":%llu}\n", generation, s.allowed,
+      s.phase_count, (unsigned long long)((now_ns() - now) / 1000));
+  return 1;
+}
+
+static void tell_status(uint32_t nonce) {
+  char held[256] = "";
+  size_t have = 0;
+  for (int i = 0; i < waiting_count && have + 24 < sizeof held; i++)
+    have += (size_t)snprintf(held + have, sizeof held - have, "%s%llu", i ? "," : "", (unsigned long long)waiting[i].id);
+  SAY("{\"kind\":\"status\",\"nonce\":%u,\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"answered\":%llu,"
+      "\"denied\":%llu,\"leftOut\":%llu,\"waits\":%d,\"unsettled\":%d}\n",
+      nonce, (double)now_ns() / 1e6, s.generation, s.allowed, s.phase_count, (unsigned long long)s.answered,
+      (unsigned long long)s.denied, (unsigned long long)s.left_out, waiting_count, traced_count);
+}
+
+/* ---- memory ---- */
+
+static void write_all(const void *from, size_t bytes) {
+  const char *at = from;
+  for (ssize_t n; bytes > 0; at += n, bytes -= (size_t)n) {
+    n = write(CAPTURE_FD, at, bytes);
+    if (n < 0 && errno == EINTR) n = 0;
+    else if (n <= 0) _exit(1);
+  }
+}
+
+/* A head in JSON and a newline before each stretch of memory; one that cannot be read has no bytes. */
+static uint64_t capture_area(pid_t pid, const char *line, uint64_t left) {
+  static char page[65536];
+  unsigned long long from, to;
+  char rights[8];
+  if (sscanf(line, "%llx-%llx %7s", &from, &to, rights) != 3 || rights[0] != 'r' || rights[1] != 'w') return 0;
+  uint64_t want = to - from < left ? to - from : left, read_so_far = 0;
+  char head[160];
+  while (read_so_far < want) {
+    uint64_t piece = want - read_so_far < sizeof page ? want - read_so_far : sizeof page;
+    struct iovec here = {page, piece}, there = {(void *)(uintptr_t)(from + read_so_far), piece};
+    ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (n <= 0) break;
+    int head_bytes = snprintf(head, sizeof head, "{\"pid\":%d,\"from\":\"%llx\",\"bytes\":%zd}\n", pid,
+                              from + read_so_far, n);
+    write_all(head, (size_t)head_bytes);
+    write_all(page, (size_t)n);
+    read_so_far += (uint64_t)n;
+  }
+  return read_so_far;
+}
+
+static _Noreturn void capture(pid_t pid, uint64_t bytes_max) {
+  char name[64], line[1024];
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  fcntl(CAPTURE_FD, F_SETFL, fcntl(CAPTURE_FD, F_GETFL) & ~O_NONBLOCK);
+  snprintf(name, sizeof name, "/proc/%d/maps", pid);
+  FILE *maps = fopen(name, "re");
+  if (maps) {
+    for (uint64_t left = bytes_max; left > 0 && fgets(line, sizeof line, maps);) left -= capture_area(pid, line, left);
+  }
+  const char *end = maps ? "{\"end\":true}\n" : "{\"end\":true,\"refused\":true}\n";
+  write_all(end, strlen(end));
+  _exit(0);
+}
+
+/* Only what shares the wall's root: this process could read others of its uid. */
+static int is_of_wall(pid_t pid) {
+  char name[64];
+  struct stat root, theirs;
+  snprintf(name, sizeof name, "/proc/%d/root", pid);
+  return s.root >= 0 && pid != getpid() && fstat(s.root, &root) == 0 && stat(name, &theirs) == 0 &&
+         root.st_dev == theirs.st_dev && root.st_ino == theirs.st_ino;
+}
+
+static int take_capture(const uint8_t *at, size_t bytes) {
+  if (bytes != 12) return 0;
+  pid_t pid = (pid_t)u32_at(at);
+  uint64_t bytes_max = (uint64_t)u32_at(at + 4) | (uint64_t)u32_at(at + 8) << 32;
+  if (s.capturing && waitpid(s.capturing, NULL, WNOHANG) == s.capturing) s.capturing = 0;
+  if (s.capturing || pid <= 0 || !is_of_wall(pid)) {
+    SAY("{\"kind\":\"uncaptured\",\"pid\":%d}\n", pid);
+    return 1;
+  }
+  s.capturing = fork();
+  if (s.capturing == 0) capture(pid, bytes_max);
+  if (s.capturing < 0) s.capturing = 0;
+  return 1;
+}
+
+static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
+  switch (kind) {
+    case 1:
+      return take_table(at, bytes);
+    case 2:
+      if (bytes != 1 || at[0] > 1) return 0;
+      s.reports = at[0];
+      return 1;
+    case 3:
+      if (bytes != 4) return 0;
+      tell_status(u32_at(at));
+      return 1;
+    case 4:
+      return take_capture(at, bytes);
+    default:
+      return 0;
+  }
+}
+
+static void take_control(void) {
+  static uint8_t in[FRAME_BYTES_MAX];
+  static size_t have;
+  ssize_t n = recv(CONTROL_FD, in + have, sizeof in - have, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) end_wall(LOST_WARDEN);
+  have += (size_t)n;
+  while (have >= 4) {
+    uint32_t bytes = u32_at(in);
+    if (bytes < 1 || bytes > sizeof in - 4) end_wall(BAD_FRAME);
+    if (have < 4 + (size_t)bytes) return;
+    if (!take_frame(in[4], in + 5, bytes - 1)) end_wall(BAD_FRAME);
+    have -= 4 + (size_t)bytes;
+    memmove(in, in + 4 + bytes, have);
+  }
+}
+
+/* ---- the start ---- */
+
+/* The kernel says who wrote: its number here, whatever it is called inside. */
+static pid_t take_number(int32_t *number) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(struct ucred))];
+    struct cmsghdr align;
+  } beside;
+  struct iovec part = {number, sizeof *number};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
+  if (recvmsg(HANDED_FD, &message, MSG_DONTWAIT) != sizeof *number) return -1;
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  if (!head || head->cmsg_type != SCM_CREDENTIALS) return -1;
+  struct ucred who;
+  memcpy(&who, CMSG_DATA(head), sizeof who);
+  return who.uid == getuid() && who.pid > 0 ? who.pid : -1;
+}
+
+static int open_init(pid_t pid) {
+  for (int up = 0; up < 3 && pid > 1; up++) {
+    if (status_of(pid, "\nNSpid:", 10, 1) == 1) return (int)syscall(SYS_pidfd_open, pid, 0);
+    pid = (pid_t)status_of(pid, "\nPPid:", 10, 0);
+  }
+  errno = ESRCH;
+  return -1;
+}
+
+static void find_scratch(void) {
+  static const char *const folders[] = {"work", "tmp", "dev/shm"};
+  for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    struct stat facts, root;
+    int fd = open_below(s.root, folders[i], O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (fd < 0) continue;
+    /* One that is no file system of its own is as little scratch as the root is. */
+    if (fstat(fd, &facts) == 0 && fstat(s.root, &root) == 0 && facts.st_dev != root.st_dev)
+      s.scratch[s.scratch_count++] = facts.st_dev;
+    close(fd);
+  }
+}
+
+static void take_listener(void) {
+  int32_t number = -1;
+  s.entered = take_number(&number);
+  if (s.entered < 0) end_wall(NOT_HANDED_OVER);
+  s.init = open_init(s.entered);
+  s.listener = s.init < 0 ? -1 : copy_descriptor(s.entered, number);
+  char name[64];
+  snprintf(name, sizeof name, "/proc/%d/root", s.entered);
+  s.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (s.listener < 0 || s.root < 0) {
+    SAY("{\"kind\":\"unready\",\"why\":\"%s\"}\n", s.init < 0 ? "no first process" : "not allowed to look into it");
+    end_wall(NOT_HANDED_OVER);
+  }
+  find_scratch();
+  ioctl(s.listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+  if (send(HANDED_FD, "T", 1, MSG_NOSIGNAL) != 1) end_wall(NOT_HANDED_OVER);
+  close(HANDED_FD);
+  SAY("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":%d}\n", s.entered, s.scratch_count);
+}
+
+/* It needs none of these, whatever a caller may make it do. */
+static void restrict_self(void) {
+#if defined(__x86_64__)
+  const uint32_t machine = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+  const uint32_t machine = AUDIT_ARCH_AARCH64;
+#else
+#error "The sentinel knows x86-64 and arm64"
+#endif
+  static const int refused[] = {SYS_execve,  SYS_execveat,    SYS_mount,  SYS_umount2,        SYS_pivot_root,
+                                SYS_chroot,  SYS_setns,       SYS_unshare, SYS_bpf,           SYS_keyctl,
+                                SYS_socket,  SYS_init_module, SYS_reboot, SYS_open_by_handle_at, SYS_io_uring_setup,
+                                SYS_userfaultfd, SYS_process_vm_writev, SYS_bind, SYS_listen};
+  enum { REFUSED = sizeof refused / sizeof *refused };
+  struct sock_filter code[REFUSED + 6], *at = code;
+  *at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+  *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, machine, 0, REFUSED + 2);
+  *at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  for (int i = 0; i < REFUSED; i++)
+    *at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)refused[i], (uint8_t)(REFUSED - i), 0);
+  *at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  *at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+  if (load_filter(0, (const unsigned char *)code, (uint32_t)((char *)at - (char *)code))) _exit(BAD_START);
+}
+
+static void become(uid_t uid) {
+  setpriority(PRIO_PROCESS, 0, -15);
+  if (getuid() != uid && (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) _exit(BAD_START);
+  if (getuid() == 0 && uid != 0) _exit(BAD_START);
+}
+
+static int take_option(const char *word) {
+  if (!strncmp(word, "call=", 5)) {
+    char *end;
+    long call = strtol(word + 5, &end, 10), class = *end == ':' ? strtol(end + 1, &end, 10) : -1;
+    if (*end || call < 0 || call >= CALLS_MAX || class < 0 || class >= CLASSES) return 0;
+    s.class_of[call] = (uint8_t)(class + 1);
+    return 1;
+  }
+  /* A file of its control group and what lifts the bound: opened before it is somebody else. */
+  if (!strncmp(word, "lift=", 5)) {
+    static char names[LIFTS_MAX][512];
+    if (s.lift_count == LIFTS_MAX || strlen(word + 5) >= sizeof names[0]) return 0;
+    char *name = strcpy(names[s.lift_count], word + 5), *text = strchr(name, ':');
+    if (!text) return 0;
+    *text++ = 0;
+    s.lifts[s.lift_count] = open(name, O_WRONLY | O_CLOEXEC);
+    s.lift_texts[s.lift_count] = text;
+    if (s.lifts[s.lift_count] >= 0) s.lift_count++;
+    return 1;
+  }
+  return 0;
+}
+
+static void start(int argc, char **argv) {
+  uid_t uid = getuid();
+  pid_t parent = getppid();
+  close(PROGRAM_FD);
+  for (int i = 0; i < argc; i++) {
+    if (!strncmp(argv[i], "uid=", 4)) uid = (uid_t)strtoul(argv[i] + 4, NULL, 10);
+    else if (!strncmp(argv[i], "parent=", 7)) parent = (pid_t)strtol(argv[i] + 7, NULL, 10);
+    else if (!take_option(argv[i])) _exit(BAD_START);
+  }
+  memset(s.errors, EPERM, sizeof s.errors);
+  s.parent = (int)syscall(SYS_pidfd_open, parent, 0);
+  become(uid);
+  struct sigaction dies = {.sa_handler = parent_died};
+  sigaction(SIGTERM, &dies, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  /* Last, for a change of uid clears it. Not KILL: it has a wall to end first. */
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  prctl(PR_SET_DUMPABLE, 0);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  for (int fd = CONTROL_FD; fd <= CAPTURE_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (s.parent < 0 || getppid() != parent) _exit(LOST_WARDEN);
+  restrict_self();
+  int on = 1;
+  if (setsockopt(HANDED_FD, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)) _exit(BAD_START);
+  if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);
+}
+
+static int wait_ms(void) {
+  if (traced_count > 0 || waiting_count > 0) return 1;
+  if (s.phase_count == 0) return -1;
+  uint64_t now = now_ns(), at = s.phases[0].at;
+  uint64_t ms = at <= now ? 0 : (at - now) / 1000000u;
+  return ms > 60000 ? 60000 : (int)ms;
+}
+
+static _Noreturn void watch(int argc, char **argv) {
+  start(argc, argv);
+  for (;;) {
+    struct pollfd on[] = {
+        {.fd = CONTROL_FD, .events = (short)(POLLIN | (out_bytes > 0 ? POLLOUT : 0))},
+        {.fd = s.parent, .events = POLLIN},
+        {.fd = s.listener >= 0 ? s.listener : HANDED_FD, .events = POLLIN},
+    };
+    int ms = wait_ms();
+    /* Less than a millisecond before a phase it looks again and again rather than sleep past it. */
+    if (poll(on, 3, ms) < 0 && errno != EINTR) end_wall(BAD_START);
+    apply_due();
+    if (on[1].revents) end_wall(LOST_WARDEN);
+    if (on[0].revents & (POLLIN | POLLHUP | POLLERR)) take_control();
+    if (on[0].revents & POLLOUT) flush_out();
+    if (waiting_count > 0) try_waiting();
+    let_go_of_stopped();
+    if (on[2].revents & POLLIN) {
+      if (s.listener >= 0) answer_one();
+      else take_listener();
+    } else if (on[2].revents & (POLLHUP | POLLERR)) {
+      _exit(s.listener >= 0 ? ENDED_WELL : NOT_HANDED_OVER);
+    }
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc >= 4 && !strcmp(argv[1], "enter")) enter(argv + 2);
+  if (argc >= 2 && !strcmp(argv[1], "watch")) watch(argc - 2, argv + 2);
+  return BAD_START;
+}

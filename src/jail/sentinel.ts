@@ -1,0 +1,164 @@
+import { spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { findProgram } from './facts.ts'
+
+/**
+ * The sentinel, made from its one C file by this machine's own compiler and kept in a folder that only the user who
+ * runs it can reach. What is run is the very file that was looked at: owner, rights and content are checked on a
+ * descriptor, and the descriptor is what is started. Root runs nothing that somebody else has made.
+ */
+export interface SentinelProgram {
+  /** Its name, in the folder of this user. */
+  readonly file: string
+  /** Open on the file that was checked, for as long as this process lives. */
+  readonly fd: number
+}
+
+/** A program, or why there is none: it can be said of a wall. */
+export type FoundSentinel = SentinelProgram | { readonly missing: string }
+
+export interface SentinelWish {
+  /** For tests: another folder, and programs to treat as missing. */
+  readonly folder?: string
+  readonly hide?: readonly string[]
+}
+
+const SOURCE = fileURLToPath(new URL('../../guest/sentinel/sentinel.c', import.meta.url))
+const COMPILERS = ['cc', 'gcc', 'clang']
+const FLAGS = [
+  '-std=gnu11',
+  '-O2',
+  '-Wall',
+  '-Wextra',
+  '-fPIE',
+  '-pie',
+  '-fstack-protector-strong',
+  '-D_FORTIFY_SOURCE=2',
+  '-Wl,-z,relro,-z,now,-z,noexecstack',
+]
+const BUILD_MS_MAX = 60_000
+const PROGRAM_BYTES_MAX = 4 * 2 ** 20
+const GENERATIONS_MAX = 3
+const KEY_CHARACTERS = 16
+const EXECUTABLE = 0o500
+const OTHERS = 0o022
+const { O_RDONLY, O_NOFOLLOW } = constants
+
+/** Finds it made, or makes it; a second or two the first time. */
+export async function openSentinel({
+  folder = cacheFolder(),
+  hide = [],
+}: SentinelWish = {}): Promise<FoundSentinel> {
+  if (process.platform !== 'linux') return { missing: 'it needs Linux' }
+  try {
+    claimFolder(folder)
+    const key = hash('sha256', [readFileSync(SOURCE, 'utf8'), ...FLAGS].join('\n'), 'hex').slice(
+      0,
+      KEY_CHARACTERS,
+    )
+    return openMade(folder, key) ?? (await make(folder, key, hide))
+  } catch (error) {
+    return { missing: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/** The same file once more, to be read from its beginning. The caller closes it. */
+export function reopen({ fd }: SentinelProgram): number {
+  return openSync(`/proc/self/fd/${fd}`, O_RDONLY)
+}
+
+async function make(folder: string, key: string, hide: readonly string[]): Promise<FoundSentinel> {
+  const compiler = COMPILERS.filter((name) => !hide.includes(name)).flatMap(
+    (name) => findProgram(name) ?? [],
+  )[0]
+  if (!compiler) return { missing: 'there is no C compiler to make it with' }
+  const making = mkdtempSync(path.join(folder, 'making-'))
+  try {
+    const made = path.join(making, 'sentinel')
+    const complaint = await compile(compiler, made, making)
+    if (complaint !== undefined) return { missing: `the C compiler refused it: ${complaint}` }
+    chmodSync(made, 0o555)
+    renameSync(made, path.join(folder, `${key}-${hash('sha256', readFileSync(made), 'hex')}`))
+  } finally {
+    rmSync(making, { recursive: true, force: true })
+  }
+  for (const old of olderThan(folder, key)) rmSync(old, { recursive: true, force: true })
+  return openMade(folder, key) ?? { missing: 'what was made of it is not what was found' }
+}
+
+/** Undefined where it went well. */
+async function compile(cc: string, to: string, tmp: string): Promise<string | undefined> {
+  const child = spawn(cc, [...FLAGS, '-o', to, SOURCE], {
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', TMPDIR: tmp, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: BUILD_MS_MAX,
+    killSignal: 'SIGKILL',
+  })
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => void (said = (said + chunk.toString()).slice(0, 300)))
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (code) =>
+      resolve(code === 0 ? undefined : said.split('\n')[0] || `it ended (${code})`),
+    )
+  })
+}
+
+function openMade(folder: string, key: string): SentinelProgram | undefined {
+  for (const name of readdirSync(folder).filter((one) => one.startsWith(`${key}-`))) {
+    const file = path.join(folder, name)
+    const fd = openSync(file, O_RDONLY | O_NOFOLLOW)
+    if (isOurs(fd, name.slice(key.length + 1))) return { file, fd }
+    closeSync(fd)
+    rmSync(file, { force: true })
+  }
+  return undefined
+}
+
+function isOurs(fd: number, digest: string): boolean {
+  const { uid, mode, nlink, size } = fstatSync(fd)
+  const isPlain = uid === process.getuid?.() && nlink === 1 && size <= PROGRAM_BYTES_MAX
+  const isSafe = (mode & OTHERS) === 0 && (mode & EXECUTABLE) === EXECUTABLE
+  return isPlain && isSafe && hash('sha256', readFileSync(fd), 'hex') === digest
+}
+
+/** Throws where nothing says which folder is this user's: it may have no home and no name. */
+function cacheFolder(): string {
+  if (process.getuid?.() === 0) return '/var/cache/mayfly/sentinel'
+  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache')
+  return path.join(cache, 'mayfly', 'sentinel')
+}
+
+/** Whoever can write here decides what is run: this user, and nobody else. */
+function claimFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const { uid, mode } = lstatSync(folder)
+  if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
+    throw new Error(`the folder "${folder}" is not this user's alone`)
+}
+
+function olderThan(folder: string, key: string): readonly string[] {
+  return readdirSync(folder)
+    .filter((name) => !name.startsWith(key) && !name.startsWith('making-'))
+    .map((name) => path.join(folder, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+    .slice(GENERATIONS_MAX - 1)
+}

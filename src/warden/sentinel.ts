@@ -1,0 +1,189 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { MayflyError } from '../contract/error.ts'
+import type { SentinelProgram } from '../jail/sentinel.ts'
+import { watchedCalls, type CallClass } from '../jail/sentinel-policy.ts'
+import { encodeFrame } from '../lib/frames.ts'
+import {
+  encodeTable,
+  readWord,
+  type SeenCall,
+  type SentinelStatus,
+  type SentinelWord,
+  type TablePhase,
+} from './sentinel-wire.ts'
+
+/**
+ * The warden's half of a wall's sentinel. It is the warden's own child, of the wall's uid, in none of its groups and
+ * namespaces. Whatever it says is checked; when it ends, for whatever reason, the wall is to be ended.
+ */
+export interface SentinelWish {
+  readonly program: SentinelProgram
+  /** Our end of the socket over which the wall's first program hands its listener over: given away here. */
+  readonly handed: Socket
+  /** The wall's uid, where it has one of its own. */
+  readonly uid: number | undefined
+  /** Files and what to write into them so that what is dying has the processor to do so: `FILE:TEXT`. */
+  readonly lifts?: readonly string[]
+}
+
+const READY_MS_MAX = 15_000
+const ANSWER_MS_MAX = 2_000
+/** One line is at most 2 KiB; more than this without a newline is no sentinel of ours. */
+const SAID_CHARACTERS_MAX = 4096
+const FRAME = { table: 1, report: 2, status: 3, capture: 4 } as const
+
+export class Sentinel {
+  readonly child: ChildProcess
+  /** Resolves when it holds the listener; rejects with why it does not. */
+  readonly ready: Promise<void>
+  /** Resolves when it has ended: 0 says that the wall was over, null that something killed it. */
+  readonly ended: Promise<number | null>
+  /** Why it may not look into walls on this machine, once it has said so. */
+  refused: string | undefined
+  /** Set by whoever wants to hear what it sees. */
+  onSeen: (seen: SeenCall) => void = () => undefined
+  /** Classes that are open, as it last said; undefined until it said anything. */
+  allowed: readonly CallClass[] | undefined
+  readonly #control: Socket
+  readonly #waits = new Map<string, (word: SentinelWord) => void>()
+  #generation = 0
+  #nonce = 0
+  #said = ''
+
+  constructor({ program, handed, uid, lifts = [] }: SentinelWish) {
+    this.child = spawn(
+      '/proc/self/fd/5',
+      [
+        'watch',
+        `parent=${process.pid}`,
+        ...(uid === undefined ? [] : [`uid=${uid}`]),
+        ...lifts.map((lift) => `lift=${lift}`),
+        ...watchedCalls(),
+      ],
+      {
+        argv0: 'mayfly-sentinel',
+        cwd: '/',
+        env: {},
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
+      },
+    )
+    // Before the loop turns: from here on only the sentinel reads what the wall hands over.
+    handed.destroy()
+    const { promise: ended, resolve } = Promise.withResolvers<number | null>()
+    this.ended = ended
+    this.child.once('exit', (code) => this.#over(() => resolve(code)))
+    this.child.once('error', () => this.#over(() => resolve(null)))
+    this.#control = (this.child.stdio as unknown as Socket[])[3]!
+    this.#control.on('error', () => undefined)
+    this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
+    ;(this.child.stdio as unknown as Socket[])[6]!.on('error', () => undefined)
+    this.ready = this.#wait('ready', READY_MS_MAX).then(() => undefined)
+    this.ready.catch(() => undefined)
+  }
+
+  /**
+   * Adds phases to what is planned, and resolves once those that are due hold: no call of a class that they close can
+   * succeed any more. Nothing that is closed is opened by it. Throws MayflyError UNAVAILABLE when it does not say so.
+   */
+  async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
+    const generation = ++this.#generation
+    this.#control.write(encodeFrame(FRAME.table, encodeTable(generation, phases)))
+    const word = await this.#wait(`table ${generation}`, ANSWER_MS_MAX)
+    if (word.kind !== 'table') throw unavailable('it refused the phases')
+    return { ...word, allowed: word.allow }
+  }
+
+  /** What holds now, from its own mouth. */
+  async status(): Promise<SentinelStatus> {
+    const nonce = ++this.#nonce
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32LE(nonce, 0)
+    this.#control.write(encodeFrame(FRAME.status, bytes))
+    const word = await this.#wait(`status ${nonce}`, ANSWER_MS_MAX)
+    if (word.kind !== 'status') throw unavailable('it did not say what holds')
+    return { ...word, allowed: word.allow }
+  }
+
+  /** From now on what the wall does is told: each denied call, each new program and file, the first use of the others. */
+  watchCalls(isOn: boolean): void {
+    this.#control.write(encodeFrame(FRAME.report, Buffer.from([isOn ? 1 : 0])))
+  }
+
+  /**
+   * Copies the memory that one process of the wall can write: heads in JSON, each with a newline, each followed by as
+   * many bytes as it names; the last one says `end`. Once a life, and the wall should stand still.
+   */
+  capture(pid: number, bytesMax: number): Socket {
+    const bytes = Buffer.alloc(12)
+    bytes.writeUInt32LE(pid, 0)
+    bytes.writeBigUInt64LE(BigInt(bytesMax), 4)
+    this.#control.write(encodeFrame(FRAME.capture, bytes))
+    return (this.child.stdio as unknown as Socket[])[6]!
+  }
+
+  close(): void {
+    this.child.kill('SIGKILL')
+  }
+
+  #hear(text: string): void {
+    const lines = (this.#said + text).split('\n')
+    this.#said = lines.pop()!
+    if (this.#said.length > SAID_CHARACTERS_MAX) return this.close()
+    for (const line of lines) {
+      const word = readWord(line)
+      if (!word) return this.close()
+      this.#take(word)
+    }
+  }
+
+  #take(word: SentinelWord): void {
+    switch (word.kind) {
+      case 'seen':
+        return this.onSeen(word)
+      case 'unready':
+        this.refused = word.why
+        return
+      case 'flipped':
+        this.allowed = word.allow
+        return
+      case 'ready':
+        return this.#answer('ready', word)
+      case 'table':
+      case 'refused':
+        if (word.kind === 'table') this.allowed = word.allow
+        return this.#answer(`table ${word.generation}`, word)
+      case 'status':
+        return this.#answer(`status ${word.nonce}`, word)
+      case 'ended':
+      case 'uncaptured':
+    }
+  }
+
+  #answer(to: string, word: SentinelWord): void {
+    this.#waits.get(to)?.(word)
+    this.#waits.delete(to)
+  }
+
+  #wait(what: string, ms: number): Promise<SentinelWord> {
+    const { promise, resolve, reject } = Promise.withResolvers<SentinelWord>()
+    const late = setTimeout(() => reject(unavailable(`it said nothing for ${ms} ms`)), ms)
+    late.unref()
+    this.#waits.set(what, resolve)
+    const lost = this.ended.then(() => reject(unavailable(this.refused ?? 'it ended')))
+    void lost.catch(() => undefined)
+    return promise.finally(() => {
+      clearTimeout(late)
+      this.#waits.delete(what)
+    })
+  }
+
+  #over(resolve: () => void): void {
+    this.#control?.destroy()
+    resolve()
+  }
+}
+
+function unavailable(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot use the sentinel of a wall: ${why}`)
+}

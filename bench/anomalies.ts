@@ -10,7 +10,7 @@
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { anomalyNames, type Finding, isAtLeast } from '../src/contract/anomaly.ts'
+import { anomalyNames, type Anomaly, isAtLeast } from '../src/contract/anomaly.ts'
 import { anomalous } from '../tests/fixtures/traces/anomalous.ts'
 import { recorded } from '../tests/fixtures/traces/recorded.ts'
 import { benign } from '../tests/fixtures/traces/benign.ts'
@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
 
 const given = await givenTraces()
 const began = performance.now()
-const judged = given.map((trace) => ({ trace, findings: watched(trace).findings }))
+const judged = given.map((trace) => ({ trace, anomalies: watched(trace).anomalies }))
 const tookMs = performance.now() - began
 const seen = given.reduce((sum, { observations }) => sum + observations.length, 0)
 const wrong = judged.filter(({ trace }) => trace.expects !== undefined)
@@ -40,11 +40,11 @@ const rows = anomalyNames.map((name) => {
   return {
     detector: name,
     expected: expected.length,
-    found: expected.filter(({ findings }) => isAbove(findings, name)).length,
-    alsoFound: wrong.filter((one) => one.trace.expects !== name && isAbove(one.findings, name))
+    found: expected.filter(({ anomalies }) => isAbove(anomalies, name)).length,
+    alsoFound: wrong.filter((one) => one.trace.expects !== name && isAbove(one.anomalies, name))
       .length,
-    falseAboveLow: honest.filter(({ findings }) => isAbove(findings, name)).length,
-    falseLow: honest.filter(({ findings }) => findings.some((one) => one.name === name)).length,
+    falseAboveLow: honest.filter(({ anomalies }) => isAbove(anomalies, name)).length,
+    falseLow: honest.filter(({ anomalies }) => anomalies.some((one) => one.name === name)).length,
   }
 })
 const report = {
@@ -53,15 +53,15 @@ const report = {
   microsecondsAnObservation: Math.round((tookMs * 10_000) / Math.max(1, seen)) / 10,
   anomalous: {
     programs: wrong.length,
-    found: wrong.filter(({ findings }) => isAbove(findings)).length,
+    found: wrong.filter(({ anomalies }) => isAbove(anomalies)).length,
     missed: wrong
-      .filter(({ trace, findings }) => !isAbove(findings, trace.expects))
+      .filter(({ trace, anomalies }) => !isAbove(anomalies, trace.expects))
       .map(({ trace }) => trace.name),
   },
   benign: {
     programs: honest.length,
-    aboveLow: honest.filter(({ findings }) => isAbove(findings)).map(({ trace }) => trace.name),
-    low: honest.filter(({ findings }) => findings.length > 0).length,
+    aboveLow: honest.filter(({ anomalies }) => isAbove(anomalies)).map(({ trace }) => trace.name),
+    low: honest.filter(({ anomalies }) => anomalies.length > 0).length,
   },
   detectors: rows,
 }
@@ -71,8 +71,8 @@ else {
   console.log(JSON.stringify({ ...report, detectors: undefined }, undefined, 2))
 }
 
-function isAbove(findings: readonly Finding[], name?: string): boolean {
-  return findings.some(
+function isAbove(anomalies: readonly Anomaly[], name?: string): boolean {
+  return anomalies.some(
     (one) => (name === undefined || one.name === name) && isAtLeast(one.severity, 'medium'),
   )
 }

@@ -90,8 +90,8 @@ export type AnomalyName = (typeof anomalyNames)[number]
 export const anomalySeverities = ['low', 'medium', 'high'] as const
 export type AnomalySeverity = (typeof anomalySeverities)[number]
 
-/** What a detector makes of what it saw. `subject` tells two findings of one detector apart. */
-export interface Finding {
+/** What a detector makes of what it saw. `subject` tells two anomalies of one detector apart. */
+export interface Anomaly {
   readonly name: AnomalyName
   readonly severity: AnomalySeverity
   readonly zone: string

@@ -2,7 +2,7 @@ import { chmodSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
-import type { Finding } from '../contract/anomaly.ts'
+import type { Anomaly } from '../contract/anomaly.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
@@ -21,7 +21,7 @@ export interface Subject {
 export interface BaselineStore {
   get(subject: Subject): Baseline | undefined
   /** One more run. `full`: there is no room for another subject of this tenant, and nothing was forgotten for it. */
-  learn(subject: Subject, trail: Trail, findings: readonly Finding[]): 'learned' | 'done' | 'full'
+  learn(subject: Subject, trail: Trail, anomalies: readonly Anomaly[]): 'learned' | 'done' | 'full'
   /** From now on nothing is learned, and what was not seen is an anomaly. False where there is nothing to freeze. */
   freeze(subject: Subject): boolean
   /** Forgets all there is of it, whatever its code was; the next run is a first one. How many were forgotten. */
@@ -85,12 +85,16 @@ class SqliteStore implements BaselineStore {
     return this.#guard('read', () => this.#read(subject))
   }
 
-  learn(subject: Subject, trail: Trail, findings: readonly Finding[]): 'learned' | 'done' | 'full' {
+  learn(
+    subject: Subject,
+    trail: Trail,
+    anomalies: readonly Anomaly[],
+  ): 'learned' | 'done' | 'full' {
     return this.#alone(() => {
       const before = this.#read(subject)
       if (before && !isLearning(before)) return 'done'
       if (!before && this.#count(subject.tenant) >= this.#countMax) return 'full'
-      this.#write(subject, learned(before ?? noBaseline, trail, findings))
+      this.#write(subject, learned(before ?? noBaseline, trail, anomalies))
       return 'learned'
     })
   }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { suite, test } from 'node:test'
-import type { Finding, Seen } from '../contract/anomaly.ts'
+import type { Anomaly, Seen } from '../contract/anomaly.ts'
 import { allControls, isWithin } from '../contract/controls.ts'
 import { networkOf } from '../contract/network.ts'
 import { client, Script, trace } from '../../tests/fixtures/traces/script.ts'
@@ -34,11 +34,11 @@ const trailOf = (...seen: readonly Seen[]): Trail =>
 const after = (...trails: readonly Trail[]) =>
   trails.reduce((so, one) => learned(so, one), noBaseline)
 const usual = trailOf(connect('api.example.com'), { kind: 'memory', bytes: 5_000_000 })
-const medium = { severity: 'medium' } as Finding
+const medium = { severity: 'medium' } as Anomaly
 const runs = (count: number, trail = usual) => Array.from({ length: count }, () => trail)
 const goesTo = (host: string, baseline = after(...runs(runsToLearn))) =>
   watched({ foreseen: client, baseline, observations: new Script(1).connect(host).observations })
-    .findings.filter(({ name }) => name === 'off-baseline')
+    .anomalies.filter(({ name }) => name === 'off-baseline')
     .map(({ severity }) => severity)
 
 suite('What the first runs did is learned', () => {

@@ -1,4 +1,4 @@
-import type { Finding, Observation } from '../contract/anomaly.ts'
+import type { Anomaly, Observation } from '../contract/anomaly.ts'
 import { isAtLeast } from '../contract/anomaly.ts'
 import { itemKinds, peakNames, type ItemKind, type PeakName, type Trail } from './trail.ts'
 
@@ -59,10 +59,10 @@ export function judges({ frozen, runs }: Baseline): boolean {
 export function learned(
   baseline: Baseline,
   trail: Trail,
-  findings: readonly Finding[] = [],
+  anomalies: readonly Anomaly[] = [],
 ): Baseline {
   if (!isLearning(baseline)) return baseline
-  if (findings.some(({ severity }) => isAtLeast(severity, 'medium')))
+  if (anomalies.some(({ severity }) => isAtLeast(severity, 'medium')))
     return { ...baseline, setAside: baseline.setAside + 1 }
   const merged = itemKinds.map((kind) => [kind, withItems(baseline, trail, kind)] as const)
   return {

@@ -63,7 +63,7 @@ function houseOf(input: ConfigInput = {}) {
     config: () => config,
     baselines: () => baselines,
     stronger: () => stronger,
-    notify: (told) => void notified.push(told.finding.name),
+    notify: (told) => void notified.push(told.anomaly.name),
   })
   voice.listen(guard.watching.sink)
 

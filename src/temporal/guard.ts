@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { anomalySeverities, type Finding } from '../contract/anomaly.ts'
+import { anomalySeverities, type Anomaly } from '../contract/anomaly.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import type { Voice } from '../contract/event.ts'
@@ -49,7 +49,7 @@ export interface GuardOptions {
   readonly baselines: () => BaselineStore
   readonly stronger: () => StrongerStore
   /** Tells whoever wants to be told outside. */
-  readonly notify?: ((told: { tenant: string; run: string; finding: Finding }) => void) | undefined
+  readonly notify?: ((told: { tenant: string; run: string; anomaly: Anomaly }) => void) | undefined
 }
 
 interface Life {
@@ -73,7 +73,7 @@ export function createGuard(options: GuardOptions): Guard {
   const key = randomBytes(32)
   let reactions: Reactions = noReactions
 
-  function answer(run: string, finding: Finding): void {
+  function answer(run: string, anomaly: Anomaly): void {
     const life = lives.get(run)
     if (!life) return
     const { anomalies, webhooks } = options.config()
@@ -84,7 +84,7 @@ export function createGuard(options: GuardOptions): Guard {
       strongerFrom: stronger_from === 'never' ? undefined : stronger_from,
       strongerForMs: stronger_for,
     }
-    const turn = react(reactions, finding, rules, life, clock.now())
+    const turn = react(reactions, anomaly, rules, life, clock.now())
     reactions = turn.reactions
     for (const action of turn.actions) carryOut(action, run, life)
   }
@@ -94,7 +94,7 @@ export function createGuard(options: GuardOptions): Guard {
     const say = (fields: Record<string, unknown>) =>
       voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
     if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
-    if (action.kind === 'webhook') options.notify?.({ tenant, run, finding: action.finding })
+    if (action.kind === 'webhook') options.notify?.({ tenant, run, anomaly: action.anomaly })
     if (action.kind !== 'stronger') return
     const strength = Math.min(5, Math.max(profile.floor, strengthOf[profile.tier]) + 1) as Strength
     const until = clock.date() + action.forMs
@@ -133,7 +133,7 @@ export function createGuard(options: GuardOptions): Guard {
   function learnFrom(
     subject: Subject,
     run: string,
-    { trail, findings }: Seen,
+    { trail, anomalies }: Seen,
     outcome: Outcome | undefined,
   ): void {
     const name = JSON.stringify(subject)
@@ -143,7 +143,7 @@ export function createGuard(options: GuardOptions): Guard {
       { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
     ] as const
     const whole = seen.reduce((so, one) => noted(so, { seen: one }), trail)
-    const came = options.baselines().learn(subject, whole, findings)
+    const came = options.baselines().learn(subject, whole, anomalies)
     if (came === 'done') settle(name)
     const fields = { tenant: subject.tenant, name: subject.name }
     if (came === 'learned') voice.say('baseline/learned', fields, { run })

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import * as fc from 'fast-check'
-import type { Finding } from '../contract/anomaly.ts'
+import type { Anomaly } from '../contract/anomaly.ts'
 import { noAllowance, take } from './allowance.ts'
 import { type Action, noReactions, react, type Reactions, type Rules, rates } from './react.ts'
 import { openStrongerStore } from './stronger-store.ts'
 
-const finding: Finding = {
+const anomaly: Anomaly = {
   name: 'denied-burst',
   severity: 'high',
   zone: 'main',
@@ -24,12 +24,12 @@ const rules: Rules = {
 }
 const acme = { tenant: 'acme', code: 'c1' }
 
-/** The kinds of what is done about the same finding so many times at once. */
+/** The kinds of what is done about the same anomaly so many times at once. */
 function often(times: number, who = acme, from: Reactions = noReactions) {
   let reactions = from
   const actions: Action[] = []
   for (let at = 0; at < times; at++) {
-    const turn = react(reactions, finding, rules, who, 0)
+    const turn = react(reactions, anomaly, rules, who, 0)
     reactions = turn.reactions
     actions.push(...turn.actions)
   }
@@ -39,13 +39,13 @@ function often(times: number, who = acme, from: Reactions = noReactions) {
 
 suite('Reactions', () => {
   test('Follow the map of the schedule, and always leave a line', () => {
-    const { actions } = react(noReactions, { ...finding, severity: 'medium' }, rules, acme, 0)
+    const { actions } = react(noReactions, { ...anomaly, severity: 'medium' }, rules, acme, 0)
     assert.deepEqual(
       actions.map(({ kind }) => kind),
       ['record', 'life', 'webhook'],
     )
-    const { actions: low } = react(noReactions, { ...finding, severity: 'low' }, rules, acme, 0)
-    assert.deepEqual(low, [{ kind: 'record', finding: { ...finding, severity: 'low' } }])
+    const { actions: low } = react(noReactions, { ...anomaly, severity: 'low' }, rules, acme, 0)
+    assert.deepEqual(low, [{ kind: 'record', anomaly: { ...anomaly, severity: 'low' } }])
   })
 
   test('A code that is captured too often stands still all the same', () => {
@@ -59,7 +59,7 @@ suite('Reactions', () => {
     const ends: Rules = { ...rules, onAnomaly: { ...rules.onAnomaly, high: 'terminate' } }
     let { reactions } = often(50)
     for (let time = 0; time < 100; time++) {
-      const turn = react(reactions, finding, ends, acme, 0)
+      const turn = react(reactions, anomaly, ends, acme, 0)
       reactions = turn.reactions
       assert(turn.actions.some((one) => one.kind === 'life' && one.reaction === 'terminate'))
     }
@@ -78,7 +78,7 @@ suite('Reactions', () => {
   })
 
   test('What a guest says of itself gets nobody a dearer wall', () => {
-    const { actions } = react(noReactions, { ...finding, trust: 'guest' }, rules, acme, 0)
+    const { actions } = react(noReactions, { ...anomaly, trust: 'guest' }, rules, acme, 0)
     assert(!actions.some(({ kind }) => kind === 'stronger'))
   })
 })

@@ -1,9 +1,9 @@
-import { type AnomalySeverity, type Finding, isAtLeast } from '../contract/anomaly.ts'
+import { type AnomalySeverity, type Anomaly, isAtLeast } from '../contract/anomaly.ts'
 import type { Reaction, Schedule } from '../contract/phase.ts'
 import { type Allowance, noAllowance, type Rates, take } from './allowance.ts'
 
 /**
- * What is done about a finding, as values; whoever has the wall, the stores and the wire carries it out. Nothing here
+ * What is done about an anomaly, as values; whoever has the wall, the stores and the wire carries it out. Nothing here
  * gives a right back: an action either tells somebody or takes something away.
  *
  * A reaction is also something that a guest can cause, so each that costs anybody else something is counted, by
@@ -11,7 +11,7 @@ import { type Allowance, noAllowance, type Rates, take } from './allowance.ts'
  * capture that is refused becomes a freeze, where it stands still as before, and a line that says so.
  */
 export type Action =
-  | { readonly kind: 'record'; readonly finding: Finding; readonly left?: Limited | undefined }
+  | { readonly kind: 'record'; readonly anomaly: Anomaly; readonly left?: Limited | undefined }
   /** To the schedule of the life, which does not loosen. */
   | {
       readonly kind: 'life'
@@ -19,7 +19,7 @@ export type Action =
       readonly reaction: Exclude<Reaction, 'record'>
       readonly reason: string
     }
-  | { readonly kind: 'webhook'; readonly finding: Finding }
+  | { readonly kind: 'webhook'; readonly anomaly: Anomaly }
   /** The next runs of this code get a stronger wall, until `forMs` are over. */
   | { readonly kind: 'stronger'; readonly forMs: number; readonly because: string }
 
@@ -50,10 +50,10 @@ export const rates: Readonly<Record<Limited, Rates>> = {
   stronger: { tenant: { burst: 100, everyMs: minute }, code: { burst: 2, everyMs: 10 * minute } },
 }
 
-/** What to do now about a finding of a run of this code, and what is left for the next. `at` never runs backwards. */
+/** What to do now about an anomaly of a run of this code, and what is left for the next. `at` never runs backwards. */
 export function react(
   reactions: Reactions,
-  finding: Finding,
+  anomaly: Anomaly,
   rules: Rules,
   who: { readonly tenant: string; readonly code: string },
   at: number,
@@ -64,19 +64,19 @@ export function react(
     allowances = { ...allowances, [what]: allowance }
     return taken
   }
-  const actions: Action[] = [{ kind: 'record', finding }]
-  const limited = (left: Limited) => void actions.push({ kind: 'record', finding, left })
-  const { zone, severity, reason } = finding
+  const actions: Action[] = [{ kind: 'record', anomaly }]
+  const limited = (left: Limited) => void actions.push({ kind: 'record', anomaly, left })
+  const { zone, severity, reason } = anomaly
   const wanted = rules.onAnomaly[severity]
   if (wanted === 'capture' && !may('capture')) {
     limited('capture')
     actions.push({ kind: 'life', zone, reaction: 'freeze', reason })
   } else if (wanted !== 'record') actions.push({ kind: 'life', zone, reaction: wanted, reason })
   if (rules.webhookFrom && isAtLeast(severity, rules.webhookFrom)) {
-    if (may('webhook')) actions.push({ kind: 'webhook', finding })
+    if (may('webhook')) actions.push({ kind: 'webhook', anomaly })
     else limited('webhook')
   }
-  if (rules.strongerFrom && isAtLeast(severity, rules.strongerFrom) && isTrusted(finding)) {
+  if (rules.strongerFrom && isAtLeast(severity, rules.strongerFrom) && isTrusted(anomaly)) {
     const because = `an earlier run: ${reason}`
     if (may('stronger')) actions.push({ kind: 'stronger', forMs: rules.strongerForMs, because })
     else limited('stronger')
@@ -85,6 +85,6 @@ export function react(
 }
 
 /** What a guest says of itself costs nobody a dearer wall. */
-function isTrusted({ trust }: Finding): boolean {
+function isTrusted({ trust }: Anomaly): boolean {
   return trust !== 'guest'
 }

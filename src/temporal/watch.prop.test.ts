@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { isAtLeast, type Finding, type Observation, type Seen } from '../contract/anomaly.ts'
+import { isAtLeast, type Anomaly, type Observation, type Seen } from '../contract/anomaly.ts'
 import { defaultThresholds } from '../contract/thresholds.ts'
 import { nothingForeseen } from '../../tests/fixtures/traces/script.ts'
 import { learned, noBaseline, runsToLearn } from './baseline.ts'
 import { noted, noTrail } from './trail.ts'
-import { findingsMax, look, noWatch, type Watch } from './watch.ts'
+import { anomaliesMax, look, noWatch, type Watch } from './watch.ts'
 
 const text = fc.constantFrom('a', 'b', 'c2.example.org', 'kernel', 'file', '/etc/shadow', '/work/x')
 const size = fc.integer({ min: 0, max: 200 * 2 ** 20 })
@@ -66,26 +66,26 @@ const baseline = Array.from({ length: runsToLearn }).reduce<typeof noBaseline>(
 function lived(
   observations: readonly Observation[],
   past?: typeof noBaseline,
-): { readonly watch: Watch; readonly findings: readonly Finding[] } {
+): { readonly watch: Watch; readonly anomalies: readonly Anomaly[] } {
   const known = { foreseen: nothingForeseen, baseline: past, thresholds: defaultThresholds }
-  const findings: Finding[] = []
+  const anomalies: Anomaly[] = []
   let watch = noWatch
   for (const observation of observations) {
     const looked = look(watch, observation, known)
     watch = looked.watch
-    findings.push(...looked.findings)
+    anomalies.push(...looked.anomalies)
   }
-  return { watch, findings }
+  return { watch, anomalies }
 }
 
-/** The worst of each finding. */
-function worst(findings: readonly Finding[]): ReadonlyMap<string, Finding> {
-  const all = new Map<string, Finding>()
-  for (const one of findings) all.set(`${one.name} ${one.zone} ${one.subject}`, one)
+/** The worst of each anomaly. */
+function worst(anomalies: readonly Anomaly[]): ReadonlyMap<string, Anomaly> {
+  const all = new Map<string, Anomaly>()
+  for (const one of anomalies) all.set(`${one.name} ${one.zone} ${one.subject}`, one)
   return all
 }
 
-function isNoLess(more: readonly Finding[], less: readonly Finding[]): boolean {
+function isNoLess(more: readonly Anomaly[], less: readonly Anomaly[]): boolean {
   const all = worst(more)
   return [...worst(less)].every(([key, { severity }]) => {
     const found =
@@ -97,29 +97,29 @@ function isNoLess(more: readonly Finding[], less: readonly Finding[]): boolean {
   })
 }
 
-test('The same observations give the same findings', () => {
+test('The same observations give the same anomalies', () => {
   const told = (life: readonly Observation[]) => {
-    const { watch, findings } = lived(life, baseline)
-    return { state: stateOf(watch), findings }
+    const { watch, anomalies } = lived(life, baseline)
+    return { state: stateOf(watch), anomalies }
   }
   fc.assert(fc.property(life, (life) => assert.deepEqual(told(life), told(life))))
 })
 
-test('What less trusted words say adds findings and takes none away', () => {
+test('What less trusted words say adds anomalies and takes none away', () => {
   fc.assert(
     fc.property(life, (life) => {
       const host = life.filter(({ trust }) => trust === 'host')
       const walls = life.filter(({ trust }) => trust !== 'guest')
-      assert(isNoLess(lived(walls).findings, lived(host).findings))
-      assert(isNoLess(lived(life).findings, lived(walls).findings))
+      assert(isNoLess(lived(walls).anomalies, lived(host).anomalies))
+      assert(isNoLess(lived(life).anomalies, lived(walls).anomalies))
     }),
   )
 })
 
-test('S2-19: A baseline adds findings and takes none away', () => {
+test('S2-19: A baseline adds anomalies and takes none away', () => {
   fc.assert(
     fc.property(life, (life) =>
-      assert(isNoLess(lived(life, baseline).findings, lived(life).findings)),
+      assert(isNoLess(lived(life, baseline).anomalies, lived(life).anomalies)),
     ),
   )
 })
@@ -128,7 +128,7 @@ test('A guest word alone is never worth more than low', () => {
   fc.assert(
     fc.property(life, (life) => {
       const said = life.map((one) => ({ ...one, trust: 'guest' as const }))
-      assert(lived(said, baseline).findings.every(({ severity }) => severity === 'low'))
+      assert(lived(said, baseline).anomalies.every(({ severity }) => severity === 'low'))
     }),
   )
 })
@@ -142,13 +142,13 @@ test('What a detector keeps is bounded, however long a life is', () => {
     for (const one of busy(at)) {
       const looked = look(watch, one, known)
       watch = looked.watch
-      found += looked.findings.length
+      found += looked.anomalies.length
     }
     if (at % 4000 === 0) sizes.push(JSON.stringify(stateOf(watch)).length)
   }
   assert(sizes[1]! < sizes[0]! * 1.1 + 1000)
-  assert(watch.told.size <= findingsMax + 12)
-  assert(found <= 3 * (findingsMax + 12))
+  assert(watch.told.size <= anomaliesMax + 12)
+  assert(found <= 3 * (anomaliesMax + 12))
 })
 
 /** All that can grow: new paths, hosts, names, zones and times. */

@@ -11,8 +11,8 @@ import { defaultThresholds } from '../contract/thresholds.ts'
 suite('S2-13: Anomalous programs are found', () => {
   for (const one of anomalous)
     test(`S2-13: found: ${one.name}`, () => {
-      const { findings } = watched(one)
-      const found = findings.filter(({ name }) => name === one.expects)
+      const { anomalies } = watched(one)
+      const found = anomalies.filter(({ name }) => name === one.expects)
       assert(found.some(({ severity }) => isAtLeast(severity, 'medium')))
       assert(found.every(({ evidence }) => evidence.length > 0))
     })
@@ -26,7 +26,7 @@ suite('S2-13: Anomalous programs are found', () => {
 suite('S2-14: Honest programs raise nothing above low', () => {
   for (const one of benign)
     test(`S2-14: nothing above low: ${one.name}`, () => {
-      const above = watched(one).findings.filter(({ severity }) => isAtLeast(severity, 'medium'))
+      const above = watched(one).anomalies.filter(({ severity }) => isAtLeast(severity, 'medium'))
       assert.deepEqual(above, [])
     })
 
@@ -35,21 +35,21 @@ suite('S2-14: Honest programs raise nothing above low', () => {
 
 const known = { foreseen: nothingForeseen, baseline: undefined, thresholds: defaultThresholds }
 
-test('S2-12: A finding says in which zone it was made, and the whole is not told the same again', () => {
-  const { findings } = watched(
+test('S2-12: An anomaly says in which zone it was made, and the whole is not told the same again', () => {
+  const { anomalies } = watched(
     trace('', nothingForeseen, (t) => {
       t.zone = 'parse'
       t.exec('/bin/sh').exec('/bin/sh')
     }),
   )
   assert.deepEqual(
-    findings.map(({ name, zone }) => [name, zone]),
+    anomalies.map(({ name, zone }) => [name, zone]),
     [['unforeseen-access', 'parse']],
   )
 })
 
 test('Refusals that are spread over many zones count for the whole', () => {
-  const { findings } = watched(
+  const { anomalies } = watched(
     trace('', nothingForeseen, (t) => {
       for (let at = 0; at < 30; at++) {
         t.zone = `z${at}`
@@ -57,7 +57,7 @@ test('Refusals that are spread over many zones count for the whole', () => {
       }
     }),
   )
-  const [burst] = findings.filter(({ name }) => name === 'denied-burst')
+  const [burst] = anomalies.filter(({ name }) => name === 'denied-burst')
   assert.equal(burst?.zone, 'main')
 })
 
@@ -66,9 +66,9 @@ test('What a guest says of itself is worth no more than low, and too much of it 
     t.trust = 'guest'
     for (let at = 0; at < 100; at++) t.syscall('kernel').exec(`/work/${at}`)
   })
-  const { watch, findings } = watched(said)
-  assert(findings.length > 0)
-  assert(findings.every(({ severity, trust }) => severity === 'low' && trust === 'guest'))
+  const { watch, anomalies } = watched(said)
+  assert(anomalies.length > 0)
+  assert(anomalies.every(({ severity, trust }) => severity === 'low' && trust === 'guest'))
   assert(watch.guest.dropped > 100)
 })
 
@@ -81,11 +81,11 @@ test('A guest that says it has used nothing hides no growth that the host saw', 
       t.trust = 'host'
     }
   })
-  const found = watched(grows).findings.filter(({ name }) => name === 'memory-shape')
+  const found = watched(grows).anomalies.filter(({ name }) => name === 'memory-shape')
   assert.equal(found[0]?.trust, 'host')
 })
 
-test('The same finding is told again only where it is worse', () => {
+test('The same anomaly is told again only where it is worse', () => {
   const one = (denied: number) => ({
     at: denied,
     zone: 'main',
@@ -97,7 +97,7 @@ test('The same finding is told again only where it is worse', () => {
   for (let at = 0; at < 200; at++) {
     const looked = look(watch, one(at), known)
     watch = looked.watch
-    const bursts = looked.findings.filter(({ name }) => name === 'denied-burst')
+    const bursts = looked.anomalies.filter(({ name }) => name === 'denied-burst')
     severities.push(...bursts.map(({ severity }) => severity))
   }
   assert.deepEqual(severities, ['medium', 'high'])

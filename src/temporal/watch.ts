@@ -1,6 +1,6 @@
 import {
   type AnomalySeverity,
-  type Finding,
+  type Anomaly,
   isAtLeast,
   type Observation,
   type Seen,
@@ -11,8 +11,8 @@ import { teaches } from './baseline.ts'
 import { noted, noTrail, type Trail } from './trail.ts'
 
 /**
- * One life as it is watched: `(watch, observation) → (watch, findings)`, pure and bounded, so that the same
- * observations give the same findings whenever they are told again.
+ * One life as it is watched: `(watch, observation) → (watch, anomalies)`, pure and bounded, so that the same
+ * observations give the same anomalies whenever they are told again.
  *
  * Words count by who says them. Each level of trust has detectors of its own, which hear its words and those of the
  * levels above it: what a wall says can only add to what the host's own words come to, and what a guest says of
@@ -24,7 +24,7 @@ import { noted, noTrail, type Trail } from './trail.ts'
 export interface Watch {
   /** Detectors under way, by level of trust and zone; a level that nobody spoke at is not there. */
   readonly levels: Readonly<Partial<Record<Level, Zones>>>
-  /** The worst that was told, by finding. */
+  /** The worst that was told, by anomaly. */
   readonly told: ReadonlyMap<string, AnomalySeverity>
   readonly trail: Trail
   readonly guest: { readonly tokens: number; readonly at: number; readonly dropped: number }
@@ -38,7 +38,7 @@ export const whole = 'main'
 /** Zones with detectors of their own; what happens in one more counts for the whole alone. */
 export const watchedZonesMax = 32
 /** Findings told of one life. */
-export const findingsMax = 200
+export const anomaliesMax = 200
 /** What a guest may say of itself: words at once, and words a second. */
 export const guestWordsMax = 40
 const guestWordsPerSecond = 20
@@ -54,7 +54,7 @@ export const noWatch: Watch = {
 
 export interface Looked {
   readonly watch: Watch
-  readonly findings: readonly Finding[]
+  readonly anomalies: readonly Anomaly[]
 }
 
 /** The watch after one more observation, and what it came to. */
@@ -67,14 +67,14 @@ export function look(watch: Watch, observation: Observation, known: Known): Look
   if (filled < 1)
     return {
       watch: { ...watch, guest: { tokens: filled, at: now, dropped: dropped + 1 } },
-      findings: [],
+      anomalies: [],
     }
   return heard({ ...watch, guest: { tokens: filled - 1, at: now, dropped } }, observation, known)
 }
 
 function heard(watch: Watch, observation: Observation, known: Known): Looked {
   const from = levels.indexOf(observation.trust)
-  const found: Finding[] = []
+  const found: Anomaly[] = []
   const next: Partial<Record<Level, Zones>> = { ...watch.levels }
   for (const [place, level] of levels.entries()) {
     // A level that speaks for the first time goes on from what the levels above it know.
@@ -82,7 +82,7 @@ function heard(watch: Watch, observation: Observation, known: Known): Looked {
     if (place < from || !before) continue
     const told = inZones(before, observation, known)
     next[level] = told.zones
-    found.push(...told.findings.map((one) => trusted(one, level)))
+    found.push(...told.anomalies.map((one) => trusted(one, level)))
   }
   const fresh = newOf(watch.told, found)
   return {
@@ -92,7 +92,7 @@ function heard(watch: Watch, observation: Observation, known: Known): Looked {
       told: fresh.told,
       trail: teaches(observation) ? noted(watch.trail, observation) : watch.trail,
     },
-    findings: fresh.findings,
+    anomalies: fresh.anomalies,
   }
 }
 
@@ -101,37 +101,37 @@ function above(watch: Watch, place: number): Zones {
   return (nearest && watch.levels[nearest]) ?? fresh
 }
 
-function trusted(finding: Finding, level: Level): Finding {
+function trusted(anomaly: Anomaly, level: Level): Anomaly {
   return level === 'guest'
-    ? { ...finding, trust: level, severity: 'low' }
-    : { ...finding, trust: level }
+    ? { ...anomaly, trust: level, severity: 'low' }
+    : { ...anomaly, trust: level }
 }
 
 interface InZones {
   readonly zones: Zones
-  readonly findings: readonly Finding[]
+  readonly anomalies: readonly Anomaly[]
 }
 
 function inZones(zones: Zones, observation: Observation, known: Known): InZones {
   const { zone, seen } = observation
   const hasOwn = zone !== whole && (zones.has(zone) || zones.size < watchedZonesMax)
-  const own = hasOwn ? inZone(zones, zone, observation, known) : { zones, findings: [] }
+  const own = hasOwn ? inZone(zones, zone, observation, known) : { zones, anomalies: [] }
   if (hasOwn && isSample(seen)) return own
   // A sample of a zone that has no detectors says nothing of the whole.
   if (!hasOwn && zone !== whole && isSample(seen)) return own
   const all = inZone(own.zones, whole, observation, known)
-  const names = new Set(own.findings.map(({ name, subject }) => `${name} ${subject}`))
-  const added = all.findings.filter(({ name, subject }) => !names.has(`${name} ${subject}`))
-  return { zones: all.zones, findings: [...own.findings, ...added] }
+  const names = new Set(own.anomalies.map(({ name, subject }) => `${name} ${subject}`))
+  const added = all.anomalies.filter(({ name, subject }) => !names.has(`${name} ${subject}`))
+  return { zones: all.zones, anomalies: [...own.anomalies, ...added] }
 }
 
 function inZone(zones: Zones, zone: string, observation: Observation, known: Known): InZones {
   const before = zones.get(zone) ?? detectors
   const steps = before.map((one) => one.see(observation, known))
-  const findings = steps.flatMap(({ found }) => (found ? [{ ...found, zone }] : []))
+  const anomalies = steps.flatMap(({ found }) => (found ? [{ ...found, zone }] : []))
   const hasMoved = steps.some(({ next }, place) => next !== before[place])
-  if (!hasMoved && zones.has(zone)) return { zones, findings }
-  return { zones: new Map([...zones, [zone, steps.map(({ next }) => next)]]), findings }
+  if (!hasMoved && zones.has(zone)) return { zones, anomalies }
+  return { zones: new Map([...zones, [zone, steps.map(({ next }) => next)]]), anomalies }
 }
 
 function isSample({ kind }: Seen): boolean {
@@ -141,22 +141,22 @@ function isSample({ kind }: Seen): boolean {
 /** Those that were not told before, or not as bad. */
 function newOf(
   before: Watch['told'],
-  found: readonly Finding[],
-): { readonly told: Watch['told']; readonly findings: readonly Finding[] } {
-  if (found.length === 0) return { told: before, findings: [] }
+  found: readonly Anomaly[],
+): { readonly told: Watch['told']; readonly anomalies: readonly Anomaly[] } {
+  if (found.length === 0) return { told: before, anomalies: [] }
   const told = new Map(before)
-  const findings = found.filter((finding) => {
-    const key = keyOf(told, finding)
+  const anomalies = found.filter((anomaly) => {
+    const key = keyOf(told, anomaly)
     const worst = told.get(key)
-    if (worst !== undefined && isAtLeast(worst, finding.severity)) return false
-    told.set(key, finding.severity)
+    if (worst !== undefined && isAtLeast(worst, anomaly.severity)) return false
+    told.set(key, anomaly.severity)
     return true
   })
-  return { told, findings }
+  return { told, anomalies }
 }
 
-/** Past the bound all findings of a detector are one, which is told again only where it is worse than all before. */
-function keyOf(told: Watch['told'], { name, zone, subject }: Finding): string {
+/** Past the bound all anomalies of a detector are one, which is told again only where it is worse than all before. */
+function keyOf(told: Watch['told'], { name, zone, subject }: Anomaly): string {
   const key = `${name}\n${zone}\n${subject}`
-  return told.has(key) || told.size < findingsMax ? key : name
+  return told.has(key) || told.size < anomaliesMax ? key : name
 }

@@ -1,4 +1,4 @@
-import type { Finding, Seen } from '../contract/anomaly.ts'
+import type { Anomaly, Seen } from '../contract/anomaly.ts'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Sandbox, Task } from '../contract/provider.ts'
@@ -9,8 +9,8 @@ import type { Watching } from './watching.ts'
 
 export interface WatchedParts {
   readonly watching: Watching
-  /** Hears each finding, once the supervisor was told. */
-  found(run: string, finding: Finding): void
+  /** Hears each anomaly, once the supervisor was told. */
+  found(run: string, anomaly: Anomaly): void
   /** The secrets that were planted for this run. */
   tokens(run: string): readonly Honeytoken[]
   readonly clock: Clock
@@ -22,17 +22,17 @@ export interface WatchedParts {
 export const sampleMs = 100
 
 /**
- * A supervisor whose life is watched: what the guest says is looked at as it passes, and each finding is told to the
+ * A supervisor whose life is watched: what the guest says is looked at as it passes, and each anomaly is told to the
  * supervisor, whose schedule says what to do about it. What would carry a planted secret out does not pass.
  */
 export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor {
   const { watching } = parts
   return {
     async run(task: Task, io: Listener) {
-      watching.hear(task.run, (finding) => {
-        const { zone, severity, name, reason } = finding
+      watching.hear(task.run, (anomaly) => {
+        const { zone, severity, name, reason } = anomaly
         supervisor.notice({ point: 'anomaly/found', zone, fields: { severity, name, reason } })
-        parts.found(task.run, finding)
+        parts.found(task.run, anomaly)
       })
       const files = withPlanted(task.files, parts.tokens(task.run))
       const sampler = new Sampler(task.run, parts)

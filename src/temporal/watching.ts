@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import type { Finding, Foreseen, Observation } from '../contract/anomaly.ts'
+import type { Anomaly, Foreseen, Observation } from '../contract/anomaly.ts'
 import type { Event, Sink, Voice } from '../contract/event.ts'
 import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
@@ -19,8 +19,8 @@ export interface Watching {
   readonly sink: Sink
   /** From here on what is said of this run is looked at. */
   begin(run: string, watched: Watched): void
-  /** Each finding of this run goes here too, at once. */
-  hear(run: string, found: (finding: Finding) => void): void
+  /** Each anomaly of this run goes here too, at once. */
+  hear(run: string, found: (anomaly: Anomaly) => void): void
   /** What a room saw itself, without an event for it: samples, and pieces of output. */
   see(run: string, observation: Omit<Observation, 'at'>): void
   /** Passes on all that is seen, with what was foreseen, to whoever records lives; the answer takes it away again. */
@@ -34,7 +34,7 @@ export type Listener = (run: string, observation: Observation, watched: Watched)
 
 export interface Seen {
   readonly trail: Trail
-  readonly findings: readonly Finding[]
+  readonly anomalies: readonly Anomaly[]
 }
 
 export interface WatchingOptions {
@@ -52,8 +52,8 @@ interface Live {
   readonly watched: Watched
   began: number
   watch: Watch
-  findings: readonly Finding[]
-  found: ((finding: Finding) => void) | undefined
+  anomalies: readonly Anomaly[]
+  found: ((anomaly: Anomaly) => void) | undefined
 }
 
 export function createWatching({ clock, voice, thresholds }: WatchingOptions): Watching {
@@ -63,13 +63,13 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
   function take(run: string, live: Live, observation: Observation): void {
     for (const listener of listeners) listener(run, observation, live.watched)
     const { foreseen, baseline } = live.watched
-    const { watch, findings } = look(live.watch, observation, { foreseen, baseline, thresholds })
+    const { watch, anomalies } = look(live.watch, observation, { foreseen, baseline, thresholds })
     live.watch = watch
-    if (findings.length === 0) return
-    live.findings = [...live.findings, ...findings].slice(-keptMax)
-    for (const finding of findings) {
-      tell(voice, run, finding)
-      live.found?.(finding)
+    if (anomalies.length === 0) return
+    live.anomalies = [...live.anomalies, ...anomalies].slice(-keptMax)
+    for (const anomaly of anomalies) {
+      tell(voice, run, anomaly)
+      live.found?.(anomaly)
     }
   }
 
@@ -83,7 +83,7 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     },
     begin(run, watched) {
       if (lives.size >= watchedMax) dropOldest(lives, voice)
-      lives.set(run, { watched, began: -1, watch: noWatch, findings: [], found: undefined })
+      lives.set(run, { watched, began: -1, watch: noWatch, anomalies: [], found: undefined })
     },
     hear(run, found) {
       const live = lives.get(run)
@@ -100,7 +100,7 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     end(run) {
       const live = lives.get(run)
       lives.delete(run)
-      return { trail: (live?.watch ?? noWatch).trail, findings: live?.findings ?? [] }
+      return { trail: (live?.watch ?? noWatch).trail, anomalies: live?.anomalies ?? [] }
     },
     get size() {
       return lives.size
@@ -121,9 +121,9 @@ function dropOldest(lives: Map<string, Live>, voice: Voice): void {
   voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
 }
 
-function tell(voice: Voice, run: string, finding: Finding): void {
-  const { name, severity, subject, reason, zone, trust, at } = finding
-  const evidence = finding.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
+function tell(voice: Voice, run: string, anomaly: Anomaly): void {
+  const { name, severity, subject, reason, zone, trust, at } = anomaly
+  const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
   const fields: Event['fields'] = { name, severity, subject, reason, at, evidence }
   voice.say('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
 }

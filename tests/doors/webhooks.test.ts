@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import type { Finding } from '../../src/contract/anomaly.ts'
+import type { Anomaly } from '../../src/contract/anomaly.ts'
 import type { Clock } from '../../src/contract/clock.ts'
 import { addressesFor } from '../../src/egress/dns.ts'
 import { openQueue, type Queue } from '../../src/telemetry/webhooks/queue.ts'
@@ -11,7 +11,7 @@ import { readSigner } from '../../src/telemetry/webhooks/sign.ts'
 import { createWebhooks, triesMax, type Webhooks } from '../../src/telemetry/webhooks/webhooks.ts'
 
 const secret = randomBytes(32)
-const finding: Finding = {
+const anomaly: Anomaly = {
   name: 'beaconing',
   severity: 'high',
   zone: 'main',
@@ -21,7 +21,7 @@ const finding: Finding = {
   reason: 'It asked six times',
   evidence: [],
 }
-const told = { tenant: 'acme', run: 'exec_1', finding }
+const told = { tenant: 'acme', run: 'exec_1', anomaly }
 
 /** A clock that runs two hundred times as fast, so that back-off takes no time. */
 const fast: Clock = {
@@ -95,13 +95,13 @@ test('An anomaly reaches a receiver that fails at first, once it is well again, 
   const queue = openQueue(':memory:')
   const webhooks = hooks(server.url, queue)
   webhooks.tell(told)
-  webhooks.tell({ ...told, finding: { ...finding, severity: 'low' } })
+  webhooks.tell({ ...told, anomaly: { ...anomaly, severity: 'low' } })
   await until(() => server.had.length === 3 && queue.size === 0)
   const { headers, body } = server.had[2]!
   const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`
   const mac = createHmac('sha256', secret).update(signed).digest('base64')
   assert.equal(headers['webhook-signature'], `v1,${mac}`)
-  assert.equal((JSON.parse(body) as { data: Finding }).data.name, 'beaconing')
+  assert.equal((JSON.parse(body) as { data: Anomaly }).data.name, 'beaconing')
   assert.equal(new Set(server.had.map((one) => one.headers['webhook-id'])).size, 1)
   await webhooks.close()
   queue.close()

@@ -1,10 +1,10 @@
-import type { Finding } from '../../contract/anomaly.ts'
+import type { Anomaly } from '../../contract/anomaly.ts'
 
 /** An anomaly with whose life it was. */
 export interface Told {
   readonly tenant: string
   readonly run: string
-  readonly finding: Finding
+  readonly anomaly: Anomaly
 }
 
 /** Bytes of one body; evidence gives way first. */
@@ -14,10 +14,10 @@ export const bodyBytesMax = 64 * 1024
 export function cloudEventOf(told: Told, id: string, time: number): string {
   const text = written(told, id, time)
   if (Buffer.byteLength(text) <= bodyBytesMax) return text
-  return written({ ...told, finding: { ...told.finding, evidence: [] } }, id, time)
+  return written({ ...told, anomaly: { ...told.anomaly, evidence: [] } }, id, time)
 }
 
-function written({ tenant, run, finding }: Told, id: string, time: number): string {
+function written({ tenant, run, anomaly }: Told, id: string, time: number): string {
   return JSON.stringify({
     specversion: '1.0',
     id,
@@ -26,6 +26,6 @@ function written({ tenant, run, finding }: Told, id: string, time: number): stri
     subject: run,
     time: new Date(time).toISOString(),
     datacontenttype: 'application/json',
-    data: { run, tenant, ...finding },
+    data: { run, tenant, ...anomaly },
   })
 }

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { createHmac, generateKeyPairSync, verify } from 'node:crypto'
 import { suite, test } from 'node:test'
-import type { Finding } from '../../contract/anomaly.ts'
+import type { Anomaly } from '../../contract/anomaly.ts'
 import { bodyBytesMax, cloudEventOf } from './cloud-event.ts'
 import { leaseMs, openQueue } from './queue.ts'
 import { readSigner } from './sign.ts'
 import { waitBefore, waitMsMax } from './webhooks.ts'
 
 const secret = Buffer.alloc(32, 7)
-const finding: Finding = {
+const anomaly: Anomaly = {
   name: 'beaconing',
   severity: 'medium',
   zone: 'main',
@@ -43,15 +43,15 @@ suite('Webhooks are signed', () => {
 })
 
 test('An anomaly is told as a CloudEvent, without its evidence where that is too long', () => {
-  const told = { tenant: 'acme', run: 'exec_1', finding }
+  const told = { tenant: 'acme', run: 'exec_1', anomaly }
   const event = JSON.parse(cloudEventOf(told, 'msg_1', 0)) as Record<string, unknown>
   assert.equal(event['specversion'], '1.0')
   assert.equal(event['type'], 'dev.mayfly.anomaly.found')
   assert.equal(event['time'], '1970-01-01T00:00:00.000Z')
-  assert.deepEqual(event['data'], { run: 'exec_1', tenant: 'acme', ...finding })
+  assert.deepEqual(event['data'], { run: 'exec_1', tenant: 'acme', ...anomaly })
   const seen = { kind: 'exec', path: 'x'.repeat(bodyBytesMax), denied: false } as const
-  const long = { ...finding, evidence: [{ at: 1, zone: 'main', trust: 'host' as const, seen }] }
-  assert(cloudEventOf({ ...told, finding: long }, 'msg_1', 0).length < 1000)
+  const long = { ...anomaly, evidence: [{ at: 1, zone: 'main', trust: 'host' as const, seen }] }
+  assert(cloudEventOf({ ...told, anomaly: long }, 'msg_1', 0).length < 1000)
 })
 
 test('Each wait is about twice the one before it, up to a bound, and longer where a receiver asks', () => {

@@ -73,7 +73,7 @@ class Postman {
   }
 
   tell(told: Told): void {
-    if (!isAtLeast(told.finding.severity, this.#receiver.from)) return
+    if (!isAtLeast(told.anomaly.severity, this.#receiver.from)) return
     const { queue, clock } = this.#options
     const date = clock.date()
     const id = newId('msg', date)

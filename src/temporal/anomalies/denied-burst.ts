@@ -3,7 +3,7 @@ import { evidenceMax } from '../../contract/anomaly.ts'
 import { type Detector, lastOf } from './detector.ts'
 
 interface Burst {
-  /** When something was refused, the newest last; no more than make a finding of the worst kind. */
+  /** When something was refused, the newest last; no more than make an anomaly of the worst kind. */
   readonly times: readonly number[]
   readonly evidence: readonly Observation[]
 }

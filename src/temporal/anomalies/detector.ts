@@ -1,7 +1,7 @@
 import type {
   AnomalyName,
   AnomalySeverity,
-  Finding,
+  Anomaly,
   Foreseen,
   Observation,
 } from '../../contract/anomaly.ts'
@@ -24,7 +24,7 @@ export interface Step<S> {
   readonly found?: Found | undefined
 }
 
-/** A finding before it is told with its detector, zone and time. */
+/** An anomaly before it is told with its detector, zone and time. */
 export interface Found {
   readonly severity: AnomalySeverity
   /** Told once in a life for each subject, and again only where it has become worse. */
@@ -44,7 +44,7 @@ export interface Known {
 /** A detector under way, its kind of state shut in. */
 export interface Running {
   readonly state: unknown
-  see(observation: Observation, known: Known): { readonly next: Running; readonly found?: Finding }
+  see(observation: Observation, known: Known): { readonly next: Running; readonly found?: Anomaly }
 }
 
 export function running<S>(detector: Detector<S>, state: S = detector.first): Running {
@@ -58,7 +58,7 @@ export function running<S>(detector: Detector<S>, state: S = detector.first): Ru
   }
 }
 
-function told(name: AnomalyName, found: Found, { zone, at, trust }: Observation): Finding {
+function told(name: AnomalyName, found: Found, { zone, at, trust }: Observation): Anomaly {
   return { ...found, name, zone, at, trust, evidence: found.evidence.slice(-evidenceMax) }
 }
 

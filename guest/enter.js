@@ -52,7 +52,7 @@ try {
   libc.setParentDeathSignal(SIGKILL)
   if (spec.mounts) buildRoot()
   for (const [name, value] of Object.entries(spec.limits)) {
-    libc.limitResource(/** @type {any} */ (name), value)
+    libc.capResource(/** @type {any} */ (name), value)
   }
   if (spec.mounts) libc.emptyBoundingSet()
   else attempt(libc.emptyBoundingSet)

@@ -3,7 +3,7 @@
  * the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had said it.
  */
 import fs from 'node:fs'
-import { isReadable, knock, limitResource, listenOnLoopback } from '../../src/os/libc.js'
+import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
 import { runShell } from './shell.js'
@@ -21,7 +21,7 @@ process.execArgv = []
 
 try {
   // A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
-  limitResource('core', 1)
+  capResource('core', 1)
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   await warmUp(settings)
   sayReady()

@@ -28,7 +28,9 @@ def main():
     settings = json.loads(sys.argv[1])
     try:
         # A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
-        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        cap = 0 if hard == 0 else 1
+        resource.setrlimit(resource.RLIMIT_CORE, (cap, cap))
         if settings["listens"]:
             listen()
         mayfly_entries.warm_up(settings)

@@ -37,7 +37,15 @@ import {
 export const seccompFd = 5
 
 /** No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. */
-const limited = ['/bin/sh', '-c', 'ulimit -c 0 && ulimit -n 256 && exec "$@"', 'sh']
+const limited = [
+  '/bin/sh',
+  '-c',
+  'ulimit -c 0 && { ulimit -n 256 2>/dev/null || :; } && exec "$@"',
+  'sh',
+]
+
+/** A limit that is lower already stays: nobody here could raise it. */
+const cap = 'cap() { ulimit "$1" "$2" 2>/dev/null || ulimit "$1" "$(ulimit -H "$1")"; }'
 
 /**
  * The scratch folders share one tmpfs, which bubblewrap cannot make: it is made before, where only bubblewrap sees it,
@@ -107,9 +115,10 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
   const folders = scratchFolders.map((_, index) => `${over}/${index}`).join(' ')
   const options = `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755,nosuid,nodev`
   const script = [
-    `ulimit -c ${core} && ulimit -n ${nofile} && ulimit -d ${data / 1024}`,
+    cap,
+    `cap -c ${core} && cap -n ${nofile} && cap -d ${data / 1024}`,
     // In blocks of 512 bytes.
-    `ulimit -f ${Math.ceil(scratchBytes / 512)} && ulimit -l ${memlock / 1024}`,
+    `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
     `mount -t tmpfs -o ${options} mayfly ${over}`,
     `mkdir ${folders} && chmod 1777 ${folders} && chmod 755 ${over}/0`,
     ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),

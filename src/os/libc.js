@@ -225,6 +225,15 @@ export function limitResource(name, value, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], pair, null)
 }
 
+/** Lowers both limits of this process to `value`; one that is lower already stays, since nobody here could raise it.
+ * @param {keyof typeof RLIMIT} name @param {number} value */
+export function capResource(name, value) {
+  const pair = Buffer.alloc(16)
+  sys('prlimit64', 0, RLIMIT[name], null, pair)
+  const hard = pair.readBigUInt64LE(8)
+  limitResource(name, hard < BigInt(value) ? Number(hard) : value)
+}
+
 /** What holds now; Infinity where nothing does.
  * @param {keyof typeof RLIMIT} name @param {number} [pid] @returns {number} the soft limit */
 export function resourceLimit(name, pid = 0) {

@@ -40,6 +40,8 @@ import { openStrongerStore, type StrongerStore } from './temporal/stronger-store
 import { createOperating } from './temporal/operate.ts'
 import { overhear } from './temporal/overhear.ts'
 import { supervise } from './temporal/supervise.ts'
+import { overZones } from './temporal/zones/over.ts'
+import { withZones } from './temporal/zones/provider.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
 import { analyseSigned, refusalOf } from './threat/signed.ts'
@@ -77,7 +79,7 @@ export interface Assembly extends AsyncDisposable {
    * The first steps of the road alone: whose signatures the code has, and what it may do. Runs nothing, and writes
    * nothing down. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing.
    */
-  analyse(job: Job): Promise<Analysed>
+  analyse(job: Job, options?: { readonly zones?: boolean }): Promise<Analysed>
   /** What tenants registered to run by name. */
   readonly effects: Effects
   /** What watches all lives. */
@@ -218,7 +220,12 @@ export function assemble(options: AssembleOptions): Assembly {
 
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 
-  const analyst = createAnalyst({ ask: (tenant, text) => analysis.ask(tenant, text), voice })
+  const zoned = new WeakSet<Job>()
+  const analyst = createAnalyst({
+    ask: (tenant, text) => analysis.ask(tenant, text),
+    voice,
+    zones: (job) => zoned.has(job) || hasZones(config),
+  })
   const verify = createVerifier({
     config: () => config,
     signers: openSigners(config.state),
@@ -275,9 +282,11 @@ export function assemble(options: AssembleOptions): Assembly {
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
       operating.over({ sandbox, profile, clock, on, can: abilitiesOf(sandbox.provider) }, (hear) =>
-        guard.over(
-          overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on: hear })),
-          sandbox,
+        overZones({ sandbox, clock, on: hear }, (told) =>
+          guard.over(
+            overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on: told })),
+            sandbox,
+          ),
         ),
       ),
     gate: createGate,
@@ -308,7 +317,8 @@ export function assemble(options: AssembleOptions): Assembly {
     }
   }
 
-  async function judge(job: Job): Promise<Analysed> {
+  async function judge(job: Job, { zones = false } = {}): Promise<Analysed> {
+    if (zones) zoned.add(job)
     const signed = verify(job)
     if (signed.kind === 'refused') throw refusalOf(signed)
     await warming
@@ -411,6 +421,11 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 }
 
+/** Whether some schedule gives parts of a program a life of their own. */
+function hasZones({ schedules }: Config): boolean {
+  return Object.values(schedules).some(({ zones }) => Object.keys(zones).length > 0)
+}
+
 /** An event as its line is written, ahead of the stream that numbers it. */
 function eventOf(point: Point, fields: Event['fields'], actor: string, clock: Clock): Event {
   const at = clock.date()
@@ -477,7 +492,7 @@ function loadersOf(
       'isolated-vm',
       async () => {
         const { createIsolateProvider } = await import('./tiers/isolated-vm/provider.ts')
-        return createIsolateProvider({ warden, ...parts })
+        return withZones(createIsolateProvider({ warden, ...parts }))
       },
     ],
     [

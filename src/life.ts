@@ -86,6 +86,7 @@ function taskOf(job: Job, analysis: Analysis): Task {
     files: job.asked.files,
     capabilities: [],
     ...(job.asked.calls && { calls: job.asked.calls.length }),
+    ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
   }
 }
 

@@ -123,7 +123,6 @@ phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
     'mayfly.toml:5:55: schedules.default.on_anomaly.high: "capture" ends the life, without a capture: nothing keeps one yet',
     'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout is over after 2000 ms',
     'mayfly.toml:7:39: schedules.default.zones.small.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
-    'mayfly.toml:6:20: schedules.default.zones: it is in force once a wall makes zones; none does',
   ])
 })
 

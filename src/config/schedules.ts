@@ -40,11 +40,6 @@ export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Genera
       yield* courseWarnings(zone, inner)
       yield* lateWarnings(zone, inner, whole, `schedule "${name}"`)
     }
-    if (Object.keys(schedule.zones).length > 0)
-      yield {
-        path: [...path, 'zones'],
-        message: 'it is in force once a wall makes zones; none does',
-      }
   }
 }
 

@@ -84,12 +84,17 @@ export const terminatedBody = z
   .object({ id: z.string(), status: z.string().describe('how it ended'), took: z.number() })
   .readonly()
 
+export const zoneEndedBody = z
+  .object({ id: z.string(), zone: z.string(), took: z.number() })
+  .readonly()
+
 export type LiveRow = z.infer<typeof liveRow>
 export type LiveSandbox = z.infer<typeof liveSandbox>
 export type Tightened = z.infer<typeof tightenedBody>
 export type Frozen = z.infer<typeof frozenBody>
 export type Captured = z.infer<typeof capturedBody>
 export type Terminated = z.infer<typeof terminatedBody>
+export type ZoneEnded = z.infer<typeof zoneEndedBody>
 
 /** Who acts from outside. Without a tenant, on the lives of all of them. */
 export interface Operator {
@@ -113,6 +118,8 @@ export interface Operations {
   freeze(id: string, by: Operator): Promise<Frozen>
   thaw(id: string, by: Operator): Promise<Frozen>
   capture(id: string, by: Operator): Promise<Captured>
+  /** Ends one zone, and the rest goes on; of the whole, everything. Idempotent. */
+  endZone(id: string, zone: string, by: Operator): Promise<ZoneEnded>
   /** Resolves when its user code has ended. */
   terminate(id: string, by: Operator): Promise<Terminated>
 }

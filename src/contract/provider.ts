@@ -5,6 +5,7 @@ import type { Entry, JobFile, Language } from './job.ts'
 import type { Encoding, LeftOut, NetworkAttempt, OutcomeError } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
+import type { Split } from './zones.ts'
 
 export type Ability =
   /** Gives a guest a network and holds it to what is granted; to have none at all is no ability. */
@@ -114,6 +115,8 @@ export interface Task {
   readonly capabilities: readonly string[]
   /** Of a batch, how many calls: `inputText` is then a list of as many inputs, answered one after the other. */
   readonly calls?: number
+  /** How it can be taken apart, where its wall can keep the parts apart. */
+  readonly split?: Split
 }
 
 export interface TaskIo {

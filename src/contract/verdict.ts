@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { entries, languages } from './job.ts'
+import type { Split } from './zones.ts'
 
 export const patternNames = [
   'VM_ESCAPE',
@@ -65,7 +66,13 @@ export type Verdict = z.infer<typeof verdictSchema>
 
 /** What analysis makes of a job: a verdict and what to run, or the place where the source does not parse. */
 export type Analysis =
-  | { readonly kind: 'verdict'; readonly verdict: Verdict; readonly javascript?: string }
+  | {
+      readonly kind: 'verdict'
+      readonly verdict: Verdict
+      readonly javascript?: string
+      /** How it can be taken apart, where that was asked for. */
+      readonly split?: Split
+    }
   | {
       readonly kind: 'syntax-error'
       readonly message: string

@@ -3,6 +3,7 @@ import * as z from 'zod'
 /** Zones of one program at most, and functions that are told of. */
 export const programZonesMax = 16
 export const residualMax = 256
+export const zoneNameMax = 64
 
 /** What a zone does; schedules name these. */
 export const zoneKinds = [
@@ -18,7 +19,8 @@ export const zoneKinds = [
 const range = z.tuple([z.number().int().min(0), z.number().int().min(0)]).readonly()
 const name = z
   .string()
-  .max(200)
+  .max(zoneNameMax)
+  .refine((name) => name !== 'main', 'expected another name than that of the whole')
   .regex(/^[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*$/u)
 const line = z.number().int().min(1)
 

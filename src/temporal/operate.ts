@@ -134,6 +134,17 @@ export function createOperating({ tell }: OperateOptions): Operating {
     async capture(id, by) {
       return await inTurn(known(id, by), () => capture(known(id, by).life, by))
     },
+    async endZone(id, zone, by) {
+      if (zone === whole) {
+        const { took } = await operations.terminate(id, by)
+        return { id, zone, took }
+      }
+      const { life } = known(id, by)
+      const order = { actor: 'operator', reason: 'ended by hand', zone }
+      const { took } = await timed(life, async () => life.supervisor.terminate(order))
+      told('operator/terminated', { zone }, life, by)
+      return { id, zone, took }
+    },
     async terminate(id, by) {
       const { life, ended } = known(id, by)
       const { took, value } = await timed(life, () => {

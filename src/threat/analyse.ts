@@ -4,6 +4,7 @@ import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Voice } from '../contract/event.ts'
 import { entries, languages, type Job } from '../contract/job.ts'
 import { patternNames, type Analysis } from '../contract/verdict.ts'
+import { splitSchema } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
@@ -26,6 +27,8 @@ export interface AnalystParts {
   readonly voice: Pick<Voice, 'say'>
   /** Names the rules in force: another text, and nothing cached is used. */
   readonly rulesVersion?: () => string
+  /** Whether a job's source is also looked at for its zones; of none unless given. */
+  readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
 }
 
@@ -33,6 +36,8 @@ export interface AnalystParts {
 const replyUnitsMax = 9 * 2 ** 20
 /** Cached analyses that carry a source to run count by its length as well: 64 Mi units of those are kept. */
 const cacheUnitsMax = 64 * 2 ** 20
+/** What the places of one zone count for. */
+const placeUnits = 2048
 
 /**
  * The room: job in, analysis out. It never throws for what the code is; whatever goes wrong on the way to a reply
@@ -40,14 +45,15 @@ const cacheUnitsMax = 64 * 2 ** 20
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysed> {
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
-  const { clock = systemClock } = parts
+  const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
   return async (job) => {
     const began = clock.now()
     const digest = digestOf(job, rulesVersion())
-    const key = `${job.tenant}\0${digest}`
+    const withZones = zones(job)
+    const key = `${job.tenant}\0${withZones ? 'zones' : ''}\0${digest}`
     const known = cache.get(key)
-    const analysis = known ?? (await inspectElsewhere(job, digest, ask, voice))
+    const analysis = known ?? (await inspectElsewhere(job, digest, withZones, ask, voice))
     if (analysis.believed) cache.set(key, analysis)
     const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached: known !== undefined }
     voice.say('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
@@ -83,12 +89,14 @@ function digestOf({ asked }: Job, rulesVersion: string): string {
 async function inspectElsewhere(
   job: Job,
   digest: string,
+  zones: boolean,
   ask: AnalystParts['ask'],
   voice: AnalystParts['voice'],
 ): Promise<Kept> {
   const { code, language, entry, files } = job.asked
+  const request = { code, language, entry, files, ...(zones && { zones }) }
   try {
-    const reply = await ask(job.tenant, JSON.stringify({ code, language, entry, files }))
+    const reply = await ask(job.tenant, JSON.stringify(request))
     return { value: analysisOf(readReply(reply, job), digest), believed: true }
   } catch (thrown) {
     if (isNobodysFault(thrown)) throw thrown
@@ -123,6 +131,7 @@ const replySchema = z.strictObject({
   complexityScore: z.number().min(0),
   behaviorScore: z.number().min(0).max(100),
   javascript: z.string().optional(),
+  split: splitSchema.optional(),
   syntaxError: z
     .strictObject({ message: z.string().max(500), line: position, column: position })
     .optional(),
@@ -189,7 +198,9 @@ class Cache {
 }
 
 function unitsOf({ value }: Kept): number {
-  return value.kind === 'verdict' ? (value.javascript?.length ?? 0) : 0
+  if (value.kind !== 'verdict') return 0
+  const places = value.split ? placeUnits * value.split.zones.length : 0
+  return (value.javascript?.length ?? 0) + places
 }
 
 /**

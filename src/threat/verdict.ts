@@ -11,9 +11,13 @@ import { riskOf, threatScoreOf } from './score.ts'
 export function analysisOf(inspection: Inspection, digest: string): Analysis {
   const verdict = verdictOf(inspection, digest)
   if (inspection.syntaxError) return { kind: 'syntax-error', ...inspection.syntaxError, verdict }
-  return inspection.javascript === undefined
-    ? { kind: 'verdict', verdict }
-    : { kind: 'verdict', verdict, javascript: inspection.javascript }
+  const { javascript, split } = inspection
+  return {
+    kind: 'verdict',
+    verdict,
+    ...(javascript !== undefined && { javascript }),
+    ...(split && { split }),
+  }
 }
 
 function verdictOf(inspection: Inspection, digest: string): Verdict {

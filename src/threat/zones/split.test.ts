@@ -135,6 +135,7 @@ const stays: readonly (readonly [why: RegExp, code: string])[] = [
     'function f(l) { for (l.x of [1]); return 1 }; return await f({})',
   ],
   [/throws what is not/, 'function f() { throw { a: 1 } }; return await f()'],
+  [/no zone may have/, 'function main() { return 1 }; return await main()'],
   [/generator/, 'function* f() { yield 1 }; return await f()'],
   [/name is that of a global/, 'function fetch() { return 1 }; return await fetch()'],
   [/another meaning/, 'const call = () => 1; function f() { return 1 }; return await f(call())'],

@@ -1,6 +1,7 @@
 import {
   programZonesMax,
   residualMax,
+  zoneNameMax,
   type ProgramZone,
   type Residual,
   type Split,
@@ -104,6 +105,7 @@ class Splitting {
     if (one.isExported) return 'it is exported'
     if (!one.isEarly) return 'it is only made while the program runs'
     if (!isMadeOnce(one.id, names)) return 'its name is given more than one value'
+    if (one.name === 'main' || one.name.length > zoneNameMax) return 'no zone may have its name'
     if (zoneGlobals.has(one.name) || loosening.has(one.name) || one.name === 'input')
       return 'its name is that of a global'
     const closure = this.#closures.get(one)!

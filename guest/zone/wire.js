@@ -1,0 +1,168 @@
+// Stands at the end of each zone's program as text: how zones talk. What goes from one to another is plain data, by
+// value; whatever is anything else is refused where it is, so that a zone never holds an object of another.
+export default function (call) {
+  const CHANNEL = 'mayfly.zone'
+  const DEPTH_MAX = 500
+  const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, prototype, is } = Object
+  const { ownKeys, apply } = Reflect
+  const errors = { Error, EvalError, RangeError, SyntaxError, TypeError, URIError }
+  const text = String
+  const toTime = Date.prototype.getTime
+  const eachOfMap = Map.prototype.forEach
+  const eachOfSet = Set.prototype.forEach
+  const protoOfArray = Array.prototype
+
+  function refuse() {
+    throw new TypeError('Cannot pass this between zones: it is not plain data')
+  }
+
+  function encode(value, depth, seen) {
+    switch (typeof value) {
+      case 'string':
+      case 'boolean':
+        return value
+      case 'number':
+        return value - value === 0 && !is(value, -0)
+          ? value
+          : ['n', is(value, -0) ? '-0' : text(value)]
+      case 'undefined':
+        return ['u']
+      case 'bigint':
+        return ['b', text(value)]
+      case 'object':
+        return value === null ? null : encodeObject(value, depth, seen)
+      default:
+        return refuse()
+    }
+  }
+
+  function encodeObject(value, depth, seen) {
+    if (depth > DEPTH_MAX) refuse()
+    const known = seen.get(value)
+    if (known !== undefined) return ['r', known]
+    seen.set(value, seen.size)
+    const proto = getPrototypeOf(value)
+    if (proto === protoOfArray) return encodeList(value, depth, seen)
+    if (proto === prototype || proto === null) return encodeRecord(value, depth, seen, proto)
+    if (ownKeys(value).length > 0) refuse()
+    if (proto === Date.prototype) return ['d', encode(apply(toTime, value, []), 0, seen)]
+    const list = []
+    if (proto === Set.prototype)
+      apply(eachOfSet, value, [(one) => add(list, encode(one, depth + 1, seen))])
+    else if (proto === Map.prototype)
+      apply(eachOfMap, value, [
+        (one, key) => add(list, [encode(key, depth + 1, seen), encode(one, depth + 1, seen)]),
+      ])
+    else refuse()
+    return [proto === Set.prototype ? 's' : 'm', list]
+  }
+
+  function encodeList(value, depth, seen) {
+    if (ownKeys(value).length !== value.length + 1) refuse()
+    const list = []
+    for (let index = 0; index < value.length; index++)
+      add(list, encode(dataOf(value, text(index)), depth + 1, seen))
+    return ['a', list]
+  }
+
+  function encodeRecord(value, depth, seen, proto) {
+    const keys = ownKeys(value)
+    const list = []
+    for (let index = 0; index < keys.length; index++) {
+      if (typeof keys[index] !== 'string') refuse()
+      add(list, [keys[index], encode(dataOf(value, keys[index]), depth + 1, seen)])
+    }
+    return [proto === null ? 'z' : 'o', list]
+  }
+
+  function dataOf(object, key) {
+    const found = getOwnPropertyDescriptor(object, key)
+    if (found === undefined || found.get || found.set) refuse()
+    if (!found.enumerable || !found.writable || !found.configurable) refuse()
+    return found.value
+  }
+
+  function add(list, value) {
+    put(list, list.length, value)
+  }
+
+  function put(object, key, value) {
+    defineProperty(object, key, {
+      __proto__: null,
+      value,
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    })
+  }
+
+  function decode(coded, seen) {
+    if (typeof coded !== 'object' || coded === null) return coded
+    const [kind, inner] = coded
+    if (kind === 'u') return undefined
+    if (kind === 'n') return +inner
+    if (kind === 'b') return BigInt(inner)
+    if (kind === 'r') return seen[inner]
+    const made = kind === 'd' ? new Date(decode(inner, seen)) : empty(kind)
+    add(seen, made)
+    if (kind !== 'd') fill(made, kind, inner, seen)
+    return made
+  }
+
+  function empty(kind) {
+    if (kind === 'a') return []
+    if (kind === 's') return new Set()
+    if (kind === 'm') return new Map()
+    return kind === 'z' ? { __proto__: null } : {}
+  }
+
+  function fill(made, kind, inner, seen) {
+    for (let index = 0; index < inner.length; index++) {
+      const one = inner[index]
+      if (kind === 'a') add(made, decode(one, seen))
+      else if (kind === 's') made.add(decode(one, seen))
+      else if (kind === 'm') made.set(decode(one[0], seen), decode(one[1], seen))
+      else put(made, one[0], decode(one[1], seen))
+    }
+  }
+
+  async function ask(to, args) {
+    const reply = await call(CHANNEL, { to, args: encode(args, 0, new Map()) })
+    if (reply.error === undefined) return decode(reply.value, [])
+    if (!reply.error.isError) throw decode(reply.error.value, [])
+    const { name, message } = reply.error
+    const Made = Object.hasOwn(errors, name) ? errors[name] : Error
+    throw new Made(message)
+  }
+
+  /** Answers each call as it comes, until there is no more to come. */
+  async function serve(callee) {
+    for (;;) {
+      const next = await call(CHANNEL, { next: true })
+      if (next.over) return null
+      void answer(callee, next)
+    }
+  }
+
+  async function answer(callee, { id, args }) {
+    const reply = { id }
+    try {
+      reply.value = encode(await callee(...decode(args, [])), 0, new Map())
+    } catch (thrown) {
+      reply.error = described(thrown)
+    }
+    await call(CHANNEL, { reply })
+  }
+
+  function described(thrown) {
+    try {
+      if (thrown instanceof Error)
+        return { isError: true, name: text(thrown.name), message: text(thrown.message) }
+      return { isError: false, value: encode(thrown, 0, new Map()) }
+    } catch {
+      return { isError: true, name: 'Error', message: 'The zone threw what cannot be told' }
+    }
+  }
+
+  return { ask, serve }
+}

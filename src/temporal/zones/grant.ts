@@ -1,0 +1,61 @@
+import { meet, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
+import type { Phase, ZoneSchedule } from '../../contract/phase.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type { ProgramZone } from '../../contract/zones.ts'
+import { channelCapability } from './exchange.ts'
+
+/** What a zone may do: what the whole may, what its own schedule begins with, and of that only what it was seen to use. */
+export function grantOf(profile: Profile, zone: ProgramZone): Controls {
+  const { controls } = profile
+  const own = scheduleOf(profile, zone).phases[0]!.controls
+  const both = meet(controls, own)
+  const { capabilities } = meet(both, { ...both, capabilities: zone.capabilities })
+  return {
+    ...both,
+    files: noFiles,
+    network: zone.network ? both.network : noNetwork,
+    capabilities,
+  }
+}
+
+/** The wall of a zone: its own limits and its own life. */
+export function profileOf(profile: Profile, zone: ProgramZone): Profile {
+  const schedule = scheduleOf(profile, zone)
+  return withChannel({
+    ...profile,
+    controls: grantOf(profile, zone),
+    schedule: { ...profile.schedule, ...schedule, phases: withSlack(schedule.phases) },
+  })
+}
+
+/** A wall whose guest can be reached by channels: the zones of a program are made once it is known. */
+export function withChannel(profile: Profile): Profile {
+  return { ...profile, controls: withChannelOpen(profile.controls) }
+}
+
+export function withChannelOpen(controls: Controls): Controls {
+  const { capabilities } = controls
+  if (capabilities === 'any' || capabilities.includes(channelCapability)) return controls
+  return { ...controls, capabilities: [...capabilities, channelCapability].sort() }
+}
+
+/** As others know them: channels are nothing that anybody was granted. */
+export function withoutChannel(controls: Controls): Controls {
+  const { capabilities } = controls
+  if (capabilities === 'any') return controls
+  return { ...controls, capabilities: capabilities.filter((name) => name !== channelCapability) }
+}
+
+/** Who supervises it ends it; its wall does so by itself only if nobody did. */
+const slackMs = 250
+
+function withSlack(phases: readonly Phase[]): readonly Phase[] {
+  return phases.map((phase, index) =>
+    index === phases.length - 1 ? { ...phase, for: phase.for + slackMs } : phase,
+  )
+}
+
+function scheduleOf({ schedule }: Profile, { kind }: ProgramZone): ZoneSchedule {
+  const { zones = {} } = schedule
+  return Object.hasOwn(zones, kind) ? zones[kind]! : schedule
+}

@@ -1,0 +1,75 @@
+import type { Clock } from '../../contract/clock.ts'
+import type { TimelineEntry } from '../../contract/event.ts'
+import type { Sandbox } from '../../contract/provider.ts'
+import type { Supervisor } from '../../contract/rooms.ts'
+import { ZonedSandbox } from './sandbox.ts'
+
+export interface OverParts {
+  readonly sandbox: Sandbox
+  readonly clock: Clock
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+}
+
+/**
+ * A supervisor that hears of its zones: each gets a life of its own as it begins, and what its channels refused or lost
+ * stands in the timeline. `make` gets whom to tell of the timeline.
+ */
+export function overZones(
+  { sandbox, clock, on }: OverParts,
+  make: (on: (entry: TimelineEntry) => void) => Supervisor,
+): Supervisor {
+  if (!(sandbox instanceof ZonedSandbox)) return make((entry) => on?.(entry))
+  const why = new Map<string, string>()
+  const channels: TimelineEntry[] = []
+  let released: number | undefined
+
+  /** A zone that is gone is told of with the reason. */
+  const withWhy = (entry: TimelineEntry): TimelineEntry => {
+    const reason = entry.event === 'zone' && entry.reason === 'gone' && why.get(entry.zone)
+    return reason ? { ...entry, reason } : entry
+  }
+  const supervisor = make((entry) => {
+    released ??= clock.now() - entry.at
+    on?.(withWhy(entry))
+  })
+
+  sandbox.listen({
+    began: (zone, kind) => supervisor.zone(zone, kind),
+    gone(zone, reason) {
+      why.set(zone, reason)
+      supervisor.gone(zone)
+    },
+    channel({ from, to, what, why: reason }) {
+      if (released === undefined) return
+      const at = Math.max(0, clock.now() - released)
+      const entry = { at, zone: from, event: 'channel', reason, fields: { to, what } } as const
+      channels.push(entry)
+      on?.(entry)
+    },
+  })
+  return {
+    async run(task, io) {
+      const supervised = await supervisor.run(task, io)
+      const timeline = merged(supervised.timeline.map(withWhy), channels)
+      return { ...supervised, timeline }
+    },
+    tighten: (to, by) => supervisor.tighten(to, by),
+    terminate: (by) => supervisor.terminate(by),
+    zone: (zone, kind) => supervisor.zone(zone, kind),
+    gone: (zone) => supervisor.gone(zone),
+    notice: (event) => supervisor.notice(event),
+    [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
+  }
+}
+
+/** In the order in which it happened; nothing stands before the first phase or behind the end. */
+function merged(
+  timeline: readonly TimelineEntry[],
+  channels: readonly TimelineEntry[],
+): readonly TimelineEntry[] {
+  const [first, ...rest] = timeline
+  if (!first || channels.length === 0) return timeline
+  const last = rest.at(-1)?.event === 'terminated' ? rest.splice(-1) : []
+  const inside = [...rest, ...channels].sort((a, b) => a.at - b.at)
+  return [first, ...inside, ...last]
+}

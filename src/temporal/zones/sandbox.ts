@@ -1,0 +1,311 @@
+import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Sink } from '../../contract/event.ts'
+import type { Profile } from '../../contract/profile.ts'
+import type {
+  Capture,
+  Enforced,
+  KillCause,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+} from '../../contract/provider.ts'
+import type { ProgramZone, Split } from '../../contract/zones.ts'
+import { carveMain, carveZone, type Carved } from './carve.ts'
+import { chooseZones } from './choose.ts'
+import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
+import { grantOf, profileOf, withChannelOpen, withoutChannel } from './grant.ts'
+
+/** What of a program stays in no zone of its own. */
+const whole = 'main'
+
+/** Hears of zones as they come and go; never throws. */
+export interface ZoneListener {
+  began(zone: string, kind: string): void
+  gone(zone: string, why: string): void
+  channel(note: ChannelNote): void
+}
+
+export interface ZonedParts {
+  /** The wall of the residual zone, which runs the program whole where it has no zones. */
+  readonly inner: Sandbox
+  readonly profile: Profile
+  /** Makes one more wall of the same kind. */
+  readonly launch: (profile: Profile) => Promise<Sandbox>
+  readonly budget?: ChannelBudget
+}
+
+interface Live {
+  readonly zone: ProgramZone
+  readonly sandbox: Sandbox
+  controls: Controls
+  ended: boolean
+}
+
+/**
+ * A sandbox of several walls: the residual zone in one, and each zone of its program in a wall of its own, so that what
+ * one uses up no other lacks. Zones talk by the exchange alone, as JSON text that is read here.
+ */
+export class ZonedSandbox implements Sandbox {
+  readonly #parts: ZonedParts
+  readonly #zones = new Map<string, Live>()
+  #listener: ZoneListener | undefined
+  #exchange: Exchange | undefined
+  #split: Split | undefined
+  #controls: Controls
+  #sink: Sink | undefined
+  #cause: KillCause | undefined
+  #disposing: Promise<void> | undefined
+
+  constructor(parts: ZonedParts) {
+    this.#parts = parts
+    this.#controls = parts.profile.controls
+  }
+
+  get id(): string {
+    return this.#parts.inner.id
+  }
+
+  get provider(): string {
+    return this.#parts.inner.provider
+  }
+
+  get image(): string {
+    return this.#parts.inner.image
+  }
+
+  get pool(): Sandbox['pool'] {
+    return this.#parts.inner.pool
+  }
+
+  get receipt(): Receipt | undefined {
+    return this.#parts.inner.receipt
+  }
+
+  /** The zones that were made and why the rest was not; undefined before it runs. */
+  get split(): Split | undefined {
+    return this.#split
+  }
+
+  listen(listener: ZoneListener): void {
+    this.#listener = listener
+  }
+
+  async run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    const { inner, profile } = this.#parts
+    const split = task.split && !task.calls ? chooseZones(task.split, profile.schedule) : undefined
+    this.#split = split
+    if (!split || split.zones.length === 0) return await inner.run(task, io)
+
+    const permitted = new Map([
+      [whole, split.calls],
+      ...split.zones.map(({ name, calls }) => [name, calls] as const),
+    ])
+    const { budget } = this.#parts
+    this.#exchange = new Exchange({
+      permitted,
+      ...(budget && { budget }),
+      note: (note) => this.#note(note),
+    })
+    const began = await this.#begin(split, task, io)
+    if (began !== undefined) return began
+    const main = carveMain(task, split)
+    const end = await inner.run(carved(task, main, task.capabilities), {
+      ...io,
+      released: () => this.#released(io),
+      call: (name, text) => this.#call(whole, io, name, text),
+    })
+    for (const name of this.#zones.keys()) this.#exchange.end(name, 'The program is over')
+    return end
+  }
+
+  async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
+    if (zone !== whole) return await this.#tightenZone(to, zone)
+    const before = this.#controls
+    const done = await this.#parts.inner.tighten(withChannelOpen(to))
+    this.#controls = withoutChannel(done.controls)
+    this.#revoke(whole, before, this.#controls)
+    return { ...done, controls: this.#controls }
+  }
+
+  /** Whoever waits for it is told, and nothing of it is left running. */
+  endZone(zone: string): Promise<void> {
+    const live = this.#live(zone)
+    this.#exchange?.end(zone, 'its zone has ended')
+    live.sandbox.kill({ status: 'terminated', reason: 'its zone has ended' })
+    return Promise.resolve()
+  }
+
+  cpuTime(): number | undefined {
+    return this.#parts.inner.cpuTime?.()
+  }
+
+  async freeze(): Promise<void> {
+    for (const one of this.#all()) await one.freeze()
+  }
+
+  async thaw(): Promise<void> {
+    for (const one of this.#all()) await one.thaw()
+  }
+
+  watch(sink: Sink): void {
+    this.#sink = sink
+    this.#parts.inner.watch(sink)
+  }
+
+  capture(): Promise<Capture> {
+    return this.#parts.inner.capture()
+  }
+
+  kill(cause: KillCause): void {
+    this.#cause ??= cause
+    for (const one of this.#all()) one.kill(cause)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#destroy()
+    return this.#disposing
+  }
+
+  async #destroy(): Promise<void> {
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, 'The program is over')
+    await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
+  }
+
+  *#all(): Generator<Sandbox> {
+    yield this.#parts.inner
+    for (const { sandbox } of this.#zones.values()) yield sandbox
+  }
+
+  /** Every zone is there before anything of the program runs. Undefined, or how it ended before it began. */
+  async #begin(split: Split, task: Task, io: TaskIo): Promise<TaskEnd | undefined> {
+    const { profile, launch } = this.#parts
+    const made = await Promise.allSettled(
+      split.zones.map(async (zone) => {
+        const sandbox = await launch(profileOf(profile, zone))
+        const controls = grantOf(profile, zone)
+        this.#zones.set(zone.name, { zone, sandbox, controls, ended: false })
+      }),
+    )
+    const failed = made.find((one) => one.status === 'rejected')
+    if (failed) throw failed.reason
+    if (this.#cause) this.kill(this.#cause)
+    if (this.#cause || this.#disposing) return cut
+    const ready = [...this.#zones.values()].map((live) => this.#serve(live, task, io))
+    await Promise.all(ready)
+    return this.#cause ? cut : undefined
+  }
+
+  /** Resolves once it answers calls, or cannot. */
+  #serve(live: Live, task: Task, io: TaskIo): Promise<void> {
+    const { zone, sandbox } = live
+    const { name, capabilities } = zone
+    sandbox.watch((event) => this.#sink?.({ ...event, zone: name }))
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const may = capabilities === 'any' ? task.capabilities : capabilities
+    const own = carved(
+      task,
+      carveZone(task, zone),
+      may.filter((one) => task.capabilities.includes(one)),
+    )
+    const end = sandbox.run(
+      { ...own, inputText: 'null', files: [] },
+      {
+        stdout: (chunk) => io.stdout(chunk),
+        stderr: (chunk) => io.stderr(chunk),
+        released: resolve,
+        call: (called, text) => this.#call(name, io, called, text),
+      },
+    )
+    void this.#awaitEnd(live, end).then(resolve)
+    return promise
+  }
+
+  async #awaitEnd(live: Live, end: Promise<TaskEnd>): Promise<void> {
+    const why = whyEnded(await end)
+    const { name } = live.zone
+    live.ended = true
+    this.#exchange?.end(name, why)
+    this.#listener?.gone(name, why)
+  }
+
+  #released(io: TaskIo): void {
+    io.released()
+    for (const { zone, ended } of this.#zones.values())
+      if (!ended) this.#listener?.began(zone.name, zone.kind)
+  }
+
+  async #call(zone: string, io: TaskIo, name: string, text: string): Promise<string> {
+    if (name === channelCapability) return await this.#exchange!.handle(zone, text)
+    if (!io.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
+    return await io.call(name, text)
+  }
+
+  async #tightenZone(to: Controls, name: string): Promise<Enforced> {
+    const live = this.#live(name)
+    const before = live.controls
+    const next = meet(before, to)
+    if (live.ended || controlsBeyond(before, next).length === 0)
+      return { controls: next, took: 0, unenforced: [] }
+    const done = await live.sandbox.tighten(withChannelOpen(next))
+    live.controls = withoutChannel(done.controls)
+    this.#revoke(name, before, live.controls)
+    return { ...done, controls: live.controls }
+  }
+
+  /** A channel gives nobody back what was taken: none stays to an end that still has it. */
+  #revoke(zone: string, before: Controls, now: Controls): void {
+    const lost = new Set(controlsBeyond(before, now))
+    if (lost.size === 0) return
+    const controlsOf = (other: string) =>
+      other === whole ? this.#controls : (this.#zones.get(other)?.controls ?? now)
+    const givesBack = (other: string) =>
+      controlsBeyond(controlsOf(other), now).some((name) => lost.has(name))
+    const why = `its channel was revoked when "${zone}" was tightened`
+    this.#exchange?.revoke(zone, givesBack, why)
+  }
+
+  #note(note: ChannelNote): void {
+    this.#listener?.channel(note)
+    if (note.what !== 'refused') return
+    this.#sink?.({
+      format: 1,
+      seq: 0,
+      at: Date.now(),
+      run: null,
+      zone: note.from,
+      point: 'capability/denied',
+      actor: 'guest',
+      trust: 'wall',
+      fields: { capability: `zone:${note.to}`, why: note.why },
+    })
+  }
+
+  #live(zone: string): Live {
+    const live = this.#zones.get(zone)
+    if (live) return live
+    throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+  }
+}
+
+/** The program of one zone in the task of the whole. */
+function carved(task: Task, { code, entry }: Carved, capabilities: readonly string[]): Task {
+  const { split: _split, ...rest } = task
+  return { ...rest, code, entry, capabilities: [...capabilities, channelCapability] }
+}
+
+const cut: TaskEnd = {
+  status: 'terminated',
+  resultText: 'null',
+  encoding: 'json',
+  cpuTime: 0,
+  artifacts: [],
+}
+
+function whyEnded({ status, error }: TaskEnd): string {
+  if (status === 'ok') return 'its zone has ended'
+  const what = error?.code === undefined ? status : `${status} ${error.code}`
+  return `its zone has ended: ${what}`
+}

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { systemClock } from '../../src/contract/clock.ts'
+import { allControls, type Controls } from '../../src/contract/controls.ts'
+import type { TimelineEntry } from '../../src/contract/event.ts'
+import type { Phase, ZoneSchedule } from '../../src/contract/phase.ts'
+import type { Profile } from '../../src/contract/profile.ts'
+import type { Provider } from '../../src/contract/provider.ts'
+import type { Supervisor } from '../../src/contract/rooms.ts'
+import { makePlan } from '../../src/profile/make-profile.ts'
+import { supervise } from '../../src/temporal/supervise.ts'
+import { overZones } from '../../src/temporal/zones/over.ts'
+import { withZones } from '../../src/temporal/zones/provider.ts'
+import { createIsolateProvider } from '../../src/tiers/isolated-vm/provider.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import { configOf, factsOf, jobOf, verdictOf } from '../fixtures/profile-world.ts'
+import { taskOf } from '../sim/stage.ts'
+import { splitOf } from '../zones/local.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
+const warden = holdWarden({ stateFolder: join(folder, 'state') })
+let provider: Provider
+before(() => {
+  const isolates = createIsolateProvider({ warden, voice: { say() {} }, spares: 1, wallsMax: 8 })
+  provider = withZones(isolates)
+})
+after(async () => {
+  await warden.close()
+  for (const own of [folder, `${folder}-warden`]) rmSync(own, { recursive: true, force: true })
+})
+
+const phaseOf = (more: Partial<Phase> & { readonly controls: Controls }): Phase => ({
+  name: 'only',
+  for: 4000,
+  ...more,
+})
+const records = { low: 'record', medium: 'record', high: 'record' } as const
+const zoneOf = (phase: Phase): ZoneSchedule => ({
+  phases: [phase],
+  onAnomaly: records,
+  shorten: 1,
+})
+
+interface Asked {
+  readonly zones?: Readonly<Record<string, ZoneSchedule>>
+  readonly capabilities?: readonly string[]
+}
+
+function profileFor({ zones, capabilities = [] }: Asked): Profile {
+  const facts = [factsOf('isolate', { name: 'isolated-vm', languages: ['js', 'ts'] })]
+  const { profile } = makePlan(jobOf(), verdictOf(), { config: configOf({}), facts })
+  const controls = { ...profile.controls, capabilities }
+  const phases = [phaseOf({ controls })]
+  const schedule = { ...profile.schedule, phases, ...(zones && { zones }) }
+  return { ...profile, controls, schedule }
+}
+
+interface Told {
+  readonly status: string
+  readonly result: unknown
+  readonly error: string | undefined
+  readonly timeline: readonly TimelineEntry[]
+}
+
+/** Lives one program in its zones, under the supervisor. */
+async function live(
+  code: string,
+  asked: Asked,
+  during?: (supervisor: Supervisor, entry: TimelineEntry) => void,
+): Promise<Told> {
+  const profile = profileFor(asked)
+  await using sandbox = await provider.launch(profile, systemClock)
+  let under: Supervisor | undefined
+  const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
+  const { signal } = new AbortController()
+  await using supervisor = overZones({ sandbox, clock: systemClock, on }, (hear) =>
+    supervise({ sandbox, profile, clock: systemClock, voice: { say() {} }, signal, on: hear }),
+  )
+  under = supervisor
+  const task = taskOf({
+    code,
+    capabilities: asked.capabilities ?? [],
+    inputText: '{"n":3}',
+  })
+  const { end, timeline } = await supervisor.run(
+    { ...task, split: splitOf(code) },
+    { stdout() {}, stderr() {}, call: async (name, args) => JSON.stringify({ name, args }) },
+  )
+  return {
+    status: end.status,
+    result: JSON.parse(end.resultText) as unknown,
+    error: end.error?.message,
+    timeline,
+  }
+}
+
+const compute = { compute: zoneOf(phaseOf({ controls: allControls })) }
+const both = {
+  ...compute,
+  'input-validation': zoneOf(phaseOf({ controls: { ...allControls, memory: 16 * 2 ** 20 } })),
+}
+
+test('S2-4: an unannotated program runs in zones that its timeline names', async () => {
+  const code = `
+    function check(n) { return n > 2 }
+    async function sum(list) { let all = 0; for (const one of list) all += one; return all }
+    return [await check(input.n), await sum([1, 2, input.n])]`
+  const { status, result, timeline } = await live(code, { zones: both })
+  assert.deepEqual([status, result], ['ok', [true, 6]])
+  const zones = timeline.filter(({ event }) => event === 'zone')
+  assert.deepEqual(
+    new Set(zones.map(({ zone, fields }) => `${zone} ${String(fields?.['kind'])}`)),
+    new Set(['check input-validation', 'sum compute']),
+  )
+  assert.equal(timeline[0]?.event, 'phase')
+})
+
+test('a program without a zone that its schedule names runs in one piece', async () => {
+  const code = 'function f(n) { return n + 1 }; return await f(input.n)'
+  const { result, timeline } = await live(code, {})
+  assert.equal(result, 4)
+  assert.equal(
+    timeline.some(({ event }) => event === 'zone'),
+    false,
+  )
+})
+
+test('S2-7: two zones have different limits at once, and one that exceeds its own leaves the other alive', async () => {
+  const code = `
+    function checkSize(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }
+    function count(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }
+    const many = 400000
+    const out = [await checkSize(10), await count(many)]
+    try { await checkSize(5000000); out.push('held') } catch (error) { out.push(error.message) }
+    try { await checkSize(1); out.push('back') } catch (error) { out.push(error.message) }
+    out.push(await count(7))
+    return out`
+  const { status, result, timeline } = await live(code, { zones: both })
+  assert.equal(status, 'ok')
+  assert.deepEqual(result, [
+    10,
+    400_000,
+    'Cannot call "checkSize": its zone has ended: limit MEMORY',
+    'Cannot call "checkSize": its zone has ended: limit MEMORY',
+    7,
+  ])
+  const gone = timeline.find(
+    ({ event, zone, reason }) => event === 'zone' && zone === 'checkSize' && reason,
+  )
+  assert.equal(gone?.reason, 'its zone has ended: limit MEMORY')
+})
+
+test('S2-11: a zone that computes for ever dies at the end of its own life, and the rest goes on', async () => {
+  const code = `
+    function validate(n) { for (;;) n = n + 1 }
+    function count(n) { return n + 1 }
+    let said = 'nothing'
+    try { await validate(1) } catch (error) { said = error.message }
+    return [said, await count(1)]`
+  const zones = {
+    ...compute,
+    'input-validation': zoneOf(phaseOf({ name: 'brief', for: 200, controls: allControls })),
+  }
+  const { status, result, timeline } = await live(code, { zones })
+  assert.deepEqual([status, result], ['ok', ['Cannot call "validate": its zone has ended', 2]])
+  const end = timeline.find(({ event, zone }) => event === 'terminated' && zone === 'validate')
+  assert.equal(end?.reason, 'timeout')
+})
+
+test('S2-18: an order that tightens a zone revokes its channels, also under a call that waits', async () => {
+  const code = `
+    async function validate(n) { await new Promise((done) => setTimeout(done, 3000)); return n }
+    function count(n) { return n + 1 }
+    const out = []
+    try { out.push(await validate(1)) } catch (error) { out.push(error.message) }
+    try { out.push(await validate(1)) } catch (error) { out.push(error.message) }
+    out.push(await count(1))
+    return out`
+  const to = { ...allControls, io: 1 }
+  let asked = false
+  const { result, timeline } = await live(
+    code,
+    { zones: { ...compute, 'input-validation': compute.compute } },
+    (supervisor, entry) => {
+      if (asked || entry.event !== 'zone' || entry.zone !== 'validate') return
+      asked = true
+      void supervisor.tighten(to, { actor: 'operator', reason: 'odd', zone: 'validate' })
+    },
+  )
+  assert.deepEqual(result, [
+    'Cannot call "validate": its channel was revoked when "validate" was tightened',
+    'Cannot call "validate": its channel was revoked when "validate" was tightened',
+    2,
+  ])
+  const revoked = timeline.find(({ event }) => event === 'channel')
+  assert.deepEqual(revoked?.fields, { to: 'validate', what: 'revoked' })
+})
+
+test('S2-18: a send that no channel permits is refused, told of with the zone, and costs nobody else', async () => {
+  const code = `
+    function count(n) { return n + 1 }
+    async function other(n) { return n + (await count(n)) }
+    return await other(1)`
+  const { result } = await live(code, { zones: compute })
+  assert.equal(result, 3)
+  const hostile = `
+    function count(n) { return n + 1 }
+    const out = [await count(1)]
+    for (const said of [{ to: 'nobody', args: [] }, { reply: { id: 1, value: 1 } }, { odd: 1 }, null])
+      try { await call('mayfly.zone', said); out.push('let through') } catch (error) { out.push(error.message) }
+    out.push(await count(2))
+    return out`
+  const { result: told, timeline } = await live(hostile, { zones: compute })
+  assert.deepEqual(told, [
+    2,
+    'Cannot call "nobody": no such channel is permitted',
+    'Cannot answer a call: this zone was not asked',
+    'Cannot use a channel of "main": it has none open',
+    'Cannot use a channel of "main": it has none open',
+    3,
+  ])
+  assert.ok(
+    timeline.some(({ event, fields }) => event === 'channel' && fields?.['to'] === 'nobody'),
+  )
+})
+
+test('a zone calls only the capabilities that it was seen to use', async () => {
+  const code = `
+    async function load(n) { return await call('db.read', { n }) }
+    async function sneak(n) { return await call('db' + '.' + 'write', { n }) }
+    const out = [await load(input.n)]
+    try { out.push(await sneak(1)) } catch (error) { out.push(error.message) }
+    return out`
+  const zones = {
+    capability: zoneOf(phaseOf({ controls: { ...allControls, capabilities: ['db.read'] } })),
+  }
+  const { result } = await live(code, { zones, capabilities: ['db.read', 'db.write'] })
+  assert.deepEqual(result, [
+    { name: 'db.read', args: '{"n":3}' },
+    'Cannot call "db.write": it is not granted',
+  ])
+})

@@ -2,6 +2,7 @@
 import Module, { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
+import { childrenCpuMs } from '../../src/os/libc.js'
 import { gatherArtifacts } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
@@ -28,6 +29,7 @@ export function takeJob(task, settings) {
   let uncaught
   let isUncaught = false
   let cpuBefore = cpuUsage()
+  const childrenBefore = childrenCpuMs()
 
   function release() {
     cpuBefore = cpuUsage()
@@ -47,7 +49,7 @@ export function takeJob(task, settings) {
       protocol: 1,
       encoding: 'json',
       ...meta,
-      cpuTimeMs: (user + system) / 1000,
+      cpuTimeMs: (user + system) / 1000 + childrenCpuMs() - childrenBefore,
       executionMs: released ? Number(hrtime() - released) / 1e6 : 0,
       artifactsLeftOut,
     }

@@ -38,6 +38,7 @@ const NUMBERS = {
   ptrace: [101, 117],
   kill: [62, 129],
   getpriority: [140, 141],
+  getrusage: [98, 165],
   bpf: [321, 280],
   io_uring_setup: [425, 425],
   unshare: [272, 97],
@@ -241,6 +242,15 @@ export function resourceLimit(name, pid = 0) {
   sys('prlimit64', pid, RLIMIT[name], null, pair)
   const soft = pair.readBigUInt64LE(0)
   return soft === 0xffff_ffff_ffff_ffffn ? Infinity : Number(soft)
+}
+
+/** Milliseconds of processor time of all children that ended and were waited for, and of theirs. */
+export function childrenCpuMs() {
+  const usage = Buffer.alloc(144)
+  sys('getrusage', -1, usage)
+  const ms = (/** @type {number} */ at) =>
+    Number(usage.readBigInt64LE(at)) * 1000 + Number(usage.readBigInt64LE(at + 8)) / 1000
+  return ms(0) + ms(16)
 }
 
 /**

@@ -28,6 +28,8 @@ import { answeredSchema, artifactSchema, endSchema, headed, kind } from './wire.
 const ARTIFACTS_MAX = 1000
 /** Time for what was printed before a timeout to be read. */
 const GRACE_MS = 40
+/** Time that a reader has to take what was printed before a job was ended; shorter than anybody waits for the end. */
+const READ_MS_MAX = 1000
 
 export interface ProcessParts {
   readonly provider: string
@@ -134,6 +136,9 @@ export class ProcessSandbox implements Sandbox {
     if (this.#cause || this.#ended) return
     this.#cause = cause
     this.#wayOut?.close()
+    setTimeout(() => {
+      for (const stream of this.#streams) stream.giveUp()
+    }, READ_MS_MAX).unref()
     if (cause.status !== 'timeout') return void this.#parts.wall.kill()
     setTimeout(() => {
       if (!this.#ended) void this.#parts.wall.kill()

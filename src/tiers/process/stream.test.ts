@@ -74,3 +74,16 @@ test('One byte more than the limit is passed on, the rest is thrown away, and a 
   while (read.floods() === 0) await sleep(5)
   assert.equal(read.text(), '012345')
 })
+
+test('A reader that takes nothing is waited for until its time is over', async (t) => {
+  const { writer, socket } = await pair(t)
+  const read = collecting(socket, { take: () => new Promise<void>(() => undefined) })
+  await new Promise<void>((done) => void writer.write('x', () => done()))
+  await sleep(50)
+  let isDrained = false
+  const drained = read.stream.drained().then(() => (isDrained = true))
+  await sleep(50)
+  assert.ok(!isDrained)
+  read.stream.giveUp()
+  await drained
+})

@@ -5,6 +5,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 export interface ProgramStream {
   /** Resolves when all that was written before now has been taken, or none of it may be any more. */
   drained(): Promise<void>
+  /** Whoever reads has had its time: nothing is waited for any longer. */
+  giveUp(): void
   close(): void
 }
 
@@ -23,7 +25,9 @@ export interface StreamOptions {
 export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): ProgramStream {
   let bytes = 0
   let holding: Promise<void> | undefined
-  const isOver = () => socket.destroyed || socket.readableEnded
+  let isGivenUp = false
+  const givenUp = Promise.withResolvers<void>()
+  const isOver = () => isGivenUp || socket.destroyed || socket.readableEnded
   socket.on('error', () => socket.destroy())
   socket.on('data', (data: Buffer) => {
     const before = bytes
@@ -58,11 +62,15 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
       // A whole poll of the event loop lies between two turns: what was written is seen by then.
       for (let quiet = 0; quiet < 2 && !isOver();) {
         const before = bytes
-        await holding
+        await Promise.race([holding, givenUp.promise])
         await turn()
         quiet = bytes === before && !holding ? quiet + 1 : 0
       }
-      await holding
+      await Promise.race([holding, givenUp.promise])
+    },
+    giveUp() {
+      isGivenUp = true
+      givenUp.resolve()
     },
     close() {
       socket.destroy()

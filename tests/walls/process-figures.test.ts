@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ways, type Way } from '../../src/contract/way.ts'
+import { Mayfly, type JobRequest, type Outcome, type RunOptions } from '../../src/index.ts'
+import { processFacts } from '../../src/os/proc.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { inTime, until } from '../conformance/stand.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** What is said of a job, beside what somebody outside sees of it. */
+const MiB = 2 ** 20
+/** Of what is stated. */
+const withinShare = 0.1
+const sameShare = 0.05
+const tries = 4
+const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
+/** What the server may grow by while output of any length passes through. */
+const growthMiBMax = 48
+const TICK_MS = 10
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-figures-'))
+const secret = join(folder, 'secret')
+let library: Mayfly
+before(async () => {
+  writeFileSync(secret, 'of this machine', { mode: 0o644 })
+  library = await Mayfly.open({
+    state: join(folder, 'state'),
+    ceilings: { output: '2GB', timeout: '10m' },
+  })
+})
+after(async () => {
+  await library.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function run(way: Way, request: Partial<JobRequest>, options: RunOptions = {}): Promise<Outcome> {
+  const asked = { language: 'python', code: '', provider: way, ...request } as const
+  return library.run(asked, options)
+}
+
+async function valueOf(way: Way, code: string, more: Partial<JobRequest> = {}): Promise<unknown> {
+  const { status, result, error, stderr } = await run(way, { code, ...more })
+  assert.equal(status, 'ok', `${JSON.stringify(error)} ${stderr}`)
+  return result
+}
+
+/** Burns for so many seconds by the clock, and answers the share of a core that the kernel says it got. */
+const burns = (seconds: number) => `
+import time
+began, before = time.monotonic(), time.process_time()
+while time.monotonic() - began < ${seconds}: pass
+result = (time.process_time() - before) / (time.monotonic() - began)`
+
+for (const way of ways)
+  suite(`Figures of "${way}"`, { skip: unable('python') }, () => {
+    test('S1-10: a busy loop gets what is stated of a core, within a tenth', async (t) => {
+      if (isMissing(t, { way })) return
+      const shares: number[] = []
+      // A machine that is busy with others gives less now and then; nobody ever gets more.
+      for (let n = 0; n < tries && !shares.some(isNear); n++) {
+        const limits = { cpu: 0.2, timeout: '20s' }
+        shares.push((await valueOf(way, burns(3), { limits })) as number)
+      }
+      t.diagnostic(`0.2 of a core came to ${shares.map((share) => share.toFixed(3)).join(', ')}`)
+      assert.ok(Math.max(...shares) <= 0.2 * (1 + withinShare), 'it got more')
+      assert.ok(shares.some(isNear), 'it never got as much')
+    })
+
+    test('S4-21: times and memory are those that somebody outside sees', async (t) => {
+      if (isMissing(t, { way })) return
+      const code = `
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"figures")
+print("begin", flush=True)
+held = bytearray(100 * 2**20)
+for at in range(0, len(held), 4096): held[at] = 1
+before = time.process_time()
+while time.process_time() - before < 1: pass
+print("middle", flush=True)
+time.sleep(2)
+print("end", flush=True)`
+      const seen = { began: 0, ended: 0, cpuMs: 0, bytes: 0 }
+      const tap = (_: string, text: string) => {
+        if (text.includes('begin')) seen.began = performance.now()
+        if (text.includes('end')) seen.ended = performance.now()
+        if (text.includes('middle')) {
+          const pid = named('figures')
+          seen.cpuMs = (processFacts(pid)?.cpuTicks ?? 0) * TICK_MS
+          seen.bytes = pssOf(pid)
+        }
+      }
+      const limits = { memory: '256MB', timeout: '20s' }
+      const { status, metrics } = await run(way, { code, limits }, { tap })
+      assert.equal(status, 'ok')
+      const between = seen.ended - seen.began
+      t.diagnostic(JSON.stringify({ ...seen, between, ...metrics }))
+      near(metrics.executionTime, between, sameShare)
+      // The program had started before its job: what it used until then is nobody's.
+      near(metrics.cpuTime, seen.cpuMs, 0.15)
+      const { peak } = metrics.memoryUsage!
+      near(peak, 100 * MiB, sameShare)
+      assert.ok(peak <= seen.bytes)
+    })
+
+    test('S4-21: the time that a program’s children used is its own', async (t) => {
+      if (isMissing(t, { way })) return
+      const burn = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done'
+      const shell = await run(way, {
+        language: 'sh',
+        code: `(${burn}); times >&2; exit 0`,
+        limits: { timeout: '20s' },
+      })
+      assert.equal(shell.status, 'ok')
+      const [, own = '', children = ''] = /^(\S+ \S+)\n(\S+ \S+)/.exec(shell.stderr) ?? []
+      const seenMs = secondsIn(`${own} ${children}`) * 1000
+      assert.ok(seenMs > 100, shell.stderr)
+      near(shell.metrics.cpuTime, seenMs, 0.2)
+    })
+
+    test('S1-12: writing is refused everywhere but in the scratch, which is no larger than stated', async (t) => {
+      if (isMissing(t, { way })) return
+      const code = `
+import errno, os
+def tried(path, flags):
+    try:
+        os.close(os.open(path, flags, 0o600)); return "written"
+    except OSError as error: return errno.errorcode[error.errno]
+folders = ["/", "/usr", "/usr/bin", "/usr/lib", "/bin", "/lib", "/sbin", "/etc", "/dev", "/opt", "/opt/mayfly", "/opt/mayfly/guest", "/proc", "/proc/sys"]
+files = ["/etc/passwd", "/etc/hosts", "/usr/bin/env", "/opt/mayfly/bin/node", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"]
+refused = {p: tried(p + "/made", os.O_CREAT | os.O_WRONLY) for p in folders if os.path.exists(p)}
+refused.update({p: tried(p, os.O_WRONLY) for p in files if os.path.exists(p)})
+scratch = {p: tried(p + "/made", os.O_CREAT | os.O_WRONLY) for p in ["/work", "/tmp", "/dev/shm"]}
+taken = 0
+try:
+    for p in ["/work/big", "/tmp/big", "/dev/shm/big"]:
+        with open(p, "wb", 0) as f:
+            while True: taken += f.write(b"x" * 65536)
+except OSError as error: full = errno.errorcode[error.errno]
+result = [refused, scratch, taken, full]`
+      const limits = { disk: '8MB' }
+      const [refused, scratch, taken, full] = (await valueOf(way, code, { limits })) as [
+        Record<string, string>,
+        Record<string, string>,
+        number,
+        string,
+      ]
+      assert.ok(Object.keys(refused).length >= 12)
+      for (const [place, answer] of Object.entries(refused))
+        assert.match(answer, /^(EROFS|EACCES|ENOENT|EPERM)$/, place)
+      assert.deepEqual(Object.values(scratch), ['written', 'written', 'written'])
+      assert.ok(taken <= 8 * MiB && taken >= 6 * MiB, `${taken}`)
+      assert.match(full, /^(ENOSPC|EFBIG)$/)
+    })
+
+    test('S4-9: no path leads to a file of this machine: not by "..", links, /proc or a name that comes with the job', async (t) => {
+      if (isMissing(t, { way })) return
+      const code = `
+import os
+def main(secret):
+    def read(path):
+        try:
+            with open(path) as f: return f.read()
+        except OSError as error: return type(error).__name__
+    os.symlink(secret, "link"); os.symlink("/", "root"); os.symlink("../" * 20, "up")
+    try: os.link("/etc/passwd", "hard"); hard = "linked"
+    except OSError: hard = "refused"
+    above = "../" * 20
+    paths = [secret, above + secret[1:], "link", "root" + secret, "up" + secret] + [
+        place + secret for place in ["/proc/self/root", "/proc/1/root", "/proc/self/cwd/" + above, "/proc/thread-self/root", "/dev/fd/0/..", "/proc/1/cwd/" + above]]
+    for fd in range(64): paths.append(f"/proc/self/fd/{fd}{secret}")
+    return [sorted(set(map(read, paths))), hard]`
+      const [seen, hard] = (await valueOf(way, code, { input: secret })) as [string[], string]
+      for (const one of seen)
+        assert.match(one, /^(FileNotFoundError|PermissionError|NotADirectoryError)$/)
+      assert.equal(hard, 'refused')
+      for (const path of ['../out', '/etc/passwd', 'a/../../b', 'a\0b', ''])
+        await assert.rejects(
+          async () => run(way, { files: [{ path, content: '', encoding: 'utf8' }] }),
+          path,
+        )
+    })
+
+    test(`S4-58: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
+      if (isMissing(t, { way })) return
+      const code = `
+import sys
+block = b"x" * 65535 + b"\\n"
+for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
+      let bytes = 0
+      let first = 0
+      let most = 0
+      const before = process.memoryUsage.rss()
+      const tap = async (_: string, text: string) => {
+        first ||= performance.now()
+        bytes += text.length
+        most = Math.max(most, process.memoryUsage.rss())
+        // Now and then the reader is slow: the program waits, nothing piles up.
+        if (bytes % (4 * MiB) < text.length) await sleep(5)
+      }
+      const limits = { output: `${outputMiB + 1}MB`, timeout: '300s' }
+      const outcome = await run(way, { code, limits }, { tap })
+      assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
+      assert.equal(bytes, outputMiB * MiB)
+      assert.ok(first < performance.now() - outcome.metrics.executionTime / 2)
+      assert.ok(outcome.stdout.length <= MiB && outcome.truncated.stdout)
+      const grown = Math.round((most - before) / MiB)
+      t.diagnostic(`it grew by ${grown} MiB while ${outputMiB} MiB passed`)
+      assert.ok(grown <= growthMiBMax, `it grew by ${grown} MiB`)
+    })
+
+    test('S4-58: what nobody reads does not pile up, and its job can be cancelled', async (t) => {
+      if (isMissing(t, { way })) return
+      const cancel = new AbortController()
+      let heard = 0
+      const tap = (_: string, text: string) => {
+        heard += text.length
+        return new Promise<void>(() => undefined)
+      }
+      const before = process.memoryUsage.rss()
+      const code = 'while True: print("x" * 10000)'
+      const limits = { output: '1GB', timeout: '60s' }
+      const end = run(way, { code, limits }, { tap, signal: cancel.signal })
+      await until(() => heard > 0, 'the first output')
+      await sleep(1000)
+      assert.ok(heard <= MiB, `${heard} bytes came to a reader that takes none`)
+      assert.ok(process.memoryUsage.rss() - before < growthMiBMax * MiB)
+      cancel.abort()
+      const { status } = await inTime(end, 'the cancelled end')
+      assert.equal(status, 'cancelled')
+    })
+
+    test('S4-55: what is kept ready is taken by the next job, used once, and made again', async (t) => {
+      if (isMissing(t, { way })) return
+      for (const [language, code] of [
+        [
+          'python',
+          'import os\nresult = [os.listdir("/work"), os.listdir("/tmp")]\nopen("/work/mark", "w"); open("/tmp/mark", "w")',
+        ],
+        [
+          'node',
+          `const fs = require('node:fs')
+module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('/tmp')]; fs.writeFileSync('/work/mark', ''); fs.writeFileSync('/tmp/mark', ''); return seen }`,
+        ],
+      ] as const) {
+        const pools: string[] = []
+        for (let n = 0; n < 4; n++) {
+          const { status, metrics, result } = await run(way, { language, code })
+          assert.equal(status, 'ok')
+          assert.ok(!JSON.stringify(result).includes('mark'), 'an earlier job was here')
+          pools.push(metrics.pool)
+          await sleep(700)
+        }
+        assert.ok(pools.slice(1).includes('hit'), `${language}: ${pools.join(' ')}`)
+      }
+    })
+  })
+
+const isNear = (share: number) =>
+  share >= 0.2 * (1 - withinShare) && share <= 0.2 * (1 + withinShare)
+
+function near(said: number, seen: number, share: number): void {
+  assert.ok(Math.abs(said - seen) <= seen * share, `it is said to be ${said}, and is ${seen}`)
+}
+
+function named(name: string): number {
+  const found = descendantsOf(process.pid).find(
+    (pid) => textOf(`/proc/${pid}/comm`).trim() === name,
+  )
+  assert.ok(found)
+  return found
+}
+
+function pssOf(pid: number): number {
+  return Number(/^Rss:\s+(\d+)/m.exec(textOf(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0) * 1024
+}
+
+/** `0m0.120000s` and its like, together. */
+function secondsIn(times: string): number {
+  const all = [...times.matchAll(/(\d+)m([\d.]+)s/g)]
+  return all.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0)
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

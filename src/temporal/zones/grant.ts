@@ -1,5 +1,5 @@
 import { meet, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
-import type { Phase, ZoneSchedule } from '../../contract/phase.ts'
+import type { ZoneSchedule } from '../../contract/phase.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { ProgramZone } from '../../contract/zones.ts'
 import { channelCapability } from './exchange.ts'
@@ -18,15 +18,22 @@ export function grantOf(profile: Profile, zone: ProgramZone): Controls {
   }
 }
 
-/** The wall of a zone: its own limits and its own life. */
+/**
+ * The wall of a zone: its own limits. Who supervises it ends its life, which counts from the release of the whole; its
+ * wall, which stands before that, does so by itself only if nobody did.
+ */
 export function profileOf(profile: Profile, zone: ProgramZone): Profile {
-  const schedule = scheduleOf(profile, zone)
+  const { schedule, limits } = profile
+  const phases = schedule.phases.map((phase) => ({ ...phase, for: phase.for + slackMs }))
   return withChannel({
     ...profile,
     controls: grantOf(profile, zone),
-    schedule: { ...profile.schedule, ...schedule, phases: withSlack(schedule.phases) },
+    schedule: { ...schedule, phases },
+    limits: { ...limits, timeout: limits.timeout + slackMs },
   })
 }
+
+const slackMs = 10_000
 
 /** A wall whose guest can be reached by channels: the zones of a program are made once it is known. */
 export function withChannel(profile: Profile): Profile {
@@ -44,15 +51,6 @@ export function withoutChannel(controls: Controls): Controls {
   const { capabilities } = controls
   if (capabilities === 'any') return controls
   return { ...controls, capabilities: capabilities.filter((name) => name !== channelCapability) }
-}
-
-/** Who supervises it ends it; its wall does so by itself only if nobody did. */
-const slackMs = 250
-
-function withSlack(phases: readonly Phase[]): readonly Phase[] {
-  return phases.map((phase, index) =>
-    index === phases.length - 1 ? { ...phase, for: phase.for + slackMs } : phase,
-  )
 }
 
 function scheduleOf({ schedule }: Profile, { kind }: ProgramZone): ZoneSchedule {

@@ -18,6 +18,9 @@ import { chooseZones } from './choose.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
 import { grantOf, profileOf, withChannelOpen, withoutChannel } from './grant.ts'
 
+/** What zones have to end in once their program is over, in milliseconds. */
+const goneMsMax = 50
+
 /** What of a program stays in no zone of its own. */
 const whole = 'main'
 
@@ -51,6 +54,7 @@ interface Live {
 export class ZonedSandbox implements Sandbox {
   readonly #parts: ZonedParts
   readonly #zones = new Map<string, Live>()
+  readonly #ends: Promise<void>[] = []
   #listener: ZoneListener | undefined
   #exchange: Exchange | undefined
   #split: Split | undefined
@@ -117,7 +121,7 @@ export class ZonedSandbox implements Sandbox {
       released: () => this.#released(io),
       call: (name, text) => this.#call(whole, io, name, text),
     })
-    for (const name of this.#zones.keys()) this.#exchange.end(name, 'The program is over')
+    await this.#letGo()
     return end
   }
 
@@ -174,6 +178,15 @@ export class ZonedSandbox implements Sandbox {
     await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
   }
 
+  /** A zone that ends by itself leaves its wall as it was; one that does not is killed with it. */
+  async #letGo(): Promise<void> {
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, 'The program is over')
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, goneMsMax)
+    await Promise.race([Promise.all(this.#ends), late.promise])
+    clearTimeout(timer)
+  }
+
   *#all(): Generator<Sandbox> {
     yield this.#parts.inner
     for (const { sandbox } of this.#zones.values()) yield sandbox
@@ -219,7 +232,9 @@ export class ZonedSandbox implements Sandbox {
         call: (called, text) => this.#call(name, io, called, text),
       },
     )
-    void this.#awaitEnd(live, end).then(resolve)
+    const gone = this.#awaitEnd(live, end)
+    this.#ends.push(gone)
+    void gone.then(resolve)
     return promise
   }
 

@@ -177,6 +177,7 @@ static struct {
   int phase_count;
   int listener, root, init, parent;
   pid_t entered;
+  ino_t processes;
   dev_t scratch[SCRATCH_DEVICES_MAX];
   int scratch_count;
   int lifts[LIFTS_MAX];
@@ -320,6 +321,14 @@ static long status_of(pid_t pid, const char *word, int base, int last) {
   long value = strtol(at, &at, base);
   while (last && *at == '\t') value = strtol(at, &at, base);
   return value;
+}
+
+/* Which process table it lives in; 0 for one that is gone. */
+static ino_t table_of(pid_t pid) {
+  char name[64];
+  struct stat facts;
+  snprintf(name, sizeof name, "/proc/%d/ns/pid", pid);
+  return stat(name, &facts) == 0 ? facts.st_ino : 0;
 }
 
 static int still_asks(uint64_t id) { return ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
@@ -831,8 +840,9 @@ static int take_table(const uint8_t *at, size_t bytes) {
     plan(&phase);
   }
   apply_due();
-  SAY("{\"kind\":\"table\",\"generation\":%u,\"allow\":%u,\"planned\":%d,\"tookUs\":%llu}\n", generation, s.allowed,
-      s.phase_count, (unsigned long long)((now_ns() - now) / 1000));
+  uint64_t then = now_ns();
+  SAY("{\"kind\":\"table\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"tookUs\":%llu}\n",
+      (double)then / 1e6, generation, s.allowed, s.phase_count, (unsigned long long)((then - now) / 1000));
   return 1;
 }
 
@@ -894,13 +904,10 @@ static _Noreturn void capture(pid_t pid, uint64_t bytes_max) {
   _exit(0);
 }
 
-/* Only what shares the wall's root: this process could read others of its uid. */
+/* Only what lives in the wall's own process table: this process could read others of its uid. */
 static int is_of_wall(pid_t pid) {
-  char name[64];
-  struct stat root, theirs;
-  snprintf(name, sizeof name, "/proc/%d/root", pid);
-  return s.root >= 0 && pid != getpid() && fstat(s.root, &root) == 0 && stat(name, &theirs) == 0 &&
-         root.st_dev == theirs.st_dev && root.st_ino == theirs.st_ino;
+  ino_t theirs = table_of(pid);
+  return s.processes != 0 && theirs == s.processes;
 }
 
 static int take_capture(const uint8_t *at, size_t bytes) {
@@ -973,6 +980,7 @@ static pid_t take_number(int32_t *number) {
 }
 
 static int open_init(pid_t pid) {
+  s.processes = table_of(pid);
   for (int up = 0; up < 3 && pid > 1; up++) {
     if (status_of(pid, "\nNSpid:", 10, 1) == 1) return (int)syscall(SYS_pidfd_open, pid, 0);
     pid = (pid_t)status_of(pid, "\nPPid:", 10, 0);

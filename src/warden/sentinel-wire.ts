@@ -44,7 +44,7 @@ export function classesOf(mask: number): readonly CallClass[] {
 
 const count = z.number().int().min(0)
 const allow = count.max(2 ** callClasses.length - 1).transform(classesOf)
-const held = { generation: count, allow, planned: count }
+const held = { t: z.number(), generation: count, allow, planned: count }
 
 /** Times are milliseconds of CLOCK_BOOTTIME. */
 const word = z.discriminatedUnion('kind', [
@@ -68,7 +68,6 @@ const word = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('status'),
     nonce: count,
-    t: z.number(),
     ...held,
     answered: count,
     denied: count,
@@ -96,6 +95,8 @@ export type SentinelWord = Readonly<z.infer<typeof word>>
 export type SeenCall = Extract<SentinelWord, { kind: 'seen' }>
 
 export interface SentinelStatus {
+  /** When this held. */
+  readonly t: number
   readonly generation: number
   readonly allowed: readonly CallClass[]
   readonly planned: number

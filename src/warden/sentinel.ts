@@ -41,6 +41,8 @@ export class Sentinel {
   readonly ended: Promise<number | null>
   /** Why it may not look into walls on this machine, once it has said so. */
   refused: string | undefined
+  /** The first process of the wall that it knew. */
+  entered: number | undefined
   /** Set by whoever wants to hear what it sees. */
   onSeen: (seen: SeenCall) => void = () => undefined
   /** Classes that are open, as it last said; undefined until it said anything. */
@@ -148,6 +150,7 @@ export class Sentinel {
         this.allowed = word.allow
         return
       case 'ready':
+        this.entered = word.pid
         return this.#answer('ready', word)
       case 'table':
       case 'refused':

@@ -347,6 +347,9 @@ export class Warden {
 
   /** After the last process: the server is told, and what was taken is given back. */
   async #gone(live: Live): Promise<void> {
+    // Whether it ended by itself or was ended, its sentinel knows.
+    const { sentinel } = live.taken
+    if (sentinel && !live.how) await Promise.race([sentinel.ended, unawaited(OVER_MS_MAX)])
     this.#push(endOf(live, this.#holder.forget(live.id)))
     await giveBack(live.taken, this.#leases)
     this.#walls.delete(live.id)

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Socket } from 'node:net'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { findProgram } from '../../src/jail/facts.ts'
+import { callClasses, watchedCalls } from '../../src/jail/sentinel-policy.ts'
+import { encodeFrame } from '../../src/lib/frames.ts'
+import { encodeTable, readWord } from '../../src/warden/sentinel-wire.ts'
+import { fuzz, mutated, Seeded } from './seeded.ts'
+
+/** The sentinel with its compiler's own watch over memory and arithmetic: whatever it is told, it answers or ends. */
+const source = fileURLToPath(new URL('../../guest/sentinel/sentinel.c', import.meta.url))
+const lives = process.env['MAYFLY_LONG'] ? 5000 : 60
+const framesMax = 12
+/** Exit codes of its own. Any other, or a signal, is a fault. */
+const own = new Set([0, 2, 3, 4, 6])
+const skip =
+  process.platform !== 'linux'
+    ? 'it needs Linux'
+    : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+
+function number(value: number, bytes: number): Buffer {
+  const buffer = Buffer.alloc(bytes)
+  buffer.writeUIntLE(value, 0, bytes)
+  return buffer
+}
+
+const samples = [
+  encodeFrame(1, encodeTable(7, [{ afterMs: 0, allow: ['exec'] }])),
+  encodeFrame(
+    1,
+    encodeTable(
+      8,
+      Array.from({ length: 64 }, (_, index) => ({
+        afterMs: index * 1000,
+        allow: [...callClasses],
+      })),
+    ),
+  ),
+  encodeFrame(1, encodeTable(9, [{ afterMs: 2 ** 32 - 1, allow: [], kills: true }])),
+  encodeFrame(2, Buffer.from([1])),
+  encodeFrame(3, number(1, 4)),
+  encodeFrame(4, Buffer.concat([number(1, 4), number(2 ** 20, 6), Buffer.alloc(2)])),
+]
+
+/** Made with sanitizers where they are there: each of its faults ends it by exit code 1 and a word. */
+function make(folder: string): string {
+  const file = join(folder, 'sentinel')
+  const watched = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+  for (const flags of [watched, []]) {
+    const made = spawnSync('cc', ['-std=gnu11', '-O1', '-g', ...flags, '-o', file, source])
+    if (made.status === 0) return file
+  }
+  throw new Error('the compiler refused it')
+}
+
+async function live(file: string, random: Seeded): Promise<void> {
+  const child = spawn(file, ['watch', `parent=${process.pid}`, ...watchedCalls()], {
+    env: { ASAN_OPTIONS: 'detect_leaks=0' },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'ignore', 'ignore'],
+  })
+  const stdio = child.stdio as unknown as Socket[]
+  let [said, complaint] = ['', '']
+  for (const socket of stdio) socket?.on('error', () => undefined)
+  child.stderr!.on('data', (chunk: Buffer) => (complaint += chunk.toString()))
+  stdio[3]!.on('data', (chunk: Buffer) => (said += chunk.toString('latin1')))
+  stdio[4]!.resume()
+  const ended = new Promise<number | null>((resolve) => void child.once('close', resolve))
+  const count = 1 + random.below(framesMax)
+  for (let frame = 0; frame < count; frame++) {
+    const bytes = random.below(3) === 0 ? random.pick(samples) : mutated(random, samples)
+    if (random.below(10) === 0) stdio[4]!.write(mutated(random, [number(3, 4)]))
+    else stdio[3]!.write(bytes)
+  }
+  stdio[3]!.end()
+  const late = setTimeout(() => child.kill('SIGABRT'), 10_000)
+  const code = await ended
+  clearTimeout(late)
+  assert.ok(code !== null && own.has(code), `it ended with ${code}: ${complaint.slice(0, 2000)}`)
+  for (const line of said.split('\n').slice(0, -1)) assert.ok(readWord(line), line)
+}
+
+test(
+  'Whatever a sentinel is told, it answers in its own words or ends by its own code',
+  { skip },
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
+    try {
+      const file = make(folder)
+      const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31) >>> 0
+      t.diagnostic(`MAYFLY_SEED=${seed}, ${lives} lives`)
+      for (let life = 0; life < lives; life++) {
+        try {
+          await live(file, new Seeded(seed + life))
+        } catch (cause) {
+          throw new Error(`A case failed; try it again with MAYFLY_SEED=${seed + life}`, { cause })
+        }
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+test('Whatever a sentinel says, it is one of its words or nothing', (t) => {
+  const words = [
+    '{"kind":"ready","pid":7,"scratch":1}',
+    '{"kind":"flipped","t":1.5,"generation":1,"allow":31,"lateUs":3,"unsettled":0}',
+    '{"kind":"table","t":1.5,"generation":1,"allow":3,"planned":0,"tookUs":4}',
+    '{"kind":"seen","t":1,"pid":2,"call":59,"class":"exec","verdict":"denied","writes":false,"leftOut":0,"path":"/bin/true"}',
+  ].map((word) => Buffer.from(word))
+  for (const word of words) assert.ok(readWord(word.toString()))
+  fuzz(t, {
+    cases: 5000,
+    long: 1_000_000,
+    attempt(random) {
+      const word = readWord(mutated(random, words).toString('latin1'))
+      if (word && 'allow' in word) assert.ok(word.allow.every((name) => callClasses.includes(name)))
+    },
+  })
+})

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite, test } from 'node:test'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { childrenOf, isAlive, processFacts } from '../../src/os/proc.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { startAlone } from './sentinel-stand.ts'
+import { openWhole, type WholeWall } from './whole-wall.ts'
+
+/** Whoever dies, the wall goes with it: its sentinel, its warden, both of them, at any moment. */
+const skip = !findJailFacts().namespaces
+  ? 'namespaces are forbidden here'
+  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const rounds = process.env['MAYFLY_LONG'] ? 100 : 8
+const goneMsMax = 1000
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const coreMin = 0.01
+
+const burns = `
+import os, time
+print('ready', flush=True)
+for _ in range(12):
+    if os.fork() == 0: break
+while True: os.close(os.open('/dev/null', os.O_RDONLY))`
+
+interface Named {
+  readonly pid: number
+  readonly startTime: number
+}
+
+function all(...pids: readonly number[]): readonly Named[] {
+  return pids
+    .flatMap((pid) => [pid, ...descendantsOf(pid)])
+    .map((pid) => ({ pid, startTime: processFacts(pid)?.startTime ?? 0 }))
+}
+
+/** Milliseconds until none of them runs. */
+async function goneAfter(named: readonly Named[]): Promise<number> {
+  const began = performance.now()
+  const left = () => named.filter(({ pid, startTime }) => isAlive(pid, startTime))
+  await until(() => left().length === 0, 'everything to end', goneMsMax)
+  return performance.now() - began
+}
+
+const outermost = (wall: WholeWall) =>
+  processFacts(processFacts(wall.started.wall.pid)!.parent)!.parent
+
+function sentinelsOf(warden: number): readonly number[] {
+  return childrenOf(warden).filter((pid) => commandOf(pid).startsWith('mayfly-sentinel'))
+}
+
+function commandOf(pid: number): string {
+  return execFileSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' })
+}
+
+suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
+  for (const victim of ['sentinel', 'warden', 'both'] as const)
+    test(`end together when ${victim === 'both' ? 'the warden and the sentinel are' : `the ${victim} is`} killed at any moment, at ${coreMin} cores`, async (t) => {
+      t.diagnostic(`MAYFLY_SEED=${seed}`)
+      const random = seeded(seed)
+      const took: number[] = []
+      const each = victim === 'sentinel' ? rounds : Math.ceil(rounds / 2)
+      for (let round = 0; round < each; round++) {
+        await using whole = await openWhole({ apart: true })
+        const { pid: warden } = await whole.warden.facts()
+        const wall = await whole.start(
+          'python',
+          round % 2 && findProgram('bwrap') ? 'bubblewrap' : 'embedded',
+        )
+        await wall.claim({ memory: 256 * 2 ** 20, ...(openCgroups() && { cpu: coreMin }) })
+        wall.run(burns)
+        await sleep(random() * 400)
+        const [sentinel] = sentinelsOf(warden)
+        const named = all(outermost(wall), sentinel!)
+        const killed = { sentinel: [sentinel!], warden: [warden], both: [sentinel!, warden] }
+        for (const pid of killed[victim]) process.kill(pid, 'SIGKILL')
+        took.push(await goneAfter(named))
+        if (victim === 'sentinel') assert.equal((await wall.end()).how, 'killed')
+      }
+      took.sort((a, b) => a - b)
+      t.diagnostic(`${took.length} times, at most ${took.at(-1)!.toFixed(0)} ms`)
+    })
+
+  test('is over for its sentinel too when its program ends', async () => {
+    await using alone = await startAlone(['/bin/true'])
+    assert.equal(await alone.sentinel.ended, 0)
+  })
+
+  test('turn their phases, and end, while their warden stands still', async () => {
+    await using whole = await openWhole({ apart: true })
+    const { pid: warden } = await whole.warden.facts()
+    const wall = await whole.start('python')
+    await wall.claim()
+    wall.run(burns)
+    await until(() => wall.said.stdout.includes('ready'), 'the guest')
+    await whole.warden.calls(wall.id, [{ afterMs: 300, allow: [], kills: true }])
+    const [sentinel] = sentinelsOf(warden)
+    // The outermost waits for its parent to reap it; the others are gone.
+    const inside = all(processFacts(wall.started.wall.pid)!.parent, sentinel!)
+    process.kill(warden, 'SIGSTOP')
+    try {
+      assert.ok((await goneAfter(inside)) > 100)
+    } finally {
+      process.kill(warden, 'SIGCONT')
+    }
+    assert.equal((await wall.end()).how, 'killed')
+  })
+
+  test('end when what they are told is no message', async () => {
+    await using alone = await startAlone(['/bin/sleep', '100'])
+    const named = all(alone.guest.pid!)
+    const exit = once(alone.guest, 'exit')
+    ;(alone.sentinel.child.stdio as unknown as NodeJS.WritableStream[])[3]!.write(
+      Buffer.from('no frame at all'),
+    )
+    assert.equal(await alone.sentinel.ended, 2)
+    await exit
+    await goneAfter(named)
+  })
+})

@@ -1,0 +1,109 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { openSentinel, reopen, type SentinelProgram } from '../../src/jail/sentinel.ts'
+import { filtersFor } from '../../src/jail/sentinel-policy.ts'
+import { Sentinel } from '../../src/warden/sentinel.ts'
+
+/** A sentinel alone with one program, in namespaces of its own and without the rest of a wall. */
+export interface Alone extends AsyncDisposable {
+  readonly sentinel: Sentinel
+  readonly guest: ChildProcess
+  /** Everything it has said so far. */
+  readonly said: () => string
+  /** Resolves when what it said fits; rejects when it ends before. */
+  says(pattern: RegExp): Promise<RegExpExecArray>
+}
+
+const saidMsMax = 20_000
+const namespaces = [
+  '--user',
+  '--map-root-user',
+  '--pid',
+  '--mount',
+  '--net',
+  '--fork',
+  '--kill-child',
+]
+/** Its own /work and /tmp, each a file system, and a /proc of its own processes. */
+const prepare = [
+  'mount -t tmpfs none /tmp',
+  'mkdir -p /tmp/work',
+  'mount -t proc none /proc',
+  'cd /tmp/work',
+  'exec "$@"',
+].join(' && ')
+
+let made: Promise<SentinelProgram> | undefined
+
+/** Throws where there is no compiler: whoever calls has skipped by name then. */
+export function program(): Promise<SentinelProgram> {
+  made ??= openSentinel().then((found) => {
+    if ('missing' in found) throw new Error(found.missing)
+    return found
+  })
+  return made
+}
+
+export async function startAlone(command: readonly string[]): Promise<Alone> {
+  const found = await program()
+  const copy = reopen(found)
+  const guest = spawn(
+    'unshare',
+    [
+      ...namespaces,
+      '--',
+      '/bin/sh',
+      '-c',
+      prepare,
+      'sh',
+      found.file,
+      'enter',
+      command[0]!,
+      ...command,
+    ],
+    {
+      stdio: ['pipe', 'pipe', 'pipe', 'ignore', 'pipe', 'ignore', 'pipe', 'ignore', 'pipe'],
+    },
+  )
+  closeSync(copy)
+  const stdio = guest.stdio as unknown as Socket[]
+  for (const socket of stdio) socket?.on('error', () => undefined)
+  stdio[6]!.end(filtersFor(Buffer.alloc(0)))
+  const sentinel = new Sentinel({ program: found, handed: stdio[8]!, uid: undefined })
+  let said = ''
+  const heard: (() => void)[] = []
+  for (const stream of [guest.stdout!, guest.stderr!, stdio[4]!])
+    stream.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+      for (const look of heard.slice()) look()
+    })
+  const ended = new Promise<void>((resolve) => void guest.once('close', () => resolve()))
+  const alone: Alone = {
+    sentinel,
+    guest,
+    said: () => said,
+    says(pattern) {
+      const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>()
+      const look = () => {
+        const found = pattern.exec(said)
+        if (found) resolve(found)
+      }
+      const late = setTimeout(() => reject(new Error(`it only said "${said}"`)), saidMsMax)
+      void ended.then(() => reject(new Error(`it ended after "${said}"`)))
+      heard.push(look)
+      look()
+      return promise.finally(() => {
+        clearTimeout(late)
+        heard.splice(heard.indexOf(look), 1)
+      })
+    },
+    async [Symbol.asyncDispose]() {
+      guest.kill('SIGKILL')
+      await ended
+      await sentinel.ended
+    },
+  }
+  await sentinel.ready
+  return alone
+}

@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite, test } from 'node:test'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { callClasses, type CallClass } from '../../src/jail/sentinel-policy.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { until } from '../conformance/stand.ts'
+import { startAlone } from './sentinel-stand.ts'
+import { openWhole, type WholeWall } from './whole-wall.ts'
+
+/** Calls of a wall that depend on its phase: closed in a moment, for good, whoever changes what while they are judged. */
+const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
+const rounds = process.env['MAYFLY_LONG'] ? 1000 : 100
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const attackMs = 700
+const skip = !findJailFacts().namespaces
+  ? 'namespaces are forbidden here'
+  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+
+const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
+
+/** Tries one call of each class again and again, and says what it got. */
+const tries = `
+import errno, os, socket, subprocess, sys, time
+held = socket.socket()
+kept = open('/work/kept', 'w+')
+def attempt(name, act):
+    try:
+        act()
+        return name + '=ok'
+    except OSError as error:
+        return name + '=' + errno.errorcode[error.errno]
+def fork():
+    pid = os.fork()
+    if pid == 0: os._exit(0)
+    os.waitpid(pid, 0)
+def execute():
+    pid = os.posix_spawn('/bin/true', ['true'], {})
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0: raise OSError(errno.EACCES, '')
+def near():
+    a, b = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    a.bind('\\0near%d' % time.monotonic_ns())
+    a.listen(1)
+    b.connect(a.getsockname())
+calls = {
+  'exec': execute, 'fork': fork, 'socket': lambda: socket.socket().close(),
+  'connect': lambda: held.connect(('127.0.0.1', 3128)),
+  'near': near,
+  'make': lambda: open('/work/made', 'w').close(),
+  'move': lambda: os.rename('/work/made', '/work/moved') or os.rename('/work/moved', '/work/made'),
+  'resize': lambda: os.ftruncate(kept.fileno(), 10),
+  'own': lambda: open('kept').close(),
+  'system': lambda: open('/usr/bin/env').close(),
+  'null': lambda: open('/dev/null', 'w').close(),
+}
+for round in range(400):
+    print('round %d:' % round, ' '.join(attempt(*one) for one in calls.items()), '.', flush=True)
+    time.sleep(0.05)
+`
+
+async function roundAfter(wall: WholeWall): Promise<string> {
+  const done = wall.said.stdout.split('\n').length
+  // The one that is under way may have begun before.
+  const row = () => wall.said.stdout.split('\n').slice(0, -1)[done + 1]
+  await until(() => row() !== undefined, 'a round of calls')
+  return row()!
+}
+
+suite('Calls of a wall', { skip, concurrency: 1 }, () => {
+  for (const way of ways)
+    test(`are closed class by class while the program runs, and the others are not, ${way}`, async () => {
+      await using whole = await openWhole()
+      const wall = await whole.start('python', way)
+      assert.ok(wall.started.wall.layers.includes('sentinel'))
+      assert.deepEqual(wall.started.wall.missing.join(), '')
+      await wall.claim({ egress: true })
+      wall.run(tries)
+      const open = await roundAfter(wall)
+      assert.doesNotMatch(open.replace('connect=EISCONN', ''), /=E/)
+
+      const held = await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('exec') }])
+      assert.deepEqual(held, { allowed: without('exec'), planned: 0 })
+      assert.match(await roundAfter(wall), /exec=EACCES fork=ok socket=ok/)
+
+      await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('network') }])
+      assert.match(
+        await roundAfter(wall),
+        /exec=EACCES fork=ok socket=EACCES connect=EACCES near=ok make=ok/,
+      )
+
+      await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('write') }])
+      assert.match(
+        await roundAfter(wall),
+        /make=EROFS move=EROFS resize=EROFS own=ok system=ok null=ok/,
+      )
+
+      await whole.warden.calls(wall.id, [{ afterMs: 0, allow: [] }])
+      const last = await roundAfter(wall)
+      assert.match(
+        last,
+        /exec=E\w+ fork=EAGAIN socket=EACCES connect=EACCES near=ok make=EROFS .*own=ok system=EACCES null=ok/,
+      )
+
+      const again = await whole.warden.calls(wall.id, [{ afterMs: 0, allow: [...callClasses] }])
+      assert.deepEqual(again.allowed, [])
+      assert.match(await roundAfter(wall), /exec=E.* fork=EAGAIN socket=EACCES/)
+    })
+
+  test('are closed by the clock of the sentinel, in the order of their time, whatever order they are told in', async () => {
+    await using whole = await openWhole()
+    const wall = await whole.start('python')
+    await wall.claim()
+    wall.run(tries)
+    const { planned } = await whole.warden.calls(wall.id, [
+      { afterMs: 400, allow: without('write'), kills: false },
+      { afterMs: 150, allow: without('exec') },
+      { afterMs: 1200, allow: [], kills: true },
+    ])
+    assert.equal(planned, 3)
+    assert.equal((await wall.end()).how, 'killed')
+    const rows = wall.said.stdout.split('\n').slice(0, -1)
+    const first = (pattern: RegExp) => rows.findIndex((row) => pattern.test(row))
+    assert.ok(first(/exec=EACCES/) > 0)
+    assert.ok(first(/make=EROFS/) > first(/exec=EACCES/))
+    const opened = rows.findIndex((row, at) => at > first(/exec=EACCES/) && /exec=ok/.test(row))
+    assert.equal(opened, -1)
+  })
+
+  test('are told: programs, files and denials, with what the caller named', async () => {
+    await using whole = await openWhole()
+    const wall = await whole.start('python')
+    const seen: string[] = []
+    whole.warden.onCall(wall.id, ({ call, denied, path, writes }) =>
+      seen.push(`${call} ${denied ? 'denied' : 'allowed'} ${writes} ${path}`),
+    )
+    await wall.claim()
+    wall.run(tries)
+    await until(() => seen.includes('openat allowed true /work/made'), 'a file that is made')
+    await until(() => seen.some((one) => /^execve allowed .* \/bin\/true$/.test(one)), 'a program')
+    await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('exec', 'write') }])
+    await until(() => seen.includes('openat denied true /work/made'), 'a denied file')
+    await until(
+      () => seen.some((one) => /^execve denied .* \/bin\/true$/.test(one)),
+      'a denied program',
+    )
+  })
+
+  test('stay what the fixed filter makes of them where the sentinel is left out, and the wall says so', async () => {
+    for (const options of [
+      { hide: ['cc', 'gcc', 'clang'], sentinel: false },
+      { sentinel: false },
+    ]) {
+      await using whole = await openWhole(options)
+      const wall = await whole.start('python')
+      assert.match(wall.started.wall.missing.join(), /sentinel: it is switched off/)
+      assert.ok(!wall.started.wall.layers.includes('sentinel'))
+      await wall.claim()
+      await assert.rejects(whole.warden.calls(wall.id, [{ afterMs: 0, allow: [] }]), {
+        code: 'UNAVAILABLE',
+      })
+    }
+  })
+})
+
+/** Threads, processes, descriptors and maps at work; each success says when its call began, by the clock of the flip. */
+const hostile = `
+import ctypes, mmap, os, socket, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+now = lambda: int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1e6)
+lock = threading.Lock()
+last = {}
+def note(name, began):
+    with lock: last[name] = max(last.get(name, 0), began)
+def spin(name, act):
+    while True:
+        began = now()
+        try:
+            act()
+            note(name, began)
+        except OSError: time.sleep(0.0002)
+def fork():
+    pid = os.fork()
+    if pid == 0: os._exit(0)
+    os.waitpid(pid, 0)
+def execute():
+    pid = os.fork()
+    if pid == 0:
+        try: os.execv('/bin/true', ['true'])
+        except OSError: os._exit(1)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0: raise OSError(1, '')
+def maps():
+    fd = os.open('/tmp/work/mapped', os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, 4096)
+    os.close(fd)
+os.chdir('/tmp/work')
+work = {
+  'network': lambda: socket.socket().close(),
+  'process': fork, 'exec': execute, 'write': maps,
+  'outside': lambda: os.close(os.open('/usr/bin/env', os.O_RDONLY)),
+}
+for name, act in work.items():
+    for _ in range(2): threading.Thread(target=spin, args=(name, act), daemon=True).start()
+print('ready', flush=True)
+for line in sys.stdin:
+    time.sleep(0.03)
+    with lock: print('last ' + ' '.join('%s=%d' % one for one in last.items()) + ' asked=' + line.strip(), flush=True)
+`
+
+suite('A sentinel', { skip, concurrency: 1 }, () => {
+  test(`lets no call of a withdrawn class succeed that began after it said so, in ${rounds} flips`, async (t) => {
+    t.diagnostic(`MAYFLY_SEED=${seed}`)
+    const random = seeded(seed)
+    let left = rounds
+    for (let life = 0; left > 0; life++) {
+      await using alone = await startAlone(['/usr/bin/python3', '-c', hostile])
+      await alone.says(/ready/)
+      let open: readonly CallClass[] = callClasses
+      for (; left > 0 && open.length > 0; left--) {
+        await sleep(random() * 20)
+        const closed = open[Math.floor(random() * open.length)]!
+        open = open.filter((name) => name !== closed)
+        const { allowed, t: flippedMs } = await alone.sentinel.flip([{ afterMs: 0, allow: open }])
+        assert.deepEqual(allowed, open)
+        const asked = `${life}-${left}`
+        alone.guest.stdin!.write(`${asked}\n`)
+        const [line] = await alone.says(new RegExp(`last .* asked=${asked}\n`))
+        for (const name of callClasses.filter((one) => !open.includes(one))) {
+          const began = Number(new RegExp(`${name}=(\\d+)`).exec(line)?.[1] ?? 0)
+          assert.ok(
+            began <= flippedMs * 1000,
+            `${name} began ${began - flippedMs * 1000} µs after the flip`,
+          )
+        }
+      }
+    }
+  })
+
+  async function attacked(program: string, closed: readonly CallClass[]) {
+    await using alone = await startAlone(['/usr/bin/python3', '-c', program])
+    await alone.says(/ready/)
+    await alone.sentinel.flip([{ afterMs: 0, allow: without(...closed) }])
+    alone.guest.stdin!.write('\n')
+    const [, got, tried] = await alone.says(/got (\d+) of (\d+)/)
+    return { got: Number(got), tried: Number(tried) }
+  }
+
+  const attacks: readonly (readonly [what: string, closed: CallClass, code: string])[] = [
+    [
+      'a path that another thread rewrites while it is judged leads nowhere else',
+      'outside',
+      `
+path = ctypes.create_string_buffer(b'/tmp/work/mine', 64)
+good, bad = b'/tmp/work/mine\\0', b'/usr/bin/env\\0\\0\\0'
+def rewrite():
+    while True:
+        ctypes.memmove(path, bad, 15)
+        ctypes.memmove(path, good, 15)
+def attack():
+    fd = libc.open(path, 0)
+    if fd < 0: return False
+    found = os.read(fd, 4)
+    os.close(fd)
+    return found != b'mine'`,
+    ],
+    [
+      'a link that is turned while it is followed leads nowhere else',
+      'outside',
+      `
+def rewrite():
+    while True:
+        for to in ('/usr/bin/env', '/tmp/work/mine'):
+            try:
+                os.symlink(to, '/tmp/work/next')
+                os.rename('/tmp/work/next', '/tmp/work/link')
+            except OSError: pass
+def attack():
+    fd = libc.open(b'/tmp/work/link', 0)
+    if fd < 0: return False
+    found = os.read(fd, 4)
+    os.close(fd)
+    return found != b'mine'`,
+    ],
+    [
+      'an address and a socket that other threads exchange while they are judged reach nothing outside',
+      'network',
+      `
+near = socket.socket(socket.AF_UNIX)
+near.bind('/tmp/work/near')
+near.listen(512)
+far = inet
+unix_to = struct.pack('H14s', 1, b'/tmp/work/near') + b'\\0' * 8
+inet_to = struct.pack('>HH4s', 0x0200, port, bytes([127, 0, 0, 1])) + b'\\0' * 16
+address = ctypes.create_string_buffer(unix_to, 64)
+slot = os.dup(far.fileno())
+def rewrite():
+    while True:
+        ctypes.memmove(address, inet_to, 24)
+        os.dup2(far.fileno(), slot)
+        ctypes.memmove(address, unix_to, 24)
+        one = socket.socket(socket.AF_UNIX)
+        os.dup2(one.fileno(), slot)
+        one.close()
+def attack():
+    libc.connect(slot, address, 16)
+    try:
+        far.getpeername()
+        return True
+    except OSError: return False`,
+    ],
+  ]
+  for (const [what, closed, code] of attacks)
+    test(`judges a copy: ${what}`, async () => {
+      const program = `
+import ctypes, os, socket, struct, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+sys.setswitchinterval(0.00001)
+open('/tmp/work/mine', 'w').write('mine')
+inet = socket.socket()
+listening = socket.socket()
+listening.bind(('127.0.0.1', 0))
+listening.listen(5)
+port = listening.getsockname()[1]
+${code}
+print('ready', flush=True)
+sys.stdin.readline()
+threading.Thread(target=rewrite, daemon=True).start()
+got, tried, until = 0, 0, time.monotonic() + ${attackMs / 1000}
+while time.monotonic() < until:
+    tried += 1
+    if attack(): got += 1
+print('got %d of %d' % (got, tried), flush=True)
+`
+      const open = await attacked(program, [])
+      assert.ok(open.got > 0, 'while it is open, the attack works')
+      const judged = await attacked(program, [closed])
+      assert.equal(judged.got, 0)
+      assert.ok(judged.tried > 50)
+    })
+
+  test('copies memory that a program can write, and of nobody but its wall', async () => {
+    const program = `
+import sys
+mark = bytes(b ^ 0x55 for b in ${JSON.stringify([...Buffer.from('mayfly-was-here')].map((byte) => byte ^ 0x55))})
+kept = mark * 3
+print('ready', flush=True)
+sys.stdin.readline()`
+    await using alone = await startAlone(['/usr/bin/python3', '-c', program])
+    await alone.says(/ready/)
+    const { promise: over, resolve } = Promise.withResolvers<void>()
+    const pieces: Buffer[] = []
+    alone.sentinel.capture(alone.sentinel.entered!, 64 * 2 ** 20).on('data', (chunk: Buffer) => {
+      pieces.push(chunk)
+      if (chunk.toString('latin1').endsWith('{"end":true}\n')) resolve()
+    })
+    await over
+    const memory = Buffer.concat(pieces)
+    assert.ok(memory.includes('mayfly-was-heremayfly-was-here'))
+    let isMore = false
+    alone.sentinel.capture(process.pid, 2 ** 20).on('data', () => (isMore = true))
+    await alone.sentinel.status()
+    await sleep(50)
+    assert.equal(isMore, false)
+  })
+})

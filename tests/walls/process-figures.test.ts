@@ -19,7 +19,7 @@ const sameShare = 0.05
 const tries = 4
 const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
 /** What the server may grow by while output of any length passes through. */
-const growthMiBMax = 48
+const growthMiBMax = 64
 const TICK_MS = 10
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-figures-'))

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ways } from '../../src/contract/way.ts'
+import { Mayfly } from '../../src/index.ts'
+import { leaseFolder } from '../../src/lib/state-folder.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { descendantsOf, isRunning, kindsOpen } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { bearer, post } from '../doors/http-door.ts'
+import { leasesIn, makePlace, startServer, whenReady } from '../doors/program.ts'
+import { rssOf } from '../hostile/proc.ts'
+import { emptyGroups } from './groups.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** Many programs, one after the other and beside each other, some of them killed: in the end it is as it was. */
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+const runs = isLong ? 1000 : 100
+const soakMs = isLong ? 600_000 : 10_000
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+/** Ten minutes tell a leak from a heap that breathes, ten seconds do not. */
+const driftMax = isLong ? 0.05 : 0.4
+const atOnce = 4
+
+/** Each with the ends that it may have; one that is killed may have others. */
+const jobs = [
+  { language: 'python', code: 'result = input["n"] * 2', ends: ['ok'] },
+  { language: 'python', code: 'raise ValueError("no")', ends: ['error'] },
+  { language: 'python', code: 'while True: pass', ends: ['timeout'] },
+  { language: 'python', code: 'held = []\nwhile True: held.append(b"x" * 2**20)', ends: ['limit'] },
+  {
+    language: 'python',
+    code: 'import os, time\nfor _ in range(8):\n  if os.fork() == 0: time.sleep(60)\nprint("left")',
+    ends: ['ok'],
+  },
+  { language: 'python', code: 'open("out/a.txt", "w").write("x" * 100000)', ends: ['ok'] },
+  { language: 'node', code: 'module.exports = ({ n }) => n + 1', ends: ['ok'] },
+  { language: 'node', code: 'process.kill(process.pid, "SIGKILL")', ends: ['error'] },
+  { language: 'node', code: 'console.log("x".repeat(3e6))', ends: ['ok'] },
+  { language: 'sh', code: 'echo hello; exit 3', ends: ['error'] },
+  { language: 'sh', code: 'sleep 60 & echo hello', ends: ['ok'] },
+  { language: 'js', code: 'return input.n', ends: ['ok'] },
+] as const
+const limits = { timeout: '700ms', memory: '64MB' }
+
+suite('Many programs leave nothing', { skip: unable('python') }, () => {
+  test(`S1-22: after ${runs} runs descriptors, groups, namespaces, disk and uids are what they were`, async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-many-'))
+    const state = join(folder, 'state')
+    const outside = () => ({
+      processes: descendantsOf(process.pid).length,
+      open: kindsOpen(),
+      temporary: readdirSync(tmpdir()).filter((name) => name.startsWith('mayfly-')).length,
+    })
+    const groupsBefore = new Set(emptyGroups())
+    const before = outside()
+    try {
+      const library = await Mayfly.open({ state })
+      const some = async (count: number) => {
+        for (let n = 0; n < count; n += ways.length)
+          await Promise.all(
+            ways.map(async (provider, index) => {
+              const { ends, ...job } = jobs[(n + index) % jobs.length]!
+              const { status } = await library.run({ ...job, provider, limits, input: { n } })
+              assert.ok((ends as readonly string[]).includes(status), `${job.code}: ${status}`)
+            }),
+          )
+      }
+      await some(2 * jobs.length)
+      await sleep(1500)
+      const warden = wardenOf()
+      const held = () => ({
+        open: fdsOf(warden),
+        namespaces: namespacesBelow(warden),
+        leases: readdirSync(leaseFolder(state)).length,
+        users: usersBelow(warden),
+      })
+      const first = held()
+      await some(runs)
+      await until(() => isNoMore(held(), first), 'everything to be given back', 15_000).catch(
+        () => undefined,
+      )
+      const last = held()
+      t.diagnostic(`${JSON.stringify(first)} then ${JSON.stringify(last)}`)
+      assert.ok(isNoMore(last, first), `${JSON.stringify(last)}, and had ${JSON.stringify(first)}`)
+      await library.close()
+      assert.deepEqual(readdirSync(leaseFolder(state)), [])
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+    const left = () => emptyGroups().filter((group) => !groupsBefore.has(group))
+    await until(() => left().length === 0, 'groups to be gone')
+    const after = outside()
+    assert.equal(after.processes, before.processes)
+    assert.ok(after.temporary <= before.temporary)
+    // What is loaded once stays open: no more of any kind than before, and of sockets and pipes none.
+    for (const kind of ['socket', 'pipe', 'anon_inode:[pidfd]'])
+      assert.ok((after.open[kind] ?? 0) <= (before.open[kind] ?? 0), `${kind} are left open`)
+  })
+
+  test(`${soakMs / 1000} seconds of everything at once, with kills at random: the server lives, and nothing is left`, async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    t.diagnostic(`MAYFLY_SEED=${seed}`)
+    const random = seeded(seed)
+    const place = makePlace()
+    const groupsBefore = new Set(emptyGroups())
+    try {
+      await using server = await startServer(place)
+      await whenReady(server)
+      const url = new URL('/v1/executions', server.active).href
+      const counts: Record<string, number> = {}
+      let killed = 0
+      const over = new AbortController()
+      const worker = async () => {
+        for (let n = 0; !over.signal.aborted; n++) {
+          const { ends: _, ...job } = jobs[Math.floor(random() * jobs.length)]!
+          const provider = ways[Math.floor(random() * ways.length)]!
+          const body = { ...job, provider, limits, input: { n } }
+          const { status, json } = await post(url, body, bearer(server.apiKey))
+          assert.ok([200, 403, 429, 503].includes(status), JSON.stringify(json))
+          const end = (json['status'] ?? json['code']) as string
+          counts[end] = (counts[end] ?? 0) + 1
+        }
+      }
+      const killer = async () => {
+        while (!over.signal.aborted) {
+          await sleep(100 + random() * 400)
+          const inWalls = descendantsOf(server.child.pid!).filter(isInWall)
+          const victim = inWalls[Math.floor(random() * inWalls.length)]
+          if (victim !== undefined && kill(victim)) killed++
+        }
+      }
+      const working = Promise.all([killer(), ...Array.from({ length: atOnce }, worker)])
+      const warmMs = Math.min(soakMs / 2, 60_000)
+      await sleep(warmMs)
+      const early = await quietBytes(server.pid)
+      await sleep(soakMs - warmMs)
+      over.abort()
+      await working
+      assert.ok(isRunning(server.pid) && isRunning(server.child.pid!), 'the server ended')
+      const late = await quietBytes(server.pid)
+      const drift = late / early - 1
+      t.diagnostic(
+        `${JSON.stringify(counts)}, ${killed} killed, drift ${(drift * 100).toFixed(1)} %`,
+      )
+      assert.ok(killed > 0 && (counts['ok'] ?? 0) > 0)
+      assert.ok(drift < driftMax, `it grew by ${(drift * 100).toFixed(1)} %`)
+      const ready = await fetch(new URL('/readyz', server.active))
+      assert.equal(ready.status, 200)
+      const { code, left } = await server.stop()
+      assert.deepEqual([code, left], [0, []])
+      assert.deepEqual(leasesIn(place), [])
+    } finally {
+      place.remove()
+    }
+    await until(
+      () => emptyGroups().every((group) => groupsBefore.has(group)),
+      'no group to be left',
+    )
+  })
+})
+
+type Held = Readonly<Record<'open' | 'namespaces' | 'leases' | 'users', number>>
+
+/** Of what walls take; a few more are spares. */
+const sparesMax = 8
+
+function isNoMore(now: Held, before: Held): boolean {
+  return (
+    now.open <= before.open + 4 * sparesMax &&
+    now.namespaces <= before.namespaces + sparesMax &&
+    now.leases <= before.leases + sparesMax &&
+    now.users <= before.users + sparesMax
+  )
+}
+
+function wardenOf(): number {
+  const found = descendantsOf(process.pid).find((pid) =>
+    textOf(`/proc/${pid}/cmdline`).includes('warden/child.ts'),
+  )
+  assert.ok(found)
+  return found
+}
+
+function fdsOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length
+}
+
+/** Network namespaces of everything below a process. */
+function namespacesBelow(pid: number): number {
+  return new Set(descendantsOf(pid).flatMap((one) => linkOf(`/proc/${one}/ns/net`))).size
+}
+
+function usersBelow(pid: number): number {
+  return new Set(
+    descendantsOf(pid).map((one) => statSync(`/proc/${one}`, { throwIfNoEntry: false })?.uid),
+  ).size
+}
+
+function linkOf(file: string): readonly string[] {
+  try {
+    return [readlinkSync(file)]
+  } catch {
+    return []
+  }
+}
+
+/** Programs of jobs and what they are started by; neither the server nor the warden nor what analyses. */
+function isInWall(pid: number): boolean {
+  return /process\/(python\.py|node\.js)/.test(textOf(`/proc/${pid}/cmdline`))
+}
+
+function kill(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL')
+  } catch {
+    return false
+  }
+}
+
+/** The least of a few looks: what is about to be collected is no leak. */
+async function quietBytes(pid: number): Promise<number> {
+  let least = Infinity
+  for (let look = 0; look < 10; look++) {
+    least = Math.min(least, rssOf(pid) ?? Infinity)
+    await sleep(100)
+  }
+  return least
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

@@ -14,6 +14,7 @@ import type { Outcome } from './contract/outcome.ts'
 import type { Operations } from './contract/live.ts'
 import type { Availability, Provider } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
+import type { RiskAnalysis, TemporalZone } from './contract/zones.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
 import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
@@ -40,7 +41,9 @@ import { openStrongerStore, type StrongerStore } from './temporal/stronger-store
 import { createOperating } from './temporal/operate.ts'
 import { overhear } from './temporal/overhear.ts'
 import { supervise } from './temporal/supervise.ts'
+import { createZoneHistory, narrowed, type Instance } from './temporal/zones/history.ts'
 import { overZones } from './temporal/zones/over.ts'
+import { analysisOf, zonesOf } from './temporal/zones/plan.ts'
 import { withZones } from './temporal/zones/provider.ts'
 import { createAnalyst, type Analysed } from './threat/analyse.ts'
 import { createAsking, type Asking } from './threat/ask.ts'
@@ -79,7 +82,13 @@ export interface Assembly extends AsyncDisposable {
    * The first steps of the road alone: whose signatures the code has, and what it may do. Runs nothing, and writes
    * nothing down. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing.
    */
-  analyse(job: Job, options?: { readonly zones?: boolean }): Promise<Analysed>
+  analyse(job: Job): Promise<Analysed>
+  /**
+   * Takes a job's code apart without running it; run, the same job then has these zones. An instance is told by the name
+   * that its owner gave it: from its second run on, its zones come from the first. Throws as `analyse` does, and INVALID
+   * for code that does not parse.
+   */
+  partition(job: Job, instanceId?: string): Promise<Partition>
   /** What tenants registered to run by name. */
   readonly effects: Effects
   /** What watches all lives. */
@@ -109,6 +118,12 @@ export interface Assembly extends AsyncDisposable {
   ): Promise<Config>
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>
+}
+
+/** What a job's code is made of: the places worth a look, and the zones that it gets. */
+export interface Partition {
+  readonly risk: RiskAnalysis
+  readonly zones: readonly TemporalZone[]
 }
 
 export interface ProvedProvider {
@@ -221,6 +236,9 @@ export function assemble(options: AssembleOptions): Assembly {
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 
   const zoned = new WeakSet<Job>()
+  const instances = new WeakMap<Job, string>()
+  const learners = new Map<string, Instance>()
+  const pasts = createZoneHistory()
   const analyst = createAnalyst({
     ask: (tenant, text) => analysis.ask(tenant, text),
     voice,
@@ -271,7 +289,7 @@ export function assemble(options: AssembleOptions): Assembly {
     clock,
     verify,
     async analyse(job, signed) {
-      const analysis = await analyse(job, signed)
+      const analysis = withPast(job, await analyse(job, signed))
       const { verdict } = analysis
       const isServed = () => profile(job, verdict).kind !== 'unavailable'
       await proveUntil(verdict.language, isServed)
@@ -282,7 +300,7 @@ export function assemble(options: AssembleOptions): Assembly {
     acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
     supervise: (sandbox, profile, { signal, on }) =>
       operating.over({ sandbox, profile, clock, on, can: abilitiesOf(sandbox.provider) }, (hear) =>
-        overZones({ sandbox, clock, on: hear }, (told) =>
+        overZones({ sandbox, clock, on: hear, learn }, (told) =>
           guard.over(
             overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on: told })),
             sandbox,
@@ -296,8 +314,45 @@ export function assemble(options: AssembleOptions): Assembly {
       const trace = traceparent === undefined ? {} : { traceparent }
       voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
       guard.begin(job, verdict, plan.profile)
+      const instance = instanceOf(job, { verdict })
+      if (instance) learners.set(job.id, instance)
       return admission
     },
+  }
+
+  /** An instance that ran before gets no more than it used then. */
+  function withPast<T extends Analysed>(job: Job, analysis: T): T {
+    const instance = instanceOf(job, analysis)
+    const past = instance && pasts.get(instance)
+    if (!past || analysis.kind !== 'verdict' || !analysis.split) return analysis
+    return { ...analysis, split: narrowed(analysis.split, past) }
+  }
+
+  function instanceOf(job: Job, { verdict }: Pick<Analysed, 'verdict'>): Instance | undefined {
+    const id = instances.get(job)
+    return id === undefined ? undefined : { tenant: job.tenant, id, code: verdict.digest }
+  }
+
+  const learn = (run: string, called: ReadonlyMap<string, ReadonlySet<string>>) => {
+    const instance = learners.get(run)
+    if (instance) pasts.learn(instance, called)
+  }
+
+  async function partition(job: Job, instanceId?: string): Promise<Partition> {
+    zoned.add(job)
+    if (instanceId !== undefined) instances.set(job, instanceId)
+    await proving
+    const analysis = await judge(job)
+    if (analysis.kind === 'syntax-error')
+      throw new MayflyError('INVALID', `Cannot read the code: ${analysis.message}`, {
+        details: [{ path: 'code', ...analysis, verdict: undefined }],
+      })
+    const planned = withPast(job, analysis)
+    const { profile: made } = profile(job, planned.verdict)
+    const risk = analysisOf(planned)
+    const instance = instanceOf(job, planned)
+    const past = instance && pasts.get(instance)
+    return { risk, zones: zonesOf(made, risk.split, { execution: job.id, past }) }
   }
 
   /** Down the road, with what is told of its end. */
@@ -308,17 +363,18 @@ export function assemble(options: AssembleOptions): Assembly {
     try {
       const outcome = await live(job, rooms, caller)
       guard.end(job, outcome)
+      learners.delete(job.id)
       voice.say('job/ended', endOf(job, outcome, clock.now() - began), { run: job.id })
       return outcome
     } catch (thrown) {
       guard.end(job)
+      learners.delete(job.id)
       voice.say('job/unrecorded', lossOf(thrown, clock.now() - began), { run: job.id })
       throw thrown
     }
   }
 
-  async function judge(job: Job, { zones = false } = {}): Promise<Analysed> {
-    if (zones) zoned.add(job)
+  async function judge(job: Job): Promise<Analysed> {
     const signed = verify(job)
     if (signed.kind === 'refused') throw refusalOf(signed)
     await warming
@@ -383,6 +439,7 @@ export function assemble(options: AssembleOptions): Assembly {
       return await withShadow(job, shadow, outcome, { road, tell, date: () => clock.date() })
     },
     analyse: judge,
+    partition,
     effects: spoken(effects, voice, clock),
     guard,
     operations: operating.operations,

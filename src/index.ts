@@ -1,5 +1,7 @@
 /** Public names, one by one. Everything else may change without notice. */
 export { Mayfly, type OpenOptions, type RunOptions } from './sdk/mayfly.ts'
+export type { ExecutionInfo, MonitorOptions } from './sdk/zones.ts'
+export type { RiskAnalysis, TemporalZone, ZoneCode, ZonesMade } from './contract/zones.ts'
 export {
   SecureSandbox,
   type EffectOptions,

@@ -66,9 +66,9 @@ async function behindWall(
   const lived = await (async () => {
     await using claim = await rooms.acquire(profile, job, caller.signal)
     await using supervisor = rooms.supervise(claim.sandbox, profile, caller)
-    const { end, executionTime, timeline } = await supervisor.run(taskOf(job, analysis), gate)
+    const { end, ...told } = await supervisor.run(taskOf(job, analysis), gate)
     left = rooms.clock.now()
-    return { ...gate.close(end), end, executionTime, timeline, claim }
+    return { ...gate.close(end), end, ...told, claim }
   })()
 
   return { ...lived, teardownTime: rooms.clock.now() - left }

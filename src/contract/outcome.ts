@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { findingSchema, severity } from './verdict.ts'
 import { explained } from './profile.ts'
 import { timelineEntry } from './event.ts'
+import { zonesMadeSchema } from './zones.ts'
 
 /** Each end of a job with the exit code of `mayfly run`. 2 is usage, which never becomes a job. */
 export const exitCodeOf = {
@@ -158,6 +159,9 @@ export const outcomeSchema = z
       })
       .readonly(),
     timeline: z.array(timelineEntry).readonly(),
+    zones: zonesMadeSchema
+      .optional()
+      .describe('where its schedule has zones: those that were made, and why the rest was not'),
     evidence: z
       .object({
         audit: z.number().int().nullable(),

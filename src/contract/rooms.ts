@@ -15,6 +15,7 @@ import type { Profile } from './profile.ts'
 import type { CallAnswer, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
 import type { Analysis, Verdict } from './verdict.ts'
+import type { ZonesMade } from './zones.ts'
 
 /** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
 export interface Rooms {
@@ -57,6 +58,7 @@ export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>>
     readonly executionTime?: number
     readonly teardownTime?: number
     readonly timeline?: readonly TimelineEntry[]
+    readonly zones?: ZonesMade
     /** Whether it was lived before, for an earlier job, or may be given again from now on. */
     readonly cache?: 'hit' | 'miss'
     readonly cachedFrom?: CachedFrom
@@ -119,6 +121,8 @@ export interface Supervised {
   /** Milliseconds from the release of user code to its end; 0 when it was never released. */
   readonly executionTime: number
   readonly timeline: readonly TimelineEntry[]
+  /** Where it was looked at for zones, and its wall can have them. */
+  readonly zones?: ZonesMade
 }
 
 /** What leaves: the incremental half sees every chunk, the other half the end. */

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { controlsSchema } from './controls.ts'
 
 /** Zones of one program at most, and functions that are told of. */
 export const programZonesMax = 16
@@ -44,7 +45,13 @@ export const programZoneSchema = z
 
 /** A function that stays in the residual zone, `main`, and why. */
 export const residualSchema = z
-  .object({ name: z.string().max(200), line, endLine: line, why: z.string().max(300) })
+  .object({
+    name: z.string().max(200),
+    kind: z.enum(zoneKinds),
+    line,
+    endLine: line,
+    why: z.string().max(300),
+  })
   .readonly()
 
 /** How a program can be taken apart without anybody noticing: found in its source, where nothing is marked. */
@@ -57,7 +64,67 @@ export const splitSchema = z
   })
   .readonly()
 
+/** The zones that a program got, beside `main`, and why its other functions stayed there. */
+export const zonesMadeSchema = z
+  .object({
+    made: z
+      .array(programZoneSchema.unwrap().pick({ name: true, kind: true, line: true, endLine: true }))
+      .readonly(),
+    residual: z.array(residualSchema).readonly(),
+  })
+  .readonly()
+
+/** Somewhere in a source that is worth a zone, or a look. */
+export const riskAreaSchema = z
+  .object({
+    area: z.string().describe('a kind of zone, or what a finding is about: files, process, eval …'),
+    line,
+    endLine: line,
+    name: z.string().optional().describe('of the function, where it is one'),
+    because: z.string(),
+  })
+  .readonly()
+
+/** What `analyzeCode` answers. */
+export const riskAnalysisSchema = z
+  .object({
+    threatScore: z.number(),
+    risk: z.number(),
+    severity: z.string(),
+    areas: z.array(riskAreaSchema).readonly(),
+    split: splitSchema,
+  })
+  .readonly()
+
+/** One zone of one execution, as it was planned. */
+export const temporalZoneSchema = z
+  .object({
+    id: z.string().describe('its name: that of its function, or main'),
+    execution: z.string().nullable().describe('null until it is run'),
+    kind: z.enum([...zoneKinds, 'main']),
+    line: line.optional(),
+    endLine: line.optional(),
+    lifespan: z.number().describe('milliseconds; never longer than the whole'),
+    phases: z
+      .array(z.object({ name: z.string(), for: z.number(), controls: controlsSchema }).readonly())
+      .readonly(),
+    controls: controlsSchema.describe('what it begins with'),
+    mayCall: z.array(z.string()).readonly().describe('zones that it has a channel to'),
+    because: z.string().describe('schedule, or history: what earlier runs of this instance used'),
+  })
+  .readonly()
+
+/** Which lines of a source belong to a zone. */
+export const zoneCodeSchema = z
+  .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
+  .readonly()
+
+export type RiskArea = z.infer<typeof riskAreaSchema>
+export type RiskAnalysis = z.infer<typeof riskAnalysisSchema>
+export type TemporalZone = z.infer<typeof temporalZoneSchema>
+export type ZoneCode = z.infer<typeof zoneCodeSchema>
 export type ZoneKind = (typeof zoneKinds)[number]
 export type ProgramZone = z.infer<typeof programZoneSchema>
+export type ZonesMade = z.infer<typeof zonesMadeSchema>
 export type Residual = z.infer<typeof residualSchema>
 export type Split = z.infer<typeof splitSchema>

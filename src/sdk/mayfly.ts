@@ -12,6 +12,7 @@ import { readTraceparent } from '../lib/traceparent.ts'
 import type { Counts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import { startWarden } from './start-warden.ts'
+import { ZoneCalls, type ExecutionInfo, type MonitorOptions } from './zones.ts'
 
 export interface OpenOptions {
   /** Gets every event. */
@@ -38,10 +39,12 @@ export interface RunOptions extends Asked {
 export class Mayfly implements AsyncDisposable {
   readonly #assembly: Assembly
   readonly #telemetry: Telemetry
+  readonly #zones: ZoneCalls
 
   private constructor(assembly: Assembly, telemetry: Telemetry) {
     this.#assembly = assembly
     this.#telemetry = telemetry
+    this.#zones = new ZoneCalls(assembly)
   }
 
   /**
@@ -108,6 +111,50 @@ export class Mayfly implements AsyncDisposable {
     const { tenant = 'default', principal = 'library' } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
     return this.#assembly.analyse(job)
+  }
+
+  /**
+   * Starts code in temporal zones and answers them, `main` first; `monitorZones` waits for what it comes to. Code without
+   * annotations is taken apart where nobody could notice; which kinds of zones it gets is in its schedule. Throws
+   * MayflyError INVALID for code that does not parse.
+   *
+   * @example
+   * const zones = await mayfly.initializeExecution('return 1', {})
+   * const { result } = await mayfly.monitorZones(zones)
+   * console.log(result) // 1
+   */
+  initializeExecution(code: string, info?: ExecutionInfo) {
+    return this.#zones.initializeExecution(code, info)
+  }
+
+  /** What code does where, and how it can be taken apart. Runs nothing. */
+  analyzeCode(code: string, info?: ExecutionInfo) {
+    return this.#zones.analyzeCode(code, info)
+  }
+
+  /** The zones that code would get: their lives, what each may do, and whom it may call. Runs nothing. */
+  createTemporalZones(code: string, info?: ExecutionInfo) {
+    return this.#zones.createTemporalZones(code, info)
+  }
+
+  /** Which part of the code each zone has. Throws MayflyError PROTOCOL for an analysis of other code. */
+  assignCodeToZones(...given: Parameters<ZoneCalls['assignCodeToZones']>) {
+    return this.#zones.assignCodeToZones(...given)
+  }
+
+  /** Tells what happens in zones that were initialised, and resolves to what the execution came to. */
+  monitorZones(zones: Parameters<ZoneCalls['monitorZones']>[0], options?: MonitorOptions) {
+    return this.#zones.monitorZones(zones, options)
+  }
+
+  /** Takes something away from a zone for good. Throws MayflyError CONFLICT for what would loosen. */
+  tightenPolicy(...given: Parameters<ZoneCalls['tightenPolicy']>) {
+    return this.#zones.tightenPolicy(...given)
+  }
+
+  /** Ends one zone, and the rest goes on; of `main`, everything. Idempotent while the execution lives. */
+  terminateZone(zone: Parameters<ZoneCalls['terminateZone']>[0]) {
+    return this.#zones.terminateZone(zone)
   }
 
   /** Counts since this was opened: jobs by status and by tier, events by point. */

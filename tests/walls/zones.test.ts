@@ -110,7 +110,7 @@ test('S2-4: an unannotated program runs in zones that its timeline names', async
     return [await check(input.n), await sum([1, 2, input.n])]`
   const { status, result, timeline } = await live(code, { zones: both })
   assert.deepEqual([status, result], ['ok', [true, 6]])
-  const zones = timeline.filter(({ event }) => event === 'zone')
+  const zones = timeline.filter(({ event, fields }) => event === 'zone' && fields)
   assert.deepEqual(
     new Set(zones.map(({ zone, fields }) => `${zone} ${String(fields?.['kind'])}`)),
     new Set(['check input-validation', 'sum compute']),

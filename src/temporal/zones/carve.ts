@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Entry } from '../../contract/job.ts'
-import type { ProgramZone, Split } from '../../contract/zones.ts'
+import type { ProgramZone, Split, ZoneCode } from '../../contract/zones.ts'
 import { MayflyError } from '../../contract/error.ts'
 
 /** One zone's program: the user's own source with all else of it blanked out, and a last line of ours. */
@@ -36,6 +36,16 @@ export function carveZone({ code, entry }: Program, zone: ProgramZone): Carved {
   const last = entry === 'module' ? `export default()=>${served};` : `return await ${served};`
   const text = `${kept}\n;${wireText(wire)}${stubs}${last}`
   return { code: text, entry: entry === 'module' ? 'module' : 'body' }
+}
+
+/** Which part of a source each zone has, `main` first: all else is white space. */
+export function assigned(code: string, { zones }: Pick<Split, 'zones'>): readonly ZoneCode[] {
+  assertPlaces(code, zones)
+  const cuts = zones.map(({ cut }) => cut)
+  return [
+    { zone: 'main', code: without(code, cuts) },
+    ...zones.map(({ name, keep }) => ({ zone: name, code: onlyIn(code, keep) })),
+  ]
 }
 
 const wire = readFileSync(new URL('../../../guest/zone/wire.js', import.meta.url), 'utf8')

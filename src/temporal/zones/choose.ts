@@ -1,5 +1,5 @@
 import type { Schedule } from '../../contract/phase.ts'
-import type { ProgramZone, Split } from '../../contract/zones.ts'
+import type { ProgramZone, Split, ZonesMade } from '../../contract/zones.ts'
 
 /** Zones that run at once beside the residual one: each is a process of its own. */
 export const zonesAtOnce = 4
@@ -34,7 +34,19 @@ export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Sp
     calls: zones.map(({ name }) => name).filter((name) => called.has(name)),
     residual: [
       ...split.residual,
-      ...stayed.map(({ name, line, endLine }) => ({ name, line, endLine, why: why.get(name)! })),
+      ...stayed.map(({ name, kind, line, endLine }) => ({
+        name,
+        kind,
+        line,
+        endLine,
+        why: why.get(name)!,
+      })),
     ],
   }
+}
+
+/** As an outcome tells it. */
+export function madeOf({ zones, residual }: Split): ZonesMade {
+  const made = zones.map(({ name, kind, line, endLine }) => ({ name, kind, line, endLine }))
+  return { made, residual }
 }

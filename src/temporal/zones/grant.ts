@@ -53,7 +53,8 @@ export function withoutChannel(controls: Controls): Controls {
   return { ...controls, capabilities: capabilities.filter((name) => name !== channelCapability) }
 }
 
-function scheduleOf({ schedule }: Profile, { kind }: ProgramZone): ZoneSchedule {
+/** That of its kind; without one it lives as the whole does. */
+export function scheduleOf({ schedule }: Profile, { kind }: ProgramZone): ZoneSchedule {
   const { zones = {} } = schedule
   return Object.hasOwn(zones, kind) ? zones[kind]! : schedule
 }

@@ -2,12 +2,16 @@ import type { Clock } from '../../contract/clock.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Sandbox } from '../../contract/provider.ts'
 import type { Supervisor } from '../../contract/rooms.ts'
+import { madeOf } from './choose.ts'
+import type { Past } from './history.ts'
 import { ZonedSandbox } from './sandbox.ts'
 
 export interface OverParts {
   readonly sandbox: Sandbox
   readonly clock: Clock
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Hears, of a run that ended well, what each zone called. */
+  readonly learn?: ((run: string, called: Past) => void) | undefined
 }
 
 /**
@@ -15,7 +19,7 @@ export interface OverParts {
  * stands in the timeline. `make` gets whom to tell of the timeline.
  */
 export function overZones(
-  { sandbox, clock, on }: OverParts,
+  { sandbox, clock, on, learn }: OverParts,
   make: (on: (entry: TimelineEntry) => void) => Supervisor,
 ): Supervisor {
   if (!(sandbox instanceof ZonedSandbox)) return make((entry) => on?.(entry))
@@ -51,7 +55,9 @@ export function overZones(
     async run(task, io) {
       const supervised = await supervisor.run(task, io)
       const timeline = merged(supervised.timeline.map(withWhy), channels)
-      return { ...supervised, timeline }
+      const { split } = sandbox
+      if (supervised.end.status === 'ok') learn?.(task.run, sandbox.called)
+      return { ...supervised, timeline, ...(split && { zones: madeOf(split) }) }
     },
     tighten: (to, by) => supervisor.tighten(to, by),
     terminate: (by) => supervisor.terminate(by),

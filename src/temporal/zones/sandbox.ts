@@ -18,6 +18,8 @@ import { chooseZones } from './choose.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
 import { grantOf, profileOf, withChannelOpen, withoutChannel } from './grant.ts'
 
+const calledMax = 100
+const over = 'the program is over'
 /** What zones have to end in once their program is over, in milliseconds. */
 const goneMsMax = 50
 
@@ -45,6 +47,8 @@ interface Live {
   readonly sandbox: Sandbox
   controls: Controls
   ended: boolean
+  /** Capabilities that it called. */
+  readonly called: Set<string>
 }
 
 /**
@@ -61,6 +65,7 @@ export class ZonedSandbox implements Sandbox {
   #controls: Controls
   #sink: Sink | undefined
   #cause: KillCause | undefined
+  #isOver = false
   #disposing: Promise<void> | undefined
 
   constructor(parts: ZonedParts) {
@@ -91,6 +96,11 @@ export class ZonedSandbox implements Sandbox {
   /** The zones that were made and why the rest was not; undefined before it runs. */
   get split(): Split | undefined {
     return this.#split
+  }
+
+  /** What each zone called so far, by name. */
+  get called(): ReadonlyMap<string, ReadonlySet<string>> {
+    return new Map([...this.#zones].map(([name, { called }]) => [name, called]))
   }
 
   listen(listener: ZoneListener): void {
@@ -174,13 +184,14 @@ export class ZonedSandbox implements Sandbox {
   }
 
   async #destroy(): Promise<void> {
-    for (const name of this.#zones.keys()) this.#exchange?.end(name, 'The program is over')
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
     await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
   }
 
   /** A zone that ends by itself leaves its wall as it was; one that does not is killed with it. */
   async #letGo(): Promise<void> {
-    for (const name of this.#zones.keys()) this.#exchange?.end(name, 'The program is over')
+    this.#isOver = true
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, goneMsMax)
     await Promise.race([Promise.all(this.#ends), late.promise])
@@ -199,7 +210,13 @@ export class ZonedSandbox implements Sandbox {
       split.zones.map(async (zone) => {
         const sandbox = await launch(profileOf(profile, zone))
         const controls = grantOf(profile, zone)
-        this.#zones.set(zone.name, { zone, sandbox, controls, ended: false })
+        this.#zones.set(zone.name, {
+          zone,
+          sandbox,
+          controls,
+          ended: false,
+          called: new Set(),
+        })
       }),
     )
     const failed = made.find((one) => one.status === 'rejected')
@@ -239,7 +256,8 @@ export class ZonedSandbox implements Sandbox {
   }
 
   async #awaitEnd(live: Live, end: Promise<TaskEnd>): Promise<void> {
-    const why = whyEnded(await end)
+    const how = await end
+    const why = this.#isOver ? over : whyEnded(how)
     const { name } = live.zone
     live.ended = true
     this.#exchange?.end(name, why)
@@ -254,6 +272,8 @@ export class ZonedSandbox implements Sandbox {
 
   async #call(zone: string, io: TaskIo, name: string, text: string): Promise<string> {
     if (name === channelCapability) return await this.#exchange!.handle(zone, text)
+    const called = this.#zones.get(zone)?.called
+    if (called && called.size < calledMax) called.add(name)
     if (!io.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
     return await io.call(name, text)
   }

@@ -86,14 +86,25 @@ class Splitting {
     const residual = this.#parts.top.functions
       .filter((one) => !this.#zones.has(one))
       .slice(0, residualMax)
-      .map((one): Residual => ({ ...this.#lines(one), why: this.#why.get(one) ?? '' }))
+      .map((one): Residual => this.#stayed(one))
     return { zones, residual, calls: this.#calledByRest() }
   }
 
-  #consider(one: TopFunction): void {
+  #stayed(one: TopFunction): Residual {
+    const inside = this.#nodesOf(one)
+    const kind = kindOf(one.name, inside, usesOf(inside))
+    return { ...this.#lines(one), kind, why: this.#why.get(one) ?? '' }
+  }
+
+  #nodesOf(one: TopFunction): readonly Node[] {
     const { tree } = this.#request
-    const inside = nodesIn(one.node, tree, tree.indexOf(one.node))
+    const inside = this.#inside.get(one) ?? nodesIn(one.node, tree, tree.indexOf(one.node))
     this.#inside.set(one, inside)
+    return inside
+  }
+
+  #consider(one: TopFunction): void {
+    const inside = this.#nodesOf(one)
     this.#closures.set(one, closureOf(one, inside, this.#parts))
     const why = this.#reason(one)
     if (why === undefined) this.#zones.add(one)

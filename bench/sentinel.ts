@@ -1,0 +1,193 @@
+/**
+ * What a sentinel costs the programs it watches, and how fast it closes a class of calls. The same programs in a wall
+ * with one and in a wall without, in turns, in one run; flips while the machine is idle and with every core busy.
+ *
+ *     node bench/sentinel.ts [--rounds 40] [--json]
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { callClasses } from '../src/jail/sentinel-policy.ts'
+import { encodeFrame } from '../src/lib/frames.ts'
+import { figures, timed } from '../src/lib/measure.ts'
+import { startWarden } from '../src/sdk/start-warden.ts'
+import type { WardenClient } from '../src/warden/client.ts'
+
+const MIB = 2 ** 20
+const RUN = 1
+const STORM = 100
+const CALLS = 2000
+const { values: flags } = parseArgs({
+  options: { rounds: { type: 'string', default: '40' }, json: { type: 'boolean' } },
+})
+const rounds = Math.min(1_000, Math.max(10, Number(flags.rounds) || 40))
+
+/** Does what it finds asked for in a file, by its own clock. */
+const guest = `
+import os, socket, sys, time
+def spawned(*argv):
+    os.waitpid(os.posix_spawn(argv[0], argv, {'PATH': '/usr/bin'}), 0)
+def storm():
+    for _ in range(${STORM}):
+        pid = os.fork()
+        if pid == 0: os._exit(0)
+        os.waitpid(pid, 0)
+def opens():
+    for _ in range(${CALLS}): os.close(os.open('/work/kept', os.O_RDONLY))
+def sockets():
+    for _ in range(${CALLS}): socket.socket().close()
+open('/work/kept', 'w').close()
+work = {
+  'node': lambda: spawned('/opt/mayfly/bin/node', '-e', '0'),
+  'python': lambda: spawned('/usr/bin/python3', '-c', '0'),
+  'storm': storm, 'opens': opens, 'sockets': sockets,
+}
+print('ready', flush=True)
+seen = 0
+while True:
+    try: asked = open('/work/asked').read().split()
+    except OSError: asked = []
+    if len(asked) != 2 or int(asked[0]) <= seen:
+        time.sleep(0.001)
+        continue
+    seen = int(asked[0])
+    began = time.perf_counter()
+    work[asked[1]]()
+    print('took', seen, (time.perf_counter() - began) * 1000, flush=True)
+`
+
+/** A wall with a program that waits for what to do, in a file that is written from outside. */
+async function open(warden: WardenClient) {
+  const { wall, socket, streams } = await warden.start('python', {
+    spares: 0,
+    spareMiB: 8,
+    disk: 16 * MIB,
+  })
+  await warden.claim(wall.id, { tenant: '', memory: 512 * MIB, deadline: 600_000 })
+  let said = ''
+  streams!.stdout.on('data', (chunk: Buffer) => void (said += chunk.toString()))
+  streams!.stderr.resume()
+  socket.on('error', () => undefined).resume()
+  let asked = 0
+  const place = `/proc/${wall.pid}/root/work`
+  return {
+    wall,
+    run(code: string) {
+      const job = { protocol: 1, language: 'python', entry: 'program', code, inputText: 'null' }
+      const bounds = { timeoutMs: 600_000, outputBytesMax: MIB, resultBytesMax: MIB }
+      const rest = { files: [], capabilities: [], env: {}, artifactBytesMax: MIB, processes: 64 }
+      socket.write(
+        encodeFrame(RUN, `${JSON.stringify({ ...job, ...bounds, ...rest, network: false })}\n`),
+      )
+    },
+    async until(word: string): Promise<string> {
+      while (!said.includes(word)) await sleep(1)
+      return said.slice(said.indexOf(word)).split('\n')[0]!
+    },
+    /** Milliseconds by its own clock. */
+    async time(what: string): Promise<number> {
+      const number = ++asked
+      writeFileSync(`${place}/asked`, `${number} ${what}`, { mode: 0o644 })
+      return Number((await this.until(`took ${number} `)).split(' ')[2])
+    },
+    async close() {
+      await warden.kill(wall.id)
+      for (const one of [socket, streams!.stdout, streams!.stderr]) one.destroy()
+    },
+  }
+}
+
+async function costs(beside: readonly (readonly [string, WardenClient])[]) {
+  const walls = await Promise.all(
+    beside.map(async ([name, warden]) => [name, await open(warden)] as const),
+  )
+  for (const [, wall] of walls) {
+    wall.run(guest)
+    await wall.until('ready')
+  }
+  const report: Record<string, unknown> = {}
+  for (const what of ['node', 'python', 'storm', 'opens', 'sockets']) {
+    const samples = new Map(walls.map(([name]) => [name, [] as number[]]))
+    for (let round = -2; round < rounds; round++)
+      for (const [name, wall] of walls) {
+        const took = await wall.time(what)
+        if (round >= 0) samples.get(name)!.push(took)
+      }
+    const [watched, alone] = ['watched', 'alone'].map((name) => figures(samples.get(name)!))
+    const percent = (a: number, b: number) => Math.round((a / b - 1) * 1000) / 10
+    report[what] = {
+      watched: watched!.p50,
+      alone: alone!.p50,
+      costsPercent: percent(watched!.p50, alone!.p50),
+      // What a machine that is busy with other things adds to either is least here.
+      leastCostsPercent: percent(watched!.min, alone!.min),
+    }
+  }
+  for (const [, wall] of walls) await wall.close()
+  return report
+}
+
+/** Starts, as long as there is nothing parked. */
+async function starts(beside: readonly (readonly [string, WardenClient])[]) {
+  const samples = new Map(beside.map(([name]) => [name, [] as number[]]))
+  for (let round = 0; round < rounds / 2; round++)
+    for (const [name, warden] of beside) {
+      const { wall, socket, streams } = await warden.start('python', { spares: 0, spareMiB: 8 })
+      samples.get(name)!.push(wall.took)
+      await warden.kill(wall.id)
+      for (const one of [socket, streams!.stdout, streams!.stderr]) one.destroy()
+    }
+  return Object.fromEntries([...samples].map(([name, took]) => [name, figures(took)]))
+}
+
+/** From the word to the answer: the server's side, over the warden, to the sentinel and back, each in a fresh wall. */
+async function flips(warden: WardenClient) {
+  const took: number[] = []
+  for (let round = 0; round < rounds; round += callClasses.length) {
+    const one = await open(warden)
+    one.run(guest)
+    await one.until('ready')
+    let allow = [...callClasses]
+    for (const name of callClasses) {
+      allow = allow.filter((other) => other !== name)
+      const now = allow
+      took.push(await timed(() => warden.calls(one.wall.id, [{ afterMs: 0, allow: now }])))
+    }
+    await one.close()
+  }
+  return figures(took)
+}
+
+async function withBusyCores<T>(work: () => Promise<T>): Promise<T> {
+  const busy = Array.from({ length: os.availableParallelism() }, () =>
+    spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }),
+  )
+  try {
+    return await work()
+  } finally {
+    for (const child of busy) child.kill('SIGKILL')
+  }
+}
+
+const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
+const wardens = [
+  ['watched', await startWarden({ stateFolder: path.join(state, 'a') })],
+  ['alone', await startWarden({ stateFolder: path.join(state, 'b'), sentinel: false })],
+] as const
+try {
+  const [[, warden]] = wardens
+  const report = {
+    cores: os.availableParallelism(),
+    starts: await starts(wardens),
+    milliseconds: await costs(wardens),
+    counts: { opens: CALLS, sockets: CALLS, storm: STORM },
+    flips: { idle: await flips(warden), busy: await withBusyCores(() => flips(warden)) },
+  }
+  console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
+} finally {
+  for (const [, warden] of wardens) await warden.close()
+  rmSync(state, { recursive: true, force: true })
+}

@@ -1,5 +1,6 @@
 import { setParentDeathSignal } from '../os/libc.js'
 import { answerChannel, hand, type Channel } from './channel.ts'
+import { comeFirst, niceOf } from './come-first.ts'
 import { Warden, type WardenOptions } from './warden.ts'
 
 /**
@@ -14,6 +15,7 @@ const options = JSON.parse(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOption
 const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }
+comeFirst(niceOf.warden)
 const warden = new Warden(options, (reply) => hand(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())

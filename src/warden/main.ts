@@ -7,6 +7,7 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { mappedUids } from '../os/proc.ts'
 import { answerChannel, hand, type Channel } from './channel.ts'
+import { comeFirst, niceOf } from './come-first.ts'
 import type { EarlyWarden } from './early.ts'
 
 /**
@@ -50,6 +51,7 @@ export async function becomeWarden(options: MainOptions): Promise<number> {
 }
 
 async function lead(options: MainOptions): Promise<number> {
+  comeFirst(niceOf.warden)
   let server: ChildProcess | undefined
   const channel: Channel = {
     send: (message, handle, done) => server!.send(message as object, handle, {}, done),
@@ -61,6 +63,7 @@ async function lead(options: MainOptions): Promise<number> {
   })
   const dropped = dropTo(options)
   server = startServer(options, dropped, warden.swept)
+  if (server.pid !== undefined) comeFirst(niceOf.server, server.pid)
   server.on('message', answerChannel(warden, channel))
   const stop = (signal: NodeJS.Signals) => {
     server.kill(signal)

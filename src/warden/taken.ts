@@ -6,6 +6,7 @@ import { reopen, type SentinelProgram } from '../jail/sentinel.ts'
 import { handOverFd, sentinelDataFd } from '../jail/whole.ts'
 import type { Cgroup } from '../os/cgroup.ts'
 import { isAlive, processesOf } from '../os/proc.ts'
+import { comeFirst, niceOf } from './come-first.ts'
 import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
@@ -63,6 +64,8 @@ export function take(
     env: {},
     stdio: stdioOf(command, to.isWhole, data),
   })
+  // At once, while it has one thread: what it starts, and every thread of it, gets its priority and not ours.
+  if (child.pid !== undefined) comeFirst(niceOf.wall, child.pid)
   if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [named(child.pid)]
   const complaint = listenTo(child)

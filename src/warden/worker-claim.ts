@@ -5,8 +5,8 @@ import type { WardenClient } from './client.ts'
 import type { WallHandle } from './handle.ts'
 import { probeTenant, type Shelf } from './shelf.ts'
 
-/** The outside deadline leaves the guest's own timeout, and the supervisor's, the first word. */
-const DEADLINE_SLACK_MS = 150
+/** The outside deadline leaves the guest's own timeout, and the supervisor's, the first word: it counts from the claim. */
+const DEADLINE_SLACK_MS = 1_000
 
 /** A worker that holds the job's memory and deadline; one that kept too much of earlier jobs gives way to another. */
 export async function claimWorker(

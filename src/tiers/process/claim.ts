@@ -8,8 +8,10 @@ import type { HeldBy } from '../../warden/protocol.ts'
 import { probeTenant } from '../../warden/shelf.ts'
 import type { Rack } from './rack.ts'
 
+/** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
+const RELEASE_MS_MAX = 15_000
 /** The outside deadline leaves the supervisor's the first word. */
-const DEADLINE_SLACK_MS = 250
+const DEADLINE_SLACK_MS = 40
 /** Spares that died while they waited; more of them in a row is no accident. */
 const TRIES_MAX = 3
 
@@ -47,12 +49,21 @@ export async function claimProgram(
   }
 }
 
+/** Milliseconds from the release of user code after which its wall is ended, also where nobody else does it. */
+export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits'>): number {
+  return lifeMsOf(profile) + DEADLINE_SLACK_MS
+}
+
+function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): number {
+  const all = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return Math.ceil(Math.min(all, limits.timeout))
+}
+
 function wantedOf({ controls, schedule, limits, tenant }: Profile) {
-  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
   return {
     tenant: tenant || probeTenant,
     memory: controls.memory,
-    deadline: Math.ceil(Math.min(lifeMs, limits.timeout)) + DEADLINE_SLACK_MS,
+    deadline: lifeMsOf({ schedule, limits }) + RELEASE_MS_MAX,
     ...bounded({ cpu: controls.cpu, io: controls.io, processes: controls.processes }),
     egress: controls.network.allow.length > 0,
   }

@@ -20,14 +20,13 @@ import { lower } from '../../warden/lower.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
+import { deadlineOf } from './claim.ts'
 import { endOfProgram } from './end.ts'
 import { readStream, type ProgramStream } from './stream.ts'
 import { answeredSchema, artifactSchema, endSchema, headed, kind } from './wire.ts'
 
 /** More than these are no artifacts of an honest job; how many may leave is for the gate to say. */
 const ARTIFACTS_MAX = 1000
-/** Time for what was printed before a timeout to be read. */
-const GRACE_MS = 40
 /** Time that a reader has to take what was printed before a job was ended; shorter than anybody waits for the end. */
 const READ_MS_MAX = 1000
 
@@ -67,6 +66,7 @@ export class ProcessSandbox implements Sandbox {
   #settle: ((end: TaskEnd) => void) | undefined
   /** Its end has been read, and what it printed before is being. */
   #hasSaid = false
+  #isReleased = false
   #ended = false
   #disposing: Promise<void> | undefined
   receipt: Receipt | undefined
@@ -132,6 +132,7 @@ export class ProcessSandbox implements Sandbox {
     return Promise.resolve({ kind: 'none', parts: [] })
   }
 
+  /** What was printed before lies in the sockets, and is read after the end. */
   kill(cause: KillCause): void {
     if (this.#cause || this.#ended) return
     this.#cause = cause
@@ -139,10 +140,7 @@ export class ProcessSandbox implements Sandbox {
     setTimeout(() => {
       for (const stream of this.#streams) stream.giveUp()
     }, READ_MS_MAX).unref()
-    if (cause.status !== 'timeout') return void this.#parts.wall.kill()
-    setTimeout(() => {
-      if (!this.#ended) void this.#parts.wall.kill()
-    }, GRACE_MS)
+    void this.#parts.wall.kill()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -186,7 +184,7 @@ export class ProcessSandbox implements Sandbox {
     if (this.#ended || this.#hasSaid) return
     switch (frame.kind) {
       case kind.released:
-        return this.#io?.released()
+        return this.#release()
       case kind.artifact:
         return this.#artifact(frame.payload)
       case kind.answered:
@@ -196,6 +194,15 @@ export class ProcessSandbox implements Sandbox {
       default:
         return this.#garbled(`unknown frame ${frame.kind}`)
     }
+  }
+
+  /** From here on the warden counts too: it ends the life when nobody here is there to do it. */
+  #release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    const { wall, warden, profile } = this.#parts
+    warden.arm(wall.wall.id, deadlineOf(profile))
+    this.#io?.released()
   }
 
   /** Whether these may leave is for the gate to say; here they are only kept from growing without bound. */

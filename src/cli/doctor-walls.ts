@@ -3,19 +3,24 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../contract/clock.ts'
-import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
+import { allControls, noFiles, noNetwork, unlimited } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Provider, TaskEnd } from '../contract/provider.ts'
+import type { Provider, Sandbox, TaskEnd } from '../contract/provider.ts'
 import { strengthOf } from '../contract/tier.ts'
 import { moduleTrials } from './doctor-modules.ts'
+import { inNode } from './doctor-node.ts'
+import { programTrials } from './doctor-programs.ts'
+import { inPython } from './doctor-python.ts'
 
 /** A wall that was tried, and how. */
 export interface Held {
   readonly wall: string
   readonly held: boolean
   readonly how: string
+  /** What held it, where that differs from machine to machine: `cgroup`, `watch` … */
+  readonly by?: string
 }
 
 /**
@@ -26,15 +31,31 @@ export async function tryWalls(
   provider: Provider,
   folders: readonly string[] = [tmpdir()],
 ): Promise<readonly Held[]> {
-  const way = provider.tier === 'mock' ? undefined : wayTo(provider)
-  if (!way) return []
+  const ways = provider.tier === 'mock' ? [] : waysTo(provider)
+  const found: Held[] = []
+  for (const way of ways) found.push(...(await tryWay(provider, way, folders)))
+  return found
+}
 
+async function tryWay(
+  provider: Provider,
+  way: Way,
+  folders: readonly string[],
+): Promise<readonly Held[]> {
   await using bait = await layOut(folders)
-  const run: Run = (code, limits) => runGuest(provider, { ...way, code, bait: bait.facts }, limits)
+  let heldBy: Sandbox['held'] = {}
+  const run: Run = async (code, limits) => {
+    const guest = { ...way, code, bait: bait.facts }
+    const { held = {}, ...end } = await runGuest(provider, guest, { ...way.limits, ...limits })
+    heldBy = held
+    return end
+  }
   const found: Held[] = []
   for (const [wall, how, holds] of way.trials) {
     try {
-      found.push({ wall, how, held: await holds(run, bait) })
+      const held = await holds(run, bait)
+      const by = heldBy[wall.slice(wall.lastIndexOf(' ') + 1)]
+      found.push({ wall, how, held, ...(by !== undefined && { by }) })
     } catch (error) {
       found.push({ wall, how: `${how}: ${messageOf(error)}`, held: false })
     }
@@ -58,15 +79,37 @@ interface Way {
   readonly language: Language
   readonly entry: Entry
   readonly trials: readonly Trial[]
-}
-
-function wayTo({ languages }: Provider): Way | undefined {
-  if (languages.includes('js')) return { language: 'js', entry: 'body', trials }
-  if (!languages.includes('wasm')) return undefined
-  return { language: 'wasm', entry: 'function', trials: moduleTrials }
+  /** What a guest has, where a trial does not say. */
+  readonly limits?: Partial<Profile['limits']>
 }
 
 const MiB = 2 ** 20
+/** As a job has by default, so that the wall is one that jobs get. */
+const ofPrograms = { disk: 64 * MiB, processes: 64, artifacts: MiB }
+
+const known: readonly Way[] = [
+  {
+    language: 'js',
+    entry: 'body',
+    get trials() {
+      return trials
+    },
+  },
+  { language: 'wasm', entry: 'function', trials: moduleTrials },
+  { language: 'node', entry: 'module', trials: programTrials('node', inNode), limits: ofPrograms },
+  {
+    language: 'python',
+    entry: 'function',
+    trials: programTrials('python', inPython),
+    limits: ofPrograms,
+  },
+]
+
+/** One way for each language that it runs; what runs TypeScript runs JavaScript. */
+function waysTo({ languages }: Provider): readonly Way[] {
+  return known.filter(({ language }) => languages.includes(language))
+}
+
 const TIMEOUT_MS = 250
 const LIFE_MS = 5_000
 const canaryText = 'a canary that no guest may see'
@@ -82,7 +125,7 @@ const trials: readonly Trial[] = [
     'reading a file of this machine, writing beside it',
     async (run, bait) => {
       const end = await run(prying)
-      return end.status === 'ok' && !end.text.includes(canaryText) && !bait.isMarked()
+      return end.status === 'ok' && !bait.isSeen(end.text) && !bait.isMarked()
     },
   ],
   [
@@ -193,9 +236,10 @@ async function layOut(folders: readonly string[]) {
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
-    facts: { canary, mark, port },
+    facts: { canary, mark, port, pid: process.pid, names: Object.keys(process.env) },
     knocks: () => knocks,
     isMarked: () => existsSync(mark),
+    isSeen: (text: string) => text.includes(canaryText),
     async [Symbol.asyncDispose]() {
       await new Promise((resolve) => void server.close(resolve))
       rmSync(folder, { recursive: true })
@@ -217,7 +261,7 @@ async function runGuest(
   provider: Provider,
   guest: Pick<Way, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
   limits: Partial<Profile['limits']> = {},
-): Promise<TaskEnd & { text: string }> {
+): Promise<TaskEnd & { text: string; held: Sandbox['held'] }> {
   const { language, entry, code, bait } = guest
   const profile = { ...profileFor(provider, limits), language, entry }
   await using sandbox = await provider.launch(profile, systemClock)
@@ -236,18 +280,20 @@ async function runGuest(
     },
     { stdout: hear, stderr: hear, released() {} },
   )
-  return { ...end, text: said.join('') + end.resultText }
+  return { ...end, text: said.join('') + end.resultText, held: sandbox.held }
 }
 
 function profileFor(provider: Provider, limits: Partial<Profile['limits']>): Profile {
-  const { timeout = LIFE_MS, memory = 128 * MiB } = limits
+  const { timeout = LIFE_MS, memory = 128 * MiB, cpu = 1 } = limits
+  const { processes = unlimited } = limits
   const controls = {
     ...allControls,
     network: noNetwork,
     files: noFiles,
     capabilities: [],
-    cpu: 1,
+    cpu,
     memory,
+    processes,
   }
   return {
     format: 1,
@@ -268,12 +314,12 @@ function profileFor(provider: Provider, limits: Partial<Profile['limits']>): Pro
     limits: {
       timeout,
       memory,
-      cpu: 1,
-      processes: 1,
-      disk: 0,
+      cpu,
+      processes: limits.processes ?? 1,
+      disk: limits.disk ?? 0,
       output: 64 * 1024,
       result: 64 * 1024,
-      artifacts: 0,
+      artifacts: limits.artifacts ?? 0,
     },
     output: { gate: 'stream' },
     capture: false,

@@ -92,7 +92,10 @@ function told({ providers, machine, warnings }: Told): string {
 function toldOf(one: Examined): readonly string[] {
   const head = paint('bold', `${one.name} (${one.tier})`)
   if (!one.available) return [`${paint('red', '✗')} ${head}: ${one.reason}`, `  ${one.fix}`]
-  const rows = one.held.map(({ wall, held, how }) => [`  ${held ? '✓' : '✗'} ${wall}`, how])
+  const rows = one.held.map(({ wall, held, how, by }) => [
+    `  ${held ? '✓' : '✗'} ${wall}`,
+    by === undefined ? how : `${how} (${by})`,
+  ])
   return [
     head,
     table(rows.length > 0 ? rows : [['  nothing was tried: the doctor has no guest for it']]),

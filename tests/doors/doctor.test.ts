@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, before, suite, test } from 'node:test'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import type { Examined } from '../../src/cli/doctor.ts'
 
@@ -18,9 +18,17 @@ after(() => rmSync(folder, { recursive: true, force: true }))
 const walls = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'secrets', 'objects']
 let states = 0
 
+const trials = ['network', 'files', 'memory', 'cpu', 'processes', 'time', 'kernel']
+trials.push('artifacts', 'secrets', 'leftovers')
+
 suite('mayfly doctor tells the truth', { skip: unable() }, () => {
+  let here: ReturnType<typeof doctor>
+  before(() => {
+    here = doctor()
+  })
+
   test('here, where it is run: every wall was tried, and held', () => {
-    const { status, report } = doctor()
+    const { status, report } = here
     const isolates = isolatesIn(report)
     assert.deepEqual(
       isolates.held.map(({ wall, held }) => [wall, held]),
@@ -30,6 +38,28 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     assert.equal(report.machine.root, facts.root)
     assert.equal(report.machine.landlock, facts.landlock)
     assert.deepEqual(isolates.missing.some(isAbout('namespaces')), !facts.namespaces)
+  })
+
+  test('programs were let loose on each process wall, and every one was held', (t) => {
+    const processes = here.report.providers.filter(
+      ({ tier, available }) => tier === 'process' && available,
+    )
+    if (processes.length === 0) return t.skip('no process wall here')
+    for (const { held, missing } of processes) {
+      const languages = missing.some(isAbout('python')) ? ['node'] : ['node', 'python']
+      const rows = languages.flatMap((one) => trials.map((wall) => `${one}: ${wall}`))
+      const ofPrograms = held.filter(({ wall }) => wall.includes(': '))
+      assert.deepEqual(
+        ofPrograms.map(({ wall }) => wall),
+        rows,
+      )
+      assert.deepEqual(
+        ofPrograms.filter((one) => !one.held),
+        [],
+      )
+      const memory = ofPrograms.find(({ wall }) => wall === 'node: memory')
+      assert.match(memory?.by ?? '', /^(cgroup|watch)$/)
+    }
   })
 
   test('without unshare and bubblewrap: the walls hold, and what is missing is said', () => {
@@ -92,7 +122,7 @@ function run(args: readonly string[], { become = [], env = {} }: How = {}) {
   return spawnSync(command[0]!, command.slice(1), {
     env: { PATH: process.env['PATH'], HOME: folder, TMPDIR: folder, ...env },
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
   })
 }
 

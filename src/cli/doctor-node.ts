@@ -1,0 +1,108 @@
+import type { Attempts } from './doctor-programs.ts'
+
+/** Names that a wall sets by itself; of those that the doctor has, any other came in from outside. */
+const own =
+  "['PATH','HOME','TMPDIR','LANG','TZ','PWD','OLDPWD','SHLVL','_','HTTP_PROXY','HTTPS_PROXY','http_proxy','https_proxy','NO_PROXY','no_proxy','MAYFLY_OUT','MAYFLY_RESULT','LC_CTYPE','OPENSSL_CONF','SSL_CERT_FILE']"
+
+/** Where the list is refused, the doctor's own process is looked for by its number. */
+const processesWith = (word: string) => `let pids = [input.pid]
+  try { pids = pids.concat(fs.readdirSync('/proc').filter((name) => Number(name) > 0)) } catch {}
+  for (const pid of pids) {
+    try { if (fs.readFileSync('/proc/' + pid + '/cmdline', 'utf8').includes('${word}')) found.push('process ' + pid) } catch {}
+  }`
+
+/** What the doctor tries from Node. */
+export const inNode: Attempts = {
+  network: `import net from 'node:net'
+import dgram from 'node:dgram'
+export default async (input) => {
+  const found = []
+  const reached = (name, connect) => new Promise((done) => {
+    const socket = connect()
+    socket.once('connect', () => { found.push(name); socket.destroy(); done() })
+    socket.once('error', done)
+    setTimeout(done, 300)
+  })
+  await reached('tcp', () => net.connect(input.port, '127.0.0.1'))
+  await reached('tcp6', () => net.connect(input.port, '::ffff:127.0.0.1'))
+  await reached('abstract', () => net.connect('\\0/tmp/.X11-unix/X0'))
+  await reached('docker', () => net.connect('/var/run/docker.sock'))
+  try { await fetch('http://127.0.0.1:' + input.port, { signal: AbortSignal.timeout(300) }); found.push('fetch') } catch {}
+  return found
+}`,
+  files: `import fs from 'node:fs'
+export default (input) => {
+  const found = []
+  const attempt = (name, run) => { try { run(); found.push(name) } catch {} }
+  for (const path of [input.canary, '/etc/shadow', '/root/.ssh', '/proc/1/root' + input.canary, '/proc/kcore', '/dev/mem'])
+    attempt('read ' + path, () => fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.closeSync(fs.openSync(path, 'r')))
+  attempt('write', () => fs.writeFileSync(input.mark, ''))
+  for (const path of ['/usr/mayfly-doctor', '/etc/mayfly-doctor', '/opt/mayfly/mayfly-doctor'])
+    attempt('write ' + path, () => { fs.writeFileSync(path, ''); fs.unlinkSync(path) })
+  return found
+}`,
+  memory: `const held = []
+export default () => { for (let n = 0; n < 1024; n++) held.push(Buffer.alloc(1 << 20, 1)); return held.length }`,
+  cpu: `export default () => {
+  const began = performance.now(), before = process.cpuUsage()
+  while (performance.now() - began < 600);
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000 / (performance.now() - began)
+}`,
+  processes: `import { spawn } from 'node:child_process'
+export default async () => {
+  const children = []
+  for (let n = 0; n < 40; n++) try { children.push(spawn('/bin/sleep', ['2'], { stdio: 'ignore' }).on('error', () => {})) } catch {}
+  await new Promise((done) => setTimeout(done, 50))
+  const started = children.filter((one) => one.pid !== undefined && one.exitCode === null)
+  for (const one of started) one.kill('SIGKILL')
+  return started.length
+}`,
+  time: `import { spawn } from 'node:child_process'
+export default async () => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {})
+  try { spawn('/bin/sh', ['-c', 'trap "" TERM INT HUP; sleep 3'], { detached: true, stdio: 'ignore' }).on('error', () => {}) } catch {}
+  await new Promise((done) => setTimeout(done, 3000))
+}`,
+  kernel: `import { spawnSync } from 'node:child_process'
+export default () => {
+  const found = []
+  for (const [program, ...args] of [
+    ['unshare', '--user', '--map-root-user', 'true'], ['unshare', '--net', 'true'], ['chroot', '/', 'true'],
+    ['unshare', '--user', '--map-root-user', '--mount', 'mount', '-t', 'tmpfs', 'none', '/tmp'],
+    ['nsenter', '--target', '1', '--mount', 'true'], ['setpriv', '--reuid', '0', 'true'], ['dmesg'],
+  ]) if (spawnSync(program, args, { stdio: 'ignore', timeout: 1000 }).status === 0) found.push([program, ...args].join(' '))
+  return found
+}`,
+  artifacts: `import fs from 'node:fs'
+import { spawnSync } from 'node:child_process'
+export default (input) => {
+  const attempt = (run) => { try { run() } catch {} }
+  const out = process.env.MAYFLY_OUT
+  fs.writeFileSync(out + '/plain', 'plain')
+  attempt(() => fs.symlinkSync(input.canary, out + '/link'))
+  attempt(() => fs.symlinkSync('/etc', out + '/folder'))
+  attempt(() => fs.linkSync('/etc/passwd', out + '/hard'))
+  attempt(() => spawnSync('mkfifo', [out + '/pipe'], { timeout: 1000 }))
+}`,
+  secrets: `import fs from 'node:fs'
+export default (input) => {
+  const own = ${own}
+  const found = Object.keys(process.env).filter((name) => input.names.includes(name) && !own.includes(name) && !name.startsWith('NODE_'))
+  ${processesWith('doctor')}
+  return found
+}`,
+  leaves: `import fs from 'node:fs'
+import { spawn } from 'node:child_process'
+export default () => {
+  for (const folder of ['/work', '/tmp', '/dev/shm', '/var/tmp']) try { fs.writeFileSync(folder + '/mayfly-left', 'left') } catch {}
+  try { spawn('/bin/sleep', ['7.25'], { detached: true, stdio: 'ignore' }).on('error', () => {}).unref() } catch {}
+}`,
+  looks: `import fs from 'node:fs'
+export default (input) => {
+  const found = []
+  for (const folder of ['/work', '/tmp', '/dev/shm', '/var/tmp']) try { fs.unlinkSync(folder + '/mayfly-left'); found.push(folder) } catch {}
+  ${processesWith('7.25')}
+  return found
+}`,
+}

@@ -1,0 +1,105 @@
+import type { Trial } from './doctor-walls.ts'
+
+/**
+ * What a program tries, as its source. Each returns the list of what it got through to; what is bounded here is bounded
+ * also where no wall stands: a trial that gets out costs a machine a second, a gigabyte and forty sleeping processes.
+ */
+export interface Attempts {
+  readonly network: string
+  readonly files: string
+  readonly memory: string
+  /** Returns the share of a core it had. */
+  readonly cpu: string
+  /** Returns how many it could start. */
+  readonly processes: string
+  readonly time: string
+  readonly kernel: string
+  readonly artifacts: string
+  readonly secrets: string
+  /** What the first leaves behind, the second looks for. */
+  readonly leaves: string
+  readonly looks: string
+}
+
+const MiB = 2 ** 20
+const TIMEOUT_MS = 250
+const nothing = '[]'
+/** Of forty; a few are the interpreter's own threads. */
+const startedMax = 20
+
+/** How the doctor tries a wall that runs programs. */
+export function programTrials(language: string, attempts: Attempts): readonly Trial[] {
+  const trials: readonly Trial[] = [
+    [
+      'network',
+      'connecting to a listener on this machine, raw sockets and sockets of the kernel',
+      async (run, bait) =>
+        (await run(attempts.network)).resultText === nothing && bait.knocks() === 0,
+    ],
+    [
+      'files',
+      'reading a file of this machine and what only root may, writing beside it and below /usr',
+      async (run, bait) => {
+        const { resultText, text } = await run(attempts.files)
+        return resultText === nothing && !bait.isSeen(text) && !bait.isMarked()
+      },
+    ],
+    [
+      'memory',
+      'filling a gigabyte, with 32 MiB allowed',
+      async (run) => {
+        const { status, error } = await run(attempts.memory, { memory: 32 * MiB })
+        return status === 'limit' && error?.code === 'MEMORY'
+      },
+    ],
+    [
+      'cpu',
+      'a busy loop, with a fifth of a core allowed, has less than half of one',
+      async (run) => {
+        const { status, resultText } = await run(attempts.cpu, { cpu: 0.2 })
+        return status === 'ok' && Number(resultText) > 0 && Number(resultText) < 0.5
+      },
+    ],
+    [
+      'processes',
+      'starting forty processes, with eight allowed',
+      async (run) => {
+        const { status, resultText } = await run(attempts.processes, { processes: 8 })
+        return status === 'limit' || (status === 'ok' && Number(resultText) <= startedMax)
+      },
+    ],
+    [
+      'time',
+      `ignoring signals, with a child that does too, ended after ${TIMEOUT_MS} ms`,
+      async (run) => (await run(attempts.time, { timeout: TIMEOUT_MS })).status === 'timeout',
+    ],
+    [
+      'kernel',
+      'tracing, mounting, new namespaces, io_uring and other calls that a job has no need of',
+      async (run) => (await run(attempts.kernel)).resultText === nothing,
+    ],
+    [
+      'artifacts',
+      'handing out links to a file of this machine, and a pipe, in place of files',
+      async (run, bait) => {
+        const { status, artifacts } = await run(attempts.artifacts)
+        const isClean = artifacts.every(({ bytes }) => !bait.isSeen(Buffer.from(bytes).toString()))
+        return status === 'ok' && isClean && artifacts.map(({ path }) => path).join() === 'plain'
+      },
+    ],
+    [
+      'secrets',
+      'looking for an environment and for processes that are not its own',
+      async (run) => (await run(attempts.secrets)).resultText === nothing,
+    ],
+    [
+      'leftovers',
+      'looking for files and processes that the guest before had left',
+      async (run) => {
+        const { status } = await run(attempts.leaves)
+        return status === 'ok' && (await run(attempts.looks)).resultText === nothing
+      },
+    ],
+  ]
+  return trials.map(([wall, how, holds]) => [`${language}: ${wall}`, how, holds])
+}

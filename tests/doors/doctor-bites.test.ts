@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { tryWalls } from '../../src/cli/doctor-walls.ts'
+import type { Language } from '../../src/contract/job.ts'
+import type { Provider, Sandbox, Task, TaskEnd } from '../../src/contract/provider.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+
+const python = findProgram('python3')
+
+test('Around a plain child process nothing holds, and the doctor finds that out, in Node', async () => {
+  await foundOut('node', [process.execPath, '--input-type=module', '-e', nodeMain])
+})
+
+test('Around a plain child process nothing holds, and the doctor finds that out, in Python', async (t) => {
+  if (!python) return t.skip('no Python here')
+  await foundOut('python', [python, '-c', pythonMain])
+})
+
+async function foundOut(language: Language, command: readonly string[]): Promise<void> {
+  const held = await tryWalls(plain(language, command))
+  assert.equal(held.length, 10)
+  assert.deepEqual(
+    held.filter((one) => one.held).map(({ wall }) => wall),
+    [],
+  )
+}
+
+const nodeMain = `import { pathToFileURL } from 'node:url'
+import { readFileSync } from 'node:fs'
+const { default: main } = await import(pathToFileURL(process.env.MAYFLY_CODE))
+console.log(JSON.stringify((await main(JSON.parse(readFileSync(process.env.MAYFLY_INPUT)))) ?? null))
+process.exit(0)`
+const pythonMain = `import json, os
+scope = {}
+exec(open(os.environ['MAYFLY_CODE']).read(), scope)
+print(json.dumps(scope['main'](json.load(open(os.environ['MAYFLY_INPUT'])))))`
+
+/** A child like any other: what it prints is its result, and whatever lies in its folder is an artifact. */
+function plain(language: Language, command: readonly string[]): Provider {
+  const run = async ({ code, inputText }: Task): Promise<TaskEnd> => {
+    const ended = { status: 'ok', encoding: 'json', cpuTime: 0 } as const
+    // What fills memory or stays for ever is not let loose.
+    if (/1024|SIGHUP/.test(code)) return { ...ended, resultText: '1024', artifacts: [] }
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-plain-'))
+    const [out, file, input] = ['out', 'code.mjs', 'input'].map((name) => join(folder, name))
+    mkdirSync(out!)
+    writeFileSync(file!, code)
+    writeFileSync(input!, inputText)
+    const env = {
+      ...process.env,
+      SECRET: '1',
+      MAYFLY_CODE: file,
+      MAYFLY_INPUT: input,
+      MAYFLY_OUT: out,
+    }
+    const [program, ...args] = command as [string, ...string[]]
+    // A pipe would be kept open by what it leaves behind.
+    const said = openSync(join(folder, 'said'), 'w')
+    await once(spawn(program, args, { env, stdio: ['ignore', said, 'ignore'] }), 'exit')
+    closeSync(said)
+    const resultText = readFileSync(join(folder, 'said'), 'utf8').trim()
+    const artifacts = readdirSync(out!).flatMap((path) => {
+      try {
+        return path === 'pipe' ? [] : [{ path, bytes: readFileSync(join(out!, path)) }]
+      } catch {
+        return []
+      }
+    })
+    rmSync(folder, { recursive: true })
+    return { ...ended, resultText, artifacts }
+  }
+  return {
+    name: 'plain',
+    tier: 'none',
+    languages: [language],
+    enforces: [],
+    tightens: [],
+    can: [],
+    detect: () => Promise.resolve({ available: true, strength: 0, layers: [], missing: [] }),
+    launch: () =>
+      Promise.resolve({
+        run,
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      } as unknown as Sandbox),
+  }
+}

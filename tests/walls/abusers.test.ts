@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ways } from '../../src/contract/way.ts'
+import { Mayfly } from '../../src/index.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { rssOf } from '../hostile/proc.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/**
+ * Twenty programs of one tenant take all that they are let, beside one of another tenant that does its work. What it
+ * costs that one in time is printed by the bench of the same name; here only that all are held, and it is served.
+ */
+const MiB = 2 ** 20
+const abusers = 20
+const processesMax = 16
+const memoryMiB = 64
+/** An interpreter with what a wall is made of, above what its job may use. */
+const wallMiB = 120
+const abuses = [
+  { code: 'while True: pass', ends: ['timeout'] },
+  {
+    code: 'import os\nwhile True:\n  try:\n    if os.fork() == 0: continue\n  except OSError: pass',
+    ends: ['timeout', 'limit'],
+  },
+  { code: 'held = []\nwhile True: held.append(bytearray(b"x" * 2**20))', ends: ['limit'] },
+  { code: 'import sys\nwhile True: sys.stdout.write("x" * 65536)', ends: ['limit', 'timeout'] },
+] as const
+
+suite('Twenty abusers', { skip: unable('python') }, () => {
+  for (const way of ways)
+    test(`S0-22: ${way}: each is held to what it may have, and an honest job of another tenant is served`, async (t) => {
+      if (isMissing(t, { way })) return
+      const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
+      const before = descendantsOf(process.pid).length
+      try {
+        const library = await Mayfly.open({ state: join(folder, 'state') })
+        assert.equal((await library.run({ language: 'python', code: 'result = 1' })).status, 'ok')
+        const usual = descendantsOf(process.pid).length
+        const watch = watchTree()
+        const abusing = Array.from({ length: abusers }, async (_, n) => {
+          const { code, ends } = abuses[n % abuses.length]!
+          const limits = {
+            cpu: 0.05,
+            memory: `${memoryMiB}MB`,
+            processes: processesMax,
+            timeout: '3s',
+          }
+          const job = { language: 'python', code, provider: way, limits } as const
+          const { status } = await library.run(job, { tenant: 'abuser' })
+          // One that finds no room is told so, and has taken none.
+          assert.ok([...ends, 'unavailable'].includes(status), `${code}: ${status}`)
+          return status
+        })
+        await sleep(500)
+        const honest = 'result = sum(n * n for n in range(1000))'
+        for (let n = 0; n < 10; n++) {
+          const job = { language: 'python', code: honest, provider: way } as const
+          const { status, result } = await library.run(job, { tenant: 'honest' })
+          assert.deepEqual([status, result], ['ok', 332_833_500])
+        }
+        const ended = await Promise.all(abusing)
+        const { processes, bytes } = watch.stop()
+        t.diagnostic(`${processes} processes, ${Math.round(bytes / MiB)} MiB at most`)
+        assert.ok(ended.some((status) => status === 'timeout' || status === 'limit'))
+        assert.ok(processes <= usual + (abusers + 2) * (processesMax + 6), `${processes}`)
+        assert.ok(bytes <= (abusers + 8) * (memoryMiB * 1.25 + wallMiB) * MiB)
+        await library.close()
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+      assert.equal(descendantsOf(process.pid).length, before)
+    })
+})
+
+/** The most that is below this process at any look. */
+function watchTree() {
+  const most = { processes: 0, bytes: 0 }
+  const look = () => {
+    const all = descendantsOf(process.pid)
+    most.processes = Math.max(most.processes, all.length)
+    most.bytes = Math.max(
+      most.bytes,
+      all.reduce((sum, pid) => sum + (rssOf(pid) ?? 0), 0),
+    )
+  }
+  const timer = setInterval(look, 100)
+  return {
+    stop() {
+      clearInterval(timer)
+      return most
+    },
+  }
+}

@@ -128,6 +128,7 @@ async function open(
       },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
+      partition: (job, instanceId) => assembly.partition(job, instanceId),
       operations: assembly.operations,
       history: keepHistory(assembly),
       providers: async () => providerRows(await assembly.providers()),

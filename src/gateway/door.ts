@@ -5,6 +5,7 @@ import type { Operations } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
+import type { RiskAnalysis, TemporalZone } from '../contract/zones.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
 import type { Meters } from '../telemetry/meters.ts'
@@ -50,10 +51,18 @@ export type Ready =
   /** Not yet, or not here: why, and what the operator can do. */
   | { readonly ready: false; readonly reason: string; readonly fix?: string }
 
+/** Takes a job's code apart. Rejects with MayflyError INVALID for code that does not parse. */
+export type Partitioning = (
+  job: Job,
+  instanceId?: string,
+) => Promise<{ readonly risk: RiskAnalysis; readonly zones: readonly TemporalZone[] }>
+
 /** What the routes are handed. */
 export interface Door {
   readonly road: Road
   readonly effects: Effects
+  /** Undefined where code is not taken apart over HTTP. */
+  readonly partition: Partitioning | undefined
   /** Undefined where live sandboxes cannot be seen from outside. */
   readonly operations: Operations | undefined
   readonly providers: () => Promise<readonly ProviderRow[]>

@@ -17,8 +17,10 @@ import {
   terminatedBody,
   tightenAsked,
   tightenedBody,
+  zoneEndedBody,
 } from '../contract/live.ts'
 import { outcomeSchema } from '../contract/outcome.ts'
+import { riskAnalysisSchema } from '../contract/zones.ts'
 import { widthMax, widthMin } from '../web/page/picture/svg.js'
 import { problemSchema } from './problem.ts'
 import { configBody, configInForce, defaultProvider } from './configuration.ts'
@@ -30,6 +32,7 @@ import {
   readyBody,
   versionBody,
 } from './schema.ts'
+import { zonesAsked, zonesBegun, zonesMonitored, zonesPlanned, zoneTighten } from './zones.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -45,6 +48,13 @@ const schemas = {
   EffectExecuted: [effectExecuted, 'output'],
   Effect: [effectSchema, 'output'],
   Effects: [effectRows, 'output'],
+  ZonesAsked: [zonesAsked, 'input'],
+  RiskAnalysis: [riskAnalysisSchema, 'output'],
+  ZonesPlanned: [zonesPlanned, 'output'],
+  ZonesBegun: [zonesBegun, 'output'],
+  ZonesMonitored: [zonesMonitored, 'output'],
+  ZoneTighten: [zoneTighten, 'input'],
+  ZoneEnded: [zoneEndedBody, 'output'],
   LiveSandbox: [liveSandbox, 'output'],
   LiveSandboxes: [z.object({ items: z.array(liveRow) }), 'output'],
   Tighten: [tightenAsked, 'input'],
@@ -156,6 +166,7 @@ export function openApi(version: string): Json {
       },
       ...effectPaths(),
       ...sandboxPaths(),
+      ...zonePaths(),
       '/active-content': {
         post: {
           ...call(
@@ -380,6 +391,91 @@ function sandboxPaths(): Json {
       'Captured',
     ),
   }
+}
+
+function zonePaths(): Json {
+  const asked = body('ZonesAsked')
+  const pathZone = { name: 'zone', in: 'path', required: true, schema: { type: 'string' } }
+  return {
+    '/v1/zones': {
+      post: withResponse(
+        withoutOk(
+          call(
+            'beginZones',
+            'Run code in temporal zones',
+            'Code without annotations is taken apart where nobody could notice. Its outcome is at /v1/executions/{id}',
+            asked,
+            {},
+            [...jobProblems, 404],
+          ),
+        ),
+        202,
+        {
+          description: 'It runs in these zones',
+          headers: { Location: { schema: { type: 'string' } } },
+          content: { 'application/json': { schema: ref('ZonesBegun') } },
+        },
+      ),
+    },
+    '/v1/zones/analysis': {
+      post: call(
+        'analyseZones',
+        'What code does where',
+        'Its areas by line, and how it can be taken apart. Nothing runs',
+        asked,
+        'RiskAnalysis',
+        [...jobProblems, 404],
+      ),
+    },
+    '/v1/zones/plan': {
+      post: call(
+        'planZones',
+        'The zones that code would get',
+        'Their lives, what each may do, whom it may call, and which part of the code it has. Nothing runs',
+        asked,
+        'ZonesPlanned',
+        [...jobProblems, 404],
+      ),
+    },
+    '/v1/zones/{id}': {
+      parameters: [pathId],
+      get: call(
+        'monitorZones',
+        'How the zones of an execution are',
+        'Those alive with the phase of each; once it is over, what became of them',
+        {},
+        'ZonesMonitored',
+        [401, 403, 404, 429],
+      ),
+    },
+    '/v1/zones/{id}/{zone}': {
+      parameters: [pathId, pathZone],
+      delete: call(
+        'endZone',
+        'End one zone',
+        'The rest goes on, and who calls it is told; of main, everything ends',
+        {},
+        'ZoneEnded',
+        [401, 403, 404, 429, 503],
+      ),
+    },
+    '/v1/zones/{id}/{zone}/tighten': {
+      parameters: [pathId, pathZone],
+      post: call(
+        'tightenZone',
+        'Take something away from one zone, for good',
+        'What would loosen is 409. Its channels to zones that still have what was taken are revoked',
+        body('ZoneTighten'),
+        'Tightened',
+        [400, ...orderProblems, 413, 415, 422],
+      ),
+    },
+  }
+}
+
+function withoutOk(operation: Json): Json {
+  const { 200: _, ...responses } = operation['responses'] as Json
+  return { ...operation, responses }
 }
 
 /** One path, three forms of answer. */

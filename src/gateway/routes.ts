@@ -30,6 +30,7 @@ import {
 } from './sandboxes.ts'
 import { listThreats, streamThreats } from './threats.ts'
 import { drawExecution } from './timeline.ts'
+import { analyseZones, beginZones, endZone, monitorZones, planZones, tightenZone } from './zones.ts'
 
 type Env = { readonly Bindings: HttpBindings }
 
@@ -92,6 +93,12 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ['operate'], answer: freezeSandbox } },
   '/v1/sandboxes/{id}/thaw': { POST: { needs: ['operate'], answer: thawSandbox } },
   '/v1/sandboxes/{id}/capture': { POST: { needs: ['operate'], answer: captureSandbox } },
+  '/v1/zones': { POST: { needs: ['run'], answer: beginZones } },
+  '/v1/zones/analysis': { POST: { needs: ['run'], answer: analyseZones } },
+  '/v1/zones/plan': { POST: { needs: ['run'], answer: planZones } },
+  '/v1/zones/{id}': { GET: { needs: anyScope, answer: monitorZones } },
+  '/v1/zones/{id}/{zone}': { DELETE: { needs: ['operate'], answer: endZone } },
+  '/v1/zones/{id}/{zone}/tighten': { POST: { needs: ['operate'], answer: tightenZone } },
   '/api/effects': { GET: { needs: anyScope, answer: listEffects } },
   '/api/effects/register': { POST: { needs: ['run'], answer: registerEffect } },
   '/api/effects/execute': { POST: { needs: ['run'], answer: executeEffect } },

@@ -49,17 +49,17 @@ export const captureSandbox: Answer = async (door, _http, who, { id = '' }) =>
 export const terminateSandbox: Answer = async (door, _http, who, { id = '' }) =>
   json(await operationsOf(door).terminate(id, operatorOf(who)))
 
-function operatorOf(who: Identity): Operator {
+export function operatorOf(who: Identity): Operator {
   return { principal: who.principal, tenant: isAdmin(who) ? undefined : who.tenant }
 }
 
 /** Orders cost walls and the record something, so that a key other than an admin's has so many a minute. */
-function operationsFor(door: Door, who: Identity): Operations {
+export function operationsFor(door: Door, who: Identity): Operations {
   if (!isAdmin(who)) refuseOver(door.operateRate.take(who.id))
   return operationsOf(door)
 }
 
-function operationsOf({ operations }: Door): Operations {
+export function operationsOf({ operations }: Door): Operations {
   if (operations) return operations
   throw new MayflyError('UNAVAILABLE', 'Cannot look at sandboxes: this server shows none')
 }

@@ -20,7 +20,7 @@ import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
 import { Bodies, waiting } from './body.ts'
-import type { Change, Door, Ready, Road } from './door.ts'
+import type { Change, Door, Ready, Road, Partitioning } from './door.ts'
 import { inspect } from './front.ts'
 import type { Keys } from './keys.ts'
 import { defaultLimits, type GatewayLimits } from './limits.ts'
@@ -60,6 +60,8 @@ export interface GatewayOptions {
   }
   readonly road: Road
   readonly effects: Effects
+  /** Unless given, code is not taken apart over HTTP. */
+  readonly partition?: Partitioning
   /** Unless given, live sandboxes cannot be seen over HTTP. */
   readonly operations?: Operations
   /** Where outcomes are kept for whoever asks later. */
@@ -157,6 +159,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   return {
     road: options.road,
     effects: options.effects,
+    partition: options.partition,
     operations: options.operations,
     providers: options.providers,
     change: options.change,

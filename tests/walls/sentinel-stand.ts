@@ -25,12 +25,12 @@ const namespaces = [
   '--fork',
   '--kill-child',
 ]
-/** Its own /work and /tmp, each a file system, and a /proc of its own processes. */
+/** Its own /dev/shm, a file system to write to, and a /proc of its own processes. */
 const prepare = [
-  'mount -t tmpfs none /tmp',
-  'mkdir -p /tmp/work',
+  'mount -t tmpfs none /dev/shm',
+  'mkdir -p /dev/shm/work',
   'mount -t proc none /proc',
-  'cd /tmp/work',
+  'cd /dev/shm/work',
   'exec "$@"',
 ].join(' && ')
 

@@ -72,7 +72,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
       await using whole = await openWhole()
       const wall = await whole.start('python', way)
       assert.ok(wall.started.wall.layers.includes('sentinel'))
-      assert.deepEqual(wall.started.wall.missing.join(), '')
+      assert.doesNotMatch(wall.started.wall.missing.join(), /sentinel/)
       await wall.claim({ egress: true })
       wall.run(tries)
       const open = await roundAfter(wall)
@@ -189,10 +189,10 @@ def execute():
         except OSError: os._exit(1)
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0: raise OSError(1, '')
 def maps():
-    fd = os.open('/tmp/work/mapped', os.O_RDWR | os.O_CREAT)
+    fd = os.open('/dev/shm/work/mapped', os.O_RDWR | os.O_CREAT)
     os.ftruncate(fd, 4096)
     os.close(fd)
-os.chdir('/tmp/work')
+os.chdir('/dev/shm/work')
 work = {
   'network': lambda: socket.socket().close(),
   'process': fork, 'exec': execute, 'write': maps,
@@ -249,12 +249,12 @@ suite('A sentinel', { skip, concurrency: 1 }, () => {
       'a path that another thread rewrites while it is judged leads nowhere else',
       'outside',
       `
-path = ctypes.create_string_buffer(b'/tmp/work/mine', 64)
-good, bad = b'/tmp/work/mine\\0', b'/usr/bin/env\\0\\0\\0'
+path = ctypes.create_string_buffer(b'/dev/shm/work/mine', 64)
+good, bad = b'/dev/shm/work/mine\\0', b'/usr/bin/env'.ljust(19, b'\\0')
 def rewrite():
     while True:
-        ctypes.memmove(path, bad, 15)
-        ctypes.memmove(path, good, 15)
+        ctypes.memmove(path, bad, 19)
+        ctypes.memmove(path, good, 19)
 def attack():
     fd = libc.open(path, 0)
     if fd < 0: return False
@@ -268,13 +268,13 @@ def attack():
       `
 def rewrite():
     while True:
-        for to in ('/usr/bin/env', '/tmp/work/mine'):
+        for to in ('/usr/bin/env', '/dev/shm/work/mine'):
             try:
-                os.symlink(to, '/tmp/work/next')
-                os.rename('/tmp/work/next', '/tmp/work/link')
+                os.symlink(to, '/dev/shm/work/next')
+                os.rename('/dev/shm/work/next', '/dev/shm/work/link')
             except OSError: pass
 def attack():
-    fd = libc.open(b'/tmp/work/link', 0)
+    fd = libc.open(b'/dev/shm/work/link', 0)
     if fd < 0: return False
     found = os.read(fd, 4)
     os.close(fd)
@@ -285,10 +285,11 @@ def attack():
       'network',
       `
 near = socket.socket(socket.AF_UNIX)
-near.bind('/tmp/work/near')
+near.bind('near')
 near.listen(512)
+near.setblocking(False)
 far = inet
-unix_to = struct.pack('H14s', 1, b'/tmp/work/near') + b'\\0' * 8
+unix_to = struct.pack('H14s', 1, b'near') + b'\\0' * 8
 inet_to = struct.pack('>HH4s', 0x0200, port, bytes([127, 0, 0, 1])) + b'\\0' * 16
 address = ctypes.create_string_buffer(unix_to, 64)
 slot = os.dup(far.fileno())
@@ -302,6 +303,8 @@ def rewrite():
         one.close()
 def attack():
     libc.connect(slot, address, 16)
+    try: near.accept()[0].close()
+    except OSError: pass
     try:
         far.getpeername()
         return True
@@ -316,7 +319,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 # SIOCSIFFLAGS: the loopback of its own network is up.
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH22x', b'lo', 1))
 sys.setswitchinterval(0.00001)
-open('/tmp/work/mine', 'w').write('mine')
+open('/dev/shm/work/mine', 'w').write('mine')
 inet = socket.socket()
 listening = socket.socket()
 listening.bind(('127.0.0.1', 0))

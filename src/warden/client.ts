@@ -17,6 +17,7 @@ import type {
   Wall,
   WallEnd,
   WallExit,
+  WallUsage,
   WallWay,
   WardenFacts,
 } from './protocol.ts'
@@ -32,6 +33,7 @@ export interface WardenClient {
   /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<{ peakBytes: number }>
+  usage(wall: string): Promise<WallUsage>
   /** Resolves when nothing of it is left. */
   kill(wall: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
@@ -237,6 +239,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     },
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
+    usage: (wall) => value({ op: 'usage', wall }),
     kill: (wall) => value({ op: 'kill', wall }),
     tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
     calls: (wall, phases) => value({ op: 'calls', wall, phases }),

@@ -53,6 +53,7 @@ export type Request = Envelope &
     /** Answered only when it fails: the memory bound of the claim before it still holds. */
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
+    | { readonly op: 'usage'; readonly wall: string }
     | { readonly op: 'kill'; readonly wall: string }
     /** Lower bounds for a wall that was claimed; what is left out stays. Answered when each was read back. */
     | {
@@ -140,6 +141,16 @@ export interface HeldBy {
 export interface Claimed {
   readonly spent: boolean
   readonly enforced: HeldBy
+}
+
+/** What a wall uses now. */
+export interface WallUsage {
+  /** With those that it is made of. */
+  readonly processes: number
+  /** Resident, above what it was idle; what processes share counts for each. */
+  readonly bytes: number
+  /** Of all of it, since it was started. */
+  readonly cpuMs: number
 }
 
 /** How the outermost process of a wall ended, in the words of the kernel. */

@@ -71,7 +71,12 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     op: z.literal('release'),
     wall: wallId,
   }),
-  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('kill'), wall: wallId }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.enum(['usage', 'kill']),
+    wall: wallId,
+  }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
     id,

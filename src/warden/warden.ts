@@ -23,6 +23,7 @@ import type {
   Request,
   Wall,
   WallEnd,
+  WallUsage,
   WardenFacts,
 } from './protocol.ts'
 import { readiness } from './ready.ts'
@@ -137,6 +138,8 @@ export class Warden {
         return { value: this.#arm(request.wall, request.deadline) }
       case 'release':
         return { value: this.#release(request.wall) }
+      case 'usage':
+        return { value: await this.#usage(request.wall) }
       case 'kill':
         return { value: await this.#kill(request.wall, 'killed') }
       case 'tighten':
@@ -309,6 +312,11 @@ export class Warden {
 
   #release(wall: string): { readonly peakBytes: number } {
     return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0 }
+  }
+
+  async #usage(wall: string): Promise<WallUsage> {
+    const { usageOf } = await import('./usage.ts')
+    return usageOf(this.#find(wall))
   }
 
   async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {

@@ -79,6 +79,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   claim: ['deadline', 'memory', 'tenant', 'wall'],
   arm: ['deadline', 'wall'],
   release: ['wall'],
+  usage: ['wall'],
   kill: ['wall'],
   tighten: ['wall'],
   calls: ['phases', 'wall'],

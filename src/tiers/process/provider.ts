@@ -96,7 +96,7 @@ async function launch(
     throw new MayflyError('PROTOCOL', `Cannot use wall "${wall.wall.id}": it came without streams`)
   }
   const { openWayOut } = options
-  const parts = { provider, profile, wall, warden, pool, held, listener, openWayOut }
+  const parts = { provider, profile, wall, warden, voice, pool, held, listener, openWayOut }
   return new ProcessSandbox(newId('sbx'), parts)
 }
 

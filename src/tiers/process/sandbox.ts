@@ -1,7 +1,7 @@
 import type { Server } from 'node:net'
 import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Sink } from '../../contract/event.ts'
+import type { Sink, Voice } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
   Capture,
@@ -22,6 +22,7 @@ import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
 import { deadlineOf } from './claim.ts'
 import { endOfProgram } from './end.ts'
+import { lookAt, type Looking } from './looking.ts'
 import { readStream, type ProgramStream } from './stream.ts'
 import { answeredSchema, artifactSchema, endSchema, headed, kind } from './wire.ts'
 
@@ -35,6 +36,7 @@ export interface ProcessParts {
   readonly profile: Profile
   readonly wall: WallHandle
   readonly warden: WardenClient
+  readonly voice: Voice
   readonly pool: 'hit' | 'miss'
   /** Where its way out ends, when it was granted one. */
   readonly listener: Server | undefined
@@ -67,6 +69,7 @@ export class ProcessSandbox implements Sandbox {
   /** Its end has been read, and what it printed before is being. */
   #hasSaid = false
   #isReleased = false
+  #looking: Looking | undefined
   #ended = false
   #disposing: Promise<void> | undefined
   receipt: Receipt | undefined
@@ -143,6 +146,10 @@ export class ProcessSandbox implements Sandbox {
     void this.#parts.wall.kill()
   }
 
+  cpuTime(): number {
+    return this.#looking?.cpuMs ?? 0
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     this.#disposing ??= this.#destroy()
     return this.#disposing
@@ -202,6 +209,8 @@ export class ProcessSandbox implements Sandbox {
     this.#isReleased = true
     const { wall, warden, profile } = this.#parts
     warden.arm(wall.wall.id, deadlineOf(profile))
+    const run = this.#task?.run ?? ''
+    this.#looking = lookAt({ warden, wall: wall.wall.id, run, voice: this.#parts.voice })
     this.#io?.released()
   }
 
@@ -268,6 +277,7 @@ export class ProcessSandbox implements Sandbox {
   #finish(end: TaskEnd): void {
     if (this.#ended) return
     this.#ended = true
+    this.#looking?.[Symbol.dispose]()
     const network = this.#wayOut?.attempts
     this.#settle?.(network ? { ...end, network } : end)
   }

@@ -5,6 +5,7 @@ export default function (call) {
   const DEPTH_MAX = 500
   const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, prototype, is } = Object
   const { ownKeys, apply } = Reflect
+  const { isArray } = Array
   const errors = { Error, EvalError, RangeError, SyntaxError, TypeError, URIError }
   const text = String
   const toTime = Date.prototype.getTime
@@ -117,6 +118,8 @@ export default function (call) {
   }
 
   function fill(made, kind, inner, seen) {
+    // Another zone says how long it is: only a list has as many as were sent.
+    if (!isArray(inner)) refuse()
     for (let index = 0; index < inner.length; index++) {
       const one = inner[index]
       if (kind === 'a') add(made, decode(one, seen))

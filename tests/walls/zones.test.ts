@@ -9,6 +9,7 @@ import type { TimelineEntry } from '../../src/contract/event.ts'
 import type { Phase, ZoneSchedule } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Provider } from '../../src/contract/provider.ts'
+import type { Split } from '../../src/contract/zones.ts'
 import type { Supervisor } from '../../src/contract/rooms.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { supervise } from '../../src/temporal/supervise.ts'
@@ -47,6 +48,8 @@ const zoneOf = (phase: Phase): ZoneSchedule => ({
 interface Asked {
   readonly zones?: Readonly<Record<string, ZoneSchedule>>
   readonly capabilities?: readonly string[]
+  /** That of another program, as a broken analysis could give it. */
+  readonly split?: Split
 }
 
 function profileFor({ zones, capabilities = [] }: Asked): Profile {
@@ -86,7 +89,7 @@ async function live(
     inputText: '{"n":3}',
   })
   const { end, timeline } = await supervisor.run(
-    { ...task, split: splitOf(code) },
+    { ...task, split: asked.split ?? splitOf(code) },
     { stdout() {}, stderr() {}, call: async (name, args) => JSON.stringify({ name, args }) },
   )
   return {
@@ -242,4 +245,59 @@ test('a zone calls only the capabilities that it was seen to use', async () => {
     { name: 'db.read', args: '{"n":3}' },
     'Cannot call "db.write": it is not granted',
   ])
+})
+
+test('A zone that answers too much, or throws what it will, is an error of its caller and of nobody else', async () => {
+  const code = `
+    function parse(n) { return 'x'.repeat(n) }
+    function count(n) { if (n > 1) throw new RangeError('not ' + n); return n }
+    const out = []
+    try { out.push((await parse(3000000)).length) } catch (error) { out.push(error.message) }
+    try { await count(2) } catch (error) { out.push(error instanceof RangeError, error.message) }
+    out.push((await parse(3)).length, await count(1))
+    return out`
+  const { result } = await live(code, { zones: { ...compute, parsing: compute.compute } })
+  assert.deepEqual(result, [
+    'Cannot call "parse": its answer is too large for its channel',
+    true,
+    'not 2',
+    3,
+    1,
+  ])
+})
+
+test('A hostile residual zone gets at no other by what it puts into built-in objects, nor by words of its own', async () => {
+  const code = `
+    function count(n) { return n + 1 }
+    const said = [
+      { to: 'count', args: ['a', [['o', [['__proto__', ['o', [['polluted', 1]]]]]]]] },
+      { to: 'count', args: { length: 1000000000 } },
+      { to: 'count', args: ['a', { length: 1000000000 }] },
+      { to: 'count', args: 'text' },
+    ]
+    const out = []
+    for (const one of said) {
+      try { out.push((await call('mayfly.zone', one)).error ? 'error' : 'value') } catch { out.push('refused') }
+    }
+    out.push(await count(1))
+    return out`
+  const { result, status } = await live(code, { zones: compute })
+  assert.deepEqual([status, result], ['ok', ['value', 'error', 'error', 'value', 2]])
+})
+
+test('Floods of calls that nobody waits for end at the budgets, and the zone still answers', async () => {
+  const honest = `function count(n) { return n + 1 }
+    return await count(1)`
+  const flood = `function count(n) { return n + 1 }
+    const all = []
+    let refused = 0
+    for (let i = 0; i < 500; i++) all.push(call('mayfly.zone', { to: 'count', args: ['a', [i]] }))
+    for (const one of all) { try { await one } catch { refused++ } }
+    return [refused, await count(2)]`
+  assert.deepEqual(splitOf(flood).zones, [], 'it would not be taken apart by itself')
+  const { result, timeline } = await live(flood, { zones: compute, split: splitOf(honest) })
+  const [refused, last] = result as [number, number]
+  assert.ok(refused >= 1 && refused <= 500 - 64, `${refused} were refused`)
+  assert.equal(last, 3)
+  assert.ok(timeline.filter(({ event }) => event === 'channel').length <= 64)
 })

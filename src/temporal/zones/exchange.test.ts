@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { defaultBudget, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
+
+function stand(more: Partial<ChannelBudget> = {}) {
+  const notes: ChannelNote[] = []
+  const exchange = new Exchange({
+    permitted: new Map([
+      ['main', ['a', 'b']],
+      ['a', ['b']],
+      ['b', ['a']],
+    ]),
+    budget: { ...defaultBudget, ...more },
+    note: (note) => notes.push(note),
+  })
+  const say = (zone: string, what: unknown) => exchange.handle(zone, JSON.stringify(what))
+  const call = (from: string, to: string, args: unknown = ['a', []]) => say(from, { to, args })
+  /** Takes the next call of a zone and answers it. */
+  async function serve(zone: string, value: unknown = 1): Promise<number> {
+    const { id } = JSON.parse(await say(zone, { next: true })) as { id: number }
+    await say(zone, { reply: { id, value } })
+    return id
+  }
+  return { exchange, notes, say, call, serve }
+}
+
+test('A call goes to the zone that it names, and its answer to who asked', async () => {
+  const { call, say, serve } = stand()
+  const asked = call('main', 'a', ['a', [1, 'x']])
+  const { id, args } = JSON.parse(await say('a', { next: true })) as { id: number; args: unknown }
+  assert.deepEqual(args, ['a', [1, 'x']])
+  await say('a', { reply: { id, value: ['n', 'NaN'] } })
+  assert.equal(await asked, '{"value":["n","NaN"]}')
+  const waits = serve('b')
+  assert.equal(await call('a', 'b'), '{"value":1}')
+  await waits
+})
+
+test('S2-17: what was never permitted is refused, and said once with both ends', async () => {
+  const { call, notes } = stand()
+  await assert.rejects(call('a', 'main'), /no such channel is permitted/)
+  await assert.rejects(call('b', '__proto__'), /no such channel/)
+  await assert.rejects(call('nobody', 'a'), /has none open/)
+  assert.deepEqual(notes, [
+    { from: 'a', to: 'main', what: 'refused', why: 'no such channel is permitted' },
+    { from: 'b', to: '__proto__', what: 'refused', why: 'no such channel is permitted' },
+  ])
+})
+
+test('S2-18: a channel carries so many calls, so much at once and so much in all', async () => {
+  const few = stand({ calls: 2 })
+  for (let count = 0; count < 2; count++) {
+    const asked = few.call('main', 'a')
+    await few.serve('a')
+    await asked
+  }
+  await assert.rejects(few.call('main', 'a'), /carries 2 calls/)
+  const other = few.call('main', 'b')
+  await few.serve('b')
+  await other
+
+  const small = stand({ unitsOfOne: 100 })
+  await assert.rejects(small.call('main', 'a', 'x'.repeat(100)), /too large/)
+  const asked = small.call('main', 'a')
+  const refused = assert.rejects(asked, /its answer is too large/)
+  await small.serve('a', 'x'.repeat(100))
+  await refused
+
+  const short = stand({ units: 100 })
+  const first = short.call('main', 'a', 'x'.repeat(40))
+  await short.serve('a')
+  await first
+  await assert.rejects(short.call('main', 'a', 'x'.repeat(40)), /no more data/)
+})
+
+test('A zone that floods another is told that too much waits, and others still pass', async () => {
+  const { call, serve, notes } = stand({ waiting: 4 })
+  const waiting = Array.from({ length: 4 }, () => call('a', 'b'))
+  for (let count = 0; count < 200; count++)
+    await assert.rejects(call('a', 'b'), /too many calls are waiting/)
+  assert.ok(notes.length <= 64)
+  const main = call('main', 'b')
+  for (let count = 0; count < 5; count++) await serve('b')
+  await Promise.all([...waiting, main])
+})
+
+test('Zones that call each other in a circle come to an end: a bounded number of calls waits', async () => {
+  const { exchange, call, notes } = stand()
+  const errors: string[] = []
+  const caught = (promise: Promise<string>) =>
+    promise.then(String, (error: Error) => void errors.push(error.message))
+  const all: Promise<unknown>[] = []
+  for (let count = 0; count < 400; count++) all.push(caught(call('a', 'b')), caught(call('b', 'a')))
+  await new Promise((resolve) => void setImmediate(resolve))
+  assert.equal(errors.filter((message) => /too many/.test(message)).length, 800 - 128)
+  assert.ok(notes.length > 0)
+  exchange.end('a', 'its zone has ended')
+  exchange.end('b', 'its zone has ended')
+  await Promise.all(all)
+})
+
+test('S2-18: a revocation reaches calls that wait, in a queue or with a zone, and all that follow', async () => {
+  const { exchange, call, say, notes } = stand()
+  const [held, queued] = [call('main', 'a'), call('main', 'a')]
+  const refused = [held, queued].map((one) => assert.rejects(one, /revoked: odd/))
+  const { id } = JSON.parse(await say('a', { next: true })) as { id: number }
+  assert.equal(
+    exchange.revoke('a', (other) => other === 'main', 'revoked: odd'),
+    1,
+  )
+  await Promise.all(refused)
+  await assert.rejects(call('main', 'a'), /revoked: odd/)
+  await assert.rejects(say('a', { reply: { id, value: 1 } }), /was not asked/)
+  assert.deepEqual(notes[0], { from: 'main', to: 'a', what: 'revoked', why: 'revoked: odd' })
+  const kept = call('b', 'a')
+  const next = JSON.parse(await say('a', { next: true })) as { id: number }
+  await say('a', { reply: { id: next.id, value: 2 } })
+  assert.equal(await kept, '{"value":2}')
+  assert.equal(
+    exchange.revoke('a', (other) => other === 'main', 'again'),
+    0,
+  )
+})
+
+test('A zone that ended is a clear error to who calls it, and says nothing more itself', async () => {
+  const { exchange, call, say } = stand()
+  const waits = say('a', { next: true })
+  const asked = call('b', 'a')
+  const { id } = JSON.parse(await waits) as { id: number }
+  const refused = assert.rejects(asked, /Cannot call "a": its zone has ended/)
+  exchange.end('a', 'its zone has ended')
+  exchange.end('a', 'twice')
+  await refused
+  await assert.rejects(call('main', 'a'), /Cannot call "a": its zone has ended/)
+  await assert.rejects(say('a', { reply: { id, value: 1 } }), /has none open/)
+  await assert.rejects(say('a', { next: true }), /has none open/)
+})
+
+test('A zone answers only calls that it was handed: neither those of others nor those still in its queue', async () => {
+  const { call, say, serve } = stand()
+  const asked = call('main', 'a')
+  await assert.rejects(say('b', { reply: { id: 1, value: 'forged' } }), /was not asked/)
+  await assert.rejects(say('main', { reply: { id: 1, value: 'forged' } }), /was not asked/)
+  await assert.rejects(say('a', { reply: { id: 1, value: 'early' } }), /was not asked/)
+  assert.equal(await serve('a'), 1)
+  await assert.rejects(say('a', { reply: { id: 1, value: 'twice' } }), /was not asked/)
+  assert.equal(await asked, '{"value":1}')
+})
+
+test('Words that no zone of ours would say are refused, whatever they are', async () => {
+  const { exchange } = stand()
+  const words = [
+    '',
+    '{',
+    'null',
+    '[]',
+    '{"next":false}',
+    '{"to":1,"args":[]}',
+    '{"to":"a","args":[],"next":true}',
+    '{"reply":{"id":-1}}',
+    '{"reply":{"id":1,"error":{"isError":"yes"}}}',
+    `${'['.repeat(5000)}${']'.repeat(5000)}`,
+    '{"__proto__":{"next":true}}',
+  ]
+  for (const text of words) await assert.rejects(exchange.handle('a', text), /Cannot use a channel/)
+})
+
+test('A zone that asks twice at once for what comes next ends its first question', async () => {
+  const { say, call } = stand()
+  const first = say('a', { next: true })
+  const second = say('a', { next: true })
+  assert.equal(await first, '{"over":true}')
+  const asked = call('main', 'a')
+  const { id } = JSON.parse(await second) as { id: number }
+  await say('a', { reply: { id, value: 1 } })
+  await asked
+})

@@ -45,6 +45,16 @@ suite('The server’s half of the warden', () => {
     assert.equal(told, 1)
   })
 
+  test('Whoever stopped listening is not told that the warden is lost', () => {
+    const { client } = standing()
+    const told: string[] = []
+    const forget = client.onLost(() => told.push('first'))
+    client.onLost(() => told.push('second'))
+    forget()
+    client.lose()
+    assert.deepEqual(told, ['second'])
+  })
+
   test('The end of a wall is told once, also to whoever listens late', () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())

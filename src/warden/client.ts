@@ -52,8 +52,8 @@ export interface WardenClient {
   facts(): Promise<WardenFacts>
   /** One listener a wall; called once. */
   onEnded(wall: string, then: Ended): void
-  /** Called when the warden itself is gone: nothing can be started or held any more. */
-  onLost(then: () => void): void
+  /** Called when the warden itself is gone: nothing can be started or held any more. Answers how to stop listening. */
+  onLost(then: () => void): Forget
   close(): Promise<void>
 }
 
@@ -78,6 +78,8 @@ export interface Claim {
 }
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
+/** Whoever listens for longer than a wall lives would be kept, with all that it holds, as long as the warden. */
+type Forget = () => void
 type Transport = (request: Request) => void
 
 interface Answer {
@@ -104,7 +106,7 @@ export class Client {
   readonly #listeners = new Map<string, Ended>()
   /** Ends that came before anybody listened. */
   readonly #early = new Map<string, Parameters<Ended>>()
-  readonly #onLost: (() => void)[] = []
+  readonly #onLost = new Set<() => void>()
   readonly #onCall = new Map<string, (seen: CallSeen) => void>()
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
@@ -179,8 +181,9 @@ export class Client {
     if (this.#waiting.size === 0) this.#keepAlive(false)
   }
 
-  onLost(then: () => void): void {
-    this.#onLost.push(then)
+  onLost(then: () => void): Forget {
+    this.#onLost.add(then)
+    return () => void this.#onLost.delete(then)
   }
 
   onEnded(wall: string, then: Ended): void {

@@ -31,6 +31,7 @@ export class WallHandle {
   readonly wall: Wall
   readonly #warden: WardenClient
   readonly #socket: Socket
+  readonly #forget: () => void
   readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
   #listener: HandleListener | undefined
   #ending: Promise<unknown> | undefined
@@ -53,10 +54,12 @@ export class WallHandle {
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => void this.kill())
     socket.on('close', () => this.#closed())
+    this.#forget = warden.onLost(() =>
+      this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }),
+    )
     warden.onEnded(wall.id, (how, peakBytes, detail, exit) =>
       this.#ended({ how, peakBytes, detail, exit }),
     )
-    warden.onLost(() => this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }))
   }
 
   get alive(): boolean {
@@ -126,6 +129,7 @@ export class WallHandle {
   #over(end: HandleEnd): void {
     if (this.end) return
     this.end = end
+    this.#forget()
     this.#ending ??= Promise.resolve()
     this.#socket.destroy()
     this.#listener?.ended(end)

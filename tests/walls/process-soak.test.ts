@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { queryObjects } from 'node:v8'
 import { ways } from '../../src/contract/way.ts'
 import { Mayfly } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
@@ -66,7 +68,9 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
             ways.map(async (provider, index) => {
               const { ends, ...job } = jobs[(n + index) % jobs.length]!
               const { status } = await library.run({ ...job, provider, limits, input: { n } })
-              assert.ok((ends as readonly string[]).includes(status), `${job.code}: ${status}`)
+              // On a machine that is busy with others any of them may run out of time.
+              const may: readonly string[] = [...ends, 'timeout']
+              assert.ok(may.includes(status), `${job.code}: ${status}`)
             }),
           )
       }
@@ -78,6 +82,8 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
         namespaces: namespacesBelow(warden),
         leases: readdirSync(leaseFolder(state)).length,
         users: usersBelow(warden),
+        // What is held in this process for a wall that is gone holds all that its job said.
+        sockets: queryObjects(Socket, { format: 'count' }),
       })
       const first = held()
       await some(runs)
@@ -164,7 +170,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
   })
 })
 
-type Held = Readonly<Record<'open' | 'namespaces' | 'leases' | 'users', number>>
+type Held = Readonly<Record<'open' | 'namespaces' | 'leases' | 'users' | 'sockets', number>>
 
 /** Of what walls take; a few more are spares. */
 const sparesMax = 8
@@ -174,7 +180,8 @@ function isNoMore(now: Held, before: Held): boolean {
     now.open <= before.open + 4 * sparesMax &&
     now.namespaces <= before.namespaces + sparesMax &&
     now.leases <= before.leases + sparesMax &&
-    now.users <= before.users + sparesMax
+    now.users <= before.users + sparesMax &&
+    now.sockets <= before.sockets + 4 * sparesMax
   )
 }
 

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import os from 'node:os'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
-import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
+import { measurePrograms, type Asked, type Bench } from './bench-programs.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 
 export function register(program: Command): void {
@@ -27,8 +27,12 @@ export function register(program: Command): void {
 }
 
 interface Report {
-  readonly tiers: Readonly<Record<string, Readonly<Record<string, Figures>>>>
-  readonly baseline: Readonly<Record<string, Figures>>
+  /** Of each wall; of programs, by language. */
+  readonly tiers: {
+    readonly isolate: Bench
+    readonly process?: Readonly<Record<string, Bench>>
+  }
+  readonly baseline: Bench
   readonly perSecond: Readonly<Record<string, number>>
   readonly machine: { readonly cores: number; readonly node: string; readonly load: number }
 }
@@ -48,36 +52,44 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
   const { newJob } = await import('../job.ts')
   const who = { tenant: 'default', principal: 'bench', origin: 'cli' } as const
   const { signal } = new AbortController()
-  const ends: { pool: string; took: number }[] = []
-  const one = async (other: Omit<JobRequest, 'code'> & { readonly code?: string } = {}) => {
+  const ends: number[] = []
+  const one = async (other: Asked = {}) => {
     const job = newJob({ code: CODE, input: 1, ...other }, who, assembly.clock)
     const began = performance.now()
     const outcome = await assembly.run(job, { signal })
     if (outcome.status !== 'ok')
       throw new Error(`the job ended ${outcome.status}: ${outcome.error?.message}`)
-    ends.push({ pool: outcome.metrics.pool, took: performance.now() - began })
-    return performance.now() - began
+    const took = performance.now() - began
+    ends.push(took)
+    return { took, pool: outcome.metrics.pool, provider: outcome.provider }
   }
+  const tookOf = async (other?: Parameters<typeof one>[0]) => (await one(other)).took
   note(flags, 'Measuring a job through the whole road …')
   await one()
-  const pooled = await several(() => one(), rounds, PAUSE_MS)
+  const pooled = await several(() => tookOf(), rounds, PAUSE_MS)
   // Another memory limit than the spares have, so that the isolate is made on the job's time.
-  const empty = await several(() => one({ limits: { memory: '96MB' } }), rounds, PAUSE_MS)
+  const empty = await several(() => tookOf({ limits: { memory: '96MB' } }), rounds, PAUSE_MS)
   note(flags, 'Measuring saturation …')
   ends.length = 0
   const perSecond = await rate(() => one(), os.availableParallelism(), SATURATE_MS)
-  const saturated = figures(ends.map(({ took }) => took))
+  const saturated = figures(ends)
   const wasm = await modules(
     assembly,
-    () => one({ code: MODULE, language: 'wasm', input: [] }),
+    () => tookOf({ code: MODULE, language: 'wasm', input: [] }),
     rounds,
   )
   note(flags, 'Measuring a plain process …')
   const baseline = await several(() => timed(plainNode), SPAWNS, 0)
+  note(flags, 'Measuring programs …')
+  const programs = await measurePrograms(assembly, one, rounds)
+  const isProcess = Object.keys(programs.tiers).length > 0
   return {
-    tiers: { isolate: { pooled, empty, saturated, ...wasm } },
-    baseline: { 'node process': baseline },
-    perSecond: { isolate: perSecond },
+    tiers: {
+      isolate: { pooled, empty, saturated, ...wasm },
+      ...(isProcess && { process: programs.tiers }),
+    },
+    baseline: { 'node process': baseline, ...programs.baseline },
+    perSecond: { isolate: perSecond, ...programs.perSecond },
     machine: {
       cores: os.availableParallelism(),
       node: process.version,
@@ -120,7 +132,8 @@ async function plainNode(): Promise<void> {
 }
 
 function print(report: Report): void {
-  const rows = Object.entries(report.tiers).flatMap(([tier, kinds]) =>
+  const { isolate, process: programs = {} } = report.tiers
+  const rows = Object.entries({ isolate, ...programs }).flatMap(([tier, kinds]) =>
     Object.entries(kinds).map(([kind, { p50, p99, n }]) =>
       [`${tier}, ${kind}`, p50, p99, n].map(String),
     ),

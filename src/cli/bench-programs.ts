@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Assembly } from '../assemble.ts'
@@ -22,7 +20,6 @@ export type Bench = Readonly<Record<string, Figures>>
 
 export interface ProgramFigures {
   readonly tiers: Readonly<Partial<Record<Language, Bench>>>
-  readonly baseline: Bench
   readonly perSecond: Readonly<Partial<Record<Language, number>>>
 }
 
@@ -39,7 +36,7 @@ export type Asked = Omit<JobRequest, 'code'> & { readonly code?: string }
 export type RunOne = (asked: Asked) => Promise<Told>
 
 /**
- * Programs behind the process wall, beside the same interpreter as a plain process. `pooled` are those that found a
+ * Programs behind the process wall, by language. `pooled` are those that found a
  * spare waiting, `empty` those whose wall was made on their time; a figure that nothing was measured for is left out.
  */
 export async function measurePrograms(
@@ -47,9 +44,8 @@ export async function measurePrograms(
   run: RunOne,
   rounds: number,
 ): Promise<ProgramFigures> {
-  const found = { tiers: {}, baseline: {}, perSecond: {} } as {
+  const found = { tiers: {}, perSecond: {} } as {
     tiers: Partial<Record<Language, Bench>>
-    baseline: Record<string, Figures>
     perSecond: Partial<Record<Language, number>>
   }
   const languages = await languagesOf(assembly)
@@ -77,7 +73,6 @@ export async function measurePrograms(
     }
     found.tiers[language] = benchOf(kinds)
     found.perSecond[language] = perSecond
-    if (language === 'python') found.baseline['python process'] = await plainly(times)
   }
   return found
 }
@@ -123,15 +118,4 @@ function benchOf(kinds: Readonly<Record<string, readonly Told[]>>): Bench {
   return Object.fromEntries(
     measured.map(([kind, all]) => [kind, figures(all.map(({ took }) => took))]),
   )
-}
-
-/** A plain process of Python that does nothing; Node's is measured beside every wall. */
-async function plainly(times: number): Promise<Figures> {
-  const samples: number[] = []
-  for (let round = 0; round < times; round++) {
-    const began = performance.now()
-    await once(spawn('/usr/bin/python3', ['-c', '1 + 1'], { stdio: 'ignore' }), 'close')
-    samples.push(performance.now() - began)
-  }
-  return figures(samples)
 }

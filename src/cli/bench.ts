@@ -79,16 +79,19 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
     rounds,
   )
   note(flags, 'Measuring a plain process …')
-  const baseline = await several(() => timed(plainNode), SPAWNS, 0)
+  const baseline = await plainly(process.execPath, '-e')
   note(flags, 'Measuring programs …')
   const programs = await measurePrograms(assembly, one, rounds)
+  const pythonProcess = programs.tiers.python && {
+    'python process': await plainly('/usr/bin/python3', '-c'),
+  }
   const isProcess = Object.keys(programs.tiers).length > 0
   return {
     tiers: {
       isolate: { pooled, empty, saturated, ...wasm },
       ...(isProcess && { process: programs.tiers }),
     },
-    baseline: { 'node process': baseline, ...programs.baseline },
+    baseline: { 'node process': baseline, ...pythonProcess },
     perSecond: { isolate: perSecond, ...programs.perSecond },
     machine: {
       cores: os.availableParallelism(),
@@ -126,9 +129,10 @@ async function several(
   return figures(samples)
 }
 
-async function plainNode(): Promise<void> {
-  const child = spawn(process.execPath, ['-e', '1 + 1'], { stdio: 'ignore' })
-  await once(child, 'close')
+/** An interpreter that starts, does nothing and ends. */
+async function plainly(interpreter: string, flag: string): Promise<Figures> {
+  const start = () => once(spawn(interpreter, [flag, '1 + 1'], { stdio: 'ignore' }), 'close')
+  return await several(() => timed(start), SPAWNS, 0)
 }
 
 function print(report: Report): void {

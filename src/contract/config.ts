@@ -326,7 +326,7 @@ const schedule = z.strictObject({
   zones: z
     .record(name, z.strictObject(scheduleShape))
     .default({})
-    .describe('Schedules of parts of one execution, by kind; in force once a wall makes zones'),
+    .describe('Schedules of parts of one execution, by kind: docs/how-to/zones.md'),
 })
 
 const capability = z.strictObject({

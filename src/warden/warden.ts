@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { closeSync } from 'node:fs'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCompiled } from '../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
@@ -126,6 +127,9 @@ export class Warden {
     await Promise.all([...this.#walls.keys()].map((wall) => this.#kill(wall, 'killed')))
     this.#holder.close()
     this.#signer?.close()
+    const sentinel = await this.#sentinel?.catch(() => undefined)
+    if (sentinel && 'fd' in sentinel) closeSync(sentinel.fd)
+    this.#sentinel = undefined
   }
 
   async #do(request: Request): Promise<{ value: unknown; beside?: Beside | undefined }> {

@@ -36,45 +36,51 @@ export type Asked = Omit<JobRequest, 'code'> & { readonly code?: string }
 export type RunOne = (asked: Asked) => Promise<Told>
 
 /**
- * Programs behind the process wall, by language. `pooled` are those that found a
- * spare waiting, `empty` those whose wall was made on their time; a figure that nothing was measured for is left out.
+ * Programs behind the process wall, by language. `pooled` are those that found a spare waiting, `empty` those whose wall
+ * was made on their time; a figure that nothing was measured for is left out.
  */
 export async function measurePrograms(
   assembly: Pick<Assembly, 'providers' | 'stock'>,
   run: RunOne,
   rounds: number,
 ): Promise<ProgramFigures> {
-  const found = { tiers: {}, perSecond: {} } as {
-    tiers: Partial<Record<Language, Bench>>
-    perSecond: Partial<Record<Language, number>>
+  const tiers: Partial<Record<Language, Bench>> = {}
+  const perSecond: Partial<Record<Language, number>> = {}
+  for (const language of await languagesOf(assembly)) {
+    const one = (more: Asked = {}) =>
+      run({ ...programs[language], input: 1, tier: 'process', ...more })
+    const { kinds, rate: each } = await measureOne(
+      assembly,
+      one,
+      language,
+      Math.min(rounds, roundsMax),
+    )
+    tiers[language] = benchOf(kinds)
+    perSecond[language] = each
   }
-  const languages = await languagesOf(assembly)
-  for (const language of languages) {
-    const one = () => run({ ...programs[language], input: 1, tier: 'process' })
-    const times = Math.min(rounds, roundsMax)
-    const key = `${(await one()).provider}/${language}`
-    const pooled = await several(times, async () => {
-      await spareOf(assembly, key)
-      return one()
-    })
-    // Another size of scratch than the spares have, so that the wall is made on the job's time.
-    const other: Asked = {
-      ...programs[language],
-      input: 1,
-      tier: 'process',
-      limits: { disk: '32MB' },
-    }
-    const empty = await several(times, () => run(other))
-    const { all, perSecond } = await saturate(one)
-    const kinds = {
-      pooled: pooled.filter(({ pool }) => pool === 'hit'),
-      empty: empty.filter(({ pool }) => pool !== 'hit'),
-      saturated: all,
-    }
-    found.tiers[language] = benchOf(kinds)
-    found.perSecond[language] = perSecond
+  return { tiers, perSecond }
+}
+
+async function measureOne(
+  assembly: Pick<Assembly, 'stock'>,
+  one: (more?: Asked) => Promise<Told>,
+  language: Language,
+  times: number,
+) {
+  const key = `${(await one()).provider}/${language}`
+  const pooled = await several(times, async () => {
+    await spareOf(assembly, key)
+    return one()
+  })
+  // Another size of scratch than the spares have, so that the wall is made on the job's time.
+  const empty = await several(times, () => one({ limits: { disk: '32MB' } }))
+  const { all, perSecond } = await saturate(one)
+  const kinds = {
+    pooled: pooled.filter(({ pool }) => pool === 'hit'),
+    empty: empty.filter(({ pool }) => pool !== 'hit'),
+    saturated: all,
   }
-  return found
+  return { kinds, rate: perSecond }
 }
 
 async function languagesOf({

@@ -201,6 +201,8 @@ export class Cell {
   }
 
   #call(job, id, name, argsText) {
+    // Whoever answers may print as well: what was printed before comes first.
+    job.flush()
     const reply = (isOk, text) => {
       if (!job.isOver) this.#visit(job, () => this.#enter(job, 'reply', id, isOk, text))
     }

@@ -68,7 +68,12 @@ export const splitSchema = z
 export const zonesMadeSchema = z
   .object({
     made: z
-      .array(programZoneSchema.unwrap().pick({ name: true, kind: true, line: true, endLine: true }))
+      .array(
+        programZoneSchema
+          .unwrap()
+          .pick({ name: true, kind: true, line: true, endLine: true })
+          .extend({ calls: z.number().int().describe('how often its function was called there') }),
+      )
       .readonly(),
     residual: z.array(residualSchema).readonly(),
   })

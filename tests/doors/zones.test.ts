@@ -83,8 +83,8 @@ test('S2-23: initializeExecution answers the zones that the record of its run na
   assert.deepEqual(outcome.result, { good: true, sum: 6, parsed: [1] })
   assert.equal(outcome.id, zones[0]!.execution)
   assert.deepEqual(
-    outcome.zones?.made.map(({ name }) => name),
-    zones.slice(1).map(({ id }) => id),
+    outcome.zones?.made.map(({ name, calls }) => [name, calls]),
+    zones.slice(1).map(({ id }) => [id, 1]),
   )
   assert.match(
     outcome.zones?.residual.find(({ name }) => name === 'parseIt')?.why ?? '',

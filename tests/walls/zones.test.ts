@@ -66,6 +66,8 @@ interface Told {
   readonly result: unknown
   readonly error: string | undefined
   readonly timeline: readonly TimelineEntry[]
+  readonly zones: readonly (readonly [name: string, calls: number])[]
+  readonly printed: string
 }
 
 /** Lives one program in its zones, under the supervisor. */
@@ -88,15 +90,19 @@ async function live(
     capabilities: asked.capabilities ?? [],
     inputText: '{"n":3}',
   })
-  const { end, timeline } = await supervisor.run(
+  let printed = ''
+  const print = (chunk: Uint8Array) => void (printed += Buffer.from(chunk).toString())
+  const { end, timeline, zones } = await supervisor.run(
     { ...task, split: asked.split ?? splitOf(code) },
-    { stdout() {}, stderr() {}, call: async (name, args) => JSON.stringify({ name, args }) },
+    { stdout: print, stderr() {}, call: async (name, args) => JSON.stringify({ name, args }) },
   )
   return {
     status: end.status,
     result: JSON.parse(end.resultText) as unknown,
     error: end.error?.message,
     timeline,
+    zones: (zones?.made ?? []).map(({ name, calls }) => [name, calls] as const),
+    printed,
   }
 }
 
@@ -129,6 +135,21 @@ test('a program without a zone that its schedule names runs in one piece', async
     timeline.some(({ event }) => event === 'zone'),
     false,
   )
+})
+
+test('S2-5: which functions ran in which zone, and how often, is told; output keeps its order', async () => {
+  const code = `
+    function check(n) { console.log('check', n); return n > 2 }
+    function count(n) { console.log('count', n); return n }
+    for (let i = 0; i < 20; i++) { console.log('before', i); await count(i); console.log('after', i) }
+    return await check(1)`
+  const { zones, printed } = await live(code, { zones: both })
+  assert.deepEqual(zones, [
+    ['check', 1],
+    ['count', 20],
+  ])
+  const lines = Array.from({ length: 20 }, (_, i) => `before ${i}\ncount ${i}\nafter ${i}\n`)
+  assert.equal(printed, `${lines.join('')}check 1\n`)
 })
 
 test('S2-7: two zones have different limits at once, and one that exceeds its own leaves the other alive', async () => {

@@ -46,7 +46,13 @@ export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Sp
 }
 
 /** As an outcome tells it. */
-export function madeOf({ zones, residual }: Split): ZonesMade {
-  const made = zones.map(({ name, kind, line, endLine }) => ({ name, kind, line, endLine }))
+export function madeOf({ zones, residual }: Split, callsTo: (zone: string) => number): ZonesMade {
+  const made = zones.map(({ name, kind, line, endLine }) => ({
+    name,
+    kind,
+    line,
+    endLine,
+    calls: callsTo(name),
+  }))
   return { made, residual }
 }

@@ -130,6 +130,13 @@ export class Exchange {
     return 'null'
   }
 
+  /** How many calls a zone was sent. */
+  callsTo(zone: string): number {
+    let count = 0
+    for (const { to, calls } of this.#channels.values()) if (to === zone) count += calls
+    return count
+  }
+
   /** No call reaches the zone any more, and none of its own: whoever waits for it is told. Idempotent. */
   end(zone: string, why: string): void {
     const ended = this.#zones.get(zone)

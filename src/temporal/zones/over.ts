@@ -57,7 +57,11 @@ export function overZones(
       const timeline = merged(supervised.timeline.map(withWhy), channels)
       const { split } = sandbox
       if (supervised.end.status === 'ok') learn?.(task.run, sandbox.called)
-      return { ...supervised, timeline, ...(split && { zones: madeOf(split) }) }
+      return {
+        ...supervised,
+        timeline,
+        ...(split && { zones: madeOf(split, (zone) => sandbox.callsTo(zone)) }),
+      }
     },
     tighten: (to, by) => supervisor.tighten(to, by),
     terminate: (by) => supervisor.terminate(by),

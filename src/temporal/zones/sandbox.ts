@@ -66,6 +66,8 @@ export class ZonedSandbox implements Sandbox {
   #sink: Sink | undefined
   #cause: KillCause | undefined
   #isOver = false
+  /** Of zones that have ended, in milliseconds. */
+  #cpuTime = 0
   #disposing: Promise<void> | undefined
 
   constructor(parts: ZonedParts) {
@@ -96,6 +98,11 @@ export class ZonedSandbox implements Sandbox {
   /** The zones that were made and why the rest was not; undefined before it runs. */
   get split(): Split | undefined {
     return this.#split
+  }
+
+  /** How often a zone was called. */
+  callsTo(zone: string): number {
+    return this.#exchange?.callsTo(zone) ?? 0
   }
 
   /** What each zone called so far, by name. */
@@ -132,7 +139,7 @@ export class ZonedSandbox implements Sandbox {
       call: (name, text) => this.#call(whole, io, name, text),
     })
     await this.#letGo()
-    return end
+    return { ...end, cpuTime: end.cpuTime + this.#cpuTime }
   }
 
   async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
@@ -257,6 +264,7 @@ export class ZonedSandbox implements Sandbox {
 
   async #awaitEnd(live: Live, end: Promise<TaskEnd>): Promise<void> {
     const how = await end
+    this.#cpuTime += how.cpuTime
     const why = this.#isOver ? over : whyEnded(how)
     const { name } = live.zone
     live.ended = true

@@ -9,7 +9,15 @@ import type { Operations } from '../../src/contract/live.ts'
 import { createKey, keyFile } from '../../src/gateway/key-store.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
 import { openDoor } from './http-door.ts'
-import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
+import {
+  documentOf,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+} from './program.ts'
 
 /** A door whose lives are those of tenant `default`; what was ordered is kept. */
 async function withKeys(limits = {}) {
@@ -106,11 +114,11 @@ suite('Live sandboxes of a server', () => {
     place.remove()
   })
 
-  async function read(method: string, path: string, body?: unknown) {
+  async function read(method: string, path: string, body?: unknown, key = server.apiKey) {
     const response = await fetch(new URL(path, server.active), {
       method,
       headers: {
-        authorization: `Bearer ${server.apiKey}`,
+        authorization: `Bearer ${key}`,
         ...(body !== undefined && { 'content-type': 'application/json' }),
         ...(path === '/v1/executions' && { prefer: 'respond-async' }),
       },
@@ -120,8 +128,8 @@ suite('Live sandboxes of a server', () => {
   }
 
   /** A program under way, once it has begun. */
-  async function begun(): Promise<string> {
-    const job = { code: beating, language: 'node', limits: { timeout: '20s' } }
+  async function begun(timeout = '20s'): Promise<string> {
+    const job = { code: beating, language: 'node', limits: { timeout } }
     const { body } = await read('POST', '/v1/executions', job)
     for (let tries = 0; tries < 300; tries++) {
       const found = await read('GET', `/v1/sandboxes/${body.id}`)
@@ -132,7 +140,7 @@ suite('Live sandboxes of a server', () => {
   }
 
   async function outcomeOf(id: string) {
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 500; tries++) {
       const { body } = await read('GET', `/v1/executions/${id}`)
       if (body.timeline) return body
       await sleep(20)
@@ -181,6 +189,39 @@ suite('Live sandboxes of a server', () => {
     const gone = await read('GET', `/v1/sandboxes/${id}`)
     const never = await read('DELETE', `/v1/sandboxes/exec_${'0'.repeat(32)}`)
     assert.deepEqual([gone.status, gone.body], [404, never.body])
+  })
+
+  test('A frozen program ends when its life is over, and as late as it would have', async (t) => {
+    if (!canRun) return t.skip('no process wall here')
+    const id = await begun('2s')
+    assert.equal((await read('POST', `/v1/sandboxes/${id}/freeze`)).status, 200)
+    const outcome = await outcomeOf(id)
+    assert.equal(outcome.status, 'timeout')
+    const words = outcome.timeline.map(({ event }: { event: string }) => event)
+    assert.deepEqual(words.slice(-2), ['frozen', 'terminated'])
+    assert.ok(outcome.timeline.at(-1).at >= 2000)
+  })
+
+  test('Another tenant that may operate finds nothing, and can end nothing', async (t) => {
+    if (!canRun) return t.skip('no process wall here')
+    const id = await begun()
+    const args = ['access', 'create', '--tenant', 'acme', '--scope', 'operate', '--json']
+    const { key } = documentOf(await mayfly(place, args))
+    const ask = (method: string, path: string) => read(method, path, undefined, key as string)
+    assert.deepEqual((await ask('GET', '/v1/sandboxes')).body, { items: [] })
+    const none = `exec_${'0'.repeat(32)}`
+    for (const [method, order] of [
+      ['GET', ''],
+      ['DELETE', ''],
+      ['POST', '/freeze'],
+      ['POST', '/capture'],
+    ] as const) {
+      const foreign = await ask(method, `/v1/sandboxes/${id}${order}`)
+      const unknown = await ask(method, `/v1/sandboxes/${none}${order}`)
+      assert.deepEqual([foreign.status, foreign.body], [404, unknown.body])
+    }
+    assert.equal((await read('GET', `/v1/sandboxes/${id}`)).body.frozen, false)
+    await read('DELETE', `/v1/sandboxes/${id}`)
   })
 
   test('Each order is a line of the record, with who gave it', async (t) => {

@@ -43,6 +43,7 @@ export function tell(
     id: job.id,
     ...nothing,
     ...gated,
+    ...withContent(job, lived),
     ...(error && { error }),
     ...(claim && {
       tier: profile.tier,
@@ -62,6 +63,18 @@ export function tell(
     metrics,
     timeline,
     evidence: { audit: seq, hash, bundle: null },
+  }
+}
+
+/** The bytes of what may leave, where they were asked for with the outcome. */
+function withContent({ asked }: Job, { end, artifacts = [] }: Lived): Pick<Outcome, 'artifacts'> {
+  if (asked.artifacts !== 'inline') return { artifacts }
+  const bytesOf = new Map(end?.artifacts.map(({ path, bytes }) => [path, bytes]))
+  return {
+    artifacts: artifacts.map((one) => {
+      const bytes = bytesOf.get(one.path)
+      return bytes ? { ...one, content: Buffer.from(bytes).toString('base64') } : one
+    }),
   }
 }
 

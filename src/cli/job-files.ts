@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
@@ -35,6 +35,20 @@ async function read(file: { from: string; place: string }): Promise<JobFile> {
   return Buffer.from(text).equals(bytes)
     ? { path: file.place, content: text, encoding: 'utf8' }
     : { path: file.place, content: bytes.toString('base64'), encoding: 'base64' }
+}
+
+/** Where artifacts will go, before anything runs. Throws MayflyError USAGE when nothing can be written there. */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true })
+    await access(folder, constants.W_OK)
+  } catch (cause) {
+    const { code = 'unreachable' } = cause as NodeJS.ErrnoException
+    throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${code}`, {
+      cause,
+      hint: 'Name a folder that whoever runs Mayfly may write; started by root it gives its rights up first',
+    })
+  }
 }
 
 /** Writes what a job made below `folder`; its paths were checked at the gate and are checked again here. */

@@ -93,6 +93,7 @@ Examples:
 async function runFile(file: string, flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
   const request = await requestOf(file, flags)
+  if (flags.artifacts) await (await import('./job-files.ts')).makeFolder(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
   const cancel = new AbortController()
@@ -167,7 +168,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     ...(allow && { network: { allow: [...allow] } }),
     ...(capability && { capabilities: [...capability] }),
     ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
-    artifacts: 'inline',
+    artifacts: flags.artifacts || flags.json ? 'inline' : 'reference',
     capture: flags.capture ?? false,
     idempotent: flags.idempotent ?? false,
   }

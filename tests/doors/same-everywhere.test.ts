@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import type { Language } from '../../src/contract/job.ts'
@@ -261,6 +261,30 @@ suite('One program has one outcome', () => {
     )
     assert.match(JSON.stringify(poor.error?.details), /does not run \\"python\\"/)
     assert.equal(hidden(['run', 'job.sh', '--json']).status, 'ok')
+  })
+
+  test('What a program leaves below out/ comes back with its bytes, where they are asked for', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    writeFileSync(join(place.cwd, 'made.py'), 'open("out/a.bin", "wb").write(bytes([0, 255]))')
+    mkdirSync(join(place.cwd, 'made'))
+    chmodSync(join(place.cwd, 'made'), 0o777)
+    const ran = await mayfly(place, ['run', 'made.py', '--artifacts', 'made', '--quiet'])
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.deepEqual(readFileSync(join(place.cwd, 'made/a.bin')), Buffer.from([0, 255]))
+    const body = { language: 'sh', code: 'printf é > out/b.txt' }
+    const url = new URL('/v1/executions', server.active).href
+    for (const artifacts of ['inline', 'reference'] as const) {
+      const { json } = await post(url, { ...body, artifacts }, bearer(server.apiKey))
+      const [{ content, ...file }] = json['artifacts'] as [{ path: string; content?: string }]
+      const bytes = artifacts === 'inline' ? Buffer.from('é').toString('base64') : undefined
+      assert.deepEqual([file.path, content], ['b.txt', bytes])
+    }
+  })
+
+  test('Where artifacts cannot be written it is said before anything runs', async () => {
+    writeFileSync(join(place.cwd, 'plain'), '')
+    const ran = await mayfly(place, ['run', 'job.sh', '--artifacts', 'plain/made', '--json'])
+    assert.deepEqual([ran.code, documentOf(ran)['error'].code], [2, 'USAGE'])
   })
 
   test('S0-14: two languages give the same value the same bytes', async (t) => {

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { fileURLToPath } from 'node:url'
+import { after, before, suite, test } from 'node:test'
+import { documentOf, makePlace, mayfly, type Place } from './program.ts'
+
+/** The demonstrations, as their readers run them. */
+const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
+const needsPython = { skip: process.platform !== 'linux' && 'programs need Linux' }
+
+suite('The demonstrations', { concurrency: 3 }, () => {
+  let place: Place
+  before(() => {
+    place = makePlace()
+  })
+  after(() => place.remove())
+
+  const run = async (file: string, ...more: readonly string[]) => {
+    const config = `${examples}${file.split('/')[0]}/mayfly.toml`
+    const args = ['run', `${examples}${file}`, '--config', config, '--timeout', '10s', '--json']
+    return documentOf(await mayfly(place, [...args, ...more]))
+  }
+
+  test(
+    'S2-27: A program that behaves for six seconds and then carries a credential out is stopped, and the timeline says why',
+    needsPython,
+    async () => {
+      const outcome = await run('late/late.py')
+      assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'process'])
+      assert.match(outcome['error'].message, /planted secret/)
+      assert.match(outcome['stdout'], /^report 0: .*report 5: \d+\s*$/s)
+      const anomaly = (outcome['timeline'] as any[]).find(({ event }) => event === 'anomaly')
+      assert.equal(anomaly.fields.name, 'sensitive-data')
+      assert.ok(anomaly.at >= 6_000)
+    },
+  )
+
+  test('S2-27: The same on an isolate, for one that then tries host after host', async () => {
+    const outcome = await run('late/late.js', '--allow', 'api.example.com')
+    assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'isolate'])
+    assert.match(outcome['error'].message, /refusals within/)
+    const names = (outcome['timeline'] as any[]).flatMap(({ fields }) => fields?.name ?? [])
+    assert.ok(names.includes('late-activity') && names.includes('denied-burst'), names.join())
+  })
+
+  test(
+    'S2-1: A program has what it was granted for five seconds, then no network, then half a core, then it is over',
+    needsPython,
+    async () => {
+      const outcome = await run('shrinking/shrinking.py', '--allow', 'http://api.example.com:80')
+      assert.equal(outcome['status'], 'timeout')
+      const closed = (outcome['timeline'] as any[])
+        .filter(({ event }) => event === 'tightened')
+        .map(({ phase, controls }) => `${phase} ${Object.keys(controls).join()}`)
+      assert.deepEqual(closed, ['no-network network', 'half-a-core cpu'])
+      const lines = (outcome['stdout'] as string).trim().split('\n')
+      const network = (line: string) => line.includes('let out')
+      assert.ok(network(lines[0]!) && !network(lines.at(-1)!), outcome['stdout'])
+      assert.ok(lines.findLastIndex(network) < lines.findIndex((line) => line.includes('refused')))
+    },
+  )
+})

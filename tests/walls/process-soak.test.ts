@@ -140,6 +140,12 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
           if (victim !== undefined && kill(victim)) killed++
         }
       }
+      // Each wall is proved before anything is killed: one that failed its proof is not there.
+      for (const provider of ways) {
+        const body = { language: 'python', code: 'result = 1', provider }
+        const { json } = await post(url, body, bearer(server.apiKey))
+        assert.equal(json['status'], 'ok', JSON.stringify(json['error']))
+      }
       const working = Promise.all([killer(), ...Array.from({ length: atOnce }, worker)])
       const warmMs = Math.min(soakMs / 2, 60_000)
       await sleep(warmMs)

@@ -15,8 +15,18 @@ export function sparesReadings(facts: readonly SparesFacts[]): readonly Reading[
   const each = (value: (one: SparesFacts) => number) =>
     facts.map((one) => [{ pool: one.key }, value(one)] as const)
   return [
-    gauge('mayfly.pool.spares', 'Walls that wait ready', '{wall}', each(({ idle }) => idle)),
-    gauge('mayfly.pool.memory', 'Memory that they hold', 'By', each(({ bytes }) => bytes)),
+    gauge(
+      'mayfly.pool.spares',
+      'Walls that wait ready',
+      '{wall}',
+      each(({ idle }) => idle),
+    ),
+    gauge(
+      'mayfly.pool.memory',
+      'Memory that they hold',
+      'By',
+      each(({ bytes }) => bytes),
+    ),
     {
       name: 'mayfly.pool.claims',
       description: 'Walls asked for, by whether one was ready',

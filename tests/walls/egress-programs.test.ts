@@ -115,7 +115,7 @@ for (const way of ways)
           const told = end.end.network?.map(({ host, verdict }) => `${host} ${verdict}`) ?? []
           assert.ok(
             told.includes('a.example allowed') && told.includes('c.example denied'),
-            `${told}`,
+            told.join(),
           )
           assert.ok(world.heard.some(({ line }) => line === 'GET /v1/two'))
           assert.ok(!world.heard.some(({ line }) => line === 'GET /v2'))

@@ -15,7 +15,7 @@ const tests = ['{src,tests,scripts,guest,bin}/**/*.test.{ts,js}']
 export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[] {
   const all =
     suite === 'bench'
-      ? globSync('bench/{anomalies,batch,isolate,server,wasm}.ts')
+      ? globSync('bench/{anomalies,batch,flood,isolate,lives,server,tiers,wasm}.ts')
       : globSync(tests).filter(isIn(suite))
   return all.filter((file) => file.includes(only)).sort()
 }

@@ -26,6 +26,7 @@ export interface ProcessOptions {
   readonly openWayOut: OpenWayOut
 }
 
+const PROOFS_MAX = 2
 const JS: readonly Language[] = ['js', 'ts']
 
 /**
@@ -53,13 +54,14 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     close: () => rack.close(),
   }
 
-  async function prove(): Promise<Availability> {
+  /** On a busy machine a start may fail by chance; what fails twice is not there. */
+  async function prove(tries = PROOFS_MAX): Promise<Availability> {
     try {
       const found = await probe(provider, rack)
       languages = languages.filter((language) => !found.without.includes(language))
       return found.availability
     } catch (error) {
-      return unavailable(error)
+      return tries > 1 ? await prove(tries - 1) : unavailable(error)
     }
   }
 

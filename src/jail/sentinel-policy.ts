@@ -1,11 +1,9 @@
 import { constants } from 'node:os'
 import { readFileSync } from 'node:fs'
+import { callClasses, type CallClass } from '../contract/calls.ts'
 import { callNumber, compileSeccomp, type SeccompRule } from '../os/seccomp.ts'
 
 /** Which calls of a wall its sentinel is asked about, and in which class each falls: `policies/sentinel.json`. */
-export const callClasses = ['exec', 'process', 'network', 'write', 'outside'] as const
-export type CallClass = (typeof callClasses)[number]
-
 type Errno = keyof typeof constants.errno
 
 interface SentinelPolicy {

@@ -2,7 +2,7 @@
  * What a server may ask of the warden, and all it may ask: names and numbers within bounds. Never a path, an
  * argument vector or an environment; the warden composes those from its own launchers. `request.ts` checks it.
  */
-import type { CallClass } from '../jail/sentinel-policy.ts'
+import type { CallClass } from '../contract/calls.ts'
 
 export const wardenProtocol = 1
 /** What one request may weigh, as JSON. */

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { callClasses } from '../jail/sentinel-policy.ts'
+import { callClasses } from '../contract/calls.ts'
 import { phasesMax } from './sentinel-wire.ts'
 import { programNames, wallWays, wardenProtocol, type Request } from './protocol.ts'
 

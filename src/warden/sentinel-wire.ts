@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { callClasses, errnosOfClasses, type CallClass } from '../jail/sentinel-policy.ts'
+import { callClasses, type CallClass } from '../contract/calls.ts'
+import { errnosOfClasses } from '../jail/sentinel-policy.ts'
 
 /** What the warden and a wall's sentinel say to each other: frames there, lines of JSON back. */
 export interface TablePhase {

@@ -2,7 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { MayflyError } from '../contract/error.ts'
 import type { SentinelProgram } from '../jail/sentinel.ts'
-import { watchedCalls, type CallClass } from '../jail/sentinel-policy.ts'
+import type { CallClass } from '../contract/calls.ts'
+import { watchedCalls } from '../jail/sentinel-policy.ts'
 import { encodeFrame } from '../lib/frames.ts'
 import {
   encodeTable,

@@ -20,6 +20,7 @@ import { lower } from '../../warden/lower.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
+import { callsLeft, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
 import { deadlineOf } from './claim.ts'
 import { endOfProgram } from './end.ts'
 import { lookAt, type Looking } from './looking.ts'
@@ -112,11 +113,21 @@ export class ProcessSandbox implements Sandbox {
     // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
     const { wall, warden } = this.#parts
+    const calls = await this.#closeCalls(next)
     const held = await lower(warden, wall.wall.id, this.#controls, next)
-    const { files, syscalls } = this.#controls
-    this.#controls = { ...next, ...held, files, syscalls }
+    this.#controls = { ...next, ...held, ...calls }
     const unenforced = controlsBeyond(this.#controls, next)
     return { controls: this.#controls, took: performance.now() - began, unenforced }
+  }
+
+  /** Files and system calls that stay as they were where no sentinel answers for them. */
+  async #closeCalls(next: Controls): Promise<Pick<Controls, 'files' | 'syscalls'>> {
+    const { wall, warden } = this.#parts
+    const { files, syscalls } = this.#controls
+    if (!hasSentinel(wall.wall)) return { files, syscalls }
+    const allow = callsLeft(this.#controls, next)
+    if (allow) await warden.calls(wall.wall.id, [{ afterMs: 0, allow }])
+    return heldByCalls(this.#controls, next)
   }
 
   async freeze(): Promise<void> {
@@ -210,7 +221,9 @@ export class ProcessSandbox implements Sandbox {
     const { wall, warden, profile } = this.#parts
     warden.arm(wall.wall.id, deadlineOf(profile))
     const run = this.#task?.run ?? ''
-    this.#looking = lookAt({ warden, wall: wall.wall.id, run, voice: this.#parts.voice })
+    const about = { warden, wall: wall.wall.id, run, voice: this.#parts.voice }
+    this.#looking = lookAt(about)
+    if (hasSentinel(wall.wall)) tellCalls(about)
     this.#io?.released()
   }
 

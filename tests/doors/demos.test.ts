@@ -26,7 +26,8 @@ suite('The demonstrations', { concurrency: 3 }, () => {
     async () => {
       const outcome = await run('late/late.py')
       assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'process'])
-      assert.match(outcome['error'].message, /planted secret/)
+      // Where its files are seen it is stopped as it opens them, else as it prints what was in them.
+      assert.match(outcome['error'].message, /planted secret|\.aws\/credentials/)
       assert.match(outcome['stdout'], /^report 0: .*report 5: \d+\s*$/s)
       const anomaly = (outcome['timeline'] as any[]).find(({ event }) => event === 'anomaly')
       assert.equal(anomaly.fields.name, 'sensitive-data')

@@ -47,5 +47,10 @@ export async function makeProcesses(
 }
 
 function only(provider: Provider, language: Language): Provider {
-  return Object.defineProperty(provider, 'languages', { value: [language] })
+  // A script is no function that could be called again.
+  const can = provider.can.filter((ability) => ability !== 'batch' || language !== 'sh')
+  return Object.defineProperties(provider, {
+    languages: { value: [language] },
+    can: { value: can },
+  })
 }

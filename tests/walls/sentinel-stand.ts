@@ -16,6 +16,7 @@ export interface Alone extends AsyncDisposable {
 }
 
 const saidMsMax = 20_000
+const SAID_CHARACTERS_KEPT = 2 ** 18
 const namespaces = [
   '--user',
   '--map-root-user',
@@ -75,7 +76,7 @@ export async function startAlone(command: readonly string[]): Promise<Alone> {
   const heard: (() => void)[] = []
   for (const stream of [guest.stdout!, guest.stderr!, stdio[4]!])
     stream.on('data', (chunk: Buffer) => {
-      said += chunk.toString()
+      said = (said + chunk.toString()).slice(-SAID_CHARACTERS_KEPT)
       for (const look of heard.slice()) look()
     })
   const ended = new Promise<void>((resolve) => void guest.once('close', () => resolve()))

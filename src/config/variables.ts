@@ -32,7 +32,7 @@ export const settings: readonly Setting[] = [
 ]
 
 /** Variables that are read elsewhere, or set by Mayfly for what it starts. */
-const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'SERVER', 'RESULT', 'OUT'].map(
+const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'SERVER', 'RESULT', 'OUT', 'SENTINEL'].map(
   (name) => `MAYFLY_${name}`,
 )
 /** Set by one part of Mayfly, or of its tests, for another; nobody else's business. */

@@ -57,6 +57,6 @@ function notStarted(why: string): MayflyError {
 
 /** Where programs are, and where the cache of this user is. */
 function inherited(): NodeJS.ProcessEnv {
-  const { PATH, HOME, XDG_CACHE_HOME } = process.env
-  return { PATH, HOME, XDG_CACHE_HOME }
+  const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL } = process.env
+  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL }
 }

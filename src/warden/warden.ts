@@ -47,7 +47,7 @@ export interface WardenOptions {
   readonly hide?: readonly string[]
   /** For tests: one layer left out, to show that the others hold. */
   readonly without?: readonly Layer[]
-  /** Whole programs get a sentinel where one can be made; true unless given. */
+  /** Whole programs get a sentinel where one can be made; where it is not given, the environment says. */
   readonly sentinel?: boolean
   /** Milliseconds a wall has to become ready; 15,000 unless given. */
   readonly readyMsMax?: number
@@ -204,7 +204,7 @@ export class Warden {
   /** Undefined for a worker, which has no calls to answer. */
   async #sentinelFor({ whole }: JailedProgram): Promise<FoundSentinel | undefined> {
     if (!whole) return undefined
-    if (this.#options.sentinel === false) return { missing: 'it is switched off' }
+    if (!(this.#options.sentinel ?? isAsked())) return { missing: 'it is switched off' }
     this.#sentinel ??= openSentinel({ hide: this.#options.hide ?? [] })
     return this.#sentinel
   }
@@ -457,4 +457,9 @@ function failure(id: number, error: unknown): Reply {
     return { id, ok: false, code, message, ...(hint && { hint }) }
   }
   return { id, ok: false, code: 'INTERNAL', message: messageOf(error) }
+}
+
+/** Off unless asked for: a call that waits for a sentinel may be interrupted, which few programs expect of `fork`. */
+function isAsked(): boolean {
+  return process.env['MAYFLY_SENTINEL'] === 'on'
 }

@@ -13,6 +13,9 @@ import { startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /** Whoever dies, the wall goes with it: its sentinel, its warden, both of them, at any moment. */
+// It is off unless asked for.
+process.env['MAYFLY_SENTINEL'] = 'on'
+
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'

@@ -9,6 +9,9 @@ import { startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /** Calls of a wall that depend on its phase: closed in a moment, for good, whoever changes what while they are judged. */
+// It is off unless asked for.
+process.env['MAYFLY_SENTINEL'] = 'on'
+
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 const rounds = process.env['MAYFLY_LONG'] ? 1000 : 100
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)

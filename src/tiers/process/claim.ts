@@ -9,7 +9,7 @@ import { probeTenant } from '../../warden/shelf.ts'
 import type { Rack } from './rack.ts'
 
 /** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
-const RELEASE_MS_MAX = 15_000
+const RELEASE_MS_MAX = 5_000
 /** The outside deadline leaves the supervisor's the first word. */
 const DEADLINE_SLACK_MS = 40
 /** Spares that died while they waited; more of them in a row is no accident. */

@@ -37,6 +37,15 @@ export function takeJob(task, settings) {
     send(KIND.released)
   }
 
+  /** A job that took the intrinsics away has no count of its children's time, and an end all the same. */
+  function childrenMs() {
+    try {
+      return childrenCpuMs() - childrenBefore
+    } catch {
+      return 0
+    }
+  }
+
   /** Whatever comes after the first end is not heard. @param {Record<string, unknown>} meta @param {string} text */
   function end(meta, text = '') {
     if (ended) return
@@ -49,7 +58,7 @@ export function takeJob(task, settings) {
       protocol: 1,
       encoding: 'json',
       ...meta,
-      cpuTimeMs: (user + system) / 1000 + childrenCpuMs() - childrenBefore,
+      cpuTimeMs: (user + system) / 1000 + childrenMs(),
       executionMs: released ? Number(hrtime() - released) / 1e6 : 0,
       artifactsLeftOut,
     }

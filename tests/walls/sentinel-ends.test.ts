@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
@@ -57,8 +57,9 @@ function sentinelsOf(warden: number): readonly number[] {
   return childrenOf(warden).filter((pid) => commandOf(pid).startsWith('mayfly-sentinel'))
 }
 
+/** Empty for one that has just ended. */
 function commandOf(pid: number): string {
-  return execFileSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' })
+  return spawnSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).stdout
 }
 
 suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {

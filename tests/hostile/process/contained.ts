@@ -8,7 +8,16 @@ import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
 import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
 
 /** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
-const ends: readonly End[] = ['ok', 'error', 'limit', 'timeout', 'refused', 'rejected']
+/** Ended by what watches it is an end that its author did not choose either. */
+const ends: readonly End[] = [
+  'ok',
+  'error',
+  'limit',
+  'timeout',
+  'terminated',
+  'refused',
+  'rejected',
+]
 /**
  * Contained, but late: an end that was not to be, or memory that a watch alone saw too late. A machine that stood still
  * does not do so twice. Never an escape.

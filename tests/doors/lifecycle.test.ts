@@ -145,8 +145,15 @@ async function post({ active, apiKey }: Server, job: unknown) {
 }
 
 /** A job that was just sent is behind its wall by then. */
-async function underWay(_server: Server): Promise<void> {
-  await sleep(300)
+async function underWay({ active, apiKey }: Server): Promise<void> {
+  const headers = { authorization: `Bearer ${apiKey}` }
+  for (let tries = 0; tries < 200; tries++) {
+    const answer = await fetch(new URL('/v1/executions?limit=1', active), { headers })
+    const { items } = (await answer.json()) as { items: { status: string }[] }
+    if (items[0]?.status === 'running') return
+    await sleep(50)
+  }
+  throw new Error('No job came behind its wall')
 }
 
 /** What /readyz says once the signal has arrived. */

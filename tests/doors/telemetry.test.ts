@@ -82,6 +82,8 @@ suite('Telemetry of a whole server', () => {
       await once(socket, 'open')
       socket.send('{"code":"return 1"}')
       await once(socket, 'close')
+      // The server hears of the end of its connection a moment after the client does.
+      await sleep(500)
       await server.stop()
 
       const request = collector.spans.find(

@@ -1,5 +1,9 @@
 import { spawn } from 'node:child_process'
 import { Cell } from '../../guest/cell.js'
+import { exitNow } from '../../src/os/libc.js'
+
+// As a worker does: an isolate's thread may be inside V8 still, and taking V8 down around it would abort the process.
+process.on('exit', (code) => exitNow(code))
 
 export interface Asked {
   entry?: 'body' | 'function' | 'module' | 'handler'

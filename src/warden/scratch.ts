@@ -1,14 +1,16 @@
 import { chownSync, mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import os from 'node:os'
 import path from 'node:path'
+
+/** The same for every warden, whatever its environment says: the next one has to find what the last one left. */
+const BASE = '/tmp'
 
 /**
  * Where a whole program writes that can have no root of its own: a folder of its uid alone, named by its wall, so
  * that whoever finds the wall's lease finds the folder too.
  */
 export function scratchOf(wall: string): string {
-  return path.join(os.tmpdir(), `mayfly-${wall}`)
+  return path.join(BASE, `mayfly-${wall}`)
 }
 
 export function makeScratch(wall: string, uid: number | undefined): void {

@@ -105,12 +105,30 @@ export function kill(taken: Taken): void {
   const { child, cgroup, isWhole } = taken
   const [inner, ...outer] = taken.processes
   if (inner && isAlive(inner.pid, inner.startTime)) {
-    const others = isWhole ? processesOfWall(taken) : []
-    signalAll([inner.pid, ...others], 'SIGKILL')
+    if (outer.length === 0) killTree(inner.pid)
+    else signalAll([inner.pid, ...(isWhole ? processesOfWall(taken) : [])], 'SIGKILL')
   }
   // Nothing of it reaches another instruction; at its quota it would take seconds to find out.
   cgroup?.hurry()
   if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
+}
+
+/** Of what is about to become a tree: a pass that finds somebody new is followed by another. */
+const TREE_PASSES_MAX = 20
+
+/**
+ * While a launcher is at work, its child may be waiting for a word from it, not yet bound to die with it. So all of
+ * them are stopped first, and none is killed before none is new.
+ */
+function killTree(root: number): void {
+  const known = new Set<number>()
+  for (let pass = 0; pass < TREE_PASSES_MAX; pass++) {
+    const fresh = [root, ...belowOf(root)].filter((pid) => !known.has(pid))
+    if (fresh.length === 0) break
+    signalAll(fresh, 'SIGSTOP')
+    for (const pid of fresh) known.add(pid)
+  }
+  signalAll([...known].toReversed(), 'SIGKILL')
 }
 
 /** Kills what is left of it, and gives back group, uid and lease when that is nothing. */

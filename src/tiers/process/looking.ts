@@ -2,8 +2,9 @@ import type { Voice } from '../../contract/event.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { WallUsage } from '../../warden/protocol.ts'
 
-/** As often as the warden is asked what a program uses. */
+/** As often as the warden is asked what a program uses; one that is over by then was not worth a look. */
 const EVERY_MS = 100
+const FIRST_MS = 25
 
 /** What a program is seen to use while it runs, from outside; events say it, and `cpuMs` is the last that was seen. */
 export interface Looking extends Disposable {
@@ -35,7 +36,7 @@ export function lookAt(parts: {
     timer = setTimeout(() => void look(), EVERY_MS).unref()
   }
 
-  void look()
+  timer = setTimeout(() => void look(), FIRST_MS).unref()
   return {
     get cpuMs() {
       return first && last ? Math.max(0, last.cpuMs - first.cpuMs) : 0

@@ -1,7 +1,6 @@
-import type { Server } from 'node:net'
 import type { Controls } from '../contract/controls.ts'
 import type { Voice } from '../contract/event.ts'
-import type { NetworkAttempt } from '../contract/outcome.ts'
+import type { WayOut } from '../warden/way-out.ts'
 import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
@@ -12,20 +11,6 @@ import { mayLook } from './rules.ts'
 const MIB = 2 ** 20
 /** What one run may move, each way, heads and TLS included. */
 const budget = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
-
-/** The ways out of one run: a proxy where its wall has a socket that listens, brokered requests where it has none. */
-export interface WayOut {
-  /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
-  readonly trust: string | undefined
-  /** Accepts on a socket that listens inside the wall, and closes it in the end. */
-  listen(listener: Server): void
-  /** One request as JSON to one response as JSON; never rejects for what a guest asks. */
-  fetch(text: string): Promise<string>
-  readonly attempts: readonly NetworkAttempt[]
-  /** What the stricter controls do not let out is cut, open connections too. */
-  tighten(to: Controls): void
-  close(): void
-}
 
 export interface WayOutParts {
   readonly controls: Controls
@@ -38,6 +23,7 @@ export interface WayOutParts {
   readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust'>
 }
 
+/** A proxy where its wall has a socket that listens, brokered requests where it has none; one ledger for both. */
 export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
   const { run, voice, credentials, authority, dial } = parts

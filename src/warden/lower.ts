@@ -1,7 +1,16 @@
-import type { Controls } from '../contract/controls.ts'
+import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
 import type { WardenClient } from './client.ts'
 
 const bounds = ['memory', 'cpu', 'processes', 'io'] as const
+
+/** What holds at most from now on. Throws MayflyError CONFLICT for what would loosen: a sandbox only tightens. */
+export function stricter(before: Controls, to: Controls): Controls {
+  const beyond = controlsBeyond(to, before)
+  if (beyond.length === 0) return meet(before, to)
+  const what = beyond.join(', ')
+  throw new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`)
+}
 
 /**
  * Has the warden hold a claimed wall to whatever of `next` is less than `before`, and gives back what really holds: a

@@ -1,4 +1,4 @@
-import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
+import { controlsBeyond, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Sink, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
@@ -15,7 +15,7 @@ import type {
 import type { Frame } from '../lib/frames.ts'
 import type { WardenClient } from './client.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
-import { lower } from './lower.ts'
+import { lower, stricter } from './lower.ts'
 import { fetchCapability, grantsNetwork, type OpenWayOut, type WayOut } from './way-out.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
 import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
@@ -104,12 +104,7 @@ export class WorkerSandbox implements Sandbox {
 
   async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
-    const beyond = controlsBeyond(to, this.#controls)
-    if (beyond.length > 0) {
-      const what = beyond.join(', ')
-      throw new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`)
-    }
-    const next = meet(this.#controls, to)
+    const next = stricter(this.#controls, to)
     const holds = withHeld(next, this.#controls, this.#parts.heldCapabilities ?? [])
     const { worker, warden, isWhole } = this.#parts
     const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}

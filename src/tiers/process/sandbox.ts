@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
+import { controlsBeyond, type Controls } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Sink, Voice } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
@@ -16,7 +16,7 @@ import type {
 import type { Frame } from '../../lib/frames.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { HandleEnd, WallHandle } from '../../warden/handle.ts'
-import { lower } from '../../warden/lower.ts'
+import { lower, stricter } from '../../warden/lower.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
@@ -104,12 +104,7 @@ export class ProcessSandbox implements Sandbox {
 
   async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
-    const beyond = controlsBeyond(to, this.#controls)
-    if (beyond.length > 0) {
-      const what = beyond.join(', ')
-      throw new MayflyError('CONFLICT', `Cannot loosen "${what}": a sandbox only tightens`)
-    }
-    const next = meet(this.#controls, to)
+    const next = stricter(this.#controls, to)
     // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
     const { wall, warden } = this.#parts

@@ -2,71 +2,117 @@
  * How many anomalous programs each detector finds, and how often it cries wolf over honest ones. Without arguments over
  * the scripted traces. With `--traces FOLDER` over lives recorded before, a JSON file each:
  * `{name, expects?, foreseen, baseline?, observations}`, where one without `expects` is an honest program. With
- * `--programs FOLDER` over programs that are run now, each behind a wall that this machine has (`--tier`), one whose text
- * has `expects: DETECTOR` in its first line being an anomalous one; `--save FOLDER` keeps their lives as traces.
+ * `--programs` over programs that are run now, each by the whole road and behind a wall of this machine: those of
+ * `bench/programs`, or of the folders that are named; `--only WORD` takes those whose name has it, `--save FOLDER`
+ * keeps their lives as traces.
  *
- *     node bench/anomalies.ts [--traces FOLDER | --programs FOLDER [--tier T] [--save FOLDER]] [--json]
+ *     node bench/anomalies.ts [--traces FOLDER | --programs [FOLDER…] [--only WORD] [--save FOLDER]] [--json]
  */
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import { anomalyNames, type Anomaly, isAtLeast } from '../src/contract/anomaly.ts'
+import { openStand, programsIn, type Judged, judge } from '../tests/fixtures/programs.ts'
 import { anomalous } from '../tests/fixtures/traces/anomalous.ts'
-import { recorded } from '../tests/fixtures/traces/recorded.ts'
 import { benign } from '../tests/fixtures/traces/benign.ts'
 import type { Trace } from '../tests/fixtures/traces/script.ts'
 import { watched } from '../tests/fixtures/traces/watched.ts'
 
-const { values: flags } = parseArgs({
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     traces: { type: 'string' },
-    programs: { type: 'string' },
-    tier: { type: 'string' },
+    programs: { type: 'boolean' },
+    only: { type: 'string', default: '' },
     save: { type: 'string' },
     json: { type: 'boolean' },
   },
 })
 
-const given = await givenTraces()
-const began = performance.now()
-const judged = given.map((trace) => ({ trace, anomalies: watched(trace).anomalies }))
-const tookMs = performance.now() - began
-const seen = given.reduce((sum, { observations }) => sum + observations.length, 0)
-const wrong = judged.filter(({ trace }) => trace.expects !== undefined)
-const honest = judged.filter(({ trace }) => trace.expects === undefined)
+if (flags.programs) await judgePrograms()
+else judgeTraces(flags.traces === undefined ? [...anomalous, ...benign] : readFolder(flags.traces))
 
-const rows = anomalyNames.map((name) => {
-  const expected = wrong.filter(({ trace }) => trace.expects === name)
-  return {
-    detector: name,
-    expected: expected.length,
-    found: expected.filter(({ anomalies }) => isAbove(anomalies, name)).length,
-    alsoFound: wrong.filter((one) => one.trace.expects !== name && isAbove(one.anomalies, name))
-      .length,
-    falseAboveLow: honest.filter(({ anomalies }) => isAbove(anomalies, name)).length,
-    falseLow: honest.filter(({ anomalies }) => anomalies.some((one) => one.name === name)).length,
+async function judgePrograms(): Promise<void> {
+  const own = fileURLToPath(new URL('programs', import.meta.url))
+  const folders = positionals.length > 0 ? positionals : [own]
+  const programs = folders.flatMap(programsIn).filter(({ name }) => name.includes(flags.only))
+  const judged: Judged[] = []
+  await using stand = await openStand()
+  for (const program of programs) {
+    const ran = await stand.run(program)
+    const one = judge(program, ran)
+    judged.push(one)
+    if (!flags.json) console.log(lineOf(one))
+    if (ran.kind !== 'ran' || flags.save === undefined || !ran.watched) continue
+    const { name, expects } = program
+    const trace = { name, expects, ...ran.watched, observations: ran.observations }
+    mkdirSync(flags.save, { recursive: true })
+    writeFileSync(path.join(flags.save, `${name}.json`), JSON.stringify(trace))
   }
-})
-const report = {
-  source: flags.traces || flags.programs ? 'recorded' : 'scripted',
-  observations: seen,
-  microsecondsAnObservation: Math.round((tookMs * 10_000) / Math.max(1, seen)) / 10,
-  anomalous: {
-    programs: wrong.length,
-    found: wrong.filter(({ anomalies }) => isAbove(anomalies)).length,
-    missed: wrong
-      .filter(({ trace, anomalies }) => !isAbove(anomalies, trace.expects))
-      .map(({ trace }) => trace.name),
-  },
-  benign: {
-    programs: honest.length,
-    aboveLow: honest.filter(({ anomalies }) => isAbove(anomalies)).map(({ trace }) => trace.name),
-    low: honest.filter(({ anomalies }) => anomalies.length > 0).length,
-  },
-  detectors: rows,
+  const of = (kind: Judged['kind']) => judged.filter((one) => one.kind === kind)
+  const odd = judged.filter(({ program, kind }) => program.expects && kind !== 'skipped')
+  const honest = judged.filter(({ program, kind }) => !program.expects && kind !== 'skipped')
+  const named = (list: readonly Judged[]) =>
+    list.map(({ program, why, found }) => ({ name: program.name, why, found }))
+  const report = {
+    source: 'programs',
+    anomalous: { programs: odd.length, found: of('found').length, missed: named(of('missed')) },
+    benign: { programs: honest.length, aboveLow: named(of('alarm')), broken: named(of('broken')) },
+    skipped: named(of('skipped')),
+  }
+  if (flags.json) console.log(JSON.stringify(report))
+  else {
+    console.log(`${report.anomalous.found} of ${odd.length} anomalous programs found`)
+    console.log(`${of('alarm').length} of ${honest.length} honest programs above low`)
+  }
+  if (of('missed').length + of('alarm').length + of('broken').length > 0) process.exitCode = 1
 }
-if (flags.json) console.log(JSON.stringify(report))
-else {
+
+function lineOf({ program, kind, why, found }: Judged): string {
+  const expected = program.expects ? ` (${program.expects})` : ''
+  const evidence = kind === 'found' || kind === 'calm' ? '' : ` ${JSON.stringify(found)}`
+  return `${kind.padEnd(7)} ${program.name}${expected}: ${why}${evidence}`
+}
+
+function judgeTraces(given: readonly Trace[]): void {
+  const began = performance.now()
+  const judged = given.map((trace) => ({ trace, anomalies: watched(trace).anomalies }))
+  const tookMs = performance.now() - began
+  const seen = given.reduce((sum, { observations }) => sum + observations.length, 0)
+  const wrong = judged.filter(({ trace }) => trace.expects !== undefined)
+  const honest = judged.filter(({ trace }) => trace.expects === undefined)
+  const rows = anomalyNames.map((name) => {
+    const expected = wrong.filter(({ trace }) => trace.expects === name)
+    return {
+      detector: name,
+      expected: expected.length,
+      found: expected.filter(({ anomalies }) => isAbove(anomalies, name)).length,
+      alsoFound: wrong.filter((one) => one.trace.expects !== name && isAbove(one.anomalies, name))
+        .length,
+      falseAboveLow: honest.filter(({ anomalies }) => isAbove(anomalies, name)).length,
+      falseLow: honest.filter(({ anomalies }) => anomalies.some((one) => one.name === name)).length,
+    }
+  })
+  const report = {
+    source: flags.traces ? 'recorded' : 'scripted',
+    observations: seen,
+    microsecondsAnObservation: Math.round((tookMs * 10_000) / Math.max(1, seen)) / 10,
+    anomalous: {
+      programs: wrong.length,
+      found: wrong.filter(({ anomalies }) => isAbove(anomalies)).length,
+      missed: wrong
+        .filter(({ trace, anomalies }) => !isAbove(anomalies, trace.expects))
+        .map(({ trace }) => trace.name),
+    },
+    benign: {
+      programs: honest.length,
+      aboveLow: honest.filter(({ anomalies }) => isAbove(anomalies)).map(({ trace }) => trace.name),
+      low: honest.filter(({ anomalies }) => anomalies.length > 0).length,
+    },
+    detectors: rows,
+  }
+  if (flags.json) return console.log(JSON.stringify(report))
   console.table(rows)
   console.log(JSON.stringify({ ...report, detectors: undefined }, undefined, 2))
 }
@@ -75,18 +121,6 @@ function isAbove(anomalies: readonly Anomaly[], name?: string): boolean {
   return anomalies.some(
     (one) => (name === undefined || one.name === name) && isAtLeast(one.severity, 'medium'),
   )
-}
-
-async function givenTraces(): Promise<readonly Trace[]> {
-  if (flags.traces !== undefined) return readFolder(flags.traces)
-  if (flags.programs === undefined) return [...anomalous, ...benign]
-  const traces = await recorded(flags.programs, flags.tier)
-  if (flags.save !== undefined) {
-    mkdirSync(flags.save, { recursive: true })
-    for (const trace of traces)
-      writeFileSync(path.join(flags.save, `${trace.name}.json`), JSON.stringify(trace))
-  }
-  return traces
 }
 
 function readFolder(folder: string): readonly Trace[] {

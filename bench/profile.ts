@@ -30,7 +30,7 @@ export function profileFor(provider: Provider, language: Language, entry: Entry)
     schedule: {
       name: 'bench',
       phases: [{ name: 'full', for: TIMEOUT_MS, controls }],
-      onAnomaly: { low: 'record', medium: 'terminate', high: 'terminate' },
+      onAnomaly: { low: 'record', medium: 'record', high: 'terminate' },
       shorten: 1,
     },
     limits: {

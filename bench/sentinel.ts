@@ -1,6 +1,7 @@
 /**
  * What a sentinel costs the programs it watches, and how fast it closes a class of calls. The same programs in a wall
- * with one and in a wall without, in turns, in one run; flips while the machine is idle and with every core busy.
+ * whose sentinel is asked about what every wall's is (`usual`), in one whose is asked about every class (`all`), and in
+ * one without (`alone`), in turns, in one run; flips while the machine is idle and with every core busy.
  *
  *     node bench/sentinel.ts [--rounds 40] [--json]
  */
@@ -10,10 +11,11 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { callClasses } from '../src/contract/calls.ts'
+import { callClasses, type CallClass } from '../src/contract/calls.ts'
 import { encodeFrame } from '../src/lib/frames.ts'
 import { figures, timed } from '../src/lib/measure.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
+import { usualCalls } from '../src/tiers/process/rack.ts'
 import type { WardenClient } from '../src/warden/client.ts'
 
 const MIB = 2 ** 20
@@ -59,13 +61,16 @@ while True:
     print('took', seen, (time.perf_counter() - began) * 1000, flush=True)
 `
 
+interface Contender {
+  readonly name: 'usual' | 'all' | 'alone'
+  readonly warden: WardenClient
+  readonly calls: readonly CallClass[]
+}
+
 /** A wall with a program that waits for what to do, in a file that is written from outside. */
-async function open(warden: WardenClient) {
-  const { wall, socket, streams } = await warden.start('python', {
-    spares: 0,
-    spareMiB: 8,
-    disk: 16 * MIB,
-  })
+async function open({ warden, calls }: Contender) {
+  const settings = { spares: 0, spareMiB: 8, disk: 16 * MIB, calls }
+  const { wall, socket, streams } = await warden.start('python', settings)
   await warden.claim(wall.id, { tenant: '', memory: 512 * MIB, deadline: 600_000 })
   let said = ''
   streams!.stdout.on('data', (chunk: Buffer) => void (said += chunk.toString()))
@@ -100,9 +105,9 @@ async function open(warden: WardenClient) {
   }
 }
 
-async function costs(beside: readonly (readonly [string, WardenClient])[]) {
+async function costs(beside: readonly Contender[]) {
   const walls = await Promise.all(
-    beside.map(async ([name, warden]) => [name, await open(warden)] as const),
+    beside.map(async (contender) => [contender.name, await open(contender)] as const),
   )
   for (const [, wall] of walls) {
     wall.run(guest)
@@ -116,38 +121,44 @@ async function costs(beside: readonly (readonly [string, WardenClient])[]) {
         const took = await wall.time(what)
         if (round >= 0) samples.get(name)!.push(took)
       }
-    const [watched, alone] = ['watched', 'alone'].map((name) => figures(samples.get(name)!))
-    const percent = (a: number, b: number) => Math.round((a / b - 1) * 1000) / 10
-    report[what] = {
-      watched: watched!.p50,
-      alone: alone!.p50,
-      costsPercent: percent(watched!.p50, alone!.p50),
-      // What a machine that is busy with other things adds to either is least here.
-      leastCostsPercent: percent(watched!.min, alone!.min),
-    }
+    report[what] = compared(samples)
   }
   for (const [, wall] of walls) await wall.close()
   return report
 }
 
+/** Medians, and what each costs beside none; by the least too, to which a busy machine adds least. */
+function compared(samples: ReadonlyMap<string, readonly number[]>) {
+  const alone = figures(samples.get('alone')!)
+  const percent = (a: number, b: number) => Math.round((a / b - 1) * 1000) / 10
+  const rows = [...samples].map(([name, took]) => {
+    const { p50, min } = figures(took)
+    const costs = { percent: percent(p50, alone.p50), leastPercent: percent(min, alone.min) }
+    return [name, { p50, min, ...(name !== 'alone' && costs) }] as const
+  })
+  return Object.fromEntries(rows)
+}
+
 /** Starts, as long as there is nothing parked. */
-async function starts(beside: readonly (readonly [string, WardenClient])[]) {
-  const samples = new Map(beside.map(([name]) => [name, [] as number[]]))
-  for (let round = 0; round < rounds / 2; round++)
-    for (const [name, warden] of beside) {
-      const { wall, socket, streams } = await warden.start('python', { spares: 0, spareMiB: 8 })
-      samples.get(name)!.push(wall.took)
+async function starts(beside: readonly Contender[]) {
+  const samples = new Map(beside.map(({ name }) => [name, [] as number[]]))
+  for (let round = -2; round < rounds; round++)
+    for (const { name, warden, calls } of beside) {
+      const settings = { spares: 0, spareMiB: 8, calls }
+      const { wall, socket, streams } = await warden.start('python', settings)
+      if (round >= 0) samples.get(name)!.push(wall.took)
       await warden.kill(wall.id)
       for (const one of [socket, streams!.stdout, streams!.stderr]) one.destroy()
     }
-  return Object.fromEntries([...samples].map(([name, took]) => [name, figures(took)]))
+  return compared(samples)
 }
 
 /** From the word to the answer: the server's side, over the warden, to the sentinel and back, each in a fresh wall. */
-async function flips(warden: WardenClient) {
+async function flips(contender: Contender) {
+  const { warden } = contender
   const took: number[] = []
   for (let round = 0; round < rounds; round += callClasses.length) {
-    const one = await open(warden)
+    const one = await open(contender)
     one.run(guest)
     await one.until('ready')
     let allow = [...callClasses]
@@ -173,21 +184,24 @@ async function withBusyCores<T>(work: () => Promise<T>): Promise<T> {
 }
 
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
-const wardens = [
-  ['watched', await startWarden({ stateFolder: path.join(state, 'a') })],
-  ['alone', await startWarden({ stateFolder: path.join(state, 'b'), sentinel: false })],
-] as const
+const watching = await startWarden({ stateFolder: path.join(state, 'a') })
+const alone = await startWarden({ stateFolder: path.join(state, 'b'), sentinel: false })
+const contenders: readonly [Contender, Contender, Contender] = [
+  { name: 'usual', warden: watching, calls: usualCalls },
+  { name: 'all', warden: watching, calls: callClasses },
+  { name: 'alone', warden: alone, calls: [] },
+]
 try {
-  const [[, warden]] = wardens
+  const [, all] = contenders
   const report = {
     cores: os.availableParallelism(),
-    starts: await starts(wardens),
-    milliseconds: await costs(wardens),
+    starts: await starts(contenders),
+    milliseconds: await costs(contenders),
     counts: { opens: CALLS, sockets: CALLS, storm: STORM },
-    flips: { idle: await flips(warden), busy: await withBusyCores(() => flips(warden)) },
+    flips: { idle: await flips(all), busy: await withBusyCores(() => flips(all)) },
   }
   console.log(flags.json ? JSON.stringify(report) : JSON.stringify(report, undefined, 2))
 } finally {
-  for (const [, warden] of wardens) await warden.close()
+  for (const warden of [watching, alone]) await warden.close()
   rmSync(state, { recursive: true, force: true })
 }

@@ -1,6 +1,7 @@
 /**
- * Programs behind the process wall, from claim to result, beside a plain process and what people would use instead. One
- * run, contenders in turns; pooled, empty pool and saturated apart; what a spare costs to make and to keep.
+ * Programs behind the process wall, from claim to result, beside a plain process and what people would use instead, and
+ * beside a word to a process that waits and its answer, which is the least there is. One run, contenders in turns;
+ * pooled, empty pool and saturated apart; what a spare costs to make and to keep.
  *
  *     npm ci --prefix bench/others    # bun, deno and sandbox-runtime; crun is a Debian package. What is missing is left out
  *     node bench/tiers.ts [--rounds 60] [--json]
@@ -30,6 +31,10 @@ const SATURATE_MS = 4_000
 const STARTS = 12
 const MIB = 2 ** 20
 const OTHERS = fileURLToPath(new URL('others/node_modules/', import.meta.url))
+/** As long as what a job is told by. */
+const TASK = `${JSON.stringify({ protocol: 1, code: 'x'.repeat(400) })}\n`
+const ECHO = `const fs = require('node:fs'), bytes = Buffer.alloc(4096)
+for (let n; (n = fs.readSync(0, bytes)) > 0;) fs.writeSync(1, bytes, 0, n)`
 const languages = ['node', 'python'] as const
 type Programmed = (typeof languages)[number]
 
@@ -48,6 +53,8 @@ const { values: flags } = parseArgs({
 const rounds = Math.min(1_000, Math.max(20, Number(flags.rounds) || 60))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const voice = { say() {} }
+/** Waits for a line, and says it again. */
+const echo = spawn(process.execPath, ['-e', ECHO], { stdio: ['pipe', 'pipe', 'inherit'] })
 
 try {
   const warden = await startWarden({ stateFolder: state })
@@ -58,6 +65,7 @@ try {
     await warden.close()
   }
 } finally {
+  echo.kill()
   for (const place of [state, `${state}-warden`]) rmSync(place, { recursive: true, force: true })
 }
 
@@ -84,7 +92,8 @@ async function measure(warden: WardenClient) {
       }
     }
     const others = await there(othersFor(language))
-    const side = await sideBySide([...pooled, ...others], rounds, PAUSE_MS)
+    const floor = { name: 'a word to a parked node', once: () => timed(() => echoed(TASK)) }
+    const side = await sideBySide([...pooled, floor, ...others], rounds, PAUSE_MS)
     report[language] = { claimToResult: Object.fromEntries(side), ...apart }
     for (const provider of opened) await provider.close?.()
   }
@@ -150,6 +159,13 @@ async function spares(way: Way, language: Programmed, warden: WardenClient) {
   return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond: Math.round(1000 / p50) } }
 }
 
+/** One message there and back, over pipes. */
+async function echoed(text: string): Promise<void> {
+  const answered = once(echo.stdout, 'data')
+  echo.stdin.write(text)
+  await answered
+}
+
 function othersFor(language: Programmed): readonly Contender[] {
   const script = language === 'node' ? 'console.log(41 + 1)' : 'print(41 + 1)'
   const runtimes = [
@@ -204,6 +220,7 @@ function crunCommand(args: readonly string[]): readonly string[] | undefined {
     root: { path: 'rootfs', readonly: true },
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
       ...places.map((place) => ({ destination: place, source: place, ...readOnly })),
     ],
     linux: { namespaces },

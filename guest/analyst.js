@@ -8,7 +8,7 @@
  */
 import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { exitNow, loadSeccomp } from '../src/os/libc.js'
+import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { inspect } from '../src/threat/inspect.ts'
 import { takeCollector } from './collector.js'
 import { readFrames, writeFrame } from './frames.js'
@@ -51,6 +51,7 @@ function requestOf(payload) {
 
 /** From here on no file is opened, no socket made and nothing started, whatever a source makes the parser do. */
 function settle() {
+  capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
 }
 

@@ -217,13 +217,15 @@ export class Cell {
     return { cpuTimeMs: this.#cpuTimeMs(), memory: this.#heap() ?? held }
   }
 
+  /** The engine counts time that passes while it runs, also where the kernel lets it wait; the process then knows better. */
   #cpuTimeMs() {
+    // It does nothing but this job.
+    const { user, system } = process.cpuUsage(this.#cpuBefore)
+    const used = (user + system) / 1e3
     try {
-      return Number(this.#isolate.cpuTime) / 1e6 - this.#cpuTimeMsBefore
+      return Math.min(used, Number(this.#isolate.cpuTime) / 1e6 - this.#cpuTimeMsBefore)
     } catch {
-      // Gone with its isolate. The process does nothing but this job.
-      const { user, system } = process.cpuUsage(this.#cpuBefore)
-      return (user + system) / 1e3
+      return used
     }
   }
 

@@ -50,6 +50,7 @@ const spec = JSON.parse(process.argv[2] ?? '')
 
 try {
   libc.setParentDeathSignal(SIGKILL)
+  if (spec.mounts) closeProjects()
   if (spec.mounts) buildRoot()
   for (const [name, value] of Object.entries(spec.limits)) {
     libc.capResource(/** @type {any} */ (name), value)
@@ -76,6 +77,18 @@ function attempt(act) {
     act()
   } catch (error) {
     if (!(error instanceof libc.SystemCallError) || error.code !== 'EPERM') throw error
+  }
+}
+
+/**
+ * Which projects a user namespace has, for quotas of disks, anybody inside may say, but only once: so it is said here.
+ * Without such a namespace there is nothing to say.
+ */
+function closeProjects() {
+  try {
+    fs.writeFileSync('/proc/self/projid_map', '0 0 1')
+  } catch {
+    // Closed already, or the first namespace's own.
   }
 }
 
@@ -148,6 +161,8 @@ function buildProc({ folders, files }, inside) {
     libc.makeReadOnly(inside(folder))
   }
   for (const file of files) if (fs.existsSync(inside(file))) bindFile('/dev/null', inside(file))
+  // Nobody writes another's memory through it, nor has anything else to say there.
+  libc.makeReadOnly(inside('/proc'))
 }
 
 /** @param {string} from @param {string} to */

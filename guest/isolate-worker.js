@@ -14,6 +14,8 @@ import { KIND, leave, open, send, sendText, settings } from './wire.js'
 /** Text of a job that is worth collecting at once, so that the process is small again for the next. */
 const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
+/** Enough to tell a mistake from somebody who tries doors. */
+const TOLD_DENIED_MAX = 200
 /** While there are spares enough, whoever waits for the answer gets the processor first. */
 const REFILL_AFTER_MS = 2
 
@@ -70,6 +72,7 @@ async function runJob(task) {
     stdout: (/** @type {string} */ text) => sendText(KIND.stdout, text),
     stderr: (/** @type {string} */ text) => sendText(KIND.stderr, text),
     call: callOut,
+    denied: tellDenied(),
     answered: ({ resultText, error, ...meta }) => {
       const head = { protocol: 1, ...meta, ...(error && { error: clipped(error) }) }
       send(KIND.answered, `${JSON.stringify(head)}\n${resultText}`)
@@ -123,6 +126,15 @@ function callOut(name, argsText) {
   calls.set(id, { resolve, reject })
   send(KIND.call, JSON.stringify({ id, name, argsText }))
   return promise
+}
+
+/** What was refused here is asked for outside as well, without what it was asked with: refused there too, and seen. */
+function tellDenied() {
+  let left = TOLD_DENIED_MAX
+  /** @param {string} name */
+  return (name) => {
+    if (left-- > 0) send(KIND.call, JSON.stringify({ id: ++callId, name, argsText: 'null' }))
+  }
 }
 
 /** @param {{ id: number, text?: string, error?: string }} reply */

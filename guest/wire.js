@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import net from 'node:net'
-import { exitNow, loadSeccomp } from '../src/os/libc.js'
+import { capResource, exitNow, loadSeccomp } from '../src/os/libc.js'
 import { readFrames } from './frames.js'
 
 const SOCKET_FD = 3
@@ -42,6 +42,7 @@ socket.on('close', leave)
  * @param {(kind: number, payload: Buffer) => void} onFrame
  */
 export function open(onFrame) {
+  capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
   fs.writeSync(READY_FD, 'R')
   fs.closeSync(READY_FD)

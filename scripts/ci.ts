@@ -5,9 +5,12 @@
 import { availableParallelism } from 'node:os'
 import { ordinaryUser } from './ordinary-user.ts'
 import { installDebianPackages } from './debian-packages.ts'
+import { lanesOf, sharesOf } from './lanes.ts'
 import { here, type Place, runProgram } from './place.ts'
 import { nothingCounted, plus, runTests, type Counts } from './run-tests.ts'
-import { filesOf, type SuiteName, suiteNames } from './suites.ts'
+import { dependsOnUser, filesOf, type SuiteName, suiteNames } from './suites.ts'
+
+const processors = Math.min(2, availableParallelism())
 
 type Step = readonly [name: string, run: () => Promise<Counts>]
 
@@ -25,8 +28,7 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
   test: () => [
     ['packages', installDebianPackages],
     ...checks(),
-    ...suiteNames.map((name) => suite(name)),
-    ...(process.getuid?.() === 0 ? [asOrdinaryUser()] : []),
+    ...(process.getuid?.() === 0 ? asRootAndOrdinaryUser() : suiteNames.map((name) => suite(name))),
   ],
 }
 
@@ -84,19 +86,25 @@ interface SuiteOptions {
   readonly only?: string | undefined
   readonly coverage?: boolean
   readonly env?: Readonly<Record<string, string>>
+  /** Leaves out the files for which it answers no. */
+  readonly takes?: (file: string) => boolean
 }
 
 function suite(suiteName: SuiteName, options: SuiteOptions = {}): Step {
-  const { place = here, only, coverage = false, env = {} } = options
+  const { place = here, only, coverage = false, env = {}, takes = () => true } = options
+  // Pure tests share a process, 35 times faster; what touches the kernel gets one a file.
+  const isShared = suiteName === 'unit' || suiteName === 'sim'
+  const { files: found, title } = testsOf(suiteName, only)
+  const files = found.filter(takes)
+  const lanes = isShared ? sharesOf(files, coverage ? 1 : processors) : lanesOf(files)
   return [
     only ? `${suiteName} ${only}` : suiteName,
     () =>
       runTests({
         place: { ...place, env: { ...place.env, ...env } },
-        ...testsOf(suiteName, only),
-        // Pure tests share one process, 35 times faster; what touches the kernel gets one a file.
-        isShared: suiteName === 'unit' || suiteName === 'sim',
-        concurrency: Math.min(2, availableParallelism()),
+        lanes,
+        ...(title !== undefined && { title }),
+        isShared,
         coverage,
       }),
   ]
@@ -109,20 +117,31 @@ function named(usual: SuiteName, only: string | undefined, options: SuiteOptions
 }
 
 /** A name picks files by their path; if none is so called, tests by their title. */
-function testsOf(suiteName: SuiteName, only: string | undefined) {
+function testsOf(
+  suiteName: SuiteName,
+  only: string | undefined,
+): { readonly files: readonly string[]; readonly title?: string } {
   const files = filesOf(suiteName, only)
   if (files.length > 0 || only === undefined) return { files }
   return { files: filesOf(suiteName), title: only }
 }
 
-/** Root sees a machine that an ordinary user does not: the same suites once more, as one. */
-function asOrdinaryUser(): Step {
+/**
+ * Root sees a machine that an ordinary user does not: the same suites once more, as one. Tests are told which half they
+ * are in, so that none becomes an ordinary user for itself when all of them soon do.
+ */
+function asRootAndOrdinaryUser(): readonly Step[] {
+  const first = suiteNames.map((name) => suite(name, { env: { MAYFLY_HALF: 'root' } }))
+  const env = { MAYFLY_HALF: 'ordinary' }
   const again = async () => {
     await using user = await ordinaryUser()
-    const counts = await runInOrder(suiteNames.map((name) => suite(name, { place: user.place })))
+    const once = suiteNames.flatMap((name) => filesOf(name)).filter((file) => !dependsOnUser(file))
+    console.log(`Not again, since who runs them makes no difference:\n  ${once.join('\n  ')}`)
+    const options = { place: user.place, env, takes: dependsOnUser }
+    const counts = await runInOrder(suiteNames.map((name) => suite(name, options)))
     const left = await user.leftovers()
     for (const process of left) console.log(`Still running: ${process}`)
     return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })
   }
-  return ['again as an ordinary user', again]
+  return [...first, ['again as an ordinary user', again]]
 }

@@ -8,6 +8,8 @@ const needed = [
   { name: 'util-linux', program: 'setpriv', for: 'the jail of every worker' },
   { name: 'util-linux', program: 'unshare', for: 'the jail of every worker' },
   { name: 'bubblewrap', program: 'bwrap', for: 'the process tier' },
+  { name: 'gcc libc6-dev', program: 'cc', for: 'the sentinel of the process tier' },
+  { name: 'python3', program: 'python3', for: 'programs in Python' },
   { name: 'chromium', program: 'chromium', for: 'the browser tests' },
   { name: 'zsh', program: 'zsh', for: 'the completion tests' },
   { name: 'fish', program: 'fish', for: 'the completion tests' },
@@ -32,7 +34,8 @@ async function install(names: readonly string[]): Promise<void> {
   console.log(`Installing ${names.join(', ')}`)
   const get = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq']
   await runProgram(here, [...get, 'update'])
-  await runProgram(here, [...get, 'install', '-y', '--no-install-recommends', ...names])
+  const packages = names.flatMap((name) => name.split(' '))
+  await runProgram(here, [...get, 'install', '-y', '--no-install-recommends', ...packages])
 }
 
 async function rootCommand(): Promise<readonly string[] | undefined> {

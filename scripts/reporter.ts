@@ -2,9 +2,26 @@ import { relative } from 'node:path'
 import { inspect } from 'node:util'
 import type { TestEvent } from 'node:test/reporters'
 
-/** A node:test reporter for people: what failed and why, what was skipped and why, and what tests print. */
+/** A file that takes longer is named at the end, the longest first. */
+const slowMs = 10_000
+
+/** A node:test reporter for people: what failed and why, what was skipped and why, what tests print, and what is slow. */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
-  for await (const event of source) yield textOf(event) ?? ''
+  const slow: { readonly file: string; readonly took: number }[] = []
+  for await (const event of source) {
+    yield textOf(event) ?? ''
+    if (event.type !== 'test:summary' || event.data.file === undefined) continue
+    const { file, duration_ms: took } = event.data
+    if (took > slowMs) slow.push({ file, took })
+  }
+  yield slow
+    .sort((a, b) => b.took - a.took)
+    .map(slowly)
+    .join('')
+}
+
+function slowly({ file, took }: { readonly file: string; readonly took: number }): string {
+  return `slow: ${(took / 1000).toFixed(1)} s ${relative(process.cwd(), file)}\n`
 }
 
 function textOf(event: TestEvent): string | undefined {
@@ -34,7 +51,15 @@ function skipped(test: Placed & { skip?: string | boolean | undefined }): string
 }
 
 interface Failed extends Placed {
-  readonly details: { readonly error: Error & { cause?: unknown; failureType?: string } }
+  readonly details: { readonly error: Thrown }
+}
+
+interface Thrown extends Error {
+  readonly cause?: unknown
+  readonly failureType?: string
+  /** Of a whole file that broke. */
+  readonly exitCode?: number | null
+  readonly signal?: string | null
 }
 
 /** A suite fails because a test in it did; the test says it. */
@@ -44,13 +69,17 @@ function isOnlyByParts({ details }: Failed): boolean {
 
 function failed(test: Failed): string {
   const where = test.file ? `${relative(process.cwd(), test.file)}:${test.line ?? 1}` : ''
-  const why = reason(test.details.error.cause ?? test.details.error)
+  const { cause, exitCode, signal } = test.details.error
+  const ended = exitCode === undefined ? [] : [`it ended with ${exitCode ?? signal}`]
+  const why = [...reason(cause ?? test.details.error), ...ended]
   return `\nFAILED: ${test.name}\n  ${where}\n  ${why.join('\n  ')}\n\n`
 }
 
 function reason(thrown: unknown): readonly string[] {
   const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : inspect(thrown)
-  return text.split('\n').filter((line) => !/^\s+at .*node:internal/.test(line))
+  const lines = text.split('\n').filter((line) => !/^\s+at .*node:internal/.test(line))
+  const cause = thrown instanceof Error ? thrown.cause : undefined
+  return cause === undefined ? lines : [...lines, `because: ${inspect(cause).split('\n')[0]}`]
 }
 
 interface Covered {

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Lane } from './lanes.ts'
 import { type Place, runProgram } from './place.ts'
 
 export interface Counts {
@@ -11,12 +12,12 @@ export interface Counts {
 
 export interface TestRun {
   readonly place: Place
-  readonly files: readonly string[]
+  /** They run beside each other. */
+  readonly lanes: readonly Lane[]
   /** Runs only tests whose title matches. */
   readonly title?: string
-  /** All files in one process. */
+  /** All files of a lane in one process. */
   readonly isShared: boolean
-  readonly concurrency: number
   readonly coverage: boolean
 }
 
@@ -25,20 +26,25 @@ export const nothingCounted: Counts = { passed: 0, failed: 0, skipped: 0 }
 /** Of one test where files share a process, of one file where they do not; and of a whole suite. */
 const testMsMax = { shared: 120_000, file: 600_000 }
 const suiteMsMax = { shared: 300_000, file: 900_000 }
+const program = 'scripts/test-files.ts'
 /** What `MAYFLY_LONG` multiplies. */
 const longFactor = 12
 
 /** Runs test files with node:test and counts what they did. A run that breaks before its end is one failure. */
 export async function runTests(run: TestRun): Promise<Counts> {
-  if (run.files.length === 0) {
-    console.log('No tests there')
-    return nothingCounted
-  }
+  const lanes = run.lanes.filter(({ files }) => files.length > 0)
+  if (lanes.length === 0) console.log('No tests there')
+  const counted = await Promise.all(lanes.map((lane) => runLane(run, lane)))
+  return counted.reduce(plus, nothingCounted)
+}
+
+async function runLane(run: TestRun, lane: Lane): Promise<Counts> {
   const folder = scratchFor(run.place)
   const countsFile = join(folder, 'counts.json')
-  const place = { ...run.place, env: { ...run.place.env, TMPDIR: join(folder, 'tmp') } }
+  const place = { ...run.place, env: { ...run.place.env, ...envIn(folder, run) } }
   try {
-    const command = ['node', ...flagsOf(run, countsFile), ...run.files]
+    const command = ['node', '--disable-warning=ExperimentalWarning', program]
+    command.push(optionsOf(run, lane), countsFile)
     const ended = await runProgram(place, command, limitOf(run, suiteMsMax))
     return countsIn(countsFile, ended)
   } finally {
@@ -46,13 +52,24 @@ export async function runTests(run: TestRun): Promise<Counts> {
   }
 }
 
-/** Holds the counts, and what tests leave. Walls with uids of their own have to reach into it. */
+/** What one file compiled, the next need not: neither the tests themselves, nor the programs they start. */
+function envIn(folder: string, { coverage }: TestRun): Record<string, string> {
+  const cache = join(folder, 'cache')
+  return {
+    TMPDIR: join(folder, 'tmp'),
+    XDG_CACHE_HOME: cache,
+    // Node says less of what was covered in code that it had compiled before.
+    ...(!coverage && { NODE_COMPILE_CACHE: join(cache, 'tests') }),
+  }
+}
+
+/** Holds the counts, what was compiled, and what tests leave. Walls with uids of their own have to reach into it. */
 function scratchFor({ env, uid }: Place): string {
   const folder = mkdtempSync(join(env['TMPDIR'] ?? tmpdir(), 'mayfly-ci-'))
-  mkdirSync(join(folder, 'tmp'))
+  for (const name of ['tmp', 'cache']) mkdirSync(join(folder, name))
   chmodSync(join(folder, 'tmp'), 0o1777)
   chmodSync(folder, 0o711)
-  if (uid !== undefined) chownSync(folder, uid, uid)
+  if (uid !== undefined) for (const own of [folder, join(folder, 'cache')]) chownSync(own, uid, uid)
   return folder
 }
 
@@ -69,21 +86,21 @@ function limitOf({ isShared, place }: TestRun, max: typeof testMsMax): number {
   return (isShared ? max.shared : max.file) * (isLong ? longFactor : 1)
 }
 
-function flagsOf(run: TestRun, countsFile: string): readonly string[] {
-  const { isShared, concurrency, title, coverage } = run
-  return [
-    '--disable-warning=ExperimentalWarning',
-    '--test',
-    isShared ? '--test-isolation=none' : `--test-concurrency=${concurrency}`,
-    `--test-timeout=${limitOf(run, testMsMax)}`,
-    '--test-reporter=./scripts/reporter.ts',
-    '--test-reporter-destination=stdout',
-    '--test-reporter=./scripts/counts-reporter.ts',
-    `--test-reporter-destination=${countsFile}`,
-    ...(title ? [`--test-name-pattern=${title}`] : []),
-    ...(coverage ? ['--experimental-test-coverage', '--test-coverage-include=src/**'] : []),
-    ...(coverage ? ['--test-coverage-exclude=**/*.test.ts'] : []),
-  ]
+/** Of `run` in `node:test`. */
+function optionsOf(run: TestRun, { files, atATime }: Lane): string {
+  const { place, isShared, title, coverage } = run
+  return JSON.stringify({
+    files: files.map((file) => join(place.folder, file)),
+    isolation: isShared ? 'none' : 'process',
+    ...(!isShared && { concurrency: atATime }),
+    timeout: limitOf(run, testMsMax),
+    ...(title && { testNamePatterns: [title] }),
+    ...(coverage && {
+      coverage: true,
+      coverageIncludeGlobs: ['src/**'],
+      coverageExcludeGlobs: ['**/*.test.ts'],
+    }),
+  })
 }
 
 function countsIn(file: string, endedWell: boolean): Counts {

@@ -15,9 +15,23 @@ const tests = ['{src,tests,scripts,guest,bin}/**/*.test.{ts,js}']
 export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[] {
   const all =
     suite === 'bench'
-      ? globSync('bench/{anomalies,batch,flood,isolate,lives,server,tiers,wasm}.ts')
+      ? globSync(
+          'bench/{abusers,anomalies,batch,capabilities,flood,isolate,lives,sentinel,server,tiers,tighten,wasm}.ts',
+        )
       : globSync(tests).filter(isIn(suite))
   return all.filter((file) => file.includes(only)).sort()
+}
+
+/** What computes and nothing else, and what is done to libraries of other people. Two fuzzers start a program. */
+const pure =
+  /\.prop\.test\.ts$|^tests\/(?:fuzz\/(?!sentinel|threat-analyst)|picture\/|sim\/|tidy\.|zones\/|hostile\/bites\.)/
+/** A gateway in the test's own process, behind which there is a road handed in, and no wall. */
+const doorsAlone =
+  /^tests\/doors\/(?:client|history|http|http-(?:client|hostile|openapi|static)|idempotency|msgpack|s3-http|stream|telemetry-(?:exporter|http)|timeline|tls|watch-http|webhooks|websocket)\.test\.ts$/
+
+/** Whether a test may say something else when another user runs it; CI runs what cannot once. */
+export function dependsOnUser(file: string): boolean {
+  return !pure.test(file) && !doorsAlone.test(file)
 }
 
 function isIn(suite: SuiteName): (file: string) => boolean {

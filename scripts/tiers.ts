@@ -44,6 +44,7 @@ const pages: readonly Page[] = [
       spares: 0,
       wallsMax: 0,
       openWayOut: () => Promise.reject(new Error('nobody')),
+      openFolders: () => Promise.reject(new Error('nobody')),
     }),
     about: `V8 isolates in worker processes. The isolate keeps one job's objects from the host's and from those of the job
 before; it is not trusted to keep memory, time or a broken V8. That is what the process around it is for: a jailed
@@ -94,13 +95,17 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
       least: 0,
       most: 0,
       openWayOut: () => Promise.reject(new Error('nobody')),
+      openFolders: () => Promise.reject(new Error('nobody')),
     }),
     about: `${aboutWay[way]}
 
 A program is started before it is asked for, parked once it has run a dummy job, held to one job's bounds, and its whole
 process tree killed after it. It sees this machine's \`/usr\` read-only, Node, a scratch folder of a fixed size, devices
 that give nothing away, and the processes of its own namespace. It has no network but the proxy, where one was granted.
-The filter is an allow list: \`policies/seccomp/process.json\` has a reason on each line.`,
+The filter is an allow list: \`policies/seccomp/process.json\` has a reason on each line.
+
+Where there is a C compiler the wall has a sentinel, which answers calls by the phase: then it also closes \`files\` and
+\`syscalls\` while a guest runs, where its schedule does, and its memory can be captured.`,
     notStopped: [
       `a hole in the kernel that can be reached by the system calls on that list, which are more than an isolate's worker has`,
       `learning about this machine: the kernel's version, the processor, what is installed below \`/usr\``,

@@ -4,28 +4,34 @@
  */
 import os from 'node:os'
 import { join } from 'node:path'
+import { answerCalls } from './capabilities/answer.ts'
 import { systemClock, type Clock } from './contract/clock.ts'
 import { overrideConfig } from './config/override.ts'
 import type { Config, OverrideInput } from './contract/config.ts'
-import { MayflyError } from './contract/error.ts'
+import { MayflyError, messageOf } from './contract/error.ts'
 import type { Event, Point, Sink, Voice } from './contract/event.ts'
+import type { Evidence } from './contract/evidence.ts'
 import type { Job, Language } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Operations } from './contract/live.ts'
-import type { Availability, Provider } from './contract/provider.ts'
+import type { Profile } from './contract/profile.ts'
+import type { Availability, Provider, Sandbox } from './contract/provider.ts'
 import type { Rooms } from './contract/rooms.ts'
-import type { RiskAnalysis, TemporalZone } from './contract/zones.ts'
+import type { RiskAnalysis, Split, TemporalZone } from './contract/zones.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
 import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
 import type { Authority } from './egress/authority.ts'
 import { credentialsFrom } from './egress/held.ts'
+import { createCustody, type CustodyParts } from './evidence/custody.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { addressesFor } from './egress/dns.ts'
+import type { WayOutParts } from './egress/way-out.ts'
+import { newJob } from './job.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
-import { createPool, defaultBudget, type Pool } from './pool/pool.ts'
+import { createPool, defaultBudget, type Beside, type Pool } from './pool/pool.ts'
 import { createResultCache } from './pool/result-cache.ts'
 import { createStock, type Stock } from './pool/stock.ts'
 import { createProfiler } from './profile/make-profile.ts'
@@ -38,10 +44,12 @@ import { openWebhooks } from './telemetry/webhooks/open.ts'
 import { openBaselineStore, type BaselineStore } from './temporal/baseline-store.ts'
 import { createGuard, type Guard } from './temporal/guard.ts'
 import { openStrongerStore, type StrongerStore } from './temporal/stronger-store.ts'
+import { createLine } from './temporal/line.ts'
 import { createOperating } from './temporal/operate.ts'
 import { overhear } from './temporal/overhear.ts'
 import { supervise } from './temporal/supervise.ts'
-import { createZoneHistory, narrowed, type Instance } from './temporal/zones/history.ts'
+import { besideOf } from './temporal/zones/grant.ts'
+import { narrowed, subjectOf, type Instance } from './temporal/zones/history.ts'
 import { overZones } from './temporal/zones/over.ts'
 import { analysisOf, zonesOf } from './temporal/zones/plan.ts'
 import { withZones } from './temporal/zones/provider.ts'
@@ -54,6 +62,7 @@ import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from './tiers/process/provider.ts'
 import { ways, type Way } from './contract/way.ts'
 import type { WardenClient } from './warden/client.ts'
+import type { OpenFolders } from './warden/folder-calls.ts'
 import type { OpenWayOut } from './warden/way-out.ts'
 
 export interface AssembleOptions {
@@ -65,6 +74,8 @@ export interface AssembleOptions {
   /** Providers of somebody else; their code is trusted and runs here. */
   readonly providers?: readonly Provider[]
   readonly clock?: Clock
+  /** For tests: servers of their own that stand for the world outside. */
+  readonly dial?: WayOutParts['dial'] | undefined
 }
 
 export interface Assembly extends AsyncDisposable {
@@ -95,6 +106,8 @@ export interface Assembly extends AsyncDisposable {
   readonly guard: Guard
   /** Jobs under way, and what an operator can take from them. */
   readonly operations: Operations
+  /** What walls had to show, where it is kept. */
+  readonly evidence: Evidence
   /** Counts since this was opened; of jobs, those with a line in the record. */
   statistics(): Counts
   /** Each provider with what its probe proved; probes what was not probed yet. */
@@ -149,6 +162,11 @@ export function assemble(options: AssembleOptions): Assembly {
   })
   sinks.push(record.sink)
   record.closeDead()
+  warden.onSentinel(({ isOn, ...fields }) =>
+    voice.say(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
+      actor: 'warden',
+    }),
+  )
 
   const cores = os.availableParallelism()
   const budget = defaultBudget()
@@ -163,7 +181,11 @@ export function assemble(options: AssembleOptions): Assembly {
     keepReady: kind !== 'once',
     warm: (kind) => stock.warm(kind),
     most: isFrugal ? 0 : budget.runnable,
-    openWayOut: waysOut(options.config, voice),
+    openWayOut: waysOut(options.config, voice, {
+      dial: options.dial,
+      heed: (run) => guard.hearing(run),
+    }),
+    openFolders: foldersFor(voice, options.config.state),
   })
   const known = new Map((options.providers ?? []).map((one) => [one.name, one]))
   const proofs = new Map<string, Availability>()
@@ -236,9 +258,9 @@ export function assemble(options: AssembleOptions): Assembly {
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 
   const zoned = new WeakSet<Job>()
+  const splits = new WeakMap<Job, Split>()
   const instances = new WeakMap<Job, string>()
   const learners = new Map<string, Instance>()
-  const pasts = createZoneHistory()
   const analyst = createAnalyst({
     ask: (tenant, text) => analysis.ask(tenant, text),
     voice,
@@ -251,6 +273,9 @@ export function assemble(options: AssembleOptions): Assembly {
   })
   const analyse = analyseSigned(analyst)
   let baselines: BaselineStore | undefined
+  const baselinesHere = () =>
+    (baselines ??= openBaselineStore(join(options.config.state, 'baselines.db')))
+  const pastOf = (instance: Instance) => baselinesHere().past(subjectOf(instance))
   let stronger: StrongerStore | undefined
   const webhooks = openWebhooks({
     config,
@@ -263,22 +288,28 @@ export function assemble(options: AssembleOptions): Assembly {
     clock,
     voice,
     config: () => config,
-    baselines: () => (baselines ??= openBaselineStore(join(options.config.state, 'baselines.db'))),
+    baselines: baselinesHere,
     stronger: () => (stronger ??= openStrongerStore(join(options.config.state, 'stronger.db'))),
     notify: webhooks && ((told) => webhooks.tell(told)),
   })
   voice.listen(guard.watching.sink)
   const overhearing = overhear()
   voice.listen(overhearing.sink)
-  const operating = createOperating({
-    tell(point, fields, { run, tenant, actor }) {
-      record.append({ ...eventOf(point, fields, actor, clock), run }, tenant)
-      voice.say(point, fields, { run, actor })
-    },
+  /** The line comes first: what cannot be written down is not said, and not given. */
+  const writeDown: CustodyParts['tell'] = (point, fields, { run, tenant, actor }) => {
+    record.append({ ...eventOf(point, fields, actor, clock), run }, tenant)
+    voice.say(point, fields, { run, actor })
+  }
+  const { keep, evidence } = createCustody({
+    bodies: () => record.bodies,
+    now: () => clock.date(),
+    tell: writeDown,
   })
-  const abilitiesOf = (name: string) => {
-    const { tightens = [], can = [] } = known.get(name) ?? {}
-    return { tightens, can }
+  const inLine = createLine()
+  const operating = createOperating({ keep, inLine, tell: writeDown })
+  const abilitiesOf = (sandbox: Sandbox) => {
+    const { tightens = [], can = [] } = known.get(sandbox.provider) ?? {}
+    return { tightens: sandbox.tightens ?? tightens, can }
   }
   const profile = createProfiler({
     config: () => config,
@@ -293,20 +324,41 @@ export function assemble(options: AssembleOptions): Assembly {
       const { verdict } = analysis
       const isServed = () => profile(job, verdict).kind !== 'unavailable'
       await proveUntil(verdict.language, isServed)
+      if (analysis.kind === 'verdict' && analysis.split) splits.set(job, analysis.split)
       return analysis
     },
     profile: (job, verdict, signed) => withinSignature(profile(job, verdict), signed),
     recall: (job, profile, asker, run) => cache.recall(job, profile, asker, run),
-    acquire: (profile, job, signal) => pool.acquire(profile, job, signal),
+    acquire: (profile, job, signal) =>
+      pool.acquire(profile, job, signal, wallsBeside(profile, job)),
     supervise: (sandbox, profile, { signal, on }) =>
-      operating.over({ sandbox, profile, clock, on, can: abilitiesOf(sandbox.provider) }, (hear) =>
+      operating.over({ sandbox, profile, clock, on, can: abilitiesOf(sandbox) }, (hear) =>
         overZones({ sandbox, clock, on: hear, learn }, (told) =>
           guard.over(
-            overhearing.over(supervise({ sandbox, profile, clock, voice, signal, on: told })),
-            sandbox,
+            overhearing.over(
+              supervise({
+                sandbox,
+                profile,
+                clock,
+                voice,
+                signal,
+                on: told,
+                keep,
+                inLine,
+                mayCapture: (run) => guard.mayCapture(run),
+              }),
+            ),
           ),
         ),
       ),
+    answer: (job, { signal }) =>
+      answerCalls((capability, asked, over) => {
+        const { tenant, principal, traceparent } = job
+        const trace = traceparent === undefined ? {} : { traceparent }
+        const who = { tenant, principal, origin: 'capability', capability, ...trace } as const
+        const caller = { signal: AbortSignal.any([signal, over]) }
+        return toItsEnd(newJob(asked, who, clock), caller)
+      }),
     gate: createGate,
     admit(job, verdict, plan) {
       const admission = record.admit(job, verdict, plan)
@@ -320,10 +372,17 @@ export function assemble(options: AssembleOptions): Assembly {
     },
   }
 
+  /** Zones are walls too: what they may use is used before the job begins. */
+  function wallsBeside(profile: Profile, job: Job): Beside | undefined {
+    const split = splits.get(job)
+    const canSplit = known.get(profile.provider)?.can.includes('zones') && !job.asked.calls
+    return split && canSplit ? besideOf(profile, split) : undefined
+  }
+
   /** An instance that ran before gets no more than it used then. */
   function withPast<T extends Analysed>(job: Job, analysis: T): T {
     const instance = instanceOf(job, analysis)
-    const past = instance && pasts.get(instance)
+    const past = instance && pastOf(instance)
     if (!past || analysis.kind !== 'verdict' || !analysis.split) return analysis
     return { ...analysis, split: narrowed(analysis.split, past) }
   }
@@ -335,7 +394,16 @@ export function assemble(options: AssembleOptions): Assembly {
 
   const learn = (run: string, called: ReadonlyMap<string, ReadonlySet<string>>) => {
     const instance = learners.get(run)
-    if (instance) pasts.learn(instance, called)
+    if (!instance) return
+    try {
+      baselinesHere().keepPast(subjectOf(instance), called)
+    } catch (thrown) {
+      voice.say(
+        'baseline/lost',
+        { name: `instance:${instance.id}`, because: messageOf(thrown) },
+        { run },
+      )
+    }
   }
 
   async function partition(job: Job, instanceId?: string): Promise<Partition> {
@@ -351,7 +419,7 @@ export function assemble(options: AssembleOptions): Assembly {
     const { profile: made } = profile(job, planned.verdict)
     const risk = analysisOf(planned)
     const instance = instanceOf(job, planned)
-    const past = instance && pasts.get(instance)
+    const past = instance && pastOf(instance)
     return { risk, zones: zonesOf(made, risk.split, { execution: job.id, past }) }
   }
 
@@ -443,6 +511,7 @@ export function assemble(options: AssembleOptions): Assembly {
     effects: spoken(effects, voice, clock),
     guard,
     operations: operating.operations,
+    evidence,
     statistics: () => counters.read(),
     async providers() {
       await proving
@@ -468,19 +537,24 @@ export function assemble(options: AssembleOptions): Assembly {
     },
     async [Symbol.asyncDispose]() {
       await proving.catch(() => undefined)
-      const closing = [...known.values()].map((one) => one.close?.() ?? Promise.resolve())
-      await Promise.all([...closing, analysis.close(), record.close(), webhooks?.close()])
+      const closing = [...known.values()].map(async (one) => await one.close?.())
+      const own = [analysis.close(), record.close(), webhooks?.close()]
+      const closed = await Promise.allSettled([...closing, ...own])
       effectStore?.close()
       baselines?.close()
       stronger?.close()
+      // Whoever could not close keeps no wall alive.
       await warden.close()
+      for (const one of closed) if (one.status === 'rejected') throw one.reason
     },
   }
 }
 
 /** Whether some schedule gives parts of a program a life of their own. */
 function hasZones({ schedules }: Config): boolean {
-  return Object.values(schedules).some(({ zones }) => Object.keys(zones).length > 0)
+  return Object.values(schedules).some(({ zones }) =>
+    Object.values(zones).some(({ program }) => program === undefined),
+  )
 }
 
 /** An event as its line is written, ahead of the stream that numbers it. */
@@ -520,7 +594,16 @@ function lossOf(thrown: unknown, took: number): Record<string, unknown> {
 }
 
 /** Nothing of it is loaded until a job is granted a network. */
-function waysOut({ credentials }: Config, voice: Voice): OpenWayOut {
+function waysOut(
+  { credentials }: Config,
+  voice: Voice,
+  {
+    dial,
+    heed,
+  }: Pick<AssembleOptions, 'dial'> & {
+    readonly heed: (run: string) => ((piece: Buffer) => boolean) | undefined
+  },
+): OpenWayOut {
   const held = credentialsFrom(credentials, process.env)
   let authority: Authority | undefined
   return async (controls, run) => {
@@ -529,9 +612,21 @@ function waysOut({ credentials }: Config, voice: Voice): OpenWayOut {
       import('./egress/authority.ts'),
     ])
     authority ??= makeAuthority(() => Date.now())
-    return openWayOut({ controls, run, voice, credentials: held, authority })
+    const own = { heed: () => heed(run), ...(dial && { dial }) }
+    return openWayOut({ controls, run, voice, credentials: held, authority, ...own })
   }
 }
+
+/** Nothing of it is loaded until a job is granted a folder. */
+function foldersFor(voice: Voice, state: string): OpenFolders {
+  return async (asked) => {
+    const { openFolders } = await import('./folders/open.ts')
+    return openFolders({ ...asked, voice, closed: [state, `${state}-warden`] })
+  }
+}
+
+/** Mayfly's own, by the names that people choose them by. */
+export const providerNames = ['isolated-vm', 'wasi', ...ways, 'mock'] as const
 
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>
 
@@ -596,9 +691,10 @@ function factsOf(
   place: number,
 ): ProviderFacts[] {
   if (!availability) return []
-  const { name, tier, languages, can } = provider
+  const { name, tier, languages, can, enforces, isByNameAlone = false } = provider
   const { available } = availability
-  const common = { name, tier, languages, can, available, ...(place >= 0 && { place }) }
+  const told = { name, tier, languages, can, enforces, isByNameAlone }
+  const common = { ...told, available, ...(place >= 0 && { place }) }
   if (!availability.available) return [{ ...common, strength: 0, reason: availability.reason }]
   const { strength, layers, missing, cost } = availability
   const proved = { strength, layers: layers.length, missing: missing.length }

@@ -16,6 +16,21 @@ export {
   type ThreatAnalysis,
   type ThreatDetectorOptions,
 } from './sdk/threat-detector.ts'
+export {
+  CapabilityRegistry,
+  type CapabilityCallOptions,
+  type CapabilityRegistryOptions,
+} from './sdk/capability-registry.ts'
+export type {
+  ExecutionContext,
+  ExecutionMetadata,
+  ExecutionResult,
+  FileSystemPolicy,
+  MicroVMConfig,
+  MicroVMProvider,
+  NetworkPolicy,
+} from './sdk/microvm-provider.ts'
+export type { Capability, IsolatedCapability, SafeCapability } from './contract/capability.ts'
 export { VM, type VMOptions } from './sdk/vm.ts'
 export { EffectError } from './sdk/effect-error.ts'
 export { MayflyError, type ErrorCode } from './contract/error.ts'

@@ -14,6 +14,8 @@ export interface Asker {
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
+  /** The capability that is called. */
+  readonly capability?: string
   /** Well-formed. */
   readonly traceparent?: string
 }

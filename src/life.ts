@@ -8,7 +8,7 @@
  * known. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
  * host throws, and what happens to the job then is still in the record.
  */
-import { messageOf, MayflyError } from './contract/error.ts'
+import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
@@ -66,17 +66,20 @@ async function behindWall(
   const lived = await (async () => {
     await using claim = await rooms.acquire(profile, job, caller.signal)
     await using supervisor = rooms.supervise(claim.sandbox, profile, caller)
-    const { end, ...told } = await supervisor.run(taskOf(job, analysis), gate)
+    using callee = rooms.answer(job, caller)
+    const listener = { ...gate, call: callee.call }
+    const { end, ...told } = await supervisor.run(taskOf(job, analysis, profile), listener)
     left = rooms.clock.now()
-    return { ...gate.close(end), end, ...told, claim }
+    return { ...gate.close(end), end, ...told, claim, called: callee.called }
   })()
 
   return { ...lived, teardownTime: rooms.clock.now() - left }
 }
 
 /** What crosses the wall: text and names. */
-function taskOf(job: Job, analysis: Analysis): Task {
+function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
   const stripped = analysis.kind === 'verdict' ? analysis.javascript : undefined
+  const { capabilities } = profile.controls
   return {
     run: job.id,
     language: analysis.verdict.language,
@@ -84,7 +87,7 @@ function taskOf(job: Job, analysis: Analysis): Task {
     code: stripped ?? job.asked.code,
     inputText: job.inputText,
     files: job.asked.files,
-    capabilities: [],
+    capabilities: capabilities === 'any' ? [] : capabilities,
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
   }
@@ -107,10 +110,7 @@ function neverRan(thrown: unknown): Lived {
   const details =
     thrown instanceof MayflyError ? { hint: thrown.hint, retryAfterMs: thrown.retryAfterMs } : {}
   return {
-    status:
-      code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
-        ? 'failed'
-        : 'unavailable',
+    status: isBroken(thrown) ? 'failed' : 'unavailable',
     error: { code, message: messageOf(thrown), details },
   }
 }

@@ -28,6 +28,7 @@ export function tell(
     teardownTime: _tore,
     timeline = [],
     cache: _cache,
+    called: _called,
     error,
     ...gated
   } = lived
@@ -38,6 +39,7 @@ export function tell(
     resultText: gated.calls ? JSON.stringify(gated.calls) : (end?.resultText ?? 'null'),
     metrics,
     timeline,
+    zones: lived.zones,
   })
   return {
     id: job.id,
@@ -92,6 +94,7 @@ function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
     pool: claim?.sandbox.pool ?? 'none',
     cache: lived.cache ?? 'none',
     network: end?.network ?? [],
+    ...(lived.called && { called: lived.called }),
   }
 }
 

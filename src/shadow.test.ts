@@ -8,6 +8,7 @@ import { withShadow } from './shadow.ts'
 
 const explain = [
   { field: 'controls.network', value: 'none', because: 'default' },
+  { field: 'controls.files', value: 'none', because: 'default' },
   { field: 'controls.capabilities', value: 'none', because: 'default' },
 ]
 const grants = (field: string, value: unknown) =>
@@ -97,6 +98,7 @@ test('The order of keys is no difference', async () => {
 test('What can have effects outside is run a second time only where it was declared idempotent', async () => {
   for (const rows of [
     grants('controls.network', 'open'),
+    grants('controls.files', { read: ['/data'], write: [] }),
     grants('controls.capabilities', ['mail.send']),
     [],
   ]) {

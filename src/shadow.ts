@@ -84,7 +84,8 @@ function isClosed({ profile }: Outcome): boolean {
   const callsNobody =
     capabilities === 'none' ||
     (Array.isArray(capabilities) && capabilities.every((name) => grantable.includes(name as never)))
-  return valueOf('controls.network') === 'none' && callsNobody
+  const isClosed = ['controls.network', 'controls.files'].every((name) => valueOf(name) === 'none')
+  return isClosed && callsNobody
 }
 
 function notRun(tier: TierName, because: string): Shadow {

@@ -123,6 +123,7 @@ export class Job {
   /** A capability's answer as text. Rejects with the text of an error that user code may see. */
   async call(name, argsText) {
     if (!this.task.capabilities.includes(name)) {
+      this.hooks.denied?.(name)
       const message = `Cannot call "${name}": this job was not granted that capability`
       throw JSON.stringify({ name: 'Error', code: 'CAPABILITY_DENIED', message })
     }

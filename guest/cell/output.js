@@ -4,8 +4,10 @@
  */
 export class Output {
   isTruncated = false
-  /** @type {Error | undefined} why it could not be passed on */
-  lost
+  /** @type {Error | undefined} */
+  #lost
+  /** @type {Error | undefined} */
+  #held
   #write
   #room
   #text = ''
@@ -15,6 +17,11 @@ export class Output {
   constructor(write, bytesMax) {
     this.#write = write
     this.#room = bytesMax
+  }
+
+  /** Why some of it could not be passed on. @returns {Error | undefined} */
+  get lost() {
+    return this.#lost ?? (this.#text === '' ? undefined : this.#held)
   }
 
   /** @param {string} text */
@@ -32,18 +39,27 @@ export class Output {
     this.#text = ''
     for (let from = 0; from < text.length;) {
       const to = boundary(text, Math.min(text.length, from + CHUNK_UNITS))
-      this.#pass(text.slice(from, to))
+      if (!this.#pass(text.slice(from, to))) {
+        this.#text = text.slice(from)
+        return
+      }
       from = to
     }
     this.#flushedAt = performance.now()
   }
 
+  /** False where a job that dug down to the end of the stack left none to write with: it is tried again from higher up. */
   #pass(text) {
     try {
       this.#write(text)
     } catch (error) {
-      this.lost ??= error
+      if (error instanceof RangeError) {
+        this.#held = error
+        return false
+      }
+      this.#lost ??= error
     }
+    return true
   }
 
   #cut(text) {

@@ -6,7 +6,7 @@ import { childrenCpuMs } from '../../src/os/libc.js'
 import { gatherArtifacts } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
-import { KIND, send } from './wire.js'
+import { KIND, send, stay } from './wire.js'
 
 const { defineProperty } = Object
 const { apply } = Reflect
@@ -20,8 +20,9 @@ const DISK_CODES = ['ENOSPC', 'EFBIG']
 
 /** @typedef {ReturnType<typeof takeJob>} Job */
 
-/** @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings */
-export function takeJob(task, settings) {
+/** @param {import('./ground.js').Task} task @param {import('./ground.js').Settings} settings
+ * @param {(kind: number, text?: string, bytes?: Uint8Array) => void} say */
+export function takeJob(task, settings, say = send) {
   let released = 0n
   let file = ''
   let ended = false
@@ -34,7 +35,7 @@ export function takeJob(task, settings) {
   function release() {
     cpuBefore = cpuUsage()
     released = hrtime()
-    send(KIND.released)
+    say(KIND.released, String(Number(released) / 1e6))
   }
 
   /** A job that took the intrinsics away has no count of its children's time, and an end all the same. */
@@ -62,12 +63,13 @@ export function takeJob(task, settings) {
       executionMs: released ? Number(hrtime() - released) / 1e6 : 0,
       artifactsLeftOut,
     }
-    send(KIND.end, `${stringify(head)}\n${text}`)
+    say(KIND.end, `${stringify(head)}\n${text}`)
+    if (task.stays) stay()
   }
 
   /** @param {string} place @param {Uint8Array} bytes */
   function sendArtifact(place, bytes) {
-    send(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
+    say(KIND.artifact, `${stringify({ path: place, size: bytes.length })}\n`, bytes)
   }
 
   const source = () => ({ work: settings.work ?? '/', main: file })
@@ -133,12 +135,22 @@ export function takeJob(task, settings) {
     defineProperty(process, 'emit', { value, configurable: true, writable: true })
   }
 
+  const entryOf = () => (task.entry === 'auto' ? guessed(task.code) : task.entry)
+
+  /** All of it but its end, with whoever is given to hear it. @param {string} main */
+  async function rehearse(main) {
+    file = main
+    const entry = entryOf()
+    release()
+    succeed(await valueOf(entry, main))
+  }
+
   /** @param {string} main */
   function runNode(main) {
     process.argv = [process.argv[0] ?? 'node', main]
     file = main
     watchExit()
-    const entry = task.entry === 'auto' ? guessed(task.code) : task.entry
+    const entry = entryOf()
     release()
     if (entry === 'program' && task.calls !== undefined) return refuseCalls()
     // In a turn of its own: what it throws is then nobody's but the job's.
@@ -203,7 +215,7 @@ export function takeJob(task, settings) {
   function answered(began, meta, text = 'null') {
     const executionMs = Number(hrtime() - began) / 1e6
     const head = { protocol: 1, encoding: 'json', ...meta, executionMs }
-    send(KIND.answered, `${stringify(head)}\n${text}`)
+    say(KIND.answered, `${stringify(head)}\n${text}`)
   }
 
   /** A program is run, not called. */
@@ -231,7 +243,7 @@ export function takeJob(task, settings) {
     return { getRemainingTimeInMillis: () => Math.max(0, task.timeoutMs - elapsed()) }
   }
 
-  return { task, release, end, fail, refuseCalls, exit, runNode }
+  return { task, release, end, fail, refuseCalls, exit, rehearse, runNode }
 }
 
 /** Nothing of the job ran. @param {Job} job @param {any} error */

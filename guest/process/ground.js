@@ -36,10 +36,11 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} artifactBytesMax
  * @property {boolean} network
  * @property {string} [trust] PEM of an authority to trust beside the known ones
+ * @property {boolean} [stays] is there to be looked into once it has ended
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
-/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean }} Settings */
 
 /** Lays out the job; answers the path of its main file. @param {Task} task @param {Settings} settings */
 export function layOut(task, { work, tmp, listens, starts }) {

@@ -1,15 +1,13 @@
 """One job, from its release to its end."""
 
-import ast
+import _ast
 import atexit
 import errno
 import json
 import os
 import resource
 import sys
-import threading
 import time
-import traceback
 import types
 
 import mayfly_artifacts
@@ -26,21 +24,68 @@ _dumps = json.dumps
 _monotonic = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
+_own_path = [path for path in sys.path if path != HERE]
+
+_DUMMY = {
+    "language": "python",
+    "entry": "auto",
+    "code": "import json\ndef main(input):\n    open('out/a', 'w').close()\n    return [input, {'a': 1.5}]",
+    "inputText": '{"a": [1, "b", null]}',
+    "files": [],
+    "timeoutMs": 1000,
+    "resultBytesMax": 1024,
+    "artifactBytesMax": 1024,
+    "network": False,
+}
 
 
 def warm_up(settings):
-    """A job of each common shape, so that nothing on a real job's path runs for the first time."""
-    space = {}
-    exec(compile("def main(input): return [input, {'a': 1.5}]", "job.py", "exec"), space)
-    mayfly_result.encode(space["main"](1), 1024)
-    _entry({"entry": "auto", "code": "result = 1"}, ast.parse("result = 1"))
-    json.loads('{"a": [1, "b", null]}')
-    if settings["tmp"]:
-        mayfly_artifacts.gather(settings["tmp"], 0, None)
+    """A job that nobody hears, so that nothing on a real job's path runs for the first time."""
+    if not settings["work"]:
+        return
+    _preload()
+    own_main, own_path = sys.modules["__main__"], list(sys.path)
+    folder = os.path.join(settings["tmp"], ".mayfly-warm")
+    os.mkdir(folder)
+    own = {**settings, "work": folder, "tmp": folder, "listens": False}
+    task = json.loads(json.dumps(_DUMMY))
+    sink = os.open(os.devnull, os.O_WRONLY)
+    job = _Job(task, own, lambda kind, payload=b"": _send(kind, payload, sink))
+    job.rehearse(mayfly_ground.lay_out(task, own))
+    os.close(sink)
     try:
         raise ValueError("warm")
     except ValueError as error:
         _error_of(error, settings)
+    mayfly_ground.read_result(own, 0)
+    mayfly_ground.take_up(settings, own_path)
+    sys.modules["__main__"] = own_main
+    del sys.modules["job"]
+    for name in ("out/a", "job.py", ".mayfly-result"):
+        os.unlink(os.path.join(folder, name))
+    os.rmdir(os.path.join(folder, "out"))
+    os.rmdir(folder)
+
+
+def _preload():
+    """What many programs need: a wall that waits has the time."""
+    import dataclasses
+    import datetime
+    import socket
+    import threading
+
+    return dataclasses, datetime, socket, threading, _traceback()
+
+
+def _traceback():
+    """Loaded when something went wrong: not what the job may have by that name."""
+    path = list(sys.path)
+    sys.path[:] = _own_path
+    try:
+        import traceback
+    finally:
+        sys.path[:] = path
+    return traceback
 
 
 def run(task, settings):
@@ -54,9 +99,10 @@ def run(task, settings):
 
 
 class _Job:
-    def __init__(self, task, settings):
+    def __init__(self, task, settings, say=_send):
         self.task = task
         self.settings = settings
+        self.say = say
         self.released = None
         self.cpu_before = 0.0
         self.pid = os.getpid()
@@ -71,11 +117,11 @@ class _Job:
     def run(self, main):
         sys.argv = [main]
         try:
-            tree = ast.parse(self.task["code"], main)
+            tree = _parse(self.task["code"], main)
             code = compile(self.task["code"], main, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             if _entry_asked(self.task) == "program":
-                traceback.print_exception(error, limit=0)
+                _traceback().print_exception(error, limit=0)
             own = _error_of(error.with_traceback(None), self.settings)
             self.end({"status": "error", "error": {**own, "code": "SYNTAX_ERROR"}})
             _exit(1)
@@ -85,9 +131,18 @@ class _Job:
             _exit(1)
         self.cpu_before = _cpu_seconds()
         self.released = _monotonic()
-        _send(mayfly_wire.RELEASED)
+        self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
         status = self.program(code, main) if entry == "program" else self.value(code, main, entry)
         _exit(status)
+
+    def rehearse(self, main):
+        """All of it but its end."""
+        tree = _parse(self.task["code"], main)
+        code = compile(self.task["code"], main, "exec", dont_inherit=True)
+        self.cpu_before = _cpu_seconds()
+        self.released = _monotonic()
+        self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
+        self.value(code, main, _entry(self.task, tree))
 
     def program(self, code, main):
         module = _module("__main__", main)
@@ -104,7 +159,9 @@ class _Job:
     def wind_up(self):
         """As an interpreter ends: its threads, its exit handlers, its output."""
         error = None
-        for step in (threading._shutdown, atexit._run_exitfuncs):
+        threading = sys.modules.get("threading")
+        shutdown = getattr(threading, "_shutdown", lambda: None)
+        for step in (shutdown, atexit._run_exitfuncs):
             try:
                 step()
             except BaseException as thrown:
@@ -114,7 +171,7 @@ class _Job:
     def end_program(self, error):
         status = _status_of(error)
         if error is not None and not isinstance(error, SystemExit):
-            traceback.print_exception(type(error), error, _user_frames(error))
+            _traceback().print_exception(type(error), error, _user_frames(error))
         elif error is not None and not isinstance(error.code, (int, type(None))):
             print(error.code, file=sys.stderr)
         _flush()
@@ -199,7 +256,7 @@ class _Job:
         if os.getpid() != self.pid:
             return
         head = {"protocol": 1, "encoding": "json", **meta, "executionMs": (_monotonic() - began) * 1000}
-        _send(mayfly_wire.ANSWERED, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
+        self.say(mayfly_wire.ANSWERED, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def over(self, meta, status, text=None):
         if os.getpid() == self.pid:
@@ -213,7 +270,7 @@ class _Job:
     def end(self, meta, text=""):
         work = self.settings["work"]
         bytes_max = self.task["artifactBytesMax"]
-        left_out = mayfly_artifacts.gather(work + "/out", bytes_max, _give) if work else []
+        left_out = mayfly_artifacts.gather(work + "/out", bytes_max, self.give) if work else []
         head = {
             "protocol": 1,
             "encoding": "json",
@@ -222,7 +279,13 @@ class _Job:
             "executionMs": (_monotonic() - self.released) * 1000 if self.released else 0,
             "artifactsLeftOut": left_out,
         }
-        _send(mayfly_wire.END, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
+        self.say(mayfly_wire.END, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
+        if self.task.get("stays"):
+            mayfly_wire.stay()
+
+    def give(self, path, data):
+        head = _dumps({"path": path, "size": len(data)}) + "\n"
+        self.say(mayfly_wire.ARTIFACT, head.encode() + data)
 
 
 class _Context:
@@ -234,11 +297,6 @@ class _Context:
     def get_remaining_time_in_millis(self):
         elapsed = (_monotonic() - self._job.released) * 1000
         return max(0, int(self._job.task["timeoutMs"] - elapsed))
-
-
-def _give(path, data):
-    head = _dumps({"path": path, "size": len(data)}) + "\n"
-    _send(mayfly_wire.ARTIFACT, head.encode() + data)
 
 
 def _entry_asked(task):
@@ -258,31 +316,48 @@ def _entry(task, tree):
     return "program" if asked == "auto" else "function"
 
 
+def _parse(code, main):
+    """What `ast.parse` does, without what that module needs to be loaded."""
+    return compile(code, main, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+
+
+def _walk(node):
+    """It and all below it, in any order."""
+    left = [node]
+    while left:
+        node = left.pop()
+        yield node
+        for name in node._fields:
+            value = getattr(node, name, None)
+            below = value if isinstance(value, list) else [value]
+            left.extend(one for one in below if isinstance(one, _ast.AST))
+
+
 def _bound(statements):
     names = set()
     for statement in statements:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(statement, (_ast.FunctionDef, _ast.AsyncFunctionDef, _ast.ClassDef)):
             names.add(statement.name)
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        elif isinstance(statement, (_ast.Import, _ast.ImportFrom)):
             names.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
-        elif isinstance(statement, (ast.If, ast.For, ast.While, ast.With, ast.Try)):
+        elif isinstance(statement, (_ast.If, _ast.For, _ast.While, _ast.With, _ast.Try)):
             if not _asks_for_main(statement):
                 for block in ("body", "orelse", "finalbody"):
                     names |= _bound(getattr(statement, block, []))
         else:
             names.update(
                 node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                for node in _walk(statement)
+                if isinstance(node, _ast.Name) and isinstance(node.ctx, _ast.Store)
             )
     return names
 
 
 def _asks_for_main(statement):
     """`if __name__ == "__main__":` is a program's part."""
-    if not isinstance(statement, ast.If):
+    if not isinstance(statement, _ast.If):
         return False
-    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(statement.test))
+    return any(isinstance(node, _ast.Name) and node.id == "__name__" for node in _walk(statement.test))
 
 
 def _module(name, main):
@@ -321,7 +396,7 @@ def _error_of(error, settings):
     except BaseException:
         message = "The message of the error cannot be read"
     try:
-        stack = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+        stack = "".join(_traceback().format_exception(type(error), error, _user_frames(error)))
     except BaseException:
         stack = ""
     work = settings["work"] or "/"

@@ -1,6 +1,6 @@
 """What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment."""
 
-import base64
+import binascii
 import os
 import stat
 import sys
@@ -45,6 +45,16 @@ def lay_out(task, settings):
     return main
 
 
+def take_up(settings, path):
+    """Takes up again what a dummy job laid out: the descriptors, the environment, the folder, the path."""
+    for fd in (RESULT_FD, INPUT_FD):
+        _reopen(fd, os.devnull, os.O_RDONLY)
+    for name in ("MAYFLY_OUT", "MAYFLY_RESULT"):
+        os.environ.pop(name, None)
+    os.chdir(settings["work"])
+    sys.path[:] = path
+
+
 def read_result(settings, bytes_max):
     """What the program wrote as its result; None when it is too large."""
     named = os.path.join(settings["tmp"], ".mayfly-result")
@@ -66,7 +76,7 @@ def _lay_file(work, file):
         raise ValueError(f'Cannot lay "{file["path"]}": it is not below "{work}"')
     os.makedirs(os.path.dirname(to), exist_ok=True)
     content = file["content"]
-    data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode("utf8", "surrogatepass")
+    data = binascii.a2b_base64(content) if file.get("encoding") == "base64" else content.encode("utf8", "surrogatepass")
     with open(to, "wb") as target:
         target.write(data)
     if data[:2] == b"#!":

@@ -1,8 +1,6 @@
 """What a job answered becomes text: plain JSON where that loses nothing, `tagged` where it would."""
 
-import base64
-import dataclasses
-import datetime
+import binascii
 import enum
 import json
 import math
@@ -18,7 +16,6 @@ PATH_CHARS_MAX = 300
 
 _quote = json.encoder.encode_basestring_ascii
 _float_text = float.__repr__
-_utc = datetime.timezone.utc
 
 
 class Refused(Exception):
@@ -81,11 +78,7 @@ class _Writer:
             self.number(float(value))
         elif isinstance(value, (bytes, bytearray, memoryview)):
             self.put_bytes(bytes(value))
-        elif isinstance(value, datetime.datetime):
-            self.date(value)
-        elif isinstance(value, datetime.date):
-            self.tag("Date", '"%sT00:00:00.000Z"' % value.isoformat())
-        else:
+        elif not self.moment(value):
             self.container(value, path)
 
     def integer(self, value):
@@ -117,11 +110,24 @@ class _Writer:
     def put_bytes(self, value):
         if len(value) * 4 / 3 > self.room:
             self.put(" " * (self.room + 1))
-        self.tag("bytes", '"%s"' % base64.b64encode(value).decode())
+        self.tag("bytes", '"%s"' % binascii.b2a_base64(value, newline=False).decode())
 
-    def date(self, value):
-        at = value if value.tzinfo else value.replace(tzinfo=_utc)
-        at = at.astimezone(_utc)
+    def moment(self, value):
+        """Whether it was one: whoever has one has loaded what it is of."""
+        datetime = sys.modules.get("datetime")
+        if datetime is None:
+            return False
+        if isinstance(value, datetime.datetime):
+            self.date(value, datetime.timezone.utc)
+        elif isinstance(value, datetime.date):
+            self.tag("Date", '"%sT00:00:00.000Z"' % value.isoformat())
+        else:
+            return False
+        return True
+
+    def date(self, value, utc):
+        at = value if value.tzinfo else value.replace(tzinfo=utc)
+        at = at.astimezone(utc)
         text = at.replace(tzinfo=None).isoformat(timespec="milliseconds")
         self.tag("Date", '"%sZ"' % text)
 
@@ -147,7 +153,10 @@ class _Writer:
             self.put("]}")
         elif isinstance(value, dict):
             self.mapping(value, path)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        elif hasattr(type(value), "__dataclass_fields__"):
+            # Whoever has one has loaded it.
+            import dataclasses
+
             names = [field.name for field in dataclasses.fields(value)]
             self.mapping({name: getattr(value, name) for name in names}, path)
         else:

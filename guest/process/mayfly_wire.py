@@ -34,6 +34,11 @@ def next_frame():
     return (None, b"") if payload is None else (kind, payload)
 
 
+def stay():
+    """Stands there until it is killed, or nobody is there to do it: the server has heard all there is to hear."""
+    next_frame()
+
+
 def _read_fully(size):
     chunks = []
     while size > 0:
@@ -45,7 +50,7 @@ def _read_fully(size):
     return b"".join(chunks)
 
 
-def send(kind, payload=b""):
+def send(kind, payload=b"", fd=CONTROL_FD):
     rest = memoryview(_pack("<IB", len(payload) + 1, kind) + payload)
     while rest:
-        rest = rest[_write(CONTROL_FD, rest) :]
+        rest = rest[_write(fd, rest) :]

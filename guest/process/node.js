@@ -7,7 +7,6 @@ import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/l
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
 import { runShell } from './shell.js'
-import { warmUp } from './warm.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 
 const PROXY_PORT = 3128
@@ -23,14 +22,29 @@ try {
   // A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
   capResource('core', 1)
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
-  await warmUp(settings)
+  for (const name of /** @type {const} */ (['stdout', 'stderr'])) writeWhole(name)
+  if (settings.warm) await (await import('./warm.js')).warmUp(settings)
+  // Node gives itself up where it cannot have them when it first waits for a file.
+  if (settings.threads) fs.stat('/', () => undefined)
   sayReady()
-  if (settings.listens && !isReadable(CONTROL_FD, IDLE_MS)) await import('node:http')
+  if (settings.warm && settings.listens && !isReadable(CONTROL_FD, IDLE_MS))
+    await import('node:http')
 } catch (error) {
   sayUnready(error)
   process.exit(1)
 }
 wait()
+
+/** What is written is gone when the write returns: a job that ends at once loses nothing. @param {'stdout' | 'stderr'} name */
+function writeWhole(name) {
+  const own = Object.getOwnPropertyDescriptor(process, name)
+  const get = () => {
+    const stream = own?.get?.call(process)
+    stream._handle?.setBlocking?.(true)
+    return stream
+  }
+  Object.defineProperty(process, name, { ...own, get })
+}
 
 function wait() {
   for (;;) {

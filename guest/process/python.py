@@ -7,8 +7,9 @@ said it.
 import json
 import os
 import resource
-import socket
 import sys
+
+import _socket
 
 HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
 sys.dont_write_bytecode = True
@@ -33,7 +34,8 @@ def main():
         resource.setrlimit(resource.RLIMIT_CORE, (cap, cap))
         if settings["listens"]:
             listen()
-        mayfly_entries.warm_up(settings)
+        if settings["warm"]:
+            mayfly_entries.warm_up(settings)
         mayfly_wire.say_ready()
     except BaseException as error:
         mayfly_wire.say_unready(error)
@@ -45,7 +47,7 @@ def main():
 
 
 def listen():
-    server = socket.socket()
+    server = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     server.bind(PROXY)
     server.listen(BACKLOG)
     os.dup2(server.fileno(), LISTENER_FD, inheritable=False)

@@ -2,19 +2,23 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
-import { pathToFileURL } from 'node:url'
-import { gatherArtifacts } from './artifacts.js'
+import { takeJob } from './entries.js'
 import { layOut, readResult, takeUp } from './ground.js'
-import { resultOf } from './result.js'
+import { errorOf } from './result.js'
+import { KIND, nextFrame, sendTo } from './wire.js'
 
 const COMMONJS = `const fs = require('node:fs')\nmodule.exports = (input) => fs.existsSync(input)`
-const MODULE = `import { join } from 'node:path'\nexport default async (input) => join(input, 'x')`
+const MODULE = `import { writeFileSync } from 'node:fs'
+export default async (input) => {
+  writeFileSync('out/a', 'a')
+  return [input.a + 1, 'b', null, new Date(0)]
+}`
 /** @type {import('./ground.js').Task} */
 const DUMMY = {
   language: 'node',
-  entry: 'module',
+  entry: 'auto',
   code: MODULE,
-  inputText: 'null',
+  inputText: '{"a":1}',
   files: [{ path: 'a.cjs', content: COMMONJS, encoding: 'utf8' }],
   timeoutMs: 1000,
   resultBytesMax: 1024,
@@ -24,22 +28,42 @@ const DUMMY = {
 
 /** @param {import('./ground.js').Settings} settings */
 export async function warmUp({ work, tmp }) {
-  for (const stream of [process.stdout, process.stderr]) writeWhole(stream)
-  resultOf({ a: [1, 'b', null, new Date(0)] }, 1024)
+  for (const name of /** @type {const} */ (['stdout', 'stderr'])) void process[name]
   if (!work || !tmp) return
   const folder = fs.mkdtempSync(path.join(tmp, '.mayfly-'))
-  const main = layOut(DUMMY, { work: folder, tmp: folder, listens: false, starts: true })
-  await (await import(pathToFileURL(main).href)).default(folder)
+  const settings = {
+    work: folder,
+    tmp: folder,
+    listens: false,
+    starts: true,
+    warm: true,
+    threads: false,
+  }
+  const sink = fs.openSync('/dev/null', 'w')
+  const job = takeJob(asked(folder), settings, (kind, text, bytes) =>
+    sendTo(sink, kind, text, bytes),
+  )
+  const main = layOut(job.task, settings)
+  fs.closeSync(fs.openSync(main, 'r'))
+  await job.rehearse(main)
   const require = createRequire(main)
   require('./a.cjs')(folder)
   delete require.cache[path.join(folder, 'a.cjs')]
-  readResult({ work: folder, tmp: folder, listens: false, starts: true }, 0)
-  gatherArtifacts(folder, 0, () => undefined)
+  readResult(settings, 0)
+  errorOf(new Error('warm'), { work: folder, main })
   takeUp(work)
+  fs.closeSync(sink)
   fs.rmSync(folder, { recursive: true })
 }
 
-/** What is written is gone when the write returns: a job that ends at once loses nothing. @param {any} stream */
-function writeWhole(stream) {
-  stream._handle?.setBlocking?.(true)
+/** The job as it comes: a frame that is read. @param {string} folder @returns {import('./ground.js').Task} */
+function asked(folder) {
+  const place = path.join(folder, '.frame')
+  const fd = fs.openSync(place, 'w+')
+  sendTo(fd, KIND.run, JSON.stringify(DUMMY))
+  fs.closeSync(fd)
+  const from = fs.openSync(place, 'r')
+  const frame = nextFrame(from)
+  fs.closeSync(from)
+  return JSON.parse(frame?.payload.toString() ?? '')
 }

@@ -15,6 +15,7 @@ const { wait } = Atomics
 const { alloc, from } = Buffer
 const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
+const set = bind.call(call, Uint8Array.prototype.set)
 
 /** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
 export const KIND = {
@@ -38,43 +39,54 @@ export function sayUnready(error) {
   writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)
 }
 
-/** Waits for the next frame; undefined when the server is gone.
+/** Waits for the next frame; undefined when the server is gone. @param {number} fd
  * @returns {{ kind: number, payload: Buffer } | undefined} */
-export function nextFrame() {
-  const header = readFully(HEADER_BYTES)
+export function nextFrame(fd = CONTROL_FD) {
+  const header = readFully(fd, HEADER_BYTES)
   if (!header) return undefined
   const length = header.readUInt32LE(0)
   if (length < 1 || length > FRAME_BYTES_MAX) return undefined
-  const payload = readFully(length - 1)
+  const payload = readFully(fd, length - 1)
   return payload && { kind: header[4] ?? 0, payload }
 }
 
-/** @param {number} bytes */
-function readFully(bytes) {
+/** Stands there until it is killed, or nobody is there to do it: the server has heard all there is to hear. */
+export function stay() {
+  nextFrame()
+}
+
+/** @param {number} fd @param {number} bytes */
+function readFully(fd, bytes) {
   const whole = Buffer.allocUnsafe(bytes)
   for (let at = 0; at < bytes;) {
-    const read = some(() => readSync(CONTROL_FD, whole, at, bytes - at, null))
+    const read = some(() => readSync(fd, whole, at, bytes - at, null))
     if (read === 0) return undefined
     at += read ?? 0
   }
   return whole
 }
 
-/** @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
+/** Sends one frame. @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
 export function send(kind, text = '', bytes) {
-  const head = from(text)
-  const header = alloc(HEADER_BYTES)
-  writeUInt32(header, 1 + head.length + (bytes?.length ?? 0), 0)
-  header[4] = kind
-  writeFully(header)
-  writeFully(head)
-  if (bytes) writeFully(bytes)
+  sendTo(CONTROL_FD, kind, text, bytes)
 }
 
-/** @param {Uint8Array} bytes */
-function writeFully(bytes) {
+/** In one go, for whoever reads is woken by each. @param {number} fd @param {number} kind @param {string} [text]
+ * @param {Uint8Array} [bytes] behind it */
+export function sendTo(fd, kind, text = '', bytes) {
+  const body = from(text)
+  const head = alloc(HEADER_BYTES + body.length)
+  writeUInt32(head, 1 + body.length + (bytes?.length ?? 0), 0)
+  head[4] = kind
+  set(head, body, HEADER_BYTES)
+  writeFully(fd, head)
+  if (bytes) writeFully(fd, bytes)
+}
+
+/** @param {number} fd @param {Uint8Array} bytes */
+function writeFully(fd, bytes) {
   for (let at = 0; at < bytes.length;)
-    at += some(() => writeSync(CONTROL_FD, bytes, at, bytes.length - at, null)) ?? 0
+    at += some(() => writeSync(fd, bytes, at, bytes.length - at, null)) ?? 0
 }
 
 /** One try; undefined where the socket was not ready. @param {() => number} act */

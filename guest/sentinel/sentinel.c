@@ -25,6 +25,7 @@
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/audit.h>
+#include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -41,6 +42,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -142,16 +144,37 @@ enum {
   PHASE_BYTES = 12,
   OUT_BYTES_MAX = 65536,
   OUT_BYTES_EVENTS = 49152,
-  LINE_BYTES_MAX = 2048,
+  LINE_BYTES_MAX = 8192,
+  EXECS_MAX = 64,
+  EXEC_MS_MAX = 2000,
+  EXEC_LOOK_MS = 100,
+  INTERPRETER_BYTES_MAX = 256,
   PATH_BYTES_MAX = 4096,
   SHOWN_BYTES_MAX = 256,
+  /* Of /proc/PID/stat. */
+  BEGAN_FIELD = 22,
   SEEN_MAX = 4096,
   TASKS_MAX = 4096,
+  PROBES_MAX = 8,
   WAITING_MAX = 16,
+  GIVING_MAX = 64,
+  PATIENCE_US = 2000,
+  /* Of a core, in parts of 256; and how much it may use at once. */
+  SHARE = 64,
+  BURST_MS = 500,
+  REST_MS = 2,
+  IN_VAIN_MAX = 64,
+  IN_VAIN_MS = 8,
   LIFTS_MAX = 4,
+  CAPTURED_MAX = 64,
+  RECEIVED_MAX = 64,
   SCRATCH_DEVICES_MAX = 8,
-  SETTLE_US_MAX = 20000,
-  EVENTS_BURST = 200,
+  /* For as long everything else waits; then it answers beside it, and in the end it gives up. */
+  SETTLE_US = 20000,
+  SETTLE_MS_MAX = 700,
+  LATE_MS_MAX = 3000,
+  ENDING_MS = 50,
+  EVENTS_BURST = 1000,
   EVENTS_A_SECOND = 100,
 };
 
@@ -159,7 +182,7 @@ enum { EXEC, PROCESS, NETWORK, WRITE, OUTSIDE, CLASSES };
 static const char *const class_names[CLASSES] = {"exec", "process", "network", "write", "outside"};
 enum { ALL = (1 << CLASSES) - 1 };
 
-enum { ENDED_WELL = 0, BAD_FRAME = 2, LOST_WARDEN = 3, NOT_HANDED_OVER = 4, BAD_START = 5, AT_END = 6 };
+enum { ENDED_WELL = 0, BAD_FRAME = 2, LOST_WARDEN = 3, NOT_HANDED_OVER = 4, BAD_START = 5, AT_END = 6, UNHELD = 7, UNSETTLED = 8 };
 
 struct phase {
   uint64_t at;
@@ -183,15 +206,23 @@ static struct {
   int lifts[LIFTS_MAX];
   const char *lift_texts[LIFTS_MAX];
   int lift_count;
+  int bound;
   int reports;
-  uint64_t denied, answered, left_out;
+  int asks;
+  uint64_t denied, answered, left_out, forgotten;
   pid_t capturing;
-} s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1};
+  /* Of the kernel: ends this process. */
+  int alarm, has_alarm;
+} s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .bound = -1};
+
+static uint64_t ns_of(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_BOOTTIME, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+  return ns_of(CLOCK_BOOTTIME);
 }
 
 /* Also from the signal handler: system calls and nothing else. What is starved of processor time dies slowly, so its
@@ -208,6 +239,8 @@ static void parent_died(int signal) {
   (void)signal;
   end_wall(LOST_WARDEN);
 }
+
+static void be_interrupted(int signal) { (void)signal; }
 
 /* ---- what it says: one JSON value a line, never waiting ---- */
 
@@ -234,11 +267,12 @@ static int say_within(size_t bound, const char *line, int n) {
   return 1;
 }
 
-#define SAY(...)                                               \
-  do {                                                         \
-    char line_[LINE_BYTES_MAX];                                \
-    int n_ = snprintf(line_, sizeof line_, __VA_ARGS__);       \
-    say_within(OUT_BYTES_MAX, line_, n_);                      \
+/* What the guest makes it say leaves room for these, so that a warden that does not take them takes nothing at all. */
+#define SAY(...)                                                      \
+  do {                                                                \
+    char line_[LINE_BYTES_MAX];                                       \
+    int n_ = snprintf(line_, sizeof line_, __VA_ARGS__);              \
+    if (!say_within(OUT_BYTES_MAX, line_, n_)) end_wall(LOST_WARDEN); \
   } while (0)
 
 /* Every byte that is not plain ASCII by its number: what it means is not ours to say. */
@@ -275,9 +309,9 @@ static void report(pid_t pid, int call, int class, int is_denied, int writes, co
   /* The end of a path tells more than its beginning. */
   if (path) quote(shown, sizeof shown, path + (length > SHOWN_BYTES_MAX ? length - SHOWN_BYTES_MAX : 0));
   int n = snprintf(line, sizeof line,
-                   "{\"kind\":\"seen\",\"t\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
+                   "{\"kind\":\"seen\",\"t\":%.3f,\"monotonic\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
                    "\"writes\":%s,\"leftOut\":%llu%s%s%s}\n",
-                   (double)now_ns() / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
+                   (double)now_ns() / 1e6, (double)ns_of(CLOCK_MONOTONIC) / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
                    writes ? "true" : "false", (unsigned long long)s.left_out, path ? ",\"path\":\"" : "", shown,
                    path ? "\"" : "");
   if (!say_within(OUT_BYTES_EVENTS, line, n)) s.left_out++;
@@ -305,17 +339,21 @@ static int read_bytes(pid_t pid, uint64_t from, void *to, size_t bytes) {
   return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)bytes ? 0 : -EFAULT;
 }
 
-/* A number after a word at the beginning of a line of /proc/PID/status. `last`: the last of several. */
-static long status_of(pid_t pid, const char *word, int base, int last) {
-  char name[64], text[4096];
+static int read_status(pid_t pid, char *text, size_t room) {
+  char name[64];
   snprintf(name, sizeof name, "/proc/%d/status", pid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  ssize_t n = read(fd, text, sizeof text - 1);
+  if (fd < 0) return 0;
+  ssize_t n = read(fd, text, room - 1);
   close(fd);
-  if (n <= 0) return -1;
-  text[n] = 0;
-  char *at = strstr(text, word);
+  if (n > 0) text[n] = 0;
+  return n > 0;
+}
+
+/* A number after a word at the beginning of a line of /proc/PID/status. `last`: the last of several. */
+static long status_of(pid_t pid, const char *word, int base, int last) {
+  char text[4096];
+  char *at = read_status(pid, text, sizeof text) ? strstr(text, word) : NULL;
   if (!at) return -1;
   at += strlen(word);
   long value = strtol(at, &at, base);
@@ -329,6 +367,13 @@ static ino_t table_of(pid_t pid) {
   struct stat facts;
   snprintf(name, sizeof name, "/proc/%d/ns/pid", pid);
   return stat(name, &facts) == 0 ? facts.st_ino : 0;
+}
+
+/* Whether it runs no more, be it that nobody has asked how it ended. */
+static int has_ended(pid_t pid) {
+  char text[4096];
+  char *at = read_status(pid, text, sizeof text) ? strstr(text, "\nState:\t") : NULL;
+  return !at || at[8] == 'Z' || at[8] == 'X';
 }
 
 static int still_asks(uint64_t id) { return ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
@@ -366,14 +411,27 @@ static int folder_of(pid_t pid, int folder, char *to, size_t room) {
   return failed;
 }
 
+/* What the kernel calls the caller itself is nobody for whoever lives in another table: by its number there. */
+static const char *after_self(pid_t pid, const char *path, char *to, size_t room) {
+  static const char own[] = "/proc/self", thread[] = "/proc/thread-self";
+  size_t length = !strncmp(path, own, sizeof own - 1) ? sizeof own - 1 : sizeof thread - 1;
+  int is_thread = length == sizeof thread - 1;
+  if (strncmp(path, is_thread ? thread : own, length) || (path[length] && path[length] != '/')) return path;
+  long group = status_of(pid, "\nNStgid:", 10, 1), tid = status_of(pid, "\nNSpid:", 10, 1);
+  if (is_thread) snprintf(to, room, "/proc/%ld/task/%ld", group, tid);
+  else snprintf(to, room, "/proc/%ld", group);
+  return path + length;
+}
+
 static int whole_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
   if (!*path) return -ENOENT;
   to[0] = 0;
   int failed = *path == '/' ? 0 : folder_of(pid, folder, to, room);
   if (failed) return failed;
+  if (*path == '/') path = after_self(pid, path, to, room);
   size_t have = strlen(to);
   if (have + strlen(path) + 2 > room) return -ENAMETOOLONG;
-  if (have) to[have++] = '/';
+  if (have && *path) to[have++] = '/';
   strcpy(to + have, path);
   return 0;
 }
@@ -479,18 +537,67 @@ static int open_for(pid_t pid, int folder, const char *path, uint64_t flags, uin
 
 /* ---- answers ---- */
 
-static struct {
+static struct task {
   pid_t tid;
+  /* Whose number a thread takes that becomes another program. */
+  pid_t group;
   int call;
+  uint64_t at;
+  /* Since when it is being brought past that call; 0 while nobody minds it. */
+  uint64_t settles;
+  int is_traced, is_killed;
 } tasks[TASKS_MAX];
+static int settling_count;
 
-/* Whose call went on last, and which: until it is known to be over it may still be about to happen. */
-static void remember(pid_t tid, int call) {
-  unsigned int at = (unsigned int)tid % TASKS_MAX;
-  for (int probes = 0; probes < 8; probes++, at = (at + 1) % TASKS_MAX)
-    if (tasks[at].tid == tid || tasks[at].tid == 0) break;
-  tasks[at].tid = tid;
-  tasks[at].call = call;
+/* Whether a call that was let go on may still be about to happen: it runs, or is in the very call. */
+static int may_still(pid_t tid, int call) {
+  char name[64], text[64] = "";
+  snprintf(name, sizeof name, "/proc/%d/syscall", tid);
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno != ENOENT && errno != ESRCH;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return errno != ESRCH;
+  return text[0] == 'r' || atoi(text) == call;
+}
+
+static void forget(struct task *task) {
+  settling_count -= task->settles > 0;
+  memset(task, 0, sizeof *task);
+}
+
+/* Where this thread is, or may be put: in the place of one whose call is over, where none is free near by. NULL where
+ * there is none in all of it: whoever makes threads by the thousand does not get another forgotten by it. */
+static struct task *place_for(pid_t tid) {
+  unsigned int first = (unsigned int)tid % TASKS_MAX;
+  struct task *vacant = NULL;
+  for (unsigned int i = 0; i < PROBES_MAX; i++) {
+    struct task *at = &tasks[(first + i) % TASKS_MAX];
+    if (at->tid == tid) return at;
+    if (!vacant && at->tid == 0) vacant = at;
+  }
+  for (unsigned int i = 0; !vacant && i < TASKS_MAX; i++) {
+    struct task *at = &tasks[(first + i) % TASKS_MAX];
+    if (at->tid == tid || at->tid == 0 || !may_still(at->tid, at->call)) vacant = at;
+  }
+  return vacant;
+}
+
+/* Whose call went on last, and which: until it is known to be over it may still be about to happen. Whoever asks is past
+ * the call before. One that cannot be kept in mind is never known to be over. */
+static void remember(const struct seccomp_notif *asked) {
+  pid_t tid = (pid_t)asked->pid;
+  struct task *task = place_for(tid);
+  if (!task) {
+    s.forgotten++;
+    return;
+  }
+  forget(task);
+  task->tid = tid;
+  task->call = asked->data.nr;
+  task->at = now_ns();
+  int is_exec = s.class_of[task->call] == EXEC + 1;
+  task->group = is_exec ? (pid_t)status_of(tid, "\nTgid:", 10, 0) : 0;
 }
 
 static void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
@@ -502,20 +609,78 @@ static void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
 }
 
 static void go_on(const struct seccomp_notif *asked) {
-  remember((pid_t)asked->pid, asked->data.nr);
+  remember(asked);
   send_answer(asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
-static void give_descriptor(uint64_t id, int fd, int closes_on_exec) {
+/* Two things that are done here wait for the wall: putting a descriptor into a thread waits until that thread runs, and a
+ * connect whose socket the wall has just made one that waits. A wall sees to it that it never runs, or never accepts;
+ * so whatever takes longer is interrupted, for time must not stand still here. */
+static void be_impatient(int us) {
+  struct itimerval soon = {.it_interval = {.tv_usec = us}, .it_value = {.tv_usec = us}};
+  setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+/* Descriptors whose thread has not run yet. */
+static struct {
+  uint64_t id;
+  int fd, writes, closes_on_exec;
+} giving[GIVING_MAX];
+static int giving_count;
+/* How often in a row: a wall that stands still is asked less often after a while. */
+static int given_in_vain;
+
+/* 0 where it is over, one way or the other; the descriptor stays ours. */
+static int give_now(uint64_t id, int fd, int closes_on_exec) {
   struct seccomp_notif_addfd given = {
       .id = id,
-      .flags = SECCOMP_ADDFD_FLAG_SEND,
       .srcfd = (uint32_t)fd,
       .newfd_flags = closes_on_exec ? O_CLOEXEC : 0,
   };
-  s.answered++;
-  if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given) < 0 && errno != ENOENT)
-    send_answer(id, 0, errno == EMFILE ? -EMFILE : -EACCES, 0);
+  be_impatient(PATIENCE_US);
+  int number = ioctl(s.listener, SECCOMP_IOCTL_NOTIF_ADDFD, &given), error = errno;
+  be_impatient(0);
+  given_in_vain = number < 0 && error == EINTR ? given_in_vain + (given_in_vain < IN_VAIN_MAX) : 0;
+  if (number >= 0) send_answer(id, number, 0, 0);
+  else if (error == EINTR) return -EAGAIN;
+  else if (error != ENOENT) send_answer(id, 0, error == EMFILE ? -EMFILE : -EACCES, 0);
+  return 0;
+}
+
+/* Takes the descriptor, which goes to a caller that may write by it or not. */
+static void give_descriptor(uint64_t id, int fd, int writes, int closes_on_exec) {
+  if (give_now(id, fd, closes_on_exec) == 0) {
+    close(fd);
+    return;
+  }
+  giving[giving_count].id = id;
+  giving[giving_count].fd = fd;
+  giving[giving_count].writes = writes;
+  giving[giving_count++].closes_on_exec = closes_on_exec;
+}
+
+static void drop_giving(int i) {
+  close(giving[i].fd);
+  memmove(giving + i, giving + i + 1, (size_t)(--giving_count - i) * sizeof giving[0]);
+}
+
+/* The one that waits longest; if it does so still, the others come first. */
+static void try_giving(void) {
+  uint64_t id = giving[0].id;
+  int fd = giving[0].fd, writes = giving[0].writes, closes_on_exec = giving[0].closes_on_exec;
+  memmove(giving, giving + 1, (size_t)--giving_count * sizeof giving[0]);
+  give_descriptor(id, fd, writes, closes_on_exec);
+}
+
+/* What was open when it was asked for, and is not any more. */
+static void judge_giving(void) {
+  for (int i = giving_count - 1; i >= 0; i--) {
+    int failed = judged(giving[i].fd, giving[i].writes);
+    if (!failed) continue;
+    s.denied++;
+    send_answer(giving[i].id, 0, failed, 0);
+    drop_giving(i);
+  }
 }
 
 static struct {
@@ -531,9 +696,14 @@ static int connect_now(int socket, const struct sockaddr_un *to, socklen_t bytes
   int flags = fcntl(socket, F_GETFL);
   *would_wait = flags >= 0 && !(flags & O_NONBLOCK);
   if (*would_wait) fcntl(socket, F_SETFL, flags | O_NONBLOCK);
+  be_impatient(PATIENCE_US);
   int failed = connect(socket, (const struct sockaddr *)to, bytes) ? -errno : 0;
+  be_impatient(0);
   if (*would_wait) fcntl(socket, F_SETFL, flags);
-  return failed;
+  if (failed != -EINTR) return failed;
+  /* Somebody in the wall took back what was set here: it would wait. */
+  *would_wait = 1;
+  return -EINTR;
 }
 
 static void drop_waiting(int i) {
@@ -545,9 +715,13 @@ static void drop_waiting(int i) {
 static void try_waiting(void) {
   for (int i = waiting_count - 1; i >= 0; i--) {
     int would_wait, failed = connect_now(waiting[i].socket, &waiting[i].to, waiting[i].bytes, &would_wait);
-    if (failed == -EAGAIN && still_asks(waiting[i].id)) continue;
-    send_answer(waiting[i].id, 0, failed, 0);
-    drop_waiting(i);
+    int is_early = failed == -EAGAIN || failed == -EINTR;
+    if (!is_early || !still_asks(waiting[i].id)) {
+      send_answer(waiting[i].id, 0, is_early ? -EAGAIN : failed, 0);
+      drop_waiting(i);
+    }
+    /* That has taken its time already. */
+    if (failed == -EINTR) return;
   }
 }
 
@@ -573,6 +747,7 @@ static int connect_for(const struct seccomp_notif *asked, int socket, int *is_la
     bytes = sizeof to;
   }
   int would_wait, failed = still_asks(asked->id) ? connect_now(socket, &to, (socklen_t)bytes, &would_wait) : -ENOENT;
+  if (failed == -EINTR) failed = -EAGAIN;
   if (failed == -EAGAIN && would_wait && waiting_count < WAITING_MAX) {
     waiting[waiting_count].id = asked->id;
     waiting[waiting_count].socket = socket;
@@ -594,6 +769,36 @@ static void answer_connect(const struct seccomp_notif *asked) {
   if (failed == -s.errors[NETWORK]) {
     s.denied++;
     report((pid_t)asked->pid, asked->data.nr, NETWORK, 1, 0, NULL);
+  }
+  send_answer(asked->id, 0, failed, 0);
+}
+
+/* With writing closed a socket gets no name among the files, for that makes one; any other address is no file. */
+static int bind_for(const struct seccomp_notif *asked, int socket) {
+  union {
+    struct sockaddr any;
+    struct sockaddr_un near;
+    struct sockaddr_nl kernel;
+    struct sockaddr_storage whole;
+  } to = {0};
+  uint64_t bytes = asked->data.args[2];
+  if (bytes < sizeof to.any.sa_family || bytes > sizeof to) return -EINVAL;
+  if (read_bytes((pid_t)asked->pid, asked->data.args[1], &to, bytes)) return -EFAULT;
+  int is_named = bytes > offsetof(struct sockaddr_un, sun_path) && to.near.sun_path[0];
+  /* Not in the name of a process that may hear more than the caller. */
+  int is_wide = to.any.sa_family == AF_NETLINK && to.kernel.nl_groups;
+  if (is_wide || (to.any.sa_family == AF_UNIX && is_named)) return -s.errors[WRITE];
+  if (!still_asks(asked->id)) return -ENOENT;
+  return bind(socket, &to.any, (socklen_t)bytes) ? -errno : 0;
+}
+
+static void answer_bind(const struct seccomp_notif *asked) {
+  int socket = copy_descriptor((pid_t)asked->pid, (int)asked->data.args[0]);
+  int failed = socket < 0 ? socket : bind_for(asked, socket);
+  if (socket >= 0) close(socket);
+  if (failed == -s.errors[WRITE]) {
+    s.denied++;
+    report((pid_t)asked->pid, asked->data.nr, WRITE, 1, 1, NULL);
   }
   send_answer(asked->id, 0, failed, 0);
 }
@@ -678,8 +883,7 @@ static void answer_open(const struct seccomp_notif *asked) {
     report(pid, asked->data.nr, class, 1, writes, path);
   }
   if (fd < 0) return send_answer(asked->id, 0, fd, 0);
-  give_descriptor(asked->id, fd, (how.flags & O_CLOEXEC) != 0);
-  close(fd);
+  give_descriptor(asked->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
 }
 
 static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
@@ -694,20 +898,121 @@ static void report_scalar(const struct seccomp_notif *asked, int class, int is_d
   report((pid_t)asked->pid, call, class, is_denied, class == WRITE, class == EXEC ? path : NULL);
 }
 
+/* Programs that are about to begin, and wait until the warden has put their process where it belongs. */
+static struct {
+  struct seccomp_notif asked;
+  uint64_t until;
+} execs[EXECS_MAX];
+static int exec_count;
+
+static void end_exec(int i, int error) {
+  struct seccomp_notif asked = execs[i].asked;
+  execs[i] = execs[--exec_count];
+  if (!error && !(s.allowed & 1 << EXEC)) error = s.errors[EXEC];
+  if (error) send_answer(asked.id, 0, -error, 0);
+  else go_on(&asked);
+}
+
+static void expire_execs(void) {
+  for (int i = exec_count - 1; i >= 0; i--)
+    if (execs[i].until <= now_ns()) end_exec(i, EAGAIN);
+}
+
+/* What a script is run by: the first word behind its mark, as far as the kernel reads. */
+static void interpreter_of(int found, char *to, size_t room) {
+  char name[64], line[INTERPRETER_BYTES_MAX + 1] = "";
+  struct stat facts;
+  to[0] = 0;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  if (fstat(found, &facts) || !S_ISREG(facts.st_mode)) return;
+  /* Not even for whoever has a lease on it. */
+  int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return;
+  ssize_t n = read(fd, line, INTERPRETER_BYTES_MAX);
+  close(fd);
+  if (n < 2 || line[0] != '#' || line[1] != '!') return;
+  char *at = line + 2 + strspn(line + 2, " \t");
+  at[strcspn(at, " \t\n")] = 0;
+  int by = *at == '/' ? open_below(s.root, at, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT) : -1;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", by);
+  if (by < 0 || link_to(name, to, room)) snprintf(to, room, "%s", at);
+  if (by >= 0) close(by);
+}
+
+/* The file that an exec would run, were its name looked up now; for telling. What is run in the end may be another:
+ * whoever is told looks again once it runs. */
+static int found_for(pid_t pid, int folder, const char *path, int is_descriptor) {
+  char whole[PATH_BYTES_MAX * 2];
+  if (is_descriptor) return copy_descriptor(pid, folder);
+  int failed = whole_path(pid, folder, path, whole, sizeof whole);
+  return failed ? failed : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+}
+
+/* What cannot be run leaves its process as it was: a name is looked up in one folder after the other. */
+static int cannot_run(int found) {
+  struct stat facts;
+  /* A link of the kernel's own, such as /proc/self/exe: what it leads to is seen once it runs. */
+  if (found == -ELOOP) return 0;
+  if (found < 0) return found;
+  if (fstat(found, &facts)) return -EACCES;
+  return S_ISREG(facts.st_mode) && facts.st_mode & 0111 ? 0 : -EACCES;
+}
+
+static void quote_end(char *to, size_t room, const char *from) {
+  size_t length = strlen(from);
+  quote(to, room, from + (length > SHOWN_BYTES_MAX ? length - SHOWN_BYTES_MAX : 0));
+}
+
+static void ask_exec(const struct seccomp_notif *asked) {
+  const __u64 *args = asked->data.args;
+  pid_t pid = (pid_t)asked->pid;
+  int is_at = asked->data.nr == SYS_execveat;
+  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", by[PATH_BYTES_MAX] = "", name[64], line[LINE_BYTES_MAX];
+  char shown[3][SHOWN_BYTES_MAX * 6 + 8];
+  long group = status_of(pid, "\nTgid:", 10, 0);
+  int failed = read_text(pid, args[is_at ? 1 : 0], path, sizeof path);
+  if (failed || group <= 0) return send_answer(asked->id, 0, failed ? failed : -EAGAIN, 0);
+  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
+  int found = found_for(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
+  failed = cannot_run(found);
+  /* A program that begins again by the kernel's own link to it. */
+  int is_own = found == -ELOOP && !strcmp(path, "/proc/self/exe");
+  snprintf(name, sizeof name, is_own ? "/proc/%d/exe" : "/proc/self/fd/%d", is_own ? pid : found);
+  if ((found < 0 && !is_own) || link_to(name, real, sizeof real)) real[0] = 0;
+  if (found >= 0) interpreter_of(found, by, sizeof by), close(found);
+  if (failed) return send_answer(asked->id, 0, failed, 0);
+  if (!still_asks(asked->id)) return;
+  quote_end(shown[0], sizeof shown[0], path);
+  quote_end(shown[1], sizeof shown[1], real);
+  quote_end(shown[2], sizeof shown[2], by);
+  int n = snprintf(line, sizeof line,
+                   "{\"kind\":\"asks\",\"id\":\"%llu\",\"pid\":%ld,\"path\":\"%s\",\"real\":\"%s\",\"by\":\"%s\"}\n",
+                   (unsigned long long)asked->id, group, shown[0], shown[1], shown[2]);
+  if (exec_count == EXECS_MAX || !say_within(OUT_BYTES_EVENTS, line, n)) return send_answer(asked->id, 0, -EAGAIN, 0);
+  execs[exec_count].asked = *asked;
+  execs[exec_count++].until = now_ns() + EXEC_MS_MAX * 1000000ull;
+}
+
 static void answer(const struct seccomp_notif *asked) {
   int call = asked->data.nr;
   if (call < 0 || call >= CALLS_MAX || !s.class_of[call]) return send_answer(asked->id, 0, -EPERM, 0);
   int class = s.class_of[call] - 1;
   if (is_open(call)) return answer_open(asked);
   if (call == SYS_connect && !(s.allowed & 1 << NETWORK)) return answer_connect(asked);
+  if (call == SYS_bind && !(s.allowed & 1 << WRITE)) return answer_bind(asked);
   int is_denied = !(s.allowed & 1 << class);
   s.denied += (uint64_t)is_denied;
   report_scalar(asked, class, is_denied);
   if (is_denied) send_answer(asked->id, 0, -s.errors[class], 0);
+  else if (class == EXEC && s.asks) ask_exec(asked);
   else go_on(asked);
 }
 
-static void answer_one(void) {
+static struct seccomp_notif received[RECEIVED_MAX];
+static int received_first, received_count;
+
+/* The kernel's own may be longer than ours: what is beyond is left there. */
+static int receive(struct seccomp_notif *to) {
   static struct seccomp_notif *asked;
   static size_t bytes;
   if (!asked) {
@@ -719,8 +1024,27 @@ static void answer_one(void) {
   memset(asked, 0, bytes);
   if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_RECV, asked)) {
     if (errno != ENOENT && errno != EINTR) end_wall(ENDED_WELL);
-    return;
+    return 0;
   }
+  *to = *asked;
+  return 1;
+}
+
+/* Until a call is received, a signal to its caller interrupts it, and not every program expects that of an open: all
+ * that ask are received before any is answered. */
+static void receive_all(void) {
+  struct pollfd on = {.fd = s.listener, .events = POLLIN};
+  while (received_count < RECEIVED_MAX) {
+    received_count += receive(&received[(received_first + received_count) % RECEIVED_MAX]);
+    if (poll(&on, 1, 0) != 1 || !(on.revents & POLLIN)) return;
+  }
+}
+
+/* One at a time, so that a guest that asks without end keeps nobody else from being heard. */
+static void answer_one(void) {
+  const struct seccomp_notif *asked = &received[received_first];
+  received_first = (received_first + 1) % RECEIVED_MAX;
+  received_count--;
   answer(asked);
 }
 
@@ -733,6 +1057,12 @@ static void let_go(pid_t tid, int status) {
   ptrace(PTRACE_DETACH, tid, 0, signal);
 }
 
+/* Where a thread stops it is about to return to its program, and past whatever it had called. */
+static void is_past(pid_t tid) {
+  for (int i = 0; i < TASKS_MAX; i++)
+    if (tasks[i].tid == tid && tasks[i].is_traced) forget(&tasks[i]);
+}
+
 static void let_go_of_stopped(void) {
   for (int status, tid; traced_count > 0 && (tid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
     if (tid == s.capturing) {
@@ -740,48 +1070,155 @@ static void let_go_of_stopped(void) {
       continue;
     }
     traced_count--;
+    is_past(tid);
     if (WIFSTOPPED(status)) let_go(tid, status);
   }
 }
 
-/* Whether a call that was let go on may still be about to happen: it runs, or is in the very call. */
-static int may_still(pid_t tid, int call) {
-  char name[64], text[64] = "";
-  snprintf(name, sizeof name, "/proc/%d/syscall", tid);
+/* When it began, by the clock of this machine; 0 where that cannot be told. */
+static uint64_t began_at(pid_t tid) {
+  char name[64], text[1024];
+  snprintf(name, sizeof name, "/proc/%d/stat", tid);
   int fd = open(name, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return errno != ENOENT && errno != ESRCH;
-  ssize_t n = read(fd, text, sizeof text - 1);
-  close(fd);
-  if (n <= 0) return errno != ESRCH;
-  return text[0] == 'r' || atoi(text) == call;
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (n <= 0) return 0;
+  text[n] = 0;
+  char *at = strrchr(text, ')');
+  for (int field = 2; at && field < BEGAN_FIELD; field++) at = strchr(at + 1, ' ');
+  return at ? strtoull(at, NULL, 10) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK)) : 0;
+}
+
+/* Its number is somebody else's by now: of another table, or one that began since. */
+static int is_another(pid_t tid, uint64_t since) {
+  ino_t table = table_of(tid);
+  return (table && table != s.processes) || began_at(tid) > since;
+}
+
+/* A program that may be run and not read cannot be looked into, and neither can one that somebody in the wall looks into:
+ * it is ended. By a descriptor, and looked at once more by then: its number alone may become somebody else's. */
+static void end_unseen(struct task *task) {
+  int process = (int)syscall(SYS_pidfd_open, task->tid, PIDFD_THREAD);
+  if (process < 0) process = (int)syscall(SYS_pidfd_open, status_of(task->tid, "\nTgid:", 10, 0), 0);
+  if (process >= 0 && !is_another(task->tid, task->at))
+    task->is_killed = syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0;
+  if (process >= 0) close(process);
+}
+
+/* Whoever asks again is past the call before, and has not been answered: nothing of it can still happen. */
+static int asks_again(pid_t tid) {
+  for (int i = 0; i < received_count; i++)
+    if ((pid_t)received[(received_first + i) % RECEIVED_MAX].pid == tid) return 1;
+  for (int i = 0; i < exec_count; i++)
+    if ((pid_t)execs[i].asked.pid == tid) return 1;
+  return 0;
+}
+
+/* Whether the call that this thread was let go on with is over; if it may not be, the thread is stopped on its way out
+ * of it. */
+static int is_over(struct task *task) {
+  pid_t tid = task->tid;
+  if (asks_again(tid)) return 1;
+  if (task->is_traced || task->is_killed) return has_ended(tid);
+  if (has_ended(tid) && task->group > 0 && task->group != tid) tid = task->tid = task->group;
+  if (has_ended(tid) || is_another(tid, task->at) || !may_still(tid, task->call)) return 1;
+  if (ptrace(PTRACE_SEIZE, tid, 0, 0) == 0) {
+    ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+    traced_count++;
+    task->is_traced = 1;
+  } else if (errno == ESRCH || has_ended(tid)) {
+    return 1;
+  } else if (status_of(tid, "\nTracerPid:", 10, 0) == getpid()) {
+    task->is_traced = 1;
+  } else if (now_ns() > task->settles + SETTLE_US * 1000u) {
+    end_unseen(task);
+  }
+  return 0;
 }
 
 /*
  * A call that was let go on a moment ago may wait for a processor, or in the kernel. Each thread that had its last call
  * of a withdrawn class is brought to where it is about to return to its program, which is after the call, and let go;
- * one that was interrupted asks again. It notices nothing. How many could not be brought there in time is answered.
+ * one that was interrupted asks again. It notices nothing. A phase is said to hold when all of them are past; where one
+ * does not come there in its time, the wall ends.
  */
-static int settle(uint8_t withdrawn) {
-  int asked = 0;
+static void begin_settling(uint8_t withdrawn) {
+  uint64_t now = now_ns();
   for (int i = 0; i < TASKS_MAX; i++) {
-    if (!tasks[i].tid) continue;
-    uint8_t classes = (uint8_t)(1 << (s.class_of[tasks[i].call] - 1));
-    if (is_open(tasks[i].call)) classes = 1 << WRITE | 1 << OUTSIDE;
+    struct task *task = &tasks[i];
+    if (!task->tid || task->settles) continue;
+    uint8_t classes = (uint8_t)(1 << (s.class_of[task->call] - 1));
+    if (is_open(task->call)) classes = 1 << WRITE | 1 << OUTSIDE;
     if (!(classes & withdrawn)) continue;
-    pid_t tid = tasks[i].tid;
-    if (may_still(tid, tasks[i].call) && ptrace(PTRACE_SEIZE, tid, 0, 0) == 0) {
-      ptrace(PTRACE_INTERRUPT, tid, 0, 0);
-      traced_count++;
-      asked++;
-    }
-    tasks[i].tid = 0;
+    task->settles = now;
+    settling_count++;
   }
-  uint64_t until = now_ns() + SETTLE_US_MAX * 1000u;
-  for (; traced_count > 0; usleep(50)) {
-    let_go_of_stopped();
-    if (asked == 0 || now_ns() > until) break;
-  }
-  return traced_count;
+}
+
+static void settle(void) {
+  let_go_of_stopped();
+  for (int i = 0; settling_count > 0 && i < TASKS_MAX; i++)
+    if (tasks[i].settles && is_over(&tasks[i])) forget(&tasks[i]);
+}
+
+static int is_hopeless(void) {
+  uint64_t oldest = UINT64_MAX;
+  for (int i = 0; i < TASKS_MAX; i++)
+    if (tasks[i].settles && tasks[i].settles < oldest) oldest = tasks[i].settles;
+  return settling_count > 0 && now_ns() > oldest + SETTLE_MS_MAX * 1000000ull;
+}
+
+static _Noreturn void give_up(const char *why, int status) {
+  SAY("{\"kind\":\"ended\",\"generation\":%u,\"why\":\"%s\"}\n", s.generation, why);
+  end_wall(status);
+}
+
+/* New processes are held by their own bound in the kernel and not by a question: a fork that waits for an answer could
+ * be interrupted, and no program expects that of it. Without a control group the bound is the warden's to lower. */
+static void start_none(void) {
+  char text[16] = "";
+  if (s.bound < 0) return;
+  if (pwrite(s.bound, "0", 1, 0) == 1 && pread(s.bound, text, sizeof text - 1, 0) > 0 && !strcmp(text, "0\n")) return;
+  give_up("unheld", UNHELD);
+}
+
+/* Phases whose classes are closed, and whose calls are not all known to be over; and who is to be told when they are. */
+static struct phase unheld[PHASES_MAX];
+static int unheld_count;
+static struct {
+  uint32_t generation;
+  uint64_t asked;
+} unanswered[PHASES_MAX];
+static int unanswered_count;
+
+/* Should it ever stand still itself, in a call that waits for somebody in the wall, it ends when a phase is that late, and
+ * whoever waits for it ends the wall. */
+static void mind_the_time(void) {
+  uint64_t now = now_ns(), due = s.phase_count > 0 ? s.phases[0].at : UINT64_MAX;
+  if (unheld_count > 0 && unheld[0].at < due) due = unheld[0].at;
+  uint64_t late = due == UINT64_MAX ? 0 : (due > now ? due - now : 0) + LATE_MS_MAX * 1000000ull;
+  struct itimerspec at = {.it_value = {.tv_sec = (time_t)(late / 1000000000u), .tv_nsec = (long)(late % 1000000000u)}};
+  if (s.has_alarm) syscall(SYS_timer_settime, s.alarm, 0, &at, NULL);
+}
+
+static void say_held(void) {
+  uint64_t now = now_ns();
+  for (int i = 0; i < unheld_count; i++)
+    SAY("{\"kind\":\"flipped\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"lateUs\":%llu}\n", (double)now / 1e6,
+        unheld[i].generation, s.allowed, (unsigned long long)((now - unheld[i].at) / 1000));
+  for (int i = 0; i < unanswered_count; i++)
+    SAY("{\"kind\":\"table\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"tookUs\":%llu}\n",
+        (double)now / 1e6, unanswered[i].generation, s.allowed, s.phase_count,
+        (unsigned long long)((now - unanswered[i].asked) / 1000));
+  unheld_count = unanswered_count = 0;
+  mind_the_time();
+}
+
+/* What cannot be said to hold is never said to. */
+static void go_on_settling(void) {
+  settle();
+  if (is_hopeless()) give_up("unsettled", UNSETTLED);
+  if (settling_count == 0) say_held();
 }
 
 static void apply(const struct phase *phase) {
@@ -790,24 +1227,27 @@ static void apply(const struct phase *phase) {
     if (withdrawn & 1 << class) s.errors[class] = phase->errors[class];
   s.allowed &= phase->allow;
   s.generation = phase->generation;
-  if (phase->kills) {
-    SAY("{\"kind\":\"ended\",\"generation\":%u,\"lateUs\":%llu}\n", phase->generation,
-        (unsigned long long)((now_ns() - phase->at) / 1000));
-    end_wall(AT_END);
-  }
-  int unsettled = withdrawn ? settle(withdrawn) : 0;
-  SAY("{\"kind\":\"flipped\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"lateUs\":%llu,\"unsettled\":%d}\n",
-      (double)now_ns() / 1e6, phase->generation, s.allowed, (unsigned long long)((now_ns() - phase->at) / 1000),
-      unsettled);
+  if (phase->kills) give_up("time", AT_END);
+  if (withdrawn & 1 << PROCESS) start_none();
+  if (withdrawn) judge_giving();
+  if (withdrawn && s.forgotten) give_up("unsettled", UNSETTLED);
+  if (withdrawn) begin_settling(withdrawn);
+  unheld[unheld_count++] = *phase;
 }
 
 static void apply_due(void) {
+  int before = s.phase_count;
   while (s.phase_count > 0 && s.phases[0].at <= now_ns()) {
     struct phase due = s.phases[0];
     s.phase_count--;
     memmove(s.phases, s.phases + 1, (size_t)s.phase_count * sizeof due);
     apply(&due);
   }
+  if (s.phase_count == before) return;
+  mind_the_time();
+  uint64_t until = now_ns() + SETTLE_US * 1000u;
+  for (settle(); settling_count > 0 && now_ns() < until; settle()) usleep(50);
+  go_on_settling();
 }
 
 static void plan(const struct phase *phase) {
@@ -826,7 +1266,7 @@ static uint32_t u32_at(const uint8_t *at) {
 static int take_table(const uint8_t *at, size_t bytes) {
   if (bytes < 5 || at[4] == 0 || bytes != 5 + (size_t)at[4] * PHASE_BYTES) return 0;
   uint32_t generation = u32_at(at);
-  if (s.phase_count + at[4] > PHASES_MAX) {
+  if (s.phase_count + unheld_count + at[4] > PHASES_MAX || unanswered_count == PHASES_MAX) {
     SAY("{\"kind\":\"refused\",\"generation\":%u,\"why\":\"too many phases\"}\n", generation);
     return 1;
   }
@@ -839,22 +1279,19 @@ static int take_table(const uint8_t *at, size_t bytes) {
     for (int class = 0; class < 6; class ++) phase.errors[class] = row[6 + class] ? row[6 + class] : EPERM;
     plan(&phase);
   }
+  unanswered[unanswered_count].generation = generation;
+  unanswered[unanswered_count++].asked = now;
   apply_due();
-  uint64_t then = now_ns();
-  SAY("{\"kind\":\"table\",\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"tookUs\":%llu}\n",
-      (double)then / 1e6, generation, s.allowed, s.phase_count, (unsigned long long)((then - now) / 1000));
+  mind_the_time();
+  if (settling_count == 0) say_held();
   return 1;
 }
 
 static void tell_status(uint32_t nonce) {
-  char held[256] = "";
-  size_t have = 0;
-  for (int i = 0; i < waiting_count && have + 24 < sizeof held; i++)
-    have += (size_t)snprintf(held + have, sizeof held - have, "%s%llu", i ? "," : "", (unsigned long long)waiting[i].id);
   SAY("{\"kind\":\"status\",\"nonce\":%u,\"t\":%.3f,\"generation\":%u,\"allow\":%u,\"planned\":%d,\"answered\":%llu,"
       "\"denied\":%llu,\"leftOut\":%llu,\"waits\":%d,\"unsettled\":%d}\n",
       nonce, (double)now_ns() / 1e6, s.generation, s.allowed, s.phase_count, (unsigned long long)s.answered,
-      (unsigned long long)s.denied, (unsigned long long)s.left_out, waiting_count, traced_count);
+      (unsigned long long)s.denied, (unsigned long long)s.left_out, waiting_count + giving_count, settling_count);
 }
 
 /* ---- memory ---- */
@@ -868,60 +1305,141 @@ static void write_all(const void *from, size_t bytes) {
   }
 }
 
-/* A head in JSON and a newline before each stretch of memory; one that cannot be read has no bytes. */
-static uint64_t capture_area(pid_t pid, const char *line, uint64_t left) {
-  static char page[65536];
-  unsigned long long from, to;
-  char rights[8];
-  if (sscanf(line, "%llx-%llx %7s", &from, &to, rights) != 3 || rights[0] != 'r' || rights[1] != 'w') return 0;
-  uint64_t want = to - from < left ? to - from : left, read_so_far = 0;
-  char head[160];
-  while (read_so_far < want) {
-    uint64_t piece = want - read_so_far < sizeof page ? want - read_so_far : sizeof page;
-    struct iovec here = {page, piece}, there = {(void *)(uintptr_t)(from + read_so_far), piece};
-    ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
-    if (n <= 0) break;
-    int head_bytes = snprintf(head, sizeof head, "{\"pid\":%d,\"from\":\"%llx\",\"bytes\":%zd}\n", pid,
-                              from + read_so_far, n);
-    write_all(head, (size_t)head_bytes);
-    write_all(page, (size_t)n);
-    read_so_far += (uint64_t)n;
-  }
-  return read_so_far;
-}
-
-static _Noreturn void capture(pid_t pid, uint64_t bytes_max) {
-  char name[64], line[1024];
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  fcntl(CAPTURE_FD, F_SETFL, fcntl(CAPTURE_FD, F_GETFL) & ~O_NONBLOCK);
-  snprintf(name, sizeof name, "/proc/%d/maps", pid);
-  FILE *maps = fopen(name, "re");
-  if (maps) {
-    for (uint64_t left = bytes_max; left > 0 && fgets(line, sizeof line, maps);) left -= capture_area(pid, line, left);
-  }
-  const char *end = maps ? "{\"end\":true}\n" : "{\"end\":true,\"refused\":true}\n";
-  write_all(end, strlen(end));
-  _exit(0);
-}
-
 /* Only what lives in the wall's own process table: this process could read others of its uid. */
 static int is_of_wall(pid_t pid) {
   ino_t theirs = table_of(pid);
   return s.processes != 0 && theirs == s.processes;
 }
 
-static int take_capture(const uint8_t *at, size_t bytes) {
-  if (bytes != 12) return 0;
-  pid_t pid = (pid_t)u32_at(at);
-  uint64_t bytes_max = (uint64_t)u32_at(at + 4) | (uint64_t)u32_at(at + 8) << 32;
-  if (s.capturing && waitpid(s.capturing, NULL, WNOHANG) == s.capturing) s.capturing = 0;
-  if (s.capturing || pid <= 0 || !is_of_wall(pid)) {
-    SAY("{\"kind\":\"uncaptured\",\"pid\":%d}\n", pid);
-    return 1;
+/* Linux 6.7 and later; older headers do not know of it. */
+struct region {
+  uint64_t from, to, kinds;
+};
+struct scan {
+  uint64_t size, flags, from, to, reached, regions, regions_max, pages_max, inverted, all_of, any_of, told;
+};
+enum { OF_FILE = 1 << 2, PRESENT = 1 << 3, SWAPPED = 1 << 4, ZEROS = 1 << 5, REGIONS_MAX = 64 };
+#define SCAN_PAGES _IOWR('f', 16, struct scan)
+
+/* Of one process, by descriptors that stay with its memory, whoever has its number meanwhile. */
+struct source {
+  pid_t pid;
+  int memory, pages;
+  uint64_t left;
+};
+
+/* A head in JSON and a newline before each stretch of memory; zeros alone are no news. What cannot be read is left out. */
+static void copy_stretch(struct source *source, uint64_t from, uint64_t to) {
+  static char page[65536];
+  static const char zeros[sizeof page];
+  char head[160];
+  while (from < to && source->left > 0) {
+    uint64_t piece = to - from < sizeof page ? to - from : sizeof page;
+    if (piece > source->left) piece = source->left;
+    ssize_t n = pread(source->memory, page, piece, (off_t)from);
+    if (n <= 0) return;
+    if (memcmp(page, zeros, (size_t)n)) {
+      int bytes = snprintf(head, sizeof head, "{\"pid\":%d,\"from\":\"%llx\",\"bytes\":%zd}\n", source->pid,
+                           (unsigned long long)from, n);
+      write_all(head, (size_t)bytes);
+      write_all(page, (size_t)n);
+      source->left -= (uint64_t)n;
+    }
+    from += (uint64_t)n;
   }
-  s.capturing = fork();
-  if (s.capturing == 0) capture(pid, bytes_max);
-  if (s.capturing < 0) s.capturing = 0;
+}
+
+/* What of it is the process's own: pages that were written, whatever may be done with them by now; of what it shares, all
+ * that it has touched. 0 where this kernel does not tell. */
+static int copy_own(struct source *source, uint64_t from, uint64_t to, int is_shared) {
+  struct region regions[REGIONS_MAX];
+  uint64_t never = is_shared ? ZEROS : ZEROS | OF_FILE;
+  while (from < to && source->left > 0) {
+    struct scan scan = {
+        .size = sizeof scan,
+        .from = from,
+        .to = to,
+        .regions = (uint64_t)(uintptr_t)regions,
+        .regions_max = REGIONS_MAX,
+        .inverted = never,
+        .all_of = never,
+        .any_of = PRESENT | SWAPPED,
+        .told = PRESENT,
+    };
+    int count = ioctl(source->pages, SCAN_PAGES, &scan);
+    if (count < 0) return errno == EINTR ? 1 : 0;
+    for (int i = 0; i < count; i++) copy_stretch(source, regions[i].from, regions[i].to);
+    if (scan.reached <= from) return 1;
+    from = scan.reached;
+  }
+  return 1;
+}
+
+static void copy_area(struct source *source, const char *line) {
+  unsigned long long from, to;
+  char rights[8];
+  if (sscanf(line, "%llx-%llx %7s", &from, &to, rights) != 3) return;
+  if (copy_own(source, from, to, rights[3] == 's')) return;
+  if (rights[0] == 'r' && rights[1] == 'w') copy_stretch(source, from, to);
+}
+
+static int open_of(pid_t pid, const char *what) {
+  char name[64];
+  snprintf(name, sizeof name, "/proc/%d/%s", pid, what);
+  return open(name, O_RDONLY | O_CLOEXEC);
+}
+
+static uint64_t capture_process(pid_t pid, uint64_t left) {
+  char line[1024];
+  int areas = open_of(pid, "maps");
+  struct source source = {.pid = pid, .memory = open_of(pid, "mem"), .pages = open_of(pid, "pagemap"), .left = left};
+  FILE *maps = areas < 0 || source.memory < 0 ? NULL : fdopen(areas, "r");
+  /* All three are open: of whose memory, is looked at now. */
+  if (maps && is_of_wall(pid)) {
+    while (source.left > 0 && fgets(line, sizeof line, maps)) copy_area(&source, line);
+  } else {
+    int n = snprintf(line, sizeof line, "{\"pid\":%d,\"refused\":true}\n", pid);
+    write_all(line, (size_t)n);
+  }
+  if (maps) fclose(maps);
+  else if (areas >= 0) close(areas);
+  if (source.memory >= 0) close(source.memory);
+  if (source.pages >= 0) close(source.pages);
+  return left - source.left;
+}
+
+static _Noreturn void capture(const pid_t *pids, int count, uint64_t bytes_max) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  fcntl(CAPTURE_FD, F_SETFL, fcntl(CAPTURE_FD, F_GETFL) & ~O_NONBLOCK);
+  uint64_t left = bytes_max;
+  for (int i = 0; i < count && left > 0; i++) left -= capture_process(pids[i], left);
+  const char *end = left > 0 ? "{\"end\":true,\"isWhole\":true}\n" : "{\"end\":true,\"isWhole\":false}\n";
+  write_all(end, strlen(end));
+  _exit(0);
+}
+
+static int take_capture(const uint8_t *at, size_t bytes) {
+  static pid_t pids[CAPTURED_MAX];
+  if (bytes < 12 || bytes > 8 + 4 * CAPTURED_MAX || bytes % 4) return 0;
+  uint64_t bytes_max = (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+  int count = 0;
+  for (size_t i = 8; i < bytes; i += 4) {
+    pid_t pid = (pid_t)u32_at(at + i);
+    if (pid > 0 && is_of_wall(pid)) pids[count++] = pid;
+  }
+  if (s.capturing && waitpid(s.capturing, NULL, WNOHANG) == s.capturing) s.capturing = 0;
+  pid_t child = s.capturing || count == 0 ? -1 : fork();
+  if (child == 0) capture(pids, count, bytes_max);
+  if (child > 0) s.capturing = child;
+  SAY("{\"kind\":\"capturing\",\"processes\":%d}\n", child > 0 ? count : 0);
+  return 1;
+}
+
+static int take_exec(const uint8_t *at, size_t bytes) {
+  if (bytes != 9) return 0;
+  uint64_t id = (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+  for (int i = exec_count - 1; i >= 0; i--)
+    if (execs[i].asked.id == id) end_exec(i, at[8]);
   return 1;
 }
 
@@ -939,6 +1457,12 @@ static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
       return 1;
     case 4:
       return take_capture(at, bytes);
+    case 5:
+      if (bytes != 1 || at[0] != 1) return 0;
+      s.asks = 1;
+      return 1;
+    case 6:
+      return take_exec(at, bytes);
     default:
       return 0;
   }
@@ -1012,6 +1536,9 @@ static void take_listener(void) {
   snprintf(name, sizeof name, "/proc/%d/root", s.entered);
   s.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (s.listener < 0 || s.root < 0) {
+    /* Whoever is ending meanwhile has refused nothing; for a moment that looks alike. */
+    for (int tries = 0; tries < ENDING_MS && !has_ended(s.entered); tries++) usleep(1000);
+    if (has_ended(s.entered)) end_wall(NOT_HANDED_OVER);
     SAY("{\"kind\":\"unready\",\"why\":\"%s\"}\n", s.init < 0 ? "no first process" : "not allowed to look into it");
     end_wall(NOT_HANDED_OVER);
   }
@@ -1034,7 +1561,7 @@ static void restrict_self(void) {
   static const int refused[] = {SYS_execve,  SYS_execveat,    SYS_mount,  SYS_umount2,        SYS_pivot_root,
                                 SYS_chroot,  SYS_setns,       SYS_unshare, SYS_bpf,           SYS_keyctl,
                                 SYS_socket,  SYS_init_module, SYS_reboot, SYS_open_by_handle_at, SYS_io_uring_setup,
-                                SYS_userfaultfd, SYS_process_vm_writev, SYS_bind, SYS_listen};
+                                SYS_userfaultfd, SYS_process_vm_writev, SYS_listen};
   enum { REFUSED = sizeof refused / sizeof *refused };
   struct sock_filter code[REFUSED + 6], *at = code;
   *at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -1073,6 +1600,8 @@ static int take_option(const char *word) {
     if (s.lifts[s.lift_count] >= 0) s.lift_count++;
     return 1;
   }
+  /* The bound on its processes, in its control group. */
+  if (!strncmp(word, "bound=", 6)) return (s.bound = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
   return 0;
 }
 
@@ -1091,46 +1620,80 @@ static void start(int argc, char **argv) {
   struct sigaction dies = {.sa_handler = parent_died};
   sigaction(SIGTERM, &dies, NULL);
   signal(SIGPIPE, SIG_IGN);
+  /* Without SA_RESTART: it is there to interrupt. */
+  struct sigaction interrupts = {.sa_handler = be_interrupted};
+  sigaction(SIGALRM, &interrupts, NULL);
   /* Last, for a change of uid clears it. Not KILL: it has a wall to end first. */
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   for (int fd = CONTROL_FD; fd <= CAPTURE_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (s.parent < 0 || getppid() != parent) _exit(LOST_WARDEN);
+  /* Where the kernel gives none, the warden's own patience is what is left. */
+  struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+  s.has_alarm = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &s.alarm) == 0;
   restrict_self();
   int on = 1;
   if (setsockopt(HANDED_FD, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)) _exit(BAD_START);
   if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);
 }
 
-static int wait_ms(void) {
-  if (traced_count > 0 || waiting_count > 0) return 1;
-  if (s.phase_count == 0) return -1;
+/* What is spent here is in no bound of the wall, which asks as often as it likes: beyond its share the sentinel rests. It
+ * turns phases and hears the warden meanwhile. */
+static int must_rest(void) {
+  static int64_t spare = BURST_MS * 1000000ll, spent_before;
+  static uint64_t before;
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  int64_t spent = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+  uint64_t now = now_ns();
+  spare += (int64_t)(now - before) / 256 * SHARE - (spent - spent_before);
+  if (before == 0 || spare > BURST_MS * 1000000ll) spare = BURST_MS * 1000000ll;
+  before = now;
+  spent_before = spent;
+  return spare < 0;
+}
+
+static int wait_ms(int rests) {
+  if (rests) return s.phase_count > 0 && s.phases[0].at < now_ns() + REST_MS * 1000000ull ? 0 : REST_MS;
+  if (received_count > 0 && giving_count < GIVING_MAX) return 0;
+  if (unheld_count + unanswered_count + traced_count + waiting_count > 0) return 1;
+  if (giving_count > 0 && given_in_vain < IN_VAIN_MAX) return 1;
+  uint64_t most = giving_count > 0 ? IN_VAIN_MS : exec_count > 0 ? EXEC_LOOK_MS : 60000;
+  if (s.phase_count == 0) return giving_count > 0 || exec_count > 0 ? (int)most : -1;
   uint64_t now = now_ns(), at = s.phases[0].at;
   uint64_t ms = at <= now ? 0 : (at - now) / 1000000u;
-  return ms > 60000 ? 60000 : (int)ms;
+  return (int)(ms > most ? most : ms);
 }
 
 static _Noreturn void watch(int argc, char **argv) {
   start(argc, argv);
   for (;;) {
+    int rests = must_rest();
     struct pollfd on[] = {
         {.fd = CONTROL_FD, .events = (short)(POLLIN | (out_bytes > 0 ? POLLOUT : 0))},
         {.fd = s.parent, .events = POLLIN},
-        {.fd = s.listener >= 0 ? s.listener : HANDED_FD, .events = POLLIN},
+        {.fd = rests ? -1 : s.listener >= 0 ? s.listener : HANDED_FD, .events = POLLIN},
     };
-    int ms = wait_ms();
+    int ms = wait_ms(rests);
     /* Less than a millisecond before a phase it looks again and again rather than sleep past it. */
     if (poll(on, 3, ms) < 0 && errno != EINTR) end_wall(BAD_START);
+    if (s.listener >= 0 && on[2].revents & POLLIN) receive_all();
     apply_due();
     if (on[1].revents) end_wall(LOST_WARDEN);
-    if (on[0].revents & (POLLIN | POLLHUP | POLLERR)) take_control();
+    /* Whoever asks may do so by what the warden said just before. */
+    if (on[0].revents & (POLLIN | POLLHUP | POLLERR) || on[2].revents & POLLIN) take_control();
     if (on[0].revents & POLLOUT) flush_out();
     if (waiting_count > 0) try_waiting();
-    let_go_of_stopped();
-    if (on[2].revents & POLLIN) {
-      if (s.listener >= 0) answer_one();
-      else take_listener();
+    if (giving_count > 0 && !rests) try_giving();
+    if (exec_count > 0) expire_execs();
+    if (unheld_count + unanswered_count > 0) go_on_settling();
+    else let_go_of_stopped();
+    if (rests) continue;
+    if (received_count > 0 && giving_count < GIVING_MAX) {
+      answer_one();
+    } else if (on[2].revents & POLLIN) {
+      if (s.listener < 0) take_listener();
     } else if (on[2].revents & (POLLHUP | POLLERR)) {
       _exit(s.listener >= 0 ? ENDED_WELL : NOT_HANDED_OVER);
     }

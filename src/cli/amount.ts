@@ -17,6 +17,11 @@ export function shown(field: string, value: unknown): string {
   return typeof value === 'string' ? value : (SHORT[JSON.stringify(value)] ?? JSON.stringify(value))
 }
 
+/** For reading alone: `3.1 MB`. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MB`
+}
+
 /** `0 isolate, 40 process`: the least tier from each risk on. */
 function steps(value: unknown): string {
   return (value as readonly { readonly at: number; readonly to: string }[])

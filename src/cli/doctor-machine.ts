@@ -1,11 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import known from '../../policies/node-fixes.json' with { type: 'json' }
 import type { WardenFacts } from '../warden/protocol.ts'
 import { keyCustody, type Custody } from './role.ts'
+import { findSurroundings, type Surroundings } from './surroundings.ts'
 
 /** What this machine is, as far as it matters to a wall. `null` is what could not be found out. */
-export interface Machine {
+export interface Machine extends Surroundings {
   readonly system: string
   readonly kernel: string
   readonly node: string
@@ -23,8 +24,6 @@ export interface Machine {
   /** The kernel merges equal pages of different processes. */
   readonly ksm: boolean | null
   readonly swap: boolean | null
-  readonly container: string | null
-  readonly ci: boolean
   /** What keeps the signing key from the process that reads requests. */
   readonly keyCustody: Custody
 }
@@ -40,8 +39,7 @@ export function machineFacts({ root, machine }: WardenFacts): Machine {
     smt: flag('/sys/devices/system/cpu/smt/active'),
     ksm: flag('/sys/kernel/mm/ksm/run'),
     swap: swaps(),
-    container: container(),
-    ci: Boolean(process.env['CI']),
+    ...findSurroundings(),
     keyCustody: keyCustody(),
   }
 }
@@ -57,8 +55,20 @@ export function warningsOf(machine: Machine): readonly string[] {
     ...(machine.swap
       ? ['There is swap: what a guest held in memory may be written to a disk']
       : []),
+    ...closedNamespaces(machine),
     ...(machine.keyCustody === 'none' ? [custodyWarning(machine)] : []),
   ]
+}
+
+/** Root makes them whatever the setting says, unless it is root of a namespace itself. */
+function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine): string[] {
+  if (namespaces) return []
+  const why = namespacesClosedBy ?? (container ? `the container of ${container}` : undefined)
+  return why
+    ? [
+        `Namespaces are closed here by ${why}: programs have no wall of their own until it is opened`,
+      ]
+    : []
 }
 
 /** The server and its warden are the same user here, in one process or two. */
@@ -95,15 +105,6 @@ function flag(file: string): boolean | null {
 function swaps(): boolean | null {
   const text = read('/proc/swaps')
   return text === undefined ? null : text.trim().split('\n').length > 1
-}
-
-function container(): string | null {
-  if (existsSync('/.dockerenv')) return 'docker'
-  if (existsSync('/run/.containerenv')) return 'podman'
-  const groups = read('/proc/1/cgroup') ?? ''
-  const word = /docker|kubepods|lxc|containerd|libpod/.exec(groups)?.[0]
-  if (word) return word
-  return /microsoft/i.test(os.release()) ? 'wsl' : null
 }
 
 function read(file: string): string | undefined {

@@ -2,7 +2,9 @@ import { tmpdir } from 'node:os'
 import type { Command } from 'commander'
 import { exitCodeOf } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
+import type { MissingLayer } from '../contract/answers.ts'
 import type { Held } from './doctor-walls.ts'
+import type { Where } from './missing.ts'
 import { paint, printJson, table, type Globals } from './print.ts'
 
 /** One provider as the doctor found it: what its probe proved, and what each wall did when it was tried. */
@@ -12,7 +14,7 @@ export interface Examined {
   readonly available: boolean
   readonly held: readonly Held[]
   readonly layers: readonly string[]
-  readonly missing: readonly string[]
+  readonly missing: readonly MissingLayer[]
   readonly reason?: string
   readonly fix?: string
 }
@@ -26,12 +28,15 @@ export function register(program: Command): void {
       const { openHere } = await import('./here.ts')
       const here = await openHere(flags, 'once')
       try {
-        const { machineFacts, warningsOf } = await import('./doctor-machine.ts')
-        const providers = await examine(await here.assembly.providers(), [
-          tmpdir(),
-          here.loaded.config.state,
+        const [{ machineFacts, warningsOf }, { whereOf }, facts] = await Promise.all([
+          import('./doctor-machine.ts'),
+          import('./missing.ts'),
+          here.warden.facts(),
         ])
-        const machine = machineFacts(await here.warden.facts())
+        const folders = [tmpdir(), here.loaded.config.state]
+        const proved = await here.assembly.providers()
+        const providers = await examine(proved, folders, whereOf(facts))
+        const machine = machineFacts(facts)
         const report = { providers, machine, warnings: warningsOf(machine) }
         if (flags.json) printJson(report)
         else process.stdout.write(`${told(report)}\n`)
@@ -46,13 +51,18 @@ export function register(program: Command): void {
 async function examine(
   proved: readonly { readonly provider: Provider; readonly availability: Availability }[],
   folders: readonly string[],
+  where: Where,
 ): Promise<readonly Examined[]> {
-  const { tryWalls } = await import('./doctor-walls.ts')
+  const [{ tryWalls }, { missingOf }] = await Promise.all([
+    import('./doctor-walls.ts'),
+    import('./missing.ts'),
+  ])
   const examined: Examined[] = []
   for (const { provider, availability } of proved) {
     const { name, tier } = provider
     if (availability.available) {
-      const { layers, missing } = availability
+      const { layers } = availability
+      const missing = missingOf(availability.missing, where)
       const held = await tryWalls(provider, folders)
       examined.push({ name, tier, available: true, held, layers, missing })
     } else {
@@ -100,6 +110,9 @@ function toldOf(one: Examined): readonly string[] {
     head,
     table(rows.length > 0 ? rows : [['  nothing was tried: the doctor has no guest for it']]),
     ...(one.layers.length > 0 ? [`  layers: ${one.layers.join(', ')}`] : []),
-    ...one.missing.map((what) => `  missing: ${what}`),
+    ...one.missing.flatMap(({ layer, why, fix }) => [
+      `  missing: ${layer}: ${why}`,
+      ...(fix === undefined ? [] : [`    ${fix}`]),
+    ]),
   ]
 }

@@ -11,6 +11,7 @@ const verbs = [
   'providers',
   'doctor',
   'audit',
+  'evidence',
   'keys',
   'access',
   'policy',

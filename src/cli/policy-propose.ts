@@ -127,9 +127,12 @@ function tomlOf(subject: string, { controls, notes }: Proposal, timeoutMs: numbe
   ].join('\n')
 }
 
-function networkText({ allow, deny }: Controls['network']): string {
-  if (allow === 'any') return deny.length === 0 ? '"open"' : `{ deny = ${list(deny)} }`
-  return allow.length === 0 ? '"none"' : `{ allow = ${list(allow)} }`
+function networkText({ allow, deny, sent, received }: Controls['network']): string {
+  if (allow.length === 0) return '"none"'
+  const bytes = Object.entries({ sent, received }).filter(([, value]) => value !== undefined)
+  if (allow === 'any' && deny.length + bytes.length === 0) return '"open"'
+  const hosts = allow === 'any' ? `deny = ${list(deny)}` : `allow = ${list(allow)}`
+  return `{ ${[hosts, ...bytes.map(([name, value]) => `${name} = ${value}`)].join(', ')} }`
 }
 
 function namesText(names: Controls['capabilities']): string {

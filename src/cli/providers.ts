@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { printJson, type Globals } from './print.ts'
+import { paint, printJson, type Globals } from './print.ts'
 
 export function register(program: Command): void {
   program
@@ -12,9 +12,21 @@ export function register(program: Command): void {
       try {
         const proved = await here.assembly.providers()
         const { providerRows } = await import('./rows.ts')
-        if (flags.json) return printJson(providerRows(proved))
-        const { wallsText } = await import('./walls.ts')
-        process.stdout.write(`${wallsText(proved, process.stdout)}\n`)
+        const rows = providerRows(proved, await here.warden.facts())
+        if (flags.json) return printJson(rows)
+        const [{ wallsText }, { fixesText }] = await Promise.all([
+          import('./walls.ts'),
+          import('./missing.ts'),
+        ])
+        const fixes = fixesText(rows.flatMap(({ missing }) => missing))
+        const head =
+          fixes.length > 0 ? ['', paint('bold', 'What is missing can be had', process.stdout)] : []
+        const lines = [
+          wallsText(proved, process.stdout),
+          ...head,
+          ...fixes.map((one) => `  ${one}`),
+        ]
+        process.stdout.write(`${lines.join('\n')}\n`)
       } finally {
         await here.close()
       }

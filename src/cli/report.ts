@@ -1,4 +1,5 @@
 import type { Outcome, OutcomeError } from '../contract/outcome.ts'
+import { megabytes } from './amount.ts'
 import { frameOf } from './frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
@@ -19,6 +20,7 @@ export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: 
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   tellShadow(outcome, flags)
+  tellCaptured(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
 }
 
@@ -43,6 +45,23 @@ function tellShadow({ shadow }: Outcome, flags: Globals): void {
   note(flags, `Shadow on ${tier} (${provider}): ${same ? 'the same' : 'it differs'}`)
   for (const { field, path = '', first, second } of differences)
     note(flags, sanitise(`  ${field}${path}: ${first || 'nothing'} against ${second || 'nothing'}`))
+}
+
+/** What a capture came to, and how to have it. */
+function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
+  for (const { fields } of timeline.filter(({ event }) => event === 'captured')) {
+    const { kind, why, parts = [] } = (fields ?? {}) as Partial<Capturing>
+    const size = parts.reduce((sum, part) => sum + part.size, 0)
+    const more = why === undefined ? '' : `, ${sanitise(why)}`
+    if (kind === 'none') note(flags, `Nothing was captured: ${sanitise(why ?? 'nobody said why')}`)
+    else note(flags, `Captured ${megabytes(size)}${more}: mayfly evidence extract ${id} FOLDER`)
+  }
+}
+
+interface Capturing {
+  readonly kind: string
+  readonly why: string
+  readonly parts: readonly { readonly size: number }[]
 }
 
 function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
@@ -121,7 +140,7 @@ function statusLine(outcome: Outcome): string {
     status,
     provider ? `${tier} (${provider})` : 'did not run',
     ...(provider ? [`${executionTime.toFixed(1)} ms`] : []),
-    ...(memoryUsage ? [`peak ${(memoryUsage.peak / 2 ** 20).toFixed(1)} MB`] : []),
+    ...(memoryUsage ? [`peak ${megabytes(memoryUsage.peak)}`] : []),
     ...(cachedFrom ? [`given again, from ${cachedFrom.id}`] : []),
     `risk ${security.risk}`,
     `audit line ${evidence.audit}`,

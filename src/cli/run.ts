@@ -3,7 +3,7 @@ import type { Assembly } from '../assemble.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   entries,
-  grantable,
+  askable,
   languages,
   type Entry,
   type Job,
@@ -45,7 +45,7 @@ interface RunFlags extends Globals {
   readonly picture?: string
 }
 
-type Capability = (typeof grantable)[number]
+type Capability = (typeof askable)[number]
 
 export function register(program: Command): void {
   program
@@ -67,11 +67,11 @@ export function register(program: Command): void {
     .option('--memory <size>', 'such as 64MB')
     .option('--cpu <cores>', 'such as 0.5', number)
     .option('--allow <host...>', 'hosts it may reach')
-    .option('--capability <name...>', `of ${grantable.join(' ')}`, eachOf('capability', grantable))
+    .option('--capability <name...>', `of ${askable.join(' ')}`, eachOf('capability', askable))
     .option('--output-schema <file>', 'a JSON Schema that the result must match')
     .option('--artifacts <folder>', 'where to put the files it made')
     .option('--idempotent', 'may be run again')
-    .option('--capture', 'keep evidence of the sandbox')
+    .option('--capture', 'keep what it holds in memory at its end')
     .option('--explain', 'say why this sandbox, field by field')
     .option('--watch', 'draw on stderr how it goes while it runs')
     .option('--picture <file>', 'where to put a picture of its life, as SVG; - is stdout')

@@ -9,7 +9,7 @@ import type {
   Terminated,
   Tightened,
 } from '../contract/live.ts'
-import { shown } from './amount.ts'
+import { megabytes, shown } from './amount.ts'
 import { callServer, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
@@ -126,7 +126,7 @@ async function thaw(flags: Flags, id: string): Promise<void> {
 
 async function capture(flags: Flags, id: string): Promise<void> {
   const came = await callServer<Captured>(flags, 'POST', pathOf(id, '/capture'))
-  const parts = came.parts.map(({ name, size }) => `${name} (${shown('bytes', size)})`)
+  const parts = came.parts.map(({ name, size }) => `${name} (${megabytes(size)})`)
   const text = came.kind === 'none' ? 'its wall cannot be looked into' : parts.join(', ')
   tell(flags, came, `captured ${came.kind}: ${text}`)
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Assembly } from '../assemble.ts'
@@ -11,6 +12,8 @@ import { keyCustody } from './role.ts'
 import { stopSignal } from './stop.ts'
 
 const RETAIN_EVERY_MS = 60_000
+/** Overwritten between two turns of a loop that has others to serve. */
+const RETAIN_BYTES_AT_ONCE = 2 ** 20
 
 interface ServeFlags extends Globals {
   readonly port?: string
@@ -92,7 +95,7 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
 
 /** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
 async function open(
-  { assembly, loaded, telemetry }: Here,
+  { assembly, loaded, telemetry, warden }: Here,
   site: string | undefined,
   flags: Globals,
 ) {
@@ -112,7 +115,10 @@ async function open(
   })
   const quotas = await openQuotas(assembly)
   const tls = await tlsOf(config, assembly.clock.date(), flags)
-  const { anonymous } = config.sessions
+  // What this machine is does not change while it runs.
+  let facts: ReturnType<typeof warden.facts> | undefined
+  const rows = async () =>
+    providerRows(await assembly.providers(), await (facts ??= warden.facts()))
   try {
     const gateway = await openGateway({
       host: config.server.host,
@@ -120,18 +126,18 @@ async function open(
       ...(site && { site }),
       insecureHttp: config.server.insecure_http,
       ...(tls && { tls }),
-      sessions: anonymous === undefined ? {} : { anonymous },
-      limits: {
-        bodyBytes: config.server.body,
-        sessionRunning: config.sessions.concurrency,
-        sessionPerMinute: config.sessions.per_minute,
+      visitors: () => {
+        const { anonymous, concurrency, per_minute } = assembly.config.sessions
+        return { anonymous, running: concurrency, perMinute: per_minute }
       },
+      limits: { bodyBytes: config.server.body },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
       partition: (job, instanceId) => assembly.partition(job, instanceId),
       operations: assembly.operations,
+      evidence: assembly.evidence,
       history: keepHistory(assembly),
-      providers: async () => providerRows(await assembly.providers()),
+      providers: rows,
       change: async (patch, by) => inForce(await assembly.change(patch, by)),
       ready: () => readiness(assembly),
       keys,
@@ -168,14 +174,14 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
 
 /** Outcomes are kept for a day, within their bound; what is beyond goes once a minute. */
 function keepHistory({ record, clock }: Assembly): History {
-  const retain = (): void => {
+  const retain = async (): Promise<void> => {
     try {
-      record.bodies.retain(clock.date())
+      while (record.bodies.retain(clock.date(), RETAIN_BYTES_AT_ONCE) > 0) await turn()
     } catch {
       // What cannot be forgotten now is forgotten a minute later; a state folder that is broken stops the next job.
     }
   }
-  setInterval(retain, RETAIN_EVERY_MS).unref()
+  setInterval(() => void retain(), RETAIN_EVERY_MS).unref()
   return createHistory(
     () => record.bodies,
     () => clock.date(),

@@ -108,8 +108,6 @@ function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
 /** What is in order, and perhaps not what was meant. */
 function* warningsOf(values: ConfigValues): Generator<Fault> {
   yield* scheduleWarnings(values)
-  if (Object.keys(values.capability_configs).length > 0)
-    yield { path: ['capability_configs'], message: 'it is read and not in force yet' }
 }
 
 /** The configuration as everybody sees it: the tenant `default` first, frozen through and through. */

@@ -120,19 +120,41 @@ phases = [{ name = "a", for = "5s" }, { name = "b", for = 1 }]
 `)
   assert.deepEqual(warnings, [
     'mayfly.toml:5:35: schedules.default.on_anomaly.medium: "advance" is milder than "terminate", which is for low anomalies',
-    'mayfly.toml:5:55: schedules.default.on_anomaly.high: "capture" ends the life, without a capture: nothing keeps one yet',
     'mayfly.toml:4:42: schedules.default.phases.1: phase "late" never begins: ceilings.timeout is over after 2000 ms',
     'mayfly.toml:7:39: schedules.default.zones.small.phases.1: phase "b" never begins: schedule "default" is over after 3000 ms',
   ])
 })
 
-test('What needs processor time from the wall is a warning while no wall tells it', () => {
+test('A clock of processor time needs no warning: every wall tells it', () => {
   const warnings = warningsOf(`[schedules.default]
 clock = "cpu"
 phases = [{ name = "a", for = 1, advance_if = "life.cpu > 5" }]
 `)
-  assert.deepEqual(warnings, [
-    'mayfly.toml:2:1: schedules.default.clock: no wall tells processor time yet: time alone counts',
-    'mayfly.toml:3:34: schedules.default.phases.0.advance_if: no wall tells processor time yet: this holds as soon as the phase begins',
+  assert.deepEqual(warnings, [])
+})
+
+test('A zone of programs is within the whole, has a name of its own, and only limits that a part can have', () => {
+  const zone = (kind: string, program: string, phase: string) => `[schedules.default]
+phases = [{ name = "full", for = "9s", memory = "64MB" }]
+[schedules.default.zones.${kind}]
+program = ${program}
+phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 0.1 }]
+`
+  const both = zone('video', '["ffmpeg", "/opt/*/bin/ff*"]', 'memory = "32MB", cpu = 0.5')
+  const { schedules } = load(both).config
+  assert.deepEqual(schedules['default']!.zones['video']!.program, ['ffmpeg', '/opt/*/bin/ff*'])
+  assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'memory = "65MB"')), [
+    '5:37: schedules.default.zones.video.phases.0.memory: expected no more than the whole has: 67108864',
   ])
+  assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'cpu = 0.05')), [
+    '5:77: schedules.default.zones.video.phases.1.cpu: expected no more than the phase before it has: 0.05',
+  ])
+  assert.deepEqual(faultsOf(zone('video', '"ffmpeg"', 'network = "none"')), [
+    '5:37: schedules.default.zones.video.phases.0.network: expected memory, cpu, processes alone: "network" is one for a whole program',
+  ])
+  assert.deepEqual(faultsOf(zone('compute', '"ffmpeg"', 'cpu = 1')), [
+    '4:1: schedules.default.zones.compute.program: expected another name for a zone of programs: "compute" is what JavaScript does',
+  ])
+  for (const program of ['"bin/ffmpeg"', '"/usr/../ffmpeg"', '""', '[]'])
+    assert.match(faultsOf(zone('video', program, 'cpu = 1')).join(), /^4:\d+: /, program)
 })

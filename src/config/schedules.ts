@@ -3,6 +3,7 @@ import { readCondition } from '../contract/condition.ts'
 import { allControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import { messageOf } from '../contract/error.ts'
 import type { Reaction } from '../contract/phase.ts'
+import { zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
 import type { Fault } from './check.ts'
 import type { Path } from './positions.ts'
@@ -21,8 +22,10 @@ export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
     const path = ['schedules', name]
     yield* courseFaults(schedule, path, { before: allControls, of: 'the phase before it' })
     const granted = { ...allControls, ...schedule.phases[0]!.controls }
-    for (const [kind, zone] of Object.entries(schedule.zones))
+    for (const [kind, zone] of Object.entries(schedule.zones)) {
       yield* courseFaults(zone, [...path, 'zones', kind], { before: granted, of: 'the whole' })
+      if (zone.program) yield* programFaults(kind, zone, [...path, 'zones', kind])
+    }
   }
   yield* boundTwice(schedules, 'for_origins', 'origin')
   yield* boundTwice(schedules, 'for_capabilities', 'capability')
@@ -78,6 +81,23 @@ function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<
     }
 }
 
+/** What a control group can hold for a part of a wall; the rest is one for all of it. */
+const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
+
+function* programFaults(kind: string, { phases }: Course, path: Path): Generator<Fault> {
+  if (zoneKinds.some((one) => one === kind))
+    yield {
+      path: [...path, 'program'],
+      message: `expected another name for a zone of programs: "${kind}" is what JavaScript does`,
+    }
+  for (const [index, { controls }] of phases.entries())
+    for (const control of Object.keys(controls).filter((name) => !ofPrograms.has(name)))
+      yield {
+        path: [...path, 'phases', index, control],
+        message: `expected ${[...ofPrograms].join(', ')} alone: "${control}" is one for a whole program`,
+      }
+}
+
 function* conditionFaults(phase: PhaseConfig, path: Path): Generator<Fault> {
   for (const key of ['advance_if', 'terminate_if'] as const) {
     const text = phase[key]
@@ -120,7 +140,6 @@ const severityOf: Readonly<Record<Reaction, number>> = {
 }
 
 function* courseWarnings(course: Course, path: Path): Generator<Fault> {
-  yield* cpuWarnings(course, path)
   const { on_anomaly } = course
   const order = ['low', 'medium', 'high'] as const
   for (const [place, severity] of order.entries()) {
@@ -133,28 +152,7 @@ function* courseWarnings(course: Course, path: Path): Generator<Fault> {
         path: [...path, 'on_anomaly', severity],
         message: `"${reaction}" is milder than "${on_anomaly[lesser]}", which is for ${lesser} anomalies`,
       }
-    if (reaction === 'capture')
-      yield {
-        path: [...path, 'on_anomaly', severity],
-        message: '"capture" ends the life, without a capture: nothing keeps one yet',
-      }
   }
-}
-
-/** What needs a wall that tells processor time while its guest runs. */
-function* cpuWarnings({ phases, clock }: Course, path: Path): Generator<Fault> {
-  if (clock === 'cpu')
-    yield {
-      path: [...path, 'clock'],
-      message: 'no wall tells processor time yet: time alone counts',
-    }
-  for (const [index, phase] of phases.entries())
-    for (const key of ['advance_if', 'terminate_if'] as const)
-      if (phase[key]?.includes('life.cpu'))
-        yield {
-          path: [...path, 'phases', index, key],
-          message: 'no wall tells processor time yet: this holds as soon as the phase begins',
-        }
 }
 
 /** Phases that would begin when it is over. */

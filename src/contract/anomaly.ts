@@ -12,12 +12,13 @@ const path = z.string().max(pathCharactersMax)
 const name = z.string().min(1).max(nameCharactersMax)
 const count = z.number().finite().min(0)
 const denied = z.boolean().describe('it was tried and refused')
+const pid = z.number().int().min(0).optional().describe('the process, where its wall tells')
 
 const seenShapes = {
   /** System calls of one class since the last word on it. */
   syscall: z.object({ kind: z.literal('syscall'), class: name, count, denied }),
-  exec: z.object({ kind: z.literal('exec'), path, denied }),
-  open: z.object({ kind: z.literal('open'), path, access: z.enum(['read', 'write']), denied }),
+  exec: z.object({ kind: z.literal('exec'), path, denied, pid }),
+  open: z.object({ kind: z.literal('open'), path, access: z.enum(['read', 'write']), denied, pid }),
   /** By name or address, whoever saw it: the proxy, or what watches system calls. */
   connect: z.object({
     kind: z.literal('connect'),
@@ -25,13 +26,22 @@ const seenShapes = {
     port: z.number().int().min(0).max(65_535),
     sent: count.describe('bytes, as far as they are known'),
     received: count.describe('bytes, as far as they are known'),
+    part: z
+      .enum(['opened', 'closed'])
+      .optional()
+      .describe('told as it opened, before any bytes, or as it closed; else both at once'),
     denied,
   }),
   capability: z.object({ kind: z.literal('capability'), name, denied }),
   /** How many processes and threads there are now. */
   processes: z.object({ kind: z.literal('processes'), now: count }),
   /** Milliseconds of processor time since the release. */
-  cpu: z.object({ kind: z.literal('cpu'), used: count }),
+  cpu: z.object({
+    kind: z.literal('cpu'),
+    used: count,
+    waited: count.optional().describe('it could have worked, and others had the processor'),
+    at: count.optional().describe('when, on the clock of whoever counted'),
+  }),
   memory: z.object({ kind: z.literal('memory'), bytes: count.describe('above the idle size') }),
   output: z.object({
     kind: z.literal('output'),
@@ -125,6 +135,8 @@ export interface Foreseen {
   readonly computes: boolean
   /** Absolute paths of files that came with it, which are no secrets to it. */
   readonly ownFiles: readonly string[]
+  /** Absolute paths of planted secrets: to write them is the work of whoever plants them. */
+  readonly planted?: readonly string[]
 }
 
 /** Kinds of access, as far as a program has to reach for them. */

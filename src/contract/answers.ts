@@ -1,6 +1,15 @@
 import * as z from 'zod'
 import { tierNames, type TierName } from './tier.ts'
 
+/** What a wall has not on this machine. */
+export const missingLayer = z
+  .object({
+    layer: z.string(),
+    why: z.string().describe('and what that costs'),
+    fix: z.string().optional().describe('what can be done about it'),
+  })
+  .readonly()
+
 /** One line of `GET /v1/providers`. */
 export const providerRow = z
   .object({
@@ -10,6 +19,16 @@ export const providerRow = z
     available: z.boolean(),
     reason: z.string().optional(),
     fix: z.string().optional(),
+    layers: z
+      .array(z.string())
+      .readonly()
+      .describe('what holds it up here: namespaces, seccomp, landlock, memory cgroup, sentinel …'),
+    versions: z
+      .object({ landlock: z.number().int().optional(), cgroups: z.number().int().optional() })
+      .readonly()
+      .optional()
+      .describe('of those layers that have one'),
+    missing: z.array(missingLayer).readonly().describe('what this machine does not give it'),
     controls: z.array(z.string()).readonly().describe('what it enforces'),
     tightens: z.array(z.string()).readonly().describe('what it can close while a job runs'),
     can: z.array(z.string()).readonly(),
@@ -38,5 +57,6 @@ export const threatRow = z
   })
   .readonly()
 
+export type MissingLayer = z.infer<typeof missingLayer>
 export type ProviderRow = z.infer<typeof providerRow>
 export type ThreatRow = z.infer<typeof threatRow>

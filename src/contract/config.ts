@@ -9,6 +9,7 @@ import { envelopesMax } from './signature.ts'
 import { strengthOf, tierName, type TierName } from './tier.ts'
 import { whyNotStricter } from './thresholds.ts'
 import { duration as durationAsked, size as sizeAsked } from './units.ts'
+import { trustLevels } from './verdict.ts'
 
 /**
  * The whole configuration, with the names of the TOML file. Parsing brings durations into milliseconds, sizes into
@@ -27,7 +28,7 @@ const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
 
 const networkText =
-  'expected "none", "open", { allow = ["host", …] } or { deny = ["host", …] }, each host such as ' +
+  'expected "none", "open", { allow = ["host", …], sent = "1MB" } or { deny = ["host", …] }, each host such as ' +
   '"api.example.com", "*.example.net" or "https://api.example.com:443"'
 
 /** A network as written; becomes the canonical form. */
@@ -242,7 +243,11 @@ const controlShape = {
   memory: size.optional().describe('Memory above the idle size of the wall'),
   io: size.optional().describe('Bytes a second'),
   processes: threads.optional().describe('Processes and threads'),
-  syscalls: nameList.optional().describe('Classes of system calls'),
+  syscalls: nameList
+    .optional()
+    .describe(
+      'Classes of system calls that stay: `exec`, `process`, `network`, `write`, `outside`',
+    ),
   capabilities: nameList.optional().describe('Granted capability names'),
 } as const
 
@@ -306,6 +311,8 @@ const scheduleShape = {
     .describe('`cpu`: processor time ends a phase too, where that is sooner; it prolongs none'),
 } as const
 
+const phaseName = z.string().min(1).max(64).optional()
+
 /** A schedule that is bound to an origin or a capability holds for every job that has it. */
 const boundShape = {
   for_origins: z
@@ -318,28 +325,73 @@ const boundShape = {
     .max(1000)
     .default([])
     .describe('Holds for jobs that ask for one of these'),
+  begin_at: z
+    .strictObject({
+      suspect: phaseName.describe('Of code whose risk is 40 or more, signed or not'),
+      plain: phaseName.describe('Of all other code'),
+      signed: phaseName.describe('Of code that a trusted signer signed'),
+    })
+    .default({})
+    .describe(
+      'The phase a life begins with, by what is thought of the code; the first, unless named',
+    ),
 } as const
 
-const schedule = z.strictObject({
+const programPattern = z
+  .string()
+  .max(256)
+  .regex(
+    /^(?:\/(?!.*(?:^|\/)\.{1,2}(?:\/|$))[^\0]+|[^\0/]+)$/,
+    'expected the name of a program, or its absolute path; "*" stands for anything',
+  )
+
+const zoneShape = {
   ...scheduleShape,
-  ...boundShape,
-  zones: z
-    .record(name, z.strictObject(scheduleShape))
-    .default({})
-    .describe('Schedules of parts of one execution, by kind: docs/how-to/zones.md'),
-})
+  program: z
+    .union([programPattern, z.array(programPattern).min(1).max(16)])
+    .transform((one) => [one].flat())
+    .optional()
+    .describe(
+      'Makes each run of these programs a zone: names or absolute paths, `*` for anything. Its phases name `memory`, `cpu` and `processes`',
+    ),
+} as const
+
+const schedule = z
+  .strictObject({
+    ...scheduleShape,
+    ...boundShape,
+    zones: z
+      .record(name, z.strictObject(zoneShape))
+      .default({})
+      .describe('Schedules of parts of one execution, by kind: docs/how-to/zones.md'),
+  })
+  .superRefine(({ phases, begin_at }, ctx) => {
+    const names = phases.map(({ name }) => name)
+    let latest = phases.length
+    for (const trust of trustLevels) {
+      const begins = begin_at[trust]
+      const place = begins === undefined ? 0 : names.indexOf(begins)
+      const message =
+        place < 0
+          ? `expected one of its phases: ${names.map((one) => `"${one}"`).join(', ')}`
+          : `expected a phase no later than that of code that is trusted less`
+      if (place < 0 || place > latest)
+        ctx.addIssue({ code: 'custom', path: ['begin_at', trust], message })
+      if (place >= 0) latest = place
+    }
+  })
 
 const capability = z.strictObject({
-  timeout: life.optional().describe('Longest run'),
+  timeout: life.optional().describe('Longest call'),
   memory_limit_mb: z
     .number()
     .positive()
     .max(2 ** 20)
     .optional()
-    .describe('Megabytes'),
+    .describe('Megabytes above the idle size of the wall'),
   cpu_limit: cores.optional().describe('Cores'),
-  network_policy: networkPolicy.optional(),
-  fs_policy: fsPolicy.optional(),
+  network_policy: networkPolicy.optional().describe('Bare names: ports 80 and 443'),
+  fs_policy: fsPolicy.optional().describe('Absolute folders, each with all below it'),
 })
 
 const server = z.strictObject({
@@ -419,7 +471,13 @@ const anomalies = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      'Lay false credentials into the home folder of programs, and look for them in what leaves',
+      'Lay false credentials into the home folder and the variables of programs, and look for them in what leaves',
+    ),
+  images: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Learn what runs of no effect usually do, by the image and language they run in; for a Mayfly with one kind of job',
     ),
   stronger_from: anomalyFrom
     .default('never')
@@ -523,7 +581,9 @@ export const configSchema = z.strictObject({
   capability_configs: z
     .record(z.string().min(1).max(200), capability)
     .default({})
-    .describe('How each capability is isolated; read and checked, not in force yet'),
+    .describe(
+      'What calls of a capability may have, and the most that they can: docs/how-to/capabilities.md',
+    ),
   schedules: z
     .record(name, schedule)
     .default({})

@@ -39,7 +39,15 @@ const amount = fc.oneof(fc.nat({ max: 3 }), fc.constant(unlimited))
 const names = fc.oneof(any, few(fc.constantFrom('one', 'two', 'three', '__proto__')))
 
 const c: fc.Arbitrary<Controls> = fc.record({
-  network: fc.record({ allow: fc.oneof(any, few(pattern)), deny: few(pattern) }),
+  network: fc.record(
+    {
+      allow: fc.oneof(any, few(pattern)),
+      deny: few(pattern),
+      sent: fc.nat(9),
+      received: fc.nat(9),
+    },
+    { requiredKeys: ['allow', 'deny'] },
+  ),
   files: fc.record({ read: few(folder), write: few(folder) }),
   cpu: amount,
   memory: amount,

@@ -21,8 +21,14 @@ import {
  */
 const patternsMax = 1000
 const patterns = z.array(z.string().max(patternCharactersMax)).max(patternsMax).readonly()
+const bytes = z.number().int().min(0)
 export const networkControl = z
-  .object({ allow: z.union([z.literal('any'), patterns]), deny: patterns })
+  .object({
+    allow: z.union([z.literal('any'), patterns]),
+    deny: patterns,
+    sent: bytes.exactOptional().describe('bytes that may leave in one run'),
+    received: bytes.exactOptional(),
+  })
   .readonly()
 const folders = z.array(z.string().max(300)).max(patternsMax).readonly()
 /** Absolute folders, each with all below it. What may be written may not for that reason be read. */
@@ -55,6 +61,16 @@ export const unlimited = Number.MAX_SAFE_INTEGER
 
 export const noNetwork: NetworkControl = { allow: [], deny: [] }
 export const noFiles: FilesControl = { read: [], write: [] }
+
+/** Whether anything may leave, or might but for what is denied. */
+export function grantsNetwork({ allow }: NetworkControl): boolean {
+  return allow === 'any' || allow.length > 0
+}
+
+/** Whether any folder may be read or written. */
+export function grantsFiles({ read, write }: FilesControl): boolean {
+  return read.length > 0 || write.length > 0
+}
 
 /** The top of the lattice: everything. */
 export const allControls: Controls = {
@@ -106,14 +122,29 @@ export function controlsBeyond(inner: Controls, outer: Controls): readonly Contr
 }
 
 function meetNetwork(a: NetworkControl, b: NetworkControl): NetworkControl {
-  if (isNothing(a) || isNothing(b)) return noNetwork
+  if (!grantsNetwork(a) || !grantsNetwork(b)) return noNetwork
   const denied = outermost([...deniedBy(a), ...deniedBy(b)])
   const allow = meetPatterns(allowedBy(a), allowedBy(b)).filter(
     (pattern) => !denied.some((deny) => covers(deny, pattern)),
   )
   const deny = isEverything(allow) ? denied : meetPatterns(allow, denied)
   if (allow.length === 0 || Math.max(allow.length, deny.length) > patternsMax) return noNetwork
-  return { allow: isEverything(allow) ? 'any' : texts(allow), deny: texts(deny) }
+  return {
+    allow: isEverything(allow) ? 'any' : texts(allow),
+    deny: texts(deny),
+    ...lesser('sent', a, b),
+    ...lesser('received', a, b),
+  }
+}
+
+/** A budget that nobody names is none of its own. */
+function lesser<K extends 'sent' | 'received'>(
+  name: K,
+  a: NetworkControl,
+  b: NetworkControl,
+): { readonly [k in K]?: number } {
+  const least = Math.min(a[name] ?? Infinity, b[name] ?? Infinity)
+  return least === Infinity ? {} : ({ [name]: least } as { [k in K]: number })
 }
 
 function meetPaths(a: readonly string[], b: readonly string[]): readonly string[] {
@@ -144,10 +175,6 @@ function isBelow(inner: string, outer: string): boolean {
 
 /** Crossings looked at before a network is closed for being too entangled to hold. */
 const crossedMax = 4 * patternsMax
-
-function isNothing(network: NetworkControl): boolean {
-  return network.allow !== 'any' && network.allow.length === 0
-}
 
 function isEverything(patterns: readonly Pattern[]): boolean {
   return patterns.some((pattern) => covers(pattern, everything))

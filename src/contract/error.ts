@@ -76,6 +76,12 @@ export class MayflyError extends Error {
   }
 }
 
+/** Whether it says that something broke, where other codes say that there is none, or none now. */
+export function isBroken(thrown: unknown): boolean {
+  const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
+  return code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
+}
+
 /** Reads the message of anything that was thrown, which may be no Error at all. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)

@@ -37,6 +37,7 @@ export const points = [
   'control/tightened',
   'control/unenforced',
   'capability/denied',
+  'capability/misdeclared',
   'egress/allowed',
   'egress/denied',
   'egress/cut',
@@ -69,6 +70,8 @@ export const points = [
   'warden/started',
   'warden/lost',
   'warden/swept',
+  'sentinel/lost',
+  'sentinel/returned',
   'config/overridden',
   'signer/trusted',
   'signer/revoked',
@@ -80,6 +83,9 @@ export const points = [
   'operator/thawed',
   'operator/captured',
   'operator/terminated',
+  'evidence/kept',
+  'evidence/missing',
+  'evidence/read',
 ] as const
 export type Point = (typeof points)[number]
 

@@ -10,6 +10,21 @@ export const entries = ['auto', 'body', 'function', 'module', 'program', 'handle
 /** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
 export const grantable = ['webassembly'] as const
 
+/** Capabilities that a job may ask to call: each call is answered outside its wall. */
+export const callable = [
+  'ccos.network.http-fetch',
+  'ccos.io.read-file',
+  'ccos.io.write-file',
+  'ccos.io.list-files',
+  'math.add',
+  'math.subtract',
+  'math.multiply',
+  'math.divide',
+] as const
+
+/** All that a job may ask for. */
+export const askable = [...grantable, ...callable] as const
+
 export const language = z.enum(languages)
 export const entry = z.enum(entries)
 export type Language = z.infer<typeof language>
@@ -54,10 +69,14 @@ const hostPattern = z
 const hostPatterns = z.array(hostPattern).max(1000)
 
 /** As written by people; `config` and `profile` bring it into the canonical form of Controls. */
+const bytesAsked = {
+  sent: size.exactOptional().describe('bytes that may leave in one run, heads and TLS included'),
+  received: size.exactOptional().describe('the same for what comes back'),
+} as const
 export const networkAsked = z.union([
   z.enum(['none', 'open']),
-  z.strictObject({ allow: hostPatterns }),
-  z.strictObject({ deny: hostPatterns }),
+  z.strictObject({ allow: hostPatterns, ...bytesAsked }),
+  z.strictObject({ deny: hostPatterns, ...bytesAsked }),
 ])
 
 /** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */
@@ -91,10 +110,12 @@ export const jobRequest = z
     limits: limits.default({}),
     network: networkAsked.optional(),
     capabilities: z
-      .array(z.enum(grantable))
-      .max(grantable.length)
+      .array(z.enum(askable))
+      .max(askable.length)
       .default([])
-      .describe('what it may do beyond its language: WebAssembly inside JavaScript'),
+      .describe(
+        'what it may do beyond its language: WebAssembly inside JavaScript, and capabilities that it may call',
+      ),
     output: z
       .strictObject({
         schema: z.record(z.string(), z.unknown()).optional(),
@@ -103,7 +124,10 @@ export const jobRequest = z
       .readonly()
       .default({ gate: 'stream' }),
     artifacts: z.enum(['inline', 'reference']).default('reference'),
-    capture: z.boolean().default(false),
+    capture: z
+      .boolean()
+      .default(false)
+      .describe('keep what it holds in memory at its end, where its wall can be looked into'),
     idempotent: z
       .boolean()
       .default(false)
@@ -136,6 +160,8 @@ export interface Job {
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
+  /** The capability that it is a call of: its limits and Controls are those configured for that name. */
+  readonly capability?: string
   /** When the door took it, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }

@@ -75,7 +75,16 @@ export const capturedBody = z
   .object({
     id: z.string(),
     kind: z.enum(['none', 'memory', 'memory+disk']).describe('how deep its wall can look'),
-    parts: z.array(z.object({ name: z.string(), size: z.number().int() })).readonly(),
+    why: z.string().optional().describe('where there is none, or not all of it'),
+    parts: z
+      .array(
+        z.object({
+          name: z.string().describe('of the body of this run that it is kept as'),
+          size: z.number().int(),
+          sha256: z.string().optional(),
+        }),
+      )
+      .readonly(),
     took: z.number(),
   })
   .readonly()

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { allControls, noNetwork } from './controls.ts'
+import { allControls, isWithin, meet, noNetwork } from './controls.ts'
 import { type BareHost, networkOf, parsePattern } from './network.ts'
 
 const readings: readonly (readonly [string, BareHost, string])[] = [
@@ -85,3 +85,16 @@ test('a bare host to deny is denied on every port', () =>
 
 test('a pattern that is none is refused with the pattern in the message', () =>
   assert.throws(() => networkOf({ allow: ['a b'] }), /"a b"/))
+
+test('S2-28: bytes are a part of a network: the fewest of what is named hold, and none of nothing', () => {
+  const own = networkOf({ allow: ['a.example'], sent: '1KB', received: 10 })
+  assert.deepEqual([own.sent, own.received], [1024, 10])
+  const ceiling = networkOf({ deny: ['b.example'], sent: 100 })
+  const both = meet({ ...allControls, network: own }, { ...allControls, network: ceiling }).network
+  assert.deepEqual([both.sent, both.received], [100, 10])
+  const wider = { ...allControls, network: { ...own, sent: 2048 } }
+  assert.equal(isWithin(wider, { ...allControls, network: own }), false)
+  assert.equal(isWithin({ ...allControls, network: own }, wider), true)
+  assert.deepEqual(networkOf({ allow: [], sent: 5 }), noNetwork)
+  assert.throws(() => networkOf({ allow: ['a.example'], sent: 'much' }), /Cannot read the size/)
+})

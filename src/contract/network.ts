@@ -2,13 +2,20 @@ import { domainToASCII } from 'node:url'
 import { isIP } from 'node:net'
 import { allControls, canonicalControls, noNetwork, type NetworkControl } from './controls.ts'
 import { isPathPattern } from './pattern.ts'
+import { parseSize } from './units.ts'
 
 /** A network as people write it: in a job, in a configuration, on the command line. */
 export type NetworkAsked =
   | 'none'
   | 'open'
-  | { readonly allow: readonly string[] }
-  | { readonly deny: readonly string[] }
+  | (BytesAsked & { readonly allow: readonly string[] })
+  | (BytesAsked & { readonly deny: readonly string[] })
+
+/** The bytes of one run, heads and TLS included: a number, or text such as "1MB". */
+interface BytesAsked {
+  readonly sent?: number | string
+  readonly received?: number | string
+}
 
 /**
  * Brings what was asked into the canonical form of Controls. A bare host to allow is https on 443; a bare host to
@@ -17,9 +24,21 @@ export type NetworkAsked =
 export function networkOf(asked: NetworkAsked): NetworkControl {
   if (asked === 'none') return noNetwork
   if (asked === 'open') return allControls.network
+  const bytes = { ...bytesOf('sent', asked), ...bytesOf('received', asked) }
   return 'allow' in asked
-    ? canonical({ allow: asked.allow.flatMap((text) => read(text, 'https')), deny: [] })
-    : canonical({ allow: 'any', deny: asked.deny.flatMap((text) => read(text, 'every')) })
+    ? canonical({ allow: asked.allow.flatMap((text) => read(text, 'https')), deny: [], ...bytes })
+    : canonical({ allow: 'any', deny: asked.deny.flatMap((text) => read(text, 'every')), ...bytes })
+}
+
+function bytesOf(
+  name: 'sent' | 'received',
+  asked: BytesAsked,
+): Pick<NetworkControl, 'sent' | 'received'> {
+  const written = asked[name]
+  if (written === undefined) return {}
+  const bytes = parseSize(written)
+  if (bytes === undefined) throw new RangeError(`Cannot read the size "${written}"`)
+  return { [name]: bytes }
 }
 
 /** What a bare host stands for: `https` 443 alone, `web` also http on 80, `every` scheme and port. */

@@ -55,6 +55,11 @@ export const callEnd = z
   })
   .readonly()
 
+/** What calls by name came to that were jobs of their own. */
+export const calledJobs = z
+  .object({ jobs: z.number().int(), cpuTime: z.number().describe('ms of all of them') })
+  .readonly()
+
 /** One attempt to reach an address: what was let out, and what was not and why. */
 export const networkAttempt = z
   .object({
@@ -156,6 +161,9 @@ export const outcomeSchema = z
         pool: z.enum(['hit', 'miss', 'none']),
         cache: z.enum(['hit', 'miss', 'none']),
         network: z.array(networkAttempt).readonly(),
+        called: calledJobs
+          .optional()
+          .describe('jobs that answered what it called by name, where there were any'),
       })
       .readonly(),
     timeline: z.array(timelineEntry).readonly(),
@@ -177,8 +185,32 @@ export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
 export type LeftOut = z.infer<typeof leftOut>
 export type NetworkAttempt = z.infer<typeof networkAttempt>
+export type CalledJobs = z.infer<typeof calledJobs>
 export type CachedFrom = z.infer<typeof cachedFrom>
 export type Shadow = z.infer<typeof shadow>
 export type ShadowDifference = z.infer<typeof shadowDifference>
 export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>
+
+/** All of an outcome that no wall had a part in, but its name and its end. */
+export function withoutWall() {
+  return {
+    stdout: '',
+    stderr: '',
+    truncated: { stdout: false, stderr: false },
+    artifacts: [],
+    security: { threatScore: 0, risk: 0, severity: 'low', signatureValid: false, findings: [] },
+    metrics: {
+      executionTime: 0,
+      queueTime: 0,
+      startTime: 0,
+      teardownTime: 0,
+      cpuTime: 0,
+      pool: 'none',
+      cache: 'none',
+      network: [],
+    },
+    timeline: [],
+    evidence: { audit: null, hash: null, bundle: null },
+  } as const satisfies Partial<Outcome>
+}

@@ -27,7 +27,13 @@ const courseShape = {
   clock: z.literal('cpu').optional(),
 } as const
 
-export const zoneScheduleSchema = z.object(courseShape).readonly()
+export const zoneScheduleSchema = z
+  .object({
+    ...courseShape,
+    /** A zone of programs: begins where one of these is executed. Names, or absolute paths; `*` is anything. */
+    programs: z.array(z.string().max(256)).min(1).max(16).readonly().optional(),
+  })
+  .readonly()
 
 export const scheduleSchema = z
   .object({

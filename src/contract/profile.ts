@@ -24,6 +24,7 @@ export const profileSchema = z
     language: z.enum(languages),
     entry: z.enum(entries),
     tenant: z.string(),
+    capability: z.string().optional().describe('the capability that is called'),
     controls: controlsSchema,
     schedule: scheduleSchema,
     /** Ceilings of one job, in bytes and milliseconds. */

@@ -5,11 +5,19 @@ import type { Entry, JobFile, Language } from './job.ts'
 import type { Encoding, LeftOut, NetworkAttempt, OutcomeError } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
-import type { Split } from './zones.ts'
+import type { ProgramZoneAbout, Split } from './zones.ts'
 
 export type Ability =
   /** Gives a guest a network and holds it to what is granted; to have none at all is no ability. */
   | 'network'
+  /** Lets a realm call what it was granted. */
+  | 'calls'
+  /** Lets a program do so. */
+  | 'program-calls'
+  /** Gives a realm folders of this machine, by calls that are held to what is granted. */
+  | 'folder-calls'
+  /** Gives a program folders of this machine. */
+  | 'folders'
   | 'files'
   | 'modules'
   | 'artifacts'
@@ -19,6 +27,8 @@ export type Ability =
   | 'capture-memory'
   | 'capture-disk'
   | 'zones'
+  /** Programs that a program executes may be zones of their own. */
+  | 'program-zones'
   | 'stdin'
   /** Takes several inputs for one code and answers each by itself. */
   | 'batch'
@@ -32,6 +42,8 @@ export interface Provider {
   readonly enforces: readonly Control[]
   readonly tightens: readonly Control[]
   readonly can: readonly Ability[]
+  /** Whether it is taken for a job that names it, and for no other. */
+  readonly isByNameAlone?: boolean
   /** Runs a real guest under a time limit. Never throws: what went wrong is the reason. */
   detect(): Promise<Availability>
   /** Makes one sandbox for one owner. Throws MayflyError when it cannot; nothing is left behind then. */
@@ -75,10 +87,14 @@ export interface Sandbox extends AsyncDisposable {
   readonly pool: 'hit' | 'miss' | 'none'
   /** What holds each bound of its job, where that differs from machine to machine: `cgroup`, `watch`, `none` … */
   readonly held?: Readonly<Record<string, string>>
+  /** Controls that this one can close while it runs, where that differs from its provider's others. */
+  readonly tightens?: readonly Control[] | undefined
   /** Runs one task to its end. Called once. Never throws for what user code does; a lost wall is `failed`. */
   run(task: Task, io: TaskIo): Promise<TaskEnd>
   /** Resolves when the stricter controls hold. Refuses (throws CONFLICT) what would loosen. */
   tighten(to: Controls, zone?: string): Promise<Enforced>
+  /** Tells of its zones as they come and go, where it has any; asked before it runs. */
+  listen?(listener: ZoneListener): void
   /** Ends a zone for good, where the provider has zones. */
   endZone?(zone: string): Promise<void>
   /** Milliseconds of processor time since the release of user code, where the wall can tell while it runs. */
@@ -87,11 +103,29 @@ export interface Sandbox extends AsyncDisposable {
   thaw(): Promise<void>
   /** Every event this wall can see goes to `sink` from now on. */
   watch(sink: Sink): void
+  /**
+   * Its life is over: nothing of it runs any more, and it is still there to be looked into before it is killed. Where a
+   * wall has no such end, it is frozen for that.
+   */
+  hold?(): Promise<void>
   capture(): Promise<Capture>
   /** Ends user code at once and for good, from any state. `run` then resolves. Idempotent. */
   kill(cause: KillCause): void
   /** What destroying it freed; present once it has been disposed. */
   readonly receipt: Receipt | undefined
+}
+
+/** Hears of zones as they come and go; never throws. */
+export interface ZoneListener {
+  /** `about`: of a zone of programs. */
+  began(zone: string, kind: string, about?: ProgramZoneAbout): void
+  gone(zone: string, why: string, about?: { readonly peakBytes: number }): void
+  channel(note: {
+    readonly from: string
+    readonly to: string
+    readonly what: 'refused' | 'revoked'
+    readonly why: string
+  }): void
 }
 
 export type KillCause =
@@ -111,10 +145,14 @@ export interface Task {
   readonly code: string
   readonly inputText: string
   readonly files: readonly JobFile[]
+  /** Variables of its environment, beside those of its wall's own; walls without one leave them out. */
+  readonly env?: Readonly<Record<string, string>>
   /** Names the guest may `call`. */
   readonly capabilities: readonly string[]
   /** Of a batch, how many calls: `inputText` is then a list of as many inputs, answered one after the other. */
   readonly calls?: number
+  /** Which zone of its program it is, where it is not the whole: what is seen of it is told of that zone. */
+  readonly zone?: string
   /** How it can be taken apart, where its wall can keep the parts apart. */
   readonly split?: Split
 }
@@ -142,7 +180,16 @@ export interface CallAnswer {
 }
 
 export interface TaskEnd {
-  readonly status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed' | 'cancelled' | 'terminated'
+  /** `unavailable`: it never ran, for a wall that it needs beside this one could not be had. */
+  readonly status:
+    | 'ok'
+    | 'error'
+    | 'timeout'
+    | 'limit'
+    | 'failed'
+    | 'cancelled'
+    | 'terminated'
+    | 'unavailable'
   /** JSON text, unparsed, with a length limit kept on both sides; `null` text when nothing was returned. */
   readonly resultText: string
   readonly encoding: Encoding
@@ -162,11 +209,21 @@ export interface Enforced {
   readonly took: number
   /** Controls asked for that this wall cannot close while running. */
   readonly unenforced: readonly Control[]
+  /** What calls of each class that was closed get from then on: the names of errnos. */
+  readonly answers?: Readonly<Record<string, string>>
 }
 
 export interface Capture {
   readonly kind: 'none' | 'memory' | 'memory+disk'
-  readonly parts: readonly { readonly name: string; readonly bytes: Uint8Array }[]
+  /** Why there is none, or not all of it. */
+  readonly why?: string
+  readonly parts: readonly CapturePart[]
+}
+
+export interface CapturePart {
+  readonly name: string
+  /** One behind the other: nobody has to hold all of it in one piece. */
+  readonly bytes: readonly Uint8Array[]
 }
 
 export interface Receipt {

@@ -1,10 +1,12 @@
 import type { Clock } from './clock.ts'
 import type { Controls } from './controls.ts'
 import type { Event, TimelineEntry } from './event.ts'
+import type { CapturedFor, CapturedPart } from './evidence.ts'
 import type { Job } from './job.ts'
 import type {
   Artifact,
   CachedFrom,
+  CalledJobs,
   CallEnd,
   Encoding,
   Outcome,
@@ -12,10 +14,10 @@ import type {
   Status,
 } from './outcome.ts'
 import type { Profile } from './profile.ts'
-import type { CallAnswer, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
+import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
 import type { Analysis, Verdict } from './verdict.ts'
-import type { ZonesMade } from './zones.ts'
+import type { ProgramZoneAbout, ZonesMade } from './zones.ts'
 
 /** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
 export interface Rooms {
@@ -34,6 +36,8 @@ export interface Rooms {
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
+  /** Answers what its guest calls by name. */
+  answer(job: Job, caller: { readonly signal: AbortSignal }): Callee
   /** `calls`: how many a batch has. */
   gate(profile: Profile, tap?: Tap, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
@@ -58,6 +62,7 @@ export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>>
     readonly executionTime?: number
     readonly teardownTime?: number
     readonly timeline?: readonly TimelineEntry[]
+    readonly called?: CalledJobs | undefined
     readonly zones?: ZonesMade
     /** Whether it was lived before, for an earlier job, or may be given again from now on. */
     readonly cache?: 'hit' | 'miss'
@@ -97,9 +102,9 @@ export interface Supervisor extends AsyncDisposable {
   terminate(by: Order): void
   /**
    * A zone begins, with the schedule of its kind where there is one; no zone begins twice. Throws MayflyError INVALID
-   * for a name without or with more than 64 characters.
+   * for a name without or with more than 64 characters. `about` stands in its first line.
    */
-  zone(zone: string, kind: string): void
+  zone(zone: string, kind: string, about?: ProgramZoneAbout): void
   /** A zone ended by itself. Idempotent. */
   gone(zone: string): void
   /** Something happened in this life: it is counted, conditions see it, and an anomaly is answered. */
@@ -123,6 +128,14 @@ export interface Supervised {
   readonly timeline: readonly TimelineEntry[]
   /** Where it was looked at for zones, and its wall can have them. */
   readonly zones?: ZonesMade
+}
+
+/** Who answers the calls of one life; disposing it ends those under way. */
+export interface Callee extends Disposable {
+  /** Arguments and answer as JSON text. A throw becomes an error in the guest. */
+  call(name: string, argsText: string): Promise<string>
+  /** What that took so far; undefined where no call was a job. */
+  readonly called: CalledJobs | undefined
 }
 
 /** What leaves: the incremental half sees every chunk, the other half the end. */
@@ -159,5 +172,12 @@ export interface Admission {
     readonly resultText: string
     readonly metrics: Outcome['metrics']
     readonly timeline: readonly TimelineEntry[]
+    readonly zones?: ZonesMade | undefined
   }): { readonly seq: number; readonly hash: string }
 }
+
+/** Keeps what a wall had to show of one run; none of it is known before all of it is kept. Rejects with MayflyError STATE. */
+export type KeepCapture = (
+  of: { readonly run: string; readonly tenant: string; readonly because: CapturedFor },
+  capture: Capture,
+) => Promise<readonly CapturedPart[]>

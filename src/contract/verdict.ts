@@ -81,6 +81,16 @@ export type Analysis =
       readonly verdict: Verdict
     }
 
+/** What is thought of code before it runs, from the least: the phase its life begins with may depend on it. */
+export const trustLevels = ['suspect', 'plain', 'signed'] as const
+export type Trust = (typeof trustLevels)[number]
+
+/** Whoever signed it, what is found in it counts. */
+export function trustOf({ risk, signatureValid }: Pick<Verdict, 'risk' | 'signatureValid'>): Trust {
+  if (severityOf(risk) !== 'low') return 'suspect'
+  return signatureValid ? 'signed' : 'plain'
+}
+
 /** Severity of a score from 0 to 100. */
 export function severityOf(score: number): Severity {
   if (score < 40) return 'low'

@@ -9,7 +9,9 @@ export const zoneNameMax = 64
 /** What a zone does; schedules name these. */
 export const zoneKinds = [
   'secrets',
+  'exec',
   'network',
+  'files',
   'capability',
   'input-validation',
   'parsing',
@@ -64,6 +66,36 @@ export const splitSchema = z
   })
   .readonly()
 
+const heldBy = z.enum(['cgroup', 'watch', 'none'])
+
+/** How a zone of programs began. */
+export const programZoneAbout = z
+  .object({
+    program: z.string().describe('the file that was executed'),
+    parent: z.string().describe('the zone it was started in'),
+    entered: z
+      .enum(['asked', 'seen'])
+      .describe('`asked`: before the first instruction of the program; `seen`: soon after it'),
+    enforced: z
+      .object({ memory: heldBy, cpu: heldBy, processes: heldBy })
+      .readonly()
+      .describe('what holds each of its own limits; `none` where it has none of its own'),
+  })
+  .readonly()
+
+/** A zone of programs, from its beginning to its end. */
+export const programZoneMade = programZoneAbout
+  .unwrap()
+  .extend({
+    zone: z.string(),
+    kind: z.string(),
+    began: z.number().describe('milliseconds after the whole'),
+    phases: z.array(z.string()).readonly().describe('those that it lived'),
+    why: z.string().describe('how it ended'),
+    peakBytes: z.number().optional().describe('memory, as far as it was looked at'),
+  })
+  .readonly()
+
 /** The zones that a program got, beside `main`, and why its other functions stayed there. */
 export const zonesMadeSchema = z
   .object({
@@ -72,10 +104,20 @@ export const zonesMadeSchema = z
         programZoneSchema
           .unwrap()
           .pick({ name: true, kind: true, line: true, endLine: true })
-          .extend({ calls: z.number().int().describe('how often its function was called there') }),
+          .extend({
+            calls: z.number().int().describe('how often its function was called there'),
+            callers: z
+              .record(z.string(), z.number().int())
+              .describe('of these, how many calls came from which zone'),
+          }),
       )
       .readonly(),
     residual: z.array(residualSchema).readonly(),
+    programs: z
+      .array(programZoneMade)
+      .readonly()
+      .optional()
+      .describe('where its schedule has zones of programs: those that were executed'),
   })
   .readonly()
 
@@ -124,6 +166,8 @@ export const zoneCodeSchema = z
   .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
   .readonly()
 
+export type ProgramZoneAbout = z.infer<typeof programZoneAbout>
+export type ProgramZoneMade = z.infer<typeof programZoneMade>
 export type RiskArea = z.infer<typeof riskAreaSchema>
 export type RiskAnalysis = z.infer<typeof riskAnalysisSchema>
 export type TemporalZone = z.infer<typeof temporalZoneSchema>

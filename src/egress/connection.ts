@@ -13,7 +13,7 @@ import { deny, reach } from './reach.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { nextChunk, send, takeFrom } from './streams.ts'
 import { readTarget, type Place } from './target.ts'
-import type { Terms } from './terms.ts'
+import type { Heed, Terms } from './terms.ts'
 import { waysInto, type Ways } from './ways.ts'
 
 export interface Times {
@@ -29,6 +29,7 @@ const leaveMsMax = 5_000
 export class Connection implements Watch {
   readonly #raw: Socket
   readonly #terms: Terms
+  readonly #heed: Heed | undefined
   readonly #timers: readonly NodeJS.Timeout[]
   readonly #idle: NodeJS.Timeout
   #open: { request: EgressRequest; entry: Entry; socket: Socket } | undefined
@@ -38,6 +39,7 @@ export class Connection implements Watch {
   constructor(raw: Socket, terms: Terms, times: Times) {
     this.#raw = raw
     this.#terms = terms
+    this.#heed = terms.heed?.()
     // A client may say all it has to say, close its side, and wait.
     raw.allowHalfOpen = true
     raw.on('error', () => raw.destroy())
@@ -103,6 +105,12 @@ export class Connection implements Watch {
     this.#open?.entry.count()
     if (this.#terms.ledger.maySend(bytes)) return !this.#isCut
     this.cut('the bytes that this run may send are used up')
+    return false
+  }
+
+  passes(piece: Buffer): boolean {
+    if (this.#heed?.(piece) !== false) return !this.#isCut
+    this.cut('it carries a planted secret')
     return false
   }
 
@@ -209,7 +217,10 @@ export class Connection implements Watch {
     const back = pass(server, this.#raw, () => this.received())
     const why = await this.#checkFirst(request, ways)
     if (why === undefined) {
-      await Promise.all([pass(this.#raw, server, (chunk) => this.sending(chunk.length)), back])
+      await Promise.all([
+        pass(this.#raw, server, (chunk) => this.passes(chunk) && this.sending(chunk.length)),
+        back,
+      ])
       this.#open?.entry.end()
       return
     }

@@ -25,6 +25,8 @@ export interface Watch {
   opened(request: EgressRequest, entry: Entry, socket: Socket): void
   /** Bytes are about to leave, or have come in; false when they are more than may. */
   sending(bytes: number): boolean
+  /** What leaves, as it can be read; false when it may not. */
+  passes(piece: Buffer): boolean
   received(): boolean
   cut(because: string): void
 }
@@ -63,7 +65,8 @@ export async function exchange(
   if ('kind' in server) return server
   server.on('error', () => server.destroy())
   const head = requestText(asked, placed.headers, { place, plain: placed.secrets.length > 0 })
-  if (!watch.sending(head.length) || !(await send(server, head))) return undefined
+  if (!watch.passes(head) || !watch.sending(head.length)) return undefined
+  if (!(await send(server, head))) return undefined
   const body = sendBody(client, server, asked, watch)
   const answered = await passAnswer(server, client, { ...asked, secrets: placed.secrets }, watch)
   if (answered === 'upgraded') {
@@ -78,7 +81,7 @@ export async function exchange(
 /** Both ways at once, until both have ended. */
 export async function both(client: Duplex, server: Duplex, watch: Watch): Promise<void> {
   await Promise.all([
-    pass(client, server, (chunk) => watch.sending(chunk.length)),
+    pass(client, server, (chunk) => watch.passes(chunk) && watch.sending(chunk.length)),
     pass(server, client, () => watch.received()),
   ])
 }
@@ -140,7 +143,9 @@ async function sendBody(
   let chunk: Buffer | undefined = rest
   try {
     for (; chunk; chunk = reader.isDone ? undefined : await nextChunk(client)) {
-      const own = carried(reader.push(chunk), framing, reader.isDone)
+      const read = reader.push(chunk)
+      if (!watch.passes(read)) return
+      const own = carried(read, framing, reader.isDone)
       if (own.length === 0) continue
       if (!watch.sending(own.length) || !(await send(server, own))) return
     }

@@ -24,7 +24,7 @@ export const attemptsMax = 4096
 
 /** What of one run got out, and what was not let out. Proxy and brokered requests of a run share one. */
 export class Ledger {
-  readonly #budget: Budget
+  #budget: Budget
   readonly #voice: Voice
   readonly #run: string | null
   readonly #entries: Entry[] = []
@@ -60,12 +60,35 @@ export class Ledger {
     return entry
   }
 
+  /** The same for one that is over as it is written down: nobody was reached, or only a name was asked for. */
+  enterOver(request: Told, verdict: Verdict): void {
+    const isTold = !this.isFull && verdict.verdict === 'allowed'
+    const entry = this.enter(request, verdict)
+    if (isTold) entry.close()
+  }
+
   say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: Entry): void {
     const { scheme, host, port, method } = entry.request
     const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
     const fields = { host, port, scheme, ...(method && { method }), ...bytes }
     const because = entry.because
     this.#voice.say(point, { ...fields, because }, { run: this.#run, actor: 'egress' })
+  }
+
+  /** What went over it, once it is over. */
+  sayClosed({ request, sent, received }: Entry): void {
+    const { scheme, host, port } = request
+    const fields = { host, port, scheme, sent, received, part: 'closed' }
+    this.#voice.say('seen/connect', fields, { run: this.#run, actor: 'egress' })
+  }
+
+  /** What is in force later is never more. */
+  bind({ sentMax, receivedMax }: Budget): void {
+    const before = this.#budget
+    this.#budget = {
+      sentMax: Math.min(before.sentMax, sentMax),
+      receivedMax: Math.min(before.receivedMax, receivedMax),
+    }
   }
 
   /** Whether so many more bytes may leave. */
@@ -88,6 +111,7 @@ export class Entry {
   because: string
   isCut = false
   #isOver = false
+  #isClosed = false
   sent = 0
   received = 0
   #socket: Socket | undefined
@@ -102,7 +126,7 @@ export class Entry {
   /** Its bytes are those of this socket, as the outside sees them. */
   countOn(socket: Socket): void {
     this.#socket = socket
-    socket.once('close', () => this.count())
+    socket.once('close', () => this.close())
   }
 
   count(): void {
@@ -117,8 +141,16 @@ export class Entry {
 
   /** It came to its own end: nothing that is cut later was it. */
   end(): void {
-    this.count()
+    this.close()
     this.#isOver = true
+  }
+
+  /** Nothing more goes over it. Idempotent. */
+  close(): void {
+    this.count()
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#ledger.sayClosed(this)
   }
 
   /** It was let out, and ended before its own end. */
@@ -128,5 +160,6 @@ export class Entry {
     this.count()
     this.because = because
     this.#ledger.say('egress/cut', this)
+    this.close()
   }
 }

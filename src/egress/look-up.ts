@@ -30,7 +30,8 @@ export async function lookUp(
   if (verdict === 'denied') return deny(to, because, terms)
   const addresses = await addressesFor(to, terms)
   if ('kind' in addresses && addresses.status === 403) return deny(to, addresses.because, terms)
-  terms.ledger.enter(to, { verdict, because: 'kind' in addresses ? addresses.because : because })
+  const said = 'kind' in addresses ? addresses.because : because
+  terms.ledger.enterOver(to, { verdict, because: said })
   return 'kind' in addresses
     ? addresses
     : { kind: 'found', body: JSON.stringify({ name, addresses }) }

@@ -10,7 +10,7 @@ import { refused } from './head.ts'
 import { Ledger, type Attempt, type Budget } from './ledger.ts'
 import type { Terms } from './terms.ts'
 
-export interface ProxyOptions extends DialOptions, Pick<Terms, 'look' | 'trust'> {
+export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' | 'trust'> {
   /** Listens inside the wall; the proxy accepts on it and closes it. */
   readonly listener: Server
   /** The network in force; may get narrower while it runs, and tighten() is told then. */

@@ -93,6 +93,6 @@ function contextFor(trust: readonly string[]): SecureContext {
 
 function unreached(request: EgressRequest, why: Refused, { ledger }: Terms): Refused {
   const verdict: Verdict['verdict'] = why.status === 403 ? 'denied' : 'allowed'
-  ledger.enter(request, { verdict, because: why.because })
+  ledger.enterOver(request, { verdict, because: why.because })
   return why
 }

@@ -14,6 +14,10 @@ export interface Terms extends DialOptions {
   readonly authority?: Authority
   /** `every` looks into all TLS, so that a request cannot name one host outside and another inside. */
   readonly look?: 'needed' | 'every'
+  /** Makes what hears one stream that leaves, as far as it can be read: false for a piece that may not pass. */
+  readonly heed?: (() => Heed | undefined) | undefined
   /** PEM of authorities that servers may have besides the well-known ones. */
   readonly trust?: readonly string[]
 }
+
+export type Heed = (piece: Buffer) => boolean

@@ -4,13 +4,14 @@ import type { WayOut } from '../warden/way-out.ts'
 import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
-import { Ledger } from './ledger.ts'
+import { Ledger, type Budget } from './ledger.ts'
 import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
 import { mayLook } from './rules.ts'
+import type { Terms } from './terms.ts'
 
 const MIB = 2 ** 20
 /** What one run may move, each way, heads and TLS included. */
-const budget = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
+const most = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 
 export interface WayOutParts {
   readonly controls: Controls
@@ -19,6 +20,7 @@ export interface WayOutParts {
   readonly credentials: readonly Credential[]
   /** Looks into TLS where a rule on a path, or a credential, needs it. */
   readonly authority: Authority
+  readonly heed?: Terms['heed']
   /** For tests: servers of their own that stand for the world outside. */
   readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust'>
 }
@@ -26,9 +28,10 @@ export interface WayOutParts {
 /** A proxy where its wall has a socket that listens, brokered requests where it has none; one ledger for both. */
 export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
-  const { run, voice, credentials, authority, dial } = parts
+  const { run, voice, credentials, authority, heed, dial } = parts
+  const budget = budgetOf(network)
   const ledger = new Ledger(budget, voice, run)
-  const terms = { ...dial, network: () => network, ledger, credentials, authority }
+  const terms = { ...dial, network: () => network, ledger, credentials, authority, heed }
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
   const isLooked = credentials.length > 0 || mayLook(network)
@@ -46,6 +49,7 @@ export function openWayOut(parts: WayOutParts): WayOut {
     },
     tighten(to) {
       network = to.network
+      ledger.bind(budgetOf(network))
       proxy?.tighten()
       fetcher?.tighten()
     },
@@ -53,5 +57,13 @@ export function openWayOut(parts: WayOutParts): WayOut {
       void proxy?.close()
       fetcher?.close()
     },
+  }
+}
+
+/** What the network says of bytes, within what any run may move. */
+function budgetOf({ sent = Infinity, received = Infinity }: Controls['network']): Budget {
+  return {
+    sentMax: Math.min(most.sentMax, sent),
+    receivedMax: Math.min(most.receivedMax, received),
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
-import { keptMs, openBodies } from './bodies.ts'
+import { keptMs, openBodies, readBodies } from './bodies.ts'
 
 const place = { tenant: 'acme', run: 'exec_1', name: 'result' }
 const secret = Buffer.from('SECRET result '.repeat(20))
@@ -72,6 +72,22 @@ test('Bodies are kept for a day, and the newest of them within a bound of bytes'
   bodies.close()
 })
 
+test('Much that is to go goes in pieces, the oldest first, and all of it in the end', () => {
+  const bodies = openBodies(folder, { keptBytes: 1000 })
+  for (let n = 0; n < 9; n++)
+    bodies.put({ ...place, run: `exec_${n}` }, Buffer.alloc(n === 0 ? 900 : 200), n)
+  const left = () =>
+    Array.from({ length: 9 }, (_, n) => n).filter((n) => bodies.get({ ...place, run: `exec_${n}` }))
+  const passes: number[][] = []
+  while (bodies.retain(keptMs, 500) > 0) passes.push(left())
+  assert.deepEqual(passes, [
+    [1, 2, 3, 4, 5, 6, 7, 8],
+    [3, 4, 5, 6, 7, 8],
+    [5, 6, 7, 8],
+  ])
+  bodies.close()
+})
+
 test('Runs with a body of one name are told in falling order, those of one tenant alone', () => {
   const bodies = openBodies(folder)
   for (const run of ['exec_a', 'exec_c', 'exec_b']) {
@@ -83,6 +99,32 @@ test('Runs with a body of one name are told in falling order, those of one tenan
   assert.deepEqual(bodies.runs({ ...asked, before: 'exec_b' }), ['exec_a'])
   assert.deepEqual(bodies.runs({ ...asked, name: 'outcome' }), [])
   bodies.close()
+})
+
+test('Who only looks reads the same, finds places by their names, and makes no file', () => {
+  assert.throws(() => readBodies(folder), { code: 'NOT_FOUND' })
+  const bodies = openBodies(folder)
+  for (const [tenant, run] of [
+    ['ours', 'exec_1'],
+    ['ours', 'exec_2'],
+    ['theirs', 'exec_3'],
+  ] as const)
+    for (const name of ['a/x', 'b/x', 'c']) bodies.put({ tenant, run, name }, secret, 1)
+  for (const isOpen of [true, false]) {
+    if (!isOpen) bodies.close()
+    const before = readdirSync(folder).sort()
+    const looking = readBodies(folder)
+    const runs = (asked: { tenant?: string; run?: string; limit?: number }) =>
+      looking.places({ like: '?/x', limit: 9, ...asked }).map(({ run, name }) => `${run} ${name}`)
+    assert.deepEqual(runs({ tenant: 'theirs' }), ['exec_3 b/x', 'exec_3 a/x'])
+    assert.deepEqual(runs({ tenant: 'ours', run: 'exec_1' }), ['exec_1 b/x', 'exec_1 a/x'])
+    assert.deepEqual(runs({ tenant: 'ours', run: 'exec_3' }), [])
+    assert.deepEqual(runs({ limit: 1 }), ['exec_3 b/x'])
+    const at = { tenant: 'ours', run: 'exec_2', name: 'c' }
+    assert.deepEqual(Buffer.from(looking.get(at)!), secret)
+    looking.close()
+    assert.deepEqual(readdirSync(folder).sort(), before)
+  }
 })
 
 function rowsOf(file: string, sql: string): Record<string, unknown>[] {

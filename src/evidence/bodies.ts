@@ -1,9 +1,10 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { chmodSync } from 'node:fs'
+import { chmodSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { openReading } from './reading.ts'
 import { stateError } from './state-error.ts'
 
 /**
@@ -26,10 +27,25 @@ export interface Bodies {
     readonly before: string | undefined
     readonly limit: number
   }): readonly string[]
-  /** Makes all bodies of a run unreadable for good. */
-  forget(tenant: string, run: string): number
-  /** Forgets what is older than `keptMs`, and the oldest of what is beyond `keptBytes`; how many. */
-  retain(now: number): number
+  /** Places whose name is as a pattern of GLOB says, newest first: of one tenant or run where they are given. */
+  places(asked: {
+    readonly like: string
+    readonly tenant?: string | undefined
+    readonly run?: string | undefined
+    readonly limit: number
+  }): readonly Place[]
+  /**
+   * What of a tenant has a body `FOLDER/MARK` whose name is as a pattern of GLOB says, newest first, with the bytes of all
+   * bodies in that folder. Reads names and sizes alone, and opens no body.
+   */
+  folders(tenant: string, like: string): readonly Folder[]
+  /** Makes bodies of a run unreadable for good: all of them, or those named as a pattern of GLOB says. */
+  forget(tenant: string, run: string, like?: string): number
+  /**
+   * Forgets what is older than `keptMs`, and the oldest of what is beyond `keptBytes`; how many. In one go only so many of
+   * either as hold `bytesMax`, or one: what is forgotten is overwritten, and that takes its time.
+   */
+  retain(now: number, bytesMax?: number): number
   close(): void
 }
 
@@ -37,6 +53,14 @@ export interface Place {
   readonly tenant: string
   readonly run: string
   readonly name: string
+}
+
+/** Bodies of a run whose names begin alike. */
+export interface Folder {
+  readonly run: string
+  readonly name: string
+  /** Bytes, as they lie in the file. */
+  readonly size: number
 }
 
 /** 24 hours. */
@@ -65,6 +89,25 @@ const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
   CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (at, size)`
 const keysSchema =
   'CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL) STRICT'
+
+/** What of them only reads. */
+export type BodiesRead = Pick<Bodies, 'get' | 'names' | 'places' | 'close'>
+
+/** The same for whoever only looks: creates nothing. Throws MayflyError NOT_FOUND where nothing is kept, and STATE. */
+export function readBodies(folder: string): BodiesRead {
+  const [bodies, keys] = ['bodies.db', 'body-keys.db'].map((name) => join(folder, name))
+  if (!existsSync(bodies!) || !existsSync(keys!))
+    throw new MayflyError('NOT_FOUND', `Cannot find anything kept of runs in "${folder}"`)
+  return new TwoFiles(openToRead(bodies!), openToRead(keys!), { keptMs, keptBytes })
+}
+
+function openToRead(path: string): DatabaseSync {
+  try {
+    return openReading(path)
+  } catch (thrown) {
+    throw stateError('open', path, thrown)
+  }
+}
 
 function openFile(path: string, schema: string): DatabaseSync {
   try {
@@ -135,19 +178,50 @@ class TwoFiles implements Bodies {
     )
   }
 
-  forget(tenant: string, run: string): number {
-    const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ?'
-    return this.#guard('write', () => this.#drop(this.#bodies.prepare(sql).all(tenant, run)))
+  places({ like, tenant, run, limit }: Parameters<Bodies['places']>[0]): readonly Place[] {
+    const sql = `SELECT tenant, run, name FROM bodies WHERE name GLOB $like
+      AND ($tenant IS NULL OR tenant = $tenant) AND ($run IS NULL OR run = $run)
+      ORDER BY id DESC LIMIT $limit`
+    const asked = { like, tenant: tenant ?? null, run: run ?? null, limit }
+    return this.#guard('read', () => this.#bodies.prepare(sql).all(asked).map(placeOf))
   }
 
-  retain(now: number): number {
-    const old = 'SELECT id FROM bodies WHERE at < ?'
+  folders(tenant: string, like: string): readonly Folder[] {
+    // `0` is the character after `/`: a range of the index, for each folder.
+    const sql = `WITH marked AS (
+      SELECT id, run, substr(name, 1, length(name) - $end) AS folder FROM bodies
+      WHERE tenant = $tenant AND name GLOB $like)
+      SELECT marked.run, folder, sum(size) AS total FROM marked CROSS JOIN bodies AS b
+      ON b.tenant = $tenant AND b.run = marked.run AND b.name > folder || '/' AND b.name < folder || '0'
+      GROUP BY marked.id ORDER BY marked.id DESC`
+    return this.#guard('read', () =>
+      this.#bodies
+        .prepare(sql)
+        .all({ tenant, like, end: like.length - like.lastIndexOf('/') })
+        .map(({ run, folder, total }) => ({
+          run: String(run),
+          name: String(folder),
+          size: Number(total),
+        })),
+    )
+  }
+
+  forget(tenant: string, run: string, like = '*'): number {
+    const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name GLOB ?'
+    return this.#guard('write', () => this.#drop(this.#bodies.prepare(sql).all(tenant, run, like)))
+  }
+
+  retain(now: number, bytesMax = Infinity): number {
+    const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at'
     // The sum from the newest down: where it passes the bound, what is older goes.
-    const beyond = `SELECT id FROM (
-      SELECT id, sum(size) OVER (ORDER BY at DESC, id DESC) AS total FROM bodies) WHERE total > ?`
+    const beyond = `SELECT id, size FROM (
+      SELECT id, size, sum(size) OVER (ORDER BY at DESC, id DESC) AS total FROM bodies)
+      WHERE total > ? ORDER BY total DESC`
     return this.#guard('write', () => {
-      const late = this.#drop(this.#bodies.prepare(old).all(now - this.#limits.keptMs))
-      return late + this.#drop(this.#bodies.prepare(beyond).all(this.#limits.keptBytes))
+      const { keptMs: ms, keptBytes: bytes } = this.#limits
+      const some = (sql: string, bound: number) =>
+        this.#drop(upTo(bytesMax, this.#bodies.prepare(sql).iterate(bound)))
+      return some(old, now - ms) + some(beyond, bytes)
     })
   }
 
@@ -184,6 +258,25 @@ class TwoFiles implements Bodies {
       throw stateError(action, 'bodies.db', thrown)
     }
   }
+}
+
+/** The first rows, until they hold so many bytes: one in any case. */
+function upTo(
+  bytesMax: number,
+  rows: Iterable<Record<string, unknown>>,
+): readonly Record<string, unknown>[] {
+  const some: Record<string, unknown>[] = []
+  let bytes = 0
+  for (const row of rows) {
+    bytes += Number(row['size'])
+    if (some.length > 0 && bytes > bytesMax) break
+    some.push(row)
+  }
+  return some
+}
+
+function placeOf(row: Record<string, unknown>): Place {
+  return { tenant: String(row['tenant']), run: String(row['run']), name: String(row['name']) }
 }
 
 /** Bound to its place, so that a body moved to another run or tenant does not open. */

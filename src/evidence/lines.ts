@@ -1,7 +1,8 @@
 import type { Event } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Admission, Plan } from '../contract/rooms.ts'
-import type { Verdict } from '../contract/verdict.ts'
+import { trustOf, type Verdict } from '../contract/verdict.ts'
+import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { draft, type Draft } from './chain.ts'
 import { commit } from './commit.ts'
@@ -32,6 +33,7 @@ export function admittedLine(
     body: {
       owner,
       origin: job.origin,
+      capability: job.capability,
       language: verdict.language,
       entry: verdict.entry,
       commitments: commitmentsOf(job, salts),
@@ -60,6 +62,10 @@ export function endedLine(
       commitments: { result: commit(salts, 'result', facts.resultText) },
       metrics: plain(facts.metrics),
       timeline: facts.timeline.slice(0, timelineMax).map(timelineOf),
+      zones: facts.zones && [
+        ...facts.zones.made.map(zoneOf),
+        ...(facts.zones.programs ?? []).slice(0, timelineMax).map(programOf),
+      ],
       timelineDropped: Math.max(0, facts.timeline.length - timelineMax) || undefined,
       eventsDropped: facts.eventsDropped || undefined,
     },
@@ -109,18 +115,29 @@ function securityOf(verdict: Verdict): Record<string, unknown> {
   const findings = verdict.findings
     .slice(0, timelineMax)
     .map(({ name, score, kind, line }) => ({ name, score, kind, line }))
-  return { threatScore, risk, severity, signatureValid, findings }
+  return { threatScore, risk, severity, signatureValid, trust: trustOf(verdict), findings }
 }
 
 function planOf(plan: Plan): Record<string, unknown> {
-  const { provider, tier, floor, image, digest } = plan.profile
+  const { provider, tier, floor, image, digest, schedule } = plan.profile
   const error = plan.kind === 'run' ? undefined : stableCode(plan.error.code)
-  return { kind: plan.kind, error, provider, tier, floor, image, profile: digest }
+  const life = { name: schedule.name, begins: schedule.phases[0]?.name }
+  return { kind: plan.kind, error, provider, tier, floor, image, schedule: life, profile: digest }
 }
 
 function timelineOf(entry: EndFacts['timeline'][number]): Record<string, unknown> {
   const { at, zone, event, phase, took, reason } = entry
   return { at, zone, event, phase, took, reason: reason?.slice(0, reasonCharsMax) }
+}
+
+/** Which function ran in it, by its lines, and who called it how often. */
+function zoneOf({ name, kind, line, endLine, callers }: ZonesMade['made'][number]) {
+  return { zone: name, kind, line, endLine, callers }
+}
+
+/** The path of what was executed may be the guest's own words. */
+function programOf({ zone, kind, parent, entered, why }: ProgramZoneMade) {
+  return { zone, kind, parent, entered, why }
 }
 
 /** What JSON can hold of a value: NaN becomes null, and what cannot be written at all says so. */

@@ -1,12 +1,9 @@
-import { existsSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
-import { pathToFileURL } from 'node:url'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Checkpoint } from '../contract/evidence.ts'
 import type { Item } from './auditor.ts'
 import type { StoredLine } from './chain.ts'
+import { openReading } from './reading.ts'
 import { assertFormat, lineColumns, storedCheckpoint, storedLine } from './store.ts'
-
-const busyMs = 5000
 
 /** All lines of a log with their checkpoints, each after the line it signs. */
 export function* itemsOf(log: Log): Generator<Item> {
@@ -32,14 +29,9 @@ export interface Log extends Disposable {
   counts(): { readonly lines: number; readonly checkpoints: number }
 }
 
-/**
- * Opens a log for reading, as one moment sees it. Writes nothing and creates no file: beside a database that nobody
- * has open, SQLite would make its two helpers again, with this user as their owner. Throws what SQLite throws.
- */
+/** Opens a log for reading, as one moment sees it. Throws what SQLite throws. */
 export function openLog(path: string): Log {
-  const url = pathToFileURL(path)
-  if (isSettled(path)) url.searchParams.set('immutable', '1')
-  const db = new DatabaseSync(url, { readOnly: true, timeout: busyMs })
+  const db = openReading(path)
   try {
     db.exec('BEGIN')
     assertFormat(db, path)
@@ -54,11 +46,6 @@ export function openLog(path: string): Log {
     counts: () => ({ lines: countOf(db, 'audit'), checkpoints: countOf(db, 'checkpoints') }),
     [Symbol.dispose]: () => db.close(),
   }
-}
-
-/** Whether all of it is in the one file: nobody has it open, and nobody died with it open. */
-export function isSettled(path: string): boolean {
-  return !existsSync(`${path}-wal`)
 }
 
 function* linesOf(db: DatabaseSync): Generator<StoredLine> {

@@ -3,7 +3,8 @@ import { messageOf } from '../contract/error.ts'
 import type { Audit } from '../contract/evidence.ts'
 import { Auditor, type Item, type Known } from './auditor.ts'
 import { parseHeader, parseRow } from './export.ts'
-import { isSettled, itemsOf, openLog, type Log } from './read.ts'
+import { itemsOf, openLog, type Log } from './read.ts'
+import { isSettled } from './reading.ts'
 
 /**
  * Audits a log: `audit.db` itself, or a file that was exported from it. Every line is checked against the one

@@ -1,14 +1,14 @@
 import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
-import { overrideSchema } from '../contract/config.ts'
+import { configSchema, overrideSchema } from '../contract/config.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Change, Door } from './door.ts'
 import type { Identity } from './keys.ts'
 import { invalid } from './problem.ts'
 import { json } from './reply.ts'
 
-/** The body of `PATCH /v1/config`. What the page's visitors get is settled when the server starts. */
-export const configBody = overrideSchema.omit({ sessions: true })
+/** The body of `PATCH /v1/config`. */
+export const configBody = overrideSchema
 /** Fields that were left out stay, so a body is handed on as it came. */
 export type ConfigBody = z.input<typeof configBody>
 
@@ -49,8 +49,21 @@ async function bodyOf<T extends z.ZodType>(
 ): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
   const { value: asked } = await door.bodies.json(incoming, outgoing, 'input')
   const read = schema.safeParse(asked)
-  if (!read.success) throw invalid(what, read.error)
+  if (!read.success) throw settledAtStart(read.error) ?? invalid(what, read.error)
   return { asked, read: read.data }
+}
+
+/** For keys of the file that no running server changes: what would take them. */
+function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
+  const keys = issues
+    .flatMap((issue) =>
+      issue.code === 'unrecognized_keys' && issue.path.length === 0 ? issue.keys : [],
+    )
+    .filter((key) => Object.hasOwn(configSchema.shape, key))
+  if (keys.length === 0) return undefined
+  const message = `Cannot change "${keys.join('", "')}" while it runs: write it into the configuration and start again`
+  const details = keys.map((path) => ({ path, message: 'needs a restart' }))
+  return new MayflyError('INVALID', message, { details })
 }
 
 function changeOf({ change }: Door): Change {

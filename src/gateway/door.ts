@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
+import type { Evidence } from '../contract/evidence.ts'
 import type { Job } from '../contract/job.ts'
 import type { Operations } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -65,12 +66,14 @@ export interface Door {
   readonly partition: Partitioning | undefined
   /** Undefined where live sandboxes cannot be seen from outside. */
   readonly operations: Operations | undefined
+  /** Undefined where evidence is not to be had over HTTP. */
+  readonly evidence: Evidence | undefined
   readonly providers: () => Promise<readonly ProviderRow[]>
   /** Undefined where the configuration cannot be changed from outside. */
   readonly change: Change | undefined
   readonly ready: () => Ready
   readonly keys: Keys
-  /** Undefined where visitors of the page get no tokens. */
+  /** Undefined while visitors of the page get no tokens, and those that they have are not taken. */
   readonly tokens: SessionTokens | undefined
   /** The tenant whose jobs the page's are. */
   readonly pageTenant: string

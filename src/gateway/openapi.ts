@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { providerRow, threatRow } from '../contract/answers.ts'
+import { capabilityCall, capabilityRow } from '../contract/capability.ts'
 import {
   effectCall,
   effectExecuted,
@@ -8,6 +9,7 @@ import {
   effectRows,
   effectSchema,
 } from '../contract/effect.ts'
+import { evidenceBody } from '../contract/evidence.ts'
 import { jobRequest } from '../contract/job.ts'
 import {
   capturedBody,
@@ -48,6 +50,8 @@ const schemas = {
   EffectExecuted: [effectExecuted, 'output'],
   Effect: [effectSchema, 'output'],
   Effects: [effectRows, 'output'],
+  CapabilityCall: [capabilityCall, 'input'],
+  Capabilities: [z.object({ items: z.array(capabilityRow) }), 'output'],
   ZonesAsked: [zonesAsked, 'input'],
   RiskAnalysis: [riskAnalysisSchema, 'output'],
   ZonesPlanned: [zonesPlanned, 'output'],
@@ -61,6 +65,7 @@ const schemas = {
   Tightened: [tightenedBody, 'output'],
   Frozen: [frozenBody, 'output'],
   Captured: [capturedBody, 'output'],
+  Evidence: [evidenceBody, 'output'],
   Terminated: [terminatedBody, 'output'],
   Provider: [providerRow, 'output'],
   DefaultProvider: [defaultProvider, 'input'],
@@ -165,7 +170,9 @@ export function openApi(version: string): Json {
         },
       },
       ...effectPaths(),
+      ...capabilityPaths(),
       ...sandboxPaths(),
+      ...evidencePaths(),
       ...zonePaths(),
       '/active-content': {
         post: {
@@ -330,6 +337,34 @@ function effectPaths(): Json {
   }
 }
 
+function capabilityPaths(): Json {
+  return {
+    '/v1/capabilities': {
+      get: call(
+        'listCapabilities',
+        'What can be called by name',
+        'Built-in capabilities, then the effects of the tenant',
+        {},
+        'Capabilities',
+        [401, 403, 429],
+      ),
+    },
+    '/v1/capabilities/{name}': {
+      parameters: [{ ...pathId, name: 'name' }],
+      post: alsoStream(
+        call(
+          'callCapability',
+          'Call a capability',
+          'Isolated only where its entry says so; with the limits, network and files that are configured for its name',
+          body('CapabilityCall'),
+          'Outcome',
+          [...jobProblems, 404],
+        ),
+      ),
+    },
+  }
+}
+
 function sandboxPaths(): Json {
   const order = (name: string, summary: string, description: string, answer: string): Json => ({
     parameters: [pathId],
@@ -390,6 +425,33 @@ function sandboxPaths(): Json {
       'As deep as its wall can; kind none where it cannot',
       'Captured',
     ),
+  }
+}
+
+function evidencePaths(): Json {
+  const inPath = (name: string): Json => ({ ...pathId, name })
+  return {
+    '/v1/evidence/{id}': {
+      parameters: [pathId],
+      get: call(
+        'readEvidence',
+        'What was captured of an execution',
+        "The earliest first, each part with its digest: of a tenant's own, and of any for an admin",
+        {},
+        'Evidence',
+        [401, 403, 404, 429, 503],
+      ),
+    },
+    '/v1/evidence/{id}/{capture}/{part}': {
+      parameters: [pathId, inPath('capture'), inPath('part')],
+      get: stream(
+        'readEvidencePart',
+        'The bytes of a part',
+        'Needs scope operate, and is a line of the record. Repr-Digest is what they have to come to',
+        'application/octet-stream',
+        [401, 403, 404, 429, 503],
+      ),
+    },
   }
 }
 

@@ -10,12 +10,13 @@ interface Bucket {
 
 /** Token buckets by name: a minute's worth at once, then at an even pace. */
 export class RateLimit {
-  readonly #perMinute: number
+  readonly #given: () => number
   readonly #clock: Clock
   readonly #buckets = new Map<string, Bucket>()
 
-  constructor(perMinute: number, clock: Clock) {
-    this.#perMinute = perMinute
+  /** How many a minute; asked each time where it can change. */
+  constructor(perMinute: number | (() => number), clock: Clock) {
+    this.#given = typeof perMinute === 'number' ? () => perMinute : perMinute
     this.#clock = clock
   }
 
@@ -25,6 +26,10 @@ export class RateLimit {
     if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) * 60_000) / this.#perMinute)
     bucket.tokens -= 1
     return 0
+  }
+
+  get #perMinute(): number {
+    return this.#given()
   }
 
   get size(): number {

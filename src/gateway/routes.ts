@@ -3,10 +3,12 @@ import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
 import { admit } from './admit.ts'
 import { authorise } from './auth.ts'
+import { callCapability, listCapabilities } from './capabilities.ts'
 import { changeConfig, preferProvider } from './configuration.ts'
 import { docsPage } from './docs-page.ts'
 import type { Door } from './door.ts'
 import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } from './effects.ts'
+import { readEvidence, readEvidencePart } from './evidence.ts'
 import { execute, executeActiveContent } from './executions.ts'
 import { cancelExecution, getExecution, listExecutions } from './history.ts'
 import type { Identity, Scope } from './keys.ts'
@@ -93,12 +95,18 @@ export const calls: Readonly<Record<string, Methods>> = {
   '/v1/sandboxes/{id}/freeze': { POST: { needs: ['operate'], answer: freezeSandbox } },
   '/v1/sandboxes/{id}/thaw': { POST: { needs: ['operate'], answer: thawSandbox } },
   '/v1/sandboxes/{id}/capture': { POST: { needs: ['operate'], answer: captureSandbox } },
+  '/v1/evidence/{id}': { GET: { needs: seesLives, answer: readEvidence } },
+  '/v1/evidence/{id}/{capture}/{part}': {
+    GET: { needs: ['operate'], answer: readEvidencePart },
+  },
   '/v1/zones': { POST: { needs: ['run'], answer: beginZones } },
   '/v1/zones/analysis': { POST: { needs: ['run'], answer: analyseZones } },
   '/v1/zones/plan': { POST: { needs: ['run'], answer: planZones } },
   '/v1/zones/{id}': { GET: { needs: anyScope, answer: monitorZones } },
   '/v1/zones/{id}/{zone}': { DELETE: { needs: ['operate'], answer: endZone } },
   '/v1/zones/{id}/{zone}/tighten': { POST: { needs: ['operate'], answer: tightenZone } },
+  '/v1/capabilities': { GET: { needs: anyScope, answer: listCapabilities } },
+  '/v1/capabilities/{name}': { POST: { needs: ['run'], answer: callCapability } },
   '/api/effects': { GET: { needs: anyScope, answer: listEffects } },
   '/api/effects/register': { POST: { needs: ['run'], answer: registerEffect } },
   '/api/effects/execute': { POST: { needs: ['run'], answer: executeEffect } },

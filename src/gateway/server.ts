@@ -14,6 +14,7 @@ import { getRequestListener } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
+import type { Evidence } from '../contract/evidence.ts'
 import type { Operations } from '../contract/live.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
@@ -53,17 +54,21 @@ export interface GatewayOptions {
   readonly insecureHttp?: boolean
   readonly tls?: Tls
   readonly sessions?: {
-    /** Whether visitors get tokens where the host is not loopback. */
+    /** Whether visitors get tokens; unless given, on loopback alone. */
     readonly anonymous?: boolean
     /** The tenant whose jobs the page's are; `page` if not given. */
     readonly tenant?: string
   }
+  /** The same where it can change while it serves: what visitors of the page may have now. */
+  readonly visitors?: () => Visitors
   readonly road: Road
   readonly effects: Effects
   /** Unless given, code is not taken apart over HTTP. */
   readonly partition?: Partitioning
   /** Unless given, live sandboxes cannot be seen over HTTP. */
   readonly operations?: Operations
+  /** Unless given, what was captured is not to be had over HTTP. */
+  readonly evidence?: Evidence
   /** Where outcomes are kept for whoever asks later. */
   readonly history: History
   readonly providers: () => Promise<readonly ProviderRow[]>
@@ -79,6 +84,13 @@ export interface GatewayOptions {
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
   readonly clock: Clock
   readonly version: string
+}
+
+export interface Visitors {
+  readonly anonymous: boolean | undefined
+  /** Jobs at once, and a minute, of one page load. */
+  readonly running: number
+  readonly perMinute: number
 }
 
 export interface Gateway {
@@ -155,17 +167,24 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   const { meters, threats } = options.telemetry?.views ?? createViews()
   const threatReaders = new ThreatReaders(threats)
   meters.observe(() => threatReaders.readings())
-  const gives = isLoopback(options.host) || sessions?.anonymous === true
+  const visitors = options.visitors ?? (() => visitorsOf(limits, sessions))
+  const tokens = new SessionTokens(() => {
+    const { running, perMinute } = visitors()
+    return { sessionMs: limits.sessionMs, sessionRunning: running, sessionPerMinute: perMinute }
+  }, clock)
   return {
     road: options.road,
     effects: options.effects,
     partition: options.partition,
     operations: options.operations,
+    evidence: options.evidence,
     providers: options.providers,
     change: options.change,
     ready: options.ready,
     keys: options.keys,
-    tokens: gives ? new SessionTokens(limits, clock) : undefined,
+    get tokens() {
+      return (visitors().anonymous ?? isLoopback(options.host)) ? tokens : undefined
+    },
     pageTenant: sessions?.tenant ?? 'page',
     names: names(options.host, staticPort, options.hosts),
     limits,
@@ -186,6 +205,11 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     trail: new Trail(options.voice, clock, options.telemetry?.traces === true),
     version: options.version,
   }
+}
+
+function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): Visitors {
+  const { sessionRunning: running, sessionPerMinute: perMinute } = limits
+  return { anonymous: sessions?.anonymous, running, perMinute }
 }
 
 /** The browser client comes first, so that a site cannot have an older one than its server. */

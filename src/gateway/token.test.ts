@@ -13,7 +13,7 @@ function tokensAt(): { tokens: SessionTokens; pass: (ms: number) => void } {
     date: () => now,
     after: () => ({ cancel: () => undefined }),
   }
-  return { tokens: new SessionTokens(limits, clock), pass: (ms) => void (now += ms) }
+  return { tokens: new SessionTokens(() => limits, clock), pass: (ms) => void (now += ms) }
 }
 
 test('S0-8: a hundred thousand tokens hold no repeat', () => {

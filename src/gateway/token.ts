@@ -19,6 +19,8 @@ export interface Sender {
   readonly page: string | undefined
 }
 
+export type SessionLimits = Pick<GatewayLimits, 'sessionMs' | 'sessionRunning' | 'sessionPerMinute'>
+
 const TOKEN = /^mfs_([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{43})$/
 
 /**
@@ -30,20 +32,18 @@ export class SessionTokens {
   readonly #secret = randomBytes(32)
   readonly #running = new Map<string, number>()
   readonly #rate: RateLimit
-  readonly #limits: Pick<GatewayLimits, 'sessionMs' | 'sessionRunning'>
+  readonly #limits: () => SessionLimits
   readonly #clock: Clock
 
-  constructor(
-    limits: Pick<GatewayLimits, 'sessionMs' | 'sessionRunning' | 'sessionPerMinute'>,
-    clock: Clock,
-  ) {
+  /** The limits are asked each time: they can change while visitors are there. */
+  constructor(limits: () => SessionLimits, clock: Clock) {
     this.#limits = limits
     this.#clock = clock
-    this.#rate = new RateLimit(limits.sessionPerMinute, clock)
+    this.#rate = new RateLimit(() => limits().sessionPerMinute, clock)
   }
 
   issue(origin: string, page: string): string {
-    const expires = Math.ceil(this.#clock.now() + this.#limits.sessionMs)
+    const expires = Math.ceil(this.#clock.now() + this.#limits().sessionMs)
     const id = randomBytes(16).toString('base64url')
     const body = Buffer.from(JSON.stringify([id, expires, origin, page])).toString('base64url')
     return `mfs_${body}.${this.#sign(body)}`
@@ -73,7 +73,7 @@ export class SessionTokens {
   /** Takes a place for one job of the session; dispose to give it back. Throws MayflyError RATE_LIMITED. */
   begin(session: Session): Disposable {
     const running = this.#running.get(session.id) ?? 0
-    if (running >= this.#limits.sessionRunning)
+    if (running >= this.#limits().sessionRunning)
       throw tooMany(`${running} jobs of this page are running`, 1000)
     const wait = this.#rate.take(session.id)
     if (wait > 0) throw tooMany('this page has used up its minute', wait)

@@ -64,7 +64,7 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
         tap: heard.tap,
       })
       const text = JSON.stringify(outcome)
-      const cpuMs = outcome.metrics.cpuTime + (outcome.shadow?.cpuTime ?? 0)
+      const cpuMs = cpuTimeOf(outcome)
       place.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
       if (outcome.status === 'unavailable') wishes.cameToNothing?.()
       if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
@@ -93,6 +93,11 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
     cancel: ticket.cancel,
     answered: () => ticket[Symbol.dispose](),
   }
+}
+
+/** Of the job, of its shadow, and of what it called. */
+function cpuTimeOf({ metrics, shadow }: Outcome): number {
+  return metrics.cpuTime + (shadow?.cpuTime ?? 0) + (metrics.called?.cpuTime ?? 0)
 }
 
 /** A place among those under way, and its line where one is to be there before it starts. */

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { callClasses } from '../contract/calls.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import { filtersFor } from './sentinel-policy.ts'
 import {
@@ -36,11 +37,14 @@ import {
 /** The filter is given on this descriptor, after stdio, the socket and the readiness pipe. */
 export const seccompFd = 5
 
-/** No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. */
+/**
+ * No core dump, which would put a guest's memory on a disk, and few files: bubblewrap has no words for either. The
+ * worker lowers the first to one byte, which is none for a crash handler of the host's too; a shell counts in blocks.
+ */
 const limited = [
   '/bin/sh',
   '-c',
-  'ulimit -c 0 && { ulimit -n 256 2>/dev/null || :; } && exec "$@"',
+  '{ ulimit -c 1 2>/dev/null || :; } && { ulimit -n 256 2>/dev/null || :; } && exec "$@"',
   'sh',
 ]
 
@@ -98,7 +102,11 @@ function filterOf(whole: WholeProgram | undefined, options: JailOptions) {
   if (!whole) return { filter: compileSeccomp(readSeccompPolicy('start')), filterFd: seccompFd }
   const filter = wholeFilter(true)
   return asks(whole, options)
-    ? { filter: filtersFor(filter), filterFd: wholeFilterFd, asks: 'data' as const }
+    ? {
+        filter: filtersFor(filter, options.calls ?? callClasses),
+        filterFd: wholeFilterFd,
+        asks: 'data' as const,
+      }
     : { filter, filterFd: wholeFilterFd }
 }
 
@@ -112,7 +120,7 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
   const { core, nofile, data, memlock } = limitsOfWhole
   const { scratchBytes } = whole
   const over = overFor(whole)
-  const folders = scratchFolders.map((_, index) => `${over}/${index}`).join(' ')
+  const [work, ...open] = scratchFolders.map((_, index) => `${over}/${index}`)
   const options = `size=${scratchBytes},nr_inodes=${SCRATCH_INODES_MAX},mode=755,nosuid,nodev`
   const script = [
     cap,
@@ -120,7 +128,7 @@ function prepared(whole: WholeProgram, { unshare }: JailFacts): readonly string[
     // In blocks of 512 bytes.
     `cap -f ${Math.ceil(scratchBytes / 512)} && cap -l ${memlock / 1024}`,
     `mount -t tmpfs -o ${options} mayfly ${over}`,
-    `mkdir ${folders} && chmod 1777 ${folders} && chmod 755 ${over}/0`,
+    `mkdir -m 755 ${work} && mkdir -m 1777 ${open.join(' ')}`,
     ...etcOf(whole).map(({ from, text }) => `printf %s ${quoted(text)} > ${from}`),
     `exec "$@" ${reserved}`,
   ]
@@ -192,6 +200,9 @@ function procWalls(): readonly string[] {
     '/proc',
     ...folders.flatMap((at) => ['--size', '4096', '--tmpfs', at, '--remount-ro', at]),
     ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
+    // Nobody writes another's memory through it, nor has anything else to say there.
+    '--remount-ro',
+    '/proc',
   ]
 }
 

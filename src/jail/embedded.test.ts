@@ -106,6 +106,8 @@ suite('A jail is composed', () => {
       interpreter: '/house/node',
       flags: ['--a-flag'],
       scratchBytes: 2 ** 20,
+      isWarm: true,
+      hasThreads: true,
       places: [
         { from: '/house/node', at: '/opt/mayfly/bin/node' },
         { from: '/house/guest', at: '/opt/mayfly/guest' },

@@ -1,5 +1,6 @@
 import { existsSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { callClasses, type CallClass } from '../contract/calls.ts'
 import { compileSeccomp, readSeccompPolicy } from '../os/seccomp.ts'
 import type { FoundSentinel } from './sentinel.ts'
 import { filtersFor } from './sentinel-policy.ts'
@@ -61,6 +62,8 @@ export interface JailOptions {
   readonly compiled?: string | undefined
   /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
   readonly sentinel?: FoundSentinel | undefined
+  /** Classes of calls that its sentinel is asked about; all of them unless given. */
+  readonly calls?: readonly CallClass[] | undefined
   /** An empty folder of the uid, for a whole program that can have no root of its own. */
   readonly scratch?: string | undefined
 }
@@ -189,10 +192,10 @@ function keptBy(asks: boolean): readonly number[] {
 }
 
 /** The sentinel's first half goes before whatever is started: it loads both filters, and hands over what it is asked on. */
-function askingOf(program: JailedProgram, { sentinel }: JailOptions) {
+function askingOf(program: JailedProgram, { sentinel, calls = callClasses }: JailOptions) {
   if (!sentinel || 'missing' in sentinel || !program.whole) return undefined
   const exec = execWithInit(program, program.whole)
-  return { filter: filtersFor(wholeFilter(true)), exec: enteredBy(exec) }
+  return { filter: filtersFor(wholeFilter(true), calls), exec: enteredBy(exec) }
 }
 
 /** The same, started by the sentinel's first half. */
@@ -248,7 +251,7 @@ function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
 const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
 const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
 const INIT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
-const SETTINGS_INSIDE: WholeSettings = {
+const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads'> = {
   work: workFolder,
   tmp: tmpFolder,
   listens: true,
@@ -261,7 +264,7 @@ function execOutside(program: JailedProgram, whole: WholeProgram, scratch: strin
   return { ...exec, env: { ...exec.env, OPENSSL_CONF: '/dev/null' } }
 }
 
-function settingsWithout(scratch: string | undefined): WholeSettings {
+function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
   return { work: scratch ?? null, tmp: scratch ?? null, listens: false, starts: false }
 }
 
@@ -278,11 +281,12 @@ export function execInside(program: JailedProgram, whole: WholeProgram) {
 
 function wholeExec(
   { main, env }: JailedProgram,
-  { interpreter, flags }: WholeProgram,
-  settings: WholeSettings,
+  { interpreter, flags, isWarm, hasThreads }: WholeProgram,
+  place: typeof SETTINGS_INSIDE,
   places: readonly Place[],
 ) {
   const [path, file] = [insideOf(interpreter, places), insideOf(main, places)]
+  const settings: WholeSettings = { ...place, warm: isWarm, threads: hasThreads }
   return {
     path,
     args: [path, ...flags, file, JSON.stringify(settings)],

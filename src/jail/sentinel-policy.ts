@@ -14,8 +14,12 @@ interface SentinelPolicy {
     readonly why: string
     /** Not asked about where the arguments are these. */
     readonly unless?: NonNullable<SeccompRule['where']>
+    /** An open: how its flags tell one for writing, where they lie in a register. */
+    readonly writes?: { readonly arg: number; readonly mask: number } | 'unknown'
   }[]
 }
+
+type Watched = SentinelPolicy['watched'][number]
 
 let read: SentinelPolicy | undefined
 
@@ -31,22 +35,36 @@ export function errnosOfClasses(): readonly number[] {
   return callClasses.map((name) => constants.errno[classes[name].errno])
 }
 
-/** The filter that only asks: what it does not ask about, the other one decides alone. */
-export function askingFilter(): Buffer {
-  const { watched } = sentinelPolicy()
+/** The same by name, where these classes are open and no others. */
+export function answersOf(open: readonly CallClass[]): Readonly<Record<string, string>> {
+  const { classes } = sentinelPolicy()
+  const closed = callClasses.filter((name) => !open.includes(name))
+  return Object.fromEntries(closed.map((name) => [name, classes[name].errno]))
+}
+
+/** The filter that only asks, and about these classes alone: what it does not ask about, the other one decides. */
+export function askingFilter(classes: readonly CallClass[]): Buffer {
+  const asked = sentinelPolicy().watched.flatMap((one) => askedOf(one, classes))
   return compileSeccomp({
     name: 'sentinel',
     otherwise: 'allow',
-    allow: watched.flatMap(({ call, why, unless }) =>
-      unless ? [{ call, why, where: unless }] : [],
-    ),
-    answer: watched.map(({ call, why }) => ({ call, why, with: 'notify' as const })),
+    allow: asked.flatMap(({ call, why, unless }) => (unless ? [{ call, why, where: unless }] : [])),
+    answer: asked.map(({ call, why }) => ({ call, why, with: 'notify' as const })),
   })
 }
 
+/** With files closed for writing alone, what is opened for reading goes by unasked. */
+function askedOf(one: Watched, classes: readonly CallClass[]): readonly Watched[] {
+  if (classes.includes(one.class)) return [one]
+  if (!one.writes || !classes.includes('write')) return []
+  if (one.writes === 'unknown') return [one]
+  return [{ ...one, unless: [{ ...one.writes, equals: 0 }] }]
+}
+
 /** Both filters as the sentinel's own first half reads them inside: each after its length. */
-export function filtersFor(fixed: Uint8Array): Buffer {
-  return Buffer.concat([askingFilter(), Buffer.from(fixed)].flatMap((one) => [lengthOf(one), one]))
+export function filtersFor(fixed: Uint8Array, classes: readonly CallClass[]): Buffer {
+  const both = [askingFilter(classes), Buffer.from(fixed)]
+  return Buffer.concat(both.flatMap((one) => [lengthOf(one), one]))
 }
 
 /** How the sentinel is told the same: numbers of this architecture, each with its class. */

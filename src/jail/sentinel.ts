@@ -85,6 +85,11 @@ export function reopen({ fd }: SentinelProgram): number {
   return openSync(`/proc/self/fd/${fd}`, O_RDONLY)
 }
 
+/** Whether its file still has a name; a cache may be cleared at any time, and walls find it by name. */
+export function isThere({ fd }: SentinelProgram): boolean {
+  return fstatSync(fd).nlink > 0
+}
+
 async function make(folder: string, key: string, hide: readonly string[]): Promise<FoundSentinel> {
   const compiler = COMPILERS.filter((name) => !hide.includes(name)).flatMap(
     (name) => findProgram(name) ?? [],

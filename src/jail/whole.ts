@@ -14,6 +14,9 @@ export interface WholeProgram {
   readonly flags: readonly string[]
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number
+  /** Whether it gets ready for a job that is still to come; not where one waits. */
+  readonly isWarm: boolean
+  readonly hasThreads: boolean
   /** What it needs beside this system's own folders, and where that lies inside. */
   readonly places: readonly Place[]
 }
@@ -41,6 +44,9 @@ export interface WholeSettings {
   readonly listens: boolean
   /** Whether it may start other programs. */
   readonly starts: boolean
+  readonly warm: boolean
+  /** Whether it starts the threads that it works with before it is ready. */
+  readonly threads: boolean
 }
 
 export const workFolder = '/work'

@@ -1,20 +1,31 @@
 import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
   countIn,
   cpuPeriodUs,
   groupsFolder,
+  groupLinesOf,
   groupsIn,
+  heldBytes,
+  isIn,
+  isInNone,
   numberIn,
+  ownBytes,
+  processesBelow,
   processesIn,
   put,
   putBack,
   putText,
   quotaUs,
+  removeBelow,
   removeFolder,
   textIn,
   tryPut,
+  weigh,
+  weightFor,
+  weightOfSpares,
 } from './cgroup-files.ts'
 
 /** Version 1: a tree for each controller, each with a folder of its own for a group. */
@@ -27,6 +38,13 @@ const FOLDERS: Readonly<Record<Controller, string>> = {
   io: 'blkio',
 }
 const ALL = Object.keys(FOLDERS) as readonly Controller[]
+/** The kernel takes pages for a group by so many. */
+const CHARGED_AT_ONCE = 2 ** 18
+/** What a group has by itself. */
+const USUAL_SHARES = 1_024
+/** Whoever holds the walls has as much as eight that want all they can get, and needs little of it. */
+const SHARES_OF_OWNERS = 8_192
+const ownersSuffix = '-own'
 /** Ten times what a group has by itself: what dies may crowd out the other walls, not the machine. */
 const SHARES_OF_THE_DYING = 10_240
 
@@ -39,26 +57,44 @@ export function openVersion1(
   if (!controllers.includes('memory')) return undefined
   // What is made below has it too: a bound on memory that can be swapped around is none.
   tryPut(parent('memory'), 'memory.swappiness', 0)
+  // What is below has that of one program if nothing is said, however many there are.
+  if (controllers.includes('cpu'))
+    tryPut(parent('cpu'), 'cpu.shares', USUAL_SHARES * availableParallelism())
   const remove = (name: string) =>
-    controllers.map((one) => removeFolder(path.join(parent(one), name))).every(Boolean)
+    controllers.map((one) => removeBelow(path.join(parent(one), name))).every(Boolean)
   return {
     version: 1,
     controllers,
     list: () => groupsIn(parent('memory')),
-    processes: (name) => processesIn(path.join(parent('memory'), name)),
+    processes: (name) => processesBelow(path.join(parent('memory'), name)),
     remove(name) {
       // Nothing that stands still can die here.
       if (controllers.includes('freezer'))
         tryPut(path.join(parent('freezer'), name), 'freezer.state', 'THAWED')
       return remove(name)
     },
+    comeFirst(pid) {
+      if (!controllers.includes('cpu') || !isInNone(groupLinesOf(pid), 'cpu')) return
+      const folder = `${parent('cpu')}${ownersSuffix}`
+      if (!canMake(folder)) return
+      tryPut(folder, 'cpu.shares', SHARES_OF_OWNERS)
+      tryPut(folder, 'cgroup.procs', pid)
+    },
     create(name, wanted = ALL) {
       const own = controllers.filter((one) => wanted.includes(one))
-      for (const one of own) mkdirSync(path.join(parent(one), name), { recursive: true })
-      if (own.includes('cpu')) put(path.join(parent('cpu'), name), 'cpu.cfs_period_us', cpuPeriodUs)
-      return groupOf(name, own, (one) => path.join(parent(one), name))
+      return makeGroup(name, own, (one) => path.join(parent(one), name))
     },
   }
+}
+
+function makeGroup(
+  name: string,
+  controllers: readonly Controller[],
+  folder: (controller: Controller) => string,
+): Cgroup {
+  for (const one of controllers) mkdirSync(folder(one), { recursive: true })
+  if (controllers.includes('cpu')) put(folder('cpu'), 'cpu.cfs_period_us', cpuPeriodUs)
+  return groupOf(name, controllers, folder)
 }
 
 function groupOf(
@@ -67,38 +103,71 @@ function groupOf(
   folder: (controller: Controller) => string,
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
+  const inner = new Set<Cgroup>()
   const thaw = () => {
     if (has('freezer')) tryPut(folder('freezer'), 'freezer.state', 'THAWED')
   }
   return {
     name,
     controllers,
+    below(own) {
+      const group = makeGroup(`${name}/${own}`, controllers, (one) => path.join(folder(one), own))
+      inner.add(group)
+      return group
+    },
     add(pid) {
       for (const one of controllers) put(folder(one), 'cgroup.procs', pid)
     },
+    doors: () => controllers.map((one) => path.join(folder(one), 'tasks')),
+    holds(pid) {
+      const lines = groupLinesOf(pid)
+      return controllers.every((one) => isIn(lines, FOLDERS[one], name))
+    },
     limit: (to) => limit(to, has, folder),
-    memoryNow: () => numberIn(folder('memory'), 'memory.usage_in_bytes'),
+    giveWay() {
+      if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightOfSpares)
+    },
+    memoryNow: () => heldBytes(folder('memory'), { all: 'memory.usage_in_bytes', files: 'cache' }),
+    ownMemory: () => ownBytes(folder('memory'), { own: 'total_rss', shared: 'total_shmem' }),
+    forgetPeak: () => tryPut(folder('memory'), 'memory.max_usage_in_bytes', 0),
     memoryKills: () => countIn(folder('memory'), 'memory.oom_control', 'oom_kill'),
+    hasBeenFull() {
+      const [peak, most] = ['max_usage_in_bytes', 'limit_in_bytes'].map((file) =>
+        numberIn(folder('memory'), `memory.${file}`),
+      )
+      return peak! + CHARGED_AT_ONCE >= most!
+    },
     cpuMs: () => (has('cpuacct') ? numberIn(folder('cpuacct'), 'cpuacct.usage') / 1e6 : undefined),
-    processes: () => processesIn(folder('memory')),
+    processes: () => [folder('memory'), ...inner].flatMap(processesOf),
     freeze: () => put(folder('freezer'), 'freezer.state', 'FROZEN'),
     isFrozen: () => textIn(folder('freezer'), 'freezer.state').trim() === 'FROZEN',
     thaw,
     hurry() {
+      for (const group of inner) group.hurry()
       thaw()
       if (!has('cpu')) return
       tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
+      tryPut(folder('cpu'), 'cpu.idle', 0)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
     },
     lifts: () =>
       has('cpu')
         ? [
             `${folder('cpu')}/cpu.cfs_quota_us:-1`,
+            `${folder('cpu')}/cpu.idle:0`,
             `${folder('cpu')}/cpu.shares:${SHARES_OF_THE_DYING}`,
           ]
         : [],
-    remove: () => controllers.map((one) => removeFolder(folder(one))).every(Boolean),
+    pidsFile: () => (has('pids') ? path.join(folder('pids'), 'pids.max') : undefined),
+    remove() {
+      for (const group of inner) if (group.remove()) inner.delete(group)
+      return inner.size === 0 && controllers.map((one) => removeFolder(folder(one))).every(Boolean)
+    },
   }
+}
+
+function processesOf(one: string | Cgroup): readonly number[] {
+  return typeof one === 'string' ? processesIn(one) : one.processes()
 }
 
 function limit(
@@ -113,9 +182,18 @@ function limit(
 }
 
 function limitCpu(folder: string, cores: number): void {
+  weigh(folder, 'cpu.shares', weightFor(cores, USUAL_SHARES), cores)
   if (cores === Infinity) return put(folder, 'cpu.cfs_quota_us', -1)
-  const quota = `${quotaUs(cores)}`
-  putText(folder, 'cpu.cfs_quota_us', quota, new RegExp(`^${quota}\\s*$`))
+  const { quota, period } = quotaUs(cores)
+  const set = (file: string, value: number) =>
+    putText(folder, `cpu.cfs_${file}_us`, `${value}`, new RegExp(`^${value}\\s*$`))
+  if (numberIn(folder, 'cpu.cfs_period_us') !== period) {
+    // With either of them alone it could have more than what is around it, or less than what is in it, which the kernel
+    // takes from nobody.
+    put(folder, 'cpu.cfs_quota_us', -1)
+    set('period', period)
+  }
+  set('quota', quota)
 }
 
 function limitIo(folder: string, { bytes, devices }: NonNullable<CgroupLimits['io']>): void {

@@ -1,24 +1,34 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
   countIn,
   cpuPeriodUs,
   groupsFolder,
+  groupLinesOf,
   groupsIn,
-  numberIn,
+  heldBytes,
+  isIn,
+  ownBytes,
+  processesBelow,
   processesIn,
   put,
   putBack,
   putText,
   quotaUs,
+  removeBelow,
   removeFolder,
   textIn,
   tryPut,
+  weigh,
+  weightFor,
+  weightOfSpares,
 } from './cgroup-files.ts'
 
 /** Version 2: one folder a group, whatever controllers the root hands down. Counting and freezing need none. */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
+/** What a group has by itself. */
+const USUAL_WEIGHT = 100
 /** The kernel's highest weight. */
 const WEIGHT_OF_THE_DYING = 10_000
 
@@ -37,8 +47,10 @@ export function openVersion2(
     version: 2,
     controllers,
     list: () => groupsIn(parent),
-    processes: (name) => processesIn(path.join(parent, name)),
-    remove: (name) => removeFolder(path.join(parent, name)),
+    processes: (name) => processesBelow(path.join(parent, name)),
+    remove: (name) => removeBelow(path.join(parent, name)),
+    // Here a process has the place that whoever started it gave it, and keeps it.
+    comeFirst: () => undefined,
     create(name) {
       const folder = path.join(parent, name)
       mkdirSync(folder, { recursive: true })
@@ -49,32 +61,90 @@ export function openVersion2(
 
 function groupOf(name: string, controllers: readonly Controller[], folder: string): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
+  const inner = new Set<Cgroup>()
+  /** Processes live in groups that hand nothing down: where there are groups below, in one beside them. */
+  let place = folder
   return {
     name,
     controllers,
-    add: (pid) => put(folder, 'cgroup.procs', pid),
+    below(own) {
+      if (place === folder) place = makeLeaf(folder, controllers)
+      const group = groupOf(`${name}/${own}`, controllers, makeFolder(path.join(folder, own)))
+      inner.add(group)
+      return group
+    },
+    add: (pid) => put(place, 'cgroup.procs', pid),
+    doors: () => [path.join(place, 'cgroup.procs')],
+    holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
     limit: (to) => limit(folder, to, has),
-    memoryNow: () => numberIn(folder, 'memory.current'),
-    memoryKills: () => countIn(folder, 'memory.events', 'oom_kill'),
+    giveWay() {
+      if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightOfSpares)
+    },
+    memoryNow: () => heldBytes(folder, { all: 'memory.current', files: 'file' }),
+    ownMemory: () => ownBytes(folder, { own: 'anon', shared: 'shmem' }),
+    forgetPeak: () => undefined,
+    memoryKills: () =>
+      new Set([folder, place]).values().reduce((sum, one) => sum + eventsIn(one, 'oom_kill'), 0),
+    hasBeenFull: () => new Set([folder, place]).values().some((one) => eventsIn(one, 'oom') > 0),
     cpuMs: () => countIn(folder, 'cpu.stat', 'usage_usec') / 1000,
-    processes: () => processesIn(folder),
+    processes: () => [...processesIn(place), ...[...inner].flatMap((one) => one.processes())],
     freeze: () => put(folder, 'cgroup.freeze', 1),
     isFrozen: () => countIn(folder, 'cgroup.events', 'frozen') === 1,
     thaw: () => tryPut(folder, 'cgroup.freeze', 0),
     hurry() {
+      for (const group of inner) group.hurry()
       tryPut(folder, 'cgroup.freeze', 0)
       if (!has('cpu')) return
       tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
+      tryPut(folder, 'cpu.idle', 0)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
     },
     lifts: () => [
       `${folder}/cgroup.freeze:0`,
       ...(has('cpu')
-        ? [`${folder}/cpu.max:max ${cpuPeriodUs}`, `${folder}/cpu.weight:${WEIGHT_OF_THE_DYING}`]
+        ? [
+            `${folder}/cpu.max:max ${cpuPeriodUs}`,
+            `${folder}/cpu.idle:0`,
+            `${folder}/cpu.weight:${WEIGHT_OF_THE_DYING}`,
+          ]
         : []),
     ],
-    remove: () => removeFolder(folder),
+    pidsFile: () => (has('pids') ? path.join(folder, 'pids.max') : undefined),
+    remove() {
+      for (const group of inner) if (group.remove()) inner.delete(group)
+      if (inner.size > 0 || (place !== folder && !removeFolder(place))) return false
+      return removeFolder(folder)
+    },
   }
+}
+
+const leaf = 'own'
+/** Several may be on their way from one process to the next. */
+const PASSES_MAX = 20
+
+/** Moves what is in a group into one below it, so that there may be others beside that. */
+function makeLeaf(folder: string, controllers: readonly Controller[]): string {
+  const place = makeFolder(path.join(folder, leaf))
+  for (let pass = 0; pass < PASSES_MAX; pass++) {
+    const left = processesIn(folder)
+    if (left.length === 0) break
+    for (const pid of left) tryPut(place, 'cgroup.procs', pid)
+  }
+  const handed = HANDED_DOWN.filter((one) => controllers.includes(one))
+  put(folder, 'cgroup.subtree_control', handed.map((one) => `+${one}`).join(' '))
+  return place
+}
+
+function makeFolder(folder: string): string {
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+/** Of this group alone, where the kernel tells it apart from those below. */
+function eventsIn(folder: string, name: string): number {
+  const files = ['memory.events.local', 'memory.events']
+  const file = files.find((one) => existsSync(path.join(folder, one)))
+  return file ? countIn(folder, file, name) : 0
 }
 
 function limit(folder: string, to: CgroupLimits, has: (controller: Controller) => boolean): void {
@@ -88,8 +158,9 @@ function limit(folder: string, to: CgroupLimits, has: (controller: Controller) =
 }
 
 function limitCpu(folder: string, cores: number): void {
-  const quota = cores === Infinity ? 'max' : `${quotaUs(cores)}`
-  const max = `${quota} ${cpuPeriodUs}`
+  weigh(folder, 'cpu.weight', weightFor(cores, USUAL_WEIGHT), cores)
+  const { quota, period } = quotaUs(cores)
+  const max = cores === Infinity ? `max ${cpuPeriodUs}` : `${quota} ${period}`
   putText(folder, 'cpu.max', max, new RegExp(`^${max}\\s*$`))
 }
 

@@ -1,13 +1,31 @@
-import { existsSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  rmdirSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
 
 /** The files of control groups, alike in both versions. */
 
 /** Below each controller's root, or the one root there is. */
 export const groupsFolder = 'mayfly'
+/** What a group has by itself, and the longest of ours. */
 export const cpuPeriodUs = 100_000
+const CPU_PERIOD_US_MIN = 10_000
 /** Less than this of a period is refused by the kernel. */
 const CPU_QUOTA_US_MIN = 1_000
+/** As much as is used in one go where a group has little: many that have little then crowd nobody out for long. */
+const CPU_QUOTA_US_SMALL = 2_000
+/** What both versions take. */
+const WEIGHT_MIN = 2
+/** Of a file with a line for each device. */
+const TEXT_BYTES_MAX = 16_384
 
 export function put(folder: string, file: string, value: number | string): void {
   writeFileSync(path.join(folder, file), String(value))
@@ -23,20 +41,59 @@ export function tryPut(folder: string, file: string, value: number | string): vo
 
 /** The kernel rounds down to pages; anything above what was asked is a limit that does not hold. */
 export function putBack(folder: string, file: string, value: number): void {
-  put(folder, file, value)
-  const holds = numberIn(folder, file)
+  const holds = Number(exchange(folder, file, String(value)))
   if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
 }
 
 /** For a file whose text is read back in other words. */
 export function putText(folder: string, file: string, value: string, holds: RegExp): void {
-  put(folder, file, value)
-  const text = textIn(folder, file)
+  const text = exchange(folder, file, value)
   if (!holds.test(text)) throw new Error(`${file} is "${text.trim()}" after writing "${value}"`)
 }
 
-export function quotaUs(cores: number): number {
-  return Math.max(CPU_QUOTA_US_MIN, Math.round(cores * cpuPeriodUs))
+/** Writes a value and reads what holds then, by one descriptor: every job waits for this. */
+function exchange(folder: string, file: string, value: string): string {
+  const fd = openSync(path.join(folder, file), 'w+')
+  try {
+    writeSync(fd, value)
+    const text = Buffer.alloc(TEXT_BYTES_MAX)
+    return text.toString('utf8', 0, readSync(fd, text, 0, text.length, 0))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** What gets ready for a job that nobody has asked for yet gives way to all that run. */
+export const weightOfSpares = 0.25
+
+/**
+ * Who was granted less of a core comes after who was granted all of it, by more than the grants differ: a quota alone
+ * lets many small ones crowd out everybody at the beginning of each period, when all of them may run, and twenty of a
+ * twentieth would together come as first as one of a whole. `usual` is what a group has by itself.
+ */
+export function weightFor(cores: number, usual: number): number {
+  return Math.max(WEIGHT_MIN, Math.round(Math.min(1, cores) ** 2 * usual))
+}
+
+/** Less than this of a core is had when nobody else wants it, and given up at once when somebody does. */
+const IDLE_BELOW = 0.1
+
+/** The kernel takes a weight from who is idle, and has no file for it where it is old. */
+export function weigh(folder: string, file: string, weight: number, cores: number): void {
+  if (cores < IDLE_BELOW) return tryPut(folder, 'cpu.idle', 1)
+  tryPut(folder, 'cpu.idle', 0)
+  tryPut(folder, file, weight)
+}
+
+/**
+ * Microseconds of processor time in each so many. All that is unused of a period may be used at its beginning: twenty
+ * walls with a twentieth of a core each would take both of two cores for half of a long one. A whole core and more
+ * keeps the long one, for programs of many threads use it in bursts.
+ */
+export function quotaUs(cores: number): { readonly quota: number; readonly period: number } {
+  const short = Math.max(CPU_PERIOD_US_MIN, Math.round(CPU_QUOTA_US_SMALL / cores))
+  const period = cores >= 1 ? cpuPeriodUs : Math.min(cpuPeriodUs, short)
+  return { quota: Math.max(CPU_QUOTA_US_MIN, Math.round(cores * period)), period }
 }
 
 export function textIn(folder: string, file: string): string {
@@ -55,15 +112,88 @@ export function groupsIn(folder: string): readonly string[] {
 
 /** A number beside its name, as in `oom_kill 3`; 0 where it is not. */
 export function countIn(folder: string, file: string, name: string): number {
-  const line = textIn(folder, file)
-    .split('\n')
-    .find((one) => one.startsWith(`${name} `))
+  return countOf(textIn(folder, file), name)
+}
+
+function countOf(text: string, name: string): number {
+  const line = text.split('\n').find((one) => one.startsWith(`${name} `))
   return Number(line?.slice(name.length + 1) ?? 0)
+}
+
+function tryText(folder: string, file: string): string {
+  try {
+    return textIn(folder, file)
+  } catch {
+    return ''
+  }
+}
+
+/** Bytes that are there to stay: files that were read and could be read again are not. */
+export function heldBytes(
+  folder: string,
+  names: { readonly all: string; readonly files: string },
+): number {
+  const text = tryText(folder, 'memory.stat')
+  // Scratch counts among the files, and can't be read again.
+  const forgettable = countOf(text, names.files) - countOf(text, 'shmem')
+  return Math.max(0, numberIn(folder, names.all) - Math.max(0, forgettable))
+}
+
+export function ownBytes(
+  folder: string,
+  names: { readonly own: string; readonly shared: string },
+): { readonly own: number; readonly shared: number } {
+  const text = textIn(folder, 'memory.stat')
+  return { own: countOf(text, names.own), shared: countOf(text, names.shared) }
+}
+
+/** In which groups a process is, a line for each tree: `4:memory:/mayfly/w1`, or `0::/mayfly/w1`. */
+export function groupLinesOf(pid: number): readonly string[] {
+  return tryText(`/proc/${pid}`, 'cgroup').split('\n')
+}
+
+/** Whether one of those lines has this controller (none by name in version 2) in our group of this name. */
+export function isIn(lines: readonly string[], controller: string, name: string): boolean {
+  return placeIn(lines, controller)?.endsWith(`/${groupsFolder}/${name}`) === true
+}
+
+/** Whether nobody has put it into a group of this controller. */
+export function isInNone(lines: readonly string[], controller: string): boolean {
+  return placeIn(lines, controller) === '/'
+}
+
+function placeIn(lines: readonly string[], controller: string): string | undefined {
+  for (const line of lines) {
+    const [, controllers, place] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    if (controllers?.split(',').includes(controller)) return place
+  }
+  return undefined
 }
 
 export function processesIn(folder: string): readonly number[] {
   try {
     return textIn(folder, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
+}
+
+/** Of a group and of all below it. */
+export function processesBelow(folder: string): readonly number[] {
+  return [folder, ...belowOf(folder)].flatMap(processesIn)
+}
+
+/** A group with all below it, the innermost first; whether nothing is left. */
+export function removeBelow(folder: string): boolean {
+  return [...belowOf(folder).toReversed(), folder].map(removeFolder).every(Boolean)
+}
+
+function belowOf(folder: string): readonly string[] {
+  try {
+    return groupsIn(folder).flatMap((name) => {
+      const inner = path.join(folder, name)
+      return [inner, ...belowOf(inner)]
+    })
   } catch {
     return []
   }

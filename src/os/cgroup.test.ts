@@ -6,12 +6,14 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { controllers, openCgroups } from './cgroup.ts'
+import { isIn, isInNone, quotaUs } from './cgroup-files.ts'
 
 /** A folder with the files that the kernel would make; it keeps whatever is written. */
 suite('Control groups, as folders and files', () => {
@@ -65,9 +67,11 @@ suite('Control groups, as folders and files', () => {
   test('Version 1 bounds processor time and each disk, counts, freezes, and lets the dying go', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w4')
+    mount.write('cpu/mayfly/w4/cpu.shares', '1024')
     group.limit({ cpu: 0.5, io: { bytes: 1_000_000, devices: ['8:0'] } })
-    assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_period_us'), '100000')
-    assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_quota_us'), '50000')
+    assert.equal(mount.read('cpu/mayfly/w4/cpu.shares'), '256')
+    assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_period_us'), '10000')
+    assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_quota_us'), '5000')
     for (const way of ['read', 'write'])
       assert.equal(mount.read(`blkio/mayfly/w4/blkio.throttle.${way}_bps_device`), '8:0 1000000')
     mount.write('cpuacct/mayfly/w4/cpuacct.usage', '2500000\n')
@@ -89,7 +93,12 @@ suite('Control groups, as folders and files', () => {
     const root = openCgroups(mount.path)!
     assert.deepEqual(root.controllers, ['memory', 'pids', 'cpu', 'io', 'cpuacct', 'freezer'])
     const group = root.create('w5')
+    mount.write('mayfly/w5/cpu.weight', '100')
     group.limit({ cpu: 1.5, io: { bytes: 4096, devices: ['254:0'] } })
+    assert.equal(mount.read('mayfly/w5/cpu.weight'), '100', 'nobody comes before one core')
+    group.limit({ cpu: 0.2 })
+    assert.equal(mount.read('mayfly/w5/cpu.weight'), '4')
+    group.limit({ cpu: 1.5 })
     assert.equal(mount.read('mayfly/w5/cpu.max'), '150000 100000')
     assert.equal(mount.read('mayfly/w5/io.max'), '254:0 rbps=4096 wbps=4096')
     mount.write('mayfly/w5/cpu.stat', 'usage_usec 7000\nuser_usec 5000\n')
@@ -122,7 +131,143 @@ suite('Control groups, as folders and files', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w7')
     symlinkSync('/dev/null', join(mount.path, 'cpu/mayfly/w7/cpu.cfs_quota_us'))
-    assert.throws(() => group.limit({ cpu: 0.5 }), /is "" after writing "50000"/)
+    assert.throws(() => group.limit({ cpu: 0.5 }), /is "" after writing "5000"/)
+  })
+
+  test('Version 1: a group within a group is in each controller, hurried and removed with the other', () => {
+    using mount = folder()
+    const root = openCgroups(mount.path)!
+    const group = root.create('w8', ['memory', 'pids', 'cpu'])
+    const inner = group.below('video').below('sound')
+    inner.add(7)
+    inner.limit({ memory: 4096, cpu: 0.5 })
+    mount.write('cpu/mayfly/w8/video/sound/cpu.shares', '1024')
+    assert.equal(inner.name, 'w8/video/sound')
+    assert.equal(mount.read('pids/mayfly/w8/video/sound/cgroup.procs'), '7')
+    assert.equal(mount.read('memory/mayfly/w8/video/sound/memory.limit_in_bytes'), '4096')
+    assert.deepEqual([group.processes(), root.processes('w8')], [[7], [7]])
+    group.hurry()
+    assert.equal(mount.read('cpu/mayfly/w8/video/sound/cpu.cfs_quota_us'), '-1')
+    for (const one of ['memory', 'pids', 'cpu'])
+      for (const file of readdirSync(join(mount.path, one, 'mayfly/w8/video/sound')))
+        unlinkSync(join(mount.path, one, 'mayfly/w8/video/sound', file))
+    assert.equal(group.remove(), false, 'other folders still have files, as no real one has')
+    assert.deepEqual(readdirSync(join(mount.path, 'memory/mayfly/w8')), [])
+  })
+
+  test('Version 2: before there is a group below, what was in it has moved into one beside that', () => {
+    using mount = folder()
+    mount.write('cgroup.controllers', 'cpu memory pids\n')
+    mkdirSync(join(mount.path, 'mayfly'))
+    mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
+    const group = openCgroups(mount.path)!.create('w9')
+    mkdirSync(join(mount.path, 'mayfly/w9/own'))
+    mount.write('mayfly/w9/own/cgroup.procs', '')
+    mount.write('mayfly/w9/cgroup.procs', '5\n')
+    const inner = group.below('video')
+    assert.equal(mount.read('mayfly/w9/own/cgroup.procs'), '5')
+    assert.equal(mount.read('mayfly/w9/cgroup.subtree_control'), '+memory +pids +cpu')
+    inner.add(6)
+    inner.limit({ memory: 4096 })
+    group.add(8)
+    assert.equal(mount.read('mayfly/w9/own/cgroup.procs'), '8')
+    assert.equal(mount.read('mayfly/w9/video/memory.max'), '4096')
+    assert.deepEqual(group.processes(), [8, 6])
+    mount.write('mayfly/w9/video/memory.events', 'oom_kill 2\n')
+    mount.write('mayfly/w9/memory.events', 'oom_kill 3\n')
+    mount.write('mayfly/w9/memory.events.local', 'oom_kill 0\n')
+    mount.write('mayfly/w9/own/memory.events', 'oom_kill 1\n')
+    assert.deepEqual([inner.memoryKills(), group.memoryKills()], [2, 1])
+  })
+
+  test('Whoever comes in by itself writes into each tree, and is in when each of them says so', () => {
+    using mount = folder()
+    const group = openCgroups(mount.path)!.create('w10', ['memory', 'pids'])
+    assert.deepEqual(
+      group.doors(),
+      ['memory', 'pids'].map((one) => join(mount.path, one, 'mayfly/w10/tasks')),
+    )
+    assert.equal(group.holds(process.pid), false)
+    const lines = ['5:pids:/mayfly/w10', '4:memory:/docker/1/mayfly/w10', '3:cpu,cpuacct:/']
+    assert.equal(isIn(lines, 'pids', 'w10') && isIn(lines, 'memory', 'w10'), true)
+    for (const [controller, name] of [
+      ['cpu', 'w10'],
+      ['pids', 'w1'],
+      ['pids', '10'],
+      ['pid', 'w10'],
+    ] as const)
+      assert.equal(isIn(lines, controller, name), false, `${controller} ${name}`)
+    assert.equal(isIn(['0::/mayfly/w2/own'], '', 'w2/own'), true)
+  })
+
+  test('Files that were read are no memory that is held, and scratch is', () => {
+    using mount = folder()
+    const group = openCgroups(mount.path)!.create('w11')
+    mount.write('memory/mayfly/w11/memory.usage_in_bytes', '9000\n')
+    assert.equal(group.memoryNow(), 9000)
+    const all = 'cache 5000\nrss 4000\nshmem 1000\ntotal_rss 4500\ntotal_shmem 1200\n'
+    mount.write('memory/mayfly/w11/memory.stat', all)
+    assert.equal(group.memoryNow(), 5000)
+    assert.deepEqual(group.ownMemory(), { own: 4500, shared: 1200 })
+  })
+
+  test('Little of a core is given in small pieces, a whole one in large ones, and never more than was asked', () => {
+    const pieces = [0.01, 0.02, 0.05, 0.2, 0.5, 1, 1.5].map((cores) =>
+      Object.values(quotaUs(cores)),
+    )
+    assert.deepEqual(pieces, [
+      [1_000, 100_000],
+      [2_000, 100_000],
+      [2_000, 40_000],
+      [2_000, 10_000],
+      [5_000, 10_000],
+      [100_000, 100_000],
+      [150_000, 100_000],
+    ])
+  })
+
+  test('Version 1: a spare gives way, who has little of a core is idle, and what dies is neither', () => {
+    using mount = folder()
+    const root = openCgroups(mount.path)!
+    const group = root.create('w12')
+    for (const file of ['shares', 'idle']) mount.write(`cpu/mayfly/w12/cpu.${file}`, '')
+    const now = () => ['shares', 'idle'].map((file) => mount.read(`cpu/mayfly/w12/cpu.${file}`))
+    group.giveWay()
+    assert.deepEqual(now(), ['256', ''])
+    group.limit({ cpu: 1 })
+    assert.deepEqual(now(), ['1024', '0'])
+    group.limit({ cpu: 0.05 })
+    assert.deepEqual(now(), ['1024', '1'], 'who is idle has no weight')
+    group.limit({ cpu: 0.5 })
+    assert.deepEqual(now(), ['256', '0'])
+    group.limit({ cpu: 0.05 })
+    const lifts = group.lifts().map((lift) => lift.slice(lift.lastIndexOf('/') + 1))
+    assert.deepEqual(lifts, ['cpu.cfs_quota_us:-1', 'cpu.idle:0', 'cpu.shares:10240'])
+    group.hurry()
+    assert.deepEqual(now(), ['10240', '0'])
+  })
+
+  test('Version 2: the same by its own files', () => {
+    using mount = folder()
+    mount.write('cgroup.controllers', 'cpu memory pids\n')
+    mkdirSync(join(mount.path, 'mayfly'))
+    mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
+    const group = openCgroups(mount.path)!.create('w13')
+    for (const file of ['weight', 'idle']) mount.write(`mayfly/w13/cpu.${file}`, '')
+    const now = () => ['weight', 'idle'].map((file) => mount.read(`mayfly/w13/cpu.${file}`))
+    group.giveWay()
+    assert.deepEqual(now(), ['25', ''])
+    group.limit({ cpu: 0.05 })
+    assert.deepEqual(now(), ['25', '1'])
+    group.hurry()
+    assert.deepEqual(now(), ['10000', '0'])
+  })
+
+  test('Whoever holds the walls comes first, unless somebody else gave it its place', () => {
+    const lines = ['2:cpu,cpuacct:/', '1:memory:/user.slice', '0::/']
+    assert.equal(isInNone(lines, 'cpu'), true)
+    assert.equal(isInNone(['2:cpu:/system.slice/x'], 'cpu'), false)
+    assert.equal(isInNone(lines, 'pids'), false)
   })
 
   test('A group that is gone is removed', () => {

@@ -211,10 +211,12 @@ const RLIMIT = {
   data: 2,
   stack: 3,
   core: 4,
+  rss: 5,
   nproc: 6,
   nofile: 7,
   memlock: 8,
   as: 9,
+  locks: 10,
 }
 
 /** Sets soft and hard limit alike, of this process or of `pid`.

@@ -49,6 +49,23 @@ export function childrenOf(pid: number): readonly number[] {
   return text ? text.trim().split(' ').filter(Boolean).map(Number) : []
 }
 
+/** Milliseconds that its threads were ready to run and had to wait; 0 where the kernel does not count. */
+export function waitedMsOf(pid: number): number {
+  const waited = threadsOf(pid).map((thread) => {
+    const text = read(`/proc/${pid}/task/${thread}/schedstat`)
+    return Number(text?.split(' ')[1] ?? 0)
+  })
+  return waited.reduce((sum, ns) => sum + ns, 0) / 1e6
+}
+
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+}
+
 /** Resident bytes. */
 export function residentBytes(pid: number): number {
   const pages = Number(read(`/proc/${pid}/statm`)?.split(' ')[1])

@@ -48,6 +48,27 @@ test('Places that come free go to tenants in turn, not to who asked most', async
   assert.deepEqual(asked, ['a', 'b', 'a'])
 })
 
+test('A job of several walls takes as many places, and gives back as many', async () => {
+  const { admitter, asked } = stand()
+  const enter = (tenant: string, walls: number) => {
+    const place = admitter.enter(tenant, 100, signal, walls)
+    void place.then(() => asked.push(tenant))
+    return place
+  }
+  const three = await enter('a', 3)
+  assert.equal(admitter.running, 3)
+  void enter('b', 2)
+  await settled()
+  assert.equal(admitter.waiting, 1)
+  three.leave()
+  await settled()
+  assert.deepEqual([asked, admitter.running], [['a', 'b'], 2])
+  const more = enter('c', 100)
+  await settled()
+  assert.equal(admitter.waiting, 1, 'one of more walls than there are waits, and is not refused')
+  void more.catch(() => undefined)
+})
+
 test('What does not fit into the memory that is left waits, and what never fits is refused at once', async () => {
   const { admitter, enter } = stand()
   const large = await enter('a', 700)

@@ -23,18 +23,23 @@ export interface Place {
 }
 
 export interface Admitter {
-  enter(tenant: string, memory: number, signal: AbortSignal): Promise<Place>
+  /** `walls`: of how many it is made, each of which takes the place of one. */
+  enter(tenant: string, memory: number, signal: AbortSignal, walls?: number): Promise<Place>
   readonly running: number
   readonly waiting: number
   /** Bytes that the ceilings of all that runs come to. */
   readonly memory: number
 }
 
-interface Waiting {
-  readonly memory: number
+interface Waiting extends Wanted {
   readonly since: number
   readonly go: (place: Place) => void
   readonly timer: Timer
+}
+
+interface Wanted {
+  readonly memory: number
+  readonly walls: number
 }
 
 /** Of the walls that may run, how many one tenant may have. */
@@ -49,22 +54,24 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   const share = Math.max(1, Math.floor(budget.runnable * SHARE_OF_ONE))
   const runningOf = new Map<string, number>()
 
-  const isBelowShare = (tenant: string) => (runningOf.get(tenant) ?? 0) < share
-  const fits = (tenant: string, memory: number) =>
-    isBelowShare(tenant) && running < budget.runnable && memoryUsed + memory <= budget.memory
+  const isBelowShare = (tenant: string, walls = 1) => (runningOf.get(tenant) ?? 0) + walls <= share
+  const fits = (tenant: string, { memory, walls }: Wanted) =>
+    isBelowShare(tenant, walls) &&
+    running + walls <= budget.runnable &&
+    memoryUsed + memory <= budget.memory
 
   /** Whoever waits at his own share stands in nobody's way. */
-  const isFirst = () => ![...queues.keys()].some(isBelowShare)
+  const isFirst = () => ![...queues].some(([tenant, [first]]) => isBelowShare(tenant, first?.walls))
 
-  function count(tenant: string, by: 1 | -1): void {
+  function count(tenant: string, by: number): void {
     running += by
     const now = (runningOf.get(tenant) ?? 0) + by
     if (now > 0) runningOf.set(tenant, now)
     else runningOf.delete(tenant)
   }
 
-  function take(tenant: string, memory: number, since: number): Place {
-    count(tenant, 1)
+  function take(tenant: string, { memory, walls }: Wanted, since: number): Place {
+    count(tenant, walls)
     memoryUsed += memory
     let left = false
     return {
@@ -72,7 +79,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
       leave() {
         if (left) return
         left = true
-        count(tenant, -1)
+        count(tenant, -walls)
         memoryUsed -= memory
         next()
       },
@@ -83,14 +90,14 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   function next(): void {
     for (const [tenant, queue] of Array.from(queues)) {
       const first = queue[0]!
-      if (!fits(tenant, first.memory)) continue
+      if (!fits(tenant, first)) continue
       remove(tenant, first)
       const rest = queues.get(tenant)
       if (rest) {
         queues.delete(tenant)
         queues.set(tenant, rest)
       }
-      first.go(take(tenant, first.memory, first.since))
+      first.go(take(tenant, first, first.since))
     }
   }
 
@@ -104,7 +111,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     if (queue.length === 0) queues.delete(tenant)
   }
 
-  function wait(tenant: string, memory: number, signal: AbortSignal): Promise<Place> {
+  function wait(tenant: string, wanted: Wanted, signal: AbortSignal): Promise<Place> {
     const { promise, resolve, reject } = Promise.withResolvers<Place>()
     const give = (error: Error) => {
       remove(tenant, one)
@@ -113,7 +120,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     }
     const cancel = () => give(new DOMException('The job was cancelled', 'AbortError'))
     const one: Waiting = {
-      memory,
+      ...wanted,
       since: clock.now(),
       timer: clock.after(budget.waitMsMax, () =>
         give(overloaded('waited too long for a place', budget)),
@@ -130,7 +137,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   }
 
   return {
-    async enter(tenant, memory, signal) {
+    async enter(tenant, memory, signal, asked = 1) {
       if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
       if (memory > budget.memory) {
         throw new MayflyError(
@@ -141,11 +148,13 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
           },
         )
       }
-      if (!queues.has(tenant) && isFirst() && fits(tenant, memory)) {
-        return take(tenant, memory, clock.now())
+      // One that is made of more walls than anybody may have waits until it is alone with its share.
+      const wanted = { memory, walls: Math.min(asked, share) }
+      if (!queues.has(tenant) && isFirst() && fits(tenant, wanted)) {
+        return take(tenant, wanted, clock.now())
       }
       if (waiting >= budget.queueMax) throw overloaded('the queue is full', budget)
-      return wait(tenant, memory, signal)
+      return wait(tenant, wanted, signal)
     },
     get running() {
       return running

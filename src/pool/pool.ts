@@ -9,9 +9,16 @@ import type { Claim } from '../contract/rooms.ts'
 import { createAdmitter, type Budget } from './admit.ts'
 import type { Stock } from './stock.ts'
 
+/** Walls that a job makes once it runs, and the bytes that they may use together. */
+export interface Beside {
+  readonly walls: number
+  readonly memory: number
+}
+
 /** From profile to sandbox: a place under the budget, then a wall. */
 export interface Pool {
-  acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
+  /** `beside`: what it will be made of beside its first wall. */
+  acquire(profile: Profile, job: Job, signal: AbortSignal, beside?: Beside): Promise<Claim>
   readonly running: number
   readonly waiting: number
 }
@@ -52,11 +59,12 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   return {
-    async acquire(profile, job, signal) {
+    async acquire(profile, job, signal, beside = { walls: 0, memory: 0 }) {
       const provider = options.provider(profile.provider)
       if (!provider)
         throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
-      const place = await admitter.enter(job.tenant, profile.controls.memory, signal)
+      const memory = profile.controls.memory + beside.memory
+      const place = await admitter.enter(job.tenant, memory, signal, 1 + beside.walls)
       makeRoom()
       const began = clock.now()
       try {

@@ -3,13 +3,13 @@ import { test } from 'node:test'
 import { jobOf } from '../../tests/fixtures/profile-world.ts'
 import { profileOf } from '../../tests/sim/stage.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
-import { allControls, noNetwork } from '../contract/controls.ts'
+import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Lived } from '../contract/rooms.ts'
 import { createResultCache } from './result-cache.ts'
 
-const closed = { ...allControls, network: noNetwork, capabilities: [] }
+const closed = { ...allControls, network: noNetwork, files: noFiles, capabilities: [] }
 const profile = profileOf({ controls: closed })
 const never = new AbortController().signal
 let jobs = 0
@@ -106,15 +106,17 @@ test('S4-56: nothing is given to another tenant, nor for anything else that diff
 test('What was not declared idempotent, or could reach out, is run each time', async () => {
   const { ask, runs } = world()
   const open = profileOf({ controls: { ...closed, network: allControls.network } })
+  const filing = profileOf({ controls: { ...closed, files: allControls.files } })
   const calling = profileOf({ controls: { ...closed, capabilities: ['mail.send'] } })
   for (let n = 0; n < 2; n++) {
     assert.equal((await ask(job({ idempotent: false }))).cache, undefined)
     await ask(job(), { made: open })
     await ask(job(), { made: calling })
+    await ask(job(), { made: filing })
     await ask(job({ shadow: 'wasm' }))
     await ask(job(), { made: profileOf({ controls: closed, capture: true }) })
   }
-  assert.equal(runs(), 10)
+  assert.equal(runs(), 12)
 })
 
 test('Only a whole outcome that ended ok is kept', async () => {

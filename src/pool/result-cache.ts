@@ -1,3 +1,4 @@
+import { grantsFiles, grantsNetwork } from '../contract/controls.ts'
 import { addAbortListener } from 'node:events'
 import type { Clock } from '../contract/clock.ts'
 import type { Voice } from '../contract/event.ts'
@@ -153,8 +154,8 @@ async function followed(flight: Flight, signal: AbortSignal): Promise<Landed> {
 
 /** Whether what it comes to may be given again: it was declared so, and can have no effect outside. */
 function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
-  const { network, capabilities } = controls
-  const isClosed = network.allow !== 'any' && network.allow.length === 0
+  const { network, files, capabilities } = controls
+  const isClosed = !grantsNetwork(network) && !grantsFiles(files)
   const callsNobody =
     capabilities !== 'any' &&
     capabilities.every((name) => (grantable as readonly string[]).includes(name))

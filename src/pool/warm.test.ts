@@ -4,6 +4,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock } from '../contract/clock.ts'
 import { createWarm, type Spare, type WarmEvent } from './warm.ts'
 
+/** What is taken is replaced by then. */
+const SOON_MS = 100
+
 /** Spares that are numbers, and a clock that only a test moves. */
 function stand(options: { least: number; most: number }) {
   let now = 0
@@ -22,13 +25,15 @@ function stand(options: { least: number; most: number }) {
   }
   const live = new Set<number>()
   const told: WarmEvent[] = []
+  const awaited: number[] = []
   const warm = createWarm<Spare & { readonly id: number }>({
     key: 'test',
     clock,
     ...options,
-    async start() {
+    async start(isAwaited) {
       if (fails) throw new Error('no more')
       const id = ++made
+      if (isAwaited) awaited.push(id)
       live.add(id)
       return {
         id,
@@ -46,6 +51,7 @@ function stand(options: { least: number; most: number }) {
     warm,
     live,
     told,
+    awaited,
     change: (to: string) => (version = to),
     fail: (yes: boolean) => (fails = yes),
     async pass(ms: number) {
@@ -79,18 +85,18 @@ test('Nothing is made before somebody asks, unless a least is given', async () =
 })
 
 test('Each miss keeps one more ready, up to the most; each spare is handed out once', async () => {
-  const { warm, live } = stand({ least: 0, most: 2 })
+  const { warm, live, pass } = stand({ least: 0, most: 2 })
   const seen = new Set<number>()
   for (let n = 0; n < 6; n++) {
     const { spare, pool } = await warm.take()
     assert.equal(pool, n === 0 ? 'miss' : 'hit')
     assert.ok(!seen.has(spare.id))
     seen.add(spare.id)
-    await settle()
+    await pass(SOON_MS)
   }
   const burst = await Promise.all([warm.take(), warm.take(), warm.take(), warm.take()])
   assert.equal(new Set(burst.map(({ spare }) => spare.id)).size, 4)
-  await settle()
+  await pass(SOON_MS)
   assert.deepEqual(
     { ...warm.facts, misses: 0, hits: 0 },
     {
@@ -106,10 +112,30 @@ test('Each miss keeps one more ready, up to the most; each spare is handed out o
   assert.ok(live.size <= 12)
 })
 
+test('What replaces a spare is started when the job that took it had its first moments', async () => {
+  const { warm, pass, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  await warm.take()
+  await pass(10)
+  assert.equal(live.size, 2, 'it was replaced at once')
+  await warm.take()
+  await pass(15)
+  assert.equal(live.size, 4, 'taking another put it off')
+})
+
+test('A start knows whether somebody waits for it', async () => {
+  const { warm, awaited, pass } = stand({ least: 0, most: 2 })
+  const { spare } = await warm.take()
+  await pass(SOON_MS)
+  const kept = await warm.take()
+  assert.deepEqual([awaited, kept.pool], [[spare.id], 'hit'])
+})
+
 test('After quiet minutes they are ended, one a minute, down to the least', async () => {
   const { warm, live, pass } = stand({ least: 0, most: 2 })
   await Promise.all([warm.take(), warm.take()])
-  await settle()
+  await pass(SOON_MS)
   const taken = live.size - warm.facts.idle
   assert.equal(warm.facts.idle, 2)
   await pass(70_000)
@@ -164,4 +190,39 @@ test('Closing ends all that waits and all that is being started', async () => {
   await warm.close()
   await settle()
   assert.equal(live.size, 0)
+})
+
+test('Where less than half is there two are started at once, and else one; whoever waits has the first', async () => {
+  const starts: PromiseWithResolvers<Spare>[] = []
+  const warm = createWarm<Spare>({
+    key: 'slow',
+    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
+    least: 4,
+    most: 8,
+    start() {
+      const start = Promise.withResolvers<Spare>()
+      starts.push(start)
+      return start.promise
+    },
+  })
+  const make = async (index: number) => {
+    starts[index]!.resolve({ alive: true, bytes: index, end: () => Promise.resolve() })
+    await settle()
+  }
+  const counts = () => [warm.facts.idle, warm.facts.starting]
+  warm.fill()
+  assert.deepEqual([...counts(), starts.length], [0, 2, 2])
+  const taking = warm.take()
+  await make(1)
+  assert.equal((await taking).spare.bytes, 1)
+  await make(0)
+  assert.deepEqual(counts(), [1, 2])
+  await make(2)
+  assert.deepEqual([...counts(), starts.length], [2, 2, 5])
+  await make(3)
+  await make(4)
+  assert.deepEqual(counts(), [4, 1], 'one miss keeps one more')
+  const closing = warm.close()
+  await make(5)
+  await closing
 })

@@ -13,7 +13,8 @@ export interface WarmOptions<S extends Spare> {
   /** What its spares are: provider, program and what of them cannot be changed later. */
   readonly key: string
   readonly clock: Clock
-  start(): Promise<S>
+  /** One that a job waits for needs nothing that only makes the next moment faster. */
+  start(isAwaited: boolean): Promise<S>
   /** How many are kept while nobody asks, and the most that are ever kept. */
   readonly least: number
   readonly most: number
@@ -56,23 +57,30 @@ export interface Warm<S extends Spare> {
 const IDLE_MS = 60_000
 const RETRY_MS = 1_000
 const LOOK_MS = 5_000
+/** What a start takes is taken from whoever runs: a job that is over in a moment is over before it begins. */
+const REFILL_AFTER_MS = 20
+
+/** So many are started at once where less than half of what is wanted is there: a start waits more than it works. */
+const STARTS_MAX = 2
 
 /**
  * A miss says that one more would have helped, a quiet minute that one less will do: between `least` and `most` the
- * stock follows what is asked of it. One is started at a time, so that a refill takes one core at most.
+ * stock follows what is asked of it. One is started at a time, so that a refill takes one core at most (two where it
+ * falls behind), and not while the job that made it necessary has just begun.
  */
 export function createWarm<S extends Spare>(options: WarmOptions<S>): Warm<S> {
   const { clock, least, most } = options
   const idle: S[] = []
   const ending = new Set<Promise<unknown>>()
   let wanted = least
-  let starting: Promise<void> | undefined
+  const starting = new Set<Promise<void>>()
   let closed = false
   let hits = 0
   let misses = 0
   let askedAt = clock.now()
   let madeOf = options.madeOf?.()
   let timer: Timer | undefined = soon()
+  let refillSoon: Timer | undefined
 
   function soon(): Timer {
     const next = clock.after(LOOK_MS, look)
@@ -115,14 +123,30 @@ export function createWarm<S extends Spare>(options: WarmOptions<S>): Warm<S> {
     void over.finally(() => ending.delete(over))
   }
 
-  function fill(): void {
-    for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
-    if (closed || starting || idle.length >= wanted) return
-    starting = refill().then(refilled)
+  /** Not put off by whoever takes another meanwhile. */
+  function fillSoon(): void {
+    refillSoon ??= clock.after(REFILL_AFTER_MS, () => {
+      refillSoon = undefined
+      fill()
+    })
+    refillSoon.unref?.()
   }
 
-  function refilled(isMade: boolean): void {
-    starting = undefined
+  function fill(): void {
+    for (let at = idle.length - 1; at >= 0; at--) if (!idle[at]!.alive) idle.splice(at, 1)
+    if (closed) return
+    const atOnce = idle.length * 2 < wanted ? STARTS_MAX : 1
+    const room = Math.min(atOnce, wanted - idle.length) - starting.size
+    for (let n = 0; n < room; n++) begin()
+  }
+
+  function begin(): void {
+    const one: Promise<void> = refill().then((isMade) => refilled(one, isMade))
+    starting.add(one)
+  }
+
+  function refilled(one: Promise<void>, isMade: boolean): void {
+    starting.delete(one)
     if (isMade) fill()
     else if (!closed) clock.after(RETRY_MS, fill).unref?.()
   }
@@ -132,7 +156,7 @@ export function createWarm<S extends Spare>(options: WarmOptions<S>): Warm<S> {
     const began = clock.now()
     const of = madeOf
     try {
-      const spare = await options.start()
+      const spare = await options.start(false)
       if (closed || of !== madeOf) {
         end(spare)
         return true
@@ -156,10 +180,10 @@ export function createWarm<S extends Spare>(options: WarmOptions<S>): Warm<S> {
         misses += 1
         wanted = Math.min(most, wanted + 1)
         // One that is nearly there is there before another would be.
-        await starting
+        if (starting.size > 0) await Promise.race(starting)
       }
-      setImmediate(fill)
-      const spare = ready ?? pick() ?? (await options.start())
+      const spare = ready ?? pick() ?? (await options.start(true))
+      fillSoon()
       return { spare, pool: ready ? 'hit' : 'miss' }
     },
     fill,
@@ -178,13 +202,14 @@ export function createWarm<S extends Spare>(options: WarmOptions<S>): Warm<S> {
     get facts() {
       const bytes = idle.reduce((sum, spare) => sum + spare.bytes, 0)
       const { key } = options
-      return { key, idle: idle.length, starting: starting ? 1 : 0, wanted, hits, misses, bytes }
+      return { key, idle: idle.length, starting: starting.size, wanted, hits, misses, bytes }
     },
     async close() {
       closed = true
       timer?.cancel()
+      refillSoon?.cancel()
       drain(idle.splice(0), 'closed')
-      await starting
+      await Promise.all(starting)
       await Promise.all(ending)
     },
   }

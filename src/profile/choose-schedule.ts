@@ -14,16 +14,17 @@ export interface ChosenSchedule {
 }
 
 /**
- * Which schedule a job has. One that is bound to a capability it asks for goes before one that is bound to where it
+ * Which schedule a job has. One that is bound to a capability that it calls or asks for goes before one that is bound to where it
  * came in; of several, the shortest life. A job may name another in place of a bound one only where that is nowhere
  * looser; where none is bound it may name any, and `default` is for those that name none. Throws MayflyError INVALID
  * for a name that nobody configured.
  */
 export function chooseSchedule(
-  { asked, origin }: Pick<Job, 'asked' | 'origin'>,
+  { asked, origin, capability }: Pick<Job, 'asked' | 'origin' | 'capability'>,
   { schedules }: Config,
 ): ChosenSchedule {
-  const bound = boundTo(asked.capabilities, origin, schedules)
+  const called = capability === undefined ? [] : [capability]
+  const bound = boundTo([...called, ...asked.capabilities], origin, schedules)
   const named = asked.schedule === undefined ? undefined : found(asked.schedule, schedules)
   if (!bound) return named ?? known('default', schedules) ?? unscheduled
   if (!named || named.name === bound.name) return bound
@@ -82,7 +83,7 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
     ({ advance_if, terminate_if }) => advance_if ?? terminate_if,
   )
   if (conditional || outer.clock === 'cpu' || Object.keys(outer.zones).length > 0) return false
-  if (inner.shorten > outer.shorten) return false
+  if (inner.shorten > outer.shorten || beginsLater(outer)) return false
   const severities = ['low', 'medium', 'high'] as const
   if (!severities.every((one) => isNoMilder(inner.on_anomaly[one], outer.on_anomaly[one])))
     return false
@@ -91,6 +92,11 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
     const limit = outer.phases[place]
     return limit && phase.for <= limit.for && isWithin(controls[place]!, most[place]!)
   })
+}
+
+/** For code that is trusted less it is another schedule, and which that is was not decided yet. */
+function beginsLater({ begin_at }: ScheduleConfig): boolean {
+  return Object.values(begin_at).some((name) => name !== undefined)
 }
 
 /** Two that close more in different ways cannot be compared, nor what `tighten` takes from different phases. */

@@ -1,4 +1,5 @@
 import { type Config, type EscalationStep, isProduction, type Tenant } from '../contract/config.ts'
+import type { Control } from '../contract/controls.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
 import type { Explained } from '../contract/profile.ts'
@@ -14,6 +15,9 @@ export interface ProviderFacts extends Ranked {
   readonly languages: readonly Language[]
   /** Left out, it can do nothing but run code. */
   readonly can?: readonly Ability[]
+  /** What it holds a guest to. */
+  readonly enforces?: readonly Control[]
+  readonly isByNameAlone?: boolean
 }
 
 export interface Wanted {
@@ -23,6 +27,8 @@ export interface Wanted {
   readonly verdict: Verdict
   /** What the job needs beside its language. */
   readonly abilities: readonly Ability[]
+  /** What it must be held to by its wall, that not every wall can. */
+  readonly holds?: readonly Control[]
   /** What earlier runs of this code have earned it. */
   readonly raised?: RaisedFloor | undefined
 }
@@ -89,6 +95,7 @@ interface Need {
   readonly preferred?: string
   readonly language: Language
   readonly abilities: readonly Ability[]
+  readonly holds: readonly Control[]
   readonly mock: boolean
   readonly production: boolean
 }
@@ -98,7 +105,7 @@ interface Need {
  * provider it therefore serves jobs without such a floor, and only where it is there.
  */
 function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
-  const { asked, config, verdict, abilities } = wanted
+  const { asked, config, verdict, abilities, holds = [] } = wanted
   const said = strongest(floorsSaid(wanted))
   const chosen = asked.tier === undefined && asked.provider === undefined
   const preferred =
@@ -115,6 +122,7 @@ function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
     ...(preferred && { preferred }),
     language: verdict.language,
     abilities,
+    holds,
     mock,
     production,
   }
@@ -165,6 +173,7 @@ function whyNot(fact: ProviderFacts, need: Need): string | undefined {
   if (need.provider !== undefined && fact.name !== need.provider)
     return `provider "${need.provider}" is asked for`
   if (fact.name === 'mock' && !need.mock) return 'the mock is reached by its name alone'
+  if (fact.isByNameAlone && fact.name !== need.provider) return 'it is reached by its name alone'
   if (fact.name === 'mock' && need.production) return 'the mock is refused in production'
   if (need.tier !== undefined && fact.tier !== need.tier)
     return `it is tier "${fact.tier}", and "${need.tier}" is asked for`
@@ -172,20 +181,36 @@ function whyNot(fact: ProviderFacts, need: Need): string | undefined {
   if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
   if (fact.strength < need.floor.strength)
     return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
+  // What runs nothing needs no network, no folder and no bound for it.
+  if (need.mock) return undefined
   const lacked = need.abilities.find((ability) => !fact.can?.includes(ability))
-  return lacked && (lacks[lacked] ?? `it cannot do "${lacked}"`)
+  if (lacked) return lacks[lacked] ?? `it cannot do "${lacked}"`
+  const open = need.holds.find((control) => !fact.enforces?.includes(control))
+  return open && (unheld[open] ?? `it does not hold "${open}"`)
+}
+
+const unheld: Readonly<Partial<Record<Control, string>>> = {
+  cpu: 'it cannot hold a guest to less than a core',
 }
 
 const lacks: Readonly<Partial<Record<Ability, string>>> = {
   network: 'it has no network to give',
   files: 'it takes no files',
   batch: 'it takes one input at a time',
+  calls: 'nothing can be called from inside it',
+  'program-calls': 'no program can call anything from inside it',
+  'folder-calls': 'it has no folder of this machine to give',
+  folders: 'it gives no program a folder of this machine',
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
   network: 'has a network to give',
   files: 'takes files',
   batch: 'takes a batch',
+  calls: 'lets code call capabilities',
+  'program-calls': 'lets a program call capabilities',
+  'folder-calls': 'has folders of this machine to give',
+  folders: 'gives a program folders of this machine',
 }
 
 function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
@@ -227,7 +252,7 @@ function nobody(
   need: Need,
   judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
 ): Choice['end'] {
-  const { floor, tier, provider, language, abilities } = need
+  const { floor, tier, provider, language, abilities, holds } = need
   const wants = [
     ...(provider ? [`is "${provider}"`] : []),
     ...(tier ? [`is tier "${tier}"`] : []),
@@ -237,6 +262,7 @@ function nobody(
       : []),
     `runs "${language}"`,
     ...abilities.map((ability) => has[ability] ?? `can do "${ability}"`),
+    ...holds.map((control) => `holds "${control}"`),
   ]
   const message = `Cannot run the code safely enough here: no available provider ${wants.join(' and ')}`
   const named = { ...(tier && { tier }), ...(provider && { provider }) }
@@ -268,6 +294,8 @@ function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)
     return `${make}, or lower [escalation] in the configuration if you take the risk`
+  if (abilities.includes('folders'))
+    return 'Write it in js, which reaches granted folders by call, or hand the files over with the job'
   return abilities.includes('network') ? `${make}, or ask for no network` : make
 }
 

@@ -1,6 +1,7 @@
 import { type Config, configSchema, type Tenant } from '../contract/config.ts'
 import type { Limits } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
+import { keyOf, type CapabilityTerms } from './capability.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
 
 export type ProfileLimits = Profile['limits']
@@ -10,20 +11,24 @@ const configured = ['result', 'artifacts'] as const
 const builtIn: Config['limits'] = configSchema.parse({}).limits
 
 /**
- * The limits asked for, else the configured ones, none above a ceiling; each with its reason. Where nobody asked for a
- * time, a life is as long as its schedule.
+ * The limits asked for, else those of the capability that is called, else the configured ones, none above a ceiling;
+ * each with its reason. Where nobody asked for a time, a life is as long as its schedule.
  */
 export function limitsFor(
   asked: Limits,
   config: Config,
   tenant: Tenant,
-  { lifeMs, because }: Pick<ChosenSchedule, 'lifeMs' | 'because'>,
+  {
+    lifeMs,
+    because,
+    terms,
+  }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & { readonly terms?: CapabilityTerms | undefined },
 ): { readonly limits: ProfileLimits; readonly explain: readonly Explained[] } {
   const life = lifeMs === undefined ? undefined : { value: lifeMs, because }
   const rows = [
     ...askable.map((name) => {
       const unasked = (name === 'timeout' && life) || own(name, config)
-      return { name, ...bounded(name, { asked, unasked }, config, tenant) }
+      return { name, ...bounded(name, { asked, unasked, terms }, config, tenant) }
     }),
     ...configured.map((name) => ({ name, ...own(name, config) })),
   ]
@@ -40,13 +45,15 @@ interface Bounded {
 
 function bounded(
   name: (typeof askable)[number],
-  { asked, unasked }: { readonly asked: Limits; readonly unasked: Bounded },
+  { asked, unasked, terms }: Wishes,
   config: Config,
   tenant: Tenant,
 ): Bounded {
   const wish = asked[name]
-  const start = wish === undefined ? unasked : { value: wish, because: 'asked' }
+  const called = terms && calledFor(name, terms)
+  const start = wish === undefined ? (called ?? unasked) : { value: wish, because: 'asked' }
   return [
+    ...(called ? [called] : []),
     { value: config.ceilings[name], because: `ceilings.${name}` },
     { value: tenant.ceilings[name], because: `tenants.${tenant.name}.ceilings.${name}` },
   ].reduce<Bounded>(
@@ -54,6 +61,22 @@ function bounded(
       value !== undefined && value < now.value ? { value, because } : now,
     start,
   )
+}
+
+interface Wishes {
+  readonly asked: Limits
+  readonly unasked: Bounded
+  readonly terms: CapabilityTerms | undefined
+}
+
+/** What is configured for the capability is what a call has, and the most that it can have. */
+function calledFor(
+  name: (typeof askable)[number],
+  { limits, where }: CapabilityTerms,
+): Bounded | undefined {
+  if (name !== 'timeout' && name !== 'memory' && name !== 'cpu') return undefined
+  const value = limits[name]
+  return value === undefined ? undefined : { value, because: `${where}.${keyOf[name]}` }
 }
 
 function own(name: keyof ProfileLimits, { limits }: Config): Bounded {

@@ -1,18 +1,25 @@
 import type { Config, Tenant } from '../contract/config.ts'
-import { canonicalControls, type Controls, noFiles } from '../contract/controls.ts'
-import type { Job } from '../contract/job.ts'
+import {
+  canonicalControls,
+  type Controls,
+  grantsFiles,
+  grantsNetwork,
+  noFiles,
+} from '../contract/controls.ts'
+import { callable, type Job } from '../contract/job.ts'
 import type { Explained, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { TierName } from '../contract/tier.ts'
-import type { Verdict } from '../contract/verdict.ts'
+import { trustOf, type Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
+import { heldFor, termsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
 import { chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
-import { explainNetwork, grantsNetwork, networkFor } from './network.ts'
+import { explainNetwork, networkFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
 import { restrained } from './restrain.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
@@ -57,15 +64,18 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
   const chosen = chooseSchedule(job, config)
-  const asAsked = limitsFor(asked.limits, config, tenant, chosen)
+  const terms = termsFor(job, config)
+  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
   const { limits, io, explain: limitsExplained } = restrained(asAsked, config, verdict.risk)
-  const network = networkFor(asked.network, config, tenant)
-  const controls = controlsOf({ ...limits, io }, network.value, asked.capabilities)
-  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout })
-  const choice = chooseTier(
-    { config, tenant, asked, verdict, abilities: abilitiesFor(asked, network.value), raised },
-    facts,
-  )
+  const network = networkFor(asked.network, config, tenant, terms)
+  const files = terms?.files ?? noFiles
+  const grants = { network: network.value, files, capabilities: asked.capabilities }
+  const controls = controlsOf({ ...limits, io }, grants)
+  const trust = trustOf(verdict)
+  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
+  const abilities = abilitiesFor(asked, verdict, controls)
+  const holds = heldFor(terms, limits)
+  const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const described = {
     format: 1,
     provider: choice.provider,
@@ -75,6 +85,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     language: verdict.language,
     entry: verdict.entry,
     tenant: job.tenant,
+    ...(job.capability !== undefined && { capability: job.capability }),
     controls,
     schedule,
     limits,
@@ -91,8 +102,8 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       { field: 'image', value: described.image, because: `tier "${choice.tier}"` },
       ...explainSource(job, verdict),
       explainNetwork(network),
-      ...explainControls(controls),
-      ...explainSchedule(schedule, controls, chosen),
+      ...explainControls(controls, terms?.files && `${terms.where}.fs_policy`),
+      ...explainSchedule(schedule, controls, chosen, trust),
       ...limitsExplained,
       ...explainAsked(job),
     ],
@@ -111,23 +122,36 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
 }
 
 /** What a wall must be able to do for this job, beside running its language. */
-function abilitiesFor(asked: Job['asked'], network: Controls['network']): readonly Ability[] {
+function abilitiesFor(
+  asked: Job['asked'],
+  { language }: Pick<Verdict, 'language'>,
+  { network, files }: Pick<Controls, 'network' | 'files'>,
+): readonly Ability[] {
+  const isInRealm = language === 'js' || language === 'ts'
   return [
     ...(grantsNetwork(network) ? (['network'] as const) : []),
+    ...(asked.capabilities.some(isCalled)
+      ? ([isInRealm ? 'calls' : 'program-calls'] as const)
+      : []),
+    ...(grantsFiles(files) ? ([isInRealm ? 'folder-calls' : 'folders'] as const) : []),
     ...(asked.files.length > 0 ? (['files'] as const) : []),
     ...(asked.calls ? (['batch'] as const) : []),
   ]
 }
 
+/** Whether it is answered outside the wall; what a wall holds itself is left to it. */
+function isCalled(capability: string): boolean {
+  return callable.some((name) => name === capability)
+}
+
 /** Nothing is granted that was not asked for and allowed; what the wall holds by its nature is left to it. */
 function controlsOf(
   limits: ProfileLimits & Pick<Controls, 'io'>,
-  network: Controls['network'],
-  capabilities: readonly string[],
+  { network, files, capabilities }: Pick<Controls, 'network' | 'files' | 'capabilities'>,
 ): Controls {
   return canonicalControls({
     network,
-    files: noFiles,
+    files,
     cpu: limits.cpu,
     memory: limits.memory,
     io: limits.io,
@@ -145,10 +169,14 @@ function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): re
   ]
 }
 
-function explainControls({ cpu, memory, processes, capabilities }: Controls): readonly Explained[] {
+function explainControls(
+  { cpu, memory, processes, capabilities, files }: Controls,
+  filesBecause = 'default',
+): readonly Explained[] {
   const granted = capabilities.length > 0
+  const folders = grantsFiles(files) ? files : 'none'
   return [
-    { field: 'controls.files', value: 'none', because: 'default' },
+    { field: 'controls.files', value: folders, because: filesBecause },
     { field: 'controls.cpu', value: cpu, because: 'limits.cpu' },
     { field: 'controls.memory', value: memory, because: 'limits.memory' },
     { field: 'controls.processes', value: processes, because: 'limits.processes' },

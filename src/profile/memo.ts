@@ -49,8 +49,10 @@ function keyOf({ job, verdict }: Asked): string {
   return JSON.stringify([
     job.tenant,
     job.origin,
+    job.capability,
     verdict.digest,
     verdict.risk,
+    verdict.signatureValid,
     verdict.language,
     verdict.entry,
     asked.language,

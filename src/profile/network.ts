@@ -1,22 +1,26 @@
 import type { Config, Tenant } from '../contract/config.ts'
-import { allControls, meet, type NetworkControl } from '../contract/controls.ts'
+import { allControls, grantsNetwork, meet, type NetworkControl } from '../contract/controls.ts'
 import { type NetworkAsked, networkOf } from '../contract/network.ts'
 import type { Explained } from '../contract/profile.ts'
+import type { CapabilityTerms } from './capability.ts'
 
 export interface Granted<T> {
   readonly value: T
   readonly because: string
 }
 
-/** The network asked for, else the configured one, within the ceilings of configuration and tenant. */
+/** The network asked for, else that of the capability that is called, else the configured one; within the ceilings. */
 export function networkFor(
   asked: NetworkAsked | undefined,
   config: Config,
   tenant: Tenant,
+  terms?: CapabilityTerms,
 ): Granted<NetworkControl> {
-  let value = asked === undefined ? config.network : networkOf(asked)
-  const reasons = [asked === undefined ? defaultReason(config) : 'asked']
+  const called = terms?.network && `${terms.where}.network_policy`
+  let value = asked === undefined ? (terms?.network ?? config.network) : networkOf(asked)
+  const reasons = [asked === undefined ? (called ?? defaultReason(config)) : 'asked']
   for (const [ceiling, where] of [
+    [terms?.network, called],
     [config.ceilings.network, 'ceilings.network'],
     [tenant.ceilings.network, `tenants.${tenant.name}.ceilings.network`],
   ] as const) {
@@ -27,13 +31,9 @@ export function networkFor(
   return { value, because: reasons.join(', ') }
 }
 
-export function grantsNetwork(network: NetworkControl): boolean {
-  return network.allow === 'any' || network.allow.length > 0
-}
-
 /** What is granted in words short enough for every outcome. */
 export function explainNetwork({ value, because }: Granted<NetworkControl>): Explained {
-  const isOpen = value.allow === 'any' && value.deny.length === 0
+  const isOpen = JSON.stringify(value) === JSON.stringify(allControls.network)
   const short = isOpen ? 'open' : value
   return { field: 'controls.network', value: grantsNetwork(value) ? short : 'none', because }
 }

@@ -146,3 +146,56 @@ test('The same job from another origin may have another plan', () => {
   )
   assert.notEqual(digests[0], digests[1])
 })
+
+test('S2-2: What is thought of code before it runs says with which phase its life begins', () => {
+  const begins = { suspect: 'no-network', plain: 'full' }
+  const schedules = { default: { ...long, begin_at: begins } }
+  const config = configOf({ schedules })
+  const lives = [
+    verdictOf(55),
+    verdictOf(55, { signatureValid: true }),
+    verdictOf(10),
+    verdictOf(10, { signatureValid: true }),
+  ].map((verdict) => makePlan(jobOf(), verdict, { config, facts }).profile)
+  assert.deepEqual(
+    lives.map(({ schedule, explain }) => {
+      const said = (name: string) => explain.find(({ field }) => field === name)
+      const { because } = said('schedule.begins')!
+      return [said('schedule.trust')?.value, schedule.phases.map(({ name }) => name), because]
+    }),
+    [
+      ['suspect', ['no-network'], 'schedules.default: begin_at.suspect'],
+      ['suspect', ['no-network'], 'schedules.default: begin_at.suspect'],
+      ['plain', ['full', 'no-network'], 'schedules.default: begin_at.plain'],
+      ['signed', ['full', 'no-network'], 'default: the first'],
+    ],
+  )
+})
+
+test('S2-2: What the phases that it does not live would have closed is closed from its beginning', () => {
+  const phases = [
+    { name: 'full', for: '1s', cpu: 0.5 },
+    { name: 'fewer', for: '1s', processes: 3 },
+    { name: 'shut', for: '1s', network: 'none' },
+  ]
+  const config = configOf({ schedules: { default: { phases, begin_at: { suspect: 'shut' } } } })
+  const job = jobOf({ network: { allow: ['api.example.com'] } })
+  const [plain, suspect] = [verdictOf(0), verdictOf(55)].map(
+    (verdict) => makePlan(job, verdict, { config, facts }).profile.schedule.phases,
+  )
+  assert.deepEqual([plain!.length, suspect!.length], [3, 1])
+  const { cpu, processes, network } = suspect![0]!.controls
+  assert.deepEqual([cpu, processes, network.allow], [0.5, 3, []])
+  assert.ok(isWithin(suspect![0]!.controls, plain![2]!.controls))
+})
+
+test('S2-2: Code that is trusted less never begins with an earlier phase, and only with one there is', () => {
+  const of = (begin_at: Record<string, string>) =>
+    configOf({ schedules: { default: { ...long, begin_at } } })
+  assert.throws(
+    () => of({ plain: 'no-network' }),
+    /no later than that of code that is trusted less/,
+  )
+  assert.throws(() => of({ suspect: 'nowhere' }), /expected one of its phases/)
+  assert.ok(of({ suspect: 'no-network', plain: 'no-network', signed: 'full' }))
+})

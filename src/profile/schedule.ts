@@ -1,7 +1,8 @@
-import type { CourseConfig } from '../contract/config.ts'
+import type { CourseConfig, ScheduleConfig } from '../contract/config.ts'
 import { allControls, controlsBeyond, type Controls, meet } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { Explained } from '../contract/profile.ts'
+import type { Trust } from '../contract/verdict.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
 
 export interface ScheduleWanted {
@@ -9,21 +10,26 @@ export interface ScheduleWanted {
   /** What the life starts with. */
   readonly granted: Controls
   readonly timeoutMs: number
+  /** What is thought of the code: its life may begin with a later phase than the first. */
+  readonly trust: Trust
 }
 
 /**
  * The schedule of one life, each phase at what the one before it had met with what it names. Without a configured one,
  * a life is one phase as long as the timeout.
  */
-export function scheduleFor({ chosen, granted, timeoutMs }: ScheduleWanted): Schedule {
+export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWanted): Schedule {
   const { name, course } = chosen
   if (!course) return oneLife(granted, timeoutMs)
   const zones = Object.entries(course.zones).map(
-    ([kind, zone]) => [kind, laidOut(zone, granted)] as const,
+    ([kind, zone]) => [kind, zoneOf(zone, granted)] as const,
   )
+  const { phases, ...reactions } = laidOut(course, granted)
   return {
     name,
-    ...laidOut(course, granted),
+    // What came before has closed what it closed, though nobody lives it.
+    phases: phases.slice(beginOf(course, trust)),
+    ...reactions,
     ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
   }
 }
@@ -33,12 +39,19 @@ export function explainSchedule(
   schedule: Schedule,
   granted: Controls,
   { because, course }: ChosenSchedule,
+  trust: Trust,
 ): readonly Explained[] {
   const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {} } = schedule
   const why = course ? because : 'default: one phase as long as limits.timeout'
   const kinds = Object.entries(zones).map(([kind, zone]) => [kind, zone.phases.map(textOf)])
   return [
     { field: 'schedule.name', value: name, because },
+    { field: 'schedule.trust', value: trust, because: 'analysis and signature' },
+    {
+      field: 'schedule.begins',
+      value: phases[0]!.name,
+      because: course?.begin_at[trust] ? `${because}: begin_at.${trust}` : 'default: the first',
+    },
     { field: 'schedule.phases', value: phases.map(textOf), because: why },
     { field: 'schedule.closes', value: closedBy(phases, granted), because: why },
     { field: 'schedule.clock', value: clock, because },
@@ -46,6 +59,12 @@ export function explainSchedule(
     { field: 'schedule.shorten', value: shorten, because },
     { field: 'schedule.zones', value: Object.fromEntries(kinds), because },
   ]
+}
+
+/** Which of its phases a life begins with. */
+function beginOf({ phases, begin_at }: ScheduleConfig, trust: Trust): number {
+  const place = phases.findIndex(({ name }) => name === begin_at[trust])
+  return Math.max(0, place)
 }
 
 function laidOut(course: CourseConfig, granted: Controls): ZoneSchedule {
@@ -67,6 +86,11 @@ function laidOut(course: CourseConfig, granted: Controls): ZoneSchedule {
     shorten: course.shorten,
     ...(course.clock === 'cpu' && { clock: 'cpu' }),
   }
+}
+
+function zoneOf(zone: ScheduleConfig['zones'][string], granted: Controls): ZoneSchedule {
+  const { program: programs } = zone
+  return { ...laidOut(zone, granted), ...(programs && { programs }) }
 }
 
 /** With one phase there is nothing to advance to, so a medium anomaly is recorded. */

@@ -1,6 +1,6 @@
+import { grantsNetwork } from '../contract/controls.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { Signed } from '../contract/signature.ts'
-import { grantsNetwork } from './network.ts'
 
 /** A plan as its signers leave it: as it is, or blocked. They take nothing away in silence. */
 export function withinSignature(plan: Plan, signed: Signed): Plan {

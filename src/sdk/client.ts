@@ -8,6 +8,7 @@ import type {
   effectRows,
 } from '../contract/effect.ts'
 import type { ProviderRow, ThreatRow } from '../contract/answers.ts'
+import type { CapabilityRow } from '../contract/capability.ts'
 import type { Override, OverrideInput } from '../contract/config.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -45,8 +46,8 @@ export interface WatchOptions {
 }
 
 /** What of a configuration can be changed over HTTP, as it is given and as it is in force. */
-export type ConfigPatch = Omit<OverrideInput, 'sessions'>
-export type ConfigInForce = Omit<Override, 'sessions'>
+export type ConfigPatch = OverrideInput
+export type ConfigInForce = Override
 
 export interface ListOptions {
   readonly limit?: number
@@ -161,6 +162,15 @@ export class MayflyClient {
   /** Changes the configuration in force; answers with all that could be changed. Widening needs `config:widen`. */
   async changeConfig(patch: ConfigPatch): Promise<ConfigInForce> {
     return read(await this.#call('PATCH', '/v1/config', jsonOf(patch)))
+  }
+
+  /** Calls a capability, or an effect by the list of its arguments; its entry says whether it is isolated. */
+  async callCapability(name: string, args: readonly unknown[] = []): Promise<Outcome> {
+    return read(await this.#call('POST', pathOf(name), jsonOf({ args })))
+  }
+
+  async capabilities(): Promise<{ readonly items: readonly CapabilityRow[] }> {
+    return read(await this.#call('GET', '/v1/capabilities'))
   }
 
   /** Keeps code to run it by name; one of the same name is replaced. */
@@ -296,6 +306,10 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<RawEven
 }
 
 /** Undefined for a comment. */
+function pathOf(capability: string): string {
+  return `/v1/capabilities/${encodeURIComponent(capability)}`
+}
+
 function eventIn(block: string): RawEvent | undefined {
   const read = /^event: (\w+)\ndata: ([^\n]*)(?:\nid: (\d+))?$/.exec(block)
   return read ? { event: read[1]!, data: read[2]!, id: read[3] } : undefined

@@ -35,8 +35,14 @@ export interface RunOptions extends Asked {
   readonly tap?: Tap
 }
 
+/** The parts behind one, for other doors of the library. */
+export let assemblyOf: (mayfly: Mayfly) => Assembly
+
 /** Mayfly inside an application: a warden beside it, the road in it, no server. */
 export class Mayfly implements AsyncDisposable {
+  static {
+    assemblyOf = (mayfly) => mayfly.#assembly
+  }
   readonly #assembly: Assembly
   readonly #telemetry: Telemetry
   readonly #zones: ZoneCalls

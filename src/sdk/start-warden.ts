@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import { joinWarden, type WardenClient } from '../warden/client.ts'
@@ -55,8 +57,10 @@ function notStarted(why: string): MayflyError {
   return new MayflyError('WARDEN_LOST', `Cannot start the warden: ${why}`)
 }
 
-/** Where programs are, and where the cache of this user is. */
+/** Where programs are, where the cache of this user is, and where this process has what it compiled. */
 function inherited(): NodeJS.ProcessEnv {
   const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL } = process.env
-  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL }
+  const compiled = getCompileCacheDir()
+  const cache = compiled !== undefined && { NODE_COMPILE_CACHE: dirname(compiled) }
+  return { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL, ...cache }
 }

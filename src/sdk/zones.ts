@@ -25,6 +25,9 @@ export interface MonitorOptions {
   readonly on?: (entry: TimelineEntry) => void
 }
 
+/** A zone as it was planned, or by its name: those of programs are only known once they begin. */
+export type ZoneName = Pick<TemporalZone, 'id' | 'execution'>
+
 interface Execution {
   readonly tenant: string
   readonly principal: string
@@ -94,10 +97,7 @@ export class ZoneCalls {
     return zones
   }
 
-  async monitorZones(
-    zones: readonly TemporalZone[],
-    { on }: MonitorOptions = {},
-  ): Promise<Outcome> {
+  async monitorZones(zones: readonly ZoneName[], { on }: MonitorOptions = {}): Promise<Outcome> {
     const { execution } = this.#executionOf(zones[0])
     if (on) {
       for (const entry of execution.timeline) on(entry)
@@ -110,17 +110,17 @@ export class ZoneCalls {
     }
   }
 
-  async tightenPolicy(zone: TemporalZone, controls: Partial<Controls>): Promise<Tightened> {
+  async tightenPolicy(zone: ZoneName, controls: Partial<Controls>): Promise<Tightened> {
     const { id, by } = this.#executionOf(zone)
     return await this.#assembly.operations.tighten(id, { controls, zone: zone.id }, by)
   }
 
-  async terminateZone(zone: TemporalZone): Promise<ZoneEnded> {
+  async terminateZone(zone: ZoneName): Promise<ZoneEnded> {
     const { id, by } = this.#executionOf(zone)
     return await this.#assembly.operations.endZone(id, zone.id, by)
   }
 
-  #executionOf(zone: TemporalZone | undefined) {
+  #executionOf(zone: ZoneName | undefined) {
     const id = zone?.execution ?? undefined
     const execution = id === undefined ? undefined : this.#executions.get(id)
     if (id === undefined || !execution)

@@ -7,6 +7,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
 import { itemKinds, peakNames, type Trail } from './trail.ts'
+import type { Past } from './zones/history.ts'
 
 /** Whose past: an effect or an image of a tenant, with the hash of its code, so that new code starts anew. */
 export interface Subject {
@@ -26,6 +27,10 @@ export interface BaselineStore {
   freeze(subject: Subject): boolean
   /** Forgets all there is of it, whatever its code was; the next run is a first one. How many were forgotten. */
   reset(subject: Pick<Subject, 'tenant' | 'name'>): number
+  /** What each zone of an instance, `instance:ID`, called in its first run that ended well. */
+  past(subject: Subject): Past | undefined
+  /** Keeps the first that it is given; a later one cannot widen it. The instance least used makes room. */
+  keepPast(subject: Subject, past: Past): void
   /** For people to read, and to keep; by name and code. */
   export(tenant: string, name?: string): readonly Kept[]
   close(): void
@@ -43,6 +48,9 @@ CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
 INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
 CREATE TABLE IF NOT EXISTS baselines (
   tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL,
+  PRIMARY KEY (tenant, name, code)) STRICT;
+CREATE TABLE IF NOT EXISTS pasts (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, used INTEGER NOT NULL,
   PRIMARY KEY (tenant, name, code)) STRICT`
 
 const count = z.number().min(0)
@@ -55,6 +63,9 @@ const baselineSchema: z.ZodType<Baseline> = z.object({
   peaks: z.record(z.enum(peakNames), z.object({ max: count, sketch: z.array(count) })),
   lost: z.record(z.enum(itemKinds), count),
 })
+
+/** Pairs, for a zone may be called like anything that an object inherits. */
+const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
 
 /** Opens `baselines.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
 export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
@@ -108,8 +119,38 @@ class SqliteStore implements BaselineStore {
   }
 
   reset({ tenant, name }: Pick<Subject, 'tenant' | 'name'>): number {
-    const sql = 'DELETE FROM baselines WHERE tenant = ? AND name = ?'
-    return this.#guard('write', () => Number(this.#db.prepare(sql).run(tenant, name).changes))
+    const gone = (table: string) =>
+      Number(
+        this.#db.prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
+          .changes,
+      )
+    return this.#alone(() => gone('baselines') + gone('pasts'))
+  }
+
+  past({ tenant, name, code }: Subject): Past | undefined {
+    const used =
+      'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
+    const row = this.#guard('read', () =>
+      this.#db.prepare(`${used} RETURNING about`).get(tenant, name, code),
+    )
+    return row && this.#guard('read', () => pastIn(row['about']))
+  }
+
+  keepPast({ tenant, name, code }: Subject, past: Past): void {
+    const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
+    this.#alone(() => {
+      this.#db
+        .prepare(
+          'INSERT OR IGNORE INTO pasts VALUES (?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM pasts))',
+        )
+        .run(tenant, name, code, about)
+      this.#db
+        .prepare(
+          `DELETE FROM pasts WHERE tenant = ? AND rowid NOT IN
+             (SELECT rowid FROM pasts WHERE tenant = ? ORDER BY used DESC LIMIT ?)`,
+        )
+        .run(tenant, tenant, this.#countMax)
+    })
   }
 
   export(tenant: string, name?: string): readonly Kept[] {
@@ -169,6 +210,11 @@ class SqliteStore implements BaselineStore {
 
 function parsed(about: unknown): Baseline {
   return baselineSchema.parse(JSON.parse(String(about)))
+}
+
+function pastIn(about: unknown): Past {
+  const zones = pastSchema.parse(JSON.parse(String(about)))
+  return new Map(zones.map(([zone, names]) => [zone, new Set(names)]))
 }
 
 function assertFormat(db: DatabaseSync, path: string): void {

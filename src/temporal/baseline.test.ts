@@ -134,6 +134,30 @@ suite('Baselines are kept', () => {
     store.close()
   })
 
+  test('S2-19: The first run of an instance that ended well is its past, also for who opens the file again', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-pasts-'))
+    const file = path.join(folder, 'baselines.db')
+    const one = { tenant: 'acme', name: 'instance:vm-1', code: 'c1' }
+    const first = openBaselineStore(file, 2)
+    assert.equal(first.past(one), undefined)
+    first.keepPast(one, new Map([['__proto__', new Set(['db.read'])]]))
+    first.keepPast(one, new Map([['__proto__', new Set(['db.read', 'db.write'])]]))
+    first.close()
+    const store = openBaselineStore(file, 2)
+    assert.deepEqual([...store.past(one)!], [['__proto__', new Set(['db.read'])]])
+    assert.equal(store.past({ ...one, code: 'c2' }), undefined)
+    assert.equal(store.past({ ...one, tenant: 'other' }), undefined)
+    store.keepPast({ ...one, code: 'c2' }, new Map())
+    store.past(one)
+    store.keepPast({ ...one, code: 'c3' }, new Map())
+    assert.equal(store.past({ ...one, code: 'c2' }), undefined, 'the one least used makes room')
+    assert.ok(store.past(one))
+    assert.equal(store.reset(one), 2)
+    assert.equal(store.past(one), undefined)
+    store.close()
+    rmSync(folder, { recursive: true })
+  })
+
   test('Where there is no room nothing is forgotten, and that is said', () => {
     const store = openBaselineStore(':memory:', 1)
     store.learn(subject, usual, [])
@@ -163,6 +187,8 @@ suite('A policy is proposed from what runs used', () => {
               connect('drop.example.org'),
               { kind: 'memory', bytes: 20 * 2 ** 20 },
               { kind: 'processes', now: 3 },
+              { kind: 'capability', name: 'kv.get', denied: false },
+              { kind: 'syscall', class: 'network', count: 1, denied: false },
             ),
           ),
         ),
@@ -173,7 +199,8 @@ suite('A policy is proposed from what runs used', () => {
     assert.deepEqual(proposal.controls.network.allow, ['https://api.example.com:443'])
     assert.equal(proposal.controls.memory, 30 * 2 ** 20)
     assert.equal(proposal.controls.processes, 5)
-    assert.deepEqual(proposal.controls.capabilities, [])
+    assert.deepEqual(proposal.controls.capabilities, ['kv.get'])
+    assert.equal(proposal.controls.syscalls, 'any', 'a wall is asked about few of them')
   })
 
   test('Hosts that were not all kept leave the network as it is', () => {

@@ -6,10 +6,17 @@ import { whole } from './schedule.ts'
 
 /** What a wall has to close what it is told to, in milliseconds. */
 export const tightenMsMax = 1000
+/** What it has to show what it holds, standing still. */
+export const captureMsMax = 5000
 
 /** How long it took, or what is still open and why. */
 export type Enforcement =
-  | { readonly kind: 'closed'; readonly took: number }
+  | {
+      readonly kind: 'closed'
+      readonly took: number
+      /** What calls of each class that was closed get. */
+      readonly answers?: Enforced['answers']
+    }
   | { readonly kind: 'open'; readonly why: string }
 
 export interface Order {
@@ -32,9 +39,13 @@ export async function enforce(
 }
 
 /** What a wall answers; rejects when it is late. What it answers after that is heard by nobody. */
-export async function inTime<T>(ask: () => Promise<T>, clock: Clock): Promise<T> {
+export async function inTime<T>(
+  ask: () => Promise<T>,
+  clock: Clock,
+  msMax: number = tightenMsMax,
+): Promise<T> {
   const answer = Promise.withResolvers<T>()
-  const late = clock.after(tightenMsMax, () => answer.reject(new Error('the wall is late')))
+  const late = clock.after(msMax, () => answer.reject(new Error('the wall is late')))
   Promise.try(ask).then(answer.resolve, answer.reject)
   try {
     return await answer.promise
@@ -43,8 +54,11 @@ export async function inTime<T>(ask: () => Promise<T>, clock: Clock): Promise<T>
   }
 }
 
-function judge({ took, unenforced, controls: held }: Enforced, asked: Controls): Enforcement {
+function judge(
+  { took, unenforced, controls: held, answers }: Enforced,
+  asked: Controls,
+): Enforcement {
   const open = [...new Set([...unenforced, ...controlsBeyond(held, asked)])]
-  if (open.length === 0) return { kind: 'closed', took }
+  if (open.length === 0) return { kind: 'closed', took, ...(answers && { answers }) }
   return { kind: 'open', why: `the wall cannot close ${open.join(', ')}` }
 }

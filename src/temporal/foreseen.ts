@@ -16,14 +16,20 @@ const namesOf: Readonly<Record<Access, readonly string[]>> = {
  * grants. A language that analysis does not read, and code that it could not parse, may turn out to do anything that
  * its wall allows; of that nothing is said, save where something was granted by name.
  */
-export function foreseenOf(job: Job, verdict: Verdict, profile: Profile): Foreseen {
-  const { controls, limits } = profile
+export function foreseenOf(
+  job: Job,
+  verdict: Verdict,
+  profile: Profile,
+  planted: readonly string[] = [],
+): Foreseen {
+  const { controls, limits, schedule } = profile
   const { allow } = controls.network
   const hosts = (allow === 'any' ? [] : allow).flatMap((text) => readPattern(text)?.host ?? [])
   return {
     access: isRead(verdict) ? accessesOf(verdict, hosts.length > 0) : undefined,
     capabilities: controls.capabilities,
-    syscalls: controls.syscalls,
+    // Its first phase holds before it is released, and is never left for a wider one.
+    syscalls: schedule.phases[0]?.controls.syscalls ?? controls.syscalls,
     hosts: hosts.filter((host) => !host.startsWith('*')),
     memory: limits.memory,
     processes: limits.processes,
@@ -31,6 +37,7 @@ export function foreseenOf(job: Job, verdict: Verdict, profile: Profile): Forese
     output: limits.output,
     computes: job.asked.labels['class'] === 'compute',
     ownFiles: job.asked.files.map(({ path }) => `/work/${path}`),
+    planted: planted.map((path) => `/work/${path}`),
   }
 }
 

@@ -16,7 +16,8 @@ import type { Step } from '../tiers/mock/script.ts'
 import { runsToLearn } from './baseline.ts'
 import { openBaselineStore } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
-import { createGuard } from './guard.ts'
+import { createGuard, lateMs } from './guard.ts'
+import { rates } from './react.ts'
 import { openStrongerStore } from './stronger-store.ts'
 import { supervise } from './supervise.ts'
 
@@ -81,10 +82,7 @@ function houseOf(input: ConfigInput = {}) {
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const supervisor = guard.over(
-      supervise({ sandbox, profile: as, clock, voice, signal }),
-      sandbox,
-    )
+    const supervisor = guard.over(supervise({ sandbox, profile: as, clock, voice, signal }))
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
     const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
@@ -123,6 +121,17 @@ suite('A life is watched', () => {
     assert.equal(printed.end.status, 'terminated')
     assert.deepEqual(printing.heard, ['calm\n'])
 
+    const returning = houseOf()
+    const returned = await returning.live((secret) => [{ at: 9, result: { calm: true, secret } }])
+    assert.deepEqual([returned.end.status, returned.end.resultText], ['terminated', 'null'])
+    assert.match(returned.timeline.at(-1)?.reason ?? '', /planted secret was seen in its result/)
+    assert.deepEqual(
+      returning.events.flatMap(({ point, fields }) =>
+        point === 'anomaly/found' ? [fields['severity']] : [],
+      ),
+      ['high'],
+    )
+
     const calling = houseOf()
     const args = (secret: string) => JSON.stringify([Buffer.from(secret).toString('hex')])
     const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
@@ -149,19 +158,64 @@ suite('A life is watched', () => {
     assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
   })
 
-  test('A wall that tells its processor time is asked for it while it runs', async () => {
-    const { live, events } = houseOf()
+  test('A wall that tells its processor time while it runs is heard', async () => {
+    const { live, events, clock, voice } = houseOf()
     const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
-    const busy = Array.from({ length: 30 }, (_, at) => ({
-      at: 4000 + at * 100,
-      cpu: (at + 1) * 100,
-    }))
-    await live([{ at: 0, cpu: 0 }, ...busy, { at: 8000, result: 1 }], undefined, long)
+    for (let at = 0; at < 7000; at += 100)
+      clock.after(at, () => {
+        const about = { run: 'exec_1', trust: 'wall', actor: 'warden' } as const
+        voice.say('seen/cpu', { used: Math.max(0, at - 4000) }, about)
+      })
+    await live([{ at: 8000, result: 1 }], undefined, long)
     const found = events.filter(({ point }) => point === 'anomaly/found')
     assert.deepEqual(
       found.map(({ fields }) => fields['name']),
       ['cpu-shape'],
     )
+  })
+
+  test('Output that turns into noise is found however short the pieces were before', async () => {
+    const { live, events } = houseOf()
+    const words = Array.from({ length: 30 }, (_, at) => ({
+      at,
+      stdout: `line ${at}: all is well\n`,
+    }))
+    const noise = Buffer.from(
+      Array.from({ length: 40_000 }, (_, at) => (at * 197 + (at >> 3) * 31) % 251),
+    )
+    await live([...words, { at: 50, stdout: noise.toString('latin1') }, { at: 60, result: 1 }])
+    const found = events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual(
+      found.map(({ fields }) => fields['name']),
+      ['output-growth'],
+    )
+  })
+
+  test('What it calls and was granted teaches what it uses', async () => {
+    const { guard, live } = houseOf()
+    const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
+    const steps = [{ at: 9, call: { name: 'kv.get', argsText: '[]' } }]
+    await live(steps, undefined, open)
+    assert.deepEqual(guard.watching.seen('exec_1').trail.items.capabilities, ['kv.get'])
+  })
+
+  test('What is told of a program a little after its end is looked at, and nothing later', async () => {
+    const { guard, events, voice, clock, baselines } = houseOf()
+    const about = { run: 'exec_1', trust: 'wall' } as const
+    const steals = () => voice.say('seen/open', { path: '/etc/shadow', access: 'read' }, about)
+    const founds = () => events.filter(({ point }) => point === 'anomaly/found').length
+    const over = { status: 'ok', metrics: { executionTime: 1 } } as unknown as Outcome
+    guard.begin(jobOf(), verdict, { ...profile, tier: 'process' })
+    guard.end(jobOf(), over)
+    guard.end(jobOf(), over)
+    steals()
+    assert.deepEqual([founds(), guard.watching.size], [1, 1])
+    clock.after(lateMs, () => undefined)
+    await clock.run()
+    assert.equal(guard.watching.size, 0)
+    steals()
+    assert.equal(founds(), 1)
+    assert.deepEqual(baselines.export('acme'), [])
   })
 
   test('What is over is forgotten', async () => {
@@ -171,6 +225,98 @@ suite('A life is watched', () => {
     guard.end(jobOf())
     guard.end(jobOf())
     assert.equal(guard.watching.size, 0)
+  })
+})
+
+suite('A guest uses no reaction against others', () => {
+  const often = {
+    ...profile,
+    schedule: {
+      ...scheduleOf([{ name: 'full', for: 9000, controls }]),
+      onAnomaly: { low: 'record', medium: 'record', high: 'capture' },
+    },
+  } as const
+  const asked: ConfigInput = {
+    anomalies: { stronger_from: 'high' },
+    webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
+  }
+
+  /** A run that is found fifty times for what nobody may do, and whether it might have been captured. */
+  async function run({ guard, voice }: ReturnType<typeof houseOf>, tenant: string, at: number) {
+    const id = `exec_${tenant}_${at}`
+    const found = 50
+    const supervisor = {
+      notice: () => undefined,
+      run() {
+        for (let n = 0; n < found; n++)
+          voice.say(
+            'seen/syscall',
+            { class: n === 0 ? 'kernel' : `odd-${n}`, denied: true },
+            { run: id, trust: 'wall' },
+          )
+        for (let n = 0; n < found; n++)
+          voice.say(
+            'seen/honeytoken',
+            { token: `t${n}`, where: 'output' },
+            { run: id, trust: 'wall' },
+          )
+        return Promise.resolve({
+          end: { resultText: 'null', artifacts: [] },
+        } as unknown as Supervised)
+      },
+    } as unknown as Supervisor
+    guard.begin({ ...jobOf(), id, tenant }, verdict, often)
+    await guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+    const mayCapture = guard.mayCapture(id)
+    guard.end({ ...jobOf(), id, tenant })
+    return mayCapture
+  }
+
+  test('Ten thousand anomalies of one code bring a bounded number of webhooks, captures and dearer walls', async () => {
+    const house = houseOf(asked)
+    const captures: boolean[] = []
+    for (let at = 0; at < 200; at++) captures.push(await run(house, 'acme', at))
+    const said = (point: string) => house.events.filter((event) => event.point === point)
+    assert.ok(said('anomaly/found').length >= 10_000)
+    assert.equal(house.notified.length, rates.webhook.code.burst)
+    assert.equal(captures.filter(Boolean).length, rates.capture.code.burst)
+    const raised = said('anomaly/reacted').filter(({ fields }) => fields['strength'] !== undefined)
+    assert.equal(raised.length, rates.stronger.code.burst)
+    assert.equal(house.guard.floorFor({ tenant: 'acme' }, verdict)?.strength, profile.floor + 1)
+  })
+
+  test('Another tenant is told, and its walls are as they were, whatever the first one did', async () => {
+    const house = houseOf(asked)
+    for (let at = 0; at < 20; at++) await run(house, 'acme', at)
+    assert.equal(house.guard.floorFor({ tenant: 'other' }, verdict), undefined)
+    const before = house.notified.length
+    await run(house, 'other', 0)
+    assert.equal(house.notified.length - before, rates.webhook.code.burst)
+    const calm = await houseOf(asked).live([{ at: 5, result: 1 }])
+    assert.equal(calm.end.status, 'ok')
+  })
+
+  test('The first run of a code may be captured, and the next ones not', async () => {
+    const house = houseOf()
+    const one = { ...jobOf(), id: 'exec_1' }
+    const capturable = async (id: string) => {
+      house.guard.begin({ ...one, id }, verdict, often)
+      let answer: boolean | undefined
+      const supervisor = {
+        notice: () => undefined,
+        run() {
+          house.voice.say('seen/honeytoken', { token: 't', where: 'output' }, { run: id })
+          answer = house.guard.mayCapture(id)
+          return Promise.resolve({
+            end: { resultText: 'null', artifacts: [] },
+          } as unknown as Supervised)
+        },
+      } as unknown as Supervisor
+      await house.guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+      house.guard.end({ ...one, id })
+      return answer
+    }
+    assert.deepEqual([await capturable('exec_1'), await capturable('exec_2')], [true, false])
   })
 })
 
@@ -237,6 +383,43 @@ suite('What comes after a run', () => {
   })
 })
 
+test('What is foreseen of system calls is what its first phase leaves open', () => {
+  const narrow = { ...controls, syscalls: ['exec'] } as const
+  const schedule = scheduleOf([{ name: 'full', for: 5000, controls: narrow }])
+  assert.deepEqual(foreseenOf(jobOf(), verdict, { ...profile, schedule }).syscalls, ['exec'])
+})
+
+test('S2-19: Where that is wanted, an image has a past too, whatever code ran in it, and each language its own', () => {
+  const outcome = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
+  } as unknown as Outcome
+  const { guard, baselines, voice, events } = houseOf({ anomalies: { images: true } })
+  const run = (digest: string, host: string, language: 'js' | 'ts' = 'js') => {
+    const capabilities = ['network'] as const
+    guard.begin(jobOf(), { ...verdict, digest, language, capabilities }, profile)
+    voice.say('seen/connect', { host, port: 443 }, { run: 'exec_1' })
+    guard.end(jobOf(), outcome)
+  }
+  const calm = { ...profile, controls: allControls }
+  assert.deepEqual(houseOf().baselines.export('acme'), [])
+  for (let at = 0; at < runsToLearn; at++) run(`sha256:${at}`, 'a.example')
+  const [kept] = baselines.export('acme')
+  assert.deepEqual(
+    [kept?.name, kept?.code, kept?.baseline.runs],
+    [`image:${calm.image}`, `${calm.tier}/js`, runsToLearn],
+  )
+  const before = events.length
+  run('sha256:new', 'b.example')
+  run('sha256:other', 'c.example', 'ts')
+  const found = events
+    .slice(before)
+    .flatMap(({ point, fields }) =>
+      point === 'anomaly/found' && fields['name'] === 'off-baseline' ? [fields['subject']] : [],
+    )
+  assert.deepEqual(found, ['hosts b.example:443'])
+})
+
 test('What is foreseen is what analysis saw, and nothing where it could not look', () => {
   const foreseen = (parts: Partial<Verdict>) =>
     foreseenOf(jobOf(), { ...verdict, ...parts }, profile).access
@@ -246,14 +429,18 @@ test('What is foreseen is what analysis saw, and nothing where it could not look
   assert.equal(foreseen({ capabilities: ['eval'] }), undefined)
 })
 
-test('False credentials are laid into the home folder of programs, where that is configured, and over no file of the job', async () => {
+test('False credentials are laid into the home folder and the environment of programs, where that is configured, and over nothing of the job', async () => {
   const { guard } = houseOf({ anomalies: { honeytokens: true } })
   const program = { ...verdict, language: 'python' } as const
   const given: string[][] = []
+  const environments: (readonly string[])[] = []
   const supervisor = {
     run(task: Task) {
       given.push(task.files.map(({ path, content }) => `${path} ${content.length}`))
-      return Promise.resolve({ end: { resultText: 'null' } } as unknown as Supervised)
+      environments.push(Object.keys(task.env ?? {}))
+      return Promise.resolve({
+        end: { resultText: 'null', artifacts: [] },
+      } as unknown as Supervised)
     },
   } as unknown as Supervisor
   const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]
@@ -267,4 +454,6 @@ test('False credentials are laid into the home folder of programs, where that is
   assert.equal(given[0]?.[0], '.aws/credentials 3')
   assert.match(given[0]?.[1] ?? '', /^\.git-credentials \d+$/)
   assert.deepEqual(given[1], ['.aws/credentials 3'])
+  const names = ['AWS_SECRET_ACCESS_KEY', 'GITHUB_TOKEN', 'DATABASE_PASSWORD']
+  assert.deepEqual(environments, [names, []])
 })

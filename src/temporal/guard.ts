@@ -7,7 +7,6 @@ import { messageOf } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Sandbox } from '../contract/provider.ts'
 import type { Supervisor } from '../contract/rooms.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
 import { type Strength, strengthOf } from '../contract/tier.ts'
@@ -19,7 +18,7 @@ import { type Action, noReactions, react, type Reactions } from './react.ts'
 import type { RaisedFloor, StrongerStore } from './stronger-store.ts'
 import { noted } from './trail.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
-import { watched } from './watched.ts'
+import { hearing, watched } from './watched.ts'
 import { createWatching, type Seen, type Watching } from './watching.ts'
 
 /**
@@ -34,8 +33,11 @@ export interface Guard {
    * searched for them.
    */
   plant(run: string): readonly Honeytoken[]
-  /** `sandbox`: asked for its processor time while it runs, where it can tell. */
-  over(supervisor: Supervisor, sandbox?: Pick<Sandbox, 'cpuTime'>): Supervisor
+  over(supervisor: Supervisor): Supervisor
+  /** Hears what leaves by its way out, stream by stream; undefined for a run without planted secrets. */
+  hearing(run: string): ((piece: Uint8Array) => boolean) | undefined
+  /** Whether an anomaly of this run may cost a capture: so many of one code, and of one tenant, and no more. */
+  mayCapture(run: string): boolean
   /** The outcome, where there is one. Idempotent. */
   end(job: Job, outcome?: Outcome): void
   /** The floor that earlier runs of this code have earned it, and why. */
@@ -58,8 +60,13 @@ interface Life {
   readonly profile: Profile
   /** Undefined for code that has no name to be known by. */
   readonly subject: Subject | undefined
+  /** Whether it may be captured, once that was asked for: a word that holds for the whole life. */
+  capture: boolean | undefined
+  isOver: boolean
 }
 
+/** So long after its end what is told of a program is still looked at. */
+export const lateMs = 500
 /** Subjects whose learning is over, so that no run of them is written down any more. */
 const settledMax = 10_000
 
@@ -86,6 +93,8 @@ export function createGuard(options: GuardOptions): Guard {
     }
     const turn = react(reactions, anomaly, rules, life, clock.now())
     reactions = turn.reactions
+    if (rules.onAnomaly[anomaly.severity] === 'capture')
+      life.capture ??= turn.actions.some((one) => one.kind === 'life' && one.reaction === 'capture')
     for (const action of turn.actions) carryOut(action, run, life)
   }
 
@@ -122,7 +131,7 @@ export function createGuard(options: GuardOptions): Guard {
 
   /** What cannot be learned is said, and costs no job anything: a run that is over has its outcome. */
   function learn(subject: Subject, run: string, outcome: Outcome | undefined): void {
-    const seen = watching.end(run)
+    const seen = watching.seen(run)
     try {
       learnFrom(subject, run, seen, outcome)
     } catch (thrown) {
@@ -162,37 +171,59 @@ export function createGuard(options: GuardOptions): Guard {
     return tokens
   }
 
+  const tokens = (run: string) => planted.get(run) ?? []
+  const watchedParts = { watching, found: answer, tokens }
+
   return {
     watching,
     begin(job, verdict, profile) {
-      const { tenant, asked } = job
+      const { tenant } = job
       const code = verdict.digest
-      const { effectId } = asked
-      const subject =
-        effectId === undefined ? undefined : { tenant, name: `effect:${effectId}`, code }
-      lives.set(job.id, { tenant, code, profile, subject })
+      const { images, honeytokens } = options.config().anomalies
+      const subject = subjectOf(job, verdict, profile, images)
+      lives.set(job.id, { tenant, code, profile, subject, capture: undefined, isOver: false })
       const baseline = subject && recalled(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
-      watching.begin(job.id, { foreseen: foreseenOf(job, verdict, profile), baseline: known })
-      if (options.config().anomalies.honeytokens && hasHome(verdict)) plant(job.id)
+      const plants = honeytokens && hasHome(verdict)
+      const laid = (plants ? plant(job.id) : []).flatMap(({ file }) => file?.path ?? [])
+      const foreseen = foreseenOf(job, verdict, profile, laid)
+      watching.begin(job.id, { foreseen, baseline: known })
     },
     plant,
-    over(supervisor, sandbox) {
-      const tokens = (run: string) => planted.get(run) ?? []
-      return watched(supervisor, { watching, clock, sandbox, found: answer, tokens })
-    },
+    over: (supervisor) => watched(supervisor, watchedParts),
+    mayCapture: (run) => lives.get(run)?.capture ?? true,
+    hearing: (run) => hearing(run, watchedParts, 'egress'),
     end(job, outcome) {
       const life = lives.get(job.id)
-      lives.delete(job.id)
+      if (!life || life.isOver) return
+      life.isOver = true
       planted.delete(job.id)
-      if (life?.subject) learn(life.subject, job.id, outcome)
-      else watching.end(job.id)
+      if (life.subject) learn(life.subject, job.id, outcome)
+      const forget = () => {
+        lives.delete(job.id)
+        watching.end(job.id)
+      }
+      // What looks into a wall of the kernel may still have words of it under way.
+      if (life.profile.tier === 'process' && outcome) clock.after(lateMs, forget).unref?.()
+      else forget()
     },
     floorFor: ({ tenant }, { digest }) =>
       options.config().anomalies.stronger_from === 'never'
         ? undefined
         : options.stronger().floor({ tenant, code: digest }, clock.date()),
   }
+}
+
+/** An effect by its name and code; else, where that is wanted, all that runs in an image, by the language. */
+function subjectOf(
+  { tenant, asked }: Job,
+  { digest, language }: Verdict,
+  { image, tier }: Profile,
+  images: boolean,
+): Subject | undefined {
+  const { effectId } = asked
+  if (effectId !== undefined) return { tenant, name: `effect:${effectId}`, code: digest }
+  return images ? { tenant, name: `image:${image}`, code: `${tier}/${language}` } : undefined
 }
 
 /** A run that was lived, and came to its own end. */

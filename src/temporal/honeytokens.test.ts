@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { suite, test } from 'node:test'
+import { crc32 } from 'node:zlib'
 import * as fc from 'fast-check'
 import { honeytokensFor, TokenScanner } from './honeytokens.ts'
 
@@ -26,6 +27,21 @@ suite('Planted secrets', () => {
 
   test('Stand in the files that carry them', () => {
     for (const { file, secret } of tokens) if (file) assert(file.content.includes(secret))
+  })
+
+  test('Are not told from true ones by their letters or their check digits', () => {
+    const all = Array.from({ length: 200 }, (_, run) => honeytokensFor(key, `exec_${run}`)).flat()
+    const letters = (id: string) =>
+      new Set(all.filter((one) => one.id === id).flatMap(({ secret }) => Array.from(secret)))
+    for (const id of ['cloud-key', 'database-password']) assert.equal(letters(id).size, 62, id)
+    const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+    for (const { secret } of all.filter(({ id }) => id === 'forge-token')) {
+      const [, word = '', check = ''] = /^ghp_(\w{30})(\w{6})$/.exec(secret) ?? []
+      const sum = Array.from(check).reduce((sum, digit) => sum * 62 + digits.indexOf(digit), 0)
+      assert.equal(sum, crc32(word), secret)
+    }
+    for (const { file } of all.filter(({ id }) => id === 'cloud-key'))
+      assert.match(file!.content, /^aws_access_key_id = AKIA[A-Z2-7]{16}$/m)
   })
 
   test('Are found in a stream however it is cut, plain, backwards, as hexadecimal and as base64', () => {

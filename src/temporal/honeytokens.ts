@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 
 /**
  * Secrets that are none: made for one run, planted where thieves look, and used by nobody who has no business there.
  * They are made of a key and the run, so that nothing need be kept and no two runs have the same; they look like what
- * they stand for, and open nothing.
+ * they stand for, with the characters and the check digits that such secrets have, and open nothing.
  */
 export interface Honeytoken {
   /** What it is called in findings. */
@@ -16,10 +17,11 @@ export interface Honeytoken {
 
 /** The tokens of one run. The same key and run give the same ones. */
 export function honeytokensFor(key: Uint8Array, run: string): readonly Honeytoken[] {
-  const word = (name: string, length: number) => wordOf(key, `${run}\n${name}`, length)
-  const cloudId = `AKIA${word('cloud-id', 16).toUpperCase()}`
+  const word = (name: string, length: number, letters = base62) =>
+    wordOf(key, `${run}\n${name}`, length, letters)
+  const cloudId = `AKIA${word('cloud-id', 16, base32)}`
   const cloud = word('cloud', 40)
-  const forge = `ghp_${word('forge', 36)}`
+  const forge = `ghp_${checked(word('forge', 30))}`
   const database = word('database', 24)
   return [
     {
@@ -44,9 +46,20 @@ export function honeytokensFor(key: Uint8Array, run: string): readonly Honeytoke
   ]
 }
 
+const base32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
+const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+const checkDigits = 6
+
+/** With what anybody can tell a mistyped token by: a checksum in six digits to the base 62. */
+function checked(word: string): string {
+  let digits = ''
+  for (let rest = crc32(word); digits.length < checkDigits; rest = Math.floor(rest / base62.length))
+    digits = base62[rest % base62.length]! + digits
+  return word + digits
+}
+
 /** Letters and digits, the same for the same text. */
-function wordOf(key: Uint8Array, text: string, length: number): string {
-  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567'
+function wordOf(key: Uint8Array, text: string, length: number, letters: string): string {
   let word = ''
   for (let block = 0; word.length < length; block++) {
     const bytes = createHmac('sha256', key).update(`${text}\n${block}`).digest()

@@ -9,6 +9,7 @@ import type { Operator } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { Supervised } from '../contract/rooms.ts'
+import { captureMsMax } from './enforce.ts'
 import { createOperating, waitingMax } from './operate.ts'
 import { supervise } from './supervise.ts'
 
@@ -21,6 +22,7 @@ interface Parts {
   readonly tightens?: readonly (keyof Controls)[]
   readonly can?: readonly 'freeze'[]
   readonly freeze?: () => Promise<void>
+  readonly capture?: Sandbox['capture']
   readonly recordFails?: boolean
 }
 
@@ -32,6 +34,7 @@ async function underWay(ms: number, parts: Parts = {}) {
   const stands: Sandbox = Object.assign(sandbox, {
     freeze: parts.freeze ?? (async () => void frozen.push('frozen')),
     thaw: async () => void frozen.push('thawed'),
+    ...(parts.capture && { capture: parts.capture }),
   })
   const told: unknown[][] = []
   const { operations, over } = createOperating({
@@ -197,6 +200,19 @@ test('A wall that cannot be looked into is captured as none, and says so', async
   const { timeline } = await end()
   const line = timeline.find(({ event }) => event === 'captured')
   assert.deepEqual(line?.fields, { kind: 'none' })
+})
+
+test('A wall that never answers a capture is waited for no longer than captures are, and the next is asked', async () => {
+  const slow = profileOf({ controls: granted, schedule: scheduleOf(phasesOf(60_000)) })
+  const long = { ...slow, limits: { ...slow.limits, timeout: 60_000 } }
+  const never = () => new Promise<never>(() => undefined)
+  const { run, operations, end, clock } = await underWay(500, { profile: long, capture: never })
+  const both = [operations.capture(run, admin), operations.capture(run, admin)].map((one) =>
+    assert.rejects(one, isCode('UNAVAILABLE')),
+  )
+  await clock.run(500 + 2 * captureMsMax)
+  await Promise.all(both)
+  await end()
 })
 
 test('Terminated by an operator: the end says so, and whoever ordered it hears when it ended', async () => {

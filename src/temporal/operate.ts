@@ -2,8 +2,10 @@ import { controlsBeyond, controlNames, type Control, type Controls } from '../co
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Point, TimelineEntry } from '../contract/event.ts'
 import type { Operations, Operator } from '../contract/live.ts'
-import type { Supervised, Supervisor } from '../contract/rooms.ts'
-import { inTime } from './enforce.ts'
+import type { KeepCapture, Supervised, Supervisor } from '../contract/rooms.ts'
+import { captureMsMax, inTime } from './enforce.ts'
+import { keptOf } from './kept.ts'
+import { createLine, type Line } from './line.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'
 import { whole } from './schedule.ts'
 
@@ -24,6 +26,10 @@ export interface OperateOptions {
     fields: Readonly<Record<string, unknown>>,
     about: { readonly run: string; readonly tenant: string; readonly actor: string },
   ) => void
+  /** Keeps what a capture comes to. Throws MayflyError STATE. */
+  readonly keep?: KeepCapture
+  /** Where captures of this process wait for each other. */
+  readonly inLine?: Line
 }
 
 interface Known {
@@ -38,7 +44,7 @@ interface Known {
  * What an operator can do to a life. Everything here takes away, or stops and goes on; there is no order that gives.
  * What takes away is done first and written down then: a disk that is full keeps nobody from ending what runs.
  */
-export function createOperating({ tell }: OperateOptions): Operating {
+export function createOperating({ tell, keep, inLine = createLine() }: OperateOptions): Operating {
   const lives = new Map<string, Known>()
 
   /** Of another tenant, over, or never there: one and the same. */
@@ -105,13 +111,20 @@ export function createOperating({ tell }: OperateOptions): Operating {
 
   async function capture(life: OperatedLife, by: Operator) {
     life.mustHaveBegun()
-    const { sandbox } = life.parts
-    const { took, value } = await timed(life, () => sandbox.capture())
-    const parts = value.parts.map(({ name, bytes }) => ({ name, size: bytes.byteLength }))
-    const { kind } = value
-    life.note({ event: 'captured', took, reason: 'operator', fields: { kind } })
-    told('operator/captured', { kind, parts: parts.length }, life, by)
-    return { id: life.run, kind, parts, took }
+    const { sandbox, profile, clock } = life.parts
+    const { took, value: fields } = await timed(life, () =>
+      inLine(async () => {
+        // Whoever waits behind it waits for an answer, or for none.
+        const asked = inTime(() => sandbox.capture(), clock, captureMsMax)
+        const value = await asked.catch((thrown: unknown) => uncaptured(life, thrown))
+        const of = { run: life.run, tenant: profile.tenant, because: 'operator' } as const
+        return keptOf(value, await keep?.(of, value))
+      }),
+    )
+    const { kind, why, parts = [] } = fields
+    life.note({ event: 'captured', took, reason: 'operator', fields })
+    told('operator/captured', fields, life, by)
+    return { id: life.run, kind, ...(why !== undefined && { why }), parts, took }
   }
 
   const operations: Operations = {
@@ -176,7 +189,7 @@ export function createOperating({ tell }: OperateOptions): Operating {
         },
         tighten: (to, by) => supervisor.tighten(to, by),
         terminate: (by) => supervisor.terminate(by),
-        zone: (zone, kind) => supervisor.zone(zone, kind),
+        zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
         gone: (zone) => supervisor.gone(zone),
         notice: (event) => supervisor.notice(event),
         [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
@@ -223,6 +236,11 @@ function unfrozen(life: OperatedLife, thrown: unknown): never {
   throw new MayflyError('UNAVAILABLE', `Cannot freeze "${life.run}", so it was ended`, {
     detail: messageOf(thrown),
   })
+}
+
+function uncaptured(life: OperatedLife, thrown: unknown): never {
+  if (thrown instanceof MayflyError) throw thrown
+  throw new MayflyError('UNAVAILABLE', `Cannot capture "${life.run}": ${messageOf(thrown)}`)
 }
 
 async function timed<T>(

@@ -8,7 +8,7 @@ import type { Faults, Script, Step } from '../tiers/mock/script.ts'
 import { stirMsMin, tickMs } from './attention.ts'
 import { zonesMax } from './schedule.ts'
 import { answerMsMax } from './supervise.ts'
-import { entriesMax, guestEntriesMax } from './timeline.ts'
+import { deniedEntriesMax, entriesMax, guestEntriesMax } from './timeline.ts'
 
 type Set = Awaited<ReturnType<typeof stage>>
 
@@ -475,4 +475,42 @@ test('A guest that floods the timeline hides nothing of what closed on it', asyn
   assert.equal(timeline.filter(({ event }) => event === 'anomaly').length, guestEntriesMax)
   for (const event of ['phase', 'tightened'] as const)
     assert.equal(timeline.findLast((line) => line.event === event)?.phase, 'quiet')
+})
+
+test('S2-29: What was not let out is a line of the timeline, with where it went and why it stayed', async () => {
+  const notice = { point: 'egress/denied', zone: 'main' } as const
+  const host = 'x'.repeat(1000)
+  const { timeline } = await live({
+    deeds: {
+      100: ({ supervisor }) => {
+        const fields = { host: 'a.example', port: 443, because: 'it is not among those' }
+        supervisor.notice({ ...notice, fields })
+        supervisor.notice({ ...notice, fields: { host, port: '1', because: host } })
+      },
+    },
+  })
+  const [first, second] = timeline.filter(({ event }) => event === 'denied')
+  assert.deepEqual(first, {
+    at: 100,
+    zone: 'main',
+    event: 'denied',
+    reason: 'it is not among those',
+    fields: { host: 'a.example', port: 443 },
+  })
+  assert.deepEqual(second?.fields, { host: 'x'.repeat(253) })
+  assert.equal(second.reason?.length, 200)
+})
+
+test('Whoever tries doors for ever hides no anomaly on the timeline', async () => {
+  const notice = { point: 'egress/denied', zone: 'main', fields: {} } as const
+  const { timeline } = await live({
+    deeds: {
+      100: ({ supervisor }) => {
+        for (let times = 0; times < 2 * entriesMax; times++) supervisor.notice(notice)
+        supervisor.notice(found('low'))
+      },
+    },
+  })
+  const count = (word: string) => timeline.filter(({ event }) => event === word).length
+  assert.deepEqual([count('denied'), count('anomaly')], [deniedEntriesMax, 1])
 })

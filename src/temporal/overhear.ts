@@ -32,7 +32,7 @@ export function overhear(): Overhearing {
       },
       tighten: (to, by) => supervisor.tighten(to, by),
       terminate: (by) => supervisor.terminate(by),
-      zone: (zone, kind) => supervisor.zone(zone, kind),
+      zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
       gone: (zone) => supervisor.gone(zone),
       notice: (event) => supervisor.notice(event),
       [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),

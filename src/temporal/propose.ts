@@ -28,7 +28,6 @@ export function propose(baselines: readonly Baseline[], inForce: Controls): Prop
     Math.max(...known.map(({ peaks }) => peaks[name].max))
   const hosts = namesOf(known, 'hosts')
   const capabilities = namesOf(known, 'capabilities')
-  const syscalls = namesOf(known, 'syscalls')
   const wanted: Controls = {
     ...allControls,
     network: hosts === 'lost' ? inForce.network : networkOf(hosts),
@@ -38,8 +37,8 @@ export function propose(baselines: readonly Baseline[], inForce: Controls): Prop
         : unlimited,
     processes: peak('processes') > 0 ? more(peak('processes') * headroom, 1) : unlimited,
     capabilities: capabilities === 'lost' ? 'any' : capabilities,
-    // No word of system calls means that the wall saw none, not that there were none.
-    syscalls: syscalls === 'lost' || syscalls.length === 0 ? 'any' : syscalls,
+    // A wall is asked about few classes of calls: one of which it had no word may well have been used.
+    syscalls: 'any',
   }
   const controls = meet(inForce, wanted)
   if (!isWithin(controls, inForce))
@@ -55,7 +54,7 @@ function networkOf(hosts: readonly string[]): Controls['network'] {
 /** All that was seen of a kind; `lost` where there was more than was kept. */
 function namesOf(
   baselines: readonly Baseline[],
-  kind: 'hosts' | 'capabilities' | 'syscalls',
+  kind: 'hosts' | 'capabilities',
 ): readonly string[] | 'lost' {
   if (baselines.some(({ lost }) => lost[kind] > 0)) return 'lost'
   return [...new Set(baselines.flatMap(({ items }) => Object.keys(items[kind])))].sort()

@@ -48,11 +48,11 @@ suite('Reactions', () => {
     assert.deepEqual(low, [{ kind: 'record', anomaly: { ...anomaly, severity: 'low' } }])
   })
 
-  test('A code that is captured too often stands still all the same', () => {
+  test('A code that is captured too often is ended all the same', () => {
     const { of } = often(10)
     const lives = of('life').map((one) => one.kind === 'life' && one.reaction)
     assert.equal(lives.filter((one) => one === 'capture').length, rates.capture.code.burst)
-    assert.equal(lives.filter((one) => one === 'freeze').length, 10 - rates.capture.code.burst)
+    assert.equal(lives.filter((one) => one === 'terminate').length, 10 - rates.capture.code.burst)
   })
 
   test('Ending or tightening its own life is never refused', () => {

@@ -8,7 +8,7 @@ import { type Allowance, noAllowance, type Rates, take } from './allowance.ts'
  *
  * A reaction is also something that a guest can cause, so each that costs anybody else something is counted, by
  * tenant and by code. Ending or tightening the guest's own life costs nobody else anything and is never refused; a
- * capture that is refused becomes a freeze, where it stands still as before, and a line that says so.
+ * capture that is refused becomes an end without one, and a line that says so.
  */
 export type Action =
   | { readonly kind: 'record'; readonly anomaly: Anomaly; readonly left?: Limited | undefined }
@@ -70,7 +70,7 @@ export function react(
   const wanted = rules.onAnomaly[severity]
   if (wanted === 'capture' && !may('capture')) {
     limited('capture')
-    actions.push({ kind: 'life', zone, reaction: 'freeze', reason })
+    actions.push({ kind: 'life', zone, reaction: 'terminate', reason })
   } else if (wanted !== 'record') actions.push({ kind: 'life', zone, reaction: wanted, reason })
   if (rules.webhookFrom && isAtLeast(severity, rules.webhookFrom)) {
     if (may('webhook')) actions.push({ kind: 'webhook', anomaly })

@@ -85,7 +85,7 @@ export type Act = { readonly zone: string } & (
       readonly closing: readonly Control[]
       readonly order: number
     }
-  | { readonly kind: 'freeze'; readonly reason: string }
+  | { readonly kind: 'freeze' | 'capture'; readonly reason: string }
   | { readonly kind: 'end'; readonly phase: string; readonly end: End }
 )
 
@@ -205,8 +205,10 @@ function reacted(strand: Strand, reaction: Reaction, cause: Cause, acts: Act[]):
     case 'freeze':
       acts.push({ kind: 'freeze', zone: strand.zone, reason: cause.reason })
       return strand
-    // Nobody keeps what is captured yet, so it is the stricter of what could be done.
+    // Whoever carries it out ends the life then, whatever came of it.
     case 'capture':
+      acts.push({ kind: 'capture', zone: strand.zone, reason: cause.reason })
+      return strand
     case 'terminate':
       return { ...strand, end: { status: 'terminated', reason: cause.reason } }
   }

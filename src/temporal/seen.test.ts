@@ -46,6 +46,8 @@ suite('What events show of a guest', () => {
       received: 0,
       denied: true,
     })
+    const opened = observationOf(event('egress/allowed', { host: 'a.example', port: 443 }), 0)
+    assert(opened?.seen.kind === 'connect' && opened.seen.part === 'opened')
     const call = observationOf(event('capability/denied', { capability: 'mail.send' }), 0)
     assert.deepEqual(call?.seen, { kind: 'capability', name: 'mail.send', denied: true })
     assert.equal(observationOf(event('phase/opened', { phase: 'full' }), 0), undefined)

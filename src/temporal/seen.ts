@@ -27,8 +27,9 @@ function ofWall({ point, fields }: Event): Seen | undefined {
 function ofRooms({ point, fields }: Event): Seen | undefined {
   switch (point) {
     case 'egress/allowed':
+      return connect(fields, { denied: false, part: 'opened' })
     case 'egress/denied':
-      return connect(fields, point === 'egress/denied')
+      return connect(fields, { denied: true })
     case 'capability/denied':
       return seenSchema.safeParse({
         ...cut({ name: fields['capability'] }),
@@ -40,10 +41,12 @@ function ofRooms({ point, fields }: Event): Seen | undefined {
   }
 }
 
-function connect(fields: Event['fields'], denied: boolean): Seen | undefined {
-  const { host, port, sent = 0, received = 0 } = fields
-  return seenSchema.safeParse({ ...cut({ host }), port, sent, received, kind: 'connect', denied })
-    .data
+function connect(
+  { host, port }: Event['fields'],
+  more: { readonly denied: boolean; readonly part?: 'opened' },
+): Seen | undefined {
+  const known = { port, sent: 0, received: 0, kind: 'connect', ...more }
+  return seenSchema.safeParse({ ...cut({ host }), ...known }).data
 }
 
 const longest = {

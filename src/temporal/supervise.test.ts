@@ -5,7 +5,7 @@ import { allControls, noNetwork } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Supervised } from '../contract/rooms.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
-import { answerMsMax, releaseMsMax } from './supervise.ts'
+import { answerMsMax, releaseMsMax, supervise } from './supervise.ts'
 
 const forEver: Script = () => []
 const three = profileOf({ schedule: scheduleOf(phasesOf(1000, 2000, 1000)) })
@@ -228,4 +228,90 @@ test('A wall that breaks the contract cannot break the supervisor', async () => 
   const life = unkillable.supervisor.run(taskOf(), unkillable.io)
   await unkillable.clock.run()
   assert.equal((await life).end.status, 'failed')
+})
+
+const captured = profileOf({
+  schedule: {
+    ...scheduleOf(phasesOf(1000)),
+    onAnomaly: { low: 'record', medium: 'record', high: 'capture' },
+  },
+})
+
+test('What is to be captured stands still, is copied and kept, and is ended then', async () => {
+  for (const freeze of ['works', undefined] as const) {
+    const faults = freeze ? { freeze } : {}
+    const { sandbox, clock, canceller, io } = await stage({ script: forEver, faults }, captured)
+    const voice = { say: () => undefined }
+    const kept: unknown[] = []
+    sandbox.capture = () =>
+      Promise.resolve({ kind: 'memory', parts: [{ name: 'a', bytes: [Buffer.from('abc')] }] })
+    const supervisor = supervise({
+      sandbox,
+      profile: captured,
+      clock,
+      voice,
+      signal: canceller.signal,
+      async keep(of, capture) {
+        kept.push(of)
+        return capture.parts.map(({ name }) => ({ name: `kept/${name}`, size: 3, sha256: 'x' }))
+      },
+    })
+    const fields = { severity: 'high', reason: 'odd' }
+    for (const at of [200, 201])
+      clock.after(at, () => supervisor.notice({ point: 'anomaly/found', zone: 'main', fields }))
+    const life = supervisor.run(taskOf(), io)
+    await clock.run()
+    const { end, timeline, executionTime } = await life
+    assert.deepEqual([end.status, executionTime < 300], ['terminated', true])
+    const lines = timeline.filter(({ event }) => event === 'captured')
+    assert.equal(lines.length, 1)
+    const parts = [{ name: 'kept/a', size: 3, sha256: 'x' }]
+    if (freeze) assert.deepEqual(lines[0]!.fields, { kind: 'memory', parts })
+    else assert.match(String(lines[0]!.fields?.['why']), /Cannot freeze/)
+    assert.deepEqual(kept, freeze ? [{ run: 'exec_1', tenant: 'default', because: 'anomaly' }] : [])
+    await supervisor[Symbol.asyncDispose]()
+    await sandbox[Symbol.asyncDispose]()
+  }
+})
+
+test('A capture ends the life, of whatever zone it is: all of it stands still', async () => {
+  const set = await stage({ script: forEver, faults: { freeze: 'works' } }, captured)
+  const { sandbox, clock, supervisor, io } = set
+  sandbox.endZone = () => Promise.resolve()
+  clock.after(100, () => supervisor.zone('worker', 'parsing'))
+  const fields = { severity: 'high', reason: 'odd' }
+  clock.after(200, () => supervisor.notice({ point: 'anomaly/found', zone: 'worker', fields }))
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, executionTime } = await life
+  assert.deepEqual([end.status, executionTime < 300], ['terminated', true])
+  await supervisor[Symbol.asyncDispose]()
+  await sandbox[Symbol.asyncDispose]()
+})
+
+test('What was captured too often is ended without another capture', async () => {
+  const { sandbox, clock, canceller, io } = await stage(
+    { script: forEver, faults: { freeze: 'works' } },
+    captured,
+  )
+  let captures = 0
+  sandbox.capture = () => (captures++, Promise.resolve({ kind: 'none', parts: [] }))
+  const supervisor = supervise({
+    sandbox,
+    profile: captured,
+    clock,
+    voice: { say: () => undefined },
+    signal: canceller.signal,
+    mayCapture: () => false,
+  })
+  const fields = { severity: 'high', reason: 'odd' }
+  clock.after(200, () => supervisor.notice({ point: 'anomaly/found', zone: 'main', fields }))
+  const life = supervisor.run(taskOf(), io)
+  await clock.run()
+  const { end, timeline } = await life
+  assert.deepEqual([end.status, captures], ['terminated', 0])
+  const line = timeline.find(({ event }) => event === 'captured')
+  assert.match(String(line?.fields?.['why']), /too often/)
+  await supervisor[Symbol.asyncDispose]()
+  await sandbox[Symbol.asyncDispose]()
 })

@@ -1,14 +1,19 @@
 import { addAbortListener } from 'node:events'
+import { hostCharactersMax } from '../contract/anomaly.ts'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Event, TimelineEntry, Voice } from '../contract/event.ts'
+import type { CapturedFor } from '../contract/evidence.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
-import type { Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
+import type { KeepCapture, Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
+import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { Attention, type Judged } from './attention.ts'
+import { keptOf } from './kept.ts'
+import { createLine, type Line } from './line.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
-import { enforce, inTime } from './enforce.ts'
+import { captureMsMax, enforce, inTime } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { begin, next, nextAt, stepOf, whole, wholeOf } from './schedule.ts'
 import type { Act, Happening, Life, Turn } from './schedule.ts'
@@ -20,6 +25,8 @@ import { Timeline } from './timeline.ts'
 export const releaseMsMax = 10_000
 export const answerMsMax = 2000
 export const zoneCharactersMax = 64
+/** How long a life that is over stands still for the captures of others. */
+export const captureWaitMsMax = 5000
 
 export interface Watch {
   readonly sandbox: Sandbox
@@ -30,6 +37,12 @@ export interface Watch {
   readonly signal: AbortSignal
   /** Hears each line of the timeline as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Keeps what a capture comes to; it is only told of where there is nobody. */
+  readonly keep?: KeepCapture | undefined
+  /** Where captures of this process wait for each other. */
+  readonly inLine?: Line | undefined
+  /** Whether this run may be captured for an anomaly, or its like was too often; asked once it stands still. */
+  readonly mayCapture?: ((run: string) => boolean) | undefined
 }
 
 /**
@@ -45,6 +58,13 @@ export function supervise(watch: Watch): Supervisor {
 type Told = Happening extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
 type Close = Extract<Act, { kind: 'close' }>
 
+/** For whom a wall is looked into at its end, why, and of which zone that is. */
+interface Look {
+  readonly because: Exclude<CapturedFor, 'operator'>
+  readonly reason: string
+  readonly zone: string
+}
+
 class Supervision implements Supervisor {
   readonly #watch: Watch
   readonly #clock: OwnedClock
@@ -59,6 +79,12 @@ class Supervision implements Supervisor {
   /** Unborn until the wall has the task; over once the end is known. */
   #state: 'unborn' | 'running' | 'over' = 'unborn'
   #next: Timer | undefined
+  /** Its user code is over, and it is looked into before anybody is told. */
+  #capturing: Promise<void> | undefined
+  /** Aborted when a capture that has not begun is not waited for any more, with why. */
+  readonly #leave = new AbortController()
+  /** Milliseconds that user code ran, where it ended before its wall did. */
+  #ranMs: number | undefined
 
   constructor(watch: Watch) {
     const { schedule, controls, limits } = watch.profile
@@ -84,7 +110,10 @@ class Supervision implements Supervisor {
     if (this.#state === 'over') return await this.#done.promise
     const { signal } = this.#watch
 
-    using _cancel = addAbortListener(signal, () => this.#cut({ status: 'cancelled' }))
+    using _cancel = addAbortListener(signal, () => {
+      this.#leaveLine('The job was cancelled')
+      this.#cut({ status: 'cancelled' })
+    })
     if (signal.aborted) this.#cut({ status: 'cancelled' })
     else void this.#begin(task, io)
     return await this.#done.promise
@@ -98,10 +127,12 @@ class Supervision implements Supervisor {
   }
 
   terminate(by: Order): void {
-    this.#tell({ kind: 'terminate', zone: this.#zoneOf(by), reason: saidBy(by) })
+    const zone = this.#zoneOf(by)
+    if (zone === whole) this.#leaveLine(`The job was terminated by ${saidBy(by)}`)
+    this.#tell({ kind: 'terminate', zone, reason: saidBy(by) })
   }
 
-  zone(zone: string, kind: string): void {
+  zone(zone: string, kind: string, about?: ProgramZoneAbout): void {
     if (zone.length === 0 || zone.length > zoneCharactersMax)
       throw new MayflyError(
         'INVALID',
@@ -110,7 +141,7 @@ class Supervision implements Supervisor {
     if (!this.#isOpen || this.#life.strands.has(zone)) return
     const { zones = {} } = this.#watch.profile.schedule
     const schedule = Object.hasOwn(zones, kind) ? zones[kind] : undefined
-    this.#timeline.note({ event: 'zone', fields: { kind } }, zone)
+    this.#timeline.note({ event: 'zone', fields: { kind, ...about } }, zone)
     this.#tell({ kind: 'zone', zone, schedule })
     const strand = this.#life.strands.get(zone)
     if (strand && !strand.end && this.#isOpen) this.#speech.opened(zone, stepOf(strand).phase)
@@ -127,7 +158,16 @@ class Supervision implements Supervisor {
     this.#attention.tally.count(point, zone)
     if (point === 'capability/denied') this.#attention.tally.call(zone)
     if (point === 'anomaly/found') this.#answer(zone, fields)
+    if (point === 'egress/denied') this.#noteDenied(zone, fields)
     this.#stir()
+  }
+
+  /** The guest's own words, and so cut to a size. */
+  #noteDenied(zone: string, { host, port, because }: Event['fields']): void {
+    const to = typeof host === 'string' ? { host: host.slice(0, hostCharactersMax) } : {}
+    const fields = { ...to, ...(typeof port === 'number' && { port }) }
+    const reason = typeof because === 'string' ? { reason: because.slice(0, 200) } : {}
+    this.#timeline.note({ event: 'denied', fields, ...reason }, zone)
   }
 
   /** Cuts what still runs, without waiting for the wall: that is killed, and will be destroyed. */
@@ -141,8 +181,8 @@ class Supervision implements Supervisor {
     if (this.#state !== 'unborn') return
     this.#state = 'running'
     Promise.try(() => this.#watch.sandbox.run(task, this.#between(io))).then(
-      (end) => this.#settle(this.#judgeEnd(end)),
-      (thrown: unknown) => this.#settle(this.#judgeEnd(lost(messageOf(thrown)))),
+      (end) => this.#conclude(this.#judgeEnd(end)),
+      (thrown: unknown) => this.#conclude(this.#judgeEnd(lost(messageOf(thrown)))),
     )
   }
 
@@ -228,6 +268,9 @@ class Supervision implements Supervisor {
       case 'freeze':
         void this.#freeze(act.zone, act.reason)
         break
+      case 'capture':
+        this.#cut({ status: 'terminated', reason: act.reason }, this.#reaction(act))
+        break
       case 'end':
         this.#end(act)
     }
@@ -246,8 +289,10 @@ class Supervision implements Supervisor {
     this.#tell({ kind: 'held', zone, order })
     const closed = Object.fromEntries(closing.map((name) => [name, controls[name]]))
     const because = reason === undefined ? {} : { reason }
-    const { took } = done
-    this.#timeline.note({ event: 'tightened', phase, controls: closed, took, ...because }, zone)
+    const { took, answers } = done
+    const line = { phase, controls: closed, took, ...because }
+    const fields = answers && { fields: { errno: answers } }
+    this.#timeline.note({ event: 'tightened', ...line, ...fields }, zone)
     this.#speech.say('control/tightened', { phase, controls: closing, took, ...because }, zone)
     return true
   }
@@ -260,6 +305,59 @@ class Supervision implements Supervisor {
     } catch (thrown) {
       this.#tell({ kind: 'terminate', zone: whole, reason: `${reason}: ${messageOf(thrown)}` })
     }
+  }
+
+  /** Whoever asked for the job has what its wall holds at the end, whatever end that is. */
+  get #asked(): Look | undefined {
+    const isAsked = this.#watch.profile.capture && this.#timeline.hasBegun
+    return isAsked ? { because: 'asked', reason: 'asked', zone: whole } : undefined
+  }
+
+  #reaction({ zone, reason }: Pick<Look, 'zone' | 'reason'>): Look | undefined {
+    return this.#timeline.hasBegun ? { because: 'anomaly', reason, zone } : undefined
+  }
+
+  /** Its user code is over: all of it stands still from now on, and is ended then, whatever comes of it. */
+  #captureEnd(look: Look): Promise<void> {
+    this.#ranMs = this.#timeline.age
+    this.#next?.cancel()
+    return (this.#capturing = this.#captureNow(look))
+  }
+
+  async #captureNow({ because, reason, zone }: Look): Promise<void> {
+    const { clock } = this.#watch
+    const began = clock.now()
+    const fields = await this.#captured(because).catch(notCaptured)
+    if (this.#state === 'over') return
+    const took = clock.now() - began
+    this.#timeline.note({ event: 'captured', took, reason, fields }, zone)
+    if (because === 'anomaly')
+      this.#speech.say('anomaly/reacted', { reaction: 'capture', took, ...fields }, zone)
+    if (fields.kind === 'none') this.#speech.say('evidence/missing', { why: fields.why }, zone)
+  }
+
+  async #captured(because: Look['because']) {
+    const { sandbox, profile, keep, mayCapture, inLine = createLine() } = this.#watch
+    const run = this.#task?.run ?? ''
+    await inTime(() => sandbox.hold?.() ?? sandbox.freeze(), this.#clock)
+    if (because === 'anomaly' && !profile.capture && mayCapture?.(run) === false)
+      throw new Error('this code was captured too often of late')
+    const wait = this.#clock.after(captureWaitMsMax, () =>
+      this.#leaveLine(
+        `It waited ${captureWaitMsMax / 1000} s while others were captured, and was ended`,
+      ),
+    )
+    return await inLine(async () => {
+      wait.cancel()
+      const capture = await inTime(() => sandbox.capture(), this.#clock, captureMsMax)
+      if (capture.kind === 'none') throw new Error(capture.why ?? 'its wall cannot be looked into')
+      return keptOf(capture, await keep?.({ run, tenant: profile.tenant, because }, capture))
+    }, this.#leave.signal)
+  }
+
+  /** A capture that has begun is made; one that waits is not, and the life ends as it would after it. */
+  #leaveLine(why: string): void {
+    if (this.#capturing) this.#leave.abort(new Error(`${why} before it was captured`))
   }
 
   #end({ zone, end }: Extract<Act, { kind: 'end' }>): void {
@@ -293,7 +391,7 @@ class Supervision implements Supervisor {
     this.#stir()
     const { capabilities } = wholeOf(this.#life).controls
     const isGranted = capabilities === 'any' || capabilities.includes(name)
-    if (isGranted && !this.#cause && this.#state === 'running')
+    if (isGranted && this.#isOpen && this.#state === 'running')
       return await io.call!(name, argsText)
     this.#timeline.note({ event: 'denied', fields: { capability: name } })
     this.#speech.say('capability/denied', { capability: name })
@@ -301,10 +399,16 @@ class Supervision implements Supervisor {
   }
 
   /** Ends user code. The first cause counts, and what the wall answers from now on says only what it cost. */
-  #cut(cause: KillCause): void {
+  #cut(cause: KillCause, look = this.#asked): void {
     if (!this.#isOpen) return
     if (this.#state === 'unborn') return this.#abandon(cause)
     this.#cause = cause
+    if (look) void this.#captureEnd(look).then(() => this.#finish(cause))
+    else this.#finish(cause)
+  }
+
+  #finish(cause: KillCause): void {
+    if (this.#state === 'over') return
     this.#wait(answerMsMax, () => this.#lose('The wall did not answer when it was killed'))
     this.#kill(cause)
   }
@@ -335,20 +439,29 @@ class Supervision implements Supervisor {
     return lost('The wall answered before it released user code')
   }
 
+  /** What it ended as is settled; of a program that stays for it there is still something to look into. */
+  async #conclude(end: TaskEnd): Promise<void> {
+    const look = this.#asked
+    if (this.#state !== 'over' && !this.#cause && look) void this.#captureEnd(look)
+    await this.#capturing
+    this.#settle(end)
+  }
+
   #settle(end: TaskEnd): void {
     if (this.#state === 'over') return
     this.#state = 'over'
+    this.#leaveLine('The life was ended')
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
     if (end.status === 'limit') this.#speech.say('limit/hit', { code: end.error?.code })
     this.#speech.allClosed(reason)
-    const executionTime = this.#timeline.age
+    const executionTime = this.#ranMs ?? this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
   }
 
   /** Whether something that happens can still change this life. */
   get #isOpen(): boolean {
-    return !this.#cause && this.#state !== 'over'
+    return !this.#cause && !this.#capturing && this.#state !== 'over'
   }
 
   #zoneOf({ zone = whole }: Order): string {
@@ -378,6 +491,8 @@ class Supervision implements Supervisor {
     this.#next = this.#clock.after(Math.max(0, ms), then)
   }
 }
+
+const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageOf(thrown) })
 
 const saidBy = ({ actor, reason }: Order): string => `${actor}: ${reason}`
 

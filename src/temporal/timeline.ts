@@ -6,6 +6,8 @@ import { whole } from './schedule.ts'
 export const entriesMax = 1000
 /** Of these, lines that a guest can bring about, and those of zones: no flood hides what closed on the whole. */
 export const guestEntriesMax = 500
+/** Of those, lines of what was refused: whoever tries doors for ever hides no anomaly. */
+export const deniedEntriesMax = 200
 const guestWords = new Set<TimelineEntry['event']>(['denied', 'anomaly', 'zone', 'channel'])
 
 type Line = Omit<TimelineEntry, 'at' | 'zone'>
@@ -17,6 +19,7 @@ export class Timeline {
   #entries: TimelineEntry[] = []
   #released: number | undefined
   #ofGuests = 0
+  #denied = 0
 
   /** `on` hears each line in the order of the whole: those from before the release when that comes. */
   constructor(clock: Clock, on: (entry: TimelineEntry) => void = () => undefined) {
@@ -43,6 +46,7 @@ export class Timeline {
   /** A line of a zone, of the whole where none is named. */
   note(line: Line, zone: string = whole): void {
     if (this.#entries.length >= entriesMax) return
+    if (line.event === 'denied' && ++this.#denied > deniedEntriesMax) return
     const isOfGuest = guestWords.has(line.event) || zone !== whole
     if (isOfGuest && ++this.#ofGuests > guestEntriesMax) return
     const entry = { at: this.age, zone, ...line }

@@ -78,7 +78,11 @@ function peaksOf(peaks: Trail['peaks'], seen: Seen): Trail['peaks'] {
     case 'output':
       return raised(peaks, 'output', peaks.output + seen.bytes)
     case 'connect':
-      return { ...peaks, requests: peaks.requests + 1, sent: peaks.sent + seen.sent }
+      return {
+        ...peaks,
+        requests: peaks.requests + (seen.part === 'closed' ? 0 : 1),
+        sent: peaks.sent + seen.sent,
+      }
     default:
       return peaks
   }

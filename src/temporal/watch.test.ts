@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { isAtLeast } from '../contract/anomaly.ts'
+import { type Foreseen, isAtLeast, type Seen } from '../contract/anomaly.ts'
 import { anomalous } from '../../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../../tests/fixtures/traces/benign.ts'
-import { nothingForeseen, trace } from '../../tests/fixtures/traces/script.ts'
+import { client, MiB, nothingForeseen, tool, trace } from '../../tests/fixtures/traces/script.ts'
 import { watched } from '../../tests/fixtures/traces/watched.ts'
 import { look, noWatch } from './watch.ts'
 import { defaultThresholds } from '../contract/thresholds.ts'
@@ -101,4 +101,83 @@ test('The same anomaly is told again only where it is worse', () => {
     severities.push(...bursts.map(({ severity }) => severity))
   }
   assert.deepEqual(severities, ['medium', 'high'])
+})
+
+suite('What walls see as programs do it', () => {
+  const seenIn = (foreseen: Foreseen, ...seen: readonly Seen[]) =>
+    watched({
+      foreseen,
+      observations: seen.map((one, place) => ({
+        at: place * 100,
+        zone: 'main',
+        trust: 'wall' as const,
+        seen: one,
+      })),
+    }).anomalies.map(({ name, severity }) => `${severity} ${name}`)
+  const open = (path: string, access: 'read' | 'write') =>
+    ({ kind: 'open', path, access, denied: false }) as const
+
+  test('To lay a false credential is no theft of it, and to read it is', () => {
+    const path = '/work/.aws/credentials'
+    const foreseen = { ...tool, planted: [path] }
+    assert.deepEqual(seenIn(foreseen, open(path, 'write')), [])
+    assert.deepEqual(seenIn(foreseen, open(path, 'read')), ['high sensitive-data'])
+    assert.deepEqual(seenIn(tool, open(path, 'write')), ['high sensitive-data'])
+  })
+
+  test('A program that was written and is run is one, whichever way its place is told', () => {
+    const run = (path: string) => ({ kind: 'exec', path, denied: false }) as const
+    const calm = { ...nothingForeseen, access: undefined }
+    for (const [written, called] of [
+      ['tool', './tool'],
+      ['/work/tool', 'bin/../tool'],
+      ['./a/tool', '/work/a/tool'],
+    ] as const)
+      assert.deepEqual(seenIn(calm, open(written, 'write'), run(called)), [
+        'medium exec-of-written',
+      ])
+    assert.deepEqual(seenIn(calm, open('tool', 'write'), run('/usr/bin/tool')), [])
+  })
+
+  test('What a program that it started wrote is a line when it runs, as of a compiler; what it wrote itself is more', () => {
+    const calm = { ...nothingForeseen, access: undefined }
+    const run = (path: string, pid: number) => ({ kind: 'exec', path, denied: false, pid }) as const
+    const built = [
+      run('/bin/sh', 1),
+      run('/usr/bin/ld', 2),
+      { ...open('/work/app', 'write'), pid: 2 },
+    ]
+    assert.deepEqual(seenIn(calm, ...built, run('./app', 3)), ['low exec-of-written'])
+    const touched = [...built, { ...open('/work/app', 'write'), pid: 1 }]
+    assert.deepEqual(seenIn(calm, ...touched, run('./app', 3)), ['medium exec-of-written'])
+    const fetched = {
+      kind: 'connect',
+      host: 'a',
+      port: 1,
+      sent: 1,
+      received: 9,
+      denied: false,
+    } as const
+    assert.deepEqual(seenIn(calm, fetched, ...built, run('./app', 3)), ['medium exec-of-written'])
+  })
+
+  test('A request has a size once it is over: what moves work is no beacon, what moves nothing is', () => {
+    const host = { kind: 'connect', host: 'c2.example', port: 443, denied: false } as const
+    const asks = (received: number) =>
+      Array.from({ length: 8 }).flatMap(() => [
+        { ...host, sent: 0, received: 0, part: 'opened' } as const,
+        { ...host, sent: 100, received, part: 'closed' } as const,
+      ])
+    assert.deepEqual(seenIn(client, ...asks(300)), ['medium beaconing'])
+    assert.deepEqual(seenIn(client, ...asks(90_000)), [])
+  })
+
+  test('Memory that is looked at more often than it grows grows all the same', () => {
+    const held = Array.from({ length: 60 }, (_, at) => (40 + Math.floor(at / 2) * 2.8) * MiB)
+    const samples = held.map((bytes) => ({ kind: 'memory', bytes }) as const)
+    assert.deepEqual(seenIn(nothingForeseen, ...samples), [
+      'low memory-shape',
+      'medium memory-shape',
+    ])
+  })
 })

@@ -1,8 +1,8 @@
-import type { Anomaly, Seen } from '../contract/anomaly.ts'
-import type { Clock, Timer } from '../contract/clock.ts'
+import { type Anomaly, nameCharactersMax, type Seen } from '../contract/anomaly.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Sandbox, Task } from '../contract/provider.ts'
-import type { Listener, Supervisor } from '../contract/rooms.ts'
+import type { Task } from '../contract/provider.ts'
+import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
+import { cutShort } from './ends.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
 import type { Watching } from './watching.ts'
@@ -13,13 +13,7 @@ export interface WatchedParts {
   found(run: string, anomaly: Anomaly): void
   /** The secrets that were planted for this run. */
   tokens(run: string): readonly Honeytoken[]
-  readonly clock: Clock
-  /** The wall, where its processor time can be asked for while it runs. */
-  readonly sandbox?: Pick<Sandbox, 'cpuTime'> | undefined
 }
-
-/** Between two looks at the processor time. */
-export const sampleMs = 100
 
 /**
  * A supervisor whose life is watched: what the guest says is looked at as it passes, and each anomaly is told to the
@@ -34,41 +28,62 @@ export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor
         supervisor.notice({ point: 'anomaly/found', zone, fields: { severity, name, reason } })
         parts.found(task.run, anomaly)
       })
-      const files = withPlanted(task.files, parts.tokens(task.run))
-      const sampler = new Sampler(task.run, parts)
-      try {
-        const lived = await supervisor.run({ ...task, files }, overheard(task.run, io, parts))
-        new Ear(task.run, parts, 'output').hears(Buffer.from(lived.end.resultText))
-        return lived
-      } finally {
-        sampler.stop()
-      }
+      const planted = withPlanted(task, parts.tokens(task.run))
+      const lived = await supervisor.run(planted, overheard(task.run, io, parts))
+      return withheld(lived, task.run, parts)
     },
     tighten: (to, by) => supervisor.tighten(to, by),
     terminate: (by) => supervisor.terminate(by),
-    zone: (zone, kind) => supervisor.zone(zone, kind),
+    zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
     gone: (zone) => supervisor.gone(zone),
     notice: (event) => supervisor.notice(event),
     [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
   }
 }
 
-/** Files lie in the working directory, which is the home folder; one of the job's own stays as it is. */
-function withPlanted(files: Task['files'], tokens: readonly Honeytoken[]): Task['files'] {
-  const own = new Set(files.map(({ path }) => path))
+/** Files lie in the working directory, which is the home folder; what is the job's own stays as it is. */
+function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
+  if (tokens.length === 0) return task
+  const own = new Set(task.files.map(({ path }) => path))
   const planted = tokens.flatMap(({ file }) => (file && !own.has(file.path) ? [file] : []))
-  return [...files, ...planted.map((file) => ({ ...file, encoding: 'utf8' as const }))]
+  const files = [...task.files, ...planted.map((file) => ({ ...file, encoding: 'utf8' as const }))]
+  const env = Object.fromEntries(tokens.flatMap(({ env, secret }) => (env ? [[env, secret]] : [])))
+  return { ...task, files, env: { ...env, ...task.env } }
+}
+
+/** What it answers in the end, and the files it leaves, carry no planted secret out either. */
+function withheld(lived: Supervised, run: string, parts: WatchedParts): Supervised {
+  const { resultText, artifacts } = lived.end
+  const inResult = new Ear(run, parts, 'output').hears(Buffer.from(resultText))
+  const inFiles = artifacts.filter(({ bytes }) => new Ear(run, parts, 'file').hears(bytes))
+  if (!inResult && inFiles.length === 0) return lived
+  const reason = `A planted secret was seen in its ${inResult ? 'result' : 'files'}`
+  const line = { at: lived.executionTime, zone: 'main', event: 'terminated', reason } as const
+  const end = cutShort({ status: 'terminated', reason }, lived.end)
+  return { ...lived, end, timeline: [...lived.timeline, line] }
 }
 
 function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
   const [out, err] = [new Ear(run, parts, 'output'), new Ear(run, parts, 'output')]
-  const { call } = io
+  const { call, answered } = io
   return {
     ...io,
     stdout: (chunk) => (out.takes(chunk) ? io.stdout(chunk) : undefined),
     stderr: (chunk) => (err.takes(chunk) ? io.stderr(chunk) : undefined),
+    ...(answered && {
+      answered(answer) {
+        const hasSecret = new Ear(run, parts, 'output').hears(Buffer.from(answer.resultText))
+        if (!hasSecret) answered(answer)
+      },
+    }),
     ...(call && {
       call(name, argsText) {
+        const seen = {
+          kind: 'capability',
+          name: name.slice(0, nameCharactersMax),
+          denied: false,
+        } as const
+        parts.watching.see(run, { zone: 'main', trust: 'host', seen })
         const hasSecret = new Ear(run, parts, 'call').hears(Buffer.from(argsText))
         if (!hasSecret) return call(name, argsText)
         return Promise.reject(
@@ -79,45 +94,29 @@ function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
   }
 }
 
-/** Asks a wall for its processor time as long as it lives; where it cannot tell, asks nothing. */
-class Sampler {
-  readonly #run: string
-  readonly #parts: WatchedParts
-  #timer: Timer | undefined
-
-  constructor(run: string, parts: WatchedParts) {
-    this.#run = run
-    this.#parts = parts
-    if (parts.sandbox?.cpuTime) this.#wait()
-  }
-
-  stop(): void {
-    this.#timer?.cancel()
-  }
-
-  #wait(): void {
-    this.#timer = this.#parts.clock.after(sampleMs, () => {
-      const used = this.#parts.sandbox?.cpuTime?.()
-      if (used !== undefined) this.#tell(used)
-      this.#wait()
-    })
-    this.#timer.unref?.()
-  }
-
-  #tell(used: number): void {
-    const seen = { kind: 'cpu', used } as const
-    this.#parts.watching.see(this.#run, { zone: 'main', trust: 'host', seen })
-  }
+/** Hears one stream that leaves by another way: false for a piece that makes a planted secret whole. */
+export function hearing(
+  run: string,
+  parts: WatchedParts,
+  where: Where,
+): ((piece: Uint8Array) => boolean) | undefined {
+  if (parts.tokens(run).length === 0) return undefined
+  const ear = new Ear(run, parts, where)
+  return (piece) => !ear.hears(piece)
 }
+
+type Where = Extract<Seen, { kind: 'honeytoken' }>['where']
 
 /** One way out of a guest, listened to. */
 class Ear {
   readonly #run: string
   readonly #watching: Watching
-  readonly #where: 'output' | 'call'
+  readonly #where: Where
   readonly #scanner: TokenScanner | undefined
+  /** What came in pieces that are too short to tell noise from words. */
+  #short: Uint8Array = new Uint8Array()
 
-  constructor(run: string, { watching, tokens }: WatchedParts, where: 'output' | 'call') {
+  constructor(run: string, { watching, tokens }: WatchedParts, where: Where) {
     const planted = tokens(run)
     this.#run = run
     this.#watching = watching
@@ -127,7 +126,9 @@ class Ear {
 
   /** Tells of a piece of output; false for one that makes a planted secret whole. */
   takes(piece: Uint8Array): boolean {
-    const entropy = entropyOf(piece)
+    const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
+    const entropy = entropyOf(block)
+    this.#short = entropy === undefined ? block : new Uint8Array()
     this.#tell({ kind: 'output', bytes: piece.length, ...(entropy !== undefined && { entropy }) })
     return !this.hears(piece)
   }

@@ -25,8 +25,10 @@ export interface Watching {
   see(run: string, observation: Omit<Observation, 'at'>): void
   /** Passes on all that is seen, with what was foreseen, to whoever records lives; the answer takes it away again. */
   listen(listener: Listener): () => void
-  /** Forgets the run, and tells what it did. */
-  end(run: string): Seen
+  /** What it did so far. */
+  seen(run: string): Seen
+  /** Forgets the run. */
+  end(run: string): void
   readonly size: number
 }
 
@@ -97,11 +99,11 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    end(run) {
+    seen(run) {
       const live = lives.get(run)
-      lives.delete(run)
       return { trail: (live?.watch ?? noWatch).trail, anomalies: live?.anomalies ?? [] }
     },
+    end: (run) => void lives.delete(run),
     get size() {
       return lives.size
     },

@@ -141,7 +141,7 @@ function described(
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
-    ...(request.zones && { split: splitShape(shape, facts.tree, source) }),
+    ...(request.zones && { split: splitShape(shape, facts.tree, { source, language }) }),
   }
 }
 

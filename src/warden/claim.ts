@@ -40,12 +40,15 @@ export function claim(
   const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
   cgroup?.limit({ memory: groupMax })
   const enforced = bind(taken, live.layers, asked)
-  live.killsAtClaim = cgroup?.memoryKills() ?? 0
+  // What is used once had none before its job: one that had is over.
+  live.killsAtClaim = taken.isWhole ? 0 : (cgroup?.memoryKills() ?? 0)
   const { memory, cpu, io, processes } = asked
   live.held = { memory, cpu, io, processes, residentMax, groupMax }
   hold(live, asked, by, { resident, residentMax, enforced })
   const value: Claimed = { spent: false, enforced }
-  const listener = asked.egress ? openListener(taken) : dropListener(taken)
+  const listener = asked.egress ? openListener(taken) : undefined
+  // Nobody waits for the end of a socket; the kernel takes its time.
+  if (!asked.egress) setImmediate(dropListener, taken)
   return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
 }
 
@@ -70,7 +73,13 @@ function hold(
     residentMax,
     peakBytes: to.resident,
     ...(isTree && {
-      watch: watchTree(live.taken, { residentMax, cores, kills: live.killsAtClaim }),
+      watch: watchTree(live.taken, {
+        idleBytes: live.idleBytes,
+        residentMax,
+        cores,
+        kills: live.killsAtClaim,
+        zones: live.zones,
+      }),
     }),
   })
 }

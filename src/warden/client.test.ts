@@ -128,6 +128,17 @@ suite('A wall of whole programs, taken over', () => {
     client.hear({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
     assert.deepEqual(await claimed, { spent: false, enforced, listener })
   })
+
+  test('Whether walls have a sentinel is told once, the last of it also to whoever listens late', () => {
+    const { client } = standing()
+    const [off, on] = [{ isOn: false, why: 'no', retryMs: 1 } as const, { isOn: true, why: '' }]
+    for (const sentinel of [on, off]) client.hear({ sentinel })
+    const told: unknown[] = []
+    client.onSentinel((one) => void told.push(one))
+    client.hear({ sentinel: on })
+    client.onSentinel((one) => void told.push(one))
+    assert.deepEqual(told, [off, on])
+  })
 })
 
 function standing() {

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Server, Socket } from 'node:net'
+import type { CallClass } from '../contract/calls.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import { letGo } from './let-go.ts'
@@ -8,50 +9,72 @@ import type {
   CallPhase,
   CallSeen,
   CallsHeld,
+  Capturing,
   Claimed,
   HeldBy,
   ProgramName,
   Reply,
   Request,
+  SentinelTold,
   StreamName,
   Wall,
   WallEnd,
   WallExit,
   WallUsage,
+  WallUsed,
   WallWay,
   WardenFacts,
+  ZoneTold,
 } from './protocol.ts'
+import type { ZoneRule } from './zone-rules.ts'
 
 /** The server's half: asks, waits, and hears when a wall ended. */
 export interface WardenClient {
   start(
     program: ProgramName,
-    settings: { spares: number; spareMiB: number; way?: WallWay; disk?: number },
+    settings: {
+      spares: number
+      spareMiB: number
+      way?: WallWay
+      disk?: number
+      calls?: readonly CallClass[]
+    },
   ): Promise<StartedWall>
   /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
   claim(wall: string, to: Claim): Promise<Claimed & { readonly listener?: Server }>
   /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
   arm(wall: string, deadline: number): void
-  release(wall: string): Promise<{ peakBytes: number }>
+  release(wall: string): Promise<WallUsed>
   usage(wall: string): Promise<WallUsage>
-  /** Resolves when nothing of it is left. */
-  kill(wall: string): Promise<{ took: number }>
+  /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
+  kill(wall: string, zone?: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
   tighten(
     wall: string,
-    to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory'> & { memory?: number },
+    to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
+      memory?: number
+      zone?: string
+    },
   ): Promise<HeldBy>
   /** Closes classes of system calls for good; resolves when what is due holds. */
   calls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld>
   /** Hears what the wall does, from its claim on; one listener a wall. */
   onCall(wall: string, then: (seen: CallSeen) => void): void
+  /** Hears of its zones of programs; one listener a wall. */
+  onZone(wall: string, then: (told: ZoneTold) => void): void
   /** Resolves when everything in it stands still; its deadline goes on. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
+  /** What copies of its memory come over; once a life. */
+  memory(wall: string): Promise<Socket>
+  /** Begins to copy memory into that socket; see `Sentinel.capture` for what comes. */
+  capture(wall: string, bytes: number): Promise<Capturing>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
   /** One listener a wall; called once. */
   onEnded(wall: string, then: Ended): void
+  /** Hears when walls of whole programs begin to go without a sentinel, and when they have one again; one listener. */
+  onSentinel(then: (told: SentinelTold) => void): void
   /** Called when the warden itself is gone: nothing can be started or held any more. Answers how to stop listening. */
   onLost(then: () => void): Forget
   close(): Promise<void>
@@ -75,6 +98,8 @@ export interface Claim {
   readonly io?: number
   readonly processes?: number
   readonly egress?: boolean
+  /** Programs that are a zone each time one is executed. */
+  readonly zones?: readonly ZoneRule[]
 }
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
@@ -108,6 +133,10 @@ export class Client {
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost = new Set<() => void>()
   readonly #onCall = new Map<string, (seen: CallSeen) => void>()
+  readonly #onZone = new Map<string, (told: ZoneTold) => void>()
+  #onSentinel: ((told: SentinelTold) => void) | undefined
+  /** The last that was told while nobody listened. */
+  #sentinel: SentinelTold | undefined
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
@@ -147,6 +176,8 @@ export class Client {
   hear(reply: Reply, handle?: Socket | Server): void {
     if ('ended' in reply) return this.#heardEnd(reply)
     if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
+    if ('zone' in reply) return this.#onZone.get(reply.of)?.(reply.zone)
+    if ('sentinel' in reply) return this.#heardSentinel(reply.sentinel)
     if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
     const waiting = this.#waiting.get(reply.id)
     if (!waiting) return handle && letGo(handle)
@@ -197,6 +228,21 @@ export class Client {
     this.#onCall.set(wall, then)
   }
 
+  onZone(wall: string, then: (told: ZoneTold) => void): void {
+    this.#onZone.set(wall, then)
+  }
+
+  onSentinel(then: (told: SentinelTold) => void): void {
+    this.#onSentinel = then
+    if (this.#sentinel) then(this.#sentinel)
+    this.#sentinel = undefined
+  }
+
+  #heardSentinel(told: SentinelTold): void {
+    if (this.#onSentinel) this.#onSentinel(told)
+    else this.#sentinel = told
+  }
+
   #heardPart({ of, part }: Extract<Reply, { part: StreamName }>, socket: Socket | undefined): void {
     const waiting = this.#waiting.get(of)
     if (waiting && socket) waiting.parts[part] = socket
@@ -207,6 +253,7 @@ export class Client {
     const listener = this.#listeners.get(reply.ended)
     this.#listeners.delete(reply.ended)
     this.#onCall.delete(reply.ended)
+    this.#onZone.delete(reply.ended)
     const end = [reply.how, reply.peakBytes, reply.detail, reply.exit] as const
     if (listener) listener(...end)
     else this.#early.set(reply.ended, [...end])
@@ -243,15 +290,23 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     usage: (wall) => value({ op: 'usage', wall }),
-    kill: (wall) => value({ op: 'kill', wall }),
+    kill: (wall, zone) => value({ op: 'kill', wall, ...(zone !== undefined && { zone }) }),
     tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
     calls: (wall, phases) => value({ op: 'calls', wall, phases }),
     onCall: (wall, then) => client.onCall(wall, then),
+    onZone: (wall, then) => client.onZone(wall, then),
     freeze: (wall) => value({ op: 'freeze', wall }),
     thaw: (wall) => value({ op: 'thaw', wall }),
+    async memory(wall) {
+      const { handle } = await client.ask({ op: 'memory', wall })
+      if (handle) return handle as Socket
+      throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket did not get here')
+    },
+    capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
     sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
     facts: () => value({ op: 'facts' }),
     onEnded: (wall, then) => client.onEnded(wall, then),
+    onSentinel: (then) => client.onSentinel(then),
     onLost: (then) => client.onLost(then),
     close,
   }

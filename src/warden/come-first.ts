@@ -1,13 +1,33 @@
+import { readdirSync } from 'node:fs'
 import os from 'node:os'
+import { openCgroups } from '../os/cgroup.ts'
 
 /** Of the warden, which holds everybody to their bounds; of the server, which keeps the time of phases. */
 export const niceOf = { warden: -10, server: -5, wall: 0 } as const
 
-/** Lets a process come before others, where this user may; whoever may not has to share. */
-export function comeFirst(nice: number, pid = 0): void {
+/**
+ * Lets a process come before others, where this user may; whoever may not has to share. Every thread of it: who
+ * collects garbage waits for those that help. And by its group: a kernel that groups processes by their sessions
+ * compares what is nice in no other way within each.
+ */
+export function comeFirst(nice: number, pid: number = process.pid): void {
+  for (const thread of threadsOf(pid)) setNice(thread, nice)
+  openCgroups()?.comeFirst(pid)
+}
+
+/** What a process with a single thread starts, and every thread of it, has it too. */
+export function setNice(pid: number, nice: number): void {
   try {
     os.setPriority(pid, nice)
   } catch {
     // An ordinary user cannot go above where it was started.
+  }
+}
+
+function threadsOf(pid: number): readonly number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number)
+  } catch {
+    return [pid]
   }
 }

@@ -26,6 +26,21 @@ suite('The end of a wall', () => {
     assert.equal(howOf({ how: 'killed' }, 0), 'killed')
   })
 
+  test('Its sentinel says why it ended it, where it did', () => {
+    const detailOf = (sentinel?: { readonly why: string | undefined }) =>
+      (told({ signalCode: 'SIGKILL', sentinel }, {}, 0) as { detail: string }).detail
+    assert.equal(detailOf(), 'exit SIGKILL')
+    assert.equal(detailOf({ why: undefined }), 'exit SIGKILL')
+    assert.equal(detailOf({ why: 'a call was not over' }), 'a call was not over')
+  })
+
+  test('It used what was seen of it at its end, less what it had used before its job', () => {
+    const cpuOf = (live: Partial<Live>) =>
+      (told({}, live, 0) as Extract<Reply, { ended: string }>).exit.cpuMs
+    assert.equal(cpuOf({ spentBefore: 40, spentSeen: 140 }), 100)
+    assert.equal(cpuOf({ spentBefore: 40, spentSeen: 0 }), null)
+  })
+
   test('The most that anybody saw is its peak', () => {
     const { peakBytes } = told({}, { peakBytes: 7 }, 0, '', 9) as { peakBytes: number }
     assert.equal(peakBytes, 9)
@@ -35,19 +50,28 @@ suite('The end of a wall', () => {
 interface Ended {
   readonly exitCode?: number
   readonly signalCode?: string
+  readonly sentinel?: { readonly why: string | undefined } | undefined
 }
 
 function exitOf(child: Ended) {
   return (told(child, {}, 0) as Extract<Reply, { ended: string }>).exit
 }
 
-function told(child: Ended, live: Partial<Live>, kills: number, complaint = '', held = 0): Reply {
+function told(
+  { sentinel, ...child }: Ended,
+  live: Partial<Live>,
+  kills: number,
+  complaint = '',
+  held = 0,
+): Reply {
   const taken = {
     child: { exitCode: null, signalCode: null, ...child },
     cgroup: { memoryKills: () => kills, cpuMs: () => undefined },
     complaint: () => complaint,
+    sentinel,
   }
-  const life = { id: 'w1', how: undefined, peakBytes: 0, killsAtClaim: 0, taken, ...live }
+  const unused = { killsAtClaim: 0, spentBefore: 0, spentSeen: 0 }
+  const life = { id: 'w1', how: undefined, peakBytes: 0, ...unused, taken, ...live }
   const seen = { wall: 'w1', pid: 1, deadlineAt: 0, residentMax: 0, peakBytes: held }
   return endOf(life as unknown as Live, seen)
 }

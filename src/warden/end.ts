@@ -2,7 +2,8 @@ import os from 'node:os'
 import type { Held } from './hold.ts'
 import type { Live } from './live.ts'
 import type { Reply, WallExit } from './protocol.ts'
-import type { Taken } from './taken.ts'
+import { ofGroup } from './spent.ts'
+import { whyMoved } from './still.ts'
 
 /** A shell, and bubblewrap like it, tells of a signal by a code above this. */
 const SIGNAL_CODES_FROM = 128
@@ -11,7 +12,7 @@ const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 
 /** What the server is told of a wall whose last process has ended; from here on it is known how. */
 export function endOf(live: Live, held: Held | undefined): Reply {
-  const { cgroup, child, complaint } = live.taken
+  const { cgroup, child, complaint, sentinel } = live.taken
   // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
   const isMemory =
     (cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())
@@ -21,18 +22,21 @@ export function endOf(live: Live, held: Held | undefined): Reply {
     ended: live.id,
     how: live.how,
     peakBytes: Math.max(held?.peakBytes ?? 0, live.peakBytes),
-    detail: `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
-    exit: exitOf(live.taken),
+    detail:
+      sentinel?.why ??
+      whyMoved(live.taken) ??
+      `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
+    exit: exitOf(live),
   }
 }
 
 /** How a wall's outermost process ended, once it has. */
-function exitOf({ child, cgroup }: Taken): WallExit {
-  const { exitCode, signalCode } = child
+function exitOf(live: Live): WallExit {
+  const { exitCode, signalCode } = live.taken.child
   return {
     exitCode,
     signal: signalCode ?? signalOf(exitCode ?? 0),
-    cpuMs: cpuMsOf(cgroup),
+    cpuMs: spentSince(live),
   }
 }
 
@@ -41,10 +45,8 @@ function signalOf(code: number): string | null {
   return Object.entries(os.constants.signals).find(([, one]) => one === number)?.[0] ?? null
 }
 
-function cpuMsOf(cgroup: Taken['cgroup']): number | null {
-  try {
-    return cgroup?.cpuMs() ?? null
-  } catch {
-    return null
-  }
+/** Its group knows to the end; else what was seen as it was ended. */
+function spentSince({ taken, spentBefore, spentSeen }: Live): number | null {
+  const spent = ofGroup(taken) ?? spentSeen
+  return spent > 0 ? Math.max(0, spent - spentBefore) : null
 }

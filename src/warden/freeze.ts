@@ -1,16 +1,14 @@
 import { MayflyError } from '../contract/error.ts'
-import { processFacts } from '../os/proc.ts'
+import { beginStill, endStill, runs } from './still.ts'
 import { guestsIn, processesOfWall, signalAll, type Taken } from './taken.ts'
 
 /**
  * Standing still. In version 2 the kernel holds a group still and can still end it. In version 1 what is frozen
  * cannot die, and if the warden died nobody would thaw it: there the group is only held for as long as it takes to
- * stop each process in it, so that none is missed.
+ * stop each process in it, so that none is missed; from then on each look stops them again.
  */
 const POLL_MS = 1
 const FREEZE_MS_MAX = 2_000
-/** Stopped, or dead in one of the kernel's ways. */
-const STILL = new Set(['T', 't', 'Z', 'X'])
 
 /** Resolves with the milliseconds it took when everything in it stands still. */
 export async function freeze(taken: Taken, version: 1 | 2 | undefined): Promise<number> {
@@ -26,20 +24,20 @@ export async function freeze(taken: Taken, version: 1 | 2 | undefined): Promise<
   stop(taken)
   if (isHeld) cgroup.thaw()
   await until(() => stop(taken), began)
+  if (taken.isFrozen) beginStill(taken, guestsIn(taken, processesOfWall(taken)))
   return performance.now() - began
 }
 
 export function thaw(taken: Taken): void {
   taken.isFrozen = false
+  endStill(taken)
   taken.cgroup?.thaw()
   signalAll(guestsIn(taken, processesOfWall(taken)), 'SIGCONT')
 }
 
 /** Stops whatever runs; true when nothing did. */
 function stop(taken: Taken): boolean {
-  const running = guestsIn(taken, processesOfWall(taken)).filter(
-    (pid) => !STILL.has(processFacts(pid)?.state ?? 'X'),
-  )
+  const running = guestsIn(taken, processesOfWall(taken)).filter(runs)
   signalAll(running, 'SIGSTOP')
   return running.length === 0
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import type { Sleep } from '../lib/sleep.ts'
 import { createHolder, type Held } from './hold.ts'
 import type { WallEnd } from './protocol.ts'
 
@@ -12,6 +13,16 @@ suite('Holding a wall', { skip: !existsSync('/proc/self/statm') && 'no /proc' },
     stand.holder.hold(held({ deadlineAt: performance.now() }))
     assert.deepEqual(await stand.ended, ['w1', 'deadline'])
     assert.equal(stand.holder.forget('w1'), undefined)
+  })
+
+  test('S2-8: It ends when the machine slept past its deadline', async () => {
+    let slept = 0
+    using stand = holding({ look: () => slept })
+    stand.holder.hold(held({ deadlineAt: performance.now() + 3_600_000 }))
+    await looks()
+    assert.deepEqual(stand.ends, [])
+    slept = 3_600_000
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
   })
 
   test('It ends when it has more memory than it may', async () => {
@@ -42,6 +53,21 @@ suite('Holding a wall', { skip: !existsSync('/proc/self/statm') && 'no /proc' },
     assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
   })
 
+  test('A wall that cannot be looked at ends, and the others are held on', async () => {
+    using stand = holding()
+    const watch = () => {
+      throw new Error('ENOENT: no such group')
+    }
+    stand.holder.hold(held({ watch }))
+    stand.holder.hold(held({ wall: 'w2', deadlineAt: performance.now() + 20 }))
+    await looks()
+    await looks()
+    assert.deepEqual(stand.ends, [
+      ['w1', 'killed'],
+      ['w2', 'deadline'],
+    ])
+  })
+
   test('Forgotten, it is held no longer, and its peak is told', async () => {
     using stand = holding()
     stand.holder.hold(held())
@@ -58,13 +84,17 @@ function held(to: Partial<Held> = {}): Held {
   return { wall: 'w1', pid: process.pid, peakBytes: 0, ...never, ...to }
 }
 
-function holding() {
+function holding(sleep?: Sleep) {
   const ends: (readonly [string, WallEnd])[] = []
   const { promise, resolve } = Promise.withResolvers<readonly [string, WallEnd]>()
-  const holder = createHolder((one, how) => {
-    ends.push([one.wall, how])
-    resolve([one.wall, how])
-  }, 10)
+  const holder = createHolder(
+    (one, how) => {
+      ends.push([one.wall, how])
+      resolve([one.wall, how])
+    },
+    10,
+    sleep,
+  )
   return { ends, holder, ended: promise, [Symbol.dispose]: () => holder.close() }
 }
 

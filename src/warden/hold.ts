@@ -1,3 +1,4 @@
+import { createSleep, type Sleep } from '../lib/sleep.ts'
 import { residentBytes } from '../os/proc.ts'
 import type { WallEnd } from './protocol.ts'
 import type { Watch } from './watch.ts'
@@ -9,7 +10,7 @@ import type { Watch } from './watch.ts'
 export interface Held {
   readonly wall: string
   readonly pid: number
-  /** On the monotonic clock. */
+  /** On the monotonic clock; sooner by what the machine slept since. */
   deadlineAt: number
   /** Resident bytes at which it is killed; Infinity where this layer is switched off by a test. */
   readonly residentMax: number
@@ -34,23 +35,36 @@ export interface Holder {
 /** Every so many looks the walls that rest are looked at too: what a broken worker does when nobody uses it counts. */
 const RESTING_EVERY = 8
 export const lookEveryMs = { beside: 10, alone: 2 } as const
+/** As often as it is asked whether the machine slept. */
+const SLEEP_LOOK_MS = 50
 
 /** Looks every `everyMs` while a wall has a job; calls back for each that is over a bound. */
-export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: number): Holder {
+export function createHolder(
+  end: (held: Held, how: WallEnd) => void,
+  everyMs: number,
+  sleep: Sleep = createSleep(),
+): Holder {
   const walls = new Map<string, Held>()
   const active = new Set<Held>()
   let looks = 0
+  let sleepLookAt = 0
   let timer: NodeJS.Timeout | undefined
 
   function look(): void {
     const now = performance.now()
     looks = (looks + 1) % RESTING_EVERY
+    if (now >= sleepLookAt) age(now)
     for (const held of looks === 0 ? walls.values() : active) {
-      const seen = held.watch?.(now)
-      held.peakBytes = Math.max(held.peakBytes, seen?.bytes ?? residentBytes(held.pid))
-      if (held.peakBytes > held.residentMax || seen?.isBeyond) finish(held, 'memory')
-      else if (now >= held.deadlineAt) finish(held, 'deadline')
+      const how = whyOver(held, now)
+      if (how) finish(held, how)
     }
+  }
+
+  /** Lives go on while the machine sleeps. */
+  function age(now: number): void {
+    sleepLookAt = now + SLEEP_LOOK_MS
+    const slept = sleep.look()
+    if (slept > 0) for (const held of walls.values()) held.deadlineAt -= slept
   }
 
   function finish(held: Held, how: WallEnd): void {
@@ -99,11 +113,26 @@ export function createHolder(end: (held: Held, how: WallEnd) => void, everyMs: n
 
   function watch(held: Held): void {
     active.add(held)
-    timer ??= setInterval(() => (walls.size > 0 ? look() : stop()), everyMs)
+    if (timer) return
+    // What it slept before is nobody's.
+    sleep.look()
+    timer = setInterval(() => (walls.size > 0 ? look() : stop()), everyMs)
   }
 
   function stop(): void {
     clearInterval(timer)
     timer = undefined
+  }
+}
+
+/** One that cannot be looked at is held by nobody, and must not keep the others from being looked at. */
+function whyOver(held: Held, now: number): WallEnd | undefined {
+  try {
+    const seen = held.watch?.(now)
+    held.peakBytes = Math.max(held.peakBytes, seen?.bytes ?? residentBytes(held.pid))
+    if (held.peakBytes > held.residentMax || seen?.isBeyond) return 'memory'
+    return now >= held.deadlineAt ? 'deadline' : undefined
+  } catch {
+    return 'killed'
   }
 }

@@ -1,11 +1,15 @@
 import {
+  closeSync,
+  existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -49,14 +53,22 @@ export function openLeases(folder: string): Leases {
   const owner = named(process.pid)
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
+  const bytes = new Map<string, number>()
   return {
     write(wall, processes, cgroup) {
       const lease: Lease = { format: 1, wall, boot, owner, processes, cgroup }
+      const text = JSON.stringify(lease).padEnd(bytes.get(wall) ?? 0)
+      const isThere = bytes.has(wall) && existsSync(file(wall))
+      bytes.set(wall, text.length)
+      if (isThere) return writeOver(file(wall), text)
       const draft = path.join(folder, `${wall}.${process.pid}.new`)
-      writeFileSync(draft, JSON.stringify(lease), { mode: 0o600 })
+      writeFileSync(draft, text, { mode: 0o600 })
       renameSync(draft, file(wall))
     },
-    remove: (wall) => rmSync(file(wall), { force: true }),
+    remove(wall) {
+      bytes.delete(wall)
+      rmSync(file(wall), { force: true })
+    },
     sweep() {
       const dead = readLeases(folder).filter((lease) => isDead(lease, boot))
       const here = dead.filter((lease) => lease.boot === boot)
@@ -68,6 +80,16 @@ export function openLeases(folder: string): Leases {
       removeDrafts(folder)
       return dead.length
     },
+  }
+}
+
+/** In one write, of no less than was there: whoever is ended in between leaves the one or the other. */
+function writeOver(file: string, text: string): void {
+  const fd = openSync(file, 'r+')
+  try {
+    writeSync(fd, text, 0)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -1,14 +1,15 @@
 import os from 'node:os'
 import type { Server, Socket } from 'node:net'
+import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { JailCommand } from '../jail/embedded.ts'
-import type { CgroupRoot } from '../os/cgroup.ts'
 import { residentBytes } from '../os/proc.ts'
-import { named } from './lease.ts'
+import { named, type Named } from './lease.ts'
 import { takeListener } from './listener.ts'
 import type { Wanted } from './program.ts'
+import type { ProgramZones } from './program-zones.ts'
 import type { StreamName, Wall, WallEnd } from './protocol.ts'
 import { chainOf } from './ready.ts'
-import { insideOf, processesOfWall, type Taken } from './taken.ts'
+import { processesOfWall, type Taken } from './taken.ts'
 import { bytesOf, tasksOf } from './tree.ts'
 
 /** A wall that is there, with what was taken for it and what is known of its life. */
@@ -22,6 +23,11 @@ export interface Live extends Wall {
   /** What its job is held to; undefined before its first. */
   held: HeldTo | undefined
   killsAtClaim: number
+  /** Of its programs, where its job has any. */
+  zones: ProgramZones | undefined
+  /** Milliseconds of processor time before its job, and of what is known by its end. */
+  spentBefore: number
+  spentSeen: number
   how: WallEnd | undefined
   peakBytes: number
 }
@@ -47,8 +53,15 @@ export interface Beside {
 const GUEST_NICE = 5
 /** Processes and threads of one wall, where there is a cgroup to hold them. */
 const TASKS_MAX = 256
-/** A worker is held to no processor time of its own; more groups would only slow its start. */
-const WORKER_CONTROLLERS = ['memory', 'pids'] as const
+/** New processes are held by their own bound, so that nothing asks about them. */
+function classesFor({ calls = callClasses }: Wanted): readonly CallClass[] {
+  return callClasses.filter((name) => name === 'process' || calls.includes(name))
+}
+
+/** A group counts whoever waits outside as well; a user's own bound does not. */
+function countedFrom({ cgroup, processes }: Taken): Named {
+  return cgroup?.controllers.includes('pids') ? processes.at(-1)! : processes[0]!
+}
 
 /** Finds the processes of what just said that it is ready, names them, and says which of them is the program. */
 export function nameProcesses(taken: Taken, nested: boolean): number {
@@ -59,27 +72,30 @@ export function nameProcesses(taken: Taken, nested: boolean): number {
   return pid
 }
 
-/** Puts a wall into its group, takes what is to be taken from it before anybody else's code runs, and describes it. */
+/** Puts all of a wall into its group, takes what is to be taken from it before anybody else's code runs, and describes it. */
 export function settleIn(
   taken: Taken,
   pid: number,
   to: {
     readonly asked: Wanted
     readonly command: JailCommand
-    readonly cgroups: CgroupRoot | undefined
     readonly watches: boolean
     readonly began: number
   },
 ): Wall {
   const { asked, command, watches } = to
   const isTightened = taken.isWhole || asked.way !== undefined
-  const wanted = isTightened ? undefined : WORKER_CONTROLLERS
-  const cgroup = (taken.cgroup ??= to.cgroups?.create(taken.id, wanted))
-  for (const inside of taken.isWhole ? insideOf(taken) : [pid]) cgroup?.add(inside)
+  const { cgroup } = taken
+  for (const one of taken.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
   cgroup?.limit({ pids: TASKS_MAX })
-  os.setPriority(pid, GUEST_NICE)
+  // Whoever was started below it already stays there: an ordinary user cannot go back up.
+  if (os.getPriority(pid) < GUEST_NICE) os.setPriority(pid, GUEST_NICE)
   if (taken.isWhole) taken.listenerFd = takeListener(pid, command.layers)
-  if (isTightened) taken.idleTasks = tasksOf(taken.processes[0]!.pid)
+  if (isTightened) taken.idleTasks = tasksOf(countedFrom(taken).pid)
+  cgroup?.forgetPeak()
+  const idle = processesOfWall(taken)
+  if (taken.isWhole) taken.idleProcesses = idle.length
+  if (taken.isWhole) taken.idleMemory = cgroup?.ownMemory().own ?? 0
   return {
     id: taken.id,
     program: asked.program,
@@ -94,7 +110,8 @@ export function settleIn(
       ...command.missing,
       ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 2 ms alone']),
     ],
-    idleBytes: taken.isWhole ? bytesOf(processesOfWall(taken)) : residentBytes(pid),
+    calls: taken.sentinel ? classesFor(asked) : [],
+    idleBytes: taken.isWhole ? bytesOf(idle) : residentBytes(pid),
     took: performance.now() - to.began,
   }
 }

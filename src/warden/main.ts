@@ -172,6 +172,11 @@ function startServer(
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
   return spawn(all[0]!, all.slice(1), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, MAYFLY_ROLE: JSON.stringify(role) },
+    // By itself it would look for that of its own uid, which is another user's.
+    env: {
+      ...process.env,
+      MAYFLY_STATE: options.stateFolder,
+      MAYFLY_ROLE: JSON.stringify(role),
+    },
   })
 }

@@ -1,4 +1,5 @@
 import { MayflyError } from '../contract/error.ts'
+import { callClasses } from '../contract/calls.ts'
 import { composeBubblewrap } from '../jail/bubblewrap.ts'
 import {
   composeEmbedded,
@@ -14,7 +15,7 @@ import type { Request } from './protocol.ts'
 /** What a start names; the launchers decide the rest. */
 export type Wanted = Pick<
   Extract<Request, { op: 'start' }>,
-  'program' | 'spares' | 'spareMiB' | 'way' | 'disk'
+  'program' | 'spares' | 'spareMiB' | 'way' | 'disk' | 'calls'
 >
 
 const DISK_BYTES = 64 * 2 ** 20
@@ -29,15 +30,15 @@ export async function programFor(asked: Wanted, without: readonly Layer[]): Prom
     case 'wasi':
       return (await import('../tiers/wasi/launch.ts')).wasmWorker(without)
     case 'node':
-      return (await import('../tiers/process/launch.ts')).nodeProgram(diskOf(asked))
+      return (await import('../tiers/process/launch.ts')).nodeProgram(settingsOf(asked))
     case 'python':
-      return (await import('../tiers/process/launch.ts')).pythonProgram(diskOf(asked))
+      return (await import('../tiers/process/launch.ts')).pythonProgram(settingsOf(asked))
   }
 }
 
 /** Two starts with the same are asked for the same. */
-export function keyOf({ program, spares, spareMiB, way = 'any', disk = 0 }: Wanted): string {
-  return `${program} ${spares} ${spareMiB} ${way} ${disk}`
+export function keyOf({ program, spares, spareMiB, way = 'any', disk = 0, calls }: Wanted): string {
+  return `${program} ${spares} ${spareMiB} ${way} ${disk} ${calls?.join() ?? 'all'}`
 }
 
 /** Throws MayflyError UNAVAILABLE where the way that was asked for is not there. */
@@ -57,6 +58,6 @@ export function composeWay(
   })
 }
 
-function diskOf({ disk = DISK_BYTES }: Wanted) {
-  return { scratchBytes: disk }
+function settingsOf({ disk = DISK_BYTES, spares, calls = callClasses }: Wanted) {
+  return { scratchBytes: disk, isWarm: spares > 0, hasThreads: calls.includes('process') }
 }

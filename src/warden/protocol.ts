@@ -3,6 +3,7 @@
  * argument vector or an environment; the warden composes those from its own launchers. `request.ts` checks it.
  */
 import type { CallClass } from '../contract/calls.ts'
+import type { ZoneRule } from './zone-rules.ts'
 
 export const wardenProtocol = 1
 /** What one request may weigh, as JSON. */
@@ -25,12 +26,14 @@ export type Request = Envelope &
     | {
         readonly op: 'start'
         readonly program: ProgramName
-        /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
+        /** What is made ahead: isolates in a worker, dummy sources in an analysis process, a dummy job in a program. */
         readonly spares: number
         readonly spareMiB: number
         readonly way?: WallWay
         /** Bytes a whole program may write: its scratch, all of it together. */
         readonly disk?: number
+        /** Classes of calls that a whole program's life may close; all of them unless given. */
+        readonly calls?: readonly CallClass[]
       }
     | {
         readonly op: 'claim'
@@ -49,16 +52,21 @@ export type Request = Envelope &
         readonly processes?: number
         /** Asks for the socket that listens inside the wall for what leaves it. */
         readonly egress?: boolean
+        /** Programs of a whole wall that are a zone each time one is executed. */
+        readonly zones?: readonly ZoneRule[]
       }
     /** Answered only when it fails: the memory bound of the claim before it still holds. */
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'usage'; readonly wall: string }
-    | { readonly op: 'kill'; readonly wall: string }
+    /** The whole wall, or one zone of its programs. */
+    | { readonly op: 'kill'; readonly wall: string; readonly zone?: string }
     /** Lower bounds for a wall that was claimed; what is left out stays. Answered when each was read back. */
     | {
         readonly op: 'tighten'
         readonly wall: string
+        /** One of its zones of programs; then `io` is none of it. */
+        readonly zone?: string
         readonly memory?: number
         readonly cpu?: number
         readonly io?: number
@@ -69,6 +77,10 @@ export type Request = Envelope &
     /** Answered when everything in it stands still; its deadline goes on. */
     | { readonly op: 'freeze'; readonly wall: string }
     | { readonly op: 'thaw'; readonly wall: string }
+    /** Asks for the socket that copies of its memory come over; once a life. */
+    | { readonly op: 'memory'; readonly wall: string }
+    /** Copies memory, `bytes` of it at most. */
+    | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
     | { readonly op: 'facts' }
     | {
         readonly op: 'sign'
@@ -92,12 +104,37 @@ export interface CallsHeld {
   readonly allowed: readonly CallClass[]
   /** Phases that are still to come. */
   readonly planned: number
+  /** What calls of each class that is closed get, by the name of an errno. */
+  readonly answers: Readonly<Record<string, string>>
+}
+
+/** How many processes are being looked into. */
+export interface Capturing {
+  readonly processes: number
+}
+
+/** What became of a zone of programs. */
+export interface ZoneTold {
+  readonly what: 'began' | 'gone' | 'refused'
+  readonly zone: string
+  readonly kind: string
+  /** The zone it was started in. */
+  readonly parent: string
+  /** The file that was executed; where it began. */
+  readonly program: string
+  /** `asked`: it is in its zone from its first instruction on; `seen`: since it was looked at. */
+  readonly entered: 'asked' | 'seen'
+  readonly enforced?: Readonly<Record<'memory' | 'cpu' | 'processes', 'cgroup' | 'watch' | 'none'>>
+  readonly why?: string
+  readonly peakBytes?: number
 }
 
 /** A call of a wall, as its sentinel saw it. A path is as the caller wrote it: nothing was decided by it. */
 export interface CallSeen {
   /** Milliseconds since this machine started. */
   readonly t: number
+  /** The same moment on the clock by which a program says that it was released. */
+  readonly monotonic: number
   readonly pid: number
   readonly call: string
   readonly class: CallClass
@@ -123,6 +160,8 @@ export interface Wall {
   readonly way: 'embedded' | 'bubblewrap'
   readonly layers: readonly string[]
   readonly missing: readonly string[]
+  /** Classes of calls that can be closed while it runs; none without a sentinel. */
+  readonly calls: readonly CallClass[]
   /** Resident bytes when it was warm and had seen no job. */
   readonly idleBytes: number
   /** Milliseconds from the request to readiness. */
@@ -132,7 +171,7 @@ export interface Wall {
 /** What holds a claimed wall to each of its bounds; `none`: there is no such bound here, or none was asked for. */
 export interface HeldBy {
   readonly memory: 'cgroup' | 'watch'
-  readonly processes: 'cgroup' | 'rlimit' | 'none'
+  readonly processes: 'cgroup' | 'rlimit' | 'watch' | 'none'
   readonly cpu: 'cgroup' | 'watch' | 'none'
   readonly io: 'cgroup' | 'none'
 }
@@ -145,11 +184,22 @@ export interface Claimed {
 
 /** What a wall uses now. */
 export interface WallUsage {
-  /** With those that it is made of. */
+  /** Beside those that it is made of. */
   readonly processes: number
-  /** Resident, above what it was idle; what processes share counts for each. */
+  /** Resident, above what it was idle; files that processes share count once. */
   readonly bytes: number
   /** Of all of it, since it was started. */
+  readonly cpuMs: number
+  /** Of what lives: how long it could have worked, and others had the processor; 0 where the kernel does not count. */
+  readonly waitedMs: number
+  /** When this was so, on a clock of the warden's own. */
+  readonly atMs: number
+}
+
+/** What a wall's job came to, by who looked from outside. */
+export interface WallUsed {
+  readonly peakBytes: number
+  /** Milliseconds of processor time since it was released. */
   readonly cpuMs: number
 }
 
@@ -158,7 +208,7 @@ export interface WallExit {
   readonly exitCode: number | null
   /** Also where a shell tells of it by a code above 128. */
   readonly signal: string | null
-  /** Processor time in milliseconds, of all of it since it was ready; null where nobody counted. */
+  /** Milliseconds of processor time, of all of it since its job was released; null where nobody counted. */
   readonly cpuMs: number | null
 }
 
@@ -189,6 +239,15 @@ export interface WardenFacts {
 
 export type WallEnd = 'killed' | 'memory' | 'deadline' | 'exit'
 
+/** Whether the walls of whole programs that are started from now on have a sentinel. */
+export interface SentinelTold {
+  readonly isOn: boolean
+  /** Why there is none; empty where there is one. */
+  readonly why: string
+  /** Milliseconds until it is tried again, at the earliest. */
+  readonly retryMs?: number
+}
+
 /** What the warden answers, and what it says of its own accord. */
 export type Reply =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
@@ -208,3 +267,5 @@ export type Reply =
     }
   | { readonly of: number; readonly part: StreamName }
   | { readonly of: string; readonly seen: CallSeen }
+  | { readonly of: string; readonly zone: ZoneTold }
+  | { readonly sentinel: SentinelTold }

@@ -12,6 +12,7 @@ const deadline = z
   .int()
   .min(1)
   .max(86_400_000 * 2)
+const capturedBytesMax = 2 ** 30
 /** Less would leave no room for a job's own files. */
 const diskBytesMin = 2 ** 20
 const diskBytesMax = 64 * 2 ** 30
@@ -20,6 +21,7 @@ const coresMin = 0.01
 const ioBytesMin = 4096
 /** As many as a kernel has numbers for. */
 const processesMax = 2 ** 22
+const zone = z.string().min(1).max(64)
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 const memoryBytes = z
@@ -44,6 +46,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     spareMiB: z.number().int().min(8).max(4096),
     way: z.enum(wallWays).exactOptional(),
     disk: z.number().int().min(diskBytesMin).max(diskBytesMax).exactOptional(),
+    calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
@@ -57,6 +60,20 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     deadline,
     ...bounds,
     egress: z.boolean().exactOptional(),
+    zones: z
+      .array(
+        z.strictObject({
+          kind: zone,
+          programs: z.array(z.string().min(1).max(256)).min(1).max(16),
+          memory: memoryBytes.exactOptional(),
+          cpu: bounds.cpu,
+          processes: bounds.processes,
+          life: deadline,
+        }),
+      )
+      .min(1)
+      .max(32)
+      .exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
@@ -74,14 +91,22 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
   z.strictObject({
     protocol: z.literal(wardenProtocol),
     id,
-    op: z.enum(['usage', 'kill']),
+    op: z.enum(['usage', 'memory']),
     wall: wallId,
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('kill'),
+    wall: wallId,
+    zone: zone.exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
     id,
     op: z.literal('tighten'),
     wall: wallId,
+    zone: zone.exactOptional(),
     memory: memoryBytes.exactOptional(),
     ...bounds,
   }),
@@ -106,6 +131,13 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     id,
     op: z.enum(['freeze', 'thaw']),
     wall: wallId,
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('capture'),
+    wall: wallId,
+    bytes: z.number().int().min(1).max(capturedBytesMax),
   }),
   z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('facts') }),
   z.strictObject({

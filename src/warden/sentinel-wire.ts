@@ -43,8 +43,16 @@ export function classesOf(mask: number): readonly CallClass[] {
   return callClasses.filter((_, index) => mask & (1 << index))
 }
 
+/** Why it ends a wall: a phase does, or what a phase closes may still happen. */
+const endings = ['time', 'unsettled', 'unheld'] as const
+
 const count = z.number().int().min(0)
 const allow = count.max(2 ** callClasses.length - 1).transform(classesOf)
+/** It says each byte by its number: of what text, whoever reads it decides, and one that is cut has an end left over. */
+const name = z
+  .string()
+  .max(300)
+  .transform((bytes) => Buffer.from(bytes, 'latin1').toString('utf8'))
 const held = { t: z.number(), generation: count, allow, planned: count }
 
 /** Times are milliseconds of CLOCK_BOOTTIME. */
@@ -62,9 +70,8 @@ const word = z.discriminatedUnion('kind', [
     t: z.number(),
     generation: count,
     allow,
+    /** Until each call that was under way was over. */
     lateUs: count,
-    /** Threads whose last call could not be seen to be over; nonzero says that one of them may still succeed. */
-    unsettled: count,
   }),
   z.strictObject({
     kind: z.literal('status'),
@@ -74,13 +81,26 @@ const word = z.discriminatedUnion('kind', [
     denied: count,
     leftOut: count,
     waits: count,
+    /** Threads that are not past a call whose class is closed: a phase is not said to hold before they are. */
     unsettled: count,
   }),
-  z.strictObject({ kind: z.literal('ended'), generation: count, lateUs: count }),
-  z.strictObject({ kind: z.literal('uncaptured'), pid: z.number().int() }),
+  z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
+  /** How many processes; none where it cannot, or another capture is not over. */
+  z.strictObject({ kind: z.literal('capturing'), processes: count }),
+  /** A program that is about to begin, and waits for an answer. Its names are told, and nothing else is. */
+  z.strictObject({
+    kind: z.literal('asks'),
+    id: z.string().regex(/^\d{1,20}$/),
+    pid: count,
+    path: name,
+    real: name,
+    by: name,
+  }),
   z.strictObject({
     kind: z.literal('seen'),
     t: z.number(),
+    /** The same moment on the clock that programs measure by, which stands still while the machine sleeps. */
+    monotonic: z.number(),
     pid: count,
     call: count,
     class: z.enum(callClasses),
@@ -89,10 +109,11 @@ const word = z.discriminatedUnion('kind', [
     /** How many it kept to itself so far: it says so many a second and no more. */
     leftOut: count,
     /** As the caller wrote it, for telling alone; nothing was decided by it. */
-    path: z.string().max(300).exactOptional(),
+    path: name.exactOptional(),
   }),
 ])
 export type SentinelWord = Readonly<z.infer<typeof word>>
+export type AskedExec = Extract<SentinelWord, { kind: 'asks' }>
 export type SeenCall = Extract<SentinelWord, { kind: 'seen' }>
 
 export interface SentinelStatus {

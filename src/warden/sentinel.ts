@@ -8,6 +8,7 @@ import { encodeFrame } from '../lib/frames.ts'
 import {
   encodeTable,
   readWord,
+  type AskedExec,
   type SeenCall,
   type SentinelStatus,
   type SentinelWord,
@@ -26,13 +27,24 @@ export interface SentinelWish {
   readonly uid: number | undefined
   /** Files and what to write into them so that what is dying has the processor to do so: `FILE:TEXT`. */
   readonly lifts?: readonly string[]
+  /** The file of its control group's bound on processes. */
+  readonly pidsFile?: string | undefined
 }
 
 const READY_MS_MAX = 15_000
 const ANSWER_MS_MAX = 2_000
-/** One line is at most 2 KiB; more than this without a newline is no sentinel of ours. */
-const SAID_CHARACTERS_MAX = 4096
-const FRAME = { table: 1, report: 2, status: 3, capture: 4 } as const
+/** One line is at most 8 KiB; more than this without a newline is no sentinel of ours. */
+const SAID_CHARACTERS_MAX = 16_384
+/** Processes that are looked into at once. */
+export const capturedMax = 64
+const MEMORY = 6
+const FRAME = { table: 1, report: 2, status: 3, capture: 4, askExecs: 5, execs: 6 } as const
+
+const endings = {
+  time: 'the last of its phases was over',
+  unsettled: 'a call that began before its class was closed was not over 700 ms later',
+  unheld: 'the bound on its processes did not hold',
+} as const
 
 export class Sentinel {
   readonly child: ChildProcess
@@ -40,21 +52,30 @@ export class Sentinel {
   readonly ready: Promise<void>
   /** Resolves when it has ended: 0 says that the wall was over, null that something killed it. */
   readonly ended: Promise<number | null>
+  /** Resolves when it has ended and its last word was heard. */
+  readonly silent: Promise<void>
   /** Why it may not look into walls on this machine, once it has said so. */
   refused: string | undefined
+  /** Why it ended the wall, or was ended itself; undefined while it is there, and where the wall was over. */
+  why: string | undefined
   /** The first process of the wall that it knew. */
   entered: number | undefined
   /** Set by whoever wants to hear what it sees. */
   onSeen: (seen: SeenCall) => void = () => undefined
+  /** Set by whoever wants programs to ask before they begin: 0 lets one go on, else the number of an error. */
+  onExec: (asked: AskedExec) => number = () => 0
+  /** Set by whoever has something to close too when its clock turns a phase. */
+  onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
   /** Classes that are open, as it last said; undefined until it said anything. */
   allowed: readonly CallClass[] | undefined
   readonly #control: Socket
   readonly #waits = new Map<string, (word: SentinelWord) => void>()
+  #isClosed = false
   #generation = 0
   #nonce = 0
   #said = ''
 
-  constructor({ program, handed, uid, lifts = [] }: SentinelWish) {
+  constructor({ program, handed, uid, lifts = [], pidsFile }: SentinelWish) {
     this.child = spawn(
       '/proc/self/fd/5',
       [
@@ -62,6 +83,7 @@ export class Sentinel {
         `parent=${process.pid}`,
         ...(uid === undefined ? [] : [`uid=${uid}`]),
         ...lifts.map((lift) => `lift=${lift}`),
+        ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
         ...watchedCalls(),
       ],
       {
@@ -75,12 +97,14 @@ export class Sentinel {
     handed.destroy()
     const { promise: ended, resolve } = Promise.withResolvers<number | null>()
     this.ended = ended
-    this.child.once('exit', (code) => this.#over(() => resolve(code)))
-    this.child.once('error', () => this.#over(() => resolve(null)))
+    this.child.once('exit', (code, signal) => this.#over(resolve, code, signal))
+    this.child.once('error', () => resolve(null))
     this.#control = (this.child.stdio as unknown as Socket[])[3]!
+    const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
+    this.silent = Promise.all([ended, heard]).then(() => undefined)
     this.#control.on('error', () => undefined)
     this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
-    ;(this.child.stdio as unknown as Socket[])[6]!.on('error', () => undefined)
+    ;(this.child.stdio as unknown as Socket[])[MEMORY]!.on('error', () => undefined)
     this.ready = this.#wait('ready', READY_MS_MAX).then(() => undefined)
     this.ready.catch(() => undefined)
   }
@@ -113,20 +137,42 @@ export class Sentinel {
     this.#control.write(encodeFrame(FRAME.report, Buffer.from([isOn ? 1 : 0])))
   }
 
+  /** From now on each program asks before it begins, as long as that class is asked about at all. */
+  askExecs(): void {
+    this.#control.write(encodeFrame(FRAME.askExecs, Buffer.from([1])))
+  }
+
   /**
-   * Copies the memory that one process of the wall can write: heads in JSON, each with a newline, each followed by as
-   * many bytes as it names; the last one says `end`. Once a life, and the wall should stand still.
+   * Has the memory copied that these processes of the wall have written, `bytesMax` of all of them at most, into `memory`:
+   * heads in JSON, each with a newline, each followed by as many bytes as it names; the last one says `end`. How many
+   * processes it looks into: 0 where another capture is not over. The wall should stand still.
    */
-  capture(pid: number, bytesMax: number): Socket {
-    const bytes = Buffer.alloc(12)
-    bytes.writeUInt32LE(pid, 0)
-    bytes.writeBigUInt64LE(BigInt(bytesMax), 4)
+  async capture(pids: readonly number[], bytesMax: number): Promise<number> {
+    const few = pids.slice(0, capturedMax)
+    const bytes = Buffer.alloc(8 + 4 * few.length)
+    bytes.writeBigUInt64LE(BigInt(bytesMax), 0)
+    few.forEach((pid, index) => bytes.writeUInt32LE(pid, 8 + 4 * index))
     this.#control.write(encodeFrame(FRAME.capture, bytes))
-    return (this.child.stdio as unknown as Socket[])[6]!
+    const word = await this.#wait('capturing', ANSWER_MS_MAX)
+    return word.kind === 'capturing' ? word.processes : 0
+  }
+
+  /** Where captures come out; whoever takes it has it for good. Undefined once it is taken. */
+  takeMemory(): Socket | undefined {
+    const stdio = this.child.stdio as unknown as (Socket | null)[]
+    const memory = stdio[MEMORY] ?? undefined
+    stdio[MEMORY] = null
+    return memory
   }
 
   close(): void {
+    this.#isClosed = true
     this.child.kill('SIGKILL')
+  }
+
+  #over(resolve: (code: number | null) => void, code: number | null, signal: string | null): void {
+    if (signal !== null && !this.#isClosed) this.why ??= `its sentinel was ended by ${signal}`
+    resolve(code)
   }
 
   #hear(text: string): void {
@@ -149,7 +195,11 @@ export class Sentinel {
         return
       case 'flipped':
         this.allowed = word.allow
-        return
+        return this.onFlipped(word.allow)
+      case 'asks':
+        return this.#answerExec(word)
+      case 'capturing':
+        return this.#answer('capturing', word)
       case 'ready':
         this.entered = word.pid
         return this.#answer('ready', word)
@@ -160,8 +210,15 @@ export class Sentinel {
       case 'status':
         return this.#answer(`status ${word.nonce}`, word)
       case 'ended':
-      case 'uncaptured':
+        this.why = endings[word.why]
     }
+  }
+
+  #answerExec(asked: AskedExec): void {
+    const bytes = Buffer.alloc(9)
+    bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(asked.id)), 0)
+    bytes.writeUInt8(this.onExec(asked), 8)
+    this.#control.write(encodeFrame(FRAME.execs, bytes))
   }
 
   #answer(to: string, word: SentinelWord): void {
@@ -174,17 +231,11 @@ export class Sentinel {
     const late = setTimeout(() => reject(unavailable(`it said nothing for ${ms} ms`)), ms)
     late.unref()
     this.#waits.set(what, resolve)
-    const lost = this.ended.then(() => reject(unavailable(this.refused ?? 'it ended')))
-    void lost.catch(() => undefined)
+    void this.silent.then(() => reject(unavailable(this.refused ?? this.why ?? 'it ended')))
     return promise.finally(() => {
       clearTimeout(late)
       this.#waits.delete(what)
     })
-  }
-
-  #over(resolve: () => void): void {
-    this.#control?.destroy()
-    resolve()
   }
 }
 

@@ -22,26 +22,32 @@ let next: number = wallUids.first
 export function takeSlot(folder: string = FOLDER): Slot | undefined {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   assertOurs(folder)
+  return firstThat(folder, isUnused) ?? firstThat(folder, isFree)
+}
+
+function firstThat(folder: string, may: (uid: number) => boolean): Slot | undefined {
   const count = wallUids.last - wallUids.first + 1
   for (let tried = 0; tried < count; tried++) {
     const uid = next
     next = next === wallUids.last ? wallUids.first : next + 1
-    const slot = tryTake(folder, uid)
+    const slot = tryTake(folder, uid, may)
     if (slot) return slot
   }
   return undefined
 }
 
-function tryTake(folder: string, uid: number): Slot | undefined {
+function tryTake(folder: string, uid: number, may: (uid: number) => boolean): Slot | undefined {
   const fd = openSync(path.join(folder, `uid-${uid}`), 'a', 0o600)
-  if (tryLock(fd) && isFree(uid)) return { uid, release: () => closeSync(fd) }
+  if (tryLock(fd) && may(uid)) return { uid, release: () => closeSync(fd) }
   closeSync(fd)
   return undefined
 }
 
-/** A zombie that nobody reaps does nothing any more; looking for one costs a walk through /proc. */
+const isUnused = (uid: number) => !userHasProcesses(uid)
+
+/** A zombie that nobody reaps does nothing any more; to tell it from others costs a walk through /proc. */
 function isFree(uid: number): boolean {
-  return !userHasProcesses(uid) || processesOf(uid).length === 0
+  return isUnused(uid) || processesOf(uid).length === 0
 }
 
 function assertOurs(folder: string): void {

@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync } from 'node:fs'
+import { closeSync, existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { JailCommand } from '../jail/embedded.ts'
 import { reopen, type SentinelProgram } from '../jail/sentinel.ts'
 import { handOverFd, sentinelDataFd } from '../jail/whole.ts'
 import type { Cgroup } from '../os/cgroup.ts'
 import { isAlive, processesOf } from '../os/proc.ts'
-import { comeFirst, niceOf } from './come-first.ts'
+import { niceOf, setNice } from './come-first.ts'
 import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
@@ -36,7 +36,13 @@ export interface Taken {
   listenerFd: number | undefined
   /** Processes and threads it is made of before any job. */
   idleTasks: number
+  /** Processes alone. */
+  idleProcesses: number
+  /** Bytes that are its own before its job, where a group counts them. */
+  idleMemory: number
   isFrozen: boolean
+  /** No process and no thread is started in it any more, whatever bound is asked for later. */
+  startsNone: boolean
 }
 
 /** Where a wall has its sockets. A worker speaks by one; whole programs have both outputs as well. */
@@ -59,19 +65,27 @@ export function take(
 ): Taken {
   if (to.scratch) makeScratch(id, to.slot?.uid)
   const data = command.asks === 'data' && program ? reopen(program) : undefined
-  const child = spawn(command.file, command.args, {
+  const { file, args } = through(to.cgroup?.doors() ?? [], command)
+  const child = spawn(file, args, {
     cwd: '/',
     env: {},
     stdio: stdioOf(command, to.isWhole, data),
   })
   // At once, while it has one thread: what it starts, and every thread of it, gets its priority and not ours.
-  if (child.pid !== undefined) comeFirst(niceOf.wall, child.pid)
+  if (child.pid !== undefined) setNice(child.pid, niceOf.wall)
   if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [named(child.pid)]
   const complaint = listenTo(child)
   if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
   const sentinel = program && command.asks ? setBeside(child, to, program) : undefined
-  const later = { listenerFd: undefined, idleTasks: 0, isFrozen: false }
+  const later = {
+    listenerFd: undefined,
+    idleTasks: 0,
+    idleProcesses: 1,
+    idleMemory: 0,
+    isFrozen: false,
+    startsNone: false,
+  }
   return { id, ...to, child, sentinel, complaint, processes, ...later }
 }
 
@@ -82,7 +96,18 @@ function setBeside(
 ): Sentinel | undefined {
   if (child.pid === undefined) return undefined
   const handed = (child.stdio as unknown as Socket[])[handOverFd]!
-  return new Sentinel({ program, handed, uid: slot?.uid, lifts: cgroup?.lifts() ?? [] })
+  const [lifts, pidsFile] = [cgroup?.lifts() ?? [], cgroup?.pidsFile()]
+  return new Sentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
+}
+
+/** What is started comes into the group by itself, before it becomes anything else. */
+const SHELL = '/bin/sh'
+const COME_IN = 'until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"'
+
+/** Without a shell it is moved once it has started, which takes its time. */
+function through(doors: readonly string[], { file, args }: JailCommand) {
+  if (doors.length === 0 || !existsSync(SHELL)) return { file, args }
+  return { file: SHELL, args: ['-c', COME_IN, 'sh', ...doors, '--', file, ...args] }
 }
 
 /** The end of a wall's own sockets, to be handed on and forgotten here. */
@@ -150,10 +175,14 @@ export function insideOf({ processes }: Taken): readonly number[] {
   return (processes.length > 1 ? processes.slice(0, -1) : processes).map(({ pid }) => pid)
 }
 
-/** Every process of it, whoever started it; in a control group also what has no way to its first process. */
+/**
+ * Every process of it, whoever started it, without whoever waits for them outside; in a control group also what has no
+ * way to its first process.
+ */
 export function processesOfWall({ cgroup, processes }: Taken): readonly number[] {
-  const first = processes[0]?.pid
-  return cgroup?.processes() ?? (first === undefined ? [] : [first, ...belowOf(first)])
+  const [first, outermost] = [processes[0]?.pid, processes.at(-1)?.pid]
+  if (!cgroup) return first === undefined ? [] : [first, ...belowOf(first)]
+  return cgroup.processes().filter((pid) => pid === first || pid !== outermost)
 }
 
 /** Without the one that only waits, adopts and passes on the exit: it runs nothing of the job's. */

@@ -1,4 +1,4 @@
-import { limitResource, resourceLimit } from '../os/libc.js'
+import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
 import { bind, tasksFor, type Bounds } from './bounds.ts'
 import { boundsFor } from './claim.ts'
 import type { Holder } from './hold.ts'
@@ -35,6 +35,7 @@ export function tighten(
   }
   const memory = Math.min(asked.memory ?? Infinity, before.memory)
   const { residentMax, groupMax } = boundsFor(live, memory, before)
+  live.zones?.tightenAll(asked)
   if (groupMax < before.groupMax) taken.cgroup?.limit({ memory: groupMax })
   const isByRlimit = taken.slot === undefined && !taken.cgroup?.controllers.includes('pids')
   if (isByRlimit && to.processes !== undefined) limitAll(taken, tasksFor(taken, to.processes))
@@ -45,7 +46,13 @@ export function tighten(
   const cores = held.cpu === 'watch' ? to.cpu : undefined
   by.holder.change(live.id, {
     residentMax: heldMax,
-    watch: watchTree(taken, { residentMax: heldMax, cores, kills: live.killsAtClaim }),
+    watch: watchTree(taken, {
+      idleBytes: live.idleBytes,
+      residentMax: heldMax,
+      cores,
+      kills: live.killsAtClaim,
+      zones: live.zones,
+    }),
   })
   return { ...held, ...(isByRlimit && processes !== undefined && { processes: 'rlimit' }) }
 }
@@ -56,6 +63,21 @@ function given(to: { readonly [bound in keyof Bounds]?: number | undefined }): B
 
 function stricter(asked: number | undefined, before: number | undefined): number | undefined {
   return asked === undefined ? before : Math.min(asked, before ?? Infinity)
+}
+
+/**
+ * No process and no thread is started in it from here on: the bound of its group, or of each of its processes, is
+ * none, and stays so. Throws where that does not hold.
+ */
+export function startNone({ taken, layers }: Live): void {
+  taken.startsNone = true
+  const { slot, cgroup } = taken
+  if (cgroup?.controllers.includes('pids')) return cgroup.limit({ pids: 0 })
+  const isCounted = layers.includes('own uid') || layers.includes('user namespace')
+  if (!isCounted) throw new Error('nothing here counts its processes')
+  const limit = () => limitAll(taken, 0)
+  if (slot) asRealUser(slot.uid, limit)
+  else limit()
 }
 
 /** Each process has a limit of its own, which its children get: all of them, until a pass finds no other. */

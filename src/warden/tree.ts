@@ -41,7 +41,11 @@ function threadsOf(pid: number): readonly string[] {
 
 /** Processes and threads, this one and all below it. */
 export function tasksOf(pid: number): number {
-  return [pid, ...belowOf(pid)].reduce((sum, one) => sum + threadsOf(one).length, 0)
+  return tasksIn([pid, ...belowOf(pid)])
+}
+
+export function tasksIn(pids: readonly number[]): number {
+  return pids.reduce((sum, one) => sum + threadsOf(one).length, 0)
 }
 
 /**
@@ -56,6 +60,11 @@ export function bytesOf(pids: readonly number[]): number {
     files = Math.max(files, kibIn(text, 'RssFile'))
   }
   return (own + files) * 1024
+}
+
+/** Bytes of shared memory that one of them has mapped, of whichever has most. */
+export function mostShared(pids: readonly number[]): number {
+  return pids.reduce((most, pid) => Math.max(most, kibIn(statusOf(pid), 'RssShmem')), 0) * 1024
 }
 
 /** Milliseconds of processor time: of those that live, and of those they have waited for. */

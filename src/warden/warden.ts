@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync } from 'node:fs'
+import { callClasses } from '../contract/calls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCompiled } from '../jail/compiled.ts'
 import type { JailCommand, JailedProgram } from '../jail/embedded.ts'
@@ -10,12 +10,13 @@ import { openCgroups } from '../os/cgroup.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
 import { claim } from './claim.ts'
-import { closeCalls, told, whyRefused } from './calls.ts'
+import { closeCalls, closeProcesses, told, whyRefused } from './calls.ts'
 import { endOf } from './end.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
+import type { ProgramZones } from './program-zones.ts'
 import type {
   CallPhase,
   CallsHeld,
@@ -25,12 +26,16 @@ import type {
   Wall,
   WallEnd,
   WallUsage,
+  WallUsed,
   WardenFacts,
+  ZoneTold,
 } from './protocol.ts'
 import { readiness } from './ready.ts'
 import { scratchOf } from './scratch.ts'
+import { SentinelSource } from './sentinel-source.ts'
 import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
+import { spentMs } from './spent.ts'
 import { giveBack, handOn, kill, take, type Taken } from './taken.ts'
 
 /**
@@ -49,8 +54,20 @@ export interface WardenOptions {
   readonly without?: readonly Layer[]
   /** Whole programs get a sentinel where one can be made; where it is not given, the environment says. */
   readonly sentinel?: boolean
+  /** For tests: where it is kept, once it is made. */
+  readonly sentinelFolder?: string
   /** Milliseconds a wall has to become ready; 15,000 unless given. */
   readonly readyMsMax?: number
+}
+
+interface Ready {
+  readonly asked: Wanted
+  readonly command: JailCommand
+  readonly taken: Taken
+  /** Of the program. */
+  readonly pid: number
+  /** On the monotonic clock. */
+  readonly began: number
 }
 
 interface Started {
@@ -61,7 +78,11 @@ interface Started {
 const READY_MS_MAX = 15_000
 /** Above the standard streams. */
 const FIRST_INHERITED = 3
+/** What its first half says when it cannot load a filter. */
+const SAID_BY_SENTINEL = /Esentinel: /
 const WALLS_MAX = 128
+/** A worker is no more among those that come first than programs are; more groups would only slow its start. */
+const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 /** What waits for a wall outside sees its end this soon after its sentinel did. */
 const OVER_MS_MAX = 1_000
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
@@ -80,7 +101,7 @@ export class Warden {
   readonly #starting = new Map<Taken, Promise<unknown>>()
   #signer: Signer | undefined
   /** Made when the first whole program is started. */
-  #sentinel: Promise<FoundSentinel> | undefined
+  readonly #sentinels: SentinelSource
   #closed = false
   readonly #ahead: { readonly key: string; readonly started: Promise<Started> }[] = []
   /** How many walls of dead owners were found and ended at the start. */
@@ -90,6 +111,11 @@ export class Warden {
     this.#options = options
     this.#without = options.without ?? []
     this.#push = push
+    const { hide = [], sentinelFolder: folder } = options
+    this.#sentinels = new SentinelSource({
+      make: () => openSentinel({ hide, ...(folder !== undefined && { folder }) }),
+      tell: (sentinel) => push({ sentinel }),
+    })
     // What a shell left open before us would be open in every wall: not every launcher closes what it inherits.
     if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
     this.#facts = findJailFacts(options.hide)
@@ -127,9 +153,7 @@ export class Warden {
     await Promise.all([...this.#walls.keys()].map((wall) => this.#kill(wall, 'killed')))
     this.#holder.close()
     this.#signer?.close()
-    const sentinel = await this.#sentinel?.catch(() => undefined)
-    if (sentinel && 'fd' in sentinel) closeSync(sentinel.fd)
-    this.#sentinel = undefined
+    await this.#sentinels.close()
   }
 
   async #do(request: Request): Promise<{ value: unknown; beside?: Beside | undefined }> {
@@ -145,7 +169,7 @@ export class Warden {
       case 'usage':
         return { value: await this.#usage(request.wall) }
       case 'kill':
-        return { value: await this.#kill(request.wall, 'killed') }
+        return { value: await this.#killAsked(request) }
       case 'tighten':
         return { value: await this.#tighten(request) }
       case 'calls':
@@ -154,6 +178,10 @@ export class Warden {
         return { value: await this.#freeze(request.wall) }
       case 'thaw':
         return { value: await this.#thaw(request.wall) }
+      case 'memory':
+        return (await import('./capture.ts')).openMemory(this.#find(request.wall))
+      case 'capture':
+        return { value: await this.#capture(request.wall, request.bytes) }
       case 'facts':
         return { value: await this.#tell() }
       case 'sign':
@@ -166,7 +194,8 @@ export class Warden {
     return index < 0 ? this.#begin(asked) : this.#ahead.splice(index, 1)[0]!.started
   }
 
-  async #begin(asked: Wanted): Promise<Started> {
+  async #begin(wanted: Wanted): Promise<Started> {
+    const asked = asksAll() ? { ...wanted, calls: callClasses } : wanted
     const began = performance.now()
     if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
     const program = await programFor(asked, this.#without)
@@ -183,30 +212,33 @@ export class Warden {
     const started = Promise.try(() => this.#lease(taken))
       .then(() => ready)
       .then(async () => this.#settle(await this.#options.stateFolder))
-      .then(() => this.#live(asked, command, taken, began))
+      .then(() => this.#enter(command, taken))
+      .then((pid) => this.#live({ asked, command, taken, pid, began }))
     const settled = started.then(
       () => undefined,
       () => giveBack(taken, this.#leases),
     )
     this.#starting.set(taken, settled)
+    const used = sentinel && 'fd' in sentinel ? sentinel : undefined
     try {
-      return await started
+      const wall = await started
+      if (used && taken.sentinel) this.#sentinels.confirm(used)
+      return wall
     } catch (error) {
-      if (!taken.sentinel?.refused) throw error
-      this.#sentinel = Promise.resolve({ missing: whyRefused(error) })
+      if (!used || !isRefused(taken, error)) throw error
+      this.#sentinels.refuse(used, whyRefused(error))
     } finally {
       await settled
       this.#starting.delete(taken)
     }
-    return this.#begin(asked)
+    return this.#begin(wanted)
   }
 
   /** Undefined for a worker, which has no calls to answer. */
   async #sentinelFor({ whole }: JailedProgram): Promise<FoundSentinel | undefined> {
     if (!whole) return undefined
-    if (!(this.#options.sentinel ?? isAsked())) return { missing: 'it is switched off' }
-    this.#sentinel ??= openSentinel({ hide: this.#options.hide ?? [] })
-    return this.#sentinel
+    if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
+    return await this.#sentinels.take()
   }
 
   #take(
@@ -226,26 +258,38 @@ export class Warden {
       prefer: this.#options.prefer,
       scratch,
       sentinel,
+      calls: asked.calls,
     })
     const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
-    // Its files are opened by the sentinel before it becomes the wall's own user.
-    const cgroup = found ? this.#cgroups?.create(id) : undefined
-    return { command, taken: take(id, command, { slot, isWhole, scratch, cgroup }, found) }
+    const isTightened = isWhole || asked.way !== undefined
+    const cgroup = this.#cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
+    if (isWhole && asked.spares > 0) cgroup?.giveWay()
+    try {
+      return { command, taken: take(id, command, { slot, isWhole, scratch, cgroup }, found) }
+    } catch (error) {
+      // Nothing came into it, and nobody has its name yet.
+      cgroup?.remove()
+      throw error
+    }
   }
 
   #lease({ id, processes }: Taken): void {
     this.#leases?.write(id, processes, this.#cgroups ? id : null)
   }
 
-  #live(asked: Wanted, command: JailCommand, taken: Taken, began: number): Started {
+  #enter(command: JailCommand, taken: Taken): number {
     if (this.#closed) throw closing()
-    const { id, child } = taken
     const pid = nameProcesses(taken, command.nested)
     this.#lease(taken)
+    return pid
+  }
+
+  #live({ asked, command, taken, pid, began }: Ready): Started {
+    if (this.#closed) throw closing()
+    const { id, child } = taken
     const wall = settleIn(taken, pid, {
       asked,
       command,
-      cgroups: this.#cgroups,
       watches: this.#watches(),
       began,
     })
@@ -258,6 +302,9 @@ export class Warden {
       tenant: undefined,
       held: undefined,
       killsAtClaim: 0,
+      zones: undefined,
+      spentBefore: spentMs(taken),
+      spentSeen: 0,
       how: undefined,
       peakBytes: 0,
     }
@@ -271,21 +318,52 @@ export class Warden {
   }
 
   /** Whoever answers a wall's calls is gone: so is the wall. */
-  #watchSentinel({ id, taken: { sentinel } }: Live): void {
+  #watchSentinel(live: Live): void {
+    const { id, taken } = live
+    const { sentinel } = taken
     if (!sentinel) return
     sentinel.onSeen = (seen) => this.#push({ of: id, seen: told(seen) })
     const end = () => this.#end(id, 'killed', undefined)
+    sentinel.onFlipped = (allowed) => void closeProcesses(live, allowed).catch(end)
     // Where it saw the end of the wall, the wall's own exit tells how.
     void sentinel.ended.then((code) =>
       code === 0 ? void setTimeout(end, OVER_MS_MAX).unref() : end(),
     )
   }
 
-  #claim(asked: Extract<Request, { op: 'claim' }>) {
+  async #claim(asked: Extract<Request, { op: 'claim' }>) {
+    // First, for a wall may end meanwhile, and what is claimed must be there.
+    const loaded = asked.zones && (await import('./program-zones.ts'))
     const live = this.#find(asked.wall)
+    if (loaded) this.#openZones(live, asked, loaded.ProgramZones)
     const claimed = claim(live, asked, this.#held)
     live.taken.sentinel?.watchCalls(true)
     return claimed
+  }
+
+  /** From here on what the program executes is in zones of its own. */
+  #openZones(
+    live: Live,
+    { zones: rules = [], cpu }: Extract<Request, { op: 'claim' }>,
+    Zones: typeof ProgramZones,
+  ): void {
+    const { id, pid, taken, calls } = live
+    if (live.zones)
+      throw new MayflyError('CONFLICT', `Cannot claim wall "${id}": it has zones already`)
+    const isAsked = taken.sentinel !== undefined && calls.includes('exec')
+    const tell = (zone: ZoneTold) => this.#push({ of: id, zone })
+    const zones = new Zones({ taken, pid, rules, cpu, isAsked, tell })
+    live.zones = zones
+    if (!taken.sentinel) return
+    taken.sentinel.onExec = (asked) => zones.admit(asked)
+    taken.sentinel.askExecs()
+  }
+
+  async #killAsked({ wall, zone }: Extract<Request, { op: 'kill' }>) {
+    if (zone === undefined) return await this.#kill(wall, 'killed')
+    const began = performance.now()
+    await this.#walls.get(wall)?.zones?.end(zone, 'ended')
+    return { took: performance.now() - began }
   }
 
   async #closeCalls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld> {
@@ -308,24 +386,38 @@ export class Warden {
 
   /** The next job of the same tenant in a wall that is still held to the same memory. */
   #arm(wall: string, deadline: number): null {
-    if (this.#holder.arm(wall, performance.now() + deadline)) return null
+    const live = this.#walls.get(wall)
+    if (live && this.#holder.arm(wall, performance.now() + deadline)) {
+      live.spentBefore = spentMs(live.taken)
+      return null
+    }
     // It was armed because it was believed to be held: a wall that nobody holds does not run.
     void this.#kill(wall, 'killed')
     throw new MayflyError('CONFLICT', `Cannot arm wall "${wall}": it is not held`)
   }
 
-  #release(wall: string): { readonly peakBytes: number } {
-    return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0 }
+  #release(wall: string): WallUsed {
+    const live = this.#walls.get(wall)
+    const cpuMs = live ? Math.max(0, spentMs(live.taken) - live.spentBefore) : 0
+    return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0, cpuMs }
   }
 
   async #usage(wall: string): Promise<WallUsage> {
-    const { usageOf } = await import('./usage.ts')
-    return usageOf(this.#find(wall))
+    const [{ usageOf }, { isMute }] = await Promise.all([import('./usage.ts'), import('./mute.ts')])
+    const live = this.#find(wall)
+    // Nobody waits for one that can say nothing any more.
+    if (isMute(live.taken, live.pid)) void this.#kill(wall, 'killed')
+    return usageOf(live)
   }
 
   async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {
     const { tighten } = await import('./tighten.ts')
-    return tighten(this.#find(asked.wall), asked, this.#held)
+    const { zone, ...bounds } = asked
+    const live = this.#find(asked.wall)
+    if (zone === undefined) return tighten(live, asked, this.#held)
+    const held = zonesOf(live, zone).tighten(zone, bounds)
+    // What it has no bound of its own for is held with the whole.
+    return { ...held, memory: held.memory === 'cgroup' ? 'cgroup' : 'watch', io: 'none' }
   }
 
   async #freeze(wall: string): Promise<{ readonly took: number }> {
@@ -337,6 +429,11 @@ export class Warden {
     const { thaw } = await import('./freeze.ts')
     thaw(this.#find(wall).taken)
     return null
+  }
+
+  async #capture(wall: string, bytes: number) {
+    const { capture } = await import('./capture.ts')
+    return capture(this.#find(wall), bytes)
   }
 
   /** Resolves when nothing of it is left. Idempotent: a wall that is gone was killed. */
@@ -354,14 +451,16 @@ export class Warden {
     if (!live) return
     live.how ??= how
     live.peakBytes = Math.max(live.peakBytes, held?.peakBytes ?? 0)
+    // What is gone can't be asked.
+    live.spentSeen = Math.max(live.spentSeen, spentMs(live.taken))
     kill(live.taken)
   }
 
   /** After the last process: the server is told, and what was taken is given back. */
   async #gone(live: Live): Promise<void> {
-    // Whether it ended by itself or was ended, its sentinel knows.
+    // Whether it ended by itself or was ended, its sentinel knows; and nothing is told of it after its end.
     const { sentinel } = live.taken
-    if (sentinel && !live.how) await Promise.race([sentinel.ended, unawaited(OVER_MS_MAX)])
+    if (sentinel) await Promise.race([sentinel.silent, unawaited(OVER_MS_MAX)])
     this.#push(endOf(live, this.#holder.forget(live.id)))
     await giveBack(live.taken, this.#leases)
     this.#walls.delete(live.id)
@@ -446,6 +545,11 @@ function noJail(platform: string): MayflyError {
   })
 }
 
+function zonesOf({ id, zones }: Live, zone: string): ProgramZones {
+  if (zones) return zones
+  throw new MayflyError('NOT_FOUND', `Cannot find zone "${zone}" of wall "${id}": it has none`)
+}
+
 /** A bound on a wait that keeps no process alive. */
 function unawaited(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref())
@@ -459,7 +563,17 @@ function failure(id: number, error: unknown): Reply {
   return { id, ok: false, code: 'INTERNAL', message: messageOf(error) }
 }
 
-/** Off unless asked for: a call that waits for a sentinel may be interrupted, which few programs expect of `fork`. */
-function isAsked(): boolean {
-  return process.env['MAYFLY_SENTINEL'] === 'on'
+/** It may not look into walls here, or this kernel has not what it needs: then they are started without it. */
+function isRefused({ sentinel }: Taken, error: unknown): boolean {
+  if (!sentinel) return false
+  return sentinel.refused !== undefined || SAID_BY_SENTINEL.test(messageOf(error))
+}
+
+/** `off` leaves it out; `all` has it asked about every class in every wall, for whoever closes calls by hand. */
+function asksAll(): boolean {
+  return process.env['MAYFLY_SENTINEL'] === 'all'
+}
+
+function isLeftOut(): boolean {
+  return process.env['MAYFLY_SENTINEL'] === 'off'
 }

@@ -21,7 +21,3 @@ export type OpenWayOut = (controls: Controls, run: string) => Promise<WayOut>
 
 /** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
 export const fetchCapability = 'mayfly.fetch'
-
-export function grantsNetwork({ network }: Controls): boolean {
-  return network.allow.length > 0
-}

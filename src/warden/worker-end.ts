@@ -3,6 +3,10 @@ import type { HandleEnd } from './handle.ts'
 
 /** The end of a task whose wall ended under it: by whom it was killed, else what the warden saw. */
 export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
+  return { ...whyEnded(end, cause), cpuTime: end.exit?.cpuMs ?? 0 }
+}
+
+function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   const peak = end.peakBytes
   if (cause?.status === 'limit')
     return lostEnd('limit', cause.code, `The job was ended at its ${cause.code} limit`, peak)
@@ -26,7 +30,7 @@ const said = {
   cancelled: 'The job was cancelled',
 } as const
 
-/** An end without a result. */
+/** An end without a result, of which nobody knows what it used. */
 export function lostEnd(
   status: TaskEnd['status'],
   code: string,

@@ -1,4 +1,10 @@
-import { controlsBeyond, type Controls } from '../contract/controls.ts'
+import {
+  controlsBeyond,
+  grantsFiles,
+  grantsNetwork,
+  type Control,
+  type Controls,
+} from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Sink, Voice } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
@@ -14,9 +20,11 @@ import type {
 } from '../contract/provider.ts'
 import type { Frame } from '../lib/frames.ts'
 import type { WardenClient } from './client.ts'
+import { filesCapability, type FolderCalls, type OpenFolders } from './folder-calls.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
+import { lookAt, type Looking } from './looking.ts'
 import { lower, stricter } from './lower.ts'
-import { fetchCapability, grantsNetwork, type OpenWayOut, type WayOut } from './way-out.ts'
+import { fetchCapability, type OpenWayOut, type WayOut } from './way-out.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
 import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
 
@@ -43,10 +51,14 @@ export interface WorkerParts {
   readonly settings: Readonly<Record<string, unknown>>
   /** Opens what a guest's own `fetch` goes through, where its job was granted a network. */
   readonly openWayOut?: OpenWayOut
+  /** Opens what its calls for files go through, where its job was granted folders. */
+  readonly openFolders?: OpenFolders
   /** Whether the wall is this job's alone, with bounds of its own that can be lowered, and can stand still. */
   readonly isWhole?: boolean
   /** Capabilities that the guest has in its hands from the start, and that nobody can take back. */
   readonly heldCapabilities?: readonly string[]
+  /** Controls that it can close while it runs, where that differs from its provider's others. */
+  readonly tightens?: readonly Control[]
 }
 
 /**
@@ -58,13 +70,16 @@ export class WorkerSandbox implements Sandbox {
   readonly provider: string
   readonly image: string
   readonly pool: 'hit' | 'miss'
+  readonly tightens: readonly Control[] | undefined
   readonly #parts: WorkerParts
   #controls: Controls
   #wayOut: WayOut | undefined
+  #folders: FolderCalls | undefined
   #sink: Sink | undefined
   #task: Task | undefined
   #io: TaskIo | undefined
   #cause: KillCause | undefined
+  #looking: Looking | undefined
   #settle: ((end: TaskEnd) => void) | undefined
   #ended = false
   #calls = 0
@@ -82,16 +97,16 @@ export class WorkerSandbox implements Sandbox {
     this.provider = parts.provider
     this.image = parts.profile.image
     this.pool = parts.pool
+    this.tightens = parts.tightens
     this.#controls = parts.profile.controls
   }
 
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
     if (this.#task || this.#disposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
-    const { worker, profile, settings, openWayOut } = this.#parts
+    const { worker, profile, settings } = this.#parts
     this.#task = task
-    if (openWayOut && grantsNetwork(this.#controls))
-      this.#wayOut = await openWayOut(this.#controls, task.run)
+    await this.#openWays(task.run)
     this.#io = io
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
@@ -102,6 +117,15 @@ export class WorkerSandbox implements Sandbox {
     return promise
   }
 
+  /** What a guest has no way to itself is opened out here, as far as it was granted. */
+  async #openWays(run: string): Promise<void> {
+    const { profile, openWayOut, openFolders } = this.#parts
+    const { network, files } = this.#controls
+    if (openWayOut && grantsNetwork(network)) this.#wayOut = await openWayOut(this.#controls, run)
+    const asked = { controls: this.#controls, run, writtenMax: profile.limits.disk }
+    if (openFolders && grantsFiles(files)) this.#folders = await openFolders(asked)
+  }
+
   async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
     const next = stricter(this.#controls, to)
@@ -110,6 +134,7 @@ export class WorkerSandbox implements Sandbox {
     const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}
     this.#controls = { ...holds, ...held }
     this.#wayOut?.tighten(this.#controls)
+    this.#folders?.tighten(this.#controls)
     const unenforced = controlsBeyond(this.#controls, next)
     return { controls: this.#controls, took: performance.now() - began, unenforced }
   }
@@ -142,6 +167,11 @@ export class WorkerSandbox implements Sandbox {
     setTimeout(() => {
       if (!this.#ended) void this.#parts.worker.kill()
     }, GRACE_MS)
+  }
+
+  /** Of its process, which has no other guest while this one lives. */
+  cpuTime(): number {
+    return this.#looking?.cpuMs ?? 0
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -177,7 +207,7 @@ export class WorkerSandbox implements Sandbox {
   #frame(frame: Frame): void {
     switch (frame.kind) {
       case kind.released:
-        return this.#io?.released()
+        return this.#release()
       case kind.stdout:
       case kind.stderr:
         return this.#stream(frame)
@@ -192,6 +222,14 @@ export class WorkerSandbox implements Sandbox {
       default:
         return this.#garbled(`unknown frame ${frame.kind}`)
     }
+  }
+
+  #release(): void {
+    if (this.#ended) return
+    const { worker, warden, voice } = this.#parts
+    const { run = '', zone } = this.#task ?? {}
+    this.#looking ??= lookAt({ warden, wall: worker.wall.id, run, zone, voice })
+    this.#io?.released()
   }
 
   #stream(frame: Frame): void {
@@ -222,22 +260,34 @@ export class WorkerSandbox implements Sandbox {
     const { id, name, argsText } = read.data
     try {
       if (name === fetchCapability && this.#wayOut) return await this.#fetch(id, argsText)
+      if (name === filesCapability && this.#folders) return await this.#files(id, argsText)
       this.#assertGranted(name)
       if (!this.#io?.call)
         throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
       const text = await this.#io.call(name, argsText)
       // It may have been revoked meanwhile: then the answer is no longer the guest's.
       this.#assertGranted(name)
-      this.#parts.worker.send(kind.reply, JSON.stringify({ id, text }))
+      this.#reply({ id, text })
     } catch (error) {
-      this.#parts.worker.send(kind.reply, JSON.stringify({ id, error: messageOf(error) }))
+      this.#reply({ id, error: messageOf(error) })
     }
+  }
+
+  /** What comes after the end is for nobody: its worker may have another guest by then. */
+  #reply(answer: { readonly id: number } & Readonly<Record<string, unknown>>): void {
+    if (!this.#ended) this.#parts.worker.send(kind.reply, JSON.stringify(answer))
   }
 
   /** Held to the network in force, by whoever lets it out: it names no capability that a phase could take back. */
   async #fetch(id: number, argsText: string): Promise<void> {
     const text = await this.#wayOut!.fetch(argsText)
-    this.#parts.worker.send(kind.reply, JSON.stringify({ id, text }))
+    this.#reply({ id, text })
+  }
+
+  /** Held to the folders in force, in the same way. */
+  async #files(id: number, argsText: string): Promise<void> {
+    const text = await this.#folders!.answer(argsText)
+    this.#reply({ id, text })
   }
 
   #assertGranted(name: string): void {
@@ -251,6 +301,7 @@ export class WorkerSandbox implements Sandbox {
     const fields = { capability: capability.slice(0, 200) }
     this.#parts.voice.say('capability/denied', fields, {
       run: this.#task?.run ?? null,
+      zone: this.#task?.zone ?? 'main',
       trust: 'wall',
     })
     this.#sink?.({
@@ -313,6 +364,7 @@ export class WorkerSandbox implements Sandbox {
   #finish(end: TaskEnd): void {
     if (this.#ended) return
     this.#ended = true
+    this.#looking?.[Symbol.dispose]()
     this.#wayOut?.close()
     const network = this.#wayOut?.attempts
     this.#settle?.(network ? { ...end, network } : end)
@@ -340,7 +392,11 @@ function carried(task: Task, profile: Profile) {
     code: task.code,
     inputText: task.inputText,
     files: task.files,
-    capabilities: [...task.capabilities, ...(grantsNetwork(controls) ? [fetchCapability] : [])],
+    capabilities: [
+      ...task.capabilities,
+      ...(grantsNetwork(controls.network) ? [fetchCapability] : []),
+      ...(grantsFiles(controls.files) ? [filesCapability] : []),
+    ],
     ...(task.calls !== undefined && { calls: task.calls }),
     memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),

@@ -48,9 +48,18 @@ export async function makeProcesses(
 
 function only(provider: Provider, language: Language): Provider {
   // A script is no function that could be called again.
-  const can = provider.can.filter((ability) => ability !== 'batch' || language !== 'sh')
+  const lacks = [
+    ...(language === 'sh' ? ['batch'] : []),
+    // What runs in an isolate is no program whose memory could be copied, and makes no calls of its own.
+    ...(language === 'js' || language === 'ts' ? ['capture-memory', 'files', 'syscalls'] : []),
+  ]
+  const { can, tightens } = Object.getOwnPropertyDescriptors(provider)
+  const left = (all: PropertyDescriptor) => ({
+    get: () => (all.get!.call(provider) as readonly string[]).filter((one) => !lacks.includes(one)),
+  })
   return Object.defineProperties(provider, {
     languages: { value: [language] },
-    can: { value: can },
+    can: left(can),
+    tightens: left(tightens),
   })
 }

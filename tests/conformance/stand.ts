@@ -33,6 +33,8 @@ export const inJs: GuestLanguage = { language: 'js', entry: 'body', guests: gues
 /** What differs from one case to the next. */
 export interface Wish {
   readonly controls?: Partial<Controls>
+  /** What a later phase of its life leaves of them. */
+  readonly later?: Partial<Controls>
   readonly limits?: Partial<Profile['limits']>
   readonly entry?: Entry
   readonly input?: unknown
@@ -192,7 +194,7 @@ function taskFor({ language, entry }: GuestLanguage, source: string, wish: Wish)
 function profileFor(
   provider: Provider,
   { language, entry }: GuestLanguage,
-  { controls = {}, limits = {}, ...wish }: Wish,
+  { controls = {}, later, limits = {}, ...wish }: Wish,
 ) {
   const memory = controls.memory ?? limits.memory ?? 128 * mebibyte
   const granted: Controls = {
@@ -217,7 +219,10 @@ function profileFor(
     controls: granted,
     schedule: {
       name: 'default',
-      phases: [{ name: 'full', for: timeout, controls: granted }],
+      phases: [
+        { name: 'full', for: timeout, controls: granted },
+        ...(later ? [{ name: 'later', for: 1, controls: { ...granted, ...later } }] : []),
+      ],
       onAnomaly: { low: 'record', medium: 'advance', high: 'terminate' },
       shorten: 0.5,
     },
@@ -257,13 +262,19 @@ export async function inTime<T>(promise: Promise<T>, what: string, ms = patience
   }
 }
 
-/** Waits until it holds. */
+const napMs = 5
+
+/**
+ * Waits until it holds, for as many naps as `ms` have: a machine that stands still, or gives this process no turn, stops
+ * the wait as well as what is waited for.
+ */
 export async function until(
   holds: () => boolean,
   what: string,
   ms: number = patienceMs,
 ): Promise<void> {
-  for (const end = performance.now() + ms; !holds(); await sleep(5)) {
-    if (performance.now() > end) throw new Error(`Waited ${ms} ms for ${what}`)
+  for (let naps = 0; !holds(); naps++) {
+    if (naps * napMs > ms) throw new Error(`Waited ${ms} ms for ${what}`)
+    await sleep(napMs)
   }
 }

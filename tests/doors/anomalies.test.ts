@@ -7,7 +7,8 @@ import { assemble, type Assembly } from '../../src/assemble.ts'
 import { proposals } from '../../src/cli/policy-propose.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { systemClock } from '../../src/contract/clock.ts'
-import type { JobRequest } from '../../src/contract/job.ts'
+import type { Event } from '../../src/contract/event.ts'
+import type { JobRequest, Language } from '../../src/contract/job.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
@@ -15,13 +16,28 @@ import { runsToLearn } from '../../src/temporal/baseline.ts'
 
 suite('Lives behind real walls are watched', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-anomalies-'))
-  const object = { state: join(folder, 'state'), anomalies: { honeytokens: true } }
+  const object = {
+    state: join(folder, 'state'),
+    anomalies: {
+      honeytokens: true,
+      thresholds: { 'cpu-shape.idleMs': 400, 'cpu-shape.pinnedMs': 400 },
+    },
+    schedules: {
+      zoned: {
+        phases: [{ name: 'full', for: '20s' }],
+        zones: { compute: { phases: [{ name: 'work', for: '15s' }] } },
+      },
+      worked: { phases: [{ name: 'full', for: '20s', terminate_if: 'life.cpu > 300.0' }] },
+    },
+  } as const
   const { config } = loadConfig({ object, env: {}, cwd: folder })
+  const events: Event[] = []
   let assembly: Assembly
 
   before(async () => {
     const warden = await startWarden({ stateFolder: config.state })
-    assembly = assemble({ config, warden, kind: 'library' })
+    const sinks = [(event: Event) => void events.push(event)]
+    assembly = assemble({ config, warden, kind: 'library', sinks })
   })
   after(async () => {
     await assembly[Symbol.asyncDispose]()
@@ -48,6 +64,47 @@ suite('Lives behind real walls are watched', () => {
     assert.equal(outcome.timeline.at(-1)?.event, 'terminated')
   })
 
+  test('A condition on processor time counts what an isolate works, and not what it waits', async () => {
+    const wait = await run({
+      code: 'await new Promise((done) => setTimeout(done, 800)); return 1',
+      schedule: 'worked',
+    })
+    assert.equal(wait.status, 'ok')
+    const wallMs = 20_000
+    const code = 'for (;;) {}'
+    const spin = await run({ code, schedule: 'worked', limits: { timeout: wallMs } })
+    assert.equal(spin.status, 'terminated')
+    assert.ok(spin.metrics.executionTime < wallMs / 2, `${spin.metrics.executionTime}`)
+  })
+
+  test('S2-12: What a zone uses is told of that zone, and counts for the whole', async () => {
+    const code = `function count(n) { let sum = 0; for (let at = 0; at < n * 1e8; at++) sum = (sum + at) % 97; return sum }
+      return await count(input)`
+    const outcome = await run({ code, input: 2, schedule: 'zoned', limits: { timeout: '20s' } })
+    assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
+    const cpu = events.filter(({ run, point }) => run === outcome.id && point === 'seen/cpu')
+    const most = (isMain: boolean) =>
+      Math.max(
+        0,
+        ...cpu.flatMap(({ zone, fields }) =>
+          (zone === 'main') === isMain ? [Number(fields['used'])] : [],
+        ),
+      )
+    assert.ok(
+      most(false) > 100 && most(false) > 2 * most(true),
+      JSON.stringify([most(false), most(true)]),
+    )
+    assert.ok(outcome.metrics.cpuTime > 100)
+  })
+
+  test('S2-13: An isolate that rests and then holds a core is seen to', async () => {
+    const code = `await new Promise((done) => setTimeout(done, 900))
+      for (const until = Date.now() + 1500; Date.now() < until; );
+      return 1`
+    const outcome = await run({ code, limits: { timeout: '20s' } })
+    assert.ok(anomalies(outcome).includes('cpu-shape'), JSON.stringify(outcome.timeline))
+  })
+
   test('S2-27: A program that behaves at first and then prints a credential in another form is stopped without a signature', async (t) => {
     if (await isMissing('python', t)) return
     const code = [
@@ -62,6 +119,30 @@ suite('Lives behind real walls are watched', () => {
     assert.deepEqual([outcome.status, outcome.stdout], ['terminated', 'calm\n'])
     assert.deepEqual(anomalies(outcome), ['sensitive-data'])
   })
+
+  const thieves: readonly (readonly [Language, string, RegExp])[] = [
+    [
+      'python',
+      'import os, time\nprint("calm", flush=True)\ntime.sleep(0.4)\nprint(os.environ["GITHUB_TOKEN"][::-1], flush=True)\ntime.sleep(20)',
+      /^calm\n$/,
+    ],
+    ['node', 'export default () => Buffer.from(JSON.stringify(process.env)).toString("hex")', /^$/],
+    ['sh', 'env > "$MAYFLY_OUT/all"; echo done', /^done\n$/],
+  ]
+  for (const [language, code, printed] of thieves)
+    test(`S2-14: A false credential in the environment of ${language} is found as it leaves, and does not`, async (t) => {
+      if (await isMissing(language, t)) return
+      const outcome = await run({ code, language, limits: { timeout: '20s' } })
+      assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
+      assert.match(outcome.stdout, printed)
+      assert.deepEqual(outcome.artifacts, [])
+      const found = events.filter(
+        ({ run, point }) => run === outcome.id && point === 'anomaly/found',
+      )
+      assert.ok(found.length > 0)
+      for (const { fields } of found)
+        assert.deepEqual([fields['name'], fields['severity']], ['sensitive-data', 'high'])
+    })
 
   test('An honest program beside false credentials ends as it would without them', async (t) => {
     if (await isMissing('python', t)) return
@@ -81,7 +162,7 @@ suite('Lives behind real walls are watched', () => {
   })
 
   /** Skips by name where no wall here runs the language, and fails where everything ought to be there. */
-  async function isMissing(language: 'python', t: TestContext): Promise<boolean> {
+  async function isMissing(language: Language, t: TestContext): Promise<boolean> {
     const all = await assembly.providers()
     const isThere = all.some(
       ({ provider, availability }) =>

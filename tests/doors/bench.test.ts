@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 test('mayfly bench prints figures of each wall beside those of a plain process', async () => {
@@ -28,4 +31,23 @@ test('mayfly bench prints figures of each wall beside those of a plain process',
   } finally {
     place.remove()
   }
+})
+
+const namespaces = findJailFacts().namespaces
+const provider = findProgram('bwrap') ? 'bubblewrap' : 'embedded'
+const skip = !namespaces && 'namespaces are forbidden here'
+
+test('The bench of what is taken away times each control of each tier', { skip }, () => {
+  const bench = join(import.meta.dirname, '..', '..', 'bench', 'tighten.ts')
+  const asked = ['--rounds', '2', '--idle', '--json', '--provider', provider]
+  const { milliseconds } = JSON.parse(
+    execFileSync(process.execPath, [bench, ...asked], { encoding: 'utf8', timeout: 120_000 }),
+  ) as { milliseconds: { idle: Record<string, { n: number; p50: number; p99: number }> } }
+  const always = ['isolate: capability', 'process: network, by its way out', 'process: kill']
+  const watched = ['exec', 'write', 'network, by its sentinel', 'new processes']
+  const names = Object.keys(milliseconds.idle)
+  assert.ok(always.every((name) => names.includes(name)))
+  if (findProgram('cc')) assert.ok(watched.every((name) => names.includes(`process: ${name}`)))
+  for (const { n, p50, p99 } of Object.values(milliseconds.idle))
+    assert.ok(n === 2 && p50 > 0 && p99 >= p50)
 })

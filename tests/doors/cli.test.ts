@@ -212,6 +212,26 @@ export default one + two + three`,
     assert.deepEqual([isolate.tier, isolate.strength, isolate.available], ['isolate', 1, true])
     for (const { available, reason, fix } of rows) assert.ok(available || (reason && fix))
   })
+
+  test('S4-2: providers says what holds each wall up here, what is missing, why, and the way out', async () => {
+    const env = { MAYFLY_SENTINEL: 'off' }
+    const said = await mayfly(place, ['providers', '--json'], { env })
+    const rows = (documentOf(said) as unknown as any[]).filter(({ tier }) => tier !== 'mock')
+    for (const { available, layers, versions } of rows) {
+      assert.equal(layers.includes('seccomp') && layers.includes('memory watch'), available)
+      assert.equal(layers.includes('landlock'), versions?.landlock > 0)
+      assert.equal(layers.includes('memory cgroup'), versions?.cgroups > 0)
+    }
+    const whole = rows.filter(({ tier, available }) => tier === 'process' && available)
+    for (const { layers, missing } of whole) {
+      assert.ok(!layers.includes('sentinel'))
+      const [sentinel] = missing.filter(({ layer }: { layer: string }) => layer === 'sentinel')
+      assert.match(sentinel.why, /switched off/)
+      assert.equal(sentinel.fix, 'Unset MAYFLY_SENTINEL')
+    }
+    const { stdout } = await mayfly(place, ['providers'], { env })
+    assert.equal(/^ {2}sentinel: Unset MAYFLY_SENTINEL$/m.test(stdout), whole.length > 0)
+  })
 })
 
 suite('What is not understood is said', () => {

@@ -105,6 +105,18 @@ test('Effects are kept, run, listed and removed', async () => {
   await assert.rejects(client.removeEffect('a'), { code: 'NOT_FOUND' })
 })
 
+test('Capabilities are listed and called, isolated or not', async () => {
+  await using door = await openDoor()
+  const client = clientOf(door)
+  const { items } = await client.capabilities()
+  assert.ok(items.some(({ name, isolated }) => name === 'math.add' && !isolated))
+  assert.equal((await client.callCapability('math.add', [1, 2])).result, 3)
+  const fetched = await client.callCapability('ccos.network.http-fetch', ['https://a.example'])
+  assert.deepEqual(fetched.result, { echo: ['https://a.example'] })
+  assert.equal(door.jobs[0]?.capability, 'ccos.network.http-fetch')
+  await assert.rejects(client.callCapability('a/b'), { code: 'NOT_FOUND' })
+})
+
 test('Walls and threats are listed; the configuration is changed where it can be', async () => {
   const patches: unknown[] = []
   const inForce = { default_provider: 'mine', limits: {} }

@@ -82,7 +82,7 @@ suite('Changing the configuration over HTTP', () => {
     const places: readonly (readonly [body: unknown, path: string])[] = [
       [{ limits: { timeout: 'soon' } }, 'limits.timeout'],
       [{ state: '/tmp' }, 'state'],
-      [{ sessions: { anonymous: true } }, 'sessions'],
+      [{ sessions: { concurrency: 0 } }, 'sessions.concurrency'],
       [{ default_provider: 'no-such' }, 'default_provider'],
     ]
     for (const [body, path] of places) {
@@ -90,6 +90,43 @@ suite('Changing the configuration over HTTP', () => {
       assert.equal(answer.status, 422, answer.text)
       assert.equal(answer.json['details'][0].path, path)
     }
+  })
+
+  test('What only a start takes is named, and how to have it is said', async () => {
+    const { status, json } = await patch({ state: '/tmp', server: {}, nothing: 1 }, widener)
+    assert.equal(status, 422)
+    assert.match(json['message'], /"(state|server)", "(state|server)" while it runs: .*start again/)
+    assert.deepEqual(
+      json['details'].map(({ path }: { path: string }) => path),
+      ['state', 'server'],
+    )
+  })
+
+  test('What visitors of the page may have changes while they are there: for those with a token, too', async () => {
+    const token = async () => {
+      const page = await call(server.static)
+      return /<meta name="mayfly-session" content="([^"]*)">/.exec(page.text)?.[1] ?? ''
+    }
+    const visit = async (sessionToken: string) =>
+      (await post(`${server.static}/active-content`, { content: 'return 1', sessionToken })).status
+    const first = await token()
+    assert.equal(await visit(first), 200)
+    const narrowed = await patch({ sessions: { per_minute: 2 } })
+    assert.deepEqual([narrowed.status, narrowed.json['sessions'].per_minute], [200, 2])
+    const second = await token()
+    const statuses = [await visit(second), await visit(second), await visit(second)]
+    assert.deepEqual(statuses, [200, 200, 429])
+    assert.equal((await patch({ sessions: { per_minute: 60 } })).status, 403)
+
+    const closed = await patch({ sessions: { anonymous: false } })
+    assert.equal(closed.status, 200, closed.text)
+    assert.deepEqual([await token(), await visit(first)], ['', 401])
+    const refused = await patch({ sessions: { anonymous: true } })
+    assert.deepEqual(refused.json['details'], { widens: ['sessions.anonymous'] })
+    const wide = { sessions: { anonymous: true, per_minute: 60 } }
+    assert.equal((await patch(wide, widener)).status, 200)
+    assert.match(await token(), /^mfs_/)
+    assert.equal(await visit(first), 200)
   })
 
   test('S4-4: the next job takes the provider that was switched to, and one under way ends on its own', async () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
+import { ordinaryFollows } from '../fixtures/half.ts'
 import { descendantsOf } from '../hostile/proc.ts'
 import {
   bin,
@@ -22,7 +23,7 @@ import {
 
 const everybody: readonly (readonly [who: Who, name: string, skip: string | false])[] = [
   ['self', 'whoever runs the tests', false],
-  ['ordinary', 'an ordinary user with a home of its own', noOrdinaryUser()],
+  ['ordinary', 'an ordinary user with a home of its own', ordinaryFollows || noOrdinaryUser()],
 ]
 
 for (const [who, name, skip] of everybody)
@@ -53,7 +54,7 @@ for (const [who, name, skip] of everybody)
       await inPlace(who, async (place) => {
         await using server = await startServer(place)
         await whenReady(server)
-        const answer = post(server, { code: sleepFor(700) })
+        const answer = post(server, { code: sleepFor(2_000) })
         await underWay(server)
         const stopped = server.stop()
         assert.equal(await statusWhile(server), 503)
@@ -122,6 +123,29 @@ test('A server that npm started ends with npm, whose shell passes no signal on',
     assert.deepEqual(leasesIn(place), [])
   })
 })
+
+/** Root's own folder is below /var/lib: there nothing lies in what the command sees. */
+const mountEmpty = 'mount -t tmpfs -o mode=755 tmpfs /var/lib && exec "$@"'
+const emptyLibrary = ['unshare', '--mount', '--', 'sh', '-c', mountEmpty, 'sh']
+
+test(
+  'As root, where nobody names a state folder, the server has the one that its warden made',
+  { skip: noLibraryOfItsOwn() },
+  async () => {
+    await inPlace('self', async (own) => {
+      const place = { ...own, become: emptyLibrary }
+      const unnamed = { env: { MAYFLY_STATE: '' }, stdin: 'return input + 1' }
+      const ran = await mayfly(place, ['run', '-', '--input', '41', '--json'], unnamed)
+      assert.equal(documentOf(ran)['result'], 42)
+    })
+  },
+)
+
+function noLibraryOfItsOwn(): string | false {
+  if (process.getuid?.() !== 0) return 'only root has a state folder of the system'
+  const [program, ...args] = [...emptyLibrary, 'true'] as const
+  return spawnSync(program, args).status !== 0 && 'root may mount nothing here'
+}
 
 async function inPlace(who: Who, work: (place: Place) => Promise<void>): Promise<void> {
   const place = makePlace(who)

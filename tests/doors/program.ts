@@ -27,7 +27,7 @@ const ordinaryUid = 12_345
 const commandMsMax = 60_000
 const stopMsMax = 30_000
 /** How long what was told to end may take to be gone from the process table. */
-const goneMsMax = 5_000
+const goneMsMax = 10_000
 
 export interface Place {
   /** Where commands run; empty at first. */
@@ -48,8 +48,9 @@ export function makePlace(who: Who = 'self'): Place {
     mkdirSync(folder, { mode: 0o755 })
     if (who === 'ordinary') chownSync(folder, ordinaryUid, ordinaryUid)
   }
-  const { PATH, TMPDIR } = process.env
-  const env = { PATH, HOME: home, MAYFLY_STATE: state, ...(who === 'self' && { TMPDIR }) }
+  const { PATH, TMPDIR, XDG_CACHE_HOME } = process.env
+  const own = who === 'self' && { TMPDIR, XDG_CACHE_HOME }
+  const env = { PATH, HOME: home, MAYFLY_STATE: state, ...own }
   return {
     cwd: cwd!,
     state: state!,
@@ -179,12 +180,12 @@ export async function whenReady({ active }: Server): Promise<void> {
   throw new Error('The server did not become ready')
 }
 
-/** Those of some processes that are still there after a while. */
+/** Those of some processes that are still there after a while: number, name, state, parent. */
 export async function remaining(pids: readonly number[]): Promise<string[]> {
   const until = performance.now() + goneMsMax
   const alive = () => pids.filter(isThere)
   while (alive().length > 0 && performance.now() < until) await sleep(20)
-  return alive().map(String)
+  return alive().map((pid) => `${pid} ${statOf(pid)}`)
 }
 
 /** Names of the walls that the state folder says are alive. */
@@ -212,11 +213,16 @@ function start(
 
 /** One that has ended, and that only process 1 has yet to look at, is gone. */
 function isThere(pid: number): boolean {
+  const stat = statOf(pid)
+  return stat !== '' && !stat.endsWith(') Z 1 ')
+}
+
+/** Its name, its state and its parent; nothing where it is gone. */
+function statOf(pid: number): string {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return !stat.slice(stat.lastIndexOf(')') + 1).startsWith(' Z 1 ')
+    return /\(.*\) \S \d+ /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[0] ?? ''
   } catch {
-    return false
+    return ''
   }
 }
 

@@ -3,9 +3,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MayflyClient } from '../../src/sdk/client.ts'
 import { bearer, call, post } from './http-door.ts'
 import { documentOf, makePlace, mayfly, type Place, startServer, whenReady } from './program.ts'
 
+const triesMax = 500
 let place: Place
 let config: string
 const keys: Record<string, string> = {}
@@ -37,17 +39,30 @@ async function open() {
   return { server, execute }
 }
 
+/** The jobs of a tenant that have begun, once they are so many. */
+async function running(client: MayflyClient, count: number) {
+  for (let tries = 0; tries < triesMax; tries++) {
+    const { items } = await client.list({ limit: 10 })
+    const begun = items.filter(({ status }) => status === 'running')
+    if (begun.length === count) return begun
+    await sleep(20)
+  }
+  throw new Error(`There were never ${count} jobs at once`)
+}
+
 test('S0-12: a third job at once is 429 with Retry-After, and another tenant is served', async () => {
   const { server, execute } = await open()
   await using _server = server
-  const code = 'await new Promise((go) => setTimeout(go, 1500))'
-  const two = [execute('busy', { code }), execute('busy', { code })]
-  await sleep(500)
+  const endless = { code: 'await new Promise(() => {})', limits: { timeout: '30s' } }
+  const two = [execute('busy', endless), execute('busy', endless)]
+  const client = new MayflyClient({ url: server.active, key: keys['busy']! })
+  const begun = await running(client, 2)
   const third = await execute('busy', { code: 'return 1' })
   assert.deepEqual([third.status, third.json['code']], [429, 'RATE_LIMITED'])
   assert.ok(Number(third.headers.get('retry-after')) >= 1)
   assert.deepEqual(third.json['details'], { limit: 'concurrency' })
   assert.equal((await execute('other', { code: 'return 1' })).status, 200)
+  for (const { id } of begun) await client.cancel(id)
   assert.deepEqual(
     (await Promise.all(two)).map(({ status }) => status),
     [200, 200],

@@ -118,8 +118,9 @@ suite('Effects on a running server', () => {
     await execute('spin', 1)
     const asked = 1000
     const off: number[] = []
-    // A machine that does other things as well stands between the two clocks: the closest of three counts.
-    for (let n = 0; n < 3; n++) {
+    const isClose = (share: number) => share <= 1 / 20
+    // A machine that does other things as well stands between the two clocks: the closest of some counts.
+    for (let n = 0; n < 8 && !off.some(isClose); n++) {
       const began = performance.now()
       const { json } = await execute('spin', asked)
       const outside = performance.now() - began
@@ -128,7 +129,7 @@ suite('Effects on a running server', () => {
       assert.ok(told <= outside, `${told} of ${outside}`)
       off.push(Math.max(outside - told, Math.abs(executionTime - asked)) / outside)
     }
-    assert.ok(Math.min(...off) <= 1 / 20, off.join(', '))
+    assert.ok(off.some(isClose), off.join(', '))
   })
 
   test('A signed effect says so, a changed one is refused, and a revoked signer’s runs no more (S3-24)', async () => {

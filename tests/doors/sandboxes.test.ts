@@ -6,8 +6,11 @@ import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Operations } from '../../src/contract/live.ts'
+import { openBodies } from '../../src/evidence/bodies.ts'
+import { readCaptured } from '../../src/evidence/captures.ts'
 import { createKey, keyFile } from '../../src/gateway/key-store.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
+import { sha256 } from '../../src/lib/hash.ts'
 import { openDoor } from './http-door.ts'
 import {
   documentOf,
@@ -174,7 +177,9 @@ suite('Live sandboxes of a server', () => {
     const later = await read('GET', `/v1/sandboxes/${id}`)
     assert.ok(later.body.frozen && later.body.age >= frozen.body.age + 150)
     assert.equal((await at('thaw')).body.frozen, false)
-    assert.equal((await at('capture')).body.kind, 'none')
+    const { body: captured } = await at('capture')
+    const { can } = later.body as { can: readonly string[] }
+    assert.equal(captured.kind, can.includes('capture-memory') ? 'memory' : 'none')
 
     const ended = await read('DELETE', `/v1/sandboxes/${id}`)
     assert.deepEqual([ended.status, ended.body.status], [200, 'terminated'])
@@ -185,6 +190,18 @@ suite('Live sandboxes of a server', () => {
     for (const word of ['tightened', 'frozen', 'thawed', 'captured'])
       assert.ok(words.includes(word), word)
     assert.equal(words.at(-1), 'terminated')
+    const told = outcome.timeline.find(({ event }: { event: string }) => event === 'captured')
+    assert.deepEqual(told.fields.parts ?? [], captured.parts)
+    const bodies = openBodies(place.state)
+    try {
+      for (const { name, size, sha256: digest } of captured.parts) {
+        const { bytes } = readCaptured(bodies, { tenant: 'default', run: id }, name)
+        const kept = Buffer.concat(await Array.fromAsync(bytes))
+        assert.deepEqual([kept.byteLength, sha256(kept)], [size, digest])
+      }
+    } finally {
+      bodies.close()
+    }
 
     const gone = await read('GET', `/v1/sandboxes/${id}`)
     const never = await read('DELETE', `/v1/sandboxes/exec_${'0'.repeat(32)}`)

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { Mayfly, MayflyError } from '../../src/index.ts'
 
@@ -51,6 +52,28 @@ test('S2-20: analyzeCode lists the areas of a source, each with its lines', asyn
   assert.ok(risk > 0)
 })
 
+test('S2-20: of thirty sources, what checks input, goes out, opens files or starts programs, with its lines', async () => {
+  const sources = new URL('../fixtures/areas/', import.meta.url)
+  const names = readdirSync(sources)
+  assert.equal(names.length, 30)
+  const risky = ['input-validation', 'network', 'files', 'exec']
+  const found = new Map<string, number>()
+  for (const file of names) {
+    const source = readFileSync(new URL(file, sources), 'utf8')
+    const info = /: Ticket/.test(source) ? ({ language: 'ts' } as const) : {}
+    const { areas } = await mayfly.analyzeCode(source, info)
+    const told = areas.filter(({ area, name }) => name !== undefined && risky.includes(area))
+    const lines = told.map(({ area, name, line, endLine }) => `${area} ${name} ${line}-${endLine}`)
+    // Each source says in its first line what there is to find in it, and nothing else is.
+    assert.equal(lines.join(', '), source.slice(3, source.indexOf('\n')), file)
+    for (const { area } of told) found.set(area, (found.get(area) ?? 0) + 1)
+  }
+  assert.deepEqual(
+    risky.map((area) => found.get(area)! > 4),
+    [true, true, true, true],
+  )
+})
+
 test('S2-21: the four steps: analyse, create, assign; the zones have lives and limits of their own', async () => {
   const analysis = await mayfly.analyzeCode(code)
   const zones = await mayfly.createTemporalZones(code)
@@ -91,6 +114,43 @@ test('S2-23: initializeExecution answers the zones that the record of its run na
     /no zone of the kind "parsing"/,
   )
   assert.ok(heard.includes('zone checkName') && heard.includes('phase main'))
+})
+
+test('S2-5: which function ran in which zone, called from where and how often, is in the record', async () => {
+  const program = `function checkOne(n) { return n > 1 }
+    async function count(n) {
+      let sum = 0
+      for (let i = 1; i <= n; i++) if (await checkOne(i)) sum += i
+      return sum
+    }
+    function never(n) { return n }
+    if (!(await checkOne(2))) return await never(1)
+    return await count(3)`
+  const zones = await mayfly.initializeExecution(program)
+  const { id, result, zones: told } = await mayfly.monitorZones(zones)
+  assert.equal(result, 5)
+  const ran = [
+    {
+      zone: 'checkOne',
+      kind: 'input-validation',
+      line: 1,
+      endLine: 1,
+      callers: { main: 1, count: 3 },
+    },
+    { zone: 'count', kind: 'compute', line: 2, endLine: 6, callers: { main: 1 } },
+    { zone: 'never', kind: 'compute', line: 7, endLine: 7, callers: {} },
+  ]
+  assert.deepEqual(
+    told?.made.map(({ name, calls, callers }) => [name, calls, callers]),
+    ran.map(({ zone, callers }) => [
+      zone,
+      Object.values<number>(callers).reduce((sum, n) => sum + n, 0),
+      callers,
+    ]),
+  )
+  using db = new DatabaseSync(join(folder, 'state', 'audit.db'), { readOnly: true })
+  const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
+  assert.deepEqual(JSON.parse(String(line?.['body'])).zones, ran)
 })
 
 test('S2-24: a zone is tightened by hand, never loosened, and its channel goes with what was taken', async () => {
@@ -145,6 +205,24 @@ test('S2-19: the second execution of an instance has its zones from the first, a
     instanceId: 'vm-8',
   })
   assert.match(other[1]!.because, /^schedule/)
+})
+
+test('S2-19: what an instance did first is known to whoever starts on the same state folder next', async () => {
+  const state = join(folder, 'kept')
+  const program = `async function load(name) { return await call(name, 1) }
+    let said = 'nothing'
+    try { await load(input) } catch (error) { said = error.name }
+    return said`
+  const zones = { capability: { phases: [{ name: 'only', for: '4s' as const }] } }
+  const schedules = { default: { phases: [{ name: 'full', for: '9s' as const }], zones } }
+  const info = { input: 'db.read', instanceId: 'vm-9' }
+  for (const because of [/^schedule/, /^history$/]) {
+    await using one = await Mayfly.open({ state, schedules })
+    const [, zone] = await one.createTemporalZones(program, info)
+    assert.match(zone!.because, because)
+    const begun = await one.initializeExecution(program, info)
+    assert.equal((await one.monitorZones(begun)).status, 'ok')
+  }
 })
 
 /** Waits until a zone is under way. */

@@ -83,6 +83,8 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   kill: ['wall'],
   tighten: ['wall'],
   calls: ['phases', 'wall'],
+  memory: ['wall'],
+  capture: ['bytes', 'wall'],
   freeze: ['wall'],
   thaw: ['wall'],
   facts: [],
@@ -90,7 +92,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
 }
 
 /** What may be left out. */
-const optional = ['way', 'disk', 'cpu', 'io', 'processes', 'egress']
+const optional = ['way', 'disk', 'calls', 'cpu', 'io', 'processes', 'egress']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
   start: ['way', 'disk'],
   claim: ['cpu', 'io', 'processes', 'egress'],

@@ -15,7 +15,7 @@ import { inParallel, sample, seed } from './sample.ts'
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 4
-const atATime = 3
+const atATime = 5
 
 /**
  * The least number of cases that each of them does not contain. Whole runs on two cores found 213, 114 and

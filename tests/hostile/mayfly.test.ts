@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Outcome } from '../../src/contract/outcome.ts'
-import { Trap } from './bait.ts'
+import { Trap, type Lure } from './bait.ts'
 import type { Case } from './case.ts'
 import { families } from './case.ts'
 import { corpus } from './corpus.ts'
-import type { Library } from './mayfly.ts'
+import type { CaseRun, Library } from './mayfly.ts'
 import { graceMs, openMayfly, runCase, timeoutMs } from './mayfly.ts'
 import { descendantsOf, restsAfterwards } from './proc.ts'
 import { inParallel } from './sample.ts'
@@ -16,12 +16,11 @@ import { inParallel } from './sample.ts'
 /** The whole corpus through the library, on the isolate wall: everything that bites others is contained. */
 
 const atATime = 4
-const nextJobMsMax = 2_000
-/**
- * The promise is limit + 250 ms at p99. A shared machine with few cores may stop everybody for longer than
- * that: the share of jobs that may be late for such a reason is added to the one in a hundred.
- */
-const lateShareMax = 0.02
+const nextJobMsMax = 5_000
+/** The promise: so many may end later than at their limit plus 250 ms. */
+const lateShareMax = 0.01
+/** A machine that stood still does not do so each time. */
+const triesMax = 3
 
 /** An end by its own bounds, which another case would be right to have. Never an escape: that is told first. */
 const ranOut = /^(?:second )?ended (?:timeout|limit):/
@@ -29,7 +28,8 @@ const ranOut = /^(?:second )?ended (?:timeout|limit):/
 let trap: Trap
 let mayfly: Library | undefined
 let absent = ''
-const times: number[] = []
+/** By case, how long each of its jobs ran, the first time that it was tried. */
+const times = new Map<Case, readonly number[]>()
 const serverPid = process.pid
 
 before(async () => {
@@ -47,29 +47,57 @@ for (const family of families) {
   test(`Every hostile program of the family "${family}" is contained (S3-1, S3-37)`, async (t) => {
     if (!mayfly) return t.skip(absent)
     const library = mayfly
-    const uncontained: string[] = []
+    const uncontained = new Map<Case, string>()
     await inParallel(corpus[family], atATime, async (hostile) => {
-      const first = await tryOut(library, hostile)
-      // Contained, but by a bound it was not to reach: a machine that stood still does not do so twice.
-      const why = ranOut.test(first ?? '') ? await tryOut(library, hostile) : first
-      if (why) uncontained.push(`${hostile.name}: ${why}`)
+      const { why, ranMs } = await tryOut(library, hostile)
+      times.set(hostile, ranMs)
+      if (why) uncontained.set(hostile, why)
     })
-    assert.deepEqual(uncontained, [])
+    // Contained, but by a bound it was not to reach: once more, alone.
+    for (const [hostile, first] of uncontained)
+      if (ranOut.test(first) && (await isContainedAlone(library, hostile)))
+        uncontained.delete(hostile)
+    assert.deepEqual(
+      [...uncontained].map(([{ name }, why]) => `${name}: ${why}`),
+      [],
+    )
     assert.equal(process.pid, serverPid)
     await answersInTime(library)
     await restsAfterwards()
   })
 }
 
-test('Time ends at the limit plus 250 ms at p99 (S3-3, S3-11)', (t) => {
+test('Time ends at the limit plus 250 ms for 99 of 100, of those late beside others once more alone (S3-3, S3-11)', async (t) => {
   if (!mayfly) return t.skip(absent)
-  const sorted = times.toSorted((a, b) => a - b)
+  const sorted = [...times.values()].flat().toSorted((a, b) => a - b)
   const at = (share: number): number => sorted[Math.floor((sorted.length - 1) * share)] ?? 0
   const shown = [0.5, 0.9, 0.99, 1].map((share) => `p${share * 100} ${at(share).toFixed(0)} ms`)
   t.diagnostic(`${sorted.length} jobs with a limit of ${timeoutMs} ms: ${shown.join(', ')}`)
-  const late = sorted.filter((ms) => ms > timeoutMs + graceMs).length / sorted.length
-  assert.ok(late <= 0.01 + lateShareMax, `${(late * 100).toFixed(1)} % were late`)
+  // Who was late beside others is tried once more, alone.
+  const late: string[] = []
+  for (const [hostile, ranMs] of times)
+    if (ranMs.some(isLate) && (await isLateAlone(mayfly, hostile))) late.push(hostile.name)
+  const most = Math.floor(sorted.length * lateShareMax)
+  assert.ok(late.length <= most, `${late.join()} of ${sorted.length} were late, each time`)
 })
+
+function isLate(ms: number): boolean {
+  return ms > timeoutMs + graceMs
+}
+
+async function isLateAlone(library: Library, hostile: Case): Promise<boolean> {
+  for (let tries = 1; tries < triesMax; tries++)
+    if (!(await tryOut(library, hostile)).ranMs.some(isLate)) return false
+  return true
+}
+
+async function isContainedAlone(library: Library, hostile: Case): Promise<boolean> {
+  for (let tries = 1; tries < triesMax; tries++) {
+    const { why } = await tryOut(library, hostile)
+    if (!why || !ranOut.test(why)) return !why
+  }
+  return false
+}
 
 test('A thousand runs leave nothing behind: no process, no file', async (t) => {
   if (!mayfly) return t.skip(absent)
@@ -100,34 +128,48 @@ async function eventually<T>(read: () => T, holds: (value: T) => boolean): Promi
   return read()
 }
 
-/** Why a case was not contained; undefined when it was. */
-async function tryOut(library: Library, hostile: Case): Promise<string | undefined> {
+interface Tried {
+  /** Why it was not contained; undefined when it was. */
+  readonly why: string | undefined
+  readonly ranMs: readonly number[]
+}
+
+async function tryOut(library: Library, hostile: Case): Promise<Tried> {
   const lure = trap.lure(hostile)
   const first = await runCase(library, hostile, lure)
-  note(first.outcome)
   const escaped = hostile.second ? undefined : lure.evidence(first.text)
-  if (escaped) return escaped
-  if (!hostile.expect.includes(first.end)) return `ended ${first.end}: ${first.text.slice(0, 200)}`
-  if (!hostile.second) return wrong(hostile, first.outcome)
+  const unexpected =
+    escaped ??
+    (hostile.expect.includes(first.end)
+      ? undefined
+      : `ended ${first.end}: ${first.text.slice(0, 200)}`)
+  if (unexpected) return { why: unexpected, ranMs: ranOf(first) }
+  if (!hostile.second) return { why: wrong(hostile, first.outcome), ranMs: ranOf(first) }
   const second = await runCase(library, hostile, lure, hostile.second)
-  note(second.outcome)
+  return { why: whyOfSecond(hostile.second, lure, first, second), ranMs: ranOf(first, second) }
+}
+
+function whyOfSecond(
+  { expect, differs }: NonNullable<Case['second']>,
+  lure: Lure,
+  first: CaseRun,
+  second: CaseRun,
+): string | undefined {
   const leaked = lure.evidence(second.text)
   if (leaked) return leaked
-  if (!hostile.second.expect.includes(second.end)) {
+  if (!expect.includes(second.end))
     return `second ended ${second.end}: ${second.text.slice(0, 200)}`
-  }
-  const isSame = hostile.second.differs && first.text === second.text
-  return isSame ? 'both runs answered the same' : undefined
+  return differs && first.text === second.text ? 'both runs answered the same' : undefined
+}
+
+function ranOf(...runs: readonly CaseRun[]): readonly number[] {
+  return runs.flatMap(({ outcome }) => (outcome ? [outcome.metrics.executionTime] : []))
 }
 
 function wrong({ gives }: Case, outcome?: Outcome): string | undefined {
   if (gives === undefined || outcome?.status !== 'ok') return undefined
   const gave = JSON.stringify(outcome.result)
   return gave === JSON.stringify(gives) ? undefined : `it gave ${gave}`
-}
-
-function note(outcome?: Outcome): void {
-  if (outcome) times.push(outcome.metrics.executionTime)
 }
 
 async function answersInTime(library: Library): Promise<void> {

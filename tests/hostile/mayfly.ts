@@ -28,9 +28,15 @@ interface Opened extends Pick<Library, 'run'>, AsyncDisposable {
 
 const index = new URL('../../src/index.ts', import.meta.url)
 
-/** Everything on the isolate wall, whatever analysis says: it is that wall which is tried here. */
+/** Everything on the isolate wall, whatever analysis or behaviour says: it is that wall which is tried here. */
 const config = {
   escalation: { 0: 'isolate' },
+  schedules: {
+    default: {
+      phases: [{ name: 'full', for: '10s' }],
+      on_anomaly: { low: 'record', medium: 'record', high: 'record' },
+    },
+  },
   tenants: [{ name: 'default' }, { name: 'other' }],
 }
 
@@ -56,13 +62,19 @@ export async function openMayfly(): Promise<Library | string> {
   }
 }
 
+export interface CaseRun {
+  readonly end: End
+  readonly outcome?: Outcome
+  readonly text: string
+}
+
 /** One job as a case wants it; a door that refuses is an end too. */
 export async function runCase(
   mayfly: Library,
   hostile: Case,
   { bait }: Lure,
   second?: Case['second'],
-): Promise<{ readonly end: End; readonly outcome?: Outcome; readonly text: string }> {
+): Promise<CaseRun> {
   const job: JobRequest = {
     code: sourceOf(second?.code ?? hostile.code),
     language: hostile.language ?? 'js',

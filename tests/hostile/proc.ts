@@ -10,6 +10,8 @@ const PAGE_BYTES = 4096
 const TICK_MS = 10
 /** Of one second of each process below this one, once hostile code has gone by. */
 const burntMsMax = 300
+/** A wall that is made for the next job is at work for a moment; what was left to spin never rests. */
+const restTriesMax = 5
 
 /** Resident bytes of a process, or undefined once it is gone. */
 export function rssOf(pid: number): number | undefined {
@@ -41,15 +43,21 @@ function childrenOf(pid: number): readonly number[] {
   )
 }
 
-/** Nothing below this process burns cpu a second later. */
+/** There comes a second in which nothing below this process burns cpu. */
 export async function restsAfterwards(): Promise<void> {
+  let burnt = await burntInASecond()
+  for (let tries = 1; tries < restTriesMax && burnt.length > 0; tries++)
+    burnt = await burntInASecond()
+  assert.deepEqual(burnt, [])
+}
+
+async function burntInASecond(): Promise<readonly string[]> {
+  const before = descendantsOf(process.pid).map((pid) => [pid, cpuMsOf(pid)] as const)
   await sleep(1_000)
-  const before = new Map(descendantsOf(process.pid).map((pid) => [pid, cpuMsOf(pid)]))
-  await sleep(1_000)
-  for (const [pid, ms] of before) {
-    const burnt = cpuMsOf(pid) - ms
-    assert.ok(burnt <= burntMsMax, `process ${pid} burnt ${burnt} ms of a second`)
-  }
+  return before
+    .map(([pid, ms]) => [pid, cpuMsOf(pid) - ms] as const)
+    .filter(([, burnt]) => burnt > burntMsMax)
+    .map(([pid, burnt]) => `process ${pid}, ${nameOf(pid)}, burnt ${burnt} ms of a second`)
 }
 
 /** The fields of stat after the command, which may hold spaces; the first is the state. */

@@ -5,7 +5,14 @@ import { configOf, jobOf } from '../fixtures/profile-world.ts'
 import { allControls, isWithin } from '../../src/contract/controls.ts'
 import { chooseSchedule } from '../../src/profile/choose-schedule.ts'
 import { scheduleFor } from '../../src/profile/schedule.ts'
-import { begin, type Happening, next, whole, wholeOf } from '../../src/temporal/schedule.ts'
+import {
+  begin,
+  type Happening,
+  type Life,
+  next,
+  whole,
+  wholeOf,
+} from '../../src/temporal/schedule.ts'
 
 const phase = fc.record(
   {
@@ -58,7 +65,12 @@ test('A schedule that a job has in place of a bound one is never looser, whateve
       compared += 1
       const limit = chooseSchedule(jobOf(), config)
       const [own, other] = [chosen, limit].map((one) => {
-        const schedule = scheduleFor({ chosen: one, granted: allControls, timeoutMs: 1 })
+        const schedule = scheduleFor({
+          chosen: one,
+          granted: allControls,
+          timeoutMs: 1,
+          trust: 'plain',
+        })
         return begin(schedule, allControls, one.lifeMs!).life
       })
       let lives = { own: own!, other: other! }
@@ -66,8 +78,8 @@ test('A schedule that a job has in place of a bound one is never looser, whateve
       for (const { wait, told } of story) {
         at += wait
         lives = {
-          own: next(lives.own, { ...told, at }).life,
-          other: next(lives.other, { ...told, at }).life,
+          own: after(lives.own, { ...told, at }),
+          other: after(lives.other, { ...told, at }),
         }
         const [mine, most] = [wholeOf(lives.own), wholeOf(lives.other)]
         assert(mine.end || !most.end, 'it goes on when the bound one is over')
@@ -78,3 +90,12 @@ test('A schedule that a job has in place of a bound one is never looser, whateve
   )
   assert(compared > 50, `only ${compared} were compared`)
 })
+
+/** What is captured stands still from then on, and is ended by whoever does it. */
+function after(life: Life, happening: Happening): Life {
+  const { life: later, acts } = next(life, happening)
+  const isCaptured = acts.some(({ kind }) => kind === 'capture')
+  return isCaptured
+    ? next(later, { kind: 'terminate', at: happening.at, zone: whole, reason: 'captured' }).life
+    : later
+}

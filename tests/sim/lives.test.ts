@@ -316,6 +316,8 @@ const couldBe: Record<
   cancelled: (fate) => fate.cancelAt !== undefined,
   terminated: (fate) =>
     fate.closeAt !== undefined || (fate.faults.tighten ?? 0) !== 0 || isMeddledWith(fate),
+  // Only walls with zones end so, and these have none.
+  unavailable: () => false,
   failed: (fate) =>
     has(fate, 'crash', 'call') ||
     [3000, 'never'].includes(fate.faults.kill ?? 0) ||

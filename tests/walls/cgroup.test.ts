@@ -45,5 +45,34 @@ suite(
       assert.ok(!groups.list().includes(group.name))
       assert.deepEqual(groups.processes(group.name), [])
     })
+
+    test('A group within a group holds its own, counts its own kills, and both are gone at once', async () => {
+      const groups = root!
+      const group = groups.create(`w1${process.pid.toString(16)}`)
+      group.limit({ memory: 2 ** 28 })
+      const fill = 'a=x; while :; do a=$a$a; done'
+      const [beside, child] = ['sleep 60', `read go; ${fill}`].map((code) =>
+        spawn('/bin/sh', ['-c', code], { stdio: ['pipe', 'ignore', 'ignore'] }),
+      )
+      const ended = once(child!, 'exit')
+      try {
+        group.add(beside!.pid!)
+        const inner = group.below('video')
+        inner.add(child!.pid!)
+        inner.limit({ memory: 2 ** 24, pids: 8, cpu: 0.5 })
+        assert.deepEqual(inner.processes(), [child!.pid])
+        const sorted = (pids: readonly (number | undefined)[]) => pids.toSorted((a, b) => a! - b!)
+        assert.deepEqual(sorted(group.processes()), sorted([beside!.pid, child!.pid]))
+        child!.stdin.end('\n')
+        assert.deepEqual(await ended, [null, 'SIGKILL'])
+        await until(() => inner.memoryKills() === 1, 'the kill to be counted')
+        assert.equal(group.memoryKills(), 0)
+        assert.deepEqual(group.processes(), [beside!.pid])
+      } finally {
+        for (const one of [beside!, child!]) one.kill('SIGKILL')
+        await until(() => groups.remove(group.name), 'both groups to be gone')
+      }
+      assert.deepEqual(groups.processes(group.name), [])
+    })
   },
 )

@@ -48,13 +48,19 @@ const ask = async (text: string, terms: FetchTerms) => JSON.parse(await brokered
 
 suite('Brokered requests', () => {
   test('A request goes out and comes back with its bytes, over http and https', async () => {
-    const { terms, ledger } = termsFor('open')
+    const { terms, ledger, events } = termsFor('open')
     const answer = await ask(request(a('/bytes')), terms)
     assert.deepEqual([answer.status, answer.url, answer.redirected], [200, a('/bytes'), false])
     assert.deepEqual([...Buffer.from(answer.body, 'base64')], [0, 255, 128])
     const posted = { method: 'POST', body: btoa('hi'), headers: [['X-Own', '1']] }
     const secure = await ask(request(`https://a.example:${world.ports.https}/p?q`, posted), terms)
     assert.match(atob(secure.body), /"line":"POST \/p\?q".*"body":"hi"/)
+    const closed = events.filter(({ point }) => point === 'seen/connect')
+    assert.deepEqual(
+      closed.map(({ fields, trust, run }) => [fields['host'], fields['part'], trust, run]),
+      ['a.example', 'a.example'].map((host) => [host, 'closed', 'host', 'exec_test']),
+    )
+    for (const { fields } of closed) assert.ok(Number(fields['sent']) > 50, 'it says its bytes')
     assert.deepEqual(
       ledger.attempts.map(({ verdict }) => verdict),
       ['allowed', 'allowed'],

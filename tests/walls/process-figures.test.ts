@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ways, type Way } from '../../src/contract/way.ts'
 import { Mayfly, type JobRequest, type Outcome, type RunOptions } from '../../src/index.ts'
 import { processFacts } from '../../src/os/proc.ts'
+import { kind } from '../../src/tiers/process/wire.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { isMissing, unable } from './process-stands.ts'
@@ -16,7 +17,9 @@ const MiB = 2 ** 20
 /** Of what is stated. */
 const withinShare = 0.1
 const sameShare = 0.05
-const tries = 4
+const tries = 8
+/** So many are run one after the other, until one of them finds what is kept ready. */
+const [jobsMin, jobsMax] = [4, 12]
 const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
 /** What the server may grow by while output of any length passes through. */
 const growthMiBMax = 64
@@ -83,42 +86,84 @@ while time.process_time() - before < 1: pass
 print("middle", flush=True)
 time.sleep(2)
 print("end", flush=True)`
-      const seen = { began: 0, ended: 0, cpuMs: 0, bytes: 0 }
-      const tap = (_: string, text: string) => {
-        if (text.includes('begin')) seen.began = performance.now()
-        if (text.includes('end')) seen.ended = performance.now()
-        if (text.includes('middle')) {
-          const pid = named('figures')
-          seen.cpuMs = (processFacts(pid)?.cpuTicks ?? 0) * TICK_MS
-          seen.bytes = pssOf(pid)
+      await near(async () => {
+        const seen = { began: 0, ended: 0, cpuMs: 0, bytes: 0 }
+        const tap = (_: string, text: string) => {
+          if (text.includes('begin')) seen.began = performance.now()
+          if (text.includes('end')) seen.ended = performance.now()
+          if (text.includes('middle')) {
+            const pid = named('figures')
+            seen.cpuMs = (processFacts(pid)?.cpuTicks ?? 0) * TICK_MS
+            seen.bytes = pssOf(pid)
+          }
         }
-      }
-      const limits = { memory: '256MB', timeout: '20s' }
-      const { status, metrics } = await run(way, { code, limits }, { tap })
-      assert.equal(status, 'ok')
-      const between = seen.ended - seen.began
-      t.diagnostic(JSON.stringify({ ...seen, between, ...metrics }))
-      near(metrics.executionTime, between, sameShare)
-      // The program had started before its job: what it used until then is nobody's.
-      near(metrics.cpuTime, seen.cpuMs, 0.15)
-      const { peak } = metrics.memoryUsage!
-      near(peak, 100 * MiB, sameShare)
-      assert.ok(peak <= seen.bytes)
+        const limits = { memory: '256MB', timeout: '20s' }
+        const { status, metrics } = await run(way, { code, limits }, { tap })
+        assert.equal(status, 'ok')
+        const between = seen.ended - seen.began
+        t.diagnostic(JSON.stringify({ ...seen, between, ...metrics }))
+        const { peak } = metrics.memoryUsage!
+        assert.ok(peak <= seen.bytes)
+        return [
+          ['its time', metrics.executionTime, between, sameShare],
+          // The program had started before its job: what it used until then is nobody's.
+          ['its processor time', metrics.cpuTime, seen.cpuMs, 0.15],
+          ['its memory', peak, 100 * MiB, sameShare],
+        ]
+      })
     })
 
     test('S4-21: the time that a program’s children used is its own', async (t) => {
       if (isMissing(t, { way })) return
       const burn = 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done'
-      const shell = await run(way, {
-        language: 'sh',
-        code: `(${burn}); times >&2; exit 0`,
-        limits: { timeout: '20s' },
+      await near(async () => {
+        const shell = await run(way, {
+          language: 'sh',
+          code: `(${burn}); times >&2; exit 0`,
+          limits: { timeout: '20s' },
+        })
+        assert.equal(shell.status, 'ok')
+        const [, own = '', children = ''] = /^(\S+ \S+)\n(\S+ \S+)/.exec(shell.stderr) ?? []
+        const seenMs = secondsIn(`${own} ${children}`) * 1000
+        assert.ok(seenMs > 100, shell.stderr)
+        return [['its processor time', shell.metrics.cpuTime, seenMs, 0.2]]
       })
-      assert.equal(shell.status, 'ok')
-      const [, own = '', children = ''] = /^(\S+ \S+)\n(\S+ \S+)/.exec(shell.stderr) ?? []
-      const seenMs = secondsIn(`${own} ${children}`) * 1000
-      assert.ok(seenMs > 100, shell.stderr)
-      near(shell.metrics.cpuTime, seenMs, 0.2)
+    })
+
+    test('S4-21: what was ended at its time has used what it used, too', async (t) => {
+      if (isMissing(t, { way })) return
+      const { status, metrics, stdout } = await run(way, {
+        code: `
+import time
+while True:
+    before = time.process_time()
+    while time.process_time() - before < 0.05: pass
+    print(time.process_time(), flush=True)`,
+        limits: { timeout: '1500ms' },
+      })
+      assert.equal(status, 'timeout')
+      const [first = 0, ...later] = stdout.trim().split('\n').map(Number)
+      // All but what came before the first line and after the last.
+      const seenMs = ((later.at(-1) ?? 0) - first) * 1000
+      assert.ok(metrics.cpuTime >= seenMs, `${metrics.cpuTime} of ${seenMs} ms`)
+      assert.ok(metrics.cpuTime <= metrics.executionTime + 100, `${metrics.cpuTime} ms`)
+    })
+
+    test('S4-21: a program that says it used nothing is told with what it used', async (t) => {
+      if (isMissing(t, { way })) return
+      const { status, metrics } = await run(way, {
+        code: `
+import json, os, struct, time
+before = time.process_time()
+while time.process_time() - before < 0.3: pass
+head = json.dumps({"protocol": 1, "status": "ok", "encoding": "json", "cpuTimeMs": 0, "executionMs": 0, "artifactsLeftOut": []})
+payload = (head + "\\nnull").encode()
+os.write(5, struct.pack("<IB", 1 + len(payload), ${kind.end}) + payload)
+time.sleep(5)`,
+        limits: { timeout: '4s' },
+      })
+      assert.equal(status, 'ok')
+      assert.ok(metrics.cpuTime >= 290, `${metrics.cpuTime} ms`)
     })
 
     test('S1-12: writing is refused everywhere but in the scratch, which is no larger than stated', async (t) => {
@@ -247,14 +292,16 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
         ],
       ] as const) {
         const pools: string[] = []
-        for (let n = 0; n < 4; n++) {
+        // On a machine that is busy with others it takes longer to make the next one.
+        const isTaken = () => pools.slice(1).includes('hit')
+        for (let n = 0; n < jobsMin || (n < jobsMax && !isTaken()); n++) {
           const { status, metrics, result } = await run(way, { language, code })
           assert.equal(status, 'ok')
           assert.ok(!JSON.stringify(result).includes('mark'), 'an earlier job was here')
           pools.push(metrics.pool)
           await sleep(700)
         }
-        assert.ok(pools.slice(1).includes('hit'), `${language}: ${pools.join(' ')}`)
+        assert.ok(isTaken(), `${language}: ${pools.join(' ')}`)
       }
     })
   })
@@ -262,8 +309,18 @@ module.exports = () => { const seen = [fs.readdirSync('/work'), fs.readdirSync('
 const isNear = (share: number) =>
   share >= 0.2 * (1 - withinShare) && share <= 0.2 * (1 + withinShare)
 
-function near(said: number, seen: number, share: number): void {
-  assert.ok(Math.abs(said - seen) <= seen * share, `it is said to be ${said}, and is ${seen}`)
+type Figure = readonly [name: string, said: number, seen: number, share: number]
+
+/** What is said is what is seen. A machine that stood still between the two does not do so each time. */
+async function near(look: () => Promise<readonly Figure[]>): Promise<void> {
+  const told: string[] = []
+  for (let n = 0; n < tries; n++) {
+    const figures = await look()
+    const far = figures.filter(([, said, seen, share]) => Math.abs(said - seen) > seen * share)
+    if (far.length === 0) return
+    told.push(...far.map(([name, said, seen]) => `${name} is said to be ${said}, and is ${seen}`))
+  }
+  assert.fail(told.join('; '))
 }
 
 function named(name: string): number {

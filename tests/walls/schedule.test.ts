@@ -36,7 +36,12 @@ function profileOfIt() {
     capabilities: [fetchName],
   } as const
   const chosen = chooseSchedule(job, config)
-  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: profile.limits.timeout })
+  const schedule = scheduleFor({
+    chosen,
+    granted: controls,
+    timeoutMs: profile.limits.timeout,
+    trust: 'plain',
+  })
   return { ...profile, controls, schedule }
 }
 
@@ -55,11 +60,13 @@ test('S2-9: In an isolate the documented schedule lets calls out, then refuses t
       if (event === 'tightened') closedAfter = calls
     },
   })
+  const began = performance.now()
   const { end, timeline } = await supervisor.run(taskOf({ code, capabilities: [fetchName] }), {
     stdout: (chunk) => void (printed += Buffer.from(chunk).toString()),
     stderr() {},
     call: () => ((calls += 1), Promise.resolve('null')),
   })
+  const took = performance.now() - began
   assert.equal(end.status, 'timeout')
   const story = timeline.filter(({ event }) => event !== 'denied')
   assert.deepEqual(
@@ -67,8 +74,8 @@ test('S2-9: In an isolate the documented schedule lets calls out, then refuses t
     ['phase full', 'phase no-network', 'tightened no-network', 'terminated'],
   )
   assert.deepEqual(story[2]!.controls, { network: noNetwork, capabilities: [] })
-  // The guest's own clock for its whole time started when it was released; the story starts when that was heard.
-  assert(story[1]!.at >= 100 && story[3]!.at >= 275, 'a phase was over before its time')
+  // The guest's clock for its whole time starts when it is released; the story starts when that is heard, maybe later.
+  assert(story[1]!.at >= 100 && took >= 299, 'a phase was over before its time')
   assert(calls > 0 && closedAfter === calls, 'a call came through after it was closed')
   const said = printed.trim().split('\n')
   assert(said.includes('out') && said.includes('refused'))

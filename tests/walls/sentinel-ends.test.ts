@@ -9,18 +9,17 @@ import { childrenOf, isAlive, processFacts } from '../../src/os/proc.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
-import { startAlone } from './sentinel-stand.ts'
+import { beginAlone, startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
 /** Whoever dies, the wall goes with it: its sentinel, its warden, both of them, at any moment. */
-// It is off unless asked for.
-process.env['MAYFLY_SENTINEL'] = 'on'
-
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
-const rounds = process.env['MAYFLY_LONG'] ? 100 : 8
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+const rounds = isLong ? 100 : 8
 const goneMsMax = 1000
+const starvedMsMax = 30_000
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const coreMin = 0.01
 
@@ -29,6 +28,28 @@ import os, time
 print('ready', flush=True)
 for _ in range(12):
     if os.fork() == 0: break
+while True: os.close(os.open('/dev/null', os.O_RDONLY))`
+
+/** Names that take the most room, of files and of programs that wait to begin. */
+const floods = `
+import os, threading
+print('ready', flush=True)
+def opens():
+    n = 0
+    while True:
+        n += 1
+        try: os.open('/work/' + '\\x01' * 240 + str(n % 10**6), os.O_RDONLY)
+        except OSError: pass
+for _ in range(4): threading.Thread(target=opens, daemon=True).start()
+name = '/work/' + '\\x01' * 240
+os.symlink('/bin/true', name)
+for _ in range(66):
+    if os.fork() == 0:
+        while True:
+            if os.fork() == 0:
+                try: os.execv(name, [name])
+                except OSError: os._exit(1)
+            os.wait()
 while True: os.close(os.open('/dev/null', os.O_RDONLY))`
 
 interface Named {
@@ -43,10 +64,10 @@ function all(...pids: readonly number[]): readonly Named[] {
 }
 
 /** Milliseconds until none of them runs. */
-async function goneAfter(named: readonly Named[]): Promise<number> {
+async function goneAfter(named: readonly Named[], msMax = goneMsMax): Promise<number> {
   const began = performance.now()
   const left = () => named.filter(({ pid, startTime }) => isAlive(pid, startTime))
-  await until(() => left().length === 0, 'everything to end', goneMsMax)
+  await until(() => left().length === 0, 'everything to end', msMax)
   return performance.now() - began
 }
 
@@ -55,6 +76,14 @@ const outermost = (wall: WholeWall) =>
 
 function sentinelsOf(warden: number): readonly number[] {
   return childrenOf(warden).filter((pid) => commandOf(pid).startsWith('mayfly-sentinel'))
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone already.
+  }
 }
 
 /** Empty for one that has just ended. */
@@ -68,7 +97,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       t.diagnostic(`MAYFLY_SEED=${seed}`)
       const random = seeded(seed)
       const took: number[] = []
-      const each = victim === 'sentinel' ? rounds : Math.ceil(rounds / 2)
+      const each = victim === 'sentinel' || isLong ? rounds : Math.ceil(rounds / 2)
       for (let round = 0; round < each; round++) {
         await using whole = await openWhole({ apart: true })
         const { pid: warden } = await whole.warden.facts()
@@ -83,7 +112,8 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
         const named = all(outermost(wall), sentinel!)
         const killed = { sentinel: [sentinel!], warden: [warden], both: [sentinel!, warden] }
         for (const pid of killed[victim]) process.kill(pid, 'SIGKILL')
-        took.push(await goneAfter(named))
+        // With nobody left to lift its bounds, it dies at the pace that they allow.
+        took.push(await goneAfter(named, victim === 'both' ? starvedMsMax : goneMsMax))
         if (victim === 'sentinel') assert.equal((await wall.end()).how, 'killed')
       }
       took.sort((a, b) => a - b)
@@ -95,24 +125,46 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
     assert.equal(await alone.sentinel.ended, 0)
   })
 
-  test('turn their phases, and end, while their warden stands still', async () => {
-    await using whole = await openWhole({ apart: true })
-    const { pid: warden } = await whole.warden.facts()
-    const wall = await whole.start('python')
-    await wall.claim()
-    wall.run(burns)
-    await until(() => wall.said.stdout.includes('ready'), 'the guest')
-    await whole.warden.calls(wall.id, [{ afterMs: 300, allow: [], kills: true }])
-    const [sentinel] = sentinelsOf(warden)
-    // The outermost waits for its parent to reap it; the others are gone.
-    const inside = all(processFacts(wall.started.wall.pid)!.parent, sentinel!)
-    process.kill(warden, 'SIGSTOP')
-    try {
-      assert.ok((await goneAfter(inside)) > 100)
-    } finally {
-      process.kill(warden, 'SIGCONT')
+  const guests = { 'it burns': burns, 'it has more to be told than anybody hears': floods }
+  for (const [what, code] of Object.entries(guests))
+    test(`turn their phases, and end, while their warden stands still and ${what}`, async () => {
+      await using whole = await openWhole({ apart: true })
+      const { pid: warden } = await whole.warden.facts()
+      const wall = await whole.start('python')
+      const zones = [{ kind: 'other', programs: ['other'], life: 60_000 }]
+      await wall.claim({ memory: 2 ** 30, processes: 220, zones })
+      wall.run(code)
+      await until(() => wall.said.stdout.includes('ready'), 'the guest')
+      // That takes a while, and so comes before there is a time to be late for.
+      const [sentinel] = sentinelsOf(warden)
+      await whole.warden.calls(wall.id, [{ afterMs: 700, allow: [], kills: true }])
+      // The outermost waits for its parent to reap it; the others are gone.
+      const inside = all(processFacts(wall.started.wall.pid)!.parent, sentinel!)
+      process.kill(warden, 'SIGSTOP')
+      try {
+        assert.ok((await goneAfter(inside)) > 100)
+      } finally {
+        process.kill(warden, 'SIGCONT')
+      }
+      assert.equal((await wall.end()).how, 'killed')
+    })
+
+  test('end together when the program dies on its way in, and nothing is said to be forbidden', async (t) => {
+    t.diagnostic(`MAYFLY_SEED=${seed}`)
+    const random = seeded(seed)
+    const rejected: string[] = []
+    for (let round = 0; round < (isLong ? 300 : 30); round++) {
+      await using alone = await beginAlone(['/bin/sleep', '100'])
+      const ready = alone.sentinel.ready.catch((error: Error) => void rejected.push(error.message))
+      await sleep(random() * 40)
+      for (const pid of descendantsOf(alone.guest.pid!)) kill(pid)
+      kill(alone.guest.pid!)
+      await ready
+      await alone.sentinel.ended
+      assert.equal(alone.sentinel.refused, undefined)
     }
-    assert.equal((await wall.end()).how, 'killed')
+    assert.ok(rejected.length > 0, 'it was always too late')
+    t.diagnostic(`${rejected.length} times before it was ready`)
   })
 
   test('end when what they are told is no message', async () => {

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { callClasses } from '../../src/contract/calls.ts'
 import { openSentinel, reopen, type SentinelProgram } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
 import { Sentinel } from '../../src/warden/sentinel.ts'
@@ -47,6 +48,13 @@ export function program(): Promise<SentinelProgram> {
 }
 
 export async function startAlone(command: readonly string[]): Promise<Alone> {
+  const alone = await beginAlone(command)
+  await alone.sentinel.ready
+  return alone
+}
+
+/** The same, while it is on its way in. */
+export async function beginAlone(command: readonly string[]): Promise<Alone> {
   const found = await program()
   const copy = reopen(found)
   const guest = spawn(
@@ -70,7 +78,7 @@ export async function startAlone(command: readonly string[]): Promise<Alone> {
   closeSync(copy)
   const stdio = guest.stdio as unknown as Socket[]
   for (const socket of stdio) socket?.on('error', () => undefined)
-  stdio[6]!.end(filtersFor(Buffer.alloc(0)))
+  stdio[6]!.end(filtersFor(Buffer.alloc(0), callClasses))
   const sentinel = new Sentinel({ program: found, handed: stdio[8]!, uid: undefined })
   let said = ''
   const heard: (() => void)[] = []
@@ -105,6 +113,5 @@ export async function startAlone(command: readonly string[]): Promise<Alone> {
       await sentinel.ended
     },
   }
-  await sentinel.ready
   return alone
 }

@@ -4,20 +4,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Controls } from '../../src/contract/controls.ts'
 import type { Sandbox } from '../../src/contract/provider.ts'
 import { findProgram } from '../../src/jail/facts.ts'
-import { ways } from '../../src/contract/way.ts'
+import { ways, type Way } from '../../src/contract/way.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
+import { withNeither } from '../fixtures/half.ts'
 
 /** What a program is held to while it runs, by each way, with control groups and without. */
 const machines = {
-  'with control groups': {},
-  'without them': { hide: ['root', 'cgroup'] },
+  'with what there is': {},
+  'without control groups': { hide: ['root', 'cgroup'] },
 } as const
 
 for (const way of ways)
   for (const [machine, options] of Object.entries(machines))
-    suite(`${way}, ${machine}`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
+    suite(`${way}, ${machine}`, { skip: unable(way, machine) }, () => {
       let made: Made
       let stand: Stand
       before(async () => {
@@ -52,7 +53,7 @@ def main(input):
         assert.ok(later < 0.3, `it still has ${later} of a core`)
       })
 
-      const isUncounted = machine === 'without them' && process.getuid?.() === 0
+      const isUncounted = machine === 'without control groups' && process.getuid?.() === 0
       const skip = isUncounted && 'the kernel does not count the processes of uid 0'
       test(
         'A program may start no more processes, and those that run go on',
@@ -118,6 +119,11 @@ def main(input):
         assert.equal((await running.end).resultText, '"done"')
       })
     })
+
+function unable(way: Way, machine: string): string | false {
+  if (way === 'bubblewrap' && !findProgram('bwrap')) return 'bwrap is missing'
+  return machine === 'without control groups' && withNeither()
+}
 
 async function tightenTo(
   stand: Stand,

@@ -15,7 +15,9 @@ import { emptyGroups } from './groups.ts'
  * A start that breaks at each of its steps: the launcher is replaced by one that does its part wrong. Whoever asked
  * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
  */
-const readyMsMax = 400
+const neverReadyMs = 400
+/** More than a launcher takes to fail on a machine that is busy with others. */
+const readyMsMax = 20_000
 /** Groups of another test that was just killed are somebody's to sweep, and gone by then. */
 const patienceMs = 10_000
 const faults: readonly (readonly [title: string, script: string, said: RegExp])[] = [
@@ -37,6 +39,7 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     test(`When ${title}, it is an error with a code, and nothing is left`, async () => {
       await nothingLeft(async (stand) => {
         stand.replace('unshare', script)
+        if (said.source.includes('not ready')) stand.readyMsMax = neverReadyMs
         await assert.rejects(stand.start(), (thrown) => {
           assert.ok(thrown instanceof MayflyError)
           assert.equal(thrown.code, 'UNAVAILABLE')
@@ -94,6 +97,7 @@ class FaultyStand {
   readonly leases = leaseFolder(join(this.folder, 'state'))
   readonly #path = process.env['PATH']
   #warden: ReturnType<typeof holdWarden> | undefined
+  readyMsMax = readyMsMax
 
   constructor() {
     mkdirSync(join(this.folder, 'bin'))
@@ -112,7 +116,8 @@ class FaultyStand {
   }
 
   open() {
-    this.#warden ??= holdWarden({ stateFolder: join(this.folder, 'state'), readyMsMax })
+    const { folder, readyMsMax } = this
+    this.#warden ??= holdWarden({ stateFolder: join(folder, 'state'), readyMsMax })
     return this.#warden
   }
 

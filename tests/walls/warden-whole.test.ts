@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -247,6 +248,17 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
       assert.equal((await wall.end()).how, 'exit')
       await gone(all)
     }
+  })
+
+  test('is had by whoever gives way to others already', () => {
+    const script = `
+const { openWhole } = await import(${JSON.stringify(new URL('whole-wall.ts', import.meta.url).href)})
+await using whole = await openWhole()
+await (await whole.start('python')).kill()
+console.log('had')`
+    const args = ['-n', '12', process.execPath, '--input-type=module', '-e', script]
+    const { stdout, stderr } = spawnSync('nice', args, { encoding: 'utf8', timeout: 30_000 })
+    assert.equal(stdout, 'had\n', stderr)
   })
 
   test('has no more than its own folder where namespaces are forbidden, and dies with its warden', async () => {

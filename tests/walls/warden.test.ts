@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -86,6 +86,26 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
       assert.ok(grown <= bound, `it grew by ${Math.round(grown / MiB)} MiB`)
     })
 
+  test('has nothing that it starts among those that come first', async (t) => {
+    const cgroups = openCgroups()
+    if (!cgroups?.controllers.includes('cpu'))
+      return t.skip('no group of ours bounds the processor')
+    using folder = temporary()
+    const warden = holdWarden({ stateFolder: folder.state })
+    try {
+      for (const program of ['isolated-vm', 'wasi', 'analyst', 'node', 'python'] as const) {
+        const { wall, socket } = await warden.start(program, settings)
+        const lines = readFileSync(`/proc/${wall.pid}/cgroup`, 'utf8').split('\n')
+        const place = lines.filter((line) => /^\d+:([^:]*,)?cpu[,:]|^0::\/./.test(line))
+        assert.ok(place.length > 0 && place.every((line) => line.endsWith(`/mayfly/${wall.id}`)))
+        await warden.kill(wall.id)
+        socket.destroy()
+      }
+    } finally {
+      await warden.close()
+    }
+  })
+
   test('answers about a wall that is gone', async () => {
     await using stand = open()
     const { wall } = await stand.start()
@@ -95,7 +115,7 @@ suite('The warden', { skip: isLinux ? false : 'only Linux has these jails' }, ()
       stand.warden.claim(wall.id, { tenant: '', memory: MiB, deadline: 1000 }),
       (thrown) => codeOf(thrown) === 'NOT_FOUND',
     )
-    assert.deepEqual(await stand.warden.release(wall.id), { peakBytes: 0 })
+    assert.deepEqual(await stand.warden.release(wall.id), { peakBytes: 0, cpuMs: 0 })
     assert.deepEqual((await stand.warden.facts()).walls, [])
   })
 

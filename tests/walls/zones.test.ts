@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import { allControls, type Controls } from '../../src/contract/controls.ts'
+import { MayflyError } from '../../src/contract/error.ts'
 import type { TimelineEntry } from '../../src/contract/event.ts'
 import type { Phase, ZoneSchedule } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
@@ -23,9 +24,10 @@ import { splitOf } from '../zones/local.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
 const warden = holdWarden({ stateFolder: join(folder, 'state') })
+let isolates: Provider
 let provider: Provider
 before(() => {
-  const isolates = createIsolateProvider({ warden, voice: { say() {} }, spares: 1, wallsMax: 8 })
+  isolates = createIsolateProvider({ warden, voice: { say() {} }, spares: 1, wallsMax: 8 })
   provider = withZones(isolates)
 })
 after(async () => {
@@ -75,9 +77,10 @@ async function live(
   code: string,
   asked: Asked,
   during?: (supervisor: Supervisor, entry: TimelineEntry) => void,
+  by: Provider = provider,
 ): Promise<Told> {
   const profile = profileFor(asked)
-  await using sandbox = await provider.launch(profile, systemClock)
+  await using sandbox = await by.launch(profile, systemClock)
   let under: Supervisor | undefined
   const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
   const { signal } = new AbortController()
@@ -135,6 +138,25 @@ test('a program without a zone that its schedule names runs in one piece', async
     timeline.some(({ event }) => event === 'zone'),
     false,
   )
+})
+
+test('A zone whose wall cannot be had ends the whole before it begins, and says that there is none', async () => {
+  const code = 'function f(n) { return n + 1 }; return await f(input.n)'
+  const refusing = (how: MayflyError): Provider => {
+    let walls = 0
+    const launch: Provider['launch'] = (profile, clock) =>
+      walls++ === 0 ? isolates.launch(profile, clock) : Promise.reject(how)
+    return withZones({ ...isolates, launch })
+  }
+  for (const [errorCode, status] of [
+    ['OVERLOADED', 'unavailable'],
+    ['PROTOCOL', 'failed'],
+  ] as const) {
+    const one = refusing(new MayflyError(errorCode, 'Cannot make a wall: there is no room'))
+    const told = await live(code, { zones: both }, undefined, one)
+    assert.deepEqual([told.status, told.result, told.timeline], [status, null, []])
+    assert.match(told.error ?? '', /^Cannot make a zone of its program: .* no room$/)
+  }
 })
 
 test('S2-5: which functions ran in which zone, and how often, is told; output keeps its order', async () => {

@@ -15,7 +15,8 @@ export const beaconing: Detector<Hosts> = {
   first: [],
   see(state, observation, { foreseen, thresholds }) {
     const { seen } = observation
-    if (seen.kind !== 'connect') return { state }
+    // Only a request that is over has a size.
+    if (seen.kind !== 'connect' || seen.part === 'opened') return { state }
     if (Math.max(seen.sent, seen.received) > thresholds['beaconing.bytesMax']) return { state }
     const host = `${seen.host.toLowerCase()}:${seen.port}`
     const before = state.find((one) => one.host === host)?.seen ?? []

@@ -3,36 +3,54 @@ import { type Detector, lastOf } from './detector.ts'
 
 interface Shape {
   readonly last: Observation | undefined
-  readonly used: number
   /** How long it has rested, and once it works, how long it had. */
   readonly idleMs: number
+  /** Since when it holds a core, and until when it did. */
+  readonly since: Observation | undefined
   readonly pinnedMs: number
-  /** Shares of a core of the last samples in which it held one. */
+  /** Shares of a core of the last samples since. */
   readonly shares: readonly number[]
-  /** Connections since it began to hold a core. */
+  /** Connections since. */
   readonly connects: number
+  /** For how long nothing was counted, neither work nor a wait for it. */
+  readonly stillMs: number
 }
 
 const samplesMax = 32
-/** Nearer samples say little: the kernel counts in steps. */
-const gapMsMin = 40
+/** Nearer samples say little: the kernel counts in steps of 10 ms, and a look may be as late. */
+const gapMsMin = 180
+/** What begins to hold a core is given so long until its share has to show it. */
+const graceMs = 600
+/** A wait that goes on is not counted yet; so much may be missing, and so long may nothing at all be counted. */
+const uncountedMs = 150
+const stillMsMax = 500
 
-/** Rest and then a whole core, or a core held as evenly as hashing holds it by code that says nothing of the kind. */
+/**
+ * Rest and then a whole core, or a core held as evenly as hashing holds it by code that says nothing of the kind. A
+ * core that it would have held if others had not wanted it counts as held.
+ */
 export const cpuShape: Detector<Shape> = {
   name: 'cpu-shape',
-  first: { last: undefined, used: 0, idleMs: 0, pinnedMs: 0, shares: [], connects: 0 },
+  first: {
+    last: undefined,
+    idleMs: 0,
+    since: undefined,
+    pinnedMs: 0,
+    shares: [],
+    connects: 0,
+    stillMs: 0,
+  },
   see(state, observation, { foreseen, thresholds }) {
-    const { seen, at } = observation
-    if (seen.kind === 'connect' && state.pinnedMs > 0)
+    const { seen } = observation
+    if (seen.kind === 'connect' && seen.part !== 'closed' && state.pinnedMs > 0)
       return { state: { ...state, connects: Math.min(state.connects + 1, samplesMax) } }
     if (seen.kind !== 'cpu') return { state }
     const { last } = state
-    if (!last) return { state: { ...state, last: observation, used: seen.used } }
-    const gap = at - last.at
-    if (gap < gapMsMin) return { state }
-    const share = (seen.used - state.used) / gap / Math.min(1, foreseen.cpu || 1)
-    const next = after(state, observation, { share, gap, used: seen.used, thresholds })
-    const evidence = [last, observation]
+    if (!last) return { state: { ...state, last: observation } }
+    const most = Math.min(1, foreseen.cpu || 1)
+    if (gapOf(last, observation) < gapMsMin) return { state }
+    const next = after(state, last, observation, { most, thresholds })
+    const evidence = [next.since ?? last, observation]
     const limit = (name: 'idleMs' | 'pinnedMs' | 'burnMs' | 'burnSpread') =>
       thresholds[`cpu-shape.${name}`]
     if (next.idleMs >= limit('idleMs') && next.pinnedMs >= limit('pinnedMs')) {
@@ -49,33 +67,49 @@ export const cpuShape: Detector<Shape> = {
   },
 }
 
-interface Sample {
-  readonly share: number
-  readonly gap: number
-  readonly used: number
+interface Measure {
+  /** Of a core, that it may hold. */
+  readonly most: number
   readonly thresholds: Parameters<(typeof cpuShape)['see']>[2]['thresholds']
 }
 
-function after(state: Shape, last: Observation, { share, gap, used, thresholds }: Sample): Shape {
-  const isPinned = share >= thresholds['cpu-shape.pinnedShare']
-  const isIdle = share <= thresholds['cpu-shape.idleShare']
-  if (isPinned)
-    return {
-      ...state,
-      last,
-      used,
-      pinnedMs: state.pinnedMs + gap,
-      shares: lastOf(state.shares, share, samplesMax),
+/** By the mean since it woke: a sample alone may lie across that moment, or in a wait that is not yet counted. */
+function after(
+  state: Shape,
+  last: Observation,
+  now: Observation,
+  { most, thresholds }: Measure,
+): Shape {
+  const { since } = state
+  const gap = gapOf(last, now)
+  const isIdle = usedOf(last, now, false) <= thresholds['cpu-shape.idleShare'] * gap * most
+  const stillMs = isIdle && usedOf(last, now, true) === 0 ? state.stillMs + gap : 0
+  const next = { ...state, last: now, stillMs }
+  if (since && stillMs < stillMsMax) {
+    const elapsed = gapOf(since, now)
+    const least = thresholds['cpu-shape.pinnedShare'] * elapsed * most - uncountedMs
+    const isHeld = usedOf(since, now, true) >= least
+    if (isHeld && elapsed >= graceMs) {
+      const shares = lastOf(state.shares, usedOf(last, now, true) / gap / most, samplesMax)
+      return { ...next, shares, pinnedMs: elapsed }
     }
-  const rested = state.pinnedMs > 0 || !isIdle ? 0 : state.idleMs
-  return {
-    last,
-    used,
-    idleMs: isIdle ? rested + gap : 0,
-    pinnedMs: 0,
-    shares: [],
-    connects: 0,
+    if (elapsed < graceMs) return next
   }
+  const calm = { ...next, since: undefined, pinnedMs: 0, shares: [], connects: 0 }
+  if (isIdle) return { ...calm, idleMs: since ? stillMs : state.idleMs + gap }
+  return { ...calm, since: now, idleMs: since ? 0 : state.idleMs }
+}
+
+function gapOf(from: Observation, to: Observation): number {
+  const at = ({ at, seen }: Observation) => (seen.kind === 'cpu' ? (seen.at ?? at) : at)
+  return at(to) - at(from)
+}
+
+/** Milliseconds that it worked; with what it waited for the processor, where that is known. */
+function usedOf(from: Observation, to: Observation, waits: boolean): number {
+  const work = ({ seen }: Observation) =>
+    seen.kind === 'cpu' ? seen.used + (waits ? (seen.waited ?? 0) : 0) : 0
+  return work(to) - work(from)
 }
 
 /** Standard deviation as a share of the mean; 0 for fewer than two. */

@@ -21,9 +21,13 @@ export const forkStorm: Detector<readonly Sample[]> = {
     const least = next.reduce((low, one) => (one.now < low.now ? one : low))
     const rise = seen.now - least.now
     if (rise < thresholds['fork-storm.rise']) return { state: next }
-    const isNear = seen.now >= foreseen.processes * thresholds['fork-storm.nearShare']
+    const share = (name: 'manyShare' | 'nearShare') =>
+      seen.now >= foreseen.processes * thresholds[`fork-storm.${name}`]
+    const isMany =
+      share('manyShare') ||
+      rise >= thresholds['fork-storm.rise'] * thresholds['fork-storm.manyFactor']
     const reason = `${rise} more processes within ${thresholds['fork-storm.windowMs']} ms, ${seen.now} in all`
-    const severity = isNear ? 'high' : 'medium'
+    const severity = share('nearShare') ? 'high' : isMany ? 'medium' : 'low'
     const evidence = [least.observation, observation]
     return { state: next, found: { severity, subject: 'processes', reason, evidence } }
   },

@@ -39,7 +39,9 @@ export const memoryShape: Detector<Shape> = {
   },
 }
 
+/** What stays as it was has not fallen: looks may be closer than what it takes. */
 function after(state: Shape, last: Observation, bytes: number): Shape {
+  if (state.last !== undefined && bytes === state.bytes) return { ...state, last }
   const isRising = state.last !== undefined && bytes > state.bytes
   return { last, bytes, from: isRising ? state.from : bytes, rises: isRising ? state.rises + 1 : 0 }
 }

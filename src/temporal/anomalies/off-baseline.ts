@@ -1,4 +1,4 @@
-import type { AnomalySeverity, Observation } from '../../contract/anomaly.ts'
+import type { AnomalySeverity, Observation, Seen } from '../../contract/anomaly.ts'
 import { judges, timesSeen, type Baseline } from '../baseline.ts'
 import { itemOf, type Item, type ItemKind } from '../trail.ts'
 import type { Detector, Found } from './detector.ts'
@@ -28,7 +28,7 @@ export const offBaseline: Detector<Counted> = {
   see(state, observation, { baseline, foreseen }) {
     const { seen } = observation
     const isConnect = seen.kind === 'connect'
-    const next = isConnect ? { requests: state.requests + 1, sent: state.sent + seen.sent } : state
+    const next = isConnect ? counted(state, seen) : state
     if (!baseline || !judges(baseline)) return { state: next }
     const item = itemOf(seen)
     const found =
@@ -37,6 +37,11 @@ export const offBaseline: Detector<Counted> = {
       moreMemory(baseline, observation, foreseen.memory)
     return { state: next, found }
   },
+}
+
+/** Counted as it opens, and its bytes as it closes. */
+function counted({ requests, sent }: Counted, seen: Extract<Seen, { kind: 'connect' }>): Counted {
+  return { requests: requests + (seen.part === 'closed' ? 0 : 1), sent: sent + seen.sent }
 }
 
 /** What one run alone did is no habit, and what may have been lost is not sure to be new. */

@@ -28,6 +28,7 @@ export const sensitiveData: Detector<readonly Observation[]> = {
     if (seen.kind === 'honeytoken') return { state, found: planted(observation, seen) }
     if (seen.kind === 'connect') return { state, found: leaving(state, observation) }
     if (seen.kind !== 'open' || foreseen.ownFiles.includes(seen.path)) return { state }
+    if (seen.access === 'write' && foreseen.planted?.includes(seen.path)) return { state }
     const place = placeOf(seen.path)
     if (!place) return { state }
     const found: Found = {

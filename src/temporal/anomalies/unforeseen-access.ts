@@ -27,9 +27,9 @@ export const unforeseenAccess: Detector<null> = {
   },
 }
 
-/** The kind of access that an observation is; undefined for what every program does. */
+/** The kind of access that an observation begins; undefined for what every program does. */
 export function accessOf(seen: Seen): Access | undefined {
-  if (seen.kind === 'connect') return 'network'
+  if (seen.kind === 'connect') return seen.part === 'closed' ? undefined : 'network'
   if (seen.kind === 'exec') return 'process'
   return seen.kind === 'open' && seen.access === 'write' ? 'files' : undefined
 }

@@ -46,13 +46,14 @@ export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Sp
 }
 
 /** As an outcome tells it. */
-export function madeOf({ zones, residual }: Split, callsTo: (zone: string) => number): ZonesMade {
-  const made = zones.map(({ name, kind, line, endLine }) => ({
-    name,
-    kind,
-    line,
-    endLine,
-    calls: callsTo(name),
-  }))
+export function madeOf(
+  { zones, residual }: Split,
+  callersOf: (zone: string) => Readonly<Record<string, number>>,
+): ZonesMade {
+  const made = zones.map(({ name, kind, line, endLine }) => {
+    const callers = callersOf(name)
+    const calls = Object.values(callers).reduce((sum, count) => sum + count, 0)
+    return { name, kind, line, endLine, calls, callers }
+  })
   return { made, residual }
 }

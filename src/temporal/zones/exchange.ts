@@ -130,11 +130,10 @@ export class Exchange {
     return 'null'
   }
 
-  /** How many calls a zone was sent. */
-  callsTo(zone: string): number {
-    let count = 0
-    for (const { to, calls } of this.#channels.values()) if (to === zone) count += calls
-    return count
+  /** Which zones called it, and how often each did. */
+  callersOf(zone: string): Readonly<Record<string, number>> {
+    const called = [...this.#channels.values()].filter(({ to, calls }) => to === zone && calls > 0)
+    return Object.fromEntries(called.map(({ from, calls }) => [from, calls]))
   }
 
   /** No call reaches the zone any more, and none of its own: whoever waits for it is told. Idempotent. */

@@ -1,7 +1,8 @@
 import { meet, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
 import type { ZoneSchedule } from '../../contract/phase.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { ProgramZone } from '../../contract/zones.ts'
+import type { ProgramZone, Split } from '../../contract/zones.ts'
+import { chooseZones } from './choose.ts'
 import { channelCapability } from './exchange.ts'
 
 /** What a zone may do: what the whole may, what its own schedule begins with, and of that only what it was seen to use. */
@@ -31,6 +32,16 @@ export function profileOf(profile: Profile, zone: ProgramZone): Profile {
     schedule: { ...schedule, phases },
     limits: { ...limits, timeout: limits.timeout + slackMs },
   })
+}
+
+/** What its zones take beside the wall of the whole. */
+export function besideOf(
+  profile: Profile,
+  split: Split,
+): { readonly walls: number; readonly memory: number } {
+  const { zones } = chooseZones(split, profile.schedule)
+  const memory = zones.reduce((sum, zone) => sum + grantOf(profile, zone).memory, 0)
+  return { walls: zones.length, memory }
 }
 
 const slackMs = 10_000

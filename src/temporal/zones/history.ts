@@ -10,33 +10,9 @@ export interface Instance {
   readonly code: string
 }
 
-/** What is remembered of instances. */
-export interface ZoneHistory {
-  get(instance: Instance): Past | undefined
-  /** What a run of it called; of a run that did not end well nothing is learned. */
-  learn(instance: Instance, called: Past): void
-}
-
-const instancesMax = 1000
-
-/** In memory, for as long as this process lives; the least recently used is forgotten. */
-export function createZoneHistory(): ZoneHistory {
-  const known = new Map<string, Past>()
-  const keyOf = ({ tenant, id, code }: Instance) => JSON.stringify([tenant, id, code])
-  return {
-    get: (instance) => known.get(keyOf(instance)),
-    learn(instance, called) {
-      const key = keyOf(instance)
-      // The first run that ended well is the measure: a later one cannot widen it.
-      const first = known.get(key) ?? called
-      known.delete(key)
-      known.set(key, first)
-      for (const oldest of known.keys()) {
-        if (known.size <= instancesMax) return
-        known.delete(oldest)
-      }
-    },
-  }
+/** Whose past, as baselines are kept: `instance:` keeps it apart from effects and images. */
+export function subjectOf({ tenant, id, code }: Instance) {
+  return { tenant, name: `instance:${id}`, code }
 }
 
 /** The same zones with no capability but those that were used before. It only ever takes away. */

@@ -2,8 +2,10 @@ import type { Clock } from '../../contract/clock.ts'
 import type { TimelineEntry } from '../../contract/event.ts'
 import type { Sandbox } from '../../contract/provider.ts'
 import type { Supervisor } from '../../contract/rooms.ts'
+import type { ProgramZoneMade, ZonesMade } from '../../contract/zones.ts'
 import { madeOf } from './choose.ts'
 import type { Past } from './history.ts'
+import { ProgramStory } from './programs.ts'
 import { ZonedSandbox } from './sandbox.ts'
 
 export interface OverParts {
@@ -22,7 +24,8 @@ export function overZones(
   { sandbox, clock, on, learn }: OverParts,
   make: (on: (entry: TimelineEntry) => void) => Supervisor,
 ): Supervisor {
-  if (!(sandbox instanceof ZonedSandbox)) return make((entry) => on?.(entry))
+  if (!sandbox.listen) return make((entry) => on?.(entry))
+  const programs = new ProgramStory()
   const why = new Map<string, string>()
   const channels: TimelineEntry[] = []
   let released: number | undefined
@@ -38,9 +41,13 @@ export function overZones(
   })
 
   sandbox.listen({
-    began: (zone, kind) => supervisor.zone(zone, kind),
-    gone(zone, reason) {
+    began(zone, kind, about) {
+      if (about) programs.began(zone, kind, about)
+      supervisor.zone(zone, kind, about)
+    },
+    gone(zone, reason, about) {
       why.set(zone, reason)
+      if (about) programs.gone(zone, reason, about)
       supervisor.gone(zone)
     },
     channel({ from, to, what, why: reason }) {
@@ -55,21 +62,28 @@ export function overZones(
     async run(task, io) {
       const supervised = await supervisor.run(task, io)
       const timeline = merged(supervised.timeline.map(withWhy), channels)
-      const { split } = sandbox
-      if (supervised.end.status === 'ok') learn?.(task.run, sandbox.called)
-      return {
-        ...supervised,
-        timeline,
-        ...(split && { zones: madeOf(split, (zone) => sandbox.callsTo(zone)) }),
-      }
+      const made = zonesIn(sandbox, programs.told(timeline))
+      if (sandbox instanceof ZonedSandbox && supervised.end.status === 'ok')
+        learn?.(task.run, sandbox.called)
+      return { ...supervised, timeline, ...(made && { zones: made }) }
     },
     tighten: (to, by) => supervisor.tighten(to, by),
     terminate: (by) => supervisor.terminate(by),
-    zone: (zone, kind) => supervisor.zone(zone, kind),
+    zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
     gone: (zone) => supervisor.gone(zone),
     notice: (event) => supervisor.notice(event),
     [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
   }
+}
+
+function zonesIn(
+  sandbox: Sandbox,
+  programs: readonly ProgramZoneMade[] | undefined,
+): ZonesMade | undefined {
+  const { split } = sandbox instanceof ZonedSandbox ? sandbox : {}
+  const made = split && madeOf(split, (zone) => (sandbox as ZonedSandbox).callersOf(zone))
+  if (!programs) return made
+  return { made: [], residual: [], ...made, programs }
 }
 
 /** In the order in which it happened; nothing stands before the first phase or behind the end. */

@@ -33,7 +33,7 @@ export function analysisOf(analysis: Extract<Analysis, { kind: 'verdict' }>): Ri
 const areaOf: Partial<Record<PatternName, string>> = {
   FILESYSTEM: 'files',
   NETWORK: 'network',
-  CHILD_PROCESS: 'process',
+  CHILD_PROCESS: 'exec',
   PROCESS_ACCESS: 'process',
   EVAL: 'eval',
   VM_ESCAPE: 'eval',

@@ -1,5 +1,5 @@
 import { controlsBeyond, meet, type Controls } from '../../contract/controls.ts'
-import { MayflyError } from '../../contract/error.ts'
+import { isBroken, MayflyError, messageOf } from '../../contract/error.ts'
 import type { Sink } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
@@ -11,6 +11,7 @@ import type {
   Task,
   TaskEnd,
   TaskIo,
+  ZoneListener,
 } from '../../contract/provider.ts'
 import type { ProgramZone, Split } from '../../contract/zones.ts'
 import { carveMain, carveZone, type Carved } from './carve.ts'
@@ -25,13 +26,6 @@ const goneMsMax = 50
 
 /** What of a program stays in no zone of its own. */
 const whole = 'main'
-
-/** Hears of zones as they come and go; never throws. */
-export interface ZoneListener {
-  began(zone: string, kind: string): void
-  gone(zone: string, why: string): void
-  channel(note: ChannelNote): void
-}
 
 export interface ZonedParts {
   /** The wall of the residual zone, which runs the program whole where it has no zones. */
@@ -100,9 +94,9 @@ export class ZonedSandbox implements Sandbox {
     return this.#split
   }
 
-  /** How often a zone was called. */
-  callsTo(zone: string): number {
-    return this.#exchange?.callsTo(zone) ?? 0
+  /** Which zones called one, and how often each did. */
+  callersOf(zone: string): Readonly<Record<string, number>> {
+    return this.#exchange?.callersOf(zone) ?? {}
   }
 
   /** What each zone called so far, by name. */
@@ -159,8 +153,15 @@ export class ZonedSandbox implements Sandbox {
     return Promise.resolve()
   }
 
+  /** Of the whole: its zones too, those that have ended and those that run. */
   cpuTime(): number | undefined {
-    return this.#parts.inner.cpuTime?.()
+    const main = this.#parts.inner.cpuTime?.()
+    if (main === undefined) return undefined
+    const running = [...this.#zones.values()].filter(({ ended }) => !ended)
+    return running.reduce(
+      (sum, { sandbox }) => sum + (sandbox.cpuTime?.() ?? 0),
+      main + this.#cpuTime,
+    )
   }
 
   async freeze(): Promise<void> {
@@ -227,9 +228,9 @@ export class ZonedSandbox implements Sandbox {
       }),
     )
     const failed = made.find((one) => one.status === 'rejected')
-    if (failed) throw failed.reason
     if (this.#cause) this.kill(this.#cause)
     if (this.#cause || this.#disposing) return cut
+    if (failed) return notHad(failed.reason)
     const ready = [...this.#zones.values()].map((live) => this.#serve(live, task, io))
     await Promise.all(ready)
     return this.#cause ? cut : undefined
@@ -248,7 +249,7 @@ export class ZonedSandbox implements Sandbox {
       may.filter((one) => task.capabilities.includes(one)),
     )
     const end = sandbox.run(
-      { ...own, inputText: 'null', files: [] },
+      { ...own, zone: name, inputText: 'null', files: [] },
       {
         stdout: (chunk) => io.stdout(chunk),
         stderr: (chunk) => io.stderr(chunk),
@@ -345,6 +346,13 @@ const cut: TaskEnd = {
   encoding: 'json',
   cpuTime: 0,
   artifacts: [],
+}
+
+/** Nothing of it ran: a program that is to be apart does not run in one piece because a wall is missing. */
+function notHad(thrown: unknown): TaskEnd {
+  const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
+  const message = `Cannot make a zone of its program: ${messageOf(thrown)}`
+  return { ...cut, status: isBroken(thrown) ? 'failed' : 'unavailable', error: { code, message } }
 }
 
 function whyEnded({ status, error }: TaskEnd): string {

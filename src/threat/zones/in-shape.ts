@@ -1,3 +1,4 @@
+import type { Language } from '../../contract/job.ts'
 import type { Split } from '../../contract/zones.ts'
 import { positionOf } from '../position.ts'
 import type { Shape } from '../shape.ts'
@@ -6,16 +7,25 @@ import { split } from './split.ts'
 
 const whole: Split = { zones: [], residual: [], calls: [] }
 
-/** The zones of a source by its shape: of a script's body, a module or a handler; one function is left whole. */
-export function splitShape(shape: Shape & { kind: 'shape' }, tree: Tree, source: string): Split {
+/**
+ * The zones of a source by its shape: of a script's body, a module or a handler; one function is left whole. What is
+ * for Node has none, and its functions are told of all the same.
+ */
+export function splitShape(
+  shape: Shape & { kind: 'shape' },
+  tree: Tree,
+  { source, language }: { readonly source: string; readonly language: Language },
+): Split {
   const { program, shift } = shape.parsed
-  if (shape.entry !== 'body' && shape.entry !== 'module' && shape.entry !== 'handler') return whole
+  if (shape.entry === 'function') return whole
+  const isWhole = language === 'node' || shape.entry === 'program'
+  const refusal = isWhole ? 'a program is one zone, but for the programs it starts' : undefined
   const place = (at: number) => {
     const offset = Math.min(Math.max(0, at - shift), source.length)
     return { offset, line: positionOf(source, offset).line }
   }
   try {
-    return split({ program, tree, place })
+    return split({ program, tree, place, refusal })
   } catch (error) {
     // What is nested too deeply to be looked through is left whole.
     if (error instanceof RangeError) return whole

@@ -1,5 +1,10 @@
 import type { ZoneKind } from '../../contract/zones.ts'
 import { memberKey, textOf } from '../value.ts'
+import { factsOf, type Facts } from '../facts.ts'
+import { childProcess } from '../rules/child-process.ts'
+import { filesystem } from '../rules/filesystem.ts'
+import { network } from '../rules/network.ts'
+import type { Rule } from '../rules/rule.ts'
 import type { Node } from '../syntax.ts'
 import { bindingOf } from './names.ts'
 
@@ -39,10 +44,19 @@ export function kindOf(name: string, nodes: readonly Node[], uses: Uses): ZoneKi
   const { capabilities } = uses
   const named = capabilities === 'any' ? [] : capabilities
   if (named.some((one) => secretWords.test(one)) || secretWords.test(name)) return 'secrets'
-  if (uses.network || named.some((one) => /network|http|fetch/i.test(one))) return 'network'
+  const facts = factsOf(nodes)
+  if (isFound(childProcess, facts)) return 'exec'
+  const isOutward = uses.network || named.some((one) => /network|http|fetch/i.test(one))
+  if (isOutward || isFound(network, facts)) return 'network'
+  if (isFound(filesystem, facts)) return 'files'
   if (capabilities === 'any' || named.length > 0) return 'capability'
   if (validatingWords.test(name) || throwsOnInput(nodes)) return 'input-validation'
   return parsingWords.test(name) || nodes.some(isParse) ? 'parsing' : 'compute'
+}
+
+function isFound(rule: Rule, facts: Facts): boolean {
+  for (const _ of rule.find(facts)) return true
+  return false
 }
 
 function throwsOnInput(nodes: readonly Node[]): boolean {

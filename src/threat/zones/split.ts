@@ -24,6 +24,8 @@ export interface SplitRequest {
   readonly tree: Tree
   /** Where an offset of the parsed text lies in the source. */
   readonly place: (offset: number) => { readonly offset: number; readonly line: number }
+  /** Why no wall of it has zones; then its functions are looked at, and stay. */
+  readonly refusal?: string | undefined
 }
 
 /**
@@ -44,7 +46,7 @@ export function split(request: SplitRequest): Split {
   for (const one of top.functions) byBinding.set(bindingOf(one.id)!, one)
   const parts: Parts = { top, names, flow, byBinding }
   const whole = programOf(tree, names, flow, top.entries)
-  const refusal = whole.why ?? refusedFor(request, parts)
+  const refusal = request.refusal ?? whole.why ?? refusedFor(request, parts)
   return new Splitting(request, parts, whole, refusal).result()
 }
 
@@ -83,10 +85,13 @@ class Splitting {
 
   result(): Split {
     const zones = [...this.#zones].map((one) => this.#described(one))
-    const residual = this.#parts.top.functions
+    const { functions, classes } = this.#parts.top
+    for (const one of classes) this.#why.set(one, 'it is a class')
+    const residual = [...functions, ...classes]
       .filter((one) => !this.#zones.has(one))
       .slice(0, residualMax)
       .map((one): Residual => this.#stayed(one))
+      .toSorted((a, b) => a.line - b.line)
     return { zones, residual, calls: this.#calledByRest() }
   }
 

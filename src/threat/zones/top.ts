@@ -18,6 +18,8 @@ export interface TopFunction {
 export interface Top {
   readonly statements: readonly Node[]
   readonly functions: readonly TopFunction[]
+  /** Never zones, and yet places where something is done. */
+  readonly classes: readonly TopFunction[]
   /** Constants, one a statement, that are there before anything runs, by the name they are given. */
   readonly constants: ReadonlyMap<Node, Node>
   readonly directives: readonly Node[]
@@ -35,10 +37,11 @@ export function topOf(program: Node, tree: Tree): Top {
   const early = late < 0 ? statements : statements.slice(0, late)
   const constants = new Map(early.flatMap(constantIn))
   const functions = statements.flatMap((statement) => functionsIn(statement, early))
+  const classes = statements.flatMap(classIn)
   const directives = statements.filter((one) => typeof one['directive'] === 'string')
   const entries = new Set(tree.filter(isEntry))
   if (isBody) entries.add(wrapper)
-  return { statements, functions, constants, directives, entries }
+  return { statements, functions, classes, constants, directives, entries }
 }
 
 /** Whether a function in a block, whose name may or may not be seen outside of it, is named like something else. */
@@ -116,6 +119,14 @@ function functionsIn(statement: Node, early: readonly Node[]): readonly TopFunct
     const isEarly = isAlone && early.includes(statement)
     return [{ ...common, name: one['id'].name, id: one['id'], node: one['init'], isEarly }]
   })
+}
+
+function classIn(statement: Node): readonly TopFunction[] {
+  const isExported =
+    statement.type === 'ExportNamedDeclaration' || statement.type === 'ExportDefaultDeclaration'
+  const node: Node | null = isExported ? statement['declaration'] : statement
+  if (node?.type !== 'ClassDeclaration' || !node['id']) return []
+  return [{ statement, isExported, name: node['id'].name, id: node['id'], node, isEarly: false }]
 }
 
 /** A default export, or what is put into `exports`: it is called with JSON. */

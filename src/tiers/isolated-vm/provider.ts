@@ -4,6 +4,7 @@ import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../warden/client.ts'
+import type { OpenFolders } from '../../warden/folder-calls.ts'
 import type { WallHandle } from '../../warden/handle.ts'
 import { createShelf } from '../../warden/shelf.ts'
 import type { OpenWayOut } from '../../warden/way-out.ts'
@@ -21,6 +22,8 @@ export interface IsolateOptions {
   readonly keepReady?: boolean
   /** Without it a guest has no network, whatever it was granted. */
   readonly openWayOut?: OpenWayOut
+  /** Without it a guest has no folder, whatever it was granted. */
+  readonly openFolders?: OpenFolders
 }
 
 /** Spares are made with this limit; a job that asks for another gets an isolate made on its own time. */
@@ -41,7 +44,7 @@ const tightens = [
 
 /** V8 isolates in jailed, disposable worker processes: strength 1, in about a quarter of a millisecond. */
 export function createIsolateProvider(options: IsolateOptions): Provider {
-  const { warden, voice, openWayOut } = options
+  const { warden, voice, openWayOut, openFolders } = options
   const workers = createShelf({ keepReady: true, ...options, program: 'isolated-vm', spareMiB })
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
@@ -50,7 +53,14 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
     languages: ['js', 'ts'],
     enforces: ['network', 'files', 'memory', 'io', 'processes', 'syscalls', 'capabilities'],
     tightens,
-    can: ['files', 'modules', 'batch', ...(options.openWayOut ? (['network'] as const) : [])],
+    can: [
+      'files',
+      'modules',
+      'batch',
+      'calls',
+      ...(openWayOut ? (['network'] as const) : []),
+      ...(openFolders ? (['folder-calls'] as const) : []),
+    ],
     detect() {
       proved ??= probe(provider, workers).catch((error: unknown) => unavailable(error))
       return proved
@@ -60,7 +70,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       const give = (handle: WallHandle) => workers.give(handle)
       const settings = settingsOf(profile)
       const parts = { provider: provider.name, profile, warden, voice, give, settings, ...claimed }
-      const ways = openWayOut ? { openWayOut } : {}
+      const ways = { ...(openWayOut && { openWayOut }), ...(openFolders && { openFolders }) }
       return new WorkerSandbox(newId('sbx'), {
         ...parts,
         ...ways,

@@ -1,8 +1,10 @@
 import { callClasses, type CallClass } from '../../contract/calls.ts'
-import type { Controls } from '../../contract/controls.ts'
+import type { Control, Controls } from '../../contract/controls.ts'
+import type { Profile } from '../../contract/profile.ts'
 import type { Voice } from '../../contract/event.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { CallSeen, Wall } from '../../warden/protocol.ts'
+import { usualCalls } from './rack.ts'
 
 /** What a program's system calls have to do with its controls, where its wall has a sentinel. */
 export function hasSentinel({ layers }: Wall): boolean {
@@ -10,53 +12,111 @@ export function hasSentinel({ layers }: Wall): boolean {
 }
 
 /**
- * Classes that stay open when controls become less; undefined where none closes. A network that becomes none closes at
- * its way out: sockets between the program's own processes, by the loopback too, are theirs until a class is named.
+ * What a wall's sentinel is to be asked about: which programs are started, which classes a phase of this life closes,
+ * and which files are opened where the life does something about an anomaly of the middle kind. A call that nobody asks
+ * about costs nothing, and is never interrupted.
  */
-export function callsLeft(before: Controls, next: Controls): readonly CallClass[] | undefined {
+export function callsFor({
+  controls,
+  schedule,
+}: Pick<Profile, 'controls' | 'schedule'>): readonly CallClass[] {
+  const courses = [schedule, ...Object.values(schedule.zones ?? {})]
+  const phases = courses.flatMap((course) => course.phases)
+  const closed = new Set(phases.flatMap((phase) => closedBetween(controls, phase.controls)))
+  const isLooked = courses.some(({ onAnomaly }) => onAnomaly.medium !== 'record')
+  const asked = (name: CallClass) =>
+    usualCalls.includes(name) || (isLooked && name === 'outside') || closed.has(name)
+  return callClasses.filter(asked)
+}
+
+/**
+ * Classes that close when controls become less. A network that becomes none closes at its way out: sockets between the
+ * program's own processes, by the loopback too, are theirs until a class is named.
+ */
+export function closedBetween(before: Controls, next: Controls): readonly CallClass[] {
   const closed = new Set<CallClass>(
     callClasses.filter((name) => next.syscalls !== 'any' && !next.syscalls.includes(name)),
   )
-  const isEmptied = (was: readonly string[], is: readonly string[]) =>
-    was.length > 0 && is.length === 0
-  if (isEmptied(before.files.write, next.files.write)) closed.add('write')
-  if (isEmptied(before.files.read, next.files.read)) closed.add('outside')
-  return closed.size === 0 ? undefined : callClasses.filter((name) => !closed.has(name))
+  if (isLess(before.files.write, next.files.write)) closed.add('write')
+  if (isLess(before.files.read, next.files.read)) closed.add('outside')
+  return callClasses.filter((name) => closed.has(name))
 }
 
-/** Of what a sentinel cannot hold in part, what was held before: folders other than none. */
+/** Both in their canonical form, and the second within the first. */
+function isLess(was: readonly string[], is: readonly string[]): boolean {
+  return was.join('\0') !== is.join('\0')
+}
+
+/**
+ * What holds then. A sentinel holds no folders in part: less than before is none. Classes that it is not asked about in
+ * this wall stay what they were.
+ */
 export function heldByCalls(
   before: Controls,
   next: Controls,
+  asked: readonly CallClass[],
 ): Pick<Controls, 'files' | 'syscalls'> {
-  const { read, write } = before.files
+  const heldOf = (name: CallClass, was: readonly string[], is: readonly string[]) =>
+    asked.includes(name) && isLess(was, is) ? [] : was
+  const stay = callClasses.filter((name) => !asked.includes(name) && isOpen(name, before.syscalls))
   return {
-    syscalls: next.syscalls,
+    syscalls: next.syscalls === 'any' ? 'any' : [...new Set([...next.syscalls, ...stay])].sort(),
     files: {
-      read: next.files.read.length === 0 ? [] : read,
-      write: next.files.write.length === 0 ? [] : write,
+      read: heldOf('outside', before.files.read, next.files.read),
+      write: heldOf('write', before.files.write, next.files.write),
     },
   }
 }
 
-/** Says what a program is seen to call, from its release on, in the words that every tier uses. */
+function isOpen(name: CallClass, syscalls: Controls['syscalls']): boolean {
+  return syscalls === 'any' || syscalls.includes(name)
+}
+
+/** Controls that can be closed in a wall whose sentinel is asked about these classes. */
+export function closableBy(asked: readonly CallClass[]): readonly Control[] {
+  return asked.length === callClasses.length ? ['files', 'syscalls'] : []
+}
+
+/** More calls than this that came before the word of a program's release are not told. */
+const earlyMax = 1_000
+
+/**
+ * Says what a program is seen to call, from its release on, in the words that every tier uses. Its calls and the word
+ * that it was released come by ways of their own: what comes first waits for `released`, whose moment, in milliseconds
+ * of CLOCK_MONOTONIC, parts what its runner did before from what it did itself.
+ */
 export function tellCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
   readonly wall: string
   readonly run: string
   readonly voice: Voice
-}): void {
+}): { released(atMs: number): void } {
   const { warden, wall, run, voice } = parts
   const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
-  warden.onCall(wall, (seen) => {
+  const early: CallSeen[] = []
+  let releasedAt: number | undefined
+
+  function tell(seen: CallSeen): void {
+    if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
+    if (seen.monotonic < releasedAt) return
     const [point, fields] = wordsOf(seen)
     voice.say(point, fields, about)
-  })
+  }
+
+  warden.onCall(wall, tell)
+  return {
+    released(atMs) {
+      releasedAt = atMs
+      early.splice(0).forEach(tell)
+    },
+  }
 }
 
-function wordsOf({ class: name, call, path, denied, writes }: CallSeen) {
-  if (name === 'exec' && path !== undefined) return ['seen/exec', { path, denied }] as const
+/** With who did it and when, on the clock of the machine, in the order in which it was done. */
+function wordsOf({ class: name, call, path, denied, writes, pid, t, leftOut }: CallSeen) {
+  const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
+  if (name === 'exec' && path !== undefined) return ['seen/exec', { path, denied, ...by }] as const
   if (path !== undefined)
-    return ['seen/open', { path, access: writes ? 'write' : 'read', denied }] as const
-  return ['seen/syscall', { class: name, call, count: 1, denied }] as const
+    return ['seen/open', { path, access: writes ? 'write' : 'read', denied, ...by }] as const
+  return ['seen/syscall', { class: name, call, count: 1, denied, ...by }] as const
 }

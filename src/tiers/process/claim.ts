@@ -1,17 +1,21 @@
 import type { Server } from 'node:net'
-import { unlimited } from '../../contract/controls.ts'
+import { grantsNetwork, unlimited, type Controls } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { WallHandle } from '../../warden/handle.ts'
 import type { HeldBy } from '../../warden/protocol.ts'
 import { probeTenant } from '../../warden/shelf.ts'
-import type { Rack } from './rack.ts'
+import { callsFor } from './calls.ts'
+import type { ZoneBounds, ZoneRule } from '../../warden/zone-rules.ts'
+import { programOf, type Rack } from './rack.ts'
 
 /** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
 const RELEASE_MS_MAX = 5_000
 /** The outside deadline leaves the supervisor's the first word. */
 const DEADLINE_SLACK_MS = 40
+/** What is to be looked into at its end is made to stand still first. */
+const HOLD_MS_MAX = 1000
 /** Spares that died while they waited; more of them in a row is no accident. */
 const TRIES_MAX = 3
 
@@ -31,7 +35,7 @@ export async function claimProgram(
   profile: Profile,
 ): Promise<Claimed> {
   for (let tries = 1; ; tries++) {
-    const { wall, pool } = await rack.take(profile.language, profile.limits.disk)
+    const { wall, pool } = await rack.take(wallFor(profile))
     try {
       const claim = await warden.claim(wall.wall.id, wantedOf(profile))
       if (!claim.spent) {
@@ -49,9 +53,14 @@ export async function claimProgram(
   }
 }
 
+function wallFor(profile: Profile) {
+  const { language, limits } = profile
+  return { language, disk: limits.disk, calls: callsFor(profile) }
+}
+
 /** Milliseconds from the release of user code after which its wall is ended, also where nobody else does it. */
-export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits'>): number {
-  return lifeMsOf(profile) + DEADLINE_SLACK_MS
+export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
+  return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_MS_MAX : 0)
 }
 
 function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): number {
@@ -59,14 +68,33 @@ function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): n
   return Math.ceil(Math.min(all, limits.timeout))
 }
 
-function wantedOf({ controls, schedule, limits, tenant }: Profile) {
+function wantedOf(profile: Profile) {
+  const { controls, schedule, limits, tenant } = profile
+  const zones = programZones(profile)
   return {
+    ...(zones.length > 0 && { zones }),
     tenant: tenant || probeTenant,
     memory: controls.memory,
     deadline: lifeMsOf({ schedule, limits }) + RELEASE_MS_MAX,
     ...bounded({ cpu: controls.cpu, io: controls.io, processes: controls.processes }),
-    egress: controls.network.allow.length > 0,
+    egress: grantsNetwork(controls.network),
   }
+}
+
+/** Zones of programs, each with what it begins with; an isolate executes nothing. */
+function programZones({ language, schedule, controls }: Profile): readonly ZoneRule[] {
+  if (programOf(language) === 'isolated-vm') return []
+  return Object.entries(schedule.zones ?? {}).flatMap(([kind, { programs, phases }]) => {
+    if (!programs) return []
+    const life = Math.ceil(phases.reduce((sum, phase) => sum + phase.for, 0))
+    return [{ kind, programs, life, ...boundsWithin(phases[0]!.controls, controls) }]
+  })
+}
+
+/** Those in which a zone has less than the whole. */
+export function boundsWithin(zone: Controls, whole: Controls): ZoneBounds {
+  const names = (['memory', 'cpu', 'processes'] as const).filter((name) => zone[name] < whole[name])
+  return Object.fromEntries(names.map((name) => [name, zone[name]]))
 }
 
 /** What is unlimited is no bound to set. */

@@ -3,17 +3,25 @@ import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Language } from '../../contract/job.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
+import type { WardenClient } from '../../warden/client.ts'
 import type { Wall } from '../../warden/protocol.ts'
+import { probeTenant } from '../../warden/shelf.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../warden/worker-proof.ts'
-import { spareDiskBytes, type Rack } from './rack.ts'
+import { spareDiskBytes, usualCalls, type Rack } from './rack.ts'
 
 interface Found {
   readonly availability: Availability
+  /** Whether its walls have a sentinel. */
+  readonly isWatched: boolean
   /** Languages that are not there. */
   readonly without: readonly Language[]
+  /** How fast it reads from the disk below /usr can be bound: not every disk takes one. */
+  readonly bindsIo: boolean
 }
 
 const PYTHON = '/usr/bin/python3'
+/** For a wall that is ended before it has a job: what counts is what the kernel says it holds. */
+const boundIo = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, io: 2 ** 24 } as const
 
 const inJs: Probe = {
   language: 'js',
@@ -46,11 +54,17 @@ def main(input): return json.loads(str(input * 2))`,
  * Runs a guest of each language to its end, lets a program knock at what the filter forbids, and looks at what holds
  * the wall. Throws where there is none; a wall with less than namespaces, filter and bounds is one, but not this strong.
  */
-export async function probe(provider: Provider, rack: Rack): Promise<Found> {
-  const { wall } = await rack.take('node', spareDiskBytes)
+export async function probe(
+  provider: Provider,
+  rack: Rack,
+  warden: Pick<WardenClient, 'claim'>,
+): Promise<Found> {
+  const { wall } = await rack.take({ language: 'node', disk: spareDiskBytes, calls: usualCalls })
+  let bindsIo: boolean
   try {
     assertWay(provider, wall.wall)
     await assertJailed(wall)
+    bindsIo = (await warden.claim(wall.wall.id, boundIo)).enforced.io === 'cgroup'
   } finally {
     void wall.kill()
   }
@@ -71,7 +85,9 @@ export async function probe(provider: Provider, rack: Rack): Promise<Found> {
       missing: [...missing, ...gone],
       features,
     },
+    isWatched: layers.includes('sentinel'),
     without: 'missing' in python ? ['python'] : [],
+    bindsIo,
   }
 }
 

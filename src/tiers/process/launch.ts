@@ -6,6 +6,10 @@ import { ownFolder, type WholeProgram } from '../../jail/whole.ts'
 export interface ProgramSettings {
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number
+  /** Runs a dummy job before it says that it is ready, as it does unless told otherwise. */
+  readonly isWarm?: boolean
+  /** Has every thread that its interpreter works with before its job begins: later it may be allowed none. */
+  readonly hasThreads?: boolean
 }
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
@@ -14,7 +18,11 @@ const NODE = `${ownFolder}/bin/node`
 const OWN = ['guest', 'src/os', 'package.json']
 
 /** A parked Node that runs one job: of language `node`, or a shell script. */
-export function nodeProgram({ scratchBytes }: ProgramSettings): JailedProgram {
+export function nodeProgram({
+  scratchBytes,
+  isWarm = true,
+  hasThreads = true,
+}: ProgramSettings): JailedProgram {
   return {
     name: 'node',
     nodeFlags: [],
@@ -29,20 +37,29 @@ export function nodeProgram({ scratchBytes }: ProgramSettings): JailedProgram {
         '--max-semi-space-size=2',
       ],
       scratchBytes,
+      isWarm,
+      hasThreads,
       places: places(),
     },
   }
 }
 
 /** A parked Python, the one that belongs to the system. */
-export function pythonProgram({ scratchBytes }: ProgramSettings): JailedProgram {
+export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings): JailedProgram {
   return {
     name: 'python',
     nodeFlags: [],
     main: here('guest/process/python.py'),
     env: {},
     tree: [],
-    whole: { interpreter: PYTHON, flags: ['-I'], scratchBytes, places: places() },
+    whole: {
+      interpreter: PYTHON,
+      flags: ['-I'],
+      scratchBytes,
+      isWarm,
+      hasThreads: false,
+      places: places(),
+    },
   }
 }
 

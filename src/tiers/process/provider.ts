@@ -1,3 +1,4 @@
+import type { Control } from '../../contract/controls.ts'
 import type { Voice } from '../../contract/event.ts'
 import type { Language } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
@@ -6,13 +7,14 @@ import type { Availability, Provider, Sandbox } from '../../contract/provider.ts
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { WallHandle } from '../../warden/handle.ts'
+import type { OpenFolders } from '../../warden/folder-calls.ts'
 import type { OpenWayOut } from '../../warden/way-out.ts'
 import { unavailable } from '../../warden/worker-claim.ts'
 import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
 import { claimProgram } from './claim.ts'
 import { probe } from './detect.ts'
 import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
-import { ProcessSandbox } from './sandbox.ts'
+import { ProcessSandbox, tightenedAlways } from './sandbox.ts'
 import type { Way } from '../../contract/way.ts'
 
 export interface ProcessOptions {
@@ -24,9 +26,32 @@ export interface ProcessOptions {
   readonly least: number
   readonly most: number
   readonly openWayOut: OpenWayOut
+  /** For what runs in a realm there: without it such a guest has no folder. */
+  readonly openFolders?: OpenFolders
 }
 
 const PROOFS_MAX = 2
+/** On every machine that has such a wall. */
+const enforced: readonly Control[] = [
+  'network',
+  'files',
+  'cpu',
+  'memory',
+  'processes',
+  'syscalls',
+  'capabilities',
+]
+const can = [
+  'network',
+  'calls',
+  'files',
+  'modules',
+  'artifacts',
+  'stdin',
+  'batch',
+  'freeze',
+  'program-zones',
+] as const
 const JS: readonly Language[] = ['js', 'ts']
 
 /**
@@ -36,6 +61,8 @@ const JS: readonly Language[] = ['js', 'ts']
 export function createProcessProvider(options: ProcessOptions): Provider {
   const rack = createRack(options)
   let languages: readonly Language[] = [...JS, 'node', 'sh', 'python']
+  let isWatched = false
+  let bindsIo = false
   let proved: Promise<Availability> | undefined
   const provider: Provider = {
     name: options.way,
@@ -43,21 +70,38 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     get languages() {
       return languages
     },
-    enforces: ['network', 'files', 'cpu', 'memory', 'processes', 'syscalls', 'capabilities'],
-    tightens: ['network', 'cpu', 'memory', 'processes', 'capabilities'],
-    can: ['network', 'files', 'modules', 'artifacts', 'stdin', 'batch', 'freeze'],
+    get enforces() {
+      return bindsIo ? [...enforced, 'io' as const] : enforced
+    },
+    /** Files and calls where there is a sentinel: a wall has it asked about them when its life closes some. */
+    get tightens() {
+      return [...tightenedAlways, ...(isWatched ? (['files', 'syscalls'] as const) : [])]
+    },
+    get can() {
+      return [
+        ...can,
+        ...(options.openFolders ? (['folder-calls'] as const) : []),
+        ...(isWatched ? (['capture-memory'] as const) : []),
+      ]
+    },
     detect() {
       proved ??= prove()
       return proved
     },
-    launch: (profile) => launch(provider.name, profile, options, rack),
+    async launch(profile) {
+      const sandbox = await launch(provider.name, profile, options, rack)
+      isWatched ||= sandbox instanceof ProcessSandbox && sandbox.isWatched
+      return sandbox
+    },
     close: () => rack.close(),
   }
 
   /** On a busy machine a start may fail by chance; what fails twice is not there. */
   async function prove(tries = PROOFS_MAX): Promise<Availability> {
     try {
-      const found = await probe(provider, rack)
+      const found = await probe(provider, rack, options.warden)
+      isWatched = found.isWatched
+      bindsIo = found.bindsIo
       languages = languages.filter((language) => !found.without.includes(language))
       return found.availability
     } catch (error) {
@@ -90,6 +134,8 @@ async function launch(
       settings,
       isWhole: true,
       openWayOut: options.openWayOut,
+      ...(options.openFolders && { openFolders: options.openFolders }),
+      tightens: tightenedAlways,
     }
     return new WorkerSandbox(newId('sbx'), parts)
   }

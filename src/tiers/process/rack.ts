@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { CallClass } from '../../contract/calls.ts'
 import type { Language } from '../../contract/job.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { WallHandle } from '../../warden/handle.ts'
-import type { ProgramName } from '../../warden/protocol.ts'
+import type { ProgramName, Wall } from '../../warden/protocol.ts'
 import type { Way } from '../../contract/way.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
@@ -28,19 +28,23 @@ export interface RackOptions {
     readonly key: string
     readonly least: number
     readonly most: number
-    start(): Promise<Parked>
+    start(isAwaited: boolean): Promise<Parked>
     madeOf(): string
   }) => Kept
   readonly least: number
   readonly most: number
 }
 
-/** The parked walls of one way, by program. */
+export interface RackWanted {
+  readonly language: Language
+  readonly disk: number
+  /** Classes of calls that its life may close. */
+  readonly calls: readonly CallClass[]
+}
+
+/** The parked walls of one way, by program and by what their sentinels are asked about. */
 export interface Rack {
-  take(
-    language: Language,
-    disk: number,
-  ): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
+  take(wanted: RackWanted): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
   close(): Promise<void>
 }
 
@@ -49,39 +53,67 @@ export const spareDiskBytes = 64 * 2 ** 20
 /** Less would not hold the job itself, its input and its result. */
 const diskBytesMin = 2 ** 20
 const spareMiB = 128
+/** What is asked about in a wall whose life closes nothing: programs are told of, and few are started. */
+export const usualCalls: readonly CallClass[] = ['exec']
 
 export function createRack(options: RackOptions): Rack {
-  const kinds = new Map<ProgramName, Kept>()
+  const kinds = new Map<string, Kept>()
+  let isBare = false
+  let returns = 0
 
-  async function start(program: ProgramName, disk: number): Promise<WallHandle> {
-    const settings = { spares: 1, spareMiB, way: options.way, disk }
-    const { wall, socket, streams } = await options.warden.start(program, settings)
+  /** With `spares` it gets ready for a job that is still to come; a job that waits is better off without. */
+  async function start(
+    program: ProgramName,
+    settings: {
+      readonly disk: number
+      readonly calls: readonly CallClass[]
+      readonly spares: 0 | 1
+    },
+  ): Promise<WallHandle> {
+    const asked = { ...settings, spareMiB, way: options.way }
+    const { wall, socket, streams } = await options.warden.start(program, asked)
     const handle = new WallHandle(wall, socket, options.warden, streams)
     handle.ref(false)
+    if (streams) heed(wall)
     return handle
   }
 
-  function kindOf(program: ProgramName): Kept {
-    const known = kinds.get(program)
-    if (known) return known
+  /** Spares that were started while no wall could have a sentinel are not for jobs that could have one again. */
+  function heed({ layers }: Wall): void {
+    const wasBare = isBare
+    isBare = !layers.includes('sentinel')
+    if (wasBare && !isBare) returns++
+  }
+
+  /** Those that few jobs need are kept for as long as some do. */
+  function kindOf(program: ProgramName, calls: readonly CallClass[]): Kept {
+    const isUsual = calls.join() === usualCalls.join()
     const { least, most, way } = options
+    const key = [way, program, ...(isUsual ? [] : [calls.join('+')])].join('/')
+    const known = kinds.get(key)
+    if (known) return known
     const kept = options.warm({
-      key: `${way}/${program}`,
-      least,
+      key,
+      least: isUsual ? least : 0,
       most,
-      madeOf,
-      start: async () => parked(await start(program, spareDiskBytes)),
+      madeOf: () => `${madeOf()} ${returns}`,
+      start: async (isAwaited) =>
+        parked(await start(program, { disk: spareDiskBytes, calls, spares: isAwaited ? 0 : 1 })),
     })
-    kinds.set(program, kept)
+    kinds.set(key, kept)
     return kept
   }
 
   return {
-    async take(language, disk) {
+    async take({ language, disk, calls }) {
       const program = programOf(language)
-      if (disk !== spareDiskBytes)
-        return { wall: await start(program, Math.max(disk, diskBytesMin)), pool: 'miss' }
-      const { spare, pool } = await kindOf(program).take()
+      // An isolate makes no calls of its own.
+      const asked = program === 'isolated-vm' ? usualCalls : calls
+      if (disk !== spareDiskBytes) {
+        const settings = { disk: Math.max(disk, diskBytesMin), calls: asked, spares: 0 } as const
+        return { wall: await start(program, settings), pool: 'miss' }
+      }
+      const { spare, pool } = await kindOf(program, asked).take()
       return { wall: spare.wall, pool }
     },
     async close() {
@@ -112,5 +144,5 @@ const parts = [process.execPath, '/usr/bin/python3', `${root}guest`, `${root}pol
 /** Changes with the interpreters, the runners and the filters: spares of an older make are no spares. */
 function madeOf(): string {
   const facts = parts.map((place) => statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0)
-  return createHash('sha256').update(facts.join(' ')).digest('hex')
+  return facts.join(' ')
 }

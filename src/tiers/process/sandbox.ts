@@ -1,5 +1,11 @@
 import type { Server } from 'node:net'
-import { controlsBeyond, type Controls } from '../../contract/controls.ts'
+import { callClasses } from '../../contract/calls.ts'
+import {
+  controlsBeyond,
+  grantsNetwork,
+  type Control,
+  type Controls,
+} from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Sink, Voice } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
@@ -12,25 +18,40 @@ import type {
   Task,
   TaskEnd,
   TaskIo,
+  ZoneListener,
 } from '../../contract/provider.ts'
 import type { Frame } from '../../lib/frames.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import type { HandleEnd, WallHandle } from '../../warden/handle.ts'
+import { lookEveryMs } from '../../warden/hold.ts'
+import { lookAt, type Looking } from '../../warden/looking.ts'
 import { lower, stricter } from '../../warden/lower.ts'
-import type { HeldBy } from '../../warden/protocol.ts'
+import type { HeldBy, WallUsed } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
-import { callsLeft, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
-import { deadlineOf } from './claim.ts'
+import { MemoryCopies, withoutSentinel } from './capture.ts'
+import { closableBy, closedBetween, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
+import { boundsWithin, deadlineOf } from './claim.ts'
 import { endOfProgram } from './end.ts'
-import { lookAt, type Looking } from './looking.ts'
+import { Stillness } from './still.ts'
 import { readStream, type ProgramStream } from './stream.ts'
-import { answeredSchema, artifactSchema, endSchema, headed, kind } from './wire.ts'
+import { tellZone } from './zones.ts'
+import { answeredSchema, artifactSchema, endSchema, headed, kind, releasedSchema } from './wire.ts'
 
 /** More than these are no artifacts of an honest job; how many may leave is for the gate to say. */
 const ARTIFACTS_MAX = 1000
 /** Time that a reader has to take what was printed before a job was ended; shorter than anybody waits for the end. */
 const READ_MS_MAX = 1000
+const unseen: WallUsed = { peakBytes: 0, cpuMs: 0 }
+
+/** Controls that every wall can close while its program runs. */
+export const tightenedAlways = [
+  'network',
+  'cpu',
+  'memory',
+  'processes',
+  'capabilities',
+] as const satisfies readonly Control[]
 
 export interface ProcessParts {
   readonly provider: string
@@ -56,6 +77,12 @@ export class ProcessSandbox implements Sandbox {
   readonly image: string
   readonly pool: 'hit' | 'miss'
   readonly held: Readonly<Record<string, string>>
+  readonly tightens: readonly Control[]
+  readonly #memory = new MemoryCopies()
+  readonly #still = new Stillness({
+    stop: () => this.#parts.warden.freeze(this.#parts.wall.wall.id),
+    goOn: async () => this.#ended || this.#parts.warden.thaw(this.#parts.wall.wall.id),
+  })
   readonly #parts: ProcessParts
   readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
   #artifactBytes = 0
@@ -69,9 +96,15 @@ export class ProcessSandbox implements Sandbox {
   #settle: ((end: TaskEnd) => void) | undefined
   /** Its end has been read, and what it printed before is being. */
   #hasSaid = false
-  #isReleased = false
+  /** On the monotonic clock. */
+  #releasedAt: number | undefined
+  /** The last that was taken from the whole. */
+  #tightening: Promise<unknown> = Promise.resolve()
   #looking: Looking | undefined
+  #calls: ReturnType<typeof tellCalls> | undefined
   #ended = false
+  /** What it had used when it was held. */
+  #rested = unseen
   #disposing: Promise<void> | undefined
   receipt: Receipt | undefined
 
@@ -82,7 +115,13 @@ export class ProcessSandbox implements Sandbox {
     this.image = parts.profile.image
     this.pool = parts.pool
     this.held = { ...parts.held }
+    this.tightens = [...tightenedAlways, ...closableBy(parts.wall.wall.calls)]
     this.#controls = parts.profile.controls
+  }
+
+  /** Whether its wall has a sentinel. */
+  get isWatched(): boolean {
+    return hasSentinel(this.#parts.wall.wall)
   }
 
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
@@ -94,6 +133,7 @@ export class ProcessSandbox implements Sandbox {
     await this.#openWayOut(task.run)
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
+    if (this.isWatched) this.#calls = tellCalls(this.#about)
     wall.ref(true)
     this.#streams = this.#open(io)
     wall.listen({ frame: (frame) => this.#hear(frame), ended: (end) => void this.#lost(end) })
@@ -102,43 +142,93 @@ export class ProcessSandbox implements Sandbox {
     return promise
   }
 
-  async tighten(to: Controls): Promise<Enforced> {
+  /** Of the zones of its programs, which the warden makes. */
+  listen(listener: ZoneListener): void {
+    const { warden, wall } = this.#parts
+    warden.onZone(wall.wall.id, (told) => tellZone(listener, told))
+  }
+
+  async tighten(to: Controls, zone?: string): Promise<Enforced> {
+    if (zone !== undefined) return await this.#tightenZone(to, zone)
+    const tightening = this.#tightenWhole(to)
+    this.#tightening = tightening.catch(() => undefined)
+    return await tightening
+  }
+
+  async endZone(zone: string): Promise<void> {
+    const { warden, wall } = this.#parts
+    await warden.kill(wall.wall.id, zone)
+  }
+
+  /** Its bounds are its own; what else it may do is what the whole may. */
+  async #tightenZone(to: Controls, zone: string): Promise<Enforced> {
+    const began = performance.now()
+    // What is taken from the whole is taken from its zones in the same turn.
+    await Promise.resolve()
+    await this.#tightening
+    const { warden, wall } = this.#parts
+    const asked = boundsWithin(to, this.#controls)
+    await warden.tighten(wall.wall.id, { zone, ...asked })
+    const controls = { ...this.#controls, ...asked }
+    const unenforced = controlsBeyond(controls, to)
+    return { controls, took: performance.now() - began, unenforced }
+  }
+
+  async #tightenWhole(to: Controls): Promise<Enforced> {
     const began = performance.now()
     const next = stricter(this.#controls, to)
     // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
     const { wall, warden } = this.#parts
-    const calls = await this.#closeCalls(next)
+    const { held: calls, answers } = await this.#closeCalls(next)
     const held = await lower(warden, wall.wall.id, this.#controls, next)
     this.#controls = { ...next, ...held, ...calls }
     const unenforced = controlsBeyond(this.#controls, next)
-    return { controls: this.#controls, took: performance.now() - began, unenforced }
+    const took = performance.now() - began
+    return { controls: this.#controls, took, unenforced, ...(answers && { answers }) }
   }
 
-  /** Files and system calls that stay as they were where no sentinel answers for them. */
-  async #closeCalls(next: Controls): Promise<Pick<Controls, 'files' | 'syscalls'>> {
+  /** Files and system calls stay as they were where no sentinel answers for them. */
+  async #closeCalls(next: Controls) {
     const { wall, warden } = this.#parts
-    const { files, syscalls } = this.#controls
-    if (!hasSentinel(wall.wall)) return { files, syscalls }
-    const allow = callsLeft(this.#controls, next)
-    if (allow) await warden.calls(wall.wall.id, [{ afterMs: 0, allow }])
-    return heldByCalls(this.#controls, next)
+    const { id, calls } = wall.wall
+    const held = heldByCalls(this.#controls, next, calls)
+    const closed = closedBetween(this.#controls, next).filter((name) => calls.includes(name))
+    if (closed.length === 0) return { held, answers: undefined }
+    const allow = callClasses.filter((name) => !closed.includes(name))
+    const { answers } = await warden.calls(id, [{ afterMs: 0, allow }])
+    return { held, answers }
   }
 
-  async freeze(): Promise<void> {
-    await this.#parts.warden.freeze(this.#parts.wall.wall.id)
+  freeze(): Promise<void> {
+    return this.#still.freeze()
   }
 
-  async thaw(): Promise<void> {
-    await this.#parts.warden.thaw(this.#parts.wall.wall.id)
+  thaw(): Promise<void> {
+    return this.#still.thaw()
   }
 
   watch(_sink: Sink): void {
     // What a program does inside is not seen from here; its way out speaks for itself.
   }
 
-  capture(): Promise<Capture> {
-    return Promise.resolve({ kind: 'none', parts: [] })
+  /** Standing still it has no deadline any more: whoever holds it kills it. */
+  async hold(): Promise<void> {
+    const { wall, warden } = this.#parts
+    await this.#still.freeze()
+    this.#rested = await warden.release(wall.wall.id)
+  }
+
+  /** It stands still while it is copied. Rejects with MayflyError UNAVAILABLE where the copy does not come. */
+  async capture(): Promise<Capture> {
+    const { wall, warden } = this.#parts
+    if (!hasSentinel(wall.wall)) return withoutSentinel(wall.wall)
+    return await this.#still.during(() =>
+      this.#memory.copy(
+        () => warden.memory(wall.wall.id),
+        (bytes) => warden.capture(wall.wall.id, bytes),
+      ),
+    )
   }
 
   /** What was printed before lies in the sockets, and is read after the end. */
@@ -170,6 +260,7 @@ export class ProcessSandbox implements Sandbox {
     wall.listen(undefined)
     wall.ref(false)
     for (const stream of this.#streams) stream.close()
+    this.#memory.close()
     const took = performance.now() - began
     const freedBytes = this.#controls.memory + wall.wall.idleBytes
     this.receipt = { id: this.id, took, freedBytes, forced: ['SIGKILL'] }
@@ -197,7 +288,7 @@ export class ProcessSandbox implements Sandbox {
     if (this.#ended || this.#hasSaid) return
     switch (frame.kind) {
       case kind.released:
-        return this.#release()
+        return this.#release(frame.payload)
       case kind.artifact:
         return this.#artifact(frame.payload)
       case kind.answered:
@@ -210,16 +301,21 @@ export class ProcessSandbox implements Sandbox {
   }
 
   /** From here on the warden counts too: it ends the life when nobody here is there to do it. */
-  #release(): void {
-    if (this.#isReleased) return
-    this.#isReleased = true
+  #release(payload: Buffer): void {
+    if (this.#releasedAt !== undefined) return
+    const at = releasedSchema.safeParse(payload.toString('latin1'))
+    if (!at.success) return this.#garbled('unreadable release')
+    this.#releasedAt = performance.now()
     const { wall, warden, profile } = this.#parts
     warden.arm(wall.wall.id, deadlineOf(profile))
-    const run = this.#task?.run ?? ''
-    const about = { warden, wall: wall.wall.id, run, voice: this.#parts.voice }
-    this.#looking = lookAt(about)
-    if (hasSentinel(wall.wall)) tellCalls(about)
+    this.#looking = lookAt(this.#about)
+    this.#calls?.released(at.data)
     this.#io?.released()
+  }
+
+  get #about() {
+    const { warden, wall, voice } = this.#parts
+    return { warden, wall: wall.wall.id, run: this.#task?.run ?? '', voice }
   }
 
   /** Whether these may leave is for the gate to say; here they are only kept from growing without bound. */
@@ -252,21 +348,27 @@ export class ProcessSandbox implements Sandbox {
     const read = headed(endSchema, payload)
     if (!read) return this.#garbled('unreadable end')
     this.#hasSaid = true
-    const { wall, warden } = this.#parts
-    const peak = warden.release(wall.wall.id).catch(() => ({ peakBytes: 0 }))
     const drained = Promise.all(this.#streams.map((stream) => stream.drained()))
-    const [{ peakBytes }] = await Promise.all([peak, drained])
+    const [seen] = await Promise.all([this.#used(), drained])
     const { status, error, encoding, cpuTimeMs, artifactsLeftOut } = read.head
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
       resultText: read.rest.toString('utf8'),
       encoding,
-      cpuTime: cpuTimeMs,
+      // What the program says of itself may be less than the truth.
+      cpuTime: Math.max(cpuTimeMs, seen.cpuMs),
       artifacts: this.#artifacts,
       ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
       ...(error && { error: withoutAbsent(error) }),
-      ...memoryOf(peakBytes, wall.wall.idleBytes),
+      ...memoryOf(seen.peakBytes, this.#parts.wall.wall.idleBytes),
     })
+  }
+
+  /** What the warden saw; nothing where it cannot have looked, and is not asked. */
+  async #used(): Promise<WallUsed> {
+    const { wall, warden } = this.#parts
+    if (performance.now() - (this.#releasedAt ?? Infinity) < lookEveryMs.beside) return unseen
+    return await warden.release(wall.wall.id).catch(() => unseen)
   }
 
   /** It ended without a word: by whom it was killed, else the status it ended with is its end. */
@@ -274,7 +376,8 @@ export class ProcessSandbox implements Sandbox {
     if (this.#ended || this.#hasSaid) return
     await Promise.all(this.#streams.map((stream) => stream.drained()))
     const own = this.#cause ? undefined : endOfProgram(end)
-    this.#finish(own ?? endOfWall(end, this.#cause))
+    const peakBytes = Math.max(end.peakBytes, this.#rested.peakBytes)
+    this.#finish(own ?? endOfWall({ ...end, peakBytes }, this.#cause))
   }
 
   #garbled(why: string): void {
@@ -298,7 +401,7 @@ function memoryOf(peakBytes: number, idleBytes: number): Pick<TaskEnd, 'memory'>
   return { memory: { used: peak, peak } }
 }
 
-function carried(task: Task, { limits, controls, schedule }: Profile) {
+function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
   const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
   return {
     protocol: 1,
@@ -308,13 +411,14 @@ function carried(task: Task, { limits, controls, schedule }: Profile) {
     inputText: task.inputText,
     files: task.files,
     capabilities: task.capabilities,
-    env: {},
+    env: task.env ?? {},
     timeoutMs: Math.min(limits.timeout, lifeMs),
     outputBytesMax: limits.output,
     resultBytesMax: limits.result,
     artifactBytesMax: limits.artifacts,
     processes: controls.processes,
-    network: controls.network.allow.length > 0,
+    network: grantsNetwork(controls.network),
+    ...(capture && { stays: true }),
     ...(task.calls !== undefined && { calls: task.calls }),
   }
 }

@@ -3,7 +3,7 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readStream, type StreamOptions } from './stream.ts'
+import { paceOf, readStream, type StreamOptions } from './stream.ts'
 
 async function pair(t: TestContext) {
   const server = net.createServer().listen(0, '127.0.0.1')
@@ -70,9 +70,24 @@ test('One byte more than the limit is passed on, the rest is thrown away, and a 
   await read.stream.drained()
   assert.equal(read.text(), '012345')
   const block = Buffer.alloc(2 ** 20)
-  for (let n = 0; n < 66; n++) await new Promise((done) => writer.write(block, done))
+  for (let n = 0; n < 10; n++) await new Promise((done) => writer.write(block, done))
   while (read.floods() === 0) await sleep(5)
   assert.equal(read.text(), '012345')
+})
+
+test('Whoever writes without end rests when it has had its share, and comes to its end all the same', async (t) => {
+  const { writer, socket } = await pair(t)
+  const read = collecting(socket, { bytesMax: 2 ** 30 })
+  const taken = () => read.chunks.reduce((sum, { length }) => sum + length, 0)
+  const all = 3 * paceOf.burst
+  writer.write(Buffer.alloc(all))
+  while (!socket.isPaused()) await new Promise(setImmediate)
+  assert.ok(taken() >= paceOf.burst && taken() < paceOf.burst + 2 ** 20, `${taken()}`)
+  while (taken() < 2 * paceOf.burst) await sleep(5)
+  // Once its end is awaited, what is left is read at once.
+  await read.stream.drained()
+  while (taken() < all) await sleep(5)
+  assert.equal(socket.isPaused(), false)
 })
 
 test('A reader that takes nothing is waited for until its time is over', async (t) => {

@@ -12,7 +12,9 @@ export interface ProgramStream {
 
 const CHUNK_BYTES_MAX = 65_536
 /** What goes on after the limit is read and thrown away, so that a program that writes a little more may end well. */
-const BEYOND_BYTES_MAX = 64 * 2 ** 20
+const BEYOND_BYTES_MAX = 8 * 2 ** 20
+/** What one may write in one go, and then each millisecond: whoever reads it reads for all walls. */
+export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
 
 export interface StreamOptions {
   readonly socket: Socket
@@ -25,6 +27,11 @@ export interface StreamOptions {
 export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): ProgramStream {
   let bytes = 0
   let holding: Promise<void> | undefined
+  let room: number = paceOf.burst
+  let roomAt = performance.now()
+  let resting: NodeJS.Timeout | undefined
+  /** Its end is awaited: what is left is no flood. */
+  let isEnding = false
   let isGivenUp = false
   const givenUp = Promise.withResolvers<void>()
   const isOver = () => isGivenUp || socket.destroyed || socket.readableEnded
@@ -36,7 +43,24 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
     // A byte more than may leave: the gate, which cuts, then sees that there was more.
     const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
     if (kept.length > 0) hold(passOn(kept))
+    if (!isEnding) pace(data.length)
   })
+
+  /** Whoever wrote more than its share is not read for as long as it takes to be within it. */
+  function pace(written: number): void {
+    const now = performance.now()
+    room = Math.min(paceOf.burst, room + (now - roomAt) * paceOf.eachMs) - written
+    roomAt = now
+    if (room >= 0) return
+    socket.pause()
+    resting ??= setTimeout(rested, Math.max(paceOf.restMs, Math.ceil(-room / paceOf.eachMs)))
+  }
+
+  function rested(): void {
+    clearTimeout(resting)
+    resting = undefined
+    if (!holding) socket.resume()
+  }
 
   function passOn(data: Buffer): void | Promise<void> {
     if (data.length <= CHUNK_BYTES_MAX) return take(data)
@@ -54,11 +78,13 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
 
   function goOn(): void {
     holding = undefined
-    socket.resume()
+    if (!resting) socket.resume()
   }
 
   return {
     async drained() {
+      isEnding = true
+      if (resting) rested()
       // A whole poll of the event loop lies between two turns: what was written is seen by then.
       for (let quiet = 0; quiet < 2 && !isOver();) {
         const before = bytes
@@ -73,6 +99,7 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
       givenUp.resolve()
     },
     close() {
+      clearTimeout(resting)
       socket.destroy()
     },
   }

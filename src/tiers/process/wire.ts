@@ -42,6 +42,12 @@ export const endSchema = z.object({
     .optional(),
 })
 
+/** What a `released` says: milliseconds of CLOCK_MONOTONIC, before anything of the job's runs. */
+export const releasedSchema = z
+  .string()
+  .regex(/^\d{1,15}(\.\d{1,9})?$/)
+  .transform(Number)
+
 /** The first line of an `answered`: how one call of a batch ended. Its result's text follows. */
 export const answeredSchema = endSchema
   .pick({ protocol: true, encoding: true, error: true, executionMs: true })

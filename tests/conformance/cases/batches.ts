@@ -59,7 +59,7 @@ export const batches: Chapter = {
         const { end, answers } = await stand.run('if (input === 2) for (;;); return input', {
           input: [1, 2, 3],
           calls: 3,
-          limits: { timeout: 300 },
+          limits: { timeout: 1000 },
         })
         assert.equal(end.status, 'timeout', messageIn(end))
         assert.deepEqual(

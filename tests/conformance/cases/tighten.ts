@@ -32,7 +32,7 @@ export const tighten: Chapter = {
       title: 'What it says it closes is closed step by step, and what it cannot close is named',
       needs: [],
       async run(stand) {
-        await using sandbox = await stand.launch({ controls: granted })
+        await using sandbox = await stand.launch({ controls: granted, later: steps.at(-1)! })
         await tightensStepByStep(stand, sandbox)
       },
     },
@@ -40,7 +40,10 @@ export const tighten: Chapter = {
       title: 'It tightens while the guest keeps the processor busy',
       needs: [{ guest: 'spins' }],
       async run(stand) {
-        const running = await stand.start(stand.guests.spins, { controls: granted })
+        const running = await stand.start(stand.guests.spins, {
+          controls: granted,
+          later: steps.at(-1)!,
+        })
         await using sandbox = running.sandbox
         await running.said('spinning')
         await tightensStepByStep(stand, sandbox)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Outcome } from '../../../src/contract/outcome.ts'
-import type { End } from '../case.ts'
+import { escapedWord, type End } from '../case.ts'
 import { timeoutMs } from './bounds.ts'
 import type { ProcessBait, ProcessCase } from './case.ts'
 import { measure } from './measure.ts'
@@ -20,19 +20,22 @@ const ends: readonly End[] = [
 ]
 /**
  * Contained, but late: an end that was not to be, or memory that a watch alone saw too late. A machine that stood still
- * does not do so twice. Never an escape.
+ * does not do so each time. Never an escape.
  */
 const late = /^(?:second )?ended |^it did not end |^memory: /
+const triesMax = 3
 const artifactsMax = 1_000
 const artifactBytesMax = 16 * 2 ** 20
 const streamCharsMax = 2 ** 20
-const goneTriesMax = 20
+const goneTriesMax = 100
 const textShown = 200
 
 export interface Field {
   readonly walls: Walls
   readonly wall: WallName
   readonly trap: ProcessTrap
+  /** Only what the host itself sees counts: the kernel's answers to a program prove nothing without a filter. */
+  readonly onlySeen?: boolean
 }
 
 /** Why a case was not contained by a wall; undefined when it was. */
@@ -40,13 +43,16 @@ export async function whyNotContained(
   field: Field,
   hostile: ProcessCase,
 ): Promise<string | undefined> {
-  const first = await tryOut(field, hostile)
-  return late.test(first ?? '') ? tryOut(field, hostile) : first
+  let why = await tryOut(field, hostile)
+  for (let tries = 1; tries < triesMax && late.test(why ?? ''); tries++)
+    why = await tryOut(field, hostile)
+  return why
 }
 
 async function tryOut(field: Field, hostile: ProcessCase): Promise<string | undefined> {
   await using snare = field.trap.lay()
-  const { bait, evidence } = snare
+  const { bait } = snare
+  const evidence = (text: string): string | undefined => snare.evidence(heard(field, text))
   const seen = hostile.over ? measure() : undefined
   try {
     const first = await runOn(field.walls, field.wall, hostile, { body: hostile.code, bait })
@@ -56,6 +62,10 @@ async function tryOut(field: Field, hostile: ProcessCase): Promise<string | unde
     seen?.stop()
     sweep(bait)
   }
+}
+
+function heard({ onlySeen }: Field, text: string): string {
+  return onlySeen ? text.replaceAll(escapedWord, '') : text
 }
 
 /** What the second of two jobs found. */

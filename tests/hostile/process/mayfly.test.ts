@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { ordinaryFollows } from '../../fixtures/half.ts'
 import { restsAfterwards } from '../proc.ts'
 import { inParallel, sample, seed } from '../sample.ts'
 import { processFamilies, type ProcessCase } from './case.ts'
@@ -50,6 +51,7 @@ for (const wall of wallNames)
 
 test('An ordinary user’s walls contain them too (S4-39)', async (t) => {
   if (!isRoot) return t.skip('this is an ordinary user already')
+  if (ordinaryFollows) return t.skip(ordinaryFollows)
   const absent = await Promise.all(wallNames.map((wall) => walls.absent(wall)))
   if (absent.every(Boolean)) return t.skip(absent.join(', '))
   const { code, text } = await asNobody()
@@ -98,7 +100,12 @@ async function asNobody(): Promise<{ readonly code: number; readonly text: strin
     uid: nobody,
     gid: nobody,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: '/nonexistent', MAYFLY_SEED: `${seed}` },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: '/nonexistent',
+      MAYFLY_SEED: `${seed}`,
+      ...(long && { MAYFLY_LONG: '1' }),
+    },
   })
   let text = ''
   for (const stream of [child.stdout, child.stderr])

@@ -154,6 +154,8 @@ async function follow(child: ChildProcess, hostile: ProcessCase, pen: Pen): Prom
   clearInterval(poll)
   child.stdout?.destroy()
   child.stderr?.destroy()
+  // One whose thread asked to be traced by us is never over: nobody here waits for it any longer.
+  child.unref()
   const broke =
     (bytes >= outputBytesMax ? 'more output than anybody wants' : undefined) ??
     (isClosed ? undefined : 'its streams stay open after its end') ??

@@ -7,9 +7,14 @@ import { systemClock } from '../../../src/contract/clock.ts'
 import { MayflyError } from '../../../src/contract/error.ts'
 import type { JobRequest } from '../../../src/contract/job.ts'
 import type { Outcome } from '../../../src/contract/outcome.ts'
+import type { Provider } from '../../../src/contract/provider.ts'
+import { strengthOf } from '../../../src/contract/tier.ts'
 import type { Layer } from '../../../src/jail/facts.ts'
 import { newJob } from '../../../src/job.ts'
+import { createStock } from '../../../src/pool/stock.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
+import { createProcessProvider } from '../../../src/tiers/process/provider.ts'
+import type { WardenClient } from '../../../src/warden/client.ts'
 import type { End } from '../case.ts'
 import { limits } from './bounds.ts'
 import { programOf, type ProcessBait, type ProcessCase } from './case.ts'
@@ -24,13 +29,20 @@ export interface Walls extends AsyncDisposable {
   absent(name: WallName): Promise<string | undefined>
 }
 
+export interface WallsWish {
+  readonly without?: readonly Layer[]
+  /** Its walls are taken for whole ones, whatever is missing: no product does so. */
+  readonly unproved?: boolean
+}
+
 /** The library's own road, with a warden that may be told to leave a layer out. */
-export async function openWalls(options: { without?: readonly Layer[] } = {}): Promise<Walls> {
+export async function openWalls({ unproved, ...options }: WallsWish = {}): Promise<Walls> {
   const state = mkdtempSync(path.join(tmpdir(), 'hostile-state-'))
   const object = { state, escalation: { 0: 'process' } } as const
   const { config } = loadConfig({ object, env: {}, cwd: tmpdir() })
   const warden = await startWarden({ stateFolder: state, ...options })
-  const assembly = assemble({ config, warden, kind: 'library' })
+  const providers = unproved ? wallNames.map((way) => unprovedBy(way, warden)) : []
+  const assembly = assemble({ config, warden, kind: 'library', providers })
   const who = { tenant: 'default', principal: 'library', origin: 'library' } as const
   const caller = { signal: new AbortController().signal, tap: undefined }
   return {
@@ -44,6 +56,22 @@ export async function openWalls(options: { without?: readonly Layer[] } = {}): P
       await assembly[Symbol.asyncDispose]()
       for (const own of [state, `${state}-warden`]) rmSync(own, { recursive: true, force: true })
     },
+  }
+}
+
+/** The product's own provider, but for the proof that would refuse a wall with less than it needs. */
+function unprovedBy(way: WallName, warden: WardenClient): Provider {
+  const voice = { say() {} }
+  const stock = createStock(systemClock, voice)
+  const openWayOut = (): never => {
+    throw new Error('Nothing here is granted a way out')
+  }
+  const parts = { way, warden, voice, least: 0, most: 2, openWayOut }
+  const provider = createProcessProvider({ ...parts, warm: (kind) => stock.warm(kind) })
+  const strength = strengthOf.process
+  return {
+    ...provider,
+    detect: async () => ({ available: true, strength, layers: [], missing: [] }),
   }
 }
 

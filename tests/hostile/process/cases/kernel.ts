@@ -9,6 +9,24 @@ const shut = (name: string, because: string, args: string, call = name): Process
 
 /** Entry points of the kernel that no program of ours needs, and in which holes were found. */
 export const kernel: readonly ProcessCase[] = [
+  python(
+    'watch-the-system',
+    'a watch on a folder that all share tells what others run',
+    text`
+fd = libc.inotify_init1(0)
+for folder in (b'/usr/bin', b'/usr/lib', b'/'):
+    if fd >= 0 and libc.inotify_add_watch(fd, folder, 0x21) >= 0: mark('inotify', folder)
+    held = os.open(folder, os.O_RDONLY)
+    if call('fcntl', held, 1026, 0x80000001) >= 0: mark('dnotify', folder)`,
+  ),
+  python(
+    'lease-a-file',
+    'whoever opens it waits for as long as the kernel lets the holder of a lease wait: a minute',
+    text`
+with open('mine', 'w') as f: f.write('x')
+entry('fcntl', os.open('mine', os.O_RDWR), 1024, 1)
+entry('fcntl', os.open('mine', os.O_RDONLY), 1024, 0)`,
+  ),
   shut('io_uring_setup', 'calls made by the kernel itself, past every filter', '8, 0'),
   shut('io_uring_enter', 'the same, on a ring from elsewhere', '-1, 1, 0, 0, 0, 0'),
   shut('io_uring_register', 'the same, to fix files and buffers', '-1, 0, 0, 0'),

@@ -55,6 +55,21 @@ tried(ask, change)`,
   family('key', 'keys for encrypted networks', 15, 3, 2),
   family('sctp', 'a protocol that few need', 2, 1, 132),
   python(
+    'connect-by-writing',
+    'a connection without a connect: nobody is asked about the call',
+    text`
+place = struct.pack('=H', 2) + struct.pack('>H', bait['port']) + bytes([127, 0, 0, 1]) + bytes(8)
+held = ctypes.create_string_buffer(place)
+vector = (ctypes.c_void_p * 2)(ctypes.cast(held, ctypes.c_void_p).value, 1)
+message = (ctypes.c_void_p * 8)(ctypes.cast(held, ctypes.c_void_p).value, 16, ctypes.cast(vector, ctypes.c_void_p).value, 1)
+on = ctypes.c_int(1)
+def new(): return socket.socket().detach()
+if call('sendto', new(), b'x', 1, 0x20000000, held, 16) != -errno.EPERM: mark('sendto')
+if call('sendmsg', new(), message, 0x20000000) != -errno.EPERM: mark('sendmsg')
+if call('sendmmsg', new(), message, 1, 0x20000000) != -errno.EPERM: mark('sendmmsg')
+if call('setsockopt', new(), 6, 30, ctypes.byref(on), 4) != -errno.EPERM: mark('later')`,
+  ),
+  python(
     'connect-loopback',
     'a service of the host',
     text`

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { behind, lanesOf, longest, measuring, sharesOf } from './lanes.ts'
+import { filesOf, suiteNames } from './suites.ts'
+
+const root = join(import.meta.dirname, '..')
+
+suite('Lanes', () => {
+  test('Every file of every suite is in one of them, once', () => {
+    for (const suiteName of suiteNames) {
+      const files = filesOf(suiteName)
+      assert.ok(files.length > 0, suiteName)
+      for (const lanes of [lanesOf(files), sharesOf(files, 2), sharesOf(files, 1)])
+        assert.deepEqual(lanes.flatMap((lane) => lane.files).toSorted(), files)
+    }
+  })
+
+  test('What measures is alone in its lane, and what takes longest begins it', () => {
+    const files = ['tests/doors/a.test.ts', longest[1]!, behind[0]!, measuring[0]!, longest[0]!]
+    assert.deepEqual(lanesOf(files), [
+      { files: [measuring[0], behind[0]], atATime: 1 },
+      { files: [longest[0], longest[1], 'tests/doors/a.test.ts'], atATime: 2 },
+    ])
+  })
+
+  test('What they name is there', () => {
+    for (const file of [...measuring, ...behind, ...longest])
+      assert.ok(existsSync(join(root, file)), file)
+  })
+})

@@ -1,0 +1,84 @@
+/** Files that run one after the other, or so many at a time, beside those of the other lanes. */
+export interface Lane {
+  readonly files: readonly string[]
+  readonly atATime: number
+}
+
+/**
+ * What measures the machine it has: shares of a processor, the memory of a host, when something was over. One of these
+ * at a time, beside files that mostly wait.
+ */
+export const measuring: readonly string[] = [
+  'tests/doors/anomalies.test.ts',
+  'tests/doors/bench.test.ts',
+  'tests/doors/load.test.ts',
+  'tests/doors/overhead.test.ts',
+  'tests/doors/quota.test.ts',
+  'tests/doors/s3.test.ts',
+  'tests/doors/stream-served.test.ts',
+  'tests/hostile/mayfly.test.ts',
+  'tests/hostile/process/host.test.ts',
+  'tests/walls/abusers.test.ts',
+  'tests/walls/life-of-a-program.test.ts',
+  'tests/walls/process-figures.test.ts',
+  'tests/walls/program-zones.test.ts',
+  'tests/walls/sentinel-ways-round.test.ts',
+  'tests/walls/tighten.test.ts',
+]
+
+/** What measures nothing, and comes behind what does in its lane, so that the lanes of a suite end at about one time. */
+export const behind: readonly string[] = [
+  'tests/doors/cli-ends.test.ts',
+  'tests/doors/library.test.ts',
+  'tests/doors/serve.test.ts',
+  'tests/doors/telemetry.test.ts',
+]
+
+/** What takes longest, in that order: it begins first, so that nothing is left to wait for alone. */
+export const longest: readonly string[] = [
+  'tests/doors/docs.test.ts',
+  'tests/doors/doctor.test.ts',
+  'tests/conformance/process.test.ts',
+  'tests/hostile/process/mayfly.test.ts',
+  'tests/hostile/memory.test.ts',
+  'tests/hostile/mayfly.test.ts',
+  'tests/hostile/bites.test.ts',
+  'tests/hostile/process/bites.test.ts',
+  'tests/walls/process-faults.test.ts',
+  'tests/doors/same-everywhere.test.ts',
+  'tests/doors/lifecycle.test.ts',
+  'tests/hostile/process/layers.test.ts',
+  'tests/walls/life-of-a-program.test.ts',
+  'tests/walls/process-figures.test.ts',
+  'tests/walls/process-soak.test.ts',
+  'tests/walls/program-zones.test.ts',
+  'tests/walls/warden-whole.test.ts',
+  'tests/hostile/process/host.test.ts',
+  'tests/doors/cli.test.ts',
+  'tests/walls/sentinel.test.ts',
+]
+
+/** Each in a process of its own: what measures in a lane of its own, beside two of the others. */
+export function lanesOf(files: readonly string[]): readonly Lane[] {
+  const ordered = files.toSorted((a, b) => placeOf(a) - placeOf(b))
+  const last = ordered.filter((file) => behind.includes(file))
+  const first = ordered.filter((file) => measuring.includes(file))
+  const others = ordered.filter((file) => !first.includes(file) && !last.includes(file))
+  return [
+    { files: [...first, ...last], atATime: 1 },
+    { files: others, atATime: 2 },
+  ]
+}
+
+/** For files that share a process: one process uses one processor, so that there are as many as there are those. */
+export function sharesOf(files: readonly string[], processors: number): readonly Lane[] {
+  return Array.from({ length: processors }, (_, lane) => ({
+    files: files.filter((_file, at) => at % processors === lane),
+    atATime: 1,
+  }))
+}
+
+function placeOf(file: string): number {
+  const place = longest.indexOf(file)
+  return place === -1 ? longest.length : place
+}

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Capability, SafeCapability } from '../contract/capability.ts'
+import { askedFor } from './asked.ts'
+import { Catalogue } from './catalogue.ts'
+import { callInProcess } from './in-process.ts'
+
+const safe = (run: SafeCapability['run']): SafeCapability => ({ name: 'own', isolated: false, run })
+
+test('S4-5: what is isolated stands in the entry', () => {
+  const rows = new Catalogue().list()
+  const isolated = rows.filter((row) => row.isolated).map(({ name }) => name)
+  assert.deepEqual(isolated, [
+    'ccos.network.http-fetch',
+    'ccos.io.read-file',
+    'ccos.io.write-file',
+    'ccos.io.list-files',
+  ])
+  assert.ok(rows.some(({ name, isolated }) => name === 'math.add' && !isolated))
+})
+
+test('An own entry goes before a built-in one, and cannot be changed afterwards', () => {
+  const catalogue = new Catalogue()
+  const own = { name: 'math.add', isolated: true, code: 'return 1' } as const
+  catalogue.add(own)
+  const found = catalogue.get('math.add')
+  assert.equal(found.isolated, true)
+  assert.ok(Object.isFrozen(found) && found !== own)
+  assert.throws(() => catalogue.get('math.modulo'), { code: 'NOT_FOUND' })
+})
+
+test('Code in text is never declared safe, and nothing else is taken for a capability', () => {
+  const catalogue = new Catalogue()
+  const wrong: readonly unknown[] = [
+    { name: 'x', isolated: false, code: 'return 1' },
+    { name: 'x', isolated: false, code: 'return 1', run: () => 1 },
+    { name: 'x', isolated: true, run: () => 1 },
+    { name: 'x', isolated: 'no', run: () => 1 },
+    { name: 'x' },
+    { name: '../x', isolated: false, run: () => 1 },
+    { name: '', isolated: false, run: () => 1 },
+  ]
+  for (const one of wrong)
+    assert.throws(() => catalogue.add(one as Capability), { code: 'INVALID' }, JSON.stringify(one))
+})
+
+test('S4-31: a safe capability answers in this process', () => {
+  const catalogue = new Catalogue()
+  const call = (name: string, ...args: readonly unknown[]) => {
+    const found = catalogue.get(name)
+    assert(!found.isolated)
+    return callInProcess(found, args)
+  }
+  assert.equal(call('math.add', 1, 2, 3), 6)
+  assert.equal(call('math.subtract', 1, 2), -1)
+  assert.equal(call('math.multiply', 2, 3, 4), 24)
+  assert.equal(call('math.divide', 1, 4), 0.25)
+  assert.throws(() => call('math.add', 1, '2'), TypeError)
+})
+
+test('S4-28: an answer of one that did more than compute is withheld', () => {
+  assert.equal(
+    callInProcess(
+      safe(() => 7),
+      [],
+    ),
+    7,
+  )
+  const made = Promise.resolve(1)
+  for (const run of [
+    () => clearTimeout(setTimeout(() => undefined, 1)),
+    async () => 1,
+    // Nothing is begun, and there is no answer at once.
+    () => made,
+  ])
+    assert.throws(() => callInProcess(safe(run), []), { code: 'FORBIDDEN', message: /own/ })
+})
+
+test('A call of an isolated one is a job: its arguments are the input', () => {
+  const found = new Catalogue().get('ccos.network.http-fetch')
+  assert(found.isolated)
+  const { code, ...asked } = askedFor(found, ['https://a.example'])
+  assert.match(code ?? '', /await fetch\(url/)
+  assert.deepEqual(asked, { language: 'js', entry: 'body', input: ['https://a.example'] })
+})

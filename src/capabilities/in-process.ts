@@ -1,0 +1,38 @@
+import type { SafeCapability } from '../contract/capability.ts'
+import { MayflyError } from '../contract/error.ts'
+import { builtin } from './builtin.ts'
+import { observe } from './observe.ts'
+
+/** A capability that did something else than compute: what was seen. */
+export class Misdeclared extends MayflyError {
+  readonly seen: readonly string[]
+
+  constructor(name: string, seen: readonly string[]) {
+    super(
+      'FORBIDDEN',
+      `Cannot trust the capability "${name}": it was declared safe, and was seen to do more (${seen.join(', ')})`,
+      { details: { capability: name, seen }, hint: 'Register it with isolated: true and its code' },
+    )
+    this.seen = seen
+  }
+}
+
+const own = new Set<unknown>(builtin)
+
+/**
+ * Calls a capability that needs no isolation, in this process. One that is seen to do more than compute is refused, its
+ * answer withheld: throws Misdeclared. Throws what it throws itself.
+ */
+export function callInProcess(capability: SafeCapability, args: readonly unknown[]): unknown {
+  const { name } = capability
+  const run = capability.run as (...args: readonly unknown[]) => unknown
+  if (own.has(capability)) return run(...args)
+  const { value, seen } = observe(() => run(...args))
+  if (seen.length > 0) throw new Misdeclared(name, seen)
+  if (isThenable(value)) throw new Misdeclared(name, ['a promise'])
+  return value
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function'
+}

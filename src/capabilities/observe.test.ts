@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { test } from 'node:test'
+import { observe } from './observe.ts'
+
+const counts = existsSync('/proc/thread-self/io')
+const skip = !counts && 'this kernel does not count what a thread reads'
+
+test('A computation is seen to do nothing else, however often it runs', () => {
+  for (let turn = 0; turn < 500; turn++) {
+    const { value, seen } = observe(() => Array.from({ length: 100 }, (_, at) => at).join())
+    assert.deepEqual([value?.length, seen], [289, []])
+  }
+})
+
+const deeds: readonly (readonly [what: string, deed: () => unknown, seen: RegExp])[] = [
+  ['a timer', () => clearTimeout(setTimeout(() => undefined, 1)), /Timeout/],
+  ['a turn of the loop', () => clearImmediate(setImmediate(() => undefined)), /Immediate/],
+  ['a microtask', () => queueMicrotask(() => undefined), /Microtask/],
+  ['a promise', () => Promise.resolve(1).then(() => undefined), /PROMISE/],
+  [
+    'a socket',
+    () =>
+      createConnection(9, '127.0.0.1')
+        .on('error', () => undefined)
+        .destroy(),
+    /TCPWRAP/,
+  ],
+  ['a file, later', () => readFile(import.meta.filename).catch(() => undefined), /FSREQ|PROMISE/],
+]
+for (const [what, deed, pattern] of deeds)
+  test(`S4-28: ${what} that a computation begins is seen`, () => {
+    assert.match(observe(deed).seen.join(), pattern)
+  })
+
+test('S4-28: a file that is read at once is seen by the kernel', { skip }, () => {
+  assert.deepEqual(observe(() => readFileSync(import.meta.filename)).seen, ['read'])
+})
+
+test('What throws is told as it is, unless it did something as well', () => {
+  const error = new RangeError('no')
+  assert.throws(
+    () =>
+      observe(() => {
+        throw error
+      }),
+    error,
+  )
+  const { seen } = observe(() => {
+    queueMicrotask(() => undefined)
+    throw error
+  })
+  assert.deepEqual(seen, ['Microtask'])
+})
+
+test('What others do between two calls is nobody’s deed', async () => {
+  observe(() => 1)
+  await readFile(import.meta.filename)
+  assert.deepEqual(
+    observe(() => 2),
+    { value: 2, seen: [] },
+  )
+})

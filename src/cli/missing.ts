@@ -1,0 +1,70 @@
+import type { MissingLayer } from '../contract/answers.ts'
+import type { WardenFacts } from '../warden/protocol.ts'
+import { findSurroundings, type Surroundings } from './surroundings.ts'
+
+/** What the ways out depend on; surroundings are looked at only where one does. */
+export interface Where {
+  readonly root: boolean
+  readonly surroundings: () => Pick<Surroundings, 'container' | 'namespacesClosedBy'>
+}
+
+export function whereOf({ root }: Pick<WardenFacts, 'root'>): Where {
+  let found: Surroundings | undefined
+  return { root, surroundings: () => (found ??= findSurroundings()) }
+}
+
+/**
+ * What a wall has not here, as its probe said it (`layer: why and what that costs`), with what somebody can do about it
+ * where that is known.
+ */
+export function missingOf(said: readonly string[], where: Where): readonly MissingLayer[] {
+  return said.map((text) => {
+    const cut = text.indexOf(': ')
+    const [layer, why] = cut < 0 ? [text, text] : [text.slice(0, cut), text.slice(cut + 2)]
+    const fix = ways[layer]?.(why, where)
+    return { layer, why, ...(fix !== undefined && { fix }) }
+  })
+}
+
+/** Each way out once, whichever walls it is for; nothing where there is none. */
+export function fixesText(missing: readonly MissingLayer[]): readonly string[] {
+  const lines = missing.flatMap(({ layer, fix }) => (fix === undefined ? [] : `${layer}: ${fix}`))
+  return [...new Set(lines)]
+}
+
+type Way = (why: string, where: Where) => string | undefined
+
+const ways: Readonly<Record<string, Way>> = {
+  'own uid': () =>
+    'Start Mayfly as root, outside of a user namespace: each wall then has a uid of its own, and the server gives root up',
+  namespaces: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
+  programs: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
+  landlock: () =>
+    'Boot a kernel with Landlock: Linux 5.13 or newer, and "landlock" in its lsm= list',
+  '/proc': () =>
+    'Start the container so that it covers nothing below /proc, as by --security-opt systempaths=unconfined',
+  sentinel: openSentinel,
+  'memory cgroup': (_, { root }) =>
+    root
+      ? 'Mount the control groups, and let this container write to its own'
+      : 'Start Mayfly as root: it then makes a control group for each wall',
+  python: (why) => (why.startsWith('there is no') ? 'Install python3 there' : undefined),
+}
+
+function openNamespaces(
+  { namespacesClosedBy, container }: ReturnType<Where['surroundings']>,
+  root: boolean,
+): string {
+  if (namespacesClosedBy !== null && !root)
+    return `Start Mayfly as root, or set otherwise what closes them: ${namespacesClosedBy}`
+  if (container !== null) return `Let this container (${container}) make namespaces`
+  return 'Install util-linux, whose unshare makes them'
+}
+
+function openSentinel(why: string): string | undefined {
+  if (why.includes('switched off')) return 'Unset MAYFLY_SENTINEL'
+  if (why.includes('no C compiler')) return 'Install gcc or clang'
+  if (why.includes('look into'))
+    return 'Set kernel.yama.ptrace_scope to 0; in a container, let it use ptrace and seccomp listeners'
+  return undefined
+}

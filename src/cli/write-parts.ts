@@ -1,0 +1,54 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { CapturedPart } from '../contract/evidence.ts'
+
+/**
+ * Writes each part to a file of its own below a folder, for its owner alone; returns their paths. A file is there once
+ * all of its part was read and is what was kept. What is there already stays. Throws MayflyError.
+ */
+export async function writeParts(
+  folder: string,
+  parts: readonly CapturedPart[],
+  read: (name: string) => AsyncGenerator<Uint8Array>,
+): Promise<readonly string[]> {
+  const written: string[] = []
+  for (const { name } of parts) {
+    const path = join(folder, name)
+    await writeOne(path, read(name))
+    written.push(path)
+  }
+  return written
+}
+
+async function writeOne(path: string, bytes: AsyncGenerator<Uint8Array>): Promise<void> {
+  if (existsSync(path)) throw cannot(path, 'it is there already')
+  const draft = `${path}.${process.pid}.tmp`
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    const out = openSync(draft, 'wx', 0o600)
+    try {
+      for await (const piece of bytes) writeFileSync(out, piece)
+      fsyncSync(out)
+    } finally {
+      closeSync(out)
+    }
+    renameSync(draft, path)
+  } catch (thrown) {
+    rmSync(draft, { force: true })
+    throw thrown instanceof MayflyError ? thrown : cannot(path, messageOf(thrown))
+  }
+}
+
+function cannot(path: string, why: string): MayflyError {
+  return new MayflyError('STATE', `Cannot write "${path}": ${why}`)
+}

@@ -1,0 +1,58 @@
+import * as z from 'zod'
+import type { Entry, Language } from './job.ts'
+import type { JobRequest } from './job.ts'
+
+/** What a capability is called by: `ccos.network.http-fetch`. */
+export const capabilityName = z
+  .string()
+  .regex(
+    /^[A-Za-z][A-Za-z0-9._-]{0,199}$/,
+    'expected 1 to 200 letters, digits, ".", "_" or "-", the first a letter',
+  )
+
+/** Arguments of one call. */
+export const argsMax = 100
+
+/** The body of `POST /v1/capabilities/{name}`. */
+export const capabilityCall = z
+  .strictObject({ args: z.array(z.unknown()).max(argsMax).default([]) })
+  .readonly()
+
+/** One line of `GET /v1/capabilities`. */
+export const capabilityRow = z
+  .object({
+    name: z.string(),
+    isolated: z
+      .boolean()
+      .describe('whether it runs in a sandbox of its own: its entry decides, never its caller'),
+    description: z.string(),
+  })
+  .readonly()
+
+export type CapabilityRow = z.infer<typeof capabilityRow>
+
+/** Something that can be called by name. Whether it is isolated stands in its entry: no caller chooses. */
+export type Capability = SafeCapability | IsolatedCapability
+
+/** Computes and answers, and does nothing else: runs in the caller's process. */
+export interface SafeCapability {
+  readonly name: string
+  readonly description?: string
+  readonly isolated: false
+  /** Trusted code. Answers at once; what it throws is the caller's. */
+  readonly run: (...args: readonly never[]) => unknown
+}
+
+/** Runs as a job, in a sandbox of its own; its arguments are the list `input`. */
+export interface IsolatedCapability {
+  readonly name: string
+  readonly description?: string
+  readonly isolated: true
+  readonly code: string
+  readonly language?: Language
+  readonly entry?: Entry
+  /** Never more than its configuration allows. */
+  readonly limits?: JobRequest['limits']
+  readonly network?: JobRequest['network']
+  readonly files?: JobRequest['files']
+}

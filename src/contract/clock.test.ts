@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createClock } from './clock.ts'
+
+const anHourMs = 3_600_000
+
+suite('The real clock', () => {
+  test('S2-8: What would wait for an hour is over when the machine slept for two', async () => {
+    let slept = 0
+    const clock = createClock({ look: () => slept })
+    const began = clock.now()
+    const over = new Promise<void>((resolve) => void clock.after(anHourMs, resolve))
+    const never = clock.after(anHourMs, () => assert.fail('it was cancelled'))
+    never.cancel()
+    let isLater = false
+    const later = clock.after(3 * anHourMs, () => void (isLater = true))
+    slept = 2 * anHourMs
+    await over
+    slept = 0
+    assert.ok(clock.now() - began >= 2 * anHourMs)
+    assert.equal(isLater, false)
+    later.cancel()
+  })
+
+  test('Awake, it calls back once, and not before its time', async () => {
+    const clock = createClock({ look: () => 0 })
+    const began = performance.now()
+    let calls = 0
+    clock.after(120, () => calls++)
+    await sleep(60)
+    assert.equal(calls, 0)
+    await sleep(200)
+    assert.equal(calls, 1)
+    assert.ok(performance.now() - began >= 119)
+  })
+})

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, test } from 'node:test'
+import { sha256 } from '../lib/hash.ts'
+import { openBodies, type Bodies } from './bodies.ts'
+import { createCaptures, keptCaptures, pieceBytes, readCaptured } from './captures.ts'
+
+const of = { tenant: 'acme', run: 'exec_1', because: 'asked' } as const
+/** Two pieces and a bit, in chunks that end nowhere near where they do. */
+const chunks = [1, pieceBytes, 7, pieceBytes - 3].map((size, at) =>
+  Buffer.alloc(size, `chunk ${at}`),
+)
+const memory = Buffer.concat(chunks)
+const capture = {
+  kind: 'memory',
+  why: 'not all of it',
+  parts: [
+    { name: 'memory.bin', bytes: chunks },
+    { name: 'memory.json', bytes: [Buffer.from('[]')] },
+  ],
+} as const
+
+let folder: string
+let bodies: Bodies
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mayfly-captures-'))
+  bodies = openBodies(folder)
+})
+afterEach(() => {
+  bodies.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const keepAt = (at: number) =>
+  createCaptures(
+    () => bodies,
+    () => at,
+  )
+
+async function bytesOf(part: string, asked: { tenant?: string; run: string } = of) {
+  const pieces: Uint8Array[] = []
+  for await (const piece of readCaptured(bodies, asked, part).bytes) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+test('A capture is kept with the other bodies of its run, each one beside the last, and comes back as it was', async () => {
+  const keep = keepAt(7)
+  const parts = await keep(of, capture)
+  await keep(of, capture)
+  assert.deepEqual(parts, [
+    { name: 'capture-7/memory.bin', size: memory.length, sha256: sha256(memory) },
+    { name: 'capture-7/memory.json', size: 2, sha256: sha256('[]') },
+  ])
+  const kept = keptCaptures(bodies, of)
+  assert.deepEqual(
+    kept.map(({ name }) => name),
+    ['capture-8', 'capture-7'],
+  )
+  const { kind, why } = capture
+  assert.deepEqual(kept[1], { name: 'capture-7', ...of, at: 7, kind, why, parts })
+  assert.ok((await bytesOf('capture-7/memory.bin')).equals(memory))
+  assert.equal(String(await bytesOf('capture-8/memory.json')), '[]')
+  assert.deepEqual(await keep(of, { kind: 'none', parts: [] }), [])
+})
+
+test('Another tenant finds none of it, and whoever may see all of them does', async () => {
+  await keepAt(7)(of, capture)
+  const { run } = of
+  assert.deepEqual(keptCaptures(bodies, { tenant: 'other', run }), [])
+  assert.throws(() => readCaptured(bodies, { tenant: 'other', run }, 'capture-7/memory.bin'), {
+    code: 'NOT_FOUND',
+  })
+  assert.throws(() => readCaptured(bodies, of, 'capture-7/memory'), { code: 'NOT_FOUND' })
+  assert.equal(keptCaptures(bodies, {}).length, 1)
+  assert.equal(String(await bytesOf('capture-7/memory.json', { run })), '[]')
+})
+
+test('While a capture is kept, and while it is read, everybody else has a turn between any two pieces', async () => {
+  let turns = 0
+  let isOver = false
+  const count = (): void => void (isOver || (turns++, setImmediate(count)))
+  setImmediate(count)
+  const keptIn: number[] = []
+  const readIn: number[] = []
+  const counted: Bodies = {
+    names: (...all) => bodies.names(...all),
+    places: (asked) => bodies.places(asked),
+    runs: (asked) => bodies.runs(asked),
+    folders: (...all) => bodies.folders(...all),
+    forget: (...all) => bodies.forget(...all),
+    retain: (now) => bodies.retain(now),
+    close: () => bodies.close(),
+    get: (place) => bodies.get(place),
+    put(place, bytes, at) {
+      assert.ok(bytes.length <= pieceBytes)
+      keptIn.push(turns)
+      bodies.put(place, bytes, at)
+    },
+  }
+  const keep = createCaptures(
+    () => counted,
+    () => 7,
+  )
+  await keep(of, capture)
+  for await (const _ of readCaptured(counted, of, 'capture-7/memory.bin').bytes) readIn.push(turns)
+  isOver = true
+  assert.equal(keptIn.length, 1 + 3 + 1 + 1)
+  assert.equal(readIn.length, 3)
+  // What says that it was asked for is empty, and is written with the first piece.
+  for (const seen of [keptIn.slice(1), readIn])
+    assert.ok(
+      seen.every((turn, at) => at === 0 || turn > seen[at - 1]!),
+      String(seen),
+    )
+})
+
+test('What is not all there any more is not told of, and what is not what was kept is refused', async () => {
+  await keepAt(7)(of, capture)
+  await keepAt(9)(of, capture)
+  const db = new DatabaseSync(join(folder, 'bodies.db'))
+  db.exec("DELETE FROM bodies WHERE name = 'capture-7/memory.bin/1'")
+  assert.deepEqual(
+    keptCaptures(bodies, of).map(({ name }) => name),
+    ['capture-9'],
+  )
+  assert.throws(() => readCaptured(bodies, of, 'capture-7/memory.bin'), { code: 'NOT_FOUND' })
+  const swapped = `UPDATE bodies SET name = CASE name
+    WHEN 'capture-9/memory.bin/0' THEN 'x' ELSE 'capture-9/memory.bin/0' END
+    WHERE name IN ('capture-9/memory.bin/0', 'capture-9/memory.bin/1')`
+  db.exec("DELETE FROM bodies WHERE name = 'capture-9/memory.bin/0'")
+  db.exec(swapped)
+  db.close()
+  assert.deepEqual(keptCaptures(bodies, of), [])
+  bodies.put({ ...of, name: 'capture-9/memory.bin/1' }, Buffer.from('other'), 9)
+  await assert.rejects(bytesOf('capture-9/memory.bin'), { code: 'STATE' })
+  bodies.put({ ...of, name: 'capture-9/memory.bin/0' }, Buffer.from('other'), 9)
+  await assert.rejects(bytesOf('capture-9/memory.bin'), /it is not what was kept/)
+})
+
+test('A part whose name could be a path is not kept', async () => {
+  for (const name of ['../memory', '.hidden', 'a/b', ''])
+    await assert.rejects(
+      keepAt(7)(of, { kind: 'memory', parts: [{ name, bytes: [Buffer.from('x')] }] }),
+    )
+  assert.deepEqual(keptCaptures(bodies, of), [])
+})

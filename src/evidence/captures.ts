@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import {
+  type CapturedPart,
+  capturedPart,
+  keptCapture,
+  type KeptCapture,
+  type ReadPart,
+} from '../contract/evidence.ts'
+import type { CapturePart } from '../contract/provider.ts'
+import type { KeepCapture } from '../contract/rooms.ts'
+import type { Bodies, BodiesRead, Folder } from './bodies.ts'
+
+/** What is hashed, encrypted and written, or read, at one go: some milliseconds of whoever else is served here. */
+export const pieceBytes = 2 ** 20
+const capturesMax = 1000
+const SUMMARY = 'capture.json'
+/** Beside the pieces of a capture that a job asked for, first of them and the last to go, so that none goes uncounted. */
+const ASKED = 'asked'
+
+/** What is kept beside the pieces, and last: what has none is a capture that was never finished. */
+const summarySchema = z.strictObject({
+  format: z.literal(1),
+  ...keptCapture.unwrap().pick({ at: true, because: true, kind: true, why: true }).shape,
+  parts: z.array(capturedPart.unwrap().extend({ pieces: z.number().int().min(0) })),
+})
+type Summary = z.infer<typeof summarySchema>
+
+/**
+ * Keeps captures with the other bodies of a run: encrypted, and forgotten as those are. Each by the time it was kept, so
+ * that a second capture of a run is beside the first. A part is kept in pieces with a turn of the loop between any two,
+ * for a server has others to serve. Rejects with MayflyError STATE.
+ */
+export function createCaptures(bodies: () => Bodies, now: () => number): KeepCapture {
+  let last = 0
+  return async ({ run, tenant, because }, { kind, why, parts }) => {
+    if (parts.length === 0) return []
+    const at = (last = Math.max(now(), last + 1))
+    const name = `capture-${at}`
+    const put = (of: string, bytes: Uint8Array) =>
+      bodies().put({ tenant, run, name: `${name}/${of}` }, bytes, at)
+
+    if (because === 'asked') put(ASKED, Buffer.alloc(0))
+    const kept: Summary['parts'] = []
+    for (const part of parts) kept.push(await keepPart(name, part, put))
+    const summary = summarySchema.parse({ format: 1, at, because, kind, why, parts: kept })
+    put(SUMMARY, Buffer.from(JSON.stringify(summary)))
+    return kept.map(told)
+  }
+}
+
+async function keepPart(
+  capture: string,
+  { name, bytes }: CapturePart,
+  put: (of: string, bytes: Uint8Array) => void,
+) {
+  const digest = createHash('sha256')
+  let size = 0
+  let pieces = 0
+  for (const piece of inPieces(bytes)) {
+    digest.update(piece)
+    put(`${name}/${pieces++}`, piece)
+    size += piece.length
+    await turn()
+  }
+  return { name: `${capture}/${name}`, size, sha256: digest.digest('hex'), pieces }
+}
+
+function* inPieces(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
+  let waiting: Uint8Array[] = []
+  let bytes = 0
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length;) {
+      const cut = chunk.subarray(at, at + pieceBytes - bytes)
+      waiting.push(cut)
+      bytes += cut.length
+      at += cut.length
+      if (bytes < pieceBytes) continue
+      yield Buffer.concat(waiting)
+      waiting = []
+      bytes = 0
+    }
+  }
+  if (bytes > 0) yield Buffer.concat(waiting)
+}
+
+/** Captures that are kept whole, newest first: of one tenant or run where they are given. Throws MayflyError STATE. */
+export function keptCaptures(
+  bodies: BodiesRead,
+  of: { readonly tenant?: string | undefined; readonly run?: string | undefined },
+): readonly KeptCapture[] {
+  return bodies
+    .places({ like: `capture-*/${SUMMARY}`, ...of, limit: capturesMax })
+    .flatMap((place) => {
+      const found = summaryAt(bodies, place)
+      if (!found) return []
+      const { because, kind, why, at, parts } = found
+      const { tenant, run } = place
+      const name = place.name.slice(0, -1 - SUMMARY.length)
+      const about = { at, because, kind, ...(why !== undefined && { why }) }
+      return [{ name, run, tenant, ...about, parts: parts.map(told) }]
+    })
+}
+
+/**
+ * Captures that jobs of a tenant asked for, newest first, with the bytes they take: also those that were never finished
+ * or are half forgotten. Throws MayflyError STATE.
+ */
+export function askedCaptures(bodies: Bodies, tenant: string): readonly Folder[] {
+  return bodies.folders(tenant, `capture-*/${ASKED}`)
+}
+
+/** Makes a capture unreadable for good: known to nobody at once, and then piece by piece, as it was kept. */
+export async function forgetCapture(
+  bodies: Bodies,
+  { tenant, run, name }: Pick<KeptCapture, 'tenant' | 'run' | 'name'>,
+): Promise<void> {
+  bodies.forget(tenant, run, `${name}/${SUMMARY}`)
+  const mark = `${name}/${ASKED}`
+  for (const piece of bodies.names(tenant, run)) {
+    if (!piece.startsWith(`${name}/`) || piece === mark) continue
+    bodies.forget(tenant, run, piece)
+    await turn()
+  }
+  bodies.forget(tenant, run, mark)
+  await turn()
+}
+
+/** The bytes of a part of a run. Throws MayflyError NOT_FOUND; STATE where it is not what was kept. */
+export function readCaptured(
+  bodies: BodiesRead,
+  { tenant, run }: { readonly tenant?: string | undefined; readonly run: string },
+  part: string,
+): ReadPart & { readonly tenant: string } {
+  const like = `capture-*/${SUMMARY}`
+  for (const place of bodies.places({ like, tenant, run, limit: capturesMax })) {
+    const found = summaryAt(bodies, place)?.parts.find(({ name }) => name === part)
+    if (!found) continue
+    return { tenant: place.tenant, part: told(found), bytes: piecesOf(bodies, place, found) }
+  }
+  throw new MayflyError('NOT_FOUND', 'Cannot find this part of a capture')
+}
+
+/** The parts that a line of the record, as its text, says were kept; of any other line none. */
+export function keptIn(bodyText: string): readonly CapturedPart[] {
+  const read = keptLine.safeParse(parsed(bodyText))
+  return read.success ? read.data.fields.parts : []
+}
+
+const keptLine = z.object({
+  point: z.literal('evidence/kept'),
+  fields: z.object({ parts: z.array(capturedPart) }),
+})
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function told({ name, size, sha256 }: CapturedPart): CapturedPart {
+  return { name, size, sha256 }
+}
+
+type Place = ReturnType<BodiesRead['places']>[number]
+
+/** Undefined where some of it was forgotten already. */
+function summaryAt(bodies: BodiesRead, place: Place): Summary | undefined {
+  const bytes = bodies.get(place)
+  if (!bytes) return undefined
+  const summary = summarySchema.parse(JSON.parse(Buffer.from(bytes).toString()))
+  const names = new Set(bodies.names(place.tenant, place.run))
+  const isWhole = summary.parts.every(({ name, pieces }) =>
+    Array.from({ length: pieces }, (_, at) => `${name}/${at}`).every((one) => names.has(one)),
+  )
+  return isWhole ? summary : undefined
+}
+
+/** Each piece opens only in its own place; that there are as many as there were is what the digest says. */
+async function* piecesOf(
+  bodies: BodiesRead,
+  { tenant, run }: Place,
+  { name, pieces, sha256 }: Summary['parts'][number],
+): AsyncGenerator<Uint8Array> {
+  const digest = createHash('sha256')
+  for (let at = 0; at < pieces; at++) {
+    const piece = bodies.get({ tenant, run, name: `${name}/${at}` })
+    if (!piece) throw new MayflyError('NOT_FOUND', `Cannot read "${name}": it was forgotten`)
+    digest.update(piece)
+    yield piece
+    await turn()
+  }
+  if (digest.digest('hex') === sha256) return
+  throw new MayflyError('STATE', `Cannot read "${name}": it is not what was kept`)
+}

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { Evidence } from '../contract/evidence.ts'
+import { openBodies } from './bodies.ts'
+import { createCustody, type CustodyParts } from './custody.ts'
+
+const capture = {
+  kind: 'memory',
+  parts: [{ name: 'memory.bin', bytes: [Buffer.alloc(600, 'm')] }],
+} as const
+const everybody = { principal: 'key:admin', tenant: undefined }
+
+function open(bounds: Pick<CustodyParts, 'askedBytesMax' | 'askedMax'> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-custody-'))
+  const bodies = openBodies(folder)
+  const told: [string, unknown, unknown][] = []
+  let at = 0
+  const custody = createCustody({
+    bodies: () => bodies,
+    now: () => (at += 10),
+    tell: (point, { parts, name }, about) => void told.push([point, parts ?? name, about]),
+    ...bounds,
+  })
+  return {
+    ...custody,
+    bodies,
+    told,
+    [Symbol.dispose]() {
+      bodies.close()
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+test('What is kept, and who is given it, has its line; what is not there has none', async () => {
+  using custody = open()
+  const { keep, evidence, told } = custody
+  const parts = await keep({ run: 'exec_1', tenant: 'acme', because: 'anomaly' }, capture)
+  await keep({ run: 'exec_2', tenant: 'acme', because: 'asked' }, { kind: 'none', parts: [] })
+  const { name } = parts[0]!
+  assert.equal(evidence.of('exec_1', everybody)[0]!.because, 'anomaly')
+  evidence.read('exec_1', name, everybody)
+  for (const by of [everybody, { ...everybody, tenant: 'other' }])
+    for (const run of by === everybody ? ['exec_2'] : ['exec_1', 'exec_2']) {
+      assert.throws(() => evidence.of(run, by), { code: 'NOT_FOUND' })
+      assert.throws(() => evidence.read(run, name, by), { code: 'NOT_FOUND' })
+    }
+  const about = { run: 'exec_1', tenant: 'acme' }
+  assert.deepEqual(told, [
+    ['evidence/kept', parts, { ...about, actor: 'evidence' }],
+    ['evidence/read', name, { ...about, actor: 'key:admin' }],
+  ])
+})
+
+test('Who asks for many captures has the newest, and neither others nor what nobody asked for go for it', async () => {
+  using custody = open({ askedBytesMax: 2000 })
+  const { keep, evidence, bodies } = custody
+  bodies.put({ tenant: 'acme', run: 'exec_1', name: 'outcome' }, Buffer.from('{}'), 1)
+  await keep({ run: 'exec_0', tenant: 'acme', because: 'anomaly' }, capture)
+  await keep({ run: 'exec_9', tenant: 'other', because: 'asked' }, capture)
+  for (const run of ['exec_1', 'exec_2', 'exec_3'])
+    await keep({ run, tenant: 'acme', because: 'asked' }, capture)
+  const runs = ['exec_0', 'exec_9', 'exec_1', 'exec_2', 'exec_3']
+  assert.deepEqual(
+    runs.map((run) => isKept(evidence, run)),
+    [true, true, false, true, true],
+  )
+  assert.deepEqual(bodies.names('acme', 'exec_1'), ['outcome'])
+})
+
+test('A large capture counts however many small ones came after it', async () => {
+  using custody = open({ askedBytesMax: 1_500_000, askedMax: 2000 })
+  const { keep, evidence, bodies } = custody
+  const asked = { tenant: 'acme', because: 'asked' } as const
+  const large = {
+    kind: 'memory',
+    parts: [{ name: 'a', bytes: [Buffer.alloc(1_000_000)] }],
+  } as const
+  await keep({ run: 'exec_0', ...asked }, large)
+  // More than are read at once, as a capture of nothing lies in the file.
+  for (let at = 0; at < 1050; at++) {
+    const place = (name: string) => ({
+      tenant: 'acme',
+      run: 'exec_1',
+      name: `capture-${at}/${name}`,
+    })
+    bodies.put(place('asked'), Buffer.alloc(0), at)
+    bodies.put(place('capture.json'), Buffer.alloc(200), at)
+  }
+  await keep({ run: 'exec_2', ...asked }, large)
+  assert.deepEqual(bodies.names('acme', 'exec_0'), [])
+  assert.equal(bodies.names('acme', 'exec_1').length, 2100)
+  assert.ok(isKept(evidence, 'exec_2'))
+})
+
+test('Of captures without bytes the newest are kept, up to a number', async () => {
+  using custody = open({ askedMax: 3 })
+  const { keep, evidence, bodies } = custody
+  const small = { kind: 'memory', parts: [{ name: 'memory.bin', bytes: [] }] } as const
+  await keep({ run: 'exec_9', tenant: 'other', because: 'asked' }, small)
+  const runs = ['exec_1', 'exec_2', 'exec_3', 'exec_4', 'exec_5']
+  for (const run of runs) await keep({ run, tenant: 'acme', because: 'asked' }, small)
+  assert.deepEqual(
+    ['exec_9', ...runs].map((run) => isKept(evidence, run)),
+    [true, false, false, true, true, true],
+  )
+  assert.deepEqual(bodies.names('acme', 'exec_1'), [])
+})
+
+function isKept(evidence: Evidence, run: string): boolean {
+  try {
+    return evidence.of(run, everybody).length > 0
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { allControls, noFiles, type FilesControl } from '../contract/controls.ts'
+import { openFolders } from './open.ts'
+
+const skip = !existsSync('/proc/self/fd') && 'no descriptors by path here'
+const place = mkdtempSync(join(tmpdir(), 'mayfly-folders-'))
+const granted = join(place, 'granted')
+const own = join(granted, 'own')
+mkdirSync(join(granted, 'inner'), { recursive: true })
+mkdirSync(join(place, 'granted-not'))
+mkdirSync(join(own, 'deep'), { recursive: true })
+writeFileSync(join(own, 'key'), 'secret')
+writeFileSync(join(place, 'secret'), 'secret')
+writeFileSync(join(place, 'granted-not', 'secret'), 'secret')
+writeFileSync(join(granted, 'a.txt'), 'ä')
+writeFileSync(join(granted, 'inner', 'b.bin'), Buffer.from([0, 255]))
+writeFileSync(join(place, 'linked'), 'secret')
+symlinkSync(join(place, 'linked'), join(granted, 'link'))
+symlinkSync(place, join(granted, 'up'))
+linkSync(join(place, 'secret'), join(granted, 'hard'))
+after(() => rmSync(place, { recursive: true }))
+
+const denied: unknown[] = []
+
+function folders(files: FilesControl, writtenMax = 2 ** 20) {
+  const voice = { say: (point: string) => void denied.push(point) }
+  const asked = {
+    controls: { ...allControls, files },
+    run: 'exec_1',
+    writtenMax,
+    voice,
+    closed: [own],
+  }
+  const calls = openFolders(asked)
+  const ask = async (request: object) =>
+    JSON.parse(await calls.answer(JSON.stringify(request))) as unknown
+  return { ...calls, ask }
+}
+
+const readOnly: FilesControl = { read: [granted], write: [] }
+const both: FilesControl = { read: [granted], write: [granted] }
+
+suite('Folders that are granted', { skip }, () => {
+  test('Files below a folder are read, listed and written; nothing half-written is ever there', async () => {
+    const { ask } = folders(both)
+    assert.equal(await ask({ verb: 'read', path: join(granted, 'a.txt') }), 'ä')
+    const bytes = { verb: 'read', path: join(granted, 'inner/b.bin'), encoding: 'base64' }
+    assert.equal(await ask(bytes), 'AP8=')
+    const path = join(granted, 'inner', 'new.txt')
+    assert.equal(await ask({ verb: 'write', path, content: 'one' }), 3)
+    assert.equal(await ask({ verb: 'write', path, content: 'Zwei' }), 4)
+    assert.equal(readFileSync(path, 'utf8'), 'Zwei')
+    assert.deepEqual(readdirSync(join(granted, 'inner')), ['b.bin', 'new.txt'])
+    const listed = await ask({ verb: 'list', path: granted })
+    assert.deepEqual(listed, [
+      { name: 'a.txt', kind: 'file' },
+      { name: 'hard', kind: 'file' },
+      { name: 'inner', kind: 'folder' },
+      { name: 'link', kind: 'other' },
+      { name: 'own', kind: 'folder' },
+      { name: 'up', kind: 'other' },
+    ])
+  })
+
+  test('S4-9: no symbolic link, hard link, "..", descriptor or neighbour leads out', async () => {
+    const { ask } = folders(both)
+    const before = denied.length
+    const ways = [
+      join(granted, 'link'),
+      join(granted, 'up', 'secret'),
+      join(granted, 'hard'),
+      `${granted}/../secret`,
+      `${granted}/inner/../../secret`,
+      `${granted}/./a.txt`,
+      `${granted}//a.txt`,
+      join(place, 'granted-not', 'secret'),
+      join(place, 'secret'),
+      '/proc/self/root/etc/passwd',
+      '/etc/passwd',
+      'a.txt',
+      '',
+      `${granted}/a.txt\0`,
+    ]
+    for (const path of ways) {
+      await assert.rejects(ask({ verb: 'read', path }), { code: 'FORBIDDEN' }, path)
+      await assert.rejects(ask({ verb: 'list', path }), { code: 'FORBIDDEN' }, path)
+      if (path !== join(granted, 'hard'))
+        await assert.rejects(
+          ask({ verb: 'write', path, content: 'x' }),
+          { code: 'FORBIDDEN' },
+          path,
+        )
+    }
+    assert.equal(readFileSync(join(place, 'secret'), 'utf8'), 'secret')
+    assert.equal(denied.length - before, 3 * ways.length - 1)
+    await assert.rejects(ask({ verb: 'list', path: join(granted, 'up') }), { code: 'FORBIDDEN' })
+  })
+
+  test('S4-9: a link that takes the place of a folder between two calls leads nowhere', async () => {
+    const { ask } = folders(readOnly)
+    const inner = join(granted, 'inner')
+    let secrets = 0
+    for (let turn = 0; turn < 50; turn++) {
+      const asked = ask({ verb: 'read', path: join(inner, 'secret') }).then(
+        () => secrets++,
+        () => undefined,
+      )
+      renameSync(inner, `${inner}-away`)
+      symlinkSync(place, inner)
+      await asked
+      rmSync(inner)
+      renameSync(`${inner}-away`, inner)
+    }
+    assert.equal(secrets, 0)
+  })
+
+  test('What is Mayfly’s own, and what tells of processes, is in no grant', async () => {
+    const alias = join(place, 'alias')
+    symlinkSync(granted, alias)
+    const all = folders({ read: ['/'], write: ['/'] })
+    const some = folders({ read: [granted, alias, '/proc'], write: [granted, alias] })
+    const keys = [join(own, 'key'), join(own, 'deep', 'key'), join(alias, 'own', 'key')]
+    const told = ['/proc/self/environ', '/proc/1/environ', '/sys/kernel/notes', '/dev/null']
+    const insides = [own, join(own, 'deep'), join(alias, 'own'), '/proc', '/dev']
+    for (const { ask } of [all, some]) {
+      for (const path of [...keys, ...told])
+        await assert.rejects(ask({ verb: 'read', path }), { code: 'FORBIDDEN' }, path)
+      for (const path of insides)
+        await assert.rejects(ask({ verb: 'list', path }), { code: 'FORBIDDEN' }, path)
+      for (const path of keys)
+        await assert.rejects(ask({ verb: 'write', path, content: 'x' }), { code: 'FORBIDDEN' })
+    }
+    assert.equal(readFileSync(join(own, 'key'), 'utf8'), 'secret')
+    assert.equal(await all.ask({ verb: 'read', path: join(granted, 'a.txt') }), 'ä')
+    assert.equal(await some.ask({ verb: 'read', path: join(alias, 'a.txt') }), 'ä')
+    rmSync(alias)
+  })
+
+  test('What may only be read is not written', async () => {
+    const { ask } = folders(readOnly)
+    const request = { verb: 'write', path: join(granted, 'no.txt'), content: 'x' }
+    await assert.rejects(ask(request), { code: 'FORBIDDEN' })
+    assert.equal(existsSync(request.path), false)
+  })
+
+  test('What is not there is not found, and a folder or a pipe is no file', async () => {
+    const { ask } = folders(both)
+    spawnSync('mkfifo', [join(granted, 'pipe')])
+    await assert.rejects(ask({ verb: 'read', path: join(granted, 'no') }), { code: 'NOT_FOUND' })
+    for (const name of ['inner', 'pipe', '.'])
+      await assert.rejects(ask({ verb: 'read', path: `${granted}/${name}` }), { code: 'FORBIDDEN' })
+    await assert.rejects(ask({ verb: 'read', path: granted }), { code: 'FORBIDDEN' })
+    rmSync(join(granted, 'pipe'))
+  })
+
+  test('Once a phase takes a folder away it is gone, for a call under way too', async () => {
+    const opened = folders(both)
+    const request = { verb: 'read', path: join(granted, 'a.txt') }
+    const under = opened.ask(request)
+    opened.tighten({ ...allControls, files: noFiles })
+    await assert.rejects(under, { code: 'FORBIDDEN' })
+    await assert.rejects(opened.ask(request), { code: 'FORBIDDEN' })
+  })
+
+  test('A run writes no more than its disk has, and a file is not larger than a call may be', async () => {
+    const { ask } = folders(both, 10)
+    const path = join(granted, 'small.txt')
+    assert.equal(await ask({ verb: 'write', path, content: '12345678' }), 8)
+    const more = { verb: 'write', path, content: '123' }
+    await assert.rejects(ask(more), { code: 'TOO_LARGE' })
+    assert.equal(readFileSync(path, 'utf8'), '12345678')
+    // What was refused took nothing of it.
+    assert.equal(await ask({ verb: 'write', path, content: '12' }), 2)
+    await assert.rejects(ask({ verb: 'write', path, content: '1' }), /more than 0 bytes/)
+    writeFileSync(path, Buffer.alloc(3 * 2 ** 20 + 1))
+    await assert.rejects(ask({ verb: 'read', path }), { code: 'TOO_LARGE' })
+    rmSync(path)
+  })
+
+  test('What is no request is refused', async () => {
+    const { answer } = folders(both)
+    for (const text of ['', '{}', '{"verb":"remove","path":"/"}', '[]', '{"verb":"read","path":1}'])
+      await assert.rejects(answer(text), { code: 'INVALID' }, text)
+  })
+})

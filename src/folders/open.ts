@@ -1,0 +1,188 @@
+import { constants, realpathSync, type Dirent } from 'node:fs'
+import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import type { Voice } from '../contract/event.ts'
+import { newId } from '../lib/id.ts'
+import { filesCapability, type FolderCalls, type FoldersAsked } from '../warden/folder-calls.ts'
+import { below, notFile, ofHandle, openFile, openInner, placeOf } from './within.ts'
+
+const MIB = 2 ** 20
+/** Of one file in one call. */
+const fileBytesMax = 3 * MIB
+const entriesMax = 1000
+const openMax = 16
+
+const encoding = z.enum(['utf8', 'base64']).default('utf8')
+const path = z.string().max(4096)
+const asked = z.discriminatedUnion('verb', [
+  z.strictObject({ verb: z.literal('read'), path, encoding }),
+  z.strictObject({ verb: z.literal('write'), path, content: z.string(), encoding }),
+  z.strictObject({ verb: z.literal('list'), path, encoding: encoding.optional() }),
+])
+type Asked = z.output<typeof asked>
+type Verb = Asked['verb']
+
+/** Their files are no data: they tell of processes and devices, and of secrets in memory. */
+const closedAlways = ['/proc', '/sys', '/dev'] as const
+
+export interface FoldersParts extends FoldersAsked {
+  readonly voice: Voice
+  /** Folders of Mayfly's own, that no grant opens. */
+  readonly closed: readonly string[]
+}
+
+/**
+ * Folders of this machine for a guest that has no files of its own: it asks, and each call is held to the controls in
+ * force. Nothing here is the guest's but a path and bytes.
+ */
+export function openFolders({ voice, run, closed, ...given }: FoldersParts): FolderCalls {
+  let { files } = given.controls
+  let writable = given.writtenMax
+  let isOpen = 0
+
+  const never = [...closedAlways, ...closed.map(realPath)]
+  const boundsFor = (verb: Verb) => ({
+    granted: verb === 'write' ? files.write : files.read,
+    closed: never,
+  })
+
+  async function does(request: Asked): Promise<unknown> {
+    const bounds = boundsFor(request.verb)
+    await using place = await placeOf(request.path, bounds)
+    if (request.verb === 'list') return await list(await openInner(place, bounds, request.path))
+    if (request.verb === 'read')
+      return await readAll(await openFile(place, request.path), request.encoding)
+    if (place.name === undefined) throw notFile(request.path)
+    const bytes = bytesOf(request)
+    if (bytes.length > writable)
+      throw new MayflyError(
+        'TOO_LARGE',
+        `Cannot write more than ${writable} bytes: its disk is full`,
+      )
+    writable -= bytes.length
+    return await replace(place.folder, place.name, bytes, request.path)
+  }
+
+  return {
+    async answer(text) {
+      const read = asked.safeParse(parsed(text))
+      if (!read.success) throw new MayflyError('INVALID', 'Cannot read the request for a file')
+      if (isOpen >= openMax)
+        throw new MayflyError('RATE_LIMITED', `Cannot use more than ${openMax} files at once`)
+      isOpen++
+      try {
+        const answer = await does(read.data)
+        // It may have been taken away meanwhile: then the answer is no longer the guest's.
+        await (await placeOf(read.data.path, boundsFor(read.data.verb))).folder.close()
+        return JSON.stringify(answer)
+      } catch (thrown) {
+        const why = thrown instanceof MayflyError ? thrown : ours(thrown)
+        const fields = { capability: filesCapability, verb: read.data.verb, because: why.code }
+        if (why.code === 'FORBIDDEN')
+          voice.say('capability/denied', fields, { run, actor: 'guest', trust: 'wall' })
+        throw why
+      } finally {
+        isOpen--
+      }
+    },
+    tighten(to) {
+      files = to.files
+    },
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
+async function readAll(file: FileHandle, as: 'utf8' | 'base64'): Promise<string> {
+  await using _file = file
+  const bytes = Buffer.alloc(fileBytesMax + 1)
+  let length = 0
+  for (;;) {
+    const { bytesRead } = await file.read(bytes, length, bytes.length - length)
+    length += bytesRead
+    if (bytesRead === 0 || length > fileBytesMax) break
+  }
+  if (length > fileBytesMax) throw tooLarge()
+  return bytes.toString(as, 0, length)
+}
+
+/** Whole or not at all: under another name first, which then takes the place of what was there. */
+async function replace(
+  folder: FileHandle,
+  name: string,
+  bytes: Buffer,
+  asked: string,
+): Promise<number> {
+  const before = await lstat(below(folder, name)).catch(() => undefined)
+  if (before && !before.isFile()) throw notFile(asked)
+  const draft = below(folder, `.${newId('mayfly')}`)
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
+  const file = await open(
+    draft,
+    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+    (before?.mode ?? 0o644) & 0o777,
+  )
+  try {
+    await file.writeFile(bytes)
+    await file.close()
+    await rename(draft, below(folder, name))
+  } catch (thrown) {
+    await file.close().catch(() => undefined)
+    await rm(draft, { force: true })
+    throw thrown
+  }
+  return bytes.length
+}
+
+async function list(folder: FileHandle): Promise<readonly object[]> {
+  await using _folder = folder
+  const entries: object[] = []
+  for await (const entry of await opendir(ofHandle(folder))) {
+    if (entries.length === entriesMax) throw tooLarge()
+    entries.push({ name: entry.name, kind: kindOf(entry) })
+  }
+  return entries.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+}
+
+function nameOf(entry: object): string {
+  return (entry as { readonly name: string }).name
+}
+
+function kindOf(entry: Dirent): 'file' | 'folder' | 'other' {
+  if (entry.isFile()) return 'file'
+  return entry.isDirectory() ? 'folder' : 'other'
+}
+
+function bytesOf({ content, encoding }: Extract<Asked, { verb: 'write' }>): Buffer {
+  const bytes = Buffer.from(content, encoding)
+  if (bytes.length > fileBytesMax) throw tooLarge()
+  return bytes
+}
+
+function tooLarge(): MayflyError {
+  return new MayflyError(
+    'TOO_LARGE',
+    `Cannot take it: more than ${fileBytesMax / MIB} MiB or ${entriesMax} entries`,
+  )
+}
+
+/** What the machine says of its own files stays here, but for its name. */
+function ours(thrown: unknown): MayflyError {
+  const { code = 'EIO' } = thrown as { readonly code?: string }
+  return new MayflyError('INTERNAL', `Cannot use the file: ${code}`, { cause: thrown })
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { createSleep } from './sleep.ts'
+
+suite('Sleep of the machine', () => {
+  test('What the clock of the boot is ahead by was slept, and is told once', () => {
+    const at = { steady: 5_000, boot: 90_000 }
+    const sleep = createSleep({ steady: () => at.steady, boot: () => at.boot })
+    at.steady += 1_000
+    at.boot += 1_010
+    assert.equal(sleep.look(), 0)
+    at.boot += 3_600_000
+    assert.equal(sleep.look(), 3_600_010)
+    assert.equal(sleep.look(), 0)
+  })
+
+  test('A look that is held up is no sleep, nor is a clock that falls behind', () => {
+    let [steady, held] = [0, 0]
+    const sleep = createSleep({ steady: () => (steady += held), boot: () => steady })
+    held = 400
+    assert.equal(sleep.look(), 0)
+    held = 0
+    assert.equal(sleep.look(), 0)
+  })
+
+  test('Awake, this machine slept nothing', () => {
+    assert.equal(createSleep().look(), 0)
+  })
+})

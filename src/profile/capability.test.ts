@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
+import { controlNames } from '../contract/controls.ts'
+import type { JobRequest } from '../contract/job.ts'
+import { PlanMemo } from './memo.ts'
+import { makePlan } from './make-profile.ts'
+
+const MB = 2 ** 20
+const seed = {
+  timeout: '30s',
+  memory_limit_mb: 64,
+  cpu_limit: 0.3,
+  network_policy: { AllowList: ['api.github.com', 'httpbin.org'] },
+  fs_policy: 'None',
+} as const
+const facts = [
+  factsOf('isolate', { can: ['network', 'folder-calls'], enforces: ['network', 'memory'] }),
+  factsOf('process', { can: ['network', 'folder-calls'], enforces: controlNames }),
+]
+
+function planOf(
+  called: string | undefined,
+  values: unknown,
+  asked: JobRequest = {},
+  language: 'js' | 'python' = 'js',
+) {
+  const config = configOf(values)
+  const job = { ...jobOf(asked), ...(called !== undefined && { capability: called }) }
+  return makePlan(job, verdictOf(0, { language }), { config, facts })
+}
+
+function becauseOf({ profile }: ReturnType<typeof planOf>, field: string) {
+  const row = profile.explain.find((one) => one.field === field)
+  return [row?.value, row?.because]
+}
+
+const http = 'ccos.network.http-fetch'
+
+test('S4-37: all five values of a capability are in its profile, each with where it stands', () => {
+  const plan = planOf(http, { capability_configs: { [http]: seed } })
+  const { limits, controls } = plan.profile
+  assert.equal(plan.kind, 'run')
+  assert.deepEqual([limits.timeout, limits.memory, limits.cpu], [30_000, 64 * MB, 0.3])
+  assert.deepEqual([controls.memory, controls.cpu], [64 * MB, 0.3])
+  assert.deepEqual(controls.network.allow, [
+    'http://api.github.com:80',
+    'http://httpbin.org:80',
+    'https://api.github.com:443',
+    'https://httpbin.org:443',
+  ])
+  assert.deepEqual(controls.files, { read: [], write: [] })
+  const where = `capability_configs.${http}`
+  assert.equal(becauseOf(plan, 'limits.timeout')[1], `${where}.timeout`)
+  assert.equal(becauseOf(plan, 'limits.memory')[1], `${where}.memory_limit_mb`)
+  assert.equal(becauseOf(plan, 'limits.cpu')[1], `${where}.cpu_limit`)
+  assert.equal(becauseOf(plan, 'controls.network')[1], `${where}.network_policy`)
+  assert.deepEqual(becauseOf(plan, 'controls.files'), ['none', `${where}.fs_policy`])
+})
+
+test('What a capability may have is no other job’s, whatever else it calls itself', () => {
+  const values = { capability_configs: { [http]: seed } }
+  for (const plan of [planOf(undefined, values), planOf('another', values)]) {
+    assert.equal(plan.profile.limits.memory, 128 * MB)
+    assert.deepEqual(plan.profile.controls.network.allow, [])
+  }
+})
+
+test('S4-6: two capabilities of one configuration have their own limits', () => {
+  const values = {
+    capability_configs: {
+      small: { memory_limit_mb: 16, timeout: 100 },
+      large: { memory_limit_mb: 256, timeout: '10s', network_policy: 'Full' },
+    },
+  }
+  const [small, large] = [planOf('small', values).profile, planOf('large', values).profile]
+  assert.deepEqual([small.limits.memory, large.limits.memory], [16 * MB, 256 * MB])
+  assert.deepEqual([small.limits.timeout, large.limits.timeout], [100, 10_000])
+  assert.deepEqual([small.controls.network.allow, large.controls.network.allow], [[], 'any'])
+})
+
+test('A capability never has more than the ceilings of its tenant and of the configuration', () => {
+  const plan = planOf('greedy', {
+    ceilings: { timeout: '2s', network: { allow: ['api.github.com'] } },
+    tenants: [{ name: 'default', ceilings: { memory: '32MB' } }],
+    capability_configs: {
+      greedy: { timeout: '1h', memory_limit_mb: 4096, network_policy: 'Full' },
+    },
+  })
+  const { limits, controls } = plan.profile
+  assert.deepEqual([limits.timeout, limits.memory], [2000, 32 * MB])
+  assert.deepEqual(controls.network.allow, ['https://api.github.com:443'])
+  assert.equal(becauseOf(plan, 'limits.memory')[1], 'tenants.default.ceilings.memory')
+})
+
+test('A call may ask for less than its capability has, and gets no more', () => {
+  const values = { capability_configs: { [http]: seed } }
+  const less = planOf(http, values, { limits: { timeout: 50, memory: '1GB' }, network: 'open' })
+  assert.deepEqual([less.profile.limits.timeout, less.profile.limits.memory], [50, 64 * MB])
+  const { allow } = less.profile.controls.network
+  assert.ok(allow !== 'any' && allow.length === 4)
+  assert.deepEqual(planOf(http, values, { network: 'none' }).profile.controls.network.allow, [])
+})
+
+test('Less than a core is held by a wall that can hold it, and by no other', () => {
+  const values = { capability_configs: { [http]: seed } }
+  assert.equal(planOf(http, values).profile.tier, 'process')
+  const refused = planOf(http, values, { tier: 'isolate' })
+  assert(refused.kind === 'unavailable')
+  assert.match(refused.error.message, /holds "cpu"/)
+  const whole = planOf('x', { capability_configs: { x: { cpu_limit: 1 } } })
+  assert.equal(whole.profile.tier, 'isolate')
+})
+
+test('A folder goes to what runs in a realm; for a program there is an error with the way out', () => {
+  const policy = { ReadWrite: ['/srv/data'] }
+  const values = { capability_configs: { files: { fs_policy: policy } } }
+  const plan = planOf('files', values)
+  assert.equal(plan.kind, 'run')
+  assert.deepEqual(plan.profile.controls.files, { read: ['/srv/data'], write: ['/srv/data'] })
+  const program = planOf('files', values, {}, 'python')
+  assert(program.kind === 'unavailable')
+  assert.match(program.error.message, /gives a program folders of this machine/)
+  assert.match(String((program.error.details as { hint?: string }).hint), /by call|hand the files/)
+})
+
+test('What calls capabilities has a wall that lets it, and a program has none', () => {
+  const calls: JobRequest = { capabilities: ['math.add'] }
+  const config = configOf()
+  const plan = (language: 'js' | 'python', can: 'calls' | 'network') => {
+    const own = [factsOf('process', { can: [can], enforces: controlNames })]
+    return makePlan(jobOf(calls), verdictOf(0, { language }), { config, facts: own })
+  }
+  assert.equal(plan('js', 'calls').kind, 'run')
+  assert.equal(plan('js', 'network').kind, 'unavailable')
+  assert.equal(plan('python', 'calls').kind, 'unavailable')
+})
+
+test('A schedule for a capability is that of its calls', () => {
+  const phases = [{ name: 'brief', for: 70 }]
+  const values = { schedules: { short: { phases, for_capabilities: ['slow'] } } }
+  assert.equal(planOf('slow', values).profile.schedule.phases[0]?.name, 'brief')
+  assert.notEqual(planOf('fast', values).profile.schedule.phases[0]?.name, 'brief')
+})
+
+test('Plans of two capabilities are not mistaken for each other', () => {
+  const config = configOf({ capability_configs: { a: { memory_limit_mb: 16 } } })
+  const memo = new PlanMemo()
+  const ofOne = (capability: string) => {
+    const asked = { job: { ...jobOf(), capability }, verdict: verdictOf(), config, facts }
+    return memo.plan(asked, () => makePlan(asked.job, asked.verdict, asked)).profile.limits.memory
+  }
+  assert.deepEqual([ofOne('a'), ofOne('b')], [16 * MB, 128 * MB])
+})

@@ -1,0 +1,230 @@
+import { providerNames } from '../assemble.ts'
+import { askedFor } from '../capabilities/asked.ts'
+import { Catalogue } from '../capabilities/catalogue.ts'
+import { callInProcess, Misdeclared } from '../capabilities/in-process.ts'
+import { safeOutcome } from '../capabilities/outcome.ts'
+import type {
+  Capability,
+  CapabilityRow,
+  IsolatedCapability,
+  SafeCapability,
+} from '../contract/capability.ts'
+import { systemClock } from '../contract/clock.ts'
+import { isProduction, type ConfigInput } from '../contract/config.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Provider } from '../contract/provider.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import { namedTiers, type TierName } from '../contract/tier.ts'
+import { newJob } from '../job.ts'
+import { adapt, type MicroVMProvider } from './microvm-provider.ts'
+import { assemblyOf, Mayfly } from './mayfly.ts'
+import { valueOf } from './secure-sandbox.ts'
+
+export interface CapabilityRegistryOptions {
+  /** A configuration file or object; without, `MAYFLY_CONFIG` and `./mayfly.toml` are looked for. */
+  readonly config?: string | ConfigInput
+  /** Used in place of one of its own; its configuration holds then, and it stays its owner's to close. */
+  readonly mayfly?: Mayfly
+  /** Whose jobs these are; `default` unless given. */
+  readonly tenant?: string
+}
+
+export interface CapabilityCallOptions {
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Capabilities by name. One that reaches for something runs as a job, in a sandbox of its own, with what
+ * `[capability_configs]` gives its name; one that only computes runs here. Which of the two stands in its entry.
+ *
+ * @example
+ * const registry = new CapabilityRegistry()
+ * registry.setMicroVMProvider('mock')
+ * console.log(await registry.executeCapabilityWithMicroVM('math.add', [1, 2])) // 3
+ */
+export class CapabilityRegistry implements AsyncDisposable {
+  readonly #options: CapabilityRegistryOptions
+  readonly #catalogue = new Catalogue()
+  /** Capabilities that were seen to do more than they were declared to. */
+  readonly #caught = new Map<string, Misdeclared>()
+  readonly #custom = new Map<string, MicroVMProvider>()
+  readonly #added = new Map<
+    string,
+    { readonly provider: Provider; readonly adding: Promise<unknown> }
+  >()
+  #chosen = 'auto'
+  #opened: Promise<Mayfly> | undefined
+  #isOver = false
+
+  constructor(options: CapabilityRegistryOptions = {}) {
+    this.#options = options
+  }
+
+  /**
+   * From the next call on isolated capabilities run on this provider, or on this tier; `auto`, as from the start, lets
+   * Mayfly choose. Throws MayflyError NOT_FOUND for a name that is none, UNAVAILABLE for the mock in production.
+   */
+  setMicroVMProvider(name: string): void {
+    const isKnown = this.#custom.has(name) || known.has(name) || this.#options.mayfly !== undefined
+    if (!isKnown) throw new MayflyError('NOT_FOUND', `Cannot find the provider "${name}"`)
+    const environment = process.env['MAYFLY_ENV'] ?? ''
+    if (name === 'mock' && isProduction({ environment }))
+      throw new MayflyError('UNAVAILABLE', 'Cannot use the mock in production: it isolates nothing')
+    this.#chosen = name
+  }
+
+  /**
+   * Makes a provider of your own known, to be chosen by its name. What it isolates is its author's word: everything it
+   * runs is marked as `custom:NAME` in outcome and record. Throws MayflyError INVALID, or CONFLICT for a name that is
+   * taken.
+   */
+  registerProvider(provider: MicroVMProvider): void {
+    const { name } = adapt(provider)
+    const own = name.slice(CUSTOM.length)
+    if (known.has(own) || this.#custom.has(own))
+      throw new MayflyError('CONFLICT', `Cannot register the provider "${own}": its name is taken`)
+    this.#custom.set(own, provider)
+  }
+
+  /**
+   * Adds a capability, or replaces the one of its name. Code in text always gets a sandbox; a function of yours that is
+   * declared safe runs here, and is refused once it was seen to do more than compute. Throws MayflyError INVALID.
+   */
+  register(capability: SafeCapability | IsolatedCapability): void {
+    this.#catalogue.add(capability)
+    this.#caught.delete(capability.name)
+  }
+
+  list(): readonly CapabilityRow[] {
+    return this.#catalogue.list()
+  }
+
+  /**
+   * Calls a capability and resolves to its value. Throws EffectError when it did not give one, MayflyError NOT_FOUND,
+   * FORBIDDEN for one that is not what it was declared to be, and what a safe one throws itself.
+   */
+  async executeCapabilityWithMicroVM(
+    name: string,
+    args: readonly unknown[] = [],
+    options: CapabilityCallOptions = {},
+  ): Promise<unknown> {
+    const capability = this.#find(name)
+    if (!capability.isolated) return this.#here(capability, args)
+    return valueOf(await this.#isolated(capability, args, options))
+  }
+
+  /** The same, with everything that is known of the call: limits, attempts to reach the network, place in the record. */
+  async execute(
+    name: string,
+    args: readonly unknown[] = [],
+    options: CapabilityCallOptions = {},
+  ): Promise<Outcome> {
+    const capability = this.#find(name)
+    if (capability.isolated) return this.#isolated(capability, args, options)
+    const began = systemClock.now()
+    const facts = () => ({
+      name,
+      date: systemClock.date(),
+      executionTime: systemClock.now() - began,
+    })
+    try {
+      const value = await this.#here(capability, args)
+      return safeOutcome(facts(), { value })
+    } catch (thrown) {
+      if (thrown instanceof MayflyError) throw thrown
+      return safeOutcome(facts(), { error: { code: 'USER_ERROR', message: messageOf(thrown) } })
+    }
+  }
+
+  /** Ends what it opened, and cleans up providers of one's own. Idempotent. */
+  async close(): Promise<void> {
+    this.#isOver = true
+    const ends = [...this.#added.values()].map(async ({ provider, adding }) => {
+      await adding.catch(() => undefined)
+      await provider.close?.()
+    })
+    const ended = await Promise.allSettled(ends)
+    const opened = this.#opened
+    this.#opened = undefined
+    await (await opened?.catch(() => undefined))?.close()
+    for (const one of ended) if (one.status === 'rejected') throw one.reason
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #find(name: string): Capability {
+    if (this.#isOver) throw new MayflyError('CONFLICT', 'Cannot use the registry: it was closed')
+    const caught = this.#caught.get(name)
+    if (caught) throw caught
+    return this.#catalogue.get(name)
+  }
+
+  /** What was seen is in the record before anybody hears of it. */
+  async #here(capability: SafeCapability, args: readonly unknown[]): Promise<unknown> {
+    try {
+      return callInProcess(capability, args)
+    } catch (thrown) {
+      if (thrown instanceof Misdeclared) {
+        this.#caught.set(capability.name, thrown)
+        const { voice } = assemblyOf(await this.#mayfly())
+        voice.say('capability/misdeclared', { capability: capability.name, seen: thrown.seen })
+      }
+      throw thrown
+    }
+  }
+
+  async #isolated(
+    capability: IsolatedCapability,
+    args: readonly unknown[],
+    { signal = never }: CapabilityCallOptions,
+  ): Promise<Outcome> {
+    const { tenant = 'default' } = this.#options
+    const who = {
+      tenant,
+      principal: 'capability-registry',
+      origin: 'capability',
+      capability: capability.name,
+    } as const
+    const asked = { ...askedFor(capability, args), ...wallOf(this.#chosen, this.#custom) }
+    const job = newJob(asked, who, systemClock)
+    const assembly = assemblyOf(await this.#mayfly())
+    await this.#add(this.#chosen, assembly)
+    return assembly.run(job, { signal })
+  }
+
+  /** A provider of somebody else is initialised when it is first needed. */
+  #add(chosen: string, assembly: ReturnType<typeof assemblyOf>): Promise<unknown> | undefined {
+    const custom = this.#custom.get(chosen)
+    const added = this.#added.get(chosen)
+    if (!custom || added) return added?.adding
+    const provider = adapt(custom)
+    const adding = assembly.add(provider)
+    this.#added.set(chosen, { provider, adding })
+    return adding
+  }
+
+  #mayfly(): Promise<Mayfly> {
+    const { mayfly, config } = this.#options
+    if (mayfly) return Promise.resolve(mayfly)
+    this.#opened ??= Mayfly.open(config)
+    this.#opened.catch(() => (this.#opened = undefined))
+    return this.#opened
+  }
+}
+
+const CUSTOM = 'custom:'
+const never = new AbortController().signal
+/** Not all of them are on every machine: a call then ends as unavailable, and says why. */
+const known: ReadonlySet<string> = new Set(['auto', 'firecracker', ...providerNames, ...namedTiers])
+
+function wallOf(
+  chosen: string,
+  custom: ReadonlyMap<string, unknown>,
+): { readonly tier?: TierName; readonly provider?: string } {
+  if (chosen === 'auto') return {}
+  if (custom.has(chosen)) return { provider: CUSTOM + chosen }
+  const tier = namedTiers.find((one) => one === chosen)
+  return tier ? { tier } : { provider: chosen }
+}

@@ -1,0 +1,147 @@
+import type { Clock } from '../contract/clock.ts'
+import { controlNames } from '../contract/controls.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { languages, type JobFile } from '../contract/job.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Availability, Provider } from '../contract/provider.ts'
+import { strengthOf, tierName, type TierName } from '../contract/tier.ts'
+import { MicroVMSandbox } from './microvm-sandbox.ts'
+
+/** A provider of your own: what it isolates, and how well, is its author's word. */
+export interface MicroVMProvider {
+  /** Letters, digits, ".", "_" and "-". */
+  readonly name: string | (() => string)
+  /** Which kind of wall it says it is; `isolate`, the least there is, unless given. */
+  readonly tier?: TierName
+  isAvailable(): boolean | Promise<boolean>
+  /** Before its first execution, once. */
+  initialize(): void | Promise<void>
+  /** Runs one call. `signal` aborts when its time is over or it is cancelled: nobody waits for it then. */
+  execute(
+    context: ExecutionContext,
+    options: { readonly signal: AbortSignal },
+  ): ExecutionResult | Promise<ExecutionResult>
+  /** When it is not needed any more, once, if it was initialised. */
+  cleanup(): void | Promise<void>
+}
+
+/** One call, as a provider of your own is given it: plain data, frozen through and through. */
+export interface ExecutionContext {
+  readonly executionId: string
+  readonly capabilityId: string
+  /** Data that JSON can hold. */
+  readonly args: readonly unknown[]
+  readonly code: string
+  readonly language: string
+  readonly files: readonly JobFile[]
+  readonly config: MicroVMConfig
+}
+
+/** What the call may have, in the words of `[capability_configs]`. To hold it to that is the provider's part. */
+export interface MicroVMConfig {
+  /** Milliseconds. Kept from outside as well. */
+  readonly timeout: number
+  readonly memoryLimitMb: number
+  /** Cores. */
+  readonly cpuLimit: number
+  readonly networkPolicy: NetworkPolicy
+  readonly fsPolicy: FileSystemPolicy
+}
+
+/** Entries are patterns such as `https://api.example.com:443`; with both lists, what is denied goes first. */
+export type NetworkPolicy =
+  | 'None'
+  | 'Full'
+  | { readonly AllowList: readonly string[]; readonly DenyList?: readonly string[] }
+  | { readonly DenyList: readonly string[] }
+
+/** Folders, each with all below it. */
+export type FileSystemPolicy =
+  | 'None'
+  | { readonly ReadOnly: readonly string[] }
+  | { readonly ReadWrite: readonly string[] }
+
+export interface ExecutionResult {
+  readonly value: unknown
+  readonly metadata?: ExecutionMetadata
+}
+
+/** What it says of itself; in the outcome it stands as said. */
+export interface ExecutionMetadata {
+  /** Milliseconds of processor time. */
+  readonly cpuTime?: number
+  readonly memoryUsedMb?: number
+  readonly networkRequests?: readonly NetworkAttempt[]
+}
+
+const nameOf = ({ name }: MicroVMProvider): string => (typeof name === 'function' ? name() : name)
+const members = ['isAvailable', 'initialize', 'execute', 'cleanup'] as const
+
+/**
+ * The provider as the road knows providers, under the name `custom:NAME` that marks it wherever it is recorded. It is
+ * reached by that name alone. Throws MayflyError INVALID for what is no provider.
+ */
+export function adapt(custom: MicroVMProvider): Provider {
+  const own = checkedName(custom)
+  const { tier = 'isolate' } = custom
+  let detected: Promise<Availability> | undefined
+  let isInitialised = false
+
+  async function detect(): Promise<Availability> {
+    try {
+      if (!(await custom.isAvailable())) return notThere(own, 'it says that it is not available')
+      await custom.initialize()
+      isInitialised = true
+      return {
+        available: true,
+        strength: strengthOf[tier],
+        layers: ['what its author says'],
+        missing: ['a proof: Mayfly did not make this wall and has not tried it'],
+      }
+    } catch (thrown) {
+      return notThere(own, messageOf(thrown))
+    }
+  }
+
+  return {
+    name: `custom:${own}`,
+    tier,
+    languages,
+    enforces: controlNames,
+    tightens: [],
+    can: ['network', 'folders', 'folder-calls', 'files'],
+    isByNameAlone: true,
+    detect: () => (detected ??= detect()),
+    async launch(profile: Profile, clock: Clock) {
+      if (isInitialised) return new MicroVMSandbox({ custom, profile, clock })
+      throw new MayflyError('UNAVAILABLE', `Cannot use provider "${own}": it was cleaned up`)
+    },
+    async close() {
+      if (!isInitialised) return
+      isInitialised = false
+      await custom.cleanup()
+    },
+  }
+}
+
+function checkedName(custom: MicroVMProvider): string {
+  const isOne = members.every((member) => typeof custom[member] === 'function')
+  const name = isOne ? nameOf(custom) : ''
+  if (isOne && typeof name === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,50}$/.test(name)) {
+    if (custom.tier === undefined || tierName.safeParse(custom.tier).success) return name
+  }
+  throw new MayflyError(
+    'INVALID',
+    `Cannot register the provider: expected name, ${members.join(', ')}, and perhaps a tier`,
+  )
+}
+
+function notThere(name: string, why: string): Availability {
+  return {
+    available: false,
+    code: 'CUSTOM_UNAVAILABLE',
+    reason: `Cannot use provider "${name}": ${why}`,
+    fix: 'Ask its author',
+  }
+}

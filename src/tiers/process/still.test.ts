@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Stillness } from './still.ts'
+
+function stillness() {
+  const said: string[] = []
+  const still = new Stillness({
+    stop: () => Promise.resolve(said.push('stop')),
+    goOn: () => Promise.resolve(said.push('go on')),
+  })
+  return { still, said }
+}
+
+test('What is frozen while it is looked into stays frozen', async () => {
+  const { still, said } = stillness()
+  const look = Promise.withResolvers<string>()
+  const looked = still.during(() => look.promise)
+  await still.freeze()
+  look.resolve('seen')
+  assert.equal(await looked, 'seen')
+  assert.deepEqual(said, ['stop', 'stop'])
+  await still.thaw()
+  assert.equal(said.at(-1), 'go on')
+})
+
+test('It goes on after the last look, whatever came of it', async () => {
+  const { still, said } = stillness()
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const looks = [still.during(() => first.promise), still.during(() => second.promise)]
+  await still.thaw()
+  first.resolve()
+  await looks[0]
+  assert.deepEqual(said, ['stop', 'stop'])
+  second.reject(new Error('it is late'))
+  await assert.rejects(looks[1]!, /late/)
+  assert.deepEqual(said, ['stop', 'stop', 'go on'])
+})

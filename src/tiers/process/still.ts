@@ -1,0 +1,45 @@
+/** Lets everything in a wall stand still, and go on; each resolves when it does. */
+export interface Halting {
+  stop(): Promise<unknown>
+  goOn(): Promise<unknown>
+}
+
+/**
+ * A wall that stands still for whoever froze it, and for those who look into it: it goes on when none of them needs it
+ * still. Who freezes it while it is looked into finds it frozen afterwards.
+ */
+export class Stillness {
+  readonly #halting: Halting
+  #isFrozen = false
+  #looks = 0
+
+  constructor(halting: Halting) {
+    this.#halting = halting
+  }
+
+  async freeze(): Promise<void> {
+    this.#isFrozen = true
+    await this.#halting.stop()
+  }
+
+  /** While it is looked into, it goes on later. */
+  async thaw(): Promise<void> {
+    this.#isFrozen = false
+    await this.#goOn()
+  }
+
+  async during<T>(look: () => Promise<T>): Promise<T> {
+    this.#looks++
+    try {
+      await this.#halting.stop()
+      return await look()
+    } finally {
+      this.#looks--
+      await this.#goOn()
+    }
+  }
+
+  async #goOn(): Promise<void> {
+    if (!this.#isFrozen && this.#looks === 0) await this.#halting.goOn()
+  }
+}

@@ -1,0 +1,13 @@
+import type { ZoneListener } from '../../contract/provider.ts'
+import type { ZoneTold } from '../../warden/protocol.ts'
+
+/** What the warden says of a zone of programs, in the words that every wall uses. */
+export function tellZone(listener: ZoneListener, told: ZoneTold): void {
+  const { what, zone, kind, program, parent, entered, why = 'ended', peakBytes = 0 } = told
+  const { enforced = unheld } = told
+  if (what !== 'gone') listener.began(zone, kind, { program, parent, entered, enforced })
+  if (what !== 'began') listener.gone(zone, why, { peakBytes })
+}
+
+/** Of one that was ended as it was found. */
+const unheld = { memory: 'none', cpu: 'none', processes: 'none' } as const

@@ -1,0 +1,22 @@
+import type { Controls } from '../contract/controls.ts'
+
+/** The granted folders of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
+export interface FolderCalls {
+  /** One request of a guest as JSON to one answer as JSON. Rejects for what is not granted, or not there. */
+  answer(text: string): Promise<string>
+  /** From here on the stricter controls hold, for calls under way too. */
+  tighten(to: Controls): void
+}
+
+export interface FoldersAsked {
+  readonly controls: Controls
+  readonly run: string
+  /** Bytes that the run may write, all files together. */
+  readonly writtenMax: number
+}
+
+/** Loads what it takes when the first job needs it. */
+export type OpenFolders = (asked: FoldersAsked) => Promise<FolderCalls>
+
+/** The capability by which a realm reads and writes; it is there where a folder is granted, and only there. */
+export const filesCapability = 'mayfly.files'

@@ -1,0 +1,85 @@
+import { realpathSync } from 'node:fs'
+import path from 'node:path'
+
+/** A kind of zone that begins where one of its programs is executed, and what it is held to at first. */
+export interface ZoneRule extends ZoneBounds {
+  readonly kind: string
+  /** Names or absolute paths; `*` stands for anything. They are compared with, and never opened. */
+  readonly programs: readonly string[]
+  /** Milliseconds after which it is ended, whoever else forgets it. */
+  readonly life: number
+}
+
+/** What a zone is held to; what is left out is as it is around it. */
+export interface ZoneBounds {
+  readonly memory?: number
+  readonly cpu?: number
+  readonly processes?: number
+}
+
+/** A program in each of its names: as it was called, the file itself, and what runs it where it is a script. */
+export interface Executed {
+  readonly path: string
+  readonly real: string
+  readonly by: string
+}
+
+/** Where a name without a path is looked up. */
+const FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
+
+/** Tells the first rule that names a program. A link is one more name of the file that it leads to. */
+export function ruleFinder(
+  rules: readonly ZoneRule[],
+): (executed: Executed) => ZoneRule | undefined {
+  const all = rules.map((rule) => ({
+    rule,
+    patterns: rule.programs.flatMap((program) => [program, ...filesOf(program)]),
+  }))
+  return ({ path: asked, real, by }) => {
+    const names = [asked, real, by].filter((name) => name !== '').map(withoutMark)
+    return all.find(({ patterns }) =>
+      patterns.some((pattern) => names.some((name) => isNamed(pattern, name))),
+    )?.rule
+  }
+}
+
+function isNamed(pattern: string, name: string): boolean {
+  return matches(pattern, pattern.startsWith('/') ? name : path.posix.basename(name))
+}
+
+/** Each part between two stars at its first place: one pass, however many stars there are. */
+export function matches(pattern: string, text: string): boolean {
+  const [first = '', ...parts] = pattern.split('*')
+  const last = parts.pop()
+  if (last === undefined) return pattern === text
+  if (!text.startsWith(first)) return false
+  let at = first.length
+  for (const part of parts) {
+    const found = text.indexOf(part, at)
+    if (found < 0) return false
+    at = found + part.length
+  }
+  return text.length - last.length >= at && text.endsWith(last)
+}
+
+/** What the kernel says of a program whose file is gone. */
+function withoutMark(name: string): string {
+  return name.endsWith(' (deleted)') ? name.slice(0, -' (deleted)'.length) : name
+}
+
+/** Programs of a wall are this machine's own. */
+function filesOf(program: string): readonly string[] {
+  if (program.includes('*')) return []
+  const places = program.startsWith('/')
+    ? [program]
+    : FOLDERS.map((folder) => path.join(folder, program))
+  return [...new Set(places.flatMap(realOf))]
+}
+
+function realOf(place: string): readonly string[] {
+  try {
+    return [realpathSync(place)]
+  } catch {
+    return []
+  }
+}

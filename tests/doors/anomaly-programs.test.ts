@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { anomalyNames } from '../../src/contract/anomaly.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { judge, openStand, programsIn, type Program, type Stand } from '../fixtures/programs.ts'
+
+/** Real programs by the whole road: a seeded tenth of them, or all with `MAYFLY_LONG=1`. */
+const folder = fileURLToPath(new URL('../../bench/programs', import.meta.url))
+const all = programsIn(folder)
+const odd = all.filter(({ expects }) => expects)
+const honest = all.filter(({ expects }) => !expects)
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const chance = seeded(seed)
+const isLong = process.env['MAYFLY_LONG'] !== undefined
+
+suite(
+  'Programs that are run for real',
+  { skip: process.platform !== 'linux' && 'programs need Linux' },
+  () => {
+    let stand: Stand
+    before(async () => {
+      stand = await openStand()
+    })
+    after(() => stand[Symbol.asyncDispose]())
+
+    async function lived(program: Program, t: TestContext) {
+      const judged = judge(program, await stand.run(program))
+      t.diagnostic(`seed ${seed}: ${judged.why}`)
+      if (judged.kind !== 'skipped') return judged
+      assert.notEqual(process.env['CI'], 'true', `${program.name}: ${judged.why}`)
+      t.skip(judged.why)
+      return undefined
+    }
+
+    for (const program of some(odd))
+      test(`S2-13: ${program.expects} finds ${program.name}, ${program.language}`, async (t) => {
+        const judged = await lived(program, t)
+        if (judged) assert.equal(judged.kind, 'found', judged.why)
+      })
+
+    for (const program of some(honest))
+      test(`S2-14: ${program.name}, ${program.language}, raises nothing above low`, async (t) => {
+        const judged = await lived(program, t)
+        if (judged)
+          assert.equal(judged.kind, 'calm', `${judged.why} ${JSON.stringify(judged.found)}`)
+      })
+  },
+)
+
+test('S2-13: Twenty programs that are anomalous and fifty that are not are there, for each detector one at least', () => {
+  assert.ok(odd.length >= 20 && honest.length >= 50)
+  assert.deepEqual(
+    [...new Set(odd.map(({ expects }) => expects!))].sort(),
+    [...anomalyNames].sort(),
+  )
+  const walls = new Set(odd.map(({ language, asks }) => asks['wall'] ?? language))
+  for (const wall of ['bubblewrap', 'embedded', 'js']) assert.ok(walls.has(wall), wall)
+})
+
+function some(programs: readonly Program[]): readonly Program[] {
+  if (isLong) return programs
+  const left = [...programs]
+  const count = Math.ceil(programs.length / 10)
+  return Array.from({ length: count }).flatMap(() =>
+    left.splice(Math.floor(chance() * left.length), 1),
+  )
+}

@@ -1,0 +1,399 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { KeptCapture } from '../../src/contract/evidence.ts'
+import { ways } from '../../src/contract/way.ts'
+import { pieceBytes } from '../../src/evidence/captures.ts'
+import { createCustody } from '../../src/evidence/custody.ts'
+import { openRecord } from '../../src/evidence/record.ts'
+import { createKey, keyFile } from '../../src/gateway/key-store.ts'
+import { openKeys } from '../../src/gateway/keys.ts'
+import { sha256 } from '../../src/lib/hash.ts'
+import { event } from '../fixtures/record.ts'
+import { openDoor } from './http-door.ts'
+import {
+  documentOf,
+  makePlace,
+  mayfly,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+} from './program.ts'
+
+const run = `exec_${'a'.repeat(32)}`
+const held = Buffer.concat([Buffer.alloc(pieceBytes, 'm'), Buffer.from('a planted text')])
+const parts = [
+  { name: 'memory.bin', bytes: [held] },
+  { name: 'memory.json', bytes: [Buffer.from('[]')] },
+]
+
+/** A record with one capture in it, of tenant `acme`; the caller closes it. */
+async function recordAt(state: string) {
+  const record = openRecord({ stateFolder: state, clock: systemClock })
+  const { keep, evidence } = createCustody({
+    bodies: () => record.bodies,
+    now: () => 1_767_225_600_000,
+    tell: (point, fields, { run: of, tenant, actor }) =>
+      void record.append(event({ point, fields, actor, run: of }), tenant),
+  })
+  await keep({ run, tenant: 'acme', because: 'operator' }, { kind: 'memory', parts })
+  return { record, evidence }
+}
+
+const capture = 'capture-1767225600000'
+
+suite('Evidence over HTTP', () => {
+  async function withKeys() {
+    const place = makePlace()
+    const { record, evidence } = await recordAt(place.state)
+    const { created } = await openKeys({ folder: place.state })
+    const made = (tenant: string, scopes: Parameters<typeof createKey>[1]['scopes']) =>
+      createKey(
+        keyFile(place.state),
+        { tenant, scopes, expires: null, at: systemClock.date() },
+        () => undefined,
+      ).key
+    const keyOf = {
+      admin: created!,
+      operate: made('acme', ['operate']),
+      read: made('acme', ['read']),
+      run: made('acme', ['run']),
+      other: made('other', ['operate', 'read']),
+    }
+    const { keys } = await openKeys({ folder: place.state })
+    const door = await openDoor({ keys, evidence, limits: { operatePerMinute: 4 } })
+    return {
+      state: place.state,
+      record,
+      ask: (path: string, key: keyof typeof keyOf, method = 'GET') =>
+        fetch(new URL(path, door.gateway.activeUrl), {
+          method,
+          headers: { authorization: `Bearer ${keyOf[key]}` },
+        }),
+      async [Symbol.asyncDispose]() {
+        await door[Symbol.asyncDispose]()
+        await record.close()
+        place.remove()
+      },
+    }
+  }
+
+  const bytes = `/v1/evidence/${run}/${capture}/memory.bin`
+
+  test('Who may look sees what was captured, and who may operate has its bytes, of their own tenant', async () => {
+    await using door = await withKeys()
+    const statuses = async (path: string) =>
+      Promise.all(
+        (['admin', 'operate', 'read', 'run', 'other'] as const).map(
+          async (key) => (await door.ask(path, key)).status,
+        ),
+      )
+    assert.deepEqual(await statuses(`/v1/evidence/${run}`), [200, 200, 200, 403, 404])
+    assert.deepEqual(await statuses(bytes), [200, 200, 403, 403, 404])
+    const none = await door.ask(`/v1/evidence/exec_${'0'.repeat(32)}`, 'admin')
+    const foreign = await door.ask(`/v1/evidence/${run}`, 'other')
+    assert.deepEqual([none.status, await none.json()], [404, await foreign.json()])
+    for (const path of ['memory', 'capture.json', '..%2Fmemory.bin'])
+      assert.equal((await door.ask(`/v1/evidence/${run}/${capture}/${path}`, 'admin')).status, 404)
+  })
+
+  test('The bytes are those that were kept, with their digest, and who had them is in the record', async () => {
+    await using door = await withKeys()
+    const { captures } = (await (await door.ask(`/v1/evidence/${run}`, 'read')).json()) as {
+      captures: KeptCapture[]
+    }
+    const [part] = captures[0]!.parts
+    assert.deepEqual(part, {
+      name: `${capture}/memory.bin`,
+      size: held.length,
+      sha256: sha256(held),
+    })
+    const head = await door.ask(bytes, 'operate', 'HEAD')
+    assert.deepEqual([head.status, await head.text()], [200, ''])
+    const before = door.record.head().seq
+    const response = await door.ask(bytes, 'operate')
+    for (const { headers } of [head, response]) {
+      assert.equal(headers.get('content-length'), String(held.length))
+      const digest = createHash('sha256').update(held).digest('base64')
+      assert.equal(headers.get('repr-digest'), `sha-256=:${digest}:`)
+      assert.match(headers.get('content-disposition')!, /^attachment; filename="[\w.-]+"$/)
+    }
+    assert.ok(Buffer.from(await response.arrayBuffer()).equals(held))
+    const lines = [...door.record.store.lines(before, before + 9)]
+    assert.deepEqual(
+      lines.map(({ run: of, tenant }) => [of, tenant]),
+      [[run, 'acme']],
+    )
+    assert.match(lines[0]!.bodyText, /"actor":"key:[^"]+".*"point":"evidence\/read"/)
+  })
+
+  test('What was changed is not told as what was kept, and reading has a rate', async () => {
+    await using door = await withKeys()
+    using db = new DatabaseSync(join(door.state, 'bodies.db'))
+    db.exec(`UPDATE bodies SET body = zeroblob(20) WHERE name = '${capture}/memory.bin/1'`)
+    const response = await door.ask(bytes, 'operate')
+    await assert.rejects(response.arrayBuffer())
+    const statuses = []
+    for (let n = 0; n < 5; n++)
+      statuses.push((await door.ask(bytes.replace('bin', 'json'), 'operate')).status)
+    assert.deepEqual(statuses, [200, 200, 200, 429, 429])
+  })
+})
+
+suite('mayfly evidence', () => {
+  let place: Place
+  before(async () => {
+    place = makePlace()
+    await (await recordAt(place.state)).record.close()
+  })
+  after(() => place.remove())
+
+  const evidence = (...args: readonly string[]) => mayfly(place, ['evidence', ...args])
+  const change = (sql: string) => {
+    using db = new DatabaseSync(join(place.state, 'bodies.db'))
+    db.exec(sql)
+  }
+
+  test('What is kept is listed, shown, verified, and written once its digest is right', async () => {
+    const listed = documentOf(await evidence('list', '--json')) as unknown as KeptCapture[]
+    assert.deepEqual(
+      listed.map(({ name, run: of, tenant }) => [name, of, tenant]),
+      [[capture, run, 'acme']],
+    )
+    assert.match((await evidence('list')).stdout, new RegExp(`${run} +acme +${capture}`))
+    assert.match((await evidence('show', run)).stdout, new RegExp(`sha256:${sha256(held)}`))
+    const verified = await evidence('verify', run, '--json')
+    assert.deepEqual([verified.code, documentOf(verified)['parts'].length], [0, 2])
+
+    const extracted = await evidence('extract', run, 'found')
+    assert.equal(extracted.code, 0, extracted.stderr)
+    const path = join(place.cwd, 'found', capture, 'memory.bin')
+    assert.ok(readFileSync(path).equals(held))
+    assert.equal(statSync(path).mode & 0o777, 0o600)
+    assert.deepEqual(readdirSync(join(place.cwd, 'found', capture)).sort(), [
+      'memory.bin',
+      'memory.json',
+    ])
+    const again = await evidence('extract', run, 'found')
+    assert.deepEqual([again.code, /it is there already/.test(again.stderr)], [1, true])
+    const piped = await evidence('extract', run, '-', '--part', `${capture}/memory.json`)
+    assert.deepEqual([piped.code, piped.stdout], [0, '[]'])
+    assert.equal((await evidence('extract', run, '-')).code, 2)
+    assert.equal((await evidence('show', 'exec_0')).code, 1)
+  })
+
+  test('What was changed is named, and no byte of it is written', async () => {
+    change(`UPDATE bodies SET body = zeroblob(20) WHERE name = '${capture}/memory.bin/1'`)
+    const verified = await evidence('verify', run)
+    assert.equal(verified.code, 1)
+    assert.match(verified.stdout, /^bad: .*memory\.bin: .* was changed\nok: .*memory\.json$/m)
+    assert.equal((await evidence('extract', run, 'changed')).code, 1)
+    assert.deepEqual(readdirSync(join(place.cwd, 'changed', capture)), [])
+    const piped = await evidence('extract', run, '-', '--part', `${capture}/memory.bin`)
+    assert.deepEqual([piped.code, piped.stdout], [1, ''])
+    change(`DELETE FROM bodies WHERE name LIKE '${capture}/%'`)
+    const gone = await evidence('verify', run)
+    assert.equal(gone.code, 1)
+    assert.match(gone.stdout, /^bad: .*memory\.bin: it is not kept any more$/m)
+  })
+
+  test('Where nothing was captured it says so, and makes nothing', async () => {
+    const empty = makePlace()
+    try {
+      const listed = await mayfly(empty, ['evidence', 'list', '--json'])
+      assert.deepEqual([listed.code, JSON.parse(listed.stdout)], [0, []])
+      assert.equal((await mayfly(empty, ['evidence', 'show', run])).code, 1)
+      assert.deepEqual(readdirSync(empty.state), [])
+    } finally {
+      empty.remove()
+    }
+  })
+})
+
+/** The text is nowhere in its source. */
+const planted = 'the-planted-text-of-a-program'
+const hidden = JSON.stringify([...Buffer.from(planted)].map((byte) => byte ^ 0x55))
+const holding = `const held = Buffer.from(${hidden}.map((byte) => byte ^ 0x55))
+setInterval(() => console.log(held.length), 20)`
+
+suite('Evidence of a program', () => {
+  let place: Place
+  let server: Server
+  before(async () => {
+    place = makePlace()
+    server = await startServer(place)
+    await whenReady(server)
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+
+  async function ask(method: string, path: string, body?: unknown) {
+    const response = await fetch(new URL(path, server.active), {
+      method,
+      headers: {
+        authorization: `Bearer ${server.apiKey}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        prefer: 'respond-async',
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    })
+    return (await response.json()) as Record<string, any>
+  }
+
+  test('S1-20: what it held in memory is found in the files, offline', async (t) => {
+    const rows = (await ask('GET', '/v1/providers')) as unknown as {
+      can: string[]
+      available: boolean
+    }[]
+    if (!rows.some(({ available, can }) => available && can.includes('capture-memory')))
+      return t.skip('no wall here can be looked into')
+    const { id } = await ask('POST', '/v1/executions', {
+      code: holding,
+      language: 'node',
+      limits: { timeout: '30s' },
+    })
+    for (let tries = 0; tries < 300; tries++) {
+      if ((await ask('GET', `/v1/sandboxes/${id}`))['phase']) break
+      await sleep(20)
+    }
+    await sleep(200)
+    assert.equal((await ask('POST', `/v1/sandboxes/${id}/capture`))['kind'], 'memory')
+    assert.equal((await ask('GET', `/v1/evidence/${id}`))['captures'].length, 1)
+    await ask('DELETE', `/v1/sandboxes/${id}`)
+    assert.equal((await mayfly(place, ['evidence', 'verify', id])).code, 0)
+    const { stdout, code } = await mayfly(place, ['evidence', 'extract', id, 'found'])
+    assert.equal(code, 0)
+    const [memory = ''] = stdout.split('\n').filter((path) => path.endsWith('memory.bin'))
+    assert.ok(readFileSync(join(place.cwd, memory)).includes(planted))
+  })
+})
+
+const jobs = {
+  python: `held = bytes(byte ^ 0x55 for byte in ${hidden})
+def main(input):
+    print('holds', flush=True)
+    return len(held)`,
+  node: `const held = Buffer.from(${hidden}.map((byte) => byte ^ 0x55))
+export default () => (console.log('holds'), globalThis.held = held, held.length)`,
+}
+
+/** A secret is planted, and whoever prints it is looked into. */
+const capturing = `[anomalies]
+honeytokens = true
+[schedules.default]
+phases = [{ name = "full", for = "10s" }]
+on_anomaly = { low = "record", medium = "record", high = "capture" }
+`
+
+suite('A job that asks to be captured', () => {
+  interface Row {
+    readonly name: string
+    readonly available: boolean
+    readonly can: readonly string[]
+  }
+  let place: Place
+  let rows: readonly Row[]
+  before(async () => {
+    place = makePlace()
+    rows = documentOf(await mayfly(place, ['providers', '--json'])) as unknown as Row[]
+  })
+  after(() => place.remove())
+
+  /** Runs it here; undefined where no such wall can be looked into. */
+  async function ran(provider: string, name: string, code: string, ...more: readonly string[]) {
+    const row = rows.find(({ name: one }) => one === provider)
+    if (!row?.available || !row.can.includes('capture-memory')) return undefined
+    const args = ['run', '-', '--capture', '--provider', provider, '--json', '--language', name]
+    return documentOf(await mayfly(place, [...args, ...more], { stdin: code }))
+  }
+
+  async function heldBy({ id }: Record<string, any>) {
+    const verified = await mayfly(place, ['evidence', 'verify', id])
+    assert.equal(verified.code, 0, verified.stdout)
+    const { stdout } = await mayfly(place, ['evidence', 'extract', id, id])
+    const path = stdout.split('\n').find((one) => one.endsWith('memory.bin'))!
+    return readFileSync(join(place.cwd, path))
+  }
+
+  for (const way of ways)
+    for (const [language, code] of Object.entries(jobs))
+      test(`S1-20: what it holds when it has ended is kept: ${language}, ${way}`, async (t) => {
+        const outcome = await ran(way, language, code)
+        if (!outcome) return t.skip('no wall here that can be looked into')
+        const { status, result, stdout, timeline } = outcome
+        assert.deepEqual([status, result, stdout], ['ok', planted.length, 'holds\n'])
+        assert.deepEqual([timeline.at(-1).event, timeline.at(-1).reason], ['captured', 'asked'])
+        assert.ok((await heldBy(outcome)).includes(planted))
+      })
+
+  test('S1-20: what it holds when its time is over is kept too', async (t) => {
+    const code = jobs.python.replace('return len(held)', 'import time; time.sleep(60)')
+    const outcome = await ran(ways[0], 'python', code, '--timeout', '1s')
+    if (!outcome) return t.skip('no wall here that can be looked into')
+    assert.equal(outcome['status'], 'timeout')
+    const words = outcome['timeline'].map(({ event: word }: { event: string }) => word)
+    assert.deepEqual(words.slice(-2), ['captured', 'terminated'])
+    assert.ok((await heldBy(outcome)).includes(planted))
+  })
+
+  test('S1-21: where an anomaly captures it is kept, and without one there is none', async (t) => {
+    const row = rows.find(({ name }) => name === ways[0])
+    if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
+    writeFileSync(join(place.cwd, 'capturing.toml'), capturing)
+    const run = async (code: string) => {
+      const args = ['run', '-', '--json', '--language', 'python', '--config', 'capturing.toml']
+      return documentOf(await mayfly(place, args, { stdin: code }))
+    }
+    const calm = await run(jobs.python)
+    assert.equal(calm['status'], 'ok')
+    assert.equal((await mayfly(place, ['evidence', 'show', calm['id']])).code, 1)
+    const odd = await run(
+      jobs.python.replace(
+        'return',
+        'import os, time; print(os.environ, flush=True); time.sleep(20); return',
+      ),
+    )
+    assert.equal(odd['status'], 'terminated', JSON.stringify(odd['error']))
+    assert.ok((await heldBy(odd)).includes(planted))
+    const { captures } = documentOf(await mayfly(place, ['evidence', 'show', odd['id'], '--json']))
+    assert.deepEqual(
+      captures.map(({ because }: KeptCapture) => because),
+      ['anomaly'],
+    )
+  })
+
+  test('Whoever reads the terminal is told what was captured, or why nothing was', async (t) => {
+    const args = ['run', '-', '--capture', '--language']
+    const js = await mayfly(place, [...args, 'js'], { stdin: 'return 1' })
+    assert.match(js.stderr, /^Nothing was captured: \w.*$/m)
+    const row = rows.find(({ name }) => name === ways[0])
+    if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
+    const { stderr } = await mayfly(place, [...args, 'python'], { stdin: 'print(1)' })
+    assert.match(stderr, /^Captured [\d.]+ MB: mayfly evidence extract exec_\w+ FOLDER$/m)
+  })
+
+  test('A program that left by itself, and a wall that nobody looks into, are said to hold nothing', async (t) => {
+    const left = await ran(ways[0], 'python', 'import os; os._exit(0)')
+    if (left) assert.equal(left['status'], 'ok')
+    const args = ['run', '-', '--capture', '--language', 'js', '--json']
+    const isolate = documentOf(await mayfly(place, args, { stdin: 'return 1' }))
+    if (isolate['status'] === 'unavailable') return t.skip('no isolate here')
+    assert.deepEqual([isolate['status'], isolate['tier'], isolate['result']], ['ok', 'isolate', 1])
+    for (const outcome of [isolate, ...(left ? [left] : [])]) {
+      const { event: word, fields } = outcome['timeline'].at(-1)
+      assert.deepEqual([word, fields.kind], ['captured', 'none'])
+      assert.ok(fields.why.length > 0)
+      assert.equal((await mayfly(place, ['evidence', 'show', outcome['id']])).code, 1)
+      const { stdout } = await mayfly(place, ['audit', 'list', '--run', outcome['id']])
+      assert.match(stdout, /evidence\/missing/)
+    }
+  })
+})

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { suite, test, type TestContext } from 'node:test'
+import type { Event } from '../../src/contract/event.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import { openStand, type Program, type Ran } from '../fixtures/programs.ts'
+
+/** What is told of a program while it runs: who did what, in which order, and how soon somebody hears of it. */
+const alertMsMax = 1000
+/** A machine that stood still does not do so each time. */
+const triesMax = 4
+
+/** Tells when it did what nobody should. */
+const program: Program = {
+  name: 'monitored',
+  language: 'python',
+  asks: {
+    allow: 'http://a.example:PORT dns://a.example:53',
+    schedule: 'narrowing',
+  },
+  code: `
+import os, subprocess, time, urllib.request
+subprocess.run(["/usr/bin/true"], stdout=subprocess.DEVNULL)
+open("/work/notes", "w").close()
+urllib.request.urlopen("http://dns.mayfly/resolve?name=a.example", timeout=5).read()
+urllib.request.urlopen("http://a.example:PORT/", timeout=5).read()
+due = time.time() + 0.3
+print("at", due * 1000, flush=True)
+time.sleep(max(0, due - time.time()))
+TAKES
+time.sleep(20)
+`,
+}
+const takes = (how: string): Program => ({ ...program, code: program.code.replace('TAKES', how) })
+const openly = takes('open(os.path.expanduser("~/.aws/credentials")).close()')
+const printing = takes('print(os.environ["GITHUB_TOKEN"], flush=True)')
+
+suite(
+  'A program that runs is monitored',
+  { skip: process.platform !== 'linux' && 'programs need Linux' },
+  () => {
+    for (const wall of ['bubblewrap', 'embedded'])
+      test(`S0-27: Programs, files, sockets and names are told in order, with who it was, and an alert comes at once, ${wall}`, async (t) => {
+        if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
+        await using stand = await openStand()
+        const run = { ...openly, asks: { ...openly.asks, wall } }
+        const { events } = await alertedInTime(stand, run)
+        const place = (name: string, what: (event: Event) => boolean) => {
+          const at = events.findIndex(what)
+          assert.ok(
+            at >= 0,
+            `${name}: ${JSON.stringify(events.map(({ point, fields }) => [point, fields]))}`,
+          )
+          return at
+        }
+        const seen = (point: string, path: string) => (event: Event) =>
+          event.point === point && event.fields['path'] === path
+        const order = [
+          place('program', seen('seen/exec', '/usr/bin/true')),
+          place('file', seen('seen/open', '/work/notes')),
+          place(
+            'name',
+            ({ fields }) => fields['scheme'] === 'dns' && fields['host'] === 'a.example',
+          ),
+          place(
+            'page',
+            ({ point, fields }) => point === 'egress/allowed' && fields['scheme'] === 'http',
+          ),
+          place('alert', ({ point }) => point === 'anomaly/found'),
+        ]
+        assert.deepEqual(
+          order,
+          order.toSorted((a, b) => a - b),
+        )
+        const calls = events.filter(({ actor }) => actor === 'sentinel')
+        const connects = calls.filter(({ fields }) => fields['call'] === 'connect')
+        assert.ok(connects.length >= 1, 'a socket of its own is told once')
+        for (const { fields } of calls) assert.ok(Number(fields['pid']) > 1, JSON.stringify(fields))
+        const times = calls.map(({ fields }) => Number(fields['t']))
+        assert.deepEqual(
+          times,
+          times.toSorted((a, b) => a - b),
+        )
+        const ids = new Set(calls.map(({ fields }) => fields['pid']))
+        assert.ok(ids.size >= 2, 'the program that it started is another')
+      })
+
+    test('S0-27: Without a sentinel what leaves and what it uses is told, and an alert comes as soon', async () => {
+      await using stand = await openStand('off')
+      const { events } = await alertedInTime(stand, printing)
+      assert.ok(!events.some(({ actor }) => actor === 'sentinel'))
+      const points = new Set(events.map(({ point }) => point))
+      for (const point of [
+        'egress/allowed',
+        'seen/connect',
+        'seen/processes',
+        'seen/memory',
+      ] as const)
+        assert.ok(points.has(point), point)
+    })
+  },
+)
+
+type Lived = Extract<Ran, { kind: 'ran' }>
+
+function told(ran: Ran): Lived {
+  assert.ok(ran.kind === 'ran', JSON.stringify(ran))
+  assert.equal(ran.outcome.status, 'terminated', JSON.stringify(ran.outcome))
+  return ran
+}
+
+async function alertedInTime(
+  stand: Awaited<ReturnType<typeof openStand>>,
+  run: Program,
+): Promise<Lived> {
+  const took: number[] = []
+  for (let tries = 0; tries < triesMax; tries++) {
+    const ran = told(await stand.run(run))
+    took.push(alertedAfter(ran))
+    if (took.at(-1)! <= alertMsMax) return ran
+  }
+  return assert.fail(`${took.join()} ms from the deed to the alert`)
+}
+
+function alertedAfter({ events, outcome }: Lived): number {
+  const did = Number(/^at (\d+)/m.exec(outcome.stdout)?.[1])
+  const alert = events.find(({ point }) => point === 'anomaly/found')
+  assert.ok(alert && did > 0, outcome.stdout)
+  return alert.at - did
+}
+
+function isMissing(name: string, t: TestContext): boolean {
+  if (findProgram(name)) return false
+  assert.notEqual(process.env['CI'], 'true', `${name} is missing`)
+  t.skip(`${name} is missing`)
+  return true
+}

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Mayfly, MayflyError } from '../../src/index.ts'
+import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
+
+const missing = ['/usr/bin/perl', '/usr/bin/awk'].find((one) => !existsSync(one))
+const zones = {
+  pearl: {
+    program: 'perl',
+    phases: [
+      { name: 'much', for: '500ms', memory: '100MB', cpu: 0.8 },
+      { name: 'less', for: '8s', cpu: 0.5 },
+    ],
+  },
+  brief: { program: ['/usr/*/awk', 'awk'], phases: [{ name: 'work', for: '700ms', processes: 9 }] },
+} as const
+
+suite('Zones of programs, through the library', { skip: missing && `no ${missing}` }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
+  const state = join(folder, 'state')
+  let mayfly: Mayfly
+  before(async () => {
+    const schedules = {
+      default: { phases: [{ name: 'full', for: '20s' }], zones },
+      closing: {
+        phases: [
+          { name: 'full', for: '900ms' },
+          { name: 'less', for: '9s', cpu: 0.3, memory: '90MB', network: 'none' },
+        ],
+        zones,
+      },
+    }
+    mayfly = await Mayfly.open({ state, schedules: structuredClone(schedules) as never })
+  })
+  after(async () => {
+    await mayfly.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test('S2-7: each has its own phases and its own end, and the outcome, the timeline and the record say which', async () => {
+    const code = `/usr/bin/awk 'BEGIN { while (1) n++ }'; perl -e 'sleep 1; print "on\\n"'; sleep 0.5`
+    const {
+      id,
+      status,
+      stdout,
+      stderr,
+      zones: told,
+      timeline,
+    } = await mayfly.run({ language: 'sh', code })
+    assert.deepEqual([status, stdout], ['ok', 'on\n'], stderr)
+    const [brief, pearl] = told?.programs ?? []
+    assert.deepEqual(
+      [brief, pearl].map((one) => [one?.zone, one?.kind, one?.parent, one?.phases, one?.why]),
+      [
+        ['brief', 'brief', 'main', ['work'], 'timeout'],
+        ['pearl', 'pearl', 'main', ['much', 'less'], 'its programs have ended'],
+      ],
+    )
+    assert.match(pearl!.program, /^\/usr\/bin\/perl/)
+    assert.ok(['asked', 'seen'].includes(pearl!.entered))
+    const { memory, cpu, processes } = pearl!.enforced
+    assert.ok([memory, cpu].every((by) => by === 'cgroup' || by === 'watch'))
+    assert.equal(processes, 'none')
+    const lines = timeline.filter(({ zone }) => zone === 'pearl')
+    assert.deepEqual(
+      lines.map(({ event, phase, reason }) => [event, phase ?? reason ?? '']),
+      [
+        ['zone', ''],
+        ['tightened', 'much'],
+        ['phase', 'less'],
+        ['tightened', 'less'],
+        ['zone', 'its programs have ended'],
+      ],
+    )
+    assert.equal(lines[0]?.fields?.['program'], pearl!.program)
+    using db = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
+    const line = db.prepare("SELECT body FROM audit WHERE run = ? AND kind = 'ended'").get(id)
+    const recorded = JSON.parse(String(line?.['body'])).zones as readonly {
+      zone: string
+      why: string
+    }[]
+    assert.deepEqual(
+      recorded.map(({ zone, why }) => [zone, why]),
+      [
+        ['brief', 'timeout'],
+        ['pearl', 'its programs have ended'],
+      ],
+    )
+  })
+
+  test('What is taken from the whole is taken from each zone in it', async () => {
+    const code = `perl -e 'sleep 2; print "on\\n"'; sleep 0.5`
+    const network = { allow: ['example.com'] }
+    const asked = { language: 'sh', code, network, schedule: 'closing' } as const
+    const { status, stdout, stderr, timeline } = await mayfly.run(asked)
+    assert.deepEqual([status, stdout], ['ok', 'on\n'], stderr)
+    const closed = timeline.filter(({ event, at }) => event === 'tightened' && at >= 900)
+    const inBoth = ['main', 'pearl'].map(
+      (name) => closed.find(({ zone }) => zone === name)?.controls,
+    )
+    for (const controls of inBoth) {
+      const { cpu, memory, network: left } = controls ?? {}
+      assert.deepEqual([cpu, memory, left], [0.3, 90 * 2 ** 20, { allow: [], deny: [] }])
+    }
+  })
+
+  test('S2-24: one is tightened and ended by hand, never loosened, and the rest goes on', async () => {
+    const code = `perl -e 'sleep 60'; echo on`
+    const [main] = await mayfly.initializeExecution(code, { language: 'sh' })
+    const zone = { execution: main!.execution, id: 'pearl' }
+    const begun = Promise.withResolvers<void>()
+    const over = mayfly.monitorZones([main!], {
+      on: (entry) => void (entry.zone === 'pearl' && begun.resolve()),
+    })
+    await begun.promise
+    await assert.rejects(
+      mayfly.tightenPolicy(zone, { memory: 2 ** 40 }),
+      (error: unknown) => error instanceof MayflyError && error.code === 'CONFLICT',
+    )
+    const { held, controls } = await mayfly.tightenPolicy(zone, { memory: 50 * 2 ** 20 })
+    assert.deepEqual([held, controls.memory], [true, 50 * 2 ** 20])
+    await mayfly.terminateZone(zone)
+    const { status, stdout, zones: told, timeline } = await over
+    assert.deepEqual([status, stdout], ['ok', 'on\n'])
+    assert.match(told!.programs![0]!.why, /ended by hand/)
+    assert.ok(timeline.some(({ event, zone }) => event === 'terminated' && zone === 'pearl'))
+  })
+})
+
+suite('Zones of programs, over HTTP', { skip: missing && `no ${missing}` }, () => {
+  let place: Place
+  let server: Server
+  before(async () => {
+    place = makePlace()
+    writeFileSync(
+      join(place.cwd, 'mayfly.toml'),
+      `[schedules.default]
+phases = [{ name = "full", for = "20s" }]
+[schedules.default.zones.pearl]
+program = "perl"
+phases = [{ name = "work", for = "15s", memory = "100MB" }]
+`,
+    )
+    server = await startServer(place)
+    await whenReady(server)
+  })
+  after(async () => {
+    await server.stop()
+    place.remove()
+  })
+
+  async function ask(method: string, path: string, body?: unknown) {
+    const headers = {
+      authorization: `Bearer ${server.apiKey}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    }
+    const given = body === undefined ? {} : { body: JSON.stringify(body) }
+    const response = await fetch(new URL(path, server.active), { method, headers, ...given })
+    return { status: response.status, body: (await response.json()) as any }
+  }
+
+  async function until(id: string, is: (seen: any) => boolean) {
+    for (let tries = 0; tries < 1000; tries++) {
+      const { body } = await ask('GET', `/v1/zones/${id}`)
+      if (is(body)) return body
+      await sleep(20)
+    }
+    throw new Error('It never came to that')
+  }
+
+  test('S2-25: one is seen, tightened and ended, and the rest goes on', async () => {
+    const code = `perl -e 'sleep 60'; echo on`
+    const { status, body } = await ask('POST', '/v1/zones', { code, language: 'sh' })
+    assert.equal(status, 202)
+    const { id } = body
+    const isThere = ({ zones: alive }: any) => alive.some((one: any) => one.zone === 'pearl')
+    const seen = await until(id, isThere)
+    assert.deepEqual(seen.zones[1], { zone: 'pearl', phase: null })
+    const looser = await ask('POST', `/v1/zones/${id}/pearl/tighten`, {
+      controls: { memory: '1GB' },
+    })
+    assert.deepEqual([looser.status, looser.body.code], [409, 'CONFLICT'])
+    const tighter = await ask('POST', `/v1/zones/${id}/pearl/tighten`, {
+      controls: { processes: 5 },
+    })
+    assert.deepEqual([tighter.status, tighter.body.zone, tighter.body.held], [200, 'pearl', true])
+    assert.equal((await ask('DELETE', `/v1/zones/${id}/attic`)).status, 404)
+    assert.equal((await ask('DELETE', `/v1/zones/${id}/pearl`)).status, 200)
+    const over = await until(id, (one) => one.status === 'ok')
+    assert.equal(over.made.programs[0].zone, 'pearl')
+    const outcome = await ask('GET', `/v1/executions/${id}`)
+    assert.equal(outcome.body.stdout, 'on\n')
+  })
+})

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, suite, test } from 'node:test'
+import { Mayfly } from '../../src/index.ts'
+import { makePlace } from './program.ts'
+
+/** What is thought of code before it runs, and the life that it then gets. */
+const place = makePlace()
+const state = join(place.state, 'library')
+let library: Mayfly
+
+before(async () => {
+  const full = { name: 'full', for: '200ms' }
+  const shut = { name: 'shut', for: '300ms', network: 'none', capabilities: 'none' } as const
+  const schedules = { default: { phases: [full, shut], begin_at: { suspect: 'shut' } } }
+  library = await Mayfly.open({ state, escalation: { 0: 'isolate' }, schedules })
+})
+after(async () => {
+  await library.close()
+  place.remove()
+})
+
+async function lifeOf(code: string) {
+  const { id, timeline } = await library.run({ code })
+  using log = new DatabaseSync(join(state, 'audit.db'), { readOnly: true })
+  const lines = log.prepare('SELECT kind, body FROM audit WHERE run = ? ORDER BY seq').all(id)
+  const body = lines
+    .filter(({ kind }) => kind === 'admitted')
+    .map((line) => JSON.parse(String(line['body'])) as Record<string, Record<string, unknown>>)[0]
+  return {
+    phases: timeline.filter(({ event }) => event === 'phase').map(({ phase }) => phase),
+    trust: body?.['security']?.['trust'],
+    begins: body?.['plan']?.['schedule'],
+  }
+}
+
+suite('What is thought of code before it runs', () => {
+  test('S2-2: says with which phase its life begins, and both are in the record', async () => {
+    assert.deepEqual(await lifeOf('for (;;) await null'), {
+      phases: ['full', 'shut'],
+      trust: 'plain',
+      begins: { name: 'default', begins: 'full' },
+    })
+    const suspect = 'this.constructor.constructor("return process")(); for (;;) await null'
+    assert.deepEqual(await lifeOf(suspect), {
+      phases: ['shut'],
+      trust: 'suspect',
+      begins: { name: 'default', begins: 'shut' },
+    })
+  })
+})

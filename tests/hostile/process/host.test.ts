@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inParallel } from '../sample.ts'
+import { bounds } from './bounds.ts'
+import type { ProcessCase } from './case.ts'
+import { whyNotContained } from './contained.ts'
+import { processCases } from './corpus.ts'
+import { kernelComplaints, kernelNow, lookAtHost, watchHost, type Host } from './host.ts'
+import { ProcessTrap } from './trap.ts'
+import { openWalls, wallNames, type Walls } from './walls.ts'
+
+/**
+ * What the host itself sees of hostile programs, several at once: before, while they run, and after. The bounds are
+ * those of SPECIFICATION.md; what is measured of the whole host leaves room for whoever else works on it.
+ */
+const MIB = 2 ** 20
+const atATime = 3
+/** Of the whole host: far less than one of these programs takes where nothing holds it. */
+const others = { tasks: 600, memory: 1_024 * MIB, disk: 1_024 * MIB } as const
+/** Walls that wait for the next job, with what waits for them. */
+const waiting = { walls: 8, processes: 5, bytes: 80 * MIB } as const
+const settleTriesMax = 50
+
+/** The forms of attack that the row names, each by the plainest cases of it. */
+const attacks: Readonly<Record<string, readonly string[]>> = {
+  'a fork bomb': ['fork-doubling', 'fork-raw', 'spawn-many'],
+  'ten gigabytes': ['ten-gigabytes-asked', 'many-small-objects', 'buffers'],
+  'a disk filled': ['one-large-file', 'dd', 'system-folders'],
+  '/proc searched': ['environment-of-others', 'kernel-settings', 'sysrq-trigger'],
+  'raw sockets': ['socket-raw', 'socket-packet'],
+  ptrace: ['attach-to-a-stranger', 'traced-by-its-parent'],
+  mount: ['mount', 'remount'],
+  io_uring: ['entry-io_uring_setup', 'by-a-new-thread'],
+  kexec: ['entry-kexec_load', 'entry-kexec_file_load'],
+}
+
+let trap: ProcessTrap
+let walls: Walls
+before(async () => {
+  trap = await ProcessTrap.set()
+  walls = await openWalls()
+})
+after(async () => {
+  await walls[Symbol.asyncDispose]()
+  await trap[Symbol.asyncDispose]()
+})
+
+suite('What a host sees of hostile programs', () => {
+  for (const wall of wallNames)
+    for (const [attack, names] of Object.entries(attacks))
+      test(`S0-15: ${attack} on ${wall} stays within its bounds, and is over afterwards`, async (t) => {
+        const absent = await walls.absent(wall)
+        if (absent) return t.skip(absent)
+        const [quiet, since] = [lookAtHost(), kernelNow()]
+        const watch = watchHost()
+        const found: string[] = []
+        const cases = casesOf(names)
+        // What grows is tried several at once.
+        const again = cases.filter(({ over }) => over !== undefined)
+        await inParallel([...cases, ...again].map(unmeasured), atATime, async (hostile) => {
+          const why = await whyNotContained({ walls, wall, trap }, hostile)
+          if (why) found.push(`${hostile.name}: ${why}`)
+        })
+        const most = watch.stop()
+        t.diagnostic(`${wall}, ${attack}: ${told(quiet, most)}`)
+        assert.deepEqual(found, [])
+        assert.deepEqual(over(quiet, most, atATime), [])
+        assert.deepEqual(over(quiet, await settled(quiet), 0), [])
+        const complaints = kernelComplaints(since)
+        if (!complaints) t.diagnostic('the log of the kernel cannot be read by this user')
+        assert.deepEqual(complaints ?? [], [])
+      })
+})
+
+function casesOf(names: readonly string[]): readonly ProcessCase[] {
+  const found = processCases.filter(({ name }) => names.includes(name))
+  assert.equal(found.length, names.length, names.join())
+  return found
+}
+
+/** Without what is measured of it when it runs alone. */
+function unmeasured({ over: _over, ...rest }: ProcessCase): ProcessCase {
+  return rest
+}
+
+/** Which bounds were passed with so many programs at work. */
+function over(quiet: Host, seen: Host, running: number): readonly string[] {
+  const more = (name: 'tasks' | 'usedBytes' | 'diskBytes'): number => seen[name] - quiet[name]
+  const idle = waiting.walls * waiting.bytes
+  const limits: readonly (readonly [string, number, number])[] = [
+    ['tasks of the host', more('tasks'), running * bounds.processes + others.tasks],
+    ['memory of the host', more('usedBytes'), running * bounds.memoryBytes + others.memory],
+    ['disk of the host', more('diskBytes'), others.disk],
+    [
+      'own processes',
+      seen.own.processes - quiet.own.processes,
+      running * bounds.processes + waiting.walls * waiting.processes,
+    ],
+    ['own memory', seen.own.bytes - quiet.own.bytes, running * bounds.memoryBytes + idle],
+  ]
+  return limits
+    .filter(([, value, most]) => value > most)
+    .map(([name, value, most]) => `${name}: ${value} of ${most}`)
+}
+
+function told(quiet: Host, { own, tasks, usedBytes, diskBytes }: Host): string {
+  const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`
+  return [
+    `${own.processes - quiet.own.processes} processes and ${mib(own.bytes - quiet.own.bytes)} of its own`,
+    `${tasks - quiet.tasks} tasks, ${mib(usedBytes - quiet.usedBytes)} and ${mib(diskBytes - quiet.diskBytes)} of disk of the host`,
+  ].join('; ')
+}
+
+/** What a wall leaves takes a moment to go. */
+async function settled(quiet: Host): Promise<Host> {
+  for (let tries = 0; tries < settleTriesMax; tries++) {
+    const now = lookAtHost()
+    if (over(quiet, now, 0).length === 0) return now
+    await sleep(100)
+  }
+  return lookAtHost()
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { ways } from '../../src/contract/way.ts'
+import { captureBytesMax } from '../../src/tiers/process/capture.ts'
+import type { WardenOptions } from '../../src/warden/warden.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { Stand, until } from '../conformance/stand.ts'
+
+/** What a program holds in memory, as its wall's sentinel copies it while it stands still. */
+const MIB = 2 ** 20
+const skip = !findJailFacts().namespaces && 'namespaces are forbidden here'
+const withoutCompiler =
+  !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+
+/** The text is nowhere in its source. */
+const planted = 'the-planted-text-of-a-child'
+const hidden = JSON.stringify([...Buffer.from(planted)].map((byte) => byte ^ 0x55))
+const holds = (mib: number) => `
+import os, time
+def main(input):
+    heard, tells = os.pipe()
+    child = os.fork()
+    kept = bytes(b ^ 0x55 for b in ${hidden}) * 2 if child == 0 else b'x' * ${mib} * (1 << 20)
+    if child == 0:
+        os.write(tells, b'.')
+        time.sleep(60)
+        os._exit(0)
+    os.read(heard, 1)
+    print('holds', flush=True)
+    for n in range(2000):
+        print(n, flush=True)
+        time.sleep(0.01)
+    return len(kept)`
+
+async function openStand(way: (typeof ways)[number], options: Omit<WardenOptions, 'stateFolder'>) {
+  const made = await makeProcesses(way, options, 'python')
+  const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  return {
+    stand,
+    async [Symbol.asyncDispose]() {
+      await made.provider.close?.()
+      await made.close()
+    },
+  }
+}
+
+for (const way of ways)
+  suite(
+    `What a program holds, ${way}`,
+    {
+      skip: skip || (way === 'bubblewrap' && !findProgram('bwrap')),
+    },
+    () => {
+      test(
+        'is copied while it stands still, its children too, and it goes on',
+        {
+          skip: withoutCompiler,
+        },
+        async () => {
+          await using opened = await openStand(way, {})
+          const running = await opened.stand.start(holds(1))
+          await using sandbox = running.sandbox
+          await running.said('holds')
+          for (const _ of ['once', 'and again']) {
+            const { kind, parts, why } = await sandbox.capture()
+            assert.deepEqual([kind, why], ['memory', undefined])
+            const [memory, places] = parts
+            assert.deepEqual([memory!.name, places!.name], ['memory.bin', 'memory.json'])
+            assert.ok(Buffer.concat(memory!.bytes).includes(planted + planted))
+            const told = JSON.parse(Buffer.concat(places!.bytes).toString()) as {
+              readonly pid?: number
+              readonly bytes?: number
+            }[]
+            assert.ok(new Set(told.flatMap(({ pid }) => pid ?? [])).size >= 2)
+            const bytes = told.reduce((sum, one) => sum + (one.bytes ?? 0), 0)
+            assert.equal(bytes, Buffer.concat(memory!.bytes).byteLength)
+            const before = running.stdout()
+            await until(() => running.stdout() !== before, 'what it says next')
+          }
+          sandbox.kill({ status: 'cancelled' })
+          await running.end
+        },
+      )
+
+      test(
+        'is copied as far as a capture may go, and no further',
+        { skip: withoutCompiler },
+        async () => {
+          await using opened = await openStand(way, {})
+          const controls = { memory: 512 * MIB }
+          const running = await opened.stand.start(holds(100), { controls })
+          await using sandbox = running.sandbox
+          await running.said('holds')
+          const { kind, parts, why } = await sandbox.capture()
+          assert.equal(kind, 'memory')
+          assert.equal(Buffer.concat(parts[0]!.bytes).byteLength, captureBytesMax)
+          assert.match(why!, /more than \d+ bytes/)
+          sandbox.kill({ status: 'cancelled' })
+          await running.end
+        },
+      )
+
+      test('is not copied where it has no sentinel, and that is said', async () => {
+        await using opened = await openStand(way, { sentinel: false })
+        const running = await opened.stand.start(holds(1))
+        await using sandbox = running.sandbox
+        await running.said('holds')
+        const { kind, parts, why } = await sandbox.capture()
+        assert.deepEqual([kind, parts], ['none', []])
+        assert.match(why!, /sentinel: it is switched off/)
+        assert.ok(!sandbox.tightens!.includes('syscalls'))
+        sandbox.kill({ status: 'cancelled' })
+        await running.end
+      })
+    },
+  )

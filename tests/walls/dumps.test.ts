@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { ways } from '../../src/contract/way.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { ProgramName } from '../../src/warden/protocol.ts'
+import { isMissing } from './process-stands.ts'
+
+/** Workers that hold code, input and results: one that crashes leaves none of it to a disk, or to a program of the host. */
+const workers: readonly ProgramName[] = ['isolated-vm', 'wasi', 'analyst']
+
+suite('A worker that crashes', () => {
+  for (const way of ways)
+    for (const worker of workers)
+      test(`${worker} by ${way}: leaves no dump, in a file or to whoever the kernel hands them to`, async (t) => {
+        if (isMissing(t, { way })) return
+        const folder = mkdtempSync(join(tmpdir(), 'mayfly-dumps-'))
+        const warden = holdWarden({ stateFolder: join(folder, 'state'), prefer: way })
+        try {
+          const { wall, socket } = await warden.start(worker, { spares: 1, spareMiB: 8, way })
+          const limits = readFileSync(`/proc/${wall.pid}/limits`, 'utf8')
+          assert.match(limits, /^Max core file size +1 +1 /m, limits)
+          socket.destroy()
+        } finally {
+          await warden.close()
+          rmSync(folder, { recursive: true, force: true })
+        }
+      })
+})

@@ -1,0 +1,344 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, mock, suite, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { systemClock } from '../../src/contract/clock.ts'
+import { noNetwork, type Controls } from '../../src/contract/controls.ts'
+import { networkOf } from '../../src/contract/network.ts'
+import { ways } from '../../src/contract/way.ts'
+import { Mayfly, type Outcome } from '../../src/index.ts'
+import { supervise } from '../../src/temporal/supervise.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { Stand, type Made } from '../conformance/stand.ts'
+import { bearer, post } from '../doors/http-door.ts'
+import { makePlace, startServer, whenReady } from '../doors/program.ts'
+import { openWorld, type World } from '../fixtures/egress.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/**
+ * One program that nobody changed, and what it may still do as its life goes by: by its own words, by what reached a
+ * server outside, and by the processes of this machine.
+ */
+/** Fetches at one second, is refused at six, halved at eight, dead at ten: as it stands there, or so much faster. */
+const pace = process.env['MAYFLY_LONG'] === undefined ? 0.4 : 1
+const lateMsMax = 100
+/** From the moment it renames itself, which is a little after its release. */
+const lifeMs = 1_500
+/** Of a core that is bound to half of it. Where a watch holds it, it may first use what it left while it slept. */
+const halfMax = openCgroups()?.controllers.includes('cpu') ? 0.65 : 0.8
+/** A machine that stood still does not do so each time. */
+const triesMax = 6
+const patienceMs = 20_000
+
+/** A connection that stays open from the start, a request at one and at six seconds, a loop before and after eight. */
+const program = `
+import json, socket, sys, threading, time, urllib.error, urllib.request
+ports = json.load(sys.stdin)
+began = time.monotonic()
+def now(): return round((time.monotonic() - began) * 1000)
+def say(what, value): print(json.dumps([what, now(), value]), flush=True)
+def until(second): time.sleep(max(0, began + second * ports['pace'] - time.monotonic()))
+def fetch():
+    try: return urllib.request.urlopen('http://a.example:%d/' % ports['http'], timeout=2).status
+    except urllib.error.HTTPError as error: return error.code
+    except OSError as error: return str(error)
+def share(seconds):
+    wall, cpu = time.monotonic(), time.process_time()
+    while time.monotonic() - wall < seconds: pass
+    return (time.process_time() - cpu) / (time.monotonic() - wall)
+def hold():
+    way = socket.create_connection(('127.0.0.1', 3128))
+    way.sendall(b'CONNECT a.example:%d HTTP/1.1\\r\\nHost: a.example:%d\\r\\n\\r\\n' % (ports['echo'], ports['echo']))
+    way.recv(4096)
+    while True:
+        try:
+            way.sendall(b'x')
+            if way.recv(1) == b'': break
+        except OSError: break
+        time.sleep(0.02)
+    say('cut', None)
+threading.Thread(target=hold, daemon=True).start()
+until(1); say('fetch', fetch())
+until(6); say('fetch', fetch())
+until(6.5); say('share', share(ports['pace']))
+until(8.4); say('share', share(ports['pace']))
+while True: pass`
+
+/** Burns on every core, in processes of its own too; its name tells it from all others. */
+const spinning = (mark: string) => `
+import ctypes, os
+ctypes.CDLL(None).prctl(15, b"${mark}")
+for _ in range(3):
+    if os.fork() == 0: break
+while True: pass`
+let marks = 0
+
+for (const way of ways)
+  suite(`The life of a program: ${way}`, { skip: unable('python') }, () => {
+    let world: World
+    let made: Made
+    before(async () => {
+      world = await openWorld()
+      made = await makeProcesses(way, {}, undefined, {
+        credentials: [],
+        dial: { resolver: () => Promise.resolve(['127.0.0.1']), exceptions: world.exceptions },
+      })
+    })
+    after(async () => {
+      await made.provider.close?.()
+      await made.close()
+      await world[Symbol.asyncDispose]()
+    })
+
+    async function live(
+      code: string,
+      controls: Partial<Controls>,
+      phases: readonly (readonly [number, Partial<Controls>])[],
+    ) {
+      const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+      const timeout = phases.reduce((sum, [ms]) => sum + ms, 0)
+      const usual = stand.profile({ controls, limits: { timeout }, entry: 'program' })
+      const closing = phases.map(([ms, closed], index) => ({
+        name: `phase-${index}`,
+        for: ms,
+        controls: { ...usual.controls, ...closed },
+      }))
+      const profile = { ...usual, schedule: { ...usual.schedule, phases: closing } }
+      const { signal } = new AbortController()
+      const voice = { say() {} }
+      let said = ''
+      await using sandbox = await made.provider.launch(profile, systemClock)
+      await using supervisor = supervise({ sandbox, profile, clock: systemClock, voice, signal })
+      const { http, echo } = world.ports
+      const task = {
+        run: 'exec_life',
+        language: 'python',
+        entry: 'program',
+        code,
+        inputText: JSON.stringify({ http, echo, pace }),
+        files: [],
+        capabilities: [],
+      } as const
+      const supervised = await supervisor.run(task, {
+        stdout: (chunk) => void (said += Buffer.from(chunk).toString()),
+        stderr() {},
+      })
+      const lines = said.split('\n').filter((line) => line.startsWith('['))
+      return { ...supervised, said: lines.map((line) => JSON.parse(line) as Said) }
+    }
+
+    test('S2-3: it fetches, is refused, has half a core, and is dead, each at its time; what was open is cut', async (t) => {
+      if (isMissing(t, { way })) return
+      const { http, echo } = world.ports
+      const network = networkOf({ allow: [`http://a.example:${http}`, `*://a.example:${echo}`] })
+      const closed = { network: noNetwork }
+      const lives = () =>
+        live(program, { network, cpu: 1 }, [
+          [5_000 * pace, {}],
+          [3_000 * pace, closed],
+          [2_000 * pace, { ...closed, cpu: 0.5 }],
+        ])
+      let lived = await lives()
+      // One that got no turns in its last phase says nothing of it; and who stops it beside others that are busy may
+      // get its own turn late, once.
+      const isHalf = () => lived.said.length === 5 && Number(lived.said.at(-1)![2]) <= halfMax
+      for (let tries = 1; tries < triesMax && !isHalf(); tries++) lived = await lives()
+      const { end, executionTime, timeline, said } = lived
+      t.diagnostic(JSON.stringify(said))
+      assert.equal(end.status, 'timeout')
+      assert.deepEqual(
+        said.map(([what, , value]) => (what === 'fetch' ? `${what} ${Number(value)}` : what)),
+        ['fetch 200', 'cut', 'fetch 403', 'share', 'share'],
+      )
+      const half = said.at(-1)![2] as number
+      assert.ok(half <= halfMax, `it still had ${half} of a core`)
+      assert.ok(executionTime >= 10_000 * pace, `${executionTime}`)
+      const changes = timeline.filter(({ event }) => event === 'tightened')
+      assert.deepEqual(
+        changes.map(({ controls }) => Object.keys(controls ?? {}).join()),
+        ['network', 'cpu'],
+      )
+      assert.ok(changes[0]!.at >= 5_000 * pace && changes[1]!.at >= 8_000 * pace)
+    })
+
+    test('S2-8: it dies at its time to a tenth of a second, with every core busy', async (t) => {
+      if (isMissing(t, { way })) return
+      const burners = Array.from({ length: availableParallelism() * 2 }, burn)
+      try {
+        await diesInTime(t, async (mark) => {
+          const { executionTime } = await live(spinning(mark), { cpu: 1 }, [[lifeMs, {}]])
+          return executionTime
+        })
+      } finally {
+        for (const burner of burners) burner.kill('SIGKILL')
+      }
+    })
+
+    test('S2-8: it dies at its time to a tenth of a second when somebody sets the clock', async (t) => {
+      if (isMissing(t, { way })) return
+      const real = Date.now
+      t.after(() => mock.restoreAll())
+      let jump = 86_400_000
+      await diesInTime(t, async (mark) => {
+        const over = live(spinning(mark), { cpu: 1 }, [[lifeMs, {}]])
+        await sleep(lifeMs / 2)
+        mock.method(Date, 'now', () => real() + (jump = -jump))
+        return (await over).executionTime
+      })
+    })
+
+    test('S2-8: it dies at its time to a tenth of a second while the server stands still', async (t) => {
+      if (isMissing(t, { way })) return
+      const place = makePlace()
+      try {
+        await using server = await startServer(place)
+        await whenReady(server)
+        const url = new URL('/v1/executions', server.active)
+        const headers = { ...bearer(server.apiKey), prefer: 'respond-async' }
+        const run = async (mark: string): Promise<number> => {
+          const limits = { timeout: `${lifeMs}ms` }
+          const job = { language: 'python', code: spinning(mark), provider: way, limits }
+          const { status, json } = await post(url.href, job, headers)
+          assert.equal(status, 202)
+          await seen(mark, server.child.pid!)
+          process.kill(server.pid, 'SIGSTOP')
+          await gone(mark, server.child.pid!)
+          process.kill(server.pid, 'SIGCONT')
+          const one = new URL(`/v1/executions/${String(json['id'])}`, server.active)
+          const { status: end } = await endOf(one, server.apiKey)
+          assert.equal(end, 'timeout')
+          // A server that stood still cannot say how long it was.
+          return lifeMs
+        }
+        await diesInTime(t, run, server.child.pid)
+      } finally {
+        place.remove()
+      }
+    })
+  })
+
+/** A check of its input that never ends, in a zone whose life is shorter than that of the rest. */
+const checking = `function validateName(name) { for (;;) name = name + 1 }
+let said = 'nothing'
+try { await validateName(1) } catch (error) { said = error.message }
+return said`
+
+test('S2-8: a zone dies at its time to a tenth of a second, with every core busy, and the rest goes on', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-zone-'))
+  const zones = { 'input-validation': { phases: [{ name: 'brief', for: lifeMs }] } }
+  const schedules = { default: { phases: [{ name: 'full', for: 4 * lifeMs }], zones } }
+  const library = await Mayfly.open({ state: join(folder, 'state'), schedules })
+  const burners = Array.from({ length: availableParallelism() * 2 }, burn)
+  const took: number[] = []
+  let late = 0
+  try {
+    for (let tries = 0; tries < triesMax; tries++) {
+      const both = await Promise.all([library.run({ code: checking }), lateness()])
+      const [{ status, result, timeline }] = both
+      late = Math.max(0, both[1])
+      assert.deepEqual([status, result], ['ok', 'Cannot call "validateName": its zone has ended'])
+      const own = timeline.filter(({ zone }) => zone === 'validateName')
+      const [began, ended] = ['zone', 'terminated'].map((name) =>
+        own.find(({ event }) => event === name),
+      )
+      assert.ok(began && ended, JSON.stringify(own))
+      took.push(Math.round(ended.at - began.at))
+      assert.ok(took.at(-1)! >= lifeMs - 5, `it was over after ${took.join()} ms`)
+      if (took.at(-1)! <= lifeMs + lateMsMax + late) break
+    }
+  } finally {
+    for (const burner of burners) burner.kill('SIGKILL')
+    await library.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  t.diagnostic(`${took.join()} of ${lifeMs} ms; a sleep was ${Math.round(late)} late`)
+  assert.ok(took.at(-1)! <= lifeMs + lateMsMax + late, `it was over after ${took.join()} ms`)
+})
+
+type Said = readonly [what: string, atMs: number, value: unknown]
+
+/**
+ * Lives until one is over in its time, by as much as the machine itself is: a process that only sleeps as long, beside
+ * it, says how late it is with everything. What `run` answers is how long the life was by the server's own clock.
+ */
+async function diesInTime(
+  t: TestContext,
+  run: (mark: string) => Promise<number>,
+  above: number = process.pid,
+): Promise<void> {
+  const told: string[] = []
+  for (let tries = 0; tries < triesMax; tries++) {
+    const mark = `life-${process.pid % 1_000}-${marks++}`
+    const over = run(mark)
+    const began = await seen(mark, above)
+    const [ended, late] = await Promise.all([gone(mark, above), lateness()])
+    assert.ok((await over) >= lifeMs - 1, 'it was over before its time')
+    const took = Math.round(ended - began)
+    told.push(`${took} (a sleep ${Math.round(late)} late)`)
+    if (took > lifeMs + lateMsMax + late) continue
+    t.diagnostic(`${told.join()} of ${lifeMs} ms`)
+    return
+  }
+  assert.fail(`it was over after ${told.join()} of ${lifeMs} ms`)
+}
+
+/** By how many milliseconds a process that sleeps for a life is seen to end late. */
+async function lateness(): Promise<number> {
+  const began = performance.now()
+  await once(spawn('sleep', [`${lifeMs / 1_000}`]), 'exit')
+  return performance.now() - began - lifeMs
+}
+
+async function seen(mark: string, above: number): Promise<number> {
+  const until = performance.now() + patienceMs
+  while (!isThere(mark, above)) {
+    assert.ok(performance.now() < until, `nobody called itself ${mark}`)
+    await sleep(2)
+  }
+  return performance.now()
+}
+
+async function gone(mark: string, above: number): Promise<number> {
+  const until = performance.now() + patienceMs
+  while (isThere(mark, above)) {
+    assert.ok(performance.now() < until, `${mark} lives on`)
+    await sleep(2)
+  }
+  return performance.now()
+}
+
+function isThere(mark: string, above: number): boolean {
+  return descendantsOf(above).some((pid) => nameOf(pid) === mark)
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
+function burn() {
+  return spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })
+}
+
+type Ended = Pick<Outcome, 'status' | 'metrics'>
+
+async function endOf(url: URL, key: string): Promise<Ended> {
+  const until = performance.now() + patienceMs
+  for (;;) {
+    const answer = await fetch(url, { headers: bearer(key) })
+    const one = (await answer.json()) as Ended | { readonly status: 'queued' | 'running' }
+    if ('metrics' in one) return one
+    assert.ok(performance.now() < until, `it is ${one.status}`)
+    await sleep(20)
+  }
+}

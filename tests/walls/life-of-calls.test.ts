@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock } from '../../src/contract/clock.ts'
+import { ways } from '../../src/contract/way.ts'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { supervise } from '../../src/temporal/supervise.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { Stand, until } from '../conformance/stand.ts'
+import { taskOf } from '../sim/stage.ts'
+
+/** Classes of calls that a phase closes, in a whole life of an unmodified program. */
+const namespaces = findJailFacts().namespaces
+const compiler = findProgram('cc') || process.env['CI'] === 'true'
+const skip = !namespaces
+  ? 'namespaces are forbidden here'
+  : !compiler && 'there is no C compiler here'
+const fullMs = 700
+const freezer = '/sys/fs/cgroup/freezer'
+const code = `
+import os, subprocess, threading, time
+def attempt(act):
+    try:
+        act()
+        return 'ok'
+    except OSError as error: return os.strerror(error.errno) if error.errno else 'refused'
+    except RuntimeError: return 'refused'
+def start(): subprocess.run(['/bin/true'], check=True)
+def write(): open('/work/made', 'w').close()
+def thread():
+    one = threading.Thread(target=lambda: None)
+    one.start()
+    one.join()
+for _ in range(200):
+    print(attempt(start), '|', attempt(write), '|', attempt(thread), flush=True)
+    time.sleep(0.05)
+`
+
+for (const way of ways)
+  suite(
+    `The calls of a life, ${way}`,
+    {
+      skip: skip || (way === 'bubblewrap' && !findProgram('bwrap')),
+    },
+    () => {
+      test('close at their phase and not before, and the timeline says how long it took and what they get', async () => {
+        const { said, timeline } = await live(way, code)
+        const lines = said.split('\n').slice(0, -1)
+        assert.equal(lines[0], 'ok | ok | ok')
+        assert.match(lines.at(-1)!, /^[^|]*[a-z] \| Read-only file system \| refused$/)
+        assert.doesNotMatch(lines.at(-1)!, /ok/)
+        const tightened = timeline.find(({ event }) => event === 'tightened')!
+        assert.equal(tightened.phase, 'quiet')
+        assert.ok(tightened.at >= fullMs && tightened.took! > 0)
+        const errno = { exec: 'EACCES', process: 'EAGAIN', write: 'EROFS' }
+        assert.deepEqual(tightened.fields, { errno })
+        assert.deepEqual(tightened.controls, { syscalls: ['network', 'outside'] })
+      })
+
+      test(
+        'do not stay half closed: a life whose phase does not hold is over, and says why',
+        { skip: !isOurs(freezer) && 'no freezer of version 1 is here, or it is not ours' },
+        async () => {
+          const group = join(freezer, `mayfly-life-${process.pid}`)
+          mkdirSync(group)
+          const freeze = (state: string) => writeFileSync(join(group, 'freezer.state'), state)
+          const holdUp = async () => {
+            await until(() => named('waits-here') !== undefined, 'it to wait')
+            writeFileSync(join(group, 'tasks'), named('waits-here')!)
+            freeze('FROZEN')
+            await sleep(fullMs + 1000)
+            freeze('THAWED')
+          }
+          try {
+            const [{ end, timeline }] = await Promise.all([live(way, waits, 5 * fullMs), holdUp()])
+            const why = /a call that began before its class was closed was not over 700 ms later/
+            assert.match(`${end.error?.message} ${timeline.at(-1)!.reason}`, why)
+            assert.equal(
+              timeline.find(({ event }) => event === 'tightened'),
+              undefined,
+            )
+            assert.notEqual(end.status, 'ok')
+          } finally {
+            freeze('THAWED')
+            await until(() => isRemoved(group), 'the group to be empty')
+          }
+        },
+      )
+    },
+  )
+
+/** In an open that nobody answers, before its class is closed. */
+const waits = `
+import ctypes, os
+os.mkfifo('/work/pipe')
+ctypes.CDLL(None).prctl(15, b'waits-here')
+try: os.open('/work/pipe', os.O_WRONLY)
+except OSError: pass`
+
+async function live(way: (typeof ways)[number], code: string, quietMs = fullMs) {
+  const made = await makeProcesses(way, {}, 'python')
+  const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
+  const usual = stand.profile({ limits: { timeout: fullMs + quietMs }, entry: 'program' })
+  const closed = { ...usual.controls, syscalls: ['network', 'outside'] }
+  const phases = [
+    { name: 'full', for: fullMs, controls: usual.controls },
+    { name: 'quiet', for: quietMs, controls: closed },
+  ]
+  const onAnomaly = { low: 'record', medium: 'record', high: 'terminate' } as const
+  const profile = { ...usual, schedule: { ...usual.schedule, phases, onAnomaly } }
+  const sandbox = await made.provider.launch(profile, systemClock)
+  try {
+    const voice = { say() {} }
+    const { signal } = new AbortController()
+    const supervisor = supervise({ sandbox, profile, clock: systemClock, voice, signal })
+    let said = ''
+    const io = {
+      stdout: (chunk: Uint8Array) => void (said += Buffer.from(chunk).toString()),
+      stderr() {},
+      answered() {},
+    }
+    const task = taskOf({ language: 'python', entry: 'program', code })
+    const ended = await supervisor.run(task, io)
+    await supervisor[Symbol.asyncDispose]()
+    return { ...ended, said }
+  } finally {
+    await sandbox[Symbol.asyncDispose]()
+    await made.provider.close?.()
+    await made.close()
+  }
+}
+
+function named(name: string): string | undefined {
+  return readdirSync('/proc').find((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name
+    } catch {
+      return false
+    }
+  })
+}
+
+function isOurs(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isRemoved(folder: string): boolean {
+  try {
+    rmdirSync(folder)
+    return true
+  } catch {
+    return false
+  }
+}

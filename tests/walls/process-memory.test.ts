@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { Layer } from '../../src/jail/facts.ts'
+import { isMissing, unable } from './process-stands.ts'
+import { openWhole } from './whole-wall.ts'
+
+/** Programs of one wall have one user. None of them changes what another holds in memory, its parent's above all. */
+const stands: readonly { readonly way: 'embedded' | 'bubblewrap'; readonly without: Layer[] }[] = [
+  { way: 'embedded', without: [] },
+  { way: 'embedded', without: ['landlock'] },
+  { way: 'bubblewrap', without: [] },
+]
+
+const writes = `
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+class Part(ctypes.Structure): _fields_ = [('at', ctypes.c_void_p), ('bytes', ctypes.c_size_t)]
+kept = ctypes.create_string_buffer(b'before')
+at, parent = ctypes.addressof(kept), os.getpid()
+if os.fork() == 0:
+    own = ctypes.create_string_buffer(b'after!')
+    here, there = Part(ctypes.addressof(own), 6), Part(at, 6)
+    libc.process_vm_writev(parent, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+    libc.ptrace(16, parent, 0, 0)
+    libc.ptrace(5, parent, ctypes.c_void_p(at), ctypes.c_void_p(0x6e656b6f7262))
+    for name in ('mem', 'task/%d/mem' % parent):
+        for mode in (os.O_RDWR, os.O_WRONLY):
+            try: os.pwrite(os.open('/proc/%d/%s' % (parent, name), mode), b'broken', at)
+            except OSError: pass
+    os._exit(0)
+os.wait()
+seen = os.pread(os.open('/proc/self/mem', os.O_RDONLY), 6, at)
+print(kept.value.decode(), seen.decode(), 'over', flush=True)`
+
+suite('The memory of a program', { skip: unable('python') }, () => {
+  for (const { way, without } of stands)
+    test(`is written by no other one of its wall, ${[way, ...without].join(', without ')}`, async (t) => {
+      if (isMissing(t, { way })) return
+      await using whole = await openWhole({ without })
+      const wall = await whole.start('python', way)
+      await wall.claim()
+      wall.run(writes)
+      await wall.end()
+      assert.equal(wall.said.stdout, 'before before over\n', wall.said.stderr)
+    })
+})

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { test } from 'node:test'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { ProgramZones } from '../../src/warden/program-zones.ts'
+import type { ZoneTold } from '../../src/warden/protocol.ts'
+import { markOf } from '../../src/warden/zone-marks.ts'
+import { openWhole } from './whole-wall.ts'
+
+test('Programs are asked about by every name: in letters of any kind, and by the link of the kernel to what runs', async (t) => {
+  if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+  await using whole = await openWhole({ sentinel: true })
+  const wall = await whole.start('node')
+  if (!wall.started.wall.layers.includes('sentinel')) return t.skip('there is no sentinel here')
+  const told: ZoneTold[] = []
+  whole.warden.onZone(wall.id, (one) => void told.push(one))
+  const bounds = { memory: 2 ** 29, life: 20_000 }
+  await wall.claim({
+    memory: 2 ** 30,
+    processes: 64,
+    zones: [
+      { kind: 'letters', programs: ['/work/größe'], ...bounds },
+      { kind: 'js', programs: ['node'], ...bounds },
+    ],
+  })
+  wall.run(`
+import { spawnSync } from 'node:child_process'
+import { copyFileSync } from 'node:fs'
+copyFileSync('/bin/true', '/work/größe')
+const { status } = spawnSync('/work/größe')
+const again = spawnSync('/proc/self/exe', ['-p', '6 * 7'], { encoding: 'utf8' })
+console.log(status, again.stdout?.trim(), again.signal, again.error?.code)`)
+  await wall.end()
+  assert.equal(wall.said.stdout, '0 42 null undefined\n', wall.said.stderr)
+  const begun = told.filter(({ what }) => what === 'began' || what === 'refused')
+  assert.deepEqual(
+    begun.map(({ what, zone, entered }) => [what, zone, entered]),
+    [
+      ['began', 'letters', 'asked'],
+      ['began', 'js', 'asked'],
+    ],
+  )
+})
+
+test('A number that is no process of the wall by the time that it is looked at is put into none of its zones', async (t) => {
+  if (!findJailFacts().namespaces) return t.skip('namespaces are forbidden here')
+  await using whole = await openWhole({ sentinel: false, hide: ['cgroup'] })
+  const { wall } = (await whole.start('python')).started
+  const { uid } = statSync(`/proc/${wall.pid}`)
+  const stranger = spawn('sleep', ['60'])
+  await once(stranger, 'spawn')
+  try {
+    const before = markOf(stranger.pid!)
+    const told: ZoneTold[] = []
+    const zones = new ProgramZones({
+      taken: {
+        cgroup: undefined,
+        slot: process.getuid?.() === 0 ? { uid } : undefined,
+        processes: [],
+      } as never,
+      rules: [{ kind: 'any', programs: ['any'], memory: 2 ** 26, life: 20_000 }],
+      pid: wall.pid,
+      cpu: undefined,
+      isAsked: true,
+      tell: (one) => void told.push(one),
+    })
+    const asks = { path: 'any', real: 'any', by: '' }
+    assert.equal(zones.admit({ ...asks, pid: stranger.pid! }), constants.errno.EAGAIN)
+    assert.deepEqual([markOf(stranger.pid!), told], [before, []])
+    assert.equal(zones.admit({ ...asks, pid: wall.pid }), 0)
+    assert.deepEqual(
+      told.map(({ what, zone }) => [what, zone]),
+      [['began', 'any']],
+    )
+  } finally {
+    stranger.kill('SIGKILL')
+  }
+})

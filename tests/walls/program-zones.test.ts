@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { basename } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Way } from '../../src/contract/way.ts'
+import { messageOf } from '../../src/contract/error.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import { openSentinel } from '../../src/jail/sentinel.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
+import { isAlive } from '../../src/os/proc.ts'
+import { holdWarden } from '../../src/warden/local.ts'
+import type { WardenClient } from '../../src/warden/client.ts'
+import type { ZoneTold } from '../../src/warden/protocol.ts'
+import { cpuMsOf } from '../../src/warden/tree.ts'
+import type { ZoneRule } from '../../src/warden/zone-rules.ts'
+import { until } from '../conformance/stand.ts'
+import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
+
+const MiB = 2 ** 20
+const hasGroups = openCgroups() !== undefined
+const found = await openSentinel()
+const noCompiler = 'missing' in found ? found.missing : undefined
+
+interface Stand {
+  readonly title: string
+  readonly wish: WholeWish
+  readonly isGrouped: boolean
+  readonly isAsked: boolean
+}
+
+/** With and without the two things that make a zone strong; what is not here is skipped by its name. */
+const stands: readonly Stand[] = [
+  { title: 'groups and a sentinel', wish: { sentinel: true }, isGrouped: true, isAsked: true },
+  { title: 'groups alone', wish: { sentinel: false }, isGrouped: true, isAsked: false },
+  {
+    title: 'a sentinel alone',
+    wish: { sentinel: true, hide: ['cgroup'] },
+    isGrouped: false,
+    isAsked: true,
+  },
+  {
+    title: 'neither',
+    wish: { sentinel: false, hide: ['cgroup'] },
+    isGrouped: false,
+    isAsked: false,
+  },
+]
+
+const py: ZoneRule = { kind: 'py', programs: ['python3'], memory: 48 * MiB, life: 20_000 }
+const pl: ZoneRule = { kind: 'pl', programs: ['perl'], memory: 128 * MiB, life: 20_000 }
+const spin: ZoneRule = { kind: 'spin', programs: ['awk'], processes: 8, life: 700 }
+
+/** One wall with these rules, running one script; what became of its zones is heard. */
+async function live(
+  { wish, way = 'embedded' }: Pick<Stand, 'wish'> & { readonly way?: Way },
+  zones: readonly ZoneRule[],
+  code: string,
+  then: (told: readonly ZoneTold[], wall: WholeWall, warden: WardenClient) => Promise<void>,
+): Promise<void> {
+  await using stand = await openWhole(wish)
+  const wall = await stand.start('node', way)
+  const told: ZoneTold[] = []
+  stand.warden.onZone(wall.id, (zone) => void told.push(zone))
+  await wall.claim({ memory: 1024 * MiB, cpu: 2, processes: 128, zones })
+  wall.run(code, 'sh')
+  try {
+    await then(told, wall, stand.warden)
+  } catch (cause) {
+    const story = told.map(({ what, zone, program, why }) => [what, zone, program, why].join(' '))
+    const seen = [...story, ...filesOf(wall), wall.said.stdout, wall.said.stderr]
+    throw new Error(`${messageOf(cause)}; told: ${seen.join(', ')}`, { cause })
+  } finally {
+    await wall.kill()
+    await until(() => foldersOf(wall.id).length === 0, 'its groups to be gone')
+  }
+}
+
+/** In each tree of control groups that there is. */
+function foldersOf(wall: string): readonly string[] {
+  const root = '/sys/fs/cgroup'
+  const trees = existsSync(root) ? ['.', ...readdirSync(root)] : []
+  return trees.map((tree) => `${root}/${tree}/mayfly/${wall}`).filter((place) => existsSync(place))
+}
+
+const saysEnd = (wall: WholeWall) =>
+  until(() => wall.frames.some((text) => text.includes('"status"')), 'the end')
+const of = (told: readonly ZoneTold[], what: ZoneTold['what']) =>
+  told.filter((one) => one.what === what)
+const whyOf = (told: readonly ZoneTold[]) =>
+  Object.fromEntries(of(told, 'gone').map(({ zone, why }) => [zone, why]))
+
+/** What processes of a wall run, by the file. */
+function filesOf(wall: WholeWall): readonly string[] {
+  return wall.processes().map((one) => fileOf(Number(one.split(' ')[0])))
+}
+
+function fileOf(pid: number): string {
+  try {
+    return basename(readlinkSync(`/proc/${pid}/exe`))
+  } catch {
+    return ''
+  }
+}
+
+function isMissing(t: TestContext, { isGrouped, isAsked }: Stand): boolean {
+  if (isGrouped && !hasGroups) t.skip('no control groups for this user')
+  else if (isAsked && noCompiler !== undefined) t.skip(noCompiler)
+  else if (!['perl', 'awk', 'python3'].every((one) => existsSync(`/usr/bin/${one}`)))
+    t.skip('perl, awk or python3 is missing')
+  else return false
+  return true
+}
+
+for (const stand of stands) {
+  suite(`Zones of programs, with ${stand.title}`, () => {
+    const { isGrouped, isAsked } = stand
+    const by = isGrouped ? 'cgroup' : 'watch'
+
+    test('S2-7: at once with different limits; whoever exceeds its own ends alone, and the other goes on', async (t) => {
+      if (isMissing(t, stand)) return
+      const bomb = 'import time; time.sleep(0.3); a = []\nwhile True: a.append(bytearray(1 << 20))'
+      const code = `python3 -c '${bomb}' &
+        awk 'BEGIN { while (1) n++ }' &
+        perl -e 'my $x = "y" x (60 << 20); sleep 1; print "finished\\n"' &
+        wait; echo all over; sleep 60`
+      await live(stand, [py, pl, spin], code, async (told, wall) => {
+        await until(() => of(told, 'gone').length === 3, 'three zones to be over')
+        await until(() => /finished\nall over/.test(wall.said.stdout), 'the rest to go on')
+        const over = 'its programs have ended'
+        assert.deepEqual(whyOf(told), { py: 'limit MEMORY', pl: over, spin: 'timeout' })
+        for (const { entered, parent, program, enforced, kind } of of(told, 'began')) {
+          assert.deepEqual([entered, parent], [isAsked ? 'asked' : 'seen', 'main'])
+          assert.match(program, /^\/usr\/bin\/(?:python3|perl|mawk|gawk|original-awk)/)
+          const own = kind === 'spin' ? ['none', 'none', by] : [by, 'none', 'none']
+          assert.deepEqual([enforced?.memory, enforced?.cpu, enforced?.processes], own)
+        }
+      })
+    })
+
+    test('S2-7: nothing leaves its zone by forking twice, by a session of its own, or by becoming another program', async (t) => {
+      if (isMissing(t, stand)) return
+      const fill =
+        'my @a; while (1) { push @a, "y" x (1 << 20); select undef, undef, undef, 0.004 }'
+      const leave = `import os, time
+time.sleep(0.3)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "60"])
+    if os.fork() == 0:
+        os.execvp("perl", ["perl", "-e", '${fill}'])
+    os._exit(0)`
+      const code = `cat > leave.py <<'END'\n${leave}\nEND\npython3 leave.py; echo left; sleep 60`
+      await live(stand, [py, { ...pl, memory: 512 * MiB }], code, async (told, wall) => {
+        await until(() => wall.said.stdout.includes('left'), 'it to leave')
+        await until(() => of(told, 'gone').length === 2, 'its zones to be ended')
+        const [outer, inner] = of(told, 'began')
+        assert.deepEqual([outer?.zone, inner?.zone, inner?.parent], ['py', 'pl', 'py'])
+        // The limit of the outer one is that of all within it.
+        assert.deepEqual(whyOf(told), { py: 'limit MEMORY', pl: 'limit MEMORY' })
+        const isLeft = () => filesOf(wall).some((file) => /^(?:perl|python3.*)$/.test(file))
+        await until(() => !isLeft(), 'all of it to be gone')
+        assert.ok(filesOf(wall).includes('sleep'), 'the rest goes on')
+      })
+    })
+
+    test('Processor time of one is held, and that of the rest is not', async (t) => {
+      if (isMissing(t, stand)) return
+      const code = `perl -e '1 while 1' & awk 'BEGIN { while (1) n++ }' & wait`
+      await live(stand, [{ ...pl, cpu: 0.1 }], code, async (told, wall) => {
+        await until(() => of(told, 'began').length === 1, 'it to begin')
+        assert.equal(of(told, 'began')[0]?.enforced?.cpu, by)
+        const pidOf = (file: RegExp) =>
+          wall
+            .processes()
+            .map((one) => Number(one.split(' ')[0]))
+            .find((pid) => file.test(fileOf(pid)))!
+        await until(() => pidOf(/awk/) !== undefined, 'the other to begin')
+        const ms = () => [/perl/, /awk/].map((file) => cpuMsOf([pidOf(file)]))
+        const before = ms()
+        const began = performance.now()
+        await sleep(1500)
+        const [held, free] = ms().map((now, index) => now - before[index]!)
+        const took = performance.now() - began
+        assert.ok(held! < 0.35 * took, `${held} ms of ${took} ms, held to a tenth`)
+        t.diagnostic(`in ${Math.round(took)} ms: held ${held} ms, free ${free} ms`)
+      })
+    })
+
+    test('One that starts too many ends, or cannot start them, and can be ended by hand with all it started', async (t) => {
+      if (isMissing(t, stand)) return
+      const many =
+        '$| = 1; select undef, undef, undef, 0.3; for (1..30) { my $p = fork; if (!defined $p) { print "refused\\n"; last } sleep 60 if !$p } sleep 60'
+      const code = `perl -e '${many}' & sleep 60 & wait`
+      await live(stand, [{ ...pl, processes: 6 }], code, async (told, wall, warden) => {
+        await until(() => of(told, 'began').length === 1, 'it to begin')
+        if (isGrouped) {
+          await until(() => wall.said.stdout.includes('refused'), 'it to be refused')
+          await assert.rejects(warden.tighten(wall.id, { zone: 'attic', memory: MiB }))
+          const held = await warden.tighten(wall.id, { zone: 'pl', memory: 64 * MiB, cpu: 0.5 })
+          assert.deepEqual([held.memory, held.cpu], ['cgroup', 'cgroup'])
+          await warden.freeze(wall.id)
+          assert.ok(filesOf(wall).includes('perl'))
+          await warden.thaw(wall.id)
+          // The kernel takes no quota for a group that is less than one within it.
+          assert.equal((await warden.tighten(wall.id, { cpu: 0.25 })).cpu, 'cgroup')
+          await warden.kill(wall.id, 'pl')
+        }
+        await until(() => of(told, 'gone').length === 1, 'it to be ended')
+        assert.deepEqual(whyOf(told), { pl: isGrouped ? 'ended' : 'limit PROCESSES' })
+        await until(() => !filesOf(wall).includes('perl'), 'all of it to be gone')
+        assert.ok(filesOf(wall).includes('sleep'), 'the rest goes on')
+      })
+    })
+  })
+}
+
+suite('Zones of programs, each in its group before its first instruction', () => {
+  const [strong] = stands
+
+  test('S2-7: the first thing that a program reads is that it is in its zone', async (t) => {
+    if (isMissing(t, strong!)) return
+    for (const way of [
+      'embedded',
+      ...(findProgram('bwrap') ? (['bubblewrap'] as const) : []),
+    ] as const) {
+      const inside = { kind: 'inside', programs: ['cat'], memory: 32 * MiB, life: 9000 }
+      const code = 'cat /proc/self/cgroup; ./link /proc/self/cgroup; sh -c "cat /proc/self/cgroup"'
+      await live(
+        { ...strong!, way },
+        [inside],
+        `ln -s /bin/cat link; ${code}`,
+        async (told, wall) => {
+          await saysEnd(wall)
+          // A wall in a namespace of groups sees its own as the root of all.
+          const places = wall.said.stdout
+            .split('\n')
+            .flatMap((line) => /(?:^0:|:memory):.*\/(z\d+)$/.exec(line)?.[1] ?? [])
+          assert.deepEqual(places.slice(0, 3), ['z1', 'z2', 'z3'], wall.said.stdout)
+          assert.deepEqual(
+            of(told, 'began').map(({ zone }) => zone),
+            ['inside', 'inside.2', 'inside.3'],
+          )
+        },
+      )
+    }
+  })
+
+  test('Zones die with their warden, and the next one finds their groups', async (t) => {
+    if (isMissing(t, strong!)) return
+    await using stand = await openWhole({ ...strong!.wish, apart: true })
+    const { pid } = await stand.warden.facts()
+    const wall = await stand.start('node')
+    const told: ZoneTold[] = []
+    stand.warden.onZone(wall.id, (zone) => void told.push(zone))
+    await wall.claim({
+      processes: 64,
+      zones: [
+        { ...py, cpu: 0.1 },
+        { ...pl, cpu: 0.05 },
+      ],
+    })
+    wall.run(`python3 -c 'import os; os.system("perl -e \\"1 while 1\\"")'`, 'sh')
+    await until(() => of(told, 'began').length === 2, 'two zones to begin')
+    const all = wall.processes().map((one) => one.split(' ').map(Number))
+    process.kill(pid, 'SIGKILL')
+    const isLeft = () => all.some(([one, startTime]) => isAlive(one!, startTime))
+    await until(() => !isLeft(), 'all of it to die')
+    await holdWarden({ stateFolder: stand.stateFolder }).close()
+    assert.deepEqual(foldersOf(wall.id), [])
+  })
+
+  test('A program that says one name and becomes another while it is asked about is ended', async (t) => {
+    if (isMissing(t, strong!)) return
+    const swap = `import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+for round in range(40):
+    pid = os.fork()
+    if pid == 0:
+        path = ctypes.create_string_buffer(b"/bin/true", 64)
+        code = b"select undef, undef, undef, 0.2; print qq(escaped\\\\n)"
+        argv = (ctypes.c_char_p * 4)(b"perl", b"-e", code, None)
+        def flip(ms):
+            time.sleep(ms / 1000); path.value = b"/usr/bin/perl"
+        threading.Thread(target=flip, args=(0.05 * (round % 20),)).start()
+        libc.execve(path, argv, None)
+        os._exit(1)
+    os.waitpid(pid, 0)`
+    const code = `cat > swap.py <<'END'\n${swap}\nEND\npython3 swap.py; echo over`
+    await live(strong!, [pl], code, async (told, wall) => {
+      await saysEnd(wall)
+      // Where it was what it had said in time, it is in its zone; else it never came to say where it is.
+      const places = wall.said.stdout.split('\n').filter((line) => line.includes(wall.id))
+      assert.deepEqual(
+        places.filter((line) => !/\/z\d+$/.test(line)),
+        [],
+      )
+      const ended = of(told, 'refused').filter(({ why }) => why === 'it was not what it had said')
+      assert.ok(ended.length > 0, `nobody lied in time: ${told.length} told`)
+      t.diagnostic(`${ended.length} lied in time, ${places.length} were too late for it`)
+    })
+  })
+})

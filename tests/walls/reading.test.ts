@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { unlimited } from '../../src/contract/controls.ts'
+import { ways } from '../../src/contract/way.ts'
+import { inPython } from '../conformance/guests-of-programs.ts'
+import { makeProcesses } from '../conformance/process.ts'
+import { Stand } from '../conformance/stand.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** How fast a program reads from the disk below /usr: bound where a disk takes a bound, and told where none does. */
+const MiB = 2 ** 20
+const read = 4 * MiB
+const bytesASecond = 2 * MiB
+
+/** What is kept of the file in memory goes first, where nobody else uses it. */
+const reading = (file: string) => `import os, time
+def main(input):
+    fd = os.open('${file}', os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    began = time.monotonic()
+    left = ${read}
+    while left > 0: left -= len(os.read(fd, 65536))
+    return time.monotonic() - began`
+
+for (const way of ways)
+  suite(`Reading from a disk: ${way}`, { skip: unable('python') }, () => {
+    test('S1-10: it is as slow as was stated where the wall says that it holds that, and said nowhere else', async (t) => {
+      if (isMissing(t, { way })) return
+      const made = await makeProcesses(way, {}, 'python')
+      try {
+        const stand = new Stand(
+          made.provider,
+          () => Promise.reject(new Error('no other')),
+          inPython,
+        )
+        const proved = await made.provider.detect()
+        assert.ok(proved.available)
+        const told = made.provider.enforces.includes('io')
+        const bound = await heldBy(stand, 'def main(input): return 0', bytesASecond)
+        assert.equal(told, bound.held === 'cgroup')
+        if (!told) return t.skip('the disk below /usr takes no bound')
+        const file = largeFile()
+        if (!file) return t.skip('no large file below /usr/lib')
+        const fast = await heldBy(stand, reading(file), unlimited)
+        const slow = await heldBy(stand, reading(file), bytesASecond)
+        t.diagnostic(`${file}: ${fast.value} s, and ${slow.value} s where it was bound`)
+        // Held in memory by somebody else, it is read from no disk.
+        if (slow.value < 0.1) return t.skip(`${file} is in use`)
+        assert.ok(slow.value >= (0.9 * read) / bytesASecond, `it took ${slow.value} s`)
+      } finally {
+        await made.provider.close?.()
+        await made.close()
+      }
+    })
+  })
+
+async function heldBy(stand: Stand, code: string, io: number) {
+  const running = await stand.start(code, { controls: { io } })
+  await using sandbox = running.sandbox
+  const { resultText } = await running.end
+  return { value: Number(resultText), held: sandbox.held?.io }
+}
+
+/** The last in order: what is first is more often in use. */
+function largeFile(): string | undefined {
+  const files = readdirSync('/usr/share', { recursive: true, withFileTypes: true })
+  return files
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath, one.name))
+    .findLast((file) => statSync(file, { throwIfNoEntry: false })!.size >= read)
+}

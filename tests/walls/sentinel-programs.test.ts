@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { callClasses } from '../../src/contract/calls.ts'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { until } from '../conformance/stand.ts'
+import { openWhole } from './whole-wall.ts'
+
+/**
+ * Programs that are interrupted all the time, by children that end, in walls whose sentinel is asked about every class
+ * of calls: a call that waits for an answer fails for no reason but the one that a phase gives.
+ */
+const skip = !findJailFacts().namespaces
+  ? 'namespaces are forbidden here'
+  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+const times = process.env['MAYFLY_LONG'] ? 2000 : 200
+
+/** As many pipelines, each with files that are opened, by a shell that hears of each child's end. */
+const pipelines = `trap : CHLD
+i=0
+done=0
+while [ $i -lt ${times} ]; do
+  i=$((i+1))
+  (: &) 2>/dev/null
+  got=$(printf 'b\\na\\n' | cat | sort | head -1 < /dev/stdin 2>&1)
+  echo "$got" > /work/kept || exit 1
+  read -r kept < /work/kept || exit 2
+  [ "$got" = a ] && [ "$kept" = a ] && done=$((done+1))
+done
+echo "done $done"`
+
+const inPython = `
+import os, signal, socket, subprocess, sys, threading
+heard = 0
+def hear(number, frame):
+    global heard
+    heard += 1
+signal.signal(signal.SIGCHLD, hear)
+signal.siginterrupt(signal.SIGCHLD, True)
+done = 0
+for n in range(${times}):
+    beside = subprocess.Popen(['/bin/true'])
+    got = subprocess.run(['/bin/echo', str(n)], stdout=subprocess.PIPE, check=True).stdout
+    with open('/work/kept', 'wb') as file: file.write(got)
+    with open('/work/kept', 'rb') as file: got = file.read()
+    os.rename('/work/kept', '/work/moved')
+    socket.socket().close()
+    if int(got) == n and beside.wait() == 0: done += 1
+print('heard', heard > ${times})
+print('done', done)
+`
+
+const inNode = `
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+let done = 0
+for (let n = 0; n < ${times / 2}; n++) {
+  const all = Array.from({ length: 2 }, () => spawn('/bin/echo', [String(n)]))
+  const said = all.map(async (one) => {
+    let text = ''
+    one.stdout.on('data', (chunk) => (text += chunk))
+    const [code] = await once(one, 'close')
+    return code === 0 && Number(text) === n
+  })
+  writeFileSync('/work/kept', String(n))
+  renameSync('/work/kept', '/work/moved')
+  const isKept = Number(readFileSync('/work/moved', 'utf8')) === n
+  for (const isSo of await Promise.all(said)) if (isSo && isKept) done++
+}
+console.log('done', done)
+`
+
+/** The shell itself is what is watched: nothing of it goes through another program's file. */
+const inShell = (shell: string) => `
+import subprocess
+ran = subprocess.run(['${shell}', '-c', ${JSON.stringify(pipelines)}], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+print(ran.stdout.decode(errors='replace')[-2000:])
+`
+
+const programs = [
+  ['dash', 'python', inShell('/bin/dash'), findProgram('dash')],
+  ['bash', 'python', inShell('/bin/bash'), findProgram('bash')],
+  ['Python', 'python', inPython, true],
+  ['Node', 'node', inNode, true],
+] as const
+
+suite('A program whose every call is asked about', { skip, concurrency: 1 }, () => {
+  for (const [name, language, code, isThere] of programs)
+    test(
+      `starts ${times} others and loses none to a signal: ${name}`,
+      { skip: !isThere },
+      async () => {
+        await using whole = await openWhole()
+        const wall = await whole.start(language)
+        assert.ok(wall.started.wall.layers.includes('sentinel'))
+        await wall.claim({ memory: 256 * 2 ** 20, processes: 64 })
+        wall.run(code)
+        await wall.end()
+        const said = `${wall.said.stdout}${wall.said.stderr}`
+        assert.match(said, new RegExp(`^done ${times}$`, 'm'))
+        if (name === 'Python') assert.match(said, /^heard True$/m)
+      },
+    )
+
+  test('goes on when it may start no thread any more, and reads and writes as before: Node', async () => {
+    const code = `
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { setTimeout } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+
+console.log('ready')
+await setTimeout(500)
+await writeFile('/work/kept', 'kept')
+await rename('/work/kept', '/work/moved')
+console.log('read', await readFile('/work/moved', 'utf8'))
+try { new Worker('1', { eval: true }).on('error', (error) => console.log('refused', error.code)) }
+catch (error) { console.log('refused', error.code) }
+`
+    await using whole = await openWhole()
+    const wall = await whole.start('node')
+    await wall.claim({ memory: 256 * 2 ** 20, processes: 64 })
+    wall.run(code)
+    await until(() => wall.said.stdout.includes('ready'), 'the guest')
+    const allow = callClasses.filter((name) => name !== 'process')
+    await whole.warden.calls(wall.id, [{ afterMs: 0, allow }])
+    const { exit } = await wall.end()
+    assert.deepEqual([exit.exitCode, exit.signal], [0, null])
+    assert.match(wall.said.stdout, /^read kept$/m)
+    assert.match(wall.said.stdout, /^refused \w+$/m)
+  })
+})

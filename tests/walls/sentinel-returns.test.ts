@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import type { SentinelTold } from '../../src/warden/protocol.ts'
+import { retryMsMin } from '../../src/warden/sentinel-source.ts'
+import { until } from '../conformance/stand.ts'
+import { openWhole } from './whole-wall.ts'
+
+/** What keeps a sentinel from being made, or from being used, may be over a moment later. */
+const skip = !findJailFacts().namespaces
+  ? 'namespaces are forbidden here'
+  : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+
+/** A compiler that fails the first time, in the way of a full disk. */
+const failsOnce = (log: string) => `#!/bin/sh
+echo asked >> ${log}
+if [ "$(wc -l < ${log})" = 1 ]; then
+  echo 'No space left on device' >&2
+  exit 1
+fi
+exec ${findProgram('cc')} "$@"
+`
+
+suite('A sentinel that could not be had', { skip }, () => {
+  test('because its compiler failed once, is had again seconds later, and walls say what they have', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mayfly-returns-'))
+    const [log, path] = [join(folder, 'log'), process.env['PATH']]
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'cc'), failsOnce(log))
+    chmodSync(join(bin, 'cc'), 0o755)
+    process.env['PATH'] = `${bin}:${path}`
+    try {
+      await using whole = await openWhole({ sentinelFolder: join(folder, 'made') })
+      const told: SentinelTold[] = []
+      whole.warden.onSentinel((one) => void told.push(one))
+      const start = async () => {
+        const wall = await whole.start('python')
+        const { layers, missing } = wall.started.wall
+        await wall.kill()
+        return layers.includes('sentinel') ? 'has one' : missing.join()
+      }
+      const refused = 'the C compiler refused it: No space left on device'
+      assert.match(await start(), new RegExp(`sentinel: ${refused}`))
+      assert.match(await start(), new RegExp(`sentinel: ${refused}`))
+      const off = { isOn: false, why: refused, retryMs: retryMsMin }
+      assert.deepEqual([asked(log), told], [1, [off]])
+      await sleep(retryMsMin)
+      // Nobody waits for it to be made.
+      assert.match(await start(), new RegExp(`sentinel: ${refused}`))
+      await until(() => asked(log) === 2, 'it to be made again')
+      await untilTold(start)
+      assert.deepEqual(told, [off, { isOn: true, why: '' }])
+      assert.deepEqual([await start(), asked(log)], ['has one', 2])
+    } finally {
+      process.env['PATH'] = path
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+const asked = (log: string) => readFileSync(log, 'utf8').split('\n').length - 1
+
+/** A compiler takes a second or two. */
+async function untilTold(start: () => Promise<string>): Promise<void> {
+  for (let tries = 0; tries < 40 && (await start()) !== 'has one'; tries++) await sleep(250)
+}

@@ -7,7 +7,8 @@ import { ordinaryUser } from './ordinary-user.ts'
 import { installDebianPackages } from './debian-packages.ts'
 import { lanesOf, sharesOf } from './lanes.ts'
 import { here, type Place, runProgram } from './place.ts'
-import { nothingCounted, plus, runTests, type Counts } from './run-tests.ts'
+import { type Counts, nothingCounted, plus } from './counts.ts'
+import { runTests } from './run-tests.ts'
 import { dependsOnUser, filesOf, type SuiteName, suiteNames } from './suites.ts'
 
 const processors = Math.min(2, availableParallelism())

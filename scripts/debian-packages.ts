@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { here, runProgram } from './place.ts'
-import { nothingCounted, type Counts } from './run-tests.ts'
+import { nothingCounted, type Counts } from './counts.ts'
 
 /** What the stronger walls, the browser and the completion tests need, beyond npm. */
 const needed = [

@@ -1,14 +1,9 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
+import { againOf, type Counted, type Counts, nothingCounted, plus, withSecond } from './counts.ts'
 import type { Lane } from './lanes.ts'
 import { type Place, runProgram } from './place.ts'
-
-export interface Counts {
-  readonly passed: number
-  readonly failed: number
-  readonly skipped: number
-}
 
 export interface TestRun {
   readonly place: Place
@@ -20,8 +15,6 @@ export interface TestRun {
   readonly isShared: boolean
   readonly coverage: boolean
 }
-
-export const nothingCounted: Counts = { passed: 0, failed: 0, skipped: 0 }
 
 /** Of one test where files share a process, of one file where they do not; and of a whole suite. */
 const testMsMax = { shared: 120_000, file: 600_000 }
@@ -35,10 +28,27 @@ export async function runTests(run: TestRun): Promise<Counts> {
   const lanes = run.lanes.filter(({ files }) => files.length > 0)
   if (lanes.length === 0) console.log('No tests there')
   const counted = await Promise.all(lanes.map((lane) => runLane(run, lane)))
-  return counted.reduce(plus, nothingCounted)
+  return runAgain(run, together(counted))
 }
 
-async function runLane(run: TestRun, lane: Lane): Promise<Counts> {
+/** Both runs stay in what is printed, and a file that passed only alone is named. */
+async function runAgain(run: TestRun, first: Counted): Promise<Counts> {
+  const files = againOf(first, (file) => relative(run.place.folder, file))
+  if (files.length === 0) return first
+  console.log(`── again, one at a time: ${files.join(' ')}`)
+  const second = await runLane(run, { files, atATime: 1 })
+  const failed = Object.keys(second.files).map((file) => relative(run.place.folder, file))
+  const passed = second.failed === 0 ? files : files.filter((file) => !failed.includes(file))
+  for (const file of passed) console.log(`FLAKY: ${file} failed beside others and passed alone`)
+  return withSecond(first, second)
+}
+
+function together(counted: readonly Counted[]): Counted {
+  const files = Object.assign({}, ...counted.map((one) => one.files)) as Counted['files']
+  return { ...counted.reduce(plus, nothingCounted), files }
+}
+
+async function runLane(run: TestRun, lane: Lane): Promise<Counted> {
   const folder = scratchFor(run.place)
   const countsFile = join(folder, 'counts.json')
   const place = { ...run.place, env: { ...run.place.env, ...envIn(folder, run) } }
@@ -73,14 +83,6 @@ function scratchFor({ env, uid }: Place): string {
   return folder
 }
 
-export function plus(a: Counts, b: Counts): Counts {
-  return {
-    passed: a.passed + b.passed,
-    failed: a.failed + b.failed,
-    skipped: a.skipped + b.skipped,
-  }
-}
-
 function limitOf({ isShared, place }: TestRun, max: typeof testMsMax): number {
   const isLong = place.env['MAYFLY_LONG'] !== undefined
   return (isShared ? max.shared : max.file) * (isLong ? longFactor : 1)
@@ -103,16 +105,18 @@ function optionsOf(run: TestRun, { files, atATime }: Lane): string {
   })
 }
 
-function countsIn(file: string, endedWell: boolean): Counts {
+/** What broke in mid-run failed once more, in no file that is known. */
+function countsIn(file: string, endedWell: boolean): Counted {
   const counts = readCounts(file)
-  const isLost = counts === undefined || (!endedWell && counts.failed === 0)
-  return isLost ? plus(counts ?? nothingCounted, { ...nothingCounted, failed: 1 }) : counts
+  const isLost = !endedWell && counts.failed === 0
+  return isLost ? { ...counts, failed: 1 } : counts
 }
 
-function readCounts(file: string): Counts | undefined {
+/** A run that counted nothing is a failure, whatever it ended with. */
+function readCounts(file: string): Counted {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Counts
+    return JSON.parse(readFileSync(file, 'utf8')) as Counted
   } catch {
-    return undefined
+    return { ...nothingCounted, failed: 1, files: {} }
   }
 }

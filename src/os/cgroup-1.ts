@@ -5,6 +5,7 @@ import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
   countIn,
   cpuPeriodUs,
+  forgottenIn,
   groupsFolder,
   groupLinesOf,
   groupsIn,
@@ -66,6 +67,7 @@ export function openVersion1(
     version: 1,
     controllers,
     list: () => groupsIn(parent('memory')),
+    forgotten: (olderThanMs) => forgottenIn(parent('memory'), olderThanMs),
     processes: (name) => processesBelow(path.join(parent('memory'), name)),
     remove(name) {
       // Nothing that stands still can die here.

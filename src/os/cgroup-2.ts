@@ -4,6 +4,7 @@ import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
   countIn,
   cpuPeriodUs,
+  forgottenIn,
   groupsFolder,
   groupLinesOf,
   groupsIn,
@@ -47,6 +48,7 @@ export function openVersion2(
     version: 2,
     controllers,
     list: () => groupsIn(parent),
+    forgotten: (olderThanMs) => forgottenIn(parent, olderThanMs),
     processes: (name) => processesBelow(path.join(parent, name)),
     remove: (name) => removeBelow(path.join(parent, name)),
     // Here a process has the place that whoever started it gave it, and keeps it.

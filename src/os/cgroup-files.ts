@@ -8,6 +8,7 @@ import {
   rmdirSync,
   writeFileSync,
   writeSync,
+  statSync,
 } from 'node:fs'
 import path from 'node:path'
 
@@ -108,6 +109,19 @@ export function groupsIn(folder: string): readonly string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)
+}
+
+/** As a warden names its walls. */
+const WALL = /^w[0-9a-f]{16}$/
+
+/** Names of walls' groups in which nobody is and nothing was for so long; the kernel tells no more than their age. */
+export function forgottenIn(folder: string, olderThanMs: number): readonly string[] {
+  const before = Date.now() - olderThanMs
+  return groupsIn(folder).filter((name) => {
+    const group = path.join(folder, name)
+    const made = WALL.test(name) ? statSync(group, { throwIfNoEntry: false })?.mtimeMs : undefined
+    return made !== undefined && made <= before && processesBelow(group).length === 0
+  })
 }
 
 /** A number beside its name, as in `oom_kill 3`; 0 where it is not. */

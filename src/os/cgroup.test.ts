@@ -7,6 +7,7 @@ import {
   rmSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -42,6 +43,29 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(root.list(), ['w1'])
     assert.equal(group.remove(), false, 'a folder with something in it was said to be gone')
   })
+
+  for (const version of [1, 2])
+    test(`Version ${version}: groups of walls that nobody is in and that are old are forgotten ones`, () => {
+      using mount = folder()
+      if (version === 2) {
+        mount.write('cgroup.controllers', 'memory\n')
+        mkdirSync(join(mount.path, 'mayfly'))
+        mount.write('mayfly/cgroup.controllers', 'memory\n')
+      }
+      const root = openCgroups(mount.path)!
+      const [old, busy, fresh, other] = [
+        'w0123456789abcdef',
+        'wfedcba9876543210',
+        'waaaaaaaaaaaaaaaa',
+        'own',
+      ]
+      const parent = version === 1 ? 'memory/mayfly' : 'mayfly'
+      for (const name of [old, busy, fresh, other]) root.create(name)
+      mount.write(`${parent}/${busy}/cgroup.procs`, '42\n')
+      const ago = new Date(Date.now() - 7_200_000)
+      for (const name of [old, busy, other]) utimesSync(join(mount.path, parent, name), ago, ago)
+      assert.deepEqual(root.forgotten(3_600_000), [old])
+    })
 
   test('Version 2 has one folder, and counts kills, not hits', () => {
     using mount = folder()

@@ -17,6 +17,8 @@ export interface CgroupRoot {
   create(name: string, wanted?: readonly Controller[]): Cgroup
   /** Names of groups left here, by anybody. */
   list(): readonly string[]
+  /** Those of walls that nobody is in, made so many milliseconds ago: whoever had them died, and its leases with it. */
+  forgotten(olderThanMs: number): readonly string[]
   /** Every process in a group of that name; none where there is none. */
   processes(name: string): readonly number[]
   /** Whether nothing of it is left; a group with a dying process in it is busy for a moment. */

@@ -47,8 +47,8 @@ export function claim(
   hold(live, asked, by, { resident, residentMax, enforced })
   const value: Claimed = { spent: false, enforced }
   const listener = asked.egress ? openListener(taken) : undefined
-  // Nobody waits for the end of a socket; the kernel takes its time.
-  if (!asked.egress) setImmediate(dropListener, taken)
+  // Before the program is let go: it would find somebody listening where nobody will answer.
+  if (!asked.egress) dropListener(taken)
   return listener ? { value, beside: { wall: live.id, handle: listener } } : { value }
 }
 

@@ -1,4 +1,5 @@
 import { processFacts } from '../os/proc.ts'
+import { spentMs } from './spent.ts'
 import { signalAll, type Taken } from './taken.ts'
 
 /**
@@ -9,6 +10,10 @@ import { signalAll, type Taken } from './taken.ts'
 interface Still {
   /** Of each process, when it stood still. */
   readonly ticks: ReadonlyMap<number, number>
+  /** Whoever the last look found: somebody new was made by one that ran, whether or not either still lives. */
+  known: ReadonlySet<number>
+  /** Processor time of all that were ever in it: a chain of processes, each over at once, is seen by nothing else. */
+  readonly spentMs: number
   /** Looks in a row that found somebody running. */
   awake: number
   /** Until then it is copied, and an end would leave nothing to be copied. On the monotonic clock. */
@@ -21,6 +26,8 @@ const STILL = new Set(['T', 't', 'Z', 'X'])
 /** Whoever is looked into by its sentinel runs for a moment. */
 const AWAKE_MAX = 3
 const TICKS_MAX = 2
+/** For whoever waits for them, and is told of each that stops. */
+const SPENT_MS_MAX = 50
 /** As long as a copy of its memory may take. */
 const COPY_MS_MAX = 10_000
 const still = new WeakMap<Taken, Still>()
@@ -32,7 +39,14 @@ export function runs(pid: number): boolean {
 /** From here on these stand still. */
 export function beginStill(taken: Taken, pids: readonly number[]): void {
   const ticks = new Map(pids.map((pid) => [pid, ticksOf(pid)]))
-  still.set(taken, { ticks, awake: 0, patientUntil: 0, hasMoved: false })
+  still.set(taken, {
+    ticks,
+    known: new Set(pids),
+    spentMs: spentMs(taken),
+    awake: 0,
+    patientUntil: 0,
+    hasMoved: false,
+  })
 }
 
 export function endStill(taken: Taken): void {
@@ -49,11 +63,13 @@ export function beginCopy(taken: Taken): void {
 export function keepStill(taken: Taken, pids: readonly number[], now: number): boolean {
   const kept = still.get(taken)
   if (!kept) return true
-  const isAwake = pids.some(runs)
+  const isAwake = pids.some((pid) => !kept.known.has(pid) || runs(pid))
   signalAll(pids, 'SIGSTOP')
+  kept.known = new Set(pids)
   kept.awake = isAwake ? kept.awake + 1 : 0
   const ran = pids.some((pid) => ticksOf(pid) - (kept.ticks.get(pid) ?? 0) >= TICKS_MAX)
-  kept.hasMoved ||= ran || kept.awake >= AWAKE_MAX
+  const spent = spentMs(taken) - kept.spentMs
+  kept.hasMoved ||= ran || spent > SPENT_MS_MAX || kept.awake >= AWAKE_MAX
   return !kept.hasMoved || now < kept.patientUntil
 }
 

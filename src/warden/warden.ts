@@ -85,6 +85,10 @@ const WALLS_MAX = 128
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 /** What waits for a wall outside sees its end this soon after its sentinel did. */
 const OVER_MS_MAX = 1_000
+/** A wall that is being made is in its group within seconds. */
+const FORGOTTEN_AFTER_MS = 3_600_000
+/** A start does not wait for more than some milliseconds of it. */
+const FORGOTTEN_AT_ONCE = 64
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
 
@@ -484,8 +488,16 @@ export class Warden {
     if (!this.#leases) {
       this.#leases = openLeases(leaseFolder(folder))
       this.swept = this.#leases.sweep()
+      this.#removeForgotten()
     }
     return this.#leases
+  }
+
+  /** Groups whose leases went with their state folder: no sweep of leases would ever find them. */
+  #removeForgotten(): void {
+    const cgroups = this.#cgroups
+    const forgotten = cgroups?.forgotten(FORGOTTEN_AFTER_MS) ?? []
+    for (const name of forgotten.slice(0, FORGOTTEN_AT_ONCE)) cgroups?.remove(name)
   }
 
   async #tell(): Promise<WardenFacts> {

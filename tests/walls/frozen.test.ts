@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/jail/facts.ts'
 import { processFacts } from '../../src/os/proc.ts'
+import { belowOf, cpuMsOf } from '../../src/warden/tree.ts'
 import { until } from '../conformance/stand.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
@@ -24,27 +25,47 @@ for n in range(200):
 print('ready', flush=True)
 while True: pass`
 
+/** Once awake, a process that makes the next and is over at once: each look finds another, or nobody. */
+const chains = wakes.replace(
+  'while True: pass',
+  `
+import os
+signal.pause()
+if os.fork() == 0:
+    while True:
+        if os.fork() != 0: os._exit(0)
+while True: signal.pause()`,
+)
+
 const ways = ['embedded', 'bubblewrap'] as const
-const ticksOf = ({ started }: WholeWall) => processFacts(started.wall.pid)?.cpuTicks ?? 0
+/** Milliseconds of processor time of all that are in it, and of those that somebody in it has waited for. */
+function spentBy({ started: { wall } }: WholeWall): number {
+  const first = processFacts(wall.pid)?.parent ?? wall.pid
+  return cpuMsOf([first, ...belowOf(first)])
+}
 
 suite('A program that wakes itself while it is frozen', { skip: unable('python') }, () => {
-  for (const way of ways)
-    for (const hide of [[], ['cgroup']])
-      test(`stands still, or is ended, ${[way, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
-        if (isMissing(t, { way })) return
-        await using whole = await openWhole({ hide })
-        const wall = await whole.start('python', way)
-        await wall.claim()
-        wall.run(wakes)
-        await until(() => wall.said.stdout.includes('ready'), 'it to begin')
-        await whole.warden.freeze(wall.id)
-        const before = ticksOf(wall)
-        let end: string | undefined
-        void wall.ended.then(({ how }) => (end = how))
-        await sleep(1500)
-        if (end === undefined) assert.equal(ticksOf(wall), before)
-        else assert.equal(end, 'killed')
-      })
+  for (const [what, code] of Object.entries({ alone: wakes, 'as a chain of processes': chains }))
+    for (const way of ways)
+      for (const hide of [[], ['cgroup']])
+        test(`${what}: ${[way, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
+          if (isMissing(t, { way })) return
+          await using whole = await openWhole({ hide })
+          const wall = await whole.start('python', way)
+          await wall.claim()
+          const claimed = spentBy(wall)
+          wall.run(code)
+          await until(() => wall.said.stdout.includes('ready'), 'it to begin')
+          await whole.warden.freeze(wall.id)
+          const before = spentBy(wall) - claimed
+          const ended = await Promise.race([wall.ended, sleep(1500)])
+          const spent = (ended ? (ended.exit.cpuMs ?? 0) : spentBy(wall) - claimed) - before
+          t.diagnostic(`${ended ? 'ended' : 'still'} after ${spent} ms of its own`)
+          assert.ok(spent <= 100, `it had ${spent} ms`)
+          if (!ended) return
+          assert.equal(ended.how, 'killed')
+          assert.match(ended.detail ?? '', /went on while it was frozen/)
+        })
 
   test(
     'is copied before it is ended',

@@ -177,7 +177,9 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
         wall.run(guests.memoryBomb)
         const { how, peakBytes } = await wall.end()
         assert.equal(how, 'memory')
-        const bound = wall.started.wall.idleBytes + 96 * 1.25 * MiB + 96 * MiB
+        // A watch that gets no turn for a moment finds more; sixteen of them could have had a gigabyte and a half.
+        const late = by === 'control groups' ? 96 * MiB : 3 * 96 * MiB
+        const bound = wall.started.wall.idleBytes + 96 * 1.25 * MiB + late
         assert.ok(peakBytes <= bound, `it had ${Math.round(peakBytes / MiB)} MiB`)
       })
 

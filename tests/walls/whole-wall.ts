@@ -21,6 +21,7 @@ const MiB = 2 ** 20
 export interface WholeEnd {
   readonly how: WallEnd
   readonly peakBytes: number
+  readonly detail: string | undefined
   readonly exit: WallExit
 }
 
@@ -44,8 +45,8 @@ export class WholeWall {
       started.streams![name].on('data', (chunk: Buffer) => void (this.said[name] += chunk))
     const { promise, resolve } = Promise.withResolvers<WholeEnd>()
     this.ended = promise
-    warden.onEnded(started.wall.id, (how, peakBytes, _detail, exit) =>
-      resolve({ how, peakBytes, exit }),
+    warden.onEnded(started.wall.id, (how, peakBytes, detail, exit) =>
+      resolve({ how, peakBytes, detail, exit }),
     )
   }
 

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { againOf, nothingCounted, withSecond, type Counted } from './counts.ts'
+
+const same = (file: string) => file
+const one = { passed: 4, failed: 1, skipped: 2 }
+
+function counted(...files: readonly string[]): Counted {
+  return {
+    passed: 100,
+    failed: files.length,
+    skipped: 10,
+    files: Object.fromEntries(files.map((file) => [file, one])),
+  }
+}
+
+suite('What runs a second time, alone', () => {
+  test('A file or a few of which something failed', () => {
+    assert.deepEqual(againOf(counted('tests/walls/a.test.ts'), same), ['tests/walls/a.test.ts'])
+    assert.deepEqual(againOf(counted('a', 'b', 'c'), same), ['a', 'b', 'c'])
+    assert.deepEqual(againOf({ ...nothingCounted, files: {} }, same), [])
+  })
+
+  test('Not where many failed, where a failure has no file, or where something may have got out', () => {
+    assert.deepEqual(againOf(counted('a', 'b', 'c', 'd'), same), [])
+    assert.deepEqual(againOf({ ...counted('a'), failed: 2 }, same), [])
+    assert.deepEqual(againOf(counted('a', 'tests/hostile/b.test.ts'), same), [])
+  })
+
+  test('Counts in place of the first, passed or failed', () => {
+    const first = counted('a')
+    const all = { passed: 101, failed: 0, skipped: 10 }
+    assert.deepEqual(withSecond(first, { passed: 5, failed: 0, skipped: 2 }), all)
+    assert.deepEqual(withSecond(first, one), { passed: 100, failed: 1, skipped: 10 })
+  })
+})

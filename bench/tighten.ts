@@ -31,9 +31,9 @@ import type { WardenClient } from '../src/warden/client.ts'
 import { profileFor } from './profile.ts'
 
 const SAID_MS_MAX = 10_000
-/** A guest is well under way by then, and not always at the same place. */
+/** A guest is under way by then, and anywhere: at first what takes its place in the pool is being started beside it. */
 const LEAD_MS = 20
-const SPREAD_MS = 10
+const SPREAD_MS = 200
 
 const { values: flags } = parseArgs({
   options: {
@@ -78,6 +78,8 @@ assert b' 200 ' in out.recv(4096)`
 const pingPong = `out.sendall(b'.')
         if not out.recv(1): raise OSError('cut')`
 
+const leadMs = () => LEAD_MS + Math.random() * SPREAD_MS
+
 interface Contender {
   readonly code: string
   readonly granted?: Partial<Controls>
@@ -118,7 +120,7 @@ async function flip(provider: Provider, { code, granted, to }: Contender): Promi
   await using sandbox = await provider.launch(profile, systemClock)
   const guest = begin(sandbox, { language: 'python', code })
   await guest.says(/ready/)
-  await sleep(LEAD_MS + Math.random() * SPREAD_MS)
+  await sleep(leadMs())
   const asked = process.hrtime.bigint()
   const { unenforced } = await sandbox.tighten({ ...profile.controls, ...to })
   if (unenforced.length > 0) throw new Error(`the wall cannot close ${unenforced.join(', ')}`)
@@ -138,7 +140,7 @@ async function flipCapability(provider: Provider): Promise<number> {
 }`
   const guest = begin(sandbox, { language: 'js', code, capabilities: ['tick'] })
   await guest.says(/ready/)
-  await sleep(LEAD_MS + Math.random() * SPREAD_MS)
+  await sleep(leadMs())
   const asked = performance.now()
   await sandbox.tighten({ ...profile.controls, capabilities: [] })
   await guest.says(/refused/)
@@ -161,7 +163,7 @@ async function kill(provider: Provider): Promise<number> {
   const sandbox = await provider.launch(profile, systemClock)
   const guest = begin(sandbox, { language: 'python', code: spins })
   await guest.says(/ready/)
-  await sleep(LEAD_MS)
+  await sleep(leadMs())
   const asked = performance.now()
   sandbox.kill({ status: 'cancelled' })
   await sandbox[Symbol.asyncDispose]()
@@ -187,7 +189,7 @@ async function react(provider: Provider, high: 'terminate' | 'advance'): Promise
   const task = taskOf({ language: 'python', code: spins })
   const end = supervisor.run(task, io)
   await says(/ready/)
-  await sleep(LEAD_MS)
+  await sleep(leadMs())
   const asked = performance.now()
   const fields = { severity: 'high', reason: 'bench' }
   supervisor.notice({ point: 'anomaly/found', zone: 'main', fields })

@@ -3,8 +3,10 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
+  countDying,
   countIn,
   cpuPeriodUs,
+  type Dying,
   forgottenIn,
   groupsFolder,
   groupLinesOf,
@@ -59,8 +61,12 @@ export function openVersion1(
   // What is made below has it too: a bound on memory that can be swapped around is none.
   tryPut(parent('memory'), 'memory.swappiness', 0)
   // What is below has that of one program if nothing is said, however many there are.
-  if (controllers.includes('cpu'))
-    tryPut(parent('cpu'), 'cpu.shares', USUAL_SHARES * availableParallelism())
+  const weighAll = (shares: number) => {
+    if (controllers.includes('cpu'))
+      tryPut(parent('cpu'), 'cpu.shares', shares * availableParallelism())
+  }
+  weighAll(USUAL_SHARES)
+  const dying = countDying((isAny) => weighAll(isAny ? SHARES_OF_THE_DYING : USUAL_SHARES))
   const remove = (name: string) =>
     controllers.map((one) => removeBelow(path.join(parent(one), name))).every(Boolean)
   return {
@@ -84,7 +90,7 @@ export function openVersion1(
     },
     create(name, wanted = ALL) {
       const own = controllers.filter((one) => wanted.includes(one))
-      return makeGroup(name, own, (one) => path.join(parent(one), name))
+      return makeGroup(name, own, (one) => path.join(parent(one), name), dying)
     },
   }
 }
@@ -93,16 +99,18 @@ function makeGroup(
   name: string,
   controllers: readonly Controller[],
   folder: (controller: Controller) => string,
+  dying: Dying,
 ): Cgroup {
   for (const one of controllers) mkdirSync(folder(one), { recursive: true })
   if (controllers.includes('cpu')) put(folder('cpu'), 'cpu.cfs_period_us', cpuPeriodUs)
-  return groupOf(name, controllers, folder)
+  return groupOf(name, controllers, folder, dying)
 }
 
 function groupOf(
   name: string,
   controllers: readonly Controller[],
   folder: (controller: Controller) => string,
+  dying: Dying,
 ): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
@@ -113,7 +121,8 @@ function groupOf(
     name,
     controllers,
     below(own) {
-      const group = makeGroup(`${name}/${own}`, controllers, (one) => path.join(folder(one), own))
+      const place = (one: Controller) => path.join(folder(one), own)
+      const group = makeGroup(`${name}/${own}`, controllers, place, dying)
       inner.add(group)
       return group
     },
@@ -148,6 +157,7 @@ function groupOf(
       for (const group of inner) group.hurry()
       thaw()
       if (!has('cpu')) return
+      dying.add(name)
       tryPut(folder('cpu'), 'cpu.cfs_quota_us', -1)
       tryPut(folder('cpu'), 'cpu.idle', 0)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
@@ -163,7 +173,10 @@ function groupOf(
     pidsFile: () => (has('pids') ? path.join(folder('pids'), 'pids.max') : undefined),
     remove() {
       for (const group of inner) if (group.remove()) inner.delete(group)
-      return inner.size === 0 && controllers.map((one) => removeFolder(folder(one))).every(Boolean)
+      if (inner.size > 0) return false
+      if (!controllers.map((one) => removeFolder(folder(one))).every(Boolean)) return false
+      dying.delete(name)
+      return true
     },
   }
 }

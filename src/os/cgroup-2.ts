@@ -2,14 +2,17 @@ import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
 import {
+  countDying,
   countIn,
   cpuPeriodUs,
+  type Dying,
   forgottenIn,
   groupsFolder,
   groupLinesOf,
   groupsIn,
   heldBytes,
   isIn,
+  numberIn,
   ownBytes,
   processesBelow,
   processesIn,
@@ -32,6 +35,7 @@ const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
 const USUAL_WEIGHT = 100
 /** The kernel's highest weight. */
 const WEIGHT_OF_THE_DYING = 10_000
+const WEIGHT_OF_ALL_WHILE_ONE_DIES = 1_000
 
 export function openVersion2(
   mount: string,
@@ -44,6 +48,13 @@ export function openVersion2(
   if (!handed.includes('memory')) return undefined
   put(parent, 'cgroup.subtree_control', handed.map((name) => `+${name}`).join(' '))
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
+  // Whoever runs the machine may have given all of them another.
+  let weight = USUAL_WEIGHT
+  const dying = countDying((isAny) => {
+    if (!handed.includes('cpu')) return
+    if (isAny) weight = weightOf(parent)
+    tryPut(parent, 'cpu.weight', isAny ? Math.max(weight, WEIGHT_OF_ALL_WHILE_ONE_DIES) : weight)
+  })
   return {
     version: 2,
     controllers,
@@ -56,12 +67,25 @@ export function openVersion2(
     create(name) {
       const folder = path.join(parent, name)
       mkdirSync(folder, { recursive: true })
-      return groupOf(name, controllers, folder)
+      return groupOf(name, controllers, folder, dying)
     },
   }
 }
 
-function groupOf(name: string, controllers: readonly Controller[], folder: string): Cgroup {
+function weightOf(folder: string): number {
+  try {
+    return numberIn(folder, 'cpu.weight')
+  } catch {
+    return USUAL_WEIGHT
+  }
+}
+
+function groupOf(
+  name: string,
+  controllers: readonly Controller[],
+  folder: string,
+  dying: Dying,
+): Cgroup {
   const has = (one: Controller) => controllers.includes(one)
   const inner = new Set<Cgroup>()
   /** Processes live in groups that hand nothing down: where there are groups below, in one beside them. */
@@ -71,7 +95,8 @@ function groupOf(name: string, controllers: readonly Controller[], folder: strin
     controllers,
     below(own) {
       if (place === folder) place = makeLeaf(folder, controllers)
-      const group = groupOf(`${name}/${own}`, controllers, makeFolder(path.join(folder, own)))
+      const made = makeFolder(path.join(folder, own))
+      const group = groupOf(`${name}/${own}`, controllers, made, dying)
       inner.add(group)
       return group
     },
@@ -97,6 +122,7 @@ function groupOf(name: string, controllers: readonly Controller[], folder: strin
       for (const group of inner) group.hurry()
       tryPut(folder, 'cgroup.freeze', 0)
       if (!has('cpu')) return
+      dying.add(name)
       tryPut(folder, 'cpu.max', `max ${cpuPeriodUs}`)
       tryPut(folder, 'cpu.idle', 0)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
@@ -115,7 +141,9 @@ function groupOf(name: string, controllers: readonly Controller[], folder: strin
     remove() {
       for (const group of inner) if (group.remove()) inner.delete(group)
       if (inner.size > 0 || (place !== folder && !removeFolder(place))) return false
-      return removeFolder(folder)
+      if (!removeFolder(folder)) return false
+      dying.delete(name)
+      return true
     },
   }
 }

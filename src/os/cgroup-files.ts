@@ -76,6 +76,29 @@ export function weightFor(cores: number, usual: number): number {
   return Math.max(WEIGHT_MIN, Math.round(Math.min(1, cores) ** 2 * usual))
 }
 
+/** Who is dying; while there is anybody, all walls together have as much more as those have among them. */
+export interface Dying {
+  add(name: string): void
+  delete(name: string): void
+}
+
+/**
+ * What burns beside Mayfly would otherwise have its share of each moment that a wall takes to end: twenty milliseconds
+ * of two cores for some that have ten milliseconds of work left.
+ */
+export function countDying(weigh: (isAnyDying: boolean) => void): Dying {
+  const names = new Set<string>()
+  return {
+    add(name) {
+      if (names.size === 0) weigh(true)
+      names.add(name)
+    },
+    delete(name) {
+      if (names.delete(name) && names.size === 0) weigh(false)
+    },
+  }
+}
+
 /** Less than this of a core is had when nobody else wants it, and given up at once when somebody does. */
 const IDLE_BELOW = 0.1
 

@@ -271,6 +271,43 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual(now(), ['10240', '0'])
   })
 
+  test('All walls together have more as long as one of them is dying, and then what they had', () => {
+    using mount = folder()
+    mkdirSync(join(mount.path, 'cpu/mayfly'), { recursive: true })
+    mount.write('cpu/mayfly/cpu.shares', '1024')
+    const root = openCgroups(mount.path)!
+    const usual = mount.read('cpu/mayfly/cpu.shares')
+    const [one, other] = [root.create('w20'), root.create('w21')]
+    for (const group of [one, other]) group.hurry()
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)
+    const empty = (name: string) => {
+      for (const of of controllers)
+        for (const file of readdirSync(join(mount.path, folderOf(of), 'mayfly', name)))
+          unlinkSync(join(mount.path, folderOf(of), 'mayfly', name, file))
+    }
+    empty('w20')
+    assert.ok(one.remove())
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)
+    empty('w21')
+    assert.ok(other.remove())
+    assert.equal(mount.read('cpu/mayfly/cpu.shares'), usual)
+  })
+
+  test('Version 2: what somebody gave all walls comes back when none is dying', () => {
+    using mount = folder()
+    mount.write('cgroup.controllers', 'cpu memory pids\n')
+    mkdirSync(join(mount.path, 'mayfly'))
+    mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
+    mount.write('mayfly/cpu.weight', '300\n')
+    const group = openCgroups(mount.path)!.create('w22')
+    group.hurry()
+    assert.equal(mount.read('mayfly/cpu.weight'), '1000')
+    for (const file of readdirSync(join(mount.path, 'mayfly/w22')))
+      unlinkSync(join(mount.path, 'mayfly/w22', file))
+    assert.ok(group.remove())
+    assert.equal(mount.read('mayfly/cpu.weight'), '300')
+  })
+
   test('Version 2: the same by its own files', () => {
     using mount = folder()
     mount.write('cgroup.controllers', 'cpu memory pids\n')
@@ -310,4 +347,8 @@ function folder() {
     write: (file: string, text: string) => writeFileSync(join(path, file), text),
     [Symbol.dispose]: () => rmSync(path, { recursive: true }),
   }
+}
+
+function folderOf(controller: string): string {
+  return controller === 'io' ? 'blkio' : controller
 }

@@ -9,6 +9,8 @@ import type { WardenOptions } from '../warden/warden.ts'
 const READY_MS_MAX = 10_000
 /** After that the kernel ends its walls with it. */
 const END_MS_MAX = 10_000
+/** The kernel ends what is bound to it first. */
+const SWEEP_AFTER_MS = 100
 const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
 /** The warden stays small: whatever it starts is forked from it. */
 const FLAGS = [
@@ -37,6 +39,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
     child.once('exit', (code, signal) => reject(notStarted(`it ended (${code ?? signal})`)))
   })
   const gone = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+  child.once('exit', (_code, signal) => signal === 'SIGKILL' && setTimeout(sweep, SWEEP_AFTER_MS))
   child.unref()
   child.channel?.unref()
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
@@ -51,6 +54,12 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
     await gone
     clearTimeout(late)
   }
+}
+
+/** What it was just starting when it was killed: nobody else will before the next start. */
+async function sweep(): Promise<void> {
+  const { endOrphans } = await import('../warden/orphans.ts')
+  endOrphans()
 }
 
 function notStarted(why: string): MayflyError {

@@ -11,6 +11,7 @@ import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
 import { listenTo } from './ready.ts'
+import { markOf } from './orphans.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
 import { Sentinel } from './sentinel.ts'
 import type { Slot } from './slots.ts'
@@ -67,6 +68,8 @@ export function take(
   const data = command.asks === 'data' && program ? reopen(program) : undefined
   const { file, args } = through(to.cgroup?.doors() ?? [], command)
   const child = spawn(file, args, {
+    // Its child is not bound to it from its first moment on.
+    ...(command.way === 'bubblewrap' && file === command.file && { argv0: markOf(id) }),
     cwd: '/',
     env: {},
     stdio: stdioOf(command, to.isWhole, data),

@@ -15,6 +15,7 @@ import { endOf } from './end.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
+import { endOrphans } from './orphans.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
 import type { ProgramZones } from './program-zones.ts'
 import type {
@@ -87,8 +88,10 @@ const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 const OVER_MS_MAX = 1_000
 /** A wall that is being made is in its group within seconds. */
 const FORGOTTEN_AFTER_MS = 3_600_000
-/** A start does not wait for more than some milliseconds of it. */
+/** No more than some milliseconds of it at a time. */
 const FORGOTTEN_AT_ONCE = 64
+/** Nobody's first job waits for it. */
+const FORGOTTEN_AFTER_START_MS = 1_000
 /** A process that does not die of SIGKILL is stuck in the kernel; its lease stays for the next sweep. */
 const GONE_MS_MAX = 5_000
 
@@ -488,16 +491,20 @@ export class Warden {
     if (!this.#leases) {
       this.#leases = openLeases(leaseFolder(folder))
       this.swept = this.#leases.sweep()
-      this.#removeForgotten()
+      setTimeout(() => this.#removeForgotten(), FORGOTTEN_AFTER_START_MS).unref()
     }
     return this.#leases
   }
 
-  /** Groups whose leases went with their state folder: no sweep of leases would ever find them. */
+  /** What no lease names: groups whose state folder went with theirs, children of launchers that were killed. */
   #removeForgotten(): void {
-    const cgroups = this.#cgroups
-    const forgotten = cgroups?.forgotten(FORGOTTEN_AFTER_MS) ?? []
-    for (const name of forgotten.slice(0, FORGOTTEN_AT_ONCE)) cgroups?.remove(name)
+    try {
+      endOrphans()
+      const forgotten = this.#cgroups?.forgotten(FORGOTTEN_AFTER_MS) ?? []
+      for (const name of forgotten.slice(0, FORGOTTEN_AT_ONCE)) this.#cgroups?.remove(name)
+    } catch {
+      // Whoever starts next finds it too.
+    }
   }
 
   async #tell(): Promise<WardenFacts> {

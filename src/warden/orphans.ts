@@ -1,0 +1,54 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { isAlive } from '../os/proc.ts'
+import { named } from './lease.ts'
+
+/**
+ * A launcher that is killed together with its warden may leave a child that waits for a word from it, for ever: it is
+ * not yet bound to die with anybody, and no lease names it. So launchers carry their warden in their first word, which
+ * their children keep until they become the program.
+ */
+const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
+/** Here and in its own namespace; what has more belongs to a container, whose wardens have other numbers there. */
+const NAMESPACES_MAX = 2
+
+/** The first word of a wall's launcher. */
+export function markOf(wall: string): string {
+  const { pid, startTime } = named(process.pid)
+  return `mayfly-wall:${wall}:${pid}:${startTime}`
+}
+
+/** Ends what launchers of dead wardens of this user left; how many processes that were. Costs a look at each process. */
+export function endOrphans(): number {
+  const orphans = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isOrphan(name))
+  for (const pid of orphans) end(Number(pid))
+  return orphans.length
+}
+
+function isOrphan(pid: string): boolean {
+  const [first = ''] = textOf(`/proc/${pid}/cmdline`).split('\0')
+  const [, warden, startTime] = MARK.exec(first) ?? []
+  if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
+  const status = textOf(`/proc/${pid}/status`)
+  const [uid] = fieldsOf(status, 'Uid')
+  return Number(uid) === process.getuid?.() && fieldsOf(status, 'NSpid').length <= NAMESPACES_MAX
+}
+
+function fieldsOf(status: string, name: string): readonly string[] {
+  return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1]?.split('\t') ?? []
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone in between.
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

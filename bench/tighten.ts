@@ -3,7 +3,7 @@
  * program first finds that it has less; how long until it is gone; and from a severe anomaly to the end, or to the next
  * phase. Each in a fresh sandbox, in turns, while the machine is idle and with every core busy.
  *
- *     node bench/tighten.ts [--rounds 40] [--provider bubblewrap] [--idle] [--json]
+ *     node bench/tighten.ts [--rounds 40] [--provider bubblewrap] [--only kill] [--idle] [--json]
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -39,6 +39,7 @@ const { values: flags } = parseArgs({
   options: {
     rounds: { type: 'string', default: '40' },
     provider: { type: 'string', default: 'bubblewrap' },
+    only: { type: 'string', default: '' },
     idle: { type: 'boolean' },
     json: { type: 'boolean' },
   },
@@ -322,13 +323,15 @@ try {
   const flips = Object.entries(programs(port))
     .filter(([, { to }]) => isWatched || !('syscalls' in to))
     .map(([name, contender]) => [`process: ${name}`, () => flip(process, contender)] as const)
-  const contenders = {
+  const all = {
     'isolate: capability': () => flipCapability(isolate),
     ...Object.fromEntries(flips),
     'process: kill': () => kill(process),
     'severe anomaly to the end': () => react(process, 'terminate'),
     ...(isWatched && { 'severe anomaly to the next phase': () => react(process, 'advance') }),
   }
+  const named = Object.entries(all).filter(([name]) => name.includes(flags.only))
+  const contenders = Object.fromEntries(named)
   const idle = await measure(contenders)
   const busy = flags.idle ? undefined : await withBusyCores(() => measure(contenders))
   const cores = os.availableParallelism()

@@ -58,8 +58,12 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
 
 /** What it was just starting when it was killed: nobody else will before the next start. */
 async function sweep(): Promise<void> {
-  const { endOrphans } = await import('../warden/orphans.ts')
-  endOrphans()
+  try {
+    const { endOrphans } = await import('../warden/orphans.ts')
+    endOrphans()
+  } catch {
+    // Whoever starts a warden next does it too.
+  }
 }
 
 function notStarted(why: string): MayflyError {

@@ -8,8 +8,6 @@ import { named } from './lease.ts'
  * their children keep until they become the program.
  */
 const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
-/** Here and in its own namespace; what has more belongs to a container, whose wardens have other numbers there. */
-const NAMESPACES_MAX = 2
 
 /** The first word of a wall's launcher. */
 export function markOf(wall: string): string {
@@ -29,8 +27,10 @@ function isOrphan(pid: string): boolean {
   const [, warden, startTime] = MARK.exec(first) ?? []
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
   const status = textOf(`/proc/${pid}/status`)
-  const [uid] = fieldsOf(status, 'Uid')
-  return Number(uid) === process.getuid?.() && fieldsOf(status, 'NSpid').length <= NAMESPACES_MAX
+  if (Number(fieldsOf(status, 'Uid')[0]) !== process.getuid?.()) return false
+  // In a container wardens have other numbers: there whoever adopts what lost its parent has one of its own as well.
+  const [parent] = fieldsOf(status, 'PPid')
+  return fieldsOf(textOf(`/proc/${parent}/status`), 'NSpid').length === 1
 }
 
 function fieldsOf(status: string, name: string): readonly string[] {

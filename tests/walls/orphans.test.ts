@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { isAlive } from '../../src/os/proc.ts'
+import { named } from '../../src/warden/lease.ts'
+import { endOrphans, markOf } from '../../src/warden/orphans.ts'
+
+const id = 'w0123456789abcdef'
+
+/** Something whose first word in the list of processes is this. */
+async function called(first: string) {
+  const child = spawn('/bin/sleep', ['60'], { argv0: first, stdio: 'ignore' })
+  await once(child, 'spawn')
+  const ended = once(child, 'exit')
+  return {
+    pid: child.pid!,
+    ended,
+    isThere: () => child.exitCode === null && child.signalCode === null && isAlive(child.pid!),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+const unshare = findProgram('unshare')
+const namespaces = findJailFacts().namespaces && unshare !== undefined
+
+suite('What launchers of dead wardens left', { skip: process.platform !== 'linux' }, () => {
+  test('is ended, and what belongs to a living one is not', async () => {
+    const { pid, startTime } = named(process.pid)
+    await using dead = await called(`mayfly-wall:${id}:${pid}:${startTime - 1}`)
+    await using living = await called(markOf(id))
+    await using other = await called(`mayfly-wall:somebody:${pid}:${startTime - 1}`)
+    await until(() => firstWordOf(dead.pid)!.startsWith('mayfly-wall'), 'it to be started')
+    assert.ok(endOrphans() >= 1)
+    assert.deepEqual(await dead.ended, [null, 'SIGKILL'])
+    assert.ok(living.isThere() && other.isThere())
+  })
+
+  test(
+    'is left where it belongs to a container',
+    { skip: !namespaces && 'no namespaces here' },
+    async () => {
+      const { pid, startTime } = named(process.pid)
+      const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
+      const words = ['--user', '--map-root-user', '--pid', '--fork', '--kill-child', 'bash', '-c']
+      const inside = spawn(unshare!, [...words, `bash -c 'exec -a ${mark} sleep 60' & wait`])
+      try {
+        const marked = () => descendantsOf(inside.pid!).find((one) => firstWordOf(one) === mark)
+        await until(() => marked() !== undefined, 'a process in a container')
+        const there = marked()!
+        endOrphans()
+        await sleep(50)
+        assert.ok(isAlive(there))
+      } finally {
+        inside.kill('SIGKILL')
+      }
+    },
+  )
+})
+
+const firstWordOf = (pid: number) => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0]
+  } catch {
+    return undefined
+  }
+}

@@ -151,10 +151,16 @@ export async function startServer(
     async stop(signal = 'SIGTERM') {
       const all = [child.pid!, ...descendantsOf(child.pid!)]
       child.kill(signal)
-      const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax)
+      const late: string[] = []
+      const timer = setTimeout(() => {
+        // What kept it is to be read in what failed.
+        const there = [child.pid!, ...descendantsOf(child.pid!)]
+        late.push(...there.map((pid) => `late: ${pid} ${statOf(pid)}`), said.slice(-500))
+        child.kill('SIGKILL')
+      }, stopMsMax)
       const [code] = await ended
       clearTimeout(timer)
-      return { code, left: await remaining(all) }
+      return { code, left: [...late, ...(await remaining(all))] }
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')

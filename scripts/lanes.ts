@@ -11,6 +11,7 @@ export interface Lane {
 export const measuring: readonly string[] = [
   'tests/doors/anomalies.test.ts',
   'tests/doors/bench.test.ts',
+  'tests/doors/doctor-bites.test.ts',
   'tests/doors/load.test.ts',
   'tests/doors/overhead.test.ts',
   'tests/doors/quota.test.ts',

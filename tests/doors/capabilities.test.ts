@@ -177,7 +177,8 @@ suite('Each capability has its own limits', () => {
   test('S4-7: one that goes on past its time is ended', async () => {
     const { status, metrics } = await registry.execute('brief')
     assert.equal(status, 'timeout')
-    assert.ok(metrics.executionTime >= 190, `${metrics.executionTime} ms`)
+    // Its time is counted behind the wall, and told from when the word of its release came out.
+    assert.ok(metrics.executionTime >= 100, `${metrics.executionTime} ms`)
   })
 
   test('S4-6: the same code at the same time, with two names, has two limits', async () => {

@@ -1,6 +1,7 @@
 /**
  * How punctual a life is: lives of three phases and an end, while two processes keep both cores busy. For each phase and
- * for the end, how late it was; for the end also how late the program's own processes were gone.
+ * for the end, how late it was; for the end also how late the program's own processes were gone. This process has the
+ * place that a server has.
  *
  *     node bench/lives.ts [--lives 100] [--provider bubblewrap] [--idle] [--json]
  */
@@ -22,6 +23,7 @@ import { supervise } from '../src/temporal/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import type { WardenClient } from '../src/warden/client.ts'
+import { comeFirst, niceOf } from '../src/warden/come-first.ts'
 import { profileFor } from './profile.ts'
 
 const PHASES_MS = [150, 150, 150]
@@ -47,6 +49,8 @@ const burners = flags.idle
   : Array.from({ length: os.availableParallelism() }, () =>
       spawn(process.execPath, ['-e', 'for (;;) {}'], { stdio: 'ignore' }),
     )
+// Whoever burns was started before, and keeps the place of anybody.
+comeFirst(niceOf.server)
 
 try {
   const warden = await startWarden({ stateFolder: state })

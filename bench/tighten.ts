@@ -1,11 +1,12 @@
 /**
  * From the word to the first call that is refused: for each tier and control, how long after somebody asks for less a
  * program first finds that it has less; how long until it is gone; and from a severe anomaly to the end, or to the next
- * phase. Each in a fresh sandbox, in turns, while the machine is idle and with every core busy.
+ * phase. Each in a fresh sandbox, in turns, while the machine is idle and with every core busy. This process has the
+ * place that a server has.
  *
  *     node bench/tighten.ts [--rounds 40] [--provider bubblewrap] [--only kill] [--idle] [--json]
  */
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import os from 'node:os'
@@ -28,6 +29,7 @@ import { supervise } from '../src/temporal/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import type { WardenClient } from '../src/warden/client.ts'
+import { comeFirst, niceOf } from '../src/warden/come-first.ts'
 import { profileFor } from './profile.ts'
 
 const SAID_MS_MAX = 10_000
@@ -277,15 +279,15 @@ async function measure(contenders: Readonly<Record<string, () => Promise<number>
   return Object.fromEntries([...took].map(([name, samples]) => [name, figures(samples)]))
 }
 
-async function withBusyCores<T>(work: () => Promise<T>): Promise<T> {
-  const busy = Array.from({ length: os.availableParallelism() }, () =>
-    spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }),
-  )
-  try {
-    return await work()
-  } finally {
-    for (const child of busy) child.kill('SIGKILL')
-  }
+/** Started before this process has its place, which they would have too, and stopped until they are wanted. */
+function startBurners(): readonly ChildProcess[] {
+  return Array.from({ length: os.availableParallelism() }, () => {
+    const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })
+    process.once('exit', () => child.kill('SIGKILL'))
+    child.unref()
+    child.kill('SIGSTOP')
+    return child
+  })
 }
 
 function processesOf(warden: WardenClient, port: number): Provider {
@@ -309,6 +311,8 @@ function processesOf(warden: WardenClient, port: number): Provider {
   })
 }
 
+const burners = startBurners()
+comeFirst(niceOf.server)
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket))
 await new Promise<void>((resolve) => void echo.listen(0, '127.0.0.1', () => resolve()))
@@ -333,7 +337,8 @@ try {
   const named = Object.entries(all).filter(([name]) => name.includes(flags.only))
   const contenders = Object.fromEntries(named)
   const idle = await measure(contenders)
-  const busy = flags.idle ? undefined : await withBusyCores(() => measure(contenders))
+  for (const burner of burners) burner.kill('SIGCONT')
+  const busy = flags.idle ? undefined : await measure(contenders)
   const cores = os.availableParallelism()
   const report = { cores, provider: process.name, rounds, milliseconds: { idle, busy } }
   console.log(JSON.stringify(report, undefined, flags.json ? 0 : 2))

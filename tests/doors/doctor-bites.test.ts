@@ -20,6 +20,7 @@ import type { Provider, Sandbox, Task, TaskEnd } from '../../src/contract/provid
 import { findProgram } from '../../src/jail/facts.ts'
 
 const python = findProgram('python3')
+const tries = 5
 
 test('Around a plain child process nothing holds, and the doctor finds that out, in Node', async () => {
   await foundOut('node', [process.execPath, '--input-type=module', '-e', nodeMain])
@@ -31,12 +32,14 @@ test('Around a plain child process nothing holds, and the doctor finds that out,
 })
 
 async function foundOut(language: Language, command: readonly string[]): Promise<void> {
-  const held = await tryWalls(plain(language, command))
-  assert.equal(held.length, 10)
-  assert.deepEqual(
-    held.filter((one) => one.held).map(({ wall }) => wall),
-    [],
-  )
+  let found: readonly string[] = []
+  // Of a machine that others keep busy a plain child gets less than half a core, too.
+  for (let n = 0; n === 0 || (n < tries && found.join() === `${language}: cpu`); n++) {
+    const held = await tryWalls(plain(language, command))
+    assert.equal(held.length, 10)
+    found = held.filter((one) => one.held).map(({ wall }) => wall)
+  }
+  assert.deepEqual(found, [])
 }
 
 const nodeMain = `import { pathToFileURL } from 'node:url'

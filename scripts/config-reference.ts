@@ -119,6 +119,7 @@ function table(
 function typeOf(node: Node): string {
   if (node.title !== undefined) return node.title
   if (node.enum) return node.enum.map((word) => `\`"${word}"\``).join(', ')
+  if (node.anyOf) return [...new Set(node.anyOf.map(typeOf))].join(' or ')
   if (node.items) return `list of ${typeOf(node.items)}`
   const { minimum, maximum } = node
   const isBounded = maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER

@@ -37,7 +37,7 @@ const network = z
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
-/** S4's network policy; bare names are ports 80 and 443. */
+/** The network policy of a capability's entry; bare names are ports 80 and 443. */
 const networkPolicyText =
   'expected "None", "Full", { AllowList = ["host", …] } or { DenyList = ["host", …] }'
 const hostList = z.array(z.string().max(300)).max(1000)
@@ -87,7 +87,7 @@ const files = z
   .transform((asked) => (asked === 'none' ? { read: [], write: [] } : asked))
   .meta({ title: 'files' })
 
-/** S4's file system policy. */
+/** The file system policy of a capability's entry. */
 const fsPolicy = z
   .union(
     [

@@ -88,5 +88,5 @@ export const effectExecuted = outcomeSchema.unwrap().extend({ effectId: z.string
 
 export type Effect = Readonly<z.output<typeof effectSchema>>
 
-/** What S3's doors tell of a finding. */
+/** What the doors of effects tell of a finding. */
 export type PatternSeen = Pick<Finding, 'name' | 'description' | 'severity' | 'line' | 'column'>

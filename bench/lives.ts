@@ -7,6 +7,7 @@
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
+import type { Server } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -142,14 +143,17 @@ function phased(profile: Profile): Profile {
 }
 
 function providerOf(name: string, warden: WardenClient): Provider {
-  const openWayOut = async () => ({
-    trust: undefined,
-    attempts: [],
-    listen() {},
-    fetch: () => Promise.resolve('{}'),
-    tighten() {},
-    close() {},
-  })
+  const openWayOut = async () => {
+    let taken: Server | undefined
+    return {
+      trust: undefined,
+      attempts: [],
+      listen: (listener: Server) => void (taken = listener),
+      fetch: () => Promise.resolve('{}'),
+      tighten() {},
+      close: () => void taken?.close(),
+    }
+  }
   const way = ways.find((one) => one === name)
   if (!way) return createIsolateProvider({ warden, voice, spares: 2, wallsMax: 4, openWayOut })
   const stock = createStock(systemClock, voice)

@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { anomalyNames, type Anomaly, isAtLeast } from '../src/contract/anomaly.ts'
 import { openStand, programsIn, type Judged, judge } from '../tests/fixtures/programs.ts'
+import { behaved, behaviorScoreOf, noBehavior } from '../src/temporal/behavior-score.ts'
 import { anomalous } from '../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../tests/fixtures/traces/benign.ts'
 import type { Trace } from '../tests/fixtures/traces/script.ts'
@@ -60,11 +61,16 @@ async function judgePrograms(): Promise<void> {
     anomalous: { programs: odd.length, found: of('found').length, missed: named(of('missed')) },
     benign: { programs: honest.length, aboveLow: named(of('alarm')), broken: named(of('broken')) },
     skipped: named(of('skipped')),
+    behaviorScore: scoresOf(
+      ...[odd, honest].map((all) => all.flatMap(({ behaviorScore }) => behaviorScore ?? [])),
+    ),
   }
   if (flags.json) console.log(JSON.stringify(report))
   else {
     console.log(`${report.anomalous.found} of ${odd.length} anomalous programs found`)
     console.log(`${of('alarm').length} of ${honest.length} honest programs above low`)
+    const { anomalousLowest, benignHighest } = report.behaviorScore
+    console.log(`behavior score: anomalous from ${anomalousLowest}, honest up to ${benignHighest}`)
   }
   if (of('missed').length + of('alarm').length + of('broken').length > 0) process.exitCode = 1
 }
@@ -110,11 +116,23 @@ function judgeTraces(given: readonly Trace[]): void {
       aboveLow: honest.filter(({ anomalies }) => isAbove(anomalies)).map(({ trace }) => trace.name),
       low: honest.filter(({ anomalies }) => anomalies.length > 0).length,
     },
+    behaviorScore: scoresOf(
+      ...[wrong, honest].map((all) =>
+        all.map(({ anomalies }) => behaviorScoreOf(anomalies.reduce(behaved, noBehavior))),
+      ),
+    ),
     detectors: rows,
   }
   if (flags.json) return console.log(JSON.stringify(report))
   console.table(rows)
   console.log(JSON.stringify({ ...report, detectors: undefined }, undefined, 2))
+}
+
+/** How far apart the two are; null for a side on which there is nobody. */
+function scoresOf(odd: readonly number[] = [], honest: readonly number[] = []) {
+  const of = (all: readonly number[], pick: (...all: number[]) => number) =>
+    all.length > 0 ? pick(...all) : null
+  return { anomalousLowest: of(odd, Math.min), benignHighest: of(honest, Math.max) }
 }
 
 function isAbove(anomalies: readonly Anomaly[], name?: string): boolean {

@@ -5,6 +5,7 @@ import { asText, endOf, Refusal, syntaxError, thrown, TIMED_OUT } from './cell/f
 import { Modules } from './cell/modules.js'
 import { cacheParts, runPart } from './cell/parts.js'
 import { REHEARSAL } from './cell/rehearsal.js'
+import { Trace } from './cell/trace.js'
 import { assertClosed, COMMONJS, MODULE_ONLY, WRAPPERS } from './cell/wrap.js'
 
 /**
@@ -29,9 +30,11 @@ export class Cell {
   #job
   /** @type {Modules | undefined} */
   #modules
+  /** @type {Trace | undefined} */
+  #trace
 
-  /** @param {{ memoryMiB: number, webAssembly: boolean }} options */
-  constructor({ memoryMiB, webAssembly }) {
+  /** @param {{ memoryMiB: number, webAssembly: boolean, isTraced?: boolean }} options */
+  constructor({ memoryMiB, webAssembly, isTraced = false }) {
     this.#memoryBytes = memoryMiB * 2 ** 20
     this.#isolate = new ivm.Isolate({
       memoryLimit: memoryMiB,
@@ -41,6 +44,7 @@ export class Cell {
     const boot = runPart(this.#isolate, this.#context, 'boot')
     const host = (op, a, b, c) => this.#answer(op, a, b, c)
     this.#realm = boot.applySync(undefined, [host, webAssembly], { result: { reference: true } })
+    if (isTraced) this.#trace = new Trace(this.#isolate)
   }
 
   /**
@@ -77,7 +81,7 @@ export class Cell {
       this.#judge(job, error)
     }
     job.flush()
-    if (job.isOver) job.finish({ ...this.#usage(), poisoned: this.#poisoned })
+    if (job.isOver) job.finish({ ...this.#usage(), ...this.#traced(), poisoned: this.#poisoned })
     else job.wait(() => this.#visit(job, () => this.#enter(job, 'tick')))
   }
 
@@ -123,6 +127,7 @@ export class Cell {
       const origin = { filename: 'job.js', columnOffset: -before.length }
       const script = this.#isolate.compileScriptSync(before + code + after, origin)
       if (Body !== undefined) assertClosed(Body, code)
+      this.#trace?.of(before, code, after)
       return script
     } catch (error) {
       if (error instanceof Refusal || this.#isolate.isDisposed) throw error
@@ -148,6 +153,7 @@ export class Cell {
     const parts = { isolate: this.#isolate, context: this.#context, files: job.files, require }
     const modules = new Modules(parts)
     modules.compile(job.task.code)
+    this.#trace?.of('', job.task.code, '')
     job.release()
     modules.open(job.remaining())
     const root = modules.link()
@@ -212,6 +218,11 @@ export class Cell {
     )
   }
 
+  #traced() {
+    const ran = this.#trace?.take()
+    return ran && { ran }
+  }
+
   #usage() {
     const held = { used: this.#memoryBytes, peak: this.#memoryBytes }
     return { cpuTimeMs: this.#cpuTimeMs(), memory: this.#heap() ?? held }
@@ -245,7 +256,7 @@ export class Cell {
  * @typedef {{
  *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
  *   files: { path: string, content: string, encoding: 'utf8' | 'base64' }[], capabilities: string[],
- *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number,
+ *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
  * }} Task `calls`: of a batch, as many as the list in `inputText` has inputs
  *
  * @typedef {{
@@ -264,5 +275,6 @@ export class Cell {
  *   error?: { code: string, name?: string, message: string, stack?: string },
  *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
  *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean,
+ *   ran?: [start: number, end: number, calls: number][],
  * }} End `poisoned`: throw this process away
  */

@@ -99,12 +99,10 @@ function clipped(error) {
 }
 
 /** A spare where it fits the job exactly; else a cell of its own, made now.
- * @param {{ memoryMiB: number, webAssembly: boolean }} task */
-function take(task) {
-  const fits = task.memoryMiB === spareMiB && !task.webAssembly
-  return (
-    (fits && spares.pop()) || new Cell({ memoryMiB: task.memoryMiB, webAssembly: task.webAssembly })
-  )
+ * @param {{ memoryMiB: number, webAssembly: boolean, trace?: boolean }} task */
+function take({ memoryMiB, webAssembly, trace: isTraced = false }) {
+  const fits = memoryMiB === spareMiB && !webAssembly && !isTraced
+  return (fits && spares.pop()) || new Cell({ memoryMiB, webAssembly, isTraced })
 }
 
 function refill() {

@@ -351,6 +351,7 @@ export function assemble(options: AssembleOptions): Assembly {
           ),
         ),
       ),
+    behaviorScore: ({ id }) => guard.watching.seen(id).behaviorScore,
     answer: (job, { signal }) =>
       answerCalls((capability, asked, over) => {
         const { tenant, principal, traceparent } = job
@@ -571,7 +572,7 @@ function notServing(name: string, reason: string): MayflyError {
 
 /** What is told of an end: names and milliseconds. The code of an error that the guest threw is the guest's word. */
 function endOf(job: Job, outcome: Outcome, took: number): Record<string, unknown> {
-  const { status, tier = null, provider = null, error, metrics } = outcome
+  const { status, tier = null, provider = null, error, security, metrics } = outcome
   const { queueTime, startTime, executionTime, teardownTime, cpuTime } = metrics
   const { effectId } = job.asked
   return {
@@ -586,6 +587,7 @@ function endOf(job: Job, outcome: Outcome, took: number): Record<string, unknown
     executionTime,
     teardownTime,
     cpuTime,
+    behaviorScore: security.behaviorScore,
   }
 }
 

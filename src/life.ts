@@ -73,7 +73,8 @@ async function behindWall(
     return { ...gate.close(end), end, ...told, claim, called: callee.called }
   })()
 
-  return { ...lived, teardownTime: rooms.clock.now() - left }
+  const teardownTime = rooms.clock.now() - left
+  return { ...lived, behaviorScore: rooms.behaviorScore(job), teardownTime }
 }
 
 /** What crosses the wall: text and names. */
@@ -90,6 +91,7 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     capabilities: capabilities === 'any' ? [] : capabilities,
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
+    ...(job.asked.trace && { trace: true }),
   }
 }
 

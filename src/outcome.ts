@@ -3,6 +3,7 @@ import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Admission, Lived } from './contract/rooms.ts'
 import type { Verdict } from './contract/verdict.ts'
+import { toldFunctions } from './contract/ran.ts'
 
 const nothing = {
   result: null,
@@ -29,17 +30,21 @@ export function tell(
     timeline = [],
     cache: _cache,
     called: _called,
+    behaviorScore = 0,
     error,
     ...gated
   } = lived
   const metrics = measured(profile, lived)
+  const ran = end?.ran && toldFunctions(job.asked.code, end.ran)
   const { seq, hash } = admission.end({
     status: lived.status,
     ...(error && { error }),
     resultText: gated.calls ? JSON.stringify(gated.calls) : (end?.resultText ?? 'null'),
     metrics,
     timeline,
+    behaviorScore,
     zones: lived.zones,
+    ran,
   })
   return {
     id: job.id,
@@ -53,11 +58,13 @@ export function tell(
       image: claim.sandbox.image,
       ...(claim.sandbox.held && { enforced: claim.sandbox.held }),
     }),
+    ...(ran && { ran }),
     ...(end?.leftOut && end.leftOut.length > 0 && { artifactsLeftOut: end.leftOut }),
     security: {
       threatScore: verdict.threatScore,
       risk: verdict.risk,
       severity: verdict.severity,
+      behaviorScore,
       signatureValid: verdict.signatureValid,
       findings: verdict.findings,
     },

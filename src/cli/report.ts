@@ -21,6 +21,7 @@ export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: 
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   tellShadow(outcome, flags)
   tellCaptured(outcome, flags)
+  tellRan(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
 }
 
@@ -56,6 +57,18 @@ function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
     if (kind === 'none') note(flags, `Nothing was captured: ${sanitise(why ?? 'nobody said why')}`)
     else note(flags, `Captured ${megabytes(size)}${more}: mayfly evidence extract ${id} FOLDER`)
   }
+}
+
+/** Which functions ran where; names are the source's own. */
+function tellRan({ ran }: Outcome, flags: Globals): void {
+  if (!ran) return
+  const rows = ran.map(({ zone, name, line, endLine, calls }) => [
+    zone,
+    sanitise(name) || '(no name)',
+    line === endLine ? `${line}` : `${line}-${endLine}`,
+    `${calls}`,
+  ])
+  note(flags, table([['zone', 'function', 'lines', 'entered'], ...rows]))
 }
 
 interface Capturing {
@@ -132,7 +145,7 @@ function indented(text: string): readonly string[] {
   return text === '' ? [] : text.split('\n').map((line) => `  ${line}`)
 }
 
-/** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12` */
+/** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12`; after anomalies also what they come to. */
 function statusLine(outcome: Outcome): string {
   const { status, tier, provider, metrics, security, evidence, cachedFrom } = outcome
   const { memoryUsage, executionTime } = metrics
@@ -143,6 +156,7 @@ function statusLine(outcome: Outcome): string {
     ...(memoryUsage ? [`peak ${megabytes(memoryUsage.peak)}`] : []),
     ...(cachedFrom ? [`given again, from ${cachedFrom.id}`] : []),
     `risk ${security.risk}`,
+    ...(security.behaviorScore > 0 ? [`behavior ${security.behaviorScore}`] : []),
     `audit line ${evidence.audit}`,
   ].join(' · ')
 }

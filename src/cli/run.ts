@@ -40,6 +40,7 @@ interface RunFlags extends Globals {
   readonly artifacts?: string
   readonly idempotent?: boolean
   readonly capture?: boolean
+  readonly trace?: boolean
   readonly explain?: boolean
   readonly watch?: boolean
   readonly picture?: string
@@ -72,6 +73,7 @@ export function register(program: Command): void {
     .option('--artifacts <folder>', 'where to put the files it made')
     .option('--idempotent', 'may be run again')
     .option('--capture', 'keep what it holds in memory at its end')
+    .option('--trace', 'tell which functions of js or ts ran, in which zone')
     .option('--explain', 'say why this sandbox, field by field')
     .option('--watch', 'draw on stderr how it goes while it runs')
     .option('--picture <file>', 'where to put a picture of its life, as SVG; - is stdout')
@@ -170,6 +172,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     ...(schema !== undefined && { output: { schema: schema as Record<string, unknown> } }),
     artifacts: flags.artifacts || flags.json ? 'inline' : 'reference',
     capture: flags.capture ?? false,
+    trace: flags.trace ?? false,
     idempotent: flags.idempotent ?? false,
   }
 }

@@ -89,6 +89,7 @@ async function show(flags: Flags, id: string): Promise<void> {
   const lines = [
     lineOf(one).filter(Boolean).join('  '),
     table(controls),
+    `  behavior ${one.behaviorScore}`,
     ...one.zones.map(({ zone, phase }) => `  zone ${zone}: ${phase ?? 'as the whole'}`),
     ...one.tightened.map(({ at, zone, controls: closed = {}, reason = '' }) =>
       `  ${seconds(at)} ${zone}: ${Object.keys(closed).join(', ')} ${reason}`.trimEnd(),

@@ -51,6 +51,7 @@ export const threatRow = z
     trust: z.enum(['host', 'wall', 'guest']).describe('who claims it'),
     threatScore: z.number().optional(),
     risk: z.number().optional(),
+    behaviorScore: z.number().optional().describe('of its run, with this anomaly'),
     patterns: z.array(z.string()).readonly().optional(),
     code: z.string().optional(),
     capability: z.string().optional(),

@@ -128,6 +128,10 @@ export const jobRequest = z
       .boolean()
       .default(false)
       .describe('keep what it holds in memory at its end, where its wall can be looked into'),
+    trace: z
+      .boolean()
+      .default(false)
+      .describe('tell which functions of its source ran, in which zone, and how often: js and ts'),
     idempotent: z
       .boolean()
       .default(false)

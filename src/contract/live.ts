@@ -15,6 +15,7 @@ export const liveRow = z
     phase: z.string().nullable().describe('null until user code was released'),
     age: z.number().describe('milliseconds since then, also those it was frozen'),
     frozen: z.boolean(),
+    behaviorScore: z.number().min(0).max(100).describe('by what was anomalous in it so far'),
     counts: z
       .record(z.string(), z.number().int())
       .describe('how often each word stands in its timeline'),

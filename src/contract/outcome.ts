@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { findingSchema, severity } from './verdict.ts'
 import { explained } from './profile.ts'
 import { timelineEntry } from './event.ts'
-import { zonesMadeSchema } from './zones.ts'
+import { ranFunctionSchema, zonesMadeSchema } from './zones.ts'
 
 /** Each end of a job with the exit code of `mayfly run`. 2 is usage, which never becomes a job. */
 export const exitCodeOf = {
@@ -142,6 +142,11 @@ export const outcomeSchema = z
         threatScore: z.number(),
         risk: z.number(),
         severity,
+        behaviorScore: z
+          .number()
+          .min(0)
+          .max(100)
+          .describe('what this run did: 0 without an anomaly, or where it never ran'),
         signatureValid: z.boolean(),
         findings: z.array(findingSchema).readonly(),
       })
@@ -170,6 +175,11 @@ export const outcomeSchema = z
     zones: zonesMadeSchema
       .optional()
       .describe('where its schedule has zones: those that were made, and why the rest was not'),
+    ran: z
+      .array(ranFunctionSchema)
+      .readonly()
+      .optional()
+      .describe('where a trace was asked for, and its wall lived to tell: functions that ran'),
     evidence: z
       .object({
         audit: z.number().int().nullable(),
@@ -199,7 +209,14 @@ export function withoutWall() {
     stderr: '',
     truncated: { stdout: false, stderr: false },
     artifacts: [],
-    security: { threatScore: 0, risk: 0, severity: 'low', signatureValid: false, findings: [] },
+    security: {
+      threatScore: 0,
+      risk: 0,
+      severity: 'low',
+      behaviorScore: 0,
+      signatureValid: false,
+      findings: [],
+    },
     metrics: {
       executionTime: 0,
       queueTime: 0,

@@ -32,6 +32,9 @@ export type Ability =
   | 'stdin'
   /** Takes several inputs for one code and answers each by itself. */
   | 'batch'
+  /** Says which functions of a source ran: of JavaScript, and of whole programs. */
+  | 'trace'
+  | 'program-trace'
 
 /** One technology for one tier. Loaded when first needed; its strength is what its probe proved. */
 export interface Provider {
@@ -155,6 +158,16 @@ export interface Task {
   readonly zone?: string
   /** How it can be taken apart, where its wall can keep the parts apart. */
   readonly split?: Split
+  /** Whether it is to be told which of its functions ran. */
+  readonly trace?: boolean
+}
+
+/** A function that ran, by its place in the source of the task, in UTF-16 units; `zone` where it is not the whole. */
+export interface RanFunction {
+  readonly zone?: string
+  readonly start: number
+  readonly end: number
+  readonly calls: number
 }
 
 export interface TaskIo {
@@ -199,6 +212,8 @@ export interface TaskEnd {
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
   /** What lay among the artifacts and is none: a link, a pipe, one too many. */
   readonly leftOut?: readonly LeftOut[]
+  /** Where that was asked, and its wall lived to tell. */
+  readonly ran?: readonly RanFunction[]
   /** Every attempt to get out by its way out, where it had one. */
   readonly network?: readonly NetworkAttempt[]
 }

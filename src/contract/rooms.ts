@@ -17,7 +17,7 @@ import type { Profile } from './profile.ts'
 import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
 import type { Analysis, Verdict } from './verdict.ts'
-import type { ProgramZoneAbout, ZonesMade } from './zones.ts'
+import type { ProgramZoneAbout, RanFunctionTold, ZonesMade } from './zones.ts'
 
 /** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
 export interface Rooms {
@@ -36,6 +36,8 @@ export interface Rooms {
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
+  /** 0 to 100, by what was anomalous in its run so far: what a wall tells, it may tell until it is gone. */
+  behaviorScore(job: Job): number
   /** Answers what its guest calls by name. */
   answer(job: Job, caller: { readonly signal: AbortSignal }): Callee
   /** `calls`: how many a batch has. */
@@ -63,6 +65,7 @@ export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>>
     readonly teardownTime?: number
     readonly timeline?: readonly TimelineEntry[]
     readonly called?: CalledJobs | undefined
+    readonly behaviorScore?: number
     readonly zones?: ZonesMade
     /** Whether it was lived before, for an earlier job, or may be given again from now on. */
     readonly cache?: 'hit' | 'miss'
@@ -172,7 +175,9 @@ export interface Admission {
     readonly resultText: string
     readonly metrics: Outcome['metrics']
     readonly timeline: readonly TimelineEntry[]
+    readonly behaviorScore: number
     readonly zones?: ZonesMade | undefined
+    readonly ran?: readonly RanFunctionTold[] | undefined
   }): { readonly seq: number; readonly hash: string }
 }
 

@@ -66,6 +66,21 @@ export const splitSchema = z
   })
   .readonly()
 
+/** A function that ran. */
+export const ranFunctionSchema = z
+  .object({
+    zone: z.string().describe('where it ran; `main` is the whole, or what of it stays in no zone'),
+    name: z.string().max(zoneNameMax).describe('empty where its source gives it none'),
+    line,
+    endLine: line,
+    calls: z
+      .number()
+      .int()
+      .min(1)
+      .describe('how often it was entered: an async function or a generator again after each wait'),
+  })
+  .readonly()
+
 const heldBy = z.enum(['cgroup', 'watch', 'none'])
 
 /** How a zone of programs began. */
@@ -166,6 +181,7 @@ export const zoneCodeSchema = z
   .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
   .readonly()
 
+export type RanFunctionTold = z.infer<typeof ranFunctionSchema>
 export type ProgramZoneAbout = z.infer<typeof programZoneAbout>
 export type ProgramZoneMade = z.infer<typeof programZoneMade>
 export type RiskArea = z.infer<typeof riskAreaSchema>

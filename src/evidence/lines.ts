@@ -61,11 +61,13 @@ export function endedLine(
       error: facts.error && stableCode(facts.error.code),
       commitments: { result: commit(salts, 'result', facts.resultText) },
       metrics: plain(facts.metrics),
+      behaviorScore: facts.behaviorScore,
       timeline: facts.timeline.slice(0, timelineMax).map(timelineOf),
       zones: facts.zones && [
         ...facts.zones.made.map(zoneOf),
         ...(facts.zones.programs ?? []).slice(0, timelineMax).map(programOf),
       ],
+      ran: facts.ran?.slice(0, timelineMax),
       timelineDropped: Math.max(0, facts.timeline.length - timelineMax) || undefined,
       eventsDropped: facts.eventsDropped || undefined,
     },

@@ -155,5 +155,6 @@ function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
     ...(outcome.provider !== undefined && { provider: outcome.provider }),
     executionTime: outcome.metrics.executionTime,
     threatScore: outcome.security.threatScore,
+    behaviorScore: outcome.security.behaviorScore,
   }
 }

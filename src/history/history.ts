@@ -33,6 +33,7 @@ export const executionRow = z
     provider: z.string().optional(),
     executionTime: z.number().optional(),
     threatScore: z.number().optional(),
+    behaviorScore: z.number().optional(),
     labels: z.record(z.string(), z.string()),
   })
   .readonly()

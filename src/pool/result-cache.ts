@@ -159,7 +159,14 @@ function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
   const callsNobody =
     capabilities !== 'any' &&
     capabilities.every((name) => (grantable as readonly string[]).includes(name))
-  return asked.idempotent && asked.shadow === undefined && !capture && isClosed && callsNobody
+  return (
+    asked.idempotent &&
+    asked.shadow === undefined &&
+    !asked.trace &&
+    !capture &&
+    isClosed &&
+    callsNobody
+  )
 }
 
 /** All that can make a difference to what a job comes to. The profile's digest covers tenant, wall, image and limits. */

@@ -201,6 +201,8 @@ const lacks: Readonly<Partial<Record<Ability, string>>> = {
   'program-calls': 'no program can call anything from inside it',
   'folder-calls': 'it has no folder of this machine to give',
   folders: 'it gives no program a folder of this machine',
+  trace: 'it cannot tell which functions ran',
+  'program-trace': 'it tells which functions ran of js and ts alone',
 }
 
 const has: Readonly<Partial<Record<Ability, string>>> = {
@@ -211,6 +213,8 @@ const has: Readonly<Partial<Record<Ability, string>>> = {
   'program-calls': 'lets a program call capabilities',
   'folder-calls': 'has folders of this machine to give',
   folders: 'gives a program folders of this machine',
+  trace: 'tells which functions ran',
+  'program-trace': 'tells which functions of a program ran',
 }
 
 function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
@@ -294,6 +298,7 @@ function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]
   const isEscalated = floor.because.startsWith('escalation.') && floor.strength > strengthOf.isolate
   if (isEscalated && isThere && tier === undefined && provider === undefined)
     return `${make}, or lower [escalation] in the configuration if you take the risk`
+  if (abilities.includes('program-trace')) return 'Write it in js or ts, or do not ask for a trace'
   if (abilities.includes('folders'))
     return 'Write it in js, which reaches granted folders by call, or hand the files over with the job'
   return abilities.includes('network') ? `${make}, or ask for no network` : make

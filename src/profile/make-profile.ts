@@ -136,6 +136,7 @@ function abilitiesFor(
     ...(grantsFiles(files) ? ([isInRealm ? 'folder-calls' : 'folders'] as const) : []),
     ...(asked.files.length > 0 ? (['files'] as const) : []),
     ...(asked.calls ? (['batch'] as const) : []),
+    ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),
   ]
 }
 

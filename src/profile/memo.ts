@@ -66,6 +66,7 @@ function keyOf({ job, verdict }: Asked): string {
     asked.capabilities,
     asked.output,
     asked.capture,
+    asked.trace,
     asked.files.length > 0,
     asked.calls !== undefined,
   ])

@@ -14,7 +14,7 @@ test('What was audited, blocked, unparsed, denied or odd is a threat, with its t
   voice.say('job/admitted', { tenant: 'acme' }, { run: 'exec_1' })
   voice.say('threat/unparsed', { tenant: 'acme', why: 'died' }, { run: 'exec_2' })
   voice.say('capability/denied', { capability: 'fetch' }, { run: 'exec_1', trust: 'guest' })
-  voice.say('anomaly/found', {}, { run: 'exec_1', trust: 'wall' })
+  voice.say('anomaly/found', { behaviorScore: 40 }, { run: 'exec_1', trust: 'wall' })
   voice.say('job/ended', { status: 'blocked', code: 'THREAT_DETECTED' }, { run: 'exec_1' })
   voice.say('job/ended', { status: 'refused', tenant: 'other' }, { run: 'exec_2' })
   assert.deepEqual(
@@ -27,6 +27,10 @@ test('What was audited, blocked, unparsed, denied or odd is a threat, with its t
       ['blocked', 'acme', 'exec_1'],
       ['refused', 'acme', 'exec_2'],
     ],
+  )
+  assert.deepEqual(
+    threats.after(0).map(({ behaviorScore }) => behaviorScore),
+    [undefined, undefined, undefined, 40, undefined, undefined],
   )
   const blocked = threats.after(0)[4]!
   assert.deepEqual(

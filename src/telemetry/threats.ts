@@ -12,6 +12,8 @@ export interface Threat {
   readonly trust: Event['trust']
   readonly threatScore?: number
   readonly risk?: number
+  /** Of an anomaly: the score of its run with it. */
+  readonly behaviorScore?: number
   readonly patterns?: readonly string[]
   /** Of what was stopped: the stable code. */
   readonly code?: string
@@ -118,6 +120,7 @@ function kindOf({ point, trust, fields }: Event): ThreatKind | undefined {
 function threatOf({ seq, at, run, trust, fields }: Event, kind: ThreatKind, about: About): Threat {
   const code = kind === 'denied' ? undefined : text(fields['code'])
   const capability = kind === 'denied' ? text(fields['capability']) : undefined
+  const behaviorScore = kind === 'anomaly' ? fields['behaviorScore'] : undefined
   return {
     seq,
     at: new Date(at).toISOString(),
@@ -125,6 +128,7 @@ function threatOf({ seq, at, run, trust, fields }: Event, kind: ThreatKind, abou
     run,
     trust,
     ...about,
+    ...(typeof behaviorScore === 'number' && { behaviorScore }),
     ...(code === undefined ? {} : { code }),
     ...(capability === undefined ? {} : { capability }),
   }

@@ -6,18 +6,19 @@ export function lost(message: string): TaskEnd {
   return { ...nothing, status: 'failed', error: { code: 'WALL_LOST', message } }
 }
 
-/** What is left of an end when the life was cut: what it cost. What it answered came too late to count. */
+/** What is left of an end when the life was cut: what it cost and what ran of it. What it answered came too late to count. */
 export function cutShort(
   cause: KillCause,
   end: TaskEnd = { ...nothing, status: 'failed' },
 ): TaskEnd {
-  const { cpuTime, memory } = end
+  const { cpuTime, memory, ran } = end
   return {
     ...nothing,
     status: cause.status,
     error: errorOf(cause),
     cpuTime,
     ...(memory && { memory }),
+    ...(ran && { ran }),
   }
 }
 

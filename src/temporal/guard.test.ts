@@ -158,6 +158,30 @@ suite('A life is watched', () => {
     assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
   })
 
+  test('S3-40: The score of a life rises with what is found in it, and counts what its answer gives away', async () => {
+    const scoreOf = ({ guard }: ReturnType<typeof houseOf>) =>
+      guard.watching.seen('exec_1').behaviorScore
+    const calm = houseOf()
+    await calm.live([{ at: 60, result: 1 }])
+    assert.equal(scoreOf(calm), 0)
+    const house = houseOf()
+    const { live, events, voice } = house
+    const odd = await live([], { times: 30, at: 10 })
+    const scores = (
+      told: readonly { readonly fields?: Readonly<Record<string, unknown>> | undefined }[],
+    ) => told.flatMap(({ fields }) => fields?.['behaviorScore'] ?? [])
+    assert.deepEqual(scores(odd.timeline), [40, 45])
+    assert.deepEqual(scores(events.filter(({ point }) => point === 'anomaly/found')), [40, 45])
+    assert.equal(scoreOf(house), 45)
+    // It is found when the life is over and its timeline is told.
+    const giving = houseOf()
+    const { timeline } = await giving.live((secret) => [{ at: 9, result: { secret } }])
+    assert.deepEqual([scores(timeline), scoreOf(giving)], [[], 70])
+    // So is what a wall tells while it is taken down.
+    voice.say('seen/syscall', { class: 'kernel', denied: true }, { run: 'exec_1', trust: 'wall' })
+    assert.equal(scoreOf(house), 80)
+  })
+
   test('A wall that tells its processor time while it runs is heard', async () => {
     const { live, events, clock, voice } = houseOf()
     const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
@@ -335,7 +359,7 @@ suite('What comes after a run', () => {
     await live([], { times: 150, at: 1000 })
     const floor = guard.floorFor(effect, verdict)
     assert.equal(floor?.strength, profile.floor + 1)
-    assert.match(floor.because, /^an earlier run: /)
+    assert.match(floor.because, /^an earlier run: .* \(behavior 7\d\)$/)
     assert.equal(guard.floorFor({ tenant: 'other' }, verdict), undefined)
     clock.after(3_600_000, () => undefined)
     await clock.run()

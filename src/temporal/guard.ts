@@ -80,7 +80,7 @@ export function createGuard(options: GuardOptions): Guard {
   const key = randomBytes(32)
   let reactions: Reactions = noReactions
 
-  function answer(run: string, anomaly: Anomaly): void {
+  function answer(run: string, anomaly: Anomaly, behaviorScore: number): void {
     const life = lives.get(run)
     if (!life) return
     const { anomalies, webhooks } = options.config()
@@ -95,11 +95,12 @@ export function createGuard(options: GuardOptions): Guard {
     reactions = turn.reactions
     if (rules.onAnomaly[anomaly.severity] === 'capture')
       life.capture ??= turn.actions.some((one) => one.kind === 'life' && one.reaction === 'capture')
-    for (const action of turn.actions) carryOut(action, run, life)
+    for (const action of turn.actions) carryOut(action, run, life, behaviorScore)
   }
 
   /** The life itself is told by whoever supervises it. */
-  function carryOut(action: Action, run: string, { tenant, code, profile }: Life): void {
+  function carryOut(action: Action, run: string, life: Life, behaviorScore: number): void {
+    const { tenant, code, profile } = life
     const say = (fields: Record<string, unknown>) =>
       voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
     if (action.kind === 'record' && action.left) say({ reaction: action.left, left: 'too often' })
@@ -107,8 +108,9 @@ export function createGuard(options: GuardOptions): Guard {
     if (action.kind !== 'stronger') return
     const strength = Math.min(5, Math.max(profile.floor, strengthOf[profile.tier]) + 1) as Strength
     const until = clock.date() + action.forMs
+    const because = `${action.because} (behavior ${behaviorScore})`
     try {
-      options.stronger().raise({ tenant, code }, { strength, until, because: action.because })
+      options.stronger().raise({ tenant, code }, { strength, until, because })
       say({ reaction: 'stronger', strength, until })
     } catch (thrown) {
       say({ reaction: 'stronger', left: messageOf(thrown) })

@@ -33,6 +33,7 @@ export class OperatedLife {
   #released: number | undefined
   #supervisor: Supervisor | undefined
   #isFrozen = false
+  #behaviorScore = 0
   run = ''
 
   constructor(parts: LifeParts) {
@@ -92,6 +93,7 @@ export class OperatedLife {
       phase: this.#phases.get(whole) ?? null,
       age: this.#age,
       frozen: this.#isFrozen,
+      behaviorScore: this.#behaviorScore,
       counts: Object.fromEntries(this.#counts),
     }
   }
@@ -119,13 +121,15 @@ export class OperatedLife {
   }
 
   #hear(entry: TimelineEntry): void {
-    const { event, zone, phase } = entry
+    const { event, zone, phase, fields } = entry
     this.#released ??= this.parts.clock.now() - entry.at
     this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1)
     if (event === 'phase' && phase !== undefined) this.#phases.set(zone, phase)
     if (event === 'zone') this.#turnZone(entry)
     if (event === 'frozen') this.#isFrozen = true
     if (event === 'thawed') this.#isFrozen = false
+    const score = event === 'anomaly' ? fields?.['behaviorScore'] : undefined
+    if (typeof score === 'number') this.#behaviorScore = score
     if (event === 'terminated') this.#closed.delete(zone)
     if (event === 'tightened') this.#keep(entry)
     this.parts.on?.(entry)

@@ -286,6 +286,21 @@ test('S2-15: An anomaly brings the next phase at once and shortens what remains,
   assert.equal(executionTime, 200 + 1000 + 500)
 })
 
+test('S3-40: Nobody who tells of an anomaly lowers the score of a life, or raises it past what a score is', async () => {
+  const { timeline } = await live({
+    deeds: {
+      100: ({ supervisor }) => {
+        for (const behaviorScore of [12, 10, -5, 1e9, NaN, '99', 14])
+          supervisor.notice({ ...found('low'), fields: { severity: 'low', behaviorScore } })
+      },
+    },
+  })
+  assert.deepEqual(
+    timeline.flatMap(({ event, fields }) => (event === 'anomaly' ? fields?.['behaviorScore'] : [])),
+    [12, 12, 12, 12, 12, 12, 14],
+  )
+})
+
 test('S2-16: A severe anomaly ends a life at once, and so does one of no severity that is known', async () => {
   for (const severity of ['high', 'whatever']) {
     const { end, executionTime, reason } = await live({

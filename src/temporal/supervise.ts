@@ -83,6 +83,7 @@ class Supervision implements Supervisor {
   #capturing: Promise<void> | undefined
   /** Aborted when a capture that has not begun is not waited for any more, with why. */
   readonly #leave = new AbortController()
+  #behaviorScore = 0
   /** Milliseconds that user code ran, where it ended before its wall did. */
   #ranMs: number | undefined
 
@@ -231,8 +232,14 @@ class Supervision implements Supervisor {
     const severity = severityOf(fields['severity'])
     const reason = `anomaly ${severity}${named(fields['reason'])}`
     this.#attention.tally.anomaly(severity, zone)
-    const { name } = fields
-    const about = typeof name === 'string' ? { severity, name: name.slice(0, 64) } : { severity }
+    const { name, behaviorScore: score } = fields
+    // Told by whoever watches the life; a wall that says one lowers nothing.
+    if (typeof score === 'number') this.#behaviorScore = highest(this.#behaviorScore, score)
+    const about = {
+      severity,
+      ...(typeof name === 'string' && { name: name.slice(0, 64) }),
+      ...(this.#behaviorScore > 0 && { behaviorScore: this.#behaviorScore }),
+    }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
     this.#tell({ kind: 'anomaly', zone, severity, reason })
   }
@@ -493,6 +500,9 @@ class Supervision implements Supervisor {
 }
 
 const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageOf(thrown) })
+
+/** Of two scores; what is no score counts for nothing. */
+const highest = (so: number, said: number): number => (said <= 100 ? Math.max(so, said) : so)
 
 const saidBy = ({ actor, reason }: Order): string => `${actor}: ${reason}`
 

@@ -9,8 +9,8 @@ import type { Watching } from './watching.ts'
 
 export interface WatchedParts {
   readonly watching: Watching
-  /** Hears each anomaly, once the supervisor was told. */
-  found(run: string, anomaly: Anomaly): void
+  /** Hears each anomaly, and the score with it, once the supervisor was told. */
+  found(run: string, anomaly: Anomaly, behaviorScore: number): void
   /** The secrets that were planted for this run. */
   tokens(run: string): readonly Honeytoken[]
 }
@@ -23,10 +23,11 @@ export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor
   const { watching } = parts
   return {
     async run(task: Task, io: Listener) {
-      watching.hear(task.run, (anomaly) => {
+      watching.hear(task.run, (anomaly, behaviorScore) => {
         const { zone, severity, name, reason } = anomaly
-        supervisor.notice({ point: 'anomaly/found', zone, fields: { severity, name, reason } })
-        parts.found(task.run, anomaly)
+        const fields = { severity, name, reason, behaviorScore }
+        supervisor.notice({ point: 'anomaly/found', zone, fields })
+        parts.found(task.run, anomaly, behaviorScore)
       })
       const planted = withPlanted(task, parts.tokens(task.run))
       const lived = await supervisor.run(planted, overheard(task.run, io, parts))

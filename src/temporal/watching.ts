@@ -3,6 +3,7 @@ import type { Anomaly, Foreseen, Observation } from '../contract/anomaly.ts'
 import type { Event, Sink, Voice } from '../contract/event.ts'
 import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
+import { behaved, behaviorScoreOf, noBehavior, type Behavior } from './behavior-score.ts'
 import { observationOf } from './seen.ts'
 import type { Trail } from './trail.ts'
 import { look, noWatch, type Watch } from './watch.ts'
@@ -20,7 +21,7 @@ export interface Watching {
   /** From here on what is said of this run is looked at. */
   begin(run: string, watched: Watched): void
   /** Each anomaly of this run goes here too, at once. */
-  hear(run: string, found: (anomaly: Anomaly) => void): void
+  hear(run: string, found: Found): void
   /** What a room saw itself, without an event for it: samples, and pieces of output. */
   see(run: string, observation: Omit<Observation, 'at'>): void
   /** Passes on all that is seen, with what was foreseen, to whoever records lives; the answer takes it away again. */
@@ -34,9 +35,14 @@ export interface Watching {
 
 export type Listener = (run: string, observation: Observation, watched: Watched) => void
 
+/** An anomaly, and the score of the whole run with it. */
+export type Found = (anomaly: Anomaly, behaviorScore: number) => void
+
 export interface Seen {
   readonly trail: Trail
   readonly anomalies: readonly Anomaly[]
+  /** What all of them come to, also those that are not kept. */
+  readonly behaviorScore: number
 }
 
 export interface WatchingOptions {
@@ -55,7 +61,8 @@ interface Live {
   began: number
   watch: Watch
   anomalies: readonly Anomaly[]
-  found: ((anomaly: Anomaly) => void) | undefined
+  behavior: Behavior
+  found: Found | undefined
 }
 
 export function createWatching({ clock, voice, thresholds }: WatchingOptions): Watching {
@@ -70,8 +77,10 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     if (anomalies.length === 0) return
     live.anomalies = [...live.anomalies, ...anomalies].slice(-keptMax)
     for (const anomaly of anomalies) {
-      tell(voice, run, anomaly)
-      live.found?.(anomaly)
+      live.behavior = behaved(live.behavior, anomaly)
+      const score = behaviorScoreOf(live.behavior)
+      tell(voice, run, anomaly, score)
+      live.found?.(anomaly, score)
     }
   }
 
@@ -85,7 +94,8 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     },
     begin(run, watched) {
       if (lives.size >= watchedMax) dropOldest(lives, voice)
-      lives.set(run, { watched, began: -1, watch: noWatch, anomalies: [], found: undefined })
+      const unseen = { watch: noWatch, anomalies: [], behavior: noBehavior }
+      lives.set(run, { watched, began: -1, ...unseen, found: undefined })
     },
     hear(run, found) {
       const live = lives.get(run)
@@ -101,7 +111,11 @@ export function createWatching({ clock, voice, thresholds }: WatchingOptions): W
     },
     seen(run) {
       const live = lives.get(run)
-      return { trail: (live?.watch ?? noWatch).trail, anomalies: live?.anomalies ?? [] }
+      return {
+        trail: (live?.watch ?? noWatch).trail,
+        anomalies: live?.anomalies ?? [],
+        behaviorScore: behaviorScoreOf(live?.behavior ?? noBehavior),
+      }
     },
     end: (run) => void lives.delete(run),
     get size() {
@@ -123,9 +137,9 @@ function dropOldest(lives: Map<string, Live>, voice: Voice): void {
   voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
 }
 
-function tell(voice: Voice, run: string, anomaly: Anomaly): void {
+function tell(voice: Voice, run: string, anomaly: Anomaly, behaviorScore: number): void {
   const { name, severity, subject, reason, zone, trust, at } = anomaly
   const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
-  const fields: Event['fields'] = { name, severity, subject, reason, at, evidence }
+  const fields: Event['fields'] = { name, severity, subject, reason, at, behaviorScore, evidence }
   voice.say('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
 }

@@ -337,7 +337,7 @@ export class WorkerSandbox implements Sandbox {
     const { head, text } = parted(payload)
     const read = endSchema.safeParse(head)
     if (!read.success) return this.#garbled('unreadable end')
-    const { cpuTimeMs, memory, error, encoding, status } = read.data
+    const { cpuTimeMs, memory, error, encoding, status, ran } = read.data
     if (!isSmall(this.#task!, payload, memory?.peak)) this.#parts.worker.heldTo = undefined
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
@@ -347,6 +347,7 @@ export class WorkerSandbox implements Sandbox {
       artifacts: [],
       ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
+      ...(ran && { ran: ran.map(([start, end, calls]) => ({ start, end, calls })) }),
     })
   }
 
@@ -398,6 +399,7 @@ function carried(task: Task, profile: Profile) {
       ...(grantsFiles(controls.files) ? [filesCapability] : []),
     ],
     ...(task.calls !== undefined && { calls: task.calls }),
+    ...(task.trace && { trace: true }),
     memoryBytes: controls.memory,
     timeoutMs: Math.min(limits.timeout, lifeMs),
     // A character more than may leave: the gate, which cuts, then sees that there was more.

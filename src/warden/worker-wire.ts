@@ -24,6 +24,12 @@ const text = z.string().max(ERROR_CHARS_MAX)
 /** Flat facts about an error: a position, a name. */
 const details = z.record(z.string().max(40), z.union([z.string().max(1024), z.number()]))
 
+/** Functions that are told of a source that is traced; the workers' half is guest/cell/trace.js. */
+export const tracedMax = 1000
+const place = z.number().int().min(0)
+/** Where a function begins and ends, and how often it was called. */
+const ran = z.array(z.tuple([place, place, place]).readonly())
+
 /** The first line of an `end` frame; the result's text follows it. A worker that was broken into may write anything. */
 export const endSchema = z.object({
   protocol: z.literal(1),
@@ -42,6 +48,7 @@ export const endSchema = z.object({
   executionMs: z.number().min(0),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
+  ran: ran.max(tracedMax).readonly().optional(),
 })
 
 /** The first line of an `answered` frame: how one call of a batch ended. Its result's text follows. */

@@ -93,7 +93,14 @@ export function endOf(job: Job, more: Partial<Outcome> = {}): Outcome {
     stderr: '',
     truncated: { stdout: false, stderr: false },
     artifacts: [],
-    security: { threatScore: 0, risk: 0, severity: 'low', signatureValid: false, findings: [] },
+    security: {
+      threatScore: 0,
+      risk: 0,
+      severity: 'low',
+      behaviorScore: 0,
+      signatureValid: false,
+      findings: [],
+    },
     profile: { digest: 'sha256:', explain: [] },
     metrics: {
       executionTime: 0,

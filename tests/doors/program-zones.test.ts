@@ -42,7 +42,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('S2-7: each has its own phases and its own end, and the outcome, the timeline and the record say which', async () => {
+  test('S2-7, S2-11: each has its own phases and its own end, and the outcome, the timeline and the record say which', async () => {
     const code = `/usr/bin/awk 'BEGIN { while (1) n++ }'; perl -e 'sleep 1; print "on\\n"'; sleep 0.5`
     const {
       id,

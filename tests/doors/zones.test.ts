@@ -74,7 +74,7 @@ test('S2-20: of thirty sources, what checks input, goes out, opens files or star
   )
 })
 
-test('S2-21: the four steps: analyse, create, assign; the zones have lives and limits of their own', async () => {
+test('S2-21, S2-22: the four steps: analyse, create, assign; the zones have lives and limits of their own', async () => {
   const analysis = await mayfly.analyzeCode(code)
   const zones = await mayfly.createTemporalZones(code)
   assert.deepEqual(

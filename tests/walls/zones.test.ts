@@ -174,7 +174,7 @@ test('S2-5: which functions ran in which zone, and how often, is told; output ke
   assert.equal(printed, `${lines.join('')}check 1\n`)
 })
 
-test('S2-7: two zones have different limits at once, and one that exceeds its own leaves the other alive', async () => {
+test('S2-6, S2-7: two zones have different limits at once, and one that exceeds its own leaves the other alive', async () => {
   const code = `
     function checkSize(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }
     function count(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }

@@ -187,6 +187,7 @@ function rootOf(
       'mayfly.provider': text(fields['provider']),
       'mayfly.threat.score': scoreOf(fields['threatScore'] ?? verdict['threatScore']),
       'mayfly.risk': scoreOf(verdict['risk']),
+      'mayfly.behavior.score': isEffect ? undefined : scoreOf(fields['behaviorScore']),
       ...(!isEffect && { 'mayfly.execution.time_ms': numberOf(fields['executionTime']) }),
       ...(isEffect && { 'mayfly.signature.valid': fields['signatureValid'] === true }),
       'error.type': error,

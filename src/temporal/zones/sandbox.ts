@@ -6,6 +6,7 @@ import type {
   Capture,
   Enforced,
   KillCause,
+  RanFunction,
   Receipt,
   Sandbox,
   Task,
@@ -60,6 +61,7 @@ export class ZonedSandbox implements Sandbox {
   #sink: Sink | undefined
   #cause: KillCause | undefined
   #isOver = false
+  readonly #ran: RanFunction[] = []
   /** Of zones that have ended, in milliseconds. */
   #cpuTime = 0
   #disposing: Promise<void> | undefined
@@ -133,7 +135,8 @@ export class ZonedSandbox implements Sandbox {
       call: (name, text) => this.#call(whole, io, name, text),
     })
     await this.#letGo()
-    return { ...end, cpuTime: end.cpuTime + this.#cpuTime }
+    const ran = task.trace && { ran: [...(end.ran ?? []), ...this.#ran] }
+    return { ...end, cpuTime: end.cpuTime + this.#cpuTime, ...ran }
   }
 
   async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
@@ -266,8 +269,9 @@ export class ZonedSandbox implements Sandbox {
   async #awaitEnd(live: Live, end: Promise<TaskEnd>): Promise<void> {
     const how = await end
     this.#cpuTime += how.cpuTime
-    const why = this.#isOver ? over : whyEnded(how)
     const { name } = live.zone
+    for (const ran of how.ran ?? []) this.#ran.push({ ...ran, zone: name })
+    const why = this.#isOver ? over : whyEnded(how)
     live.ended = true
     this.#exchange?.end(name, why)
     this.#listener?.gone(name, why)

@@ -57,6 +57,7 @@ export function createIsolateProvider(options: IsolateOptions): Provider {
       'files',
       'modules',
       'batch',
+      'trace',
       'calls',
       ...(openWayOut ? (['network'] as const) : []),
       ...(openFolders ? (['folder-calls'] as const) : []),

@@ -49,6 +49,7 @@ const can = [
   'artifacts',
   'stdin',
   'batch',
+  'trace',
   'freeze',
   'program-zones',
 ] as const

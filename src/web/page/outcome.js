@@ -71,6 +71,7 @@ function facts({ tier, provider, security, metrics, profile }) {
     ['Processor', tier && milliseconds(metrics.cpuTime)],
     ['Threat', `${security.threatScore}`],
     ['Risk', `${security.risk}, ${security.severity}`],
+    ['Behavior', tier && `${security.behaviorScore}`],
     ['Spare', metrics.pool === 'none' ? undefined : metrics.pool],
     ['Network', networkOf(profile)],
   ]

@@ -53,7 +53,8 @@ function textOf(kind, { phase, reason, controls, took, fields = {} }) {
     parts.push(`call of "${plain(fields['capability'], 60)}"`)
   else if (Object.keys(fields).length > 0) parts.push(fieldsText(fields))
   const said = reason === undefined ? '' : whyText(reason)
-  if (kind === 'anomaly') return [severityOf(fields), said].filter(Boolean).join(': ')
+  if (kind === 'anomaly')
+    return `${[severityOf(fields), said].filter(Boolean).join(': ')}${scoreOf(fields)}`
   const rest = parts.filter(Boolean).join(', ')
   if (kind === 'advanced') return [rest, said].filter(Boolean).join(': ')
   return said && rest ? `${said} (${rest})` : said || rest
@@ -62,6 +63,11 @@ function textOf(kind, { phase, reason, controls, took, fields = {} }) {
 /** @param {Readonly<Record<string, unknown>>} fields */
 function severityOf({ severity }) {
   return severity === undefined ? '' : plain(severity, 20)
+}
+
+/** What the life has come to with this anomaly. @param {Readonly<Record<string, unknown>>} fields */
+function scoreOf({ behaviorScore }) {
+  return behaviorScore === undefined ? '' : ` (behavior ${plain(behaviorScore, 20)})`
 }
 
 /** @param {Readonly<Record<string, unknown>>} fields */

@@ -1,0 +1,57 @@
+import type { RanFunction } from './provider.ts'
+import { type RanFunctionTold, zoneNameMax } from './zones.ts'
+
+/** What stands before and after the beginning of a function, in UTF-16 units, as far as it is looked at for a name. */
+const lookedAt = 200
+const identifier = String.raw`#?[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*`
+const declared = new RegExp(String.raw`^(?:async\s+)?function\s*\*?\s*(${identifier})`, 'u')
+const method = new RegExp(
+  String.raw`^(?!async\s*\(|(?:async\s+)?function\b)(?:static\s+)?(?:async\s+)?\*?\s*(?:[gs]et\s+)?(${identifier})\s*\(`,
+  'u',
+)
+const assigned = new RegExp(String.raw`(${identifier})\s*[=:]\s*$`, 'u')
+
+/**
+ * Functions that ran, with the name and the lines that the source gives them, in the order in which they stand there.
+ * What points beyond the source is left out: a worker wrote it.
+ */
+export function toldFunctions(
+  code: string,
+  ran: readonly RanFunction[],
+): readonly RanFunctionTold[] {
+  const starts = lineStarts(code)
+  return ran
+    .filter(({ start, end }) => start < end && end <= code.length)
+    .toSorted((a, b) => a.start - b.start || b.end - a.end)
+    .map(({ zone = 'main', start, end, calls }) => ({
+      zone,
+      name: nameOf(code, start).slice(0, zoneNameMax),
+      line: lineAt(starts, start),
+      endLine: lineAt(starts, end - 1),
+      calls: Math.max(1, calls),
+    }))
+}
+
+/** As its source calls it; empty where it does not. */
+function nameOf(code: string, start: number): string {
+  const from = code.slice(start, start + lookedAt)
+  const before = code.slice(Math.max(0, start - lookedAt), start)
+  return (declared.exec(from) ?? method.exec(from) ?? assigned.exec(before))?.[1] ?? ''
+}
+
+/** Where each line begins, as JavaScript counts lines. */
+function lineStarts(code: string): readonly number[] {
+  const ends = code.matchAll(/\r\n|[\n\r\u2028\u2029]/g)
+  return [0, ...Array.from(ends, ({ index, 0: end }) => index + end.length)]
+}
+
+/** From 1: the last line that begins at or before it. */
+function lineAt(starts: readonly number[], offset: number): number {
+  let [low, high] = [0, starts.length]
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (starts[middle]! <= offset) low = middle
+    else high = middle
+  }
+  return low + 1
+}

@@ -25,9 +25,12 @@
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/audit.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -119,11 +122,15 @@ static _Noreturn void enter(char **argv) {
   char byte;
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("nobody to hand over to");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
+  /* It tells of the sockets of this network, and of no other; a wall can do without it. */
+  int32_t sockets = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   int32_t listener = load_listening(asking, asking_bytes);
   if (listener < 0) cannot("load the filter");
-  if (write(HAND_OVER_FD, &listener, sizeof listener) != sizeof listener) cannot("hand over");
+  int32_t handed[] = {listener, sockets};
+  if (write(HAND_OVER_FD, handed, sizeof handed) != sizeof handed) cannot("hand over");
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("the sentinel may not look into this wall");
   close(listener);
+  if (sockets >= 0) close(sockets);
   close(FILTER_FD);
   close(HAND_OVER_FD);
   if (fixed_bytes > 0 && load_filter(0, at, fixed_bytes)) cannot("load the fixed filter");
@@ -198,7 +205,7 @@ static struct {
   uint32_t generation;
   struct phase phases[PHASES_MAX];
   int phase_count;
-  int listener, root, init, parent;
+  int listener, root, init, parent, sockets;
   pid_t entered;
   ino_t processes;
   dev_t scratch[SCRATCH_DEVICES_MAX];
@@ -213,7 +220,7 @@ static struct {
   pid_t capturing;
   /* Of the kernel: ends this process. */
   int alarm, has_alarm;
-} s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .bound = -1};
+} s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .sockets = -1, .bound = -1};
 
 static uint64_t ns_of(clockid_t clock) {
   struct timespec t;
@@ -1443,6 +1450,38 @@ static int take_exec(const uint8_t *at, size_t bytes) {
   return 1;
 }
 
+/* The kernel's number of a TCP socket on the wall's loopback, by both its ports; 0 where there is none, or nobody who tells.
+ * Asked of exactly one: to read the table of all of them takes milliseconds. */
+static uint32_t socket_of(uint16_t local, uint16_t remote) {
+  static char answer[4096] __attribute__((aligned(8)));
+  struct {
+    struct nlmsghdr head;
+    struct inet_diag_req_v2 asked;
+  } message = {
+      .head = {.nlmsg_len = sizeof message, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
+      .asked = {.sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u},
+  };
+  struct inet_diag_sockid *id = &message.asked.id;
+  id->idiag_sport = htons(local);
+  id->idiag_dport = htons(remote);
+  id->idiag_src[0] = id->idiag_dst[0] = htonl(INADDR_LOOPBACK);
+  id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  if (s.sockets < 0) return 0;
+  if (send(s.sockets, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof message) return 0;
+  ssize_t n = recv(s.sockets, answer, sizeof answer, MSG_DONTWAIT);
+  struct nlmsghdr *head = (struct nlmsghdr *)answer;
+  if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY) return 0;
+  return ((struct inet_diag_msg *)NLMSG_DATA(head))->idiag_inode;
+}
+
+static int take_connection(const uint8_t *at, size_t bytes) {
+  if (bytes != 8) return 0;
+  uint32_t ports = u32_at(at + 4);
+  SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),
+      socket_of((uint16_t)(ports & 0xffff), (uint16_t)(ports >> 16)));
+  return 1;
+}
+
 static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
   switch (kind) {
     case 1:
@@ -1463,6 +1502,8 @@ static int take_frame(uint8_t kind, const uint8_t *at, size_t bytes) {
       return 1;
     case 6:
       return take_exec(at, bytes);
+    case 7:
+      return take_connection(at, bytes);
     default:
       return 0;
   }
@@ -1488,14 +1529,14 @@ static void take_control(void) {
 /* ---- the start ---- */
 
 /* The kernel says who wrote: its number here, whatever it is called inside. */
-static pid_t take_number(int32_t *number) {
+static pid_t take_numbers(int32_t numbers[2]) {
   union {
     char bytes[CMSG_SPACE(sizeof(struct ucred))];
     struct cmsghdr align;
   } beside;
-  struct iovec part = {number, sizeof *number};
+  struct iovec part = {numbers, 2 * sizeof *numbers};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &beside, .msg_controllen = sizeof beside};
-  if (recvmsg(HANDED_FD, &message, MSG_DONTWAIT) != sizeof *number) return -1;
+  if (recvmsg(HANDED_FD, &message, MSG_DONTWAIT) != (ssize_t)(2 * sizeof *numbers)) return -1;
   struct cmsghdr *head = CMSG_FIRSTHDR(&message);
   if (!head || head->cmsg_type != SCM_CREDENTIALS) return -1;
   struct ucred who;
@@ -1526,12 +1567,25 @@ static void find_scratch(void) {
   }
 }
 
+/* Anything else is not written to, whoever handed it over. */
+static int tells_of_sockets(int fd) {
+  int domain = 0, protocol = 0;
+  socklen_t bytes = sizeof domain, more = sizeof protocol;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &more)) return 0;
+  return domain == AF_NETLINK && protocol == NETLINK_SOCK_DIAG;
+}
+
 static void take_listener(void) {
-  int32_t number = -1;
-  s.entered = take_number(&number);
+  int32_t numbers[2] = {-1, -1};
+  s.entered = take_numbers(numbers);
   if (s.entered < 0) end_wall(NOT_HANDED_OVER);
   s.init = open_init(s.entered);
-  s.listener = s.init < 0 ? -1 : copy_descriptor(s.entered, number);
+  s.listener = s.init < 0 ? -1 : copy_descriptor(s.entered, numbers[0]);
+  if (s.listener >= 0 && numbers[1] >= 0) s.sockets = copy_descriptor(s.entered, numbers[1]);
+  if (s.sockets >= 0 && !tells_of_sockets(s.sockets)) {
+    close(s.sockets);
+    s.sockets = -1;
+  }
   char name[64];
   snprintf(name, sizeof name, "/proc/%d/root", s.entered);
   s.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);

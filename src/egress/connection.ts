@@ -168,6 +168,7 @@ export class Connection implements Watch {
     this.#terms.ledger.enter(
       { scheme: inside?.scheme ?? 'http', host, port },
       { verdict: 'denied', because: why.because },
+      this.#terms.caller,
     )
     return why
   }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Voice } from '../contract/event.ts'
+import type { Caller } from './callers.ts'
 import type { EgressRequest, Verdict } from './rules.ts'
 
 export interface Budget {
@@ -52,8 +53,8 @@ export class Ledger {
   }
 
   /** Writes down an attempt and says it; a full ledger says nothing more. */
-  enter(request: Told, verdict: Verdict): Entry {
-    const entry = new Entry(this, request, verdict)
+  enter(request: Told, verdict: Verdict, caller?: Caller): Entry {
+    const entry = new Entry(this, request, verdict, caller)
     if (this.isFull) return entry
     this.#entries.push(entry)
     this.say(verdict.verdict === 'allowed' ? 'egress/allowed' : 'egress/denied', entry)
@@ -61,24 +62,25 @@ export class Ledger {
   }
 
   /** The same for one that is over as it is written down: nobody was reached, or only a name was asked for. */
-  enterOver(request: Told, verdict: Verdict): void {
+  enterOver(request: Told, verdict: Verdict, caller?: Caller): void {
     const isTold = !this.isFull && verdict.verdict === 'allowed'
-    const entry = this.enter(request, verdict)
+    const entry = this.enter(request, verdict, caller)
     if (isTold) entry.close()
   }
 
   say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: Entry): void {
     const { scheme, host, port, method } = entry.request
     const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
-    const fields = { host, port, scheme, ...(method && { method }), ...bytes }
+    const by = calledBy(entry.caller)
+    const fields = { host, port, scheme, ...(method && { method }), ...by, ...bytes }
     const because = entry.because
     this.#voice.say(point, { ...fields, because }, { run: this.#run, actor: 'egress' })
   }
 
   /** What went over it, once it is over. */
-  sayClosed({ request, sent, received }: Entry): void {
+  sayClosed({ request, sent, received, caller }: Entry): void {
     const { scheme, host, port } = request
-    const fields = { host, port, scheme, sent, received, part: 'closed' }
+    const fields = { host, port, scheme, ...calledBy(caller), sent, received, part: 'closed' }
     this.#voice.say('seen/connect', fields, { run: this.#run, actor: 'egress' })
   }
 
@@ -101,11 +103,18 @@ export class Ledger {
   }
 }
 
+/** One is its pid; of several each may have asked. */
+function calledBy({ pids }: Caller = { pids: [] }) {
+  if (pids.length === 0) return {}
+  return pids.length === 1 ? { pid: pids[0] } : { pids }
+}
+
 export type Told = Pick<EgressRequest, 'host' | 'port' | 'method'> & { readonly scheme: string }
 
 /** An attempt that may still be under way. */
 export class Entry {
   readonly request: Told
+  readonly caller: Caller | undefined
   readonly #ledger: Ledger
   verdict: Verdict['verdict']
   because: string
@@ -116,9 +125,10 @@ export class Entry {
   received = 0
   #socket: Socket | undefined
 
-  constructor(ledger: Ledger, request: Told, { verdict, because }: Verdict) {
+  constructor(ledger: Ledger, request: Told, { verdict, because }: Verdict, caller?: Caller) {
     this.#ledger = ledger
     this.request = request
+    this.caller = caller
     this.verdict = verdict
     this.because = because
   }

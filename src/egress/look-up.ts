@@ -31,7 +31,7 @@ export async function lookUp(
   const addresses = await addressesFor(to, terms)
   if ('kind' in addresses && addresses.status === 403) return deny(to, addresses.because, terms)
   const said = 'kind' in addresses ? addresses.because : because
-  terms.ledger.enterOver(to, { verdict, because: said })
+  terms.ledger.enterOver(to, { verdict, because: said }, terms.caller)
   return 'kind' in addresses
     ? addresses
     : { kind: 'found', body: JSON.stringify({ name, addresses }) }

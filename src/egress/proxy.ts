@@ -3,6 +3,7 @@ import type { NetworkControl } from '../contract/controls.ts'
 import type { Voice } from '../contract/event.ts'
 import { answerRefusal } from './answer.ts'
 import type { Authority } from './authority.ts'
+import { Callers, type Caller, type FindCallers } from './callers.ts'
 import { Connection, type Times } from './connection.ts'
 import { checkCredentials, type Credential } from './credentials.ts'
 import type { DialOptions } from './dns.ts'
@@ -20,6 +21,8 @@ export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' |
   readonly voice: Voice
   /** Shared with brokered requests of the same run; left out, the proxy has one of its own. */
   readonly ledger?: Ledger
+  /** Left out, nobody can say who opened a connection. */
+  readonly callers?: FindCallers | undefined
   readonly credentials?: readonly Credential[]
   readonly authority?: Authority
   readonly connectionsMax?: number
@@ -52,11 +55,13 @@ class OpenProxy implements Proxy {
   readonly #terms: Terms
   readonly #live = new Set<Connection>()
   readonly #sockets = new Set<Socket>()
+  readonly #callers: Callers
   #closed: Promise<void> | undefined
 
   constructor(options: ProxyOptions) {
     this.#options = options
-    const { budget, voice, run } = options
+    const { budget, voice, run, callers } = options
+    this.#callers = new Callers(callers)
     this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, voice, run) }
     options.listener.on('connection', this.#accept)
   }
@@ -88,9 +93,17 @@ class OpenProxy implements Proxy {
       socket.on('error', () => socket.destroy())
       return answerRefusal(socket, refused(`${max} connections are open already`, 503))
     }
-    const connection = new Connection(socket, this.#terms, { ...defaultTimes, ...times })
+    const caller: Caller = { pids: [] }
+    const terms = { ...this.#terms, caller }
+    const connection = new Connection(socket, terms, { ...defaultTimes, ...times })
     this.#live.add(connection)
-    void connection.serve().finally(() => this.#live.delete(connection))
+    void this.#serve(connection, socket, caller).finally(() => this.#live.delete(connection))
+  }
+
+  /** Nothing of it is read before it is known whose it is, so that all that is told of it says so. */
+  async #serve(connection: Connection, socket: Socket, caller: Caller): Promise<void> {
+    caller.pids = await this.#callers.of(socket)
+    await connection.serve()
   }
 
   async #close(): Promise<void> {

@@ -36,14 +36,14 @@ export async function reach(request: EgressRequest, terms: Terms): Promise<Reach
     socket.destroy()
     return deny(request, again.because, terms)
   }
-  const entry = terms.ledger.enter(request, again)
+  const entry = terms.ledger.enter(request, again, terms.caller)
   entry.countOn(socket)
   return { kind: 'reached', socket, entry }
 }
 
 /** Writes down that a request was not let out. */
-export function deny(request: EgressRequest, because: string, { ledger }: Terms): Refused {
-  ledger.enter(request, { verdict: 'denied', because })
+export function deny(request: EgressRequest, because: string, { ledger, caller }: Terms): Refused {
+  ledger.enter(request, { verdict: 'denied', because }, caller)
   return refused(because, 403)
 }
 
@@ -91,8 +91,8 @@ function contextFor(trust: readonly string[]): SecureContext {
   return context
 }
 
-function unreached(request: EgressRequest, why: Refused, { ledger }: Terms): Refused {
+function unreached(request: EgressRequest, why: Refused, { ledger, caller }: Terms): Refused {
   const verdict: Verdict['verdict'] = why.status === 403 ? 'denied' : 'allowed'
-  ledger.enterOver(request, { verdict, because: why.because })
+  ledger.enterOver(request, { verdict, because: why.because }, caller)
   return why
 }

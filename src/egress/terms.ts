@@ -1,5 +1,6 @@
 import type { NetworkControl } from '../contract/controls.ts'
 import type { Authority } from './authority.ts'
+import type { Caller } from './callers.ts'
 import type { Credential } from './credentials.ts'
 import type { DialOptions } from './dns.ts'
 import type { Ledger } from './ledger.ts'
@@ -9,6 +10,8 @@ export interface Terms extends DialOptions {
   /** The network in force; it may only get narrower from one call to the next. */
   readonly network: () => NetworkControl
   readonly ledger: Ledger
+  /** Whose connection it is; left out, nobody can say. */
+  readonly caller?: Caller
   readonly credentials?: readonly Credential[]
   /** Looks into TLS where rules on methods and paths or credentials need it; without one they deny https. */
   readonly authority?: Authority

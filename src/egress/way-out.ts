@@ -37,8 +37,8 @@ export function openWayOut(parts: WayOutParts): WayOut {
   const isLooked = credentials.length > 0 || mayLook(network)
   return {
     trust: isLooked ? authority.pem : undefined,
-    listen(listener) {
-      proxy ??= openProxy({ ...terms, listener, budget, run, voice })
+    listen(listener, callers) {
+      proxy ??= openProxy({ ...terms, listener, callers, budget, run, voice })
     },
     fetch(text) {
       fetcher ??= openFetch(terms)

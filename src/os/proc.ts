@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
 
 /** Facts about processes, read from /proc. Everything here answers undefined (or empty) for a process that is gone. */
 
@@ -101,6 +101,37 @@ export function mappedUids(): number {
 function read(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** Those of these processes that have the socket of this number open; looks at `linksMax` descriptors at most. */
+export function holdersOf(
+  pids: readonly number[],
+  inode: number,
+  linksMax: number,
+): readonly number[] {
+  const name = `socket:[${inode}]`
+  let left = linksMax
+  return pids.filter((pid) => {
+    const links = descriptorsOf(pid).slice(0, left)
+    left -= links.length
+    return links.some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === name)
+  })
+}
+
+function descriptorsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`)
+  } catch {
+    return []
+  }
+}
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
   } catch {
     return undefined
   }

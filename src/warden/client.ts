@@ -46,6 +46,11 @@ export interface WardenClient {
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<WallUsed>
   usage(wall: string): Promise<WallUsage>
+  /** Who in it holds a connection to its way out, as pids of this machine; both ports as the wall sees them. */
+  callers(
+    wall: string,
+    ends: { readonly local: number; readonly remote: number },
+  ): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
@@ -290,6 +295,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     usage: (wall) => value({ op: 'usage', wall }),
+    callers: (wall, ends) => value({ op: 'callers', wall, ...ends }),
     kill: (wall, zone) => value({ op: 'kill', wall, ...(zone !== undefined && { zone }) }),
     tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
     calls: (wall, phases) => value({ op: 'calls', wall, phases }),

@@ -59,6 +59,12 @@ export type Request = Envelope &
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'usage'; readonly wall: string }
+    | {
+        readonly op: 'callers'
+        readonly wall: string
+        readonly local: number
+        readonly remote: number
+      }
     /** The whole wall, or one zone of its programs. */
     | { readonly op: 'kill'; readonly wall: string; readonly zone?: string }
     /** Lower bounds for a wall that was claimed; what is left out stays. Answered when each was read back. */

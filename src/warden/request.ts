@@ -22,6 +22,7 @@ const ioBytesMin = 4096
 /** As many as a kernel has numbers for. */
 const processesMax = 2 ** 22
 const zone = z.string().min(1).max(64)
+const port = z.number().int().min(1).max(65_535)
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 const memoryBytes = z
@@ -93,6 +94,14 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     id,
     op: z.enum(['usage', 'memory']),
     wall: wallId,
+  }),
+  z.strictObject({
+    protocol: z.literal(wardenProtocol),
+    id,
+    op: z.literal('callers'),
+    wall: wallId,
+    local: port,
+    remote: port,
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),

@@ -87,6 +87,8 @@ const word = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
   /** How many processes; none where it cannot, or another capture is not over. */
   z.strictObject({ kind: z.literal('capturing'), processes: count }),
+  /** The kernel's number of a socket; 0 where there is none. */
+  z.strictObject({ kind: z.literal('socket'), nonce: count, inode: count }),
   /** A program that is about to begin, and waits for an answer. Its names are told, and nothing else is. */
   z.strictObject({
     kind: z.literal('asks'),

@@ -38,7 +38,15 @@ const SAID_CHARACTERS_MAX = 16_384
 /** Processes that are looked into at once. */
 export const capturedMax = 64
 const MEMORY = 6
-const FRAME = { table: 1, report: 2, status: 3, capture: 4, askExecs: 5, execs: 6 } as const
+const FRAME = {
+  table: 1,
+  report: 2,
+  status: 3,
+  capture: 4,
+  askExecs: 5,
+  execs: 6,
+  connection: 7,
+} as const
 
 const endings = {
   time: 'the last of its phases was over',
@@ -132,6 +140,21 @@ export class Sentinel {
     return { ...word, allowed: word.allow }
   }
 
+  /**
+   * The kernel's number of the socket that a program of the wall opened on its loopback, by its port and the one it was
+   * opened to; 0 where there is none any more, or this kernel does not tell.
+   */
+  async socketOf({ local, remote }: { readonly local: number; readonly remote: number }) {
+    const nonce = ++this.#nonce
+    const bytes = Buffer.alloc(8)
+    bytes.writeUInt32LE(nonce, 0)
+    bytes.writeUInt16LE(local, 4)
+    bytes.writeUInt16LE(remote, 6)
+    this.#control.write(encodeFrame(FRAME.connection, bytes))
+    const word = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
+    return word.kind === 'socket' ? word.inode : 0
+  }
+
   /** From now on what the wall does is told: each denied call, each new program and file, the first use of the others. */
   watchCalls(isOn: boolean): void {
     this.#control.write(encodeFrame(FRAME.report, Buffer.from([isOn ? 1 : 0])))
@@ -208,7 +231,8 @@ export class Sentinel {
         if (word.kind === 'table') this.allowed = word.allow
         return this.#answer(`table ${word.generation}`, word)
       case 'status':
-        return this.#answer(`status ${word.nonce}`, word)
+      case 'socket':
+        return this.#answer(`${word.kind} ${word.nonce}`, word)
       case 'ended':
         this.why = endings[word.why]
     }

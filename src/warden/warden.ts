@@ -175,6 +175,8 @@ export class Warden {
         return { value: this.#release(request.wall) }
       case 'usage':
         return { value: await this.#usage(request.wall) }
+      case 'callers':
+        return { value: await this.#callers(request) }
       case 'kill':
         return { value: await this.#killAsked(request) }
       case 'tighten':
@@ -415,6 +417,11 @@ export class Warden {
     // Nobody waits for one that can say nothing any more.
     if (isMute(live.taken, live.pid)) void this.#kill(wall, 'killed')
     return usageOf(live)
+  }
+
+  async #callers({ wall, local, remote }: Extract<Request, { op: 'callers' }>) {
+    const { callersOf } = await import('./callers.ts')
+    return await callersOf(this.#find(wall), { local, remote })
   }
 
   async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {

@@ -6,8 +6,14 @@ import type { NetworkAttempt } from '../contract/outcome.ts'
 export interface WayOut {
   /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
   readonly trust: string | undefined
-  /** Takes what a socket inside the wall accepts, and closes it in the end. */
-  listen(listener: Server): void
+  /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
+  listen(
+    listener: Server,
+    callers?: (ends: {
+      readonly local: number
+      readonly remote: number
+    }) => Promise<readonly number[]>,
+  ): void
   /** One request of a guest without sockets, as JSON, to one response as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]

@@ -30,6 +30,29 @@ TAKES
 time.sleep(20)
 `,
 }
+/** Two children each connect at once; a name, a refusal, and a socket that a child has inherited are its own. */
+const python = '/usr/bin/python3'
+const family: Program = {
+  name: 'family',
+  language: 'python',
+  asks: { allow: 'http://a.example:PORT dns://a.example:53' },
+  code: `
+import os, socket, subprocess, time, urllib.request, urllib.error
+urllib.request.urlopen("http://dns.mayfly/resolve?name=a.example", timeout=5).read()
+child = 'import urllib.request; urllib.request.urlopen("http://a.example:PORT/", timeout=5).read()'
+for one in [subprocess.Popen(["${python}", "-c", child]) for _ in range(2)]: one.wait()
+try: urllib.request.urlopen("http://b.example:PORT/", timeout=5)
+except urllib.error.HTTPError: pass
+held = socket.socket()
+os.set_inheritable(held.fileno(), True)
+heir = subprocess.Popen(["/usr/bin/sleep", "20"], close_fds=False)
+time.sleep(0.3)
+held.connect(("127.0.0.1", 3128))
+held.sendall(b"HEAD http://a.example:PORT/ HTTP/1.1\\r\\nHost: a.example:PORT\\r\\n\\r\\n")
+held.recv(100)
+heir.kill()
+`,
+}
 const takes = (how: string): Program => ({ ...program, code: program.code.replace('TAKES', how) })
 const openly = takes('open(os.path.expanduser("~/.aws/credentials")).close()')
 const printing = takes('print(os.environ["GITHUB_TOKEN"], flush=True)')
@@ -82,6 +105,48 @@ suite(
         )
         const ids = new Set(calls.map(({ fields }) => fields['pid']))
         assert.ok(ids.size >= 2, 'the program that it started is another')
+      })
+
+    for (const wall of ['bubblewrap', 'embedded'])
+      test(`S0-27: Each connection and each name is told with the pid of who asked, ${wall}`, async (t) => {
+        if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
+        await using stand = await openStand()
+        const ran = await stand.run({ ...family, asks: { ...family.asks, wall } })
+        assert.ok(ran.kind === 'ran' && ran.outcome.status === 'ok', JSON.stringify(ran))
+        const { events } = ran
+        const begun = events.filter(
+          ({ point, fields }) => point === 'seen/exec' && fields['path'] === python,
+        )
+        const askedBy = (scheme: string, at: string) =>
+          events
+            .filter(({ point, fields }) => point === at && fields['scheme'] === scheme)
+            // One that is held by several is told with all of them.
+            .flatMap(({ fields }) => fields['pid'] ?? [])
+            .map(Number)
+        const inOrder = (pids: readonly number[]) => pids.toSorted((a, b) => a - b)
+        const children = inOrder(begun.map(({ fields }) => Number(fields['pid'])))
+        assert.equal(new Set(children).size, 2, JSON.stringify(children))
+        // Two at once, each with a connection of its own, after each has begun.
+        assert.deepEqual(inOrder(askedBy('http', 'egress/allowed')), children)
+        for (const one of begun) {
+          const asked = events.findIndex(
+            ({ point, fields }) =>
+              point === 'egress/allowed' && fields['pid'] === one.fields['pid'],
+          )
+          assert.ok(asked > events.indexOf(one))
+        }
+        const [parent, ...more] = new Set([
+          ...askedBy('dns', 'egress/allowed'),
+          ...askedBy('http', 'egress/denied'),
+        ])
+        assert.ok(Number(parent) > 1 && more.length === 0 && !children.includes(parent!))
+        // What it was over with is told of the same.
+        assert.deepEqual(inOrder(askedBy('http', 'seen/connect')), children)
+        const both = events.find(
+          ({ point, fields }) => point === 'egress/allowed' && fields['method'] === 'HEAD',
+        )
+        assert.ok(Array.isArray(both?.fields['pids']), JSON.stringify(both))
+        assert.ok((both.fields['pids'] as unknown[]).includes(parent))
       })
 
     test('S0-27: Without a sentinel what leaves and what it uses is told, and an alert comes as soon', async () => {

@@ -48,6 +48,7 @@ const samples = [
   encodeFrame(4, Buffer.concat([number(2 ** 20, 6), Buffer.alloc(2), number(1, 4)])),
   encodeFrame(5, Buffer.from([1])),
   encodeFrame(6, Buffer.concat([number(7, 6), Buffer.alloc(2), number(11, 1)])),
+  encodeFrame(7, Buffer.concat([number(9, 4), number(40_000, 2), number(3128, 2)])),
 ]
 
 /** Made with sanitizers where they are there: each of its faults ends it by exit code 1 and a word. */
@@ -76,7 +77,8 @@ async function live(file: string, random: Seeded): Promise<void> {
   const count = 1 + random.below(framesMax)
   for (let frame = 0; frame < count; frame++) {
     const bytes = random.below(3) === 0 ? random.pick(samples) : mutated(random, samples)
-    if (random.below(10) === 0) stdio[4]!.write(mutated(random, [number(3, 4)]))
+    if (random.below(10) === 0)
+      stdio[4]!.write(mutated(random, [Buffer.concat([number(3, 4), number(5, 4)])]))
     else stdio[3]!.write(bytes)
   }
   stdio[3]!.end()
@@ -121,6 +123,7 @@ test('Whatever a sentinel says, it is one of its words or nothing', (t) => {
     '{"kind":"ready","pid":7,"scratch":1}',
     '{"kind":"flipped","t":1.5,"generation":1,"allow":31,"lateUs":3}',
     '{"kind":"capturing","processes":2}',
+    '{"kind":"socket","nonce":3,"inode":8812}',
     '{"kind":"table","t":1.5,"generation":1,"allow":3,"planned":0,"tookUs":4}',
     '{"kind":"seen","t":1,"monotonic":1,"pid":2,"call":59,"class":"exec","verdict":"denied","writes":false,"leftOut":0,"path":"/bin/true"}',
   ].map((word) => Buffer.from(word))

@@ -80,6 +80,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   arm: ['deadline', 'wall'],
   release: ['wall'],
   usage: ['wall'],
+  callers: ['wall', 'local', 'remote'],
   kill: ['wall'],
   tighten: ['wall'],
   calls: ['phases', 'wall'],

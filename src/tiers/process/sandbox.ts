@@ -267,10 +267,10 @@ export class ProcessSandbox implements Sandbox {
   }
 
   async #openWayOut(run: string): Promise<void> {
-    const { listener, openWayOut } = this.#parts
+    const { listener, openWayOut, wall, warden } = this.#parts
     if (!listener) return
     this.#wayOut = await openWayOut(this.#controls, run)
-    this.#wayOut.listen(listener)
+    this.#wayOut.listen(listener, (ends) => warden.callers(wall.wall.id, ends))
   }
 
   #open(io: TaskIo): readonly ProgramStream[] {

@@ -88,3 +88,50 @@ test('policy explain of a configuration that cannot be used exits 2', () => {
   const { code, stdout } = run(['explain'], 'default_provider = 5\n')
   assert.deepEqual([code, stdout], [2, ''])
 })
+
+const shrinking = `[schedules.default]
+phases = [
+  { name = "full", for = "5s" },
+  { name = "one-host", for = "3s", network = { allow = ["https://a.example"] } },
+  { name = "no-exec", for = "2s", network = "none", cpu = 0.5, syscalls = ["process", "network", "outside", "write"] },
+]
+`
+
+test('S2-26: policy surface lists what each phase of a schedule reaches, and what the next one lacks', () => {
+  const words = ['surface', '--allow', 'a.example', 'b.example']
+  const { stdout, code } = run(words, shrinking)
+  assert.equal(code, 0)
+  for (const line of [
+    /^full: 0 s to 5 s$/m,
+    /^ {2}hosts +https:\/\/a\.example:443, https:\/\/b\.example:443$/m,
+    /^one-host: 5 s to 8 s\n {2}hosts +https:\/\/a\.example:443$/m,
+    /^no-exec: 8 s to 10 s\n {2}hosts +none$/m,
+    /^ {2}system calls +\d+, \d+ of them in part; closed: exec$/m,
+    /^ {2}gone: execve execveat$/m,
+    /^10 s: nothing; the life is over$/m,
+    /^No phase reaches anything that the one before it did not$/m,
+  ])
+    assert.match(stdout, line)
+})
+
+test('S2-26: policy surface has the same as JSON, for each wall, and counts that only fall', () => {
+  for (const wall of ['process', 'isolate']) {
+    const { stdout, code } = run(['surface', '--wall', wall, '--json'], shrinking)
+    assert.equal(code, 0)
+    const { phases, grows } = JSON.parse(stdout)
+    assert.deepEqual(grows, [])
+    const counts = phases.map(({ calls }: { calls: { reachable: number } }) => calls.reachable)
+    assert.deepEqual(
+      counts,
+      counts.toSorted((a: number, b: number) => b - a),
+    )
+    assert.equal(counts[0] > counts[2], wall === 'process')
+  }
+})
+
+test('policy surface says which schedule there is not, and that a wall without a sentinel cannot close calls', () => {
+  const { stderr, code } = run(['surface', '--schedule', 'other'], shrinking)
+  assert.deepEqual([stderr, code], ['Cannot find the schedule "other"\n', 2])
+  const { stdout } = run(['surface', '--no-sentinel'], shrinking)
+  assert.match(stdout, /^ {2}not held +exec: without a sentinel the life ends here$/m)
+})

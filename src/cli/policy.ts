@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { explainConfig, type Effective } from '../config/explain.ts'
 import { type Loaded, loadConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
@@ -7,6 +7,7 @@ import { usageExitCode } from '../contract/outcome.ts'
 import { shown } from './amount.ts'
 import { changeLearned, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { simulatedText, simulateEgress } from './policy-simulate.ts'
+import { reportText, surfaceReport, surfaceWalls, type SurfaceAsked } from './policy-surface.ts'
 
 /** What a verb sees of the process it runs in. */
 export interface World {
@@ -71,6 +72,20 @@ export function register(program: Command, world: World = thisProcess()): void {
     .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
     .option('--method <word>', 'what it would ask with (default: GET)')
     .action((_: unknown, command: Command) => simulate(command.optsWithGlobals(), world))
+  policy
+    .command('surface')
+    .description(
+      'list what a job can reach in each phase of a schedule: hosts, files, calls, limits',
+    )
+    .option('--schedule <name>', 'this one (default: the one of a job that names none)')
+    .addOption(
+      new Option('--wall <tier>', 'the wall that holds it')
+        .choices(surfaceWalls)
+        .default('process'),
+    )
+    .option('--allow <host...>', 'hosts that it is granted, in place of the configured network')
+    .option('--no-sentinel', 'a wall that closes no class of calls while a program runs')
+    .action((_: unknown, command: Command) => surface(command.optsWithGlobals(), world))
   policy
     .command('propose')
     .description('print a schedule that holds effects to what their runs used')
@@ -139,6 +154,17 @@ function explain(options: Options, world: World): void {
     if (!options.json) return world.stdout(table(values))
     json(world, { files: loaded.files, warnings: loaded.warnings, values })
   })
+}
+
+function surface(options: Options & SurfaceAsked, world: World): void {
+  withConfig(options, world, ({ config }) =>
+    orUsage(world, () => {
+      const report = surfaceReport(config, options)
+      if (options.json) json(world, report)
+      else world.stdout(reportText(report))
+      if (report.grows.length > 0) world.exit(1)
+    }),
+  )
 }
 
 function simulate(options: SimulateOptions, world: World): void {

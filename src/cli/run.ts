@@ -11,6 +11,7 @@ import {
   type Language,
 } from '../contract/job.ts'
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import type { PictureFile } from './picture-file.ts'
@@ -104,11 +105,14 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     const { newJob } = await import('../job.ts')
     const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
     const job = newJob(request, who, assembly.clock)
-    const outcome = await runWatched(job, assembly, flags, cancel.signal)
+    let planned: Profile | undefined
+    const keep = (profile: Profile) => void (planned = profile)
+    const outcome = await runWatched(job, assembly, flags, cancel.signal, keep)
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
     await picture?.save(outcome)
     if (flags.json) printJson(outcome)
-    else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
+    else if (!isOneDocument(flags))
+      await tell(outcome, { file, code: job.asked.code, planned }, flags)
     process.exitCode = exitCodeOf[outcome.status]
   } finally {
     await close()
@@ -120,25 +124,38 @@ async function runWatched(
   assembly: Assembly,
   flags: RunFlags,
   signal: AbortSignal,
+  told: (profile: Profile) => void,
 ): Promise<Outcome> {
   const print = isOneDocument(flags) ? undefined : printer()
-  if (!flags.watch || flags.quiet) return assembly.run(job, { signal, tap: print })
+  if (!flags.watch || flags.quiet) return assembly.run(job, { signal, tap: print, planned: told })
 
   const { watch } = await import('./watch.ts')
 
   using watching = watch({ stream: process.stderr, clock: assembly.clock })
-  const { planned, on } = watching
+  const { on } = watching
+  const planned = (profile: Profile) => {
+    told(profile)
+    watching.planned(profile)
+  }
   const outcome = await assembly.run(job, { signal, tap: watching.tap(print), planned, on })
   watching.end(outcome)
   return outcome
 }
 
-async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
+async function tell(
+  outcome: Outcome,
+  { planned, ...ran }: Ran & { readonly planned: Profile | undefined },
+  flags: RunFlags,
+): Promise<void> {
   const { report } = await import('./report.ts')
   report(outcome, ran, flags)
   if (!flags.explain) return
   const { explainText } = await import('./explain.ts')
   note({}, explainText(outcome))
+  if (!planned || (planned.tier !== 'isolate' && planned.tier !== 'process')) return
+  const { reportOf, reportText } = await import('./policy-surface.ts')
+  // Without a sentinel a wall says so among what it lacks; what a phase needed one for is in the timeline then.
+  note({}, reportText(reportOf(planned, planned.tier, planned.tier === 'process')))
 }
 
 async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {

@@ -1,3 +1,23 @@
+import type { Controls } from './controls.ts'
+
 /** Classes of system calls that a wall with a sentinel can close while its program runs. What each holds is policy. */
 export const callClasses = ['exec', 'process', 'network', 'write', 'outside'] as const
 export type CallClass = (typeof callClasses)[number]
+
+/**
+ * Classes that close when controls become less. A network that becomes none closes at its way out: sockets between the
+ * program's own processes, by the loopback too, are theirs until a class is named.
+ */
+export function closedBetween(before: Controls, next: Controls): readonly CallClass[] {
+  const closed = new Set<CallClass>(
+    callClasses.filter((name) => next.syscalls !== 'any' && !next.syscalls.includes(name)),
+  )
+  if (isLess(before.files.write, next.files.write)) closed.add('write')
+  if (isLess(before.files.read, next.files.read)) closed.add('outside')
+  return callClasses.filter((name) => closed.has(name))
+}
+
+/** Both in their canonical form, and the second within the first. */
+export function isLess(was: readonly string[], is: readonly string[]): boolean {
+  return was.join('\0') !== is.join('\0')
+}

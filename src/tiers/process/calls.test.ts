@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { callClasses } from '../../contract/calls.ts'
+import { callClasses, closedBetween } from '../../contract/calls.ts'
 import { allControls, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
 import type { Reaction } from '../../contract/phase.ts'
 import type { CallSeen } from '../../warden/protocol.ts'
-import { callsFor, closableBy, closedBetween, heldByCalls, tellCalls } from './calls.ts'
+import { callsFor, closableBy, heldByCalls, tellCalls } from './calls.ts'
 
 suite('Calls of a program', () => {
   test('close with the controls that become nothing, and with classes that are left out', () => {

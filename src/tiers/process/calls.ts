@@ -1,4 +1,4 @@
-import { callClasses, type CallClass } from '../../contract/calls.ts'
+import { callClasses, closedBetween, isLess, type CallClass } from '../../contract/calls.ts'
 import type { Control, Controls } from '../../contract/controls.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Voice } from '../../contract/event.ts'
@@ -27,24 +27,6 @@ export function callsFor({
   const asked = (name: CallClass) =>
     usualCalls.includes(name) || (isLooked && name === 'outside') || closed.has(name)
   return callClasses.filter(asked)
-}
-
-/**
- * Classes that close when controls become less. A network that becomes none closes at its way out: sockets between the
- * program's own processes, by the loopback too, are theirs until a class is named.
- */
-export function closedBetween(before: Controls, next: Controls): readonly CallClass[] {
-  const closed = new Set<CallClass>(
-    callClasses.filter((name) => next.syscalls !== 'any' && !next.syscalls.includes(name)),
-  )
-  if (isLess(before.files.write, next.files.write)) closed.add('write')
-  if (isLess(before.files.read, next.files.read)) closed.add('outside')
-  return callClasses.filter((name) => closed.has(name))
-}
-
-/** Both in their canonical form, and the second within the first. */
-function isLess(was: readonly string[], is: readonly string[]): boolean {
-  return was.join('\0') !== is.join('\0')
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import { callClasses } from '../../contract/calls.ts'
+import { callClasses, closedBetween } from '../../contract/calls.ts'
 import {
   controlsBeyond,
   grantsNetwork,
@@ -30,7 +30,7 @@ import type { HeldBy, WallUsed } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
 import { MemoryCopies, withoutSentinel } from './capture.ts'
-import { closableBy, closedBetween, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
+import { closableBy, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
 import { boundsWithin, deadlineOf } from './claim.ts'
 import { endOfProgram } from './end.ts'
 import { Stillness } from './still.ts'

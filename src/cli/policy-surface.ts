@@ -1,0 +1,135 @@
+import { systemClock } from '../contract/clock.ts'
+import type { Config } from '../contract/config.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { JobRequest } from '../contract/job.ts'
+import type { Profile } from '../contract/profile.ts'
+import { strengthOf } from '../contract/tier.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { newJob } from '../job.ts'
+import type { ProviderFacts } from '../profile/choose-tier.ts'
+import { makePlan } from '../profile/make-profile.ts'
+import { surfaceBeyond, surfaceOf, type Surface } from '../profile/surface.ts'
+import { wallCalls } from '../profile/wall-calls.ts'
+import { surfaceText } from './surface-text.ts'
+
+/** Walls whose filters are known without starting one. */
+export const surfaceWalls = ['isolate', 'process'] as const
+
+export interface SurfaceAsked {
+  readonly schedule?: string
+  readonly wall?: (typeof surfaceWalls)[number]
+  readonly allow?: readonly string[]
+  /** `false` for a wall without one. */
+  readonly sentinel?: boolean
+}
+
+export interface SurfaceReport {
+  readonly schedule: string
+  readonly wall: string
+  readonly sentinel: boolean
+  readonly phases: readonly Surface[]
+  /** By kind, of zones that have a schedule of their own. */
+  readonly zones: Readonly<Record<string, readonly Surface[]>>
+  /** What a later phase reaches and the one before it does not: empty, or this is a bug. */
+  readonly grows: readonly string[]
+}
+
+/**
+ * What a job of the first tenant could reach in each phase of its life, by its grants and by the filters of its wall.
+ * Throws MayflyError USAGE for a schedule or a host that cannot be.
+ */
+export function surfaceReport(config: Config, asked: SurfaceAsked): SurfaceReport {
+  const { wall = 'process', sentinel = true } = asked
+  return reportOf(profileFor(config, asked), wall, wall === 'process' && sentinel)
+}
+
+/** The same of a life that was planned. */
+export function reportOf(
+  { schedule, controls }: Pick<Profile, 'schedule' | 'controls'>,
+  wall: (typeof surfaceWalls)[number],
+  sentinel: boolean,
+): SurfaceReport {
+  const calls = wallCalls(wall, sentinel)
+  const phases = surfaceOf(controls, schedule, calls)
+  const zones = Object.fromEntries(
+    Object.entries(schedule.zones ?? {}).map(([kind, zone]) => [
+      kind,
+      surfaceOf(controls, zone, calls),
+    ]),
+  )
+  const courses = [phases, ...Object.values(zones)]
+  const grows = courses.flatMap((course) =>
+    course.slice(1).flatMap((next, place) => surfaceBeyond(next, course[place]!)),
+  )
+  return { schedule: schedule.name, wall, sentinel, phases, zones, grows }
+}
+
+export function reportText({
+  schedule,
+  wall,
+  sentinel,
+  phases,
+  zones,
+  grows,
+}: SurfaceReport): string {
+  const by =
+    wall === 'isolate' ? 'an isolate' : `a process ${sentinel ? 'with' : 'without'} a sentinel`
+  const parts = [
+    `What schedule "${schedule}" leaves reachable, behind the wall of ${by}`,
+    surfaceText(phases),
+    ...Object.entries(zones).map(([kind, one]) => `zone ${kind}\n${surfaceText(one)}`),
+    grows.length === 0
+      ? 'No phase reaches anything that the one before it did not'
+      : `GROWS: ${grows.join(', ')}`,
+  ]
+  return `${parts.join('\n\n')}\n`
+}
+
+function profileFor(config: Config, { schedule, wall = 'process', allow }: SurfaceAsked): Profile {
+  const language = wall === 'isolate' ? 'js' : 'python'
+  const request: JobRequest = {
+    code: '',
+    language,
+    ...(schedule !== undefined && { schedule }),
+    ...(allow && { network: { allow: [...allow] } }),
+  }
+  const who = { tenant: config.tenants[0]!.name, principal: 'cli', origin: 'cli' } as const
+  try {
+    const plan = makePlan(newJob(request, who, systemClock), plain(language), {
+      config,
+      facts: [everything(wall)],
+    })
+    return plan.profile
+  } catch (thrown) {
+    if (!(thrown instanceof MayflyError) && !(thrown instanceof RangeError)) throw thrown
+    throw new MayflyError('USAGE', messageOf(thrown), { cause: thrown })
+  }
+}
+
+/** Code that nothing is to be said of. */
+function plain(language: 'js' | 'python'): Verdict {
+  return {
+    threatScore: 0,
+    risk: 0,
+    severity: 'low',
+    findings: [],
+    capabilities: [],
+    complexityScore: 0,
+    behaviorScore: 0,
+    signatureValid: false,
+    language,
+    entry: language === 'js' ? 'body' : 'program',
+    digest: '',
+  }
+}
+
+function everything(tier: (typeof surfaceWalls)[number]): ProviderFacts {
+  return {
+    name: tier,
+    tier,
+    strength: strengthOf[tier],
+    available: true,
+    languages: ['js', 'python'],
+    can: ['network', 'calls', 'program-calls', 'folder-calls', 'folders', 'files'],
+  }
+}

@@ -1,0 +1,71 @@
+import type { Surface } from '../profile/surface.ts'
+import { shown } from './amount.ts'
+
+/** A paragraph a phase: what it reaches, and what the phase before it still had. */
+export function surfaceText(surfaces: readonly Surface[]): string {
+  const paragraphs = surfaces.map((surface, place) => paragraphOf(surface, surfaces[place - 1]))
+  return [...paragraphs, `${seconds(surfaces.at(-1)?.to ?? 0)}: nothing; the life is over`].join(
+    '\n',
+  )
+}
+
+function paragraphOf(surface: Surface, before: Surface | undefined): string {
+  const { phase, from, to, network, files, capabilities, limits, calls } = surface
+  const closed = calls.closed.length > 0 ? `; closed: ${calls.closed.join(', ')}` : ''
+  const some = calls.restricted > 0 ? `, ${calls.restricted} of them in part` : ''
+  const rows: readonly (readonly [string, string])[] = [
+    ['hosts', hostsText(network)],
+    ['folders', foldersText(files)],
+    ['capabilities', capabilities === 'any' ? 'any' : capabilities.join(', ') || 'none'],
+    ['system calls', `${calls.reachable}${some}${closed}`],
+    ...(calls.unheld.length > 0
+      ? ([
+          ['not held', `${calls.unheld.join(', ')}: without a sentinel the life ends here`],
+        ] as const)
+      : []),
+    ...Object.entries(limits).map(([name, value]) => [name, limitText(name, value)] as const),
+  ]
+  const lines = rows.map(([name, text]) => `  ${name.padEnd(12)}  ${text}`)
+  const gone = before ? callsGone(before, surface) : ''
+  return [
+    `${phase}: ${seconds(from)} to ${seconds(to)}`,
+    ...lines,
+    ...(gone ? [`  ${gone}`] : []),
+  ].join('\n')
+}
+
+function callsGone(before: Surface, now: Surface): string {
+  const gone = Object.keys(before.calls.of).filter((name) => !(name in now.calls.of))
+  const less = Object.entries(now.calls.of).filter(
+    ([name, words]) => words.length > (before.calls.of[name]?.length ?? words.length),
+  )
+  return [
+    ...(gone.length > 0 ? [`gone: ${gone.join(' ')}`] : []),
+    ...less.map(([name, words]) => `${name}: only ${words.join(', ')}`),
+  ].join('\n  ')
+}
+
+function hostsText({ allow, deny, sent, received }: Surface['network']): string {
+  const hosts = allow === 'any' ? 'every public address' : allow.join(', ') || 'none'
+  const but = deny.length > 0 ? `, but ${deny.join(', ')}` : ''
+  const bytes = Object.entries({ sent, received }).flatMap(([name, most]) =>
+    most === undefined ? [] : [`; ${shown('bytes', most)} ${name} at most`],
+  )
+  return `${hosts}${but}${bytes.join('')}`
+}
+
+/** Those of this machine that it was granted, beside the scratch of its own wall. */
+function foldersText({ read, write }: Surface['files']): string {
+  if (read.length + write.length === 0) return 'its own scratch'
+  return `read ${read.join(', ') || 'none'}; write ${write.join(', ') || 'none'}`
+}
+
+function limitText(name: string, value: number): string {
+  return value === Number.MAX_SAFE_INTEGER
+    ? 'no limit'
+    : shown(name === 'io' ? 'bytes' : name, value)
+}
+
+function seconds(ms: number): string {
+  return `${ms / 1000} s`
+}

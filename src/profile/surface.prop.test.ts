@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { callClasses } from '../contract/calls.ts'
+import {
+  allControls,
+  canonicalControls,
+  isWithin,
+  meet,
+  unlimited,
+  type Controls,
+} from '../contract/controls.ts'
+import type { Phase } from '../contract/phase.ts'
+import { surfaceBeyond, surfaceOf } from './surface.ts'
+import { wallCalls } from './wall-calls.ts'
+
+const runs = 2000
+const hosts = fc.subarray(['https://a.example:443', 'https://*.b.example:443', '*://c.example:80'])
+const classes = fc.oneof(fc.constant('any' as const), fc.subarray([...callClasses]))
+const controls: fc.Arbitrary<Controls> = fc.record({
+  network: fc.record({ allow: fc.oneof(fc.constant('any' as const), hosts), deny: hosts }),
+  files: fc.record({ read: fc.subarray(['/', '/a', '/a/b']), write: fc.subarray(['/', '/a']) }),
+  cpu: fc.nat({ max: 4 }),
+  memory: fc.constantFrom(0, 1, unlimited),
+  io: fc.nat({ max: 2 }),
+  processes: fc.nat({ max: 2 }),
+  syscalls: classes,
+  capabilities: fc.oneof(fc.constant('any' as const), fc.subarray(['one', 'two'])),
+})
+const wall = fc
+  .tuple(fc.constantFrom('isolate' as const, 'process' as const), fc.boolean())
+  .map(([tier, hasSentinel]) => wallCalls(tier, hasSentinel))
+const phaseOf = (own: Controls, place: number): Phase => ({
+  name: `p${place}`,
+  for: 10,
+  controls: canonicalControls(own),
+})
+
+test('S2-26: Whatever a schedule that only closes, each phase reaches no more than the one before it', () => {
+  fc.assert(
+    fc.property(
+      controls,
+      fc.array(controls, { minLength: 1, maxLength: 5 }),
+      wall,
+      (granted, all, calls) => {
+        let held = canonicalControls(granted)
+        const phases = all.map((own, place) => phaseOf((held = meet(held, own)), place))
+        const surfaces = surfaceOf(granted, { phases }, calls)
+        assert.equal(surfaces.length, phases.length)
+        surfaces.slice(1).forEach((next, place) => {
+          const before = surfaces[place]!
+          assert.deepEqual(surfaceBeyond(next, before), [])
+          assert.equal(next.from, before.to)
+          assert.ok(next.calls.reachable <= before.calls.reachable)
+          assert.ok(before.calls.closed.every((name) => next.calls.closed.includes(name)))
+          for (const name of ['cpu', 'memory', 'io', 'processes'] as const)
+            assert.ok(next.limits[name] <= before.limits[name])
+        })
+      },
+    ),
+    { numRuns: runs },
+  )
+})
+
+test('S2-26: What would open again is named, so that the list cannot hide it', () => {
+  const calls = wallCalls('process', true)
+  fc.assert(
+    fc.property(controls, controls, (a, b) => {
+      const [before, next] = surfaceOf(allControls, { phases: [a, b].map(phaseOf) }, calls)
+      // Classes of calls stay closed once they were, so that they are left out of the comparison.
+      const rest = (own: Controls) => ({ ...canonicalControls(own), syscalls: 'any' as const })
+      const grown = surfaceBeyond(next!, before!).filter((name) => !name.startsWith('system call'))
+      assert.equal(grown.length === 0, isWithin(rest(b), rest(a)))
+    }),
+    { numRuns: runs },
+  )
+})
+
+test('S2-26: A class that closes takes its calls with it, and a wall that cannot close it says so', () => {
+  const held = { ...allControls, syscalls: ['network', 'outside', 'process', 'write'] }
+  const phases = [allControls, held].map(phaseOf)
+  const [first, second] = surfaceOf(allControls, { phases }, wallCalls('process', true))
+  assert.ok('execve' in first!.calls.of && !('execve' in second!.calls.of))
+  assert.deepEqual([second!.calls.closed, second!.calls.unheld], [['exec'], []])
+  const without = surfaceOf(allControls, { phases }, wallCalls('process', false))[1]!
+  assert.ok('execve' in without.calls.of)
+  assert.deepEqual([without.calls.closed, without.calls.unheld], [[], ['exec']])
+})

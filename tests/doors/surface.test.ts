@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test, type TestContext } from 'node:test'
+import { promisify } from 'node:util'
+import { findProgram } from '../../src/jail/facts.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-surface-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+const bin = new URL('../../bin/mayfly.js', import.meta.url).pathname
+const config = join(folder, 'mayfly.toml')
+writeFileSync(
+  config,
+  `[schedules.default]
+phases = [
+  { name = "full", for = "2s" },
+  { name = "less", for = "20s", network = "none", syscalls = ["process", "network", "outside"] },
+]
+`,
+)
+
+/** Tries each of three things, waits until one of them is refused, and tries all of them again. */
+const program = `
+import json, os, subprocess, time, urllib.error, urllib.request
+def executes():
+    try: return subprocess.call(["/usr/bin/true"]) == 0
+    except OSError: return False
+def makes():
+    try: os.mkdir("/work/made"); os.rmdir("/work/made"); return True
+    except OSError: return False
+def reaches():
+    # A name that nobody has: whoever may ask is told that, and whoever may not is refused.
+    try: urllib.request.urlopen("http://nobody.invalid:80/", timeout=5)
+    except urllib.error.HTTPError as error: return error.code != 403
+    except OSError: return False
+tries = lambda: {"execve": executes(), "mkdir": makes(), "host": reaches()}
+first = tries()
+due = time.monotonic() + 15
+while makes() and time.monotonic() < due: time.sleep(0.05)
+time.sleep(0.2)
+result = [first, tries()]
+`
+
+const mayfly = async (...words: readonly string[]) => {
+  const { stdout } = await promisify(execFile)(process.execPath, [bin, ...words])
+  return JSON.parse(stdout)
+}
+
+for (const wall of ['bubblewrap', 'embedded'])
+  test(`S2-26: What the list of a phase names can be done in it and nothing else of that, ${wall}`, async (t) => {
+    if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
+    const file = join(folder, `${wall}.py`)
+    writeFileSync(file, program)
+    const host = 'http://nobody.invalid:80'
+    const common = ['--allow', host, '--config', config, '--state', join(folder, wall), '--json']
+    const { phases, grows } = await mayfly('policy', 'surface', ...common)
+    assert.deepEqual(grows, [])
+    const listed = phases.map((phase: Listed) => ({
+      execve: 'execve' in phase.calls.of,
+      mkdir: 'mkdir' in phase.calls.of,
+      host: phase.network.allow.includes(host),
+    }))
+    assert.deepEqual(listed, [
+      { execve: true, mkdir: true, host: true },
+      { execve: false, mkdir: false, host: false },
+    ])
+    const { result, error } = await mayfly(
+      'run',
+      file,
+      '--provider',
+      wall,
+      '--timeout',
+      '20s',
+      ...common,
+    )
+    assert.deepEqual(result, listed, JSON.stringify(error))
+  })
+
+interface Listed {
+  readonly calls: { readonly of: Readonly<Record<string, unknown>> }
+  readonly network: { readonly allow: readonly string[] }
+}
+
+function isMissing(program: string, t: TestContext): boolean {
+  if (process.platform === 'linux' && findProgram(program)) return false
+  assert.notEqual(process.env['CI'], 'true', `${program} is missing`)
+  t.skip(`${program} is missing`)
+  return true
+}

@@ -82,14 +82,15 @@ async function measure(assembly: Assembly, warden: WardenClient) {
       'road, two at once': await rate(road, 2, SATURATE_MS),
     },
     analysis: await analysis(assembly),
+    trace: await traces(assembly),
     'event loop blocked by a start, ms at most': await blockedByStarts(assembly, warden),
     'from shell to shell': await shellToShell(),
     MiB: await weights(assembly, warden),
   }
 }
 
-async function throughRoad(assembly: Assembly, source: string): Promise<void> {
-  const job = newJob({ code: source, input }, who, systemClock)
+async function throughRoad(assembly: Assembly, source: string, trace = false): Promise<void> {
+  const job = newJob({ code: source, input, trace }, who, systemClock)
   const outcome = await assembly.run(job, { signal })
   if (outcome.result !== answer) throw new Error(`the road answered ${JSON.stringify(outcome)}`)
 }
@@ -158,6 +159,26 @@ async function several(count: number, work: (n: number) => Promise<number>) {
   const samples: number[] = []
   for (let n = 0; n < count; n++) samples.push(await work(n))
   return figures(samples)
+}
+
+/** What it costs to be told which functions ran: of a job that computes, and of one that does next to nothing. */
+async function traces(assembly: Assembly) {
+  const loop = 'let s = 0; for (let i = 0; i < 3e6; i++) s = (s + i * i) | 0; return 2'
+  const contenders = [true, false].flatMap((trace) =>
+    Object.entries({ loop, 'small job': code }).map(([name, source]) => ({
+      name: trace ? `${name}, traced` : name,
+      once: () => timed(() => throughRoad(assembly, source, trace)),
+    })),
+  )
+  const found = await sideBySide(contenders, Math.min(rounds, 50), PAUSE_MS)
+  const p50 = (name: string) => found.get(name)!.p50
+  return {
+    milliseconds: Object.fromEntries(found),
+    ratios: {
+      loop: ratio(p50('loop, traced') / p50('loop')),
+      'small job': ratio(p50('small job, traced') / p50('small job')),
+    },
+  }
 }
 
 /** The warden starts; this process, which stands for a server, must not notice. */

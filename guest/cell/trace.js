@@ -26,7 +26,7 @@ const TOOL = `({
 
 /**
  * Counts which functions of one source run, and how often: from the first line of user code on, by the engine, so that
- * the source is as it was and nothing in its realm can be told from another. Hot loops are about three times slower. It
+ * the source is as it was and nothing in its realm can be told from another. Hot loops are several times slower. It
  * stands in a context of its own: nothing that a guest changes is used here.
  */
 export class Trace {

@@ -4,12 +4,12 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import { strengthOf } from '../contract/tier.ts'
-import type { Verdict } from '../contract/verdict.ts'
 import { newJob } from '../job.ts'
 import type { ProviderFacts } from '../profile/choose-tier.ts'
 import { makePlan } from '../profile/make-profile.ts'
 import { surfaceBeyond, surfaceOf, type Surface } from '../profile/surface.ts'
 import { wallCalls } from '../profile/wall-calls.ts'
+import { unread } from '../threat/signed.ts'
 import { surfaceText } from './surface-text.ts'
 
 /** Walls whose filters are known without starting one. */
@@ -95,31 +95,12 @@ function profileFor(config: Config, { schedule, wall = 'process', allow }: Surfa
   }
   const who = { tenant: config.tenants[0]!.name, principal: 'cli', origin: 'cli' } as const
   try {
-    const plan = makePlan(newJob(request, who, systemClock), plain(language), {
-      config,
-      facts: [everything(wall)],
-    })
+    const job = newJob(request, who, systemClock)
+    const plan = makePlan(job, unread(job), { config, facts: [everything(wall)] })
     return plan.profile
   } catch (thrown) {
     if (!(thrown instanceof MayflyError) && !(thrown instanceof RangeError)) throw thrown
     throw new MayflyError('USAGE', messageOf(thrown), { cause: thrown })
-  }
-}
-
-/** Code that nothing is to be said of. */
-function plain(language: 'js' | 'python'): Verdict {
-  return {
-    threatScore: 0,
-    risk: 0,
-    severity: 'low',
-    findings: [],
-    capabilities: [],
-    complexityScore: 0,
-    behaviorScore: 0,
-    signatureValid: false,
-    language,
-    entry: language === 'js' ? 'body' : 'program',
-    digest: '',
   }
 }
 

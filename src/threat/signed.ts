@@ -1,6 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Signed } from '../contract/signature.ts'
+import type { Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
 import type { Analysed } from './analyse.ts'
 
@@ -9,7 +10,7 @@ export function analyseSigned(
   analyse: (job: Job) => Promise<Analysed>,
 ): (job: Job, signed: Signed) => Promise<Analysed> {
   return async (job, signed) => {
-    if (signed.kind === 'refused') return unread(job)
+    if (signed.kind === 'refused') return { kind: 'verdict', cached: false, verdict: unread(job) }
     const analysis = await analyse(job)
     if (signed.kind === 'unsigned') return analysis
     return { ...analysis, verdict: { ...analysis.verdict, signatureValid: true } }
@@ -21,24 +22,20 @@ export function refusalOf({ error }: Extract<Signed, { kind: 'refused' }>): Mayf
   return new MayflyError(error.code, error.message, { details: error.details })
 }
 
-/** Nothing is known of it but what was asked. */
-function unread({ asked }: Job): Analysed {
+/** The verdict on code that nobody reads: nothing is known of it but what was asked. */
+export function unread({ asked }: Pick<Job, 'asked'>): Verdict {
   const { code, language = 'js', entry } = asked
   return {
-    kind: 'verdict',
-    cached: false,
-    verdict: {
-      threatScore: 0,
-      risk: 0,
-      severity: 'low',
-      findings: [],
-      capabilities: [],
-      complexityScore: 0,
-      behaviorScore: 0,
-      signatureValid: false,
-      language,
-      entry,
-      digest: `sha256:${sha256(code)}`,
-    },
+    threatScore: 0,
+    risk: 0,
+    severity: 'low',
+    findings: [],
+    capabilities: [],
+    complexityScore: 0,
+    behaviorScore: 0,
+    signatureValid: false,
+    language,
+    entry,
+    digest: `sha256:${sha256(code)}`,
   }
 }

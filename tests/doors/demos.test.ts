@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
 import { after, before, suite, test } from 'node:test'
+import { assertInTime, whileOnTime } from '../fixtures/lateness.ts'
 import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 
 /** The demonstrations, as their readers run them. */
@@ -46,9 +47,18 @@ suite('The demonstrations', { concurrency: 3 }, () => {
   test(
     'S2-1: A program has what it was granted for five seconds, then no network, then half a core, then it is over',
     needsPython,
-    async () => {
-      const outcome = await run('shrinking/shrinking.py', '--allow', 'http://api.example.com:80')
+    async (t) => {
+      const { value: outcome, lateMs } = await whileOnTime(t, () =>
+        run('shrinking/shrinking.py', '--allow', 'http://api.example.com:80'),
+      )
       assert.equal(outcome['status'], 'timeout')
+      const at = (outcome['timeline'] as any[]).flatMap((line) =>
+        ['tightened', 'terminated'].includes(line.event) ? [line.at as number] : [],
+      )
+      t.diagnostic(at.join())
+      assert.equal(at.length, 3)
+      for (const [index, plannedMs] of [5_000, 8_000, 10_000].entries())
+        assertInTime(`change ${index}`, at[index]!, { plannedMs, lateMsMax: 100, lateMs })
       const closed = (outcome['timeline'] as any[])
         .filter(({ event }) => event === 'tightened')
         .map(({ phase, controls }) => `${phase} ${Object.keys(controls).join()}`)

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { assemble, type Assembly } from '../../src/assemble.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { systemClock } from '../../src/contract/clock.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import type { JobRequest } from '../../src/contract/job.ts'
+import { ways, type Way } from '../../src/contract/way.ts'
+import { newJob } from '../../src/job.ts'
+import { isAlive, processFacts } from '../../src/os/proc.ts'
+import { startWarden } from '../../src/sdk/start-warden.ts'
+import { descendantsOf } from '../conformance/remains.ts'
+import { until } from '../conformance/stand.ts'
+import { whileOnTime } from '../fixtures/lateness.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/**
+ * From the moment a guest does what is odd, by its own clock just before, to what comes of it: the next phase, or the
+ * end of all its processes. The whole road, and real walls.
+ */
+const nextMsMax = 200
+const goneMsMax = 50
+/** Which processes are its own is known before it does what is odd. */
+const leadMs = 500
+const patienceMs = 5_000
+const mark = 'is-odd-soon'
+/** There is something that the next phase takes away. */
+const network = { allow: ['api.example.com'] }
+
+/** Processes that burn, and one that does what is odd, by a clock that this process reads too. */
+const program = (odd: string) => `
+import ctypes, os, time
+ctypes.CDLL(None).prctl(15, b'${mark}')
+for _ in range(6):
+    if os.fork() == 0:
+        while True: pass
+os.write(1, b'ready\\n')
+time.sleep(${leadMs / 1_000})
+os.write(2, b'odd %d.\\n' % (time.monotonic_ns() // 1000))
+${odd}
+while True: pass`
+
+/** Knocks at so many doors that the last one is odd. Of its clocks only that of the day is here too. */
+const knocks = (times: number) => `
+for (const until = Date.now() + ${leadMs}; Date.now() < until; );
+console.log('ready')
+for (let n = 1; n < ${times}; n++) try { await fetch('https://h' + n + '.example.org/') } catch {}
+console.error('odd ' + Date.now() * 1000 + '.')
+try { await fetch('https://h.example.org/') } catch {}
+for (;;);`
+
+interface Act {
+  readonly title: string
+  readonly job: JobRequest
+  /** Milliseconds, of the clock that its guest reads. */
+  readonly now: () => number
+  readonly isolate?: boolean
+  readonly skip?: string | false
+}
+
+const onMachine = () => Number(process.hrtime.bigint()) / 1e6
+const ofPrograms = {
+  'prints a planted secret': "os.write(1, os.environ['AWS_SECRET_ACCESS_KEY'].encode())",
+  'opens a place where secrets lie': "os.open('/work/.aws/credentials', os.O_RDONLY)",
+}
+const compiler = findProgram('cc') || process.env['CI'] === 'true'
+
+function actsIn(times: number): readonly Act[] {
+  const ofProcesses = ways.flatMap((way) =>
+    Object.entries(ofPrograms).map(([what, odd]) => ({
+      title: `a program that ${what}, ${way}`,
+      job: { language: 'python', provider: way, code: program(odd), network } as const,
+      now: onMachine,
+      skip: unable('python') || (what.startsWith('opens') && !compiler && 'no C compiler is here'),
+    })),
+  )
+  const code = knocks(times)
+  const title = 'an isolate that tries one host after the other'
+  const job = { code, network }
+  return [{ title, job, now: () => Date.now(), isolate: true }, ...ofProcesses]
+}
+
+suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-hurried-'))
+  const phases = [
+    { name: 'full', for: '10s' },
+    { name: 'next', for: '9s', network: 'none' },
+  ]
+  const object = {
+    state: join(folder, 'state'),
+    anomalies: { honeytokens: true },
+    schedules: {
+      // What is opened is told only where more than a line comes of it.
+      severe: { phases },
+      burst: { phases, on_anomaly: { low: 'record', medium: 'record', high: 'terminate' } },
+      hurried: { phases, on_anomaly: { low: 'record', medium: 'advance', high: 'advance' } },
+    },
+  }
+  const { config } = loadConfig({ object, env: {}, cwd: folder })
+  let assembly: Assembly
+  let warden: number
+
+  before(async () => {
+    const client = await startWarden({ stateFolder: config.state })
+    warden = (await client.facts()).pid
+    assembly = assemble({ config, warden: client, kind: 'library', sinks: [] })
+  })
+  after(async () => {
+    await assembly[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** Milliseconds from what was odd to the next phase, as its wall has acknowledged it, and to the end of its processes. */
+  async function react({ job, now, isolate }: Act, schedule: 'severe' | 'burst' | 'hurried') {
+    const who = { tenant: 'default', principal: 'test', origin: 'library' } as const
+    const cancel = new AbortController()
+    const said = { stdout: '', stderr: '' }
+    let nextAt = Number.NaN
+    const spent = new Map(descendantsOf(warden).map((pid) => [pid, ticksOf(pid)]))
+    const limits = { timeout: '19s', processes: 32 }
+    const over = assembly.run(newJob({ ...job, schedule, limits }, who, systemClock), {
+      signal: cancel.signal,
+      on({ event }) {
+        if (schedule !== 'hurried' || event !== 'tightened') return
+        nextAt = now()
+        cancel.abort()
+      },
+      tap: (stream, text) => void (said[stream] += text),
+    })
+    await until(() => said.stdout.includes('ready'), 'it to begin', patienceMs)
+    const below = descendantsOf(warden)
+    const own = isolate
+      ? below.toSorted((a, b) => since(spent, b) - since(spent, a)).slice(0, 1)
+      : below.filter((pid) => nameOf(pid) === mark)
+    assert.ok(isolate || own.length >= 7, `${own.length} processes of it were found`)
+    const named = own.map((pid) => [pid, processFacts(pid)?.startTime] as const)
+    const isLeft = () => named.some(([pid, startTime]) => isAlive(pid, startTime))
+    for (const began = now(); isLeft() && now() < began + patienceMs;) await sleep(1)
+    const goneAt = now()
+    cancel.abort()
+    const outcome = await over
+    const [, micros] = /odd (\d+)\./.exec(outcome.stderr) ?? []
+    assert.ok(micros, `it said "${outcome.stderr}": ${JSON.stringify(outcome.error)}`)
+    const oddAt = Number(micros) / 1_000
+    return { outcome, nextMs: nextAt - oddAt, goneMs: goneAt - oddAt }
+  }
+
+  for (const act of actsIn(100))
+    test(
+      `S2-16: A severe anomaly is the end within ${goneMsMax} ms: ${act.title}`,
+      { skip: act.skip },
+      async (t) => {
+        if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
+        const { value, lateMs } = await whileOnTime(t, () =>
+          react(act, act.isolate ? 'burst' : 'severe'),
+        )
+        const { outcome, goneMs } = value
+        t.diagnostic(`gone after ${goneMs.toFixed(1)} ms`)
+        assert.equal(outcome.status, 'terminated')
+        assert.ok(goneMs <= goneMsMax + lateMs, `it was gone after ${goneMs} ms`)
+      },
+    )
+
+  for (const act of actsIn(20))
+    test(
+      `S2-15: An anomaly brings the next phase within ${nextMsMax} ms: ${act.title}`,
+      { skip: act.skip },
+      async (t) => {
+        if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
+        const { value, lateMs } = await whileOnTime(t, () => react(act, 'hurried'))
+        const { outcome, nextMs } = value
+        t.diagnostic(`the next phase held after ${nextMs.toFixed(1)} ms`)
+        const { timeline } = outcome
+        const events = timeline.map(({ event }) => event)
+        assert.ok(events.indexOf('anomaly') < events.indexOf('tightened'), events.join())
+        assert.ok(nextMs <= nextMsMax + lateMs, `the next phase held after ${nextMs} ms`)
+      },
+    )
+})
+
+/** Of processor time, since it was last looked at. */
+function since(spent: ReadonlyMap<number, number>, pid: number): number {
+  return ticksOf(pid) - (spent.get(pid) ?? 0)
+}
+
+function ticksOf(pid: number): number {
+  return processFacts(pid)?.treeTicks ?? 0
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}

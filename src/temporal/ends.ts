@@ -6,12 +6,15 @@ export function lost(message: string): TaskEnd {
   return { ...nothing, status: 'failed', error: { code: 'WALL_LOST', message } }
 }
 
-/** What is left of an end when the life was cut: what it cost and what ran of it. What it answered came too late to count. */
+/**
+ * What is left of an end when the life was cut: what it cost, what ran of it, and where it went. What it answered came
+ * too late to count.
+ */
 export function cutShort(
   cause: KillCause,
   end: TaskEnd = { ...nothing, status: 'failed' },
 ): TaskEnd {
-  const { cpuTime, memory, ran } = end
+  const { cpuTime, memory, ran, network } = end
   return {
     ...nothing,
     status: cause.status,
@@ -19,6 +22,7 @@ export function cutShort(
     cpuTime,
     ...(memory && { memory }),
     ...(ran && { ran }),
+    ...(network && { network }),
   }
 }
 

@@ -62,6 +62,9 @@ suite('Lives behind real walls are watched', () => {
     assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
     assert.deepEqual(anomalies(outcome), ['denied-burst', 'denied-burst'])
     assert.equal(outcome.timeline.at(-1)?.event, 'terminated')
+    // Where it went is told of a life that was cut as of any other.
+    const { network } = outcome.metrics
+    assert.ok(network.length >= 100 && network.every(({ verdict }) => verdict === 'denied'))
   })
 
   test('A condition on processor time counts what an isolate works, and not what it waits', async () => {

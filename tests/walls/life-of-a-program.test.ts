@@ -15,6 +15,7 @@ import { networkOf } from '../../src/contract/network.ts'
 import { ways } from '../../src/contract/way.ts'
 import { Mayfly, type Outcome } from '../../src/index.ts'
 import { supervise } from '../../src/temporal/supervise.ts'
+import { signalAll } from '../../src/warden/taken.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { descendantsOf } from '../conformance/remains.ts'
@@ -267,6 +268,48 @@ for (const way of ways)
           return lifeMs
         }
         await diesInTime(t, run, server.child.pid)
+      } finally {
+        place.remove()
+      }
+    })
+
+    test('S2-8: it is over a tenth of a second after all of Mayfly and it itself stood still past its time', async (t) => {
+      if (isMissing(t, { way })) return
+      const place = makePlace()
+      try {
+        await using server = await startServer(place)
+        await whenReady(server)
+        const above = server.child.pid!
+        const url = new URL('/v1/executions', server.active)
+        const headers = { ...bearer(server.apiKey), prefer: 'respond-async' }
+        const limits = { timeout: `${lifeMs}ms` }
+        const took: number[] = []
+        let most = 0
+        for (let tries = 0; tries < triesMax; tries++) {
+          const mark = `life-${process.pid % 1_000}-${marks++}`
+          const job = { language: 'python', code: spinning(mark), provider: way, limits }
+          const { status, json } = await post(url.href, job, headers)
+          assert.equal(status, 202)
+          await seen(mark, above)
+          // As a machine that sleeps: nobody of them has a turn, and its time goes by all the same.
+          const all = [above, ...descendantsOf(above)]
+          signalAll(all, 'SIGSTOP')
+          await sleep(2 * lifeMs)
+          const { value, lateMs } = await beside(async () => {
+            const woken = performance.now()
+            signalAll(all.toReversed(), 'SIGCONT')
+            await gone(mark, above)
+            return Math.round(performance.now() - woken)
+          })
+          took.push(value)
+          most = lateMs
+          const one = new URL(`/v1/executions/${String(json['id'])}`, server.active)
+          const { status: end } = await endOf(one, server.apiKey)
+          assert.equal(end, 'timeout')
+          if (value <= lateMsMax + lateMs) break
+        }
+        t.diagnostic(`${took.join()} ms; the machine was at most ${most} ms late`)
+        assert.ok(took.at(-1)! <= lateMsMax + most, `it went on for ${took.join()} ms`)
       } finally {
         place.remove()
       }

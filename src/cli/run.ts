@@ -111,8 +111,8 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
     await picture?.save(outcome)
     if (flags.json) printJson(outcome)
-    else if (!isOneDocument(flags))
-      await tell(outcome, { file, code: job.asked.code, planned }, flags)
+    else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
+    if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
     process.exitCode = exitCodeOf[outcome.status]
   } finally {
     await close()
@@ -142,20 +142,24 @@ async function runWatched(
   return outcome
 }
 
-async function tell(
-  outcome: Outcome,
-  { planned, ...ran }: Ran & { readonly planned: Profile | undefined },
-  flags: RunFlags,
-): Promise<void> {
+async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
   const { report } = await import('./report.ts')
   report(outcome, ran, flags)
   if (!flags.explain) return
   const { explainText } = await import('./explain.ts')
   note({}, explainText(outcome))
-  if (!planned || (planned.tier !== 'isolate' && planned.tier !== 'process')) return
+}
+
+/** What each phase of its life left it, by the wall that it had. */
+async function tellReach(planned: Profile, assembly: Assembly): Promise<void> {
+  const { provider, tier, language } = planned
+  if (tier !== 'isolate' && tier !== 'process') return
   const { reportOf, reportText } = await import('./policy-surface.ts')
-  // Without a sentinel a wall says so among what it lacks; what a phase needed one for is in the timeline then.
-  note({}, reportText(reportOf(planned, planned.tier, planned.tier === 'process')))
+  // A realm runs in a worker on either tier, and a worker asks nobody.
+  const wall = language === 'js' || language === 'ts' ? 'isolate' : tier
+  const its = assembly.proved().find((one) => one.provider.name === provider)?.availability
+  const hasSentinel = its?.available === true && its.layers.includes('sentinel')
+  note({}, reportText(reportOf(planned, wall, wall === 'process' && hasSentinel)))
 }
 
 async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {

@@ -78,6 +78,24 @@ for (const wall of ['bubblewrap', 'embedded'])
     assert.deepEqual(result, listed, JSON.stringify(error))
   })
 
+test('S2-26: What a run could reach is told with it, by the wall that it had: without a sentinel calls stay open', async (t) => {
+  if (isMissing('cc', t)) return
+  const file = join(folder, 'explained.py')
+  writeFileSync(file, 'print(1)')
+  const words = ['run', file, '--explain', '--config', config, '--state', join(folder, 'explained')]
+  const told = async (sentinel: string) => {
+    const env = { ...process.env, MAYFLY_SENTINEL: sentinel }
+    return (await promisify(execFile)(process.execPath, [bin, ...words], { env })).stderr
+  }
+  const held = await told('on')
+  assert.match(held, /the wall of a process with a sentinel/)
+  assert.match(held, /closed: exec, write\n[^]*gone: [^\n]*execve/)
+  const unheld = await told('off')
+  assert.match(unheld, /the wall of a process without a sentinel/)
+  assert.match(unheld, /not held +exec, write: without a sentinel the life ends here/)
+  assert.doesNotMatch(unheld, /gone:/)
+})
+
 interface Listed {
   readonly calls: { readonly of: Readonly<Record<string, unknown>> }
   readonly network: { readonly allow: readonly string[] }

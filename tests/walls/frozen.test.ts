@@ -5,6 +5,7 @@ import { findProgram } from '../../src/jail/facts.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { belowOf, cpuMsOf } from '../../src/warden/tree.ts'
 import { until } from '../conformance/stand.ts'
+import { beside } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
@@ -58,10 +59,14 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
           await until(() => wall.said.stdout.includes('ready'), 'it to begin')
           await whole.warden.freeze(wall.id)
           const before = spentBy(wall) - claimed
-          const ended = await Promise.race([wall.ended, sleep(1500)])
+          const wait = () => Promise.race([wall.ended, sleep(1500)])
+          const { value: ended, lateMs } = await beside(wait)
           const spent = (ended ? (ended.exit.cpuMs ?? 0) : spentBy(wall) - claimed) - before
-          t.diagnostic(`${ended ? 'ended' : 'still'} after ${spent} ms of its own`)
-          assert.ok(spent <= 100, `it had ${spent} ms`)
+          t.diagnostic(
+            `${ended ? 'ended' : 'still'} after ${spent} ms of its own, ${lateMs} ms late`,
+          )
+          // Whoever looks after it gets its turns as late as everybody here.
+          assert.ok(spent <= 100 + lateMs, `it had ${spent} ms, beside ${lateMs}`)
           if (!ended) return
           assert.equal(ended.how, 'killed')
           assert.match(ended.detail ?? '', /went on while it was frozen/)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../contract/error.ts'
 import { wallUids } from '../jail/facts.ts'
-import { takeSlot } from './slots.ts'
+import { takeSlot, type Slot } from './slots.ts'
 
 suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has them' }, () => {
   test('No two walls have the same, until one gives its own back', () => {
@@ -18,15 +18,15 @@ suite('Uids for walls', { skip: process.platform !== 'linux' && 'only Linux has 
 
   test('When all are taken there is none, and then one again', () => {
     using folder = temporary()
-    const slots = Array.from({ length: wallUids.last - wallUids.first + 1 }, () =>
-      takeSlot(folder.path),
-    )
-    const taken = slots.filter((slot) => slot !== undefined)
-    assert.equal(takeSlot(folder.path), undefined)
-    taken[7]!.release()
+    // Walls of others on this machine have some of them, and may give them back meanwhile.
+    const taken: Slot[] = []
+    for (let slot = takeSlot(folder.path); slot; slot = takeSlot(folder.path)) taken.push(slot)
+    assert.ok(taken.length > 20 && taken.length <= wallUids.last - wallUids.first + 1)
+    const [given] = taken.splice(7, 1)
+    given!.release()
     const again = takeSlot(folder.path)
-    assert.equal(again?.uid, taken[7]!.uid)
-    for (const slot of [...taken.toSpliced(7, 1), again]) slot.release()
+    assert.ok(again && !taken.some(({ uid }) => uid === again.uid))
+    for (const slot of [...taken, again]) slot.release()
   })
 
   test('A folder that others may write to, or a link, is refused', () => {

@@ -35,6 +35,7 @@ export function watchTree(
     readonly kills: number
     readonly zones: ProgramZones | undefined
   },
+  workedMs: () => number = threadMs,
 ): Watch {
   const throttle = throttleOf(taken, to)
   const bytesNow = memoryOf(taken, to)
@@ -42,7 +43,7 @@ export function watchTree(
   let nextAt = 0
   return (now) => {
     if (now < nextAt) return seen
-    const began = performance.now()
+    const before = workedMs()
     let known: readonly number[] | undefined
     const pids = () => (known ??= processesOfWall(taken))
     throttle(pids, now)
@@ -50,9 +51,15 @@ export function watchTree(
       bytes: bytesNow(pids),
       isBeyond: (taken.cgroup?.memoryKills() ?? 0) > to.kills,
     }
-    nextAt = now + (performance.now() - began) * COST_FACTOR
+    nextAt = now + (workedMs() - before) * COST_FACTOR
     return seen
   }
+}
+
+/** What this thread worked, in milliseconds. On a busy machine a look takes far longer, and costs no more. */
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1e3
 }
 
 /**

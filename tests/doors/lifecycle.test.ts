@@ -90,12 +90,18 @@ for (const [who, name, skip] of everybody)
         const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
         server.child.kill('SIGKILL')
         assert.equal(await lost, undefined)
-        assert.deepEqual(await remaining(all), [])
+        // A launcher that loses whoever started it in the middle of its start waits for ever: the next start ends it.
+        const left = await remaining(all)
+        assert.deepEqual(
+          left.filter((one) => !one.includes('(bwrap)')),
+          [],
+        )
 
         await using next = await startServer(place)
         assert.equal(next.apiKey, null)
         assert.deepEqual(await next.stop(), { code: 0, left: [] })
         assert.deepEqual(leasesIn(place), [])
+        assert.deepEqual(await remaining(all), [])
         const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
         // Its wall may die a moment before it does: then it was still the server that wrote how the job ended.
         const ends = lines.filter((line: any) => line.kind === 'closed' || line.kind === 'ended')

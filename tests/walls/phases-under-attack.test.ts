@@ -18,6 +18,7 @@ import { isMissing, unable } from './process-stands.ts'
 const fullMs = 800
 const quietMs = 400
 const lateMsMax = 100
+const triesMax = 4
 const skip =
   unable('python') ||
   (!findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here')
@@ -78,7 +79,11 @@ for (const way of ways)
     for (const [what, attack] of Object.entries(attacks))
       test(`S2-1: A phase comes within ${lateMsMax} ms of its time, and the end too, whatever its guest does: ${what}`, async (t) => {
         if (isMissing(t, { way })) return
-        const { value, lateMs } = await whileOnTime(t, () => live(made, program(attack)))
+        const lives = () => whileOnTime(t, () => live(made, program(attack)))
+        let { value, lateMs } = await lives()
+        // Who gets no turn beside so many says nothing: that shows nothing of what it may, and is tried again.
+        for (let tries = 1; tries < triesMax && isMute(value); tries++)
+          ({ value, lateMs } = await lives())
         const { end, executionTime, timeline, said, heardAt } = value
         assert.equal(end.status, 'timeout', JSON.stringify(end.error))
         const at = timeline.find(({ event }) => event === 'tightened')?.at ?? Number.NaN
@@ -97,6 +102,9 @@ for (const way of ways)
         assert.deepEqual([...new Set(after.map(({ got }) => got))], ['refused refused'])
       })
   })
+
+const isMute = ({ said, heardAt }: Awaited<ReturnType<typeof live>>): boolean =>
+  !said.some(({ at }) => at > heardAt)
 
 async function live(made: Made, code: string) {
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Taken } from './taken.ts'
+import { watchTree } from './watch.ts'
+
+const bounds = {
+  idleBytes: 0,
+  residentMax: Infinity,
+  cores: undefined,
+  kills: 0,
+  zones: undefined,
+}
+
+/** A wall in a group, and how often it was looked at; each look is held up for as long. */
+function wall(heldUpMs = 0) {
+  const found = { looks: 0 }
+  const cgroup = {
+    memoryKills: () => 0,
+    ownMemory() {
+      found.looks++
+      if (heldUpMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, heldUpMs)
+      return { own: 0, shared: 0 }
+    },
+  }
+  const taken = { isWhole: true, isFrozen: false, idleMemory: 0, cgroup } as unknown as Taken
+  return { taken, found }
+}
+
+test('A look that is dear comes more seldom, so that all of them take a tenth of a core', () => {
+  for (const [costMs, looks] of [
+    [0, 100],
+    [1, 10],
+    [5, 2],
+  ] as const) {
+    const { taken, found } = wall()
+    let worked = 0
+    const watch = watchTree(taken, bounds, () => (worked += costMs))
+    for (let now = 0; now < 100; now++) watch(now)
+    assert.equal(found.looks, looks, `${costMs} ms each`)
+  }
+})
+
+test('Who had no turn for a look on a busy machine looks again at once: waiting is no work', () => {
+  const { taken, found } = wall(50)
+  const watch = watchTree(taken, bounds)
+  // By the clock each took 50 ms, ten times which would be half a second.
+  for (let now = 0; now < 400; now += 100) watch(now)
+  assert.equal(found.looks, 4)
+})

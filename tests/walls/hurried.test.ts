@@ -15,7 +15,7 @@ import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
-import { whileOnTime } from '../fixtures/lateness.ts'
+import { untilInTime } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
@@ -157,8 +157,10 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       { skip: act.skip },
       async (t) => {
         if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
-        const { value, lateMs } = await whileOnTime(t, () =>
-          react(act, act.isolate ? 'burst' : 'severe'),
+        const { value, lateMs } = await untilInTime(
+          t,
+          () => react(act, act.isolate ? 'burst' : 'severe'),
+          ({ goneMs }, lateMs) => goneMs <= goneMsMax + lateMs,
         )
         const { outcome, goneMs } = value
         t.diagnostic(`gone after ${goneMs.toFixed(1)} ms`)
@@ -173,7 +175,11 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       { skip: act.skip },
       async (t) => {
         if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
-        const { value, lateMs } = await whileOnTime(t, () => react(act, 'hurried'))
+        const { value, lateMs } = await untilInTime(
+          t,
+          () => react(act, 'hurried'),
+          ({ nextMs }, lateMs) => nextMs <= nextMsMax + lateMs,
+        )
         const { outcome, nextMs } = value
         t.diagnostic(`the next phase held after ${nextMs.toFixed(1)} ms`)
         const { timeline } = outcome

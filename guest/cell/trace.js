@@ -13,12 +13,13 @@ const TIMEOUT_MS = 200
 const FLAG = 'allow-natives-syntax'
 const TOOL = `({
   begin: (function () { %DebugTogglePreciseCoverage(true) }),
-  take: (function (source, most) {
+  take: (function (source, from, to, most) {
     const told = []
     for (const one of %DebugCollectCoverage()) {
       if (one.script !== source) continue
       for (let i = 0; i < one.length && told.length < most; i++)
-        if (one[i].count > 0) told.push([one[i].start, one[i].end, one[i].count])
+        if (one[i].count > 0 && one[i].start >= from && one[i].end <= to && one[i].end - one[i].start < source.length)
+          told.push([one[i].start - from, one[i].end - from, one[i].count])
     }
     return JSON.stringify(told)
   }),
@@ -33,6 +34,7 @@ export class Trace {
   #take
   #before = ''
   #text = ''
+  #length = 0
 
   /** @param {import('isolated-vm').Isolate} isolate one that is used for one job */
   constructor(isolate) {
@@ -45,6 +47,7 @@ export class Trace {
   of(before, code, after) {
     this.#before = before
     this.#text = before + code + after
+    this.#length = code.length
   }
 
   /**
@@ -56,15 +59,11 @@ export class Trace {
   take() {
     if (this.#text.length > SOURCE_CHARS_MAX) return undefined
     try {
-      const told = this.#take.applySync(undefined, [this.#text, TRACED_MAX], {
-        timeout: TIMEOUT_MS,
-      })
-      const [from, to] = [this.#before.length, this.#text.length]
-      return JSON.parse(told)
-        .filter(([start, end]) => start >= from && end <= to && end - start < this.#text.length)
-        .map(([start, end, calls]) => [start - from, end - from, calls])
+      const [from, to] = [this.#before.length, this.#before.length + this.#length]
+      const asked = [this.#text, from, to, TRACED_MAX]
+      return JSON.parse(this.#take.applySync(undefined, asked, { timeout: TIMEOUT_MS }))
     } catch {
-      // It ended with its isolate.
+      // It ended with its isolate, or there is too much to tell.
       return undefined
     }
   }

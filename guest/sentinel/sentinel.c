@@ -1450,9 +1450,10 @@ static int take_exec(const uint8_t *at, size_t bytes) {
   return 1;
 }
 
-/* The kernel's number of a TCP socket on the wall's loopback, by both its ports; 0 where there is none, or nobody who tells.
- * Asked of exactly one: to read the table of all of them takes milliseconds. */
-static uint32_t socket_of(uint16_t local, uint16_t remote) {
+/* The kernel's number of the TCP socket that was connected from here to there; 0 where there is none, or nobody who tells.
+ * Asked of exactly one: to read the table of all of them takes milliseconds. Where it knows no such connection the kernel
+ * tells of who listens: that is somebody else. */
+static uint32_t socket_of(uint32_t from, uint16_t local, uint16_t remote) {
   static char answer[4096] __attribute__((aligned(8)));
   struct {
     struct nlmsghdr head;
@@ -1464,21 +1465,28 @@ static uint32_t socket_of(uint16_t local, uint16_t remote) {
   struct inet_diag_sockid *id = &message.asked.id;
   id->idiag_sport = htons(local);
   id->idiag_dport = htons(remote);
-  id->idiag_src[0] = id->idiag_dst[0] = htonl(INADDR_LOOPBACK);
+  id->idiag_src[0] = from;
+  id->idiag_dst[0] = htonl(INADDR_LOOPBACK);
   id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
   if (s.sockets < 0) return 0;
   if (send(s.sockets, &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof message) return 0;
   ssize_t n = recv(s.sockets, answer, sizeof answer, MSG_DONTWAIT);
   struct nlmsghdr *head = (struct nlmsghdr *)answer;
   if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY) return 0;
-  return ((struct inet_diag_msg *)NLMSG_DATA(head))->idiag_inode;
+  const struct inet_diag_msg *found = NLMSG_DATA(head);
+  /* A socket of IPv6 that speaks IPv4 has the same addresses, behind a prefix. */
+  int at = found->idiag_family == AF_INET6 ? 3 : 0;
+  int is_it = found->id.idiag_sport == id->idiag_sport && found->id.idiag_dport == id->idiag_dport &&
+              found->id.idiag_src[at] == id->idiag_src[0] && found->id.idiag_dst[at] == id->idiag_dst[0];
+  return is_it ? found->idiag_inode : 0;
 }
 
 static int take_connection(const uint8_t *at, size_t bytes) {
-  if (bytes != 8) return 0;
-  uint32_t ports = u32_at(at + 4);
+  if (bytes != 12) return 0;
+  uint32_t ports = u32_at(at + 4), from;
+  memcpy(&from, at + 8, sizeof from);
   SAY("{\"kind\":\"socket\",\"nonce\":%u,\"inode\":%u}\n", u32_at(at),
-      socket_of((uint16_t)(ports & 0xffff), (uint16_t)(ports >> 16)));
+      socket_of(from, (uint16_t)(ports & 0xffff), (uint16_t)(ports >> 16)));
   return 1;
 }
 

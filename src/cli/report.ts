@@ -12,7 +12,11 @@ export interface Ran {
 }
 
 /** An outcome for people: the result on stdout; what went wrong, and one line of how it went, on stderr. */
-export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: boolean }): void {
+export function report(
+  outcome: Outcome,
+  ran: Ran,
+  flags: Globals & { explain?: boolean; trace?: boolean },
+): void {
   if (outcome.status === 'ok' && outcome.result !== null)
     process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
   tellCalls(outcome, flags)
@@ -21,7 +25,7 @@ export function report(outcome: Outcome, ran: Ran, flags: Globals & { explain?: 
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   tellShadow(outcome, flags)
   tellCaptured(outcome, flags)
-  tellRan(outcome, flags)
+  if (flags.trace) tellRan(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
 }
 
@@ -61,7 +65,7 @@ function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
 
 /** Which functions ran where; names are the source's own. */
 function tellRan({ ran }: Outcome, flags: Globals): void {
-  if (!ran) return
+  if (!ran) return note(flags, 'Which functions ran is not known: its wall could not tell')
   const rows = ran.map(({ zone, name, line, endLine, calls }) => [
     zone,
     sanitise(name) || '(no name)',

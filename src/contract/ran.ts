@@ -2,14 +2,15 @@ import type { RanFunction } from './provider.ts'
 import { type RanFunctionTold, zoneNameMax } from './zones.ts'
 
 /** What stands before and after the beginning of a function, in UTF-16 units, as far as it is looked at for a name. */
-const lookedAt = 200
+const lookedAt = 80
+const toldMax = 1000
 const identifier = String.raw`#?[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*`
 const declared = new RegExp(String.raw`^(?:async\s+)?function\s*\*?\s*(${identifier})`, 'u')
 const method = new RegExp(
   String.raw`^(?!async\s*\(|(?:async\s+)?function\b)(?:static\s+)?(?:async\s+)?\*?\s*(?:[gs]et\s+)?(${identifier})\s*\(`,
   'u',
 )
-const assigned = new RegExp(String.raw`(${identifier})\s*[=:]\s*$`, 'u')
+const last = /[\p{ID_Continue}$#\u200c\u200d]/u
 
 /**
  * Functions that ran, with the name and the lines that the source gives them, in the order in which they stand there.
@@ -23,6 +24,7 @@ export function toldFunctions(
   return ran
     .filter(({ start, end }) => start < end && end <= code.length)
     .toSorted((a, b) => a.start - b.start || b.end - a.end)
+    .slice(0, toldMax)
     .map(({ zone = 'main', start, end, calls }) => ({
       zone,
       name: nameOf(code, start).slice(0, zoneNameMax),
@@ -36,7 +38,17 @@ export function toldFunctions(
 function nameOf(code: string, start: number): string {
   const from = code.slice(start, start + lookedAt)
   const before = code.slice(Math.max(0, start - lookedAt), start)
-  return (declared.exec(from) ?? method.exec(from) ?? assigned.exec(before))?.[1] ?? ''
+  return (declared.exec(from) ?? method.exec(from))?.[1] ?? assignedTo(before)
+}
+
+/** What it is a value of: `name =` or `name:`, read from its end, each character once. */
+function assignedTo(before: string): string {
+  const text = before.trimEnd()
+  if (!text.endsWith('=') && !text.endsWith(':')) return ''
+  const left = text.slice(0, -1).trimEnd()
+  let from = left.length
+  while (from > 0 && last.test(left[from - 1]!)) from--
+  return left.slice(from)
 }
 
 /** Where each line begins, as JavaScript counts lines. */

@@ -1,15 +1,13 @@
-import type { Socket } from 'node:net'
+import { isIPv4, type Socket } from 'node:net'
+import type { Ends } from '../warden/protocol.ts'
 
 /** Whose connection it is, as pids of this machine; several where the socket was inherited, none where nobody can say. */
 export interface Caller {
   pids: readonly number[]
 }
 
-/** Asks who holds the other end of a connection, by both of its ports as the guest sees them. */
-export type FindCallers = (ends: {
-  readonly local: number
-  readonly remote: number
-}) => Promise<readonly number[]>
+/** Asks who holds the other end of a connection, by its address and both ports as the guest sees them. */
+export type FindCallers = (ends: Ends) => Promise<readonly number[]>
 
 /** Nobody waits longer for a name than this; what is not known by then is not told. */
 const waitMsMax = 50
@@ -29,13 +27,13 @@ export class Callers {
   }
 
   /** Resolves with what is known in time; never rejects. */
-  async of({ remotePort: local, localPort: remote }: Socket): Promise<readonly number[]> {
-    if (!this.#find || local === undefined || remote === undefined) return []
+  async of({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
+    if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
     if (!this.#mayAsk()) return []
     this.#asking++
     const late = Promise.withResolvers<readonly number[]>()
     const timer = setTimeout(late.resolve, waitMsMax, [])
-    const found = this.#find({ local, remote }).catch(() => [])
+    const found = this.#find({ from, local, remote }).catch(() => [])
     void found.then(() => this.#asking--)
     try {
       return await Promise.race([found, late.promise])

@@ -106,7 +106,10 @@ function read(file: string): string | undefined {
   }
 }
 
-/** Those of these processes that have the socket of this number open; looks at `linksMax` descriptors at most. */
+/**
+ * Those of these processes that have the socket of this number open. Looks at so many descriptors of each, at
+ * `linksMax` in all, and at no process after that.
+ */
 export function holdersOf(
   pids: readonly number[],
   inode: number,
@@ -115,11 +118,14 @@ export function holdersOf(
   const name = `socket:[${inode}]`
   let left = linksMax
   return pids.filter((pid) => {
-    const links = descriptorsOf(pid).slice(0, left)
-    left -= links.length
+    if (left <= 0) return false
+    const links = descriptorsOf(pid).slice(0, Math.min(left, linksOfOneMax))
+    left -= Math.max(1, links.length)
     return links.some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === name)
   })
 }
+
+const linksOfOneMax = 256
 
 function descriptorsOf(pid: number): readonly string[] {
   try {

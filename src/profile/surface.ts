@@ -46,10 +46,10 @@ export function surfaceOf(
   { phases }: Pick<Schedule, 'phases'>,
   calls: WallCalls,
 ): readonly Surface[] {
-  let [from, gone] = [0, new Set<CallClass>()]
+  let from = 0
   return phases.map(({ name: phase, for: length, controls }) => {
-    gone = new Set([...gone, ...closedBetween(granted, controls)])
-    const closed = calls.closable.filter((one) => gone.has(one))
+    const gone = closedBetween(granted, controls)
+    const closed = calls.closable.filter((one) => gone.includes(one))
     const of = callsLeft(calls, closed)
     const { network, files, capabilities, ...rest } = canonicalControls(controls)
     const { cpu, memory, io, processes } = rest
@@ -66,7 +66,7 @@ export function surfaceOf(
         reachable: Object.keys(of).length,
         restricted: Object.values(of).filter((words) => words.length > 0).length,
         closed,
-        unheld: [...gone].filter((one) => !closed.includes(one)),
+        unheld: gone.filter((one) => !closed.includes(one)),
         of,
       },
     }

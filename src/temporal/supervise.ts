@@ -84,6 +84,8 @@ class Supervision implements Supervisor {
   /** Aborted when a capture that has not begun is not waited for any more, with why. */
   readonly #leave = new AbortController()
   #behaviorScore = 0
+  /** Zones that are being ended, with why. */
+  readonly #ending = new Map<string, string>()
   /** Milliseconds that user code ran, where it ended before its wall did. */
   #ranMs: number | undefined
 
@@ -149,6 +151,7 @@ class Supervision implements Supervisor {
   }
 
   gone(zone: string): void {
+    this.#noteEnded(zone)
     this.#tell({ kind: 'gone', zone })
   }
 
@@ -379,13 +382,22 @@ class Supervision implements Supervisor {
     else void this.#endZone(zone, reason)
   }
 
+  /** Whoever is first to say so: the wall of a zone that is over, or the answer to the order. */
+  #noteEnded(zone: string): void {
+    const reason = this.#ending.get(zone)
+    if (reason === undefined) return
+    this.#ending.delete(zone)
+    if (this.#isOpen) this.#timeline.note({ event: 'terminated', reason }, zone)
+  }
+
   /** A zone that the wall cannot end takes the whole with it. */
   async #endZone(zone: string, reason: string): Promise<void> {
     const { sandbox } = this.#watch
     try {
       if (!sandbox.endZone) throw new Error('the wall has no zones')
+      this.#ending.set(zone, reason)
       await inTime(() => sandbox.endZone!(zone), this.#clock)
-      if (this.#isOpen) this.#timeline.note({ event: 'terminated', reason }, zone)
+      this.#noteEnded(zone)
     } catch (thrown) {
       const why = `Cannot end zone "${zone}": ${messageOf(thrown)}`
       this.#tell({ kind: 'terminate', zone: whole, reason: why })

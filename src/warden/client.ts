@@ -6,6 +6,7 @@ import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import { letGo } from './let-go.ts'
 import type {
   Asked,
+  Ends,
   CallPhase,
   CallSeen,
   CallsHeld,
@@ -46,11 +47,8 @@ export interface WardenClient {
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<WallUsed>
   usage(wall: string): Promise<WallUsage>
-  /** Who in it holds a connection to its way out, as pids of this machine; both ports as the wall sees them. */
-  callers(
-    wall: string,
-    ends: { readonly local: number; readonly remote: number },
-  ): Promise<readonly number[]>
+  /** Who in it holds a connection to its way out, as pids of this machine; both ends as the wall sees them. */
+  callers(wall: string, ends: Ends): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */

@@ -21,6 +21,13 @@ interface Envelope {
   readonly id: number
 }
 
+/** Of a connection, as whoever opened it sees it: any address of the loopback may be its own. */
+export interface Ends {
+  readonly from: string
+  readonly local: number
+  readonly remote: number
+}
+
 export type Request = Envelope &
   (
     | {
@@ -62,6 +69,8 @@ export type Request = Envelope &
     | {
         readonly op: 'callers'
         readonly wall: string
+        /** IPv4, as the wall sees it. */
+        readonly from: string
         readonly local: number
         readonly remote: number
       }

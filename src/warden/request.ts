@@ -100,6 +100,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     id,
     op: z.literal('callers'),
     wall: wallId,
+    from: z.ipv4(),
     local: port,
     remote: port,
   }),

@@ -5,6 +5,7 @@ import type { SentinelProgram } from '../jail/sentinel.ts'
 import type { CallClass } from '../contract/calls.ts'
 import { watchedCalls } from '../jail/sentinel-policy.ts'
 import { encodeFrame } from '../lib/frames.ts'
+import type { Ends } from './protocol.ts'
 import {
   encodeTable,
   readWord,
@@ -77,7 +78,8 @@ export class Sentinel {
   /** Classes that are open, as it last said; undefined until it said anything. */
   allowed: readonly CallClass[] | undefined
   readonly #control: Socket
-  readonly #waits = new Map<string, (word: SentinelWord) => void>()
+  readonly #waits = new Map<string, PromiseWithResolvers<SentinelWord>>()
+  #isSilent = false
   #isClosed = false
   #generation = 0
   #nonce = 0
@@ -109,7 +111,7 @@ export class Sentinel {
     this.child.once('error', () => resolve(null))
     this.#control = (this.child.stdio as unknown as Socket[])[3]!
     const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
-    this.silent = Promise.all([ended, heard]).then(() => undefined)
+    this.silent = Promise.all([ended, heard]).then(() => this.#fallSilent())
     this.#control.on('error', () => undefined)
     this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
     ;(this.child.stdio as unknown as Socket[])[MEMORY]!.on('error', () => undefined)
@@ -141,15 +143,16 @@ export class Sentinel {
   }
 
   /**
-   * The kernel's number of the socket that a program of the wall opened on its loopback, by its port and the one it was
-   * opened to; 0 where there is none any more, or this kernel does not tell.
+   * The kernel's number of the socket that a program of the wall opened to its way out, by its own address and port and
+   * the port it was opened to; 0 where there is none any more, or this kernel does not tell.
    */
-  async socketOf({ local, remote }: { readonly local: number; readonly remote: number }) {
+  async socketOf({ from, local, remote }: Ends): Promise<number> {
     const nonce = ++this.#nonce
-    const bytes = Buffer.alloc(8)
+    const bytes = Buffer.alloc(12)
     bytes.writeUInt32LE(nonce, 0)
     bytes.writeUInt16LE(local, 4)
     bytes.writeUInt16LE(remote, 6)
+    from.split('.').forEach((part, place) => bytes.writeUInt8(Number(part), 8 + place))
     this.#control.write(encodeFrame(FRAME.connection, bytes))
     const word = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
     return word.kind === 'socket' ? word.inode : 0
@@ -246,17 +249,27 @@ export class Sentinel {
   }
 
   #answer(to: string, word: SentinelWord): void {
-    this.#waits.get(to)?.(word)
+    this.#waits.get(to)?.resolve(word)
     this.#waits.delete(to)
   }
 
+  /** Nobody waits for a word any more. */
+  #fallSilent(): void {
+    this.#isSilent = true
+    for (const { reject } of this.#waits.values()) reject(this.#gone())
+  }
+
+  #gone(): MayflyError {
+    return unavailable(this.refused ?? this.why ?? 'it ended')
+  }
+
   #wait(what: string, ms: number): Promise<SentinelWord> {
-    const { promise, resolve, reject } = Promise.withResolvers<SentinelWord>()
-    const late = setTimeout(() => reject(unavailable(`it said nothing for ${ms} ms`)), ms)
+    if (this.#isSilent) return Promise.reject(this.#gone())
+    const wait = Promise.withResolvers<SentinelWord>()
+    const late = setTimeout(() => wait.reject(unavailable(`it said nothing for ${ms} ms`)), ms)
     late.unref()
-    this.#waits.set(what, resolve)
-    void this.silent.then(() => reject(unavailable(this.refused ?? this.why ?? 'it ended')))
-    return promise.finally(() => {
+    this.#waits.set(what, wait)
+    return wait.promise.finally(() => {
       clearTimeout(late)
       this.#waits.delete(what)
     })

@@ -419,9 +419,9 @@ export class Warden {
     return usageOf(live)
   }
 
-  async #callers({ wall, local, remote }: Extract<Request, { op: 'callers' }>) {
+  async #callers({ wall, ...ends }: Extract<Request, { op: 'callers' }>) {
     const { callersOf } = await import('./callers.ts')
-    return await callersOf(this.#find(wall), { local, remote })
+    return await callersOf(this.#find(wall), ends)
   }
 
   async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {

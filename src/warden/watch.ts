@@ -3,6 +3,7 @@ import { createDuty } from './duty.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStill } from './still.ts'
 import { guestsIn, processesOfWall, signalAll, type Taken } from './taken.ts'
+import { threadMs } from './thread-ms.ts'
 import { bytesOf, cpuMsOf, mostShared } from './tree.ts'
 
 /** What a look at a wall of many processes found. */
@@ -54,12 +55,6 @@ export function watchTree(
     nextAt = now + (workedMs() - before) * COST_FACTOR
     return seen
   }
-}
-
-/** What this thread worked, in milliseconds. On a busy machine a look takes far longer, and costs no more. */
-function threadMs(): number {
-  const { user, system } = process.threadCpuUsage()
-  return (user + system) / 1e3
 }
 
 /**

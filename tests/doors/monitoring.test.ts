@@ -53,6 +53,26 @@ held.recv(100)
 heir.kill()
 `,
 }
+/** Reads the port of another process's connection, and asks from that port of another address of the loopback. */
+const borrowed: Program = {
+  name: 'borrowed',
+  language: 'python',
+  asks: { allow: 'http://a.example:PORT' },
+  code: `
+import os, socket, time
+if os.fork() == 0:
+    os.execv("${python}", ["${python}", "-c", "import socket, time; b = socket.create_connection(('127.0.0.1', 3128)); time.sleep(1)"])
+time.sleep(0.5)
+rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+port = next(int(row[1].split(":")[1], 16) for row in rows if row[2].endswith(":0C38") and row[3] == "01")
+own = socket.socket()
+own.bind(("127.0.0.2", port))
+own.connect(("127.0.0.1", 3128))
+own.sendall(b"GET http://b.example/ HTTP/1.1\\r\\nHost: b.example\\r\\n\\r\\n")
+own.recv(20)
+os.wait()
+`,
+}
 const takes = (how: string): Program => ({ ...program, code: program.code.replace('TAKES', how) })
 const openly = takes('open(os.path.expanduser("~/.aws/credentials")).close()')
 const printing = takes('print(os.environ["GITHUB_TOKEN"], flush=True)')
@@ -148,6 +168,20 @@ suite(
         assert.ok(Array.isArray(both?.fields['pids']), JSON.stringify(both))
         assert.ok((both.fields['pids'] as unknown[]).includes(parent))
       })
+
+    test('S0-27: Nobody is told in place of another, by whatever address it asks', async (t) => {
+      if (isMissing('cc', t)) return
+      await using stand = await openStand()
+      const ran = await stand.run(borrowed)
+      assert.ok(ran.kind === 'ran' && ran.outcome.status === 'ok', JSON.stringify(ran))
+      const of = (point: string) =>
+        ran.events.filter((event) => event.point === point).map(({ fields }) => fields)
+      const other = of('seen/exec').find(({ path }) => path === python)
+      const [denied] = of('egress/denied')
+      assert.ok(other && denied, JSON.stringify(ran.events))
+      assert.ok(Number(denied['pid']) > 1, JSON.stringify(denied))
+      assert.notEqual(denied['pid'], other['pid'])
+    })
 
     test('S0-27: Without a sentinel what leaves and what it uses is told, and an alert comes as soon', async () => {
       await using stand = await openStand('off')

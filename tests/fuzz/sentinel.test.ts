@@ -48,7 +48,10 @@ const samples = [
   encodeFrame(4, Buffer.concat([number(2 ** 20, 6), Buffer.alloc(2), number(1, 4)])),
   encodeFrame(5, Buffer.from([1])),
   encodeFrame(6, Buffer.concat([number(7, 6), Buffer.alloc(2), number(11, 1)])),
-  encodeFrame(7, Buffer.concat([number(9, 4), number(40_000, 2), number(3128, 2)])),
+  encodeFrame(
+    7,
+    Buffer.concat([number(9, 4), number(40_000, 2), number(3128, 2), number(0x0100007f, 4)]),
+  ),
 ]
 
 /** Made with sanitizers where they are there: each of its faults ends it by exit code 1 and a word. */

@@ -80,7 +80,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   arm: ['deadline', 'wall'],
   release: ['wall'],
   usage: ['wall'],
-  callers: ['wall', 'local', 'remote'],
+  callers: ['wall', 'from', 'local', 'remote'],
   kill: ['wall'],
   tighten: ['wall'],
   calls: ['phases', 'wall'],

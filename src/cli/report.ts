@@ -66,6 +66,7 @@ function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
 /** Which functions ran where; names are the source's own. */
 function tellRan({ ran }: Outcome, flags: Globals): void {
   if (!ran) return note(flags, 'Which functions ran is not known: its wall could not tell')
+  if (ran.length === 0) return note(flags, 'It called no function of its own')
   const rows = ran.map(({ zone, name, line, endLine, calls }) => [
     zone,
     sanitise(name) || '(no name)',

@@ -13,6 +13,7 @@ import { inspect } from '../src/threat/inspect.ts'
 import { takeCollector } from './collector.js'
 import { readFrames, writeFrame } from './frames.js'
 import { warmUp } from './warm.js'
+import { parseJson } from './parse-json.js'
 
 const REQUEST = 1
 const REPLY = 2
@@ -46,7 +47,7 @@ socket.resume()
  * @returns {import('../src/threat/inspect.ts').InspectRequest}
  */
 function requestOf(payload) {
-  return JSON.parse(payload.toString('utf8'))
+  return parseJson(payload.toString('utf8'))
 }
 
 /** From here on no file is opened, no socket made and nothing started, whatever a source makes the parser do. */

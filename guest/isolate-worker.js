@@ -10,6 +10,7 @@ import { knock } from '../src/os/libc.js'
 import { Cell } from './cell.js'
 import { takeCollector } from './collector.js'
 import { KIND, leave, open, send, sendText, settings } from './wire.js'
+import { parseJson } from './parse-json.js'
 
 /** Text of a job that is worth collecting at once, so that the process is small again for the next. */
 const GARBAGE_CHARS = 262_144
@@ -57,9 +58,9 @@ async function warmUp() {
 
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
-  if (kind === KIND.run && !busy) void runJob(JSON.parse(payload.toString()))
+  if (kind === KIND.run && !busy) void runJob(parseJson(payload.toString()))
   else if (kind === KIND.knock && !busy) send(KIND.knocked, JSON.stringify(knock()))
-  else if (kind === KIND.reply) onReply(JSON.parse(payload.toString()))
+  else if (kind === KIND.reply) onReply(parseJson(payload.toString()))
   else leave()
 }
 

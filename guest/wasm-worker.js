@@ -10,6 +10,7 @@ import { takeCollector } from './collector.js'
 import { KIND, leave, open, send, sendBytes } from './wire.js'
 import { runModule } from './wasm/run.js'
 import { warmUpModules } from './wasm/warm.js'
+import { parseJson } from './parse-json.js'
 
 /** Memory of instances that are over, from which on it is collected; and how many of them, whatever they had. */
 const GARBAGE_BYTES = 4 * 2 ** 20
@@ -24,7 +25,7 @@ open(onFrame)
 
 /** @param {number} kind @param {Buffer} payload */
 function onFrame(kind, payload) {
-  if (kind === KIND.run) runJob(JSON.parse(payload.toString()))
+  if (kind === KIND.run) runJob(parseJson(payload.toString()))
   else if (kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock()))
   else leave()
 }

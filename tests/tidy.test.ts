@@ -187,6 +187,7 @@ suite('Untidiness is found', () => {
     ['a namespace', 'src/a.ts', 'namespace A {}'],
     ['an empty name', 'src/pool/helpers.ts', ''],
     ['work left for later', 'src/a.ts', '// TODO'],
+    ['JSON that V8 may misread', 'src/a.ts', 'const a = JSON.parse(text)'],
   ]
   for (const [what, path, text] of words)
     test(`Words: ${what}`, () => {

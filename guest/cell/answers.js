@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { thrown, withoutImport } from './failure.js'
+import { parseJson } from '../parse-json.js'
 
 /**
  * What a realm may ask of its host: a closed list, text or numbers in and out, everything bounded.
@@ -28,10 +29,10 @@ const answers = {
   begin: (job) => job.begin(),
   answer: (job, encoding, text) => job.answer({ status: 'ok', encoding, resultText: text }),
   fault: (job, text) => {
-    const { error } = withoutImport(thrown(JSON.parse(text)), job.task.code)
+    const { error } = withoutImport(thrown(parseJson(text)), job.task.code)
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
-  error: (job, text) => job.refuse(withoutImport(thrown(JSON.parse(text)), job.task.code)),
+  error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text)), job.task.code)),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   names: (job, text) => void (job.names = text),
   resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
@@ -41,7 +42,7 @@ const answers = {
   url: (_job, text, base) => urlText(URL.parse(bounded(text), base && bounded(base))),
   'url-set': (_job, href, name, value) => urlText(changed(bounded(href), name, bounded(value))),
   query: (_job, text) => JSON.stringify([...new URLSearchParams(text)].flat()),
-  'query-text': (_job, text) => queryText(JSON.parse(text)),
+  'query-text': (_job, text) => queryText(parseJson(text)),
 }
 
 const URL_UNITS_MAX = 2 ** 20

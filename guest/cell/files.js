@@ -1,3 +1,5 @@
+import { parseJson } from '../parse-json.js'
+
 /**
  * The files a job brought, and how an import or require finds one of them. Nothing else is ever found:
  * there is no disk behind this.
@@ -133,7 +135,7 @@ const CONDITION_DEPTH_MAX = 16
 
 function parsed(text) {
   try {
-    const value = JSON.parse(text)
+    const value = parseJson(text)
     return typeof value === 'object' && value !== null ? value : {}
   } catch {
     return {}

@@ -1,4 +1,5 @@
 import v8 from 'node:v8'
+import { parseJson } from '../parse-json.js'
 
 /** Longer sources are not looked for among those that ran. */
 const SOURCE_CHARS_MAX = 4 * 2 ** 20
@@ -61,7 +62,7 @@ export class Trace {
     try {
       const [from, to] = [this.#before.length, this.#before.length + this.#length]
       const asked = [this.#text, from, to, TRACED_MAX]
-      return JSON.parse(this.#take.applySync(undefined, asked, { timeout: TIMEOUT_MS }))
+      return parseJson(this.#take.applySync(undefined, asked, { timeout: TIMEOUT_MS }))
     } catch {
       // It ended with its isolate, or there is too much to tell.
       return undefined

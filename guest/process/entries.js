@@ -3,6 +3,7 @@ import Module, { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { childrenCpuMs } from '../../src/os/libc.js'
+import { parseJson } from '../parse-json.js'
 import { gatherArtifacts } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
@@ -10,7 +11,7 @@ import { KIND, send, stay } from './wire.js'
 
 const { defineProperty } = Object
 const { apply } = Reflect
-const { stringify, parse } = JSON
+const { stringify } = JSON
 const cpuUsage = process.cpuUsage.bind(process)
 const hrtime = process.hrtime.bigint
 const reallyExit = process.reallyExit.bind(process)
@@ -175,7 +176,7 @@ export function takeJob(task, settings, say = send) {
   async function valueOf(entry, main) {
     const callee = await calleeOf(entry, main)
     if (task.calls !== undefined) return batch(callee)
-    return typeof callee === 'function' ? callee(parse(task.inputText)) : callee
+    return typeof callee === 'function' ? callee(parseJson(task.inputText)) : callee
   }
 
   /** What an input is given to, or a value that takes none. @param {string} entry @param {string} main */
@@ -193,7 +194,7 @@ export function takeJob(task, settings, say = send) {
   async function batch(callee) {
     if (typeof callee !== 'function')
       throw new TypeError('Cannot call the job: its default export is not a function')
-    const inputs = parse(task.inputText)
+    const inputs = parseJson(task.inputText)
     let room = task.resultBytesMax
     for (let index = 0; index < inputs.length; index++) {
       const began = hrtime()
@@ -275,7 +276,7 @@ function expression(code, main) {
 /** @param {string} text */
 function isJson(text) {
   try {
-    parse(text)
+    parseJson(text)
     return true
   } catch {
     return false

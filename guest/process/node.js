@@ -8,6 +8,7 @@ import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
 import { runShell } from './shell.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
+import { parseJson } from '../parse-json.js'
 
 const PROXY_PORT = 3128
 const LISTENER_FD = 7
@@ -51,7 +52,7 @@ function wait() {
     const frame = nextFrame()
     if (!frame) return process.reallyExit(0)
     if (frame.kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock('process')))
-    else if (frame.kind === KIND.run) return start(JSON.parse(frame.payload.toString()))
+    else if (frame.kind === KIND.run) return start(parseJson(frame.payload.toString()))
     else return process.reallyExit(1)
   }
 }

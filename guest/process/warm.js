@@ -6,6 +6,7 @@ import { takeJob } from './entries.js'
 import { layOut, readResult, takeUp } from './ground.js'
 import { errorOf } from './result.js'
 import { KIND, nextFrame, sendTo } from './wire.js'
+import { parseJson } from '../parse-json.js'
 
 const COMMONJS = `const fs = require('node:fs')\nmodule.exports = (input) => fs.existsSync(input)`
 const MODULE = `import { writeFileSync } from 'node:fs'
@@ -65,5 +66,5 @@ function asked(folder) {
   const from = fs.openSync(place, 'r')
   const frame = nextFrame(from)
   fs.closeSync(from)
-  return JSON.parse(frame?.payload.toString() ?? '')
+  return parseJson(frame?.payload.toString() ?? '')
 }

@@ -62,7 +62,7 @@ export default function (P, ask, part, bound) {
   function run(path, module) {
     const kind = ask('kind', path)
     if (kind === 'json') {
-      module.exports = P.parse(ask('file', path))
+      module.exports = part('parse')(ask('file', path))
       return
     }
     if (kind === 'esm') {

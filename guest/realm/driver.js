@@ -29,12 +29,17 @@ export default function (P, ask, globals) {
   function take() {
     delete globalThis.job
     task = P.parse(ask('task'))
-    const input = P.parse(ask('input'))
+    const input = parse(ask('input'))
     if (task.calls === undefined) bound.input = input
     else inputs = input
     define('input', bound.input)
     define('call', callCapability)
     if (task.network) globals.network()
+  }
+
+  /** A text without a backslash has no key that V8 could misread. */
+  function parse(text) {
+    return P.indexOf(text, '\\') < 0 ? P.parse(text) : part('parse')(text)
   }
 
   function enter(callee) {
@@ -204,7 +209,7 @@ export default function (P, ask, globals) {
     if (waiting === undefined) return
     P.mapDelete(calls, id)
     try {
-      const value = P.parse(text)
+      const value = parse(text)
       if (isOk) waiting.resolve(value)
       else waiting.reject(refusal(value))
     } catch (thrown) {

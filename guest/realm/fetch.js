@@ -144,7 +144,7 @@ export default function (P, ask, part, bound) {
       return this.#read(textOf)
     }
     json() {
-      return this.#read((bytes) => P.parse(textOf(bytes)))
+      return this.#read((bytes) => part('parse')(textOf(bytes)))
     }
     clone() {
       if (this.#isUsed) throw new P.TypeError('Cannot clone the Response: its body has been read')

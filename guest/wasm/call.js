@@ -1,4 +1,5 @@
 import { Refusal } from './ends.js'
+import { parseJson } from '../parse-json.js'
 
 /**
  * Calls the export `run` with the input: a number, or a list of them, one for each parameter. What it gives back is a
@@ -15,7 +16,7 @@ export function callRun(declared, exports, inputText) {
     const message = 'Cannot run the module: it exports neither "_start" nor a function "run"'
     throw new Refusal('WASM_EXPORT_MISSING', message, { details: { name: 'run' } })
   }
-  const args = argumentsFor(signature.params, JSON.parse(inputText))
+  const args = argumentsFor(signature.params, parseJson(inputText))
   if (typeof exports['_initialize'] === 'function') exports['_initialize']()
   return told(run(...args), signature.results)
 }

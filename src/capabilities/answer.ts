@@ -7,6 +7,7 @@ import { decodeTagged } from '../lib/tagged.ts'
 import { askedFor } from './asked.ts'
 import { Catalogue } from './catalogue.ts'
 import { callInProcess } from './in-process.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** Isolated calls of one job, each a job of its own: together, and at once. */
 const isolatedMax = 100
@@ -33,7 +34,7 @@ export function answerCalls(road: CallRoad): Callee {
   return {
     async call(name, argsText) {
       const capability = catalogue.get(name)
-      const args = listOf(JSON.parse(argsText))
+      const args = listOf(parseJson(argsText))
       if (!capability.isolated) return textOf(callInProcess(capability, args))
       if (isolated >= isolatedMax || atOnce >= atOnceMax)
         throw new MayflyError('RATE_LIMITED', `Cannot call "${name}": too many calls`)

@@ -3,6 +3,7 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { encodeTagged } from '../lib/tagged.ts'
 import { newId } from '../lib/id.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 interface Facts {
   readonly name: string
@@ -25,7 +26,7 @@ export function safeOutcome(
   return {
     id: newId('exec', date),
     status: isOk ? 'ok' : 'error',
-    result: JSON.parse(text) as unknown,
+    result: parseJson(text),
     encoding,
     ...(!isOk && { error: end.error }),
     ...unwalled,

@@ -7,6 +7,7 @@ import { auditFile, signerFolder } from '../lib/state-folder.ts'
 import { loadHere } from './here.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** `mayfly audit list|verify|export`: reads the record, needs no server and creates nothing. */
 export function register(program: Command): void {
@@ -180,7 +181,7 @@ function at(value: unknown, ...path: readonly string[]): string {
 
 function bodyOf(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return { unreadable: text }
   }

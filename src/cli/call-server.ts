@@ -2,6 +2,7 @@ import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/
 import { isLoopback } from '../gateway/origin.ts'
 import { loadHere } from './here.ts'
 import type { Globals } from './print.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** Longest wait for an answer, in milliseconds, and the largest that is read, in bytes. */
 const answerMsMax = 30_000
@@ -97,7 +98,7 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
   if (Number(response.headers.get('content-length') ?? 0) > answerBytesMax)
     throw new MayflyError('PROTOCOL', `Cannot read the answer of "${origin}": it is too large`)
   try {
-    return await response.json()
+    return parseJson(await response.text())
   } catch (cause) {
     throw new MayflyError(
       'PROTOCOL',

@@ -1,4 +1,5 @@
 import type { Role } from '../warden/main.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** What keeps the signing key from this process. */
 export type Custody =
@@ -14,7 +15,7 @@ let custody: Custody = 'none'
 /** What the warden that started this process said it is; undefined for one that was started by hand. */
 export function roleOf(): Role | undefined {
   const text = process.env['MAYFLY_ROLE']
-  return text && process.connected ? (JSON.parse(text) as Role) : undefined
+  return text && process.connected ? (parseJson(text) as Role) : undefined
 }
 
 /** Gives up what the role does not need, before anything else is loaded. */

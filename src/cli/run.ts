@@ -19,6 +19,7 @@ import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { languageOf, readBytes, readSource } from './source.ts'
 import { stopSignal } from './stop.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 interface RunFlags extends Globals {
   readonly language?: Language
@@ -204,7 +205,7 @@ function amount(text: string): string | number {
 }
 
 async function inputOf(text: string, flag: string): Promise<unknown> {
-  return text.startsWith('@') ? readJson(text.slice(1), flag) : parseJson(text, flag)
+  return text.startsWith('@') ? readJson(text.slice(1), flag) : jsonOf(text, flag)
 }
 
 async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> {
@@ -216,12 +217,12 @@ async function callsOf(text: string): Promise<NonNullable<JobRequest['calls']>> 
 }
 
 async function readJson(file: string, flag: string): Promise<unknown> {
-  return parseJson((await readBytes(file)).toString(), flag)
+  return jsonOf((await readBytes(file)).toString(), flag)
 }
 
-function parseJson(text: string, flag: string): unknown {
+function jsonOf(text: string, flag: string): unknown {
   try {
-    return JSON.parse(text) as unknown
+    return parseJson(text)
   } catch (cause) {
     throw new MayflyError('USAGE', `Cannot read ${flag}: it is not JSON`, {
       hint: `Text needs its quotes: ${flag} '"like this"'`,

@@ -3,6 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { envelopeSchema, publicKeyAsked } from '../contract/signature.ts'
 import { readBytes } from './source.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** What `mayfly keys sign` prints, of either kind. */
 const rawSchema = z.strictObject({ signature: z.string().max(200), publicKey: publicKeyAsked })
@@ -21,7 +22,7 @@ export async function readSignatures(files: readonly string[]): Promise<Signatur
 
 async function readOne(file: string) {
   try {
-    const value: unknown = JSON.parse((await readBytes(file)).toString())
+    const value: unknown = parseJson((await readBytes(file)).toString())
     const one = z.union([envelopeSchema, rawSchema])
     return z.union([one, z.array(one).min(1)]).parse(value)
   } catch (cause) {

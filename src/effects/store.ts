@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Effect, EffectRow } from '../contract/effect.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** The effects of all tenants, each within its own. Any number of processes share the file. */
 export interface EffectStore {
@@ -119,7 +120,7 @@ class SqliteStore implements EffectStore {
 }
 
 function aboutIn(row: Readonly<Record<string, unknown>>): Omit<Effect, 'code'> {
-  return JSON.parse(String(row['about'])) as Omit<Effect, 'code'>
+  return parseJson(String(row['about'])) as Omit<Effect, 'code'>
 }
 
 function rowIn(row: Readonly<Record<string, unknown>>): EffectRow {

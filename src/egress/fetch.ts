@@ -11,6 +11,7 @@ import { redirected, type Hop } from './redirect.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
 import type { Terms } from './terms.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 export interface FetchTerms extends Terms {
   /** Bytes of one answer's body. */
@@ -269,7 +270,7 @@ function failure({ status, because }: Refused): string {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return undefined
   }

@@ -12,6 +12,7 @@ import {
 import type { CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/rooms.ts'
 import type { Bodies, BodiesRead, Folder } from './bodies.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** What is hashed, encrypted and written, or read, at one go: some milliseconds of whoever else is served here. */
 export const pieceBytes = 2 ** 20
@@ -156,7 +157,7 @@ const keptLine = z.object({
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return undefined
   }
@@ -172,7 +173,7 @@ type Place = ReturnType<BodiesRead['places']>[number]
 function summaryAt(bodies: BodiesRead, place: Place): Summary | undefined {
   const bytes = bodies.get(place)
   if (!bytes) return undefined
-  const summary = summarySchema.parse(JSON.parse(Buffer.from(bytes).toString()))
+  const summary = summarySchema.parse(parseJson(Buffer.from(bytes).toString()))
   const names = new Set(bodies.names(place.tenant, place.run))
   const isWhole = summary.parts.every(({ name, pieces }) =>
     Array.from({ length: pieces }, (_, at) => `${name}/${at}`).every((one) => names.has(one)),

@@ -10,6 +10,7 @@ import { digestOf, type Head } from './chain.ts'
 import type { Owner } from './owner.ts'
 import { stateError } from './state-error.ts'
 import type { Appended, Store } from './store.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Syncs the log and has it signed, soon after a line was appended and at the end. The sync goes through a
@@ -155,7 +156,7 @@ class TimedSealer implements Sealer {
     const signed = store.lastCheckpoint()?.seq ?? 0
     this.#forgetDigests(signed)
     if (signed >= head.seq) return undefined
-    const isGone = (holder: string): boolean => !isAlive(JSON.parse(holder) as Owner)
+    const isGone = (holder: string): boolean => !isAlive(parseJson(holder) as Owner)
     const now = clock.date()
     if (!store.lock(this.#holder, now, now + lockMs, isGone)) {
       this.#schedule()

@@ -5,6 +5,7 @@ import { chainStart } from '../lib/hash-chain.ts'
 import type { Expected, Item } from './auditor.ts'
 import { lineText, type StoredLine } from './chain.ts'
 import { itemsOf, openLog, type Log } from './read.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * A log as JSON lines, each ending in a line feed: first a header with the public key and what follows, then lines
@@ -68,7 +69,7 @@ function rowOf(item: Item): string {
 /** A body that was damaged stays one row, and still no line. */
 function readable(line: StoredLine): StoredLine {
   try {
-    if (canonicalJson(JSON.parse(line.bodyText)) === line.bodyText) return line
+    if (canonicalJson(parseJson(line.bodyText)) === line.bodyText) return line
   } catch {
     // Falls through: it is not JSON.
   }
@@ -77,7 +78,7 @@ function readable(line: StoredLine): StoredLine {
 
 /** Refuses any other way to write the same value: spaces, order, escapes, names given twice. */
 function parseCanonical(row: string): unknown {
-  const value: unknown = JSON.parse(row)
+  const value: unknown = parseJson(row)
   if (canonicalJson(value) !== row) throw new Error('a row is not canonical JSON')
   return value
 }

@@ -8,6 +8,7 @@ import { draft, type Draft } from './chain.ts'
 import { commit } from './commit.ts'
 import type { Owner } from './owner.ts'
 import type { OpenLine } from './store.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** What the lines say. Everything in them is bounded, and nothing a guest wrote is in them in clear. */
 export type EndFacts = Parameters<Admission['end']>[0]
@@ -93,7 +94,7 @@ export function eventLine(event: Event, tenant: string | null): Draft {
 /** Who admitted a line that is open; undefined when it does not say. */
 export function ownerOf(line: OpenLine): Owner | undefined {
   try {
-    const { owner } = JSON.parse(line.bodyText) as { owner?: Partial<Owner> }
+    const { owner } = parseJson(line.bodyText) as { owner?: Partial<Owner> }
     if (typeof owner?.bootId !== 'string' || typeof owner.startTime !== 'string') return undefined
     return typeof owner.pid === 'number' ? (owner as Owner) : undefined
   } catch {
@@ -145,7 +146,7 @@ function programOf({ zone, kind, parent, entered, why }: ProgramZoneMade) {
 /** What JSON can hold of a value: NaN becomes null, and what cannot be written at all says so. */
 function plain(value: unknown): unknown {
   try {
-    return JSON.parse(JSON.stringify(value))
+    return parseJson(JSON.stringify(value))
   } catch {
     return { unreadable: true }
   }

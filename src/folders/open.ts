@@ -6,6 +6,7 @@ import type { Voice } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { filesCapability, type FolderCalls, type FoldersAsked } from '../warden/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, placeOf } from './within.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const MIB = 2 ** 20
 /** Of one file in one call. */
@@ -181,7 +182,7 @@ function ours(thrown: unknown): MayflyError {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown
+    return parseJson(text)
   } catch {
     return undefined
   }

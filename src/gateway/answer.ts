@@ -10,6 +10,7 @@ import type { LiveJob } from './live-jobs.ts'
 import { problemOf, problemOfOutcome, problemResponse } from './problem.ts'
 import { jsonText } from './reply.ts'
 import { undertake, type Ended, type Undertaking, type Wishes } from './undertake.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Answers one job as its headers ask: with its outcome, as a stream of events, or at once with where its outcome will
@@ -101,7 +102,7 @@ const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
 
 /** What the job came to that had this idempotency key first. */
 async function repeat(door: Door, http: HttpBindings, text: string, form: Form): Promise<Response> {
-  const ended = { text, outcome: JSON.parse(text) as Outcome }
+  const ended = { text, outcome: parseJson(text) as Outcome }
   if (form !== 'stream' || isProblem(ended.outcome)) {
     return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
   }

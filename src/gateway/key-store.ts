@@ -5,6 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { newId } from '../lib/id.ts'
 import { changePrivate, readPrivate } from '../lib/private-file.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * `keys.json` in the state folder: the API keys that were made here. Of each only the digest is kept. A key that was
@@ -160,7 +161,7 @@ function change<T>(
 }
 
 function parse(text: string): readonly StoredKey[] {
-  return storeSchema.parse(JSON.parse(text)).keys
+  return storeSchema.parse(parseJson(text)).keys
 }
 
 function broken(file: string, thrown: unknown): MayflyError {

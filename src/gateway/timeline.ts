@@ -9,6 +9,7 @@ import { idOf, unknown } from './history.ts'
 import type { Identity } from './keys.ts'
 import { filePolicy } from './page.ts'
 import { invalid } from './problem.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const TYPE = 'image/svg+xml'
 
@@ -41,5 +42,5 @@ export function drawExecution(
 }
 
 function outcomeOf(door: Door, tenant: string, id: string): Outcome {
-  return JSON.parse(door.history.outcome(tenant, id) ?? unknown()) as Outcome
+  return parseJson(door.history.outcome(tenant, id) ?? unknown()) as Outcome
 }

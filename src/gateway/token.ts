@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { unauthenticated } from './auth.ts'
 import type { GatewayLimits } from './limits.ts'
 import { RateLimit } from './rate.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** One page load: what its token is bound to. */
 export interface Session {
@@ -56,7 +57,7 @@ export class SessionTokens {
       throw unauthenticated('Give a session token or an API key')
     if (!timingSafeEqual(Buffer.from(this.#sign(body)), Buffer.from(signature)))
       throw refused('it is not one of this server')
-    const [id, expires, origin, page] = JSON.parse(Buffer.from(body, 'base64url').toString()) as [
+    const [id, expires, origin, page] = parseJson(Buffer.from(body, 'base64url').toString()) as [
       string,
       number,
       string,

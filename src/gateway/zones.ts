@@ -16,6 +16,7 @@ import { json, jsonText } from './reply.ts'
 import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
 import { traceOf } from './trail.ts'
 import { undertake } from './undertake.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 type Params = Readonly<Record<string, string>>
 
@@ -105,7 +106,7 @@ export function monitorZones(door: Door, _http: HttpBindings, who: Identity, par
   }
   const text = door.history.outcome(who.tenant, id)
   if (text === undefined) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
-  const { status, zones, timeline } = JSON.parse(text) as Outcome
+  const { status, zones, timeline } = parseJson(text) as Outcome
   return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
 }
 

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { status, type Outcome } from '../contract/outcome.ts'
 import { interrupted } from './interrupted.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * What jobs came to, for whoever asks again: kept encrypted by whoever keeps bodies, for as long as that does. A job
@@ -97,7 +98,7 @@ export function createHistory(keeper: () => Keeper, date: () => number): History
     list,
     recall(tenant, owner) {
       const text = read({ tenant, run: owner, name: KEY })
-      return text === undefined ? undefined : promised.parse(JSON.parse(text))
+      return text === undefined ? undefined : promised.parse(parseJson(text))
     },
     promise: (tenant, owner, what) =>
       write({ tenant, run: owner, name: KEY }, JSON.stringify(what)),
@@ -126,7 +127,7 @@ export function createHistory(keeper: () => Keeper, date: () => number): History
   function rowOf(tenant: string, id: string): ExecutionRow | undefined {
     const text = read({ tenant, run: id, name: ROW })
     if (text === undefined) return undefined
-    const row = executionRow.parse(JSON.parse(text))
+    const row = executionRow.parse(parseJson(text))
     const isOpen = row.status === 'queued' || row.status === 'running'
     return isOpen ? { ...row, status: 'failed' } : row
   }

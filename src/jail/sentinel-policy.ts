@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import { readFileSync } from 'node:fs'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import { callNumber, compileSeccomp, type SeccompRule } from '../os/seccomp.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** Which calls of a wall its sentinel is asked about, and in which class each falls: `policies/sentinel.json`. */
 type Errno = keyof typeof constants.errno
@@ -25,7 +26,7 @@ let read: SentinelPolicy | undefined
 
 export function sentinelPolicy(): SentinelPolicy {
   const file = new URL('../../policies/sentinel.json', import.meta.url)
-  read ??= JSON.parse(readFileSync(file, 'utf8')) as SentinelPolicy
+  read ??= parseJson(readFileSync(file, 'utf8')) as SentinelPolicy
   return read
 }
 

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { parseJson } from './parse-json.ts'
 
 export interface StrictJsonOptions {
   readonly depthMax: number
@@ -192,7 +193,7 @@ function unescape(bytes: Buffer, start: number, end: number): string {
 
 function parse(bytes: Buffer, base = 0): unknown {
   try {
-    return JSON.parse(bytes.toString()) as unknown
+    return parseJson(bytes.toString())
   } catch (thrown) {
     throw syntaxError(bytes, base, String(thrown))
   }

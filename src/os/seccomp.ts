@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import syscalls from '../../policies/syscalls.json' with { type: 'json' }
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Turns a policy (data, a reason on each line) into a filter the kernel runs on every system call. Always an allow
@@ -75,7 +76,7 @@ type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, k: n
 /** Reads a policy by its name in `policies/seccomp/`. */
 export function readSeccompPolicy(name: string): SeccompPolicy {
   const file = new URL(`../../policies/seccomp/${name}.json`, import.meta.url)
-  return JSON.parse(readFileSync(file, 'utf8')) as SeccompPolicy
+  return parseJson(readFileSync(file, 'utf8')) as SeccompPolicy
 }
 
 /** The same policy for a wall that has no namespaces of its own. */

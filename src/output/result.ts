@@ -1,6 +1,7 @@
 import type { Encoding, OutcomeError } from '../contract/outcome.ts'
 import type { Mismatch } from './schema-keywords.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 export type Read =
   | { readonly kind: 'result'; readonly value: unknown }
@@ -21,7 +22,7 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
   if (isDeeper(text))
     return refused('RESULT_TOO_DEEP', `The result is nested deeper than ${depthMax}`)
   try {
-    const value = wellFormed(JSON.parse(text) as unknown, text)
+    const value = wellFormed(parseJson(text), text)
     if (encoding === 'tagged') decodeTagged(value)
     return { kind: 'result', value }
   } catch (thrown) {

@@ -8,6 +8,7 @@ import type { TaskEnd } from '../contract/provider.ts'
 import type { Asker, Lived, Rooms } from '../contract/rooms.ts'
 import { sha256 } from '../lib/hash.ts'
 import { type Bounds, Kept } from './kept.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 export interface ResultCache {
   readonly recall: Rooms['recall']
@@ -85,7 +86,7 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
   function hit(job: Job, found: KeptOutcome, { tap }: Asker, began: number): Lived {
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
-    const told = JSON.parse(found.json.toString()) as Told
+    const told = parseJson(found.json.toString()) as Told
     voice.say('cache/hit', { from: cachedFrom.id, age: cachedFrom.age }, { run: job.id })
     if (tap)
       for (const name of ['stdout', 'stderr'] as const)

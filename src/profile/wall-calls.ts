@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { WallCalls, WatchedCall } from './surface.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 interface Policy {
   readonly allow: readonly { readonly call: string; readonly where?: readonly unknown[] }[]
@@ -56,5 +57,5 @@ function watchedCalls(): readonly WatchedCall[] {
 
 function policy(name: string): unknown {
   const file = new URL(`../../policies/${name}.json`, import.meta.url)
-  return JSON.parse(readFileSync(file, 'utf8'))
+  return parseJson(readFileSync(file, 'utf8'))
 }

@@ -13,6 +13,7 @@ import type { Override, OverrideInput } from '../contract/config.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { ExecutionRow } from '../history/history.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 export interface ClientOptions {
   /** Of the active endpoint: `http://127.0.0.1:7421`. */
@@ -115,7 +116,7 @@ export class MayflyClient {
     }
     for await (const { event, data } of events(response.body)) {
       if (event === 'problem') throw problemIn(data)
-      yield { event, data: JSON.parse(data) } as StreamEvent
+      yield { event, data: parseJson(data) } as StreamEvent
     }
   }
 
@@ -144,7 +145,7 @@ export class MayflyClient {
     }
     for await (const { event, data, id: seq } of events(response.body)) {
       if (event === 'problem') throw problemIn(data)
-      const told = { event, data: JSON.parse(data) } as StreamEvent
+      const told = { event, data: parseJson(data) } as StreamEvent
       yield seq === undefined ? told : { ...told, id: Number(seq) }
     }
   }
@@ -260,7 +261,7 @@ export class MayflyClient {
 /** Blocked and unavailable jobs are problems over HTTP, and outcomes all the same. */
 async function read<T>(response: Response): Promise<T> {
   const text = await response.text()
-  if (response.ok) return JSON.parse(text) as T
+  if (response.ok) return parseJson(text) as T
   const problem = parsed(text)
   if (problem.outcome) return problem.outcome as T
   throw new MayflyProblem(response.status, problem)
@@ -273,7 +274,7 @@ function problemIn(data: string): MayflyProblem {
 
 function parsed(text: string): Problem {
   try {
-    return (JSON.parse(text) ?? {}) as Problem
+    return parseJson(text) ?? {}
   } catch {
     return {}
   }

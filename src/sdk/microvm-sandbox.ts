@@ -22,6 +22,7 @@ import type {
   MicroVMProvider,
   NetworkPolicy,
 } from './microvm-provider.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const MB = 2 ** 20
 
@@ -124,7 +125,7 @@ export class MicroVMSandbox implements Sandbox {
 }
 
 function contextOf(task: Task, { controls, limits, capability = '' }: Profile): ExecutionContext {
-  const input = JSON.parse(task.inputText) as unknown
+  const input = parseJson(task.inputText)
   return deepFreeze({
     executionId: task.run,
     capabilityId: capability,

@@ -8,6 +8,7 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
 import { itemKinds, peakNames, type Trail } from './trail.ts'
 import type { Past } from './zones/history.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** Whose past: an effect or an image of a tenant, with the hash of its code, so that new code starts anew. */
 export interface Subject {
@@ -209,11 +210,11 @@ class SqliteStore implements BaselineStore {
 }
 
 function parsed(about: unknown): Baseline {
-  return baselineSchema.parse(JSON.parse(String(about)))
+  return baselineSchema.parse(parseJson(String(about)))
 }
 
 function pastIn(about: unknown): Past {
-  const zones = pastSchema.parse(JSON.parse(String(about)))
+  const zones = pastSchema.parse(parseJson(String(about)))
   return new Map(zones.map(([zone, names]) => [zone, new Set(names)]))
 }
 

@@ -11,6 +11,7 @@ import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Inspection } from './inspect.ts'
 import { patterns } from './patterns.ts'
 import { analysisOf } from './verdict.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const NOBODYS_FAULT: ReadonlySet<string> = new Set(['OVERLOADED', 'DRAINING', 'WARDEN_LOST'])
 
@@ -141,7 +142,7 @@ const replySchema = z.strictObject({
 function readReply(text: string, { asked }: Job): Inspection {
   if (text.length > replyUnitsMax)
     throw new RangeError(`Cannot read a reply of ${text.length} units`)
-  const reply = replySchema.parse(JSON.parse(text))
+  const reply = replySchema.parse(parseJson(text))
   if (asked.language !== undefined && reply.language !== asked.language) {
     throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
   }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { changePrivate, readPrivate, versionOf } from '../lib/private-file.ts'
 import { fromBase64, isKey, keyBytes } from './ed25519.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Whose signatures count: `signers.json` in the state folder. It is looked at again whenever it was changed, so a key
@@ -162,7 +163,7 @@ function read(path: string): readonly Signer[] {
 }
 
 function parse(text: string | undefined): readonly Signer[] {
-  return text === undefined ? [] : fileSchema.parse(JSON.parse(text)).signers
+  return text === undefined ? [] : fileSchema.parse(parseJson(text)).signers
 }
 
 function broken(path: string, thrown: unknown): MayflyError {

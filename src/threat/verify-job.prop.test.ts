@@ -7,6 +7,7 @@ import type { Config } from '../contract/config.ts'
 import { envelopeSchema, type Envelope, type SignatureAsked } from '../contract/signature.ts'
 import { verifyRaw, signEnvelope } from './signature.ts'
 import { createVerifier } from './verify-job.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const signing = { required: false, signers: 1 }
 const config = { signing, tenants: [] } as unknown as Config
@@ -78,7 +79,7 @@ test('An envelope reads back from JSON as it was made', () => {
       fc.option(fc.integer({ min: 1, max: 8.64e15 })),
       (source, capabilities, expires) => {
         const made = signEnvelope({ code: source, files: [] }, key, { capabilities, expires })
-        const read = envelopeSchema.parse(JSON.parse(JSON.stringify(made)))
+        const read = envelopeSchema.parse(parseJson(JSON.stringify(made)))
         assert.equal(kindOf(source, read), 'valid')
         assert.equal(kindOf(`${source}.`, read), 'refused')
       },

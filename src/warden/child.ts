@@ -2,6 +2,7 @@ import { setParentDeathSignal } from '../os/libc.js'
 import { answerChannel, hand, type Channel } from './channel.ts'
 import { comeFirst, niceOf } from './come-first.ts'
 import { Warden, type WardenOptions } from './warden.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * The warden of a library: the application is the server, and this process its child. It ends with it. The closed
@@ -11,7 +12,7 @@ import { Warden, type WardenOptions } from './warden.ts'
 const SIGTERM = 15
 const LOOK_EVERY_MS = 1000
 const parent = process.ppid
-const options = JSON.parse(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOptions
+const options = parseJson(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOptions
 const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }

@@ -16,6 +16,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { bootId, isAlive, processFacts } from '../os/proc.ts'
 import { sweepScratch } from './scratch.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * What is alive, on disk: a file a wall, with who owns it. If its owner dies, whoever starts next on this state
@@ -152,7 +153,7 @@ function readLeases(folder: string): readonly Lease[] {
     .filter((name) => name.endsWith('.json'))
     .flatMap((name) => {
       try {
-        const lease = JSON.parse(readFileSync(path.join(folder, name), 'utf8')) as Lease
+        const lease = parseJson(readFileSync(path.join(folder, name), 'utf8')) as Lease
         return lease.format === 1 && name === `${lease.wall}.json` ? [lease] : []
       } catch {
         return []

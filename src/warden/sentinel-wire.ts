@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import { errnosOfClasses } from '../jail/sentinel-policy.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** What the warden and a wall's sentinel say to each other: frames there, lines of JSON back. */
 export interface TablePhase {
@@ -129,7 +130,7 @@ export interface SentinelStatus {
 /** Undefined for what no sentinel says. */
 export function readWord(line: string): SentinelWord | undefined {
   try {
-    return word.safeParse(JSON.parse(line)).data
+    return word.safeParse(parseJson(line)).data
   } catch {
     return undefined
   }

@@ -13,6 +13,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { checkpointSchema, checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
 import { makeFolder } from '../lib/make-folder.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /**
  * Signs the record's checkpoints, and only a head that extends the last one it signed: it is given digests, chains
@@ -202,7 +203,7 @@ function assertOwnMemory(last: Checkpoint | undefined, key: string, folder: stri
 
 function readMemory(memory: DatabaseSync): Checkpoint | undefined {
   const row = memory.prepare('SELECT checkpoint FROM signed WHERE id = 1').get()
-  return row ? checkpointSchema.parse(JSON.parse(String(row['checkpoint']))) : undefined
+  return row ? checkpointSchema.parse(parseJson(String(row['checkpoint']))) : undefined
 }
 
 function remember(memory: DatabaseSync, checkpoint: Checkpoint): void {

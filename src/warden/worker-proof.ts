@@ -6,6 +6,7 @@ import type { Provider, Task } from '../contract/provider.ts'
 import type { WallHandle } from './handle.ts'
 import { probeTenant } from './shelf.ts'
 import { kind, knockedSchema } from './worker-wire.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
@@ -35,7 +36,7 @@ async function holdsAgainstItself(worker: WallHandle): Promise<void> {
   worker.ref(true)
   try {
     worker.send(kind.knock, '')
-    const answers = knockedSchema.parse(JSON.parse((await promise).toString()))
+    const answers = knockedSchema.parse(parseJson((await promise).toString()))
     const through = Object.entries(answers).filter(
       ([, answer]) => answer !== 'EPERM' && answer !== 'ENOSYS',
     )

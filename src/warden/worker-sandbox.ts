@@ -27,6 +27,7 @@ import { lower, stricter } from './lower.ts'
 import { fetchCapability, type OpenWayOut, type WayOut } from './way-out.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
 import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
+import { parseJson } from '../lib/parse-json.ts'
 
 /** After a timeout the guest gets this long to say what it had printed, before the process is killed. */
 const GRACE_MS = 40
@@ -426,7 +427,7 @@ function parted(payload: Buffer): { readonly head: unknown; readonly text: Buffe
 
 function parsed(bytes: Buffer): unknown {
   try {
-    return JSON.parse(bytes.toString()) as unknown
+    return parseJson(bytes.toString())
   } catch {
     return undefined
   }

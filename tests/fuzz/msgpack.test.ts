@@ -4,6 +4,7 @@ import { MayflyError } from '../../src/contract/error.ts'
 import { parseBody } from '../../src/gateway/body.ts'
 import { jsonOfMsgpack, MsgpackError, msgpackOf } from '../../src/lib/msgpack.ts'
 import { fuzz, mutated } from './seeded.ts'
+import { parseJson } from '../../src/lib/parse-json.ts'
 
 const samples = [
   { code: 'return 1', input: { a: [1, -1, 200, -40, 70_000, 1.5, true, null], é: '\ud83d\ude00' } },
@@ -21,7 +22,7 @@ test('S0-23: Damaged MessagePack becomes JSON within its bound or is refused wit
       const json = reading(bytes)
       if (json === undefined) return
       assert.ok(json.length <= charsMax)
-      JSON.parse(json)
+      parseJson(json)
       refusesOnlyWithSyntax(json)
     },
   })

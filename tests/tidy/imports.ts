@@ -37,6 +37,8 @@ const startersToo = new Map([
   ['guest/process/shell.js', 'inside a wall: the shell that runs a script'],
   ['guest/process/result.js', 'inside a wall: Node, asked where a source has its error'],
 ])
+/** Pure functions that walls and hosts both need; walls mount little else than guest/. */
+const sharedByGuests = new Set(['guest/parse-json.js'])
 const startsProcesses = new Set(['node:child_process', 'child_process', 'node:cluster', 'cluster'])
 
 export interface Import {
@@ -95,6 +97,7 @@ function faultOf(from: string, { specifier, path, isReExport }: Import): string 
   if (isReExport && from !== 'src/index.ts') return 'only src/index.ts re-exports'
   if (path === undefined || path.endsWith('.json') || from.startsWith('bin/')) return undefined
   if (from.startsWith('guest/')) return guestFault(path)
+  if (sharedByGuests.has(path)) return undefined
   if (path.startsWith('guest/')) return 'a guest is started as a program, never imported'
   return directionFault(from, path)
 }

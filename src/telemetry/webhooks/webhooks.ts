@@ -6,6 +6,7 @@ import { cloudEventOf, type Told } from './cloud-event.ts'
 import { type Addresses, post, type Posted } from './post.ts'
 import type { Claimed, Queue } from './queue.ts'
 import type { Signer } from './sign.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 
 export interface Receiver {
   readonly url: string
@@ -168,6 +169,6 @@ function whyNot(answer: Posted): string {
 }
 
 function runOf({ body }: Claimed): string | null {
-  const { subject } = JSON.parse(body) as { readonly subject?: string }
+  const { subject } = parseJson(body) as { readonly subject?: string }
   return subject ?? null
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 
 /** The capability by which zones reach the exchange. No zone reaches another in any other way. */
 export const channelCapability = 'mayfly.zone'
@@ -262,7 +263,7 @@ function refused({ to }: Call, why: string): MayflyError {
 
 function read(text: string): z.infer<typeof request> | undefined {
   try {
-    const parsed = request.safeParse(JSON.parse(text))
+    const parsed = request.safeParse(parseJson(text))
     return parsed.success ? parsed.data : undefined
   } catch {
     return undefined

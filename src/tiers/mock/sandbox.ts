@@ -24,6 +24,7 @@ import type {
 import { encodeTagged } from '../../lib/tagged.ts'
 import { newId } from '../../lib/id.ts'
 import type { Faults, Script, Step } from './script.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 
 /** Longest chunk that goes out at once. */
 const chunkBytesMax = 64 * 1024
@@ -157,7 +158,7 @@ export class MockSandbox implements Sandbox {
   /** The script once more for each call of a batch; its last step answers that call alone. */
   async #playCall(task: Task, call: number, io: TaskIo): Promise<void> {
     const { script, clock } = this.#parts
-    const inputs = JSON.parse(task.inputText) as readonly unknown[]
+    const inputs = parseJson(task.inputText) as readonly unknown[]
     const began = clock.now()
     for (const step of script({ ...task, inputText: JSON.stringify(inputs[call]) })) {
       const end = answerOf(step)

@@ -2,6 +2,7 @@ import type { Control } from '../../contract/controls.ts'
 import type { Encoding, OutcomeError } from '../../contract/outcome.ts'
 import type { LimitCode, Task } from '../../contract/provider.ts'
 import { seeded } from './seeded.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 
 /**
  * What a mock sandbox does with a task, since it runs none of its code: these steps, in this order. A script without
@@ -47,7 +48,7 @@ export interface Faults {
 export function echo(seed?: number): Script {
   const random = seed === undefined ? () => 0 : seeded(seed)
   return (task) => {
-    const result = { mock: true, echo: JSON.parse(task.inputText) as unknown }
+    const result = { mock: true, echo: parseJson(task.inputText) }
     const at = seed === undefined ? 0 : 0.2 + random() * 2.8
     return [{ at, result }]
   }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Capture } from '../../contract/provider.ts'
 import type { Wall } from '../../warden/protocol.ts'
+import { parseJson } from '../../lib/parse-json.ts'
 
 /** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */
 export const captureBytesMax = 64 * 2 ** 20
@@ -133,7 +134,7 @@ class Copy {
     this.#headBytes += newline
     if (this.#headBytes > HEAD_BYTES_MAX) throw unavailable('it has too many heads')
     try {
-      return head.parse(JSON.parse(line.toString('latin1')))
+      return head.parse(parseJson(line.toString('latin1')))
     } catch {
       throw unavailable('it cannot be read')
     }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { parseJson } from '../../lib/parse-json.ts'
 
 /** What a program's wall says on its control socket; the runners' half of this table is guest/process/. */
 export const kind = {
@@ -68,7 +69,7 @@ export function headed<T>(
 
 function parsed(bytes: Buffer): unknown {
   try {
-    return JSON.parse(bytes.toString()) as unknown
+    return parseJson(bytes.toString())
   } catch {
     return undefined
   }

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { parseJson } from '../../src/lib/parse-json.ts'
+import { isMissing } from '../walls/process-stands.ts'
+import { makePlace, mayfly, startServer, whenReady, type Server } from './program.ts'
+
+const place = makePlace()
+let server: Server
+
+before(async () => {
+  server = await startServer(place)
+  await whenReady(server)
+})
+after(async () => {
+  await server.stop()
+  place.remove()
+})
+
+/** The body goes out, and the answer comes back, as text: this process may misread keys as well. */
+async function run(body: string): Promise<string> {
+  const response = await fetch(new URL('/v1/executions', server.active), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${server.apiKey}` },
+    body,
+  })
+  return response.text()
+}
+
+/** The first keys of its input as numbers, which no reader of JSON can misread, and all of it as it came. */
+const code = JSON.stringify(
+  `const last = [input].flat().at(-1)
+  return { units: Object.keys(last).map((key) => key.charCodeAt(0)), input }`,
+)
+const poison = String.raw`{"h":[],"\\":0}`
+const clean = String.raw`{"h":1,"\"":2}`
+
+suite('Keys of JSON are what was written, whatever somebody else sent before', () => {
+  for (const provider of ['isolated-vm', 'bubblewrap', 'embedded'])
+    test(`S0-16: through ${provider}`, async (t) => {
+      if (isMissing(t, { way: 'bubblewrap' })) return
+      const body = (input: string) => `{"code":${code},"input":${input},"provider":"${provider}"}`
+      for (const first of [poison, `[${poison},${poison}]`, `[[],${poison}]`]) {
+        assert.match(await run(body(first)), /"status":"ok"/)
+        for (const input of [clean, `[${poison},${clean}]`]) {
+          const text = await run(body(input))
+          const said = `"result":{"units":[104,34],"input":${input}}`
+          assert.ok(text.includes(said), `${said} is not in ${text}`)
+        }
+      }
+    })
+
+  test('S0-16: the history and the record keep them so', async () => {
+    const { id } = parseJson(await run(`{"code":"return input","input":${clean}}`)) as {
+      id: string
+    }
+    const kept = await fetch(new URL(`/v1/executions/${id}`, server.active), {
+      headers: { authorization: `Bearer ${server.apiKey}` },
+    })
+    assert.ok((await kept.text()).includes(`"result":${clean}`))
+    const verified = await mayfly(place, ['audit', 'verify', '--state', join(place.state)])
+    assert.equal(verified.code, 0, verified.stderr)
+  })
+})

@@ -3,11 +3,15 @@
 export default function (call) {
   const CHANNEL = 'mayfly.zone'
   const DEPTH_MAX = 500
+  /** What the exchange takes of an error. */
+  const NAME_UNITS_MAX = 1000
+  const MESSAGE_UNITS_MAX = 65_536
   const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, prototype, is } = Object
   const { ownKeys, apply } = Reflect
   const { isArray } = Array
   const errors = { Error, EvalError, RangeError, SyntaxError, TypeError, URIError }
   const text = String
+  const cut = String.prototype.slice
   const toTime = Date.prototype.getTime
   const eachOfMap = Map.prototype.forEach
   const eachOfSet = Set.prototype.forEach
@@ -154,13 +158,32 @@ export default function (call) {
     } catch (thrown) {
       reply.error = described(thrown)
     }
-    await call(CHANNEL, { reply })
+    try {
+      await call(CHANNEL, { reply })
+    } catch {
+      // Whoever asked waits for an answer: this one was more than a channel carries.
+      const message = 'The zone answered what no channel carries'
+      const error = { isError: true, name: 'RangeError', message }
+      try {
+        await call(CHANNEL, { reply: { id, error } })
+      } catch {
+        // Nobody waits any more.
+      }
+    }
+  }
+
+  function beginning(value, unitsMax) {
+    return apply(cut, text(value), [0, unitsMax])
   }
 
   function described(thrown) {
     try {
       if (thrown instanceof Error)
-        return { isError: true, name: text(thrown.name), message: text(thrown.message) }
+        return {
+          isError: true,
+          name: beginning(thrown.name, NAME_UNITS_MAX),
+          message: beginning(thrown.message, MESSAGE_UNITS_MAX),
+        }
       return { isError: false, value: encode(thrown, 0, new Map()) }
     } catch {
       return { isError: true, name: 'Error', message: 'The zone threw what cannot be told' }

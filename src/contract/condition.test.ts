@@ -38,6 +38,8 @@ test('What is no condition is refused when it is read, with what was expected', 
     '"a" > 1': /in CEL/,
     'events["egress/deneid"] > 1': /not "egress\/deneid"/,
     'events[life.phase] > 1': /name of a point/,
+    'events.foo > 1': /fits a dot/,
+    'events[?"egress/denied"].hasValue()': /CEL|fits a dot|hasValue/,
     [`calls > ${'1'.repeat(conditionCharactersMax)}`]: /at most/,
   }
   for (const [text, expected] of Object.entries(all))

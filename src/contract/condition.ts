@@ -88,9 +88,14 @@ function mustBeBounded(node: ASTNode): void {
       throw new RangeError(`expected no call of "${name}"; there are ${known}`)
     }
   }
-  if (node.op === '[]' && node.args[0].op === 'id' && node.args[0].args === 'events')
-    mustBePoint(node.args[1])
+  if (node.op === '[]' && isEvents(node.args[0])) mustBePoint(node.args[1])
+  if ((node.op === '.' || node.op === '.?' || node.op === '[?]') && isEvents(node.args[0]))
+    throw new RangeError('expected events["…"] with the name of a point: no name of one fits a dot')
   for (const inner of innerOf(node.args)) mustBeBounded(inner)
+}
+
+function isEvents(node: ASTNode): boolean {
+  return node.op === 'id' && node.args === 'events'
 }
 
 function mustBePoint(node: ASTNode): void {

@@ -133,6 +133,12 @@ export const timelineWord = z.enum([
   'channel',
 ])
 
+/**
+ * Hears of a life as it goes. A line that its timeline has no room for is told too where it says what holds now, with
+ * `isKept` false: a flood keeps nobody from knowing in which phase a zone is.
+ */
+export type HearLine = (entry: TimelineEntry, isKept: boolean) => void
+
 /** One line of the story of a life; `at` counts from the release of user code, in milliseconds. */
 export const timelineEntry = z
   .object({

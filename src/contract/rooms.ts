@@ -112,6 +112,8 @@ export interface Supervisor extends AsyncDisposable {
   gone(zone: string): void
   /** Something happened in this life: it is counted, conditions see it, and an anomaly is answered. */
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'>): void
+  /** Its user code has ended, or is being ended: it may still be looked into, and nothing changes it any more. */
+  readonly isOver: boolean
 }
 
 /** Who orders something of a life, why, and of which zone; without one, of the whole. */

@@ -7,7 +7,8 @@ import type { KeepCapture, Supervised } from '../contract/rooms.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
 import { createLine, type Line } from './line.ts'
 import { captureMsMax } from './enforce.ts'
-import { captureWaitMsMax, supervise } from './supervise.ts'
+import { captureWaitMsMax } from './enforce.ts'
+import { supervise } from './supervise.ts'
 
 const asked = { ...profileOf({ schedule: scheduleOf(phasesOf(1000)) }), capture: true }
 const memory: Capture = { kind: 'memory', parts: [{ name: 'a', bytes: [Buffer.from('abc')] }] }

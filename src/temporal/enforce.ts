@@ -8,6 +8,8 @@ import { whole } from './schedule.ts'
 export const tightenMsMax = 1000
 /** What it has to show what it holds, standing still. */
 export const captureMsMax = 5000
+/** How long whoever is to be captured waits for the captures of others. */
+export const captureWaitMsMax = 5000
 
 /** How long it took, or what is still open and why. */
 export type Enforcement =

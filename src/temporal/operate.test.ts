@@ -11,6 +11,7 @@ import type { Sandbox } from '../contract/provider.ts'
 import type { Supervised } from '../contract/rooms.ts'
 import { captureMsMax } from './enforce.ts'
 import { createOperating, waitingMax } from './operate.ts'
+import { ownLinesMax } from './operated-life.ts'
 import { supervise } from './supervise.ts'
 
 const admin: Operator = { principal: 'key:admin', tenant: undefined }
@@ -249,4 +250,56 @@ test('Only so many orders wait for one life; a termination waits for none', asyn
     (await Promise.allSettled([first, ...waiting])).every((one) => one.status === 'rejected'),
   )
   await end()
+})
+
+test('Nobody thaws, freezes, copies or tightens what has ended and is only looked into', async () => {
+  const look = Promise.withResolvers<never>()
+  const asked = profileOf({ ...usual, capture: true })
+  const { run, operations, frozen, clock, end } = await underWay(500, {
+    profile: asked,
+    capture: () => look.promise,
+  })
+  const life = operations.terminate(run, admin)
+  await clock.run(600)
+  assert.deepEqual(frozen, ['frozen'])
+  for (const order of [
+    operations.thaw(run, admin),
+    operations.freeze(run, admin),
+    operations.capture(run, admin),
+    operations.tighten(run, { controls: { cpu: 1 } }, admin),
+  ])
+    await assert.rejects(order, { code: 'CONFLICT', message: /its life is over/ })
+  assert.deepEqual(frozen, ['frozen'])
+  look.reject(new Error('it is late'))
+  await end()
+  await life
+})
+
+test('What takes away does not wait for a copy, and a copy not for ever for those of others', async () => {
+  const look = Promise.withResolvers<never>()
+  const slow = profileOf({ ...usual, schedule: scheduleOf(phasesOf(60_000)) })
+  const long = { ...slow, limits: { ...slow.limits, timeout: 60_000 } }
+  const never = { profile: long, capture: () => look.promise }
+  const { run, operations, clock, end } = await underWay(500, never)
+  const first = operations.capture(run, admin).catch((thrown: unknown) => thrown)
+  const second = operations.capture(run, admin).catch((thrown: unknown) => thrown)
+  await operations.freeze(run, admin)
+  const { held } = await operations.tighten(run, { controls: { cpu: 1 } }, admin)
+  assert.ok(held)
+  await operations.thaw(run, admin)
+  await clock.run(500 + 3 * captureMsMax)
+  for (const thrown of [await first, await second]) assert.ok(isCode('UNAVAILABLE')(thrown))
+  await end()
+})
+
+test('What an operator did is shown as it is, also past the lines that a timeline has for it', async () => {
+  const { run, operations, end } = await underWay(500)
+  for (let times = 0; times < ownLinesMax; times++) {
+    await operations.freeze(run, admin)
+    await operations.thaw(run, admin)
+  }
+  await operations.freeze(run, admin)
+  assert.equal(operations.find(run, admin).frozen, true)
+  const { timeline } = await end()
+  assert.equal(timeline.filter(({ reason }) => reason === 'operator').length, ownLinesMax)
 })

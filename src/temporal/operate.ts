@@ -1,9 +1,9 @@
 import { controlsBeyond, controlNames, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Point, TimelineEntry } from '../contract/event.ts'
+import type { HearLine, Point } from '../contract/event.ts'
 import type { Operations, Operator } from '../contract/live.ts'
 import type { KeepCapture, Supervised, Supervisor } from '../contract/rooms.ts'
-import { captureMsMax, inTime } from './enforce.ts'
+import { captureMsMax, captureWaitMsMax, inTime } from './enforce.ts'
 import { keptOf } from './kept.ts'
 import { createLine, type Line } from './line.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'
@@ -16,7 +16,7 @@ export const waitingMax = 8
 export interface Operating {
   readonly operations: Operations
   /** The supervisor whose life can be seen, from the beginning of its run to its end. */
-  over(parts: LifeParts, make: (on: (entry: TimelineEntry) => void) => Supervisor): Supervisor
+  over(parts: LifeParts, make: (on: HearLine) => Supervisor): Supervisor
 }
 
 export interface OperateOptions {
@@ -35,7 +35,13 @@ export interface OperateOptions {
 interface Known {
   readonly life: OperatedLife
   readonly ended: Promise<Supervised>
-  /** The orders before the next one, and how many. */
+  readonly orders: Turns
+  /** A copy takes long and waits for others: what takes away does not wait for one. */
+  readonly captures: Turns
+}
+
+/** The orders before the next one, and how many. */
+interface Turns {
   last: Promise<unknown>
   waiting: number
 }
@@ -55,18 +61,28 @@ export function createOperating({ tell, keep, inLine = createLine() }: OperateOp
   }
 
   /** One order after the other, and a bounded number of them. */
-  async function inTurn<T>(one: Known, work: () => Promise<T>): Promise<T> {
-    if (one.waiting >= waitingMax)
+  async function inTurn<T>(
+    id: string,
+    by: Operator,
+    which: 'orders' | 'captures',
+    work: (life: OperatedLife) => Promise<T>,
+  ): Promise<T> {
+    const turns = known(id, by)[which]
+    if (turns.waiting >= waitingMax)
       throw new MayflyError('RATE_LIMITED', 'Cannot take another order for this sandbox now', {
         retryAfterMs: 1000,
       })
-    one.waiting += 1
-    const turn = one.last.then(work)
-    one.last = turn.catch(() => undefined)
+    turns.waiting += 1
+    const turn = turns.last.then(async () => {
+      const { life } = known(id, by)
+      life.mustGoOn()
+      return await work(life)
+    })
+    turns.last = turn.catch(() => undefined)
     try {
       return await turn
     } finally {
-      one.waiting -= 1
+      turns.waiting -= 1
     }
   }
 
@@ -112,14 +128,18 @@ export function createOperating({ tell, keep, inLine = createLine() }: OperateOp
   async function capture(life: OperatedLife, by: Operator) {
     life.mustHaveBegun()
     const { sandbox, profile, clock } = life.parts
+    const leave = new AbortController()
+    const wait = clock.after(captureWaitMsMax, () => leave.abort(othersAreCaptured(life)))
     const { took, value: fields } = await timed(life, () =>
       inLine(async () => {
+        wait.cancel()
+        life.mustGoOn()
         // Whoever waits behind it waits for an answer, or for none.
         const asked = inTime(() => sandbox.capture(), clock, captureMsMax)
         const value = await asked.catch((thrown: unknown) => uncaptured(life, thrown))
         const of = { run: life.run, tenant: profile.tenant, because: 'operator' } as const
         return keptOf(value, await keep?.(of, value))
-      }),
+      }, leave.signal),
     )
     const { kind, why, parts = [] } = fields
     life.note({ event: 'captured', took, reason: 'operator', fields })
@@ -135,17 +155,16 @@ export function createOperating({ tell, keep, inLine = createLine() }: OperateOp
         .toReversed(),
     find: (id, by) => known(id, by).life.whole,
     async tighten(id, asked, by) {
-      const one = known(id, by)
-      return await inTurn(one, () => tighten(known(id, by).life, asked, by))
+      return await inTurn(id, by, 'orders', (life) => tighten(life, asked, by))
     },
     async freeze(id, by) {
-      return await inTurn(known(id, by), () => freeze(known(id, by).life, by))
+      return await inTurn(id, by, 'orders', (life) => freeze(life, by))
     },
     async thaw(id, by) {
-      return await inTurn(known(id, by), () => thaw(known(id, by).life, by))
+      return await inTurn(id, by, 'orders', (life) => thaw(life, by))
     },
     async capture(id, by) {
-      return await inTurn(known(id, by), () => capture(known(id, by).life, by))
+      return await inTurn(id, by, 'captures', (life) => capture(life, by))
     },
     async endZone(id, zone, by) {
       if (zone === whole) {
@@ -179,7 +198,7 @@ export function createOperating({ tell, keep, inLine = createLine() }: OperateOp
         async run(task, io) {
           life.run = task.run
           const ended = supervisor.run(task, io)
-          lives.set(task.run, { life, ended, last: Promise.resolve(), waiting: 0 })
+          lives.set(task.run, { life, ended, orders: turns(), captures: turns() })
           try {
             const lived = await ended
             return { ...lived, timeline: life.withOwn(lived.timeline) }
@@ -192,10 +211,22 @@ export function createOperating({ tell, keep, inLine = createLine() }: OperateOp
         zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
         gone: (zone) => supervisor.gone(zone),
         notice: (event) => supervisor.notice(event),
+        get isOver() {
+          return supervisor.isOver
+        },
         [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
       }
     },
   }
+}
+
+const turns = (): Turns => ({ last: Promise.resolve(), waiting: 0 })
+
+function othersAreCaptured({ run }: OperatedLife): MayflyError {
+  const why = `${captureWaitMsMax / 1000} s went by while others were captured`
+  return new MayflyError('UNAVAILABLE', `Cannot capture "${run}" now: ${why}`, {
+    retryAfterMs: captureWaitMsMax,
+  })
 }
 
 /** All of what is then in force. Throws MayflyError CONFLICT for what would loosen, or what the wall cannot close. */

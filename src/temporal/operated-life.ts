@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import { meet, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { TimelineEntry } from '../contract/event.ts'
+import type { HearLine, TimelineEntry } from '../contract/event.ts'
 import type { LiveRow, LiveSandbox } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Ability, Sandbox } from '../contract/provider.ts'
@@ -22,7 +22,7 @@ export interface LifeParts {
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
-/** One life as it can be seen from outside, made of the lines of its timeline and nothing else. */
+/** One life as it can be seen from outside, made of what its timeline tells and nothing else. */
 export class OperatedLife {
   readonly parts: LifeParts
   readonly #counts = new Map<string, number>()
@@ -45,8 +45,8 @@ export class OperatedLife {
   }
 
   /** Whoever lives it. The lines that come before its first are those of a life that never began. */
-  lead(make: (on: (entry: TimelineEntry) => void) => Supervisor): Supervisor {
-    return (this.#supervisor = make((entry) => this.#hear(entry)))
+  lead(make: (on: HearLine) => Supervisor): Supervisor {
+    return (this.#supervisor = make((entry, isKept) => this.#hear(entry, isKept)))
   }
 
   /** Throws MayflyError CONFLICT before user code was released. */
@@ -55,12 +55,21 @@ export class OperatedLife {
     throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" yet: it has not begun`)
   }
 
+  /**
+   * Throws MayflyError NOT_FOUND where there is nobody any more, CONFLICT where user code has ended, and what is left only
+   * stands still to be looked into.
+   */
+  mustGoOn(): void {
+    if (!this.supervisor.isOver) return
+    throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" any more: its life is over`)
+  }
+
   /** A line of an operator's own. */
   note(line: Omit<TimelineEntry, 'at' | 'zone'>): void {
-    if (this.#own.length >= ownLinesMax) return
+    const isKept = this.#own.length < ownLinesMax
     const entry = { at: this.#age, zone: whole, ...line }
-    this.#own.push(entry)
-    this.#hear(entry)
+    if (isKept) this.#own.push(entry)
+    this.#hear(entry, isKept)
   }
 
   /** A timeline with the operator's lines in their places; what cut it stays its last. */
@@ -120,7 +129,7 @@ export class OperatedLife {
     return this.#released === undefined ? 0 : this.parts.clock.now() - this.#released
   }
 
-  #hear(entry: TimelineEntry): void {
+  #hear(entry: TimelineEntry, isKept: boolean): void {
     const { event, zone, phase, fields } = entry
     this.#released ??= this.parts.clock.now() - entry.at
     this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1)
@@ -130,15 +139,20 @@ export class OperatedLife {
     if (event === 'thawed') this.#isFrozen = false
     const score = event === 'anomaly' ? fields?.['behaviorScore'] : undefined
     if (typeof score === 'number') this.#behaviorScore = score
-    if (event === 'terminated') this.#closed.delete(zone)
+    if (event === 'terminated') this.#forget(zone)
     if (event === 'tightened') this.#keep(entry)
-    this.parts.on?.(entry)
+    if (isKept) this.parts.on?.(entry)
   }
 
   /** With a reason, a zone is over. */
   #turnZone({ zone, reason }: TimelineEntry): void {
     if (reason === undefined) this.#closed.set(zone, {})
-    else this.#closed.delete(zone)
+    else this.#forget(zone)
+  }
+
+  #forget(zone: string): void {
+    this.#closed.delete(zone)
+    if (zone !== whole) this.#phases.delete(zone)
   }
 
   #keep(entry: TimelineEntry): void {

@@ -9,16 +9,17 @@ export interface Overhearing {
 }
 
 /**
- * Tells each life what the host saw of it, such as what left or was refused at its way out: conditions count that too.
- * What its wall sees the wall tells itself, an anomaly is told by whoever found it, and what the supervisor says it
- * knows.
+ * Tells each life what was seen of it, such as what left or was refused at its way out, or which programs its wall saw it
+ * start: conditions count that too. What a wall refuses it tells itself, an anomaly is told by whoever found it, and what
+ * the supervisor says it knows. A guest's own word counts for nothing here.
  */
 export function overhear(): Overhearing {
   const lives = new Map<string, Supervisor>()
   return {
     sink({ run, point, zone, fields, trust, actor }) {
-      if (run === null || trust !== 'host' || actor === 'temporal' || point === 'anomaly/found')
-        return
+      if (run === null || actor === 'temporal' || point === 'anomaly/found') return
+      const isSeen = trust === 'host' || (trust === 'wall' && point.startsWith('seen/'))
+      if (!isSeen) return
       lives.get(run)?.notice({ point, zone, fields })
     },
     over: (supervisor) => ({
@@ -35,6 +36,9 @@ export function overhear(): Overhearing {
       zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
       gone: (zone) => supervisor.gone(zone),
       notice: (event) => supervisor.notice(event),
+      get isOver() {
+        return supervisor.isOver
+      },
       [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
     }),
   }

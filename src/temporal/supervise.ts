@@ -3,7 +3,7 @@ import { hostCharactersMax } from '../contract/anomaly.ts'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Event, TimelineEntry, Voice } from '../contract/event.ts'
+import type { Event, HearLine, Voice } from '../contract/event.ts'
 import type { CapturedFor } from '../contract/evidence.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
@@ -13,7 +13,7 @@ import { Attention, type Judged } from './attention.ts'
 import { keptOf } from './kept.ts'
 import { createLine, type Line } from './line.ts'
 import { cutShort, lost, reasonOf } from './ends.ts'
-import { captureMsMax, enforce, inTime } from './enforce.ts'
+import { captureMsMax, captureWaitMsMax, enforce, inTime } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { begin, next, nextAt, stepOf, whole, wholeOf } from './schedule.ts'
 import type { Act, Happening, Life, Turn } from './schedule.ts'
@@ -25,8 +25,6 @@ import { Timeline } from './timeline.ts'
 export const releaseMsMax = 10_000
 export const answerMsMax = 2000
 export const zoneCharactersMax = 64
-/** How long a life that is over stands still for the captures of others. */
-export const captureWaitMsMax = 5000
 
 export interface Watch {
   readonly sandbox: Sandbox
@@ -35,8 +33,8 @@ export interface Watch {
   readonly voice: Voice
   /** The caller's: aborting it cancels. */
   readonly signal: AbortSignal
-  /** Hears each line of the timeline as it is written; never throws. */
-  readonly on?: ((entry: TimelineEntry) => void) | undefined
+  /** Hears each line of the timeline as it is written, and of what holds now; never throws. */
+  readonly on?: HearLine | undefined
   /** Keeps what a capture comes to; it is only told of where there is nobody. */
   readonly keep?: KeepCapture | undefined
   /** Where captures of this process wait for each other. */
@@ -476,6 +474,10 @@ class Supervision implements Supervisor {
     this.#speech.allClosed(reason)
     const executionTime = this.#ranMs ?? this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
+  }
+
+  get isOver(): boolean {
+    return !this.#isOpen
   }
 
   /** Whether something that happens can still change this life. */

@@ -1,28 +1,42 @@
 import type { Clock } from '../contract/clock.ts'
-import type { TimelineEntry } from '../contract/event.ts'
+import type { HearLine, TimelineEntry } from '../contract/event.ts'
 import { whole } from './schedule.ts'
 
 /** Lines kept of one life, but for the last one, which always is. */
 export const entriesMax = 1000
 /** Of these, lines that a guest can bring about, and those of zones: no flood hides what closed on the whole. */
 export const guestEntriesMax = 500
-/** Of those, lines of what was refused: whoever tries doors for ever hides no anomaly. */
+/** Of those, lines of what was refused. */
 export const deniedEntriesMax = 200
-const guestWords = new Set<TimelineEntry['event']>(['denied', 'anomaly', 'zone', 'channel'])
+/**
+ * Lines of anomalies, beside those: whoever tries doors, or starts programs, for ever hides none. Half of them are for
+ * the worst alone.
+ */
+export const anomalyEntriesMax = 200
+const guestWords = new Set<TimelineEntry['event']>(['denied', 'zone', 'channel'])
+/** What is told even where there is no room for it. */
+const standing = new Set<TimelineEntry['event']>([
+  'phase',
+  'tightened',
+  'zone',
+  'terminated',
+  'anomaly',
+])
 
 type Line = Omit<TimelineEntry, 'at' | 'zone'>
 
 /** The story of one life. It begins when user code is released; a life that never was has none. */
 export class Timeline {
   readonly #clock: Clock
-  readonly #on: (entry: TimelineEntry) => void
+  readonly #on: HearLine
   #entries: TimelineEntry[] = []
   #released: number | undefined
   #ofGuests = 0
   #denied = 0
+  #anomalies = 0
 
   /** `on` hears each line in the order of the whole: those from before the release when that comes. */
-  constructor(clock: Clock, on: (entry: TimelineEntry) => void = () => undefined) {
+  constructor(clock: Clock, on: HearLine = () => undefined) {
     this.#clock = clock
     this.#on = on
   }
@@ -40,18 +54,26 @@ export class Timeline {
   begin(line: Line): void {
     this.#released = this.#clock.now()
     this.#entries = [{ at: 0, zone: whole, ...line }, ...this.#entries]
-    for (const entry of this.#entries) this.#on(entry)
+    for (const entry of this.#entries) this.#on(entry, true)
   }
 
   /** A line of a zone, of the whole where none is named. */
   note(line: Line, zone: string = whole): void {
-    if (this.#entries.length >= entriesMax) return
-    if (line.event === 'denied' && ++this.#denied > deniedEntriesMax) return
-    const isOfGuest = guestWords.has(line.event) || zone !== whole
-    if (isOfGuest && ++this.#ofGuests > guestEntriesMax) return
     const entry = { at: this.age, zone, ...line }
-    this.#entries.push(entry)
-    if (this.hasBegun) this.#on(entry)
+    const isKept = this.#hasRoom(entry)
+    if (isKept) this.#entries.push(entry)
+    if (this.hasBegun && (isKept || standing.has(line.event))) this.#on(entry, isKept)
+  }
+
+  #hasRoom({ event, zone, fields }: TimelineEntry): boolean {
+    if (this.#entries.length >= entriesMax) return false
+    if (event === 'anomaly') {
+      const max = fields?.['severity'] === 'high' ? anomalyEntriesMax : anomalyEntriesMax / 2
+      return this.#anomalies < max && ++this.#anomalies > 0
+    }
+    if (event === 'denied' && ++this.#denied > deniedEntriesMax) return false
+    const isOfGuest = guestWords.has(event) || zone !== whole
+    return !isOfGuest || ++this.#ofGuests <= guestEntriesMax
   }
 
   /** The whole of it; with a reason, the life was cut, and the last line says why. */
@@ -59,7 +81,7 @@ export class Timeline {
     if (!this.hasBegun) return []
     if (reason === undefined) return this.#entries
     const last: TimelineEntry = { at: this.age, zone: whole, event: 'terminated', reason }
-    this.#on(last)
+    this.#on(last, true)
     return [...this.#entries, last]
   }
 }

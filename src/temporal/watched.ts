@@ -38,6 +38,9 @@ export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor
     zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
     gone: (zone) => supervisor.gone(zone),
     notice: (event) => supervisor.notice(event),
+    get isOver() {
+      return supervisor.isOver
+    },
     [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
   }
 }

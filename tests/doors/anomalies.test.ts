@@ -28,6 +28,7 @@ suite('Lives behind real walls are watched', () => {
         zones: { compute: { phases: [{ name: 'work', for: '15s' }] } },
       },
       worked: { phases: [{ name: 'full', for: '20s', terminate_if: 'life.cpu > 300.0' }] },
+      starting: { phases: [{ name: 'full', for: '20s', terminate_if: 'events["seen/exec"] > 3' }] },
     },
   } as const
   const { config } = loadConfig({ object, env: {}, cwd: folder })
@@ -78,6 +79,22 @@ suite('Lives behind real walls are watched', () => {
     const spin = await run({ code, schedule: 'worked', limits: { timeout: wallMs } })
     assert.equal(spin.status, 'terminated')
     assert.ok(spin.metrics.executionTime < wallMs / 2, `${spin.metrics.executionTime}`)
+  })
+
+  test('A condition counts what the wall of a program sees: who starts too many programs is over', async (t) => {
+    if (await isMissing('sh', t)) return
+    const code = 'for i in 1 2 3 4 5 6 7 8; do /bin/true; done; sleep 15; echo late'
+    const asked = {
+      code,
+      language: 'sh',
+      schedule: 'starting',
+      limits: { timeout: '20s' },
+    } as const
+    const outcome = await run(asked)
+    const seen = events.some(({ run, point }) => run === outcome.id && point === 'seen/exec')
+    if (!seen && process.env['CI'] !== 'true') return t.skip('its wall has no sentinel')
+    assert.deepEqual([outcome.status, outcome.stdout], ['terminated', ''])
+    assert.match(outcome.timeline.at(-1)?.reason ?? '', /terminate_if events/)
   })
 
   test('S2-12: What a zone uses is told of that zone, and counts for the whole', async () => {

@@ -120,3 +120,29 @@ test('Errors keep their kind and their text, and nothing else of what threw them
     { plain: [1] },
   )
 })
+
+test('Whoever asks is answered, also where the answer is more than goes through, or its error is', async () => {
+  const long = 'x'.repeat(100_000)
+  const thrown = await through(() => {
+    throw Object.assign(new RangeError(long), { name: long })
+  }, []).catch((error: unknown) => error as Error)
+  assert.equal((thrown as Error).message.length, 65_536)
+
+  const replies: any[] = []
+  let asked = 0
+  await wireOf(async (_name, said) => {
+    if (said.next) return asked++ > 0 ? { over: true } : { id: 7, args: ['a', []] }
+    replies.push(said.reply)
+    if (replies.length === 1) throw new RangeError('the arguments are larger than 4 MiB')
+    return null
+  }).serve(() => 'a'.repeat(10))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(replies.at(-1), {
+    id: 7,
+    error: {
+      isError: true,
+      name: 'RangeError',
+      message: 'The zone answered what no channel carries',
+    },
+  })
+})

@@ -1,5 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
-import type { TimelineEntry } from '../../contract/event.ts'
+import type { HearLine, TimelineEntry } from '../../contract/event.ts'
 import type { Sandbox } from '../../contract/provider.ts'
 import type { Supervisor } from '../../contract/rooms.ts'
 import type { ProgramZoneMade, ZonesMade } from '../../contract/zones.ts'
@@ -11,7 +11,7 @@ import { ZonedSandbox } from './sandbox.ts'
 export interface OverParts {
   readonly sandbox: Sandbox
   readonly clock: Clock
-  readonly on?: ((entry: TimelineEntry) => void) | undefined
+  readonly on?: HearLine | undefined
   /** Hears, of a run that ended well, what each zone called. */
   readonly learn?: ((run: string, called: Past) => void) | undefined
 }
@@ -22,9 +22,9 @@ export interface OverParts {
  */
 export function overZones(
   { sandbox, clock, on, learn }: OverParts,
-  make: (on: (entry: TimelineEntry) => void) => Supervisor,
+  make: (on: HearLine) => Supervisor,
 ): Supervisor {
-  if (!sandbox.listen) return make((entry) => on?.(entry))
+  if (!sandbox.listen) return make((entry, isKept) => on?.(entry, isKept))
   const programs = new ProgramStory()
   const why = new Map<string, string>()
   const channels: TimelineEntry[] = []
@@ -35,9 +35,11 @@ export function overZones(
     const reason = entry.event === 'zone' && entry.reason === 'gone' && why.get(entry.zone)
     return reason ? { ...entry, reason } : entry
   }
-  const supervisor = make((entry) => {
+  const supervisor = make((entry, isKept) => {
     released ??= clock.now() - entry.at
-    on?.(withWhy(entry))
+    const told = withWhy(entry)
+    programs.hear(told)
+    on?.(told, isKept)
   })
 
   sandbox.listen({
@@ -55,14 +57,14 @@ export function overZones(
       const at = Math.max(0, clock.now() - released)
       const entry = { at, zone: from, event: 'channel', reason, fields: { to, what } } as const
       channels.push(entry)
-      on?.(entry)
+      on?.(entry, true)
     },
   })
   return {
     async run(task, io) {
       const supervised = await supervisor.run(task, io)
       const timeline = merged(supervised.timeline.map(withWhy), channels)
-      const made = zonesIn(sandbox, programs.told(timeline))
+      const made = zonesIn(sandbox, programs.told())
       if (sandbox instanceof ZonedSandbox && supervised.end.status === 'ok')
         learn?.(task.run, sandbox.called)
       return { ...supervised, timeline, ...(made && { zones: made }) }
@@ -72,6 +74,9 @@ export function overZones(
     zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
     gone: (zone) => supervisor.gone(zone),
     notice: (event) => supervisor.notice(event),
+    get isOver() {
+      return supervisor.isOver
+    },
     [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
   }
 }

@@ -215,7 +215,7 @@ export class ProcessSandbox implements Sandbox {
   /** Standing still it has no deadline any more: whoever holds it kills it. */
   async hold(): Promise<void> {
     const { wall, warden } = this.#parts
-    await this.#still.freeze()
+    await this.#still.hold()
     this.#rested = await warden.release(wall.wall.id)
   }
 

@@ -35,3 +35,15 @@ test('It goes on after the last look, whatever came of it', async () => {
   await assert.rejects(looks[1]!, /late/)
   assert.deepEqual(said, ['stop', 'stop', 'go on'])
 })
+
+test('What is held for good goes on for nobody: not thawed, not after a look, not if it was frozen before', async () => {
+  const { still, said } = stillness()
+  const look = Promise.withResolvers<void>()
+  await still.freeze()
+  const looked = still.during(() => look.promise)
+  await still.hold()
+  await assert.rejects(still.thaw(), { code: 'CONFLICT' })
+  look.resolve()
+  await looked
+  assert.ok(!said.includes('go on'))
+})

@@ -1,3 +1,5 @@
+import { MayflyError } from '../../contract/error.ts'
+
 /** Lets everything in a wall stand still, and go on; each resolves when it does. */
 export interface Halting {
   stop(): Promise<unknown>
@@ -12,6 +14,8 @@ export class Stillness {
   readonly #halting: Halting
   #isFrozen = false
   #looks = 0
+  /** For good. */
+  #isHeld = false
 
   constructor(halting: Halting) {
     this.#halting = halting
@@ -22,8 +26,15 @@ export class Stillness {
     await this.#halting.stop()
   }
 
-  /** While it is looked into, it goes on later. */
+  /** It never goes on again, whoever asks. */
+  async hold(): Promise<void> {
+    this.#isHeld = true
+    await this.#halting.stop()
+  }
+
+  /** While it is looked into, it goes on later. Rejects with MayflyError CONFLICT for what is held. */
   async thaw(): Promise<void> {
+    if (this.#isHeld) throw new MayflyError('CONFLICT', 'Cannot thaw it: its life is over')
     this.#isFrozen = false
     await this.#goOn()
   }
@@ -40,6 +51,6 @@ export class Stillness {
   }
 
   async #goOn(): Promise<void> {
-    if (!this.#isFrozen && this.#looks === 0) await this.#halting.goOn()
+    if (!this.#isHeld && !this.#isFrozen && this.#looks === 0) await this.#halting.goOn()
   }
 }

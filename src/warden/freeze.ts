@@ -18,19 +18,31 @@ export async function freeze(taken: Taken, version: 1 | 2 | undefined): Promise<
   const isHeld = cgroup?.controllers.includes('freezer') === true
   if (isHeld) {
     cgroup.freeze()
-    await until(() => cgroup.isFrozen(), began)
+    await until(() => !taken.isFrozen || cgroup.isFrozen(), began)
   }
+  // Whoever thawed it meanwhile has the last word.
+  if (!taken.isFrozen) return goOn(taken, began)
   if (version === 2 && isHeld) return performance.now() - began
   stop(taken)
   if (isHeld) cgroup.thaw()
-  await until(() => stop(taken), began)
-  if (taken.isFrozen) beginStill(taken, guestsIn(taken, processesOfWall(taken)))
+  await until(() => !taken.isFrozen || stop(taken), began)
+  if (!taken.isFrozen) return goOn(taken, began)
+  beginStill(taken, guestsIn(taken, processesOfWall(taken)))
   return performance.now() - began
 }
 
 export function thaw(taken: Taken): void {
   taken.isFrozen = false
   endStill(taken)
+  wake(taken)
+}
+
+function goOn(taken: Taken, began: number): number {
+  wake(taken)
+  return performance.now() - began
+}
+
+function wake(taken: Taken): void {
   taken.cgroup?.thaw()
   signalAll(guestsIn(taken, processesOfWall(taken)), 'SIGCONT')
 }

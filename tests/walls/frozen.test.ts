@@ -38,6 +38,16 @@ if os.fork() == 0:
 while True: signal.pause()`,
 )
 
+/** Several that work, and one that says so. */
+const busy = `
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        while True: pass
+while True:
+    print('.', end='', flush=True)
+    time.sleep(0.02)`
+
 const ways = ['embedded', 'bubblewrap'] as const
 /** Milliseconds of processor time of all that are in it, and of those that somebody in it has waited for. */
 function spentBy({ started: { wall } }: WholeWall): number {
@@ -71,6 +81,22 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
           assert.equal(ended.how, 'killed')
           assert.match(ended.detail ?? '', /went on while it was frozen/)
         })
+
+  for (const way of ways)
+    for (const hide of [[], ['cgroup']])
+      test(`goes on where it was thawed while it was being frozen: ${[way, ...hide].join(', without a ')}`, async (t) => {
+        if (isMissing(t, { way })) return
+        await using whole = await openWhole({ hide })
+        const wall = await whole.start('python', way)
+        await wall.claim()
+        wall.run(busy)
+        await until(() => wall.said.stdout.includes('.'), 'it to begin')
+        for (let round = 0; round < 10; round++) {
+          await Promise.all([whole.warden.freeze(wall.id), whole.warden.thaw(wall.id)])
+          const { length } = wall.said.stdout
+          await until(() => wall.said.stdout.length > length, `it to go on in round ${round}`)
+        }
+      })
 
   test(
     'is copied before it is ended',

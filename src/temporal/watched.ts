@@ -5,6 +5,7 @@ import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
 import { cutShort } from './ends.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
+import { saidIn, saidOf } from './told.ts'
 import type { Watching } from './watching.ts'
 
 export interface WatchedParts {
@@ -57,11 +58,12 @@ function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
 
 /** What it answers in the end, and the files it leaves, carry no planted secret out either. */
 function withheld(lived: Supervised, run: string, parts: WatchedParts): Supervised {
-  const { resultText, artifacts } = lived.end
-  const inResult = new Ear(run, parts, 'output').hears(Buffer.from(resultText))
+  if (parts.tokens(run).length === 0) return lived
+  const { artifacts } = lived.end
+  const isSaid = new Ear(run, parts, 'output').hears(Buffer.from(saidOf(lived.end)))
   const inFiles = artifacts.filter(({ bytes }) => new Ear(run, parts, 'file').hears(bytes))
-  if (!inResult && inFiles.length === 0) return lived
-  const reason = `A planted secret was seen in its ${inResult ? 'result' : 'files'}`
+  if (!isSaid && inFiles.length === 0) return lived
+  const reason = `A planted secret was seen in its ${isSaid ? 'result' : 'files'}`
   const line = { at: lived.executionTime, zone: 'main', event: 'terminated', reason } as const
   const end = cutShort({ status: 'terminated', reason }, lived.end)
   return { ...lived, end, timeline: [...lived.timeline, line] }
@@ -76,7 +78,7 @@ function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
     stderr: (chunk) => (err.takes(chunk) ? io.stderr(chunk) : undefined),
     ...(answered && {
       answered(answer) {
-        const hasSecret = new Ear(run, parts, 'output').hears(Buffer.from(answer.resultText))
+        const hasSecret = new Ear(run, parts, 'output').hears(Buffer.from(saidOf(answer)))
         if (!hasSecret) answered(answer)
       },
     }),
@@ -88,7 +90,7 @@ function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
           denied: false,
         } as const
         parts.watching.see(run, { zone: 'main', trust: 'host', seen })
-        const hasSecret = new Ear(run, parts, 'call').hears(Buffer.from(argsText))
+        const hasSecret = new Ear(run, parts, 'call').hears(Buffer.from(saidIn(argsText)))
         if (!hasSecret) return call(name, argsText)
         return Promise.reject(
           new MayflyError('FORBIDDEN', `Cannot call "${name}": it carries a planted secret`),

@@ -148,9 +148,22 @@ suite('Lives behind real walls are watched', () => {
     ],
     ['node', 'export default () => Buffer.from(JSON.stringify(process.env)).toString("hex")', /^$/],
     ['sh', 'env > "$MAYFLY_OUT/all"; echo done', /^done\n$/],
+    ['sh', 'touch "$MAYFLY_OUT/$GITHUB_TOKEN"', /^$/],
+    ['node', 'throw new Error(process.env.GITHUB_TOKEN)', /^$/],
+    ['node', 'throw Object.assign(new Error(), { name: process.env.GITHUB_TOKEN })', /^$/],
+    [
+      'python',
+      'import os\ndef main(input):\n    raise ValueError(os.environ["GITHUB_TOKEN"])',
+      /^$/,
+    ],
+    [
+      'sh',
+      `printf '"' >&3; printf %s "$GITHUB_TOKEN" | od -An -v -tx1 | tr -d '\\n' | sed 's/ /\\\\u00/g' >&3; printf '"' >&3`,
+      /^$/,
+    ],
   ]
-  for (const [language, code, printed] of thieves)
-    test(`S2-14: A false credential in the environment of ${language} is found as it leaves, and does not`, async (t) => {
+  for (const [place, [language, code, printed]] of thieves.entries())
+    test(`S2-14: A false credential in the environment of ${language} is found as it leaves, and does not: ${place + 1}`, async (t) => {
       if (await isMissing(language, t)) return
       const outcome = await run({ code, language, limits: { timeout: '20s' } })
       assert.deepEqual([outcome.status, outcome.result], ['terminated', null])

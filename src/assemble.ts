@@ -21,6 +21,7 @@ import type { RiskAnalysis, Split, TemporalZone } from './contract/zones.ts'
 import { createEffects, type Effects } from './effects/effects.ts'
 import { spoken } from './effects/spoken.ts'
 import { openEffectStore, type EffectStore } from './effects/store.ts'
+import type { Accounts } from './egress/account.ts'
 import type { Authority } from './egress/authority.ts'
 import { credentialsFrom } from './egress/held.ts'
 import { createCustody, type CustodyParts } from './evidence/custody.ts'
@@ -608,14 +609,18 @@ function waysOut(
 ): OpenWayOut {
   const held = credentialsFrom(credentials, process.env)
   let authority: Authority | undefined
-  return async (controls, run) => {
-    const [{ openWayOut }, { makeAuthority }] = await Promise.all([
+  let accounts: Accounts | undefined
+  return async (controls, run, zone) => {
+    const [{ openWayOut }, { makeAuthority }, { Accounts }] = await Promise.all([
       import('./egress/way-out.ts'),
       import('./egress/authority.ts'),
+      import('./egress/account.ts'),
     ])
+    accounts ??= new Accounts()
     authority ??= makeAuthority(() => Date.now())
     const own = { heed: () => heed(run), ...(dial && { dial }) }
-    return openWayOut({ controls, run, voice, credentials: held, authority, ...own })
+    const of = { run, zone, accounts }
+    return openWayOut({ controls, ...of, voice, credentials: held, authority, ...own })
   }
 }
 

@@ -155,6 +155,12 @@ phases = [{ name = "a", for = "2s", ${phase} }, { name = "b", for = "2s", cpu = 
   assert.deepEqual(faultsOf(zone('compute', '"ffmpeg"', 'cpu = 1')), [
     '4:1: schedules.default.zones.compute.program: expected another name for a zone of programs: "compute" is what JavaScript does',
   ])
+  assert.match(
+    faultsOf(
+      zone('video', '"ffmpeg"', `cpu = 1, terminate_if = "life.age > 5 || life.cpu > 9"`),
+    ).join(),
+    /^5:\d+: .*terminate_if: expected no "life.cpu"/,
+  )
   for (const program of ['"bin/ffmpeg"', '"/usr/../ffmpeg"', '""', '[]'])
     assert.match(faultsOf(zone('video', program, 'cpu = 1')).join(), /^4:\d+: /, program)
 })

@@ -90,16 +90,36 @@ function* programFaults(kind: string, { phases }: Course, path: Path): Generator
       path: [...path, 'program'],
       message: `expected another name for a zone of programs: "${kind}" is what JavaScript does`,
     }
-  for (const [index, { controls }] of phases.entries())
-    for (const control of Object.keys(controls).filter((name) => !ofPrograms.has(name)))
+  for (const [index, phase] of phases.entries()) {
+    const here = [...path, 'phases', index]
+    for (const control of Object.keys(phase.controls).filter((name) => !ofPrograms.has(name)))
       yield {
-        path: [...path, 'phases', index, control],
+        path: [...here, control],
         message: `expected ${[...ofPrograms].join(', ')} alone: "${control}" is one for a whole program`,
       }
+    for (const key of conditionKeys)
+      if (readsCpu(phase[key]))
+        yield {
+          path: [...here, key],
+          message:
+            'expected no "life.cpu": what a zone of programs works is not told while it runs',
+        }
+  }
+}
+
+const conditionKeys = ['advance_if', 'terminate_if'] as const
+
+function readsCpu(text: string | undefined): boolean {
+  try {
+    return text !== undefined && readCondition(text).readsCpu
+  } catch {
+    // Said of the condition itself.
+    return false
+  }
 }
 
 function* conditionFaults(phase: PhaseConfig, path: Path): Generator<Fault> {
-  for (const key of ['advance_if', 'terminate_if'] as const) {
+  for (const key of conditionKeys) {
     const text = phase[key]
     if (text === undefined) continue
     try {

@@ -66,3 +66,10 @@ test('A condition that comes to no answer throws: what is not known, overflows o
   assert.throws(() => readCondition('9223372036854775807 + calls > 0').holds(view), /overflow/)
   assert.throws(() => readCondition('1 / (calls - 7) > 0').holds(view), /zero/)
 })
+
+test('Whether a condition asks for processor time can be told before it is judged', () => {
+  for (const text of ['life.cpu > 1', 'calls > 1 || !(life.cpu + 1 < 2)', 'size([life.cpu]) > 0'])
+    assert.equal(readCondition(text).readsCpu, true, text)
+  for (const text of ['life.age > 1', 'life.phase == "cpu"', 'anomaly.last == "life.cpu"'])
+    assert.equal(readCondition(text).readsCpu, false, text)
+})

@@ -10,6 +10,8 @@ import { conditionCharactersMax } from './phase.ts'
  */
 export interface Condition {
   readonly text: string
+  /** Whether it asks for `life.cpu`, which not every wall tells of every zone. */
+  readonly readsCpu: boolean
   /** Throws where it comes to no answer: what reads what is not known, overflows or divides by zero. */
   holds(view: LifeView): boolean
 }
@@ -47,7 +49,7 @@ export function readCondition(text: string): Condition {
   const { valid, type, error } = parsed.check()
   if (!valid) throw new RangeError(`expected a condition in CEL: ${firstLine(error)}`)
   if (type !== 'bool') throw new RangeError(`expected true or false, not a value of type "${type}"`)
-  return { text, holds: (view) => answerOf(parsed, view) }
+  return { text, readsCpu: readsCpu(parsed.ast), holds: (view) => answerOf(parsed, view) }
 }
 
 /** Zero for a point that was never reached, so that a condition may name any of them. */
@@ -105,10 +107,22 @@ function mustBePoint(node: ASTNode): void {
   throw new RangeError(`expected events["…"] with the name of a point${found}`)
 }
 
+function readsCpu(node: ASTNode): boolean {
+  if (node.op === 'id') return node.args === 'life.cpu'
+  const [of, name] = Array.isArray(node.args) ? (node.args as readonly unknown[]) : []
+  const isOfLife = isNode(of) && of.op === 'id' && of.args === 'life'
+  const isCpu = name === 'cpu' || (isNode(name) && name.op === 'value' && name.args === 'cpu')
+  return (isOfLife && isCpu) || innerOf(node.args).some(readsCpu)
+}
+
+function isNode(value: unknown): value is ASTNode {
+  return typeof value === 'object' && value !== null && 'op' in value
+}
+
 /** The nodes below one, which its operator keeps in its own way. */
 function innerOf(args: unknown): readonly ASTNode[] {
   if (Array.isArray(args)) return args.flatMap(innerOf)
-  return typeof args === 'object' && args !== null && 'op' in args ? [args as ASTNode] : []
+  return isNode(args) ? [args] : []
 }
 
 function answerOf(parsed: ParseResult, view: LifeView): boolean {

@@ -100,8 +100,11 @@ export interface Sandbox extends AsyncDisposable {
   listen?(listener: ZoneListener): void
   /** Ends a zone for good, where the provider has zones. */
   endZone?(zone: string): Promise<void>
-  /** Milliseconds of processor time since the release of user code, where the wall can tell while it runs. */
-  cpuTime?(): number | undefined
+  /**
+   * Milliseconds of processor time since the release of user code, of the whole or of a zone, where the wall can tell
+   * while it runs.
+   */
+  cpuTime?(zone?: string): number | undefined
   freeze(): Promise<void>
   thaw(): Promise<void>
   /** Every event this wall can see goes to `sink` from now on. */
@@ -176,8 +179,11 @@ export interface TaskIo {
   stderr(chunk: Uint8Array): void | Promise<void>
   /** User code is about to run: time 0 of its life. */
   released(): void
-  /** A granted capability, with arguments and answer as JSON text. A throw becomes an error in the guest. */
-  call?(name: string, argsText: string): Promise<string>
+  /**
+   * A granted capability, with arguments and answer as JSON text, asked by a zone of its program where one is named. A
+   * throw becomes an error in the guest.
+   */
+  call?(name: string, argsText: string, zone?: string): Promise<string>
   /** One call of a batch has ended: each in its turn, as soon as it has. The task's own end then has no result. */
   answered?(answer: CallAnswer): void
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Voice } from '../contract/event.ts'
+import { Account } from './account.ts'
 import type { Caller } from './callers.ts'
 import type { EgressRequest, Verdict } from './rules.ts'
 
@@ -23,18 +24,32 @@ export interface Attempt {
 /** More than that is no longer told one by one; it is refused. */
 export const attemptsMax = 4096
 
-/** What of one run got out, and what was not let out. Proxy and brokered requests of a run share one. */
+export interface LedgerParts {
+  readonly voice: Voice
+  readonly run: string | null
+  /** Which zone of its program it is. */
+  readonly zone?: string | undefined
+  /** Where the other walls of the run are counted as well. */
+  readonly account?: Account | undefined
+}
+
+/** What got out of one wall of a run, and what was not let out. Its proxy and its brokered requests share one. */
 export class Ledger {
   #budget: Budget
   readonly #voice: Voice
-  readonly #run: string | null
+  readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
+  readonly #account: Account
   readonly #entries: Entry[] = []
-  readonly total = { sent: 0, received: 0 }
+  readonly #total = { sent: 0, received: 0 }
+  /** What it may move bounds nobody else from then on. */
+  readonly close: () => void
 
-  constructor(budget: Budget, voice: Voice, run: string | null) {
+  constructor(budget: Budget, { voice, run, zone, account = new Account() }: LedgerParts) {
     this.#budget = budget
     this.#voice = voice
-    this.#run = run
+    this.#about = { run, ...(zone !== undefined && { zone }), actor: 'egress' }
+    this.#account = account
+    this.close = account.open(() => this.#budget)
   }
 
   get attempts(): readonly Attempt[] {
@@ -74,14 +89,14 @@ export class Ledger {
     const by = calledBy(entry.caller)
     const fields = { host, port, scheme, ...(method && { method }), ...by, ...bytes }
     const because = entry.because
-    this.#voice.say(point, { ...fields, because }, { run: this.#run, actor: 'egress' })
+    this.#voice.say(point, { ...fields, because }, this.#about)
   }
 
   /** What went over it, once it is over. */
   sayClosed({ request, sent, received, caller }: Entry): void {
     const { scheme, host, port } = request
     const fields = { host, port, scheme, ...calledBy(caller), sent, received, part: 'closed' }
-    this.#voice.say('seen/connect', fields, { run: this.#run, actor: 'egress' })
+    this.#voice.say('seen/connect', fields, this.#about)
   }
 
   /** What is in force later is never more. */
@@ -95,11 +110,20 @@ export class Ledger {
 
   /** Whether so many more bytes may leave. */
   maySend(bytes: number): boolean {
-    return this.total.sent + bytes <= this.#budget.sentMax
+    return this.#total.sent + bytes <= this.#budget.sentMax && this.#account.maySend(bytes)
   }
 
   get isOverdrawn(): boolean {
-    return this.total.sent > this.#budget.sentMax || this.total.received > this.#budget.receivedMax
+    const { sent, received } = this.#total
+    const { sentMax, receivedMax } = this.#budget
+    return sent > sentMax || received > receivedMax || this.#account.isOverdrawn
+  }
+
+  count(sent: number, received: number): void {
+    for (const total of [this.#total, this.#account.total]) {
+      total.sent += sent
+      total.received += received
+    }
   }
 }
 
@@ -143,8 +167,7 @@ export class Entry {
     // A socket that has been closed may have forgotten.
     const sent = Math.max(this.sent, this.#socket?.bytesWritten ?? 0)
     const received = Math.max(this.received, this.#socket?.bytesRead ?? 0)
-    this.#ledger.total.sent += sent - this.sent
-    this.#ledger.total.received += received - this.received
+    this.#ledger.count(sent - this.sent, received - this.received)
     this.sent = sent
     this.received = received
   }

@@ -62,7 +62,7 @@ class OpenProxy implements Proxy {
     this.#options = options
     const { budget, voice, run, callers } = options
     this.#callers = new Callers(callers)
-    this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, voice, run) }
+    this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, { voice, run }) }
     options.listener.on('connection', this.#accept)
   }
 

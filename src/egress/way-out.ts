@@ -1,6 +1,7 @@
 import type { Controls } from '../contract/controls.ts'
 import type { Voice } from '../contract/event.ts'
 import type { WayOut } from '../warden/way-out.ts'
+import type { Accounts } from './account.ts'
 import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
@@ -16,6 +17,9 @@ const most = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
 export interface WayOutParts {
   readonly controls: Controls
   readonly run: string
+  readonly zone?: string | undefined
+  /** Of the whole run, where it may have several ways out. */
+  readonly accounts?: Accounts
   readonly voice: Voice
   readonly credentials: readonly Credential[]
   /** Looks into TLS where a rule on a path, or a credential, needs it. */
@@ -28,9 +32,9 @@ export interface WayOutParts {
 /** A proxy where its wall has a socket that listens, brokered requests where it has none; one ledger for both. */
 export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
-  const { run, voice, credentials, authority, heed, dial } = parts
+  const { run, zone, accounts, voice, credentials, authority, heed, dial } = parts
   const budget = budgetOf(network)
-  const ledger = new Ledger(budget, voice, run)
+  const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run) })
   const terms = { ...dial, network: () => network, ledger, credentials, authority, heed }
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
@@ -56,6 +60,8 @@ export function openWayOut(parts: WayOutParts): WayOut {
     close() {
       void proxy?.close()
       fetcher?.close()
+      ledger.close()
+      accounts?.close(run)
     },
   }
 }

@@ -1,5 +1,5 @@
 import { Conditions, hasConditions, type Judgement } from './conditions.ts'
-import { type Life, stepOf, type Strand, whole } from './schedule.ts'
+import { type Life, stepOf, type Strand } from './schedule.ts'
 import { Tally } from './tally.ts'
 
 /** How often conditions and a clock of processor time are looked at, and at most how often after events. */
@@ -8,6 +8,8 @@ export const stirMsMin = 5
 
 /** What a condition of a phase brings about, and whose phase it is. */
 export type Judged = Judgement & { readonly zone: string; readonly phase: string }
+
+type CpuOf = (zone: string) => number | undefined
 
 /** Looks at what happened: at each tick, soon after something did, and not at each of a thousand things at once. */
 export class Attention {
@@ -29,21 +31,21 @@ export class Attention {
     return this.#looked + (this.#isStirred ? stirMsMin : tickMs)
   }
 
-  /** What conditions bring about in a life as it is; `cpu` is what the wall tells of the whole. */
-  *look(life: Life, cpu: number | undefined): Generator<Judged> {
+  /** What conditions bring about in a life as it is; `cpuOf` is what the wall tells of a zone. */
+  *look(life: Life, cpuOf: CpuOf): Generator<Judged> {
     this.#isStirred = false
     this.#looked = life.at
     for (const strand of life.strands.values()) {
-      const judgement = strand.end ? undefined : this.#judge(strand, life.at, cpu)
+      const judgement = strand.end ? undefined : this.#judge(strand, life.at, cpuOf)
       if (!judgement) continue
       this.#isStirred = true
       yield { ...judgement, zone: strand.zone, phase: stepOf(strand).phase }
     }
   }
 
-  #judge(strand: Strand, at: number, cpu: number | undefined): Judgement | undefined {
-    const own = strand.zone === whole ? cpu : undefined
-    return this.#conditions.judge(stepOf(strand), () => this.tally.view(strand, at, own))
+  #judge(strand: Strand, at: number, cpuOf: CpuOf): Judgement | undefined {
+    const view = () => this.tally.view(strand, at, cpuOf(strand.zone))
+    return this.#conditions.judge(stepOf(strand), view)
   }
 }
 

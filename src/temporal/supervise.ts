@@ -197,7 +197,7 @@ class Supervision implements Supervisor {
       ...(io.answered && {
         answered: (answer) => (this.#state === 'over' ? undefined : io.answered!(answer)),
       }),
-      ...(io.call && { call: (name, argsText) => this.#call(io, name, argsText) }),
+      ...(io.call && { call: (name, argsText, zone) => this.#call(io, name, argsText, zone) }),
     }
   }
 
@@ -220,7 +220,8 @@ class Supervision implements Supervisor {
   #turn(): void {
     const cpu = this.#cpu()
     this.#tell(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: whole, cpu })
-    for (const judged of this.#attention.look(this.#life, cpu)) this.#heed(judged)
+    const cpuOf = (zone: string) => (zone === whole ? cpu : this.#cpu(zone))
+    for (const judged of this.#attention.look(this.#life, cpuOf)) this.#heed(judged)
     this.#waitForNext()
   }
 
@@ -403,15 +404,18 @@ class Supervision implements Supervisor {
   }
 
   /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
-  async #call(io: Listener, name: string, argsText: string): Promise<string> {
-    this.#attention.tally.call(whole)
+  async #call(io: Listener, name: string, argsText: string, said = whole): Promise<string> {
+    const own = this.#life.strands.get(said)
+    const zone = own ? said : whole
+    this.#attention.tally.call(zone)
     this.#stir()
-    const { capabilities } = wholeOf(this.#life).controls
-    const isGranted = capabilities === 'any' || capabilities.includes(name)
+    const isGranted = [wholeOf(this.#life), ...(own ? [own] : [])].every(
+      ({ controls: { capabilities } }) => capabilities === 'any' || capabilities.includes(name),
+    )
     if (isGranted && this.#isOpen && this.#state === 'running')
-      return await io.call!(name, argsText)
-    this.#timeline.note({ event: 'denied', fields: { capability: name } })
-    this.#speech.say('capability/denied', { capability: name })
+      return await io.call!(name, argsText, zone)
+    this.#timeline.note({ event: 'denied', fields: { capability: name } }, zone)
+    this.#speech.say('capability/denied', { capability: name }, zone)
     throw new MayflyError('FORBIDDEN', `Cannot call "${name}": this phase does not grant it`)
   }
 
@@ -491,9 +495,9 @@ class Supervision implements Supervisor {
   }
 
   /** What the wall says that was used; a wall that fails to say has not said. */
-  #cpu(): number | undefined {
+  #cpu(zone?: string): number | undefined {
     try {
-      return this.#watch.sandbox.cpuTime?.()
+      return this.#watch.sandbox.cpuTime?.(zone)
     } catch {
       return undefined
     }

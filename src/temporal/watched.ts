@@ -83,15 +83,15 @@ function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
       },
     }),
     ...(call && {
-      call(name, argsText) {
+      call(name, argsText, zone = 'main') {
         const seen = {
           kind: 'capability',
           name: name.slice(0, nameCharactersMax),
           denied: false,
         } as const
-        parts.watching.see(run, { zone: 'main', trust: 'host', seen })
+        parts.watching.see(run, { zone, trust: 'host', seen })
         const hasSecret = new Ear(run, parts, 'call').hears(Buffer.from(saidIn(argsText)))
-        if (!hasSecret) return call(name, argsText)
+        if (!hasSecret) return call(name, argsText, zone)
         return Promise.reject(
           new MayflyError('FORBIDDEN', `Cannot call "${name}": it carries a planted secret`),
         )

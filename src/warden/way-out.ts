@@ -18,7 +18,7 @@ export interface WayOut {
 }
 
 /** Loads what it takes when the first job needs it. */
-export type OpenWayOut = (controls: Controls, run: string) => Promise<WayOut>
+export type OpenWayOut = (controls: Controls, run: string, zone?: string) => Promise<WayOut>
 
 /** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
 export const fetchCapability = 'mayfly.fetch'

@@ -107,7 +107,7 @@ export class WorkerSandbox implements Sandbox {
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')
     const { worker, profile, settings } = this.#parts
     this.#task = task
-    await this.#openWays(task.run)
+    await this.#openWays(task)
     this.#io = io
     const { promise, resolve } = Promise.withResolvers<TaskEnd>()
     this.#settle = resolve
@@ -119,10 +119,11 @@ export class WorkerSandbox implements Sandbox {
   }
 
   /** What a guest has no way to itself is opened out here, as far as it was granted. */
-  async #openWays(run: string): Promise<void> {
+  async #openWays({ run, zone }: Task): Promise<void> {
     const { profile, openWayOut, openFolders } = this.#parts
     const { network, files } = this.#controls
-    if (openWayOut && grantsNetwork(network)) this.#wayOut = await openWayOut(this.#controls, run)
+    if (openWayOut && grantsNetwork(network))
+      this.#wayOut = await openWayOut(this.#controls, run, zone)
     const asked = { controls: this.#controls, run, writtenMax: profile.limits.disk }
     if (openFolders && grantsFiles(files)) this.#folders = await openFolders(asked)
   }

@@ -26,8 +26,7 @@ const termsFor = (asked: NetworkAsked, more: Partial<FetchTerms> = {}) => {
   const events: Event[] = []
   const ledger = new Ledger(
     { sentMax: 2 ** 30, receivedMax: 2 ** 30 },
-    voiceInto(events),
-    'exec_test',
+    { voice: voiceInto(events), run: 'exec_test' },
   )
   const network = networkOf(asked)
   const terms: FetchTerms = {
@@ -151,7 +150,10 @@ suite('Brokered requests', () => {
         .message,
       /more than 1000 bytes/,
     )
-    const small = new Ledger({ sentMax: 2 ** 30, receivedMax: 50_000 }, voiceInto([]), null)
+    const small = new Ledger(
+      { sentMax: 2 ** 30, receivedMax: 50_000 },
+      { voice: voiceInto([]), run: null },
+    )
     assert.match(
       (await ask(request(a('/large')), termsFor('open', { ledger: small }).terms)).error.message,
       /used up/,

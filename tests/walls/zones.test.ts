@@ -344,3 +344,32 @@ test('Floods of calls that nobody waits for end at the budgets, and the zone sti
   assert.equal(last, 3)
   assert.ok(timeline.filter(({ event }) => event === 'channel').length <= 64)
 })
+
+test('S2-11: Conditions of a zone see its own calls and its own processor time', async () => {
+  const zoneUntil = (terminateIf: string) =>
+    zoneOf(phaseOf({ controls: allControls, terminateIf, for: 20_000 }))
+  const asking = `
+    async function load(n) { return await call('db.read', { n }) }
+    let loaded = 0
+    try { for (; loaded < 20; loaded++) { await load(loaded); await new Promise((done) => setTimeout(done, 60)) } } catch {}
+    return loaded`
+  const capabilities = ['db.read']
+  const asked = await live(asking, { zones: { capability: zoneUntil('calls > 3') }, capabilities })
+  assert.equal(asked.status, 'ok', String(asked.error))
+  assert.ok((asked.result as number) >= 4 && (asked.result as number) < 20, String(asked.result))
+  const cut = asked.timeline.find(({ event, zone }) => event === 'terminated' && zone === 'load')
+  assert.equal(cut?.reason, 'terminate_if calls > 3')
+
+  const spinning = `
+    function spin(n) { let sum = 0; for (let at = 0; at < n; at++) sum += at % 7; return sum }
+    const first = await spin(1000)
+    await new Promise((done) => setTimeout(done, 300))
+    const second = await spin(1000)
+    let spun = 0
+    try { for (; spun < 1000; spun++) await spin(1e7) } catch {}
+    return [first === second, spun]`
+  const spun = await live(spinning, { zones: { compute: zoneUntil('life.cpu > 150') } })
+  assert.equal(spun.status, 'ok', String(spun.error))
+  const [isSame, times] = spun.result as [boolean, number]
+  assert.ok(isSame && times > 0 && times < 1000, String(times))
+})

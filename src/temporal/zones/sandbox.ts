@@ -14,6 +14,7 @@ import type {
   TaskIo,
   ZoneListener,
 } from '../../contract/provider.ts'
+import type { NetworkAttempt } from '../../contract/outcome.ts'
 import type { ProgramZone, Split } from '../../contract/zones.ts'
 import { carveMain, carveZone, type Carved } from './carve.ts'
 import { chooseZones } from './choose.ts'
@@ -21,6 +22,8 @@ import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } fro
 import { grantOf, profileOf, withChannelOpen, withoutChannel } from './grant.ts'
 
 const calledMax = 100
+/** As many as one wall tells of. */
+const attemptsMax = 4096
 const over = 'the program is over'
 /** What zones have to end in once their program is over, in milliseconds. */
 const goneMsMax = 50
@@ -64,6 +67,8 @@ export class ZonedSandbox implements Sandbox {
   readonly #ran: RanFunction[] = []
   /** Of zones that have ended, in milliseconds. */
   #cpuTime = 0
+  readonly #network: NetworkAttempt[] = []
+  #memory = { used: 0, peak: 0 }
   #disposing: Promise<void> | undefined
 
   constructor(parts: ZonedParts) {
@@ -135,8 +140,21 @@ export class ZonedSandbox implements Sandbox {
       call: (name, text) => this.#call(whole, io, name, text),
     })
     await this.#letGo()
-    const ran = task.trace && { ran: [...(end.ran ?? []), ...this.#ran] }
-    return { ...end, cpuTime: end.cpuTime + this.#cpuTime, ...ran }
+    return this.#together(end, task)
+  }
+
+  /** What it cost is what all of its walls did, and where it went is where any of them went. */
+  #together(end: TaskEnd, { trace }: Task): TaskEnd {
+    const { used, peak } = this.#memory
+    const { memory, network } = end
+    const isTold = network !== undefined || this.#network.length > 0
+    return {
+      ...end,
+      cpuTime: end.cpuTime + this.#cpuTime,
+      ...(memory && { memory: { used: memory.used + used, peak: memory.peak + peak } }),
+      ...(isTold && { network: [...(network ?? []), ...this.#network].slice(0, attemptsMax) }),
+      ...(trace && { ran: [...(end.ran ?? []), ...this.#ran] }),
+    }
   }
 
   async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
@@ -156,8 +174,9 @@ export class ZonedSandbox implements Sandbox {
     return Promise.resolve()
   }
 
-  /** Of the whole: its zones too, those that have ended and those that run. */
-  cpuTime(): number | undefined {
+  /** Of a zone, or of the whole: its zones too, those that have ended and those that run. */
+  cpuTime(zone: string = whole): number | undefined {
+    if (zone !== whole) return this.#zones.get(zone)?.sandbox.cpuTime?.()
     const main = this.#parts.inner.cpuTime?.()
     if (main === undefined) return undefined
     const running = [...this.#zones.values()].filter(({ ended }) => !ended)
@@ -268,8 +287,11 @@ export class ZonedSandbox implements Sandbox {
 
   async #awaitEnd(live: Live, end: Promise<TaskEnd>): Promise<void> {
     const how = await end
-    this.#cpuTime += how.cpuTime
     const { name } = live.zone
+    this.#cpuTime += how.cpuTime
+    this.#network.push(...(how.network ?? []).slice(0, attemptsMax - this.#network.length))
+    this.#memory.used += how.memory?.used ?? 0
+    this.#memory.peak += how.memory?.peak ?? 0
     for (const ran of how.ran ?? []) this.#ran.push({ ...ran, zone: name })
     const why = this.#isOver ? over : whyEnded(how)
     live.ended = true
@@ -288,7 +310,7 @@ export class ZonedSandbox implements Sandbox {
     const called = this.#zones.get(zone)?.called
     if (called && called.size < calledMax) called.add(name)
     if (!io.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
-    return await io.call(name, text)
+    return await io.call(name, text, zone)
   }
 
   async #tightenZone(to: Controls, name: string): Promise<Enforced> {

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Accounts } from './account.ts'
+import { Ledger } from './ledger.ts'
+
+const voice = { say: () => undefined }
+const budget = { sentMax: 100, receivedMax: 100 }
+
+function ledgerOf(accounts: Accounts, own = budget): Ledger {
+  return new Ledger(own, { voice, run: 'exec_1', account: accounts.of('exec_1') })
+}
+
+test('What several walls of a run move is one sum, and a wall with less has less', () => {
+  const accounts = new Accounts()
+  const [one, two, small] = [
+    ledgerOf(accounts),
+    ledgerOf(accounts),
+    ledgerOf(accounts, { sentMax: 10, receivedMax: 10 }),
+  ]
+  one.count(60, 0)
+  assert.ok(two.maySend(40) && !two.maySend(41))
+  assert.ok(small.maySend(10) && !small.maySend(11))
+  two.count(20, 101)
+  assert.ok(one.isOverdrawn && two.isOverdrawn && small.isOverdrawn)
+})
+
+test('What was tightened binds all of them, and nobody who has ended', () => {
+  const accounts = new Accounts()
+  const [one, two] = [ledgerOf(accounts), ledgerOf(accounts)]
+  one.bind({ sentMax: 10, receivedMax: 10 })
+  assert.ok(!one.maySend(11) && two.maySend(11))
+  two.bind({ sentMax: 20, receivedMax: 20 })
+  one.count(10, 0)
+  assert.ok(two.maySend(10) && !two.maySend(11))
+  two.close()
+  assert.ok(!one.maySend(1))
+})
+
+test('Of a run that has no way out any more nothing is kept', () => {
+  const accounts = new Accounts()
+  const [one, two] = [ledgerOf(accounts), ledgerOf(accounts)]
+  one.close()
+  accounts.close('exec_1')
+  assert.equal(accounts.size, 1)
+  two.close()
+  accounts.close('exec_1')
+  accounts.close('exec_none')
+  assert.equal(accounts.size, 0)
+})

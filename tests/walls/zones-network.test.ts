@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { assemble, type Assembly } from '../../src/assemble.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { systemClock } from '../../src/contract/clock.ts'
+import type { Event } from '../../src/contract/event.ts'
+import type { JobRequest } from '../../src/contract/job.ts'
+import { newJob } from '../../src/job.ts'
+import { startWarden } from '../../src/sdk/start-warden.ts'
+import { openWorld, type World } from '../fixtures/egress.ts'
+
+/** Four zones that send, each in a wall of its own with a way out of its own. */
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-network-'))
+const events: Event[] = []
+let world: World
+let assembly: Assembly
+
+before(async () => {
+  world = await openWorld(() => false)
+  const phases = [{ name: 'only', for: '15s' }]
+  const record = { low: 'record', medium: 'record', high: 'record' } as const
+  const object = {
+    state: join(folder, 'state'),
+    schedules: {
+      apart: { phases, on_anomaly: record, zones: { network: { phases, on_anomaly: record } } },
+      strict: {
+        phases,
+        zones: {
+          network: {
+            phases: [{ ...phases[0]!, terminate_if: 'events["egress/denied"] > 2' }],
+            on_anomaly: record,
+          },
+        },
+      },
+    },
+  }
+  const { config } = loadConfig({ object, env: {}, cwd: folder })
+  const warden = await startWarden({ stateFolder: config.state })
+  const sinks = [(event: Event) => void events.push(event)]
+  const dial = {
+    resolver: () => Promise.resolve(['127.0.0.1']),
+    exceptions: world.exceptions,
+    trust: [world.authority.pem],
+  }
+  assembly = assemble({ config, warden, kind: 'library', sinks, dial })
+})
+after(async () => {
+  await assembly[Symbol.asyncDispose]()
+  await world[Symbol.asyncDispose]()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const run = (asked: JobRequest) => {
+  const who = { tenant: 'default', principal: 'test', origin: 'library' } as const
+  const { signal } = new AbortController()
+  return assembly.run(newJob(asked, who, systemClock), { signal })
+}
+
+const places = [1, 2, 3, 4]
+const sending = (url: string) => `
+${places
+  .map(
+    (place) => `async function send${place}() {
+  try { return (await fetch('${url}', { method: 'POST', body: 'x'.repeat(20000) })).status }
+  catch { return 'refused' }
+}`,
+  )
+  .join('\n')}
+const all = []
+${places.map((place) => `all.push(await send${place}(), await send${place}())`).join('\n')}
+return all`
+
+test('S2-7: What a run may send is one sum over its zones, and where each went is told', async () => {
+  const origin = `http://a.example:${world.ports.http}`
+  const network = { allow: [origin], sent: 50_000 }
+  const outcome = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
+  assert.equal(outcome.zones?.made.length, places.length, JSON.stringify(outcome.zones))
+  const sent = (outcome.result as readonly unknown[]).filter((one) => one !== 'refused')
+  assert.equal(sent.length, 2, JSON.stringify(outcome.result))
+  const { network: attempts, memoryUsage } = outcome.metrics
+  assert.equal(attempts.length, 2 * places.length)
+  assert.ok(attempts.reduce((sum, one) => sum + one.sent, 0) <= 50_000)
+  assert.ok(memoryUsage && memoryUsage.peak > 0)
+
+  // The next run has a sum of its own.
+  const again = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
+  assert.deepEqual(again.result, outcome.result)
+})
+
+test('S2-11: What a zone is refused is told as its own, and its conditions count it', async () => {
+  const code = `
+async function out(n) {
+  try { await fetch('https://h' + n + '.example.org/'); return 'out' } catch (error) { return String(error.message) }
+}
+const all = []
+for (let n = 0; n < 20; n++) {
+  try { all.push(await out(n)) } catch (error) { return 'the zone is gone' }
+  await new Promise((done) => setTimeout(done, 60))
+}
+return all.length`
+  const network = { allow: ['https://api.example.com'] }
+  const outcome = await run({ code, network, schedule: 'strict' })
+  assert.equal(outcome.result, 'the zone is gone', JSON.stringify(outcome.zones))
+  const cut = outcome.timeline.find(({ event }) => event === 'terminated')
+  assert.deepEqual([cut?.zone, cut?.reason], ['out', 'terminate_if events["egress/denied"] > 2'])
+  const denied = events.filter(({ point, run }) => point === 'egress/denied' && run === outcome.id)
+  assert.ok(denied.length >= 3 && denied.every(({ zone }) => zone === 'out'))
+  assert.equal(outcome.metrics.network.length, denied.length)
+})

@@ -26,6 +26,7 @@
 #include <linux/filter.h>
 #include <linux/audit.h>
 #include <linux/inet_diag.h>
+#include <linux/magic.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
@@ -49,6 +50,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,8 +183,8 @@ enum {
   SETTLE_MS_MAX = 700,
   LATE_MS_MAX = 3000,
   ENDING_MS = 50,
-  EVENTS_BURST = 1000,
-  EVENTS_A_SECOND = 100,
+  SECRETS_MAX = 64,
+  LINKS_MAX = 40,
 };
 
 enum { EXEC, PROCESS, NETWORK, WRITE, OUTSIDE, CLASSES };
@@ -216,6 +218,8 @@ static struct {
   int bound;
   int reports;
   int asks;
+  const char *secrets[SECRETS_MAX];
+  int secret_count;
   uint64_t denied, answered, left_out, forgotten;
   pid_t capturing;
   /* Of the kernel: ends this process. */
@@ -253,7 +257,6 @@ static void be_interrupted(int signal) { (void)signal; }
 
 static char out[OUT_BYTES_MAX];
 static size_t out_bytes;
-static double event_tokens = EVENTS_BURST;
 
 static void flush_out(void) {
   while (out_bytes > 0) {
@@ -295,33 +298,53 @@ static void quote(char *to, size_t room, const char *from) {
   to[have] = 0;
 }
 
-static int may_report(void) {
-  static uint64_t last;
+/* What it says so much of: a flood of one kind takes no word from another. */
+enum { OF_SECRETS, OF_EXECS, OF_REFUSALS, OF_REST, KINDS };
+
+/* Part of the name of a place where secrets lie. */
+static int is_secret(const char *path) {
+  for (int i = 0; i < s.secret_count; i++)
+    if (strstr(path, s.secrets[i])) return 1;
+  return 0;
+}
+
+static int may_report(int kind) {
+  static const double burst[KINDS] = {200, 500, 500, 1000}, a_second[KINDS] = {20, 50, 50, 100};
+  static double spent[KINDS];
+  static uint64_t last[KINDS];
   uint64_t now = now_ns();
-  event_tokens += (double)(now - last) / 1e9 * EVENTS_A_SECOND;
-  if (event_tokens > EVENTS_BURST) event_tokens = EVENTS_BURST;
-  last = now;
-  if (event_tokens < 1) {
+  spent[kind] -= (double)(now - last[kind]) / 1e9 * a_second[kind];
+  if (spent[kind] < 0) spent[kind] = 0;
+  last[kind] = now;
+  if (spent[kind] + 1 > burst[kind]) {
     s.left_out++;
     return 0;
   }
-  event_tokens -= 1;
+  spent[kind] += 1;
   return 1;
 }
 
-static void report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
-  if (!s.reports || !may_report()) return;
+/* `wrote`: milliseconds of CLOCK_MONOTONIC at which what is run was last written; below 0 where that is not known. */
+static void report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
+  int kind = path && is_secret(path) ? OF_SECRETS : is_denied ? OF_REFUSALS : class == EXEC ? OF_EXECS : OF_REST;
+  if (!s.reports || !may_report(kind)) return;
+  char when[40] = "";
+  if (wrote >= 0) snprintf(when, sizeof when, ",\"wrote\":%.3f", wrote);
   char shown[SHOWN_BYTES_MAX * 6 + 8] = "", line[LINE_BYTES_MAX];
   size_t length = path ? strlen(path) : 0;
   /* The end of a path tells more than its beginning. */
   if (path) quote(shown, sizeof shown, path + (length > SHOWN_BYTES_MAX ? length - SHOWN_BYTES_MAX : 0));
   int n = snprintf(line, sizeof line,
                    "{\"kind\":\"seen\",\"t\":%.3f,\"monotonic\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
-                   "\"writes\":%s,\"leftOut\":%llu%s%s%s}\n",
+                   "\"writes\":%s,\"leftOut\":%llu%s%s%s%s}\n",
                    (double)now_ns() / 1e6, (double)ns_of(CLOCK_MONOTONIC) / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
-                   writes ? "true" : "false", (unsigned long long)s.left_out, path ? ",\"path\":\"" : "", shown,
+                   writes ? "true" : "false", (unsigned long long)s.left_out, when, path ? ",\"path\":\"" : "", shown,
                    path ? "\"" : "");
   if (!say_within(OUT_BYTES_EVENTS, line, n)) s.left_out++;
+}
+
+static void report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
+  report_run(pid, call, class, is_denied, writes, path, -1);
 }
 
 /* ---- the caller's memory and names, always as a copy ---- */
@@ -447,6 +470,104 @@ static int open_below(int folder, const char *path, uint64_t flags, uint64_t mod
   struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve | RESOLVE_NO_MAGICLINKS};
   int fd = (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
   return fd < 0 ? -errno : fd;
+}
+
+/* Where a link leads, if it is one: bytes that are no text of ours, with an end put to them. */
+static int is_link(int fd, char *to, size_t room) {
+  struct stat facts;
+  if (fstat(fd, &facts) || !S_ISLNK(facts.st_mode)) return 0;
+  ssize_t n = readlinkat(fd, "", to, room - 1);
+  if (n <= 0 || (size_t)n >= room - 1) return 0;
+  to[n] = 0;
+  struct statfs system;
+  /* A link of the kernel's own to what has no name, such as a pipe. */
+  return *to == '/' || fstatfs(fd, &system) || system.f_type != PROC_SUPER_MAGIC || !strchr(to, ':');
+}
+
+/* Follows a whole path by hand, the kernel's own links too, and what the kernel calls the caller itself wherever it
+ * stands; as far as there is anything. For telling. */
+static void follow(pid_t pid, const char *path, char *done, size_t room) {
+  char rest[PATH_BYTES_MAX * 2], next[PATH_BYTES_MAX * 2], name[256];
+  size_t have = 0, at = 0;
+  int links = 0, is_there = 1;
+  if (snprintf(rest, sizeof rest, "%s", path) >= (int)sizeof rest) rest[0] = 0;
+  done[0] = 0;
+  for (;;) {
+    at += strspn(rest + at, "/");
+    size_t length = strcspn(rest + at, "/");
+    if (!length) break;
+    if (length == 1 && rest[at] == '.') { at += length; continue; }
+    if (length == 2 && rest[at] == '.' && rest[at + 1] == '.') {
+      char *up = strrchr(done, '/');
+      if (up) *up = 0, have = (size_t)(up - done);
+      at += length;
+      continue;
+    }
+    if (length >= sizeof name || have + length + 64 >= room) break;
+    memcpy(name, rest + at, length);
+    name[length] = 0;
+    at += length;
+    int is_self = !strcmp(done, "/proc") && (!strcmp(name, "self") || !strcmp(name, "thread-self"));
+    size_t before = have;
+    if (is_self) {
+      after_self(pid, *name == 's' ? "/proc/self" : "/proc/thread-self", done, room);
+      have = strlen(done);
+    } else {
+      have += (size_t)snprintf(done + have, room - have, "/%s", name);
+    }
+    if (!is_there) continue;
+    int fd = open_below(s.root, done, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (fd < 0) {
+      is_there = 0;
+      continue;
+    }
+    char to[PATH_BYTES_MAX];
+    int leads = is_link(fd, to, sizeof to);
+    close(fd);
+    if (!leads) continue;
+    if (++links > LINKS_MAX || snprintf(next, sizeof next, "%s/%s", to, rest + at) >= (int)sizeof next) break;
+    memcpy(rest, next, sizeof rest);
+    at = 0;
+    have = *to == '/' ? 0 : before;
+    done[have] = 0;
+  }
+  if (!done[0]) strcpy(done, "/");
+}
+
+/* The path as the wall's own root has it, by whatever name it was asked for: of what is there, else of the folder that
+ * it would be in. For telling alone: whoever changes a link meanwhile is told of as it was, or as it is. */
+static void real_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
+  char whole[PATH_BYTES_MAX * 2], name[64];
+  if (whole_path(pid, folder, path, whole, sizeof whole)) {
+    snprintf(to, room, "%s", path);
+    return;
+  }
+  int fd = open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (fd >= 0) {
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    int failed = link_to(name, to, room);
+    close(fd);
+    if (!failed) return;
+  }
+  char *slash = strrchr(whole, '/');
+  int is_plain = fd == -ENOENT && slash > whole && slash[1] && strcmp(slash + 1, ".") && strcmp(slash + 1, "..");
+  if (is_plain) {
+    *slash = 0;
+    fd = open_below(s.root, whole, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    *slash = '/';
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    /* What is there and leads nowhere is a link too. */
+    int other = fd < 0 ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
+    int failed = fd < 0 || other >= 0 || link_to(name, to, room);
+    if (other >= 0) close(other);
+    if (fd >= 0) close(fd);
+    size_t have = failed ? 0 : strlen(to);
+    if (!failed && have + strlen(slash) + 1 < room) {
+      strcpy(to + (have == 1 ? 0 : have), slash);
+      return;
+    }
+  }
+  follow(pid, whole, to, room);
 }
 
 /* ---- opens, done here ---- */
@@ -862,6 +983,13 @@ static int is_usual(const char *path) {
   return 0;
 }
 
+static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, int writes) {
+  char real[PATH_BYTES_MAX];
+  real_path((pid_t)asked->pid, folder, path, real, sizeof real);
+  if ((writes || !is_usual(real)) && is_new(real, writes) && still_asks(asked->id))
+    report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real);
+}
+
 static void answer_open(const struct seccomp_notif *asked) {
   pid_t pid = (pid_t)asked->pid;
   int folder, is_judged = (s.allowed & (1 << WRITE | 1 << OUTSIDE)) != (1 << WRITE | 1 << OUTSIDE);
@@ -876,8 +1004,7 @@ static void answer_open(const struct seccomp_notif *asked) {
   }
   int writes = flags_write(how.flags), failed = read_text(pid, at, path, sizeof path);
   if (!is_judged) {
-    if (!failed && (writes || !is_usual(path)) && is_new(path, writes))
-      report(pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, path);
+    if (!failed && (writes || !is_usual(path))) tell_open(asked, folder, path, writes);
     return go_on(asked);
   }
   if (!failed && !still_asks(asked->id)) return;
@@ -886,23 +1013,14 @@ static void answer_open(const struct seccomp_notif *asked) {
   int fd = failed ? failed : open_for(pid, folder, path, how.flags, how.mode);
   int class = writes && !(s.allowed & 1 << WRITE) ? WRITE : OUTSIDE;
   if (fd == -s.errors[class]) {
+    char real[PATH_BYTES_MAX];
     s.denied++;
-    report(pid, asked->data.nr, class, 1, writes, path);
+    real_path(pid, folder, path, real, sizeof real);
+    report(pid, asked->data.nr, class, 1, writes, real);
   }
   if (fd < 0) return send_answer(asked->id, 0, fd, 0);
+  if (s.reports && (writes || !is_usual(path))) tell_open(asked, folder, path, writes);
   give_descriptor(asked->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
-}
-
-static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
-  int call = asked->data.nr;
-  if (!s.reports || (s.used[call] && !is_denied && class != EXEC)) return;
-  s.used[call] = 1;
-  char path[PATH_BYTES_MAX] = "";
-  if (class == EXEC) {
-    uint64_t at = asked->data.args[call == SYS_execveat ? 1 : 0];
-    if (read_text((pid_t)asked->pid, at, path, sizeof path)) path[0] = 0;
-  }
-  report((pid_t)asked->pid, call, class, is_denied, class == WRITE, class == EXEC ? path : NULL);
 }
 
 /* Programs that are about to begin, and wait until the warden has put their process where it belongs. */
@@ -953,6 +1071,44 @@ static int found_for(pid_t pid, int folder, const char *path, int is_descriptor)
   if (is_descriptor) return copy_descriptor(pid, folder);
   int failed = whole_path(pid, folder, path, whole, sizeof whole);
   return failed ? failed : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+}
+
+/* When its bytes, or it itself, came to be, whichever was later: a name that is changed later, or a time that is set
+ * back, says nothing else. Milliseconds of CLOCK_MONOTONIC; below 0 where that is not known. */
+static double written_at(int fd) {
+  struct statx facts;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_BTIME, &facts) || !S_ISREG(facts.stx_mode)) return -1;
+  double at = (double)facts.stx_mtime.tv_sec * 1e3 + (double)facts.stx_mtime.tv_nsec / 1e6;
+  double born = (double)facts.stx_btime.tv_sec * 1e3 + (double)facts.stx_btime.tv_nsec / 1e6;
+  if (facts.stx_mask & STATX_BTIME && born > at) at = born;
+  at += ((double)ns_of(CLOCK_MONOTONIC) - (double)ns_of(CLOCK_REALTIME)) / 1e6;
+  return at < 0 ? 0 : at;
+}
+
+static void report_exec(const struct seccomp_notif *asked, int is_denied) {
+  const __u64 *args = asked->data.args;
+  pid_t pid = (pid_t)asked->pid;
+  int is_at = asked->data.nr == SYS_execveat, folder = is_at ? (int)args[0] : AT_FDCWD;
+  char path[PATH_BYTES_MAX] = "", real[PATH_BYTES_MAX] = "", name[64];
+  if (read_text(pid, args[is_at ? 1 : 0], path, sizeof path)) path[0] = 0;
+  int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
+  double wrote = -1;
+  int found = is_descriptor || path[0] ? found_for(pid, folder, path, is_descriptor) : -ENOENT;
+  snprintf(name, sizeof name, "/proc/self/fd/%d", found);
+  if (found < 0 || link_to(name, real, sizeof real)) real_path(pid, folder, path, real, sizeof real);
+  /* By a link of the kernel's own, which is followed by hand. */
+  if (found == -ELOOP) found = open_below(s.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  if (found >= 0 && !is_usual(real)) wrote = written_at(found);
+  if (found >= 0) close(found);
+  report_run(pid, asked->data.nr, EXEC, is_denied, 0, real, wrote);
+}
+
+static void report_scalar(const struct seccomp_notif *asked, int class, int is_denied) {
+  int call = asked->data.nr;
+  if (!s.reports || (s.used[call] && !is_denied && class != EXEC)) return;
+  s.used[call] = 1;
+  if (class == EXEC) report_exec(asked, is_denied);
+  else report((pid_t)asked->pid, call, class, is_denied, class == WRITE, NULL);
 }
 
 /* What cannot be run leaves its process as it was: a name is looked up in one folder after the other. */
@@ -1660,6 +1816,12 @@ static int take_option(const char *word) {
     s.lifts[s.lift_count] = open(name, O_WRONLY | O_CLOEXEC);
     s.lift_texts[s.lift_count] = text;
     if (s.lifts[s.lift_count] >= 0) s.lift_count++;
+    return 1;
+  }
+  /* Part of a path where secrets lie: an open of one is told whatever else is. */
+  if (!strncmp(word, "secret=", 7)) {
+    if (s.secret_count == SECRETS_MAX || !word[7]) return 0;
+    s.secrets[s.secret_count++] = word + 7;
     return 1;
   }
   /* The bound on its processes, in its control group. */

@@ -14,11 +14,32 @@ const count = z.number().finite().min(0)
 const denied = z.boolean().describe('it was tried and refused')
 const pid = z.number().int().min(0).optional().describe('the process, where its wall tells')
 
+const leftOut = z
+  .number()
+  .int()
+  .min(0)
+  .optional()
+  .describe('how much its wall saw so far and could not tell, for there was too much')
+
 const seenShapes = {
   /** System calls of one class since the last word on it. */
   syscall: z.object({ kind: z.literal('syscall'), class: name, count, denied }),
-  exec: z.object({ kind: z.literal('exec'), path, denied, pid }),
-  open: z.object({ kind: z.literal('open'), path, access: z.enum(['read', 'write']), denied, pid }),
+  exec: z.object({
+    kind: z.literal('exec'),
+    path,
+    denied,
+    pid,
+    written: z.boolean().optional().describe('its file came to be, or changed, since the release'),
+    leftOut,
+  }),
+  open: z.object({
+    kind: z.literal('open'),
+    path,
+    access: z.enum(['read', 'write']),
+    denied,
+    pid,
+    leftOut,
+  }),
   /** By name or address, whoever saw it: the proxy, or what watches system calls. */
   connect: z.object({
     kind: z.literal('connect'),

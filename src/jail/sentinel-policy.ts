@@ -30,6 +30,19 @@ export function sentinelPolicy(): SentinelPolicy {
   return read
 }
 
+/** Parts of paths where secrets lie, of which an open is told whatever else there is to tell. */
+export function secretPaths(): readonly string[] {
+  const file = new URL('../../policies/credential-paths.json', import.meta.url)
+  secrets ??= parseJson(readFileSync(file, 'utf8')) as CredentialPaths
+  return secrets.paths.flatMap(({ part, under }) => (under === undefined ? [part] : []))
+}
+
+interface CredentialPaths {
+  readonly paths: readonly { readonly part: string; readonly under?: string }[]
+}
+
+let secrets: CredentialPaths | undefined
+
 /** What a call of a closed class gets, in the order of `callClasses`. */
 export function errnosOfClasses(): readonly number[] {
   const { classes } = sentinelPolicy()

@@ -48,6 +48,7 @@ export function told({
   class: name,
   writes,
   leftOut,
+  wrote,
   path,
 }: SeenCall): CallSeen {
   const beside = path === undefined ? {} : { path }
@@ -61,6 +62,7 @@ export function told({
     denied,
     writes,
     leftOut,
+    ...(wrote !== undefined && { wrote }),
     ...beside,
   }
 }

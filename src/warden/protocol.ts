@@ -144,7 +144,7 @@ export interface ZoneTold {
   readonly peakBytes?: number
 }
 
-/** A call of a wall, as its sentinel saw it. A path is as the caller wrote it: nothing was decided by it. */
+/** A call of a wall, as its sentinel saw it. A path is as the wall's root has it: nothing was decided by it. */
 export interface CallSeen {
   /** Milliseconds since this machine started. */
   readonly t: number
@@ -156,6 +156,8 @@ export interface CallSeen {
   readonly denied: boolean
   readonly writes: boolean
   readonly path?: string
+  /** Of a program that is started: when its file was written, on the same clock as `monotonic`. */
+  readonly wrote?: number
   /** How many were not told so far, for there were too many. */
   readonly leftOut: number
 }

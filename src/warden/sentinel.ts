@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { MayflyError } from '../contract/error.ts'
 import type { SentinelProgram } from '../jail/sentinel.ts'
 import type { CallClass } from '../contract/calls.ts'
-import { watchedCalls } from '../jail/sentinel-policy.ts'
+import { secretPaths, watchedCalls } from '../jail/sentinel-policy.ts'
 import { encodeFrame } from '../lib/frames.ts'
 import type { Ends } from './protocol.ts'
 import {
@@ -95,6 +95,7 @@ export class Sentinel {
         ...lifts.map((lift) => `lift=${lift}`),
         ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
         ...watchedCalls(),
+        ...secretPaths().map((part) => `secret=${part}`),
       ],
       {
         argv0: 'mayfly-sentinel',

@@ -28,6 +28,10 @@ suite('Lives behind real walls are watched', () => {
         zones: { compute: { phases: [{ name: 'work', for: '15s' }] } },
       },
       worked: { phases: [{ name: 'full', for: '20s', terminate_if: 'life.cpu > 300.0' }] },
+      watchful: {
+        phases: [{ name: 'full', for: '20s' }],
+        on_anomaly: { low: 'record', medium: 'advance', high: 'terminate' },
+      },
       starting: { phases: [{ name: 'full', for: '20s', terminate_if: 'events["seen/exec"] > 3' }] },
     },
   } as const
@@ -96,6 +100,63 @@ suite('Lives behind real walls are watched', () => {
     assert.deepEqual([outcome.status, outcome.stdout], ['terminated', ''])
     assert.match(outcome.timeline.at(-1)?.reason ?? '', /terminate_if events/)
   })
+
+  const copied =
+    'import os, shutil, subprocess, time\nshutil.copy("/bin/ls", "x"); os.chmod("x", 0o755)\n'
+  const rest = '\ntime.sleep(1)'
+  const hidden: Readonly<Record<string, readonly [name: string, code: string]>> = {
+    'a folder that it goes to': [
+      'sensitive-data',
+      'import os, time\nos.chdir(".aws"); open("credentials").read()' + rest,
+    ],
+    'an open folder': [
+      'sensitive-data',
+      'import os, time\nos.open("credentials", 0, dir_fd=os.open(".aws", 0))' + rest,
+    ],
+    'a link': [
+      'sensitive-data',
+      'import os, time\nos.symlink(".aws", "a"); open("a/credentials").read()' + rest,
+    ],
+    'a dot': ['sensitive-data', 'import time\nopen("/work/.aws/./credentials").read()' + rest],
+    'links of the kernel': [
+      'sensitive-data',
+      'import os, time\nos.symlink("/proc/self", "p"); open("/work/p/cwd/.aws/credentials").read()' +
+        rest,
+    ],
+    'the root by another name': [
+      'sensitive-data',
+      'import time\nopen("/proc/./thread-self/root/work/.aws/credentials").read()' + rest,
+    ],
+    'thousands of other files': [
+      'sensitive-data',
+      'import os, time\nfor n in range(5000):\n  try: os.open("/work/n%d" % n, 0)\n  except OSError: pass\nopen(".aws/credentials").read()' +
+        rest,
+    ],
+    'another name for what it runs': [
+      'exec-of-written',
+      `${copied}os.rename("x", "y"); os.utime("y", (1, 1)); subprocess.run(["/work/y"])${rest}`,
+    ],
+    'a second name for what it runs': [
+      'exec-of-written',
+      `${copied}os.link("x", "z"); subprocess.run(["./z"])${rest}`,
+    ],
+    'thousands of files before what it runs': [
+      'exec-of-written',
+      `import os, shutil, subprocess, time\nfor n in range(3000): open("n%d" % n, "w").close()\nshutil.copy("/bin/ls", "x"); os.chmod("x", 0o755); subprocess.run(["/work/x"])${rest}`,
+    ],
+  }
+  for (const [by, [name, code]] of Object.entries(hidden))
+    test(`S2-13: ${name} is not hidden by ${by}`, async (t) => {
+      if (await isMissing('python', t)) return
+      const asked = { code, schedule: 'watchful', limits: { timeout: '20s' } } as const
+      const outcome = await run({ ...asked, language: 'python' })
+      const isSeen = events.some(({ run, point }) => run === outcome.id && point === 'seen/open')
+      if (!isSeen && process.env['CI'] !== 'true') return t.skip('its wall has no sentinel')
+      assert.ok(
+        anomalies(outcome).includes(name),
+        JSON.stringify([outcome.stderr, outcome.timeline]),
+      )
+    })
 
   test('S2-12: What a zone uses is told of that zone, and counts for the whole', async () => {
     const code = `function count(n) { let sum = 0; for (let at = 0; at < n * 1e8; at++) sum = (sum + at) % 97; return sum }

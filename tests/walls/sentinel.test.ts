@@ -134,7 +134,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     assert.equal(opened, -1)
   })
 
-  test('are told: programs, files and denials, with what the caller named', async () => {
+  test('are told: programs, files and denials, with the file that was meant', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     const seen: string[] = []
@@ -144,11 +144,14 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     await wall.claim()
     wall.run(tries)
     await until(() => seen.includes('openat allowed true /work/made'), 'a file that is made')
-    await until(() => seen.some((one) => /^execve allowed .* \/bin\/true$/.test(one)), 'a program')
+    await until(
+      () => seen.some((one) => /^execve allowed .* \/usr\/bin\/true$/.test(one)),
+      'a program',
+    )
     await whole.warden.calls(wall.id, [{ afterMs: 0, allow: without('exec', 'write') }])
     await until(() => seen.includes('openat denied true /work/made'), 'a denied file')
     await until(
-      () => seen.some((one) => /^execve denied .* \/bin\/true$/.test(one)),
+      () => seen.some((one) => /^execve denied .* \/usr\/bin\/true$/.test(one)),
       'a denied program',
     )
   })

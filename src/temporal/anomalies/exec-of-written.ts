@@ -38,11 +38,16 @@ export const execOfWritten: Detector<Written> = {
     if (seen.kind !== 'exec') return { state }
     const write = state.paths.get(placeOf(seen.path))
     const next = seen.denied ? state : started(state, seen.pid)
-    if (!write && !(state.isFull && writable.test(seen.path))) return { state: next }
-    const shown = (write?.byTool ?? false) || (foreseen.access?.includes('process') ?? false)
+    // Under another name, or told of too late: its wall looks at the file itself.
+    const isOwn = seen.written === true
+    const isUntold = isMissing(state, seen) && writable.test(seen.path)
+    const isBrought = foreseen.ownFiles.includes(seen.path)
+    if (!write && (isBrought || !(isOwn || isUntold))) return { state: next }
+    const byTool = write ? write.byTool : hasTools(state)
+    const shown = byTool || (foreseen.access?.includes('process') ?? false)
     const severity = state.hasReceived ? (shown ? 'medium' : 'high') : shown ? 'low' : 'medium'
     const came = state.hasReceived ? ', after bytes came in from outside' : ''
-    const how = write?.byTool ? 'which a program of its own wrote' : 'which it wrote itself'
+    const how = byTool ? 'which a program of its own wrote' : 'which it wrote itself'
     const reason = `It runs "${seen.path}", ${how}${came}`
     const evidence = [...(write ? [write.observation] : []), observation]
     return { state: next, found: { severity, subject: seen.path, reason, evidence } }
@@ -53,6 +58,19 @@ function started(state: Written, pid: number | undefined): Written {
   if (pid === undefined || state.became.includes(pid) || state.became.length >= pathsMax)
     return state
   return { ...state, became: [...state.became, pid] }
+}
+
+/** Whether something may have been written that nobody told. */
+function isMissing(
+  { isFull }: Written,
+  { leftOut = 0 }: { readonly leftOut?: number | undefined },
+): boolean {
+  return isFull || leftOut > 0
+}
+
+/** Whether programs that it had started wrote anything: then who wrote what is known by no name may be one of them. */
+function hasTools({ paths }: Written): boolean {
+  return [...paths.values()].some(({ byTool }) => byTool)
 }
 
 /** Told as the program wrote it: from where it stands, which is its home unless it went elsewhere. */

@@ -81,7 +81,7 @@ export function tellCalls(parts: {
   function tell(seen: CallSeen): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
     if (seen.monotonic < releasedAt) return
-    const [point, fields] = wordsOf(seen)
+    const [point, fields] = wordsOf(seen, releasedAt)
     voice.say(point, fields, about)
   }
 
@@ -95,9 +95,14 @@ export function tellCalls(parts: {
 }
 
 /** With who did it and when, on the clock of the machine, in the order in which it was done. */
-function wordsOf({ class: name, call, path, denied, writes, pid, t, leftOut }: CallSeen) {
+function wordsOf(seen: CallSeen, releasedAt: number) {
+  const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
   const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
-  if (name === 'exec' && path !== undefined) return ['seen/exec', { path, denied, ...by }] as const
+  // A memory file is nobody's but its maker's.
+  const isOwn = path?.startsWith('/memfd:') || (wrote !== undefined && wrote >= releasedAt)
+  const written = isOwn && { written: true }
+  if (name === 'exec' && path !== undefined)
+    return ['seen/exec', { path, denied, ...by, ...written }] as const
   if (path !== undefined)
     return ['seen/open', { path, access: writes ? 'write' : 'read', denied, ...by }] as const
   return ['seen/syscall', { class: name, call, count: 1, denied, ...by }] as const

@@ -6,7 +6,7 @@ import { refused, type Header, type Refused } from './head.ts'
 import { readHost } from './host.ts'
 import type { Entry } from './ledger.ts'
 import { isLookUp, lookUp } from './look-up.ts'
-import { deny, reach, secured } from './reach.ts'
+import { deny, over, reach, secured } from './reach.ts'
 import { redirected, type Hop } from './redirect.ts'
 import { decide, type EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
@@ -77,7 +77,7 @@ export function openFetch(terms: FetchTerms): Fetcher {
     },
     close() {
       isClosed = true
-      for (const { way } of open) if (way) cut(way, 'the run is over')
+      for (const { way } of open) if (way) cut(way, over)
     },
   }
 }

@@ -40,6 +40,8 @@ export class Ledger {
   readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
   readonly #account: Account
   readonly #entries: Entry[] = []
+  readonly #asked = new Set<Asked>()
+  #isOver = false
   readonly #total = { sent: 0, received: 0 }
   /** What it may move bounds nobody else from then on. */
   readonly close: () => void
@@ -64,7 +66,32 @@ export class Ledger {
   }
 
   get isFull(): boolean {
-    return this.#entries.length >= attemptsMax
+    return this.#entries.length + this.#asked.size >= attemptsMax
+  }
+
+  /**
+   * A way that is being opened, which takes its time: undefined where there is no room for its line, or the run is over.
+   * Whoever asks says so with `settle` before anything goes over it.
+   */
+  ask(request: Told, caller?: Caller): Asked | undefined {
+    if (this.#isOver || this.isFull) return undefined
+    const asked = { request, caller }
+    this.#asked.add(asked)
+    return asked
+  }
+
+  /** Whether it may still be opened; a run that ended meanwhile has written down that it was not. */
+  settle(asked: Asked): boolean {
+    return this.#asked.delete(asked)
+  }
+
+  /** The run is over: what was being opened is not, and nothing more is. */
+  end(because: string): void {
+    this.#isOver = true
+    const left = [...this.#asked]
+    this.#asked.clear()
+    for (const { request, caller } of left)
+      this.enter(request, { verdict: 'denied', because }, caller)
   }
 
   /** Writes down an attempt and says it; a full ledger says nothing more. */
@@ -131,6 +158,12 @@ export class Ledger {
 function calledBy({ pids }: Caller = { pids: [] }) {
   if (pids.length === 0) return {}
   return pids.length === 1 ? { pid: pids[0] } : { pids }
+}
+
+/** A request that was let out by its rule, and whose way is not open yet. */
+export interface Asked {
+  readonly request: Told
+  readonly caller: Caller | undefined
 }
 
 export type Told = Pick<EgressRequest, 'host' | 'port' | 'method'> & { readonly scheme: string }

@@ -1,7 +1,7 @@
 import { addressesFor } from './dns.ts'
 import { refused, type Refused } from './head.ts'
 import { readHost } from './host.ts'
-import { deny } from './reach.ts'
+import { deny, over, tooMuch } from './reach.ts'
 import { decide } from './rules.ts'
 import type { Terms } from './terms.ts'
 
@@ -25,10 +25,13 @@ export async function lookUp(
   const to = { scheme: 'dns', host: name ?? lookUpHost, port: dnsPort } as const
   if (path !== '/resolve' || name === undefined || name.startsWith('['))
     return deny(to, `"${lookUpHost}" answers /resolve?name=NAME`, terms)
-  if (terms.ledger.isFull) return refused('this run has asked for too much already', 403)
+  if (terms.ledger.isFull) return refused(tooMuch, 403)
   const { verdict, because } = decide(terms.network(), to)
   if (verdict === 'denied') return deny(to, because, terms)
+  const asked = terms.ledger.ask(to, terms.caller)
+  if (!asked) return refused(over, 403)
   const addresses = await addressesFor(to, terms)
+  if (!terms.ledger.settle(asked)) return refused(over, 403)
   if ('kind' in addresses && addresses.status === 403) return deny(to, addresses.because, terms)
   const said = 'kind' in addresses ? addresses.because : because
   terms.ledger.enterOver(to, { verdict, because: said }, terms.caller)

@@ -9,6 +9,7 @@ import { checkCredentials, type Credential } from './credentials.ts'
 import type { DialOptions } from './dns.ts'
 import { refused } from './head.ts'
 import { Ledger, type Attempt, type Budget } from './ledger.ts'
+import { over } from './reach.ts'
 import type { Terms } from './terms.ts'
 
 export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' | 'trust'> {
@@ -108,8 +109,9 @@ class OpenProxy implements Proxy {
 
   async #close(): Promise<void> {
     const { listener } = this.#options
+    this.#terms.ledger.end(over)
     const done = new Promise<void>((resolve) => listener.close(() => resolve()))
-    for (const connection of this.#live) connection.cut('the run is over')
+    for (const connection of this.#live) connection.cut(over)
     for (const socket of this.#sockets) socket.destroy()
     await done
     listener.off('connection', this.#accept)

@@ -13,6 +13,10 @@ import type { Entry } from './ledger.ts'
 import { decide, type EgressRequest, type Verdict } from './rules.ts'
 import type { Terms } from './terms.ts'
 
+/** Why nothing goes out any more. */
+export const over = 'the run is over'
+export const tooMuch = 'this run has asked for too much already'
+
 /** A way out that is open. */
 export interface Reached {
   readonly kind: 'reached'
@@ -26,10 +30,16 @@ export interface Reached {
  * may have become narrower meanwhile. Each call is one line of the ledger, whatever came of it.
  */
 export async function reach(request: EgressRequest, terms: Terms): Promise<Reached | Refused> {
-  if (terms.ledger.isFull) return refused('this run has asked for too much already', 403)
+  if (terms.ledger.isFull) return refused(tooMuch, 403)
   const verdict = decide(terms.network(), request)
   if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
+  const asked = terms.ledger.ask(request, terms.caller)
+  if (!asked) return refused(over, 403)
   const socket = await dial(request, terms)
+  if (!terms.ledger.settle(asked)) {
+    if (!('kind' in socket)) socket.destroy()
+    return refused(over, 403)
+  }
   if ('kind' in socket) return unreached(request, socket, terms)
   const again = decide(terms.network(), request)
   if (again.verdict === 'denied') {

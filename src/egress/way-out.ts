@@ -7,6 +7,7 @@ import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
 import { Ledger, type Budget } from './ledger.ts'
 import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
+import { over } from './reach.ts'
 import { mayLook } from './rules.ts'
 import type { Terms } from './terms.ts'
 
@@ -58,6 +59,7 @@ export function openWayOut(parts: WayOutParts): WayOut {
       fetcher?.tighten()
     },
     close() {
+      ledger.end(over)
       void proxy?.close()
       fetcher?.close()
       ledger.close()

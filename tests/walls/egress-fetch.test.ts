@@ -1,3 +1,7 @@
+import { openWayOut } from '../../src/egress/way-out.ts'
+import { allControls } from '../../src/contract/controls.ts'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:http'
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
@@ -281,4 +285,39 @@ suite('fetch inside an isolate', () => {
     assert.equal(await valueOf(code, { input: a('/x'), ...granted({ allow: [a('')] }) }), 200)
     assert.equal(world.heard.at(-1)!.headers['x-own'], 'kept')
   })
+})
+
+test('What waits for a name when the run ends never leaves, and is told as refused before the end', async () => {
+  const heard = Promise.withResolvers<string>()
+  const server = createServer((_request, response) => {
+    heard.resolve('a request')
+    response.end()
+  })
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const origin = `http://slow.example:${port}`
+  const named = Promise.withResolvers<readonly string[]>()
+  const events: Event[] = []
+  const way = openWayOut({
+    controls: { ...allControls, network: networkOf({ allow: [origin] }) },
+    run: 'exec_test',
+    voice: voiceInto(events),
+    credentials: [],
+    authority: world.authority,
+    dial: { resolver: () => named.promise, exceptions: [`127.0.0.1:${port}`] },
+  })
+  const request = { url: `${origin}/`, method: 'POST', headers: [], body: 'YQ==' }
+  const answer = way.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+  way.close()
+  assert.deepEqual(
+    way.attempts.map(({ host, verdict, because }) => [host, verdict, because]),
+    [['slow.example', 'denied', 'the run is over']],
+  )
+  const told = events.length
+  named.resolve(['127.0.0.1'])
+  assert.match(await answer, /the run is over/)
+  const quiet = new Promise<string>((resolve) => void setTimeout(resolve, 100, 'nothing'))
+  assert.equal(await Promise.race([heard.promise, quiet]), 'nothing')
+  assert.equal(events.length, told)
+  await new Promise((resolve) => void server.close(resolve))
 })

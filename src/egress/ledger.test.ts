@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Accounts } from './account.ts'
-import { Ledger } from './ledger.ts'
+import { attemptsMax, Ledger } from './ledger.ts'
 
 const voice = { say: () => undefined }
 const budget = { sentMax: 100, receivedMax: 100 }
@@ -46,4 +46,22 @@ test('Of a run that has no way out any more nothing is kept', () => {
   accounts.close('exec_1')
   accounts.close('exec_none')
   assert.equal(accounts.size, 0)
+})
+
+test('What is being opened has its line kept free, and none is opened once the run is over', () => {
+  const said: string[] = []
+  const ledger = new Ledger(budget, { voice: { say: (point) => void said.push(point) }, run: null })
+  const request = { scheme: 'https', host: 'a.example', port: 443 }
+  const asked = Array.from({ length: attemptsMax + 5 }, () => ledger.ask(request))
+  assert.equal(asked.filter((one) => one !== undefined).length, attemptsMax)
+  const [first, second] = asked
+  assert.ok(ledger.settle(first!))
+  ledger.enter(request, { verdict: 'allowed', because: 'it is granted' })
+  assert.ok(ledger.isFull)
+  ledger.end('the run is over')
+  assert.ok(!ledger.settle(second!))
+  assert.equal(ledger.ask(request), undefined)
+  assert.equal(ledger.attempts.length, attemptsMax)
+  assert.equal(ledger.attempts.filter(({ verdict }) => verdict === 'allowed').length, 1)
+  assert.equal(said.filter((point) => point === 'egress/denied').length, attemptsMax - 1)
 })

@@ -537,14 +537,15 @@ static void follow(pid_t pid, const char *path, char *done, size_t room) {
 }
 
 /* The path as the wall's own root has it, by whatever name it was asked for: of what is there, else of the folder that
- * it would be in. For telling alone: whoever changes a link meanwhile is told of as it was, or as it is. */
-static void real_path(pid_t pid, int folder, const char *path, char *to, size_t room) {
+ * it would be in. What is run keeps its last name, by which one file may be many programs. For telling alone: whoever
+ * changes a link meanwhile is told of as it was, or as it is. */
+static void real_path(pid_t pid, int folder, const char *path, int is_run, char *to, size_t room) {
   char whole[PATH_BYTES_MAX * 2], name[64];
   if (whole_path(pid, folder, path, whole, sizeof whole)) {
     snprintf(to, room, "%s", path);
     return;
   }
-  int fd = open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+  int fd = is_run ? -ENOENT : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (fd >= 0) {
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     int failed = link_to(name, to, room);
@@ -559,7 +560,7 @@ static void real_path(pid_t pid, int folder, const char *path, char *to, size_t 
     *slash = '/';
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     /* What is there and leads nowhere is a link too. */
-    int other = fd < 0 ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
+    int other = fd < 0 || is_run ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
     int failed = fd < 0 || other >= 0 || link_to(name, to, room);
     if (other >= 0) close(other);
     if (fd >= 0) close(fd);
@@ -987,7 +988,7 @@ static int is_usual(const char *path) {
 
 static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, int writes) {
   char real[PATH_BYTES_MAX];
-  real_path((pid_t)asked->pid, folder, path, real, sizeof real);
+  real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
   if ((writes || !is_usual(real)) && is_new(real, writes) && still_asks(asked->id))
     report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real);
 }
@@ -1017,7 +1018,7 @@ static void answer_open(const struct seccomp_notif *asked) {
   if (fd == -s.errors[class]) {
     char real[PATH_BYTES_MAX] = "";
     s.denied++;
-    if (s.reports) real_path(pid, folder, path, real, sizeof real);
+    if (s.reports) real_path(pid, folder, path, 0, real, sizeof real);
     report(pid, asked->data.nr, class, 1, writes, real);
   }
   if (fd < 0) return send_answer(asked->id, 0, fd, 0);
@@ -1097,7 +1098,8 @@ static void report_exec(const struct seccomp_notif *asked, int is_denied) {
   double wrote = -1;
   int found = is_descriptor || path[0] ? found_for(pid, folder, path, is_descriptor) : -ENOENT;
   snprintf(name, sizeof name, "/proc/self/fd/%d", found);
-  if (found < 0 || link_to(name, real, sizeof real)) real_path(pid, folder, path, real, sizeof real);
+  if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
+    real_path(pid, folder, path, found != -ELOOP, real, sizeof real);
   /* By a link of the kernel's own, which is followed by hand. */
   if (found == -ELOOP) found = open_below(s.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (found >= 0 && !is_usual(real)) wrote = written_at(found);

@@ -111,7 +111,7 @@ const word = z.discriminatedUnion('kind', [
     writes: z.boolean(),
     /** How many it kept to itself so far: it says so many a second and no more. */
     leftOut: count,
-    /** As the wall's own root has it, for telling alone; nothing was decided by it. */
+    /** As the wall's own root has it, what is run by its last name; for telling alone, nothing was decided by it. */
     path: name.exactOptional(),
     /** Of what is run: when it was written, or came to be, in milliseconds of CLOCK_MONOTONIC. */
     wrote: z.number().min(0).exactOptional(),

@@ -103,7 +103,7 @@ suite('Lives behind real walls are watched', () => {
 
   const copied =
     'import os, shutil, subprocess, time\nshutil.copy("/bin/ls", "x"); os.chmod("x", 0o755)\n'
-  const rest = '\ntime.sleep(1)'
+  const rest = '\ntime.sleep(5)'
   const hidden: Readonly<Record<string, readonly [name: string, code: string]>> = {
     'a folder that it goes to': [
       'sensitive-data',

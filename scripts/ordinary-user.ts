@@ -6,7 +6,10 @@ import { here, type Place, runProgram, withOwnPrograms } from './place.ts'
 
 export interface OrdinaryUser extends AsyncDisposable {
   readonly place: Place
-  /** Processes of this user that are still there two seconds after the last should have ended. */
+  /**
+   * Processes of this user that are still there two seconds after the last should have ended, and after Mayfly was
+   * started once more, which ends what a launcher that lost its warden left.
+   */
   leftovers(): Promise<readonly string[]>
 }
 
@@ -26,9 +29,15 @@ export async function ordinaryUser(): Promise<OrdinaryUser> {
   const entries = readdirSync(here.folder).filter((name) => !notCopied.has(name))
   await mustRun('cp', '-a', '--reflink=auto', '--', ...entries, folder)
   await mustRun('chown', '-R', `${uid}:${uid}`, base)
+  const env = withOwnPrograms(envOf(base), folder)
+  const place: Place = { folder, uid, become: becoming(uid), env }
   return {
-    place: { folder, uid, become: becoming(uid), env: withOwnPrograms(envOf(base), folder) },
-    leftovers: () => leftoversOf(uid),
+    place,
+    async leftovers() {
+      if ((await leftoversOf(uid)).length === 0) return []
+      await runProgram(place, ['node', 'bin/mayfly.js', 'providers', '--json'])
+      return await leftoversOf(uid)
+    },
     async [Symbol.asyncDispose]() {
       for (const { pid } of processesOf(uid)) process.kill(pid, 'SIGKILL')
       await sleep(100)

@@ -147,6 +147,13 @@ function etcOf(whole: WholeProgram) {
   return files.map(([at, text]) => ({ at, text, from: `${over}/etc-${at.slice('/etc/'.length)}` }))
 }
 
+/**
+ * A word that bubblewrap and its child keep in their arguments, and that whoever starts them puts its own in place of:
+ * neither the environment nor a first word comes through the programs that become bubblewrap.
+ */
+export const markPlace = 'mayfly-wall'
+const MARKED = ['--unsetenv', markPlace] as const
+
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** Made before what lies in them, which otherwise would be closed to all but their owner. */
@@ -168,6 +175,7 @@ function wholeWalls(
   return [
     '--unshare-all',
     '--die-with-parent',
+    ...MARKED,
     '--uid',
     `${ownUidInside}`,
     '--gid',
@@ -212,6 +220,7 @@ function walls(program: JailedProgram, options: JailOptions): readonly string[] 
   return [
     '--unshare-all',
     '--die-with-parent',
+    ...MARKED,
     '--as-pid-1',
     '--cap-drop',
     'ALL',

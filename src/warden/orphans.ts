@@ -4,12 +4,12 @@ import { named } from './lease.ts'
 
 /**
  * A launcher that is killed together with its warden may leave a child that waits for a word from it, for ever: it is
- * not yet bound to die with anybody, and no lease names it. So launchers carry their warden in their first word, which
+ * not yet bound to die with anybody, and no lease names it. So launchers carry their warden in a word of their own, which
  * their children keep until they become the program.
  */
 const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
 
-/** The first word of a wall's launcher. */
+/** A word of a wall's launcher. */
 export function markOf(wall: string): string {
   const { pid, startTime } = named(process.pid)
   return `mayfly-wall:${wall}:${pid}:${startTime}`
@@ -23,10 +23,13 @@ export function endOrphans(): number {
 }
 
 function isOrphan(pid: string): boolean {
-  const [first = ''] = textOf(`/proc/${pid}/cmdline`).split('\0')
-  const [, warden, startTime] = MARK.exec(first) ?? []
+  const words = textOf(`/proc/${pid}/cmdline`).split('\0')
+  const mark = words.findIndex((word) => MARK.test(word))
+  const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
   if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
   const status = textOf(`/proc/${pid}/status`)
+  // Whoever only speaks of one is none.
+  if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
   if (Number(fieldsOf(status, 'Uid')[0]) !== process.getuid?.()) return false
   // In a container wardens have other numbers: there whoever adopts what lost its parent has one of its own as well.
   const [parent] = fieldsOf(status, 'PPid')

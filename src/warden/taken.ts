@@ -11,6 +11,7 @@ import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
 import { listenTo } from './ready.ts'
+import { markPlace } from '../jail/bubblewrap.ts'
 import { markOf } from './orphans.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
 import { Sentinel } from './sentinel.ts'
@@ -67,9 +68,9 @@ export function take(
   if (to.scratch) makeScratch(id, to.slot?.uid)
   const data = command.asks === 'data' && program ? reopen(program) : undefined
   const { file, args } = through(to.cgroup?.doors() ?? [], command)
-  const child = spawn(file, args, {
-    // Its child is not bound to it from its first moment on.
-    ...(command.way === 'bubblewrap' && file === command.file && { argv0: markOf(id) }),
+  // A child of bubblewrap is not bound to it from its first moment on.
+  const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
+  const child = spawn(file, marked, {
     cwd: '/',
     env: {},
     stdio: stdioOf(command, to.isWhole, data),

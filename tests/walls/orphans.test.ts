@@ -10,6 +10,7 @@ import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { named } from '../../src/warden/lease.ts'
 import { endOrphans, markOf } from '../../src/warden/orphans.ts'
+import { openWhole } from './whole-wall.ts'
 
 const id = 'w0123456789abcdef'
 
@@ -44,6 +45,37 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     assert.ok(living.isThere() && other.isThere())
   })
 
+  test('is known by a word among its arguments, where it is bubblewrap and only there', async (t) => {
+    const bwrap = findProgram('bwrap')
+    if (!bwrap || !namespaces) return t.skip('bubblewrap makes no walls here')
+    const { pid, startTime } = named(process.pid)
+    const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
+    const words = ['--unshare-all', '--unsetenv', mark, '--ro-bind', '/', '/', '--', '/bin/sleep']
+    const wall = spawn(bwrap, [...words, '60'], { stdio: 'ignore' })
+    const other = spawn('/bin/sh', ['-c', 'sleep 60; :', mark], { stdio: 'ignore' })
+    const ended = once(wall, 'exit')
+    try {
+      await until(() => descendantsOf(wall.pid!).length >= 2, 'the program in it')
+      endOrphans()
+      assert.deepEqual(await ended, [null, 'SIGKILL'])
+      assert.ok(other.exitCode === null && other.signalCode === null && isAlive(other.pid!))
+    } finally {
+      for (const one of [wall, other]) one.kill('SIGKILL')
+    }
+  })
+
+  test('has the word of its warden in it, whoever becomes bubblewrap first', async (t) => {
+    if (!findProgram('bwrap') || !namespaces) return t.skip('bubblewrap makes no walls here')
+    for (const hide of [[], ['cgroup']]) {
+      await using whole = await openWhole({ hide })
+      const wall = await whole.start('python', 'bubblewrap')
+      const { pid, startTime } = named(process.pid)
+      const mark = `mayfly-wall:${wall.id}:${pid}:${startTime}`
+      const launchers = descendantsOf(process.pid).filter((one) => wordsOf(one).includes(mark))
+      assert.ok(launchers.length >= 1, JSON.stringify(hide))
+    }
+  })
+
   test(
     'is left where it belongs to a container',
     { skip: !namespaces && 'no namespaces here' },
@@ -66,10 +98,12 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
   )
 })
 
-const firstWordOf = (pid: number) => {
+function wordsOf(pid: number): readonly string[] {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0]
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
   } catch {
-    return undefined
+    return []
   }
 }
+
+const firstWordOf = (pid: number): string | undefined => wordsOf(pid)[0]

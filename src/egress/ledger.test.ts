@@ -63,5 +63,5 @@ test('What is being opened has its line kept free, and none is opened once the r
   assert.equal(ledger.ask(request), undefined)
   assert.equal(ledger.attempts.length, attemptsMax)
   assert.equal(ledger.attempts.filter(({ verdict }) => verdict === 'allowed').length, 1)
-  assert.equal(said.filter((point) => point === 'egress/denied').length, attemptsMax - 1)
+  assert.equal(said.filter((point) => point === 'egress/cut').length, attemptsMax - 1)
 })

@@ -85,13 +85,16 @@ export class Ledger {
     return this.#asked.delete(asked)
   }
 
-  /** The run is over: what was being opened is not, and nothing more is. */
+  /** The run is over: what was being opened is not, and nothing more is. Nobody tried what is forbidden: it is cut. */
   end(because: string): void {
     this.#isOver = true
     const left = [...this.#asked]
     this.#asked.clear()
-    for (const { request, caller } of left)
-      this.enter(request, { verdict: 'denied', because }, caller)
+    for (const { request, caller } of left) {
+      const entry = new Entry(this, request, { verdict: 'denied', because }, caller)
+      this.#entries.push(entry)
+      this.say('egress/cut', entry)
+    }
   }
 
   /** Writes down an attempt and says it; a full ledger says nothing more. */

@@ -165,6 +165,8 @@ export class WorkerSandbox implements Sandbox {
   kill(cause: KillCause): void {
     if (this.#cause || this.#ended) return
     this.#cause = cause
+    // Before its worker is dead it may have asked for something.
+    this.#wayOut?.close()
     if (cause.status !== 'timeout') return void this.#parts.worker.kill()
     setTimeout(() => {
       if (!this.#ended) void this.#parts.worker.kill()

@@ -287,7 +287,7 @@ suite('fetch inside an isolate', () => {
   })
 })
 
-test('What waits for a name when the run ends never leaves, and is told as refused before the end', async () => {
+test('What waits for a name when the run ends never leaves, and is told as cut before the end', async () => {
   const heard = Promise.withResolvers<string>()
   const server = createServer((_request, response) => {
     heard.resolve('a request')

@@ -215,6 +215,8 @@ export class ProcessSandbox implements Sandbox {
   /** Standing still it has no deadline any more: whoever holds it kills it. */
   async hold(): Promise<void> {
     const { wall, warden } = this.#parts
+    // What it sent before lies in sockets, and would go on leaving.
+    this.#wayOut?.close()
     await this.#still.hold()
     this.#rested = await warden.release(wall.wall.id)
   }

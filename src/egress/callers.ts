@@ -10,7 +10,7 @@ export interface Caller {
 export type FindCallers = (ends: Ends) => Promise<readonly number[]>
 
 /** Nobody waits longer for a name than this; what is not known by then is not told. */
-const waitMsMax = 50
+const waitMsMax = 150
 /** Of one run: looking takes the time of somebody who looks after all walls. */
 const atOnceMax = 8
 const perSecondMax = 100

@@ -48,11 +48,13 @@ time.sleep(0.5)
 result = "done"`,
   shutsItsSocket: `
 import os, time
+time.sleep(1)
 os.close(5)
 print("ready", flush=True)
 time.sleep(600)`,
   shutsEverything: `
 import os, time
+time.sleep(1)
 os.closerange(0, 64)
 time.sleep(600)`,
 } as const

@@ -19,6 +19,7 @@
  * One thread, no allocation after the start, every buffer with a bound. See README.md beside this for the protocol.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -303,10 +304,16 @@ static void quote(char *to, size_t room, const char *from) {
 /* What it says so much of: a flood of one kind takes no word from another. */
 enum { OF_SECRETS, OF_EXECS, OF_REFUSALS, OF_REST, KINDS };
 
-/* Part of the name of a place where secrets lie. */
+/* Part of the name of a place where secrets lie: one that ends as a name does must end one, so that nothing is told as
+ * such that is none. */
 static int is_secret(const char *path) {
-  for (int i = 0; i < s.secret_count; i++)
-    if (strstr(path, s.secrets[i])) return 1;
+  for (int i = 0; i < s.secret_count; i++) {
+    const char *part = s.secrets[i];
+    size_t length = strlen(part);
+    int is_folder = strchr("/_-", part[length - 1]) != NULL;
+    for (const char *at = strstr(path, part); at; at = strstr(at + 1, part))
+      if (is_folder || !isalnum((unsigned char)at[length])) return 1;
+  }
   return 0;
 }
 

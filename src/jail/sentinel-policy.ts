@@ -30,15 +30,24 @@ export function sentinelPolicy(): SentinelPolicy {
   return read
 }
 
-/** Parts of paths where secrets lie, of which an open is told whatever else there is to tell. */
+/**
+ * Parts of paths where secrets lie, of which an open is told whatever else there is to tell. Not those that honest
+ * programs open: each that is told is an anomaly that is answered, so that no flood of them goes by unseen.
+ */
 export function secretPaths(): readonly string[] {
   const file = new URL('../../policies/credential-paths.json', import.meta.url)
   secrets ??= parseJson(readFileSync(file, 'utf8')) as CredentialPaths
-  return secrets.paths.flatMap(({ part, under }) => (under === undefined ? [part] : []))
+  return secrets.paths.flatMap(({ part, under, severity }) =>
+    under === undefined && severity !== 'low' ? [part] : [],
+  )
 }
 
 interface CredentialPaths {
-  readonly paths: readonly { readonly part: string; readonly under?: string }[]
+  readonly paths: readonly {
+    readonly part: string
+    readonly under?: string
+    readonly severity: string
+  }[]
 }
 
 let secrets: CredentialPaths | undefined

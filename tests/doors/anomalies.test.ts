@@ -132,6 +132,11 @@ suite('Lives behind real walls are watched', () => {
       'import os, time\nfor n in range(5000):\n  try: os.open("/work/n%d" % n, 0)\n  except OSError: pass\nopen(".aws/credentials").read()' +
         rest,
     ],
+    'hundreds of names that are nearly secret': [
+      'sensitive-data',
+      'import os, time\nfor n in range(600):\n  for name in (".env", ".aws/credentials", ".ssh"):\n    try: os.open("/work/%s%d" % (name, n), 0)\n    except OSError: pass\nopen(".aws/credentials").read()' +
+        rest,
+    ],
     'another name for what it runs': [
       'exec-of-written',
       `${copied}os.rename("x", "y"); os.utime("y", (1, 1)); subprocess.run(["/work/y"])${rest}`,

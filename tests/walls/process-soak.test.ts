@@ -94,19 +94,19 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
       const held = () => ({
         open: fdsOf(warden),
         namespaces: namespacesBelow(warden),
-        leases: readdirSync(leaseFolder(state)).length,
+        ...wallsIn(leaseFolder(state)),
         users: usersBelow(warden),
         // What is held in this process for a wall that is gone holds all that its job said.
         sockets: queryObjects(Socket, { format: 'count' }),
       })
       const first = held()
       await some(runs)
-      await until(() => isNoMore(held(), first), 'everything to be given back', 15_000).catch(
+      await until(() => tooMany(held(), first).length === 0, 'all to be given back', 15_000).catch(
         () => undefined,
       )
       const last = held()
       t.diagnostic(`${JSON.stringify(first)} then ${JSON.stringify(last)}`)
-      assert.ok(isNoMore(last, first), `${JSON.stringify(last)}, and had ${JSON.stringify(first)}`)
+      assert.deepEqual(tooMany(last, first), [], JSON.stringify({ first, last }))
       await library.close()
       assert.deepEqual(readdirSync(leaseFolder(state)), [])
     } finally {
@@ -197,19 +197,43 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
   })
 })
 
-type Held = Readonly<Record<'open' | 'namespaces' | 'leases' | 'users' | 'sockets', number>>
+type Held = Readonly<
+  Record<'open' | 'namespaces' | 'programs' | 'workers' | 'users' | 'sockets', number>
+>
 
-/** Of what walls take; a few more are spares. */
-const sparesMax = 8
+/** Parked walls follow what is asked for, more of one kind and fewer of another: what each takes is known. */
+const taken = {
+  open: { program: [3, 6], worker: [1, 3] },
+  sockets: { program: [3, 3], worker: [1, 1] },
+  namespaces: { program: [0, 1], worker: [0, 1] },
+  users: { program: [0, 1], worker: [0, 1] },
+} as const
+/** A wall may be in the midst of its start or its end. */
+const looseMax = 8
 
-function isNoMore(now: Held, before: Held): boolean {
-  return (
-    now.open <= before.open + 4 * sparesMax &&
-    now.namespaces <= before.namespaces + sparesMax &&
-    now.leases <= before.leases + sparesMax &&
-    now.users <= before.users + sparesMax &&
-    now.sockets <= before.sockets + 4 * sparesMax
-  )
+function tooMany(now: Held, before: Held): readonly string[] {
+  const names = ['open', 'sockets', 'namespaces', 'users'] as const
+  return names.filter((name) => {
+    const { program, worker } = taken[name]
+    const grown =
+      growth(now.programs - before.programs, program) + growth(now.workers - before.workers, worker)
+    return now[name] > before[name] + grown + looseMax
+  })
+}
+
+function growth(walls: number, [least, most]: readonly [number, number]): number {
+  return walls * (walls > 0 ? most : least)
+}
+
+/** Those that a lease names, by what runs in them. */
+function wallsIn(folder: string): Pick<Held, 'programs' | 'workers'> {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.json'))
+  const programs = names.filter((name) => pidsIn(join(folder, name)).some(isInWall)).length
+  return { programs, workers: names.length - programs }
+}
+
+function pidsIn(file: string): readonly number[] {
+  return [...textOf(file).matchAll(/"pid":(\d+)/g)].slice(1).map((match) => Number(match[1]))
 }
 
 function wardenOf(): number {

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ways } from '../../src/contract/way.ts'
+import { Mayfly } from '../../src/index.ts'
+import { inTime, until } from '../conformance/stand.ts'
+import { isMissing, unable } from './process-stands.ts'
+
+/** Output of any length goes through; what nobody takes is not kept. */
+const MiB = 2 ** 20
+const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
+/** What the server may grow by while output of any length passes through. */
+const growthMiBMax = 64
+
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-output-'))
+let library: Mayfly
+before(async () => {
+  library = await Mayfly.open({
+    state: join(folder, 'state'),
+    ceilings: { output: '2GB', timeout: '10m' },
+  })
+})
+after(async () => {
+  await library.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+// Both wait for most of their time: what passes has a pace.
+suite('Output', { skip: unable('python') }, () => {
+  suite('as much as there is', { concurrency: true }, () => {
+    for (const way of ways)
+      test(`S4-58: ${way}: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
+        if (isMissing(t, { way })) return
+        const code = `
+import sys
+block = b"x" * 65535 + b"\\n"
+for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
+        let bytes = 0
+        let first = 0
+        let most = 0
+        const before = process.memoryUsage.rss()
+        const tap = async (_: string, text: string) => {
+          first ||= performance.now()
+          bytes += text.length
+          most = Math.max(most, process.memoryUsage.rss())
+          // Now and then the reader is slow: the program waits, nothing piles up.
+          if (bytes % (4 * MiB) < text.length) await sleep(5)
+        }
+        const limits = { output: `${outputMiB + 1}MB`, timeout: '300s' }
+        const outcome = await library.run(
+          { language: 'python', code, provider: way, limits },
+          { tap },
+        )
+        assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error))
+        assert.equal(bytes, outputMiB * MiB)
+        assert.ok(first < performance.now() - outcome.metrics.executionTime / 2)
+        assert.ok(outcome.stdout.length <= MiB && outcome.truncated.stdout)
+        const grown = Math.round((most - before) / MiB)
+        t.diagnostic(`it grew by ${grown} MiB while ${outputMiB} MiB passed`)
+        assert.ok(grown <= growthMiBMax, `it grew by ${grown} MiB`)
+      })
+  })
+
+  for (const way of ways)
+    test(`S4-58: ${way}: what nobody reads does not pile up, and its job can be cancelled`, async (t) => {
+      if (isMissing(t, { way })) return
+      const cancel = new AbortController()
+      let heard = 0
+      const tap = (_: string, text: string) => {
+        heard += text.length
+        return new Promise<void>(() => undefined)
+      }
+      const before = process.memoryUsage.rss()
+      const code = 'while True: print("x" * 10000)'
+      const limits = { output: '1GB', timeout: '60s' }
+      const end = library.run(
+        { language: 'python', code, provider: way, limits },
+        { tap, signal: cancel.signal },
+      )
+      await until(() => heard > 0, 'the first output')
+      await sleep(1000)
+      assert.ok(heard <= MiB, `${heard} bytes came to a reader that takes none`)
+      assert.ok(process.memoryUsage.rss() - before < growthMiBMax * MiB)
+      cancel.abort()
+      const { status } = await inTime(end, 'the cancelled end')
+      assert.equal(status, 'cancelled')
+    })
+})

@@ -51,7 +51,7 @@ def warm_up(settings):
     task = json.loads(json.dumps(_DUMMY))
     sink = os.open(os.devnull, os.O_WRONLY)
     job = _Job(task, own, lambda kind, payload=b"": _send(kind, payload, sink))
-    job.rehearse(mayfly_ground.lay_out(task, own))
+    job.rehearse(*mayfly_ground.lay_out(task, own))
     os.close(sink)
     try:
         raise ValueError("warm")
@@ -91,11 +91,11 @@ def _traceback():
 def run(task, settings):
     job = _Job(task, settings)
     try:
-        main = mayfly_ground.lay_out(task, settings)
+        main, path = mayfly_ground.lay_out(task, settings)
     except BaseException as error:
         job.refuse(error)
         _exit(1)
-    job.run(main)
+    job.run(main, path)
 
 
 class _Job:
@@ -114,7 +114,7 @@ class _Job:
             return self.end({"status": "limit", "error": {"code": "DISK", "message": message}})
         self.fail(error)
 
-    def run(self, main):
+    def run(self, main, path):
         sys.argv = [main]
         try:
             tree = _parse(self.task["code"], main)
@@ -129,19 +129,22 @@ class _Job:
         if "calls" in self.task and entry == "program":
             self.fail(TypeError("Cannot call the job: it is a program"))
             _exit(1)
-        self.cpu_before = _cpu_seconds()
-        self.released = _monotonic()
-        self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
+        self.release(path)
         status = self.program(code, main) if entry == "program" else self.value(code, main, entry)
         _exit(status)
 
-    def rehearse(self, main):
-        """All of it but its end."""
-        tree = _parse(self.task["code"], main)
-        code = compile(self.task["code"], main, "exec", dont_inherit=True)
+    def release(self, path):
+        """From here on, and no earlier, what is imported may be the job's."""
         self.cpu_before = _cpu_seconds()
         self.released = _monotonic()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
+        sys.path[:] = path
+
+    def rehearse(self, main, path):
+        """All of it but its end."""
+        tree = _parse(self.task["code"], main)
+        code = compile(self.task["code"], main, "exec", dont_inherit=True)
+        self.release(path)
         self.value(code, main, _entry(self.task, tree))
 
     def program(self, code, main):

@@ -16,7 +16,7 @@ _open = os.open
 
 
 def lay_out(task, settings):
-    """Lays out the job; the path of its main file."""
+    """Lays out the job; its main file, and where it finds its modules once it is released: nothing of it runs before."""
     work, tmp = settings["work"], settings["tmp"]
     if not work:
         raise OSError("Cannot lay out the job: this wall has no place that it may write to")
@@ -41,8 +41,7 @@ def lay_out(task, settings):
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
     os.chdir(work)
-    _set_path(work, tmp, [file["path"] for file in task["files"]])
-    return main
+    return main, _path_of(work, tmp, [file["path"] for file in task["files"]])
 
 
 def take_up(settings, path):
@@ -123,11 +122,10 @@ def _trust_too(pem, tmp):
         os.environ[name] = both
 
 
-def _set_path(work, tmp, paths):
-    """The job's own folder, then its wheels: as they are, or unpacked where they hold native code."""
-    sys.path.insert(0, work)
-    for wheel in sorted(path for path in paths if path.endswith(WHEEL)):
-        sys.path.append(_wheel_path(os.path.join(work, wheel), tmp))
+def _path_of(work, tmp, paths):
+    """The job's own folder first, its wheels last: as they are, or unpacked where they hold native code."""
+    wheels = sorted(path for path in paths if path.endswith(WHEEL))
+    return [work, *sys.path, *(_wheel_path(os.path.join(work, wheel), tmp) for wheel in wheels)]
 
 
 def _wheel_path(wheel, tmp):

@@ -43,6 +43,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -333,10 +334,10 @@ static int may_report(int kind) {
   return 1;
 }
 
-/* `wrote`: milliseconds of CLOCK_MONOTONIC at which what is run was last written; below 0 where that is not known. */
-static void report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
+/* Whether it was said. `wrote`: milliseconds of CLOCK_MONOTONIC at which what is run was last written; below 0 where that is not known. */
+static int report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
   int kind = path && is_secret(path) ? OF_SECRETS : is_denied ? OF_REFUSALS : class == EXEC ? OF_EXECS : OF_REST;
-  if (!s.reports || !may_report(kind)) return;
+  if (!s.reports || !may_report(kind)) return 0;
   char when[40] = "";
   if (wrote >= 0) snprintf(when, sizeof when, ",\"wrote\":%.3f", wrote);
   char shown[SHOWN_BYTES_MAX * 6 + 8] = "", line[LINE_BYTES_MAX];
@@ -349,11 +350,13 @@ static void report_run(pid_t pid, int call, int class, int is_denied, int writes
                    (double)now_ns() / 1e6, (double)ns_of(CLOCK_MONOTONIC) / 1e6, pid, call, class_names[class], is_denied ? "denied" : "allowed",
                    writes ? "true" : "false", (unsigned long long)s.left_out, when, path ? ",\"path\":\"" : "", shown,
                    path ? "\"" : "");
-  if (!say_within(OUT_BYTES_EVENTS, line, n)) s.left_out++;
+  if (say_within(OUT_BYTES_EVENTS, line, n)) return 1;
+  s.left_out++;
+  return 0;
 }
 
-static void report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
-  report_run(pid, call, class, is_denied, writes, path, -1);
+static int report(pid_t pid, int call, int class, int is_denied, int writes, const char *path) {
+  return report_run(pid, call, class, is_denied, writes, path, -1);
 }
 
 /* ---- the caller's memory and names, always as a copy ---- */
@@ -973,16 +976,48 @@ static int is_open(int call) {
   return call == SYS_openat || call == SYS_openat2;
 }
 
-/* Each path once: a table of their hashes, of which a flood forgets the oldest. */
-static int is_new(const char *text, int writes) {
-  static uint64_t seen[SEEN_MAX];
-  uint64_t hash = writes ? 88172645463325252u : 14695981039346656037u;
-  for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211u;
-  uint64_t *place = &seen[hash % SEEN_MAX];
-  if (*place == hash) return 0;
-  *place = hash;
-  return 1;
+static uint64_t turned(uint64_t word, int bits) { return word << bits | word >> (64 - bits); }
+
+static void sip_round(uint64_t v[4]) {
+  v[0] += v[1], v[2] += v[3];
+  v[1] = turned(v[1], 13) ^ v[0], v[3] = turned(v[3], 16) ^ v[2];
+  v[0] = turned(v[0], 32);
+  v[2] += v[1], v[0] += v[3];
+  v[1] = turned(v[1], 17) ^ v[2], v[3] = turned(v[3], 21) ^ v[0];
+  v[2] = turned(v[2], 32);
 }
+
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): whoever does not know the key finds no two texts of one hash, and so none
+ * that makes another look as if it had been told. */
+static uint64_t sip_hash(const uint64_t key[2], const char *text, size_t length) {
+  uint64_t v[4] = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
+                   key[1] ^ 0x7465646279746573u};
+  size_t bytes = 8;
+  for (size_t at = 0; bytes == 8; at += 8) {
+    bytes = length - at < 8 ? length - at : 8;
+    uint64_t word = bytes < 8 ? (uint64_t)length << 56 : 0;
+    for (size_t i = 0; i < bytes; i++) word |= (uint64_t)(unsigned char)text[at + i] << 8 * i;
+    v[3] ^= word;
+    sip_round(v), sip_round(v);
+    v[0] ^= word;
+  }
+  v[2] ^= 0xff;
+  for (int i = 0; i < 4; i++) sip_round(v);
+  return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* Each path once: a table of the hashes of what was told, of which a flood forgets the oldest. */
+static struct {
+  uint64_t key[2][2], told[SEEN_MAX];
+} paths;
+
+static void key_paths(void) {
+  if (getrandom(paths.key, sizeof paths.key, 0) != (ssize_t)sizeof paths.key) _exit(BAD_START);
+}
+
+static uint64_t hash_of(const char *text, int writes) { return sip_hash(paths.key[writes != 0], text, strlen(text)); }
+static int is_told(uint64_t hash) { return paths.told[hash % SEEN_MAX] == hash; }
+static void have_told(uint64_t hash) { paths.told[hash % SEEN_MAX] = hash; }
 
 /* The system's own folders, which every program reads while it starts. For telling alone. */
 static int is_usual(const char *path) {
@@ -996,8 +1031,10 @@ static int is_usual(const char *path) {
 static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, int writes) {
   char real[PATH_BYTES_MAX];
   real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
-  if ((writes || !is_usual(real)) && is_new(real, writes) && still_asks(asked->id))
-    report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real);
+  if (!writes && is_usual(real)) return;
+  uint64_t hash = hash_of(real, writes);
+  if (is_told(hash) || !still_asks(asked->id)) return;
+  if (report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real)) have_told(hash);
 }
 
 static void answer_open(const struct seccomp_notif *asked) {
@@ -1083,14 +1120,13 @@ static int found_for(pid_t pid, int folder, const char *path, int is_descriptor)
   return failed ? failed : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
 }
 
-/* When its bytes, or it itself, came to be, whichever was later: a name that is changed later, or a time that is set
- * back, says nothing else. Milliseconds of CLOCK_MONOTONIC; below 0 where that is not known. */
+/* When anything of it was last changed, by the one time that nobody can set: what is written over a file that was there
+ * before, and given back its old times, is new all the same. Milliseconds of CLOCK_MONOTONIC; below 0 where that is not
+ * known. */
 static double written_at(int fd) {
   struct statx facts;
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_BTIME, &facts) || !S_ISREG(facts.stx_mode)) return -1;
-  double at = (double)facts.stx_mtime.tv_sec * 1e3 + (double)facts.stx_mtime.tv_nsec / 1e6;
-  double born = (double)facts.stx_btime.tv_sec * 1e3 + (double)facts.stx_btime.tv_nsec / 1e6;
-  if (facts.stx_mask & STATX_BTIME && born > at) at = born;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_CTIME, &facts) || !S_ISREG(facts.stx_mode)) return -1;
+  double at = (double)facts.stx_ctime.tv_sec * 1e3 + (double)facts.stx_ctime.tv_nsec / 1e6;
   at += ((double)ns_of(CLOCK_MONOTONIC) - (double)ns_of(CLOCK_REALTIME)) / 1e6;
   return at < 0 ? 0 : at;
 }
@@ -1902,6 +1938,7 @@ static int wait_ms(int rests) {
 }
 
 static _Noreturn void watch(int argc, char **argv) {
+  key_paths();
   start(argc, argv);
   for (;;) {
     int rests = must_rest();

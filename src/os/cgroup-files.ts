@@ -2,7 +2,6 @@ import {
   closeSync,
   existsSync,
   openSync,
-  readFileSync,
   readSync,
   readdirSync,
   rmdirSync,
@@ -11,6 +10,7 @@ import {
   statSync,
 } from 'node:fs'
 import path from 'node:path'
+import { readText, withKept } from './read.ts'
 
 /** The files of control groups, alike in both versions. */
 
@@ -29,7 +29,7 @@ const WEIGHT_MIN = 2
 const TEXT_BYTES_MAX = 16_384
 
 export function put(folder: string, file: string, value: number | string): void {
-  writeFileSync(path.join(folder, file), String(value))
+  withKept(() => writeFileSync(path.join(folder, file), String(value)))
 }
 
 export function tryPut(folder: string, file: string, value: number | string): void {
@@ -54,14 +54,16 @@ export function putText(folder: string, file: string, value: string, holds: RegE
 
 /** Writes a value and reads what holds then, by one descriptor: every job waits for this. */
 function exchange(folder: string, file: string, value: string): string {
-  const fd = openSync(path.join(folder, file), 'w+')
-  try {
-    writeSync(fd, value)
-    const text = Buffer.alloc(TEXT_BYTES_MAX)
-    return text.toString('utf8', 0, readSync(fd, text, 0, text.length, 0))
-  } finally {
-    closeSync(fd)
-  }
+  return withKept(() => {
+    const fd = openSync(path.join(folder, file), 'w+')
+    try {
+      writeSync(fd, value)
+      const text = Buffer.alloc(TEXT_BYTES_MAX)
+      return text.toString('utf8', 0, readSync(fd, text, 0, text.length, 0))
+    } finally {
+      closeSync(fd)
+    }
+  })
 }
 
 /** What gets ready for a job that nobody has asked for yet gives way to all that run. */
@@ -121,7 +123,7 @@ export function quotaUs(cores: number): { readonly quota: number; readonly perio
 }
 
 export function textIn(folder: string, file: string): string {
-  return readFileSync(path.join(folder, file), 'utf8')
+  return readText(path.join(folder, file))
 }
 
 export function numberIn(folder: string, file: string): number {
@@ -129,7 +131,7 @@ export function numberIn(folder: string, file: string): number {
 }
 
 export function groupsIn(folder: string): readonly string[] {
-  return readdirSync(folder, { withFileTypes: true })
+  return withKept(() => readdirSync(folder, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name)
 }

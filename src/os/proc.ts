@@ -1,4 +1,5 @@
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
+import { readNames, readText } from './read.ts'
 
 /** Facts about processes, read from /proc. Everything here answers undefined (or empty) for a process that is gone. */
 
@@ -17,7 +18,7 @@ const PAGE_BYTES = 4096
 /** This boot of the machine; empty where the system does not say. */
 export function bootId(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    return readText('/proc/sys/kernel/random/boot_id').trim()
   } catch {
     return ''
   }
@@ -60,7 +61,7 @@ export function waitedMsOf(pid: number): number {
 
 function threadsOf(pid: number): readonly string[] {
   try {
-    return readdirSync(`/proc/${pid}/task`)
+    return readNames(`/proc/${pid}/task`)
   } catch {
     return []
   }
@@ -80,7 +81,7 @@ export function proportionalBytes(pid: number): number {
 
 /** Every process that belongs to `uid` and is not a zombie. */
 export function processesOf(uid: number): readonly number[] {
-  return readdirSync('/proc')
+  return readNames('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => ownersOf(pid).includes(uid) && isAlive(pid))
@@ -100,7 +101,7 @@ export function mappedUids(): number {
 
 function read(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8')
+    return readText(file)
   } catch {
     return undefined
   }
@@ -129,7 +130,7 @@ const linksOfOneMax = 256
 
 function descriptorsOf(pid: number): readonly string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`)
+    return readNames(`/proc/${pid}/fd`)
   } catch {
     return []
   }

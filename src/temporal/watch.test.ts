@@ -139,6 +139,23 @@ suite('What walls see as programs do it', () => {
     assert.deepEqual(seenIn(calm, open('tool', 'write'), run('/usr/bin/tool')), [])
   })
 
+  test('A file that came with the job is its own until it is changed', () => {
+    const calm = { ...nothingForeseen, access: undefined, ownFiles: ['/work/tool'] }
+    const run = { kind: 'exec', path: '/work/tool', denied: false } as const
+    assert.deepEqual(seenIn(calm, run), [])
+    assert.deepEqual(seenIn(calm, { ...run, written: true }), ['low exec-of-written'])
+    assert.deepEqual(seenIn(calm, open('/work/tool', 'write'), run), ['medium exec-of-written'])
+    const net = {
+      kind: 'connect',
+      host: 'a',
+      port: 1,
+      sent: 1,
+      received: 9,
+      denied: false,
+    } as const
+    assert.deepEqual(seenIn(calm, net, { ...run, written: true }), ['medium exec-of-written'])
+  })
+
   test('What a program that it started wrote is a line when it runs, as of a compiler; what it wrote itself is more', () => {
     const calm = { ...nothingForeseen, access: undefined }
     const run = (path: string, pid: number) => ({ kind: 'exec', path, denied: false, pid }) as const

@@ -4,18 +4,19 @@ import type { Capturing } from './protocol.ts'
 import type { Sentinel } from './sentinel.ts'
 import { beginCopy } from './still.ts'
 import { guestsIn, processesOfWall } from './taken.ts'
+import { largestFirst } from './tree.ts'
 
 /**
- * Has a wall's sentinel copy what its processes hold in memory, `bytes` of it at most. None of it comes through here:
- * whoever asks has the socket already. Throws MayflyError UNAVAILABLE where there is no sentinel, or where it looks into
+ * Has a wall's sentinel copy what its processes hold in memory, `bytes` of it at most, those that hold most first. None
+ * of it comes through here: whoever asks has the socket already. Throws MayflyError UNAVAILABLE where there is no sentinel, or where it looks into
  * none of them.
  */
 export async function capture({ id, taken }: Live, bytes: number): Promise<Capturing> {
-  const pids = guestsIn(taken, processesOfWall(taken))
+  const pids = largestFirst(guestsIn(taken, processesOfWall(taken)))
   beginCopy(taken)
   const processes = await sentinelOf(id, taken.sentinel).capture(pids, bytes)
   if (processes === 0) throw cannot(id, 'its sentinel looks into none of its processes')
-  return { processes }
+  return { processes, leftOut: pids.length - processes }
 }
 
 /** The socket for it, before anything is on its way. */

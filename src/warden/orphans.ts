@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs'
+import { wallUids } from '../jail/facts.ts'
 import { isAlive } from '../os/proc.ts'
 import { named } from './lease.ts'
 
@@ -30,10 +31,16 @@ function isOrphan(pid: string): boolean {
   const status = textOf(`/proc/${pid}/status`)
   // Whoever only speaks of one is none.
   if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
-  if (Number(fieldsOf(status, 'Uid')[0]) !== process.getuid?.()) return false
+  if (!isOurs(Number(fieldsOf(status, 'Uid')[0]))) return false
   // In a container wardens have other numbers: there whoever adopts what lost its parent has one of its own as well.
   const [parent] = fieldsOf(status, 'PPid')
   return fieldsOf(textOf(`/proc/${parent}/status`), 'NSpid').length === 1
+}
+
+/** Root's walls have uids of their own. */
+function isOurs(uid: number): boolean {
+  const own = process.getuid?.()
+  return uid === own || (own === 0 && uid >= wallUids.first && uid <= wallUids.last)
 }
 
 function fieldsOf(status: string, name: string): readonly string[] {

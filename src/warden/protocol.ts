@@ -123,9 +123,10 @@ export interface CallsHeld {
   readonly answers: Readonly<Record<string, string>>
 }
 
-/** How many processes are being looked into. */
+/** How many processes are being looked into, and how many more there are. */
 export interface Capturing {
   readonly processes: number
+  readonly leftOut: number
 }
 
 /** What became of a zone of programs. */

@@ -110,6 +110,7 @@ export class Sentinel {
     this.ended = ended
     this.child.once('exit', (code, signal) => this.#over(resolve, code, signal))
     this.child.once('error', () => resolve(null))
+    if (!Array.isArray(this.child.stdio)) throw unavailable('no file descriptors are left for it')
     this.#control = (this.child.stdio as unknown as Socket[])[3]!
     const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
     this.silent = Promise.all([ended, heard]).then(() => this.#fallSilent())

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { MayflyError } from '../contract/error.ts'
 import type { JailCommand } from '../jail/embedded.ts'
 import { reopen, type SentinelProgram } from '../jail/sentinel.ts'
 import { handOverFd, sentinelDataFd } from '../jail/whole.ts'
@@ -31,6 +32,8 @@ export interface Taken {
   readonly scratch: string | undefined
   /** Answers those of its calls that depend on its phase. */
   readonly sentinel: Sentinel | undefined
+  /** Why nothing can come of it, where not all of it could be started. */
+  readonly broken: unknown
   cgroup: Cgroup | undefined
   /** The first of its namespace before the program itself; the outermost last. */
   processes: readonly Named[]
@@ -58,7 +61,7 @@ const STUCK_POLL_MS = 500
 /** What waits for its child to be over gets this long to see it, and to reap it, before it is killed too. */
 const REAP_MS_MAX = 200
 
-/** Starts the process, and nothing that could fail after it: whoever has it has to give it back. */
+/** Starts the process. What fails after it is `broken`, not thrown: whoever has it has to give it back. */
 export function take(
   id: string,
   command: JailCommand,
@@ -75,13 +78,14 @@ export function take(
     env: {},
     stdio: stdioOf(command, to.isWhole, data),
   })
+  // Told in a later turn, and otherwise the end of whoever holds every other wall.
+  child.on('error', () => undefined)
   // At once, while it has one thread: what it starts, and every thread of it, gets its priority and not ours.
   if (child.pid !== undefined) setNice(child.pid, niceOf.wall)
   if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [named(child.pid)]
   const complaint = listenTo(child)
-  if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
-  const sentinel = program && command.asks ? setBeside(child, to, program) : undefined
+  const set = setUp(child, command, to, program)
   const later = {
     listenerFd: undefined,
     idleTasks: 0,
@@ -90,7 +94,31 @@ export function take(
     isFrozen: false,
     startsNone: false,
   }
-  return { id, ...to, child, sentinel, complaint, processes, ...later }
+  return { id, ...to, child, ...set, complaint, processes, ...later }
+}
+
+function setUp(
+  child: ChildProcess,
+  command: JailCommand,
+  to: Pick<Taken, 'slot' | 'cgroup'>,
+  program?: SentinelProgram,
+): Pick<Taken, 'sentinel' | 'broken'> {
+  try {
+    // Node makes no streams at all where it has no descriptors for them.
+    if (!Array.isArray(child.stdio)) throw outOfDescriptors()
+    if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
+    const sentinel = program && command.asks ? setBeside(child, to, program) : undefined
+    return { sentinel, broken: undefined }
+  } catch (error) {
+    return { sentinel: undefined, broken: error }
+  }
+}
+
+/** What is started needs descriptors of whoever starts it. */
+export function outOfDescriptors(): MayflyError {
+  return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
+    hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
+  })
 }
 
 function setBeside(

@@ -1,5 +1,5 @@
-import { readFileSync, readdirSync } from 'node:fs'
 import { processFacts } from '../os/proc.ts'
+import { readNames, readText } from '../os/read.ts'
 
 /** The processes of one wall, as the kernel tells them from outside. */
 
@@ -23,7 +23,7 @@ export function belowOf(pid: number): readonly number[] {
 function childrenOfAll(pid: number): readonly number[] {
   return threadsOf(pid).flatMap((thread) => {
     try {
-      const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+      const text = readText(`/proc/${pid}/task/${thread}/children`)
       return text ? text.trim().split(' ').map(Number) : []
     } catch {
       return []
@@ -33,7 +33,7 @@ function childrenOfAll(pid: number): readonly number[] {
 
 function threadsOf(pid: number): readonly string[] {
   try {
-    return readdirSync(`/proc/${pid}/task`)
+    return readNames(`/proc/${pid}/task`)
   } catch {
     return []
   }
@@ -62,6 +62,12 @@ export function bytesOf(pids: readonly number[]): number {
   return (own + files) * 1024
 }
 
+/** The same, those that hold most memory of their own first. */
+export function largestFirst(pids: readonly number[]): readonly number[] {
+  const own = new Map(pids.map((pid) => [pid, kibIn(statusOf(pid), 'RssAnon')]))
+  return pids.toSorted((a, b) => own.get(b)! - own.get(a)!)
+}
+
 /** Bytes of shared memory that one of them has mapped, of whichever has most. */
 export function mostShared(pids: readonly number[]): number {
   return pids.reduce((most, pid) => Math.max(most, kibIn(statusOf(pid), 'RssShmem')), 0) * 1024
@@ -76,7 +82,7 @@ const MS_PER_TICK = 10
 
 function statusOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/status`, 'utf8')
+    return readText(`/proc/${pid}/status`)
   } catch {
     return ''
   }

@@ -9,6 +9,7 @@ import { leaseFolder, signerFolder } from '../lib/state-folder.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { closeOnExecFrom } from '../os/libc.js'
 import { proportionalBytes } from '../os/proc.ts'
+import { isOutOfDescriptors, keepDescriptor } from '../os/read.ts'
 import { claim } from './claim.ts'
 import { closeCalls, closeProcesses, told, whyRefused } from './calls.ts'
 import { endOf } from './end.ts'
@@ -37,7 +38,7 @@ import { SentinelSource } from './sentinel-source.ts'
 import type { Signer } from './sign.ts'
 import { takeSlot, type Slot } from './slots.ts'
 import { spentMs } from './spent.ts'
-import { giveBack, handOn, kill, take, type Taken } from './taken.ts'
+import { giveBack, handOn, kill, outOfDescriptors, take, type Taken } from './taken.ts'
 
 /**
  * The small process that starts, holds and ends every wall, and signs the record's checkpoints. It never sees a
@@ -110,6 +111,7 @@ export class Warden {
   /** Made when the first whole program is started. */
   readonly #sentinels: SentinelSource
   #closed = false
+  readonly #letGo: () => void
   readonly #ahead: { readonly key: string; readonly started: Promise<Started> }[] = []
   /** How many walls of dead owners were found and ended at the start. */
   swept = 0
@@ -125,6 +127,7 @@ export class Warden {
     })
     // What a shell left open before us would be open in every wall: not every launcher closes what it inherits.
     if (process.platform === 'linux') closeOnExecFrom(FIRST_INHERITED)
+    this.#letGo = keepDescriptor()
     this.#facts = findJailFacts(options.hide)
     this.#cgroups =
       this.#without.includes('memory cgroup') || options.hide?.includes('cgroup')
@@ -161,6 +164,7 @@ export class Warden {
     this.#holder.close()
     this.#signer?.close()
     await this.#sentinels.close()
+    this.#letGo()
   }
 
   async #do(request: Request): Promise<{ value: unknown; beside?: Beside | undefined }> {
@@ -216,7 +220,9 @@ export class Warden {
     const slot = this.#facts.root ? freeSlot() : undefined
     const { command, taken } = withSlot(slot, () => this.#take(asked, program, slot, sentinel))
     // Listens at once: a program that cannot be started says so before any promise gets its turn.
-    const ready = readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
+    const ready = taken.broken
+      ? Promise.reject(taken.broken as Error)
+      : readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = Promise.try(() => this.#lease(taken))
       .then(() => ready)
@@ -581,7 +587,8 @@ function unawaited(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref())
 }
 
-function failure(id: number, error: unknown): Reply {
+function failure(id: number, thrown: unknown): Reply {
+  const error = isOutOfDescriptors(thrown) ? outOfDescriptors() : thrown
   if (error instanceof MayflyError) {
     const { code, message, hint } = error
     return { id, ok: false, code, message, ...(hint && { hint }) }

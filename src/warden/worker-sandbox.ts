@@ -2,6 +2,7 @@ import {
   controlsBeyond,
   grantsFiles,
   grantsNetwork,
+  meet,
   type Control,
   type Controls,
 } from '../contract/controls.ts'
@@ -74,6 +75,8 @@ export class WorkerSandbox implements Sandbox {
   readonly tightens: readonly Control[] | undefined
   readonly #parts: WorkerParts
   #controls: Controls
+  /** The meeting of all that was ever asked for, from the moment in which it was asked. */
+  #wanted: Controls
   #wayOut: WayOut | undefined
   #folders: FolderCalls | undefined
   #sink: Sink | undefined
@@ -100,6 +103,7 @@ export class WorkerSandbox implements Sandbox {
     this.pool = parts.pool
     this.tightens = parts.tightens
     this.#controls = parts.profile.controls
+    this.#wanted = this.#controls
   }
 
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
@@ -124,17 +128,22 @@ export class WorkerSandbox implements Sandbox {
     const { network, files } = this.#controls
     if (openWayOut && grantsNetwork(network))
       this.#wayOut = await openWayOut(this.#controls, run, zone)
+    // What was tightened or ended while they were being opened could not be told to them.
+    this.#wayOut?.tighten(this.#wanted)
+    if (this.#cause || this.#disposing) this.#wayOut?.close()
     const asked = { controls: this.#controls, run, writtenMax: profile.limits.disk }
     if (openFolders && grantsFiles(files)) this.#folders = await openFolders(asked)
+    this.#folders?.tighten(this.#wanted)
   }
 
   async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
-    const next = stricter(this.#controls, to)
+    // With whatever is asked for beside it, in whichever order they take.
+    const next = (this.#wanted = meet(this.#wanted, stricter(this.#controls, to)))
     const holds = withHeld(next, this.#controls, this.#parts.heldCapabilities ?? [])
     const { worker, warden, isWhole } = this.#parts
     const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}
-    this.#controls = { ...holds, ...held }
+    this.#controls = meet(this.#controls, { ...holds, ...held })
     this.#wayOut?.tighten(this.#controls)
     this.#folders?.tighten(this.#controls)
     const unenforced = controlsBeyond(this.#controls, next)

@@ -127,6 +127,11 @@ suite('Lives behind real walls are watched', () => {
       'sensitive-data',
       'import time\nopen("/proc/./thread-self/root/work/.aws/credentials").read()' + rest,
     ],
+    // Of the same FNV-1a hash as the credential's path: what was told once is told by no hash that can be foreseen.
+    'a name that hashes to the same': [
+      'sensitive-data',
+      `import os, time\ntry: os.open(bytes.fromhex("6e3739353436302d231110f53b050f060f1d042d0b0d6c1d"), 0)\nexcept OSError: pass\nopen(".aws/credentials").read()${rest}`,
+    ],
     'thousands of other files': [
       'sensitive-data',
       'import os, time\nfor n in range(5000):\n  try: os.open("/work/n%d" % n, 0)\n  except OSError: pass\nopen(".aws/credentials").read()' +
@@ -140,6 +145,10 @@ suite('Lives behind real walls are watched', () => {
     'another name for what it runs': [
       'exec-of-written',
       `${copied}os.rename("x", "y"); os.utime("y", (1, 1)); subprocess.run(["/work/y"])${rest}`,
+    ],
+    'a file that was there before, and its times': [
+      'exec-of-written',
+      `import os, shutil, subprocess, sys, time\nwith open("/bin/ls", "rb") as a, open(__file__, "wb") as b: shutil.copyfileobj(a, b)\nos.chmod(__file__, 0o755); os.utime(__file__, (1, 1)); subprocess.run([__file__])${rest}`,
     ],
     'a second name for what it runs': [
       'exec-of-written',

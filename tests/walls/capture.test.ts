@@ -3,6 +3,7 @@ import { suite, test } from 'node:test'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import { ways } from '../../src/contract/way.ts'
 import { captureBytesMax } from '../../src/tiers/process/capture.ts'
+import { capturedMax } from '../../src/warden/sentinel.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
@@ -33,6 +34,20 @@ def main(input):
         print(n, flush=True)
         time.sleep(0.01)
     return len(kept)`
+
+/** Many that hold nothing come before the one that does. */
+const behindMany = `
+import os, subprocess, time
+def main(input):
+    for n in range(${capturedMax + 26}): subprocess.Popen(['/bin/sleep', '60'])
+    heard, tells = os.pipe()
+    if os.fork() == 0:
+        kept = bytes(b ^ 0x55 for b in ${hidden}) * 2
+        os.write(tells, b'.')
+        time.sleep(60)
+    os.read(heard, 1)
+    print('holds', flush=True)
+    time.sleep(60)`
 
 async function openStand(way: (typeof ways)[number], options: Omit<WardenOptions, 'stateFolder'>) {
   const made = await makeProcesses(way, options, 'python')
@@ -97,6 +112,22 @@ for (const way of ways)
           assert.equal(kind, 'memory')
           assert.equal(Buffer.concat(parts[0]!.bytes).byteLength, captureBytesMax)
           assert.match(why!, /more than \d+ bytes/)
+          sandbox.kill({ status: 'cancelled' })
+          await running.end
+        },
+      )
+
+      test(
+        'is copied from whoever holds most, and who is left out is counted',
+        { skip: withoutCompiler },
+        async () => {
+          await using opened = await openStand(way, {})
+          const running = await opened.stand.start(behindMany, { controls: { processes: 200 } })
+          await using sandbox = running.sandbox
+          await running.said('holds')
+          const { parts, why } = await sandbox.capture()
+          assert.ok(Buffer.concat(parts[0]!.bytes).includes(planted + planted))
+          assert.match(why!, /^\d+ of its processes are left out$/)
           sandbox.kill({ status: 'cancelled' })
           await running.end
         },

@@ -6,7 +6,7 @@ import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
-import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { findJailFacts, findProgram, wallUids } from '../../src/jail/facts.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { named } from '../../src/warden/lease.ts'
 import { endOrphans, markOf } from '../../src/warden/orphans.ts'
@@ -15,8 +15,9 @@ import { openWhole } from './whole-wall.ts'
 const id = 'w0123456789abcdef'
 
 /** Something whose first word in the list of processes is this. */
-async function called(first: string) {
-  const child = spawn('/bin/sleep', ['60'], { argv0: first, stdio: 'ignore' })
+async function called(first: string, uid?: number) {
+  const options = { argv0: first, stdio: 'ignore', ...(uid !== undefined && { uid }) } as const
+  const child = spawn('/bin/sleep', ['60'], options)
   await once(child, 'spawn')
   const ended = once(child, 'exit')
   return {
@@ -43,6 +44,19 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     assert.ok(endOrphans() >= 1)
     assert.deepEqual(await dead.ended, [null, 'SIGKILL'])
     assert.ok(living.isThere() && other.isThere())
+  })
+
+  test('is ended whatever uid the wall had, and what has another than walls have is not', async (t) => {
+    if (!findJailFacts().root) return t.skip('walls have no uids of their own here')
+    const { pid, startTime } = named(process.pid)
+    const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
+    await using wall = await called(mark, wallUids.last)
+    await using other = await called(mark, wallUids.last + 1)
+    for (const one of [wall, other])
+      await until(() => firstWordOf(one.pid)!.startsWith('mayfly-wall'), 'it to be started')
+    assert.ok(endOrphans() >= 1)
+    assert.deepEqual(await wall.ended, [null, 'SIGKILL'])
+    assert.ok(other.isThere())
   })
 
   test('is known by a word among its arguments, where it is bubblewrap and only there', async (t) => {

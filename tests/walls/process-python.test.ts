@@ -54,6 +54,23 @@ if __name__ == "__main__":
     assert.deepEqual(await value({ code, files }), [2, 7, 100])
   })
 
+  test('nothing that it brings runs before its release, whatever it is called', async () => {
+    const names = (await value({
+      code: 'import sys\nresult = sorted(sys.stdlib_module_names)',
+    })) as readonly string[]
+    assert.ok(names.includes('zipfile') && names.includes('traceback'))
+    const files = [
+      ...names.map((name) => ({ path: `${name}.py`, content: `print("${name} ran")` })),
+      { path: 'wheely-1.0-py3-none-any.whl', content: wheel, encoding: 'base64' as const },
+    ]
+    for (const code of ['result = 1', 'def main(n):\n  return n', 'def :', 'é\0']) {
+      const { head, stdout } = await python({ code, files })
+      assert.deepEqual([stdout, head.status], ['', /[=n]/.test(code) ? 'ok' : 'error'], code)
+    }
+    const late = await python({ code: 'import this\nresult = 1', files })
+    assert.deepEqual([late.stdout, late.head.status], ['this ran\n', 'ok'])
+  })
+
   test('threads, children, pools, sqlite, hashes, TLS, sockets of its own network', async () => {
     const code = `
 import asyncio, concurrent.futures, hashlib, multiprocessing, os, socket, sqlite3, ssl, subprocess, tempfile, threading, zlib

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -10,12 +19,16 @@ import { holdWarden } from '../../src/warden/local.ts'
 import { descendantsOf, kindsOpen } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
 import { emptyGroups } from './groups.ts'
+import { unable as unableTo } from './process-stands.ts'
+import { openWhole } from './whole-wall.ts'
 
 /**
  * A start that breaks at each of its steps: the launcher is replaced by one that does its part wrong. Whoever asked
  * gets an error with a code, and nothing is left: no process, descriptor, lease, group or uid.
  */
 const neverReadyMs = 400
+/** Descriptors that a start has, from none to more than it needs. */
+const roomMax = 40
 /** More than a launcher takes to fail on a machine that is busy with others. */
 const readyMsMax = 20_000
 /** Groups of another test that was just killed are somebody's to sweep, and gone by then. */
@@ -78,6 +91,38 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
         await stand.close()
         assert.ok(['started', 'UNAVAILABLE', 'DRAINING'].includes(await started), await started)
       })
+  })
+
+  test('When no descriptor is left, the start is refused, and what runs goes on (OVERLOADED)', async (t) => {
+    const prlimit = findProgram('prlimit')
+    if (!prlimit || unableTo('python')) return t.skip('nothing here sets the limit of another')
+    await using whole = await openWhole({ apart: true })
+    const running = await whole.start('python')
+    await running.claim()
+    const { pid } = await whole.warden.facts()
+    const allow = (most: number) => {
+      const { status } = spawnSync(prlimit, ['--pid', `${pid}`, `--nofile=${most}:`])
+      assert.equal(status, 0)
+    }
+    const usual = /Max open files\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))![1]!
+    const ends = new Map<string, number>()
+    for (let more = 0; more <= roomMax; more++) {
+      allow(readdirSync(`/proc/${pid}/fd`).length + more)
+      const end = await whole.start('python').then(
+        (wall) => wall.kill().then(() => 'started'),
+        (error: MayflyError) => error.code,
+      )
+      ends.set(end, (ends.get(end) ?? 0) + 1)
+    }
+    allow(Number(usual))
+    t.diagnostic(JSON.stringify(Object.fromEntries(ends)))
+    assert.deepEqual([...ends.keys()].toSorted(), ['OVERLOADED', 'started'])
+    running.run('print("alive")', 'python')
+    assert.deepEqual((await running.end()).exit.exitCode, 0)
+    assert.equal(running.said.stdout, 'alive\n')
+    await until(() => readdirSync(leaseFolder(whole.stateFolder)).length === 0, 'no lease')
+    const next = await whole.start('python')
+    assert.ok(next.id)
   })
 
   test('A state folder that cannot be made is said at once', () => {

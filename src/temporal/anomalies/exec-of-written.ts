@@ -24,7 +24,7 @@ const writable = /^\/(work|tmp|var\/tmp|dev\/shm|home|root)\//
 /**
  * A program that runs what it wrote itself. A compiler's work is just that, so where another program wrote it, or the
  * code shows that it starts programs, it is a line; what came over the network first, or code that wrote it with its
- * own hands, is more.
+ * own hands, is more. A file that came with the job and was changed since may have a new mode and nothing else.
  */
 export const execOfWritten: Detector<Written> = {
   name: 'exec-of-written',
@@ -42,13 +42,15 @@ export const execOfWritten: Detector<Written> = {
     const isOwn = seen.written === true
     const isUntold = isMissing(state, seen) && writable.test(seen.path)
     const isBrought = foreseen.ownFiles.includes(seen.path)
-    if (!write && (isBrought || !(isOwn || isUntold))) return { state: next }
+    if (!write && !isOwn && (isBrought || !isUntold)) return { state: next }
+    const isChanged = !write && isBrought
     const byTool = write ? write.byTool : hasTools(state)
-    const shown = byTool || (foreseen.access?.includes('process') ?? false)
+    const shown = byTool || isChanged || (foreseen.access?.includes('process') ?? false)
     const severity = state.hasReceived ? (shown ? 'medium' : 'high') : shown ? 'low' : 'medium'
     const came = state.hasReceived ? ', after bytes came in from outside' : ''
     const how = byTool ? 'which a program of its own wrote' : 'which it wrote itself'
-    const reason = `It runs "${seen.path}", ${how}${came}`
+    const what = isChanged ? 'which came with it and was changed since' : how
+    const reason = `It runs "${seen.path}", ${what}${came}`
     const evidence = [...(write ? [write.observation] : []), observation]
     return { state: next, found: { severity, subject: seen.path, reason, evidence } }
   },

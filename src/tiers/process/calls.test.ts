@@ -94,7 +94,7 @@ suite('Calls of a program', () => {
     ])
   })
 
-  test('are told from the release of the program on, whichever of the two is heard first', () => {
+  test('are told from the release of the program on, whichever of the two is heard first; a program at any time', () => {
     const said: unknown[] = []
     let hear: (seen: CallSeen) => void = () => undefined
     const calls = tellCalls({
@@ -107,11 +107,12 @@ suite('Calls of a program', () => {
     const seen = { ...by, denied: false, writes: false, leftOut: 0 }
     const open = (path: string, monotonic: number) => hear({ ...seen, path, monotonic })
     open('/work/laid-out', 10)
+    hear({ ...seen, call: 'execve', class: 'exec', path: '/work/before-its-time', monotonic: 10 })
     open('/root/.ssh/id_rsa', 12)
     assert.deepEqual(said, [])
     calls.released(11)
     open('/work/laid-out-and-told-late', 10.5)
     open('/etc/shadow', 13)
-    assert.deepEqual(said, ['/root/.ssh/id_rsa', '/etc/shadow'])
+    assert.deepEqual(said, ['/work/before-its-time', '/root/.ssh/id_rsa', '/etc/shadow'])
   })
 })

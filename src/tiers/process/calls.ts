@@ -65,7 +65,8 @@ const earlyMax = 1_000
 /**
  * Says what a program is seen to call, from its release on, in the words that every tier uses. Its calls and the word
  * that it was released come by ways of their own: what comes first waits for `released`, whose moment, in milliseconds
- * of CLOCK_MONOTONIC, parts what its runner did before from what it did itself.
+ * of CLOCK_MONOTONIC, parts what its runner did before from what it did itself. A runner starts no program: whatever is
+ * executed is the job's, whenever it was.
  */
 export function tellCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
@@ -80,7 +81,7 @@ export function tellCalls(parts: {
 
   function tell(seen: CallSeen): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
-    if (seen.monotonic < releasedAt) return
+    if (seen.monotonic < releasedAt && seen.class !== 'exec') return
     const [point, fields] = wordsOf(seen, releasedAt)
     voice.say(point, fields, about)
   }

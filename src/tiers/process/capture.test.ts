@@ -7,13 +7,27 @@ import { MemoryCopies } from './capture.ts'
 const socketOf = (stream: PassThrough) => stream as unknown as Socket
 const whole = '{"pid":7,"from":"a000","bytes":3}\nabc{"end":true,"isWhole":true}\n'
 
+function begun(stream: PassThrough, text: string, leftOut = 0) {
+  stream.write(text)
+  return Promise.resolve({ processes: 1, leftOut })
+}
+
+test('What is not in it is said: processes left out, and those that nobody could look into', async () => {
+  const stream = new PassThrough()
+  const { why } = await new MemoryCopies().copy(
+    () => Promise.resolve(socketOf(stream)),
+    () => begun(stream, `{"pid":8,"refused":true}\n${whole}`, 26),
+  )
+  assert.equal(why, '26 of its processes are left out; 1 of its processes could not be looked into')
+})
+
 test('Copies come one after the other, in two parts each', async () => {
   const stream = new PassThrough()
   const copies = new MemoryCopies()
   const copy = () =>
     copies.copy(
       () => Promise.resolve(socketOf(stream)),
-      () => Promise.resolve(stream.write(whole)),
+      () => begun(stream, whole),
     )
   for (const { kind, parts } of await Promise.all([copy(), copy()])) {
     assert.equal(kind, 'memory')
@@ -29,7 +43,7 @@ test('After one that cannot be read the next is refused at once', { timeout: 500
   const copy = () =>
     copies.copy(
       () => Promise.resolve(socketOf(stream)),
-      () => Promise.resolve(stream.write('what?\n')),
+      () => begun(stream, 'what?\n'),
     )
   await assert.rejects(copy(), /it cannot be read/)
   await assert.rejects(copy(), /its socket is closed/)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Capture } from '../../contract/provider.ts'
-import type { Wall } from '../../warden/protocol.ts'
+import type { Capturing, Wall } from '../../warden/protocol.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */
@@ -46,15 +46,15 @@ export class MemoryCopies {
   /** Rejects with MayflyError UNAVAILABLE where it is late, is too much, or cannot be read. */
   copy(
     open: () => Promise<Socket>,
-    begin: (bytesMax: number) => Promise<unknown>,
+    begin: (bytesMax: number) => Promise<Capturing>,
   ): Promise<Capture> {
     const turn = this.#last.then(async () => {
       const socket = (this.#socket ??= (await open()).on('error', () => undefined))
       // Somebody else may have closed it meanwhile; one that was spoilt tells nothing any more.
       if (this.#isClosed) socket.destroy()
       if (socket.destroyed) throw unavailable('its socket is closed')
-      await begin(captureBytesMax)
-      return await read(socket)
+      const { leftOut } = await begin(captureBytesMax)
+      return await read(socket, leftOut)
     })
     this.#last = turn.catch(() => undefined)
     return turn
@@ -66,10 +66,10 @@ export class MemoryCopies {
   }
 }
 
-async function read(socket: Socket): Promise<Capture> {
+async function read(socket: Socket, leftOut: number): Promise<Capture> {
   const { promise, resolve, reject } = Promise.withResolvers<Capture>()
   const late = setTimeout(() => reject(unavailable('it is late')), COPY_MS_MAX)
-  const copy = new Copy()
+  const copy = new Copy(leftOut)
   const take = (chunk: Buffer) => {
     try {
       if (copy.take(chunk)) resolve(copy.capture)
@@ -101,6 +101,12 @@ class Copy {
   #bytes = 0
   readonly #memory: Buffer[] = []
   readonly #places: (Head & { readonly at?: number })[] = []
+  readonly #leftOut: number
+
+  /** `leftOut`: processes that are not even tried. */
+  constructor(leftOut: number) {
+    this.#leftOut = leftOut
+  }
 
   /** True with the last of it. */
   take(chunk: Buffer): boolean {
@@ -117,10 +123,16 @@ class Copy {
 
   get capture(): Capture {
     const places = Buffer.from(JSON.stringify(this.#places))
-    const why = this.#places.some((one) => 'end' in one && !one.isWhole)
+    const isCut = this.#places.some((one) => 'end' in one && !one.isWhole)
+    const refused = this.#places.filter((one) => 'refused' in one).length
+    const missing = [
+      ...(isCut ? [`it holds more than ${captureBytesMax} bytes`] : []),
+      ...(this.#leftOut > 0 ? [`${this.#leftOut} of its processes are left out`] : []),
+      ...(refused > 0 ? [`${refused} of its processes could not be looked into`] : []),
+    ]
     return {
       kind: 'memory',
-      ...(why && { why: `it holds more than ${captureBytesMax} bytes` }),
+      ...(missing.length > 0 && { why: missing.join('; ') }),
       parts: [
         { name: 'memory.bin', bytes: this.#memory },
         { name: 'memory.json', bytes: [places] },

@@ -3,6 +3,7 @@ import { callClasses, closedBetween } from '../../contract/calls.ts'
 import {
   controlsBeyond,
   grantsNetwork,
+  meet,
   type Control,
   type Controls,
 } from '../../contract/controls.ts'
@@ -88,6 +89,8 @@ export class ProcessSandbox implements Sandbox {
   #artifactBytes = 0
   #answers = 0
   #controls: Controls
+  /** The meeting of all that was ever asked for, from the moment in which it was asked. */
+  #wanted: Controls
   #wayOut: WayOut | undefined
   #streams: readonly ProgramStream[] = []
   #task: Task | undefined
@@ -117,6 +120,7 @@ export class ProcessSandbox implements Sandbox {
     this.held = { ...parts.held }
     this.tightens = [...tightenedAlways, ...closableBy(parts.wall.wall.calls)]
     this.#controls = parts.profile.controls
+    this.#wanted = this.#controls
   }
 
   /** Whether its wall has a sentinel. */
@@ -176,13 +180,14 @@ export class ProcessSandbox implements Sandbox {
 
   async #tightenWhole(to: Controls): Promise<Enforced> {
     const began = performance.now()
-    const next = stricter(this.#controls, to)
+    // With whatever is asked for beside it, in whichever order they take.
+    const next = (this.#wanted = meet(this.#wanted, stricter(this.#controls, to)))
     // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
     const { wall, warden } = this.#parts
     const { held: calls, answers } = await this.#closeCalls(next)
     const held = await lower(warden, wall.wall.id, this.#controls, next)
-    this.#controls = { ...next, ...held, ...calls }
+    this.#controls = meet(this.#controls, { ...next, ...held, ...calls })
     const unenforced = controlsBeyond(this.#controls, next)
     const took = performance.now() - began
     return { controls: this.#controls, took, unenforced, ...(answers && { answers }) }
@@ -272,8 +277,12 @@ export class ProcessSandbox implements Sandbox {
   async #openWayOut(run: string): Promise<void> {
     const { listener, openWayOut, wall, warden } = this.#parts
     if (!listener) return
-    this.#wayOut = await openWayOut(this.#controls, run)
-    this.#wayOut.listen(listener, (ends) => warden.callers(wall.wall.id, ends))
+    const wayOut = await openWayOut(this.#controls, run)
+    this.#wayOut = wayOut
+    // While it was being opened it could not be told.
+    wayOut.tighten(this.#wanted)
+    if (this.#cause || this.#disposing) wayOut.close()
+    wayOut.listen(listener, (ends) => warden.callers(wall.wall.id, ends))
   }
 
   #open(io: TaskIo): readonly ProgramStream[] {

@@ -35,7 +35,7 @@ export async function closeProcesses(live: Live, allowed: readonly CallClass[]):
   // From here on no other bound is set over it.
   live.taken.startsNone = true
   const { startNone } = await import('./tighten.ts')
-  startNone(live)
+  await startNone(live)
 }
 
 /** What the server is told of a call. */

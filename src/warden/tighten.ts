@@ -1,10 +1,10 @@
-import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
+import { asRealUser } from '../os/libc.js'
 import { bind, tasksFor, type Bounds } from './bounds.ts'
 import { boundsFor } from './claim.ts'
 import type { Holder } from './hold.ts'
 import type { Live } from './live.ts'
+import { limitTasksOfAll } from './limit-tasks.ts'
 import type { HeldBy, Request } from './protocol.ts'
-import { processesOfWall, type Taken } from './taken.ts'
 import { watchTree } from './watch.ts'
 
 /** What a claimed wall is held to from now on, beside what it was held to before. */
@@ -13,18 +13,15 @@ export type Tightening = Pick<
   'memory' | 'cpu' | 'processes' | 'io'
 >
 
-/** A process that was being made while its maker was limited is found by the next pass. */
-const PASSES_MAX = 20
-
 /**
  * Lowers bounds while the program runs, and reads each back. Nothing here can raise one: what is looser than before stays
  * as it was. Throws where a bound does not hold, as when more memory is in use than the group may be told.
  */
-export function tighten(
+export async function tighten(
   live: Live,
   asked: Tightening,
   by: { readonly holder: Holder; readonly watches: boolean },
-): HeldBy {
+): Promise<HeldBy> {
   const { taken } = live
   const before = live.held
   if (!before) throw new Error('it holds no job')
@@ -38,11 +35,11 @@ export function tighten(
   live.zones?.tightenAll(asked)
   if (groupMax < before.groupMax) taken.cgroup?.limit({ memory: groupMax })
   const isByRlimit = taken.slot === undefined && !taken.cgroup?.controllers.includes('pids')
-  if (isByRlimit && to.processes !== undefined) limitAll(taken, tasksFor(taken, to.processes))
   const { processes, ...others } = to
   const held = bind(taken, live.layers, given(isByRlimit ? others : to))
   live.held = { ...before, ...to, memory, residentMax, groupMax }
   const heldMax = by.watches ? residentMax : Infinity
+  // Whatever else is asked for holds before this is waited for.
   const cores = held.cpu === 'watch' ? to.cpu : undefined
   by.holder.change(live.id, {
     residentMax: heldMax,
@@ -54,6 +51,8 @@ export function tighten(
       zones: live.zones,
     }),
   })
+  if (isByRlimit && to.processes !== undefined)
+    await limitTasksOfAll(taken, tasksFor(taken, to.processes))
   return { ...held, ...(isByRlimit && processes !== undefined && { processes: 'rlimit' }) }
 }
 
@@ -69,34 +68,11 @@ function stricter(asked: number | undefined, before: number | undefined): number
  * No process and no thread is started in it from here on: the bound of its group, or of each of its processes, is
  * none, and stays so. Throws where that does not hold.
  */
-export function startNone({ taken, layers }: Live): void {
+export async function startNone({ taken, layers }: Live): Promise<void> {
   taken.startsNone = true
   const { slot, cgroup } = taken
   if (cgroup?.controllers.includes('pids')) return cgroup.limit({ pids: 0 })
   const isCounted = layers.includes('own uid') || layers.includes('user namespace')
   if (!isCounted) throw new Error('nothing here counts its processes')
-  const limit = () => limitAll(taken, 0)
-  if (slot) asRealUser(slot.uid, limit)
-  else limit()
-}
-
-/** Each process has a limit of its own, which its children get: all of them, until a pass finds no other. */
-function limitAll(taken: Taken, tasks: number): void {
-  const done = new Set<number>()
-  for (let pass = 0; pass < PASSES_MAX; pass++) {
-    const fresh = processesOfWall(taken).filter((pid) => !done.has(pid))
-    if (fresh.length === 0) return
-    for (const pid of fresh) if (limitOne(pid, tasks)) done.add(pid)
-  }
-  throw new Error('its processes multiply faster than they are limited')
-}
-
-function limitOne(pid: number, tasks: number): boolean {
-  try {
-    limitResource('nproc', tasks, pid)
-    return resourceLimit('nproc', pid) <= tasks
-  } catch (error) {
-    if ((error as { readonly code?: string }).code === 'ESRCH') return true
-    throw error
-  }
+  await limitTasksOfAll(taken, 0, (limit) => (slot ? asRealUser(slot.uid, limit) : limit()))
 }

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { callClasses } from '../../src/contract/calls.ts'
+import { ways } from '../../src/contract/way.ts'
+import { findProgram } from '../../src/jail/facts.ts'
+import { seeded } from '../../src/tiers/mock/seeded.ts'
+import { until } from '../conformance/stand.ts'
+import { isMissing, unable } from './process-stands.ts'
+import { openWhole } from './whole-wall.ts'
+
+/**
+ * Where no group counts its processes, each has a limit of its own, of which a fork takes a copy when it begins. Here
+ * one takes a tenth of a second, and is under way whenever processes are withdrawn.
+ */
+const lives = process.env['MAYFLY_LONG'] ? 30 : 3
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const withoutCompiler =
+  !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
+
+/** Tens of thousands of areas of memory; each child asks for one of its own from time to time. */
+const slow = `
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+pages = 40000
+at = libc.mmap(None, pages * 4096, 3, 0x22, -1, 0)
+for n in range(0, pages, 2):
+    ctypes.memset(at + n * 4096, 1, 1)
+    libc.mprotect(at + n * 4096, 4096, 1)
+def ask(end):
+    while time.monotonic() < end:
+        try: pid = os.fork()
+        except OSError: pid = -1
+        if pid == 0: os._exit(0)
+        if pid > 0:
+            print('forked %.3f' % (time.monotonic() * 1000), flush=True)
+            os.waitpid(pid, 0)
+        time.sleep(0.02)
+print('ready', flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    began = time.monotonic()
+    try: pid = os.fork()
+    except OSError: time.sleep(0.02); continue
+    if pid == 0:
+        time.sleep(0.3)
+        ask(time.monotonic() + 1)
+        os._exit(0)
+    print('took %.0f' % ((time.monotonic() - began) * 1000), flush=True)`
+
+suite(
+  'Processes that are being made while none may be any more',
+  { skip: unable('python') },
+  () => {
+    for (const way of ways)
+      test(
+        `${way}: of ${lives} lives none has a process that starts another, where only limits hold them`,
+        { skip: withoutCompiler },
+        async (t) => {
+          if (isMissing(t, { way })) return
+          t.diagnostic(`MAYFLY_SEED=${seed}`)
+          const random = seeded(seed)
+          await using whole = await openWhole({ hide: ['cgroup'] })
+          for (let life = 0; life < lives; life++) {
+            const wall = await whole.start('python', way)
+            await wall.claim({ processes: 64, memory: 512 * 2 ** 20 })
+            wall.run(slow)
+            await until(() => /took/.test(wall.said.stdout), 'a fork of it', 30_000)
+            await sleep(random() * 150)
+            const allow = callClasses.filter((name) => name !== 'process')
+            await whole.warden.calls(wall.id, [{ afterMs: 0, allow }])
+            const told = Number(process.hrtime.bigint()) / 1e6
+            await sleep(1500)
+            const forked = [...wall.said.stdout.matchAll(/forked ([\d.]+)/g)].map(([, at]) =>
+              Number(at),
+            )
+            const late = forked.filter((at) => at > told).map((at) => at - told)
+            await wall.kill()
+            t.diagnostic(`${/took \d+/.exec(wall.said.stdout)![0]} ms, ${forked.length} before`)
+            assert.deepEqual(late, [])
+          }
+        },
+      )
+  },
+)

@@ -3,6 +3,7 @@
  * the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had said it.
  */
 import fs from 'node:fs'
+import os from 'node:os'
 import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
@@ -24,6 +25,7 @@ try {
   capResource('core', 1)
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) writeWhole(name)
+  knowInterfaces()
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
   // Node gives itself up where it cannot have them when it first waits for a file.
   if (settings.threads) fs.stat('/', () => undefined)
@@ -35,6 +37,16 @@ try {
   process.exit(1)
 }
 wait()
+
+/** A wall has no way to ask the kernel for them, and this one and no other. */
+function knowInterfaces() {
+  const mac = '00:00:00:00:00:00'
+  const own = { internal: true, mac }
+  const lo = [
+    { address: '127.0.0.1', netmask: '255.0.0.0', family: 'IPv4', cidr: '127.0.0.1/8', ...own },
+  ]
+  os.networkInterfaces = () => ({ lo: structuredClone(lo) })
+}
 
 /** What is written is gone when the write returns: a job that ends at once loses nothing. @param {'stdout' | 'stderr'} name */
 function writeWhole(name) {

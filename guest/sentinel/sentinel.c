@@ -1028,9 +1028,11 @@ static int is_usual(const char *path) {
   return 0;
 }
 
-static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, int writes) {
+/* What is opened to be read and written, or made where it is not there, may be read: of a secret that is what counts. */
+static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, uint64_t flags) {
   char real[PATH_BYTES_MAX];
   real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
+  int writes = flags_write(flags) && ((flags & O_ACCMODE) == O_WRONLY || !is_secret(real));
   if (!writes && is_usual(real)) return;
   uint64_t hash = hash_of(real, writes);
   if (is_told(hash) || !still_asks(asked->id)) return;
@@ -1051,7 +1053,7 @@ static void answer_open(const struct seccomp_notif *asked) {
   }
   int writes = flags_write(how.flags), failed = read_text(pid, at, path, sizeof path);
   if (!is_judged) {
-    if (!failed && (writes || !is_usual(path))) tell_open(asked, folder, path, writes);
+    if (!failed && (writes || !is_usual(path))) tell_open(asked, folder, path, how.flags);
     return go_on(asked);
   }
   if (!failed && !still_asks(asked->id)) return;
@@ -1066,7 +1068,7 @@ static void answer_open(const struct seccomp_notif *asked) {
     report(pid, asked->data.nr, class, 1, writes, real);
   }
   if (fd < 0) return send_answer(asked->id, 0, fd, 0);
-  if (s.reports && (writes || !is_usual(path))) tell_open(asked, folder, path, writes);
+  if (s.reports && (writes || !is_usual(path))) tell_open(asked, folder, path, how.flags);
   give_descriptor(asked->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
 }
 

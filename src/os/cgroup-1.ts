@@ -43,6 +43,9 @@ const FOLDERS: Readonly<Record<Controller, string>> = {
 const ALL = Object.keys(FOLDERS) as readonly Controller[]
 /** The kernel takes pages for a group by so many. */
 const CHARGED_AT_ONCE = 2 ** 18
+/** What is sent and not yet read, of all sockets of a wall; beside its memory, and within what is said of that. */
+const socketsFile = 'memory.kmem.tcp.limit_in_bytes'
+const SOCKET_BYTES_MAX = 16 * 2 ** 20
 /** What a group has by itself. */
 const USUAL_SHARES = 1_024
 /** Whoever holds the walls has as much as eight that want all they can get, and needs little of it. */
@@ -103,6 +106,8 @@ function makeGroup(
 ): Cgroup {
   for (const one of controllers) mkdirSync(folder(one), { recursive: true })
   if (controllers.includes('cpu')) put(folder('cpu'), 'cpu.cfs_period_us', cpuPeriodUs)
+  // What sockets hold is counted in no group before one of them has a bound for it.
+  if (controllers.includes('memory')) tryPut(folder('memory'), socketsFile, SOCKET_BYTES_MAX)
   return groupOf(name, controllers, folder, dying)
 }
 

@@ -11,6 +11,7 @@ import {
 const KILL = 0x8000_0000
 const EPERM = 0x0005_0001
 const ENOSYS = 0x0005_0026
+const EAFNOSUPPORT = 0x0005_0061
 const ALLOW = 0x7fff_0000
 const AUDIT_X64 = 0xc000_003e
 const numbers = syscalls.numbers as unknown as Readonly<Record<string, readonly (number | null)[]>>
@@ -81,8 +82,8 @@ suite('A seccomp policy becomes a filter', () => {
     ['without', withoutNamespaces(whole)],
   ] as const)
     test(`"process", ${title}: each rule has a reason, both architectures have a filter`, () => {
-      for (const { call, why } of [...policy.allow, ...(policy.answer ?? [])])
-        assert.ok(why.length > 3, call)
+      const all = [...(policy.refuse ?? []), ...policy.allow, ...(policy.answer ?? [])]
+      for (const { call, why } of all) assert.ok(why.length > 3, call)
       for (const arch of ['x64', 'arm64'] as const)
         assert.ok(compileSeccomp(policy, arch).length > 1000)
       const filter = compileSeccomp(policy, 'x64')
@@ -103,13 +104,11 @@ suite('A seccomp policy becomes a filter', () => {
       [1, 1, 0],
       [2, 0x80001, 6],
       [10, 0x80802, 0],
-      [16, 3, 0],
     ]
     const others: readonly (readonly [number, number, number])[] = [
       [2, 3, 1],
       [2, 2, 1],
       [2, 1, 132],
-      [16, 3, 9],
       [17, 3, 0],
       [38, 5, 0],
       [40, 1, 0],
@@ -125,6 +124,7 @@ suite('A seccomp policy becomes a filter', () => {
       assert.equal(alone!('socket', ...args), EPERM, args.join())
     }
     for (const args of others) assert.equal(inside!('socket', ...args), EPERM, args.join())
+    for (const protocol of [0, 9]) assert.equal(inside!('socket', 16, 3, protocol), EAFNOSUPPORT)
     for (const call of ['fork', 'vfork', 'kill', 'tgkill', 'pidfd_send_signal', 'setpriority']) {
       assert.equal(inside!(call), ALLOW, call)
       assert.equal(alone!(call), EPERM, call)
@@ -132,6 +132,24 @@ suite('A seccomp policy becomes a filter', () => {
     assert.deepEqual([inside!('clone', 0x11), alone!('clone', 0x11)], [ALLOW, EPERM])
     assert.deepEqual([inside!('prlimit64', 7), alone!('prlimit64', 7)], [ALLOW, EPERM])
     assert.equal(alone!('prlimit64', 0), ALLOW)
+  })
+
+  test('"process": a socket takes options, but none that leaves a connect to a write, and no filter', () => {
+    const filter = compileSeccomp(whole, 'x64')
+    const asked = (level: number, option: number) =>
+      answer(filter, { number: numberOf('setsockopt'), args: [3, level, option] })
+    assert.equal(asked(6, 30), EPERM)
+    for (const option of [26, 50, 51, 52]) assert.equal(asked(1, option), EPERM)
+    for (const [level, option] of [
+      [6, 1],
+      [6, 26],
+      [1, 30],
+      [1, 7],
+      [0, 26],
+      [41, 26],
+      [17, 52],
+    ] as const)
+      assert.equal(asked(level, option), ALLOW, `${level} ${option}`)
   })
 
   test('Conditions on arguments all have to hold, and look at the low half alone', () => {

@@ -12,6 +12,8 @@ export interface SeccompPolicy {
   readonly otherwise: SeccompAnswer
   /** What calls get that are newer than the table of numbers, where programs try a new call and then an old one. */
   readonly newer?: SeccompAnswer
+  /** Looked at first: what of a call is answered so, although the call is allowed below. */
+  readonly refuse?: readonly (SeccompRule & { readonly with: SeccompAnswer })[]
   readonly allow: readonly SeccompRule[]
   readonly answer?: readonly {
     readonly call: string
@@ -25,7 +27,7 @@ export interface SeccompRule {
   readonly why: string
   /** Only where the wall has namespaces of its own: without them it reaches others of the same user. */
   readonly needs?: 'namespaces'
-  /** Allowed only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
+  /** It is meant only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
   readonly where?: readonly {
     readonly arg: number
     readonly mask: number
@@ -33,26 +35,32 @@ export interface SeccompRule {
   }[]
 }
 
-/** `notify` asks whoever listens; `allow` is for a filter that only asks, beside one that decides. */
+/** `done` says 0 and does nothing; `notify` asks whoever listens; `allow` is for a filter that only asks, beside one that decides. */
 export type SeccompAnswer =
   | 'kill'
   | 'EPERM'
+  | 'ENOMEM'
   | 'EACCES'
   | 'EEXIST'
   | 'ENOTTY'
   | 'ENOSYS'
   | 'ENOTSUP'
+  | 'EAFNOSUPPORT'
+  | 'done'
   | 'notify'
   | 'allow'
 
 const ANSWERS = {
   kill: 0x8000_0000,
   EPERM: 0x0005_0001,
+  ENOMEM: 0x0005_000c,
   EACCES: 0x0005_000d,
   EEXIST: 0x0005_0011,
   ENOTTY: 0x0005_0019,
   ENOSYS: 0x0005_0026,
   ENOTSUP: 0x0005_005f,
+  EAFNOSUPPORT: 0x0005_0061,
+  done: 0x0005_0000,
   notify: 0x7fc0_0000,
   allow: 0x7fff_0000,
 } as const
@@ -99,7 +107,8 @@ export function compileSeccomp(
     [LOAD, 0, 0, OFFSET_NUMBER],
     [JUMP_AT_LEAST, 0, 1, X32_BIT],
     [RETURN, 0, 0, ANSWERS.kill],
-    ...policy.allow.flatMap((rule) => allowing(rule, number(rule.call))),
+    ...(policy.refuse ?? []).flatMap((rule) => ruling(rule, number(rule.call), ANSWERS[rule.with])),
+    ...policy.allow.flatMap((rule) => ruling(rule, number(rule.call), ALLOW)),
     ...(policy.answer ?? []).flatMap((rule) => answering(number(rule.call), ANSWERS[rule.with])),
     ...(policy.newer ? newer(machine.column, ANSWERS[policy.newer]) : []),
     [RETURN, 0, 0, ANSWERS[policy.otherwise]],
@@ -120,9 +129,9 @@ function numberOf(call: string, column: 0 | 1): number | null {
 }
 
 /** An architecture without the call needs no rule for it. */
-function allowing(rule: SeccompRule, number: number | null): Instruction[] {
+function ruling(rule: SeccompRule, number: number | null, answer: number): Instruction[] {
   if (number === null) return []
-  if (!rule.where) return answering(number, ALLOW)
+  if (!rule.where) return answering(number, answer)
   const tests = rule.where.flatMap((test, index, all): Instruction[] => [
     [LOAD, 0, 0, 16 + 8 * test.arg],
     [AND, 0, 0, test.mask],
@@ -132,7 +141,7 @@ function allowing(rule: SeccompRule, number: number | null): Instruction[] {
   return [
     [JUMP_EQUAL, 0, tests.length + 2, number],
     ...tests,
-    [RETURN, 0, 0, ALLOW],
+    [RETURN, 0, 0, answer],
     [LOAD, 0, 0, OFFSET_NUMBER],
   ]
 }

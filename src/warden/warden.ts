@@ -221,7 +221,7 @@ export class Warden {
     const { command, taken } = withSlot(slot, () => this.#take(asked, program, slot, sentinel))
     // Listens at once: a program that cannot be started says so before any promise gets its turn.
     const ready = taken.broken
-      ? Promise.reject(taken.broken as Error)
+      ? Promise.reject(taken.broken)
       : readiness(taken, this.#options.readyMsMax ?? READY_MS_MAX)
     ready.catch(() => undefined)
     const started = Promise.try(() => this.#lease(taken))

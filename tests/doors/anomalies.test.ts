@@ -128,6 +128,14 @@ suite('Lives behind real walls are watched', () => {
       'import time\nopen("/proc/./thread-self/root/work/.aws/credentials").read()' + rest,
     ],
     // Of the same FNV-1a hash as the credential's path: what was told once is told by no hash that can be foreseen.
+    'that it might have written': [
+      'sensitive-data',
+      `import os, time\nos.read(os.open(".aws/credentials", os.O_RDWR), 99)${rest}`,
+    ],
+    'that it might have made': [
+      'sensitive-data',
+      `import os, time\nos.read(os.open(".aws/credentials", os.O_RDONLY | os.O_CREAT), 99)${rest}`,
+    ],
     'a name that hashes to the same': [
       'sensitive-data',
       `import os, time\ntry: os.open(bytes.fromhex("6e3739353436302d231110f53b050f060f1d042d0b0d6c1d"), 0)\nexcept OSError: pass\nopen(".aws/credentials").read()${rest}`,

@@ -140,11 +140,11 @@ def tried(family, address):
     except OSError as error:
         return errno.errorcode.get(error.errno, str(error))
 result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.0.1", 22)),
-  [name for _, name in socket.if_nameindex()]]`,
+  tried(16, (0, 0)), [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]]]`,
         },
       )
       assert.equal(head.status, 'ok', JSON.stringify(head))
-      assert.deepEqual(value, ['ENETUNREACH', 'ECONNREFUSED', ['lo']])
+      assert.deepEqual(value, ['ENETUNREACH', 'ECONNREFUSED', 'EAFNOSUPPORT', ['lo']])
     })
   }
 
@@ -193,6 +193,27 @@ result = [tried(socket.AF_INET, ("8.8.8.8", 53)), tried(socket.AF_INET, ("127.0.
     assert.equal(head.status, 'ok', JSON.stringify(head))
     for (const [call, answer] of Object.entries(value as Record<string, string>))
       assert.match(answer, /^(EPERM|ENOSYS|ENOTTY|EAFNOSUPPORT)$/, `${call}: ${answer}`)
+  })
+
+  test('a socket takes no filter: compiled, it would take of a room that every wall needs', async () => {
+    const { value } = await inProcess(
+      { program: 'python' },
+      {
+        language: 'python',
+        code: `
+import errno, socket, struct
+held = bytearray(struct.pack('HBBI', 6, 0, 0, 0))
+at = (__import__('ctypes').c_char * 8).from_buffer(held)
+program = struct.pack('HL', 1, __import__('ctypes').addressof(at))
+result = []
+for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0' * 4)):
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).setsockopt(socket.SOL_SOCKET, option, value)
+        result.append('taken')
+    except OSError as error: result.append(errno.errorcode[error.errno])`,
+      },
+    )
+    assert.deepEqual(value, ['EPERM', 'EPERM', 'EPERM', 'EPERM'])
   })
 
   test('artifacts are plain files alone, and what else lies there is left out by name', async () => {

@@ -123,7 +123,7 @@ function callOut(name, argsText) {
   const id = ++callId
   const { promise, resolve, reject } = Promise.withResolvers()
   calls.set(id, { resolve, reject })
-  send(KIND.call, JSON.stringify({ id, name, argsText }))
+  send(KIND.call, `${JSON.stringify({ id, name })}\n${argsText}`)
   return promise
 }
 
@@ -132,7 +132,7 @@ function tellDenied() {
   let left = TOLD_DENIED_MAX
   /** @param {string} name */
   return (name) => {
-    if (left-- > 0) send(KIND.call, JSON.stringify({ id: ++callId, name, argsText: 'null' }))
+    if (left-- > 0) send(KIND.call, `${JSON.stringify({ id: ++callId, name })}\nnull`)
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { openCgroups } from '../os/cgroup.ts'
 
@@ -23,6 +23,17 @@ export function setNice(pid: number, nice: number): void {
     // An ordinary user cannot go above where it was started.
   }
 }
+
+/** When the machine is out of memory, whatever took it: what it starts as well, and none of it can take it back. */
+export function goFirst(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, `${OOM_FIRST}`)
+  } catch {
+    // It is over, or this is no Linux.
+  }
+}
+
+const OOM_FIRST = 1000
 
 function threadsOf(pid: number): readonly number[] {
   try {

@@ -14,8 +14,7 @@ const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 export function endOf(live: Live, held: Held | undefined): Reply {
   const { cgroup, child, complaint, sentinel } = live.taken
   // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
-  const isMemory =
-    (cgroup?.memoryKills() ?? 0) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())
+  const isMemory = killsIn(cgroup) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())
   if (isMemory && live.how !== 'deadline') live.how = 'memory'
   live.how ??= 'exit'
   return {
@@ -27,6 +26,15 @@ export function endOf(live: Live, held: Held | undefined): Reply {
       whyMoved(live.taken) ??
       `exit ${child.exitCode ?? child.signalCode ?? 'unknown'}`,
     exit: exitOf(live),
+  }
+}
+
+/** None in a group that somebody else has removed. */
+function killsIn(cgroup: Live['taken']['cgroup']): number {
+  try {
+    return cgroup?.memoryKills() ?? 0
+  } catch {
+    return 0
   }
 }
 

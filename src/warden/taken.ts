@@ -7,7 +7,7 @@ import { reopen, type SentinelProgram } from '../jail/sentinel.ts'
 import { handOverFd, sentinelDataFd } from '../jail/whole.ts'
 import type { Cgroup } from '../os/cgroup.ts'
 import { isAlive, processesOf } from '../os/proc.ts'
-import { niceOf, setNice } from './come-first.ts'
+import { goFirst, niceOf, setNice } from './come-first.ts'
 import { userHasProcesses } from '../os/libc.js'
 import { named, type Leases, type Named } from './lease.ts'
 import { dropListener } from './listener.ts'
@@ -81,7 +81,10 @@ export function take(
   // Told in a later turn, and otherwise the end of whoever holds every other wall.
   child.on('error', () => undefined)
   // At once, while it has one thread: what it starts, and every thread of it, gets its priority and not ours.
-  if (child.pid !== undefined) setNice(child.pid, niceOf.wall)
+  if (child.pid !== undefined) {
+    setNice(child.pid, niceOf.wall)
+    goFirst(child.pid)
+  }
   if (data !== undefined) closeSync(data)
   const processes = child.pid === undefined ? [] : [named(child.pid)]
   const complaint = listenTo(child)

@@ -482,7 +482,11 @@ export class Warden {
     const { sentinel } = live.taken
     if (sentinel) await Promise.race([sentinel.silent, unawaited(OVER_MS_MAX)])
     this.#push(endOf(live, this.#holder.forget(live.id)))
-    await giveBack(live.taken, this.#leases)
+    try {
+      await giveBack(live.taken, this.#leases)
+    } catch {
+      // Its lease stays, and with it what the next sweep has to end.
+    }
     this.#walls.delete(live.id)
   }
 

@@ -24,10 +24,18 @@ import type { WardenClient } from './client.ts'
 import { filesCapability, type FolderCalls, type OpenFolders } from './folder-calls.ts'
 import type { WallHandle, HandleEnd } from './handle.ts'
 import { lookAt, type Looking } from './looking.ts'
+import { LoopShare } from './loop-share.ts'
 import { lower, stricter } from './lower.ts'
 import { fetchCapability, type OpenWayOut, type WayOut } from './way-out.ts'
 import { endOfWall, lostEnd } from './worker-end.ts'
-import { answeredSchema, callSchema, endMetaBytesMax, endSchema, kind } from './worker-wire.ts'
+import {
+  answeredSchema,
+  argsBytesMax,
+  callSchema,
+  endMetaBytesMax,
+  endSchema,
+  kind,
+} from './worker-wire.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** After a timeout the guest gets this long to say what it had printed, before the process is killed. */
@@ -88,8 +96,10 @@ export class WorkerSandbox implements Sandbox {
   #ended = false
   #calls = 0
   #answers = 0
-  /** Whether a sink has not yet taken the last chunk, and what came behind it. */
-  #isHeld = false
+  /** For how many reasons nothing more is read: a chunk is being taken, or its share of our time is used up. */
+  #holds = 0
+  readonly #share = new LoopShare()
+  /** What came behind. */
   readonly #behind: Frame[] = []
   readonly #gone = Promise.withResolvers<void>()
   #disposing: Promise<void> | undefined
@@ -138,15 +148,16 @@ export class WorkerSandbox implements Sandbox {
 
   async tighten(to: Controls): Promise<Enforced> {
     const began = performance.now()
+    const asked = stricter(this.#controls, to)
     // With whatever is asked for beside it, in whichever order they take.
-    const next = (this.#wanted = meet(this.#wanted, stricter(this.#controls, to)))
+    const next = (this.#wanted = meet(this.#wanted, asked))
     const holds = withHeld(next, this.#controls, this.#parts.heldCapabilities ?? [])
     const { worker, warden, isWhole } = this.#parts
     const held = isWhole ? await lower(warden, worker.wall.id, this.#controls, next) : {}
     this.#controls = meet(this.#controls, { ...holds, ...held })
     this.#wayOut?.tighten(this.#controls)
     this.#folders?.tighten(this.#controls)
-    const unenforced = controlsBeyond(this.#controls, next)
+    const unenforced = controlsBeyond(this.#controls, asked)
     return { controls: this.#controls, took: performance.now() - began, unenforced }
   }
 
@@ -211,9 +222,9 @@ export class WorkerSandbox implements Sandbox {
     }
   }
 
-  /** While a chunk is being taken, what came behind it waits; the socket is paused, so that this is one read. */
+  /** While it is held, what came behind waits; the socket is paused, so that this is one read. */
   #hear(frame: Frame): void {
-    if (this.#isHeld) this.#behind.push(frame)
+    if (this.#holds > 0) this.#behind.push(frame)
     else this.#frame(frame)
   }
 
@@ -225,7 +236,7 @@ export class WorkerSandbox implements Sandbox {
       case kind.stderr:
         return this.#stream(frame)
       case kind.call:
-        return void this.#call(frame.payload)
+        return this.#timed(frame.payload)
       case kind.end:
         return this.#end(frame.payload)
       case kind.answered:
@@ -250,27 +261,43 @@ export class WorkerSandbox implements Sandbox {
     const took =
       frame.kind === kind.stdout ? this.#io?.stdout(frame.payload) : this.#io?.stderr(frame.payload)
     if (!took) return
-    this.#isHeld = true
-    this.#parts.worker.pause()
+    this.#hold()
     const taken = () => this.#goOn()
     took.then(taken, taken)
   }
 
+  #hold(): void {
+    this.#holds++
+    this.#parts.worker.pause()
+  }
+
   #goOn(): void {
-    this.#isHeld = false
-    while (!this.#isHeld && this.#behind.length > 0) this.#frame(this.#behind.shift()!)
-    if (!this.#isHeld) this.#parts.worker.resume()
+    this.#holds--
+    while (this.#holds === 0 && this.#behind.length > 0) this.#frame(this.#behind.shift()!)
+    if (this.#holds === 0) this.#parts.worker.resume()
+  }
+
+  /** Its text is read in this turn, before anything of it waits for somebody else. */
+  #timed(payload: Buffer): void {
+    const began = performance.now()
+    void this.#call(payload)
+    const waitMs = this.#share.wait(performance.now() - began)
+    if (waitMs === 0 || this.#ended) return
+    this.#hold()
+    setTimeout(() => this.#goOn(), waitMs).unref()
   }
 
   /** What is not granted, or not any more, is refused here, whatever the guest believes it has. */
   async #call(payload: Buffer): Promise<void> {
-    const read = callSchema.safeParse(parsed(payload))
-    if (!read.success) return this.#garbled('unreadable call')
+    const { head, text: args } = parted(payload)
+    const read = callSchema.safeParse(head)
+    if (!read.success || args.length > argsBytesMax) return this.#garbled('unreadable call')
     if (this.#ended) return
     if (++this.#calls > CALLS_MAX || this.#parts.worker.backlogBytes > BACKLOG_BYTES_MAX) {
       return this.#garbled('too many calls')
     }
-    const { id, name, argsText } = read.data
+    const { id, name } = read.data
+    const argsText = args.toString()
     try {
       if (name === fetchCapability && this.#wayOut) return await this.#fetch(id, argsText)
       if (name === filesCapability && this.#folders) return await this.#files(id, argsText)

@@ -59,8 +59,10 @@ export const answeredSchema = endSchema
 export const callSchema = z.strictObject({
   id: z.number().int().min(1),
   name: z.string().max(200),
-  argsText: z.string().max(4 * 2 ** 20),
 })
+
+/** Of the arguments of one call, which stand as they are behind its head: each reading of a long text holds everybody up. */
+export const argsBytesMax = 4 * 2 ** 20
 
 /** What a worker got when it tried each forbidden system call. */
 export const knockedSchema = z.record(z.string().max(40), z.string().max(40))

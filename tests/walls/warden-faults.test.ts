@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -14,6 +15,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { openCgroups } from '../../src/os/cgroup.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { holdWarden } from '../../src/warden/local.ts'
 import { descendantsOf, kindsOpen } from '../conformance/remains.ts'
@@ -91,6 +93,32 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
         await stand.close()
         assert.ok(['started', 'UNAVAILABLE', 'DRAINING'].includes(await started), await started)
       })
+  })
+
+  test('When somebody else takes its group away, its end is told all the same, and others go on', async (t) => {
+    if (unableTo('python') || openCgroups()?.version !== 1) return t.skip('no such groups here')
+    await using whole = await openWhole()
+    const [wall, other] = [await whole.start('python'), await whole.start('python')]
+    await wall.claim()
+    const group = `/sys/fs/cgroup/memory/mayfly/${wall.id}`
+    const pids = readFileSync(`${group}/cgroup.procs`, 'utf8').split('\n').filter(Boolean)
+    for (const pid of pids) process.kill(Number(pid), 'SIGKILL')
+    // Before this loop turns, and so before its warden hears of any of it.
+    const isGone = () => {
+      try {
+        rmdirSync(group)
+        return true
+      } catch {
+        return false
+      }
+    }
+    for (const late = performance.now() + patienceMs; !isGone();)
+      assert.ok(performance.now() < late, 'its group stays')
+    assert.equal((await wall.end()).how, 'exit')
+    await other.claim()
+    other.run('print(open("/proc/self/oom_score_adj").read())', 'python')
+    await other.end()
+    assert.equal(other.said.stdout.trim(), '1000', 'it goes before others when memory is out')
   })
 
   test('When no descriptor is left, the start is refused, and what runs goes on (OVERLOADED)', async (t) => {

@@ -180,15 +180,16 @@ export class ProcessSandbox implements Sandbox {
 
   async #tightenWhole(to: Controls): Promise<Enforced> {
     const began = performance.now()
+    const asked = stricter(this.#controls, to)
     // With whatever is asked for beside it, in whichever order they take.
-    const next = (this.#wanted = meet(this.#wanted, stricter(this.#controls, to)))
+    const next = (this.#wanted = meet(this.#wanted, asked))
     // What leaves is closed first: it is ours to close, and takes no time.
     this.#wayOut?.tighten(next)
     const { wall, warden } = this.#parts
     const { held: calls, answers } = await this.#closeCalls(next)
     const held = await lower(warden, wall.wall.id, this.#controls, next)
     this.#controls = meet(this.#controls, { ...next, ...held, ...calls })
-    const unenforced = controlsBeyond(this.#controls, next)
+    const unenforced = controlsBeyond(this.#controls, asked)
     const took = performance.now() - began
     return { controls: this.#controls, took, unenforced, ...(answers && { answers }) }
   }

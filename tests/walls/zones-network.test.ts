@@ -35,6 +35,37 @@ before(async () => {
           },
         },
       },
+      chained: {
+        phases,
+        on_anomaly: record,
+        zones: {
+          network: { phases, on_anomaly: record },
+          compute: { phases, on_anomaly: record },
+          secrets: {
+            phases: [
+              { name: 'with', for: '2s' },
+              { name: 'without', for: '13s', network: 'none' },
+            ],
+            on_anomaly: record,
+          },
+        },
+      },
+      closing: {
+        phases: [
+          { name: 'with', for: '2s' },
+          { name: 'without', for: '13s', network: 'none' },
+        ],
+        on_anomaly: record,
+        zones: {
+          network: { phases, on_anomaly: record },
+          compute: { phases, on_anomaly: record },
+        },
+      },
+      closed: {
+        phases: [{ ...phases[0]!, network: 'none' }],
+        on_anomaly: record,
+        zones: { network: { phases, on_anomaly: record } },
+      },
     },
   }
   const { config } = loadConfig({ object, env: {}, cwd: folder })
@@ -88,6 +119,95 @@ test('S2-7: What a run may send is one sum over its zones, and where each went i
   // The next run has a sum of its own.
   const again = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
   assert.deepEqual(again.result, outcome.result)
+})
+
+/** Paths that came to the server since, without what is behind a question mark. */
+function asker() {
+  const before = world.heard.length
+  return () => new Set(world.heard.slice(before).map(({ line }) => line.split(/[ ?]/)[1]))
+}
+
+test('S2-18: A zone that loses the network does not get it back through a zone between', async () => {
+  const origin = `http://a.example:${world.ports.http}`
+  const heard = asker()
+  const code = `
+async function out(url) { return (await fetch(url)).status }
+async function relay(url) { return await out(url) }
+async function readSecret(base) {
+  await relay(base + '/relayed-before')
+  await out(base + '/before')
+  try {
+    for (let n = 0; n < 300; n++) {
+      await fetch(base + '/own')
+      await new Promise((done) => setTimeout(done, 50))
+    }
+    return 'it never lost the network'
+  } catch {}
+  try { await out(base + '/after') } catch {}
+  try { await relay(base + '/relayed-after') } catch {}
+  try { await fetch(base + '/own-after') } catch {}
+  return 'tried'
+}
+let said = 'nothing'
+try { said = await readSecret('${origin}') } catch (error) { said = error.message }
+await new Promise((done) => setTimeout(done, 3000))
+return said`
+  const { result, zones, timeline } = await run({
+    code,
+    network: { allow: [origin] },
+    schedule: 'chained',
+  })
+  assert.deepEqual(zones?.made.map(({ name }) => name).sort(), ['out', 'readSecret', 'relay'])
+  assert.match(String(result), /its channel was revoked when "readSecret" was tightened/)
+  assert.deepEqual(heard(), new Set(['/relayed-before', '/before', '/own']))
+  const told = (what: string) =>
+    timeline
+      .filter(
+        ({ event, zone, fields }) =>
+          event === 'channel' && zone === 'readSecret' && fields?.['what'] === what,
+      )
+      .map(({ fields }) => fields?.['to'])
+  assert.deepEqual(new Set(told('revoked')), new Set(['out', 'relay']))
+  assert.deepEqual(told('refused'), ['out', 'relay'], 'it tried both')
+})
+
+test('S2-18: Zones that all lose the network with the whole still talk to each other', async () => {
+  const origin = `http://a.example:${world.ports.http}`
+  const code = `
+async function out(url) {
+  try { return (await fetch(url)).status } catch { return 'refused' }
+}
+function count(n) { return n + 1 }
+let last = await out('${origin}/open')
+const first = last
+for (let n = 0; n < 300 && last !== 'refused'; n++) {
+  await new Promise((done) => setTimeout(done, 50))
+  last = await out('${origin}/open')
+}
+return [first, last, await count(1), await out('${origin}/closed')]`
+  const heard = asker()
+  const { result, zones, timeline } = await run({
+    code,
+    network: { allow: [origin] },
+    schedule: 'closing',
+  })
+  assert.deepEqual(zones?.made.map(({ name }) => name).sort(), ['count', 'out'])
+  assert.deepEqual(result, [200, 'refused', 2, 'refused'], JSON.stringify(timeline))
+  assert.deepEqual(heard(), new Set(['/open']))
+  assert.deepEqual(
+    timeline.filter(({ event }) => event === 'channel'),
+    [],
+  )
+})
+
+test('S2-11: What the whole does not have in its first phase, no zone has', async () => {
+  const origin = `http://a.example:${world.ports.http}`
+  const heard = asker()
+  const network = { allow: [origin] }
+  const { result, zones } = await run({ code: sending(`${origin}/`), network, schedule: 'closed' })
+  assert.equal(zones?.made.length, places.length)
+  assert.deepEqual(new Set(result as readonly unknown[]), new Set(['refused']))
+  assert.deepEqual(heard(), new Set())
 })
 
 test('S2-11: What a zone is refused is told as its own, and its conditions count it', async () => {

@@ -245,6 +245,42 @@ test('S2-18: an order that tightens a zone revokes its channels, also under a ca
   assert.deepEqual(revoked?.fields, { to: 'validate', what: 'revoked' })
 })
 
+test('S2-24: What the whole loses while the walls of its zones are made, these lose before it begins', async () => {
+  const code = 'function count(n) { return n + 1 }; return await count(input.n)'
+  const [asked, made] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const told: number[] = []
+  let walls = 0
+  const launch: Provider['launch'] = async (profile, clock) => {
+    if (walls++ === 0) return await isolates.launch(profile, clock)
+    asked.resolve()
+    await made.promise
+    const wall = await isolates.launch(profile, clock)
+    const [tighten, run] = [wall.tighten.bind(wall), wall.run.bind(wall)]
+    wall.tighten = async (to) => {
+      told.push(to.io)
+      return await tighten(to)
+    }
+    // Its wall is there, and whoever supervises has not heard of it.
+    wall.run = async (...task) => {
+      await sandbox.tighten({ ...profile.controls, io: 1 })
+      return await run(...task)
+    }
+    return wall
+  }
+  const profile = profileFor({ zones: compute })
+  await using sandbox = await withZones({ ...isolates, launch }).launch(profile, systemClock)
+  const task = taskOf({ code, inputText: '{"n":3}' })
+  const end = sandbox.run(
+    { ...task, split: splitOf(code) },
+    { stdout() {}, stderr() {}, released() {} },
+  )
+  await asked.promise
+  const { unenforced } = await sandbox.tighten({ ...profile.controls, io: 2 })
+  made.resolve()
+  assert.equal((await end).resultText, '4')
+  assert.deepEqual([unenforced, told], [[], [2, 1]])
+})
+
 test('S2-18: a send that no channel permits is refused, told of with the zone, and costs nobody else', async () => {
   const code = `
     function count(n) { return n + 1 }

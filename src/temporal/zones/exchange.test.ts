@@ -104,10 +104,8 @@ test('S2-18: a revocation reaches calls that wait, in a queue or with a zone, an
   const [held, queued] = [call('main', 'a'), call('main', 'a')]
   const refused = [held, queued].map((one) => assert.rejects(one, /revoked: odd/))
   const { id } = JSON.parse(await say('a', { next: true })) as { id: number }
-  assert.equal(
-    exchange.revoke('a', (other) => other === 'main', 'revoked: odd'),
-    1,
-  )
+  const channel = { from: 'main', to: 'a' }
+  exchange.revoke(channel, 'revoked: odd')
   await Promise.all(refused)
   await assert.rejects(call('main', 'a'), /revoked: odd/)
   await assert.rejects(say('a', { reply: { id, value: 1 } }), /was not asked/)
@@ -116,9 +114,17 @@ test('S2-18: a revocation reaches calls that wait, in a queue or with a zone, an
   const next = JSON.parse(await say('a', { next: true })) as { id: number }
   await say('a', { reply: { id: next.id, value: 2 } })
   assert.equal(await kept, '{"value":2}')
-  assert.equal(
-    exchange.revoke('a', (other) => other === 'main', 'again'),
-    0,
+  exchange.revoke(channel, 'again')
+  exchange.revoke({ from: 'a', to: 'main' }, 'never permitted')
+  assert.equal(notes.filter(({ what }) => what === 'revoked').length, 1)
+  assert.deepEqual(
+    exchange.open.map(({ from, to }) => `${from} ${to}`),
+    ['main b', 'a b', 'b a'],
+  )
+  exchange.end('a', 'its zone has ended')
+  assert.deepEqual(
+    exchange.open.map(({ from, to }) => `${from} ${to}`),
+    ['main b'],
   )
 })
 

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import { parseJson } from '../../lib/parse-json.ts'
+import type { Ends } from './reach.ts'
 
 /** The capability by which zones reach the exchange. No zone reaches another in any other way. */
 export const channelCapability = 'mayfly.zone'
@@ -22,9 +23,7 @@ export const defaultBudget: ChannelBudget = {
 }
 
 /** Said of a channel: what it was refused, or that it is closed now. */
-export interface ChannelNote {
-  readonly from: string
-  readonly to: string
+export interface ChannelNote extends Ends {
   readonly what: 'refused' | 'revoked'
   readonly why: string
 }
@@ -70,9 +69,7 @@ interface Call {
   readonly settle: PromiseWithResolvers<string>
 }
 
-interface Channel {
-  readonly from: string
-  readonly to: string
+interface Channel extends Ends {
   calls: number
   units: number
   waiting: number
@@ -148,17 +145,17 @@ export class Exchange {
     ended.next = undefined
   }
 
-  /** Closes each channel between the zone and one that `giveBack` names; answers how many. */
-  revoke(zone: string, giveBack: (other: string) => boolean, why: string): number {
-    const revoked = [...this.#channels.values()].filter(({ from, to, closed }) => {
-      const other = from === zone ? to : to === zone ? from : undefined
-      return closed === undefined && other !== undefined && giveBack(other)
-    })
-    for (const channel of revoked) {
-      this.#close(channel, why)
-      this.#say(channel, 'revoked', why)
-    }
-    return revoked.length
+  /** Those that are neither revoked nor at an end, as they were permitted. */
+  get open(): readonly Ends[] {
+    return [...this.#channels.values()].filter(({ closed }) => closed === undefined)
+  }
+
+  /** Closes a channel for good, and says so once. Idempotent; one that was never permitted is closed anyhow. */
+  revoke({ from, to }: Ends, why: string): void {
+    const channel = this.#channels.get(keyOf(from, to))
+    if (!channel || channel.closed !== undefined) return
+    this.#close(channel, why)
+    this.#say(channel, 'revoked', why)
   }
 
   #call(from: string, to: string, args: unknown, units: number): Promise<string> {
@@ -244,7 +241,7 @@ export class Exchange {
     how(call.settle)
   }
 
-  #say({ from, to }: { from: string; to: string }, what: ChannelNote['what'], why: string): void {
+  #say({ from, to }: Ends, what: ChannelNote['what'], why: string): void {
     if (this.#notes++ < notesMax) this.#note({ from, to: to.slice(0, 100), what, why })
   }
 }

@@ -19,7 +19,9 @@ import type { ProgramZone, Split } from '../../contract/zones.ts'
 import { carveMain, carveZone, type Carved } from './carve.ts'
 import { chooseZones } from './choose.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
-import { grantOf, profileOf, withChannelOpen, withoutChannel } from './grant.ts'
+import { grantOf, profileOf } from './grant.ts'
+import { Holdings } from './holdings.ts'
+import { waysBack } from './reach.ts'
 
 const calledMax = 100
 /** As many as one wall tells of. */
@@ -43,7 +45,6 @@ export interface ZonedParts {
 interface Live {
   readonly zone: ProgramZone
   readonly sandbox: Sandbox
-  controls: Controls
   ended: boolean
   /** Capabilities that it called. */
   readonly called: Set<string>
@@ -60,7 +61,9 @@ export class ZonedSandbox implements Sandbox {
   #listener: ZoneListener | undefined
   #exchange: Exchange | undefined
   #split: Split | undefined
-  #controls: Controls
+  readonly #holdings = new Holdings()
+  /** Whether whoever supervises was told of its zones, and tightens each of them itself. */
+  #isHeard = false
   #sink: Sink | undefined
   #cause: KillCause | undefined
   #isOver = false
@@ -73,7 +76,7 @@ export class ZonedSandbox implements Sandbox {
 
   constructor(parts: ZonedParts) {
     this.#parts = parts
-    this.#controls = parts.profile.controls
+    this.#holdings.add(whole, parts.inner, parts.profile.controls)
   }
 
   get id(): string {
@@ -133,6 +136,7 @@ export class ZonedSandbox implements Sandbox {
     })
     const began = await this.#begin(split, task, io)
     if (began !== undefined) return began
+    this.#holdings.begin()
     const main = carveMain(task, split)
     const end = await inner.run(carved(task, main, task.capabilities), {
       ...io,
@@ -159,11 +163,14 @@ export class ZonedSandbox implements Sandbox {
 
   async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
     if (zone !== whole) return await this.#tightenZone(to, zone)
-    const before = this.#controls
-    const done = await this.#parts.inner.tighten(withChannelOpen(to))
-    this.#controls = withoutChannel(done.controls)
-    this.#revoke(whole, before, this.#controls)
-    return { ...done, controls: this.#controls }
+    const unheard = this.#isHeard ? [] : [...this.#zones.keys()]
+    const [done, ...others] = await Promise.all([
+      this.#holdings.tighten(whole, to),
+      ...unheard.map((one) => this.#tightenZone(to, one)),
+    ])
+    this.#sever()
+    const unenforced = [done, ...others].flatMap((one) => one.unenforced)
+    return { ...done, unenforced: [...new Set(unenforced)] }
   }
 
   /** Whoever waits for it is told, and nothing of it is left running. */
@@ -239,14 +246,9 @@ export class ZonedSandbox implements Sandbox {
     const made = await Promise.allSettled(
       split.zones.map(async (zone) => {
         const sandbox = await launch(profileOf(profile, zone))
-        const controls = grantOf(profile, zone)
-        this.#zones.set(zone.name, {
-          zone,
-          sandbox,
-          controls,
-          ended: false,
-          called: new Set(),
-        })
+        this.#zones.set(zone.name, { zone, sandbox, ended: false, called: new Set() })
+        this.#holdings.add(zone.name, sandbox, grantOf(profile, zone))
+        await this.#catchUp(zone.name)
       }),
     )
     const failed = made.find((one) => one.status === 'rejected')
@@ -256,6 +258,14 @@ export class ZonedSandbox implements Sandbox {
     const ready = [...this.#zones.values()].map((live) => this.#serve(live, task, io))
     await Promise.all(ready)
     return this.#cause ? cut : undefined
+  }
+
+  /** What the whole lost before the wall of a zone was there, to its first phase or to an order, is taken from that too. */
+  async #catchUp(name: string): Promise<void> {
+    const { unenforced } = await this.#tightenZone(this.#holdings.asked(whole), name)
+    if (unenforced.length === 0) return
+    const message = `Cannot begin the zone "${name}": its wall cannot close ${unenforced.join(', ')}`
+    throw new MayflyError('UNAVAILABLE', message)
   }
 
   /** Resolves once it answers calls, or cannot. */
@@ -301,6 +311,7 @@ export class ZonedSandbox implements Sandbox {
 
   #released(io: TaskIo): void {
     io.released()
+    this.#isHeard = true
     for (const { zone, ended } of this.#zones.values())
       if (!ended) this.#listener?.began(zone.name, zone.kind)
   }
@@ -314,27 +325,21 @@ export class ZonedSandbox implements Sandbox {
   }
 
   async #tightenZone(to: Controls, name: string): Promise<Enforced> {
-    const live = this.#live(name)
-    const before = live.controls
-    const next = meet(before, to)
-    if (live.ended || controlsBeyond(before, next).length === 0)
+    const { ended } = this.#live(name)
+    const next = meet(this.#holdings.asked(name), to)
+    if (ended || controlsBeyond(this.#holdings.has(name), next).length === 0)
       return { controls: next, took: 0, unenforced: [] }
-    const done = await live.sandbox.tighten(withChannelOpen(next))
-    live.controls = withoutChannel(done.controls)
-    this.#revoke(name, before, live.controls)
-    return { ...done, controls: live.controls }
+    const done = await this.#holdings.tighten(name, next)
+    this.#sever()
+    return done
   }
 
-  /** A channel gives nobody back what was taken: none stays to an end that still has it. */
-  #revoke(zone: string, before: Controls, now: Controls): void {
-    const lost = new Set(controlsBeyond(before, now))
-    if (lost.size === 0) return
-    const controlsOf = (other: string) =>
-      other === whole ? this.#controls : (this.#zones.get(other)?.controls ?? now)
-    const givesBack = (other: string) =>
-      controlsBeyond(controlsOf(other), now).some((name) => lost.has(name))
-    const why = `its channel was revoked when "${zone}" was tightened`
-    this.#exchange?.revoke(zone, givesBack, why)
+  /** A channel gives nobody back what was taken. Whoever says that something was taken says it after this. */
+  #sever(): void {
+    const exchange = this.#exchange
+    if (!exchange) return
+    for (const { channel, zone } of waysBack(this.#holdings.standing, exchange.open))
+      exchange.revoke(channel, `its channel was revoked when "${zone}" was tightened`)
   }
 
   #note(note: ChannelNote): void {

@@ -41,6 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
@@ -186,6 +187,12 @@ enum {
   LATE_MS_MAX = 3000,
   ENDING_MS = 50,
   SECRETS_MAX = 64,
+  WATCHED_MAX = 32,
+  /* Of a file that is about to be made: looks for it. */
+  TRIES_MAX = 200,
+  /* Who opens to write is over with it by then; who only says so reads. */
+  OPEN_MS_MAX = 500,
+  WATCH_LOOK_MS = 50,
   /* Names looked up by hand in one path: a maze is told as it is written. */
   LINKS_MAX = 16,
   STEPS_MAX = 128,
@@ -1028,12 +1035,106 @@ static int is_usual(const char *path) {
   return 0;
 }
 
+/* ---- secrets that lie in the wall, by the files themselves ----
+ *
+ * The kernel reads a name once more after it was told, and another thread may have written another there. So a file in
+ * a place where secrets lie is watched from the moment in which it was made: whoever reads it, by whatever name and
+ * link, is seen. */
+static struct {
+  char path[PATH_BYTES_MAX];
+  int wd, tries, opens;
+  uint64_t since;
+} watched[WATCHED_MAX];
+static int watched_count, unwatched_count, watch_fd = -1;
+
+/* Its name is known before the file is there. */
+static void watch_soon(const char *real) {
+  for (int i = 0; i < watched_count; i++)
+    if (!strcmp(watched[i].path, real)) return;
+  if (watched_count == WATCHED_MAX) {
+    s.left_out++;
+    return;
+  }
+  if (watch_fd < 0) watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (watch_fd < 0) return;
+  snprintf(watched[watched_count].path, sizeof watched->path, "%s", real);
+  watched[watched_count].wd = -1;
+  watched[watched_count].tries = watched[watched_count].opens = 0;
+  watched_count++;
+  unwatched_count++;
+}
+
+static void forget_watched(int i) {
+  if (watched[i].wd < 0) unwatched_count--;
+  watched[i] = watched[--watched_count];
+}
+
+static void begin_watching(void) {
+  for (int i = watched_count - 1; i >= 0 && unwatched_count > 0; i--) {
+    if (watched[i].wd >= 0) continue;
+    char name[64];
+    int fd = open_below(s.root, watched[i].path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+    if (fd < 0) {
+      if (++watched[i].tries >= TRIES_MAX) forget_watched(i);
+      continue;
+    }
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    int wd = inotify_add_watch(watch_fd, name, IN_OPEN | IN_ACCESS | IN_CLOSE);
+    close(fd);
+    if (wd < 0) {
+      forget_watched(i);
+      continue;
+    }
+    watched[i].wd = wd;
+    unwatched_count--;
+  }
+}
+
+static void tell_watched(int i) {
+  watched[i].opens = 0;
+  uint64_t hash = hash_of(watched[i].path, 0);
+  if (!is_told(hash) && report(s.entered, SYS_openat, OUTSIDE, 0, 0, watched[i].path)) have_told(hash);
+}
+
+static void saw_watched(const struct inotify_event *seen) {
+  int i = 0;
+  if (seen->mask & IN_Q_OVERFLOW) s.left_out++;
+  while (i < watched_count && watched[i].wd != seen->wd) i++;
+  if (i == watched_count || watched[i].wd < 0) return;
+  if (seen->mask & (IN_ACCESS | IN_CLOSE_NOWRITE)) tell_watched(i);
+  if (seen->mask & IN_OPEN && watched[i].opens++ == 0) watched[i].since = now_ns();
+  if (seen->mask & IN_CLOSE_WRITE && watched[i].opens > 0) watched[i].opens--;
+  if (seen->mask & IN_IGNORED) forget_watched(i);
+}
+
+/* Also of one that maps what it opened, and never closes it. */
+static void look_at_watched(void) {
+  char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+  ssize_t n;
+  if (watch_fd < 0) return;
+  while ((n = read(watch_fd, events, sizeof events)) > 0)
+    for (ssize_t at = 0; at < n;) {
+      const struct inotify_event *seen = (const struct inotify_event *)(events + at);
+      saw_watched(seen);
+      at += (ssize_t)(sizeof *seen + seen->len);
+    }
+  for (int i = 0; i < watched_count; i++)
+    if (watched[i].opens > 0 && now_ns() - watched[i].since > OPEN_MS_MAX * 1000000ull) tell_watched(i);
+}
+
+static int watched_open(void) {
+  int opens = 0;
+  for (int i = 0; i < watched_count; i++) opens += watched[i].opens;
+  return opens;
+}
+
 /* What is opened to be read and written, or made where it is not there, may be read: of a secret that is what counts. */
 static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, uint64_t flags) {
   char real[PATH_BYTES_MAX];
   real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
   int writes = flags_write(flags) && ((flags & O_ACCMODE) == O_WRONLY || !is_secret(real));
   if (!writes && is_usual(real)) return;
+  if (flags_write(flags) && is_secret(real)) watch_soon(real);
   uint64_t hash = hash_of(real, writes);
   if (is_told(hash) || !still_asks(asked->id)) return;
   if (report((pid_t)asked->pid, asked->data.nr, writes ? WRITE : OUTSIDE, 0, writes, real)) have_told(hash);
@@ -1932,8 +2033,10 @@ static int wait_ms(int rests) {
   if (received_count > 0 && giving_count < GIVING_MAX) return 0;
   if (unheld_count + unanswered_count + traced_count + waiting_count > 0) return 1;
   if (giving_count > 0 && given_in_vain < IN_VAIN_MAX) return 1;
-  uint64_t most = giving_count > 0 ? IN_VAIN_MS : exec_count > 0 ? EXEC_LOOK_MS : 60000;
-  if (s.phase_count == 0) return giving_count > 0 || exec_count > 0 ? (int)most : -1;
+  if (unwatched_count > 0) return 1;
+  int opens = watched_open();
+  uint64_t most = giving_count > 0 ? IN_VAIN_MS : opens > 0 ? WATCH_LOOK_MS : exec_count > 0 ? EXEC_LOOK_MS : 60000;
+  if (s.phase_count == 0) return giving_count > 0 || exec_count > 0 || opens > 0 ? (int)most : -1;
   uint64_t now = now_ns(), at = s.phases[0].at;
   uint64_t ms = at <= now ? 0 : (at - now) / 1000000u;
   return (int)(ms > most ? most : ms);
@@ -1948,10 +2051,11 @@ static _Noreturn void watch(int argc, char **argv) {
         {.fd = CONTROL_FD, .events = (short)(POLLIN | (out_bytes > 0 ? POLLOUT : 0))},
         {.fd = s.parent, .events = POLLIN},
         {.fd = rests ? -1 : s.listener >= 0 ? s.listener : HANDED_FD, .events = POLLIN},
+        {.fd = watch_fd, .events = POLLIN},
     };
     int ms = wait_ms(rests);
     /* Less than a millisecond before a phase it looks again and again rather than sleep past it. */
-    if (poll(on, 3, ms) < 0 && errno != EINTR) end_wall(BAD_START);
+    if (poll(on, 4, ms) < 0 && errno != EINTR) end_wall(BAD_START);
     if (s.listener >= 0 && on[2].revents & POLLIN) receive_all();
     apply_due();
     if (on[1].revents) end_wall(LOST_WARDEN);
@@ -1961,6 +2065,8 @@ static _Noreturn void watch(int argc, char **argv) {
     if (waiting_count > 0) try_waiting();
     if (giving_count > 0 && !rests) try_giving();
     if (exec_count > 0) expire_execs();
+    if (unwatched_count > 0) begin_watching();
+    if (watched_count > 0) look_at_watched();
     if (unheld_count + unanswered_count > 0) go_on_settling();
     else let_go_of_stopped();
     if (rests) continue;
@@ -1969,6 +2075,7 @@ static _Noreturn void watch(int argc, char **argv) {
     } else if (on[2].revents & POLLIN) {
       if (s.listener < 0) take_listener();
     } else if (on[2].revents & (POLLHUP | POLLERR)) {
+      look_at_watched();
       _exit(s.listener >= 0 ? ENDED_WELL : NOT_HANDED_OVER);
     }
   }

@@ -11,7 +11,10 @@ const SIGNAL_CODES_FROM = 128
 const OUT_OF_MEMORY = /out of memory|allocation failed|heap limit/i
 
 /** What the server is told of a wall whose last process has ended; from here on it is known how. */
-export function endOf(live: Live, held: Held | undefined): Reply {
+export function endOf(
+  live: Live,
+  held: Held | undefined,
+): Extract<Reply, { readonly ended: string }> {
   const { cgroup, child, complaint, sentinel } = live.taken
   // The socket of a process that the kernel ended closes first, so that it may look as if the server had ended it.
   const isMemory = killsIn(cgroup) > live.killsAtClaim || OUT_OF_MEMORY.test(complaint())

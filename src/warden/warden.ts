@@ -83,6 +83,7 @@ const FIRST_INHERITED = 3
 /** What its first half says when it cannot load a filter. */
 const SAID_BY_SENTINEL = /Esentinel: /
 const WALLS_MAX = 128
+const PAST_MS = 5_000
 /** A worker is no more among those that come first than programs are; more groups would only slow its start. */
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 /** What waits for a wall outside sees its end this soon after its sentinel did. */
@@ -104,6 +105,8 @@ export class Warden {
   #leases: Leases | undefined
   readonly #compiled = openCompiled()
   readonly #walls = new Map<string, Live>()
+  /** What walls used that ended a moment ago. */
+  readonly #past = new Map<string, WallUsed>()
   readonly #holder: Holder
   readonly #push: (reply: Reply) => void
   readonly #starting = new Map<Taken, Promise<unknown>>()
@@ -412,6 +415,8 @@ export class Warden {
   }
 
   #release(wall: string): WallUsed {
+    const past = this.#past.get(wall)
+    if (past) return past
     const live = this.#walls.get(wall)
     const cpuMs = live ? Math.max(0, spentMs(live.taken) - live.spentBefore) : 0
     return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0, cpuMs }
@@ -481,13 +486,21 @@ export class Warden {
     // Whether it ended by itself or was ended, its sentinel knows; and nothing is told of it after its end.
     const { sentinel } = live.taken
     if (sentinel) await Promise.race([sentinel.silent, unawaited(OVER_MS_MAX)])
-    this.#push(endOf(live, this.#holder.forget(live.id)))
+    const end = endOf(live, this.#holder.forget(live.id))
+    this.#remember(live.id, { peakBytes: end.peakBytes, cpuMs: end.exit.cpuMs ?? 0 })
+    this.#push(end)
     try {
       await giveBack(live.taken, this.#leases)
     } catch {
       // Its lease stays, and with it what the next sweep has to end.
     }
     this.#walls.delete(live.id)
+  }
+
+  /** Who read its last words asks what it used, and may do so when nothing of it is left. */
+  #remember(wall: string, used: WallUsed): void {
+    this.#past.set(wall, used)
+    setTimeout(() => this.#past.delete(wall), PAST_MS).unref()
   }
 
   #find(wall: string): Live {

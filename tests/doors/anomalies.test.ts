@@ -104,6 +104,22 @@ suite('Lives behind real walls are watched', () => {
   const copied =
     'import os, shutil, subprocess, time\nshutil.copy("/bin/ls", "x"); os.chmod("x", 0o755)\n'
   const rest = '\ntime.sleep(5)'
+  // A name that takes long to be looked up is told; by then another stands there, which is opened.
+  const swapped = `
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+open("plain", "w").close(); os.mkdir("d")
+for n in range(38): os.symlink("/work/" + "d/../" * 780 + ("l%d" % (n - 1) if n else "plain"), "l%d" % n)
+name, read = ctypes.create_string_buffer(b"/work/l37", 4096), b""
+def swap(): time.sleep(0.001); name.value = b"/work/.aws/credentials"
+for n in range(200):
+    if b"aws" in read: break
+    name.value = b"/work/l37"
+    other = threading.Thread(target=swap); other.start()
+    fd = libc.open(name, 0)
+    other.join()
+    if fd >= 0: read = os.read(fd, 99); os.close(fd)
+`
   const hidden: Readonly<Record<string, readonly [name: string, code: string]>> = {
     'a folder that it goes to': [
       'sensitive-data',
@@ -128,6 +144,15 @@ suite('Lives behind real walls are watched', () => {
       'import time\nopen("/proc/./thread-self/root/work/.aws/credentials").read()' + rest,
     ],
     // Of the same FNV-1a hash as the credential's path: what was told once is told by no hash that can be foreseen.
+    'another name for its folder': [
+      'sensitive-data',
+      `import os, time\nos.rename(".aws", "x"); open("x/credentials").read()${rest}`,
+    ],
+    'a second name, and no read of it': [
+      'sensitive-data',
+      `import mmap, os, time\nos.link(".aws/credentials", "x"); fd = os.open("x", 0); kept = mmap.mmap(fd, 0, prot=mmap.PROT_READ)[:]${rest}`,
+    ],
+    'a name that another thread changes': ['sensitive-data', `${swapped}${rest}`],
     'that it might have written': [
       'sensitive-data',
       `import os, time\nos.read(os.open(".aws/credentials", os.O_RDWR), 99)${rest}`,
@@ -179,6 +204,14 @@ suite('Lives behind real walls are watched', () => {
         JSON.stringify([outcome.stderr, outcome.timeline]),
       )
     })
+
+  test('S2-13: to write over a planted credential is no theft of it', async (t) => {
+    if (await isMissing('python', t)) return
+    const code = 'import time\nopen(".aws/credentials", "w").write("mine"); time.sleep(0.2)'
+    const outcome = await run({ code, language: 'python', schedule: 'watchful' })
+    assert.equal(outcome.status, 'ok')
+    assert.ok(!anomalies(outcome).includes('sensitive-data'), JSON.stringify(outcome.timeline))
+  })
 
   test('S2-12: What a zone uses is told of that zone, and counts for the whole', async () => {
     const code = `function count(n) { let sum = 0; for (let at = 0; at < n * 1e8; at++) sum = (sum + at) % 97; return sum }

@@ -2,7 +2,9 @@
 // there in an earlier text if it begins with that one's characters. So `{"h":[],"\\":0}` turns every later
 // `{"h":1,"\"":2}` into `{"h":1,"\\":2}`, for all who share the process (V8 14.6 and before; nodejs/node#63785). Keys
 // without escapes are read right, so a text with others is read again with names in their place.
-export default function (P) {
+//
+// `escapedMax`: more keys with an escape are refused, each of them takes microseconds.
+export default function (P, escapedMax = Infinity) {
   const QUOTE = 0x22
   const COLON = 0x3a
   const BACKSLASH = 0x5c
@@ -27,12 +29,15 @@ export default function (P) {
     let named = ''
     let done = 0
     let isEscaped = false
+    let escaped = 0
     for (let start = P.indexOf(text, '"'); start >= 0; start = P.indexOf(text, '"', start)) {
       const end = endOf(text, start)
       if (isKey(text, end)) {
         const written = P.slice(text, start + 1, end - 1)
         const hasEscape = P.indexOf(written, '\\') >= 0
         if (hasEscape || written[0] === MARK) {
+          if (++escaped > escapedMax)
+            throw new P.SyntaxError(`more than ${escapedMax} keys have escapes`)
           named +=
             P.slice(text, done, start) +
             `"${nameOf(hasEscape ? P.parse(`"${written}"`) : written)}"`

@@ -131,3 +131,18 @@ function rowsOf(file: string, sql: string): Record<string, unknown>[] {
   using db = new DatabaseSync(join(folder, file))
   return db.prepare(sql).all()
 }
+
+test('What one tenant keeps takes no place from another', () => {
+  const own = mkdtempSync(join(tmpdir(), 'mayfly-bodies-'))
+  // Sealed, each takes 128.
+  const bodies = openBodies(own, { keptBytes: 1280 })
+  const put = (tenant: string, run: string, at: number) =>
+    bodies.put({ tenant, run, name: 'a' }, Buffer.alloc(100), at)
+  for (let n = 0; n < 3; n++) put('modest', `m${n}`, n)
+  for (let n = 0; n < 40; n++) put('greedy', `g${n}`, 10 + n)
+  while (bodies.retain(100) > 0);
+  const left = (tenant: string) => bodies.runs({ tenant, name: 'a', before: undefined, limit: 100 }).length
+  assert.deepEqual([left('modest'), left('greedy')], [3, 7])
+  bodies.close()
+  rmSync(own, { recursive: true })
+})

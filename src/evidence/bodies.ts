@@ -213,10 +213,16 @@ class TwoFiles implements Bodies {
 
   retain(now: number, bytesMax = Infinity): number {
     const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at'
-    // The sum from the newest down: where it passes the bound, what is older goes.
-    const beyond = `SELECT id, size FROM (
-      SELECT id, size, sum(size) OVER (ORDER BY at DESC, id DESC) AS total FROM bodies)
-      WHERE total > ? ORDER BY total DESC`
+    // Each tenant keeps its newest up to an equal share. Of what is more than that of anybody's, sums from the newest
+    // down: where they pass the bound, what is older goes. So nobody's goes because of what another keeps.
+    const beyond = `WITH sums AS (
+        SELECT id, size, at, sum(size) OVER (PARTITION BY tenant ORDER BY at DESC, id DESC) AS own FROM bodies),
+      share AS (SELECT ?1 / max(1, count(DISTINCT tenant)) AS size FROM bodies),
+      kept AS (SELECT coalesce(sum(size), 0) AS size FROM sums WHERE own <= (SELECT size FROM share))
+      SELECT id, size FROM (
+        SELECT id, size, (SELECT size FROM kept) + sum(size) OVER (ORDER BY at DESC, id DESC) AS total
+        FROM sums WHERE own > (SELECT size FROM share))
+      WHERE total > ?1 ORDER BY total DESC`
     return this.#guard('write', () => {
       const { keptMs: ms, keptBytes: bytes } = this.#limits
       const some = (sql: string, bound: number) =>

@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MayflyError } from '../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../lib/strict-json.ts'
+import { Turns } from '../egress/turns.ts'
+import { Fair } from './fair.ts'
 import type { GatewayLimits } from './limits.ts'
 
 const DEPTH_MAX = 64
@@ -9,29 +11,65 @@ const DEPTH_MAX = 64
 /** Requests whose client waits to be told to send its body; see `readBody`. */
 export const waiting = new WeakSet<IncomingMessage>()
 
-/** Reads request bodies, within a bound for each and one for all that are being read. */
-export class Bodies {
-  readonly #limits: Pick<GatewayLimits, 'bodyBytes' | 'bodiesBytes' | 'bodyMs'>
-  #held = 0
+type BodyLimits = Pick<
+  GatewayLimits,
+  'bodyBytes' | 'bodiesBytes' | 'strangerBodyBytes' | 'strangerBodiesBytes' | 'bodyMs'
+>
 
-  constructor(limits: Pick<GatewayLimits, 'bodyBytes' | 'bodiesBytes' | 'bodyMs'>) {
+/** Whose body it is, where nobody has shown a key yet; a tenant is never called so. */
+export const strangers = ''
+const SENDERS_MAX = 10_000
+
+/**
+ * Reads request bodies, within a bound for each and one for all that are being read, of which nobody has all. Reading
+ * the text of one takes the loop that serves everybody: each sender has a share of that too, and waits beyond it.
+ */
+export class Bodies {
+  readonly #limits: BodyLimits
+  readonly #held: Fair
+  readonly #turns = new Map<string, Turns>()
+
+  constructor(limits: BodyLimits) {
     this.#limits = limits
+    this.#held = new Fair(limits.bodiesBytes)
   }
 
   /** Bytes held for bodies that are being read. */
   get held(): number {
-    return this.#held
+    return this.#held.total
   }
 
-  /** Reads a JSON body; `keep` as in readStrictJson. Throws MayflyError, having read no more than the bound. */
+  /**
+   * Reads a JSON body of one tenant, or of `strangers`; `keep` as in readStrictJson. Throws MayflyError, having read no
+   * more than the bound.
+   */
   async json(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
     keep: string,
+    of: string,
   ): Promise<StrictJson> {
     const type = typeOf(incoming)
-    const bytes = await this.#read(incoming, outgoing)
-    return parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep)
+    using held = this.hold(of)
+    const bytes = await this.#read(incoming, outgoing, held, this.bytesMax(of))
+    return await this.turn(of, () =>
+      parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep),
+    )
+  }
+
+  /** Of one body. */
+  bytesMax(of: string): number {
+    const { bodyBytes, strangerBodyBytes } = this.#limits
+    return of === strangers ? Math.min(bodyBytes, strangerBodyBytes) : bodyBytes
+  }
+
+  /** Does what takes the loop when it is this sender's turn; nobody who asks for little waits. */
+  async turn<T>(of: string, work: () => T): Promise<T> {
+    const turns = this.#turns.get(of) ?? new Turns()
+    this.#turns.delete(of)
+    this.#turns.set(of, turns)
+    if (this.#turns.size > SENDERS_MAX) this.#turns.delete(this.#turns.keys().next().value!)
+    return (await turns.take(work, () => true)) as T
   }
 
   #fromMsgpack(bytes: Buffer): Buffer {
@@ -44,29 +82,27 @@ export class Bodies {
   }
 
   /** Counts bytes that are being read elsewhere: `add` throws MayflyError OVERLOADED beyond the bound for all. */
-  hold(): Holding {
-    let length = 0
+  hold(of: string): Holding {
+    const isStranger = of === strangers
+    const held = this.#held.hold(of, isStranger ? this.#limits.strangerBodiesBytes : undefined)
     return {
-      add: (bytes) => {
-        length += bytes
-        this.#held += bytes
-        if (this.#held > this.#limits.bodiesBytes) throw busy()
+      add(bytes) {
+        if (!held.add(bytes)) throw busy()
       },
-      [Symbol.dispose]: () => {
-        this.#held -= length
-        length = 0
-      },
+      [Symbol.dispose]: () => held[Symbol.dispose](),
     }
   }
 
-  async #read(incoming: IncomingMessage, outgoing: ServerResponse): Promise<Buffer> {
-    const { bodyBytes } = this.#limits
+  async #read(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    held: Holding,
+    bodyBytes: number,
+  ): Promise<Buffer> {
     if (Number(incoming.headers['content-length'] ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
     if (waiting.delete(incoming)) outgoing.writeContinue()
     const chunks: Buffer[] = []
     let length = 0
-
-    using held = this.hold()
     for await (const chunk of this.#chunks(incoming)) {
       length += chunk.length
       if (length > bodyBytes) throw tooLarge(bodyBytes)
@@ -136,7 +172,7 @@ function notJson(error: StrictJsonError): MayflyError {
   })
 }
 
-function tooLarge(bytesMax: number): MayflyError {
+export function tooLarge(bytesMax: number): MayflyError {
   return new MayflyError('TOO_LARGE', `Cannot take a body of more than ${bytesMax} bytes`, {
     details: { bytesMax },
   })

@@ -36,11 +36,12 @@ export async function callCapability(
   { name = '' }: Readonly<Record<string, string>>,
 ): Promise<Response> {
   door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'args')
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
   const read = capabilityCall.safeParse(body.value)
   if (!read.success) throw invalid('call of a capability', read.error)
   const called = calledBy(door, who.tenant, name)
-  if ('isolated' in called && !called.isolated) return json(inProcess(door, called, read.data.args))
+  if ('isolated' in called && !called.isolated)
+    return json(inProcess(door, called, read.data.args, who))
   const asked = 'isolated' in called ? jobRequest.parse(askedFor(called, [])) : called
   const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeJob(door, asked, { kept: body.kept ?? '[]' }, facts)
@@ -73,8 +74,13 @@ function calledBy(door: Door, tenant: string, name: string): Capability | JobAsk
 }
 
 /** It takes no wall, and its outcome is kept nowhere. */
-function inProcess(door: Door, capability: SafeCapability, args: readonly unknown[]): Outcome {
-  using _place = door.running.begin()
+function inProcess(
+  door: Door,
+  capability: SafeCapability,
+  args: readonly unknown[],
+  who: Identity,
+): Outcome {
+  using _place = door.running.begin(who.tenant)
   const began = door.clock.now()
   const end = endOf(capability, args)
   const { name } = capability

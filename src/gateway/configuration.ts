@@ -27,7 +27,7 @@ export async function changeConfig(
   http: HttpBindings,
   who: Identity,
 ): Promise<Response> {
-  const patch = await bodyOf(door, http, configBody, 'configuration')
+  const patch = await bodyOf(door, http, who, configBody, 'configuration')
   return json(await changeOf(door)(patch.asked as ConfigBody, by(who)))
 }
 
@@ -37,17 +37,18 @@ export async function preferProvider(
   http: HttpBindings,
   who: Identity,
 ): Promise<Response> {
-  const { read } = await bodyOf(door, http, defaultProvider, 'default provider')
+  const { read } = await bodyOf(door, http, who, defaultProvider, 'default provider')
   return json(await changeOf(door)({ default_provider: read.name }, by(who)))
 }
 
 async function bodyOf<T extends z.ZodType>(
   door: Door,
   { incoming, outgoing }: HttpBindings,
+  who: Identity,
   schema: T,
   what: string,
 ): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
-  const { value: asked } = await door.bodies.json(incoming, outgoing, 'input')
+  const { value: asked } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
   const read = schema.safeParse(asked)
   if (!read.success) throw settledAtStart(read.error) ?? invalid(what, read.error)
   return { asked, read: read.data }

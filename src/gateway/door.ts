@@ -21,6 +21,7 @@ import type { Quotas } from './quota.ts'
 import type { RateLimit } from './rate.ts'
 import type { Pace } from './pace.ts'
 import type { Refusals } from './refusals.ts'
+import type { Fair } from './fair.ts'
 import type { Running } from './running.ts'
 import type { ProviderRow } from '../contract/answers.ts'
 import type { ThreatReaders } from './threats.ts'
@@ -81,6 +82,8 @@ export interface Door {
   readonly limits: GatewayLimits
   readonly bodies: Bodies
   readonly running: Running
+  /** Bytes of kept outcomes that are being read. */
+  readonly answers: Fair
   readonly live: LiveJobs
   readonly history: History
   /** What tenants may have, of jobs and of what they cost. */

@@ -19,7 +19,7 @@ const MB = 2 ** 20
  */
 export async function registerEffect(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectRequest.safeParse(body.value)
   if (!read.success) throw invalid('effect', read.error)
   const { effectId, timeout, memoryLimit, language = 'js', ...code } = read.data
@@ -35,14 +35,14 @@ export async function registerEffect(door: Door, http: HttpBindings, who: Identi
     { ...who, origin: 'http', ...traceOf(http.incoming) },
   )
 
-  using _place = door.running.begin()
+  using _place = door.running.begin(who.tenant)
   return json(await door.effects.register(job, { effectId }))
 }
 
 /** `POST /api/effects/execute`: the outcome, with the effect's name. */
 export async function executeEffect(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const read = effectCall.safeParse(body.value)
   if (!read.success) throw invalid('call of an effect', read.error)
   const { effectId } = read.data

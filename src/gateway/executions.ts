@@ -12,6 +12,7 @@ import { admit, refuseOver } from './admit.ts'
 import { authorise } from './auth.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
+import { strangers } from './body.ts'
 import { senderOf } from './origin.ts'
 import { invalid } from './problem.ts'
 import { addressGroup } from './rate.ts'
@@ -21,7 +22,7 @@ import { traceOf } from './trail.ts'
 /** `POST /v1/executions`: a job in, an outcome out. */
 export async function execute(door: Door, http: HttpBindings, who: Identity): Promise<Response> {
   door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const job = readJob(door, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
   return answerAsAsked(door, http, { job, digest: () => digestOf(body) })
 }
@@ -33,8 +34,8 @@ export async function execute(door: Door, http: HttpBindings, who: Identity): Pr
  */
 export async function executeActiveContent(door: Door, http: HttpBindings): Promise<Response> {
   door.running.refuseWhenDraining()
-  const read = contentReader(door, http, 'http')
-  const { job, begin } = read(await door.bodies.json(http.incoming, http.outgoing, 'input'))
+  const { of, read } = contentReader(door, http, 'http')
+  const { job, begin } = read(await door.bodies.json(http.incoming, http.outgoing, 'input', of))
 
   using _place = begin()
   return await answer(door, http, job)
@@ -46,16 +47,25 @@ export interface Content {
   readonly begin: () => Disposable | undefined
 }
 
+/** Who sends a body, as far as that is known before it is there, and what reads it. */
+export interface Reader {
+  /** A tenant, or `strangers`. */
+  readonly of: string
+  readonly read: (body: StrictJson) => Content
+}
+
 /** Checks what can be known before the body is there; what it returns reads that. Both throw MayflyError. */
 export function contentReader(
   door: Door,
   http: Pick<HttpBindings, 'incoming'>,
   origin: 'http' | 'websocket',
-): (body: StrictJson) => Content {
+): Reader {
   const sender = senderOf(http.incoming, door.names)
   const trace = traceOf(http.incoming)
   const owner = ownerOf(door, http)
-  return (body) => {
+  // Who would need a token of a server that gives none is told so before anything is read.
+  if (!owner && !door.tokens) throw noTokens()
+  const read = (body: StrictJson): Content => {
     if (owner) {
       const job = contentJob(door, body, { ...owner, origin, ...trace })
       return { job, begin: () => undefined }
@@ -71,6 +81,7 @@ export function contentReader(
     const job = contentJob(door, body, { ...who, ...trace })
     return { job, begin: () => tokens.begin(session) }
   }
+  return { of: owner?.tenant ?? strangers, read }
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */

@@ -31,7 +31,10 @@ export async function listExecutions(
   const labels = Object.fromEntries(
     label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
   )
-  const kept = door.history.list({ tenant: who.tenant, limit, before: cursor, labels })
+  const { tenant } = who
+  const kept = await door.bodies.turn(tenant, () =>
+    door.history.list({ tenant, limit, before: cursor, labels }),
+  )
   const live = door.live
     .of(who.tenant)
     .filter((row) => hasLabels(row, labels))
@@ -58,8 +61,30 @@ export async function getExecution(
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
   if (live && isStream) return watch(door, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
-  const text = door.history.outcome(who.tenant, id) ?? unknown()
+  const text = await outcomeOf(door, http, who.tenant, id)
   return isStream ? streamEnd(door, http, text) : jsonText(200, text)
+}
+
+/** It is read in its turn, and counts until it has left: a reader that takes nothing holds all of it. */
+async function outcomeOf(
+  door: Door,
+  { outgoing }: HttpBindings,
+  tenant: string,
+  id: string,
+): Promise<string> {
+  if (door.answers.isFull(tenant)) throw unread()
+  const held = door.answers.hold(tenant)
+  const text = await door.bodies.turn(tenant, () => door.history.outcome(tenant, id))
+  if (text === undefined) return unknown()
+  if (!held.add(text.length)) throw unread()
+  if (outgoing.closed) held[Symbol.dispose]()
+  else outgoing.once('close', () => held[Symbol.dispose]())
+  return text
+}
+
+function unread(): MayflyError {
+  const message = 'Cannot send another outcome now: others are not yet read'
+  return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
 }
 
 /** `DELETE /v1/executions/{id}`: ends it; 202 while it does, 200 with the outcome where it had. */

@@ -3,6 +3,9 @@ export interface GatewayLimits {
   /** Bytes of one request body, and of all bodies being read at once. */
   readonly bodyBytes: number
   readonly bodiesBytes: number
+  /** The same of whoever has shown no key yet. */
+  readonly strangerBodyBytes: number
+  readonly strangerBodiesBytes: number
   /** Milliseconds a client may take for its headers, for its body, and for reading more of an answer. */
   readonly headersMs: number
   readonly bodyMs: number
@@ -14,6 +17,9 @@ export interface GatewayLimits {
   readonly connections: number
   /** Jobs between door and outcome; the road has a queue of its own behind it. */
   readonly running: number
+  /** Bytes that those brought, and of kept outcomes that somebody reads. */
+  readonly runningBytes: number
+  readonly answersBytes: number
   /** Requests a minute of one key without scope admin, of one address without a key, of one page load. */
   readonly keyPerMinute: number
   readonly addressPerMinute: number
@@ -28,6 +34,8 @@ export interface GatewayLimits {
 export const defaultLimits: GatewayLimits = {
   bodyBytes: 32 * 2 ** 20,
   bodiesBytes: 256 * 2 ** 20,
+  strangerBodyBytes: 2 * 2 ** 20,
+  strangerBodiesBytes: 32 * 2 ** 20,
   headersMs: 10_000,
   bodyMs: 30_000,
   writeMs: 60_000,
@@ -36,6 +44,8 @@ export const defaultLimits: GatewayLimits = {
   headerLines: 100,
   connections: 2_000,
   running: 1_000,
+  runningBytes: 512 * 2 ** 20,
+  answersBytes: 256 * 2 ** 20,
   keyPerMinute: 6_000,
   operatePerMinute: 120,
   addressPerMinute: 600,

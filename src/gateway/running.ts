@@ -1,5 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Clock } from '../contract/clock.ts'
+import { Fair, type Held } from './fair.ts'
 
 /** Time that jobs which were told to end get to say so. */
 const GRACE_MS = 1_000
@@ -11,16 +12,19 @@ export interface Ticket extends Disposable {
   readonly cancel: () => void
 }
 
-/** The jobs under way at the doors: how many there may be, and how they come to an end. */
+/** The jobs under way at the doors: how many there may be, and how they come to an end. No tenant has all the places. */
 export class Running {
-  readonly #max: number
+  readonly #places: Fair
+  readonly #bytes: Fair
   readonly #clock: Clock
   readonly #live = new Set<AbortController>()
   #draining = false
   #empty = Promise.withResolvers<void>()
 
-  constructor(max: number, clock: Clock) {
-    this.#max = max
+  /** `bytesMax`: that all of them brought. */
+  constructor(max: number, bytesMax: number, clock: Clock) {
+    this.#places = new Fair(max)
+    this.#bytes = new Fair(bytesMax)
     this.#clock = clock
   }
 
@@ -32,10 +36,12 @@ export class Running {
     return this.#live.size
   }
 
-  /** Throws MayflyError DRAINING or OVERLOADED. */
-  begin(): Ticket {
+  /** `bytes`: what this one brings. Throws MayflyError DRAINING or OVERLOADED. */
+  begin(tenant: string, bytes = 0): Ticket {
     this.refuseWhenDraining()
-    if (this.#live.size >= this.#max) {
+    const held = [this.#places.hold(tenant), this.#bytes.hold(tenant)] as const
+    if (!held[0].add(1) || !held[1].add(bytes)) {
+      giveBack(held)
       throw new MayflyError('OVERLOADED', 'Cannot take another job now', { retryAfterMs: 1000 })
     }
     const controller = new AbortController()
@@ -43,7 +49,10 @@ export class Running {
     return {
       signal: controller.signal,
       cancel: () => controller.abort(),
-      [Symbol.dispose]: () => this.#end(controller),
+      [Symbol.dispose]: () => {
+        giveBack(held)
+        this.#end(controller)
+      },
     }
   }
 
@@ -79,4 +88,8 @@ export class Running {
     this.#empty.resolve()
     this.#empty = Promise.withResolvers()
   }
+}
+
+function giveBack(held: readonly Held[]): void {
+  for (const one of held) one[Symbol.dispose]()
 }

@@ -27,7 +27,7 @@ export const readSandbox: Answer = (door, _http, who, { id = '' }) =>
 /** `POST /v1/sandboxes/{id}/tighten`: takes away for good; 409 for what would give, with what is in force. */
 export const tightenSandbox: Answer = async (door, { incoming, outgoing }, who, { id = '' }) => {
   const operations = operationsFor(door, who)
-  const { value } = await door.bodies.json(incoming, outgoing, 'input')
+  const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = tightenAsked.safeParse(value)
   if (!asked.success) throw invalid('tightening', asked.error)
   return json(await operations.tighten(id, asked.data, operatorOf(who)))

@@ -33,6 +33,7 @@ import { RateLimit } from './rate.ts'
 import { Pace } from './pace.ts'
 import { Refusals } from './refusals.ts'
 import { activeRoutes, calls, staticRoutes } from './routes.ts'
+import { Fair } from './fair.ts'
 import { Running } from './running.ts'
 import type { ProviderRow } from '../contract/answers.ts'
 import { answerSockets, isSocketRequest } from './sockets.ts'
@@ -189,7 +190,8 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     names: names(options.host, staticPort, options.hosts),
     limits,
     bodies: new Bodies(limits),
-    running: new Running(limits.running, clock),
+    answers: new Fair(limits.answersBytes),
+    running: new Running(limits.running, limits.runningBytes, clock),
     live: new LiveJobs(),
     history: options.history,
     quotas: options.quotas ?? noQuotas,

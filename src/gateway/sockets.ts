@@ -4,9 +4,9 @@ import { WebSocketServer, type RawData, type WebSocket } from 'ws'
 import { MayflyError } from '../contract/error.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
 import { authorise } from './auth.ts'
-import { parseBody } from './body.ts'
+import { parseBody, strangers, tooLarge } from './body.ts'
 import type { Door } from './door.ts'
-import { contentReader, readJob, type Content } from './executions.ts'
+import { contentReader, readJob, type Content, type Reader } from './executions.ts'
 import { inspect } from './front.ts'
 import { refuseForeignPages } from './origin.ts'
 import { addressGroup } from './rate.ts'
@@ -16,14 +16,14 @@ import { traceOf } from './trail.ts'
 import { undertake } from './undertake.ts'
 
 const FRAGMENTS_MAX = 1024
+/** Of one fragment. */
+const HEAD_BYTES_MAX = 14
 /** Close codes: an HTTP status is 4000 more, so 4401 is what 401 would have been. */
 const DONE = 1000
 const GOING_AWAY = 1001
 const ONE_JOB_ONLY = 1008
 const STATUS_BASE = 4000
 
-/** Reads the first message of a connection as something to run. */
-type Reader = (body: StrictJson) => Content
 /** The paths that take connections: each checks what can be known before the first message. */
 const calls: Readonly<Record<string, (door: Door, incoming: IncomingMessage) => Reader>> = {
   '/v1/executions': jobReader,
@@ -98,7 +98,7 @@ function jobReader(door: Door, incoming: IncomingMessage): Reader {
     refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
   const known = authorization === undefined ? undefined : admit(door, { incoming })
   if (known) authorise(known, ['run'])
-  return (body) => {
+  const read = (body: StrictJson): Content => {
     const { token, ...asked } = isRecord(body.value) ? body.value : {}
     const who = known ?? admit(door, { incoming }, `Bearer ${String(token)}`)
     authorise(who, ['run'])
@@ -106,17 +106,24 @@ function jobReader(door: Door, incoming: IncomingMessage): Reader {
     const more = { origin: 'websocket', ...traceOf(incoming) } as const
     return { job: readJob(door, { ...body, value }, { ...who, ...more }), begin: () => undefined }
   }
+  return { of: known?.tenant ?? strangers, read }
 }
 
 /** One connection, from its first message to its close. */
-async function converse(door: Door, socket: WebSocket, raw: Socket, read: Reader): Promise<void> {
+async function converse(
+  door: Door,
+  socket: WebSocket,
+  raw: Socket,
+  { of, read }: Reader,
+): Promise<void> {
   using stream = new SocketStream(socket)
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   socket.on('error', () => socket.terminate())
   oneMessageOnly(socket)
   raw.setTimeout(door.limits.writeMs, () => socket.terminate())
   try {
-    const body = parseBody(await firstMessage(door, socket, raw), 'input')
+    const bytes = await firstMessage(door, socket, raw, of)
+    const body = await door.bodies.turn(of, () => parseBody(bytes, 'input'))
     await runOne(door, socket, stream, read(body))
     socket.close(DONE)
   } catch (thrown) {
@@ -157,12 +164,21 @@ function oneMessageOnly(socket: WebSocket): void {
 }
 
 /** Bytes on the way count against the bound for all bodies, however they are cut into fragments. */
-async function firstMessage(door: Door, socket: WebSocket, raw: Socket): Promise<Uint8Array> {
+async function firstMessage(
+  door: Door,
+  socket: WebSocket,
+  raw: Socket,
+  of: string,
+): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
 
-  using held = door.bodies.hold()
+  using held = door.bodies.hold(of)
+  const bytesMax = door.bodies.bytesMax(of)
+  let length = 0
   const count = (chunk: Buffer): void => {
     try {
+      length += chunk.length
+      if (length > bytesMax + FRAGMENTS_MAX * HEAD_BYTES_MAX) throw tooLarge(bytesMax)
       held.add(chunk.length)
     } catch (thrown) {
       reject(thrown)

@@ -105,7 +105,7 @@ function admit(door: Door, job: Job, row: ExecutionRow, wishes: Wishes): Admitte
   let ticket: Ticket | undefined
   let place: QuotaPlace | undefined
   try {
-    ticket = door.running.begin()
+    ticket = door.running.begin(job.tenant, bytesOf(job))
     place = door.quotas.begin(job.tenant, bytesOf(job))
     if (wishes.outlivesAsker) door.history.begin(job.tenant, row)
     return { ticket, place }

@@ -62,7 +62,7 @@ export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 /** `POST /v1/zones/analysis`: what code does where, and how it can be taken apart; nothing runs. */
 export async function analyseZones(door: Door, http: HttpBindings, who: Identity) {
   const { job } = await read(door, http, who)
-  using _place = door.running.begin()
+  using _place = door.running.begin(who.tenant)
   const { risk } = await partitionOf(door)(job)
   return json(risk)
 }
@@ -70,7 +70,7 @@ export async function analyseZones(door: Door, http: HttpBindings, who: Identity
 /** `POST /v1/zones/plan`: the zones that code would get, and which part of it each has; nothing runs. */
 export async function planZones(door: Door, http: HttpBindings, who: Identity) {
   const { job, instanceId } = await read(door, http, who)
-  using _place = door.running.begin()
+  using _place = door.running.begin(who.tenant)
   const { risk, zones } = await partitionOf(door)(job, instanceId)
   const names = new Set(zones.map(({ id }) => id))
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
@@ -118,7 +118,7 @@ export async function tightenZone(
   { id = '', zone = '' }: Params,
 ) {
   const operations = operationsFor(door, who)
-  const { value } = await door.bodies.json(incoming, outgoing, 'input')
+  const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
   const asked = zoneTighten.safeParse(value)
   if (!asked.success) throw invalid('tightening', asked.error)
   return json(await operations.tighten(id, { ...asked.data, zone }, operatorOf(who)))
@@ -135,13 +135,13 @@ export async function endZone(
 }
 
 async function planned(door: Door, job: Job, instanceId: string | undefined) {
-  using _place = door.running.begin()
+  using _place = door.running.begin(job.tenant)
   return await partitionOf(door)(job, instanceId)
 }
 
 async function read(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
-  const body = await door.bodies.json(http.incoming, http.outgoing, 'input')
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = zonesAsked.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
   const { instanceId, ...fields } = asked.data

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { parseJson as parseOfOne } from '../../guest/parse-json.js'
 import { parseJson } from './parse-json.ts'
 
 /** Each has a key with a backslash, and then one whose text begins alike. */
@@ -78,10 +79,12 @@ test('What is no JSON is refused as JSON.parse refuses it', () => {
 })
 
 test('Depth and many keys with escapes cost no stack', () => {
-  const depth = 100_000
+  const depth = 50_000
   let value = parseJson(`${'{"\\"":'.repeat(depth)}1${'}'.repeat(depth)}`)
   for (let level = 0; level < depth; level++) value = (value as { '"': unknown })['"']
   assert.equal(value, 1)
   const many = Array.from({ length: 50_000 }, (_, index) => `"\\"${index}":${index}`)
   assert.equal(Object.keys(parseJson(`{${many.join(',')}}`) as object).at(-1), '"49999')
+  assert.throws(() => parseJson(`{${many.join(',')},"\\"":1}`), /more than 50000 keys have escapes/)
+  assert.equal((parseOfOne(`{${many.join(',')},"\\"":1}`) as { '"': number })['"'], 1)
 })

@@ -99,5 +99,5 @@ test('The exact text of a top-level member is kept', () => {
 
 test('More keys than can be compared in bounded time are refused', () => {
   const record = '{"a":1,"b":2,"c":3,"d":4},'
-  assert.match(refusal(`[${record.repeat(500_001)}0]`).message, /more than 2000000 keys/)
+  assert.match(refusal(`[${record.repeat(125_001)}0]`).message, /more than 500000 keys/)
 })

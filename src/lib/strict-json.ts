@@ -50,8 +50,9 @@ const ARRAY_CLOSE = 0x5d
 const OBJECT_OPEN = 0x7b
 const OBJECT_CLOSE = 0x7d
 
-/** Keys in one text. Looking for doubles among them is the slow part of the pass: about 0.3 µs a key. */
-const KEYS_MAX = 2_000_000
+/** Keys, and objects and lists, in one text: each takes a microsecond of whoever serves everybody else meanwhile. */
+const KEYS_MAX = 500_000
+const CONTAINERS_MAX = 500_000
 /** Keys of one object; linear while few, since most objects have few. */
 const LINEAR_KEYS_MAX = 8
 
@@ -90,6 +91,7 @@ class Scan {
   readonly #levels: Level[] = []
   #depth = 0
   #keys = 0
+  #containers = 0
   #at = 0
   #expectsKey = false
   #keptFrom = -1
@@ -122,6 +124,9 @@ class Scan {
     if (this.#depth === this.#depthMax) {
       throw new StrictJsonError(`nested deeper than ${this.#depthMax}`, this.#at, this.#path())
     }
+    this.#containers += 1
+    if (this.#containers > CONTAINERS_MAX)
+      throw new StrictJsonError(`more than ${CONTAINERS_MAX} objects and lists`, this.#at)
     this.#levels[this.#depth] ??= new Level()
     this.#levels[this.#depth]!.open(isObject)
     this.#depth += 1

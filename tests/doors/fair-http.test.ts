@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Road } from '../../src/gateway/door.ts'
+import type { Keys } from '../../src/gateway/keys.ts'
+import { until } from '../conformance/stand.ts'
+import { bearer, call, endOf, openDoor, post, type TestDoor } from './http-door.ts'
+
+/** What one takes of what all share: whoever else comes finds some of it. */
+const tenants = ['acme', 'globex'] as const
+const keys: Keys = {
+  find: (key) =>
+    tenants.includes(key as 'acme')
+      ? { id: key, tenant: key, principal: key, scopes: ['run', 'read'] }
+      : undefined,
+}
+const [acme, globex] = tenants.map(bearer) as [Record<string, string>, Record<string, string>]
+const job = (door: TestDoor, who: Record<string, string>, code = 'return 1') =>
+  post(`${door.gateway.activeUrl}/v1/executions`, { code }, who)
+
+/** A request whose body lacks its last byte; `gone` when it was answered or cut. */
+async function begun(door: TestDoor, path: string, bytes: number, more = '') {
+  const socket = connect(door.activePort, '127.0.0.1')
+  await once(socket, 'connect')
+  const said: { text: string } = { text: '' }
+  socket.on('error', () => undefined)
+  socket.on('data', (chunk: Buffer) => void (said.text += chunk.toString()))
+  socket.write(
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${more}Content-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`,
+  )
+  socket.write(' '.repeat(bytes - 1))
+  return { socket, said }
+}
+
+suite('Nobody has all of what all share', () => {
+  test('who has shown no key sends little, and holds none of what tenants send with', async () => {
+    await using door = await openDoor({
+      keys,
+      limits: {
+        strangerBodyBytes: 1000,
+        strangerBodiesBytes: 2500,
+        bodiesBytes: 10_000,
+        bodyMs: 5000,
+      },
+    })
+    const large = await post(`${door.gateway.activeUrl}/active-content`, {
+      content: 'x'.repeat(2000),
+      sessionToken: 'mfs_x.y',
+    })
+    assert.deepEqual([large.status, large.json['code']], [413, 'TOO_LARGE'])
+    const opened: Socket[] = []
+    const answers: { text: string }[] = []
+    for (let n = 0; n < 4; n++) {
+      const { socket, said } = await begun(door, '/active-content', 900)
+      opened.push(socket)
+      answers.push(said)
+    }
+    const refused = () => answers.filter(({ text }) => text.includes(' 503 ')).length
+    await until(() => refused() === 2, 'the third and the fourth to be refused')
+    assert.equal((await job(door, acme, `return ${'1'.repeat(2000)}`)).status, 200)
+    for (const socket of opened) socket.destroy()
+  })
+
+  test('where no tokens are given, nothing is read of who has no key', async () => {
+    await using door = await openDoor({ keys, sessions: { anonymous: false } })
+    const { socket, said } = await begun(door, '/active-content', 1_000_000)
+    await until(() => said.text.includes(' 401 '), 'it to be refused before its end')
+    socket.destroy()
+  })
+
+  test('one tenant takes no more than half of the places, and another finds the rest', async () => {
+    const over = Promise.withResolvers<void>()
+    const road: Road = async (asked) => {
+      await over.promise
+      return endOf(asked)
+    }
+    await using door = await openDoor({ keys, road, limits: { running: 8 } })
+    const under = Array.from({ length: 4 }, () => job(door, acme))
+    await until(() => door.jobs.length === 4, 'all of them to be under way')
+    const refused = await job(door, acme)
+    assert.deepEqual([refused.status, refused.json['code']], [503, 'OVERLOADED'])
+    const other = job(door, globex)
+    await until(() => door.jobs.length === 5, 'that of another')
+    over.resolve()
+    for (const one of await Promise.all([...under, other])) assert.equal(one.status, 200)
+  })
+
+  test('what jobs brought is bounded too, while they wait', async () => {
+    const over = Promise.withResolvers<void>()
+    const road: Road = async (asked) => {
+      await over.promise
+      return endOf(asked)
+    }
+    await using door = await openDoor({ keys, road, limits: { runningBytes: 10_000 } })
+    const first = job(door, acme, `return ${'1'.repeat(4000)}`)
+    await until(() => door.jobs.length === 1, 'it to be under way')
+    assert.equal((await job(door, acme, `return ${'1'.repeat(4000)}`)).status, 503)
+    const other = job(door, globex, `return ${'1'.repeat(2000)}`)
+    await until(() => door.jobs.length === 2, 'that of another')
+    over.resolve()
+    assert.deepEqual([(await first).status, (await other).status], [200, 200])
+  })
+
+  test('outcomes that nobody reads do not pile up', async () => {
+    const road: Road = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
+    await using door = await openDoor({ keys, road, limits: { answersBytes: 60_000_000 } })
+    const { json } = await job(door, acme)
+    const path = `/v1/executions/${String(json['id'])}`
+    const get = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer acme\r\n\r\n`
+    const sockets = await Promise.all(
+      Array.from({ length: 2 }, async () => {
+        const socket = connect(door.activePort, '127.0.0.1')
+        await once(socket, 'connect')
+        socket.pause()
+        socket.write(get)
+        return socket
+      }),
+    )
+    const again = () => call(`${door.gateway.activeUrl}${path}`, { headers: acme })
+    const isIn = async (status: number) => {
+      for (const late = performance.now() + 20_000; performance.now() < late; await sleep(20))
+        if ((await again()).status === status) return true
+      return false
+    }
+    assert.ok(await isIn(503), 'a third to be refused')
+    for (const socket of sockets) socket.destroy()
+    assert.ok(await isIn(200), 'it to be read when the others are gone')
+  })
+})

@@ -170,7 +170,7 @@ export function assemble(options: AssembleOptions): Assembly {
   )
 
   const cores = os.availableParallelism()
-  const budget = defaultBudget()
+  const budget = { ...defaultBudget(), isOneAlone: kind === 'once' }
   const analysis = createAsking({ warden, voice, atOnce: cores, once: kind === 'once' })
   const isFrugal = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES
   const spares = isFrugal ? 0 : SPARES
@@ -728,6 +728,7 @@ export function openAnalysis(parts: {
     voice,
     atOnce: os.availableParallelism(),
     once: false,
+    alone: true,
   })
   return {
     ask: (tenant, text) => asking.ask(tenant, text),

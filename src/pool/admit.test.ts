@@ -71,13 +71,28 @@ test('A job of several walls takes as many places, and gives back as many', asyn
 
 test('What does not fit into the memory that is left waits, and what never fits is refused at once', async () => {
   const { admitter, enter } = stand()
-  const large = await enter('a', 700)
-  const waiting = enter('b', 200)
+  const large = [await enter('a', 500), await enter('b', 200)]
+  const waiting = enter('c', 200)
   await settled()
   assert.equal(admitter.waiting, 1)
-  large.leave()
+  for (const one of large) one.leave()
   await waiting
   await assert.rejects(enter('a', 900), { code: 'UNAVAILABLE' })
+})
+
+test('One tenant never has all of the memory, nor all of the queue', async () => {
+  const { admitter, enter } = stand()
+  await assert.rejects(enter('a', 601), { code: 'UNAVAILABLE' })
+  await enter('a', 600)
+  void enter('a', 100).catch(() => undefined)
+  await enter('b', 200)
+  assert.equal(admitter.waiting, 1)
+  for (let n = 0; n < 2; n++) void enter('a').catch(() => undefined)
+  await assert.rejects(enter('a'), { code: 'OVERLOADED' }, 'three quarters of five')
+  for (const tenant of ['c', 'd', 'e', 'f']) void enter(tenant).catch(() => undefined)
+  await settled()
+  assert.equal(admitter.waiting, 7, 'whoever has none in the queue finds a place')
+  await assert.rejects(enter('g'), { code: 'OVERLOADED' })
 })
 
 test('A full queue and a wait over its bound are refused with a time to come back', async () => {

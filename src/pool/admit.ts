@@ -13,6 +13,8 @@ export interface Budget {
   readonly runnable: number
   readonly queueMax: number
   readonly waitMsMax: number
+  /** There is one tenant and no other to come: it may have all of the memory. */
+  readonly isOneAlone?: boolean
 }
 
 export interface Place {
@@ -42,7 +44,7 @@ interface Wanted {
   readonly walls: number
 }
 
-/** Of the walls that may run, how many one tenant may have. */
+/** Of the walls that may run, of their memory and of the queue, how much one tenant may have. */
 const SHARE_OF_ONE = 0.75
 
 export function createAdmitter(budget: Budget, clock: Clock): Admitter {
@@ -52,35 +54,44 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   let waiting = 0
 
   const share = Math.max(1, Math.floor(budget.runnable * SHARE_OF_ONE))
+  const memoryShare = Math.floor(budget.memory * (budget.isOneAlone ? 1 : SHARE_OF_ONE))
+  const queueShare = Math.max(1, Math.floor(budget.queueMax * SHARE_OF_ONE))
   const runningOf = new Map<string, number>()
+  const memoryOf = new Map<string, number>()
 
-  const isBelowShare = (tenant: string, walls = 1) => (runningOf.get(tenant) ?? 0) + walls <= share
-  const fits = (tenant: string, { memory, walls }: Wanted) =>
-    isBelowShare(tenant, walls) &&
-    running + walls <= budget.runnable &&
-    memoryUsed + memory <= budget.memory
+  const isBelowShare = (tenant: string, { walls, memory }: Wanted) =>
+    (runningOf.get(tenant) ?? 0) + walls <= share &&
+    (memoryOf.get(tenant) ?? 0) + memory <= memoryShare
+  const fits = (tenant: string, wanted: Wanted) => isBelowShare(tenant, wanted) && isRoomFor(wanted)
+  const isRoomFor = ({ memory, walls }: Wanted) =>
+    running + walls <= budget.runnable && memoryUsed + memory <= budget.memory
 
   /** Whoever waits at his own share stands in nobody's way. */
-  const isFirst = () => ![...queues].some(([tenant, [first]]) => isBelowShare(tenant, first?.walls))
+  const isFirst = () => ![...queues].some(([tenant, [first]]) => isBelowShare(tenant, first!))
 
-  function count(tenant: string, by: number): void {
-    running += by
-    const now = (runningOf.get(tenant) ?? 0) + by
-    if (now > 0) runningOf.set(tenant, now)
-    else runningOf.delete(tenant)
+  /** A queue that is full has a place for whoever has none in it, as long as those are no more than it has places. */
+  function isFull(tenant: string): boolean {
+    const own = queues.get(tenant)?.length ?? 0
+    if (own === 0) return queues.size >= budget.queueMax
+    return own >= queueShare || waiting >= budget.queueMax
   }
 
-  function take(tenant: string, { memory, walls }: Wanted, since: number): Place {
-    count(tenant, walls)
-    memoryUsed += memory
+  function count(tenant: string, { walls, memory }: Wanted, by: 1 | -1): void {
+    running += by * walls
+    memoryUsed += by * memory
+    add(runningOf, tenant, by * walls)
+    add(memoryOf, tenant, by * memory)
+  }
+
+  function take(tenant: string, wanted: Wanted, since: number): Place {
+    count(tenant, wanted, 1)
     let left = false
     return {
       waited: clock.now() - since,
       leave() {
         if (left) return
         left = true
-        count(tenant, -walls)
-        memoryUsed -= memory
+        count(tenant, wanted, -1)
         next()
       },
     }
@@ -139,12 +150,12 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   return {
     async enter(tenant, memory, signal, asked = 1) {
       if (signal.aborted) throw new DOMException('The job was cancelled', 'AbortError')
-      if (memory > budget.memory) {
+      if (memory > memoryShare) {
         throw new MayflyError(
           'UNAVAILABLE',
-          `Cannot grant ${memory} bytes: the budget of this machine is ${budget.memory}`,
+          `Cannot grant ${memory} bytes: of what this machine has for jobs, one tenant may have ${memoryShare}`,
           {
-            hint: 'Ask for less memory, or raise the budget',
+            hint: 'Ask for less memory, or use a larger machine',
           },
         )
       }
@@ -153,7 +164,7 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
       if (!queues.has(tenant) && isFirst() && fits(tenant, wanted)) {
         return take(tenant, wanted, clock.now())
       }
-      if (waiting >= budget.queueMax) throw overloaded('the queue is full', budget)
+      if (isFull(tenant)) throw overloaded('the queue is full', budget)
       return wait(tenant, wanted, signal)
     },
     get running() {
@@ -166,6 +177,12 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
       return memoryUsed
     },
   }
+}
+
+function add(to: Map<string, number>, tenant: string, by: number): void {
+  const now = (to.get(tenant) ?? 0) + by
+  if (now > 0) to.set(tenant, now)
+  else to.delete(tenant)
 }
 
 function overloaded(why: string, budget: Budget): MayflyError {

@@ -118,8 +118,15 @@ function refillOne() {
   setImmediate(refillOne)
 }
 
+/** As the server takes them. */
+const ARGS_BYTES_MAX = 4 * 2 ** 20
+
 /** @param {string} name @param {string} argsText @returns {Promise<string>} */
 function callOut(name, argsText) {
+  if (Buffer.byteLength(argsText) > ARGS_BYTES_MAX)
+    return Promise.reject(
+      new RangeError(`Cannot call "${name}": the arguments are larger than 4 MiB`),
+    )
   const id = ++callId
   const { promise, resolve, reject } = Promise.withResolvers()
   calls.set(id, { resolve, reject })

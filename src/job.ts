@@ -20,6 +20,9 @@ export interface Asker {
   readonly traceparent?: string
 }
 
+/** As of keys. */
+const TENANT_CHARACTERS_MAX = 64
+
 /**
  * Makes a Job of what was asked in this process. Input crosses as JSON text; what JSON cannot hold is refused here.
  * Throws MayflyError INVALID with `details` [{path, message}].
@@ -34,6 +37,11 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
     const first = details[0]!
     throw invalid(`"${first.path || 'job'}": ${first.message}`, details)
   }
+  const { tenant } = who
+  if (typeof tenant !== 'string' || tenant.length < 1 || tenant.length > TENANT_CHARACTERS_MAX)
+    throw invalid(`"tenant": expected a name of 1 to ${TENANT_CHARACTERS_MAX} characters`, [
+      { path: 'tenant', message: 'expected a name' },
+    ])
   const { code } = read.data
   if (code === undefined)
     throw invalid('"code" is missing', [{ path: 'code', message: 'expected source text' }])

@@ -184,7 +184,7 @@ export default function (P, ask, globals) {
 
   function callCapability(name, args) {
     return new P.Promise((resolve, reject) => {
-      if (typeof name !== 'string' || name.length > 256) {
+      if (typeof name !== 'string' || name.length > 200) {
         throw new P.TypeError('Cannot call a capability: its name is not a short string')
       }
       if (P.mapSize(calls) >= PENDING_CALLS_MAX) {

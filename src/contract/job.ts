@@ -79,6 +79,26 @@ export const networkAsked = z.union([
   z.strictObject({ deny: hostPatterns, ...bytesAsked }),
 ])
 
+/** Of a schema: before anything walks it, and each job is judged by it again. */
+const schemaMax = { values: 20_000, characters: 262_144 } as const
+
+/** Whether it is within those bounds; looks at no more than they allow. */
+function isSmallObject(given: Readonly<Record<string, unknown>>): boolean {
+  const todo: unknown[] = [given]
+  let [values, characters] = [1, 0]
+  for (let value = todo.pop(); value !== undefined || todo.length > 0; value = todo.pop()) {
+    if (typeof value === 'string') characters += value.length
+    if (typeof value === 'object' && value !== null)
+      for (const key in value) {
+        characters += Array.isArray(value) ? 0 : key.length
+        if (++values > schemaMax.values) return false
+        todo.push((value as Record<string, unknown>)[key])
+      }
+    if (characters > schemaMax.characters) return false
+  }
+  return true
+}
+
 /** The body of `POST /v1/executions`, the argument of `mayfly.run`, what the command line builds. */
 export const jobRequest = z
   .strictObject({
@@ -118,7 +138,12 @@ export const jobRequest = z
       ),
     output: z
       .strictObject({
-        schema: z.record(z.string(), z.unknown()).optional(),
+        schema: z
+          .record(z.string(), z.unknown())
+          .refine(isSmallObject, {
+            error: `expected ${schemaMax.values} values and ${schemaMax.characters} characters at most`,
+          })
+          .optional(),
         gate: z.enum(['stream', 'whole']).default('stream'),
       })
       .readonly()

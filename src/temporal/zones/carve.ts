@@ -1,3 +1,4 @@
+import { sha256 } from '../../lib/hash.ts'
 import { readFileSync } from 'node:fs'
 import type { Entry } from '../../contract/job.ts'
 import type { ProgramZone, Split, ZoneCode } from '../../contract/zones.ts'
@@ -65,10 +66,9 @@ function stub(name: string, wire: string): string {
   return `async function ${name}(...a){return ${wire}().ask(${JSON.stringify(name)},a)}`
 }
 
-/** A name that the source has nowhere. */
+/** A name that the source has nowhere, however it writes it: it would have to hold its own hash. */
 function freeName(code: string): string {
-  for (let count = 0; ; count++)
-    if (!code.includes(`mayflyZone${count}`)) return `mayflyZone${count}`
+  return `mayflyZone${sha256(code).slice(0, 32)}`
 }
 
 /** Whoever found the places may have been broken into: they are only ever places in this source. */

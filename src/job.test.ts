@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { SimulatedClock } from '../tests/sim/simulated-clock.ts'
+import { newJob } from './job.ts'
+
+const clock = new SimulatedClock()
+const who = { tenant: 'acme', principal: 'p', origin: 'library' } as const
+const withSchema = (schema: Record<string, unknown>) =>
+  newJob({ code: 'return 1', output: { schema } }, who, clock)
+
+suite('A job as it is asked for', () => {
+  test('has a schema that is small before anything walks it', () => {
+    const properties = Object.fromEntries(
+      Array.from({ length: 2000 }, (_, n) => [`name${n}`, { type: 'string', maxLength: 10 }]),
+    )
+    assert.ok(withSchema({ type: 'object', properties }).asked.output.schema)
+    const many = Array.from({ length: 30_000 }, () => 1)
+    const large: readonly Record<string, unknown>[] = [
+      { default: many },
+      { enum: [{ deep: { in: many } }] },
+      { title: 'x'.repeat(300_000) },
+      { [`${'k'.repeat(300_000)}`]: true },
+    ]
+    for (const schema of large)
+      assert.throws(
+        () => withSchema(schema),
+        { code: 'INVALID' },
+        JSON.stringify(schema).slice(0, 40),
+      )
+  })
+
+  test('is of somebody: no tenant without a name shares a worker with everybody', () => {
+    for (const tenant of ['', 'x'.repeat(65), undefined as never])
+      assert.throws(() => newJob({ code: 'return 1' }, { ...who, tenant }, clock), {
+        code: 'INVALID',
+        message: /"tenant": expected a name/,
+      })
+  })
+})

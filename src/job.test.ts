@@ -19,7 +19,7 @@ suite('A job as it is asked for', () => {
       { default: many },
       { enum: [{ deep: { in: many } }] },
       { title: 'x'.repeat(300_000) },
-      { [`${'k'.repeat(300_000)}`]: true },
+      { ['k'.repeat(300_000)]: true },
     ]
     for (const schema of large)
       assert.throws(

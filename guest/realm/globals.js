@@ -11,6 +11,32 @@ export default function (P, ask, webAssembly) {
     delete global.WebAssembly.promising
     delete global.WebAssembly.Suspending
     delete global.WebAssembly.SuspendError
+    compileAtOnce(global.WebAssembly)
+  }
+
+  /** What V8 compiles beside a realm is handed to a loop that a realm has not, and never comes: here it comes at once. */
+  function compileAtOnce({ Module, Instance }) {
+    const hasModule = P.uncurry(Function.prototype[Symbol.hasInstance])
+    const soon = (make) => new P.Promise((resolve) => resolve(make()))
+    const made = {
+      __proto__: null,
+      compile: (bytes) => soon(() => new Module(bytes)),
+      instantiate: (source, imports) =>
+        soon(() => {
+          if (hasModule(Module, source)) return new Instance(source, imports)
+          const module = new Module(source)
+          return { module, instance: new Instance(module, imports) }
+        }),
+    }
+    for (const name in made) {
+      P.defineProperty(global.WebAssembly, name, {
+        __proto__: null,
+        value: made[name],
+        writable: true,
+        enumerable: true,
+        configurable: true,
+      })
+    }
   }
 
   const parts = new P.Map()

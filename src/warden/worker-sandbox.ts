@@ -398,7 +398,9 @@ export class WorkerSandbox implements Sandbox {
   }
 
   #lost(end: HandleEnd): void {
-    this.#finish(endOfWall(end, this.#cause))
+    const told = endOfWall(end, this.#cause)
+    // Where nothing of it was left to be asked, what was last seen of it counts.
+    this.#finish({ ...told, cpuTime: Math.max(told.cpuTime, this.cpuTime()) })
     this.#gone.resolve()
   }
 

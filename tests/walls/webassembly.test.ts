@@ -51,6 +51,32 @@ suite('WebAssembly inside JavaScript', () => {
     assert.equal(end.resultText, '[42,"undefined"]', messageIn(end))
   })
 
+  test('Is compiled and made as most do it, and what is none is refused', async () => {
+    const bytes = `const bytes = Uint8Array.of(${[...adds].join()})`
+    for (const [source, result] of [
+      [
+        `const { instance } = await WebAssembly.instantiate(bytes, {}); return instance.exports.add(40, 2)`,
+        '42',
+      ],
+      [
+        `const { module, instance } = await WebAssembly.instantiate(bytes); return [module instanceof WebAssembly.Module, instance instanceof WebAssembly.Instance]`,
+        '[true,true]',
+      ],
+      [
+        `const module = await WebAssembly.compile(bytes); return (await WebAssembly.instantiate(module)).exports.add(1, 2)`,
+        '3',
+      ],
+      [
+        `return await WebAssembly.compile(bytes.slice(0, 20)).catch((error) => error instanceof WebAssembly.CompileError)`,
+        'true',
+      ],
+      [`return await WebAssembly.instantiate().catch((error) => error.name)`, '"TypeError"'],
+    ] as const) {
+      const end = await run(`${bytes}\n${source}`, { controls: grantedAlone })
+      assert.equal(end.resultText, result, `${source} ${messageIn(end)}`)
+    }
+  })
+
   for (const [what, source] of [
     [
       'many memories',

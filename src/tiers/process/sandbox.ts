@@ -390,7 +390,9 @@ export class ProcessSandbox implements Sandbox {
     await Promise.all(this.#streams.map((stream) => stream.drained()))
     const own = this.#cause ? undefined : endOfProgram(end)
     const peakBytes = Math.max(end.peakBytes, this.#rested.peakBytes)
-    this.#finish(own ?? endOfWall({ ...end, peakBytes }, this.#cause))
+    const told = own ?? endOfWall({ ...end, peakBytes }, this.#cause)
+    // Where nothing of it was left to be asked, what was last seen of it counts.
+    this.#finish({ ...told, cpuTime: Math.max(told.cpuTime, this.#looking?.cpuMs ?? 0) })
   }
 
   #garbled(why: string): void {

@@ -392,7 +392,8 @@ export class ProcessSandbox implements Sandbox {
     const peakBytes = Math.max(end.peakBytes, this.#rested.peakBytes)
     const told = own ?? endOfWall({ ...end, peakBytes }, this.#cause)
     // Where nothing of it was left to be asked, what was last seen of it counts.
-    this.#finish({ ...told, cpuTime: Math.max(told.cpuTime, this.#looking?.cpuMs ?? 0) })
+    const seen = Math.max(end.exit?.cpuMs ?? 0, this.#looking?.cpuMs ?? 0)
+    this.#finish({ ...told, cpuTime: Math.max(told.cpuTime, seen) })
   }
 
   #garbled(why: string): void {

@@ -12,12 +12,15 @@ import {
   type Stand,
 } from '../fixtures/programs.ts'
 
-/** Real programs by the whole road: by seed one of each detector and a tenth of the honest; all with `MAYFLY_LONG=1`. */
+/**
+ * Real programs by the whole road: one of each detector and a tenth of the honest, the same each time, by which a change
+ * is judged; others with another `MAYFLY_SEED`, all with `MAYFLY_LONG=1`.
+ */
 const folder = fileURLToPath(new URL('../../bench/programs', import.meta.url))
 const all = programsIn(folder)
 const odd = all.filter(({ expects }) => expects)
 const honest = all.filter(({ expects }) => !expects)
-const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const seed = Number(process.env['MAYFLY_SEED'] ?? 1)
 const chance = seeded(seed)
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 

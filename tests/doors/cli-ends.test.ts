@@ -113,9 +113,11 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     })
 
   test('130 cancelled: SIGINT', async () => {
+    // Its first line there says that a phase has begun: the job runs, and whoever listens for signals does.
+    const args = ['--timeout', '20s', '--watch']
     const ran = await run(
-      { title: '', status: 'cancelled', source: 'for (;;) {}', args: ['--timeout', '20s'] },
-      (child) => void setTimeout(() => child.kill('SIGINT'), 1_500),
+      { title: '', status: 'cancelled', source: 'for (;;) {}', args },
+      (child) => void child.stderr!.once('data', () => child.kill('SIGINT')),
     )
     assert.equal(outcomeOf(ran).status, 'cancelled')
     assert.equal(ran.code, 130)

@@ -4,7 +4,6 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { KeptCapture } from '../../src/contract/evidence.ts'
 import { ways } from '../../src/contract/way.ts'
@@ -14,6 +13,7 @@ import { openRecord } from '../../src/evidence/record.ts'
 import { createKey, keyFile } from '../../src/gateway/key-store.ts'
 import { openKeys } from '../../src/gateway/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
+import { inTime } from '../conformance/stand.ts'
 import { event } from '../fixtures/record.ts'
 import { openDoor } from './http-door.ts'
 import {
@@ -25,6 +25,7 @@ import {
   type Place,
   type Server,
 } from './program.ts'
+import { readEvents } from './read-events.ts'
 
 const run = `exec_${'a'.repeat(32)}`
 const held = Buffer.concat([Buffer.alloc(pieceBytes, 'm'), Buffer.from('a planted text')])
@@ -248,6 +249,26 @@ suite('Evidence of a program', () => {
     return (await response.json()) as Record<string, any>
   }
 
+  /** Starts a job and waits for the first that it says. Answers its id. */
+  async function running(job: unknown): Promise<string> {
+    const response = await fetch(new URL('/v1/executions', server.active), {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${server.apiKey}`,
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+      },
+      body: JSON.stringify(job),
+    })
+    const said = Promise.withResolvers<void>()
+    const hear = async () => {
+      for await (const { event } of readEvents(response)) if (event === 'stdout') said.resolve()
+    }
+    hear().catch(said.reject)
+    await inTime(said.promise, 'the first that it says')
+    return (await ask('GET', '/v1/sandboxes'))['items'][0].id
+  }
+
   test('S1-20: what it held in memory is found in the files, offline', async (t) => {
     const rows = (await ask('GET', '/v1/providers')) as unknown as {
       can: string[]
@@ -255,16 +276,7 @@ suite('Evidence of a program', () => {
     }[]
     if (!rows.some(({ available, can }) => available && can.includes('capture-memory')))
       return t.skip('no wall here can be looked into')
-    const { id } = await ask('POST', '/v1/executions', {
-      code: holding,
-      language: 'node',
-      limits: { timeout: '30s' },
-    })
-    for (let tries = 0; tries < 300; tries++) {
-      if ((await ask('GET', `/v1/sandboxes/${id}`))['phase']) break
-      await sleep(20)
-    }
-    await sleep(200)
+    const id = await running({ code: holding, language: 'node', limits: { timeout: '30s' } })
     assert.equal((await ask('POST', `/v1/sandboxes/${id}/capture`))['kind'], 'memory')
     assert.equal((await ask('GET', `/v1/evidence/${id}`))['captures'].length, 1)
     await ask('DELETE', `/v1/sandboxes/${id}`)

@@ -255,9 +255,15 @@ test('A page has sixty jobs a minute', async () => {
   await using door = await openDoor()
   const url = `${door.gateway.staticUrl}/active-content`
   const sessionToken = await tokenOf(door)
-  for (let i = 0; i < 60; i++)
-    assert.equal((await post(url, { content: '1', sessionToken })).status, 200)
-  assert.equal((await post(url, { content: '1', sessionToken })).status, 429)
+  const began = performance.now()
+  const statuses: number[] = []
+  while (statuses.length < 200 && statuses.at(-1) !== 429)
+    statuses.push((await post(url, { content: '1', sessionToken })).status)
+  // While it asks, one comes back every second.
+  const most = 60 + Math.ceil((performance.now() - began) / 1000)
+  const ran = statuses.length - 1
+  assert.ok(ran >= 60 && ran <= most, `${ran} of ${most}`)
+  assert.deepEqual([...new Set(statuses)], [200, 429])
 })
 
 test('A key has its rate, and scope admin has none', async () => {

@@ -65,11 +65,11 @@ suite('A program with Mayfly in it', () => {
   test('Killed by SIGKILL it leaves no process', async () => {
     const child = start(`
       const mayfly = await Mayfly.open()
-      console.log('open')
-      await mayfly.run({ code: 'for (;;) {}', limits: { timeout: '60s' } })
+      const code = 'console.log("runs"); for (;;) {}'
+      await mayfly.run({ code, limits: { timeout: '60s' } }, { tap: (_, text) => console.log(text) })
     `)
-    await once(createInterface(child.stdout), 'line')
-    await sleep(500)
+    const [line] = await once(createInterface(child.stdout), 'line')
+    assert.equal(line, 'runs')
     const all = [child.pid!, ...descendantsOf(child.pid!)]
     child.kill('SIGKILL')
     assert.ok(all.length > 2)

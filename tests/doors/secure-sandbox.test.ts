@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EffectError, Mayfly, SecureSandbox } from '../../src/index.ts'
-import { descendantsOf } from '../hostile/proc.ts'
+import { begunBelow, descendantsOf } from '../hostile/proc.ts'
 
 /** Every point of the list of tests that SecureSandbox was promised with; the detector has a file of its own. */
 const MB = 2 ** 20
@@ -236,7 +236,7 @@ suite('SecureSandbox', () => {
 
     test('With the last isolate its processes go, and with the next there are some again (S3-18)', async () => {
       const before = new Set(descendantsOf(process.pid))
-      const own = () => descendantsOf(process.pid).filter((pid) => !before.has(pid))
+      const own = () => begunBelow(process.pid, before)
       const alone = new SecureSandbox()
       await alone.registerEffect('a', 'return 1')
       await alone.registerEffect('b', 'return 2')
@@ -264,14 +264,11 @@ suite('SecureSandbox', () => {
       const { score } = await new SandboxThreatDetector().analyzeCode('eval(1)')
       console.log(await sandbox.executeEffect('a'), await new VM().run('2'), score)`,
     )
-    const before = descendantsOf(process.pid)
+    const before = new Set(descendantsOf(process.pid))
     const ran = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 30_000 })
     assert.equal(ran.status, 0, ran.stderr)
     assert.equal(ran.stdout, '1 2 80\n')
-    assert.deepEqual(
-      descendantsOf(process.pid).filter((pid) => !before.includes(pid)),
-      [],
-    )
+    assert.deepEqual(begunBelow(process.pid, before), [])
   })
 
   suite('Memory tracking (S3-17)', () => {

@@ -12,7 +12,8 @@ let library: Mayfly
 
 before(async () => {
   const full = { name: 'full', for: '200ms' }
-  const shut = { name: 'shut', for: '300ms', network: 'none', capabilities: 'none' } as const
+  // Longer than a machine that is busy with others is late, so that it is told of.
+  const shut = { name: 'shut', for: '800ms', network: 'none', capabilities: 'none' } as const
   const schedules = { default: { phases: [full, shut], begin_at: { suspect: 'shut' } } }
   library = await Mayfly.open({ state, escalation: { 0: 'isolate' }, schedules })
 })

@@ -6,12 +6,12 @@ import { bite, targets } from './bite.ts'
 import type { Case, Family } from './case.ts'
 import { families } from './case.ts'
 import { allCases, corpus } from './corpus.ts'
-import { inParallel, sample, seed } from './sample.ts'
+import { inParallel, sample, seedOfCounts as seed } from './sample.ts'
 
 /**
  * The same corpus against node:vm, vm2 and bare isolated-vm, used as their users use them. A corpus that
- * bites nobody proves nothing. A whole run takes some seven minutes, so that a seeded sample runs
- * unless MAYFLY_LONG is set; MAYFLY_SEED repeats one.
+ * bites nobody proves nothing. A whole run takes some seven minutes, so that a sample runs, the same
+ * each time, unless MAYFLY_LONG is set; MAYFLY_SEED takes another.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 4
@@ -44,7 +44,7 @@ test('An honest program is contained by all three, so that the measure itself bi
 })
 
 test('The corpus bites node:vm, vm2 and bare isolated-vm', async (t) => {
-  const cases = families.flatMap((family) => sample(runnable(corpus[family]), perFamily))
+  const cases = families.flatMap((family) => sample(runnable(corpus[family]), perFamily, seed))
   const bitten = new Map<Case, Partial<Record<Target, string>>>()
   await inParallel(cases, atATime, async (hostile) => {
     bitten.set(hostile, await biteAll(hostile))
@@ -59,7 +59,7 @@ test('The corpus bites node:vm, vm2 and bare isolated-vm', async (t) => {
 
 test('Every escape that is no regression guard gets out of one of them', async () => {
   const escapes = runnable(allCases.filter(({ family, guard }) => family === 'escape' && !guard))
-  await inParallel(sample(escapes, long ? Infinity : 16), atATime, async (hostile) => {
+  await inParallel(sample(escapes, long ? Infinity : 16, seed), atATime, async (hostile) => {
     const by = await biteAll(hostile)
     assert.ok(Object.keys(by).length > 0, `"${hostile.name}" bites nobody, seed ${seed}`)
   })

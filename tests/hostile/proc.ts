@@ -37,6 +37,12 @@ export function descendantsOf(pid: number): readonly number[] {
   return [...below, ...below.flatMap(descendantsOf)]
 }
 
+/** What was started below one since `before`, but for what is below those that were there then: they may start more. */
+export function begunBelow(pid: number, before: ReadonlySet<number>): readonly number[] {
+  const begun = childrenOf(pid).filter((child) => !before.has(child))
+  return [...begun, ...begun.flatMap((child) => begunBelow(child, before))]
+}
+
 function childrenOf(pid: number): readonly number[] {
   return list(`/proc/${pid}/task`).flatMap((task) =>
     (read(`/proc/${pid}/task/${task}/children`) ?? '').split(' ').filter(Boolean).map(Number),

@@ -1,10 +1,15 @@
 /** A seeded choice, so that a failure can be had again: the seed is printed and can be given back. */
 
-export const seed = Number(process.env['MAYFLY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const { MAYFLY_SEED, MAYFLY_LONG } = process.env
+
+export const seed = Number(MAYFLY_SEED ?? Math.floor(Math.random() * 2 ** 31))
+
+/** For what counts how many of a sample do something: by chance alone, now and then a sample holds too few who do. */
+export const seedOfCounts = MAYFLY_SEED === undefined && MAYFLY_LONG === undefined ? 1 : seed
 
 /** `count` of `items`, in a random order that the seed fixes; all of them when there are fewer. */
-export function sample<T>(items: readonly T[], count: number): readonly T[] {
-  const next = mulberry32(seed)
+export function sample<T>(items: readonly T[], count: number, from = seed): readonly T[] {
+  const next = mulberry32(from)
   return items
     .map((item) => ({ item, at: next() }))
     .sort((a, b) => a.at - b.at)

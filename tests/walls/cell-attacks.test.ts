@@ -3,15 +3,20 @@ import { test } from 'node:test'
 import { inCell, inCellApart, valueOf } from './in-cell.ts'
 
 const TIMEOUT_MS = 150
+const LATE_MS_MAX = 1000
+/** A machine that stood still does not do so each time. */
+const TRIES_MAX = 3
 
 async function timesOut(code: string, asked = {}) {
-  const ran = await inCell(code, { timeoutMs: TIMEOUT_MS, ...asked })
-  assert.equal(ran.status, 'timeout', `${code}: ${ran.status} ${JSON.stringify(ran.error)}`)
-  assert.equal(ran.error?.code, 'TIMEOUT')
-  assert.ok(
-    ran.executionMs >= TIMEOUT_MS - 2 && ran.executionMs < TIMEOUT_MS + 1000,
-    `${ran.executionMs}`,
-  )
+  const took: number[] = []
+  do {
+    const ran = await inCell(code, { timeoutMs: TIMEOUT_MS, ...asked })
+    assert.equal(ran.status, 'timeout', `${code}: ${ran.status} ${JSON.stringify(ran.error)}`)
+    assert.equal(ran.error?.code, 'TIMEOUT')
+    assert.ok(ran.executionMs >= TIMEOUT_MS - 2, `${ran.executionMs}`)
+    took.push(ran.executionMs)
+  } while (took.at(-1)! >= TIMEOUT_MS + LATE_MS_MAX && took.length < TRIES_MAX)
+  assert.ok(took.at(-1)! < TIMEOUT_MS + LATE_MS_MAX, took.join())
 }
 
 test('S3-3: an endless loop is stopped', () => timesOut('while (1);'))

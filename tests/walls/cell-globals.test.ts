@@ -183,23 +183,28 @@ test('Temporal is the engine own, with only its clock changed', async () => {
   const code = `
     const day = Temporal.PlainDate.from('2024-02-28').add({ days: 2 }).toString()
     const now = Temporal.Now
-    return [day, now.plainDateISO('UTC') instanceof Temporal.PlainDate, Math.abs(Date.now() - now.instant().epochMilliseconds) < 50]`
+    const between = () => Math.abs(Date.now() - now.instant().epochMilliseconds)
+    return [day, now.plainDateISO('UTC') instanceof Temporal.PlainDate, Math.min(between(), between(), between()) < 50]`
   assert.deepEqual(await valueOf(code), ['2024-03-01', true, true])
 })
 
 test('performance.now starts at the release of the job', async () => {
-  assert.ok(((await valueOf('return performance.now()')) as number) < 100)
+  // The least of some: a pause is not there each time.
+  const read = () => valueOf('return performance.now()') as Promise<number>
+  const told = [await read(), await read(), await read()]
+  assert.ok(Math.min(...told) < 100, told.join())
 })
 
 test('timers run in order of time, then of being set, with microtasks between them', async () => {
+  // Tens of milliseconds apart: a pause between two calls that set them is not to change their order.
   const code = `
     const log = []
     const at = (name) => () => { log.push(name); Promise.resolve().then(() => log.push(name + ' micro')) }
-    setTimeout(at('b'), 2); setTimeout(at('c'), 2); setTimeout(at('a'), 1)
-    const cleared = setTimeout(at('never'), 1); clearTimeout(cleared)
+    setTimeout(at('b'), 60); setTimeout(at('c'), 60); setTimeout(at('a'), 20)
+    const cleared = setTimeout(at('never'), 20); clearTimeout(cleared)
     queueMicrotask(() => log.push('queued'))
     let count = 0
-    await new Promise((done) => { const id = setInterval((x) => { log.push('tick ' + x); if (++count === 2) { clearInterval(id); done() } }, 5, 'x') })
+    await new Promise((done) => { const id = setInterval((x) => { log.push('tick ' + x); if (++count === 2) { clearInterval(id); done() } }, 200, 'x') })
     return log`
   assert.deepEqual(await valueOf(code), [
     'queued',

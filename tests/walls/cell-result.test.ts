@@ -149,7 +149,8 @@ test('a result bomb of shared arrays stops at the limit, long before it is writt
   const code = 'let a = []; for (let i = 0; i < 60; i++) a = [a, a, a, a]; return a'
   const ran = await inCell(code, { resultBytesMax: 10_000 })
   assert.equal(ran.error?.code, 'RESULT_TOO_LARGE')
-  assert.ok(ran.executionMs < 1000)
+  // Of the processor, which others here want, too.
+  assert.ok(ran.cpuTimeMs < 1000, `${ran.cpuTimeMs} ms`)
 })
 
 test('a huge string, a huge BigInt, a long sparse array and an endless map stop at the limit', async () => {

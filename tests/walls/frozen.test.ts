@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
+import { ways, type Way } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { belowOf, cpuMsOf } from '../../src/warden/tree.ts'
 import { until } from '../conformance/stand.ts'
-import { beside } from '../fixtures/lateness.ts'
+import { untilInTime } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
-import { openWhole, type WholeWall } from './whole-wall.ts'
+import { openWhole, type WholeEnd, type WholeWall } from './whole-wall.ts'
 
 /** Programs that have themselves woken while they are frozen, by timers that they set before. */
 const wakes = `
@@ -48,11 +49,32 @@ while True:
     print('.', end='', flush=True)
     time.sleep(0.02)`
 
-const ways = ['embedded', 'bubblewrap'] as const
+/** What one may have had by when it is held again, beside what the machine is late. */
+const spentMsMax = 100
 /** Milliseconds of processor time of all that are in it, and of those that somebody in it has waited for. */
 function spentBy({ started: { wall } }: WholeWall): number {
   const first = processFacts(wall.pid)?.parent ?? wall.pid
   return cpuMsOf([first, ...belowOf(first)])
+}
+
+interface Woken {
+  readonly ended: WholeEnd | undefined
+  readonly spent: number
+}
+
+/** What one had, from when it was frozen to its end, or for as long as its timers go off. */
+async function wakesWhileFrozen(code: string, hide: readonly string[], way: Way): Promise<Woken> {
+  await using whole = await openWhole({ hide })
+  const wall = await whole.start('python', way)
+  await wall.claim()
+  const claimed = spentBy(wall)
+  wall.run(code)
+  await until(() => wall.said.stdout.includes('ready'), 'it to begin')
+  await whole.warden.freeze(wall.id)
+  const before = spentBy(wall) - claimed
+  const ended = (await Promise.race([wall.ended, sleep(1500)])) ?? undefined
+  const spent = (ended ? (ended.exit.cpuMs ?? 0) : spentBy(wall) - claimed) - before
+  return { ended, spent }
 }
 
 suite('A program that wakes itself while it is frozen', { skip: unable('python') }, () => {
@@ -61,22 +83,18 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
       for (const hide of [[], ['cgroup']])
         test(`${what}: ${[way, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
           if (isMissing(t, { way })) return
-          await using whole = await openWhole({ hide })
-          const wall = await whole.start('python', way)
-          await wall.claim()
-          const claimed = spentBy(wall)
-          wall.run(code)
-          await until(() => wall.said.stdout.includes('ready'), 'it to begin')
-          await whole.warden.freeze(wall.id)
-          const before = spentBy(wall) - claimed
-          const wait = () => Promise.race([wall.ended, sleep(1500)])
-          const { value: ended, lateMs } = await beside(wait)
-          const spent = (ended ? (ended.exit.cpuMs ?? 0) : spentBy(wall) - claimed) - before
-          t.diagnostic(
-            `${ended ? 'ended' : 'still'} after ${spent} ms of its own, ${lateMs} ms late`,
-          )
-          // Whoever looks after it gets its turns as late as everybody here.
-          assert.ok(spent <= 100 + lateMs, `it had ${spent} ms, beside ${lateMs}`)
+          const told: string[] = []
+          const lives = async () => {
+            const lived = await wakesWhileFrozen(code, hide, way)
+            told.push(`${lived.ended ? 'ended' : 'still'} after ${lived.spent} ms of its own`)
+            return lived
+          }
+          // Whoever looks after it gets its turns as late as everybody here, and looks more than once.
+          const isHeld = ({ spent }: Woken, late: number) => spent <= spentMsMax + late
+          const { value, lateMs } = await untilInTime(t, lives, isHeld)
+          t.diagnostic(told.join('; '))
+          assert.ok(isHeld(value, lateMs), `${told.join('; ')}; the last beside ${lateMs} ms`)
+          const { ended } = value
           if (!ended) return
           assert.equal(ended.how, 'killed')
           assert.match(ended.detail ?? '', /went on while it was frozen/)

@@ -11,6 +11,7 @@ import { findProgram } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import { noNetwork, type Controls } from '../../src/contract/controls.ts'
+import type { Supervised } from '../../src/contract/rooms.ts'
 import { networkOf } from '../../src/contract/network.ts'
 import { ways } from '../../src/contract/way.ts'
 import { Mayfly, type Outcome } from '../../src/index.ts'
@@ -46,9 +47,10 @@ const patienceMs = 20_000
 
 /** A connection that stays open from the start, a request at one and at six seconds, a loop before and after eight. */
 const program = `
-import json, socket, sys, threading, time, urllib.error, urllib.request
-ports = json.load(sys.stdin)
+import time
 began = time.monotonic()
+import json, socket, sys, threading, urllib.error, urllib.request
+ports = json.load(sys.stdin)
 def now(): return round((time.monotonic() - began) * 1000)
 def say(what, value): print(json.dumps([what, now(), value]), flush=True)
 def until(second): time.sleep(max(0, began + second * ports['pace'] - time.monotonic()))
@@ -155,10 +157,21 @@ for (const way of ways)
       let { value: lived, lateMs } = await beside(lives)
       // One that got no turns in its last phase says nothing of it; and who stops it beside others that are busy may
       // get its own turn late, once.
-      const isHalf = () => lived.said.length === 5 && Number(lived.said.at(-1)![2]) <= halfMax
-      for (let tries = 1; tries < triesMax && !(isHalf() && lateMs <= machineLateMsMax); tries++)
-        ({ value: lived, lateMs } = await beside(lives))
-      const { end, executionTime, timeline, said } = lived
+      const isGood = () =>
+        lateMs <= machineLateMsMax &&
+        lived.said.length === 5 &&
+        Number(lived.said.at(-1)![2]) <= halfMax &&
+        momentsOf(lived).every(([, at, plannedMs]) => at <= plannedMs + lateMsMax + lateMs)
+      const told: string[] = []
+      const tell = () =>
+        told.push(`${momentsOf(lived).map(saidOf).join()}, the machine ${lateMs} late`)
+      tell()
+      while (told.length < triesMax && !isGood()) {
+        ;({ value: lived, lateMs } = await beside(lives))
+        tell()
+      }
+      const { end, timeline, said } = lived
+      t.diagnostic(told.join('; '))
       t.diagnostic(`${JSON.stringify(said)}; the machine was at most ${lateMs} ms late`)
       assert.ok(lateMs <= machineLateMsMax, `the machine was ${lateMs} ms late, ${triesMax} times`)
       assert.equal(end.status, 'timeout')
@@ -168,16 +181,13 @@ for (const way of ways)
       )
       const half = said.at(-1)![2] as number
       assert.ok(half <= halfMax, `it still had ${half} of a core`)
-      const late = { lateMsMax, lateMs }
-      assertInTime('its end', executionTime, { plannedMs: 10_000 * pace, ...late })
       const changes = timeline.filter(({ event }) => event === 'tightened')
       assert.deepEqual(
         changes.map(({ controls }) => Object.keys(controls ?? {}).join()),
         ['network', 'cpu'],
       )
-      const [closing, halving] = changes
-      assertInTime('no network', closing!.at, { plannedMs: 5_000 * pace, ...late })
-      assertInTime('half a core', halving!.at, { plannedMs: 8_000 * pace, ...late })
+      for (const [what, at, plannedMs] of momentsOf(lived))
+        assertInTime(what, at, { plannedMs, lateMsMax, lateMs })
     })
 
     test('S2-8: it dies at its time to a tenth of a second, with every core busy', async (t) => {
@@ -353,6 +363,18 @@ test('S2-8: a zone dies at its time to a tenth of a second, with every core busy
   t.diagnostic(`${took.join()} of ${lifeMs} ms; a sleep was ${Math.round(late)} late`)
   assert.ok(took.at(-1)! <= lifeMs + lateMsMax + late, `it was over after ${took.join()} ms`)
 })
+
+/** When what is to come at a time came, of a life that fetches and burns. */
+function momentsOf({ timeline, executionTime }: Pick<Supervised, 'timeline' | 'executionTime'>) {
+  const changes = timeline.filter(({ event }) => event === 'tightened')
+  return [
+    ['no network', changes[0]?.at ?? Infinity, 5_000 * pace],
+    ['half a core', changes[1]?.at ?? Infinity, 8_000 * pace],
+    ['its end', executionTime, 10_000 * pace],
+  ] as const
+}
+
+const saidOf = ([what, at]: readonly [string, number, number]) => `${what} at ${Math.round(at)}`
 
 type Said = readonly [what: string, atMs: number, value: unknown]
 

@@ -109,12 +109,21 @@ suite('What a process wall holds', { skip: unable('python') }, () => {
 
     test(`${title}: process 1 adopts and buries; the program is one like any other`, async (t) => {
       if (isMissing(t, wish)) return
+      // One loses its parent, and says who its next one is; then it is over, and its next one is to bury it.
       const { stdout } = await script(
         wish,
-        `echo $PPID; (sh -c 'sleep 0.1; grep PPid /proc/$$/status | tr -dc 0-9 > /tmp/parent; echo >> /tmp/parent' & ) ; sleep 0.5
-        for status in /proc/[0-9]*/status; do
-          grep -q '^State:.Z' $status && grep -q '^PPid:.1$' $status && echo zombie
-        done 2>/dev/null | grep -c zombie
+        `echo $PPID
+        ( sh -c 'for n in $(seq 200); do grep -q "^PPid:.1$" /proc/$$/status && break; sleep 0.05; done
+          { grep PPid /proc/$$/status | tr -dc 0-9; echo; } > /tmp/parent.new; mv /tmp/parent.new /tmp/parent' & )
+        for n in $(seq 200); do [ -s /tmp/parent ] && break; sleep 0.05; done
+        for n in $(seq 200); do
+          zombies=$(for status in /proc/[0-9]*/status; do
+            grep -q '^State:.Z' $status && grep -q '^PPid:.1$' $status && echo zombie
+          done 2>/dev/null | grep -c zombie)
+          [ "$zombies" = 0 ] && break
+          sleep 0.05
+        done
+        echo $zombies
         cat /tmp/parent
         cat /proc/1/comm`,
       )

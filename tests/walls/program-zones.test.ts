@@ -18,6 +18,8 @@ import { until } from '../conformance/stand.ts'
 import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
 
 const MiB = 2 ** 20
+/** Of a race. */
+const triesMax = 3
 const hasGroups = openCgroups() !== undefined
 const found = await openSentinel()
 const noCompiler = 'missing' in found ? found.missing : undefined
@@ -288,17 +290,21 @@ for round in range(40):
         os._exit(1)
     os.waitpid(pid, 0)`
     const code = `cat > swap.py <<'END'\n${swap}\nEND\npython3 swap.py; echo over`
-    await live(strong!, [pl], code, async (told, wall) => {
-      await saysEnd(wall)
-      // Where it was what it had said in time, it is in its zone; else it never came to say where it is.
-      const places = wall.said.stdout.split('\n').filter((line) => line.includes(wall.id))
-      assert.deepEqual(
-        places.filter((line) => !/\/z\d+$/.test(line)),
-        [],
-      )
-      const ended = of(told, 'refused').filter(({ why }) => why === 'it was not what it had said')
-      assert.ok(ended.length > 0, `nobody lied in time: ${told.length} told`)
-      t.diagnostic(`${ended.length} lied in time, ${places.length} were too late for it`)
-    })
+    const lied: number[] = []
+    // Who wins is for the machine to say; on one that is busy with others it may be the same one forty times.
+    while (!lied.some((times) => times > 0) && lied.length < triesMax)
+      await live(strong!, [pl], code, async (told, wall) => {
+        await saysEnd(wall)
+        // Where it was what it had said in time, it is in its zone; else it never came to say where it is.
+        const places = wall.said.stdout.split('\n').filter((line) => line.includes(wall.id))
+        assert.deepEqual(
+          places.filter((line) => !/\/z\d+$/.test(line)),
+          [],
+        )
+        const ended = of(told, 'refused').filter(({ why }) => why === 'it was not what it had said')
+        lied.push(ended.length)
+        t.diagnostic(`${ended.length} lied in time, ${places.length} were too late for it`)
+      })
+    assert.ok(lied.at(-1)! > 0, `nobody lied in time, ${lied.length} times`)
   })
 })

@@ -99,8 +99,7 @@ while True:
     except OSError: break
     time.sleep(0.01)
 held = os.open('/work/pipe', os.O_RDONLY | os.O_NONBLOCK)
-time.sleep(0.3)
-print('over', started.poll(), flush=True)`
+print('over', started.wait(10), flush=True)`
 
 /** In C, for it takes a caller that costs less than the answer. */
 const asks = `

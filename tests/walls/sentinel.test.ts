@@ -18,6 +18,7 @@ const rounds = process.env['MAYFLY_LONG'] ? 1000 : 100
 const flipsByWay = process.env['MAYFLY_LONG'] ? 1000 : 50
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const attackMs = 700
+const attacksMax = 4
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
@@ -428,11 +429,20 @@ while time.monotonic() < until:
     if attack(): got += 1
 print('got %d of %d' % (got, tried), flush=True)
 `
-      const open = await attacked(program, [])
-      assert.ok(open.got > 0, 'while it is open, the attack works')
-      const judged = await attacked(program, [closed])
-      assert.equal(judged.got, 0)
-      assert.ok(judged.tried > 50)
+      const [open, judged] = [{ got: 0, tried: 0 }, { tried: 0 }]
+      // Who wins is for the machine to say, and how often it is tried in that time.
+      for (let n = 0; n < attacksMax && open.got === 0; n++) {
+        const { got, tried } = await attacked(program, [])
+        open.got += got
+        open.tried += tried
+      }
+      assert.ok(open.got > 0, `while it is open, the attack works: ${open.tried} tries`)
+      for (let n = 0; n < attacksMax && judged.tried <= 50; n++) {
+        const { got, tried } = await attacked(program, [closed])
+        assert.equal(got, 0)
+        judged.tried += tried
+      }
+      assert.ok(judged.tried > 50, `${judged.tried} tries`)
     })
 
   test('copies memory that a program can write, and of nobody but its wall', async () => {

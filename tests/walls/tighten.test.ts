@@ -61,9 +61,18 @@ def main(input):
         async () => {
           const code = `import subprocess, time
 def main(input):
-    first = subprocess.Popen(['sleep', '5'])
+    first = subprocess.Popen(['sleep', '15'])
     print('one', flush=True)
-    time.sleep(0.5)
+    def refused():
+        begun = []
+        try:
+            for n in range(8): begun.append(subprocess.Popen(['sleep', '15']))
+        except OSError: return True
+        finally:
+            for one in begun: one.kill(); one.wait()
+    for n in range(200):
+        if refused(): break
+        time.sleep(0.02)
     started = 0
     for n in range(20):
         try:
@@ -89,7 +98,9 @@ def main(input):
     held = bytearray(8 << 20)
     print('small', flush=True)
     time.sleep(0.3)
-    for n in range(200): held += b'x' * (1 << 20)
+    for n in range(200):
+        held += b'x' * (1 << 20)
+        time.sleep(0.01)
     return len(held)`
         const controls = { memory: 512 * 2 ** 20 }
         const running = await stand.start(code, { controls })

@@ -114,7 +114,8 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     }
     for (const late = performance.now() + patienceMs; !isGone();)
       assert.ok(performance.now() < late, 'its group stays')
-    assert.equal((await wall.end()).how, 'exit')
+    // Its own exit, or that it could not be looked at any more: whichever its warden hears of first.
+    assert.match((await wall.end()).how, /^(exit|killed)$/)
     await other.claim()
     other.run('print(open("/proc/self/oom_score_adj").read())', 'python')
     await other.end()

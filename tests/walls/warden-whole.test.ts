@@ -23,6 +23,10 @@ import { openWhole, type WholeWall } from './whole-wall.ts'
  * them along. With control groups where there are some, and without.
  */
 const MiB = 2 ** 20
+/** A machine that stood still does not do so each time. */
+const triesMax = 3
+/** A few milliseconds each. */
+const sameLooks = 50
 const rounds = process.env['MAYFLY_LONG'] ? 100 : 12
 const goneMsMax = 1000
 const handOvers = process.env['MAYFLY_LONG'] ? 30 : 3
@@ -184,17 +188,21 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
       })
 
       test(`${way}, held by ${by}: half a core is half a core`, async (t) => {
-        await using stand = await openWhole(wish)
-        const wall = await stand.start('python', way)
-        await wall.claim({ cpu: 0.5, processes: 16 })
-        const { cpu } = wall.claimed!.enforced
-        assert.equal(cpu, by === 'control groups' ? 'cgroup' : 'watch')
-        wall.run(guests.burnsFor(3))
-        await ready(wall)
-        const share = Number(/ready ([\d.]+)/.exec(wall.said.stdout)?.[1])
-        t.diagnostic(`it had ${share.toFixed(3)} of a core`)
-        // A machine that is busy with others gives it less than it may have, never more.
-        assert.ok(share > 0.02 && share <= 0.57, `it had ${share} of a core`)
+        const shares: number[] = []
+        const isHalf = () => shares.at(-1)! > 0.02 && shares.at(-1)! <= 0.57
+        do {
+          await using stand = await openWhole(wish)
+          const wall = await stand.start('python', way)
+          await wall.claim({ cpu: 0.5, processes: 16 })
+          const { cpu } = wall.claimed!.enforced
+          assert.equal(cpu, by === 'control groups' ? 'cgroup' : 'watch')
+          wall.run(guests.burnsFor(3))
+          await ready(wall)
+          shares.push(Number(/ready ([\d.]+)/.exec(wall.said.stdout)?.[1]))
+          // Who holds it on a machine that is busy with others may get its own turn late, once.
+        } while (!isHalf() && shares.length < triesMax)
+        t.diagnostic(`it had ${shares.map((one) => one.toFixed(3)).join()} of a core`)
+        assert.ok(isHalf(), `it had ${shares.join()} of a core`)
       })
 
       test(`${way}, held by ${by}: frozen it stands still, and can still be ended`, async () => {
@@ -309,8 +317,7 @@ console.log('had')`
     }
     // What is loaded once stays.
     for (const way of ways) await round(way, 'python')
-    await sleep(300)
-    const before = remains()
+    const before = await restingRemains()
     const ids = []
     for (let n = 0; n < rounds; n++)
       ids.push(await round(ways[n % ways.length]!, n % 4 === 3 ? 'node' : 'python'))
@@ -433,6 +440,19 @@ function uidOf(wall: WholeWall): number {
 /** Descriptors and processes of this one. */
 function remains() {
   return { processes: descendantsOf(process.pid), open: kindsOpen() }
+}
+
+/** What is there once nothing of it goes any more: the same for some looks after one another. */
+async function restingRemains() {
+  let [seen, same] = [remains(), 0]
+  const isResting = () => {
+    const now = remains()
+    same = JSON.stringify(now) === JSON.stringify(seen) ? same + 1 : 0
+    seen = now
+    return same >= sameLooks
+  }
+  await until(isResting, 'what was ended to be gone')
+  return seen
 }
 
 function unable(): string | false {

@@ -10,13 +10,15 @@ import { holdWarden } from '../../src/warden/local.ts'
 import type { Claimed, WallEnd, WallExit, WallWay } from '../../src/warden/protocol.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import { descendantsOf } from '../conformance/remains.ts'
-import { inTime } from '../conformance/stand.ts'
+import { inTime, until } from '../conformance/stand.ts'
 
 /** A warden, and walls for whole programs that are driven by hand, as a server would. */
 
 const runFrame = 1
 const FRAME_BYTES_MAX = 33 * 2 ** 20
 const MiB = 2 ** 20
+/** For what a wall said before its end. */
+const sayMsMax = 5_000
 
 export interface WholeEnd {
   readonly how: WallEnd
@@ -79,8 +81,14 @@ export class WholeWall {
     return this.#warden.kill(this.id)
   }
 
-  end(): Promise<WholeEnd> {
-    return inTime(this.ended, 'the end of the wall')
+  /** Its end, once all of what it said is here: a warden in a process of its own may tell of the one before the other. */
+  async end(): Promise<WholeEnd> {
+    const end = await inTime(this.ended, 'the end of the wall')
+    const { stdout, stderr } = this.started.streams!
+    const isAll = () => [stdout, stderr].every((one) => one.readableEnded || one.destroyed)
+    // Somebody outside may hold them open; what was said by then is what there is.
+    await until(isAll, 'all of what it said', sayMsMax).catch(() => undefined)
+    return end
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { inParallel, sample, seed } from '../sample.ts'
+import { inParallel, sample, seedOfCounts as seed } from '../sample.ts'
 import { processFamilies, type ProcessCase, type ProcessFamily } from './case.ts'
 import { processCorpus } from './corpus.ts'
 import { makePen } from './pen.ts'
@@ -9,7 +9,7 @@ import { ProcessTrap } from './trap.ts'
 
 /**
  * The corpus against a plain child process as `nobody`, as its users start one. A corpus that bites nobody proves
- * nothing. A seeded sample runs unless MAYFLY_LONG is set; MAYFLY_SEED repeats one.
+ * nothing. A sample runs, the same each time, unless MAYFLY_LONG is set; MAYFLY_SEED takes another.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 3
@@ -41,7 +41,7 @@ test('An honest program bites nobody, so that the measure itself does not', asyn
 test('The process corpus bites a plain child process as nobody (S4-39)', async (t) => {
   const absent = missing()
   if (absent) return t.skip(absent)
-  const cases = processFamilies.flatMap((family) => sample(processCorpus[family], perFamily))
+  const cases = processFamilies.flatMap((family) => sample(processCorpus[family], perFamily, seed))
   const bitten = new Map<ProcessCase, string | undefined>()
   await inParallel(cases, atATime, async (hostile) => {
     bitten.set(hostile, await bitePlain(hostile, trap))

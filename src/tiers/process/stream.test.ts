@@ -80,9 +80,12 @@ test('Whoever writes without end rests when it has had its share, and comes to i
   const read = collecting(socket, { bytesMax: 2 ** 30 })
   const taken = () => read.chunks.reduce((sum, { length }) => sum + length, 0)
   const all = 3 * paceOf.burst
+  const began = performance.now()
   writer.write(Buffer.alloc(all))
   while (!socket.isPaused()) await new Promise(setImmediate)
-  assert.ok(taken() >= paceOf.burst && taken() < paceOf.burst + 2 ** 20, `${taken()}`)
+  // What its pace allows while it is written comes on top: a busy machine takes its time.
+  const most = paceOf.burst + 2 ** 20 + (performance.now() - began) * paceOf.eachMs
+  assert.ok(taken() >= paceOf.burst && taken() < most, `${taken()} of ${most}`)
   while (taken() < 2 * paceOf.burst) await sleep(5)
   // Once its end is awaited, what is left is read at once.
   await read.stream.drained()

@@ -3,17 +3,19 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { answerJson, answerRefusal, unrecognizedName } from './answer.ts'
 import { readClientHello } from './client-hello.ts'
-import { exchange, pass, type Watch } from './exchange.ts'
+import { usedUp } from './budget.ts'
+import { exchange } from './exchange.ts'
 import { framingOf } from './body.ts'
 import { readRequestHead, refused, type Refused } from './head.ts'
 import { addressOf, readHost } from './host.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entry.ts'
 import { isLookUp, lookUp } from './look-up.ts'
-import { deny, reach } from './reach.ts'
+import { deny, reach, tooMuch, whyCut, type Reached } from './reach.ts'
 import { decide, type EgressRequest } from './rules.ts'
-import { nextChunk, send, takeFrom } from './streams.ts'
+import { nextChunk, pass, send, takeFrom } from './streams.ts'
 import { readTarget, type Place } from './target.ts'
 import type { Heed, Terms } from './terms.ts'
+import type { Watch } from './watch.ts'
 import { waysInto, type Ways } from './ways.ts'
 
 export interface Times {
@@ -21,6 +23,8 @@ export interface Times {
   readonly idleMsMax: number
   readonly lifeMsMax: number
 }
+
+type To = Pick<Place, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
 const leaveMsMax = 5_000
@@ -38,11 +42,13 @@ export class Connection implements Watch {
 
   constructor(raw: Socket, terms: Terms, times: Times) {
     this.#raw = raw
-    this.#terms = terms
+    const stop = new AbortController()
+    this.#terms = { ...terms, stop }
     this.#heed = terms.heed?.()
     // A client may say all it has to say, close its side, and wait.
     raw.allowHalfOpen = true
     raw.on('error', () => raw.destroy())
+    raw.once('close', () => stop.abort())
     const late = (what: string) => () => this.cut(what)
     this.#idle = setTimeout(late('nothing happened for too long'), times.headMsMax)
     this.#timers = [this.#idle, setTimeout(late('it took too long'), times.lifeMsMax)]
@@ -76,12 +82,12 @@ export class Connection implements Watch {
     raw.once('close', () => clearTimeout(timer))
   }
 
-  /** Cuts it where the network in force no longer lets it out; tells whether it did. */
+  /** Cuts it where what is in force no longer lets it go on; tells whether it did. */
   tighten(): boolean {
     if (!this.#open || this.#isCut) return false
-    const { verdict, because } = decide(this.#terms.network(), this.#open.request)
-    if (verdict === 'denied') this.cut(because)
-    return verdict === 'denied'
+    const why = whyCut(this.#open.request, this.#terms)
+    if (why !== undefined) this.cut(why)
+    return why !== undefined
   }
 
   cut(because: string): void {
@@ -92,7 +98,7 @@ export class Connection implements Watch {
     this.#raw.destroy()
   }
 
-  opened(request: EgressRequest, entry: Entry, socket: Socket): void {
+  opened(request: EgressRequest, { entry, socket }: Reached): void {
     this.#open = { request, entry, socket }
     socket.on('error', () => socket.destroy())
     this.#raw.once('close', () => socket.destroy())
@@ -102,9 +108,8 @@ export class Connection implements Watch {
 
   sending(bytes: number): boolean {
     this.#touch()
-    this.#open?.entry.count()
-    if (this.#terms.ledger.maySend(bytes)) return !this.#isCut
-    this.cut('the bytes that this run may send are used up')
+    if (this.#open?.entry.reserve(bytes)) return !this.#isCut
+    this.cut(usedUp('send'))
     return false
   }
 
@@ -117,8 +122,9 @@ export class Connection implements Watch {
   received(): boolean {
     this.#touch()
     this.#open?.entry.count()
-    if (!this.#terms.ledger.isOverdrawn) return !this.#isCut
-    this.cut('the bytes that this run may receive are used up')
+    const { overdrawn } = this.#terms.ledger
+    if (!overdrawn) return !this.#isCut
+    this.cut(usedUp(overdrawn))
     return false
   }
 
@@ -139,6 +145,7 @@ export class Connection implements Watch {
   /** A request to the proxy, or, where `inside` names a place, in a tunnel to it. */
   async #request(client: Duplex, inside?: Place): Promise<Refused | undefined> {
     const taken = await takeFrom(client, readRequestHead)
+    this.#looked(taken !== undefined)
     if (!taken) return undefined
     if ('kind' in taken) return this.#unread(taken, inside)
     const head = taken.value.value
@@ -173,10 +180,8 @@ export class Connection implements Watch {
     return why
   }
 
-  async #tunnel(to: {
-    readonly host: string
-    readonly port: number
-  }): Promise<Refused | undefined> {
+  async #tunnel(to: To): Promise<Refused | undefined> {
+    if (this.#terms.ledger.isFull) return refused(tooMuch, 403)
     const ways = waysInto(to, this.#terms)
     if (ways.kind === 'denied') return deny({ scheme: 'https', ...to }, ways.because, this.#terms)
     if (ways.anything || (ways.passTls && !ways.lookPlain)) return this.#straight(to, ways)
@@ -187,7 +192,7 @@ export class Connection implements Watch {
     this.#raw.unshift(first)
     const isTls = first[0] === TLS_HANDSHAKE
     if (isTls && ways.passTls) return this.#closed({ scheme: 'https', ...to }, ways)
-    if (isTls && ways.lookTls) return this.#lookInto(to)
+    if (isTls && ways.lookTls) return this.#look(to)
     if (!isTls && ways.lookPlain) return this.#request(this.#raw, { scheme: 'http', ...to })
     const scheme = isTls ? 'https' : 'http'
     deny({ scheme, ...to }, decide(this.#terms.network(), { scheme, ...to }).because, this.#terms)
@@ -196,30 +201,29 @@ export class Connection implements Watch {
   }
 
   /** A tunnel that stays closed: its server is reached first, so that the guest is told what became of that. */
-  async #straight(to: Pick<Place, 'host' | 'port'>, ways: Ways): Promise<Refused | undefined> {
+  async #straight(to: To, ways: Ways): Promise<Refused | undefined> {
     const scheme = ways.anything ? ('tcp' as const) : ('https' as const)
     const request = { scheme, ...to }
-    const way = await reach(request, this.#terms)
+    const way = await reach(request, this.#terms, (open) => this.opened(request, open))
     if (way.kind === 'refused') return way
-    this.opened(request, way.entry, way.socket)
     if (await send(this.#raw, established)) await this.#through(request, way.socket, ways)
     return undefined
   }
 
   /** The same, where its first byte had to be seen before. */
   async #closed(request: EgressRequest, ways: Ways): Promise<undefined> {
-    const way = await reach(request, this.#terms)
+    const way = await reach(request, this.#terms, (open) => this.opened(request, open))
     if (way.kind === 'refused') return void this.#raw.destroy()
-    this.opened(request, way.entry, way.socket)
     await this.#through(request, way.socket, ways)
   }
 
   async #through(request: EgressRequest, server: Socket, ways: Ways): Promise<void> {
-    const back = pass(server, this.#raw, () => this.received())
+    const back = pass(server, this.#raw, (chunk) => (this.received() ? chunk : undefined))
+    const out = (chunk: Buffer) => this.passes(chunk) && this.sending(chunk.length)
     const why = await this.#checkFirst(request, ways)
     if (why === undefined) {
       await Promise.all([
-        pass(this.#raw, server, (chunk) => this.passes(chunk) && this.sending(chunk.length)),
+        pass(this.#raw, server, (chunk) => (out(chunk) ? chunk : undefined)),
         back,
       ])
       this.#open?.entry.end()
@@ -254,25 +258,48 @@ export class Connection implements Watch {
       : `its TLS hello names "${serverName}", its tunnel "${host}"`
   }
 
-  /** TLS that ends here: the guest trusts this instance's own authority. */
-  async #lookInto(to: { readonly host: string; readonly port: number }): Promise<undefined> {
+  /** A look is an attempt before anything is asked in it: it costs the server more than most that are refused. */
+  async #look(to: To): Promise<undefined> {
     const why = await this.#checkHello(to.host)
-    if (why !== undefined) {
-      deny({ scheme: 'https', ...to }, why, this.#terms)
+    if (why !== undefined) deny({ scheme: 'https', ...to }, why, this.#terms)
+    if (why !== undefined || !this.#terms.ledger.look()) {
       this.#raw.end(unrecognizedName)
       return undefined
     }
-    const secureContext = this.#terms.authority!.contextFor(to.host)
-    const client = new TLSSocket(this.#raw, {
-      isServer: true,
-      secureContext,
-      ALPNProtocols: ['http/1.1'],
-    })
-    client.on('error', () => client.destroy())
+    this.#looking = to
+    try {
+      await this.#lookInto(to)
+    } finally {
+      this.#looked(false)
+    }
+  }
+
+  #looking: To | undefined
+
+  #looked(isAsked: boolean): void {
+    const { ledger, caller } = this.#terms
+    if (this.#looking) ledger.looked({ scheme: 'https', ...this.#looking }, isAsked, caller)
+    this.#looking = undefined
+  }
+
+  /** TLS that ends here: the guest trusts this instance's own authority. */
+  async #lookInto(to: To): Promise<void> {
+    const isWanted = () => !this.#raw.destroyed
+    const client = await this.#terms.ledger.turns.take(() => this.#secured(to.host), isWanted)
+    if (!client) return
     const refusal = await this.#request(client, { scheme: 'https', ...to })
     if (refusal) answerRefusal(client, refusal)
     await over(client)
-    return undefined
+  }
+
+  #secured(host: string): TLSSocket {
+    const client = new TLSSocket(this.#raw, {
+      isServer: true,
+      secureContext: this.#terms.authority!.contextFor(host),
+      ALPNProtocols: ['http/1.1'],
+    })
+    client.on('error', () => client.destroy())
+    return client
   }
 }
 

@@ -98,11 +98,14 @@ function isFor({ hosts }: Credential, { scheme, host, port }: EgressRequest): bo
 
 /** Finds secrets, also over the edges of chunks, as they are and in base64. */
 export class SecretScan {
-  #wanted: readonly Buffer[]
+  readonly #secrets: readonly string[]
+  readonly #wanted: readonly Buffer[]
   #tail = Buffer.alloc(0)
   readonly #tailBytes: number
+  #kept = Buffer.alloc(0)
 
   constructor(secrets: readonly string[]) {
+    this.#secrets = secrets
     this.#wanted = secrets.flatMap((secret) => [
       Buffer.from(secret),
       Buffer.from(Buffer.from(secret).toString('base64').replace(/=+$/, '')),
@@ -110,11 +113,49 @@ export class SecretScan {
     this.#tailBytes = Math.max(0, ...this.#wanted.map(({ length }) => length - 1))
   }
 
+  /** Whether there is anything to find. */
+  get isNeeded(): boolean {
+    return this.#wanted.length > 0
+  }
+
+  /** One for the same secrets that has seen nothing yet. */
+  alone(): SecretScan {
+    return new SecretScan(this.#secrets)
+  }
+
   /** Whether a secret ends in these bytes. */
   finds(chunk: Buffer): boolean {
-    if (this.#wanted.length === 0) return false
+    if (!this.isNeeded) return false
     const bytes = Buffer.concat([this.#tail, chunk])
     this.#tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - this.#tailBytes)))
     return this.#wanted.some((secret) => bytes.includes(secret))
   }
+
+  /**
+   * What may be passed on of these bytes and what was kept; undefined where a secret ends in them. The end of them is kept
+   * while it is how a secret begins: whoever gets all but its last byte has it.
+   */
+  pass(chunk: Buffer): Buffer | undefined {
+    if (!this.isNeeded) return chunk
+    if (this.finds(chunk)) return undefined
+    const bytes = Buffer.concat([this.#kept, chunk])
+    const begun = Math.max(...this.#wanted.map((secret) => begunIn(bytes, secret)))
+    this.#kept = bytes.subarray(bytes.length - begun)
+    return bytes.subarray(0, bytes.length - begun)
+  }
+
+  /** What was kept, where nothing comes that could make a secret of it. */
+  rest(): Buffer {
+    const kept = this.#kept
+    this.#kept = Buffer.alloc(0)
+    return kept
+  }
+}
+
+/** With how many bytes of a secret, and not all of it, these bytes end. */
+function begunIn(bytes: Buffer, secret: Buffer): number {
+  const from = Math.max(0, bytes.length - secret.length + 1)
+  for (let at = from; (at = bytes.indexOf(secret[0]!, at)) >= 0; at++)
+    if (bytes.subarray(at).equals(secret.subarray(0, bytes.length - at))) return bytes.length - at
+  return 0
 }

@@ -5,8 +5,8 @@ import { closedAddress, closedName } from './address.ts'
 import { addressOf } from './host.ts'
 import { refused, type Refused } from './head.ts'
 
-/** The addresses of a name; rejects, or answers none, where there is none. */
-export type Resolver = (name: string) => Promise<readonly string[]>
+/** The addresses of a name; rejects, or answers none, where there is none. Once told to stop it asks nobody again. */
+export type Resolver = (name: string, stop: AbortSignal) => Promise<readonly string[]>
 
 export interface DialOptions {
   readonly resolver?: Resolver
@@ -17,6 +17,9 @@ export interface DialOptions {
   readonly exceptions?: readonly string[]
   readonly timeoutMs?: number
 }
+
+/** Aborted, it ends what is under way, and nothing more is tried. */
+type Stop = AbortSignal | undefined
 
 const addressesMax = 16
 const triesMax = 4
@@ -30,13 +33,16 @@ const dialMsMax = 10_000
 export async function dial(
   to: { readonly host: string; readonly port: number },
   options: DialOptions = {},
+  stop?: Stop,
 ): Promise<Socket | Refused> {
-  const found = await addressesFor(to, options)
+  const found = await addressesFor(to, options, stop)
   if ('kind' in found) return found
   for (const address of found.slice(0, triesMax)) {
-    const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax)
+    if (stop?.aborted) break
+    const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax, stop)
     if (socket) return socket
   }
+  if (stop?.aborted) return refused(givenUp, 502)
   return refused(`"${to.host}" does not answer on port ${to.port}`, 502)
 }
 
@@ -44,42 +50,59 @@ export async function dial(
 export async function addressesFor(
   { host, port }: { readonly host: string; readonly port: number },
   { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax }: DialOptions,
+  stop?: Stop,
 ): Promise<readonly string[] | Refused> {
   const literal = addressOf(host)
   const name = literal === undefined ? closedName(host) : undefined
   if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
-  const all = literal === undefined ? await resolved(host, resolver, timeoutMs) : [literal]
+  const all = literal === undefined ? await resolved(host, resolver, timeoutMs, stop) : [literal]
+  if (stop?.aborted) return refused(givenUp, 502)
   if (all.length === 0) return refused(`the name "${host}" has no address`, 502)
   if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
   for (const address of all) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-    const why = exceptions.includes(written)
-      ? undefined
-      : (closedAddress(address) ?? ownAddress(address))
-    if (why !== undefined) return refused(`"${host}" is at "${address}", which is ${why}`, 403)
+    if (exceptions.includes(written)) continue
+    const why = closedAddress(address) ?? ownAddress(address)
+    if (why !== undefined) return notPublic(host, address, why)
   }
   return all
 }
+
+/** Which address a name has inside is for whoever runs the server; a guest knows what it wrote itself. */
+function notPublic(host: string, address: string, why: string): Refused {
+  if (addressOf(host) !== undefined) return refused(`"${host}" is ${why}`, 403)
+  const detail = `"${host}" is at "${address}", which is ${why}`
+  return { ...refused(`"${host}" is not public`, 403), detail }
+}
+
+const givenUp = 'nobody waits for it any more'
 
 async function resolved(
   host: string,
   resolver: Resolver,
   timeoutMs: number,
+  stop: Stop,
 ): Promise<readonly string[]> {
-  const late = Promise.withResolvers<readonly string[]>()
-  const timer = setTimeout(() => late.resolve([]), timeoutMs)
+  const late = new AbortController()
+  const none = Promise.withResolvers<readonly string[]>()
+  const end = () => (late.abort(), none.resolve([]))
+  const timer = setTimeout(end, timeoutMs)
+  stop?.addEventListener('abort', end)
   try {
-    return await Promise.race([resolver(host), late.promise])
+    if (stop?.aborted) return []
+    return await Promise.race([resolver(host, late.signal), none.promise])
   } catch {
     return []
   } finally {
     clearTimeout(timer)
+    stop?.removeEventListener('abort', end)
   }
 }
 
 /** Asks the configured servers themselves, not this machine's list of hosts. */
-const systemResolver: Resolver = async (name) => {
+const systemResolver: Resolver = async (name, stop) => {
   const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
+  stop.addEventListener('abort', () => resolver.cancel())
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
   return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
 }
@@ -90,13 +113,20 @@ function ownAddress(address: string): string | undefined {
   return own.some((one) => one.address === address) ? 'an address of this machine' : undefined
 }
 
-function connected(address: string, port: number, timeoutMs: number): Promise<Socket | undefined> {
+function connected(
+  address: string,
+  port: number,
+  timeoutMs: number,
+  stop: Stop,
+): Promise<Socket | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port, autoSelectFamily: false, noDelay: true })
-    const timer = setTimeout(() => done(undefined), timeoutMs)
     const fail = () => done(undefined)
+    const timer = setTimeout(fail, timeoutMs)
+    stop?.addEventListener('abort', fail)
     const done = (open: Socket | undefined) => {
       clearTimeout(timer)
+      stop?.removeEventListener('abort', fail)
       if (!open) socket.destroy()
       else socket.off('error', fail)
       resolve(open)

@@ -4,11 +4,13 @@ import * as z from 'zod'
 import { placeCredentials, SecretScan } from './credentials.ts'
 import { refused, type Header, type Refused } from './head.ts'
 import { readHost } from './host.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entry.ts'
 import { isLookUp, lookUp } from './look-up.ts'
-import { deny, over, reach, secured } from './reach.ts'
+import { nameAsRead, notPlain, overridingOf } from './overriding.ts'
+import { deny, handshakeBytesMax, over, reach, secured, whyCut, withdraw } from './reach.ts'
 import { redirected, type Hop } from './redirect.ts'
-import { decide, type EgressRequest } from './rules.ts'
+import { usedUp, type Direction } from './budget.ts'
+import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
 import type { Terms } from './terms.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -23,7 +25,7 @@ export interface FetchTerms extends Terms {
 export interface Fetcher {
   /** Takes a request as JSON, answers a response or an error as JSON; never rejects for what a guest asks. */
   fetch(text: string): Promise<string>
-  /** Ends what the network in force no longer lets out; answers how many requests that were. */
+  /** Ends what is in force no longer lets go on, and gives up what is being opened; answers how many were open. */
   tighten(): number
   /** Ends all that is open, and takes no more. */
   close(): void
@@ -71,12 +73,12 @@ export function openFetch(terms: FetchTerms): Fetcher {
       }
     },
     tighten() {
-      const out = [...open].filter(({ way }) => way && isOut(way.request, terms))
-      for (const { way } of out) cut(way!, decide(terms.network(), way!.request).because)
-      return out.length
+      withdraw(terms)
+      return [...open].filter(({ way }) => way && cutIfOut(way, terms)).length
     },
     close() {
       isClosed = true
+      terms.ledger.end(over)
       for (const { way } of open) if (way) cut(way, over)
     },
   }
@@ -97,8 +99,10 @@ interface Live {
   way?: Way | undefined
 }
 
-function isOut(request: EgressRequest, terms: Terms): boolean {
-  return decide(terms.network(), request).verdict === 'denied'
+function cutIfOut(way: Way, terms: Terms): boolean {
+  const why = whyCut(way.request, terms)
+  if (why !== undefined) cut(way, why)
+  return why !== undefined
 }
 
 function cut({ entry, socket }: Way, because: string): void {
@@ -132,22 +136,29 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
   const request = requestOf(hop)
   if (!request) return refused('this is no http address of a host')
   const { scheme, host, port } = request
+  if (notFetched.has(hop.method)) return deny(request, `"${hop.method}" is not fetched`, terms)
   if (isLookUp(request)) return lookedUp(new URL(hop.url), terms)
   const placed = placeCredentials(hop.headers, { scheme, host, port }, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
-  const way = await reach(request, terms)
+  const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
+  const head = headText(hop, written)
+  if (!isHeeded([head, hop.body], terms)) return deny(request, 'it carries a planted secret', terms)
+  const way = await reach(request, terms, ({ socket, entry }) => {
+    live.way = { request, socket, entry }
+    socket.on('error', () => socket.destroy())
+  })
   if (way.kind === 'refused') return way
   const { socket, entry } = way
   const own: Way = { request, entry, socket }
-  live.way = own
-  socket.on('error', () => socket.destroy())
   const timer = setTimeout(() => cut(own, 'it took too long'), terms.timeoutMs ?? timeoutMsMax)
   try {
-    const stream = scheme === 'https' ? await secured(socket, host, terms) : socket
+    const isTls = scheme === 'https'
+    if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
+    const stream = isTls ? await secured(way, host, terms) : socket
     if ('kind' in stream) return stream
-    const bytes = 1024 + JSON.stringify(placed.headers).length + (hop.body?.length ?? 0)
-    if (!terms.ledger.maySend(bytes)) return overdrawn(own, 'send')
-    const answer = await exchanged(stream, hop, placed.headers)
+    const bytes = head.length + bareBodyBytesMax + (hop.body?.length ?? 0)
+    if (!entry.reserve(bytes)) return overdrawn(own, 'send')
+    const answer = await exchanged(stream, hop, written)
     return await collected(answer, own, terms, new SecretScan(placed.secrets))
   } catch {
     return refused(entry.isCut ? entry.because : `"${host}" broke off`, 502)
@@ -167,34 +178,65 @@ async function lookedUp({ pathname, search }: URL, terms: Terms): Promise<Answer
   return { status: 200, statusText: 'OK', headers, location: undefined, body }
 }
 
-const ownHeaders =
-  /^(host|connection|content-length|transfer-encoding|proxy-.*|keep-alive|te|trailer|upgrade|expect|accept-encoding)$/i
+/** No `fetch` anywhere does: the first opens a tunnel, in which nothing would be read; the second has all headers told back. */
+const notFetched: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
 
-function exchanged(stream: Socket, hop: Hop, headers: readonly Header[]): Promise<IncomingMessage> {
-  const url = new URL(hop.url)
+const ownHeaders =
+  /^(host|connection|content-length|transfer-encoding|proxy-.*|keep-alive|te|trailer|upgrade|expect|accept-encoding)$/
+
+/** All headers as they are written, but for what Node adds where a request that may have a body has none. */
+function writtenHeaders(hop: Hop, headers: readonly Header[], plain: boolean): readonly Header[] {
   const request = requestOf(hop)!
   const scheme = request.scheme === 'https' ? 'https' : 'http'
-  const kept = headers.filter(([name]) => !ownHeaders.test(name))
+  const kept = headers.filter(([written]) => {
+    const name = nameAsRead(written)
+    return !ownHeaders.test(name) && !(plain && notPlain.test(name))
+  })
   const length = hop.body ? [['Content-Length', String(hop.body.length)] as const] : []
-  const own = [
-    ['Host', authorityText({ ...request, scheme })] as const,
+  return [
+    ['Host', authorityText({ ...request, scheme })],
     ...kept,
     ...length,
-    ['Accept-Encoding', 'identity'] as const,
-    ['Connection', 'close'] as const,
+    ['Accept-Encoding', 'identity'],
+    ['Connection', 'close'],
   ]
+}
+
+/** The head as it is written. */
+function headText(hop: Hop, headers: readonly Header[]): Buffer {
+  const first = `${hop.method} ${targetOf(hop)} HTTP/1.1`
+  const lines = headers.map(([name, value]) => `${name}: ${value}`)
+  return Buffer.from([first, ...lines, '', ''].join('\r\n'), 'latin1')
+}
+
+function isHeeded(pieces: readonly (Buffer | undefined)[], { heed }: Terms): boolean {
+  const passes = heed?.()
+  return pieces.every((piece) => !piece || passes?.(piece) !== false)
+}
+
+/** `Transfer-Encoding: chunked` and the last chunk, of a POST without a body. */
+const bareBodyBytesMax = 64
+
+function targetOf({ url }: Hop): string {
+  const { pathname, search } = new URL(url)
+  return pathname + search
+}
+
+function exchanged(stream: Socket, hop: Hop, headers: readonly Header[]): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asking = askFor({
       createConnection: () => stream,
       method: hop.method,
-      path: url.pathname + url.search,
-      headers: own.flat(),
+      path: targetOf(hop),
+      headers: headers.flat(),
       setHost: false,
       maxHeaderSize: 64 * 1024,
     })
     asking.once('response', resolve)
     asking.once('upgrade', () => reject(new Error('it answers with another protocol')))
     asking.on('error', reject)
+    // Whatever else became of it: nobody waits for an answer that cannot come any more.
+    asking.once('close', () => reject(new Error('it ends without an answer')))
     asking.end(hop.body)
   })
 }
@@ -208,10 +250,11 @@ async function collected(
   const headers = pairs(answer.rawHeaders)
   const chunks: Buffer[] = []
   let length = 0
-  if (scan.finds(Buffer.from(JSON.stringify(headers)))) return repeated(way)
+  const lines = [answer.statusMessage ?? '', ...headers.map((header) => header.join(': '))]
+  if (scan.finds(Buffer.from(lines.join('\r\n'), 'latin1'))) return repeated(way)
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     way.entry.count()
-    if (ledger.isOverdrawn) return overdrawn(way, 'receive')
+    if (ledger.overdrawn) return overdrawn(way, ledger.overdrawn)
     if (scan.finds(chunk)) return repeated(way)
     length += chunk.length
     if (length > bytesMax) {
@@ -225,9 +268,9 @@ async function collected(
   return { status, statusText, headers, location, body: Buffer.concat(chunks) }
 }
 
-function overdrawn(way: Way, what: 'send' | 'receive'): Refused {
-  cut(way, `the bytes that this run may ${what} are used up`)
-  return refused(`the bytes that this run may ${what} are used up`, 403)
+function overdrawn(way: Way, what: Direction): Refused {
+  cut(way, usedUp(what))
+  return refused(usedUp(what), 403)
 }
 
 function repeated(way: Way): Refused {
@@ -236,14 +279,14 @@ function repeated(way: Way): Refused {
 }
 
 /** A URL was read by the guest's own parser, which is the same; what is left over is refused here. */
-function requestOf({ url: text, method }: Hop): EgressRequest | undefined {
+function requestOf({ url: text, method, headers }: Hop): EgressRequest | undefined {
   const url = URL.parse(text)
   const scheme = url?.protocol === 'https:' ? 'https' : 'http'
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined
   const host = readHost(url.hostname)
   const port = url.port === '' ? (scheme === 'https' ? 443 : 80) : Number(url.port)
   if (host === undefined || port === 0) return undefined
-  return { scheme, host, port, method, path: url.pathname }
+  return { scheme, host, port, method, path: url.pathname, overriddenBy: overridingOf(headers) }
 }
 
 function pairs(raw: readonly string[]): readonly Header[] {

@@ -29,6 +29,8 @@ export interface Refused {
   readonly kind: 'refused'
   readonly status: 400 | 403 | 413 | 431 | 502 | 503 | 504
   readonly because: string
+  /** More of it, for whoever runs the server alone. */
+  readonly detail?: string
 }
 
 export type Read<T> = { readonly kind: 'more' } | Refused | { readonly kind: 'read'; value: T }

@@ -1,14 +1,10 @@
-import type { Socket } from 'node:net'
 import type { Voice } from '../contract/event.ts'
 import { Account } from './account.ts'
+import { Sum, type Budget, type Direction, type Moved } from './budget.ts'
 import type { Caller } from './callers.ts'
-import type { EgressRequest, Verdict } from './rules.ts'
-
-export interface Budget {
-  /** Bytes that may leave in one run, TLS and heads included. */
-  readonly sentMax: number
-  readonly receivedMax: number
-}
+import { Entry, type Ruling, type Told } from './entry.ts'
+import type { EgressRequest } from './rules.ts'
+import type { Turns } from '../lib/turns.ts'
 
 /** One attempt to get out, as `metrics.network` of the outcome has it. */
 export interface Attempt {
@@ -31,6 +27,8 @@ export interface LedgerParts {
   readonly zone?: string | undefined
   /** Where the other walls of the run are counted as well. */
   readonly account?: Account | undefined
+  /** Told when less may move than before, also by another wall of the run. */
+  readonly narrowed?: () => void
 }
 
 /** What got out of one wall of a run, and what was not let out. Its proxy and its brokered requests share one. */
@@ -41,20 +39,23 @@ export class Ledger {
   readonly #account: Account
   readonly #entries: Entry[] = []
   readonly #asked = new Set<Asked>()
+  #looks = 0
   #isOver = false
-  readonly #total = { sent: 0, received: 0 }
+  readonly #sum = new Sum()
   /** What it may move bounds nobody else from then on. */
   readonly close: () => void
 
-  constructor(budget: Budget, { voice, run, zone, account = new Account() }: LedgerParts) {
+  constructor(budget: Budget, parts: LedgerParts) {
+    const { voice, run, zone, account = new Account(), narrowed = () => undefined } = parts
     this.#budget = budget
     this.#voice = voice
     this.#about = { run, ...(zone !== undefined && { zone }), actor: 'egress' }
     this.#account = account
-    this.close = account.open(() => this.#budget)
+    this.close = account.open({ budget: () => this.#budget, narrowed })
   }
 
   get attempts(): readonly Attempt[] {
+    for (const entry of this.#entries) entry.count()
     return this.#entries.map(({ request, verdict, because, sent, received }) => ({
       host: request.host,
       port: request.port,
@@ -66,16 +67,37 @@ export class Ledger {
   }
 
   get isFull(): boolean {
-    return this.#entries.length + this.#asked.size >= attemptsMax
+    return this.#entries.length + this.#asked.size + this.#looks >= attemptsMax
+  }
+
+  /** Whose turn it is, of all connections of the run, to have the server work for it. */
+  get turns(): Turns {
+    return this.#account.turns
+  }
+
+  /**
+   * TLS is about to be looked into, which takes work before anything can be asked in it: false where there is no room for
+   * its line, or the run is over. Whoever looks says so with `looked` as soon as it is known what is asked.
+   */
+  look(): boolean {
+    if (this.#isOver || this.isFull) return false
+    this.#looks++
+    return true
+  }
+
+  /** What is asked has a line of its own; where nothing was, this writes down that. */
+  looked(to: Told, isAsked: boolean, caller?: Caller): void {
+    this.#looks--
+    if (!isAsked && !this.#isOver) this.enter(to, { verdict: 'denied', because: unasked }, caller)
   }
 
   /**
    * A way that is being opened, which takes its time: undefined where there is no room for its line, or the run is over.
-   * Whoever asks says so with `settle` before anything goes over it.
+   * Whoever asks gives it up once `stop` says so, and says so with `settle` before anything goes over it.
    */
-  ask(request: Told, caller?: Caller): Asked | undefined {
+  ask(request: EgressRequest, caller?: Caller, stop = new AbortController()): Asked | undefined {
     if (this.#isOver || this.isFull) return undefined
-    const asked = { request, caller }
+    const asked = { request, caller, stop }
     this.#asked.add(asked)
     return asked
   }
@@ -85,12 +107,18 @@ export class Ledger {
     return this.#asked.delete(asked)
   }
 
+  /** Gives up what is being opened and is no longer let out; whoever asked writes it down. */
+  withdraw(isOut: (request: EgressRequest) => boolean): void {
+    for (const { request, stop } of this.#asked) if (isOut(request)) stop.abort()
+  }
+
   /** The run is over: what was being opened is not, and nothing more is. Nobody tried what is forbidden: it is cut. */
   end(because: string): void {
     this.#isOver = true
     const left = [...this.#asked]
     this.#asked.clear()
-    for (const { request, caller } of left) {
+    for (const { request, caller, stop } of left) {
+      stop.abort()
       const entry = new Entry(this, request, { verdict: 'denied', because }, caller)
       this.#entries.push(entry)
       this.say('egress/cut', entry)
@@ -98,7 +126,7 @@ export class Ledger {
   }
 
   /** Writes down an attempt and says it; a full ledger says nothing more. */
-  enter(request: Told, verdict: Verdict, caller?: Caller): Entry {
+  enter(request: Told, verdict: Ruling, caller?: Caller): Entry {
     const entry = new Entry(this, request, verdict, caller)
     if (this.isFull) return entry
     this.#entries.push(entry)
@@ -107,7 +135,7 @@ export class Ledger {
   }
 
   /** The same for one that is over as it is written down: nobody was reached, or only a name was asked for. */
-  enterOver(request: Told, verdict: Verdict, caller?: Caller): void {
+  enterOver(request: Told, verdict: Ruling, caller?: Caller): void {
     const isTold = !this.isFull && verdict.verdict === 'allowed'
     const entry = this.enter(request, verdict, caller)
     if (isTold) entry.close()
@@ -118,8 +146,9 @@ export class Ledger {
     const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
     const by = calledBy(entry.caller)
     const fields = { host, port, scheme, ...(method && { method }), ...by, ...bytes }
-    const because = entry.because
-    this.#voice.say(point, { ...fields, because }, this.#about)
+    const { because, detail } = entry
+    const why = { because, ...(detail !== undefined && { detail }) }
+    this.#voice.say(point, { ...fields, ...why }, this.#about)
   }
 
   /** What went over it, once it is over. */
@@ -129,33 +158,33 @@ export class Ledger {
     this.#voice.say('seen/connect', fields, this.#about)
   }
 
-  /** What is in force later is never more. */
+  /** What is in force later is never more; what is under way and is too much now is for whoever is told to cut. */
   bind({ sentMax, receivedMax }: Budget): void {
     const before = this.#budget
     this.#budget = {
       sentMax: Math.min(before.sentMax, sentMax),
       receivedMax: Math.min(before.receivedMax, receivedMax),
     }
+    this.#account.narrow()
   }
 
-  /** Whether so many more bytes may leave. */
+  /** Whether so many more bytes may leave, beside all that have leave already. */
   maySend(bytes: number): boolean {
-    return this.#total.sent + bytes <= this.#budget.sentMax && this.#account.maySend(bytes)
+    return this.#sum.maySend(bytes, this.#budget) && this.#account.maySend(bytes)
   }
 
-  get isOverdrawn(): boolean {
-    const { sent, received } = this.#total
-    const { sentMax, receivedMax } = this.#budget
-    return sent > sentMax || received > receivedMax || this.#account.isOverdrawn
+  /** Of what more was moved, or has leave to be, than may. */
+  get overdrawn(): Direction | undefined {
+    return this.#sum.overdrawn(this.#budget) ?? this.#account.overdrawn
   }
 
-  count(sent: number, received: number): void {
-    for (const total of [this.#total, this.#account.total]) {
-      total.sent += sent
-      total.received += received
-    }
+  count(moved: Partial<Moved>): void {
+    this.#sum.add(moved)
+    this.#account.sum.add(moved)
   }
 }
+
+const unasked = 'its TLS was looked into, and ended before anything was asked in it'
 
 /** One is its pid; of several each may have asked. */
 function calledBy({ pids }: Caller = { pids: [] }) {
@@ -165,70 +194,8 @@ function calledBy({ pids }: Caller = { pids: [] }) {
 
 /** A request that was let out by its rule, and whose way is not open yet. */
 export interface Asked {
-  readonly request: Told
+  readonly request: EgressRequest
   readonly caller: Caller | undefined
-}
-
-export type Told = Pick<EgressRequest, 'host' | 'port' | 'method'> & { readonly scheme: string }
-
-/** An attempt that may still be under way. */
-export class Entry {
-  readonly request: Told
-  readonly caller: Caller | undefined
-  readonly #ledger: Ledger
-  verdict: Verdict['verdict']
-  because: string
-  isCut = false
-  #isOver = false
-  #isClosed = false
-  sent = 0
-  received = 0
-  #socket: Socket | undefined
-
-  constructor(ledger: Ledger, request: Told, { verdict, because }: Verdict, caller?: Caller) {
-    this.#ledger = ledger
-    this.request = request
-    this.caller = caller
-    this.verdict = verdict
-    this.because = because
-  }
-
-  /** Its bytes are those of this socket, as the outside sees them. */
-  countOn(socket: Socket): void {
-    this.#socket = socket
-    socket.once('close', () => this.close())
-  }
-
-  count(): void {
-    // A socket that has been closed may have forgotten.
-    const sent = Math.max(this.sent, this.#socket?.bytesWritten ?? 0)
-    const received = Math.max(this.received, this.#socket?.bytesRead ?? 0)
-    this.#ledger.count(sent - this.sent, received - this.received)
-    this.sent = sent
-    this.received = received
-  }
-
-  /** It came to its own end: nothing that is cut later was it. */
-  end(): void {
-    this.close()
-    this.#isOver = true
-  }
-
-  /** Nothing more goes over it. Idempotent. */
-  close(): void {
-    this.count()
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#ledger.sayClosed(this)
-  }
-
-  /** It was let out, and ended before its own end. */
-  cut(because: string): void {
-    if (this.isCut || this.#isOver) return
-    this.isCut = true
-    this.count()
-    this.because = because
-    this.#ledger.say('egress/cut', this)
-    this.close()
-  }
+  /** Says that nobody waits for it, or that it may not be opened, any more. */
+  readonly stop: AbortController
 }

@@ -1,7 +1,7 @@
 import { addressesFor } from './dns.ts'
 import { refused, type Refused } from './head.ts'
 import { readHost } from './host.ts'
-import { deny, over, tooMuch } from './reach.ts'
+import { deny, over, tooMuch, unreached } from './reach.ts'
 import { decide } from './rules.ts'
 import type { Terms } from './terms.ts'
 
@@ -28,14 +28,13 @@ export async function lookUp(
   if (terms.ledger.isFull) return refused(tooMuch, 403)
   const { verdict, because } = decide(terms.network(), to)
   if (verdict === 'denied') return deny(to, because, terms)
-  const asked = terms.ledger.ask(to, terms.caller)
+  const asked = terms.ledger.ask(to, terms.caller, terms.stop)
   if (!asked) return refused(over, 403)
-  const addresses = await addressesFor(to, terms)
+  const addresses = await addressesFor(to, terms, asked.stop.signal)
   if (!terms.ledger.settle(asked)) return refused(over, 403)
-  if ('kind' in addresses && addresses.status === 403) return deny(to, addresses.because, terms)
-  const said = 'kind' in addresses ? addresses.because : because
-  terms.ledger.enterOver(to, { verdict, because: said }, terms.caller)
-  return 'kind' in addresses
-    ? addresses
-    : { kind: 'found', body: JSON.stringify({ name, addresses }) }
+  const again = decide(terms.network(), to)
+  if (again.verdict === 'denied') return deny(to, again.because, terms)
+  if ('kind' in addresses) return unreached(to, addresses, terms)
+  terms.ledger.enterOver(to, { verdict, because }, terms.caller)
+  return { kind: 'found', body: JSON.stringify({ name, addresses }) }
 }

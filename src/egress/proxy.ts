@@ -8,8 +8,9 @@ import { Connection, type Times } from './connection.ts'
 import { checkCredentials, type Credential } from './credentials.ts'
 import type { DialOptions } from './dns.ts'
 import { refused } from './head.ts'
-import { Ledger, type Attempt, type Budget } from './ledger.ts'
-import { over } from './reach.ts'
+import type { Budget } from './budget.ts'
+import { Ledger, type Attempt } from './ledger.ts'
+import { over, withdraw } from './reach.ts'
 import type { Terms } from './terms.ts'
 
 export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' | 'trust'> {
@@ -33,7 +34,7 @@ export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' |
 export interface Proxy extends AsyncDisposable {
   /** What was tried so far, as the outcome's metrics.network has it. */
   readonly attempts: readonly Attempt[]
-  /** Cuts what the network in force no longer lets out; answers how many connections that were. */
+  /** Cuts what is in force no longer lets go on, and gives up what is being opened; answers how many were open. */
   tighten(): number
   /** Takes no more, ends all that is open. Idempotent. */
   close(): Promise<void>
@@ -72,6 +73,7 @@ class OpenProxy implements Proxy {
   }
 
   tighten(): number {
+    withdraw(this.#terms)
     return [...this.#live].filter((connection) => connection.tighten()).length
   }
 

@@ -6,10 +6,11 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls'
+import { usedUp } from './budget.ts'
 import { dial } from './dns.ts'
 import { refused, type Refused } from './head.ts'
 import { addressOf } from './host.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entry.ts'
 import { decide, type EgressRequest, type Verdict } from './rules.ts'
 import type { Terms } from './terms.ts'
 
@@ -27,28 +28,44 @@ export interface Reached {
 
 /**
  * Opens the way to where a request goes, if it may go there: rule, then name, then address, then the rule again, which
- * may have become narrower meanwhile. Each call is one line of the ledger, whatever came of it.
+ * may have become narrower meanwhile. Each call is one line of the ledger, whatever came of it. `opened` is told in the
+ * moment in which the way is: nobody can tighten the network before there is something to cut.
  */
-export async function reach(request: EgressRequest, terms: Terms): Promise<Reached | Refused> {
+export async function reach(
+  request: EgressRequest,
+  terms: Terms,
+  opened: (way: Reached) => void,
+): Promise<Reached | Refused> {
   if (terms.ledger.isFull) return refused(tooMuch, 403)
   const verdict = decide(terms.network(), request)
   if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
-  const asked = terms.ledger.ask(request, terms.caller)
+  const asked = terms.ledger.ask(request, terms.caller, terms.stop)
   if (!asked) return refused(over, 403)
-  const socket = await dial(request, terms)
-  if (!terms.ledger.settle(asked)) {
-    if (!('kind' in socket)) socket.destroy()
-    return refused(over, 403)
-  }
-  if ('kind' in socket) return unreached(request, socket, terms)
+  const socket = await dial(request, terms, asked.stop.signal)
+  const isWanted = terms.ledger.settle(asked)
   const again = decide(terms.network(), request)
-  if (again.verdict === 'denied') {
-    socket.destroy()
-    return deny(request, again.because, terms)
-  }
+  const isOut = !isWanted || again.verdict === 'denied'
+  if (isOut && !('kind' in socket)) socket.destroy()
+  if (!isWanted) return refused(over, 403)
+  if (isOut) return deny(request, again.because, terms)
+  if ('kind' in socket) return unreached(request, socket, terms)
   const entry = terms.ledger.enter(request, again, terms.caller)
   entry.countOn(socket)
-  return { kind: 'reached', socket, entry }
+  const way = { kind: 'reached', socket, entry } as const
+  opened(way)
+  return way
+}
+
+/** Gives up what is being opened and the network in force no longer lets out. */
+export function withdraw({ ledger, network }: Terms): void {
+  ledger.withdraw((request) => decide(network(), request).verdict === 'denied')
+}
+
+/** Why what is open may not go on, by what is in force now; undefined where it may. */
+export function whyCut(request: EgressRequest, { ledger, network }: Terms): string | undefined {
+  const { verdict, because } = decide(network(), request)
+  if (verdict === 'denied') return because
+  return ledger.overdrawn && usedUp(ledger.overdrawn)
 }
 
 /** Writes down that a request was not let out. */
@@ -57,9 +74,20 @@ export function deny(request: EgressRequest, because: string, { ledger, caller }
   return refused(because, 403)
 }
 
-/** TLS to a host, which has to prove that it is that host. */
+/** Writes down that a request was let out by its rule and reached nobody: what its name has is forbidden, or failed. */
+export function unreached(
+  request: EgressRequest,
+  why: Refused,
+  { ledger, caller }: Terms,
+): Refused {
+  const verdict: Verdict['verdict'] = why.status === 403 ? 'denied' : 'allowed'
+  ledger.enterOver(request, { verdict, because: why.because, detail: why.detail }, caller)
+  return why
+}
+
+/** TLS to a host, which has to prove that it is that host; `handshakeBytesMax` have to be reserved for it. */
 export function secured(
-  socket: Socket,
+  { socket, entry }: Pick<Reached, 'socket' | 'entry'>,
   host: string,
   { trust = noneMore }: Terms,
 ): Promise<TLSSocket | Refused> {
@@ -81,6 +109,7 @@ export function secured(
     secure.once('error', fail)
     secure.once('secureConnect', () => {
       clearTimeout(timer)
+      entry.secureBy(secure)
       secure.off('error', fail)
       resolve(secure)
     })
@@ -88,6 +117,8 @@ export function secured(
 }
 
 const handshakeMsMax = 10_000
+/** A hello, a second one where the server wants another curve, and the end: 2,251 bytes were the most for a short name. */
+export const handshakeBytesMax = 3 * 1024
 const noneMore: readonly string[] = []
 const contexts = new WeakMap<readonly string[], SecureContext>()
 
@@ -99,10 +130,4 @@ function contextFor(trust: readonly string[]): SecureContext {
   const context = createSecureContext({ ...ca, minVersion: 'TLSv1.2' })
   contexts.set(trust, context)
   return context
-}
-
-function unreached(request: EgressRequest, why: Refused, { ledger, caller }: Terms): Refused {
-  const verdict: Verdict['verdict'] = why.status === 403 ? 'denied' : 'allowed'
-  ledger.enterOver(request, { verdict, because: why.because }, caller)
-  return why
 }

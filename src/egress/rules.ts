@@ -19,6 +19,8 @@ export interface EgressRequest {
   readonly method?: string
   /** Without the query. */
   readonly path?: string
+  /** A header that some servers read in place of method and path, so that neither counts as seen. */
+  readonly overriddenBy?: string | undefined
 }
 
 export interface Verdict {
@@ -30,10 +32,19 @@ export interface Verdict {
 /**
  * Whether a network lets a request out. What cannot be seen counts as everything it could be: an allowed method or
  * path alone does not open a closed tunnel, and a denied one closes it whole. A path that servers read in different
- * ways counts as one that cannot be seen.
+ * ways counts as one that cannot be seen, and so do method and path under a header that overrides them.
  */
 export function decide(network: NetworkControl, request: EgressRequest): Verdict {
-  const asked = patternOf(request)
+  const { overriddenBy, ...own } = request
+  const verdict = decideAsked(network, patternOf(own))
+  if (verdict.verdict === 'denied' || overriddenBy === undefined) return verdict
+  const taken = decideAsked(network, anyAt(own))
+  if (taken.verdict === 'allowed') return verdict
+  const because = `some servers take its header "${overriddenBy}" for another method or path, and a rule here tells those apart`
+  return { verdict: 'denied', because }
+}
+
+function decideAsked(network: NetworkControl, asked: Pattern): Verdict {
   const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
   if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
   const allowed = allowedBy(network)
@@ -60,6 +71,12 @@ function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): P
   const plain = path === undefined ? undefined : plainPath(path)
   const word = scheme === 'tcp' ? '*' : scheme
   return { method, scheme: word, host, port: String(port), path: plain ?? '*' }
+}
+
+/** All that may be asked of a place. A server that takes it for another request may not see a WebSocket in it either. */
+function anyAt({ scheme, host, port }: EgressRequest): Pattern {
+  const place = patternOf({ scheme, host, port })
+  return scheme === 'ws' || scheme === 'wss' ? { ...place, scheme: '*' } : place
 }
 
 function missing(allowed: readonly Pattern[], asked: Pattern): string {

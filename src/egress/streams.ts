@@ -21,6 +21,20 @@ export async function send(stream: Writable, bytes: Buffer): Promise<boolean> {
   return !stream.destroyed
 }
 
+/** Copies what `may` lets pass, or makes of it, until the end, and ends the other side then. */
+export async function pass(
+  from: Duplex,
+  to: Duplex,
+  may: (chunk: Buffer) => Buffer | undefined,
+): Promise<void> {
+  for (;;) {
+    const chunk = await nextChunk(from)
+    if (!chunk) return void to.end()
+    const own = may(chunk)
+    if (!own || (own.length > 0 && !(await send(to, own)))) return
+  }
+}
+
 export type Taken<T> = { readonly value: T; readonly bytes: Buffer } | Refused | undefined
 
 /**

@@ -12,6 +12,8 @@ export interface Terms extends DialOptions {
   readonly ledger: Ledger
   /** Whose connection it is; left out, nobody can say. */
   readonly caller?: Caller
+  /** Gives up what is being opened for a connection that is no more; left out, each request has one of its own. */
+  readonly stop?: AbortController
   readonly credentials?: readonly Credential[]
   /** Looks into TLS where rules on methods and paths or credentials need it; without one they deny https. */
   readonly authority?: Authority

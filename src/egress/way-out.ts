@@ -5,7 +5,8 @@ import type { Accounts } from './account.ts'
 import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'
 import { openFetch, type Fetcher } from './fetch.ts'
-import { Ledger, type Budget } from './ledger.ts'
+import type { Budget } from './budget.ts'
+import { Ledger } from './ledger.ts'
 import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
 import { over } from './reach.ts'
 import { mayLook } from './rules.ts'
@@ -27,7 +28,7 @@ export interface WayOutParts {
   readonly authority: Authority
   readonly heed?: Terms['heed']
   /** For tests: servers of their own that stand for the world outside. */
-  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust'>
+  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs'>
 }
 
 /** A proxy where its wall has a socket that listens, brokered requests where it has none; one ledger for both. */
@@ -35,10 +36,14 @@ export function openWayOut(parts: WayOutParts): WayOut {
   let { network } = parts.controls
   const { run, zone, accounts, voice, credentials, authority, heed, dial } = parts
   const budget = budgetOf(network)
-  const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run) })
-  const terms = { ...dial, network: () => network, ledger, credentials, authority, heed }
   let proxy: Proxy | undefined
   let fetcher: Fetcher | undefined
+  const narrowed = () => {
+    proxy?.tighten()
+    fetcher?.tighten()
+  }
+  const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run), narrowed })
+  const terms = { ...dial, network: () => network, ledger, credentials, authority, heed }
   const isLooked = credentials.length > 0 || mayLook(network)
   return {
     trust: isLooked ? authority.pem : undefined,
@@ -54,9 +59,8 @@ export function openWayOut(parts: WayOutParts): WayOut {
     },
     tighten(to) {
       network = to.network
+      // Which tells each way out of the run, this one too.
       ledger.bind(budgetOf(network))
-      proxy?.tighten()
-      fetcher?.tighten()
     },
     close() {
       ledger.end(over)

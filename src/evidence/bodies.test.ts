@@ -141,7 +141,8 @@ test('What one tenant keeps takes no place from another', () => {
   for (let n = 0; n < 3; n++) put('modest', `m${n}`, n)
   for (let n = 0; n < 40; n++) put('greedy', `g${n}`, 10 + n)
   while (bodies.retain(100) > 0);
-  const left = (tenant: string) => bodies.runs({ tenant, name: 'a', before: undefined, limit: 100 }).length
+  const left = (tenant: string) =>
+    bodies.runs({ tenant, name: 'a', before: undefined, limit: 100 }).length
   assert.deepEqual([left('modest'), left('greedy')], [3, 7])
   bodies.close()
   rmSync(own, { recursive: true })

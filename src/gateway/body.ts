@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MayflyError } from '../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../lib/strict-json.ts'
-import { Turns } from '../egress/turns.ts'
+import { Turns } from '../lib/turns.ts'
 import { Fair } from './fair.ts'
 import type { GatewayLimits } from './limits.ts'
 

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { networkOf } from '../../src/contract/network.ts'
-import { bodyReader, framingOf } from '../../src/egress/body.ts'
+import {
+  answerReader,
+  bodyReader,
+  carried,
+  framingOf,
+  type BodyReader,
+} from '../../src/egress/body.ts'
 import { readClientHello } from '../../src/egress/client-hello.ts'
+import { FrameReader, frameOf } from '../../src/egress/frames.ts'
 import { readHost } from '../../src/egress/host.ts'
 import { readRequestHead } from '../../src/egress/head.ts'
 import { decide } from '../../src/egress/rules.ts'
@@ -95,7 +102,10 @@ function tryBody(
 }
 
 function bodyOf(framing: Parameters<typeof bodyReader>[0], parts: readonly Buffer[]): string {
-  const reader = bodyReader(framing)
+  return bodyBy(bodyReader(framing), parts)
+}
+
+function bodyBy(reader: BodyReader, parts: readonly Buffer[]): string {
   try {
     const own = parts.map((part) => (reader.isDone ? '' : reader.push(part).toString('latin1')))
     return own.join('') + String(reader.isDone)
@@ -104,6 +114,69 @@ function bodyOf(framing: Parameters<typeof bodyReader>[0], parts: readonly Buffe
     return 'refused'
   }
 }
+
+const each = (bytes: Buffer) => Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
+
+test('An answer in chunks is read in one way however it is cut, and is written anew as the same', (t) => {
+  const framing = { kind: 'chunked' } as const
+  const bodies = [
+    '5\r\nhello\r\n0\r\n\r\n',
+    'a;name="x"\r\n0123456789\r\n1 \r\n!\r\n0\r\nX-Sum: 1\r\n\r\n',
+  ].map((text) => Buffer.from(text))
+  fuzz(t, {
+    cases: 20_000,
+    long: 200_000,
+    attempt: (random) => {
+      const bytes = mutated(random, bodies, pieces)
+      const whole = bodyBy(answerReader(framing), [bytes])
+      assert.equal(bodyBy(answerReader(framing), each(bytes)), whole)
+      if (!whole.endsWith('true')) return
+      const anew = carried(Buffer.from(whole.slice(0, -4), 'latin1'), framing, true)
+      assert.equal(bodyOf(framing, [anew]), whole)
+    },
+  })
+})
+
+test('Frames of a WebSocket are read in one way however they are cut, and are written anew as the same', (t) => {
+  const frames = [
+    frameOf(1, false, Buffer.from('hel')),
+    frameOf(9, true, Buffer.from('ping')),
+    frameOf(0, true, Buffer.from('lo')),
+    frameOf(2, true, Buffer.alloc(200, 'x')),
+  ]
+  const read = (parts: readonly Buffer[]) => {
+    const reader = new FrameReader('server')
+    try {
+      const all = parts.flatMap((part) => reader.push(part))
+      const said: { opcode: number; isFinal: boolean; text: string; isLast: boolean }[] = []
+      for (const { opcode, isFinal, payload, isLast } of all) {
+        const open = said.at(-1)
+        if (open && !open.isLast) open.text += payload.toString('latin1')
+        else said.push({ opcode, isFinal, text: payload.toString('latin1'), isLast })
+        said.at(-1)!.isLast = isLast
+      }
+      // Whether the payload of the last one has begun depends on how it was cut.
+      return said.filter(({ text, isLast }) => isLast || text !== '')
+    } catch (thrown) {
+      if (!(thrown instanceof RangeError)) throw thrown
+      return 'refused'
+    }
+  }
+  fuzz(t, {
+    cases: 20_000,
+    long: 200_000,
+    attempt: (random) => {
+      const bytes = mutated(random, [Buffer.concat(frames), ...frames])
+      const whole = read([bytes])
+      assert.deepEqual(read(each(bytes)), whole)
+      if (whole === 'refused' || whole.some(({ isLast }) => !isLast)) return
+      const anew = whole.map(({ opcode, isFinal, text }) =>
+        frameOf(opcode, isFinal, Buffer.from(text, 'latin1')),
+      )
+      assert.deepEqual(read(anew), whole)
+    },
+  })
+})
 
 test('A TLS hello with anything changed is read, waited for or refused, and never throws', (t) => {
   // A real one, as short as they come: version, random, no session, one cipher, no compression, a server name.

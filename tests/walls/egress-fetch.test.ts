@@ -21,6 +21,9 @@ before(async () => {
       return !!response.setHeader('X-Two', ['a', 'b']).end(Buffer.from([0, 255, 128]))
     if (request.url === '/large') return !!response.end(Buffer.alloc(300_000, 'x'))
     if (request.url === '/echo-headers') return !!response.end(JSON.stringify(request.headers))
+    const key = String(request.headers['x-key'])
+    if (request.url === '/repeat-header') return !!response.setHeader('X-Own', key).end()
+    if (request.url === '/repeat-status') return !!response.writeHead(200, key).end()
     return request.url === '/never'
   })
 })
@@ -136,6 +139,41 @@ suite('Brokered requests', () => {
     assert.equal(post.error.code, 'EGRESS_DENIED')
   })
 
+  test('Nothing is asked by a method that no fetch has, and each such request is an attempt', async () => {
+    const { terms, ledger } = termsFor('open')
+    const before = world.connections()
+    for (const method of ['CONNECT', 'TRACE', 'TRACK']) {
+      const { error } = await ask(request(a('/'), { method }), terms)
+      assert.deepEqual(
+        [error.code, error.message],
+        ['EGRESS_DENIED', `Cannot fetch it: "${method}" is not fetched`],
+      )
+    }
+    assert.equal(world.connections(), before)
+    assert.deepEqual(
+      ledger.attempts.map(({ host, verdict }) => [host, verdict]),
+      ['CONNECT', 'TRACE', 'TRACK'].map(() => ['a.example', 'denied']),
+    )
+  })
+
+  test('Nobody is asked for a part of an answer in which a credential is looked for', async () => {
+    const credential = { name: 'api', value: secret, header: 'x-key', hosts: [a('')] }
+    const headers = [
+      ['Range', 'bytes=0-15'],
+      ['If-Range', '"x"'],
+      ['Accept_Encoding', 'gzip'],
+    ]
+    for (const [credentials, kept] of [
+      [[credential], [undefined, undefined, undefined]],
+      [[], ['bytes=0-15', '"x"', undefined]],
+    ] as const) {
+      const { terms } = termsFor('open', { credentials })
+      assert.equal((await ask(request(a('/'), { headers }), terms)).status, 200)
+      const heard = world.heard.at(-1)!.headers
+      assert.deepEqual([heard['range'], heard['if-range'], heard['accept_encoding']], kept)
+    }
+  })
+
   test('A credential is put in, and an answer that repeats it is not handed over', async () => {
     const credentials = [{ name: 'KEY', value: secret, header: 'X-Key', hosts: [a('')] }]
     const { terms, events, ledger } = termsFor('open', { credentials })
@@ -146,6 +184,37 @@ suite('Brokered requests', () => {
     assert.match(echoed, /repeats a secret/)
     assert.equal((await ask(request(b('/x'), { headers }), terms)).error.code, 'EGRESS_DENIED')
     assert.ok(![echoed, JSON.stringify([ledger.attempts, events])].join().includes(secret))
+  })
+
+  test('S2-14: What carries a planted secret does not leave, in its address, a header or its body', async () => {
+    const planted = 'planted-secret'
+    const heed = () => {
+      let said = ''
+      return (piece: Buffer) => !(said += piece.toString('latin1')).includes(planted)
+    }
+    const { terms, ledger } = termsFor('open', { heed })
+    const before = world.connections()
+    for (const text of [
+      request(a(`/?q=${planted}`)),
+      request(a('/'), { headers: [['X-Own', planted]] }),
+      request(a('/'), { method: 'POST', body: btoa(planted) }),
+    ])
+      assert.match((await ask(text, terms)).error.message, /planted secret/)
+    assert.equal(world.connections(), before)
+    assert.equal((await ask(request(a('/x')), terms)).status, 200)
+    assert.deepEqual(
+      ledger.attempts.map(({ verdict }) => verdict),
+      ['denied', 'denied', 'denied', 'allowed'],
+    )
+  })
+
+  test('S4-8: A credential is found in how an answer begins too, as it is written', async () => {
+    const value = 'sk"live\\0123456789'
+    const credentials = [{ name: 'KEY', value, header: 'X-Key', hosts: [a('')] }]
+    const { terms } = termsFor('open', { credentials })
+    const headers = [['X-Key', 'mayfly-secret:KEY']]
+    for (const path of ['/repeat-header', '/repeat-status'])
+      assert.match(await brokeredFetch(request(a(path), { headers }), terms), /repeats a secret/)
   })
 
   test('An answer beyond its bound, a budget that is used up, and a server that hangs are ends', async () => {

@@ -23,6 +23,13 @@ before(async () => {
 })
 after(() => world[Symbol.asyncDispose]())
 
+/** A frame of text as a guest says it. */
+function maskedFrame(text: string): Buffer {
+  const mask = Buffer.from([1, 2, 3, 4])
+  const payload = Buffer.from(text).map((byte, at) => byte ^ mask[at % 4]!)
+  return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length]), mask, payload])
+}
+
 /** A tunnel through the proxy; its head has been read. */
 async function tunnel(stand: Stand, to: string): Promise<{ socket: Socket; head: string }> {
   const socket = connect(stand.port, '127.0.0.1')
@@ -158,8 +165,30 @@ suite('What leaves through the proxy', () => {
     const request = asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`)
     assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
     assert.equal(asked, 1)
-    assert.match(await stand.say(request), /^HTTP\/1.1 403 .*private/)
+    assert.match(await stand.say(request), /^HTTP\/1.1 403 .*not public/)
     assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
+  })
+
+  test('S4-8: which private address a name has is told to whoever runs the server, and not to the guest', async () => {
+    const more = { resolver: () => Promise.resolve(['93.184.215.14', '10.20.30.40']) }
+    await using stand = await openStand(world, 'open', more)
+    const said = [
+      await stand.say(asks('http://db.example/', 'db.example')),
+      (await tunnel(stand, 'db.example:443')).head,
+      await stand.say(asks('http://dns.mayfly/resolve?name=db.example', 'dns.mayfly')),
+    ]
+    for (const one of said) {
+      assert.match(one, /^HTTP\/1.1 403 Forbidden: "db.example" is not public/)
+      assert.ok(!/10\.20|private/.test(one), one)
+    }
+    assert.ok(!JSON.stringify(stand.proxy.attempts).includes('10.20'))
+    assert.equal(stand.events.length, said.length)
+    for (const { point, fields } of stand.events) {
+      assert.deepEqual([point, fields['because']], ['egress/denied', '"db.example" is not public'])
+      assert.match(String(fields['detail']), /is at "10\.20\.30\.40", which is a private network/)
+    }
+    // What it wrote itself it knows.
+    assert.match(await stand.say(asks('http://10.0.0.1/', '10.0.0.1')), /^HTTP\/1.1 403 .*private/)
   })
 
   test('S1-8: a job that may only look names up gets public addresses, and reaches nobody', async () => {
@@ -173,7 +202,7 @@ suite('What leaves through the proxy', () => {
     const lookUp = (name: string) =>
       stand.say(asks(`http://dns.mayfly/resolve?name=${name}`, 'dns.mayfly'))
     assert.match(await lookUp('A.example'), /"addresses":\["93.184.215.14","2606:2800::1"\]/)
-    assert.match(await lookUp('in.example'), /^HTTP\/1.1 403 .*private/)
+    assert.match(await lookUp('in.example'), /^HTTP\/1.1 403 .*not public/)
     assert.match(await lookUp('none.example'), /^HTTP\/1.1 502 .*no address/)
     assert.match(await lookUp('c2VjcmV0.tunnel.test'), /^HTTP\/1.1 403 .*not among/)
     assert.match(await lookUp(''), /^HTTP\/1.1 403 /)
@@ -189,12 +218,20 @@ suite('What leaves through the proxy', () => {
     const socket = connect(stand.port, '127.0.0.1')
     socket.write(
       `GET http://a.example:${world.ports.http}/chat HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\n` +
-        'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+        'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n',
     )
     assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 101 /)
-    socket.write('frames')
-    assert.equal(String(await nextChunk(socket)), 'frames')
-    socket.destroy()
+    assert.equal(world.heard.at(-1)!.headers['sec-websocket-extensions'], undefined)
+    const frame = maskedFrame('in frames')
+    for (const byte of frame) socket.write(Buffer.from([byte]))
+    let echoed = Buffer.alloc(0)
+    while (echoed.length < frame.length)
+      echoed = Buffer.concat([echoed, (await nextChunk(socket))!])
+    assert.deepEqual(echoed, frame)
+    // Anything else would be a tunnel, which no rule opened.
+    socket.write('SSH-2.0-x\r\n')
+    await Promise.all([once(socket, 'close'), nextChunk(socket)])
+    assert.match(stand.proxy.attempts[0]!.because, /WebSocket cannot be read/)
     assert.match(
       await stand.say(
         asks(`http://a.example:${world.ports.http}/`, `a.example:${world.ports.http}`),

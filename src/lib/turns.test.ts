@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Turns } from './turns.ts'
+
+/** A clock that moves only when somebody works or waits, and how long was waited. */
+function clocked(counted: (tookMs: number) => number = (tookMs) => tookMs) {
+  const clock = { now: 0, waited: 0 }
+  const turns = new Turns({
+    now: () => clock.now,
+    counted,
+    wait: (ms) => {
+      clock.now += ms
+      clock.waited += ms
+      return Promise.resolve()
+    },
+  })
+  return { clock, turns, work: (ms: number) => () => void (clock.now += ms) }
+}
+const wanted = () => true
+
+test('Who takes little never waits; who takes more has a tenth of the time', async () => {
+  const { clock, turns, work } = clocked()
+  for (let n = 0; n < 20; n++) await turns.take(work(2), wanted)
+  assert.equal(clock.waited, 0)
+
+  const began = clock.now
+  let worked = 0
+  for (; clock.now - began < 60_000; worked += 2) await turns.take(work(2), wanted)
+  assert.ok(worked > 5_900 && worked < 6_100, `${worked} ms of a minute`)
+  clock.now += 10_000
+  const { waited } = clock
+  for (let n = 0; n < 20; n++) await turns.take(work(2), wanted)
+  assert.equal(clock.waited, waited, 'what was not used for a while may be')
+})
+
+test('What cannot be measured counts too: work that takes no time is done a hundred times a second', async () => {
+  const { clock, turns, work } = clocked((tookMs) => Math.max(1, tookMs))
+  let done = 0
+  for (; clock.now < 60_000; done++) await turns.take(work(0), wanted)
+  assert.ok(done > 5_900 && done < 6_200, `${done} in a minute`)
+})
+
+test('What work leaves to be done in its tick is counted with it', async () => {
+  const { clock, turns, work } = clocked()
+  await turns.take(() => process.nextTick(work(1_000)), wanted)
+  await turns.take(work(0), wanted)
+  assert.ok(clock.waited > 0, `${clock.waited} ms waited`)
+})
+
+test('One comes after the other, in the order in which they asked, also after one that fails', async () => {
+  const { turns } = clocked()
+  const done: number[] = []
+  const fail = () => {
+    throw new Error('it fails')
+  }
+  const all = await Promise.allSettled([
+    turns.take(() => done.push(1), wanted),
+    turns.take(fail, wanted),
+    turns.take(() => done.push(3), wanted),
+  ])
+  assert.deepEqual(
+    all.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  )
+  assert.deepEqual(done, [1, 3])
+})
+
+test('What nobody wants any more is not done, and is waited for by nobody', async () => {
+  const { clock, turns, work } = clocked()
+  await turns.take(work(1_000), wanted)
+  let isDone = false
+  assert.equal(
+    await turns.take(
+      () => (isDone = true),
+      () => false,
+    ),
+    undefined,
+  )
+  assert.deepEqual([isDone, clock.waited], [false, 0])
+  let isWanted = true
+  clock.waited = 0
+  const late = turns.take(
+    () => (isDone = true),
+    () => isWanted,
+  )
+  isWanted = false
+  assert.equal(await late, undefined)
+  assert.equal(isDone, false)
+})
+
+test('Unless it is said otherwise a millisecond at a time is free, however often', async () => {
+  const clock = { now: 0, waited: 0 }
+  const wait = (ms: number) => {
+    clock.now += ms
+    clock.waited += ms
+    return Promise.resolve()
+  }
+  const turns = new Turns({ now: () => clock.now, wait })
+  for (let n = 0; n < 10_000; n++) await turns.take(() => void (clock.now += 0.8), wanted)
+  assert.equal(clock.waited, 0)
+  for (let n = 0; n < 10; n++) await turns.take(() => void (clock.now += 41), wanted)
+  assert.ok(clock.waited > 2_500, `${clock.waited} ms`)
+})

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict'
+import { connect, createServer, type Socket } from 'node:net'
+import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { allControls } from '../../src/contract/controls.ts'
+import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { Accounts } from '../../src/egress/account.ts'
+import { makeAuthority } from '../../src/egress/authority.ts'
+import { nextChunk } from '../../src/egress/streams.ts'
+import { openWayOut } from '../../src/egress/way-out.ts'
+import { listening, openWorld } from '../fixtures/egress.ts'
+
+const sentMax = 32 * 1024
+const many = 64
+
+/** A server that counts what reaches it, and answers nothing; `isReading` may be said later. */
+async function openSink() {
+  const sockets = new Set<Socket>()
+  let arrived = 0
+  let isReading = true
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => undefined))
+    socket.on('data', (chunk: Buffer) => (arrived += chunk.length))
+    if (!isReading) socket.pause()
+  })
+  const port = await listening(server)
+  return {
+    port,
+    arrived: () => arrived,
+    connections: () => sockets.size,
+    read(is: boolean) {
+      isReading = is
+      for (const socket of sockets) {
+        if (is) socket.resume()
+        else socket.pause()
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((done) => server.close(done))
+    },
+  }
+}
+
+/** A way out of one run to servers on loopback, by any name. */
+function wayTo(
+  ports: readonly number[],
+  asked: NetworkAsked,
+  more: { accounts?: Accounts; zone?: string; trust?: readonly string[] } = {},
+) {
+  const { trust, ...rest } = more
+  const dial = {
+    resolver: () => Promise.resolve(['127.0.0.1']),
+    exceptions: ports.map((port) => `127.0.0.1:${port}`),
+    ...(trust && { trust }),
+  }
+  const voice = { say: () => undefined }
+  const controls = { ...allControls, network: networkOf(asked) }
+  const authority = makeAuthority(Date.now)
+  const parts = { controls, run: 'exec_test', voice, credentials: [], authority, dial, ...rest }
+  const way = openWayOut(parts)
+  return Object.assign(way, { [Symbol.dispose]: () => way.close() })
+}
+type Way = ReturnType<typeof wayTo>
+
+async function tunnels(way: Way, port: number, count: number): Promise<readonly Socket[]> {
+  const listener = createServer()
+  const own = await listening(listener)
+  way.listen(listener)
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const socket = connect(own, '127.0.0.1').on('error', () => undefined)
+      socket.write(`CONNECT a.example:${port} HTTP/1.1\r\nHost: a.example:${port}\r\n\r\n`)
+      assert.match(String(await nextChunk(socket)), /^HTTP\/1.1 200 /)
+      return socket
+    }),
+  )
+}
+
+/** Waits no longer than what has been cut takes to be seen as closed on a busy machine. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 1_000 && !holds(); tries++) await sleep(10)
+}
+
+/** Resolves when it was hung up on, whatever way. */
+const ended = (socket: Socket) =>
+  new Promise<void>((done) => void socket.resume().once('close', () => done()))
+
+const ask = (way: Way, url: string, more: object = {}) =>
+  way.fetch(
+    JSON.stringify({ url, method: 'GET', headers: [], body: null, redirect: 'manual', ...more }),
+  )
+
+const sumOf = (way: Way) => way.attempts.reduce((sum, { sent }) => sum + sent, 0)
+
+/** A tunnel in which more waits than all buffers hold; tells whether it was hung up on. */
+async function stuck(way: Way, port: number) {
+  const [socket] = await tunnels(way, port, 1)
+  let isClosed = false
+  void ended(socket!).then(() => (isClosed = true))
+  socket!.write(Buffer.alloc(32 * 2 ** 20, 'x'))
+  for (let [before, same] = [-1, 0]; same < 5; await sleep(50)) {
+    same = before === sumOf(way) ? same + 1 : 0
+    before = sumOf(way)
+  }
+  return () => isClosed
+}
+
+suite('A budget of bytes that many draw on at once', () => {
+  test('S0-22: What many tunnels send in one moment is no more than one of them may', async () => {
+    await using sink = await openSink()
+    using way = wayTo([sink.port], { allow: [`*://a.example:${sink.port}`], sent: sentMax })
+    const sockets = await tunnels(way, sink.port, many)
+    let open = many
+    for (const socket of sockets) void ended(socket).then(() => open--)
+    for (const socket of sockets) socket.write(Buffer.alloc(30_000, 'x'))
+    await until(() => open <= 1 && sink.arrived() > 0)
+    way.close()
+    await until(() => sink.arrived() === sumOf(way))
+    assert.ok(open <= 1 && sumOf(way) <= sentMax, `${sumOf(way)}`)
+    assert.equal(sink.arrived(), sumOf(way))
+  })
+
+  const kinds: readonly (readonly [what: string, path: string, more: object])[] = [
+    ['in bodies', '/', { method: 'POST', body: Buffer.alloc(12_000, 'x').toString('base64') }],
+    ['in addresses', `/${'q'.repeat(12_000)}`, {}],
+    ['in headers', '/', { headers: [1, 2].map((n) => [`X-${n}`, 'h'.repeat(6_000)]) }],
+  ]
+  const fitting = 2
+  for (const scheme of ['http', 'https'] as const)
+    for (const [what, path, more] of kinds)
+      test(`S0-22: What many brokered requests send ${what} at once by ${scheme} is no more than may`, async () => {
+        await using world = await openWorld()
+        const port = world.ports[scheme]
+        const asked = { allow: [`${scheme}://a.example:${port}`], sent: sentMax }
+        using way = wayTo([port], asked, { trust: [world.authority.pem] })
+        const url = `${scheme}://a.example:${port}${path}`
+        const ends = await Promise.all(Array.from({ length: many }, () => ask(way, url, more)))
+        const refused = ends.filter((text) => /bytes that this run may send/.test(text))
+        assert.equal(refused.length, many - world.heard.length)
+        // By https the hellos of all that were open at once may have left no room.
+        const isFull = scheme === 'https' || world.heard.length === fitting
+        assert.ok(world.heard.length <= fitting && isFull, `${world.heard.length}`)
+        assert.ok(sumOf(way) <= sentMax, `${sumOf(way)}`)
+      })
+
+  test('S0-22: What a request turned out not to need may be sent by the next', async () => {
+    await using world = await openWorld()
+    const port = world.ports.https
+    const asked = { allow: [`https://a.example:${port}`], sent: 16 * 1024 }
+    using way = wayTo([port], asked, { trust: [world.authority.pem] })
+    // Each has 3 KB reserved for its handshake, and takes about 2 KB with it.
+    for (let turn = 0; turn < 5; turn++)
+      assert.match(await ask(way, `https://a.example:${port}/`), /"status":200/)
+    assert.ok(sumOf(way) > 7_500 && sumOf(way) <= 16 * 1024, `${sumOf(way)}`)
+  })
+
+  test('S0-22: A budget that is tightened ends what waits to leave', async () => {
+    await using sink = await openSink()
+    sink.read(false)
+    const asked = { allow: [`*://a.example:${sink.port}`] }
+    using way = wayTo([sink.port], asked)
+    const isClosed = await stuck(way, sink.port)
+    const network = networkOf({ ...asked, sent: 50_000 })
+    way.tighten({ ...allControls, network })
+    await until(isClosed)
+    const [attempt] = way.attempts
+    assert.equal(attempt!.because, 'the bytes that this run may send are used up')
+    sink.read(true)
+    await sleep(50)
+    assert.ok(sink.arrived() <= attempt!.sent, `${sink.arrived()} of ${attempt!.sent}`)
+  })
+
+  test('S0-22: What the whole may send ends what waits in several zones, once it is less than their sum', async () => {
+    await using sink = await openSink()
+    sink.read(false)
+    const asked = { allow: [`*://a.example:${sink.port}`] }
+    const accounts = new Accounts()
+    using main = wayTo([sink.port], asked, { accounts, zone: 'main' })
+    using one = wayTo([sink.port], asked, { accounts, zone: 'one' })
+    using two = wayTo([sink.port], asked, { accounts, zone: 'two' })
+    const ways = [await stuck(one, sink.port), await stuck(two, sink.port)]
+    // Enough for each of them alone.
+    const sent = Math.max(sumOf(one), sumOf(two)) + 1
+    const controls = { ...allControls, network: networkOf({ ...asked, sent }) }
+    for (const way of [one, two]) way.tighten(controls)
+    assert.ok([one, two].every(({ attempts }) => !/used up/.test(attempts[0]?.because ?? '')))
+    main.tighten(controls)
+    await until(() => ways.every((isClosed) => isClosed()))
+    assert.ok(ways.every((isClosed) => isClosed()))
+  })
+})

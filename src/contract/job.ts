@@ -79,6 +79,9 @@ export const networkAsked = z.union([
   z.strictObject({ deny: hostPatterns, ...bytesAsked }),
 ])
 
+/** Each is in every list of jobs. */
+const LABELS_MAX = 64
+
 /** Of a schema: before anything walks it, and each job is judged by it again. */
 const schemaMax = { values: 20_000, characters: 262_144 } as const
 
@@ -161,7 +164,10 @@ export const jobRequest = z
       .boolean()
       .default(false)
       .describe('running it again does no harm and gives the same; its outcome may be given again'),
-    labels: z.record(z.string().max(100), z.string().max(1000)).default({}),
+    labels: z
+      .record(z.string().max(100), z.string().max(1000))
+      .refine((given) => Object.keys(given).length <= LABELS_MAX, `expected ${LABELS_MAX} at most`)
+      .default({}),
   })
   .readonly()
 

@@ -6,6 +6,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { Door } from './door.ts'
 import { EventStream } from './event-stream.ts'
 import { claim } from './idempotency.ts'
+import { holdAnswer } from './kept.ts'
 import type { LiveJob } from './live-jobs.ts'
 import { problemOf, problemOfOutcome, problemResponse } from './problem.ts'
 import { jsonText } from './reply.ts'
@@ -25,7 +26,10 @@ export async function answerAsAsked(
   const { form, key } = wishOf(http.incoming.headers)
   if (key === undefined) return forms[form](door, http, job, {})
   const { tenant, principal, id } = job
-  const claimed = claim(door.history, door.live, { tenant, principal, key, digest: digest(), id })
+  const claimed = await door.bodies.turn(tenant, () =>
+    claim(door.history, door.live, { tenant, principal, key, digest: digest(), id }),
+  )
+  if (claimed.kind === 'done') holdAnswer(door, http, tenant, claimed.text)
   if (claimed.kind === 'done') return repeat(door, http, claimed.text, form)
   return forms[form](door, http, job, { outlivesAsker: true, cameToNothing: claimed.release })
 }

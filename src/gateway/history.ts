@@ -4,6 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import { hasLabels, type ExecutionRow } from '../history/history.ts'
 import { streamEnd, wantsStream, watch } from './answer.ts'
 import type { Door } from './door.ts'
+import { readOutcome } from './kept.ts'
 import type { Identity } from './keys.ts'
 import { invalid } from './problem.ts'
 import { jsonText } from './reply.ts'
@@ -61,42 +62,21 @@ export async function getExecution(
   const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
   if (live && isStream) return watch(door, http, live)
   if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
-  const text = await outcomeOf(door, http, who.tenant, id)
+  const text = await readOutcome(door, http, who.tenant, { id, read: (text) => text })
   return isStream ? streamEnd(door, http, text) : jsonText(200, text)
-}
-
-/** It is read in its turn, and counts until it has left: a reader that takes nothing holds all of it. */
-async function outcomeOf(
-  door: Door,
-  { outgoing }: HttpBindings,
-  tenant: string,
-  id: string,
-): Promise<string> {
-  if (door.answers.isFull(tenant)) throw unread()
-  const held = door.answers.hold(tenant)
-  const text = await door.bodies.turn(tenant, () => door.history.outcome(tenant, id))
-  if (text === undefined) return unknown()
-  if (!held.add(text.length)) throw unread()
-  if (outgoing.closed) held[Symbol.dispose]()
-  else outgoing.once('close', () => held[Symbol.dispose]())
-  return text
-}
-
-function unread(): MayflyError {
-  const message = 'Cannot send another outcome now: others are not yet read'
-  return new MayflyError('OVERLOADED', message, { retryAfterMs: 1000 })
 }
 
 /** `DELETE /v1/executions/{id}`: ends it; 202 while it does, 200 with the outcome where it had. */
 export async function cancelExecution(
   door: Door,
-  _http: HttpBindings,
+  http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
 ): Promise<Response> {
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
-  if (!live) return jsonText(200, door.history.outcome(who.tenant, id) ?? unknown())
+  if (!live)
+    return jsonText(200, await readOutcome(door, http, who.tenant, { id, read: (text) => text }))
   live.cancel()
   return jsonText(202, JSON.stringify({ id, status: live.row.status }))
 }

@@ -5,7 +5,8 @@ import { lifeOf } from '../web/page/picture/life.js'
 import { pictureOf } from '../web/page/picture/picture.js'
 import { svgOf, widthMax, widthMin } from '../web/page/picture/svg.js'
 import type { Door } from './door.ts'
-import { idOf, unknown } from './history.ts'
+import { idOf } from './history.ts'
+import { readOutcome } from './kept.ts'
 import type { Identity } from './keys.ts'
 import { filePolicy } from './page.ts'
 import { invalid } from './problem.ts'
@@ -19,18 +20,19 @@ const drawQuery = z.strictObject({
 })
 
 /** `GET /v1/executions/{id}/timeline.svg`: its life as a picture, as far as it has come. Throws MayflyError INVALID. */
-export function drawExecution(
+export async function drawExecution(
   door: Door,
   http: HttpBindings,
   who: Identity,
   params: Readonly<Record<string, string>>,
-): Response {
+): Promise<Response> {
   const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
   const asked = drawQuery.safeParse(Object.fromEntries(searchParams))
   if (!asked.success) throw invalid('query', asked.error)
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
-  const life = live?.story.life ?? lifeOf(outcomeOf(door, who.tenant, id))
+  const read = (text: string) => lifeOf(parseJson(text) as Outcome)
+  const life = live?.story.life ?? (await readOutcome(door, http, who.tenant, { id, read }))
   return new Response(svgOf(pictureOf(life), asked.data), {
     headers: {
       'content-type': `${TYPE}; charset=utf-8`,
@@ -39,8 +41,4 @@ export function drawExecution(
       'x-content-type-options': 'nosniff',
     },
   })
-}
-
-function outcomeOf(door: Door, tenant: string, id: string): Outcome {
-  return parseJson(door.history.outcome(tenant, id) ?? unknown()) as Outcome
 }

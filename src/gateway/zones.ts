@@ -10,6 +10,7 @@ import { assigned } from '../temporal/zones/carve.ts'
 import type { Door } from './door.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
+import { readOutcome } from './kept.ts'
 import type { Identity } from './keys.ts'
 import { invalid } from './problem.ts'
 import { json, jsonText } from './reply.ts'
@@ -92,7 +93,7 @@ export async function beginZones(door: Door, http: HttpBindings, who: Identity) 
 }
 
 /** `GET /v1/zones/{id}`: how the zones of an execution are, or what became of them. */
-export function monitorZones(door: Door, _http: HttpBindings, who: Identity, params: Params) {
+export async function monitorZones(door: Door, http: HttpBindings, who: Identity, params: Params) {
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
   if (live) {
@@ -104,9 +105,9 @@ export function monitorZones(door: Door, _http: HttpBindings, who: Identity, par
       timeline: [],
     })
   }
-  const text = door.history.outcome(who.tenant, id)
-  if (text === undefined) throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
-  const { status, zones, timeline } = parseJson(text) as Outcome
+  const read = (text: string) => parseJson(text) as Outcome
+  const kept = await readOutcome(door, http, who.tenant, { id, read })
+  const { status, zones, timeline } = kept
   return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
 }
 

@@ -1,5 +1,5 @@
 import type { Encoding, OutcomeError } from '../contract/outcome.ts'
-import type { Mismatch } from './schema-keywords.ts'
+import type { Mismatch } from './schema-walk.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
 import { parseJson } from '../lib/parse-json.ts'
 

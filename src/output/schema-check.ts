@@ -1,74 +1,73 @@
-import { keywords, type Mismatch, type Rules, type Schema, type Walk } from './schema-keywords.ts'
+import { spent, type Budget } from './schema-budget.ts'
+import { pointer, type Place } from './schema-place.ts'
+import type { Plan } from './schema-plan.ts'
+import type { Members, Mismatch, Miss, Schema, Walk } from './schema-walk.ts'
 
-/** Looks at values in one check, and levels of value and schema together. Past them nothing matches. */
-const stepsMax = 1_000_000
+/** Levels of value and schema together. Past them nothing matches. */
 const levelsMax = 1000
+/** Keys that are quicker listed again than kept. */
+const keysFew = 16
 
-/** One value against one schema that was read, in counted steps. */
+/** One value against one schema that was read, within a budget. Where that ends, the value does not match. */
 export class Checking implements Walk {
-  readonly #root: Schema
-  #steps = 0
+  readonly #plan: Plan
+  readonly #budget: Budget
+  readonly #keys = new Map<object, readonly string[]>()
   #levels = 0
 
-  constructor(root: Schema) {
-    this.#root = root
+  constructor(plan: Plan, budget: Budget) {
+    this.#plan = plan
+    this.#budget = budget
   }
 
-  run(value: unknown): Mismatch | undefined {
+  run(root: Schema, value: unknown): Mismatch | undefined {
     try {
-      return this.look(this.#root, value, '')
+      this.#budget.resume()
+      const found = this.look(root, value, undefined)
+      return found && { path: pointer(found.at), why: found.why }
     } catch (thrown) {
       if (thrown === spent) return { path: '', why: 'checking it takes too much work' }
       throw thrown
+    } finally {
+      this.#budget.pause()
     }
   }
 
-  look(schema: Schema, value: unknown, path: string): Mismatch | undefined {
+  look(schema: Schema, value: unknown, at: Place | undefined): Miss | undefined {
     this.spend(1)
     if (schema === true) return undefined
-    if (schema === false) return { path, why: 'nothing is allowed here' }
-    this.#levels += 1
-    if (this.#levels > levelsMax) throw spent
-    const found = this.#all(schema, value, path)
-    this.#levels -= 1
-    return found
+    if (schema === false) return { at, why: 'nothing is allowed here' }
+    this.enter()
+    for (const { check, arg } of this.#plan.of(schema)) {
+      this.spend(0.25)
+      const found = check({ value, arg: arg as never, rules: schema, at, walk: this })
+      if (found === undefined) continue
+      this.leave()
+      return typeof found === 'string' ? { at, why: found } : found
+    }
+    this.leave()
+    return undefined
   }
 
-  ref(to: string, value: unknown, path: string): Mismatch | undefined {
-    return this.look(resolve(this.#root, to)!, value, path)
+  keys(value: Members): readonly string[] {
+    const known = this.#keys.get(value)
+    if (known !== undefined) return known
+    const keys = Object.keys(value)
+    this.spend(keys.length)
+    if (keys.length > keysFew) this.#keys.set(value, keys)
+    return keys
   }
 
   spend(steps: number): void {
-    this.#steps += steps
-    if (this.#steps > stepsMax) throw spent
+    this.#budget.spend(steps)
   }
 
-  #all(rules: Rules, value: unknown, path: string): Mismatch | undefined {
-    for (const name of Object.keys(rules)) {
-      const arg = rules[name] as never
-      this.spend(sizeOf(arg) / 4)
-      const found = keywords.get(name)?.check?.({ value, arg, rules, path, walk: this })
-      if (found !== undefined) return typeof found === 'string' ? { path, why: found } : found
-    }
-    return undefined
+  enter(): void {
+    this.#levels += 1
+    if (this.#levels > levelsMax) throw spent
+  }
+
+  leave(): void {
+    this.#levels -= 1
   }
 }
-
-/** Members of an argument that a keyword may have to go through. */
-function sizeOf(arg: unknown): number {
-  return typeof arg === 'object' && arg !== null ? Object.keys(arg).length : 0
-}
-
-/** The part of a schema that a reference names; undefined where there is none. */
-export function resolve(root: Schema, ref: string): Schema | undefined {
-  if (ref !== '#' && !ref.startsWith('#/')) return undefined
-  let at: unknown = root
-  for (const step of ref.split('/').slice(1)) {
-    const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
-    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name)) return undefined
-    at = (at as Rules)[name]
-  }
-  return at as Schema
-}
-
-const spent = new Error('The steps of this check are spent')

@@ -1,26 +1,30 @@
-import { canonicalJson } from '../lib/canonical-json.ts'
-
-export type Schema = boolean | Rules
-export type Rules = Readonly<Record<string, unknown>>
-
-export interface Mismatch {
-  /** JSON Pointer into the result. */
-  readonly path: string
-  readonly why: string
-}
-
-/** What a keyword needs of the check it is part of. */
-export interface Walk {
-  look(schema: Schema, value: unknown, path: string): Mismatch | undefined
-  ref(to: string, value: unknown, path: string): Mismatch | undefined
-  spend(steps: number): void
-}
+import { unitsOfStep } from './schema-budget.ts'
+import { areUnique, containsEnough, itemsMatch, prefixMatches } from './schema-lists.ts'
+import {
+  dependentsAreThere,
+  dependentsMatch,
+  missing,
+  namesMatch,
+  othersMatch,
+  propertiesMatch,
+} from './schema-members.ts'
+import { isSame } from './schema-same.ts'
+import {
+  first,
+  type Found,
+  type Look,
+  type Members,
+  type Miss,
+  type Schema,
+} from './schema-walk.ts'
 
 export interface Keyword {
   readonly takes: Takes
   /** Why the value does not match, or where in it something does not. A keyword without one is a note. */
-  readonly check?: (look: Look) => Mismatch | string | undefined
+  readonly check?: Check
 }
+
+export type Check = (look: Look) => Found
 
 export type Takes =
   | 'schema'
@@ -37,23 +41,11 @@ export type Takes =
   | 'list'
   | 'any'
 
-interface Look<Value = unknown> {
-  readonly value: Value
-  /** The keyword's own argument, of the shape that it takes. */
-  readonly arg: never
-  readonly rules: Rules
-  readonly path: string
-  readonly walk: Walk
-}
-
-type Found = Mismatch | string | undefined
-type Record_ = Readonly<Record<string, unknown>>
-
 const note: Keyword = { takes: 'any' }
 
 /** Every keyword there is; any other is not supported. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
-  ['$ref', { takes: 'ref', check: ({ arg, value, path, walk }) => walk.ref(arg, value, path) }],
+  ['$ref', { takes: 'ref', check: ({ arg, value, at, walk }) => walk.look(arg, value, at) }],
   ['$defs', { takes: 'schemaMap' }],
   ['definitions', { takes: 'schemaMap' }],
 
@@ -110,14 +102,18 @@ export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
     'minProperties',
     {
       takes: 'count',
-      check: onRecords(({ value, arg }) => tooFew(Object.keys(value).length, arg, 'properties')),
+      check: onRecords(({ value, arg, walk }) =>
+        tooFew(walk.keys(value).length, arg, 'properties'),
+      ),
     },
   ],
   [
     'maxProperties',
     {
       takes: 'count',
-      check: onRecords(({ value, arg }) => tooMany(Object.keys(value).length, arg, 'properties')),
+      check: onRecords(({ value, arg, walk }) =>
+        tooMany(walk.keys(value).length, arg, 'properties'),
+      ),
     },
   ],
 
@@ -162,21 +158,32 @@ function texts(wrong: (length: number, bound: number) => string | false): Keywor
     takes: 'count',
     check({ value, arg, walk }) {
       if (typeof value !== 'string') return undefined
-      walk.spend(value.length / 16)
-      return (
-        wrong(value.length - (value.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0), arg) ||
-        undefined
-      )
+      walk.spend(value.length / unitsOfStep)
+      return wrong(lengthOf(value), arg) || undefined
     },
   }
+}
+
+function lengthOf(text: string): number {
+  let length = text.length
+  for (let at = 1; at < text.length; at++) {
+    const isPair = isHalf(text, at - 1, 0xd800) && isHalf(text, at, 0xdc00)
+    if (isPair) length -= 1
+  }
+  return length
+}
+
+/** Whether a unit is the first (0xd800) or the second (0xdc00) half of a pair. */
+function isHalf(text: string, at: number, half: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === half
 }
 
 function onLists(check: (look: Look<readonly unknown[]>) => Found): (look: Look) => Found {
   return (look) => (Array.isArray(look.value) ? check(look as Look<readonly unknown[]>) : undefined)
 }
 
-function onRecords(check: (look: Look<Record_>) => Found): (look: Look) => Found {
-  return (look) => (kindOf(look.value) === 'object' ? check(look as Look<Record_>) : undefined)
+function onRecords(check: (look: Look<Members>) => Found): (look: Look) => Found {
+  return (look) => (kindOf(look.value) === 'object' ? check(look as Look<Members>) : undefined)
 }
 
 function kindOf(value: unknown): string {
@@ -185,10 +192,10 @@ function kindOf(value: unknown): string {
 }
 
 function isOfType({ value, arg }: Look): Found {
-  const types: readonly string[] = [arg].flat()
+  const { types, text }: { readonly types: ReadonlySet<string>; readonly text: string } = arg
   const kind = kindOf(value)
-  const isOne = types.includes(kind) || (types.includes('integer') && Number.isInteger(value))
-  return isOne ? undefined : `expected ${types.join(' or ')}, found ${kind}`
+  const isOne = types.has(kind) || (types.has('integer') && Number.isInteger(value))
+  return isOne ? undefined : `expected ${text}, found ${kind}`
 }
 
 function isOneOf({ value, arg, walk }: Look): Found {
@@ -200,18 +207,6 @@ function isOneOf({ value, arg, walk }: Look): Found {
 
 function isTheValue({ value, arg, walk }: Look): Found {
   return isSame(arg, value, walk) ? undefined : 'expected the one value allowed'
-}
-
-function isSame(a: unknown, b: unknown, walk: Walk): boolean {
-  walk.spend(1)
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  return textOf(a, walk) === textOf(b, walk)
-}
-
-function textOf(value: unknown, walk: Walk): string {
-  const text = canonicalJson(value)
-  walk.spend(text.length / 16)
-  return text
 }
 
 function isMultiple(value: number, of: number): boolean {
@@ -227,114 +222,38 @@ function tooMany(count: number, bound: number, what: string): Found {
   return count > bound ? `expected ${bound} ${what} or fewer, found ${count}` : undefined
 }
 
-function first<Item>(items: readonly Item[], look: (item: Item, place: number) => Found): Found {
-  for (const [place, item] of items.entries()) {
-    const found = look(item, place)
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-function prefixMatches({ value, arg, path, walk }: Look<readonly unknown[]>): Found {
-  const schemas: readonly Schema[] = arg
-  return first(schemas.slice(0, value.length), (schema, place) =>
-    walk.look(schema, value[place], `${path}/${place}`),
-  )
-}
-
-function itemsMatch({ value, arg, rules, path, walk }: Look<readonly unknown[]>): Found {
-  const from = Array.isArray(rules['prefixItems']) ? rules['prefixItems'].length : 0
-  return first(value.slice(from), (item, place) => walk.look(arg, item, `${path}/${from + place}`))
-}
-
-function containsEnough({ value, arg, rules, path, walk }: Look<readonly unknown[]>): Found {
-  const count = value.filter((item) => walk.look(arg, item, path) === undefined).length
-  const { minContains: min = 1, maxContains: max = Infinity } = rules as Record<string, number>
-  if (count >= min && count <= max) return undefined
-  return `found ${count} items of the kind that is to be there`
-}
-
-function areUnique({ value, arg, walk }: Look<readonly unknown[]>): Found {
-  if (!arg || new Set(value.map((item) => textOf(item, walk))).size === value.length)
-    return undefined
-  return 'expected no item twice'
-}
-
-function propertiesMatch({ value, arg, path, walk }: Look<Record_>): Found {
-  return first(Object.entries<Schema>(arg), ([name, schema]) =>
-    Object.hasOwn(value, name)
-      ? walk.look(schema, value[name], inside(path, name))
-      : (walk.spend(1) as undefined),
-  )
-}
-
-function othersMatch({ value, arg, rules, path, walk }: Look<Record_>): Found {
-  const known = (rules['properties'] ?? {}) as Record_
-  return first(Object.keys(value), (name) => {
-    if (Object.hasOwn(known, name)) return undefined
-    return walk.look(arg, value[name], inside(path, name))
-  })
-}
-
-function namesMatch({ value, arg, path, walk }: Look<Record_>): Found {
-  return first(Object.keys(value), (name) => walk.look(arg, name, inside(path, name)))
-}
-
-function missing(value: Record_, names: readonly string[], walk: Walk): Found {
-  walk.spend(names.length)
-  const name = names.find((name) => !Object.hasOwn(value, name))
-  return name === undefined ? undefined : `the property "${name}" is missing`
-}
-
-function dependentsAreThere({ value, arg, walk }: Look<Record_>): Found {
-  return first(Object.entries<readonly string[]>(arg), ([name, names]) =>
-    Object.hasOwn(value, name) ? missing(value, names, walk) : undefined,
-  )
-}
-
-function dependentsMatch({ value, arg, path, walk }: Look<Record_>): Found {
-  return first(Object.entries<Schema>(arg), ([name, schema]) =>
-    Object.hasOwn(value, name) ? walk.look(schema, value, path) : undefined,
-  )
-}
-
-function allMatch({ value, arg, path, walk }: Look): Found {
-  return first(arg as readonly Schema[], (schema) => walk.look(schema, value, path))
+function allMatch({ value, arg, at, walk }: Look): Found {
+  return first(arg as readonly Schema[], (schema) => walk.look(schema, value, at))
 }
 
 /** Says why the first one does not match: with one variant meant, it is as good as any. */
-function anyMatches({ value, arg, path, walk }: Look): Found {
-  let why: Mismatch | undefined
+function anyMatches({ value, arg, at, walk }: Look): Found {
+  let why: Miss | undefined
   for (const schema of arg as readonly Schema[]) {
-    const found = walk.look(schema, value, path)
+    const found = walk.look(schema, value, at)
     if (found === undefined) return undefined
     why ??= found
   }
   return why
 }
 
-function oneMatches(look: Look): Found {
-  const { value, arg, path, walk } = look
-  const matches = (arg as readonly Schema[]).filter(
-    (schema) => walk.look(schema, value, path) === undefined,
-  )
-  if (matches.length > 1) return `matches ${matches.length} variants, expected one`
-  return matches.length === 1 ? undefined : anyMatches(look)
+function oneMatches({ value, arg, at, walk }: Look): Found {
+  let why: Miss | undefined
+  let count = 0
+  for (const schema of arg as readonly Schema[]) {
+    const found = walk.look(schema, value, at)
+    if (found === undefined) count += 1
+    why ??= found
+  }
+  if (count > 1) return `matches ${count} variants, expected one`
+  return count === 1 ? undefined : why
 }
 
-function doesNotMatch({ value, arg, path, walk }: Look): Found {
-  return walk.look(arg, value, path) === undefined ? 'expected something else' : undefined
+function doesNotMatch({ value, arg, at, walk }: Look): Found {
+  return walk.look(arg, value, at) === undefined ? 'expected something else' : undefined
 }
 
-function branchMatches({ value, arg, rules, path, walk }: Look): Found {
-  const branch = rules[walk.look(arg, value, path) === undefined ? 'then' : 'else']
-  return branch === undefined ? undefined : walk.look(branch as Schema, value, path)
-}
-
-function inside(path: string, name: string): string {
-  return `${path}/${escapePointer(name)}`
-}
-
-export function escapePointer(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1')
+function branchMatches({ value, arg, rules, at, walk }: Look): Found {
+  const branch = rules[walk.look(arg, value, at) === undefined ? 'then' : 'else']
+  return branch === undefined ? undefined : walk.look(branch as Schema, value, at)
 }

@@ -1,32 +1,33 @@
 import { MayflyError } from '../contract/error.ts'
-import { Checking, resolve } from './schema-check.ts'
-import {
-  escapePointer,
-  keywords,
-  type Mismatch,
-  type Schema,
-  type Takes,
-} from './schema-keywords.ts'
+import { Budget } from './schema-budget.ts'
+import { Checking } from './schema-check.ts'
+import { keywords, type Takes } from './schema-keywords.ts'
+import { escapePointer } from './schema-place.ts'
+import { Plan, resolve } from './schema-plan.ts'
+import type { Mismatch, Schema } from './schema-walk.ts'
 
 /** Subschemas in one schema, and levels of them. */
 const partsMax = 10_000
 const levelsMax = 64
 
-/** What does not match and where, or undefined where all does. */
+/** What does not match and where, or undefined where all does. A path of more than 1,000 units is cut. */
 export type Check = (value: unknown) => Mismatch | undefined
 
 /**
  * Reads a JSON Schema (2020-12) for results once. Checking happens in the server's own process, on a guest's data
  * and by a caller's schema, so its work is counted and bounded: references that branch twice each would keep a plain
- * validator busy for years, and so would a regular expression. What is not supported (`pattern`,
- * `unevaluatedProperties`, references to elsewhere …) is an error here, never ignored; `format` is a note, as that
- * standard has it. Throws MayflyError INVALID that says where the schema is wrong (`details.path`, a JSON Pointer).
+ * validator busy for years, and so would a regular expression. All values that one check is asked about share one
+ * budget, since the calls of a batch are many; where it is spent nothing matches any more. What is not supported
+ * (`pattern`, `unevaluatedProperties`, references to elsewhere …) is an error here, never ignored; `format` is a note,
+ * as that standard has it. Throws MayflyError INVALID that says where the schema is wrong (`details.path`, a JSON
+ * Pointer).
  *
  *     compileSchema({ type: 'object', required: ['id'] })({})   // { path: '', why: 'the property "id" is missing' }
  */
-export function compileSchema(schema: unknown): Check {
+export function compileSchema(schema: unknown, budget = new Budget()): Check {
   new Reader(schema).run()
-  return (value) => new Checking(schema as Schema).run(value)
+  const plan = new Plan(schema as Schema)
+  return (value) => new Checking(plan, budget).run(schema as Schema, value)
 }
 
 class Reader {

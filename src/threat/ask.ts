@@ -1,16 +1,21 @@
+import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { WallHandle } from '../warden/handle.ts'
 import { createShelf } from '../warden/shelf.ts'
 import { isClaimed } from '../warden/worker-claim.ts'
+import { createTurns } from './turns.ts'
 
 /**
  * Asks the analysis process, which is jailed, disposable, and a tenant's own. It may die of what it parses, hang,
  * or lie: dying and hanging are errors here, and what it says is only believed as far as it makes things stricter.
  */
 export interface Asking {
-  /** One request, one reply, as JSON text. Throws MayflyError when there was none in time. */
+  /**
+   * One request, one reply, as JSON text. Throws MayflyError when there was none in time: OVERLOADED when too much
+   * was waiting, of this tenant or of all, and UNAVAILABLE when the process failed.
+   */
   ask(tenant: string, requestText: string): Promise<string>
   ready(): Promise<unknown>
   close(): Promise<void>
@@ -23,6 +28,8 @@ export interface AskingOptions {
   readonly atOnce: number
   /** A process that will see one source only is neither warmed up nor followed by another. */
   readonly once: boolean
+  /** Whether there is one tenant only, who then leaves no process to others. */
+  readonly alone?: boolean | undefined
 }
 
 const KIND = { request: 1, reply: 2 } as const
@@ -31,12 +38,12 @@ const ANSWER_MS_MAX = 5_000
 const MEMORY_BYTES_MAX = 512 * 2 ** 20
 /** Dummy sources of 10 KB before the first real one, which then takes a third of the time. */
 const WARM_SOURCES = 20
-/** Of one tenant, and of all together in characters of source. */
+/** Requests of one tenant that wait, and characters of source of all together. */
 const WAITING_MAX = 500
 const WAITING_UNITS_MAX = 128 * 2 ** 20
 const WAIT_MS_MAX = 10_000
 
-export function createAsking({ warden, voice, atOnce, once }: AskingOptions): Asking {
+export function createAsking({ warden, voice, atOnce, once, alone }: AskingOptions): Asking {
   const shelf = createShelf({
     program: 'analyst',
     warden,
@@ -46,42 +53,16 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const turns = new Map<string, (() => void)[]>()
-  let busy = 0
-  let waitingUnits = 0
-
-  /** Tenants take turns; who floods waits behind himself, and nobody for longer than the bound. */
-  async function turn(tenant: string, units: number): Promise<void> {
-    if (busy < atOnce) return void busy++
-    const own = turns.get(tenant) ?? []
-    if (own.length >= WAITING_MAX || waitingUnits + units > WAITING_UNITS_MAX) throw overloaded()
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const go = () => {
-      clearTimeout(timer)
-      resolve()
-    }
-    const timer = setTimeout(() => {
-      forget(tenant, go)
-      reject(overloaded())
-    }, WAIT_MS_MAX)
-    turns.set(tenant, [...own, go])
-    waitingUnits += units
-    return promise.finally(() => (waitingUnits -= units))
-  }
-
-  function forget(tenant: string, go: () => void): void {
-    const rest = (turns.get(tenant) ?? []).filter((one) => one !== go)
-    turns.delete(tenant)
-    if (rest.length > 0) turns.set(tenant, rest)
-  }
-
-  function leave(): void {
-    const [next] = turns
-    if (!next) return void busy--
-    const [tenant, [go]] = next
-    forget(tenant, go!)
-    go!()
-  }
+  const turns = createTurns(
+    {
+      places: atOnce,
+      alone,
+      waitingMax: WAITING_MAX,
+      waitingUnitsMax: WAITING_UNITS_MAX,
+      waitMsMax: WAIT_MS_MAX,
+    },
+    systemClock,
+  )
 
   /** A process that kept too much of earlier sources gives way to another. */
   async function claimed(tenant: string): Promise<WallHandle> {
@@ -99,7 +80,7 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
 
   return {
     async ask(tenant, requestText) {
-      await turn(tenant, requestText.length)
+      const leave = await turns.enter(tenant, requestText.length)
       try {
         const wall = await claimed(tenant)
         try {
@@ -115,13 +96,6 @@ export function createAsking({ warden, voice, atOnce, once }: AskingOptions): As
     ready: () => shelf.ready(),
     close: () => shelf.close(),
   }
-}
-
-function overloaded(): MayflyError {
-  return new MayflyError('OVERLOADED', 'Cannot analyse now: too much is waiting', {
-    hint: 'Try again later',
-    retryAfterMs: WAIT_MS_MAX,
-  })
 }
 
 async function exchange(wall: WallHandle, requestText: string): Promise<string> {

@@ -27,14 +27,58 @@ export function wasmEntry(source: string): Entry {
 
 /** Decisions in a source whose language is not parsed here, plus one: a rough size, never a finding. */
 export function branchesOf(source: string): number {
-  const bare = source.replace(/(["'])(?:\\.|(?!\1)[^\\\n])*\1|#.*/g, '')
-  return (
-    1 + (bare.match(/\b(?:if|elif|for|while|except|case|and|or|until)\b|&&|\|\|/g)?.length ?? 0)
-  )
+  const decisions = /\b(?:if|elif|for|while|except|case|and|or|until)\b|&&|\|\|/g
+  return 1 + (withoutTexts(source).match(decisions)?.length ?? 0)
+}
+
+/** A source without its comments and the strings that end on their line. Each character is looked at a few times. */
+function withoutTexts(source: string): string {
+  const mark = /["'#]/g
+  const parts: string[] = []
+  // Up to here no string with this quote ends: within one that does not, each of its quotes is escaped, and a
+  // string from there would go on the same way.
+  const openUntil: Record<string, number> = { '"': 0, "'": 0 }
+  let from = 0
+  for (let found = mark.exec(source); found; found = mark.exec(source)) {
+    const [sign] = found
+    let end = found.index
+    if (sign === '#') end = endOfLine(source, found.index)
+    else if (found.index >= openUntil[sign]!) {
+      const { closed, at } = endOfString(source, found.index)
+      if (closed) end = at
+      else openUntil[sign] = at
+    }
+    if (end === found.index) continue
+    parts.push(source.slice(from, found.index))
+    from = mark.lastIndex = end
+  }
+  return parts.join('') + source.slice(from)
+}
+
+/** Behind the quote that ends the string, or where it is cut off. */
+function endOfString(source: string, start: number): { closed: boolean; at: number } {
+  const quote = source[start]
+  for (let at = start + 1; at < source.length; at++) {
+    const unit = source[at]!
+    if (unit === quote) return { closed: true, at: at + 1 }
+    if (unit === '\n') return { closed: false, at }
+    if (unit !== '\\') continue
+    if (at + 1 === source.length || LINE_ENDS.has(source[at + 1]!)) return { closed: false, at }
+    at++
+  }
+  return { closed: false, at: source.length }
+}
+
+const LINE_ENDS: ReadonlySet<string> = new Set(['\n', '\r', '\u2028', '\u2029'])
+
+function endOfLine(source: string, start: number): number {
+  let at = start
+  while (at < source.length && !LINE_ENDS.has(source[at]!)) at++
+  return at
 }
 
 const STRINGS_AND_COMMENTS =
-  /[rbfuRBFU]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|$(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|$(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)|#[^\n]*/g
+  /[rbfuRBFU]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|\\?$(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|\\?$(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)|#[^\n]*/g
 
 /** What runs only as a program is, to whoever calls it, not there either. */
 const HAS_OWN_NAMES = /^(?:(?:async\s+)?def|class)\b|^if\b.*\b__name__\b/
@@ -74,7 +118,7 @@ function bindLine(line: string, names: Set<string>): void {
       names.add(
         part
           .trim()
-          .split(/\s+as\s+/)
+          .split(/\sas\s+/)
           .at(-1)!,
       )
     }

@@ -80,12 +80,20 @@ function functionOf(source: string, parsed: Parsed, mode: Mode): Shape | undefin
   if (parsed.kind === 'error') return undefined
   const sole = soleFunction(parsed.program, mode)
   if (!sole) return undefined
-  const blanked = sole.semicolons.reduce((text, at) => blank(text, at - parsed.shift), source)
-  return shape(source, 'function', parsed, blanked)
+  const places = sole.semicolons.map((at) => at - parsed.shift)
+  return shape(source, 'function', parsed, blanked(source, places))
 }
 
-function blank(text: string, at: number): string {
-  return text[at] === ';' ? `${text.slice(0, at)} ${text.slice(at + 1)}` : text
+/** The source with a space in place of each semicolon at one of these offsets. */
+function blanked(source: string, places: readonly number[]): string {
+  const parts: string[] = []
+  let from = 0
+  for (const at of places.toSorted((a, b) => a - b)) {
+    if (at < from || source[at] !== ';') continue
+    parts.push(source.slice(from, at), ' ')
+    from = at + 1
+  }
+  return from === 0 ? source : parts.join('') + source.slice(from)
 }
 
 /** A program is a module when it says so, or when nothing else can hold its top-level `await`. */

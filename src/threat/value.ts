@@ -1,4 +1,5 @@
 import { foldBinary, foldCall, foldUnary } from './fold.ts'
+import { memberOf, notYet, type KeyOf } from './members.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, Step } from './syntax.ts'
 
@@ -18,16 +19,20 @@ export type Primitive = string | number | boolean | null | undefined
 /** Expressions in each other that are followed, aliases included, before giving up. */
 const stepsMax = 200
 
-const values = new WeakMap<Node, Value | null>()
+/** Stands for a value while it is worked out: one that leads back to itself has none. */
+const OPEN = Symbol('open')
+
+const values = new WeakMap<Node, Value | null | typeof OPEN>()
 
 /** Undefined when it cannot be told. Bounded; asked twice it costs nothing. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
   if (!node || depth > stepsMax) return undefined
   const known = values.get(node)
-  if (known !== undefined) return known ?? undefined
-  values.set(node, null)
+  if (known === OPEN || known === null) return undefined
+  if (known) return known
+  values.set(node, OPEN)
   const value = evaluate(node, depth + 1)
-  if (value) values.set(node, value)
+  values.set(node, value ?? null)
   return value
 }
 
@@ -189,16 +194,14 @@ function keyOfStep(step: Step, depth: number): string | undefined {
 }
 
 /** The expression that an object or array literal, written here or held by a name, has under a key. */
-function memberNode(node: Node, key: string, depth: number): Node | undefined {
+export function memberNode(node: Node, key: string, depth = 0): Node | undefined {
   const literal = literalOf(node, depth)
-  if (literal?.type === 'ArrayExpression') {
-    const elements: readonly (Node | null)[] = literal['elements']
-    if (elements.some((element) => element?.type === 'SpreadElement')) return undefined
-    return elements[Number(key)] ?? undefined
-  }
-  return literal?.['properties'].findLast(
-    (property: Node) => property.type === 'Property' && propertyKey(property, depth) === key,
-  )?.value
+  return literal && memberOf(literal, key, (property) => keyOrNotYet(property, depth))
+}
+
+function keyOrNotYet(property: Node, depth: number): ReturnType<KeyOf> {
+  const key = propertyKey(property, depth)
+  return key === undefined && values.get(property['key']) === OPEN ? notYet : key
 }
 
 export function propertyKey({ key, computed }: Node, depth = 0): string | undefined {

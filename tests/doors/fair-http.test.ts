@@ -109,15 +109,16 @@ suite('Nobody has all of what all share', () => {
     const { json } = await job(door, acme)
     const path = `/v1/executions/${String(json['id'])}`
     const get = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer acme\r\n\r\n`
-    const sockets = await Promise.all(
-      Array.from({ length: 2 }, async () => {
-        const socket = connect(door.activePort, '127.0.0.1')
-        await once(socket, 'connect')
-        socket.pause()
-        socket.write(get)
-        return socket
-      }),
-    )
+    const sockets: Socket[] = []
+    for (let n = 0; n < 2; n++) {
+      const socket = connect(door.activePort, '127.0.0.1')
+      sockets.push(socket)
+      await once(socket, 'connect')
+      socket.pause()
+      socket.write(get)
+      // What begins to come is held until all of it has come.
+      await until(() => socket.bytesRead > 1000, 'the beginning of an answer')
+    }
     const again = () => call(`${door.gateway.activeUrl}${path}`, { headers: acme })
     const isIn = async (status: number) => {
       for (const late = performance.now() + 20_000; performance.now() < late; await sleep(20))

@@ -1,6 +1,6 @@
 import type { Call, Facts } from '../facts.ts'
 import type { Node } from '../syntax.ts'
-import { literalOf, memberKey, numberOf, propertyKey, textOf } from '../value.ts'
+import { memberKey, memberNode, numberOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
 /** One allocation of this many bytes or more is large: 64 MiB. */
@@ -57,9 +57,8 @@ function sizeOf(node: Node): number {
 }
 
 function fieldOf(object: Node, name: string): number {
-  const properties: readonly Node[] = literalOf(object)?.['properties'] ?? []
-  const field = properties.findLast((property) => property['key'] && propertyKey(property) === name)
-  return field ? sizeOf(field['value']) : 0
+  const field = memberNode(object, name)
+  return field ? sizeOf(field) : 0
 }
 
 /** `text.repeat(n)`, `text.padEnd(n)`, `text.padStart(n)`. */

@@ -14,7 +14,8 @@ export const cryptomining: Rule = {
     for (const { node, module } of facts.loads) {
       if (module !== undefined && (MINER_MODULE.test(module) || isPool(module))) yield node
     }
-    for (const call of facts.calls) if (dials(call) && reachesPool(call)) yield call.node
+    const asked = new Map<string, boolean>()
+    for (const call of facts.calls) if (dials(call) && reachesPool(call, asked)) yield call.node
     yield* provingLoops(facts)
   },
 }
@@ -41,16 +42,30 @@ function dials({ node, callee }: Call): boolean {
   return to.type === 'MemberExpression' && DIALLING_METHODS.test(memberKey(to) ?? '')
 }
 
-function reachesPool({ given }: Call): boolean {
+/** `asked`: texts that calls were given before, as many calls may be given the same long one. */
+function reachesPool({ given }: Call, asked: Map<string, boolean>): boolean {
   return given.some((argument) => {
     const text = textOf(argument)
-    if (text !== undefined) return isPool(text)
-    const parts: readonly Node[] =
-      literalOf(argument)?.['properties'] ?? literalOf(argument)?.['elements'] ?? []
-    // An element is what it is; of a property it is the value that counts.
-    const value = (part: Node) => (part.type === 'Property' ? part['value'] : part)
-    return parts.some((part) => part && isPool(textOf(value(part)) ?? ''))
+    if (text === undefined) return holdsPool(literalOf(argument))
+    const known = asked.get(text) ?? isPool(text)
+    asked.set(text, known)
+    return known
   })
+}
+
+/** What was told of each literal, as many calls may be given the same large one. */
+const holders = new WeakMap<Node, boolean>()
+
+function holdsPool(literal: Node | undefined): boolean {
+  if (!literal) return false
+  const known = holders.get(literal)
+  if (known !== undefined) return known
+  const parts: readonly (Node | null)[] = literal['properties'] ?? literal['elements']
+  // An element is what it is; of a property it is the value that counts.
+  const value = (part: Node) => (part.type === 'Property' ? part['value'] : part)
+  const holds = parts.some((part) => part !== null && isPool(textOf(value(part)) ?? ''))
+  holders.set(literal, holds)
+  return holds
 }
 
 const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement'])

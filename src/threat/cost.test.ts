@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Language } from '../contract/job.ts'
+import { inspect } from './inspect.ts'
+
+const times = 12_000
+const properties = Array.from({ length: times }, (_, index) => `a${index}:1`).join()
+const many = (text: string) => text.repeat(times)
+
+interface Costly {
+  readonly language: Language
+  readonly source: string
+  /** As long, with as many parts, but of no such kind. */
+  readonly harmless: string
+}
+
+/** Sources whose parts were once each looked at together with all others. */
+const costly: Record<string, Costly> = {
+  'reads of an object with many properties': {
+    language: 'js',
+    source: `const o={${properties}};${many('o.z;')}`,
+    harmless: `const o={${properties}},p={};${many('p.z;')}`,
+  },
+  'names taken from an array with many elements': {
+    language: 'js',
+    source: `const a=[${many('1,')}];${many('a[0];')}`,
+    harmless: `const a=[${many('1,')}],b=[];${many('b[0];')}`,
+  },
+  'lengths of an object with many properties': {
+    language: 'js',
+    source: `const o={${properties}};${many('Array.from(o);')}`,
+    harmless: `const o={${properties}},p={};${many('Array.from(p);')}`,
+  },
+  'dials with an object of many properties': {
+    language: 'js',
+    source: `const o={${properties}};${many('fetch(o);')}`,
+    harmless: `const o={${properties}},p={};${many('fetch(p);')}`,
+  },
+  'semicolons after a function': {
+    language: 'js',
+    source: `function f(){}${many(';'.repeat(20))}`,
+    harmless: `f();${many(';'.repeat(20))}`,
+  },
+  'quotes that are escaped in a string without an end': {
+    language: 'python',
+    source: `"${many('\\"\\"\\"\\"\\"\\"')}`,
+    harmless: `"${many('\\"\\"\\"\\"\\"\\"')}"`,
+  },
+  'long strings in a text that ends with a backslash': {
+    language: 'python',
+    source: `"""\n${many('\\"""\n\\"""\n')}\\`,
+    harmless: `"""\n${many('\\"""\n\\"""\n')}"""`,
+  },
+  'spaces in an import': {
+    language: 'python',
+    source: `import a${many('        ')}b`,
+    harmless: `import a${many('bbbbbbbb')}b`,
+  },
+}
+
+/** Of the processor, in milliseconds: other work on the machine does not count. */
+function costOf(code: string, language: Language): number {
+  const before = process.cpuUsage()
+  inspect({ code, language, entry: 'auto', files: [] })
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+/**
+ * The two cost the same. What is allowed beyond is for collecting garbage and compiling; looked at with all others,
+ * the parts took from four times as long as what is beside them to hundreds of times.
+ */
+const allowance = { times: 3, ms: 200 }
+
+for (const [name, { language, source, harmless }] of Object.entries(costly)) {
+  test(`Each of ${times} parts costs the same: ${name}`, () => {
+    costOf(harmless, language)
+    const beside = costOf(harmless, language)
+    const cost = costOf(source, language)
+    assert.ok(
+      cost < beside * allowance.times + allowance.ms,
+      `${Math.round(cost)} ms, and ${Math.round(beside)} ms for a harmless one`,
+    )
+  })
+}

@@ -1,0 +1,72 @@
+import type { Node } from './syntax.ts'
+
+/** The key of a property, `notYet` while it is being worked out, or undefined when it cannot be told. */
+export type KeyOf = (property: Node) => string | typeof notYet | undefined
+export const notYet = Symbol('not yet')
+
+/**
+ * What an object or array literal has under a key. Each property is looked at once however often it is asked for: a
+ * source with many properties and many reads of them would otherwise take as long as both multiplied.
+ */
+export function memberOf(literal: Node, key: string, keyOf: KeyOf): Node | undefined {
+  if (literal.type === 'ArrayExpression') return elementOf(literal, key)
+  let members = known.get(literal)
+  if (!members) known.set(literal, (members = new Members(literal['properties'])))
+  return members.get(key, keyOf)
+}
+
+const known = new WeakMap<Node, Members>()
+const spreads = new WeakMap<Node, boolean>()
+
+function elementOf(literal: Node, key: string): Node | undefined {
+  const elements: readonly (Node | null)[] = literal['elements']
+  let spread = spreads.get(literal)
+  if (spread === undefined) {
+    spread = elements.some((element) => element?.type === 'SpreadElement')
+    spreads.set(literal, spread)
+  }
+  return spread ? undefined : (elements[Number(key)] ?? undefined)
+}
+
+/**
+ * The properties of one object by key; of those with the same key the last one counts. They are read from the end and
+ * only as far as was asked, since working out a computed key can lead back to this very object.
+ */
+class Members {
+  readonly #properties: readonly Node[]
+  readonly #placeOf = new Map<string, number>()
+  /** Places seen whose keys are being worked out further up. Bounded by the depth of expressions. */
+  #open: number[] = []
+  #unseen: number
+
+  constructor(properties: readonly Node[]) {
+    this.#properties = properties
+    this.#unseen = properties.length
+  }
+
+  get(key: string, keyOf: KeyOf): Node | undefined {
+    for (;;) {
+      if (this.#open.length > 0) this.#lookAgain(keyOf)
+      const place = this.#placeOf.get(key)
+      if (place !== undefined) return this.#properties[place]!['value']
+      if (this.#unseen === 0) return undefined
+      this.#see(--this.#unseen, keyOf)
+    }
+  }
+
+  #lookAgain(keyOf: KeyOf): void {
+    const open = this.#open
+    this.#open = []
+    for (const place of open) this.#see(place, keyOf)
+  }
+
+  #see(place: number, keyOf: KeyOf): void {
+    const property = this.#properties[place]!
+    if (property.type !== 'Property') return
+    const key = keyOf(property)
+    if (key === notYet) this.#open.push(place)
+    else if (key !== undefined && (this.#placeOf.get(key) ?? -1) < place) {
+      this.#placeOf.set(key, place)
+    }
+  }
+}

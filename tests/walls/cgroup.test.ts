@@ -51,7 +51,7 @@ suite(
       const group = groups.create(`w1${process.pid.toString(16)}`)
       group.limit({ memory: 2 ** 28 })
       const fill = 'a=x; while :; do a=$a$a; done'
-      const [beside, child] = ['sleep 60', `read go; ${fill}`].map((code) =>
+      const [beside, child] = ['exec sleep 60', `read go; ${fill}`].map((code) =>
         spawn('/bin/sh', ['-c', code], { stdio: ['pipe', 'ignore', 'ignore'] }),
       )
       const ended = once(child!, 'exit')

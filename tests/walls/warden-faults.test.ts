@@ -16,6 +16,7 @@ import { suite, test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
+import { signalAll } from '../../src/warden/taken.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { holdWarden } from '../../src/warden/local.ts'
 import { descendantsOf, kindsOpen } from '../conformance/remains.ts'
@@ -102,7 +103,8 @@ suite('A start that breaks leaves nothing', { skip: unable() }, () => {
     await wall.claim()
     const group = `/sys/fs/cgroup/memory/mayfly/${wall.id}`
     const pids = readFileSync(`${group}/cgroup.procs`, 'utf8').split('\n').filter(Boolean)
-    for (const pid of pids) process.kill(Number(pid), 'SIGKILL')
+    // The first takes others along.
+    signalAll(pids.map(Number), 'SIGKILL')
     // Before this loop turns, and so before its warden hears of any of it.
     const isGone = () => {
       try {

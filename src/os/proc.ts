@@ -27,8 +27,7 @@ export function bootId(): string {
 export function processFacts(pid: number): ProcessFacts | undefined {
   const text = read(`/proc/${pid}/stat`)
   if (!text) return undefined
-  // The name stands in parentheses and may hold anything, so fields count from the last one.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const fields = fieldsOf(text)
   return {
     state: fields[0] ?? 'X',
     parent: Number(fields[1]),
@@ -36,6 +35,11 @@ export function processFacts(pid: number): ProcessFacts | undefined {
     treeTicks: [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0),
     startTime: Number(fields[19]),
   }
+}
+
+/** The name stands in parentheses and may hold anything, so fields count from the last one. */
+function fieldsOf(stat: string): readonly string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
 /** Whether it runs; a zombie that nobody has reaped yet does not. */
@@ -59,7 +63,18 @@ export function waitedMsOf(pid: number): number {
   return waited.reduce((sum, ns) => sum + ns, 0) / 1e6
 }
 
-function threadsOf(pid: number): readonly string[] {
+/** The state of one thread; `X` for one that is gone. */
+export function stateOf(pid: number, thread: string): string {
+  return fieldsOf(read(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
+}
+
+/** Where in the kernel one thread waits; empty, or `0`, where the kernel does not say. */
+export function placeOf(pid: number, thread: string): string {
+  return read(`/proc/${pid}/task/${thread}/wchan`) ?? ''
+}
+
+/** Empty where there is no /proc. */
+export function threadsOf(pid: number): readonly string[] {
   try {
     return readNames(`/proc/${pid}/task`)
   } catch {

@@ -8,8 +8,8 @@ import { largestFirst } from './tree.ts'
 
 /**
  * Has a wall's sentinel copy what its processes hold in memory, `bytes` of it at most, those that hold most first. None
- * of it comes through here: whoever asks has the socket already. Throws MayflyError UNAVAILABLE where there is no sentinel, or where it looks into
- * none of them.
+ * of it comes through here: whoever asks has the socket already. Throws MayflyError UNAVAILABLE where there is no
+ * sentinel, or where it looks into none of them.
  */
 export async function capture({ id, taken }: Live, bytes: number): Promise<Capturing> {
   const pids = largestFirst(guestsIn(taken, processesOfWall(taken)))

@@ -1,6 +1,7 @@
-import { readdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { openCgroups } from '../os/cgroup.ts'
+import { threadsOf } from '../os/proc.ts'
 
 /** Of the warden, which holds everybody to their bounds; of the server, which keeps the time of phases. */
 export const niceOf = { warden: -10, server: -5, wall: 0 } as const
@@ -11,7 +12,7 @@ export const niceOf = { warden: -10, server: -5, wall: 0 } as const
  * compares what is nice in no other way within each.
  */
 export function comeFirst(nice: number, pid: number = process.pid): void {
-  for (const thread of threadsOf(pid)) setNice(thread, nice)
+  for (const thread of numbersOf(pid)) setNice(thread, nice)
   openCgroups()?.comeFirst(pid)
 }
 
@@ -26,7 +27,7 @@ export function setNice(pid: number, nice: number): void {
 
 /** At least so nice, in every thread: one that was started before its maker was nice has not got it from there. */
 export function giveWay(pid: number, nice: number): void {
-  for (const thread of threadsOf(pid)) {
+  for (const thread of numbersOf(pid)) {
     try {
       if (os.getPriority(thread) < nice) os.setPriority(thread, nice)
     } catch {
@@ -46,10 +47,8 @@ export function goFirst(pid: number): void {
 
 const OOM_FIRST = 1000
 
-function threadsOf(pid: number): readonly number[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).map(Number)
-  } catch {
-    return [pid]
-  }
+/** Where nobody tells of threads, the process is all there is. */
+function numbersOf(pid: number): readonly number[] {
+  const threads = threadsOf(pid).map(Number)
+  return threads.length > 0 ? threads : [pid]
 }

@@ -1,5 +1,5 @@
 import { limitResource, resourceLimit } from '../os/libc.js'
-import { readNames, readText } from '../os/read.ts'
+import { placeOf, stateOf, threadsOf } from '../os/proc.ts'
 import { processesOfWall, signalAll, type Taken } from './taken.ts'
 
 /** A process that was being made while its maker was limited is found by the next pass. */
@@ -61,15 +61,13 @@ export async function limitTasksOfAll(
 }
 
 function suspectsIn(pid: number): readonly Suspect[] {
-  return namesIn(`/proc/${pid}/task`).map((tid) => ({ pid, tid, looks: 0 }))
+  return threadsOf(pid).map((tid) => ({ pid, tid, looks: 0 }))
 }
 
 function isOutside(suspect: Suspect): boolean {
-  const folder = `/proc/${suspect.pid}/task/${suspect.tid}`
-  const stat = textOf(`${folder}/stat`)
-  const state = stat.slice(stat.lastIndexOf(')') + 2)[0] ?? 'X'
+  const state = stateOf(suspect.pid, suspect.tid)
   if (state !== 'D') return OUTSIDE.has(state)
-  const place = textOf(`${folder}/wchan`)
+  const place = placeOf(suspect.pid, suspect.tid)
   suspect.looks++
   return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > LOOKS_MAX)
 }
@@ -81,21 +79,5 @@ function limitOne(pid: number, tasks: number): boolean {
   } catch (error) {
     if ((error as { readonly code?: string }).code === 'ESRCH') return true
     throw error
-  }
-}
-
-function namesIn(folder: string): readonly string[] {
-  try {
-    return readNames(folder)
-  } catch {
-    return []
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readText(file)
-  } catch {
-    return ''
   }
 }

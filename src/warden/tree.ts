@@ -1,5 +1,5 @@
-import { processFacts } from '../os/proc.ts'
-import { readNames, readText } from '../os/read.ts'
+import { processFacts, threadsOf } from '../os/proc.ts'
+import { readText } from '../os/read.ts'
 
 /** The processes of one wall, as the kernel tells them from outside. */
 
@@ -29,14 +29,6 @@ function childrenOfAll(pid: number): readonly number[] {
       return []
     }
   })
-}
-
-function threadsOf(pid: number): readonly string[] {
-  try {
-    return readNames(`/proc/${pid}/task`)
-  } catch {
-    return []
-  }
 }
 
 /** Processes and threads, this one and all below it. */

@@ -85,6 +85,8 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     run: job.id,
     language: analysis.verdict.language,
     entry: analysis.verdict.entry,
+    ...(job.asked.entry === 'auto' && { isEntryGuessed: true }),
+    ...(job.asked.name !== undefined && { name: job.asked.name }),
     code: stripped ?? job.asked.code,
     inputText: job.inputText,
     files: job.asked.files,

@@ -59,6 +59,7 @@ export function tell(
       ...(claim.sandbox.held && { enforced: claim.sandbox.held }),
     }),
     ...(ran && { ran }),
+    ...(lived.status === 'ok' && end?.pending && { pending: end.pending }),
     ...(end?.leftOut && end.leftOut.length > 0 && { artifactsLeftOut: end.leftOut }),
     security: {
       threatScore: verdict.threatScore,

@@ -1,3 +1,4 @@
+import path from 'node:path'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -5,6 +6,7 @@ import {
   entries,
   askable,
   languages,
+  sourceName,
   type Entry,
   type Job,
   type JobRequest,
@@ -173,6 +175,7 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     : undefined
   return {
     code,
+    ...nameOf(file),
     ...(language && { language }),
     ...(entry && { entry }),
     ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
@@ -197,6 +200,12 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     trace: flags.trace ?? false,
     idempotent: flags.idempotent ?? false,
   }
+}
+
+/** A name that no file of a job may have is left out: nothing depends on it but messages. */
+function nameOf(file: string): Pick<JobRequest, 'name'> {
+  const { success, data } = sourceName.safeParse(path.basename(file))
+  return success && file !== '-' ? { name: data } : {}
 }
 
 /** A bare number is milliseconds or bytes, as everywhere. */

@@ -35,6 +35,14 @@ export const callsMax = 1000
 
 const NO_NUL = /^[^\0]*$/
 
+/** The source as a file: its name in the working folder and in messages; its suffix says what it is written in. */
+export const sourceName = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[^\p{Cc}/\\]*$/u, 'expected the name of a file, without its folder')
+  .refine((name) => name !== '.' && name !== '..', 'expected the name of a file')
+
 /** A file the job brings: a path below the working directory, never out of it. */
 export const jobFile = z
   .strictObject({
@@ -112,6 +120,11 @@ export const jobRequest = z
     effectId: z.string().min(1).max(200).optional(),
     signature: signatureAsked.optional(),
     publicKey: publicKeyAsked.optional(),
+    name: sourceName
+      .optional()
+      .describe(
+        'what the source is called, such as `report.ts`: in messages, and where it is a file',
+      ),
     language: language.optional(),
     entry: entry.default('auto'),
     input: z.unknown().optional(),

@@ -103,6 +103,14 @@ export const shadow = z
   })
   .readonly()
 
+/** Work that a job left behind when it ended with its value. */
+export const pending = z
+  .object({
+    timers: z.number().int().min(0),
+    promises: z.number().int().min(0).describe('calls that were not answered yet'),
+  })
+  .readonly()
+
 export const leftOut = z.object({ path: z.string(), because: z.string() }).readonly()
 
 export const outcomeSchema = z
@@ -121,6 +129,9 @@ export const outcomeSchema = z
     stdout: z.string(),
     stderr: z.string(),
     truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }).readonly(),
+    pending: pending
+      .optional()
+      .describe('where a value was returned while work was under way: what was dropped'),
     artifacts: z.array(artifact).readonly(),
     artifactsLeftOut: z
       .array(leftOut)
@@ -193,6 +204,7 @@ export const outcomeSchema = z
 export type Outcome = z.infer<typeof outcomeSchema>
 export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
+export type Pending = z.infer<typeof pending>
 export type LeftOut = z.infer<typeof leftOut>
 export type NetworkAttempt = z.infer<typeof networkAttempt>
 export type CalledJobs = z.infer<typeof calledJobs>

@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts'
 import type { Control, Controls } from './controls.ts'
 import type { Sink } from './event.ts'
 import type { Entry, JobFile, Language } from './job.ts'
-import type { Encoding, LeftOut, NetworkAttempt, OutcomeError } from './outcome.ts'
+import type { Encoding, LeftOut, NetworkAttempt, OutcomeError, Pending } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Strength, TierName } from './tier.ts'
 import type { ProgramZoneAbout, Split } from './zones.ts'
@@ -147,7 +147,11 @@ export interface Task {
   readonly language: Language
   /** Decided: never `auto`. */
   readonly entry: Entry
-  /** For ts: JavaScript with the same positions. */
+  /** Nobody asked for that entry: what cannot be given back as a result is then no failure. */
+  readonly isEntryGuessed?: boolean
+  /** What the source is called; `job.js` and the like unless given. */
+  readonly name?: string
+  /** For ts: JavaScript with the same positions, or the source itself where its types cannot be erased. */
   readonly code: string
   readonly inputText: string
   readonly files: readonly JobFile[]
@@ -216,6 +220,8 @@ export interface TaskEnd {
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
+  /** Work under way that its end dropped. */
+  readonly pending?: Pending
   /** What lay among the artifacts and is none: a link, a pipe, one too many. */
   readonly leftOut?: readonly LeftOut[]
   /** Where that was asked, and its wall lived to tell. */

@@ -172,8 +172,9 @@ function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
 
 /** All that can make a difference to what a job comes to. The profile's digest covers tenant, wall, image and limits. */
 function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
-  const { code, files, artifacts, calls } = asked
-  return sha256(JSON.stringify([tenant, digest, code, inputText, files, artifacts, calls?.length]))
+  const { code, name, files, artifacts, calls } = asked
+  const parts = [tenant, digest, code, name, inputText, files, artifacts, calls?.length]
+  return sha256(JSON.stringify(parts))
 }
 
 /** Undefined for what may not be given again: another end than ok, less than all of it, or one that reached out. */

@@ -81,8 +81,8 @@ const tableVersion = sha256(canonicalJson(patterns))
 
 /** Digest of everything that an analysis depends on but the tenant. */
 function digestOf({ asked }: Job, rulesVersion: string): string {
-  const { code, language, entry, files } = asked
-  const parts = [sha256(code), String(code.length), language ?? '', entry, rulesVersion]
+  const { code, name = '', language, entry, files } = asked
+  const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
   for (const { path, content, encoding } of files) parts.push(path, encoding, sha256(content))
   return `sha256:${sha256(JSON.stringify(parts))}`
 }
@@ -94,8 +94,8 @@ async function inspectElsewhere(
   ask: AnalystParts['ask'],
   voice: AnalystParts['voice'],
 ): Promise<Kept> {
-  const { code, language, entry, files } = job.asked
-  const request = { code, language, entry, files, ...(zones && { zones }) }
+  const { code, name, language, entry, files } = job.asked
+  const request = { code, name, language, entry, files, ...(zones && { zones }) }
   try {
     const reply = await ask(job.tenant, JSON.stringify(request))
     return { value: analysisOf(readReply(reply, job), digest), believed: true }

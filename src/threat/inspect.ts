@@ -19,6 +19,8 @@ import { splitShape } from './zones/in-shape.ts'
 
 export interface InspectRequest {
   readonly code: string
+  /** What the source is called. */
+  readonly name?: string | undefined
   readonly language?: Language | undefined
   readonly entry: Entry
   readonly files: readonly InspectedFile[]

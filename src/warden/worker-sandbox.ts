@@ -377,7 +377,7 @@ export class WorkerSandbox implements Sandbox {
     const { head, text } = parted(payload)
     const read = endSchema.safeParse(head)
     if (!read.success) return this.#garbled('unreadable end')
-    const { cpuTimeMs, memory, error, encoding, status, ran } = read.data
+    const { cpuTimeMs, memory, error, encoding, status, ran, pending } = read.data
     if (!isSmall(this.#task!, payload, memory?.peak)) this.#parts.worker.heldTo = undefined
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
@@ -387,6 +387,7 @@ export class WorkerSandbox implements Sandbox {
       artifacts: [],
       ...(error && { error: withoutAbsent(error) }),
       ...(memory && { memory }),
+      ...(pending && { pending }),
       ...(ran && { ran: ran.map(([start, end, calls]) => ({ start, end, calls })) }),
     })
   }
@@ -432,6 +433,8 @@ function carried(task: Task, profile: Profile) {
   return {
     language: task.language,
     entry: task.entry,
+    isEntryGuessed: task.isEntryGuessed ?? false,
+    ...(task.name !== undefined && { name: task.name }),
     code: task.code,
     inputText: task.inputText,
     files: task.files,

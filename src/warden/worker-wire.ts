@@ -48,6 +48,8 @@ export const endSchema = z.object({
   executionMs: z.number().min(0),
   memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
   poisoned: z.boolean(),
+  /** Timers and calls that its end dropped. */
+  pending: z.strictObject({ timers: place, promises: place }).optional(),
   ran: ran.max(tracedMax).readonly().optional(),
 })
 

@@ -423,6 +423,8 @@ function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
     protocol: 1,
     language: task.language,
     entry: task.entry,
+    isEntryGuessed: task.isEntryGuessed ?? false,
+    ...(task.name !== undefined && { name: task.name }),
     code: task.code,
     inputText: task.inputText,
     files: task.files,

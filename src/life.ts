@@ -90,10 +90,22 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
     code: stripped ?? job.asked.code,
     inputText: job.inputText,
     files: job.asked.files,
+    ...surroundingsOf(job.asked),
     capabilities: capabilities === 'any' ? [] : capabilities,
     ...(job.asked.calls && { calls: job.asked.calls.length }),
     ...(analysis.kind === 'verdict' && analysis.split && { split: analysis.split }),
     ...(job.asked.trace && { trace: true }),
+  }
+}
+
+/** A program that was given no input at all reads an empty one. */
+function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Partial<Task> {
+  const isUnfed = input === undefined && calls === undefined
+  const given = stdin ?? (isUnfed ? { content: '', encoding: 'utf8' as const } : undefined)
+  return {
+    ...(args.length > 0 && { args }),
+    ...(Object.keys(env).length > 0 && { env }),
+    ...(given && { stdin: given }),
   }
 }
 

@@ -11,6 +11,8 @@ const nothing = {
   stdout: '',
   stderr: '',
   truncated: { stdout: false, stderr: false },
+  exitCode: null,
+  signal: null,
   artifacts: [],
 } as const
 
@@ -51,6 +53,8 @@ export function tell(
     ...nothing,
     ...gated,
     ...withContent(job, lived),
+    exitCode: end?.exitCode ?? null,
+    signal: end?.signal ?? null,
     ...(error && { error }),
     ...(claim && {
       tier: profile.tier,

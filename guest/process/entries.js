@@ -148,7 +148,7 @@ export function takeJob(task, settings, say = send) {
 
   /** @param {string} main */
   function runNode(main) {
-    process.argv = [process.argv[0] ?? 'node', main]
+    process.argv = [process.argv[0] ?? 'node', main, ...(task.args ?? [])]
     file = main
     watchExit()
     const entry = entryOf()

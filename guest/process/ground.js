@@ -4,6 +4,7 @@
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { isShell } from './shell.js'
 
 const require = createRequire(import.meta.url)
 const INPUT_FD = 0
@@ -31,6 +32,8 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {string} inputText
  * @property {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
  * @property {Record<string, string>} [env]
+ * @property {string[]} [args]
+ * @property {{ content: string, encoding: 'utf8' | 'base64' }} [stdin] in place of the input as JSON
  * @property {number} timeoutMs
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
@@ -52,15 +55,16 @@ export function layOut(task, { work, tmp, listens, starts }) {
   // Without a root of its own Node would look for one in folders that it may not read, and give up.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
-  const main = freeName(work, task.language === 'sh' ? 'job.sh' : 'job.js')
+  const main = freeName(work, isShell(task.language) ? 'job.sh' : 'job.js')
   fs.writeFileSync(main, task.code, { flag: 'wx' })
   const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')
   const input = path.join(tmp, '.mayfly-input')
-  fs.writeFileSync(input, task.inputText)
+  fs.writeFileSync(input, task.stdin?.content ?? task.inputText, task.stdin?.encoding)
   reopen(INPUT_FD, input, 'r')
   fs.unlinkSync(input)
-  setEnvironment(task, { HOME: work, TMPDIR: tmp, MAYFLY_OUT: out, MAYFLY_RESULT: result })
+  Object.assign(process.env, { HOME: work, TMPDIR: tmp })
+  setEnvironment(task, { MAYFLY_OUT: out, MAYFLY_RESULT: result })
   if (task.trust) trustToo(task.trust, tmp)
   process.chdir(work)
   return main

@@ -115,7 +115,7 @@ class _Job:
         self.fail(error)
 
     def run(self, main, path):
-        sys.argv = [main]
+        sys.argv = [main, *self.task.get("args", [])]
         try:
             tree = _parse(self.task["code"], main)
             code = compile(self.task["code"], main, "exec", dont_inherit=True)

@@ -4,6 +4,7 @@ import binascii
 import os
 import stat
 import sys
+import time
 
 INPUT_FD = 0
 RESULT_FD = 3
@@ -32,12 +33,13 @@ def lay_out(task, settings):
     result = os.path.join(tmp, ".mayfly-result")
     _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     given = os.path.join(tmp, ".mayfly-input")
-    with open(given, "w", encoding="utf8") as file:
-        file.write(task["inputText"])
+    with open(given, "wb") as file:
+        file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
     _reopen(INPUT_FD, given, os.O_RDONLY)
     os.unlink(given)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
-    _set_environment(task, {"HOME": work, "TMPDIR": tmp, "MAYFLY_OUT": out, "MAYFLY_RESULT": result})
+    os.environ.update({"HOME": work, "TMPDIR": tmp})
+    _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": result})
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
     os.chdir(work)
@@ -74,12 +76,18 @@ def _lay_file(work, file):
     if not to.startswith(work + "/"):
         raise ValueError(f'Cannot lay "{file["path"]}": it is not below "{work}"')
     os.makedirs(os.path.dirname(to), exist_ok=True)
-    content = file["content"]
-    data = binascii.a2b_base64(content) if file.get("encoding") == "base64" else content.encode("utf8", "surrogatepass")
+    data = _data_of(file)
     with open(to, "wb") as target:
         target.write(data)
     if data[:2] == b"#!":
         os.chmod(to, 0o755)
+
+
+def _data_of(given):
+    content = given["content"]
+    if given.get("encoding") == "base64":
+        return binascii.a2b_base64(content)
+    return content.encode("utf8", "surrogatepass")
 
 
 def _free_name(work):
@@ -99,6 +107,8 @@ def _reopen(fd, path, flags):
 def _set_environment(task, own):
     os.environ.update(task.get("env") or {})
     os.environ.update(own)
+    if "TZ" in os.environ:
+        time.tzset()
     if not task.get("network"):
         return
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
@@ -125,7 +135,8 @@ def _trust_too(pem, tmp):
 def _path_of(work, tmp, paths):
     """The job's own folder first, its wheels last: as they are, or unpacked where they hold native code."""
     wheels = sorted(path for path in paths if path.endswith(WHEEL))
-    return [work, *sys.path, *(_wheel_path(os.path.join(work, wheel), tmp) for wheel in wheels)]
+    asked = [os.path.join(work, part) for part in os.environ.get("PYTHONPATH", "").split(":") if part]
+    return [work, *asked, *sys.path, *(_wheel_path(os.path.join(work, wheel), tmp) for wheel in wheels)]
 
 
 def _wheel_path(wheel, tmp):

@@ -7,7 +7,7 @@ import os from 'node:os'
 import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
-import { runShell } from './shell.js'
+import { isShell, runShell } from './shell.js'
 import { CONTROL_FD, KIND, nextFrame, sayReady, sayUnready, send } from './wire.js'
 import { parseJson } from '../parse-json.js'
 
@@ -75,8 +75,8 @@ function start(task) {
   try {
     const main = layOut(task, settings)
     fs.closeSync(fs.openSync(main, 'r'))
-    if (task.language === 'sh' && task.calls !== undefined) job.refuseCalls()
-    else if (task.language === 'sh') runShell(job, main)
+    if (isShell(task.language) && task.calls !== undefined) job.refuseCalls()
+    else if (isShell(task.language)) runShell(job, main)
     else job.runNode(main)
   } catch (error) {
     finishWith(job, error)

@@ -1,16 +1,41 @@
 /** A shell script: it is started with the job's own descriptors, and its end is the job's. */
 import { spawn } from 'node:child_process'
+import path from 'node:path'
 
-const SHELL = '/bin/sh'
+const SHELLS = /** @type {Record<string, string>} */ ({ sh: '/bin/sh', bash: '/bin/bash' })
+const NAMES = /** @type {Record<string, string[]>} */ ({
+  sh: ['sh', 'dash', 'ash'],
+  bash: ['bash'],
+})
+const SHEBANG = /^#![ \t]*(\S+)[ \t]*(.*?)[ \t\r]*(?:\n|$)/
+const SHEBANG_CHARS_MAX = 255
 const SIGNALLED = 128
 
-/** @param {import('./entries.js').Job} job @param {string} main */
+/** @param {string} language */
+export function isShell(language) {
+  return language in SHELLS
+}
+
+/** `$0` is its name as seen from the working folder, as `bash FILE` has it. @param {import('./entries.js').Job} job @param {string} main */
 export function runShell(job, main) {
+  const { language, code, args = [] } = job.task
+  const file = SHELLS[language] ?? '/bin/sh'
+  const words = [...optionsOf(code, language), path.basename(main), ...args]
   job.release()
-  const child = spawn(SHELL, [main], { stdio: [0, 1, 2, 3] })
+  const child = spawn(file, words, { stdio: [0, 1, 2, 3] })
   child.once('error', (error) => job.fail(error))
   child.once('exit', (code, signal) => {
     if (signal) job.exit(SIGNALLED, signal)
     else job.exit(code ?? 0)
   })
+}
+
+/** What the first line gives its shell: one word, or several behind `env -S`. @param {string} code @param {string} language */
+export function optionsOf(code, language) {
+  const [, file = '', rest = ''] = SHEBANG.exec(code.slice(0, SHEBANG_CHARS_MAX)) ?? []
+  const names = NAMES[language] ?? []
+  if (names.includes(path.basename(file))) return rest === '' ? [] : [rest]
+  const words = rest.split(/[ \t]+/)
+  if (path.basename(file) !== 'env' || words[0] !== '-S') return []
+  return names.includes(path.basename(words[1] ?? '')) ? words.slice(2) : []
 }

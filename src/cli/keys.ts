@@ -19,7 +19,7 @@ import { loadHere } from './here.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
-import { languageOf, readSource } from './source.ts'
+import { readProgram } from './source.ts'
 import { failedExitCode, verb } from './verb.ts'
 
 /** `mayfly keys …`: signs code, and says whose signatures count here. Needs no server. */
@@ -192,7 +192,7 @@ async function signableOf(
   flags: Flags,
   file: string,
 ): Promise<Pick<Job['asked'], 'code' | 'files'>> {
-  const code = await readSource(file, languageOf(file))
+  const { code } = await readProgram(file, undefined)
   if (!flags.file) return { code, files: [] }
   const { jobFiles } = await import('./job-files.ts')
   return { code, files: (await Promise.all(flags.file.map(jobFiles))).flat() }

@@ -22,16 +22,19 @@ const verbs = [
 
 /** Runs one command line. Sets `process.exitCode`; throws nothing. */
 export async function main(argv: readonly string[]): Promise<void> {
-  const verb = argv.find((word) => !word.startsWith('-'))
+  const dashes = argv.indexOf('--')
+  // Behind them are words of a program that is run, which say nothing to Mayfly.
+  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const verb = own.find((word) => !word.startsWith('-'))
   try {
-    startSmall(verb, argv)
-    await startAsOwner(verb, argv)
+    startSmall(verb, own)
+    await startAsOwner(verb, own)
     await enterRole()
-    await startEarly(verb, argv)
-    if (belongsElsewhere(verb, argv)) await runElsewhere(argv)
+    await startEarly(verb, own)
+    if (belongsElsewhere(verb, own)) await runElsewhere(argv)
     else await parse(argv, verb)
   } catch (thrown) {
-    await fail(thrown, argv.includes('--json'))
+    await fail(thrown, own.includes('--json'))
   } finally {
     await closeEarly()
   }

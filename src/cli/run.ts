@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import path from 'node:path'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
@@ -19,7 +20,7 @@ import { namedTiers, type TierName } from '../contract/tier.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
-import { languageOf, readBytes, readSource } from './source.ts'
+import { readBytes, readProgram } from './source.ts'
 import { stopSignal } from './stop.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -38,6 +39,12 @@ interface RunFlags extends Globals {
   readonly timeout?: string
   readonly memory?: string
   readonly cpu?: number
+  readonly disk?: string
+  readonly output?: string
+  readonly artifactsMax?: string
+  readonly processes?: number
+  readonly env?: readonly string[]
+  readonly passExitCode?: boolean
   readonly allow?: readonly string[]
   readonly capability?: readonly Capability[]
   readonly outputSchema?: string
@@ -57,6 +64,7 @@ export function register(program: Command): void {
     .command('run')
     .description('run one job here, without a server')
     .argument('<file>', 'the program; - reads it from stdin')
+    .argument('[args...]', 'behind --: arguments of the program')
     .option('--language <name>', `one of ${languages.join(' ')}`, oneOf('language', languages))
     .option('--entry <kind>', `one of ${publicEntries.join(' ')}`, oneOf('entry', publicEntries))
     .option('--tier <tier>', 'exactly this kind of wall', oneOf('tier', namedTiers))
@@ -66,15 +74,25 @@ export function register(program: Command): void {
     .option('--input <json>', 'JSON, or @FILE')
     .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option(
+      '--env <variable>',
+      'NAME=VALUE for its environment; NAME passes on that of Mayfly',
+      each,
+    )
     .option('--signature <file...>', 'what "mayfly keys sign" made of it')
     .option('--schedule <name>', 'a schedule of the configuration')
     .option('--timeout <time>', 'such as 500ms or 5s')
     .option('--memory <size>', 'such as 64MB')
     .option('--cpu <cores>', 'such as 0.5', number)
+    .option('--disk <size>', 'such as 64MB: files of the job and those it makes')
+    .option('--output <size>', 'such as 1MB: the most of each of stdout and stderr')
+    .option('--artifacts-max <size>', 'such as 16MB: the most of all artifacts together')
+    .option('--processes <count>', 'the most processes and threads', number)
     .option('--allow <host...>', 'hosts it may reach')
     .option('--capability <name...>', `of ${askable.join(' ')}`, eachOf('capability', askable))
     .option('--output-schema <file>', 'a JSON Schema that the result must match')
     .option('--artifacts <folder>', 'where to put the files it made')
+    .option('--pass-exit-code', 'exit as the program did, where it ended by itself')
     .option('--idempotent', 'may be run again')
     .option('--capture', 'keep what it holds in memory at its end')
     .option('--trace', 'tell which functions of js or ts ran, in which zone')
@@ -82,9 +100,10 @@ export function register(program: Command): void {
     .option('--watch', 'draw on stderr how it goes while it runs')
     .option('--picture <file>', 'where to put a picture of its life, as SVG; - is stdout')
     .addHelpText('after', examples)
-    .action(async (file: string, _own, command: Command) => {
+    .action(async (file: string, args: readonly string[], _own, command: Command) => {
       const flags = command.optsWithGlobals<RunFlags>()
-      await runFile(file, flags)
+      const words = wordsOf(args, flags)
+      await runFile(file, words.args, { ...flags, env: words.env })
     })
 }
 
@@ -96,9 +115,24 @@ Examples:
   mayfly run page.js --file node_modules/marked/lib/marked.esm.js=marked.js --json
   mayfly run risky.js --tier isolate --timeout 300ms --memory 32MB --explain`
 
-async function runFile(file: string, flags: RunFlags): Promise<void> {
+/**
+ * Words behind `--` are arguments; those ahead of it are more variables, as in `--env A=1 B=2`. A second file in their
+ * place is a mistake. Throws MayflyError USAGE.
+ */
+function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
+  const dashes = process.argv.indexOf('--')
+  const behind = dashes < 0 ? 0 : process.argv.length - dashes - 1
+  const ahead = words.slice(0, Math.max(0, words.length - behind))
+  const stray = ahead.find((word) => env.length === 0 || !/^[A-Za-z_]\w*=/.test(word))
+  if (stray === undefined) return { args: words.slice(ahead.length), env: [...env, ...ahead] }
+  throw new MayflyError('USAGE', `Cannot take "${stray}": a job has one file`, {
+    hint: 'Arguments of the program come behind --, as in mayfly run FILE -- a b',
+  })
+}
+
+async function runFile(file: string, args: readonly string[], flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
-  const request = await requestOf(file, flags)
+  const request = await requestOf(file, args, flags)
   if (flags.artifacts) await (await import('./job-files.ts')).makeFolder(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
@@ -116,10 +150,17 @@ async function runFile(file: string, flags: RunFlags): Promise<void> {
     if (flags.json) printJson(outcome)
     else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
     if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
-    process.exitCode = exitCodeOf[outcome.status]
+    process.exitCode = exitCodeFor(outcome, flags)
   } finally {
     await close()
   }
+}
+
+/** A signal is told as shells tell it. An end that was not the program's own has Mayfly's exit code. */
+function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
+  if (!passExitCode || (status !== 'ok' && status !== 'error')) return exitCodeOf[status]
+  if (signal !== null) return 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)
+  return exitCode ?? exitCodeOf[status]
 }
 
 async function runWatched(
@@ -165,11 +206,14 @@ async function tellReach(planned: Profile, assembly: Assembly): Promise<void> {
   note({}, reportText(reportOf(planned, wall, wall === 'process' && hasSentinel)))
 }
 
-async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
-  const language = flags.language ?? languageOf(file)
-  const code = await readSource(file, language)
+async function requestOf(
+  file: string,
+  args: readonly string[],
+  flags: RunFlags,
+): Promise<JobRequest> {
+  const { code, language } = await readProgram(file, flags.language)
   const { entry, tier, floor, shadow, provider, schedule } = flags
-  const { timeout, memory, cpu, allow, capability } = flags
+  const { timeout, memory, cpu, disk, output, artifactsMax, processes, allow, capability } = flags
   const schema = flags.outputSchema
     ? await readJson(flags.outputSchema, '--output-schema')
     : undefined
@@ -182,6 +226,8 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
     files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
+    args: [...args],
+    ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
     ...(tier && { tier }),
     ...(floor && { floor }),
     ...(shadow && { shadow }),
@@ -191,6 +237,10 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
       ...(timeout && { timeout: amount(timeout) }),
       ...(memory && { memory: amount(memory) }),
       ...(cpu && { cpu }),
+      ...(disk && { disk: amount(disk) }),
+      ...(output && { output: amount(output) }),
+      ...(artifactsMax && { artifacts: amount(artifactsMax) }),
+      ...(processes && { processes }),
     },
     ...(allow && { network: { allow: [...allow] } }),
     ...(capability && { capabilities: [...capability] }),
@@ -206,6 +256,21 @@ async function requestOf(file: string, flags: RunFlags): Promise<JobRequest> {
 function nameOf(file: string): Pick<JobRequest, 'name'> {
   const { success, data } = sourceName.safeParse(path.basename(file))
   return success && file !== '-' ? { name: data } : {}
+}
+
+/** `NAME=VALUE`, or `NAME` to pass on what Mayfly has; the later of two holds. Throws MayflyError USAGE. */
+function environmentOf(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((one) => {
+      const cut = one.indexOf('=')
+      if (cut >= 0) return [one.slice(0, cut), one.slice(cut + 1)]
+      const value = process.env[one]
+      if (value !== undefined) return [one, value]
+      throw new MayflyError('USAGE', `Cannot pass on "${one}": it is not in the environment`, {
+        hint: `Give it a value: --env ${one}=VALUE`,
+      })
+    }),
+  )
 }
 
 /** A bare number is milliseconds or bytes, as everywhere. */
@@ -293,6 +358,10 @@ function oneOf<T extends string>(what: string, words: readonly T[]) {
 function eachOf<T extends string>(what: string, words: readonly T[]) {
   const one = oneOf(what, words)
   return (text: string, before: readonly T[] = []): readonly T[] => [...before, one(text)]
+}
+
+function each(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
 }
 
 function number(text: string): number {

@@ -2,24 +2,54 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
+import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
+import { sanitise } from '../output/sanitise.ts'
 
-const languageOfExtension: Readonly<Record<string, Language>> = {
+/** What a file's name says; a `.js` file may be `js` or `node`: analysis decides. */
+export const languageOfExtension: Readonly<Record<string, Language | undefined>> = {
   '.ts': 'ts',
   '.mts': 'ts',
+  '.cts': 'ts',
   '.py': 'python',
   '.sh': 'sh',
+  '.bash': 'bash',
   '.wasm': 'wasm',
 }
 
-/** What a file's name says; a `.js` file may be `js` or `node`: analysis decides. */
-export function languageOf(file: string): Language | undefined {
-  return languageOfExtension[path.extname(file)]
+export interface Program {
+  readonly code: string
+  /** Undefined where analysis is to decide. */
+  readonly language: Language | undefined
 }
 
-/** The code of a file as a job has it; `-` reads it from stdin. Throws MayflyError USAGE. */
-export async function readSource(file: string, language: Language | undefined): Promise<string> {
+/**
+ * A file as a job has it, `-` being stdin. Of a `.sh` file, and of one without a suffix that we know, the first line
+ * decides. Throws MayflyError USAGE.
+ */
+export async function readProgram(file: string, asked: Language | undefined): Promise<Program> {
   const bytes = file === '-' ? await readAll(process.stdin) : await readBytes(file)
-  if (language === 'wasm') return bytes.toString('base64')
+  const named = asked ?? languageOfExtension[path.extname(file)]
+  if (named === 'wasm') return { code: bytes.toString('base64'), language: named }
+  const code = textOf(bytes, file)
+  const language = asked ?? languageIn(code, file, named)
+  return { code, language }
+}
+
+function languageIn(code: string, file: string, named: Language | undefined): Language | undefined {
+  const isOpen = named === 'sh' || (named === undefined && !path.extname(file).match(/^\.[cm]?js$/))
+  const interpreter = isOpen ? interpreterOf(code) : undefined
+  if (interpreter === undefined) return named
+  const language = languageOfShebang(code)
+  if (language !== undefined) return language
+  throw new MayflyError(
+    'USAGE',
+    `Cannot run "${file}": its first line asks for "${sanitise(interpreter)}", which no language here is`,
+    { hint: 'Name the language that it is in, such as --language bash' },
+  )
+}
+
+/** Throws MayflyError USAGE. */
+function textOf(bytes: Uint8Array, file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {

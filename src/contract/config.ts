@@ -146,6 +146,11 @@ const ceilingShape = {
   processes: limitsShape.processes.optional(),
   disk: limitsShape.disk.optional(),
   output: limitsShape.output.optional(),
+  artifacts: size
+    .optional()
+    .describe(
+      'Bytes of all artifacts together; left out, 64 MB, or limits.artifacts where that is more',
+    ),
   network: network.optional().describe('The most that a job may ask for'),
 } as const
 const ceilings = z.strictObject({

@@ -1,10 +1,11 @@
 import * as z from 'zod'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
+import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
 import { duration, size } from './units.ts'
 import { tierName } from './tier.ts'
 
-export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh'] as const
+export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'handler'] as const
 
 /** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
@@ -67,6 +68,7 @@ export const limits = z
     processes: z.number().int().min(1).max(100_000).optional(),
     disk: size.optional(),
     output: size.optional(),
+    artifacts: size.optional(),
   })
   .readonly()
 
@@ -136,6 +138,9 @@ export const jobRequest = z
       .optional()
       .describe('a batch: the code is called with each input in turn, in one sandbox'),
     files: z.array(jobFile).max(2000).default([]),
+    args: argsAsked.default([]),
+    env: envAsked.default({}),
+    stdin: stdinAsked.optional(),
     tier: tierName.optional(),
     floor: tierName.optional(),
     shadow: tierName

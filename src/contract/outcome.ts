@@ -132,6 +132,12 @@ export const outcomeSchema = z
     pending: pending
       .optional()
       .describe('where a value was returned while work was under way: what was dropped'),
+    exitCode: z
+      .number()
+      .int()
+      .nullable()
+      .describe('with which the program exited; null where it did not, or is none'),
+    signal: z.string().nullable().describe('that ended the program, such as SIGSEGV; else null'),
     artifacts: z.array(artifact).readonly(),
     artifactsLeftOut: z
       .array(leftOut)
@@ -220,6 +226,8 @@ export function withoutWall() {
     stdout: '',
     stderr: '',
     truncated: { stdout: false, stderr: false },
+    exitCode: null,
+    signal: null,
     artifacts: [],
     security: {
       threatScore: 0,

@@ -4,6 +4,7 @@ import type { Sink } from './event.ts'
 import type { Entry, JobFile, Language } from './job.ts'
 import type { Encoding, LeftOut, NetworkAttempt, OutcomeError, Pending } from './outcome.ts'
 import type { Profile } from './profile.ts'
+import type { Stdin } from './surroundings.ts'
 import type { Strength, TierName } from './tier.ts'
 import type { ProgramZoneAbout, Split } from './zones.ts'
 
@@ -155,6 +156,10 @@ export interface Task {
   readonly code: string
   readonly inputText: string
   readonly files: readonly JobFile[]
+  /** Of a whole program; walls that run none leave them out. */
+  readonly args?: readonly string[]
+  /** In place of the input as JSON. */
+  readonly stdin?: Stdin
   /** Variables of its environment, beside those of its wall's own; walls without one leave them out. */
   readonly env?: Readonly<Record<string, string>>
   /** Names the guest may `call`. */
@@ -217,6 +222,9 @@ export interface TaskEnd {
   readonly resultText: string
   readonly encoding: Encoding
   readonly error?: OutcomeError
+  /** Of a program that ended by itself. */
+  readonly exitCode?: number
+  readonly signal?: string
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]

@@ -124,7 +124,8 @@ interface Admitted {
 
 /** What a job brings. */
 function bytesOf({ asked, inputText }: Job): number {
-  const texts = [asked.code, inputText, ...asked.files.map(({ content }) => content)]
+  const own = [...asked.args, ...Object.values(asked.env), asked.stdin?.content ?? '']
+  const texts = [asked.code, inputText, ...own, ...asked.files.map(({ content }) => content)]
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
 }
 

@@ -6,6 +6,7 @@ import { grantable, type Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import type { Asker, Lived, Rooms } from '../contract/rooms.ts'
+import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { type Bounds, Kept } from './kept.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -172,8 +173,10 @@ function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
 
 /** All that can make a difference to what a job comes to. The profile's digest covers tenant, wall, image and limits. */
 function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
-  const { code, name, files, artifacts, calls } = asked
-  const parts = [tenant, digest, code, name, inputText, files, artifacts, calls?.length]
+  const { code, name, files, args, env, stdin, artifacts, calls } = asked
+  const source = [code, name, inputText, files]
+  const surroundings = [args, canonicalJson(env), stdin, asked.input === undefined]
+  const parts = [tenant, digest, ...source, surroundings, artifacts, calls?.length]
   return sha256(JSON.stringify(parts))
 }
 

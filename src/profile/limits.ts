@@ -6,8 +6,10 @@ import type { ChosenSchedule } from './choose-schedule.ts'
 
 export type ProfileLimits = Profile['limits']
 
-const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output'] as const
-const configured = ['result', 'artifacts'] as const
+const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'artifacts'] as const
+const configured = ['result'] as const
+/** The server holds them all at once: more than this takes a configured ceiling. */
+const artifactBytesMax = 64 * 2 ** 20
 const builtIn: Config['limits'] = configSchema.parse({}).limits
 
 /**
@@ -54,13 +56,21 @@ function bounded(
   const start = wish === undefined ? (called ?? unasked) : { value: wish, because: 'asked' }
   return [
     ...(called ? [called] : []),
-    { value: config.ceilings[name], because: `ceilings.${name}` },
+    { value: ceilingOf(name, config), because: `ceilings.${name}` },
     { value: tenant.ceilings[name], because: `tenants.${tenant.name}.ceilings.${name}` },
   ].reduce<Bounded>(
     (now, { value, because }) =>
       value !== undefined && value < now.value ? { value, because } : now,
     start,
   )
+}
+
+function ceilingOf(
+  name: (typeof askable)[number],
+  { ceilings, limits }: Config,
+): number | undefined {
+  if (name !== 'artifacts') return ceilings[name]
+  return ceilings.artifacts ?? Math.max(artifactBytesMax, limits.artifacts)
 }
 
 interface Wishes {

@@ -21,6 +21,7 @@ import { chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, networkFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
+import { explainSurroundings } from './surroundings.ts'
 import { restrained } from './restrain.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
 
@@ -63,6 +64,7 @@ interface World {
 export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: World): Plan {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
+  const surroundings = explainSurroundings(asked, verdict)
   const chosen = chooseSchedule(job, config)
   const terms = termsFor(job, config)
   const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
@@ -106,6 +108,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       ...explainSchedule(schedule, controls, chosen, trust),
       ...limitsExplained,
       ...explainAsked(job),
+      ...surroundings,
     ],
   }
   return deepFreeze(choice.end ? { ...choice.end, profile } : { kind: 'run', profile })

@@ -3,6 +3,7 @@ import type { Job } from '../contract/job.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import type { ProviderFacts } from './choose-tier.ts'
+import { sizesOf } from './surroundings.ts'
 
 const PLANS_MAX = 1000
 const KEY_LENGTH_MAX = 4096
@@ -69,5 +70,6 @@ function keyOf({ job, verdict }: Asked): string {
     asked.trace,
     asked.files.length > 0,
     asked.calls !== undefined,
+    sizesOf(asked),
   ])
 }

@@ -237,5 +237,5 @@ function teaches({ status, metrics }: Outcome): boolean {
 
 /** Whole programs have a home folder; what runs in an isolate could never find a file there. */
 function hasHome({ language }: Verdict): boolean {
-  return language === 'node' || language === 'python' || language === 'sh'
+  return ['node', 'python', 'sh', 'bash'].includes(language)
 }

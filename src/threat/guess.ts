@@ -1,8 +1,9 @@
 import type { Entry, Language } from '../contract/job.ts'
+import { languageOfShebang } from '../contract/shebang.ts'
 
 /** What a source is, told from its text alone, when no parser may read it or none came back. */
 export function languageWithoutTree(source: string, asked: Language | undefined): Language {
-  return asked ?? (NODE_WORD.test(source) ? 'node' : 'js')
+  return asked ?? languageOfShebang(source) ?? (NODE_WORD.test(source) ? 'node' : 'js')
 }
 
 /** The same for its entry; never `auto`. */

@@ -1,4 +1,5 @@
 import type { Entry, Language } from '../contract/job.ts'
+import { languageOfShebang } from '../contract/shebang.ts'
 import type { PatternName } from '../contract/verdict.ts'
 import type { Split } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
@@ -53,9 +54,10 @@ export interface Inspection {
  * that process broke; then the process must end, and the source counts as unparsed.
  */
 export function inspect(request: InspectRequest): Inspection {
-  const { language } = request
+  const language = request.language ?? languageOfShebang(request.code)
+  if (language !== request.language) return inspect({ ...request, language })
   if (language === 'ts') return inspectTypeScript(request)
-  if (language === 'python' || language === 'sh' || language === 'wasm') {
+  if (language === 'python' || language === 'sh' || language === 'bash' || language === 'wasm') {
     return inspectScript(request, language)
   }
   return inspectJavaScript(request, request.code, language)
@@ -222,9 +224,10 @@ function isBefore(a: Found, b: Found): boolean {
   return a.line < b.line || (a.line === b.line && a.column < b.column)
 }
 
-const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: (): Entry => 'program' }
+const shellEntry = (): Entry => 'program'
+const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: shellEntry, bash: shellEntry }
 
-function inspectScript(request: InspectRequest, language: 'python' | 'sh' | 'wasm'): Inspection {
+function inspectScript(request: InspectRequest, language: keyof typeof entryOf): Inspection {
   const { code, entry } = request
   return {
     language,

@@ -92,6 +92,8 @@ export function endOf(job: Job, more: Partial<Outcome> = {}): Outcome {
     stdout: '',
     stderr: '',
     truncated: { stdout: false, stderr: false },
+    exitCode: null,
+    signal: null,
     artifacts: [],
     security: {
       threatScore: 0,

@@ -20,6 +20,7 @@ interface Found {
 }
 
 const PYTHON = '/usr/bin/python3'
+const BASH = '/bin/bash'
 /** For a wall that is ended before it has a job: what counts is what the kernel says it holds. */
 const boundIo = { tenant: probeTenant, memory: 2 ** 27, deadline: 5_000, io: 2 ** 24 } as const
 
@@ -86,7 +87,10 @@ export async function probe(
       features,
     },
     isWatched: layers.includes('sentinel'),
-    without: 'missing' in python ? ['python'] : [],
+    without: [
+      ...('missing' in python ? (['python'] as const) : []),
+      ...(existsSync(BASH) ? [] : (['bash'] as const)),
+    ],
     bindsIo,
   }
 }

@@ -8,15 +8,21 @@ import { lostEnd } from '../../warden/worker-end.ts'
  */
 export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | undefined {
   if (how !== 'exit' || !exit) return undefined
-  if (exit.signal !== null) return broken(`was ended by ${exit.signal}`, peakBytes)
-  if (exit.exitCode !== 0) return broken(`exited with ${exit.exitCode}`, peakBytes)
+  const { signal, exitCode } = exit
+  if (signal !== null) return { ...broken(`was ended by ${signal}`, peakBytes), signal }
+  if (exitCode !== 0) return { ...broken(`exited with ${exitCode}`, peakBytes), ...coded(exitCode) }
   return {
     status: 'ok',
     resultText: 'null',
     encoding: 'json',
+    exitCode: 0,
     cpuTime: exit.cpuMs ?? 0,
     artifacts: [],
   }
+}
+
+function coded(exitCode: number | null): Pick<TaskEnd, 'exitCode'> {
+  return exitCode === null ? {} : { exitCode }
 }
 
 function broken(what: string, peakBytes: number): TaskEnd {

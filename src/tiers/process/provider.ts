@@ -61,7 +61,7 @@ const JS: readonly Language[] = ['js', 'ts']
  */
 export function createProcessProvider(options: ProcessOptions): Provider {
   const rack = createRack(options)
-  let languages: readonly Language[] = [...JS, 'node', 'sh', 'python']
+  let languages: readonly Language[] = [...JS, 'node', 'sh', 'bash', 'python']
   let isWatched = false
   let bindsIo = false
   let proved: Promise<Availability> | undefined

@@ -363,7 +363,7 @@ export class ProcessSandbox implements Sandbox {
     this.#hasSaid = true
     const drained = Promise.all(this.#streams.map((stream) => stream.drained()))
     const [seen] = await Promise.all([this.#used(), drained])
-    const { status, error, encoding, cpuTimeMs, artifactsLeftOut } = read.head
+    const { status, error, encoding, exitCode, signal, cpuTimeMs, artifactsLeftOut } = read.head
     this.#finish({
       status: this.#cause?.status === 'timeout' ? 'timeout' : status,
       resultText: read.rest.toString('utf8'),
@@ -373,6 +373,8 @@ export class ProcessSandbox implements Sandbox {
       artifacts: this.#artifacts,
       ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
       ...(error && { error: withoutAbsent(error) }),
+      ...(exitCode !== undefined && { exitCode }),
+      ...(signal !== undefined && { signal }),
       ...memoryOf(seen.peakBytes, this.#parts.wall.wall.idleBytes),
     })
   }
@@ -428,6 +430,8 @@ function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
     code: task.code,
     inputText: task.inputText,
     files: task.files,
+    args: task.args ?? [],
+    ...(task.stdin && { stdin: task.stdin }),
     capabilities: task.capabilities,
     env: task.env ?? {},
     timeoutMs: Math.min(limits.timeout, lifeMs),

@@ -35,6 +35,8 @@ export const endSchema = z.object({
       details: z.record(z.string().max(40), z.union([z.string().max(1024), z.number()])).optional(),
     })
     .optional(),
+  exitCode: z.number().int().min(0).max(255).optional(),
+  signal: z.string().max(20).optional(),
   cpuTimeMs: z.number().min(0),
   executionMs: z.number().min(0),
   artifactsLeftOut: z

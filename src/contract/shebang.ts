@@ -1,0 +1,35 @@
+import type { Language } from './job.ts'
+
+/** Longer first lines are no shebang: Linux reads 256 bytes (BINPRM_BUF_SIZE). */
+const LINE_CHARS_MAX = 255
+const LINE = /^#![ \t]*(\S+)[ \t]*(.*?)[ \t\r]*$/
+
+const languageOfInterpreter: readonly (readonly [RegExp, Language])[] = [
+  [/^bash$/, 'bash'],
+  [/^(sh|dash|ash)$/, 'sh'],
+  [/^python(3(\.\d+)?)?$/, 'python'],
+  [/^(node|nodejs)$/, 'node'],
+]
+
+/** The program that the first line of a script names, without its folder; undefined where there is no such line. */
+export function interpreterOf(source: string): string | undefined {
+  if (!source.startsWith('#!')) return undefined
+  const line = source.slice(0, LINE_CHARS_MAX + 1).split('\n', 1)[0]!
+  const [, file = '', rest = ''] = (line.length <= LINE_CHARS_MAX && LINE.exec(line)) || []
+  const name = baseOf(file)
+  if (name !== 'env') return name || undefined
+  const words = rest.split(/[ \t]+/)
+  const program = words.find((word) => !word.startsWith('-') && !word.includes('='))
+  return program === undefined ? undefined : baseOf(program) || undefined
+}
+
+/** The language of that program, where it is one of ours. */
+export function languageOfShebang(source: string): Language | undefined {
+  const name = interpreterOf(source)
+  if (name === undefined) return undefined
+  return languageOfInterpreter.find(([pattern]) => pattern.test(name))?.[1]
+}
+
+function baseOf(file: string): string {
+  return file.slice(file.lastIndexOf('/') + 1)
+}

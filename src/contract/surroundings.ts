@@ -1,0 +1,109 @@
+import * as z from 'zod'
+
+/** Arguments, environment and standard input that a job brings for its program. */
+
+/** Linux refuses one argument or one `NAME=value` of more (MAX_ARG_STRLEN, with its NUL). */
+export const stringBytesMax = 128 * 1024 - 1
+/** Of all arguments, and of all variables: together half of what execve takes with a stack of 8 MB. */
+export const argsBytesMax = 512 * 1024
+export const envBytesMax = 512 * 1024
+export const argsMax = 10_000
+export const envMax = 1000
+const ENV_NAME_MAX = 256
+export const stdinBytesMax = 32 * 2 ** 20
+
+const argument = z
+  .string()
+  .refine(isPassable, `expected text without NUL, ${stringBytesMax} bytes at most`)
+
+export const argsAsked = z
+  .array(argument)
+  .max(argsMax)
+  .refine(
+    (args) => args.reduce((sum, one) => sum + Buffer.byteLength(one) + 1, 0) <= argsBytesMax,
+    `expected ${argsBytesMax} bytes at most, all arguments together`,
+  )
+  .readonly()
+  .describe('arguments of the program: `process.argv` from 2 on, `sys.argv` from 1 on, `$1` …')
+
+export const envAsked = z
+  .record(z.string(), z.string())
+  .superRefine((env, context) => {
+    const entries = Object.entries(env)
+    const problem = (message: string, name?: string) =>
+      context.addIssue({ code: 'custom', message, ...(name !== undefined && { path: [name] }) })
+    if (entries.length > envMax) return problem(`expected ${envMax} variables at most`)
+    const bytes = entries.reduce((sum, [name, value]) => sum + bytesOf(name, value), 0)
+    if (bytes > envBytesMax) return problem(`expected ${envBytesMax} bytes at most, all together`)
+    for (const [name, value] of entries) {
+      const why = whyNotVariable(name, value)
+      if (why !== undefined) problem(why, name.slice(0, ENV_NAME_MAX))
+    }
+  })
+  .readonly()
+  .describe('variables of its environment; values are never recorded, only names and sizes')
+
+export const stdinAsked = z
+  .union([
+    z.string(),
+    z.strictObject({
+      content: z.string(),
+      encoding: z.enum(['utf8', 'base64']).default('utf8'),
+    }),
+  ])
+  .transform((given) => (typeof given === 'string' ? { content: given, encoding: utf8 } : given))
+  .refine(
+    ({ content, encoding }) =>
+      content.length <= 2 * stdinBytesMax && Buffer.byteLength(content, encoding) <= stdinBytesMax,
+    `expected ${stdinBytesMax} bytes at most`,
+  )
+  .refine(
+    ({ content, encoding }) => encoding === 'utf8' || /^[A-Za-z0-9+/]*={0,2}$/.test(content),
+    'expected base64',
+  )
+  .readonly()
+  .describe('what the program reads on its standard input, in place of the input as JSON')
+
+const utf8 = 'utf8' as const
+export type Stdin = z.output<typeof stdinAsked>
+
+/**
+ * Variables that make a loader, an interpreter or a shell load code ahead of the job's own, which no analysis would
+ * have read as the program; those by which Mayfly tells a program of its own places; and those of the way out, which
+ * is the wall's to set.
+ */
+const refused: readonly (readonly [RegExp, string])[] = [
+  [/^(LD_|GLIBC_TUNABLES$|GCONV_PATH$)/, 'the loader of every program reads it'],
+  [/^NODE_(OPTIONS|CHANNEL_.*|V8_COVERAGE|REPL_.*)$/, 'Node would load or write more than the job'],
+  [
+    /^PYTHON(STARTUP|HOME|INSPECT|EXECUTABLE|PLATLIBDIR|USERBASE|BREAKPOINT)$/,
+    'Python would load more than the job',
+  ],
+  [/^(BASH_ENV|ENV|SHELLOPTS|BASHOPTS|PS4|BASH_FUNC_.*)$/, 'a shell would run it ahead of the job'],
+  [/^MAYFLY_/, 'Mayfly sets it'],
+  [/^(https?|all|no)_proxy$/i, 'the way out is set by the wall'],
+]
+
+/** Why a job may not have this variable; undefined where it may. */
+export function whyNotVariable(name: string, value: string): string | undefined {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name.length > ENV_NAME_MAX)
+    return `expected a name of letters, digits and "_", ${ENV_NAME_MAX} at most`
+  const rule = refused.find(([pattern]) => pattern.test(name))
+  if (rule) return `"${name}" cannot be set: ${rule[1]}`
+  if (isPassable(value) && bytesOf(name, value) <= stringBytesMax) return undefined
+  return `expected a value without NUL, ${stringBytesMax} bytes at most with its name`
+}
+
+function bytesOf(name: string, value: string): number {
+  return name.length + Buffer.byteLength(value) + 1
+}
+
+/** Whether execve takes it as one string. */
+function isPassable(text: string): boolean {
+  return (
+    text.length <= stringBytesMax &&
+    !text.includes('\0') &&
+    text.isWellFormed() &&
+    Buffer.byteLength(text) <= stringBytesMax
+  )
+}

@@ -36,8 +36,12 @@ export function findNode() {
 export function stayAsParent(program, args) {
   const [command, ...rest] = dyingWithUs([program, ...args])
   const child = spawn(command, rest, { stdio: 'inherit' })
-  const signals = forwarded()
-  const passOn = (signal) => child.kill(signal)
+  const signals = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT']
+  let isHungUp = false
+  const passOn = (signal) => {
+    if (signal === 'SIGHUP') isHungUp = isOnTerminal()
+    if (!isSentToBoth(signal)) child.kill(signal)
+  }
   for (const signal of signals) process.on(signal, passOn)
   child.on('error', (error) => {
     process.stderr.write(`mayfly: cannot start "${program}": ${error.message}\n`)
@@ -45,7 +49,8 @@ export function stayAsParent(program, args) {
   })
   child.on('exit', (code, signal) => {
     for (const name of signals) process.removeListener(name, passOn)
-    endAs(code, signal)
+    // Node 20 aborts at its exit where it cannot restore a terminal that is gone; the signal ends it without trying.
+    endAs(code, isHungUp ? 'SIGHUP' : signal)
   })
 }
 
@@ -55,10 +60,16 @@ function dyingWithUs(command) {
   return isThere ? [setpriv, '--pdeathsig', 'KILL', ...command] : command
 }
 
-/** A terminal sends Ctrl-C and Ctrl-\ to both of us; passed on as well, the child would count two. */
-function forwarded() {
-  const isTerminal = process.stdin.isTTY || process.stderr.isTTY
-  return isTerminal ? ['SIGTERM', 'SIGHUP'] : ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT']
+/**
+ * A terminal sends Ctrl-C and Ctrl-\ to both of us; passed on as well, the child would count two. They are caught all
+ * the same: by their default this process would die first, and its parent-death signal would kill the child.
+ */
+function isSentToBoth(signal) {
+  return isOnTerminal() && (signal === 'SIGINT' || signal === 'SIGQUIT')
+}
+
+function isOnTerminal() {
+  return process.stdin.isTTY || process.stderr.isTTY
 }
 
 function endAs(code, signal) {

@@ -52,6 +52,8 @@ function requestOf(payload) {
 
 /** From here on no file is opened, no socket made and nothing started, whatever a source makes the parser do. */
 function settle() {
+  // As in wire.js: a signal to all of a systemd unit comes before its jobs have drained.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined)
   capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
 }

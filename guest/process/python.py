@@ -7,6 +7,7 @@ said it.
 import json
 import os
 import resource
+import signal
 import sys
 
 import _socket
@@ -27,6 +28,7 @@ BACKLOG = 64
 
 def main():
     settings = json.loads(sys.argv[1])
+    restore_signals()
     try:
         # A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
@@ -44,6 +46,13 @@ def main():
     if kind != mayfly_wire.RUN:
         os._exit(0 if kind is None else 1)
     mayfly_entries.run(json.loads(payload), settings)
+
+
+def restore_signals():
+    """Launchers ignore these, and execve keeps that: a program, and what it starts, finds the defaults."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def listen():

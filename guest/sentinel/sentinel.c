@@ -1991,14 +1991,18 @@ static void start(int argc, char **argv) {
   memset(s.errors, EPERM, sizeof s.errors);
   s.parent = (int)syscall(SYS_pidfd_open, parent, 0);
   become(uid);
+  /* Not SIGTERM, which systemd sends to every process of a unit while its jobs drain. */
   struct sigaction dies = {.sa_handler = parent_died};
-  sigaction(SIGTERM, &dies, NULL);
+  sigaction(SIGUSR2, &dies, NULL);
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
   /* Without SA_RESTART: it is there to interrupt. */
   struct sigaction interrupts = {.sa_handler = be_interrupted};
   sigaction(SIGALRM, &interrupts, NULL);
   /* Last, for a change of uid clears it. Not KILL: it has a wall to end first. */
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  prctl(PR_SET_PDEATHSIG, SIGUSR2);
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   for (int fd = CONTROL_FD; fd <= CAPTURE_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);

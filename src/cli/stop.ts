@@ -1,5 +1,5 @@
-/** One press of Ctrl-C comes up to three times: from the terminal, from npm and from the warden. */
-const samePressMs = 1_000
+/** One press of Ctrl-C arrives up to three times: from the terminal, from npm and from the warden. */
+const samePressMs = 500
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /** Resolves at the first signal to stop. Who then asks once more is left to the system, which ends us at once. */
@@ -13,5 +13,11 @@ export function stopSignal(): Promise<NodeJS.Signals> {
     for (const signal of signals) process.off(signal, stop)
   }
   for (const signal of signals) process.on(signal, stop)
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreHangUp)
   return promise
+}
+
+/** A terminal that was closed answers EIO; unhandled, the next line printed would end the drain. */
+function ignoreHangUp(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EIO') throw error
 }

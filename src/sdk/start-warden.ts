@@ -11,6 +11,8 @@ const READY_MS_MAX = 10_000
 const END_MS_MAX = 10_000
 /** The kernel ends what is bound to it first. */
 const SWEEP_AFTER_MS = 100
+/** Not SIGTERM, which systemd sends to every process of a unit while the application still drains. */
+const endSignal = 'SIGUSR2'
 const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
 /** The warden stays small: whatever it starts is forked from it. */
 const FLAGS = [
@@ -28,6 +30,8 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
     env: { ...inherited(), MAYFLY_WARDEN: JSON.stringify(options) },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     cwd: '/',
+    // setsid: the application decides what Ctrl-C means for its jobs.
+    detached: true,
   })
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(notStarted('it did not answer')), READY_MS_MAX)
@@ -49,7 +53,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   async function end(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
-    child.kill('SIGTERM')
+    child.kill(endSignal)
     const late = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX)
     await gone
     clearTimeout(late)

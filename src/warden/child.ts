@@ -9,7 +9,8 @@ import { parseJson } from '../lib/parse-json.ts'
  * channel says so first, but not always: Node says nothing of it while a socket is on its way to an application
  * that dies just then. So the kernel is asked for a signal too, and the parent is looked at now and then.
  */
-const SIGTERM = 15
+/** Sent by whoever started it, and by the kernel when that died. */
+const SIGUSR2 = 12
 const LOOK_EVERY_MS = 1000
 const parent = process.ppid
 const options = parseJson(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOptions
@@ -20,8 +21,10 @@ comeFirst(niceOf.warden)
 const warden = new Warden(options, (reply) => hand(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void end())
-if (process.platform === 'linux') setParentDeathSignal(SIGTERM)
+process.on('SIGUSR2', () => void end())
+// The application gets these too, and decides; the warden ends with it.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined)
+if (process.platform === 'linux') setParentDeathSignal(SIGUSR2)
 setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()
 process.send!({ ready: true, swept: warden.swept })
 

@@ -102,6 +102,8 @@ export class Sentinel {
         cwd: '/',
         env: {},
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
+        // setsid, as its wall: both outlive a signal to the group of the warden.
+        detached: true,
       },
     )
     // Before the loop turns: from here on only the sentinel reads what the wall hands over.

@@ -77,6 +77,8 @@ export function take(
     cwd: '/',
     env: {},
     stdio: stdioOf(command, to.isWhole, data),
+    // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
+    detached: true,
   })
   // Told in a later turn, and otherwise the end of whoever holds every other wall.
   child.on('error', () => undefined)
@@ -135,13 +137,17 @@ function setBeside(
   return new Sentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
 }
 
-/** What is started comes into the group by itself, before it becomes anything else. */
+/**
+ * What is started comes into the group by itself, before it becomes anything else. Launchers ignore signals to stop
+ * (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the wall would be lost before it
+ * drained. Node and guest/process/python.py restore the defaults, so that user code finds none ignored.
+ */
 const SHELL = '/bin/sh'
-const COME_IN = 'until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"'
+const COME_IN = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
 
 /** Without a shell it is moved once it has started, which takes its time. */
 function through(doors: readonly string[], { file, args }: JailCommand) {
-  if (doors.length === 0 || !existsSync(SHELL)) return { file, args }
+  if (!existsSync(SHELL)) return { file, args }
   return { file: SHELL, args: ['-c', COME_IN, 'sh', ...doors, '--', file, ...args] }
 }
 

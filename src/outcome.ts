@@ -14,6 +14,8 @@ const nothing = {
   exitCode: null,
   signal: null,
   artifacts: [],
+  artifactsLeftOut: [],
+  display: [],
 } as const
 
 /** Writes the ended line, then tells the caller: in this order, so that nobody hears of what is not recorded. */
@@ -64,7 +66,7 @@ export function tell(
     }),
     ...(ran && { ran }),
     ...(lived.status === 'ok' && end?.pending && { pending: end.pending }),
-    ...(end?.leftOut && end.leftOut.length > 0 && { artifactsLeftOut: end.leftOut }),
+    ...(end?.leftOut && { artifactsLeftOut: end.leftOut }),
     security: {
       threatScore: verdict.threatScore,
       risk: verdict.risk,

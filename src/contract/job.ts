@@ -6,7 +6,7 @@ import { duration, size } from './units.ts'
 import { tierName } from './tier.ts'
 
 export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
-export const entries = ['auto', 'body', 'function', 'module', 'program', 'handler'] as const
+export const entries = ['auto', 'body', 'function', 'module', 'program', 'main', 'handler'] as const
 
 /** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
 export const grantable = ['webassembly'] as const

@@ -42,7 +42,16 @@ export const artifact = z
   })
   .readonly()
 
-export const encoding = z.enum(['json', 'tagged'])
+export const encoding = z.enum(['json', 'tagged', 'text'])
+
+/** A rich form of a result, or a figure: one of its texts, or the artifact that holds its bytes. */
+export const displayItem = z
+  .object({
+    type: z.string().describe('a MIME type, in the words of the job'),
+    path: z.string().optional().describe('of an artifact'),
+    text: z.string().optional(),
+  })
+  .readonly()
 
 /** How one call of a batch ended: the calls behind one that ended the job are `skipped`. */
 export const callEnd = z
@@ -142,8 +151,11 @@ export const outcomeSchema = z
     artifactsLeftOut: z
       .array(leftOut)
       .readonly()
-      .optional()
-      .describe('what the job left among its artifacts that is none, in its own words'),
+      .describe('files of the job that are no artifacts, and why, in its own words'),
+    display: z
+      .array(displayItem)
+      .readonly()
+      .describe('rich forms of its result and its images: as little to be trusted as its result'),
     enforced: z
       .record(z.string(), z.string())
       .optional()
@@ -219,6 +231,7 @@ export type Shadow = z.infer<typeof shadow>
 export type ShadowDifference = z.infer<typeof shadowDifference>
 export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>
+export type DisplayItem = z.infer<typeof displayItem>
 
 /** All of an outcome that no wall had a part in, but its name and its end. */
 export function withoutWall() {
@@ -229,6 +242,8 @@ export function withoutWall() {
     exitCode: null,
     signal: null,
     artifacts: [],
+    artifactsLeftOut: [],
+    display: [],
     security: {
       threatScore: 0,
       risk: 0,

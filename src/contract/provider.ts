@@ -2,7 +2,14 @@ import type { Clock } from './clock.ts'
 import type { Control, Controls } from './controls.ts'
 import type { Sink } from './event.ts'
 import type { Entry, JobFile, Language } from './job.ts'
-import type { Encoding, LeftOut, NetworkAttempt, OutcomeError, Pending } from './outcome.ts'
+import type {
+  DisplayItem,
+  Encoding,
+  LeftOut,
+  NetworkAttempt,
+  OutcomeError,
+  Pending,
+} from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Stdin } from './surroundings.ts'
 import type { Strength, TierName } from './tier.ts'
@@ -146,7 +153,7 @@ export type LimitCode = 'MEMORY' | 'CPU' | 'DISK' | 'PROCESSES' | 'OUTPUT'
 export interface Task {
   readonly run: string
   readonly language: Language
-  /** Decided: never `auto`. */
+  /** Decided: `auto` of a Python alone, whose guest has the parser to decide by. */
   readonly entry: Entry
   /** Nobody asked for that entry: what cannot be given back as a result is then no failure. */
   readonly isEntryGuessed?: boolean
@@ -232,6 +239,8 @@ export interface TaskEnd {
   readonly pending?: Pending
   /** What lay among the artifacts and is none: a link, a pipe, one too many. */
   readonly leftOut?: readonly LeftOut[]
+  /** Rich forms of its result, and its images. */
+  readonly display?: readonly DisplayItem[]
   /** Where that was asked, and its wall lived to tell. */
   readonly ran?: readonly RanFunction[]
   /** Every attempt to get out by its way out, where it had one. */

@@ -8,6 +8,7 @@ import type {
   CachedFrom,
   CalledJobs,
   CallEnd,
+  DisplayItem,
   Encoding,
   Outcome,
   OutcomeError,
@@ -165,6 +166,7 @@ export interface Gated {
   readonly stderr: string
   readonly truncated: { readonly stdout: boolean; readonly stderr: boolean }
   readonly artifacts: readonly Artifact[]
+  readonly display: readonly DisplayItem[]
 }
 
 /** An admitted job in the record. Ended once; left open it is closed as `failed` at the next start. */

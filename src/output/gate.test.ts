@@ -20,7 +20,7 @@ function close(parts: Partial<TaskEnd>, profile: Partial<Profile> = {}) {
 
 function read(
   resultText: string,
-  encoding: 'json' | 'tagged' = 'json',
+  encoding: 'json' | 'tagged' | 'text' = 'json',
   profile?: Partial<Profile>,
 ) {
   return close({ resultText, encoding }, profile)
@@ -35,6 +35,7 @@ test('What was returned and printed leaves as it is', () => {
     result: { a: [1] },
     encoding: 'json',
     artifacts: [],
+    display: [],
     stdout: 'out',
     stderr: 'err',
     truncated: { stdout: false, stderr: false },
@@ -241,4 +242,22 @@ test('Who listens hears all of a long stream, and the end repeats its first MiB'
   assert.equal(heard, 2 ** 22)
   assert.equal(stdout.length, 2 ** 20)
   assert.equal(truncated.stdout, true)
+})
+
+test('A result of encoding "text" is a text, and anything else in its place is forged', () => {
+  assert.deepEqual(read('"<Thing>"', 'text').result, '<Thing>')
+  assert.equal(read('{"a":1}', 'text').error?.code, 'RESULT_FORGED')
+  assert.equal(read('null', 'text').error?.code, 'RESULT_FORGED')
+})
+
+test('What a job shows is refused where it names no artifact, and withheld with the rest', () => {
+  const display = [{ type: 'image/png', path: 'a.png' }]
+  const artifacts = [{ path: 'a.png', bytes: bytes('png') }]
+  const shown = createGate(profileOf()).close(endOf({ display, artifacts }))
+  assert.deepEqual([shown.status, shown.display], ['ok', display])
+  const forged = createGate(profileOf()).close(endOf({ display }))
+  assert.deepEqual(
+    [forged.status, forged.error?.code, forged.display],
+    ['refused', 'DISPLAY_INVALID', []],
+  )
 })

@@ -3,6 +3,7 @@ import type { TaskEnd } from '../contract/provider.ts'
 import type { Gate, Gated, Tap } from '../contract/rooms.ts'
 import { Answers } from './answers.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
+import { describeDisplay, displayProblem } from './display.ts'
 import { boundError } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type Check } from './schema.ts'
@@ -41,20 +42,21 @@ export function createGate(profile: Profile, tap?: Tap, calls?: number): Gate {
 }
 
 const withheld = { stdout: '', stderr: '' }
-const nothing = { result: null, encoding: 'json', artifacts: [] } as const
+const nothing = { result: null, encoding: 'json', artifacts: [], display: [] } as const
 
-type Judged = Pick<Gated, 'status' | 'result' | 'encoding' | 'error' | 'artifacts'>
+type Judged = Pick<Gated, 'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'>
 
 function judge(end: TaskEnd, limits: Profile['limits'], check: Check | undefined): Judged {
-  const problem = artifactsProblem(end.artifacts, limits.artifacts)
+  const problem = artifactsProblem(end.artifacts, limits.artifacts) ?? displayProblem(end)
   if (problem) return { ...nothing, status: 'refused', error: problem }
   const artifacts = describeArtifacts(end.artifacts)
+  const display = describeDisplay(end)
   const { status, encoding } = end
-  if (status !== 'ok') return { ...nothing, status, error: boundError(end), artifacts }
+  if (status !== 'ok') return { ...nothing, status, error: boundError(end), artifacts, display }
   const read = readResult(end.resultText, encoding, limits.result)
   const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
   if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
-  return { status, result: read.value, encoding, artifacts }
+  return { status, result: read.value, encoding, artifacts, display }
 }
 
 /** What was held back, at once; nobody waits for who listens, since the guest is gone. */

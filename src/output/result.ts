@@ -24,6 +24,7 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
   try {
     const value = wellFormed(parseJson(text), text)
     if (encoding === 'tagged') decodeTagged(value)
+    if (encoding === 'text' && typeof value !== 'string') throw new Forged('its text is no text')
     return { kind: 'result', value }
   } catch (thrown) {
     if (thrown instanceof Forged || thrown instanceof TaggedError) {

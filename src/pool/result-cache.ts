@@ -121,7 +121,7 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
 
 /** What is told of an outcome, as it left the gate. */
 type Told = Required<Pick<Lived, 'result' | 'encoding' | 'stdout' | 'stderr' | 'truncated'>> &
-  Pick<Lived, 'calls' | 'artifacts'>
+  Pick<Lived, 'calls' | 'artifacts' | 'display'>
 
 /** Text, so that nobody who was given it can change what others get. */
 interface KeptOutcome {
@@ -183,7 +183,7 @@ function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
 /** Undefined for what may not be given again: another end than ok, less than all of it, or one that reached out. */
 function keptOf(job: Job, lived: Lived, at: number): KeptOutcome | undefined {
   const { status, result = null, encoding = 'json', stdout = '', stderr = '', claim, end } = lived
-  const { truncated, calls, artifacts } = lived
+  const { truncated, calls, artifacts, display } = lived
   if (status !== 'ok' || !claim || !end || !truncated) return undefined
   if (truncated.stdout || truncated.stderr) return undefined
   if (calls?.some((call) => call.status !== 'ok') || (end.network ?? []).length > 0)
@@ -196,6 +196,7 @@ function keptOf(job: Job, lived: Lived, at: number): KeptOutcome | undefined {
     truncated,
     ...(calls && { calls }),
     ...(artifacts && { artifacts }),
+    ...(display && { display }),
   }
   const json = Buffer.from(JSON.stringify(told))
   const files = end.artifacts.reduce((sum, { bytes }) => sum + bytes.length, 0)

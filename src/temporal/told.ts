@@ -16,13 +16,15 @@ export function saidIn(jsonText: string): string {
 }
 
 /** Everything of an end that a guest wrote, but for the bytes of its files. */
-export function saidOf({ resultText, error, artifacts, leftOut }: Said): string {
+export function saidOf({ resultText, error, artifacts, leftOut, display }: Said): string {
   const files = [...(artifacts ?? []), ...(leftOut ?? [])].map(({ path }) => path)
+  const shown = (display ?? []).flatMap(({ type, text }) => [type, text])
   const thrown = error ? [error.name, error.message, error.stack, detailsOf(error)] : []
-  return [saidIn(resultText), ...thrown, ...files].join('\n')
+  return [saidIn(resultText), ...thrown, ...files, ...shown].join('\n')
 }
 
-type Said = Pick<TaskEnd, 'resultText' | 'error' | 'leftOut'> & Partial<Pick<TaskEnd, 'artifacts'>>
+type Said = Pick<TaskEnd, 'resultText' | 'error' | 'leftOut' | 'display'> &
+  Partial<Pick<TaskEnd, 'artifacts'>>
 
 function detailsOf({ details }: NonNullable<TaskEnd['error']>): string {
   return details === undefined ? '' : saidIn(JSON.stringify(details))

@@ -127,7 +127,7 @@ const foundSchema = z.strictObject({
 
 const replySchema = z.strictObject({
   language: z.enum(languages),
-  entry: z.enum(entries).exclude(['auto']),
+  entry: z.enum(entries),
   found: z.array(foundSchema).max(patternNames.length),
   complexityScore: z.number().min(0),
   behaviorScore: z.number().min(0).max(100),

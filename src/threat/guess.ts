@@ -6,9 +6,9 @@ export function languageWithoutTree(source: string, asked: Language | undefined)
   return asked ?? languageOfShebang(source) ?? (NODE_WORD.test(source) ? 'node' : 'js')
 }
 
-/** The same for its entry; never `auto`. */
+/** The same for its entry; `auto` of a Python alone. */
 export function entryWithoutTree(asked: Entry, language: Language, source: string): Entry {
-  if (asked !== 'auto') return asked
+  if (asked !== 'auto' || language === 'python') return asked
   if (language !== 'js' && language !== 'ts') return 'program'
   return MODULE_STATEMENT.test(source) ? 'module' : 'body'
 }

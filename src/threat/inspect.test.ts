@@ -32,16 +32,16 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
   ['(input: { a: string }): string => input.a', 'ts', 'ts', 'function'],
   ['function (input: number) { return input }', 'ts', 'ts', 'function'],
   ['import type { A } from "./a.ts"; export const a: A = 1', 'ts', 'ts', 'module'],
-  ['def main(input):\n  return input', 'python', 'python', 'function'],
-  ['import json\nresult = json.dumps(input)', 'python', 'python', 'body'],
-  ['print("def main(): result = 1")', 'python', 'python', 'program'],
-  ['with open("x") as f:\n  if f:\n    result = f.read()', 'python', 'python', 'body'],
-  ['try:\n  pass\nexcept E:\n  result = 1', 'python', 'python', 'body'],
-  ['def f():\n  if 1:\n    result = 1\n  result = 2\nf()', 'python', 'python', 'program'],
-  ['class A:\n  def main(self): pass\n\n  result = 1', 'python', 'python', 'program'],
-  ['if __name__ == "__main__":\n  result = 1', 'python', 'python', 'program'],
+  ['def main(input):\n  return input', 'python', 'python', 'auto'],
+  ['print("def main(): result = 1")', 'python', 'python', 'auto'],
   ['echo hello', 'sh', 'sh', 'program'],
 ]
+
+test('Entry "main" is for Python alone', () => {
+  assert.equal(look('def main(n): pass', { language: 'python', entry: 'main' }).entry, 'main')
+  const { syntaxError } = look('return 1', { entry: 'main' })
+  assert.match(syntaxError?.message ?? '', /"main": it is for language "python" alone/)
+})
 
 for (const [code, asked, language, entry] of shapes) {
   test(`${asked ?? 'a source of no given language'} is ${language}, ${entry}: ${JSON.stringify(code)}`, () => {

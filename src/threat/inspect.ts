@@ -12,7 +12,7 @@ import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
 import { rules } from './rules/rules.ts'
 import { bindScopes } from './scope.ts'
-import { branchesOf, pythonEntry, wasmEntry } from './script.ts'
+import { branchesOf, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
 import { inFiles, type InspectedFile } from './files.ts'
@@ -56,12 +56,21 @@ export interface Inspection {
 export function inspect(request: InspectRequest): Inspection {
   const language = request.language ?? languageOfShebang(request.code)
   if (language !== request.language) return inspect({ ...request, language })
+  if (request.entry === 'main' && language !== 'python')
+    return broken(request.code, language ?? 'js', notPython)
   if (language === 'ts') return inspectTypeScript(request)
   if (language === 'python' || language === 'sh' || language === 'bash' || language === 'wasm') {
     return inspectScript(request, language)
   }
   return inspectJavaScript(request, request.code, language)
 }
+
+const notPython = {
+  kind: 'error',
+  entry: 'main',
+  message: 'Cannot run entry "main": it is for language "python" alone',
+  offset: 0,
+} as const
 
 /** A source that no parser may read. */
 export function unparsed(request: InspectRequest, detail: string): Inspection {
@@ -225,6 +234,8 @@ function isBefore(a: Found, b: Found): boolean {
 }
 
 const shellEntry = (): Entry => 'program'
+/** Of a Python its guest decides, which has the parser to decide by. */
+const pythonEntry = (): Entry => 'auto'
 const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: shellEntry, bash: shellEntry }
 
 function inspectScript(request: InspectRequest, language: keyof typeof entryOf): Inspection {

@@ -2,17 +2,6 @@ import type { Entry } from '../contract/job.ts'
 import { readModule } from '../lib/wasm-module.js'
 
 /**
- * How a Python source is run, from the names bound at its top level: `function` when `main` is one (it is called
- * with the input), `body` when `result` is (the input is the global `input`), else `program`. Text in strings and
- * comments binds nothing.
- */
-export function pythonEntry(source: string): Entry {
-  const names = topLevelNames(source)
-  if (names.has('main')) return 'function'
-  return names.has('result') ? 'body' : 'program'
-}
-
-/**
  * How a WebAssembly module, as base64, is run: a program when it exports `_start`, else its `run` is called. What cannot
  * be read is called a program; the wall says what is wrong with it.
  */
@@ -75,64 +64,4 @@ function endOfLine(source: string, start: number): number {
   let at = start
   while (at < source.length && !LINE_ENDS.has(source[at]!)) at++
   return at
-}
-
-const STRINGS_AND_COMMENTS =
-  /[rbfuRBFU]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|\\?$(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|\\?$(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)|#[^\n]*/g
-
-/** What runs only as a program is, to whoever calls it, not there either. */
-const HAS_OWN_NAMES = /^(?:(?:async\s+)?def|class)\b|^if\b.*\b__name__\b/
-
-function topLevelNames(source: string): Set<string> {
-  const names = new Set<string>()
-  const bare = source.replace(STRINGS_AND_COMMENTS, (text) => (text.startsWith('#') ? '' : '0'))
-  let depth = 0
-  let carried = false
-  // Where a body began whose names are its own; blocks of other statements bind for the top level too.
-  let hiddenBelow = Infinity
-  for (const line of bare.split(/\r\n|\r|\n/)) {
-    const text = line.trimStart()
-    const indent = line.length - text.length
-    if (depth === 0 && !carried && text !== '') {
-      if (indent <= hiddenBelow) {
-        bindLine(text, names)
-        hiddenBelow = HAS_OWN_NAMES.test(text) ? indent : Infinity
-      }
-    }
-    for (const mark of line) {
-      if ('([{'.includes(mark)) depth++
-      else if (')]}'.includes(mark)) depth = Math.max(0, depth - 1)
-    }
-    carried = line.endsWith('\\')
-  }
-  return names
-}
-
-function bindLine(line: string, names: Set<string>): void {
-  for (const statement of line.split(';')) {
-    const text = statement.trim()
-    const defined = /^(?:async\s+)?(?:def|class)\s+(\w+)/.exec(text)?.[1]
-    if (defined) names.add(defined)
-    const imported = /^(?:from\s+\S+\s+)?import\s+(.+)/.exec(text)?.[1]
-    for (const part of imported?.replace(/[()]/g, '').split(',') ?? []) {
-      names.add(
-        part
-          .trim()
-          .split(/\sas\s+/)
-          .at(-1)!,
-      )
-    }
-    for (const target of targetsOf(text)) names.add(target)
-  }
-}
-
-function targetsOf(text: string): string[] {
-  const annotated = /^(\w+)\s*:[^=]+=(?!=)/.exec(text)?.[1]
-  if (annotated) return [annotated]
-  const parts = text.split(/(?<![=!<>:+\-*/%&|^@])=(?!=)/)
-  return parts
-    .slice(0, -1)
-    .flatMap((part) => part.split(','))
-    .map((part) => part.replace(/[()[\]*\s]/g, ''))
-    .filter((part) => /^\w+$/.test(part))
 }

@@ -95,6 +95,8 @@ export function endOf(job: Job, more: Partial<Outcome> = {}): Outcome {
     exitCode: null,
     signal: null,
     artifacts: [],
+    artifactsLeftOut: [],
+    display: [],
     security: {
       threatScore: 0,
       risk: 0,

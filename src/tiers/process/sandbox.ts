@@ -9,6 +9,7 @@ import {
 } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Sink, Voice } from '../../contract/event.ts'
+import type { DisplayItem } from '../../contract/outcome.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
   Capture,
@@ -37,10 +38,21 @@ import { endOfProgram } from './end.ts'
 import { Stillness } from './still.ts'
 import { readStream, type ProgramStream } from './stream.ts'
 import { tellZone } from './zones.ts'
-import { answeredSchema, artifactSchema, endSchema, headed, kind, releasedSchema } from './wire.ts'
+import {
+  answeredSchema,
+  artifactSchema,
+  displaySchema,
+  endSchema,
+  headed,
+  kind,
+  releasedSchema,
+} from './wire.ts'
 
 /** More than these are no artifacts of an honest job; how many may leave is for the gate to say. */
 const ARTIFACTS_MAX = 1000
+/** The same for what is shown: a runner of ours tells half as much. */
+const DISPLAYED_MAX = 128
+const DISPLAYED_BYTES_MAX = 2 * 2 ** 20
 /** Time that a reader has to take what was printed before a job was ended; shorter than anybody waits for the end. */
 const READ_MS_MAX = 1000
 const unseen: WallUsed = { peakBytes: 0, cpuMs: 0 }
@@ -87,6 +99,8 @@ export class ProcessSandbox implements Sandbox {
   readonly #parts: ProcessParts
   readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
   #artifactBytes = 0
+  readonly #display: DisplayItem[] = []
+  #displayBytes = 0
   #answers = 0
   #controls: Controls
   /** The meeting of all that was ever asked for, from the moment in which it was asked. */
@@ -304,6 +318,8 @@ export class ProcessSandbox implements Sandbox {
         return this.#release(frame.payload)
       case kind.artifact:
         return this.#artifact(frame.payload)
+      case kind.display:
+        return this.#show(frame.payload)
       case kind.answered:
         return this.#answered(frame.payload)
       case kind.end:
@@ -342,6 +358,16 @@ export class ProcessSandbox implements Sandbox {
     this.#artifacts.push({ path: read.head.path, bytes: read.rest })
   }
 
+  #show(payload: Buffer): void {
+    const read = headed(displaySchema, payload)
+    if (!read) return this.#garbled('unreadable display')
+    const { type, path } = read.head
+    this.#displayBytes += read.rest.length
+    if (this.#display.length >= DISPLAYED_MAX || this.#displayBytes > DISPLAYED_BYTES_MAX)
+      return this.#garbled('too much to display')
+    this.#display.push(path === undefined ? { type, text: read.rest.toString() } : { type, path })
+  }
+
   /** More answers than calls no runner of ours gives. */
   #answered(payload: Buffer): void {
     const read = headed(answeredSchema, payload)
@@ -371,6 +397,7 @@ export class ProcessSandbox implements Sandbox {
       // What the program says of itself may be less than the truth.
       cpuTime: Math.max(cpuTimeMs, seen.cpuMs),
       artifacts: this.#artifacts,
+      display: this.#display,
       ...(artifactsLeftOut && { leftOut: artifactsLeftOut }),
       ...(error && { error: withoutAbsent(error) }),
       ...(exitCode !== undefined && { exitCode }),
@@ -395,7 +422,9 @@ export class ProcessSandbox implements Sandbox {
     const told = own ?? endOfWall({ ...end, peakBytes }, this.#cause)
     // Where nothing of it was left to be asked, what was last seen of it counts.
     const seen = Math.max(end.exit?.cpuMs ?? 0, this.#looking?.cpuMs ?? 0)
-    this.#finish({ ...told, cpuTime: Math.max(told.cpuTime, seen) })
+    const cpuTime = Math.max(told.cpuTime, seen)
+    // What it showed before is there all the same.
+    this.#finish({ ...told, cpuTime, artifacts: this.#artifacts, display: this.#display })
   }
 
   #garbled(why: string): void {

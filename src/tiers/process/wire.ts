@@ -10,6 +10,7 @@ export const kind = {
   knocked: 16,
   artifact: 17,
   answered: 18,
+  display: 19,
 } as const
 
 const ERROR_CHARS_MAX = 64 * 1024
@@ -25,7 +26,7 @@ const path = z.string().max(PATH_CHARS_MAX)
 export const endSchema = z.object({
   protocol: z.literal(1),
   status: z.enum(['ok', 'error', 'limit']),
-  encoding: z.enum(['json', 'tagged']),
+  encoding: z.enum(['json', 'tagged', 'text']),
   error: z
     .object({
       code: text,
@@ -55,6 +56,9 @@ export const releasedSchema = z
 export const answeredSchema = endSchema
   .pick({ protocol: true, encoding: true, error: true, executionMs: true })
   .extend({ status: z.enum(['ok', 'error']) })
+
+/** The first line of a `display`: an artifact's path, or the text that follows. */
+export const displaySchema = z.object({ type: z.string().max(128), path: path.optional() })
 
 export const artifactSchema = z.object({ path, size: z.number().int().min(0) })
 

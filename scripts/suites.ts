@@ -7,8 +7,10 @@ export type SuiteName = (typeof suiteNames)[number]
 const folders: Record<Exclude<SuiteName, 'unit'>, readonly string[]> = {
   sim: ['tests/sim/'],
   walls: ['tests/walls/', 'tests/conformance/', 'tests/hostile/'],
-  doors: ['tests/doors/'],
+  doors: ['tests/doors/', 'tests/everyday/'],
 }
+/** Programs of the corpus may be named like tests. */
+const corpus = 'tests/everyday/programs/'
 const tests = ['{src,tests,scripts,guest,bin}/**/*.test.{ts,js}']
 
 /** Files of a suite relative to the root, sorted; `only` keeps those whose path contains it. */
@@ -18,7 +20,7 @@ export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[
       ? globSync(
           'bench/{abusers,anomalies,batch,capabilities,flood,isolate,lives,sentinel,server,tiers,tighten,wasm}.ts',
         )
-      : globSync(tests).filter(isIn(suite))
+      : globSync(tests).filter((file) => !file.startsWith(corpus) && isIn(suite)(file))
   return all.filter((file) => file.includes(only)).sort()
 }
 

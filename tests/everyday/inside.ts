@@ -1,0 +1,39 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Outcome } from '../../src/contract/outcome.ts'
+import { documentOf, mayfly, type Place } from '../doors/program.ts'
+import { mainOf, type Program } from './corpus.ts'
+import { createdIn, type Ended } from './outside.ts'
+
+/** Enough on a machine that does other things besides; nothing else differs from what a job has by default. */
+const timeout = '60s'
+
+export interface EndedInside extends Ended {
+  readonly outcome: Outcome
+}
+
+/** Runs a program with `mayfly run`, in its own folder, with the files there. */
+export async function runInside(
+  place: Place,
+  program: Program,
+  flags: readonly string[] = [],
+): Promise<EndedInside> {
+  const artifacts = mkdtempSync(join(place.cwd, 'artifacts-'))
+  try {
+    const { file, args } = mainOf(program)
+    const env = Object.entries(program.env).flatMap(([name, value]) => [
+      '--env',
+      `${name}=${value}`,
+    ])
+    const given = [...env, '--timeout', timeout, '--artifacts', artifacts, ...flags]
+    const words = ['run', file, '--file', '.', '--json', ...given, '--', ...args]
+    const ran = await mayfly({ ...place, cwd: program.folder }, words, {
+      ...(program.stdin !== undefined && { stdin: program.stdin }),
+    })
+    const outcome = documentOf(ran) as unknown as Outcome
+    const { stdout, stderr, exitCode } = outcome as Outcome & { readonly exitCode: number | null }
+    return { outcome, stdout, stderr, exitCode, created: createdIn(artifacts, program) }
+  } finally {
+    rmSync(artifacts, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { packagesFolder, type Program } from './corpus.ts'
+
+/** How a program ended: what it printed, its exit code, and the files of those that it makes. */
+export interface Ended {
+  readonly exitCode: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly created: ReadonlyMap<string, Buffer>
+}
+
+const outsideMsMax = 60_000
+const programsHere = join(import.meta.dirname, '../../node_modules/.bin')
+
+/** Runs a program without Mayfly, in a copy of its folder, by the command that its author would type. */
+export async function runOutside(program: Program): Promise<Ended> {
+  const base = mkdtempSync(join(tmpdir(), 'mayfly-outside-'))
+  try {
+    const cwd = join(base, 'program')
+    cpSync(program.folder, cwd, { recursive: true })
+    const packages = join(packagesFolder, 'node_modules')
+    if (existsSync(packages)) symlinkSync(packages, join(base, 'node_modules'))
+    const [command = '', ...args] = program.command
+    const child = spawn(command, args, { cwd, env: envOf(program, base), stdio: 'pipe' })
+    const timer = setTimeout(() => child.kill('SIGKILL'), outsideMsMax)
+    const texts = [textOf(child.stdout), textOf(child.stderr)]
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(program.stdin ?? '')
+    const [exitCode] = (await once(child, 'close')) as [number | null]
+    clearTimeout(timer)
+    const [stdout = '', stderr = ''] = await Promise.all(texts)
+    return { exitCode, stdout, stderr, created: createdIn(cwd, program) }
+  } finally {
+    rmSync(base, { recursive: true, force: true })
+  }
+}
+
+/** The Node that runs this, Debian's Python, and the tsx of this project, before others of those names. */
+function envOf({ env }: Program, home: string): NodeJS.ProcessEnv {
+  const PATH = [dirname(process.execPath), '/usr/bin', '/bin', programsHere].join(delimiter)
+  return { PATH, HOME: home, TMPDIR: home, LANG: 'C.UTF-8', ...env }
+}
+
+export function createdIn(folder: string, { creates }: Program): Map<string, Buffer> {
+  return new Map(
+    creates
+      .filter((name) => existsSync(join(folder, name)))
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  )
+}
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = ''
+  stream.setEncoding('utf8')
+  for await (const chunk of stream) text += String(chunk)
+  return text
+}

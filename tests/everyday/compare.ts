@@ -33,7 +33,7 @@ function textDifference(outside: string, inside: string): string {
   const found = expected.findIndex((line, index) => line !== actual[index])
   const at = found === -1 ? expected.length : found
   const [first, second] = [expected[at], actual[at]].map((line) =>
-    String(JSON.stringify(line)).slice(0, shownCharsMax),
+    JSON.stringify(line ?? null).slice(0, shownCharsMax),
   )
   return `stdout line ${at + 1}: ${first}, inside ${second}`
 }

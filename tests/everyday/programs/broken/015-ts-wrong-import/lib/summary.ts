@@ -1,0 +1,3 @@
+export function summarize(xs: number[]): string {
+  return `n=${xs.length} sum=${xs.reduce((a, b) => a + b, 0)}`;
+}

@@ -1,0 +1,2 @@
+require colors
+greet() { paint "${2:-green}" "$GREETING, $1!"; }

@@ -1,0 +1,3 @@
+export { slugify, titleCase } from "./strings";
+export { default as range } from "./range";
+export type { Command, Context } from "./types";

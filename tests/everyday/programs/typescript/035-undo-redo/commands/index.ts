@@ -1,0 +1,3 @@
+export * from "./insert";
+export * from "./remove";
+export type * from "./command";

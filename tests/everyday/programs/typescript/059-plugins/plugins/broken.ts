@@ -1,0 +1,2 @@
+throw new Error("this plugin does not like you");
+export default null;

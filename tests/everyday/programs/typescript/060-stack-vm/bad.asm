@@ -1,0 +1,3 @@
+; bad
+push 1
+fly high

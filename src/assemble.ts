@@ -61,6 +61,7 @@ import { openSigners } from './threat/signers.ts'
 import { createVerifier } from './threat/verify-job.ts'
 import type { IsolateOptions } from './tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from './tiers/process/provider.ts'
+import { strengthOf, type TierName } from './contract/tier.ts'
 import { ways, type Way } from './contract/way.ts'
 import type { WardenClient } from './warden/client.ts'
 import type { OpenFolders } from './warden/folder-calls.ts'
@@ -245,10 +246,13 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 
   /** A wall that nobody proved yet may be the one that a job needs: cheap ones first, until one will do. */
-  async function proveUntil(language: Language, isServed: () => boolean): Promise<void> {
+  async function proveUntil(
+    language: Language,
+    isServed: (next: string) => boolean,
+  ): Promise<void> {
     for (const name of loaders.keys()) {
       if (proofs.has(name) || !mayServe(name, language)) continue
-      if (isServed()) return
+      if (isServed(name)) return
       await proveNamed(name)
     }
   }
@@ -323,7 +327,12 @@ export function assemble(options: AssembleOptions): Assembly {
     async analyse(job, signed) {
       const analysis = withPast(job, await analyse(job, signed))
       const { verdict } = analysis
-      const isServed = () => profile(job, verdict).kind !== 'unavailable'
+      // A wall that was not proved yet may be the one that another would stand in for.
+      const isServed = (next: string) => {
+        const plan = profile(job, verdict)
+        if (plan.kind !== 'run') return plan.kind !== 'unavailable'
+        return !plan.standsIn || isNoStronger(next, plan.standsIn.taken)
+      }
       await proveUntil(verdict.language, isServed)
       if (analysis.kind === 'verdict' && analysis.split) splits.set(job, analysis.split)
       return analysis
@@ -367,6 +376,8 @@ export function assemble(options: AssembleOptions): Assembly {
       const { tenant, origin, traceparent } = job
       const trace = traceparent === undefined ? {} : { traceparent }
       voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
+      if (plan.kind === 'run' && plan.standsIn)
+        voice.say('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
       guard.begin(job, verdict, plan.profile)
       const instance = instanceOf(job, { verdict })
       if (instance) learners.set(job.id, instance)
@@ -674,6 +685,18 @@ function loadersOf(
 
 /** Walls that serve few jobs: each is loaded, started and proved when the first of those comes. */
 const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...ways])
+
+/** The most that a wall of this technology can be. Of one that is not named here, nothing is known before its proof. */
+const tierOf: Readonly<Record<string, TierName>> = {
+  'isolated-vm': 'isolate',
+  wasi: 'wasm',
+  ...Object.fromEntries(ways.map((way) => [way, 'process'] as const)),
+}
+
+function isNoStronger(name: string, tier: TierName): boolean {
+  const own = tierOf[name]
+  return own !== undefined && strengthOf[own] <= strengthOf[tier]
+}
 
 /** Nothing is proved for a job that it could not run; the mock is reached by its name alone. */
 function mayServe(name: string, language: Language): boolean {

@@ -24,13 +24,15 @@ const { bind, call } = Function.prototype
 const isFile = bind.call(call, fs.Stats.prototype.isFile)
 const toText = bind.call(call, Buffer.prototype.toString)
 
+/** @typedef {{ path: string, content: string, encoding: 'utf8' | 'base64', type?: 'file' | 'folder' | 'link', executable?: boolean }} LaidFile */
+
 /**
  * @typedef {object} Task
  * @property {string} language
  * @property {string} entry
  * @property {string} code
  * @property {string} inputText
- * @property {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
+ * @property {LaidFile[]} files
  * @property {Record<string, string>} [env]
  * @property {string[]} [args]
  * @property {{ content: string, encoding: 'utf8' | 'base64' }} [stdin] in place of the input as JSON
@@ -51,7 +53,9 @@ export function layOut(task, { work, tmp, listens, starts }) {
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
   fs.mkdirSync(out, { recursive: true })
-  for (const file of task.files) layFile(work, file)
+  // Links last: nothing is written through one.
+  for (const file of task.files) if (file.type !== 'link') layFile(work, file)
+  for (const file of task.files) if (file.type === 'link') layLink(work, file)
   // Without a root of its own Node would look for one in folders that it may not read, and give up.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
@@ -96,15 +100,28 @@ export function readResult({ tmp }, bytesMax) {
   return ''
 }
 
-/** @param {string} work @param {Task['files'][number]} file */
-function layFile(work, { path: place, content, encoding }) {
-  const to = path.join(work, place)
-  if (!to.startsWith(`${work}/`))
-    throw new Error(`Cannot lay "${place}": it is not below "${work}"`)
-  fs.mkdirSync(path.dirname(to), { recursive: true })
+/** @param {string} work @param {LaidFile} file */
+function layFile(work, { path: place, content, encoding, type, executable }) {
+  const to = placeBelow(work, place)
+  fs.mkdirSync(type === 'folder' ? to : path.dirname(to), { recursive: true })
+  if (type === 'folder') return
   const bytes = Buffer.from(content, encoding)
-  const mode = bytes.subarray(0, 2).toString() === '#!' ? SCRIPT_MODE : 0o644
-  fs.writeFileSync(to, bytes, { mode })
+  const isScript = bytes.subarray(0, 2).toString() === '#!'
+  fs.writeFileSync(to, bytes, { mode: isScript || executable ? SCRIPT_MODE : 0o644 })
+}
+
+/** @param {string} work @param {LaidFile} link */
+function layLink(work, { path: place, content }) {
+  const to = placeBelow(work, place)
+  fs.mkdirSync(path.dirname(to), { recursive: true })
+  fs.symlinkSync(content, to)
+}
+
+/** @param {string} work @param {string} place */
+function placeBelow(work, place) {
+  const to = path.join(work, place)
+  if (to.startsWith(`${work}/`)) return to
+  throw new Error(`Cannot lay "${place}": it is not below "${work}"`)
 }
 
 /** A file of the job may have the name already. @param {string} work @param {string} name */

@@ -25,7 +25,8 @@ def lay_out(task, settings):
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")
     os.makedirs(out, exist_ok=True)
-    for file in task["files"]:
+    # Links last: nothing is written through one.
+    for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
     main = _free_name(work)
     with open(main, "x", encoding="utf8", newline="") as file:
@@ -75,11 +76,17 @@ def _lay_file(work, file):
     to = os.path.normpath(os.path.join(work, file["path"]))
     if not to.startswith(work + "/"):
         raise ValueError(f'Cannot lay "{file["path"]}": it is not below "{work}"')
-    os.makedirs(os.path.dirname(to), exist_ok=True)
+    kind = file.get("type")
+    os.makedirs(to if kind == "folder" else os.path.dirname(to), exist_ok=True)
+    if kind == "folder":
+        return
+    if kind == "link":
+        os.symlink(file["content"], to)
+        return
     data = _data_of(file)
     with open(to, "wb") as target:
         target.write(data)
-    if data[:2] == b"#!":
+    if data[:2] == b"#!" or file.get("executable"):
         os.chmod(to, 0o755)
 
 

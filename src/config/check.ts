@@ -113,7 +113,7 @@ function* warningsOf(values: ConfigValues): Generator<Fault> {
 /** The configuration as everybody sees it: the tenant `default` first, frozen through and through. */
 export function finishConfig(
   values: ConfigValues,
-  facts: { readonly state: string; readonly environment: string },
+  facts: Pick<Config, 'state' | 'environment' | 'hasDefaultEscalation'>,
 ): Config {
   const own = values.tenants.find(({ name }) => name === 'default')
   const tenants = [

@@ -10,7 +10,7 @@ export interface Effective {
 
 /** Every effective value with where it came from, in the order of the reference; secrets are masked. */
 export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Effective[] {
-  const { tenants, environment, state, ...plain } = config
+  const { tenants, environment, state, hasDefaultEscalation: _, ...plain } = config
   const rows = (value: unknown, under: Path): readonly Effective[] =>
     leaves(value, under).map(({ path, leaf }) => ({
       field: fieldOf(path),

@@ -61,7 +61,11 @@ export function loadConfig(options: LoadOptions): Loaded {
   }
   const state = stateOf(checked.values.state, merged, options)
   return {
-    config: finishConfig(checked.values, { state, environment }),
+    config: finishConfig(checked.values, {
+      state,
+      environment,
+      ...(merged.values['escalation'] === undefined && { hasDefaultEscalation: true }),
+    }),
     originOf: originsOf(merged, checked.values, options.env),
     files,
     warnings: [

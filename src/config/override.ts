@@ -58,6 +58,7 @@ function apply(config: Config, override: Override): Config {
   return deepFreeze({
     ...config,
     ...given(whole),
+    ...(whole.escalation && { hasDefaultEscalation: false }),
     limits: { ...config.limits, ...given(limits) },
     ceilings: { ...config.ceilings, ...given(ceilings) },
     sessions: { ...config.sessions, ...given(sessions) },

@@ -666,6 +666,8 @@ export type Config = DeepReadonly<
     state: string
     /** MAYFLY_ENV, or `development`. */
     environment: string
+    /** No file, variable or override sets an escalation: then alone may a weaker wall stand in for a missing one. */
+    hasDefaultEscalation?: boolean
   }
 >
 export type Tenant = Config['tenants'][number]

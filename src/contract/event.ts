@@ -27,6 +27,7 @@ export const points = [
   'cache/miss',
   'tier/proved',
   'tier/unavailable',
+  'tier/stood-in',
   'tier/launched',
   'tier/destroyed',
   'tier/lost',

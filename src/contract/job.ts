@@ -55,10 +55,37 @@ export const jobFile = z
       .refine((path) => !path.startsWith('/') && !path.split('/').includes('..'), {
         message: 'expected a relative path that stays below the working directory',
       }),
-    content: z.string(),
+    content: z
+      .string()
+      .default('')
+      .describe('of a link its target, relative to the folder it is in'),
     encoding: z.enum(['utf8', 'base64']).default('utf8'),
+    type: z
+      .enum(['file', 'folder', 'link'])
+      .exactOptional()
+      .describe(
+        'a file unless given; a folder may be empty, and a link stays below the working directory',
+      ),
+    executable: z.boolean().exactOptional(),
+  })
+  .refine(({ type, path, content }) => type !== 'link' || isLinkWithin(path, content), {
+    message: 'expected a relative target that stays below the working directory',
+    path: ['content'],
   })
   .readonly()
+
+/** Lexically: what a link of the job's own in between leads to is below the working directory as well. */
+function isLinkWithin(path: string, target: string): boolean {
+  if (target === '' || target.length > 1024 || target.startsWith('/') || !NO_NUL.test(target))
+    return false
+  let depth = path.split('/').filter((part) => part !== '' && part !== '.').length - 1
+  for (const part of target.split('/')) {
+    if (part === '..') depth--
+    else if (part !== '' && part !== '.') depth++
+    if (depth < 0) return false
+  }
+  return true
+}
 
 export const limits = z
   .strictObject({

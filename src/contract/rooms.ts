@@ -17,6 +17,7 @@ import type {
 import type { Profile } from './profile.ts'
 import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'
+import type { TierName } from './tier.ts'
 import type { Analysis, Verdict } from './verdict.ts'
 import type { ProgramZoneAbout, RanFunctionTold, ZonesMade } from './zones.ts'
 
@@ -49,12 +50,24 @@ export interface Rooms {
 
 /** A profile, or why there will be no run; then the profile is what it would have had. */
 export type Plan =
-  | { readonly kind: 'run'; readonly profile: Profile }
+  | {
+      readonly kind: 'run'
+      readonly profile: Profile
+      /** The default escalation wants a wall that this machine lacks; the profile has the strongest that is here. */
+      readonly standsIn?: StandIn
+    }
   | {
       readonly kind: 'blocked' | 'unavailable'
       readonly profile: Profile
       readonly error: OutcomeError
     }
+
+/** A weaker wall in the place of the one that the default escalation wants. */
+export interface StandIn {
+  readonly wanted: TierName
+  readonly taken: TierName
+  readonly risk: number
+}
 
 /** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
 export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {

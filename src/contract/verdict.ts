@@ -17,6 +17,7 @@ export const patternNames = [
   'TIMING_ATTACK',
   'OBFUSCATION',
   'UNPARSED',
+  'UNREAD_DEPENDENCY',
 ] as const
 export type PatternName = (typeof patternNames)[number]
 

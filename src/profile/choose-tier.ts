@@ -4,6 +4,7 @@ import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
 import type { Explained } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
+import type { StandIn } from '../contract/rooms.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { costOf, ranked, type Ranked, whyBefore } from './rank.ts'
@@ -45,6 +46,8 @@ export interface Choice {
   readonly floor: Strength
   readonly explain: readonly Explained[]
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
+  /** Where the default escalation wants more than this machine has. */
+  readonly standsIn?: StandIn
 }
 
 /**
@@ -53,11 +56,11 @@ export interface Choice {
  */
 export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Choice {
   const facts = ranked(known)
-  const need = needOf(wanted, facts)
+  const need = withinReach(wanted, needOf(wanted, facts), facts)
   const judged = facts.map((fact) => ({ fact, whyNot: whyNot(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
-  const taken = preferred || usable[0]
+  const taken = need.lacking ? strongestOf(usable) : preferred || usable[0]
   const end =
     blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : nobody(need, judged))
   return {
@@ -66,6 +69,7 @@ export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Cho
     floor: need.floor.strength,
     explain: [
       ...explainTaken(taken, need),
+      ...explainLacking(need),
       ...judged
         .filter(({ fact }) => fact !== taken)
         .map(({ fact, whyNot }) => ({
@@ -77,6 +81,11 @@ export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Cho
         })),
     ],
     ...(end && { end }),
+    ...(!end &&
+      taken &&
+      need.lacking && {
+        standsIn: { wanted: need.lacking.tier, taken: taken.tier, risk: wanted.verdict.risk },
+      }),
   }
 }
 
@@ -98,6 +107,8 @@ interface Need {
   readonly holds: readonly Control[]
   readonly mock: boolean
   readonly production: boolean
+  /** The floor of the default escalation, which no wall of this machine reaches. */
+  readonly lacking?: Floor
 }
 
 /**
@@ -128,6 +139,41 @@ function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
   }
 }
 
+/** The least that stands in for a wall that is missing. */
+const leastStandIn = 'process'
+
+/**
+ * The need as this machine can meet it. Only the default escalation gives way, only where no wall here reaches it,
+ * never below `process` and never below any other floor: a floor, an escalation or a tenant rule that somebody set
+ * is kept to the letter.
+ */
+function withinReach(wanted: Wanted, need: Need, facts: readonly ProviderFacts[]): Need {
+  const { config, verdict } = wanted
+  const step = stepBelowBlock(config.escalation, verdict.risk)
+  if (!config.hasDefaultEscalation || !step || need.mock) return need
+  const lacking = floorAt(step.to, escalationStep(step, verdict))
+  const others = strongest([...floorsSaid(wanted), ...floorsFound(wanted, { escalated: false })])
+  if (lacking.strength <= others.strength || lacking.strength <= strengthOf[leastStandIn])
+    return need
+  const { tier: _tier, provider: _provider, ...anywhere } = need
+  if (facts.some((fact) => whyNot(fact, anywhere) === undefined)) return need
+  const because = `the strongest here in place of "${lacking.tier}" (${lacking.because})`
+  const floor = strongest([others, floorAt(leastStandIn, because)])
+  return { ...need, floor, lacking }
+}
+
+/** As strong as there is; `usable` is in order, so that the first of several is the one to take. */
+function strongestOf(usable: readonly ProviderFacts[]): ProviderFacts | undefined {
+  const most = Math.max(...usable.map(({ strength }) => strength))
+  return usable.find(({ strength }) => strength === most)
+}
+
+function explainLacking({ lacking }: Need): readonly Explained[] {
+  if (!lacking) return []
+  const because = `${lacking.because}; no such wall is here, and the strongest that is takes the job`
+  return [{ field: 'floor.wanted', value: lacking.tier, because }]
+}
+
 const noFloor: Floor = { strength: 0, tier: 'mock', because: 'no floor is set' }
 
 function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
@@ -137,12 +183,15 @@ function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
   ]
 }
 
-function floorsFound({ config, verdict, raised }: Wanted): readonly Floor[] {
-  const step = stepBelowBlock(config.escalation, verdict.risk)
+function floorsFound(
+  { config, verdict, raised }: Wanted,
+  { escalated }: { readonly escalated: boolean } = { escalated: true },
+): readonly Floor[] {
+  const step = escalated ? stepBelowBlock(config.escalation, verdict.risk) : undefined
   return [
     floorAt('isolate', 'untrusted code needs a wall'),
     ...(raised ? [{ ...raised, tier: weakestAt(raised.strength) }] : []),
-    ...(step ? [floorAt(step.to, `escalation.${step.at}, risk ${verdict.risk}`)] : []),
+    ...(step ? [floorAt(step.to, escalationStep(step, verdict))] : []),
     ...(verdict.language === 'node' ? [floorAt('process', 'language "node"')] : []),
   ]
 }
@@ -159,6 +208,10 @@ function floorAt(tier: TierName, because: string): Floor {
 /** Of two as strong, the later: it says more of why. */
 function strongest(floors: readonly Floor[]): Floor {
   return floors.reduce((a, b) => (b.strength >= a.strength ? b : a), noFloor)
+}
+
+function escalationStep({ at }: { readonly at: number }, { risk }: Verdict): string {
+  return `escalation.${at}, risk ${risk}`
 }
 
 function stepBelowBlock(
@@ -305,8 +358,10 @@ function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]
 }
 
 function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Explained[] {
-  const { floor, provider, tier, preferred } = need
-  const cheapest = 'the cheapest available that is strong enough'
+  const { floor, provider, tier, preferred, lacking } = need
+  const cheapest = lacking
+    ? 'the strongest that is here'
+    : 'the cheapest available that is strong enough'
   const byName =
     preferred !== undefined && preferred === taken?.name ? 'default_provider' : undefined
   const asked = provider !== undefined || tier !== undefined ? 'asked' : undefined

@@ -7,6 +7,7 @@ import {
   leastFacts,
   verdictOf,
 } from '../../tests/fixtures/profile-world.ts'
+import { overrideConfig } from '../config/override.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { profileSchema } from '../contract/profile.ts'
 import type { Plan } from '../contract/rooms.ts'
@@ -372,4 +373,62 @@ test('what keeps a job from running is told, and nothing else', () => {
   assert.match(made.error.message, /no available provider is tier "gvisor" and runs "js"$/)
   const { hint } = made.error.details as { readonly hint: string }
   assert.doesNotMatch(hint, /escalation/)
+})
+
+/** What a machine without a virtual machine or a userland kernel has. */
+const plainMachine = [
+  factsOf('isolate'),
+  factsOf('process'),
+  factsOf('gvisor', { available: false }),
+]
+
+test('where this machine lacks the wall of the default escalation, the strongest that is here takes the job', () => {
+  for (const [risk, wanted] of [
+    [60, 'gvisor'],
+    [90, 'microvm'],
+  ] as const) {
+    const made = plan({ risk, facts: plainMachine })
+    assert.equal(made.profile.provider, 'a-process')
+    assert.deepEqual(made.kind === 'run' && made.standsIn, { wanted, taken: 'process', risk })
+    assert.match(because(made, 'floor.wanted') ?? '', /no such wall is here/)
+  }
+  const stronger = [...plainMachine, factsOf('userkernel')]
+  assert.equal(end({ risk: 90, facts: stronger }), 'a-userkernel')
+  assert.equal(end({ risk: 60, facts: stronger }), 'a-userkernel')
+  const made = plan({ risk: 60, facts: stronger })
+  assert.equal(made.kind === 'run' && made.standsIn, undefined)
+})
+
+test('nothing below process stands in for a stronger wall, and nothing runs what is blocked', () => {
+  const isolates = [factsOf('isolate'), factsOf('wasm')]
+  assert.equal(end({ risk: 90, facts: isolates }), 'unavailable UNAVAILABLE')
+  assert.equal(end({ risk: 95, facts: plainMachine }), 'blocked THREAT_DETECTED')
+  assert.equal(
+    end({ risk: 90, facts: plainMachine, asked: { tier: 'isolate' } }),
+    'blocked TIER_TOO_WEAK',
+  )
+  assert.equal(end({ risk: 90, facts: plainMachine, asked: { tier: 'process' } }), 'a-process')
+})
+
+test('a floor, an escalation and the floor of a tenant that are set end unavailable, as they did', () => {
+  const escalation = { 0: 'isolate', 40: 'process', 60: 'gvisor', 80: 'microvm', 95: 'block' }
+  const cases: Case[] = [
+    { config: { escalation } },
+    { asked: { floor: 'gvisor' } },
+    { config: { tenants: [{ name: 'default', floor: 'gvisor' }] } },
+  ]
+  for (const one of cases)
+    assert.equal(end({ risk: 60, facts: plainMachine, ...one }), 'unavailable UNAVAILABLE')
+  const config = overrideConfig(configOf(), { escalation })
+  const made = makePlan(jobOf(), verdictOf(60), { config, facts: plainMachine })
+  assert.equal(made.kind, 'unavailable')
+})
+
+test('a package that was not read asks for a stronger wall, and takes nothing from the job', () => {
+  const finding = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
+  const verdict = { findings: [finding] as unknown as Verdict['findings'] }
+  const unread = plan({ risk: 60, verdict, facts: plainMachine }).profile
+  const suspect = plan({ risk: 60, facts: plainMachine }).profile
+  assert.equal(unread.tier, 'process')
+  assert.deepEqual([unread.limits.cpu, suspect.limits.cpu], [1, 0.25])
 })

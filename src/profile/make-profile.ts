@@ -68,7 +68,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   const chosen = chooseSchedule(job, config)
   const terms = termsFor(job, config)
   const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
-  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, verdict.risk)
+  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, suspicionOf(verdict))
   const network = networkFor(asked.network, config, tenant, terms)
   const files = terms?.files ?? noFiles
   const grants = { network: network.value, files, capabilities: asked.capabilities }
@@ -111,7 +111,22 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       ...surroundings,
     ],
   }
-  return deepFreeze(choice.end ? { ...choice.end, profile } : { kind: 'run', profile })
+  const { end, standsIn } = choice
+  return deepFreeze(
+    end ? { ...end, profile } : { kind: 'run', profile, ...(standsIn && { standsIn }) },
+  )
+}
+
+/**
+ * The risk without that of packages that were not read: those ask for a stronger wall, and are no reason to give the
+ * job less to work with.
+ */
+function suspicionOf({ risk, findings }: Verdict): number {
+  if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
+  const others = findings.filter(
+    ({ name, kind }) => kind === 'threat' && name !== 'UNREAD_DEPENDENCY',
+  )
+  return Math.max(0, ...others.map(({ score }) => score))
 }
 
 /** A program runs on what this machine has below /usr; what every other wall holds comes with Mayfly. */

@@ -1,3 +1,4 @@
+import { plainFiles } from '../contract/files.ts'
 import type { Clock } from '../contract/clock.ts'
 import { controlsBeyond, grantsNetwork, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
@@ -132,7 +133,7 @@ function contextOf(task: Task, { controls, limits, capability = '' }: Profile): 
     args: Array.isArray(input) ? input : [input],
     code: task.code,
     language: task.language,
-    files: structuredClone(task.files),
+    files: structuredClone(plainFiles(task.files)),
     config: {
       timeout: limits.timeout,
       memoryLimitMb: controls.memory / MB,

@@ -52,5 +52,6 @@ function accessesOf({ capabilities }: Verdict, hasHosts: boolean): readonly Acce
 function isRead({ language, findings, capabilities }: Verdict): boolean {
   const isScript = language === 'js' || language === 'ts' || language === 'node'
   const isHidden = ['eval', 'require', 'import'].some((name) => capabilities.includes(name))
-  return isScript && !isHidden && !findings.some(({ name }) => name === 'UNPARSED')
+  const isWhole = !findings.some(({ name }) => name === 'UNPARSED' || name === 'UNREAD_DEPENDENCY')
+  return isScript && !isHidden && isWhole
 }

@@ -7,6 +7,7 @@ import { patternNames, type Analysis } from '../contract/verdict.ts'
 import { splitSchema } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
+import { inspectedFiles, isOfPackage } from './files.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Inspection } from './inspect.ts'
 import { patterns } from './patterns.ts'
@@ -83,7 +84,8 @@ const tableVersion = sha256(canonicalJson(patterns))
 function digestOf({ asked }: Job, rulesVersion: string): string {
   const { code, name = '', language, entry, files } = asked
   const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
-  for (const { path, content, encoding } of files) parts.push(path, encoding, sha256(content))
+  for (const { path, content, encoding, type = 'file' } of files)
+    parts.push(path, encoding, type, sha256(content))
   return `sha256:${sha256(JSON.stringify(parts))}`
 }
 
@@ -95,16 +97,24 @@ async function inspectElsewhere(
   voice: AnalystParts['voice'],
 ): Promise<Kept> {
   const { code, name, language, entry, files } = job.asked
-  const request = { code, name, language, entry, files, ...(zones && { zones }) }
-  try {
-    const reply = await ask(job.tenant, JSON.stringify(request))
-    return { value: analysisOf(readReply(reply, job), digest), believed: true }
-  } catch (thrown) {
-    if (isNobodysFault(thrown)) throw thrown
-    const fields = { why: reasonOf(thrown), tenant: job.tenant }
-    voice.say('threat/unparsed', fields, { run: job.id })
-    return { value: analysisOf(unread(job), digest), believed: false }
+  const hasPackages = files.some(({ path }) => isOfPackage(path))
+  /** Where the parser died of a package, the job's own source is read without it. */
+  const inspect = async (packages: boolean): Promise<Kept> => {
+    const inspected = inspectedFiles(files, { packages })
+    const request = { code, name, language, entry, files: inspected, ...(zones && { zones }) }
+    try {
+      const reply = await ask(job.tenant, JSON.stringify(request))
+      const believed = packages || !hasPackages
+      return { value: analysisOf(readReply(reply, job), digest), believed }
+    } catch (thrown) {
+      if (isNobodysFault(thrown)) throw thrown
+      const fields = { why: reasonOf(thrown), tenant: job.tenant }
+      voice.say('threat/unparsed', fields, { run: job.id })
+      if (packages && hasPackages) return inspect(false)
+      return { value: analysisOf(unread(job), digest), believed: false }
+    }
   }
+  return inspect(true)
 }
 
 /** No word on the source at all: too much is waiting, or nobody is there to ask. The job is not run, and not judged. */

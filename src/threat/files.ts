@@ -1,3 +1,5 @@
+import { folderOf, normalPath, plainFiles } from '../contract/files.ts'
+import type { JobFile } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
 import type { Found } from './patterns.ts'
 
@@ -5,16 +7,46 @@ export interface InspectedFile {
   readonly path: string
   readonly content: string
   readonly encoding?: 'utf8' | 'base64' | undefined
+  /** Its content was left out of the request: what loads it loads code that nobody read. */
+  readonly unread?: true | undefined
 }
 
 type Read = (source: string, typescript: boolean) => { found: Found[]; facts?: Facts }
 
-/** UTF-16 units of all files that are read as code together. */
+/** UTF-16 units of the job's own files that are read as code together. */
 export const fileUnitsMax = 4 * 2 ** 20
+/** The same for packages, which are read whole or not at all: half a second to parse, and most jobs bring more. */
+export const packageUnitsMax = 2 ** 20
+/** Of a file without a suffix that says code: only its start is looked at for a NUL, which no text has. */
+const SNIFFED_UNITS = 8192
+
+/**
+ * The files of a job as an analysis gets them: the job's own before those of packages, and the content only of what
+ * is code or could be loaded as code, within a bound. A file of data is no code, however large it is.
+ */
+export function inspectedFiles(
+  files: readonly JobFile[],
+  { packages }: { readonly packages: boolean },
+): readonly InspectedFile[] {
+  const plain = plainFiles(files)
+  const ofPackages = plain.filter(({ path }) => isOfPackage(path) && isCode(path))
+  const units = ofPackages.reduce((sum, { content }) => sum + content.length, 0)
+  const room = { own: fileUnitsMax, package: packages && units <= packageUnitsMax ? units : -1 }
+  const inspected = plain.map(({ path, content, encoding }): InspectedFile => {
+    const kind = kindOf(path)
+    const isRead = isCode(path) || (kind === 'own' && isLoadable(path, content, encoding))
+    if (isRead) room[kind] -= content.length
+    return isRead && room[kind] >= 0
+      ? { path, content, encoding }
+      : { path, content: '', unread: true }
+  })
+  return inspected.toSorted((a, b) => Number(isOfPackage(a.path)) - Number(isOfPackage(b.path)))
+}
 
 /**
  * Findings in the files of a job that are code: by their name, or because something that is code loads them. Their
- * lines and columns are those of the file, which the detail names.
+ * lines and columns are those of the file, which the detail names. What cannot be read is UNPARSED in the job's own
+ * source and UNREAD_DEPENDENCY in a package.
  */
 export function* inFiles(
   files: readonly InspectedFile[],
@@ -22,33 +54,77 @@ export function* inFiles(
   read: Read,
 ): Generator<Found> {
   if (files.length === 0) return
-  const byPath = new Map(files.map((file) => [normal(file.path), file]))
-  const waiting = [...byPath.keys()].filter((path) => CODE.test(path))
+  const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
+  const waiting = [...byPath.keys()].filter(isCode)
   for (const path of loadedBy(main, '', byPath)) waiting.push(path)
   const seen = new Set<string>()
-  let units = 0
+  const units = { own: 0, package: 0 }
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
     if (seen.has(path)) continue
     seen.add(path)
-    const source = textOfFile(byPath.get(path)!)
-    units += source.length
-    if (units > fileUnitsMax) {
-      yield {
-        name: 'UNPARSED',
-        line: 1,
-        column: 1,
-        count: 1,
-        detail: `more code in files than ${fileUnitsMax} characters`,
-      }
-      return
+    const kind = kindOf(path)
+    if (units[kind] > unitsMax[kind]) continue
+    const file = byPath.get(path)!
+    const source = textOfFile(file)
+    units[kind] += file.unread ? Infinity : source.length
+    if (units[kind] > unitsMax[kind]) {
+      yield unreadIn(kind)
+      continue
     }
     const { found, facts } = read(source, /\.[cm]?ts$/.test(path))
-    for (const one of found) yield { ...one, detail: detailOf(one, path) }
+    for (const one of found) {
+      const told = inKind(one, kind)
+      yield { ...told, detail: detailOf(told, path) }
+    }
     if (facts) waiting.push(...loadedBy(facts, path, byPath))
   }
 }
 
+type Kind = 'own' | 'package'
+const unitsMax: Readonly<Record<Kind, number>> = { own: fileUnitsMax, package: packageUnitsMax }
+
+function kindOf(path: string): Kind {
+  return isOfPackage(path) ? 'package' : 'own'
+}
+
+/** The finding for code that was not read. */
+export function unreadIn(kind: Kind): Found {
+  const detail = `more code in files than ${unitsMax[kind]} characters`
+  return inKind({ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }, kind)
+}
+
+/**
+ * In a package, code that cannot be read asks for a stronger wall and never blocks. The same holds for what looks like
+ * an escape from a realm: shims of language features are written that way, and a program of Node has no realm to leave.
+ */
+function inKind(found: Found, kind: Kind): Found {
+  if (kind === 'own' || (found.name !== 'UNPARSED' && found.name !== 'VM_ESCAPE')) return found
+  const detail = found.detail ?? (found.name === 'VM_ESCAPE' ? 'it reaches for a constructor' : '')
+  return { ...found, name: 'UNREAD_DEPENDENCY', ...(detail && { detail }) }
+}
+
+/** Below `node_modules`, or below a folder in which Python keeps what was installed. */
+export function isOfPackage(path: string): boolean {
+  return PACKAGE_FOLDER.test(normalPath(path))
+}
+
+const PACKAGE_FOLDER = /(?:^|\/)(?:node_modules|site-packages|dist-packages)\//
 const CODE = /\.[cm]?[jt]s$/
+/** Declarations: no program loads them. */
+const DECLARATIONS = /\.d\.[cm]?ts$/
+/** No program takes these for JavaScript. */
+const DATA =
+  /\.(?:json|node|wasm|css|html?|md|txt|csv|tsv|map|svg|png|jpe?g|gif|pdf|zip|gz|whl|py|sh)$/i
+
+function isCode(path: string): boolean {
+  return CODE.test(path) && !DECLARATIONS.test(path)
+}
+
+/** Without a suffix of its own, a file is code where something loads it. */
+function isLoadable(path: string, content: string, encoding: JobFile['encoding']): boolean {
+  if (DATA.test(path) || DECLARATIONS.test(path) || encoding === 'base64') return false
+  return !content.slice(0, SNIFFED_UNITS).includes('\0')
+}
 
 function detailOf({ detail }: Found, path: string): string {
   const where = `in "${path.slice(0, 100)}"`
@@ -59,15 +135,6 @@ function textOfFile({ content, encoding }: InspectedFile): string {
   return encoding === 'base64' ? Buffer.from(content, 'base64').toString('utf8') : content
 }
 
-function normal(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return parts.join('/')
-}
-
 const ENDINGS = ['', '.js', '.mjs', '.cjs', '.ts', '.json', '/index.js']
 
 function* loadedBy(
@@ -75,10 +142,10 @@ function* loadedBy(
   from: string,
   byPath: ReadonlyMap<string, unknown>,
 ): Generator<string> {
-  const folder = from.includes('/') ? from.slice(0, from.lastIndexOf('/')) : ''
+  const folder = folderOf(from)
   for (const { module } of facts.loads) {
     if (module === undefined || !/^\.{0,2}\//.test(module)) continue
-    const target = normal(`${folder}/${module}`)
+    const target = normalPath(`${folder}/${module}`)
     const path = ENDINGS.map((ending) => target + ending).find((candidate) => byPath.has(candidate))
     if (path !== undefined && !path.endsWith('.json')) yield path
   }

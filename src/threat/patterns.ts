@@ -94,6 +94,12 @@ export const patterns = {
     description: 'Code that could not be analysed',
     capability: 'unparsed',
   },
+  UNREAD_DEPENDENCY: {
+    score: 60,
+    severity: 'medium',
+    description: 'Code of a package that analysis cannot clear',
+    capability: 'unparsed',
+  },
 } as const satisfies Record<PatternName, Pattern>
 
 /** A pattern found in a source: how often, and where first, before anybody knows what the profile grants. */

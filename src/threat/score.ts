@@ -53,6 +53,7 @@ const counts: Partial<Record<PatternName, string>> = {
   CRYPTOMINING: 'Nothing grants mining',
   OBFUSCATION: 'Code that hides what it does is not taken at its word',
   UNPARSED: 'Code that cannot be analysed is not taken for safe',
+  UNREAD_DEPENDENCY: 'Code of a package that analysis cannot clear is not taken for safe',
 }
 
 const contained: Partial<Record<PatternName, string>> = {

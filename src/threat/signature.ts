@@ -94,6 +94,9 @@ function digestOf(data: string | Uint8Array): string {
   return `sha256:${sha256(data)}`
 }
 
-function fileDigest({ content, encoding }: JobFile): string {
-  return digestOf(Buffer.from(content, encoding))
+/** Of a plain file that of its bytes; another kind of the same bytes has another. */
+function fileDigest({ content, encoding, type = 'file', executable = false }: JobFile): string {
+  const bytes = Buffer.from(content, encoding)
+  if (type === 'file' && !executable) return digestOf(bytes)
+  return digestOf(JSON.stringify([type, executable, digestOf(bytes)]))
 }

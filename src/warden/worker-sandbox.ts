@@ -1,3 +1,4 @@
+import { plainFiles } from '../contract/files.ts'
 import {
   controlsBeyond,
   grantsFiles,
@@ -437,7 +438,7 @@ function carried(task: Task, profile: Profile) {
     ...(task.name !== undefined && { name: task.name }),
     code: task.code,
     inputText: task.inputText,
-    files: task.files,
+    files: plainFiles(task.files),
     capabilities: [
       ...task.capabilities,
       ...(grantsNetwork(controls.network) ? [fetchCapability] : []),

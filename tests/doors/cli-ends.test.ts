@@ -85,10 +85,11 @@ const cases: readonly Case[] = [
     args: ['--tier', 'userkernel'],
   },
   {
-    title: 'a risk that only a stronger wall may hold',
+    title: 'a risk that only a stronger wall may hold, by an escalation that is set',
     status: 'unavailable',
     code: 'UNAVAILABLE',
     source: packed,
+    args: ['--config', 'escalation.toml'],
   },
   {
     title: 'a result that its schema does not allow',
@@ -101,6 +102,8 @@ const cases: readonly Case[] = [
 
 suite('Each end of a job has its exit code, and the outcome is whole', () => {
   writeFileSync(join(place.cwd, 'schema.json'), '{"type":"string"}')
+  const steps = '0 = "isolate"\n40 = "process"\n60 = "gvisor"\n'
+  writeFileSync(join(place.cwd, 'escalation.toml'), `[escalation]\n${steps}`)
 
   for (const one of cases)
     test(`${exitCodeOf[one.status]} ${one.status}: ${one.title}`, async () => {

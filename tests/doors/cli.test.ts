@@ -274,12 +274,27 @@ suite('What is not understood is said', () => {
 
   test('Code that is too risky for the walls here comes with what made it so and the way out', async () => {
     write('packed.js', packed)
-    const ran = await mayfly(place, ['run', 'packed.js'])
+    write('set.toml', '[escalation]\n0 = "isolate"\n60 = "gvisor"\n')
+    const ran = await mayfly(place, ['run', 'packed.js', '--config', 'set.toml'])
     assert.equal(ran.code, 7)
     assert.match(ran.stderr, /packed\.js:1:5 +OBFUSCATION/)
     assert.match(ran.stderr, /isolated-vm: its strength 1 is below/)
     assert.match(ran.stderr, /\[escalation\]/)
   })
+})
+
+test('The strongest wall that is here stands in for one that the default escalation wants, and says so', async (t) => {
+  write('packed.js', packed)
+  const ran = await mayfly(place, ['run', 'packed.js', '--json', '--verbose'])
+  const outcome = documentOf(ran)
+  if (outcome.status === 'unavailable') return t.skip('no wall of programs here')
+  assert.equal(outcome.tier, 'process')
+  const wanted = outcome.profile.explain.find((one: any) => one.field === 'floor.wanted')
+  assert.equal(wanted?.value, 'gvisor')
+  assert.match(wanted.because, /no such wall is here, and the strongest that is takes the job/)
+  assert.match(ran.stderr, /tier\/stood-in/)
+  const told = await mayfly(place, ['run', 'packed.js', '--explain'])
+  assert.match(told.stderr, /floor\.wanted +gvisor +escalation\.60, risk 60; no such wall is here/)
 })
 
 async function timeoutIn(env: NodeJS.ProcessEnv): Promise<{ value: number; origin: string }> {

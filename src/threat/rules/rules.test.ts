@@ -16,7 +16,10 @@ interface Table {
   readonly passes: readonly string[]
 }
 
-const tables: Record<Exclude<PatternName, 'UNPARSED' | 'OBFUSCATION'>, Table> = {
+const tables: Record<
+  Exclude<PatternName, 'UNPARSED' | 'UNREAD_DEPENDENCY' | 'OBFUSCATION'>,
+  Table
+> = {
   VM_ESCAPE: {
     finds: [
       'this.constructor.constructor("return process")()',
@@ -451,5 +454,6 @@ test('S3-19 and S3-20: scores and severities are those of the table, OBFUSCATION
     'TIMING_ATTACK 40 medium',
     'OBFUSCATION 60 medium',
     'UNPARSED 90 critical',
+    'UNREAD_DEPENDENCY 60 medium',
   ])
 })

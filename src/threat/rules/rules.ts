@@ -12,7 +12,7 @@ import type { Rule } from './rule.ts'
 import { timingAttack } from './timing-attack.ts'
 import { vmEscape } from './vm-escape.ts'
 
-/** Every rule that reads the tree. OBFUSCATION and UNPARSED come from the source as a whole. */
+/** Every rule that reads the tree. OBFUSCATION, UNPARSED and UNREAD_DEPENDENCY come from the source as a whole. */
 export const rules: readonly Rule[] = [
   vmEscape,
   cryptomining,

@@ -40,6 +40,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
  * @property {boolean} network
+ * @property {string} [name] what the source is called
  * @property {string} [trust] PEM of an authority to trust beside the known ones
  * @property {boolean} [stays] is there to be looked into once it has ended
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
@@ -59,7 +60,7 @@ export function layOut(task, { work, tmp, listens, starts }) {
   // Without a root of its own Node would look for one in folders that it may not read, and give up.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
-  const main = freeName(work, isShell(task.language) ? 'job.sh' : 'job.js')
+  const main = freeName(work, isShell(task.language) ? (task.name ?? 'job.sh') : 'job.js')
   fs.writeFileSync(main, task.code, { flag: 'wx' })
   const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')

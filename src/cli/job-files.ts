@@ -1,8 +1,7 @@
-import { access, constants, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { readFile, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
-import type { Artifact } from '../contract/outcome.ts'
 
 const FILES_MAX = 2000
 
@@ -35,29 +34,4 @@ async function read(file: { from: string; place: string }): Promise<JobFile> {
   return Buffer.from(text).equals(bytes)
     ? { path: file.place, content: text, encoding: 'utf8' }
     : { path: file.place, content: bytes.toString('base64'), encoding: 'base64' }
-}
-
-/** Where artifacts will go, before anything runs. Throws MayflyError USAGE when nothing can be written there. */
-export async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true })
-    await access(folder, constants.W_OK)
-  } catch (cause) {
-    const { code = 'unreachable' } = cause as NodeJS.ErrnoException
-    throw new MayflyError('USAGE', `Cannot write artifacts to "${folder}": ${code}`, {
-      cause,
-      hint: 'Name a folder that whoever runs Mayfly may write; started by root it gives its rights up first',
-    })
-  }
-}
-
-/** Writes what a job made below `folder`; its paths were checked at the gate and are checked again here. */
-export async function saveArtifacts(artifacts: readonly Artifact[], folder: string): Promise<void> {
-  const root = path.resolve(folder)
-  for (const { path: place, content } of artifacts) {
-    const file = path.resolve(root, place)
-    if (!file.startsWith(root + path.sep) || content === undefined) continue
-    await mkdir(path.dirname(file), { recursive: true })
-    await writeFile(file, Buffer.from(content, 'base64'), { flag: 'wx' })
-  }
 }

@@ -17,6 +17,9 @@ import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
+import { sanitise } from '../output/sanitise.ts'
+import { megabytes } from './amount.ts'
+import type { ArtifactsFolder, Unsaved } from './artifacts-folder.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
@@ -45,6 +48,7 @@ interface RunFlags extends Globals {
   readonly processes?: number
   readonly env?: readonly string[]
   readonly passExitCode?: boolean
+  readonly stdin?: boolean
   readonly allow?: readonly string[]
   readonly capability?: readonly Capability[]
   readonly outputSchema?: string
@@ -58,6 +62,8 @@ interface RunFlags extends Globals {
 }
 
 type Capability = (typeof askable)[number]
+/** Of a job that ended well, where its files could not be kept. */
+const UNSAVED = 9
 
 export function register(program: Command): void {
   program
@@ -79,6 +85,7 @@ export function register(program: Command): void {
       'NAME=VALUE for its environment; NAME passes on that of Mayfly',
       each,
     )
+    .option('--stdin', 'wait for the end of standard input, however long that takes')
     .option('--signature <file...>', 'what "mayfly keys sign" made of it')
     .option('--schedule <name>', 'a schedule of the configuration')
     .option('--timeout <time>', 'such as 500ms or 5s')
@@ -132,8 +139,8 @@ function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
 
 async function runFile(file: string, args: readonly string[], flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
-  const request = await requestOf(file, args, flags)
-  if (flags.artifacts) await (await import('./job-files.ts')).makeFolder(flags.artifacts)
+  const request = await fed(await requestOf(file, args, flags), file, flags)
+  await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
   const cancel = new AbortController()
@@ -141,19 +148,67 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   try {
     const { newJob } = await import('../job.ts')
     const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
-    const job = newJob(request, who, assembly.clock)
+    let job = newJob(request, who, assembly.clock)
     let planned: Profile | undefined
     const keep = (profile: Profile) => void (planned = profile)
-    const outcome = await runWatched(job, assembly, flags, cancel.signal, keep)
-    if (flags.artifacts) await saveArtifacts(outcome, flags.artifacts)
+    const run = () => runWatched(job, assembly, flags, cancel.signal, keep)
+    const outcome = await run().catch((thrown: unknown) => {
+      if (!takesNoStdin(thrown)) throw thrown
+      note(flags, `Standard input is not used: ${detailsOf(thrown)[0]!.message}`)
+      const { stdin: _unused, ...unfed } = request
+      job = newJob(unfed, who, assembly.clock)
+      return run()
+    })
+    const unsaved = (await folder?.save(outcome.artifacts)) ?? []
     await picture?.save(outcome)
     if (flags.json) printJson(outcome)
     else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
     if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
-    process.exitCode = exitCodeFor(outcome, flags)
+    tellUnsaved(unsaved, outcome, flags)
+    if (file !== '-') await tellUnread(request, flags)
+    process.exitCode = exitCodeFor(outcome, flags) || (unsaved.length > 0 ? UNSAVED : 0)
   } finally {
     await close()
   }
+}
+
+/** With what is piped in, unless the program reads something else there. Throws MayflyError USAGE. */
+async function fed(request: JobRequest, file: string, flags: RunFlags): Promise<JobRequest> {
+  if (file === '-' || 'input' in request || request.calls) return request
+  const { readStdin } = await import('./stdin.ts')
+  const { code = '', language, files = [] } = request
+  const stdin = await readStdin({
+    language,
+    sources: [code, ...files.map(({ content = '' }) => content)],
+    isAsked: flags.stdin ?? false,
+    note: (text) => note(flags, text),
+  })
+  return stdin === undefined ? request : { ...request, stdin }
+}
+
+/** The language is known when the source has been read: in an isolate nothing reads what happens to be piped in. */
+function takesNoStdin(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && detailsOf(thrown)[0]?.path === 'stdin'
+}
+
+function detailsOf(
+  thrown: unknown,
+): readonly { readonly path: string; readonly message: string }[] {
+  const { details } = thrown as { readonly details?: unknown }
+  return Array.isArray(details) ? details : []
+}
+
+async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void> {
+  if (stdin !== undefined || flags.quiet) return
+  const { hasUnread } = await import('./stdin.ts')
+  if (!(await hasUnread())) return
+  const why = flags.input !== undefined || flags.batch !== undefined
+  note(
+    flags,
+    why
+      ? 'Standard input was not used: --input is what the program reads there'
+      : 'Standard input was not used: nothing in the source seems to read it (--stdin passes it on)',
+  )
 }
 
 /** A signal is told as shells tell it. An end that was not the program's own has Mayfly's exit code. */
@@ -319,15 +374,30 @@ async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files'
 function printer(): Tap {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
-    const { sanitise } = await import('../output/sanitise.ts')
     if (out.write(out.isTTY ? sanitise(text) : text)) return
     await new Promise<void>((resolve) => void out.once('drain', () => resolve()))
   }
 }
 
-async function saveArtifacts(outcome: Outcome, folder: string): Promise<void> {
-  const { saveArtifacts: save } = await import('./job-files.ts')
-  await save(outcome.artifacts, folder)
+async function folderAt(folder: string): Promise<ArtifactsFolder> {
+  const { openArtifactsFolder } = await import('./artifacts-folder.ts')
+  return openArtifactsFolder(folder)
+}
+
+/** On stderr, also beside the document of `--json`; the outcome is told before. */
+function tellUnsaved(unsaved: readonly Unsaved[], outcome: Outcome, flags: RunFlags): void {
+  for (const { path: place, because } of unsaved)
+    process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
+  const { artifactsLeftOut } = outcome
+  for (const { path: place, because } of artifactsLeftOut)
+    note(flags, `No artifact: ${sanitise(place)} (${sanitise(because)})`)
+  if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
+    note(flags, `Artifacts may have ${bytesIn(outcome)} together; --artifacts-max raises that`)
+}
+
+function bytesIn({ profile }: Outcome): string {
+  const row = profile.explain.find(({ field }) => field === 'limits.artifacts')
+  return typeof row?.value === 'number' ? megabytes(row.value) : 'no more'
 }
 
 async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile> {

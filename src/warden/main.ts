@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { chownSync, lchownSync, lstatSync, readdirSync } from 'node:fs'
+import { chownSync, closeSync, lchownSync, lstatSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { findProgram, serverUid } from '../jail/facts.ts'
@@ -7,6 +7,7 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { mappedUids } from '../os/proc.ts'
 import { answerChannel, hand, type Channel } from './channel.ts'
+import { openArtifacts } from './artifacts-folder.ts'
 import { comeFirst, niceOf } from './come-first.ts'
 import type { EarlyWarden } from './early.ts'
 
@@ -30,11 +31,15 @@ export interface Role {
   readonly swept: number
   /** The folder this server is to shut itself out of; null where uids do it, undefined where nothing can. */
   readonly shutOut: string | null | undefined
+  /** Where it finds the folder of `--artifacts` open, which its uid could not reach or make. */
+  readonly artifactsFd?: number
 }
 
 const ROOT = 0
 const KILL_AFTER_MS = 60_000
 const LOOK_EVERY_MS = 500
+/** Behind the channel. */
+const ARTIFACTS_FD = 4
 /** Half of V8's own: what the server leaves lying about is short-lived, and a gateway should stay small. */
 const SERVER_FLAGS = ['--max-semi-space-size=4']
 
@@ -163,15 +168,22 @@ function startServer(
   swept: number,
 ): ChildProcess {
   const shutOut = uid === undefined ? besideState(options.stateFolder) : null
-  const role: Role = { kind: 'server', keptUid: why, swept, shutOut }
+  const folder = uid === undefined ? undefined : openArtifacts(options.argv, uid)
+  const role: Role = {
+    kind: 'server',
+    keptUid: why,
+    swept,
+    shutOut,
+    ...(folder !== undefined && { artifactsFd: ARTIFACTS_FD }),
+  }
   const become =
     uid === undefined
       ? []
       : ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--no-new-privs']
   const node = [process.execPath, ...SERVER_FLAGS, options.bin, ...options.argv]
   const all = setpriv ? [setpriv, ...become, '--pdeathsig', 'KILL', '--', ...node] : node
-  return spawn(all[0]!, all.slice(1), {
-    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  const server = spawn(all[0]!, all.slice(1), {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...(folder === undefined ? [] : [folder])],
     // By itself it would look for that of its own uid, which is another user's.
     env: {
       ...process.env,
@@ -179,4 +191,6 @@ function startServer(
       MAYFLY_ROLE: JSON.stringify(role),
     },
   })
+  if (folder !== undefined) closeSync(folder)
+  return server
 }

@@ -1,0 +1,34 @@
+import { constants, existsSync, fchownSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { makeFolder } from '../lib/make-folder.ts'
+
+const FLAG = '--artifacts'
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
+
+/**
+ * The folder that `run --artifacts` names, opened while this process is root, for a child that is not: a folder that
+ * was not there is made, and given to that uid; one that is there stays whose it is. Undefined where there is none, or
+ * it cannot be opened: the child then says why.
+ */
+export function openArtifacts(argv: readonly string[], uid: number): number | undefined {
+  const folder = folderIn(argv)
+  if (argv.find((word) => !word.startsWith('-')) !== 'run' || !folder) return undefined
+  try {
+    if (existsSync(folder)) return openSync(folder, FOLDER)
+    makeFolder(dirname(folder), 0o755)
+    mkdirSync(folder, 0o755)
+    const fd = openSync(folder, FOLDER | constants.O_NOFOLLOW)
+    fchownSync(fd, uid, uid)
+    return fd
+  } catch {
+    return undefined
+  }
+}
+
+function folderIn(argv: readonly string[]): string | undefined {
+  const dashes = argv.indexOf('--')
+  const own = dashes < 0 ? argv : argv.slice(0, dashes)
+  const at = own.findLastIndex((word) => word === FLAG || word.startsWith(`${FLAG}=`))
+  if (at < 0) return undefined
+  return own[at] === FLAG ? own[at + 1] : own[at]!.slice(FLAG.length + 1)
+}

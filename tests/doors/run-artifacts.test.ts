@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { isMissing } from '../walls/process-stands.ts'
+import { documentOf, makePlace, mayfly } from './program.ts'
+
+/** The folder of `run --artifacts`, through the real command. */
+const place = makePlace()
+after(() => place.remove())
+
+const inside = (...names: string[]) => join(place.cwd, ...names)
+const read = (...names: string[]) => readFileSync(inside(...names), 'utf8')
+const save = (folder: string, ...more: string[]) =>
+  mayfly(place, ['run', 'made.sh', '--artifacts', folder, ...more])
+
+writeFileSync(
+  inside('made.sh'),
+  'mkdir -p out/sub && echo "$1" > out/x.txt && echo deep > out/sub/y.txt; echo said',
+)
+
+suite('Artifacts come back into a folder', () => {
+  test('The same command twice replaces what Mayfly wrote, and nothing else', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    for (const word of ['first', 'second', 'second']) {
+      const ran = await save('twice', '--', word)
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.deepEqual([read('twice/x.txt'), read('twice/sub/y.txt')], [`${word}\n`, 'deep\n'])
+    }
+    assert.deepEqual(readdirSync(inside('twice')).sort(), [
+      '.mayfly-artifacts.json',
+      'sub',
+      'x.txt',
+    ])
+  })
+
+  test('A file that somebody else wrote or changed stays, is told, and the outcome with it', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    mkdirSync(inside('own'))
+    chmodSync(inside('own'), 0o777)
+    writeFileSync(inside('own/x.txt'), 'mine')
+    for (const json of [false, true]) {
+      const ran = await save('own', ...(json ? ['--json'] : []), '--', 'theirs')
+      assert.equal(ran.code, 9)
+      assert.equal(json ? documentOf(ran)['stdout'] : ran.stdout, 'said\n')
+      assert.match(ran.stderr, /Not saved: x\.txt \(a file that Mayfly did not write is there/)
+      assert.deepEqual([read('own/x.txt'), read('own/sub/y.txt')], ['mine', 'deep\n'])
+    }
+    assert.match((await save('own', '--', 'theirs')).stderr, /ok · process/)
+  })
+
+  test('No link in it is followed, wherever it stands', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    for (const name of ['linked', 'elsewhere']) {
+      mkdirSync(inside(name))
+      chmodSync(inside(name), 0o777)
+    }
+    symlinkSync(inside('elsewhere'), inside('linked/sub'))
+    symlinkSync(inside('elsewhere/x.txt'), inside('linked/x.txt'))
+    const list = JSON.stringify({ format: 1, files: { 'x.txt': { size: 0, sha256: '' } } })
+    writeFileSync(inside('linked/.mayfly-artifacts.json'), list)
+    chmodSync(inside('linked/.mayfly-artifacts.json'), 0o666)
+    const ran = await save('linked', '--', 'out')
+    assert.equal(ran.code, 9)
+    assert.match(ran.stderr, /Not saved: sub\/y\.txt \(a (file or a )?link/)
+    assert.match(ran.stderr, /Not saved: x\.txt \(a link of that name is there\)/)
+    assert.deepEqual(readdirSync(inside('elsewhere')), [])
+    assert.equal(lstatSync(inside('linked/x.txt')).isSymbolicLink(), true)
+  })
+
+  test('A list that somebody planted as a link is neither read nor written through', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    mkdirSync(inside('planted'))
+    chmodSync(inside('planted'), 0o777)
+    writeFileSync(inside('victim'), 'whole')
+    chmodSync(inside('victim'), 0o666)
+    symlinkSync(inside('victim'), inside('planted/.mayfly-artifacts.json'))
+    const ran = await save('planted', '--', 'a')
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.equal(read('victim'), 'whole')
+    assert.equal(lstatSync(inside('planted/.mayfly-artifacts.json')).isFile(), true)
+  })
+
+  test('A folder that is not there is made, also where only root can make it', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    mkdirSync(inside('private'), { mode: 0o700 })
+    const ran = await save('private/new/folder', '--', 'made')
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.equal(read('private/new/folder/x.txt'), 'made\n')
+    rmSync(inside('private/new'), { recursive: true })
+  })
+
+  test('A folder that cannot be written is told before anything runs, with the way on', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    mkdirSync(inside('closed'), { mode: 0o555 })
+    const ran = await save('closed', '--', 'a')
+    assert.deepEqual([ran.code, ran.stdout], [2, ''])
+    assert.match(ran.stderr, /Cannot write artifacts to "closed": EACCES[^]*[Nn]ame a folder/)
+    assert.equal(statSync(inside('closed')).mode & 0o777, 0o555)
+  })
+
+  test('What is too large is told, with the flag that raises the limit, and with it comes back', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    writeFileSync(
+      inside('big.sh'),
+      'head -c 17000000 /dev/zero > out/big.bin; echo small > out/a.txt',
+    )
+    const args = ['run', 'big.sh', '--artifacts', 'big', '--disk', '128MB', '--memory', '256MB']
+    const ran = await mayfly(place, args)
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stderr, /No artifact: big\.bin \(.*large.*\)/)
+    assert.match(ran.stderr, /Artifacts may have 16\.0 MB together; --artifacts-max raises that/)
+    assert.deepEqual([existsSync(inside('big/big.bin')), read('big/a.txt')], [false, 'small\n'])
+    const more = await mayfly(place, [...args, '--artifacts-max', '20MB'])
+    assert.equal(more.code, 0, more.stderr)
+    assert.equal(statSync(inside('big/big.bin')).size, 17_000_000)
+  })
+
+  test('A limit above what one server may hold at once is cut to it', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const ran = await save('cut', '--artifacts-max', '1GB', '--json')
+    const rows = documentOf(ran)['profile'].explain as { field: string; value: number }[]
+    assert.equal(rows.find(({ field }) => field === 'limits.artifacts')?.value, 64 * 2 ** 20)
+  })
+})

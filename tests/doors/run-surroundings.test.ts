@@ -1,0 +1,299 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { text } from 'node:stream/consumers'
+import { isMissing } from '../walls/process-stands.ts'
+import { bin, documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
+
+/** What `mayfly run` gives a program beside its source, through the real command. */
+const place = makePlace()
+after(() => place.remove())
+
+const write = (name: string, source: string) => writeFileSync(join(place.cwd, name), source)
+const inJson = async (args: readonly string[], options?: RunOptions) =>
+  documentOf(await mayfly(place, ['run', '--json', ...args], options))
+
+const told = {
+  'told.mjs': `import fs from 'node:fs'
+console.log(JSON.stringify([process.argv.slice(2), process.env.REGION, fs.readFileSync(0, 'utf8')]))`,
+  'told.py': `import json, os, sys
+print(json.dumps([sys.argv[1:], os.environ["REGION"], sys.stdin.read()]))`,
+  'told.sh': `#!/bin/sh
+text=$(cat); printf '[["%s","%s"],"%s","%s\\\\n"]\\n' "$1" "$2" "$REGION" "$text"`,
+  'told.bash': `text=$(</dev/stdin); printf '[["%s","%s"],"%s","%s\\\\n"]\\n' "\${@:1}" "$REGION" "$text"`,
+}
+
+suite('A program is given what its caller would have given it', () => {
+  for (const [name, source] of Object.entries(told))
+    test(`${name} has its arguments, its variables and its standard input`, async (t) => {
+      if (isMissing(t, { way: 'bubblewrap' })) return
+      write(name, source)
+      const args = [name, '--env', 'REGION=eu', '--', 'two words', '--json']
+      const { stdout, error } = await inJson(args, { stdin: 'piped\n' })
+      assert.deepEqual(JSON.parse(stdout), [['two words', '--json'], 'eu', 'piped\n'], error)
+    })
+
+  test('A variable is passed on by its name, several stand behind one flag, and the later of two holds', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('env.sh', 'echo "$A|$B|$C|$HOME"')
+    const args = [
+      'env.sh',
+      '--env',
+      'A=1',
+      'B=x=y',
+      '--env',
+      'C',
+      '--env',
+      'A=2',
+      '--env',
+      'HOME=/tmp',
+    ]
+    const { stdout } = await inJson(args, { env: { C: 'passed' } })
+    assert.equal(stdout, '2|x=y|passed|/tmp\n')
+    const ran = await mayfly(place, ['run', 'env.sh', '--env', 'NOT_THERE'])
+    assert.equal(ran.code, 2)
+    assert.match(ran.stderr, /Cannot pass on "NOT_THERE": it is not in the environment/)
+  })
+
+  test('Without an input and without a pipe standard input is empty; an input is read there as JSON', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('stdin.py', 'import sys; print(repr(sys.stdin.read()))')
+    assert.equal((await inJson(['stdin.py'])).stdout, "''\n")
+    assert.equal((await inJson(['stdin.py', '--input', '{"a":1}'])).stdout, `'{"a":1}'\n`)
+    const binary = ['stdin.py', '--language', 'python']
+    write('bytes.py', 'import sys; print(sys.stdin.buffer.read())')
+    assert.equal((await inJson(binary, { stdin: 'é' })).stdout, "'é'\n")
+  })
+
+  test('The exit code of a program is told, and passed on where that is asked', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const ends = {
+      'three.sh': ['exit 3', 3, null],
+      'three.py': ['import sys; sys.exit(3)', 3, null],
+      'three.mjs': ["import 'node:fs'; process.exit(3)", 3, null],
+      'thrown.py': ['1/0', 1, null],
+      'raw.py': ['import os; os._exit(42)', 42, null],
+      'killed.sh': ['kill -SEGV $$', 139, 'SIGSEGV'],
+      'good.sh': ['true', 0, null],
+    } as const
+    for (const [name, [source, code, signal]] of Object.entries(ends)) {
+      write(name, source)
+      const passed = await mayfly(place, ['run', name, '--pass-exit-code', '--json'])
+      const outcome = documentOf(passed)
+      assert.deepEqual([passed.code, outcome['signal']], [code, signal], name)
+      if (signal === null) assert.equal(outcome['exitCode'], code, name)
+    }
+    const ran = await mayfly(place, ['run', 'three.sh'])
+    assert.equal(ran.code, 1)
+    assert.match(ran.stderr, /The program exited with 3/)
+  })
+
+  test('An end that was not the program’s own has Mayfly’s exit code, whatever is passed on', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('long.sh', 'sleep 60')
+    const ran = await mayfly(place, [
+      'run',
+      'long.sh',
+      '--pass-exit-code',
+      '--timeout',
+      '300ms',
+      '--json',
+    ])
+    assert.deepEqual([ran.code, documentOf(ran)['exitCode']], [4, null])
+    write('value.js', 'return 1')
+    const value = documentOf(await mayfly(place, ['run', 'value.js', '--pass-exit-code', '--json']))
+    assert.deepEqual([value['exitCode'], value['signal']], [null, null])
+  })
+
+  test('Flags of limits are limits of the job', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('true.sh', 'true')
+    const flags = ['--disk', '8MB', '--output', '2KB', '--artifacts-max', '3MB', '--processes', '9']
+    const { profile } = await inJson(['true.sh', ...flags])
+    const rows = Object.fromEntries(
+      profile.explain.map(({ field, value }: { field: string; value: unknown }) => [field, value]),
+    )
+    const names = ['disk', 'output', 'artifacts', 'processes']
+    const values = names.map((name) => rows[`limits.${name}`])
+    assert.deepEqual(values, [8 * 2 ** 20, 2048, 3 * 2 ** 20, 9])
+  })
+})
+
+suite('Shell scripts run by the shell that they ask for', () => {
+  const scripts: readonly (readonly [string, string, readonly string[], string])[] = [
+    ['pipe.sh', '#!/bin/bash\nset -o pipefail\nfalse | true || echo "failed"', [], 'failed\n'],
+    ['env.sh', '#!/usr/bin/env bash\n[[ abc == a* ]] && echo "bash"', [], 'bash\n'],
+    ['flags.sh', '#!/bin/bash -eu\nset +e\necho "$-" | grep -o u', [], 'u\n'],
+    ['split.sh', '#!/usr/bin/env -S bash -u\necho "$-" | grep -o u', [], 'u\n'],
+    ['plain.sh', 'echo "$0 $#"', [], 'plain.sh 0\n'],
+    ['asked.sh', 'a=(1 2 3); echo "${#a[@]}"', ['--language', 'bash'], '3\n'],
+    ['named.bash', 'echo "${BASH_VERSION:+bash} $0"', [], 'bash named.bash\n'],
+    ['tool', '#!/usr/bin/env python3\nprint(40 + 2)', [], '42\n'],
+    ['script', '#!/usr/bin/env node\nconsole.log(process.argv.length)', [], '2\n'],
+    [
+      'whole.sh',
+      `#!/bin/bash
+trap 'echo trapped' EXIT
+f=$(mktemp) && cat > "$f" <<END
+here $((1 + 1))
+END
+cat "$f"; cat <<< "string"; diff <(echo a) <(echo a) && echo same
+sleep 0.1 & wait $! && echo waited`,
+      [],
+      'here 2\nstring\nsame\nwaited\ntrapped\n',
+    ],
+  ]
+  for (const [name, source, args, output] of scripts)
+    test(`${name} prints ${JSON.stringify(output)}`, async (t) => {
+      if (isMissing(t, { way: 'bubblewrap' })) return
+      write(name, source)
+      const { stdout, stderr, status } = await inJson([name, ...args])
+      assert.deepEqual([stdout, status], [output, 'ok'], stderr)
+    })
+
+  test('A message names the file and the line of its author', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('wrong.bash', 'true\n\nno-such-command')
+    const { stderr, exitCode } = await inJson(['wrong.bash'])
+    assert.equal(stderr, 'wrong.bash: line 3: no-such-command: command not found\n')
+    assert.equal(exitCode, 127)
+  })
+
+  test('A first line that asks for what is not here is told, with the way on', async () => {
+    write('z.sh', '#!/bin/zsh\necho')
+    const ran = await mayfly(place, ['run', 'z.sh'])
+    assert.equal(ran.code, 2)
+    assert.match(ran.stderr, /Cannot run "z.sh": its first line asks for "zsh"[^]*--language bash/)
+  })
+})
+
+suite('What a program cannot have is told', () => {
+  test('Arguments and variables for an isolate are refused, and what is piped in is not used', async () => {
+    write('isolate.js', 'return 1')
+    for (const args of [
+      ['--', 'a'],
+      ['--env', 'A=1'],
+    ]) {
+      const ran = await mayfly(place, ['run', 'isolate.js', ...args])
+      assert.equal(ran.code, 2)
+      assert.match(ran.stderr, /language "js" has no (arguments|environment)[^]*--language node/)
+    }
+    write('reads.js', 'return typeof stdin')
+    const ran = await mayfly(place, ['run', 'reads.js', '--stdin'], { stdin: 'x' })
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stderr, /Standard input is not used: language "js" has no standard input/)
+  })
+
+  test('What was piped in and nobody read is told', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('deaf.py', 'print(1)')
+    const ran = await mayfly(place, ['run', 'deaf.py'], { stdin: 'x' })
+    assert.deepEqual([ran.code, ran.stdout], [0, '1\n'])
+    assert.match(ran.stderr, /Standard input was not used/)
+    const quiet = await mayfly(place, ['run', 'deaf.py', '--quiet'], { stdin: 'x' })
+    assert.equal(quiet.stderr, '')
+  })
+
+  test('A second file is no argument', async () => {
+    write('one.sh', 'true')
+    const ran = await mayfly(place, ['run', 'one.sh', 'two.sh'])
+    assert.equal(ran.code, 2)
+    assert.match(ran.stderr, /Cannot take "two.sh"[^]*behind --/)
+  })
+
+  test('A pipe that stays open holds nothing up', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write('open.sh', 'cat; echo done')
+    const child = spawn(process.execPath, [bin, 'run', 'open.sh'], {
+      cwd: place.cwd,
+      env: place.env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: 60_000,
+    })
+    const [stdout, stderr, [code]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, 'close') as Promise<[number]>,
+    ])
+    child.stdin.destroy()
+    assert.deepEqual([code, stdout], [0, 'done\n'])
+    assert.match(stderr, /Nothing came on standard input/)
+  })
+
+  test('Endless input is refused at its bound, and never passed on in part', async () => {
+    write('all.py', 'import sys; print(len(sys.stdin.read()))')
+    const child = spawn(process.execPath, [bin, 'run', 'all.py'], {
+      cwd: place.cwd,
+      env: place.env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: 60_000,
+    })
+    const chunk = Buffer.alloc(2 ** 20, 'x')
+    const more = () => {
+      while (child.stdin.writable && child.stdin.write(chunk));
+    }
+    child.stdin.on('drain', more).on('error', () => undefined)
+    more()
+    const [stdout, stderr, [code]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, 'close') as Promise<[number]>,
+    ])
+    assert.deepEqual([code, stdout], [2, ''])
+    assert.match(stderr, /it has more than 32.0 MB/)
+  })
+})
+
+suite('Hostile surroundings', () => {
+  test('Variables of loaders, interpreters and shells are refused before anything runs', async () => {
+    write('bait.sh', 'echo ran')
+    const names = ['LD_PRELOAD', 'NODE_OPTIONS', 'BASH_ENV', 'PYTHONSTARTUP', 'MAYFLY_RESULT']
+    for (const name of names) {
+      const ran = await mayfly(place, ['run', 'bait.sh', '--env', `${name}=./evil`])
+      assert.deepEqual([ran.code, ran.stdout], [2, ''], name)
+      assert.match(ran.stderr, new RegExp(`"${name}" cannot be set`))
+    }
+  })
+
+  test('A folder in PYTHONPATH is searched when the job begins, and not by what starts it', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    write(
+      'early.py',
+      'import json, early_lib; print(early_lib.value, json.__file__.startswith("/work"))',
+    )
+    write('lib_early.py', 'value = 7')
+    write('lib_json.py', 'raise SystemExit("the runner loaded a file of the job")')
+    const files = ['--file', 'lib_early.py=lib/early_lib.py', 'lib_json.py=lib/binascii.py']
+    const { stdout, stderr } = await inJson(['early.py', '--env', 'PYTHONPATH=lib', ...files])
+    assert.equal(stdout, '7 False\n', stderr)
+  })
+
+  test('Values of variables and of standard input are in no file of Mayfly, and in nothing it says', async (t) => {
+    if (isMissing(t, { way: 'bubblewrap' })) return
+    const canary = `canary${process.pid}${Date.now()}`
+    const own = makePlace()
+    try {
+      writeFileSync(join(own.cwd, 'quiet.py'), 'import sys; sys.stdin.read(); sys.exit(5)')
+      const args = ['run', 'quiet.py', '--env', `TOKEN=${canary}`, '--verbose', '--explain']
+      const ran = await mayfly(own, args, { stdin: canary })
+      assert.equal(ran.code, 1, ran.stderr)
+      assert.equal((ran.stdout + ran.stderr).includes(canary), false)
+      assert.match(ran.stderr, /env +\{"TOKEN":\d+\}/)
+      const bad = await mayfly(own, ['run', 'quiet.py', '--env', `LD_PRELOAD=${canary}`])
+      assert.equal(bad.stderr.includes(canary), false)
+      assert.deepEqual(filesWith(own.state, canary), [])
+    } finally {
+      own.remove()
+    }
+  })
+})
+
+function filesWith(folder: string, word: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((name) => join(folder, name))
+    .filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
+    .filter((file) => readFileSync(file).includes(word))
+}

@@ -39,7 +39,16 @@ The file is \`--config\`, else \`MAYFLY_CONFIG\`, else \`./mayfly.toml\`, else n
 beside it whose name ends in \`.NAME.toml\` lies over it; variables lie over both, and flags over all. Tables are merged
 key by key; lists, an escalation and a network replace what was there as a whole. A key that is not on this page is an
 error that names file, line and column. \`mayfly policy check\` says whether a configuration can be used,
-\`mayfly policy explain\` prints every value in force and where it came from.`
+\`mayfly policy explain\` prints every value in force and where it came from.
+
+## The file of the current folder
+
+A \`./mayfly.toml\` that nobody named came with whatever was cloned or unpacked there. It may take and not give: one that
+is anywhere looser than the defaults ends every command with exit code 2, \`CONFIG_UNTRUSTED\` and a line for each key that
+loosens, the file of \`MAYFLY_ENV\` beside it too. \`mayfly policy trust\` takes it as it is now: its absolute path and
+SHA-256 are kept in the state folder, so that a change takes the trust away. \`policy trust --list\` prints what is trusted,
+\`policy trust --remove\` takes it back. \`--config FILE\` and \`MAYFLY_CONFIG\` need no trust: they were given by name. Each
+key has a rule in \`src/config/loosens.ts\`; what has no rule, or cannot be compared, counts as looser.`
 
 const values = `## Values
 

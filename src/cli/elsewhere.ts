@@ -35,6 +35,7 @@ export function startSmall(verb: string | undefined, argv: readonly string[]): v
 const changing: Readonly<Record<string, readonly string[] | 'all'>> = {
   access: 'all',
   keys: ['trust', 'revoke', 'list'],
+  policy: ['trust'],
 }
 
 /**
@@ -48,8 +49,11 @@ export async function startAsOwner(
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
   if (words !== 'all' && !words.some((word) => argv.includes(word))) return
-  const owner = lstatSync(await folderOf(argv), { throwIfNoEntry: false })
+  const isTrust = verb === 'policy'
+  const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
+  const owner = lstatSync(folder, { throwIfNoEntry: false })
   if (!owner || owner.uid === 0) return
+  if (isTrust) (await import('./policy-trust.ts')).readAhead(argv)
   const { startAs } = await import('../warden/step-down.ts')
   startAs(owner, [process.execPath, BIN, ...argv])
 }
@@ -60,6 +64,11 @@ export async function runElsewhere(argv: readonly string[]): Promise<void> {
   const early = await takeEarly(folder)
   const { becomeWarden } = await import('../warden/main.ts')
   process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early })
+}
+
+/** What is trusted is never kept where a file says: it would be the file's own word. */
+function trustFolder(argv: readonly string[]): string {
+  return stateFolder(process.env, process.getuid?.(), valueOf(argv, '--state'))
 }
 
 /** Only a configuration file can say what flag and variable do not; only then it is read here too. */

@@ -49,8 +49,10 @@ test('with --json a valid and an invalid configuration are each one document on 
   const good = run(['check', '--json'], '', { MAYFLY_NO_SUCH_THING: '1' })
   assert.deepEqual(JSON.parse(good.stdout), {
     valid: true,
+    trusted: true,
     files: ['mayfly.toml'],
     issues: [],
+    untrusted: [],
     warnings: ['Unknown variable "MAYFLY_NO_SUCH_THING"'],
   })
   const bad = run(['check', '--json'], 'x = 1\n')
@@ -98,7 +100,14 @@ phases = [
 `
 
 test('S2-26: policy surface lists what each phase of a schedule reaches, and what the next one lacks', () => {
-  const words = ['surface', '--allow', 'a.example', 'b.example']
+  const words = [
+    'surface',
+    '--config',
+    join(folder, 'mayfly.toml'),
+    '--allow',
+    'a.example',
+    'b.example',
+  ]
   const { stdout, code } = run(words, shrinking)
   assert.equal(code, 0)
   for (const line of [
@@ -116,7 +125,10 @@ test('S2-26: policy surface lists what each phase of a schedule reaches, and wha
 
 test('S2-26: policy surface has the same as JSON, for each wall, and counts that only fall', () => {
   for (const wall of ['process', 'isolate']) {
-    const { stdout, code } = run(['surface', '--wall', wall, '--json'], shrinking)
+    const { stdout, code } = run(
+      ['surface', '--config', join(folder, 'mayfly.toml'), '--wall', wall, '--json'],
+      shrinking,
+    )
     assert.equal(code, 0)
     const { phases, grows } = JSON.parse(stdout)
     assert.deepEqual(grows, [])
@@ -130,8 +142,14 @@ test('S2-26: policy surface has the same as JSON, for each wall, and counts that
 })
 
 test('policy surface says which schedule there is not, and that a wall without a sentinel cannot close calls', () => {
-  const { stderr, code } = run(['surface', '--schedule', 'other'], shrinking)
+  const { stderr, code } = run(
+    ['surface', '--config', join(folder, 'mayfly.toml'), '--schedule', 'other'],
+    shrinking,
+  )
   assert.deepEqual([stderr, code], ['Cannot find the schedule "other"\n', 2])
-  const { stdout } = run(['surface', '--no-sentinel'], shrinking)
+  const { stdout } = run(
+    ['surface', '--config', join(folder, 'mayfly.toml'), '--no-sentinel'],
+    shrinking,
+  )
   assert.match(stdout, /^ {2}not held +exec: without a sentinel the life ends here$/m)
 })

@@ -7,6 +7,8 @@ import { usageExitCode } from '../contract/outcome.ts'
 import { shown } from './amount.ts'
 import { changeLearned, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { simulatedText, simulateEgress } from './policy-simulate.ts'
+import { trust, type TrustOptions } from './policy-trust.ts'
+import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceAsked } from './policy-surface.ts'
 
 /** What a verb sees of the process it runs in. */
@@ -65,6 +67,15 @@ export function register(program: Command, world: World = thisProcess()): void {
     .command('explain')
     .description('print every effective value and where it came from')
     .action((_: unknown, command: Command) => explain(command.optsWithGlobals(), world))
+  policy
+    .command('trust')
+    .description('let this file of a current folder be looser than the defaults, as it is now')
+    .argument('[file]', 'the file (default: mayfly.toml)')
+    .option('--list', 'print what is trusted')
+    .option('--remove', 'trust it no longer')
+    .action((file: string | undefined, _: unknown, command: Command) =>
+      orUsage(world, () => trust(file, command.optsWithGlobals<TrustOptions>(), world)),
+    )
   policy
     .command('simulate')
     .description('say whether these addresses would be let out; asks nobody')
@@ -135,16 +146,21 @@ function orUsage(world: World, work: () => void): void {
     work()
   } catch (error) {
     if (!(error instanceof MayflyError) || error.code !== 'USAGE') throw error
-    world.stderr(`${error.message}\n`)
+    world.stderr(`${sanitise(error.message)}\n`)
     world.exit(usageExitCode)
   }
 }
 
 function check(options: Options, world: World): void {
-  withConfig(options, world, ({ files, warnings }) => {
-    if (options.json) return json(world, { valid: true, files, issues: [], warnings })
+  withConfig({ ...options, mayBeUntrusted: true }, world, ({ files, warnings, untrusted }) => {
+    const trusted = untrusted.length === 0
+    if (options.json)
+      return json(world, { valid: true, trusted, files, issues: [], untrusted, warnings })
     const what = files.length > 0 ? `"${files.join('", "')}"` : 'The default configuration'
-    if (!options.quiet) world.stdout(`${what} can be used\n`)
+    const but = trusted ? '' : ', and is not trusted: it is looser than the defaults'
+    if (!options.quiet) world.stdout(`${what} can be used${but}\n`)
+    for (const { where, message } of untrusted) world.stderr(`${where}: ${sanitise(message)}\n`)
+    if (!trusted) world.stderr(`Read it; then "mayfly policy trust", or name it with --config\n`)
   })
 }
 
@@ -177,7 +193,11 @@ function simulate(options: SimulateOptions, world: World): void {
   )
 }
 
-function withConfig(options: Options, world: World, then: (loaded: Loaded) => void): void {
+function withConfig(
+  options: Options & { readonly mayBeUntrusted?: boolean },
+  world: World,
+  then: (loaded: Loaded) => void,
+): void {
   let loaded: Loaded
   try {
     loaded = loadConfig({
@@ -185,9 +205,11 @@ function withConfig(options: Options, world: World, then: (loaded: Loaded) => vo
       env: world.env,
       cwd: world.cwd,
       flags: { '--state': options.state },
+      ...(options.mayBeUntrusted && { mayBeUntrusted: true }),
     })
   } catch (error) {
-    if (!(error instanceof MayflyError) || error.code !== 'CONFIG') throw error
+    if (!(error instanceof MayflyError)) throw error
+    if (error.code !== 'CONFIG' && error.code !== 'CONFIG_UNTRUSTED') throw error
     return refuse(error, options, world)
   }
   if (!options.quiet) for (const text of loaded.warnings) world.stderr(`Warning: ${text}\n`)
@@ -196,8 +218,10 @@ function withConfig(options: Options, world: World, then: (loaded: Loaded) => vo
 
 function refuse(error: MayflyError, options: Options, world: World): void {
   const { issues } = error.details as { readonly issues: readonly Issue[] }
-  if (options.json) json(world, { valid: false, files: [], issues, warnings: [] })
-  else for (const { where, message } of issues) world.stderr(`${where}: ${message}\n`)
+  const { code, hint } = error
+  if (options.json) json(world, { valid: false, code, files: [], issues, warnings: [] })
+  else for (const { where, message } of issues) world.stderr(`${where}: ${sanitise(message)}\n`)
+  if (!options.json && code === 'CONFIG_UNTRUSTED') world.stderr(`${code}: ${hint}\n`)
   world.exit(usageExitCode)
 }
 

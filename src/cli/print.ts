@@ -1,5 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
+import { sanitise } from '../output/sanitise.ts'
 
 /** The options every command has. */
 export interface Globals {
@@ -49,7 +50,13 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
-const USAGE_CODES: ReadonlySet<string> = new Set(['USAGE', 'CONFIG', 'INVALID', 'SYNTAX'])
+const USAGE_CODES: ReadonlySet<string> = new Set([
+  'USAGE',
+  'CONFIG',
+  'CONFIG_UNTRUSTED',
+  'INVALID',
+  'SYNTAX',
+])
 const failedExitCode = 9
 
 /** Says what went wrong and the way out, and sets the exit code: 2 for usage and configuration, 9 for the rest. */
@@ -63,8 +70,8 @@ export function printError(thrown: unknown, json: boolean): void {
     details: known?.details,
   }
   if (json) return printJson({ error })
-  process.stderr.write(`${paint('red', 'mayfly:')} ${error.message}\n`)
-  if (error.hint) process.stderr.write(`  ${paint('dim', error.hint)}\n`)
+  process.stderr.write(`${paint('red', 'mayfly:')} ${sanitise(error.message)}\n`)
+  if (error.hint) process.stderr.write(`  ${paint('dim', sanitise(error.hint))}\n`)
   if (!known && process.argv.includes('--verbose') && thrown instanceof Error)
     process.stderr.write(`${thrown.stack}\n`)
 }

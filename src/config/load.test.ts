@@ -16,7 +16,9 @@ function place(files: Readonly<Record<string, string>>, env: LoadOptions['env'] 
   const cwd = mkdtempSync(join(tmpdir(), 'mayfly-config-'))
   folders.push(cwd)
   for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text)
-  return { cwd, env: { HOME: cwd, ...env } }
+  // Named, so that nobody has to trust it: trust.test.ts looks at what nobody named.
+  const named = 'mayfly.toml' in files && { file: 'mayfly.toml' }
+  return { cwd, env: { HOME: cwd, ...env }, ...named }
 }
 
 function issuesOf(options: LoadOptions): readonly Issue[] {

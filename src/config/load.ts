@@ -14,6 +14,7 @@ import {
 } from './layers.ts'
 import { configError, type Issue, parseToml } from './parse.ts'
 import type { Path } from './positions.ts'
+import { type ReadFile, untrustedError, untrustedIssues } from './trust.ts'
 import { type Environment, flagLayers, variableLayers, variableWarnings } from './variables.ts'
 
 const ENV_NAME = /^[A-Za-z0-9_-]{1,32}$/
@@ -28,6 +29,8 @@ export interface LoadOptions {
   /** By name with dashes, as `--port`; undefined is not given. */
   readonly flags?: Readonly<Record<string, unknown>>
   readonly cwd: string
+  /** Answers what an untrusted file of the current folder loosens, in place of throwing: for who looks at it. */
+  readonly mayBeUntrusted?: boolean
 }
 
 export interface Loaded {
@@ -37,19 +40,24 @@ export interface Loaded {
   /** The files read, the later over the earlier; empty when there was none. */
   readonly files: readonly string[]
   readonly warnings: readonly string[]
+  /** What files of the current folder loosen that nobody trusts; empty but where `mayBeUntrusted` was given. */
+  readonly untrusted: readonly Issue[]
   /** MAYFLY_API_KEY: a secret, so no part of the configuration. */
   readonly apiKey: string | undefined
 }
 
 /**
  * Reads the configuration: defaults, then the file, then its `NAME.ENV.toml` by MAYFLY_ENV, then MAYFLY_*
- * variables, then flags. Throws MayflyError CONFIG, with every issue in `details.issues`.
+ * variables, then flags. Throws MayflyError CONFIG, with every issue in `details.issues`, and CONFIG_UNTRUSTED for a
+ * file that was found in the current folder, is looser than the defaults, and is not trusted.
  */
 export function loadConfig(options: LoadOptions): Loaded {
   const environment = environmentOf(options.env)
   const files = options.object === undefined ? filesOf(options) : []
+  // Read once: what is trusted is what is used.
+  const read = files.map((file) => readFile(file, options.cwd))
   const merged = mergeLayers([
-    ...files.map((file) => readLayer(file, options.cwd)),
+    ...read.map(({ parsed }) => fileLayer(parsed)),
     ...objectLayers(options.object),
     ...variableLayers(options.env),
     ...flagLayers(options.flags ?? {}),
@@ -59,6 +67,9 @@ export function loadConfig(options: LoadOptions): Loaded {
     const [first, ...rest] = checked.faults
     throw configError([issueOf(first, merged), ...rest.map((fault) => issueOf(fault, merged))])
   }
+  const untrusted = isFound(options) ? untrustedIssues(read, trustedIn(options)) : []
+  const [loosest, ...others] = untrusted
+  if (loosest && !options.mayBeUntrusted) throw untrustedError([loosest, ...others])
   const state = stateOf(checked.values.state, merged, options)
   return {
     config: finishConfig(checked.values, {
@@ -75,7 +86,28 @@ export function loadConfig(options: LoadOptions): Loaded {
         return `${where}: ${message}`
       }),
     ],
+    untrusted,
     apiKey: apiKeyOf(options.env),
+  }
+}
+
+/** Whether its file is one that nobody named. */
+function isFound({ file, object, env }: LoadOptions): boolean {
+  return object === undefined && file === undefined && !env['MAYFLY_CONFIG']
+}
+
+/** Where the trust of files is kept: never by what a file says, which would name a folder that came with it. */
+export function trustedIn({
+  env,
+  flags = {},
+  cwd,
+}: Pick<LoadOptions, 'env' | 'flags' | 'cwd'>): string | undefined {
+  const flag = flags['--state']
+  try {
+    const folder = stateFolder(env, process.getuid?.())
+    return typeof flag === 'string' && flag !== '' ? resolve(cwd, flag) : folder
+  } catch {
+    return typeof flag === 'string' && flag !== '' ? resolve(cwd, flag) : undefined
   }
 }
 
@@ -97,21 +129,36 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   ]
 }
 
-function readLayer(file: string, cwd: string): Layer {
+/** One file as it is now. Throws MayflyError CONFIG for what cannot be read or is no TOML. */
+export function readFile(file: string, cwd: string): ReadFile {
   const shown = isAbsolute(file) ? file : relative('.', file)
-  return fileLayer(parseToml(readText(resolve(cwd, file), shown), shown))
+  const path = resolve(cwd, file)
+  const bytes = readBytes(path, shown)
+  return { path, bytes, parsed: parseToml(textOf(bytes, shown), shown) }
 }
 
-function readText(path: string, shown: string): string {
+function readBytes(path: string, shown: string): Buffer {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    return readFileSync(path)
   } catch (cause) {
-    throw new MayflyError('CONFIG', `Cannot read the configuration "${shown}"`, {
-      hint: messageOf(cause),
-      details: { issues: [{ message: messageOf(cause), key: '', where: shown, file: shown }] },
-      cause,
-    })
+    throw unreadable(shown, cause)
   }
+}
+
+function textOf(bytes: Buffer, shown: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw unreadable(shown, cause)
+  }
+}
+
+function unreadable(shown: string, cause: unknown): MayflyError {
+  return new MayflyError('CONFIG', `Cannot read the configuration "${shown}"`, {
+    hint: messageOf(cause),
+    details: { issues: [{ message: messageOf(cause), key: '', where: shown, file: shown }] },
+    cause,
+  })
 }
 
 function objectLayers(object: unknown): readonly Layer[] {

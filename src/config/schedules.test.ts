@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 function load(toml: string) {
   writeFileSync(join(folder, 'mayfly.toml'), toml)
-  return loadConfig({ cwd: folder, env: { XDG_STATE_HOME: '/state' } })
+  return loadConfig({ cwd: folder, file: 'mayfly.toml', env: { XDG_STATE_HOME: '/state' } })
 }
 
 /** Every fault as `line:column: message`. */

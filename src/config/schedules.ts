@@ -150,7 +150,7 @@ function* boundTwice(
 }
 
 /** From what only notes to what ends; what closes more stands between, in no order of its own. */
-const severityOf: Readonly<Record<Reaction, number>> = {
+export const severityOf: Readonly<Record<Reaction, number>> = {
   record: 0,
   advance: 1,
   tighten: 1,

@@ -36,7 +36,7 @@ const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'SERVER', 'RESULT', 'OUT', '
   (name) => `MAYFLY_${name}`,
 )
 /** Set by one part of Mayfly, or of its tests, for another; nobody else's business. */
-const INTERNAL = /^MAYFLY_(?:WARDEN|ROLE|WORKER|ANALYST|LONG|HALF|CONTRACTS)$/
+const INTERNAL = /^MAYFLY_(?:WARDEN|ROLE|WORKER|ANALYST|LONG|HALF|CONTRACTS|TRUSTING)$/
 
 export const knownVariables: readonly string[] = [
   ...otherVariables,

@@ -32,6 +32,7 @@ export const errorCodes = {
   DRAINING: 503,
   // Configuration
   CONFIG: 500,
+  CONFIG_UNTRUSTED: 500,
   STATE: 500,
   // Ours
   INTERNAL: 500,

@@ -149,7 +149,7 @@ program = "perl"
 phases = [{ name = "work", for = "15s", memory = "100MB" }]
 `,
     )
-    server = await startServer(place)
+    server = await startServer(place, ['--config', 'mayfly.toml'])
     await whenReady(server)
   })
   after(async () => {

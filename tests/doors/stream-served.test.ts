@@ -19,7 +19,7 @@ suite('A server streams', () => {
   after(() => place.remove())
 
   const open = async () => {
-    const server = await startServer(place, [], { MAYFLY_API_KEY: key })
+    const server = await startServer(place, ['--config', 'mayfly.toml'], { MAYFLY_API_KEY: key })
     await whenReady(server)
     return { server, client: new MayflyClient({ url: server.active, key }) }
   }

@@ -22,7 +22,7 @@ suite('Zones over HTTP', () => {
   before(async () => {
     place = makePlace()
     writeFileSync(join(place.cwd, 'mayfly.toml'), config)
-    server = await startServer(place)
+    server = await startServer(place, ['--config', 'mayfly.toml'])
     await whenReady(server)
   })
   after(async () => {

@@ -1,0 +1,95 @@
+import { realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { loadConfig, readFile, trustedIn } from '../config/load.ts'
+import { loosenings } from '../config/loosens.ts'
+import { readTrusted, removeTrust, trustConfiguration, type Trusted } from '../config/trust.ts'
+import { MayflyError } from '../contract/error.ts'
+import { sha256 } from '../lib/hash.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { sanitise } from '../output/sanitise.ts'
+import type { World } from './policy.ts'
+
+export interface TrustOptions {
+  readonly state?: string
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly list?: boolean
+  readonly remove?: boolean
+}
+
+const usualFile = 'mayfly.toml'
+/** What root read of a file that the owner of the state folder may not read. */
+const TRUSTING = 'MAYFLY_TRUSTING'
+
+/** `policy trust [FILE]`, with `--list` and `--remove`. Throws MayflyError USAGE, CONFIG or STATE. */
+export function trust(file: string | undefined, options: TrustOptions, world: World): void {
+  const folder = trustedIn({ ...world, flags: { '--state': options.state } })
+  if (folder === undefined)
+    throw new MayflyError('USAGE', 'Cannot tell the state folder: give "--state"')
+  if (options.list && options.remove)
+    throw new MayflyError('USAGE', 'Give one of "--list" and "--remove"')
+  if (options.list) return list(folder, options, world)
+  if (options.remove) return remove(folder, file ?? usualFile, options, world)
+  add(folder, file ?? usualFile, options, world)
+}
+
+/** As root, before it starts over as the owner of the state folder. */
+export function readAhead(argv: readonly string[]): void {
+  if (argv.includes('--list') || argv.includes('--remove')) return
+  const words = argv.slice(argv.indexOf('trust') + 1)
+  const file = words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--state')
+  process.env[TRUSTING] = JSON.stringify(readNow(file ?? usualFile, process.cwd(), process.env))
+}
+
+interface Read extends Pick<Trusted, 'path' | 'sha256'> {
+  readonly loosens: readonly string[]
+}
+
+function readNow(file: string, cwd: string, env: World['env']): Read {
+  // What cannot be used is not trusted either.
+  loadConfig({ file, cwd, env: { ...env, MAYFLY_ENV: undefined } })
+  const { path, bytes, parsed } = readFile(file, cwd)
+  const loosens = loosenings(parsed.values).map(({ path: key, because }) => {
+    const at = parsed.locate(key)
+    return `${parsed.file}:${at?.line ?? 1}:${at?.column ?? 1}: ${key.join('.')}: ${because}`
+  })
+  return { path: realpathSync(path), sha256: sha256(bytes), loosens }
+}
+
+function add(folder: string, file: string, options: TrustOptions, world: World): void {
+  const ahead = world.env[TRUSTING]
+  const read =
+    ahead === undefined ? readNow(file, world.cwd, world.env) : (parseJson(ahead) as Read)
+  const entry = trustConfiguration(folder, read, new Date())
+  if (options.json) return json(world, { ...entry, loosens: read.loosens })
+  if (options.quiet) return
+  world.stdout(`Trusted as it is now: ${sanitise(entry.path)}\n`)
+  for (const line of read.loosens) world.stdout(`  ${sanitise(line)}\n`)
+}
+
+function remove(folder: string, file: string, options: TrustOptions, world: World): void {
+  const path = resolve(world.cwd, file)
+  if (!removeTrust(folder, path))
+    throw new MayflyError('USAGE', `Cannot remove "${file}": it is not trusted`)
+  if (options.json) return json(world, { removed: path })
+  if (!options.quiet) world.stdout(`No longer trusted: ${sanitise(path)}\n`)
+}
+
+function list(folder: string, options: TrustOptions, world: World): void {
+  const rows = readTrusted(folder).map((one) => ({ ...one, now: stateOf(one) }))
+  if (options.json) return json(world, rows)
+  for (const { path, now, since } of rows)
+    world.stdout(`${now.padEnd(7)}  ${since}  ${sanitise(path)}\n`)
+}
+
+function stateOf({ path, sha256: known }: Trusted): 'same' | 'changed' | 'gone' {
+  try {
+    return sha256(readFile(path, '/').bytes) === known ? 'same' : 'changed'
+  } catch {
+    return 'gone'
+  }
+}
+
+function json(world: World, document: unknown): void {
+  world.stdout(`${JSON.stringify(document, null, 2)}\n`)
+}

@@ -1,0 +1,293 @@
+import {
+  type Config,
+  configSchema,
+  defaultEscalation,
+  type EscalationStep,
+  rankOfStep,
+} from '../contract/config.ts'
+import { grantsNetwork } from '../contract/controls.ts'
+import { networkAsked } from '../contract/job.ts'
+import { networkOf } from '../contract/network.ts'
+import type { Reaction } from '../contract/phase.ts'
+import { defaultRestraint, restraint } from '../contract/restraint.ts'
+import { parseDuration, parseSize } from '../contract/units.ts'
+import { strengthOf } from '../contract/tier.ts'
+import type { Path } from './positions.ts'
+import { severityOf } from './schedules.ts'
+
+/**
+ * Which keys of a file give more than the built-in defaults. A file that merely lies in the current folder came with
+ * what somebody cloned or unpacked, so it may take and not give: `trust.ts`. A key without a rule here gives: fail
+ * closed for what nobody compared.
+ */
+export interface Loosening {
+  readonly path: Path
+  /** Such as `more than the default, 5000`. */
+  readonly because: string
+}
+
+/** Every value of a file, as it was written, that is looser than the default of its key. */
+export function loosenings(values: unknown): readonly Loosening[] {
+  return [...within(values, [], rulesTree)]
+}
+
+/** Why a written value is looser than the default; undefined where it is not. */
+type Rule = (written: unknown) => string | undefined
+
+const defaults: Omit<Config, 'state' | 'environment' | 'tenants'> = configSchema.parse({})
+const moreThan = (value: unknown) => `more than the default, ${JSON.stringify(value)}`
+const other = (value: unknown) => `other than the default, ${JSON.stringify(value)}`
+
+const harmless: Rule = () => undefined
+const gives =
+  (what: string): Rule =>
+  () =>
+    what
+const only =
+  (value: unknown): Rule =>
+  (written) =>
+    written === value ? undefined : other(value)
+const atMost =
+  (most: number, read: (written: never) => number | undefined): Rule =>
+  (written) =>
+    (read(written as never) ?? Infinity) <= most ? undefined : moreThan(most)
+const number = (written: number): number => written
+const size = (most: number): Rule => atMost(most, parseSize)
+const duration = (most: number): Rule => atMost(most, parseDuration)
+const count = (most: number): Rule => atMost(most, number)
+
+const noNetwork: Rule = (written) =>
+  grantsNetwork(networkOf(networkAsked.parse(written)))
+    ? 'a network where the default is "none"'
+    : undefined
+/** A ceiling takes, but for the private addresses that one of its rules lets out. */
+const onlyTakes: Rule = (written) => {
+  const text = JSON.stringify(written)
+  return text.includes('"private":true') ? 'a rule with private = true' : undefined
+}
+
+const noMilderThan =
+  (least: Reaction): Rule =>
+  (written) =>
+    severityOf[written as Reaction] >= severityOf[least]
+      ? undefined
+      : `milder than the default, "${least}"`
+
+const noWeaker: Rule = (written) => {
+  const now = stepsOf(defaultEscalation)
+  const next = stepsOf(written as typeof defaultEscalation)
+  const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
+  const weaker = risks.filter((risk) => rankAt(next, risk) < rankAt(now, risk))
+  return weaker.length === 0
+    ? undefined
+    : `a weaker tier than the default from risk ${Math.min(...weaker)} on`
+}
+
+function stepsOf(table: Readonly<Record<string, EscalationStep['to']>>): readonly EscalationStep[] {
+  const steps = Object.entries(table).map(([at, to]) => ({ at: Number(at), to }))
+  return steps.sort((a, b) => a.at - b.at)
+}
+
+function rankAt(steps: readonly EscalationStep[], risk: number): number {
+  const step = steps.findLast(({ at }) => at <= risk)
+  return step ? rankOfStep(step.to) : strengthOf.none
+}
+
+const takesNoLess: Rule = (written) => {
+  const [now, next] = [restraint.parse(defaultRestraint), restraint.parse(written)]
+  const shareAt = (steps: typeof now, risk: number) => {
+    const {
+      cpu = 1,
+      memory = 1,
+      processes = 1,
+      io = Infinity,
+    } = steps.findLast(({ at }) => at <= risk) ?? {}
+    return [cpu, memory, processes, io] as const
+  }
+  const risks = [...now, ...next].map(({ at }) => at)
+  const milder = risks.filter((risk) =>
+    shareAt(next, risk).some((share, place) => share > shareAt(now, risk)[place]!),
+  )
+  return milder.length === 0
+    ? undefined
+    : `takes less than the default from risk ${Math.min(...milder)} on`
+}
+
+/** Nobody who asks for no time lives longer than without a schedule. */
+const noLongerLife: Rule = (written) => {
+  const phases = written as readonly { readonly for: number | string }[]
+  const life = phases.reduce((sum, phase) => sum + (parseDuration(phase.for) ?? Infinity), 0)
+  const { timeout } = defaults.limits
+  return life <= timeout ? undefined : `a life longer than the default, ${timeout} ms`
+}
+
+const { limits, ceilings, cache, server, sessions, anomalies } = defaults
+const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
+
+/** What a course and those of its zones have in common; what a phase says of controls only narrows what was granted. */
+const course = (at: string): Readonly<Record<string, Rule>> => ({
+  [`${at}.phases`]: noLongerLife,
+  [`${at}.phases.*.name`]: harmless,
+  [`${at}.phases.*.for`]: harmless,
+  [`${at}.phases.*.network`]: harmless,
+  [`${at}.phases.*.files`]: harmless,
+  [`${at}.phases.*.cpu`]: harmless,
+  [`${at}.phases.*.memory`]: harmless,
+  [`${at}.phases.*.io`]: harmless,
+  [`${at}.phases.*.processes`]: harmless,
+  [`${at}.phases.*.syscalls`]: harmless,
+  [`${at}.phases.*.capabilities`]: harmless,
+  [`${at}.phases.*.advance_if`]: harmless,
+  [`${at}.phases.*.terminate_if`]: harmless,
+  [`${at}.on_anomaly.low`]: noMilderThan('record'),
+  [`${at}.on_anomaly.medium`]: noMilderThan('advance'),
+  [`${at}.on_anomaly.high`]: noMilderThan('terminate'),
+  [`${at}.shorten`]: count(0.5),
+  [`${at}.clock`]: harmless,
+})
+
+/** Left out, none of these is a bound; so naming one only takes. */
+const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
+  [`${at}.timeout`]: harmless,
+  [`${at}.memory`]: harmless,
+  [`${at}.cpu`]: harmless,
+  [`${at}.processes`]: harmless,
+  [`${at}.disk`]: harmless,
+  [`${at}.network`]: onlyTakes,
+})
+
+const artifactsUnsaid = 64 * 2 ** 20
+
+/** Of each key its rule; `*` is the name of an entry or the place in a list. */
+export const looseningRules: Readonly<Record<string, Rule>> = {
+  default_provider: only('auto'),
+  state: gives('another place for record, keys and trust'),
+  network: noNetwork,
+  escalation: noWeaker,
+  restraint: takesNoLess,
+
+  'limits.timeout': boundLimits.timeout(limits.timeout),
+  'limits.memory': boundLimits.memory(limits.memory),
+  'limits.cpu': count(limits.cpu),
+  'limits.processes': count(limits.processes),
+  'limits.disk': boundLimits.disk(limits.disk),
+  'limits.output': boundLimits.output(limits.output),
+  'limits.result': size(limits.result),
+  'limits.artifacts': size(limits.artifacts),
+
+  ...ceiling('ceilings'),
+  'ceilings.output': size(ceilings.output),
+  'ceilings.artifacts': size(artifactsUnsaid),
+
+  'tenants.*.name': harmless,
+  'tenants.*.keys': gives('keys that let somebody in'),
+  'tenants.*.floor': harmless,
+  ...ceiling('tenants.*.ceilings'),
+  'tenants.*.ceilings.output': harmless,
+  'tenants.*.ceilings.artifacts': harmless,
+  'tenants.*.ceilings.concurrency': harmless,
+  'tenants.*.ceilings.runs_per_minute': harmless,
+  'tenants.*.ceilings.cpu_seconds_per_minute': harmless,
+  'tenants.*.ceilings.bytes_per_minute': harmless,
+  'tenants.*.signing.required': harmless,
+  'tenants.*.signing.signers': harmless,
+
+  'capability_configs.*.timeout': duration(limits.timeout),
+  'capability_configs.*.memory_limit_mb': count(limits.memory / 2 ** 20),
+  'capability_configs.*.cpu_limit': count(limits.cpu),
+  'capability_configs.*.network_policy': only('None'),
+  'capability_configs.*.fs_policy': only('None'),
+
+  ...course('schedules.*'),
+  'schedules.*.for_origins': harmless,
+  'schedules.*.for_capabilities': harmless,
+  'schedules.*.begin_at.suspect': harmless,
+  'schedules.*.begin_at.plain': harmless,
+  'schedules.*.begin_at.signed': harmless,
+  ...course('schedules.*.zones.*'),
+  'schedules.*.zones.*.program': harmless,
+
+  'signing.required': harmless,
+  'signing.signers': harmless,
+
+  // The schema takes none that is milder than the built-in one.
+  'anomalies.thresholds': harmless,
+  'anomalies.honeytokens': harmless,
+  'anomalies.images': harmless,
+  'anomalies.stronger_from': harmless,
+  'anomalies.stronger_for': (written) =>
+    (parseDuration(written as string) ?? 0) >= anomalies.stronger_for
+      ? undefined
+      : `less than the default, ${anomalies.stronger_for} ms`,
+
+  webhooks: gives('an address that is told of what runs'),
+  credentials: gives('a variable of this environment to a host'),
+
+  'cache.bytes': size(cache.bytes),
+  'cache.age': duration(cache.age),
+
+  'server.host': only(server.host),
+  'server.port': harmless,
+  'server.drain': duration(server.drain),
+  'server.body': size(server.body),
+  'server.tls_cert': gives('a file that the server reads'),
+  'server.tls_key': gives('a file that the server reads'),
+  'server.tls_dev': only(server.tls_dev),
+  'server.insecure_http': only(server.insecure_http),
+
+  'sessions.anonymous': only(false),
+  'sessions.concurrency': count(sessions.concurrency),
+  'sessions.per_minute': count(sessions.per_minute),
+
+  'telemetry.endpoint': gives('an address that is told of what runs'),
+  'telemetry.service_name': harmless,
+
+  rules: gives('fields of the profile'),
+  intel: gives('a source that is read'),
+}
+
+interface RuleNode {
+  rule?: Rule
+  readonly below: Map<string, RuleNode>
+}
+
+const rulesTree = treeOf(looseningRules)
+
+function treeOf(rules: Readonly<Record<string, Rule>>): RuleNode {
+  const root: RuleNode = { below: new Map() }
+  for (const [key, rule] of Object.entries(rules)) {
+    let node = root
+    for (const part of key.split('.')) {
+      const next = node.below.get(part) ?? { below: new Map() }
+      node.below.set(part, next)
+      node = next
+    }
+    node.rule = rule
+  }
+  return root
+}
+
+function* within(written: unknown, path: Path, node: RuleNode): Generator<Loosening> {
+  const because = node.rule && judged(node.rule, written)
+  if (because !== undefined) yield { path, because }
+  if (node.rule && node.below.size === 0) return
+  if (typeof written !== 'object' || written === null || node.below.size === 0)
+    return void (node.rule === undefined && (yield { path, because: uncompared }))
+  for (const [name, value] of Object.entries(written)) {
+    const here = [...path, Array.isArray(written) ? Number(name) : name]
+    const next = node.below.get(name) ?? node.below.get('*')
+    if (next) yield* within(value, here, next)
+    else yield { path: here, because: uncompared }
+  }
+}
+
+const uncompared = 'nothing here tells whether it is looser than the default'
+
+/** A value that its rule cannot read counts as looser. */
+function judged(rule: Rule, written: unknown): string | undefined {
+  try {
+    return rule(written)
+  } catch {
+    return uncompared
+  }
+}

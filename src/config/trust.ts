@@ -1,0 +1,183 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import { sha256 } from '../lib/hash.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { changePrivate } from '../lib/private-file.ts'
+import { loosenings } from './loosens.ts'
+import type { Issue, Parsed } from './parse.ts'
+import type { Path } from './positions.ts'
+
+/**
+ * A `mayfly.toml` of the current folder came with whatever was cloned or unpacked there, and Mayfly is started in such
+ * folders to hold what is in them. So it may take and not give, until somebody has said by name that this text at this
+ * path may: the way of direnv. What is kept is path and SHA-256, so a change of the file takes its trust away.
+ *
+ * Relies on: the state folder is its owner's alone. A list that is a link, is somebody else's, or that others may read
+ * or write is none. Not handled: an owner of the state folder who was broken into; that one can do without.
+ */
+export interface Trusted {
+  /** Absolute, without links. */
+  readonly path: string
+  readonly sha256: string
+  /** ISO 8601. */
+  readonly since: string
+}
+
+/** A file as it was read: these bytes were parsed, and these are judged. */
+export interface ReadFile {
+  readonly path: string
+  readonly bytes: Uint8Array
+  readonly parsed: Parsed
+}
+
+const entriesMax = 1000
+const bytesMax = 2 ** 20
+const listSchema = z.strictObject({
+  format: z.literal(1),
+  trusted: z
+    .array(z.strictObject({ path: z.string(), sha256: z.string(), since: z.string() }))
+    .max(entriesMax),
+})
+
+export const trustFile = (stateFolder: string): string =>
+  join(stateFolder, 'trusted-configurations.json')
+
+/** What each of these files loosens, unless it is trusted as it is; with file, line and column. */
+export function untrustedIssues(
+  files: readonly ReadFile[],
+  stateFolder: string | undefined,
+): readonly Issue[] {
+  return files.flatMap((file) => {
+    const found = loosenings(file.parsed.values)
+    if (found.length === 0) return []
+    const known = stateFolder === undefined ? [] : readTrusted(stateFolder)
+    if (known.some((one) => isOf(one, file))) return []
+    return found.map(({ path, because }) => issueAt(file.parsed, path, because))
+  })
+}
+
+export function untrustedError(issues: readonly [Issue, ...Issue[]]): MayflyError {
+  const [first] = issues
+  const file = first.file ?? 'mayfly.toml'
+  const lines = issues.map(({ where, message }) => `\n  ${where}: ${message}`).join('')
+  return new MayflyError(
+    'CONFIG_UNTRUSTED',
+    `Cannot use "${file}" of the current folder: it is looser than the defaults, and nobody said that it may be${lines}`,
+    {
+      details: { issues },
+      hint: `Read it; then "mayfly policy trust ${file}", or name it with --config ${file}`,
+    },
+  )
+}
+
+/** Trusts a file as it is now, in place of what was trusted at its path. Throws MayflyError STATE. */
+export function trustConfiguration(
+  stateFolder: string,
+  { path, sha256 }: Pick<Trusted, 'path' | 'sha256'>,
+  now: Date,
+): Trusted {
+  const entry = { path, sha256, since: now.toISOString() }
+  change(stateFolder, (all) => {
+    const others = all.filter((one) => one.path !== path)
+    if (others.length < entriesMax) return [...others, entry]
+    throw new MayflyError('STATE', `Cannot trust more than ${entriesMax} configurations`, {
+      hint: 'Remove some: "mayfly policy trust --list", then "--remove FILE"',
+    })
+  })
+  return entry
+}
+
+/** Whether there was trust to take away; the file may be gone. */
+export function removeTrust(stateFolder: string, path: string): boolean {
+  let found = false
+  change(stateFolder, (all) => {
+    const left = all.filter((one) => one.path !== path && one.path !== real(path))
+    found = left.length < all.length
+    return left
+  })
+  return found
+}
+
+/** All that is trusted; nothing where the list is not what only the owner of the state folder could have made. */
+export function readTrusted(stateFolder: string): readonly Trusted[] {
+  try {
+    const text = readOwn(stateFolder)
+    return text === undefined ? [] : listSchema.parse(parseJson(text)).trusted
+  } catch {
+    return []
+  }
+}
+
+function change(stateFolder: string, work: (all: readonly Trusted[]) => readonly Trusted[]): void {
+  try {
+    changePrivate(trustFile(stateFolder), () => {
+      const trusted = work(readTrusted(stateFolder))
+      return { text: `${JSON.stringify({ format: 1, trusted })}\n`, value: undefined }
+    })
+  } catch (cause) {
+    if (cause instanceof MayflyError) throw cause
+    const where = trustFile(stateFolder)
+    throw new MayflyError('STATE', `Cannot change "${where}": ${(cause as Error).message}`, {
+      cause,
+    })
+  }
+}
+
+/** The text of the list; undefined where there is none, and where it may be another's. */
+function readOwn(stateFolder: string): string | undefined {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const fd = openSync(trustFile(stateFolder), flags)
+  try {
+    const [folder, list] = [statSync(stateFolder), fstatSync(fd)]
+    const me = process.geteuid?.()
+    const isOurs = me === undefined || me === 0 || folder.uid === me
+    const isOwners = list.uid === folder.uid && (folder.mode & 0o022) === 0
+    const isPlain = list.isFile() && list.nlink === 1 && (list.mode & 0o077) === 0
+    if (!isOurs || !isOwners || !isPlain || list.size > bytesMax) return undefined
+    return readFileSync(fd, 'utf8')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function isOf({ path, sha256: known }: Trusted, file: ReadFile): boolean {
+  return path === real(file.path) && known === sha256(file.bytes)
+}
+
+function real(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
+function issueAt(parsed: Parsed, path: Path, because: string): Issue {
+  const key = path.map(plainName).join('.')
+  const at = nearest(parsed, path)
+  const where = at ? `${parsed.file}:${at.line}:${at.column}` : parsed.file
+  return { message: `${key}: ${because}`, key, where, file: parsed.file, ...at }
+}
+
+/** A name in a stranger's file may hold what moves a terminal. */
+function plainName(part: string | number): string {
+  return /^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)
+}
+
+function nearest(parsed: Parsed, path: Path) {
+  for (let length = path.length; length > 0; length -= 1) {
+    const found = parsed.locate(path.slice(0, length))
+    if (found) return found
+  }
+  return undefined
+}

@@ -32,7 +32,8 @@ import { newJob } from './job.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
-import { createPool, defaultBudget, type Beside, type Pool } from './pool/pool.ts'
+import type { Budget } from './pool/admit.ts'
+import { budgetFor, createPool, type Beside, type Pool } from './pool/pool.ts'
 import { createResultCache } from './pool/result-cache.ts'
 import { createStock, type Stock } from './pool/stock.ts'
 import { createProfiler } from './profile/make-profile.ts'
@@ -78,6 +79,8 @@ export interface AssembleOptions {
   readonly clock?: Clock
   /** For tests: servers of their own that stand for the world outside. */
   readonly dial?: WayOutParts['dial'] | undefined
+  /** For tests: bytes that jobs may hold together, in place of a share of this machine's. */
+  readonly budget?: Pick<Budget, 'memory'>
 }
 
 export interface Assembly extends AsyncDisposable {
@@ -171,7 +174,12 @@ export function assemble(options: AssembleOptions): Assembly {
   )
 
   const cores = os.availableParallelism()
-  const budget = { ...defaultBudget(), isOneAlone: kind === 'once' }
+  const { jobs, queue_wait: waitMsMax } = options.config.server
+  const budget = {
+    ...budgetFor({ jobs, waitMsMax }),
+    ...options.budget,
+    isOneAlone: kind === 'once',
+  }
   const analysis = createAsking({ warden, voice, atOnce: cores, once: kind === 'once' })
   const isFrugal = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES
   const spares = isFrugal ? 0 : SPARES
@@ -258,7 +266,14 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 
   const warming = analysis.ready().catch(() => undefined)
-  const pool = createPool({ clock, voice, budget, stock, provider: (name) => known.get(name) })
+  const pool = createPool({
+    clock,
+    voice,
+    budget,
+    stock,
+    provider: (name) => known.get(name),
+    loads: () => warden.loads(),
+  })
 
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 

@@ -18,6 +18,8 @@ export const settings: readonly Setting[] = [
   setting('server.host', 'HOST', 'text'),
   setting('server.port', 'PORT', 'quantity'),
   setting('server.drain', 'DRAIN', 'quantity'),
+  setting('server.jobs', 'JOBS', 'quantity'),
+  setting('server.queue_wait', 'QUEUE_WAIT', 'quantity'),
   setting('server.body', 'BODY', 'quantity'),
   setting('server.tls_cert', 'TLS_CERT', 'text'),
   setting('server.tls_key', 'TLS_KEY', 'text'),

@@ -409,6 +409,15 @@ const server = z.strictObject({
     .default(7420)
     .describe('Port of the static endpoint; the active one is the next. 0: any two free ports'),
   drain: duration.prefault('5s').describe('How long running jobs may go on after a stop signal'),
+  jobs: z
+    .int()
+    .min(1)
+    .max(768)
+    .exactOptional()
+    .describe('Walls of jobs at once, those that sleep included; unless given, 64 a core'),
+  queue_wait: duration
+    .prefault('30s')
+    .describe('How long a job may wait for a place before it is refused with 503'),
   body: size.prefault('32MB').describe('Largest request body'),
   tls_cert: z
     .string()

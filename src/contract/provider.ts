@@ -96,6 +96,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly image: string
   /** Whether it was waiting ready (`hit`) or made on the job's time (`miss`); `none` where nothing is kept. */
   readonly pool: 'hit' | 'miss' | 'none'
+  /** Its wall by the warden's name, where what that uses can be asked for. */
+  readonly wall?: string | undefined
   /** What holds each bound of its job, where that differs from machine to machine: `cgroup`, `watch`, `none` … */
   readonly held?: Readonly<Record<string, string>>
   /** Controls that this one can close while it runs, where that differs from its provider's others. */

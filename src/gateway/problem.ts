@@ -5,6 +5,8 @@ import { outcomeSchema, type Outcome } from '../contract/outcome.ts'
 
 /** Issues told at most: enough to mend a body, too few to make a small one answer with a large one. */
 const ISSUES_MAX = 20
+/** A job that found no place has waited for one already. */
+const RETRY_OVERLOADED_S = 5
 
 /** Every error over HTTP (RFC 9457), with the `code`, `message` and `details` that clients switch on. */
 export const problemSchema = z
@@ -43,7 +45,12 @@ export function problemOfOutcome(outcome: Outcome): Problem {
     message: `Cannot run this job: it is ${outcome.status}`,
     details: null,
   }
-  return { ...problem(statusOf(outcome.status, code), code, message, details), outcome }
+  const retryAfter = code === 'OVERLOADED' ? { retryAfter: RETRY_OVERLOADED_S } : {}
+  return {
+    ...problem(statusOf(outcome.status, code), code, message, details),
+    ...retryAfter,
+    outcome,
+  }
 }
 
 /** A language that nothing here runs is the request's to change; any other lack may pass. */

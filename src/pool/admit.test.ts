@@ -121,3 +121,35 @@ test('A job that is cancelled while it waits leaves the queue', async () => {
   await assert.rejects(waiting, { name: 'AbortError' })
   assert.equal(admitter.waiting, 0)
 })
+
+test('A job that was measured to sleep makes room for others, and takes it back when it wakes', async () => {
+  const { admitter, asked, enter } = stand()
+  const first = [await enter('a'), await enter('a'), await enter('a')]
+  void enter('a')
+  await settled()
+  assert.equal(admitter.waiting, 1, 'three of four are what one tenant may have')
+  first[0]!.recount({ isBusy: false, memory: 10 })
+  await settled()
+  assert.deepEqual([asked.length, admitter.running, admitter.busy], [4, 4, 3])
+  assert.equal(admitter.memory, 310)
+  first[0]!.recount({ isBusy: true, memory: 250 })
+  assert.deepEqual([admitter.busy, admitter.memory], [4, 550])
+  for (const place of first) place.leave()
+  assert.deepEqual([admitter.running, admitter.busy, admitter.memory], [1, 1, 100])
+  first[0]!.recount({ isBusy: true, memory: 999 })
+  assert.equal(admitter.memory, 100, 'a place that was left counts for nothing')
+})
+
+test('Those that sleep are bounded too, and no tenant has all of those places', async () => {
+  const clock = new SimulatedClock()
+  const admitter = createAdmitter({ ...budget, memory: 100_000, jobs: 8 }, clock)
+  for (let n = 0; n < 6; n++) {
+    const place = await admitter.enter('a', 1, signal)
+    place.recount({ isBusy: false, memory: 1 })
+  }
+  void admitter.enter('a', 1, signal).catch(() => undefined)
+  await settled()
+  assert.deepEqual([admitter.running, admitter.busy, admitter.waiting], [6, 0, 1])
+  await admitter.enter('b', 1, signal)
+  assert.equal(admitter.running, 7)
+})

@@ -2,15 +2,18 @@ import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 
 /**
- * Keeps the sum of what is alive within a budget. What does not fit waits in a bounded queue that takes turns
- * between tenants, so that one who floods waits behind himself; after its deadline it is refused, with a time to
- * come back. Nobody has all the places: a tenant that comes second finds one.
+ * Keeps the sum of what is alive within a budget. A job counts by its ceilings until it was measured, then by what it
+ * uses. What does not fit waits in a bounded queue that takes turns between tenants, so that a tenant that floods waits
+ * behind itself; after its deadline it is refused, with a time to come back. No tenant has all the places: one that
+ * comes second finds one.
  */
 export interface Budget {
-  /** Bytes of memory that all jobs together may be granted. */
+  /** Bytes of memory that all jobs together may hold. */
   readonly memory: number
-  /** Walls that may run at once. */
+  /** Walls that may want the processor at once. */
   readonly runnable: number
+  /** Walls of jobs at once, those that sleep included; no bound of its own unless given. */
+  readonly jobs?: number
   readonly queueMax: number
   readonly waitMsMax: number
   /** There is one tenant and no other to come: it may have all of the memory. */
@@ -20,16 +23,28 @@ export interface Budget {
 export interface Place {
   /** Milliseconds waited. */
   readonly waited: number
+  /** Counts by what was measured from now on, in place of its ceilings. */
+  recount(now: Measured): void
   /** Idempotent. */
   leave(): void
+}
+
+/** What a job uses now. */
+export interface Measured {
+  /** Whether it wants the processor. */
+  readonly isBusy: boolean
+  /** Bytes, with a margin. */
+  readonly memory: number
 }
 
 export interface Admitter {
   /** `walls`: of how many it is made, each of which takes the place of one. */
   enter(tenant: string, memory: number, signal: AbortSignal, walls?: number): Promise<Place>
+  /** Walls of jobs that have a place, and those of them that want the processor. */
   readonly running: number
+  readonly busy: number
   readonly waiting: number
-  /** Bytes that the ceilings of all that runs come to. */
+  /** Bytes that all that runs counts for. */
   readonly memory: number
 }
 
@@ -46,25 +61,34 @@ interface Wanted {
 
 /** Of the walls that may run, of their memory and of the queue, how much one tenant may have. */
 const SHARE_OF_ONE = 0.75
+/** A place comes free sooner than the longest wait is over. */
+const RETRY_AFTER_MS_MAX = 10_000
 
 export function createAdmitter(budget: Budget, clock: Clock): Admitter {
   const queues = new Map<string, Waiting[]>()
+  const jobs = budget.jobs ?? Infinity
   let running = 0
+  let busy = 0
   let memoryUsed = 0
   let waiting = 0
 
-  const share = Math.max(1, Math.floor(budget.runnable * SHARE_OF_ONE))
+  const jobShare = Math.max(1, Math.floor(jobs * SHARE_OF_ONE))
+  const share = Math.max(1, Math.min(jobShare, Math.floor(budget.runnable * SHARE_OF_ONE)))
   const memoryShare = Math.floor(budget.memory * (budget.isOneAlone ? 1 : SHARE_OF_ONE))
   const queueShare = Math.max(1, Math.floor(budget.queueMax * SHARE_OF_ONE))
   const runningOf = new Map<string, number>()
+  const busyOf = new Map<string, number>()
   const memoryOf = new Map<string, number>()
 
   const isBelowShare = (tenant: string, { walls, memory }: Wanted) =>
-    (runningOf.get(tenant) ?? 0) + walls <= share &&
+    (runningOf.get(tenant) ?? 0) + walls <= jobShare &&
+    (busyOf.get(tenant) ?? 0) + walls <= share &&
     (memoryOf.get(tenant) ?? 0) + memory <= memoryShare
   const fits = (tenant: string, wanted: Wanted) => isBelowShare(tenant, wanted) && isRoomFor(wanted)
   const isRoomFor = ({ memory, walls }: Wanted) =>
-    running + walls <= budget.runnable && memoryUsed + memory <= budget.memory
+    running + walls <= jobs &&
+    busy + walls <= budget.runnable &&
+    memoryUsed + memory <= budget.memory
 
   /** Whoever waits at his own share stands in nobody's way. */
   const isFirst = () => ![...queues].some(([tenant, [first]]) => isBelowShare(tenant, first!))
@@ -76,22 +100,37 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     return own >= queueShare || waiting >= budget.queueMax
   }
 
-  function count(tenant: string, { walls, memory }: Wanted, by: 1 | -1): void {
-    running += by * walls
+  function countWalls(tenant: string, walls: number): void {
+    running += walls
+    add(runningOf, tenant, walls)
+  }
+
+  function countUse(tenant: string, { walls, memory }: Wanted, by: 1 | -1): void {
+    busy += by * walls
     memoryUsed += by * memory
-    add(runningOf, tenant, by * walls)
+    add(busyOf, tenant, by * walls)
     add(memoryOf, tenant, by * memory)
   }
 
   function take(tenant: string, wanted: Wanted, since: number): Place {
-    count(tenant, wanted, 1)
+    let counted = wanted
     let left = false
+    countWalls(tenant, wanted.walls)
+    countUse(tenant, counted, 1)
     return {
       waited: clock.now() - since,
+      recount({ isBusy, memory }) {
+        if (left) return
+        countUse(tenant, counted, -1)
+        counted = { walls: isBusy ? wanted.walls : 0, memory: Math.max(0, memory) }
+        countUse(tenant, counted, 1)
+        if (waiting > 0) next()
+      },
       leave() {
         if (left) return
         left = true
-        count(tenant, wanted, -1)
+        countWalls(tenant, -wanted.walls)
+        countUse(tenant, counted, -1)
         next()
       },
     }
@@ -170,6 +209,9 @@ export function createAdmitter(budget: Budget, clock: Clock): Admitter {
     get running() {
       return running
     },
+    get busy() {
+      return busy
+    },
     get waiting() {
       return waiting
     },
@@ -187,7 +229,7 @@ function add(to: Map<string, number>, tenant: string, by: number): void {
 
 function overloaded(why: string, budget: Budget): MayflyError {
   return new MayflyError('OVERLOADED', `Cannot take the job now: ${why}`, {
-    hint: 'Try again later, or run fewer jobs at once',
-    retryAfterMs: budget.waitMsMax,
+    hint: 'Try again later, or run fewer jobs at once; [server] jobs and queue_wait say how many and how long',
+    retryAfterMs: Math.min(budget.waitMsMax, RETRY_AFTER_MS_MAX),
   })
 }

@@ -72,6 +72,9 @@ function hold(
     deadlineAt: performance.now() + asked.deadline,
     residentMax,
     peakBytes: to.resident,
+    bytes: to.resident,
+    idleBytes: live.idleBytes,
+    tenant: live.tenant,
     ...(isTree && {
       watch: watchTree(live.taken, {
         idleBytes: live.idleBytes,

@@ -21,6 +21,7 @@ import type {
   Wall,
   WallEnd,
   WallExit,
+  WallLoads,
   WallUsage,
   WallUsed,
   WallWay,
@@ -47,6 +48,8 @@ export interface WardenClient {
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<WallUsed>
   usage(wall: string): Promise<WallUsage>
+  /** What every wall that has a job uses; no newer than a few milliseconds where many do. */
+  loads(): Promise<WallLoads>
   /** Who in it holds a connection to its way out, as pids of this machine; both ends as the wall sees them. */
   callers(wall: string, ends: Ends): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
@@ -293,6 +296,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),
     usage: (wall) => value({ op: 'usage', wall }),
+    loads: () => value({ op: 'loads' }),
     callers: (wall, ends) => value({ op: 'callers', wall, ...ends }),
     kill: (wall, zone) => value({ op: 'kill', wall, ...(zone !== undefined && { zone }) }),
     tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),

@@ -93,7 +93,7 @@ function holding(sleep?: Sleep) {
       resolve([one.wall, how])
     },
     10,
-    sleep,
+    sleep ? { sleep } : {},
   )
   return { ends, holder, ended: promise, [Symbol.dispose]: () => holder.close() }
 }

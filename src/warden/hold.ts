@@ -15,6 +15,11 @@ export interface Held {
   /** Resident bytes at which it is killed; Infinity where this layer is switched off by a test. */
   readonly residentMax: number
   peakBytes: number
+  /** When it was last looked at. */
+  bytes?: number
+  /** Before its job, and whose that is. */
+  readonly idleBytes?: number
+  readonly tenant?: string | undefined
   /** For a wall of many processes, in place of a look at `pid` alone. */
   readonly watch?: Watch
 }
@@ -28,6 +33,8 @@ export interface Holder {
   /** Its job is over: the deadline goes, the memory bound stays. */
   rest(wall: string): Held | undefined
   forget(wall: string): Held | undefined
+  /** Walls that have a job. */
+  readonly active: Iterable<Held>
   close(): void
 }
 
@@ -38,11 +45,17 @@ export const lookEveryMs = { beside: 10, alone: 2 } as const
 /** As often as it is asked whether the machine slept. */
 const SLEEP_LOOK_MS = 50
 
+export interface HolderParts {
+  readonly sleep?: Sleep
+  /** Which wall has to go because the machine is short of memory, if any. */
+  readonly pressure?: ((active: Iterable<Held>, now: number) => Held | undefined) | undefined
+}
+
 /** Looks every `everyMs` while a wall has a job; calls back for each that is over a bound. */
 export function createHolder(
   end: (held: Held, how: WallEnd) => void,
   everyMs: number,
-  sleep: Sleep = createSleep(),
+  { sleep = createSleep(), pressure }: HolderParts = {},
 ): Holder {
   const walls = new Map<string, Held>()
   const active = new Set<Held>()
@@ -58,6 +71,8 @@ export function createHolder(
       const how = whyOver(held, now)
       if (how) finish(held, how)
     }
+    const victim = pressure?.(active, now)
+    if (victim) finish(victim, 'pressure')
   }
 
   /** Lives go on while the machine sleeps. */
@@ -108,6 +123,7 @@ export function createHolder(
       if (held) active.delete(held)
       return held
     },
+    active,
     close: stop,
   }
 
@@ -129,7 +145,8 @@ export function createHolder(
 function whyOver(held: Held, now: number): WallEnd | undefined {
   try {
     const seen = held.watch?.(now)
-    held.peakBytes = Math.max(held.peakBytes, seen?.bytes ?? residentBytes(held.pid))
+    held.bytes = seen?.bytes ?? residentBytes(held.pid)
+    held.peakBytes = Math.max(held.peakBytes, held.bytes)
     if (held.peakBytes > held.residentMax || seen?.isBeyond) return 'memory'
     return now >= held.deadlineAt ? 'deadline' : undefined
   } catch {

@@ -96,6 +96,8 @@ export type Request = Envelope &
     | { readonly op: 'memory'; readonly wall: string }
     /** Copies memory, `bytes` of it at most. */
     | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
+    /** What every wall that has a job uses now. */
+    | { readonly op: 'loads' }
     | { readonly op: 'facts' }
     | {
         readonly op: 'sign'
@@ -214,6 +216,17 @@ export interface WallUsage {
   readonly atMs: number
 }
 
+/** Of walls that have a job: resident bytes in all, and milliseconds of processor time since they were started. */
+export interface WallLoads {
+  /** On a clock of the warden's own. */
+  readonly atMs: number
+  readonly walls: readonly {
+    readonly wall: string
+    readonly bytes: number
+    readonly cpuMs: number
+  }[]
+}
+
 /** What a wall's job came to, by who looked from outside. */
 export interface WallUsed {
   readonly peakBytes: number
@@ -255,7 +268,8 @@ export interface WardenFacts {
   }
 }
 
-export type WallEnd = 'killed' | 'memory' | 'deadline' | 'exit'
+/** `pressure`: the machine ran short of memory, and this wall held most. */
+export type WallEnd = 'killed' | 'memory' | 'deadline' | 'pressure' | 'exit'
 
 /** Whether the walls of whole programs that are started from now on have a sentinel. */
 export interface SentinelTold {

@@ -149,7 +149,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     wall: wallId,
     bytes: z.number().int().min(1).max(capturedBytesMax),
   }),
-  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.literal('facts') }),
+  z.strictObject({ protocol: z.literal(wardenProtocol), id, op: z.enum(['facts', 'loads']) }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),
     id,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import os from 'node:os'
 import { callClasses } from '../contract/calls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCompiled } from '../jail/compiled.ts'
@@ -18,6 +19,7 @@ import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { endOrphans } from './orphans.ts'
 import { composeWay, keyOf, programFor, type Wanted } from './program.ts'
+import { createPressure, type PressureOptions } from './pressure.ts'
 import type { ProgramZones } from './program-zones.ts'
 import type {
   CallPhase,
@@ -27,6 +29,7 @@ import type {
   Request,
   Wall,
   WallEnd,
+  WallLoads,
   WallUsage,
   WallUsed,
   WardenFacts,
@@ -60,6 +63,8 @@ export interface WardenOptions {
   readonly sentinelFolder?: string
   /** Milliseconds a wall has to become ready; 15,000 unless given. */
   readonly readyMsMax?: number
+  /** For tests: bytes that walls may hold together, in place of this machine's. */
+  readonly memoryBytes?: number
 }
 
 interface Ready {
@@ -82,7 +87,9 @@ const READY_MS_MAX = 15_000
 const FIRST_INHERITED = 3
 /** What its first half says when it cannot load a filter. */
 const SAID_BY_SENTINEL = /Esentinel: /
-const WALLS_MAX = 128
+/** More than a pool asks for: jobs, spares and analysts. Root has a uid for each. */
+const WALLS_MAX = 880
+const LOADS_COST_FACTOR = 10
 const PAST_MS = 5_000
 /** A worker is no more among those that come first than programs are; more groups would only slow its start. */
 const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
@@ -111,6 +118,8 @@ export class Warden {
   readonly #push: (reply: Reply) => void
   readonly #starting = new Map<Taken, Promise<unknown>>()
   #signer: Signer | undefined
+  #loads: WallLoads | undefined
+  #loadsAgainAt = 0
   /** Made when the first whole program is started. */
   readonly #sentinels: SentinelSource
   #closed = false
@@ -137,7 +146,9 @@ export class Warden {
         ? undefined
         : openCgroups()
     const everyMs = this.#cgroups ? lookEveryMs.beside : lookEveryMs.alone
-    this.#holder = createHolder((held, how) => this.#end(held.wall, how, held), everyMs)
+    this.#holder = createHolder((held, how) => this.#end(held.wall, how, held), everyMs, {
+      pressure: createPressure(memoryHere(options.memoryBytes)),
+    })
     if (typeof options.stateFolder === 'string') this.#settle(options.stateFolder)
   }
 
@@ -198,6 +209,8 @@ export class Warden {
         return (await import('./capture.ts')).openMemory(this.#find(request.wall))
       case 'capture':
         return { value: await this.#capture(request.wall, request.bytes) }
+      case 'loads':
+        return { value: this.#loadsNow() }
       case 'facts':
         return { value: await this.#tell() }
       case 'sign':
@@ -422,8 +435,23 @@ export class Warden {
     return { peakBytes: this.#holder.rest(wall)?.peakBytes ?? 0, cpuMs }
   }
 
+  /** A look at many walls takes time that others need: no more than a tenth of it. */
+  #loadsNow(): WallLoads {
+    const now = performance.now()
+    if (this.#loads && now < this.#loadsAgainAt) return this.#loads
+    const walls = [...this.#holder.active].flatMap(({ wall, bytes = 0 }) => {
+      const live = this.#walls.get(wall)
+      return live ? [{ wall, bytes, cpuMs: spentMs(live.taken) }] : []
+    })
+    this.#loads = { atMs: now, walls }
+    this.#loadsAgainAt = performance.now() + (performance.now() - now) * LOADS_COST_FACTOR
+    return this.#loads
+  }
+
   async #usage(wall: string): Promise<WallUsage> {
-    const [{ usageOf }, { isMute }] = await Promise.all([import('./usage.ts'), import('./mute.ts')])
+    // Node takes a third of a millisecond to import what it has imported before.
+    usageParts ??= Promise.all([import('./usage.ts'), import('./mute.ts')])
+    const [{ usageOf }, { isMute }] = await usageParts
     const live = this.#find(wall)
     // Nobody waits for one that can say nothing any more.
     if (isMute(live.taken, live.pid)) void this.#kill(wall, 'killed')
@@ -582,6 +610,16 @@ function withSlot<T>(slot: Slot | undefined, make: () => T): T {
     slot?.release()
     throw error
   }
+}
+
+let usageParts: Promise<[typeof import('./usage.ts'), typeof import('./mute.ts')]> | undefined
+
+/** What a container may use counts where that is less than the machine has. */
+function memoryHere(given: number | undefined): PressureOptions {
+  const bound = given ?? process.constrainedMemory()
+  const all = os.totalmem()
+  const isBound = bound > 0 && bound < all
+  return { memory: isBound ? bound : all, isBound }
 }
 
 function closing(): MayflyError {

@@ -20,6 +20,12 @@ export type Watch = (nowMs: number) => Seen
 const SHARED_FROM = 4 * 2 ** 20
 /** A look may take a tenth of a core at most, however many processes there are. */
 const COST_FACTOR = 10
+/**
+ * A wall that sleeps is looked at less and less often, up to these milliseconds: a hundred of them, each looked at every
+ * 10 ms, took all of the warden's time. With a control group the kernel holds its memory meanwhile.
+ */
+const QUIET_MS_MAX = { held: 80, watched: 16 } as const
+const QUIET_BYTES = 64 * 2 ** 10
 
 /**
  * Looks at a wall's whole tree: at its memory always, at its processor time where `cores` names a bound that no
@@ -42,17 +48,23 @@ export function watchTree(
   const bytesNow = memoryOf(taken, to)
   let seen: Seen = { bytes: 0, isBeyond: false }
   let nextAt = 0
+  let quietMs = 0
+  const quietMsMax = taken.cgroup ? QUIET_MS_MAX.held : QUIET_MS_MAX.watched
+  const mayRest = () => to.cores === undefined && to.zones === undefined && !taken.isFrozen
   return (now) => {
     if (now < nextAt) return seen
     const before = workedMs()
     let known: readonly number[] | undefined
     const pids = () => (known ??= processesOfWall(taken))
     throttle(pids, now)
+    const { bytes } = seen
     seen = {
       bytes: bytesNow(pids),
       isBeyond: (taken.cgroup?.memoryKills() ?? 0) > to.kills,
     }
-    nextAt = now + (workedMs() - before) * COST_FACTOR
+    const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
+    quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
+    nextAt = now + Math.max(quietMs, (workedMs() - before) * COST_FACTOR)
     return seen
   }
 }

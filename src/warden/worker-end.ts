@@ -22,12 +22,15 @@ function whyEnded(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   if (end.how === 'memory' || /out of memory|allocation failed/i.test(end.detail)) {
     return lostEnd('limit', 'MEMORY', 'The job used more memory than its limit', peak)
   }
+  if (end.how === 'pressure') return lostEnd('failed', 'HOST_MEMORY', said.pressure, peak)
   return lostEnd('failed', 'WALL_LOST', `The wall ended while the job ran (${end.detail})`, peak)
 }
 
 const said = {
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',
+  pressure:
+    'This machine ran short of memory for jobs, and this one held most: run it again, or lower [server] jobs',
 } as const
 
 /** An end without a result, of which nobody knows what it used. */

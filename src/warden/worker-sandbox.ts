@@ -117,6 +117,10 @@ export class WorkerSandbox implements Sandbox {
     this.#wanted = this.#controls
   }
 
+  get wall(): string {
+    return this.#parts.worker.wall.id
+  }
+
   async run(task: Task, io: TaskIo): Promise<TaskEnd> {
     if (this.#task || this.#disposing)
       throw new MayflyError('CONFLICT', 'Cannot run a second task: a sandbox is used once')

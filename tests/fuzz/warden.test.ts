@@ -88,6 +88,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   capture: ['bytes', 'wall'],
   freeze: ['wall'],
   thaw: ['wall'],
+  loads: [],
   facts: [],
   sign: ['digests', 'head', 'seq'],
 }

@@ -95,6 +95,10 @@ export class ZonedSandbox implements Sandbox {
     return this.#parts.inner.pool
   }
 
+  get wall(): string | undefined {
+    return this.#parts.inner.wall
+  }
+
   get receipt(): Receipt | undefined {
     return this.#parts.inner.receipt
   }

@@ -137,6 +137,10 @@ export class ProcessSandbox implements Sandbox {
     this.#wanted = this.#controls
   }
 
+  get wall(): string {
+    return this.#parts.wall.wall.id
+  }
+
   /** Whether its wall has a sentinel. */
   get isWatched(): boolean {
     return hasSentinel(this.#parts.wall.wall)

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { demandOf, type Loads } from './load.ts'
+
+const MiB = 2 ** 20
+
+/** Walls by how many cores they used for 100 ms. */
+function after(cores: Readonly<Record<string, number>>, elapsed = 100): readonly [Loads, Loads] {
+  const walls = Object.entries(cores)
+  const at = (atMs: number, part: number) => ({
+    atMs,
+    walls: walls.map(([wall, used]) => ({ wall, bytes: 40 * MiB, cpuMs: 7 + used * part })),
+  })
+  return [at(1_000, 0), at(1_000 + elapsed, elapsed)]
+}
+
+const busyOf = (cores: Readonly<Record<string, number>>) =>
+  [...demandOf(...after(cores), 2)].filter(([, { isBusy }]) => isBusy).map(([wall]) => wall)
+
+test('A wall that sleeps is not busy, one that computes is', () => {
+  assert.deepEqual(busyOf({ sleeps: 0, ticks: 0.01, computes: 0.9 }), ['computes'])
+})
+
+test('On a machine that is used up, a wall with a small share is one that wants more', () => {
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`w${n}`, 0.02]))
+  assert.equal(busyOf({ ...many, sleeps: 0 }).length, 100)
+  assert.equal(busyOf({ one: 0.02, sleeps: 0 }).length, 0)
+})
+
+test('Memory counts as what a wall holds, with room to grow until the next look', () => {
+  const memory = demandOf(...after({ a: 0 }), 2).get('a')?.memory
+  assert.equal(memory, 40 * MiB * 1.25 + 16 * MiB)
+})
+
+test('Looks that are too close, and walls that only one of them saw, say nothing', () => {
+  assert.equal(demandOf(...after({ a: 1 }, 10), 2).size, 0)
+  const [before, now] = after({ a: 1 })
+  assert.equal(demandOf({ ...before, walls: [] }, now, 2).size, 0)
+})

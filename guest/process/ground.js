@@ -11,7 +11,7 @@ const INPUT_FD = 0
 const RESULT_FD = 3
 const LISTENER_FD = 7
 const PROXY = 'http://127.0.0.1:3128'
-const SCRIPT_MODE = 0o755
+export const SCRIPT_MODE = 0o755
 const RESULT = '.mayfly-result'
 const NOTHING = '/dev/null'
 const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
@@ -35,7 +35,7 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {LaidFile[]} files
  * @property {Record<string, string>} [env]
  * @property {string[]} [args]
- * @property {{ content: string, encoding: 'utf8' | 'base64' }} [stdin] in place of the input as JSON
+ * @property {{ content?: string, encoding?: 'utf8' | 'base64', sent?: true }} [stdin] in place of the input as JSON; `sent` ahead
  * @property {number} timeoutMs
  * @property {number} resultBytesMax
  * @property {number} artifactBytesMax
@@ -64,8 +64,9 @@ export function layOut(task, { work, tmp, listens, starts }) {
   fs.writeFileSync(main, task.code, { flag: 'wx' })
   const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')
-  const input = path.join(tmp, '.mayfly-input')
-  fs.writeFileSync(input, task.stdin?.content ?? task.inputText, task.stdin?.encoding)
+  const input = placeOfInput(tmp)
+  if (!task.stdin?.sent)
+    fs.writeFileSync(input, task.stdin?.content ?? task.inputText, task.stdin?.encoding)
   reopen(INPUT_FD, input, 'r')
   fs.unlinkSync(input)
   Object.assign(process.env, { HOME: work, TMPDIR: tmp })
@@ -73,6 +74,11 @@ export function layOut(task, { work, tmp, listens, starts }) {
   if (task.trust) trustToo(task.trust, tmp)
   process.chdir(work)
   return main
+}
+
+/** @param {string | null} tmp */
+export function placeOfInput(tmp) {
+  return path.join(tmp ?? '/tmp', '.mayfly-input')
 }
 
 /** Takes up again what a dummy job laid out: the descriptors, the environment, the folder. @param {string} work */
@@ -105,7 +111,7 @@ export function readResult({ tmp }, bytesMax) {
 function layFile(work, { path: place, content, encoding, type, executable }) {
   const to = placeBelow(work, place)
   fs.mkdirSync(type === 'folder' ? to : path.dirname(to), { recursive: true })
-  if (type === 'folder') return
+  if (type === 'folder' || type === 'sent') return
   const bytes = Buffer.from(content, encoding)
   const isScript = bytes.subarray(0, 2).toString() === '#!'
   fs.writeFileSync(to, bytes, { mode: isScript || executable ? SCRIPT_MODE : 0o644 })
@@ -119,7 +125,7 @@ function layLink(work, { path: place, content }) {
 }
 
 /** @param {string} work @param {string} place */
-function placeBelow(work, place) {
+export function placeBelow(work, place) {
   const to = path.join(work, place)
   if (to.startsWith(`${work}/`)) return to
   throw new Error(`Cannot lay "${place}": it is not below "${work}"`)

@@ -88,9 +88,11 @@ def _traceback():
     return traceback
 
 
-def run(task, settings):
+def run(task, settings, problem=None):
     job = _Job(task, settings)
     try:
+        if problem is not None:
+            raise problem
         main, path = mayfly_ground.lay_out(task, settings)
     except BaseException as error:
         job.refuse(error)

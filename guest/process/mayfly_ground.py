@@ -1,6 +1,7 @@
 """What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment."""
 
 import binascii
+import json
 import os
 import stat
 import sys
@@ -34,8 +35,9 @@ def lay_out(task, settings):
     result = os.path.join(tmp, ".mayfly-result")
     _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     given = os.path.join(tmp, ".mayfly-input")
-    with open(given, "wb") as file:
-        file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
+    if not task.get("stdin", {}).get("sent"):
+        with open(given, "wb") as file:
+            file.write(_data_of(task["stdin"]) if "stdin" in task else task["inputText"].encode("utf8", "surrogatepass"))
     _reopen(INPUT_FD, given, os.O_RDONLY)
     os.unlink(given)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
@@ -72,13 +74,35 @@ def read_result(settings, bytes_max):
     return ""
 
 
-def _lay_file(work, file):
-    to = os.path.normpath(os.path.join(work, file["path"]))
+def take_ahead(payload, settings):
+    """A piece of a file that comes ahead of its job, so that no more of it than a piece is held here."""
+    work = settings["work"]
+    if not work:
+        raise OSError("Cannot lay out the job: this wall has no place that it may write to")
+    end = payload.index(b"\n")
+    head = json.loads(payload[:end])
+    data = memoryview(payload)[end + 1 :]
+    to = os.path.join(settings["tmp"], ".mayfly-input") if head.get("stdin") else _place_below(work, head["path"])
+    if head["first"]:
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+    with open(to, "wb" if head["first"] else "ab") as target:
+        target.write(data)
+    if head["first"] and (head.get("executable") or bytes(data[:2]) == b"#!"):
+        os.chmod(to, 0o755)
+
+
+def _place_below(work, path):
+    to = os.path.normpath(os.path.join(work, path))
     if not to.startswith(work + "/"):
-        raise ValueError(f'Cannot lay "{file["path"]}": it is not below "{work}"')
+        raise ValueError(f'Cannot lay "{path}": it is not below "{work}"')
+    return to
+
+
+def _lay_file(work, file):
+    to = _place_below(work, file["path"])
     kind = file.get("type")
     os.makedirs(to if kind == "folder" else os.path.dirname(to), exist_ok=True)
-    if kind == "folder":
+    if kind in ("folder", "sent"):
         return
     if kind == "link":
         os.symlink(file["content"], to)

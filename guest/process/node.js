@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import { isReadable, knock, capResource, listenOnLoopback } from '../../src/os/libc.js'
+import { takeAhead } from './ahead.js'
 import { finishWith, takeJob } from './entries.js'
 import { layOut } from './ground.js'
 import { isShell, runShell } from './shell.js'
@@ -18,6 +19,7 @@ const IDLE_MS = 100
 
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
+const ahead = takeAhead(settings)
 process.execArgv = []
 
 try {
@@ -64,6 +66,7 @@ function wait() {
     const frame = nextFrame()
     if (!frame) return process.reallyExit(0)
     if (frame.kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock('process')))
+    else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
     else if (frame.kind === KIND.run) return start(parseJson(frame.payload.toString()))
     else return process.reallyExit(1)
   }
@@ -73,6 +76,7 @@ function wait() {
 function start(task) {
   const job = takeJob(task, settings)
   try {
+    if (ahead.problem !== undefined) throw ahead.problem
     const main = layOut(task, settings)
     fs.closeSync(fs.openSync(main, 'r'))
     if (isShell(task.language) && task.calls !== undefined) job.refuseCalls()

@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
 import mayfly_entries
+import mayfly_ground
 import mayfly_wire
 
 sys.path.remove(HERE)
@@ -43,9 +44,17 @@ def main():
         mayfly_wire.say_unready(error)
         os._exit(1)
     kind, payload = mayfly_wire.next_frame()
+    problem = None
+    while kind == mayfly_wire.AHEAD:
+        try:
+            if problem is None:
+                mayfly_ground.take_ahead(payload, settings)
+        except BaseException as error:
+            problem = error
+        kind, payload = mayfly_wire.next_frame()
     if kind != mayfly_wire.RUN:
         os._exit(0 if kind is None else 1)
-    mayfly_entries.run(json.loads(payload), settings)
+    mayfly_entries.run(json.loads(payload), settings, problem)
 
 
 def restore_signals():

@@ -10,6 +10,8 @@ export const CONTROL_FD = 5
 const READY_FD = 4
 const FRAME_BYTES_MAX = 96 * 2 ** 20
 const HEADER_BYTES = 5
+/** What comes ahead of a job, with its head. */
+const PIECE_BYTES_MAX = 264 * 1024
 const doze = new Int32Array(new SharedArrayBuffer(4))
 const { wait } = Atomics
 const { alloc, from } = Buffer
@@ -20,6 +22,7 @@ const set = bind.call(call, Uint8Array.prototype.set)
 /** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
 export const KIND = {
   run: 1,
+  ahead: 2,
   knock: 3,
   released: 10,
   end: 14,
@@ -46,18 +49,22 @@ export function nextFrame(fd = CONTROL_FD) {
   if (!header) return undefined
   const length = header.readUInt32LE(0)
   if (length < 1 || length > FRAME_BYTES_MAX) return undefined
-  const payload = readFully(fd, length - 1)
-  return payload && { kind: header[4] ?? 0, payload }
+  const kind = header[4] ?? 0
+  const payload = readFully(fd, length - 1, kind === KIND.ahead ? piece : undefined)
+  return payload && { kind, payload }
 }
+
+/** One for all pieces: what is no longer used is counted until it is collected. */
+const piece = Buffer.allocUnsafe(PIECE_BYTES_MAX)
 
 /** Stands there until it is killed, or nobody is there to do it: the server has heard all there is to hear. */
 export function stay() {
   nextFrame()
 }
 
-/** @param {number} fd @param {number} bytes */
-function readFully(fd, bytes) {
-  const whole = Buffer.allocUnsafe(bytes)
+/** @param {number} fd @param {number} bytes @param {Buffer} [into] where it fits */
+function readFully(fd, bytes, into) {
+  const whole = into && bytes <= into.length ? into.subarray(0, bytes) : Buffer.allocUnsafe(bytes)
   for (let at = 0; at < bytes;) {
     const read = some(() => readSync(fd, whole, at, bytes - at, null))
     if (read === 0) return undefined

@@ -71,7 +71,7 @@ export class WallHandle {
     if (listener && this.end) listener.ended(this.end)
   }
 
-  send(kind: number, payload: string): void {
+  send(kind: number, payload: string | Uint8Array): void {
     this.#socket.write(encodeFrame(kind, payload))
   }
 

@@ -31,6 +31,7 @@ import { lower, stricter } from '../../warden/lower.ts'
 import type { HeldBy, WallUsed } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
+import { isLargeInput, isSentAhead, piecesOf } from './ahead.ts'
 import { MemoryCopies, withoutSentinel } from './capture.ts'
 import { closableBy, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
 import { boundsWithin, deadlineOf } from './claim.ts'
@@ -159,6 +160,7 @@ export class ProcessSandbox implements Sandbox {
     wall.ref(true)
     this.#streams = this.#open(io)
     wall.listen({ frame: (frame) => this.#hear(frame), ended: (end) => void this.#lost(end) })
+    if (!this.#ended) for (const piece of piecesOf(task)) wall.send(kind.ahead, piece)
     if (!this.#ended)
       wall.send(kind.run, JSON.stringify({ ...carried(task, profile), trust: this.#wayOut?.trust }))
     return promise
@@ -462,9 +464,9 @@ function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
     ...(task.name !== undefined && { name: task.name }),
     code: task.code,
     inputText: task.inputText,
-    files: task.files,
+    files: task.files.map((file) => (isSentAhead(file) ? { path: file.path, type: 'sent' } : file)),
     args: task.args ?? [],
-    ...(task.stdin && { stdin: task.stdin }),
+    ...(task.stdin && { stdin: isLargeInput(task.stdin) ? { sent: true } : task.stdin }),
     capabilities: task.capabilities,
     env: task.env ?? {},
     timeoutMs: Math.min(limits.timeout, lifeMs),

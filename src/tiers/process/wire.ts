@@ -4,6 +4,7 @@ import { parseJson } from '../../lib/parse-json.ts'
 /** What a program's wall says on its control socket; the runners' half of this table is guest/process/. */
 export const kind = {
   run: 1,
+  ahead: 2,
   knock: 3,
   released: 10,
   end: 14,

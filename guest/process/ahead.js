@@ -1,0 +1,41 @@
+/** Files of a job that come ahead of it, piece by piece, so that no more of one than a piece is held here. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { parseJson } from '../parse-json.js'
+import { placeBelow, placeOfInput, SCRIPT_MODE } from './ground.js'
+
+/** @param {import('./ground.js').Settings} settings */
+export function takeAhead({ work, tmp }) {
+  /** @type {unknown} */
+  let problem
+  return {
+    /** What went wrong first: the job is told, once it is there. */
+    get problem() {
+      return problem
+    },
+    /** @param {Buffer} payload */
+    take(payload) {
+      if (problem !== undefined) return
+      try {
+        if (!work) throw new Error('Cannot lay out the job: this wall has no place to write to')
+        const end = payload.indexOf(10)
+        lay(work, tmp, parseJson(payload.toString('utf8', 0, end)), payload.subarray(end + 1))
+      } catch (error) {
+        problem = error
+      }
+    },
+  }
+}
+
+/** @param {string} work @param {string | null} tmp @param {any} head @param {Buffer} bytes */
+function lay(work, tmp, { path: name, stdin, first, executable }, bytes) {
+  const to = stdin ? placeOfInput(tmp) : placeBelow(work, name)
+  if (first) fs.mkdirSync(path.dirname(to), { recursive: true })
+  const isScript = executable || bytes.toString('latin1', 0, 2) === '#!'
+  const fd = fs.openSync(to, first ? 'w' : 'a', isScript ? SCRIPT_MODE : 0o644)
+  try {
+    for (let at = 0; at < bytes.length;) at += fs.writeSync(fd, bytes, at)
+  } finally {
+    fs.closeSync(fd)
+  }
+}

@@ -340,6 +340,10 @@ const boundShape = {
     .describe(
       'The phase a life begins with, by what is thought of the code; the first, unless named',
     ),
+  honeytokens: z
+    .boolean()
+    .default(false)
+    .describe('Lay false credentials into these lives, as `anomalies.honeytokens` does into all'),
 } as const
 
 const programPattern = z

@@ -41,6 +41,8 @@ export const scheduleSchema = z
     ...courseShape,
     /** By kind of zone, counted from its beginning. A zone of another kind lives as the whole does. */
     zones: z.record(z.string(), zoneScheduleSchema).readonly().optional(),
+    /** False credentials lie in this life, whatever the configuration says of others. */
+    honeytokens: z.literal(true).optional(),
   })
   .readonly()
 

@@ -1,5 +1,6 @@
 import type { Config, ScheduleConfig } from '../contract/config.ts'
 import { allControls, isWithin } from '../contract/controls.ts'
+import { presets } from '../contract/presets.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Reaction } from '../contract/phase.ts'
@@ -16,8 +17,9 @@ export interface ChosenSchedule {
 /**
  * Which schedule a job has. One that is bound to a capability that it calls or asks for goes before one that is bound to where it
  * came in; of several, the shortest life. A job may name another in place of a bound one only where that is nowhere
- * looser; where none is bound it may name any, and `default` is for those that name none. Throws MayflyError INVALID
- * for a name that nobody configured.
+ * looser; where none is bound it may name any, and `default` is for those that name none. Where no schedule at all is
+ * configured it may name a preset: beside one that is, that would be a way round it. Throws MayflyError INVALID for any
+ * other name.
  */
 export function chooseSchedule(
   { asked, origin, capability }: Pick<Job, 'asked' | 'origin' | 'capability'>,
@@ -40,13 +42,25 @@ const unscheduled: ChosenSchedule = {
 }
 
 function found(name: string, schedules: Config['schedules']): ChosenSchedule {
-  const schedule = known(name, schedules, ': asked')
+  const schedule = known(name, schedules, ': asked') ?? preset(name, schedules)
   if (schedule) return schedule
   if (name === 'default') return unscheduled
   throw new MayflyError('INVALID', `Cannot find the schedule "${name}"`, {
-    details: { field: 'schedule', known: Object.keys(schedules).sort() },
+    details: { field: 'schedule', known: knownNames(schedules) },
     hint: 'Name one that the configuration has under [schedules]',
   })
+}
+
+function knownNames(schedules: Config['schedules']): readonly string[] {
+  const configured = Object.keys(schedules).sort()
+  return configured.length > 0 ? configured : Object.keys(presets).sort()
+}
+
+/** The timeout stays that of a life without a schedule: a preset prolongs none. */
+function preset(name: string, schedules: Config['schedules']): ChosenSchedule | undefined {
+  if (Object.keys(schedules).length > 0 || !Object.hasOwn(presets, name)) return undefined
+  const course = presets[name]!.schedule
+  return { name, because: 'policies/schedules.json: asked', course, lifeMs: undefined }
 }
 
 function known(name: string, schedules: Config['schedules'], why = ''): ChosenSchedule | undefined {
@@ -84,6 +98,7 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   )
   if (conditional || outer.clock === 'cpu' || Object.keys(outer.zones).length > 0) return false
   if (inner.shorten > outer.shorten || beginsLater(outer)) return false
+  if (outer.honeytokens && !inner.honeytokens) return false
   const severities = ['low', 'medium', 'high'] as const
   if (!severities.every((one) => isNoMilder(inner.on_anomaly[one], outer.on_anomaly[one])))
     return false

@@ -43,6 +43,38 @@ test('A job that names a schedule has that one', () => {
   assert.deepEqual([schedule.name, because('schedule.name')], ['brief', 'schedules.brief: asked'])
 })
 
+test('A job may name a preset while no schedule is configured; beside one that is, there is none', () => {
+  const { schedule, limits, because } = planned({}, { schedule: 'shrinking-life' })
+  assert.deepEqual(
+    schedule.phases.map(({ name }) => name),
+    ['full', 'no-network', 'half-a-core'],
+  )
+  assert.deepEqual([limits.timeout, because('limits.timeout')], [5000, 'default'])
+  assert.match(because('schedule.name') ?? '', /policies\/schedules\.json/)
+  assert.throws(
+    () => planned({ brief }, { schedule: 'shrinking-life' }),
+    /Cannot find the schedule/,
+  )
+  assert.throws(() => planned({}, { schedule: 'constructor' }), /Cannot find the schedule/)
+})
+
+test('A preset has no more time than a configured default', () => {
+  const config = configOf({ limits: { timeout: '1s' } })
+  const job = jobOf({ schedule: 'shrinking-life' })
+  const { profile } = makePlan(job, verdictOf(), { config, facts })
+  assert.equal(profile.limits.timeout, 1000)
+})
+
+test('False credentials lie in the lives of a schedule that says so, and a job that may not leave it keeps them', () => {
+  const planting = { ...long, honeytokens: true, for_origins: ['page'] }
+  const { schedule, because } = planned({ long, planting }, {}, { origin: 'page' })
+  assert.equal(schedule.honeytokens, true)
+  assert.equal(because('schedule.honeytokens'), because('schedule.name'))
+  assert.equal(planned({ default: long }).schedule.honeytokens, undefined)
+  const left = planned({ long, planting }, { schedule: 'long' }, { origin: 'page' })
+  assert.equal(left.schedule.name, 'planting')
+})
+
 test('S2-11: A schedule that is bound holds for what it is bound to: capability before origin before default', () => {
   const schedules = {
     default: long,

@@ -31,6 +31,7 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
     phases: phases.slice(beginOf(course, trust)),
     ...reactions,
     ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
+    ...(course.honeytokens && { honeytokens: true }),
   }
 }
 
@@ -41,7 +42,7 @@ export function explainSchedule(
   { because, course }: ChosenSchedule,
   trust: Trust,
 ): readonly Explained[] {
-  const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {} } = schedule
+  const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {}, honeytokens } = schedule
   const why = course ? because : 'default: one phase as long as limits.timeout'
   const kinds = Object.entries(zones).map(([kind, zone]) => [kind, zone.phases.map(textOf)])
   return [
@@ -58,6 +59,7 @@ export function explainSchedule(
     { field: 'schedule.onAnomaly', value: onAnomaly, because },
     { field: 'schedule.shorten', value: shorten, because },
     { field: 'schedule.zones', value: Object.fromEntries(kinds), because },
+    ...(honeytokens ? [{ field: 'schedule.honeytokens', value: true, because }] : []),
   ]
 }
 

@@ -186,7 +186,7 @@ export function createGuard(options: GuardOptions): Guard {
       lives.set(job.id, { tenant, code, profile, subject, capture: undefined, isOver: false })
       const baseline = subject && recalled(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
-      const plants = honeytokens && hasHome(verdict)
+      const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
       const laid = (plants ? plant(job.id) : []).flatMap(({ file }) => file?.path ?? [])
       const foreseen = foreseenOf(job, verdict, profile, laid)
       watching.begin(job.id, { foreseen, baseline: known })

@@ -1,0 +1,25 @@
+import policy from '../../policies/schedules.json' with { type: 'json' }
+import { configSchema, type ScheduleConfig } from './config.ts'
+import { deepFreeze } from '../lib/deep-freeze.ts'
+
+export type PresetName = keyof typeof policy.schedules
+export const presetNames = Object.keys(policy.schedules) as [PresetName, ...PresetName[]]
+
+/** A schedule that needs no configuration, and the hosts granted with it to a visitor of the page. */
+export interface Preset {
+  readonly schedule: ScheduleConfig
+  readonly network: readonly string[]
+}
+
+const parsed = configSchema.parse({
+  schedules: Object.fromEntries(presetNames.map((name) => [name, policy.schedules[name].schedule])),
+}).schedules
+
+export const presets: Readonly<Record<string, Preset>> = deepFreeze(
+  Object.fromEntries(
+    presetNames.map((name) => [
+      name,
+      { schedule: parsed[name]!, network: policy.schedules[name].network },
+    ]),
+  ),
+)

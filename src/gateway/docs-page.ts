@@ -1,3 +1,4 @@
+import { headerExamples, pathExamples } from './examples.ts'
 import { openApi } from './openapi.ts'
 
 interface Described {
@@ -14,6 +15,7 @@ interface Described {
   readonly default?: unknown
 }
 interface Operation {
+  readonly operationId: string
   readonly summary: string
   readonly description: string
   readonly security?: readonly unknown[]
@@ -28,7 +30,7 @@ interface Parameter {
   readonly in: string
   readonly description?: string
 }
-type Content = Readonly<Record<string, { readonly schema: Described }>>
+type Content = Readonly<Record<string, { readonly schema: Described; readonly example?: unknown }>>
 interface Description {
   readonly info: { readonly title: string; readonly version: string; readonly description: string }
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
@@ -38,32 +40,54 @@ interface Description {
 /** How deep a table shows what is inside of what. */
 const DEPTH_MAX = 3
 
-const style = `body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1f;background:#fff}
-h2{margin-top:2.5rem;border-top:1px solid #ddd;padding-top:1rem}code,h3{font-family:ui-monospace,monospace}
-table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{text-align:left;vertical-align:top;padding:.25rem .5rem;border-bottom:1px solid #eee}
-.in{color:#666}@media(prefers-color-scheme:dark){body{color:#ddd;background:#16161a}td,th,h2{border-color:#333}.in{color:#999}a{color:#8ab4f8}}`
+const style = `:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#16211e;background:#fff}
+h2{margin-top:2.2rem;border-top:1px solid #dbe2df;padding-top:1rem;font-size:1.1rem}
+code,pre,h3{font-family:ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;margin:.5rem 0}
+td,th{text-align:left;vertical-align:top;padding:.25rem .5rem .25rem 0;border-bottom:1px solid #e6ebe9;overflow-wrap:anywhere}
+td:first-child{min-width:6.5rem}
+pre{padding:.6rem .8rem;overflow-x:auto;background:#f3f5f4;border-radius:8px;font-size:13px;white-space:pre-wrap}
+nav ul{columns:2 20rem;padding-left:1.1rem}summary{cursor:pointer;color:#566762}a{color:#0b7468}.in{color:#566762}
+@media(prefers-color-scheme:dark){body{color:#e4ebe8;background:#10151a}td,th,h2{border-color:#2b3640}pre{background:#182027}
+.in,summary{color:#95a5a0}a{color:#3ecfb9}}`
 
-/** The description of the API as one page, without a script or anything from elsewhere. */
-export function docsPage(version: string): string {
+/** The description of the API as one page, without a script or anything from elsewhere; `origin` is where it answers. */
+export function docsPage(version: string, origin: string): string {
   const { info, paths, components } = openApi(version) as unknown as Description
-  const calls = Object.entries(paths).flatMap(([path, methods]) =>
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods)
       .filter(([method]) => method !== 'parameters')
-      .map(([method, operation]) => callOf(method, path, operation)),
+      .map(([method, operation]) => ({ method, path, operation })),
+  )
+  const contents = operations.map(
+    ({ method, path, operation }) =>
+      `<li><a href="#${text(operation.operationId)}">${text(operation.summary)}</a> ` +
+      `<span class="in">${method.toUpperCase()} ${text(path)}</span></li>`,
   )
   const schemas = Object.entries(components.schemas).map(
     ([name, schema]) => `<h3 id="${text(name)}">${text(name)}</h3>${table(schema)}`,
   )
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${text(info.title)} API</title>` +
-    `<meta name="viewport" content="width=device-width"><style>${style}</style></head><body>` +
+    '<meta name="viewport" content="width=device-width,initial-scale=1">' +
+    `<link rel="icon" href="data:,"><style>${style}</style></head><body>` +
     `<h1>${text(info.title)} API ${text(info.version)}</h1><p>${text(info.description)}</p>` +
-    `<p>Keys go in <code>Authorization: Bearer mfy_…</code>. The same as data: <code>/openapi.json</code>.</p>` +
-    `${calls.join('')}<h2>Bodies</h2>${schemas.join('')}</body></html>\n`
+    '<p>Keys go in <code>Authorization: Bearer mfy_…</code>; the first start prints one, <code>mayfly access create</code> ' +
+    'makes more. The same as data: <code>/openapi.json</code>. Each example runs as it stands where ' +
+    '<code>MAYFLY_API_KEY</code> holds a key, and <code>ID</code> the id of an execution.</p>' +
+    `<nav aria-label="Calls"><ul>${contents.join('')}</ul></nav>` +
+    `${operations.map((one) => callOf(one, origin)).join('')}<h2>Bodies</h2>${schemas.join('')}</body></html>\n`
   )
 }
 
-function callOf(method: string, path: string, operation: Operation): string {
+interface Call {
+  readonly method: string
+  readonly path: string
+  readonly operation: Operation
+}
+
+function callOf({ method, path, operation }: Call, origin: string): string {
   const { parameters = [], requestBody, responses } = operation
   const needs = operation.security?.length === 0 ? ' Needs no key.' : ''
   const asked = parameters.map(({ name, in: where, description = '' }) =>
@@ -74,10 +98,36 @@ function callOf(method: string, path: string, operation: Operation): string {
     row([status, `${text(description)} ${typesOf(content)}`]),
   )
   return (
-    `<h2><code>${method.toUpperCase()} ${text(path)}</code></h2>` +
+    `<h2 id="${text(operation.operationId)}"><code>${method.toUpperCase()} ${text(path)}</code></h2>` +
     `<p><b>${text(operation.summary)}.</b> ${text(operation.description)}.${needs}</p>` +
-    `<table>${asked.join('')}${body}${answers.join('')}</table>`
+    `<pre tabindex="0">${text(curlOf(method, path, operation, origin))}</pre>` +
+    `<details><summary>What it takes and answers</summary><table>${asked.join('')}${body}${answers.join('')}</table></details>`
   )
+}
+
+/** As one types it: what only the caller knows is a shell variable. */
+function curlOf(method: string, path: string, operation: Operation, origin: string): string {
+  const { operationId, security, requestBody } = operation
+  const example = requestBody?.content['application/json']?.example
+  const where =
+    pathExamples[path] ?? path.replace(/\{(\w+)\}/g, (_, word: string) => `$${word.toUpperCase()}`)
+  const headers = [
+    ...(security?.length === 0 ? [] : ['"Authorization: Bearer $MAYFLY_API_KEY"']),
+    ...(headerExamples[operationId] ?? []).map((header) => `'${header}'`),
+    ...(example === undefined ? [] : ["'Content-Type: application/json'"]),
+  ]
+  const verb =
+    method === 'get' || (method === 'post' && example !== undefined)
+      ? ''
+      : ` -X ${method.toUpperCase()}`
+  const lines = [
+    `curl -s${verb} ${origin}${where}`,
+    ...headers.map((header) => `-H ${header}`),
+    ...(example === undefined
+      ? []
+      : [`-d '${JSON.stringify(example).replaceAll("'", String.raw`'\''`)}'`]),
+  ]
+  return lines.join(' \\\n  ')
 }
 
 function typesOf(content: Content): string {

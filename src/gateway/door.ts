@@ -79,6 +79,8 @@ export interface Door {
   /** The tenant whose jobs the page's are. */
   readonly pageTenant: string
   readonly names: Names
+  /** Whether it listens on loopback alone. */
+  readonly isLocal: boolean
   readonly limits: GatewayLimits
   readonly bodies: Bodies
   readonly running: Running

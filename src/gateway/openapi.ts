@@ -24,6 +24,7 @@ import {
 import { outcomeSchema } from '../contract/outcome.ts'
 import { riskAnalysisSchema } from '../contract/zones.ts'
 import { widthMax, widthMin } from '../web/page/picture/svg.js'
+import { bodyExamples } from './examples.ts'
 import { problemSchema } from './problem.ts'
 import { configBody, configInForce, defaultProvider } from './configuration.ts'
 import {
@@ -176,13 +177,16 @@ export function openApi(version: string): Json {
       ...zonePaths(),
       '/active-content': {
         post: {
-          ...call(
-            'executeActiveContent',
-            'Run one piece of active content',
-            'By the session token of a page of the static endpoint, or by an API key',
-            body('ActiveContent'),
-            'Outcome',
-            jobProblems,
+          ...alsoStream(
+            call(
+              'executeActiveContent',
+              'Run one piece of active content',
+              'By the session token of a page of the static endpoint, or by an API key. As text/event-stream it begins ' +
+                'with plan, what its life is to be',
+              body('ActiveContent'),
+              'Outcome',
+              jobProblems,
+            ),
           ),
           security: keyOrToken,
         },
@@ -255,7 +259,7 @@ export function openApi(version: string): Json {
         get: call(
           'describe',
           'This description',
-          'OpenAPI 3.1',
+          'OpenAPI 3.1; without a key on loopback',
           {},
           { type: 'object' },
           [401, 429],
@@ -263,7 +267,14 @@ export function openApi(version: string): Json {
       },
       '/docs': {
         get: asHtml(
-          call('readDocs', 'This description, readable', 'One page', {}, {}, [401, 403, 429]),
+          call(
+            'readDocs',
+            'This description, readable',
+            'One page, with an example for each call; without a key on loopback',
+            {},
+            {},
+            [401, 403, 429],
+          ),
         ),
       },
       '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
@@ -640,7 +651,9 @@ function open(
 }
 
 function body(name: string): Json {
-  return { requestBody: { required: true, content: { 'application/json': { schema: ref(name) } } } }
+  const example = bodyExamples[name]
+  const content = { 'application/json': { schema: ref(name), ...(example && { example }) } }
+  return { requestBody: { required: true, content } }
 }
 
 const meanings: Readonly<Record<number, string>> = {

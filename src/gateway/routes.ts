@@ -122,10 +122,16 @@ export const calls: Readonly<Record<string, Methods>> = {
 
 const TOO_MANY = 429
 
+/** Calls that need no key on loopback, so that a browser opens them: neither answers with data of a tenant. */
+const openOnLoopback: Readonly<Record<string, Methods>> = {
+  '/openapi.json': { GET: { ...calls['/openapi.json']!.GET!, needs: 'anyone' } },
+  '/docs': { GET: { ...calls['/docs']!.GET!, needs: 'anyone' } },
+}
+
 /** The active endpoint: the API. Whoever brings no key learns nothing but that, whatever the path. */
 export function activeRoutes(door: Door): Hono<Env> {
   const app = new Hono<Env>()
-  for (const [path, methods] of Object.entries(calls)) {
+  for (const [path, methods] of Object.entries({ ...calls, ...(door.isLocal && openOnLoopback) })) {
     app.all(path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
       const http = context.env
       const crossing = path === '/active-content' ? crossOrigin(door, http) : {}
@@ -162,7 +168,8 @@ export function staticRoutes(
     try {
       return await serve(door, files, activeOrigin, context)
     } catch (thrown) {
-      if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND') return docs(door)
+      if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND')
+        return docsOf(door, activeOrigin())
       throw thrown
     }
   })
@@ -218,8 +225,13 @@ function needsKey(methods: Methods): boolean {
 
 const nobody: Identity = { id: '', tenant: '', principal: '', scopes: [] }
 
-function docs(door: Door): Response {
-  const page = docsPage(door.version)
+function docs(door: Door, { incoming }: HttpBindings): Response {
+  return docsOf(door, originOf(incoming))
+}
+
+/** `origin`: where the API of its examples is. */
+function docsOf(door: Door, origin: string): Response {
+  const page = docsPage(door.version, origin)
   return new Response(page, {
     headers: {
       'content-type': 'text/html; charset=utf-8',

@@ -188,6 +188,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     },
     pageTenant: sessions?.tenant ?? 'page',
     names: names(options.host, staticPort, options.hosts),
+    isLocal: isLoopback(options.host),
     limits,
     bodies: new Bodies(limits),
     answers: new Fair(limits.answersBytes),

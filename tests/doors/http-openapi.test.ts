@@ -2,9 +2,30 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type * as z from 'zod'
+import { capabilityCall } from '../../src/contract/capability.ts'
+import { effectCall, effectRequest } from '../../src/contract/effect.ts'
+import { jobRequest } from '../../src/contract/job.ts'
+import { tightenAsked } from '../../src/contract/live.ts'
+import { configBody, defaultProvider } from '../../src/gateway/configuration.ts'
 import { openApi } from '../../src/gateway/openapi.ts'
 import { calls } from '../../src/gateway/routes.ts'
-import { bearer, call, folder, openDoor } from './http-door.ts'
+import { activeContent } from '../../src/gateway/schema.ts'
+import { zonesAsked, zoneTighten } from '../../src/gateway/zones.ts'
+import { bearer, call, folder, openDoor, raw, statusOf } from './http-door.ts'
+
+const schemaOfBody: Readonly<Record<string, z.ZodType>> = {
+  Job: jobRequest,
+  ActiveContent: activeContent,
+  EffectRequest: effectRequest,
+  EffectCall: effectCall,
+  CapabilityCall: capabilityCall,
+  ZonesAsked: zonesAsked,
+  Tighten: tightenAsked,
+  ZoneTighten: zoneTighten,
+  DefaultProvider: defaultProvider,
+  ConfigPatch: configBody,
+}
 
 const golden = join(import.meta.dirname, '..', 'golden', 'openapi.json')
 
@@ -39,23 +60,70 @@ test('Every reference in the description leads somewhere', () => {
   assert.ok(!text.includes('#/$defs'))
 })
 
-test('/openapi.json is served to whoever has a key', async () => {
+test('Each call that takes a body has an example, which its schema takes', () => {
+  const { paths } = openApi('0.0.0') as { paths: Record<string, Record<string, Operation>> }
+  const bodies = Object.values(paths)
+    .flatMap((methods) => Object.values(methods))
+    .flatMap(({ requestBody }) => requestBody?.content['application/json'] ?? [])
+  assert.ok(bodies.length > 8)
+  for (const { schema, example } of bodies) {
+    const name = schema.$ref.split('/').at(-1)!
+    assert.ok(example, name)
+    const found = schemaOfBody[name]
+    assert.ok(found, name)
+    assert.deepEqual(found.safeParse(example).error?.issues ?? [], [], name)
+  }
+})
+
+interface Operation {
+  readonly requestBody?: {
+    readonly content: Record<string, { schema: { $ref: string }; example: unknown }>
+  }
+}
+
+test('Off loopback, /openapi.json and /docs are served to whoever has a key', async () => {
+  await using door = await openDoor({ host: '0.0.0.0', insecureHttp: true })
+  for (const path of ['/openapi.json', '/docs']) {
+    const url = door.gateway.activeUrl + path
+    assert.equal((await call(url)).status, 401)
+    assert.equal((await call(url, { headers: bearer(door.key) })).status, 200)
+  }
+})
+
+test('On loopback a browser opens /docs and /openapi.json without a key, and no other call', async () => {
   await using door = await openDoor()
-  const url = `${door.gateway.activeUrl}/openapi.json`
-  assert.equal((await call(url)).status, 401)
-  assert.equal((await call(url, { headers: bearer(door.key) })).json['openapi'], '3.1.0')
+  const { activeUrl } = door.gateway
+  assert.equal((await call(`${activeUrl}/openapi.json`)).json['openapi'], '3.1.0')
+  assert.match((await call(`${activeUrl}/docs`)).headers.get('content-type') ?? '', /^text\/html/)
+  assert.equal((await call(`${activeUrl}/docs`, { method: 'POST' })).status, 405)
+  for (const path of ['/v1/executions', '/metrics', '/v1/providers', '/docs/', '/docs/x'])
+    assert.equal((await call(activeUrl + path)).status, 401, path)
+})
+
+test('On loopback /docs is answered to no other host name and no page of another origin', async () => {
+  await using door = await openDoor()
+  for (const path of ['/docs', '/openapi.json']) {
+    const get = (lines: string) =>
+      raw(door.activePort, `GET ${path} HTTP/1.1\r\n${lines}connection: close\r\n\r\n`)
+    assert.equal(statusOf(await get('host: rebound.example\r\n')), 421)
+    const host = `host: 127.0.0.1:${door.activePort}\r\n`
+    assert.equal(statusOf(await get(host)), 200)
+    assert.equal(statusOf(await get(`${host}origin: http://evil.example\r\n`)), 403)
+    assert.equal(statusOf(await get(`${host}sec-fetch-site: cross-site\r\n`)), 403)
+  }
 })
 
 test('/docs is one page without a script or anything from elsewhere, and names every call and body', async () => {
   await using door = await openDoor()
-  assert.equal((await call(`${door.gateway.activeUrl}/docs`)).status, 401)
-  const { text } = await call(`${door.gateway.activeUrl}/docs`, { headers: bearer(door.key) })
+  const { text } = await call(`${door.gateway.activeUrl}/docs`)
   const page = await call(`${door.gateway.staticUrl}/docs`)
   assert.equal(page.text, text)
   assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/)
-  assert.doesNotMatch(text, /<script|<link|src=|url\(|@import|https?:/)
+  assert.doesNotMatch(text, /<script|src=|url\(|@import|href="(?!#|data:,")/)
   for (const path of Object.keys(calls)) assert.ok(text.includes(path), path)
   for (const [, name] of text.matchAll(/href="#(\w+)"/g)) assert.ok(text.includes(`id="${name}"`))
+  const examples = [...text.matchAll(/<pre tabindex="0">curl -s/g)]
+  assert.equal(examples.length, Object.values(calls).flatMap(Object.keys).length)
 })
 
 test('A site that has a page called docs keeps it', async () => {

@@ -1,0 +1,34 @@
+/** A body that works, for each call that takes one: in the description of the API, and readable at `/docs`. */
+export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  Job: {
+    language: 'python',
+    code: 'import sys\nprint("counting", len(sys.argv) - 1)\nresult = sum(map(int, sys.argv[1:]))\n',
+    args: ['20', '22'],
+    limits: { timeout: '10s', memory: '256MB' },
+    artifacts: 'inline',
+  },
+  ActiveContent: { content: 'return input.a + input.b', input: { a: 1, b: 2 }, language: 'js' },
+  EffectRequest: { effectId: 'greet', code: 'return { greeting: input.name }', timeout: 1000 },
+  EffectCall: { effectId: 'greet', input: { name: 'Ada' } },
+  CapabilityCall: { args: [1, 2] },
+  ZonesAsked: {
+    code: 'const total = input.prices.reduce((sum, price) => sum + price, 0)\nconsole.log(total)\nreturn total',
+    language: 'js',
+    input: { prices: [40, 3.5] },
+  },
+  Tighten: { controls: { network: 'none', cpu: 0.5 } },
+  ZoneTighten: { controls: { network: 'none' } },
+  DefaultProvider: { name: 'auto' },
+  ConfigPatch: { ceilings: { timeout: '30s' } },
+}
+
+/** Headers that an example shows beside its key. */
+export const headerExamples: Readonly<Record<string, readonly string[]>> = {
+  streamThreats: ['Accept: text/event-stream'],
+}
+
+/** Words of a path in an example: a shell variable where only the caller knows them. */
+export const pathExamples: Readonly<Record<string, string>> = {
+  '/v1/capabilities/{name}': '/v1/capabilities/math.add',
+  '/api/effects/{id}': '/api/effects/greet',
+}

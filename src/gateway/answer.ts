@@ -39,7 +39,7 @@ type Give = (
   door: Door,
   http: HttpBindings,
   job: Job,
-  wishes: Pick<Wishes, 'outlivesAsker' | 'cameToNothing'>,
+  wishes: Omit<Wishes, 'send'>,
 ) => Promise<Response>
 
 function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undefined } {
@@ -59,21 +59,11 @@ const whole: Give = async (door, { outgoing }, job, wishes) => {
   return outcomeResponse(await under.ended)
 }
 
-/** Waits for the outcome, and puts `also` before its members. */
-export async function answer(
-  door: Door,
-  { outgoing }: HttpBindings,
-  job: Job,
-  also: Readonly<Record<string, unknown>> = {},
-): Promise<Response> {
-  const under = undertake(door, job)
-  follow(outgoing, under, false)
-  const { outcome, text } = await under.ended
-  const isPlain = Object.keys(also).length === 0
-  return outcomeResponse({
-    outcome,
-    text: isPlain ? text : JSON.stringify({ ...also, ...outcome }),
-  })
+/** Answers active content with its outcome, or as a stream that begins with its plan. */
+export async function answerContent(door: Door, http: HttpBindings, job: Job): Promise<Response> {
+  return wantsStream(http.incoming.headers)
+    ? stream(door, http, job, { hearsPlan: true })
+    : whole(door, http, job, {})
 }
 
 const stream: Give = async (door, { outgoing }, job, wishes) => {

@@ -1,13 +1,14 @@
 import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../contract/error.ts'
-import { jobRequest, type Job, type JobAsked } from '../contract/job.ts'
+import { jobRequest, type Job, type JobAsked, type JobRequest } from '../contract/job.ts'
+import { presets } from '../contract/presets.ts'
 import { askedOf } from '../effects/asked.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { batchTextOf } from '../job.ts'
 import { newId } from '../lib/id.ts'
 import type { StrictJson } from '../lib/strict-json.ts'
-import { answer, answerAsAsked } from './answer.ts'
+import { answerAsAsked, answerContent } from './answer.ts'
 import { admit, refuseOver } from './admit.ts'
 import { authorise } from './auth.ts'
 import type { Door } from './door.ts'
@@ -38,7 +39,7 @@ export async function executeActiveContent(door: Door, http: HttpBindings): Prom
   const { job, begin } = read(await door.bodies.json(http.incoming, http.outgoing, 'input', of))
 
   using _place = begin()
-  return await answer(door, http, job)
+  return await answerContent(door, http, job)
 }
 
 /** A piece of content that may run; `begin` takes a place for it, where its session has only so many. */
@@ -52,6 +53,8 @@ export interface Reader {
   /** A tenant, or `strangers`. */
   readonly of: string
   readonly read: (body: StrictJson) => Content
+  /** Whether a stream of it begins with the plan of its life. */
+  readonly hearsPlan?: boolean
 }
 
 /** Checks what can be known before the body is there; what it returns reads that. Both throw MayflyError. */
@@ -81,7 +84,7 @@ export function contentReader(
     const job = contentJob(door, body, { ...who, ...trace })
     return { job, begin: () => tokens.begin(session) }
   }
-  return { of: owner?.tenant ?? strangers, read }
+  return { of: owner?.tenant ?? strangers, read, hearsPlan: true }
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
@@ -117,14 +120,22 @@ function ownerOf(door: Door, http: Pick<HttpBindings, 'incoming'>): Identity | u
 function contentJob(door: Door, body: StrictJson, who: Who): Job {
   const content = activeContent.safeParse(body.value)
   if (!content.success) throw invalid('active content', content.error)
-  const { content: code, language, input } = content.data
+  const { content: code, language, input, schedule, artifacts } = content.data
   const asked = jobRequest.safeParse({
     code,
     input,
-    ...(language === undefined ? {} : { language }),
-  })
+    ...(language && { language }),
+    ...(artifacts && { artifacts }),
+    ...(schedule && { schedule, network: networkWith(schedule) }),
+  } satisfies JobRequest)
   if (!asked.success) throw invalid('active content', asked.error)
   return makeJob(door, asked.data, body, who)
+}
+
+/** The network granted with a preset: the caller of active content cannot ask for one. */
+function networkWith(schedule: string): NonNullable<JobRequest['network']> {
+  const hosts = presets[schedule]?.network ?? []
+  return hosts.length > 0 ? { allow: [...hosts] } : 'none'
 }
 
 /** Throws MayflyError INVALID or NOT_FOUND where there is no code to run. */

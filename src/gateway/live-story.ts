@@ -26,6 +26,11 @@ export class LiveStory {
     if (this.#timeline.length < linesMax) this.#timeline.push(entry)
   }
 
+  /** What it is to be, and behind which wall. */
+  get told(): Pick<Life, 'plan' | 'wall'> {
+    return this.#told
+  }
+
   get life(): Life {
     const age = this.#began === undefined ? 0 : this.#clock.now() - this.#began
     return { ...this.#told, status: 'running', timeline: this.#timeline, age, network: [] }

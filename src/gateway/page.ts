@@ -6,9 +6,11 @@ const CLIENT = '<script src="/mayfly.js"></script>'
 
 /**
  * Puts the bootstrap into an HTML page: the session token as `<meta name="mayfly-session">`, and the browser client
- * unless the page loads it itself. Both go first into the head, so that the page's own scripts find them.
+ * unless the page loads it itself. Both go first into the head, so that the page's own scripts find them. A page that
+ * names `%MAYFLY_API%` gets the origin of the active endpoint there.
  */
-export function withBootstrap(html: string, token: string | undefined): string {
+export function withBootstrap(page: string, token: string | undefined, api = ''): string {
+  const html = page.replace('%MAYFLY_API%', () => api)
   const meta = token === undefined ? '' : `<meta name="mayfly-session" content="${token}">`
   const client = /["'/]mayfly\.m?js["'?]/.test(html) ? '' : CLIENT
   const at = headStart(html)

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { executionRow } from '../history/history.ts'
 import { jobRequest, language } from '../contract/job.ts'
+import { presetNames } from '../contract/presets.ts'
 
 /** The body of `POST /active-content`. The token may be left out by who brings an API key instead. */
 export const activeContent = z
@@ -9,6 +10,11 @@ export const activeContent = z
     sessionToken: z.string().max(4096).optional(),
     language: language.optional(),
     input: z.unknown().optional(),
+    schedule: z
+      .enum(presetNames)
+      .optional()
+      .describe('a life of policies/schedules.json, with the network that stands there'),
+    artifacts: jobRequest.unwrap().shape.artifacts.unwrap().optional(),
   })
   .readonly()
 

@@ -114,7 +114,7 @@ async function converse(
   door: Door,
   socket: WebSocket,
   raw: Socket,
-  { of, read }: Reader,
+  { of, read, hearsPlan = false }: Reader,
 ): Promise<void> {
   using stream = new SocketStream(socket)
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
@@ -124,7 +124,7 @@ async function converse(
   try {
     const bytes = await firstMessage(door, socket, raw, of)
     const body = await door.bodies.turn(of, () => parseBody(bytes, 'input'))
-    await runOne(door, socket, stream, read(body))
+    await runOne(door, socket, stream, { ...read(body), hearsPlan })
     socket.close(DONE)
   } catch (thrown) {
     if (socket.readyState === socket.OPEN) {
@@ -140,12 +140,12 @@ async function runOne(
   door: Door,
   socket: WebSocket,
   stream: SocketStream,
-  { job, begin }: Content,
+  { job, begin, hearsPlan }: Content & { readonly hearsPlan: boolean },
 ): Promise<void> {
   if (socket.readyState !== socket.OPEN) return
 
   using _place = begin()
-  const under = undertake(door, job, { send: stream.send.bind(stream) })
+  const under = undertake(door, job, { send: stream.send.bind(stream), hearsPlan })
   socket.once('close', under.cancel)
   socket.once('message', under.cancel)
   try {

@@ -155,7 +155,7 @@ async function page(found: Found, request: StaticRequest, pages: Pages): Promise
     throw new MayflyError('TOO_LARGE', 'Cannot complete a page this large')
   const source = await found.handle.readFile('utf8')
   await found.handle.close()
-  const bare = withBootstrap(source, undefined)
+  const bare = withBootstrap(source, undefined, pages.connect[0])
   const headers = {
     ...common,
     'content-type': found.type,
@@ -165,7 +165,7 @@ async function page(found: Found, request: StaticRequest, pages: Pages): Promise
   }
   if (matches(request.ifNoneMatch, found.etag)) return new Response(null, { status: 304, headers })
   const token = pages.issue(new URL(request.target, 'http://page').pathname)
-  const bytes = Buffer.from(withBootstrap(source, token))
+  const bytes = Buffer.from(withBootstrap(source, token, pages.connect[0]))
   return new Response(request.body ? bytes : null, {
     headers: { ...headers, 'content-length': String(bytes.length) },
   })

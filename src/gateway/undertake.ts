@@ -28,6 +28,8 @@ export interface Ended {
 export interface Wishes {
   /** Who hears it live, and is waited for. */
   readonly send?: Send
+  /** Whether `send` hears the plan of its life first. */
+  readonly hearsPlan?: boolean
   /** Whether somebody may ask for it who does not wait here, so that it is written down before it starts. */
   readonly outlivesAsker?: boolean
   /** Told when nobody could run it, so that asking again may help. */
@@ -59,7 +61,10 @@ export function undertake(door: Door, job: Job, wishes: Wishes = {}): Undertakin
     try {
       const outcome = await door.road(job, {
         signal: ticket.signal,
-        planned: story.planned,
+        planned: (profile) => {
+          story.planned(profile)
+          if (wishes.hearsPlan) void wishes.send?.('plan', JSON.stringify(story.told))
+        },
         on,
         tap: heard.tap,
       })

@@ -79,7 +79,7 @@ export async function openDoor(
   }
 }
 
-const echo: Road = async (job) =>
+export const echo: Road = async (job) =>
   endOf(job, { result: { echo: JSON.parse(job.inputText) as unknown } })
 
 /** An outcome as the road would give it. */

@@ -1,10 +1,21 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { chromium, type Browser, type Page } from 'playwright-core'
-import { makePlace, startServer, whenReady, type Server } from './program.ts'
+import { examples } from '../../src/web/page/examples.js'
+import { snippetsOf } from '../../src/web/page/snippets.js'
+import { bin, makePlace, startServer, whenReady, type Server } from './program.ts'
 
 /** The page as a visitor meets it, in the system's Chromium. */
 const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find((path) => existsSync(path))
@@ -18,7 +29,8 @@ const flags = [
   '--disable-component-update',
   '--disable-sync',
 ]
-const waitMsMax = 15_000
+const waitMsMax = 20_000
+const commandMsMax = 60_000
 
 /** Of an image, whose own type is a browser's too. */
 interface Image {
@@ -43,18 +55,14 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
   let browser: Browser
   let page: Page
   const complaints: string[] = []
+  /** Addresses that the page asked for, but for its own server's. */
+  const elsewhere: string[] = []
 
   before(async () => {
     server = await startServer(place)
     await whenReady(server)
     browser = await chromium.launch({ executablePath: program!, args: flags })
-    page = await browser.newPage()
-    page.setDefaultTimeout(waitMsMax)
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
-    })
-    page.on('pageerror', (error) => complaints.push(String(error)))
-    await page.goto(server.static)
+    page = await visit()
   })
   after(async () => {
     await browser?.close()
@@ -62,58 +70,235 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     place.remove()
   })
 
-  /** Types code, runs it, and waits for the word that says how it ended. */
-  async function run(code: string, input = 'null'): Promise<string> {
-    await page.locator('#code').fill(code)
-    await page.locator('#input').fill(input)
-    await page.locator('#headline').evaluate((element) => element.replaceChildren())
-    await page.locator('#run').click()
-    const badge = page.locator('#headline .badge')
-    await badge.waitFor()
-    return badge.innerText()
+  async function visit(
+    size = { width: 1280, height: 800 },
+    said: string[] = complaints,
+  ): Promise<Page> {
+    const made = await browser.newPage({ viewport: size })
+    made.setDefaultTimeout(waitMsMax)
+    made.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) said.push(message.text())
+    })
+    made.on('pageerror', (error) => said.push(String(error)))
+    made.on('dialog', (dialog) => {
+      said.push(`dialog ${dialog.message()}`)
+      void dialog.dismiss()
+    })
+    made.on('request', (request) => {
+      const url = request.url()
+      if (!url.startsWith(server.static) && !/^(?:data|blob):/.test(url)) elsewhere.push(url)
+    })
+    await made.goto(server.static)
+    return made
   }
 
-  const detail = () => page.locator('#detail').innerText()
+  const ended = (on = page) => on.locator('#headline .badge:not(.live)')
+
+  /** Types code, runs it, and waits for the word that says how it ended. */
+  async function run(code: string, { input = '', language = 'js', on = page } = {}) {
+    await begin(code, { input, language, on })
+    await ended(on).waitFor()
+    await on.locator('#outcome[aria-busy="false"]').waitFor()
+    return ended(on).innerText()
+  }
+
+  async function begin(code: string, { input = '', language = 'js', on = page } = {}) {
+    await on.locator('#example').selectOption({ index: 0 })
+    await on.locator(`#languages input[value="${language}"]`).check({ force: true })
+    await on.locator('#code').fill(code)
+    await on.locator('#input-part').evaluate((part) => part.setAttribute('open', ''))
+    await on.locator('#input').fill(input)
+    await on.locator('#run').click()
+  }
+
+  const text = (id: string, on = page) => on.locator(`#${id}`).innerText()
+  const lifeOf = async (on = page) => (await on.locator('#life img.life').getAttribute('alt')) ?? ''
 
   test('Code that is typed runs, and what it returned and printed is shown', async () => {
-    assert.equal(await run('console.log("heard"); return input.a + 1', '{"a":41}'), 'ok')
-    const shown = await detail()
-    assert.match(shown, /Result[^]*42/)
-    assert.match(shown, /Output[^]*heard/)
-    assert.match(shown, /isolate, isolated-vm/)
+    const code = 'console.log("heard"); return input.a + 1'
+    assert.equal(await run(code, { input: '{"a":41}' }), 'ok')
+    assert.match(await text('returned'), /Result[^]*42/)
+    assert.match(await text('output'), /heard/)
+    assert.match(await text('detail'), /isolate, by isolated-vm/)
   })
 
   test('Ctrl and Enter run it too', async () => {
     await page.locator('#code').fill('return "by keyboard"')
     await page.locator('#input').fill('')
     await page.locator('#code').press('Control+Enter')
-    await page.locator('#detail').getByText('by keyboard').first().waitFor()
+    await page.locator('#returned').getByText('by keyboard').first().waitFor()
+    await page.locator('#outcome[aria-busy="false"]').waitFor()
   })
+
+  test('Each language has a tab with an example of its own, also by keyboard', async () => {
+    const first = page.locator('#languages input').first()
+    await page.locator('#example').selectOption({ index: 0 })
+    await first.focus()
+    const seen = [await page.locator('#code').inputValue()]
+    for (let n = 1; n < (await page.locator('#languages input').count()); n++) {
+      await page.keyboard.press('ArrowRight')
+      seen.push(await page.locator('#code').inputValue())
+    }
+    assert.equal(new Set(seen).size, 5)
+    assert.match(seen.at(-1)!, /^set -euo pipefail/)
+  })
+
+  test('Code of the visitor stays when another language is chosen', async () => {
+    await page.locator('#code').fill('# mine')
+    await page.locator('#languages input[value="python"]').check({ force: true })
+    assert.equal(await page.locator('#code').inputValue(), '# mine')
+  })
+
+  test('Each example ends as its text says', async () => {
+    for (const [index, { name }] of examples.entries()) {
+      const end = ends[name]
+      if (end === undefined) continue
+      await page.locator('#example').selectOption(String(index))
+      await page.locator('#run').click()
+      await ended().waitFor()
+      await page.locator('#outcome[aria-busy="false"]').waitFor()
+      assert.equal(await ended().innerText(), end, `${name}: ${await text('outcome')}`)
+      for (const words of lived[name] ?? []) assert.match(await lifeOf(), words, name)
+    }
+  })
+
+  test('Output and the life are there while it runs; the outcome before is gone', async () => {
+    assert.equal(await run('console.log("before"); return "the one before"'), 'ok')
+    await begin('console.log("early"); for (;;) await new Promise((done) => setTimeout(done, 20))')
+    await page.locator('#output').getByText('early').waitFor()
+    assert.equal(await page.locator('#headline .badge.live').innerText(), 'running')
+    assert.equal(await text('returned'), '')
+    assert.equal(await text('detail'), '')
+    assert.doesNotMatch(await text('output'), /before/)
+    await page.locator('#life img[alt*="running"]').waitFor()
+    await page.locator('#stop').click()
+    await page.locator('#headline').getByText('You stopped it').waitFor()
+    assert.match(await text('output'), /early/)
+    assert.match(await lifeOf(), /^A life, cancelled/)
+    assert.equal(await page.locator('#run').isEnabled(), true)
+  })
+
+  test('A run that was stopped ends on the server', async () => {
+    await begin('console.log("there"); for (;;) {}')
+    await page.locator('#output').getByText('there').waitFor()
+    assert.equal((await alive()).length, 1)
+    await page.locator('#stop').click()
+    for (let tries = 0; (await alive()).length > 0; tries++) assert.ok(tries < 200, 'it goes on')
+  })
+
+  async function alive(): Promise<readonly unknown[]> {
+    const headers = { authorization: `Bearer ${server.apiKey}` }
+    const response = await fetch(`${server.active}/v1/sandboxes`, { headers })
+    return ((await response.json()) as { items: unknown[] }).items
+  }
 
   test('What the code says is text, and never markup of the page', async () => {
     const markup = '<img src=x onerror="document.title=1"><b>bold</b>'
-    const code = `console.log(input); throw new Error(input)`
-    assert.equal(await run(code, JSON.stringify(markup)), 'error')
-    assert.match(await detail(), /<img src=x/)
-    assert.equal(await page.locator('#detail img:not(.life), #detail b').count(), 0)
+    const code = `console.log(input); console.error(input); throw new Error(input)`
+    assert.equal(await run(code, { input: JSON.stringify(markup) }), 'error')
+    assert.match(await text('output'), /<img src=x/)
+    assert.match(await text('returned'), /<img src=x/)
+    assert.equal(await page.locator('#outcome img:not(.life), #outcome b').count(), 0)
     assert.equal(await page.title(), 'Mayfly')
   })
 
+  test('The name of a file is text, and a download is no place to go to', async () => {
+    const name = '"><img src=x onerror=alert(1)>javascript:alert(2).html'
+    const code = `import os\nos.makedirs("out", exist_ok=True)\nopen("out/" + ${JSON.stringify(name)}, "w").write("<script>alert(3)</script>")\n`
+    assert.equal(await run(code, { language: 'python' }), 'ok', await text('outcome'))
+    const link = page.locator('#returned .files a')
+    assert.ok((await link.innerText()).endsWith(name))
+    const [download] = await Promise.all([page.waitForEvent('download'), link.click()])
+    assert.equal(new URL(page.url()).origin, new URL(server.static).origin)
+    assert.match(download.url(), /^blob:/)
+    assert.equal(await page.locator('#outcome img:not(.life)').count(), 0)
+  })
+
+  test('A figure is shown as an image, beside the file to save', async () => {
+    assert.equal(await run(figure, { language: 'python' }), 'ok', await text('outcome'))
+    const image = page.locator('#returned img.figure')
+    const shown = await image.first().evaluate(async (element: Image) => {
+      await element.decode()
+      return { width: element.naturalWidth, source: element.src }
+    })
+    assert.equal(shown.width, 30)
+    assert.match(shown.source, /^data:image\/png;base64,/)
+    assert.match(await text('returned'), /figure\.png/)
+  })
+
+  test('Of HTML words and tables are shown; nothing of it runs, loads or leads anywhere', async () => {
+    const said: string[] = []
+    const visitor = await visit(undefined, said)
+    const html =
+      '<style>body{display:none}</style><table border="1" onclick="alert(1)"><tr><th colspan="2">a<td>1</tr></table>' +
+      '<script>alert(2)</script><img src="http://evil.example/x" onerror="alert(3)"><iframe srcdoc="<script>alert(4)</script>"></iframe>' +
+      '<a href="javascript:alert(5)">words</a><form action="http://evil.example/"><button>send</button></form>' +
+      '<svg><a href="javascript:alert(6)"><text>x</text></a></svg><link rel="dns-prefetch" href="//evil.example">' +
+      '<meta http-equiv="refresh" content="0;url=http://evil.example/"><base href="http://evil.example/">' +
+      '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(7)&gt;">'
+    const svg =
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(8)</script><image href="http://evil.example/y"/></svg>'
+    await answerWith(visitor, {
+      display: [
+        { type: 'text/html', text: html },
+        { type: 'image/svg+xml', text: svg },
+        { type: 'text/markdown', text: '# <script>alert(9)</script>' },
+        { type: 'image/png', path: 'nothing.png' },
+      ],
+    })
+    await visitor.locator('#run').click()
+    await visitor.locator('#returned .rich').waitFor()
+    assert.deepEqual(
+      await visitor
+        .locator('#returned .rich *')
+        .evaluateAll((all) =>
+          all.flatMap((one) => [...one.attributes].map(({ name }) => `${one.localName} ${name}`)),
+        ),
+      ['th colspan'],
+    )
+    assert.match(await text('returned', visitor), /words/)
+    assert.match(await text('returned', visitor), /# <script>alert\(9\)<\/script>/)
+    const inside = 'script, style, iframe, form, button, a, link, meta, base, svg, math, object'
+    assert.equal(await visitor.locator('.rich').locator(inside).count(), 0)
+    const image = visitor.locator('#returned img.figure')
+    assert.equal(await image.count(), 1)
+    await image.evaluate((element: Image) => element.decode())
+    assert.equal(await visitor.title(), 'Mayfly')
+    // A browser tells of what its policy kept from happening in the copy that is parsed, where nothing runs anyway.
+    assert.deepEqual(
+      said.filter((one) => !one.includes('The action has been blocked')),
+      [],
+    )
+    await visitor.close()
+  })
+
+  /** The answer of the server, with more in its outcome: as a guest may make it. */
+  async function answerWith(visitor: Page, more: object): Promise<void> {
+    await visitor.route('**/active-content', async (route) => {
+      const response = await route.fetch()
+      const body = (await response.text()).replace(/(?<=event: outcome\ndata: ).*/, (json) =>
+        JSON.stringify({ ...(JSON.parse(json) as object), ...more }),
+      )
+      await route.fulfill({ response, body })
+    })
+  }
+
   test('The picture of the life is shown, as an image that nothing in it can leave', async () => {
     await run('const until = Date.now() + 30; while (Date.now() < until); return 1')
-    const image = page.locator('#detail img.life')
+    const image = page.locator('#life img.life')
     const shown = await image.evaluate(async (element: Image) => {
       await element.decode()
       return { width: element.naturalWidth, source: element.src, text: element.alt }
     })
-    const room = await page.locator('#detail').evaluate((element) => element.clientWidth)
+    const room = await page.locator('#life').evaluate((element) => element.clientWidth)
     assert.equal(shown.width, room)
     assert.match(shown.source, /^data:image\/svg\+xml,/)
     assert.match(shown.text, /^A life, ok after .*Zone main\. Phase full/)
   })
 
-  test('A finding leads to its place in the editor', async () => {
+  test('A finding leads to its place in the editor, and a need counts against nobody', async () => {
     await run('const a = 1\nreturn eval("a + 1")')
+    assert.match(await text('detail'), /no: its wall holds that/)
     await page.locator('#detail button.place').first().click()
     const selected = await page
       .locator('#code')
@@ -127,33 +312,115 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     assert.match(await page.locator('#input-error').innerText(), /not JSON/)
   })
 
-  test('A run can be stopped', async () => {
-    await page.locator('#input').fill('')
-    await page.locator('#code').fill('for (;;) {}')
-    await page.locator('#run').click()
-    await page.locator('#stop').click()
-    await page.locator('#headline').getByText('You stopped it').waitFor()
-    assert.equal(await page.locator('#run').isEnabled(), true)
+  for (const size of [
+    { width: 1280, height: 800 },
+    { width: 390, height: 844 },
+  ])
+    test(`At ${size.width} × ${size.height} output and result are seen without scrolling, and nothing is wider`, async () => {
+      const visitor = await visit(size)
+      await assertNoWider(visitor)
+      const long =
+        'console.log("x".repeat(4000)); console.log("y\\n".repeat(300)); return ["z".repeat(900)]'
+      assert.equal(await run(long, { on: visitor }), 'ok')
+      for (const id of ['headline', 'output', 'returned']) {
+        const box = await visitor.locator(`#${id}`).boundingBox()
+        assert.ok(
+          box && box.y >= 0 && box.y + box.height <= size.height,
+          `${id} ${JSON.stringify(box)}`,
+        )
+      }
+      await visitor.locator('#same summary').click()
+      await assertNoWider(visitor)
+      await visitor.goto(`${server.static}/docs`)
+      await assertNoWider(visitor)
+      await visitor.close()
+    })
+
+  async function assertNoWider(visitor: Page): Promise<void> {
+    const [whole, room] = await visitor
+      .locator('html')
+      .evaluate((element) => [element.scrollWidth, element.clientWidth])
+    assert.ok(whole! <= room!, `${whole} in ${room}`)
+  }
+
+  test('Everything that can be used has a name', async () => {
+    const nameless = await page
+      .locator('select, button, textarea, input, summary, a, pre[tabindex]')
+      .evaluateAll((all) =>
+        all
+          .filter((one) => {
+            const { labels } = one as unknown as { labels?: { length: number } }
+            const name = one.getAttribute('aria-label') ?? one.textContent ?? ''
+            return name.trim() === '' && !labels?.length
+          })
+          .map((one) => one.outerHTML),
+      )
+    assert.deepEqual(nameless, [])
   })
 
-  test('Each example ends as its text says', async () => {
-    const ends = ['ok', 'ok', 'timeout', 'limit', 'blocked']
-    for (const [index, end] of ends.entries()) {
-      await page.locator('#example').selectOption({ index })
-      await page.locator('#headline').evaluate((element) => element.replaceChildren())
-      await page.locator('#run').click()
-      const badge = page.locator('#headline .badge')
-      await badge.waitFor()
-      assert.equal(await badge.innerText(), end, `example ${index}`)
+  test('The same by command line, curl and TypeScript runs as it is shown, and ends as here', async () => {
+    const folder = folderFor(place.cwd)
+    const env = { ...process.env, ...place.env, MAYFLY_API_KEY: server.apiKey }
+    const visitor = await visit()
+    await visitor.locator('#same summary').click()
+    for (const name of ['TypeScript', 'Node', 'Shell', 'A planted credential']) {
+      await visitor.locator('#example').selectOption({ label: name })
+      const [line = '', curl = '', script = ''] = await visitor
+        .locator('#snippets pre')
+        .allInnerTexts()
+      const end = ends[name]!
+      const shown = await bash(line, { folder, env })
+      assert.match(shown, new RegExp(`^${end} · `, 'm'), line)
+      assert.match(await bash(curl, { folder, env }), new RegExp(`"status":"${end}"`), curl)
+      writeFileSync(join(folder, 'same.ts'), script)
+      assert.match(
+        await bash(`"${process.execPath}" same.ts`, { folder, env }),
+        new RegExp(`^${end} `),
+      )
     }
+    await visitor.close()
   })
 
-  test('Nothing on the way was an error or a warning of the browser', () => {
+  test('What is shown to copy says the same job whatever it holds', async () => {
+    const folder = folderFor(place.cwd)
+    const env = { ...process.env, ...place.env, MAYFLY_API_KEY: server.apiKey }
+    const code = 'return [input, `${1}\\`\\\\\'"`, "END"]\nEND\n//\'`${x}\\'.replace(
+      '\nEND\n',
+      '\n/*\nEND\n*/\n',
+    )
+    const input = { "it's": '"$HOME" `id` \\ ü' }
+    const [line = '', curl = '', script = ''] = snippetsOf(
+      { code, input, language: 'js' },
+      server.active.replace(/\/$/, ''),
+    ).map((one) => one.text)
+    const expected = [input, '1`\\\'"', 'END']
+    const said = await bash(line.replace(/\n$/, ' --json\n'), { folder, env })
+    assert.deepEqual(
+      (JSON.parse(said.slice(said.indexOf('{'))) as { result: unknown }).result,
+      expected,
+    )
+    assert.deepEqual(
+      (JSON.parse(await bash(curl, { folder, env })) as { result: unknown }).result,
+      expected,
+    )
+    const shown = script.replace(
+      /console\.log\(.*\)/,
+      'console.log(JSON.stringify(outcome.result))',
+    )
+    writeFileSync(join(folder, 'same.ts'), shown)
+    assert.deepEqual(
+      JSON.parse(await bash(`"${process.execPath}" same.ts`, { folder, env })),
+      expected,
+    )
+  })
+
+  test('Nothing on the way was an error or a warning of the browser, and nothing went elsewhere', () => {
     // A blocked job is 403, which a browser tells of by itself.
     assert.deepEqual(
-      complaints.filter((text) => !text.includes('status of 403')),
+      complaints.filter((said) => !said.includes('status of 403')),
       [],
     )
+    assert.deepEqual(elsewhere, [])
   })
 
   test('S0-19: the code of the seed, pasted as it is into a page of a site, gets its results', async () => {
@@ -209,3 +476,61 @@ function requestActiveContent(contentURL) {
 }
 requestActiveContent('/active.js')
 </script>`
+
+/** How each example ends here; one that needs what this machine may lack is left out. */
+const ends: Readonly<Record<string, string>> = {
+  JavaScript: 'ok',
+  TypeScript: 'ok',
+  Node: 'ok',
+  Python: 'ok',
+  Shell: 'ok',
+  'A late beacon': 'timeout',
+  'A planted credential': 'terminated',
+  'A shrinking life': 'timeout',
+  'A loop without an end': 'timeout',
+  'A memory bomb': 'limit',
+  'A way out': 'blocked',
+}
+
+/** What its picture says of a life. */
+const lived: Readonly<Record<string, readonly RegExp[]>> = {
+  'A late beacon': [/cut off by an anomaly: It asked "collector\.example/, /network: .*closed/],
+  'A planted credential': [/cut off by an anomaly: (?:It opened|The planted secret)/],
+  'A shrinking life': [/Phase full.*Phase no-network.*Phase half-a-core/, /cpu: 1 core, then 0\.5/],
+}
+
+/** A PNG of 30 by 10 points, made without a library. */
+const figure = `import os, struct, zlib
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+os.makedirs("out", exist_ok=True)
+rows = b"".join(b"\\0" + bytes([200, 80, 20]) * 30 for _ in range(10))
+head = struct.pack(">IIBBBBB", 30, 10, 8, 2, 0, 0, 0)
+with open("out/figure.png", "wb") as file:
+    file.write(b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+`
+
+/** A folder in which the command and the client of this checkout are found, as they are where it is installed. */
+function folderFor(parent: string): string {
+  const folder = mkdtempSync(join(parent, 'same-'))
+  for (const made of [folder, join(folder, 'made')]) {
+    mkdirSync(made, { recursive: true })
+    chmodSync(made, 0o777)
+  }
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(join(bin, '../..'), join(folder, 'node_modules/mayfly'))
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  return folder
+}
+
+/** Both of what it prints; `npx mayfly` is the command of this checkout, which takes npx a second to find. */
+function bash(
+  script: string,
+  { folder, env }: { readonly folder: string; readonly env: NodeJS.ProcessEnv },
+): Promise<string> {
+  const npx = `npx() { shift; "${process.execPath}" "${bin}" "$@"; }\n`
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const options = { cwd: folder, env, timeout: commandMsMax }
+  execFile('bash', ['-c', npx + script], options, (_, stdout, stderr) => resolve(stdout + stderr))
+  return promise
+}

@@ -10,17 +10,38 @@ function getSessionToken() {
 
 /**
  * Runs a text in a sandbox on the server. Resolves with the outcome, or with the problem that the server told in
- * its place: `status` is a word in the one and a number in the other. `options`: `{ language, input, signal }`.
+ * its place: `status` is a word in the one and a number in the other. `options`: `{ language, input, schedule,
+ * artifacts, signal, on }`; aborting `signal` ends the job. `on(event, data)` hears it as it runs: `plan` (what its life
+ * is to be), `stdout` and `stderr` (`{ text }`), `event` (a line of its timeline).
  */
 async function runActiveContent(content, options = {}) {
-  const { language, input, signal } = options
+  const { signal, on, language, input, schedule, artifacts } = options
+  const body = { content, sessionToken: getSessionToken(), language, input, schedule, artifacts }
   const response = await fetch('/active-content', {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ content, sessionToken: getSessionToken(), language, input }),
+    headers: { 'Content-Type': 'application/json', ...(on && { Accept: 'text/event-stream' }) },
+    body: JSON.stringify(body),
     signal,
   })
-  return response.json()
+  const isStream = response.headers.get('Content-Type')?.startsWith('text/event-stream')
+  return isStream ? lastOf(response.body, on) : response.json()
+}
+
+/** Tells `on` each event but the last, which is the answer. */
+async function lastOf(stream, on) {
+  let rest = ''
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const events = (rest + text).split('\n\n')
+    rest = events.pop()
+    for (const lines of events) {
+      const [, event, json] = /^event: (\w+)\ndata: (.*)$/m.exec(lines) ?? []
+      if (event === undefined) continue
+      const data = JSON.parse(json)
+      if (event === 'outcome' || event === 'problem') return data
+      on(event, data)
+    }
+  }
+  throw new Error('The server ended before the job did')
 }
 
 /** Fetches active content and runs it; resolves as runActiveContent does. */

@@ -1,24 +1,23 @@
 // An outcome, or a problem in its place, as elements. Everything a job says goes in as text, never as markup.
-import { titleText, wholeText } from './picture/caption.js'
-import { lifeOf } from './picture/life.js'
-import { pictureOf } from './picture/picture.js'
-import { svgOf } from './picture/svg.js'
+import { displayed, files } from './display.js'
 
 /** Characters that fit beside each other in the outcome. */
 const LINE = 64
 
 const meanings = {
-  ok: ['good', 'It ran to its end.'],
-  error: ['bad', 'The code threw.'],
-  blocked: ['bad', 'It was refused before it ran.'],
-  timeout: ['warn', 'Its time was over.'],
-  limit: ['warn', 'It hit a ceiling.'],
-  terminated: ['warn', 'It was ended while it ran.'],
-  unavailable: ['warn', 'No wall here can hold it safely enough.'],
-  refused: ['bad', 'What it returned broke its contract.'],
-  failed: ['bad', 'The wall or the server broke, not the code.'],
-  cancelled: ['warn', 'It was cancelled.'],
+  ok: ['good', 'It ran to its end'],
+  error: ['bad', 'The code failed'],
+  blocked: ['bad', 'It was refused before it ran'],
+  timeout: ['warn', 'Its time was over'],
+  limit: ['warn', 'It hit a limit'],
+  terminated: ['bad', 'It was ended while it ran'],
+  unavailable: ['warn', 'No wall here can hold it safely enough'],
+  refused: ['bad', 'What it returned broke its contract'],
+  failed: ['bad', 'The wall or the server broke, not the code'],
+  cancelled: ['warn', 'It was cancelled'],
 }
+/** Ends whose sentence is better with the reason in it. */
+const withReason = new Set(['limit', 'terminated', 'unavailable', 'refused', 'failed'])
 
 /** The line on top: how it ended, in a word and a sentence. */
 export function headlineOf(answer) {
@@ -27,15 +26,62 @@ export function headlineOf(answer) {
     return [badge('bad', answer.code ?? 'Problem'), element('span', '', answer.message)]
   }
   const [tone, meaning] = meanings[outcome.status] ?? ['warn', '']
-  return [badge(tone, outcome.status), element('span', '', meaning)]
+  const { metrics, error } = outcome
+  const when = outcome.status === 'ok' ? 'in' : 'after'
+  const after = metrics.executionTime > 0 ? ` ${when} ${milliseconds(metrics.executionTime)}` : ''
+  const why = withReason.has(outcome.status) && error ? `: ${reasonOf(error.message)}` : ''
+  return [badge(tone, outcome.status), element('span', '', `${meaning}${after}${why}`)]
 }
 
-/** Everything below it. `jump(line, column)` shows a place of the source. */
+/** The line on top while it runs, with its age. */
+export function runningHeadline(age) {
+  const text = age === undefined ? 'A sandbox is being made for it' : `for ${milliseconds(age)}`
+  return [badge('live', 'running'), element('span', '', text)]
+}
+
+/** Error or result, figures, files. */
+export function returnedBy(answer) {
+  const outcome = answer.outcome ?? answer
+  if (typeof outcome.status === 'number') return problemParts(answer)
+  const { error, result, encoding, artifacts, pending, artifactsLeftOut = [] } = outcome
+  const figures = displayed(outcome)
+  const isShown = figures.length > 0 && encoding === 'text'
+  return [
+    error && section('Error', block(errorText(error), 'wrong')),
+    outcome.status === 'ok' &&
+      !isShown &&
+      section(
+        encoding === 'tagged' ? 'Result, with types' : 'Result',
+        result === null
+          ? element('p', 'empty', 'Nothing was returned.')
+          : block(encoding === 'text' ? String(result) : pretty(result)),
+      ),
+    pending && element('p', 'hint', pendingText(pending)),
+    figures.length > 0 && section(figures.length > 1 ? 'Figures' : 'Figure', ...figures),
+    artifacts.length > 0 && section('Files it made', files(artifacts)),
+    artifactsLeftOut.length > 0 &&
+      section(
+        'Files that were left out',
+        table(
+          ['File', 'Why'],
+          artifactsLeftOut.map(({ path, because }) => [path, because]),
+        ),
+      ),
+  ].filter(Boolean)
+}
+
+/** Everything below its life. `jump(line, column)` shows a place of the source. */
 export function detailOf(answer, jump) {
   const outcome = answer.outcome ?? answer
-  const parts =
-    typeof outcome.status === 'number' ? problemParts(answer) : outcomeParts(outcome, jump)
-  return [...parts.filter(Boolean), raw(answer)]
+  if (typeof outcome.status === 'number') return [raw(answer)]
+  const { security, timeline, provider, metrics } = outcome
+  return [
+    facts(outcome),
+    security.findings.length > 0 && section('What its source does', ...findings(security, jump)),
+    provider && section('Where the time went', ...steps(metrics)),
+    timeline.length > 0 && lifeTable(timeline),
+    raw(answer),
+  ].filter(Boolean)
 }
 
 function problemParts({ details }) {
@@ -44,36 +90,28 @@ function problemParts({ details }) {
   return [section('What is wrong', table(['Where', 'Why'], rows))]
 }
 
-function outcomeParts(outcome, jump) {
-  const { error, stdout, stderr, truncated, security, timeline } = outcome
-  return [
-    facts(outcome),
-    error && section('Error', block(errorText(error), 'wrong')),
-    outcome.status === 'ok' &&
-      section(
-        `Result${outcome.encoding === 'tagged' ? ', tagged' : ''}`,
-        block(pretty(outcome.result)),
-      ),
-    stdout && section(truncated.stdout ? 'Output, cut short' : 'Output', block(stdout)),
-    stderr &&
-      section(truncated.stderr ? 'Errors printed, cut short' : 'Errors printed', block(stderr)),
-    outcome.provider && section('Time', ...steps(outcome.metrics)),
-    security.findings.length > 0 && section('Findings', findings(security.findings, jump)),
-    timeline.length > 0 && section('Life', lifeImage(outcome), lifeTable(timeline)),
-  ]
+const risks = {
+  low: 'nothing speaks against it',
+  medium: 'some doubt',
+  high: 'it looks dangerous',
+  critical: 'it looks like an attack',
 }
 
-function facts({ tier, provider, security, metrics, profile }) {
+function facts({ tier, provider, security, metrics, profile, status }) {
   const memory = metrics.memoryUsage
+  const limit = explained(profile, 'limits.memory')
+  const most = typeof limit === 'number' ? ` of ${megabytes(limit)}` : ''
+  const odd = security.behaviorScore
   const entries = [
-    ['Wall', tier && `${tier}, ${provider}`],
-    ['Memory, peak', memory && `${(memory.peak / 2 ** 20).toFixed(1)} MB`],
+    ['Wall', tier && `${tier}, by ${provider}`],
+    ['Memory, at most', memory && `${megabytes(memory.peak)}${most}`],
     ['Processor', tier && milliseconds(metrics.cpuTime)],
-    ['Threat', `${security.threatScore}`],
-    ['Risk', `${security.risk}, ${security.severity}`],
-    ['Behavior', tier && `${security.behaviorScore}`],
-    ['Spare', metrics.pool === 'none' ? undefined : metrics.pool],
-    ['Network', networkOf(profile)],
+    ['Network', networkText(explained(profile, 'controls.network'))],
+    ['Source, before it ran', `${risks[security.severity]}: risk ${security.risk} of 100`],
+    [
+      'Behaviour, while it ran',
+      tier && status !== 'blocked' && (odd === 0 ? 'nothing odd' : `odd: ${odd} of 100`),
+    ],
   ]
   const list = element('dl', 'facts')
   for (const [name, value] of entries) {
@@ -85,9 +123,18 @@ function facts({ tier, provider, security, metrics, profile }) {
   return list
 }
 
-function networkOf({ explain }) {
-  const value = explain.find((line) => line.field === 'controls.network')?.value
-  return typeof value === 'string' ? value : undefined
+function explained({ explain }, field) {
+  return explain.find((line) => line.field === field)?.value
+}
+
+function networkText(value) {
+  if (typeof value === 'string') return value
+  const hosts = value?.allow?.map((one) => (typeof one === 'string' ? one : one.host))
+  return Array.isArray(hosts) && hosts.every(Boolean) ? `${hosts.join(', ')} alone` : undefined
+}
+
+function reasonOf(message) {
+  return message.replace(/^anomaly \w+: /, '')
 }
 
 function errorText({ code, name, message, stack, details }) {
@@ -97,6 +144,14 @@ function errorText({ code, name, message, stack, details }) {
   return [first, trace, place, name && code !== name ? `Code: ${code}` : '']
     .filter(Boolean)
     .join('\n')
+}
+
+function pendingText({ timers, promises }) {
+  const parts = [
+    timers > 0 && `${timers} ${timers === 1 ? 'timer' : 'timers'}`,
+    promises > 0 && `${promises} unanswered ${promises === 1 ? 'call' : 'calls'}`,
+  ].filter(Boolean)
+  return `It returned while work was under way: ${parts.join(' and ')} dropped.`
 }
 
 function steps({ queueTime, startTime, executionTime, teardownTime }) {
@@ -120,26 +175,22 @@ function steps({ queueTime, startTime, executionTime, teardownTime }) {
   return [bar, legend]
 }
 
-function findings(list, jump) {
+/** A need is what its wall was chosen for; all else counts against the code. */
+function findings({ findings: list }, jump) {
   const rows = list.map(({ name, severity, line, column, description, kind }) => {
     const place = element('button', 'place', `${line}:${column}`)
     place.type = 'button'
     place.title = 'Show in the editor'
     place.addEventListener('click', () => jump(line, column))
-    return [place, name, kind === 'need' ? `${severity}, a need` : severity, description]
+    const words = name.replaceAll('_', ' ').toLowerCase()
+    return [
+      place,
+      words,
+      kind === 'need' ? 'no: its wall holds that' : `yes: ${severity}`,
+      description,
+    ]
   })
-  return table(['Where', 'What', 'How bad', 'Why'], rows)
-}
-
-/** The picture of its life, as an image: there nothing in it can run or reach the page. */
-function lifeImage(outcome) {
-  const picture = pictureOf(lifeOf(outcome))
-  const { clientWidth } = document.getElementById('detail')
-  const made = element('img', 'life')
-  const svg = svgOf(picture, { width: clientWidth })
-  made.src = `data:image/svg+xml,${encodeURIComponent(svg)}`
-  made.alt = `${titleText(picture)}. ${wholeText(picture)}`
-  return made
+  return [table(['Where', 'What', 'Counts against it', 'Why'], rows)]
 }
 
 function lifeTable(timeline) {
@@ -152,7 +203,7 @@ function lifeTable(timeline) {
       .join(' '),
   ])
   const details = element('details')
-  details.append(element('summary', '', 'The same as a table'))
+  details.append(element('summary', '', 'Its life as a table'))
   details.append(table(['After', 'What happened', 'Zone', ''], rows))
   return details
 }
@@ -165,7 +216,7 @@ function raw(answer) {
 
 function section(title, ...children) {
   const made = element('section')
-  made.append(element('h3', '', title), ...children)
+  made.append(element('h2', '', title), ...children)
   return made
 }
 
@@ -202,7 +253,12 @@ function element(tag, className = '', text = '') {
   return made
 }
 
-function milliseconds(time) {
+function megabytes(bytes) {
+  const size = bytes / 2 ** 20
+  return `${Number(size.toFixed(size < 10 ? 1 : 0))} MB`
+}
+
+export function milliseconds(time) {
   if (time >= 1000) return `${(time / 1000).toFixed(2)} s`
   return `${time >= 10 || Number.isInteger(time) ? Math.round(time) : time.toFixed(1)} ms`
 }

@@ -1,21 +1,47 @@
-import { examples } from './examples.js'
-import { detailOf, headlineOf } from './outcome.js'
+import { examples, inputPlaces, languages, lives } from './examples.js'
+import { LiveRun } from './live.js'
+import { detailOf, headlineOf, returnedBy, runningHeadline } from './outcome.js'
+import { snippetsOf } from './snippets.js'
 
 const byId = (id) => document.getElementById(id)
-const [job, example, about, language] = ['job', 'example', 'about', 'language'].map(byId)
-const [code, gutter, input, inputError] = ['code', 'gutter', 'input', 'input-error'].map(byId)
-const [run, stop, headline, detail, notice] = ['run', 'stop', 'headline', 'detail', 'notice'].map(
-  byId,
-)
+const [job, example, about, tabs] = ['job', 'example', 'about', 'languages'].map(byId)
+const [lifeKind, lifeAbout, code, gutter] = ['life-kind', 'life-about', 'code', 'gutter'].map(byId)
+const [input, inputPart, inputPlace, inputError] = [
+  'input',
+  'input-part',
+  'input-place',
+  'input-error',
+].map(byId)
+const [run, stop, notice, same, snippets] = ['run', 'stop', 'notice', 'same', 'snippets'].map(byId)
+const [outcome, headline, printed, output, returned, life, detail] = [
+  'outcome',
+  'headline',
+  'printed',
+  'output',
+  'returned',
+  'life',
+  'detail',
+].map(byId)
+
+const TICK_MS = 250
+const api = document.querySelector('meta[name="mayfly-api"]').content
+const narrow = matchMedia('(max-width: 900px)')
 
 /** The run under way, if one is. */
 let current
+let chosen = examples[0]
 
-for (const { name } of examples) example.add(new Option(name))
-example.addEventListener('change', () => choose(examples[example.selectedIndex]))
-code.addEventListener('input', number)
+fillChoices()
+example.addEventListener('change', () => choose(examples[example.value]))
+tabs.addEventListener('change', () => changeLanguage(tabs.querySelector(':checked').value))
+lifeKind.addEventListener('change', describeLife)
+code.addEventListener('input', edited)
 code.addEventListener('scroll', () => (gutter.scrollTop = code.scrollTop))
-input.addEventListener('input', () => (inputError.textContent = ''))
+input.addEventListener('input', () => {
+  inputError.textContent = ''
+  showSnippets()
+})
+same.addEventListener('toggle', showSnippets)
 stop.addEventListener('click', () => current?.abort())
 job.addEventListener('submit', (event) => {
   event.preventDefault()
@@ -32,20 +58,69 @@ if (!document.querySelector('meta[name="mayfly-session"]')) {
   tell('This server gives visitors no session tokens: code can be run with an API key alone.')
 }
 
-function choose({ about: text, code: source, input: value }) {
-  about.textContent = text
-  code.value = source
-  input.value = JSON.stringify(value, null, 2)
+function fillChoices() {
+  for (const [index, { name, group }] of examples.entries()) {
+    let options = example.querySelector(`optgroup[label="${group}"]`)
+    if (!options) {
+      options = document.createElement('optgroup')
+      options.label = group
+      example.append(options)
+    }
+    options.append(new Option(name, index))
+  }
+  for (const [value, name] of lives) lifeKind.add(new Option(name, value))
+  for (const [value, name] of languages) {
+    const label = document.createElement('label')
+    const radio = document.createElement('input')
+    Object.assign(radio, { type: 'radio', name: 'language', value })
+    label.append(radio, name)
+    tabs.append(label)
+  }
+}
+
+function choose(one) {
+  chosen = one
+  example.value = examples.indexOf(one)
+  about.textContent = one.about
+  code.value = one.code
+  input.value = one.input === undefined ? '' : JSON.stringify(one.input, null, 2)
+  inputPart.open = one.input !== undefined && Object.keys(one.input).length > 0
   inputError.textContent = ''
+  lifeKind.value = one.life ?? ''
   code.scrollTop = 0
-  number()
+  describeLife()
+  setLanguage(one.language)
+  edited()
+}
+
+/** Another language brings its first example, unless there is something of the visitor's own in the editor. */
+function changeLanguage(language) {
+  const isUntouched = code.value === chosen.code || code.value.trim() === ''
+  if (isUntouched) return choose(examples.find((one) => one.language === language))
+  setLanguage(language)
+  showSnippets()
+}
+
+function setLanguage(language) {
+  tabs.querySelector(`[value="${language}"]`).checked = true
+  inputPlace.textContent = inputPlaces[language]
+}
+
+function languageNow() {
+  return tabs.querySelector(':checked').value
+}
+
+function describeLife() {
+  lifeAbout.textContent = lives.find(([value]) => value === lifeKind.value)[2]
+  showSnippets()
 }
 
 /** Line numbers, since errors and findings name lines. */
-function number() {
+function edited() {
   const lines = code.value.split('\n').length
   gutter.textContent = Array.from({ length: lines }, (_, i) => i + 1).join('\n')
   gutter.scrollTop = code.scrollTop
+  showSnippets()
 }
 
 function jump(line, column) {
@@ -60,46 +135,125 @@ async function start() {
   if (current || run.disabled) return
   const value = readInput()
   if (!value) return
-  current = new AbortController()
+  const { signal } = (current = new AbortController())
+  const live = new LiveRun({ printed, output, life })
+  returned.replaceChildren()
+  detail.replaceChildren()
   busy(true)
+  // A second of waiting is told once; a count of tenths would be read aloud ten times a second.
+  const timer = setInterval(() => age(live), TICK_MS)
+  age(live)
+  if (narrow.matches) outcome.scrollIntoView({ block: 'start' })
   try {
-    const options = { language: language.value, input: value.json, signal: current.signal }
-    show(await runActiveContent(code.value, options))
+    const options = {
+      language: languageNow(),
+      input: value.json,
+      ...(lifeKind.value && { schedule: lifeKind.value }),
+      artifacts: 'inline',
+      signal,
+      on: (name, data) => live.hear(name, data),
+    }
+    const answer = await runActiveContent(code.value, options)
+    clearInterval(timer)
+    await show(answer, live)
   } catch (error) {
-    show(failure(error))
+    clearInterval(timer)
+    await show(failure(error, signal), live)
   } finally {
     current = undefined
     busy(false)
   }
 }
 
+function age(live) {
+  headline.replaceChildren(...runningHeadline(live.age))
+}
+
 function readInput() {
   try {
-    return { json: input.value.trim() === '' ? null : JSON.parse(input.value) }
+    return { json: input.value.trim() === '' ? undefined : JSON.parse(input.value) }
   } catch (error) {
     inputError.textContent = `This is not JSON: ${error.message}`
+    inputPart.open = true
     input.focus()
     return undefined
   }
 }
 
-function failure(error) {
-  if (error.name === 'AbortError')
-    return { status: 499, code: 'STOPPED', message: 'You stopped it; the server ends the job.' }
-  return { status: 0, code: 'UNREACHABLE', message: `The server does not answer: ${error.message}` }
+function failure(error, signal) {
+  if (signal.aborted)
+    return {
+      status: 499,
+      code: 'stopped',
+      message: 'You stopped it, and the server ends its sandbox',
+    }
+  return {
+    status: 0,
+    code: 'unreachable',
+    message: `The server does not answer: ${error.message}`,
+  }
 }
 
 function busy(is) {
   run.disabled = is
   run.textContent = is ? 'Running…' : 'Run'
   stop.hidden = !is
-  headline.parentElement.setAttribute('aria-busy', String(is))
+  outcome.setAttribute('aria-busy', String(is))
+  headline.setAttribute('aria-live', is ? 'off' : 'polite')
 }
 
-function show(answer) {
+async function show(answer, live) {
+  const ended = answer.outcome ?? answer
+  const isOutcome = typeof ended.status === 'string'
+  headline.setAttribute('aria-live', 'polite')
   headline.replaceChildren(...headlineOf(answer))
+  if (isOutcome) live.printRest(ended)
+  returned.replaceChildren(...returnedBy(answer).filter(Boolean))
+  await live.end(isOutcome ? ended : undefined)
   detail.replaceChildren(...detailOf(answer, jump))
   if (answer.status === 401) tell('The token of this page no longer holds. Load the page again.')
+}
+
+function showSnippets() {
+  if (!same.open) return
+  const { makesFiles } = chosen
+  const asked = { code: code.value, language: languageNow(), life: lifeKind.value, makesFiles }
+  const made = snippetsOf({ ...asked, input: inputOrNothing() }, api)
+  snippets.replaceChildren(...made.flatMap(({ name, text }) => snippet(name, text)))
+}
+
+function inputOrNothing() {
+  try {
+    return input.value.trim() === '' ? undefined : JSON.parse(input.value)
+  } catch {
+    return undefined
+  }
+}
+
+function snippet(name, text) {
+  const head = document.createElement('div')
+  head.className = 'bar'
+  const title = document.createElement('h2')
+  title.textContent = name
+  const copy = document.createElement('button')
+  Object.assign(copy, { type: 'button', textContent: 'Copy', className: 'small' })
+  copy.setAttribute('aria-label', `Copy: ${name}`)
+  const block = document.createElement('pre')
+  Object.assign(block, { className: 'block', tabIndex: 0, textContent: text })
+  copy.addEventListener('click', () => void copied(copy, block))
+  head.append(title, copy)
+  return [head, block]
+}
+
+/** Where the clipboard is closed to the page, the text is selected for the keyboard. */
+async function copied(button, block) {
+  try {
+    await navigator.clipboard.writeText(block.textContent)
+    button.textContent = 'Copied'
+  } catch {
+    getSelection().selectAllChildren(block)
+    button.textContent = 'Selected'
+  }
 }
 
 function tell(text) {

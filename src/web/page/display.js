@@ -1,0 +1,144 @@
+// Rich forms of a result, figures and files, none of which is trusted: an image is shown as an image, in which nothing
+// runs and which loads nothing; of HTML only words, lists and tables are built anew, without any attribute of its own.
+
+const IMAGES_MAX = 12
+const TEXT_MAX = 200_000
+/** Elements that are built from one HTML. */
+const ELEMENTS_MAX = 20_000
+const DEPTH_MAX = 64
+
+/** Of bytes as base64, by how they begin: what a job calls them is its own word. */
+const beginnings = [
+  ['iVBORw0KGgo', 'image/png'],
+  ['/9j/', 'image/jpeg'],
+  ['R0lGOD', 'image/gif'],
+  ['UklGR', 'image/webp'],
+]
+
+/** The rich forms of an outcome as elements, then images among its files that were not shown by those. */
+export function displayed({ display = [], artifacts = [] }) {
+  const byPath = new Map(artifacts.map((artifact) => [artifact.path, artifact]))
+  const shown = new Set()
+  const parts = display.slice(0, IMAGES_MAX).map(({ type, path, text }) => {
+    if (path !== undefined) shown.add(path)
+    return shownAs(type, path === undefined ? undefined : byPath.get(path), text)
+  })
+  const others = artifacts
+    .filter(({ path, content }) => !shown.has(path) && imageType(content) !== undefined)
+    .slice(0, IMAGES_MAX)
+    .map((artifact) => picture(artifact))
+  return [...parts, ...others].filter(Boolean)
+}
+
+/** Files that the job made, each to be saved. */
+export function files(artifacts) {
+  const list = element('ul', 'files')
+  for (const { path, size, content } of artifacts) {
+    const item = element('li')
+    if (content === undefined) item.append(element('span', '', path))
+    else item.append(saved(path, content))
+    item.append(element('span', 'hint', bytes(size)))
+    list.append(item)
+  }
+  return list
+}
+
+function shownAs(type, artifact, text) {
+  if (artifact) return picture(artifact)
+  if (typeof text !== 'string' || text === '') return undefined
+  if (type === 'text/html') return rebuilt(text.slice(0, TEXT_MAX))
+  if (type === 'image/svg+xml')
+    return image(`data:image/svg+xml,${encodeURIComponent(text)}`, 'A figure')
+  const block = element('pre', 'block', text.slice(0, TEXT_MAX))
+  block.tabIndex = 0
+  return block
+}
+
+function picture({ path, content }) {
+  const type = imageType(content)
+  if (type) return image(`data:${type};base64,${content}`, `Figure ${path}`)
+  if (content !== undefined && /\.svg$/i.test(path))
+    return image(`data:image/svg+xml;base64,${content}`, `Figure ${path}`)
+  return undefined
+}
+
+function imageType(content) {
+  return beginnings.find(([beginning]) => content?.startsWith(beginning))?.[1]
+}
+
+function image(source, alt) {
+  const made = element('img', 'figure')
+  made.src = source
+  made.alt = alt
+  return made
+}
+
+/** As a download: its name is never a place to go to, and its type never one that a browser opens. */
+function saved(path, content) {
+  const link = element('a', '', path)
+  link.href = '#'
+  link.addEventListener('click', (event) => {
+    event.preventDefault()
+    const blob = new Blob([Uint8Array.fromBase64?.(content) ?? bytesIn(content)], {
+      type: 'application/octet-stream',
+    })
+    const address = URL.createObjectURL(blob)
+    const save = element('a')
+    save.href = address
+    save.download = path.split('/').at(-1) || 'file'
+    save.click()
+    setTimeout(() => URL.revokeObjectURL(address), 10_000)
+  })
+  return link
+}
+
+function bytesIn(content) {
+  return Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))
+}
+
+const kept = new Set(
+  'table thead tbody tfoot tr th td caption p div span b strong i em u s small sub sup br hr h1 h2 h3 h4 h5 h6 ul ol li dl dt dd pre code blockquote'.split(
+    ' ',
+  ),
+)
+const left = new Set(
+  'script style template iframe object embed svg math head title noscript'.split(' '),
+)
+
+/** Parsed where nothing loads or runs, then built anew from a short list of elements; `colspan` and `rowspan` stay. */
+function rebuilt(html) {
+  const { body } = new DOMParser().parseFromString(html, 'text/html')
+  const whole = element('div', 'rich')
+  whole.tabIndex = 0
+  let count = 0
+  const copy = (from, to, depth) => {
+    for (const node of from.childNodes) {
+      if (++count > ELEMENTS_MAX || depth > DEPTH_MAX) return
+      if (node.nodeType === Node.TEXT_NODE) to.append(node.data)
+      if (node.nodeType !== Node.ELEMENT_NODE || left.has(node.localName)) continue
+      if (!kept.has(node.localName)) {
+        copy(node, to, depth + 1)
+        continue
+      }
+      const made = document.createElement(node.localName)
+      for (const span of ['colSpan', 'rowSpan'])
+        if (node[span] > 1) made[span] = Math.min(node[span], 1000)
+      copy(node, made, depth + 1)
+      to.append(made)
+    }
+  }
+  copy(body, whole, 0)
+  return whole
+}
+
+function bytes(size) {
+  if (size < 1024) return `${size} B`
+  return size < 2 ** 20 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 2 ** 20).toFixed(1)} MB`
+}
+
+function element(tag, className = '', text = '') {
+  const made = document.createElement(tag)
+  if (className) made.className = className
+  if (text) made.textContent = text
+  return made
+}

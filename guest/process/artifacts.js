@@ -1,6 +1,7 @@
 /**
- * What a job left below `out/`: plain files alone. A link of any kind, a pipe, a device, what is too large or too much
- * is left out by name, with the reason. It runs with no more rights than the job had.
+ * What a job left: plain files below its working folder, but for what it brought and left as it was, and for the folders
+ * in which tools keep their own. A link of any kind, a pipe, a device, what is too large or too much is left out by
+ * name, with the reason. It runs with no more rights than the job had, and with what it took before the job ran.
  */
 import fs from 'node:fs'
 
@@ -9,45 +10,90 @@ const LEFT_OUT_MAX = 200
 const FILE_BYTES_MAX = 32 * 2 ** 20 - 65_536
 const DEPTH_MAX = 32
 const PATH_CHARS_MAX = 1024
-const { closeSync, constants, fstatSync, openSync, readdirSync, readSync } = fs
+const OUT = 'out'
+/** Folders in which tools keep their own; those with a dot are theirs too. */
+const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
+const NOT_PLAIN = /[\p{Cc}\\]/u
+const { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } = fs
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-const { alloc } = Buffer
+const { alloc, compare, from } = Buffer
+const { create, getPrototypeOf } = Object
+const BIG = /** @type {const} */ ({ bigint: true })
+const stats = getPrototypeOf(fs.statSync('/', BIG))
 const { bind, call } = Function.prototype
-const [cut, isDirectory, isFile, sort, subarray] = [
+const [cut, startsWith, test, isDirectory, isFile, isLink, sort, subarray] = [
   String.prototype.slice,
-  fs.Stats.prototype.isDirectory,
-  fs.Stats.prototype.isFile,
+  String.prototype.startsWith,
+  RegExp.prototype.test,
+  stats.isDirectory,
+  stats.isFile,
+  stats.isSymbolicLink,
   Array.prototype.sort,
   Uint8Array.prototype.subarray,
 ].map((method) => bind.call(call, method))
 const hasProc = fs.existsSync('/proc/self/fd')
 
+/** @typedef {{ path: string, content: string, encoding: 'utf8' | 'base64', type?: string }} Brought */
+/** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known what lies there, by path */
+
+/** What lies below the working folder before the job; what it brought is compared by content where it was written anew.
+ * @param {string} work @param {readonly Brought[]} files @returns {Known} */
+export function knownFiles(work, files) {
+  /** @type {Known} */
+  const known = create(null)
+  const below = (/** @type {string} */ at) => {
+    for (const entry of fs.readdirSync(`${work}/${at}`, { withFileTypes: true })) {
+      const path = at + entry.name
+      if (!entry.isDirectory()) known[path] = { facts: factsOf(lstatSync(`${work}/${path}`, BIG)) }
+      else if (!test(OF_TOOLS, entry.name)) below(`${path}/`)
+    }
+  }
+  below('')
+  for (const { path, content, encoding, type } of files) {
+    const one = known[path]
+    // Of what was sent ahead nothing is held here: written anew it has changed.
+    if (one && type !== 'link' && type !== 'sent') one.content = () => from(content, encoding)
+  }
+  return known
+}
+
 /**
- * @param {string} root
+ * Gives what lies below `out/`, as seen from there, then the rest.
+ *
+ * @param {string} work
  * @param {number} bytesMax of all together
  * @param {(path: string, bytes: Uint8Array) => void} give
+ * @param {Known} known
  * @returns {{ path: string, because: string }[]} what was left out
  */
-export function gatherArtifacts(root, bytesMax, give) {
+export function gatherArtifacts(work, bytesMax, give, known) {
   /** @type {{ path: string, because: string }[]} */
   const leftOut = []
-  let [files, bytes] = [0, 0]
+  /** @type {Record<string, true>} */
+  const given = create(null)
+  let [files, bytes, unnamed, hasOut] = [0, 0, 0, false]
   const leave = (/** @type {string} */ path, /** @type {string} */ because) => {
     if (leftOut.length < LEFT_OUT_MAX)
-      leftOut[leftOut.length] = { path: cut(path, 0, PATH_CHARS_MAX), because }
+      leftOut[leftOut.length] = { path: cut(shownAs(path), 0, PATH_CHARS_MAX), because }
+    else unnamed++
   }
 
   /** @param {number} folder @param {string} at @param {number} depth */
   function walk(folder, at, depth) {
-    const below = hasProc ? `/proc/self/fd/${folder}` : `${root}/${at}`
+    const below = hasProc ? `/proc/self/fd/${folder}` : `${work}/${at}`
     const names = sort(readdirSync(below))
     for (let index = 0; index < names.length; index++) {
-      const path = at + names[index]
-      attempt(leave, path, () => {
-        const fd = openSync(`${below}/${names[index]}`, FILE)
+      const name = names[index] ?? ''
+      const path = at + name
+      if (path === OUT && hasOut) continue
+      const refused = (/** @type {string} */ place, /** @type {string} */ because) => {
+        if (!isLinkAsItWas(`${below}/${name}`, path)) leave(place, because)
+      }
+      attempt(refused, path, () => {
+        const fd = openSync(`${below}/${name}`, FILE)
         try {
-          take(fd, path, depth)
+          take(fd, name, path, depth)
         } finally {
           closeSync(fd)
         }
@@ -55,43 +101,99 @@ export function gatherArtifacts(root, bytesMax, give) {
     }
   }
 
-  /** @param {number} fd @param {string} path @param {number} depth */
-  function take(fd, path, depth) {
-    const stat = fstatSync(fd)
+  /** @param {number} fd @param {string} name @param {string} path @param {number} depth */
+  function take(fd, name, path, depth) {
+    const stat = fstatSync(fd, BIG)
+    const isOut = isBelowOut(path)
     if (isDirectory(stat)) {
+      if (!isOut && test(OF_TOOLS, name)) return
       if (depth === DEPTH_MAX) leave(path, 'it is nested too deep')
       else walk(fd, `${path}/`, depth + 1)
       return
     }
-    const because = reason(stat, files, bytes, bytesMax)
+    if (!isOut && isAsItWas(fd, stat, path)) return
+    const shown = shownAs(path)
+    const because = reason(stat, path, shown)
     if (because) return leave(path, because)
     files++
-    bytes += stat.size
-    give(path, contentOf(fd, stat.size))
+    bytes += Number(stat.size)
+    given[shown] = true
+    give(shown, contentOf(fd, Number(stat.size)))
   }
 
-  attempt(
-    () => undefined,
-    '',
-    () => {
-      const fd = openSync(root, FOLDER)
-      walk(fd, '', 0)
-      closeSync(fd)
-    },
-  )
+  /** @param {import('node:fs').BigIntStats} stat @param {string} path @param {string} shown */
+  function reason(stat, path, shown) {
+    const size = Number(stat.size)
+    if (!isFile(stat)) return 'it is no plain file'
+    if (stat.nlink > 1n) return 'it has more than one name'
+    if (test(NOT_PLAIN, path)) return 'its name is no text'
+    if (shown.length > PATH_CHARS_MAX) return 'its path is too long'
+    if (given[shown]) return `there is another ${shown} already`
+    if (files >= FILES_MAX) return `there are more than ${FILES_MAX}`
+    if (size > FILE_BYTES_MAX) return `it is too large: ${size} bytes, of at most ${FILE_BYTES_MAX}`
+    if (bytes + size <= bytesMax) return undefined
+    const left = bytesMax > bytes ? bytesMax - bytes : 0
+    return `it is too large: ${size} bytes, with ${left} left of ${bytesMax}`
+  }
+
+  /** A file that was written anew may hold what it did before.
+   * @param {number} fd @param {import('node:fs').BigIntStats} stat @param {string} path */
+  function isAsItWas(fd, stat, path) {
+    const before = known[path]
+    if (!before || !isFile(stat)) return false
+    if (before.facts === factsOf(stat)) return true
+    const content = before.content?.()
+    if (!content || stat.size !== BigInt(content.length)) return false
+    return compare(content, contentOf(fd, content.length)) === 0
+  }
+
+  /** @param {string} place @param {string} path */
+  function isLinkAsItWas(place, path) {
+    try {
+      const stat = lstatSync(place, BIG)
+      return isLink(stat) && known[path]?.facts === factsOf(stat)
+    } catch {
+      return false
+    }
+  }
+
+  for (const [root, at] of [
+    [`${work}/${OUT}`, `${OUT}/`],
+    [work, ''],
+  ]) {
+    attempt(
+      () => undefined,
+      '',
+      () => {
+        const fd = openSync(root ?? '', FOLDER)
+        hasOut ||= at !== ''
+        walk(fd, at ?? '', 0)
+        closeSync(fd)
+      },
+    )
+  }
+  const last = leftOut[LEFT_OUT_MAX - 1]
+  if (last && unnamed > 0) last.because += `; ${unnamed} more are left out`
   return leftOut
 }
 
-/** @param {import('node:fs').Stats} stat @param {number} files @param {number} bytes @param {number} bytesMax */
-function reason(stat, files, bytes, bytesMax) {
-  if (!isFile(stat)) return 'it is no plain file'
-  if (stat.nlink > 1) return 'it has more than one name'
-  if (files >= FILES_MAX) return `there are more than ${FILES_MAX}`
-  if (stat.size > FILE_BYTES_MAX || bytes + stat.size > bytesMax) return 'it is too large'
-  return undefined
+/** @param {string} path */
+function isBelowOut(path) {
+  return startsWith(path, `${OUT}/`)
 }
 
-/** A file that shrinks meanwhile is as long as it is. @param {number} fd @param {number} size */
+/** What lies below `out/` is named as seen from there. @param {string} path */
+function shownAs(path) {
+  return isBelowOut(path) ? cut(path, OUT.length + 1) : path
+}
+
+/** What changes with a file that is written to; none that its owner could set back.
+ * @param {import('node:fs').BigIntStats} stat */
+function factsOf({ ino, size, ctimeNs }) {
+  return `${ino} ${size} ${ctimeNs}`
+}
+
+/** A file that shrinks meanwhile is as long as it is; what it grows by is not there. @param {number} fd @param {number} size */
 function contentOf(fd, size) {
   const bytes = alloc(size)
   let at = 0
@@ -106,6 +208,7 @@ function attempt(leave, path, act) {
     act()
   } catch (error) {
     const { code } = /** @type {{ code?: string }} */ (error)
+    if (code === 'ENOENT') return
     if (code === 'ELOOP' || code === 'EMLINK') leave(path, 'it is a link')
     else if (code === 'ENXIO') leave(path, 'it is no plain file')
     else if (code !== undefined) leave(path, 'it cannot be read')

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { childrenCpuMs } from '../../src/os/libc.js'
 import { parseJson } from '../parse-json.js'
-import { gatherArtifacts } from './artifacts.js'
+import { gatherArtifacts, knownFiles } from './artifacts.js'
 import { readResult } from './ground.js'
 import { errorOf, resultOf } from './result.js'
 import { KIND, send, stay } from './wire.js'
@@ -30,10 +30,13 @@ export function takeJob(task, settings, say = send) {
   /** @type {unknown} */
   let uncaught
   let isUncaught = false
+  /** @type {import('./artifacts.js').Known | undefined} */
+  let known
   let cpuBefore = cpuUsage()
   const childrenBefore = childrenCpuMs()
 
   function release() {
+    if (settings.work) known = knownFiles(settings.work, task.files)
     cpuBefore = cpuUsage()
     released = hrtime()
     say(KIND.released, String(Number(released) / 1e6))
@@ -52,9 +55,10 @@ export function takeJob(task, settings, say = send) {
   function end(meta, text = '') {
     if (ended) return
     ended = true
-    const artifactsLeftOut = settings.work
-      ? gatherArtifacts(`${settings.work}/out`, task.artifactBytesMax, sendArtifact)
-      : []
+    const artifactsLeftOut =
+      settings.work && known
+        ? gatherArtifacts(settings.work, task.artifactBytesMax, sendArtifact, known)
+        : []
     const { user, system } = cpuUsage(cpuBefore)
     const head = {
       protocol: 1,

@@ -1,4 +1,8 @@
-"""What a job left below `out/`: plain files alone; anything else is left out by name, with the reason."""
+"""
+What a job left: plain files below its working folder, but for what it brought and left as it was, and for the folders
+in which tools keep their own. A link of any kind, a pipe, a device, what is too large or too much is left out by name,
+with the reason. It runs with no more rights than the job had.
+"""
 
 import errno
 import os
@@ -8,78 +12,194 @@ FILES_MAX = 1000
 LEFT_OUT_MAX = 200
 FILE_BYTES_MAX = 32 * 2**20 - 65_536
 DEPTH_MAX = 32
+PATH_CHARS_MAX = 1024
+OUT = "out"
+OF_TOOLS = ("__pycache__", "node_modules")
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
+# From here on no descriptor is the runner's.
+FREE_FD, FD_MAX = 8, 1024
+
+_open, _close, _read, _list, _fstat, _stat = os.open, os.close, os.pread, os.listdir, os.fstat, os.stat
 
 
-def gather(root, bytes_max, give):
-    """Gives each file as (path, bytes); the list of what was left out."""
-    gathering = _Gathering(bytes_max, give)
-    try:
-        folder = os.open(root, FOLDER)
-    except OSError:
-        return []
-    gathering.walk(folder, "", 0)
-    os.close(folder)
-    return gathering.left_out
+def facts_of(path):
+    """What changes with a file that is written to; none that its owner could set back."""
+    facts = os.lstat(path)
+    return facts.st_ino, facts.st_size, facts.st_ctime_ns
 
 
-class _Gathering:
-    def __init__(self, bytes_max, give):
+class Gathering:
+    """`brought`: of each file that was there before the job, by path, its facts and its content."""
+
+    def __init__(self, work, bytes_max, give, brought):
+        self.work = work
         self.bytes_max = bytes_max
         self.give = give
-        self.files = 0
+        self.brought = brought
+        self.given = {}
         self.bytes = 0
         self.left_out = []
+        self.unnamed = 0
+        self.has_freed = False
+        self.has_out = False
+
+    def gather(self):
+        """Gives what lies below `out/`, as seen from there, then the rest."""
+        for root, at in ((self.work + "/" + OUT, OUT + "/"), (self.work, "")):
+            try:
+                folder = self.open(root, FOLDER)
+            except OSError:
+                continue
+            self.has_out = self.has_out or at != ""
+            self.walk(folder, at, 0)
+            _close(folder)
+
+    def named(self):
+        """What was left out; the last says how many more there were."""
+        if not self.unnamed:
+            return self.left_out
+        *rest, last = self.left_out
+        return [*rest, {**last, "because": f"{last['because']}; {self.unnamed} more are left out"}]
+
+    def add(self, path, data):
+        """Something beside the files. Whether there was room."""
+        if path in self.given or self.reason_of(len(data)):
+            return False
+        self.pass_on(path, data)
+        return True
 
     def leave(self, path, because):
-        if len(self.left_out) < LEFT_OUT_MAX:
-            name = path.encode("utf8", "replace").decode("utf8")[:1024]
-            self.left_out.append({"path": name, "because": because})
+        if len(self.left_out) == LEFT_OUT_MAX:
+            self.unnamed += 1
+            return
+        name = _shown_as(path).encode("utf8", "replace").decode("utf8")[:PATH_CHARS_MAX]
+        self.left_out.append({"path": name, "because": because})
 
     def walk(self, folder, at, depth):
-        for name in sorted(os.listdir(folder)):
+        try:
+            names = sorted(_list(folder))
+        except OSError as error:
+            return self.leave(at, _because(error))
+        for name in names:
             path = at + name
-            try:
-                fd = os.open(name, FILE, dir_fd=folder)
-            except OSError as error:
-                self.leave(path, _because(error))
+            if path == OUT and self.has_out:
                 continue
             try:
-                self.take(fd, path, depth)
+                fd = self.open(name, FILE, folder)
+            except OSError as error:
+                if error.errno != errno.ENOENT and not self.is_link_as_it_was(name, folder, path):
+                    self.leave(path, _because(error))
+                continue
+            try:
+                self.take(fd, name, path, depth)
             finally:
-                os.close(fd)
+                _close(fd)
 
-    def take(self, fd, path, depth):
-        facts = os.fstat(fd)
+    def take(self, fd, name, path, depth):
+        facts = _fstat(fd)
+        is_out = _is_below_out(path)
         if stat.S_ISDIR(facts.st_mode):
+            if not is_out and (name in OF_TOOLS or name.startswith(".")):
+                return None
             if depth == DEPTH_MAX:
                 return self.leave(path, "it is nested too deep")
             return self.walk(fd, path + "/", depth + 1)
-        because = self.reason(facts, path)
+        if not is_out and self.is_as_it_was(fd, facts, path):
+            return None
+        shown = _shown_as(path)
+        because = self.reason(facts, path, shown)
         if because:
             return self.leave(path, because)
-        self.files += 1
-        self.bytes += facts.st_size
-        chunks = []
-        left = facts.st_size
-        while left > 0 and (chunk := os.read(fd, left)):
-            chunks.append(chunk)
-            left -= len(chunk)
-        self.give(path, b"".join(chunks))
+        return self.pass_on(shown, _content(fd, facts.st_size))
 
-    def reason(self, facts, path):
+    def pass_on(self, path, data):
+        self.given[path] = None
+        self.bytes += len(data)
+        self.give(path, data)
+
+    def reason(self, facts, path, shown):
         if not stat.S_ISREG(facts.st_mode):
             return "it is no plain file"
         if facts.st_nlink > 1:
             return "it has more than one name"
-        if not path.isprintable():
+        if not path.isprintable() or "\\" in path:
             return "its name is no text"
-        if self.files >= FILES_MAX:
+        if len(shown) > PATH_CHARS_MAX:
+            return "its path is too long"
+        if shown in self.given:
+            return f"there is another {shown} already"
+        return self.reason_of(facts.st_size)
+
+    def reason_of(self, size):
+        if len(self.given) >= FILES_MAX:
             return f"there are more than {FILES_MAX}"
-        if facts.st_size > FILE_BYTES_MAX or self.bytes + facts.st_size > self.bytes_max:
-            return "it is too large"
+        if size > FILE_BYTES_MAX:
+            return f"it is too large: {size} bytes, of at most {FILE_BYTES_MAX}"
+        if self.bytes + size > self.bytes_max:
+            return f"it is too large: {size} bytes, with {max(0, self.bytes_max - self.bytes)} left of {self.bytes_max}"
         return None
+
+    def is_as_it_was(self, fd, facts, path):
+        """A file that was written anew may hold what it did before."""
+        if path not in self.brought or not stat.S_ISREG(facts.st_mode):
+            return False
+        known, content = self.brought[path]
+        if known == (facts.st_ino, facts.st_size, facts.st_ctime_ns):
+            return True
+        if content is None:
+            return False
+        data = content()
+        return facts.st_size == len(data) and _content(fd, facts.st_size) == data
+
+    def is_link_as_it_was(self, name, folder, path):
+        try:
+            facts = _stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return False
+        known, _ = self.brought.get(path, (None, None))
+        return stat.S_ISLNK(facts.st_mode) and known == (facts.st_ino, facts.st_size, facts.st_ctime_ns)
+
+    def open(self, path, flags, folder=None):
+        try:
+            return _open(path, flags, dir_fd=folder)
+        except OSError as error:
+            if error.errno != errno.EMFILE or self.has_freed:
+                raise
+        # The job has ended, and kept what it had open.
+        self.has_freed = True
+        for fd in range(FREE_FD, FD_MAX):
+            if fd != folder and not self.is_walked(fd):
+                try:
+                    _close(fd)
+                except OSError:
+                    pass
+        return _open(path, flags, dir_fd=folder)
+
+    def is_walked(self, fd):
+        """A folder may be one of those that are being read."""
+        try:
+            return stat.S_ISDIR(_fstat(fd).st_mode)
+        except OSError:
+            return False
+
+
+def _is_below_out(path):
+    return path.startswith(OUT + "/")
+
+
+def _shown_as(path):
+    """What lies below `out/` is named as seen from there."""
+    return path[len(OUT) + 1 :] if _is_below_out(path) else path
+
+
+def _content(fd, size):
+    """A file that shrinks meanwhile is as long as it is; what it grows by is not there."""
+    chunks, at = [], 0
+    while at < size and (chunk := _read(fd, size - at, at)):
+        chunks.append(chunk)
+        at += len(chunk)
+    return b"".join(chunks)
 
 
 def _because(error):

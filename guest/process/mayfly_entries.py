@@ -1,8 +1,10 @@
 """One job, from its release to its end."""
 
-import _ast
+import _signal
 import atexit
 import errno
+import gc
+import io
 import json
 import os
 import resource
@@ -11,20 +13,26 @@ import time
 import types
 
 import mayfly_artifacts
+import mayfly_errors
 import mayfly_ground
+import mayfly_own
 import mayfly_result
+import mayfly_source
 import mayfly_wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CHARS_MAX = 8192
-STACK_CHARS_MAX = 16384
+# Showing a result may take that long, and no longer.
+SHOW_SECONDS_MAX = 2
+# Entries that are called with the input: the source is imported, not run.
+CALLED = {"main": "main", "function": "main", "handler": "handler"}
 
 _exit = os._exit
+_getpid = os.getpid
+_frames = sys._current_frames
 _dumps = json.dumps
 _monotonic = time.monotonic
 _usage = resource.getrusage
 _send = mayfly_wire.send
-_own_path = [path for path in sys.path if path != HERE]
 
 _DUMMY = {
     "language": "python",
@@ -50,21 +58,23 @@ def warm_up(settings):
     own = {**settings, "work": folder, "tmp": folder, "listens": False}
     task = json.loads(json.dumps(_DUMMY))
     sink = os.open(os.devnull, os.O_WRONLY)
-    job = _Job(task, own, lambda kind, payload=b"": _send(kind, payload, sink))
+    job = _Job(task, own, say=lambda kind, payload=b"": _send(kind, payload, sink))
     job.rehearse(*mayfly_ground.lay_out(task, own))
     os.close(sink)
     try:
         raise ValueError("warm")
     except ValueError as error:
-        _error_of(error, settings)
+        mayfly_errors.error_of(error, folder)
     mayfly_ground.read_result(own, 0)
     mayfly_ground.take_up(settings, own_path)
     sys.modules["__main__"] = own_main
-    del sys.modules["job"]
     for name in ("out/a", "job.py", ".mayfly-result"):
         os.unlink(os.path.join(folder, name))
     os.rmdir(os.path.join(folder, "out"))
     os.rmdir(folder)
+    # What stands now is the runner's: a collection at the job's end is of the job's own.
+    gc.collect()
+    gc.freeze()
 
 
 def _preload():
@@ -73,23 +83,13 @@ def _preload():
     import datetime
     import socket
     import threading
+    import traceback
 
-    return dataclasses, datetime, socket, threading, _traceback()
-
-
-def _traceback():
-    """Loaded when something went wrong: not what the job may have by that name."""
-    path = list(sys.path)
-    sys.path[:] = _own_path
-    try:
-        import traceback
-    finally:
-        sys.path[:] = path
-    return traceback
+    return dataclasses, datetime, socket, threading, traceback, mayfly_own.own("mayfly_display")
 
 
-def run(task, settings, problem=None):
-    job = _Job(task, settings)
+def run(task, settings, pristine=frozenset(), problem=None):
+    job = _Job(task, settings, pristine)
     try:
         if problem is not None:
             raise problem
@@ -97,17 +97,27 @@ def run(task, settings, problem=None):
     except BaseException as error:
         job.refuse(error)
         _exit(1)
-    job.run(main, path)
+    _exit(job.run(main, path))
 
 
 class _Job:
-    def __init__(self, task, settings, say=_send):
+    def __init__(self, task, settings, pristine=frozenset(), say=_send):
         self.task = task
         self.settings = settings
+        self.pristine = pristine
         self.say = say
+        self.work = settings["work"] or "/"
         self.released = None
         self.cpu_before = 0.0
-        self.pid = os.getpid()
+        self.pid = _getpid()
+        self.gathering = None
+        self.display = None
+        self.is_called = False
+
+    @property
+    def is_ours(self):
+        """What a job forked returns here too, and has nothing to say."""
+        return _getpid() == self.pid
 
     def refuse(self, error):
         """Nothing of the job ran."""
@@ -117,26 +127,41 @@ class _Job:
         self.fail(error)
 
     def run(self, main, path):
-        sys.argv = [main, *self.task.get("args", [])]
-        try:
-            tree = _parse(self.task["code"], main)
-            code = compile(self.task["code"], main, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            if _entry_asked(self.task) == "program":
-                _traceback().print_exception(error, limit=0)
-            own = _error_of(error.with_traceback(None), self.settings)
-            self.end({"status": "error", "error": {**own, "code": "SYNTAX_ERROR"}})
-            _exit(1)
-        entry = _entry(self.task, tree)
-        if "calls" in self.task and entry == "program":
+        """Its exit code. All that it is to have before the job is there, for nothing of ours is loaded by name after."""
+        sys.argv = [self.task.get("name") or main, *self.task.get("args", [])]
+        sys.orig_argv[:] = [sys.executable, *sys.argv]
+        sys.stdout.reconfigure(line_buffering=True)
+        called = CALLED.get(self.task["entry"]) or ("main" if "calls" in self.task else None)
+        is_program = self.task["entry"] == "program"
+        if "calls" in self.task and is_program:
             self.fail(TypeError("Cannot call the job: it is a program"))
-            _exit(1)
+            return 1
+        try:
+            shape = mayfly_source.Shape(self.task["code"], main, called is None and not is_program)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+            return self.unread(error)
+        self.watch(mayfly_ground.brought(self.task, self.settings, main))
         self.release(path)
-        status = self.program(code, main) if entry == "program" else self.value(code, main, entry)
-        _exit(status)
+        if called:
+            return self.value(shape, main, called)
+        return self.program(shape, main, is_program)
+
+    def unread(self, error):
+        error = error.with_traceback(None)
+        mayfly_errors.print_error(error, self.work)
+        _flush()
+        self.end({"status": "error", "exitCode": 1, "error": {**self.error_of(error), "code": "SYNTAX_ERROR"}})
+        return 1
+
+    def watch(self, brought):
+        self.gathering = mayfly_artifacts.Gathering(self.work, self.task["artifactBytesMax"], self.give, brought)
 
     def release(self, path):
         """From here on, and no earlier, what is imported may be the job's."""
+        mayfly_own.give_way(self.pristine, path[0])
+        display = mayfly_own.own("mayfly_display")
+        self.display = display.Display(self.gathering, self.work, self.show)
+        sys.meta_path.insert(0, display.FigureFinder(self.display, lambda: self.is_ours))
         self.cpu_before = _cpu_seconds()
         self.released = _monotonic()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
@@ -144,110 +169,160 @@ class _Job:
 
     def rehearse(self, main, path):
         """All of it but its end."""
-        tree = _parse(self.task["code"], main)
-        code = compile(self.task["code"], main, "exec", dont_inherit=True)
+        shape = mayfly_source.Shape(self.task["code"], main, True)
+        modules, finders, before = dict(sys.modules), list(sys.meta_path), dict(sys.path_importer_cache)
+        self.watch(mayfly_ground.brought(self.task, self.settings, main))
         self.release(path)
-        self.value(code, main, _entry(self.task, tree))
+        module = _main_module(main)
+        exec(shape.code, module.__dict__)
+        mayfly_result.encode(self.value_of(module.__dict__, shape, None), self.task["resultBytesMax"])
+        self.gathering.gather()
+        sys.modules.clear()
+        sys.modules.update(modules)
+        sys.meta_path[:] = finders
+        sys.path_importer_cache.clear()
+        sys.path_importer_cache.update(before)
 
-    def program(self, code, main):
-        module = _module("__main__", main)
-        error = None
+    def program(self, shape, main, is_plain):
+        """As `python3 FILE`; then what it comes to, unless only what it writes as its result does."""
+        module = _main_module(main)
+        names, error, value = module.__dict__, None, None
+        given = None
+        if not is_plain and shape.takes_input:
+            names["input"] = given = json.loads(self.task["inputText"])
         try:
-            exec(code, module.__dict__)
+            exec(shape.code, names)
+            if not is_plain:
+                value = self.value_of(names, shape, given)
         except BaseException as thrown:
-            error = thrown
-        error = self.wind_up() or error
-        if os.getpid() != self.pid:
+            error = mayfly_errors.own_frames_off(thrown)
+            if self.is_ours or not isinstance(error, SystemExit):
+                _tell(error, self.work)
+        self.wind_up()
+        if not self.is_ours:
+            atexit._run_exitfuncs()
+            _flush()
             return _status_of(error)
-        return self.end_program(error)
+        meta, text = self.outcome_of(error, value)
+        atexit._run_exitfuncs()
+        del value
+        self.close(names)
+        self.end(meta, text)
+        return _status_of(error)
+
+    def value_of(self, names, shape, given):
+        last = names.pop(mayfly_source.LAST, None)
+        main = names.get("main")
+        if not shape.runs_itself and mayfly_source.calls_with_one(main):
+            self.is_called = True
+            return _awaited(main(json.loads(self.task["inputText"]) if given is None else given))
+        result = names.get("result")
+        is_data = not isinstance(result, (type, types.FunctionType, types.ModuleType))
+        return result if result is not None and is_data else last
+
+    def outcome_of(self, error, value):
+        if isinstance(error, SystemExit):
+            status = _status_of(error)
+            if status != 0:
+                message = f"The program exited with {status}"
+                return {"status": "error", "exitCode": status, "error": {"code": "EXIT", "message": message}}, ""
+        elif error is not None:
+            return {"status": "error", "exitCode": 1, "error": self.error_of(error)}, ""
+        room = self.task["resultBytesMax"]
+        written = mayfly_ground.read_result(self.settings, room)
+        if written is None:
+            message = "Cannot return the result: it takes more bytes than this job may return"
+            return _refusal("RESULT_TOO_LARGE", message), ""
+        if written != "" and not _is_json(written):
+            message = "Cannot return the result: what the program wrote as its result is no JSON"
+            return _refusal("RESULT_NOT_JSON", message), ""
+        if written != "":
+            return {"status": "ok", "exitCode": 0}, written
+        encoding, text = self.shown(value, room)
+        exited = {} if self.is_called else {"exitCode": 0}
+        return {"status": "ok", **exited, "encoding": encoding}, text
+
+    def shown(self, value, room):
+        """A result as JSON where it is data, else as text; and its other forms. Whatever it is, the job has ended well."""
+        with _Within(SHOW_SECONDS_MAX) as within:
+            self.display.figures_left()
+            if value is None:
+                return "json", "null"
+            self.display.value(value)
+            try:
+                return mayfly_result.encode(value, room)
+            except mayfly_result.Refused:
+                pass
+            return mayfly_result.encode_text(value, room)
+        because = f"it took more than {SHOW_SECONDS_MAX} s" if within.is_over else "its class broke"
+        return "text", _dumps(f"<{type(value).__name__}: not shown, {because}>"[:256])
 
     def wind_up(self):
-        """As an interpreter ends: its threads, its exit handlers, its output."""
-        error = None
-        threading = sys.modules.get("threading")
-        shutdown = getattr(threading, "_shutdown", lambda: None)
-        for step in (shutdown, atexit._run_exitfuncs):
-            try:
-                step()
-            except BaseException as thrown:
-                error = thrown
-        return error
+        """As an interpreter ends: threads are waited for."""
+        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
+        try:
+            if shutdown:
+                shutdown()
+        except BaseException:
+            pass
 
-    def end_program(self, error):
-        status = _status_of(error)
-        if error is not None and not isinstance(error, SystemExit):
-            _traceback().print_exception(type(error), error, _user_frames(error))
-        elif error is not None and not isinstance(error.code, (int, type(None))):
-            print(error.code, file=sys.stderr)
+    def close(self, names):
+        """What the program holds open is closed, as at an interpreter's end; what that says is still heard."""
         _flush()
-        if error is not None and not isinstance(error, SystemExit):
-            self.end({"status": "error", "exitCode": status, "error": _error_of(error, self.settings)})
-        elif status != 0:
-            message = f"The program exited with {status}"
-            self.end({"status": "error", "exitCode": status, "error": {"code": "EXIT", "message": message}})
-        else:
-            self.end_with_result()
-        return status
+        if len(_frames()) > 1:
+            # A daemon goes on with those names here, where an interpreter would have stopped it.
+            return _flush_files()
+        for is_private in (True, False):
+            for name in list(names):
+                if name.startswith("_") == is_private and not name.startswith("__"):
+                    names[name] = None
+        gc.collect()
+        _flush()
 
-    def end_with_result(self):
-        text = mayfly_ground.read_result(self.settings, self.task["resultBytesMax"])
-        if text is None:
-            message = "Cannot return the result: it takes more bytes than this job may return"
-            return self.end(_refusal("RESULT_TOO_LARGE", message))
-        if text != "" and not _is_json(text):
-            message = "Cannot return the result: what the program wrote as its result is no JSON"
-            return self.end(_refusal("RESULT_NOT_JSON", message))
-        self.end({"status": "ok", "exitCode": 0}, text or "null")
-
-    def value(self, code, main, entry):
+    def value(self, shape, main, called):
+        """It is imported, and its function called."""
         sys.modules["__main__"] = types.ModuleType("__main__")
-        module = _module("job", main)
+        module = _module(os.path.splitext(os.path.basename(main))[0], main)
+        room = self.task["resultBytesMax"]
         try:
             given = json.loads(self.task["inputText"])
-            if entry == "result":
-                module.input = given
-            if "calls" in self.task and entry == "result":
-                raise TypeError("Cannot call the job: it defines no function main")
-            exec(code, module.__dict__)
+            exec(shape.code, module.__dict__)
             if "calls" in self.task:
-                value = self.batch(module, entry, given)
+                self.batch(module, called, given)
+                return self.over({"status": "ok"}, 0)
+            value = self.answer(module, called, given)
+            if called == "handler":
+                encoding, text = mayfly_result.encode(value, room)
             else:
-                value = self.answer(module, entry, given)
-            encoding, text = mayfly_result.encode(value, self.task["resultBytesMax"])
+                encoding, text = self.shown(value, room)
         except mayfly_result.Refused as refused:
             return self.over({"status": "error", "error": {"code": refused.code, "message": str(refused)}}, 1)
         except SystemExit as error:
+            _tell(error, self.work)
             status = _status_of(error)
             message = f"The program exited with {status}"
             exited = {"status": "error", "error": {"code": "EXIT", "message": message}}
             return self.over({**(exited if status else {"status": "ok"}), "exitCode": status}, status)
         except BaseException as error:
-            return self.over({"status": "error", "error": _error_of(error, self.settings)}, 1)
+            _tell(mayfly_errors.own_frames_off(error), self.work)
+            return self.over({"status": "error", "error": self.error_of(error)}, 1)
         return self.over({"status": "ok", "encoding": encoding}, 0, text)
 
-    def answer(self, module, entry, given):
-        if entry == "result":
-            return module.__dict__.get("result")
-        name = "handler" if entry == "handler" else "main"
+    def answer(self, module, name, given):
         function = module.__dict__.get(name)
         if not callable(function):
-            if name == "main" and "result" in module.__dict__:
-                return module.result
-            raise TypeError(f"Cannot run the job: it defines no function {name}")
-        value = function(given, _Context(self)) if entry == "handler" else function(given)
-        if not isinstance(value, types.CoroutineType):
-            return value
-        import asyncio
+            raise TypeError(f"Cannot {'call' if 'calls' in self.task else 'run'} the job: it defines no function {name}")
+        if name == "handler":
+            return _awaited(function(given, _Context(self)))
+        return _awaited(function() if mayfly_source.takes_none(function) else function(given))
 
-        return asyncio.run(value)
-
-    def batch(self, module, entry, inputs):
+    def batch(self, module, name, inputs):
         """One call after the other. What one raises is its own, and the next one begins."""
         room = self.task["resultBytesMax"]
         for given in inputs:
             began = _monotonic()
             try:
-                encoding, text = mayfly_result.encode(self.answer(module, entry, given), room)
+                encoding, text = mayfly_result.encode(self.answer(module, name, given), room)
                 room -= len(text)
                 self.answered(began, {"status": "ok", "encoding": encoding}, text)
             except mayfly_result.Refused as refused:
@@ -255,27 +330,28 @@ class _Job:
             except SystemExit:
                 raise
             except BaseException as error:
-                self.answered(began, {"status": "error", "error": _error_of(error, self.settings)})
+                self.answered(began, {"status": "error", "error": self.error_of(mayfly_errors.own_frames_off(error))})
 
     def answered(self, began, meta, text="null"):
-        if os.getpid() != self.pid:
+        if not self.is_ours:
             return
         head = {"protocol": 1, "encoding": "json", **meta, "executionMs": (_monotonic() - began) * 1000}
         self.say(mayfly_wire.ANSWERED, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
 
     def over(self, meta, status, text=None):
-        if os.getpid() == self.pid:
+        if self.is_ours:
             _flush()
             self.end(meta, text if text is not None else ("null" if meta["status"] == "ok" else ""))
         return status
 
+    def error_of(self, error):
+        return mayfly_errors.error_of(error, self.work)
+
     def fail(self, error):
-        self.end({"status": "error", "error": _error_of(error, self.settings)})
+        self.end({"status": "error", "error": self.error_of(error)})
 
     def end(self, meta, text=""):
-        work = self.settings["work"]
-        bytes_max = self.task["artifactBytesMax"]
-        left_out = mayfly_artifacts.gather(work + "/out", bytes_max, self.give) if work else []
+        left_out = self.left_out() if self.released else []
         head = {
             "protocol": 1,
             "encoding": "json",
@@ -288,9 +364,18 @@ class _Job:
         if self.task.get("stays"):
             mayfly_wire.stay()
 
+    def left_out(self):
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000))
+        self.gathering.gather()
+        self.display.images()
+        return self.gathering.named()
+
     def give(self, path, data):
         head = _dumps({"path": path, "size": len(data)}) + "\n"
         self.say(mayfly_wire.ARTIFACT, head.encode() + data)
+
+    def show(self, head, text):
+        self.say(mayfly_wire.DISPLAY, (_dumps(head) + "\n" + text).encode("utf8", "replace"))
 
 
 class _Context:
@@ -304,71 +389,62 @@ class _Context:
         return max(0, int(self._job.task["timeoutMs"] - elapsed))
 
 
-def _entry_asked(task):
-    return task["entry"]
+class _TooLong(BaseException):
+    pass
 
 
-def _entry(task, tree):
-    """`function`, `result`, `handler` or `program`; what is `auto` is told by what the top level binds."""
-    asked = task["entry"]
-    if asked in ("program", "handler"):
-        return asked
-    bound = _bound(tree.body)
-    if "main" in bound:
-        return "function"
-    if "result" in bound:
-        return "result"
-    return "program" if asked == "auto" else "function"
+class _Within:
+    """What is done in it is given up after a time, and whatever it raises is no error of the job."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.is_over = False
+
+    def __enter__(self):
+        try:
+            self.before = _signal.signal(_signal.SIGALRM, self.stop)
+            self.left = _signal.setitimer(_signal.ITIMER_REAL, self.seconds, 0.1)
+        except ValueError:
+            self.before = None
+        return self
+
+    def stop(self, _signal_number, _frame):
+        self.is_over = True
+        raise _TooLong
+
+    def __exit__(self, kind, error, _trace):
+        if self.before is not None:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            _signal.signal(_signal.SIGALRM, self.before)
+            _signal.setitimer(_signal.ITIMER_REAL, *self.left)
+        return kind is not None
 
 
-def _parse(code, main):
-    """What `ast.parse` does, without what that module needs to be loaded."""
-    return compile(code, main, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+def _tell(error, work):
+    if not isinstance(error, SystemExit):
+        mayfly_errors.print_error(error, work)
+    elif not isinstance(error.code, (int, type(None))):
+        print(error.code, file=sys.stderr)
 
 
-def _walk(node):
-    """It and all below it, in any order."""
-    left = [node]
-    while left:
-        node = left.pop()
-        yield node
-        for name in node._fields:
-            value = getattr(node, name, None)
-            below = value if isinstance(value, list) else [value]
-            left.extend(one for one in below if isinstance(one, _ast.AST))
+def _awaited(value):
+    if not isinstance(value, types.CoroutineType):
+        return value
+    return mayfly_own.own("asyncio").run(value)
 
 
-def _bound(statements):
-    names = set()
-    for statement in statements:
-        if isinstance(statement, (_ast.FunctionDef, _ast.AsyncFunctionDef, _ast.ClassDef)):
-            names.add(statement.name)
-        elif isinstance(statement, (_ast.Import, _ast.ImportFrom)):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
-        elif isinstance(statement, (_ast.If, _ast.For, _ast.While, _ast.With, _ast.Try)):
-            if not _asks_for_main(statement):
-                for block in ("body", "orelse", "finalbody"):
-                    names |= _bound(getattr(statement, block, []))
-        else:
-            names.update(
-                node.id
-                for node in _walk(statement)
-                if isinstance(node, _ast.Name) and isinstance(node.ctx, _ast.Store)
-            )
-    return names
-
-
-def _asks_for_main(statement):
-    """`if __name__ == "__main__":` is a program's part."""
-    if not isinstance(statement, _ast.If):
-        return False
-    return any(isinstance(node, _ast.Name) and node.id == "__name__" for node in _walk(statement.test))
+def _main_module(main):
+    """What an interpreter makes of the file that it is given."""
+    module = _module("__main__", main)
+    loader = type(mayfly_own.__loader__)
+    module.__dict__.update(__annotations__={}, __cached__=None, __loader__=loader("__main__", main))
+    return module
 
 
 def _module(name, main):
     module = types.ModuleType(name)
     module.__file__ = main
-    module.__builtins__ = __builtins__
+    module.__builtins__ = sys.modules["builtins"]
     sys.modules[name] = module
     return module
 
@@ -387,38 +463,21 @@ def _refusal(code, message):
     return {"status": "error", "exitCode": 0, "error": {"code": code, "message": message}}
 
 
-def _user_frames(error):
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(HERE):
-        trace = trace.tb_next
-    return trace
-
-
-def _error_of(error, settings):
-    """Bounded texts of whatever was thrown; its places are those of the job's own files."""
-    try:
-        message = str(error)
-    except BaseException:
-        message = "The message of the error cannot be read"
-    try:
-        stack = "".join(_traceback().format_exception(type(error), error, _user_frames(error)))
-    except BaseException:
-        stack = ""
-    work = settings["work"] or "/"
-    return {
-        "code": "USER_ERROR",
-        "name": type(error).__name__[:256],
-        "message": message[:CHARS_MAX].replace(f"{work}/", "") if isinstance(error, SyntaxError) else message[:CHARS_MAX],
-        "stack": stack.replace(f"{work}/", "")[-STACK_CHARS_MAX:],
-    }
-
-
 def _flush():
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BaseException:
             pass
+
+
+def _flush_files():
+    for one in gc.get_objects():
+        if isinstance(one, (io.TextIOWrapper, io.BufferedWriter)):
+            try:
+                one.flush()
+            except BaseException:
+                pass
 
 
 def _cpu_seconds():

@@ -6,6 +6,9 @@ import os
 import stat
 import sys
 import time
+from functools import partial
+
+from mayfly_artifacts import facts_of
 
 INPUT_FD = 0
 RESULT_FD = 3
@@ -29,9 +32,11 @@ def lay_out(task, settings):
     # Links last: nothing is written through one.
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
-    main = _free_name(work)
-    with open(main, "x", encoding="utf8", newline="") as file:
-        file.write(task["code"])
+    main = _main_place(task, work)
+    if os.path.lexists(main):
+        os.unlink(main)
+    with open(main, "xb") as file:
+        file.write(task["code"].encode("utf8", "surrogatepass"))
     result = os.path.join(tmp, ".mayfly-result")
     _reopen(RESULT_FD, result, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     given = os.path.join(tmp, ".mayfly-input")
@@ -41,12 +46,39 @@ def lay_out(task, settings):
     _reopen(INPUT_FD, given, os.O_RDONLY)
     os.unlink(given)
     sys.stdin = open(INPUT_FD, encoding="utf8", closefd=False)
-    os.environ.update({"HOME": work, "TMPDIR": tmp})
+    os.environ.update({"HOME": work, "TMPDIR": tmp, **_quiet(tmp)})
     _set_environment(task, {"MAYFLY_OUT": out, "MAYFLY_RESULT": result})
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
     os.chdir(work)
     return main, _path_of(work, tmp, [file["path"] for file in task["files"]])
+
+
+def brought(task, settings, main):
+    """Of each file that is there before the job: its facts and its content, by its path."""
+    work = settings["work"]
+    files = {os.path.normpath(file["path"]): file for file in task["files"] if file.get("type") != "folder"}
+    files[os.path.relpath(main, work)] = {"content": task["code"]}
+    # Of what was sent ahead nothing is held here: written anew it has changed.
+    content = {path: partial(_data_of, file) if "content" in file else None for path, file in files.items()}
+    return {path: (facts_of(os.path.join(work, path)), content[path]) for path in files}
+
+
+def _quiet(tmp):
+    """Where libraries keep what they keep for the next run, and that there is no screen to draw on."""
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "XDG_CACHE_HOME": os.path.join(tmp, ".cache"),
+        "MPLCONFIGDIR": os.path.join(tmp, ".cache", "matplotlib"),
+        "MPLBACKEND": "agg",
+    }
+
+
+def _main_place(task, work):
+    """By the name that it was given, in place of a file that has it too; else by one that no file has."""
+    named = os.path.join(work, task["name"]) if task.get("name") else work
+    is_folder = os.path.isdir(named) and not os.path.islink(named)
+    return _free_name(work) if is_folder else named
 
 
 def take_up(settings, path):

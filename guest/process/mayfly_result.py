@@ -13,6 +13,10 @@ INTEGER_BITS_MAX = 2**20
 SAFE_INTEGER_MAX = 2**53 - 1
 DIGITS_MAX = 320_000
 PATH_CHARS_MAX = 300
+# A result that is no data, as text.
+TEXT_BYTES_MAX = 65_536
+TEXT_DEPTH_MAX = 20
+CUT = " …"
 
 _quote = json.encoder.encode_basestring_ascii
 _float_text = float.__repr__
@@ -39,6 +43,59 @@ def encode(value, bytes_max):
     finally:
         sys.setrecursionlimit(before)
     return ("tagged" if writer.tagged else "json"), "".join(writer.parts)
+
+
+def encode_text(value, bytes_max):
+    """Its `repr`, cut. Raises what ends the job, and nothing else."""
+    text = _utf8(_Words(TEXT_BYTES_MAX).of(value, 0))
+    room = min(TEXT_BYTES_MAX, max(0, bytes_max - 2) // 6)
+    if len(text) > room:
+        text = text[: max(0, room - len(CUT.encode()))] + CUT.encode()[:room]
+    return "text", _quote(text.decode("utf8", "ignore"))
+
+
+def _utf8(text):
+    return text.encode("utf8", "replace")
+
+
+class _Words:
+    """What `repr` says, without making more of a large container than is kept."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def of(self, value, depth):
+        kind = type(value)
+        if kind in (str, bytes) and len(value) > self.room:
+            value = value[: self.room]
+        before, behind = {
+            list: ("[", "]"),
+            tuple: ("(", ",)" if kind is tuple and len(value) == 1 else ")"),
+            set: ("{", "}"),
+            frozenset: ("frozenset({", "})"),
+            dict: ("{", "}"),
+        }.get(kind, ("", ""))
+        is_empty_set = kind in (set, frozenset) and len(value) == 0
+        if before == "" or is_empty_set or depth > TEXT_DEPTH_MAX:
+            return self.take(self.repr_of(value))
+        parts = []
+        for item in value.items() if kind is dict else value:
+            if self.room <= 0:
+                break
+            both = item if kind is dict else (item,)
+            parts.append(": ".join(self.of(one, depth + 1) for one in both))
+        return before + ", ".join(parts) + behind
+
+    def take(self, text):
+        kept = text[: max(0, self.room)]
+        self.room -= len(kept) + 2
+        return kept
+
+    def repr_of(self, value):
+        try:
+            return str.__str__(repr(value))
+        except Exception as error:
+            return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
 
 
 class _Writer:
@@ -78,7 +135,7 @@ class _Writer:
             self.number(float(value))
         elif isinstance(value, (bytes, bytearray, memoryview)):
             self.put_bytes(bytes(value))
-        elif not self.moment(value):
+        elif not self.moment(value) and not self.array(value, path):
             self.container(value, path)
 
     def integer(self, value):
@@ -124,6 +181,25 @@ class _Writer:
         else:
             return False
         return True
+
+    def array(self, value, path):
+        """Numbers and texts of numpy, where plain ones hold the same. Whoever has one has loaded what it is of."""
+        numpy = sys.modules.get("numpy")
+        if numpy is None or not hasattr(numpy, "generic"):
+            return False
+        if isinstance(value, numpy.generic):
+            is_plain = value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
+            plain = value.item() if is_plain else None
+        elif type(value) is numpy.ndarray:
+            is_plain = value.dtype.kind == "U" or (value.dtype.kind in "biuf" and value.dtype.itemsize <= 8)
+            if is_plain and value.size * 2 > self.room:
+                self.put(" " * (self.room + 1))
+            plain = value.tolist() if is_plain else None
+        else:
+            return False
+        if is_plain:
+            self.write(plain, path)
+        return is_plain
 
     def date(self, value, utc):
         at = value if value.tzinfo else value.replace(tzinfo=utc)

@@ -4,11 +4,14 @@ The wall is the kernel's; nothing here keeps user code from anything, and whatev
 said it.
 """
 
+import sys
+
+PRISTINE = frozenset(sys.modules)
+
 import json
 import os
 import resource
 import signal
-import sys
 
 import _socket
 
@@ -54,7 +57,7 @@ def main():
         kind, payload = mayfly_wire.next_frame()
     if kind != mayfly_wire.RUN:
         os._exit(0 if kind is None else 1)
-    mayfly_entries.run(json.loads(payload), settings, problem)
+    mayfly_entries.run(json.loads(payload), settings, PRISTINE, problem)
 
 
 def restore_signals():

@@ -1,14 +1,22 @@
+import { basename } from 'node:path'
+import type { Language } from '../contract/job.ts'
 import type { Outcome, OutcomeError } from '../contract/outcome.ts'
 import { megabytes } from './amount.ts'
 import { frameOf } from './frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
 
+/** Files that are named one by one. */
+const namedMax = 10
+/** Forms that are read as text; of the others it is told that they are there. */
+const readable: ReadonlySet<string> = new Set(['text/plain', 'text/markdown', 'text/latex'])
+
 /** What the job was, for those who read how it ended. */
 export interface Ran {
   /** As it was given on the command line. */
   readonly file: string
   readonly code: string
+  readonly language?: Language | undefined
 }
 
 /** An outcome for people: the result on stdout; what went wrong, and one line of how it went, on stderr. */
@@ -17,16 +25,43 @@ export function report(
   ran: Ran,
   flags: Globals & { explain?: boolean; trace?: boolean },
 ): void {
-  if (outcome.status === 'ok' && outcome.result !== null)
-    process.stdout.write(`${JSON.stringify(outcome.result, undefined, 2)}\n`)
+  tellResult(outcome, ran, flags)
   tellCalls(outcome, flags)
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
+  tellFiles(outcome, flags)
   tellShadow(outcome, flags)
   tellCaptured(outcome, flags)
   if (flags.trace) tellRan(outcome, flags)
   note(flags, paint('dim', statusLine(outcome)))
+}
+
+/**
+ * On stdout; but what a Python program that prints comes to besides, as the value of its last line, is told on stderr:
+ * on stdout it would stand among what the program wrote.
+ */
+function tellResult(outcome: Outcome, { language }: Ran, flags: Globals): void {
+  const { status, result, encoding, stdout, exitCode } = outcome
+  if (status !== 'ok' || result === null) return
+  const isText = encoding === 'text' && typeof result === 'string'
+  const text = isText ? result : JSON.stringify(result, undefined, 2)
+  const isBeside = language === 'python' && exitCode !== null && stdout !== ''
+  if (isBeside) note(flags, `Result: ${sanitise(text)}`)
+  else process.stdout.write(`${isText && process.stdout.isTTY ? sanitise(text) : text}\n`)
+}
+
+/** What it showed, and files of it that are no artifacts. */
+function tellFiles({ display, artifactsLeftOut }: Outcome, flags: Globals): void {
+  for (const { type, path, text = '' } of display.slice(0, namedMax)) {
+    if (path !== undefined) note(flags, sanitise(`Shown: ${path} (${type})`))
+    else if (readable.has(type)) note(flags, sanitise(text))
+    else note(flags, sanitise(`Shown: ${type}, ${text.length} characters`))
+  }
+  for (const { path, because } of artifactsLeftOut.slice(0, namedMax))
+    note(flags, sanitise(`Left out: ${path}: ${because}`))
+  const more = artifactsLeftOut.length - namedMax
+  if (more > 0) note(flags, `Left out: ${more} more files`)
 }
 
 /** Of a batch a line on stdout for each call, its result or `null`, and on stderr what went wrong with which. */
@@ -87,7 +122,8 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   if (!error) return []
   const { name, message, code } = error
   const named = ran.file === '-' ? 'stdin' : ran.file
-  const text = stackOf(error) ?? (name ? `${name}: ${message}` : message)
+  const short = name ? `${name}: ${message}${placeOf(error, ran)}` : message
+  const text = isTold(outcome) ? short : (stackOf(error) ?? short)
   const first = firstPlace(text)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
@@ -96,6 +132,19 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
     ...threats(outcome, named),
     ...wayOut(error.details),
   ]
+}
+
+/** An interpreter tells what went wrong on its own stderr. */
+function isTold({ error, stderr }: Outcome): boolean {
+  return error?.stack !== undefined && stderr.includes(error.stack.trimEnd())
+}
+
+/** In the file that was given, or another one of the job's. */
+function placeOf({ details, code }: OutcomeError, { file }: Ran): string {
+  const { file: place, line } = (details ?? {}) as Details
+  // Python's own message of a source that it cannot read has its place.
+  if (place === undefined || line === undefined || code === 'SYNTAX_ERROR') return ''
+  return ` (${place === basename(file) ? file : place}:${line})`
 }
 
 /** A source that does not parse has a place and no stack. */
@@ -132,6 +181,7 @@ function threats({ status, security }: Outcome, file: string): readonly string[]
 }
 
 interface Details {
+  readonly file?: string
   readonly line?: number
   readonly column?: number
   readonly hint?: string

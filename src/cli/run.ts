@@ -162,7 +162,7 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
     const unsaved = (await folder?.save(outcome.artifacts)) ?? []
     await picture?.save(outcome)
     if (flags.json) printJson(outcome)
-    else if (!isOneDocument(flags)) await tell(outcome, { file, code: job.asked.code }, flags)
+    else if (!isOneDocument(flags)) await tell(outcome, ranOf(job, file), flags)
     if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
     tellUnsaved(unsaved, outcome, flags)
     if (file !== '-') await tellUnread(request, flags)
@@ -239,6 +239,10 @@ async function runWatched(
   const outcome = await assembly.run(job, { signal, tap: watching.tap(print), planned, on })
   watching.end(outcome)
   return outcome
+}
+
+function ranOf({ asked: { code, language } }: Job, file: string): Ran {
+  return { file, code, language }
 }
 
 async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {

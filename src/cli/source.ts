@@ -36,7 +36,9 @@ export async function readProgram(file: string, asked: Language | undefined): Pr
 }
 
 function languageIn(code: string, file: string, named: Language | undefined): Language | undefined {
-  const isOpen = named === 'sh' || (named === undefined && !path.extname(file).match(/^\.[cm]?js$/))
+  const isOpen =
+    named === 'sh' ||
+    (named === undefined && !path.extname(file).match(/^\.(?:[cm]?[jt]s|[jt]sx)$/))
   const interpreter = isOpen ? interpreterOf(code) : undefined
   if (interpreter === undefined) return named
   const language = languageOfShebang(code)

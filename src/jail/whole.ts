@@ -80,7 +80,19 @@ const MASKED_FILES = [
   'kpagecount kpageflags kpagecgroup',
 ].flatMap((names) => names.split(' '))
 /** Facts of this system that programs look up and that tell nothing of who uses it. */
-const SYSTEM_FILES = ['/etc/alternatives', '/etc/ssl/certs', '/etc/ld.so.cache']
+export const systemFiles = [
+  '/etc/alternatives',
+  '/etc/ssl/certs',
+  '/etc/ssl/openssl.cnf',
+  '/etc/ld.so.cache',
+  // Without its file matplotlib does not load, and without a configuration fontconfig complains to stderr.
+  '/etc/matplotlibrc',
+  '/etc/fonts',
+  '/etc/mime.types',
+  '/etc/services',
+  '/etc/protocols',
+  '/etc/os-release',
+]
 const UNMERGED = ['/bin', '/sbin']
 
 /** `/etc` of a wall: made by us, the same for everybody. */
@@ -104,7 +116,7 @@ export function wholeSystem() {
   return {
     mounts: [
       ...unmerged.filter((place) => !links.includes(place)),
-      ...SYSTEM_FILES.filter((place) => existsSync(place)),
+      ...systemFiles.filter((place) => existsSync(place)),
     ],
     links: [
       ...links.map((at) => ({ at, target: readlinkSync(at) })),

@@ -195,9 +195,10 @@ const kept = ({ status, result, encoding, stdout, stderr, truncated, artifacts, 
 type Door = (program: Program, provider: string) => Promise<Outcome>
 
 const doors: Readonly<Record<string, Door>> = {
-  library: ({ language, code }, provider) => library.run({ language, code, input, provider }),
-  async http({ language, code }, provider) {
-    const body = { language, code, input, provider }
+  library: ({ language, code, file: name }, provider) =>
+    library.run({ language, code, name, input, provider }),
+  async http({ language, code, file: name }, provider) {
+    const body = { language, code, name, input, provider }
     const url = new URL('/v1/executions', server.active).href
     return (await post(url, body, bearer(server.apiKey))).json as Outcome
   },

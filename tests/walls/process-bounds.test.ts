@@ -228,16 +228,16 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
   test('artifacts are plain files alone, and what else lies there is left out by name', async () => {
     const code = `mkdir -p out/deep; echo plain > out/a.txt; echo nested > out/deep/b.txt
       ln -s /etc/passwd out/link; ln -s /etc out/folder; ln out/a.txt out/second; mkfifo out/pipe
-      cp /bin/true /work/x; head -c 2000000 /dev/zero > out/large`
+      echo x > /work/x; ln -s x /work/y; mkdir .git; echo x > .git/z; head -c 2000000 /dev/zero > out/large`
     for (const wish of [{ language: 'sh', program: 'node' } as const]) {
       const { artifacts, head } = await inProcess(
         { program: wish.program },
         { language: wish.language, code, artifactBytesMax: 1_000_000 },
       )
-      assert.deepEqual(Object.keys(artifacts), ['deep/b.txt'])
+      assert.deepEqual(Object.keys(artifacts), ['deep/b.txt', 'x'])
       assert.equal(artifacts['deep/b.txt']?.toString(), 'nested\n')
       const leftOut = head.artifactsLeftOut.map(({ path }) => path).sort()
-      assert.equal(leftOut.join(' '), 'a.txt folder large link pipe second')
+      assert.equal(leftOut.join(' '), 'a.txt folder large link pipe second y')
     }
     const inPython = await inProcess(
       { program: 'python' },
@@ -247,8 +247,8 @@ for option, value in ((26, program), (50, b'\\0' * 4), (51, program), (52, b'\\0
         artifactBytesMax: 1_000_000,
       },
     )
-    assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt'])
-    assert.equal(inPython.head.artifactsLeftOut.length, 6)
+    assert.deepEqual(Object.keys(inPython.artifacts), ['deep/b.txt', 'x'])
+    assert.equal(inPython.head.artifactsLeftOut.length, 7)
   })
 
   test('without namespaces and without a place to write there is no job, and it says why', async () => {

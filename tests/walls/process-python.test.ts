@@ -41,7 +41,8 @@ if __name__ == "__main__":
     const file = '/work/job.py'
     assert.deepEqual(await value({ code: program, input: 5 }), [5, file, '/work', [file]])
     const both = 'def main(n):\n  return n\nif __name__ == "__main__":\n  raise SystemExit(3)'
-    assert.equal(await value({ code: both, input: 4 }), 4)
+    assert.equal((await python({ code: both, input: 4 })).head.exitCode, 3)
+    assert.equal(await value({ code: both, input: 4, entry: 'main' }), 4)
   })
 
   test('modules, packages and wheels that it brings are found', async () => {
@@ -132,8 +133,15 @@ def main(_):
         ['s', { $type: 'Set', value: ['a'] }],
       ],
     })
-    const codeOf = async (code: string) =>
-      (await python({ code, resultBytesMax: 1000 })).head.error?.code
+    const codeOf = async (code: string) => {
+      const body = code.replaceAll('\n', '\n  ')
+      const handler = `def handler(event, context):\n  ${body}\n  return result`
+      const ends = await python({ code: handler, entry: 'handler', resultBytesMax: 1000 })
+      const asProgram = await python({ code, resultBytesMax: 1000 })
+      if (ends.head.error)
+        assert.deepEqual([asProgram.head.status, asProgram.head.encoding], ['ok', 'text'])
+      return ends.head.error?.code
+    }
     assert.equal(await codeOf('result = []\nresult.append(result)'), 'RESULT_CIRCULAR')
     const nested = (levels: number) =>
       `result = []\nfor _ in range(${levels}):\n  result = [result]`
@@ -141,12 +149,14 @@ def main(_):
     assert.equal(await codeOf(nested(400)), undefined)
     assert.equal(await codeOf('result = object()'), 'RESULT_NOT_SERIALISABLE')
     assert.equal(await codeOf('result = "x" * 2000'), 'RESULT_TOO_LARGE')
-    assert.equal(await codeOf('import os\nos.write(3, b"no json")'), 'RESULT_NOT_JSON')
+    const written = await python({ code: 'import os\nos.write(3, b"no json")' })
+    assert.equal(written.head.error?.code, 'RESULT_NOT_JSON')
   })
 
   test('errors are told with their place in the source', async () => {
     const { head, stderr } = await python({ code: 'def main(_):\n  raise ValueError("no")' })
-    assert.deepEqual([head.error?.name, head.error?.message, stderr], ['ValueError', 'no', ''])
+    assert.deepEqual([head.error?.name, head.error?.message], ['ValueError', 'no'])
+    assert.equal(stderr, head.error?.stack)
     assert.match(head.error?.stack ?? '', /File "job\.py", line 2, in main\n {4}raise ValueError/)
     assert.doesNotMatch(head.error?.stack ?? '', /mayfly/)
     const syntax = await python({ code: 'x = 1\ny = (' })

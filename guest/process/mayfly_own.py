@@ -1,0 +1,54 @@
+"""Modules of Python's own and of the runner's, whatever a job calls its files."""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+_path = [HERE, *(path for path in sys.path if path != HERE)]
+_held = {}
+
+
+def own(name):
+    """Loads a module from where it belongs; what the job has by that name stays the job's."""
+    if name in _held:
+        return _held[name]
+    theirs = {key: module for key, module in sys.modules.items() if not _is_own(module)}
+    before, path = set(sys.modules), list(sys.path)
+    for key in theirs:
+        del sys.modules[key]
+    sys.path[:] = _path
+    try:
+        __import__(name)
+        _held[name] = sys.modules[name]
+    finally:
+        sys.path[:] = path
+        for key in set(sys.modules) - before:
+            if key.startswith("mayfly_"):
+                del sys.modules[key]
+        sys.modules.update(theirs)
+    return _held[name]
+
+
+def give_way(pristine, folder):
+    """Forgets what was loaded for the runner alone and has a name that the job's own modules have, or is the runner's."""
+    try:
+        brought = {name.partition(".")[0] for name in os.listdir(folder)}
+    except OSError:
+        brought = set()
+    for name in list(sys.modules):
+        top = name.partition(".")[0]
+        if top.startswith("mayfly_") or (top in brought and top not in pristine):
+            del sys.modules[name]
+    for place in [place for place in sys.path_importer_cache if place.startswith(HERE)]:
+        del sys.path_importer_cache[place]
+
+
+def _is_own(module):
+    """Whether it came with Python or with the runner; what cannot be told is the job's."""
+    try:
+        origin = module.__spec__.origin
+    except AttributeError:
+        return module is sys.modules.get("__main__")
+    if origin in (None, "built-in", "frozen"):
+        return origin is not None
+    return isinstance(origin, str) and any(origin.startswith(path + "/") for path in _path)

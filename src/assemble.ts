@@ -28,6 +28,8 @@ import { createCustody, type CustodyParts } from './evidence/custody.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { addressesFor } from './egress/dns.ts'
 import type { WayOutParts } from './egress/way-out.ts'
+import { createHistory } from './history/history.ts'
+import { keepInterrupted } from './history/interrupted.ts'
 import { newJob } from './job.ts'
 import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
@@ -166,7 +168,7 @@ export function assemble(options: AssembleOptions): Assembly {
     signer: { checkpoint: (digests, from) => warden.sign(digests, from) },
   })
   sinks.push(record.sink)
-  record.closeDead()
+  closeDead(record, clock)
   warden.onSentinel(({ isOn, ...fields }) =>
     voice.say(isOn ? 'sentinel/returned' : 'sentinel/lost', isOn ? {} : fields, {
       actor: 'warden',
@@ -576,6 +578,21 @@ export function assemble(options: AssembleOptions): Assembly {
       for (const one of closed) if (one.status === 'rejected') throw one.reason
     },
   }
+}
+
+/** What cannot be kept now, on a disk that is full, is told of by the record alone. */
+function closeDead(record: AuditRecord, clock: Clock): void {
+  const history = createHistory(
+    () => record.bodies,
+    () => clock.date(),
+  )
+  record.closeDead((line) => {
+    try {
+      keepInterrupted(history, line)
+    } catch {
+      // Its line is closed, and that is what counts.
+    }
+  })
 }
 
 /** Whether some schedule gives parts of a program a life of their own. */

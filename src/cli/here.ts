@@ -21,7 +21,10 @@ export interface Here {
 export async function openHere(
   flags: Globals,
   kind: AssembleOptions['kind'],
-  more: { readonly flags?: Readonly<Record<string, unknown>> } = {},
+  more: {
+    readonly flags?: Readonly<Record<string, unknown>>
+    readonly sinks?: readonly Sink[]
+  } = {},
 ): Promise<Here> {
   const loaded = loadHere(flags, more.flags)
   const role = roleOf()
@@ -29,7 +32,7 @@ export async function openHere(
   try {
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble.ts')
-    const sinks = [...telemetry.sinks, ...(await eventLog(flags))]
+    const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
     const assembly = assemble({ config: loaded.config, warden, kind, sinks })
     telemetry.watch({ ...assembly, warden })
     return {

@@ -1,8 +1,12 @@
 import type { Assembly } from '../assemble.ts'
+import { roomHint } from '../evidence/state-error.ts'
 import type { Ready } from '../gateway/door.ts'
 
 /** Ready when one wall that is more than a mock was proved. */
 export function readiness(assembly: Assembly): Ready {
+  const { trouble } = assembly.record
+  if (trouble !== undefined)
+    return { ready: false, code: 'DISK_FULL', reason: trouble, fix: roomHint }
   const proved = assembly.proved().filter(({ provider }) => provider.tier !== 'mock')
   const walls = proved
     .filter(({ availability }) => availability.available)

@@ -3,7 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { Assembly } from '../assemble.ts'
+import type { Sink } from '../contract/event.ts'
 import type { Quotas } from '../gateway/quota.ts'
+import type { Gateway } from '../gateway/server.ts'
 import { createHistory, type History } from '../history/history.ts'
 import { tlsOf } from './certificate.ts'
 import type { Here } from './here.ts'
@@ -44,6 +46,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   if (site !== undefined) await mustBeFolder(site)
   const { openHere } = await import('./here.ts')
   const here = await openHere(flags, 'server', {
+    sinks: [tellOfDisk(flags)],
     flags: {
       '--port': flags.port,
       '--host': flags.host,
@@ -93,7 +96,7 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
 
-/** Keys, then doors. A key that was just made is shown even if the doors stay shut: nobody can ask for it again. */
+/** Doors, then the first key: one that was made before its server could not listen would never be shown again. */
 async function open(
   { assembly, loaded, telemetry, warden }: Here,
   site: string | undefined,
@@ -108,8 +111,9 @@ async function open(
       import('./readiness.ts'),
       import('../config/in-force.ts'),
     ])
-  const { keys, created } = await openKeys({
+  const { keys, create } = await openKeys({
     folder: config.state,
+    later: true,
     ...(apiKey && { first: apiKey }),
     tenants: config.tenants,
   })
@@ -147,11 +151,31 @@ async function open(
       clock: assembly.clock,
       version: await version(),
     })
-    return { gateway, quotas, created }
+    return { gateway, quotas, created: await firstKey(gateway, create) }
   } catch (error) {
     quotas.close()
-    if (created) process.stderr.write(keyLine(created))
     throw error
+  }
+}
+
+async function firstKey(gateway: Gateway, create: () => string | null): Promise<string | null> {
+  try {
+    return create()
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+}
+
+/** What an operator has to know without having asked for every event. */
+function tellOfDisk(flags: ServeFlags): Sink {
+  return ({ point, fields }) => {
+    if (point === 'record/full')
+      note(
+        flags,
+        paint('red', `${String(fields['because'])}. Jobs are refused until there is room`),
+      )
+    if (point === 'record/recovered') note(flags, 'The record has room again: jobs are taken')
   }
 }
 

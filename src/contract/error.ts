@@ -30,6 +30,7 @@ export const errorCodes = {
   NO_JAIL: 503,
   OVERLOADED: 503,
   DRAINING: 503,
+  DISK_FULL: 503,
   // Configuration
   CONFIG: 500,
   CONFIG_UNTRUSTED: 500,

@@ -62,6 +62,8 @@ export const points = [
   'shadow/compared',
   'record/checkpoint',
   'record/closed',
+  'record/full',
+  'record/recovered',
   'record/unsigned',
   'door/refused',
   'door/answered',

@@ -1,3 +1,5 @@
+import { statfsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 
 /** What SQLite's primary result codes mean for an operator. */
@@ -8,7 +10,6 @@ const hints: Readonly<Record<number, string>> = {
   8: 'Let the user that runs Mayfly write to the state folder.',
   10: 'The disk does not answer as it should; look at the system log.',
   11: 'The file is damaged: run "mayfly audit verify", keep a copy, and restore it from a backup.',
-  13: 'The disk is full: make room, or move the state folder with "--state".',
   14: 'Let the state folder exist and belong to the user that runs Mayfly.',
   26: 'The file is no log of Mayfly: restore it from a backup, or choose another folder with "--state".',
 }
@@ -17,15 +18,46 @@ const codeOfErrno: Readonly<Record<string, number>> = {
   EPERM: 3,
   EROFS: 8,
   ENOSPC: 13,
+  EDQUOT: 13,
   ENOTDIR: 14,
+  ENOENT: 14,
 }
 
-/** A storage failure as MayflyError STATE, with what to do about it. A MayflyError stays as it is. */
+const IO = 10
+const FULL = 13
+/** Less than SQLite needs to begin: it answers "disk I/O error" where it can't grow its shared memory. */
+const LEAST_BYTES = 64 * 2 ** 10
+const RETRY_MS = 5_000
+
+/** A storage failure as MayflyError STATE or DISK_FULL, with what to do about it. A MayflyError stays as it is. */
 export function stateError(action: string, path: string, thrown: unknown): MayflyError {
   if (thrown instanceof MayflyError) return thrown
   const { errcode, code } = (thrown ?? {}) as { errcode?: number; code?: string }
-  const hint = hints[(errcode ?? codeOfErrno[code ?? ''] ?? 0) & 0xff]
+  const known = (errcode ?? codeOfErrno[code ?? ''] ?? 0) & 0xff
+  if (known === FULL || (known === IO && isFull(path))) return diskFull(action, path, thrown)
+  const hint = hints[known]
   const parts = { detail: String(code), cause: thrown }
   const message = `Cannot ${action} the record "${path}": ${messageOf(thrown)}`
   return new MayflyError('STATE', message, hint ? { hint, ...parts } : parts)
+}
+
+/** Whether the disk that a file of the state folder lies on has no room. */
+export function isFull(path: string): boolean {
+  try {
+    const { bavail, bsize, files, ffree } = statfsSync(dirname(path))
+    return bavail * bsize < LEAST_BYTES || (files > 0 && ffree === 0)
+  } catch {
+    return false
+  }
+}
+
+export const roomHint = 'Make room on that disk, or move the state folder with "--state"'
+
+function diskFull(action: string, path: string, cause: unknown): MayflyError {
+  return new MayflyError('DISK_FULL', `Cannot ${action} the record "${path}": the disk is full`, {
+    hint: roomHint,
+    detail: messageOf(cause),
+    retryAfterMs: RETRY_MS,
+    cause,
+  })
 }

@@ -5,6 +5,7 @@ import { Auditor, type Item, type Known } from './auditor.ts'
 import { parseHeader, parseRow } from './export.ts'
 import { itemsOf, openLog, type Log } from './read.ts'
 import { isSettled } from './reading.ts'
+import { stateError } from './state-error.ts'
 
 /**
  * Audits a log: `audit.db` itself, or a file that was exported from it. Every line is checked against the one
@@ -27,9 +28,19 @@ function verifyOnce(path: string, known: Known): Audit {
     if (!existsSync(path)) auditor.fail(1, `there is no file "${path}"`)
     else auditor.takeAll(readItems(path, auditor))
   } catch (thrown) {
+    if (isUnreadable(thrown)) throw stateError('read', path, thrown)
     auditor.fail(auditor.head.seq + 1, `the file cannot be read from here on: ${messageOf(thrown)}`)
   }
   return auditor.result()
+}
+
+const IO_ERROR = 10
+const SHORT_READ = 522
+
+/** The disk did not answer: that says nothing of the lines. One that is shorter than it says was cut. */
+function isUnreadable(thrown: unknown): boolean {
+  const { errcode = 0, code } = thrown as { readonly errcode?: number; readonly code?: string }
+  return ((errcode & 0xff) === IO_ERROR && errcode !== SHORT_READ) || code === 'EIO'
 }
 
 /** Nothing that Mayfly writes into a line comes near it, in bytes. */

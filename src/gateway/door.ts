@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../contract/error.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
@@ -51,7 +52,13 @@ export type Change = (
 export type Ready =
   | { readonly ready: true; readonly walls: readonly string[] }
   /** Not yet, or not here: why, and what the operator can do. */
-  | { readonly ready: false; readonly reason: string; readonly fix?: string }
+  | {
+      readonly ready: false
+      readonly reason: string
+      readonly fix?: string
+      /** NO_WALL unless given. */
+      readonly code?: ErrorCode
+    }
 
 /** Takes a job's code apart. Rejects with MayflyError INVALID for code that does not parse. */
 export type Partitioning = (

@@ -41,34 +41,43 @@ export interface KeysOptions {
   readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
   /** Milliseconds since 1970: what an expiry is compared with. */
   readonly date?: () => number
+  /** The first key is made by `create`, once it can be shown. */
+  readonly later?: boolean
 }
 
 export const keyLengthMin = 32
 const KEY_LENGTH_MAX = 512
 
+export interface OpenedKeys {
+  readonly keys: Keys
+  /** The first key, where one was made; it is kept nowhere else. */
+  readonly created: string | null
+  /** Makes that key, where it was to be made later. */
+  create(): string | null
+}
+
 /**
  * Opens the keys of this server. `created` is the admin key made on the first start, to be shown once: only its
  * digest is kept. Throws MayflyError STATE or CONFIG.
  */
-export async function openKeys(
-  options: KeysOptions,
-): Promise<{ readonly keys: Keys; readonly created: string | null }> {
-  const { folder, first, tenants = [], date = Date.now } = options
+export async function openKeys(options: KeysOptions): Promise<OpenedKeys> {
+  const { folder, first, tenants = [], date = Date.now, later = false } = options
   const configured = tenants.flatMap(tenantKeys)
   if (first !== undefined) configured.push(firstKey(first))
   if (folder === undefined) return inMemory(configured, date)
   const file = keyFile(folder)
   const isFirst = configured.length === 0 && !readKeys(file)?.length
-  const created = isFirst ? createFirst(file) : undefined
+  const create = () => (isFirst ? createFirst(file) : undefined) ?? null
+  const created = later ? null : create()
   const entries = whenChanged(file, configured.map(known))
   entries()
-  return { keys: finder(entries, date), created: created ?? null }
+  return { keys: finder(entries, date), created, create: later ? create : () => null }
 }
 
-function inMemory(configured: readonly StoredKey[], date: () => number) {
+function inMemory(configured: readonly StoredKey[], date: () => number): OpenedKeys {
   const made = configured.length > 0 ? undefined : newKey()
   const all = (made ? [adminKey('first', made.digest)] : configured).map(known)
-  return { keys: finder(() => all, date), created: made?.key ?? null }
+  return { keys: finder(() => all, date), created: made?.key ?? null, create: () => null }
 }
 
 interface Known {

@@ -247,7 +247,7 @@ function ready(door: Door): Response {
   door.running.refuseWhenDraining()
   const state = door.ready()
   if (state.ready) return json({ status: 'ready', walls: state.walls })
-  throw new MayflyError('NO_WALL', `Cannot run jobs: ${state.reason}`, {
+  throw new MayflyError(state.code ?? 'NO_WALL', `Cannot run jobs: ${state.reason}`, {
     details: state.fix === undefined ? null : { fix: state.fix },
     retryAfterMs: 1000,
   })

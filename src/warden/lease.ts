@@ -2,7 +2,6 @@ import {
   closeSync,
   existsSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
@@ -16,6 +15,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { openCgroups } from '../os/cgroup.ts'
 import { bootId, isAlive, processFacts } from '../os/proc.ts'
 import { sweepScratch } from './scratch.ts'
+import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
@@ -97,9 +97,12 @@ function writeOver(file: string, text: string): void {
 /** What a lease names is killed: nobody else may have put one there. */
 function claimFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
   } catch (cause) {
-    throw new MayflyError('STATE', `Cannot make "${folder}": ${messageOf(cause)}`, { cause })
+    throw new MayflyError('STATE', `Cannot make "${folder}": ${messageOf(cause)}`, {
+      hint: 'Name a folder of your own by "--state" or "MAYFLY_STATE"',
+      cause,
+    })
   }
   const facts = lstatSync(folder)
   if (facts.isDirectory() && (process.getuid?.() ?? facts.uid) === facts.uid) return

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { once } from 'node:events'
+import { suite, test } from 'node:test'
+import { descendantsOf } from '../hostile/proc.ts'
+import {
+  documentOf,
+  makePlace,
+  mayfly,
+  remaining,
+  startServer,
+  whenReady,
+  type Place,
+  type Server,
+} from './program.ts'
+
+/** What the state folder can do to a command: be full, be nowhere, belong to a start that failed, outlive a server. */
+const waitMsMax = 60_000
+
+suite('On a disk that is full', { skip: cannotMount() }, () => {
+  test('a run says so with the way on, the log is not called bad, and all goes on when there is room', async () => {
+    await onSmallDisk(async (place, disk) => {
+      await runOne(place)
+      disk.fill()
+      const refused = await mayfly(place, ['run', 'job.js'])
+      assert.equal(refused.code, 9)
+      assert.match(refused.stderr, /audit\.db": the disk is full/)
+      assert.match(refused.stderr, /Make room/)
+      const before = readdirSync(place.state)
+      const verified = await mayfly(place, ['audit', 'verify'])
+      assert.deepEqual([verified.code, verified.stderr], [0, ''], verified.stdout)
+      assert.match(verified.stdout, /^ok: 3 lines/)
+      assert.deepEqual(readdirSync(place.state), before)
+      disk.empty()
+      await runOne(place)
+    })
+  })
+
+  test('a server is not ready, says why once, refuses jobs by name, and notices that there is room', async () => {
+    await onSmallDisk(async (place, disk) => {
+      await using server = await startServer(place)
+      await whenReady(server)
+      assert.equal((await post(server)).status, 200)
+      disk.fill()
+      for (let n = 0; n < 3; n++) {
+        const { status, body, retryAfter } = await post(server)
+        assert.deepEqual([status, body['code']], [503, 'DISK_FULL'])
+        assert.ok(Number(retryAfter) >= 1)
+      }
+      const unready = await fetch(new URL('/readyz', server.active))
+      assert.equal(unready.status, 503)
+      const text = await unready.text()
+      assert.match(text, /the disk of the state folder is full/)
+      assert.ok(!text.includes(place.state), 'no path for a stranger')
+      assert.equal(server.stderr().match(/the disk is full/g)?.length, 1, server.stderr())
+      disk.empty()
+      await eventually(() => server.stderr().includes('The record has room again'))
+      await whenReady(server)
+      assert.equal((await post(server)).status, 200)
+      assert.equal((await server.stop()).code, 0)
+      const listed = await mayfly(place, ['audit', 'list'])
+      assert.match(listed.stdout, /record\/recovered/)
+      assert.match((await mayfly(place, ['audit', 'verify'])).stdout, /^ok/)
+    })
+  })
+})
+
+test('A state folder below /proc fails at once, for every command that makes one', async () => {
+  await inPlace(async (place) => {
+    writeFileSync(join(place.cwd, 'job.js'), 'return 1')
+    for (const args of [['run', 'job.js'], ['doctor'], ['serve', '--port', '0']]) {
+      const ran = await mayfly(place, [...args, '--state', '/proc/x'])
+      assert.equal(ran.signal, null, args.join(' '))
+      assert.notEqual(ran.code, 0, args.join(' '))
+      assert.match(ran.stderr, /Cannot (?:make|open) .*\/proc\/x/, args.join(' '))
+      assert.match(ran.stderr, /--state/, args.join(' '))
+    }
+  })
+})
+
+test('A server whose port is taken makes no key; the next start has it to show', async () => {
+  await inPlace(async (place) => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    const failed = await mayfly(place, ['serve', '--port', `${port}`])
+    taken.close()
+    assert.equal(failed.code, 2, failed.stderr)
+    assert.match(failed.stderr, /Cannot listen on/)
+    assert.ok(!failed.stderr.includes('mfy_'), failed.stderr)
+    assert.ok(!existsSync(join(place.state, 'keys.json')))
+    await using server = await startServer(place)
+    assert.match(server.apiKey, /^mfy_/)
+  })
+})
+
+test('A job that waited for its answer is found as interrupted after its server was killed', async () => {
+  await inPlace(async (place) => {
+    const id = await lostJob(place)
+    // Any command that opens the record may be the first to close it.
+    await runOne(place)
+    await using server = await startServer(place, [], { MAYFLY_API_KEY: key })
+    const response = await fetch(new URL(`/v1/executions/${id}`, server.active), { headers })
+    assert.equal(response.status, 200)
+    const outcome = (await response.json()) as Record<string, any>
+    assert.deepEqual([outcome['status'], outcome['error'].code], ['failed', 'INTERRUPTED'])
+    const run = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as any
+    const own = run.find(({ kind, status }: any) => kind === 'ended' && status === 'ok').run
+    const notOurs = await fetch(new URL(`/v1/executions/${own}`, server.active), { headers })
+    assert.equal(notOurs.status, 404, 'a run of the command line is no execution of the server')
+  })
+})
+
+const key = 'mfy_test_0123456789abcdefghijklmnopqrstuv'
+const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+
+/** Kills a server under a job, and tells its id. */
+async function lostJob(place: Place): Promise<string> {
+  await using server = await startServer(place, [], { MAYFLY_API_KEY: key })
+  await whenReady(server)
+  const url = new URL('/v1/executions', server.active)
+  const body = JSON.stringify({ code: 'for (;;) {}', limits: { timeout: '60s' } })
+  const lost = fetch(url, { method: 'POST', headers, body }).catch(() => undefined)
+  let id = ''
+  await eventually(async () => {
+    const { items } = (await (await fetch(url, { headers })).json()) as { items: any[] }
+    id = items[0]?.status === 'running' ? items[0].id : ''
+    return id !== ''
+  })
+  const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
+  process.kill(server.pid, 'SIGKILL')
+  server.child.kill('SIGKILL')
+  await lost
+  await remaining(all)
+  return id
+}
+
+async function runOne(place: Place): Promise<void> {
+  writeFileSync(join(place.cwd, 'job.js'), 'return 1')
+  const ran = await mayfly(place, ['run', 'job.js'])
+  assert.equal(ran.code, 0, ran.stderr)
+}
+
+async function post({ active, apiKey }: Server) {
+  const response = await fetch(new URL('/v1/executions', active), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ code: 'return 1' }),
+  })
+  const body = (await response.json()) as Record<string, unknown>
+  return { status: response.status, retryAfter: response.headers.get('retry-after'), body }
+}
+
+interface Disk {
+  fill(): void
+  empty(): void
+}
+
+/** A place whose state folder lies on a disk of three megabytes. */
+async function onSmallDisk(work: (place: Place, disk: Disk) => Promise<void>): Promise<void> {
+  const mount = mkdtempSync(join(tmpdir(), 'mayfly-disk-'))
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m,mode=755', 'tmpfs', mount])
+  const filler = join(mount, 'filler')
+  const disk: Disk = {
+    fill: () =>
+      void spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1k'], { stdio: 'ignore' }),
+    empty: () => rmSync(filler),
+  }
+  try {
+    await inPlace(async (own) => {
+      const state = join(mount, 'state')
+      mkdirSync(state, { mode: 0o700 })
+      await work({ ...own, state, env: { ...own.env, MAYFLY_STATE: state } }, disk)
+    })
+  } finally {
+    execFileSync('umount', ['-l', mount])
+    rmSync(mount, { recursive: true, force: true })
+  }
+}
+
+function cannotMount(): string | false {
+  if (process.getuid?.() !== 0) return 'only root may mount a small disk'
+  const { status } = spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'])
+  return status !== 0 && 'root may mount nothing here'
+}
+
+async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const until = performance.now() + waitMsMax
+  while (!(await isSo())) {
+    if (performance.now() > until) throw new Error('Waited in vain')
+    await sleep(50)
+  }
+}
+
+async function inPlace(work: (place: Place) => Promise<void>): Promise<void> {
+  const place = makePlace()
+  try {
+    await work(place)
+  } finally {
+    place.remove()
+  }
+}

@@ -34,6 +34,7 @@ import * as libc from '../src/os/libc.js'
  * @property {number} [scratchBytes] of all scratch folders together
  * @property {readonly string[]} [scratchFolders]
  * @property {readonly { from: string, at: string }[]} [places] what lies elsewhere inside
+ * @property {readonly { root: string, content: string, owner: number, at: string }[]} [layers] trees of packages
  * @property {Record<string, string>} [etc] files by path
  * @property {readonly string[]} [devices]
  * @property {{ folders: readonly string[], files: readonly string[] } | null} [proc] what of it is covered
@@ -100,6 +101,7 @@ function buildRoot() {
     folder: fs.statSync(from).isDirectory(),
     tree: libc.cloneTree(from),
   }))
+  const layers = (spec.whole?.layers ?? []).map((layer) => ({ ...layer, tree: cloneLayer(layer) }))
   libc.mountTmpfs(spec.over, spec.scratchBytes)
   for (const { to, folder, tree } of trees) {
     fs.mkdirSync(folder ? to : path.dirname(to), { recursive: true })
@@ -109,6 +111,12 @@ function buildRoot() {
     fs.closeSync(tree)
   }
   if (spec.whole) buildWhole(spec.whole)
+  for (const { at, tree } of layers) {
+    const to = path.join(spec.over, at)
+    fs.mkdirSync(to, { recursive: true })
+    libc.attachTree(tree, to)
+    fs.closeSync(tree)
+  }
   for (const { at, target } of spec.links) fs.symlinkSync(target, path.join(spec.over, at))
   process.chdir(spec.over)
   libc.pivotHere()
@@ -117,6 +125,32 @@ function buildRoot() {
   if (spec.whole?.workFolder) process.chdir(spec.whole.workFolder)
   libc.setHostname(spec.hostname)
   if (spec.whole) libc.raiseLoopback()
+}
+
+/**
+ * Another user than this one may own the folder of a layer, and put a link in its place: what is cloned is the folder
+ * that was opened and looked at, by its descriptor.
+ * @param {{ root: string, content: string, owner: number }} layer
+ */
+function cloneLayer({ root, content, owner }) {
+  const fds = [openFolder(root, owner)]
+  try {
+    fds.push(openFolder(`/proc/self/fd/${fds[0]}/${content}`, owner))
+    return libc.cloneTree(`/proc/self/fd/${fds[1]}`)
+  } finally {
+    for (const fd of fds) fs.closeSync(fd)
+  }
+}
+
+/** @param {string} place @param {number} owner */
+function openFolder(place, owner) {
+  const { O_DIRECTORY, O_NOFOLLOW } = fs.constants
+  const fd = fs.openSync(place, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  // In a user namespace of its own, this user is root.
+  const { uid } = fs.fstatSync(fd)
+  if (uid === owner || (!spec.user && uid === process.getuid?.())) return fd
+  fs.closeSync(fd)
+  throw new Error(`the layer "${place}" is another user's`)
 }
 
 /** @param {Whole} whole */

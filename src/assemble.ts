@@ -35,6 +35,7 @@ import { live, type Caller } from './life.ts'
 import { createGate } from './output/gate.ts'
 import { compileSchema } from './output/schema.ts'
 import type { Budget } from './pool/admit.ts'
+import { codeOfLayers } from './packages/code.ts'
 import { budgetFor, createPool, type Beside, type Pool } from './pool/pool.ts'
 import { createResultCache } from './pool/result-cache.ts'
 import { createStock, type Stock } from './pool/stock.ts'
@@ -79,6 +80,8 @@ export interface AssembleOptions {
   /** Providers of somebody else; their code is trusted and runs here. */
   readonly providers?: readonly Provider[]
   readonly clock?: Clock
+  /** Where layers of packages are; without it there are none. */
+  readonly layerFolder?: string | undefined
   /** For tests: servers of their own that stand for the world outside. */
   readonly dial?: WayOutParts['dial'] | undefined
   /** For tests: bytes that jobs may hold together, in place of a share of this machine's. */
@@ -287,6 +290,7 @@ export function assemble(options: AssembleOptions): Assembly {
     ask: (tenant, text) => analysis.ask(tenant, text),
     voice,
     zones: (job) => zoned.has(job) || hasZones(config),
+    layers: codeOfLayers(() => options.layerFolder),
   })
   const verify = createVerifier({
     config: () => config,

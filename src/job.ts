@@ -7,6 +7,7 @@ import {
   type JobRequest,
   type Origin,
 } from './contract/job.ts'
+import type { PackageLayer } from './contract/layer.ts'
 import { newId } from './lib/id.ts'
 
 /** Who asks, and by which door. */
@@ -16,6 +17,8 @@ export interface Asker {
   readonly origin: Origin
   /** The capability that is called. */
   readonly capability?: string
+  /** Layers of packages for the job. */
+  readonly packages?: readonly PackageLayer[]
   /** Well-formed. */
   readonly traceparent?: string
 }
@@ -45,6 +48,13 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
   const { code } = read.data
   if (code === undefined)
     throw invalid('"code" is missing', [{ path: 'code', message: 'expected source text' }])
+  const hidden = who.packages?.some(({ kind }) => kind === 'node')
+    ? read.data.files.find(({ path }) => /^(?:\.\/)*node_modules(?:\/|$)/.test(path))
+    : undefined
+  if (hidden)
+    throw invalid(`"files": "${hidden.path}" is below the node_modules of its packages`, [
+      { path: 'files', message: 'expected no file below node_modules beside packages' },
+    ])
   return {
     id: newId('exec', clock.date()),
     ...who,

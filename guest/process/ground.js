@@ -46,14 +46,15 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {number} [calls] of a batch, as many as the list in `inputText` has inputs
  */
 
-/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean }} Settings */
+/** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
 /** Lays out the job; answers the path of its main file. @param {Task} task @param {Settings} settings */
-export function layOut(task, { work, tmp, listens, starts }) {
+export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
   fs.mkdirSync(out, { recursive: true })
+  linkPackages(work, packages)
   // Links last: nothing is written through one.
   for (const file of task.files) if (file.type !== 'link') layFile(work, file)
   for (const file of task.files) if (file.type === 'link') layLink(work, file)
@@ -105,6 +106,16 @@ export function readResult({ tmp }, bytesMax) {
     }
   }
   return ''
+}
+
+/**
+ * Where nothing can be mounted, packages lie elsewhere; Node finds what a package needs beside its real path.
+ * @param {string} work @param {readonly { kind: string, at: string }[]} packages
+ */
+function linkPackages(work, packages) {
+  const modules = packages.find(({ kind }) => kind === 'node')
+  const place = path.join(work, 'node_modules')
+  if (modules && modules.at !== place) fs.symlinkSync(modules.at, place)
 }
 
 /** @param {string} work @param {LaidFile} file */

@@ -166,6 +166,7 @@ class _Job:
         self.released = _monotonic()
         self.say(mayfly_wire.RELEASED, b"%.6f" % (self.released * 1000))
         sys.path[:] = path
+        mayfly_ground.open_packages(self.settings)
 
     def rehearse(self, main, path):
         """All of it but its end."""

@@ -1,6 +1,7 @@
 """What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment."""
 
 import binascii
+import errno
 import json
 import os
 import stat
@@ -51,7 +52,8 @@ def lay_out(task, settings):
     if task.get("trust"):
         _trust_too(task["trust"], tmp)
     os.chdir(work)
-    return main, _path_of(work, tmp, [file["path"] for file in task["files"]])
+    wheels = sorted(os.path.join(work, file["path"]) for file in task["files"] if file["path"].endswith(WHEEL))
+    return main, _path_of(work, tmp, wheels, settings.get("packages", []))
 
 
 def brought(task, settings, main):
@@ -195,11 +197,29 @@ def _trust_too(pem, tmp):
         os.environ[name] = both
 
 
-def _path_of(work, tmp, paths):
-    """The job's own folder first, its wheels last: as they are, or unpacked where they hold native code."""
-    wheels = sorted(path for path in paths if path.endswith(WHEEL))
+def open_packages(settings):
+    """Reads the .pth files of installed packages, which may run what they say: not before the job is released."""
+    import site
+
+    for layer in settings.get("packages", []):
+        if layer["kind"] == "python":
+            site.addsitedir(layer["at"])
+
+
+def _path_of(work, tmp, wheels, layers):
+    """The job's own folder first; packages of a layer before the system's; wheels last, as they are or unpacked."""
     asked = [os.path.join(work, part) for part in os.environ.get("PYTHONPATH", "").split(":") if part]
-    return [work, *asked, *sys.path, *(_wheel_path(os.path.join(work, wheel), tmp) for wheel in wheels)]
+    packages = [layer["at"] for layer in layers if layer["kind"] == "python"]
+    for layer in layers:
+        if layer["kind"] == "wheels":
+            names = sorted(name for name in os.listdir(layer["at"]) if name.endswith(WHEEL))
+            packages += [_wheel_path(os.path.join(layer["at"], name), tmp) for name in names]
+    system = next((at for at, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
+    own = [*sys.path[:system], *packages, *sys.path[system:]]
+    if packages:
+        # For the programs that it starts.
+        os.environ["PYTHONPATH"] = ":".join([*asked, *packages])
+    return [work, *asked, *own, *(_wheel_path(wheel, tmp) for wheel in wheels)]
 
 
 def _wheel_path(wheel, tmp):
@@ -208,6 +228,10 @@ def _wheel_path(wheel, tmp):
     with zipfile.ZipFile(wheel) as archive:
         if not any(".so" in name for name in archive.namelist()):
             return wheel
+        # No more is written of a member than it says; all of them together may be more than there is room for.
+        free = os.statvfs(tmp)
+        if sum(member.file_size for member in archive.infolist()) > free.f_bavail * free.f_frsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), wheel)
         unpacked = os.path.join(tmp, ".mayfly-wheels", os.path.basename(wheel)[: -len(WHEEL)])
         archive.extractall(unpacked)
         return unpacked

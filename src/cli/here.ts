@@ -1,6 +1,7 @@
 import type { AssembleOptions, Assembly } from '../assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
+import { layerFolder } from '../lib/layer-folder.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import type { WardenClient } from '../warden/client.ts'
 import type { Role } from '../warden/main.ts'
@@ -33,7 +34,8 @@ export async function openHere(
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
     const { assemble } = await import('../assemble.ts')
     const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
-    const assembly = assemble({ config: loaded.config, warden, kind, sinks })
+    const parts = { config: loaded.config, warden, kind, sinks, layerFolder: layerFolderHere(role) }
+    const assembly = assemble(parts)
     telemetry.watch({ ...assembly, warden })
     return {
       assembly,
@@ -49,6 +51,15 @@ export async function openHere(
   } catch (error) {
     await warden.close()
     throw error
+  }
+}
+
+/** Undefined where nothing says which folder is this user's. */
+function layerFolderHere(role: Role | undefined): string | undefined {
+  try {
+    return role?.layers ?? layerFolder()
+  } catch {
+    return undefined
   }
 }
 

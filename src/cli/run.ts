@@ -20,6 +20,7 @@ import { namedTiers, type TierName } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { megabytes } from './amount.ts'
 import type { ArtifactsFolder, Unsaved } from './artifacts-folder.ts'
+import type { OpenPackages } from './packages.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
@@ -37,6 +38,7 @@ interface RunFlags extends Globals {
   readonly input?: string
   readonly batch?: string
   readonly file?: readonly string[]
+  readonly packages?: readonly string[] | false
   readonly signature?: readonly string[]
   readonly schedule?: string
   readonly timeout?: string
@@ -80,6 +82,11 @@ export function register(program: Command): void {
     .option('--input <json>', 'JSON, or @FILE')
     .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option(
+      '--packages <folder...>',
+      'a project, node_modules, virtual environment or folder of wheels, read-only',
+    )
+    .option('--no-packages', 'leave out the node_modules beside the program')
     .option(
       '--env <variable>',
       'NAME=VALUE for its environment; NAME passes on that of Mayfly',
@@ -139,7 +146,8 @@ function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
 
 async function runFile(file: string, args: readonly string[], flags: RunFlags): Promise<void> {
   const { openHere } = await import('./here.ts')
-  const request = await fed(await requestOf(file, args, flags), file, flags)
+  using packages = await packagesFor(file, await requestOf(file, args, flags), flags)
+  const request = await fed(packages.request, file, flags)
   await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
@@ -147,7 +155,8 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   void stopSignal().then(() => cancel.abort())
   try {
     const { newJob } = await import('../job.ts')
-    const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
+    const layers = packages.layers.map(({ layer }) => layer)
+    const who = { tenant: 'default', principal: 'cli', origin: 'cli', packages: layers } as const
     let job = newJob(request, who, assembly.clock)
     let planned: Profile | undefined
     const keep = (profile: Profile) => void (planned = profile)
@@ -170,6 +179,18 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   } finally {
     await close()
   }
+}
+
+async function packagesFor(
+  file: string,
+  request: JobRequest,
+  flags: RunFlags,
+): Promise<OpenPackages> {
+  const { openPackages } = await import('./packages.ts')
+  const say = (text: string) => note(flags, text)
+  // Commander says true where neither flag was given.
+  const asked = (flags.packages as unknown) === true ? undefined : flags.packages
+  return await openPackages({ file, request, asked, note: say })
 }
 
 /** With what is piped in, unless the program reads something else there. Throws MayflyError USAGE. */

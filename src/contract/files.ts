@@ -37,3 +37,8 @@ export function normalPath(path: string): string {
 export function folderOf(path: string): string {
   return path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : ''
 }
+
+/** Whether a path is that of JavaScript or TypeScript, by its suffix; declarations are none, for no program loads them. */
+export function isCodePath(path: string): boolean {
+  return /\.[cm]?[jt]s$/.test(path) && !/\.d\.[cm]?ts$/.test(path)
+}

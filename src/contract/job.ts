@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { PackageLayer } from './layer.ts'
 import { parsePattern, patternText } from './network.ts'
 import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { argsAsked, envAsked, stdinAsked } from './surroundings.ts'
@@ -245,6 +246,8 @@ export interface Job {
   /** When the door took it, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }
+  /** Layers of packages, which only whoever is trusted with folders of this machine can have made. */
+  readonly packages?: readonly PackageLayer[]
   /**
    * The input as JSON text, so that it crosses walls as bytes: `null` when none was given; of a batch a list with the
    * input of each call.

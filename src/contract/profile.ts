@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
 import { entries, languages } from './job.ts'
+import { packageLayer } from './layer.ts'
 import { scheduleSchema } from './phase.ts'
 import { strengthOf, type TierName } from './tier.ts'
 
@@ -25,6 +26,7 @@ export const profileSchema = z
     entry: z.enum(entries),
     tenant: z.string(),
     capability: z.string().optional().describe('the capability that is called'),
+    packages: z.array(packageLayer).readonly().optional().describe('layers of packages, read-only'),
     controls: controlsSchema,
     schedule: scheduleSchema,
     /** Ceilings of one job, in bytes and milliseconds. */

@@ -37,6 +37,10 @@ export type Ability =
   | 'zones'
   /** Programs that a program executes may be zones of their own. */
   | 'program-zones'
+  /** Mounts layers of packages for a program. */
+  | 'packages'
+  /** The same for a realm. */
+  | 'realm-packages'
   | 'stdin'
   /** Takes several inputs for one code and answers each by itself. */
   | 'batch'

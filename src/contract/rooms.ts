@@ -62,6 +62,17 @@ export type Plan =
       readonly error: OutcomeError
     }
 
+/** Code in layers of packages, as an analysis reads it. */
+export interface LayerCode {
+  /** Bytes of files that are code by their suffix; undefined for a layer that is not there. */
+  codeBytes(layer: string): number | undefined
+  /** By paths that begin with `node_modules/`. */
+  read(layer: string): readonly { readonly path: string; readonly content: string }[]
+  /** What was kept of an earlier analysis. */
+  recall(layer: string): string | undefined
+  keep(layer: string, text: string): void
+}
+
 /** A weaker wall in the place of the one that the default escalation wants. */
 export interface StandIn {
   readonly wanted: TierName

@@ -6,7 +6,7 @@ import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { draft, type Draft } from './chain.ts'
 import { commit } from './commit.ts'
-import type { Owner } from './owner.ts'
+import type { Owner } from '../lib/owner.ts'
 import type { OpenLine } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 

@@ -11,7 +11,7 @@ import { draft, type Head } from './chain.ts'
 import { createSealer, type CheckpointSigner, type Sealer } from './checkpoint.ts'
 import { newSalts } from './commit.ts'
 import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
-import { isAlive, thisOwner, type Owner } from './owner.ts'
+import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { isFull } from './state-error.ts'
 import { openStore, type Appended, type OpenLine, type Store } from './store.ts'
 

@@ -168,7 +168,7 @@ function wholeWalls(
 ): readonly string[] {
   const { tree, links } = placesInside(program, options)
   const isAsking = asks(whole, options)
-  const plain = execInside(program, whole)
+  const plain = execInside(program, whole, options)
   const exec = isAsking ? enteredBy(plain) : plain
   const over = overFor(whole)
   const unfiltered = options.without.includes('seccomp')
@@ -188,6 +188,11 @@ function wholeWalls(
     ...etcOf(whole).flatMap(({ from, at }) => ['--ro-bind', from, at]),
     ...deviceFiles.flatMap((place) => ['--dev-bind', place, place]),
     ...scratchFolders.flatMap((at, index) => ['--bind', `${over}/${index}`, at]),
+    ...(options.layers ?? []).flatMap(({ root, content, at }) => [
+      '--ro-bind',
+      `${root}/${content}`,
+      at,
+    ]),
     ...(isAsking ? ['--perms', '555', '--ro-bind-data', `${sentinelDataFd}`, sentinelPlace] : []),
     ...(facts.proc ? procWalls() : []),
     ...links.flatMap(({ at, target }) => ['--symlink', target, at]),

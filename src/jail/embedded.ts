@@ -30,6 +30,7 @@ import {
   wholeFilterFd,
   wholeSystem,
   workFolder,
+  type MountedLayer,
   type Place,
   type WholeProgram,
   type WholeSettings,
@@ -65,6 +66,8 @@ export interface JailOptions {
   readonly sentinel?: FoundSentinel | undefined
   /** Classes of calls that its sentinel is asked about; all of them unless given. */
   readonly calls?: readonly CallClass[] | undefined
+  /** Layers of packages of a whole program. */
+  readonly layers?: readonly MountedLayer[] | undefined
   /** An empty folder of the uid, for a whole program that can have no root of its own. */
   readonly scratch?: string | undefined
 }
@@ -193,9 +196,10 @@ function keptBy(asks: boolean): readonly number[] {
 }
 
 /** The sentinel's first half goes before whatever is started: it loads both filters, and hands over what it is asked on. */
-function askingOf(program: JailedProgram, { sentinel, calls = callClasses }: JailOptions) {
+function askingOf(program: JailedProgram, options: JailOptions) {
+  const { sentinel, calls = callClasses } = options
   if (!sentinel || 'missing' in sentinel || !program.whole) return undefined
-  const exec = execWithInit(program, program.whole)
+  const exec = execWithInit(program, program.whole, options)
   return { filter: filtersFor(wholeFilter(true), calls), exec: enteredBy(exec) }
 }
 
@@ -211,7 +215,7 @@ export function placesInside(program: JailedProgram, options: JailOptions) {
   return {
     tree: [...system.mounts, ...more.mounts, ...treeOf(program, options)],
     links: [...system.links.map((at) => ({ at, target: readlinkSync(at) })), ...more.links],
-    exec: program.whole ? execWithInit(program, program.whole) : execOf(program, options),
+    exec: program.whole ? execWithInit(program, program.whole, options) : execOf(program, options),
   }
 }
 
@@ -220,7 +224,12 @@ function placesOutside(program: JailedProgram, options: JailOptions) {
   const places = program.whole ? SYSTEM_OF_PROGRAMS : SYSTEM_OF_WORKERS
   const system = places.filter((place) => existsSync(place))
   return {
-    tree: [...system, ...treeOf(program, options), ...placesOf(program).map(({ from }) => from)],
+    tree: [
+      ...system,
+      ...treeOf(program, options),
+      ...placesOf(program).map(({ from }) => from),
+      ...(options.layers ?? []).map(({ root }) => root),
+    ],
     links: [],
     exec: execOf(program, options),
   }
@@ -235,8 +244,9 @@ export function placesOf({ whole }: JailedProgram): readonly Place[] {
   return whole?.places ?? []
 }
 
-function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
-  if (program.whole) return execOutside(program, program.whole, scratch)
+function execOf(program: JailedProgram, options: JailOptions) {
+  const { compiled } = options
+  if (program.whole) return execOutside(program, program.whole, options)
   const cache = compiled ? { NODE_COMPILE_CACHE: compiled } : {}
   return {
     path: process.execPath,
@@ -252,7 +262,7 @@ function execOf(program: JailedProgram, { compiled, scratch }: JailOptions) {
 const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
 const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
 const INIT = `exec 3>&2 2>&4; ("$@" 2>&3 ${reserved}); exit $?`
-const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads'> = {
+const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads' | 'packages'> = {
   work: workFolder,
   tmp: tmpFolder,
   listens: true,
@@ -260,8 +270,13 @@ const SETTINGS_INSIDE: Omit<WholeSettings, 'warm' | 'threads'> = {
 }
 
 /** OpenSSL's settings, which Landlock does not let it read, would end Node before it begins. */
-function execOutside(program: JailedProgram, whole: WholeProgram, scratch: string | undefined) {
-  const exec = wholeExec(program, whole, settingsWithout(scratch), [])
+function execOutside(
+  program: JailedProgram,
+  whole: WholeProgram,
+  { scratch, layers = [] }: JailOptions,
+) {
+  const packages = layers.map(({ kind, root, content }) => ({ kind, at: `${root}/${content}` }))
+  const exec = wholeExec(program, whole, { ...settingsWithout(scratch), packages }, [])
   return { ...exec, env: { ...exec.env, OPENSSL_CONF: '/dev/null' } }
 }
 
@@ -270,20 +285,25 @@ function settingsWithout(scratch: string | undefined): typeof SETTINGS_INSIDE {
 }
 
 /** Process 1 waits, adopts and passes the exit code on, so that the program is one like any other. */
-function execWithInit(program: JailedProgram, whole: WholeProgram) {
-  const inside = execInside(program, whole)
+function execWithInit(program: JailedProgram, whole: WholeProgram, options: JailOptions) {
+  const inside = execInside(program, whole, options)
   return { ...inside, path: '/bin/sh', args: ['init', '-c', INIT, 'init', ...inside.args] }
 }
 
 /** A whole program in a root of its own, without a process 1 before it. */
-export function execInside(program: JailedProgram, whole: WholeProgram) {
-  return wholeExec(program, whole, SETTINGS_INSIDE, whole.places)
+export function execInside(
+  program: JailedProgram,
+  whole: WholeProgram,
+  { layers = [] }: JailOptions,
+) {
+  const packages = layers.map(({ kind, at }) => ({ kind, at }))
+  return wholeExec(program, whole, { ...SETTINGS_INSIDE, packages }, whole.places)
 }
 
 function wholeExec(
   { main, env }: JailedProgram,
   { interpreter, flags, isWarm, hasThreads }: WholeProgram,
-  place: typeof SETTINGS_INSIDE,
+  place: Omit<WholeSettings, 'warm' | 'threads'>,
   places: readonly Place[],
 ) {
   const [path, file] = [insideOf(interpreter, places), insideOf(main, places)]
@@ -310,13 +330,14 @@ export function withoutSentinel({ sentinel }: JailOptions): readonly string[] {
 function wholeSpec(
   whole: WholeProgram,
   facts: JailFacts,
-  { uid, scratch, sentinel }: JailOptions,
+  { uid, scratch, sentinel, layers = [] }: JailOptions,
   mounts: boolean,
 ) {
   if (!mounts) return { writable: scratch ? [scratch, '/dev/null'] : ['/dev/null'] }
   return {
     scratchBytes: whole.scratchBytes,
     scratchFolders,
+    layers,
     places: [...whole.places, ...placesFor(sentinel)],
     etc: etcFiles(uid ?? 0),
     devices: deviceFiles,

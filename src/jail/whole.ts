@@ -1,4 +1,5 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs'
+import type { LayerKind } from '../contract/layer.ts'
 import {
   compileSeccomp,
   readSeccompPolicy,
@@ -26,6 +27,15 @@ export interface Place {
   readonly at: string
 }
 
+/** A layer of packages: `root` is a folder of `owner`, and what it holds below `content` is mounted read-only. */
+export interface MountedLayer {
+  readonly kind: LayerKind
+  readonly root: string
+  readonly content: string
+  readonly owner: number
+  readonly at: string
+}
+
 /** Ours lies here inside, wherever it is outside: a job's own folders have fixed names too. */
 export const ownFolder = '/opt/mayfly'
 
@@ -47,6 +57,8 @@ export interface WholeSettings {
   readonly warm: boolean
   /** Whether it starts the threads that it works with before it is ready. */
   readonly threads: boolean
+  /** Where its packages are. */
+  readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
 }
 
 export const workFolder = '/work'

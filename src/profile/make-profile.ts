@@ -75,7 +75,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   const controls = controlsOf({ ...limits, io }, grants)
   const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
-  const abilities = abilitiesFor(asked, verdict, controls)
+  const abilities = abilitiesFor(job, verdict, controls)
   const holds = heldFor(terms, limits)
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const described = {
@@ -88,6 +88,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     entry: verdict.entry,
     tenant: job.tenant,
     ...(job.capability !== undefined && { capability: job.capability }),
+    ...(job.packages?.length && { packages: structuredClone(job.packages) }),
     controls,
     schedule,
     limits,
@@ -103,6 +104,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       ...choice.explain,
       { field: 'image', value: described.image, because: `tier "${choice.tier}"` },
       ...explainSource(job, verdict),
+      ...explainPackages(job),
       explainNetwork(network),
       ...explainControls(controls, terms?.files && `${terms.where}.fs_policy`),
       ...explainSchedule(schedule, controls, chosen, trust),
@@ -141,7 +143,7 @@ function tenantOf({ tenants }: Config, name: string): Tenant {
 
 /** What a wall must be able to do for this job, beside running its language. */
 function abilitiesFor(
-  asked: Job['asked'],
+  { asked, packages = [] }: Job,
   { language }: Pick<Verdict, 'language'>,
   { network, files }: Pick<Controls, 'network' | 'files'>,
 ): readonly Ability[] {
@@ -153,6 +155,7 @@ function abilitiesFor(
       : []),
     ...(grantsFiles(files) ? ([isInRealm ? 'folder-calls' : 'folders'] as const) : []),
     ...(asked.files.length > 0 ? (['files'] as const) : []),
+    ...(packages.length > 0 ? ([isInRealm ? 'realm-packages' : 'packages'] as const) : []),
     ...(asked.calls ? (['batch'] as const) : []),
     ...(asked.trace ? ([isInRealm ? 'trace' : 'program-trace'] as const) : []),
   ]
@@ -186,6 +189,12 @@ function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): re
     { field: 'entry', value: entry, because: asked.entry === 'auto' ? 'analysis' : 'asked' },
     { field: 'tenant', value: tenant, because: 'who asks' },
   ]
+}
+
+function explainPackages({ packages = [] }: Job): readonly Explained[] {
+  if (packages.length === 0) return []
+  const value = packages.map(({ kind, files, bytes }) => `${kind}: ${files} files, ${bytes} bytes`)
+  return [{ field: 'packages', value, because: 'asked; mounted read-only' }]
 }
 
 function explainControls(

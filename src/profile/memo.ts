@@ -51,6 +51,7 @@ function keyOf({ job, verdict }: Asked): string {
     job.tenant,
     job.origin,
     job.capability,
+    job.packages,
     verdict.digest,
     verdict.risk,
     verdict.signatureValid,

@@ -8,6 +8,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Provider } from '../contract/provider.ts'
 import type { Tap } from '../contract/rooms.ts'
 import { newJob } from '../job.ts'
+import { layerFolder } from '../lib/layer-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
 import type { Counts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
@@ -33,6 +34,11 @@ export interface RunOptions extends Asked {
   readonly traceparent?: string
   /** Hears output as it comes; a promise holds the guest back. */
   readonly tap?: Tap
+  /**
+   * Folders of packages on this machine, read-only for the job: a project, its `node_modules`, a virtual environment, or
+   * wheels. Each is copied once for a tenant and kept. The application names them, never whoever it runs code for.
+   */
+  readonly packages?: readonly string[]
 }
 
 /** The parts behind one, for other doors of the library. */
@@ -71,7 +77,9 @@ export class Mayfly implements AsyncDisposable {
     const warden = await startWarden({ stateFolder: inForce.state })
     try {
       const sinks = [...telemetry.sinks, ...(options.sinks ?? [])]
-      const parts = { config: inForce, warden, kind: 'library', ...options, sinks } as const
+      const layers = { layerFolder: folderOfLayers() }
+      const own = { config: inForce, warden, kind: 'library', ...layers } as const
+      const parts = { ...own, ...options, sinks } as const
       const assembly = assemble(parts)
       telemetry.watch({ ...assembly, warden })
       return new Mayfly(assembly, telemetry)
@@ -85,12 +93,27 @@ export class Mayfly implements AsyncDisposable {
    * Runs one job and answers its outcome, whatever its end; see `Outcome.status`. Throws MayflyError INVALID for a
    * request that is none, STATE when it cannot be recorded.
    */
-  run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
+  async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
-    const { traceparent } = options
+    const { traceparent, packages: folders = [] } = options
     const trace = traceparent !== undefined && readTraceparent(traceparent) ? { traceparent } : {}
     const who = { tenant, principal, origin: 'library', ...trace } as const
-    return this.#assembly.run(newJob(request, who, systemClock), { signal, tap })
+    if (folders.length === 0)
+      return this.#assembly.run(newJob(request, who, systemClock), { signal, tap })
+
+    using held = await this.#hold(tenant, folders)
+    const packages = held.layers.map(({ layer }) => layer)
+    const isNode = packages.some(({ kind }) => kind === 'node')
+    const asked = isNode ? { language: 'node' as const, ...request } : request
+    return await this.#assembly.run(newJob(asked, { ...who, packages }, systemClock), {
+      signal,
+      tap,
+    })
+  }
+
+  async #hold(tenant: string, folders: readonly string[]) {
+    const { holdPackages } = await import('../packages/hold.ts')
+    return await holdPackages(tenant, folders, layerFolder())
   }
 
   /**
@@ -202,3 +225,12 @@ export class Mayfly implements AsyncDisposable {
 }
 
 const never = new AbortController().signal
+
+/** Undefined where nothing says which folder is this user's. */
+function folderOfLayers(): string | undefined {
+  try {
+    return layerFolder()
+  } catch {
+    return undefined
+  }
+}

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Voice } from '../contract/event.ts'
 import { entries, languages, type Job } from '../contract/job.ts'
+import type { LayerCode } from '../contract/rooms.ts'
 import { patternNames, type Analysis } from '../contract/verdict.ts'
 import { splitSchema } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
@@ -10,7 +11,9 @@ import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Inspection } from './inspect.ts'
+import { foundSchema, mergeFound, position } from './found.ts'
 import { patterns } from './patterns.ts'
+import { createLayerAnalyst, type InLayers } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -32,6 +35,8 @@ export interface AnalystParts {
   /** Whether a job's source is also looked at for its zones; of none unless given. */
   readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
+  /** Code of layers of packages; where it is not given, no layer is read. */
+  readonly layers?: LayerCode
 }
 
 /** The longest reply that is read, in UTF-16 units: a source without types, and its findings. */
@@ -49,13 +54,15 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analys
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
   const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
+  const inLayers = createLayerAnalyst({ ask, layers: parts.layers, version: rulesVersion, voice })
   return async (job) => {
     const began = clock.now()
     const digest = digestOf(job, rulesVersion())
     const withZones = zones(job)
     const key = `${job.tenant}\0${withZones ? 'zones' : ''}\0${digest}`
     const known = cache.get(key)
-    const analysis = known ?? (await inspectElsewhere(job, digest, withZones, ask, voice))
+    const analysis =
+      known ?? (await inspectElsewhere(job, digest, withZones, { ask, voice, inLayers }))
     if (analysis.believed) cache.set(key, analysis)
     const facts = { ...factsAbout(analysis.value), tenant: job.tenant, cached: known !== undefined }
     voice.say('threat/analysed', { ...facts, took: clock.now() - began }, { run: job.id })
@@ -81,11 +88,12 @@ function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
 const tableVersion = sha256(canonicalJson(patterns))
 
 /** Digest of everything that an analysis depends on but the tenant. */
-function digestOf({ asked }: Job, rulesVersion: string): string {
+function digestOf({ asked, packages = [] }: Job, rulesVersion: string): string {
   const { code, name = '', language, entry, files } = asked
   const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
   for (const { path, content, encoding, type = 'file' } of files)
     parts.push(path, encoding, type, sha256(content))
+  for (const { kind, layer } of packages) parts.push('layer', kind, layer)
   return `sha256:${sha256(JSON.stringify(parts))}`
 }
 
@@ -93,8 +101,7 @@ async function inspectElsewhere(
   job: Job,
   digest: string,
   zones: boolean,
-  ask: AnalystParts['ask'],
-  voice: AnalystParts['voice'],
+  { ask, voice, inLayers }: Pick<AnalystParts, 'ask' | 'voice'> & { inLayers: InLayers },
 ): Promise<Kept> {
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
@@ -103,9 +110,10 @@ async function inspectElsewhere(
     const inspected = inspectedFiles(files, { packages })
     const request = { code, name, language, entry, files: inspected, ...(zones && { zones }) }
     try {
-      const reply = await ask(job.tenant, JSON.stringify(request))
+      const reply = readReply(await ask(job.tenant, JSON.stringify(request)), job)
       const believed = packages || !hasPackages
-      return { value: analysisOf(readReply(reply, job), digest), believed }
+      const found = [...reply.found, ...(await inLayers(job))]
+      return { value: analysisOf({ ...reply, found: mergeFound(found) }, digest), believed }
     } catch (thrown) {
       if (isNobodysFault(thrown)) throw thrown
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
@@ -125,15 +133,6 @@ function isNobodysFault(thrown: unknown): boolean {
 function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? `${thrown.name}: ${thrown.message}`.slice(0, 200) : 'unknown'
 }
-
-const position = z.number().int().min(1)
-const foundSchema = z.strictObject({
-  name: z.enum(patternNames),
-  line: position,
-  column: position,
-  count: z.number().int().min(1),
-  detail: z.string().max(300).optional(),
-})
 
 const replySchema = z.strictObject({
   language: z.enum(languages),

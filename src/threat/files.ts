@@ -1,4 +1,4 @@
-import { folderOf, normalPath, plainFiles } from '../contract/files.ts'
+import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
 import type { JobFile } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
 import type { Found } from './patterns.ts'
@@ -29,12 +29,12 @@ export function inspectedFiles(
   { packages }: { readonly packages: boolean },
 ): readonly InspectedFile[] {
   const plain = plainFiles(files)
-  const ofPackages = plain.filter(({ path }) => isOfPackage(path) && isCode(path))
+  const ofPackages = plain.filter(({ path }) => isOfPackage(path) && isCodePath(path))
   const units = ofPackages.reduce((sum, { content }) => sum + content.length, 0)
   const room = { own: fileUnitsMax, package: packages && units <= packageUnitsMax ? units : -1 }
   const inspected = plain.map(({ path, content, encoding }): InspectedFile => {
     const kind = kindOf(path)
-    const isRead = isCode(path) || (kind === 'own' && isLoadable(path, content, encoding))
+    const isRead = isCodePath(path) || (kind === 'own' && isLoadable(path, content, encoding))
     if (isRead) room[kind] -= content.length
     return isRead && room[kind] >= 0
       ? { path, content, encoding }
@@ -55,7 +55,7 @@ export function* inFiles(
 ): Generator<Found> {
   if (files.length === 0) return
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
-  const waiting = [...byPath.keys()].filter(isCode)
+  const waiting = [...byPath.keys()].filter(isCodePath)
   for (const path of loadedBy(main, '', byPath)) waiting.push(path)
   const seen = new Set<string>()
   const units = { own: 0, package: 0 }
@@ -109,16 +109,11 @@ export function isOfPackage(path: string): boolean {
 }
 
 const PACKAGE_FOLDER = /(?:^|\/)(?:node_modules|site-packages|dist-packages)\//
-const CODE = /\.[cm]?[jt]s$/
 /** Declarations: no program loads them. */
 const DECLARATIONS = /\.d\.[cm]?ts$/
 /** No program takes these for JavaScript. */
 const DATA =
   /\.(?:json|node|wasm|css|html?|md|txt|csv|tsv|map|svg|png|jpe?g|gif|pdf|zip|gz|whl|py|sh)$/i
-
-function isCode(path: string): boolean {
-  return CODE.test(path) && !DECLARATIONS.test(path)
-}
 
 /** Without a suffix of its own, a file is code where something loads it. */
 function isLoadable(path: string, content: string, encoding: JobFile['encoding']): boolean {

@@ -1,11 +1,11 @@
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
-import type { PatternName } from '../contract/verdict.ts'
 import type { Split } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
 import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type Behavior } from './obfuscation.ts'
+import { mergeFound } from './found.ts'
 import type { Found } from './patterns.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import { positionOf } from './position.ts'
@@ -150,7 +150,7 @@ function described(
   return {
     language,
     entry: shape.entry,
-    found: merge([...own, ...inFiles(request.files, facts, readFile)]),
+    found: mergeFound([...own, ...inFiles(request.files, facts, readFile)]),
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
@@ -215,22 +215,6 @@ function readFile(source: string, typescript: boolean): { found: Found[]; facts?
   const facts = factsOf(bindScopes(shape.parsed.program))
   const place = (offset: number) => positionOf(text, offset - shape.parsed.shift)
   return { found: [...findIn(facts, place), ...obfuscation(behaviorOf(text, facts), place)], facts }
-}
-
-/** One finding a pattern: all its occurrences, at the first place in the job's own source where there is one. */
-function merge(all: readonly Found[]): Found[] {
-  const byName = new Map<PatternName, Found>()
-  for (const found of all) {
-    const other = byName.get(found.name)
-    const first = other && !isBefore(found, other) ? other : found
-    byName.set(found.name, { ...first, count: found.count + (other?.count ?? 0) })
-  }
-  return [...byName.values()]
-}
-
-function isBefore(a: Found, b: Found): boolean {
-  if (a.detail !== b.detail) return a.detail === undefined
-  return a.line < b.line || (a.line === b.line && a.column < b.column)
 }
 
 const shellEntry = (): Entry => 'program'

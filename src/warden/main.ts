@@ -3,6 +3,7 @@ import { chownSync, closeSync, lchownSync, lstatSync, readdirSync } from 'node:f
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { findProgram, serverUid } from '../jail/facts.ts'
+import { layerFolder, layerFolderFor } from '../lib/layer-folder.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { wardenFolder } from '../lib/state-folder.ts'
 import { mappedUids } from '../os/proc.ts'
@@ -33,6 +34,8 @@ export interface Role {
   readonly shutOut: string | null | undefined
   /** Where it finds the folder of `--artifacts` open, which its uid could not reach or make. */
   readonly artifactsFd?: number
+  /** Where this server keeps layers of packages; left out where it has no such place. */
+  readonly layers?: string
 }
 
 const ROOT = 0
@@ -157,6 +160,20 @@ function besideState(stateFolder: string): string | undefined {
   return folder.startsWith(stateFolder + path.sep) ? undefined : folder
 }
 
+/** A folder of root's that the server of another uid may fill, and nobody else may list. */
+function makeLayerFolder(uid: number | undefined): string | undefined {
+  try {
+    if (uid === undefined) return layerFolder()
+    const folder = layerFolderFor(uid)
+    makeFolder(folder, 0o711)
+    const { uid: owner } = lstatSync(folder)
+    if (owner !== uid) lchownSync(folder, uid, uid)
+    return folder
+  } catch {
+    return undefined
+  }
+}
+
 function isNamedTwice(place: string): boolean {
   const facts = lstatSync(place)
   return facts.isFile() && facts.nlink > 1
@@ -168,12 +185,14 @@ function startServer(
   swept: number,
 ): ChildProcess {
   const shutOut = uid === undefined ? besideState(options.stateFolder) : null
+  const layers = makeLayerFolder(uid)
   const folder = uid === undefined ? undefined : openArtifacts(options.argv, uid)
   const role: Role = {
     kind: 'server',
     keptUid: why,
     swept,
     shutOut,
+    ...(layers !== undefined && { layers }),
     ...(folder !== undefined && { artifactsFd: ARTIFACTS_FD }),
   }
   const become =

@@ -15,7 +15,7 @@ import type { Request } from './protocol.ts'
 /** What a start names; the launchers decide the rest. */
 export type Wanted = Pick<
   Extract<Request, { op: 'start' }>,
-  'program' | 'spares' | 'spareMiB' | 'way' | 'disk' | 'calls'
+  'program' | 'spares' | 'spareMiB' | 'way' | 'disk' | 'calls' | 'layers'
 >
 
 const DISK_BYTES = 64 * 2 ** 20
@@ -37,8 +37,10 @@ export async function programFor(asked: Wanted, without: readonly Layer[]): Prom
 }
 
 /** Two starts with the same are asked for the same. */
-export function keyOf({ program, spares, spareMiB, way = 'any', disk = 0, calls }: Wanted): string {
-  return `${program} ${spares} ${spareMiB} ${way} ${disk} ${calls?.join() ?? 'all'}`
+export function keyOf(wanted: Wanted): string {
+  const { program, spares, spareMiB, way = 'any', disk = 0, calls, layers = [] } = wanted
+  const mounted = layers.map(({ kind, layer }) => `${kind}:${layer}`).join()
+  return `${program} ${spares} ${spareMiB} ${way} ${disk} ${calls?.join() ?? 'all'} ${mounted}`
 }
 
 /** Throws MayflyError UNAVAILABLE where the way that was asked for is not there. */

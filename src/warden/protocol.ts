@@ -3,6 +3,7 @@
  * argument vector or an environment; the warden composes those from its own launchers. `request.ts` checks it.
  */
 import type { CallClass } from '../contract/calls.ts'
+import type { PackageLayer } from '../contract/layer.ts'
 import type { ZoneRule } from './zone-rules.ts'
 
 export const wardenProtocol = 1
@@ -41,6 +42,8 @@ export type Request = Envelope &
         readonly disk?: number
         /** Classes of calls that a whole program's life may close; all of them unless given. */
         readonly calls?: readonly CallClass[]
+        /** Layers of packages that a whole program mounts, by their names below the warden's own folder of layers. */
+        readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
       }
     | {
         readonly op: 'claim'

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { callClasses } from '../contract/calls.ts'
+import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
 import { phasesMax } from './sentinel-wire.ts'
 import { programNames, wallWays, wardenProtocol, type Request } from './protocol.ts'
 
@@ -48,6 +49,10 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     way: z.enum(wallWays).exactOptional(),
     disk: z.number().int().min(diskBytesMin).max(diskBytesMax).exactOptional(),
     calls: z.array(z.enum(callClasses)).max(callClasses.length).exactOptional(),
+    layers: z
+      .array(z.strictObject({ kind: z.enum(layerKinds), layer: layerName }))
+      .max(layersMax)
+      .exactOptional(),
   }),
   z.strictObject({
     protocol: z.literal(wardenProtocol),

@@ -15,6 +15,7 @@ import { claim } from './claim.ts'
 import { closeCalls, closeProcesses, told, whyRefused } from './calls.ts'
 import { endOf } from './end.ts'
 import { createHolder, lookEveryMs, type Held, type Holder } from './hold.ts'
+import { findLayers } from './layers.ts'
 import { openLeases, type Leases } from './lease.ts'
 import { nameProcesses, settleIn, type Beside, type Live } from './live.ts'
 import { endOrphans } from './orphans.ts'
@@ -282,6 +283,7 @@ export class Warden {
     const isWhole = program.whole !== undefined
     const hasRoot = this.#facts.namespaces && !this.#without.includes('namespaces')
     const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
+    const layers = isWhole && asked.layers ? findLayers(asked.layers) : []
     const command = composeWay(asked.way ?? 'any', program, this.#facts, {
       uid: slot?.uid,
       without: this.#without,
@@ -290,6 +292,7 @@ export class Warden {
       scratch,
       sentinel,
       calls: asked.calls,
+      layers,
     })
     const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
     const isTightened = isWhole || asked.way !== undefined

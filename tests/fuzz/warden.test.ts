@@ -21,6 +21,17 @@ const requests = [
   },
   {
     ...envelope,
+    op: 'start',
+    program: 'node',
+    spares: 0,
+    spareMiB: 8,
+    layers: [
+      { kind: 'node', layer: hex },
+      { kind: 'wheels', layer: hex },
+    ],
+  },
+  {
+    ...envelope,
     op: 'claim',
     wall: 'w1f',
     tenant: hex,
@@ -65,6 +76,11 @@ const values: readonly unknown[] = [
   '',
   'w1\n',
   'w../../etc',
+  [{ kind: 'node', layer: '../../../etc' }],
+  [{ kind: 'node', layer: `${hex}\n` }],
+  [{ kind: '..', layer: hex }],
+  [{ kind: 'node', layer: hex, root: '/etc' }],
+  Array.from({ length: 9 }, () => ({ kind: 'node', layer: hex })),
   'x'.repeat(10_000),
   [],
   ['a'],
@@ -94,9 +110,9 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
 }
 
 /** What may be left out. */
-const optional = ['way', 'disk', 'calls', 'cpu', 'io', 'processes', 'egress']
+const optional = ['way', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
-  start: ['way', 'disk'],
+  start: ['way', 'disk', 'layers'],
   claim: ['cpu', 'io', 'processes', 'egress'],
   tighten: ['memory', 'cpu', 'io', 'processes'],
 }
@@ -184,7 +200,13 @@ function isClaimWithinBounds(claim: Extract<Request, { op: 'claim' }>): void {
 }
 
 function isStartWithinBounds(start: Extract<Request, { op: 'start' }>): void {
-  const { spares, spareMiB, way = 'any', disk = 2 ** 20 } = start
+  const { spares, spareMiB, way = 'any', disk = 2 ** 20, layers = [] } = start
+  assert.ok(layers.length <= 4)
+  for (const { layer, kind, ...more } of layers) {
+    assert.match(layer, /^[0-9a-f]{64}$(?!\n)/)
+    assert.ok(['node', 'python', 'wheels'].includes(kind))
+    assert.deepEqual(more, {})
+  }
   assert.ok(spares <= 64 && spareMiB <= 4096)
   assert.ok(['any', 'embedded', 'bubblewrap'].includes(way))
   assert.ok(Number.isSafeInteger(disk) && disk >= 2 ** 20 && disk <= 2 ** 36)

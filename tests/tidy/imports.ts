@@ -17,7 +17,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|egress|temporal|effects|capabilities|folders|output|evidence|history|telemetry|images)\//,
+    /^src\/(config|threat|intel|profile|pool|egress|temporal|effects|capabilities|folders|output|evidence|history|telemetry|images|packages)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   // A room that browsers load as well, so it lies where they find it.

@@ -54,8 +54,8 @@ export async function claimProgram(
 }
 
 function wallFor(profile: Profile) {
-  const { language, limits } = profile
-  return { language, disk: limits.disk, calls: callsFor(profile) }
+  const { language, limits, packages } = profile
+  return { language, disk: limits.disk, calls: callsFor(profile), layers: packages }
 }
 
 /** Milliseconds from the release of user code after which its wall is ended, also where nobody else does it. */

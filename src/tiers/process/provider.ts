@@ -52,6 +52,7 @@ const can = [
   'trace',
   'freeze',
   'program-zones',
+  'packages',
 ] as const
 const JS: readonly Language[] = ['js', 'ts']
 

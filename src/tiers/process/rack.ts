@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../../contract/calls.ts'
+import type { PackageLayer } from '../../contract/layer.ts'
 import type { Language } from '../../contract/job.ts'
 import type { WardenClient } from '../../warden/client.ts'
 import { WallHandle } from '../../warden/handle.ts'
@@ -40,6 +41,8 @@ export interface RackWanted {
   readonly disk: number
   /** Classes of calls that its life may close. */
   readonly calls: readonly CallClass[]
+  /** Trees of packages that it mounts: such a wall is made for its job, and no spare has one. */
+  readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
 }
 
 /** The parked walls of one way, by program and by what their sentinels are asked about. */
@@ -68,6 +71,7 @@ export function createRack(options: RackOptions): Rack {
       readonly disk: number
       readonly calls: readonly CallClass[]
       readonly spares: 0 | 1
+      readonly layers?: RackWanted['layers']
     },
   ): Promise<WallHandle> {
     const asked = { ...settings, spareMiB, way: options.way }
@@ -105,12 +109,18 @@ export function createRack(options: RackOptions): Rack {
   }
 
   return {
-    async take({ language, disk, calls }) {
+    async take({ language, disk, calls, layers = [] }) {
       const program = programOf(language)
       // An isolate makes no calls of its own.
       const asked = program === 'isolated-vm' ? usualCalls : calls
-      if (disk !== spareDiskBytes) {
-        const settings = { disk: Math.max(disk, diskBytesMin), calls: asked, spares: 0 } as const
+      if (disk !== spareDiskBytes || layers.length > 0) {
+        const mounted = layers.map(({ kind, layer }) => ({ kind, layer }))
+        const settings = {
+          disk: Math.max(disk, diskBytesMin),
+          calls: asked,
+          spares: 0,
+          ...(mounted.length > 0 && { layers: mounted }),
+        } as const
         return { wall: await start(program, settings), pool: 'miss' }
       }
       const { spare, pool } = await kindOf(program, asked).take()

@@ -1,0 +1,134 @@
+import { isBuiltin } from 'node:module'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../contract/error.ts'
+import type { JobRequest, Language } from '../contract/job.ts'
+import { layerFolder } from '../lib/layer-folder.ts'
+import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
+import { holdPackages } from '../packages/hold.ts'
+import type { HeldLayer } from '../packages/layers.ts'
+import { roleOf } from './role.ts'
+
+export interface PackagesAsked {
+  /** The main file; `-` is stdin. */
+  readonly file: string
+  readonly request: JobRequest
+  /** What `--packages` named; false for `--no-packages`. */
+  readonly asked: readonly string[] | false | undefined
+  readonly note: (text: string) => void
+}
+
+/** The packages of one run, until it is over. */
+export interface OpenPackages extends Disposable {
+  /** With the language that can have them, and with the package.json that says what kind of module its files are. */
+  readonly request: JobRequest
+  readonly layers: readonly HeldLayer[]
+}
+
+const SYSTEM_PYTHON = '/usr/bin/python3'
+const PACKAGE_JSON_BYTES_MAX = 2 ** 20
+/** Names that are told of what a layer leaves out. */
+const TOLD_MAX = 5
+const inNode: ReadonlySet<Language | undefined> = new Set(['node', 'js', 'ts', undefined])
+
+/**
+ * The packages that a program is run with: those that were named, else those that Node would find from where it lies, if
+ * the source imports one. Throws MayflyError USAGE.
+ */
+export async function openPackages(given: PackagesAsked): Promise<OpenPackages> {
+  const { request, note } = given
+  const sources = sourcesOf(given)
+  if (sources.length === 0) return { request, layers: [], [Symbol.dispose]: () => {} }
+  const held = await holdPackages('default', sources, folderOfLayers(), (source, layer) => {
+    note(`${saysWhat(source, layer)}${saysLeft(layer)}`)
+    warnOfVersion(source, note)
+  })
+  return {
+    request: asRun(request, sources),
+    layers: held.layers,
+    [Symbol.dispose]: () => held[Symbol.dispose](),
+  }
+}
+
+/** Where this process keeps layers. Throws MayflyError STATE. */
+export function folderOfLayers(): string {
+  try {
+    return roleOf()?.layers ?? layerFolder()
+  } catch (cause) {
+    throw new MayflyError('STATE', 'Cannot keep packages: nothing says where caches are', {
+      hint: 'Set XDG_CACHE_HOME, or run without them: --no-packages',
+      cause,
+    })
+  }
+}
+
+function sourcesOf({ file, request, asked }: PackagesAsked): readonly PackageSource[] {
+  if (asked === false) return []
+  if (asked) return asked.map(findPackages)
+  const { language, code = '' } = request
+  const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
+  if (file === '-' || hasOwn || !inNode.has(language) || !importsPackage(code)) return []
+  const found = nearestModules(path.dirname(path.resolve(file)))
+  return found ? [found] : []
+}
+
+const IMPORT = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*(["'])([^"'\n]{1,214})\1/g
+
+/** Whether it names a package as imports do; a guess from the text, which costs at most a mount that nobody looks into. */
+export function importsPackage(code: string): boolean {
+  for (const [, , name = ''] of code.matchAll(IMPORT))
+    if (/^(?:@[^/]+\/)?[A-Za-z0-9]/.test(name) && !name.includes(':') && !isBuiltin(name))
+      return true
+  return false
+}
+
+/** Only a program of Node finds packages of Node. */
+function asRun(request: JobRequest, sources: readonly PackageSource[]): JobRequest {
+  const node = sources.find(({ kind }) => kind === 'node')
+  if (!node || !inNode.has(request.language)) return request
+  const { files = [] } = request
+  const project = path.join(path.dirname(node.folder), 'package.json')
+  const isBrought = files.some(({ path: place }) => path.normalize(place) === 'package.json')
+  const own = isBrought ? undefined : textOf(project)
+  return {
+    ...request,
+    language: 'node',
+    files: own === undefined ? files : [...files, { path: 'package.json', content: own }],
+  }
+}
+
+function textOf(file: string): string | undefined {
+  if (!existsSync(file)) return undefined
+  const bytes = readFileSync(file)
+  return bytes.length <= PACKAGE_JSON_BYTES_MAX ? bytes.toString() : undefined
+}
+
+function saysWhat({ folder }: PackageSource, { layer, isReused }: HeldLayer): string {
+  const size = `${layer.files} files, ${(layer.bytes / 1e6).toFixed(1)} MB`
+  const how = isReused ? 'kept from before' : 'copied once'
+  return `Packages: ${folder} (${size}, ${how}; --no-packages leaves them out)`
+}
+
+function saysLeft({ left }: HeldLayer): string {
+  if (left.length === 0) return ''
+  const told = left
+    .slice(0, TOLD_MAX)
+    .map(({ path: place, because }) => `${JSON.stringify(place)} (${because})`)
+  const more = left.length - told.length
+  return `; left out ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
+/** Native code of another Python does not load. */
+function warnOfVersion({ python }: PackageSource, note: (text: string) => void): void {
+  const here = systemPython()
+  if (python !== undefined && here !== undefined && python !== here)
+    note(`Packages: installed for Python ${python}, and run by Python ${here}: native ones fail`)
+}
+
+function systemPython(): string | undefined {
+  try {
+    return /python(3\.\d+)$/.exec(readlinkSync(SYSTEM_PYTHON))?.[1]
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,104 @@
+import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import path from 'node:path'
+import type { LayerKind } from '../contract/layer.ts'
+import { MayflyError } from '../contract/error.ts'
+
+/** A folder of packages on this machine. */
+export interface PackageSource {
+  readonly kind: LayerKind
+  /** Without a link in it. */
+  readonly folder: string
+  /** The bytes of the lock file that the folder was installed from. */
+  readonly lock?: Buffer
+  /** Of the Python that it was installed for, such as `3.11`. */
+  readonly python?: string
+}
+
+const LOCKS = [
+  'package-lock.json',
+  'npm-shrinkwrap.json',
+  'pnpm-lock.yaml',
+  'yarn.lock',
+  'bun.lock',
+]
+const LOCK_BYTES_MAX = 64 * 2 ** 20
+/** Of a name that a virtual environment usually has. */
+const ENVIRONMENTS = ['.venv', 'venv']
+
+/**
+ * The packages that a folder is or has: a `node_modules`, a virtual environment, a folder of installed Python packages,
+ * a folder of wheels, or a project with one of the first two. Throws MayflyError USAGE where there are none.
+ */
+export function findPackages(given: string): PackageSource {
+  const folder = realFolder(given)
+  const found = folder && (packagesAt(folder) ?? packagesIn(folder))
+  if (found) return found
+  const why = folder
+    ? 'it has no node_modules, no virtual environment and no wheels'
+    : 'it is no folder'
+  throw new MayflyError('USAGE', `Cannot take packages from "${given}": ${why}`, {
+    hint: 'Name a project, its node_modules, a virtual environment, or a folder with .whl files',
+  })
+}
+
+/** What Node would look into from a folder: the nearest `node_modules`, there or above. */
+export function nearestModules(from: string): PackageSource | undefined {
+  for (let folder = path.resolve(from); ; folder = path.dirname(folder)) {
+    const modules = realFolder(path.join(folder, 'node_modules'))
+    if (modules) return packagesAt(modules)
+    if (folder === path.dirname(folder)) return undefined
+  }
+}
+
+function packagesAt(folder: string): PackageSource | undefined {
+  if (path.basename(folder) === 'node_modules') {
+    const lock = lockOf(folder)
+    return { kind: 'node', folder, ...(lock && { lock }) }
+  }
+  if (isFile(path.join(folder, 'pyvenv.cfg'))) return installedIn(folder)
+  if (/^(?:site|dist)-packages$/.test(path.basename(folder))) return { kind: 'python', folder }
+  const isWheels = readdirSync(folder).some((name) => name.endsWith('.whl'))
+  return isWheels ? { kind: 'wheels', folder } : undefined
+}
+
+function packagesIn(project: string): PackageSource | undefined {
+  for (const name of ['node_modules', ...ENVIRONMENTS]) {
+    const folder = realFolder(path.join(project, name))
+    const found = folder && packagesAt(folder)
+    if (found) return found
+  }
+  return undefined
+}
+
+function installedIn(environment: string): PackageSource | undefined {
+  const lib = path.join(environment, 'lib')
+  const versions = realFolder(lib)
+    ? readdirSync(lib).filter((name) => /^python3\.\d+$/.test(name))
+    : []
+  for (const version of versions) {
+    const folder = realFolder(path.join(lib, version, 'site-packages'))
+    if (folder) return { kind: 'python', folder, python: version.slice('python'.length) }
+  }
+  return undefined
+}
+
+/** npm's own copy inside says what is installed; the one beside says what was to be. */
+function lockOf(modules: string): Buffer | undefined {
+  const beside = LOCKS.map((name) => path.join(path.dirname(modules), name))
+  for (const file of [path.join(modules, '.package-lock.json'), ...beside])
+    if (isFile(file) && statSync(file).size <= LOCK_BYTES_MAX) return readFileSync(file)
+  return undefined
+}
+
+function realFolder(given: string): string | undefined {
+  try {
+    const folder = realpathSync(given)
+    return statSync(folder).isDirectory() ? folder : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isFile(place: string): boolean {
+  return lstatSync(place, { throwIfNoEntry: false })?.isFile() === true
+}

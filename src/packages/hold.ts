@@ -1,0 +1,40 @@
+import { layersMax } from '../contract/layer.ts'
+import { MayflyError } from '../contract/error.ts'
+import { findPackages, type PackageSource } from './find.ts'
+import { Layers, type HeldLayer } from './layers.ts'
+
+/** Layers of one run, until it is over. */
+export interface HeldPackages extends Disposable {
+  readonly layers: readonly HeldLayer[]
+}
+
+const stores = new Map<string, Layers>()
+
+/** The layers of some folders, in their order; all of them or none. Throws MayflyError USAGE, or STATE. */
+export async function holdPackages(
+  tenant: string,
+  sources: readonly (string | PackageSource)[],
+  folder: string,
+  heard: (source: PackageSource, layer: HeldLayer) => void = () => {},
+): Promise<HeldPackages> {
+  if (sources.length > layersMax)
+    throw new MayflyError('USAGE', `Cannot take more than ${layersMax} folders of packages`)
+  const store = stores.get(folder) ?? new Layers({ folder })
+  stores.set(folder, store)
+  const layers: HeldLayer[] = []
+  const letGo = () => {
+    for (const layer of layers.splice(0)) layer[Symbol.dispose]()
+  }
+  try {
+    for (const given of sources) {
+      const source = typeof given === 'string' ? findPackages(given) : given
+      const layer = await store.take(tenant, source)
+      layers.push(layer)
+      heard(source, layer)
+    }
+    return { layers: [...layers], [Symbol.dispose]: letGo }
+  } catch (error) {
+    letGo()
+    throw error
+  }
+}

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, test } from 'node:test'
+import { findPackages } from './find.ts'
+import { Layers } from './layers.ts'
+import { copyTree } from './make.ts'
+import { survey } from './survey.ts'
+
+const base = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-layers-')))
+after(() => rmSync(base, { recursive: true, force: true }))
+let count = 0
+const fresh = () => join(base, `${count++}`)
+
+/** A project with these files; a target that begins with `->` makes a link. */
+function project(files: Readonly<Record<string, string>>): string {
+  const root = fresh()
+  for (const [place, content] of Object.entries(files)) {
+    const file = join(root, place)
+    mkdirSync(dirname(file), { recursive: true })
+    if (content.startsWith('->')) symlinkSync(content.slice(2), file)
+    else writeFileSync(file, content)
+  }
+  return root
+}
+
+const simple = { 'node_modules/a/index.js': '1', 'node_modules/.bin/a': '->../a/index.js' }
+const leftIn = (folder: string) => readdirSync(folder).filter((name) => name.startsWith('.'))
+
+test('a layer has the files, links and executable bits of its source, and no set-uid bit', async () => {
+  const root = project({
+    ...simple,
+    'node_modules/a/run.sh': '#!/bin/sh',
+    'package-lock.json': '1',
+  })
+  chmodSync(join(root, 'node_modules/a/run.sh'), 0o6755)
+  mkdirSync(join(root, 'node_modules/empty'))
+  const folder = fresh()
+  using held = await new Layers({ folder }).take('t', findPackages(root))
+  const at = (place: string) => join(folder, held.layer.layer, 'node_modules', place)
+  assert.equal(readFileSync(at('a/index.js'), 'utf8'), '1')
+  assert.equal(readlinkSync(at('.bin/a')), '../a/index.js')
+  assert.equal(statSync(at('a/run.sh')).mode & 0o7777, 0o755)
+  assert.equal(statSync(at('a/index.js')).mode & 0o7777, 0o644)
+  assert.ok(statSync(at('empty')).isDirectory())
+  assert.deepEqual([held.layer.files, held.left], [2, []])
+  assert.deepEqual(leftIn(folder), [])
+})
+
+test('links out of the folder, pipes and names that are no text are left out, and told', async () => {
+  const root = project({
+    ...simple,
+    'node_modules/out': '->/etc/passwd',
+    'node_modules/up': '->../../secret',
+    'node_modules/a/new\nline.js': '2',
+  })
+  symlinkSync(join(root, 'node_modules/a'), join(root, 'node_modules/absolute'))
+  execFileSync('mkfifo', [join(root, 'node_modules/pipe')])
+  writeFileSync(Buffer.concat([Buffer.from(join(root, 'node_modules/')), Buffer.from([0xff])]), '')
+  const folder = fresh()
+  using held = await new Layers({ folder }).take('t', findPackages(root))
+  const left = held.left.map(({ path }) => path).toSorted()
+  assert.deepEqual(left, ['out', 'pipe', 'up', '\ufffd'])
+  const modules = join(folder, held.layer.layer, 'node_modules')
+  assert.deepEqual(readdirSync(modules).toSorted(), ['.bin', 'a', 'absolute'])
+  assert.equal(readlinkSync(join(modules, 'absolute')), 'a')
+  assert.equal(readFileSync(join(modules, 'a/new\nline.js'), 'utf8'), '2')
+})
+
+test('the linked store of pnpm stays as it is', async () => {
+  const root = project({
+    'node_modules/.pnpm/z@1/node_modules/z/index.js': '1',
+    'node_modules/.pnpm/z@1/node_modules/y': '->../../y@1/node_modules/y',
+    'node_modules/.pnpm/y@1/node_modules/y/index.js': '2',
+    'node_modules/z': '->.pnpm/z@1/node_modules/z',
+  })
+  const folder = fresh()
+  using held = await new Layers({ folder }).take('t', findPackages(root))
+  const z = join(folder, held.layer.layer, 'node_modules/z')
+  assert.match(realpathSync(z), /\.pnpm\/z@1\/node_modules\/z$/)
+  assert.deepEqual(held.left, [])
+})
+
+test('the same packages are one layer for a tenant, and another for each other tenant', async () => {
+  const one = project({ ...simple, 'package-lock.json': 'lock' })
+  const other = project({ ...simple, 'package-lock.json': 'lock' })
+  const at = new Date(1e12)
+  for (const root of [one, other]) utimesSync(join(root, 'node_modules/a/index.js'), at, at)
+  const layers = new Layers({ folder: fresh() })
+  using first = await layers.take('t', findPackages(one))
+  using second = await layers.take('t', findPackages(other))
+  using third = await layers.take('u', findPackages(one))
+  assert.equal(first.layer.layer, second.layer.layer)
+  assert.notEqual(first.layer.layer, third.layer.layer)
+  assert.deepEqual([first.isReused, second.isReused, third.isReused], [false, true, false])
+  writeFileSync(join(one, 'package-lock.json'), 'another')
+  using fourth = await layers.take('t', findPackages(one))
+  assert.notEqual(first.layer.layer, fourth.layer.layer)
+})
+
+test('packages that change without a lock file are another layer', async () => {
+  const root = project(simple)
+  const layers = new Layers({ folder: fresh() })
+  using first = await layers.take('t', findPackages(root))
+  using same = await layers.take('t', findPackages(root))
+  writeFileSync(join(root, 'node_modules/a/index.js'), '2')
+  using second = await layers.take('t', findPackages(root))
+  assert.equal(first.layer.layer, same.layer.layer)
+  assert.notEqual(first.layer.layer, second.layer.layer)
+})
+
+test('two makers of one layer leave one, and a maker that died leaves none', async () => {
+  const root = project(simple)
+  const folder = fresh()
+  mkdirSync(join(folder, '.making.4194303-1-00000000-dead.aa'), { recursive: true })
+  const both = await Promise.all(
+    [new Layers({ folder }), new Layers({ folder })].map((one) =>
+      one.take('t', findPackages(root)),
+    ),
+  )
+  assert.equal(both[0]!.layer.layer, both[1]!.layer.layer)
+  assert.deepEqual(leftIn(folder), [])
+  for (const held of both) held[Symbol.dispose]()
+  assert.equal(readdirSync(folder).filter((name) => name.includes('.use.')).length, 0)
+})
+
+test('a source that changes while it is copied is refused, and nothing outside it is read', async () => {
+  const secret = fresh()
+  writeFileSync(secret, 'secret')
+  const changes: Record<string, (root: string) => void> = {
+    'a file that grows': (root) => writeFileSync(join(root, 'a/index.js'), '12345'),
+    'a file that becomes a link': (root) => {
+      rmSync(join(root, 'a/index.js'))
+      symlinkSync(secret, join(root, 'a/index.js'))
+    },
+    'a folder that becomes a link': (root) => {
+      const away = fresh()
+      mkdirSync(away)
+      writeFileSync(join(away, 'index.js'), '1')
+      rmSync(join(root, 'a'), { recursive: true })
+      symlinkSync(away, join(root, 'a'))
+    },
+    'a file that becomes a pipe': (root) => {
+      rmSync(join(root, 'a/index.js'))
+      execFileSync('mkfifo', [join(root, 'a/index.js')])
+    },
+    'a file that goes': (root) => rmSync(join(root, 'a/index.js')),
+  }
+  for (const [what, change] of Object.entries(changes)) {
+    const root = join(project(simple), 'node_modules')
+    const found = await survey(root)
+    change(root)
+    const to = fresh()
+    mkdirSync(to)
+    await assert.rejects(copyTree(root, to, found), /changed while it was copied/, what)
+    if (existsSync(join(to, 'a/index.js')))
+      assert.notEqual(readFileSync(join(to, 'a/index.js'), 'utf8'), 'secret', what)
+  }
+})
+
+test('a layer that is unused for longest is evicted first, and one that is used never', async () => {
+  const folder = fresh()
+  const layers = new Layers({ folder, layersMax: 2 })
+  const [a, b, c] = ['a', 'b', 'c'].map((name) =>
+    findPackages(project({ [`node_modules/${name}/index.js`]: name })),
+  )
+  using used = await layers.take('t', a!)
+  const old = await layers.take('t', b!)
+  old[Symbol.dispose]()
+  using third = await layers.take('t', c!)
+  const there = (held: typeof used) => existsSync(join(folder, held.layer.layer))
+  assert.deepEqual([there(used), there(old), there(third)], [true, false, true])
+  await assert.rejects(layers.take('t', b!), { code: 'STATE', message: /in use/ })
+  assert.deepEqual(leftIn(folder), [])
+})
+
+test('a folder that holds no packages is refused with what would be taken', () => {
+  const root = project({ 'a.txt': '1' })
+  assert.throws(() => findPackages(root), { code: 'USAGE', hint: /virtual environment/ })
+  assert.throws(() => findPackages(join(root, 'a.txt')), { code: 'USAGE' })
+})
+
+test('a virtual environment is its site-packages, and wheels are a folder of them', () => {
+  const root = project({
+    '.venv/pyvenv.cfg': 'version = 3.11.2',
+    '.venv/lib/python3.11/site-packages/a.py': '1',
+    'wheels/a-1-py3-none-any.whl': '1',
+  })
+  const environment = findPackages(root)
+  assert.deepEqual([environment.kind, environment.python], ['python', '3.11'])
+  assert.equal(findPackages(join(root, 'wheels')).kind, 'wheels')
+})

@@ -1,0 +1,30 @@
+import * as z from 'zod'
+import { patternNames, type PatternName } from '../contract/verdict.ts'
+import type { Found } from './patterns.ts'
+
+export const position = z.number().int().min(1)
+
+/** What a process that parses may say that it found. */
+export const foundSchema = z.strictObject({
+  name: z.enum(patternNames),
+  line: position,
+  column: position,
+  count: z.number().int().min(1),
+  detail: z.string().max(300).optional(),
+})
+
+/** One finding a pattern: all its occurrences, at the first place in the job's own source where there is one. */
+export function mergeFound(all: readonly Found[]): Found[] {
+  const byName = new Map<PatternName, Found>()
+  for (const found of all) {
+    const other = byName.get(found.name)
+    const first = other && !isBefore(found, other) ? other : found
+    byName.set(found.name, { ...first, count: found.count + (other?.count ?? 0) })
+  }
+  return [...byName.values()]
+}
+
+function isBefore(a: Found, b: Found): boolean {
+  if (a.detail !== b.detail) return a.detail === undefined
+  return a.line < b.line || (a.line === b.line && a.column < b.column)
+}

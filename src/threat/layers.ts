@@ -1,0 +1,88 @@
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import type { Voice } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { LayerCode } from '../contract/rooms.ts'
+import { patternNames } from '../contract/verdict.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import { packageUnitsMax, unreadIn } from './files.ts'
+import { foundSchema } from './found.ts'
+import type { Found } from './patterns.ts'
+
+export type InLayers = (job: Job) => Promise<readonly Found[]>
+
+interface LayerParts {
+  readonly ask: (tenant: string, requestText: string) => Promise<string>
+  readonly layers: LayerCode | undefined
+  readonly version: () => string
+  readonly voice: Pick<Voice, 'say'>
+}
+
+/** Of all tenants; a layer has one. */
+const KNOWN_MAX = 256
+const keptSchema = z.strictObject({
+  version: z.string(),
+  found: z.array(foundSchema).max(patternNames.length),
+})
+const replySchema = z.object({ found: keptSchema.shape.found })
+
+/**
+ * Finds what is in the layers of a job: once a layer, kept beside it from then on. A layer is read whole or not at all;
+ * what is not read, and what a parser died of, is UNREAD_DEPENDENCY, and the latter is tried again.
+ */
+export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts): InLayers {
+  const known = new Map<string, readonly Found[]>()
+
+  async function find(layer: string, job: Job): Promise<readonly Found[]> {
+    const bytes = layers?.codeBytes(layer)
+    if (!layers || bytes === undefined || bytes > packageUnitsMax) return [unreadIn('package')]
+    const kept = readKept(layers.recall(layer), version())
+    if (kept) return kept
+    const files = layers.read(layer)
+    if (files.length === 0) return []
+    const request = { code: '', language: 'node', entry: 'program', files }
+    const reply = await ask(job.tenant, JSON.stringify(request))
+    const found = replySchema.parse(parseJson(reply)).found.filter(isOfPackage) as readonly Found[]
+    layers.keep(layer, JSON.stringify({ version: version(), found }))
+    return found
+  }
+
+  async function findOnce(layer: string, job: Job): Promise<readonly Found[]> {
+    const key = `${job.tenant}\0${version()}\0${layer}`
+    const before = known.get(key)
+    if (before) return before
+    try {
+      const found = await find(layer, job)
+      known.set(key, found)
+      if (known.size > KNOWN_MAX) known.delete(known.keys().next().value!)
+      return found
+    } catch (thrown) {
+      if (thrown instanceof MayflyError && thrown.code !== 'UNAVAILABLE') throw thrown
+      const why = thrown instanceof Error ? thrown.message.slice(0, 200) : 'unknown'
+      voice.say('threat/unparsed', { why, tenant: job.tenant, layer }, { run: job.id })
+      return [unreadIn('package')]
+    }
+  }
+
+  return async (job) => {
+    const found: Found[] = []
+    for (const { kind, layer } of job.packages ?? [])
+      if (kind === 'node') found.push(...(await findOnce(layer, job)))
+    return found
+  }
+}
+
+/** The empty source that stands for the job's own has nothing in it. */
+function isOfPackage({ detail }: { readonly detail?: string | undefined }): boolean {
+  return detail !== undefined
+}
+
+function readKept(text: string | undefined, version: string): readonly Found[] | undefined {
+  if (text === undefined) return undefined
+  try {
+    const kept = keptSchema.parse(parseJson(text))
+    return kept.version === version ? (kept.found as readonly Found[]) : undefined
+  } catch {
+    return undefined
+  }
+}

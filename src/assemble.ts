@@ -124,6 +124,8 @@ export interface Assembly extends AsyncDisposable {
   providers(): Promise<readonly ProvedProvider[]>
   /** The walls that this configuration can choose, proved. */
   walls(): Promise<readonly ProvedProvider[]>
+  /** Names of those that are proved when a job first needs them. */
+  unproved(): readonly string[]
   /** What is proved by now. */
   proved(): readonly ProvedProvider[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
@@ -557,6 +559,7 @@ export function assemble(options: AssembleOptions): Assembly {
       return provedOf(known, proofs)
     },
     proved: () => provedOf(known, proofs),
+    unproved: () => [...loaders.keys()].filter((name) => name !== 'mock' && !proofs.has(name)),
     override,
     async change(patch, by) {
       const name = patch.default_provider

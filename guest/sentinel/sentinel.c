@@ -1234,6 +1234,16 @@ static double written_at(int fd) {
   return at < 0 ? 0 : at;
 }
 
+/* A name is tried in each folder of PATH: what is not there is executed by nobody, and is told of only where it is tried
+ * more often than PATH has folders. A file that comes to be between this look and the kernel's own goes untold. */
+#define VAIN_EXECS_MAX 32
+static int is_in_vain(const char *path, int found) {
+  static int vain;
+  if (path[0] && (found == -ENOENT || found == -ENOTDIR)) return ++vain <= VAIN_EXECS_MAX;
+  vain = 0;
+  return 0;
+}
+
 static void report_exec(const struct seccomp_notif *asked, int is_denied) {
   const __u64 *args = asked->data.args;
   pid_t pid = (pid_t)asked->pid;
@@ -1243,6 +1253,7 @@ static void report_exec(const struct seccomp_notif *asked, int is_denied) {
   int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
   double wrote = -1;
   int found = is_descriptor || path[0] ? found_for(pid, folder, path, is_descriptor) : -ENOENT;
+  if (!is_denied && is_in_vain(path, found)) return;
   snprintf(name, sizeof name, "/proc/self/fd/%d", found);
   if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
     real_path(pid, folder, path, found != -ELOOP, real, sizeof real);

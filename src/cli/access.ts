@@ -77,6 +77,7 @@ async function list(flags: Flags): Promise<void> {
   const rows = keys.map((key) => ({ ...shown(key), state: stateOf(key) }))
   if (flags.json) return printJson(rows)
   if (rows.length === 0) return note(flags, 'No key was made here')
+  const head = ['id', 'name', 'tenant', 'scopes', 'state']
   const cells = rows.map(({ id, name, tenant, scopes, state }) => [
     id,
     name ?? '-',
@@ -84,7 +85,7 @@ async function list(flags: Flags): Promise<void> {
     scopes.join(','),
     state,
   ])
-  process.stdout.write(`${table(cells)}\n`)
+  process.stdout.write(`${table([head, ...cells])}\n`)
 }
 
 async function revoke(flags: Flags, idOrName: string): Promise<void> {

@@ -5,7 +5,7 @@ const SHORT: Readonly<Record<string, string>> = {
   '{"read":[],"write":[]}': 'none',
 }
 const SIZES = new Set(['memory', 'disk', 'output', 'result', 'artifacts', 'body', 'bytes'])
-const DURATIONS = new Set(['timeout', 'drain', 'for', 'age'])
+const DURATIONS = new Set(['timeout', 'drain', 'for', 'age', 'stronger_for', 'queue_wait'])
 
 /** A value of a configuration or a profile as people write it: `128MB`, `5s`, `none`. `field` says what it counts. */
 export function shown(field: string, value: unknown): string {
@@ -52,5 +52,11 @@ function size(bytes: number): string {
 }
 
 function duration(ms: number): string {
-  return ms > 0 && ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
+  for (const [unit, per] of [
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1000],
+  ] as const)
+    if (ms > 0 && ms % per === 0) return `${ms / per}${unit}`
+  return `${ms}ms`
 }

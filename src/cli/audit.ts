@@ -48,6 +48,8 @@ async function list(flags: Flags): Promise<void> {
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
   if (flags.json) return printJson(lines.map(lineOf))
   const { sanitise } = await import('../output/sanitise.ts')
+  const [first] = lines
+  if (first) await print(`${headOf(first)}\n`)
   for (const line of lines) await print(`${sanitise(summaryOf(line))}\n`)
 }
 
@@ -150,6 +152,13 @@ function lineOf(line: StoredLine): Record<string, unknown> {
 }
 
 /** `12  2026-01-01T00:00:00.000Z  ended     exec_…  default  ok  2 ms` */
+/** Over rows whose first cells are as wide as those of this line. */
+function headOf({ seq, at, run, tenant, status }: StoredLine): string {
+  const widths = [String(seq), timeOf(at), 'admitted', run ?? '-', tenant ?? '-', status ?? '-']
+  const names = ['line', 'time', 'kind', 'run', 'tenant', 'status']
+  return [...names.map((name, i) => name.padEnd(widths[i]!.length)), 'what'].join('  ')
+}
+
 function summaryOf(line: StoredLine): string {
   const who = [line.run ?? '-', line.tenant ?? '-', line.status ?? '-']
   const all = [String(line.seq), timeOf(line.at), line.kind.padEnd(8), ...who, detailOf(line)]

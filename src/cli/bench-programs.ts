@@ -5,7 +5,7 @@ import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, type Figures } from '../lib/measure.ts'
 
 /** A program is slower to start than an isolate, so there are fewer rounds of it. */
-const roundsMax = 15
+const roundsUnasked = 15
 const saturateMs = 1_000
 /** How long a spare is waited for, once one was asked for. */
 const spareMsMax = 3_000
@@ -42,19 +42,14 @@ export type RunOne = (asked: Asked) => Promise<Told>
 export async function measurePrograms(
   assembly: Pick<Assembly, 'providers' | 'stock'>,
   run: RunOne,
-  rounds: number,
+  rounds: number | undefined,
 ): Promise<ProgramFigures> {
   const tiers: Partial<Record<Language, Bench>> = {}
   const perSecond: Partial<Record<Language, number>> = {}
   for (const language of await languagesOf(assembly)) {
     const one = (more: Asked = {}) =>
       run({ ...programs[language], input: 1, tier: 'process', ...more })
-    const { kinds, rate: each } = await measureOne(
-      assembly,
-      one,
-      language,
-      Math.min(rounds, roundsMax),
-    )
+    const { kinds, rate: each } = await measureOne(assembly, one, language, rounds ?? roundsUnasked)
     tiers[language] = benchOf(kinds)
     perSecond[language] = each
   }

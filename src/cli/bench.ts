@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import os from 'node:os'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
+import { MayflyError } from '../contract/error.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
 import { measurePrograms, type Asked, type Bench } from './bench-programs.ts'
 import { note, printJson, table, type Globals } from './print.ts'
@@ -11,13 +12,13 @@ export function register(program: Command): void {
   program
     .command('bench')
     .description('figures of each available wall beside a plain process, in one run')
-    .option('--rounds <n>', 'runs of each', '200')
+    .option('--rounds <n>', 'runs of each; 200 unless given, of programs 15', count)
     .action(async (_own, command: Command) => {
-      const flags = command.optsWithGlobals<Globals & { rounds: string }>()
+      const flags = command.optsWithGlobals<Globals & { rounds?: number }>()
       const { openHere } = await import('./here.ts')
       const here = await openHere(flags, 'library')
       try {
-        const report = await measure(here.assembly, Number(flags.rounds), flags)
+        const report = await measure(here.assembly, flags.rounds, flags)
         if (flags.json) printJson(report)
         else print(report)
       } finally {
@@ -43,12 +44,19 @@ const MODULE = Buffer.from(
   '0061736d010000000105016000017f030201000707010372756e00000a0601040041020b',
   'hex',
 ).toString('base64')
+const ROUNDS = 200
+const ROUNDS_MAX = 100_000
 const PAUSE_MS = 4
 const SATURATE_MS = 2_000
 const SPAWNS = 15
 
 /** Each figure is one job from the library's door to its outcome, record included. */
-async function measure(assembly: Assembly, rounds: number, flags: Globals): Promise<Report> {
+async function measure(
+  assembly: Assembly,
+  asked: number | undefined,
+  flags: Globals,
+): Promise<Report> {
+  const rounds = asked ?? ROUNDS
   const { newJob } = await import('../job.ts')
   const who = { tenant: 'default', principal: 'bench', origin: 'cli' } as const
   const { signal } = new AbortController()
@@ -81,7 +89,7 @@ async function measure(assembly: Assembly, rounds: number, flags: Globals): Prom
   note(flags, 'Measuring a plain process …')
   const baseline = await plainly(process.execPath, '-e')
   note(flags, 'Measuring programs …')
-  const programs = await measurePrograms(assembly, one, rounds)
+  const programs = await measurePrograms(assembly, one, asked)
   const pythonProcess = programs.tiers.python && {
     'python process': await plainly('/usr/bin/python3', '-c'),
   }
@@ -148,4 +156,12 @@ function print(report: Report): void {
   process.stdout.write(`${table([['', 'p50 ms', 'p99 ms', 'runs'], ...rows, ...base])}\n`)
   for (const [tier, count] of Object.entries(report.perSecond))
     process.stdout.write(`${tier}: ${count} a second\n`)
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 1 && value <= ROUNDS_MAX) return value
+  throw new MayflyError('USAGE', `Cannot use "${text}" as a number of rounds`, {
+    hint: `A whole number from 1 to ${ROUNDS_MAX}`,
+  })
 }

@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import type { Language } from '../contract/job.ts'
 import type { Outcome, OutcomeError } from '../contract/outcome.ts'
-import { megabytes } from './amount.ts'
+import { megabytes, shown } from './amount.ts'
 import { frameOf } from './frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
@@ -127,7 +127,7 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   const first = firstPlace(text)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
-    `${paint('red', code)} ${sanitise(inFile(text.trimEnd(), named))}`,
+    `${paint('red', code)} ${sanitise(byFlag(inFile(text.trimEnd(), named), error.details))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
     ...wayOut(error.details),
@@ -145,6 +145,22 @@ function placeOf({ details, code }: OutcomeError, { file }: Ran): string {
   // Python's own message of a source that it cannot read has its place.
   if (place === undefined || line === undefined || code === 'SYNTAX_ERROR') return ''
   return ` (${place === basename(file) ? file : place}:${line})`
+}
+
+const flagOf: Readonly<Record<string, (value: number) => string>> = {
+  'limits.timeout': (ms) => `--timeout ${shown('timeout', ms * 2)}`,
+  'limits.memory': (bytes) => `--memory ${shown('memory', bytes * 2)}`,
+  'limits.disk': (bytes) => `--disk ${shown('disk', bytes * 2)}`,
+  'limits.output': (bytes) => `--output ${shown('output', bytes * 2)}`,
+  'limits.processes': (count) => `--processes ${count * 2}`,
+  'limits.cpu': (cores) => `--cpu ${cores * 2}`,
+}
+
+/** Where a field of the job would raise a limit, the flag that does so here. */
+function byFlag(text: string, details: unknown): string {
+  const { field = '', value = 0 } = (details as Partial<Details> | undefined)?.limit ?? {}
+  const flag = Object.hasOwn(flagOf, field) ? flagOf[field] : undefined
+  return flag ? text.replace(`"${field}" raises it`, () => `${flag(value)} raises it`) : text
 }
 
 /** A source that does not parse has a place and no stack. */
@@ -185,6 +201,7 @@ interface Details {
   readonly line?: number
   readonly column?: number
   readonly hint?: string
+  readonly limit?: { readonly field: string; readonly value: number }
   readonly providers?: readonly { readonly name: string; readonly reason: string }[]
 }
 

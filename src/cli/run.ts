@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
 import type { Command } from 'commander'
@@ -170,6 +171,7 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
     })
     const unsaved = (await folder?.save(outcome.artifacts)) ?? []
     await picture?.save(outcome)
+    endLine()
     if (flags.json) printJson(outcome)
     else if (!isOneDocument(flags)) await tell(outcome, ranOf(job, file), flags)
     if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
@@ -399,9 +401,25 @@ async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files'
 function printer(): Tap {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
+    if (text !== '') last = { stream, isEnded: text.endsWith('\n') }
     if (out.write(out.isTTY ? sanitise(text) : text)) return
     await new Promise<void>((resolve) => void out.once('drain', () => resolve()))
   }
+}
+
+/** What was printed last. */
+let last: { readonly stream: 'stdout' | 'stderr'; readonly isEnded: boolean } | undefined
+
+/** What is told on stderr begins a line of its own, also where both streams are one terminal or one pipe. */
+function endLine(): void {
+  if (!last || last.isEnded) return
+  if (last.stream === 'stderr' || areOne()) process.stderr.write('\n')
+  last = undefined
+}
+
+function areOne(): boolean {
+  const [out, err] = [fstatSync(1), fstatSync(2)]
+  return out.ino === err.ino && out.dev === err.dev
 }
 
 async function folderAt(folder: string): Promise<ArtifactsFolder> {
@@ -414,8 +432,6 @@ function tellUnsaved(unsaved: readonly Unsaved[], outcome: Outcome, flags: RunFl
   for (const { path: place, because } of unsaved)
     process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
-  for (const { path: place, because } of artifactsLeftOut)
-    note(flags, `No artifact: ${sanitise(place)} (${sanitise(because)})`)
   if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
     note(flags, `Artifacts may have ${bytesIn(outcome)} together; --artifacts-max raises that`)
 }

@@ -240,6 +240,8 @@ function keyLine(apiKey: string): string {
 async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
   const [proved, { wallsText }] = await Promise.all([assembly.walls(), import('./walls.ts')])
   note(flags, `${paint('bold', 'Walls')}, each proved by running a guest\n${wallsText(proved)}`)
+  const later = assembly.unproved()
+  if (later.length > 0) note(flags, `·  ${later.join(', ')}: proved at first use`)
   if (!proved.some(({ availability }) => availability.available))
     note(flags, paint('yellow', 'Every job will end as unavailable until one of them is there'))
 }

@@ -69,6 +69,8 @@ export function createKey(
   record: (made: StoredKey) => void,
 ): { readonly key: string; readonly stored: StoredKey } {
   return change(file, (keys = []) => {
+    const namesake = keys.find((one) => one.name === wanted.name && isLive(one, wanted.at))
+    if (wanted.name !== undefined && namesake) throw taken(wanted.name, namesake.id)
     const { key, digest } = newKey()
     const id = newId('key', wanted.at)
     const stored: StoredKey = {
@@ -84,6 +86,12 @@ export function createKey(
     const kept = withRoom(keys, wanted.at)
     record(stored)
     return { keys: [...kept, stored], value: { key, stored } }
+  })
+}
+
+function taken(name: string, id: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot call a key "${name}": "${id}" is called so`, {
+    hint: `Take another name, or revoke that one: mayfly access revoke ${id}`,
   })
 }
 

@@ -278,6 +278,7 @@ export function openApi(version: string): Json {
         ),
       },
       '/livez': { get: open('isAlive', 'Whether the server answers', 'Live', []) },
+      '/healthz': { get: open('isHealthy', 'The same as /livez', 'Live', []) },
       '/readyz': {
         get: open('isReady', 'Whether a wall is proven and jobs are taken', 'Ready', [503]),
       },

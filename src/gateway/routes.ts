@@ -61,6 +61,8 @@ const seesLives = ['read', 'operate'] as const satisfies readonly Scope[]
 /** Every path of the active endpoint. */
 export const calls: Readonly<Record<string, Methods>> = {
   '/livez': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
+  // What probes of other systems ask for by habit.
+  '/healthz': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
   '/readyz': { GET: { needs: 'anyone', answer: (door) => ready(door) } },
   '/version': {
     GET: {

@@ -1,4 +1,5 @@
 import type { OutcomeError } from '../contract/outcome.ts'
+import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 
 /** Length of each text of an error, in UTF-16 units. Most of them are the guest's words. */
@@ -17,6 +18,65 @@ export function boundError({
     ...(stack !== undefined && { stack: bound(stack, unitsMax.stack) }),
     ...(isSmall(details) && { details }),
   }
+}
+
+/** Hardly a time that anybody means. */
+const SUSPICIOUS_MS = 100
+
+/** What each limit is called where it is asked for, and how what went over it is told. */
+const overrun = {
+  TIMEOUT: ['timeout', 'The job ran longer than'],
+  MEMORY: ['memory', 'The job used more memory than'],
+  CPU: ['cpu', 'The job used more of the processor than'],
+  DISK: ['disk', 'The files of the job take more space than'],
+  PROCESSES: ['processes', 'The job had more processes and threads than'],
+  OUTPUT: ['output', 'The job wrote more to an output than'],
+} as const
+
+/**
+ * The error of an end at a limit: which limit, its value, and what raises it. Other ends stay as they are. A value that
+ * the configuration holds is raised there and nowhere else.
+ */
+export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0): OutcomeError {
+  const [name, what] = Object.hasOwn(overrun, error.code)
+    ? overrun[error.code as keyof typeof overrun]
+    : []
+  if (name === undefined) return error
+  const { limits, schedule, explain } = profile
+  const lifeMs = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  if (name === 'timeout' && lifeMs < limits.timeout) {
+    const message = `The life of schedule "${schedule.name}" was over after ${seconds(lifeMs)}: its phases are that long`
+    return { ...error, message }
+  }
+  const field = `limits.${name}`
+  const value = limits[name]
+  const because = explain.find((row) => row.field === field)?.because ?? ''
+  const isAsked = because === 'asked' || because === 'default' || because === field
+  const isMistaken = name === 'timeout' && because === 'asked' && value < SUSPICIOUS_MS
+  const unit = isMistaken ? '; a number is milliseconds, "5s" is five seconds' : ''
+  const way = isAsked ? `"${field}" raises it` : `${because} holds it there`
+  const had =
+    name === 'memory' && peakBytes > value ? `, ${amountOf(name, peakBytes)} when it was ended` : ''
+  const message = `${what} ${amountOf(name, value)}${had} (${way}${unit})`
+  const details = { ...(error.details as object), limit: { field, value, because } }
+  return { ...error, message, details }
+}
+
+function amountOf(name: (typeof overrun)[keyof typeof overrun][0], value: number): string {
+  if (name === 'timeout') return `${seconds(value)} of wall time`
+  if (name === 'cpu') return `${value} cores`
+  if (name === 'processes') return `${value}`
+  const units = [
+    ['GB', 2 ** 30],
+    ['MB', 2 ** 20],
+    ['KB', 2 ** 10],
+  ] as const
+  const [unit, per] = units.find(([, per]) => value >= per) ?? ['bytes', 1]
+  return `${Math.round((value / per) * 10) / 10} ${unit}`
+}
+
+function seconds(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${Math.round(ms / 100) / 10} s`
 }
 
 function bound(text: string, units: number): string {

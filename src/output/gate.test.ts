@@ -261,3 +261,52 @@ test('What a job shows is refused where it names no artifact, and withheld with 
     ['refused', 'DISPLAY_INVALID', []],
   )
 })
+
+test('An end at a limit says which, its value and what raises it', () => {
+  const at = (code: string, because: string, more: Partial<Profile['limits']> = {}) => {
+    const status = code === 'TIMEOUT' ? 'timeout' : 'limit'
+    const field = `limits.${code.toLowerCase()}`
+    return close(
+      { status, error: { code, message: 'x' } },
+      { limits: limitsOf(more), explain: [{ field, value: 0, because }] },
+    ).error!
+  }
+  const memory = at('MEMORY', 'default', { memory: 128 * 2 ** 20 })
+  assert.equal(memory.message, 'The job used more memory than 128 MB ("limits.memory" raises it)')
+  assert.deepEqual(memory.details, {
+    limit: { field: 'limits.memory', value: 128 * 2 ** 20, because: 'default' },
+  })
+  assert.match(
+    at('DISK', 'ceilings.disk', { disk: 1536 }).message,
+    /more space than 1\.5 KB \(ceilings\.disk holds it there\)/,
+  )
+  const { message } = close(
+    { status: 'timeout', error: { code: 'TIMEOUT', message: 'x' } },
+    {
+      limits: limitsOf({ timeout: 5 }),
+      explain: [{ field: 'limits.timeout', value: 5, because: 'asked' }],
+    },
+  ).error!
+  assert.equal(
+    message,
+    'The job ran longer than 5 ms of wall time ("limits.timeout" raises it; a number is milliseconds, "5s" is five seconds)',
+  )
+})
+
+test('A life that its schedule ended says so', () => {
+  const { schedule } = profileOf()
+  const phases = [{ ...schedule.phases[0]!, for: 1500 }]
+  const { error } = close(
+    { status: 'timeout', error: { code: 'TIMEOUT', message: 'x' } },
+    { limits: limitsOf({ timeout: 5000 }), schedule: { ...schedule, name: 'short', phases } },
+  )
+  assert.equal(
+    error!.message,
+    'The life of schedule "short" was over after 1.5 s: its phases are that long',
+  )
+})
+
+test('An error of that name which is no end at a limit stays as it is', () => {
+  const { error } = close({ status: 'error', error: { code: 'MEMORY', message: 'mine' } })
+  assert.deepEqual(error, { code: 'MEMORY', message: 'mine' })
+})

@@ -4,7 +4,7 @@ import type { Gate, Gated, Tap } from '../contract/rooms.ts'
 import { Answers } from './answers.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
-import { boundError } from './error.ts'
+import { boundError, withLimit } from './error.ts'
 import { mismatch, readResult } from './result.ts'
 import { compileSchema, type Check } from './schema.ts'
 import { OutputStream } from './stream.ts'
@@ -31,8 +31,8 @@ export function createGate(profile: Profile, tap?: Tap, calls?: number): Gate {
       const texts = { stdout: stdout.close(), stderr: stderr.close() }
       const truncated = { stdout: stdout.isTruncated, stderr: stderr.isTruncated }
       const verdict = answers
-        ? { ...judge(answers.whole(end), limits, undefined), calls: answers.close(end) }
-        : judge(end, limits, check)
+        ? { ...judge(answers.whole(end), profile, undefined), calls: answers.close(end) }
+        : judge(end, profile, check)
       if (!isWhole) return { ...verdict, ...texts, truncated }
       if (verdict.status === 'refused') return { ...verdict, ...withheld, truncated }
       if (tap) release(tap, texts)
@@ -46,17 +46,25 @@ const nothing = { result: null, encoding: 'json', artifacts: [], display: [] } a
 
 type Judged = Pick<Gated, 'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'>
 
-function judge(end: TaskEnd, limits: Profile['limits'], check: Check | undefined): Judged {
+function judge(end: TaskEnd, profile: Profile, check: Check | undefined): Judged {
+  const { limits } = profile
   const problem = artifactsProblem(end.artifacts, limits.artifacts) ?? displayProblem(end)
   if (problem) return { ...nothing, status: 'refused', error: problem }
   const artifacts = describeArtifacts(end.artifacts)
   const display = describeDisplay(end)
   const { status, encoding } = end
-  if (status !== 'ok') return { ...nothing, status, error: boundError(end), artifacts, display }
+  if (status !== 'ok')
+    return { ...nothing, status, error: errorOf(end, profile), artifacts, display }
   const read = readResult(end.resultText, encoding, limits.result)
   const error = read.kind === 'refused' ? read.error : mismatch(check?.(read.value))
   if (read.kind === 'refused' || error) return { ...nothing, status: 'refused', error: error! }
   return { status, result: read.value, encoding, artifacts, display }
+}
+
+function errorOf(end: TaskEnd, profile: Profile) {
+  const error = boundError(end)
+  const isLimit = end.status === 'limit' || end.status === 'timeout'
+  return isLimit ? withLimit(error, profile, end.memory?.peak) : error
 }
 
 /** What was held back, at once; nobody waits for who listens, since the guest is gone. */

@@ -119,7 +119,7 @@ suite('Artifacts come back into a folder', () => {
     const args = ['run', 'big.sh', '--artifacts', 'big', '--disk', '128MB', '--memory', '256MB']
     const ran = await mayfly(place, args)
     assert.equal(ran.code, 0, ran.stderr)
-    assert.match(ran.stderr, /No artifact: big\.bin \(.*large.*\)/)
+    assert.match(ran.stderr, /Left out: big\.bin: .*large/)
     assert.match(ran.stderr, /Artifacts may have 16\.0 MB together; --artifacts-max raises that/)
     assert.deepEqual([existsSync(inside('big/big.bin')), read('big/a.txt')], [false, 'small\n'])
     const more = await mayfly(place, [...args, '--artifacts-max', '20MB'])

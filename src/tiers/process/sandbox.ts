@@ -424,7 +424,9 @@ export class ProcessSandbox implements Sandbox {
     if (this.#ended || this.#hasSaid) return
     await Promise.all(this.#streams.map((stream) => stream.drained()))
     const own = this.#cause ? undefined : endOfProgram(end)
-    const peakBytes = Math.max(end.peakBytes, this.#rested.peakBytes)
+    // What its wall used before it is not the job's.
+    const all = Math.max(end.peakBytes, this.#rested.peakBytes)
+    const peakBytes = Math.max(0, all - this.#parts.wall.wall.idleBytes)
     const told = own ?? endOfWall({ ...end, peakBytes }, this.#cause)
     // Where nothing of it was left to be asked, what was last seen of it counts.
     const seen = Math.max(end.exit?.cpuMs ?? 0, this.#looking?.cpuMs ?? 0)

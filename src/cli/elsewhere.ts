@@ -46,6 +46,7 @@ export async function startAsOwner(
   verb: string | undefined,
   argv: readonly string[],
 ): Promise<void> {
+  if (argv.includes('--help') || argv.includes('-h')) return
   const words = changing[verb ?? '']
   if (!words || process.getuid?.() !== 0) return
   if (words !== 'all' && !words.some((word) => argv.includes(word))) return

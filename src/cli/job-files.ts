@@ -1,37 +1,117 @@
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { lstat, readFile, readdir, readlink, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
 
 const FILES_MAX = 2000
+const BYTES_MAX = 64 * 2 ** 20
 
-/** `PATH`, or `PATH=NAME` to give it another place in the job; a folder brings all it holds. */
-export async function jobFiles(given: string): Promise<JobFile[]> {
+/** What a folder usually holds that nobody means to hand to a program; by name, in any folder. */
+const SECRET =
+  /^(?:\.env.*|\.git|\.git-credentials|\.npmrc|\.pypirc|\.netrc|\.aws|\.ssh|\.gnupg|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|key))$/
+
+export interface FilesAsked {
+  /** Also brings what looks like a secret. */
+  readonly withSecrets?: boolean
+  /** Hears what was left out. */
+  readonly note?: (text: string) => void
+}
+
+interface Entry {
+  readonly from: string
+  readonly place: string
+  readonly kind: 'file' | 'folder' | 'link'
+}
+
+interface Walk {
+  readonly root: string
+  readonly withSecrets: boolean
+  readonly entries: Entry[]
+  bytes: number
+  readonly secrets: string[]
+  readonly strays: string[]
+}
+
+/**
+ * `PATH`, or `PATH=NAME` to give it another place in the job. A folder brings all it holds, with its empty folders and
+ * the links that stay inside it, but for what looks like a secret; a file that is named itself is always brought. Throws
+ * MayflyError USAGE.
+ */
+export async function jobFiles(given: string, asked: FilesAsked = {}): Promise<JobFile[]> {
   const [from = '', as] = given.split('=', 2)
   const place =
     as ??
     (path.isAbsolute(from) || from.startsWith('..') ? path.basename(from) : path.normalize(from))
   try {
-    const found = (await stat(from)).isDirectory() ? await below(from, place) : [{ from, place }]
-    if (found.length > FILES_MAX) throw new Error(`it holds more than ${FILES_MAX} files`)
-    return await Promise.all(found.map(read))
+    if (!(await stat(from)).isDirectory()) return [await read({ from, place, kind: 'file' })]
+    const { withSecrets = false, note } = asked
+    const walk: Walk = { root: from, withSecrets, entries: [], bytes: 0, secrets: [], strays: [] }
+    await below(from, place, walk)
+    for (const line of told(walk)) note?.(line)
+    return await Promise.all(walk.entries.map(read))
   } catch (cause) {
+    if (cause instanceof MayflyError) throw cause
     throw new MayflyError('USAGE', `Cannot bring "${from}": ${messageOf(cause)}`, { cause })
   }
 }
 
-async function below(folder: string, place: string): Promise<{ from: string; place: string }[]> {
-  const names = await readdir(folder, { withFileTypes: true, recursive: true })
-  return names
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .map((from) => ({ from, place: path.join(place, path.relative(folder, from)) }))
+async function below(folder: string, place: string, walk: Walk): Promise<void> {
+  const names = (await readdir(folder)).sort()
+  if (names.length === 0 && path.normalize(place) !== '.')
+    walk.entries.push({ from: folder, place, kind: 'folder' })
+  for (const name of names) {
+    const entry = { from: path.join(folder, name), place: path.join(place, name) }
+    const facts = await lstat(entry.from)
+    if (!walk.withSecrets && SECRET.test(name)) walk.secrets.push(entry.place)
+    else if (facts.isDirectory()) await below(entry.from, entry.place, walk)
+    else if (facts.isFile()) {
+      walk.entries.push({ ...entry, kind: 'file' })
+      walk.bytes += facts.size
+    } else if (facts.isSymbolicLink() && (await staysWithin(entry.from, walk.root)))
+      walk.entries.push({ ...entry, kind: 'link' })
+    else walk.strays.push(entry.place)
+    check(walk)
+  }
 }
 
-async function read(file: { from: string; place: string }): Promise<JobFile> {
-  const bytes = await readFile(file.from)
+/** Counted before anything is read. */
+function check({ root, entries, bytes }: Walk): void {
+  if (entries.length > FILES_MAX) throw tooMuch(root, `it holds more than ${FILES_MAX} files`)
+  if (bytes > BYTES_MAX) throw tooMuch(root, `it holds more than ${BYTES_MAX} bytes`)
+}
+
+function tooMuch(root: string, why: string): MayflyError {
+  return new MayflyError('USAGE', `Cannot bring "${root}": ${why}`, {
+    hint: 'Name the folders that the program reads, and bring node_modules or an environment by --packages',
+  })
+}
+
+async function staysWithin(link: string, root: string): Promise<boolean> {
+  const written = await readlink(link)
+  if (path.isAbsolute(written)) return false
+  const target = path.relative(root, path.join(path.dirname(link), written))
+  return target !== '..' && !target.startsWith(`..${path.sep}`)
+}
+
+function* told({ secrets, strays }: Walk): Generator<string> {
+  const names = (all: readonly string[]) => {
+    const some = all.slice(0, 5).map((name) => JSON.stringify(name))
+    return `${some.join(', ')}${all.length > 5 ? ` and ${all.length - 5} more` : ''}`
+  }
+  if (secrets.length > 0)
+    yield `Files: left out ${names(secrets)}, where secrets may be (--file-secrets brings them, and so does naming the file itself)`
+  if (strays.length > 0)
+    yield `Files: left out ${names(strays)}: neither a file, a folder nor a link that stays inside`
+}
+
+async function read({ from, place, kind }: Entry): Promise<JobFile> {
+  if (kind === 'folder') return { path: place, content: '', encoding: 'utf8', type: 'folder' }
+  if (kind === 'link')
+    return { path: place, content: await readlink(from), encoding: 'utf8', type: 'link' }
+  const bytes = await readFile(from)
+  const executable = ((await stat(from)).mode & 0o111) !== 0 && { executable: true }
   const text = bytes.toString()
   return Buffer.from(text).equals(bytes)
-    ? { path: file.place, content: text, encoding: 'utf8' }
-    : { path: file.place, content: bytes.toString('base64'), encoding: 'base64' }
+    ? { path: place, content: text, encoding: 'utf8', ...executable }
+    : { path: place, content: bytes.toString('base64'), encoding: 'base64', ...executable }
 }

@@ -195,7 +195,7 @@ async function signableOf(
   const { code } = await readProgram(file, undefined)
   if (!flags.file) return { code, files: [] }
   const { jobFiles } = await import('./job-files.ts')
-  return { code, files: (await Promise.all(flags.file.map(jobFiles))).flat() }
+  return { code, files: (await Promise.all(flags.file.map((given) => jobFiles(given)))).flat() }
 }
 
 function privateKeyOf(file: string): KeyObject {

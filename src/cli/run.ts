@@ -39,6 +39,7 @@ interface RunFlags extends Globals {
   readonly input?: string
   readonly batch?: string
   readonly file?: readonly string[]
+  readonly fileSecrets?: boolean
   readonly packages?: readonly string[] | false
   readonly signature?: readonly string[]
   readonly schedule?: string
@@ -83,6 +84,10 @@ export function register(program: Command): void {
     .option('--input <json>', 'JSON, or @FILE')
     .option('--batch <json>', 'a list of inputs, or @FILE: one call for each, in one sandbox')
     .option('--file <path...>', 'a file or folder the job brings; PATH or PATH=NAME INSIDE')
+    .option(
+      '--file-secrets',
+      'bring .env, .git, keys and the like as well, where a folder has them',
+    )
     .option(
       '--packages <folder...>',
       'a project, node_modules, virtual environment or folder of wheels, read-only',
@@ -307,7 +312,7 @@ async function requestOf(
     ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
-    files: (await Promise.all((flags.file ?? []).map(jobFilesOf))).flat(),
+    files: (await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))).flat(),
     args: [...args],
     ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
     ...(tier && { tier }),
@@ -392,9 +397,13 @@ async function signaturesOf(given: readonly string[]): Promise<Partial<JobReques
   return readSignatures(given)
 }
 
-async function jobFilesOf(given: string): Promise<NonNullable<JobRequest['files']>> {
+async function jobFilesOf(
+  given: string,
+  flags: RunFlags,
+): Promise<NonNullable<JobRequest['files']>> {
   const { jobFiles } = await import('./job-files.ts')
-  return jobFiles(given)
+  const heard = (text: string) => note(flags, text)
+  return jobFiles(given, { withSecrets: flags.fileSecrets ?? false, note: heard })
 }
 
 /** Output as it comes; escape sequences of untrusted code never reach a terminal. */

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { after, test } from 'node:test'
+import { documentOf, makePlace, mayfly } from './program.ts'
+
+/** What `--file FOLDER` brings. */
+const place = makePlace()
+after(() => place.remove())
+
+function write(name: string, text: string): void {
+  mkdirSync(dirname(join(place.cwd, name)), { recursive: true })
+  writeFileSync(join(place.cwd, name), text)
+}
+
+for (const [name, text] of Object.entries({
+  'all/lib/tool.sh': 'echo tool',
+  'all/plain.txt': 'plain',
+  'all/.env': 'TOKEN=1',
+  'all/.env.local': 'TOKEN=2',
+  'all/.git/config': 'git',
+  'all/keys/server.pem': 'pem',
+  'all/.ssh/id_rsa': 'rsa',
+  'all/.npmrc': 'token',
+}))
+  write(name, text)
+chmodSync(join(place.cwd, 'all/lib/tool.sh'), 0o755)
+mkdirSync(join(place.cwd, 'all/empty'))
+symlinkSync('lib/tool.sh', join(place.cwd, 'all/lnk'))
+symlinkSync('../lib', join(place.cwd, 'all/keys/lib'))
+symlinkSync('/etc/passwd', join(place.cwd, 'all/leaves'))
+symlinkSync('../../up', join(place.cwd, 'all/up'))
+const list = `cd all && find . | LC_ALL=C sort | tr '\\n' ' ' && readlink lnk && test -x lib/tool.sh && sh ./lnk`
+write('list.sh', list)
+const python = `import os
+os.chdir('all')
+names = sorted(os.path.join(at, name) for at, folders, files in os.walk('.') for name in folders + files)
+result = [names, os.readlink('lnk'), os.access('lib/tool.sh', os.X_OK), open('lnk').read()]`
+write('list.py', python)
+
+test('A folder keeps its links, its empty folders and what may be executed, and leaves secrets out', async (t) => {
+  const ran = await mayfly(place, ['run', 'list.sh', '--file', 'all', '--json'])
+  const outcome = documentOf(ran)
+  if (outcome.status === 'unavailable') return t.skip(outcome.error.message)
+  assert.equal(outcome.status, 'ok', JSON.stringify(outcome.error) + outcome.stderr)
+  const [names = '', ...rest] = outcome.stdout.trimEnd().split(' lib/tool.sh\n')
+  assert.deepEqual(names.split(' '), [
+    '.',
+    './empty',
+    './keys',
+    './keys/lib',
+    './lib',
+    './lib/tool.sh',
+    './lnk',
+    './plain.txt',
+  ])
+  assert.deepEqual(rest, ['tool'])
+  assert.match(ran.stderr, /left out "all\/\.env", .*--file-secrets brings them/)
+  assert.match(ran.stderr, /left out "all\/leaves", "all\/up": neither/)
+})
+
+test('Python finds the same files', async (t) => {
+  const ran = await mayfly(place, ['run', 'list.py', '--file', 'all', '--json'])
+  const { status, result, error } = documentOf(ran)
+  if (status === 'unavailable') return t.skip(error.message)
+  assert.equal(status, 'ok', JSON.stringify(error))
+  assert.deepEqual(result.slice(1), ['lib/tool.sh', true, 'echo tool'])
+  assert.ok(result[0].includes('./empty') && !result[0].includes('./.env'))
+})
+
+test('Secrets come by --file-secrets, and a file that is named itself comes by its name', async () => {
+  write('ask.sh', 'cat all/.env; ls -A all/.git')
+  const all = documentOf(
+    await mayfly(place, ['run', 'ask.sh', '--file', 'all', '--file-secrets', '--json']),
+  )
+  if (all.status !== 'unavailable') assert.match(all.stdout, /TOKEN=1config/)
+  const one = documentOf(await mayfly(place, ['run', 'ask.sh', '--file', 'all/.env', '--json']))
+  if (one.status !== 'unavailable') assert.match(one.stdout, /^TOKEN=1/)
+})
+
+test('A folder with too many files is refused with the way on', async () => {
+  mkdirSync(join(place.cwd, 'many'))
+  for (let n = 0; n < 2_001; n++) writeFileSync(join(place.cwd, `many/${n}`), '')
+  const ran = await mayfly(place, ['run', 'list.sh', '--file', 'many'])
+  assert.equal(ran.code, 2)
+  assert.match(ran.stderr, /Cannot bring "many": it holds more than 2000 files/)
+  assert.match(ran.stderr, /--packages/)
+})

@@ -77,6 +77,7 @@ export class Cell {
     try {
       if (job.isLate) throw new Error(TIMED_OUT)
       enter()
+      if (job.isWaiting && !job.isOver) this.#enter(job, 'idle')
     } catch (error) {
       this.#judge(job, error)
     }
@@ -88,7 +89,7 @@ export class Cell {
   #judge(job, error) {
     const end = endOf(error, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
     if (end !== undefined && end.status !== 'error') job.override(end)
-    else if (job.isOver) return
+    else if (job.isOver) job.stray(error)
     else if (end !== undefined) job.refuse(end)
     else if (this.#modules === undefined) job.stray(error)
     else this.#judgeModule(job, error)
@@ -101,7 +102,7 @@ export class Cell {
       job.stray(error)
     } catch (again) {
       const end = endOf(again, { isLate: job.isLate, isDisposed: this.#isolate.isDisposed })
-      job.refuse(end ?? thrown({ code: 'USER_ERROR', ...asText(again) }))
+      job.refuse(end ?? thrown({ code: 'USER_ERROR', ...asText(again) }, job))
     }
   }
 
@@ -113,18 +114,19 @@ export class Cell {
   }
 
   #start(job) {
-    const { entry, code } = job.task
-    if (entry === 'module') return this.#startModule(job)
-    const script = this.#compile(entry, code)
-    if (script === undefined) return this.#startModule(job)
+    const { entry } = job.task
+    const code = textOf(job)
+    if (entry === 'module') return this.#startModule(job, code)
+    const script = this.#compile(job, code)
+    if (script === undefined) return this.#startModule(job, code)
     job.release()
     script.runSync(this.#context, { timeout: job.remaining(), release: true })
   }
 
-  #compile(entry, code) {
+  #compile({ name, task: { entry } }, code) {
     const [before, after, Body] = WRAPPERS[entry]
     try {
-      const origin = { filename: 'job.js', columnOffset: -before.length }
+      const origin = { filename: name, columnOffset: -before.length }
       const script = this.#isolate.compileScriptSync(before + code + after, origin)
       if (Body !== undefined) assertClosed(Body, code)
       this.#trace?.of(before, code, after)
@@ -132,7 +134,7 @@ export class Cell {
     } catch (error) {
       if (error instanceof Refusal || this.#isolate.isDisposed) throw error
       if (entry === 'handler' && MODULE_ONLY.test(error.message)) return undefined
-      throw new Refusal(syntaxError(error, code))
+      throw new Refusal(syntaxError(error, code, name))
     }
   }
 
@@ -146,14 +148,15 @@ export class Cell {
     }
   }
 
-  #startModule(job) {
+  #startModule(job, code) {
     if (job.task.entry === 'handler')
       job.task = { ...job.task, entry: 'module', exportName: 'handler' }
     const require = (path) => this.#names(job, path)
-    const parts = { isolate: this.#isolate, context: this.#context, files: job.files, require }
+    const { files, name } = job
+    const parts = { isolate: this.#isolate, context: this.#context, files, name, require }
     const modules = new Modules(parts)
-    modules.compile(job.task.code)
-    this.#trace?.of('', job.task.code, '')
+    modules.compile(job.task.code, code)
+    this.#trace?.of('', code, '')
     job.release()
     modules.open(job.remaining())
     const root = modules.link()
@@ -197,12 +200,13 @@ export class Cell {
   #commonjs(job, path) {
     const [before, after] = COMMONJS
     const origin = { filename: path, columnOffset: -before.length }
-    const code = job.files.text(path)
+    let code = ''
     try {
+      code = job.files.text(path)
       const script = this.#isolate.compileScriptSync(before + code + after, origin)
       return script.runSync(this.#context, { reference: true, release: true }).derefInto()
     } catch (error) {
-      return syntaxError(error, code).message
+      return (error instanceof Refusal ? error : syntaxError(error, code)).message
     }
   }
 
@@ -252,10 +256,17 @@ export class Cell {
   }
 }
 
+/** What is compiled: of a source with more than types, what that comes to. */
+function textOf(job) {
+  const { code, typed } = job.task
+  return typed ? job.toJavaScript(job.name, code) : code
+}
+
 /**
  * @typedef {{
  *   language: 'js' | 'ts', entry: 'body' | 'function' | 'module' | 'handler', code: string, inputText: string,
- *   files: { path: string, content: string, encoding: 'utf8' | 'base64' }[], capabilities: string[],
+ *   name?: string, typed?: boolean, files: { path: string, content: string, encoding: 'utf8' | 'base64', erased?: boolean }[],
+ *   capabilities: string[],
  *   timeoutMs: number, outputBytesMax: number, resultBytesMax: number, calls?: number, trace?: boolean,
  * }} Task `calls`: of a batch, as many as the list in `inputText` has inputs
  *
@@ -274,7 +285,7 @@ export class Cell {
  *   status: 'ok' | 'error' | 'timeout' | 'limit' | 'failed', resultText: string, encoding: 'json' | 'tagged',
  *   error?: { code: string, name?: string, message: string, stack?: string },
  *   cpuTimeMs: number, memory: { used: number, peak: number }, executionMs: number,
- *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean,
+ *   truncated: { stdout: boolean, stderr: boolean }, poisoned: boolean, pending?: { timers: number, promises: number },
  *   ran?: [start: number, end: number, calls: number][],
  * }} End `poisoned`: throw this process away
  */

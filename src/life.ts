@@ -10,7 +10,7 @@
  */
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
-import type { Job } from './contract/job.ts'
+import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
@@ -79,17 +79,18 @@ async function behindWall(
 
 /** What crosses the wall: text and names. */
 function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
-  const stripped = analysis.kind === 'verdict' ? analysis.javascript : undefined
   const { capabilities } = profile.controls
+  const isRead = analysis.kind === 'verdict'
   return {
     run: job.id,
     language: analysis.verdict.language,
     entry: analysis.verdict.entry,
     ...(job.asked.entry === 'auto' && { isEntryGuessed: true }),
     ...(job.asked.name !== undefined && { name: job.asked.name }),
-    code: stripped ?? job.asked.code,
+    code: (isRead && analysis.javascript) || job.asked.code,
+    ...(isRead && analysis.typed && { typed: true }),
     inputText: job.inputText,
-    files: job.asked.files,
+    files: isRead ? erasedFiles(job.asked.files, analysis) : job.asked.files,
     ...surroundingsOf(job.asked),
     capabilities: capabilities === 'any' ? [] : capabilities,
     ...(job.asked.calls && { calls: job.asked.calls.length }),
@@ -107,6 +108,19 @@ function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Parti
     ...(Object.keys(env).length > 0 && { env }),
     ...(given && { stdin: given }),
   }
+}
+
+/** A program reads its files as they came; an isolate is given what it can run. */
+function erasedFiles(
+  files: readonly JobFile[],
+  { erased = [] }: Extract<Analysis, { kind: 'verdict' }>,
+): Task['files'] {
+  if (erased.length === 0) return files
+  const texts = new Map(erased.map(({ path, javascript }) => [path, javascript]))
+  return files.map((file) => {
+    const content = texts.get(file.path)
+    return content === undefined ? file : { ...file, content, erased: true }
+  })
 }
 
 function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): Lived {

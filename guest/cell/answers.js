@@ -21,18 +21,21 @@ const answers = {
   __proto__: null,
   task: (job) => JSON.stringify(facts(job.task)),
   input: (job) => job.task.inputText,
+  name: (job) => job.name,
   clock: (job) => job.elapsed(),
   arm: (job, ms) => job.arm(Number(ms)),
   stdout: (job, text) => job.stdout.add(String(text)),
   stderr: (job, text) => job.stderr.add(String(text)),
-  ok: (job, encoding, text) => job.succeed(encoding, text),
+  ok: (job, encoding, text, pending) => job.succeed(encoding, text, pending),
+  wait: (job) => void (job.isWaiting = true),
+  frames: (job, text) => job.frames(String(text)),
   begin: (job) => job.begin(),
   answer: (job, encoding, text) => job.answer({ status: 'ok', encoding, resultText: text }),
   fault: (job, text) => {
-    const { error } = withoutImport(thrown(parseJson(text)), job.task.code)
+    const { error } = withoutImport(thrown(parseJson(text), job), job.task.code)
     job.answer({ status: 'error', encoding: 'json', resultText: 'null', error })
   },
-  error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text)), job.task.code)),
+  error: (job, text) => job.refuse(withoutImport(thrown(parseJson(text), job), job.task.code)),
   random: (_job, count) => randomBytes(Math.min(count, RANDOM_BYTES_MAX)).toString('latin1'),
   names: (job, text) => void (job.names = text),
   resolve: (job, from, specifier) => job.files.resolve(from, specifier, 'require') ?? '',
@@ -86,7 +89,9 @@ function queryText(flat) {
   return params.toString()
 }
 
-function facts({ entry, exportName = 'default', timeoutMs, resultBytesMax, calls, capabilities }) {
+function facts(task) {
+  const { entry, exportName = 'default', timeoutMs, resultBytesMax, calls, capabilities } = task
   const network = capabilities.includes(FETCH)
-  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls, network }
+  const guessed = task.isEntryGuessed === true
+  return { entry, exportName, timeoutMs, resultUnitsMax: resultBytesMax, calls, network, guessed }
 }

@@ -47,22 +47,25 @@ export class Refusal extends Error {
 }
 
 /** The end for what user code threw, as the realm described it. */
-export function thrown({ code, name, message, stack }) {
+export function thrown({ code, name, message: own, stack: raw }, job) {
+  const message = name === 'ReferenceError' ? wayOn(own, job.task) : own
+  const stack = raw && message !== own ? raw.replace(own, () => message) : raw
+
   if (name === 'RangeError' && message === 'Array buffer allocation failed') {
     return { status: 'limit', error: outOfMemory() }
   }
   const error = { code, message, ...(name && { name }) }
-  return { status: 'error', error: stack ? { ...error, stack: userFrames(stack) } : error }
+  return { status: 'error', error: stack ? { ...error, stack: userFrames(stack, job) } : error }
 }
 
 /** A file the job did not bring, or a built-in that its language does not have. */
 export function importRefused(specifier, from) {
   const what = `Cannot import ${JSON.stringify(specifier.slice(0, 200))} from "${from}"`
   if (isBuiltin(specifier)) {
-    const message = `${what}: it is a module of language "node", which this job is not`
+    const message = `${what}: it is a module of Node; run it with --language node (language: "node")`
     return { code: 'IMPORT_REFUSED', name: 'Error', message }
   }
-  const message = `${what}: the job brought no such file`
+  const message = `${what}: the job brought no such file; bring it with --file (files)`
   return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
 }
 
@@ -75,14 +78,15 @@ export function withoutImport(outcome, source) {
 }
 
 /**
- * @param {Error} error as V8 gave it when it compiled `job.js`
+ * @param {Error} error as V8 gave it when it compiled a source
  * @param {string} code the user's source
+ * @param {string} [name] what it is called
  */
-export function syntaxError(error, code) {
+export function syntaxError(error, code, name = 'job.js') {
   const [, message = error.message, file, line, column] =
     /^(.*) \[(.+):(\d+):(-?\d+)\]$/s.exec(error.message) ?? []
   const lines = code.split('\n')
-  const isPastEnd = file === 'job.js' && Number(line) > lines.length
+  const isPastEnd = file === name && Number(line) > lines.length
   const at = isPastEnd ? [lines.length, (lines.at(-1) ?? '').length + 1] : [line, column]
   const what = isPastEnd ? 'Unexpected end of input' : message
   const where = line === undefined ? '' : `\n    at ${file}:${at.join(':')}`
@@ -94,22 +98,54 @@ export function syntaxError(error, code) {
   }
 }
 
+/** Names that are there in Node, and in language `js` are not. */
+const OF_NODE = new Set(
+  (
+    'Blob Buffer File FinalizationRegistry FormData MessageChannel ReadableStream Request SharedArrayBuffer ' +
+    'TransformStream WeakRef WebSocket WritableStream __dirname __filename clearImmediate exports fs global http ' +
+    'module os path process require setImmediate'
+  ).split(' '),
+)
+const OF_NETWORKS = new Set(['fetch', 'Headers', 'Response'])
+
+/** What to do about a name that this language does not have. @param {string} message */
+function wayOn(message, { language }) {
+  const [, name = ''] = /^([\w$]+) is not defined$/.exec(message) ?? []
+  const isOfNetworks = OF_NETWORKS.has(name)
+  if (!OF_NODE.has(name) && !isOfNetworks) return message
+  const node = `language "${language}" has no Node; run it with --language node (language: "node")`
+  const network = isOfNetworks ? ', or grant a network with --allow HOST (network: { allow })' : ''
+  return `${name} is not defined here: ${node}${network}`
+}
+
 /** Cuts away frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */
-function userFrames(stack) {
+export function userFrames(stack, job) {
   const [inside = ''] = stack.split('\n    at (<isolated-vm boundary>)', 1)
   return inside
     .split('\n')
     .filter((line) => !/^\s+at /.test(line) || !isOurs(line))
     .map((line) => line.replace(/\(([^():]+):\d+:-\d+\)$/, '($1)'))
+    .flatMap((line) => asWritten(line, job))
     .join('\n')
     .replace(/(?:\n {4}at (?:async )?new Promise \(<anonymous>\))+$/, '')
 }
+
+/** A frame in a file that was transformed, at the place where it was written; none for what nobody wrote. */
+function asWritten(line, job) {
+  const [, before, file, row, column, after] = FRAME.exec(line) ?? []
+  if (file === undefined) return [line]
+  const place = job.place(file, Number(row), Number(column))
+  if (place === undefined) return [line]
+  return place === null ? [] : [`${before}${file}:${place.line}:${place.column}${after ?? ''}`]
+}
+
+const FRAME = /^(\s+at (?:.* \()?(?:async )?)([^()]+):(\d+):(\d+)(\)?)$/
 
 /** The wrapper's own frame has no name and stands in a column below one, or in none. */
 const isOurs = (line) =>
   line.includes(REALM_FILE) ||
   line.includes('<isolated-vm') ||
-  (/ at [^ ()]+:(?:\d+:-)?\d+$/.test(line) && !/:\d+:\d+$/.test(line))
+  (/ at [^()]+:(?:\d+:-)?\d+$/.test(line) && !/:\d+:\d+$/.test(line))
 
 const timeout = () => ({ code: 'TIMEOUT', message: 'The job did not end within its time' })
 const outOfMemory = () => ({ code: 'MEMORY', message: 'The job needed more memory than its limit' })

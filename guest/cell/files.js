@@ -1,11 +1,15 @@
 import { parseJson } from '../parse-json.js'
+import { filesNamed, indexesOf } from '../typescript/candidates.js'
+import { mapped, readConfig } from '../typescript/config.js'
+import { TYPED } from '../typescript/transform.js'
 
 /**
  * The files a job brought, and how an import or require finds one of them. Nothing else is ever found:
  * there is no disk behind this.
  *
  * The rules are Node's, less what needs a disk: `./x`, `../x`, `/x` (from the job's own root) are tried
- * as they stand, with `.js .mjs .cjs .json`, then as a folder (its package.json `main`, then `index.*`).
+ * as they stand, as the TypeScript that a `.js` is made of, with a suffix, then as a folder (its package.json `main`,
+ * then `index.*`). Any other name is first what `paths` and `baseUrl` of the job's tsconfig.json make of it.
  * A bare name is a folder below the nearest `node_modules`; its package.json speaks by `exports`
  * (conditions `import` or `require`, `default`; subpaths, one `*`), else by `module` (import only) and
  * `main`. A `.js` file is an ES module where the nearest package.json says `"type": "module"`, or where
@@ -16,18 +20,41 @@ export class Files {
   #packages = new Map()
   #kinds = new Map()
   #isModule
+  #toJavaScript
+  #options
+  #texts = new Map()
 
   /**
    * @param {{ path: string, content: string, encoding: 'utf8' | 'base64' }[]} files
    * @param {(text: string) => boolean} isModule whether a text parses as an ES module only
+   * @param {(path: string, text: string) => string} toJavaScript of TypeScript that is more than types
    */
-  constructor(files, isModule) {
+  constructor(files, isModule, toJavaScript) {
     this.#isModule = isModule
+    this.#toJavaScript = toJavaScript
     this.#contents = new Map(files.map((file) => [normal(file.path), file]))
   }
 
-  /** @param {string} path @returns {string} its text */
+  /** What the job's tsconfig.json says. */
+  get options() {
+    const read = (path) => (this.#contents.has(path) ? this.#source(path) : undefined)
+    return (this.#options ??= readConfig(read))
+  }
+
+  /** @param {string} path @returns {string} its text, as JavaScript where it is code */
   text(path) {
+    if (!TYPED.test(path) || this.#contents.get(path).erased) return this.#source(path)
+    const known = this.#texts.get(path) ?? this.#toJavaScript(path, this.#source(path))
+    this.#texts.set(path, known)
+    return known
+  }
+
+  /** Whether a file is there, with this very text. @param {string} path @param {string} text */
+  isSame(path, text) {
+    return this.#contents.has(path) && this.#source(path) === text
+  }
+
+  #source(path) {
     const { content, encoding } = this.#contents.get(path)
     return encoding === 'base64' ? Buffer.from(content, 'base64').toString('utf8') : content
   }
@@ -43,7 +70,7 @@ export class Files {
     const name = specifier.startsWith('file:///') ? specifier.slice(7) : specifier
     if (name.startsWith('/')) return this.#at(name, how)
     if (/^\.\.?(\/|$)/.test(name)) return this.#at(`${folderOf(from)}/${name}`, how)
-    return this.#inPackage(folderOf(from), name, how)
+    return this.#mapped(name, how) ?? this.#inPackage(folderOf(from), name, how)
   }
 
   /** @param {string} path @returns {'json' | 'esm' | 'cjs'} */
@@ -53,13 +80,20 @@ export class Files {
     return known
   }
 
+  #mapped(name, how) {
+    if (!this.#contents.has('tsconfig.json')) return undefined
+    return mapped(this.options, name)
+      .map((path) => this.#at(path, how))
+      .find(Boolean)
+  }
+
   #kindOf(path) {
     if (path.endsWith('.json')) return 'json'
-    if (path.endsWith('.mjs')) return 'esm'
-    if (path.endsWith('.cjs')) return 'cjs'
+    if (/\.m[jt]s$/.test(path)) return 'esm'
+    if (/\.c[jt]s$/.test(path)) return 'cjs'
     const { type } = this.#nearestPackage(folderOf(path))
     if (type === 'module') return 'esm'
-    const text = type === 'commonjs' ? '' : this.text(path)
+    const text = type === 'commonjs' && !TYPED.test(path) ? '' : this.text(path)
     return MODULE_WORD.test(text) && this.#isModule(text) ? 'esm' : 'cjs'
   }
 
@@ -70,7 +104,7 @@ export class Files {
   }
 
   #file(path) {
-    return SUFFIXES.map((suffix) => path + suffix).find((name) => this.#contents.has(name))
+    return filesNamed(path).find((name) => this.#contents.has(name))
   }
 
   #folder(path, how) {
@@ -88,8 +122,9 @@ export class Files {
   }
 
   #index(path) {
-    const below = path === '' ? '' : `${path}/`
-    return INDEXES.map((name) => below + name).find((name) => this.#contents.has(name))
+    return indexesOf(path)
+      .map((name) => (path === '' ? name.slice(1) : name))
+      .find((name) => this.#contents.has(name))
   }
 
   #inPackage(folder, specifier, how) {
@@ -128,8 +163,6 @@ export class Files {
 }
 
 const SPECIFIER_UNITS_MAX = 4096
-const SUFFIXES = ['', '.js', '.mjs', '.cjs', '.json']
-const INDEXES = ['index.js', 'index.mjs', 'index.cjs', 'index.json']
 const MODULE_WORD = /\b(?:import|export|await)\b/
 const CONDITION_DEPTH_MAX = 16
 

@@ -1,6 +1,7 @@
 import { Files } from './files.js'
 import { Output } from './output.js'
-import { asText, Refusal, thrown } from './failure.js'
+import { asText, Refusal, thrown, userFrames, withoutImport } from './failure.js'
+import { TYPED, placesOf, transform } from '../typescript/transform.js'
 
 /**
  * The one job of a cell, as the host sees it: its deadline, its output, what its realm asks for, and
@@ -19,6 +20,8 @@ export class Job {
   /** Bytes of the results of a batch so far. */
   #answered = 0
   #isReleased = false
+  /** It returned no value, and ends when nothing of it is under way any more. */
+  isWaiting = false
   /** @type {{ status: string, [more: string]: unknown } | undefined} */
   #outcome
   #timer
@@ -34,15 +37,49 @@ export class Job {
   constructor(task, hooks, isModule) {
     this.#isModule = isModule
     this.task = task
+    this.name = nameOf(task)
     this.hooks = hooks
     this.stdout = new Output((text) => hooks.stdout(text), task.outputBytesMax)
     this.stderr = new Output((text) => hooks.stderr(text), task.outputBytesMax)
     this.end = new Promise((resolve) => (this.#resolve = resolve))
   }
 
+  /** Where a place in what runs was written, of each file that was transformed. */
+  #places = new Map()
+
   /** Only jobs that import or require anything pay for the map. */
   get files() {
-    return (this.#files ??= new Files(this.task.files, this.#isModule))
+    return (this.#files ??= new Files(this.task.files, this.#isModule, (path, text) =>
+      this.toJavaScript(path, text),
+    ))
+  }
+
+  /** TypeScript as what runs. Throws Refusal with the place where it cannot be read. @param {string} path */
+  toJavaScript(path, text) {
+    const made = transform(text, TYPED.test(path) ? path : `${path}.ts`, this.files.options)
+    if ('error' in made) {
+      const { message, line, column } = made.error
+      const where = `${path}:${line}:${column}`
+      throw new Refusal({
+        code: 'SYNTAX_ERROR',
+        name: 'SyntaxError',
+        message: `${message} (${where})`,
+        stack: `SyntaxError: ${message}\n    at ${where}`,
+      })
+    }
+    this.#places.set(path, placesOf(made.map))
+    return made.code
+  }
+
+  /** Undefined for what stands where it was written; null for what nobody wrote. */
+  place(file, line, column) {
+    const places = this.#places.get(file)
+    return places && (places(line, column) ?? null)
+  }
+
+  /** The lines of a stack that are the user's. @param {string} stack */
+  frames(stack) {
+    return userFrames(stack.slice(0, STACK_UNITS_MAX), this)
   }
 
   get isOver() {
@@ -76,11 +113,12 @@ export class Job {
     return performance.now() - this.#startedAt >= this.task.timeoutMs
   }
 
-  succeed(encoding, text) {
+  /** @param {string} [pending] what it leaves behind: timers and calls */
+  succeed(encoding, text, pending = '') {
     if (Buffer.byteLength(text) > this.task.resultBytesMax) {
       const message = 'Cannot return the result: it takes more bytes than this job may return'
       this.#settle({ status: 'error', error: { code: 'RESULT_TOO_LARGE', message } })
-    } else this.#settle({ status: 'ok', encoding, resultText: text })
+    } else this.#settle({ status: 'ok', encoding, resultText: text, ...dropped(pending) })
   }
 
   /** One call of a batch begins: its time counts from here. */
@@ -110,10 +148,11 @@ export class Job {
     this.#outcome = outcome
   }
 
-  /** A rejection that nobody handles is told, and ends nothing: the job's own end decides. */
+  /** A rejection that nobody handles ends the job, also one that has returned its value in this very turn. */
   stray(error) {
-    const { name, message, stack } = thrown({ code: '', ...asText(error) }).error
-    this.stderr.add(`Uncaught (in promise) ${stack ?? `${name}: ${message}`}\n`)
+    if (this.#outcome !== undefined && this.#outcome.status !== 'ok') return
+    const end = thrown({ code: 'USER_ERROR', ...asText(error) }, this)
+    this.override(withoutImport(end, this.task.code))
   }
 
   #settle(outcome) {
@@ -168,6 +207,21 @@ export class Job {
       truncated: { stdout: this.stdout.isTruncated, stderr: this.stderr.isTruncated },
     })
   }
+}
+
+const STACK_UNITS_MAX = 16_384
+const FILE_NAME = /^[\p{L}\p{N}_ .@+=,-]+$/u
+
+/** What the source is called in messages. */
+function nameOf({ name, typed }) {
+  const own = typed ? 'job.ts' : 'job.js'
+  return name !== undefined && FILE_NAME.test(name) ? name : own
+}
+
+/** Where there is anything left. @param {string} text */
+function dropped(text) {
+  const [timers = 0, promises = 0] = /^(\d{1,6}) (\d{1,6})$/.exec(text)?.slice(1).map(Number) ?? []
+  return timers + promises > 0 ? { pending: { timers, promises } } : {}
 }
 
 const TOO_MUCH = {

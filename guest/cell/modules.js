@@ -13,6 +13,8 @@ export class Modules {
   #files
   #run
   #main
+  #name
+  #source = ''
   #realm
   #ours = new Set()
   #compiled = new Map()
@@ -23,18 +25,21 @@ export class Modules {
    * @param {import('isolated-vm').Isolate} parts.isolate
    * @param {import('isolated-vm').Context} parts.context
    * @param {import('./files.js').Files} parts.files
+   * @param {string} parts.name what the job's source is called
    * @param {(path: string) => string} parts.require runs a CommonJS or JSON file in the realm; JSON text of its names
    */
-  constructor({ isolate, context, files, require }) {
+  constructor({ isolate, context, files, name, require }) {
     this.#isolate = isolate
     this.#context = context
     this.#files = files
+    this.#name = name
     this.#run = require
   }
 
-  /** Compiles the job's source; throws Refusal with its position when it is not a module. */
-  compile(code) {
-    this.#main = this.#module('job.js', code)
+  /** Compiles what the job's source comes to; throws Refusal with its position when it is not a module. */
+  compile(source, code) {
+    this.#source = source
+    this.#main = this.#module(this.#name, code)
   }
 
   /** Evaluated once and first: it takes the realm's entrance off the global object. */
@@ -85,6 +90,8 @@ export class Modules {
   #at(path) {
     const known = this.#compiled.get(path)
     if (known !== undefined) return known
+    // The job brought its own source among its files too.
+    if (path === this.#name && this.#files.isSame(path, this.#source)) return this.#main
     const isEsm = this.#files.kind(path) === 'esm'
     const module = isEsm ? this.#module(path, this.#files.text(path)) : this.#bridge(path)
     this.#compiled.set(path, module)
@@ -111,7 +118,7 @@ export class Modules {
       this.#paths.set(module, path)
       return module
     } catch (error) {
-      throw this.#isolate.isDisposed ? error : new Refusal(syntaxError(error, code))
+      throw this.#isolate.isDisposed ? error : new Refusal(syntaxError(error, code, path))
     }
   }
 }

@@ -12,6 +12,7 @@ import { KIND, send, stay } from './wire.js'
 const { defineProperty } = Object
 const { apply } = Reflect
 const { stringify } = JSON
+const { toString: toSource } = Function.prototype
 const cpuUsage = process.cpuUsage.bind(process)
 const hrtime = process.hrtime.bigint
 const reallyExit = process.reallyExit.bind(process)
@@ -32,6 +33,8 @@ export function takeJob(task, settings, say = send) {
   let isUncaught = false
   /** @type {import('./artifacts.js').Known | undefined} */
   let known
+  /** What a program exports by default, and is no function to call: its result, where it wrote no other. */
+  let exported = { has: false, value: /** @type {unknown} */ (undefined) }
   let cpuBefore = cpuUsage()
   const childrenBefore = childrenCpuMs()
 
@@ -120,7 +123,21 @@ export function takeJob(task, settings, say = send) {
       const message = 'Cannot return the result: what the program wrote as its result is no JSON'
       return end({ status: 'error', exitCode: 0, error: { code: 'RESULT_NOT_JSON', message } })
     }
+    if (text === '' && exported.has) return giveExported()
     end({ status: 'ok', exitCode: 0 }, text === '' ? 'null' : text)
+  }
+
+  /** Where nobody asked for a module, a class or a server that is exported is no failure of the program. */
+  function giveExported() {
+    try {
+      const result = resultOf(exported.value, task.resultBytesMax)
+      if (!('code' in result))
+        return end({ status: 'ok', exitCode: 0, encoding: result.encoding }, result.text)
+      if (!task.isEntryGuessed) return end({ status: 'error', exitCode: 0, error: result })
+    } catch (error) {
+      if (!task.isEntryGuessed) return fail(error)
+    }
+    end({ status: 'ok', exitCode: 0 }, 'null')
   }
 
   /** Hears the last of a process that ends by itself, after every listener of the job. */
@@ -160,14 +177,44 @@ export function takeJob(task, settings, say = send) {
     if (entry === 'program' && task.calls !== undefined) return refuseCalls()
     // In a turn of its own: what it throws is then nobody's but the job's.
     if (entry === 'program') setImmediate(Module.runMain, main)
+    else if (entry === 'module' && task.calls === undefined) setImmediate(runModule, main)
     else void answer(entry, main)
+  }
+
+  /** As `node FILE` runs it, and then what it exports. @param {string} main */
+  async function runModule(main) {
+    Module.runMain(main)
+    let value
+    try {
+      value = (await import(pathToFileURL(main).href)).default
+    } catch {
+      // The program itself fails of it, and says so.
+      return
+    }
+    if (typeof value !== 'function' || (task.isEntryGuessed && isClass(value))) {
+      exported = { has: value !== undefined, value }
+      return
+    }
+    process.on('beforeExit', waitsForever)
+    try {
+      const result = await value(parseJson(task.inputText), context())
+      process.off('beforeExit', waitsForever)
+      // Whatever it has under way goes on: it gave nothing that could be its end.
+      if (result === undefined) return
+      succeed(result)
+    } catch (error) {
+      fail(error)
+    }
+    reallyExit(0)
+  }
+
+  function waitsForever() {
+    fail(new Error('The job waits for what never comes: its promise is not settled'))
   }
 
   /** @param {string} entry @param {string} main */
   async function answer(entry, main) {
-    process.on('beforeExit', () => {
-      fail(new Error('The job waits for what never comes: its promise is not settled'))
-    })
+    process.on('beforeExit', waitsForever)
     try {
       succeed(await valueOf(entry, main))
     } catch (error) {
@@ -250,6 +297,8 @@ export function takeJob(task, settings, say = send) {
 
   return { task, release, end, fail, refuseCalls, exit, rehearse, runNode }
 }
+
+const isClass = (/** @type {Function} */ value) => /^class\b/.test(apply(toSource, value, []))
 
 /** Nothing of the job ran. @param {Job} job @param {any} error */
 export function finishWith(job, error) {

@@ -31,6 +31,8 @@ const toText = bind.call(call, Buffer.prototype.toString)
  * @property {string} language
  * @property {string} entry
  * @property {string} code
+ * @property {boolean} [typed] the code is TypeScript
+ * @property {boolean} [isEntryGuessed] nobody asked for that entry
  * @property {string} inputText
  * @property {LaidFile[]} files
  * @property {Record<string, string>} [env]
@@ -61,8 +63,7 @@ export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   // Without a root of its own Node would look for one in folders that it may not read, and give up.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
-  const main = freeName(work, isShell(task.language) ? (task.name ?? 'job.sh') : 'job.js')
-  fs.writeFileSync(main, task.code, { flag: 'wx' })
+  const main = layMain(work, task)
   const result = path.join(tmp, RESULT)
   reopen(RESULT_FD, result, 'w+')
   const input = placeOfInput(tmp)
@@ -80,6 +81,32 @@ export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
 /** @param {string | null} tmp */
 export function placeOfInput(tmp) {
   return path.join(tmp ?? '/tmp', '.mayfly-input')
+}
+
+/** Among the files it is already, where the whole folder was brought. @param {string} work @param {Task} task */
+function layMain(work, task) {
+  const name = isShell(task.language) ? (task.name ?? 'job.sh') : nameOfProgram(task)
+  const own = path.join(work, name)
+  if (isSame(own, task.code)) return own
+  const main = freeName(work, name)
+  fs.writeFileSync(main, task.code, { flag: 'wx' })
+  return main
+}
+
+/** Node goes by the suffix. @param {Task} task */
+function nameOfProgram({ name, typed }) {
+  if (name === undefined) return typed ? 'job.ts' : 'job.js'
+  if (/\.(?:[cm]?[jt]s|[jt]sx)$/.test(name)) return name
+  return `${name}${typed ? '.ts' : '.js'}`
+}
+
+/** @param {string} file @param {string} text */
+function isSame(file, text) {
+  try {
+    return fs.lstatSync(file).isFile() && fs.readFileSync(file, 'utf8') === text
+  } catch {
+    return false
+  }
 }
 
 /** Takes up again what a dummy job laid out: the descriptors, the environment, the folder. @param {string} work */

@@ -16,6 +16,7 @@ const PROXY_PORT = 3128
 const LISTENER_FD = 7
 /** A wall that is started for a job that waits has no time for what only some jobs need. */
 const IDLE_MS = 100
+const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
 /** @type {import('./ground.js').Settings} */
 const settings = JSON.parse(process.argv[2] ?? '{}')
@@ -67,22 +68,32 @@ function wait() {
     if (!frame) return process.reallyExit(0)
     if (frame.kind === KIND.knock) send(KIND.knocked, JSON.stringify(knock('process')))
     else if (frame.kind === KIND.ahead) ahead.take(frame.payload)
-    else if (frame.kind === KIND.run) return start(parseJson(frame.payload.toString()))
+    else if (frame.kind === KIND.run) return void start(parseJson(frame.payload.toString()))
     else return process.reallyExit(1)
   }
 }
 
 /** @param {import('./ground.js').Task} task */
-function start(task) {
+async function start(task) {
   const job = takeJob(task, settings)
   try {
     if (ahead.problem !== undefined) throw ahead.problem
     const main = layOut(task, settings)
     fs.closeSync(fs.openSync(main, 'r'))
+    if (isTypeScript(task, main)) {
+      const { readTypeScript } = await import('../typescript/hooks.js')
+      readTypeScript({ work: settings.work ?? '/', main, isTyped: task.typed === true })
+    }
     if (isShell(task.language) && task.calls !== undefined) job.refuseCalls()
     else if (isShell(task.language)) runShell(job, main)
     else job.runNode(main)
   } catch (error) {
     finishWith(job, error)
   }
+}
+
+/** Whether anything that it brought may have to be made JavaScript of. @param {import('./ground.js').Task} task @param {string} main */
+function isTypeScript({ language, typed, files }, main) {
+  if (language !== 'node') return false
+  return typed === true || TYPED.test(main) || files.some(({ path }) => TYPED.test(path))
 }

@@ -10,6 +10,8 @@ export default function (P, ask, globals) {
   /** Of a batch, the input of each call. */
   let inputs
   let ended = false
+  /** It returned no value, and ends when nothing of it is under way any more. */
+  let waits = false
   const calls = new P.Map()
   let lastCall = 0
 
@@ -110,6 +112,10 @@ export default function (P, ask, globals) {
     ask('fault', P.stringify(error))
   }
 
+  /** Nobody who exports one means it to be called. */
+  const isClass = (value) =>
+    typeof value === 'function' && P.slice(P.functionToString(value), 0, 6) === 'class '
+
   /** For the modules that stand between the job's own: what they hand in and what they may have. */
   const realm = {
     __proto__: null,
@@ -118,6 +124,7 @@ export default function (P, ask, globals) {
       if (inputs !== undefined) return eachOf(namespace)
       promise(() => {
         const main = namespace[task.exportName]
+        if (task.guessed && isClass(main)) return undefined
         return typeof main === 'function' ? main(bound.input, context()) : main
       })
     },
@@ -149,7 +156,12 @@ export default function (P, ask, globals) {
   }
 
   function succeed(value) {
-    if (ended) return
+    if (ended || waits) return
+    if (value === undefined && timers() + P.mapSize(calls) > 0) {
+      waits = true
+      ask('wait')
+      return
+    }
     try {
       const result = serialise(value, task.resultUnitsMax)
       if (result.code === undefined) end('ok', result.encoding, result.text)
@@ -167,9 +179,16 @@ export default function (P, ask, globals) {
     end('error', P.stringify(error))
   }
 
+  const timers = () => (bound.timers === undefined ? 0 : bound.timers())
+
+  /** Asked after each visit, once a job waits. */
+  bound.idle = () => {
+    if (!ended && timers() + P.mapSize(calls) === 0) end('ok', 'json', 'null')
+  }
+
   function end(status, first, second) {
     ended = true
-    ask(status, first, second)
+    ask(status, first, second, timers() + ' ' + P.mapSize(calls))
   }
   bound.call = callCapability
   bound.fail = fail

@@ -4,7 +4,7 @@
 export default function (P, ask, part, bound) {
   const LISTENERS_MAX = 10_000
   const { DOMException } = part('dom-exception')
-  const { setTimeout } = part('timers')
+  const { quietly } = part('timers')
   let begin, isStopped, finish, onAbort, abort
   const list = () => P.setPrototypeOf([], null)
 
@@ -188,7 +188,7 @@ export default function (P, ask, part, bound) {
       const signal = new AbortSignal(KEY)
       const reason = () =>
         new DOMException('The operation was aborted due to timeout', 'TimeoutError')
-      setTimeout(() => abort(signal, reason(), true), delay)
+      quietly(() => abort(signal, reason(), true), delay)
       return signal
     }
     static any(signals) {

@@ -6,8 +6,9 @@ export default function (P, ask, part) {
 
   /** The function that the source exports. */
   function load(source) {
-    const module = { id: 'job.js', exports: {} }
-    const require = part('commonjs').requireFrom('job.js')
+    const name = ask('name')
+    const module = { id: name, exports: {} }
+    const require = part('commonjs').requireFrom(name)
     P.apply(source, module.exports, [module.exports, require, module])
     const handler = module.exports?.handler
     if (typeof handler !== 'function')

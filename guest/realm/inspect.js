@@ -1,7 +1,7 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
 // Values as text for the console, near to what Node prints. Reads descriptors, so getters are shown and
 // not called; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
-export default function (P) {
+export default function (P, ask) {
   const DEPTH_MAX = 2
   const ITEMS_MAX = 100
   const STRING_CHARS_MAX = 10_000
@@ -424,15 +424,9 @@ export default function (P) {
 
   const isStack = (key) => key === 'stack' || key === 'message'
 
-  /** A stack without the realm's frames and the first line's wrapper. */
+  /** A stack with the lines of the user's own source, as that was written. */
   function userFrames(stack) {
-    const lines = P.split(P.slice(stack, 0, 16_384), '\n')
-    let text = lines[0]
-    for (let index = 1; index < lines.length; index++) {
-      if (P.indexOf(lines[index], 'mayfly:realm') < 0 && P.indexOf(lines[index], ':-') < 0)
-        text += '\n' + lines[index]
-    }
-    return text
+    return ask('frames', P.slice(stack, 0, 16_384))
   }
 
   return { __proto__: null, format, inspect, userFrames }

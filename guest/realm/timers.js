@@ -11,6 +11,8 @@ export default function (P, ask, part, bound) {
   let size = 0
   let lastId = 0
   let order = 0
+  /** Of those alive, how many nothing waits for. */
+  let quiet = 0
 
   function setTimeout(callback, delay, ...rest) {
     return start('setTimeout', callback, delay, rest, false)
@@ -21,11 +23,11 @@ export default function (P, ask, part, bound) {
   }
 
   function clearTimeout(id) {
-    P.mapDelete(live, P.Number(id))
+    forget(P.Number(id))
   }
 
   function clearInterval(id) {
-    P.mapDelete(live, P.Number(id))
+    forget(P.Number(id))
   }
 
   function queueMicrotask(callback) {
@@ -45,6 +47,20 @@ export default function (P, ask, part, bound) {
     }
   }
 
+  /** What is still to come. */
+  bound.timers = () => P.mapSize(live) - quiet
+
+  /** One that nothing waits for. */
+  function quietly(callback, delay) {
+    P.mapGet(live, setTimeout(callback, delay)).isQuiet = true
+    quiet++
+  }
+
+  function forget(id) {
+    if (P.mapGet(live, id)?.isQuiet === true) quiet--
+    P.mapDelete(live, id)
+  }
+
   function start(verb, callback, delay, rest, repeats) {
     if (typeof callback !== 'function') {
       throw new P.TypeError('Cannot call ' + verb + ': the callback is not a function')
@@ -57,7 +73,7 @@ export default function (P, ask, part, bound) {
     delay = P.Number(delay)
     delay = delay >= 1 && delay <= DELAY_MS_MAX ? P.trunc(delay) : 1
     const id = ++lastId
-    P.mapSet(live, id, { __proto__: null, callback, rest, delay, repeats })
+    P.mapSet(live, id, { __proto__: null, callback, rest, delay, repeats, isQuiet: false })
     push(bound.now() + delay, id)
     if (heap[0].id === id) ask('arm', delay)
     return id
@@ -79,7 +95,7 @@ export default function (P, ask, part, bound) {
     const timer = P.mapGet(live, id)
     if (timer === undefined) return undefined
     if (timer.repeats) push(now + timer.delay, id)
-    else P.mapDelete(live, id)
+    else forget(id)
     return timer
   }
 
@@ -138,5 +154,13 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  return { __proto__: null, setTimeout, setInterval, clearTimeout, clearInterval, queueMicrotask }
+  return {
+    __proto__: null,
+    setTimeout,
+    setInterval,
+    clearTimeout,
+    clearInterval,
+    queueMicrotask,
+    quietly,
+  }
 }

@@ -2,7 +2,7 @@ import { readFile, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import type { Job, Language } from '../contract/job.ts'
+import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { entryOf, readable, sarif, syntaxErrorOf, type Analysed } from './verdict-report.ts'
@@ -88,14 +88,12 @@ async function version(): Promise<string> {
 }
 
 const languageOf: Readonly<Record<string, Language | undefined>> = {
-  '.ts': 'ts',
-  '.mts': 'ts',
-  '.cts': 'ts',
   '.py': 'python',
   '.sh': 'sh',
   '.wasm': 'wasm',
 }
-const sources = new Set(['.js', '.mjs', '.cjs', ...Object.keys(languageOf)])
+const code = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']
+const sources = new Set([...code, ...Object.keys(languageOf)])
 
 /** Folders bring every source below them but installed packages and what hides behind a dot. */
 async function filesOf(given: readonly string[]): Promise<string[]> {
@@ -136,7 +134,8 @@ async function jobOf(file: string): Promise<Job> {
   const language = languageOf[path.extname(file)]
   const code = await sourceOf(file, language)
   const who = { tenant: 'default', principal: 'cli', origin: 'cli' } as const
-  return newJob({ code, ...(language && { language }) }, who, systemClock)
+  const { success, data: name } = sourceName.safeParse(path.basename(file))
+  return newJob({ code, ...(success && { name }), ...(language && { language }) }, who, systemClock)
 }
 
 async function sourceOf(file: string, language: Language | undefined): Promise<string> {

@@ -31,6 +31,7 @@ export function report(
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   tellFiles(outcome, flags)
+  tellPending(outcome, flags)
   tellShadow(outcome, flags)
   tellCaptured(outcome, flags)
   if (flags.trace) tellRan(outcome, flags)
@@ -62,6 +63,20 @@ function tellFiles({ display, artifactsLeftOut }: Outcome, flags: Globals): void
     note(flags, sanitise(`Left out: ${path}: ${because}`))
   const more = artifactsLeftOut.length - namedMax
   if (more > 0) note(flags, `Left out: ${more} more files`)
+}
+
+/** Work that its own end cut off. */
+function tellPending({ pending }: Outcome, flags: Globals): void {
+  if (!pending) return
+  const { timers, promises } = pending
+  const what = [
+    ...(timers > 0 ? [`${timers} timer${timers > 1 ? 's' : ''}`] : []),
+    ...(promises > 0 ? [`${promises} call${promises > 1 ? 's' : ''}`] : []),
+  ].join(' and ')
+  note(
+    flags,
+    `It returned a value while ${what} ${timers + promises > 1 ? 'were' : 'was'} under way: dropped`,
+  )
 }
 
 /** Of a batch a line on stdout for each call, its result or `null`, and on stderr what went wrong with which. */
@@ -124,7 +139,7 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   const named = ran.file === '-' ? 'stdin' : ran.file
   const short = name ? `${name}: ${message}${placeOf(error, ran)}` : message
   const text = isTold(outcome) ? short : (stackOf(error) ?? short)
-  const first = firstPlace(text)
+  const first = firstPlace(text, ran.file)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
     `${paint('red', code)} ${sanitise(byFlag(inFile(text.trimEnd(), named), error.details))}`,
@@ -171,19 +186,24 @@ function stackOf({ stack, name, message, details }: OutcomeError): string | unde
   )
 }
 
-/** Where the user's own source is named; other files of the job have names of their own. */
-const POSITION = /\bjob\.js:(\d+:\d+)/g
+/** What the user's own source is called in an outcome; other files of the job have names of their own. */
+const nameIn = (file: string) =>
+  `(?:job\\.[jt]s|${basename(file).replace(/[^\w]/gu, (unit) => `\\u{${unit.codePointAt(0)!.toString(16)}}`)})`
 const PYTHON_POSITION = /^( *File )"job\.py"(?=, line \d+)/gm
 
 /** In words of the file that was given; a function, so that no `$` of its name is one of a pattern. */
 function inFile(text: string, named: string): string {
   return text
-    .replaceAll(POSITION, (_, place: string) => `${named}:${place}`)
+    .replaceAll(
+      new RegExp(`(?<![\\w./-])${nameIn(named)}:(\\d+:\\d+)`, 'gu'),
+      (_, place: string) => `${named}:${place}`,
+    )
     .replaceAll(PYTHON_POSITION, (_, before: string) => `${before}"${named}"`)
 }
 
-function firstPlace(text: string) {
-  const [, line, column] = /^\s+at (?:.* \()?job\.js:(\d+):(\d+)\)?$/m.exec(text) ?? []
+function firstPlace(text: string, file: string) {
+  const frame = new RegExp(`^\\s+at (?:.* \\()?${nameIn(file)}:(\\d+):(\\d+)\\)?$`, 'mu')
+  const [, line, column] = frame.exec(text) ?? []
   return line === undefined ? undefined : { line: Number(line), column: Number(column) }
 }
 

@@ -5,11 +5,8 @@ import type { Language } from '../contract/job.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** What a file's name says; a `.js` file may be `js` or `node`: analysis decides. */
+/** What a file's name says; JavaScript and TypeScript may be for Node or not: analysis decides. */
 export const languageOfExtension: Readonly<Record<string, Language | undefined>> = {
-  '.ts': 'ts',
-  '.mts': 'ts',
-  '.cts': 'ts',
   '.py': 'python',
   '.sh': 'sh',
   '.bash': 'bash',

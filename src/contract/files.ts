@@ -40,5 +40,5 @@ export function folderOf(path: string): string {
 
 /** Whether a path is that of JavaScript or TypeScript, by its suffix; declarations are none, for no program loads them. */
 export function isCodePath(path: string): boolean {
-  return /\.[cm]?[jt]s$/.test(path) && !/\.d\.[cm]?ts$/.test(path)
+  return /\.(?:[cm]?[jt]s|[jt]sx)$/.test(path) && !/\.d\.[cm]?ts$/.test(path)
 }

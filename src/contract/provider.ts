@@ -167,8 +167,11 @@ export interface Task {
   readonly name?: string
   /** For ts: JavaScript with the same positions, or the source itself where its types cannot be erased. */
   readonly code: string
+  /** The code is TypeScript, of which the wall makes JavaScript. */
+  readonly typed?: boolean
   readonly inputText: string
-  readonly files: readonly JobFile[]
+  /** `erased`: in TypeScript by its name, and without types. */
+  readonly files: readonly (JobFile & { readonly erased?: boolean })[]
   /** Of a whole program; walls that run none leave them out. */
   readonly args?: readonly string[]
   /** In place of the input as JSON. */

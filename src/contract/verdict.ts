@@ -71,6 +71,10 @@ export type Analysis =
       readonly kind: 'verdict'
       readonly verdict: Verdict
       readonly javascript?: string
+      /** It is run as TypeScript: the wall that runs it makes JavaScript of it. */
+      readonly typed?: true
+      /** Files of the job in TypeScript, as they are run in an isolate. */
+      readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
       /** How it can be taken apart, where that was asked for. */
       readonly split?: Split
     }

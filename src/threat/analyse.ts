@@ -39,8 +39,8 @@ export interface AnalystParts {
   readonly layers?: LayerCode
 }
 
-/** The longest reply that is read, in UTF-16 units: a source without types, and its findings. */
-const replyUnitsMax = 9 * 2 ** 20
+/** The longest reply that is read, in UTF-16 units: a source and its files without types, and findings. */
+const replyUnitsMax = 18 * 2 ** 20
 /** Cached analyses that carry a source to run count by its length as well: 64 Mi units of those are kept. */
 const cacheUnitsMax = 64 * 2 ** 20
 /** What the places of one zone count for. */
@@ -141,6 +141,11 @@ const replySchema = z.strictObject({
   complexityScore: z.number().min(0),
   behaviorScore: z.number().min(0).max(100),
   javascript: z.string().optional(),
+  typed: z.literal(true).optional(),
+  erased: z
+    .array(z.strictObject({ path: z.string(), javascript: z.string() }))
+    .max(2000)
+    .optional(),
   split: splitSchema.optional(),
   syntaxError: z
     .strictObject({ message: z.string().max(500), line: position, column: position })
@@ -158,11 +163,25 @@ function readReply(text: string, { asked }: Job): Inspection {
   if (reply.javascript !== undefined && !isStripped(asked.code, reply.javascript)) {
     throw new TypeError('Cannot believe a reply whose source has another length')
   }
+  assertErased(asked, reply.erased ?? [])
   return reply as Inspection
 }
 
+function assertErased(
+  { files }: Job['asked'],
+  erased: readonly { readonly path: string; readonly javascript: string }[],
+): void {
+  if (erased.length === 0) return
+  const sources = new Map(files.map(({ path, content, encoding }) => [path, { content, encoding }]))
+  for (const { path, javascript } of erased) {
+    const source = sources.get(path)
+    if (source?.encoding !== 'utf8' || !isStripped(source.content, javascript))
+      throw new TypeError('Cannot believe a reply about another file than was brought')
+  }
+}
+
 function unread({ asked }: Job): Inspection {
-  const language = languageWithoutTree(asked.code, asked.language)
+  const language = languageWithoutTree(asked.code, asked.language, asked.name)
   return {
     language,
     entry: entryWithoutTree(asked.entry, language, asked.code),
@@ -210,7 +229,8 @@ class Cache {
 function unitsOf({ value }: Kept): number {
   if (value.kind !== 'verdict') return 0
   const places = value.split ? placeUnits * value.split.zones.length : 0
-  return (value.javascript?.length ?? 0) + places
+  const files = (value.erased ?? []).reduce((sum, one) => sum + one.javascript.length, 0)
+  return (value.javascript?.length ?? 0) + files + places
 }
 
 /**

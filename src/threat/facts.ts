@@ -165,7 +165,7 @@ function useOf(node: Node): Use {
 }
 
 /** Whether a name is an expression, and not a key, a label, or a place where a name is made. */
-function isReference(node: Node): boolean {
+export function isReference(node: Node): boolean {
   const parent = node.parent!
   switch (parent.type) {
     case 'MemberExpression':

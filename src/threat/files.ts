@@ -11,7 +11,7 @@ export interface InspectedFile {
   readonly unread?: true | undefined
 }
 
-type Read = (source: string, typescript: boolean) => { found: Found[]; facts?: Facts }
+export type ReadFile = (source: string, file: InspectedFile) => { found: Found[]; facts?: Facts }
 
 /** UTF-16 units of the job's own files that are read as code together. */
 export const fileUnitsMax = 4 * 2 ** 20
@@ -51,7 +51,7 @@ export function inspectedFiles(
 export function* inFiles(
   files: readonly InspectedFile[],
   main: Facts,
-  read: Read,
+  read: ReadFile,
 ): Generator<Found> {
   if (files.length === 0) return
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
@@ -71,7 +71,7 @@ export function* inFiles(
       yield unreadIn(kind)
       continue
     }
-    const { found, facts } = read(source, /\.[cm]?ts$/.test(path))
+    const { found, facts } = read(source, file)
     for (const one of found) {
       const told = inKind(one, kind)
       yield { ...told, detail: detailOf(told, path) }
@@ -130,7 +130,14 @@ function textOfFile({ content, encoding }: InspectedFile): string {
   return encoding === 'base64' ? Buffer.from(content, 'base64').toString('utf8') : content
 }
 
-const ENDINGS = ['', '.js', '.mjs', '.cjs', '.ts', '.json', '/index.js']
+const ENDINGS = ['', '.ts', '.tsx', '.js', '.jsx', '.mjs', '.cjs', '.mts', '.cts', '.json']
+const INDEXES = ENDINGS.slice(1).map((ending) => `/index${ending}`)
+
+/** In TypeScript a file is called by the name that it will have. */
+function writtenAs(target: string): readonly string[] {
+  const typed = target.replace(/\.([cm]?)js(x?)$/, '.$1ts$2')
+  return typed === target ? [target] : [target, typed, `${typed}x`]
+}
 
 function* loadedBy(
   facts: Facts,
@@ -141,7 +148,10 @@ function* loadedBy(
   for (const { module } of facts.loads) {
     if (module === undefined || !/^\.{0,2}\//.test(module)) continue
     const target = normalPath(`${folder}/${module}`)
-    const path = ENDINGS.map((ending) => target + ending).find((candidate) => byPath.has(candidate))
+    const path = [
+      ...writtenAs(target),
+      ...[...ENDINGS, ...INDEXES].map((end) => target + end),
+    ].find((candidate) => byPath.has(candidate))
     if (path !== undefined && !path.endsWith('.json')) yield path
   }
 }

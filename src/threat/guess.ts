@@ -1,9 +1,18 @@
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
+import { dialectOf } from './dialect.ts'
 
 /** What a source is, told from its text alone, when no parser may read it or none came back. */
-export function languageWithoutTree(source: string, asked: Language | undefined): Language {
-  return asked ?? languageOfShebang(source) ?? (NODE_WORD.test(source) ? 'node' : 'js')
+export function languageWithoutTree(
+  source: string,
+  asked: Language | undefined,
+  name?: string,
+): Language {
+  if (asked !== undefined) return asked
+  const told = languageOfShebang(source)
+  if (told !== undefined) return told
+  if (NODE_WORD.test(source)) return 'node'
+  return (dialectOf(asked, name) ?? 'js') === 'js' ? 'js' : 'ts'
 }
 
 /** The same for its entry; `auto` of a Python alone. */

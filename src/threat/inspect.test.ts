@@ -29,6 +29,35 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
   ['console.log(1)', 'node', 'node', 'program'],
   ['#!/usr/bin/env node\nawait import("x")', 'node', 'node', 'program'],
   ['const a: number = 1; return a', 'ts', 'ts', 'body'],
+  ['const a: number = 1; return a', undefined, 'ts', 'body'],
+  ['enum A { b = 2 }\nreturn A.b', undefined, 'ts', 'body'],
+  ['namespace A { export const b = 1 }\nreturn A.b', 'ts', 'ts', 'body'],
+  ['(x: number) => { enum A { b }; return A.b };', 'ts', 'ts', 'function'],
+  ['enum A { b }; export default A.b', 'ts', 'ts', 'module'],
+  ['import fs from "fs"; const n: number = fs.length', undefined, 'node', 'program'],
+  ['import fs = require("node:fs"); enum A { b }', undefined, 'node', 'program'],
+  ['console.log(process.argv)', undefined, 'node', 'program'],
+  ['console.log(process.argv)', 'js', 'js', 'body'],
+  ['console.log(process.argv as string[])', 'ts', 'ts', 'body'],
+  ['const process = { pid: 1 }; return process.pid', undefined, 'js', 'body'],
+  ['return typeof process === "undefined" ? 0 : process.pid', undefined, 'js', 'body'],
+  ['typeof module === "object" && (module.exports = 1)', undefined, 'js', 'body'],
+  ['module.exports = { a: 1 }', undefined, 'node', 'program'],
+  ['console.log(Buffer.from("a"), __dirname)', undefined, 'node', 'program'],
+  ['import _ from "lodash"; _.a()', undefined, 'node', 'program'],
+  ['import { a } from "@b/c"; export default () => a', undefined, 'node', 'module'],
+  ['console.log(import.meta.url)', undefined, 'node', 'program'],
+  ['setImmediate(() => 1)', undefined, 'node', 'program'],
+  ['await import("./a.js")', undefined, 'node', 'program'],
+  ['import "node:fs"; export default class A {}', undefined, 'node', 'program'],
+  ['import "node:fs"; export default function a() {}\na()', undefined, 'node', 'program'],
+  ['import "node:fs"; function a() { return a() }\nexport default a', undefined, 'node', 'module'],
+  [
+    'import "fs"; function a() {}\nif (import.meta.main) b()\nexport default a',
+    undefined,
+    'node',
+    'program',
+  ],
   ['(input: { a: string }): string => input.a', 'ts', 'ts', 'function'],
   ['function (input: number) { return input }', 'ts', 'ts', 'function'],
   ['import type { A } from "./a.ts"; export const a: A = 1', 'ts', 'ts', 'module'],
@@ -67,9 +96,7 @@ const errors: readonly (readonly [string, Language, number, number])[] = [
   ['}); steal(); (async function () {', 'js', 1, 1],
   ['1 }, 2); (function () {', 'js', 1, 3],
   ['let x: = 1', 'ts', 1, 8],
-  ['const a = 1\n  enum A { b }', 'ts', 2, 3],
-  ['class A { constructor(private x: number) {} }', 'ts', 1, 23],
-  ['export namespace A { export const b = 1 }', 'ts', 1, 8],
+  ['const a = 1\n  enum A { b = }', 'ts', 2, 16],
   ['let é = "😀"; let = = 1', 'js', 1, 21],
 ]
 
@@ -159,4 +186,87 @@ test('Python and shell get a size and no finding: no rule here reads them', () =
   })
   assert.deepEqual(found, [])
   assert.equal(complexityScore, 2)
+})
+
+const tsFile = (content: string, path = 'a.ts') => ({ path, content })
+
+test('what is more than types is run as written, and what it does is found where it was written', () => {
+  const { typed, javascript, found } = look('enum A { b }\nreturn eval(`${A.b}`)', { name: 'a.ts' })
+  assert.deepEqual([typed, javascript], [true, undefined])
+  assert.deepEqual(found, [{ name: 'EVAL', line: 2, column: 8, count: 1 }])
+})
+
+test('what an enum, a namespace or a parameter property does is found', () => {
+  for (const code of [
+    'enum A { b = eval("1") }',
+    'namespace N { export namespace M { export const a = eval("1") } }',
+    'class P { constructor(private a = eval("1")) {} }',
+    'class P { @eval("1") a = 1 }\nenum B { c }',
+  ]) {
+    const { found, typed } = look(code, { language: 'ts' })
+    assert.deepEqual([typed, found.map(({ name }) => name)], [true, ['EVAL']], code)
+  }
+})
+
+test('types, declarations and ambient names are no code', () => {
+  const code = `enum A { b }
+declare const process: { pid: number }
+interface I { require: (x: string) => void }
+type T = typeof eval
+declare module "fs" { export function eval(): void }
+abstract class C { abstract eval(): void; declare x: number; m(x: string): void; m(x: any) {} }`
+  const { found, language } = look(code, { name: 'a.ts' })
+  assert.deepEqual([language, found], ['ts', []])
+})
+
+test('imports that only types used are blanked out, and the others stay', () => {
+  const { javascript } = look(
+    `import { A, b, C } from './x'
+import D from './y'
+import E, { f } from './z'
+import './side'
+const a: A = b as C
+export const g: D = f(a)`,
+    { name: 'a.ts' },
+  )
+  assert.equal(
+    javascript,
+    `import {    b,   } from './x'
+;${' '.repeat(18)}
+import E, { f } from './z'
+import './side'
+const a    = b     
+export const g    = f(a)`,
+  )
+})
+
+test('files of an isolate are erased too where they can be; those of a program are not', () => {
+  const files = [tsFile('export const a: number = 1'), tsFile('export enum B { c }', 'b.ts')]
+  const code = "import { a } from './a'; import { B } from './b.js'; export default a + B.c"
+  assert.deepEqual(look(code, { files }).erased, [
+    { path: 'a.ts', javascript: 'export const a         = 1' },
+  ])
+  assert.equal(look(`import 'node:fs'; ${code}`, { files }).erased, undefined)
+})
+
+test('a file in TypeScript is looked into by whatever name it is imported', () => {
+  const files = [tsFile('enum A { b }\nexport const c = () => eval("1")', 'lib/index.ts')]
+  for (const name of ['./lib', './lib/index', './lib/index.ts', './lib/index.js']) {
+    const { found } = look(`import { c } from '${name}'; export default c`, { files })
+    assert.ok(
+      found.some((one) => one.name === 'EVAL'),
+      name,
+    )
+  }
+})
+
+test('ten thousand nested namespaces are not parsed, and an enum that doubles itself stays a few lines', () => {
+  const deep = `${'namespace A { '.repeat(10_000)}${'}'.repeat(10_000)}`
+  assert.deepEqual(
+    look(deep, { name: 'a.ts' }).found.map(({ name }) => name),
+    ['UNPARSED'],
+  )
+  const doubled = Array.from({ length: 24 }, (_, n) => `a${n + 1} = a${n} + a${n},`)
+  const bomb = look(`enum E { a0 = 'xxxxxxxxxx', ${doubled.join(' ')} }`, { name: 'a.ts' })
+  assert.deepEqual([bomb.language, bomb.typed, bomb.found], ['ts', true, []])
 })

@@ -2,20 +2,25 @@ import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import type { Split } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
+import { dialectOf, dialectOfFile } from './dialect.ts'
+import { withoutUnusedImports } from './elide.ts'
 import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
 import { behaviorOf, obfuscatedFrom, type Behavior } from './obfuscation.ts'
 import { mergeFound } from './found.ts'
 import type { Found } from './patterns.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
+import type { Dialect } from './parse.ts'
 import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
+import { needsNode } from './node-only.ts'
 import { rules } from './rules/rules.ts'
+import { runsItself } from './runs-itself.ts'
 import { bindScopes } from './scope.ts'
 import { branchesOf, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
-import { inFiles, type InspectedFile } from './files.ts'
+import { inFiles, type InspectedFile, type ReadFile } from './files.ts'
 import { splitShape } from './zones/in-shape.ts'
 
 export interface InspectRequest {
@@ -38,6 +43,10 @@ export interface Inspection {
   readonly behaviorScore: number
   /** What to run instead of the source, where that differs: types erased, every position kept. */
   readonly javascript?: string
+  /** There is more to its types than can be erased: the wall that runs it makes JavaScript of it. */
+  readonly typed?: true
+  /** The same of files that the job brings, where they can be erased and are for an isolate. */
+  readonly erased?: readonly ErasedFile[]
   /** How what runs can be taken apart; where that was asked for. */
   readonly split?: Split
   /** Where the source does not parse; then nothing else was looked at. */
@@ -48,21 +57,33 @@ export interface Inspection {
   }
 }
 
+/** A file in TypeScript, and what it is without its types. */
+export interface ErasedFile {
+  readonly path: string
+  readonly javascript: string
+}
+
 /**
  * Reads a source as hostile as it may be: depth and size first, then the native parser, then the rules. Runs in the
  * disposable analysis process alone, since the parser may die of what it reads. Throws only when something in
  * that process broke; then the process must end, and the source counts as unparsed.
  */
 export function inspect(request: InspectRequest): Inspection {
+  const { name } = request
   const language = request.language ?? languageOfShebang(request.code)
   if (language !== request.language) return inspect({ ...request, language })
   if (request.entry === 'main' && language !== 'python')
     return broken(request.code, language ?? 'js', notPython)
-  if (language === 'ts') return inspectTypeScript(request)
   if (language === 'python' || language === 'sh' || language === 'bash' || language === 'wasm') {
     return inspectScript(request, language)
   }
-  return inspectJavaScript(request, request.code, language)
+  const dialect = dialectOf(language, name)
+  if (dialect && dialect !== 'js') return inspectTyped(request, dialect)
+  const inspection = inspectJavaScript(request, request.code)
+  if (!inspection.syntaxError || dialect) return inspection
+  // Nobody said what it is: types would be where it does not parse.
+  const typed = inspectTyped(request, 'ts')
+  return typed.syntaxError ? inspection : typed
 }
 
 const notPython = {
@@ -74,7 +95,7 @@ const notPython = {
 
 /** A source that no parser may read. */
 export function unparsed(request: InspectRequest, detail: string): Inspection {
-  const language = languageWithoutTree(request.code, request.language)
+  const language = languageWithoutTree(request.code, request.language, request.name)
   return {
     language,
     entry: entryWithoutTree(request.entry, language, request.code),
@@ -90,31 +111,60 @@ export function saysWhy(cap: Cap & { readonly kind: 'over' }): string {
   return cap.what === 'tokens' ? `more than ${cap.max} tokens` : `nested too deeply to parse`
 }
 
-function inspectTypeScript(request: InspectRequest): Inspection {
+/** Erased where that is all there is to do; else what it means is read from the tree of what was written. */
+function inspectTyped(request: InspectRequest, dialect: Dialect): Inspection {
   const cap = capOf(request.code, typescriptCap)
   if (cap.kind === 'over') return unparsed(request, saysWhy(cap))
-  const stripped = strip(request.code)
-  if (stripped.kind === 'error') {
-    const entry = entryWithoutTree(request.entry, 'ts', request.code)
-    return broken(request.code, 'ts', { ...stripped, entry })
+  const javascript =
+    dialect === 'ts' && request.language !== 'node' ? strip(request.code) : undefined
+  if (javascript !== undefined) {
+    const inspection = inspectJavaScript(request, javascript, { erased: true })
+    if (inspection.language === 'ts' && !inspection.typed) return { javascript, ...inspection }
+    if (inspection.language === 'node') return inspection
   }
-  const inspection = inspectJavaScript(request, stripped.javascript, 'ts')
-  return { javascript: stripped.javascript, ...inspection }
+  return inspectJavaScript(request, request.code, { dialect })
+}
+
+interface Reading {
+  /** What the text is written in. */
+  readonly dialect?: Dialect
+  /** It had types, and is without them. */
+  readonly erased?: boolean
 }
 
 function inspectJavaScript(
   request: InspectRequest,
   source: string,
-  language: 'js' | 'ts' | 'node' | undefined,
+  { dialect = 'js', erased = false }: Reading = {},
+  language = request.language,
 ): Inspection {
-  const cap = capOf(source, javascriptCap)
+  const isTyped = dialect !== 'js' || erased
+  const cap = capOf(source, isTyped ? typescriptCap : javascriptCap)
   if (cap.kind === 'over') return unparsed(request, saysWhy(cap))
-  const shape =
-    language === 'node' ? nodeShapeOf(source, request.entry) : shapeOf(source, request.entry)
-  if (shape.kind === 'error') return broken(request.code, language ?? 'js', shape)
+  const its = language ?? (isTyped ? 'ts' : 'js')
+  const shapeFor = its === 'node' ? nodeShapeOf : shapeOf
+  const shape = shapeFor(source, request.entry, dialect)
+  if (shape.kind === 'error') return broken(request.code, its, shape)
   const facts = factsOf(bindScopes(shape.parsed.program))
-  if (language === undefined && needsNode(facts)) return inspectJavaScript(request, source, 'node')
-  return described(request, source, language ?? 'js', shape, facts)
+  if (language === undefined && needsNode(facts, request.entry))
+    return inspectJavaScript(request, source, { dialect, erased }, 'node')
+  if (its === 'node' && shape.entry === 'module' && request.entry === 'auto' && runsItself(facts))
+    return inspectJavaScript({ ...request, entry: 'program' }, source, { dialect, erased }, 'node')
+  const inspection = described(request, source, its, shape, facts)
+  if (dialect !== 'js' || (erased && (its === 'node' || hasDecorators(facts))))
+    return its === 'node' ? withoutText(inspection) : { ...inspection, typed: true }
+  if (!erased || shape.entry !== 'module') return inspection
+  const javascript = withoutUnusedImports(source, facts.tree)
+  return { ...inspection, javascript }
+}
+
+/** A program runs from the file that it is, and its wall reads its types. */
+function withoutText({ javascript: _text, ...inspection }: Inspection): Inspection {
+  return { ...inspection, typed: true }
+}
+
+function hasDecorators({ tree }: Facts): boolean {
+  return tree.some(({ type }) => type === 'Decorator')
 }
 
 function broken(code: string, language: Language, error: Shape & { kind: 'error' }): Inspection {
@@ -128,14 +178,6 @@ function broken(code: string, language: Language, error: Shape & { kind: 'error'
   }
 }
 
-/** Imports `node:…`, or calls `require`. */
-function needsNode({ loads, calls }: Facts): boolean {
-  return (
-    loads.some(({ how, module }) => how !== 'require' && module?.startsWith('node:')) ||
-    calls.some(({ callee }) => callee === 'require')
-  )
-}
-
 function described(
   request: InspectRequest,
   source: string,
@@ -147,13 +189,16 @@ function described(
   const complexity = complexityOf(facts.tree, { bodyCounts: shape.entry !== 'function' })
   const place = (offset: number) => positionOf(source, offset - shape.parsed.shift)
   const own = [...findIn(facts, place), ...obfuscation(behavior, place)]
+  const erased: ErasedFile[] = []
+  const read: ReadFile = (text, file) => readFile(text, file, language, erased)
   return {
     language,
     entry: shape.entry,
-    found: mergeFound([...own, ...inFiles(request.files, facts, readFile)]),
+    found: mergeFound([...own, ...inFiles(request.files, facts, read)]),
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
+    ...(erased.length > 0 && { erased }),
     ...(request.zones && { split: splitShape(shape, facts.tree, { source, language }) }),
   }
 }
@@ -202,17 +247,24 @@ function* findInCode(facts: Facts, place: Place, nested: number): Generator<Foun
 }
 
 /** What a file of the job has in it, and what it loads in turn; undefined when it is no code. */
-function readFile(source: string, typescript: boolean): { found: Found[]; facts?: Facts } {
-  const over = capOf(source, typescript ? typescriptCap : javascriptCap)
+function readFile(
+  source: string,
+  { path, encoding }: InspectedFile,
+  language: Language,
+  erased: ErasedFile[],
+): { found: Found[]; facts?: Facts } {
+  const dialect = dialectOfFile(path) ?? 'js'
+  const over = capOf(source, dialect === 'js' ? javascriptCap : typescriptCap)
   if (over.kind === 'over') {
     return { found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: saysWhy(over) }] }
   }
-  const stripped = typescript ? strip(source) : undefined
-  if (stripped?.kind === 'error') return { found: [] }
-  const text = stripped?.javascript ?? source
-  const shape = shapeOf(text, 'program')
+  const stripped = dialect === 'ts' && language !== 'node' ? strip(source) : undefined
+  const text = stripped ?? source
+  const shape = shapeOf(text, 'program', stripped === undefined ? dialect : 'js')
   if (shape.kind === 'error') return { found: [] }
   const facts = factsOf(bindScopes(shape.parsed.program))
+  if (stripped !== undefined && encoding !== 'base64' && !hasDecorators(facts))
+    erased.push({ path, javascript: withoutUnusedImports(stripped, facts.tree) })
   const place = (offset: number) => positionOf(text, offset - shape.parsed.shift)
   return { found: [...findIn(facts, place), ...obfuscation(behaviorOf(text, facts), place)], facts }
 }

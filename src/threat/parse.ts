@@ -1,8 +1,12 @@
 import { parseSync } from 'oxc-parser'
 import type { Node } from './syntax.ts'
+import { withoutTypes } from './without-types.ts'
 
 /** How a text is read: as a script's function body, as one expression, as a module, or as a CommonJS module. */
 export type Mode = 'body' | 'expression' | 'module' | 'commonjs'
+
+/** What a text is written in. */
+export type Dialect = 'js' | 'jsx' | 'ts' | 'tsx'
 
 export type Parsed =
   | {
@@ -36,20 +40,23 @@ const frames: Record<Mode, Frame> = {
  * on the same line, so that `return` and `await` may stand at its top; a source that closes that function is a
  * syntax error where it does.
  */
-export function parse(source: string, mode: Mode): Parsed {
+export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): Parsed {
   const { before, after } = frames[mode]
-  const result = parseSync('source.js', before + source + after, {
-    lang: 'js',
+  const result = parseSync('source', before + source + after, {
+    lang: dialect,
     sourceType: mode === 'module' || mode === 'commonjs' ? mode : 'script',
     preserveParens: false,
   })
-  const error = result.errors.find(({ severity }) => (severity as string) === 'Error')
+  const error = result.errors.find(
+    ({ severity, message }) => (severity as string) === 'Error' && !isAllowed(message, mode),
+  )
   const shift = before.length
   if (error) {
     const offset = (error.labels[0]?.start ?? shift) - shift
     return { kind: 'error', message: error.message, offset: within(offset, source) }
   }
-  const program = result.program as unknown as Node
+  const tree = result.program as unknown as Node
+  const program = dialect.startsWith('ts') ? withoutTypes(tree) : tree
   if (mode === 'body') {
     const closed = closedEarly(program, source.length, shift)
     if (closed !== undefined) return { kind: 'error', message: 'Unexpected token', offset: closed }
@@ -68,6 +75,11 @@ export function parse(source: string, mode: Mode): Parsed {
       ),
     ),
   }
+}
+
+/** The body of a job is a function's only to run it: a namespace may stand at its top. */
+function isAllowed(message: string, mode: Mode): boolean {
+  return mode === 'body' && message.startsWith('A namespace declaration is only allowed')
 }
 
 function within(offset: number, source: string): number {

@@ -1,6 +1,6 @@
 import type { Entry } from '../contract/job.ts'
 import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
-import { parse, soleFunction, type Mode, type Parsed } from './parse.ts'
+import { parse, soleFunction, type Dialect, type Mode, type Parsed } from './parse.ts'
 
 /** How a JavaScript source is to be run, and its tree; or where it does not parse. */
 export type Shape =
@@ -19,23 +19,24 @@ export type Shape =
     }
 
 /** Decides between body, function and module for the languages that run in an isolate. */
-export function shapeOf(source: string, asked: Entry): Shape {
-  if (asked === 'module') return read(source, 'module', 'module')
-  if (asked === 'program') return programOf(source)
-  if (asked === 'handler') return handlerOf(source)
-  const module = asked === 'auto' && MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+export function shapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
+  if (asked === 'module') return read(source, 'module', 'module', dialect)
+  if (asked === 'program') return programOf(source, dialect)
+  if (asked === 'handler') return handlerOf(source, dialect)
+  const module =
+    asked === 'auto' && MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'module', module)
-  return bodyOf(source, asked, module)
+  return bodyOf(source, asked, module, dialect)
 }
 
 /** Decides between module and program for Node. */
-export function nodeShapeOf(source: string, asked: Entry): Shape {
-  if (asked !== 'auto' && asked !== 'program') return shapeOf(source, asked)
-  const module = MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+export function nodeShapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
+  if (asked !== 'auto' && asked !== 'program') return shapeOf(source, asked, dialect)
+  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
   if (asked === 'auto' && module?.kind === 'parsed' && module.hasDefaultExport) {
     return shape(source, 'module', module)
   }
-  return programOf(source)
+  return programOf(source, dialect)
 }
 
 function shape(
@@ -47,15 +48,16 @@ function shape(
   return { kind: 'shape', entry, parsed, runnable }
 }
 
-function read(source: string, mode: Mode, entry: Entry): Shape {
-  const parsed = parse(source, mode)
+function read(source: string, mode: Mode, entry: Entry, dialect: Dialect): Shape {
+  const parsed = parse(source, mode, dialect)
   return parsed.kind === 'parsed' ? shape(source, entry, parsed) : { ...parsed, entry }
 }
 
-function bodyOf(source: string, asked: Entry, module: Parsed | undefined): Shape {
-  const body = parse(source, 'body')
+function bodyOf(source: string, asked: Entry, module: Parsed | undefined, dialect: Dialect): Shape {
+  const body = parse(source, 'body', dialect)
   const asFunction =
-    functionOf(source, body, 'body') ?? (body.kind === 'error' ? expressionOf(source) : undefined)
+    functionOf(source, body, 'body') ??
+    (body.kind === 'error' ? expressionOf(source, dialect) : undefined)
   if (asFunction) return asFunction
   if (asked === 'function' && body.kind === 'parsed') {
     return {
@@ -72,8 +74,8 @@ function bodyOf(source: string, asked: Entry, module: Parsed | undefined): Shape
   return { ...body, entry }
 }
 
-function expressionOf(source: string): Shape | undefined {
-  return functionOf(source, parse(source, 'expression'), 'expression')
+function expressionOf(source: string, dialect: Dialect): Shape | undefined {
+  return functionOf(source, parse(source, 'expression', dialect), 'expression')
 }
 
 function functionOf(source: string, parsed: Parsed, mode: Mode): Shape | undefined {
@@ -97,17 +99,17 @@ function blanked(source: string, places: readonly number[]): string {
 }
 
 /** A program is a module when it says so, or when nothing else can hold its top-level `await`. */
-function programOf(source: string): Shape {
-  const module = MODULE_WORD.test(source) ? parse(source, 'module') : undefined
+function programOf(source: string, dialect: Dialect): Shape {
+  const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'program', module)
-  const script = parse(source, 'commonjs')
+  const script = parse(source, 'commonjs', dialect)
   if (script.kind === 'parsed') return shape(source, 'program', script)
-  const again = module ?? parse(source, 'module')
+  const again = module ?? parse(source, 'module', dialect)
   if (again.kind === 'parsed') return shape(source, 'program', again)
   return { ...(MODULE_STATEMENT.test(source) ? again : script), entry: 'program' }
 }
 
-function handlerOf(source: string): Shape {
-  const program = programOf(source)
+function handlerOf(source: string, dialect: Dialect): Shape {
+  const program = programOf(source, dialect)
   return { ...program, entry: 'handler' }
 }

@@ -11,11 +11,13 @@ import { riskOf, threatScoreOf } from './score.ts'
 export function analysisOf(inspection: Inspection, digest: string): Analysis {
   const verdict = verdictOf(inspection, digest)
   if (inspection.syntaxError) return { kind: 'syntax-error', ...inspection.syntaxError, verdict }
-  const { javascript, split } = inspection
+  const { javascript, typed, erased, split } = inspection
   return {
     kind: 'verdict',
     verdict,
     ...(javascript !== undefined && { javascript }),
+    ...(typed && { typed }),
+    ...(erased && { erased }),
     ...(split && { split }),
   }
 }

@@ -441,6 +441,7 @@ function carried(task: Task, profile: Profile) {
     isEntryGuessed: task.isEntryGuessed ?? false,
     ...(task.name !== undefined && { name: task.name }),
     code: task.code,
+    ...(task.typed && { typed: true }),
     inputText: task.inputText,
     files: plainFiles(task.files),
     capabilities: [

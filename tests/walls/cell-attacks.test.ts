@@ -267,17 +267,59 @@ test('a forged message of the isolate itself is only a message', async () => {
     const ran = await inCell(
       `Promise.reject(new Error(${JSON.stringify(message)})); await new Promise((r) => setTimeout(r, 5)); return 1`,
     )
-    assert.equal(ran.status, 'ok')
-    assert.match(ran.stderr, /^Uncaught \(in promise\) Error: /)
+    assert.deepEqual(
+      [ran.status, ran.error?.code, ran.error?.message],
+      ['error', 'USER_ERROR', message],
+    )
   }
 })
 
-test('a rejection that nobody handles is told on stderr and ends nothing', async () => {
-  const ran = await inCell(
+test('a rejection that nobody handles ends the job with its error, whatever it returned in that turn', async () => {
+  for (const code of [
     'Promise.reject(new TypeError("stray")); setTimeout(() => {}, 1); await new Promise((r) => setTimeout(r, 10)); return 1',
+    'Promise.reject(new TypeError("stray")); return 1',
+    'async function main() { await null; throw new TypeError("stray") } main()',
+    'setTimeout(async () => { throw new TypeError("stray") }, 5)',
+  ]) {
+    const { status, error, resultText } = await inCell(code)
+    assert.deepEqual(
+      [status, error?.name, error?.message, resultText],
+      ['error', 'TypeError', 'stray', 'null'],
+    )
+    assert.match(error?.stack ?? '', /^TypeError: stray\n {4}at .*job\.js:1:\d+\)?/)
+  }
+  const handled = 'const p = Promise.reject(new Error("later")); p.catch(() => 1); return 2'
+  assert.equal((await inCell(handled)).resultText, '2')
+})
+
+test('ten thousand rejections end a job once, and what is thrown may be anything', async () => {
+  const flood = await inCell(
+    'for (let i = 0; i < 10_000; i++) Promise.reject(new Error("no " + i))',
   )
-  assert.equal(ran.resultText, '1')
-  assert.match(ran.stderr, /^Uncaught \(in promise\) TypeError: stray\n {4}at job\.js:1:16\n$/)
+  assert.equal(flood.status, 'error')
+  assert.match(flood.error?.message ?? '', /^no \d+$/)
+  for (const thrown of [
+    '"text"',
+    '1n',
+    'undefined',
+    'Symbol("s")',
+    '{ a: 1 }',
+    '() => 1',
+    'new Proxy({}, { get() { throw 1 } })',
+  ]) {
+    const { status, error } = await inCell(`Promise.reject(${thrown}); return 1`)
+    assert.deepEqual([status, typeof error?.message], ['error', 'string'], thrown)
+  }
+})
+
+test('ten thousand promises that never settle keep nobody waiting, and timers that are set for ever do', async () => {
+  const idle = await inCell('for (let i = 0; i < 10_000; i++) new Promise(() => {}).then(() => 1)')
+  assert.deepEqual([idle.status, idle.pending], ['ok', undefined])
+  const busy = await inCell('const again = () => setTimeout(again, 1); again()', { timeoutMs: 300 })
+  assert.equal(busy.status, 'timeout')
+  const ticks = await inCell('setInterval(() => console.log("tick"), 20)', { timeoutMs: 300 })
+  assert.equal(ticks.status, 'timeout')
+  assert.match(ticks.stdout, /^(tick\n)+$/)
 })
 
 test('a rejection nobody handles whose message loops holds only its own process, which is killed', async () => {

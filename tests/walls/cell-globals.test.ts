@@ -124,10 +124,8 @@ test('S3-6 to S3-9: file system, network, process and loader are not there', asy
   for (const name of names) {
     assert.equal(await valueOf(`return typeof ${name}`), 'undefined', name)
     const ran = await inCell(`${name}.x`)
-    assert.deepEqual(
-      [ran.error?.name, ran.error?.message],
-      ['ReferenceError', `${name} is not defined`],
-    )
+    assert.equal(ran.error?.name, 'ReferenceError')
+    assert.match(ran.error?.message ?? '', new RegExp(`^${name} is not defined`))
   }
 })
 

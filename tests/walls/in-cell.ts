@@ -10,6 +10,8 @@ const usualMs = 7000
 
 export interface Asked {
   entry?: 'body' | 'function' | 'module' | 'handler'
+  name?: string
+  typed?: boolean
   input?: unknown
   files?: Readonly<Record<string, string>>
   capabilities?: readonly string[]
@@ -31,6 +33,7 @@ export interface Ran {
   executionMs: number
   truncated: { stdout: boolean; stderr: boolean }
   poisoned: boolean
+  pending?: { timers: number; promises: number }
   stdout: string
   stderr: string
   released: number
@@ -102,6 +105,8 @@ function taskOf(code: string, asked: Asked) {
     language: 'js' as const,
     entry,
     code,
+    ...(asked.name !== undefined && { name: asked.name }),
+    ...(asked.typed && { typed: true }),
     inputText: JSON.stringify(input),
     files: Object.entries(files).map(([path, content]) => ({
       path,

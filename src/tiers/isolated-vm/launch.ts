@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
 import type { Layer } from '../../jail/facts.ts'
-import { packageFolder } from '../../os/packages.ts'
+import { bindingOf, packageFolder } from '../../os/packages.ts'
 
 /** What the server may ask for; everything else about the program is decided here. */
 export interface WorkerSettings {
@@ -11,7 +11,10 @@ export interface WorkerSettings {
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
-/** The isolate worker: Node, isolated-vm and the guest's own files, nothing else of this machine. */
+/** The native half of what makes JavaScript of TypeScript. */
+const transformer = () => bindingOf('@oxc-transform/binding')
+
+/** The isolate worker: Node, isolated-vm, the transformer of TypeScript and the guest's own files, nothing else of this machine. */
 export function isolateWorker(settings: WorkerSettings, without: readonly Layer[]): JailedProgram {
   return {
     name: 'isolated-vm',
@@ -25,7 +28,9 @@ export function isolateWorker(settings: WorkerSettings, without: readonly Layer[
     },
     tree: [
       ...['guest', 'src/os', 'package.json'].map(here),
-      ...['isolated-vm', 'node-gyp-build'].map((name) => packageFolder(name)),
+      ...['isolated-vm', 'node-gyp-build', 'oxc-transform', transformer()].map((name) =>
+        packageFolder(name),
+      ),
     ],
   }
 }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { JailedProgram } from '../../jail/embedded.ts'
+import { bindingOf, packageFolder } from '../../os/packages.ts'
 import { ownFolder, type WholeProgram } from '../../jail/whole.ts'
 
 /** What the server may ask for; everything else about the program is decided here. */
@@ -66,5 +67,9 @@ export function pythonProgram({ scratchBytes, isWarm = true }: ProgramSettings):
 /** Node is there for both: a program may start it. */
 function places(): WholeProgram['places'] {
   const own = OWN.map((place) => ({ from: here(place), at: `${ownFolder}/${place}` }))
-  return [{ from: process.execPath, at: NODE }, ...own]
+  const packages = ['oxc-transform', bindingOf('@oxc-transform/binding')].map((name) => ({
+    from: packageFolder(name),
+    at: `${ownFolder}/node_modules/${name}`,
+  }))
+  return [{ from: process.execPath, at: NODE }, ...own, ...packages]
 }

@@ -465,6 +465,7 @@ function carried(task: Task, { limits, controls, schedule, capture }: Profile) {
     isEntryGuessed: task.isEntryGuessed ?? false,
     ...(task.name !== undefined && { name: task.name }),
     code: task.code,
+    ...(task.typed && { typed: true }),
     inputText: task.inputText,
     files: task.files.map((file) => (isSentAhead(file) ? { path: file.path, type: 'sent' } : file)),
     args: task.args ?? [],

@@ -1,0 +1,77 @@
+/**
+ * TypeScript and JSX as JavaScript, behind the wall that runs them: the transformer is native code that may die of what
+ * it reads, and a source of three lines may take it hundreds of megabytes, so that it has no more than the job has.
+ */
+import { SourceMap } from 'node:module'
+import { transformSync } from 'oxc-transform'
+import { decorators } from './decorators.js'
+
+/** What a `tsconfig.json` says about how a file is compiled. @typedef {import('./config.js').Options} Options */
+
+/** Such files are no JavaScript. */
+export const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
+
+/** The text may be the body of a function, or a CommonJS file, which are read like modules: both may return. */
+const RECOVERED = /^A 'return' statement can only be used/
+
+/**
+ * @param {string} source
+ * @param {string} path names the dialect by its suffix; TypeScript unless that says JSX
+ * @param {Options} options
+ * @returns {{ code: string, map: Map } | { error: TypeScriptError }}
+ */
+export function transform(source, path, options) {
+  const result = transformSync(path, source, {
+    lang: path.endsWith('.tsx') ? 'tsx' : path.endsWith('.jsx') ? 'jsx' : 'ts',
+    sourceType: path.endsWith('.cts') ? 'commonjs' : 'module',
+    sourcemap: true,
+    target: 'esnext',
+    typescript: options.verbatim ? { onlyRemoveTypeImports: true } : {},
+    // Both kinds of decorators are written as calls; which helper answers them decides what they are.
+    decorator: { legacy: true, emitDecoratorMetadata: options.metadata },
+    helpers: { mode: 'External' },
+    ...(options.assigns && {
+      assumptions: { setPublicClassFields: true },
+      typescript: { removeClassFieldsWithoutInitializer: true },
+    }),
+    ...(options.jsx && { jsx: options.jsx }),
+  })
+  const error = result.errors.find(
+    ({ severity, message }) =>
+      /** @type {string} */ (severity) === 'Error' && !RECOVERED.test(message),
+  )
+  if (error || !result.map) return { error: errorOf(source, path, error) }
+  const uses = result.code.includes('babelHelpers.')
+  const { mappings } = result.map
+  const own = { code: result.code, map: { version: 3, sources: [path], names: [], mappings } }
+  return uses ? below(decorators(options.legacy), own) : own
+}
+
+/** @typedef {{ version: number, sources: string[], names: string[], mappings: string }} Map */
+/** @typedef {{ message: string, line: number, column: number }} TypeScriptError */
+
+/** The text on the lines behind another. @param {string} before @param {{ code: string, map: Map }} own */
+export function below(before, { code, map }) {
+  const lines = ';'.repeat(before.split('\n').length)
+  return { code: `${before}\n${code}`, map: { ...map, mappings: lines + map.mappings } }
+}
+
+/** Answers where a place in what runs was written; lines and columns start at 1. @param {Map} map */
+export function placesOf(map) {
+  const sourceMap = new SourceMap(/** @type {any} */ (map))
+  /** @param {number} line @param {number} column */
+  return (line, column) => {
+    const origin = sourceMap.findEntry(line - 1, column - 1)
+    if (!('originalLine' in origin)) return undefined
+    return { line: origin.originalLine + 1, column: origin.originalColumn + 1 }
+  }
+}
+
+/** @param {string} source @param {string} path @param {any} error @returns {TypeScriptError} */
+function errorOf(source, path, error) {
+  // Offsets are in UTF-16 units.
+  const before = source.slice(0, error?.labels?.[0]?.start ?? 0)
+  const lines = before.split('\n')
+  const message = error?.message ?? `Cannot read "${path}" as TypeScript`
+  return { message, line: lines.length, column: (lines.at(-1) ?? '').length + 1 }
+}

@@ -27,6 +27,7 @@ import { credentialsFrom } from './egress/held.ts'
 import { createCustody, type CustodyParts } from './evidence/custody.ts'
 import { openRecord, type AuditRecord } from './evidence/record.ts'
 import { addressesFor } from './egress/dns.ts'
+import { upstreamFrom } from './egress/upstream.ts'
 import type { WayOutParts } from './egress/way-out.ts'
 import { createHistory } from './history/history.ts'
 import { keepInterrupted } from './history/interrupted.ts'
@@ -141,6 +142,8 @@ export interface Assembly extends AsyncDisposable {
     patch: OverrideInput,
     by: { readonly principal: string; readonly mayWiden: boolean },
   ): Promise<Config>
+  /** Ports that this Mayfly listens on, as soon as it does: nothing in a wall is let out to them. */
+  closePorts(ports: readonly number[]): void
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>
 }
@@ -180,6 +183,8 @@ export function assemble(options: AssembleOptions): Assembly {
     }),
   )
 
+  const { port } = options.config.server
+  const ownPorts = new Set(port === 0 ? [] : [port, port + 1])
   const cores = os.availableParallelism()
   const { jobs, queue_wait: waitMsMax } = options.config.server
   const budget = {
@@ -200,6 +205,7 @@ export function assemble(options: AssembleOptions): Assembly {
     most: isFrugal ? 0 : budget.runnable,
     openWayOut: waysOut(options.config, voice, {
       dial: options.dial,
+      ownPorts: () => ownPorts,
       heed: (run) => guard.hearing(run),
     }),
     openFolders: foldersFor(voice, options.config.state),
@@ -310,7 +316,7 @@ export function assemble(options: AssembleOptions): Assembly {
     path: join(config.state, 'webhooks.db'),
     clock,
     voice,
-    publicAddresses: (host, port) => addressesFor({ host, port }, {}),
+    publicAddresses: (host, port) => addressesFor({ scheme: 'https', host, port }, {}),
   })
   const guard = createGuard({
     clock,
@@ -561,6 +567,7 @@ export function assemble(options: AssembleOptions): Assembly {
     proved: () => provedOf(known, proofs),
     unproved: () => [...loaders.keys()].filter((name) => name !== 'mock' && !proofs.has(name)),
     override,
+    closePorts: (ports) => ports.forEach((one) => ownPorts.add(one)),
     async change(patch, by) {
       const name = patch.default_provider
       if (name !== undefined && name !== 'auto') await mustServe(name)
@@ -648,19 +655,22 @@ function lossOf(thrown: unknown, took: number): Record<string, unknown> {
 
 /** Nothing of it is loaded until a job is granted a network. */
 function waysOut(
-  { credentials }: Config,
+  { credentials, egress }: Config,
   voice: Voice,
   {
     dial,
     heed,
+    ownPorts,
   }: Pick<AssembleOptions, 'dial'> & {
+    readonly ownPorts: () => ReadonlySet<number>
     readonly heed: (run: string) => ((piece: Buffer) => boolean) | undefined
   },
 ): OpenWayOut {
   const held = credentialsFrom(credentials, process.env)
+  const upstream = upstreamFrom(egress, process.env)
   let authority: Authority | undefined
   let accounts: Accounts | undefined
-  return async (controls, run, zone) => {
+  return async (controls, run, { zone, privateHosts } = {}) => {
     const [{ openWayOut }, { makeAuthority }, { Accounts }] = await Promise.all([
       import('./egress/way-out.ts'),
       import('./egress/authority.ts'),
@@ -669,7 +679,7 @@ function waysOut(
     accounts ??= new Accounts()
     authority ??= makeAuthority(() => Date.now())
     const own = { heed: () => heed(run), ...(dial && { dial }) }
-    const of = { run, zone, accounts }
+    const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
     return openWayOut({ controls, ...of, voice, credentials: held, authority, ...own })
   }
 }

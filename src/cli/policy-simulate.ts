@@ -3,7 +3,7 @@ import type { NetworkControl } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { NetworkAsked } from '../contract/network.ts'
 import { simulate, type Simulated } from '../egress/simulate.ts'
-import { networkFor } from '../profile/network.ts'
+import { networkFor, privateHostsFor } from '../profile/network.ts'
 
 export interface Asked {
   readonly egress: readonly string[]
@@ -17,7 +17,8 @@ export interface Asked {
  */
 export function simulateEgress(config: Config, asked: Asked): readonly Simulated[] {
   const network = networkAllowed(config, asked.allow && { allow: asked.allow })
-  return asked.egress.map((url) => simulate(network, url, asked.method ?? 'GET'))
+  const hosts = privateHostsFor(network, config, config.tenants[0]!)
+  return asked.egress.map((url) => simulate(network, url, asked.method ?? 'GET', hosts))
 }
 
 /** A line an address, and why. */

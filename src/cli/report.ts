@@ -32,6 +32,7 @@ export function report(
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
   tellFiles(outcome, flags)
   tellPending(outcome, flags)
+  tellNotPublic(outcome, flags)
   tellShadow(outcome, flags)
   tellCaptured(outcome, flags)
   if (flags.trace) tellRan(outcome, flags)
@@ -91,6 +92,18 @@ function tellCalls({ calls }: Outcome, flags: Globals): void {
   }
   const good = calls.filter(({ status }) => status === 'ok').length
   note(flags, `${good} of ${calls.length} calls ended ok`)
+}
+
+/** The way on for whoever runs it: a guest hears less. */
+function tellNotPublic({ metrics }: Outcome, flags: Globals): void {
+  const closed = metrics.network.filter(({ because }) =>
+    because?.includes('" is not public, which'),
+  )
+  for (const place of new Set(closed.map(({ host, port }) => `${host}:${port}`)))
+    note(
+      flags,
+      `${sanitise(place)} is not at a public address. A rule lets out to a private one: [ceilings] network = { allow = ["*://*:*", { host = "${sanitise(place)}", private = true }] }`,
+    )
 }
 
 function tellShadow({ shadow }: Outcome, flags: Globals): void {

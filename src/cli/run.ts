@@ -157,6 +157,7 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
   await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
   const { assembly, close } = await openHere(flags, 'once')
+  if (flags.allow) await mayAllow(flags.allow, assembly, close)
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
   try {
@@ -237,6 +238,21 @@ async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void>
       ? 'Standard input was not used: --input is what the program reads there'
       : 'Standard input was not used: nothing in the source seems to read it (--stdin passes it on)',
   )
+}
+
+/** What can be told before it runs; what a name means is known when it is looked up. */
+async function mayAllow(
+  hosts: readonly string[],
+  { config }: Assembly,
+  close: () => Promise<void>,
+): Promise<void> {
+  const { checkAllowed } = await import('./allowed.ts')
+  try {
+    checkAllowed(hosts, config)
+  } catch (thrown) {
+    await close()
+    throw thrown
+  }
 }
 
 /** A signal is told as shells tell it. An end that was not the program's own has Mayfly's exit code. */

@@ -67,6 +67,7 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
   const { gateway, quotas, created } = await open(here, site, flags)
+  assembly.closePorts([gateway.staticUrl, gateway.activeUrl].map((url) => portOf(url)))
   assembly.voice.say('server/started', {
     static: gateway.staticUrl,
     active: gateway.activeUrl,
@@ -210,6 +211,11 @@ function keepHistory({ record, clock }: Assembly): History {
     () => record.bodies,
     () => clock.date(),
   )
+}
+
+function portOf(url: string): number {
+  const { port, protocol } = new URL(url)
+  return Number(port) || (protocol === 'https:' ? 443 : 80)
 }
 
 interface Started {

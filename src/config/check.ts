@@ -70,6 +70,7 @@ function* faultsOf(values: ConfigValues, environment: string): Generator<Fault> 
     }
   yield* tlsFaults(values.server)
   yield* doubleFaults(values)
+  yield* egressFaults(values.egress)
   yield* scheduleFaults(values.schedules)
   for (const part of ['rules', 'intel'] as const)
     if (values[part].length > 0)
@@ -83,6 +84,14 @@ function* tlsFaults({ tls_cert, tls_key, tls_dev }: ConfigValues['server']): Gen
     yield { path: ['server', given], message: `expected "${missing}" beside it` }
   if (tls_dev && (tls_cert !== undefined || tls_key !== undefined))
     yield { path: ['server', 'tls_dev'], message: 'expected a certificate or tls_dev, not both' }
+}
+
+function* egressFaults({ proxy, ...others }: ConfigValues['egress']): Generator<Fault> {
+  const port = Number(proxy?.match(/:(\d+)\/?$/)?.[1] ?? 1)
+  if (port < 1 || port > 65_535)
+    yield { path: ['egress', 'proxy'], message: 'expected a port from 1 to 65535' }
+  if (proxy === undefined && others.proxy_credentials_env !== undefined)
+    yield { path: ['egress', 'proxy_credentials_env'], message: 'expected "proxy" beside it' }
 }
 
 function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {

@@ -223,6 +223,8 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   webhooks: gives('an address that is told of what runs'),
   credentials: gives('a variable of this environment to a host'),
 
+  egress: gives('a proxy that sees what leaves'),
+
   'cache.bytes': size(cache.bytes),
   'cache.age': duration(cache.age),
 

@@ -1,8 +1,17 @@
 import * as z from 'zod'
 import { anomalySeverities } from './anomaly.ts'
-import type { Controls, NetworkControl } from './controls.ts'
-import { networkAsked, origins } from './job.ts'
-import { type NetworkAsked, networkOf, parsePattern, patternText } from './network.ts'
+import type { Controls } from './controls.ts'
+import { bytesAsked, hostPattern, networkAsked, origins } from './job.ts'
+import {
+  type ConfiguredAsked,
+  type ConfiguredNetwork,
+  configuredNetworkOf,
+  type NetworkAsked,
+  networkOf,
+  parsePattern,
+  patternText,
+  privateOf,
+} from './network.ts'
 import { conditionCharactersMax, reaction } from './phase.ts'
 import { defaultRestraint, restraint } from './restraint.ts'
 import { envelopesMax } from './signature.ts'
@@ -37,30 +46,73 @@ const network = z
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
+/** The same where a configuration grants or bounds one: a rule may let out to private addresses. */
+const hostRule = z.union([
+  hostPattern,
+  z.strictObject({ host: hostPattern, private: z.boolean().default(false) }),
+])
+const configuredAsked = z.union([
+  networkAsked,
+  z.strictObject({ allow: z.array(hostRule).max(1000), ...bytesAsked }),
+])
+const configuredText = `${networkText}; a host to allow may also be { host = "https://registry.corp.example", private = true }`
+const configuredNetwork = z
+  .custom<ConfiguredAsked>((value) => configuredAsked.safeParse(value).success, configuredText)
+  .transform((asked, ctx): ConfiguredNetwork => {
+    try {
+      return configuredNetworkOf(asked)
+    } catch (thrown) {
+      ctx.addIssue({ code: 'custom', message: (thrown as Error).message })
+      return z.NEVER
+    }
+  })
+  .meta({ title: 'network' })
+
 /** The network policy of a capability's entry; bare names are ports 80 and 443. */
 const networkPolicyText =
   'expected "None", "Full", { AllowList = ["host", …] } or { DenyList = ["host", …] }'
 const hostList = z.array(z.string().max(300)).max(1000)
+const hostRules = z
+  .array(
+    z.union([
+      z.string().max(300),
+      z.strictObject({ host: z.string().max(300), private: z.boolean().default(false) }),
+    ]),
+  )
+  .max(1000)
 const networkPolicyWritten = z.union(
   [
     z.enum(['None', 'Full']),
-    z.strictObject({ AllowList: hostList }),
+    z.strictObject({ AllowList: hostRules }),
     z.strictObject({ DenyList: hostList }),
   ],
   { error: networkPolicyText },
 )
 const networkPolicy = networkPolicyWritten
-  .transform((policy, ctx): NetworkControl => {
+  .transform((policy, ctx): ConfiguredNetwork => {
     if (policy === 'None' || policy === 'Full')
       return networkOf(policy === 'None' ? 'none' : 'open')
     try {
-      return 'DenyList' in policy
-        ? networkOf({ deny: policy.DenyList })
-        : networkOf({
-            allow: policy.AllowList.flatMap((host) => parsePattern(host, 'web') ?? host),
-          })
-    } catch {
-      ctx.addIssue({ code: 'custom', message: `expected each entry to be ${patternText}` })
+      if ('DenyList' in policy) return networkOf({ deny: policy.DenyList })
+      const rules = policy.AllowList.map((rule) =>
+        typeof rule === 'string' ? { host: rule } : rule,
+      )
+      const allow = rules.flatMap(({ host }) => parsePattern(host, 'web') ?? host)
+      const named = rules.filter((rule) => 'private' in rule && rule.private)
+      return {
+        ...networkOf({ allow }),
+        ...privateOf(
+          named.map(({ host }) => host),
+          'web',
+        ),
+      }
+    } catch (thrown) {
+      const { message } = thrown as Error
+      const isPrivate = message.startsWith('Cannot let')
+      ctx.addIssue({
+        code: 'custom',
+        message: isPrivate ? message : `expected each entry to be ${patternText}`,
+      })
       return z.NEVER
     }
   })
@@ -139,6 +191,8 @@ const limits = z.strictObject({
   artifacts: size.prefault('16MB').describe('Bytes of all artifacts together'),
 })
 
+const ceilingsNetwork = network.optional().describe('The most that a job may ask for')
+
 const ceilingShape = {
   timeout: limitsShape.timeout.optional(),
   memory: limitsShape.memory.optional(),
@@ -151,7 +205,7 @@ const ceilingShape = {
     .describe(
       'Bytes of all artifacts together; left out, 64 MB, or limits.artifacts where that is more',
     ),
-  network: network.optional().describe('The most that a job may ask for'),
+  network: configuredNetwork.optional().describe('The most that a job may ask for'),
 } as const
 const ceilings = z.strictObject({
   ...ceilingShape,
@@ -538,6 +592,35 @@ const credential = z.strictObject({
   hosts: z.array(z.string().min(1).max(300)).min(1).max(100).describe('The hosts it may go to'),
 })
 
+const egress = z.strictObject({
+  proxy: z
+    .string()
+    .max(300)
+    .regex(
+      /^http:\/\/(?:[A-Za-z0-9_.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):\d{1,5}\/?$/,
+      'expected "http://HOST:PORT"; credentials come by proxy_credentials_env',
+    )
+    .optional()
+    .describe(
+      'The proxy that all requests of jobs leave by: `CONNECT`, and plain HTTP as it is. It resolves names itself',
+    ),
+  proxy_credentials_env: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/)
+    .optional()
+    .describe("The variable of Mayfly's own environment that holds `USER:PASSWORD` for the proxy"),
+  no_proxy: z
+    .array(
+      z
+        .string()
+        .max(300)
+        .refine((text) => parsePattern(text, 'every') !== undefined, `expected ${patternText}`),
+    )
+    .max(1000)
+    .default([])
+    .describe('Hosts that are reached without it, such as `*.corp.example` or `10.0.0.5:8080`'),
+})
+
 const cache = z.strictObject({
   bytes: size.prefault('64MB').describe('All that is kept, of every tenant; 0 keeps nothing'),
   age: duration.prefault('10m').describe('How long an outcome is given again'),
@@ -578,7 +661,9 @@ export const configSchema = z.strictObject({
     .describe(
       'Folder of log, keys, leases and caches; default: `$XDG_STATE_HOME/mayfly`, else for root `/var/lib/mayfly`, for others `~/.local/state/mayfly`',
     ),
-  network: network.prefault('none').describe('What a job has that asks for no network of its own'),
+  network: configuredNetwork
+    .prefault('none')
+    .describe('What a job has that asks for no network of its own'),
   escalation: escalation
     .prefault(defaultEscalation)
     .describe(
@@ -614,6 +699,7 @@ export const configSchema = z.strictObject({
     .max(100)
     .default([])
     .describe('Secrets that are put in on the way out, and never enter a wall'),
+  egress: egress.prefault({}).describe('How requests of jobs leave this machine'),
   cache: cache.prefault({}).describe('Outcomes of idempotent jobs, given again'),
   server: server.prefault({}).describe('The HTTP server'),
   sessions: sessions.prefault({}).describe("The page's session tokens"),
@@ -630,6 +716,9 @@ export const configSchema = z.strictObject({
     .describe('Threat intelligence; not supported yet: giving one is an error'),
 })
 
+/** What may be private is for the file to say. */
+const overridden = { network: ceilingsNetwork } as const
+
 /** What may be changed while running; tenants by name. Everything left out stays. */
 export const overrideSchema = z.strictObject({
   default_provider: z.string().min(1).max(64).optional(),
@@ -643,7 +732,7 @@ export const overrideSchema = z.strictObject({
     })
     .partial()
     .optional(),
-  ceilings: z.strictObject(ceilingShape).optional(),
+  ceilings: z.strictObject({ ...ceilingShape, ...overridden }).optional(),
   sessions: z
     .strictObject({
       anonymous: z.boolean(),
@@ -657,7 +746,7 @@ export const overrideSchema = z.strictObject({
       name,
       z.strictObject({
         floor: tierName.optional(),
-        ceilings: z.strictObject(tenantCeilingShape).optional(),
+        ceilings: z.strictObject({ ...tenantCeilingShape, ...overridden }).optional(),
       }),
     )
     .optional(),

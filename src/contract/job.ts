@@ -100,14 +100,14 @@ export const limits = z
   })
   .readonly()
 
-const hostPattern = z
+export const hostPattern = z
   .string()
   .max(300)
   .refine((text) => parsePattern(text, 'https') !== undefined, `expected ${patternText}`)
 const hostPatterns = z.array(hostPattern).max(1000)
 
 /** As written by people; `config` and `profile` bring it into the canonical form of Controls. */
-const bytesAsked = {
+export const bytesAsked = {
   sent: size.exactOptional().describe('bytes that may leave in one run, heads and TLS included'),
   received: size.exactOptional().describe('the same for what comes back'),
 } as const

@@ -1,7 +1,8 @@
 import { domainToASCII } from 'node:url'
 import { isIP } from 'node:net'
+import { addressKind, closedName } from './address.ts'
 import { allControls, canonicalControls, noNetwork, type NetworkControl } from './controls.ts'
-import { isPathPattern } from './pattern.ts'
+import { isPathPattern, readPattern } from './pattern.ts'
 import { parseSize } from './units.ts'
 
 /** A network as people write it: in a job, in a configuration, on the command line. */
@@ -10,6 +11,17 @@ export type NetworkAsked =
   | 'open'
   | (BytesAsked & { readonly allow: readonly string[] })
   | (BytesAsked & { readonly deny: readonly string[] })
+
+/** A host of a configuration: with `private`, also where its address is private. A job has no way to write this. */
+export type HostRule = string | { readonly host: string; readonly private?: boolean | undefined }
+
+/** The same in a configuration, where a rule may let out to private addresses. */
+export type ConfiguredAsked =
+  | Exclude<NetworkAsked, { readonly allow: readonly string[] }>
+  | (BytesAsked & { readonly allow: readonly HostRule[] })
+
+/** What a configuration says of a network: the control, and beside it which of its places may be private. */
+export type ConfiguredNetwork = NetworkControl & { readonly private?: readonly string[] }
 
 /** The bytes of one run, heads and TLS included: a number, or text such as "1MB". */
 interface BytesAsked {
@@ -28,6 +40,43 @@ export function networkOf(asked: NetworkAsked): NetworkControl {
   return 'allow' in asked
     ? canonical({ allow: asked.allow.flatMap((text) => read(text, 'https')), deny: [], ...bytes })
     : canonical({ allow: 'any', deny: asked.deny.flatMap((text) => read(text, 'every')), ...bytes })
+}
+
+/** Reads a network of a configuration. Throws RangeError on what is no pattern, or may not be private. */
+export function configuredNetworkOf(asked: ConfiguredAsked): ConfiguredNetwork {
+  if (typeof asked === 'string' || !('allow' in asked)) return networkOf(asked)
+  const rules = asked.allow.map((rule) => (typeof rule === 'string' ? { host: rule } : rule))
+  const hosts = rules.map(({ host }) => host)
+  const named = rules.filter((rule) => rule.private).map(({ host }) => host)
+  return { ...networkOf({ ...asked, allow: hosts }), ...privateOf(named, 'https') }
+}
+
+/** The patterns of hosts that may be private, as a part of a network; nothing where there are none. */
+export function privateOf(
+  hosts: readonly string[],
+  bare: BareHost,
+): { readonly private?: readonly string[] } {
+  if (hosts.length === 0) return {}
+  for (const host of hosts) {
+    const why = whyNotPrivate(read(host, bare))
+    if (why !== undefined) throw new RangeError(`Cannot let "${host}" be private: ${why}`)
+  }
+  const patterns = hosts.flatMap((host) => read(host, bare))
+  return { private: canonical({ allow: patterns, deny: [] }).allow as readonly string[] }
+}
+
+function whyNotPrivate(patterns: readonly string[]): string | undefined {
+  for (const { host, port } of patterns.map((text) => readPattern(text)!)) {
+    if (host === '*') return 'expected a host, an address or "*.example.com", not every host'
+    const closed = closedName(host)
+    if (closed !== undefined) return `it is ${closed}; loopback is written as "127.0.0.1:PORT"`
+    const address = host.startsWith('[') ? host.slice(1, -1) : isIP(host) ? host : undefined
+    const kind = address === undefined ? undefined : addressKind(address)
+    if (kind?.kind === 'never') return `it is ${kind.what}, which no rule lets out`
+    if (kind?.kind === 'loopback' && port === '*')
+      return 'loopback is let out at one address and port alone'
+  }
+  return undefined
 }
 
 function bytesOf(

@@ -28,6 +28,11 @@ export const profileSchema = z
     capability: z.string().optional().describe('the capability that is called'),
     packages: z.array(packageLayer).readonly().optional().describe('layers of packages, read-only'),
     controls: controlsSchema,
+    privateHosts: z
+      .array(z.string())
+      .readonly()
+      .exactOptional()
+      .describe('where its network may be private: what the configuration let be'),
     schedule: scheduleSchema,
     /** Ceilings of one job, in bytes and milliseconds. */
     limits: z

@@ -1,9 +1,11 @@
 import { promises as dns } from 'node:dns'
 import { connect, type Socket } from 'node:net'
-import { networkInterfaces } from 'node:os'
-import { closedAddress, closedName } from './address.ts'
+import { closedName } from '../contract/address.ts'
 import { addressOf } from './host.ts'
 import { refused, type Refused } from './head.ts'
+import { privateReach, whyNotDialled } from './private.ts'
+import type { EgressRequest } from './rules.ts'
+import { isDirect, openTunnel, type Forwarding, type Upstream } from './upstream.ts'
 
 /** The addresses of a name; rejects, or answers none, where there is none. Once told to stop it asks nobody again. */
 export type Resolver = (name: string, stop: AbortSignal) => Promise<readonly string[]>
@@ -15,7 +17,20 @@ export interface DialOptions {
    * `[fd00::5]:443`): given by whoever runs the server, never by a job.
    */
   readonly exceptions?: readonly string[]
+  /** Places that may be private, as patterns: rules of whoever runs the server, never of a job. */
+  readonly privateHosts?: readonly string[]
+  /** Ports of this Mayfly, which nothing lets out to. */
+  readonly ownPorts?: () => ReadonlySet<number>
   readonly timeoutMs?: number
+  /** Left out, what is dialled is the host itself. */
+  readonly upstream?: Upstream | undefined
+}
+
+export interface Dialled {
+  readonly kind: 'dialled'
+  readonly socket: Socket
+  /** A proxy is at the other end, which reads requests. */
+  readonly forwarding?: Forwarding
 }
 
 /** Aborted, it ends what is under way, and nothing more is tried. */
@@ -31,27 +46,69 @@ const dialMsMax = 10_000
  * the addresses that were looked at: nobody asks for the name a second time, so what it means cannot change between.
  */
 export async function dial(
-  to: { readonly host: string; readonly port: number },
+  to: EgressRequest,
   options: DialOptions = {},
   stop?: Stop,
-): Promise<Socket | Refused> {
+): Promise<Dialled | Refused> {
+  const { upstream } = options
+  if (upstream && !isDirect(to, upstream)) return dialBy(upstream, to, options, stop)
   const found = await addressesFor(to, options, stop)
   if ('kind' in found) return found
   for (const address of found.slice(0, triesMax)) {
     if (stop?.aborted) break
     const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax, stop)
-    if (socket) return socket
+    if (socket) return { kind: 'dialled', socket }
   }
   if (stop?.aborted) return refused(givenUp, 502)
   return refused(`"${to.host}" does not answer on port ${to.port}`, 502)
 }
 
+/** The same by a proxy, which resolves names itself: of those only what they are called can be judged here. */
+async function dialBy(
+  upstream: Upstream,
+  to: EgressRequest,
+  options: DialOptions,
+  stop: Stop,
+): Promise<Dialled | Refused> {
+  const why = whyNotBy(to, options)
+  if (why) return why
+  const { timeoutMs = dialMsMax } = options
+  const socket = await connected(upstream.host, upstream.port, timeoutMs, stop)
+  if (!socket)
+    return refused(stop?.aborted ? givenUp : 'the proxy of this server does not answer', 502)
+  socket.on('error', () => socket.destroy())
+  const { credentials } = upstream
+  if (to.scheme === 'http') return { kind: 'dialled', socket, forwarding: { credentials } }
+  const end = () => void socket.destroy()
+  const timer = setTimeout(end, timeoutMs)
+  stop?.addEventListener('abort', end)
+  const refusal = await openTunnel(socket, to, upstream)
+  clearTimeout(timer)
+  stop?.removeEventListener('abort', end)
+  if (!refusal) return { kind: 'dialled', socket }
+  socket.destroy()
+  return stop?.aborted ? refused(givenUp, 502) : refusal
+}
+
+function whyNotBy(to: EgressRequest, options: DialOptions): Refused | undefined {
+  const { host, port } = to
+  const address = addressOf(host)
+  const name = address === undefined ? closedName(host) : undefined
+  if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
+  const reach = privateReach(to, options.privateHosts ?? [])
+  const why =
+    address === undefined ? undefined : whyNotDialled(address, reach, { port, ...options })
+  return address === undefined || why === undefined ? undefined : notPublic(host, address, why)
+}
+
 /** The addresses of a host that may all be dialled on this port. */
 export async function addressesFor(
-  { host, port }: { readonly host: string; readonly port: number },
-  { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax }: DialOptions,
+  to: EgressRequest,
+  options: DialOptions,
   stop?: Stop,
 ): Promise<readonly string[] | Refused> {
+  const { host, port } = to
+  const { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax } = options
   const literal = addressOf(host)
   const name = literal === undefined ? closedName(host) : undefined
   if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
@@ -62,17 +119,23 @@ export async function addressesFor(
   for (const address of all) {
     const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     if (exceptions.includes(written)) continue
-    const why = closedAddress(address) ?? ownAddress(address)
+    const why = whyNotDialled(address, privateReach(to, options.privateHosts ?? []), {
+      port,
+      ...options,
+    })
     if (why !== undefined) return notPublic(host, address, why)
   }
   return all
 }
 
+/** The same for each name that is refused: which of the reasons it was is not for the guest. */
+const namedOn = ", which takes a rule of the operator's configuration"
+
 /** Which address a name has inside is for whoever runs the server; a guest knows what it wrote itself. */
 function notPublic(host: string, address: string, why: string): Refused {
   if (addressOf(host) !== undefined) return refused(`"${host}" is ${why}`, 403)
   const detail = `"${host}" is at "${address}", which is ${why}`
-  return { ...refused(`"${host}" is not public`, 403), detail }
+  return { ...refused(`"${host}" is not public${namedOn}`, 403), detail }
 }
 
 const givenUp = 'nobody waits for it any more'
@@ -105,12 +168,6 @@ const systemResolver: Resolver = async (name, stop) => {
   stop.addEventListener('abort', () => resolver.cancel())
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
   return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
-}
-
-/** Its services trust what comes from itself, also where its address is a public one. */
-function ownAddress(address: string): string | undefined {
-  const own = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
-  return own.some((one) => one.address === address) ? 'an address of this machine' : undefined
 }
 
 function connected(

@@ -36,6 +36,7 @@ export class Entry {
   sent = 0
   received = 0
   #socket: Socket | undefined
+  #before = { sent: 0, received: 0 }
   #secure: Socket | undefined
   /** What will have been sent once all that has leave is; what it is beyond `sent` is reserved. */
   #sentSoon = 0
@@ -53,6 +54,8 @@ export class Entry {
   /** Its bytes are those of this socket, as the outside sees them. */
   countOn(socket: Socket): void {
     this.#socket = socket
+    // What was said to a proxy to get there was not the run's.
+    this.#before = { sent: socket.bytesWritten, received: socket.bytesRead }
     socket.once('close', () => this.close())
   }
 
@@ -83,8 +86,8 @@ export class Entry {
 
   count(): void {
     // A socket that has been closed may have forgotten.
-    const sent = Math.max(this.sent, this.#socket?.bytesWritten ?? 0)
-    const received = Math.max(this.received, this.#socket?.bytesRead ?? 0)
+    const sent = Math.max(this.sent, (this.#socket?.bytesWritten ?? 0) - this.#before.sent)
+    const received = Math.max(this.received, (this.#socket?.bytesRead ?? 0) - this.#before.received)
     const reserved = this.#isClosed ? 0 : Math.max(0, this.#sentSoon - sent)
     this.#book.count({
       sent: sent - this.sent,

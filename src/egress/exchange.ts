@@ -8,6 +8,7 @@ import { passAnswer } from './server-answer.ts'
 import { nextChunk, send } from './streams.ts'
 import { authorityText, schemeBelow, type Place, type Target } from './target.ts'
 import type { Terms } from './terms.ts'
+import { forwardedHeaders, type Forwarding } from './upstream.ts'
 import { cutUnread, type Watch } from './watch.ts'
 import { talk } from './web-socket.ts'
 
@@ -34,21 +35,30 @@ export async function exchange(
   const request = { scheme, host, port, path, method, overriddenBy: overridingOf(headers) }
   const place: Place = { scheme: schemeBelow(scheme), host, port }
   const inPlace = { scheme: place.scheme, host, port }
+  if (terms.upstream && method === 'TRACE') return deny(request, noTrace, terms)
   const placed = placeCredentials(headers, inPlace, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const way = await reach(request, terms, (open) => watch.opened(request, open))
   if (way.kind === 'refused') return way
+  const { forwarding } = way
   const isTls = place.scheme === 'https'
   if (isTls && !watch.sending(handshakeBytesMax)) return undefined
   const server = isTls ? await secured(way, host, terms) : way.socket
   if ('kind' in server) return server
   server.on('error', () => server.destroy())
-  const head = requestText(asked, placed.headers, { place, plain: placed.secrets.length > 0 })
+  const secrets = [...placed.secrets, ...secretsOf(forwarding)]
+  const written = { place, plain: secrets.length > 0, forwarding }
+  const head = requestText(asked, placed.headers, written)
   if (!watch.passes(head) || !watch.sending(head.length)) return undefined
   if (!(await send(server, head))) return undefined
   const body = cutUnread(watch, 'the body', () => sendBody(client, server, asked, watch))
-  const scan = new SecretScan(placed.secrets)
-  const answered = await passAnswer(server, client, { ...asked, scan }, watch)
+  const scan = new SecretScan(secrets)
+  const answered = await passAnswer(
+    server,
+    client,
+    { ...asked, scan, isForwarded: forwarding !== undefined },
+    watch,
+  )
   if (answered === 'upgraded') {
     await body
     await talk(client, server, scan, watch)
@@ -58,10 +68,18 @@ export async function exchange(
   return typeof answered === 'object' ? answered : undefined
 }
 
+const noTrace = 'a proxy is on the way out, which "TRACE" would have say what it was told'
+
 interface Written {
   readonly place: Place
   /** A secret could not be found in a compressed answer, nor in one of several that each have a part of it. */
   readonly plain: boolean
+  readonly forwarding: Forwarding | undefined
+}
+
+/** A proxy that is asked to trace would say its credentials back. */
+function secretsOf(forwarding: Forwarding | undefined): readonly string[] {
+  return forwarding?.credentials === undefined ? [] : [forwarding.credentials]
 }
 
 const notPassedOn =
@@ -71,7 +89,7 @@ const notPassedOn =
 function requestText(
   { head, target, framing }: Asked,
   headers: readonly Header[],
-  { place, plain }: Written,
+  { place, plain, forwarding }: Written,
 ): Buffer {
   const isUpgrade = target.scheme.startsWith('ws')
   const kept = headers.filter(([written]) => {
@@ -79,6 +97,7 @@ function requestText(
     return (
       !notPassedOn.test(name) &&
       !(plain && notPlain.test(name)) &&
+      !(forwarding && name === 'max-forwards') &&
       // An extension would compress frames, which then could not be read.
       !(isUpgrade && name === 'sec-websocket-extensions')
     )
@@ -92,9 +111,11 @@ function requestText(
     ...lengths,
     ...(isUpgrade ? ([['Upgrade', 'websocket']] as const) : []),
     ['Connection', isUpgrade ? 'Upgrade' : 'close'],
+    ...forwardedHeaders(forwarding),
   ]
   const lines = [['Host', authorityText(place)] as const, ...kept, ...own]
-  const first = `${head.method} ${target.path}${target.query} HTTP/1.${head.minor}`
+  const origin = forwarding ? `http://${authorityText(place)}` : ''
+  const first = `${head.method} ${origin}${target.path}${target.query} HTTP/1.${head.minor}`
   return Buffer.from([first, ...lines.map(([n, v]) => `${n}: ${v}`), '', ''].join('\r\n'), 'latin1')
 }
 

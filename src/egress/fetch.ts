@@ -13,6 +13,7 @@ import { usedUp, type Direction } from './budget.ts'
 import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
 import type { Terms } from './terms.ts'
+import { asksForCredentials, forwardedHeaders } from './upstream.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 export interface FetchTerms extends Terms {
@@ -156,10 +157,17 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
     if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
     const stream = isTls ? await secured(way, host, terms) : socket
     if ('kind' in stream) return stream
-    const bytes = head.length + bareBodyBytesMax + (hop.body?.length ?? 0)
+    const { forwarding } = way
+    const more = forwardedHeaders(forwarding)
+    const origin = forwarding ? new URL(hop.url).origin : ''
+    const bytes =
+      head.length + headBytesOf(more) + origin.length + bareBodyBytesMax + (hop.body?.length ?? 0)
     if (!entry.reserve(bytes)) return overdrawn(own, 'send')
-    const answer = await exchanged(stream, hop, written)
-    return await collected(answer, own, terms, new SecretScan(placed.secrets))
+    const answer = await exchanged(stream, hop, [...written, ...more], origin)
+    if (forwarding && answer.statusCode === 407) return asksForCredentials
+    const { credentials } = forwarding ?? {}
+    const secrets = [...placed.secrets, ...(credentials === undefined ? [] : [credentials])]
+    return await collected(answer, own, terms, new SecretScan(secrets))
   } catch {
     return refused(entry.isCut ? entry.because : `"${host}" broke off`, 502)
   } finally {
@@ -182,7 +190,7 @@ async function lookedUp({ pathname, search }: URL, terms: Terms): Promise<Answer
 const notFetched: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
 
 const ownHeaders =
-  /^(host|connection|content-length|transfer-encoding|proxy-.*|keep-alive|te|trailer|upgrade|expect|accept-encoding)$/
+  /^(host|connection|max-forwards|content-length|transfer-encoding|proxy-.*|keep-alive|te|trailer|upgrade|expect|accept-encoding)$/
 
 /** All headers as they are written, but for what Node adds where a request that may have a body has none. */
 function writtenHeaders(hop: Hop, headers: readonly Header[], plain: boolean): readonly Header[] {
@@ -222,12 +230,21 @@ function targetOf({ url }: Hop): string {
   return pathname + search
 }
 
-function exchanged(stream: Socket, hop: Hop, headers: readonly Header[]): Promise<IncomingMessage> {
+function headBytesOf(headers: readonly Header[]): number {
+  return headers.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0)
+}
+
+function exchanged(
+  stream: Socket,
+  hop: Hop,
+  headers: readonly Header[],
+  origin: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asking = askFor({
       createConnection: () => stream,
       method: hop.method,
-      path: targetOf(hop),
+      path: origin + targetOf(hop),
       headers: headers.flat(),
       setHost: false,
       maxHeaderSize: 64 * 1024,

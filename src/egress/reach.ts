@@ -8,6 +8,7 @@ import {
 } from 'node:tls'
 import { usedUp } from './budget.ts'
 import { dial } from './dns.ts'
+import type { Forwarding } from './upstream.ts'
 import { refused, type Refused } from './head.ts'
 import { addressOf } from './host.ts'
 import type { Entry } from './entry.ts'
@@ -24,6 +25,8 @@ export interface Reached {
   /** As the outside sees it; its bytes are those that count. */
   readonly socket: Socket
   readonly entry: Entry
+  /** A proxy reads what is said over it, and passes it on. */
+  readonly forwarding?: Forwarding | undefined
 }
 
 /**
@@ -41,17 +44,18 @@ export async function reach(
   if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
   const asked = terms.ledger.ask(request, terms.caller, terms.stop)
   if (!asked) return refused(over, 403)
-  const socket = await dial(request, terms, asked.stop.signal)
+  const found = await dial(request, terms, asked.stop.signal)
   const isWanted = terms.ledger.settle(asked)
   const again = decide(terms.network(), request)
   const isOut = !isWanted || again.verdict === 'denied'
-  if (isOut && !('kind' in socket)) socket.destroy()
+  if (isOut && found.kind === 'dialled') found.socket.destroy()
   if (!isWanted) return refused(over, 403)
   if (isOut) return deny(request, again.because, terms)
-  if ('kind' in socket) return unreached(request, socket, terms)
+  if (found.kind === 'refused') return unreached(request, found, terms)
+  const { socket, forwarding } = found
   const entry = terms.ledger.enter(request, again, terms.caller)
   entry.countOn(socket)
-  const way = { kind: 'reached', socket, entry } as const
+  const way = { kind: 'reached', socket, entry, forwarding } as const
   opened(way)
   return way
 }

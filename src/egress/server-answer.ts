@@ -12,6 +12,7 @@ import {
 } from './head.ts'
 import { nextChunk, send, takeFrom } from './streams.ts'
 import type { Target } from './target.ts'
+import { asksForCredentials } from './upstream.ts'
 import { cutUnread, type Watch } from './watch.ts'
 
 export interface Answering {
@@ -19,6 +20,8 @@ export interface Answering {
   readonly target: Extract<Target, { kind: 'request' }>
   /** Finds what the answer may not repeat. */
   readonly scan: SecretScan
+  /** A proxy answers, perhaps for itself. */
+  readonly isForwarded: boolean
 }
 
 const answerHeadBytesMax = 64 * 1024
@@ -28,7 +31,7 @@ const interimMax = 8
 export async function passAnswer(
   server: Duplex,
   client: Duplex,
-  { head, target, scan }: Answering,
+  { head, target, scan, isForwarded }: Answering,
   watch: Watch,
 ): Promise<Refused | 'upgraded' | 'done'> {
   let rest = Buffer.alloc(0)
@@ -40,6 +43,7 @@ export async function passAnswer(
     rest = Buffer.from(taken.bytes.subarray(lines.size))
     const status = statusOf(lines)
     if (status === undefined) return refused('its answer is not one of HTTP/1.1', 502)
+    if (isForwarded && status === 407) return asksForCredentials
     const isUpgrade = status === 101 && target.scheme.startsWith('ws')
     const framing = framingOf(lines, status, head.method)
     if (!framing && scan.isNeeded) return refused('its answer is coded and cannot be read', 502)

@@ -11,6 +11,7 @@ import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
 import { over } from './reach.ts'
 import { mayLook } from './rules.ts'
 import type { Terms } from './terms.ts'
+import type { Upstream } from './upstream.ts'
 
 const MIB = 2 ** 20
 /** What one run may move, each way, heads and TLS included. */
@@ -20,6 +21,11 @@ export interface WayOutParts {
   readonly controls: Controls
   readonly run: string
   readonly zone?: string | undefined
+  /** Where the network may be private. */
+  readonly privateHosts?: readonly string[] | undefined
+  /** Ports of this Mayfly, which no rule lets out to. */
+  readonly upstream?: Upstream | undefined
+  readonly ownPorts?: (() => ReadonlySet<number>) | undefined
   /** Of the whole run, where it may have several ways out. */
   readonly accounts?: Accounts
   readonly voice: Voice
@@ -43,7 +49,9 @@ export function openWayOut(parts: WayOutParts): WayOut {
     fetcher?.tighten()
   }
   const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run), narrowed })
-  const terms = { ...dial, network: () => network, ledger, credentials, authority, heed }
+  const { privateHosts = [], ownPorts, upstream } = parts
+  const near = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
+  const terms = { ...dial, ...near, network: () => network, ledger, credentials, authority, heed }
   const isLooked = credentials.length > 0 || mayLook(network)
   return {
     trust: isLooked ? authority.pem : undefined,

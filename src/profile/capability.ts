@@ -1,13 +1,14 @@
 import type { Config } from '../contract/config.ts'
-import type { Control, FilesControl, NetworkControl } from '../contract/controls.ts'
+import type { Control, FilesControl } from '../contract/controls.ts'
 import type { Job, Limits } from '../contract/job.ts'
+import type { ConfiguredNetwork } from '../contract/network.ts'
 
 /** What a call of a capability may have, as far as its configuration says something. */
 export interface CapabilityTerms {
   /** Where it stands: `capability_configs.NAME`. */
   readonly where: string
   readonly limits: Pick<Limits, 'timeout' | 'memory' | 'cpu'>
-  readonly network?: NetworkControl | undefined
+  readonly network?: ConfiguredNetwork | undefined
   readonly files?: FilesControl | undefined
 }
 

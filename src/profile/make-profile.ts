@@ -19,7 +19,7 @@ import { heldFor, termsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
 import { chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
-import { explainNetwork, networkFor } from './network.ts'
+import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
 import { explainSurroundings } from './surroundings.ts'
 import { restrained } from './restrain.ts'
@@ -70,6 +70,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
   const { limits, io, explain: limitsExplained } = restrained(asAsked, config, suspicionOf(verdict))
   const network = networkFor(asked.network, config, tenant, terms)
+  const privateHosts = privateHostsFor(network.value, config, tenant, terms)
   const files = terms?.files ?? noFiles
   const grants = { network: network.value, files, capabilities: asked.capabilities }
   const controls = controlsOf({ ...limits, io }, grants)
@@ -90,6 +91,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     ...(job.capability !== undefined && { capability: job.capability }),
     ...(job.packages?.length && { packages: structuredClone(job.packages) }),
     controls,
+    ...(privateHosts.length > 0 && { privateHosts }),
     schedule,
     limits,
     // A copy: whoever asked may hold the schema still, and a profile never changes.
@@ -106,6 +108,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
       ...explainSource(job, verdict),
       ...explainPackages(job),
       explainNetwork(network),
+      ...explainPrivate(privateHosts),
       ...explainControls(controls, terms?.files && `${terms.where}.fs_policy`),
       ...explainSchedule(schedule, controls, chosen, trust),
       ...limitsExplained,

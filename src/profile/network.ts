@@ -1,6 +1,6 @@
 import type { Config, Tenant } from '../contract/config.ts'
 import { allControls, grantsNetwork, meet, type NetworkControl } from '../contract/controls.ts'
-import { type NetworkAsked, networkOf } from '../contract/network.ts'
+import { type ConfiguredNetwork, type NetworkAsked, networkOf } from '../contract/network.ts'
 import type { Explained } from '../contract/profile.ts'
 import type { CapabilityTerms } from './capability.ts'
 
@@ -17,18 +17,49 @@ export function networkFor(
   terms?: CapabilityTerms,
 ): Granted<NetworkControl> {
   const called = terms?.network && `${terms.where}.network_policy`
-  let value = asked === undefined ? (terms?.network ?? config.network) : networkOf(asked)
+  let value = plain(asked === undefined ? (terms?.network ?? config.network) : networkOf(asked))
   const reasons = [asked === undefined ? (called ?? defaultReason(config)) : 'asked']
   for (const [ceiling, where] of [
     [terms?.network, called],
     [config.ceilings.network, 'ceilings.network'],
     [tenant.ceilings.network, `tenants.${tenant.name}.ceilings.network`],
   ] as const) {
-    const next = ceiling ? within(value, ceiling) : value
+    const next = ceiling ? within(value, plain(ceiling)) : value
     if (JSON.stringify(next) !== JSON.stringify(value)) reasons.push(`within ${where}`)
     value = next
   }
   return { value, because: reasons.join(', ') }
+}
+
+/**
+ * Where this network may have private addresses: what rules of the configuration let be, for everybody, for this tenant
+ * and for the capability that is called. Never what a job asks for.
+ */
+export function privateHostsFor(
+  network: NetworkControl,
+  config: Config,
+  tenant: Tenant,
+  terms?: CapabilityTerms,
+): readonly string[] {
+  const sources = [terms?.network, config.network, config.ceilings.network, tenant.ceilings.network]
+  const hosts = sources.flatMap((source) => source?.private ?? [])
+  if (hosts.length === 0 || !grantsNetwork(network)) return []
+  const { allow } = within({ allow: hosts, deny: [] }, network)
+  return allow === 'any' ? [] : allow
+}
+
+export function explainPrivate(hosts: readonly string[]): readonly Explained[] {
+  if (hosts.length === 0) return []
+  return [{ field: 'privateHosts', value: hosts, because: 'private = true in the configuration' }]
+}
+
+function plain({ allow, deny, sent, received }: ConfiguredNetwork): NetworkControl {
+  return {
+    allow,
+    deny,
+    ...(sent !== undefined && { sent }),
+    ...(received !== undefined && { received }),
+  }
 }
 
 /** What is granted in words short enough for every outcome. */

@@ -18,7 +18,15 @@ export interface WayOut {
 }
 
 /** Loads what it takes when the first job needs it. */
-export type OpenWayOut = (controls: Controls, run: string, zone?: string) => Promise<WayOut>
+export type OpenWayOut = (
+  controls: Controls,
+  run: string,
+  more?: {
+    readonly zone?: string | undefined
+    /** Where the network may be private, as the profile has it. */
+    readonly privateHosts?: readonly string[] | undefined
+  },
+) => Promise<WayOut>
 
 /** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
 export const fetchCapability = 'mayfly.fetch'

@@ -142,7 +142,10 @@ export class WorkerSandbox implements Sandbox {
     const { profile, openWayOut, openFolders } = this.#parts
     const { network, files } = this.#controls
     if (openWayOut && grantsNetwork(network))
-      this.#wayOut = await openWayOut(this.#controls, run, zone)
+      this.#wayOut = await openWayOut(this.#controls, run, {
+        zone,
+        privateHosts: profile.privateHosts,
+      })
     // What was tightened or ended while they were being opened could not be told to them.
     this.#wayOut?.tighten(this.#wanted)
     if (this.#cause || this.#disposing) this.#wayOut?.close()

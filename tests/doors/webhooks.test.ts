@@ -69,7 +69,7 @@ function hooks(url: string, queue: Queue, lost: unknown[] = [], isPublic = false
         from: 'medium',
         signer: readSigner(`whsec_${secret.toString('base64')}`),
         addresses: isPublic
-          ? (host, port) => addressesFor({ host, port }, {})
+          ? (host, port) => addressesFor({ scheme: 'https', host, port }, {})
           : () => Promise.resolve(['127.0.0.1']),
       },
     ],

@@ -296,9 +296,10 @@ export class ProcessSandbox implements Sandbox {
   }
 
   async #openWayOut(run: string): Promise<void> {
-    const { listener, openWayOut, wall, warden } = this.#parts
+    const { listener, openWayOut, wall, warden, profile } = this.#parts
     if (!listener) return
-    const wayOut = await openWayOut(this.#controls, run)
+    const { privateHosts } = profile
+    const wayOut = await openWayOut(this.#controls, run, { privateHosts })
     this.#wayOut = wayOut
     // While it was being opened it could not be told.
     wayOut.tighten(this.#wanted)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { closedAddress, closedName } from './address.ts'
-import { readHost } from './host.ts'
+import { readHost } from '../egress/host.ts'
 
 const closed: readonly (readonly [address: string, why: RegExp])[] = [
   ['0.0.0.0', /this host/],

@@ -45,7 +45,51 @@ const globalUnicast = blockOf('2000::/3')
 const blocks4 = v4.map(([block, what]) => ({ ...blockOf(block), what }))
 const blocks6 = v6.map(([block, what]) => ({ ...blockOf(block), what }))
 
-/** Why an address may not be dialled, as `loopback` or `a private network`; undefined when it may. */
+/** What a rule of the operator may let out to: `private` by its name or address, `loopback` by its address and port. */
+export type AddressKind =
+  | { readonly kind: 'public' }
+  | { readonly kind: 'private' | 'loopback' | 'never'; readonly what: string }
+
+/**
+ * What an address is. Private are the networks of RFC 1918, the shared one of RFC 6598 and unique local ones of RFC 4193;
+ * never are link-local, metadata, multicast, reserved ones, and all that hold another address inside.
+ */
+export function addressKind(address: string): AddressKind {
+  const what = closedAddress(address)
+  if (what === undefined) return { kind: 'public' }
+  if (isInAny(address, loopback)) return { kind: 'loopback', what }
+  const isPrivate = isInAny(address, privateBlocks) && !isInAny(address, metadata)
+  return {
+    kind: isPrivate ? 'private' : 'never',
+    what: isPrivate ? what : neverText(address, what),
+  }
+}
+
+const loopback = ['127.0.0.0/8', '::1/128'].map(blockOf)
+const privateBlocks = [
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  'fc00::/7',
+].map(blockOf)
+/** Within private networks, and never let out to: Alibaba, AWS (IMDS, DNS, time, EKS), Google, Scaleway. */
+const metadata = ['100.100.100.200/32', 'fd00:ec2::/32', 'fd20:ce::/32', 'fd00:42::42/128'].map(
+  blockOf,
+)
+
+function neverText(address: string, what: string): string {
+  return isInAny(address, metadata) ? 'the metadata of a cloud' : what
+}
+
+function isInAny(address: string, blocks: readonly Block[]): boolean {
+  const isFour = isIPv4(address)
+  if (!isFour && (!isIPv6(address) || address.includes('%'))) return false
+  const bits = isFour ? bits4(address) : bits6(address)
+  return blocks.some((block) => block.isFour === isFour && isIn(bits, block))
+}
+
+/** Why an address is not public, as `loopback` or `a private network`; undefined when it is. */
 export function closedAddress(address: string): string | undefined {
   if (isIPv4(address)) return blocks4.find((block) => isIn(bits4(address), block))?.what
   if (!isIPv6(address) || address.includes('%')) return 'no plain address'
@@ -69,6 +113,7 @@ interface Block {
   readonly bits: bigint
   /** How many bits are not looked at. */
   readonly rest: bigint
+  readonly isFour: boolean
 }
 
 function blockOf(text: string): Block {
@@ -77,6 +122,7 @@ function blockOf(text: string): Block {
   return {
     bits: isFour ? bits4(address) : bits6(address),
     rest: BigInt((isFour ? 32 : 128) - Number(length)),
+    isFour,
   }
 }
 

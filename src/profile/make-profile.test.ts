@@ -9,6 +9,7 @@ import {
 } from '../../tests/fixtures/profile-world.ts'
 import { overrideConfig } from '../config/override.ts'
 import type { JobRequest } from '../contract/job.ts'
+import { presetNames } from '../contract/presets.ts'
 import { profileSchema } from '../contract/profile.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -305,7 +306,7 @@ test('the phases of a schedule start from the grants and only close', () => {
 test('a schedule that nobody configured is refused with those there are', () =>
   assert.throws(() => plan({ asked: { schedule: 'constructor' } }), {
     code: 'INVALID',
-    details: { field: 'schedule', known: [] },
+    details: { field: 'schedule', known: [...presetNames].sort() },
   }))
 
 test('S1-5: explain names the reason behind every field', () => {

@@ -1,30 +1,49 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { here, runProgram } from './place.ts'
 import { nothingCounted, type Counts } from './counts.ts'
 
+/** A program on the path, or a folder that the package brings. */
+interface Needed {
+  readonly name: string
+  readonly program?: string
+  readonly folder?: string
+  readonly for: string
+}
+
 /** What the stronger walls, the browser and the completion tests need, beyond npm. */
-const needed = [
+const needed: readonly Needed[] = [
   { name: 'util-linux', program: 'setpriv', for: 'the jail of every worker' },
   { name: 'util-linux', program: 'unshare', for: 'the jail of every worker' },
   { name: 'bubblewrap', program: 'bwrap', for: 'the process tier' },
   { name: 'gcc libc6-dev', program: 'cc', for: 'the sentinel of the process tier' },
   { name: 'python3', program: 'python3', for: 'programs in Python' },
+  ...[
+    ['numpy', 'numpy'],
+    ['pandas', 'pandas'],
+    ['matplotlib', 'matplotlib'],
+    ['pil', 'PIL'],
+    ['requests', 'requests'],
+  ].map(([name, module]) => ({
+    name: `python3-${name}`,
+    folder: `/usr/lib/python3/dist-packages/${module}`,
+    for: 'tests of Python programs',
+  })),
   { name: 'chromium', program: 'chromium', for: 'the browser tests' },
   { name: 'zsh', program: 'zsh', for: 'the completion tests' },
   { name: 'fish', program: 'fish', for: 'the completion tests' },
-] as const
+]
 
 /**
  * Installs the missing ones where it may: root or sudo without a password, and apt-get there. Elsewhere it names
  * them, and the tests that need them are skipped by name; with `CI=true` each that is missing is a failure.
  */
 export async function installDebianPackages(): Promise<Counts> {
-  const missing = needed.filter((one) => !isOnPath(one.program))
+  const missing = needed.filter((one) => !isThere(one))
   if (missing.length > 0) await install([...new Set(missing.map((one) => one.name))])
-  const still = needed.filter((one) => !isOnPath(one.program))
-  for (const { name, program, for: why } of still)
-    console.log(`Missing: "${program}" for ${why}: apt-get install ${name}`)
+  const still = needed.filter((one) => !isThere(one))
+  for (const { name, program, folder, for: why } of still)
+    console.log(`Missing: "${program ?? folder}" for ${why}: apt-get install ${name}`)
   return process.env['CI'] === 'true' ? { ...nothingCounted, failed: still.length } : nothingCounted
 }
 
@@ -42,6 +61,10 @@ async function rootCommand(): Promise<readonly string[] | undefined> {
   if (process.getuid?.() === 0) return []
   const sudo = ['sudo', '-n']
   return isOnPath('sudo') && (await runProgram(here, [...sudo, 'true'])) ? sudo : undefined
+}
+
+function isThere({ program, folder }: Needed): boolean {
+  return program === undefined ? existsSync(folder ?? '') : isOnPath(program)
 }
 
 function isOnPath(program: string): boolean {

@@ -13,6 +13,7 @@ import { moduleTrials } from './doctor-modules.ts'
 import { inNode } from './doctor-node.ts'
 import { programTrials } from './doctor-programs.ts'
 import { inPython } from './doctor-python.ts'
+import { sanitise } from '../output/sanitise.ts'
 
 /** A wall that was tried, and how. */
 export interface Held {
@@ -35,6 +36,33 @@ export async function tryWalls(
   const found: Held[] = []
   for (const way of ways) found.push(...(await tryWay(provider, way, folders)))
   return found
+}
+
+/** Libraries of Python that programs need most. */
+const libraries = ['numpy', 'pandas', 'matplotlib.pyplot'] as const
+/** An import that a cold disk makes slow is no missing one. */
+const IMPORT_MS = 30_000
+
+/** Which of them load behind this wall: their versions, or why not. Undefined where it runs no Python. */
+export async function tryLibraries(
+  provider: Provider,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  if (provider.tier !== 'process' || !provider.languages.includes('python')) return undefined
+  const found: Record<string, string> = {}
+  for (const module of libraries) {
+    const [name = module] = module.split('.')
+    const code = `import importlib, sys\nimportlib.import_module("${module}")\nresult = sys.modules["${name}"].__version__`
+    const guest = { language: 'python', entry: 'auto', code, bait: {} } as const
+    const limits = { ...ofPrograms, timeout: IMPORT_MS }
+    const { status, resultText, error } = await runGuest(provider, guest, limits)
+    found[name] =
+      status === 'ok' ? (/^"([\w.+-]{1,40})"$/.exec(resultText)?.[1] ?? 'unknown') : missing(error)
+  }
+  return found
+}
+
+function missing(error: TaskEnd['error']): string {
+  return sanitise(`does not load: ${(error?.message ?? 'nobody said why').slice(0, 200)}`)
 }
 
 async function tryWay(

@@ -15,6 +15,8 @@ export interface Examined {
   readonly held: readonly Held[]
   readonly layers: readonly string[]
   readonly missing: readonly MissingLayer[]
+  /** Libraries of its Python: versions, or why one does not load. */
+  readonly libraries?: Readonly<Record<string, string>>
   readonly reason?: string
   readonly fix?: string
 }
@@ -53,7 +55,7 @@ async function examine(
   folders: readonly string[],
   where: Where,
 ): Promise<readonly Examined[]> {
-  const [{ tryWalls }, { missingOf }] = await Promise.all([
+  const [{ tryLibraries, tryWalls }, { missingOf }] = await Promise.all([
     import('./doctor-walls.ts'),
     import('./missing.ts'),
   ])
@@ -64,7 +66,9 @@ async function examine(
       const { layers } = availability
       const missing = missingOf(availability.missing, where)
       const held = await tryWalls(provider, folders)
-      examined.push({ name, tier, available: true, held, layers, missing })
+      const libraries = await tryLibraries(provider)
+      const found = { held, layers, missing, ...(libraries && { libraries }) }
+      examined.push({ name, tier, available: true, ...found })
     } else {
       const { reason, fix } = availability
       const nothing = { held: [], layers: [], missing: [] }
@@ -99,6 +103,12 @@ function told({ providers, machine, warnings }: Told): string {
   ].join('\n')
 }
 
+function pairs(of: Readonly<Record<string, string>>): string {
+  return Object.entries(of)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')
+}
+
 function toldOf(one: Examined): readonly string[] {
   const head = paint('bold', `${one.name} (${one.tier})`)
   if (!one.available) return [`${paint('red', '✗')} ${head}: ${one.reason}`, `  ${one.fix}`]
@@ -110,6 +120,7 @@ function toldOf(one: Examined): readonly string[] {
     head,
     table(rows.length > 0 ? rows : [['  nothing was tried: the doctor has no guest for it']]),
     ...(one.layers.length > 0 ? [`  layers: ${one.layers.join(', ')}`] : []),
+    ...(one.libraries ? [`  python: ${pairs(one.libraries)}`] : []),
     ...one.missing.flatMap(({ layer, why, fix }) => [
       `  missing: ${layer}: ${why}`,
       ...(fix === undefined ? [] : [`    ${fix}`]),

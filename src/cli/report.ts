@@ -6,7 +6,7 @@ import { frameOf } from './frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** Files that are named one by one. */
+/** Forms that are named one by one. */
 const namedMax = 10
 /** Forms that are read as text; of the others it is told that they are there. */
 const readable: ReadonlySet<string> = new Set(['text/plain', 'text/markdown', 'text/latex'])
@@ -30,7 +30,7 @@ export function report(
   for (const line of errorLines(outcome, ran)) process.stderr.write(`${line}\n`)
   for (const stream of ['stdout', 'stderr'] as const)
     if (outcome.truncated[stream]) note(flags, `What it wrote to ${stream} was cut at its limit`)
-  tellFiles(outcome, flags)
+  tellShown(outcome, flags)
   tellPending(outcome, flags)
   tellNotPublic(outcome, flags)
   tellShadow(outcome, flags)
@@ -53,17 +53,13 @@ function tellResult(outcome: Outcome, { language }: Ran, flags: Globals): void {
   else process.stdout.write(`${isText && process.stdout.isTTY ? sanitise(text) : text}\n`)
 }
 
-/** What it showed, and files of it that are no artifacts. */
-function tellFiles({ display, artifactsLeftOut }: Outcome, flags: Globals): void {
+/** Figures, images, and other forms of its result. */
+function tellShown({ display }: Outcome, flags: Globals): void {
   for (const { type, path, text = '' } of display.slice(0, namedMax)) {
     if (path !== undefined) note(flags, sanitise(`Shown: ${path} (${type})`))
     else if (readable.has(type)) note(flags, sanitise(text))
     else note(flags, sanitise(`Shown: ${type}, ${text.length} characters`))
   }
-  for (const { path, because } of artifactsLeftOut.slice(0, namedMax))
-    note(flags, sanitise(`Left out: ${path}: ${because}`))
-  const more = artifactsLeftOut.length - namedMax
-  if (more > 0) note(flags, `Left out: ${more} more files`)
 }
 
 /** Work that its own end cut off. */

@@ -25,7 +25,9 @@ test('Namespaces are opened where they were closed', () => {
   const closed = { container: 'docker', namespacesClosedBy: 'user.max_user_namespaces = 0' }
   const text = 'namespaces: closed by seccomp alone'
   assert.match(fixOf(text, where(false, closed))!, /user\.max_user_namespaces = 0/)
-  assert.match(fixOf(text, where(true, closed))!, /docker/)
+  const docker = fixOf(text, where(true, closed))!
+  for (const option of ['seccomp', 'apparmor', 'systempaths'])
+    assert.match(docker, new RegExp(`--security-opt ${option}=unconfined`))
   assert.match(fixOf(text, where(true))!, /unshare/)
 })
 

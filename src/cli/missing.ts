@@ -57,14 +57,21 @@ function openNamespaces(
 ): string {
   if (namespacesClosedBy !== null && !root)
     return `Start Mayfly as root, or set otherwise what closes them: ${namespacesClosedBy}`
-  if (container !== null) return `Let this container (${container}) make namespaces`
+  if (container === 'docker') return `Let this container make namespaces: ${dockerOptions}`
+  if (container !== null) return `Let this container (${container}) make namespaces: ${podOptions}`
   return 'Install util-linux, whose unshare makes them'
 }
+
+/** As docs/how-to/docker.md has them, with what each is for. */
+const dockerOptions =
+  'docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --cap-add SYS_ADMIN'
+const podOptions =
+  'no seccomp or AppArmor profile that closes unshare, clone and mount, and the capability SYS_ADMIN'
 
 function openSentinel(why: string): string | undefined {
   if (why.includes('switched off')) return 'Unset MAYFLY_SENTINEL'
   if (why.includes('no C compiler')) return 'Install gcc or clang'
   if (why.includes('look into'))
-    return 'Set kernel.yama.ptrace_scope to 0; in a container, let it use ptrace and seccomp listeners'
+    return 'Set kernel.yama.ptrace_scope to 0; in a container, let it use ptrace and seccomp listeners, as by --cap-add SYS_PTRACE'
   return undefined
 }

@@ -55,9 +55,13 @@ export function composeWay(
     wanted === 'bubblewrap' ? composeBubblewrap(program, facts, options) : undefined
   if (bubblewrap || way !== 'bubblewrap')
     return bubblewrap ?? composeEmbedded(program, facts, options)
-  throw new MayflyError('UNAVAILABLE', 'Cannot start a wall by bubblewrap: it is missing here', {
-    hint: 'Install bubblewrap, and allow namespaces',
-  })
+  throw new MayflyError(
+    'UNAVAILABLE',
+    'Cannot start a wall by bubblewrap: it is missing here, or can make no namespaces',
+    {
+      hint: 'Install bubblewrap, and allow namespaces',
+    },
+  )
 }
 
 function settingsOf({ disk = DISK_BYTES, spares, calls = callClasses }: Wanted) {

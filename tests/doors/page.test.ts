@@ -159,6 +159,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
       await page.locator('#outcome[aria-busy="false"]').waitFor()
       assert.equal(await ended().innerText(), end, `${name}: ${await text('outcome')}`)
       for (const words of lived[name] ?? []) assert.match(await lifeOf(), words, name)
+      for (const words of printed[name] ?? []) assert.match(await text('output'), words, name)
     }
   })
 
@@ -270,6 +271,31 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
       [],
     )
     await visitor.close()
+  })
+
+  test('A table as HTML and a figure that is saved where the script runs are shown', async () => {
+    const code = `${figure.replaceAll('out/', '').replace('os.makedirs("out", exist_ok=True)', '')}
+class Table:
+    def _repr_html_(self):
+        return "<table><tr><th>kind</th></tr><tr><td>lamp</td></tr></table>"
+Table()
+`
+    assert.equal(await run(code, { language: 'python' }), 'ok', await text('outcome'))
+    assert.equal(await page.locator('#returned .rich td').innerText(), 'lamp')
+    assert.equal(await page.locator('#returned img.figure').count(), 1)
+    assert.equal(await page.locator('#returned .files a').innerText(), 'figure.png')
+  })
+
+  test('Output of a program is there although it is ended, line by line', async () => {
+    await begin('import time\nfor n in range(100):\n    print("line", n)\n    time.sleep(0.1)\n', {
+      language: 'python',
+    })
+    await page.locator('#output').getByText('line 2').waitFor()
+    assert.equal(await page.locator('#headline .badge.live').count(), 1)
+    await ended().waitFor()
+    assert.equal(await ended().innerText(), 'timeout')
+    await page.locator('#outcome[aria-busy="false"]').waitFor()
+    assert.match(await text('output'), /^line 0\nline 1\nline 2\n/)
   })
 
   /** The answer of the server, with more in its outcome: as a guest may make it. */
@@ -497,6 +523,12 @@ const lived: Readonly<Record<string, readonly RegExp[]>> = {
   'A late beacon': [/cut off by an anomaly: It asked "collector\.example/, /network: .*closed/],
   'A planted credential': [/cut off by an anomaly: (?:It opened|The planted secret)/],
   'A shrinking life': [/Phase full.*Phase no-network.*Phase half-a-core/, /cpu: 1 core, then 0\.5/],
+}
+
+const printed: Readonly<Record<string, readonly RegExp[]>> = {
+  'A late beacon': [/order 5 checked[^]*call home 1[^]*this run has no network/],
+  'A planted credential': [/^report 1: /, /^(?![^]*nobody saw me)/],
+  'A shrinking life': [/network granted[^]*network closed/],
 }
 
 /** A PNG of 30 by 10 points, made without a library. */

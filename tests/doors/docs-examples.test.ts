@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { after, before, suite, test } from 'node:test'
+import { makePlace, startServer, whenReady, type Server } from './program.ts'
+
+const curlSecondsMax = 20
+/** Refusals of a call that is written wrongly; one that names what is gone by now is not. */
+const wrong =
+  /"code":"(?:SYNTAX|INVALID|UNSUPPORTED_MEDIA_TYPE|METHOD_NOT_ALLOWED|UNAUTHENTICATED|FORBIDDEN)"/
+
+suite('Each example of /docs runs as it stands', () => {
+  const place = makePlace()
+  let server: Server
+  let examples: readonly string[] = []
+
+  before(async () => {
+    server = await startServer(place)
+    await whenReady(server)
+    const page = await (await fetch(`${server.active.replace(/\/$/, '')}/docs`)).text()
+    examples = [...page.matchAll(/<pre tabindex="0">([^<]*)<\/pre>/g)].map(([, text]) =>
+      text!.replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code))),
+    )
+  })
+  after(async () => {
+    await server?.stop()
+    place.remove()
+  })
+
+  function run(script: string, id: string): Promise<string> {
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const env = { ...process.env, MAYFLY_API_KEY: server.apiKey, ID: id, ZONE: 'main' }
+    const bounded = script.replace(/^curl -s/, `curl -s --max-time ${curlSecondsMax}`)
+    execFile('bash', ['-c', bounded], { env }, (_, stdout) => resolve(stdout))
+    return promise
+  }
+
+  test('and is refused for no mistake of its own', async () => {
+    assert.ok(examples.length > 30)
+    const first = JSON.parse(await run(examples[0]!, '')) as { id: string; result: unknown }
+    assert.equal(first.result, 42)
+    // A stream of threats has no end.
+    for (const example of examples.filter((one) => !one.includes('/stream')))
+      assert.doesNotMatch(await run(example, first.id), wrong, example)
+  })
+})

@@ -210,7 +210,7 @@ export class Job {
 }
 
 const STACK_UNITS_MAX = 16_384
-const FILE_NAME = /^[\p{L}\p{N}_ .@+=,-]+$/u
+const FILE_NAME = /^[\p{L}\p{N}_ .@+=,-]+(?:\/[\p{L}\p{N}_ .@+=,-]+)*$/u
 
 /** What the source is called in messages. */
 function nameOf({ name, typed }) {

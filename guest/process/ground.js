@@ -86,9 +86,10 @@ export function placeOfInput(tmp) {
 /** Among the files it is already, where the whole folder was brought. @param {string} work @param {Task} task */
 function layMain(work, task) {
   const name = isShell(task.language) ? (task.name ?? 'job.sh') : nameOfProgram(task)
-  const own = path.join(work, name)
+  const own = placeBelow(work, name)
   if (isSame(own, task.code)) return own
   const main = freeName(work, name)
+  fs.mkdirSync(path.dirname(main), { recursive: true })
   fs.writeFileSync(main, task.code, { flag: 'wx' })
   return main
 }
@@ -171,9 +172,9 @@ export function placeBelow(work, place) {
 
 /** A file of the job may have the name already. @param {string} work @param {string} name */
 function freeName(work, name) {
-  const { base, ext } = { base: path.parse(name).name, ext: path.parse(name).ext }
+  const { dir, name: base, ext } = path.parse(name)
   let main = path.join(work, name)
-  for (let n = 1; fs.existsSync(main); n++) main = path.join(work, `${base}-${n}${ext}`)
+  for (let n = 1; fs.existsSync(main); n++) main = path.join(work, dir, `${base}-${n}${ext}`)
   return main
 }
 

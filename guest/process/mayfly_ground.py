@@ -34,6 +34,7 @@ def lay_out(task, settings):
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
     main = _main_place(task, work)
+    os.makedirs(os.path.dirname(main), exist_ok=True)
     if os.path.lexists(main):
         os.unlink(main)
     with open(main, "xb") as file:
@@ -53,7 +54,7 @@ def lay_out(task, settings):
         _trust_too(task["trust"], tmp)
     os.chdir(work)
     wheels = sorted(os.path.join(work, file["path"]) for file in task["files"] if file["path"].endswith(WHEEL))
-    return main, _path_of(work, tmp, wheels, settings.get("packages", []))
+    return main, _path_of(main, work, tmp, wheels, settings.get("packages", []))
 
 
 def brought(task, settings, main):
@@ -78,7 +79,7 @@ def _quiet(tmp):
 
 def _main_place(task, work):
     """By the name that it was given, in place of a file that has it too; else by one that no file has."""
-    named = os.path.join(work, task["name"]) if task.get("name") else work
+    named = _place_below(work, task["name"]) if task.get("name") else work
     is_folder = os.path.isdir(named) and not os.path.islink(named)
     return _free_name(work) if is_folder else named
 
@@ -206,8 +207,8 @@ def open_packages(settings):
             site.addsitedir(layer["at"])
 
 
-def _path_of(work, tmp, wheels, layers):
-    """The job's own folder first; packages of a layer before the system's; wheels last, as they are or unpacked."""
+def _path_of(main, work, tmp, wheels, layers):
+    """The folder of its main file first; packages of a layer before the system's; wheels last, as they are or unpacked."""
     asked = [os.path.join(work, part) for part in os.environ.get("PYTHONPATH", "").split(":") if part]
     packages = [layer["at"] for layer in layers if layer["kind"] == "python"]
     for layer in layers:
@@ -219,7 +220,7 @@ def _path_of(work, tmp, wheels, layers):
     if packages:
         # For the programs that it starts.
         os.environ["PYTHONPATH"] = ":".join([*asked, *packages])
-    return [work, *asked, *own, *(_wheel_path(wheel, tmp) for wheel in wheels)]
+    return [os.path.dirname(main), *asked, *own, *(_wheel_path(wheel, tmp) for wheel in wheels)]
 
 
 def _wheel_path(wheel, tmp):

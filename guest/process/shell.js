@@ -20,7 +20,7 @@ export function isShell(language) {
 export function runShell(job, main) {
   const { language, code, args = [] } = job.task
   const file = SHELLS[language] ?? '/bin/sh'
-  const words = [...optionsOf(code, language), path.basename(main), ...args]
+  const words = [...optionsOf(code, language), path.relative('', main), ...args]
   job.release()
   const child = spawn(file, words, { stdio: [0, 1, 2, 3] })
   child.once('error', (error) => job.fail(error))

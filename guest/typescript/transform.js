@@ -5,6 +5,7 @@
 import { SourceMap } from 'node:module'
 import { transformSync } from 'oxc-transform'
 import { decorators } from './decorators.js'
+import { withNamespaces } from './namespaces.js'
 
 /** What a `tsconfig.json` says about how a file is compiled. @typedef {import('./config.js').Options} Options */
 
@@ -43,7 +44,8 @@ export function transform(source, path, options) {
   if (error || !result.map) return { error: errorOf(source, path, error) }
   const uses = result.code.includes('babelHelpers.')
   const { mappings } = result.map
-  const own = { code: result.code, map: { version: 3, sources: [path], names: [], mappings } }
+  const code = withNamespaces(source, result.code)
+  const own = { code, map: { version: 3, sources: [path], names: [], mappings } }
   return uses ? below(decorators(options.legacy), own) : own
 }
 

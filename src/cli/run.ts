@@ -1,6 +1,5 @@
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
-import path from 'node:path'
 import type { Command } from 'commander'
 import type { Assembly } from '../assemble.ts'
 import { MayflyError } from '../contract/error.ts'
@@ -8,7 +7,6 @@ import {
   entries,
   askable,
   languages,
-  sourceName,
   type Entry,
   type Job,
   type JobRequest,
@@ -26,6 +24,7 @@ import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { readBytes, readProgram } from './source.ts'
+import { nameOf } from './source-name.ts'
 import { stopSignal } from './stop.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -320,15 +319,18 @@ async function requestOf(
   const schema = flags.outputSchema
     ? await readJson(flags.outputSchema, '--output-schema')
     : undefined
+  const files = (
+    await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))
+  ).flat()
   return {
     code,
-    ...nameOf(file),
+    ...nameOf(file, files),
     ...(language && { language }),
     ...(entry && { entry }),
     ...(flags.input !== undefined && { input: await inputOf(flags.input, '--input') }),
     ...(flags.batch !== undefined && { calls: await callsOf(flags.batch) }),
     ...(flags.signature && (await signaturesOf(flags.signature))),
-    files: (await Promise.all((flags.file ?? []).map((given) => jobFilesOf(given, flags)))).flat(),
+    files,
     args: [...args],
     ...(flags.env && flags.env.length > 0 && { env: environmentOf(flags.env) }),
     ...(tier && { tier }),
@@ -353,12 +355,6 @@ async function requestOf(
     trace: flags.trace ?? false,
     idempotent: flags.idempotent ?? false,
   }
-}
-
-/** A name that no file of a job may have is left out: nothing depends on it but messages. */
-function nameOf(file: string): Pick<JobRequest, 'name'> {
-  const { success, data } = sourceName.safeParse(path.basename(file))
-  return success && file !== '-' ? { name: data } : {}
 }
 
 /** `NAME=VALUE`, or `NAME` to pass on what Mayfly has; the later of two holds. Throws MayflyError USAGE. */

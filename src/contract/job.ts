@@ -37,13 +37,22 @@ export const callsMax = 1000
 
 const NO_NUL = /^[^\0]*$/
 
-/** The source as a file: its name in the working folder and in messages; its suffix says what it is written in. */
+const isPathPart = (part: string) =>
+  part !== '' && part !== '.' && part !== '..' && part.length <= 255
+
+/**
+ * The source as a file: its path below the working folder and in messages; its suffix says what it is written in. What it
+ * imports by a relative name lies beside it.
+ */
 export const sourceName = z
   .string()
   .min(1)
-  .max(255)
-  .regex(/^[^\p{Cc}/\\]*$/u, 'expected the name of a file, without its folder')
-  .refine((name) => name !== '.' && name !== '..', 'expected the name of a file')
+  .max(1024)
+  .regex(/^[^\p{Cc}\\]*$/u, 'expected the name of a file')
+  .refine(
+    (name) => name.split('/').every(isPathPart),
+    'expected the name of a file, plain or below folders',
+  )
 
 /** A file the job brings: a path below the working directory, never out of it. */
 export const jobFile = z

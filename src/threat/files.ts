@@ -11,6 +11,12 @@ export interface InspectedFile {
   readonly unread?: true | undefined
 }
 
+/** A job's own source, and its path among its files. */
+export interface Main {
+  readonly name: string
+  readonly facts: Facts
+}
+
 export type ReadFile = (source: string, file: InspectedFile) => { found: Found[]; facts?: Facts }
 
 /** UTF-16 units of the job's own files that are read as code together. */
@@ -50,13 +56,13 @@ export function inspectedFiles(
  */
 export function* inFiles(
   files: readonly InspectedFile[],
-  main: Facts,
+  main: Main,
   read: ReadFile,
 ): Generator<Found> {
   if (files.length === 0) return
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
   const waiting = [...byPath.keys()].filter(isCodePath)
-  for (const path of loadedBy(main, '', byPath)) waiting.push(path)
+  for (const path of loadedBy(main.facts, main.name, byPath)) waiting.push(path)
   const seen = new Set<string>()
   const units = { own: 0, package: 0 }
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
@@ -77,6 +83,33 @@ export function* inFiles(
       yield { ...told, detail: detailOf(told, path) }
     }
     if (facts) waiting.push(...loadedBy(facts, path, byPath))
+  }
+}
+
+/**
+ * Facts of the job's own files that its source loads, and of those that they load, as far as they are read at all. A
+ * package is not looked into.
+ */
+export function* loadedFacts(
+  files: readonly InspectedFile[],
+  main: Main,
+  read: (source: string, file: InspectedFile) => Facts | undefined,
+): Generator<Facts> {
+  const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
+  const waiting = [...loadedBy(main.facts, main.name, byPath)]
+  const seen = new Set([main.name])
+  let units = 0
+  for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
+    const file = byPath.get(path)!
+    if (seen.has(path) || isOfPackage(path) || file.unread) continue
+    seen.add(path)
+    const source = textOfFile(file)
+    units += source.length
+    if (units > fileUnitsMax) return
+    const facts = read(source, file)
+    if (!facts) continue
+    yield facts
+    waiting.push(...loadedBy(facts, path, byPath))
   }
 }
 

@@ -270,3 +270,27 @@ test('ten thousand nested namespaces are not parsed, and an enum that doubles it
   const bomb = look(`enum E { a0 = 'xxxxxxxxxx', ${doubled.join(' ')} }`, { name: 'a.ts' })
   assert.deepEqual([bomb.language, bomb.typed, bomb.found], ['ts', true, []])
 })
+
+test('a source is for Node where a file needs it that it loads, by whatever others', () => {
+  const files = [
+    { path: 'src/a.ts', content: "export { b } from './b.js'" },
+    {
+      path: 'src/b.ts',
+      content: "import { EventEmitter } from 'node:events'; export const b: object = EventEmitter",
+    },
+    { path: 'src/circle.ts', content: "import './circle'; export const b = 1" },
+    { path: 'src/common.cjs', content: "module.exports = require('./common.cjs')" },
+    {
+      path: 'src/typed.ts',
+      content: "import type { A } from 'node:fs'; export const b: A | number = 1",
+    },
+    { path: 'apart.js', content: "import 'node:fs'" },
+  ]
+  const languageOf = (from: string, name = 'src/main.ts') =>
+    look(`import x from '${from}'; console.log(x)`, { name, files }).language
+  assert.equal(languageOf('./a'), 'node')
+  assert.equal(languageOf('./src/a', 'main.ts'), 'node')
+  for (const from of ['./circle', './common.cjs', './typed', './missing'])
+    assert.equal(languageOf(from), 'ts', from)
+  assert.equal(look("import './a'", { name: 'src/main.ts', language: 'ts', files }).language, 'ts')
+})

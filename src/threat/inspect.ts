@@ -1,3 +1,4 @@
+import { normalPath } from '../contract/files.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import type { Split } from '../contract/zones.ts'
@@ -13,14 +14,14 @@ import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Dialect } from './parse.ts'
 import { positionOf } from './position.ts'
 import { codeOf } from './rules/eval.ts'
-import { needsNode } from './node-only.ts'
+import { fileNeedsNode, needsNode } from './node-only.ts'
 import { rules } from './rules/rules.ts'
 import { runsItself } from './runs-itself.ts'
 import { bindScopes } from './scope.ts'
 import { branchesOf, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
-import { inFiles, type InspectedFile, type ReadFile } from './files.ts'
+import { inFiles, loadedFacts, type InspectedFile, type Main, type ReadFile } from './files.ts'
 import { splitShape } from './zones/in-shape.ts'
 
 export interface InspectRequest {
@@ -146,7 +147,7 @@ function inspectJavaScript(
   const shape = shapeFor(source, request.entry, dialect)
   if (shape.kind === 'error') return broken(request.code, its, shape)
   const facts = factsOf(bindScopes(shape.parsed.program))
-  if (language === undefined && needsNode(facts, request.entry))
+  if (language === undefined && (needsNode(facts, request.entry) || filesNeedNode(request, facts)))
     return inspectJavaScript(request, source, { dialect, erased }, 'node')
   if (its === 'node' && shape.entry === 'module' && request.entry === 'auto' && runsItself(facts))
     return inspectJavaScript({ ...request, entry: 'program' }, source, { dialect, erased }, 'node')
@@ -194,7 +195,7 @@ function described(
   return {
     language,
     entry: shape.entry,
-    found: mergeFound([...own, ...inFiles(request.files, facts, read)]),
+    found: mergeFound([...own, ...inFiles(request.files, mainOf(request, facts), read)]),
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),
@@ -246,26 +247,73 @@ function* findInCode(facts: Facts, place: Place, nested: number): Generator<Foun
   }
 }
 
+function mainOf({ name = '' }: InspectRequest, facts: Facts): Main {
+  return { name: normalPath(name), facts }
+}
+
+/** Whether a file that the source loads, by whatever other files, is for Node. */
+function filesNeedNode({ files, ...request }: InspectRequest, facts: Facts): boolean {
+  if (files.length === 0) return false
+  const main = mainOf({ files, ...request }, facts)
+  const read = (source: string, file: InspectedFile) => parsedFile(source, file, 'ts').parsed?.facts
+  for (const one of loadedFacts(files, main, read)) if (fileNeedsNode(one)) return true
+  return false
+}
+
+interface ParsedFile {
+  /** What the cap refused. */
+  readonly over?: Cap & { readonly kind: 'over' }
+  /** Undefined when it is no code. */
+  readonly parsed?: {
+    readonly text: string
+    readonly isStripped: boolean
+    readonly shift: number
+    readonly facts: Facts
+  }
+}
+
+/** What was read once is not parsed again for the same request; with its types or without them. */
+const parsedFiles = {
+  stripped: new WeakMap<object, ParsedFile>(),
+  whole: new WeakMap<object, ParsedFile>(),
+}
+
+function parsedFile(source: string, file: InspectedFile, language: Language): ParsedFile {
+  const dialect = dialectOfFile(file.path) ?? 'js'
+  const strips = dialect === 'ts' && language !== 'node'
+  const known = parsedFiles[strips ? 'stripped' : 'whole']
+  const parsed = known.get(file) ?? parseFile(source, dialect, strips)
+  known.set(file, parsed)
+  return parsed
+}
+
+function parseFile(source: string, dialect: Dialect, strips: boolean): ParsedFile {
+  const over = capOf(source, dialect === 'js' ? javascriptCap : typescriptCap)
+  if (over.kind === 'over') return { over }
+  const stripped = strips ? strip(source) : undefined
+  const text = stripped ?? source
+  const shape = shapeOf(text, 'program', stripped === undefined ? dialect : 'js')
+  if (shape.kind === 'error') return {}
+  const { program, shift } = shape.parsed
+  const facts = factsOf(bindScopes(program))
+  return { parsed: { text, isStripped: stripped !== undefined, shift, facts } }
+}
+
 /** What a file of the job has in it, and what it loads in turn; undefined when it is no code. */
 function readFile(
   source: string,
-  { path, encoding }: InspectedFile,
+  file: InspectedFile,
   language: Language,
   erased: ErasedFile[],
 ): { found: Found[]; facts?: Facts } {
-  const dialect = dialectOfFile(path) ?? 'js'
-  const over = capOf(source, dialect === 'js' ? javascriptCap : typescriptCap)
-  if (over.kind === 'over') {
+  const { over, parsed } = parsedFile(source, file, language)
+  if (over)
     return { found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: saysWhy(over) }] }
-  }
-  const stripped = dialect === 'ts' && language !== 'node' ? strip(source) : undefined
-  const text = stripped ?? source
-  const shape = shapeOf(text, 'program', stripped === undefined ? dialect : 'js')
-  if (shape.kind === 'error') return { found: [] }
-  const facts = factsOf(bindScopes(shape.parsed.program))
-  if (stripped !== undefined && encoding !== 'base64' && !hasDecorators(facts))
-    erased.push({ path, javascript: withoutUnusedImports(stripped, facts.tree) })
-  const place = (offset: number) => positionOf(text, offset - shape.parsed.shift)
+  if (!parsed) return { found: [] }
+  const { text, isStripped, shift, facts } = parsed
+  if (isStripped && file.encoding !== 'base64' && !hasDecorators(facts))
+    erased.push({ path: file.path, javascript: withoutUnusedImports(text, facts.tree) })
+  const place = (offset: number) => positionOf(text, offset - shift)
   return { found: [...findIn(facts, place), ...obfuscation(behaviorOf(text, facts), place)], facts }
 }
 

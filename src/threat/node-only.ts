@@ -39,6 +39,9 @@ const globals = new Set([
 const members = ['crypto.subtle', 'performance.mark', 'performance.measure']
 /** A cloud function's own names, which its realm has. */
 const ofHandlers = new Set(['exports', 'module', 'require'])
+/** What a CommonJS file that another loads has in a realm too. */
+const ofFiles = new Set([...ofHandlers, '__dirname', '__filename'])
+const none: ReadonlySet<string> = new Set()
 
 /**
  * Whether a source, run without a given language, is for Node: it loads a built-in, a package, or anything while it
@@ -46,9 +49,20 @@ const ofHandlers = new Set(['exports', 'module', 'require'])
  */
 export function needsNode(facts: Facts, asked: Entry): boolean {
   return (
-    facts.loads.some(({ how, module }) => how === 'dynamic' || (module && isInstalled(module))) ||
     facts.calls.some(({ callee }) => callee === 'require') ||
-    usesGlobal(facts, asked) ||
+    reachesNode(facts, asked === 'handler' ? ofHandlers : none)
+  )
+}
+
+/** The same of a file that a source loads, which may be CommonJS in a realm. */
+export function fileNeedsNode(facts: Facts): boolean {
+  return reachesNode(facts, ofFiles)
+}
+
+function reachesNode(facts: Facts, given: ReadonlySet<string>): boolean {
+  return (
+    facts.loads.some(({ how, module }) => how === 'dynamic' || (module && isInstalled(module))) ||
+    usesGlobal(facts, given) ||
     facts.tree.some(isImportMeta)
   )
 }
@@ -58,12 +72,12 @@ function isInstalled(module: string): boolean {
   return isBuiltin(module) || /^(?:node:|[@\w])(?!.*:\/\/)/.test(module)
 }
 
-function usesGlobal({ references }: Facts, asked: Entry): boolean {
+function usesGlobal({ references }: Facts, given: ReadonlySet<string>): boolean {
   const probed = new Set(references.flatMap(({ use, path }) => (use === 'typeof' ? [path] : [])))
   return references.some((reference) => {
     const root = rootOf(reference)
     if (probed.has(root) || root !== writtenRoot(reference.node)) return false
-    if (asked === 'handler' && ofHandlers.has(root)) return false
+    if (given.has(root)) return false
     return globals.has(root) || members.some((path) => isBelow(reference.path, path))
   })
 }

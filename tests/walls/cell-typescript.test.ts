@@ -17,6 +17,40 @@ test('an enum, a namespace, a parameter property and a decorator run as the comp
   assert.deepEqual(await valueOf(code, typed), [2, 'Red', 's', 3, 6, 7, 'bark!'])
 })
 
+test('a namespace over several blocks shares what it exports, and an exported variable is its own', async () => {
+  const code = `
+    ;namespace Units {
+      ;export namespace Length { export const units = ['m'] }
+      export const base = 1; export function twice(n: number) { return n * 2 }
+      export let count = 0; export function more() { count++; return count }
+      const hidden = 5
+    }
+    ;namespace Units {
+      ;export namespace Length { export const first = units[0] }
+      export class Kept {}
+      export function describe() { const twiceBase = twice(base); return [Length.units.join(), twiceBase, { base }] }
+    }
+    ;namespace Units { const base = 9; export const own = base + twice(1); export const made = new Kept() instanceof Kept }
+    Units.more()
+    Units.count += 10
+    return [Units.describe(), Units.Length.first, Units.more(), Units.count, Units.own, Units.made, Object.keys(Units).includes('hidden')]`
+  assert.deepEqual(await valueOf(code, typed), [
+    ['m', 2, { base: 1 }],
+    'm',
+    12,
+    12,
+    11,
+    true,
+    false,
+  ])
+})
+
+test('a variable of another block of a namespace is told as missing, and no stale copy of it is read', async () => {
+  const code = `;namespace A { export let n = 1 }\n;namespace A { export const read = () => n }\nA.n = 2\nreturn A.read()`
+  const { error } = await inCell(code, typed)
+  assert.equal(error?.message, 'n is not defined')
+})
+
 test('the older decorators are called as the compiler calls them, where tsconfig.json says so', async () => {
   const files = {
     'tsconfig.json': '{ // older\n "compilerOptions": { "experimentalDecorators": true, } }',

@@ -8,14 +8,25 @@ export default function (P, ask) {
   const TOTAL_CHARS_MAX = 65_536
   const TEXT_CHARS_MAX = 4_194_304
   const ARGUMENTS_MAX = 1000
-  const LINE_CHARS = 72
+  /** Node's `breakLength` and `compact`, by which it breaks lines. */
+  const LINE_CHARS = 80
+  const COMPACT = 3
+  const COLUMNS_MAX = 12
+  const HOLES_MAX = 1_000_000
+  const PLAIN = /^[ !#-&(-[\]-_a-~]*$/
+  const SHORT = { __proto__: null, 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r' }
   const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
   let room
+  /** Of the object that was shown last: what is nested three deep gets lines of its own. */
+  let depth = 0
+  /** Empty places of lists that are still looked at in this call. */
+  let looks = 0
 
   /** All arguments of one console call, with printf verbs in a leading string. */
   function format(args) {
     room = TOTAL_CHARS_MAX
+    looks = HOLES_MAX
     let text = ''
     let next = 0
     if (typeof args[0] === 'string') {
@@ -30,6 +41,12 @@ export default function (P, ask) {
     return text
   }
 
+  const more = (count, what) =>
+    '... ' +
+    count +
+    ' more ' +
+    what +
+    (what === 'item' ? (count > 1 ? 's' : '') : count > 1 ? 'ies' : 'y')
   const hasRoom = () => room > 0
 
   function verbs(args, consumed) {
@@ -86,6 +103,7 @@ export default function (P, ask) {
   /** One value on its own. */
   function inspect(value) {
     room = TOTAL_CHARS_MAX
+    looks = HOLES_MAX
     return show(value)
   }
 
@@ -103,7 +121,12 @@ export default function (P, ask) {
   function clip(text, unitsMax) {
     if (text.length > unitsMax || text.length > room) {
       const kept = P.min(unitsMax, P.max(room, 0))
-      text = P.slice(text, 0, kept) + '… ' + (text.length - kept) + ' more characters'
+      text =
+        P.slice(text, 0, kept) +
+        '... ' +
+        (text.length - kept) +
+        ' more character' +
+        (text.length - kept > 1 ? 's' : '')
     }
     room -= text.length
     return text
@@ -112,7 +135,7 @@ export default function (P, ask) {
   function any(value, level, indent, seen) {
     switch (typeof value) {
       case 'string':
-        return quote(clip(value, STRING_CHARS_MAX))
+        return quoteWithin(clip(value, STRING_CHARS_MAX), indent)
       case 'number':
         return P.is(value, -0) ? '-0' : '' + value
       case 'bigint':
@@ -132,10 +155,60 @@ export default function (P, ask) {
       ? P.bigIntToString(value) + 'n'
       : '[BigInt of more than 32,767 bits]'
 
+  /** In the quotes that take the fewest escapes. */
   function quote(text) {
-    const json = P.stringify(text)
-    if (P.indexOf(text, "'") >= 0) return json
-    return "'" + P.arrayJoin(P.split(P.slice(json, 1, -1), '\\"'), '"') + "'"
+    let sign = "'"
+    if (P.indexOf(text, "'") >= 0) {
+      if (P.indexOf(text, '"') < 0) sign = '"'
+      else if (P.indexOf(text, '`') < 0 && P.indexOf(text, '${') < 0) sign = '`'
+    }
+    if (P.regExpExec(PLAIN, text) !== null && P.indexOf(text, sign) < 0) return sign + text + sign
+    let told = ''
+    let from = 0
+    for (let at = 0; at < text.length; at++) {
+      const unit = text[at]
+      const escape = unit === sign ? '\\' + sign : escaped(text, at)
+      if (escape === undefined) continue
+      told += P.slice(text, from, at) + escape
+      from = at + 1
+    }
+    return sign + told + P.slice(text, from) + sign
+  }
+
+  function escaped(text, at) {
+    const code = P.charCodeAt(text, at)
+    if (code === 92) return '\\\\'
+    if (code < 32 || (code > 126 && code < 160)) return SHORT[code] ?? '\\x' + hex(code, 2)
+    if (code < 0xd800 || code > 0xdfff) return undefined
+    const other = code < 0xdc00 ? at + 1 : at - 1
+    const pair = other >= 0 && other < text.length ? P.charCodeAt(text, other) : 0
+    const isPair =
+      code < 0xdc00 ? pair >= 0xdc00 && pair <= 0xdfff : pair >= 0xd800 && pair < 0xdc00
+    return isPair ? undefined : '\\u' + hex(code, 4)
+  }
+
+  function hex(code, digits) {
+    let text = ''
+    for (let left = digits; left > 0; left--) {
+      text = (digits === 4 ? '0123456789abcdef' : '0123456789ABCDEF')[code & 15] + text
+      code >>>= 4
+    }
+    return text
+  }
+
+  /** Within something a long text is broken at its own lines. */
+  function quoteWithin(text, indent) {
+    const isLong = text.length > 16 && text.length > LINE_CHARS - indent - 4
+    if (!isLong || P.indexOf(text, '\n') < 0) return quote(text)
+    const lines = P.split(text, '\n')
+    let told = ''
+    for (let index = 0; index < lines.length; index++) {
+      const isLast = index + 1 === lines.length
+      if (isLast && lines[index] === '') break
+      const line = quote(isLast ? lines[index] : lines[index] + '\n')
+      told += (told === '' ? '' : ' +\n' + P.repeat(' ', indent + 2)) + line
+    }
+    return told
   }
 
   function careful(value, level, indent, seen) {
@@ -154,8 +227,10 @@ export default function (P, ask) {
   function object(value, level, indent, seen) {
     const kind = kindOf(value)
     const isList = kind.items !== undefined && kind.open === '['
-    if (level > DEPTH_MAX && kind.text === undefined)
-      return '[' + (isList ? 'Array' : kind.name || 'Object') + ']'
+    const hasEntries = !isEmpty(value, kind)
+    if (level > DEPTH_MAX && kind.text === undefined && hasEntries)
+      return '[' + (kind.name || 'Object') + ']'
+    if (hasEntries) depth = level
     const entries = []
     const child = (item) => any(item, level + 1, indent + 2, seen)
     if (kind.items !== undefined) kind.items(entries, child)
@@ -165,10 +240,35 @@ export default function (P, ask) {
     const head = before === '' ? '' : before + ' '
     const [open, close] = kind.open === '[' ? ['[', ']'] : ['{', '}']
     if (entries.length === 0) return head + open + close
-    return head + layOut(entries, open, close, indent, head.length, isList)
+    const isFlat = level > depth - COMPACT
+    return layOut(entries, {
+      head,
+      base: kind.text ?? '',
+      open,
+      close,
+      indent,
+      isFlat,
+      value: isList ? value : undefined,
+    })
+  }
+
+  function isEmpty(value, kind) {
+    if (kind.count > 0) return false
+    const keys = P.ownKeys(value)
+    for (let index = 0; index < keys.length; index++) {
+      const key = keys[index]
+      if (kind.skips !== undefined && kind.skips(key)) continue
+      if (P.descriptorOf(value, key)?.enumerable) return false
+    }
+    return true
   }
 
   function push(entries, text) {
+    append(entries, text)
+    room -= text.length
+  }
+
+  function append(entries, text) {
     P.defineProperty(entries, entries.length, {
       __proto__: null,
       value: text,
@@ -176,36 +276,95 @@ export default function (P, ask) {
       enumerable: true,
       configurable: true,
     })
-    room -= text.length
   }
 
-  function layOut(entries, open, close, indent, used, isList) {
-    let length = used + indent
-    let isFlat = true
-    for (let index = 0; index < entries.length; index++) {
-      length += entries[index].length + 2
-      if (P.indexOf(entries[index], '\n') >= 0) isFlat = false
+  /** On one line where it is short, a list of more than six in columns, else an entry a line: by Node's own measures. */
+  function layOut(entries, { head, base, open, close, indent, isFlat, value }) {
+    const rows =
+      value !== undefined && entries.length > 6 ? inColumns(entries, indent, value) : entries
+    if (
+      isFlat &&
+      rows.length === entries.length &&
+      isShort(entries, head.length + indent + 11, base)
+    ) {
+      const line = P.arrayJoin(entries, ', ')
+      if (P.indexOf(line, '\n') < 0) return head + open + ' ' + line + ' ' + close
     }
-    if (isFlat && length <= LINE_CHARS) return open + ' ' + P.arrayJoin(entries, ', ') + ' ' + close
     const gap = '\n' + P.repeat(' ', indent)
-    const body =
-      isList && isFlat ? filled(entries, gap + '  ') : P.arrayJoin(entries, ',' + gap + '  ')
-    return open + gap + '  ' + body + gap + close
+    return head + open + gap + '  ' + P.arrayJoin(rows, ',' + gap + '  ') + gap + close
   }
 
-  function filled(entries, gap) {
-    let text = ''
-    let column = 0
-    for (let index = 0; index < entries.length; index++) {
-      const entry = entries[index] + (index + 1 < entries.length ? ',' : '')
-      if (index > 0 && column + entry.length > LINE_CHARS) {
-        text += gap
-        column = 0
-      } else if (index > 0) text += ' '
-      text += entry
-      column += entry.length + 1
+  function isShort(entries, used, base) {
+    let length = entries.length + entries.length + used
+    for (let index = 0; index < entries.length; index++) length += entries[index].length
+    return length <= LINE_CHARS && P.indexOf(base, '\n') < 0
+  }
+
+  function inColumns(entries, indent, value) {
+    const isCut = entries.length > ITEMS_MAX
+    const count = isCut ? entries.length - 1 : entries.length
+    const widths = P.setPrototypeOf([], null)
+    let total = 0
+    let widest = 0
+    for (let index = 0; index < count; index++) {
+      widths[index] = widthOf(entries[index])
+      total += widths[index] + 2
+      widest = P.max(widest, widths[index])
     }
-    return text
+    const full = widest + 2
+    if (full * 3 + indent >= LINE_CHARS || (total / full <= 5 && widest > 6)) return entries
+    const biased = P.max(full - 3 - P.sqrt(full - total / entries.length), 1)
+    const columns = P.min(
+      P.min(P.round(P.sqrt(2.5 * biased * count) / biased), P.trunc((LINE_CHARS - indent) / full)),
+      COLUMNS_MAX,
+    )
+    if (columns <= 1) return entries
+    const isNumeric = areNumbers(value, entries.length)
+    const room = columnWidths(widths, columns, count)
+    const rows = []
+    for (let from = 0; from < count; from += columns) {
+      let row = ''
+      const end = P.min(from + columns, count)
+      for (let at = from; at < end; at++) {
+        const isLast = at + 1 === end
+        const padding = P.repeat(' ', room[at - from] - widths[at])
+        const text = entries[at] + (isLast ? '' : ', ')
+        row += isNumeric ? padding + text : isLast ? text : text + padding
+      }
+      append(rows, row)
+    }
+    if (isCut) append(rows, entries[count])
+    return rows
+  }
+
+  function areNumbers(value, count) {
+    for (let index = 0; index < count; index++) {
+      const item = P.descriptorOf(value, index)?.value
+      if (typeof item !== 'number' && typeof item !== 'bigint') return false
+    }
+    return true
+  }
+
+  function columnWidths(widths, columns, count) {
+    const room = P.setPrototypeOf([], null)
+    for (let column = 0; column < columns; column++) {
+      room[column] = 0
+      for (let at = column; at < count; at += columns)
+        room[column] = P.max(room[column], widths[at])
+    }
+    return room
+  }
+
+  /** Cells of a terminal: characters of East Asia take two. */
+  function widthOf(text) {
+    let width = text.length
+    for (let at = 0; at < text.length; at++) {
+      const code = P.charCodeAt(text, at)
+      if ((code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf)) width++
+      else if ((code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff)) width++
+      else if (code >= 0xff00 && code <= 0xff60) width++
+    }
+    return width
   }
 
   function properties(value, kind, entries, child) {
@@ -220,7 +379,7 @@ export default function (P, ask) {
       if (shown++ >= ITEMS_MAX) hidden++
       else push(entries, name(key) + ': ' + described(property, child))
     }
-    if (hidden > 0) push(entries, '... ' + hidden + ' more properties')
+    if (hidden > 0) push(entries, more(hidden, 'propert'))
   }
 
   function described(property, child) {
@@ -258,7 +417,9 @@ export default function (P, ask) {
     }
     const prefix =
       className === 'Object' ? '' : className === undefined ? '[Object: null prototype]' : className
-    return { __proto__: null, prefix, name: prefix === '' ? 'Object' : prefix, open: '{' }
+    const name =
+      prefix === '' ? 'Object' : className === undefined ? 'Object: null prototype' : prefix
+    return { __proto__: null, prefix, name, open: '{' }
   }
 
   function attempt(read, value, className) {
@@ -299,15 +460,26 @@ export default function (P, ask) {
 
   function listKind(value, className) {
     const items = (entries, child) => {
-      const count = P.min(value.length, ITEMS_MAX)
-      for (let index = 0; index < count && room > 0; index++) {
+      const { length } = value
+      let index = 0
+      for (let shown = 0; shown < ITEMS_MAX && index < length && room > 0 && looks > 0; shown++) {
         const property = P.descriptorOf(value, index)
-        push(entries, property === undefined ? '<empty>' : described(property, child))
+        if (property === undefined) {
+          const from = index
+          // A list may be billions long and hold nothing: so many are looked at, and no more.
+          while (index < length && looks-- > 0 && !P.hasOwn(value, index)) index++
+          const holes = index - from
+          push(entries, '<' + holes + ' empty item' + (holes > 1 ? 's' : '') + '>')
+        } else {
+          push(entries, described(property, child))
+          index++
+        }
       }
-      if (value.length > count) push(entries, '... ' + (value.length - count) + ' more items')
+      if (length > index) push(entries, more(length - index, 'item'))
     }
     const prefix = className === 'Array' ? '' : (className ?? 'Array') + '(' + value.length + ')'
-    return { __proto__: null, prefix, open: '[', items, skips: isIndex }
+    const name = className ?? 'Array'
+    return { __proto__: null, prefix, name, open: '[', items, skips: isIndex, count: value.length }
   }
 
   const isIndex = (key) => typeof key === 'string' && key !== '' && '' + (key >>> 0) === key
@@ -317,9 +489,17 @@ export default function (P, ask) {
     const items = (entries, child) => {
       const count = P.min(length, ITEMS_MAX)
       for (let index = 0; index < count; index++) push(entries, child(value[index]))
-      if (length > count) push(entries, '... ' + (length - count) + ' more items')
+      if (length > count) push(entries, more(length - count, 'item'))
     }
-    return { __proto__: null, prefix: tag + '(' + length + ')', open: '[', items, skips: isIndex }
+    return {
+      __proto__: null,
+      prefix: tag + '(' + length + ')',
+      name: tag,
+      open: '[',
+      items,
+      skips: isIndex,
+      count: length,
+    }
   }
 
   function dateKind(value) {
@@ -334,7 +514,7 @@ export default function (P, ask) {
       P.mapForEach(value, (item, key) => {
         if (count++ < ITEMS_MAX && room > 0) push(entries, child(key) + ' => ' + child(item))
       })
-      if (count > ITEMS_MAX) push(entries, '... ' + (count - ITEMS_MAX) + ' more items')
+      if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
     }
     return {
       __proto__: null,
@@ -342,6 +522,7 @@ export default function (P, ask) {
       name: className,
       open: '{',
       items,
+      count: size,
     }
   }
 
@@ -352,7 +533,7 @@ export default function (P, ask) {
       P.setForEach(value, (item) => {
         if (count++ < ITEMS_MAX && room > 0) push(entries, child(item))
       })
-      if (count > ITEMS_MAX) push(entries, '... ' + (count - ITEMS_MAX) + ' more items')
+      if (count > ITEMS_MAX) push(entries, more(count - ITEMS_MAX, 'item'))
     }
     return {
       __proto__: null,
@@ -360,6 +541,7 @@ export default function (P, ask) {
       name: className,
       open: '{',
       items,
+      count: size,
     }
   }
 

@@ -53,6 +53,8 @@ export default function primordials() {
     max: Math.max,
     min: Math.min,
     trunc: Math.trunc,
+    round: Math.round,
+    sqrt: Math.sqrt,
     parseFloat,
     symbolIterator: Symbol.iterator,
     symbolToStringTag: Symbol.toStringTag,

@@ -246,7 +246,7 @@ test('console writes to stdout and stderr in the manner of Node', async () => {
     '  neg: -0',
     '}',
     "[ 1, 'two', [ 3, [ 4, [Array] ] ] ] Map(1) { 'k' => { v: 1 } } Set(1) { 1 } 1970-01-01T00:00:00.000Z /re/g Uint8Array(2) [ 0, 0 ]",
-    '[Object: null prototype] {} Foo { x: 1 } [ <empty>, 1 ] m',
+    '[Object: null prototype] {} Foo { x: 1 } [ <1 empty item>, 1 ] m',
     'G',
     '  in',
     'out',

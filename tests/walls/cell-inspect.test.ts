@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import makeInspect from '../../guest/realm/inspect.js'
+import primordials from '../../guest/realm/primordials.js'
+
+/** Beside Node's own: what a program prints is what it prints outside. */
+const { inspect: own } = makeInspect(primordials(), (_op: string, stack: string) => stack) as {
+  inspect: (value: unknown) => string
+}
+/** Longer texts are cut at a bound of a realm. */
+const comparedUnitsMax = 10_000
+const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
+const rounds = process.env['MAYFLY_LONG'] === undefined ? 3000 : 200_000
+
+test('values are printed as Node prints them', (t) => {
+  t.diagnostic(`MAYFLY_SEED=${seed}`)
+  const random = randomFrom(seed)
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
+  const texts = [
+    '',
+    'a',
+    "it's",
+    `"both" and 'one'`,
+    '`${x}` \' "',
+    'ab\ncd',
+    '\u0007\u007f\\',
+    'long '.repeat(9),
+    'lines\n'.repeat(20),
+    '日本',
+    '\ud83d',
+  ]
+  const keys = ['a', 'name', 'with space', '0', 'é', 'veryLongPropertyName', 'x-y']
+  const leaf = (): unknown =>
+    pick([
+      () => Math.floor(random() * 1000),
+      () => random() * 100,
+      () => -0,
+      () => pick(texts),
+      () => true,
+      () => null,
+      () => undefined,
+      () => 12n,
+      () => Symbol('s'),
+      () => new Date(0),
+      () => /a/g,
+    ])()
+  const value = (level: number): unknown => {
+    const size = Math.floor(random() * pick([3, 8, 30, 120]))
+    const some = <T>(make: () => T) => Array.from({ length: level > 2 ? size % 9 : size }, make)
+    const inner = () => (level > 3 || random() < 0.7 ? leaf() : value(level + 1))
+    return pick<() => unknown>([
+      leaf,
+      () => some(inner),
+      () => some(() => Math.floor(random() * pick([10, 1000, 1e6]))),
+      () => some(() => pick(texts)),
+      () => Object.fromEntries(some(() => [pick(keys), inner()])),
+      () => new Map(some(() => [inner(), inner()])),
+      () => new Set(some(inner)),
+      () => new Uint8Array(some(() => random() * 255)),
+      () =>
+        new (class Named {
+          first = inner()
+          second = inner()
+        })(),
+      () => Object.assign(Object.create(null), { a: inner() }),
+    ])()
+  }
+  for (let round = 0; round < rounds; round++) {
+    const made = value(0)
+    const expected = inspect(made)
+    if (expected.length > comparedUnitsMax) continue
+    assert.equal(own(made), expected, `MAYFLY_SEED=${seed}, value ${round}`)
+  }
+})
+
+test('what lies of itself, throws, or has no end is printed within bounds, and none of its code decides', () => {
+  const throws = () => {
+    throw new Error('trap')
+  }
+  const huge = () => Object.assign([], { length: 2 ** 32 - 1 })
+  const hostile: unknown[] = [
+    new Proxy([], { ownKeys: throws, get: throws, getOwnPropertyDescriptor: throws, has: throws }),
+    new Proxy([1], { get: (_, key) => (key === 'length' ? 2 ** 32 : throws()) }),
+    Object.defineProperty([1, 2, 3, 4, 5, 6, 7], '3', { get: throws, enumerable: true }),
+    {
+      toString: throws,
+      [Symbol.toPrimitive]: throws,
+      get a() {
+        return throws()
+      },
+    },
+    Array.from({ length: 200 }, () => huge()),
+    huge(),
+    Array.from({ length: 9 }, () => 'x'.repeat(2 ** 20)),
+  ]
+  for (const one of hostile) assert.ok(own(one).length < 200_000)
+  assert.equal(own(hostile[2]), inspect(hostile[2]))
+  assert.equal(own(hostile[0]), '[unreadable]')
+})
+
+/** Numbers from 0 to 1 by a linear congruential generator (Numerical Recipes). */
+function randomFrom(start: number): () => number {
+  let state = start >>> 0
+  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
+}

@@ -31,6 +31,7 @@ export async function runInside(
       ...(program.stdin !== undefined && { stdin: program.stdin }),
     })
     const outcome = documentOf(ran) as unknown as Outcome
+    if (outcome.status === undefined) throw new Error(JSON.stringify(outcome))
     const { stdout, stderr, exitCode } = outcome as Outcome & { readonly exitCode: number | null }
     return { outcome, stdout, stderr, exitCode, created: createdIn(artifacts, program) }
   } finally {

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { documentOf, mayfly, type Place } from '../doors/program.ts'
@@ -18,7 +19,7 @@ export async function runInside(
   program: Program,
   flags: readonly string[] = [],
 ): Promise<EndedInside> {
-  const artifacts = mkdtempSync(join(place.cwd, 'artifacts-'))
+  const artifacts = join(place.cwd, `artifacts-${randomUUID()}`)
   try {
     const { file, args } = mainOf(program)
     const env = Object.entries(program.env).flatMap(([name, value]) => [

@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { packagesFolder, type Program } from './corpus.ts'
@@ -14,6 +22,8 @@ export interface Ended {
 }
 
 const outsideMsMax = 60_000
+/** A pipe of the kernel: Node makes sockets, and `< /dev/stdin` cannot open those. */
+const piped = 'cat "$0" | "$@"'
 const programsHere = join(import.meta.dirname, '../../node_modules/.bin')
 
 /** Runs a program without Mayfly, in a copy of its folder, by the command that its author would type. */
@@ -24,12 +34,15 @@ export async function runOutside(program: Program): Promise<Ended> {
     cpSync(program.folder, cwd, { recursive: true })
     const packages = join(packagesFolder, 'node_modules')
     if (existsSync(packages)) symlinkSync(packages, join(base, 'node_modules'))
-    const [command = '', ...args] = program.command
-    const child = spawn(command, args, { cwd, env: envOf(program, base), stdio: 'pipe' })
+    const stdin = join(base, 'stdin')
+    writeFileSync(stdin, program.stdin ?? '')
+    const child = spawn('sh', ['-c', piped, stdin, ...program.command], {
+      cwd,
+      env: envOf(program, base),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const timer = setTimeout(() => child.kill('SIGKILL'), outsideMsMax)
     const texts = [textOf(child.stdout), textOf(child.stderr)]
-    child.stdin.on('error', () => undefined)
-    child.stdin.end(program.stdin ?? '')
     const [exitCode] = (await once(child, 'close')) as [number | null]
     clearTimeout(timer)
     const [stdout = '', stderr = ''] = await Promise.all(texts)

@@ -65,11 +65,24 @@ export function folderOfLayers(): string {
 function sourcesOf({ file, request, asked }: PackagesAsked): readonly PackageSource[] {
   if (asked === false) return []
   if (asked) return asked.map(findPackages)
-  const { language, code = '' } = request
+  const { language } = request
   const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
-  if (file === '-' || hasOwn || !inNode.has(language) || !importsPackage(code)) return []
+  if (file === '-' || hasOwn || !inNode.has(language) || !needsPackages(request)) return []
   const found = nearestModules(path.dirname(path.resolve(file)))
   return found ? [found] : []
+}
+
+const SOURCE = /\.[cm]?[jt]sx?$/
+const RELATIVE = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']\.{0,2}\//
+
+/** Whether the main source imports a package, or a file that it may reach by a relative import does. */
+function needsPackages({ code = '', files = [] }: JobRequest): boolean {
+  if (importsPackage(code)) return true
+  if (!RELATIVE.test(code)) return false
+  return files.some(
+    ({ path: place, content, encoding }) =>
+      SOURCE.test(place) && encoding !== 'base64' && importsPackage(content ?? ''),
+  )
 }
 
 const IMPORT = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*(["'])([^"'\n]{1,214})\1/g

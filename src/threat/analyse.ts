@@ -160,6 +160,9 @@ function readReply(text: string, { asked }: Job): Inspection {
   if (asked.language !== undefined && reply.language !== asked.language) {
     throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
   }
+  // A Python's own guest decides its entry, because `main` may be called only where the source does not call it.
+  if (reply.entry === 'auto' && reply.language !== 'python')
+    throw new TypeError('Cannot believe a reply whose entry is not decided')
   if (reply.javascript !== undefined && !isStripped(asked.code, reply.javascript)) {
     throw new TypeError('Cannot believe a reply whose source has another length')
   }

@@ -9,6 +9,9 @@ import { createdIn, type Ended } from './outside.ts'
 /** Enough on a machine that does other things besides; nothing else differs from what a job has by default. */
 const timeout = '60s'
 
+/** Artifacts below `out/` have their paths from there, as docs/job.md says. */
+const artifactOf = (name: string) => name.replace(/^out\//, '')
+
 export interface EndedInside extends Ended {
   readonly outcome: Outcome
 }
@@ -34,7 +37,7 @@ export async function runInside(
     const outcome = documentOf(ran) as unknown as Outcome
     if (outcome.status === undefined) throw new Error(JSON.stringify(outcome))
     const { stdout, stderr, exitCode } = outcome as Outcome & { readonly exitCode: number | null }
-    return { outcome, stdout, stderr, exitCode, created: createdIn(artifacts, program) }
+    return { outcome, stdout, stderr, exitCode, created: createdIn(artifacts, program, artifactOf) }
   } finally {
     rmSync(artifacts, { recursive: true, force: true })
   }

@@ -58,11 +58,15 @@ function envOf({ env }: Program, home: string): NodeJS.ProcessEnv {
   return { PATH, HOME: home, TMPDIR: home, LANG: 'C.UTF-8', ...env }
 }
 
-export function createdIn(folder: string, { creates }: Program): Map<string, Buffer> {
+/** Files that the program makes, by their names in its folder; `placeOf` says where they came to lie. */
+export function createdIn(
+  folder: string,
+  { creates }: Program,
+  placeOf = (name: string) => name,
+): Map<string, Buffer> {
+  const made = creates.map((name) => [name, join(folder, placeOf(name))] as const)
   return new Map(
-    creates
-      .filter((name) => existsSync(join(folder, name)))
-      .map((name) => [name, readFileSync(join(folder, name))]),
+    made.filter(([, at]) => existsSync(at)).map(([name, at]) => [name, readFileSync(at)]),
   )
 }
 

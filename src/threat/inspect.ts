@@ -175,7 +175,7 @@ function broken(code: string, language: Language, error: Shape & { kind: 'error'
     found: [],
     complexityScore: 0,
     behaviorScore: 0,
-    syntaxError: { message: error.message.slice(0, 500), ...positionOf(code, error.offset) },
+    syntaxError: { message: syntaxMessage(code, error), ...positionOf(code, error.offset) },
   }
 }
 
@@ -321,6 +321,17 @@ const shellEntry = (): Entry => 'program'
 /** Of a Python its guest decides, which has the parser to decide by. */
 const pythonEntry = (): Entry => 'auto'
 const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: shellEntry, bash: shellEntry }
+
+/** A parser that has nothing left to read says no more than that a token is unexpected. */
+function syntaxMessage(
+  code: string,
+  { message, offset }: { readonly message: string; readonly offset: number },
+): string {
+  const isAtEnd = message === 'Unexpected token' && offset >= code.trimEnd().length
+  return isAtEnd
+    ? 'Unexpected end of file: a bracket, a brace or a quote is not closed'
+    : message.slice(0, 500)
+}
 
 function inspectScript(request: InspectRequest, language: keyof typeof entryOf): Inspection {
   const { code, entry } = request

@@ -49,9 +49,7 @@ function files({ creates }: Program, outside: Ended, inside: Ended): string[] {
   })
 }
 
-/** Everything that the author of a program reads: its stderr, and the error of its outcome. */
-function mentions({ mentions }: Program, { outcome, stderr }: EndedInside): string[] {
-  const { message = '', stack = '', details } = outcome.error ?? {}
-  const read = [stderr, message, stack, JSON.stringify(details ?? null)].join('\n')
-  return mentions.filter((text) => !read.includes(text)).map((text) => `no mention of "${text}"`)
+/** Against all that the command prints for the author of the program. */
+function mentions({ mentions }: Program, { printed }: EndedInside): string[] {
+  return mentions.filter((text) => !printed.includes(text)).map((text) => `no mention of "${text}"`)
 }

@@ -14,6 +14,8 @@ const artifactOf = (name: string) => name.replace(/^out\//, '')
 
 export interface EndedInside extends Ended {
   readonly outcome: Outcome
+  /** Of a broken program: what the command prints where it is not asked for JSON. */
+  readonly printed: string
 }
 
 /** Runs a program with `mayfly run`, in its own folder, with the files there. */
@@ -30,14 +32,26 @@ export async function runInside(
       `${name}=${value}`,
     ])
     const given = [...env, '--timeout', timeout, '--artifacts', artifacts, ...flags]
-    const words = ['run', file, '--file', '.', '--json', ...given, '--', ...args]
-    const ran = await mayfly({ ...place, cwd: program.folder }, words, {
-      ...(program.stdin !== undefined && { stdin: program.stdin }),
-    })
+    const run = (...asked: readonly string[]) =>
+      mayfly(
+        { ...place, cwd: program.folder },
+        ['run', file, '--file', '.', ...asked, ...given, '--', ...args],
+        { ...(program.stdin !== undefined && { stdin: program.stdin }) },
+      )
+    const ran = await run('--json')
     const outcome = documentOf(ran) as unknown as Outcome
     if (outcome.status === undefined) throw new Error(JSON.stringify(outcome))
     const { stdout, stderr, exitCode } = outcome as Outcome & { readonly exitCode: number | null }
-    return { outcome, stdout, stderr, exitCode, created: createdIn(artifacts, program, artifactOf) }
+    const told = program.mentions.length > 0 ? await run() : ran
+    const printed = `${told.stdout}\n${told.stderr}`
+    return {
+      outcome,
+      printed,
+      stdout,
+      stderr,
+      exitCode,
+      created: createdIn(artifacts, program, artifactOf),
+    }
   } finally {
     rmSync(artifacts, { recursive: true, force: true })
   }

@@ -22,13 +22,12 @@ const { create, getPrototypeOf } = Object
 const BIG = /** @type {const} */ ({ bigint: true })
 const stats = getPrototypeOf(fs.statSync('/', BIG))
 const { bind, call } = Function.prototype
-const [cut, startsWith, test, isDirectory, isFile, isLink, sort, subarray] = [
+const [cut, startsWith, test, isDirectory, isFile, sort, subarray] = [
   String.prototype.slice,
   String.prototype.startsWith,
   RegExp.prototype.test,
   stats.isDirectory,
   stats.isFile,
-  stats.isSymbolicLink,
   Array.prototype.sort,
   Uint8Array.prototype.subarray,
 ].map((method) => bind.call(call, method))
@@ -86,11 +85,8 @@ export function gatherArtifacts(work, bytesMax, give, known) {
     for (let index = 0; index < names.length; index++) {
       const name = names[index] ?? ''
       const path = at + name
-      if (path === OUT && hasOut) continue
-      const refused = (/** @type {string} */ place, /** @type {string} */ because) => {
-        if (!isLinkAsItWas(`${below}/${name}`, path)) leave(place, because)
-      }
-      attempt(refused, path, () => {
+      if ((path === OUT && hasOut) || isSkipped(`${below}/${name}`, name, path)) continue
+      attempt(leave, path, () => {
         const fd = openSync(`${below}/${name}`, FILE)
         try {
           take(fd, name, path, depth)
@@ -147,11 +143,16 @@ export function gatherArtifacts(work, bytesMax, give, known) {
     return compare(content, contentOf(fd, content.length)) === 0
   }
 
-  /** @param {string} place @param {string} path */
-  function isLinkAsItWas(place, path) {
+  /**
+   * Not opened where nothing changed: to read a planted credential is an anomaly, and a tool's folder may be large.
+   * @param {string} place @param {string} name @param {string} path
+   */
+  function isSkipped(place, name, path) {
+    if (isBelowOut(path)) return false
     try {
       const stat = lstatSync(place, BIG)
-      return isLink(stat) && known[path]?.facts === factsOf(stat)
+      if (isDirectory(stat)) return test(OF_TOOLS, name)
+      return known[path]?.facts === factsOf(stat)
     } catch {
       return false
     }

@@ -246,7 +246,11 @@ while (open.length > 0 && seen.length < 400) {
   if (one === null || (typeof one !== 'object' && typeof one !== 'function') || seen.includes(one)) continue
   seen.push(one)
   try { open.push(one.constructor, Object.getPrototypeOf(one), one.prototype) } catch {}
-  try { if (one('return process')().pid) found.push('a process') } catch {}
+  try {
+    const made = one('return process')
+    made?.catch?.(() => {})
+    if ((await made()).pid) found.push('a process')
+  } catch {}
   try { if (typeof one.applySync === 'function') found.push('a bridge') } catch {}
 }
 return found`

@@ -38,10 +38,11 @@ beforeEach(async () => {
 test('The list shows the last lines, those of one run, and as JSON', () => {
   const text = audit('list')
   assert.equal(text.status, 0)
-  assert.equal(text.stdout.trimEnd().split('\n').length, 6)
+  const headings = 1
+  assert.equal(text.stdout.trimEnd().split('\n').length, 6 + headings)
   assert.match(text.stdout, /3 .* ended .* exec_a .* acme .* ok .* 2.4 ms/)
   assert.ok(!text.stdout.includes('\u001b'))
-  assert.equal(audit('list', '--limit', '2').stdout.trimEnd().split('\n').length, 2)
+  assert.equal(audit('list', '--limit', '2').stdout.trimEnd().split('\n').length, 2 + headings)
   const lines = JSON.parse(audit('list', '--run', 'exec_b', '--json').stdout)
   assert.deepEqual(
     lines.map((line: { seq: number; kind: string; status: string }) => [line.kind, line.status]),

@@ -151,7 +151,7 @@ suite('What is the same stays the same, and what is where is told', () => {
   test('A TypeScript error has the place in the source as it was written', async () => {
     const source = 'interface A { a: number }\nconst a: A = { a: 1 }\n  throw new Error(`${a.a}`)\n'
     const { error } = outcomeOf(await run({ ...thrower, source, name: 'job.ts' }))
-    assert.match(error?.stack ?? '', /job\.js:3:9/)
+    assert.match(error?.stack ?? '', /job\.ts:3:9/)
   })
 
   test('An error in a file of the job has the place in that file', async () => {

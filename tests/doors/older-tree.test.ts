@@ -8,6 +8,8 @@ import { documentOf, makePlace, mayfly, startServer, whenReady } from './program
 const old = join(import.meta.dirname, '../fixtures/tree-0.1.0')
 const linesThen = 13
 const place = makePlace()
+/** Named, because it loosens: a file that is only found may not. */
+const config = ['--config', join(place.cwd, 'mayfly.toml')]
 const key = 'mfy_0123456789abcdef0123456789abcdef'
 
 suite('State made by an older tree', () => {
@@ -25,18 +27,22 @@ suite('State made by an older tree', () => {
   after(() => place.remove())
 
   test('a record verifies, with the checkpoints of its key', async () => {
-    const { code, stdout } = await mayfly(place, ['audit', 'verify'])
+    const { code, stdout } = await mayfly(place, ['audit', 'verify', ...config])
     assert.equal(code, 0, stdout)
     assert.match(stdout, new RegExp(`ok: ${linesThen} lines`))
   })
 
   test('an exported record verifies', async () => {
-    const { code, stdout } = await mayfly(place, ['audit', 'verify', join(old, 'export.ndjson')])
+    const { code, stdout } = await mayfly(place, [
+      'audit',
+      'verify',
+      join(old, 'export.ndjson'),
+      ...config,
+    ])
     assert.equal(code, 0, stdout)
   })
 
   test('a configuration is read, with each of its values in force', async () => {
-    const config = ['--config', join(place.cwd, 'mayfly.toml')]
     assert.equal((await mayfly(place, ['policy', 'check', ...config])).code, 0)
     const { stdout } = await mayfly(place, ['policy', 'explain', ...config])
     assert.match(stdout, /limits\.timeout .*8/)
@@ -44,18 +50,16 @@ suite('State made by an older tree', () => {
   })
 
   test('a job runs on it, and its lines extend the old chain', async () => {
-    const config = ['--config', join(place.cwd, 'mayfly.toml')]
     const ran = await mayfly(place, ['run', 'job.js', '--input', '4', '--json', ...config])
     const outcome = documentOf(ran)
     assert.equal(outcome['status'], 'ok', ran.stderr)
     assert.equal(outcome['result'], 8)
     assert.ok(outcome['evidence'].audit > linesThen)
-    const { code, stdout } = await mayfly(place, ['audit', 'verify'])
+    const { code, stdout } = await mayfly(place, ['audit', 'verify', ...config])
     assert.equal(code, 0, stdout)
   })
 
   test('a server opens it, and runs an effect registered then', async () => {
-    const config = ['--config', join(place.cwd, 'mayfly.toml')]
     await using server = await startServer(place, config, { MAYFLY_API_KEY: key })
     await whenReady(server)
     const answer = await fetch(new URL('/api/effects/execute', server.active), {

@@ -32,7 +32,7 @@ suite('Installed on another system', { skip: withoutNpm() }, () => {
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   for (const { os, cpu, node, parser } of installs)
-    test(`S4-20: on ${os} ${cpu} it gets its own Node and parser, and no other system’s`, () => {
+    test(`S4-20: on ${os} ${cpu} it gets its own Node, parser and transformer, and no other system’s`, () => {
       for (const file of ['package.json', 'package-lock.json', '.npmrc'])
         copyFileSync(join(root, file), join(folder, file))
       const args = ['ci', `--os=${os}`, `--cpu=${cpu}`, '--libc=glibc', '--dry-run', '--offline']
@@ -44,7 +44,8 @@ suite('Installed on another system', { skip: withoutNpm() }, () => {
       assert.equal(status, 0, stderr)
       const added = [...stdout.matchAll(/^add (\S+) /gm)].map(([, name]) => name!)
       const ofSystems = added.filter((name) => /^node-(bin|linux|win)|binding-/.test(name))
-      assert.deepEqual(ofSystems.sort(), [`@oxc-parser/binding-${parser}`, node].sort())
+      const native = ['parser', 'transform'].map((name) => `@oxc-${name}/binding-${parser}`)
+      assert.deepEqual(ofSystems.sort(), [...native, node].sort())
       assert.ok(added.includes('isolated-vm') && added.includes('hono'))
     })
 })

@@ -16,11 +16,17 @@ export function isShell(language) {
   return language in SHELLS
 }
 
-/** `$0` is its name as seen from the working folder, as `bash FILE` has it. @param {import('./entries.js').Job} job @param {string} main */
+/**
+ * `$0` is its name as seen from the working folder: `FILE` as `bash FILE` has it, and `./FILE` where the job brought that
+ * file as one that may be executed, because such a script may start itself again.
+ * @param {import('./entries.js').Job} job @param {string} main
+ */
 export function runShell(job, main) {
-  const { language, code, args = [] } = job.task
+  const { language, code, args = [], files } = job.task
+  const name = path.relative('', main)
+  const isExecutable = files.some((one) => one.executable && path.normalize(one.path) === name)
   const file = SHELLS[language] ?? '/bin/sh'
-  const words = [...optionsOf(code, language), path.relative('', main), ...args]
+  const words = [...optionsOf(code, language), isExecutable ? `./${name}` : name, ...args]
   job.release()
   const child = spawn(file, words, { stdio: [0, 1, 2, 3] })
   child.once('error', (error) => job.fail(error))

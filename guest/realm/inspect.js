@@ -13,6 +13,7 @@ export default function (P, ask) {
   const COMPACT = 3
   const COLUMNS_MAX = 12
   const HOLES_MAX = 1_000_000
+  const PROTOTYPES_MAX = 32
   const PLAIN = /^[ !#-&(-[\]-_a-~]*$/
   const SHORT = { __proto__: null, 8: '\\b', 9: '\\t', 10: '\\n', 12: '\\f', 13: '\\r' }
   const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
@@ -225,6 +226,14 @@ export default function (P, ask) {
   }
 
   function object(value, level, indent, seen) {
+    const own = customOf(value)
+    if (own !== undefined) {
+      const told = P.apply(own, value, [DEPTH_MAX - level, { __proto__: null, depth: DEPTH_MAX }])
+      if (told !== value)
+        return typeof told === 'string'
+          ? clip(told, TOTAL_CHARS_MAX)
+          : any(told, level, indent, seen)
+    }
     const kind = kindOf(value)
     const isList = kind.items !== undefined && kind.open === '['
     const hasEntries = !isEmpty(value, kind)
@@ -250,6 +259,18 @@ export default function (P, ask) {
       isFlat,
       value: isList ? value : undefined,
     })
+  }
+
+  /** A class may say how its objects are printed, by a method of Node's symbol; a getter is not asked. */
+  function customOf(value) {
+    let at = value
+    for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
+      const property = P.descriptorOf(at, P.symbolInspect)
+      if (property !== undefined)
+        return typeof property.value === 'function' ? property.value : undefined
+      at = P.prototypeOf(at)
+    }
+    return undefined
   }
 
   function isEmpty(value, kind) {

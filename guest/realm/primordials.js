@@ -57,6 +57,7 @@ export default function primordials() {
     sqrt: Math.sqrt,
     parseFloat,
     symbolIterator: Symbol.iterator,
+    symbolInspect: Symbol.for('nodejs.util.inspect.custom'),
     symbolToStringTag: Symbol.toStringTag,
     // Methods, uncurried: the receiver is the first argument
     arrayJoin: uncurry(Array.prototype.join),

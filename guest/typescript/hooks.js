@@ -51,7 +51,7 @@ export function readTypeScript({ work, main, isTyped }) {
     } catch (error) {
       if (!isPlace || !NOT_FOUND.includes(/** @type {any} */ (error).code)) throw error
       const file = firstFile([placeOf(specifier, context.parentURL)])
-      if (!file) throw error
+      if (!file) throw asWritten(error, specifier, context.parentURL)
       return next(pathToFileURL(file).href, context)
     }
   }
@@ -146,4 +146,15 @@ function syntaxError(file, source, { message, line, column }) {
   const mark = `${' '.repeat(column - 1)}^`
   thrown.stack = `${file}:${line}\n${text}\n${mark}\n\nSyntaxError: ${message}`
   return thrown
+}
+
+/** Names the import as it is written: Node names the path that it looked at, which no source says.
+ * @param {any} error @param {string} specifier @param {string | undefined} parent */
+function asWritten(error, specifier, parent) {
+  const from = parent?.startsWith('file:') ? ` imported from ${fileURLToPath(parent)}` : ''
+  const { message, stack } = error
+  if (typeof message !== 'string' || message.includes(`'${specifier}'`)) return error
+  error.message = `Cannot find module '${specifier}'${from}`
+  if (typeof stack === 'string') error.stack = stack.replace(message, () => error.message)
+  return error
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { makePlace, mayfly } from './program.ts'
@@ -76,4 +76,18 @@ test('a source keeps its own name alone where nothing of its folder comes along'
   assert.match(ran.stdout, /^src\/app\.sh 11\n/, ran.stderr)
   write({ 'lone/lone.sh': 'echo "$0"' })
   assert.equal((await run('lone/lone.sh')).stdout, 'lone.sh\n')
+})
+
+test('a script that may be executed starts itself again by its own name', async () => {
+  write({ 'again.sh': '#!/bin/sh\n[ "${1:-}" = inner ] && echo inner && exit 4\n"$0" inner' })
+  chmodSync(join(place.cwd, 'project/again.sh'), 0o755)
+  const ran = await run('again.sh', '--file', '.', '--pass-exit-code')
+  assert.deepEqual([ran.code, ran.stdout], [4, 'inner\n'], ran.stderr)
+})
+
+test('an import that finds no file is named as it is written', async () => {
+  write({ 'wrong.ts': `import { a } from './lib/sumary'\nimport 'node:fs'\nconsole.log(a)` })
+  const { code, stderr } = await run('wrong.ts', '--file', '.')
+  assert.equal(code, 1)
+  assert.match(stderr, /Cannot find module '\.\/lib\/sumary' imported from \S*wrong\.ts/)
 })

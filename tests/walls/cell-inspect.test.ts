@@ -104,3 +104,25 @@ function randomFrom(start: number): () => number {
   let state = start >>> 0
   return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
 }
+
+test('a class that says how it is printed is asked, and cannot break what prints it', () => {
+  const custom = Symbol.for('nodejs.util.inspect.custom')
+  const says = (told: () => unknown) => ({ amount: 5, [custom]: told })
+  assert.equal(own(says(() => 'Money<5>')), 'Money<5>')
+  assert.equal(own([says(() => ({ a: 1 }))]), inspect([says(() => ({ a: 1 }))]))
+  const self: Record<symbol, () => unknown> = { [custom]: () => self }
+  assert.doesNotThrow(() => own(self))
+  const throws = says(() => {
+    throw new Error('no')
+  })
+  assert.equal(own(throws), '[unreadable]')
+  const endless = (): unknown => says(endless)
+  assert.ok(own(endless()).length < 100_000)
+  assert.ok(own(says(() => 'x'.repeat(10_000_000))).length < 100_000)
+  const getter = Object.defineProperty({}, custom, {
+    get() {
+      throw new Error('asked')
+    },
+  })
+  assert.doesNotThrow(() => own(getter))
+})

@@ -15,7 +15,7 @@ const tries = {
   binding: () => process.binding('fs'), env: () => process.env.PATH, buffer: () => Buffer.from('a').buffer,
   constructor: () => console.log.constructor('return process')().pid,
   input: () => input.constructor.constructor('return process')().pid,
-  call: () => (async () => {}).constructor('return process')().pid,
+  call: async () => (await (async () => {}).constructor('return process')()).pid,
 }
 for (const [name, run] of Object.entries(tries)) { try { if (await run()) found.push(name) } catch {} }
 for (const name of ['node:fs', 'fs', 'node:child_process', 'node:net', 'node:worker_threads', 'node:ffi', 'node:vm']) {

@@ -285,7 +285,7 @@ suite('A disk that is full', { skip: unable('python') || noMounts() }, () => {
       assert.equal(ran.status, 0, ran.stderr)
       const [first, full, again] = ran.stdout.trim().split('\n')
       assert.equal(first, 'ok')
-      assert.match(full ?? '', /^(thrown STATE|failed )/)
+      assert.match(full ?? '', /^(thrown (?:STATE|DISK_FULL)|failed )/)
       assert.equal(again, 'ok')
     } finally {
       rmSync(place, { recursive: true, force: true })

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import type { Sleep } from '../lib/sleep.ts'
 import { createHolder, type Held } from './hold.ts'
+import type { Pressure } from './pressure.ts'
 import type { WallEnd } from './protocol.ts'
 
 const aFewLooksMs = 40
@@ -68,6 +69,26 @@ suite('Holding a wall', { skip: !existsSync('/proc/self/statm') && 'no /proc' },
     ])
   })
 
+  test('Short of memory, one look ends all the walls that have to go', async () => {
+    let isShort = true
+    using stand = holding(undefined, (active) => {
+      if (!isShort) return []
+      isShort = false
+      return [...active].slice(0, 3)
+    })
+    for (const wall of ['w1', 'w2', 'w3', 'w4']) stand.holder.hold(held({ wall }))
+    await stand.ended
+    // The callbacks of one look run before whoever waits for the first.
+    assert.deepEqual(
+      stand.ends,
+      ['w1', 'w2', 'w3'].map((wall) => [wall, 'pressure']),
+    )
+    assert.deepEqual(
+      [...stand.holder.active].map(({ wall }) => wall),
+      ['w4'],
+    )
+  })
+
   test('Forgotten, it is held no longer, and its peak is told', async () => {
     using stand = holding()
     stand.holder.hold(held())
@@ -84,7 +105,7 @@ function held(to: Partial<Held> = {}): Held {
   return { wall: 'w1', pid: process.pid, peakBytes: 0, ...never, ...to }
 }
 
-function holding(sleep?: Sleep) {
+function holding(sleep?: Sleep, pressure?: Pressure) {
   const ends: (readonly [string, WallEnd])[] = []
   const { promise, resolve } = Promise.withResolvers<readonly [string, WallEnd]>()
   const holder = createHolder(
@@ -93,7 +114,7 @@ function holding(sleep?: Sleep) {
       resolve([one.wall, how])
     },
     10,
-    sleep ? { sleep } : {},
+    { ...(sleep && { sleep }), ...(pressure && { pressure }) },
   )
   return { ends, holder, ended: promise, [Symbol.dispose]: () => holder.close() }
 }

@@ -1,5 +1,6 @@
 import { createSleep, type Sleep } from '../lib/sleep.ts'
 import { residentBytes } from '../os/proc.ts'
+import type { Pressure } from './pressure.ts'
 import type { WallEnd } from './protocol.ts'
 import type { Watch } from './watch.ts'
 
@@ -47,8 +48,8 @@ const SLEEP_LOOK_MS = 50
 
 export interface HolderParts {
   readonly sleep?: Sleep
-  /** Which wall has to go because the machine is short of memory, if any. */
-  readonly pressure?: ((active: Iterable<Held>, now: number) => Held | undefined) | undefined
+  /** Which walls have to go because the machine is short of memory. */
+  readonly pressure?: Pressure | undefined
 }
 
 /** Looks every `everyMs` while a wall has a job; calls back for each that is over a bound. */
@@ -71,8 +72,7 @@ export function createHolder(
       const how = whyOver(held, now)
       if (how) finish(held, how)
     }
-    const victim = pressure?.(active, now)
-    if (victim) finish(victim, 'pressure')
+    for (const victim of pressure?.(active, now) ?? []) finish(victim, 'pressure')
   }
 
   /** Lives go on while the machine sleeps. */

@@ -18,27 +18,60 @@ const walls = [
   held('b2', 'b', 20),
 ]
 
+const names = (ended: readonly Held[]) => ended.map(({ wall }) => wall)
+
 test('Nothing is ended while there is room, nor where walls hold little of what is used', () => {
   const roomy = createPressure({ memory, isBound: false, availableBytes: () => 500 * MiB })
-  assert.equal(roomy(walls, 0), undefined)
+  assert.deepEqual(roomy(walls, 0), [])
   const others = createPressure({ memory, isBound: false, availableBytes: () => 0 })
-  assert.equal(others([held('a1', 'a', 50)], 0), undefined)
+  assert.deepEqual(others([held('a1', 'a', 50)], 0), [])
 })
 
 test('Short of memory, the tenant that holds most loses the wall that holds most', () => {
-  const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
-  assert.equal(short(walls, 0)?.wall, 'a2')
+  const short = createPressure({ memory, isBound: false, availableBytes: () => 79 * MiB })
+  // 81 MiB up to twice the reserve: its 120 are enough.
+  assert.deepEqual(names(short(walls, 0)), ['a2'])
 })
 
-test('The next is ended once the pages of the one before have had time to come free', () => {
+test('One look ends as many walls as bring back twice the reserve, in turn by tenant, and no more', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
-  assert.ok(short(walls, 0))
-  assert.equal(short(walls, 100), undefined)
-  assert.ok(short(walls, 200))
+  // 150 MiB: 120 of `a`, which then holds less than `b`.
+  assert.deepEqual(names(short(walls, 0)), ['a2', 'b1'])
+})
+
+test('A hundred walls that allocate at once: one look ends what is missing, and spares the rest', () => {
+  const many = Array.from({ length: 100 }, (_, at) => held(`w${at}`, `t${at % 10}`, 20))
+  const short = createPressure({ memory, isBound: false, availableBytes: () => 0 })
+  const ended = short(many, 0)
+  assert.equal(ended.length, 16)
+  assert.equal(new Set(ended.map(({ tenant }) => tenant)).size, 10)
+})
+
+test('Walls that hold nothing beyond their idle size are not ended in number', () => {
+  const idle = Array.from({ length: 100 }, (_, at) => held(`w${at}`, 'a', 10))
+  const short = createPressure({ memory, isBound: false, availableBytes: () => 0 })
+  assert.equal(short(idle, 0).length, 1)
+  assert.equal(short(idle, 10).length, 0)
+})
+
+test('Walls whose growth was sampled late are ended at the next look', () => {
+  const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
+  const idle = Array.from({ length: 100 }, (_, at) => held(`w${at}`, 'a', 10))
+  assert.equal(short(idle, 0).length, 1)
+  const grown = idle.slice(1).map(({ wall }) => held(wall, 'a', 60))
+  assert.equal(short(grown, 10).length, 3)
+})
+
+test('Pages of walls just ended count as free until they had time to come free', () => {
+  const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
+  assert.equal(short(walls, 0).length, 2)
+  assert.deepEqual(short(walls, 100), [])
+  assert.equal(short(walls, 200).length, 2)
 })
 
 test('In a container, what all walls hold counts against its bound', () => {
   const bound = createPressure({ memory: 500 * MiB, isBound: true })
-  assert.equal(bound(walls, 0)?.wall, 'a2')
-  assert.equal(createPressure({ memory: 600 * MiB, isBound: true })(walls, 0), undefined)
+  // 470 MiB held, of 425: down to 385.
+  assert.deepEqual(names(bound(walls, 0)), ['a2'])
+  assert.deepEqual(createPressure({ memory: 600 * MiB, isBound: true })(walls, 0), [])
 })

@@ -2,12 +2,12 @@ import { readText } from '../os/read.ts'
 import type { Held } from './hold.ts'
 
 /**
- * Ends a wall before the machine is out of memory. Admission counts jobs by what they use, so the ceilings of all that
+ * Ends walls before the machine is out of memory. Admission counts jobs by what they use, so the ceilings of all that
  * runs may come to more than there is; jobs that slept and then all allocate reach that within seconds. The kernel's OOM
  * killer would find walls too (`oom_score_adj`), but only once everything else on the machine has stalled.
  *
- * It is looked at with every look of the holder, each 2 to 10 ms. The reserve below is what all cores together can
- * allocate until the wall that was ended has given its pages back.
+ * The holder calls it with every look, each 2 to 10 ms. A hundred walls can allocate at once, so one look ends as many as
+ * bring back twice the reserve: the second half is for what the others allocate until those pages are free.
  */
 export interface PressureOptions {
   /** Bytes that all walls together may hold: the machine's, or the container's. */
@@ -23,34 +23,80 @@ const RESERVE_BYTES_MAX = 4 * 2 ** 30
 const SHARE_OF_BOUND = 0.85
 /** Walls that hold less are not what the machine is short of. */
 const ASKED_FROM_SHARE = 0.1
-/** What was ended needs this long until its pages are free. */
+/** Time in which the pages of a killed wall come free: until then they count as free already. */
 const FREED_MS = 150
+/** Walls that hold less beyond their idle size are not worth ending for their memory. */
+const WORTH_BYTES_MIN = 2 ** 20
 
+export type Pressure = (active: Iterable<Held>, now: number) => readonly Held[]
+
+/** Returns the walls to end now: no more than bring back twice the reserve. */
 export function createPressure({
   memory,
   isBound,
   availableBytes = available,
-}: PressureOptions): (active: Iterable<Held>, now: number) => Held | undefined {
-  const reserve = Math.min(memory * RESERVE_SHARE, RESERVE_BYTES_MAX)
-  let nextAt = 0
+}: PressureOptions): Pressure {
+  const share = memory * RESERVE_SHARE
+  const reserve = isBound ? share : Math.min(share, RESERVE_BYTES_MAX)
+  let freeing = 0
+  let freedAt = 0
+
+  /** Of a bound that is not the machine's, what the victims held no longer counts: they are not active. */
+  function freeWith(held: number): number {
+    return isBound ? memory * SHARE_OF_BOUND + reserve - held : availableBytes() + freeing
+  }
+
   return (active, now) => {
-    if (now < nextAt) return undefined
     const all = [...active]
     const held = all.reduce((sum, { bytes = 0 }) => sum + bytes, 0)
-    if (held < memory * ASKED_FROM_SHARE) return undefined
-    const isShort = isBound ? held > memory * SHARE_OF_BOUND : availableBytes() < reserve
-    if (!isShort) return undefined
-    nextAt = now + FREED_MS
-    return victimOf(all)
+    if (held < memory * ASKED_FROM_SHARE) return []
+    if (now >= freedAt) freeing = 0
+    const free = freeWith(held)
+    if (free >= reserve) return []
+    const victims = victimsOf(all, 2 * reserve - free, freeing === 0)
+    if (victims.length === 0) return []
+    freedAt = now + FREED_MS
+    freeing += victims.reduce((sum, one) => sum + freedBy(one), 0)
+    return victims
   }
 }
 
-/** Of the tenant that holds most, the wall that holds most beside what it was made of. */
-function victimOf(all: readonly Held[]): Held | undefined {
+/** Walls that free `need` bytes together; `isFirst`: at least one, also where none holds much by its last sample. */
+function victimsOf(all: readonly Held[], need: number, isFirst: boolean): readonly Held[] {
+  const left = new Set(all)
+  const victims: Held[] = []
+  for (let missing = need; missing > 0;) {
+    const victim = victimOf(left)
+    if (!victim) break
+    const isWorth = beyondIdle(victim) >= WORTH_BYTES_MIN
+    if (!isWorth && (!isFirst || victims.length > 0)) break
+    victims.push(victim)
+    left.delete(victim)
+    missing -= freedBy(victim)
+  }
+  return victims
+}
+
+/** Of the tenant that holds most, the wall that holds most beyond its idle size. */
+function victimOf(all: Iterable<Held>): Held | undefined {
   const byTenant = Map.groupBy(all, ({ tenant }) => tenant ?? '')
   const sumOf = (walls: readonly Held[]) => walls.reduce((sum, one) => sum + beyondIdle(one), 0)
-  const [most] = [...byTenant.values()].sort((a, b) => sumOf(b) - sumOf(a))
-  return most?.toSorted((a, b) => beyondIdle(b) - beyondIdle(a))[0]
+  const most = largest([...byTenant.values()], sumOf)
+  return most && largest(most, beyondIdle)
+}
+
+function largest<T>(all: readonly T[], sizeOf: (one: T) => number): T | undefined {
+  let best: { readonly one: T; readonly size: number } | undefined
+  for (const one of all) {
+    const size = sizeOf(one)
+    if (!best || size > best.size) best = { one, size }
+  }
+  return best?.one
+}
+
+/** Never 0, so that a wall just ended counts whatever its last sample was. */
+function freedBy(wall: Held): number {
+  return Math.max(beyondIdle(wall), WORTH_BYTES_MIN)
 }
 
 function beyondIdle({ bytes = 0, idleBytes = 0 }: Held): number {

@@ -271,7 +271,7 @@ export interface WardenFacts {
   }
 }
 
-/** `pressure`: the machine ran short of memory, and this wall held most. */
+/** `pressure`: the machine ran short of memory, and this wall held much of it. */
 export type WallEnd = 'killed' | 'memory' | 'deadline' | 'pressure' | 'exit'
 
 /** Whether the walls of whole programs that are started from now on have a sentinel. */

@@ -30,7 +30,7 @@ const said = {
   timeout: 'The job ran longer than its limit',
   cancelled: 'The job was cancelled',
   pressure:
-    'This machine ran short of memory for jobs, and this one held most: run it again, or lower [server] jobs',
+    'This machine ran short of memory for jobs, and this one held much of it: run it again, or lower [server] jobs',
 } as const
 
 /** An end without a result, of which nobody knows what it used. */

@@ -68,9 +68,18 @@ export class Files {
   resolve(from, specifier, how) {
     if (specifier.length > SPECIFIER_UNITS_MAX) return undefined
     const name = specifier.startsWith('file:///') ? specifier.slice(7) : specifier
-    if (name.startsWith('/')) return this.#at(name, how)
-    if (/^\.\.?(\/|$)/.test(name)) return this.#at(`${folderOf(from)}/${name}`, how)
-    return this.#mapped(name, how) ?? this.#inPackage(folderOf(from), name, how)
+    if (name.startsWith('/')) return this.#byPath(name, how)
+    if (/^\.\.?(\/|$)/.test(name)) return this.#byPath(`${folderOf(from)}/${name}`, how)
+    return codeAlone(this.#mapped(name, how) ?? this.#inPackage(folderOf(from), name, how))
+  }
+
+  /**
+   * A file without a suffix of code is found by that very path alone, and by an import alone: imports are static here,
+   * so that analysis read what they name; the argument of `require` may be made at run time.
+   */
+  #byPath(path, how) {
+    const found = this.#at(path, how)
+    return how === 'import' && found === normal(path) ? found : codeAlone(found)
   }
 
   /** @param {string} path @returns {'json' | 'esm' | 'cjs'} */
@@ -112,11 +121,11 @@ export class Files {
     const named = [how === 'import' ? module : undefined, main].filter(
       (name) => typeof name === 'string',
     )
-    const found = named.map((name) => this.#named(`${path}/${name}`)).find(Boolean)
+    const found = named.map((name) => this.#entry(`${path}/${name}`)).find(Boolean)
     return found ?? this.#index(path)
   }
 
-  #named(path) {
+  #entry(path) {
     const plain = normal(path)
     return plain === undefined ? undefined : (this.#file(plain) ?? this.#index(plain))
   }
@@ -163,8 +172,19 @@ export class Files {
 }
 
 const SPECIFIER_UNITS_MAX = 4096
+const CODE = /\.(?:[cm]?[jt]s|[jt]sx|json)$/
+/** No code to analysis. */
+const DECLARATION = /\.d\.[cm]?ts$/
 const MODULE_WORD = /\b(?:import|export|await)\b/
 const CONDITION_DEPTH_MAX = 16
+
+/**
+ * A path that package.json, tsconfig.json or the code at run time made, if it is that of code. Analysis reads each such
+ * file, and follows no such name to any other file, so that no other file may run.
+ */
+function codeAlone(path) {
+  return path !== undefined && CODE.test(path) && !DECLARATION.test(path) ? path : undefined
+}
 
 function parsed(text) {
   try {

@@ -74,6 +74,40 @@ test('what looks like an escape from a realm counts less in a package than in th
   assert.deepEqual(found([{ path: 'a.js', content: escape }]), ['VM_ESCAPE'])
 })
 
+test('what looks like an escape from a realm counts in full in a package of an isolate', () => {
+  const files = [{ path: 'node_modules/a.js', content: escape }]
+  for (const language of ['js', 'ts'] as const) {
+    const { found } = inspect({
+      code: "import './node_modules/a.js'",
+      language,
+      entry: 'auto',
+      files,
+    })
+    assert.deepEqual(
+      found.map(({ name }) => name),
+      ['IMPORT', 'VM_ESCAPE'],
+    )
+  }
+})
+
+test('a file that is named from the root of a job or by URL is followed, from whatever folder', () => {
+  const files = [{ path: 'evil.txt', content: escape }]
+  const names = ['/evil.txt', 'file:///evil.txt', 'file:///lib/../evil.txt', '../evil.txt']
+  for (const name of names) {
+    const asked = {
+      code: `import ${JSON.stringify(name)}`,
+      name: 'lib/a.js',
+      entry: 'auto',
+    } as const
+    const { found } = inspect({ ...asked, language: 'js', files })
+    assert.deepEqual(
+      found.map(({ name }) => name),
+      ['IMPORT', 'VM_ESCAPE'],
+      name,
+    )
+  }
+})
+
 test('a link that leaves the working directory is no file of a job', () => {
   for (const [path, content] of [
     ['a', '/etc'],

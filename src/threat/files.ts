@@ -1,5 +1,5 @@
 import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
-import type { JobFile } from '../contract/job.ts'
+import type { JobFile, Language } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
 import type { Found } from './patterns.ts'
 
@@ -57,7 +57,7 @@ export function inspectedFiles(
 export function* inFiles(
   files: readonly InspectedFile[],
   main: Main,
-  read: ReadFile,
+  { language, read }: { readonly language: Language; readonly read: ReadFile },
 ): Generator<Found> {
   if (files.length === 0) return
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
@@ -79,7 +79,7 @@ export function* inFiles(
     }
     const { found, facts } = read(source, file)
     for (const one of found) {
-      const told = inKind(one, kind)
+      const told = inKind(one, kind, language)
       yield { ...told, detail: detailOf(told, path) }
     }
     if (facts) waiting.push(...loadedBy(facts, path, byPath))
@@ -127,11 +127,13 @@ export function unreadIn(kind: Kind): Found {
 }
 
 /**
- * In a package, code that cannot be read asks for a stronger wall and never blocks. The same holds for what looks like
- * an escape from a realm: shims of language features are written that way, and a program of Node has no realm to leave.
+ * In a package, code that cannot be read asks for a stronger wall and never blocks. The same holds for VM_ESCAPE where
+ * the language is `node`: shims of language features are written that way, and a program of Node has no realm to leave.
+ * In an isolate a package runs in the realm of the job, so the finding stands.
  */
-function inKind(found: Found, kind: Kind): Found {
-  if (kind === 'own' || (found.name !== 'UNPARSED' && found.name !== 'VM_ESCAPE')) return found
+function inKind(found: Found, kind: Kind, language?: Language): Found {
+  const isLess = found.name === 'UNPARSED' || (found.name === 'VM_ESCAPE' && language === 'node')
+  if (kind === 'own' || !isLess) return found
   const detail = found.detail ?? (found.name === 'VM_ESCAPE' ? 'it reaches for a constructor' : '')
   return { ...found, name: 'UNREAD_DEPENDENCY', ...(detail && { detail }) }
 }
@@ -179,8 +181,9 @@ function* loadedBy(
 ): Generator<string> {
   const folder = folderOf(from)
   for (const { module } of facts.loads) {
-    if (module === undefined || !/^\.{0,2}\//.test(module)) continue
-    const target = normalPath(`${folder}/${module}`)
+    const name = module?.startsWith('file:///') ? module.slice('file://'.length) : module
+    if (name === undefined || !/^(?:\/|\.\.?(?:\/|$))/.test(name)) continue
+    const target = normalPath(name.startsWith('/') ? name : `${folder}/${name}`)
     const path = [
       ...writtenAs(target),
       ...[...ENDINGS, ...INDEXES].map((end) => target + end),

@@ -195,7 +195,10 @@ function described(
   return {
     language,
     entry: shape.entry,
-    found: mergeFound([...own, ...inFiles(request.files, mainOf(request, facts), read)]),
+    found: mergeFound([
+      ...own,
+      ...inFiles(request.files, mainOf(request, facts), { language, read }),
+    ]),
     complexityScore: complexity.total,
     behaviorScore: behavior.score,
     ...(shape.runnable === source ? {} : { javascript: shape.runnable }),

@@ -143,6 +143,34 @@ test('S3-9: an import of what the job did not bring is a typed refusal, built-in
   }
 })
 
+test('a file without a suffix of code runs only where an import names its very path', async () => {
+  const files = {
+    'evil.txt': 'module.exports = "ran"',
+    'types.d.ts': 'module.exports = "ran"',
+    'd/package.json': '{"main": "evil.txt"}',
+    'd/evil.txt': 'module.exports = "ran"',
+    't/package.json': '{"main": "types"}',
+    't/types.d.ts': 'module.exports = "ran"',
+    'e/package.json': '{"main": "types.d"}',
+    'e/types.d.ts': 'module.exports = "ran"',
+    'node_modules/p/package.json': '{"main": "evil.txt"}',
+    'node_modules/p/evil.txt': 'module.exports = "ran"',
+    'node_modules/q/package.json': '{"exports": "./evil.txt"}',
+    'node_modules/q/evil.txt': 'module.exports = "ran"',
+    'tsconfig.json': '{"compilerOptions": {"paths": {"zz": ["evil.txt"]}}}',
+  }
+  for (const name of ['./d', '/d', './t', './e', 'p', 'p/evil.txt', 'q', 'zz', './types.d']) {
+    const error = await errorOf(`import ${JSON.stringify(name)}`, asModule(files))
+    assert.equal(error.code, 'MODULE_NOT_FOUND', name)
+  }
+  for (const name of ['./evil.txt', '/evil.txt', 'file:///evil.txt', './d/evil.txt']) {
+    const code = `import ran from ${JSON.stringify(name)}; export default ran`
+    assert.equal(await valueOf(code, asModule(files)), 'ran', name)
+  }
+  const made = 'exports.handler = () => require(["./evil", "txt"].join("."))'
+  assert.match((await errorOf(made, asHandler(files))).message, /Cannot find "\.\/evil\.txt"/)
+})
+
 test('a syntax error in a file names that file, line and column; a missing name is one too', async () => {
   const broken = await errorOf('import "./x.mjs"', asModule({ 'x.mjs': '\nexport const x = ;' }))
   assert.equal(broken.code, 'SYNTAX_ERROR')

@@ -202,9 +202,26 @@ test('what an enum, a namespace or a parameter property does is found', () => {
     'namespace N { export namespace M { export const a = eval("1") } }',
     'class P { constructor(private a = eval("1")) {} }',
     'class P { @eval("1") a = 1 }\nenum B { c }',
+    'class P { constructor(@eval("1") private a: number) {} }',
+    'class P { constructor(@eval("1") private a = 1) {} }',
   ]) {
     const { found, typed } = look(code, { language: 'ts' })
     assert.deepEqual([typed, found.map(({ name }) => name)], [true, ['EVAL']], code)
+  }
+})
+
+test('the decorator of a parameter is found in a file that the source loads', () => {
+  for (const parameter of ['a: number', 'private a: number', 'a = 1']) {
+    const content = `class P { constructor(@eval("1") ${parameter}) {} }`
+    const { found } = look('import "./a.ts"', {
+      language: 'ts',
+      files: [{ path: 'a.ts', content }],
+    })
+    assert.deepEqual(
+      found.map(({ name }) => name),
+      ['IMPORT', 'EVAL'],
+      parameter,
+    )
   }
 })
 

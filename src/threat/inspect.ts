@@ -296,7 +296,9 @@ function parseFile(source: string, dialect: Dialect, strips: boolean): ParsedFil
   const stripped = strips ? strip(source) : undefined
   const text = stripped ?? source
   const shape = shapeOf(text, 'program', stripped === undefined ? dialect : 'js')
-  if (shape.kind === 'error') return {}
+  // Such as a decorator of a parameter, which is no JavaScript and runs where tsconfig.json says so.
+  if (shape.kind === 'error')
+    return strips && stripped !== undefined ? parseFile(source, dialect, false) : {}
   const { program, shift } = shape.parsed
   const facts = factsOf(bindScopes(program))
   return { parsed: { text, isStripped: stripped !== undefined, shift, facts } }

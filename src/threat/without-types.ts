@@ -52,7 +52,10 @@ const becomes: Readonly<Record<string, (node: Node) => Node | undefined>> = {
     node['global'] === true || node['id'].type === 'Literal'
       ? undefined
       : constant(node, leftmost(node['id']), calledOnce(node)),
-  TSParameterProperty: ({ parameter }) => parameter as Node,
+  TSParameterProperty: ({ decorators, parameter }) => {
+    parameter.decorators = [...(decorators ?? []), ...(parameter.decorators ?? [])]
+    return parameter as Node
+  },
   TSImportEqualsDeclaration: (node) => constant(node, node['id'], importedBy(node)),
   TSExportAssignment: (node) =>
     made('ExpressionStatement', node, { expression: node['expression'], directive: null }),

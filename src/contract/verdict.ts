@@ -24,6 +24,9 @@ export type PatternName = (typeof patternNames)[number]
 export const severity = z.enum(['low', 'medium', 'high', 'critical'])
 export type Severity = z.infer<typeof severity>
 
+/** The most that code without a pattern scores, from complexity and behaviour alone. */
+export const plainScoreMax = 39
+
 /** Lines and columns start at 1 and are those of the source as the user wrote it. */
 export const findingSchema = z
   .object({

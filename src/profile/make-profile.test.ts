@@ -425,11 +425,11 @@ test('a floor, an escalation and the floor of a tenant that are set end unavaila
   assert.equal(made.kind, 'unavailable')
 })
 
-test('a package that was not read asks for a stronger wall, and takes nothing from the job', () => {
+test('a package that was not read asks for a stronger wall, and restrains as plain code at most', () => {
   const finding = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
   const verdict = { findings: [finding] as unknown as Verdict['findings'] }
   const unread = plan({ risk: 60, verdict, facts: plainMachine }).profile
   const suspect = plan({ risk: 60, facts: plainMachine }).profile
   assert.equal(unread.tier, 'process')
-  assert.deepEqual([unread.limits.cpu, suspect.limits.cpu], [1, 0.25])
+  assert.deepEqual([unread.limits.cpu, suspect.limits.cpu], [0.75, 0.25])
 })

@@ -11,7 +11,7 @@ import type { Explained, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { TierName } from '../contract/tier.ts'
-import { trustOf, type Verdict } from '../contract/verdict.ts'
+import { plainScoreMax, trustOf, type Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -123,15 +123,15 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
 }
 
 /**
- * The risk without that of packages that were not read: those ask for a stronger wall, and are no reason to give the
- * job less to work with.
+ * The risk without that of packages that were not read: those ask for a stronger wall, and restrain the job no more
+ * than code without a finding may be.
  */
 function suspicionOf({ risk, findings }: Verdict): number {
   if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
   const others = findings.filter(
     ({ name, kind }) => kind === 'threat' && name !== 'UNREAD_DEPENDENCY',
   )
-  return Math.max(0, ...others.map(({ score }) => score))
+  return Math.max(Math.min(risk, plainScoreMax), ...others.map(({ score }) => score))
 }
 
 /** A program runs on what this machine has below /usr; what every other wall holds comes with Mayfly. */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
 import type { Found } from './patterns.ts'
-import { plainScoreMax, riskOf, threatScoreOf } from './score.ts'
+import { plainScoreMax } from '../contract/verdict.ts'
+import { riskOf, threatScoreOf } from './score.ts'
 
 const plain = { complexityScore: 1, behaviorScore: 0 }
 const found = (name: PatternName): Found => ({ name, line: 1, column: 1, count: 1 })

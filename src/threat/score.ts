@@ -1,8 +1,5 @@
-import type { Finding, PatternName } from '../contract/verdict.ts'
+import { plainScoreMax, type Finding, type PatternName } from '../contract/verdict.ts'
 import { patterns, type Found } from './patterns.ts'
-
-/** The most that code without a pattern scores, from complexity and behaviour alone. */
-export const plainScoreMax = 39
 
 /**
  * The highest score of a pattern; without one at most 39, from the two other scores. It never falls when a finding

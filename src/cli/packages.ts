@@ -1,8 +1,9 @@
 import { isBuiltin } from 'node:module'
-import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
+import { parseJson } from '../lib/parse-json.ts'
 import { layerFolder } from '../lib/layer-folder.ts'
 import { findPackages, nearestModules, type PackageSource } from '../packages/find.ts'
 import { holdPackages } from '../packages/hold.ts'
@@ -67,32 +68,56 @@ function sourcesOf({ file, request, asked }: PackagesAsked): readonly PackageSou
   if (asked) return asked.map(findPackages)
   const { language } = request
   const hasOwn = request.files?.some(({ path: place }) => /^(?:\.\/)*node_modules\//.test(place))
-  if (file === '-' || hasOwn || !inNode.has(language) || !needsPackages(request)) return []
+  if (file === '-' || hasOwn || !inNode.has(language)) return []
   const found = nearestModules(path.dirname(path.resolve(file)))
-  return found ? [found] : []
+  return found && needsPackages(request, found.folder) ? [found] : []
 }
 
 const SOURCE = /\.[cm]?[jt]sx?$/
 const RELATIVE = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']\.{0,2}\//
 
-/** Whether the main source imports a package, or a file that it may reach by a relative import does. */
-function needsPackages({ code = '', files = [] }: JobRequest): boolean {
+/**
+ * Whether the main source imports a package, or a file that it may reach by a relative import does. Of such a file only
+ * packages count that the project declares: a bundled library names others in branches that it never takes.
+ */
+function needsPackages({ code = '', files = [] }: JobRequest, modules: string): boolean {
   if (importsPackage(code)) return true
   if (!RELATIVE.test(code)) return false
+  const declared = declaredBeside(modules)
   return files.some(
     ({ path: place, content, encoding }) =>
-      SOURCE.test(place) && encoding !== 'base64' && importsPackage(content ?? ''),
+      SOURCE.test(place) &&
+      encoding !== 'base64' &&
+      namesIn(content ?? '').some((name) => declared.has(name)),
   )
+}
+
+/** Names of the packages that the project of a `node_modules` asks for. */
+function declaredBeside(modules: string): ReadonlySet<string> {
+  try {
+    const project: unknown = parseJson(
+      textOf(path.join(path.dirname(modules), 'package.json')) ?? '{}',
+    )
+    const { dependencies = {}, devDependencies = {} } = project as Record<string, object>
+    return new Set([...Object.keys(dependencies), ...Object.keys(devDependencies)])
+  } catch {
+    return new Set()
+  }
 }
 
 const IMPORT = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*(["'])([^"'\n]{1,214})\1/g
 
 /** Whether it names a package as imports do; a guess from the text, which costs at most a mount that nobody looks into. */
 export function importsPackage(code: string): boolean {
-  for (const [, , name = ''] of code.matchAll(IMPORT))
-    if (/^(?:@[^/]+\/)?[A-Za-z0-9]/.test(name) && !name.includes(':') && !isBuiltin(name))
-      return true
-  return false
+  return namesIn(code).length > 0
+}
+
+/** Packages by name, without the path within them. */
+function namesIn(code: string): readonly string[] {
+  return [...code.matchAll(IMPORT)].flatMap(([, , name = '']) => {
+    const [own] = /^(?:@[^/]+\/)?[A-Za-z0-9][^/]*/.exec(name) ?? []
+    return own === undefined || name.includes(':') || isBuiltin(name) ? [] : [own]
+  })
 }
 
 /** Only a program of Node finds packages of Node. */
@@ -111,9 +136,10 @@ function asRun(request: JobRequest, sources: readonly PackageSource[]): JobReque
 }
 
 function textOf(file: string): string | undefined {
-  if (!existsSync(file)) return undefined
-  const bytes = readFileSync(file)
-  return bytes.length <= PACKAGE_JSON_BYTES_MAX ? bytes.toString() : undefined
+  // Of a strange project it could be a link to any file of this user's.
+  const facts = lstatSync(file, { throwIfNoEntry: false })
+  if (!facts?.isFile() || facts.size > PACKAGE_JSON_BYTES_MAX) return undefined
+  return readFileSync(file, 'utf8')
 }
 
 function saysWhat({ folder }: PackageSource, { layer, isReused }: HeldLayer): string {

@@ -23,11 +23,15 @@ export function paint(
   return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
 }
 
+/** Controls and bidirectional marks that JSON leaves as they are. */
+const MOVES_TERMINAL = /[\x7f-\x9f\p{Bidi_Control}\u2028\u2029]/gu
+const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+
 /** The one document of `--json`. */
 export function printJson(value: unknown): void {
-  process.stdout.write(
-    `${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : undefined)}\n`,
-  )
+  const { isTTY } = process.stdout
+  const text = JSON.stringify(value, undefined, isTTY ? 2 : undefined)
+  process.stdout.write(`${isTTY ? text.replace(MOVES_TERMINAL, escaped) : text}\n`)
 }
 
 /** Human text and progress: never on stdout, silent with `--quiet`. */

@@ -50,7 +50,12 @@ function tellResult(outcome: Outcome, { language }: Ran, flags: Globals): void {
   const text = isText ? result : JSON.stringify(result, undefined, 2)
   const isBeside = language === 'python' && exitCode !== null && stdout !== ''
   if (isBeside) note(flags, `Result: ${sanitise(text)}`)
-  else process.stdout.write(`${isText && process.stdout.isTTY ? sanitise(text) : text}\n`)
+  else process.stdout.write(`${forReader(text)}\n`)
+}
+
+/** A terminal is told nothing that could move it; what reads a pipe has the text as it is. */
+function forReader(text: string): string {
+  return process.stdout.isTTY ? sanitise(text) : text
 }
 
 /** Figures, images, and other forms of its result. */
@@ -80,10 +85,10 @@ function tellPending({ pending }: Outcome, flags: Globals): void {
 function tellCalls({ calls }: Outcome, flags: Globals): void {
   if (!calls) return
   for (const [index, { status, result, error }] of calls.entries()) {
-    process.stdout.write(`${JSON.stringify(result)}\n`)
+    process.stdout.write(`${forReader(JSON.stringify(result))}\n`)
     if (error && status !== 'skipped')
       process.stderr.write(
-        `${paint('red', error.code)} call ${index}: ${sanitise(error.message)}\n`,
+        `${paint('red', sanitise(error.code))} call ${index}: ${sanitise(error.message)}\n`,
       )
   }
   const good = calls.filter(({ status }) => status === 'ok').length
@@ -151,7 +156,7 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   const first = firstPlace(text, ran.file)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
-    `${paint('red', code)} ${sanitise(byFlag(inFile(text.trimEnd(), named), error.details))}`,
+    `${paint('red', sanitise(code))} ${sanitise(byFlag(inFile(text.trimEnd(), named), error.details))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
     ...wayOut(error.details),
@@ -235,11 +240,13 @@ interface Details {
 }
 
 function wayOut(details: unknown): readonly string[] {
-  const { hint, providers = [] } = (details ?? {}) as Details
-  const walls = providers
+  const { hint, providers } = (details ?? {}) as Partial<Record<keyof Details, unknown>>
+  const list = Array.isArray(providers) ? (providers as NonNullable<Details['providers']>) : []
+  const walls = list
     .filter(({ name }) => name !== 'mock')
-    .map(({ name, reason }) => `${name}: ${reason}`)
-  return indented([...walls, ...(hint ? [paint('dim', hint)] : [])].join('\n'))
+    .map(({ name, reason }) => sanitise(`${name}: ${reason}`))
+  const way = typeof hint === 'string' ? [paint('dim', sanitise(hint))] : []
+  return indented([...walls, ...way].join('\n'))
 }
 
 function indented(text: string): readonly string[] {

@@ -176,3 +176,13 @@ test('No more than a thousand files are trusted at once', () => {
   const one = { path: '/b', sha256: 'x' }
   assert.throws(() => trustConfiguration(state, one, new Date(0)), { code: 'STATE' })
 })
+
+test('a link to a trusted file is not trusted: its relative paths would be those of another folder', () => {
+  const honest = place('network = "open"\nstate = "./state"\n')
+  honest.trustIt()
+  const hostile = join(base, 'hostile')
+  mkdirSync(hostile)
+  symlinkSync(honest.file, join(hostile, 'mayfly.toml'))
+  assert.deepEqual(issuesOf(honest.options), [])
+  assert.notDeepEqual(issuesOf({ ...honest.options, cwd: hostile }), [])
+})

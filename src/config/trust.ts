@@ -7,7 +7,7 @@ import {
   realpathSync,
   statSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -151,7 +151,9 @@ function readOwn(stateFolder: string): string | undefined {
 }
 
 function isOf({ path, sha256: known }: Trusted, file: ReadFile): boolean {
-  return path === real(file.path) && known === sha256(file.bytes)
+  // A linked file is never trusted: its relative paths would be read in the folder of the link.
+  const own = join(real(dirname(file.path)), basename(file.path))
+  return path === own && path === real(file.path) && known === sha256(file.bytes)
 }
 
 function real(path: string): string {

@@ -10,12 +10,20 @@ export const envelopeFormat = 'mayfly-signature/1'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected "sha256:" and 64 hex digits')
 
+/** Of a file that is executable, of a folder or of a link its kind stands before it. */
+const fileDigest = z
+  .string()
+  .regex(
+    /^(?:file\+x:|folder:|link:)?sha256:[0-9a-f]{64}$/,
+    'expected "sha256:" and 64 hex digits, behind "file+x:", "folder:" or "link:" where it is no plain file',
+  )
+
 export const envelopeSchema = z
   .strictObject({
     format: z.literal(envelopeFormat),
     code: digest.describe('of the UTF-8 text of the code'),
     files: z
-      .record(z.string().min(1).max(1024), digest)
+      .record(z.string().min(1).max(1024), fileDigest)
       .refine((files) => Object.keys(files).length <= 2000, 'expected at most 2000 files')
       .optional()
       .describe('of the bytes of each file of the job, by path'),

@@ -44,8 +44,9 @@ export function findPackages(given: string): PackageSource {
 /** What Node would look into from a folder: the nearest `node_modules`, there or above. */
 export function nearestModules(from: string): PackageSource | undefined {
   for (let folder = path.resolve(from); ; folder = path.dirname(folder)) {
-    const modules = realFolder(path.join(folder, 'node_modules'))
-    if (modules) return packagesAt(modules)
+    const modules = realFolder(path.join(folder, 'node_modules'), folder)
+    const found = modules && packagesAt(modules)
+    if (found) return found.kind === 'node' ? found : undefined
     if (folder === path.dirname(folder)) return undefined
   }
 }
@@ -63,7 +64,7 @@ function packagesAt(folder: string): PackageSource | undefined {
 
 function packagesIn(project: string): PackageSource | undefined {
   for (const name of ['node_modules', ...ENVIRONMENTS]) {
-    const folder = realFolder(path.join(project, name))
+    const folder = realFolder(path.join(project, name), project)
     const found = folder && packagesAt(folder)
     if (found) return found
   }
@@ -72,11 +73,11 @@ function packagesIn(project: string): PackageSource | undefined {
 
 function installedIn(environment: string): PackageSource | undefined {
   const lib = path.join(environment, 'lib')
-  const versions = realFolder(lib)
+  const versions = realFolder(lib, environment)
     ? readdirSync(lib).filter((name) => /^python3\.\d+$/.test(name))
     : []
   for (const version of versions) {
-    const folder = realFolder(path.join(lib, version, 'site-packages'))
+    const folder = realFolder(path.join(lib, version, 'site-packages'), environment)
     if (folder) return { kind: 'python', folder, python: version.slice('python'.length) }
   }
   return undefined
@@ -90,13 +91,22 @@ function lockOf(modules: string): Buffer | undefined {
   return undefined
 }
 
-function realFolder(given: string): string | undefined {
+/**
+ * Without a link in it. `within`: of a folder that was found and not named, where it has to lie, because a link of a
+ * strange project could otherwise bring any folder of this user's into a wall.
+ */
+function realFolder(given: string, within?: string): string | undefined {
   try {
     const folder = realpathSync(given)
+    if (within !== undefined && !isBelow(folder, realpathSync(within))) return undefined
     return statSync(folder).isDirectory() ? folder : undefined
   } catch {
     return undefined
   }
+}
+
+function isBelow(place: string, folder: string): boolean {
+  return place.startsWith(folder === path.sep ? folder : `${folder}${path.sep}`)
 }
 
 function isFile(place: string): boolean {

@@ -97,14 +97,16 @@ test('the linked store of pnpm stays as it is', async () => {
   assert.deepEqual(held.left, [])
 })
 
-test('the same packages are one layer for a tenant, and another for each other tenant', async () => {
+test('packages are one layer for a tenant, another for each other tenant, and another for a copy with equal sizes and times', async () => {
   const one = project({ ...simple, 'package-lock.json': 'lock' })
   const other = project({ ...simple, 'package-lock.json': 'lock' })
   const at = new Date(1e12)
   for (const root of [one, other]) utimesSync(join(root, 'node_modules/a/index.js'), at, at)
   const layers = new Layers({ folder: fresh() })
   using first = await layers.take('t', findPackages(one))
-  using second = await layers.take('t', findPackages(other))
+  using copied = await layers.take('t', findPackages(other))
+  assert.notEqual(first.layer.layer, copied.layer.layer)
+  using second = await layers.take('t', findPackages(one))
   using third = await layers.take('u', findPackages(one))
   assert.equal(first.layer.layer, second.layer.layer)
   assert.notEqual(first.layer.layer, third.layer.layer)

@@ -7,8 +7,8 @@
  * layer. Beside it lie what is known of it (`.json`) and a marker for each process that uses it (`.use.…`), which is
  * void once that process is gone; a layer without one may be evicted, the one unused for longest first.
  *
- * Without a lock file the change times of the files count as well: then a copy of the same packages is a second layer.
- * What this does not see is a file that was changed in place with size and time set back, in a folder with a lock file.
+ * Change times and inodes of the files count as well, so a second copy of the same packages is a second layer: lock file, sizes
+ * and modification times are for a strange project to choose, and its files would be taken for those of another.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import {
@@ -157,8 +157,8 @@ export class Layers {
     const hash = createHmac('sha256', this.#key!)
     hash.update(JSON.stringify([tenant, kind, lock ? sha256(lock) : null]))
     hash.update(JSON.stringify([found.folders, found.links]))
-    for (const { path: place, size, isExecutable, modifiedMs, changedMs } of found.files)
-      hash.update(JSON.stringify([place, size, isExecutable, modifiedMs, lock ? 0 : changedMs]))
+    for (const { path: place, size, isExecutable, modifiedMs, changedMs, inode } of found.files)
+      hash.update(JSON.stringify([place, size, isExecutable, modifiedMs, changedMs, inode]))
     return hash.digest('hex')
   }
 

@@ -18,6 +18,7 @@ export interface SurveyedFile {
   readonly isExecutable: boolean
   readonly modifiedMs: number
   readonly changedMs: number
+  readonly inode: number
 }
 
 /** Entries of one folder of packages, whatever they are, and its bytes. */
@@ -78,6 +79,7 @@ export async function survey(root: string): Promise<Survey> {
         isExecutable: (facts.mode & 0o111) !== 0,
         modifiedMs: facts.mtimeMs,
         changedMs: facts.ctimeMs,
+        inode: facts.ino,
       })
     } else return 'neither a file, a folder nor a link'
     return undefined

@@ -39,8 +39,6 @@ const globals = new Set([
 const members = ['crypto.subtle', 'performance.mark', 'performance.measure']
 /** A cloud function's own names, which its realm has. */
 const ofHandlers = new Set(['exports', 'module', 'require'])
-/** What a CommonJS file that another loads has in a realm too. */
-const ofFiles = new Set([...ofHandlers, '__dirname', '__filename'])
 const none: ReadonlySet<string> = new Set()
 
 /**
@@ -54,9 +52,14 @@ export function needsNode(facts: Facts, asked: Entry): boolean {
   )
 }
 
-/** The same of a file that a source loads, which may be CommonJS in a realm. */
-export function fileNeedsNode(facts: Facts): boolean {
-  return reachesNode(facts, ofFiles)
+/**
+ * The same of a file that a source loads: an `import` of a built-in, which nothing can probe for. Libraries for every
+ * runtime name `process` and call `require` in branches that a realm does not take.
+ */
+export function fileNeedsNode({ loads }: Facts): boolean {
+  return loads.some(
+    ({ how, module }) => how === 'import' && module !== undefined && isBuiltin(module),
+  )
 }
 
 function reachesNode(facts: Facts, given: ReadonlySet<string>): boolean {

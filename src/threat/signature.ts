@@ -94,9 +94,9 @@ function digestOf(data: string | Uint8Array): string {
   return `sha256:${sha256(data)}`
 }
 
-/** Of a plain file that of its bytes; another kind of the same bytes has another. */
+/** Of a plain file that of its bytes; of another kind one that no bytes have. */
 function fileDigest({ content, encoding, type = 'file', executable = false }: JobFile): string {
   const bytes = Buffer.from(content, encoding)
   if (type === 'file' && !executable) return digestOf(bytes)
-  return digestOf(JSON.stringify([type, executable, digestOf(bytes)]))
+  return `${type}${executable ? '+x' : ''}:${digestOf(bytes)}`
 }

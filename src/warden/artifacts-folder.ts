@@ -1,5 +1,5 @@
-import { constants, existsSync, fchownSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { constants, existsSync, fchownSync, lstatSync, mkdirSync, openSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { makeFolder } from '../lib/make-folder.ts'
 
 const FLAG = '--artifacts'
@@ -14,6 +14,7 @@ export function openArtifacts(argv: readonly string[], uid: number): number | un
   const folder = folderIn(argv)
   if (argv.find((word) => !word.startsWith('-')) !== 'run' || !folder) return undefined
   try {
+    if (hasForeignLink(folder)) return undefined
     if (existsSync(folder)) return openSync(folder, FOLDER)
     makeFolder(dirname(folder), 0o755)
     mkdirSync(folder, 0o755)
@@ -23,6 +24,15 @@ export function openArtifacts(argv: readonly string[], uid: number): number | un
   } catch {
     return undefined
   }
+}
+
+/** A link of somebody else's on the way would have root make, and give away, a folder wherever it leads. */
+function hasForeignLink(folder: string): boolean {
+  for (let at = resolve(folder); at !== dirname(at); at = dirname(at)) {
+    const facts = lstatSync(at, { throwIfNoEntry: false })
+    if (facts?.isSymbolicLink() && facts.uid !== 0) return true
+  }
+  return false
 }
 
 function folderIn(argv: readonly string[]): string | undefined {

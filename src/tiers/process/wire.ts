@@ -34,7 +34,14 @@ export const endSchema = z.object({
       name: text.optional(),
       message: text,
       stack: text.optional(),
-      details: z.record(z.string().max(40), z.union([z.string().max(1024), z.number()])).optional(),
+      // Hints, limits and providers are words of the host: a guest tells of a place, and of nothing else.
+      details: z
+        .object({
+          file: z.string().max(1024).optional(),
+          line: z.number().optional(),
+          column: z.number().optional(),
+        })
+        .optional(),
     })
     .optional(),
   exitCode: z.number().int().min(0).max(255).optional(),

@@ -102,6 +102,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly pool: 'hit' | 'miss' | 'none'
   /** Its wall by the warden's name, where what that uses can be asked for. */
   readonly wall?: string | undefined
+  /** Bytes that the server's own process holds for it: what it left, what it shows, what nobody has read yet. */
+  readonly heldBytes?: number
   /** What holds each bound of its job, where that differs from machine to machine: `cgroup`, `watch`, `none` … */
   readonly held?: Readonly<Record<string, string>>
   /** Controls that this one can close while it runs, where that differs from its provider's others. */

@@ -29,6 +29,11 @@ export class FrameDecoder {
     this.#max = payloadBytesMax
   }
 
+  /** Bytes of the frame that has not come whole yet. */
+  get heldBytes(): number {
+    return this.#held
+  }
+
   /** Throws RangeError on a frame that is empty or longer than the bound; the stream is lost then. */
   *push(chunk: Buffer): Generator<Frame> {
     this.#chunks.push(chunk)

@@ -4,9 +4,9 @@ import { MayflyError } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Provider } from '../contract/provider.ts'
+import type { Provider, Sandbox } from '../contract/provider.ts'
 import type { Claim } from '../contract/rooms.ts'
-import { createAdmitter, type Budget, type Place } from './admit.ts'
+import { createAdmitter, type Budget, type Measured, type Place } from './admit.ts'
 import { demandOf, type Loads } from './load.ts'
 import type { Stock } from './stock.ts'
 
@@ -67,6 +67,7 @@ export function budgetFor(
 
 interface Watched {
   readonly place: Place
+  readonly sandbox: Pick<Sandbox, 'heldBytes'>
   readonly since: number
 }
 
@@ -100,7 +101,7 @@ export function createPool(options: PoolOptions): Pool {
       if (!before || demand.size > 0 || now.walls.length === 0) before = now
       for (const [wall, { isBusy, memory }] of demand) {
         const one = watched.get(wall)
-        if (one && clock.now() - one.since >= YOUNG_MS) one.place.recount({ isBusy, memory })
+        if (one && clock.now() - one.since >= YOUNG_MS) recount(one, { isBusy, memory })
       }
       makeRoom()
     } catch {
@@ -113,9 +114,10 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   /** A job of several walls counts by its ceilings: only its first is known here. */
-  function follow(wall: string | undefined, place: Place, walls: number): () => void {
+  function follow(sandbox: Sandbox, place: Place, walls: number): () => void {
+    const { wall } = sandbox
     if (wall === undefined || walls > 1) return () => undefined
-    watched.set(wall, { place, since: clock.now() })
+    watched.set(wall, { place, sandbox, since: clock.now() })
     lookSoon()
     return () => void watched.delete(wall)
   }
@@ -134,7 +136,7 @@ export function createPool(options: PoolOptions): Pool {
       const began = clock.now()
       try {
         const sandbox = await provider.launch(profile, clock)
-        const unfollow = follow(sandbox.wall, place, walls)
+        const unfollow = follow(sandbox, place, walls)
         return {
           sandbox,
           queueTime: place.waited,
@@ -163,4 +165,9 @@ export function createPool(options: PoolOptions): Pool {
       return admitter.waiting
     },
   }
+}
+
+/** A guest makes the server hold bytes that no look at its wall finds. */
+function recount({ place, sandbox }: Watched, { isBusy, memory }: Measured): void {
+  place.recount({ isBusy, memory: memory + (sandbox.heldBytes ?? 0) })
 }

@@ -80,6 +80,11 @@ export class WallHandle {
     return this.#socket.writableLength
   }
 
+  /** What came and is no whole frame yet. */
+  get unreadBytes(): number {
+    return this.#decoder.heldBytes + this.#socket.readableLength
+  }
+
   pause(): void {
     this.#socket.pause()
   }

@@ -184,6 +184,30 @@ time.sleep(5)`,
       assert.ok(metrics.cpuTime >= 200, `${metrics.cpuTime} ms`)
     })
 
+    test('a program that writes artifacts itself makes the server hold no more than their limit', async (t) => {
+      if (isMissing(t, { way })) return
+      const code = (each: number) => `
+import json, os, struct, time
+def leave(path, size):
+    payload = json.dumps({"path": path, "size": size}).encode() + b"\\n" + bytes(size)
+    data = struct.pack("<IB", 1 + len(payload), ${kind.artifact}) + payload
+    while data: data = data[os.write(5, data):]
+leave("a", ${each})
+leave("b", ${each})
+time.sleep(60)`
+      const limits = { artifacts: '1MiB', timeout: '5s' }
+      const beyond = await run(way, { code: code(MiB / 2 + 1), limits })
+      assert.deepEqual(
+        [beyond.status, beyond.error?.code, beyond.artifacts],
+        ['error', 'ARTIFACTS_TOO_LARGE', []],
+      )
+      const within = await run(way, { code: code(MiB / 2), limits })
+      assert.equal(within.status, 'timeout')
+      const honest = `open("a", "wb").write(bytes(${MiB / 2})); open("b", "wb").write(bytes(${MiB / 2}))`
+      const { status, artifacts } = await run(way, { code: honest, limits })
+      assert.deepEqual([status, artifacts.length], ['ok', 2])
+    })
+
     test('S1-12: writing is refused everywhere but in the scratch, which is no larger than stated', async (t) => {
       if (isMissing(t, { way })) return
       const code = `

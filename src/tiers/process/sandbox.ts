@@ -31,6 +31,7 @@ import { lower, stricter } from '../../warden/lower.ts'
 import type { HeldBy, WallUsed } from '../../warden/protocol.ts'
 import type { OpenWayOut, WayOut } from '../../warden/way-out.ts'
 import { endOfWall, lostEnd } from '../../warden/worker-end.ts'
+import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
 import { isLargeInput, isSentAhead, piecesOf } from './ahead.ts'
 import { MemoryCopies, withoutSentinel } from './capture.ts'
 import { closableBy, hasSentinel, heldByCalls, tellCalls } from './calls.ts'
@@ -56,6 +57,8 @@ const DISPLAYED_MAX = 128
 const DISPLAYED_BYTES_MAX = 2 * 2 ** 20
 /** Time that a reader has to take what was printed before a job was ended; shorter than anybody waits for the end. */
 const READ_MS_MAX = 1000
+const full =
+  'This server holds as many artifacts of running jobs as it may: run it again, or fewer that leave large files at once'
 const unseen: WallUsed = { peakBytes: 0, cpuMs: 0 }
 
 /** Controls that every wall can close while its program runs. */
@@ -79,6 +82,8 @@ export interface ProcessParts {
   readonly openWayOut: OpenWayOut
   /** What holds each control, read back from the kernel. */
   readonly held: HeldBy
+  /** The one of this server, unless given. */
+  readonly artifactCap?: ArtifactCap
 }
 
 /**
@@ -98,7 +103,8 @@ export class ProcessSandbox implements Sandbox {
     goOn: async () => this.#ended || this.#parts.warden.thaw(this.#parts.wall.wall.id),
   })
   readonly #parts: ProcessParts
-  readonly #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
+  readonly #artifactCap: ArtifactCap
+  #artifacts: { readonly path: string; readonly bytes: Uint8Array }[] = []
   #artifactBytes = 0
   readonly #display: DisplayItem[] = []
   #displayBytes = 0
@@ -136,10 +142,16 @@ export class ProcessSandbox implements Sandbox {
     this.tightens = [...tightenedAlways, ...closableBy(parts.wall.wall.calls)]
     this.#controls = parts.profile.controls
     this.#wanted = this.#controls
+    this.#artifactCap = parts.artifactCap ?? artifactCap
   }
 
   get wall(): string {
     return this.#parts.wall.wall.id
+  }
+
+  get heldBytes(): number {
+    const unread = this.#streams.reduce((sum, stream) => sum + stream.heldBytes, 0)
+    return this.#artifactBytes + this.#displayBytes + this.#parts.wall.unreadBytes + unread
   }
 
   /** Whether its wall has a sentinel. */
@@ -290,6 +302,7 @@ export class ProcessSandbox implements Sandbox {
     wall.ref(false)
     for (const stream of this.#streams) stream.close()
     this.#memory.close()
+    this.#uncountArtifacts()
     const took = performance.now() - began
     const freedBytes = this.#controls.memory + wall.wall.idleBytes
     this.receipt = { id: this.id, took, freedBytes, forced: ['SIGKILL'] }
@@ -358,11 +371,23 @@ export class ProcessSandbox implements Sandbox {
   #artifact(payload: Buffer): void {
     const read = headed(artifactSchema, payload)
     if (!read || read.head.size !== read.rest.length) return this.#garbled('unreadable artifact')
-    this.#artifactBytes += read.rest.length
+    const { path, size } = read.head
     const bytesMax = this.#parts.profile.limits.artifacts
-    if (this.#artifacts.length > ARTIFACTS_MAX || this.#artifactBytes > 2 * bytesMax + 1)
-      return this.#garbled('too many artifacts')
-    this.#artifacts.push({ path: read.head.path, bytes: read.rest })
+    if (this.#artifacts.length > ARTIFACTS_MAX) return this.#garbled('too many artifacts')
+    if (this.#artifactBytes + size > bytesMax) {
+      const message = `The artifacts are larger than ${bytesMax} bytes together`
+      return this.#cutOff(lostEnd('error', 'ARTIFACTS_TOO_LARGE', message, 0))
+    }
+    if (!this.#artifactCap.take(size))
+      return this.#cutOff(lostEnd('failed', 'HOST_MEMORY', full, 0))
+    this.#artifactBytes += size
+    // A copy: a payload shares its memory with frames around it, which may be large and are not counted.
+    this.#artifacts.push({ path, bytes: new Uint8Array(read.rest) })
+  }
+
+  #uncountArtifacts(): void {
+    this.#artifactCap.giveBack(this.#artifactBytes)
+    this.#artifactBytes = 0
   }
 
   #show(payload: Buffer): void {
@@ -437,8 +462,15 @@ export class ProcessSandbox implements Sandbox {
   }
 
   #garbled(why: string): void {
+    this.#cutOff(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+  }
+
+  /** Ends it for what its runner says, of which nothing is passed on. */
+  #cutOff(end: TaskEnd): void {
     void this.#parts.wall.kill()
-    this.#finish(lostEnd('failed', 'PROTOCOL', `Cannot read what the wall says: ${why}`, 0))
+    this.#uncountArtifacts()
+    this.#artifacts = []
+    this.#finish(end)
   }
 
   #finish(end: TaskEnd): void {

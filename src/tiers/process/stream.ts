@@ -8,6 +8,8 @@ export interface ProgramStream {
   /** Whoever reads has had its time: nothing is waited for any longer. */
   giveUp(): void
   close(): void
+  /** What was read here and not yet taken. */
+  readonly heldBytes: number
 }
 
 const CHUNK_BYTES_MAX = 65_536
@@ -27,6 +29,7 @@ export interface StreamOptions {
 export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): ProgramStream {
   let bytes = 0
   let holding: Promise<void> | undefined
+  let heldBytes = 0
   let room: number = paceOf.burst
   let roomAt = performance.now()
   let resting: NodeJS.Timeout | undefined
@@ -42,7 +45,7 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
     if (bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
     // A byte more than may leave: the gate, which cuts, then sees that there was more.
     const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
-    if (kept.length > 0) hold(passOn(kept))
+    if (kept.length > 0) hold(passOn(kept), kept.length)
     if (!isEnding) pace(data.length)
   })
 
@@ -70,14 +73,16 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
     })()
   }
 
-  function hold(took: void | Promise<void>): void {
+  function hold(took: void | Promise<void>, size: number): void {
     if (!took) return
+    heldBytes = size
     socket.pause()
     holding = took.then(goOn, goOn)
   }
 
   function goOn(): void {
     holding = undefined
+    heldBytes = 0
     if (!resting) socket.resume()
   }
 
@@ -101,6 +106,9 @@ export function readStream({ socket, bytesMax, take, flooded }: StreamOptions): 
     close() {
       clearTimeout(resting)
       socket.destroy()
+    },
+    get heldBytes() {
+      return heldBytes + socket.readableLength
     },
   }
 }

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../contract/clock.ts'
+import type { Provider, Sandbox } from '../contract/provider.ts'
+import { createPool } from './pool.ts'
+
+const MiB = 2 ** 20
+
+test('A job that sleeps counts by what its wall holds and by what the server holds for it', async () => {
+  const sandbox = { wall: 'w', heldBytes: 250 * MiB, [Symbol.asyncDispose]: async () => undefined }
+  const looks = new EventTarget()
+  const budget = { memory: 300 * MiB, runnable: 4, queueMax: 4, waitMsMax: 60_000 }
+  const pool = createPool({
+    clock: systemClock,
+    voice: { say: () => undefined },
+    budget: { ...budget, isOneAlone: true },
+    provider: () => ({ launch: async () => sandbox as unknown as Sandbox }) as unknown as Provider,
+    loads: async () => {
+      looks.dispatchEvent(new Event('look'))
+      return { atMs: performance.now(), walls: [{ wall: 'w', bytes: MiB, cpuMs: 0 }] }
+    },
+  })
+  const signal = AbortSignal.timeout(30_000)
+  const profile = { provider: 'played', controls: { memory: 200 * MiB } } as never
+  const job = { tenant: 't' } as never
+  await using _first = await pool.acquire(profile, job, signal)
+  let isIn = false
+  const second = pool.acquire(profile, job, signal).then((claim) => ((isIn = true), claim))
+  for (let look = 0; look < 8; look++)
+    await new Promise((then) => looks.addEventListener('look', then, { once: true }))
+  assert.equal(isIn, false)
+  sandbox.heldBytes = 0
+  await using _second = await second
+  assert.equal(isIn, true)
+})

@@ -448,11 +448,18 @@ async function folderAt(folder: string): Promise<ArtifactsFolder> {
   return openArtifactsFolder(folder)
 }
 
+/** Files that are named one by one. */
+const namedMax = 10
+
 /** On stderr, also beside the document of `--json`; the outcome is told before. */
 function tellUnsaved(unsaved: readonly Unsaved[], outcome: Outcome, flags: RunFlags): void {
   for (const { path: place, because } of unsaved)
     process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
+  for (const { path: place, because } of artifactsLeftOut.slice(0, namedMax))
+    note(flags, sanitise(`Left out: ${place}: ${because}`))
+  const more = artifactsLeftOut.length - namedMax
+  if (more > 0) note(flags, `Left out: ${more} more files`)
   if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))
     note(flags, `Artifacts may have ${bytesIn(outcome)} together; --artifacts-max raises that`)
 }

@@ -13,6 +13,8 @@ const PATH_CHARS_MAX = 1024
 const OUT = 'out'
 /** Folders in which tools keep their own; those with a dot are theirs too. */
 const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
+/** Without namespaces the folder for temporary files is the working folder. */
+const OF_RUNNER = '.mayfly-'
 const NOT_PLAIN = /[\p{Cc}\\]/u
 const { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } = fs
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
@@ -149,6 +151,7 @@ export function gatherArtifacts(work, bytesMax, give, known) {
    */
   function isSkipped(place, name, path) {
     if (isBelowOut(path)) return false
+    if (startsWith(path, OF_RUNNER)) return true
     try {
       const stat = lstatSync(place, BIG)
       if (isDirectory(stat)) return test(OF_TOOLS, name)

@@ -15,6 +15,8 @@ DEPTH_MAX = 32
 PATH_CHARS_MAX = 1024
 OUT = "out"
 OF_TOOLS = ("__pycache__", "node_modules")
+# Without namespaces the folder for temporary files is the working folder.
+OF_RUNNER = ".mayfly-"
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
 # From here on no descriptor is the runner's.
@@ -156,6 +158,8 @@ class Gathering:
 
     def is_untouched(self, name, folder, path):
         """Seen without opening it: to open a planted credential is an anomaly."""
+        if path.startswith(OF_RUNNER):
+            return True
         known, _ = self.brought.get(path, (None, None))
         if known is None or _is_below_out(path):
             return False

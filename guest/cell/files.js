@@ -35,7 +35,7 @@ export class Files {
     this.#contents = new Map(files.map((file) => [normal(file.path), file]))
   }
 
-  /** What the job's tsconfig.json says. */
+  /** Options of the job's tsconfig.json. */
   get options() {
     const read = (path) => (this.#contents.has(path) ? this.#source(path) : undefined)
     return (this.#options ??= readConfig(read))

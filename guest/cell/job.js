@@ -20,7 +20,7 @@ export class Job {
   /** Bytes of the results of a batch so far. */
   #answered = 0
   #isReleased = false
-  /** It returned no value, and ends when nothing of it is under way any more. */
+  /** The job returned no value, and ends when no timer or call of it is pending. */
   isWaiting = false
   /** @type {{ status: string, [more: string]: unknown } | undefined} */
   #outcome
@@ -44,7 +44,7 @@ export class Job {
     this.end = new Promise((resolve) => (this.#resolve = resolve))
   }
 
-  /** Where a place in what runs was written, of each file that was transformed. */
+  /** Source maps of the transformed files, by path. */
   #places = new Map()
 
   /** Only jobs that import or require anything pay for the map. */

@@ -9,7 +9,7 @@ export function takeAhead({ work, tmp }) {
   /** @type {unknown} */
   let problem
   return {
-    /** What went wrong first: the job is told, once it is there. */
+    /** The first error, reported to the job once it has arrived. */
     get problem() {
       return problem
     },

@@ -1,5 +1,5 @@
 /**
- * What a job left: plain files below its working folder, but for what it brought and left as it was, and for the folders
+ * Gathers what a job left: plain files below its working folder, except unchanged inputs and the folders
  * in which tools keep their own. A link of any kind, a pipe, a device, what is too large or too much is left out by
  * name, with the reason. It runs with no more rights than the job had, and with what it took before the job ran.
  */
@@ -38,7 +38,7 @@ const hasProc = fs.existsSync('/proc/self/fd')
 /** @typedef {{ path: string, content: string, encoding: 'utf8' | 'base64', type?: string }} Brought */
 /** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known what lies there, by path */
 
-/** What lies below the working folder before the job; what it brought is compared by content where it was written anew.
+/** Records what lies below the working folder before the job; inputs are compared by content where they were rewritten.
  * @param {string} work @param {readonly Brought[]} files @returns {Known} */
 export function knownFiles(work, files) {
   /** @type {Known} */
@@ -53,7 +53,7 @@ export function knownFiles(work, files) {
   below('')
   for (const { path, content, encoding, type } of files) {
     const one = known[path]
-    // Of what was sent ahead nothing is held here: written anew it has changed.
+    // Files sent ahead are not held in memory here, so a rewritten one counts as changed.
     if (one && type !== 'link' && type !== 'sent') one.content = () => from(content, encoding)
   }
   return known
@@ -186,7 +186,7 @@ function isBelowOut(path) {
   return startsWith(path, `${OUT}/`)
 }
 
-/** What lies below `out/` is named as seen from there. @param {string} path */
+/** Paths below `out/` are relative to it. @param {string} path */
 function shownAs(path) {
   return isBelowOut(path) ? cut(path, OUT.length + 1) : path
 }

@@ -62,7 +62,7 @@ def brought(task, settings, main):
     work = settings["work"]
     files = {os.path.normpath(file["path"]): file for file in task["files"] if file.get("type") != "folder"}
     files[os.path.relpath(main, work)] = {"content": task["code"]}
-    # Of what was sent ahead nothing is held here: written anew it has changed.
+    # Files sent ahead are not held in memory here, so a rewritten one counts as changed.
     content = {path: partial(_data_of, file) if "content" in file else None for path, file in files.items()}
     return {path: (facts_of(os.path.join(work, path)), content[path]) for path in files}
 

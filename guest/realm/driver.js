@@ -10,7 +10,7 @@ export default function (P, ask, globals) {
   /** Of a batch, the input of each call. */
   let inputs
   let ended = false
-  /** It returned no value, and ends when nothing of it is under way any more. */
+  /** The job returned no value, and ends when no timer or call of it is pending. */
   let waits = false
   const calls = new P.Map()
   let lastCall = 0

@@ -11,7 +11,7 @@ export default function (P, ask, part, bound) {
   let size = 0
   let lastId = 0
   let order = 0
-  /** Of those alive, how many nothing waits for. */
+  /** Number of live timers that do not hold the job open. */
   let quiet = 0
 
   function setTimeout(callback, delay, ...rest) {
@@ -47,10 +47,10 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  /** What is still to come. */
+  /** Number of live timers that hold the job open. */
   bound.timers = () => P.mapSize(live) - quiet
 
-  /** One that nothing waits for. */
+  /** A timer that does not hold the job open. */
   function quietly(callback, delay) {
     P.mapGet(live, setTimeout(callback, delay)).isQuiet = true
     quiet++

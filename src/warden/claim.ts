@@ -5,6 +5,7 @@ import type { Holder } from './hold.ts'
 import { dropListener, openListener } from './listener.ts'
 import type { Beside, HeldTo, Live } from './live.ts'
 import type { Claimed, HeldBy, Request } from './protocol.ts'
+import { spentMs } from './spent.ts'
 import type { Taken } from './taken.ts'
 import { watchTree } from './watch.ts'
 
@@ -42,6 +43,9 @@ export function claim(
   const enforced = bind(taken, live.layers, asked)
   // What is used once had none before its job: one that had is over.
   live.killsAtClaim = taken.isWhole ? 0 : (cgroup?.memoryKills() ?? 0)
+  // Before the job is sent: a baseline read after its release would be late where the machine is busy, and leave out
+  // what the program had used by then.
+  live.spentBefore = spentMs(taken)
   const { memory, cpu, io, processes } = asked
   live.held = { memory, cpu, io, processes, residentMax, groupMax }
   hold(live, asked, by, { resident, residentMax, enforced })

@@ -422,7 +422,8 @@ export class Warden {
   #arm(wall: string, deadline: number): null {
     const live = this.#walls.get(wall)
     if (live && this.#holder.arm(wall, performance.now() + deadline)) {
-      live.spentBefore = spentMs(live.taken)
+      // A wall that is used once has its baseline from its claim.
+      if (!live.taken.isWhole) live.spentBefore = spentMs(live.taken)
       return null
     }
     // It was armed because it was believed to be held: a wall that nobody holds does not run.

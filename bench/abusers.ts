@@ -19,7 +19,7 @@ import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { comeFirst, niceOf } from '../src/warden/come-first.ts'
-import type { WardenClient } from '../src/warden/client.ts'
+import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 
 const ABUSERS = 20

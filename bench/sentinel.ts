@@ -16,7 +16,7 @@ import { encodeFrame } from '../src/lib/frames.ts'
 import { figures, timed } from '../src/lib/measure.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { usualCalls } from '../src/tiers/process/rack.ts'
-import type { WardenClient } from '../src/warden/client.ts'
+import type { WardenClient } from '../src/walls/client.ts'
 
 const MIB = 2 ** 20
 const RUN = 1

@@ -23,7 +23,7 @@ import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { ways, type Way } from '../src/contract/way.ts'
-import type { WardenClient } from '../src/warden/client.ts'
+import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 
 const PAUSE_MS = 120

@@ -8,7 +8,7 @@ import {
   revokeKey,
   scopes,
   type StoredKey,
-} from '../gateway/key-store.ts'
+} from '../gateway/http/key-store.ts'
 import { expiryOf } from './expiry.ts'
 import { loadHere } from './here.ts'
 import { note, printJson, table, type Globals } from './print.ts'

@@ -1,6 +1,6 @@
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Assembly } from '../assemble.ts'
+import type { Assembly } from '../assemble/assemble.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, type Figures } from '../lib/measure.ts'
 

@@ -1,5 +1,5 @@
 import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
-import { isLoopback } from '../gateway/origin.ts'
+import { isLoopback } from '../gateway/http/origin.ts'
 import { loadHere } from './here.ts'
 import type { Globals } from './print.ts'
 import { parseJson } from '../lib/parse-json.ts'

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Tls } from '../gateway/tls.ts'
+import type { Tls } from '../gateway/http/tls.ts'
 import { note, type Globals } from './print.ts'
 
 /** The certificate this server shows, if any. Throws MayflyError CONFIG for a file that cannot be read. */
@@ -13,7 +13,7 @@ export async function tlsOf(
 ): Promise<Tls | undefined> {
   const { tls_cert, tls_key, tls_dev } = server
   if (tls_dev) {
-    const { developmentCertificate } = await import('../gateway/development-authority.ts')
+    const { developmentCertificate } = await import('../gateway/http/development-authority.ts')
     const { authorityFile, cert, key } = developmentCertificate(join(state, 'tls'), now)
     note(flags, `Development authority: ${authorityFile}`)
     return { cert, key, isLasting: false }

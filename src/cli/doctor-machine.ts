@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import known from '../../policies/node-fixes.json' with { type: 'json' }
-import type { WardenFacts } from '../warden/protocol.ts'
+import type { WardenFacts } from '../contract/warden.ts'
 import { keyCustody, type Custody } from './role.ts'
 import { findSurroundings, type Surroundings } from './surroundings.ts'
 

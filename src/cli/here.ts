@@ -1,9 +1,9 @@
-import type { AssembleOptions, Assembly } from '../assemble.ts'
+import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
 import { loadConfig, type Loaded } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
 import { layerFolder } from '../lib/layer-folder.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
-import type { WardenClient } from '../warden/client.ts'
+import type { WardenClient } from '../walls/client.ts'
 import type { Role } from '../warden/main.ts'
 import { takeEarly } from './early.ts'
 import { note, type Globals } from './print.ts'
@@ -32,7 +32,7 @@ export async function openHere(
   const warden = await wardenOf(role, loaded)
   try {
     const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
-    const { assemble } = await import('../assemble.ts')
+    const { assemble } = await import('../assemble/assemble.ts')
     const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
     const parts = { config: loaded.config, warden, kind, sinks, layerFolder: layerFolderHere(role) }
     const assembly = assemble(parts)
@@ -85,7 +85,7 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
 /** The client of whichever warden this process has: its parent, or one it holds itself. */
 export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<WardenClient> {
   if (role) {
-    const { joinWarden } = await import('../warden/client.ts')
+    const { joinWarden } = await import('../walls/client.ts')
     process.on('disconnect', dieWithWarden)
     return joinWarden(process, async () => {
       process.off('disconnect', dieWithWarden)
@@ -93,7 +93,7 @@ export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<
     })
   }
   const early = await takeEarly(loaded.config.state)
-  const { holdEarly } = await import('../warden/local.ts')
+  const { holdEarly } = await import('../assemble/local-warden.ts')
   return holdEarly(early)
 }
 

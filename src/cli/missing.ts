@@ -1,5 +1,5 @@
 import type { MissingLayer } from '../contract/answers.ts'
-import type { WardenFacts } from '../warden/protocol.ts'
+import type { WardenFacts } from '../contract/warden.ts'
 import { findSurroundings, type Surroundings } from './surroundings.ts'
 
 /** What the ways out depend on; surroundings are looked at only where one does. */

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Command } from 'commander'
 import { loadConfig } from '../config/load.ts'
-import { openBaselineStore, type Kept } from '../temporal/baseline-store.ts'
-import { noted, noTrail } from '../temporal/trail.ts'
+import { openBaselineStore, type Kept } from '../watch/baseline-store.ts'
+import { noted, noTrail } from '../watch/trail.ts'
 import { register } from './policy.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-propose-'))

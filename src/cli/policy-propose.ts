@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
 import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
-import { openBaselineStore, type BaselineStore, type Kept } from '../temporal/baseline-store.ts'
-import { propose, type Proposal } from '../temporal/propose.ts'
+import { openBaselineStore, type BaselineStore, type Kept } from '../watch/baseline-store.ts'
+import { propose, type Proposal } from '../watch/propose.ts'
 
 export interface ProposeAsked {
   readonly effect?: string

@@ -1,6 +1,6 @@
-import type { Assembly } from '../assemble.ts'
+import type { Assembly } from '../assemble/assemble.ts'
 import { roomHint } from '../evidence/state-error.ts'
-import type { Ready } from '../gateway/door.ts'
+import type { Ready } from '../gateway/http/door.ts'
 
 /** Ready when one wall that is more than a mock was proved. */
 export function readiness(assembly: Assembly): Ready {

@@ -1,6 +1,6 @@
-import type { ProvedProvider } from '../assemble.ts'
+import type { ProvedProvider } from '../assemble/assemble.ts'
 import type { ProviderRow } from '../contract/answers.ts'
-import type { WardenFacts } from '../warden/protocol.ts'
+import type { WardenFacts } from '../contract/warden.ts'
 import { missingOf, whereOf } from './missing.ts'
 
 type Facts = Pick<WardenFacts, 'root' | 'machine'>

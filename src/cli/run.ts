@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Command } from 'commander'
-import type { Assembly } from '../assemble.ts'
+import type { Assembly } from '../assemble/assemble.ts'
 import { MayflyError } from '../contract/error.ts'
 import {
   entries,

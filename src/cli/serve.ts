@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
-import type { Assembly } from '../assemble.ts'
+import type { Assembly } from '../assemble/assemble.ts'
 import type { Sink } from '../contract/event.ts'
-import type { Quotas } from '../gateway/quota.ts'
+import type { Quotas } from '../gateway/http/quota.ts'
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory, type History } from '../history/history.ts'
 import { tlsOf } from './certificate.ts'
@@ -107,7 +107,7 @@ async function open(
   const [{ openGateway }, { openKeys }, { providerRows }, { readiness }, { inForce }] =
     await Promise.all([
       import('../gateway/server.ts'),
-      import('../gateway/keys.ts'),
+      import('../gateway/http/keys.ts'),
       import('./rows.ts'),
       import('./readiness.ts'),
       import('../config/in-force.ts'),
@@ -183,8 +183,8 @@ function tellOfDisk(flags: ServeFlags): Sink {
 /** What each tenant may have by the configuration in force; one without a table has what `default` has. */
 async function openQuotas(assembly: Assembly): Promise<Quotas> {
   const [{ createQuotas }, { openQuotaStore }] = await Promise.all([
-    import('../gateway/quota.ts'),
-    import('../gateway/quota-store.ts'),
+    import('../gateway/http/quota.ts'),
+    import('../gateway/http/quota-store.ts'),
   ])
   const { clock, config } = assembly
   return createQuotas({

@@ -2,6 +2,9 @@ import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
 
 export const conditionCharactersMax = 1000
+/** Name of the zone that is the whole execution: events that belong to no other zone are in it. */
+export const mainZone = 'main'
+
 const condition = z.string().min(1).max(conditionCharactersMax)
 
 /** Phases over a life, each no looser than the one before it; after the last one the sandbox is terminated. */

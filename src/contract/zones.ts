@@ -193,3 +193,6 @@ export type ProgramZone = z.infer<typeof programZoneSchema>
 export type ZonesMade = z.infer<typeof zonesMadeSchema>
 export type Residual = z.infer<typeof residualSchema>
 export type Split = z.infer<typeof splitSchema>
+
+/** Capabilities that each zone of one instance called in its earlier runs, by the name of the zone. */
+export type Past = ReadonlyMap<string, ReadonlySet<string>>

@@ -1,5 +1,5 @@
 import { isIPv4, type Socket } from 'node:net'
-import type { Ends } from '../warden/protocol.ts'
+import type { Ends } from '../contract/warden.ts'
 
 /** Whose connection it is, as pids of this machine; several where the socket was inherited, none where nobody can say. */
 export interface Caller {

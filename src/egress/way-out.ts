@@ -1,6 +1,6 @@
 import type { Controls } from '../contract/controls.ts'
 import type { Voice } from '../contract/event.ts'
-import type { WayOut } from '../warden/way-out.ts'
+import type { WayOut } from '../walls/exit.ts'
 import type { Accounts } from './account.ts'
 import type { Authority } from './authority.ts'
 import type { Credential } from './credentials.ts'

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
-import { filesCapability, type FolderCalls, type FoldersAsked } from '../warden/folder-calls.ts'
+import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, placeOf } from './within.ts'
 import { parseJson } from '../lib/parse-json.ts'
 

@@ -24,9 +24,9 @@ import {
 import { outcomeSchema } from '../contract/outcome.ts'
 import { riskAnalysisSchema } from '../contract/zones.ts'
 import { widthMax, widthMin } from '../web/page/picture/svg.js'
-import { bodyExamples } from './examples.ts'
-import { problemSchema } from './problem.ts'
-import { configBody, configInForce, defaultProvider } from './configuration.ts'
+import { bodyExamples } from './doors/examples.ts'
+import { problemSchema } from './http/problem.ts'
+import { configBody, configInForce, defaultProvider } from './doors/configuration.ts'
 import {
   activeContent,
   executionList,
@@ -34,8 +34,8 @@ import {
   pending,
   readyBody,
   versionBody,
-} from './schema.ts'
-import { zonesAsked, zonesBegun, zonesMonitored, zonesPlanned, zoneTighten } from './zones.ts'
+} from './http/schema.ts'
+import { zonesAsked, zonesBegun, zonesMonitored, zonesPlanned, zoneTighten } from './doors/zones.ts'
 
 type Json = Readonly<Record<string, unknown>>
 

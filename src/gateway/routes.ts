@@ -1,26 +1,32 @@
 import type { HttpBindings } from '@hono/node-server'
 import { Hono, type Context } from 'hono'
 import { MayflyError } from '../contract/error.ts'
-import { admit } from './admit.ts'
-import { authorise } from './auth.ts'
-import { callCapability, listCapabilities } from './capabilities.ts'
-import { changeConfig, preferProvider } from './configuration.ts'
-import { docsPage } from './docs-page.ts'
-import type { Door } from './door.ts'
-import { executeEffect, listEffects, readEffect, registerEffect, removeEffect } from './effects.ts'
-import { readEvidence, readEvidencePart } from './evidence.ts'
-import { execute, executeActiveContent } from './executions.ts'
-import { cancelExecution, getExecution, listExecutions } from './history.ts'
-import type { Identity, Scope } from './keys.ts'
-import { negotiate } from './negotiate.ts'
+import { admit } from './http/admit.ts'
+import { authorise } from './http/auth.ts'
+import { callCapability, listCapabilities } from './doors/capabilities.ts'
+import { changeConfig, preferProvider } from './doors/configuration.ts'
+import { docsPage } from './doors/docs-page.ts'
+import type { Door } from './http/door.ts'
+import {
+  executeEffect,
+  listEffects,
+  readEffect,
+  registerEffect,
+  removeEffect,
+} from './doors/effects.ts'
+import { readEvidence, readEvidencePart } from './doors/evidence.ts'
+import { execute, executeActiveContent } from './doors/executions.ts'
+import { cancelExecution, getExecution, listExecutions } from './doors/history.ts'
+import type { Identity, Scope } from './http/keys.ts'
+import { negotiate } from './http/negotiate.ts'
 import { openApi } from './openapi.ts'
-import { pagePolicy } from './page.ts'
-import { addressGroup } from './rate.ts'
-import { metrics } from './metrics.ts'
-import { originOf, refuseForeignPages } from './origin.ts'
-import { problemOf, problemResponse } from './problem.ts'
-import { json } from './reply.ts'
-import type { Pages, StaticFiles } from './static.ts'
+import { pagePolicy } from './doors/page.ts'
+import { addressGroup } from './http/rate.ts'
+import { metrics } from './doors/metrics.ts'
+import { originOf, refuseForeignPages } from './http/origin.ts'
+import { problemOf, problemResponse } from './http/problem.ts'
+import { json } from './http/reply.ts'
+import type { Pages, StaticFiles } from './http/static.ts'
 import {
   captureSandbox,
   freezeSandbox,
@@ -29,10 +35,17 @@ import {
   terminateSandbox,
   thawSandbox,
   tightenSandbox,
-} from './sandboxes.ts'
-import { listThreats, streamThreats } from './threats.ts'
-import { drawExecution } from './timeline.ts'
-import { analyseZones, beginZones, endZone, monitorZones, planZones, tightenZone } from './zones.ts'
+} from './doors/sandboxes.ts'
+import { listThreats, streamThreats } from './doors/threats.ts'
+import { drawExecution } from './doors/timeline.ts'
+import {
+  analyseZones,
+  beginZones,
+  endZone,
+  monitorZones,
+  planZones,
+  tightenZone,
+} from './doors/zones.ts'
 
 type Env = { readonly Bindings: HttpBindings }
 

@@ -1,4 +1,4 @@
-import { threadMs } from '../warden/thread-ms.ts'
+import { threadMs } from '../lib/thread-ms.ts'
 
 /**
  * Steps that the checks of one job may take together. Checking is done in the server's own loop, by a caller's schema

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { profileOf } from '../../tests/sim/stage.ts'
-import { threadMs } from '../warden/thread-ms.ts'
+import { threadMs } from '../lib/thread-ms.ts'
 import { Budget, stepsMax, workMsMax } from './schema-budget.ts'
 import { createGate } from './gate.ts'
 import { compileSchema } from './schema.ts'

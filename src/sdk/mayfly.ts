@@ -1,4 +1,4 @@
-import { assemble, type Assembly } from '../assemble.ts'
+import { assemble, type Assembly } from '../assemble/assemble.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemClock } from '../contract/clock.ts'
 import type { Config, ConfigInput, OverrideInput } from '../contract/config.ts'

@@ -3,7 +3,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
-import { joinWarden, type WardenClient } from '../warden/client.ts'
+import { joinWarden, type WardenClient } from '../walls/client.ts'
 import type { WardenOptions } from '../warden/warden.ts'
 
 const READY_MS_MAX = 10_000

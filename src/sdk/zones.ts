@@ -1,4 +1,4 @@
-import type { Assembly } from '../assemble.ts'
+import type { Assembly } from '../assemble/assemble.ts'
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Controls } from '../contract/controls.ts'
@@ -8,7 +8,7 @@ import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
-import { assigned } from '../temporal/zones/carve.ts'
+import { assigned } from '../zones/carve.ts'
 
 /** How code is to be run: the fields of a job without its code, whose it is, and which instance. */
 export interface ExecutionInfo extends Omit<JobRequest, 'code' | 'calls'> {

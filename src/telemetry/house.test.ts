@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { WardenFacts } from '../warden/protocol.ts'
+import type { WardenFacts } from '../contract/warden.ts'
 import { houseReadings } from './house.ts'
 
 test('Walls are counted by their program, with their memory, and asked for every ten seconds at most', async () => {

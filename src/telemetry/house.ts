@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import type { WardenFacts } from '../warden/protocol.ts'
+import type { WardenFacts } from '../contract/warden.ts'
 import type { Reading } from './instrument.ts'
 import { gauge, type Observe } from './meters.ts'
 import { sparesReadings, type SparesFacts } from './spares.ts'

@@ -1,10 +1,10 @@
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Voice } from '../contract/event.ts'
-import type { WardenClient } from '../warden/client.ts'
-import type { WallHandle } from '../warden/handle.ts'
-import { createShelf } from '../warden/shelf.ts'
-import { isClaimed } from '../warden/worker-claim.ts'
+import type { WardenClient } from '../walls/client.ts'
+import type { WallHandle } from '../walls/handle.ts'
+import { createShelf } from '../walls/shelf.ts'
+import { isClaimed } from '../walls/worker-claim.ts'
 import { createTurns } from './turns.ts'
 
 /**

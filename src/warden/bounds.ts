@@ -1,6 +1,6 @@
 import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
 import { diskOf } from '../os/block.ts'
-import type { HeldBy, Request } from './protocol.ts'
+import type { HeldBy, Request } from '../contract/warden.ts'
 import { insideOf, type Taken } from './taken.ts'
 
 /** What a claim holds a wall to beside its memory and its deadline. */

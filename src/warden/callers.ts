@@ -1,8 +1,8 @@
 import { holdersOf } from '../os/proc.ts'
 import type { Live } from './live.ts'
-import type { Ends } from './protocol.ts'
+import type { Ends } from '../contract/warden.ts'
 import { processesOfWall } from './taken.ts'
-import { threadMs } from './thread-ms.ts'
+import { threadMs } from '../lib/thread-ms.ts'
 
 const LINKS_MAX = 1024
 /** What all walls together may take of the warden's time: it has others to look after. */

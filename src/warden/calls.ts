@@ -2,7 +2,7 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { answersOf, nameOfCall } from '../jail/sentinel-policy.ts'
 import type { Live } from './live.ts'
-import type { CallPhase, CallSeen, CallsHeld } from './protocol.ts'
+import type { CallPhase, CallSeen, CallsHeld } from '../contract/warden.ts'
 import type { SeenCall } from './sentinel-wire.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Beside, Live } from './live.ts'
-import type { Capturing } from './protocol.ts'
+import type { Capturing } from '../contract/warden.ts'
 import type { Sentinel } from './sentinel.ts'
 import { beginCopy } from './still.ts'
 import { guestsIn, processesOfWall } from './taken.ts'

@@ -1,6 +1,6 @@
 import { Server, type Socket } from 'node:net'
-import { requestBytesMax, type Reply, type Request, type StreamName } from './protocol.ts'
-import { letGo } from './let-go.ts'
+import { requestBytesMax, type Reply, type Request, type StreamName } from '../contract/warden.ts'
+import { letGo } from '../lib/close-handle.ts'
 import { request } from './request.ts'
 import type { Beside } from './live.ts'
 import type { Warden } from './warden.ts'

@@ -1,5 +1,5 @@
 import type { Wanted } from './program.ts'
-import type { Reply } from './protocol.ts'
+import type { Reply } from '../contract/warden.ts'
 import { Warden, type WardenOptions } from './warden.ts'
 
 /** A warden whose owner is not ready to listen yet: what it has to say until then is kept. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { endOf } from './end.ts'
 import type { Live } from './live.ts'
-import type { Reply, WallEnd } from './protocol.ts'
+import type { Reply, WallEnd } from '../contract/warden.ts'
 
 suite('The end of a wall', () => {
   test('It is told by exit code, and by the signal that killed it', () => {

@@ -1,7 +1,7 @@
 import os from 'node:os'
 import type { Held } from './hold.ts'
 import type { Live } from './live.ts'
-import type { Reply, WallExit } from './protocol.ts'
+import type { Reply, WallExit } from '../contract/warden.ts'
 import { ofGroup } from './spent.ts'
 import { whyMoved } from './still.ts'
 

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import type { Sleep } from '../lib/sleep.ts'
 import { createHolder, type Held } from './hold.ts'
 import type { Pressure } from './pressure.ts'
-import type { WallEnd } from './protocol.ts'
+import type { WallEnd } from '../contract/warden.ts'
 
 const aFewLooksMs = 40
 

@@ -1,7 +1,7 @@
 import { createSleep, type Sleep } from '../lib/sleep.ts'
 import { residentBytes } from '../os/proc.ts'
 import type { Pressure } from './pressure.ts'
-import type { WallEnd } from './protocol.ts'
+import type { WallEnd } from '../contract/warden.ts'
 import type { Watch } from './watch.ts'
 
 /**

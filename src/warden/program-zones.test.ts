@@ -5,9 +5,9 @@ import { constants } from 'node:os'
 import { test } from 'node:test'
 import type { Cgroup } from '../os/cgroup.ts'
 import { ProgramZones } from './program-zones.ts'
-import type { ZoneTold } from './protocol.ts'
+import type { ZoneTold } from '../contract/warden.ts'
 import type { Taken } from './taken.ts'
-import type { ZoneRule } from './zone-rules.ts'
+import type { ZoneRule } from '../contract/zone-rules.ts'
 
 /** A wall of this process, whose groups do what they are told. */
 function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: number) => {}) {

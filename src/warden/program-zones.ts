@@ -4,7 +4,7 @@ import { messageOf } from '../contract/error.ts'
 import { isAlive } from '../os/proc.ts'
 import { Begun } from './begun.ts'
 import { createDuty, type Duty } from './duty.ts'
-import type { ZoneTold } from './protocol.ts'
+import type { ZoneTold } from '../contract/warden.ts'
 import { processesOfWall, signalAll, type Taken } from './taken.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from './tree.ts'
 import {
@@ -24,7 +24,8 @@ import {
   zonesInOneMax,
   type Mark,
 } from './zone-marks.ts'
-import { ruleFinder, type Executed, type ZoneBounds, type ZoneRule } from './zone-rules.ts'
+import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
+import { ruleFinder, type Executed } from './zone-rules.ts'
 
 /** Zones of one wall that live at once, and in all its life. */
 const aliveMax = 32

@@ -10,7 +10,7 @@ import {
 import type { JailFacts, Layer } from '../jail/facts.ts'
 import { analyst } from '../threat/launch.ts'
 import { isolateWorker } from '../tiers/isolated-vm/launch.ts'
-import type { Request } from './protocol.ts'
+import type { Request } from '../contract/warden.ts'
 
 /** What a start names; the launchers decide the rest. */
 export type Wanted = Pick<

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { callClasses } from '../contract/calls.ts'
 import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
 import { phasesMax } from './sentinel-wire.ts'
-import { programNames, wallWays, wardenProtocol, type Request } from './protocol.ts'
+import { programNames, wallWays, wardenProtocol, type Request } from '../contract/warden.ts'
 
 /** Reads what came over the channel as if an enemy had sent it. */
 const id = z.number().int().min(1)

@@ -3,7 +3,7 @@ import { openSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FoundSentinel } from '../jail/sentinel.ts'
-import type { SentinelTold } from './protocol.ts'
+import type { SentinelTold } from '../contract/warden.ts'
 import { calmMs, retryMsMax, retryMsMin, trialMsMax, SentinelSource } from './sentinel-source.ts'
 
 suite('Where sentinels come from', () => {

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { isThere, type FoundSentinel, type SentinelProgram } from '../jail/sentinel.ts'
-import type { SentinelTold } from './protocol.ts'
+import type { SentinelTold } from '../contract/warden.ts'
 
 /**
  * Where walls get their sentinel's program from. What fails may have failed by chance (a full disk, no memory for a

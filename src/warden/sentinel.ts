@@ -5,7 +5,7 @@ import type { SentinelProgram } from '../jail/sentinel.ts'
 import type { CallClass } from '../contract/calls.ts'
 import { secretPaths, watchedCalls } from '../jail/sentinel-policy.ts'
 import { encodeFrame } from '../lib/frames.ts'
-import type { Ends } from './protocol.ts'
+import type { Ends } from '../contract/warden.ts'
 import {
   encodeTable,
   readWord,

@@ -1,6 +1,6 @@
 import { residentBytes, waitedMsOf } from '../os/proc.ts'
 import type { Live } from './live.ts'
-import type { WallUsage } from './protocol.ts'
+import type { WallUsage } from '../contract/warden.ts'
 import { processesOfWall } from './taken.ts'
 import { spentMs } from './spent.ts'
 import { bytesOf } from './tree.ts'

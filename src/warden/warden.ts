@@ -35,7 +35,7 @@ import type {
   WallUsed,
   WardenFacts,
   ZoneTold,
-} from './protocol.ts'
+} from '../contract/warden.ts'
 import { readiness } from './ready.ts'
 import { scratchOf } from './scratch.ts'
 import { SentinelSource } from './sentinel-source.ts'

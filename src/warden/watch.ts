@@ -3,7 +3,7 @@ import { createDuty } from './duty.ts'
 import type { ProgramZones } from './program-zones.ts'
 import { keepStill } from './still.ts'
 import { guestsIn, processesOfWall, signalAll, type Taken } from './taken.ts'
-import { threadMs } from './thread-ms.ts'
+import { threadMs } from '../lib/thread-ms.ts'
 import { bytesOf, cpuMsOf, mostShared } from './tree.ts'
 
 /** What a look at a wall of many processes found. */

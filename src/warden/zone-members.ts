@@ -2,7 +2,7 @@ import type { Cgroup } from '../os/cgroup.ts'
 import { groupLinesOf } from '../os/cgroup-files.ts'
 import { signalAll } from './taken.ts'
 import { markOf, setMark, type Mark } from './zone-marks.ts'
-import type { ZoneBounds } from './zone-rules.ts'
+import type { ZoneBounds } from '../contract/zone-rules.ts'
 
 /** Where a process is, read once for all zones: the lines of its groups, or its mark where there are none. */
 export interface Whereabouts {

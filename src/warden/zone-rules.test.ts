@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { realpathSync } from 'node:fs'
 import { test } from 'node:test'
-import { matches, ruleFinder, type ZoneRule } from './zone-rules.ts'
+import type { ZoneRule } from '../contract/zone-rules.ts'
+import { matches, ruleFinder } from './zone-rules.ts'
 
 const rule = (kind: string, ...programs: string[]): ZoneRule => ({ kind, programs, life: 1 })
 const nothing = { path: '', real: '', by: '' }

@@ -9,7 +9,7 @@ import { openWayOut, type WayOutParts } from '../../src/egress/way-out.ts'
 import { createStock } from '../../src/pool/stock.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
 import type { Way } from '../../src/contract/way.ts'
-import { holdWarden } from '../../src/warden/local.ts'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import type { Made } from './stand.ts'
 

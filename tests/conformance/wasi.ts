@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createWasiProvider } from '../../src/tiers/wasi/provider.ts'
-import { holdWarden } from '../../src/warden/local.ts'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import type { Made } from './stand.ts'
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test, type TestContext } from 'node:test'
-import { assemble, type Assembly } from '../../src/assemble.ts'
+import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { proposals } from '../../src/cli/policy-propose.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { systemClock } from '../../src/contract/clock.ts'
@@ -12,7 +12,7 @@ import type { JobRequest, Language } from '../../src/contract/job.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
 import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
-import { runsToLearn } from '../../src/temporal/baseline.ts'
+import { runsToLearn } from '../../src/watch/baseline.ts'
 
 suite('Lives behind real walls are watched', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-anomalies-'))

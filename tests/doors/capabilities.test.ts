@@ -5,7 +5,7 @@ import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { assemble, type Assembly } from '../../src/assemble.ts'
+import { assemble, type Assembly } from '../../src/assemble/assemble.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import {
   CapabilityRegistry,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Road } from '../../src/gateway/door.ts'
+import type { Road } from '../../src/gateway/http/door.ts'
 import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.ts'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Road } from '../../src/gateway/door.ts'
-import { openKeys } from '../../src/gateway/keys.ts'
+import type { Road } from '../../src/gateway/http/door.ts'
+import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import {
   adminKey,

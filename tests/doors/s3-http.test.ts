@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { openKeys } from '../../src/gateway/keys.ts'
+import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { effectsRoom } from './effects-room.ts'
 import { bearer, call, endOf, openDoor, post } from './http-door.ts'

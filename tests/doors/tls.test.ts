@@ -7,8 +7,8 @@ import { connect as connectPlain } from 'node:net'
 import { test } from 'node:test'
 import { connect, type ConnectionOptions } from 'node:tls'
 import { WebSocket } from 'ws'
-import { developmentCertificate } from '../../src/gateway/development-authority.ts'
-import type { Tls } from '../../src/gateway/tls.ts'
+import { developmentCertificate } from '../../src/gateway/http/development-authority.ts'
+import type { Tls } from '../../src/gateway/http/tls.ts'
 import { adminKey, bearer, folder, openDoor, raw, type TestDoor } from './http-door.ts'
 
 const day = 86_400_000

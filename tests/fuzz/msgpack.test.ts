@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
-import { parseBody } from '../../src/gateway/body.ts'
+import { parseBody } from '../../src/gateway/http/body.ts'
 import { jsonOfMsgpack, MsgpackError, msgpackOf } from '../../src/lib/msgpack.ts'
 import { fuzz, mutated } from './seeded.ts'
 import { parseJson } from '../../src/lib/parse-json.ts'

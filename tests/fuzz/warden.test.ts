@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answerChannel } from '../../src/warden/channel.ts'
-import type { Request } from '../../src/warden/protocol.ts'
+import type { Request } from '../../src/contract/warden.ts'
 import type { Warden } from '../../src/warden/warden.ts'
 import { fuzz, mutated, type Seeded } from './seeded.ts'
 

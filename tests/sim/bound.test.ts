@@ -3,16 +3,10 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { configOf, jobOf } from '../fixtures/profile-world.ts'
 import { allControls, isWithin } from '../../src/contract/controls.ts'
+import { mainZone } from '../../src/contract/phase.ts'
 import { chooseSchedule } from '../../src/profile/choose-schedule.ts'
 import { scheduleFor } from '../../src/profile/schedule.ts'
-import {
-  begin,
-  type Happening,
-  type Life,
-  next,
-  whole,
-  wholeOf,
-} from '../../src/temporal/schedule.ts'
+import { begin, type Happening, type Life, next, wholeOf } from '../../src/lives/schedule.ts'
 
 const phase = fc.record(
   {
@@ -40,13 +34,13 @@ const happening: fc.Arbitrary<{ readonly wait: number; readonly told: Happening 
   wait: fc.integer({ min: 0, max: 15 }),
   told: fc.oneof(
     fc.constant<Happening>({ kind: 'time', at: 0 }),
-    fc.constant<Happening>({ kind: 'advance', at: 0, zone: whole, reason: 'x' }),
+    fc.constant<Happening>({ kind: 'advance', at: 0, zone: mainZone, reason: 'x' }),
     fc
       .constantFrom('low' as const, 'medium' as const, 'high' as const)
       .map<Happening>((severity) => ({
         kind: 'anomaly',
         at: 0,
-        zone: whole,
+        zone: mainZone,
         severity,
         reason: 'x',
       })),
@@ -96,6 +90,6 @@ function after(life: Life, happening: Happening): Life {
   const { life: later, acts } = next(life, happening)
   const isCaptured = acts.some(({ kind }) => kind === 'capture')
   return isCaptured
-    ? next(later, { kind: 'terminate', at: happening.at, zone: whole, reason: 'captured' }).life
+    ? next(later, { kind: 'terminate', at: happening.at, zone: mainZone, reason: 'captured' }).life
     : later
 }

@@ -10,8 +10,8 @@ import {
 import type { Point } from '../../src/contract/event.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Gated, Supervised, Supervisor } from '../../src/contract/rooms.ts'
-import { answerMsMax, releaseMsMax } from '../../src/temporal/supervise.ts'
-import { tightenMsMax } from '../../src/temporal/enforce.ts'
+import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
+import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import type { Faults, Step } from '../../src/tiers/mock/script.ts'
 import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf, type Said } from './stage.ts'
@@ -275,7 +275,7 @@ function check(fate: Fate, story: Story): void {
   assert.equal(story.disposed, 1)
   assert.equal(story.left, 0)
   assert(executionTime <= lifeMs + answerMsMax, `it ran for ${executionTime} of ${lifeMs} ms`)
-  assert(story.endedAt <= tightenMsMax + releaseMsMax + lifeMs + answerMsMax)
+  assert(story.endedAt <= wallAnswerMsMax + releaseMsMax + lifeMs + answerMsMax)
   for (const told of [held, ...story.zones.values()])
     told.forEach((controls, place) => assert(place === 0 || isWithin(controls, told[place - 1]!)))
 

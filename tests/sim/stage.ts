@@ -4,7 +4,7 @@ import type { Phase } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Task, TaskIo } from '../../src/contract/provider.ts'
 import { createGate } from '../../src/output/gate.ts'
-import { supervise } from '../../src/temporal/supervise.ts'
+import { supervise } from '../../src/lives/supervise.ts'
 import { createMockProvider, type MockOptions } from '../../src/tiers/mock/provider.ts'
 import { SimulatedClock } from './simulated-clock.ts'
 

@@ -3,7 +3,7 @@ import { parseSync } from 'oxc-parser'
 import { isShipped, type Source } from './tree.ts'
 
 /**
- * lib ← contract ← os ← jail ← launchers ← warden ← rooms ← life ← assemble ← doors ← cli. A file imports from its
+ * lib ← contract ← os ← jail ← launchers ← warden, and lib ← contract ← walls ← rooms ← life ← assemble ← doors ← cli. A file imports from its
  * own room and from what stands to the left of it, never from another room of the same rank.
  */
 const launchers = /^src\/(tiers\/[^/]+|threat)\/(launch|destroy)\.ts$/
@@ -13,23 +13,23 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [2, /^src\/os\//],
   [3, /^src\/jail\//],
   [4, launchers],
-  [5, /^src\/warden\//],
+  [5, /^src\/(warden|walls)\//],
   [6, /^src\/tiers\/[^/]+\//],
   [
     6,
-    /^src\/(config|threat|intel|profile|pool|egress|temporal|effects|capabilities|folders|output|evidence|history|telemetry|images|packages)\//,
+    /^src\/(config|threat|intel|profile|pool|egress|lives|watch|zones|operate|effects|capabilities|folders|output|evidence|history|telemetry|images|packages)\//,
   ],
   [6, /^src\/(job|outcome|shadow)\.ts$/],
   // A room that browsers load as well, so it lies where they find it.
   [6, /^src\/web\/page\/picture\//],
   [7, /^src\/life\.ts$/],
-  [8, /^src\/assemble\.ts$/],
+  [8, /^src\/assemble\//],
   [9, /^src\/(gateway|fleet|sdk|web)\//],
   [10, /^src\/index\.ts$/],
   [11, /^src\/(mcp|cli)\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
-const namesProviders = new Set(['src/assemble.ts', 'src/index.ts'])
+const namesProviders = new Set(['src/assemble/assemble.ts', 'src/index.ts'])
 /** Others that start processes, and what. */
 const startersToo = new Map([
   ['src/sdk/start-warden.ts', 'the warden of a library'],
@@ -91,8 +91,11 @@ export function importFaults(sources: readonly Source[]): readonly string[] {
   )
 }
 
-function faultOf(from: string, { specifier, path, isReExport }: Import): string | undefined {
-  if (startsProcesses.has(specifier) && !mayStart(from))
+function faultOf(
+  from: string,
+  { specifier, path, isReExport, isType }: Import,
+): string | undefined {
+  if (startsProcesses.has(specifier) && !isType && !mayStart(from))
     return 'only the warden, its launchers and the jail start processes'
   if (isReExport && from !== 'src/index.ts') return 'only src/index.ts re-exports'
   if (path === undefined || path.endsWith('.json') || from.startsWith('bin/')) return undefined
@@ -115,7 +118,7 @@ function directionFault(from: string, to: string): string | undefined {
   if (/^src\/(os|jail)\//.test(to) && !isWardens(from)) return 'only the warden loads it'
   if (rankTo === 4 && !isWardens(from)) return 'only the warden loads it'
   if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
-    return namesProviders.has(from) ? undefined : 'only src/assemble.ts names providers'
+    return namesProviders.has(from) ? undefined : 'only src/assemble/assemble.ts names providers'
   if (rankTo > rankFrom) return 'imports go the other way'
   if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
   return undefined

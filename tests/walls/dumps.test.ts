@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { ways } from '../../src/contract/way.ts'
-import { holdWarden } from '../../src/warden/local.ts'
-import type { ProgramName } from '../../src/warden/protocol.ts'
+import { holdWarden } from '../../src/assemble/local-warden.ts'
+import type { ProgramName } from '../../src/contract/warden.ts'
 import { isMissing } from './process-stands.ts'
 
 /** Workers that hold code, input and results: one that crashes leaves none of it to a disk, or to a program of the host. */

@@ -6,7 +6,7 @@ import { constants } from 'node:os'
 import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { ProgramZones } from '../../src/warden/program-zones.ts'
-import type { ZoneTold } from '../../src/warden/protocol.ts'
+import type { ZoneTold } from '../../src/contract/warden.ts'
 import { markOf } from '../../src/warden/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 

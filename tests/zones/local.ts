@@ -1,5 +1,5 @@
-import { carveMain, carveZone } from '../../src/temporal/zones/carve.ts'
-import { Exchange } from '../../src/temporal/zones/exchange.ts'
+import { carveMain, carveZone } from '../../src/zones/carve.ts'
+import { Exchange } from '../../src/zones/exchange.ts'
 import { inspect } from '../../src/threat/inspect.ts'
 
 /** How a program ended, as far as anybody outside can tell. */

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import { callClasses, closedBetween } from '../../contract/calls.ts'
 import { allControls, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
 import type { Reaction } from '../../contract/phase.ts'
-import type { CallSeen } from '../../warden/protocol.ts'
+import type { CallSeen } from '../../contract/warden.ts'
 import { callsFor, closableBy, heldByCalls, tellCalls } from './calls.ts'
 
 suite('Calls of a program', () => {

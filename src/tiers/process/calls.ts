@@ -2,8 +2,8 @@ import { callClasses, closedBetween, isLess, type CallClass } from '../../contra
 import type { Control, Controls } from '../../contract/controls.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Voice } from '../../contract/event.ts'
-import type { WardenClient } from '../../warden/client.ts'
-import type { CallSeen, Wall } from '../../warden/protocol.ts'
+import type { WardenClient } from '../../walls/client.ts'
+import type { CallSeen, Wall } from '../../contract/warden.ts'
 import { usualCalls } from './rack.ts'
 
 /** What a program's system calls have to do with its controls, where its wall has a sentinel. */

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Capture } from '../../contract/provider.ts'
-import type { Capturing, Wall } from '../../warden/protocol.ts'
+import type { Capturing, Wall } from '../../contract/warden.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */

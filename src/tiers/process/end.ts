@@ -1,6 +1,6 @@
 import type { TaskEnd } from '../../contract/provider.ts'
-import type { HandleEnd } from '../../warden/handle.ts'
-import { lostEnd } from '../../warden/worker-end.ts'
+import type { HandleEnd } from '../../walls/handle.ts'
+import { lostEnd } from '../../walls/ends.ts'
 
 /**
  * The end of a program whose process is gone and said nothing: it left by a raw exit, became another program, or was

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import { allControls, noNetwork, type Controls } from '../../contract/controls.ts'
-import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
-import type { WayOut } from '../../warden/way-out.ts'
+import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
+import type { WayOut } from '../../walls/exit.ts'
 import { ProcessSandbox } from './sandbox.ts'
 
 /** What happens to a sandbox while the way out of its task is being opened, with walls that are played. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import type { WardenClient } from '../../warden/client.ts'
-import type { Wall } from '../../warden/protocol.ts'
+import type { WardenClient } from '../../walls/client.ts'
+import type { Wall } from '../../contract/warden.ts'
 import { createRack, spareDiskBytes, usualCalls } from './rack.ts'
 
 suite('The parked walls of programs', () => {

@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url'
 import type { CallClass } from '../../contract/calls.ts'
 import type { PackageLayer } from '../../contract/layer.ts'
 import type { Language } from '../../contract/job.ts'
-import type { WardenClient } from '../../warden/client.ts'
-import { WallHandle } from '../../warden/handle.ts'
-import type { ProgramName, Wall } from '../../warden/protocol.ts'
+import type { WardenClient } from '../../walls/client.ts'
+import { WallHandle } from '../../walls/handle.ts'
+import type { ProgramName, Wall } from '../../contract/warden.ts'
 import type { Way } from '../../contract/way.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */

@@ -1,5 +1,5 @@
 import type { ZoneListener } from '../../contract/provider.ts'
-import type { ZoneTold } from '../../warden/protocol.ts'
+import type { ZoneTold } from '../../contract/warden.ts'
 
 /** What the warden says of a zone of programs, in the words that every wall uses. */
 export function tellZone(listener: ZoneListener, told: ZoneTold): void {

@@ -1,7 +1,7 @@
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { strengthOf } from '../../contract/tier.ts'
-import type { Shelf } from '../../warden/shelf.ts'
-import { assertAnswers, assertJailed } from '../../warden/worker-proof.ts'
+import type { Shelf } from '../../walls/shelf.ts'
+import { assertAnswers, assertJailed } from '../../walls/proof.ts'
 
 /**
  * Runs guests that compute, and looks at what holds their worker: without seccomp and a memory watch it is no wall. What

@@ -1,11 +1,11 @@
 import type { Voice } from '../../contract/event.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
-import type { WardenClient } from '../../warden/client.ts'
-import type { WallHandle } from '../../warden/handle.ts'
-import { createShelf } from '../../warden/shelf.ts'
-import { claimWorker, unavailable } from '../../warden/worker-claim.ts'
-import { WorkerSandbox } from '../../warden/worker-sandbox.ts'
+import type { WardenClient } from '../../walls/client.ts'
+import type { WallHandle } from '../../walls/handle.ts'
+import { createShelf } from '../../walls/shelf.ts'
+import { claimWorker, unavailable } from '../../walls/worker-claim.ts'
+import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
 import { probe } from './detect.ts'
 
 export interface WasiOptions {

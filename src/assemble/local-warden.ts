@@ -1,0 +1,23 @@
+import { Client, facade, type WardenClient } from '../walls/client.ts'
+import { openEarly, type EarlyWarden } from '../warden/early.ts'
+import type { Request } from '../contract/warden.ts'
+import type { WardenOptions } from '../warden/warden.ts'
+
+/** A warden in this process: for a single run by an ordinary user, and for tests. */
+export function holdWarden(options: WardenOptions): WardenClient {
+  return holdEarly(openEarly(options))
+}
+
+export function holdEarly({ warden, listen }: EarlyWarden): WardenClient {
+  const client: Client = new Client((request) => void answer(request))
+  listen((reply) => client.hear(reply))
+  return facade(client, () => warden.close())
+
+  /** In the order in which they would come over a channel. */
+  async function answer(request: Request): Promise<void> {
+    const { reply, beside } = await warden.answer(request)
+    for (const part of ['stdout', 'stderr'] as const)
+      if (beside?.streams) client.hear({ of: request.id, part }, beside.streams[part])
+    client.hear(reply, beside?.handle)
+  }
+}

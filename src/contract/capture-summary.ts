@@ -1,0 +1,23 @@
+import type { CapturedPart } from './evidence.ts'
+import type { Capture } from './provider.ts'
+
+/** Deadline for a capture by a wall whose guest is frozen, in milliseconds. */
+export const captureMsMax = 5000
+/** Longest wait of a life for the captures of others, in milliseconds. */
+export const captureWaitMsMax = 5000
+
+/** What is told of a capture: how deep it went, why no deeper, and what its parts are known by where they are kept. */
+export function captureSummary({ kind, why, parts }: Capture, kept: readonly CapturedPart[] = []) {
+  return {
+    kind,
+    ...(why !== undefined && { why }),
+    ...(parts.length > 0 && { parts: kept.length > 0 ? kept : sizesOf(parts) }),
+  }
+}
+
+function sizesOf(parts: Capture['parts']) {
+  return parts.map(({ name, bytes }) => ({
+    name,
+    size: bytes.reduce((sum, piece) => sum + piece.byteLength, 0),
+  }))
+}

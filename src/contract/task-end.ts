@@ -1,0 +1,46 @@
+import type { KillCause, TaskEnd } from './provider.ts'
+import type { OutcomeError } from './outcome.ts'
+
+/** The end of a life whose wall broke, or never answered. */
+export function lost(message: string): TaskEnd {
+  return { ...nothing, status: 'failed', error: { code: 'WALL_LOST', message } }
+}
+
+/**
+ * What is left of an end when the life was cut: what it cost, what ran of it, and where it went. What it answered came
+ * too late to count.
+ */
+export function cutShort(
+  cause: KillCause,
+  end: TaskEnd = { ...nothing, status: 'failed' },
+): TaskEnd {
+  const { cpuTime, memory, ran, network } = end
+  return {
+    ...nothing,
+    status: cause.status,
+    error: errorOf(cause),
+    cpuTime,
+    ...(memory && { memory }),
+    ...(ran && { ran }),
+    ...(network && { network }),
+  }
+}
+
+/** Why a life was cut, in a few words, for its timeline; undefined for a life that ended by itself. */
+export function reasonOf(end: TaskEnd): string | undefined {
+  if (end.status === 'ok' || end.status === 'error') return undefined
+  if (end.status === 'limit') return `limit ${end.error?.code ?? ''}`.trim()
+  return end.status === 'terminated' ? (end.error?.message ?? end.status) : end.status
+}
+
+const nothing = { resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [] } as const
+
+function errorOf(cause: KillCause): OutcomeError {
+  if (cause.status === 'limit') {
+    return { code: cause.code, message: `The limit on ${cause.code.toLowerCase()} was hit` }
+  }
+  const message = 'reason' in cause ? cause.reason : messages[cause.status]
+  return { code: cause.status.toUpperCase(), message }
+}
+
+const messages = { timeout: 'The time to run was over', cancelled: 'The caller cancelled it' }

@@ -1,0 +1,100 @@
+import type { HttpBindings } from '@hono/node-server'
+import { askedFor } from '../../capabilities/asked.ts'
+import { Catalogue } from '../../capabilities/catalogue.ts'
+import { callInProcess } from '../../capabilities/in-process.ts'
+import { safeOutcome } from '../../capabilities/outcome.ts'
+import {
+  type Capability,
+  capabilityCall,
+  capabilityName,
+  type CapabilityRow,
+  type SafeCapability,
+} from '../../contract/capability.ts'
+import { messageOf, MayflyError } from '../../contract/error.ts'
+import { jobRequest, type JobAsked } from '../../contract/job.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { canonicalJson } from '../../lib/canonical-json.ts'
+import { sha256 } from '../../lib/hash.ts'
+import { answerAsAsked } from './answer.ts'
+import type { Door } from '../http/door.ts'
+import { makeJob } from './executions.ts'
+import type { Identity } from '../http/keys.ts'
+import { invalid } from '../http/problem.ts'
+import { json } from '../http/reply.ts'
+import { traceOf } from '../http/trail.ts'
+
+const catalogue = new Catalogue()
+
+/**
+ * `POST /v1/capabilities/:name`: an outcome, whatever the capability is; what is isolated is a job like any other, with
+ * what is configured for its name. A tenant's effects can be called so, too.
+ */
+export async function callCapability(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+  { name = '' }: Readonly<Record<string, string>>,
+): Promise<Response> {
+  door.running.refuseWhenDraining()
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'args', who.tenant)
+  const read = capabilityCall.safeParse(body.value)
+  if (!read.success) throw invalid('call of a capability', read.error)
+  const called = calledBy(door, who.tenant, name)
+  if ('isolated' in called && !called.isolated)
+    return json(inProcess(door, called, read.data.args, who))
+  const asked = 'isolated' in called ? jobRequest.parse(askedFor(called, [])) : called
+  const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
+  const made = makeJob(door, asked, { kept: body.kept ?? '[]' }, facts)
+  const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
+  return answerAsAsked(door, http, { job: { ...made, capability: name }, digest })
+}
+
+/** `GET /v1/capabilities`: what can be called, effects of the key's tenant among it. */
+export function listCapabilities(door: Door, _: HttpBindings, { tenant }: Identity): Response {
+  const rows = catalogue.list()
+  const taken = new Set(rows.map(({ name }) => name))
+  const effects = door.effects
+    .list(tenant)
+    .filter(({ effectId }) => capabilityName.safeParse(effectId).success && !taken.has(effectId))
+    .map(({ effectId, language }): CapabilityRow => {
+      return { name: effectId, isolated: true, description: `an effect in ${language}` }
+    })
+  return json({ items: [...rows, ...effects] })
+}
+
+/** Built-in ones go first: nobody can put another in the place of one. */
+function calledBy(door: Door, tenant: string, name: string): Capability | JobAsked {
+  try {
+    return catalogue.get(name)
+  } catch (thrown) {
+    const isEffect = door.effects.list(tenant).some(({ effectId }) => effectId === name)
+    if (isEffect) return jobRequest.parse({ effectId: name })
+    throw thrown
+  }
+}
+
+/** It takes no wall, and its outcome is kept nowhere. */
+function inProcess(
+  door: Door,
+  capability: SafeCapability,
+  args: readonly unknown[],
+  who: Identity,
+): Outcome {
+  using _place = door.running.begin(who.tenant)
+  const began = door.clock.now()
+  const end = endOf(capability, args)
+  const { name } = capability
+  return safeOutcome(
+    { name, date: door.clock.date(), executionTime: door.clock.now() - began },
+    end,
+  )
+}
+
+function endOf(capability: SafeCapability, args: readonly unknown[]) {
+  try {
+    return { value: callInProcess(capability, args) }
+  } catch (thrown) {
+    if (thrown instanceof MayflyError) throw thrown
+    return { error: { code: 'USER_ERROR', message: messageOf(thrown) } }
+  }
+}

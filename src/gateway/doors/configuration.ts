@@ -1,0 +1,77 @@
+import type { HttpBindings } from '@hono/node-server'
+import * as z from 'zod'
+import { configSchema, overrideSchema } from '../../contract/config.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Change, Door } from '../http/door.ts'
+import type { Identity } from '../http/keys.ts'
+import { invalid } from '../http/problem.ts'
+import { json } from '../http/reply.ts'
+
+/** The body of `PATCH /v1/config`. */
+export const configBody = overrideSchema
+/** Fields that were left out stay, so a body is handed on as it came. */
+export type ConfigBody = z.input<typeof configBody>
+
+/** The answer: all that could be changed, as it now is. */
+export const configInForce = configBody
+export type ConfigInForce = z.output<typeof configInForce>
+
+/** The body of `PUT /v1/providers/default`. */
+export const defaultProvider = z.strictObject({
+  name: z.string().min(1).max(64).describe('a provider of this machine, or auto'),
+})
+
+/** `PATCH /v1/config`. Scope admin narrows; only a key that has `config:widen` itself widens. */
+export async function changeConfig(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  const patch = await bodyOf(door, http, who, configBody, 'configuration')
+  return json(await changeOf(door)(patch.asked as ConfigBody, by(who)))
+}
+
+/** `PUT /v1/providers/default`: the same for this one field. */
+export async function preferProvider(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  const { read } = await bodyOf(door, http, who, defaultProvider, 'default provider')
+  return json(await changeOf(door)({ default_provider: read.name }, by(who)))
+}
+
+async function bodyOf<T extends z.ZodType>(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  who: Identity,
+  schema: T,
+  what: string,
+): Promise<{ readonly asked: unknown; readonly read: z.output<T> }> {
+  const { value: asked } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const read = schema.safeParse(asked)
+  if (!read.success) throw settledAtStart(read.error) ?? invalid(what, read.error)
+  return { asked, read: read.data }
+}
+
+/** For keys of the file that no running server changes: what would take them. */
+function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
+  const keys = issues
+    .flatMap((issue) =>
+      issue.code === 'unrecognized_keys' && issue.path.length === 0 ? issue.keys : [],
+    )
+    .filter((key) => Object.hasOwn(configSchema.shape, key))
+  if (keys.length === 0) return undefined
+  const message = `Cannot change "${keys.join('", "')}" while it runs: write it into the configuration and start again`
+  const details = keys.map((path) => ({ path, message: 'needs a restart' }))
+  return new MayflyError('INVALID', message, { details })
+}
+
+function changeOf({ change }: Door): Change {
+  if (change) return change
+  throw new MayflyError('UNAVAILABLE', 'Cannot change the configuration of this server')
+}
+
+function by({ principal, scopes }: Identity) {
+  return { principal, mayWiden: scopes.includes('config:widen') }
+}

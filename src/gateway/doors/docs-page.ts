@@ -1,0 +1,180 @@
+import { headerExamples, pathExamples } from './examples.ts'
+import { openApi } from '../openapi.ts'
+
+interface Described {
+  readonly $ref?: string
+  readonly type?: string | readonly string[]
+  readonly const?: unknown
+  readonly enum?: readonly unknown[]
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, Described>>
+  readonly required?: readonly string[]
+  readonly items?: Described
+  readonly anyOf?: readonly Described[]
+  readonly oneOf?: readonly Described[]
+  readonly default?: unknown
+}
+interface Operation {
+  readonly operationId: string
+  readonly summary: string
+  readonly description: string
+  readonly security?: readonly unknown[]
+  readonly parameters?: readonly Parameter[]
+  readonly requestBody?: { readonly content: Content }
+  readonly responses: Readonly<
+    Record<string, { readonly description?: string; readonly content?: Content }>
+  >
+}
+interface Parameter {
+  readonly name: string
+  readonly in: string
+  readonly description?: string
+}
+type Content = Readonly<Record<string, { readonly schema: Described; readonly example?: unknown }>>
+interface Description {
+  readonly info: { readonly title: string; readonly version: string; readonly description: string }
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Readonly<Record<string, Described>> }
+}
+
+/** How deep a table shows what is inside of what. */
+const DEPTH_MAX = 3
+
+const style = `:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#16211e;background:#fff}
+h2{margin-top:2.2rem;border-top:1px solid #dbe2df;padding-top:1rem;font-size:1.1rem}
+code,pre,h3{font-family:ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;margin:.5rem 0}
+td,th{text-align:left;vertical-align:top;padding:.25rem .5rem .25rem 0;border-bottom:1px solid #e6ebe9;overflow-wrap:anywhere}
+td:first-child{min-width:6.5rem}
+pre{padding:.6rem .8rem;overflow-x:auto;background:#f3f5f4;border-radius:8px;font-size:13px;white-space:pre-wrap}
+nav ul{columns:2 20rem;padding-left:1.1rem}summary{cursor:pointer;color:#566762}a{color:#0b7468}.in{color:#566762}
+@media(prefers-color-scheme:dark){body{color:#e4ebe8;background:#10151a}td,th,h2{border-color:#2b3640}pre{background:#182027}
+.in,summary{color:#95a5a0}a{color:#3ecfb9}}`
+
+/** The description of the API as one page, without a script or anything from elsewhere; `origin` is where it answers. */
+export function docsPage(version: string, origin: string): string {
+  const { info, paths, components } = openApi(version) as unknown as Description
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([method]) => method !== 'parameters')
+      .map(([method, operation]) => ({ method, path, operation })),
+  )
+  const contents = operations.map(
+    ({ method, path, operation }) =>
+      `<li><a href="#${text(operation.operationId)}">${text(operation.summary)}</a> ` +
+      `<span class="in">${method.toUpperCase()} ${text(path)}</span></li>`,
+  )
+  const schemas = Object.entries(components.schemas).map(
+    ([name, schema]) => `<h3 id="${text(name)}">${text(name)}</h3>${table(schema)}`,
+  )
+  return (
+    `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${text(info.title)} API</title>` +
+    '<meta name="viewport" content="width=device-width,initial-scale=1">' +
+    `<link rel="icon" href="data:,"><style>${style}</style></head><body>` +
+    `<h1>${text(info.title)} API ${text(info.version)}</h1><p>${text(info.description)}</p>` +
+    '<p>Keys go in <code>Authorization: Bearer mfy_…</code>; the first start prints one, <code>mayfly access create</code> ' +
+    'makes more. The same as data: <code>/openapi.json</code>. Each example runs as it stands where ' +
+    '<code>MAYFLY_API_KEY</code> holds a key, and <code>ID</code> the id of an execution.</p>' +
+    `<nav aria-label="Calls"><ul>${contents.join('')}</ul></nav>` +
+    `${operations.map((one) => callOf(one, origin)).join('')}<h2>Bodies</h2>${schemas.join('')}</body></html>\n`
+  )
+}
+
+interface Call {
+  readonly method: string
+  readonly path: string
+  readonly operation: Operation
+}
+
+function callOf({ method, path, operation }: Call, origin: string): string {
+  const { parameters = [], requestBody, responses } = operation
+  const needs = operation.security?.length === 0 ? ' Needs no key.' : ''
+  const asked = parameters.map(({ name, in: where, description = '' }) =>
+    row([`<code>${text(name)}</code> <span class="in">${text(where)}</span>`, text(description)]),
+  )
+  const body = requestBody ? row(['body', typesOf(requestBody.content)]) : ''
+  const answers = Object.entries(responses).map(([status, { description = '', content = {} }]) =>
+    row([status, `${text(description)} ${typesOf(content)}`]),
+  )
+  return (
+    `<h2 id="${text(operation.operationId)}"><code>${method.toUpperCase()} ${text(path)}</code></h2>` +
+    `<p><b>${text(operation.summary)}.</b> ${text(operation.description)}.${needs}</p>` +
+    `<pre tabindex="0">${text(curlOf(method, path, operation, origin))}</pre>` +
+    `<details><summary>What it takes and answers</summary><table>${asked.join('')}${body}${answers.join('')}</table></details>`
+  )
+}
+
+/** As one types it: what only the caller knows is a shell variable. */
+function curlOf(method: string, path: string, operation: Operation, origin: string): string {
+  const { operationId, security, requestBody } = operation
+  const example = requestBody?.content['application/json']?.example
+  const where =
+    pathExamples[path] ?? path.replace(/\{(\w+)\}/g, (_, word: string) => `$${word.toUpperCase()}`)
+  const headers = [
+    ...(security?.length === 0 ? [] : ['"Authorization: Bearer $MAYFLY_API_KEY"']),
+    ...(headerExamples[operationId] ?? []).map((header) => `'${header}'`),
+    ...(example === undefined ? [] : ["'Content-Type: application/json'"]),
+  ]
+  const verb =
+    method === 'get' || (method === 'post' && example !== undefined)
+      ? ''
+      : ` -X ${method.toUpperCase()}`
+  const lines = [
+    `curl -s${verb} ${origin}${where}`,
+    ...headers.map((header) => `-H ${header}`),
+    ...(example === undefined
+      ? []
+      : [`-d '${JSON.stringify(example).replaceAll("'", String.raw`'\''`)}'`]),
+  ]
+  return lines.join(' \\\n  ')
+}
+
+function typesOf(content: Content): string {
+  return Object.entries(content)
+    .map(([type, { schema }]) => `<span class="in">${text(type)}</span> ${typeOf(schema)}`)
+    .join(', ')
+}
+
+function table(schema: Described): string {
+  const rows = rowsOf(schema, '', 0)
+  return rows.length > 0 ? `<table>${rows.join('')}</table>` : `<p>${typeOf(schema)}</p>`
+}
+
+function rowsOf(schema: Described, before: string, depth: number): readonly string[] {
+  if (depth === DEPTH_MAX) return []
+  return Object.entries(schema.properties ?? {}).flatMap(([name, inner]) => {
+    const mark = schema.required?.includes(name) ? '' : ' <span class="in">optional</span>'
+    const { default: given } = inner
+    const unless =
+      given === undefined ? '' : ` Default <code>${text(JSON.stringify(given))}</code>.`
+    const label = `<code>${text(before + name)}</code>${mark}`
+    const inside = inner.items ?? inner
+    return [
+      row([label, typeOf(inner), text(inner.description ?? '') + unless]),
+      ...rowsOf(inside, `${before}${name}${inner.items ? '[]' : ''}.`, depth + 1),
+    ]
+  })
+}
+
+function typeOf(schema: Described): string {
+  if (schema.$ref) {
+    const name = text(schema.$ref.split('/').at(-1)!)
+    return `<a href="#${name}">${name}</a>`
+  }
+  const choices = schema.anyOf ?? schema.oneOf
+  if (choices) return choices.map(typeOf).join(' or ')
+  if (schema.enum)
+    return schema.enum.map((one) => `<code>${text(JSON.stringify(one))}</code>`).join(' ')
+  if (schema.const !== undefined) return `<code>${text(JSON.stringify(schema.const))}</code>`
+  if (schema.items) return `list of ${typeOf(schema.items)}`
+  return text([schema.type ?? 'anything'].flat().join(' or '))
+}
+
+function row(cells: readonly string[]): string {
+  return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`
+}
+
+function text(value: string): string {
+  return value.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`)
+}

@@ -1,0 +1,88 @@
+import type { HttpBindings } from '@hono/node-server'
+import { MayflyError } from '../../contract/error.ts'
+import type { Evidence } from '../../contract/evidence.ts'
+import { refuseOver } from '../http/admit.ts'
+import { isAdmin } from '../http/auth.ts'
+import type { Door } from '../http/door.ts'
+import { idOf } from './history.ts'
+import type { Identity } from '../http/keys.ts'
+import { json } from '../http/reply.ts'
+import { operatorOf } from './sandboxes.ts'
+
+type Params = Readonly<Record<string, string>>
+
+/** `GET /v1/evidence/{id}`: what was captured of an execution: of a tenant's own, and of any for an admin. */
+export function readEvidence(
+  door: Door,
+  _http: HttpBindings,
+  who: Identity,
+  params: Params,
+): Response {
+  const id = idOf(params)
+  return json({ id, captures: evidenceOf(door).of(id, operatorOf(who)) })
+}
+
+/**
+ * `GET /v1/evidence/{id}/{capture}/{part}`: the bytes. They go out as they are read, each piece only if it is as it was
+ * kept; where one is not the connection is cut, before the length that was promised.
+ */
+export function readEvidencePart(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  who: Identity,
+  params: Params,
+): Response {
+  if (!isAdmin(who)) refuseOver(door.operateRate.take(who.id))
+  const { capture = '', part = '' } = params
+  const asked = [idOf(params), `${capture}/${part}`, operatorOf(who)] as const
+  if (incoming.method === 'HEAD') return answer(named(evidenceOf(door), ...asked), null)
+  const found = evidenceOf(door).read(...asked)
+  // Whoever takes nothing for that long is gone.
+  outgoing.socket?.setTimeout(door.limits.writeMs)
+  const cut = (thrown: unknown) => {
+    door.refusals.problem(thrown)
+    outgoing.destroy()
+  }
+  return answer(found.part, ReadableStream.from(upTo(found.bytes, cut)))
+}
+
+/** Where there is no status left to say it with, an answer that ends too soon says it. */
+async function* upTo(
+  bytes: AsyncGenerator<Uint8Array>,
+  cut: (thrown: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes
+  } catch (thrown) {
+    cut(thrown)
+  }
+}
+
+/** As it is told, without a byte of it. */
+function named(evidence: Evidence, run: string, name: string, by: Parameters<Evidence['of']>[1]) {
+  const parts = evidence.of(run, by).flatMap((one) => one.parts)
+  const found = parts.find((one) => one.name === name)
+  if (found) return found
+  throw new MayflyError('NOT_FOUND', 'Cannot find this part of a capture')
+}
+
+function answer(
+  { name, size, sha256 }: ReturnType<typeof named>,
+  body: ReadableStream<Uint8Array> | null,
+): Response {
+  return new Response(body, {
+    headers: {
+      'content-type': 'application/octet-stream',
+      'content-length': String(size),
+      'content-disposition': `attachment; filename="${name.replace('/', '-')}"`,
+      'repr-digest': `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    },
+  })
+}
+
+function evidenceOf({ evidence }: Door): Evidence {
+  if (evidence) return evidence
+  throw new MayflyError('UNAVAILABLE', 'Cannot look at evidence: this server shows none')
+}

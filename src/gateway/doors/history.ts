@@ -1,0 +1,110 @@
+import type { HttpBindings } from '@hono/node-server'
+import * as z from 'zod'
+import { MayflyError } from '../../contract/error.ts'
+import { hasLabels, type ExecutionRow } from '../../history/history.ts'
+import { streamEnd, wantsStream, watch } from './answer.ts'
+import type { Door } from '../http/door.ts'
+import { readOutcome } from './kept.ts'
+import type { Identity } from '../http/keys.ts'
+import { invalid } from '../http/problem.ts'
+import { jsonText } from '../http/reply.ts'
+
+const ID = /^exec_[0-9a-f]{32}$/
+const PAGE_MAX = 100
+
+/** The query of `GET /v1/executions`. */
+export const listQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(20),
+  cursor: z.string().regex(ID, 'expected the next of an earlier answer').optional(),
+  label: z
+    .array(z.string().regex(/^[^:]{1,100}:[^]{0,1000}$/, 'expected name:value'))
+    .max(20)
+    .default([]),
+})
+
+/** `GET /v1/executions`: what the tenant's jobs came to, newest first, those under way among them. */
+export async function listExecutions(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+): Promise<Response> {
+  const { limit, cursor, label } = readQuery(http.incoming.url ?? '')
+  const labels = Object.fromEntries(
+    label.map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 1)]),
+  )
+  const { tenant } = who
+  const kept = await door.bodies.turn(tenant, () =>
+    door.history.list({ tenant, limit, before: cursor, labels }),
+  )
+  const live = door.live
+    .of(who.tenant)
+    .filter((row) => hasLabels(row, labels))
+    .filter(
+      ({ id }) =>
+        (cursor === undefined || id < cursor) && (kept.next === undefined || id > kept.next),
+    )
+  const ids = new Set(live.map(({ id }) => id))
+  const all = [...live, ...kept.items.filter(({ id }) => !ids.has(id))].sort(newestFirst)
+  const items = all.slice(0, limit)
+  const next = all.length > limit ? items.at(-1)?.id : kept.next
+  return jsonText(200, JSON.stringify({ items, next: next ?? null }))
+}
+
+/** `GET /v1/executions/{id}`: the outcome, or before it `{id, status}`; as a stream what is still to come of it. */
+export async function getExecution(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+  params: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const id = idOf(params)
+  const live = door.live.find(who.tenant, id)
+  const isStream = http.incoming.method === 'GET' && wantsStream(http.incoming.headers)
+  if (live && isStream) return watch(door, http, live)
+  if (live) return jsonText(200, JSON.stringify({ id, status: live.row.status }))
+  const text = await readOutcome(door, http, who.tenant, { id, read: (text) => text })
+  return isStream ? streamEnd(door, http, text) : jsonText(200, text)
+}
+
+/** `DELETE /v1/executions/{id}`: ends it; 202 while it does, 200 with the outcome where it had. */
+export async function cancelExecution(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+  params: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const id = idOf(params)
+  const live = door.live.find(who.tenant, id)
+  if (!live)
+    return jsonText(200, await readOutcome(door, http, who.tenant, { id, read: (text) => text }))
+  live.cancel()
+  return jsonText(202, JSON.stringify({ id, status: live.row.status }))
+}
+
+/** Throws MayflyError INVALID. */
+function readQuery(target: string): z.infer<typeof listQuery> {
+  const { searchParams } = new URL(target, 'http://query')
+  const asked = Object.fromEntries(
+    [...searchParams.keys()].map((name) => [
+      name,
+      name === 'label' ? searchParams.getAll(name) : searchParams.get(name),
+    ]),
+  )
+  const read = listQuery.safeParse(asked)
+  if (!read.success) throw invalid('query', read.error)
+  return read.data
+}
+
+/** An id of another tenant, one that was forgotten and one that never was are one and the same. */
+export function unknown(): never {
+  throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
+}
+
+/** Throws MayflyError NOT_FOUND for what is no id at all. */
+export function idOf({ id = '' }: Readonly<Record<string, string>>): string {
+  return ID.test(id) ? id : unknown()
+}
+
+function newestFirst(a: ExecutionRow, b: ExecutionRow): number {
+  return a.id < b.id ? 1 : -1
+}

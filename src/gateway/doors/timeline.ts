@@ -1,0 +1,44 @@
+import type { HttpBindings } from '@hono/node-server'
+import * as z from 'zod'
+import type { Outcome } from '../../contract/outcome.ts'
+import { lifeOf } from '../../web/page/picture/life.js'
+import { pictureOf } from '../../web/page/picture/picture.js'
+import { svgOf, widthMax, widthMin } from '../../web/page/picture/svg.js'
+import type { Door } from '../http/door.ts'
+import { idOf } from './history.ts'
+import { readOutcome } from './kept.ts'
+import type { Identity } from '../http/keys.ts'
+import { filePolicy } from './page.ts'
+import { invalid } from '../http/problem.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+
+const TYPE = 'image/svg+xml'
+
+/** The query of `GET /v1/executions/{id}/timeline.svg`. */
+const drawQuery = z.strictObject({
+  width: z.coerce.number().int().min(widthMin).max(widthMax).optional(),
+})
+
+/** `GET /v1/executions/{id}/timeline.svg`: its life as a picture, as far as it has come. Throws MayflyError INVALID. */
+export async function drawExecution(
+  door: Door,
+  http: HttpBindings,
+  who: Identity,
+  params: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const { searchParams } = new URL(http.incoming.url ?? '', 'http://query')
+  const asked = drawQuery.safeParse(Object.fromEntries(searchParams))
+  if (!asked.success) throw invalid('query', asked.error)
+  const id = idOf(params)
+  const live = door.live.find(who.tenant, id)
+  const read = (text: string) => lifeOf(parseJson(text) as Outcome)
+  const life = live?.story.life ?? (await readOutcome(door, http, who.tenant, { id, read }))
+  return new Response(svgOf(pictureOf(life), asked.data), {
+    headers: {
+      'content-type': `${TYPE}; charset=utf-8`,
+      'content-security-policy': filePolicy(TYPE),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    },
+  })
+}

@@ -1,0 +1,167 @@
+import type { HttpBindings } from '@hono/node-server'
+import * as z from 'zod'
+import { jobRequest, type Job } from '../../contract/job.ts'
+import { MayflyError } from '../../contract/error.ts'
+import { tightenAsked } from '../../contract/live.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { timelineEntry } from '../../contract/event.ts'
+import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
+import { assigned } from '../../zones/carve.ts'
+import type { Door } from '../http/door.ts'
+import { makeJob } from './executions.ts'
+import { idOf } from './history.ts'
+import { readOutcome } from './kept.ts'
+import type { Identity } from '../http/keys.ts'
+import { invalid } from '../http/problem.ts'
+import { json, jsonText } from '../http/reply.ts'
+import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
+import { traceOf } from '../http/trail.ts'
+import { undertake } from '../http/undertake.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+
+type Params = Readonly<Record<string, string>>
+
+/** The body of the calls that take code apart: a job, and whose zones its own are like. */
+export const zonesAsked = z
+  .strictObject({
+    ...jobRequest.unwrap().omit({ calls: true, shadow: true }).shape,
+    instanceId: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .describe('its zones come from its first execution, from the second on'),
+  })
+  .readonly()
+
+export const zonesPlanned = z
+  .object({
+    zones: z.array(temporalZoneSchema).readonly(),
+    code: z.array(zoneCodeSchema).readonly(),
+  })
+  .readonly()
+
+export const zonesBegun = z
+  .object({ id: z.string(), zones: z.array(temporalZoneSchema).readonly() })
+  .readonly()
+
+export const zonesMonitored = z
+  .object({
+    id: z.string(),
+    status: z.string().describe('queued or running; else how it ended'),
+    zones: z
+      .array(z.object({ zone: z.string(), phase: z.string().nullable() }))
+      .readonly()
+      .describe('those alive, main first'),
+    made: zonesMadeSchema.optional().describe('once it is over'),
+    timeline: z.array(timelineEntry).readonly().describe('once it is over; before, as a stream'),
+  })
+  .readonly()
+
+export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
+
+/** `POST /v1/zones/analysis`: what code does where, and how it can be taken apart; nothing runs. */
+export async function analyseZones(door: Door, http: HttpBindings, who: Identity) {
+  const { job } = await read(door, http, who)
+  using _place = door.running.begin(who.tenant)
+  const { risk } = await partitionOf(door)(job)
+  return json(risk)
+}
+
+/** `POST /v1/zones/plan`: the zones that code would get, and which part of it each has; nothing runs. */
+export async function planZones(door: Door, http: HttpBindings, who: Identity) {
+  const { job, instanceId } = await read(door, http, who)
+  using _place = door.running.begin(who.tenant)
+  const { risk, zones } = await partitionOf(door)(job, instanceId)
+  const names = new Set(zones.map(({ id }) => id))
+  const moved = risk.split.zones.filter(({ name }) => names.has(name))
+  return json({
+    zones: zones.map((zone) => ({ ...zone, execution: null })),
+    code: assigned(job.asked.code, { zones: moved }),
+  })
+}
+
+/** `POST /v1/zones`: starts code in its zones; 202 with them, and its outcome is where every one is. */
+export async function beginZones(door: Door, http: HttpBindings, who: Identity) {
+  door.running.refuseWhenDraining()
+  const { job, instanceId } = await read(door, http, who)
+  const { zones } = await planned(door, job, instanceId)
+  const under = undertake(door, job, { outlivesAsker: true })
+  under.ended.catch((thrown: unknown) => void door.refusals.problem(thrown)).finally(under.answered)
+  const location = `/v1/executions/${job.id}`
+  return jsonText(202, JSON.stringify({ id: job.id, zones }), { location })
+}
+
+/** `GET /v1/zones/{id}`: how the zones of an execution are, or what became of them. */
+export async function monitorZones(door: Door, http: HttpBindings, who: Identity, params: Params) {
+  const id = idOf(params)
+  const live = door.live.find(who.tenant, id)
+  if (live) {
+    const { status } = live.row
+    return json({
+      id,
+      status,
+      zones: status === 'running' ? alive(door, id, who) : [],
+      timeline: [],
+    })
+  }
+  const read = (text: string) => parseJson(text) as Outcome
+  const kept = await readOutcome(door, http, who.tenant, { id, read })
+  const { status, zones, timeline } = kept
+  return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
+}
+
+/** `POST /v1/zones/{id}/{zone}/tighten`: takes away for good; 409 for what would give. */
+export async function tightenZone(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  who: Identity,
+  { id = '', zone = '' }: Params,
+) {
+  const operations = operationsFor(door, who)
+  const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
+  const asked = zoneTighten.safeParse(value)
+  if (!asked.success) throw invalid('tightening', asked.error)
+  return json(await operations.tighten(id, { ...asked.data, zone }, operatorOf(who)))
+}
+
+/** `DELETE /v1/zones/{id}/{zone}`: ends it, and the rest goes on; of `main`, everything. */
+export async function endZone(
+  door: Door,
+  _http: HttpBindings,
+  who: Identity,
+  { id = '', zone = '' }: Params,
+) {
+  return json(await operationsOf(door).endZone(id, zone, operatorOf(who)))
+}
+
+async function planned(door: Door, job: Job, instanceId: string | undefined) {
+  using _place = door.running.begin(job.tenant)
+  return await partitionOf(door)(job, instanceId)
+}
+
+async function read(door: Door, http: HttpBindings, who: Identity) {
+  door.running.refuseWhenDraining()
+  const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
+  const asked = zonesAsked.safeParse(body.value)
+  if (!asked.success) throw invalid('job', asked.error)
+  const { instanceId, ...fields } = asked.data
+  const whose = { ...who, origin: 'http', ...traceOf(http.incoming) } as const
+  return { job: makeJob(door, jobRequest.parse(fields), body, whose), instanceId }
+}
+
+function alive(door: Door, id: string, who: Identity) {
+  try {
+    const { phase, zones } = operationsOf(door).find(id, operatorOf(who))
+    return [{ zone: 'main', phase }, ...zones.map((one) => ({ zone: one.zone, phase: one.phase }))]
+  } catch (thrown) {
+    // Over between two looks.
+    if (thrown instanceof MayflyError && thrown.code === 'NOT_FOUND') return []
+    throw thrown
+  }
+}
+
+function partitionOf({ partition }: Door) {
+  if (partition) return partition
+  throw new MayflyError('UNAVAILABLE', 'Cannot take code apart: this server does not')
+}

@@ -1,0 +1,191 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { MayflyError } from '../../contract/error.ts'
+import { jsonOfMsgpack, MsgpackError } from '../../lib/msgpack.ts'
+import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/strict-json.ts'
+import { Turns } from '../../lib/turns.ts'
+import { Fair } from './fair.ts'
+import type { GatewayLimits } from './limits.ts'
+
+const DEPTH_MAX = 64
+
+/** Requests whose client waits to be told to send its body; see `readBody`. */
+export const waiting = new WeakSet<IncomingMessage>()
+
+type BodyLimits = Pick<
+  GatewayLimits,
+  'bodyBytes' | 'bodiesBytes' | 'strangerBodyBytes' | 'strangerBodiesBytes' | 'bodyMs'
+>
+
+/** Whose body it is, where nobody has shown a key yet; a tenant is never called so. */
+export const strangers = ''
+const SENDERS_MAX = 10_000
+
+/**
+ * Reads request bodies, within a bound for each and one for all that are being read, of which nobody has all. Reading
+ * the text of one takes the loop that serves everybody: each sender has a share of that too, and waits beyond it.
+ */
+export class Bodies {
+  readonly #limits: BodyLimits
+  readonly #held: Fair
+  readonly #turns = new Map<string, Turns>()
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits
+    this.#held = new Fair(limits.bodiesBytes)
+  }
+
+  /** Bytes held for bodies that are being read. */
+  get held(): number {
+    return this.#held.total
+  }
+
+  /**
+   * Reads a JSON body of one tenant, or of `strangers`; `keep` as in readStrictJson. Throws MayflyError, having read no
+   * more than the bound.
+   */
+  async json(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    keep: string,
+    of: string,
+  ): Promise<StrictJson> {
+    const type = typeOf(incoming)
+    using held = this.hold(of)
+    const bytes = await this.#read(incoming, outgoing, held, this.bytesMax(of))
+    return await this.turn(of, () =>
+      parseBody(type === 'json' ? bytes : this.#fromMsgpack(bytes), keep),
+    )
+  }
+
+  /** Of one body. */
+  bytesMax(of: string): number {
+    const { bodyBytes, strangerBodyBytes } = this.#limits
+    return of === strangers ? Math.min(bodyBytes, strangerBodyBytes) : bodyBytes
+  }
+
+  /** Does what takes the loop when it is this sender's turn; nobody who asks for little waits. */
+  async turn<T>(of: string, work: () => T): Promise<T> {
+    const turns = this.#turns.get(of) ?? new Turns()
+    this.#turns.delete(of)
+    this.#turns.set(of, turns)
+    if (this.#turns.size > SENDERS_MAX) this.#turns.delete(this.#turns.keys().next().value!)
+    return (await turns.take(work, () => true)) as T
+  }
+
+  #fromMsgpack(bytes: Buffer): Buffer {
+    const options = { depthMax: DEPTH_MAX, charsMax: this.#limits.bodyBytes }
+    try {
+      return Buffer.from(jsonOfMsgpack(bytes, options))
+    } catch (thrown) {
+      throw thrown instanceof MsgpackError ? notMsgpack(thrown) : thrown
+    }
+  }
+
+  /** Counts bytes that are being read elsewhere: `add` throws MayflyError OVERLOADED beyond the bound for all. */
+  hold(of: string): Holding {
+    const isStranger = of === strangers
+    const held = this.#held.hold(of, isStranger ? this.#limits.strangerBodiesBytes : undefined)
+    return {
+      add(bytes) {
+        if (!held.add(bytes)) throw busy()
+      },
+      [Symbol.dispose]: () => held[Symbol.dispose](),
+    }
+  }
+
+  async #read(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    held: Holding,
+    bodyBytes: number,
+  ): Promise<Buffer> {
+    if (Number(incoming.headers['content-length'] ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
+    if (waiting.delete(incoming)) outgoing.writeContinue()
+    const chunks: Buffer[] = []
+    let length = 0
+    for await (const chunk of this.#chunks(incoming)) {
+      length += chunk.length
+      if (length > bodyBytes) throw tooLarge(bodyBytes)
+      held.add(chunk.length)
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks, length)
+  }
+
+  /** Chunks as they come, until the time for all of them is over. Leaves the connection to be answered on. */
+  async *#chunks(incoming: IncomingMessage): AsyncGenerator<Buffer> {
+    const late = Promise.withResolvers<never>()
+    late.promise.catch(() => undefined)
+    const timer = setTimeout(() => late.reject(slow()), this.#limits.bodyMs)
+    const chunks = incoming.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+    try {
+      for (;;) {
+        const next = await Promise.race([chunks.next(), late.promise])
+        if (next.done) return
+        yield next.value
+      }
+    } catch (thrown) {
+      throw thrown instanceof MayflyError ? thrown : cut(thrown)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+export interface Holding extends Disposable {
+  add(bytes: number): void
+}
+
+/** Reads bytes as a JSON body; `keep` as in readStrictJson. Throws MayflyError SYNTAX. */
+export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
+  try {
+    return readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })
+  } catch (thrown) {
+    throw thrown instanceof StrictJsonError ? notJson(thrown) : thrown
+  }
+}
+
+function typeOf(incoming: IncomingMessage): 'json' | 'msgpack' {
+  const type = incoming.headers['content-type'] ?? ''
+  const encoding = incoming.headers['content-encoding'] ?? 'identity'
+  if (encoding === 'identity') {
+    if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return 'json'
+    if (/^application\/msgpack\s*$/i.test(type)) return 'msgpack'
+  }
+  throw new MayflyError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Cannot read this kind of body: send application/json in UTF-8, or application/msgpack',
+  )
+}
+
+function notMsgpack({ message, offset }: MsgpackError): MayflyError {
+  const text = `Cannot read the body as MessagePack: ${message} at byte ${offset}`
+  return new MayflyError('SYNTAX', text, { details: { offset } })
+}
+
+function notJson(error: StrictJsonError): MayflyError {
+  const { offset, path } = error
+  const where = offset === undefined ? '' : ` at byte ${offset}`
+  const details = { ...(offset === undefined ? {} : { offset }), ...(path ? { path } : {}) }
+  return new MayflyError('SYNTAX', `Cannot read the body as JSON: ${error.message}${where}`, {
+    details,
+  })
+}
+
+export function tooLarge(bytesMax: number): MayflyError {
+  return new MayflyError('TOO_LARGE', `Cannot take a body of more than ${bytesMax} bytes`, {
+    details: { bytesMax },
+  })
+}
+
+function busy(): MayflyError {
+  return new MayflyError('OVERLOADED', 'Cannot read another body now', { retryAfterMs: 1000 })
+}
+
+function slow(): MayflyError {
+  return new MayflyError('REQUEST_TIMEOUT', 'Cannot wait any longer for the body')
+}
+
+function cut(thrown: unknown): MayflyError {
+  return new MayflyError('SYNTAX', 'Cannot read the body: it was cut off', { cause: thrown })
+}

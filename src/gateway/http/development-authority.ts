@@ -1,0 +1,103 @@
+import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { certificate, extension } from '../../lib/certificate.ts'
+import { bits, explicit, implicit, integer, oid, sequence, truth } from '../../lib/der.ts'
+
+const AUTHORITY_DAYS = 3650
+const SERVER_DAYS = 90
+
+/** What a server shows, as PEM, and the authority that vouches for it. */
+export interface DevelopmentCertificate {
+  readonly cert: string
+  readonly key: string
+  readonly authority: string
+  /** Where the authority's certificate lies, for whoever wants to trust it. */
+  readonly authorityFile: string
+}
+
+/**
+ * A certificate for `localhost` and the loopback addresses, by an authority that is made on the first call and kept
+ * in `folder`. The authority may vouch for those names alone, so that whoever trusts it trusts it with nothing else;
+ * the server's own key is made anew each time and never written down. Throws MayflyError STATE.
+ */
+export function developmentCertificate(folder: string, now: number): DevelopmentCertificate {
+  const { certFile, keyFile } = filesIn(folder)
+  try {
+    if (!existsSync(certFile)) makeAuthority(folder, now)
+    const authority = readFileSync(certFile, 'utf8')
+    const issuer = createPrivateKey(readFileSync(keyFile))
+    const server = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const cert = certificate({
+      subject: 'localhost',
+      key: server.publicKey,
+      issuer: { name: new X509Certificate(authority).subject.replace(/^CN=/, ''), key: issuer },
+      from: now,
+      days: SERVER_DAYS,
+      extensions: serverExtensions(),
+    })
+    const key = server.privateKey.export({ type: 'pkcs8', format: 'pem' })
+    return { cert: cert + authority, key, authority, authorityFile: certFile }
+  } catch (thrown) {
+    throw new MayflyError('STATE', `Cannot make a development certificate: ${messageOf(thrown)}`, {
+      hint: `Remove "${folder}" to start with a new authority`,
+      cause: thrown,
+    })
+  }
+}
+
+function filesIn(folder: string): { readonly certFile: string; readonly keyFile: string } {
+  return { certFile: join(folder, 'authority.pem'), keyFile: join(folder, 'authority.key') }
+}
+
+/** The key first: a certificate without one would be used for ever. */
+function makeAuthority(folder: string, now: number): void {
+  const { certFile, keyFile } = filesIn(folder)
+  const name = `Mayfly development ${randomBytes(4).toString('hex')}`
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  writeFileSync(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  const cert = certificate({
+    subject: name,
+    key: publicKey,
+    issuer: { name, key: privateKey },
+    from: now,
+    days: AUTHORITY_DAYS,
+    extensions: authorityExtensions(),
+  })
+  writeFileSync(certFile, cert, { mode: 0o644 })
+}
+
+const subtree = (n: number, value: Buffer): Buffer => sequence(implicit(n, value))
+
+function authorityExtensions(): readonly Buffer[] {
+  const names = [
+    subtree(2, Buffer.from('localhost')),
+    subtree(7, Buffer.from([127, 0, 0, 0, 255, 0, 0, 0])),
+    subtree(7, Buffer.concat([loopback6, Buffer.alloc(16, 0xff)])),
+  ]
+  return [
+    extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
+    // Signs certificates and lists of revoked ones.
+    extension('2.5.29.15', bits(Buffer.from([0x06]), 1), true),
+    extension('2.5.29.30', sequence(explicit(0, ...names)), true),
+  ]
+}
+
+function serverExtensions(): readonly Buffer[] {
+  const names = [
+    implicit(2, Buffer.from('localhost')),
+    implicit(7, Buffer.from([127, 0, 0, 1])),
+    implicit(7, loopback6),
+  ]
+  return [
+    extension('2.5.29.19', sequence(), true),
+    // Signs handshakes, for servers alone.
+    extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
+    extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
+    extension('2.5.29.17', sequence(...names)),
+  ]
+}
+
+const loopback6 = Buffer.concat([Buffer.alloc(15), Buffer.from([1])])

@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+import { sha256 } from '../../lib/hash.ts'
+import { newId } from '../../lib/id.ts'
+import { changePrivate, readPrivate } from '../../lib/private-file.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+
+/**
+ * `keys.json` in the state folder: the API keys that were made here. Of each only the digest is kept. A key that was
+ * revoked or has expired stays listed until others need its place.
+ */
+export const scopes = ['admin', 'run', 'read', 'operate', 'config:widen'] as const
+
+export const digestPattern = /^sha256:[0-9a-f]{64}$/
+
+const keySchema = z
+  .strictObject({
+    id: z.string().min(1).max(200),
+    digest: z.string().regex(digestPattern),
+    tenant: z.string().min(1).max(64),
+    principal: z.string().min(1).max(200),
+    scopes: z.array(z.enum(scopes)).readonly(),
+    name: z.string().min(1).max(100).optional(),
+    created: z.iso.datetime().optional(),
+    expires: z.iso.datetime().nullable().optional(),
+    revoked: z.iso.datetime().optional(),
+  })
+  .readonly()
+const keysMax = 1000
+const storeSchema = z.strictObject({ format: z.literal(1), keys: z.array(keySchema).max(keysMax) })
+
+export type StoredKey = z.infer<typeof keySchema>
+
+export const keyFile = (stateFolder: string): string => join(stateFolder, 'keys.json')
+
+/** Whether a key counts at a time, in milliseconds since 1970. */
+export function isLive({ revoked, expires }: StoredKey, now: number): boolean {
+  return revoked === undefined && (!expires || now < Date.parse(expires))
+}
+
+/** Throws MayflyError STATE. */
+export function readKeys(file: string): readonly StoredKey[] | undefined {
+  try {
+    const text = readPrivate(file)
+    return text === undefined ? undefined : parse(text)
+  } catch (thrown) {
+    throw broken(file, thrown)
+  }
+}
+
+export interface NewKey {
+  readonly tenant: string
+  readonly scopes: StoredKey['scopes']
+  readonly name?: string | undefined
+  /** Milliseconds since 1970; null for never. */
+  readonly expires: number | null
+  readonly at: number
+}
+
+/**
+ * Makes a key, and tells it this once. `record` is called before the store is changed; when it throws, nothing is.
+ * Throws MayflyError STATE.
+ */
+export function createKey(
+  file: string,
+  wanted: NewKey,
+  record: (made: StoredKey) => void,
+): { readonly key: string; readonly stored: StoredKey } {
+  return change(file, (keys = []) => {
+    const namesake = keys.find((one) => one.name === wanted.name && isLive(one, wanted.at))
+    if (wanted.name !== undefined && namesake) throw taken(wanted.name, namesake.id)
+    const { key, digest } = newKey()
+    const id = newId('key', wanted.at)
+    const stored: StoredKey = {
+      id,
+      digest,
+      tenant: wanted.tenant,
+      principal: `key:${id}`,
+      scopes: [...new Set(wanted.scopes)],
+      ...(wanted.name !== undefined && { name: wanted.name }),
+      created: new Date(wanted.at).toISOString(),
+      expires: wanted.expires === null ? null : new Date(wanted.expires).toISOString(),
+    }
+    const kept = withRoom(keys, wanted.at)
+    record(stored)
+    return { keys: [...kept, stored], value: { key, stored } }
+  })
+}
+
+function taken(name: string, id: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot call a key "${name}": "${id}" is called so`, {
+    hint: `Take another name, or revoke that one: mayfly access revoke ${id}`,
+  })
+}
+
+/** Revokes a key by its id, or by a name that one live key has. Throws MayflyError NOT_FOUND, CONFLICT or STATE. */
+export function revokeKey(
+  file: string,
+  which: { readonly idOrName: string; readonly at: number },
+  record: (revoked: StoredKey) => void,
+): StoredKey {
+  return change(file, (keys = []) => {
+    const known = find(keys, which)
+    if (known.revoked !== undefined) return { keys, value: known }
+    const revoked: StoredKey = { ...known, revoked: new Date(which.at).toISOString() }
+    record(revoked)
+    return { keys: keys.map((one) => (one === known ? revoked : one)), value: revoked }
+  })
+}
+
+/** The admin key of a first start, unless there is a store already: then that is the one that counts. */
+export function createFirst(file: string): string | undefined {
+  return change(file, (keys) => {
+    if (keys) return { keys, value: undefined }
+    const { key, digest } = newKey()
+    return { keys: [adminKey('first', digest)], value: key }
+  })
+}
+
+export function adminKey(id: string, digest: string): StoredKey {
+  return { id, digest, tenant: 'default', principal: `key:${id}`, scopes: ['admin'] }
+}
+
+export function newKey(): { readonly key: string; readonly digest: string } {
+  const key = `mfy_${randomBytes(32).toString('base64url')}`
+  return { key, digest: `sha256:${sha256(key)}` }
+}
+
+/** The oldest that no longer count make room. */
+function withRoom(keys: readonly StoredKey[], now: number): readonly StoredKey[] {
+  if (keys.length < keysMax) return keys
+  const dead = keys.find((one) => !isLive(one, now))
+  if (dead) return keys.filter((one) => one !== dead)
+  throw new MayflyError('CONFLICT', `Cannot make another key: ${keysMax} are in use`)
+}
+
+function find(
+  keys: readonly StoredKey[],
+  { idOrName, at }: { readonly idOrName: string; readonly at: number },
+): StoredKey {
+  const exact = keys.find(({ id }) => id === idOrName)
+  const named = keys.filter((one) => one.name === idOrName && isLive(one, at))
+  if (exact) return exact
+  if (named.length === 1) return named[0]!
+  const [code, why] =
+    named.length > 1
+      ? (['CONFLICT', `Cannot tell which key "${idOrName}" is: give its id`] as const)
+      : (['NOT_FOUND', `Cannot find the key "${idOrName}"`] as const)
+  throw new MayflyError(code, why, { hint: 'List them with "mayfly access list"' })
+}
+
+function change<T>(
+  file: string,
+  work: (keys: readonly StoredKey[] | undefined) => {
+    readonly keys: readonly StoredKey[]
+    readonly value: T
+  },
+): T {
+  try {
+    return changePrivate(file, (text) => {
+      const { keys, value } = work(text === undefined ? undefined : parse(text))
+      return { text: `${JSON.stringify({ format: 1, keys }, null, 2)}\n`, value }
+    })
+  } catch (thrown) {
+    throw thrown instanceof MayflyError ? thrown : broken(file, thrown)
+  }
+}
+
+function parse(text: string): readonly StoredKey[] {
+  return storeSchema.parse(parseJson(text)).keys
+}
+
+function broken(file: string, thrown: unknown): MayflyError {
+  return new MayflyError('STATE', 'Cannot use the key store', {
+    hint: `Repair "${file}", or move it away to start with a new admin key`,
+    detail: messageOf(thrown),
+    cause: thrown,
+  })
+}

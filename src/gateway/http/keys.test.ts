@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { sha256 } from '../../lib/hash.ts'
+import { createKey, keyFile, revokeKey } from './key-store.ts'
+import { openKeys } from './keys.ts'
+
+async function stateFolder() {
+  const path = await mkdtemp(join(tmpdir(), 'mayfly-keys-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+test('The first start makes an admin key, tells it once and keeps its digest alone', async () => {
+  await using folder = await stateFolder()
+  const { keys, created } = await openKeys({ folder: folder.path })
+  assert.match(created ?? '', /^mfy_[\w-]{43}$/)
+  assert.deepEqual(keys.find(created!)?.scopes, ['admin'])
+  const file = join(folder.path, 'keys.json')
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  assert.ok(!(await readFile(file, 'utf8')).includes(created!))
+  assert.deepEqual(await readdir(folder.path), ['keys.json'])
+  const again = await openKeys({ folder: folder.path })
+  assert.equal(again.created, null)
+  assert.ok(again.keys.find(created!))
+})
+
+test('Ten first starts at once agree on one key', async () => {
+  await using folder = await stateFolder()
+  const opened = await Promise.all(
+    Array.from({ length: 10 }, () => openKeys({ folder: folder.path })),
+  )
+  const created = opened.map((one) => one.created).filter((key) => key !== null)
+  assert.equal(created.length, 1)
+  for (const { keys } of opened) assert.ok(keys.find(created[0]!))
+})
+
+test('A key that is handed in is the first, and no other is made', async () => {
+  await using folder = await stateFolder()
+  const first = 'k'.repeat(32)
+  const { keys, created } = await openKeys({ folder: folder.path, first })
+  assert.equal(created, null)
+  assert.deepEqual(keys.find(first)?.scopes, ['admin'])
+  assert.deepEqual(await readdir(folder.path), [])
+  for (const bad of ['short', 'k'.repeat(31), `${'k'.repeat(40)} `, 'k'.repeat(513)]) {
+    await assert.rejects(openKeys({ first: bad }), { code: 'CONFIG' })
+  }
+})
+
+test('A key of a tenant runs and reads in that tenant', async () => {
+  const key = 'mfy_'.padEnd(40, 'x')
+  const { keys } = await openKeys({ tenants: [{ name: 'acme', keys: [`sha256:${sha256(key)}`] }] })
+  assert.deepEqual([keys.find(key)?.tenant, keys.find(key)?.scopes], ['acme', ['run', 'read']])
+  await assert.rejects(openKeys({ tenants: [{ name: 'acme', keys: ['sha256:12'] }] }), {
+    code: 'CONFIG',
+  })
+})
+
+test('A key that is not known, cut, or longer by one character is nobody', async () => {
+  const { keys, created } = await openKeys({})
+  for (const key of ['', created!.slice(0, -1), `${created}x`, 'x'.repeat(47), 'é'.repeat(47)]) {
+    assert.equal(keys.find(key), undefined)
+  }
+})
+
+test('A key store that is broken, or that others may read, is a STATE error and is left as it is', async () => {
+  await using folder = await stateFolder()
+  const file = join(folder.path, 'keys.json')
+  await writeFile(file, '{"format":1,"keys":[{}]}', { mode: 0o600 })
+  await assert.rejects(openKeys({ folder: folder.path }), { code: 'STATE' })
+  await rm(file)
+  await openKeys({ folder: folder.path })
+  await chmod(file, 0o644)
+  await assert.rejects(openKeys({ folder: folder.path }), { code: 'STATE', detail: /others/ })
+})
+
+const quiet = () => undefined
+const refuse = () => assert.fail('no record')
+
+test('A key that was made while the server runs counts with the next request, until it is revoked', async () => {
+  await using folder = await stateFolder()
+  const { keys } = await openKeys({ folder: folder.path })
+  const file = keyFile(folder.path)
+  const wanted = { tenant: 'acme', scopes: ['run'], name: 'ci', expires: null, at: 0 } as const
+  const { key, stored } = createKey(file, wanted, quiet)
+  assert.deepEqual(keys.find(key), {
+    id: stored.id,
+    tenant: 'acme',
+    principal: `key:${stored.id}`,
+    scopes: ['run'],
+  })
+  assert.ok(!(await readFile(file, 'utf8')).includes(key))
+  revokeKey(file, { idOrName: 'ci', at: 1 }, quiet)
+  assert.equal(keys.find(key), undefined)
+  assert.throws(() => revokeKey(file, { idOrName: 'ci', at: 2 }, quiet), { code: 'NOT_FOUND' })
+})
+
+test('A key ends when it expires, to the millisecond', async () => {
+  await using folder = await stateFolder()
+  let now = 1_000
+  const { keys } = await openKeys({ folder: folder.path, date: () => now })
+  const wanted = { tenant: 'acme', scopes: ['read'], expires: 2_000, at: now } as const
+  const { key } = createKey(keyFile(folder.path), wanted, quiet)
+  now = 1_999
+  assert.ok(keys.find(key))
+  now = 2_000
+  assert.equal(keys.find(key), undefined)
+})
+
+test('When the store breaks while the server runs, nobody gets in by it', async () => {
+  await using folder = await stateFolder()
+  const { keys, created } = await openKeys({ folder: folder.path })
+  await writeFile(keyFile(folder.path), 'nothing')
+  assert.throws(() => keys.find(created!), { code: 'STATE' })
+  await rm(keyFile(folder.path))
+  assert.equal(keys.find(created!), undefined)
+})
+
+test('What cannot be recorded is not made', async () => {
+  await using folder = await stateFolder()
+  const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
+  assert.throws(() => createKey(keyFile(folder.path), wanted, refuse), { code: 'STATE' })
+  assert.deepEqual(await readdir(folder.path), [])
+})

@@ -1,0 +1,143 @@
+import { timingSafeEqual } from 'node:crypto'
+import { MayflyError } from '../../contract/error.ts'
+import { sha256 } from '../../lib/hash.ts'
+import { versionOf } from '../../lib/private-file.ts'
+import {
+  adminKey,
+  createFirst,
+  digestPattern,
+  isLive,
+  keyFile,
+  newKey,
+  readKeys,
+  type StoredKey,
+} from './key-store.ts'
+
+export type Scope = StoredKey['scopes'][number]
+
+/** Who asks. `id` names the key without being it. */
+export interface Identity {
+  readonly id: string
+  readonly tenant: string
+  readonly principal: string
+  readonly scopes: readonly Scope[]
+}
+
+export interface Keys {
+  /**
+   * The owner of a key, compared as digests in a time that depends on how many keys there are alone. The store is
+   * read again whenever it was changed, so a key that was revoked is nobody's with the next request. Throws
+   * MayflyError STATE when the store cannot be read.
+   */
+  find(key: string): Identity | undefined
+}
+
+export interface KeysOptions {
+  /** The state folder; the store is `keys.json` in it. Without one, keys last as long as the process. */
+  readonly folder?: string
+  /** A key to use as the first, with scope admin, in place of making one. */
+  readonly first?: string
+  /** Tenants from the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
+  readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
+  /** Milliseconds since 1970: what an expiry is compared with. */
+  readonly date?: () => number
+  /** The first key is made by `create`, once it can be shown. */
+  readonly later?: boolean
+}
+
+export const keyLengthMin = 32
+const KEY_LENGTH_MAX = 512
+
+export interface OpenedKeys {
+  readonly keys: Keys
+  /** The first key, where one was made; it is kept nowhere else. */
+  readonly created: string | null
+  /** Makes that key, where it was to be made later. */
+  create(): string | null
+}
+
+/**
+ * Opens the keys of this server. `created` is the admin key made on the first start, to be shown once: only its
+ * digest is kept. Throws MayflyError STATE or CONFIG.
+ */
+export async function openKeys(options: KeysOptions): Promise<OpenedKeys> {
+  const { folder, first, tenants = [], date = Date.now, later = false } = options
+  const configured = tenants.flatMap(tenantKeys)
+  if (first !== undefined) configured.push(firstKey(first))
+  if (folder === undefined) return inMemory(configured, date)
+  const file = keyFile(folder)
+  const isFirst = configured.length === 0 && !readKeys(file)?.length
+  const create = () => (isFirst ? createFirst(file) : undefined) ?? null
+  const created = later ? null : create()
+  const entries = whenChanged(file, configured.map(known))
+  entries()
+  return { keys: finder(entries, date), created, create: later ? create : () => null }
+}
+
+function inMemory(configured: readonly StoredKey[], date: () => number): OpenedKeys {
+  const made = configured.length > 0 ? undefined : newKey()
+  const all = (made ? [adminKey('first', made.digest)] : configured).map(known)
+  return { keys: finder(() => all, date), created: made?.key ?? null, create: () => null }
+}
+
+interface Known {
+  readonly stored: StoredKey
+  readonly bytes: Buffer
+}
+
+function known(stored: StoredKey): Known {
+  return { stored, bytes: Buffer.from(stored.digest.slice(7), 'hex') }
+}
+
+/** What the store and the configuration know; the store is read again only when it is another one. */
+function whenChanged(file: string, configured: readonly Known[]): () => readonly Known[] {
+  let version = ''
+  let entries: readonly Known[] = []
+  return () => {
+    const now = versionOf(file)
+    if (now === version) return entries
+    entries = [...(readKeys(file) ?? []).map(known), ...configured]
+    version = now
+    return entries
+  }
+}
+
+function finder(entries: () => readonly Known[], date: () => number): Keys {
+  return {
+    find(key) {
+      if (key.length < keyLengthMin || key.length > KEY_LENGTH_MAX) return undefined
+      const digest = Buffer.from(sha256(key), 'hex')
+      const now = date()
+      let found: StoredKey | undefined
+      for (const { stored, bytes } of entries())
+        if (timingSafeEqual(bytes, digest) && isLive(stored, now)) found = stored
+      if (!found) return undefined
+      const { id, tenant, principal, scopes } = found
+      return { id, tenant, principal, scopes }
+    },
+  }
+}
+
+function tenantKeys(tenant: {
+  readonly name: string
+  readonly keys: readonly string[]
+}): StoredKey[] {
+  return tenant.keys.map((digest, index) => {
+    if (!digestPattern.test(digest)) {
+      throw new MayflyError('CONFIG', `Cannot read key ${index + 1} of tenant "${tenant.name}"`, {
+        hint: 'A key is written as "sha256:" and the 64 hex digits of its digest',
+      })
+    }
+    const id = `${tenant.name}/${digest.slice(7, 19)}`
+    return { id, digest, tenant: tenant.name, principal: id, scopes: ['run', 'read'] }
+  })
+}
+
+function firstKey(key: string): StoredKey {
+  if (key.length >= keyLengthMin && key.length <= KEY_LENGTH_MAX && /^[\x21-\x7e]+$/.test(key)) {
+    return adminKey('environment', `sha256:${sha256(key)}`)
+  }
+  throw new MayflyError('CONFIG', 'Cannot use the API key that was given', {
+    hint: `A key has ${keyLengthMin} to ${KEY_LENGTH_MAX} visible ASCII characters`,
+  })
+}

@@ -1,0 +1,16 @@
+import type { IncomingMessage } from 'node:http'
+import { msgpackOf } from '../../lib/msgpack.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+
+const TYPE = 'application/msgpack'
+
+/** An answer in the form that was asked for: JSON, problems too, as MessagePack where `Accept` names that. */
+export async function negotiate(incoming: IncomingMessage, response: Response): Promise<Response> {
+  const isAsked = /(?:^|,)\s*application\/msgpack\s*(?:$|[,;])/i.test(incoming.headers.accept ?? '')
+  const isJson = /^application\/(problem\+)?json$/.test(response.headers.get('content-type') ?? '')
+  if (!isAsked || !isJson) return response
+  const bytes = new Uint8Array(msgpackOf(parseJson(await response.text())))
+  const headers = new Headers(response.headers)
+  headers.set('content-type', TYPE)
+  return new Response(bytes, { status: response.status, headers })
+}

@@ -1,0 +1,96 @@
+import { isIP } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { MayflyError } from '../../contract/error.ts'
+import { unauthenticated } from './auth.ts'
+import type { Sender } from './token.ts'
+
+export interface Authority {
+  /** Lower case, without brackets. */
+  readonly name: string
+  readonly port: string
+}
+
+/** The names this server answers to, and the origins its pages have. */
+export interface Names {
+  /** Whether a Host names this server. A web page can point any name of its own here, so unknown ones are refused. */
+  knows(authority: Authority, localAddress: string | undefined): boolean
+  /** Whether an Origin is that of the static endpoint. */
+  isStatic(origin: string, localAddress: string | undefined): boolean
+}
+
+/**
+ * An IP address cannot be rebound, so one is known when it is the one that was bound, loopback, or any where all
+ * were bound. `hosts` are further names, from the configuration.
+ */
+export function names(
+  bound: string,
+  staticPort: () => number,
+  hosts: readonly string[] = [],
+): Names {
+  const listed = new Set(['localhost', bound, ...hosts].map((name) => name.toLowerCase()))
+  const any = bound === '0.0.0.0' || bound === '::'
+  const knows = ({ name }: Authority, localAddress: string | undefined): boolean =>
+    listed.has(name) ||
+    (isIP(name) !== 0 && (any || isLoopback(name) || sameAddress(name, localAddress)))
+  const isStatic = (origin: string, localAddress: string | undefined): boolean => {
+    const [, scheme, text = ''] = /^(https?):\/\/(.+)$/.exec(origin) ?? []
+    const authority = parseAuthority(text, scheme === 'https' ? '443' : '80')
+    if (!authority || !knows(authority, localAddress)) return false
+    return hosts.includes(authority.name) || authority.port === String(staticPort())
+  }
+  return { knows, isStatic }
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+/** The origin under which a request reached this server. */
+export function originOf(incoming: IncomingMessage): string {
+  const scheme = 'encrypted' in incoming.socket ? 'https' : 'http'
+  return `${scheme}://${incoming.headers.host?.toLowerCase()}`
+}
+
+/** `host[:port]` as a Host header or an origin has it; undefined when it is not one. */
+export function parseAuthority(text: string, defaultPort = '80'): Authority | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?$/.exec(text)
+  if (!match) return undefined
+  const [, v6, host = '', port = defaultPort] = match
+  if (v6 !== undefined && isIP(v6) !== 6) return undefined
+  return { name: (v6 ?? host).toLowerCase(), port }
+}
+
+function sameAddress(name: string, localAddress: string | undefined): boolean {
+  return localAddress?.replace(/^::ffff:/, '') === name
+}
+
+/**
+ * The active endpoint holds authority and serves no pages, so a browser has no business there from any other
+ * origin. A navigation by a person is let through: it can carry no key. Throws MayflyError FORBIDDEN.
+ */
+export function refuseForeignPages(incoming: IncomingMessage): void {
+  const { origin } = incoming.headers
+  const site = incoming.headers['sec-fetch-site']
+  const foreign = origin !== undefined && origin !== originOf(incoming)
+  const embedded = site === 'cross-site' || site === 'same-site'
+  if (!foreign && (!embedded || incoming.headers['sec-fetch-mode'] === 'navigate')) return
+  throw new MayflyError('FORBIDDEN', 'Cannot answer a page of another origin')
+}
+
+/** Where active content comes from: a page of the static endpoint, or no browser. Throws UNAUTHENTICATED. */
+export function senderOf(incoming: IncomingMessage, names: Names): Sender {
+  const { origin, referer } = incoming.headers
+  const local = incoming.socket.localAddress
+  const site = incoming.headers['sec-fetch-site']
+  if (origin === undefined ? site === 'cross-site' : !names.isStatic(origin, local)) {
+    throw unauthenticated('Cannot take active content from a page of another origin')
+  }
+  return { origin, page: origin === undefined ? undefined : pageOf(referer, origin) }
+}
+
+function pageOf(referer: string | undefined, origin: string): string | undefined {
+  if (referer === undefined || !URL.canParse(referer)) return undefined
+  const url = new URL(referer)
+  // A bare origin is what a stricter referrer policy leaves of the page.
+  return url.origin === origin && referer !== `${origin}/` ? url.pathname : undefined
+}

@@ -1,0 +1,135 @@
+import { STATUS_CODES, type ServerResponse } from 'node:http'
+import * as z from 'zod'
+import { errorCodes, MayflyError } from '../../contract/error.ts'
+import { outcomeSchema, type Outcome } from '../../contract/outcome.ts'
+
+/** Issues told at most: enough to mend a body, too few to make a small one answer with a large one. */
+const ISSUES_MAX = 20
+/** A job that found no place has waited for one already. */
+const RETRY_OVERLOADED_S = 5
+
+/** Every error over HTTP (RFC 9457), with the `code`, `message` and `details` that clients switch on. */
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    code: z.string().describe('stable, in capitals'),
+    message: z.string(),
+    details: z.unknown(),
+    retryAfter: z.number().int().optional().describe('seconds'),
+    outcome: outcomeSchema
+      .optional()
+      .describe('of a job that was blocked or that nobody could run'),
+  })
+  .readonly()
+
+export type Problem = z.infer<typeof problemSchema>
+
+/** Reads what was thrown. Anything but a MayflyError is ours to mend and tells the client nothing. */
+export function problemOf(thrown: unknown): Problem {
+  const error =
+    thrown instanceof MayflyError
+      ? thrown
+      : new MayflyError('INTERNAL', 'Cannot answer: something broke on this side')
+  const retryAfter =
+    error.retryAfterMs === undefined ? {} : { retryAfter: seconds(error.retryAfterMs) }
+  return { ...problem(error.status, error.code, error.message, error.details), ...retryAfter }
+}
+
+/** The problem that a blocked or unavailable outcome is over HTTP. */
+export function problemOfOutcome(outcome: Outcome): Problem {
+  const { code, message, details } = outcome.error ?? {
+    code: outcome.status.toUpperCase(),
+    message: `Cannot run this job: it is ${outcome.status}`,
+    details: null,
+  }
+  const retryAfter = code === 'OVERLOADED' ? { retryAfter: RETRY_OVERLOADED_S } : {}
+  return {
+    ...problem(statusOf(outcome.status, code), code, message, details),
+    ...retryAfter,
+    outcome,
+  }
+}
+
+/** A language that nothing here runs is the request's to change; any other lack may pass. */
+function statusOf(status: Outcome['status'], code: string): number {
+  if (status === 'blocked') return errorCodes.THREAT_DETECTED
+  return code === 'LANGUAGE_UNSUPPORTED' ? errorCodes[code] : errorCodes.UNAVAILABLE
+}
+
+/** What is wrong with a body, by path. Unknown members are named one by one. */
+export function invalid(what: string, error: z.ZodError): MayflyError {
+  const details = error.issues.flatMap(placesOf).slice(0, ISSUES_MAX)
+  const [first] = details
+  const where = first && first.path !== '' ? `"${first.path}": ` : ''
+  return new MayflyError(
+    'INVALID',
+    `Cannot take the ${what}: ${where}${first?.message ?? 'it is invalid'}`,
+    { details },
+  )
+}
+
+export function headersOf(problem: Problem): Record<string, string> {
+  return {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(problem.retryAfter === undefined ? {} : { 'retry-after': String(problem.retryAfter) }),
+    ...(problem.status === 401 ? { 'www-authenticate': challenge(problem.details) } : {}),
+  }
+}
+
+export function problemResponse(
+  problem: Problem,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return new Response(JSON.stringify(problem), {
+    status: problem.status,
+    headers: { ...headersOf(problem), ...headers },
+  })
+}
+
+/** For a request that is refused before any route sees it. */
+export function writeProblem(outgoing: ServerResponse, problem: Problem): void {
+  const text = JSON.stringify(problem)
+  const length = { 'content-length': Buffer.byteLength(text) }
+  outgoing.writeHead(problem.status, { ...headersOf(problem), ...length })
+  outgoing.end(text)
+}
+
+function problem(status: number, code: string, message: string, details: unknown): Problem {
+  return {
+    type: `urn:mayfly:problem:${code}`,
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    detail: message,
+    code,
+    message,
+    details: details ?? null,
+  }
+}
+
+function placesOf(
+  issue: z.core.$ZodIssue,
+): readonly { readonly path: string; readonly message: string }[] {
+  if (issue.code !== 'unrecognized_keys')
+    return [{ path: pathText(issue.path), message: issue.message }]
+  return issue.keys
+    .slice(0, ISSUES_MAX)
+    .map((key) => ({ path: pathText([...issue.path, key]), message: 'unknown field' }))
+}
+
+function pathText(path: readonly PropertyKey[]): string {
+  return path.map(String).join('.').slice(0, 200)
+}
+
+function challenge(details: unknown): string {
+  const error = (details as { readonly error?: string } | null)?.error
+  return error ? `Bearer realm="mayfly", error="${error}"` : 'Bearer realm="mayfly"'
+}
+
+function seconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1000))
+}

@@ -1,0 +1,82 @@
+import { chmodSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { MayflyError, messageOf } from '../../contract/error.ts'
+
+/** Levels of buckets on disk; `at` is milliseconds since 1970. */
+export interface QuotaStore {
+  read(tenant: string, name: string): Level | undefined
+  /** Takes what was spent from the levels that are there by now, and returns them. One transaction. */
+  spend<B extends Spent>(
+    buckets: readonly B[],
+    at: number,
+    fill: (level: number, at: number, bucket: B) => number,
+  ): readonly number[]
+  close(): void
+}
+
+export interface Level {
+  readonly level: number
+  readonly at: number
+}
+
+export interface Spent {
+  readonly tenant: string
+  readonly name: string
+  /** As the caller knows it; counts where there is none yet. */
+  readonly level: number
+  readonly spent: number
+}
+
+const busyMs = 2000
+/** What nobody has touched for as long is full again, whatever it owed. */
+const keepMs = 7 * 86_400_000
+
+/** Opens `quota.db`; makes it, for its owner alone, on first use. Throws MayflyError STATE. */
+export function openQuotaStore(path: string, now: number): QuotaStore {
+  try {
+    const db = new DatabaseSync(path, { timeout: busyMs })
+    chmodSync(path, 0o600)
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+    db.exec(`CREATE TABLE IF NOT EXISTS buckets (
+      tenant TEXT NOT NULL, name TEXT NOT NULL, level REAL NOT NULL, at INTEGER NOT NULL,
+      PRIMARY KEY (tenant, name)) STRICT`)
+    db.prepare('DELETE FROM buckets WHERE at < ?').run(now - keepMs)
+    return storeOn(db)
+  } catch (thrown) {
+    throw new MayflyError('STATE', `Cannot use the quotas in "${path}"`, {
+      hint: 'Repair the file, or move it away to start with full quotas',
+      detail: messageOf(thrown),
+      cause: thrown,
+    })
+  }
+}
+
+function storeOn(db: DatabaseSync): QuotaStore {
+  const select = db.prepare('SELECT level, at FROM buckets WHERE tenant = ? AND name = ?')
+  const upsert = db.prepare('INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?)')
+  const read = (tenant: string, name: string): Level | undefined => {
+    const row = select.get(tenant, name)
+    return row && { level: Number(row['level']), at: Number(row['at']) }
+  }
+  return {
+    read,
+    spend(buckets, at, fill) {
+      db.exec('BEGIN IMMEDIATE')
+      try {
+        const levels = buckets.map((bucket) => {
+          const { tenant, name, spent } = bucket
+          const saved = read(tenant, name)
+          const level = saved ? fill(saved.level, saved.at, bucket) - spent : bucket.level
+          upsert.run(tenant, name, level, at)
+          return level
+        })
+        db.exec('COMMIT')
+        return levels
+      } catch (thrown) {
+        if (db.isTransaction) db.exec('ROLLBACK')
+        throw thrown
+      }
+    },
+    close: () => db.close(),
+  }
+}

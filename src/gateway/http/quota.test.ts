@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, test } from 'node:test'
+import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
+import type { MayflyError } from '../../contract/error.ts'
+import { openQuotaStore } from './quota-store.ts'
+import { createQuotas, type QuotaCeilings, type Quotas } from './quota.ts'
+
+let folder: string
+let clock: SimulatedClock
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mayfly-quota-'))
+  clock = new SimulatedClock()
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const free = { cpuMs: 0, bytesOut: 0 }
+
+function open(ceilings: Readonly<Record<string, QuotaCeilings>>): Quotas {
+  const store = openQuotaStore(join(folder, 'quota.db'), clock.date())
+  return createQuotas({ ceilings: (tenant) => ceilings[tenant] ?? {}, store, clock })
+}
+
+function pass(ms: number): Promise<void> {
+  return clock.run(clock.now() + ms)
+}
+
+/** 0 when a job was let in; else what was used up, and when to come back. */
+function tried(quotas: Quotas, tenant: string, spent = free, bytesIn = 0): [string, number] | 0 {
+  try {
+    quotas.begin(tenant, bytesIn).end(spent)
+    return 0
+  } catch (thrown) {
+    const { code, details, retryAfterMs } = thrown as MayflyError
+    assert.equal(code, 'RATE_LIMITED')
+    return [(details as { limit: string }).limit, retryAfterMs ?? -1]
+  }
+}
+
+test('S0-12: with two jobs at once a third is told to come back, and another tenant is not', () => {
+  const quotas = open({ acme: { concurrency: 2 }, other: { concurrency: 1 } })
+  const places = [quotas.begin('acme', 0), quotas.begin('acme', 0)]
+  assert.deepEqual(tried(quotas, 'acme'), ['concurrency', 1000])
+  assert.equal(tried(quotas, 'other'), 0)
+  places[0]!.end(free)
+  places[0]!.end(free)
+  const third = quotas.begin('acme', 0)
+  assert.deepEqual(tried(quotas, 'acme'), ['concurrency', 1000])
+  third.end(free)
+  quotas.close()
+})
+
+test('Runs a minute come back at an even pace, and no more than a minute of them', async () => {
+  const quotas = open({ acme: { runs_per_minute: 6 } })
+  for (let i = 0; i < 6; i++) assert.equal(tried(quotas, 'acme'), 0)
+  assert.deepEqual(tried(quotas, 'acme'), ['runs_per_minute', 10_000])
+  await pass(10_000)
+  assert.equal(tried(quotas, 'acme'), 0)
+  assert.deepEqual(tried(quotas, 'acme'), ['runs_per_minute', 10_000])
+  await pass(1_000_000)
+  for (let i = 0; i < 6; i++) assert.equal(tried(quotas, 'acme'), 0)
+  assert.notEqual(tried(quotas, 'acme'), 0)
+  quotas.close()
+})
+
+test('S0-12: a job that cost more than was left is waited for, and a restart forgives nothing', async () => {
+  const ceilings = { acme: { cpu_seconds_per_minute: 10 }, other: { cpu_seconds_per_minute: 10 } }
+  const before = open(ceilings)
+  assert.equal(tried(before, 'acme', { cpuMs: 15_000, bytesOut: 0 }), 0)
+  const [limit, wait] = tried(before, 'acme') || ['', 0]
+  assert.deepEqual([limit, wait], ['cpu_seconds_per_minute', 30_006])
+  before.close()
+  const after = open(ceilings)
+  assert.deepEqual(tried(after, 'acme'), [limit, wait])
+  assert.equal(tried(after, 'other'), 0)
+  await pass(wait)
+  assert.equal(tried(after, 'acme'), 0)
+  after.close()
+})
+
+test('What a server spent is known a second later to another one, and to one that starts after a crash', async () => {
+  const ceilings = { acme: { runs_per_minute: 10 } }
+  const [crashed, beside] = [open(ceilings), open(ceilings)]
+  for (let i = 0; i < 6; i++) assert.equal(tried(crashed, 'acme'), 0)
+  await pass(1_000)
+  const started = open(ceilings)
+  for (let i = 0; i < 4; i++) assert.equal(tried(started, 'acme'), 0)
+  assert.notEqual(tried(started, 'acme'), 0)
+  assert.equal(tried(beside, 'acme'), 0)
+  await pass(1_001)
+  assert.notEqual(tried(beside, 'acme'), 0)
+  for (const one of [crashed, beside, started]) one.close()
+})
+
+test('Bytes count in and out', () => {
+  const quotas = open({ acme: { bytes_per_minute: 60_000 } })
+  assert.equal(tried(quotas, 'acme', { cpuMs: 0, bytesOut: 30_000 }, 31_000), 0)
+  assert.deepEqual(tried(quotas, 'acme'), ['bytes_per_minute', 1_001])
+  quotas.close()
+})
+
+test('The headers tell the tightest of the limits, and say nothing where there is none', () => {
+  const quotas = open({ acme: { runs_per_minute: 10, bytes_per_minute: 1000 } })
+  assert.equal(tried(quotas, 'acme', free, 50), 0)
+  assert.deepEqual(quotas.headers('acme'), {
+    'ratelimit-limit': '10',
+    'ratelimit-remaining': '9',
+    'ratelimit-reset': '6',
+    'ratelimit-policy': '10;w=60;comment="runs_per_minute", 1000;w=60;comment="bytes_per_minute"',
+  })
+  assert.deepEqual(quotas.headers('nobody'), {})
+  quotas.close()
+})
+
+test('A ceiling that is lowered while running holds at once', () => {
+  const ceilings: Record<string, QuotaCeilings> = { acme: { runs_per_minute: 100 } }
+  const quotas = open(ceilings)
+  assert.equal(tried(quotas, 'acme'), 0)
+  ceilings['acme'] = { runs_per_minute: 2 }
+  assert.deepEqual([tried(quotas, 'acme'), tried(quotas, 'acme')], [0, 0])
+  assert.notEqual(tried(quotas, 'acme'), 0)
+  quotas.close()
+})

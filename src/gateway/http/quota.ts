@@ -1,0 +1,227 @@
+import type { Clock, Timer } from '../../contract/clock.ts'
+import type { Tenant } from '../../contract/config.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { QuotaStore } from './quota-store.ts'
+
+/**
+ * What a tenant may have at the doors over HTTP: jobs at once, and a minute's worth of jobs, processor time and bytes.
+ * Each is a bucket that fills at an even pace and holds one minute. A job is let in while every bucket has something
+ * left; what it really cost is taken when it ends, so a bucket may be in debt, and its tenant waits until it is not.
+ *
+ * Levels are written to the store within a second, and read back at a start, so that a restart gives nothing away;
+ * servers that share a state folder share them, within that second.
+ */
+export interface Quotas {
+  /** Lets a job in. Throws MayflyError RATE_LIMITED with when to come back. */
+  begin(tenant: string, bytesIn: number): QuotaPlace
+  /** The `RateLimit-*` headers of the tightest bucket; none for a tenant without one. */
+  headers(tenant: string): Readonly<Record<string, string>>
+  /** Writes the levels. Idempotent. */
+  close(): void
+}
+
+export interface QuotaPlace {
+  /** Gives the place back and takes what was spent. Idempotent. */
+  end(spent: { readonly cpuMs: number; readonly bytesOut: number }): void
+}
+
+export type QuotaCeilings = Pick<Tenant['ceilings'], 'concurrency' | BucketName>
+
+export interface QuotaParts {
+  readonly ceilings: (tenant: string) => QuotaCeilings
+  readonly store: QuotaStore
+  readonly clock: Clock
+}
+
+/** As the configuration names them, and what of it one unit of the bucket is. */
+const unitOf = {
+  runs_per_minute: 1,
+  cpu_seconds_per_minute: 1000,
+  bytes_per_minute: 1,
+} as const
+type BucketName = keyof typeof unitOf
+const bucketNames = Object.keys(unitOf) as readonly BucketName[]
+
+/** Lets everybody in. */
+export const noQuotas: Quotas = {
+  begin: () => ({ end: () => undefined }),
+  headers: () => ({}),
+  close: () => undefined,
+}
+
+const MINUTE_MS = 60_000
+const writeAfterMs = 1000
+/** How soon a place may be free again, where all are taken. */
+const placeRetryMs = 1000
+
+interface Bucket {
+  readonly tenant: string
+  readonly name: BucketName
+  capacity: number
+  level: number
+  at: number
+  /** Not in the store yet. */
+  spent: number
+}
+
+export function createQuotas(parts: QuotaParts): Quotas {
+  return new OpenQuotas(parts)
+}
+
+class OpenQuotas implements Quotas {
+  readonly #parts: QuotaParts
+  /** As many as there are tenants with a ceiling or a key. */
+  readonly #buckets = new Map<string, Bucket>()
+  readonly #running = new Map<string, number>()
+  #timer: Timer | undefined
+  #closed = false
+
+  constructor(parts: QuotaParts) {
+    this.#parts = parts
+  }
+
+  begin(tenant: string, bytesIn: number): QuotaPlace {
+    const buckets = this.#bucketsOf(tenant)
+    this.#assertPlace(tenant)
+    assertLeft(buckets)
+    this.#spend(buckets, { runs_per_minute: 1, bytes_per_minute: bytesIn })
+    this.#running.set(tenant, (this.#running.get(tenant) ?? 0) + 1)
+    let ended = false
+    return {
+      end: ({ cpuMs, bytesOut }) => {
+        if (ended) return
+        ended = true
+        this.#leave(tenant)
+        const spent = { cpu_seconds_per_minute: cpuMs, bytes_per_minute: bytesOut }
+        this.#spend(this.#bucketsOf(tenant), spent)
+      },
+    }
+  }
+
+  headers(tenant: string): Readonly<Record<string, string>> {
+    const buckets = this.#bucketsOf(tenant)
+    const [tightest] = buckets.toSorted((a, b) => a.level / a.capacity - b.level / b.capacity)
+    if (!tightest) return {}
+    const { name, level, capacity } = tightest
+    const policies = buckets.map(
+      (one) => `${inWhole(one.name, one.capacity)};w=60;comment="${one.name}"`,
+    )
+    return {
+      'ratelimit-limit': String(inWhole(name, capacity)),
+      'ratelimit-remaining': String(Math.floor(Math.max(0, level) / unitOf[name])),
+      'ratelimit-reset': String(Math.ceil(msUntil(tightest, capacity) / 1000)),
+      'ratelimit-policy': policies.join(', '),
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#write()
+    this.#parts.store.close()
+  }
+
+  #bucketsOf(tenant: string): readonly Bucket[] {
+    const ceilings = this.#parts.ceilings(tenant)
+    return bucketNames.flatMap((name) => {
+      const given = ceilings[name]
+      return given === undefined ? [] : [this.#bucket(tenant, name, given * unitOf[name])]
+    })
+  }
+
+  /** As it is now. One that nobody has seen is as full as the store says, or full. */
+  #bucket(tenant: string, name: BucketName, capacity: number): Bucket {
+    const { clock, store } = this.#parts
+    const key = `${name}/${tenant}`
+    const now = clock.now()
+    const known = this.#buckets.get(key)
+    if (known) {
+      known.capacity = capacity
+      known.level = filled(known.level, now - known.at, capacity)
+      known.at = now
+      return known
+    }
+    const saved = store.read(tenant, name)
+    const level = saved ? filled(saved.level, clock.date() - saved.at, capacity) : capacity
+    const fresh: Bucket = { tenant, name, capacity, level, at: now, spent: 0 }
+    this.#buckets.set(key, fresh)
+    return fresh
+  }
+
+  #assertPlace(tenant: string): void {
+    const { concurrency } = this.#parts.ceilings(tenant)
+    if (concurrency === undefined || (this.#running.get(tenant) ?? 0) < concurrency) return
+    throw over('concurrency', placeRetryMs)
+  }
+
+  #leave(tenant: string): void {
+    const running = this.#running.get(tenant)! - 1
+    if (running > 0) this.#running.set(tenant, running)
+    else this.#running.delete(tenant)
+  }
+
+  #spend(buckets: readonly Bucket[], amounts: Partial<Record<BucketName, number>>): void {
+    for (const bucket of buckets) {
+      const amount = amounts[bucket.name] ?? 0
+      bucket.level -= amount
+      bucket.spent += amount
+    }
+    if (this.#timer || this.#closed || buckets.length === 0) return
+    this.#timer = this.#parts.clock.after(writeAfterMs, () => {
+      this.#timer = undefined
+      this.#write()
+    })
+    this.#timer.unref?.()
+  }
+
+  /** What cannot be written now is written with the next; the levels here hold until then. */
+  #write(): void {
+    const { store, clock } = this.#parts
+    const dirty = [...this.#buckets.values()].filter((bucket) => bucket.spent > 0)
+    if (dirty.length === 0) return
+    const spent = dirty.map(({ tenant, name, capacity }) => this.#bucket(tenant, name, capacity))
+    const date = Math.round(clock.date())
+    const fill = (level: number, at: number, { capacity }: Bucket) =>
+      filled(level, date - at, capacity)
+    try {
+      const levels = store.spend(spent, date, fill)
+      for (const [index, bucket] of spent.entries()) {
+        Object.assign(bucket, { level: levels[index], at: clock.now(), spent: 0 })
+      }
+    } catch {
+      return
+    }
+  }
+}
+
+function filled(level: number, ms: number, capacity: number): number {
+  return Math.min(capacity, level + (Math.max(0, ms) * capacity) / MINUTE_MS)
+}
+
+function assertLeft(buckets: readonly Bucket[]): void {
+  const waits = buckets.map((bucket) => ({ bucket, ms: msUntil(bucket, leastOf(bucket)) }))
+  const [longest] = waits.toSorted((a, b) => b.ms - a.ms)
+  if (longest && longest.ms > 0) throw over(longest.bucket.name, longest.ms)
+}
+
+/** A whole job; of the others anything. */
+function leastOf({ name, capacity }: Bucket): number {
+  return name === 'runs_per_minute' ? 1 : Math.min(1, capacity)
+}
+
+function msUntil({ level, capacity }: Bucket, wanted: number): number {
+  return Math.max(0, Math.ceil(((wanted - level) * MINUTE_MS) / capacity))
+}
+
+/** Headers have whole numbers only. */
+function inWhole(name: BucketName, capacity: number): number {
+  return Math.ceil(capacity / unitOf[name])
+}
+
+function over(limit: string, retryAfterMs: number): MayflyError {
+  return new MayflyError('RATE_LIMITED', `Cannot take another job now: "${limit}" is used up`, {
+    details: { limit },
+    retryAfterMs,
+  })
+}

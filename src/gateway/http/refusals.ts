@@ -1,0 +1,38 @@
+import type { Clock } from '../../contract/clock.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Voice } from '../../contract/event.ts'
+import { problemOf, type Problem } from './problem.ts'
+import { RateLimit } from './rate.ts'
+
+/** Refusals spoken of in a minute; whoever knocks harder is counted. */
+const SPOKEN_PER_MINUTE = 600
+
+/** Turns what was thrown into a problem, and tells the sinks, without letting a stranger fill them. */
+export class Refusals {
+  readonly #voice: Voice
+  readonly #rate: RateLimit
+  #unspoken = 0
+
+  constructor(voice: Voice, clock: Clock) {
+    this.#voice = voice
+    this.#rate = new RateLimit(SPOKEN_PER_MINUTE, clock)
+  }
+
+  problem(thrown: unknown): Problem {
+    const problem = problemOf(thrown)
+    if (this.#rate.take('all') > 0) this.#unspoken += 1
+    else this.#say(problem, thrown instanceof MayflyError ? thrown.detail : String(thrown))
+    return problem
+  }
+
+  #say({ status, code }: Problem, detail: string | undefined): void {
+    const unspoken = this.#unspoken
+    this.#unspoken = 0
+    this.#voice.say('door/refused', {
+      status,
+      code,
+      ...(detail === undefined ? {} : { detail }),
+      ...(unspoken === 0 ? {} : { unspoken }),
+    })
+  }
+}

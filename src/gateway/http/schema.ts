@@ -1,0 +1,40 @@
+import * as z from 'zod'
+import { executionRow } from '../../history/history.ts'
+import { jobRequest, language } from '../../contract/job.ts'
+import { presetNames } from '../../contract/presets.ts'
+
+/** The body of `POST /active-content`. The token may be left out by who brings an API key instead. */
+export const activeContent = z
+  .strictObject({
+    content: jobRequest.unwrap().shape.code.unwrap(),
+    sessionToken: z.string().max(4096).optional(),
+    language: language.optional(),
+    input: z.unknown().optional(),
+    schedule: z
+      .enum(presetNames)
+      .optional()
+      .describe('a life of policies/schedules.json, with the network that stands there'),
+    artifacts: jobRequest.unwrap().shape.artifacts.unwrap().optional(),
+  })
+  .readonly()
+
+/** The answer of `GET /v1/executions`. */
+export const executionList = z
+  .object({
+    items: z.array(executionRow).readonly(),
+    next: z.string().nullable().describe('the cursor of the next page; null on the last'),
+  })
+  .readonly()
+
+/** An execution before its end. */
+export const pending = z
+  .object({ id: z.string(), status: z.enum(['queued', 'running']) })
+  .readonly()
+
+export const versionBody = z
+  .object({ name: z.literal('mayfly'), version: z.string(), api: z.literal('v1') })
+  .readonly()
+export const liveBody = z.object({ status: z.literal('alive') }).readonly()
+export const readyBody = z
+  .object({ status: z.literal('ready'), walls: z.array(z.string()).readonly() })
+  .readonly()

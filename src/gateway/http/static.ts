@@ -1,0 +1,221 @@
+import { constants } from 'node:fs'
+import { open, realpath, type FileHandle } from 'node:fs/promises'
+import { extname, join, sep } from 'node:path'
+import { Readable } from 'node:stream'
+import { MayflyError } from '../../contract/error.ts'
+import { segmentsOf } from './front.ts'
+import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
+
+/** A page is held whole to be completed; a longer one is refused. Files up to this size are read in one go. */
+const PAGE_BYTES_MAX = 8 * 2 ** 20
+const WHOLE_BYTES_MAX = 256 * 2 ** 10
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.htm': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
+  '.map': 'application/json',
+  '.webmanifest': 'application/manifest+json',
+  '.txt': 'text/plain; charset=utf-8',
+  '.md': 'text/markdown; charset=utf-8',
+  '.csv': 'text/csv; charset=utf-8',
+  '.xml': 'application/xml',
+  '.py': 'text/x-python; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.jpg': 'image/jpeg',
+  '.jpeg': 'image/jpeg',
+  '.gif': 'image/gif',
+  '.webp': 'image/webp',
+  '.avif': 'image/avif',
+  '.ico': 'image/x-icon',
+  '.woff': 'font/woff',
+  '.woff2': 'font/woff2',
+  '.ttf': 'font/ttf',
+  '.wasm': 'application/wasm',
+  '.pdf': 'application/pdf',
+  '.mp3': 'audio/mpeg',
+  '.mp4': 'video/mp4',
+  '.webm': 'video/webm',
+  '.zip': 'application/zip',
+}
+
+const common: Readonly<Record<string, string>> = {
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'same-origin',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'x-frame-options': 'DENY',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+}
+
+export interface StaticRequest {
+  /** As it came, with its query. */
+  readonly target: string
+  readonly ifNoneMatch: string | undefined
+  /** Whether the body is wanted, or its headers alone. */
+  readonly body: boolean
+}
+
+export interface Pages {
+  /** A token for one load of the page at `path`; undefined where visitors get none. */
+  readonly issue: (path: string) => string | undefined
+  /** Origins pages may talk to besides their own. */
+  readonly connect: readonly string[]
+}
+
+/** Serves one folder, or several of which the first that has the file wins. Resolves nothing outside of them. */
+export class StaticFiles {
+  readonly #roots: readonly string[]
+
+  constructor(roots: readonly string[]) {
+    this.#roots = roots
+  }
+
+  /** Throws MayflyError NOT_FOUND. */
+  async answer(request: StaticRequest, pages: Pages): Promise<Response> {
+    const segments = segmentsOf(request.target) ?? [missing()]
+    for (const root of this.#roots) {
+      const response = await answerFrom(root, segments, request, pages)
+      if (response) return response
+    }
+    return missing()
+  }
+}
+
+async function answerFrom(
+  root: string,
+  segments: readonly string[],
+  request: StaticRequest,
+  pages: Pages,
+): Promise<Response | undefined> {
+  const isFolder = segments.at(-1) === ''
+  const found = await openWithin(
+    root,
+    isFolder ? [...segments.slice(0, -1), 'index.html'] : segments,
+  )
+  if (found === 'folder') return redirect(request.target)
+  if (!found) return undefined
+  try {
+    if (found.type.startsWith('text/html')) return await page(found, request, pages)
+    return await file(found, request)
+  } catch (thrown) {
+    await found.handle.close()
+    throw thrown
+  }
+}
+
+interface Found {
+  readonly handle: FileHandle
+  readonly size: number
+  readonly etag: string
+  readonly type: string
+}
+
+/** Opens a regular file that lies in `root` also after every link on its path has been followed. */
+async function openWithin(
+  root: string,
+  segments: readonly string[],
+): Promise<Found | 'folder' | undefined> {
+  const base = await realpath(root)
+  const real = await realpath(join(base, ...segments)).catch(() => undefined)
+  if (real === undefined || !isInside(real, base)) return undefined
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await open(real, flags).catch(() => undefined)
+  if (!handle) return undefined
+  const stats = await handle.stat({ bigint: true })
+  if (!stats.isFile()) {
+    await handle.close()
+    return stats.isDirectory() ? 'folder' : undefined
+  }
+  const etag = `W/"${stats.mtimeNs.toString(36)}-${stats.size.toString(36)}-${stats.ino.toString(36)}"`
+  const type = types[extname(real).toLowerCase()] ?? 'application/octet-stream'
+  return { handle, size: Number(stats.size), etag, type }
+}
+
+/** A link may lead to a dotfile inside the folder too; the path as resolved decides. */
+function isInside(real: string, base: string): boolean {
+  if (real === base) return true
+  const prefix = base.endsWith(sep) ? base : base + sep
+  return (
+    real.startsWith(prefix) &&
+    !real
+      .slice(prefix.length)
+      .split(sep)
+      .some((part) => part.startsWith('.'))
+  )
+}
+
+/** A page holds a token of its own, so no cache may keep it; a client that kept it itself may still ask again. */
+async function page(found: Found, request: StaticRequest, pages: Pages): Promise<Response> {
+  if (found.size > PAGE_BYTES_MAX)
+    throw new MayflyError('TOO_LARGE', 'Cannot complete a page this large')
+  const source = await found.handle.readFile('utf8')
+  await found.handle.close()
+  const bare = withBootstrap(source, undefined, pages.connect[0])
+  const headers = {
+    ...common,
+    'content-type': found.type,
+    'content-security-policy': pagePolicy(bare, pages.connect),
+    'cache-control': 'no-store',
+    etag: found.etag,
+  }
+  if (matches(request.ifNoneMatch, found.etag)) return new Response(null, { status: 304, headers })
+  const token = pages.issue(new URL(request.target, 'http://page').pathname)
+  const bytes = Buffer.from(withBootstrap(source, token, pages.connect[0]))
+  return new Response(request.body ? bytes : null, {
+    headers: { ...headers, 'content-length': String(bytes.length) },
+  })
+}
+
+async function file(found: Found, request: StaticRequest): Promise<Response> {
+  const headers = {
+    ...common,
+    'content-type': found.type,
+    'content-security-policy': filePolicy(found.type),
+    'cache-control': 'no-cache',
+    etag: found.etag,
+  }
+  const isKept = matches(request.ifNoneMatch, found.etag)
+  const length = isKept ? undefined : { 'content-length': String(found.size) }
+  const init = { status: isKept ? 304 : 200, headers: { ...headers, ...length } }
+  if (isKept || !request.body) {
+    await found.handle.close()
+    return new Response(null, init)
+  }
+  if (found.size > WHOLE_BYTES_MAX) return new Response(stream(found), init)
+  const bytes = await found.handle.readFile()
+  await found.handle.close()
+  return new Response(bytes, {
+    ...init,
+    headers: { ...headers, 'content-length': String(bytes.length) },
+  })
+}
+
+/** Ends where the file ended when it was opened, so that one that grows cannot outgrow its announced length. */
+function stream(found: Found): ReadableStream {
+  const end = found.size - 1
+  return Readable.toWeb(
+    found.handle.createReadStream({ end, highWaterMark: WHOLE_BYTES_MAX }),
+  ) as ReadableStream
+}
+
+function matches(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false
+  const weak = etag.slice(2)
+  return ifNoneMatch.split(',').some((entry) => ['*', weak, etag].includes(entry.trim()))
+}
+
+/** Relative to the host, never to another: empty segments were refused before. */
+function redirect(target: string): Response {
+  const [path = '/', query] = target.split('?', 2)
+  const location = `${path}/${query === undefined ? '' : `?${query}`}`
+  return new Response(null, { status: 308, headers: { ...common, location } })
+}
+
+function missing(): never {
+  throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+}

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { allControls, isWithin, unlimited, type Controls } from '../contract/controls.ts'
+import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
+import { mainZone } from '../contract/phase.ts'
+import { begin, type Act, type Happening, type Life, next, nextAt, wholeOf } from './schedule.ts'
+
+const lives = 10_000
+const fewer = 2000
+const zones = ['a', 'b', 'c']
+
+const hosts = fc.subarray(['https://a.example:443', 'https://*.b.example:443'])
+const controls: fc.Arbitrary<Controls> = fc.record({
+  network: fc.record({ allow: fc.oneof(fc.constant('any' as const), hosts), deny: hosts }),
+  files: fc.record({ read: fc.subarray(['/', '/a', '/a/b']), write: fc.subarray(['/', '/a']) }),
+  cpu: fc.nat({ max: 4 }),
+  memory: fc.constantFrom(0, 1, unlimited),
+  io: fc.nat({ max: 2 }),
+  processes: fc.nat({ max: 2 }),
+  syscalls: fc.oneof(fc.constant('any' as const), fc.subarray(['file', 'network'])),
+  capabilities: fc.subarray(['one', 'two']),
+})
+/** Phases in any order, looser ones after stricter ones too. */
+const phases: fc.Arbitrary<readonly Phase[]> = fc.array(
+  fc.record({ name: fc.constantFrom('x', 'y'), for: fc.integer({ min: 1, max: 50 }), controls }),
+  { minLength: 1, maxLength: 5 },
+)
+const reaction = fc.constantFrom(
+  ...(['record', 'advance', 'tighten', 'freeze', 'capture', 'terminate'] as const),
+)
+const course: fc.Arbitrary<ZoneSchedule> = fc.record(
+  {
+    phases,
+    onAnomaly: fc.record({ low: reaction, medium: reaction, high: reaction }),
+    shorten: fc.constantFrom(0, 0.25, 0.5, 1),
+    clock: fc.constant('cpu' as const),
+  },
+  { requiredKeys: ['phases', 'onAnomaly', 'shorten'] },
+)
+const schedule: fc.Arbitrary<Schedule> = course.map((one) => ({ name: 'random', ...one }))
+
+/** What befalls a life; `wait` may be below 0: what is told late, or out of order. */
+type Told = Happening extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
+type Turn = { readonly wait: number; readonly told: Told }
+
+const zone = fc.constantFrom(mainZone, mainZone, 'a', 'b', 'c', 'never-seen')
+const order = fc.nat({ max: 6 })
+const reason = fc.constant('because')
+const told: fc.Arbitrary<Told> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('time' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('zone' as const),
+      zone: fc.constantFrom(...zones),
+      schedule: fc.option(course, { nil: undefined }),
+    }),
+  },
+  fc.record({ kind: fc.constant('cpu' as const), zone, cpu: fc.nat({ max: 200 }) }),
+  fc.record({ kind: fc.constant('advance' as const), zone, reason }),
+  fc.record({
+    kind: fc.constant('anomaly' as const),
+    zone,
+    severity: fc.constantFrom('low' as const, 'medium' as const, 'high' as const),
+    reason,
+  }),
+  fc.record({ kind: fc.constant('tighten' as const), zone, to: controls }),
+  fc.record({
+    kind: fc.constant('terminate' as const),
+    zone: fc.constantFrom('a', 'b', mainZone),
+    reason,
+  }),
+  fc.record({ kind: fc.constant('gone' as const), zone }),
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('held' as const), zone, order }) },
+  fc.record({ kind: fc.constant('unheld' as const), zone, order, why: reason }),
+)
+const story: fc.Arbitrary<readonly Turn[]> = fc.array(
+  fc.record({ wait: fc.integer({ min: -10, max: 30 }), told }),
+  { maxLength: 25 },
+)
+const msMax = fc.integer({ min: 1, max: 300 })
+
+/** A life lived: each state it was in, with what was to be done. */
+function* live(schedule: Schedule, granted: Controls, msMax: number, turns: readonly Turn[]) {
+  let { life, acts } = begin(schedule, granted, msMax)
+  yield { life, acts }
+  for (const { wait, told } of turns) {
+    ;({ life, acts } = next(life, { ...told, at: life.at + wait }))
+    yield { life, acts }
+  }
+}
+
+/** Every property over as many lives; a failure prints the seed and path that live it again. */
+function overLives(
+  numRuns: number,
+  holds: (all: [Schedule, Controls, number, readonly Turn[]]) => void,
+): void {
+  const given = process.env['MAYFLY_SEED']
+  const settings = { numRuns, ...(given !== undefined && { seed: Number(given) }) }
+  fc.assert(fc.property(fc.tuple(schedule, controls, msMax, story), holds), settings)
+}
+
+/** A wall that believes what it is told, and one that nobody could fool: it remembers all it was ever told. */
+class Wall {
+  readonly told = new Map<string, Controls>()
+  readonly ended = new Set<string>()
+
+  constructor(granted: Controls) {
+    this.told.set(mainZone, granted)
+  }
+
+  obey({ strands }: Life, acts: readonly Act[]): void {
+    for (const act of acts) {
+      assert(!this.ended.has(act.zone) && !this.ended.has(mainZone), 'something came after the end')
+      if (act.kind === 'end') this.ended.add(act.zone)
+      if (act.kind === 'close') this.#close(act.zone, act.controls)
+    }
+    for (const [zone, { controls }] of strands)
+      if (!this.told.has(zone)) this.told.set(zone, controls)
+  }
+
+  #close(zone: string, to: Controls): void {
+    const before = this.told.get(zone) ?? this.told.get(mainZone)!
+    assert(isWithin(to, before), `zone "${zone}" was widened`)
+    assert(isWithin(to, this.told.get(mainZone)!), `zone "${zone}" may more than the whole`)
+    assert(!isWithin(before, to), 'an order closes nothing')
+    this.told.set(zone, to)
+  }
+}
+
+test('S2-24: Ten thousand lives, whatever happens in them and in whatever order: nothing that is closed reopens', () => {
+  overLives(lives, ([schedule, granted, msMax, turns]) => {
+    const wall = new Wall(granted)
+    let held = new Map<string, Controls>()
+    for (const { life, acts } of live(schedule, granted, msMax, turns)) {
+      wall.obey(life, acts)
+      const main = wholeOf(life).controls
+      for (const [zone, { controls, end }] of life.strands) {
+        assert(isWithin(controls, held.get(zone) ?? granted))
+        assert(end || wholeOf(life).end || isWithin(controls, main))
+      }
+      held = new Map([...life.strands].map(([zone, strand]) => [zone, strand.controls]))
+    }
+  })
+})
+
+test('Each zone is within its own phases, what was taken from it, and what was taken from the whole', () => {
+  overLives(fewer, ([schedule, granted, msMax, turns]) => {
+    for (const { life } of live(schedule, granted, msMax, turns)) {
+      if (wholeOf(life).end) break
+      const { ceiling } = wholeOf(life)
+      for (const { course, place, controls, end, ceiling: own } of life.strands.values()) {
+        if (end) continue
+        assert(
+          isWithin(controls, own) && isWithin(controls, ceiling) && isWithin(controls, granted),
+        )
+        for (const step of course.steps.slice(0, place + 1))
+          assert(isWithin(controls, step.controls))
+      }
+    }
+  })
+})
+
+test('Every life ends: on time at the latest, with all its zones, once, and nothing puts its end off', () => {
+  overLives(lives, ([schedule, granted, msMax, turns]) => {
+    const total = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+    let ends = Math.min(total, msMax)
+    const over = new Map<string, number>()
+    let last: Life | undefined
+    for (const { life, acts } of live(schedule, granted, msMax, turns)) {
+      assert(wholeOf(life).course.ends <= ends)
+      ends = wholeOf(life).course.ends
+      for (const { zone, course } of life.strands.values())
+        assert(zone === mainZone || course.ends <= Math.min(total, msMax))
+      for (const act of acts)
+        if (act.kind === 'end') over.set(act.zone, (over.get(act.zone) ?? 0) + 1)
+      last = life
+    }
+    const waits = { life: last!, count: 0 }
+    for (let at = nextAt(waits.life); at !== undefined; at = nextAt(waits.life)) {
+      const turn = next(waits.life, { kind: 'time', at })
+      for (const act of turn.acts)
+        if (act.kind === 'end') over.set(act.zone, (over.get(act.zone) ?? 0) + 1)
+      waits.life = turn.life
+      assert((waits.count += 1) <= 30, 'it does not come to an end by time alone')
+    }
+    assert(wholeOf(waits.life).end && waits.life.at <= Math.max(ends, last!.at))
+    assert.equal(over.get(mainZone), 1)
+    for (const count of over.values()) assert.equal(count, 1)
+  })
+})
+
+test('What the wall confirmed late, or of an order that another overtook, is still owed', () => {
+  overLives(fewer, ([schedule, granted, msMax, turns]) => {
+    let { life } = begin(schedule, granted, msMax)
+    for (const { wait, told } of turns) {
+      const before = life
+      ;({ life } = next(life, { ...told, at: life.at + wait }))
+      for (const [zone, { owed, order, end }] of life.strands) {
+        const old = before.strands.get(zone)
+        if (!old || end || wholeOf(life).end) continue
+        const isHeld = told.kind === 'held' && told.zone === zone && told.order === old.order
+        assert(order > old.order || isHeld || owed.length === old.owed.length)
+        assert(order === old.order || owed.length > 0)
+      }
+    }
+  })
+})
+
+test('A phase never goes back, and a zone that is over never begins again', () => {
+  overLives(fewer, ([schedule, granted, msMax, turns]) => {
+    let before: Life | undefined
+    for (const { life } of live(schedule, granted, msMax, turns)) {
+      for (const [zone, old] of before?.strands ?? []) {
+        const now = life.strands.get(zone)!
+        assert(now.place >= old.place && life.at >= before!.at)
+        if (old.end) assert.equal(now.end, old.end)
+      }
+      before = life
+    }
+  })
+})
+
+test('The same life, told again, is the same: states, acts and all', () => {
+  fc.assert(
+    fc.property(schedule, controls, msMax, story, (schedule, granted, msMax, turns) => {
+      const once = [...live(schedule, granted, msMax, turns)]
+      assert.deepEqual([...live(schedule, granted, msMax, turns)], once)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('No control is looser than what all phases so far allow, when all controls are granted', () => {
+  const shut = { ...allControls, cpu: 1 }
+  const one = { name: 'one', for: 10, controls: shut }
+  const onAnomaly = { low: 'tighten', medium: 'advance', high: 'terminate' } as const
+  const rules = { name: 'r', phases: [one, { ...one, name: 'two' }], onAnomaly, shorten: 1 }
+  const { acts } = begin(rules, allControls, 100)
+  assert.deepEqual(
+    acts.map((act) => (act.kind === 'close' ? [act.phase, act.closing, act.order] : act.kind)),
+    [['one', ['cpu'], 1]],
+  )
+})

@@ -1,0 +1,163 @@
+import type { Clock } from '../contract/clock.ts'
+import { meet, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { HearLine, TimelineEntry } from '../contract/event.ts'
+import type { LiveRow, LiveSandbox } from '../contract/live.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Ability, Sandbox } from '../contract/provider.ts'
+import type { Supervisor } from '../contract/rooms.ts'
+import { mainZone } from '../contract/phase.ts'
+
+/** Lines that operators may add to one timeline; what they do after that is in the record alone. */
+export const ownLinesMax = 200
+/** What was taken away, as far as it is shown. */
+const tightenedMax = 100
+
+export interface LifeParts {
+  readonly sandbox: Sandbox
+  readonly profile: Profile
+  readonly clock: Clock
+  readonly can: Pick<LiveSandbox, 'tightens'> & { readonly can: readonly Ability[] }
+  /** Hears each line of the timeline as it is written; never throws. */
+  readonly on?: ((entry: TimelineEntry) => void) | undefined
+}
+
+/** One life as it can be seen from outside, made of what its timeline tells and nothing else. */
+export class OperatedLife {
+  readonly parts: LifeParts
+  readonly #counts = new Map<string, number>()
+  readonly #phases = new Map<string, string>()
+  readonly #closed = new Map<string, Partial<Controls>>()
+  readonly #tightened: TimelineEntry[] = []
+  readonly #own: TimelineEntry[] = []
+  #released: number | undefined
+  #supervisor: Supervisor | undefined
+  #isFrozen = false
+  #behaviorScore = 0
+  run = ''
+
+  constructor(parts: LifeParts) {
+    this.parts = parts
+  }
+
+  get supervisor(): Supervisor {
+    return this.#supervisor!
+  }
+
+  /** Whoever lives it. The lines that come before its first are those of a life that never began. */
+  lead(make: (on: HearLine) => Supervisor): Supervisor {
+    return (this.#supervisor = make((entry, isKept) => this.#hear(entry, isKept)))
+  }
+
+  /** Throws MayflyError CONFLICT before user code was released. */
+  mustHaveBegun(): void {
+    if (this.#released !== undefined) return
+    throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" yet: it has not begun`)
+  }
+
+  /**
+   * Throws MayflyError NOT_FOUND where there is nobody any more, CONFLICT where user code has ended, and what is left only
+   * stands still to be looked into.
+   */
+  mustGoOn(): void {
+    if (!this.supervisor.isOver) return
+    throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" any more: its life is over`)
+  }
+
+  /** A line of an operator's own. */
+  note(line: Omit<TimelineEntry, 'at' | 'zone'>): void {
+    const isKept = this.#own.length < ownLinesMax
+    const entry = { at: this.#age, zone: mainZone, ...line }
+    if (isKept) this.#own.push(entry)
+    this.#hear(entry, isKept)
+  }
+
+  /** A timeline with the operator's lines in their places; what cut it stays its last. */
+  withOwn(timeline: readonly TimelineEntry[]): readonly TimelineEntry[] {
+    if (this.#own.length === 0) return timeline
+    const isLast = ({ event, zone }: TimelineEntry) => event === 'terminated' && zone === mainZone
+    const cut = timeline.filter(isLast)
+    const rest = timeline.filter((entry) => !isLast(entry))
+    return [...[...rest, ...this.#own].sort((a, b) => a.at - b.at), ...cut]
+  }
+
+  /** What the wall has last confirmed. Throws MayflyError NOT_FOUND for a zone that is not in it. */
+  controlsOf(zone: string): Controls {
+    const { controls } = this.parts.profile
+    const own = { ...controls, ...this.#closed.get(mainZone) }
+    if (zone === mainZone) return own
+    const closed = this.#closed.get(zone)
+    if (!closed) throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+    return meet(own, { ...own, ...closed })
+  }
+
+  get row(): LiveRow {
+    const { sandbox, profile } = this.parts
+    return {
+      id: this.run,
+      sandbox: sandbox.id,
+      tenant: profile.tenant,
+      tier: profile.tier,
+      provider: sandbox.provider,
+      phase: this.#phases.get(mainZone) ?? null,
+      age: this.#age,
+      frozen: this.#isFrozen,
+      behaviorScore: this.#behaviorScore,
+      counts: Object.fromEntries(this.#counts),
+    }
+  }
+
+  get whole(): LiveSandbox {
+    const { sandbox, can } = this.parts
+    const zones = [...this.#closed.keys()].filter((zone) => zone !== mainZone)
+    return {
+      ...this.row,
+      image: sandbox.image,
+      controls: this.controlsOf(mainZone),
+      tightens: can.tightens,
+      can: can.can,
+      zones: zones.map((zone) => ({
+        zone,
+        phase: this.#phases.get(zone) ?? null,
+        controls: this.controlsOf(zone),
+      })),
+      tightened: this.#tightened,
+    }
+  }
+
+  get #age(): number {
+    return this.#released === undefined ? 0 : this.parts.clock.now() - this.#released
+  }
+
+  #hear(entry: TimelineEntry, isKept: boolean): void {
+    const { event, zone, phase, fields } = entry
+    this.#released ??= this.parts.clock.now() - entry.at
+    this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1)
+    if (event === 'phase' && phase !== undefined) this.#phases.set(zone, phase)
+    if (event === 'zone') this.#turnZone(entry)
+    if (event === 'frozen') this.#isFrozen = true
+    if (event === 'thawed') this.#isFrozen = false
+    const score = event === 'anomaly' ? fields?.['behaviorScore'] : undefined
+    if (typeof score === 'number') this.#behaviorScore = score
+    if (event === 'terminated') this.#forget(zone)
+    if (event === 'tightened') this.#keep(entry)
+    if (isKept) this.parts.on?.(entry)
+  }
+
+  /** With a reason, a zone is over. */
+  #turnZone({ zone, reason }: TimelineEntry): void {
+    if (reason === undefined) this.#closed.set(zone, {})
+    else this.#forget(zone)
+  }
+
+  #forget(zone: string): void {
+    this.#closed.delete(zone)
+    if (zone !== mainZone) this.#phases.delete(zone)
+  }
+
+  #keep(entry: TimelineEntry): void {
+    this.#closed.set(entry.zone, { ...this.#closed.get(entry.zone), ...entry.controls })
+    this.#tightened.push(entry)
+    if (this.#tightened.length > tightenedMax) this.#tightened.shift()
+  }
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { createServer, Socket } from 'node:net'
+import { suite, test } from 'node:test'
+import { MayflyError } from '../contract/error.ts'
+import { Client, facade } from './client.ts'
+import type { Request } from '../contract/warden.ts'
+
+suite('The server’s half of the warden', () => {
+  test('Each answer finds its question, in any order', async () => {
+    const { client, asked } = standing()
+    const [one, two] = [client.ask({ op: 'facts' }), client.ask({ op: 'kill', wall: 'w1' })]
+    client.hear({ id: asked[1]!.id, ok: true, value: 'second' })
+    client.hear({ id: asked[0]!.id, ok: true, value: 'first' })
+    assert.deepEqual([(await one).value, (await two).value], ['first', 'second'])
+  })
+
+  test('A refusal is an error with its code and hint', async () => {
+    const { client, asked } = standing()
+    const answer = client.ask({ op: 'facts' })
+    client.hear({ id: asked[0]!.id, ok: false, code: 'NO_JAIL', message: 'No', hint: 'Do' })
+    await assert.rejects(answer, {
+      name: 'MayflyError',
+      code: 'NO_JAIL',
+      message: 'No',
+      hint: 'Do',
+    })
+  })
+
+  test('A socket that nobody waits for any more is closed', () => {
+    const { client } = standing()
+    const socket = new Socket()
+    client.hear({ id: 99, ok: true, value: {} }, socket)
+    assert.equal(socket.destroyed, true)
+  })
+
+  test('When the warden is lost, whoever waits is told, and whoever asks later', async () => {
+    const { client } = standing()
+    let told = 0
+    client.onLost(() => told++)
+    const waiting = client.ask({ op: 'facts' })
+    client.lose()
+    client.lose()
+    await assert.rejects(waiting, isLost)
+    await assert.rejects(client.ask({ op: 'facts' }), isLost)
+    assert.equal(told, 1)
+  })
+
+  test('Whoever stopped listening is not told that the warden is lost', () => {
+    const { client } = standing()
+    const told: string[] = []
+    const forget = client.onLost(() => told.push('first'))
+    client.onLost(() => told.push('second'))
+    forget()
+    client.lose()
+    assert.deepEqual(told, ['second'])
+  })
+
+  test('The end of a wall is told once, also to whoever listens late', () => {
+    const { client } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const ends: string[] = []
+    const exit = { exitCode: 1, signal: null, cpuMs: null }
+    const end = { how: 'memory', peakBytes: 7, detail: 'exit 1', exit } as const
+    client.hear({ ended: 'w1', ...end })
+    warden.onEnded('w1', (how) => ends.push(`late ${how}`))
+    warden.onEnded('w2', (how, peak) => ends.push(`${how} ${peak}`))
+    client.hear({ ended: 'w2', ...end })
+    client.hear({ ended: 'w2', ...end })
+    assert.deepEqual(ends, ['late memory', 'memory 7'])
+  })
+})
+
+suite('A wall of whole programs, taken over', () => {
+  const wall = { id: 'w1', program: 'python' }
+
+  test('Its outputs come with it', async () => {
+    const { client, asked } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const started = warden.start('python', {
+      spares: 0,
+      spareMiB: 8,
+      way: 'embedded',
+      disk: 2 ** 20,
+    })
+    const [socket, stdout, stderr] = [new Socket(), new Socket(), new Socket()]
+    const [{ id } = { id: 0 }] = asked
+    client.hear({ of: id, part: 'stdout' }, stdout)
+    client.hear({ of: id, part: 'stderr' }, stderr)
+    client.hear({ id, ok: true, value: wall }, socket)
+    assert.deepEqual(await started, { wall, socket, streams: { stdout, stderr } })
+  })
+
+  test('One whose outputs did not all get here is killed, and what came is closed', async () => {
+    const { client, asked } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const started = warden.start('python', { spares: 0, spareMiB: 8 })
+    const [socket, stdout] = [new Socket(), new Socket()]
+    client.hear({ of: 1, part: 'stdout' }, stdout)
+    client.hear({ of: 1, part: 'stderr' })
+    client.hear({ id: 1, ok: true, value: wall }, socket)
+    await new Promise((resolve) => void setImmediate(resolve))
+    client.hear({ id: 2, ok: true, value: {} })
+    await assert.rejects(started, (thrown) => (thrown as MayflyError).code === 'UNAVAILABLE')
+    assert.deepEqual(
+      asked.map(({ op }) => op),
+      ['start', 'kill'],
+    )
+    assert.deepEqual([socket.destroyed, stdout.destroyed], [true, true])
+  })
+
+  test('When the warden is lost on the way, what came is closed; so is what nobody waits for', async () => {
+    const { client } = standing()
+    const waiting = client.ask({ op: 'start', program: 'node', spares: 0, spareMiB: 8 })
+    const [stdout, late] = [new Socket(), new Socket()]
+    client.hear({ of: 1, part: 'stdout' }, stdout)
+    client.lose()
+    client.hear({ of: 1, part: 'stderr' }, late)
+    await assert.rejects(waiting, isLost)
+    assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
+  })
+
+  test('What listens inside comes with the claim that asked for it', async () => {
+    const { client } = standing()
+    const warden = facade(client, () => Promise.resolve())
+    const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }
+    const claimed = warden.claim('w1', to)
+    const [listener, enforced] = [createServer(), { memory: 'cgroup' }]
+    client.hear({ id: 1, ok: true, value: { spent: false, enforced } }, listener)
+    assert.deepEqual(await claimed, { spent: false, enforced, listener })
+  })
+
+  test('Whether walls have a sentinel is told once, the last of it also to whoever listens late', () => {
+    const { client } = standing()
+    const [off, on] = [{ isOn: false, why: 'no', retryMs: 1 } as const, { isOn: true, why: '' }]
+    for (const sentinel of [on, off]) client.hear({ sentinel })
+    const told: unknown[] = []
+    client.onSentinel((one) => void told.push(one))
+    client.hear({ sentinel: on })
+    client.onSentinel((one) => void told.push(one))
+    assert.deepEqual(told, [off, on])
+  })
+})
+
+function standing() {
+  const asked: Request[] = []
+  return { client: new Client((request) => void asked.push(request)), asked }
+}
+
+function isLost(thrown: unknown): boolean {
+  return thrown instanceof MayflyError && thrown.code === 'WARDEN_LOST'
+}

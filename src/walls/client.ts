@@ -1,0 +1,362 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Server, Socket } from 'node:net'
+import type { CallClass } from '../contract/calls.ts'
+import type { Checkpoint } from '../contract/evidence.ts'
+import { MayflyError, type ErrorCode } from '../contract/error.ts'
+import { letGo } from '../lib/close-handle.ts'
+import type {
+  Asked,
+  Ends,
+  CallPhase,
+  CallSeen,
+  CallsHeld,
+  Capturing,
+  Claimed,
+  HeldBy,
+  ProgramName,
+  Reply,
+  Request,
+  SentinelTold,
+  StreamName,
+  Wall,
+  WallEnd,
+  WallExit,
+  WallLoads,
+  WallUsage,
+  WallUsed,
+  WallWay,
+  WardenFacts,
+  ZoneTold,
+} from '../contract/warden.ts'
+import type { ZoneRule } from '../contract/zone-rules.ts'
+
+/** The server's half: asks, waits, and hears when a wall ended. */
+export interface WardenClient {
+  start(
+    program: ProgramName,
+    settings: {
+      spares: number
+      spareMiB: number
+      way?: WallWay
+      disk?: number
+      calls?: readonly CallClass[]
+    },
+  ): Promise<StartedWall>
+  /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
+  claim(wall: string, to: Claim): Promise<Claimed & { readonly listener?: Server }>
+  /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
+  arm(wall: string, deadline: number): void
+  release(wall: string): Promise<WallUsed>
+  usage(wall: string): Promise<WallUsage>
+  /** What every wall that has a job uses; no newer than a few milliseconds where many do. */
+  loads(): Promise<WallLoads>
+  /** Who in it holds a connection to its way out, as pids of this machine; both ends as the wall sees them. */
+  callers(wall: string, ends: Ends): Promise<readonly number[]>
+  /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
+  kill(wall: string, zone?: string): Promise<{ took: number }>
+  /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
+  tighten(
+    wall: string,
+    to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
+      memory?: number
+      zone?: string
+    },
+  ): Promise<HeldBy>
+  /** Closes classes of system calls for good; resolves when what is due holds. */
+  calls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld>
+  /** Hears what the wall does, from its claim on; one listener a wall. */
+  onCall(wall: string, then: (seen: CallSeen) => void): void
+  /** Hears of its zones of programs; one listener a wall. */
+  onZone(wall: string, then: (told: ZoneTold) => void): void
+  /** Resolves when everything in it stands still; its deadline goes on. */
+  freeze(wall: string): Promise<{ took: number }>
+  thaw(wall: string): Promise<void>
+  /** What copies of its memory come over; once a life. */
+  memory(wall: string): Promise<Socket>
+  /** Begins to copy memory into that socket; see `Sentinel.capture` for what comes. */
+  capture(wall: string, bytes: number): Promise<Capturing>
+  sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
+  facts(): Promise<WardenFacts>
+  /** One listener a wall; called once. */
+  onEnded(wall: string, then: Ended): void
+  /** Hears when walls of whole programs begin to go without a sentinel, and when they have one again; one listener. */
+  onSentinel(then: (told: SentinelTold) => void): void
+  /** Called when the warden itself is gone: nothing can be started or held any more. Answers how to stop listening. */
+  onLost(then: () => void): Forget
+  close(): Promise<void>
+}
+
+/** A wall, and its ends: outputs where it runs whole programs. Whoever has them listens for their errors too. */
+export interface StartedWall {
+  readonly wall: Wall
+  readonly socket: Socket
+  readonly streams?: Readonly<Record<StreamName, Socket>>
+}
+
+/** Bounds of a job. Those that are left out are not set; `egress` asks for what listens inside the wall. */
+export interface Claim {
+  readonly tenant: string
+  readonly memory: number
+  readonly deadline: number
+  /** Cores. */
+  readonly cpu?: number
+  /** Bytes a second, read and written, of each disk. */
+  readonly io?: number
+  readonly processes?: number
+  readonly egress?: boolean
+  /** Programs that are a zone each time one is executed. */
+  readonly zones?: readonly ZoneRule[]
+}
+
+type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
+/** Whoever listens for longer than a wall lives would be kept, with all that it holds, as long as the warden. */
+type Forget = () => void
+type Transport = (request: Request) => void
+
+interface Answer {
+  readonly value: unknown
+  readonly handle: Socket | Server | undefined
+  readonly parts: Parts
+}
+
+type Parts = { [part in StreamName]?: Socket }
+
+interface Waiting {
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: Error) => void
+  readonly timer: NodeJS.Timeout
+  /** What came ahead of the answer. */
+  readonly parts: Parts
+}
+
+const ANSWER_MS_MAX = 30_000
+
+export class Client {
+  readonly #send: Transport
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #listeners = new Map<string, Ended>()
+  /** Ends that came before anybody listened. */
+  readonly #early = new Map<string, Parameters<Ended>>()
+  readonly #onLost = new Set<() => void>()
+  readonly #onCall = new Map<string, (seen: CallSeen) => void>()
+  readonly #onZone = new Map<string, (told: ZoneTold) => void>()
+  #onSentinel: ((told: SentinelTold) => void) | undefined
+  /** The last that was told while nobody listened. */
+  #sentinel: SentinelTold | undefined
+  readonly #keepAlive: (waiting: boolean) => void
+  #nextId = 1
+  #lost = false
+
+  /** `keepAlive` is told when somebody begins and when nobody any longer waits for an answer. */
+  constructor(send: Transport, keepAlive: (waiting: boolean) => void = () => {}) {
+    this.#send = send
+    this.#keepAlive = keepAlive
+  }
+
+  ask(asked: Asked): Promise<Answer> {
+    if (this.#lost) return Promise.reject(lost())
+    const id = this.#nextId++
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    const timer = setTimeout(() => {
+      dropParts(this.#waiting.get(id))
+      this.#forget(id)
+      reject(
+        new MayflyError(
+          'WARDEN_LOST',
+          `Cannot ${asked.op}: the warden did not answer in ${ANSWER_MS_MAX} ms`,
+        ),
+      )
+    }, ANSWER_MS_MAX)
+    timer.unref()
+    if (this.#waiting.size === 0) this.#keepAlive(true)
+    this.#waiting.set(id, { resolve, reject, timer, parts: {} })
+    this.#send({ protocol: 1, id, ...asked })
+    return promise
+  }
+
+  /** Says something that is not answered. */
+  tell(asked: Asked): void {
+    if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
+  }
+
+  hear(reply: Reply, handle?: Socket | Server): void {
+    if ('ended' in reply) return this.#heardEnd(reply)
+    if ('seen' in reply) return this.#onCall.get(reply.of)?.(reply.seen)
+    if ('zone' in reply) return this.#onZone.get(reply.of)?.(reply.zone)
+    if ('sentinel' in reply) return this.#heardSentinel(reply.sentinel)
+    if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
+    const waiting = this.#waiting.get(reply.id)
+    if (!waiting) return handle && letGo(handle)
+    this.#forget(reply.id)
+    clearTimeout(waiting.timer)
+    if (reply.ok) waiting.resolve({ value: reply.value, handle, parts: waiting.parts })
+    else
+      waiting.reject(
+        new MayflyError(
+          reply.code as ErrorCode,
+          reply.message,
+          reply.hint ? { hint: reply.hint } : {},
+        ),
+      )
+  }
+
+  lose(): void {
+    if (this.#lost) return
+    this.#lost = true
+    for (const waiting of this.#waiting.values()) {
+      clearTimeout(waiting.timer)
+      dropParts(waiting)
+      waiting.reject(lost())
+    }
+    this.#waiting.clear()
+    this.#keepAlive(false)
+    for (const then of this.#onLost) then()
+  }
+
+  #forget(id: number): void {
+    this.#waiting.delete(id)
+    if (this.#waiting.size === 0) this.#keepAlive(false)
+  }
+
+  onLost(then: () => void): Forget {
+    this.#onLost.add(then)
+    return () => void this.#onLost.delete(then)
+  }
+
+  onEnded(wall: string, then: Ended): void {
+    const early = this.#early.get(wall)
+    this.#early.delete(wall)
+    if (early) then(...early)
+    else this.#listeners.set(wall, then)
+  }
+
+  onCall(wall: string, then: (seen: CallSeen) => void): void {
+    this.#onCall.set(wall, then)
+  }
+
+  onZone(wall: string, then: (told: ZoneTold) => void): void {
+    this.#onZone.set(wall, then)
+  }
+
+  onSentinel(then: (told: SentinelTold) => void): void {
+    this.#onSentinel = then
+    if (this.#sentinel) then(this.#sentinel)
+    this.#sentinel = undefined
+  }
+
+  #heardSentinel(told: SentinelTold): void {
+    if (this.#onSentinel) this.#onSentinel(told)
+    else this.#sentinel = told
+  }
+
+  #heardPart({ of, part }: Extract<Reply, { part: StreamName }>, socket: Socket | undefined): void {
+    const waiting = this.#waiting.get(of)
+    if (waiting && socket) waiting.parts[part] = socket
+    else socket?.destroy()
+  }
+
+  #heardEnd(reply: Extract<Reply, { ended: string }>): void {
+    const listener = this.#listeners.get(reply.ended)
+    this.#listeners.delete(reply.ended)
+    this.#onCall.delete(reply.ended)
+    this.#onZone.delete(reply.ended)
+    const end = [reply.how, reply.peakBytes, reply.detail, reply.exit] as const
+    if (listener) listener(...end)
+    else this.#early.set(reply.ended, [...end])
+  }
+}
+
+function dropParts(waiting: Waiting | undefined): void {
+  for (const socket of Object.values(waiting?.parts ?? {})) socket.destroy()
+}
+
+function lost(): MayflyError {
+  return new MayflyError('WARDEN_LOST', 'Cannot reach the warden: it has ended', {
+    hint: 'Every wall ended with it; start Mayfly again',
+  })
+}
+
+export function facade(client: Client, close: () => Promise<void>): WardenClient {
+  const value = async <T>(asked: Asked) => (await client.ask(asked)).value as T
+  return {
+    async start(program, settings) {
+      const answer = await client.ask({ op: 'start', program, ...settings })
+      const started = startedWall(answer)
+      if (started) return started
+      dropAnswer(answer)
+      await client.ask({ op: 'kill', wall: (answer.value as Wall).id })
+      throw new MayflyError('UNAVAILABLE', 'Cannot start a wall: its sockets did not get here', {
+        hint: 'Allow this process more open files',
+      })
+    },
+    async claim(wall, to) {
+      const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
+      return { ...(value as Claimed), ...(handle && { listener: handle as Server }) }
+    },
+    arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
+    release: (wall) => value({ op: 'release', wall }),
+    usage: (wall) => value({ op: 'usage', wall }),
+    loads: () => value({ op: 'loads' }),
+    callers: (wall, ends) => value({ op: 'callers', wall, ...ends }),
+    kill: (wall, zone) => value({ op: 'kill', wall, ...(zone !== undefined && { zone }) }),
+    tighten: (wall, to) => value({ op: 'tighten', wall, ...to }),
+    calls: (wall, phases) => value({ op: 'calls', wall, phases }),
+    onCall: (wall, then) => client.onCall(wall, then),
+    onZone: (wall, then) => client.onZone(wall, then),
+    freeze: (wall) => value({ op: 'freeze', wall }),
+    thaw: (wall) => value({ op: 'thaw', wall }),
+    async memory(wall) {
+      const { handle } = await client.ask({ op: 'memory', wall })
+      if (handle) return handle as Socket
+      throw new MayflyError('UNAVAILABLE', 'Cannot copy memory: its socket did not get here')
+    },
+    capture: (wall, bytes) => value({ op: 'capture', wall, bytes }),
+    sign: (digests, from) => value({ op: 'sign', digests: [...digests], ...from }),
+    facts: () => value({ op: 'facts' }),
+    onEnded: (wall, then) => client.onEnded(wall, then),
+    onSentinel: (then) => client.onSentinel(then),
+    onLost: (then) => client.onLost(then),
+    close,
+  }
+}
+
+/** Undefined where a socket is missing: this process may have been out of descriptors when it came. */
+function startedWall({ value, handle, parts }: Answer): StartedWall | undefined {
+  const wall = value as Wall
+  const { stdout, stderr } = parts
+  if (!handle) return undefined
+  const socket = handle as Socket
+  if (!isWhole(wall)) return { wall, socket }
+  if (!stdout || !stderr) return undefined
+  // A wall that is killed while nobody reads is not an error of whoever holds its ends.
+  for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
+  return { wall, socket, streams: { stdout, stderr } }
+}
+
+function isWhole({ program }: Wall): boolean {
+  return program === 'node' || program === 'python'
+}
+
+function dropAnswer({ handle, parts }: Answer): void {
+  for (const one of [handle, ...Object.values(parts)]) if (one) letGo(one)
+}
+
+/** The warden at the other end of an IPC channel: our parent's, or a child we started. */
+export function joinWarden(
+  channel: NodeJS.Process | ChildProcess,
+  close: () => Promise<void>,
+  keepAlive?: (waiting: boolean) => void,
+): WardenClient {
+  const client = new Client((request) => {
+    channel.send!(request, undefined, {}, (error: Error | null) => {
+      if (error) client.lose()
+    })
+  }, keepAlive)
+  channel.on('message', (reply: unknown, handle: unknown) =>
+    client.hear(reply as Reply, handle as Socket | Server | undefined),
+  )
+  channel.on('disconnect', () => client.lose())
+  // A channel may close without a word while a socket is on its way; a child that ended says so always.
+  if (channel !== process) channel.on('exit', () => client.lose())
+  return facade(client, close)
+}

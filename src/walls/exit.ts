@@ -1,0 +1,32 @@
+import type { Server } from 'node:net'
+import type { Controls } from '../contract/controls.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
+import type { Ends } from '../contract/warden.ts'
+
+/** The ways out of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
+export interface WayOut {
+  /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
+  readonly trust: string | undefined
+  /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
+  listen(listener: Server, callers?: (ends: Ends) => Promise<readonly number[]>): void
+  /** One request of a guest without sockets, as JSON, to one response as JSON. */
+  fetch(text: string): Promise<string>
+  readonly attempts: readonly NetworkAttempt[]
+  /** Cuts what the stricter controls no longer let out, open connections too. */
+  tighten(to: Controls): void
+  close(): void
+}
+
+/** Loads what it takes when the first job needs it. */
+export type OpenWayOut = (
+  controls: Controls,
+  run: string,
+  more?: {
+    readonly zone?: string | undefined
+    /** Where the network may be private, as the profile has it. */
+    readonly privateHosts?: readonly string[] | undefined
+  },
+) => Promise<WayOut>
+
+/** The capability by which a realm without sockets fetches; it is there where a network is granted, and only there. */
+export const fetchCapability = 'mayfly.fetch'

@@ -1,0 +1,142 @@
+import type { Socket } from 'node:net'
+import { encodeFrame, FrameDecoder, type Frame } from '../lib/frames.ts'
+import type { StreamName, Wall, WallEnd, WallExit } from '../contract/warden.ts'
+import type { WardenClient } from './client.ts'
+
+/** Largest frame a wall may send: a result at its limit, with what goes beside it. */
+const FRAME_BYTES_MAX = 33 * 2 ** 20
+
+/** A program that closed its socket is about to end by itself: how, its own exit tells. One that goes on is ended. */
+const EXIT_MS_MAX = 500
+
+/** How a wall ended, as whoever waits for a job wants to know it. */
+export interface HandleEnd {
+  readonly how: WallEnd | 'garbled'
+  readonly peakBytes: number
+  readonly detail: string
+  /** Where the warden saw it. */
+  readonly exit?: WallExit
+}
+
+/** Who listens to a wall while a job of theirs is in it. */
+export interface HandleListener {
+  frame(frame: Frame): void
+  ended(end: HandleEnd): void
+}
+
+type Streams = Readonly<Record<StreamName, Socket>>
+
+/** The server's end of one wall: one process, one tenant, one job at a time. */
+export class WallHandle {
+  readonly wall: Wall
+  readonly #warden: WardenClient
+  readonly #socket: Socket
+  readonly #forget: () => void
+  readonly #decoder = new FrameDecoder(FRAME_BYTES_MAX)
+  #listener: HandleListener | undefined
+  #ending: Promise<unknown> | undefined
+  tenant: string | undefined
+  jobs = 0
+  /** The memory it is held to, where its last job left nothing behind; undefined asks for a new claim. */
+  heldTo: number | undefined
+  /** When it became free, on the monotonic clock. */
+  freeSince = performance.now()
+  end: HandleEnd | undefined
+  /** What its program writes, where it runs whole programs. */
+  readonly streams: Streams | undefined
+
+  constructor(wall: Wall, socket: Socket, warden: WardenClient, streams?: Streams) {
+    this.wall = wall
+    this.#warden = warden
+    this.#socket = socket
+    this.streams = streams
+    for (const stream of Object.values(streams ?? {})) stream.on('error', () => stream.destroy())
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', () => void this.kill())
+    socket.on('close', () => this.#closed())
+    this.#forget = warden.onLost(() =>
+      this.#over({ how: 'exit', peakBytes: 0, detail: 'the warden ended' }),
+    )
+    warden.onEnded(wall.id, (how, peakBytes, detail, exit) =>
+      this.#ended({ how, peakBytes, detail, exit }),
+    )
+  }
+
+  get alive(): boolean {
+    return this.end === undefined && this.#ending === undefined
+  }
+
+  listen(listener: HandleListener | undefined): void {
+    this.#listener = listener
+    if (listener && this.end) listener.ended(this.end)
+  }
+
+  send(kind: number, payload: string | Uint8Array): void {
+    this.#socket.write(encodeFrame(kind, payload))
+  }
+
+  /** What was sent and not yet taken: a worker that asks and does not read is no worker. */
+  get backlogBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /** What came and is no whole frame yet. */
+  get unreadBytes(): number {
+    return this.#decoder.heldBytes + this.#socket.readableLength
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Keeps the server's process alive while a job runs, and only then. */
+  ref(keep: boolean): void {
+    for (const socket of [this.#socket, ...Object.values(this.streams ?? {})]) {
+      if (keep) socket.ref()
+      else socket.unref()
+    }
+  }
+
+  /** Idempotent; resolves when nothing of it is left. */
+  kill(): Promise<unknown> {
+    this.#ending ??= this.#warden.kill(this.wall.id).catch(() => undefined)
+    return this.#ending
+  }
+
+  /** The warden may know of an end before the last words of the program are read here. */
+  #ended(end: HandleEnd): void {
+    if (!this.streams || end.how !== 'exit' || this.#socket.closed) return this.#over(end)
+    const timer = setTimeout(() => this.#over(end), EXIT_MS_MAX)
+    this.#socket.once('close', () => {
+      clearTimeout(timer)
+      this.#over(end)
+    })
+  }
+
+  #closed(): void {
+    if (!this.streams) return void this.kill()
+    setTimeout(() => void this.kill(), EXIT_MS_MAX).unref()
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) this.#listener?.frame(frame)
+    } catch (error) {
+      this.#over({ how: 'garbled', peakBytes: 0, detail: String(error) })
+      void this.kill()
+    }
+  }
+
+  #over(end: HandleEnd): void {
+    if (this.end) return
+    this.end = end
+    this.#forget()
+    this.#ending ??= Promise.resolve()
+    this.#socket.destroy()
+    this.#listener?.ended(end)
+  }
+}

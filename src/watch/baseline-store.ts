@@ -1,0 +1,234 @@
+import { chmodSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import * as z from 'zod'
+import type { Anomaly } from '../contract/anomaly.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import { makeFolder } from '../lib/make-folder.ts'
+import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
+import { itemKinds, peakNames, type Trail } from './trail.ts'
+import type { Past } from '../contract/zones.ts'
+import { parseJson } from '../lib/parse-json.ts'
+
+/** Whose past: an effect or an image of a tenant, with the hash of its code, so that new code starts anew. */
+export interface Subject {
+  readonly tenant: string
+  /** `effect:NAME` or `image:NAME`. */
+  readonly name: string
+  /** The digest of the code that its verdict has. */
+  readonly code: string
+}
+
+/** What was learned, of all tenants, each within its own. Any number of processes share the file. */
+export interface BaselineStore {
+  get(subject: Subject): Baseline | undefined
+  /** One more run. `full`: there is no room for another subject of this tenant, and nothing was forgotten for it. */
+  learn(subject: Subject, trail: Trail, anomalies: readonly Anomaly[]): 'learned' | 'done' | 'full'
+  /** From now on nothing is learned, and what was not seen is an anomaly. False where there is nothing to freeze. */
+  freeze(subject: Subject): boolean
+  /** Forgets all there is of it, whatever its code was; the next run is a first one. How many were forgotten. */
+  reset(subject: Pick<Subject, 'tenant' | 'name'>): number
+  /** What each zone of an instance, `instance:ID`, called in its first run that ended well. */
+  past(subject: Subject): Past | undefined
+  /** Keeps the first that it is given; a later one cannot widen it. The instance least used makes room. */
+  keepPast(subject: Subject, past: Past): void
+  /** For people to read, and to keep; by name and code. */
+  export(tenant: string, name?: string): readonly Kept[]
+  close(): void
+}
+
+export interface Kept extends Subject {
+  readonly baseline: Baseline
+}
+
+/** Subjects of one tenant. */
+export const subjectsMax = 10_000
+const busyMs = 5000
+const schema = `
+CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL) STRICT;
+INSERT INTO meta SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM meta);
+CREATE TABLE IF NOT EXISTS baselines (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL,
+  PRIMARY KEY (tenant, name, code)) STRICT;
+CREATE TABLE IF NOT EXISTS pasts (
+  tenant TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, used INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name, code)) STRICT`
+
+const count = z.number().min(0)
+const baselineSchema: z.ZodType<Baseline> = z.object({
+  format: z.literal(1),
+  runs: count,
+  setAside: count,
+  frozen: z.boolean(),
+  items: z.record(z.enum(itemKinds), z.record(z.string(), count)),
+  peaks: z.record(z.enum(peakNames), z.object({ max: count, sketch: z.array(count) })),
+  lost: z.record(z.enum(itemKinds), count),
+})
+
+/** Pairs, for a zone may be called like anything that an object inherits. */
+const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
+
+/** Opens `baselines.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
+export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
+  try {
+    const inMemory = path === ':memory:'
+    if (!inMemory) makeFolder(dirname(path), 0o700)
+    const db = new DatabaseSync(path, { timeout: busyMs })
+    if (!inMemory) chmodSync(path, 0o600)
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON')
+    db.exec(schema)
+    assertFormat(db, path)
+    return new SqliteStore(db, countMax)
+  } catch (thrown) {
+    throw broken('open', thrown)
+  }
+}
+
+class SqliteStore implements BaselineStore {
+  readonly #db: DatabaseSync
+  readonly #countMax: number
+
+  constructor(db: DatabaseSync, countMax: number) {
+    this.#db = db
+    this.#countMax = countMax
+  }
+
+  get(subject: Subject): Baseline | undefined {
+    return this.#guard('read', () => this.#read(subject))
+  }
+
+  learn(
+    subject: Subject,
+    trail: Trail,
+    anomalies: readonly Anomaly[],
+  ): 'learned' | 'done' | 'full' {
+    return this.#alone(() => {
+      const before = this.#read(subject)
+      if (before && !isLearning(before)) return 'done'
+      if (!before && this.#count(subject.tenant) >= this.#countMax) return 'full'
+      this.#write(subject, learned(before ?? noBaseline, trail, anomalies))
+      return 'learned'
+    })
+  }
+
+  freeze(subject: Subject): boolean {
+    return this.#alone(() => {
+      const before = this.#read(subject)
+      if (before) this.#write(subject, freeze(before))
+      return before !== undefined
+    })
+  }
+
+  reset({ tenant, name }: Pick<Subject, 'tenant' | 'name'>): number {
+    const gone = (table: string) =>
+      Number(
+        this.#db.prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
+          .changes,
+      )
+    return this.#alone(() => gone('baselines') + gone('pasts'))
+  }
+
+  past({ tenant, name, code }: Subject): Past | undefined {
+    const used =
+      'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
+    const row = this.#guard('read', () =>
+      this.#db.prepare(`${used} RETURNING about`).get(tenant, name, code),
+    )
+    return row && this.#guard('read', () => pastIn(row['about']))
+  }
+
+  keepPast({ tenant, name, code }: Subject, past: Past): void {
+    const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
+    this.#alone(() => {
+      this.#db
+        .prepare(
+          'INSERT OR IGNORE INTO pasts VALUES (?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM pasts))',
+        )
+        .run(tenant, name, code, about)
+      this.#db
+        .prepare(
+          `DELETE FROM pasts WHERE tenant = ? AND rowid NOT IN
+             (SELECT rowid FROM pasts WHERE tenant = ? ORDER BY used DESC LIMIT ?)`,
+        )
+        .run(tenant, tenant, this.#countMax)
+    })
+  }
+
+  export(tenant: string, name?: string): readonly Kept[] {
+    const sql =
+      'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
+    const rows = this.#guard('read', () => this.#db.prepare(sql).all(tenant, name ?? null))
+    return rows.map((row) => ({
+      tenant,
+      name: String(row['name']),
+      code: String(row['code']),
+      baseline: this.#guard('read', () => parsed(row['about'])),
+    }))
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  #read({ tenant, name, code }: Subject): Baseline | undefined {
+    const sql = 'SELECT about FROM baselines WHERE tenant = ? AND name = ? AND code = ?'
+    const row = this.#db.prepare(sql).get(tenant, name, code)
+    return row && parsed(row['about'])
+  }
+
+  #write({ tenant, name, code }: Subject, baseline: Baseline): void {
+    const sql = 'INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)'
+    this.#db.prepare(sql).run(tenant, name, code, JSON.stringify(baseline))
+  }
+
+  #count(tenant: string): number {
+    const sql = 'SELECT count(*) AS n FROM baselines WHERE tenant = ?'
+    return Number(this.#db.prepare(sql).get(tenant)?.['n'])
+  }
+
+  #alone<T>(work: () => T): T {
+    return this.#guard('write', () => {
+      this.#db.exec('BEGIN IMMEDIATE')
+      try {
+        const value = work()
+        this.#db.exec('COMMIT')
+        return value
+      } catch (thrown) {
+        this.#db.exec('ROLLBACK')
+        throw thrown
+      }
+    })
+  }
+
+  #guard<T>(action: string, work: () => T): T {
+    try {
+      return work()
+    } catch (thrown) {
+      throw broken(action, thrown)
+    }
+  }
+}
+
+function parsed(about: unknown): Baseline {
+  return baselineSchema.parse(parseJson(String(about)))
+}
+
+function pastIn(about: unknown): Past {
+  const zones = pastSchema.parse(parseJson(String(about)))
+  return new Map(zones.map(([zone, names]) => [zone, new Set(names)]))
+}
+
+function assertFormat(db: DatabaseSync, path: string): void {
+  const format = db.prepare('SELECT format FROM meta').get()?.['format']
+  if (format === 1) return
+  const what = `Cannot use "${path}": its format is "${String(format)}", not "1"`
+  throw new MayflyError('STATE', what, { hint: 'Use the version of Mayfly that wrote it.' })
+}
+
+function broken(action: string, thrown: unknown): MayflyError {
+  if (thrown instanceof MayflyError) return thrown
+  return new MayflyError('STATE', `Cannot ${action} the baselines: ${messageOf(thrown)}`, {
+    hint: 'Let the state folder exist, have room, and belong to the user that runs Mayfly.',
+    cause: thrown,
+  })
+}

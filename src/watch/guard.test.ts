@@ -1,0 +1,483 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { phasesOf, profileOf, scheduleOf, taskOf } from '../../tests/sim/stage.ts'
+import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
+import { configSchema, type ConfigInput } from '../contract/config.ts'
+import { allControls } from '../contract/controls.ts'
+import type { Event } from '../contract/event.ts'
+import { jobRequest, type Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { Task } from '../contract/provider.ts'
+import type { Supervised, Supervisor } from '../contract/rooms.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import { createVoice } from '../telemetry/voice.ts'
+import { createMockProvider } from '../tiers/mock/provider.ts'
+import type { Step } from '../tiers/mock/script.ts'
+import { runsToLearn } from './baseline.ts'
+import { openBaselineStore } from './baseline-store.ts'
+import { foreseenOf } from './foreseen.ts'
+import { createGuard, lateMs } from './guard.ts'
+import { rates } from './react.ts'
+import { openStrongerStore } from './stronger-store.ts'
+import { supervise } from '../lives/supervise.ts'
+
+const controls = { ...allControls, capabilities: [] }
+const phases = phasesOf(5000, 5000).map((phase) => ({ ...phase, controls }))
+const profile = profileOf({
+  controls,
+  schedule: scheduleOf(phases),
+  limits: { ...profileOf().limits, timeout: 10_000 },
+})
+const verdict = {
+  capabilities: [],
+  findings: [],
+  language: 'js',
+  digest: 'sha256:c',
+} as unknown as Verdict
+
+function jobOf(asked: Record<string, unknown> = {}): Job {
+  const read = jobRequest.parse({ code: '1', ...asked })
+  return {
+    id: 'exec_1',
+    tenant: 'acme',
+    principal: 'p',
+    origin: 'library',
+    at: 0,
+    inputText: 'null',
+    asked: { ...read, code: '1' },
+  }
+}
+
+/** A house with a guard, and a way to live one life in it by a script. */
+function houseOf(input: ConfigInput = {}) {
+  const clock = new SimulatedClock()
+  const events: Event[] = []
+  const voice = createVoice({ clock, sinks: [(event) => void events.push(event)] })
+  const baselines = openBaselineStore(':memory:')
+  const stronger = openStrongerStore(':memory:')
+  const config = configSchema.parse(input)
+  const notified: unknown[] = []
+  const heard: string[] = []
+  const guard = createGuard({
+    clock,
+    voice,
+    config: () => config,
+    baselines: () => baselines,
+    stronger: () => stronger,
+    notify: (told) => void notified.push(told.anomaly.name),
+  })
+  voice.listen(guard.watching.sink)
+
+  /** `denials`: calls that are refused, and when. */
+  async function live(
+    steps: readonly Step[] | ((secret: string) => readonly Step[]),
+    denials?: { readonly times: number; readonly at: number },
+    as = profile,
+  ) {
+    const job = jobOf()
+    guard.begin(job, verdict, as)
+    const own = typeof steps === 'function' ? steps(guard.plant(job.id)[0]!.secret) : steps
+    const fields = { capability: 'mail.send' }
+    const deny = () => voice.say('capability/denied', fields, { run: job.id })
+    for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
+    const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
+    const { signal } = new AbortController()
+    const supervisor = guard.over(supervise({ sandbox, profile: as, clock, voice, signal }))
+    const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
+    const call = (name: string) => (heard.push(name), Promise.resolve('null'))
+    const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
+    await clock.run()
+    return await lived
+  }
+  return { guard, live, events, notified, heard, clock, baselines, stronger, voice }
+}
+
+suite('A life is watched', () => {
+  test('S2-15: An anomaly brings the next phase forward and shortens what remains', async () => {
+    const { live, notified } = houseOf({
+      webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
+    })
+    const { timeline, end } = await live([], { times: 30, at: 2000 })
+    const story = timeline.map(({ at, event, phase }) => `${at} ${event} ${phase ?? ''}`.trim())
+    assert(story.includes('2000 anomaly'))
+    assert(story.includes('2000 advanced phase-0'))
+    assert(story.includes('2000 phase phase-1'))
+    assert.equal(end.status, 'terminated')
+    assert.deepEqual(notified, ['unforeseen-access', 'denied-burst'])
+  })
+
+  test('S2-16: A severe one ends it at once', async () => {
+    const { live } = houseOf()
+    const { executionTime, end } = await live([{ at: 100, stdout: 'x' }], { times: 150, at: 1000 })
+    assert.deepEqual([executionTime, end.status], [1000, 'terminated'])
+  })
+
+  test('S2-14: A planted secret does not get out, printed or in a call, and trying ends the life', async () => {
+    const printing = houseOf()
+    const printed = await printing.live((secret) => [
+      { at: 5, stdout: 'calm\n' },
+      { at: 9, stdout: `key=${secret}\n` },
+    ])
+    assert.equal(printed.end.status, 'terminated')
+    assert.deepEqual(printing.heard, ['calm\n'])
+
+    const returning = houseOf()
+    const returned = await returning.live((secret) => [{ at: 9, result: { calm: true, secret } }])
+    assert.deepEqual([returned.end.status, returned.end.resultText], ['terminated', 'null'])
+    assert.match(returned.timeline.at(-1)?.reason ?? '', /planted secret was seen in its result/)
+    assert.deepEqual(
+      returning.events.flatMap(({ point, fields }) =>
+        point === 'anomaly/found' ? [fields['severity']] : [],
+      ),
+      ['high'],
+    )
+
+    const calling = houseOf()
+    const args = (secret: string) => JSON.stringify([Buffer.from(secret).toString('hex')])
+    const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
+    const steps = (secret: string) => [{ at: 9, call: { name: 'kv.set', argsText: args(secret) } }]
+    await calling.live(steps, undefined, open)
+    assert.deepEqual(calling.heard, [])
+    const [found] = calling.events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual([found?.fields['name'], found?.fields['severity']], ['sensitive-data', 'high'])
+  })
+
+  test('S3-40: Each is an event with severity, reason and evidence, and a life without any has none', async () => {
+    const { live, events } = houseOf()
+    await live([], { times: 3, at: 10 })
+    const [found] = events.filter(({ point }) => point === 'anomaly/found')
+    assert.equal(found?.fields['name'], 'unforeseen-access')
+    assert.equal(found.fields['severity'], 'medium')
+    assert(Array.isArray(found.fields['evidence']))
+    const calm = houseOf()
+    const { end } = await calm.live([
+      { at: 50, stdout: 'done\n' },
+      { at: 60, result: 1 },
+    ])
+    assert.equal(end.status, 'ok')
+    assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
+  })
+
+  test('S3-40: The score of a life rises with what is found in it, and counts what its answer gives away', async () => {
+    const scoreOf = ({ guard }: ReturnType<typeof houseOf>) =>
+      guard.watching.seen('exec_1').behaviorScore
+    const calm = houseOf()
+    await calm.live([{ at: 60, result: 1 }])
+    assert.equal(scoreOf(calm), 0)
+    const house = houseOf()
+    const { live, events, voice } = house
+    const odd = await live([], { times: 30, at: 10 })
+    const scores = (
+      told: readonly { readonly fields?: Readonly<Record<string, unknown>> | undefined }[],
+    ) => told.flatMap(({ fields }) => fields?.['behaviorScore'] ?? [])
+    assert.deepEqual(scores(odd.timeline), [40, 45])
+    assert.deepEqual(scores(events.filter(({ point }) => point === 'anomaly/found')), [40, 45])
+    assert.equal(scoreOf(house), 45)
+    // It is found when the life is over and its timeline is told.
+    const giving = houseOf()
+    const { timeline } = await giving.live((secret) => [{ at: 9, result: { secret } }])
+    assert.deepEqual([scores(timeline), scoreOf(giving)], [[], 70])
+    // So is what a wall tells while it is taken down.
+    voice.say('seen/syscall', { class: 'kernel', denied: true }, { run: 'exec_1', trust: 'wall' })
+    assert.equal(scoreOf(house), 80)
+  })
+
+  test('A wall that tells its processor time while it runs is heard', async () => {
+    const { live, events, clock, voice } = houseOf()
+    const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
+    for (let at = 0; at < 7000; at += 100)
+      clock.after(at, () => {
+        const about = { run: 'exec_1', trust: 'wall', actor: 'warden' } as const
+        voice.say('seen/cpu', { used: Math.max(0, at - 4000) }, about)
+      })
+    await live([{ at: 8000, result: 1 }], undefined, long)
+    const found = events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual(
+      found.map(({ fields }) => fields['name']),
+      ['cpu-shape'],
+    )
+  })
+
+  test('Output that turns into noise is found however short the pieces were before', async () => {
+    const { live, events } = houseOf()
+    const words = Array.from({ length: 30 }, (_, at) => ({
+      at,
+      stdout: `line ${at}: all is well\n`,
+    }))
+    const noise = Buffer.from(
+      Array.from({ length: 40_000 }, (_, at) => (at * 197 + (at >> 3) * 31) % 251),
+    )
+    await live([...words, { at: 50, stdout: noise.toString('latin1') }, { at: 60, result: 1 }])
+    const found = events.filter(({ point }) => point === 'anomaly/found')
+    assert.deepEqual(
+      found.map(({ fields }) => fields['name']),
+      ['output-growth'],
+    )
+  })
+
+  test('What it calls and was granted teaches what it uses', async () => {
+    const { guard, live } = houseOf()
+    const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
+    const steps = [{ at: 9, call: { name: 'kv.get', argsText: '[]' } }]
+    await live(steps, undefined, open)
+    assert.deepEqual(guard.watching.seen('exec_1').trail.items.capabilities, ['kv.get'])
+  })
+
+  test('What is told of a program a little after its end is looked at, and nothing later', async () => {
+    const { guard, events, voice, clock, baselines } = houseOf()
+    const about = { run: 'exec_1', trust: 'wall' } as const
+    const steals = () => voice.say('seen/open', { path: '/etc/shadow', access: 'read' }, about)
+    const founds = () => events.filter(({ point }) => point === 'anomaly/found').length
+    const over = { status: 'ok', metrics: { executionTime: 1 } } as unknown as Outcome
+    guard.begin(jobOf(), verdict, { ...profile, tier: 'process' })
+    guard.end(jobOf(), over)
+    guard.end(jobOf(), over)
+    steals()
+    assert.deepEqual([founds(), guard.watching.size], [1, 1])
+    clock.after(lateMs, () => undefined)
+    await clock.run()
+    assert.equal(guard.watching.size, 0)
+    steals()
+    assert.equal(founds(), 1)
+    assert.deepEqual(baselines.export('acme'), [])
+  })
+
+  test('What is over is forgotten', async () => {
+    const { guard, live } = houseOf()
+    await live([{ at: 1, result: 1 }])
+    assert.equal(guard.watching.size, 1)
+    guard.end(jobOf())
+    guard.end(jobOf())
+    assert.equal(guard.watching.size, 0)
+  })
+})
+
+suite('A guest uses no reaction against others', () => {
+  const often = {
+    ...profile,
+    schedule: {
+      ...scheduleOf([{ name: 'full', for: 9000, controls }]),
+      onAnomaly: { low: 'record', medium: 'record', high: 'capture' },
+    },
+  } as const
+  const asked: ConfigInput = {
+    anomalies: { stronger_from: 'high' },
+    webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
+  }
+
+  /** A run that is found fifty times for what nobody may do, and whether it might have been captured. */
+  async function run({ guard, voice }: ReturnType<typeof houseOf>, tenant: string, at: number) {
+    const id = `exec_${tenant}_${at}`
+    const found = 50
+    const supervisor = {
+      notice: () => undefined,
+      run() {
+        for (let n = 0; n < found; n++)
+          voice.say(
+            'seen/syscall',
+            { class: n === 0 ? 'kernel' : `odd-${n}`, denied: true },
+            { run: id, trust: 'wall' },
+          )
+        for (let n = 0; n < found; n++)
+          voice.say(
+            'seen/honeytoken',
+            { token: `t${n}`, where: 'output' },
+            { run: id, trust: 'wall' },
+          )
+        return Promise.resolve({
+          end: { resultText: 'null', artifacts: [] },
+        } as unknown as Supervised)
+      },
+    } as unknown as Supervisor
+    guard.begin({ ...jobOf(), id, tenant }, verdict, often)
+    await guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+    const mayCapture = guard.mayCapture(id)
+    guard.end({ ...jobOf(), id, tenant })
+    return mayCapture
+  }
+
+  test('Ten thousand anomalies of one code bring a bounded number of webhooks, captures and dearer walls', async () => {
+    const house = houseOf(asked)
+    const captures: boolean[] = []
+    for (let at = 0; at < 200; at++) captures.push(await run(house, 'acme', at))
+    const said = (point: string) => house.events.filter((event) => event.point === point)
+    assert.ok(said('anomaly/found').length >= 10_000)
+    assert.equal(house.notified.length, rates.webhook.code.burst)
+    assert.equal(captures.filter(Boolean).length, rates.capture.code.burst)
+    const raised = said('anomaly/reacted').filter(({ fields }) => fields['strength'] !== undefined)
+    assert.equal(raised.length, rates.stronger.code.burst)
+    assert.equal(house.guard.floorFor({ tenant: 'acme' }, verdict)?.strength, profile.floor + 1)
+  })
+
+  test('Another tenant is told, and its walls are as they were, whatever the first one did', async () => {
+    const house = houseOf(asked)
+    for (let at = 0; at < 20; at++) await run(house, 'acme', at)
+    assert.equal(house.guard.floorFor({ tenant: 'other' }, verdict), undefined)
+    const before = house.notified.length
+    await run(house, 'other', 0)
+    assert.equal(house.notified.length - before, rates.webhook.code.burst)
+    const calm = await houseOf(asked).live([{ at: 5, result: 1 }])
+    assert.equal(calm.end.status, 'ok')
+  })
+
+  test('The first run of a code may be captured, and the next ones not', async () => {
+    const house = houseOf()
+    const one = { ...jobOf(), id: 'exec_1' }
+    const capturable = async (id: string) => {
+      house.guard.begin({ ...one, id }, verdict, often)
+      let answer: boolean | undefined
+      const supervisor = {
+        notice: () => undefined,
+        run() {
+          house.voice.say('seen/honeytoken', { token: 't', where: 'output' }, { run: id })
+          answer = house.guard.mayCapture(id)
+          return Promise.resolve({
+            end: { resultText: 'null', artifacts: [] },
+          } as unknown as Supervised)
+        },
+      } as unknown as Supervisor
+      await house.guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+      house.guard.end({ ...one, id })
+      return answer
+    }
+    assert.deepEqual([await capturable('exec_1'), await capturable('exec_2')], [true, false])
+  })
+})
+
+suite('What comes after a run', () => {
+  const outcome = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, memoryUsage: { peak: 9 }, network: [] },
+  } as unknown as Outcome
+  const effect = jobOf({ effectId: 'thumb' })
+
+  test('The next runs of the same code get a stronger wall, where that is configured, for so long', async () => {
+    const { guard, live, clock } = houseOf({
+      anomalies: { stronger_from: 'high', stronger_for: '1h' },
+    })
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+    await live([], { times: 150, at: 1000 })
+    const floor = guard.floorFor(effect, verdict)
+    assert.equal(floor?.strength, profile.floor + 1)
+    assert.match(floor.because, /^an earlier run: .* \(behavior 7\d\)$/)
+    assert.equal(guard.floorFor({ tenant: 'other' }, verdict), undefined)
+    clock.after(3_600_000, () => undefined)
+    await clock.run()
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+  })
+
+  test('A store that cannot be written costs no job its outcome, and no life its end', async () => {
+    const { guard, live, events, baselines, stronger } = houseOf({
+      anomalies: { stronger_from: 'high' },
+    })
+    guard.begin(effect, verdict, profile)
+    baselines.close()
+    stronger.close()
+    guard.end(effect, outcome)
+    const { end } = await live([], { times: 150, at: 1000 })
+    assert.equal(end.status, 'terminated')
+    const said = (point: string) => events.filter((event) => event.point === point)
+    assert.match(String(said('baseline/lost')[0]?.fields['because']), /^Cannot write the baselines/)
+    assert.match(String(said('anomaly/reacted')[0]?.fields['left']), /^Cannot write the raised/)
+  })
+
+  test('By default no run changes the wall of the next', async () => {
+    const { guard, live } = houseOf()
+    await live([], { times: 150, at: 1000 })
+    assert.equal(guard.floorFor(effect, verdict), undefined)
+  })
+
+  test('S2-19: Effects are learned from their runs; code without a name is not, nor what was given again', () => {
+    const { guard, baselines, events } = houseOf()
+    const run = (job: Job, how: Outcome = outcome) => {
+      guard.begin(job, verdict, profile)
+      guard.end(job, how)
+    }
+    run(jobOf())
+    run(effect, { ...outcome, metrics: { ...outcome.metrics, cache: 'hit' } })
+    run(effect, { ...outcome, status: 'timeout' })
+    assert.deepEqual(baselines.export('acme'), [])
+    for (let at = 0; at < runsToLearn + 2; at++) run(effect)
+    const [kept] = baselines.export('acme')
+    assert.deepEqual(
+      [kept?.name, kept?.baseline.runs, kept?.baseline.peaks.memory.max],
+      ['effect:thumb', runsToLearn, 9],
+    )
+    assert.equal(events.filter(({ point }) => point === 'baseline/learned').length, runsToLearn)
+  })
+})
+
+test('What is foreseen of system calls is what its first phase leaves open', () => {
+  const narrow = { ...controls, syscalls: ['exec'] } as const
+  const schedule = scheduleOf([{ name: 'full', for: 5000, controls: narrow }])
+  assert.deepEqual(foreseenOf(jobOf(), verdict, { ...profile, schedule }).syscalls, ['exec'])
+})
+
+test('S2-19: Where that is wanted, an image has a past too, whatever code ran in it, and each language its own', () => {
+  const outcome = {
+    status: 'ok',
+    metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
+  } as unknown as Outcome
+  const { guard, baselines, voice, events } = houseOf({ anomalies: { images: true } })
+  const run = (digest: string, host: string, language: 'js' | 'ts' = 'js') => {
+    const capabilities = ['network'] as const
+    guard.begin(jobOf(), { ...verdict, digest, language, capabilities }, profile)
+    voice.say('seen/connect', { host, port: 443 }, { run: 'exec_1' })
+    guard.end(jobOf(), outcome)
+  }
+  const calm = { ...profile, controls: allControls }
+  assert.deepEqual(houseOf().baselines.export('acme'), [])
+  for (let at = 0; at < runsToLearn; at++) run(`sha256:${at}`, 'a.example')
+  const [kept] = baselines.export('acme')
+  assert.deepEqual(
+    [kept?.name, kept?.code, kept?.baseline.runs],
+    [`image:${calm.image}`, `${calm.tier}/js`, runsToLearn],
+  )
+  const before = events.length
+  run('sha256:new', 'b.example')
+  run('sha256:other', 'c.example', 'ts')
+  const found = events
+    .slice(before)
+    .flatMap(({ point, fields }) =>
+      point === 'anomaly/found' && fields['name'] === 'off-baseline' ? [fields['subject']] : [],
+    )
+  assert.deepEqual(found, ['hosts b.example:443'])
+})
+
+test('What is foreseen is what analysis saw, and nothing where it could not look', () => {
+  const foreseen = (parts: Partial<Verdict>) =>
+    foreseenOf(jobOf(), { ...verdict, ...parts }, profile).access
+  assert.deepEqual(foreseen({}), [])
+  assert.deepEqual(foreseen({ capabilities: ['child-process', 'network'] }), ['network', 'process'])
+  assert.equal(foreseen({ language: 'sh' }), undefined)
+  assert.equal(foreseen({ capabilities: ['eval'] }), undefined)
+})
+
+test('False credentials are laid into the home folder and the environment of programs, where that is configured, and over nothing of the job', async () => {
+  const { guard } = houseOf({ anomalies: { honeytokens: true } })
+  const program = { ...verdict, language: 'python' } as const
+  const given: string[][] = []
+  const environments: (readonly string[])[] = []
+  const supervisor = {
+    run(task: Task) {
+      given.push(task.files.map(({ path, content }) => `${path} ${content.length}`))
+      environments.push(Object.keys(task.env ?? {}))
+      return Promise.resolve({
+        end: { resultText: 'null', artifacts: [] },
+      } as unknown as Supervised)
+    },
+  } as unknown as Supervisor
+  const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]
+  const io = { stdout() {}, stderr() {} }
+  guard.begin(jobOf(), program, profile)
+  await guard.over(supervisor).run(taskOf({ files }), io)
+  guard.begin(jobOf(), verdict, profile)
+  guard.end(jobOf())
+  guard.begin(jobOf(), verdict, profile)
+  await guard.over(supervisor).run(taskOf({ files }), io)
+  assert.equal(given[0]?.[0], '.aws/credentials 3')
+  assert.match(given[0]?.[1] ?? '', /^\.git-credentials \d+$/)
+  assert.deepEqual(given[1], ['.aws/credentials 3'])
+  const names = ['AWS_SECRET_ACCESS_KEY', 'GITHUB_TOKEN', 'DATABASE_PASSWORD']
+  assert.deepEqual(environments, [names, []])
+})

@@ -1,0 +1,59 @@
+import type { Schedule } from '../contract/phase.ts'
+import type { ProgramZone, Split, ZonesMade } from '../contract/zones.ts'
+
+/** Zones that run at once beside the residual one: each is a process of its own. */
+export const zonesAtOnce = 4
+
+/**
+ * Which of the zones that a program could have it gets: those of a kind that its schedule names. What is not chosen
+ * stays, with everything that would have to call it there.
+ */
+export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Split {
+  const { zones: kinds = {} } = schedule
+  const isNamed = ({ kind }: ProgramZone) => Object.hasOwn(kinds, kind)
+  let zones = split.zones.filter(isNamed)
+  const why = new Map(
+    split.zones
+      .filter((zone) => !isNamed(zone))
+      .map(({ name, kind }) => [name, `its schedule has no zone of the kind "${kind}"`]),
+  )
+  for (const { name } of zones.slice(zonesAtOnce))
+    why.set(name, `a program gets ${zonesAtOnce} zones at once`)
+  zones = zones.slice(0, zonesAtOnce)
+  for (;;) {
+    const names = new Set(zones.map(({ name }) => name))
+    const stays = zones.find(({ calls }) => calls.some((to) => !names.has(to)))
+    if (!stays) break
+    why.set(stays.name, 'it calls a zone that stays')
+    zones = zones.filter((zone) => zone !== stays)
+  }
+  const stayed = split.zones.filter((zone) => !zones.includes(zone))
+  const called = new Set([...split.calls, ...stayed.flatMap(({ calls }) => calls)])
+  return {
+    zones,
+    calls: zones.map(({ name }) => name).filter((name) => called.has(name)),
+    residual: [
+      ...split.residual,
+      ...stayed.map(({ name, kind, line, endLine }) => ({
+        name,
+        kind,
+        line,
+        endLine,
+        why: why.get(name)!,
+      })),
+    ],
+  }
+}
+
+/** As an outcome tells it. */
+export function madeOf(
+  { zones, residual }: Split,
+  callersOf: (zone: string) => Readonly<Record<string, number>>,
+): ZonesMade {
+  const made = zones.map(({ name, kind, line, endLine }) => {
+    const callers = callersOf(name)
+    const calls = Object.values(callers).reduce((sum, count) => sum + count, 0)
+    return { name, kind, line, endLine, calls, callers }
+  })
+  return { made, residual }
+}

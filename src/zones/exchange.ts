@@ -1,0 +1,268 @@
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import { parseJson } from '../lib/parse-json.ts'
+import type { Ends } from './reach.ts'
+
+/** The capability by which zones reach the exchange. No zone reaches another in any other way. */
+export const channelCapability = 'mayfly.zone'
+
+/** What goes through one channel in its whole life, and what may wait in it. */
+export interface ChannelBudget {
+  readonly calls: number
+  /** Of arguments and answers together, in UTF-16 units of JSON. */
+  readonly units: number
+  readonly unitsOfOne: number
+  readonly waiting: number
+}
+
+export const defaultBudget: ChannelBudget = {
+  calls: 10_000,
+  units: 64 * 2 ** 20,
+  unitsOfOne: 2 ** 20,
+  waiting: 64,
+}
+
+/** Said of a channel: what it was refused, or that it is closed now. */
+export interface ChannelNote extends Ends {
+  readonly what: 'refused' | 'revoked'
+  readonly why: string
+}
+
+export interface ExchangeParts {
+  /** Who may call whom. What is not named here was never permitted. */
+  readonly permitted: ReadonlyMap<string, readonly string[]>
+  readonly budget?: ChannelBudget
+  readonly note: (note: ChannelNote) => void
+}
+
+/** Calls of one zone by another that are on their way through, in a life: a cycle of them ends here. */
+const waitingMax = 256
+/** Notes of one life; what is refused more often is still refused. */
+const notesMax = 64
+
+const request = z.union([
+  z.strictObject({ to: z.string().max(200), args: z.unknown() }),
+  z.strictObject({ next: z.literal(true) }),
+  z.strictObject({
+    reply: z.strictObject({
+      id: z.number().int().min(1),
+      value: z.unknown().optional(),
+      error: z
+        .union([
+          z.strictObject({
+            isError: z.literal(true),
+            name: z.string().max(1000),
+            message: z.string().max(65_536),
+          }),
+          z.strictObject({ isError: z.literal(false), value: z.unknown() }),
+        ])
+        .optional(),
+    }),
+  }),
+])
+
+interface Call {
+  readonly id: number
+  readonly from: string
+  readonly to: string
+  readonly args: unknown
+  readonly settle: PromiseWithResolvers<string>
+}
+
+interface Channel extends Ends {
+  calls: number
+  units: number
+  waiting: number
+  closed: string | undefined
+}
+
+interface Zone {
+  readonly name: string
+  readonly queue: Call[]
+  next: ((text: string) => void) | undefined
+  ended: string | undefined
+}
+
+/**
+ * Stands between the zones of one life. It hands calls from one to another as text, reads every word as if an enemy had
+ * said it, and believes an answer only from the zone that was asked. A channel is a pair of names that was permitted
+ * before the life began; it has budgets, and once it is revoked or one of its ends has ended, whoever waits in it is
+ * told so at once. It never waits for a zone itself.
+ */
+export class Exchange {
+  readonly #channels = new Map<string, Channel>()
+  readonly #zones = new Map<string, Zone>()
+  readonly #waiting = new Map<number, Call>()
+  readonly #budget: ChannelBudget
+  readonly #note: ExchangeParts['note']
+  #lastId = 0
+  #notes = 0
+
+  constructor({ permitted, budget = defaultBudget, note }: ExchangeParts) {
+    this.#budget = budget
+    this.#note = note
+    for (const [from, names] of permitted) {
+      for (const name of [from, ...names])
+        this.#zones.set(name, { name, queue: [], next: undefined, ended: undefined })
+      for (const to of names)
+        this.#channels.set(keyOf(from, to), {
+          from,
+          to,
+          calls: 0,
+          units: 0,
+          waiting: 0,
+          closed: undefined,
+        })
+    }
+  }
+
+  /** What a zone says, as JSON text, and the answer that it waits for. Rejects with MayflyError. */
+  async handle(zone: string, text: string): Promise<string> {
+    const said = read(text)
+    const from = this.#zones.get(zone)
+    if (!said || !from || from.ended !== undefined)
+      throw new MayflyError('FORBIDDEN', `Cannot use a channel of "${zone}": it has none open`)
+    if ('to' in said) return await this.#call(zone, said.to, said.args, text.length)
+    if ('next' in said) return await this.#next(from)
+    this.#reply(from, said.reply, text.length)
+    return 'null'
+  }
+
+  /** Which zones called it, and how often each did. */
+  callersOf(zone: string): Readonly<Record<string, number>> {
+    const called = [...this.#channels.values()].filter(({ to, calls }) => to === zone && calls > 0)
+    return Object.fromEntries(called.map(({ from, calls }) => [from, calls]))
+  }
+
+  /** No call reaches the zone any more, and none of its own: whoever waits for it is told. Idempotent. */
+  end(zone: string, why: string): void {
+    const ended = this.#zones.get(zone)
+    if (!ended || ended.ended !== undefined) return
+    ended.ended = why
+    for (const channel of this.#channels.values())
+      if (channel.from === zone || channel.to === zone) this.#close(channel, why)
+    ended.next?.('{"over":true}')
+    ended.next = undefined
+  }
+
+  /** Those that are neither revoked nor at an end, as they were permitted. */
+  get open(): readonly Ends[] {
+    return [...this.#channels.values()].filter(({ closed }) => closed === undefined)
+  }
+
+  /** Closes a channel for good, and says so once. Idempotent; one that was never permitted is closed anyhow. */
+  revoke({ from, to }: Ends, why: string): void {
+    const channel = this.#channels.get(keyOf(from, to))
+    if (!channel || channel.closed !== undefined) return
+    this.#close(channel, why)
+    this.#say(channel, 'revoked', why)
+  }
+
+  #call(from: string, to: string, args: unknown, units: number): Promise<string> {
+    const channel = this.#channels.get(keyOf(from, to))
+    const why = channel ? this.#refusal(channel, units) : 'no such channel is permitted'
+    if (!channel || why !== undefined) {
+      this.#say({ from, to }, 'refused', why!)
+      const message = `Cannot call "${to.slice(0, 100)}": ${why}`
+      return Promise.reject(new MayflyError('FORBIDDEN', message))
+    }
+    channel.calls++
+    channel.units += units
+    channel.waiting++
+    const call: Call = { id: ++this.#lastId, from, to, args, settle: Promise.withResolvers() }
+    this.#waiting.set(call.id, call)
+    this.#deliver(this.#zones.get(to)!, call)
+    return call.settle.promise
+  }
+
+  #refusal(channel: Channel, units: number): string | undefined {
+    const budget = this.#budget
+    if (channel.closed !== undefined) return channel.closed
+    if (channel.calls >= budget.calls) return `its channel carries ${budget.calls} calls`
+    if (units > budget.unitsOfOne) return 'what it is handed is too large for its channel'
+    if (channel.units + units > budget.units) return 'its channel carries no more data'
+    const isFull = channel.waiting >= budget.waiting || this.#waiting.size >= waitingMax
+    return isFull ? 'too many calls are waiting already' : undefined
+  }
+
+  #deliver(zone: Zone, call: Call): void {
+    const { next } = zone
+    if (!next) return void zone.queue.push(call)
+    zone.next = undefined
+    next(handed(call))
+  }
+
+  #next(zone: Zone): Promise<string> {
+    // Whoever asks twice at once is told by whichever call comes; the first is over.
+    zone.next?.('{"over":true}')
+    zone.next = undefined
+    const call = zone.queue.shift()
+    if (call) return Promise.resolve(handed(call))
+    return new Promise((resolve) => void (zone.next = resolve))
+  }
+
+  #reply(
+    zone: Zone,
+    reply: Extract<z.infer<typeof request>, { reply: unknown }>['reply'],
+    units: number,
+  ): void {
+    const call = this.#waiting.get(reply.id)
+    if (!call || call.to !== zone.name || zone.queue.includes(call))
+      throw new MayflyError('FORBIDDEN', 'Cannot answer a call: this zone was not asked')
+    const channel = this.#channels.get(keyOf(call.from, call.to))!
+    channel.units += units
+    const isOver = units > this.#budget.unitsOfOne || channel.units > this.#budget.units
+    const { value = null, error } = reply
+    if (isOver) {
+      this.#say(channel, 'refused', 'its answer is too large for its channel')
+      this.#settle(call, (settle) =>
+        settle.reject(refused(call, 'its answer is too large for its channel')),
+      )
+    } else
+      this.#settle(call, (settle) =>
+        settle.resolve(JSON.stringify(error === undefined ? { value } : { error })),
+      )
+  }
+
+  #close(channel: Channel, why: string): void {
+    channel.closed ??= why
+    for (const call of this.#waiting.values()) {
+      if (call.from !== channel.from || call.to !== channel.to) continue
+      this.#settle(call, (settle) => settle.reject(refused(call, why)))
+      const { queue } = this.#zones.get(call.to)!
+      const place = queue.indexOf(call)
+      if (place >= 0) queue.splice(place, 1)
+    }
+  }
+
+  #settle(call: Call, how: (settle: Call['settle']) => void): void {
+    this.#waiting.delete(call.id)
+    this.#channels.get(keyOf(call.from, call.to))!.waiting--
+    how(call.settle)
+  }
+
+  #say({ from, to }: Ends, what: ChannelNote['what'], why: string): void {
+    if (this.#notes++ < notesMax) this.#note({ from, to: to.slice(0, 100), what, why })
+  }
+}
+
+function keyOf(from: string, to: string): string {
+  return JSON.stringify([from, to])
+}
+
+function handed({ id, args }: Call): string {
+  return JSON.stringify({ id, args })
+}
+
+function refused({ to }: Call, why: string): MayflyError {
+  return new MayflyError('FORBIDDEN', `Cannot call "${to}": ${why}`)
+}
+
+function read(text: string): z.infer<typeof request> | undefined {
+  try {
+    const parsed = request.safeParse(parseJson(text))
+    return parsed.success ? parsed.data : undefined
+  } catch {
+    return undefined
+  }
+}

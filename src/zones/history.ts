@@ -1,0 +1,25 @@
+import type { Past, ProgramZone, Split } from '../contract/zones.ts'
+
+/** Whose zones: an instance by the name that its owner gave it, and its code, so that other code has no past. */
+export interface Instance {
+  readonly tenant: string
+  readonly id: string
+  readonly code: string
+}
+
+/** Whose past, as baselines are kept: `instance:` keeps it apart from effects and images. */
+export function subjectOf({ tenant, id, code }: Instance) {
+  return { tenant, name: `instance:${id}`, code }
+}
+
+/** The same zones with no capability but those that were used before. It only ever takes away. */
+export function narrowed(split: Split, past: Past): Split {
+  const asBefore = (zone: ProgramZone): ProgramZone => {
+    const used = past.get(zone.name)
+    if (!used) return zone
+    const { capabilities } = zone
+    const all = capabilities === 'any' ? [...used].sort() : capabilities
+    return { ...zone, capabilities: all.filter((name) => used.has(name)) }
+  }
+  return { ...split, zones: split.zones.map(asBefore) }
+}

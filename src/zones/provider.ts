@@ -1,0 +1,16 @@
+import type { Provider } from '../contract/provider.ts'
+import { withChannel } from './grant.ts'
+import { ZonedSandbox } from './sandbox.ts'
+
+/** A provider whose sandboxes run the zones of a JavaScript program in walls of their own. */
+export function withZones(provider: Provider): Provider {
+  return {
+    ...provider,
+    can: [...provider.can, 'zones'],
+    async launch(profile, clock) {
+      const launch = (one: typeof profile) => provider.launch(one, clock)
+      const inner = await launch(withChannel(profile))
+      return new ZonedSandbox({ inner, profile, launch })
+    },
+  }
+}

@@ -7,6 +7,7 @@ import { ordinaryUser } from './ordinary-user.ts'
 import { installDebianPackages } from './debian-packages.ts'
 import { lanesOf, sharesOf } from './lanes.ts'
 import { here, type Place, runProgram } from './place.ts'
+import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
 import { runTests } from './run-tests.ts'
 import { dependsOnUser, filesOf, type SuiteName, suiteNames } from './suites.ts'
@@ -16,7 +17,8 @@ const processors = Math.min(2, availableParallelism())
 type Step = readonly [name: string, run: () => Promise<Counts>]
 
 const words: Record<string, (name?: string) => readonly Step[]> = {
-  smoke: () => [...checks(), suite('unit')],
+  smoke: () => [...checks(), commits(), suite('unit')],
+  commits: (range) => [commits(range)],
   types: () => [tool('types', 'tsc', '--noEmit')],
   ...Object.fromEntries(
     suiteNames.map((name) => [name, (only?: string) => [suite(name, { only })]]),
@@ -69,6 +71,20 @@ function checks(): readonly Step[] {
     tool('types', 'tsc', '--noEmit'),
     tool('lint', 'oxlint'),
     tool('format', 'oxfmt', '--check'),
+  ]
+}
+
+/** Messages of commits, which no other test looks at: a checkout without history has none. */
+function commits(range?: string): Step {
+  return [
+    'commits',
+    () => {
+      const all = commitsIn(range)
+      const faults = commitFaults(all)
+      for (const fault of faults) console.log(fault)
+      const passed = faults.length === 0 ? 1 : 0
+      return Promise.resolve({ ...nothingCounted, passed, failed: faults.length })
+    },
   ]
 }
 

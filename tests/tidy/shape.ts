@@ -1,0 +1,208 @@
+import { parseSync } from 'oxc-parser'
+import { importsOf } from './imports.ts'
+import { isTest, type Source } from './tree.ts'
+
+/** Longest function, in lines from its head to its closing bracket. */
+export const functionLinesMax = 70
+
+/** Words that name nothing: a reader cannot search for them, and learns the subject of the sentence last. */
+const emptyOpeners =
+  /^(what|who|whoever|whose|whom|whatever|where|that|of|one|it|nobody|nothing)\b/i
+const code = /\.(ts|js|mjs)$/
+const titled = /^(test|suite|it|describe)$/
+
+export interface FunctionSize {
+  readonly name: string
+  readonly line: number
+  readonly lines: number
+}
+
+export interface Shape {
+  readonly path: string
+  readonly lines: number
+  /** Lines with code on them: neither blank nor all comment. */
+  readonly codeLines: number
+  readonly commentLines: number
+  readonly functions: readonly FunctionSize[]
+  /** `line: text` of each comment and test title that opens with an empty word. */
+  readonly openers: readonly string[]
+  readonly exportedTypes: readonly string[]
+}
+
+interface Node {
+  readonly type: string
+  readonly start: number
+  readonly end: number
+  readonly [key: string]: unknown
+}
+
+/** Measures one TypeScript or JavaScript source; undefined for other files. */
+export function shapeOf({ path, text }: Source): Shape | undefined {
+  if (!code.test(path)) return undefined
+  const { program, comments } = parseSync(path, text)
+  const lineAt = lineFinder(text)
+  const functions: FunctionSize[] = []
+  const openers: string[] = []
+  const exportedTypes: string[] = []
+  for (const comment of comments) {
+    if (continuesLineComment(text, comment.start)) continue
+    const words = comment.value.replace(/^[\s*/]+/, '')
+    if (emptyOpeners.test(words)) openers.push(`${lineAt(comment.start)}: ${firstLine(words)}`)
+  }
+  walk(program as unknown as Node, (node) => {
+    const size = functionSize(node, lineAt)
+    if (size) functions.push(size)
+    const title = isTest(path) ? titleIn(node) : undefined
+    if (title && emptyOpeners.test(title))
+      openers.push(`${lineAt(node.start)}: ${firstLine(title)}`)
+    const name = exportedTypeIn(node)
+    if (name) exportedTypes.push(name)
+  })
+  return { path, ...countLines(text, comments), functions, openers, exportedTypes }
+}
+
+/** `path:line: why` for openers and long functions of all sources. */
+export function shapeFaults(sources: readonly Source[]): readonly string[] {
+  return sources.flatMap((source) => {
+    const shape = shapeOf(source)
+    if (!shape) return []
+    const long = shape.functions.filter(({ lines }) => lines > functionLinesMax)
+    return [
+      ...shape.openers.map((opener) => `${source.path}:${opener}`),
+      ...long.map(({ name, line, lines }) => `${source.path}:${line}: ${name} has ${lines} lines`),
+    ]
+  })
+}
+
+/** Names of exported types that more than one file of the sources defines, with those files. */
+export function duplicateTypes(sources: readonly Source[]): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>()
+  for (const source of sources)
+    for (const name of new Set(shapeOf(source)?.exportedTypes ?? []))
+      found.set(name, [...(found.get(name) ?? []), source.path])
+  return new Map([...found].filter(([, paths]) => paths.length > 1))
+}
+
+/** Groups of files that import each other in a circle, types included, each sorted. */
+export function importCycles(sources: readonly Source[]): readonly (readonly string[])[] {
+  const known = new Set(sources.map(({ path }) => path))
+  const edges = new Map(
+    sources
+      .filter(({ path }) => code.test(path))
+      .map((source) => [source.path, localImports(source, known)] as const),
+  )
+  return components(edges).filter((group) => group.length > 1)
+}
+
+function localImports(source: Source, known: ReadonlySet<string>): readonly string[] {
+  const paths = importsOf(source).map(({ path }) => path)
+  return [...new Set(paths)].filter((path) => path !== undefined && known.has(path)) as string[]
+}
+
+/** Strongly connected components, by Tarjan's algorithm. */
+function components(edges: ReadonlyMap<string, readonly string[]>): readonly string[][] {
+  const index = new Map<string, number>()
+  const low = new Map<string, number>()
+  const stack: string[] = []
+  const onStack = new Set<string>()
+  const groups: string[][] = []
+  const visit = (node: string): void => {
+    index.set(node, index.size)
+    low.set(node, index.get(node)!)
+    stack.push(node)
+    onStack.add(node)
+    for (const next of edges.get(node) ?? []) {
+      if (!index.has(next)) visit(next)
+      if (onStack.has(next)) low.set(node, Math.min(low.get(node)!, low.get(next)!))
+    }
+    if (low.get(node) !== index.get(node)) return
+    const group = stack.splice(stack.indexOf(node))
+    for (const member of group) onStack.delete(member)
+    groups.push(group.sort())
+  }
+  for (const node of edges.keys()) if (!index.has(node)) visit(node)
+  return groups
+}
+
+function walk(node: Node, visit: (node: Node) => void): void {
+  visit(node)
+  for (const value of Object.values(node)) {
+    if (Array.isArray(value)) for (const item of value) walkIn(item, visit)
+    else walkIn(value, visit)
+  }
+}
+
+function walkIn(value: unknown, visit: (node: Node) => void): void {
+  if (typeof (value as Node | null)?.type === 'string') walk(value as Node, visit)
+}
+
+function functionSize(node: Node, lineAt: (offset: number) => number): FunctionSize | undefined {
+  if (!/^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/.test(node.type))
+    return undefined
+  const line = lineAt(node.start)
+  const { name = 'a function' } = (node['id'] as { name?: string } | null) ?? {}
+  return { name, line, lines: lineAt(node.end) - line + 1 }
+}
+
+function titleIn(node: Node): string | undefined {
+  if (node.type !== 'CallExpression') return undefined
+  const callee = node['callee'] as Node
+  const name = callee.type === 'MemberExpression' ? callee['object'] : callee
+  if (!titled.test(String((name as Node)['name']))) return undefined
+  const [first] = node['arguments'] as readonly Node[]
+  if (first?.type === 'Literal') return String(first['value'])
+  if (first?.type !== 'TemplateLiteral') return undefined
+  const [head] = first['quasis'] as readonly { readonly value: { readonly raw: string } }[]
+  return head?.value.raw
+}
+
+function exportedTypeIn(node: Node): string | undefined {
+  if (node.type !== 'ExportNamedDeclaration') return undefined
+  const declared = node['declaration'] as Node | null
+  if (!declared || !/^(TSInterface|TSTypeAlias|Class)Declaration$/.test(declared.type))
+    return undefined
+  return (declared['id'] as { readonly name: string }).name
+}
+
+interface Comment {
+  readonly type: string
+  readonly start: number
+  readonly end: number
+}
+
+function countLines(text: string, comments: readonly Comment[]) {
+  const all = text.split('\n')
+  let bare = text
+  for (const { start, end } of comments)
+    bare = bare.slice(0, start) + text.slice(start, end).replace(/[^\n]/g, ' ') + bare.slice(end)
+  const isBlank = (line: string) => line.trim() === ''
+  const codeLines = bare.split('\n').filter((line) => !isBlank(line)).length
+  const blank = all.filter(isBlank).length
+  return { lines: all.length, codeLines, commentLines: all.length - blank - codeLines }
+}
+
+/** Whether a line comment goes on from the line above, so that its first word opens nothing. */
+function continuesLineComment(text: string, start: number): boolean {
+  if (text[start + 1] !== '/') return false
+  const before = text.slice(0, start).split('\n')
+  const isAlone = before.at(-1)!.trim() === ''
+  return isAlone && /^\s*\/\//.test(before.at(-2) ?? '')
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0]!.trim().slice(0, 100)
+}
+
+function lineFinder(text: string): (offset: number) => number {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  return (offset) => {
+    let [from, to] = [0, starts.length - 1]
+    while (from < to) {
+      const middle = (from + to + 1) >> 1
+      if (starts[middle]! <= offset) from = middle
+      else to = middle - 1
+    }
+    return from + 1
+  }
+}

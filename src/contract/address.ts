@@ -1,9 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
 /**
- * Which addresses may be dialled: public unicast ones, and nothing that holds another address inside it. The tables
- * are IANA's special-purpose registries (RFC 6890 and what followed) and the addresses at which clouds hand out
- * credentials.
+ * Addresses that may be dialled: public unicast, excluding forms that embed another address
+ * (mapped, 6to4, NAT64 …). The tables are IANA's special-purpose registries (RFC 6890 and
+ * successors) plus the metadata addresses at which clouds hand out credentials.
  */
 const v4: readonly (readonly [block: string, what: string])[] = [
   ['0.0.0.0/8', 'this host'],
@@ -45,14 +45,18 @@ const globalUnicast = blockOf('2000::/3')
 const blocks4 = v4.map(([block, what]) => ({ ...blockOf(block), what }))
 const blocks6 = v6.map(([block, what]) => ({ ...blockOf(block), what }))
 
-/** What a rule of the operator may let out to: `private` by its name or address, `loopback` by its address and port. */
+/**
+ * Reach of an operator's rule: `private` is allowed by name or address, `loopback` by address and
+ * port.
+ */
 export type AddressKind =
   | { readonly kind: 'public' }
   | { readonly kind: 'private' | 'loopback' | 'never'; readonly what: string }
 
 /**
- * What an address is. Private are the networks of RFC 1918, the shared one of RFC 6598 and unique local ones of RFC 4193;
- * never are link-local, metadata, multicast, reserved ones, and all that hold another address inside.
+ * Classifies an address. `private`: RFC 1918, the shared range of RFC 6598 and unique local
+ * addresses (RFC 4193). `never`: link-local, metadata, multicast, reserved, and every address that
+ * embeds another.
  */
 export function addressKind(address: string): AddressKind {
   const what = closedAddress(address)
@@ -73,7 +77,10 @@ const privateBlocks = [
   '192.168.0.0/16',
   'fc00::/7',
 ].map(blockOf)
-/** Within private networks, and never let out to: Alibaba, AWS (IMDS, DNS, time, EKS), Google, Scaleway. */
+/**
+ * Metadata addresses inside private networks, never allowed: Alibaba, AWS (IMDS, DNS, time, EKS),
+ * Google, Scaleway.
+ */
 const metadata = ['100.100.100.200/32', 'fd00:ec2::/32', 'fd20:ce::/32', 'fd00:42::42/128'].map(
   blockOf,
 )
@@ -89,19 +96,22 @@ function isInAny(address: string, blocks: readonly Block[]): boolean {
   return blocks.some((block) => block.isFour === isFour && isIn(bits, block))
 }
 
-/** Why an address is not public, as `loopback` or `a private network`; undefined when it is. */
+/**
+ * Reason why an address is not public, such as `loopback` or `a private network`; undefined for a
+ * public one.
+ */
 export function closedAddress(address: string): string | undefined {
   if (isIPv4(address)) return blocks4.find((block) => isIn(bits4(address), block))?.what
   if (!isIPv6(address) || address.includes('%')) return 'no plain address'
   const bits = bits6(address)
   const block = blocks6.find((one) => isIn(bits, one))
   if (block) return block.what
-  // How a network without IPv4 reaches a host that has nothing else.
+  // NAT64 (RFC 6052): the only route to IPv4 hosts in an IPv6-only network.
   if (isIn(bits, translated)) return closedAddress(text4(bits & 0xffff_ffffn))
   return isIn(bits, globalUnicast) ? undefined : 'reserved'
 }
 
-/** Names that mean this machine, or a cloud's metadata, whatever a resolver says. */
+/** Names refused before resolution: this machine and cloud metadata hosts. */
 export function closedName(host: string): string | undefined {
   if (/(^|\.)localhost(\.localdomain)?$/.test(host)) return 'this host'
   return /^(metadata|metadata\.google\.internal|instance-data(\.ec2\.internal)?)$/.test(host)
@@ -111,7 +121,7 @@ export function closedName(host: string): string | undefined {
 
 interface Block {
   readonly bits: bigint
-  /** How many bits are not looked at. */
+  /** Number of host bits, ignored in a comparison. */
   readonly rest: bigint
   readonly isFour: boolean
 }

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 
 /**
- * What can be seen of a guest, on whatever tier: small values, the same words everywhere. A wall tells those it can
- * see; what it cannot see is simply not said. Text is cut to its bound before it gets here.
+ * Observations of a guest, in the same small values on every tier. A wall reports the kinds it can
+ * see and omits the others. Text is truncated to its bound before it gets here.
  */
 export const pathCharactersMax = 300
 export const nameCharactersMax = 200
@@ -22,7 +22,7 @@ const leftOut = z
   .describe('how much its wall saw so far and could not tell, for there was too much')
 
 const seenShapes = {
-  /** System calls of one class since the last word on it. */
+  /** System calls of one class since the last report. */
   syscall: z.object({ kind: z.literal('syscall'), class: name, count, denied }),
   exec: z.object({
     kind: z.literal('exec'),
@@ -40,7 +40,7 @@ const seenShapes = {
     pid,
     leftOut,
   }),
-  /** By name or address, whoever saw it: the proxy, or what watches system calls. */
+  /** Destination by name or address, whether seen by the proxy or by a system-call watch. */
   connect: z.object({
     kind: z.literal('connect'),
     host: z.string().max(hostCharactersMax),
@@ -54,9 +54,9 @@ const seenShapes = {
     denied,
   }),
   capability: z.object({ kind: z.literal('capability'), name, denied }),
-  /** How many processes and threads there are now. */
+  /** Current count of processes and threads. */
   processes: z.object({ kind: z.literal('processes'), now: count }),
-  /** Milliseconds of processor time since the release. */
+  /** CPU time since the release, in milliseconds. */
   cpu: z.object({
     kind: z.literal('cpu'),
     used: count,
@@ -69,7 +69,7 @@ const seenShapes = {
     bytes: count.describe('in this piece'),
     entropy: z.number().min(0).max(8).optional().describe('bits a byte'),
   }),
-  /** A planted secret that nobody has a reason to use. */
+  /** Use of a planted secret, for which no legitimate code has a reason. */
   honeytoken: z.object({
     kind: z.literal('honeytoken'),
     token: name.describe('its id, never the secret'),
@@ -94,7 +94,7 @@ export const seenSchema = z.discriminatedUnion('kind', [
 ])
 export type Seen = Readonly<z.infer<typeof seenSchema>>
 
-/** One thing seen of one zone. `at` is milliseconds since the release of user code. */
+/** An observation in a zone. `at` is milliseconds since the release of user code. */
 export interface Observation {
   readonly at: number
   readonly zone: string
@@ -121,46 +121,49 @@ export type AnomalyName = (typeof anomalyNames)[number]
 export const anomalySeverities = ['low', 'medium', 'high'] as const
 export type AnomalySeverity = (typeof anomalySeverities)[number]
 
-/** What a detector makes of what it saw. `subject` tells two anomalies of one detector apart. */
+/** A detector's conclusion. `subject` tells two anomalies of one detector apart. */
 export interface Anomaly {
   readonly name: AnomalyName
   readonly severity: AnomalySeverity
   readonly zone: string
   readonly at: number
-  /** The least trusted word that it rests on. */
+  /** Lowest trust level among its evidence. */
   readonly trust: Observation['trust']
   readonly subject: string
   readonly reason: string
-  /** What made it, the newest last; at most `evidenceMax`. */
+  /** Observations it is based on, newest last; at most `evidenceMax`. */
   readonly evidence: readonly Observation[]
 }
 
 export const evidenceMax = 8
 
-/** What is known of code before it runs: what its verdict foresaw, what it was granted, what it declares itself to be. */
+/** Expectations about code before it runs: its verdict, its grants, its own declarations. */
 export interface Foreseen {
-  /** Kinds of access that analysis saw in the code; undefined where it could not look, and then nothing is foreseen. */
+  /**
+   * Kinds of access that analysis saw in the code; undefined without an analysis, and then nothing
+   * is expected.
+   */
   readonly access: readonly Access[] | undefined
-  /** Names of capabilities that it may be expected to call. */
+  /** Capability names it is expected to call. */
   readonly capabilities: 'any' | readonly string[]
-  /** Classes of system calls that it may be expected to use. */
+  /** Classes of system calls it is expected to use. */
   readonly syscalls: 'any' | readonly string[]
-  /** Hosts that were granted by their whole name. */
+  /** Hosts granted by their full name. */
   readonly hosts: readonly string[]
-  /** Bytes; what its limits are, for shapes that are shares of them. */
+  /** Limits of the job, in bytes, for thresholds that are shares of them. */
   readonly memory: number
   readonly processes: number
   readonly cpu: number
   readonly output: number
-  /** It says of itself that it computes for long. */
+  /** Declares itself compute-bound. */
   readonly computes: boolean
-  /** Absolute paths of files that came with it, which are no secrets to it. */
+  /** Absolute paths of files that came with it: not secret from it. */
   readonly ownFiles: readonly string[]
-  /** Absolute paths of planted secrets: to write them is the work of whoever plants them. */
+  /** Absolute paths of planted honeytokens; Mayfly itself writes them. */
   readonly planted?: readonly string[]
 }
 
-/** Kinds of access, as far as a program has to reach for them. */
+/** Kinds of access, as far as a program has to ask for them. */
 export const accesses = ['network', 'process', 'files'] as const
 export type Access = (typeof accesses)[number]
 

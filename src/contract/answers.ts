@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { tierNames, type TierName } from './tier.ts'
 
-/** What a wall has not on this machine. */
+/** A layer that the wall lacks on this machine. */
 export const missingLayer = z
   .object({
     layer: z.string(),
@@ -10,7 +10,7 @@ export const missingLayer = z
   })
   .readonly()
 
-/** One line of `GET /v1/providers`. */
+/** Line of `GET /v1/providers`. */
 export const providerRow = z
   .object({
     name: z.string(),
@@ -40,7 +40,7 @@ export const providerRow = z
   })
   .readonly()
 
-/** One line of `GET /v1/threats`, and the data of one frame of its stream. */
+/** Line of `GET /v1/threats`, and the data of one frame of its stream. */
 export const threatRow = z
   .object({
     seq: z.number().int().describe('rises; where a reader left off'),

@@ -1,12 +1,16 @@
 import type { Controls } from './controls.ts'
 
-/** Classes of system calls that a wall with a sentinel can close while its program runs. What each holds is policy. */
+/**
+ * Classes of system calls that a wall with a sentinel can close while its program runs;
+ * policies/sentinel.json lists the calls of each.
+ */
 export const callClasses = ['exec', 'process', 'network', 'write', 'outside'] as const
 export type CallClass = (typeof callClasses)[number]
 
 /**
- * Classes that close when controls become less. A network that becomes none closes at its way out: sockets between the
- * program's own processes, by the loopback too, are theirs until a class is named.
+ * Classes to close when controls narrow. A network that becomes `none` closes at its egress path:
+ * sockets between the program's own processes, loopback included, stay usable until a class is
+ * named.
  */
 export function closedBetween(before: Controls, next: Controls): readonly CallClass[] {
   const closed = new Set<CallClass>(
@@ -17,7 +21,7 @@ export function closedBetween(before: Controls, next: Controls): readonly CallCl
   return callClasses.filter((name) => closed.has(name))
 }
 
-/** Both in their canonical form, and the second within the first. */
+/** Compares canonical lists of which the second is within the first. */
 export function isLess(was: readonly string[], is: readonly string[]): boolean {
   return was.join('\0') !== is.join('\0')
 }

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import type { Entry, Language } from './job.ts'
 import type { JobRequest } from './job.ts'
 
-/** What a capability is called by: `ccos.network.http-fetch`. */
+/** Name by which a capability is called: `ccos.network.http-fetch`. */
 export const capabilityName = z
   .string()
   .regex(
@@ -18,7 +18,7 @@ export const capabilityCall = z
   .strictObject({ args: z.array(z.unknown()).max(argsMax).default([]) })
   .readonly()
 
-/** One line of `GET /v1/capabilities`. */
+/** Line of `GET /v1/capabilities`. */
 export const capabilityRow = z
   .object({
     name: z.string(),
@@ -31,15 +31,15 @@ export const capabilityRow = z
 
 export type CapabilityRow = z.infer<typeof capabilityRow>
 
-/** Something that can be called by name. Whether it is isolated stands in its entry: no caller chooses. */
+/** A function callable by name. Its entry says whether it is isolated; the caller cannot choose. */
 export type Capability = SafeCapability | IsolatedCapability
 
-/** Computes and answers, and does nothing else: runs in the caller's process. */
+/** Pure computation, run in the caller's process. */
 export interface SafeCapability {
   readonly name: string
   readonly description?: string
   readonly isolated: false
-  /** Trusted code. Answers at once; what it throws is the caller's. */
+  /** Trusted code. Synchronous; exceptions propagate to the caller. */
   readonly run: (...args: readonly never[]) => unknown
 }
 
@@ -51,7 +51,7 @@ export interface IsolatedCapability {
   readonly code: string
   readonly language?: Language
   readonly entry?: Entry
-  /** Never more than its configuration allows. */
+  /** At most what its configuration allows. */
   readonly limits?: JobRequest['limits']
   readonly network?: JobRequest['network']
   readonly files?: JobRequest['files']

@@ -3,10 +3,10 @@ import type { Capture } from './provider.ts'
 
 /** Deadline for a capture by a wall whose guest is frozen, in milliseconds. */
 export const captureMsMax = 5000
-/** Longest wait of a life for the captures of others, in milliseconds. */
+/** Longest wait of a life for captures of other lives, in milliseconds. */
 export const captureWaitMsMax = 5000
 
-/** What is told of a capture: how deep it went, why no deeper, and what its parts are known by where they are kept. */
+/** Public summary of a capture: its depth, why no deeper, and the stored names of its parts. */
 export function captureSummary({ kind, why, parts }: Capture, kept: readonly CapturedPart[] = []) {
   return {
     kind,

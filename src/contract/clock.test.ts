@@ -6,7 +6,7 @@ import { createClock } from './clock.ts'
 const anHourMs = 3_600_000
 
 suite('The real clock', () => {
-  test('S2-8: What would wait for an hour is over when the machine slept for two', async () => {
+  test('S2-8: A timer for one hour fires after the machine was suspended for two', async () => {
     let slept = 0
     const clock = createClock({ look: () => slept })
     const began = clock.now()
@@ -23,7 +23,7 @@ suite('The real clock', () => {
     later.cancel()
   })
 
-  test('Awake, it calls back once, and not before its time', async () => {
+  test('Without suspend, it calls back once, and not before its time', async () => {
     const clock = createClock({ look: () => 0 })
     const began = performance.now()
     let calls = 0

@@ -1,29 +1,32 @@
 import { createSleep, type Sleep } from '../lib/sleep.ts'
 
 /**
- * Time, handed in. Everything that waits or measures takes one of these, so that ten thousand lives can be
- * lived in a second by a simulated clock and replayed from a seed.
+ * Injected time. Everything that waits or measures takes a Clock, so that a simulated clock can run
+ * ten thousand lives in a second and replay them from a seed.
  */
 export interface Clock {
-  /** Milliseconds on a clock that never goes back and that nobody can set. Only differences mean anything. */
+  /** Milliseconds on a monotonic clock. Only differences mean anything. */
   now(): number
   /** Wall-clock milliseconds since 1970, for records alone; no decision reads it. */
   date(): number
-  /** Calls back once, `ms` from now or as soon after as can be. */
+  /** Calls back once, `ms` from now or as soon after as possible. */
   after(ms: number, then: () => void): Timer
 }
 
 export interface Timer {
   /** Idempotent; a cancelled timer never calls back. */
   cancel(): void
-  /** Lets the process end while it waits, where the clock is a real one. */
+  /** Lets the process exit while the timer is pending, with a real clock. */
   unref?(): void
 }
 
-/** How late what waits may hear that the machine was asleep. */
+/** Upper bound for noticing that the machine was suspended. */
 const LOOK_EVERY_MS = 50
 
-/** The real one. While the machine sleeps it goes on: a life that was over by then is over when it wakes. */
+/**
+ * The real clock. It counts suspend time (CLOCK_BOOTTIME): a life whose deadline passed in suspend
+ * ends on resume.
+ */
 export function createClock(sleep: Sleep = createSleep()): Clock {
   const waiting = new Set<() => void>()
   let slept = 0

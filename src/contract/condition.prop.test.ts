@@ -28,7 +28,7 @@ const view: fc.Arbitrary<LifeView> = fc.record({
   calls: count,
 })
 
-test('Whatever a condition says, it is read or refused with a reason, and comes to true, to false or to an error', () => {
+test('Any condition text is parsed or refused with a reason, and evaluates to true, to false or to an error', () => {
   let read = 0
   fc.assert(
     fc.property(text, view, (parts, view) => {

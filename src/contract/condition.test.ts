@@ -28,7 +28,7 @@ test('A condition sees the age, phase and cpu time of a life, its events, anomal
     assert.equal(readCondition(text).holds(view), answer, text)
 })
 
-test('What is no condition is refused when it is read, with what was expected', () => {
+test('An invalid condition is refused at parse time, with the expected form', () => {
   const all = {
     'life.age >': /in CEL/,
     'life.agee > 4': /agee/,
@@ -46,7 +46,7 @@ test('What is no condition is refused when it is read, with what was expected', 
     assert.throws(() => readCondition(text), { name: 'RangeError', message: expected }, text)
 })
 
-test('What could take long is refused: loops, regular expressions, deep or long expressions', () => {
+test('Slow constructs are refused: loops, regular expressions, deep or long expressions', () => {
   const refused = [
     '[1, 2].all(x, x > 0)',
     '[1].map(x, [1].map(y, x)).size() > 0',
@@ -60,14 +60,14 @@ test('What could take long is refused: loops, regular expressions, deep or long 
   for (const text of refused) assert.throws(() => readCondition(text), RangeError, text)
 })
 
-test('A condition that comes to no answer throws: what is not known, overflows or divides by zero', () => {
+test('A condition throws if it cannot be evaluated: unknown values, overflow, division by zero', () => {
   const unknown = { ...view, life: { ...view.life, cpu: undefined } }
   assert.throws(() => readCondition('life.cpu > 1').holds(unknown), /cpu/)
   assert.throws(() => readCondition('9223372036854775807 + calls > 0').holds(view), /overflow/)
   assert.throws(() => readCondition('1 / (calls - 7) > 0').holds(view), /zero/)
 })
 
-test('Whether a condition asks for processor time can be told before it is judged', () => {
+test('A parsed condition tells whether it reads CPU time', () => {
   for (const text of ['life.cpu > 1', 'calls > 1 || !(life.cpu + 1 < 2)', 'size([life.cpu]) > 0'])
     assert.equal(readCondition(text).readsCpu, true, text)
   for (const text of ['life.age > 1', 'life.phase == "cpu"', 'anomaly.last == "life.cpu"'])

@@ -4,28 +4,28 @@ import { type Point, points } from './event.ts'
 import { conditionCharactersMax } from './phase.ts'
 
 /**
- * A condition of a schedule: an expression in CEL over what is known of a life, true or false. Every number in it is
- * whole. It can neither loop nor call anything that takes long (no macros, no regular expressions), so evaluating it
- * visits each of its nodes at most once, and there are few of them. It sees a copy, and can change nothing.
+ * A condition of a schedule: a boolean CEL expression over the state of a life. Every number in it
+ * is an integer. It has no loops and no slow calls (no macros, no regular expressions), so
+ * evaluation visits each of its few nodes at most once. It reads a copy and can change nothing.
  */
 export interface Condition {
   readonly text: string
-  /** Whether it asks for `life.cpu`, which not every wall tells of every zone. */
+  /** Reads `life.cpu`, which not every wall reports for every zone. */
   readonly readsCpu: boolean
-  /** Throws where it comes to no answer: what reads what is not known, overflows or divides by zero. */
+  /** Throws when evaluation fails: unknown values, overflow, division by zero. */
   holds(view: LifeView): boolean
 }
 
-/** All that a condition can read. Times are milliseconds. */
+/** Everything a condition can read. Times are milliseconds. */
 export interface LifeView {
-  /** `cpu` is undefined where the wall does not tell; reading it then is an error. */
+  /** `cpu` is undefined if the wall does not report it; reading it is then an error. */
   readonly life: {
     readonly age: number
     readonly phase: string
     readonly phaseAge: number
     readonly cpu: number | undefined
   }
-  /** How often each point was reached; those left out never were. */
+  /** Count of events by point; a missing point counts 0. */
   readonly events: Readonly<Partial<Record<Point, number>>>
   readonly anomaly: { readonly last: 'none' | 'low' | 'medium' | 'high'; readonly count: number }
   readonly output: { readonly bytes: number }
@@ -37,10 +37,10 @@ const nodesMax = 128
 const depthMax = 16
 const elementsMax = 32
 
-/** What a condition may call: nothing here loops over more than a short text. */
+/** Functions a condition may call: none loops over more than a short text. */
 const callable = new Set(['size', 'startsWith', 'endsWith', 'contains', 'double', 'int', 'string'])
 
-/** Reads a condition. Throws RangeError, saying what was expected, for a text that is none. */
+/** Parses a condition. Throws RangeError with the expected form for invalid text. */
 export function readCondition(text: string): Condition {
   if (text.length > conditionCharactersMax)
     throw new RangeError(`expected at most ${conditionCharactersMax} characters`)
@@ -52,7 +52,7 @@ export function readCondition(text: string): Condition {
   return { text, readsCpu: readsCpu(parsed.ast), holds: (view) => answerOf(parsed, view) }
 }
 
-/** Zero for a point that was never reached, so that a condition may name any of them. */
+/** Zero for every point, so that a condition may name any of them. */
 const noEvents = points.map((point) => [point, 0n] as const)
 
 const environment = new Environment({
@@ -81,7 +81,7 @@ function parse(text: string): ParseResult {
   }
 }
 
-/** Walks what was parsed: calls of the list alone, and of events only those that there are. */
+/** Walks the AST: allows only listed calls and existing event points. */
 function mustBeBounded(node: ASTNode): void {
   if (node.op === 'call' || node.op === 'rcall') {
     const name = node.args[0]
@@ -119,7 +119,7 @@ function isNode(value: unknown): value is ASTNode {
   return typeof value === 'object' && value !== null && 'op' in value
 }
 
-/** The nodes below one, which its operator keeps in its own way. */
+/** Child nodes; each operator stores them in its own shape. */
 function innerOf(args: unknown): readonly ASTNode[] {
   if (Array.isArray(args)) return args.flatMap(innerOf)
   return isNode(args) ? [args] : []

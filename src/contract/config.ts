@@ -21,9 +21,9 @@ import { duration as durationAsked, size as sizeAsked } from './units.ts'
 import { trustLevels } from './verdict.ts'
 
 /**
- * The whole configuration, with the names of the TOML file. Parsing brings durations into milliseconds, sizes into
- * bytes and networks into the canonical patterns of Controls; a key that is not here is an error. The TOML
- * reference is generated from the descriptions below.
+ * The whole configuration, with the names of the TOML file. Parsing turns durations into
+ * milliseconds, sizes into bytes and networks into the canonical patterns of Controls; an unknown
+ * key is an error. The TOML reference is generated from the descriptions below.
  */
 const name = z
   .string()
@@ -32,7 +32,7 @@ const name = z
     'expected a name: 64 letters, digits, ".", "_" or "-"',
   )
 
-/** Titles are the words of the reference for what can be written in more than one form. */
+/** Titles name, in the reference, values with more than one notation. */
 const duration = durationAsked.meta({ title: 'duration' })
 const size = sizeAsked.meta({ title: 'size' })
 
@@ -40,13 +40,13 @@ const networkText =
   'expected "none", "open", { allow = ["host", …], sent = "1MB" } or { deny = ["host", …] }, each host such as ' +
   '"api.example.com", "*.example.net" or "https://api.example.com:443"'
 
-/** A network as written; becomes the canonical form. */
+/** A network in user notation; becomes the canonical form. */
 const network = z
   .custom<NetworkAsked>((value) => networkAsked.safeParse(value).success, networkText)
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
-/** The same where a configuration grants or bounds one: a rule may let out to private addresses. */
+/** The same for grants and ceilings of a configuration: a rule may allow private addresses. */
 const hostRule = z.union([
   hostPattern,
   z.strictObject({ host: hostPattern, private: z.boolean().default(false) }),
@@ -260,10 +260,10 @@ const tenant = z.strictObject({
   signing: signing.prefault({}).describe('Signed code only, for this tenant'),
 })
 
-/** What an escalation step may say: a tier, or `block`. */
+/** Target of an escalation step: a tier, or `block`. */
 export type EscalationTo = TierName | 'block'
 export interface EscalationStep {
-  /** The step holds from this risk on, 0 to 100. */
+  /** Lowest risk, 0 to 100, at which the step applies. */
   readonly at: number
   readonly to: EscalationTo
 }
@@ -316,7 +316,7 @@ function given(written: ControlsWritten): Partial<Controls> {
   return Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined))
 }
 
-/** Some controls as people write them; what is left out is not said. */
+/** Controls in user notation; omitted ones stay unset. */
 export const controlsAsked = z.strictObject(controlShape).transform(given)
 
 const phase = z
@@ -335,7 +335,9 @@ const phase = z
     controls: given(controls),
   }))
 
-/** A phase as configured: only the controls it names; those left out are those of the phase before. */
+/**
+ * A configured phase: only the controls it names; omitted ones keep the value of the phase before.
+ */
 export interface PhaseConfig {
   readonly name: string
   readonly for: number
@@ -372,7 +374,7 @@ const scheduleShape = {
 
 const phaseName = z.string().min(1).max(64).optional()
 
-/** A schedule that is bound to an origin or a capability holds for every job that has it. */
+/** A schedule bound to an origin or a capability applies to every job that has it. */
 const boundShape = {
   for_origins: z
     .array(z.enum(origins))
@@ -716,10 +718,10 @@ export const configSchema = z.strictObject({
     .describe('Threat intelligence; not supported yet: giving one is an error'),
 })
 
-/** What may be private is for the file to say. */
+/** Only the file may allow private addresses. */
 const overridden = { network: ceilingsNetwork } as const
 
-/** What may be changed while running; tenants by name. Everything left out stays. */
+/** Settings that may change while running; tenants by name. Omitted ones stay unchanged. */
 export const overrideSchema = z.strictObject({
   default_provider: z.string().min(1).max(64).optional(),
   network: network.optional(),
@@ -754,21 +756,24 @@ export const overrideSchema = z.strictObject({
 export type Override = z.output<typeof overrideSchema>
 export type OverrideInput = z.input<typeof overrideSchema>
 
-/** Plain data, frozen through and through. */
+/** Plain data, deeply frozen. */
 export type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T
 
-/** A file, an object or a layer, before it is read. */
+/** A file, an object or a layer, before it is parsed. */
 export type ConfigInput = z.input<typeof configSchema>
 export type ConfigValues = z.output<typeof configSchema>
 
-/** The configuration in force. The first tenant is `default`, whether configured or not. */
+/** The configuration in force. The first tenant is `default`, configured or not. */
 export type Config = DeepReadonly<
   Omit<ConfigValues, 'state'> & {
-    /** Absolute. */
+    /** Absolute path. */
     state: string
     /** MAYFLY_ENV, or `development`. */
     environment: string
-    /** No file, variable or override sets an escalation: then alone may a weaker wall stand in for a missing one. */
+    /**
+     * No file, variable or override sets an escalation; only then may a weaker wall stand in for a
+     * missing one.
+     */
     hasDefaultEscalation?: boolean
   }
 >
@@ -777,7 +782,7 @@ export type Ceilings = Config['ceilings']
 export type ScheduleConfig = Config['schedules'][string]
 export type CourseConfig = Omit<ScheduleConfig, 'zones' | keyof typeof boundShape>
 
-/** Whether the mock is refused and other conveniences of development are off. */
+/** True if the mock is refused and other development conveniences are off. */
 export function isProduction(config: Pick<Config, 'environment'>): boolean {
   return config.environment === 'production' || config.environment === 'prod'
 }

@@ -69,7 +69,7 @@ test('The strictest of three controls does not depend on how they are paired', (
   )
 })
 
-test('Meeting controls with themselves only brings them into canonical form', () => {
+test('Meeting controls with themselves only canonicalises them', () => {
   fc.assert(
     fc.property(c, (a) => {
       assert.deepEqual(meet(a, a), canonicalControls(a))
@@ -78,12 +78,12 @@ test('Meeting controls with themselves only brings them into canonical form', ()
   )
 })
 
-test('What may do everything leaves the other side as it is', () => {
+test('Meeting with all rights leaves the other side unchanged', () => {
   fc.assert(fc.property(c, (a) => assert.deepEqual(meet(a, allControls), canonicalControls(a))))
   assert.deepEqual(canonicalControls(allControls), allControls)
 })
 
-test('A meeting is within both sides, and is the widest that is', () => {
+test('A meeting is within both sides, and is the widest such value', () => {
   fc.assert(
     fc.property(c, c, c, (a, b, lower) => {
       assert(isWithin(meet(a, b), a) && isWithin(meet(a, b), b))
@@ -142,7 +142,7 @@ const probes = ['http', 'https', 'ftp'].flatMap((scheme) =>
   ),
 )
 
-/** What the words mean, written a second time and as plainly as can be. */
+/** Second, deliberately naive implementation of the semantics, as an oracle. */
 function lets({ allow, deny }: Controls['network'], to: (typeof probes)[number]): boolean {
   const matches = (text: string) => {
     const [, method, scheme, host, port, path] =
@@ -162,7 +162,7 @@ function lets({ allow, deny }: Controls['network'], to: (typeof probes)[number])
   return (allow === 'any' || allow.some(matches)) && !deny.some(matches)
 }
 
-test('A meeting lets out exactly what both sides let out', () => {
+test('A meeting allows exactly the destinations that both sides allow', () => {
   fc.assert(
     fc.property(c, c, (a, b) => {
       const both = meet(a, b)
@@ -180,19 +180,19 @@ function network(allow: string[], deny: string[]) {
   return canonicalControls(lettingOut(allow, deny)).network
 }
 
-test('Allowing every pattern is the same as any, and is written so', () => {
+test('Allowing every pattern is canonicalised to `any`', () => {
   const every = { ...allControls, network: { allow: ['*://*:*', 'https://a:1'], deny: [] } }
   assert.deepEqual(canonicalControls(every), allControls)
   assert(isWithin(allControls, every))
 })
 
-test('Denials that can no longer match are dropped, and what is denied whole is not allowed', () => {
+test('Denials that can no longer match are dropped, and patterns denied as a whole are not allowed', () => {
   assert.deepEqual(network(['https://a:443'], ['https://b:443']).deny, [])
   assert.deepEqual(network(['https://a:443'], ['*://*:443']), noNetwork)
   assert.deepEqual(network(['https://*:443'], ['*://a:*']).deny, ['https://a:443'])
 })
 
-test('What cannot be read allows nothing and denies everything', () => {
+test('An unreadable pattern allows nothing and denies everything', () => {
   assert.deepEqual(network(['nonsense', '://:', ''], []), noNetwork)
   assert.deepEqual(network(['https://a:443'], ['nonsense']), noNetwork)
   const files = { read: ['', 'a', '/a/../b', '/a/', '/./a', '//a', '/ok'], write: ['..'] }
@@ -200,7 +200,7 @@ test('What cannot be read allows nothing and denies everything', () => {
   assert.deepEqual([read, write], [['/ok'], []])
 })
 
-test('Lists as long as the bound keep their meaning, and entangled ones close the network', () => {
+test('Lists at the length bound keep their meaning, and overly complex ones close the network', () => {
   const hosts = Array.from({ length: 1000 }, (_, i) => `https://h${i}.example:443`).sort()
   const long = lettingOut(hosts)
   assert.deepEqual(meet(long, long).network.allow, hosts)

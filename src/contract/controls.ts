@@ -10,14 +10,16 @@ import {
 } from './pattern.ts'
 
 /**
- * What a sandbox may do. A lattice: `meet(a, b)` is the stricter of each control, `isWithin(a, b)` is its
- * order. Values are kept in one canonical form (sorted, nothing implied twice), so that equal rights are equal
- * data and a profile made twice is the same bytes. No function here, or anywhere, widens a value.
+ * Rights of a sandbox. A lattice: `meet(a, b)` is the stricter of each control, `isWithin(a, b)` is
+ * its order. Values are kept in one canonical form (sorted, no redundant entries), so that equal
+ * rights are equal data and a profile made twice has the same bytes. No function here, or anywhere,
+ * widens a value.
  */
 
 /**
- * `METHOD scheme://host:port/path` patterns, as pattern.ts reads them; method and path are mostly left out. `any` is
- * every public address, and is what `*://*:*` becomes. Denied is what is taken out of what is allowed.
+ * `METHOD scheme://host:port/path` patterns, parsed by pattern.ts; method and path are usually
+ * omitted. `any` is every public address, and the canonical form of `*://*:*`. `deny` is subtracted
+ * from `allow`.
  */
 const patternsMax = 1000
 const patterns = z.array(z.string().max(patternCharactersMax)).max(patternsMax).readonly()
@@ -31,7 +33,7 @@ export const networkControl = z
   })
   .readonly()
 const folders = z.array(z.string().max(300)).max(patternsMax).readonly()
-/** Absolute folders, each with all below it. What may be written may not for that reason be read. */
+/** Absolute folders, each with its subtree. Write access does not imply read access. */
 export const filesControl = z.object({ read: folders, write: folders }).readonly()
 const names = z.union([z.literal('any'), z.array(z.string().max(200)).max(1000).readonly()])
 
@@ -56,23 +58,23 @@ type Names = Controls['capabilities']
 
 export const controlNames = Object.keys(controlsSchema.unwrap().shape) as readonly Control[]
 
-/** No limit that a number could name; kept finite so that it survives JSON. */
+/** No limit; finite, so that it survives JSON. */
 export const unlimited = Number.MAX_SAFE_INTEGER
 
 export const noNetwork: NetworkControl = { allow: [], deny: [] }
 export const noFiles: FilesControl = { read: [], write: [] }
 
-/** Whether anything may leave, or might but for what is denied. */
+/** True if any destination may be reachable. */
 export function grantsNetwork({ allow }: NetworkControl): boolean {
   return allow === 'any' || allow.length > 0
 }
 
-/** Whether any folder may be read or written. */
+/** True if any folder may be read or written. */
 export function grantsFiles({ read, write }: FilesControl): boolean {
   return read.length > 0 || write.length > 0
 }
 
-/** The top of the lattice: everything. */
+/** Top of the lattice: all rights. */
 export const allControls: Controls = {
   network: { allow: 'any', deny: [] },
   files: { read: ['/'], write: ['/'] },
@@ -101,20 +103,20 @@ export function meet(a: Controls, b: Controls): Controls {
   }
 }
 
-/** Whether `inner` allows nothing that `outer` does not. */
+/** True if `inner` allows nothing beyond `outer`. */
 export function isWithin(inner: Controls, outer: Controls): boolean {
   return controlsBeyond(inner, outer).length === 0
 }
 
 /**
- * The one form of equal rights: sorted, nothing implied twice, nothing denied that was not allowed. What cannot be
- * read allows nothing and denies everything.
+ * Canonical form of equal rights: sorted, no redundant entries, no denial outside the allowed set.
+ * An unreadable pattern allows nothing and denies everything.
  */
 export function canonicalControls(controls: Controls): Controls {
   return meet(controls, controls)
 }
 
-/** The controls in which `inner` allows more than `outer`, in a fixed order; empty when it is within. */
+/** Controls in which `inner` allows more than `outer`, in a fixed order; empty if it is within. */
 export function controlsBeyond(inner: Controls, outer: Controls): readonly Control[] {
   const own = canonicalControls(inner)
   const both = meet(inner, outer)
@@ -137,7 +139,7 @@ function meetNetwork(a: NetworkControl, b: NetworkControl): NetworkControl {
   }
 }
 
-/** A budget that nobody names is none of its own. */
+/** The stricter of two byte budgets; omits the key if neither side sets one. */
 function lesser<K extends 'sent' | 'received'>(
   name: K,
   a: NetworkControl,
@@ -164,7 +166,7 @@ function meetNames(a: Names, b: Names): Names {
   return [...new Set(a)].filter((name) => both.has(name)).sort()
 }
 
-/** Absolute and plain: a path with `..`, `.` or an empty step could lie anywhere. */
+/** Absolute and normalised: a path with `..`, `.` or an empty segment could lie anywhere. */
 function isFolder(path: string): boolean {
   return path === '/' || (path.startsWith('/') && !/\/(\.{0,2})(\/|$)/.test(path))
 }
@@ -173,20 +175,20 @@ function isBelow(inner: string, outer: string): boolean {
   return inner === outer || outer === '/' || inner.startsWith(`${outer}/`)
 }
 
-/** Crossings looked at before a network is closed for being too entangled to hold. */
+/** Pairs of patterns to intersect before the network is closed as too complex. */
 const crossedMax = 4 * patternsMax
 
 function isEverything(patterns: readonly Pattern[]): boolean {
   return patterns.some((pattern) => covers(pattern, everything))
 }
 
-/** What a network lets out, as patterns; what cannot be read lets out nothing. */
+/** Patterns a network allows; an unreadable one allows nothing. */
 export function allowedBy(network: NetworkControl): readonly Pattern[] {
   if (network.allow === 'any') return [everything]
   return network.allow.map(readPattern).filter((pattern) => pattern !== undefined)
 }
 
-/** What it takes out of that; what cannot be read takes out everything. */
+/** Patterns it denies; an unreadable one denies everything. */
 export function deniedBy(network: NetworkControl): readonly Pattern[] {
   return network.deny.map((text) => readPattern(text) ?? everything)
 }
@@ -195,7 +197,10 @@ function texts(patterns: readonly Pattern[]): readonly string[] {
   return patterns.map(patternTextOf).sort()
 }
 
-/** What both lists hold. Only patterns that neither list covers whole can cross and make new ones. */
+/**
+ * Intersection of two lists. Only patterns not fully covered by the other list can cross and form
+ * new ones.
+ */
 function meetPatterns(a: readonly Pattern[], b: readonly Pattern[]): readonly Pattern[] {
   const isInB = Map.groupBy(a, (x) => b.some((y) => covers(y, x)))
   const isInA = Map.groupBy(b, (y) => a.some((x) => covers(x, y)))
@@ -203,7 +208,8 @@ function meetPatterns(a: readonly Pattern[], b: readonly Pattern[]): readonly Pa
     (isInA.get(false) ?? []).map((y) => meetPattern(x, y)).filter((both) => both !== undefined),
   )
   const whole = [...(isInB.get(true) ?? []), ...(isInA.get(true) ?? [])]
-  // Comparing all with all is quadratic, so a list past all bounds is not reduced: its length closes the network.
+  // Reduction is quadratic, so a list beyond the bound stays unreduced: its length then closes the
+  // network.
   return crossed.length > crossedMax ? crossed : outermost([...whole, ...crossed])
 }
 

@@ -5,7 +5,7 @@ import { publicKeyAsked, signatureAsked } from './signature.ts'
 import { durationMsMax } from './units.ts'
 import { type Finding, severity } from './verdict.ts'
 
-/** Code that a tenant registered once, to run it by name. */
+/** Code that a tenant registers to run it by name later. */
 export const effectName = z
   .string()
   .regex(
@@ -42,7 +42,7 @@ export const effectCall = z
   .strictObject({ effectId: effectName, input: z.unknown().optional() })
   .readonly()
 
-/** What the door answers to a registration. `severity` is that of `threatScore`. */
+/** Response to a registration. `severity` is that of `threatScore`. */
 export const effectRegistered = z
   .object({
     effectId: z.string(),
@@ -55,7 +55,7 @@ export const effectRegistered = z
   })
   .readonly()
 
-/** One line of `GET /api/effects`. */
+/** Line of `GET /api/effects`. */
 export const effectRow = effectRegistered
   .unwrap()
   .extend({
@@ -71,7 +71,7 @@ export type EffectRequest = z.output<typeof effectRequest>
 export type EffectRegistered = z.output<typeof effectRegistered>
 export type EffectRow = z.output<typeof effectRow>
 
-/** A stored effect. Its language is the one that was analysed, so that it never runs as another. */
+/** A stored effect. It keeps the analysed language, so that it never runs as another. */
 export const effectSchema = effectRow
   .unwrap()
   .extend({
@@ -83,10 +83,10 @@ export const effectSchema = effectRow
   })
   .readonly()
 
-/** What the door answers to an execution. */
+/** Response to an execution. */
 export const effectExecuted = outcomeSchema.unwrap().extend({ effectId: z.string() }).readonly()
 
 export type Effect = Readonly<z.output<typeof effectSchema>>
 
-/** What the doors of effects tell of a finding. */
+/** Fields of a finding in responses about effects. */
 export type PatternSeen = Pick<Finding, 'name' | 'description' | 'severity' | 'line' | 'column'>

@@ -1,6 +1,6 @@
 /**
- * Thrown means a bug, a broken host or a request that never became a job; how a job ends is a value, the
- * Outcome. A code is stable for ever; `message` is for whoever asked, `detail` for the log alone.
+ * Thrown for a bug, a broken host or a request that never became a job; the end of a job is a
+ * value, the Outcome. Codes are stable; `message` is for the client, `detail` for the log alone.
  */
 export const errorCodes = {
   // Requests
@@ -24,7 +24,7 @@ export const errorCodes = {
   SIGNER_UNKNOWN: 403,
   TIER_TOO_WEAK: 403,
   LANGUAGE_UNSUPPORTED: 422,
-  // Nobody can run it here, or not now
+  // Not possible here, or not now
   UNAVAILABLE: 503,
   NO_WALL: 503,
   NO_JAIL: 503,
@@ -45,9 +45,9 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 
 export interface ErrorParts {
-  /** What the operator can do about it, as one sentence. */
+  /** Remedy for the operator, in one sentence. */
   readonly hint?: string
-  /** Structured facts for whoever asked: paths, limits, positions. Never a secret. */
+  /** Structured facts for the client: paths, limits, positions. Never a secret. */
   readonly details?: unknown
   /** For the log alone. */
   readonly detail?: string
@@ -78,13 +78,13 @@ export class MayflyError extends Error {
   }
 }
 
-/** Whether it says that something broke, where other codes say that there is none, or none now. */
+/** True for a failure, false for codes that mean "does not exist" or "not now". */
 export function isBroken(thrown: unknown): boolean {
   const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
   return code === 'INTERNAL' || code === 'WARDEN_LOST' || code === 'PROTOCOL'
 }
 
-/** Reads the message of anything that was thrown, which may be no Error at all. */
+/** Message of any thrown value, which may not be an Error. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }

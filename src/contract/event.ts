@@ -1,12 +1,11 @@
 import * as z from 'zod'
 
 /**
- * Something that happened, at a named point. Logs, metrics, traces, the dashboard, the audit log and the evidence
- * are sinks of this one stream; no room logs on its own.
- *
- * A point is `room/what-happened`. `trust` says who claims it: the host saw it, the wall reported it, or the
- * guest said it of itself, which is rate-limited and never loosens anything. Fields are plain data, small, and
- * never hold code, input, results or secrets; a field that costs something to make is left out unless asked for.
+ * Events at named points. Logs, metrics, traces, the dashboard, the audit log and the evidence are
+ * sinks of this one stream; no room logs on its own. A point is `room/what-happened`. `trust` is
+ * the source of the claim: seen by the host, reported by the wall, or stated by the guest about
+ * itself; guest claims are rate-limited and never loosen anything. Fields are small plain data
+ * without code, input, results or secrets; costly fields are opt-in.
  */
 export const points = [
   'job/admitted',
@@ -96,24 +95,24 @@ export type Trust = 'host' | 'wall' | 'guest'
 
 export interface Event {
   readonly format: 1
-  /** Counts up by one in each process, from 1. */
+  /** Counter of this process, from 1. */
   readonly seq: number
   /** Milliseconds since 1970. */
   readonly at: number
-  /** The execution's id, or null where an event belongs to none. */
+  /** Execution id, or null for an event outside any execution. */
   readonly run: string | null
   readonly zone: string
   readonly point: Point
-  /** Who did it: a room, a provider, `operator`, `guest`. */
+  /** Source: a room, a provider, `operator`, `guest`. */
   readonly actor: string
   readonly trust: Trust
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** Where events go. A sink never throws and never waits; what it cannot take it drops and counts. */
+/** Consumer of events. A sink never throws or blocks; it drops and counts what it cannot accept. */
 export type Sink = (event: Event) => void
 
-/** What a room is handed to speak with. */
+/** Emitter handed to each room. */
 export interface Voice {
   say(
     point: Point,
@@ -137,12 +136,12 @@ export const timelineWord = z.enum([
 ])
 
 /**
- * Hears of a life as it goes. A line that its timeline has no room for is told too where it says what holds now, with
- * `isKept` false: a flood keeps nobody from knowing in which phase a zone is.
+ * Subscriber to the timeline of a life. Entries beyond the timeline's capacity are still delivered
+ * if they change the current state, with `isKept` false: a flood hides no phase change of a zone.
  */
 export type HearLine = (entry: TimelineEntry, isKept: boolean) => void
 
-/** One line of the story of a life; `at` counts from the release of user code, in milliseconds. */
+/** A timeline entry; `at` is milliseconds since the release of user code. */
 export const timelineEntry = z
   .object({
     at: z.number(),

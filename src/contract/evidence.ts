@@ -2,11 +2,11 @@ import * as z from 'zod'
 import type { Operator } from './live.ts'
 
 /**
- * A line of the record. Two for each job: `admitted` before the wall gets the code, `ended` with the outcome.
- * Lines hold salted commitments, never bodies or secrets. `hash` is one step of the chain (`lib/hash-chain.ts`)
- * from `previous` over the line's digest, the SHA-256 of the canonical JSON of everything but `previous` and
- * `hash`: no line can be edited, removed or moved without the chain breaking, and whoever is given digests alone
- * can chain them without seeing a line.
+ * A line of the record. Each job has two: `admitted` before the wall gets the code, `ended` with
+ * the outcome. Lines hold salted commitments, never bodies or secrets. `hash` is one step of the
+ * chain (`lib/hash-chain.ts`) from `previous` over the line's digest, the SHA-256 of the canonical
+ * JSON of every field but `previous` and `hash`: editing, removing or moving a line breaks the
+ * chain, and the warden can extend it from digests alone, without reading lines.
  */
 export const lineKind = z.enum(['genesis', 'admitted', 'ended', 'closed', 'event'])
 
@@ -18,7 +18,7 @@ export const lineSchema = z
     kind: lineKind,
     run: z.string().nullable(),
     tenant: z.string().nullable(),
-    /** In clear, so that the log can be read without keys. */
+    /** In plaintext, so that the log is readable without keys. */
     status: z.string().nullable(),
     body: z.record(z.string(), z.unknown()),
     previous: z.string(),
@@ -41,12 +41,14 @@ export type LineKind = z.infer<typeof lineKind>
 export type Line = z.infer<typeof lineSchema>
 export type Checkpoint = z.infer<typeof checkpointSchema>
 
-/** What is signed: one text for each (key, seq, head, at), with a prefix that no other signature here has. */
+/** Signed text, unique for each (key, seq, head, at); no other signature here shares its prefix. */
 export function checkpointStatement(parts: Omit<Checkpoint, 'format' | 'signature'>): string {
   return `mayfly checkpoint 1\n${parts.key}\n${parts.seq}\n${parts.head}\n${parts.at}\n`
 }
 
-/** What an audit found. `firstBad` is the sequence number of the first line that is wrong, with why. */
+/**
+ * Result of an audit. `firstBad` is the sequence number of the first invalid line, with the reason.
+ */
 export interface Audit {
   readonly ok: boolean
   readonly lines: number
@@ -56,7 +58,7 @@ export interface Audit {
   readonly firstBad?: { readonly seq: number; readonly why: string }
 }
 
-/** A part of a capture as it is known outside: the name has the name of its capture before it. */
+/** A part of a capture, named with its capture's name as prefix. */
 export const capturedPart = z
   .object({
     name: z.string().regex(/^capture-\d{1,16}\/\w[\w.-]{0,63}$/),
@@ -65,10 +67,10 @@ export const capturedPart = z
   })
   .readonly()
 
-/** Who wanted it: whoever asked for the job, an operator, or the reaction to an anomaly. */
+/** Origin of the request: the job itself, an operator, or the reaction to an anomaly. */
 export const capturedFor = z.enum(['asked', 'operator', 'anomaly'])
 
-/** What a wall had to show of a run, where it is kept. */
+/** A stored capture of a run. */
 export const keptCapture = z
   .object({
     name: z.string(),
@@ -92,12 +94,15 @@ export type CapturedPart = z.infer<typeof capturedPart>
 export type KeptCapture = z.infer<typeof keptCapture>
 
 /**
- * What is kept of runs beside the record, for whoever may see it. A run of another tenant is like one that never was.
- * Each throws MayflyError NOT_FOUND where there is nothing, and STATE where it cannot be read.
+ * Stored captures and bodies of runs, for authorised readers. A run of another tenant looks
+ * nonexistent. Methods throw MayflyError NOT_FOUND for a missing item, and STATE for an unreadable
+ * one.
  */
 export interface Evidence {
   of(run: string, by: Operator): readonly KeptCapture[]
-  /** The bytes of a part, piece by piece: each is told only if it is as it was kept. Who asked is in the record first. */
+  /**
+   * Bytes of a part, in chunks, each verified before it is yielded. The reader is recorded first.
+   */
   read(run: string, part: string, by: Operator): ReadPart
 }
 

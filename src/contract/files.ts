@@ -1,9 +1,9 @@
 import type { JobFile } from './job.ts'
 
-/** As many as Linux follows. */
+/** Linux follows at most 40 links (MAXSYMLINKS). */
 const LINKS_MAX = 40
 
-/** The files of a job where there are no folders and no links: a link stands for the file it leads to. */
+/** The files of a job without folders and links: each link is replaced by the file it leads to. */
 export function plainFiles(files: readonly JobFile[]): readonly JobFile[] {
   if (files.every(({ type = 'file' }) => type === 'file')) return files
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
@@ -14,7 +14,7 @@ export function plainFiles(files: readonly JobFile[]): readonly JobFile[] {
   })
 }
 
-/** The file at the end of a chain of links; undefined where it leads to none of the job's. */
+/** File at the end of a chain of links; undefined if it is not one of the job's. */
 function targetOf(link: JobFile, byPath: ReadonlyMap<string, JobFile>): JobFile | undefined {
   let file: JobFile | undefined = link
   for (let hops = 0; file?.type === 'link' && hops < LINKS_MAX; hops++) {
@@ -23,7 +23,7 @@ function targetOf(link: JobFile, byPath: ReadonlyMap<string, JobFile>): JobFile 
   return file?.type === 'link' || file?.type === 'folder' ? undefined : file
 }
 
-/** Without empty parts, `.` and `..`. */
+/** Removes empty, `.` and `..` segments. */
 export function normalPath(path: string): string {
   const parts: string[] = []
   for (const part of path.split('/')) {
@@ -33,12 +33,12 @@ export function normalPath(path: string): string {
   return parts.join('/')
 }
 
-/** Of a path with slashes; empty where it has none. */
+/** Parent of a slash path; empty for a bare name. */
 export function folderOf(path: string): string {
   return path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : ''
 }
 
-/** Whether a path is that of JavaScript or TypeScript, by its suffix; declarations are none, for no program loads them. */
+/** True for JavaScript and TypeScript by suffix; false for declarations, which no program loads. */
 export function isCodePath(path: string): boolean {
   return /\.(?:[cm]?[jt]s|[jt]sx)$/.test(path) && !/\.d\.[cm]?ts$/.test(path)
 }

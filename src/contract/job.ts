@@ -9,10 +9,10 @@ import { tierName } from './tier.ts'
 export const languages = ['js', 'ts', 'node', 'python', 'wasm', 'sh', 'bash'] as const
 export const entries = ['auto', 'body', 'function', 'module', 'program', 'main', 'handler'] as const
 
-/** Capabilities that a job may ask for by itself: what they open is held by the wall it runs in. */
+/** Capabilities a job may request directly; its own wall enforces them. */
 export const grantable = ['webassembly'] as const
 
-/** Capabilities that a job may ask to call: each call is answered outside its wall. */
+/** Capabilities a job may request to call: each call is answered outside its wall. */
 export const callable = [
   'ccos.network.http-fetch',
   'ccos.io.read-file',
@@ -24,7 +24,7 @@ export const callable = [
   'math.divide',
 ] as const
 
-/** All that a job may ask for. */
+/** Every capability a job may request. */
 export const askable = [...grantable, ...callable] as const
 
 export const language = z.enum(languages)
@@ -32,7 +32,7 @@ export const entry = z.enum(entries)
 export type Language = z.infer<typeof language>
 export type Entry = z.infer<typeof entry>
 
-/** Calls of one batch. */
+/** Maximum calls of one batch. */
 export const callsMax = 1000
 
 const NO_NUL = /^[^\0]*$/
@@ -41,8 +41,8 @@ const isPathPart = (part: string) =>
   part !== '' && part !== '.' && part !== '..' && part.length <= 255
 
 /**
- * The source as a file: its path below the working folder and in messages; its suffix says what it is written in. What it
- * imports by a relative name lies beside it.
+ * The source as a file: its path below the working folder and in messages; the suffix gives its
+ * language. Relative imports resolve beside it.
  */
 export const sourceName = z
   .string()
@@ -54,7 +54,7 @@ export const sourceName = z
     'expected the name of a file, plain or below folders',
   )
 
-/** A file the job brings: a path below the working directory, never out of it. */
+/** A file of the job: a path that cannot leave the working directory. */
 export const jobFile = z
   .strictObject({
     path: z
@@ -84,7 +84,7 @@ export const jobFile = z
   })
   .readonly()
 
-/** Lexically: what a link of the job's own in between leads to is below the working directory as well. */
+/** Lexical check; links of the job along the path stay below the working directory as well. */
 function isLinkWithin(path: string, target: string): boolean {
   if (target === '' || target.length > 1024 || target.startsWith('/') || !NO_NUL.test(target))
     return false
@@ -115,7 +115,7 @@ export const hostPattern = z
   .refine((text) => parsePattern(text, 'https') !== undefined, `expected ${patternText}`)
 const hostPatterns = z.array(hostPattern).max(1000)
 
-/** As written by people; `config` and `profile` bring it into the canonical form of Controls. */
+/** User notation; `config` and `profile` normalise it into Controls. */
 export const bytesAsked = {
   sent: size.exactOptional().describe('bytes that may leave in one run, heads and TLS included'),
   received: size.exactOptional().describe('the same for what comes back'),
@@ -126,13 +126,13 @@ export const networkAsked = z.union([
   z.strictObject({ deny: hostPatterns, ...bytesAsked }),
 ])
 
-/** Each is in every list of jobs. */
+/** Bounded because every list of jobs repeats them. */
 const LABELS_MAX = 64
 
-/** Of a schema: before anything walks it, and each job is judged by it again. */
+/** Bounds of a schema, checked before anything walks it; each job is validated against it again. */
 const schemaMax = { values: 20_000, characters: 262_144 } as const
 
-/** Whether it is within those bounds; looks at no more than they allow. */
+/** True if within those bounds; visits no more than they allow. */
 function isSmallObject(given: Readonly<Record<string, unknown>>): boolean {
   const todo: unknown[] = [given]
   let [values, characters] = [1, 0]
@@ -231,7 +231,7 @@ export type JobAsked = z.output<typeof jobRequest>
 export type JobFile = z.output<typeof jobFile>
 export type Limits = z.output<typeof limits>
 
-/** Where a job came in. */
+/** Entry point of a job. */
 export const origins = [
   'library',
   'cli',
@@ -244,24 +244,29 @@ export const origins = [
 ] as const
 export type Origin = (typeof origins)[number]
 
-/** What someone asks to run, with who asks; made at a door, never changed on the road. */
+/**
+ * A request to run code, with its principal; created at an entry point, immutable in the pipeline.
+ */
 export interface Job {
   readonly id: string
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
-  /** The capability that it is a call of: its limits and Controls are those configured for that name. */
+  /**
+   * Capability of which this job is one call: limits and Controls are those configured for that
+   * name.
+   */
   readonly capability?: string
-  /** When the door took it, on the Clock. */
+  /** Time of acceptance, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }
-  /** Layers of packages, which only whoever is trusted with folders of this machine can have made. */
+  /** Package layers; only callers trusted with host folders can create them. */
   readonly packages?: readonly PackageLayer[]
   /**
-   * The input as JSON text, so that it crosses walls as bytes: `null` when none was given; of a batch a list with the
-   * input of each call.
+   * Input as JSON text, so that it crosses walls as bytes: `null` if absent; for a batch, a list
+   * with the input of each call.
    */
   readonly inputText: string
-  /** The W3C trace context this job is part of, well-formed, where whoever asks brought one. */
+  /** Well-formed W3C trace context from the caller, if any. */
   readonly traceparent?: string
 }

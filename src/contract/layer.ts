@@ -1,15 +1,17 @@
 import * as z from 'zod'
 
-/** What a layer of packages holds: a `node_modules`, a folder of installed Python packages, or wheels. */
+/**
+ * Content of a package layer: a `node_modules`, a folder of installed Python packages, or wheels.
+ */
 export const layerKinds = ['node', 'python', 'wheels'] as const
 export type LayerKind = (typeof layerKinds)[number]
 
-/** Layers of one job. */
+/** Maximum layers of one job. */
 export const layersMax = 4
-/** The name of a layer below the folder of layers: a digest that nobody can guess who may not read it. */
+/** Name of a layer's folder: a digest, unguessable without read access to its content. */
 export const layerName = z.string().regex(/^[0-9a-f]{64}$/)
 
-/** A read-only tree of packages that a wall mounts, as a job names it: never by a path of the host. */
+/** A read-only package tree that a wall mounts, referenced by digest, never by host path. */
 export const packageLayer = z
   .object({
     kind: z.enum(layerKinds),
@@ -20,7 +22,7 @@ export const packageLayer = z
   .readonly()
 export type PackageLayer = z.output<typeof packageLayer>
 
-/** The one folder in a layer; Node finds nothing in a folder of another name. */
+/** The single folder in a layer; Node resolves packages only from this name. */
 export const contentOf: Readonly<Record<LayerKind, string>> = {
   node: 'node_modules',
   python: 'packages',

@@ -4,7 +4,7 @@ import { controlNames, controlsSchema, type Controls } from './controls.ts'
 import { timelineEntry } from './event.ts'
 import { tierNames, type TierName } from './tier.ts'
 
-/** One line of `GET /v1/sandboxes`: a sandbox whose job is under way. */
+/** Line of `GET /v1/sandboxes`: a sandbox with a running job. */
 export const liveRow = z
   .object({
     id: z.string().describe('of its execution'),
@@ -46,7 +46,7 @@ export const liveSandbox = liveRow
   })
   .readonly()
 
-/** The body of `POST /v1/sandboxes/{id}/tighten`: what is left out stays as it is. */
+/** The body of `POST /v1/sandboxes/{id}/tighten`: omitted controls stay unchanged. */
 export const tightenAsked = z
   .strictObject({
     controls: controlsAsked.refine(
@@ -57,7 +57,7 @@ export const tightenAsked = z
   })
   .readonly()
 
-/** What a tightening came to. */
+/** Result of tightening. */
 export const tightenedBody = z
   .object({
     id: z.string(),
@@ -106,16 +106,17 @@ export type Captured = z.infer<typeof capturedBody>
 export type Terminated = z.infer<typeof terminatedBody>
 export type ZoneEnded = z.infer<typeof zoneEndedBody>
 
-/** Who acts from outside. Without a tenant, on the lives of all of them. */
+/** External actor. Without a tenant, it acts on the lives of all tenants. */
 export interface Operator {
   readonly principal: string
   readonly tenant: string | undefined
 }
 
 /**
- * Lives under way, and what can be done to them from outside: only ever take away. Each throws MayflyError NOT_FOUND
- * for what is over, never was, or is another tenant's; CONFLICT for what its wall cannot do or would loosen;
- * RATE_LIMITED where too many wait; and STATE where what was done could not be written down.
+ * Running lives and the operations on them, all of which only take away. Each throws MayflyError:
+ * NOT_FOUND for an ended, unknown or foreign life; CONFLICT for an operation that the wall does not
+ * support or that would loosen; RATE_LIMITED when too many wait; STATE when the operation could not
+ * be recorded.
  */
 export interface Operations {
   list(by: Operator): readonly LiveRow[]
@@ -128,7 +129,7 @@ export interface Operations {
   freeze(id: string, by: Operator): Promise<Frozen>
   thaw(id: string, by: Operator): Promise<Frozen>
   capture(id: string, by: Operator): Promise<Captured>
-  /** Ends one zone, and the rest goes on; of the whole, everything. Idempotent. */
+  /** Ends one zone and lets the others run; the main zone ends everything. Idempotent. */
   endZone(id: string, zone: string, by: Operator): Promise<ZoneEnded>
   /** Resolves when its user code has ended. */
   terminate(id: string, by: Operator): Promise<Terminated>

@@ -72,7 +72,7 @@ test('none is no network and open is every public address', () => {
   assert.deepEqual(networkOf('open'), allControls.network)
 })
 
-test('the same rights written in two ways are the same data', () => {
+test('equal rights in two notations are equal data', () => {
   const one = networkOf({ allow: ['b.example', '*.example', 'B.example'] })
   assert.deepEqual(one, networkOf({ allow: ['https://*.example:443'] }))
 })
@@ -83,10 +83,10 @@ test('a bare host to deny is denied on every port', () =>
     deny: ['*://bad.example:*'],
   }))
 
-test('a pattern that is none is refused with the pattern in the message', () =>
+test('an invalid pattern is refused with the pattern in the message', () =>
   assert.throws(() => networkOf({ allow: ['a b'] }), /"a b"/))
 
-test('S2-28: bytes are a part of a network: the fewest of what is named hold, and none of nothing', () => {
+test('S2-28: byte budgets are part of a network: the smallest given one holds, and an absent one adds none', () => {
   const own = networkOf({ allow: ['a.example'], sent: '1KB', received: 10 })
   assert.deepEqual([own.sent, own.received], [1024, 10])
   const ceiling = networkOf({ deny: ['b.example'], sent: 100 })

@@ -5,33 +5,36 @@ import { allControls, canonicalControls, noNetwork, type NetworkControl } from '
 import { isPathPattern, readPattern } from './pattern.ts'
 import { parseSize } from './units.ts'
 
-/** A network as people write it: in a job, in a configuration, on the command line. */
+/** A network in user notation: in a job, a configuration, on the command line. */
 export type NetworkAsked =
   | 'none'
   | 'open'
   | (BytesAsked & { readonly allow: readonly string[] })
   | (BytesAsked & { readonly deny: readonly string[] })
 
-/** A host of a configuration: with `private`, also where its address is private. A job has no way to write this. */
+/**
+ * A host of a configuration; `private` also allows private addresses. A job cannot express this.
+ */
 export type HostRule = string | { readonly host: string; readonly private?: boolean | undefined }
 
-/** The same in a configuration, where a rule may let out to private addresses. */
+/** The same in a configuration, where a rule may allow private addresses. */
 export type ConfiguredAsked =
   | Exclude<NetworkAsked, { readonly allow: readonly string[] }>
   | (BytesAsked & { readonly allow: readonly HostRule[] })
 
-/** What a configuration says of a network: the control, and beside it which of its places may be private. */
+/** A configured network: the control, and its patterns that may be private. */
 export type ConfiguredNetwork = NetworkControl & { readonly private?: readonly string[] }
 
-/** The bytes of one run, heads and TLS included: a number, or text such as "1MB". */
+/** Byte budgets of one run, heads and TLS included: a number, or text such as "1MB". */
 interface BytesAsked {
   readonly sent?: number | string
   readonly received?: number | string
 }
 
 /**
- * Brings what was asked into the canonical form of Controls. A bare host to allow is https on 443; a bare host to
- * deny is every port of it, because to deny too little fails open. Throws RangeError on what is no pattern.
+ * Normalises user notation into Controls. A bare host to allow means https on 443; a bare host to
+ * deny means every port, because denying too little would fail open. Throws RangeError for an
+ * invalid pattern.
  */
 export function networkOf(asked: NetworkAsked): NetworkControl {
   if (asked === 'none') return noNetwork
@@ -42,7 +45,10 @@ export function networkOf(asked: NetworkAsked): NetworkControl {
     : canonical({ allow: 'any', deny: asked.deny.flatMap((text) => read(text, 'every')), ...bytes })
 }
 
-/** Reads a network of a configuration. Throws RangeError on what is no pattern, or may not be private. */
+/**
+ * Parses a network of a configuration. Throws RangeError for an invalid pattern, or one that may
+ * not be private.
+ */
 export function configuredNetworkOf(asked: ConfiguredAsked): ConfiguredNetwork {
   if (typeof asked === 'string' || !('allow' in asked)) return networkOf(asked)
   const rules = asked.allow.map((rule) => (typeof rule === 'string' ? { host: rule } : rule))
@@ -51,7 +57,7 @@ export function configuredNetworkOf(asked: ConfiguredAsked): ConfiguredNetwork {
   return { ...networkOf({ ...asked, allow: hosts }), ...privateOf(named, 'https') }
 }
 
-/** The patterns of hosts that may be private, as a part of a network; nothing where there are none. */
+/** Patterns of hosts that may be private, as part of a network; omitted if empty. */
 export function privateOf(
   hosts: readonly string[],
   bare: BareHost,
@@ -90,7 +96,10 @@ function bytesOf(
   return { [name]: bytes }
 }
 
-/** What a bare host stands for: `https` 443 alone, `web` also http on 80, `every` scheme and port. */
+/**
+ * Meaning of a bare host: `https` is 443 alone, `web` adds http on 80, `every` is any scheme and
+ * port.
+ */
 export type BareHost = 'https' | 'web' | 'every'
 
 const bareForms: Readonly<Record<BareHost, readonly (readonly [scheme: string, port: string])[]>> =
@@ -114,10 +123,10 @@ const WRITTEN =
   /^(?:([A-Z]{1,20}) )?(?:(\*|[a-zA-Z]{1,20}):\/\/)?(\*|\[[0-9a-fA-F:.]{2,45}\]|[^\s/?#@:[\]\\%]{1,253})(?::(\d{1,5}|\*))?(\/[^\s?#\\]*)?$/
 
 /**
- * Reads `host`, `host:port`, `scheme://host` or `scheme://host:port` into `scheme://host:port` patterns; undefined
- * when it is none. The host is lower-cased, in ASCII, and may be `*` or start with `*.`; the port may be `*`. A
- * method and a space may stand before it (`GET api.example.com`), a path after it: `/v1/users` is that path,
- * `/v1/*` all below it, and `/` alone is no path.
+ * Parses `host`, `host:port`, `scheme://host` or `scheme://host:port` into `scheme://host:port`
+ * patterns; undefined if invalid. The host is lower-cased ASCII, and may be `*` or start with `*.`;
+ * the port may be `*`. A method and a space may precede it (`GET api.example.com`), a path may
+ * follow: `/v1/users` is that path, `/v1/*` its subtree, and `/` alone means no path.
  */
 export function parsePattern(text: string, bare: BareHost): readonly string[] | undefined {
   const [, method, scheme, host = '', port, path = '/'] = WRITTEN.exec(text) ?? []
@@ -146,8 +155,8 @@ function placesOf(
 }
 
 /**
- * The one spelling of a path that every server reads in the same way; undefined where some would read another: dot
- * segments, empty ones, backslashes, and characters that are written with `%` though they part or end something.
+ * Unambiguous spelling of a path, which every server parses alike; undefined for ambiguous ones:
+ * dot or empty segments, backslashes, and percent-encoded delimiters.
  */
 export function plainPath(path: string): string | undefined {
   const decoded = path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => {
@@ -165,7 +174,7 @@ function trimmedEnd(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path === '/' ? '/-' : path
 }
 
-/** Equal rights are equal data: sorted, nothing twice, nothing that another entry covers. */
+/** Canonical form: sorted, without duplicates or entries covered by another. */
 export function canonical(network: NetworkControl): NetworkControl {
   return canonicalControls({ ...allControls, network }).network
 }
@@ -188,7 +197,7 @@ function numberOf(port: string | undefined): string | undefined {
   return port === undefined || port === '*' ? port : String(Number(port))
 }
 
-/** One spelling for each host: `0x7f.1` is `127.0.0.1`, `EXAMPLE.com.` is `example.com`. */
+/** Canonical spelling of a host: `0x7f.1` is `127.0.0.1`, `EXAMPLE.com.` is `example.com`. */
 function hostOf(written: string): string | undefined {
   if (written === '*') return '*'
   const wild = written.startsWith('*.')

@@ -4,7 +4,9 @@ import { explained } from './profile.ts'
 import { timelineEntry } from './event.ts'
 import { ranFunctionSchema, zonesMadeSchema } from './zones.ts'
 
-/** Each end of a job with the exit code of `mayfly run`. 2 is usage, which never becomes a job. */
+/**
+ * Job statuses with the exit code of `mayfly run`. 2 is a usage error, which never becomes a job.
+ */
 export const exitCodeOf = {
   ok: 0,
   error: 1,
@@ -27,7 +29,7 @@ export const outcomeError = z
     code: z.string(),
     name: z.string().optional(),
     message: z.string(),
-    /** Positions are those of the user's source. */
+    /** Positions refer to the user's source. */
     stack: z.string().optional(),
     details: z.unknown().optional(),
   })
@@ -44,7 +46,7 @@ export const artifact = z
 
 export const encoding = z.enum(['json', 'tagged', 'text'])
 
-/** A rich form of a result, or a figure: one of its texts, or the artifact that holds its bytes. */
+/** A rich form of a result, or a figure: either its text, or the artifact with its bytes. */
 export const displayItem = z
   .object({
     type: z.string().describe('a MIME type, in the words of the job'),
@@ -53,7 +55,7 @@ export const displayItem = z
   })
   .readonly()
 
-/** How one call of a batch ended: the calls behind one that ended the job are `skipped`. */
+/** End of one call of a batch; calls after the one that ended the job are `skipped`. */
 export const callEnd = z
   .object({
     status: z.enum([...(Object.keys(exitCodeOf) as [Status, ...Status[]]), 'skipped']),
@@ -64,12 +66,12 @@ export const callEnd = z
   })
   .readonly()
 
-/** What calls by name came to that were jobs of their own. */
+/** Cost of capability calls that ran as jobs of their own. */
 export const calledJobs = z
   .object({ jobs: z.number().int(), cpuTime: z.number().describe('ms of all of them') })
   .readonly()
 
-/** One attempt to reach an address: what was let out, and what was not and why. */
+/** An outbound attempt: allowed, or denied with the reason. */
 export const networkAttempt = z
   .object({
     host: z.string(),
@@ -81,12 +83,15 @@ export const networkAttempt = z
   })
   .readonly()
 
-/** Where an outcome that is given again was lived. */
+/** Source of an outcome served from the cache. */
 export const cachedFrom = z
   .object({ id: z.string(), age: z.number().describe('milliseconds since then') })
   .readonly()
 
-/** One thing in which the run on another tier differs: where in it, and the beginning of either side as JSON. */
+/**
+ * A difference in the run on another tier: its location, and the beginning of either side as
+ * JSON.
+ */
 export const shadowDifference = z
   .object({
     field: z.enum(['status', 'error', 'result', 'calls', 'stdout', 'artifacts']),
@@ -96,7 +101,7 @@ export const shadowDifference = z
   })
   .readonly()
 
-/** How the job compares with a second run of it on another tier. */
+/** Comparison of the job with a second run on another tier. */
 export const shadow = z
   .object({
     tier: z.string().describe('the tier asked for'),
@@ -112,7 +117,7 @@ export const shadow = z
   })
   .readonly()
 
-/** Work that a job left behind when it ended with its value. */
+/** Unfinished work dropped when the job returned its value. */
 export const pending = z
   .object({
     timers: z.number().int().min(0),
@@ -233,7 +238,7 @@ export type CallEnd = z.infer<typeof callEnd>
 export type Artifact = z.infer<typeof artifact>
 export type DisplayItem = z.infer<typeof displayItem>
 
-/** All of an outcome that no wall had a part in, but its name and its end. */
+/** Outcome fields of a job that never reached a wall, except its name and end. */
 export function withoutWall() {
   return {
     stdout: '',

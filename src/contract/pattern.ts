@@ -1,11 +1,11 @@
 /**
- * One pattern of a network: `METHOD scheme://host:port/path`. Method and path may be left out and then mean every
- * one; scheme and port may be `*`, a host may be `*` or start with `*.`, a path may end with `/*`. In each part two
- * values are nested or have nothing in common, so two patterns always meet in one pattern or in none: that is what
- * makes networks a lattice.
+ * A network pattern: `METHOD scheme://host:port/path`. Omitted method and path match all; scheme
+ * and port may be `*`, a host may be `*` or start with `*.`, a path may end with `/*`. In each part
+ * two values are nested or disjoint, so the intersection of two patterns is one pattern or empty:
+ * this makes networks a lattice.
  */
 export interface Pattern {
-  /** In capitals, or `*`. */
+  /** Upper case, or `*`. */
   readonly method: string
   readonly scheme: string
   readonly host: string
@@ -16,14 +16,14 @@ export interface Pattern {
 
 export const everything: Pattern = { method: '*', scheme: '*', host: '*', port: '*', path: '*' }
 export const pathCharactersMax = 400
-/** What the longest parts make together, so that what two patterns have in common is never too long. */
+/** Sum of the longest parts, so that an intersection never exceeds the bound. */
 export const patternCharactersMax = 720
 
 const PATTERN =
   /^(?:([A-Z]{1,20}) )?(\*|[a-z][a-z0-9+.-]{0,19}):\/\/([^/\s]{1,253}):(\d{1,5}|\*)(\/.*)?$/
 const PATH = /^\/(?:[^\s?#*\\]*|[^\s?#*\\]*\/\*|\*)$/
 
-/** Reads the canonical text of a pattern; undefined when it is none. */
+/** Parses the canonical text of a pattern; undefined if invalid. */
 export function readPattern(text: string): Pattern | undefined {
   const [, method = '*', scheme, host, port, path = '/*'] = PATTERN.exec(text) ?? []
   if (!scheme || !host || !port || !isPathPattern(path)) return undefined
@@ -35,12 +35,12 @@ export function patternTextOf({ method, scheme, host, port, path }: Pattern): st
   return `${before}${scheme}://${host}:${port}${path === '*' ? '' : path}`
 }
 
-/** Whether a path can stand in a pattern: absolute, no query, a star at its end alone. */
+/** True for a path usable in a pattern: absolute, no query, `*` only at its end. */
 export function isPathPattern(path: string): boolean {
   return path.length <= pathCharactersMax && PATH.test(path)
 }
 
-/** Whether all that `inner` means is also meant by `outer`. */
+/** True if `outer` matches everything that `inner` matches. */
 export function covers(outer: Pattern, inner: Pattern): boolean {
   return (
     coversWord(outer.scheme, inner.scheme) &&
@@ -51,7 +51,7 @@ export function covers(outer: Pattern, inner: Pattern): boolean {
   )
 }
 
-/** What both mean; undefined when that is nothing. */
+/** Intersection of two patterns; undefined if empty. */
 export function meetPattern(a: Pattern, b: Pattern): Pattern | undefined {
   const method = narrower(coversWord, a.method, b.method)
   const scheme = narrower(coversWord, a.scheme, b.scheme)

@@ -2,18 +2,21 @@ import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
 
 export const conditionCharactersMax = 1000
-/** Name of the zone that is the whole execution: events that belong to no other zone are in it. */
+/** Zone of the whole execution, and of events that belong to no other zone. */
 export const mainZone = 'main'
 
 const condition = z.string().min(1).max(conditionCharactersMax)
 
-/** Phases over a life, each no looser than the one before it; after the last one the sandbox is terminated. */
+/**
+ * Phases of a life, each no looser than the one before; after the last one the sandbox is
+ * terminated.
+ */
 export const phaseSchema = z
   .object({
     name: z.string().min(1).max(64),
     for: z.number().int().min(1).describe('milliseconds'),
     controls: controlsSchema,
-    /** Conditions in CEL: the phase is over, or the whole life is, as soon as they hold. */
+    /** CEL conditions that end the phase, or the whole life, as soon as they hold. */
     advanceIf: condition.optional(),
     terminateIf: condition.optional(),
   })
@@ -24,16 +27,19 @@ export const reaction = z.enum(['record', 'advance', 'tighten', 'freeze', 'captu
 const courseShape = {
   phases: z.array(phaseSchema).min(1).max(64).readonly(),
   onAnomaly: z.object({ low: reaction, medium: reaction, high: reaction }).readonly(),
-  /** What is left of the remaining phases after an advance, as a share of their length. */
+  /** Share of their length that the remaining phases keep after an advance. */
   shorten: z.number().min(0).max(1),
-  /** `cpu`: a phase is also over when the guest has used that much processor time in it. */
+  /** `cpu`: the phase also ends after that much CPU time in it. */
   clock: z.literal('cpu').optional(),
 } as const
 
 export const zoneScheduleSchema = z
   .object({
     ...courseShape,
-    /** A zone of programs: begins where one of these is executed. Names, or absolute paths; `*` is anything. */
+    /**
+     * Programs whose execution starts a zone of this kind: names or absolute paths; `*` matches
+     * anything.
+     */
     programs: z.array(z.string().max(256)).min(1).max(16).readonly().optional(),
   })
   .readonly()
@@ -42,9 +48,11 @@ export const scheduleSchema = z
   .object({
     name: z.string(),
     ...courseShape,
-    /** By kind of zone, counted from its beginning. A zone of another kind lives as the whole does. */
+    /**
+     * Schedules by kind of zone, counted from its start. A zone of another kind follows the whole.
+     */
     zones: z.record(z.string(), zoneScheduleSchema).readonly().optional(),
-    /** False credentials lie in this life, whatever the configuration says of others. */
+    /** Plants honeytokens in this life, regardless of the configuration. */
     honeytokens: z.literal(true).optional(),
   })
   .readonly()

@@ -26,7 +26,7 @@ test('A preset answers an anomaly no more mildly than a life without a schedule'
   assert.equal(anomalies.honeytokens, false)
 })
 
-test('The network of a preset is names that nobody can have', () => {
+test('The network of a preset is unregistrable host names', () => {
   for (const name of presetNames)
     for (const host of presets[name]!.network) {
       assert.ok(parsePattern(host, 'https'), host)

@@ -5,7 +5,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 export type PresetName = keyof typeof policy.schedules
 export const presetNames = Object.keys(policy.schedules) as [PresetName, ...PresetName[]]
 
-/** A schedule that needs no configuration, and the hosts granted with it to a visitor of the page. */
+/** A built-in schedule, and the hosts it grants to visitors of the demo page. */
 export interface Preset {
   readonly schedule: ScheduleConfig
   readonly network: readonly string[]

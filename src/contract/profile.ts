@@ -10,9 +10,9 @@ export const explained = z
   .readonly()
 
 /**
- * The full, serialisable description of the sandbox to make. Same inputs, byte-same profile: canonical JSON of
- * everything but `digest` and `explain` is what `digest` hashes, and nothing in it depends on the time or on
- * which run this is.
+ * The full, serialisable description of a sandbox. Equal inputs give equal bytes: `digest` is the
+ * hash of the canonical JSON of every field but `digest` and `explain`, and no field depends on the
+ * time or the run.
  */
 export const profileSchema = z
   .object({

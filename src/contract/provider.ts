@@ -16,15 +16,18 @@ import type { Strength, TierName } from './tier.ts'
 import type { ProgramZoneAbout, Split } from './zones.ts'
 
 export type Ability =
-  /** Gives a guest a network and holds it to what is granted; to have none at all is no ability. */
+  /**
+   * Gives a guest a network and restricts it to its grants; a wall without network needs no
+   * ability.
+   */
   | 'network'
-  /** Lets a realm call what it was granted. */
+  /** Lets a realm call granted capabilities. */
   | 'calls'
-  /** Lets a program do so. */
+  /** Lets a program call granted capabilities. */
   | 'program-calls'
-  /** Gives a realm folders of this machine, by calls that are held to what is granted. */
+  /** Gives a realm host folders, through calls checked against its grants. */
   | 'folder-calls'
-  /** Gives a program folders of this machine. */
+  /** Mounts host folders for a program. */
   | 'folders'
   | 'files'
   | 'modules'
@@ -35,35 +38,38 @@ export type Ability =
   | 'capture-memory'
   | 'capture-disk'
   | 'zones'
-  /** Programs that a program executes may be zones of their own. */
+  /** Executables that a program starts may be zones of their own. */
   | 'program-zones'
-  /** Mounts layers of packages for a program. */
+  /** Mounts package layers for a program. */
   | 'packages'
   /** The same for a realm. */
   | 'realm-packages'
   | 'stdin'
-  /** Takes several inputs for one code and answers each by itself. */
+  /** Runs one code with several inputs and reports each end separately. */
   | 'batch'
-  /** Says which functions of a source ran: of JavaScript, and of whole programs. */
+  /** Reports which functions ran: for JavaScript, and for whole programs. */
   | 'trace'
   | 'program-trace'
 
-/** One technology for one tier. Loaded when first needed; its strength is what its probe proved. */
+/** A technology for one tier. Loaded on first use; its strength is proved by its probe. */
 export interface Provider {
   readonly name: string
   readonly tier: TierName
   readonly languages: readonly Language[]
-  /** The controls it enforces at all, and those it can close while a guest runs. */
+  /** Controls it enforces at all, and those it can tighten while a guest runs. */
   readonly enforces: readonly Control[]
   readonly tightens: readonly Control[]
   readonly can: readonly Ability[]
-  /** Whether it is taken for a job that names it, and for no other. */
+  /** Chosen only for a job that names it. */
   readonly isByNameAlone?: boolean
-  /** Runs a real guest under a time limit. Never throws: what went wrong is the reason. */
+  /** Runs a real guest under a deadline. Never throws: a failure is the reason in the result. */
   detect(): Promise<Availability>
-  /** Makes one sandbox for one owner. Throws MayflyError when it cannot; nothing is left behind then. */
+  /**
+   * Creates one sandbox for one owner. Throws MayflyError on failure, and then leaves nothing
+   * behind.
+   */
   launch(profile: Profile, clock: Clock): Promise<Sandbox>
-  /** Ends whatever the provider keeps ready. Idempotent. */
+  /** Destroys everything the provider keeps ready. Idempotent. */
   close?(): Promise<void>
 }
 
@@ -71,13 +77,13 @@ export type Availability =
   | {
       readonly available: true
       readonly strength: Strength
-      /** What holds the wall up here: `user namespace`, `seccomp`, `own uid` … */
+      /** Active layers of the wall: `user namespace`, `seccomp`, `own uid` … */
       readonly layers: readonly string[]
-      /** What this machine does not give, and what that costs. */
+      /** Layers this machine lacks, and the consequence. */
       readonly missing: readonly string[]
-      /** What its engine knows beside what every one knows: `simd` … */
+      /** Optional features of the engine: `simd` … */
       readonly features?: readonly string[]
-      /** Measured here, where it was; else the usual cost of its tier counts. */
+      /** Measured cost, if any; else the usual cost of its tier. */
       readonly cost?: Cost
     }
   | {
@@ -87,59 +93,65 @@ export type Availability =
       readonly fix: string
     }
 
-/** What one more spare costs: the memory it holds while it waits, and the processor time to make it. */
+/** Cost of one more spare: memory while it waits, and CPU time to start it. */
 export interface Cost {
   readonly spareMiB: number
   readonly refillMs: number
 }
 
-/** One live wall with one owner. Disposing it destroys it: idempotent, and nothing is left. */
+/** A live wall with one owner. Disposing destroys it: idempotent, leaves nothing. */
 export interface Sandbox extends AsyncDisposable {
   readonly id: string
   readonly provider: string
   readonly image: string
-  /** Whether it was waiting ready (`hit`) or made on the job's time (`miss`); `none` where nothing is kept. */
+  /** `hit`: taken from the pool; `miss`: started on the job's time; `none`: no pool. */
   readonly pool: 'hit' | 'miss' | 'none'
-  /** Its wall by the warden's name, where what that uses can be asked for. */
+  /** The warden's id of its wall, for usage queries. */
   readonly wall?: string | undefined
-  /** Bytes that the server's own process holds for it: what it left, what it shows, what nobody has read yet. */
+  /** Bytes that the server process buffers for it: artifacts, displays, unread output. */
   readonly heldBytes?: number
-  /** What holds each bound of its job, where that differs from machine to machine: `cgroup`, `watch`, `none` … */
+  /**
+   * Mechanism behind each bound of its job, if that depends on the machine: `cgroup`, `watch`,
+   * `none` …
+   */
   readonly held?: Readonly<Record<string, string>>
-  /** Controls that this one can close while it runs, where that differs from its provider's others. */
+  /** Controls that this sandbox can tighten while it runs, if different from its provider's. */
   readonly tightens?: readonly Control[] | undefined
-  /** Runs one task to its end. Called once. Never throws for what user code does; a lost wall is `failed`. */
+  /**
+   * Runs one task to its end. Called once. Never throws for errors of user code; a lost wall is
+   * `failed`.
+   */
   run(task: Task, io: TaskIo): Promise<TaskEnd>
-  /** Resolves when the stricter controls hold. Refuses (throws CONFLICT) what would loosen. */
+  /** Resolves when the stricter controls hold. Throws CONFLICT for anything looser. */
   tighten(to: Controls, zone?: string): Promise<Enforced>
-  /** Tells of its zones as they come and go, where it has any; asked before it runs. */
+  /** Subscribes to its zones, if it has any; called before `run`. */
   listen?(listener: ZoneListener): void
-  /** Ends a zone for good, where the provider has zones. */
+  /** Ends a zone for good, if the provider has zones. */
   endZone?(zone: string): Promise<void>
   /**
-   * Milliseconds of processor time since the release of user code, of the whole or of a zone, where the wall can tell
-   * while it runs.
+   * CPU time in milliseconds since the release of user code, of the whole or a zone, if the wall
+   * can report it while it runs.
    */
   cpuTime?(zone?: string): number | undefined
   freeze(): Promise<void>
   thaw(): Promise<void>
-  /** Every event this wall can see goes to `sink` from now on. */
+  /** Sends every event this wall sees from now on to `sink`. */
   watch(sink: Sink): void
   /**
-   * Its life is over: nothing of it runs any more, and it is still there to be looked into before it is killed. Where a
-   * wall has no such end, it is frozen for that.
+   * Stops all user code but keeps the wall for a capture before the kill. A wall without this is
+   * frozen instead.
    */
   hold?(): Promise<void>
   capture(): Promise<Capture>
-  /** Ends user code at once and for good, from any state. `run` then resolves. Idempotent. */
+  /** Ends user code at once and for good, from any state; `run` then resolves. Idempotent. */
   kill(cause: KillCause): void
-  /** What destroying it freed; present once it has been disposed. */
+  /** Resources freed on destroy; present after disposal. */
   readonly receipt: Receipt | undefined
 }
 
-/** Hears of zones as they come and go; never throws. */
+/** Subscriber to zones as they start and end; never throws. */
 export interface ZoneListener {
-  /** `about`: of a zone of programs. */
+  /** `about`: only for a zone of programs. */
   began(zone: string, kind: string, about?: ProgramZoneAbout): void
   gone(zone: string, why: string, about?: { readonly peakBytes: number }): void
   channel(note: {
@@ -157,42 +169,49 @@ export type KillCause =
 
 export type LimitCode = 'MEMORY' | 'CPU' | 'DISK' | 'PROCESSES' | 'OUTPUT'
 
-/** What a wall is given to run: bytes and names, nothing live. */
+/** Input of a wall: bytes and names, no live objects. */
 export interface Task {
   readonly run: string
   readonly language: Language
-  /** Decided: `auto` of a Python alone, whose guest has the parser to decide by. */
+  /** Resolved entry; `auto` only for Python, whose guest has the parser to decide it. */
   readonly entry: Entry
-  /** Nobody asked for that entry: what cannot be given back as a result is then no failure. */
+  /** The entry was not requested: an unserialisable result is then no failure. */
   readonly isEntryGuessed?: boolean
-  /** What the source is called; `job.js` and the like unless given. */
+  /** Name of the source file; `job.js` and the like by default. */
   readonly name?: string
-  /** For ts: JavaScript with the same positions, or the source itself where its types cannot be erased. */
+  /**
+   * For ts: JavaScript with the same positions, or the source itself if its types cannot be erased.
+   */
   readonly code: string
-  /** The code is TypeScript, of which the wall makes JavaScript. */
+  /** The code is TypeScript that the wall has to transpile. */
   readonly typed?: boolean
   readonly inputText: string
-  /** `erased`: in TypeScript by its name, and without types. */
+  /** `erased`: TypeScript by its name, types already removed. */
   readonly files: readonly (JobFile & { readonly erased?: boolean })[]
-  /** Of a whole program; walls that run none leave them out. */
+  /** For whole programs; other walls ignore them. */
   readonly args?: readonly string[]
-  /** In place of the input as JSON. */
+  /** Replaces the input as JSON. */
   readonly stdin?: Stdin
-  /** Variables of its environment, beside those of its wall's own; walls without one leave them out. */
+  /** Environment variables, added to the wall's own; walls without an environment ignore them. */
   readonly env?: Readonly<Record<string, string>>
-  /** Names the guest may `call`. */
+  /** Capability names the guest may `call`. */
   readonly capabilities: readonly string[]
-  /** Of a batch, how many calls: `inputText` is then a list of as many inputs, answered one after the other. */
+  /**
+   * Number of calls of a batch: `inputText` is then a list of as many inputs, answered in order.
+   */
   readonly calls?: number
-  /** Which zone of its program it is, where it is not the whole: what is seen of it is told of that zone. */
+  /** Zone of its program, if not the whole: observations are attributed to it. */
   readonly zone?: string
-  /** How it can be taken apart, where its wall can keep the parts apart. */
+  /** Zone split of the code, for a wall that can isolate the parts. */
   readonly split?: Split
-  /** Whether it is to be told which of its functions ran. */
+  /** Requests a report of the functions that ran. */
   readonly trace?: boolean
 }
 
-/** A function that ran, by its place in the source of the task, in UTF-16 units; `zone` where it is not the whole. */
+/**
+ * A function that ran, by its position in the task's source, in UTF-16 units; `zone` if not the
+ * whole.
+ */
 export interface RanFunction {
   readonly zone?: string
   readonly start: number
@@ -201,21 +220,24 @@ export interface RanFunction {
 }
 
 export interface TaskIo {
-  /** A promise holds the guest's stream back until it settles. Chunks are at most 64 KiB. */
+  /** A returned promise applies back-pressure to the guest's stream. Chunks are at most 64 KiB. */
   stdout(chunk: Uint8Array): void | Promise<void>
   stderr(chunk: Uint8Array): void | Promise<void>
-  /** User code is about to run: time 0 of its life. */
+  /** User code starts now: time 0 of its life. */
   released(): void
   /**
-   * A granted capability, with arguments and answer as JSON text, asked by a zone of its program where one is named. A
-   * throw becomes an error in the guest.
+   * Call of a granted capability, with JSON text both ways, from the named zone if any. A throw
+   * becomes an error in the guest.
    */
   call?(name: string, argsText: string, zone?: string): Promise<string>
-  /** One call of a batch has ended: each in its turn, as soon as it has. The task's own end then has no result. */
+  /**
+   * A call of a batch has ended; in order, as soon as it has. The task's own end then has no
+   * result.
+   */
   answered?(answer: CallAnswer): void
 }
 
-/** How one call of a batch ended that ended by itself. */
+/** End of one batch call that ended by itself. */
 export interface CallAnswer {
   readonly status: 'ok' | 'error'
   readonly resultText: string
@@ -226,7 +248,7 @@ export interface CallAnswer {
 }
 
 export interface TaskEnd {
-  /** `unavailable`: it never ran, for a wall that it needs beside this one could not be had. */
+  /** `unavailable`: never ran, because a second wall that it needs could not be started. */
   readonly status:
     | 'ok'
     | 'error'
@@ -236,48 +258,48 @@ export interface TaskEnd {
     | 'cancelled'
     | 'terminated'
     | 'unavailable'
-  /** JSON text, unparsed, with a length limit kept on both sides; `null` text when nothing was returned. */
+  /** Unparsed JSON text, length-limited on both sides; `null` if nothing was returned. */
   readonly resultText: string
   readonly encoding: Encoding
   readonly error?: OutcomeError
-  /** Of a program that ended by itself. */
+  /** For a program that exited by itself. */
   readonly exitCode?: number
   readonly signal?: string
   readonly cpuTime: number
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
-  /** Work under way that its end dropped. */
+  /** Unfinished work that the end dropped. */
   readonly pending?: Pending
-  /** What lay among the artifacts and is none: a link, a pipe, one too many. */
+  /** Rejected entries among the artifacts: links, pipes, files beyond the maximum. */
   readonly leftOut?: readonly LeftOut[]
   /** Rich forms of its result, and its images. */
   readonly display?: readonly DisplayItem[]
-  /** Where that was asked, and its wall lived to tell. */
+  /** If requested, and the wall survived to report it. */
   readonly ran?: readonly RanFunction[]
-  /** Every attempt to get out by its way out, where it had one. */
+  /** Every egress attempt, if it had an egress path. */
   readonly network?: readonly NetworkAttempt[]
 }
 
-/** What a tightening came to, read back from the wall itself. */
+/** Result of tightening, read back from the wall. */
 export interface Enforced {
   readonly controls: Controls
   readonly took: number
-  /** Controls asked for that this wall cannot close while running. */
+  /** Requested controls that this wall cannot tighten while running. */
   readonly unenforced: readonly Control[]
-  /** What calls of each class that was closed get from then on: the names of errnos. */
+  /** Errno returned from now on to calls of each closed class. */
   readonly answers?: Readonly<Record<string, string>>
 }
 
 export interface Capture {
   readonly kind: 'none' | 'memory' | 'memory+disk'
-  /** Why there is none, or not all of it. */
+  /** Reason for a missing or partial capture. */
   readonly why?: string
   readonly parts: readonly CapturePart[]
 }
 
 export interface CapturePart {
   readonly name: string
-  /** One behind the other: nobody has to hold all of it in one piece. */
+  /** Consecutive chunks, so that no reader needs all of it in one buffer. */
   readonly bytes: readonly Uint8Array[]
 }
 
@@ -285,6 +307,6 @@ export interface Receipt {
   readonly id: string
   readonly took: number
   readonly freedBytes: number
-  /** What had to be forced: `SIGKILL`, `cgroup.kill` … empty when it went by itself. */
+  /** Mechanisms of a forced end: `SIGKILL`, `cgroup.kill` …; empty if it exited by itself. */
   readonly forced: readonly string[]
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { toldFunctions } from './ran.ts'
 
-/** Each as it begins, with what it is called. */
+/** Beginnings of functions, with the expected name. */
 const beginnings: readonly (readonly [before: string, text: string, name: string])[] = [
   ['', 'function plain() {}', 'plain'],
   ['', 'async function* many() {}', 'many'],
@@ -20,7 +20,7 @@ const beginnings: readonly (readonly [before: string, text: string, name: string
   ['list.map(', '(x) => x + 1', ''],
 ]
 
-test('A function is called what its source calls it, and has the lines of its source', () => {
+test('A function has the name and the lines that its source gives it', () => {
   for (const [before, text, name] of beginnings) {
     const code = `first\r\nsecond\u2028${before}${text}\n}`
     const start = code.indexOf(before + text) + before.length
@@ -32,7 +32,7 @@ test('A function is called what its source calls it, and has the lines of its so
   }
 })
 
-test('They are told in the order of the source, and what points beyond it is left out', () => {
+test('Functions are listed in source order, and positions beyond the source are dropped', () => {
   const code = 'function a() {\n return () => 1\n}\nfunction b() {}'
   const told = toldFunctions(code, [
     { start: code.indexOf('function b'), end: code.length, calls: 1, zone: 'b' },

@@ -1,7 +1,7 @@
 import type { RanFunction } from './provider.ts'
 import { type RanFunctionTold, zoneNameMax } from './zones.ts'
 
-/** What stands before and after the beginning of a function, in UTF-16 units, as far as it is looked at for a name. */
+/** Characters inspected for a name before and after the start of a function, in UTF-16 units. */
 const lookedAt = 80
 const toldMax = 1000
 const identifier = String.raw`#?[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*`
@@ -13,8 +13,8 @@ const method = new RegExp(
 const last = /[\p{ID_Continue}$#\u200c\u200d]/u
 
 /**
- * Functions that ran, with the name and the lines that the source gives them, in the order in which they stand there.
- * What points beyond the source is left out: a worker wrote it.
+ * Functions that ran, with name and lines from the source, in source order. Positions beyond the
+ * source are dropped: they come from an untrusted worker.
  */
 export function toldFunctions(
   code: string,
@@ -34,14 +34,16 @@ export function toldFunctions(
     }))
 }
 
-/** As its source calls it; empty where it does not. */
+/** Name in the source; empty if anonymous. */
 function nameOf(code: string, start: number): string {
   const from = code.slice(start, start + lookedAt)
   const before = code.slice(Math.max(0, start - lookedAt), start)
   return (declared.exec(from) ?? method.exec(from))?.[1] ?? assignedTo(before)
 }
 
-/** What it is a value of: `name =` or `name:`, read from its end, each character once. */
+/**
+ * Variable or key it is assigned to: `name =` or `name:`, scanned backwards, each character once.
+ */
 function assignedTo(before: string): string {
   const text = before.trimEnd()
   if (!text.endsWith('=') && !text.endsWith(':')) return ''
@@ -51,13 +53,13 @@ function assignedTo(before: string): string {
   return left.slice(from)
 }
 
-/** Where each line begins, as JavaScript counts lines. */
+/** Line starts, by JavaScript's line terminators. */
 function lineStarts(code: string): readonly number[] {
   const ends = code.matchAll(/\r\n|[\n\r\u2028\u2029]/g)
   return [0, ...Array.from(ends, ({ index, 0: end }) => index + end.length)]
 }
 
-/** From 1: the last line that begins at or before it. */
+/** 1-based number of the last line that starts at or before the offset. */
 function lineAt(starts: readonly number[], offset: number): number {
   let [low, high] = [0, starts.length]
   while (high - low > 1) {

@@ -2,17 +2,17 @@ import * as z from 'zod'
 import { size as sizeAsked } from './units.ts'
 
 /**
- * How much less a job gets the riskier its code looks: from each risk on, the share of the processor, memory and
- * processes it would have had, and bytes a second of input and output. What is slower only takes longer, so the
- * processor and the disk give way first; too little memory would break an honest program.
+ * Reduction of a job's limits by risk: from each risk on, the share of CPU, memory and processes it
+ * keeps, and its I/O in bytes a second. Slow code only takes longer, so CPU and disk shrink first;
+ * too little memory would break an honest program.
  */
 export interface RestraintStep {
-  /** The step holds from this risk on, 0 to 100. */
+  /** Lowest risk, 0 to 100, at which the step applies. */
   readonly at: number
   readonly cpu: number
   readonly memory: number
   readonly processes: number
-  /** Bytes a second; undefined where nothing is said. */
+  /** Bytes a second; undefined if unrestricted. */
   readonly io?: number
 }
 
@@ -35,7 +35,10 @@ export const defaultRestraint = {
   '80': { cpu: 0.125, memory: 0.5, processes: 0.125, io: '4MB' },
 } as const
 
-/** As written: a table by risk. A step says only what it changes; none may be looser than the one below it. */
+/**
+ * User notation: a table by risk. A step lists only its changes; none may be looser than the one
+ * below it.
+ */
 export const restraint = z
   .record(z.string(), written)
   .transform((table, ctx): RestraintStep[] => {

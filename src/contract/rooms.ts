@@ -21,39 +21,48 @@ import type { TierName } from './tier.ts'
 import type { Analysis, Verdict } from './verdict.ts'
 import type { ProgramZoneAbout, RanFunctionTold, ZonesMade } from './zones.ts'
 
-/** The rooms as the road sees them: each takes a value and returns one. `assemble.ts` makes them. */
+/**
+ * Interfaces of the rooms as life.ts calls them: each takes a value and returns one. `assemble.ts`
+ * creates them.
+ */
 export interface Rooms {
   readonly clock: Clock
-  /** Whose signatures it has. Reads bytes and parses nothing; throws nothing. */
+  /** Verifies the signatures of a job. Reads bytes, parses nothing, never throws. */
   verify(job: Job): Signed
-  /** Never throws for what the code is; a parser that died is a verdict that says so. What was refused is not parsed. */
+  /**
+   * Never throws for a property of the code; a crashed parser is a verdict of its own. Refused code
+   * is not parsed.
+   */
   analyse(job: Job, signed: Signed): Promise<Analysis>
-  /** Pure. Blocks what was refused, and what asks for more than its signers allow. */
+  /** Pure. Blocks refused code, and code that asks for more than its signers allow. */
   profile(job: Job, verdict: Verdict, signed: Signed): Plan
   /**
-   * What an idempotent job of the same tenant came to that differs in nothing; else what `run` comes to. Throws what
-   * that throws, and AbortError where the asker gives up waiting.
+   * Cached result of an identical idempotent job of the same tenant, else the result of `run`.
+   * Rethrows its errors, and throws AbortError if the caller cancels.
    */
   recall(job: Job, profile: Profile, asker: Asker, run: () => Promise<Lived>): Promise<Lived>
-  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) when there is no wall to be had. */
+  /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be had. */
   acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
   supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
-  /** 0 to 100, by what was anomalous in its run so far: what a wall tells, it may tell until it is gone. */
+  /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
-  /** Answers what its guest calls by name. */
+  /** Answers capability calls of the guest. */
   answer(job: Job, caller: { readonly signal: AbortSignal }): Callee
-  /** `calls`: how many a batch has. */
+  /** `calls`: number of calls of a batch. */
   gate(profile: Profile, tap?: Tap, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
 }
 
-/** A profile, or why there will be no run; then the profile is what it would have had. */
+/** A profile, or the reason why it will not run; then the profile it would have had. */
 export type Plan =
   | {
       readonly kind: 'run'
       readonly profile: Profile
-      /** The default escalation wants a wall that this machine lacks; the profile has the strongest that is here. */
+      /**
+       * The default escalation asks for a tier that this machine lacks; the profile has the
+       * strongest available.
+       */
       readonly standsIn?: StandIn
     }
   | {
@@ -62,25 +71,25 @@ export type Plan =
       readonly error: OutcomeError
     }
 
-/** Code in layers of packages, as an analysis reads it. */
+/** Code in package layers, as the analysis reads it. */
 export interface LayerCode {
-  /** Bytes of files that are code by their suffix; undefined for a layer that is not there. */
+  /** Total size of files that are code by suffix; undefined for a missing layer. */
   codeBytes(layer: string): number | undefined
-  /** By paths that begin with `node_modules/`. */
+  /** Files, with paths that begin with `node_modules/`. */
   read(layer: string): readonly { readonly path: string; readonly content: string }[]
-  /** What was kept of an earlier analysis. */
+  /** Stored result of an earlier analysis. */
   recall(layer: string): string | undefined
   keep(layer: string, text: string): void
 }
 
-/** A weaker wall in the place of the one that the default escalation wants. */
+/** A weaker wall in place of the one that the default escalation asks for. */
 export interface StandIn {
   readonly wanted: TierName
   readonly taken: TierName
   readonly risk: number
 }
 
-/** What a life came to. A job that never reached a wall has a status and an error, and nothing else. */
+/** Result of a life. A job that never reached a wall has only a status and an error. */
 export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
     readonly claim?: Pick<Claim, 'queueTime' | 'startTime'> & {
       readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'>
@@ -92,26 +101,26 @@ export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>>
     readonly called?: CalledJobs | undefined
     readonly behaviorScore?: number
     readonly zones?: ZonesMade
-    /** Whether it was lived before, for an earlier job, or may be given again from now on. */
+    /** `hit`: served from the result cache; `miss`: stored in it from now on. */
     readonly cache?: 'hit' | 'miss'
     readonly cachedFrom?: CachedFrom
   }
 
-/** Who waits for an outcome, and hears it. */
+/** Caller that waits for an outcome and may cancel. */
 export interface Asker {
   readonly signal: AbortSignal
   readonly tap?: Tap | undefined
 }
 
-/** A sandbox and its place under the budget; disposing gives the place back. */
+/** A sandbox and its share of the budget; disposing releases the share. */
 export interface Claim extends AsyncDisposable {
   readonly sandbox: Sandbox
-  /** Milliseconds waited for a place, and for the wall. */
+  /** Milliseconds waited for admission, and for the wall. */
   readonly queueTime: number
   readonly startTime: number
 }
 
-/** Who may cancel a life, and hears its timeline as it is written. */
+/** Caller that may cancel a life, and subscribes to its timeline. */
 export interface Watcher {
   readonly signal: AbortSignal
   readonly on?: ((entry: TimelineEntry) => void) | undefined
@@ -121,54 +130,58 @@ export interface Watcher {
 export interface Supervisor extends AsyncDisposable {
   run(task: Task, io: Listener): Promise<Supervised>
   /**
-   * Takes away for good what `to` does not allow; nothing can give it back. Resolves to whether the wall holds it; where
-   * it does not, the phase is over. Of a life that is over there is nothing left to take. Throws MayflyError NOT_FOUND
-   * for a zone that never was, as the others do.
+   * Takes away for good everything that `to` does not allow. Resolves to true if the wall enforces
+   * it; otherwise the phase is over. A no-op for an ended life. Throws MayflyError NOT_FOUND for an
+   * unknown zone, as the methods below do.
    */
   tighten(to: Controls, by: Order): Promise<boolean>
   /** Ends the whole or a zone. Idempotent. */
   terminate(by: Order): void
   /**
-   * A zone begins, with the schedule of its kind where there is one; no zone begins twice. Throws MayflyError INVALID
-   * for a name without or with more than 64 characters. `about` stands in its first line.
+   * Starts a zone, with the schedule of its kind if any; no zone starts twice. Throws MayflyError
+   * INVALID for a name that is empty or longer than 64 characters. `about` goes into its first
+   * timeline entry.
    */
   zone(zone: string, kind: string, about?: ProgramZoneAbout): void
   /** A zone ended by itself. Idempotent. */
   gone(zone: string): void
-  /** Something happened in this life: it is counted, conditions see it, and an anomaly is answered. */
+  /**
+   * Reports an event of this life: it is counted, conditions see it, and an anomaly triggers its
+   * reaction.
+   */
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'>): void
-  /** Its user code has ended, or is being ended: it may still be looked into, and nothing changes it any more. */
+  /** User code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
 }
 
-/** Who orders something of a life, why, and of which zone; without one, of the whole. */
+/** An operator's order: its actor, reason and zone; without a zone, for the whole. */
 export interface Order {
   readonly actor: string
   readonly reason: string
   readonly zone?: string | undefined
 }
 
-/** Who hears what the guest says and answers its calls. */
+/** Receiver of the guest's output, which also answers its calls. */
 export type Listener = Omit<TaskIo, 'released'>
 
 export interface Supervised {
   readonly end: TaskEnd
-  /** Milliseconds from the release of user code to its end; 0 when it was never released. */
+  /** Milliseconds from the release of user code to its end; 0 if it was never released. */
   readonly executionTime: number
   readonly timeline: readonly TimelineEntry[]
-  /** Where it was looked at for zones, and its wall can have them. */
+  /** Present if zones were analysed and the wall supports them. */
   readonly zones?: ZonesMade
 }
 
-/** Who answers the calls of one life; disposing it ends those under way. */
+/** Answers the calls of one life; disposing cancels pending ones. */
 export interface Callee extends Disposable {
-  /** Arguments and answer as JSON text. A throw becomes an error in the guest. */
+  /** JSON text both ways. A throw becomes an error in the guest. */
   call(name: string, argsText: string): Promise<string>
-  /** What that took so far; undefined where no call was a job. */
+  /** Cost so far; undefined if no call was a job. */
   readonly called: CalledJobs | undefined
 }
 
-/** What leaves: the incremental half sees every chunk, the other half the end. */
+/** Output gate: the incremental half sees every chunk, the other half the end. */
 export interface Gate {
   stdout(chunk: Uint8Array): void | Promise<void>
   stderr(chunk: Uint8Array): void | Promise<void>
@@ -176,10 +189,10 @@ export interface Gate {
   close(end: TaskEnd): Gated
 }
 
-/** Who listens while it runs. A promise holds the guest back. */
+/** Live output subscriber. A returned promise applies back-pressure to the guest. */
 export type Tap = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
 
-/** What may leave, after the gate: `refused` when the output broke the contract. */
+/** Gated output: `refused` if it broke the contract. */
 export interface Gated {
   readonly status: TaskEnd['status'] | 'refused'
   readonly result: unknown
@@ -193,10 +206,12 @@ export interface Gated {
   readonly display: readonly DisplayItem[]
 }
 
-/** An admitted job in the record. Ended once; left open it is closed as `failed` at the next start. */
+/**
+ * An admitted job in the record. Ended once; if left open, the next start closes it as `failed`.
+ */
 export interface Admission {
   readonly seq: number
-  /** Appends the ended line, before anybody is answered. */
+  /** Appends the ended line, before the caller is answered. */
   end(facts: {
     readonly status: Status
     readonly error?: OutcomeError
@@ -209,7 +224,10 @@ export interface Admission {
   }): { readonly seq: number; readonly hash: string }
 }
 
-/** Keeps what a wall had to show of one run; none of it is known before all of it is kept. Rejects with MayflyError STATE. */
+/**
+ * Stores the capture of one run; it becomes visible only when complete. Rejects with MayflyError
+ * STATE.
+ */
 export type KeepCapture = (
   of: { readonly run: string; readonly tenant: string; readonly because: CapturedFor },
   capture: Capture,

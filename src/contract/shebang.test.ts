@@ -21,7 +21,7 @@ const lines = [
   ['', undefined, undefined],
 ] as const
 
-test('The first line of a script says which program reads it, and which language that is', () => {
+test('The first line of a script determines its interpreter and language', () => {
   for (const [source, interpreter, language] of lines) {
     assert.equal(interpreterOf(source), interpreter, source)
     assert.equal(languageOfShebang(source), language, source)

@@ -11,7 +11,7 @@ const languageOfInterpreter: readonly (readonly [RegExp, Language])[] = [
   [/^(node|nodejs)$/, 'node'],
 ]
 
-/** The program that the first line of a script names, without its folder; undefined where there is no such line. */
+/** Program named by the first line of a script, without its folder; undefined without a shebang. */
 export function interpreterOf(source: string): string | undefined {
   if (!source.startsWith('#!')) return undefined
   const line = source.slice(0, LINE_CHARS_MAX + 1).split('\n', 1)[0]!
@@ -23,7 +23,7 @@ export function interpreterOf(source: string): string | undefined {
   return program === undefined ? undefined : baseOf(program) || undefined
 }
 
-/** The language of that program, where it is one of ours. */
+/** Language of that program, if supported. */
 export function languageOfShebang(source: string): Language | undefined {
   const name = interpreterOf(source)
   if (name === undefined) return undefined

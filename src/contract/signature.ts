@@ -3,14 +3,15 @@ import type { ErrorCode } from './error.ts'
 import type { OutcomeError } from './outcome.ts'
 
 /**
- * What a signer says of code: which bytes, with which files, what it may be granted at most, and until when. What is
- * signed is `envelopeStatement`; digests are `sha256:` and lower-case hex, `key` and `signature` base64 of raw bytes.
+ * A signer's statement about code: its bytes, its files, its maximum grants and its expiry. The
+ * signed text is `envelopeStatement`; digests are `sha256:` and lower-case hex, `key` and
+ * `signature` base64 of raw bytes.
  */
 export const envelopeFormat = 'mayfly-signature/1'
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'expected "sha256:" and 64 hex digits')
 
-/** Of a file that is executable, of a folder or of a link its kind stands before it. */
+/** Digest of a file; an executable, a folder or a link has its kind as prefix. */
 const fileDigest = z
   .string()
   .regex(
@@ -40,7 +41,7 @@ export const envelopeSchema = z
 
 export type Envelope = z.output<typeof envelopeSchema>
 
-/** Signatures a job may bring. */
+/** Maximum signatures of a job. */
 export const envelopesMax = 16
 
 /** An envelope, several of them, or base64 of the raw Ed25519 signature over the code's UTF-8 bytes. */
@@ -52,14 +53,14 @@ export const publicKeyAsked = z.string().max(100)
 
 export type SignatureAsked = z.output<typeof signatureAsked>
 
-/** What the signatures of a job came to, before anything of its code was parsed. */
+/** Result of verifying a job's signatures, before any of its code is parsed. */
 export type Signed =
   | { readonly kind: 'unsigned' }
   | {
       readonly kind: 'valid'
       /** Base64 of the raw keys, sorted. */
       readonly keys: readonly string[]
-      /** What every signer allows it; undefined where none bound it. */
+      /** Intersection of the signers' grants; undefined if none restricts it. */
       readonly capabilities?: readonly string[]
     }
   | { readonly kind: 'refused'; readonly error: OutcomeError & { readonly code: ErrorCode } }

@@ -32,7 +32,7 @@ test('A variable has a name of letters, and a value without NUL', () => {
   assert.equal(envAsked.safeParse(large).success, false)
 })
 
-test('No variable makes a loader, an interpreter or a shell run something ahead of the job', () => {
+test('Variables that make a loader, an interpreter or a shell run code ahead of the job are refused', () => {
   const names = [
     'LD_PRELOAD',
     'LD_LIBRARY_PATH',
@@ -56,7 +56,7 @@ test('No variable makes a loader, an interpreter or a shell run something ahead 
   }
 })
 
-test('What is wrong with a variable is told without its value', () => {
+test('The error about a variable omits its value', () => {
   const secret = `canary\0canary`
   const { error } = envAsked.safeParse({ TOKEN: secret, LD_PRELOAD: 'canary.so' })
   assert.equal(JSON.stringify(error!.issues).includes('canary'), false)

@@ -2,9 +2,12 @@ import * as z from 'zod'
 
 /** Arguments, environment and standard input that a job brings for its program. */
 
-/** Linux refuses one argument or one `NAME=value` of more (MAX_ARG_STRLEN, with its NUL). */
+/** Linux refuses a longer argument or `NAME=value` (MAX_ARG_STRLEN, including its NUL). */
 export const stringBytesMax = 128 * 1024 - 1
-/** Of all arguments, and of all variables: together half of what execve takes with a stack of 8 MB. */
+/**
+ * Total of all arguments, and of all variables: together half of execve's limit with a stack of 8
+ * MB.
+ */
 export const argsBytesMax = 512 * 1024
 export const envBytesMax = 512 * 1024
 export const argsMax = 10_000
@@ -68,9 +71,9 @@ const utf8 = 'utf8' as const
 export type Stdin = z.output<typeof stdinAsked>
 
 /**
- * Variables that make a loader, an interpreter or a shell load code ahead of the job's own, which no analysis would
- * have read as the program; those by which Mayfly tells a program of its own places; and those of the way out, which
- * is the wall's to set.
+ * Refused variables: those that make a loader, an interpreter or a shell load code ahead of the
+ * job's own, unseen by the analysis; Mayfly's own; and the proxy settings, which belong to the
+ * wall.
  */
 const refused: readonly (readonly [RegExp, string])[] = [
   [/^(LD_|GLIBC_TUNABLES$|GCONV_PATH$)/, 'the loader of every program reads it'],
@@ -84,7 +87,7 @@ const refused: readonly (readonly [RegExp, string])[] = [
   [/^(https?|all|no)_proxy$/i, 'the way out is set by the wall'],
 ]
 
-/** Why a job may not have this variable; undefined where it may. */
+/** Reason why a job may not set this variable; undefined if it may. */
 export function whyNotVariable(name: string, value: string): string | undefined {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name.length > ENV_NAME_MAX)
     return `expected a name of letters, digits and "_", ${ENV_NAME_MAX} at most`
@@ -98,7 +101,7 @@ function bytesOf(name: string, value: string): number {
   return name.length + Buffer.byteLength(value) + 1
 }
 
-/** Whether execve takes it as one string. */
+/** True if execve accepts it as one string. */
 function isPassable(text: string): boolean {
   return (
     text.length <= stringBytesMax &&

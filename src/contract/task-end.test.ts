@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { TaskEnd } from './provider.ts'
 import { cutShort } from './task-end.ts'
 
-test('Of a life that was cut stays what it cost, what ran of it and where it went; what it answered does not', () => {
+test('The end of a cut life keeps its cost, trace and network attempts; its result is dropped', () => {
   const network = [
     {
       host: 'a.example',

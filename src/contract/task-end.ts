@@ -1,14 +1,14 @@
 import type { KillCause, TaskEnd } from './provider.ts'
 import type { OutcomeError } from './outcome.ts'
 
-/** The end of a life whose wall broke, or never answered. */
+/** End of a life whose wall crashed or never answered. */
 export function lost(message: string): TaskEnd {
   return { ...nothing, status: 'failed', error: { code: 'WALL_LOST', message } }
 }
 
 /**
- * What is left of an end when the life was cut: what it cost, what ran of it, and where it went. What it answered came
- * too late to count.
+ * Reduces the end of a life that was cut: keeps its cost, its trace and its network attempts. A
+ * result arrived too late to count.
  */
 export function cutShort(
   cause: KillCause,
@@ -26,7 +26,7 @@ export function cutShort(
   }
 }
 
-/** Why a life was cut, in a few words, for its timeline; undefined for a life that ended by itself. */
+/** Short reason for the timeline why a life was cut; undefined if it ended by itself. */
 export function reasonOf(end: TaskEnd): string | undefined {
   if (end.status === 'ok' || end.status === 'error') return undefined
   if (end.status === 'limit') return `limit ${end.error?.code ?? ''}`.trim()

@@ -10,8 +10,8 @@ export const defaultThresholds = Object.fromEntries(
 ) as Thresholds
 
 /**
- * The thresholds with some of them moved. Each may only become stricter, so that no configuration makes a detector
- * see less. Throws RangeError, saying what was expected, for a name that is none and for what would see less.
+ * Thresholds with overrides. Each may only become stricter, so that no configuration weakens a
+ * detector. Throws RangeError with the expected value for an unknown name or a weaker value.
  */
 export function stricterThresholds(changes: Readonly<Record<string, number>>): Thresholds {
   for (const [name, value] of Object.entries(changes)) {
@@ -21,7 +21,7 @@ export function stricterThresholds(changes: Readonly<Record<string, number>>): T
   return { ...defaultThresholds, ...changes }
 }
 
-/** What was expected of a change; undefined where it may be made. */
+/** Expected value for a refused change; undefined if the change is allowed. */
 export function whyNotStricter(name: string, value: number): string | undefined {
   if (!Object.hasOwn(policy.thresholds, name))
     return `expected the name of a threshold, not "${name}"`

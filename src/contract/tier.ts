@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** How hard it is to get out, by kind of wall. A floor compares these numbers and nothing else. */
+/** Strength against escape, by kind of wall. A floor compares these numbers and nothing else. */
 export const strengthOf = {
   none: 0,
   mock: 0,
@@ -17,7 +17,7 @@ export type TierName = keyof typeof strengthOf
 export type Strength = 0 | 1 | 2 | 3 | 4 | 5
 
 export const tierNames = Object.keys(strengthOf) as readonly TierName[]
-/** The tiers a person may name; `mock` is reached by its provider's name only. */
+/** Tiers a user may name; `mock` is reached by its provider's name only. */
 export const namedTiers = tierNames.filter((tier) => tier !== 'none' && tier !== 'mock')
 
 export const tierName = z.enum(namedTiers as [TierName, ...TierName[]])

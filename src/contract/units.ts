@@ -15,12 +15,12 @@ const BYTES_PER = {
   GiB: 2 ** 30,
 } as const
 
-/** The longest life anything may ask for: a day, in milliseconds. */
+/** Longest life a job may request: a day, in milliseconds. */
 export const durationMsMax = 86_400_000
-/** The largest size anything may ask for: 1 TiB, in bytes. */
+/** Largest size a job may request: 1 TiB, in bytes. */
 export const sizeBytesMax = 2 ** 40
 
-/** Reads a duration into whole milliseconds; undefined when it is not one. */
+/** Parses a duration into whole milliseconds; undefined if invalid. */
 export function parseDuration(value: number | string): number | undefined {
   if (typeof value === 'number') return inRange(value, durationMsMax)
   const [, amount, unit] = DURATION.exec(value) ?? []
@@ -29,7 +29,7 @@ export function parseDuration(value: number | string): number | undefined {
     : undefined
 }
 
-/** Reads a size into whole bytes; undefined when it is not one. */
+/** Parses a size into whole bytes; undefined if invalid. */
 export function parseSize(value: number | string): number | undefined {
   if (typeof value === 'number') return inRange(value, sizeBytesMax)
   const [, amount, unit] = SIZE.exec(value) ?? []

@@ -24,10 +24,10 @@ export type PatternName = (typeof patternNames)[number]
 export const severity = z.enum(['low', 'medium', 'high', 'critical'])
 export type Severity = z.infer<typeof severity>
 
-/** The most that code without a pattern scores, from complexity and behaviour alone. */
+/** Maximum score of code without a pattern, from complexity and behaviour alone. */
 export const plainScoreMax = 39
 
-/** Lines and columns start at 1 and are those of the source as the user wrote it. */
+/** Lines and columns start at 1 and refer to the user's original source. */
 export const findingSchema = z
   .object({
     name: z.enum(patternNames),
@@ -36,11 +36,11 @@ export const findingSchema = z
     line: z.number().int().min(1),
     column: z.number().int().min(1),
     description: z.string().max(500),
-    /** `need`: picks a wall that can hold it and never blocks; `threat`: counts in `risk` in full. */
+    /** `need`: selects a wall that can hold it, never blocks; `threat`: counts fully in `risk`. */
     kind: z.enum(['need', 'threat']),
-    /** Why it is a need, or why it counts. */
+    /** Reason why it is a need, or why it counts. */
     because: z.string().max(300),
-    /** How often the pattern occurs; the position is that of the first. */
+    /** Number of occurrences; the position is that of the first. */
     count: z.number().int().min(1),
   })
   .readonly()
@@ -49,18 +49,21 @@ export const verdictSchema = z
   .object({
     threatScore: z.number().min(0).max(100),
     risk: z.number().min(0).max(100),
-    /** Of `risk`: below 40 low, below 70 medium, below 90 high, else critical. */
+    /** Severity of `risk`: below 40 low, below 70 medium, below 90 high, else critical. */
     severity,
     findings: z.array(findingSchema).max(200).readonly(),
-    /** Names of what the code seems to reach for: `network`, `files`, `process`, `eval`, … sorted. */
+    /** Sorted names of what the code seems to use: `network`, `files`, `process`, `eval` … */
     capabilities: z.array(z.string()).readonly(),
     complexityScore: z.number().min(0),
     behaviorScore: z.number().min(0),
     signatureValid: z.boolean(),
-    /** What the source is, decided by parsing it: never `auto`. */
+    /** Decided by parsing; never `auto`. */
     language: z.enum(languages),
     entry: z.enum(entries),
-    /** Digest of source, language and entry asked: the key of the verdict cache, with the tenant. */
+    /**
+     * Digest of source, language and requested entry: key of the verdict cache, together with the
+     * tenant.
+     */
     digest: z.string(),
   })
   .readonly()
@@ -68,17 +71,17 @@ export const verdictSchema = z
 export type Finding = z.infer<typeof findingSchema>
 export type Verdict = z.infer<typeof verdictSchema>
 
-/** What analysis makes of a job: a verdict and what to run, or the place where the source does not parse. */
+/** Result of an analysis: a verdict and the code to run, or the position of a syntax error. */
 export type Analysis =
   | {
       readonly kind: 'verdict'
       readonly verdict: Verdict
       readonly javascript?: string
-      /** It is run as TypeScript: the wall that runs it makes JavaScript of it. */
+      /** Run as TypeScript: the wall transpiles it. */
       readonly typed?: true
-      /** Files of the job in TypeScript, as they are run in an isolate. */
+      /** TypeScript files of the job, as JavaScript for an isolate. */
       readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
-      /** How it can be taken apart, where that was asked for. */
+      /** Zone split, if requested. */
       readonly split?: Split
     }
   | {
@@ -89,11 +92,11 @@ export type Analysis =
       readonly verdict: Verdict
     }
 
-/** What is thought of code before it runs, from the least: the phase its life begins with may depend on it. */
+/** Trust in code before it runs, lowest first: the initial phase of its life may depend on it. */
 export const trustLevels = ['suspect', 'plain', 'signed'] as const
 export type Trust = (typeof trustLevels)[number]
 
-/** Whoever signed it, what is found in it counts. */
+/** Findings count even in signed code. */
 export function trustOf({ risk, signatureValid }: Pick<Verdict, 'risk' | 'signatureValid'>): Trust {
   if (severityOf(risk) !== 'low') return 'suspect'
   return signatureValid ? 'signed' : 'plain'

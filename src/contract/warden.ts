@@ -1,19 +1,20 @@
 /**
- * What a server may ask of the warden, and all it may ask: names and numbers within bounds. Never a path, an
- * argument vector or an environment; the warden composes those from its own launchers. `request.ts` checks it.
+ * The complete set of requests from server to warden: names and bounded numbers. Never a path, an
+ * argument vector or an environment; the warden composes those from its own launchers and validates
+ * requests in `request.ts`.
  */
 import type { CallClass } from './calls.ts'
 import type { PackageLayer } from './layer.ts'
 import type { ZoneRule } from './zone-rules.ts'
 
 export const wardenProtocol = 1
-/** What one request may weigh, as JSON. */
+/** Maximum size of one request, as JSON. */
 export const requestBytesMax = 2 ** 20
 
 export const programNames = ['isolated-vm', 'wasi', 'analyst', 'node', 'python'] as const
 export type ProgramName = (typeof programNames)[number]
 
-/** How a wall is made; `any` leaves it to the warden. */
+/** Jail implementation of a wall; `any` leaves the choice to the warden. */
 export const wallWays = ['any', 'embedded', 'bubblewrap'] as const
 export type WallWay = (typeof wallWays)[number]
 
@@ -22,7 +23,7 @@ interface Envelope {
   readonly id: number
 }
 
-/** Of a connection, as whoever opened it sees it: any address of the loopback may be its own. */
+/** A connection as its opener sees it; any loopback address may be its own. */
 export interface Ends {
   readonly from: string
   readonly local: number
@@ -34,72 +35,80 @@ export type Request = Envelope &
     | {
         readonly op: 'start'
         readonly program: ProgramName
-        /** What is made ahead: isolates in a worker, dummy sources in an analysis process, a dummy job in a program. */
+        /**
+         * Warm-up level: isolates in a worker, dummy sources in an analysis process, a dummy job in
+         * a program.
+         */
         readonly spares: number
         readonly spareMiB: number
         readonly way?: WallWay
-        /** Bytes a whole program may write: its scratch, all of it together. */
+        /** Scratch space of a whole program, in bytes. */
         readonly disk?: number
-        /** Classes of calls that a whole program's life may close; all of them unless given. */
+        /** Call classes that a whole program's schedule may close; all by default. */
         readonly calls?: readonly CallClass[]
-        /** Layers of packages that a whole program mounts, by their names below the warden's own folder of layers. */
+        /**
+         * Package layers that a whole program mounts, by name below the warden's own layer folder.
+         */
         readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[]
       }
     | {
         readonly op: 'claim'
         readonly wall: string
-        /** A digest of the tenant's name: all the warden needs to refuse a second one. */
+        /** Digest of the tenant's name, enough for the warden to refuse a second tenant. */
         readonly tenant: string
         /** Bytes above the wall's idle size. */
         readonly memory: number
-        /** Milliseconds from now after which the wall is killed. */
+        /** Milliseconds from now until the wall is killed. */
         readonly deadline: number
         /** Cores. */
         readonly cpu?: number
-        /** Bytes a second, read and written, of each device. */
+        /** Read and write rate of each device, in bytes a second. */
         readonly io?: number
-        /** Processes and threads that it may have beside what it is made of. */
+        /** Processes and threads in addition to the wall's own. */
         readonly processes?: number
-        /** Asks for the socket that listens inside the wall for what leaves it. */
+        /** Requests the listening socket inside the wall for its egress. */
         readonly egress?: boolean
-        /** Programs of a whole wall that are a zone each time one is executed. */
+        /** Executables of a whole program of which each execution starts a zone. */
         readonly zones?: readonly ZoneRule[]
       }
-    /** Answered only when it fails: the memory bound of the claim before it still holds. */
+    /** Answered only on failure: the previous claim's memory bound still holds. */
     | { readonly op: 'arm'; readonly wall: string; readonly deadline: number }
     | { readonly op: 'release'; readonly wall: string }
     | { readonly op: 'usage'; readonly wall: string }
     | {
         readonly op: 'callers'
         readonly wall: string
-        /** IPv4, as the wall sees it. */
+        /** IPv4, as seen from inside the wall. */
         readonly from: string
         readonly local: number
         readonly remote: number
       }
     /** The whole wall, or one zone of its programs. */
     | { readonly op: 'kill'; readonly wall: string; readonly zone?: string }
-    /** Lower bounds for a wall that was claimed; what is left out stays. Answered when each was read back. */
+    /** Lowers bounds of a claimed wall; omitted ones stay. Answered after each was read back. */
     | {
         readonly op: 'tighten'
         readonly wall: string
-        /** One of its zones of programs; then `io` is none of it. */
+        /** A program zone of the wall; `io` then does not apply. */
         readonly zone?: string
         readonly memory?: number
         readonly cpu?: number
         readonly io?: number
         readonly processes?: number
       }
-    /** Closes classes of system calls, now or later; nothing opens one. Answered when what is due holds. */
+    /**
+     * Closes classes of system calls, now or later; no request reopens one. Answered when the
+     * immediate ones hold.
+     */
     | { readonly op: 'calls'; readonly wall: string; readonly phases: readonly CallPhase[] }
-    /** Answered when everything in it stands still; its deadline goes on. */
+    /** Answered when every process in it is stopped; its deadline keeps running. */
     | { readonly op: 'freeze'; readonly wall: string }
     | { readonly op: 'thaw'; readonly wall: string }
-    /** Asks for the socket that copies of its memory come over; once a life. */
+    /** Requests the socket for memory copies; once per life. */
     | { readonly op: 'memory'; readonly wall: string }
-    /** Copies memory, `bytes` of it at most. */
+    /** Copies at most `bytes` of memory. */
     | { readonly op: 'capture'; readonly wall: string; readonly bytes: number }
-    /** What every wall that has a job uses now. */
+    /** Current usage of every wall that has a job. */
     | { readonly op: 'loads' }
     | { readonly op: 'facts' }
     | {
@@ -110,51 +119,56 @@ export type Request = Envelope &
       }
   )
 
-/** From a moment on: the classes of calls that stay open, of those that still are. */
+/** Call classes that stay open from a time on, out of those still open. */
 export interface CallPhase {
-  /** Milliseconds from when it is told. */
+  /** Milliseconds from receipt of the request. */
   readonly afterMs: number
   readonly allow: readonly CallClass[]
-  /** Ends the wall. */
+  /** Kills the wall. */
   readonly kills?: boolean
 }
 
-/** What holds once a wall's calls are closed, in the words of whoever answers them. */
+/** State after closing a wall's calls, as reported by the sentinel. */
 export interface CallsHeld {
   readonly allowed: readonly CallClass[]
-  /** Phases that are still to come. */
+  /** Number of pending phases. */
   readonly planned: number
-  /** What calls of each class that is closed get, by the name of an errno. */
+  /** Errno name that calls of each closed class get. */
   readonly answers: Readonly<Record<string, string>>
 }
 
-/** How many processes are being looked into, and how many more there are. */
+/** Number of processes being captured, and of those left out. */
 export interface Capturing {
   readonly processes: number
   readonly leftOut: number
 }
 
-/** What became of a zone of programs. */
+/** Lifecycle event of a program zone. */
 export interface ZoneTold {
   readonly what: 'began' | 'gone' | 'refused'
   readonly zone: string
   readonly kind: string
-  /** The zone it was started in. */
+  /** Zone in which it was started. */
   readonly parent: string
-  /** The file that was executed; where it began. */
+  /** Executed file; for `began`. */
   readonly program: string
-  /** `asked`: it is in its zone from its first instruction on; `seen`: since it was looked at. */
+  /**
+   * `asked`: in its zone from its first instruction (seccomp notify); `seen`: since a later scan.
+   */
   readonly entered: 'asked' | 'seen'
   readonly enforced?: Readonly<Record<'memory' | 'cpu' | 'processes', 'cgroup' | 'watch' | 'none'>>
   readonly why?: string
   readonly peakBytes?: number
 }
 
-/** A call of a wall, as its sentinel saw it. A path is as the wall's root has it: nothing was decided by it. */
+/**
+ * A system call reported by the sentinel. A path is relative to the wall's root, and informative
+ * only: no decision used it.
+ */
 export interface CallSeen {
-  /** Milliseconds since this machine started. */
+  /** Milliseconds since boot. */
   readonly t: number
-  /** The same moment on the clock by which a program says that it was released. */
+  /** Same moment on the clock by which a program reports its release. */
   readonly monotonic: number
   readonly pid: number
   readonly call: string
@@ -162,20 +176,20 @@ export interface CallSeen {
   readonly denied: boolean
   readonly writes: boolean
   readonly path?: string
-  /** Of a program that is started: when its file was written, on the same clock as `monotonic`. */
+  /** For an exec: mtime of the file, on the same clock as `monotonic`. */
   readonly wrote?: number
-  /** How many were not told so far, for there were too many. */
+  /** Calls dropped so far by the rate limit. */
   readonly leftOut: number
 }
 
-/** A request without what the client puts in itself. */
+/** A request without the fields that the client adds. */
 export type Asked = Request extends infer R
   ? R extends Request
     ? Omit<R, 'protocol' | 'id'>
     : never
   : never
 
-/** A wall as the warden made it. */
+/** A wall as created by the warden. */
 export interface Wall {
   readonly id: string
   readonly program: ProgramName
@@ -183,15 +197,15 @@ export interface Wall {
   readonly way: 'embedded' | 'bubblewrap'
   readonly layers: readonly string[]
   readonly missing: readonly string[]
-  /** Classes of calls that can be closed while it runs; none without a sentinel. */
+  /** Call classes that can be closed while it runs; empty without a sentinel. */
   readonly calls: readonly CallClass[]
-  /** Resident bytes when it was warm and had seen no job. */
+  /** Resident bytes when warm, before any job. */
   readonly idleBytes: number
   /** Milliseconds from the request to readiness. */
   readonly took: number
 }
 
-/** What holds a claimed wall to each of its bounds; `none`: there is no such bound here, or none was asked for. */
+/** Mechanism behind each bound of a claimed wall; `none`: no bound exists or none was requested. */
 export interface HeldBy {
   readonly memory: 'cgroup' | 'watch'
   readonly processes: 'cgroup' | 'rlimit' | 'watch' | 'none'
@@ -199,29 +213,29 @@ export interface HeldBy {
   readonly io: 'cgroup' | 'none'
 }
 
-/** A wall that is spent kept too much of earlier jobs, and holds none. */
+/** A spent wall retains too much memory of earlier jobs and was not claimed. */
 export interface Claimed {
   readonly spent: boolean
   readonly enforced: HeldBy
 }
 
-/** What a wall uses now. */
+/** Current usage of a wall. */
 export interface WallUsage {
-  /** Beside those that it is made of. */
+  /** In addition to its own processes. */
   readonly processes: number
-  /** Resident, above what it was idle; files that processes share count once. */
+  /** Resident bytes above its idle size; shared file pages count once. */
   readonly bytes: number
-  /** Of all of it, since it was started. */
+  /** CPU time of the whole wall since its start. */
   readonly cpuMs: number
-  /** Of what lives: how long it could have worked, and others had the processor; 0 where the kernel does not count. */
+  /** Run-queue wait of live processes; 0 if the kernel does not count it. */
   readonly waitedMs: number
-  /** When this was so, on a clock of the warden's own. */
+  /** Time of the sample, on the warden's own clock. */
   readonly atMs: number
 }
 
-/** Of walls that have a job: resident bytes in all, and milliseconds of processor time since they were started. */
+/** Walls with a job: total resident bytes, and CPU time in milliseconds since their start. */
 export interface WallLoads {
-  /** On a clock of the warden's own. */
+  /** Time of the sample, on the warden's own clock. */
   readonly atMs: number
   readonly walls: readonly {
     readonly wall: string
@@ -230,23 +244,23 @@ export interface WallLoads {
   }[]
 }
 
-/** What a wall's job came to, by who looked from outside. */
+/** Cost of a wall's job, measured from outside. */
 export interface WallUsed {
   readonly peakBytes: number
-  /** Milliseconds of processor time since it was released. */
+  /** CPU time in milliseconds since its release. */
   readonly cpuMs: number
 }
 
-/** How the outermost process of a wall ended, in the words of the kernel. */
+/** Exit of a wall's outermost process, as reported by the kernel. */
 export interface WallExit {
   readonly exitCode: number | null
-  /** Also where a shell tells of it by a code above 128. */
+  /** Also decoded from a shell's exit code above 128. */
   readonly signal: string | null
-  /** Milliseconds of processor time, of all of it since its job was released; null where nobody counted. */
+  /** CPU time in milliseconds of all its processes since the release; null if not measured. */
   readonly cpuMs: number | null
 }
 
-/** Both outputs of a whole program: each comes before the answer to its start. */
+/** Output streams of a whole program; delivered before the answer to its start. */
 export type StreamName = 'stdout' | 'stderr'
 
 export interface WardenFacts {
@@ -260,30 +274,30 @@ export interface WardenFacts {
   }[]
   readonly proportionalBytes: number
   readonly publicKey: string
-  /** What this machine gives a jail. */
+  /** Isolation features of this machine. */
   readonly machine: {
     readonly namespaces: boolean
-    /** Version; 0 when there is none. */
+    /** ABI version; 0 if absent. */
     readonly landlock: number
-    /** Version of the control groups that walls are put into; null when there is none. */
+    /** cgroup version used for walls; null if none. */
     readonly cgroups: 1 | 2 | null
     readonly bubblewrap: boolean
   }
 }
 
-/** `pressure`: the machine ran short of memory, and this wall held much of it. */
+/** `pressure`: killed on memory shortage of the machine, as a large consumer. */
 export type WallEnd = 'killed' | 'memory' | 'deadline' | 'pressure' | 'exit'
 
-/** Whether the walls of whole programs that are started from now on have a sentinel. */
+/** Sentinel state for whole programs started from now on. */
 export interface SentinelTold {
   readonly isOn: boolean
-  /** Why there is none; empty where there is one. */
+  /** Reason for its absence; empty if present. */
   readonly why: string
-  /** Milliseconds until it is tried again, at the earliest. */
+  /** Minimum milliseconds until the next attempt. */
   readonly retryMs?: number
 }
 
-/** What the warden answers, and what it says of its own accord. */
+/** Answers and unsolicited messages of the warden. */
 export type Reply =
   | { readonly id: number; readonly ok: true; readonly value: unknown }
   | {

@@ -1,3 +1,3 @@
-/** The ways into a wall of the kernel's own, the stronger first; each is a provider of that name. */
+/** Native jail implementations, the stronger first; each is a provider of that name. */
 export const ways = ['bubblewrap', 'embedded'] as const
 export type Way = (typeof ways)[number]

@@ -1,13 +1,13 @@
-/** A kind of zone that begins where one of its programs is executed, and what it is held to at first. */
+/** A kind of zone that starts when one of its programs is executed, with its initial bounds. */
 export interface ZoneRule extends ZoneBounds {
   readonly kind: string
-  /** Names or absolute paths; `*` stands for anything. They are compared with, and never opened. */
+  /** Names or absolute paths; `*` matches anything. Only compared, never opened. */
   readonly programs: readonly string[]
-  /** Milliseconds after which it is ended, whoever else forgets it. */
+  /** Deadline in milliseconds, enforced by the warden itself. */
   readonly life: number
 }
 
-/** What a zone is held to; what is left out is as it is around it. */
+/** Bounds of a zone; omitted ones are those of its parent. */
 export interface ZoneBounds {
   readonly memory?: number
   readonly cpu?: number

@@ -1,12 +1,12 @@
 import * as z from 'zod'
 import { controlsSchema } from './controls.ts'
 
-/** Zones of one program at most, and functions that are told of. */
+/** Maximum zones of one program, and functions reported. */
 export const programZonesMax = 16
 export const residualMax = 256
 export const zoneNameMax = 64
 
-/** What a zone does; schedules name these. */
+/** Activity of a zone; schedules refer to these. */
 export const zoneKinds = [
   'secrets',
   'exec',
@@ -18,7 +18,7 @@ export const zoneKinds = [
   'compute',
 ] as const
 
-/** From where to where in the source, in UTF-16 units: the end is not in it. */
+/** Half-open source range, in UTF-16 units. */
 const range = z.tuple([z.number().int().min(0), z.number().int().min(0)]).readonly()
 const name = z
   .string()
@@ -29,17 +29,17 @@ const line = z.number().int().min(1)
 
 export const programZoneSchema = z
   .object({
-    /** Of the function, which is that of its zone. */
+    /** Name of its function, and of the zone. */
     name,
     kind: z.enum(zoneKinds),
     line,
     endLine: line,
-    /** The only outside things that it is seen to use: nothing else is granted to it. */
+    /** The only outside access it is seen to use: nothing else is granted to it. */
     network: z.boolean(),
     capabilities: z.union([z.literal('any'), z.array(z.string().max(200)).max(100).readonly()]),
     /** Other zones that it calls. */
     calls: z.array(name).max(programZonesMax).readonly(),
-    /** Where it stands, and with it everything that it is made of. */
+    /** Source range of the function, and of everything it depends on. */
     cut: range,
     keep: z.array(range).max(512).readonly(),
   })
@@ -56,12 +56,12 @@ export const residualSchema = z
   })
   .readonly()
 
-/** How a program can be taken apart without anybody noticing: found in its source, where nothing is marked. */
+/** How to split a program without changing its behaviour; derived from unannotated source. */
 export const splitSchema = z
   .object({
     zones: z.array(programZoneSchema).max(programZonesMax).readonly(),
     residual: z.array(residualSchema).max(residualMax).readonly(),
-    /** Zones that the residual zone calls. */
+    /** Zones called by the residual zone. */
     calls: z.array(name).max(programZonesMax).readonly(),
   })
   .readonly()
@@ -83,7 +83,7 @@ export const ranFunctionSchema = z
 
 const heldBy = z.enum(['cgroup', 'watch', 'none'])
 
-/** How a zone of programs began. */
+/** Start of a program zone. */
 export const programZoneAbout = z
   .object({
     program: z.string().describe('the file that was executed'),
@@ -98,7 +98,7 @@ export const programZoneAbout = z
   })
   .readonly()
 
-/** A zone of programs, from its beginning to its end. */
+/** A program zone, from start to end. */
 export const programZoneMade = programZoneAbout
   .unwrap()
   .extend({
@@ -111,7 +111,7 @@ export const programZoneMade = programZoneAbout
   })
   .readonly()
 
-/** The zones that a program got, beside `main`, and why its other functions stayed there. */
+/** Zones of a program besides `main`, and why its other functions stayed there. */
 export const zonesMadeSchema = z
   .object({
     made: z
@@ -136,7 +136,7 @@ export const zonesMadeSchema = z
   })
   .readonly()
 
-/** Somewhere in a source that is worth a zone, or a look. */
+/** A source range that deserves a zone, or a review. */
 export const riskAreaSchema = z
   .object({
     area: z.string().describe('a kind of zone, or what a finding is about: files, process, eval …'),
@@ -147,7 +147,7 @@ export const riskAreaSchema = z
   })
   .readonly()
 
-/** What `analyzeCode` answers. */
+/** Response of `analyzeCode`. */
 export const riskAnalysisSchema = z
   .object({
     threatScore: z.number(),
@@ -158,7 +158,7 @@ export const riskAnalysisSchema = z
   })
   .readonly()
 
-/** One zone of one execution, as it was planned. */
+/** A planned zone of one execution. */
 export const temporalZoneSchema = z
   .object({
     id: z.string().describe('its name: that of its function, or main'),
@@ -176,7 +176,7 @@ export const temporalZoneSchema = z
   })
   .readonly()
 
-/** Which lines of a source belong to a zone. */
+/** Source lines of a zone. */
 export const zoneCodeSchema = z
   .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
   .readonly()
@@ -194,5 +194,5 @@ export type ZonesMade = z.infer<typeof zonesMadeSchema>
 export type Residual = z.infer<typeof residualSchema>
 export type Split = z.infer<typeof splitSchema>
 
-/** Capabilities that each zone of one instance called in its earlier runs, by the name of the zone. */
+/** Capabilities that each zone of one instance called in earlier runs, by zone name. */
 export type Past = ReadonlyMap<string, ReadonlySet<string>>

@@ -3,6 +3,7 @@
  * path in node_modules/.bin.
  */
 import { availableParallelism } from 'node:os'
+import { type Halves, sampledHalves, wholeHalves } from './halves.ts'
 import { ordinaryUser } from './ordinary-user.ts'
 import { installDebianPackages } from './debian-packages.ts'
 import { lanesOf, sharesOf } from './lanes.ts'
@@ -10,7 +11,7 @@ import { here, type Place, runProgram } from './place.ts'
 import { commitFaults, commitsIn } from './commits.ts'
 import { type Counts, nothingCounted, plus } from './counts.ts'
 import { runTests } from './run-tests.ts'
-import { dependsOnUser, filesOf, type SuiteName, suiteNames } from './suites.ts'
+import { filesOf, type SuiteName, suiteNames } from './suites.ts'
 
 const processors = Math.min(2, availableParallelism())
 
@@ -24,15 +25,11 @@ const words: Record<string, (name?: string) => readonly Step[]> = {
     suiteNames.map((name) => [name, (only?: string) => [suite(name, { only })]]),
   ),
   unit: (only) => named('unit', only, {}),
-  long: () => suiteNames.map((name) => suite(name, { env: { MAYFLY_LONG: '1' } })),
+  long: () => tests({ MAYFLY_LONG: '1' }),
   coverage: (only) => named('unit', only, { coverage: true }),
   bench: (only) => filesOf('bench', only).map((file) => tool(file, 'node', file)),
   packages: () => [['packages', installDebianPackages]],
-  test: () => [
-    ['packages', installDebianPackages],
-    ...checks(),
-    ...(process.getuid?.() === 0 ? asRootAndOrdinaryUser() : suiteNames.map((name) => suite(name))),
-  ],
+  test: () => [['packages', installDebianPackages], ...checks(), ...tests({})],
 }
 
 const [word = '', name] = process.argv.slice(2)
@@ -144,21 +141,35 @@ function testsOf(
 }
 
 /**
- * Root sees a machine that an ordinary user does not: the same suites once more, as one. Tests are told which half they
- * are in, so that none becomes an ordinary user for itself when all of them soon do.
+ * Root sees a machine that an ordinary user does not: the suites run as both. Tests are told which half they are in, so
+ * that none becomes an ordinary user for itself when all of them soon do.
  */
-function asRootAndOrdinaryUser(): readonly Step[] {
-  const first = suiteNames.map((name) => suite(name, { env: { MAYFLY_HALF: 'root' } }))
-  const env = { MAYFLY_HALF: 'ordinary' }
-  const again = async () => {
-    await using user = await ordinaryUser()
-    const once = suiteNames.flatMap((name) => filesOf(name)).filter((file) => !dependsOnUser(file))
-    console.log(`Not again, since who runs them makes no difference:\n  ${once.join('\n  ')}`)
-    const options = { place: user.place, env, takes: dependsOnUser }
-    const counts = await runInOrder(suiteNames.map((name) => suite(name, options)))
-    const left = await user.leftovers()
-    for (const process of left) console.log(`Still running: ${process}`)
-    return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })
+function tests(env: Readonly<Record<string, string>>): readonly Step[] {
+  if (process.getuid?.() !== 0) return suiteNames.map((name) => suite(name, { env }))
+  const files = suiteNames.flatMap((name) => filesOf(name))
+  const isLong = env['MAYFLY_LONG'] !== undefined
+  const halves = isLong ? wholeHalves(files) : sampledHalves(files)
+  const ordinaryFiles = [...halves.ordinary].join(':')
+  const rootEnv = { ...env, MAYFLY_HALF: 'root', MAYFLY_ORDINARY_FILES: ordinaryFiles }
+  const first = suiteNames.map((name) =>
+    suite(name, { env: rootEnv, takes: (file) => halves.root.has(file) }),
+  )
+  return [...first, ['again as an ordinary user', () => asOrdinaryUser(halves, env)]]
+}
+
+async function asOrdinaryUser(
+  { ordinary, note }: Halves,
+  env: Readonly<Record<string, string>>,
+): Promise<Counts> {
+  await using user = await ordinaryUser()
+  console.log(note)
+  const options = {
+    place: user.place,
+    env: { ...env, MAYFLY_HALF: 'ordinary' },
+    takes: (file: string) => ordinary.has(file),
   }
-  return [...first, ['again as an ordinary user', again]]
+  const counts = await runInOrder(suiteNames.map((name) => suite(name, options)))
+  const left = await user.leftovers()
+  for (const process of left) console.log(`Still running: ${process}`)
+  return plus(counts, { ...nothingCounted, [left.length > 0 ? 'failed' : 'passed']: 1 })
 }

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { sampledHalves, wholeHalves } from './halves.ts'
+import { dependsOnUser, filesOf, suiteNames } from './suites.ts'
+
+const files = suiteNames.flatMap((name) => filesOf(name))
+
+test('A sampled run takes each file at least once, by a seed that repeats it', () => {
+  const [one, again, other] = ['1', '1', '2'].map((seed) => sampledHalves(files, seed, new Set()))
+  for (const file of files) assert.ok(one!.root.has(file) || one!.ordinary.has(file), file)
+  assert.deepEqual(one, again)
+  assert.notDeepEqual(one!.ordinary, other!.ordinary)
+  assert.match(one!.note, /MAYFLY_SEED=1/)
+})
+
+test('Changed files and those about privileges run as root and as an ordinary user', () => {
+  const changed = files.find((file) => file.startsWith('tests/doors/') && dependsOnUser(file))!
+  const halves = sampledHalves(files, '1', new Set([changed]))
+  for (const file of [changed, 'tests/doors/state-folder.test.ts']) {
+    assert.ok(halves.root.has(file), file)
+    assert.ok(halves.ordinary.has(file), file)
+  }
+})
+
+test('A whole run leaves no file out of either half, but where the user makes no difference', () => {
+  const { root, ordinary } = wholeHalves(files)
+  assert.equal(root.size, files.length)
+  assert.deepEqual([...ordinary], files.filter(dependsOnUser))
+})

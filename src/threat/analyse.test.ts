@@ -70,7 +70,7 @@ test('S3-25: the same job asks once; another tenant, file, entry or language ask
   assert.deepEqual(asked, ['default', 'acme', 'default', 'default', 'default', 'default'])
 })
 
-test('S3-25: a change of the rules makes every cached verdict old', async () => {
+test('S3-25: a change of the rules invalidates every cached verdict', async () => {
   let version = '1'
   const { analyse, asked } = analystWith(honest, { rulesVersion: () => version })
   const first = await analyse(jobOf({ code: 'return 1' }))
@@ -80,7 +80,7 @@ test('S3-25: a change of the rules makes every cached verdict old', async () => 
   assert.notEqual(first.verdict.digest, second.verdict.digest)
 })
 
-test('the cache holds no more than it may, and forgets what was used longest ago', async () => {
+test('the cache is bounded, and evicts the least recently used entry', async () => {
   const { analyse, asked } = analystWith(honest, { cacheEntriesMax: 2 })
   for (const code of ['1', '2', '1', '3', '1', '2']) await analyse(jobOf({ code }))
   assert.equal(asked.length, 4)
@@ -123,7 +123,7 @@ for (const [name, answer] of Object.entries(garbage)) {
   })
 }
 
-test('a reply cannot change the language that was asked for', async () => {
+test('a reply cannot change the requested language', async () => {
   const { analyse } = analystWith(() =>
     honest('{"code":"1","entry":"auto","files":[],"language":"sh"}'),
   )
@@ -132,7 +132,7 @@ test('a reply cannot change the language that was asked for', async () => {
   assert.equal(verdict.language, 'js')
 })
 
-test('a source that does not parse ends with its place, and its verdict has no finding', async () => {
+test('a source with a syntax error ends with its position, and its verdict has no finding', async () => {
   const { analyse } = analystWith(honest)
   const analysis = await analyse(jobOf({ code: 'return 1\nlet = = 2' }))
   assert.equal(analysis.kind, 'syntax-error')

@@ -23,32 +23,32 @@ const BLANK: ReadonlySet<string> = new Set([' ', '\t', '\n', '\r', ';'])
 
 export interface AnalystParts {
   /**
-   * Asks the disposable process that serves this tenant alone: request and reply are JSON text. Rejects when it
-   * died, did not answer in time, or cannot be had.
+   * Request to the tenant's own disposable process, JSON text both ways. Rejects if it crashed, timed out or
+   * could not be started.
    */
   readonly ask: (tenant: string, requestText: string) => Promise<string>
-  /** Analyses kept, of all tenants together. Default 512. */
+  /** Cached analyses of all tenants together. Default 512. */
   readonly cacheEntriesMax?: number
   readonly voice: Pick<Voice, 'say'>
-  /** Names the rules in force: another text, and nothing cached is used. */
+  /** Version of the rules in force; a change invalidates every cached entry. */
   readonly rulesVersion?: () => string
-  /** Whether a job's source is also looked at for its zones; of none unless given. */
+  /** True if zones of the job's source are analysed as well; false by default. */
   readonly zones?: (job: Job) => boolean
   readonly clock?: Pick<Clock, 'now'>
-  /** Code of layers of packages; where it is not given, no layer is read. */
+  /** Code of package layers; without it, no layer is analysed. */
   readonly layers?: LayerCode
 }
 
-/** The longest reply that is read, in UTF-16 units: a source and its files without types, and findings. */
+/** Maximum reply, in UTF-16 units: a source and its files without types, and findings. */
 const replyUnitsMax = 18 * 2 ** 20
-/** Cached analyses that carry a source to run count by its length as well: 64 Mi units of those are kept. */
+/** Cached analyses that carry a source also count by length; the cache keeps 64 Mi units of those. */
 const cacheUnitsMax = 64 * 2 ** 20
-/** What the places of one zone count for. */
+/** Cache weight of one zone's positions. */
 const placeUnits = 2048
 
 /**
- * The room: job in, analysis out. It never throws for what the code is; whatever goes wrong on the way to a reply
- * that can be believed is the finding UNPARSED, which no cache keeps.
+ * Analyses a job. Never throws for a property of the code; every failure before a trustworthy reply is the
+ * finding UNPARSED, which is never cached.
  */
 export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysed> {
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
@@ -70,12 +70,12 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analys
   }
 }
 
-/** With whether it was known already. */
+/** `cached`: served from the verdict cache. */
 export type Analysed = Analysis & { readonly cached: boolean }
 
 interface Kept {
   readonly value: Analysis
-  /** Whether it came from a reply; what did not is asked again the next time. */
+  /** True for a valid reply; other results are not cached. */
   readonly believed: boolean
 }
 
@@ -87,7 +87,7 @@ function factsAbout({ kind, verdict }: Analysis): Record<string, unknown> {
 
 const tableVersion = sha256(canonicalJson(patterns))
 
-/** Digest of everything that an analysis depends on but the tenant. */
+/** Digest of every input of an analysis but the tenant. */
 function digestOf({ asked, packages = [] }: Job, rulesVersion: string): string {
   const { code, name = '', language, entry, files } = asked
   const parts = [sha256(code), String(code.length), name, language ?? '', entry, rulesVersion]
@@ -105,7 +105,7 @@ async function inspectElsewhere(
 ): Promise<Kept> {
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
-  /** Where the parser died of a package, the job's own source is read without it. */
+  /** If the parser crashes on a package, the job's own source is analysed without it. */
   const inspect = async (packages: boolean): Promise<Kept> => {
     const inspected = inspectedFiles(files, { packages })
     const request = { code, name, language, entry, files: inspected, ...(zones && { zones }) }
@@ -125,7 +125,7 @@ async function inspectElsewhere(
   return inspect(true)
 }
 
-/** No word on the source at all: too much is waiting, or nobody is there to ask. The job is not run, and not judged. */
+/** The analysis could not start: a full queue, or no process. The job is neither run nor judged. */
 function isNobodysFault(thrown: unknown): boolean {
   return thrown instanceof MayflyError && NOBODYS_FAULT.has(thrown.code)
 }
@@ -152,7 +152,7 @@ const replySchema = z.strictObject({
     .optional(),
 })
 
-/** Believes a reply only as far as it can be checked: what was asked for stays, and positions keep their length. */
+/** Validates a reply of the untrusted process: requested fields must match, and text must keep its length. */
 function readReply(text: string, { asked }: Job): Inspection {
   if (text.length > replyUnitsMax)
     throw new RangeError(`Cannot read a reply of ${text.length} units`)
@@ -160,7 +160,7 @@ function readReply(text: string, { asked }: Job): Inspection {
   if (asked.language !== undefined && reply.language !== asked.language) {
     throw new TypeError(`Cannot believe a reply for language "${reply.language}"`)
   }
-  // A Python's own guest decides its entry, because `main` may be called only where the source does not call it.
+  // Python's guest decides the entry itself, because `main` may be called only if the source does not call it.
   if (reply.entry === 'auto' && reply.language !== 'python')
     throw new TypeError('Cannot believe a reply whose entry is not decided')
   if (reply.javascript !== undefined && !isStripped(asked.code, reply.javascript)) {
@@ -194,7 +194,7 @@ function unread({ asked }: Job): Inspection {
   }
 }
 
-/** Least recently used first; bounded in entries and in the text they hold. */
+/** LRU cache, bounded in entries and in text. */
 class Cache {
   readonly #entries = new Map<string, Kept>()
   readonly #entriesMax: number
@@ -210,7 +210,7 @@ class Cache {
     return this.#entries.get(key)
   }
 
-  /** Puts an entry last, whether it is new or not. */
+  /** Inserts an entry, or moves it to the end. */
   set(key: string, kept: Kept): void {
     this.#forget(key)
     this.#entries.set(key, kept)
@@ -237,9 +237,9 @@ function unitsOf({ value }: Kept): number {
 }
 
 /**
- * Whether the text is the source with parts of it blanked out, and no more: stripping types turns characters into
- * white space, or into the semicolon that keeps two lines apart. A broken parser decides what is left out of what the
- * user wrote, and nothing that was not there.
+ * True if the text is the source with parts blanked out: stripping types turns characters into white space, or
+ * into a semicolon that separates two lines. A compromised parser can then only remove the user's code, never
+ * add any.
  */
 function isStripped(source: string, text: string): boolean {
   if (text.length !== source.length) return false

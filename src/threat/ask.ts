@@ -8,13 +8,13 @@ import { isClaimed } from '../walls/worker-claim.ts'
 import { createTurns } from './turns.ts'
 
 /**
- * Asks the analysis process, which is jailed, disposable, and a tenant's own. It may die of what it parses, hang,
- * or lie: dying and hanging are errors here, and what it says is only believed as far as it makes things stricter.
+ * Client of the analysis process, which is jailed, disposable and bound to one tenant. It may crash, hang or
+ * lie: the first two are errors here, and its answers may only make the verdict stricter.
  */
 export interface Asking {
   /**
-   * One request, one reply, as JSON text. Throws MayflyError when there was none in time: OVERLOADED when too much
-   * was waiting, of this tenant or of all, and UNAVAILABLE when the process failed.
+   * Sends a request, resolves with the reply, as JSON text. Throws MayflyError: OVERLOADED on a full queue or a
+   * timeout in it, UNAVAILABLE when the process failed.
    */
   ask(tenant: string, requestText: string): Promise<string>
   ready(): Promise<unknown>
@@ -24,21 +24,21 @@ export interface Asking {
 export interface AskingOptions {
   readonly warden: WardenClient
   readonly voice: Voice
-  /** How many processes may parse at once. */
+  /** Maximum processes parsing at once. */
   readonly atOnce: number
-  /** A process that will see one source only is neither warmed up nor followed by another. */
+  /** A process for a single source is neither warmed up nor replaced. */
   readonly once: boolean
-  /** Whether there is one tenant only, who then leaves no process to others. */
+  /** Single-tenant server: reserve no process for others. */
   readonly alone?: boolean | undefined
 }
 
 const KIND = { request: 1, reply: 2 } as const
 const ANSWER_MS_MAX = 5_000
-/** For the parse of a source at its limit; above the idle size. */
+/** Enough to parse a source at the size limit; above the idle size. */
 const MEMORY_BYTES_MAX = 512 * 2 ** 20
-/** Dummy sources of 10 KB before the first real one, which then takes a third of the time. */
+/** Warm-up sources of 10 KB; they cut the first real parse to a third. */
 const WARM_SOURCES = 20
-/** Requests of one tenant that wait, and characters of source of all together. */
+/** Maximum queued requests of one tenant, and queued source characters of all tenants. */
 const WAITING_MAX = 500
 const WAITING_UNITS_MAX = 128 * 2 ** 20
 const WAIT_MS_MAX = 10_000
@@ -64,7 +64,7 @@ export function createAsking({ warden, voice, atOnce, once, alone }: AskingOptio
     systemClock,
   )
 
-  /** A process that kept too much of earlier sources gives way to another. */
+  /** Replaces a process that retains too much memory of earlier sources. */
   async function claimed(tenant: string): Promise<WallHandle> {
     for (;;) {
       const { wall } = await shelf.take(tenant)

@@ -4,7 +4,7 @@ import { capOf, javascriptCap, sourceUnitsMax, tokensMax, typescriptCap } from '
 
 const many = (text: string, times = 100_000) => text.repeat(times)
 
-/** Each ended the parser, or the type stripper, as a segmentation fault or worse. */
+/** Each crashed the parser or the type stripper, by a segmentation fault or worse. */
 const deep: Record<string, string> = {
   parentheses: many('(') + '1' + many(')'),
   brackets: many('[') + many(']'),
@@ -91,7 +91,7 @@ for (const [name, source] of Object.entries(wide)) {
   })
 }
 
-test('a source over the length or with too many tokens does not pass the cap, and is told why', () => {
+test('a source that is too long or has too many tokens does not pass the cap, and gets the reason', () => {
   const long = capOf(' '.repeat(sourceUnitsMax + 1))
   assert.deepEqual(long, {
     kind: 'over',

@@ -1,11 +1,11 @@
 /**
- * The gate before any native parser. Parsers recurse: some 8,000 nested brackets, arrows or prefix operators end
- * the whole process in a segmentation fault, and the type stripper breaks for good at about 1,000. This reads the
- * source once, token by token, and adds up how deep a parser would have to go.
+ * Depth check before any native parser. Parsers recurse: some 8,000 nested brackets, arrows or prefix operators
+ * end the whole process in a segmentation fault, and the type stripper breaks for good at about 1,000. This
+ * tokenizer reads the source once and estimates the depth a parser would reach.
  *
- * It is no parser, so it errs on the deep side: whatever could nest counts until something proves that it ended.
- * Where a slash (or `<!--`) could be read in two ways, the source is read both ways and the deeper one counts. A
- * source made to fool it still only kills a disposable process, which is the same finding.
+ * It is no parser, so it overestimates: possible nesting counts until a token proves that it ended. An
+ * ambiguous slash (or `<!--`) is read both ways, and the deeper reading counts. A source that deceives it kills
+ * only a disposable process, with the same finding.
  */
 export function capOf(source: string, limits: CapLimits = javascriptCap): Cap {
   if (source.length > sourceUnitsMax) return over('length', source.length, sourceUnitsMax)
@@ -25,14 +25,14 @@ export type Cap =
       readonly max: number
     }
 
-/** `weightMax`: four for each level of nesting, one for each link of a chain such as `a + b + c` or `a.b.c`. */
+/** `weightMax`: 4 for each level of nesting, 1 for each link of a chain such as `a + b + c` or `a.b.c`. */
 export interface CapLimits {
   readonly weightMax: number
-  /** Whether `<` may open type arguments, and `!` may follow an operand. */
+  /** True if `<` may open type arguments, and `!` may follow an operand. */
   readonly types: boolean
 }
 
-/** UTF-16 units of one source. */
+/** Maximum source, in UTF-16 units. */
 export const sourceUnitsMax = 4 * 2 ** 20
 export const tokensMax = 750_000
 export const javascriptCap: CapLimits = { weightMax: 4_000, types: false }
@@ -50,7 +50,10 @@ function words(text: string): ReadonlySet<string> {
   return new Set(text.split(' '))
 }
 
-/** Words after which an operand follows, whatever the line breaks: nothing ends there, and a slash is a regex. */
+/**
+ * Words that an operand follows, regardless of line breaks: no statement ends there, and a slash starts a
+ * regex.
+ */
 const prefixWords = words(
   'await case class const declare default delete do else export extends function if implements import in infer ' +
     'instanceof is keyof let new of readonly return throw try typeof unique using var void while with yield abstract as asserts ' +
@@ -65,7 +68,7 @@ const nestingWords = words(
 )
 const statementWords = words('do for if while with')
 const infixWords = words('as extends from implements in instanceof is of satisfies')
-/** Words that carry on a statement which a `;` or a `}` seemed to end. */
+/** Words that continue a statement after an apparent end at `;` or `}`. */
 const continuingWords = words('catch else finally while')
 const controlWords = words('for if while with')
 
@@ -79,7 +82,7 @@ type Previous =
   | 'contextual'
   | 'bang'
 
-/** What is open: where it stood when a bracket opened. */
+/** An open bracket, with the state saved at it. */
 interface Frame {
   readonly opener: string
   readonly below: number
@@ -92,7 +95,7 @@ interface Frame {
 class Reader {
   readonly #text: string
   readonly #limits: CapLimits
-  /** Where two readings exist: false reads a division and a comment, true a regex and operators. */
+  /** Ambiguous slash and `<`: false reads a division and a comment, true a regex and operators. */
   readonly #other: boolean
   readonly #frames: Frame[] = []
   #at = 0
@@ -131,7 +134,7 @@ class Reader {
     return { kind: 'within', tokens: this.#tokens, weight: this.#deepest }
   }
 
-  /** Steps over white space and comments; false at the end of the text. */
+  /** Skips white space and comments; false at the end of the text. */
   #skipBlank(): boolean {
     this.#newline = false
     for (; this.#at < this.#text.length;) {
@@ -227,7 +230,7 @@ class Reader {
     this.#control = false
   }
 
-  /** Forgets what nested in the statement before, where this token can only begin a new one. */
+  /** Resets the nesting of the previous statement if this token can only start a new one. */
   #boundary(token: string, operand: boolean): void {
     const ended = this.#ended && !continuingWords.has(token)
     const brace = this.#previous === 'brace' && operand && !continuesBrace(token)
@@ -360,7 +363,10 @@ function continuesBrace(token: string): boolean {
   return infixWords.has(token) || continuingWords.has(token)
 }
 
-/** Right-associative operators, `?`, `:`, arrows, and prefix operators make a parser recurse; the rest are loops. */
+/**
+ * Operators that make a parser recurse: right-associative ones, `?`, `:`, arrows, prefix operators; the rest
+ * are loops.
+ */
 function nests(operator: string, afterOperand: boolean): boolean {
   if (!afterOperand) return true
   return operator === '**' || operator === '?' || operator === ':' || /^[^=!<>]*=>?$/.test(operator)
@@ -369,7 +375,7 @@ function nests(operator: string, afterOperand: boolean): boolean {
 const OPERATOR =
   /=>|\?\.(?!\d)|\?\?=?|\*\*=?|&&=?|\|\|=?|\+\+|--|[=!]==?|<<=?|<=|[-+*/%&|^]=|>(?:>?>?=)|[^]/y
 
-/** `>` stands alone, as it does where it closes type arguments. */
+/** Splits `>` off as a token of its own, because it may close type arguments. */
 function operatorAt(text: string, at: number): string {
   OPERATOR.lastIndex = at
   return OPERATOR.exec(text)![0]
@@ -384,7 +390,7 @@ function isBlank(unit: number): boolean {
   return unit >= 0xa0 && /[\s\u180e\u200b\ufeff]/.test(String.fromCharCode(unit))
 }
 
-/** Letters, digits, `$`, `_`, `#`, `@`, a backslash (of an escape), and all beyond ASCII that is no space. */
+/** Letters, digits, `$`, `_`, `#`, `@`, a backslash (of an escape), and all non-ASCII characters but spaces. */
 function isWord(unit: number): boolean {
   if (unit >= 128) return !isNewline(unit) && !isBlank(unit)
   return (
@@ -417,7 +423,7 @@ function endOfNumber(text: string, from: number): number {
   return at
 }
 
-/** Strings and regexes end with the line at the latest; a backslash takes the unit after it along. */
+/** End of a string or regex, at the end of the line at the latest; a backslash escapes the next unit. */
 function endOfString(text: string, from: number): number {
   const quote = text.charCodeAt(from)
   for (let at = from + 1; at < text.length; at++) {

@@ -5,7 +5,7 @@ import { inspect } from './inspect.ts'
 import { parse } from './parse.ts'
 import { bindScopes } from './scope.ts'
 
-/** The number that ESLint's rule `complexity` reports for each function, in the order of the source. */
+/** Expected values from ESLint's rule `complexity`, per function in source order. */
 const fixtures: readonly (readonly [string, readonly number[]])[] = [
   ['function a() {}', [1]],
   ['function a(x) { if (x) return 1; return 2 }', [2]],

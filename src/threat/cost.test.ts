@@ -10,11 +10,11 @@ const many = (text: string) => text.repeat(times)
 interface Costly {
   readonly language: Language
   readonly source: string
-  /** As long, with as many parts, but of no such kind. */
+  /** Control of the same length and number of parts, without the costly kind. */
   readonly harmless: string
 }
 
-/** Sources whose parts were once each looked at together with all others. */
+/** Sources that once took quadratic time. */
 const costly: Record<string, Costly> = {
   'reads of an object with many properties': {
     language: 'js',
@@ -58,7 +58,7 @@ const costly: Record<string, Costly> = {
   },
 }
 
-/** Of the processor, in milliseconds: other work on the machine does not count. */
+/** CPU time in milliseconds, which other load does not affect. */
 function costOf(code: string, language: Language): number {
   const before = process.cpuUsage()
   inspect({ code, language, entry: 'auto', files: [] })
@@ -67,8 +67,8 @@ function costOf(code: string, language: Language): number {
 }
 
 /**
- * The two cost the same. What is allowed beyond is for collecting garbage and compiling; looked at with all others,
- * the parts took from four times as long as what is beside them to hundreds of times.
+ * Both should cost the same. The allowance is for garbage collection and JIT; the quadratic versions took from
+ * 4 to several hundred times as long as the control.
  */
 const allowance = { times: 3, ms: 200 }
 

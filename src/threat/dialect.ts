@@ -1,7 +1,7 @@
 import type { Language } from '../contract/job.ts'
 import type { Dialect } from './parse.ts'
 
-/** What a file is written in, by its name; undefined when that says nothing. */
+/** Dialect by file name; undefined for an unknown suffix. */
 export function dialectOfFile(name: string): Dialect | undefined {
   const suffix = /\.([cm]?[jt]s|[jt]sx)$/.exec(name)?.[1]
   if (suffix === undefined) return undefined
@@ -9,7 +9,7 @@ export function dialectOfFile(name: string): Dialect | undefined {
   return suffix.endsWith('ts') ? 'ts' : 'js'
 }
 
-/** What a job's own source is written in: by the language that was given, else by its name; undefined when nobody said. */
+/** Dialect of a job's own source, by the given language, else by its name; undefined without either. */
 export function dialectOf(language: Language | undefined, name = ''): Dialect | undefined {
   if (language === 'js') return 'js'
   const named = dialectOfFile(name)

@@ -5,11 +5,11 @@ import { fromBase64, isKey, verifyStrictly } from './ed25519.ts'
 
 const P = 2n ** 255n - 19n
 const L = 2n ** 252n + 27742317777372353535851937790883648493n
-/** Of the curve: -121665 / 121666. */
+/** Curve constant d: -121665 / 121666. */
 const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n
 const hex = (text: string) => Buffer.from(text, 'hex')
 
-test('S3-24: a signature of RFC 8032 is valid, and not for any other byte', () => {
+test('S3-24: a signature of RFC 8032 is valid, and invalid after a change of any byte', () => {
   const key = hex('3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c')
   const signature = hex(
     '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da' +
@@ -58,14 +58,14 @@ test('S3-24: no point of small order, in any encoding, is a key or part of a sig
   }
 })
 
-test('A key whose y is not below p, or that is no point, is none', () => {
+test('A key whose y is not below p, or that is not a point, is refused', () => {
   assert.ok(!isKey(bytesOf(P)))
   assert.ok(!isKey(bytesOf(P + 3n)))
   assert.ok(!isKey(Buffer.alloc(31, 7)))
   assert.ok(!verifyStrictly(Buffer.from('x'), Buffer.alloc(64, 1), bytesOf(2n)))
 })
 
-test('Base64 has one spelling', () => {
+test('Base64 has one canonical spelling', () => {
   const { key } = pair()
   const text = key.toString('base64')
   assert.deepEqual(fromBase64(text, 32), key)
@@ -113,7 +113,7 @@ interface Point {
   readonly y: bigint
 }
 
-/** Found anew, by arithmetic: multiples by L of points that were tried one after another. */
+/** Small-order points, computed independently: multiples by L of trial points. */
 function smallOrderPoints(): readonly Point[] {
   const found = new Map<string, Point>()
   for (let y = 2n; found.size < 8 && y < 200n; y++) {

@@ -1,22 +1,22 @@
 import { createPublicKey, verify } from 'node:crypto'
 
 /**
- * Ed25519 as strictly as it can be read: base64 in one spelling, points in one encoding and of large order, and
- * `S` below the order of the group. So a signature has one form, and no key accepts what its owner did not sign:
- * with a key of small order, one signature fits nearly every message.
+ * Strict Ed25519 verification: canonical base64, canonical point encodings of large order, and `S` below the
+ * group order (RFC 8032, section 5.1.7, and stricter). Each signature then has one form, and weak keys are
+ * useless: with a key of small order one signature fits nearly every message.
  */
 const FIELD = 2n ** 255n - 19n
 const ORDER = 2n ** 252n + 27742317777372353535851937790883648493n
 const SIGN_BIT = 2n ** 255n
-/** The y of a point of order 8; that of its negative is the same, and the other pair has p - y. */
+/** y of a point of order 8; its negative has the same y, and the other pair has p - y. */
 const Y_OF_ORDER_8 = 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n
-/** Of the eight points whose order divides 8: 1 the neutral, p - 1 the one of order 2, 0 the two of order 4. */
+/** y of the eight points whose order divides 8: 1 the neutral, p - 1 of order 2, 0 the two of order 4. */
 const smallOrder = new Set([0n, 1n, FIELD - 1n, Y_OF_ORDER_8, FIELD - Y_OF_ORDER_8])
 
 export const keyBytes = 32
 export const signatureBytes = 64
 
-/** Whether `signature` is that of `key` over `message`; keys and signatures are raw bytes. Throws nothing. */
+/** Verifies `signature` by `key` over `message`; keys and signatures are raw bytes. Never throws. */
 export function verifyStrictly(
   message: Uint8Array,
   signature: Uint8Array,
@@ -34,12 +34,12 @@ export function verifyStrictly(
   }
 }
 
-/** Whether raw bytes can be a key at all. Not every such number is a point; one that is none verifies nothing. */
+/** True if raw bytes may encode a key. Not every encoding is a point; one that is not verifies nothing. */
 export function isKey(bytes: Uint8Array): boolean {
   return bytes.length === keyBytes && isStrictPoint(bytes)
 }
 
-/** Bytes of base64 in its one canonical spelling, and of this length; else undefined. */
+/** Decodes base64 in its canonical spelling and of this byte length; else undefined. */
 export function fromBase64(text: string, length: number): Buffer | undefined {
   if (text.length > 4 * Math.ceil(length / 3)) return undefined
   const bytes = Buffer.from(text, 'base64')
@@ -51,7 +51,7 @@ function isStrictPoint(bytes: Uint8Array): boolean {
   return y < FIELD && !smallOrder.has(y)
 }
 
-/** Little endian. */
+/** Decodes little endian. */
 function numberOf(bytes: Uint8Array): bigint {
   return BigInt(`0x${Buffer.from(bytes.toReversed()).toString('hex')}`)
 }

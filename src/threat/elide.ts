@@ -3,8 +3,8 @@ import { lookUp } from './scope.ts'
 import type { Binding, Node, Tree } from './syntax.ts'
 
 /**
- * A TypeScript module without its types, and without the imports that only types used: the compiler leaves those out,
- * and a file has no export of that name. They are blanked out, so that every position stays.
+ * Removes imports used only as types from a TypeScript module without types: the compiler drops them, and the
+ * imported file has no such export. They are blanked out, so that every position stays.
  */
 export function withoutUnusedImports(text: string, tree: Tree): string {
   const imports = tree.filter(
@@ -19,7 +19,7 @@ export function withoutUnusedImports(text: string, tree: Tree): string {
   function blank(from: number, to: number): void {
     const white = text.slice(from, to).replace(/[^\n\r]/g, ' ')
     kept = kept.slice(0, from) + white + kept.slice(to)
-    // What stood on lines of its own keeps those around it apart.
+    // A semicolon keeps the adjacent lines apart.
     if (to === from || !/^import\b/.test(text.slice(from))) return
     kept = `${kept.slice(0, from)};${kept.slice(from + 1)}`
   }
@@ -50,7 +50,7 @@ function unusedIn(node: Node, used: ReadonlySet<Binding>, text: string): readonl
     .map((one) => [one.start, pastComma(one, specifiers, text)] as const)
 }
 
-/** A list may end with a comma, and may not begin with one. */
+/** Skips one comma: a list may end with a comma, but not begin with one. */
 function pastComma(one: Node, all: readonly Node[], text: string): number {
   const next = all[all.indexOf(one) + 1]
   if (next) return next.start

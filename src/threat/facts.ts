@@ -2,11 +2,11 @@ import { isFunction } from './scope.ts'
 import type { Node, Tree } from './syntax.ts'
 import { memberKey, pathOf, textOf } from './value.ts'
 
-/** What the rules look at: where a source reaches for something, calls, loads or writes. */
+/** Input of the rules: references, calls, loads and writes of a source. */
 export interface Facts {
-  /** Every place that reaches for a global, a module or something in it, once each, aliases seen through. */
+  /** Every reference to a global, a module or a member of one, once each, with aliases resolved. */
   readonly references: readonly Reference[]
-  /** Calls and constructions, with what is called where that can be told. */
+  /** Calls and constructions, with the callee if it is known. */
   readonly calls: readonly Call[]
   readonly loads: readonly Load[]
   readonly writes: readonly Write[]
@@ -27,14 +27,14 @@ export interface Call {
   readonly given: readonly Node[]
 }
 
-/** A module loaded by name; undefined when the name is only known when it runs. */
+/** A module loaded by name; undefined if the name is dynamic. */
 export interface Load {
   readonly node: Node
   readonly how: 'import' | 'export' | 'dynamic' | 'require'
   readonly module: string | undefined
 }
 
-/** An assignment to a member, its update, or its deletion. */
+/** Assignment, update or deletion of a member. */
 export interface Write {
   readonly node: Node
   readonly target: Node
@@ -106,7 +106,7 @@ function refer(node: Node, facts: Gathered): void {
   facts.references.push({ node, path, use: useOf(node) })
 }
 
-/** What a call gave reaches for nothing anew: the call itself is the place. */
+/** A call's result is no new reference: the call itself is the occurrence. */
 function isResult(path: string): boolean {
   return path === '%fn' || path.includes('()') || path.startsWith('new ')
 }
@@ -121,7 +121,7 @@ function gatherCall(node: Node, facts: Gathered): void {
   }
 }
 
-/** Takes patterns apart: `[a.b, c.d] = e` writes two members. */
+/** Unfolds patterns: `[a.b, c.d] = e` writes two members. */
 function gatherWrites(node: Node, target: Node, facts: Gathered): void {
   if (target.type === 'MemberExpression') {
     facts.writes.push({
@@ -164,7 +164,7 @@ function useOf(node: Node): Use {
   }
 }
 
-/** Whether a name is an expression, and not a key, a label, or a place where a name is made. */
+/** True for a name used as an expression, not a key, a label or a declaration. */
 export function isReference(node: Node): boolean {
   const parent = node.parent!
   switch (parent.type) {

@@ -6,7 +6,7 @@ import { inspect } from './inspect.ts'
 
 type File = { readonly path: string; readonly content: string; readonly type?: 'link' | 'folder' }
 
-/** Names of what is found in a Node program that brings these files. */
+/** Names of findings in a Node program with these files. */
 function found(files: readonly File[], code = '1', packages = true): string[] {
   const brought = jobRequest.parse({ files }).files
   const inspected = inspectedFiles(brought, { packages })
@@ -25,7 +25,7 @@ test('code nested too deeply is UNPARSED in the own source of a job, and UNREAD_
     assert.deepEqual(found([{ path: `${folder}/a.js`, content: deep }]), ['UNREAD_DEPENDENCY'])
 })
 
-test('a path that only looks like one of a package is the own source of a job', () => {
+test('a path that only resembles one of a package is the own source of a job', () => {
   for (const path of ['my_node_modules/a.js', 'node_modules.js', 'lib/node_modules.js'])
     assert.ok(!found([{ path, content: deep }]).includes('UNREAD_DEPENDENCY'), path)
 })
@@ -54,7 +54,7 @@ test('declarations, data and files that are not text are not read as code', () =
   assert.ok(sent.every(({ content }) => content === ''))
 })
 
-test('data that code loads is code that nobody read', () => {
+test('data loaded as code counts as unread code', () => {
   const files = [{ path: 'payload', content: `/*\0*/${escape}` }]
   assert.deepEqual(found(files, 'require("./payload")').toSorted(), ['REQUIRE', 'UNPARSED'])
 })
@@ -69,12 +69,12 @@ test('a link is read as the file it leads to', () => {
   assert.deepEqual(found(files), ['VM_ESCAPE'])
 })
 
-test('what looks like an escape from a realm counts less in a package than in the own source', () => {
+test('an apparent realm escape counts less in a package than in the own source', () => {
   assert.deepEqual(found([{ path: 'node_modules/a/a.js', content: escape }]), ['UNREAD_DEPENDENCY'])
   assert.deepEqual(found([{ path: 'a.js', content: escape }]), ['VM_ESCAPE'])
 })
 
-test('what looks like an escape from a realm counts in full in a package of an isolate', () => {
+test('an apparent realm escape counts in full in a package of an isolate', () => {
   const files = [{ path: 'node_modules/a.js', content: escape }]
   for (const language of ['js', 'ts'] as const) {
     const { found } = inspect({
@@ -90,7 +90,7 @@ test('what looks like an escape from a realm counts in full in a package of an i
   }
 })
 
-test('a file that is named from the root of a job or by URL is followed, from whatever folder', () => {
+test('a file named from the root of a job or by URL is followed from any folder', () => {
   const files = [{ path: 'evil.txt', content: escape }]
   const names = ['/evil.txt', 'file:///evil.txt', 'file:///lib/../evil.txt', '../evil.txt']
   for (const name of names) {

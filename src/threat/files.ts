@@ -7,7 +7,7 @@ export interface InspectedFile {
   readonly path: string
   readonly content: string
   readonly encoding?: 'utf8' | 'base64' | undefined
-  /** Its content was left out of the request: what loads it loads code that nobody read. */
+  /** Content omitted from the request: importing it loads unanalysed code. */
   readonly unread?: true | undefined
 }
 
@@ -19,16 +19,19 @@ export interface Main {
 
 export type ReadFile = (source: string, file: InspectedFile) => { found: Found[]; facts?: Facts }
 
-/** UTF-16 units of the job's own files that are read as code together. */
+/** Maximum code in the job's own files together, in UTF-16 units. */
 export const fileUnitsMax = 4 * 2 ** 20
-/** The same for packages, which are read whole or not at all: half a second to parse, and most jobs bring more. */
+/**
+ * The same for packages, which are read whole or not at all: this takes half a second to parse, and most jobs
+ * bring more.
+ */
 export const packageUnitsMax = 2 ** 20
-/** Of a file without a suffix that says code: only its start is looked at for a NUL, which no text has. */
+/** Prefix of a file without a code suffix that is searched for NUL, as a sign of binary data. */
 const SNIFFED_UNITS = 8192
 
 /**
- * The files of a job as an analysis gets them: the job's own before those of packages, and the content only of what
- * is code or could be loaded as code, within a bound. A file of data is no code, however large it is.
+ * Files for an analysis: the job's own before those of packages, with content only for files that are, or may
+ * be loaded as, code, up to a bound. A data file is no code, however large.
  */
 export function inspectedFiles(
   files: readonly JobFile[],
@@ -50,9 +53,9 @@ export function inspectedFiles(
 }
 
 /**
- * Findings in the files of a job that are code: by their name, or because something that is code loads them. Their
- * lines and columns are those of the file, which the detail names. What cannot be read is UNPARSED in the job's own
- * source and UNREAD_DEPENDENCY in a package.
+ * Findings in the job's code files: by suffix, or because other code loads them. Lines and columns are those of
+ * the file, which the detail names. Unreadable code is UNPARSED in the job's own files and UNREAD_DEPENDENCY in
+ * a package.
  */
 export function* inFiles(
   files: readonly InspectedFile[],
@@ -87,8 +90,7 @@ export function* inFiles(
 }
 
 /**
- * Facts of the job's own files that its source loads, and of those that they load, as far as they are read at all. A
- * package is not looked into.
+ * Facts of the job's own files that its source loads, transitively, if readable. Packages are excluded.
  */
 export function* loadedFacts(
   files: readonly InspectedFile[],
@@ -120,16 +122,16 @@ function kindOf(path: string): Kind {
   return isOfPackage(path) ? 'package' : 'own'
 }
 
-/** The finding for code that was not read. */
+/** Finding for unanalysed code. */
 export function unreadIn(kind: Kind): Found {
   const detail = `more code in files than ${unitsMax[kind]} characters`
   return inKind({ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }, kind)
 }
 
 /**
- * In a package, code that cannot be read asks for a stronger wall and never blocks. The same holds for VM_ESCAPE where
- * the language is `node`: shims of language features are written that way, and a program of Node has no realm to leave.
- * In an isolate a package runs in the realm of the job, so the finding stands.
+ * Adapts a finding to its file. Unreadable package code raises the tier and never blocks. The same holds for
+ * VM_ESCAPE with language `node`: shims of language features are written that way, and a Node program has no
+ * realm to escape. In an isolate a package runs in the job's realm, so the finding stands.
  */
 function inKind(found: Found, kind: Kind, language?: Language): Found {
   const isLess = found.name === 'UNPARSED' || (found.name === 'VM_ESCAPE' && language === 'node')
@@ -138,19 +140,19 @@ function inKind(found: Found, kind: Kind, language?: Language): Found {
   return { ...found, name: 'UNREAD_DEPENDENCY', ...(detail && { detail }) }
 }
 
-/** Below `node_modules`, or below a folder in which Python keeps what was installed. */
+/** True below `node_modules`, or below a folder of installed Python packages. */
 export function isOfPackage(path: string): boolean {
   return PACKAGE_FOLDER.test(normalPath(path))
 }
 
 const PACKAGE_FOLDER = /(?:^|\/)(?:node_modules|site-packages|dist-packages)\//
-/** Declarations: no program loads them. */
+/** Declarations, which no program loads. */
 const DECLARATIONS = /\.d\.[cm]?ts$/
-/** No program takes these for JavaScript. */
+/** Suffixes that no program loads as JavaScript. */
 const DATA =
   /\.(?:json|node|wasm|css|html?|md|txt|csv|tsv|map|svg|png|jpe?g|gif|pdf|zip|gz|whl|py|sh)$/i
 
-/** Without a suffix of its own, a file is code where something loads it. */
+/** True for a file without a known suffix that other code may load. */
 function isLoadable(path: string, content: string, encoding: JobFile['encoding']): boolean {
   if (DATA.test(path) || DECLARATIONS.test(path) || encoding === 'base64') return false
   return !content.slice(0, SNIFFED_UNITS).includes('\0')
@@ -168,7 +170,7 @@ function textOfFile({ content, encoding }: InspectedFile): string {
 const ENDINGS = ['', '.ts', '.tsx', '.js', '.jsx', '.mjs', '.cjs', '.mts', '.cts', '.json']
 const INDEXES = ENDINGS.slice(1).map((ending) => `/index${ending}`)
 
-/** In TypeScript a file is called by the name that it will have. */
+/** Candidate files of an import: TypeScript imports name the emitted file. */
 function writtenAs(target: string): readonly string[] {
   const typed = target.replace(/\.([cm]?)js(x?)$/, '.$1ts$2')
   return typed === target ? [target] : [target, typed, `${typed}x`]

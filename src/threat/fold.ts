@@ -1,9 +1,9 @@
 import type { Constant, Primitive, Value } from './value.ts'
 
-/** The longest text that folding makes. */
+/** Longest text created by constant folding. */
 const textUnitsMax = 65_536
 
-/** A binary operator on constants; undefined when a side is none. */
+/** Folds a binary operator on constants; undefined if a side is not constant. */
 export function foldBinary(
   operator: string,
   left: Value | undefined,
@@ -27,7 +27,10 @@ export function foldUnary(operator: string, value: Value | undefined): Constant 
   return undefined
 }
 
-/** A call of a method on a constant (`subject`), or of a global function by its path, with constants. */
+/**
+ * Folds a call of a method on a constant (`subject`), or of a global function by its path, with constant
+ * arguments.
+ */
 export function foldCall(
   name: string,
   subject: Constant | undefined,
@@ -46,7 +49,7 @@ export function foldCall(
       ? ofList(subject.value, name, values)
       : ofOther(subject.value, name, values)
   } catch {
-    return undefined // What would throw when it runs is no constant.
+    return undefined // throws at run time, so it is no constant
   }
 }
 
@@ -103,7 +106,7 @@ function unescapePercent(text: string): string {
   )
 }
 
-/** Methods of String that make a constant of constants. Replacements take plain text only, never a pattern. */
+/** Folds methods of String. Replacements take plain text only, never a pattern. */
 function ofText(text: string, name: string, [first, second]: Given): Constant | undefined {
   const a = first === undefined ? undefined : Number(first)
   const b = second === undefined ? undefined : Number(second)

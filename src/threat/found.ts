@@ -4,7 +4,7 @@ import type { Found } from './patterns.ts'
 
 export const position = z.number().int().min(1)
 
-/** What a process that parses may say that it found. */
+/** Schema of findings reported by a parsing process. */
 export const foundSchema = z.strictObject({
   name: z.enum(patternNames),
   line: position,
@@ -13,7 +13,7 @@ export const foundSchema = z.strictObject({
   detail: z.string().max(300).optional(),
 })
 
-/** One finding a pattern: all its occurrences, at the first place in the job's own source where there is one. */
+/** Merges findings by pattern: total count, and the first position, in the job's own source if it has one. */
 export function mergeFound(all: readonly Found[]): Found[] {
   const byName = new Map<PatternName, Found>()
   for (const found of all) {

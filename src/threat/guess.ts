@@ -2,7 +2,7 @@ import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
 import { dialectOf } from './dialect.ts'
 
-/** What a source is, told from its text alone, when no parser may read it or none came back. */
+/** Guesses the language from the text alone, when no parse is possible. */
 export function languageWithoutTree(
   source: string,
   asked: Language | undefined,
@@ -15,7 +15,7 @@ export function languageWithoutTree(
   return (dialectOf(asked, name) ?? 'js') === 'js' ? 'js' : 'ts'
 }
 
-/** The same for its entry; `auto` of a Python alone. */
+/** Guesses the entry likewise; `auto` for Python alone. */
 export function entryWithoutTree(asked: Entry, language: Language, source: string): Entry {
   if (asked !== 'auto' || language === 'python') return asked
   if (language !== 'js' && language !== 'ts') return 'program'
@@ -24,7 +24,7 @@ export function entryWithoutTree(asked: Entry, language: Language, source: strin
 
 const NODE_WORD = /\brequire\s*\(|["']node:/
 
-/** A line that begins as only a module's can. */
+/** A line that can only start a module's statement. */
 export const MODULE_STATEMENT = /^[ \t]*(?:import\b(?![ \t]*\()|export\b)/m
-/** These words cannot be written with escapes, so that a source without them is no module. */
+/** Keywords that cannot be written with escapes: a source without them is no module. */
 export const MODULE_WORD = /\b(?:import|export)\b/

@@ -16,7 +16,7 @@ const pieces = [
 const soup = fc.array(fc.constantFrom(...pieces), { maxLength: 60 }).map((parts) => parts.join(''))
 const source = fc.oneof(soup, fc.string({ unit: 'binary', maxLength: 200 }))
 
-test('whatever the source, it is inspected without a throw, and every place is in it', () => {
+test('any source is inspected without a throw, and every position is within it', () => {
   fc.assert(
     fc.property(source, fc.constantFrom(undefined, ...languages), (code, language) => {
       const { entry, found, syntaxError, javascript } = inspect({
@@ -37,7 +37,7 @@ test('whatever the source, it is inspected without a throw, and every place is i
   )
 })
 
-test('the same source is seen the same way twice', () => {
+test('inspecting a source twice gives equal results', () => {
   fc.assert(
     fc.property(soup, (code) => {
       const request = { code, entry: 'auto' as const, files: [] }

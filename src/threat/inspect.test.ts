@@ -80,7 +80,7 @@ for (const [code, asked, language, entry] of shapes) {
   })
 }
 
-test('a function keeps every position while what follows it is blanked out', () => {
+test('a function keeps every position while trailing tokens are blanked out', () => {
   assert.equal(
     look('function (a) { return a } ; // c').javascript,
     'function (a) { return a }   // c',
@@ -108,7 +108,7 @@ for (const [code, language, line, column] of errors) {
   })
 }
 
-test('S3-21: occurrences are counted exactly, and the place is that of the first', () => {
+test('S3-21: occurrences are counted exactly, and the position is that of the first', () => {
   const [found] = look(
     'const a = 1\n  eval("1"); eval("2")\nglobalThis.eval("3")\nconst e = eval; e("4")',
   ).found
@@ -132,7 +132,7 @@ test('S3-21: lines and columns are those of the source, in a body, a function, a
   ])
 })
 
-test('code in a constant that is compiled is looked into, at the place of the call', () => {
+test('constant text that is compiled is inspected, with findings at the call', () => {
   const { found } = look('const code = "pro" + "cess.exit()"\n  eval(code)')
   assert.deepEqual(found, [
     { name: 'EVAL', line: 2, column: 3, count: 1 },
@@ -140,7 +140,7 @@ test('code in a constant that is compiled is looked into, at the place of the ca
   ])
 })
 
-test('files that are code by name, or because something loads them, are looked into', () => {
+test('files that are code by name, or loaded by code, are inspected', () => {
   const files = [
     { path: 'lib/a.js', content: 'export default process.env' },
     {
@@ -190,13 +190,13 @@ test('Python and shell get a size and no finding: no rule here reads them', () =
 
 const tsFile = (content: string, path = 'a.ts') => ({ path, content })
 
-test('what is more than types is run as written, and what it does is found where it was written', () => {
+test('TypeScript that cannot be erased runs as written, and its findings have the original positions', () => {
   const { typed, javascript, found } = look('enum A { b }\nreturn eval(`${A.b}`)', { name: 'a.ts' })
   assert.deepEqual([typed, javascript], [true, undefined])
   assert.deepEqual(found, [{ name: 'EVAL', line: 2, column: 8, count: 1 }])
 })
 
-test('what an enum, a namespace or a parameter property does is found', () => {
+test('findings inside an enum, a namespace or a parameter property are reported', () => {
   for (const code of [
     'enum A { b = eval("1") }',
     'namespace N { export namespace M { export const a = eval("1") } }',
@@ -225,7 +225,7 @@ test('the decorator of a parameter is found in a file that the source loads', ()
   }
 })
 
-test('types, declarations and ambient names are no code', () => {
+test('types, declarations and ambient names are not code', () => {
   const code = `enum A { b }
 declare const process: { pid: number }
 interface I { require: (x: string) => void }
@@ -236,7 +236,7 @@ abstract class C { abstract eval(): void; declare x: number; m(x: string): void;
   assert.deepEqual([language, found], ['ts', []])
 })
 
-test('imports that only types used are blanked out, and the others stay', () => {
+test('imports used only as types are blanked out, and the others stay', () => {
   const { javascript } = look(
     `import { A, b, C } from './x'
 import D from './y'
@@ -266,7 +266,7 @@ test('files of an isolate are erased too where they can be; those of a program a
   assert.equal(look(`import 'node:fs'; ${code}`, { files }).erased, undefined)
 })
 
-test('a file in TypeScript is looked into by whatever name it is imported', () => {
+test('a TypeScript file is inspected under every name it can be imported by', () => {
   const files = [tsFile('enum A { b }\nexport const c = () => eval("1")', 'lib/index.ts')]
   for (const name of ['./lib', './lib/index', './lib/index.ts', './lib/index.js']) {
     const { found } = look(`import { c } from '${name}'; export default c`, { files })
@@ -288,7 +288,7 @@ test('ten thousand nested namespaces are not parsed, and an enum that doubles it
   assert.deepEqual([bomb.language, bomb.typed, bomb.found], ['ts', true, []])
 })
 
-test('a source is for Node where a file needs it that it loads, by whatever others', () => {
+test('a source is for Node if a file that it loads, directly or not, needs Node', () => {
   const files = [
     { path: 'src/a.ts', content: "export { b } from './b.js'" },
     {

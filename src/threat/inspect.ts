@@ -26,31 +26,31 @@ import { splitShape } from './zones/in-shape.ts'
 
 export interface InspectRequest {
   readonly code: string
-  /** What the source is called. */
+  /** File name of the source. */
   readonly name?: string | undefined
   readonly language?: Language | undefined
   readonly entry: Entry
   readonly files: readonly InspectedFile[]
-  /** Also to say how it can be taken apart. */
+  /** Also analyse zones. */
   readonly zones?: boolean
 }
 
-/** What was seen in a source: plain data, before scores and grants. */
+/** Facts about a source: plain data, before scores and grants. */
 export interface Inspection {
   readonly language: Language
   readonly entry: Entry
   readonly found: readonly Found[]
   readonly complexityScore: number
   readonly behaviorScore: number
-  /** What to run instead of the source, where that differs: types erased, every position kept. */
+  /** Code to run instead of the source, if different: types erased, positions kept. */
   readonly javascript?: string
-  /** There is more to its types than can be erased: the wall that runs it makes JavaScript of it. */
+  /** The types cannot be erased: the wall that runs it transpiles it. */
   readonly typed?: true
-  /** The same of files that the job brings, where they can be erased and are for an isolate. */
+  /** The same for the job's files, if erasable and meant for an isolate. */
   readonly erased?: readonly ErasedFile[]
-  /** How what runs can be taken apart; where that was asked for. */
+  /** Zone split of the code, if requested. */
   readonly split?: Split
-  /** Where the source does not parse; then nothing else was looked at. */
+  /** Position of a syntax error; then nothing else was analysed. */
   readonly syntaxError?: {
     readonly message: string
     readonly line: number
@@ -58,16 +58,16 @@ export interface Inspection {
   }
 }
 
-/** A file in TypeScript, and what it is without its types. */
+/** A TypeScript file, and its code without types. */
 export interface ErasedFile {
   readonly path: string
   readonly javascript: string
 }
 
 /**
- * Reads a source as hostile as it may be: depth and size first, then the native parser, then the rules. Runs in the
- * disposable analysis process alone, since the parser may die of what it reads. Throws only when something in
- * that process broke; then the process must end, and the source counts as unparsed.
+ * Inspects a hostile source: depth and size first, then the native parser, then the rules. Runs only in the
+ * disposable analysis process, since the parser may crash. Throws only on an internal failure; the process must
+ * then end, and the source counts as UNPARSED.
  */
 export function inspect(request: InspectRequest): Inspection {
   const { name } = request
@@ -82,7 +82,7 @@ export function inspect(request: InspectRequest): Inspection {
   if (dialect && dialect !== 'js') return inspectTyped(request, dialect)
   const inspection = inspectJavaScript(request, request.code)
   if (!inspection.syntaxError || dialect) return inspection
-  // Nobody said what it is: types would be where it does not parse.
+  // Language not given: a syntax error in JavaScript may be type syntax.
   const typed = inspectTyped(request, 'ts')
   return typed.syntaxError ? inspection : typed
 }
@@ -94,7 +94,7 @@ const notPython = {
   offset: 0,
 } as const
 
-/** A source that no parser may read. */
+/** Result for a source that may not be parsed. */
 export function unparsed(request: InspectRequest, detail: string): Inspection {
   const language = languageWithoutTree(request.code, request.language, request.name)
   return {
@@ -112,7 +112,7 @@ export function saysWhy(cap: Cap & { readonly kind: 'over' }): string {
   return cap.what === 'tokens' ? `more than ${cap.max} tokens` : `nested too deeply to parse`
 }
 
-/** Erased where that is all there is to do; else what it means is read from the tree of what was written. */
+/** Strips types if they are erasable; otherwise analyses the tree of the original. */
 function inspectTyped(request: InspectRequest, dialect: Dialect): Inspection {
   const cap = capOf(request.code, typescriptCap)
   if (cap.kind === 'over') return unparsed(request, saysWhy(cap))
@@ -127,9 +127,9 @@ function inspectTyped(request: InspectRequest, dialect: Dialect): Inspection {
 }
 
 interface Reading {
-  /** What the text is written in. */
+  /** Dialect of the text. */
   readonly dialect?: Dialect
-  /** It had types, and is without them. */
+  /** Types were stripped from the text. */
   readonly erased?: boolean
 }
 
@@ -159,7 +159,7 @@ function inspectJavaScript(
   return { ...inspection, javascript }
 }
 
-/** A program runs from the file that it is, and its wall reads its types. */
+/** A program runs from the original file; its wall handles the types. */
 function withoutText({ javascript: _text, ...inspection }: Inspection): Inspection {
   return { ...inspection, typed: true }
 }
@@ -214,7 +214,7 @@ function obfuscation({ score, sign, start }: Behavior, place: Place): Found[] {
   return [{ name: 'OBFUSCATION', ...place(start), count: 1, detail: sign }]
 }
 
-/** Sources within sources that are looked into: how many, and how long each. */
+/** Nested sources (constant text that is compiled) to analyse: maximum number, and length of each. */
 const nestedMax = 16
 const nestedUnitsMax = 65_536
 
@@ -228,7 +228,7 @@ function* findIn(facts: Facts, place: Place, nested = 0): Generator<Found> {
   if (nested < 2) yield* findInCode(facts, place, nested + 1)
 }
 
-/** Constant text that is compiled where it stands is source too; what it does is found where that happens. */
+/** Constant text compiled in place is analysed as source; its findings are positioned at the call. */
 function* findInCode(facts: Facts, place: Place, nested: number): Generator<Found> {
   let seen = 0
   for (const call of facts.calls) {
@@ -254,7 +254,7 @@ function mainOf({ name = '' }: InspectRequest, facts: Facts): Main {
   return { name: normalPath(name), facts }
 }
 
-/** Whether a file that the source loads, by whatever other files, is for Node. */
+/** True if a file that the source loads, directly or not, needs Node. */
 function filesNeedNode({ files, ...request }: InspectRequest, facts: Facts): boolean {
   if (files.length === 0) return false
   const main = mainOf({ files, ...request }, facts)
@@ -264,9 +264,9 @@ function filesNeedNode({ files, ...request }: InspectRequest, facts: Facts): boo
 }
 
 interface ParsedFile {
-  /** What the cap refused. */
+  /** Reason for refusal by the cap. */
   readonly over?: Cap & { readonly kind: 'over' }
-  /** Undefined when it is no code. */
+  /** Undefined for a file that is no code. */
   readonly parsed?: {
     readonly text: string
     readonly isStripped: boolean
@@ -275,7 +275,7 @@ interface ParsedFile {
   }
 }
 
-/** What was read once is not parsed again for the same request; with its types or without them. */
+/** Parse cache of one request, with types stripped or kept. */
 const parsedFiles = {
   stripped: new WeakMap<object, ParsedFile>(),
   whole: new WeakMap<object, ParsedFile>(),
@@ -296,7 +296,8 @@ function parseFile(source: string, dialect: Dialect, strips: boolean): ParsedFil
   const stripped = strips ? strip(source) : undefined
   const text = stripped ?? source
   const shape = shapeOf(text, 'program', stripped === undefined ? dialect : 'js')
-  // Such as a decorator of a parameter, which is no JavaScript and runs where tsconfig.json says so.
+  // For example a parameter decorator, which is not JavaScript and runs only with a tsconfig.json that enables
+  // it.
   if (shape.kind === 'error')
     return strips && stripped !== undefined ? parseFile(source, dialect, false) : {}
   const { program, shift } = shape.parsed
@@ -304,7 +305,7 @@ function parseFile(source: string, dialect: Dialect, strips: boolean): ParsedFil
   return { parsed: { text, isStripped: stripped !== undefined, shift, facts } }
 }
 
-/** What a file of the job has in it, and what it loads in turn; undefined when it is no code. */
+/** Findings and imports of a job's file; undefined if it is no code. */
 function readFile(
   source: string,
   file: InspectedFile,
@@ -323,11 +324,11 @@ function readFile(
 }
 
 const shellEntry = (): Entry => 'program'
-/** Of a Python its guest decides, which has the parser to decide by. */
+/** Python's entry is decided by its guest, which has the parser. */
 const pythonEntry = (): Entry => 'auto'
 const entryOf = { python: pythonEntry, wasm: wasmEntry, sh: shellEntry, bash: shellEntry }
 
-/** A parser that has nothing left to read says no more than that a token is unexpected. */
+/** At the end of input the parser only reports an unexpected token. */
 function syntaxMessage(
   code: string,
   { message, offset }: { readonly message: string; readonly offset: number },

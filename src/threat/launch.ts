@@ -6,7 +6,7 @@ import { bindingOf, packageFolder } from '../os/packages.ts'
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const DATA_BYTES_MAX = 2 ** 31
 
-/** The analysis process: the parser and the rules, jailed like an isolate worker. */
+/** Launch description of the analysis process: parser and rules, jailed like an isolate worker. */
 export function analyst(warm: number, without: readonly Layer[]): JailedProgram {
   return {
     name: 'analyst',

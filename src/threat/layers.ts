@@ -18,7 +18,7 @@ interface LayerParts {
   readonly voice: Pick<Voice, 'say'>
 }
 
-/** Of all tenants; a layer has one. */
+/** Cached layers of all tenants; each belongs to one tenant. */
 const KNOWN_MAX = 256
 const keptSchema = z.strictObject({
   version: z.string(),
@@ -27,8 +27,8 @@ const keptSchema = z.strictObject({
 const replySchema = z.object({ found: keptSchema.shape.found })
 
 /**
- * Finds what is in the layers of a job: once a layer, kept beside it from then on. A layer is read whole or not at all;
- * what is not read, and what a parser died of, is UNREAD_DEPENDENCY, and the latter is tried again.
+ * Finds patterns in a job's package layers, once per layer, and stores the result beside it. A layer is read
+ * whole or not at all; unread layers and parser crashes are UNREAD_DEPENDENCY, and the latter are retried.
  */
 export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts): InLayers {
   const known = new Map<string, readonly Found[]>()
@@ -72,7 +72,7 @@ export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts):
   }
 }
 
-/** The empty source that stands for the job's own has nothing in it. */
+/** False for findings in the empty source that stands in for the job's own. */
 function isOfPackage({ detail }: { readonly detail?: string | undefined }): boolean {
   return detail !== undefined
 }

@@ -9,7 +9,7 @@ const property = (key: string | undefined, value: Node) => node('Property', { ke
 const object = (properties: readonly Node[]) => node('ObjectExpression', { properties })
 const number = (value: number) => node('Literal', { value })
 
-/** Tells keys as they are written, and counts how often it was asked. */
+/** Key function that counts its calls. */
 function counting() {
   const asked = { times: 0 }
   const keyOf: KeyOf = (of) => {
@@ -30,7 +30,7 @@ test('However many members are read, each property is looked at once', () => {
   assert.equal(asked.times, 1000)
 })
 
-test('Of two properties with the same key the last one counts; one without a key is none', () => {
+test('The last of two properties with the same key counts; a property without a key does not', () => {
   const { keyOf } = counting()
   const [first, second] = [number(1), number(2)]
   const spread = node('SpreadElement', {})
@@ -39,7 +39,7 @@ test('Of two properties with the same key the last one counts; one without a key
   assert.equal(memberOf(literal, 'a', keyOf), second)
 })
 
-test('A key that leads back to its own object is told once it is worked out, and counts from there', () => {
+test('A key that leads back to its own object is resolved lazily, and counts afterwards', () => {
   const [early, late] = [number(1), number(2)]
   const computed = property(undefined, late)
   const literal = object([property('a', early), property('b', number(3)), computed])
@@ -57,7 +57,7 @@ test('A key that leads back to its own object is told once it is worked out, and
   assert.deepEqual(seen, [early])
 })
 
-test('A property whose key is not known yet is asked again, until it is', () => {
+test('A property with an unresolved key is asked again until it is resolved', () => {
   const value = number(1)
   const literal = object([property('a', number(2)), property('later', value)])
   const told: KeyOf = (of) => of['key']

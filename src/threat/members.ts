@@ -1,12 +1,12 @@
 import type { Node } from './syntax.ts'
 
-/** The key of a property, `notYet` while it is being worked out, or undefined when it cannot be told. */
+/** Resolved key of a property, `notYet` during its own resolution, undefined if it is dynamic. */
 export type KeyOf = (property: Node) => string | typeof notYet | undefined
 export const notYet = Symbol('not yet')
 
 /**
- * What an object or array literal has under a key. Each property is looked at once however often it is asked for: a
- * source with many properties and many reads of them would otherwise take as long as both multiplied.
+ * Value of an object or array literal under a key. Each property is resolved once, however often it is
+ * requested: many properties times many reads would take quadratic time otherwise.
  */
 export function memberOf(literal: Node, key: string, keyOf: KeyOf): Node | undefined {
   if (literal.type === 'ArrayExpression') return elementOf(literal, key)
@@ -29,13 +29,13 @@ function elementOf(literal: Node, key: string): Node | undefined {
 }
 
 /**
- * The properties of one object by key; of those with the same key the last one counts. They are read from the end and
- * only as far as was asked, since working out a computed key can lead back to this very object.
+ * Properties of one object by key; the last one of equal keys counts. Read backwards and lazily, since
+ * resolving a computed key can lead back to this object.
  */
 class Members {
   readonly #properties: readonly Node[]
   readonly #placeOf = new Map<string, number>()
-  /** Places seen whose keys are being worked out further up. Bounded by the depth of expressions. */
+  /** Positions whose keys are being resolved further up the stack. Bounded by the depth of expressions. */
   #open: number[] = []
   #unseen: number
 

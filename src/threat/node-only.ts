@@ -3,7 +3,7 @@ import type { Entry } from '../contract/job.ts'
 import type { Facts, Reference } from './facts.ts'
 import type { Node } from './syntax.ts'
 
-/** Globals of Node that a realm of language `js` has not, and those of its CommonJS modules. */
+/** Globals of Node and CommonJS that a realm of language `js` lacks. */
 const globals = new Set([
   'Blob',
   'BroadcastChannel',
@@ -37,13 +37,13 @@ const globals = new Set([
   'setImmediate',
 ])
 const members = ['crypto.subtle', 'performance.mark', 'performance.measure']
-/** A cloud function's own names, which its realm has. */
+/** CommonJS names that the realm of a cloud function has. */
 const ofHandlers = new Set(['exports', 'module', 'require'])
 const none: ReadonlySet<string> = new Set()
 
 /**
- * Whether a source, run without a given language, is for Node: it loads a built-in, a package, or anything while it
- * runs, or uses a global of Node's that it neither binds nor asks for with `typeof`.
+ * True if a source without a given language needs Node: it loads a built-in or a package, loads dynamically, or
+ * uses a Node global that it neither binds nor probes with `typeof`.
  */
 export function needsNode(facts: Facts, asked: Entry): boolean {
   return (
@@ -53,8 +53,8 @@ export function needsNode(facts: Facts, asked: Entry): boolean {
 }
 
 /**
- * The same of a file that a source loads: an `import` of a built-in, which nothing can probe for. Libraries for every
- * runtime name `process` and call `require` in branches that a realm does not take.
+ * The same for a loaded file: a static `import` of a built-in, which cannot be probed for. Portable libraries
+ * name `process` and call `require` in branches that a realm does not take.
  */
 export function fileNeedsNode({ loads }: Facts): boolean {
   return loads.some(
@@ -70,7 +70,7 @@ function reachesNode(facts: Facts, given: ReadonlySet<string>): boolean {
   )
 }
 
-/** A built-in or a package: neither a file of the job nor an address. */
+/** True for a built-in or a package, false for a file of the job or a URL. */
 function isInstalled(module: string): boolean {
   return isBuiltin(module) || /^(?:node:|[@\w])(?!.*:\/\/)/.test(module)
 }
@@ -91,14 +91,14 @@ function rootOf({ path }: Reference): string {
   return path.split('.', 1)[0]!
 }
 
-/** The name that an expression begins with, as it stands there: an alias of something is no use of it. */
+/** Leftmost name of an expression as written: an alias does not count as a use. */
 function writtenRoot(node: Node): string | undefined {
   let at: Node | undefined = node
   while (at && at.type !== 'Identifier') at = at['object'] ?? at['callee'] ?? at['expression']
   return at?.['name'] as string | undefined
 }
 
-/** Only Node fills it. */
+/** `import.meta`, which only Node fills. */
 function isImportMeta({ type, meta }: Node): boolean {
   return type === 'MetaProperty' && meta.name === 'import'
 }

@@ -3,22 +3,22 @@ import { codeOf } from './rules/eval.ts'
 import type { Node } from './syntax.ts'
 import { memberKey, pathOf, textOf } from './value.ts'
 
-/** From this `behaviorScore` on, the source counts as packed or encoded. */
+/** Lowest `behaviorScore` of packed or encoded source. */
 export const obfuscatedFrom = 50
 
 export interface Behavior {
   /** 0 to 100. */
   readonly score: number
-  /** The strongest sign, in words; undefined when there is none. */
+  /** Strongest sign, in words; undefined if none. */
   readonly sign?: string
-  /** Where that sign is first, as an offset in the parsed text. */
+  /** First position of that sign, as an offset in the parsed text. */
   readonly start: number
 }
 
 /**
- * Signs that a source hides what it does. Short names and missing white space are none: minified code is common
- * and honest. Escapes of letters, decoders that feed `eval`, tables of strings behind a lookup function, code
- * written in six characters, and globals spelled in pieces are.
+ * Signs of obfuscation: escaped letters, decoders that feed `eval`, string tables behind a lookup function,
+ * code in six characters, globals spelled in pieces. Short names and missing white space do not count: minified
+ * code is common and honest.
  */
 export function behaviorOf(source: string, facts?: Facts): Behavior {
   const signs = [
@@ -45,7 +45,7 @@ interface Sign {
 
 const ESCAPE = /\\x[2-7][\da-f]|\\u00[2-7][\da-f]|\\u\{0*[2-7][\da-f]\}/gi
 
-/** Letters, digits and signs that need no escape, escaped all the same. */
+/** Escaped letters, digits and signs that need no escape. */
 function escapes(source: string): Sign {
   let units = 0
   let count = 0
@@ -59,7 +59,7 @@ function escapes(source: string): Sign {
   return { says: 'letters written as escapes', weight: share > 0.05 ? weight : 0, start }
 }
 
-/** Code written in brackets and operators alone, or in letters of no language. */
+/** Code in brackets and operators alone, or in letters of no language. */
 function symbols(source: string): Sign {
   const dense = source.replace(/\s+/g, '')
   const bare = dense.length - dense.replace(/[[\]()!+{}]/g, '').length
@@ -69,7 +69,7 @@ function symbols(source: string): Sign {
 
 const ENCODED = /(["'`])[\w+/=%\\-]{400,}\1/g
 
-/** Long texts without a space and with much information: data, or code in disguise. */
+/** Long texts without spaces and with high entropy: data, or encoded code. */
 function longTexts(source: string): Sign {
   let units = 0
   let start = 0
@@ -82,7 +82,7 @@ function longTexts(source: string): Sign {
   return { says: 'long encoded text', weight: share > 0.5 ? 30 : units > 0 ? 10 : 0, start }
 }
 
-/** Bits a unit, of the first 4,096 units. */
+/** Entropy in bits a unit, of the first 4,096 units. */
 export function entropyOf(text: string): number {
   const sample = text.slice(0, 4_096)
   const counts = new Map<string, number>()
@@ -111,7 +111,7 @@ const DECODING_METHODS = new Set([
 ])
 const COMPILERS = /^(?:eval|Function|%Function|execScript|setTimeout|setInterval|module:vm\.\w+)$/
 
-/** Code that is decoded where it is compiled. */
+/** Code decoded where it is compiled. */
 function decodedCode({ calls }: Facts): Sign {
   for (const call of calls) {
     if (!COMPILERS.test(call.callee ?? '')) continue
@@ -127,7 +127,7 @@ function decodedCode({ calls }: Facts): Sign {
 
 const none: Sign = { says: '', weight: 0, start: 0 }
 
-/** Calls in each other that are looked through. */
+/** Maximum depth of nested calls. */
 const callsDeepMax = 8
 
 function decodes(node: Node, depth = 0): boolean {
@@ -155,7 +155,7 @@ function usesDecoder(call: Node): boolean {
 
 const MANGLED = /^_0x[\da-f]{2,}$|^[Il1]{6,}$|^[O0o]{6,}$|^_{3,}[$_]*$/i
 
-/** Names that only a tool makes to be unreadable. */
+/** Names typical of obfuscators. */
 function manglings({ tree }: Facts): Sign {
   let names = 0
   let start = 0
@@ -173,7 +173,7 @@ function manglings({ tree }: Facts): Sign {
 const TELLING =
   /^(?:process|require|eval|Function|fetch|XMLHttpRequest|WebSocket|module|%Function)(?:\.|$)/
 
-/** Globals whose names are spelled in pieces or looked up in decoded text. */
+/** Globals whose names are concatenated or decoded. */
 function pieces({ references }: Facts): Sign {
   const spelled = references.filter(({ node, path }) => TELLING.test(path) && isSpelled(node))
   return {
@@ -191,7 +191,7 @@ function isSpelled(node: Node): boolean {
   return false
 }
 
-/** Many numbers turned into one text. */
+/** Many numbers converted into one text. */
 function codes({ calls }: Facts): Sign {
   const long = calls.filter(
     ({ callee, given }) =>
@@ -201,7 +201,7 @@ function codes({ calls }: Facts): Sign {
   return { says: 'text written as character codes', weight, start: long[0]?.node.start ?? 0 }
 }
 
-/** Globals whose names are only known when it runs. */
+/** Globals with dynamic names. */
 function lookUps({ tree }: Facts): Sign {
   const places = tree.filter(
     (node) =>

@@ -2,17 +2,17 @@ import { parseSync } from 'oxc-parser'
 import type { Node } from './syntax.ts'
 import { withoutTypes } from './without-types.ts'
 
-/** How a text is read: as a script's function body, as one expression, as a module, or as a CommonJS module. */
+/** Parse goal: a script's function body, one expression, a module, or a CommonJS module. */
 export type Mode = 'body' | 'expression' | 'module' | 'commonjs'
 
-/** What a text is written in. */
+/** Syntax of a text. */
 export type Dialect = 'js' | 'jsx' | 'ts' | 'tsx'
 
 export type Parsed =
   | {
       readonly kind: 'parsed'
       readonly program: Node
-      /** Length of what stands before the source on its first line: subtract it from every offset. */
+      /** Length of the wrapper before the source on its first line: subtract it from every offset. */
       readonly shift: number
       readonly hasModuleSyntax: boolean
       readonly hasDefaultExport: boolean
@@ -36,9 +36,9 @@ const frames: Record<Mode, Frame> = {
 }
 
 /**
- * Parses natively: only within the disposable process, and only what passed the cap. A body is parsed in a function
- * on the same line, so that `return` and `await` may stand at its top; a source that closes that function is a
- * syntax error where it does.
+ * Native parse: only in the disposable process, and only after the cap. A body is wrapped in a function on the
+ * same line, so that top-level `return` and `await` parse; a source that closes that function is a syntax error
+ * there.
  */
 export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): Parsed {
   const { before, after } = frames[mode]
@@ -77,7 +77,7 @@ export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): Pars
   }
 }
 
-/** The body of a job is a function's only to run it: a namespace may stand at its top. */
+/** A body is wrapped in a function only for its execution: top-level namespaces are allowed. */
 function isAllowed(message: string, mode: Mode): boolean {
   return mode === 'body' && message.startsWith('A namespace declaration is only allowed')
 }
@@ -86,7 +86,7 @@ function within(offset: number, source: string): number {
   return Math.min(Math.max(0, offset), source.length)
 }
 
-/** Where the source itself closes the function it was put into; undefined when it does not. */
+/** Position where the source closes its wrapper function; undefined if it does not. */
 function closedEarly(program: Node, length: number, shift: number): number | undefined {
   const [only, ...others] = program['body'] as readonly Node[]
   const wrapper: Node | undefined = only?.['expression']
@@ -111,13 +111,13 @@ function firstFunction(node: Node | undefined): Node | undefined {
   return at
 }
 
-/** The one function that a source is, and where semicolons follow it, as offsets in the parsed text. */
+/** A source that is one function, with trailing semicolons as offsets in the parsed text. */
 export interface SoleFunction {
   readonly node: Node
   readonly semicolons: readonly number[]
 }
 
-/** The function that a source is and nothing else, after `parse` as a body or as an expression. */
+/** The single function of a source, parsed as a body or as an expression; else undefined. */
 export function soleFunction(program: Node, mode: Mode): SoleFunction | undefined {
   const body: readonly Node[] =
     mode === 'body' ? program['body'][0].expression.body.body : program['body']

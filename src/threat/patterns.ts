@@ -4,11 +4,11 @@ export interface Pattern {
   readonly score: number
   readonly severity: Severity
   readonly description: string
-  /** The capability that code with this finding seems to reach for. */
+  /** Capability that this finding suggests. */
   readonly capability: string
 }
 
-/** The patterns and what each scores, the same at every door. */
+/** Patterns and their scores, equal at every entry point. */
 export const patterns = {
   VM_ESCAPE: {
     score: 100,
@@ -102,12 +102,12 @@ export const patterns = {
   },
 } as const satisfies Record<PatternName, Pattern>
 
-/** A pattern found in a source: how often, and where first, before anybody knows what the profile grants. */
+/** A pattern in a source: count and first position, before grants are known. */
 export interface Found {
   readonly name: PatternName
   readonly line: number
   readonly column: number
   readonly count: number
-  /** Where or what, after the pattern's description. */
+  /** Position or subject, appended to the pattern's description. */
   readonly detail?: string
 }

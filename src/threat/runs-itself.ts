@@ -3,8 +3,8 @@ import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node } from './syntax.ts'
 
 /**
- * Whether a module of Node's with a default export is a program all the same: what it exports is a class, is called by
- * the file itself, or the file asks whether it is the one that was started. Nobody who runs it means it to be called.
+ * True for a Node module that is a program despite its default export: the export is a class, the file calls it
+ * itself, or tests whether it is the main module.
  */
 export function runsItself({ tree, calls, references }: Facts): boolean {
   const exported = defaultOf(tree)
@@ -29,7 +29,7 @@ function defaultOf(tree: readonly Node[]): Node | undefined {
   return undefined
 }
 
-/** `import.meta.main`, or the file's own address beside what was started. */
+/** `import.meta.main`, or a comparison of the file's own URL with `argv[1]`. */
 function isMainQuestion({ type, object, property }: Node): boolean {
   return type === 'MemberExpression' && object.type === 'MetaProperty' && property.name === 'main'
 }

@@ -2,8 +2,8 @@ import { visitorKeys } from 'oxc-parser'
 import type { Binding, Node, Scope, Source, Step, Tree } from './syntax.ts'
 
 /**
- * Walks a program once without recursion: gives every node its parent and scope, every scope its names, and every
- * name what it may hold. Flow is not followed: a name that is ever given a value may hold it everywhere.
+ * Annotates a program in one walk without recursion: each node with parent and scope, each scope with its
+ * names, each name with its possible values. Flow-insensitive: a name may hold any value ever assigned to it.
  */
 export function bindScopes(program: Node): Tree {
   const nodes: Node[] = []
@@ -24,7 +24,7 @@ export function bindScopes(program: Node): Tree {
   return nodes
 }
 
-/** The binding that a name means at a node; undefined when it is a global. */
+/** Binding of a name at a node; undefined for a global. */
 export function lookUp(name: string, from: Scope | undefined): Binding | undefined {
   for (let scope = from; scope; scope = scope.parent) {
     const binding = scope.bindings.get(name)
@@ -138,7 +138,7 @@ function declaratorSource(node: Node): Node | undefined {
   return loop && list['left'] === node.parent ? undefined : (node['init'] ?? undefined)
 }
 
-/** Parameters of a function that is called where it stands hold what it is called with. */
+/** Parameters of an immediately called function get its arguments. */
 function declareParameters(node: Node): void {
   const call = node.parent
   const given: readonly Node[] =
@@ -188,7 +188,7 @@ function declarePattern(
   }
 }
 
-/** `let a` alone: it holds only what is put into it later. */
+/** `let a` without an initialiser: holds only later assignments. */
 function isBareDeclaration(name: Node): boolean {
   const { parent } = name
   if (parent?.type !== 'VariableDeclarator') return false
@@ -227,10 +227,10 @@ function appendTo({ name, scope }: Node, node: Node): void {
   lookUp(name, scope)?.sources.push({ kind: 'append', node })
 }
 
-/** The most functions and arguments that calls by name are followed through: flow, not a proof. */
+/** Maximum functions and arguments followed through calls by name. */
 const argumentsMax = 16
 
-/** A function that is called by its name gets the arguments of each call. */
+/** A function called by name gets the arguments of each call. */
 function passArguments(call: Node): void {
   const { callee } = call as unknown as { callee: Node }
   if (callee.type !== 'Identifier') return

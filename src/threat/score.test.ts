@@ -19,7 +19,7 @@ test('without a pattern the score stays below 40, however complex the code', () 
   assert.equal(plainScoreMax, 39)
 })
 
-test('risk counts what no grant makes harmless, and nothing else', () => {
+test('risk counts only findings that no grant makes harmless', () => {
   const counted = patternNames.filter((name) => risk(name).risk > 0)
   assert.deepEqual(counted, [
     'VM_ESCAPE',

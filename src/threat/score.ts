@@ -2,8 +2,8 @@ import { plainScoreMax, type Finding, type PatternName } from '../contract/verdi
 import { patterns, type Found } from './patterns.ts'
 
 /**
- * The highest score of a pattern; without one at most 39, from the two other scores. It never falls when a finding
- * is added or a score rises.
+ * Highest pattern score; without a pattern at most 39, from the two other scores. Monotonic in findings and
+ * scores.
  */
 export function threatScoreOf(found: readonly Pick<Found, 'name'>[], plain: PlainScores): number {
   return found.reduce((score, { name }) => Math.max(score, patterns[name].score), plainScore(plain))
@@ -12,18 +12,18 @@ export function threatScoreOf(found: readonly Pick<Found, 'name'>[], plain: Plai
 export interface PlainScores {
   /** Cyclomatic complexity, summed. */
   readonly complexityScore: number
-  /** Signs of obfuscation, from 0 to 100. */
+  /** Signs of obfuscation, 0 to 100. */
   readonly behaviorScore: number
 }
 
-/** What the profile gives, by capability name; nothing when it is not known yet. */
+/** Capabilities granted by the profile; absent while unknown. */
 export interface Grants {
   readonly granted?: ReadonlySet<string>
 }
 
 /**
- * The number that chooses a wall: only what no grant and no wall makes harmless counts. Pure, so that a profile
- * can ask again once it knows what it grants. `findings` say of each whether it is a need or a threat, and why.
+ * Risk, which selects the wall: counts only findings that no grant and no wall makes harmless. Pure, so that a
+ * profile can call it again with its grants. `findings` lists each as need or threat, with the reason.
  */
 export function riskOf(
   found: readonly Found[],
@@ -38,7 +38,7 @@ export function riskOf(
   return { risk, findings }
 }
 
-/** Half of the plain score comes from complexity, which saturates slowly, the rest from behaviour. */
+/** Weighted sum: 20 points from complexity, which saturates slowly, the rest from behaviour. */
 function plainScore({ complexityScore, behaviorScore }: PlainScores): number {
   const complexity = 20 * (1 - Math.exp(-Math.max(0, complexityScore - 1) / 60))
   const behavior = 0.5 * Math.max(0, behaviorScore)

@@ -2,8 +2,8 @@ import type { Entry } from '../contract/job.ts'
 import { readModule } from '../lib/wasm-module.js'
 
 /**
- * How a WebAssembly module, as base64, is run: a program when it exports `_start`, else its `run` is called. What cannot
- * be read is called a program; the wall says what is wrong with it.
+ * Entry of a base64 WebAssembly module: a program if it exports `_start`, else a call of `run`. An invalid
+ * module counts as a program; the wall reports the error.
  */
 export function wasmEntry(source: string): Entry {
   try {
@@ -14,18 +14,17 @@ export function wasmEntry(source: string): Entry {
   }
 }
 
-/** Decisions in a source whose language is not parsed here, plus one: a rough size, never a finding. */
+/** Estimated number of decisions plus one in an unparsed language: a size measure, never a finding. */
 export function branchesOf(source: string): number {
   const decisions = /\b(?:if|elif|for|while|except|case|and|or|until)\b|&&|\|\|/g
   return 1 + (withoutTexts(source).match(decisions)?.length ?? 0)
 }
 
-/** A source without its comments and the strings that end on their line. Each character is looked at a few times. */
+/** Removes comments and single-line strings. Linear: each character is inspected a few times. */
 function withoutTexts(source: string): string {
   const mark = /["'#]/g
   const parts: string[] = []
-  // Up to here no string with this quote ends: within one that does not, each of its quotes is escaped, and a
-  // string from there would go on the same way.
+  // Memo: no string with this quote ends before here, so that a later unterminated one is not scanned again.
   const openUntil: Record<string, number> = { '"': 0, "'": 0 }
   let from = 0
   for (let found = mark.exec(source); found; found = mark.exec(source)) {
@@ -44,7 +43,7 @@ function withoutTexts(source: string): string {
   return parts.join('') + source.slice(from)
 }
 
-/** Behind the quote that ends the string, or where it is cut off. */
+/** Position after the closing quote, or where the string is cut off. */
 function endOfString(source: string, start: number): { closed: boolean; at: number } {
   const quote = source[start]
   for (let at = start + 1; at < source.length; at++) {

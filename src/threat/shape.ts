@@ -2,13 +2,13 @@ import type { Entry } from '../contract/job.ts'
 import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
 import { parse, soleFunction, type Dialect, type Mode, type Parsed } from './parse.ts'
 
-/** How a JavaScript source is to be run, and its tree; or where it does not parse. */
+/** Entry and tree of a JavaScript source; or the position of its syntax error. */
 export type Shape =
   | {
       readonly kind: 'shape'
       readonly entry: Entry
       readonly parsed: Parsed & { readonly kind: 'parsed' }
-      /** The source with what would hinder its evaluation blanked out; every position stays. */
+      /** The source with parts that prevent evaluation blanked out; positions stay. */
       readonly runnable: string
     }
   | {
@@ -18,7 +18,7 @@ export type Shape =
       readonly entry: Entry
     }
 
-/** Decides between body, function and module for the languages that run in an isolate. */
+/** Chooses body, function or module for languages that run in an isolate. */
 export function shapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
   if (asked === 'module') return read(source, 'module', 'module', dialect)
   if (asked === 'program') return programOf(source, dialect)
@@ -29,7 +29,7 @@ export function shapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): 
   return bodyOf(source, asked, module, dialect)
 }
 
-/** Decides between module and program for Node. */
+/** Chooses module or program for Node. */
 export function nodeShapeOf(source: string, asked: Entry, dialect: Dialect = 'js'): Shape {
   if (asked !== 'auto' && asked !== 'program') return shapeOf(source, asked, dialect)
   const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
@@ -86,7 +86,7 @@ function functionOf(source: string, parsed: Parsed, mode: Mode): Shape | undefin
   return shape(source, 'function', parsed, blanked(source, places))
 }
 
-/** The source with a space in place of each semicolon at one of these offsets. */
+/** Replaces the semicolons at these offsets with spaces. */
 function blanked(source: string, places: readonly number[]): string {
   const parts: string[] = []
   let from = 0
@@ -98,7 +98,7 @@ function blanked(source: string, places: readonly number[]): string {
   return from === 0 ? source : parts.join('') + source.slice(from)
 }
 
-/** A program is a module when it says so, or when nothing else can hold its top-level `await`. */
+/** A program is a module by its syntax, or if only that allows its top-level `await`. */
 function programOf(source: string, dialect: Dialect): Shape {
   const module = MODULE_WORD.test(source) ? parse(source, 'module', dialect) : undefined
   if (module?.kind === 'parsed' && module.hasModuleSyntax) return shape(source, 'program', module)

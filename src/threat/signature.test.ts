@@ -8,7 +8,7 @@ import { signEnvelope, whyInvalid } from './signature.ts'
 
 const { privateKey } = generateKeyPairSync('ed25519')
 
-test('an executable that was signed cannot be replaced by a plain file that reads like its digest', () => {
+test('a signed executable cannot be replaced by a plain file whose content equals its digest', () => {
   const content = 'throw new Error("guard")'
   const guard: JobFile = { path: 'g.js', content, encoding: 'utf8', executable: true }
   const code = 'require("./g.js")'

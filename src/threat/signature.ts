@@ -5,7 +5,7 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { fromBase64, keyBytes, signatureBytes, verifyStrictly } from './ed25519.ts'
 
-/** What a signature is to be checked against. */
+/** Content that a signature is verified against. */
 export interface Signable {
   readonly code: string
   readonly files: readonly JobFile[]
@@ -25,12 +25,12 @@ export function verifyRaw(code: string, signature: string, publicKey: string): b
   return verifyStrictly(Buffer.from(code), bytes, key)
 }
 
-/** Text that a raw signature may be over. */
+/** Text that a raw signature may cover. */
 export function isSignable(code: string): boolean {
   return code.isWellFormed() && !code.startsWith(envelopeFormat)
 }
 
-/** Why an envelope does not hold for this code at this time, in a few words; undefined when it does. */
+/** Short reason why an envelope is invalid for this code at this time; undefined if valid. */
 export function whyInvalid(envelope: Envelope, job: Signable, now: number): string | undefined {
   const key = fromBase64(envelope.key, keyBytes)
   const signature = fromBase64(envelope.signature, signatureBytes)
@@ -69,7 +69,7 @@ export function rawPublicKey(key: KeyObject): string {
   return Buffer.from(x, 'base64url').toString('base64')
 }
 
-/** What is signed: the format's name on a line, then the canonical JSON of all but the signature. */
+/** Signed text: the format's name on a line, then the canonical JSON of every field but the signature. */
 function envelopeStatement(envelope: Omit<Envelope, 'signature'>): string {
   const { signature: _, ...statement } = envelope as Envelope
   return `${envelopeFormat}\n${canonicalJson(statement)}`
@@ -81,7 +81,7 @@ function uncovered({ files = {} }: Envelope, brought: readonly JobFile[]): strin
   )?.path
 }
 
-/** In the one spelling that dates have here, so that no two readers see two times. */
+/** Requires the canonical date spelling, so that no two parsers read different times. */
 function whyExpired(expires: string | null, now: number): string | undefined {
   if (expires === null) return undefined
   const at = Date.parse(expires)
@@ -94,7 +94,7 @@ function digestOf(data: string | Uint8Array): string {
   return `sha256:${sha256(data)}`
 }
 
-/** Of a plain file that of its bytes; of another kind one that no bytes have. */
+/** Digest of a plain file's bytes; other kinds have a prefix that no digest has. */
 function fileDigest({ content, encoding, type = 'file', executable = false }: JobFile): string {
   const bytes = Buffer.from(content, encoding)
   if (type === 'file' && !executable) return digestOf(bytes)

@@ -10,7 +10,7 @@ import { analyseSigned } from './signed.ts'
 const error = { code: 'SIGNATURE_INVALID', message: 'Cannot accept the signature' } as const
 const refused = { kind: 'refused', error } as const
 
-test('S3-24: what was refused is blocked, and no analyst sees it', async () => {
+test('S3-24: refused code is blocked, and no analyst sees it', async () => {
   const analyse = analyseSigned(async () => assert.fail('it was parsed'))
   const analysis = await analyse(job(), refused)
   assert.equal(analysis.verdict.signatureValid, false)

@@ -5,7 +5,7 @@ import type { Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
 import type { Analysed } from './analyse.ts'
 
-/** The analyst behind a signature check: says in the verdict what came of it, and reads nothing that was refused. */
+/** Wraps the analyst: adds the signature result to the verdict, and skips refused code. */
 export function analyseSigned(
   analyse: (job: Job) => Promise<Analysed>,
 ): (job: Job, signed: Signed) => Promise<Analysed> {
@@ -17,12 +17,12 @@ export function analyseSigned(
   }
 }
 
-/** The refusal as an error, for who asks for an analysis and gets none. */
+/** The refusal as an error, for requests of an analysis alone. */
 export function refusalOf({ error }: Extract<Signed, { kind: 'refused' }>): MayflyError {
   return new MayflyError(error.code, error.message, { details: error.details })
 }
 
-/** The verdict on code that nobody reads: nothing is known of it but what was asked. */
+/** Placeholder verdict for unparsed code: only its requested fields are known. */
 export function unread({ asked }: Pick<Job, 'asked'>): Verdict {
   const { code, language = 'js', entry } = asked
   return {

@@ -39,14 +39,14 @@ test('S3-52: a key counts from the moment it is trusted to the moment it is revo
   assert.equal(signers.list()[0]?.revokedAt, '2030-01-01T00:00:00.000Z')
 })
 
-test('A key trusted for one tenant signs nothing of another', () => {
+test('A key trusted for one tenant signs no code of another', () => {
   const key = newKey()
   trust(key, 'ada', 'acme')
   const signers = openSigners(folder)
   assert.deepEqual([signers.trusts(key, 'acme'), signers.trusts(key, 'default')], [true, false])
 })
 
-test('What changes nothing is not recorded; what was revoked stays so', () => {
+test('A change without effect is not recorded; a revoked key stays revoked', () => {
   const key = newKey()
   trust(key, 'ada')
   assert.equal(trust(key, 'ada').changed, false)
@@ -85,7 +85,7 @@ test('The file is its owner’s alone, and one that others may write counts for 
   assert.throws(() => trust(key, 'ada'), { code: 'STATE' })
 })
 
-test('What is no key is not listed', () => {
+test('Invalid keys are not listed', () => {
   for (const text of ['', 'AAAA', Buffer.alloc(32).toString('base64'), newKey().slice(0, -1)]) {
     assert.equal(isKeyText(text), false)
   }

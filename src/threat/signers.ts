@@ -6,11 +6,13 @@ import { fromBase64, isKey, keyBytes } from './ed25519.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Whose signatures count: `signers.json` in the state folder. It is looked at again whenever it was changed, so a key
- * that was revoked signs nothing from the next job on. A revoked key stays listed and can't be trusted again.
+ * Trusted signing keys: `signers.json` in the state folder, reloaded on change, so that a revocation applies
+ * from the next job on. A revoked key stays listed and cannot be trusted again.
  */
 export interface Signers {
-  /** Whether this key, in base64, counts for this tenant now. Throws MayflyError STATE when nobody can tell. */
+  /**
+   * True if this base64 key is trusted for this tenant now. Throws MayflyError STATE if the file is unreadable.
+   */
   trusts(key: string, tenant: string): boolean
   list(): readonly Signer[]
 }
@@ -20,7 +22,7 @@ const signerSchema = z
   .strictObject({
     key: z.string().refine(isKeyText, 'expected base64 of a raw Ed25519 key'),
     name: z.string().min(1).max(100),
-    /** Whose jobs it may sign; null for everybody's. */
+    /** Tenant whose jobs it may sign; null for all. */
     tenant: z.string().min(1).max(64).nullable(),
     trustedAt: time,
     revokedAt: time.nullable(),
@@ -60,7 +62,7 @@ export function openSigners(stateFolder: string): Signers {
   }
 }
 
-/** Base64 of 32 raw bytes that can be a key. */
+/** True for base64 of 32 raw bytes that may encode a key. */
 export function isKeyText(text: string): boolean {
   const bytes = fromBase64(text, keyBytes)
   return bytes !== undefined && isKey(bytes)
@@ -72,8 +74,8 @@ export interface Change {
 }
 
 /**
- * Trusts a key from now on. `record` is called with it before the file is changed; when it throws, nothing is. Throws
- * MayflyError CONFLICT for a key that was revoked, or is trusted under another name or for another tenant.
+ * Trusts a key from now on. `record` is called before the file changes; if it throws, nothing changes. Throws
+ * MayflyError CONFLICT for a revoked key, or one trusted under another name or for another tenant.
  */
 export function trustSigner(
   stateFolder: string,
@@ -95,8 +97,8 @@ export function trustSigner(
 }
 
 /**
- * Revokes a key, given by itself or by its name. `record` as in `trustSigner`. Throws MayflyError NOT_FOUND for one
- * that is not listed, CONFLICT for a name that several have.
+ * Revokes a key, given by itself or by its name. `record` as in `trustSigner`. Throws MayflyError NOT_FOUND for
+ * an unlisted one, CONFLICT for an ambiguous name.
  */
 export function revokeSigner(
   stateFolder: string,

@@ -2,9 +2,9 @@ import { stripTypeScriptTypes } from 'node:module'
 import { MODULE_WORD } from './guess.ts'
 
 /**
- * TypeScript without its types, every position kept; undefined where there is more to it than types (enums,
- * namespaces, parameter properties …), or where it does not parse. Throws when the stripper itself broke: it stays
- * broken, so the process that holds it must end.
+ * Strips types, positions kept; undefined for types that are not erasable (enums, namespaces, parameter
+ * properties …) and for syntax errors. Throws when the stripper itself crashed: it stays broken, so its process
+ * must end.
  */
 export function strip(source: string): string | undefined {
   const order = MODULE_WORD.test(source) ? [BARE, BODY, EXPRESSION] : [BODY, EXPRESSION]

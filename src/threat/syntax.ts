@@ -1,26 +1,26 @@
-/** A node of the tree, as ESTree has it, with its parent and scope once `bindScopes` has seen it. */
+/** An ESTree node, with parent and scope after `bindScopes`. */
 export interface Node {
   readonly type: string
   readonly start: number
   readonly end: number
   parent?: Node | undefined
   scope?: Scope | undefined
-  // Each kind of node has fields of its own, and they come from a parser that checked nothing for us.
+  // Fields depend on the node type, and come unvalidated from the parser.
   readonly [field: string]: any
 }
 
 export interface Scope {
   readonly parent: Scope | undefined
-  /** Whether `var` and `this` belong here. */
+  /** True if `var` and `this` belong to this scope. */
   readonly isFunction: boolean
   readonly bindings: Map<string, Binding>
 }
 
-/** A name in a scope, with everything that is ever put into it: any of these it may hold. */
+/** A name in a scope, with every value ever assigned to it: it may hold any of these. */
 export interface Binding {
   readonly name: string
   readonly sources: Source[]
-  /** Set when it also takes values that nobody can tell: a loop's variable, `++`, an argument. */
+  /** Also assigned values that are unknown: a loop's variable, `++`, an argument. */
   unknown: boolean
 }
 
@@ -31,8 +31,8 @@ export type Source =
   | { readonly kind: 'import'; readonly module: string; readonly name: string | undefined }
   | { readonly kind: 'function'; readonly node: Node }
 
-/** One key on the way through a destructuring pattern; an expression when it is computed. */
+/** A key on the path through a destructuring pattern; a node if computed. */
 export type Step = string | Node
 
-/** Nodes in the order of the source, parents before children, with the program first. */
+/** Nodes in source order, parents before children, the program first. */
 export type Tree = readonly Node[]

@@ -11,7 +11,7 @@ const bounds: TurnBounds = {
   waitMsMax: 1000,
 }
 
-/** Who has a place, and who was refused, in the order in which they heard of it. */
+/** Records admissions and refusals in the order of notification. */
 function stand(changed: Partial<TurnBounds> = {}) {
   const clock = new SimulatedClock()
   const turns = createTurns({ ...bounds, ...changed }, clock)
@@ -36,7 +36,7 @@ function stand(changed: Partial<TurnBounds> = {}) {
 
 const settled = () => new Promise((resolve) => void setImmediate(resolve))
 
-test('One tenant never has every process, so that a second one finds one at once', async () => {
+test('No tenant gets every process, so that a second tenant finds one at once', async () => {
   const { heard, enter } = stand()
   for (let n = 0; n < 3; n++) enter('flood')
   await settled()
@@ -46,7 +46,7 @@ test('One tenant never has every process, so that a second one finds one at once
   assert.deepEqual(heard, ['flood', 'quiet'])
 })
 
-test('A tenant may have three quarters of the processes; all where there is no other, and always one', async () => {
+test('A tenant may have three quarters of the processes: all without other tenants, and always at least one', async () => {
   for (const [places, alone, most] of [
     [8, false, 6],
     [3, false, 2],
@@ -60,7 +60,7 @@ test('A tenant may have three quarters of the processes; all where there is no o
   }
 })
 
-test('Where there is one process only, tenants take turns whoever came first', async () => {
+test('With one process, tenants alternate regardless of arrival order', async () => {
   const { heard, held, enter } = stand({ places: 1 })
   for (let n = 0; n < 4; n++) enter('flood')
   for (let n = 0; n < 2; n++) enter('quiet')
@@ -71,7 +71,7 @@ test('Where there is one process only, tenants take turns whoever came first', a
   assert.deepEqual(heard, ['flood', 'flood', 'quiet', 'flood', 'quiet', 'flood'])
 })
 
-test('A place is given back once, however often that is said', async () => {
+test('Releasing a slot twice frees it once', async () => {
   const { heard, held, enter } = stand()
   for (let n = 0; n < 3; n++) enter('flood')
   await settled()
@@ -81,7 +81,7 @@ test('A place is given back once, however often that is said', async () => {
   assert.deepEqual(heard, ['flood', 'flood'])
 })
 
-test('Of what waits a tenant has a quarter; beyond it he is refused, and others wait', async () => {
+test('A tenant may fill a quarter of the queue; beyond it its requests are refused, and others still wait', async () => {
   const { heard, held, enter } = stand({ places: 1 })
   enter('flood')
   enter('flood', 60)
@@ -99,7 +99,7 @@ test('Of what waits a tenant has a quarter; beyond it he is refused, and others 
   assert.deepEqual(heard.slice(3), ['flood', 'a', 'b', 'c', 'flood'])
 })
 
-test('What all wait for has a bound, and each has one in number; what goes on makes room', async () => {
+test('The whole queue is bounded in units, each tenant in number; finished requests make room', async () => {
   const { heard, held, enter } = stand({ places: 1 })
   for (let n = 0; n < 7; n++) enter('many')
   for (const tenant of ['a', 'b', 'c', 'd']) enter(tenant, 99)
@@ -116,7 +116,7 @@ test('What all wait for has a bound, and each has one in number; what goes on ma
   assert.deepEqual(heard.slice(3), ['many'])
 })
 
-test('One that is larger than a share may wait alone, and leaves a share to others', async () => {
+test('A request larger than a share may wait alone, and leaves a share to others', async () => {
   const { heard, held, enter } = stand({ places: 1 })
   enter('big')
   enter('big', 301)
@@ -131,7 +131,7 @@ test('One that is larger than a share may wait alone, and leaves a share to othe
   assert.equal(heard.length, 4)
 })
 
-test('Who waits too long is refused, and makes room for another', async () => {
+test('A request that waits too long is refused, and makes room for another', async () => {
   const { clock, heard, held, enter } = stand({ places: 1 })
   enter('a')
   enter('b', 100)

@@ -2,26 +2,26 @@ import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 
 /**
- * Who has an analysing process, and who waits for one. Nobody has them all where there are two: a tenant that comes
- * second finds one at once, however long the first one's sources take. Where there is one only, tenants take turns.
- * What waits is bounded for each tenant, so that one who floods is refused while others still wait.
+ * Fair scheduling of the analysis processes among tenants. With two or more, no tenant gets all: a second
+ * tenant finds one at once, however slow the first one's sources are. With one, tenants alternate. Queues are
+ * bounded per tenant, so that a flood is refused while others still wait.
  */
 export interface Turns {
   /**
-   * Resolves with what gives the place back, which is idempotent. Rejects with OVERLOADED at once when too much
-   * waits, of this tenant or of all, and after `waitMsMax`. `units`: the length of what is asked, in UTF-16 units.
+   * Resolves with a release function, which is idempotent. Rejects with OVERLOADED at once on a full queue, of
+   * this tenant or of all, and after `waitMsMax`. `units`: length of the request, in UTF-16 units.
    */
   enter(tenant: string, units: number): Promise<() => void>
 }
 
 export interface TurnBounds {
-  /** How many may be under way at once. */
+  /** Maximum concurrent requests. */
   readonly places: number
-  /** Whether there is one tenant only, who then leaves no place to others. */
+  /** Single-tenant server: reserve no slot for others. */
   readonly alone?: boolean | undefined
-  /** Requests of one tenant that wait. */
+  /** Maximum queued requests of one tenant. */
   readonly waitingMax: number
-  /** Units that wait, of all tenants together. */
+  /** Maximum queued units, of all tenants together. */
   readonly waitingUnitsMax: number
   readonly waitMsMax: number
 }
@@ -32,7 +32,7 @@ interface Waiting {
   readonly timer: Timer
 }
 
-/** Of the places, and of the units that may wait, how many one tenant may have; of places at least one. */
+/** Maximum share of one tenant: of slots (at least one), and of queued units. */
 const PLACES_OF_ONE = 0.75
 const UNITS_OF_ONE = 0.25
 
@@ -40,7 +40,7 @@ export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
   const { places, alone = false } = bounds
   const placesOfOne = alone ? places : Math.max(1, Math.floor(places * PLACES_OF_ONE))
   const shareUnits = bounds.waitingUnitsMax * UNITS_OF_ONE
-  // In the order of their turns.
+  // Insertion order is the round-robin order.
   const queues = new Map<string, Waiting[]>()
   const placesOf = new Map<string, number>()
   let taken = 0
@@ -66,7 +66,7 @@ export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
     }
   }
 
-  /** The first tenant that has not its share gives one and goes to the back. */
+  /** Serves the first tenant below its share, and moves it to the end. */
   function next(): void {
     for (const [tenant, queue] of queues) {
       if (!isBelowShare(tenant)) continue
@@ -86,7 +86,9 @@ export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
     if (queue.length === 0) queues.delete(tenant)
   }
 
-  /** One request may be larger than a share, since none could ever wait otherwise; it leaves one to others too. */
+  /**
+   * A single request may exceed a share, since it could never wait otherwise; it leaves one share to others.
+   */
   function checkRoom(own: readonly Waiting[], units: number): void {
     const most = own.length === 0 ? bounds.waitingUnitsMax - shareUnits : shareUnits
     const ownUnits = own.reduce((sum, one) => sum + one.units, 0)
@@ -114,7 +116,7 @@ export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
 
   return {
     async enter(tenant, units) {
-      // Whoever waits while a place is free has his share already.
+      // A tenant that queues while a slot is free is at its share.
       if (taken < places && isBelowShare(tenant)) return take(tenant)
       checkRoom(queues.get(tenant) ?? [], units)
       return wait(tenant, units)

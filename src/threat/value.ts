@@ -4,10 +4,10 @@ import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, Step } from './syntax.ts'
 
 /**
- * What an expression stands for, as far as it can be told without running it: a constant, or a path from a global
- * or a module (`process.env`, `module:fs.readFile`). Paths that begin with `%` name what has no name: `%fn` some
- * function, `%constructor` the constructor of some object, `%Function` the constructor of functions, `%proto`
- * some object's prototype. A value that could be several things is the most telling of them.
+ * Static value of an expression, if known: a constant, or a path from a global or a module (`process.env`,
+ * `module:fs.readFile`). Paths that begin with `%` denote unnamed values: `%fn` some function, `%constructor`
+ * the constructor of some object, `%Function` the constructor of functions, `%proto` some object's prototype.
+ * Of several possible values the most suspicious is used.
  */
 export type Value = Constant | { readonly kind: 'path'; readonly path: string }
 export interface Constant {
@@ -16,15 +16,15 @@ export interface Constant {
 }
 export type Primitive = string | number | boolean | null | undefined
 
-/** Expressions in each other that are followed, aliases included, before giving up. */
+/** Maximum nesting of expressions, aliases included. */
 const stepsMax = 200
 
-/** Stands for a value while it is worked out: one that leads back to itself has none. */
+/** Marks a value under evaluation: a cycle has no value. */
 const OPEN = Symbol('open')
 
 const values = new WeakMap<Node, Value | null | typeof OPEN>()
 
-/** Undefined when it cannot be told. Bounded; asked twice it costs nothing. */
+/** Static value; undefined if unknown. Bounded and memoised. */
 export function valueOf(node: Node | null | undefined, depth = 0): Value | undefined {
   if (!node || depth > stepsMax) return undefined
   const known = values.get(node)
@@ -51,7 +51,7 @@ export function numberOf(node: Node | null | undefined): number | undefined {
   return value?.kind === 'constant' && typeof value.value === 'number' ? value.value : undefined
 }
 
-/** The key of a member expression: written, or computed from constants. */
+/** Key of a member expression: literal, or computed from constants. */
 export function memberKey(node: Node, depth = 0): string | undefined {
   const property: Node = node['property']
   if (!node['computed']) return property.type === 'Identifier' ? property['name'] : undefined
@@ -150,7 +150,7 @@ function ofBinding(binding: Binding, depth: number): Value | undefined {
   return told.length === 1 ? told[0] : appended(binding, told)
 }
 
-/** Text put together by `+=`, in the order of the source. */
+/** Text concatenated by `+=`, in source order. */
 function appended(binding: Binding, told: readonly (Value | undefined)[]): Value | undefined {
   const [first, ...others] = binding.sources
   if (first?.kind !== 'expression' || others.some(({ kind }) => kind !== 'append')) return undefined
@@ -172,7 +172,7 @@ function ofSource(source: Source, depth: number): Value | undefined {
   return follow(source.node, source.path, depth)
 }
 
-/** Follows a destructuring pattern into the expression it takes apart. */
+/** Resolves a destructuring path in the expression it unpacks. */
 function follow(node: Node, steps: readonly Step[], depth: number): Value | undefined {
   let at: Node | undefined = node
   let rest = steps
@@ -193,7 +193,7 @@ function keyOfStep(step: Step, depth: number): string | undefined {
   return typeof step === 'string' ? step : keyFrom(step, depth)
 }
 
-/** The expression that an object or array literal, written here or held by a name, has under a key. */
+/** Value expression under a key of an object or array literal, directly or through a name. */
 export function memberNode(node: Node, key: string, depth = 0): Node | undefined {
   const literal = literalOf(node, depth)
   return literal && memberOf(literal, key, (property) => keyOrNotYet(property, depth))
@@ -209,7 +209,7 @@ export function propertyKey({ key, computed }: Node, depth = 0): string | undefi
   return keyFrom(key, depth)
 }
 
-/** The object or array literal an expression is, directly or through names that hold nothing else. */
+/** The literal of an expression, directly or through names that hold nothing else. */
 export function literalOf(node: Node, depth = 0): Node | undefined {
   if (depth > stepsMax) return undefined
   if (node.type === 'ObjectExpression' || node.type === 'ArrayExpression') return node
@@ -256,7 +256,7 @@ const functionHolders = new Set([
   'Reflect',
 ])
 
-/** Whether a path is a function: one by name, or a member of a built-in that holds little else. */
+/** True for known functions: by name, or a member of a built-in with mostly functions. */
 function isFunctionPath(text: string): boolean {
   if (functionGlobals.has(text)) return true
   const dot = text.indexOf('.')
@@ -264,7 +264,7 @@ function isFunctionPath(text: string): boolean {
   return !/\.(?:prototype|env|config)$/.test(text)
 }
 
-/** What a property of a value is. An object nobody knows still has a constructor and a prototype. */
+/** Property of a value. An unknown object still has a constructor and a prototype. */
 function ofKey(value: Value | undefined, key: string | undefined): Value | undefined {
   if (key === undefined) return undefined
   if (value?.kind === 'constant') return ofConstantKey(value, key)
@@ -311,7 +311,7 @@ function ofTemplate(node: Node, depth: number): Value | undefined {
   return constant(text)
 }
 
-/** A chain of additions is a loop here, as long ones are common and recursion is bounded. */
+/** Iterates over chains of additions: long ones are common, and recursion is bounded. */
 function ofBinary(node: Node, depth: number): Value | undefined {
   const chain: Node[] = []
   let left: Node = node
@@ -342,7 +342,7 @@ function ofArray(node: Node, depth: number): Value | undefined {
   return constant(items)
 }
 
-/** Whether `this` is the global object: at the top level, or in a plain function called where it stands. */
+/** True if `this` is the global object: at the top level, or in a plain function called in place. */
 function isTopThis(node: Node): boolean {
   for (let at = node.parent; at; at = at.parent) {
     if (at.type === 'ArrowFunctionExpression') continue
@@ -383,7 +383,7 @@ const loaders = new Set([
   'module:module._load',
 ])
 const prototypeGetters = new Set(['Object.getPrototypeOf', 'Reflect.getPrototypeOf'])
-/** Calls whose result the rules know by name. */
+/** Calls whose results have paths of their own in the rules. */
 const namedResults = new Set([
   'Date.now',
   'performance.now',
@@ -478,7 +478,7 @@ function codesToText(list: Value | undefined): Value | undefined {
   return constant(list.value.map((code) => String.fromCharCode(Number(code))))
 }
 
-/** What a function gives that is called where it stands and does nothing but return. */
+/** Result of an immediately called function that only returns. */
 function ofCalledFunction(callee: Node, depth: number): Value | undefined {
   if (callee.type === 'CallExpression') return ofMadeFunction(callee, depth)
   if (!isFunction(callee)) return undefined
@@ -489,7 +489,7 @@ function ofCalledFunction(callee: Node, depth: number): Value | undefined {
     : undefined
 }
 
-/** `Function('return this')()` and its kin give the global object. */
+/** `Function('return this')()` and variants return the global object. */
 function ofMadeFunction(call: Node, depth: number): Value | undefined {
   const maker = pathOf(call['callee'], depth)
   if (maker !== 'Function' && maker !== '%Function' && maker !== '%constructor') return undefined

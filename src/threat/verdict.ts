@@ -5,8 +5,8 @@ import { patterns } from './patterns.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 
 /**
- * What a room makes of what was seen. Scores come from the table here, never from the process that looked: that one
- * only names patterns. Nothing is taken as granted; a profile asks `riskOf` again once it knows what it grants.
+ * Builds the analysis from an inspection. Scores come from the table here, never from the parsing process,
+ * which only names patterns. Assumes no grants; a profile calls `riskOf` again with its own.
  */
 export function analysisOf(inspection: Inspection, digest: string): Analysis {
   const verdict = verdictOf(inspection, digest)

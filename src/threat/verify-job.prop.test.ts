@@ -35,7 +35,7 @@ const text = fc.oneof(
   fc.constantFrom(good.key, good.signature, good.code, ''),
 )
 
-test('No signature that nobody made is valid, whatever it looks like, and nothing is thrown', () => {
+test('No forged signature is valid, in any shape, and verification never throws', () => {
   fc.assert(
     fc.property(text, fc.option(text, { nil: undefined }), (signature, publicKey) => {
       assert.equal(kindOf(code, signature, publicKey), 'refused')
@@ -44,7 +44,7 @@ test('No signature that nobody made is valid, whatever it looks like, and nothin
   )
 })
 
-test('An envelope in which anything is another is refused', () => {
+test('An envelope with any field changed is refused', () => {
   assert.equal(kindOf(code, good), 'valid')
   const change = fc.record(
     {
@@ -71,7 +71,7 @@ test('An envelope in which anything is another is refused', () => {
   )
 })
 
-test('An envelope reads back from JSON as it was made', () => {
+test('An envelope survives a JSON round trip', () => {
   fc.assert(
     fc.property(
       fc.string({ unit: 'grapheme', maxLength: 100 }),

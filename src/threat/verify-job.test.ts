@@ -37,12 +37,12 @@ function verify(
 }
 
 suite('An envelope', () => {
-  test('S3-24: it holds for the code it was made of, by a trusted key', () => {
+  test('S3-24: an envelope is valid for its own code, by a trusted key', () => {
     assert.equal(verify({ code, signature: envelope(ada) }), 'valid')
     assert.equal(verify({ code }), 'unsigned')
   })
 
-  test('S3-24: one flipped byte of the code, or of any of its fields, and it is invalid', () => {
+  test('S3-24: one flipped byte of the code, or of any field, makes it invalid', () => {
     const good = envelope(ada)
     assert.equal(verify({ code: 'return 2', signature: good }), 'SIGNATURE_INVALID')
     const wrong: readonly Partial<Envelope>[] = [
@@ -65,17 +65,17 @@ suite('An envelope', () => {
       )
   })
 
-  test('S3-24: a good one by a key that nobody trusts is SIGNER_UNKNOWN', () => {
+  test('S3-24: a valid envelope by an untrusted key is SIGNER_UNKNOWN', () => {
     assert.equal(verify({ code, signature: envelope(mallory) }), 'SIGNER_UNKNOWN')
   })
 
-  test('It ends when it expires, and only one spelling of a time is one', () => {
+  test('an envelope expires, and its expiry has one canonical spelling', () => {
     assert.equal(verify({ code, signature: envelope(ada, { expires: now + 1 }) }), 'valid')
     assert.equal(verify({ code, signature: envelope(ada, { expires: now }) }), 'SIGNATURE_INVALID')
     assert.equal(verify({ code, signature: envelope(ada, { expires: null }) }), 'valid')
   })
 
-  test('It covers the files that it was made with, and no others', () => {
+  test('an envelope covers exactly the files it was made with', () => {
     const files = [{ path: 'a.js', content: 'export default 1', encoding: 'utf8' as const }]
     const signature = envelope(ada, { files })
     assert.equal(verify({ code, files, signature }), 'valid')
@@ -89,14 +89,14 @@ suite('An envelope', () => {
 })
 
 suite('A raw signature', () => {
-  test('It is over the UTF-8 bytes of the code', () => {
+  test('a raw signature covers the UTF-8 bytes of the code', () => {
     const text = 'return "Zürich 🌍"'
     const publicKey = rawPublicKey(ada)
     assert.equal(verify({ code: text, signature: raw(text), publicKey }), 'valid')
     assert.equal(verify({ code: `${text} `, signature: raw(text), publicKey }), 'SIGNATURE_INVALID')
   })
 
-  test('Without its key, with a key alone, or with a file that it cannot cover, it is invalid', () => {
+  test('a raw signature without its key, a key alone, and a raw signature with files are invalid', () => {
     const publicKey = rawPublicKey(ada)
     assert.equal(verify({ code, signature: raw(code) }), 'SIGNATURE_INVALID')
     assert.equal(verify({ code, publicKey }), 'SIGNATURE_INVALID')
@@ -105,7 +105,7 @@ suite('A raw signature', () => {
     assert.equal(verify({ code, files, signature: raw(code), publicKey }), 'SIGNATURE_INVALID')
   })
 
-  test('One over the statement of an envelope is none: neither kind can be made into the other', () => {
+  test('a raw signature over an envelope statement is invalid: neither kind converts into the other', () => {
     const { signature, ...rest } = envelope(ada)
     const members = Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))
     const statement = `mayfly-signature/1\n${JSON.stringify(Object.fromEntries(members))}`
@@ -114,7 +114,7 @@ suite('A raw signature', () => {
     assert.equal(verify({ code: statement, signature, publicKey }), 'SIGNATURE_INVALID')
   })
 
-  test('Text that has no UTF-8 has no signature', () => {
+  test('Text without a UTF-8 form has no signature', () => {
     const publicKey = rawPublicKey(ada)
     assert.equal(
       verify({ code: '"\ud800"', signature: raw('"\ufffd"'), publicKey }),
@@ -134,12 +134,12 @@ suite('Signed code only', () => {
     assert.equal(verify({ code }, { config }), 'unsigned')
   })
 
-  test('A tenant cannot ask for less than everybody has to', () => {
+  test('A tenant cannot require less than the global setting', () => {
     const config = { ...required, tenants: [{ name: 'acme', signing: { required: false } }] }
     assert.equal(verify({ code }, { config, tenant: 'acme' }), 'SIGNATURE_REQUIRED')
   })
 
-  test('S3-51: where two signers are required, one alone and one twice are refused', () => {
+  test('S3-51: with two signers required, one alone and the same one twice are refused', () => {
     const config = { signing: { required: true, signers: 2 } }
     const [a, b] = [envelope(ada), envelope(bob)]
     assert.equal(verify({ code, signature: a }, { config }), 'SIGNATURE_REQUIRED')
@@ -149,7 +149,7 @@ suite('Signed code only', () => {
     assert.equal(verify({ code, signature: [a, b, c] }, { config }), 'SIGNER_UNKNOWN')
   })
 
-  test('When nobody can tell who is trusted, nothing runs', () => {
+  test('If the list of signers is unreadable, nothing runs', () => {
     const loaded = loadConfig({ object: {}, env: { XDG_STATE_HOME: '/state' }, cwd: '/' })
     const verifier = createVerifier({
       config: () => loaded.config,

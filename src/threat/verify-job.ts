@@ -8,13 +8,13 @@ import type { Signers } from './signers.ts'
 export interface VerifierParts {
   readonly config: () => Pick<Config, 'signing' | 'tenants'>
   readonly signers: Pick<Signers, 'trusts'>
-  /** Milliseconds since 1970: what an expiry is compared with. */
+  /** Milliseconds since 1970, compared with expiries. */
   readonly date: () => number
 }
 
 /**
- * The room before analysis: whose signatures a job has. A signature that is there has to hold, whether one is required
- * or not, and nothing of the code is parsed unless it does. Throws nothing.
+ * Verifies a job's signatures before the analysis. A present signature must be valid, whether required or not;
+ * otherwise the code is not parsed. Never throws.
  */
 export function createVerifier(parts: VerifierParts): (job: Job) => Signed {
   return (job) => {
@@ -73,7 +73,7 @@ function assertEnough(found: Signed, required: number): void {
   })
 }
 
-/** Signers that a job of this tenant needs; what holds for everybody is the least. */
+/** Signers required for this tenant; the global requirement is the minimum. */
 function requiredOf(
   { signing, tenants }: ReturnType<VerifierParts['config']>,
   name: string,
@@ -86,7 +86,7 @@ function invalid(why: string): MayflyError {
   return new MayflyError('SIGNATURE_INVALID', `Cannot accept the signature: ${why}`)
 }
 
-/** Whatever goes wrong here ends in the stricter branch. */
+/** Every unexpected failure refuses the job. */
 function errorOf(thrown: unknown): { code: ErrorCode; message: string; details?: unknown } {
   if (!(thrown instanceof MayflyError))
     return { code: 'SIGNATURE_INVALID', message: 'Cannot accept the signature: it cannot be read' }

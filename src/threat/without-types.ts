@@ -2,10 +2,10 @@ import { visitorKeys } from 'oxc-parser'
 import type { Node } from './syntax.ts'
 
 /**
- * The tree of a TypeScript source as the tree of the JavaScript that it stands for, changed in place: types are gone,
- * and an enum, a namespace, a parameter property or an `import x = require()` is what it becomes when it runs. Each
- * node keeps its place in the source. Nothing is generated: constants of an enum that are folded may take a hundred
- * megabytes for a source of three lines, and a tree stays as large as its source.
+ * Rewrites the tree of a TypeScript source in place into that of the equivalent JavaScript: types are removed,
+ * and an enum, a namespace, a parameter property or an `import x = require()` becomes its runtime form. Nodes
+ * keep their positions. No code is generated: folded enum constants may take a hundred megabytes for a source
+ * of three lines, while a tree stays as large as its source.
  */
 export function withoutTypes(program: Node): Node {
   const stack: Node[] = [program]
@@ -35,7 +35,7 @@ const wrappers = new Set([
   'TSTypeAssertion',
 ])
 
-/** What runs in place of a node; undefined for a type and for what only declares. */
+/** Runtime form of a node; undefined for a type or a pure declaration. */
 function plain(node: Node): Node | undefined {
   let at = node
   while (wrappers.has(at.type)) at = at['expression']
@@ -84,7 +84,7 @@ function membersOf(node: Node): Node {
   return made('ObjectExpression', node, { properties })
 }
 
-/** A namespace runs once, where it stands; what it exports is a name of its own. */
+/** A namespace as an immediately called function; its exports become names. */
 function calledOnce(node: Node): Node {
   const inner: readonly Node[] =
     node['body'].type === 'TSModuleBlock' ? node['body'].body : [node['body']]

@@ -3,10 +3,10 @@ import type { Node } from '../syntax.ts'
 import { memberKey, memberNode, numberOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
-/** One allocation of this many bytes or more is large: 64 MiB. */
+/** Smallest large allocation: 64 MiB. */
 export const largeBytes = 64 * 2 ** 20
 
-/** Allocations that are large by the numbers in the source. */
+/** Large allocations with constant sizes. */
 export const bufferOverflow: Rule = {
   name: 'BUFFER_OVERFLOW',
   *find(facts: Facts) {

@@ -2,7 +2,7 @@ import type { Facts } from '../facts.ts'
 import { textOf } from '../value.ts'
 import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
 
-/** Starting other programs. */
+/** Use of other programs. */
 export const childProcess: Rule = {
   name: 'CHILD_PROCESS',
   *find(facts: Facts) {

@@ -3,7 +3,7 @@ import type { Node } from '../syntax.ts'
 import { literalOf, memberKey, pathOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
-/** Miners by name, pools dialled, and loops that hash until zeros come out. */
+/** Known miners, mining pools, and proof-of-work loops. */
 export const cryptomining: Rule = {
   name: 'CRYPTOMINING',
   *find(facts: Facts) {
@@ -20,7 +20,7 @@ export const cryptomining: Rule = {
   },
 }
 
-/** Globals that in-page and native miners are known by. */
+/** Globals of known in-page and native miners. */
 const MINER =
   /^(?:CoinHive|Coinhive|coinhive|CoinImp|CryptoLoot|CRLT|deepMiner|JSECoin|WebMinePool|cryptonight|CryptoNight|cryptoNight|Cryptonight|randomx|RandomX|xmrig|MoneroMiner|startMining|perfektstart|EverythingIsLife)(?:$|\.|\()/
 const MINER_MODULE =
@@ -42,7 +42,7 @@ function dials({ node, callee }: Call): boolean {
   return to.type === 'MemberExpression' && DIALLING_METHODS.test(memberKey(to) ?? '')
 }
 
-/** `asked`: texts that calls were given before, as many calls may be given the same long one. */
+/** `asked`: memo by text, as many calls may share a long one. */
 function reachesPool({ given }: Call, asked: Map<string, boolean>): boolean {
   return given.some((argument) => {
     const text = textOf(argument)
@@ -53,7 +53,7 @@ function reachesPool({ given }: Call, asked: Map<string, boolean>): boolean {
   })
 }
 
-/** What was told of each literal, as many calls may be given the same large one. */
+/** Memo by literal, as many calls may share a large one. */
 const holders = new WeakMap<Node, boolean>()
 
 function holdsPool(literal: Node | undefined): boolean {
@@ -61,7 +61,7 @@ function holdsPool(literal: Node | undefined): boolean {
   const known = holders.get(literal)
   if (known !== undefined) return known
   const parts: readonly (Node | null)[] = literal['properties'] ?? literal['elements']
-  // An element is what it is; of a property it is the value that counts.
+  // For a property its value counts.
   const value = (part: Node) => (part.type === 'Property' ? part['value'] : part)
   const holds = parts.some((part) => part !== null && isPool(textOf(value(part)) ?? ''))
   holders.set(literal, holds)
@@ -73,7 +73,7 @@ const HASHES =
   /^(?:module:crypto\.(?:createHash|hash)|crypto\.subtle\.digest|module:(?:js-sha256|sha\.js|crypto-js|hash\.js))/
 const ZEROS = /^0{2,}$/
 
-/** Loops that are looked into: the first that hash something. */
+/** Maximum loops to analyse, among those that hash. */
 const loopsMax = 32
 
 /** Loops that hash, count, and compare the hash with zeros. */

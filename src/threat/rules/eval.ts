@@ -3,7 +3,7 @@ import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
 import { isReached, isWithin, moduleRoot, type Rule } from './rule.ts'
 
-/** Text that becomes code. */
+/** Text compiled into code. */
 export const evalRule: Rule = {
   name: 'EVAL',
   *find(facts: Facts) {
@@ -15,7 +15,7 @@ export const evalRule: Rule = {
   },
 }
 
-/** Arguments of a call that are code, for rules that look inside. */
+/** Constant code argument of a call, for nested analysis. */
 export function codeOf({ callee, given }: Call): string | undefined {
   if (callee === undefined) return undefined
   if (COMPILERS.test(callee)) return textOf(given.at(-1))

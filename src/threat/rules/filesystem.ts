@@ -2,7 +2,7 @@ import type { Facts } from '../facts.ts'
 import { textOf } from '../value.ts'
 import { isReached, usesOfModules, type Rule } from './rule.ts'
 
-/** Files, whoever opens them. */
+/** File access by any module. */
 export const filesystem: Rule = {
   name: 'FILESYSTEM',
   *find(facts: Facts) {

@@ -1,7 +1,7 @@
 import type { Facts } from '../facts.ts'
 import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
 
-/** Anything that talks to other machines. */
+/** Communication with other machines. */
 export const network: Rule = {
   name: 'NETWORK',
   *find(facts: Facts) {

@@ -1,7 +1,7 @@
 import type { Facts } from '../facts.ts'
 import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
 
-/** The process: its environment, its end, its insides. */
+/** Access to the process: environment, exit, internals. */
 export const processAccess: Rule = {
   name: 'PROCESS_ACCESS',
   *find(facts: Facts) {

@@ -3,7 +3,7 @@ import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 
-/** Writes to prototypes that other code shares. Making or reading one, or asking for the key, is not. */
+/** Writes to shared prototypes. Creating or reading one, or testing for the key, does not count. */
 export const prototypePollution: Rule = {
   name: 'PROTOTYPE_POLLUTION',
   *find(facts: Facts) {
@@ -39,7 +39,7 @@ function setsPrototypeKey(callee: string, given: readonly Node[]): boolean {
   return /\.(?:set|defineProperty)$/.test(callee) && textOf(given[1]) === '__proto__'
 }
 
-/** `JSON.parse` makes an own key `__proto__`, which a later merge carries over. */
+/** `JSON.parse` creates an own key `__proto__`, which a later merge copies over. */
 function parses({ callee, given }: Call): boolean {
   return (
     callee === 'JSON.parse' && /"(?:__proto__|\\u005f_proto__)"\s*:/i.test(textOf(given[0]) ?? '')

@@ -1,7 +1,7 @@
 import type { Facts } from '../facts.ts'
 import { isReached, isWithin, type Rule } from './rule.ts'
 
-/** Modules loaded by call: `require`, whatever it is called by, and its relatives. */
+/** Modules loaded by call: `require`, its aliases and relatives. */
 export const requireRule: Rule = {
   name: 'REQUIRE',
   *find(facts: Facts) {

@@ -2,25 +2,25 @@ import type { PatternName } from '../../contract/verdict.ts'
 import type { Facts, Reference } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 
-/** One pattern: each node it returns is one occurrence. Pure. */
+/** A pattern's rule: each returned node is one occurrence. Pure. */
 export interface Rule {
   readonly name: PatternName
   find(facts: Facts): Iterable<Node>
 }
 
-/** Whether a reference is more than a question whether the thing is there, or the same. */
+/** True for a use beyond a feature test (`typeof`, comparison). */
 export function isReached({ use }: Reference): boolean {
   return use !== 'typeof' && use !== 'compare'
 }
 
-/** Whether a path is a root or something in it. */
+/** True if a path is a root or a member of it. */
 export function isWithin(path: string, root: string): boolean {
   return path === root || path.startsWith(`${root}.`)
 }
 
 /**
- * Where a source loads one of these modules, and each use of what it loaded. A use in the same expression as the
- * load (`require('fs').rm`) is one occurrence with it.
+ * Loads of these modules, and each use of a loaded one. A use in the same expression as the load
+ * (`require('fs').rm`) counts once.
  */
 export function* usesOfModules(facts: Facts, modules: ReadonlySet<string>): Generator<Node> {
   for (const { node, module } of facts.loads) {
@@ -33,7 +33,7 @@ export function* usesOfModules(facts: Facts, modules: ReadonlySet<string>): Gene
   }
 }
 
-/** `fs/promises` and `node:fs` are `fs`. */
+/** Maps `fs/promises` and `node:fs` to `fs`. */
 export function moduleRoot(module: string): string {
   const bare = module.replace(/^node:/, '')
   return bare.startsWith('@') ? bare : bare.split('/')[0]!

@@ -2,7 +2,7 @@ import type { Facts } from '../facts.ts'
 import { pathOf } from '../value.ts'
 import { isReached, isWithin, usesOfModules, type Rule } from './rule.ts'
 
-/** Fine clocks, and coarse ones whose readings are subtracted. A date alone is none. */
+/** High-resolution clocks, and differences of coarse ones. A date alone does not count. */
 export const timingAttack: Rule = {
   name: 'TIMING_ATTACK',
   *find(facts: Facts) {

@@ -3,7 +3,7 @@ import { textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
 import { isReached, isWithin } from './rule.ts'
 
-/** Ways from an object in the sandbox to what made it: constructors of constructors, stack hooks, host bindings. */
+/** Paths from a sandboxed object to its creator: constructors of constructors, stack hooks, host bindings. */
 export const vmEscape: Rule = {
   name: 'VM_ESCAPE',
   *find(facts: Facts) {
@@ -38,7 +38,7 @@ function escapes(reference: Reference): boolean {
 const REACH =
   /\b(?:return\s+(?:this|globalThis|process|global)\b|process\b|require\b|mainModule\b|import\s*\()/
 
-/** `x.constructor('return process')`: whatever `x` is, its constructor is asked to compile a way out. */
+/** `x.constructor('return process')`: any object's constructor may compile an escape. */
 function buildsReach({ callee, given }: Call): boolean {
   if (callee === '%Function') return true
   return callee === '%constructor' && given.some((argument) => REACH.test(textOf(argument) ?? ''))

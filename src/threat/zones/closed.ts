@@ -7,13 +7,13 @@ import { changesAt, isOwnChange, isPause } from './program.ts'
 import { isMadeOnce, type Top, type TopFunction } from './top.ts'
 import { zoneGlobals } from './words.ts'
 
-/** What a function needs of the program around it; or why it cannot do without that program. */
+/** Dependencies of a function on the program around it; or the reason why it cannot be separated. */
 export type Closure =
   | {
       readonly kind: 'closed'
-      /** Statements that go with it. */
+      /** Constant declarations copied with it. */
       readonly constants: readonly Node[]
-      /** Functions at the top that it calls, each with the place. */
+      /** Top-level functions it calls, each with the call. */
       readonly calls: readonly { readonly to: TopFunction; readonly call: Node }[]
     }
   | { readonly kind: 'open'; readonly why: string }
@@ -27,7 +27,7 @@ export interface Parts {
 
 const errors = /^(?:Error|TypeError|RangeError|SyntaxError|URIError|EvalError)$/
 
-/** Whether a function stands alone: by its own code, not yet by what it calls. */
+/** Determines whether a function is closed, by its own code, without its callees. */
 export function closureOf(own: TopFunction, inside: readonly Node[], parts: Parts): Closure {
   const { node, id } = own
   if (node['generator']) return open('it is a generator')
@@ -84,7 +84,7 @@ function strange(node: Node, flow: Flow): string | undefined {
   }
 }
 
-/** `new TypeError(text)`: nothing else about it can be told apart. */
+/** `new TypeError(text)`: a copy is indistinguishable. */
 function isError(node: Node): boolean {
   if (node.type !== 'NewExpression' && node.type !== 'CallExpression') return false
   const callee: Node = node['callee']
@@ -102,7 +102,7 @@ function isKnown(name: Node, names: Names): boolean {
 const pureMethods = new Set(['includes', 'indexOf', 'lastIndexOf', 'join', 'slice', 'test', 'exec'])
 const takesPattern = new Set(['replace', 'replaceAll', 'match', 'split', 'search'])
 
-/** The statement that makes a constant which a copy cannot be told from. */
+/** Declaration of a constant whose copy is indistinguishable. */
 function constantOf(binding: Binding, { top, names, flow }: Parts): Node | undefined {
   const all = names.bound.get(binding) ?? []
   const id = all.find((name) => top.constants.has(name))
@@ -122,7 +122,7 @@ function isFlat(init: Node, flow: Flow): boolean {
   return init['properties'].every((one: Node) => flow.isPrimitive(one['value']))
 }
 
-/** A use that neither changes a constant object nor hands it on. */
+/** A use that neither mutates a constant object nor passes it on. */
 function isHarmless(name: Node): boolean {
   const member = name.parent!
   if (member.type === 'CallExpression' && member['callee'] !== name) {
@@ -136,7 +136,7 @@ function isHarmless(name: Node): boolean {
   return parent !== undefined && changesAt(parent).length === 0
 }
 
-/** The nodes of a function, from the walk of the whole tree. */
+/** Nodes of a function, as a slice of the tree walk. */
 export function nodesIn(outer: Node, tree: readonly Node[], from: number): readonly Node[] {
   let end = from + 1
   while (end < tree.length && isInside(tree[end]!, outer)) end++

@@ -13,9 +13,9 @@ import {
 } from './words.ts'
 
 /**
- * What can be said for certain of a value without running anything: a primitive, plain data, an object that was made
- * right here. Where it cannot be told the answer is no. What a name holds is judged by everything that is ever put into
- * it; a question that comes back to itself adds nothing and is answered with yes.
+ * Proves properties of values without execution: primitive, plain data, or created right here. Unknown means
+ * no. A name is judged by every value ever assigned to it; a cyclic question adds nothing and is answered with
+ * yes.
  */
 export class Flow {
   readonly #names: Names
@@ -24,7 +24,7 @@ export class Flow {
   #depth = 0
   readonly #asked = { primitive: new Map<Node, boolean>(), plain: new Map<Node, boolean>() }
 
-  /** `entries`: functions that are called from outside, with JSON. */
+  /** `entries`: functions called from outside, with JSON. */
   constructor(names: Names, entries: ReadonlySet<Node>) {
     this.#names = names
     this.#entries = entries
@@ -35,12 +35,12 @@ export class Flow {
     return this.#once(this.#asked.primitive, node, () => this.#primitive(node))
   }
 
-  /** Data without behaviour that may be copied: no function, class, accessor or promise in it. */
+  /** Data that may be copied: no function, class, accessor or promise in it. */
   isPlain(node: Node): boolean {
     return this.isPrimitive(node) || this.#once(this.#asked.plain, node, () => this.#plain(node))
   }
 
-  /** An object that was made by this very expression; nobody else has it yet. */
+  /** An object created by this very expression, not yet shared. */
   isFresh(node: Node): boolean {
     switch (node.type) {
       case 'ArrayExpression':
@@ -55,7 +55,7 @@ export class Flow {
     }
   }
 
-  /** Whether a name only ever holds objects that were made for it. */
+  /** True if a name only ever holds objects created for it. */
   holdsFresh(name: Node): boolean {
     const places = this.#placesOf(name)
     return (
@@ -65,7 +65,7 @@ export class Flow {
     )
   }
 
-  /** A number, as far as a key of an object goes. */
+  /** A number, as a key of an object. */
   isNumeric(node: Node): boolean {
     if (node.type === 'Literal') return typeof node['value'] === 'number'
     if (node.type === 'UpdateExpression') return true
@@ -86,7 +86,7 @@ export class Flow {
     )
   }
 
-  /** Plain and primitive, whatever else the program does to its objects. */
+  /** Plain and primitive, regardless of mutations elsewhere. */
   isSolid(node: Node): boolean {
     if (this.isPrimitive(node)) return true
     if (node.type === 'ArrayExpression')
@@ -104,7 +104,7 @@ export class Flow {
     const answer = ask()
     this.#depth--
     known.set(node, answer)
-    // What rested on the assumption is asked again.
+    // Answers that depended on the assumption are discarded.
     if (!answer) for (const [key, value] of known) if (value) known.delete(key)
     return answer
   }
@@ -247,7 +247,7 @@ export class Flow {
     )
   }
 
-  /** With everything that is ever put into what it holds. */
+  /** True if everything ever stored in its value is plain. */
   #holdsPlain(name: Node): boolean {
     const binding = bindingOf(name)
     const places = this.#placesOf(name)
@@ -273,7 +273,7 @@ export class Flow {
     })
   }
 
-  /** Whether every call gives a parameter what is asked for. */
+  /** True if every call passes a value with the property. */
   #isGiven({ of, index }: Place & { kind: 'parameter' }, is: (value: Node) => boolean): boolean {
     if (this.#entries.has(of)) return index === 0 && is(input)
     const method = callbackOf(of)
@@ -307,7 +307,7 @@ export class Flow {
     return memberKey(callee) !== 'sort' && index === 1 ? true : is(input)
   }
 
-  /** Every call of a named function, when it is used in no other way. */
+  /** Every call of a named function; undefined if it is used in any other way. */
   callsOf(called: Node): readonly Node[] | undefined {
     const id = nameOf(called)
     const binding = id && bindingOf(id)
@@ -322,7 +322,7 @@ export class Flow {
     return calls
   }
 
-  /** The one function of the program that a call calls. */
+  /** Function of the program that a call calls. */
   calledFunction(call: Node): Node | undefined {
     const callee: Node = call['callee']
     if (callee.type !== 'Identifier') return undefined
@@ -333,7 +333,7 @@ export class Flow {
     return node && isFunction(node) && !node['generator'] ? node : undefined
   }
 
-  /** Whether everything that a function returns is what is asked for. */
+  /** True if every returned value has the property. */
   returns(called: Node, is: (value: Node) => boolean): boolean {
     const body: Node = called['body']
     if (body.type !== 'BlockStatement') return is(body)
@@ -346,7 +346,7 @@ export class Flow {
     return (this.#names.bound.get(binding) ?? []).map(placeOf).filter(({ kind }) => kind !== 'read')
   }
 
-  /** Whether a callee is one of these globals, by its own name or as `Math.max`. */
+  /** True if a callee is one of these globals, by its own name or as `Math.max`. */
   #isGlobal(callee: Node, names: ReadonlySet<string>): boolean {
     const isMember = callee.type === 'MemberExpression' && !callee['computed']
     const root: Node = isMember ? callee['object'] : callee
@@ -364,22 +364,22 @@ export class Flow {
   }
 }
 
-/** Questions about one program, and questions within each other: what is more entangled is not told. */
+/** Bounds of questions about one program, in number and depth; beyond them the answer is no. */
 const asksMax = 50_000
 const depthMax = 150
 
-/** Stands for what comes from outside: plain, and no more is known. */
+/** Stands for external input: plain data, otherwise unknown. */
 const input = { type: 'ArrayExpression', start: 0, end: 0, elements: [] } as unknown as Node
 
 const nothings = new Set(['undefined', 'NaN', 'Infinity'])
 const arithmetic = new Set(['-', '*', '/', '%', '**', '&', '|', '^', '<<', '>>', '>>>'])
-/** What answers with JSON, and with a response. */
+/** Globals that return JSON, and those that return a response. */
 const outside = new Set(['call'])
 const responding = new Set(['fetch'])
 const statusKeys = new Set(['status', 'ok', 'statusText', 'url'])
 const plainGlobals = new Set(['JSON.parse', 'Object.keys', 'Object.values', 'Object.entries'])
 
-/** A property that holds a value: no accessor, no method, no prototype. */
+/** A data property: no accessor, no method, no prototype. */
 function isData(property: Node): boolean {
   if (property.type !== 'Property' || property['kind'] !== 'init' || property['method'])
     return false
@@ -395,14 +395,14 @@ function isPlainMember(member: Node): boolean {
   return memberKey(member) !== undefined
 }
 
-/** The call of a method that a function is handed to as it stands. */
+/** Method call that gets a function as its callback. */
 function callbackOf(callback: Node): Node | undefined {
   const { parent } = callback
   const isFirst = parent?.type === 'CallExpression' && parent['arguments'][0] === callback
   return isFirst && parent['callee'].type === 'MemberExpression' ? parent : undefined
 }
 
-/** The name that a function has been given, where it has one. */
+/** Declared name of a function, if any. */
 export function nameOf(called: Node): Node | undefined {
   if (called.type === 'FunctionDeclaration') return called['id'] ?? undefined
   const { parent } = called
@@ -410,7 +410,7 @@ export function nameOf(called: Node): Node | undefined {
   return isInit && parent['id'].type === 'Identifier' ? parent['id'] : undefined
 }
 
-/** What the `return`s of a function give, those of functions in it left out. Without recursion. */
+/** Values of a function's `return`s, without those of nested functions. Iterative. */
 export function returnsIn(called: Node): readonly Node[] {
   const found: Node[] = []
   const stack: unknown[] = [called['body']]

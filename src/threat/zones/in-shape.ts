@@ -8,8 +8,8 @@ import { split } from './split.ts'
 const whole: Split = { zones: [], residual: [], calls: [] }
 
 /**
- * The zones of a source by its shape: of a script's body, a module or a handler; one function is left whole. What is
- * for Node has none, and its functions are told of all the same.
+ * Zones of a source by its shape: of a script's body, a module or a handler; a single function stays whole.
+ * Sources for Node have none, but their functions are still reported.
  */
 export function splitShape(
   shape: Shape & { kind: 'shape' },
@@ -27,7 +27,7 @@ export function splitShape(
   try {
     return split({ program, tree, place, refusal })
   } catch (error) {
-    // What is nested too deeply to be looked through is left whole.
+    // Too deeply nested to analyse: left whole.
     if (error instanceof RangeError) return whole
     throw error
   }

@@ -8,10 +8,10 @@ import type { Rule } from '../rules/rule.ts'
 import type { Node } from '../syntax.ts'
 import { bindingOf } from './names.ts'
 
-/** What a function reaches for. */
+/** Access of a function. */
 export interface Uses {
   readonly network: boolean
-  /** Names it calls; `any` where one is only known when it runs. */
+  /** Capability names it calls; `any` if one is dynamic. */
   readonly capabilities: readonly string[] | 'any'
 }
 
@@ -39,7 +39,7 @@ function isKey({ parent, ...node }: Node): boolean {
   return parent?.type === 'MemberExpression' && parent['property'].start === node.start
 }
 
-/** What it reaches for counts first, then what it is called, then what it does. */
+/** Kind of a zone: by its access first, then its name, then its activity. */
 export function kindOf(name: string, nodes: readonly Node[], uses: Uses): ZoneKind {
   const { capabilities } = uses
   const named = capabilities === 'any' ? [] : capabilities

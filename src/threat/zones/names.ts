@@ -1,10 +1,10 @@
 import { isFunction, lookUp } from '../scope.ts'
 import type { Binding, Node, Tree } from '../syntax.ts'
 
-/** Every name of a program where it stands, by what it means. */
+/** Every occurrence of a name in a program, by binding. */
 export interface Names {
   readonly bound: ReadonlyMap<Binding, readonly Node[]>
-  /** Names of no binding: globals. */
+  /** Globals: occurrences without a binding. */
   readonly free: readonly Node[]
 }
 
@@ -21,15 +21,15 @@ export function namesOf(tree: Tree): Names {
   return { bound, free }
 }
 
-/** What a name means where it stands; undefined for a global. */
+/** Binding of a name at its position; undefined for a global. */
 export function bindingOf(name: Node): Binding | undefined {
   const { parent } = name
-  // A function's own name stands in its own scope and means the one around it.
+  // A declared function's own name has the inner scope, but means the outer binding.
   const isOwn = parent?.type === 'FunctionDeclaration' && parent['id'] === name
   return lookUp(name['name'], isOwn ? parent.scope : name.scope)
 }
 
-/** What a name is where it stands. */
+/** Role of an occurrence of a name. */
 export type Place =
   | { readonly kind: 'value'; readonly node: Node }
   | { readonly kind: 'primitive' | 'unknown' | 'read' }
@@ -39,7 +39,7 @@ export type Place =
 const unknown = { kind: 'unknown' } as const
 const primitive = { kind: 'primitive' } as const
 
-/** Whether something is put into a name here, and what; `read` where nothing is. */
+/** Classifies an occurrence: assigned values, or `read`. */
 export function placeOf(name: Node): Place {
   const parent = name.parent!
   if (isFunction(parent)) {
@@ -91,7 +91,7 @@ function assigned(assignment: Node): Place {
   return isWhole ? { kind: 'value', node: assignment['right'] } : primitive
 }
 
-/** Whether an identifier is a name, and not a key or a label. */
+/** True for an identifier that is a name, not a key or a label. */
 function isName(node: Node): boolean {
   const parent = node.parent
   switch (parent?.type) {
@@ -117,7 +117,7 @@ function isName(node: Node): boolean {
   }
 }
 
-/** The nearest function around a node; undefined at the top of a module. */
+/** Innermost function around a node; undefined at the top of a module. */
 export function functionAround(node: Node): Node | undefined {
   let at = node.parent
   while (at && !isFunction(at)) at = at.parent
@@ -128,7 +128,7 @@ export function isInside(node: Node, outer: Node): boolean {
   return node.start >= outer.start && node.end <= outer.end
 }
 
-/** The call that a name is called by and nothing else; undefined when it is used in another way. */
+/** Call whose callee is this name; undefined for any other use. */
 export function callBy(name: Node): Node | undefined {
   const { parent } = name
   const isCall = parent?.type === 'CallExpression' && parent['callee'] === name

@@ -5,14 +5,14 @@ import { nameOf, type Flow } from './flow.ts'
 import { bindingOf, callBy, functionAround, isAwaited, placeOf, type Names } from './names.ts'
 import { loosening, looseningKeys, mutatingMethods } from './words.ts'
 
-/** Why nothing of a program may be taken out of it; undefined when something may. */
+/** Reason why a program may not be split; undefined if it may. */
 export interface Program {
   readonly why: string | undefined
-  /** Whether every object is only changed under the one name it was made for. */
+  /** Every object is mutated only through the one name it was created for. */
   readonly isTame: boolean
-  /** Whether objects are compared, or looked up, by what they are. */
+  /** Objects are compared, or looked up, by identity. */
   readonly hasIdentity: boolean
-  /** Names whose objects are changed after they were made. */
+  /** Names whose objects are mutated after creation. */
   readonly changed: ReadonlySet<Node>
 }
 
@@ -20,8 +20,8 @@ const concurrent = 'the program does more than one thing at a time'
 const reaching = 'the program could reach what all of its code shares'
 
 /**
- * What splitting rests on: one thing at a time, in which a call that takes longer changes nothing but the time; and
- * built-in objects that nobody changes, so that they are the same in each zone.
+ * Checks the preconditions of a split: sequential execution, so that a slower call only takes longer; and
+ * unmodified built-ins, which are then equal in each zone.
  */
 export function programOf(
   tree: Tree,
@@ -43,7 +43,7 @@ export function programOf(
   }
 }
 
-/** The objects that a node changes: what stands before the last key. */
+/** Objects that a node mutates: the expression before the last key. */
 export function changesAt(node: Node): readonly Node[] {
   switch (node.type) {
     case 'AssignmentExpression':
@@ -95,7 +95,7 @@ function changedByCall(call: Node): readonly Node[] {
   return key !== undefined && mutatingMethods.has(key) ? [callee['object']] : []
 }
 
-/** Changes something that was made for this name alone, or by this very expression. */
+/** Mutates something created for this name alone, or by this very expression. */
 export function isOwnChange(target: Node, flow: Flow): boolean {
   return target.type === 'Identifier' ? flow.holdsFresh(target) : flow.isFresh(target)
 }
@@ -122,7 +122,7 @@ function sharedReached(tree: Tree, names: Names, wild: readonly Node[]): string 
     : undefined
 }
 
-/** `await new Promise((done) => setTimeout(done, …))`: nothing of the program runs meanwhile. */
+/** `await new Promise((done) => setTimeout(done, …))`: no other code of the program runs meanwhile. */
 export function isPause(name: Node): boolean {
   const made = name['name'] === 'Promise' ? name.parent : functionAround(name)?.parent
   if (made?.type !== 'NewExpression' || made.parent?.type !== 'AwaitExpression') return false
@@ -181,7 +181,7 @@ function concurrency(
   return outward.every((name) => isWaitedFor(callBy(name))) ? undefined : concurrent
 }
 
-/** An async function each of whose calls is waited for where it stands. */
+/** An async function whose every call is awaited in place. */
 function isFollowed(called: Node, flow: Flow): boolean {
   if (called['generator'] || called['wrapper'] === true) return called['wrapper'] === true
   const { parent } = called
@@ -211,7 +211,7 @@ function dynamic(tree: Tree, flow: Flow, isWild: boolean): string | undefined {
   return reads.length > 0 && (isWild || (held && calls)) ? reaching : undefined
 }
 
-/** A key that is only known when it runs, and may be any text. */
+/** A dynamic key that may be any text. */
 function isDynamic(node: Node, flow: Flow): boolean {
   if (node.type !== 'MemberExpression' || !node['computed']) return false
   return memberKey(node) === undefined && !flow.isNumeric(node['property'])

@@ -38,7 +38,7 @@ test('S2-4: a plain script without annotations has zones, each with its kind and
   assert.deepEqual(calls, ['validate', 'load', 'total', 'unlock'])
 })
 
-test('a zone is granted what its function is seen to use, and nothing else', () => {
+test('a zone is granted exactly the access that its function is seen to use', () => {
   const code = [
     'async function a(x) { return await call("db.read", x) }',
     'async function b(x) { return await call(x) }',
@@ -55,7 +55,7 @@ test('a zone is granted what its function is seen to use, and nothing else', () 
   )
 })
 
-test('a helper goes with its zone as a copy, and a zone that a zone waits for stays one', () => {
+test('a helper goes with its zone as a copy, and a zone awaited by a zone stays a zone', () => {
   const code = [
     'const by = 3',
     'function times(n) { return n * by }',
@@ -168,7 +168,7 @@ for (const [why, code] of stays) {
   })
 }
 
-test('an export is called by who knows whom, and stays', () => {
+test('an export may have unknown callers, and stays', () => {
   const code = 'export function f() { return 1 }\nexport default async () => await f()'
   assert.equal(whyOf(code, 'f'), 'it is exported')
 })
@@ -185,12 +185,12 @@ test('a module and a handler have zones too, and a source that is one function h
   assert.deepEqual(splitOf('async (input) => input'), { zones: [], residual: [], calls: [] })
 })
 
-test('S2-20: nobody who did not ask is told of zones', () => {
+test('S2-20: zones are reported only on request', () => {
   const code = 'function f() { return 1 }; return await f()'
   assert.equal('split' in inspect({ code, entry: 'auto', files: [] }), false)
 })
 
-test('sources that entangle everything with everything are answered in bounded work', () => {
+test('heavily entangled sources are answered in bounded work', () => {
   const names = Array.from({ length: 200 }, (_, index) => `f${index}`)
   const code = names
     .map(

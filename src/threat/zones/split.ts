@@ -15,26 +15,26 @@ import { programOf, type Program } from './program.ts'
 import { hasStrayFunction, isMadeOnce, topOf, type TopFunction } from './top.ts'
 import { loosening, zoneGlobals } from './words.ts'
 
-/** Programs with more functions at the top than this are left whole. */
+/** Programs with more top-level functions are left whole. */
 const functionsMax = 256
 
 export interface SplitRequest {
   readonly program: Node
-  /** As `bindScopes` gives it. */
+  /** Annotated by `bindScopes`. */
   readonly tree: Tree
-  /** Where an offset of the parsed text lies in the source. */
+  /** Maps an offset of the parsed text to the source. */
   readonly place: (offset: number) => { readonly offset: number; readonly line: number }
-  /** Why no wall of it has zones; then its functions are looked at, and stay. */
+  /** Reason why no wall supports zones for it; its functions are then only reported. */
   readonly refusal?: string | undefined
 }
 
 /**
- * Takes a program apart where nobody could notice. A function at the top becomes a zone of its own when nothing ties it
- * to the rest but its calls: it touches no binding that anybody changes, no `this`, no global but the ones that are
- * everywhere the same; data that can be copied goes in and comes out; and each of its callers waits for it where it is
- * called, in a program that does one thing at a time. Everything else stays in the residual zone, with the reason.
+ * Splits a program where the split cannot be observed. A top-level function becomes a zone if only its calls
+ * tie it to the rest: it touches no mutated binding, no `this`, no global but the ones equal everywhere; its
+ * arguments and results are copyable data; and each caller awaits it in place, in a sequential program.
+ * Everything else stays in the residual zone, with the reason.
  *
- * The answer names places in the source and nothing else, so that whoever cuts puts in nothing that the user did not
+ * The result holds positions in the source only, so that the code that cuts adds nothing that the user did not
  * write.
  */
 export function split(request: SplitRequest): Split {
@@ -151,7 +151,7 @@ class Splitting {
       : undefined
   }
 
-  /** Whether a value may hold an object that is changed after it was made. */
+  /** True if a value may hold an object that is mutated after creation. */
   #reachesChanged(value: Node): boolean {
     const { tree } = this.#request
     const { names, top } = this.#parts
@@ -176,7 +176,7 @@ class Splitting {
     return false
   }
 
-  /** What a zone calls may take the zone back with it, and so on, until nothing changes. */
+  /** Removes zones whose callees cannot be zones, until a fixed point. */
   #settle(): void {
     for (;;) {
       const stays = [...this.#zones].find((one) => this.#failure(one) !== undefined)
@@ -210,7 +210,7 @@ class Splitting {
     return false
   }
 
-  /** The zones that a function calls, and the functions that go with it as copies; or why it cannot go. */
+  /** Zones that a function calls, and functions copied with it; or the reason why it cannot be a zone. */
   #needOf(one: TopFunction): Need | string {
     const zones = new Set<TopFunction>()
     const copies = new Set([one])
@@ -252,7 +252,7 @@ class Splitting {
     }
   }
 
-  /** Zones with a caller in what stays. */
+  /** Zones called from the remaining program. */
   #calledByRest(): readonly string[] {
     const moved = [...this.#zones].map(({ statement }) => statement)
     return [...this.#zones]

@@ -3,7 +3,7 @@ import { isFunction } from '../scope.ts'
 import { pathOf } from '../value.ts'
 import { bindingOf, placeOf, type Names } from './names.ts'
 
-/** A function at the top of a program: what could become a zone. */
+/** A top-level function: a candidate for a zone. */
 export interface TopFunction {
   readonly name: string
   readonly id: Node
@@ -11,23 +11,23 @@ export interface TopFunction {
   /** The whole statement. */
   readonly statement: Node
   readonly isExported: boolean
-  /** Whether it is there before any statement of the program runs. */
+  /** True if it exists before any statement runs. */
   readonly isEarly: boolean
 }
 
 export interface Top {
   readonly statements: readonly Node[]
   readonly functions: readonly TopFunction[]
-  /** Never zones, and yet places where something is done. */
+  /** Classes: never zones, but reported. */
   readonly classes: readonly TopFunction[]
-  /** Constants, one a statement, that are there before anything runs, by the name they are given. */
+  /** Constant declarations that exist before any code runs, by name. */
   readonly constants: ReadonlyMap<Node, Node>
   readonly directives: readonly Node[]
-  /** Functions that are called from outside. */
+  /** Functions called from outside. */
   readonly entries: ReadonlySet<Node>
 }
 
-/** The top of a program: of the function that a body is the body of, else of the module. */
+/** Top level of a program: of the function around a body, else of the module. */
 export function topOf(program: Node, tree: Tree): Top {
   const [first]: readonly Node[] = program['body']
   const wrapper: Node | undefined = first?.['expression']
@@ -44,7 +44,7 @@ export function topOf(program: Node, tree: Tree): Top {
   return { statements, functions, classes, constants, directives, entries }
 }
 
-/** Whether a function in a block, whose name may or may not be seen outside of it, is named like something else. */
+/** True if a function in a block, whose name may be visible outside, shares a name. */
 export function hasStrayFunction(tree: Tree, top: Top, names: Names): boolean {
   const tops = new Set(top.functions.map(({ statement }) => statement))
   const strays = tree.filter(
@@ -83,7 +83,7 @@ function isDeclaration(statement: Node): boolean {
   }
 }
 
-/** Making it runs nothing of the program. */
+/** True if its initialiser runs no code of the program. */
 function isStill(init: Node): boolean {
   if (isFunction(init)) return true
   if (init.type === 'ArrayExpression')
@@ -129,7 +129,7 @@ function classIn(statement: Node): readonly TopFunction[] {
   return [{ statement, isExported, name: node['id'].name, id: node['id'], node, isEarly: false }]
 }
 
-/** A default export, or what is put into `exports`: it is called with JSON. */
+/** A default export, or an assignment to `exports`: it is called with JSON. */
 function isEntry(node: Node): boolean {
   if (!isFunction(node)) return false
   const { parent } = node
@@ -138,7 +138,7 @@ function isEntry(node: Node): boolean {
   return /^(?:module\.)?exports(?:\.|$)/.test(pathOf(parent['left']) ?? '')
 }
 
-/** Whether nothing is ever put into a name but once, where it is made. */
+/** True if a name is assigned only once, at its declaration. */
 export function isMadeOnce(id: Node, names: Names): boolean {
   const binding = bindingOf(id)
   const all = (binding && names.bound.get(binding)) ?? []

@@ -1,11 +1,11 @@
-/** Methods that change what they are called on. */
+/** Methods that mutate their receiver. */
 export const mutatingMethods: ReadonlySet<string> = setOf(`
   push pop shift unshift splice sort reverse fill copyWithin set add delete clear
   append setTime setDate setHours setMinutes setMonth setFullYear setSeconds
   setMilliseconds setUTCDate setUTCHours
 `)
 
-/** Of built-in data: what they give is a primitive. */
+/** Methods of built-in data that return a primitive. */
 export const primitiveMethods: ReadonlySet<string> = setOf(`
   includes indexOf lastIndexOf join test startsWith endsWith trim trimStart trimEnd
   toUpperCase toLowerCase charAt charCodeAt codePointAt repeat padStart padEnd replace
@@ -21,7 +21,7 @@ export const primitiveGlobals: ReadonlySet<string> = setOf(`
   console.log console.error console.warn console.info performance.now
 `)
 
-/** What they make nobody else has. */
+/** Globals that return a new, unshared object. */
 export const freshGlobals: ReadonlySet<string> = setOf(`
   Array Map Set Date Uint8Array Float64Array Int32Array Uint32Array Object.keys
   Object.entries Object.values Object.fromEntries Array.from Array.of JSON.parse
@@ -32,13 +32,13 @@ export const freshMethods: ReadonlySet<string> = setOf(`
   map filter slice concat flat flatMap split toSorted toReversed
 `)
 
-/** Array methods that call back with what the array holds. */
+/** Array methods that call back with elements. */
 export const arrayCallbacks: ReadonlySet<string> = setOf(`
   map filter forEach some every find findIndex findLast flatMap reduce reduceRight
   sort toSorted
 `)
 
-/** Everything that plain data inherits: no data of its own. */
+/** Properties inherited by all plain data: no data of its own. */
 export const inheritedNames: ReadonlySet<string> = new Set(
   [{}, [], '', 0, true, 0n].flatMap((value) => {
     const names: string[] = []
@@ -48,7 +48,7 @@ export const inheritedNames: ReadonlySet<string> = new Set(
   }),
 )
 
-/** Globals that a zone has as well, each the same as everywhere. */
+/** Globals that every zone has, with equal behaviour. */
 export const zoneGlobals: ReadonlySet<string> = setOf(`
   undefined NaN Infinity Math JSON Object Array String Number Boolean BigInt Symbol
   Date RegExp Map Set Error TypeError RangeError SyntaxError URIError EvalError
@@ -59,7 +59,7 @@ export const zoneGlobals: ReadonlySet<string> = setOf(`
   performance
 `)
 
-/** Whoever names one of these could reach what all code of a realm shares, or run two things at once. */
+/** Globals that give access to shared realm state, or to concurrency. */
 export const loosening: ReadonlySet<string> = setOf(`
   globalThis window self global eval Function Proxy Reflect Promise setTimeout
   setInterval setImmediate queueMicrotask AbortSignal require AbortController

@@ -38,7 +38,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (belongsElsewhere(verb, own)) await runElsewhere(argv)
     else await parse(argv, verb)
   } catch (thrown) {
-    await fail(thrown, own.includes('--json'))
+    await fail(
+      thrown,
+      own.some((word) => word === '--json' || word.startsWith('--json=')),
+    )
   } finally {
     await closeEarly()
     scratch?.()
@@ -65,18 +68,27 @@ async function parse(argv: readonly string[], verb: string | undefined): Promise
   }
   for (const command of allOf(program)) command.exitOverride()
   if (argv.length === 0) program.outputHelp()
-  else await program.parseAsync(argv, { from: 'user' })
+  else await program.parseAsync(spelledOut(argv), { from: 'user' })
+}
+
+/** `--json=short` as two flags: as an optional value of `--json`, the parser would take the file behind it. */
+function spelledOut(argv: readonly string[]): readonly string[] {
+  const dashes = argv.indexOf('--')
+  return argv.flatMap((word, at) =>
+    word === '--json=short' && (dashes < 0 || at < dashes) ? ['--json', '--short'] : [word],
+  )
 }
 
 async function newProgram(): Promise<Command> {
-  const [{ Command }, { default: manifest }] = await Promise.all([
+  const [{ Command, Option }, { default: manifest }] = await Promise.all([
     import('commander'),
     import('../../package.json', { with: { type: 'json' } }),
   ])
   return new Command('mayfly')
     .description('Runs code that nobody trusts in the cheapest sandbox that is safe enough for it')
     .version(manifest.version)
-    .option('--json', 'one JSON document on stdout, nothing else there')
+    .option('--json', 'one JSON document on stdout, nothing else there; of run also --json=short')
+    .addOption(new Option('--short').hideHelp())
     .option('--quiet', 'no progress')
     .option('--verbose', 'more of what happens')
     .option('--config <file>', 'configuration, in place of ./mayfly.toml')

@@ -5,6 +5,8 @@ import { sanitise } from '../output/sanitise.ts'
 /** The options every command has. */
 export interface Globals {
   readonly json?: boolean
+  /** The short form of the document, where the verb has one. */
+  readonly short?: boolean
   readonly quiet?: boolean
   readonly verbose?: boolean
   readonly config?: string

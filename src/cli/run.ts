@@ -25,6 +25,7 @@ import { note, printJson, type Globals } from './print.ts'
 import type { Ran } from './report.ts'
 import { readBytes, readProgram } from './source.ts'
 import { nameOf } from './source-name.ts'
+import { shortOutcome } from './short-outcome.ts'
 import { stopSignal } from './stop.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -177,7 +178,7 @@ async function runFile(file: string, args: readonly string[], flags: RunFlags): 
     const unsaved = (await folder?.save(outcome.artifacts)) ?? []
     await picture?.save(outcome)
     endLine()
-    if (flags.json) printJson(outcome)
+    if (flags.json) printJson(flags.short ? shortOutcome(outcome) : outcome)
     else if (!isOneDocument(flags)) await tell(outcome, ranOf(job, file), flags)
     if (planned && flags.explain && !isOneDocument(flags)) await tellReach(planned, assembly)
     tellUnsaved(unsaved, outcome, flags)

@@ -29,6 +29,20 @@ suite('What goes where', () => {
     assert.equal(ran.stderr, '')
   })
 
+  test('--json=short is how it ended and what it said, and takes no word behind it', async () => {
+    const ran = await mayfly(place, ['run', '--json=short', 'talk.js'])
+    const { id, ...rest } = documentOf(ran)
+    assert.match(String(id), /^exec_/)
+    const said = { stdout: 'said\n', stderr: 'complained\n' }
+    assert.deepEqual(rest, { status: 'ok', tier: 'isolate', result: 1, ...said })
+    const failed = await mayfly(place, ['run', '-', '--json=short'], {
+      stdin: 'throw new Error("x")',
+    })
+    const { status, error } = documentOf(failed)
+    assert.deepEqual([status, error.code, failed.code], ['error', 'USER_ERROR', 1])
+    assert.equal((await mayfly(place, ['run', '--json=long', 'talk.js'])).code, 2)
+  })
+
   test('Without it stdout has what the code printed and returned, stderr all else', async () => {
     const ran = await mayfly(place, ['run', 'talk.js'])
     assert.equal(ran.stdout, 'said\n1\n')

@@ -1,0 +1,28 @@
+import type { Outcome } from '../contract/outcome.ts'
+
+const fields = ['id', 'status', 'tier', 'result', 'stdout', 'stderr', 'error', 'exitCode'] as const
+
+/**
+ * The outcome of `--json=short`: how the job ended and what it said, without measurements, findings and timeline.
+ * Fields that hold nothing are left out; artifacts are their paths, types and sizes.
+ */
+export function shortOutcome(outcome: Outcome): Partial<Outcome> {
+  const chosen = fields.map((name) => [name, outcome[name]] as const)
+  const { artifacts, artifactsLeftOut, truncated } = outcome
+  const isCut = truncated.stdout || truncated.stderr
+  return {
+    ...Object.fromEntries(
+      chosen.filter(([, value]) => value !== undefined && value !== null && value !== ''),
+    ),
+    ...(isCut && { truncated }),
+    ...(artifacts.length > 0 && { artifacts: artifacts.map(withoutContent) }),
+    ...(artifactsLeftOut.length > 0 && { artifactsLeftOut }),
+  } as Partial<Outcome>
+}
+
+function withoutContent({
+  content: _content,
+  ...about
+}: Outcome['artifacts'][number] & { readonly content?: unknown }) {
+  return about
+}

@@ -17,7 +17,7 @@ export function shortOutcome(outcome: Outcome): Partial<Outcome> {
     ...(isCut && { truncated }),
     ...(artifacts.length > 0 && { artifacts: artifacts.map(withoutContent) }),
     ...(artifactsLeftOut.length > 0 && { artifactsLeftOut }),
-  } as Partial<Outcome>
+  }
 }
 
 function withoutContent({

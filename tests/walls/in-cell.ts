@@ -72,7 +72,7 @@ export async function valueOf(code: string, asked: Asked = {}): Promise<unknown>
 export function inCellApart(
   code: string,
   asked: Asked = {},
-  lifeMs = 8000,
+  lifeMs = 60_000,
 ): Promise<Ran | 'killed'> {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', APART], {
     stdio: ['pipe', 'pipe', 'ignore'],

@@ -7,6 +7,8 @@ const timeout = 250
 const outputMax = 10_000
 /** A wall may send one character too many, in bytes, so that whoever counts sees that it was cut. */
 const characterMax = 4
+/** Longer than a busy machine takes to fill that memory. */
+const hungryMsMax = 60_000
 const memory = 48 * 2 ** 20
 
 const forEver: readonly (readonly [what: string, source: string])[] = [
@@ -43,7 +45,8 @@ export const limits: Chapter = {
       title: `Memory: ${what} ends at its limit`,
       needs: [{ language: 'js' } as const, code, { enforces: 'memory' } as const],
       async run(stand: Stand) {
-        const { end } = await stand.run(source, { controls: { memory } })
+        const limits = { timeout: hungryMsMax }
+        const { end } = await stand.run(source, { controls: { memory }, limits })
         assert.deepEqual([end.status, end.error?.code], ['limit', 'MEMORY'], messageIn(end))
       },
     })),

@@ -5,7 +5,7 @@ import type { Path } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
 
-/** Something wrong at a path of the configuration. */
+/** A fault at a path of the configuration. */
 export interface Fault {
   readonly path: Path
   readonly message: string
@@ -15,7 +15,7 @@ export type Checked =
   | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly Fault[] }
   | { readonly ok: false; readonly faults: readonly [Fault, ...Fault[]] }
 
-/** Whether values are a configuration: the schema, then what no schema can say. */
+/** Validates values: first the schema, then rules that no schema can express. */
 export function checkConfig(values: unknown, environment: string): Checked {
   const parsed = configSchema.safeParse(values)
   const faults = parsed.success
@@ -39,12 +39,12 @@ function faultsOfIssue(issue: z.core.$ZodIssue): readonly Fault[] {
   })
 }
 
-/** zod's own words without their first half: `Invalid input: expected number, received string`. */
+/** zod's message without its first half: `Invalid input: expected number, received string`. */
 function said(message: string): string {
   return message.replace(/^(?:Invalid \w+|Too \w+): /, '').replace(/^Invalid /, 'invalid ')
 }
 
-/** The keys a table may have, read from the JSON schema of the configuration. */
+/** Keys a table may have, read from the JSON schema of the configuration. */
 function keysAt(path: Path): readonly string[] {
   let node: z.core.JSONSchema.BaseSchema | undefined = inputSchema()
   for (const part of path) {
@@ -57,7 +57,7 @@ function keysAt(path: Path): readonly string[] {
   return Object.keys(node?.properties ?? {})
 }
 
-/** The schema of what people write, for messages and for the reference. */
+/** Input schema, for messages and for the reference. */
 export function inputSchema(): z.core.JSONSchema.BaseSchema {
   return z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
 }
@@ -114,12 +114,12 @@ function* doubleFaults({ tenants }: ConfigValues): Generator<Fault> {
   }
 }
 
-/** What is in order, and perhaps not what was meant. */
+/** Valid, but probably not intended. */
 function* warningsOf(values: ConfigValues): Generator<Fault> {
   yield* scheduleWarnings(values)
 }
 
-/** The configuration as everybody sees it: the tenant `default` first, frozen through and through. */
+/** Final configuration: the tenant `default` first, deeply frozen. */
 export function finishConfig(
   values: ConfigValues,
   facts: Pick<Config, 'state' | 'environment' | 'hasDefaultEscalation'>,

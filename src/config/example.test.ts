@@ -18,7 +18,7 @@ test('the example can be used, without a warning', () => {
   assert.equal(config.tenants[1]?.name, 'acme')
 })
 
-test('where the example says that it shows a default, it does', () => {
+test('values that the example marks as defaults are the defaults', () => {
   const { config } = loadConfig({
     cwd: root,
     file: 'mayfly.example.toml',
@@ -31,5 +31,5 @@ test('where the example says that it shows a default, it does', () => {
   assert.deepEqual(config.network, network)
 })
 
-test('the reference is what the schema says', () =>
+test('the reference matches the schema', () =>
   assert.equal(readFileSync(`${root}/docs/configuration.md`, 'utf8'), reference()))

@@ -8,7 +8,7 @@ export interface Effective {
   readonly origin: string
 }
 
-/** Every effective value with where it came from, in the order of the reference; secrets are masked. */
+/** Effective values with their origins, in the order of the reference; secrets are masked. */
 export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Effective[] {
   const { tenants, environment, state, hasDefaultEscalation: _, ...plain } = config
   const rows = (value: unknown, under: Path): readonly Effective[] =>
@@ -24,7 +24,7 @@ export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Ef
   ]
 }
 
-/** Of the hash of a key, enough to tell it from another. */
+/** Prefix of a key's hash, enough to tell keys apart. */
 function masked({ keys, floor, ceilings, signing }: Tenant): object {
   return { keys: keys.map((key) => `${key.slice(0, 15)}…`), floor, ceilings, signing }
 }
@@ -42,7 +42,7 @@ function leaves(value: unknown, path: Path): readonly Leaf[] {
   )
 }
 
-/** A phase that names no control says nothing. */
+/** A phase without controls has no effect. */
 function isBare(value: unknown, path: Path): boolean {
   return path.at(-1) === 'controls' && Object.keys(value as object).length === 0
 }
@@ -62,7 +62,7 @@ function isLeaf(value: unknown, path: Path): boolean {
   return inner.length === 0 ? path.length > 0 : Array.isArray(value) && typeof inner[0] !== 'object'
 }
 
-/** A phase keeps what it may do under `controls`; in the file its keys stand beside its name. */
+/** Path as written in the file: a phase's controls stand beside its name there, not under `controls`. */
 function writtenPath(path: Path): Path {
   return path.filter((part, index) => part !== 'controls' || path[index - 2] !== 'phases')
 }

@@ -30,7 +30,7 @@ test('every effective scalar is the value at its path in the layer its origin na
   )
 })
 
-test('a layer laid over itself, or over nothing, changes nothing', () => {
+test('merging a layer with itself, or with an empty one, changes nothing', () => {
   fc.assert(
     fc.property(layers, (all) => {
       const once = JSON.stringify(mergeLayers(all).values)
@@ -40,7 +40,7 @@ test('a layer laid over itself, or over nothing, changes nothing', () => {
   )
 })
 
-test('the last layer wins: all that it says is in force', () => {
+test('the last layer wins: all its values are in force', () => {
   fc.assert(
     fc.property(layers, (all) => {
       const { values } = mergeLayers(all)

@@ -1,7 +1,7 @@
 import type { Parsed } from './parse.ts'
 import { keyOf, type Path, type Position } from './positions.ts'
 
-/** Where an effective value came from. `label` is what people read: `default`, `mayfly.toml:12`, `--port`. */
+/** Origin of an effective value. `label` is its text: `default`, `mayfly.toml:12`, `--port`. */
 export interface Origin {
   readonly label: string
   readonly file?: string
@@ -9,7 +9,7 @@ export interface Origin {
   readonly column?: number
 }
 
-/** One source of values; a later one wins. */
+/** A source of values; a later one wins. */
 export interface Layer {
   readonly values: Readonly<Record<string, unknown>>
   origin(path: Path): Origin
@@ -17,17 +17,17 @@ export interface Layer {
 
 export interface Merged {
   readonly values: Record<string, unknown>
-  /** The origin of the value at a path; `default` when no layer gave it. */
+  /** Origin of the value at a path; `default` if no layer set it. */
   readonly originOf: (path: Path) => Origin
-  /** The same, else of the nearest table or list around it: where to point for what is missing. */
+  /** The same, else of the nearest table or list around it: the position to report for a missing key. */
   readonly originNear: (path: Path) => Origin
 }
 
 export const defaultOrigin: Origin = { label: 'default' }
 
 /**
- * Lays each layer over the ones before it: tables are merged key by key, everything else replaces what was there
- * as a whole (lists, an escalation, a network), so that no list is a mixture of two files.
+ * Merges layers in order: tables are merged key by key, everything else is replaced as a whole (lists, an
+ * escalation, a network), so that no list mixes two files.
  */
 export function mergeLayers(layers: readonly Layer[]): Merged {
   const values: Record<string, unknown> = Object.create(null)
@@ -76,7 +76,7 @@ function lay(into: Record<string, unknown>, from: object, path: Path, laying: La
   }
 }
 
-/** Values that are one thing although they are written as a table. */
+/** Tables that are replaced as a whole. */
 function isWhole(path: Path): boolean {
   const last = path.at(-1)
   if (path.length === 1) return ['escalation', 'restraint', 'network'].includes(String(last))

@@ -11,12 +11,12 @@ import type { Issue } from './parse.ts'
 const folders: string[] = []
 after(() => folders.forEach((folder) => rmSync(folder, { recursive: true })))
 
-/** A folder with these files, and options that run there. */
+/** Creates a folder with these files, and options to load from it. */
 function place(files: Readonly<Record<string, string>>, env: LoadOptions['env'] = {}): LoadOptions {
   const cwd = mkdtempSync(join(tmpdir(), 'mayfly-config-'))
   folders.push(cwd)
   for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text)
-  // Named, so that nobody has to trust it: trust.test.ts looks at what nobody named.
+  // Named explicitly, so that no trust is needed; trust.test.ts covers files found in the folder.
   const named = 'mayfly.toml' in files && { file: 'mayfly.toml' }
   return { cwd, env: { HOME: cwd, ...env }, ...named }
 }
@@ -90,13 +90,13 @@ fs_policy = "None"
   })
 })
 
-test('S4-11: an unknown key is an error that names file, line, column and the key meant', () => {
+test('S4-11: an unknown key is an error that names file, line, column and the nearest known key', () => {
   const [issue] = issuesOf(place({ 'mayfly.toml': '[server]\n  prot = 1\n' }))
   assert.equal(issue?.where, 'mayfly.toml:2:3')
   assert.equal(issue?.message, 'server.prot: unknown key "prot"; did you mean "port"?')
 })
 
-test('every issue is reported, each where it stands', () => {
+test('every issue is reported at its own position', () => {
   const toml = `colour = "red"
 limits = { memory = "lots" }
 [[tenants]]
@@ -116,7 +116,7 @@ keys = [
   ])
 })
 
-test('a text that is no TOML is an error with line and column', () => {
+test('invalid TOML is an error with line and column', () => {
   const [issue] = issuesOf(place({ 'mayfly.toml': 'a = 1\nb = = 2\n' }))
   assert.deepEqual([issue?.line, issue?.column], [2, 5])
 })
@@ -141,7 +141,7 @@ phases = [
   ])
 })
 
-test('what is not supported yet is refused, never ignored', () => {
+test('unsupported settings are refused, never ignored', () => {
   const toml = '[[rules]]\nname = "r"\nwhen = "true"\nset = { image = "x" }\n'
   const [issue] = issuesOf(place({ 'mayfly.toml': toml }))
   assert.match(issue?.message ?? '', /not supported yet/)
@@ -223,7 +223,7 @@ test('a wrong variable or flag is an error that names it', () => {
   assert.deepEqual(where(place({}, { MAYFLY_API_KEY: 'short' })), ['MAYFLY_API_KEY'])
 })
 
-test('an unknown MAYFLY_ variable is a warning with the name it may have meant', () => {
+test('an unknown MAYFLY_ variable is a warning with the nearest known name', () => {
   const { warnings } = loadConfig(place({}, { MAYFLY_PROT: '1', MAYFLY_ENVIRONMENT_NAME_X: 'x' }))
   assert.deepEqual(warnings, [
     'Unknown variable "MAYFLY_ENVIRONMENT_NAME_X"',
@@ -237,13 +237,13 @@ test('only MAYFLY_ENV brings in the file of an environment', () => {
   assert.equal(loadConfig(place(files, { MAYFLY_ENV: 'development' })).config.server.port, 1)
 })
 
-test('a file that was named and is not there is an error; the usual one may be missing', () => {
+test('a missing file is an error if it was named, and no error for the default name', () => {
   assert.throws(() => loadConfig({ ...place({}), file: 'other.toml' }), { code: 'CONFIG' })
   assert.throws(() => loadConfig(place({}, { MAYFLY_CONFIG: 'other.toml' })), { code: 'CONFIG' })
   assert.equal(loadConfig(place({}, { MAYFLY_CONFIG: '' })).files.length, 0)
 })
 
-test('an escalation that is given replaces the default, in each file anew', () => {
+test('a configured escalation replaces the default, in each file anew', () => {
   const options = place(
     {
       'mayfly.toml': '[escalation]\n0 = "isolate"\n30 = "process"\n',
@@ -254,7 +254,7 @@ test('an escalation that is given replaces the default, in each file anew', () =
   assert.deepEqual(loadConfig(options).config.escalation, [{ at: 50, to: 'microvm' }])
 })
 
-test('a network that is given replaces the other form, it does not mix with it', () => {
+test('a configured network replaces the other form and does not mix with it', () => {
   const options = place(
     {
       'mayfly.toml': 'network = { allow = ["a.example"] }\n',
@@ -265,7 +265,7 @@ test('a network that is given replaces the other form, it does not mix with it',
   assert.equal(loadConfig(options).config.network.allow, 'any')
 })
 
-test('the configuration is frozen through and through, and `default` is its first tenant', () => {
+test('the configuration is deeply frozen, and `default` is its first tenant', () => {
   const options = place({ 'mayfly.toml': '[[tenants]]\nname = "acme"\nfloor = "process"\n' })
   const { config } = loadConfig(options)
   assert.deepEqual(
@@ -289,7 +289,7 @@ test('secrets are masked where values are explained', () => {
   )
 })
 
-test('the state folder is absolute: beside the file that says it, else by user', () => {
+test('the state folder is absolute: beside the file that names it, else by user', () => {
   const options = place({ 'mayfly.toml': 'state = "here"\n' })
   assert.equal(loadConfig(options).config.state, join(options.cwd, 'here'))
   assert.equal(

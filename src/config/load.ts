@@ -21,28 +21,28 @@ const ENV_NAME = /^[A-Za-z0-9_-]{1,32}$/
 const API_KEY_LENGTH_MIN = 32
 
 export interface LoadOptions {
-  /** What `--config` said. */
+  /** Value of `--config`. */
   readonly file?: string | undefined
-  /** In place of a file: what a library was given. `file` then is not looked for. */
+  /** Configuration object of a library caller, instead of a file; `file` is then ignored. */
   readonly object?: unknown
   readonly env: Environment
-  /** By name with dashes, as `--port`; undefined is not given. */
+  /** Flags by name with dashes, as `--port`; undefined means absent. */
   readonly flags?: Readonly<Record<string, unknown>>
   readonly cwd: string
-  /** Answers what an untrusted file of the current folder loosens, in place of throwing: for who looks at it. */
+  /** Returns the loosening values of an untrusted file instead of throwing, for inspection. */
   readonly mayBeUntrusted?: boolean
 }
 
 export interface Loaded {
   readonly config: Config
-  /** Where a value came from, by the keys of the file; a tenant by its name: `tenants`, `acme`, `floor`. */
+  /** Origin of a value, by the keys of the file; a tenant by its name: `tenants`, `acme`, `floor`. */
   readonly originOf: (path: Path) => Origin
-  /** The files read, the later over the earlier; empty when there was none. */
+  /** Files read, later ones take precedence; empty if there were none. */
   readonly files: readonly string[]
   readonly warnings: readonly string[]
-  /** What files of the current folder loosen that nobody trusts; empty but where `mayBeUntrusted` was given. */
+  /** Loosening values of untrusted files in the current folder; empty unless `mayBeUntrusted` was set. */
   readonly untrusted: readonly Issue[]
-  /** MAYFLY_API_KEY: a secret, so no part of the configuration. */
+  /** MAYFLY_API_KEY: secret, hence not part of the configuration. */
   readonly apiKey: string | undefined
 }
 
@@ -54,7 +54,7 @@ export interface Loaded {
 export function loadConfig(options: LoadOptions): Loaded {
   const environment = environmentOf(options.env)
   const files = options.object === undefined ? filesOf(options) : []
-  // Read once: what is trusted is what is used.
+  // Read once, so that the trusted bytes are the parsed bytes (no TOCTOU).
   const read = files.map((file) => readFile(file, options.cwd))
   const merged = mergeLayers([
     ...read.map(({ parsed }) => fileLayer(parsed)),
@@ -91,12 +91,12 @@ export function loadConfig(options: LoadOptions): Loaded {
   }
 }
 
-/** Whether its file is one that nobody named. */
+/** True for a file found by search rather than named. */
 function isFound({ file, object, env }: LoadOptions): boolean {
   return object === undefined && file === undefined && !env['MAYFLY_CONFIG']
 }
 
-/** Where the trust of files is kept: never by what a file says, which would name a folder that came with it. */
+/** Location of the trust list: never taken from a file, which could name a folder that came with it. */
 export function trustedIn({
   env,
   flags = {},
@@ -129,7 +129,7 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
   ]
 }
 
-/** One file as it is now. Throws MayflyError CONFIG for what cannot be read or is no TOML. */
+/** Reads one file. Throws MayflyError CONFIG if it is unreadable or not TOML. */
 export function readFile(file: string, cwd: string): ReadFile {
   const shown = isAbsolute(file) ? file : relative('.', file)
   const path = resolve(cwd, file)
@@ -190,7 +190,7 @@ function originsOf(
   }
 }
 
-/** A relative folder is meant from the file that says it, else from where the command runs. */
+/** A relative folder is resolved against the file that names it, else against the working directory. */
 function stateOf(given: string | undefined, merged: Merged, options: LoadOptions): string {
   if (given === undefined) return defaultState(options.env)
   const { file } = merged.originOf(['state'])

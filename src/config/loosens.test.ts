@@ -12,7 +12,7 @@ interface Node {
   readonly title?: string
 }
 
-/** Every key that a file can have, with `*` for names and places; values that are written as one are one. */
+/** Every key of a file, with `*` for names and list items; atomic values are not descended into. */
 function* keysOf(node: Node, path: string): Generator<string> {
   if (node.title === undefined && node.properties)
     for (const [name, inner] of Object.entries(node.properties))
@@ -33,7 +33,7 @@ const isRuled = (key: string) =>
   ruled.some((rule) => key === rule || (key.startsWith(`${rule}.`) && !hasBelow(rule)))
 const hasBelow = (rule: string) => ruled.some((other) => other.startsWith(`${rule}.`))
 
-test('Every key of the schema has a rule that says what would loosen it, and no rule is for a key that is gone', () => {
+test('Every key of the schema has a loosening rule, and no rule is for a removed key', () => {
   const keys = [...keysOf(inputSchema() as Node, '')]
   assert.ok(keys.length > 80, `${keys.length}`)
   assert.deepEqual(
@@ -51,7 +51,7 @@ test('Every key of the schema has a rule that says what would loosen it, and no 
 /** Keys that a text loosens. */
 const loosened = (toml: string) => loosenings(parse(toml)).map(({ path }) => path.join('.'))
 
-test('A file that says the defaults, or less, loosens nothing', () => {
+test('A file with the defaults, or less, loosens nothing', () => {
   assert.deepEqual(loosened(''), [])
   assert.deepEqual(
     loosened(`
@@ -138,7 +138,7 @@ const loose: Readonly<Record<string, string>> = {
 }
 
 for (const [key, toml] of Object.entries(loose))
-  test(`A file that loosens "${key.trim()}" is found out: ${toml.split('\n', 1)[0]}`, () => {
+  test(`A file that loosens "${key.trim()}" is detected: ${toml.split('\n', 1)[0]}`, () => {
     const found = loosened(toml)
     assert.ok(
       found.includes(key.trim()) || found.some((one) => key.startsWith(one)),
@@ -151,7 +151,7 @@ test('A value that its rule cannot read counts as looser', () => {
     assert.equal(loosened(toml).length, 1, toml)
 })
 
-test('The rules compare with the defaults that the schema has', () => {
+test('The rules compare with the defaults of the schema', () => {
   const { limits } = configSchema.parse({})
   assert.deepEqual(loosened(`limits.timeout = ${limits.timeout}`), [])
   assert.deepEqual(loosened(`limits.timeout = ${limits.timeout + 1}`), ['limits.timeout'])

@@ -16,9 +16,9 @@ import type { Path } from './positions.ts'
 import { severityOf } from './schedules.ts'
 
 /**
- * Which keys of a file give more than the built-in defaults. A file that merely lies in the current folder came with
- * what somebody cloned or unpacked, so it may take and not give: `trust.ts`. A key without a rule here gives: fail
- * closed for what nobody compared.
+ * Finds keys of a file that grant more than the built-in defaults. A file found in the current folder came with
+ * cloned or unpacked content, so it may restrict but not grant: see `trust.ts`. A key without a rule here
+ * counts as looser: fail closed.
  */
 export interface Loosening {
   readonly path: Path
@@ -26,12 +26,12 @@ export interface Loosening {
   readonly because: string
 }
 
-/** Every value of a file, as it was written, that is looser than the default of its key. */
+/** Every value of a file that is looser than the default of its key. */
 export function loosenings(values: unknown): readonly Loosening[] {
   return [...within(values, [], rulesTree)]
 }
 
-/** Why a written value is looser than the default; undefined where it is not. */
+/** Reason why a written value is looser than the default; undefined if it is not. */
 type Rule = (written: unknown) => string | undefined
 
 const defaults: Omit<Config, 'state' | 'environment' | 'tenants'> = configSchema.parse({})
@@ -60,7 +60,7 @@ const noNetwork: Rule = (written) =>
   grantsNetwork(networkOf(networkAsked.parse(written)))
     ? 'a network where the default is "none"'
     : undefined
-/** A ceiling takes, but for the private addresses that one of its rules lets out. */
+/** A ceiling only restricts, except for private addresses that one of its rules allows. */
 const onlyTakes: Rule = (written) => {
   const text = JSON.stringify(written)
   return text.includes('"private":true') ? 'a rule with private = true' : undefined
@@ -113,7 +113,7 @@ const takesNoLess: Rule = (written) => {
     : `takes less than the default from risk ${Math.min(...milder)} on`
 }
 
-/** Nobody who asks for no time lives longer than without a schedule. */
+/** The life of a job that requests no time must not exceed that without a schedule. */
 const noLongerLife: Rule = (written) => {
   const phases = written as readonly { readonly for: number | string }[]
   const life = phases.reduce((sum, phase) => sum + (parseDuration(phase.for) ?? Infinity), 0)
@@ -124,7 +124,7 @@ const noLongerLife: Rule = (written) => {
 const { limits, ceilings, cache, server, sessions, anomalies } = defaults
 const boundLimits = { timeout: duration, memory: size, disk: size, output: size } as const
 
-/** What a course and those of its zones have in common; what a phase says of controls only narrows what was granted. */
+/** Rules shared by a course and its zones; the controls of a phase only narrow the grants. */
 const course = (at: string): Readonly<Record<string, Rule>> => ({
   [`${at}.phases`]: noLongerLife,
   [`${at}.phases.*.name`]: harmless,
@@ -158,7 +158,7 @@ const ceiling = (at: string): Readonly<Record<string, Rule>> => ({
 
 const artifactsUnsaid = 64 * 2 ** 20
 
-/** Of each key its rule; `*` is the name of an entry or the place in a list. */
+/** Rule of each key; `*` matches a name or a list index. */
 export const looseningRules: Readonly<Record<string, Rule>> = {
   default_provider: only('auto'),
   state: gives('another place for record, keys and trust'),
@@ -211,7 +211,7 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'signing.required': harmless,
   'signing.signers': harmless,
 
-  // The schema takes none that is milder than the built-in one.
+  // The schema rejects values milder than the built-in one.
   'anomalies.thresholds': harmless,
   'anomalies.honeytokens': harmless,
   'anomalies.images': harmless,
@@ -232,7 +232,7 @@ export const looseningRules: Readonly<Record<string, Rule>> = {
   'server.host': only(server.host),
   'server.port': harmless,
   'server.drain': duration(server.drain),
-  // Left out, 64 for each core, of which there is one at least.
+  // Default: 64 for each core, and at least one core.
   'server.jobs': count(64),
   'server.queue_wait': duration(server.queue_wait),
   'server.body': size(server.body),

@@ -52,7 +52,7 @@ for (const [field, patch] of wider)
     ])
   })
 
-test('an override that is none is refused with the key that is wrong', () => {
+test('a malformed override is refused with the invalid key', () => {
   assert.throws(() => overrideConfig(config, { server: { port: 1 } }), { code: 'INVALID' })
   assert.throws(() => overrideConfig(config, { limits: { memory: 'x' } }), /limits\.memory/)
   assert.throws(() => overrideConfig(config, { tenants: { nobody: {} } }), /"nobody"/)
@@ -64,7 +64,7 @@ test('production refuses the mock at run time too', () => {
   assert.throws(() => overrideConfig(production, { default_provider: 'mock' }), { code: 'INVALID' })
 })
 
-test('the configuration overridden stays as it was, and the new one is frozen', () => {
+test('the original configuration is unchanged, and the new one is frozen', () => {
   const before = JSON.stringify(config)
   const next = overrideConfig(config, { limits: { cpu: 0.5 } })
   assert.equal(JSON.stringify(config), before)
@@ -83,7 +83,7 @@ const patch = fc.record(
   { requiredKeys: [] },
 )
 
-test('overrides without the right to widen never add up to anything wider', () => {
+test('overrides without the right to widen never add up to a wider configuration', () => {
   fc.assert(
     fc.property(fc.array(patch, { maxLength: 5 }), (patches) => {
       let now = config

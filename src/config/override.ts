@@ -12,13 +12,13 @@ import { strengthOf, type TierName } from '../contract/tier.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 
 export interface OverrideOptions {
-  /** Whoever asks holds the right to widen; else only what is narrower is taken. */
+  /** The caller may widen; otherwise only narrower values are accepted. */
   readonly allowWidening?: boolean
 }
 
 /**
- * Changes a configuration while it is in force; the one given stays as it is. Throws MayflyError INVALID for what
- * is no override, FORBIDDEN with `details.widens` for what would loosen without the right to.
+ * Applies an override to a configuration; the given one stays unchanged. Throws MayflyError INVALID for a
+ * malformed override, FORBIDDEN with `details.widens` for one that widens without the right to.
  */
 export function overrideConfig(
   config: Config,
@@ -73,7 +73,7 @@ function apply(config: Config, override: Override): Config {
   })
 }
 
-/** The fields in which `next` gives more than `now`, in a fixed order. */
+/** Fields in which `next` grants more than `now`, in a fixed order. */
 export function widenings(now: Config, next: Config): readonly string[] {
   return [
     ...(reaches(next.network, now.network) ? ['network'] : []),
@@ -97,7 +97,7 @@ function tenantWidenings(
 
 type Bounds = Readonly<Record<string, unknown>>
 
-/** A bound that is left out is no bound. */
+/** A missing bound means unbounded. */
 function raised(before: Bounds, after: Bounds): readonly string[] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
   return names.filter((name) => {
@@ -116,7 +116,7 @@ function reaches(network: NetworkControl | undefined, beyond: NetworkControl | '
   )
 }
 
-/** Whether any risk gets less than it got before. */
+/** True if any risk gets a weaker tier than before. */
 function isWeaker(next: readonly EscalationStep[], now: readonly EscalationStep[]): boolean {
   const risks = [0, ...now.map(({ at }) => at), ...next.map(({ at }) => at)]
   return risks.some((risk) => rankAt(next, risk) < rankAt(now, risk))
@@ -131,7 +131,7 @@ function strengthAt(floor: TierName | undefined): number {
   return floor ? strengthOf[floor] : 0
 }
 
-/** Left out, visitors are let in on loopback alone. */
+/** By default, anonymous visitors are admitted on loopback only. */
 function openness({ sessions }: Config): number {
   if (sessions.anonymous === undefined) return 1
   return sessions.anonymous ? 2 : 0

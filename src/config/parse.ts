@@ -5,10 +5,10 @@ import { type Path, type Position, positionsOf } from './positions.ts'
 const DEPTH_MAX = 64
 const TOML_BYTES_MAX = 2 ** 20
 
-/** What is wrong, and where: `file` and position are absent for what no file said. */
+/** An error and its position; `file` and position are absent for values from elsewhere. */
 export interface Issue {
   readonly message: string
-  /** The key, as `server.port`; empty for a text that is no TOML. */
+  /** Key, as `server.port`; empty for invalid TOML. */
   readonly key: string
   /** `mayfly.toml:12:3`, `MAYFLY_PORT`, `--port`. */
   readonly where: string
@@ -17,14 +17,14 @@ export interface Issue {
   readonly column?: number
 }
 
-/** A file that was read: its values, and where each stands. */
+/** A parsed file: its values, and the position of each. */
 export interface Parsed {
   readonly file: string
   readonly values: Readonly<Record<string, unknown>>
   locate(path: Path): Position | undefined
 }
 
-/** Reads TOML of at most 1 MiB. Throws CONFIG with file, line and column where it is none. */
+/** Parses TOML of at most 1 MiB. Throws CONFIG with file, line and column if it is invalid. */
 export function parseToml(text: string, file: string): Parsed {
   if (Buffer.byteLength(text) > TOML_BYTES_MAX)
     throw configError([{ message: 'expected at most 1 MiB', key: '', where: file, file }])
@@ -37,7 +37,7 @@ export function parseToml(text: string, file: string): Parsed {
   }
 }
 
-/** One error for all issues: the first in its message, all of them in `details.issues`. */
+/** Combines all issues in one error: the first in its message, all of them in `details.issues`. */
 export function configError(issues: readonly [Issue, ...Issue[]], cause?: unknown): MayflyError {
   const [first] = issues
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''

@@ -23,7 +23,7 @@ const { table } = fc.letrec((tie) => ({
   table: fc.dictionary(key, tie('value'), { maxKeys: 4 }),
 }))
 
-test('every path of any TOML has a position, and at it stands its key', () => {
+test('every path of any TOML has a position, where its key is', () => {
   fc.assert(
     fc.property(table, (value) => {
       const text = stringify(value)
@@ -42,7 +42,7 @@ test('every path of any TOML has a position, and at it stands its key', () => {
   )
 })
 
-test('a text that is no TOML at all ends the search all the same', () => {
+test('invalid TOML still terminates the search', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom(...'[]{}="\'\\#.,\na 1'.split('')) }), (text) => {
       positionsOf(text)(['a'])

@@ -1,4 +1,4 @@
-/** Where a key stands in a TOML text, both counted from 1; columns count UTF-16 units. */
+/** 1-based position of a key in a TOML text; columns count UTF-16 units. */
 export interface Position {
   readonly line: number
   readonly column: number
@@ -7,8 +7,8 @@ export interface Position {
 export type Path = readonly (string | number)[]
 
 /**
- * Finds the position of each key and array element of a TOML text, by its path in the parsed value. The text must
- * have been parsed without error before: what is no TOML gives no answer worth having, though it always ends.
+ * Finds the position of each key and array element of a TOML text, by its path in the parsed value. The text
+ * must have been parsed without error before: invalid TOML gives meaningless positions, but always terminates.
  */
 export function positionsOf(toml: string): (path: Path) => Position | undefined {
   const offsets = new Scan(toml).run()
@@ -19,7 +19,7 @@ export function positionsOf(toml: string): (path: Path) => Position | undefined 
   }
 }
 
-/** One text for each path, usable as the key of a map. */
+/** Text form of a path, usable as the key of a map. */
 export const keyOf = (path: Path): string => JSON.stringify(path)
 
 function lineStarts(text: string): readonly number[] {
@@ -51,7 +51,9 @@ const GAP = /(?:[\s,]|#[^\n]*)*/y
 const SCALAR = /[^,\]}#\n]*/y
 const REST_OF_LINE = /[^\n]*/y
 
-/** One pass over valid TOML that notes where each path begins; every step moves on, so it always ends. */
+/**
+ * Single-pass scanner of valid TOML that records the start of each path; every step advances, so it terminates.
+ */
 class Scan {
   readonly #text: string
   readonly #offsets = new Map<string, number>()
@@ -144,7 +146,7 @@ class Scan {
     }
   }
 
-  /** Whether another member follows; else steps over the closing bracket. */
+  /** True if another member follows; else skips the closing bracket. */
   #opens(closing: string): boolean {
     this.#skip(GAP)
     if (this.#at >= this.#text.length) return false
@@ -153,7 +155,7 @@ class Scan {
     return false
   }
 
-  /** Steps over a string of any of the four kinds; its text, for those that may be keys. */
+  /** Skips a string of any of the four kinds; returns its text, for those that may be keys. */
   #string(): string {
     const quote = this.#text[this.#at]!
     const start = this.#at

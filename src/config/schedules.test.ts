@@ -49,7 +49,7 @@ phases = [
   assert.deepEqual([clock, shorten], ['wall', 0.5])
 })
 
-test('Where a schedule loosens is said with line and column: a later phase, and a zone beside its whole', () => {
+test('A schedule that loosens is reported with line and column: a later phase, and a zone beyond its whole', () => {
   const faults = faultsOf(`[schedules.default]
 phases = [
   { name = "one", for = "1s", network = "none", cpu = 1 },
@@ -69,7 +69,7 @@ phases = [
   ])
 })
 
-test('A condition that cannot be read is a fault at its key', () => {
+test('An invalid condition is a fault at its key', () => {
   const faults = faultsOf(`[schedules.default]
 phases = [
   { name = "one", for = "1s", advance_if = 'life.agee > 5' },
@@ -84,7 +84,7 @@ phases = [
   assert.match(faults[1]!, /expected true or false, not a value of type "int"$/)
 })
 
-test('Phases that are not over within the longest life there is are a fault', () => {
+test('Phases longer than the longest life in total are a fault', () => {
   const day = '{ name = "a", for = "24h" }, { name = "b", for = 1 }'
   assert.deepEqual(faultsOf(`[schedules.default]\nphases = [${day}]\n`), [
     '2:1: schedules.default.phases: expected an end within 86400000 ms, found 86400001 ms of phases',
@@ -109,7 +109,7 @@ for_capabilities = ["webassembly"]
   assert.match(faultsOf(`[schedules.one]\n${phases}\nfor_origins = ["fax"]\n`)[0]!, /^3:16/)
 })
 
-test('What is surely not meant is a warning with its place', () => {
+test('Certain mistakes are warnings with their position', () => {
   const warnings = warningsOf(`[ceilings]
 timeout = "2s"
 [schedules.default]
@@ -133,7 +133,7 @@ phases = [{ name = "a", for = 1, advance_if = "life.cpu > 5" }]
   assert.deepEqual(warnings, [])
 })
 
-test('A zone of programs is within the whole, has a name of its own, and only limits that a part can have', () => {
+test('A program zone is within the whole, has a name of its own, and only limits that a part of a wall can have', () => {
   const zone = (kind: string, program: string, phase: string) => `[schedules.default]
 phases = [{ name = "full", for = "9s", memory = "64MB" }]
 [schedules.default.zones.${kind}]

@@ -12,10 +12,10 @@ type Schedules = ConfigValues['schedules']
 type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
 
 /**
- * What no schema can say of schedules: that no phase is looser than the one before it, nor a zone than the whole it is
- * in; that conditions can be read; that an origin or a capability has one schedule. And that each one ends: after the
- * last phase comes the end, an advance and a condition lead on to a later phase or to the end and never back, so it
- * is enough that the phases together are over within the longest life there is.
+ * Checks of schedules beyond the schema: no phase is looser than the one before it, nor a zone than its whole;
+ * conditions parse; an origin or a capability has one schedule. And each schedule terminates: advances and
+ * conditions lead to a later phase or to the end, never back, so it suffices that the sum of the phases is
+ * within the longest life.
  */
 export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
   for (const [name, schedule] of Object.entries(schedules)) {
@@ -31,7 +31,7 @@ export function* scheduleFaults(schedules: Schedules): Generator<Fault> {
   yield* boundTwice(schedules, 'for_capabilities', 'capability')
 }
 
-/** What is in order, and surely not what was meant. */
+/** Valid, but certainly not intended. */
 export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Generator<Fault> {
   for (const [name, schedule] of Object.entries(schedules)) {
     const path = ['schedules', name]
@@ -48,11 +48,11 @@ export function* scheduleWarnings({ schedules, ceilings }: ConfigValues): Genera
 
 interface Limit {
   readonly before: Controls
-  /** Whose those are. */
+  /** Owner of those controls. */
   readonly of: string
 }
 
-/** The first phase of a whole starts from grants that are not known here, so it may name anything. */
+/** The first phase of a whole starts from the job's grants, unknown here, so it may name anything. */
 function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<Fault> {
   let { before, of } = limit
   const names = new Set<string>()
@@ -81,7 +81,7 @@ function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<
     }
 }
 
-/** What a control group can hold for a part of a wall; the rest is one for all of it. */
+/** Controls that a cgroup can enforce for a part of a wall; the others apply to the wall as a whole. */
 const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
 
 function* programFaults(kind: string, { phases }: Course, path: Path): Generator<Fault> {
@@ -113,7 +113,7 @@ function readsCpu(text: string | undefined): boolean {
   try {
     return text !== undefined && readCondition(text).readsCpu
   } catch {
-    // Said of the condition itself.
+    // Already reported for the condition itself.
     return false
   }
 }
@@ -149,7 +149,7 @@ function* boundTwice(
   }
 }
 
-/** From what only notes to what ends; what closes more stands between, in no order of its own. */
+/** Order from recording to termination; the closing reactions in between are not ordered. */
 export const severityOf: Readonly<Record<Reaction, number>> = {
   record: 0,
   advance: 1,
@@ -175,7 +175,7 @@ function* courseWarnings(course: Course, path: Path): Generator<Fault> {
   }
 }
 
-/** Phases that would begin when it is over. */
+/** Phases that would start after the end. */
 function* lateWarnings(
   { phases }: Course,
   path: Path,

@@ -27,7 +27,7 @@ const base = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-trust-')))
 after(() => rmSync(base, { recursive: true }))
 let places = 0
 
-/** A folder with a loose file, and a state folder of its own. */
+/** Creates a folder with a loose file, and a state folder. */
 function place(toml = 'network = "open"\n') {
   const cwd = join(base, String(places++))
   const state = join(cwd, 'state')
@@ -52,7 +52,7 @@ function issuesOf(options: LoadOptions): readonly Issue[] {
   }
 }
 
-test('A found file that loosens is refused with file, line, column and key, until it is trusted; a change takes that away', () => {
+test('A found file that loosens is refused with file, line, column and key, until it is trusted; a change revokes the trust', () => {
   const { options, file, trustIt, state } = place('[limits]\ntimeout = "1s"\n  memory = "1GB"\n')
   const [issue, ...others] = issuesOf(options)
   assert.deepEqual(others, [])
@@ -70,7 +70,7 @@ test('A found file that loosens is refused with file, line, column and key, unti
   assert.equal(issuesOf(options).length, 1)
 })
 
-test('A found file that only takes needs no trust; one that is named, or an object, neither', () => {
+test('A found file that only restricts needs no trust, nor does a named file or an object', () => {
   assert.deepEqual(issuesOf(place('[limits]\ntimeout = "1s"\n').options), [])
   const { options, file } = place()
   assert.deepEqual(issuesOf({ ...options, file }), [])
@@ -79,7 +79,7 @@ test('A found file that only takes needs no trust; one that is named, or an obje
   assert.equal(issuesOf({ ...options, env: { ...options.env, MAYFLY_CONFIG: '' } }).length, 1)
 })
 
-test('The file of an environment beside it is looked at by itself', () => {
+test('The environment file beside it is checked separately', () => {
   const { options, cwd } = place('')
   writeFileSync(join(cwd, 'mayfly.dev.toml'), 'network = "open"\n')
   assert.deepEqual(issuesOf(options), [])
@@ -123,14 +123,14 @@ for (const [what, plant] of Object.entries(planted))
     assert.equal(issuesOf(options).length, 1)
   })
 
-test('A state folder that others may write trusts nothing', () => {
+test('A state folder writable by others trusts nothing', () => {
   const { state, options, trustIt } = place()
   trustIt()
   chmodSync(state, 0o777)
   assert.equal(issuesOf(options).length, 1)
 })
 
-test('Trust that is written where a link was planted replaces the link, and what it names stays as it was', () => {
+test('Writing trust over a planted link replaces the link, and its target stays unchanged', () => {
   const { state, cwd, options, trustIt } = place()
   const victim = join(cwd, 'victim')
   writeFileSync(victim, 'precious', { mode: 0o600 })
@@ -140,7 +140,7 @@ test('Trust that is written where a link was planted replaces the link, and what
   assert.deepEqual(issuesOf(options), [])
 })
 
-test('Of a file that is swapped while it is looked at, the text that was judged is the text in force', async () => {
+test('If a file is swapped during the check, the text that was judged is the text in force', async () => {
   const { options, file, trustIt, cwd } = place('[limits]\nmemory = "1GB"\n')
   trustIt()
   const swapper = spawn(process.execPath, [

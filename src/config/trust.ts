@@ -18,22 +18,24 @@ import type { Issue, Parsed } from './parse.ts'
 import type { Path } from './positions.ts'
 
 /**
- * A `mayfly.toml` of the current folder came with whatever was cloned or unpacked there, and Mayfly is started in such
- * folders to hold what is in them. So it may take and not give, until somebody has said by name that this text at this
- * path may: the way of direnv. What is kept is path and SHA-256, so a change of the file takes its trust away.
+ * Trust in configuration files. A `mayfly.toml` found in the current folder may have come with cloned or
+ * unpacked content, and Mayfly is started in such folders to contain exactly that content. So it may restrict
+ * but not grant, until the user trusts this text at this path explicitly, as in direnv. Stored are path and
+ * SHA-256, so a change of the file revokes its trust.
  *
- * Relies on: the state folder is its owner's alone. A list that is a link, is somebody else's, or that others may read
- * or write is none. Not handled: an owner of the state folder who was broken into; that one can do without.
+ * Relies on: the state folder is accessible to its owner alone. A list that is a link, has another owner, or is
+ * accessible to others is ignored. Not handled: an attacker with the rights of the state folder's owner, who
+ * needs no such file.
  */
 export interface Trusted {
-  /** Absolute, without links. */
+  /** Absolute path, links resolved. */
   readonly path: string
   readonly sha256: string
   /** ISO 8601. */
   readonly since: string
 }
 
-/** A file as it was read: these bytes were parsed, and these are judged. */
+/** A file as read: the bytes that were parsed are the bytes that are judged. */
 export interface ReadFile {
   readonly path: string
   readonly bytes: Uint8Array
@@ -52,7 +54,7 @@ const listSchema = z.strictObject({
 export const trustFile = (stateFolder: string): string =>
   join(stateFolder, 'trusted-configurations.json')
 
-/** What each of these files loosens, unless it is trusted as it is; with file, line and column. */
+/** Loosening values of each file that is not trusted in its current form; with file, line and column. */
 export function untrustedIssues(
   files: readonly ReadFile[],
   stateFolder: string | undefined,
@@ -80,7 +82,7 @@ export function untrustedError(issues: readonly [Issue, ...Issue[]]): MayflyErro
   )
 }
 
-/** Trusts a file as it is now, in place of what was trusted at its path. Throws MayflyError STATE. */
+/** Trusts a file's current content, replacing earlier trust of its path. Throws MayflyError STATE. */
 export function trustConfiguration(
   stateFolder: string,
   { path, sha256 }: Pick<Trusted, 'path' | 'sha256'>,
@@ -97,7 +99,7 @@ export function trustConfiguration(
   return entry
 }
 
-/** Whether there was trust to take away; the file may be gone. */
+/** Revokes trust; true if there was any. The file may no longer exist. */
 export function removeTrust(stateFolder: string, path: string): boolean {
   let found = false
   change(stateFolder, (all) => {
@@ -108,7 +110,7 @@ export function removeTrust(stateFolder: string, path: string): boolean {
   return found
 }
 
-/** All that is trusted; nothing where the list is not what only the owner of the state folder could have made. */
+/** Trusted files; empty if the list could have been written by anyone but the owner of the state folder. */
 export function readTrusted(stateFolder: string): readonly Trusted[] {
   try {
     const text = readOwn(stateFolder)
@@ -133,7 +135,7 @@ function change(stateFolder: string, work: (all: readonly Trusted[]) => readonly
   }
 }
 
-/** The text of the list; undefined where there is none, and where it may be another's. */
+/** Text of the list; undefined if it is missing or may have another owner. */
 function readOwn(stateFolder: string): string | undefined {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const fd = openSync(trustFile(stateFolder), flags)
@@ -151,7 +153,7 @@ function readOwn(stateFolder: string): string | undefined {
 }
 
 function isOf({ path, sha256: known }: Trusted, file: ReadFile): boolean {
-  // A linked file is never trusted: its relative paths would be read in the folder of the link.
+  // A linked file is never trusted: its relative paths would be resolved in the link's folder.
   const own = join(real(dirname(file.path)), basename(file.path))
   return path === own && path === real(file.path) && known === sha256(file.bytes)
 }
@@ -171,7 +173,7 @@ function issueAt(parsed: Parsed, path: Path, because: string): Issue {
   return { message: `${key}: ${because}`, key, where, file: parsed.file, ...at }
 }
 
-/** A name in a stranger's file may hold what moves a terminal. */
+/** A name in an untrusted file may contain terminal escape sequences. */
 function plainName(part: string | number): string {
   return /^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)
 }

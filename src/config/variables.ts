@@ -10,7 +10,7 @@ interface Setting {
   readonly kind: 'text' | 'quantity' | 'boolean'
 }
 
-/** What a variable or a flag may set; all else is said in a file. */
+/** Settings available as variable or flag; all others need a file. */
 export const settings: readonly Setting[] = [
   setting('default_provider', 'DEFAULT_PROVIDER', 'text'),
   setting('state', 'STATE', 'text'),
@@ -33,11 +33,11 @@ export const settings: readonly Setting[] = [
   ),
 ]
 
-/** Variables that are read elsewhere, or set by Mayfly for what it starts. */
+/** Variables read elsewhere, or set by Mayfly for its child processes. */
 const otherVariables = ['CONFIG', 'ENV', 'API_KEY', 'SERVER', 'RESULT', 'OUT', 'SENTINEL'].map(
   (name) => `MAYFLY_${name}`,
 )
-/** Set by one part of Mayfly, or of its tests, for another; nobody else's business. */
+/** Internal variables between parts of Mayfly, or its tests. */
 const INTERNAL = /^MAYFLY_(?:WARDEN|ROLE|WORKER|ANALYST|LONG|HALF|CONTRACTS|TRUSTING)$/
 
 export const knownVariables: readonly string[] = [
@@ -45,7 +45,7 @@ export const knownVariables: readonly string[] = [
   ...settings.map(({ variable }) => variable),
 ].sort()
 
-/** A layer for each variable that is set to something. */
+/** A layer for each non-empty variable. */
 export function variableLayers(env: Environment): readonly Layer[] {
   return settings.flatMap(({ path, variable, kind }) => {
     const text = env[variable]
@@ -53,7 +53,7 @@ export function variableLayers(env: Environment): readonly Layer[] {
   })
 }
 
-/** A layer for each flag given, by its name with dashes; throws RangeError on a name that is no setting. */
+/** A layer for each flag, by its name with dashes; throws RangeError for an unknown name. */
 export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly Layer[] {
   return Object.entries(flags).flatMap(([flag, value]) => {
     if (value === undefined) return []
@@ -65,7 +65,7 @@ export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly L
   })
 }
 
-/** A warning for each MAYFLY_ variable that nothing reads, with the name it may have meant. */
+/** A warning for each unknown MAYFLY_ variable, with the probably intended name. */
 export function variableWarnings(env: Environment): readonly string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith('MAYFLY_') && !INTERNAL.test(name))
@@ -80,7 +80,7 @@ export function variableWarnings(env: Environment): readonly string[] {
 const DISTANCE_MAX = 4
 const NAME_LENGTH_MAX = 80
 
-/** The known name fewest edits away, if it is close enough to have been meant. */
+/** Known name with the smallest edit distance, if close enough. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   if (name.length > NAME_LENGTH_MAX) return undefined
   const bound = Math.min(DISTANCE_MAX, Math.floor(name.length / 2))
@@ -107,7 +107,7 @@ function setting(path: string, name: string, kind: Setting['kind']): Setting {
   return { path: path.split('.'), variable: `MAYFLY_${name}`, flag, kind }
 }
 
-/** What does not read stays text, and the schema says what it expected. */
+/** Unparsable text stays text, and the schema reports what it expected. */
 function read(text: string, kind: Setting['kind']): string | number | boolean {
   if (kind === 'quantity' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
   if (kind === 'boolean' && (text === 'true' || text === '1')) return true

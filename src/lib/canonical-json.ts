@@ -1,7 +1,7 @@
 /**
- * JSON in one form only: keys sorted by code unit, no white space, so that equal data is equal bytes. After RFC
- * 8785; numbers are JavaScript's own shortest form, which is what that RFC prescribes. Undefined members are left
- * out, as JSON.stringify does. Throws on what JSON cannot hold (NaN, BigInt, cycles by stack overflow).
+ * Canonical JSON: keys sorted by code unit, no white space, so that equal data has equal bytes. After RFC 8785;
+ * numbers are JavaScript's own shortest form, which that RFC prescribes. Undefined members are left out, as
+ * JSON.stringify does. Throws for values without a JSON form (NaN, BigInt; cycles by stack overflow).
  */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'string')

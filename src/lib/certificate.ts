@@ -14,7 +14,7 @@ import {
 } from './der.ts'
 
 const DAY_MS = 86_400_000
-/** Clocks differ. */
+/** Tolerance for clock skew. */
 const EARLIER_MS = 3_600_000
 const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
 
@@ -57,7 +57,7 @@ function nameOf(common: string): Buffer {
   return sequence(set(sequence(oid('2.5.4.3'), utf8(common))))
 }
 
-/** One extension, by its number and its content as DER. */
+/** An extension, by its OID and its content as DER. */
 export function extension(name: string, value: Buffer, isCritical = false): Buffer {
   return sequence(oid(name), ...(isCritical ? [truth()] : []), octets(value))
 }

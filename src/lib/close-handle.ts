@@ -1,6 +1,6 @@
 import { Server, type Socket } from 'node:net'
 
-/** Closes an end of a wall that nobody gets. */
+/** Closes a socket or listener of a wall that has no receiver. */
 export function letGo(handle: Socket | Server): void {
   if (handle instanceof Server) handle.close()
   else handle.destroy()

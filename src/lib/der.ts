@@ -1,6 +1,6 @@
 /**
- * Writes the little of DER (X.690) that a certificate is made of: tag, length, value, nested. It only writes; nothing
- * here reads what a stranger sent.
+ * Minimal DER (X.690) encoder for certificates: tag, length, value, nested. Encodes only; no untrusted input is
+ * parsed here.
  */
 export function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(parts)
@@ -12,20 +12,20 @@ export const set = (...parts: readonly Uint8Array[]): Buffer => der(0x31, ...par
 export const octets = (...parts: readonly Uint8Array[]): Buffer => der(0x04, ...parts)
 export const utf8 = (text: string): Buffer => der(0x0c, Buffer.from(text))
 export const truth = (): Buffer => der(0x01, Buffer.from([0xff]))
-/** `[n]` around parts. */
+/** Explicit tag `[n]` around parts. */
 export const explicit = (n: number, ...parts: readonly Uint8Array[]): Buffer =>
   der(0xa0 + n, ...parts)
-/** `[n]` in place of the tag of a simple value. */
+/** Implicit tag `[n]` instead of a simple value's own. */
 export const implicit = (n: number, value: Uint8Array): Buffer => der(0x80 + n, value)
 
-/** A non-negative number, given as its bytes. */
+/** A non-negative number, given as big-endian bytes. */
 export function integer(bytes: Uint8Array): Buffer {
   const start = bytes.findIndex((byte) => byte !== 0)
   const short = start < 0 ? Buffer.from([0]) : bytes.subarray(start)
   return short[0]! & 0x80 ? der(0x02, Buffer.from([0]), short) : der(0x02, short)
 }
 
-/** Bits, of which the last `unused` of the last byte count for nothing. */
+/** A bit string; the last `unused` bits of the last byte are padding. */
 export function bits(bytes: Uint8Array, unused = 0): Buffer {
   return der(0x03, Buffer.from([unused]), bytes)
 }
@@ -36,7 +36,7 @@ export function oid(name: string): Buffer {
   return der(0x06, Buffer.from([first * 40 + second, ...rest.flatMap(base128)]))
 }
 
-/** A time of 1950 to 2049, to the second: the form certificates have to have it in. */
+/** UTCTime for 1950 to 2049, in seconds, as RFC 5280 requires. */
 export function time(at: number): Buffer {
   return der(0x17, Buffer.from(`${new Date(at).toISOString().replace(/\D/g, '').slice(2, 14)}Z`))
 }

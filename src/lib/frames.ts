@@ -1,6 +1,15 @@
 /**
- * Frames across a wall: four bytes of length (little endian, of what follows), one byte of kind, then the payload.
- * Nothing is parsed here; a length over the bound is an error before a byte of it is kept.
+ * Frame protocol across a wall. The peer may be hostile, so lengths are checked before anything is buffered or
+ * parsed.
+ *
+ * Format: 4 bytes of length (little endian, of everything after it), 1 byte of kind, then the payload. The
+ * decoder collects chunks until one frame is complete, and concatenates them once per frame; payloads are views
+ * of that buffer. An empty frame, or one over the bound, throws before its payload is awaited; the stream is
+ * unusable afterwards.
+ *
+ * Relies on an ordered, reliable byte stream. Does not handle: back-pressure (the caller reads the socket),
+ * resynchronisation after an error, and the meaning of kinds and payloads. guest/frames.js is the guest's
+ * counterpart.
  */
 export const frameHeaderBytes = 5
 
@@ -19,7 +28,10 @@ export function encodeFrame(kind: number, payload: Uint8Array | string): Buffer 
   return frame
 }
 
-/** Cuts a byte stream into frames, keeping at most one unfinished frame of `payloadBytesMax` bytes. */
+/**
+ * Splits a byte stream into frames; buffers at most one incomplete frame of `payloadBytesMax` bytes, besides
+ * the chunk just pushed.
+ */
 export class FrameDecoder {
   readonly #max: number
   #chunks: Buffer[] = []
@@ -29,12 +41,14 @@ export class FrameDecoder {
     this.#max = payloadBytesMax
   }
 
-  /** Bytes of the frame that has not come whole yet. */
+  /** Buffered bytes of the incomplete frame. */
   get heldBytes(): number {
     return this.#held
   }
 
-  /** Throws RangeError on a frame that is empty or longer than the bound; the stream is lost then. */
+  /**
+   * Throws RangeError for a frame that is empty or longer than the bound; the stream is unusable afterwards.
+   */
   *push(chunk: Buffer): Generator<Frame> {
     this.#chunks.push(chunk)
     this.#held += chunk.length

@@ -1,15 +1,15 @@
 import os from 'node:os'
 import path from 'node:path'
 
-/** Root's, in which each uid that makes layers has a folder of its own. */
+/** Root's cache, with a folder for each uid that creates layers. */
 const CACHE_OF_ROOT = '/var/cache/mayfly'
 
-/** Where root's Mayfly keeps the layers that a process of this uid makes. */
+/** Folder of root's Mayfly for layers that a process of this uid creates. */
 export function layerFolderFor(uid: number): string {
   return path.join(CACHE_OF_ROOT, `layers-${uid}`)
 }
 
-/** Where this process keeps them. Throws where nothing says which folder is this user's. */
+/** Layer folder of this process. Throws if the user's folder is unknown. */
 export function layerFolder(): string {
   const uid = process.getuid?.()
   if (uid === 0) return layerFolderFor(0)

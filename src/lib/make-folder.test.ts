@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { makeFolder } from './make-folder.ts'
 
-test('A folder is made with those above it, and made twice is made once', () => {
+test('A folder is created with its parents, and creating it again changes nothing', () => {
   const root = mkdtempSync(join(tmpdir(), 'mayfly-folder-'))
   try {
     const path = join(root, 'a', 'b')
@@ -17,6 +17,6 @@ test('A folder is made with those above it, and made twice is made once', () => 
   }
 })
 
-test('Where no folder can be made, it is an error and no endless try', () => {
+test('An impossible path is an error and no endless loop', () => {
   assert.throws(() => makeFolder('/dev/null/a/b', 0o700), { code: 'ENOTDIR' })
 })

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
- * Makes a folder and those above it; one that is there stays as it is. Not `mkdir` with `recursive`: where a file
- * system answers ENOENT though the parent is there, as /proc does, Node's tries for ever.
+ * Creates a folder and its missing parents; an existing one stays unchanged. Replaces `mkdir` with `recursive`,
+ * which loops for ever in Node if a file system answers ENOENT although the parent exists, as /proc does.
  */
 export function makeFolder(path: string, mode: number): void {
   if (existsSync(path)) return

@@ -1,4 +1,4 @@
-/** Timing, shared by the benches: medians and tails of many single runs, in milliseconds. */
+/** Timing for benches: medians and tails of many single runs, in milliseconds. */
 export interface Figures {
   readonly n: number
   readonly p50: number
@@ -18,18 +18,20 @@ const round = (ms: number) => Math.round(ms * 1000) / 1000
 
 export interface Contender {
   readonly name: string
-  /** One measured run; what it did before or after the clock is its own affair. */
+  /** Returns the time of one run, in milliseconds, without its set-up and tear-down. */
   once(): Promise<number>
 }
 
-/** Runs of one contender before the next has its turn, and how many of them are left out: what the one before left in
- * caches and on other cores is not its doing. */
+/**
+ * Consecutive runs of one contender, and how many of them are discarded: the previous one left its traces in
+ * caches and on other cores.
+ */
 const TURN = 25
 const SETTLE = 5
 
 /**
- * Runs all contenders in turns, so that whatever the machine does meanwhile happens to each of them. `pauseMs`
- * between runs lets what is made ahead be made.
+ * Interleaves all contenders, so that other load on the machine affects them equally. `pauseMs` between runs
+ * lets the pool refill.
  */
 export async function sideBySide(
   contenders: readonly Contender[],
@@ -49,14 +51,14 @@ export async function sideBySide(
   return new Map([...samples].map(([name, list]) => [name, figures(list)]))
 }
 
-/** How long `work` takes. */
+/** Duration of `work`, in milliseconds. */
 export async function timed(work: () => unknown): Promise<number> {
   const began = performance.now()
   await work()
   return performance.now() - began
 }
 
-/** How many a second, `atOnce` at a time, for `ms`. */
+/** Runs a second, `atOnce` concurrently, for `ms`. */
 export async function rate(
   work: () => Promise<unknown>,
   atOnce: number,

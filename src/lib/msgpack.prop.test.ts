@@ -8,7 +8,7 @@ import { parseJson } from './parse-json.ts'
 const options = { depthMax: 64, charsMax: 2 ** 20 }
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 
-test('What is written as MessagePack reads back as the same JSON', () => {
+test('A value encoded as MessagePack decodes to the same JSON', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
       const json = jsonOfMsgpack(msgpackOf(value), options)
@@ -38,7 +38,7 @@ test('Any bytes are a value or a MsgpackError, and touch no prototype (S0-23)', 
   assert.equal(Object.getOwnPropertyNames(Object.prototype).join(), before)
 })
 
-test('A key __proto__ stays a key, and a key twice is left for the reader of JSON to refuse', () => {
+test('A key __proto__ stays a key, and a duplicate key is left for the JSON reader to refuse', () => {
   const map = (...keys: readonly string[]) =>
     Buffer.concat([
       Buffer.from([0x80 | keys.length]),
@@ -52,7 +52,7 @@ test('A key __proto__ stays a key, and a key twice is left for the reader of JSO
   assert.throws(() => readStrictJson(twice, { depthMax: 64 }))
 })
 
-test('Depth, size and count are bounded before anything is made of them', () => {
+test('Depth, size and count are bounded before anything is allocated', () => {
   const deep = Buffer.concat([Buffer.alloc(65, 0x91), Buffer.from([0xc0])])
   assert.throws(() => jsonOfMsgpack(deep, options), /deep/)
   assert.equal(jsonOfMsgpack(deep.subarray(1), options).length, 64 * 2 + 4)
@@ -75,7 +75,7 @@ test('Depth, size and count are bounded before anything is made of them', () => 
   )
 })
 
-test('Numbers keep their digits, bytes become base64, and what JSON cannot say is refused', () => {
+test('Numbers keep their digits, bytes become base64, and values without a JSON form are refused', () => {
   const long = Buffer.from([0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
   assert.equal(jsonOfMsgpack(long, options), '18446744073709551615')
   assert.equal(jsonOfMsgpack(Buffer.from([0xc4, 2, 1, 2]), options), '"AQI="')

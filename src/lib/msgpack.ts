@@ -1,4 +1,4 @@
-/** Why bytes are not MessagePack here, and at which byte. */
+/** Error with the byte offset of invalid or unsupported MessagePack. */
 export class MsgpackError extends Error {
   override readonly name = 'MsgpackError'
   readonly offset: number
@@ -11,18 +11,22 @@ export class MsgpackError extends Error {
 
 export interface MsgpackOptions {
   readonly depthMax: number
-  /** Characters of JSON to write at most. */
+  /** Maximum characters of JSON to write. */
   readonly charsMax: number
 }
 
-/** Values in one text: a byte each can be one. */
+/** Maximum values: a value may take a single byte. */
 const VALUES_MAX = 2_000_000
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Rewrites MessagePack as JSON text, so that everything behind it reads one format alone: what JSON readers refuse,
- * such as a key twice, is refused there. Bytes become base64; 64-bit numbers keep all their digits. Throws
- * MsgpackError for what JSON cannot say: extensions, NaN and infinities, keys that are no text.
+ * Transcodes untrusted MessagePack into JSON text, so that only one parser handles requests: the strict JSON
+ * reader then rejects duplicate keys and the like.
+ *
+ * A recursive descent over the bytes, bounded in depth, number of values and characters of output before
+ * anything is allocated for them. Bytes become base64; 64-bit integers keep all their digits. Throws
+ * MsgpackError for values without a JSON form: extensions (timestamps included), NaN, infinities, keys that are
+ * not text; and for invalid UTF-8 and trailing bytes. Relies on the caller for a bound on the input's length.
  */
 export function jsonOfMsgpack(bytes: Uint8Array, options: MsgpackOptions): string {
   const reader = new Reader(bytes, options)
@@ -153,7 +157,7 @@ class Reader {
     this.#write(Object.is(value, -0) ? '-0' : String(value))
   }
 
-  /** An unsigned number of 1, 2 or 4 bytes. */
+  /** An unsigned integer of 1, 2 or 4 bytes. */
   #length(size: number): number {
     if (size === 0) return this.#number('getUint8', 1)
     return size === 1 ? this.#number('getUint16', 2) : this.#number('getUint32', 4)
@@ -200,7 +204,7 @@ class Reader {
   }
 }
 
-/** Writes what JSON can hold as MessagePack, numbers in the shortest form that keeps them. */
+/** Encodes JSON data as MessagePack, numbers in the shortest lossless form. */
 export function msgpackOf(value: unknown): Buffer {
   const parts: Buffer[] = []
   write(value, parts)

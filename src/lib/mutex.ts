@@ -1,14 +1,14 @@
 import { addAbortListener } from 'node:events'
 
 /**
- * Has work done, one piece after the other. Who waits leaves at once when `leave` is aborted, and is answered with its
- * reason; work that has begun is not touched.
+ * Runs work under mutual exclusion, first come first served. A waiter leaves the queue when `leave` is aborted,
+ * and rejects with its reason; running work is not interrupted.
  */
 export type Mutex = <T>(work: () => Promise<T>, leave?: AbortSignal) => Promise<T>
 
 /**
- * A line in which nobody overtakes. Each capture takes up to 64 MiB of this process while it is kept: many lives that
- * end at once wait for each other, standing still, and take no more of it than one.
+ * Creates a FIFO mutex. Used for captures, each of which holds up to 64 MiB of this process: lives that end at
+ * once queue for it, frozen, and never need more than one buffer.
  */
 export function createMutex(): Mutex {
   let last: Promise<unknown> = Promise.resolve()

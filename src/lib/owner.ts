@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 
-/** A process, told apart from any later one with its number. */
+/** Identity of a process that survives pid reuse. */
 export interface Owner {
   readonly bootId: string
   readonly pid: number
-  /** Clock ticks from boot to its start; empty where the system does not say. */
+  /** Start time in clock ticks since boot; empty if the system does not report it. */
   readonly startTime: string
 }
 
@@ -14,8 +14,8 @@ export function thisOwner(): Owner {
 }
 
 /**
- * Whether the process still lives. Where only its number can be asked for, a process that took the number counts
- * as the owner: a line left open too long is better than one closed while its job runs.
+ * True if the process is alive. If only its pid is available, a process that reused it counts as the owner: a
+ * line left open too long is better than one closed while its job runs.
  */
 export function isAlive(owner: Owner): boolean {
   const boot = bootId()
@@ -33,7 +33,10 @@ function bootId(): string {
   }
 }
 
-/** Counted after the name, which may hold anything; the start is field 22. A zombie has ended. */
+/**
+ * Fields counted after the name, which may contain anything; the start time is field 22. A zombie counts as
+ * ended.
+ */
 function readStat(pid: number): { startTime: string; ended: boolean } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -44,7 +47,7 @@ function readStat(pid: number): { startTime: string; ended: boolean } | undefine
   }
 }
 
-/** Also where /proc hides other users' processes. */
+/** Works even if /proc hides other users' processes (hidepid). */
 function answers(pid: number): boolean {
   try {
     process.kill(pid, 0)

@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import { parseJson as parseOfOne } from '../../guest/parse-json.js'
 import { parseJson } from './parse-json.ts'
 
-/** Each has a key with a backslash, and then one whose text begins alike. */
+/** Pairs: a text with a backslash in a key, then one whose key begins alike. */
 const poisoned: readonly (readonly [first: string, then: string, key: string])[] = [
   [String.raw`{"h":[],"\\":0}`, String.raw`{"h":1,"\"":2}`, '"'],
   [String.raw`{"i":[],"\\":0}`, String.raw`{"i":1,"\u0022":2}`, '"'],
@@ -12,7 +12,7 @@ const poisoned: readonly (readonly [first: string, then: string, key: string])[]
   [String.raw`{"k":[],"\\u00":0}`, String.raw`{"k":1,"\u0063ode":2}`, 'code'],
 ]
 
-test('A key is what its text says, whatever keys came before it', () => {
+test('A key is read as written, whatever keys were parsed before it', () => {
   for (const [first, then, key] of poisoned) {
     parseJson(first)
     assert.deepEqual(Object.keys(parseJson(then) as object).slice(1), [key], then)
@@ -30,7 +30,7 @@ interface Said {
   readonly value: unknown
 }
 
-/** A key as some writer would put it: what may be escaped is, or is not. */
+/** A key with an arbitrary choice of escapes. */
 const written = fc.tuple(key, fc.array(fc.nat(3), { maxLength: 4 })).map(([text, ways]) => ({
   key: text,
   text: `"${Array.from({ length: text.length }, (_, at) => unitOf(text, at, ways[at] ?? 0)).join('')}"`,
@@ -61,7 +61,7 @@ const { said } = fc.letrec<{ said: Said }>((tie) => ({
   ),
 }))
 
-test('Any JSON is read as what was written, keys twice and in their order too', () => {
+test('Any JSON is read as written, including duplicate keys and their order', () => {
   fc.assert(
     fc.property(said, ({ text, value }) => {
       const read = parseJson(text)
@@ -72,7 +72,7 @@ test('Any JSON is read as what was written, keys twice and in their order too', 
   )
 })
 
-test('What is no JSON is refused as JSON.parse refuses it', () => {
+test('Invalid JSON is refused as JSON.parse refuses it', () => {
   for (const text of ['', '{', '{"\\"":', '{"\\"" 1}', '"\\', '{"a\\":1}', '\\', '[1,]']) {
     assert.throws(() => parseJson(text), SyntaxError, text)
   }

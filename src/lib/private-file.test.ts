@@ -28,7 +28,7 @@ const broken = () => {
 
 const write = (text: string) => changePrivate(path, () => ({ text, value: undefined }))
 
-test('A file is replaced as a whole, with a mode of its own, and leaves no draft', () => {
+test('A file is replaced atomically, with its own mode, and leaves no temporary file', () => {
   assert.equal(readPrivate(path), undefined)
   assert.equal(versionOf(path), 'none')
   write('one')
@@ -40,7 +40,7 @@ test('A file is replaced as a whole, with a mode of its own, and leaves no draft
   assert.deepEqual(readdirSync(join(folder, 'below')), ['file.json'])
 })
 
-test('A change that throws leaves what was there', () => {
+test('A change that throws leaves the old content', () => {
   write('one')
   assert.throws(() => changePrivate(path, broken), RangeError)
   assert.equal(readFileSync(path, 'utf8'), 'one')

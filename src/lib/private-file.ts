@@ -16,17 +16,19 @@ import { dirname } from 'node:path'
 import { makeFolder } from './make-folder.ts'
 
 /**
- * A small file of the state folder that several processes read and change: mode 0600, replaced as a whole, changed by
- * one at a time. It belongs to whoever owns its folder, so that a server with fewer rights than the command that
- * changed it can still read it.
+ * A small file in the state folder, shared by several processes: mode 0600, replaced atomically, changed under
+ * a lock. Its owner is the folder's owner, so that a server with fewer rights than the command that changed it
+ * can still read it.
  */
 const bytesMax = 16 * 2 ** 20
 const waitMsMax = 5_000
 const stepMs = 10
-/** Whoever holds a lock for longer died with it. */
+/** Age at which a lock's holder counts as dead. */
 const staleMs = 30_000
 
-/** Its text; undefined when it is not there. Throws Error when it cannot be read, or others may read or write it. */
+/**
+ * Reads the text; undefined if the file is missing. Throws Error if it is unreadable, or accessible to others.
+ */
 export function readPrivate(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false })
   if (!stats) return undefined
@@ -36,13 +38,13 @@ export function readPrivate(path: string): string | undefined {
   return readFileSync(path, 'utf8')
 }
 
-/** A word that is another one whenever the file is; `none` while there is no file. */
+/** Version stamp that changes with the file; `none` without a file. */
 export function versionOf(path: string): string {
   const stats = statSync(path, { throwIfNoEntry: false, bigint: true })
   return stats ? `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.mode}` : 'none'
 }
 
-/** Reads, changes and replaces it while no other process does; `work` is given the text there is. */
+/** Reads, changes and replaces the file under its lock; `work` gets the current text. */
 export function changePrivate<T>(
   path: string,
   work: (text: string | undefined) => { readonly text: string; readonly value: T },
@@ -59,7 +61,7 @@ export function changePrivate<T>(
   }
 }
 
-/** Gives a file to whoever owns its folder, where this process may. */
+/** Gives a file to its folder's owner, if this process is root. */
 export function giveToFolder(path: string): void {
   if (process.getuid?.() !== 0 || !existsSync(path)) return
   const { uid, gid } = statSync(dirname(path))

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createSleep } from './sleep.ts'
 
-suite('Sleep of the machine', () => {
-  test('What the clock of the boot is ahead by was slept, and is told once', () => {
+suite('Detection of suspend', () => {
+  test('The lead of the boot clock counts as suspend, and is reported once', () => {
     const at = { steady: 5_000, boot: 90_000 }
     const sleep = createSleep({ steady: () => at.steady, boot: () => at.boot })
     at.steady += 1_000
@@ -14,7 +14,7 @@ suite('Sleep of the machine', () => {
     assert.equal(sleep.look(), 0)
   })
 
-  test('A look that is held up is no sleep, nor is a clock that falls behind', () => {
+  test('A delayed look is no suspend, nor is a clock that falls behind', () => {
     let [steady, held] = [0, 0]
     const sleep = createSleep({ steady: () => (steady += held), boot: () => steady })
     held = 400
@@ -23,7 +23,7 @@ suite('Sleep of the machine', () => {
     assert.equal(sleep.look(), 0)
   })
 
-  test('Awake, this machine slept nothing', () => {
+  test('Without suspend, the result is 0', () => {
     assert.equal(createSleep().look(), 0)
   })
 })

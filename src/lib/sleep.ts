@@ -1,31 +1,31 @@
 import os from 'node:os'
 
 /**
- * How long this machine slept. `performance.now` and every timer of Node's stand still meanwhile (CLOCK_MONOTONIC),
- * while /proc/uptime goes on (CLOCK_BOOTTIME): what the second is ahead of the first was slept.
+ * Detects suspend. `performance.now` and Node's timers stop during suspend (CLOCK_MONOTONIC), while
+ * /proc/uptime continues (CLOCK_BOOTTIME): a growing difference is the time suspended.
  */
 export interface Sleep {
-  /** Milliseconds slept since the last look; 0 where it was awake, or where nobody counts. */
+  /** Milliseconds suspended since the last look; 0 without suspend, or without a boot clock. */
   look(): number
 }
 
-/** Milliseconds of either clock. */
+/** Readings of both clocks, in milliseconds. */
 export interface Clocks {
   steady(): number
   boot(): number
 }
 
-/** Less than this is how coarse /proc/uptime is, and how long a look itself may be held up. */
+/** Noise floor: the resolution of /proc/uptime, and a delay between the two readings. */
 const NOTICED_MS_MIN = 50
 
 const clocks: Clocks = {
   steady: () => performance.now(),
-  // Elsewhere it is counted from a clock that somebody can set.
+  // Elsewhere uptime derives from a clock that can be set.
   boot: () => (process.platform === 'linux' ? os.uptime() * 1000 : performance.now()),
 }
 
 export function createSleep({ steady, boot }: Clocks = clocks): Sleep {
-  // Held up between two readings, it seems awake and never asleep: the other order here than at a look.
+  // Order reversed against `look`: a delay between the two readings then looks like no suspend, never like one.
   const first = steady()
   let ahead = boot() - first
   return {

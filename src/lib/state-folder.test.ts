@@ -22,7 +22,7 @@ test('A user without a home has to name the state folder', () => {
   assert.throws(() => stateFolder({}, 1000), /give "--state"/)
 })
 
-test('The log lies in the state folder; what the warden keeps lies beside it, where it can be made', () => {
+test("The log is in the state folder; the warden's files are in its sibling, if that can be created", () => {
   assert.equal(auditFile('/s'), '/s/audit.db')
   const parent = mkdtempSync(join(tmpdir(), 'mayfly-state-'))
   try {

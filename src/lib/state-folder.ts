@@ -2,9 +2,9 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 
 /**
- * The folder that holds log, keys, leases and caches: the flag, else `MAYFLY_STATE`, else below
- * `XDG_STATE_HOME` where that is an absolute path, else /var/lib/mayfly for root and ~/.local/state/mayfly for
- * others. Absolute. Creates nothing. Throws RangeError when nothing says where.
+ * Folder for log, keys, leases and caches: the flag, else `MAYFLY_STATE`, else below `XDG_STATE_HOME` if that
+ * is absolute, else /var/lib/mayfly for root and ~/.local/state/mayfly for others. Absolute. Creates nothing.
+ * Throws RangeError if none applies.
  */
 export function stateFolder(
   env: Readonly<Record<string, string | undefined>>,
@@ -21,12 +21,12 @@ export function stateFolder(
   throw new RangeError('Cannot tell the state folder: give "--state" or set "MAYFLY_STATE"')
 }
 
-/** The hash-chained log. */
+/** Hash-chained log. */
 export const auditFile = (folder: string): string => join(folder, 'audit.db')
 
 /**
- * What the warden keeps: the signing key and the leases. Beside the state folder, because the server owns that one,
- * and whoever owns a folder can move away what lies in it; inside only where nothing can be made beside it.
+ * The warden's folder: signing key and leases. A sibling of the state folder, because the server owns that one,
+ * and a folder's owner can move its entries away; inside only if no sibling can be created.
  */
 export function wardenFolder(folder: string): string {
   const beside = `${folder}-warden`
@@ -42,7 +42,7 @@ function canMakeIn(folder: string): boolean {
   }
 }
 
-/** The signer's key and what it remembers. The server has no business in it. */
+/** Key and state of the signer, inaccessible to the server. */
 export const signerFolder = (folder: string): string => join(wardenFolder(folder), 'keys')
-/** What is alive, a file a wall. */
+/** Leases of live walls, one file each. */
 export const leaseFolder = (folder: string): string => join(wardenFolder(folder), 'leases')

@@ -6,7 +6,7 @@ import { parseJson } from './parse-json.ts'
 
 const options = { depthMax: 64, keep: 'input' }
 
-test('Whatever JSON.stringify writes is read back the same, and the kept text parses to the member', () => {
+test('Output of JSON.stringify is read back equal, and the kept text parses to the member', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 20 }), fc.boolean(), (input, pretty) => {
       const text = JSON.stringify({ before: input, input, after: 1 }, null, pretty ? 2 : 0)
@@ -17,7 +17,7 @@ test('Whatever JSON.stringify writes is read back the same, and the kept text pa
   )
 })
 
-test('Any bytes at all are either read as JSON.parse reads them or refused with StrictJsonError', () => {
+test('Any bytes are either read as JSON.parse reads them or refused with StrictJsonError', () => {
   const jsonish = fc
     .array(fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '\\', 'a', '1', ' ', 'é', '"a":'))
     .map((parts) => Buffer.from(parts.join('')))

@@ -23,7 +23,7 @@ test('Strict JSON gives the value that JSON.parse gives', () => {
   assert.deepEqual(read(text).value, JSON.parse(text))
 })
 
-test('A key that comes twice in one object is refused with its path and offset', () => {
+test('A duplicate key in one object is refused with its path and offset', () => {
   const error = refusal('{"a":[{"b":1},{"b":1,"c":2,"b":3}]}')
   assert.equal(error.message, 'duplicate key')
   assert.equal(error.path, 'a.1.b')
@@ -38,7 +38,7 @@ test('The same key in two objects is no duplicate, nor is a value equal to a key
   assert.deepEqual(read('[{"a":"a"},{"a":{"a":1}}]').value, [{ a: 'a' }, { a: { a: 1 } }])
 })
 
-test('The hundredth key is compared as carefully as the second', () => {
+test('The hundredth key is compared as exactly as the second', () => {
   const members = Array.from({ length: 100 }, (_, i) => `"k${i}":${i}`)
   assert.equal(Object.keys(read(`{${members.join(',')}}`).value as object).length, 100)
   assert.equal(refusal(`{${members.join(',')},"k42":0}`).path, 'k42')
@@ -74,7 +74,7 @@ test('A byte order mark, an empty text and trailing text are refused', () => {
   assert.equal(refusal('{"a":').offset, 5)
 })
 
-test('Text that is no JSON is refused without being quoted', () => {
+test('Invalid JSON is refused without quoting it', () => {
   const texts = ['{', '}', ']', '{"a"', '"', '"\\', '{"a":}', '{a:1}', ',', 'secret', '{"\\x":1}']
   for (const text of texts) assert.ok(!refusal(text).message.includes('secret'))
 })

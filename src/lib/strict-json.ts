@@ -3,17 +3,17 @@ import { parseJson } from './parse-json.ts'
 
 export interface StrictJsonOptions {
   readonly depthMax: number
-  /** A member of the top-level object whose exact text is kept, so that it can travel on unparsed. */
+  /** A member of the top-level object whose exact text is kept, to be forwarded unparsed. */
   readonly keep?: string
 }
 
 export interface StrictJson {
   readonly value: unknown
-  /** The exact text of the member named by `keep`; undefined when it is not there. */
+  /** Exact text of the member named by `keep`; undefined if absent. */
   readonly kept: string | undefined
 }
 
-/** Why bytes are not JSON here, and where. `offset` counts bytes from 0; `path` is where in the data. */
+/** Error with `offset`, in bytes from 0, and `path`, the position in the data. */
 export class StrictJsonError extends Error {
   override readonly name = 'StrictJsonError'
   readonly offset: number | undefined
@@ -27,10 +27,10 @@ export class StrictJsonError extends Error {
 }
 
 /**
- * Reads JSON text as RFC 8259 has it, in UTF-8, and refuses what two readers may read in two ways: invalid UTF-8,
- * a byte order mark, a key twice in one object, nesting deeper than `depthMax`. Depth and keys are checked in one
- * pass over the bytes before JSON.parse sees them, so that nesting costs nothing. A `__proto__` key becomes an own
- * property like any other. Throws StrictJsonError.
+ * Parses untrusted JSON (RFC 8259, UTF-8), and rejects ambiguous input that parsers read differently: invalid
+ * UTF-8, a byte order mark, duplicate keys, nesting deeper than `depthMax`. Depth and keys are checked in one
+ * pass over the bytes before JSON.parse, so that deep nesting is cheap to reject. A `__proto__` key becomes an
+ * own property like any other. Throws StrictJsonError.
  */
 export function readStrictJson(bytes: Uint8Array, options: StrictJsonOptions): StrictJson {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -50,13 +50,13 @@ const ARRAY_CLOSE = 0x5d
 const OBJECT_OPEN = 0x7b
 const OBJECT_CLOSE = 0x7d
 
-/** Keys, and objects and lists, in one text: each takes a microsecond of whoever serves everybody else meanwhile. */
+/** Maximum keys and containers of a text: each takes a microsecond of the event loop. */
 const KEYS_MAX = 500_000
 const CONTAINERS_MAX = 500_000
-/** Keys of one object; linear while few, since most objects have few. */
+/** Keys of one object to compare linearly; most objects have few. */
 const LINEAR_KEYS_MAX = 8
 
-/** One open object or array; reused by the next of the same depth. */
+/** An open object or array; reused by the next one of the same depth. */
 class Level {
   isObject = false
   index = 0
@@ -72,7 +72,7 @@ class Level {
     this.many = undefined
   }
 
-  /** Whether the key is new here. */
+  /** True if the key is new here. */
   add(key: string): boolean {
     this.key = key
     if (this.many) return this.many.size < this.many.add(key).size
@@ -83,7 +83,7 @@ class Level {
   }
 }
 
-/** The one pass. It trusts nothing of the grammar: what is no JSON at all is left for JSON.parse to refuse. */
+/** Single-pass scanner. It assumes nothing about the grammar: JSON.parse rejects invalid JSON afterwards. */
 class Scan {
   readonly #bytes: Buffer
   readonly #depthMax: number
@@ -147,7 +147,7 @@ class Scan {
     this.#expectsKey = level.isObject
   }
 
-  /** From an opening quote to its closing one, where it stops; a string that never ends stops at the end. */
+  /** Moves from an opening quote to the closing one, or to the end of the text. */
   #string(): void {
     const bytes = this.#bytes
     const start = this.#at
@@ -204,7 +204,7 @@ function parse(bytes: Buffer, base = 0): unknown {
   }
 }
 
-/** V8's message quotes the text, which may be a secret, so only its position is used; it does not always give one. */
+/** V8's message quotes the text, which may be secret, so only its position is used, if present. */
 function syntaxError(bytes: Buffer, base: number, message: string): StrictJsonError {
   if (bytes.length === 0) return new StrictJsonError('the text is empty', 0)
   if (message.includes('end of JSON'))
@@ -215,7 +215,9 @@ function syntaxError(bytes: Buffer, base: number, message: string): StrictJsonEr
   return new StrictJsonError('a syntax error', base + Buffer.byteLength(before))
 }
 
-/** Offset of the first byte that no UTF-8 text could have there. Halves at character borders, so reads twice at most. */
+/**
+ * Offset of the first invalid UTF-8 byte. Bisects at character borders, so it reads at most twice the length.
+ */
 function firstInvalid(bytes: Buffer): number {
   let from = 0
   let to = bytes.length

@@ -27,7 +27,7 @@ const { data } = fc.letrec<{ data: unknown }>((tie) => ({
   ),
 }))
 
-test('What is encoded comes back the same: dates, maps, sets, big numbers, bytes, NaN, -0 and undefined (S0-16)', () => {
+test('Encoding round-trips dates, maps, sets, big numbers, bytes, NaN, -0 and undefined (S0-16)', () => {
   fc.assert(
     fc.property(data, (value) => {
       const { text, encoding } = encodeTagged(value)
@@ -38,7 +38,7 @@ test('What is encoded comes back the same: dates, maps, sets, big numbers, bytes
   )
 })
 
-test('Plain data is plain JSON, and the key $type means nothing in it', () => {
+test('Plain data is plain JSON, in which the key $type has no meaning', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const { text, encoding } = encodeTagged({
@@ -51,7 +51,7 @@ test('Plain data is plain JSON, and the key $type means nothing in it', () => {
   )
 })
 
-test('Any JSON at all is either decoded or refused with TaggedError', () => {
+test('Any JSON is either decoded or refused with TaggedError', () => {
   const forged = fc.letrec<{ any: unknown }>((tie) => ({
     any: fc.oneof(
       { maxDepth: 4 },
@@ -84,7 +84,7 @@ test('Any JSON at all is either decoded or refused with TaggedError', () => {
   )
 })
 
-test('A tag that holds the wrong thing is refused', () => {
+test('A tag with invalid content is refused', () => {
   const forged = [
     { $type: 'Date', value: '1970' },
     { $type: 'Date', value: 0 },
@@ -126,7 +126,7 @@ test('An own key __proto__ stays a key and touches no prototype', () => {
   assert.equal(Object.getPrototypeOf(back), Object.prototype)
 })
 
-test('What is not data is refused and says why', () => {
+test('Non-data is refused with the reason', () => {
   const circular: unknown[] = []
   circular.push([circular])
   assert.throws(() => encodeTagged(circular), /contains itself/)

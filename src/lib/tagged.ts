@@ -1,8 +1,7 @@
 /**
- * JSON that loses nothing: what plain JSON has no word for is written `{"$type": …, "value": …}`. Text is `tagged`
- * only where something in it needs that; in plain `json` a key `$type` is data like any other, in `tagged` an object
- * that has one of its own is written as its pairs. So is an object with an own key `__proto__`, which a careless
- * reader would obey.
+ * Lossless JSON: values without a JSON form are written `{"$type": …, "value": …}`. The encoding is `tagged` only if a
+ * value needs it; in plain `json` a key `$type` is ordinary data, in `tagged` an object with an own `$type` is written
+ * as its pairs. So is an object with an own key `__proto__`, which a careless reader would assign.
  *
  *     encodeTagged({ at: new Date(0) }).text   // {"at":{"$type":"Date","value":"1970-01-01T00:00:00.000Z"}}
  *     decodeTagged({ $type: 'BigInt', value: '7' })   // 7n
@@ -12,19 +11,19 @@ export interface Encoded {
   readonly encoding: 'json' | 'tagged'
 }
 
-/** Levels of data, each up to three of JSON. */
+/** Maximum levels of data, each up to three levels of JSON. */
 const depthMax = 512
-/** Nesting that `depthMax` levels of maps take. */
+/** JSON nesting of `depthMax` levels of maps. */
 export const taggedDepthMax = 3 * depthMax
-/** Decimal digits of what 2 ** 20 bits hold. */
+/** Decimal digits of a 2 ** 20-bit integer. */
 const digitsMax = 315_653
 
-/** Why something cannot be written as tagged JSON, or is none. */
+/** Error for a value without a tagged form, or for invalid tagged JSON. */
 export class TaggedError extends Error {
   override readonly name = 'TaggedError'
 }
 
-/** Throws TaggedError on what has no place in data: functions, symbols, a cycle, more than 512 levels. */
+/** Throws TaggedError for non-data: functions, symbols, cycles, more than 512 levels. */
 export function encodeTagged(value: unknown): Encoded {
   const plain = new Writer(false)
   const data = plain.write(value, 0)
@@ -33,7 +32,7 @@ export function encodeTagged(value: unknown): Encoded {
   return { text: JSON.stringify(tagged), encoding: 'tagged' }
 }
 
-/** What tagged JSON, already parsed, stands for. Throws TaggedError on a tag that is unknown or holds the wrong thing. */
+/** Decodes parsed tagged JSON. Throws TaggedError for an unknown tag or invalid content. */
 export function decodeTagged(value: unknown): unknown {
   return decode(value, 0)
 }
@@ -135,7 +134,7 @@ const numbers: Readonly<Record<string, number>> = {
 }
 const DIGITS = /^(0|-?[1-9]\d*)$/
 
-/** What each tag holds, and how it is read; `wrong` where it holds something else. */
+/** Decoder of each tag; `wrong` for invalid content. */
 const readers = new Map<string, (value: unknown, read: Read) => unknown>([
   ['undefined', (value) => (value === null ? undefined : wrong)],
   ['Date', readDate],

@@ -1,4 +1,4 @@
-/** What this thread worked, in milliseconds. On a busy machine something takes far longer, and costs no more. */
+/** CPU time of this thread, in milliseconds: unlike wall time, unaffected by other load. */
 export function threadMs(): number {
   const { user, system } = process.threadCpuUsage()
   return (user + system) / 1e3

@@ -5,14 +5,14 @@ import { newSpanId, newTraceId, readTraceparent, writeTraceparent } from './trac
 const traceId = '0af7651916cd43dd8448eb211c80319c'
 const spanId = 'b7ad6b7169203331'
 
-test('A traceparent is read, and written back the same', () => {
+test('A traceparent round-trips', () => {
   const text = `00-${traceId}-${spanId}-01`
   assert.deepEqual(readTraceparent(text), { traceId, spanId, sampled: true })
   assert.equal(writeTraceparent(readTraceparent(text)!), text)
   assert.equal(readTraceparent(`00-${traceId}-${spanId}-00`)?.sampled, false)
 })
 
-test('What is no traceparent is none', () => {
+test('An invalid traceparent is ignored', () => {
   const wrong = [
     undefined,
     '',
@@ -28,7 +28,7 @@ test('What is no traceparent is none', () => {
   for (const text of wrong) assert.equal(readTraceparent(text), undefined, String(text))
 })
 
-test('A later version is read as far as it is known', () => {
+test('A later version is parsed as far as it is known', () => {
   assert.deepEqual(readTraceparent(`cc-${traceId}-${spanId}-01-later`), {
     traceId,
     spanId,

@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto'
 
-/** A place in a trace, as the header `traceparent` of W3C Trace Context says it. */
+/** Parsed `traceparent` header of W3C Trace Context. */
 export interface TraceParent {
   /** 32 lower-case hex digits. */
   readonly traceId: string
-  /** 16 lower-case hex digits: the span that asks. */
+  /** Parent span: 16 lower-case hex digits. */
   readonly spanId: string
-  /** Whether whoever asks records it. */
+  /** True if the caller records the trace. */
   readonly sampled: boolean
 }
 
 const form = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
 
-/** Reads a header; undefined for what is none. A version that is not known yet is read as far as version 00 goes. */
+/** Parses a header; undefined if invalid. An unknown version is parsed as far as version 00 goes. */
 export function readTraceparent(text: string | undefined): TraceParent | undefined {
   const parts = text === undefined ? null : form.exec(knownPart(text))
   if (!parts) return undefined
@@ -23,7 +23,7 @@ export function readTraceparent(text: string | undefined): TraceParent | undefin
   }
 }
 
-/** Version 00 has four fields and no more; later ones may add some behind a dash. */
+/** Version 00 has exactly four fields; later ones may append more after a dash. */
 function knownPart(text: string): string {
   return text.startsWith('00') || text[55] !== '-' ? text : text.slice(0, 55)
 }
@@ -40,7 +40,7 @@ export function newSpanId(): string {
   return randomHex(8)
 }
 
-/** Never all zeros, which would mean that there is none. */
+/** Random hex, never all zeros, which means "absent". */
 function randomHex(bytes: number): string {
   const hex = randomBytes(bytes).toString('hex')
   return /[^0]/.test(hex) ? hex : randomHex(bytes)

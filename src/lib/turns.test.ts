@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Turns } from './turns.ts'
 
-/** A clock that moves only when somebody works or waits, and how long was waited. */
+/** A clock that advances only by work and waits, and the total waited. */
 function clocked(counted: (tookMs: number) => number = (tookMs) => tookMs) {
   const clock = { now: 0, waited: 0 }
   const turns = new Turns({
@@ -18,7 +18,7 @@ function clocked(counted: (tookMs: number) => number = (tookMs) => tookMs) {
 }
 const wanted = () => true
 
-test('Who takes little never waits; who takes more has a tenth of the time', async () => {
+test('Small work never waits; larger work gets a tenth of the time', async () => {
   const { clock, turns, work } = clocked()
   for (let n = 0; n < 20; n++) await turns.take(work(2), wanted)
   assert.equal(clock.waited, 0)
@@ -33,21 +33,21 @@ test('Who takes little never waits; who takes more has a tenth of the time', asy
   assert.equal(clock.waited, waited, 'what was not used for a while may be')
 })
 
-test('What cannot be measured counts too: work that takes no time is done a hundred times a second', async () => {
+test('Unmeasurably short work is charged too: at most a hundred runs a second', async () => {
   const { clock, turns, work } = clocked((tookMs) => Math.max(1, tookMs))
   let done = 0
   for (; clock.now < 60_000; done++) await turns.take(work(0), wanted)
   assert.ok(done > 5_900 && done < 6_200, `${done} in a minute`)
 })
 
-test('What work leaves to be done in its tick is counted with it', async () => {
+test('Ticks queued by the work are charged to it', async () => {
   const { clock, turns, work } = clocked()
   await turns.take(() => process.nextTick(work(1_000)), wanted)
   await turns.take(work(0), wanted)
   assert.ok(clock.waited > 0, `${clock.waited} ms waited`)
 })
 
-test('One comes after the other, in the order in which they asked, also after one that fails', async () => {
+test('Work runs serially, in the order of requests, also after a failure', async () => {
   const { turns } = clocked()
   const done: number[] = []
   const fail = () => {
@@ -65,7 +65,7 @@ test('One comes after the other, in the order in which they asked, also after on
   assert.deepEqual(done, [1, 3])
 })
 
-test('What nobody wants any more is not done, and is waited for by nobody', async () => {
+test('Work that is no longer wanted is skipped, without a wait for later work', async () => {
   const { clock, turns, work } = clocked()
   await turns.take(work(1_000), wanted)
   let isDone = false
@@ -88,7 +88,7 @@ test('What nobody wants any more is not done, and is waited for by nobody', asyn
   assert.equal(isDone, false)
 })
 
-test('Unless it is said otherwise a millisecond at a time is free, however often', async () => {
+test('By default one millisecond at a time is free, at any frequency', async () => {
   const clock = { now: 0, waited: 0 }
   const wait = (ms: number) => {
     clock.now += ms

@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Of the server's time, in milliseconds, that may be taken at once. */
+/** Burst: server time that may be taken at once, in milliseconds. */
 const burstMs = 50
-/** And after that, of each millisecond. */
+/** Sustained share of each millisecond. */
 const share = 0.1
-/** What anybody may take at once: whoever asks often and little is one among others already. */
+/** Milliseconds exempt from the limit each time, so that small, frequent work never waits. */
 const freeMs = 1
 
 export interface TurnParts {
   /** Milliseconds. */
   readonly now: () => number
   readonly wait: (ms: number) => Promise<void>
-  /** What work that took so long counts. */
+  /** Cost charged for work of that duration. */
   readonly counted: (tookMs: number) => number
 }
 
@@ -22,9 +22,9 @@ const real: TurnParts = {
 }
 
 /**
- * Whose turn it is to have the server work for it, on the one thread that serves everybody: TLS that is looked into is
- * spoken there, and what a tenant sends is read there. All such work of one goes one after the other, and waits while
- * that one has had its share. None is refused: whoever asks for little never waits.
+ * Rate limit (token bucket) on event-loop time, one instance a tenant or run, for work on the server's single
+ * thread: intercepted TLS and request bodies. Work of one instance is serialised, and delayed while its bucket
+ * is empty. Never refuses; small work never waits.
  */
 export class Turns {
   readonly #parts: TurnParts
@@ -38,8 +38,8 @@ export class Turns {
   }
 
   /**
-   * Does it when its turn has come, and counts what it took, with what it left to be done before anything else is. What
-   * nobody wants any more by then is not done and not counted: undefined.
+   * Runs the work in its turn, and charges its duration, including the ticks it queued. Returns undefined,
+   * uncharged, if it is no longer wanted by then.
    */
   async take<T>(work: () => T, isWanted: () => boolean): Promise<T | undefined> {
     const before = this.#behind
@@ -61,7 +61,7 @@ export class Turns {
     }
   }
 
-  /** Waits until what was taken too much is paid back. */
+  /** Waits until the overdraft is refilled. */
   async #share(): Promise<void> {
     for (this.#refill(); this.#left <= 0; this.#refill())
       await this.#parts.wait(Math.max(1, -this.#left / share))
@@ -74,7 +74,7 @@ export class Turns {
   }
 }
 
-/** After all that is to be done in this turn of the loop: Node hands a new TLS what came before it in such a tick. */
+/** Resolves after the pending ticks: Node passes a new TLS socket its early data in such a tick. */
 function ticked(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve))
 }

@@ -1,12 +1,12 @@
 /**
- * What a WebAssembly module declares, read from its bytes as hostile as they may be: imports, exports, signatures and
+ * Reader of the declarations of an untrusted WebAssembly module: imports, exports, signatures and
  * the limits of its memories. It checks no code; the engine does that. Plain JavaScript, because the worker in the jail
  * loads it as well as the analysis.
  *
  *     readModule(bytes).exports.some(({ name }) => name === '_start')
  */
 
-/** Entries of any one list that are read; the engine itself takes more, and so much would only be there to hurt. */
+/** Maximum entries of a list; the engine accepts more, but such a module is an attack. */
 const ENTRIES_MAX = 100_000
 const NAME_BYTES_MAX = 100_000
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]
@@ -19,7 +19,7 @@ const IS_64 = 4
 /** Value types by their byte; all others stand for references. @type {Readonly<Record<number, string>>} */
 const NUMBERS = { 0x7f: 'i32', 0x7e: 'i64', 0x7d: 'f32', 0x7c: 'f64' }
 
-/** Bytes that are no module, and where. */
+/** Error with the offset of invalid bytes. */
 export class WasmError extends Error {
   name = 'WasmError'
 
@@ -44,7 +44,7 @@ export class WasmError extends Error {
  */
 
 /**
- * Reads a module up to its code. Throws WasmError where it cannot.
+ * Reads a module's sections before its code. Throws WasmError for an invalid one.
  * @param {Uint8Array} bytes
  * @returns {Declared}
  */
@@ -87,7 +87,7 @@ export function readModule(bytes) {
 }
 
 /**
- * The same module with no memory of its own that may grow past `pagesMax`.
+ * Caps the maximum of the module's own memories at `pagesMax`.
  * @param {Uint8Array} bytes
  * @param {Declared} declared
  * @param {number} pagesMax
@@ -192,7 +192,7 @@ function leb(value) {
   }
 }
 
-/** Reads forward between two offsets and never past them. */
+/** A reader bounded by two offsets. */
 class Reader {
   /** @param {Uint8Array} bytes @param {number} [start] @param {number} [end] */
   constructor(bytes, start = 0, end = bytes.length) {
@@ -206,7 +206,7 @@ class Reader {
     return /** @type {number} */ (this.bytes[this.at++])
   }
 
-  /** An unsigned number of at most 32 bits. */
+  /** An unsigned LEB128 integer of at most 32 bits. */
   u32() {
     const at = this.at
     const value = this.varint()
@@ -214,7 +214,7 @@ class Reader {
     return value
   }
 
-  /** An unsigned number of at most 64 bits. */
+  /** An unsigned LEB128 integer of at most 64 bits. */
   varint() {
     const start = this.at
     let value = 0

@@ -18,7 +18,7 @@ const sample = wasm({
   ],
 })
 
-test('What a module declares is read from its bytes', () => {
+test("A module's declarations are read from its bytes", () => {
   const { imports, exports, signatureOf } = readModule(sample)
   assert.deepEqual(
     imports.map(({ module, name, kind }) => `${kind} ${module}.${name}`),
@@ -38,7 +38,7 @@ test('What a module declares is read from its bytes', () => {
   assert.deepEqual(signatureOf(exports[1]!.index), { params: ['f32'], results: ['i64', 'i32'] })
 })
 
-test('Bytes of any kind are read or refused at an offset within them, never otherwise', () => {
+test('Any bytes are read, or refused at an offset within them', () => {
   const header = sample.subarray(0, 8)
   const anyBytes = fc.uint8Array({ maxLength: 200 })
   const afterHeader = anyBytes.map((bytes) => Buffer.concat([header, bytes]))
@@ -62,7 +62,7 @@ test('Bytes of any kind are read or refused at an offset within them, never othe
   )
 })
 
-test('A memory with a maximum put in has that or its own, whichever is less, and the rest is as it was', () => {
+test('Capping a memory keeps the smaller maximum, and leaves the rest unchanged', () => {
   const pages = fc.nat(65_536)
   const memory = fc
     .record({ min: fc.nat(100), max: fc.option(pages, { nil: undefined }), cap: pages })

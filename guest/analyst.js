@@ -1,10 +1,10 @@
 /**
- * The disposable analysis process: reads one request after the other from its socket, inspects the source and
- * answers with what it saw. It never speaks first on that socket, holds nothing from one job to the next, and ends at
- * anything that breaks: a death is a finding.
+ * The disposable analysis process: reads requests from its socket, inspects each source and replies. It never
+ * speaks first on that socket, keeps no state between jobs, and exits on any failure: a crash is a finding.
  *
- * MAYFLY_FD names the socket (3 unless said otherwise); one byte `R` on descriptor 4 says that everything is loaded
- * and warm, after which no file is opened any more.
+ * MAYFLY_FD names the socket (default 3); one byte `R` on fd 4 signals that everything is loaded and warm,
+ * after which no file is opened any more. Relies on the jail around it and on its seccomp filter; the deadline
+ * is the client's.
  */
 import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -21,7 +21,7 @@ const READY_FD = 4
 /** A job's code and files, as JSON text. */
 const REQUEST_BYTES_MAX = 80 * 2 ** 20
 
-// The stripper's warning that it is experimental would be the only thing ever written to stderr.
+// Suppresses the stripper's experimental warning, the only output on stderr.
 process.removeAllListeners('warning')
 const settings = JSON.parse(process.env['MAYFLY_ANALYST'] ?? '{}')
 const collectGarbage = takeCollector()
@@ -50,9 +50,11 @@ function requestOf(payload) {
   return parseJson(payload.toString('utf8'))
 }
 
-/** From here on no file is opened, no socket made and nothing started, whatever a source makes the parser do. */
+/**
+ * Drops rights: from here on no file, socket or process can be created, whatever a source makes the parser do.
+ */
 function settle() {
-  // As in wire.js: a signal to all of a systemd unit comes before its jobs have drained.
+  // As in wire.js: a signal to all processes of a systemd unit arrives before its jobs have drained.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined)
   capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
@@ -62,6 +64,6 @@ function tellReady() {
   try {
     writeSync(READY_FD, 'R')
   } catch {
-    // Started by hand, without anybody to tell.
+    // Started by hand, without a readiness pipe.
   }
 }

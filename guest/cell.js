@@ -9,17 +9,19 @@ import { Trace } from './cell/trace.js'
 import { assertClosed, COMMONJS, MODULE_ONLY, WRAPPERS } from './cell/wrap.js'
 
 /**
- * One never-used isolate with its realm, made ahead of time and used for exactly one job. It bounds
- * what code does by itself; what a hostile program can break of that is bounded by the process around
- * it, which is killed from outside when it does not answer.
+ * A fresh isolate with its realm, created ahead of time and used for exactly one job. It bounds well-behaved
+ * code; a hostile program that breaks those bounds is contained by the process, which is killed from outside
+ * when it does not answer.
  *
- * Calls into the isolate are synchronous on purpose: the process has nothing else to do, and a thread
- * hop costs more than a small job. The event loop is needed between turns only.
+ * Calls into the isolate are synchronous on purpose: the process has no other work, and a thread hop costs more
+ * than a small job. The event loop is needed between turns only. Relies on isolated-vm for separation inside
+ * V8, and on the jail if V8 itself is broken. Not handled: side channels between tenants, hence one tenant a
+ * process.
  */
 export class Cell {
   #isolate
   #context
-  /** The realm's entrance. User code never sees it. */
+  /** Entry point of the realm, never visible to user code. */
   #realm
   #memoryBytes
   #poisoned = false
@@ -48,8 +50,7 @@ export class Cell {
   }
 
   /**
-   * Runs the job to its end; called once. Never rejects for what user code does.
-   *
+   * Runs the job to its end; called once. Never rejects for errors of user code.
    * @param {Task} task
    * @param {Hooks} hooks
    * @returns {Promise<End>}
@@ -68,11 +69,11 @@ export class Cell {
     try {
       this.#isolate.dispose()
     } catch {
-      // It disposed itself when it ran out of memory.
+      // Disposed already, after running out of memory.
     }
   }
 
-  /** One visit to the isolate and what it leads to: an end, or a wait for a timer, a reply, the deadline. */
+  /** Enters the isolate once; the result is an end, or a wait for a timer, a reply or the deadline. */
   #visit(job, enter) {
     try {
       if (job.isLate) throw new Error(TIMED_OUT)
@@ -95,7 +96,7 @@ export class Cell {
     else this.#judgeModule(job, error)
   }
 
-  /** A module's own failure comes out like a rejection that nobody handles; asking again tells them apart. */
+  /** A module's own failure looks like an unhandled rejection; a second query tells them apart. */
   #judgeModule(job, error) {
     try {
       this.#modules.probe().evaluateSync({ timeout: job.remaining() })
@@ -169,8 +170,8 @@ export class Cell {
   }
 
   /**
-   * What the realm asks of its host. Arguments count as hostile, answers are text or numbers, and it
-   * never throws: an error made on this side would show user code where it was made. Null is a refusal.
+   * Host call of the realm. Arguments are hostile, answers are text or numbers. Never throws: an error created
+   * here would expose host objects to user code. Null means refused.
    */
   #answer(op, a, b, c) {
     try {
@@ -183,20 +184,20 @@ export class Cell {
     }
   }
 
-  /** Runs a CommonJS file for those that import it; JSON text of the names it exports. */
+  /** Runs a CommonJS file for its importers; returns its exported names as JSON text. */
   #names(job, path) {
     job.names = ''
     try {
       this.#enter(job, 'run', path)
     } catch (error) {
-      // A rejection it left behind says nothing of the file itself.
+      // An unhandled rejection it left behind does not count as a failure of the file.
       if (job.names === '') throw error
       job.stray(error)
     }
     return job.names
   }
 
-  /** The function a CommonJS file is, or why it is none. */
+  /** Compiles a CommonJS file into a function, or returns the reason for failure. */
   #commonjs(job, path) {
     const [before, after] = COMMONJS
     const origin = { filename: path, columnOffset: -before.length }
@@ -211,7 +212,7 @@ export class Cell {
   }
 
   #call(job, id, name, argsText) {
-    // Whoever answers may print as well: what was printed before comes first.
+    // The capability may print as well: flush earlier output first.
     job.flush()
     const reply = (isOk, text) => {
       if (!job.isOver) this.#visit(job, () => this.#enter(job, 'reply', id, isOk, text))
@@ -232,9 +233,9 @@ export class Cell {
     return { cpuTimeMs: this.#cpuTimeMs(), memory: this.#heap() ?? held }
   }
 
-  /** The engine counts time that passes while it runs, also where the kernel lets it wait; the process then knows better. */
+  /** V8 counts wall time while it runs, including preemption; the process's CPU time is then more accurate. */
   #cpuTimeMs() {
-    // It does nothing but this job.
+    // The process runs only this job.
     const { user, system } = process.cpuUsage(this.#cpuBefore)
     const used = (user + system) / 1e3
     try {
@@ -256,7 +257,7 @@ export class Cell {
   }
 }
 
-/** What is compiled: of a source with more than types, what that comes to. */
+/** Source to compile; for TypeScript beyond erasable types, the transpiled text. */
 function textOf(job) {
   const { code, typed } = job.task
   return typed ? job.toJavaScript(job.name, code) : code

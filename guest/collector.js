@@ -2,9 +2,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /**
- * The garbage collector as a function. The flag that gives it holds for every context made while it is set, and no
- * guest may have it; so it is set, used once, and unset before the first guest's context is made.
- *
+ * Takes the garbage collector as a function. Its flag affects every context created while it is set, and no
+ * guest may have it; so it is set, used once, and cleared before the first guest context.
  * @returns {() => void}
  */
 export function takeCollector() {

@@ -1,11 +1,11 @@
 /**
- * Becomes the program given, which the kernel then kills when whoever started this one ends: what `setpriv
- * --pdeathsig KILL` does, where there is none that can. It costs the start of one more Node.
+ * Execs a program with parent-death signal SIGKILL: a replacement for `setpriv --pdeathsig KILL` if that is
+ * missing. Costs one more start of Node.
  */
 import { closeOnExecFrom, keepOverExec, setParentDeathSignal } from '../src/os/libc.js'
 
 const SIGKILL = 9
-/** The socket to the server and the readiness pipe, unless told otherwise. */
+/** Inherited fds by default: the server's socket and the readiness pipe. */
 const KEPT = '3,4'
 
 const given = process.argv.slice(2)

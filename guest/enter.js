@@ -1,11 +1,15 @@
 /**
- * The way into a jail that needs nothing installed: started as the first program inside fresh namespaces (or, where
- * those are forbidden, without them), it builds an empty read-only root, gives up every privilege, restricts itself
- * by Landlock and seccomp, and then becomes the real program by `execve`. What a thread restricted stays restricted,
- * and execve ends all other threads, so nothing of this program is left but the walls.
+ * Embedded jail, without any installed tool: started as the first program in fresh namespaces (or without them,
+ * if forbidden), it builds an empty read-only root, drops all privileges, restricts itself by Landlock and
+ * seccomp, and then calls `execve` for the real program. Restrictions of a thread survive execve, which ends
+ * all other threads, so that only the restrictions remain.
  *
- * The order matters: mounts need capabilities, a change of uid clears the parent-death signal, no_new_privs must
- * come before Landlock and seccomp, and the seccomp filter last because it forbids what the others need.
+ * The order matters: mounts need capabilities, a change of uid clears the parent-death signal, no_new_privs
+ * must precede Landlock and seccomp, and the seccomp filter comes last because it forbids the calls that the
+ * others need.
+ *
+ * Relies on the kernel features that src/jail/facts.ts probed; each optional layer is a field of JailSpec. Does
+ * not create namespaces (the caller's `unshare` does) or cgroups (the warden does).
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -72,7 +76,7 @@ try {
   libc.exitNow(1)
 }
 
-/** What only somebody with capabilities may do, and nobody else needs. @param {() => void} act */
+/** Runs a step that needs capabilities and is optional without them. @param {() => void} act */
 function attempt(act) {
   try {
     act()
@@ -82,14 +86,14 @@ function attempt(act) {
 }
 
 /**
- * Which projects a user namespace has, for quotas of disks, anybody inside may say, but only once: so it is said here.
- * Without such a namespace there is nothing to say.
+ * Sets an empty project map for disk quotas: any process inside could write it, but only once. Without a user
+ * namespace there is no map.
  */
 function closeProjects() {
   try {
     fs.writeFileSync('/proc/self/projid_map', '0 0 1')
   } catch {
-    // Closed already, or the first namespace's own.
+    // Already set, or the initial namespace.
   }
 }
 
@@ -105,7 +109,7 @@ function buildRoot() {
   libc.mountTmpfs(spec.over, spec.scratchBytes)
   for (const { to, folder, tree } of trees) {
     fs.mkdirSync(folder ? to : path.dirname(to), { recursive: true })
-    // Below a folder that is mounted already, the place is there.
+    // Below an already mounted folder the mount point exists.
     if (!folder && !fs.existsSync(to)) fs.writeFileSync(to, '')
     libc.attachTree(tree, to)
     fs.closeSync(tree)
@@ -128,8 +132,8 @@ function buildRoot() {
 }
 
 /**
- * Another user than this one may own the folder of a layer, and put a link in its place: what is cloned is the folder
- * that was opened and looked at, by its descriptor.
+ * A layer's folder may be owned by another user, who could swap it for a symlink (TOCTOU): the clone is made
+ * from the fd of the folder that was opened and checked.
  * @param {{ root: string, content: string, owner: number }} layer
  */
 function cloneLayer({ root, content, owner }) {
@@ -167,8 +171,10 @@ function buildWhole({ etc = {}, devices = [], proc, scratchFolders = [], scratch
   if (proc) buildProc(proc, inside)
 }
 
-/** Several folders that share one bound: clones of what lies in one tmpfs, which itself is then let go.
- * @param {string[]} folders @param {number} bytes */
+/**
+ * Folders with a common size limit: clones of folders in one tmpfs, which is then detached.
+ * @param {string[]} folders @param {number} bytes
+ */
 function buildScratch(folders, bytes) {
   const { uid, gid } = spec.user ?? { uid: 0, gid: 0 }
   for (const folder of folders) fs.mkdirSync(folder)
@@ -195,7 +201,7 @@ function buildProc({ folders, files }, inside) {
     libc.makeReadOnly(inside(folder))
   }
   for (const file of files) if (fs.existsSync(inside(file))) bindFile('/dev/null', inside(file))
-  // Nobody writes another's memory through it, nor has anything else to say there.
+  // Read-only /proc: no writes to other processes' memory or to kernel settings.
   libc.makeReadOnly(inside('/proc'))
 }
 
@@ -207,7 +213,7 @@ function bindFile(from, to) {
   fs.closeSync(tree)
 }
 
-/** A whole program writes in its scratch, and connects within its own network where it has one. */
+/** A whole program writes in its scratch, and connects only within its own network namespace, if it has one. */
 function ofWhole() {
   return spec.whole ? { writable: spec.whole.writable, net: !spec.mounts } : {}
 }

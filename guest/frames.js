@@ -1,10 +1,10 @@
 /**
- * Frames on the guest's side of a wall: four bytes of length (little endian, of what follows), one byte of kind, then
- * the payload. The same as src/lib/frames.ts, written again because a guest shares no code with the host.
+ * Frames on the guest's side of a wall: 4 bytes of length (little endian, of everything after it), 1 byte of
+ * kind, then the payload. Counterpart of src/lib/frames.ts; a guest shares no code with the host.
  */
 
 /**
- * Calls back once a frame. A frame that is empty or over the bound ends the stream.
+ * Calls back for each frame. An empty frame, or one over the bound, ends the stream.
  * @param {import('node:stream').Readable} stream
  * @param {(kind: number, payload: Buffer) => void} onFrame
  * @param {number} payloadBytesMax

@@ -1,10 +1,10 @@
 /**
- * The worker behind the isolate wall: one process, one tenant, one job at a time, each job in a V8 isolate that was
- * never used before and never will be again. It makes cells ahead, says once on the readiness pipe that it is warm,
- * gives up paths, sockets and new processes for good, and only then reads its first byte from the socket.
+ * Worker of the isolate wall: one process, one tenant, one job at a time, each in a fresh V8 isolate. It
+ * creates cells ahead, signals readiness on its pipe, gives up paths, sockets and new processes for good, and
+ * only then reads its first byte from the socket.
  *
- * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and whoever waits for this
- * process never depends on it to answer: the deadline is kept, and the process killed, from outside.
+ * User code runs on the main thread on purpose: a thread hop costs more than most jobs, and the parent does not
+ * depend on an answer: it enforces the deadline from outside, by killing the process.
  */
 import { knock } from '../src/os/libc.js'
 import { Cell } from './cell.js'
@@ -12,12 +12,12 @@ import { takeCollector } from './collector.js'
 import { KIND, leave, open, send, sendText, settings } from './wire.js'
 import { parseJson } from './parse-json.js'
 
-/** Text of a job that is worth collecting at once, so that the process is small again for the next. */
+/** Size of a job's text that triggers garbage collection after it, to keep the process small. */
 const GARBAGE_CHARS = 262_144
 const ERROR_CHARS_MAX = 16_384
-/** Enough to tell a mistake from somebody who tries doors. */
+/** Enough to distinguish an error from probing. */
 const TOLD_DENIED_MAX = 200
-/** While there are spares enough, whoever waits for the answer gets the processor first. */
+/** Delay of the refill while enough spares exist, so that the reader of the reply gets the CPU first. */
 const REFILL_AFTER_MS = 2
 
 const spareMiB = settings.spareMiB ?? 128
@@ -37,7 +37,7 @@ refill()
 collectGarbage()
 open(onFrame)
 
-/** One dummy job, so that nothing on a real job's path runs for the first time. */
+/** Runs a dummy job, so that the first real job finds warm code. */
 async function warmUp() {
   const cell = new Cell({ memoryMiB: spareMiB, webAssembly: false })
   const task = {
@@ -92,15 +92,20 @@ async function runJob(task) {
   else setTimeout(refillOne, REFILL_AFTER_MS)
 }
 
-/** V8 itself quotes the source in some errors: a pattern of 100 KB, whole. @param {Record<string, string>} error */
+/**
+ * V8 quotes the source in some errors: for example a regular expression of 100 KB in full. @param
+ * {Record<string, string>} error
+ */
 function clipped(error) {
   return Object.fromEntries(
     Object.entries(error).map(([key, text]) => [key, text?.slice(0, ERROR_CHARS_MAX)]),
   )
 }
 
-/** A spare where it fits the job exactly; else a cell of its own, made now.
- * @param {{ memoryMiB: number, webAssembly: boolean, trace?: boolean }} task */
+/**
+ * Takes a spare that fits the job exactly, else creates a cell now.
+ * @param {{ memoryMiB: number, webAssembly: boolean, trace?: boolean }} task
+ */
 function take({ memoryMiB, webAssembly, trace: isTraced = false }) {
   const fits = memoryMiB === spareMiB && !webAssembly && !isTraced
   return (fits && spares.pop()) || new Cell({ memoryMiB, webAssembly, isTraced })
@@ -111,14 +116,14 @@ function refill() {
     spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
 }
 
-/** One cell at a time, and only between jobs, so that a waiting job waits for one cell at most. */
+/** Creates one cell at a time, and only between jobs, so that a job waits for one cell at most. */
 function refillOne() {
   if (busy || spares.length >= sparesMax) return
   spares.push(new Cell({ memoryMiB: spareMiB, webAssembly: false }))
   setImmediate(refillOne)
 }
 
-/** As the server takes them. */
+/** Maximum the server accepts. */
 const ARGS_BYTES_MAX = 4 * 2 ** 20
 
 /** @param {string} name @param {string} argsText @returns {Promise<string>} */
@@ -134,7 +139,10 @@ function callOut(name, argsText) {
   return promise
 }
 
-/** What was refused here is asked for outside as well, without what it was asked with: refused there too, and seen. */
+/**
+ * Reports capability calls refused here to the server, without their arguments; it refuses them too, and
+ * records them.
+ */
 function tellDenied() {
   let left = TOLD_DENIED_MAX
   /** @param {string} name */

@@ -1,6 +1,6 @@
 /**
- * Loads what jailed programs load and runs each once, so that Node writes its compile cache when this process ends.
- * It sees no code but ours.
+ * Loads the modules of jailed programs and runs each once, so that Node writes its compile cache at exit. It
+ * handles no untrusted code.
  */
 import { Readable } from 'node:stream'
 import { inspect } from '../src/threat/inspect.ts'

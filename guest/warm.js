@@ -1,5 +1,5 @@
 /**
- * Sources that exercise the parser, the type stripper and the rules until they are compiled: some twenty of 10 KB.
+ * Warm-up sources for the parser, the type stripper and the rules: some twenty of 10 KB.
  */
 
 const SOURCE_UNITS = 10_000
@@ -26,7 +26,7 @@ export function warmUp(inspect, sources) {
 }
 
 /**
- * A little of everything, about 10,000 characters.
+ * A mix of all constructs, about 10,000 characters.
  * @param {number} seed
  */
 function javascript(seed) {

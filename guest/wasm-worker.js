@@ -1,9 +1,9 @@
 /**
- * The worker behind the wasm wall: one process, one tenant, one job at a time, each job in an instance of its own. Like
- * the isolate worker it gives up paths, sockets and new processes before it reads its first byte.
+ * Worker of the wasm wall: one process, one tenant, one job at a time, each in a fresh instance. Like the
+ * isolate worker it gives up paths, sockets and new processes before it reads its first byte.
  *
- * A module runs on the main thread, and nothing in here can stop it: V8 has no fuel. Its time is kept, and the process
- * killed, from outside.
+ * A module runs on the main thread, and nothing here can interrupt it: V8 has no fuel metering. The deadline is
+ * enforced from outside, by killing the process.
  */
 import { knock } from '../src/os/libc.js'
 import { takeCollector } from './collector.js'
@@ -12,7 +12,7 @@ import { runModule } from './wasm/run.js'
 import { warmUpModules } from './wasm/warm.js'
 import { parseJson } from './parse-json.js'
 
-/** Memory of instances that are over, from which on it is collected; and how many of them, whatever they had. */
+/** Thresholds for a garbage collection: memory of finished instances, or their number. */
 const GARBAGE_BYTES = 4 * 2 ** 20
 const GARBAGE_JOBS = 32
 
@@ -30,7 +30,7 @@ function onFrame(kind, payload) {
   else leave()
 }
 
-/** Compiling is the job's own time: it is released before. @param {any} task */
+/** Compilation counts as the job's time: the release comes before it. @param {any} task */
 function runJob(task) {
   send(KIND.released, '')
   const began = performance.now()
@@ -47,7 +47,10 @@ function runJob(task) {
   tidyUp(end.memory?.peak)
 }
 
-/** Big memories are given back before the worker says that it is free, for the next job is held to its size. */
+/**
+ * Frees large memories before the worker reports that it is idle, because the next job is held to its own
+ * limit.
+ */
 function tidyUp(bytes = GARBAGE_BYTES) {
   garbageBytes += bytes
   garbageJobs += 1

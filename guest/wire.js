@@ -1,6 +1,6 @@
 /**
- * The worker's end of its socket to the server, the same for every kind of worker: what it is told comes as frames,
- * what it says is written at once and whole, because user code may be about to block this thread for good.
+ * Worker's end of its socket to the server, shared by all kinds of workers. Frames are written synchronously
+ * and completely, because user code may block this thread for good.
  */
 import fs from 'node:fs'
 import net from 'node:net'
@@ -28,7 +28,7 @@ export const KIND = {
   answered: 18,
 }
 
-/** What the launcher decided about this worker. */
+/** Settings from the launcher. */
 export const settings = JSON.parse(process.env.MAYFLY_WORKER ?? '{}')
 
 const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: false })
@@ -37,12 +37,13 @@ socket.on('error', leave)
 socket.on('close', leave)
 
 /**
- * Warm: gives up paths, sockets and new processes for good, says so on the readiness pipe, and only then reads its
- * first byte from the socket.
+ * Warm-up is done: gives up paths, sockets and new processes for good, signals on the readiness pipe, and only
+ * then reads the first byte from the socket.
  * @param {(kind: number, payload: Buffer) => void} onFrame
  */
 export function open(onFrame) {
-  // Node's own handlers of SIGINT and SIGTERM make calls that the filter refuses, and end this process in SIGSEGV.
+  // Node's own handlers of SIGINT and SIGTERM make calls that seccomp forbids, which would end this process
+  // with SIGSEGV.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined)
   capResource('core', 1)
   if (settings.seccomp) loadSeccomp(Buffer.from(settings.seccomp, 'base64'))
@@ -73,7 +74,9 @@ export function sendText(kind, text) {
     send(kind, text.slice(at, at + CHUNK_CHARS_MAX))
 }
 
-/** Never `process.exit()` while an isolate lives: its threads may be inside V8. @returns {never} */
+/**
+ * Exits without `process.exit()`, unsafe while an isolate lives: its threads may be inside V8. @returns {never}
+ */
 export function leave() {
   exitNow(0)
 }
@@ -93,7 +96,10 @@ function write(frame) {
 
 const doze = new Int32Array(new SharedArrayBuffer(4))
 
-/** A reader that does not read holds the guest back: this waits. @param {Buffer} frame @param {number} at */
+/**
+ * Blocks until the reader accepts the bytes: back-pressure on the guest. @param {Buffer} frame @param {number}
+ * at
+ */
 function writeSome(frame, at) {
   try {
     return fs.writeSync(SOCKET_FD, frame, at)

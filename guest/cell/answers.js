@@ -3,8 +3,7 @@ import { thrown, withoutImport } from './failure.js'
 import { parseJson } from '../parse-json.js'
 
 /**
- * What a realm may ask of its host: a closed list, text or numbers in and out, everything bounded.
- *
+ * Host calls available to a realm: a closed list, text or numbers in and out, all bounded.
  * @param {import('./job.js').Job} job
  * @param {string} op
  */
@@ -14,7 +13,7 @@ export function answer(job, op, a, b, c) {
 }
 
 const RANDOM_BYTES_MAX = 65_536
-/** The capability by which a realm fetches: whoever has it has `fetch`. */
+/** Capability behind `fetch`: granted with any network. */
 const FETCH = 'mayfly.fetch'
 
 const answers = {

@@ -2,9 +2,8 @@ import { isBuiltin } from 'node:module'
 import { REALM_FILE } from './parts.js'
 
 /**
- * What an error thrown by a call into an isolate means for the job. User code's own errors do not come
- * this way, they were read inside; undefined stands for those that do: rejections nobody handles.
- *
+ * Maps an error thrown by a call into an isolate to the job's end. User code's own errors are read inside and
+ * do not come this way; undefined stands for those that do: unhandled rejections.
  * @param {unknown} error
  * @param {{ isLate: boolean, isDisposed: boolean }} facts user code can forge a message, not these
  */
@@ -20,7 +19,7 @@ export function endOf(error, { isLate, isDisposed }) {
 
 export const TIMED_OUT = 'Script execution timed out.'
 
-/** The strings of an error that the isolate's own copying brought out. */
+/** Bounded strings of an error that isolated-vm copied out. */
 export function asText(error) {
   if (typeof error !== 'object' || error === null) return { message: clip(String(error), 8192) }
   const { name, message, stack } = error
@@ -33,7 +32,7 @@ export function asText(error) {
 
 const clip = (text, unitsMax) => (text.length > unitsMax ? `${text.slice(0, unitsMax)}…` : text)
 
-/** The job cannot be run as it stands, which is known before any of it ran. */
+/** The job cannot run; detected before any of it ran. */
 export class Refusal extends Error {
   /**
    * @param {{ code: string, name?: string, message: string, stack?: string }} error
@@ -46,7 +45,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The end for what user code threw, as the realm described it. */
+/** End for a value thrown by user code, as the realm described it. */
 export function thrown({ code, name, message: own, stack: raw }, job) {
   const message = name === 'ReferenceError' ? wayOn(own, job.task) : own
   const stack = raw && message !== own ? raw.replace(own, () => message) : raw
@@ -58,7 +57,7 @@ export function thrown({ code, name, message: own, stack: raw }, job) {
   return { status: 'error', error: stack ? { ...error, stack: userFrames(stack, job) } : error }
 }
 
-/** A file the job did not bring, or a built-in that its language does not have. */
+/** A missing file, or a built-in that the language does not have. */
 export function importRefused(specifier, from) {
   const what = `Cannot import ${JSON.stringify(specifier.slice(0, 200))} from "${from}"`
   if (isBuiltin(specifier)) {
@@ -69,7 +68,7 @@ export function importRefused(specifier, from) {
   return { code: 'MODULE_NOT_FOUND', name: 'Error', message }
 }
 
-/** V8 calls `import()` "Not supported" where nothing answers it; a user deserves to be told what is not. */
+/** Replaces V8's "Not supported" for `import()` without a handler by a message that names it. */
 export function withoutImport(outcome, source) {
   const isImport = outcome.error.message === 'Not supported' && /\bimport\s*\(/.test(source)
   if (!isImport) return outcome
@@ -98,7 +97,7 @@ export function syntaxError(error, code, name = 'job.js') {
   }
 }
 
-/** Names that are there in Node, and in language `js` are not. */
+/** Names that exist in Node but not in language `js`. */
 const OF_NODE = new Set(
   (
     'Blob Buffer File FinalizationRegistry FormData MessageChannel ReadableStream Request SharedArrayBuffer ' +
@@ -108,7 +107,7 @@ const OF_NODE = new Set(
 )
 const OF_NETWORKS = new Set(['fetch', 'Headers', 'Response'])
 
-/** What to do about a name that this language does not have. @param {string} message */
+/** Hint for a name that this language does not have. @param {string} message */
 function wayOn(message, { language }) {
   const [, name = ''] = /^([\w$]+) is not defined$/.exec(message) ?? []
   const isOfNetworks = OF_NETWORKS.has(name)
@@ -118,7 +117,7 @@ function wayOn(message, { language }) {
   return `${name} is not defined here: ${node}${network}`
 }
 
-/** Cuts away frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */
+/** Removes frames of the realm, of the wrapper (negative columns) and all beyond the boundary. */
 export function userFrames(stack, job) {
   const [inside = ''] = stack.split('\n    at (<isolated-vm boundary>)', 1)
   return inside
@@ -130,7 +129,7 @@ export function userFrames(stack, job) {
     .replace(/(?:\n {4}at (?:async )?new Promise \(<anonymous>\))+$/, '')
 }
 
-/** A frame in a file that was transformed, at the place where it was written; none for what nobody wrote. */
+/** Maps a frame of a transformed file to its source; none for generated code. */
 function asWritten(line, job) {
   const [, before, file, row, column, after] = FRAME.exec(line) ?? []
   if (file === undefined) return [line]
@@ -141,7 +140,7 @@ function asWritten(line, job) {
 
 const FRAME = /^(\s+at (?:.* \()?(?:async )?)([^()]+):(\d+):(\d+)(\)?)$/
 
-/** The wrapper's own frame has no name and stands in a column below one, or in none. */
+/** The wrapper's own frame has no name, and a column below one, or none. */
 const isOurs = (line) =>
   line.includes(REALM_FILE) ||
   line.includes('<isolated-vm') ||

@@ -4,16 +4,14 @@ import { mapped, readConfig } from '../typescript/config.js'
 import { TYPED } from '../typescript/transform.js'
 
 /**
- * The files a job brought, and how an import or require finds one of them. Nothing else is ever found:
- * there is no disk behind this.
+ * Module resolution among a job's files. There is no disk behind it: only the job's files exist.
  *
- * The rules are Node's, less what needs a disk: `./x`, `../x`, `/x` (from the job's own root) are tried
- * as they stand, as the TypeScript that a `.js` is made of, with a suffix, then as a folder (its package.json `main`,
- * then `index.*`). Any other name is first what `paths` and `baseUrl` of the job's tsconfig.json make of it.
- * A bare name is a folder below the nearest `node_modules`; its package.json speaks by `exports`
- * (conditions `import` or `require`, `default`; subpaths, one `*`), else by `module` (import only) and
- * `main`. A `.js` file is an ES module where the nearest package.json says `"type": "module"`, or where
- * nothing says and its text parses as nothing else.
+ * The rules are Node's, without a disk: `./x`, `../x`, `/x` (from the job's root) are tried as written, as the
+ * TypeScript source of a `.js`, with a suffix, then as a folder (its package.json `main`, then `index.*`). Any
+ * other name is first mapped by `paths` and `baseUrl` of the job's tsconfig.json. A bare name is a folder below
+ * the nearest `node_modules`; its package.json resolves by `exports` (conditions `import` or `require`,
+ * `default`; subpaths, one `*`), else by `module` (import only) and `main`. A `.js` file is an ES module if the
+ * nearest package.json has `"type": "module"`, or, without a type, if its text parses only as one.
  */
 export class Files {
   #contents
@@ -49,7 +47,7 @@ export class Files {
     return known
   }
 
-  /** Whether a file is there, with this very text. @param {string} path @param {string} text */
+  /** True if a file exists with exactly this text. @param {string} path @param {string} text */
   isSame(path, text) {
     return this.#contents.has(path) && this.#source(path) === text
   }
@@ -74,8 +72,8 @@ export class Files {
   }
 
   /**
-   * A file without a suffix of code is found by that very path alone, and by an import alone: imports are static here,
-   * so that analysis read what they name; the argument of `require` may be made at run time.
+   * A file without a code suffix is found by its exact path alone, and by an import alone: imports are static,
+   * so that the analysis has read their targets; the argument of `require` may be computed at run time.
    */
   #byPath(path, how) {
     const found = this.#at(path, how)
@@ -173,14 +171,14 @@ export class Files {
 
 const SPECIFIER_UNITS_MAX = 4096
 const CODE = /\.(?:[cm]?[jt]s|[jt]sx|json)$/
-/** No code to analysis. */
+/** Declarations: not analysed as code. */
 const DECLARATION = /\.d\.[cm]?ts$/
 const MODULE_WORD = /\b(?:import|export|await)\b/
 const CONDITION_DEPTH_MAX = 16
 
 /**
- * A path that package.json, tsconfig.json or the code at run time made, if it is that of code. Analysis reads each such
- * file, and follows no such name to any other file, so that no other file may run.
+ * A path computed by package.json, tsconfig.json or code, if it has a code suffix. The analysis reads all files
+ * with one, but follows no such name to other files, so other files must not run.
  */
 function codeAlone(path) {
   return path !== undefined && CODE.test(path) && !DECLARATION.test(path) ? path : undefined
@@ -205,7 +203,7 @@ function* ancestors(folder) {
   yield ''
 }
 
-/** Without `.`, `..` and doubled slashes; undefined when it leaves the job's root. */
+/** Resolves `.`, `..` and doubled slashes; undefined if it leaves the job's root. */
 function normal(path) {
   const parts = []
   for (const part of path.split('/')) {

@@ -4,8 +4,7 @@ import { asText, Refusal, thrown, userFrames, withoutImport } from './failure.js
 import { TYPED, placesOf, transform } from '../typescript/transform.js'
 
 /**
- * The one job of a cell, as the host sees it: its deadline, its output, what its realm asks for, and
- * its end. The first end wins.
+ * Host-side state of a cell's job: deadline, output, host calls, and end. The first end wins.
  */
 export class Job {
   /** @type {Promise<import('../cell.js').End>} */
@@ -17,10 +16,10 @@ export class Job {
   #startedAt = performance.now()
   #callBegan = 0
   #answers = 0
-  /** Bytes of the results of a batch so far. */
+  /** Total bytes of a batch's results so far. */
   #answered = 0
   #isReleased = false
-  /** The job returned no value, and ends when no timer or call of it is pending. */
+  /** The job returned no value, and ends when no timer or call is pending. */
   isWaiting = false
   /** @type {{ status: string, [more: string]: unknown } | undefined} */
   #outcome
@@ -47,14 +46,14 @@ export class Job {
   /** Source maps of the transformed files, by path. */
   #places = new Map()
 
-  /** Only jobs that import or require anything pay for the map. */
+  /** Created lazily: only jobs with imports pay for the map. */
   get files() {
     return (this.#files ??= new Files(this.task.files, this.#isModule, (path, text) =>
       this.toJavaScript(path, text),
     ))
   }
 
-  /** TypeScript as what runs. Throws Refusal with the place where it cannot be read. @param {string} path */
+  /** Transpiles TypeScript. Throws Refusal with the position of a syntax error. @param {string} path */
   toJavaScript(path, text) {
     const made = transform(text, TYPED.test(path) ? path : `${path}.ts`, this.files.options)
     if ('error' in made) {
@@ -71,13 +70,13 @@ export class Job {
     return made.code
   }
 
-  /** Undefined for what stands where it was written; null for what nobody wrote. */
+  /** Original position; undefined for an untransformed file; null for generated code. */
   place(file, line, column) {
     const places = this.#places.get(file)
     return places && (places(line, column) ?? null)
   }
 
-  /** The lines of a stack that are the user's. @param {string} stack */
+  /** Stack frames in the user's files. @param {string} stack */
   frames(stack) {
     return userFrames(stack.slice(0, STACK_UNITS_MAX), this)
   }
@@ -86,7 +85,7 @@ export class Job {
     return this.#outcome !== undefined
   }
 
-  /** Time 0 of its life: user code is about to run. */
+  /** Time 0 of the life: user code starts now. */
   release() {
     try {
       this.hooks.released()
@@ -98,12 +97,12 @@ export class Job {
     this.#startedAt = performance.now()
   }
 
-  /** Whole ms since the job was released: what its clocks show. */
+  /** Whole ms since the release, for the job's clocks. */
   elapsed() {
     return Math.floor(performance.now() - this.#startedAt)
   }
 
-  /** Whole ms until its deadline, rounded up, at least 1 so that it can be a timeout. */
+  /** Whole ms until the deadline, rounded up, at least 1 to be valid as a timeout. */
   remaining() {
     const left = Math.ceil(this.task.timeoutMs - (performance.now() - this.#startedAt))
     return Math.min(WAIT_MS_MAX, Math.max(1, left))
@@ -121,12 +120,12 @@ export class Job {
     } else this.#settle({ status: 'ok', encoding, resultText: text, ...dropped(pending) })
   }
 
-  /** One call of a batch begins: its time counts from here. */
+  /** Starts the clock of a batch call. */
   begin() {
     this.#callBegan = performance.now()
   }
 
-  /** How one call of a batch ended. All results together take no more than one may. */
+  /** Records the end of a batch call. All results together are bounded like a single one. */
   answer(answer) {
     if (this.isOver || ++this.#answers > (this.task.calls ?? 0)) return
     this.#answered += Buffer.byteLength(answer.resultText)
@@ -138,17 +137,17 @@ export class Job {
     })
   }
 
-  /** The first end that is settled holds. @param {{ status: string, error: object }} outcome */
+  /** Settles the job if no earlier end did. @param {{ status: string, error: object }} outcome */
   refuse(outcome) {
     this.#settle(outcome)
   }
 
-  /** Code that would not stop was not done, whatever it said before: this end replaces another. */
+  /** Replaces an earlier end: code that did not stop has not completed, whatever it returned. */
   override(outcome) {
     this.#outcome = outcome
   }
 
-  /** A rejection that nobody handles ends the job, also one that has returned its value in this very turn. */
+  /** An unhandled rejection ends the job, even if it returned its value in the same turn. */
   stray(error) {
     if (this.#outcome !== undefined && this.#outcome.status !== 'ok') return
     const end = thrown({ code: 'USER_ERROR', ...asText(error) }, this)
@@ -159,7 +158,7 @@ export class Job {
     this.#outcome ??= outcome
   }
 
-  /** A capability's answer as text. Rejects with the text of an error that user code may see. */
+  /** Answer of a capability, as text. Rejects with error text that user code may see. */
   async call(name, argsText) {
     if (!this.task.capabilities.includes(name)) {
       this.hooks.denied?.(name)
@@ -183,7 +182,7 @@ export class Job {
     this.override({ status: 'failed', error: { code: 'OUTPUT_LOST', message } })
   }
 
-  /** Comes back when the next timer is due or the deadline is reached, whichever is first. */
+  /** Calls back when the next timer is due, or at the deadline. */
   /** @param {() => void} visit */
   wait(visit) {
     clearTimeout(this.#timer)
@@ -191,7 +190,7 @@ export class Job {
     this.#timer = setTimeout(() => visit(), Math.min(due, this.remaining()))
   }
 
-  /** The realm has a timer due in `ms`; a negative number for none. */
+  /** Arms the realm's next timer in `ms`; negative disarms. */
   arm(ms) {
     this.#dueAt = ms < 0 ? Infinity : performance.now() + ms
   }
@@ -212,13 +211,13 @@ export class Job {
 const STACK_UNITS_MAX = 16_384
 const FILE_NAME = /^[\p{L}\p{N}_ .@+=,-]+(?:\/[\p{L}\p{N}_ .@+=,-]+)*$/u
 
-/** What the source is called in messages. */
+/** File name of the source in messages. */
 function nameOf({ name, typed }) {
   const own = typed ? 'job.ts' : 'job.js'
   return name !== undefined && FILE_NAME.test(name) ? name : own
 }
 
-/** Where there is anything left. @param {string} text */
+/** Parses the counts of pending timers and promises, if any. @param {string} text */
 function dropped(text) {
   const [timers = 0, promises = 0] = /^(\d{1,6}) (\d{1,6})$/.exec(text)?.slice(1).map(Number) ?? []
   return timers + promises > 0 ? { pending: { timers, promises } } : {}
@@ -235,5 +234,5 @@ const TOO_MUCH = {
   },
 }
 
-/** The longest a Node timer, or an isolate's timeout, can be. */
+/** Maximum of Node timers and isolate timeouts. */
 const WAIT_MS_MAX = 2 ** 31 - 1

@@ -2,10 +2,8 @@ import { REALM_FILE } from './parts.js'
 import { importRefused, Refusal, syntaxError } from './failure.js'
 
 /**
- * The module graph of one job: the source and the files it brought, linked inside its isolate.
- *
- * CommonJS files that ES modules import are run when the graph is linked, by the realm's own loader:
- * only then are the names they export known.
+ * Module graph of a job: the source and its files, linked inside the isolate. CommonJS files imported by ES
+ * modules are run at link time, by the realm's own loader, because their exported names are unknown before.
  */
 export class Modules {
   #isolate
@@ -36,27 +34,29 @@ export class Modules {
     this.#run = require
   }
 
-  /** Compiles what the job's source comes to; throws Refusal with its position when it is not a module. */
+  /** Compiles the source; throws Refusal with its position if it is not a module. */
   compile(source, code) {
     this.#source = source
     this.#main = this.#module(this.#name, code)
   }
 
-  /** Evaluated once and first: it takes the realm's entrance off the global object. */
+  /** Evaluated once and first: removes the realm's entry point from the global object. */
   open(timeout) {
     this.#realm = this.#inner('export const realm = job')
     this.#realm.instantiateSync(this.#context, () => undefined)
     this.#realm.evaluateSync({ timeout })
   }
 
-  /** A root that hands the source's namespace to the realm once all of it, awaits included, was evaluated. */
+  /**
+   * Root module that passes the source's namespace to the realm after its complete evaluation, awaits included.
+   */
   link() {
     return this.#root(
       'import { realm } from "realm"; import * as main from "main"; realm.exported(main)',
     )
   }
 
-  /** A root that only depends on the source: evaluating it throws if the source has failed, and only then. */
+  /** Root module that only imports the source: evaluating it throws only if the source failed. */
   probe() {
     return this.#root('import * as main from "main"; export default main')
   }
@@ -67,12 +67,12 @@ export class Modules {
       root.instantiateSync(this.#context, (specifier, from) => this.#resolve(specifier, from))
       return root
     } catch (error) {
-      // Such as a name that a file does not export.
+      // For example, a name that a file does not export.
       throw error?.name === 'SyntaxError' ? new Refusal(syntaxError(error, '')) : error
     }
   }
 
-  /** One of ours, which alone may import the realm. Told by identity: files may have any name. */
+  /** Internal module, which alone may import the realm. Identified by object, since files may have any name. */
   #inner(code) {
     const module = this.#isolate.compileModuleSync(code, { filename: REALM_FILE })
     this.#ours.add(module)
@@ -90,7 +90,7 @@ export class Modules {
   #at(path) {
     const known = this.#compiled.get(path)
     if (known !== undefined) return known
-    // The job brought its own source among its files too.
+    // The job's files include its own source.
     if (path === this.#name && this.#files.isSame(path, this.#source)) return this.#main
     const isEsm = this.#files.kind(path) === 'esm'
     const module = isEsm ? this.#module(path, this.#files.text(path)) : this.#bridge(path)
@@ -98,7 +98,7 @@ export class Modules {
     return module
   }
 
-  /** An ES module with the names a CommonJS or JSON file exports, as they were when it was linked. */
+  /** ES module with the names that a CommonJS or JSON file exported at link time. */
   #bridge(path) {
     const names = JSON.parse(this.#run(path)).filter((name) => name !== 'default')
     const held = names.map((_name, index) => `n${index}`)

@@ -1,6 +1,6 @@
 /**
- * One stream of a job: cut at its byte limit, in chunks of at most 64 KiB. Text that comes in quick
- * succession is gathered; text after a pause goes out at once, because the next statement may never end.
+ * An output stream of a job: truncated at its byte limit, in chunks of at most 64 KiB. Rapid output is batched;
+ * output after a pause is sent at once, because the next statement may never end.
  */
 export class Output {
   isTruncated = false
@@ -19,7 +19,7 @@ export class Output {
     this.#room = bytesMax
   }
 
-  /** Why some of it could not be passed on. @returns {Error | undefined} */
+  /** Error that prevented delivery of some output. @returns {Error | undefined} */
   get lost() {
     return this.#lost ?? (this.#text === '' ? undefined : this.#held)
   }
@@ -48,7 +48,7 @@ export class Output {
     this.#flushedAt = performance.now()
   }
 
-  /** False where a job that dug down to the end of the stack left none to write with: it is tried again from higher up. */
+  /** False on stack exhaustion by the job; retried with a shorter stack. */
   #pass(text) {
     try {
       this.#write(text)
@@ -77,7 +77,7 @@ export class Output {
 const CHUNK_UNITS = 16_384
 const GATHER_MS = 2
 
-/** The longest beginning of `text` that takes no more than `bytesMax` bytes of UTF-8. */
+/** Longest prefix of `text` within `bytesMax` bytes of UTF-8. */
 function head(text, bytesMax) {
   let low = 0
   let high = Math.min(text.length, bytesMax)
@@ -89,7 +89,7 @@ function head(text, bytesMax) {
   return text.slice(0, boundary(text, low))
 }
 
-/** Never between the halves of a surrogate pair. */
+/** Avoids a cut between the halves of a surrogate pair. */
 function boundary(text, at) {
   const unit = text.charCodeAt(at - 1)
   return at < text.length && at > 1 && unit >= 0xd800 && unit < 0xdc00 ? at - 1 : at

@@ -1,10 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 /**
- * Runs one of the realm's own scripts in an isolate and answers a Reference to the function it is.
- * Sources are read when this file is loaded: a worker that has given up the file system can still make
- * cells.
- *
+ * Runs one of the realm's own scripts in an isolate and returns a Reference to its function. Sources are read
+ * when this file is loaded, so that cells can be created after the worker has given up the file system.
  * @param {import('isolated-vm').Isolate} isolate @param {import('isolated-vm').Context} context @param {string} name
  */
 export function runPart(isolate, context, name) {
@@ -16,12 +14,12 @@ export function runPart(isolate, context, name) {
   return script.runSync(context, RUN)
 }
 
-/** Where frames of the realm say they are; such frames are cut out of the stacks users see. */
+/** File name of the realm's frames, which are removed from users' stacks. */
 export const REALM_FILE = 'mayfly:realm'
 const RUN = { reference: true, release: true }
 const PRODUCE = { filename: REALM_FILE, produceCachedData: true }
 
-/** What every cell needs at once, as one script: separate ones would cost a cell 0.1 ms each. */
+/** Parts needed by every cell, as one script: separate scripts would cost 0.1 ms more. */
 const bootOrder = ['primordials', 'globals', 'serialise', 'describe', 'console', 'driver']
 
 const folder = new URL('../realm/', import.meta.url)
@@ -35,9 +33,8 @@ const codes = new Map([...sources, ['boot', boot()]])
 const parts = new Map([...codes].map(([name, code]) => [name, { code: `'use strict';${code}` }]))
 
 /**
- * Gives every part a code cache, taken from an isolate in which a job has run: V8 caches the functions
- * that were compiled, and before they are called that is none of them.
- *
+ * Creates code caches from an isolate in which a job has run: V8 caches only compiled functions, and compiles
+ * lazily at the first call.
  * @param {import('isolated-vm').Isolate} isolate
  */
 export function cacheParts(isolate) {
@@ -51,7 +48,7 @@ function boot() {
   return `(function (host, webAssembly) { return ${sources.get('boot')}(host, webAssembly, ${eager}) })`
 }
 
-/** A realm file exports one function and closes over nothing, so that its text alone can be carried in. */
+/** A realm file exports one function without free variables, so that its text can be carried in. */
 function expression(text) {
   const marker = 'export default '
   return `(${text.slice(text.indexOf(marker) + marker.length).trimEnd()})`

@@ -1,6 +1,5 @@
 /**
- * What jobs usually do, done once in a cell that is thrown away, so that its code is compiled and cached.
- *
+ * Typical job for a throw-away cell, to compile and cache the code it uses.
  * @type {import('../cell.js').Task}
  */
 export const REHEARSAL = {

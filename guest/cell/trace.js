@@ -1,15 +1,15 @@
 import v8 from 'node:v8'
 import { parseJson } from '../parse-json.js'
 
-/** Longer sources are not looked for among those that ran. */
+/** Longer sources are not traced. */
 const SOURCE_CHARS_MAX = 4 * 2 ** 20
-/** Functions that are told, the first of the source. */
+/** Maximum functions reported, first ones of the source. */
 export const TRACED_MAX = 1000
 const TIMEOUT_MS = 200
 
 /**
- * V8's own words for what it counts itself, which only text that is compiled under a flag can use. All of it is compiled
- * at once: the flag is off again before it runs.
+ * V8 natives that read its call counts; they compile only under a flag. The whole text is compiled eagerly, and
+ * the flag is off again before it runs.
  */
 const FLAG = 'allow-natives-syntax'
 const TOOL = `({
@@ -27,9 +27,9 @@ const TOOL = `({
 })`
 
 /**
- * Counts which functions of one source run, and how often: from the first line of user code on, by the engine, so that
- * the source is as it was and nothing in its realm can be told from another. Hot loops are several times slower. It
- * stands in a context of its own: nothing that a guest changes is used here.
+ * Counts calls of each function of a source by V8's precise coverage, so that the source stays unmodified and
+ * the tracing is invisible in its realm. Hot loops get several times slower. It runs in a context of its own,
+ * beyond the reach of the guest.
  */
 export class Trace {
   #take
@@ -44,7 +44,7 @@ export class Trace {
     tool.getSync('begin', { reference: true }).applySync()
   }
 
-  /** The source that counts, as it is compiled. @param {string} before @param {string} code @param {string} after */
+  /** Source to trace, as compiled. @param {string} before @param {string} code @param {string} after */
   of(before, code, after) {
     this.#before = before
     this.#text = before + code + after
@@ -52,9 +52,8 @@ export class Trace {
   }
 
   /**
-   * Where each function that ran begins and ends, in UTF-16 units of the source, and how often it was called; undefined
-   * where that cannot be said any more.
-   *
+   * Range of each function that ran, in UTF-16 units of the source, with its call count; undefined if no longer
+   * available.
    * @returns {[start: number, end: number, calls: number][] | undefined}
    */
   take() {
@@ -64,7 +63,7 @@ export class Trace {
       const asked = [this.#text, from, to, TRACED_MAX]
       return parseJson(this.#take.applySync(undefined, asked, { timeout: TIMEOUT_MS }))
     } catch {
-      // It ended with its isolate, or there is too much to tell.
+      // The isolate ended, or there is too much to report.
       return undefined
     }
   }

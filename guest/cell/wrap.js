@@ -1,8 +1,8 @@
 import { Refusal } from './failure.js'
 
 /**
- * The realm's `job` takes the user's function and is gone before any of it runs. What stands before the
- * source stays on its first line, in columns below one, so that positions are those of the source.
+ * The realm's `job` takes the user's function and is removed before any of it runs. The wrapper stays on the
+ * first line, in columns below one, so that positions are those of the source.
  */
 export const WRAPPERS = {
   body: ['job(async function () {', '\n})', (async () => undefined).constructor],
@@ -11,8 +11,8 @@ export const WRAPPERS = {
 }
 
 /**
- * A source could close its wrapper and go on outside of it; then it is no function body by itself. One
- * without a closing brace closes nothing. It is only parsed here, never called.
+ * Rejects source that closes its wrapper and continues outside: it is then no function body by itself. Source
+ * without a closing brace cannot. Parsed here, never called.
  */
 export function assertClosed(Body, code) {
   if (!code.includes('}')) return
@@ -26,6 +26,6 @@ export function assertClosed(Body, code) {
 
 /** Around a CommonJS file. */
 export const COMMONJS = ['(function (exports, require, module, __filename, __dirname) {', '\n})']
-/** What V8 says of a text that is a module and no script. */
+/** V8's errors for a module parsed as a script. */
 export const MODULE_ONLY =
   /Unexpected token 'export'|Cannot use import statement outside a module|Cannot use 'import.meta'|await is only valid/

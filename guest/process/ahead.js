@@ -1,4 +1,4 @@
-/** Files of a job that come ahead of it, piece by piece, so that no more of one than a piece is held here. */
+/** Streams a job's files to disk before the job's own frame, in pieces, to bound memory. */
 import fs from 'node:fs'
 import path from 'node:path'
 import { parseJson } from '../parse-json.js'
@@ -9,7 +9,7 @@ export function takeAhead({ work, tmp }) {
   /** @type {unknown} */
   let problem
   return {
-    /** The first error, reported to the job once it has arrived. */
+    /** First error, reported to the job once it has arrived. */
     get problem() {
       return problem
     },

@@ -1,7 +1,7 @@
 /**
- * Gathers what a job left: plain files below its working folder, except unchanged inputs and the folders
- * in which tools keep their own. A link of any kind, a pipe, a device, what is too large or too much is left out by
- * name, with the reason. It runs with no more rights than the job had, and with what it took before the job ran.
+ * Gathers a job's artifacts: regular files below its working folder, except unchanged inputs and folders of
+ * tools. Links, pipes, devices and files over a limit are left out by name, with the reason. Runs with the
+ * job's rights only, and with intrinsics taken before the job ran.
  */
 import fs from 'node:fs'
 
@@ -11,9 +11,9 @@ const FILE_BYTES_MAX = 32 * 2 ** 20 - 65_536
 const DEPTH_MAX = 32
 const PATH_CHARS_MAX = 1024
 const OUT = 'out'
-/** Folders in which tools keep their own; those with a dot are theirs too. */
+/** Folders of tools; so are all with a leading dot. */
 const OF_TOOLS = /^(?:\..*|__pycache__|node_modules)$/
-/** Without namespaces the folder for temporary files is the working folder. */
+/** Without namespaces the temporary folder is the working folder. */
 const OF_RUNNER = '.mayfly-'
 const NOT_PLAIN = /[\p{Cc}\\]/u
 const { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync } = fs
@@ -38,8 +38,10 @@ const hasProc = fs.existsSync('/proc/self/fd')
 /** @typedef {{ path: string, content: string, encoding: 'utf8' | 'base64', type?: string }} Brought */
 /** @typedef {Record<string, { facts: string, content?: () => Buffer }>} Known what lies there, by path */
 
-/** Records what lies below the working folder before the job; inputs are compared by content where they were rewritten.
- * @param {string} work @param {readonly Brought[]} files @returns {Known} */
+/**
+ * Records the working folder before the job; rewritten inputs are compared by content.
+ * @param {string} work @param {readonly Brought[]} files @returns {Known}
+ */
 export function knownFiles(work, files) {
   /** @type {Known} */
   const known = create(null)
@@ -53,15 +55,14 @@ export function knownFiles(work, files) {
   below('')
   for (const { path, content, encoding, type } of files) {
     const one = known[path]
-    // Files sent ahead are not held in memory here, so a rewritten one counts as changed.
+    // Files sent ahead are not kept in memory here, so a rewritten one counts as changed.
     if (one && type !== 'link' && type !== 'sent') one.content = () => from(content, encoding)
   }
   return known
 }
 
 /**
- * Gives what lies below `out/`, as seen from there, then the rest.
- *
+ * Yields files below `out/`, relative to it, then the others.
  * @param {string} work
  * @param {number} bytesMax of all together
  * @param {(path: string, bytes: Uint8Array) => void} give
@@ -134,8 +135,10 @@ export function gatherArtifacts(work, bytesMax, give, known) {
     return `it is too large: ${size} bytes, with ${left} left of ${bytesMax}`
   }
 
-  /** A file that was written anew may hold what it did before.
-   * @param {number} fd @param {import('node:fs').BigIntStats} stat @param {string} path */
+  /**
+   * A rewritten file may have its old content.
+   * @param {number} fd @param {import('node:fs').BigIntStats} stat @param {string} path
+   */
   function isAsItWas(fd, stat, path) {
     const before = known[path]
     if (!before || !isFile(stat)) return false
@@ -146,7 +149,8 @@ export function gatherArtifacts(work, bytesMax, give, known) {
   }
 
   /**
-   * Not opened where nothing changed: to read a planted credential is an anomaly, and a tool's folder may be large.
+   * Decided without opening the file: reading a planted credential would be an anomaly, and a tool's folder may
+   * be large.
    * @param {string} place @param {string} name @param {string} path
    */
   function isSkipped(place, name, path) {
@@ -191,13 +195,15 @@ function shownAs(path) {
   return isBelowOut(path) ? cut(path, OUT.length + 1) : path
 }
 
-/** What changes with a file that is written to; none that its owner could set back.
- * @param {import('node:fs').BigIntStats} stat */
+/**
+ * Stat fields that every write changes, and that its owner cannot reset.
+ * @param {import('node:fs').BigIntStats} stat
+ */
 function factsOf({ ino, size, ctimeNs }) {
   return `${ino} ${size} ${ctimeNs}`
 }
 
-/** A file that shrinks meanwhile is as long as it is; what it grows by is not there. @param {number} fd @param {number} size */
+/** A shrinking file is read to its current end; growth is ignored. @param {number} fd @param {number} size */
 function contentOf(fd, size) {
   const bytes = alloc(size)
   let at = 0

@@ -1,4 +1,4 @@
-/** One job of language `node` (or what a shell script has in common with it), from its release to its end. */
+/** Runs a job of language `node`, and the common part of shell scripts, from release to end. */
 import Module, { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
@@ -33,7 +33,7 @@ export function takeJob(task, settings, say = send) {
   let isUncaught = false
   /** @type {import('./artifacts.js').Known | undefined} */
   let known
-  /** What a program exports by default, and is no function to call: its result, where it wrote no other. */
+  /** Default export of a program that is not callable: its result, unless it wrote one. */
   let exported = { has: false, value: /** @type {unknown} */ (undefined) }
   let cpuBefore = cpuUsage()
   const childrenBefore = childrenCpuMs()
@@ -45,7 +45,7 @@ export function takeJob(task, settings, say = send) {
     say(KIND.released, String(Number(released) / 1e6))
   }
 
-  /** A job that took the intrinsics away has no count of its children's time, and an end all the same. */
+  /** Returns 0 for a job that broke the intrinsics, which must not prevent its end. */
   function childrenMs() {
     try {
       return childrenCpuMs() - childrenBefore
@@ -54,7 +54,7 @@ export function takeJob(task, settings, say = send) {
     }
   }
 
-  /** Whatever comes after the first end is not heard. @param {Record<string, unknown>} meta @param {string} text */
+  /** Reports the end; later ends are ignored. @param {Record<string, unknown>} meta @param {string} text */
   function end(meta, text = '') {
     if (ended) return
     ended = true
@@ -98,7 +98,7 @@ export function takeJob(task, settings, say = send) {
     end({ status: 'error', error: errorOf(error, source()) })
   }
 
-  /** The program ended by itself. @param {number} code @param {string} [signal] */
+  /** End of a program that exited by itself. @param {number} code @param {string} [signal] */
   function exit(code, signal) {
     if (isUncaught && code !== 0)
       return end({ status: 'error', exitCode: code, error: errorOf(uncaught, source()) })
@@ -127,7 +127,7 @@ export function takeJob(task, settings, say = send) {
     end({ status: 'ok', exitCode: 0 }, text === '' ? 'null' : text)
   }
 
-  /** Where nobody asked for a module, a class or a server that is exported is no failure of the program. */
+  /** If no module entry was requested, an exported class or server is no failure of the program. */
   function giveExported() {
     try {
       const result = resultOf(exported.value, task.resultBytesMax)
@@ -140,7 +140,7 @@ export function takeJob(task, settings, say = send) {
     end({ status: 'ok', exitCode: 0 }, 'null')
   }
 
-  /** Hears the last of a process that ends by itself, after every listener of the job. */
+  /** Observes the exit of the process, after every listener of the job. */
   function watchExit() {
     process.on('uncaughtExceptionMonitor', (error) => {
       uncaught = error
@@ -159,7 +159,7 @@ export function takeJob(task, settings, say = send) {
 
   const entryOf = () => (task.entry === 'auto' ? guessed(task.code) : task.entry)
 
-  /** All of it but its end, with whoever is given to hear it. @param {string} main */
+  /** Rehearses a whole job but its end, with a dummy receiver. @param {string} main */
   async function rehearse(main) {
     file = main
     const entry = entryOf()
@@ -175,20 +175,20 @@ export function takeJob(task, settings, say = send) {
     const entry = entryOf()
     release()
     if (entry === 'program' && task.calls !== undefined) return refuseCalls()
-    // In a turn of its own: what it throws is then nobody's but the job's.
+    // In a turn of its own, so that exceptions reach only the job's handlers.
     if (entry === 'program') setImmediate(Module.runMain, main)
     else if (entry === 'module' && task.calls === undefined) setImmediate(runModule, main)
     else void answer(entry, main)
   }
 
-  /** As `node FILE` runs it, and then what it exports. @param {string} main */
+  /** Runs the file as `node FILE` does, then its exports. @param {string} main */
   async function runModule(main) {
     Module.runMain(main)
     let value
     try {
       value = (await import(pathToFileURL(main).href)).default
     } catch {
-      // The program itself fails of it, and says so.
+      // The program itself fails of it, and reports it.
       return
     }
     if (typeof value !== 'function' || (task.isEntryGuessed && isClass(value))) {
@@ -199,7 +199,7 @@ export function takeJob(task, settings, say = send) {
     try {
       const result = await value(parseJson(task.inputText), context())
       process.off('beforeExit', waitsForever)
-      // Whatever it has under way goes on: it gave nothing that could be its end.
+      // Pending work continues: without a value there is no end yet.
       if (result === undefined) return
       succeed(result)
     } catch (error) {
@@ -230,7 +230,7 @@ export function takeJob(task, settings, say = send) {
     return typeof callee === 'function' ? callee(parseJson(task.inputText)) : callee
   }
 
-  /** What an input is given to, or a value that takes none. @param {string} entry @param {string} main */
+  /** Function that takes the input, or a value that takes none. @param {string} entry @param {string} main */
   async function calleeOf(entry, main) {
     if (entry === 'function') return expression(task.code, main)
     const exported = await import(pathToFileURL(main).href)
@@ -241,7 +241,7 @@ export function takeJob(task, settings, say = send) {
     return (/** @type {unknown} */ input) => value(input, context())
   }
 
-  /** One call after the other. What one throws is its own, and the next one begins. @param {unknown} callee */
+  /** Runs a batch serially. An exception belongs to its call only. @param {unknown} callee */
   async function batch(callee) {
     if (typeof callee !== 'function')
       throw new TypeError('Cannot call the job: its default export is not a function')
@@ -270,14 +270,16 @@ export function takeJob(task, settings, say = send) {
     say(KIND.answered, `${stringify(head)}\n${text}`)
   }
 
-  /** A program is run, not called. */
+  /** A program cannot be called. */
   function refuseCalls() {
     fail(new TypeError('Cannot call the job: it is a program'))
     reallyExit(0)
   }
 
-  /** `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
-   * @param {any} handler @param {unknown} input */
+  /**
+   * `exports.handler` as in cloud functions: result, promise, or callback.
+   * @param {any} handler @param {unknown} input
+   */
   function handled(handler, input) {
     if (typeof handler !== 'function')
       throw new TypeError('Cannot run the job: exports.handler is not a function')
@@ -285,7 +287,7 @@ export function takeJob(task, settings, say = send) {
       const callback = (/** @type {any} */ error, /** @type {any} */ value) =>
         error === undefined || error === null ? resolve(value) : reject(error)
       const given = handler(input, context(), callback)
-      // A handler that declares a callback, and answers nothing else, is awaited until it calls it.
+      // A handler with a callback parameter, and no other result, is awaited until it calls back.
       if (given !== undefined || handler.length < 3) resolve(given)
     })
   }
@@ -300,19 +302,19 @@ export function takeJob(task, settings, say = send) {
 
 const isClass = (/** @type {Function} */ value) => /^class\b/.test(apply(toSource, value, []))
 
-/** Nothing of the job ran. @param {Job} job @param {any} error */
+/** End of a job of which nothing ran. @param {Job} job @param {any} error */
 export function finishWith(job, error) {
   if (!DISK_CODES.includes(error?.code)) return job.fail(error)
   const message = 'The files of the job take more space than it may use'
   job.end({ status: 'limit', error: { code: 'DISK', message } })
 }
 
-/** A module where there is a default export, else a program. @param {string} code */
+/** A module if it has a default export, else a program. @param {string} code */
 function guessed(code) {
   return DEFAULT_EXPORT.test(code) ? 'module' : 'program'
 }
 
-/** The source as one function; positions are those of the source. @param {string} code @param {string} main */
+/** The source as a function expression; positions are preserved. @param {string} code @param {string} main */
 function expression(code, main) {
   const before = '(function (require) { return ('
   const script = new vm.Script(`${before}${code}\n)})`, {

@@ -1,5 +1,5 @@
 /**
- * What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment.
+ * Prepares a job's environment: files, input on fd 0, result file on fd 3, variables.
  */
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -15,7 +15,7 @@ export const SCRIPT_MODE = 0o755
 const RESULT = '.mayfly-result'
 const NOTHING = '/dev/null'
 const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
-/** Each replaces what a program would have trusted else. */
+/** CA bundle variables, each of which replaces a program's default. */
 const BUNDLES = ['SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'REQUESTS_CA_BUNDLE']
 const { closeSync, constants, fstatSync, openSync, readSync } = fs
 const NAMED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -50,17 +50,19 @@ const toText = bind.call(call, Buffer.prototype.toString)
 
 /** @typedef {{ work: string | null, tmp: string | null, listens: boolean, starts: boolean, warm: boolean, threads: boolean, packages?: readonly { kind: string, at: string }[] }} Settings */
 
-/** Lays out the job; answers the path of its main file. @param {Task} task @param {Settings} settings */
+/**
+ * Lays out the job's files; returns the path of its main file. @param {Task} task @param {Settings} settings
+ */
 export function layOut(task, { work, tmp, listens, starts, packages = [] }) {
   if (!work) throw new Error('Cannot lay out the job: this wall has no place that it may write to')
   if (listens) closeSync(LISTENER_FD)
   const out = path.join(work, 'out')
   fs.mkdirSync(out, { recursive: true })
   linkPackages(work, packages)
-  // Links last: nothing is written through one.
+  // Links last, so that no file is written through one.
   for (const file of task.files) if (file.type !== 'link') layFile(work, file)
   for (const file of task.files) if (file.type === 'link') layLink(work, file)
-  // Without a root of its own Node would look for one in folders that it may not read, and give up.
+  // Without a package.json here Node would search parent folders, fail on unreadable ones, and exit.
   const own = path.join(work, 'package.json')
   if (!starts && !fs.existsSync(own)) fs.writeFileSync(own, '{}')
   const main = layMain(work, task)
@@ -83,7 +85,10 @@ export function placeOfInput(tmp) {
   return path.join(tmp ?? '/tmp', '.mayfly-input')
 }
 
-/** Among the files it is already, where the whole folder was brought. @param {string} work @param {Task} task */
+/**
+ * The source may already be among the files, if a whole folder was sent. @param {string} work @param {Task}
+ * task
+ */
 function layMain(work, task) {
   const name = isShell(task.language) ? (task.name ?? 'job.sh') : nameOfProgram(task)
   const own = placeBelow(work, name)
@@ -94,7 +99,7 @@ function layMain(work, task) {
   return main
 }
 
-/** Node goes by the suffix. @param {Task} task */
+/** Node chooses the module type by suffix. @param {Task} task */
 function nameOfProgram({ name, typed }) {
   if (name === undefined) return typed ? 'job.ts' : 'job.js'
   if (/\.(?:[cm]?[jt]s|[jt]sx)$/.test(name)) return name
@@ -110,7 +115,7 @@ function isSame(file, text) {
   }
 }
 
-/** Takes up again what a dummy job laid out: the descriptors, the environment, the folder. @param {string} work */
+/** Undoes a dummy job's layout: descriptors, environment, folder. @param {string} work */
 export function takeUp(work) {
   reopen(RESULT_FD, NOTHING, 'r')
   reopen(INPUT_FD, NOTHING, 'r')
@@ -118,8 +123,10 @@ export function takeUp(work) {
   process.chdir(work)
 }
 
-/** What the program wrote as its result: in the file it was told, or on the descriptor where that is gone.
- * @param {Settings} settings @param {number} bytesMax @returns {string | undefined} undefined when it is too large */
+/**
+ * Reads the program's result: from the file, or from the descriptor if the file is gone.
+ * @param {Settings} settings @param {number} bytesMax @returns {string | undefined} undefined when it is too large
+ */
 export function readResult({ tmp }, bytesMax) {
   for (const open of [() => openSync(`${tmp}/${RESULT}`, NAMED), () => RESULT_FD]) {
     try {
@@ -130,14 +137,14 @@ export function readResult({ tmp }, bytesMax) {
       const bytes = alloc(stat.size)
       return toText(bytes, 'utf8', 0, readSync(fd, bytes, 0, stat.size, 0))
     } catch {
-      // Taken away: the other one may be there.
+      // Deleted by the job: try the other one.
     }
   }
   return ''
 }
 
 /**
- * Where nothing can be mounted, packages lie elsewhere; Node finds what a package needs beside its real path.
+ * Without mounts, packages are linked: Node resolves a package's dependencies beside its real path.
  * @param {string} work @param {readonly { kind: string, at: string }[]} packages
  */
 function linkPackages(work, packages) {
@@ -170,7 +177,7 @@ export function placeBelow(work, place) {
   throw new Error(`Cannot lay "${place}": it is not below "${work}"`)
 }
 
-/** A file of the job may have the name already. @param {string} work @param {string} name */
+/** A free name, as the job may have a file of that name. @param {string} work @param {string} name */
 function freeName(work, name) {
   const { dir, name: base, ext } = path.parse(name)
   let main = path.join(work, name)
@@ -178,14 +185,20 @@ function freeName(work, name) {
   return main
 }
 
-/** The lowest descriptor that is free is the one just closed. @param {number} fd @param {string} file @param {string} flags */
+/**
+ * Reopens in place: open(2) returns the lowest free descriptor, the one just closed. @param {number} fd @param
+ * {string} file @param {string} flags
+ */
 function reopen(fd, file, flags) {
   closeSync(fd)
   const got = openSync(file, flags, 0o600)
   if (got !== fd) throw new Error(`Cannot open descriptor ${fd}: ${got} was free too`)
 }
 
-/** By this process, by those it starts, and by what does not know Node. @param {string} pem @param {string} tmp */
+/**
+ * Adds the egress proxy's CA: to this process, its children, and programs other than Node. @param {string} pem
+ * @param {string} tmp
+ */
 function trustToo(pem, tmp) {
   const tls = require('node:tls')
   const known = fs.existsSync(AUTHORITIES) ? fs.readFileSync(AUTHORITIES, 'utf8') : ''

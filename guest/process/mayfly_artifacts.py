@@ -1,8 +1,6 @@
-"""
-What a job left: plain files below its working folder, but for what it brought and left as it was, and for the folders
-in which tools keep their own. A link of any kind, a pipe, a device, what is too large or too much is left out by name,
-with the reason. It runs with no more rights than the job had.
-"""
+"""Gathers a job's artifacts: regular files below its working folder, except unchanged inputs and folders of
+tools. Links, pipes, devices and files over a limit are left out by name, with the reason. Runs with the
+job's rights only."""
 
 import errno
 import os
@@ -15,24 +13,24 @@ DEPTH_MAX = 32
 PATH_CHARS_MAX = 1024
 OUT = "out"
 OF_TOOLS = ("__pycache__", "node_modules")
-# Without namespaces the folder for temporary files is the working folder.
+# Without namespaces the temporary folder is the working folder.
 OF_RUNNER = ".mayfly-"
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
-# From here on no descriptor is the runner's.
+# Descriptors from here on belong to the job.
 FREE_FD, FD_MAX = 8, 1024
 
 _open, _close, _read, _list, _fstat, _stat = os.open, os.close, os.pread, os.listdir, os.fstat, os.stat
 
 
 def facts_of(path):
-    """What changes with a file that is written to; none that its owner could set back."""
+    """Stat fields that every write changes, and that its owner cannot reset."""
     facts = os.lstat(path)
     return facts.st_ino, facts.st_size, facts.st_ctime_ns
 
 
 class Gathering:
-    """`brought`: of each file that was there before the job, by path, its facts and its content."""
+    """`brought`: stat fields and content of each file that existed before the job, by path."""
 
     def __init__(self, work, bytes_max, give, brought):
         self.work = work
@@ -47,7 +45,7 @@ class Gathering:
         self.has_out = False
 
     def gather(self):
-        """Gives what lies below `out/`, as seen from there, then the rest."""
+        """Yields files below `out/`, relative to it, then the others."""
         for root, at in ((self.work + "/" + OUT, OUT + "/"), (self.work, "")):
             try:
                 folder = self.open(root, FOLDER)
@@ -58,14 +56,14 @@ class Gathering:
             _close(folder)
 
     def named(self):
-        """What was left out; the last says how many more there were."""
+        """Left-out files with reasons; the last entry counts the unnamed rest."""
         if not self.unnamed:
             return self.left_out
         *rest, last = self.left_out
         return [*rest, {**last, "because": f"{last['because']}; {self.unnamed} more are left out"}]
 
     def add(self, path, data):
-        """Something beside the files. Whether there was room."""
+        """Adds an artifact from memory. Returns True if there was room."""
         if path in self.given or self.reason_of(len(data)):
             return False
         self.pass_on(path, data)
@@ -145,7 +143,7 @@ class Gathering:
         return None
 
     def is_as_it_was(self, fd, facts, path):
-        """A file that was written anew may hold what it did before."""
+        """A rewritten file may have its old content."""
         if path not in self.brought or not stat.S_ISREG(facts.st_mode):
             return False
         known, content = self.brought[path]
@@ -157,7 +155,7 @@ class Gathering:
         return facts.st_size == len(data) and _content(fd, facts.st_size) == data
 
     def is_untouched(self, name, folder, path):
-        """Seen without opening it: to open a planted credential is an anomaly."""
+        """Decided without opening the file: reading a planted credential would be an anomaly."""
         if path.startswith(OF_RUNNER):
             return True
         known, _ = self.brought.get(path, (None, None))
@@ -183,7 +181,7 @@ class Gathering:
         except OSError as error:
             if error.errno != errno.EMFILE or self.has_freed:
                 raise
-        # The job has ended, and kept what it had open.
+        # At EMFILE: close the descriptors of the job, which has ended.
         self.has_freed = True
         for fd in range(FREE_FD, FD_MAX):
             if fd != folder and not self.is_walked(fd):
@@ -194,7 +192,7 @@ class Gathering:
         return _open(path, flags, dir_fd=folder)
 
     def is_walked(self, fd):
-        """A folder may be one of those that are being read."""
+        """True if the descriptor is a folder being read."""
         try:
             return stat.S_ISDIR(_fstat(fd).st_mode)
         except OSError:
@@ -206,12 +204,12 @@ def _is_below_out(path):
 
 
 def _shown_as(path):
-    """What lies below `out/` is named as seen from there."""
+    """Paths below `out/` are relative to it."""
     return path[len(OUT) + 1 :] if _is_below_out(path) else path
 
 
 def _content(fd, size):
-    """A file that shrinks meanwhile is as long as it is; what it grows by is not there."""
+    """A shrinking file is read to its current end; growth is ignored."""
     chunks, at = [], 0
     while at < size and (chunk := _read(fd, size - at, at)):
         chunks.append(chunk)

@@ -1,4 +1,4 @@
-"""What a job shows beside its text: rich forms of its result, figures, images among its files."""
+"""Rich output of a job: forms of its result, figures, image files."""
 
 import binascii
 import os
@@ -35,7 +35,7 @@ _letters = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.+-")
 
 
 class Display:
-    """`add(path, data)` makes an artifact, where there is room for it; `say(head, text)` tells an item."""
+    """`add(path, data)` creates an artifact if there is room; `say(head, text)` reports an item."""
 
     def __init__(self, gathering, work, say):
         self.gathering = gathering
@@ -48,7 +48,7 @@ class Display:
         self.open_figures = []
 
     def value(self, value):
-        """All forms that its class has. Never raises but what ends the job."""
+        """Shows all representations that its class defines. Re-raises only exceptions that end the job."""
         if isinstance(value, type):
             return
         if self.figure_of(value):
@@ -100,7 +100,7 @@ class Display:
             self.leave(path, self.gathering.reason_of(len(data)))
 
     def images(self):
-        """Files that are images, and were not told of when they were made."""
+        """Shows image files that were not reported when they were created."""
         for path in self.gathering.given:
             kind = IMAGES.get(os.path.splitext(path)[1].lower())
             if kind and path not in self.told and self.has_room(kind):
@@ -127,7 +127,7 @@ class Display:
                 return name
 
     def figure_of(self, value):
-        """A figure has no such methods by itself."""
+        """Shows a matplotlib figure, which has no representation methods; returns True if it is one."""
         figures = sys.modules.get("matplotlib.figure")
         try:
             is_figure = figures is not None and isinstance(value, figures.Figure)
@@ -148,14 +148,14 @@ class Display:
         self.data("image/png", data.getvalue())
 
     def figures_left(self):
-        """Those that were shown without waiting, as they are at the end."""
+        """Shows figures left open, in their final state."""
         for figure in self.open_figures:
             self.figure(figure)
         self.open_figures.clear()
 
 
 class FigureFinder:
-    """Has `show` of pyplot show where there is no screen. Taken out of the way when it was asked once."""
+    """Import hook that replaces pyplot's `show`, as there is no screen. Removes itself after its first use."""
 
     def __init__(self, display, is_ours):
         self.display = display
@@ -219,7 +219,7 @@ def _found(finder, name, path):
 
 
 def _called(value, name):
-    """By its class alone: what answers to any name has no such method."""
+    """Looks up the method on the class: an object with `__getattr__` answers to any name."""
     try:
         method = getattr(type(value), name, None)
         if not callable(method) or getattr(type(value), "_mayfly_has_no_such_method_", None) is not None:

@@ -1,4 +1,4 @@
-"""One job, from its release to its end."""
+"""Runs a job, from release to end."""
 
 import _signal
 import atexit
@@ -21,9 +21,9 @@ import mayfly_source
 import mayfly_wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Showing a result may take that long, and no longer.
+# Time limit for the representations of a result, in seconds.
 SHOW_SECONDS_MAX = 2
-# Entries that are called with the input: the source is imported, not run.
+# Entries called with the input: the source is imported, not run.
 CALLED = {"main": "main", "function": "main", "handler": "handler"}
 
 _exit = os._exit
@@ -48,7 +48,7 @@ _DUMMY = {
 
 
 def warm_up(settings):
-    """A job that nobody hears, so that nothing on a real job's path runs for the first time."""
+    """Runs a dummy job, so that the first real job finds warm code."""
     if not settings["work"]:
         return
     _preload()
@@ -72,13 +72,13 @@ def warm_up(settings):
         os.unlink(os.path.join(folder, name))
     os.rmdir(os.path.join(folder, "out"))
     os.rmdir(folder)
-    # What stands now is the runner's: a collection at the job's end is of the job's own.
+    # Excludes the runner's objects from the final garbage collection.
     gc.collect()
     gc.freeze()
 
 
 def _preload():
-    """What many programs need: a wall that waits has the time."""
+    """Preloads common modules: an idle spare has the time."""
     import dataclasses
     import datetime
     import socket
@@ -116,18 +116,19 @@ class _Job:
 
     @property
     def is_ours(self):
-        """What a job forked returns here too, and has nothing to say."""
+        """False in a forked child, which returns here too and must not report."""
         return _getpid() == self.pid
 
     def refuse(self, error):
-        """Nothing of the job ran."""
+        """End of a job of which nothing ran."""
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG):
             message = "The files of the job take more space than it may use"
             return self.end({"status": "limit", "error": {"code": "DISK", "message": message}})
         self.fail(error)
 
     def run(self, main, path):
-        """Its exit code. All that it is to have before the job is there, for nothing of ours is loaded by name after."""
+        """Runs the job; returns its exit code. Everything is set up before user code, because nothing of the
+        runner is imported by name afterwards."""
         sys.argv = [self.task.get("name") or main, *self.task.get("args", [])]
         sys.orig_argv[:] = [sys.executable, *sys.argv]
         sys.stdout.reconfigure(line_buffering=True)
@@ -157,7 +158,7 @@ class _Job:
         self.gathering = mayfly_artifacts.Gathering(self.work, self.task["artifactBytesMax"], self.give, brought)
 
     def release(self, path):
-        """From here on, and no earlier, what is imported may be the job's."""
+        """From here on, and no earlier, imports may find the job's modules."""
         mayfly_own.give_way(self.pristine, path[0])
         display = mayfly_own.own("mayfly_display")
         self.display = display.Display(self.gathering, self.work, self.show)
@@ -169,7 +170,7 @@ class _Job:
         mayfly_ground.open_packages(self.settings)
 
     def rehearse(self, main, path):
-        """All of it but its end."""
+        """Rehearses a whole job but its end."""
         shape = mayfly_source.Shape(self.task["code"], main, True)
         modules, finders, before = dict(sys.modules), list(sys.meta_path), dict(sys.path_importer_cache)
         self.watch(mayfly_ground.brought(self.task, self.settings, main))
@@ -185,7 +186,7 @@ class _Job:
         sys.path_importer_cache.update(before)
 
     def program(self, shape, main, is_plain):
-        """As `python3 FILE`; then what it comes to, unless only what it writes as its result does."""
+        """Runs the source as `python3 FILE`; its result is the last expression, unless it writes one."""
         module = _main_module(main)
         names, error, value = module.__dict__, None, None
         given = None
@@ -244,7 +245,8 @@ class _Job:
         return {"status": "ok", **exited, "encoding": encoding}, text
 
     def shown(self, value, room):
-        """A result as JSON where it is data, else as text; and its other forms. Whatever it is, the job has ended well."""
+        """Reports the result as JSON if it is data, else as text, and its other representations. Errors in them
+        do not fail the job."""
         with _Within(SHOW_SECONDS_MAX) as within:
             self.display.figures_left()
             if value is None:
@@ -259,7 +261,7 @@ class _Job:
         return "text", _dumps(f"<{type(value).__name__}: not shown, {because}>"[:256])
 
     def wind_up(self):
-        """As an interpreter ends: threads are waited for."""
+        """Joins threads, as an interpreter does at exit."""
         shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
         try:
             if shutdown:
@@ -268,10 +270,10 @@ class _Job:
             pass
 
     def close(self, names):
-        """What the program holds open is closed, as at an interpreter's end; what that says is still heard."""
+        """Closes the program's open files, as an interpreter does at exit; their output still counts."""
         _flush()
         if len(_frames()) > 1:
-            # A daemon goes on with those names here, where an interpreter would have stopped it.
+            # A daemon thread continues here with those names, where an interpreter would have stopped it.
             return _flush_files()
         for is_private in (True, False):
             for name in list(names):
@@ -281,7 +283,7 @@ class _Job:
         _flush()
 
     def value(self, shape, main, called):
-        """It is imported, and its function called."""
+        """Imports the source, and calls its function."""
         sys.modules["__main__"] = types.ModuleType("__main__")
         module = _module(os.path.splitext(os.path.basename(main))[0], main)
         room = self.task["resultBytesMax"]
@@ -318,7 +320,7 @@ class _Job:
         return _awaited(function() if mayfly_source.takes_none(function) else function(given))
 
     def batch(self, module, name, inputs):
-        """One call after the other. What one raises is its own, and the next one begins."""
+        """Runs a batch serially. An exception belongs to its call only."""
         room = self.task["resultBytesMax"]
         for given in inputs:
             began = _monotonic()
@@ -380,7 +382,7 @@ class _Job:
 
 
 class _Context:
-    """What cloud functions are given beside their event."""
+    """Context object of cloud function handlers."""
 
     def __init__(self, job):
         self._job = job
@@ -395,7 +397,7 @@ class _TooLong(BaseException):
 
 
 class _Within:
-    """What is done in it is given up after a time, and whatever it raises is no error of the job."""
+    """Context with a time limit; exceptions in it are no error of the job."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -435,7 +437,7 @@ def _awaited(value):
 
 
 def _main_module(main):
-    """What an interpreter makes of the file that it is given."""
+    """Sets up `__main__` as an interpreter does for a script."""
     module = _module("__main__", main)
     loader = type(mayfly_own.__loader__)
     module.__dict__.update(__annotations__={}, __cached__=None, __loader__=loader("__main__", main))

@@ -1,4 +1,4 @@
-"""What went wrong, as Python itself tells it: with the lines of the job and none of the runner's."""
+"""Error reports as Python prints them, without frames of the runner."""
 
 import io
 import os
@@ -13,7 +13,7 @@ _print = sys.__excepthook__
 
 
 def print_error(error, work):
-    """On stderr, by the job's own hook where it has one. The same text as in the outcome."""
+    """Prints to stderr, by the job's own excepthook if set. The outcome has the same text."""
     hook = sys.excepthook
     if hook is not _print:
         try:
@@ -27,7 +27,7 @@ def print_error(error, work):
 
 
 def error_of(error, work):
-    """Bounded texts of whatever was thrown, and where in the job."""
+    """Bounded texts of a thrown value, and its position in the job."""
     try:
         message = str(error)
     except BaseException:
@@ -44,7 +44,7 @@ def error_of(error, work):
 
 
 def own_frames_off(error):
-    """Begins its traceback with the first frame that is not the runner's."""
+    """Skips the runner's frames at the start of a traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(HERE):
         trace = trace.tb_next
@@ -52,7 +52,7 @@ def own_frames_off(error):
 
 
 def _text_of(error, work):
-    """By the interpreter, which knows what a name may have meant."""
+    """Formats by the interpreter, which adds suggestions for misspelled names."""
     buffer, stderr = _buffer(), sys.stderr
     sys.stderr = buffer
     try:
@@ -69,7 +69,7 @@ def _relative(text, work):
 
 
 def _place_of(error, work):
-    """The innermost line of the job's own files."""
+    """Innermost frame in the job's own files."""
     if isinstance(error, SyntaxError) and isinstance(error.filename, str) and error.filename.startswith(work):
         at = {"file": error.filename[len(work) :].lstrip("/")[:1024], "line": error.lineno or 1}
         return {**at, "column": error.offset} if isinstance(error.offset, int) else at

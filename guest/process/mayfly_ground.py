@@ -1,4 +1,4 @@
-"""What a job stands on: its files, its input on descriptor 0, a place for its result on descriptor 3, its environment."""
+"""Prepares a job's environment: files, input on fd 0, result file on fd 3, variables."""
 
 import binascii
 import errno
@@ -22,7 +22,8 @@ _open = os.open
 
 
 def lay_out(task, settings):
-    """Lays out the job; its main file, and where it finds its modules once it is released: nothing of it runs before."""
+    """Lays out the job; returns its main file, and its module path for the time after the release: no user code
+    runs before."""
     work, tmp = settings["work"], settings["tmp"]
     if not work:
         raise OSError("Cannot lay out the job: this wall has no place that it may write to")
@@ -30,7 +31,7 @@ def lay_out(task, settings):
         os.close(LISTENER_FD)
     out = os.path.join(work, "out")
     os.makedirs(out, exist_ok=True)
-    # Links last: nothing is written through one.
+    # Links last, so that no file is written through one.
     for file in sorted(task["files"], key=lambda file: file.get("type") == "link"):
         _lay_file(work, file)
     main = _main_place(task, work)
@@ -58,17 +59,17 @@ def lay_out(task, settings):
 
 
 def brought(task, settings, main):
-    """Of each file that is there before the job: its facts and its content, by its path."""
+    """Stat fields and content of each file that exists before the job, by path."""
     work = settings["work"]
     files = {os.path.normpath(file["path"]): file for file in task["files"] if file.get("type") != "folder"}
     files[os.path.relpath(main, work)] = {"content": task["code"]}
-    # Files sent ahead are not held in memory here, so a rewritten one counts as changed.
+    # Files sent ahead are not kept in memory here, so a rewritten one counts as changed.
     content = {path: partial(_data_of, file) if "content" in file else None for path, file in files.items()}
     return {path: (facts_of(os.path.join(work, path)), content[path]) for path in files}
 
 
 def _quiet(tmp):
-    """Where libraries keep what they keep for the next run, and that there is no screen to draw on."""
+    """Variables for cache folders of libraries, and for drawing without a screen."""
     return {
         "PYTHONUNBUFFERED": "1",
         "XDG_CACHE_HOME": os.path.join(tmp, ".cache"),
@@ -78,14 +79,14 @@ def _quiet(tmp):
 
 
 def _main_place(task, work):
-    """By the name that it was given, in place of a file that has it too; else by one that no file has."""
+    """Writes the source under its given name, replacing a file of that name; else under a free name."""
     named = _place_below(work, task["name"]) if task.get("name") else work
     is_folder = os.path.isdir(named) and not os.path.islink(named)
     return _free_name(work) if is_folder else named
 
 
 def take_up(settings, path):
-    """Takes up again what a dummy job laid out: the descriptors, the environment, the folder, the path."""
+    """Undoes a dummy job's layout: descriptors, environment, folder, path."""
     for fd in (RESULT_FD, INPUT_FD):
         _reopen(fd, os.devnull, os.O_RDONLY)
     for name in ("MAYFLY_OUT", "MAYFLY_RESULT"):
@@ -95,7 +96,7 @@ def take_up(settings, path):
 
 
 def read_result(settings, bytes_max):
-    """What the program wrote as its result; None when it is too large."""
+    """Reads the program's result; None if it is too large."""
     named = os.path.join(settings["tmp"], ".mayfly-result")
     for opened in (lambda: _open(named, NAMED), lambda: RESULT_FD):
         try:
@@ -110,7 +111,7 @@ def read_result(settings, bytes_max):
 
 
 def take_ahead(payload, settings):
-    """A piece of a file that comes ahead of its job, so that no more of it than a piece is held here."""
+    """Writes a piece of a file that is streamed before its job, to bound memory."""
     work = settings["work"]
     if not work:
         raise OSError("Cannot lay out the job: this wall has no place that it may write to")
@@ -184,7 +185,8 @@ def _set_environment(task, own):
 
 
 def _trust_too(pem, tmp):
-    """By this process and by those it starts; all but Node's variable replace what would have been trusted else."""
+    """Adds the egress proxy's CA for this process and its children; all variables but Node's replace the
+    default bundle."""
     own, both = os.path.join(tmp, ".mayfly-authority.pem"), os.path.join(tmp, ".mayfly-authorities.pem")
     known = ""
     if os.path.exists(AUTHORITIES):
@@ -199,7 +201,7 @@ def _trust_too(pem, tmp):
 
 
 def open_packages(settings):
-    """Reads the .pth files of installed packages, which may run what they say: not before the job is released."""
+    """Processes the .pth files of installed packages, which may run code: only after the release."""
     import site
 
     for layer in settings.get("packages", []):
@@ -208,7 +210,8 @@ def open_packages(settings):
 
 
 def _path_of(main, work, tmp, wheels, layers):
-    """The folder of its main file first; packages of a layer before the system's; wheels last, as they are or unpacked."""
+    """Module path: the main file's folder first; packages of a layer before the system's; wheels last, as
+    archives or unpacked."""
     asked = [os.path.join(work, part) for part in os.environ.get("PYTHONPATH", "").split(":") if part]
     packages = [layer["at"] for layer in layers if layer["kind"] == "python"]
     for layer in layers:
@@ -218,7 +221,7 @@ def _path_of(main, work, tmp, wheels, layers):
     system = next((at for at, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
     own = [*sys.path[:system], *packages, *sys.path[system:]]
     if packages:
-        # For the programs that it starts.
+        # For child processes.
         os.environ["PYTHONPATH"] = ":".join([*asked, *packages])
     return [os.path.dirname(main), *asked, *own, *(_wheel_path(wheel, tmp) for wheel in wheels)]
 
@@ -229,7 +232,7 @@ def _wheel_path(wheel, tmp):
     with zipfile.ZipFile(wheel) as archive:
         if not any(".so" in name for name in archive.namelist()):
             return wheel
-        # No more is written of a member than it says; all of them together may be more than there is room for.
+        # Checks the declared total against free space; no member is written beyond its declared size.
         free = os.statvfs(tmp)
         if sum(member.file_size for member in archive.infolist()) > free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), wheel)

@@ -1,4 +1,4 @@
-"""Modules of Python's own and of the runner's, whatever a job calls its files."""
+"""Standard library and runner modules, immune to shadowing by a job's files."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ _held = {}
 
 
 def own(name):
-    """Loads a module from where it belongs; what the job has by that name stays the job's."""
+    """Loads a module from its own location; a job's module of that name stays in place."""
     if name in _held:
         return _held[name]
     theirs = {key: module for key, module in sys.modules.items() if not _is_own(module)}
@@ -30,7 +30,8 @@ def own(name):
 
 
 def give_way(pristine, folder):
-    """Forgets what was loaded for the runner alone and has a name that the job's own modules have, or is the runner's."""
+    """Unloads modules loaded for the runner alone whose names collide with the job's modules, or are the
+    runner's."""
     try:
         brought = {name.partition(".")[0] for name in os.listdir(folder)}
     except OSError:
@@ -44,7 +45,7 @@ def give_way(pristine, folder):
 
 
 def _is_own(module):
-    """Whether it came with Python or with the runner; what cannot be told is the job's."""
+    """True if it came with Python or the runner; unknown origins count as the job's."""
     try:
         origin = module.__spec__.origin
     except AttributeError:

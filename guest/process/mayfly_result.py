@@ -1,4 +1,4 @@
-"""What a job answered becomes text: plain JSON where that loses nothing, `tagged` where it would."""
+"""Serialises a result: plain JSON if that is lossless, else `tagged`."""
 
 import binascii
 import enum
@@ -7,13 +7,13 @@ import math
 import sys
 
 DEPTH_MAX = 512
-# What that many levels take, with room for the properties of whatever is written.
+# Enough for the maximum depth, plus properties of the value being written.
 RECURSION_MAX = 10_000
 INTEGER_BITS_MAX = 2**20
 SAFE_INTEGER_MAX = 2**53 - 1
 DIGITS_MAX = 320_000
 PATH_CHARS_MAX = 300
-# A result that is no data, as text.
+# Text form of a result that is no data.
 TEXT_BYTES_MAX = 65_536
 TEXT_DEPTH_MAX = 20
 CUT = " …"
@@ -23,7 +23,7 @@ _float_text = float.__repr__
 
 
 class Refused(Exception):
-    """The value cannot be returned; `code` says why."""
+    """The value cannot be serialised; `code` is the reason."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 def encode(value, bytes_max):
-    """(encoding, text); raises Refused."""
+    """Returns (encoding, text); raises Refused."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, RECURSION_MAX))
     try:
@@ -46,7 +46,7 @@ def encode(value, bytes_max):
 
 
 def encode_text(value, bytes_max):
-    """Its `repr`, cut. Raises what ends the job, and nothing else."""
+    """Truncated `repr`. Re-raises only exceptions that end the job."""
     text = _utf8(_Words(TEXT_BYTES_MAX).of(value, 0))
     room = min(TEXT_BYTES_MAX, max(0, bytes_max - 2) // 6)
     if len(text) > room:
@@ -59,7 +59,7 @@ def _utf8(text):
 
 
 class _Words:
-    """What `repr` says, without making more of a large container than is kept."""
+    """Bounded `repr`, which does not expand a large container beyond the limit."""
 
     def __init__(self, room):
         self.room = room
@@ -170,7 +170,7 @@ class _Writer:
         self.tag("bytes", '"%s"' % binascii.b2a_base64(value, newline=False).decode())
 
     def moment(self, value):
-        """Whether it was one: whoever has one has loaded what it is of."""
+        """Encodes a date; returns False for other types. Without the module loaded there can be no instance."""
         datetime = sys.modules.get("datetime")
         if datetime is None:
             return False
@@ -183,7 +183,8 @@ class _Writer:
         return True
 
     def array(self, value, path):
-        """Numbers and texts of numpy, where plain ones hold the same. Whoever has one has loaded what it is of."""
+        """Encodes numpy scalars and arrays with equal plain values. Without the module loaded there can be no
+        instance."""
         numpy = sys.modules.get("numpy")
         if numpy is None or not hasattr(numpy, "generic"):
             return False
@@ -230,7 +231,7 @@ class _Writer:
         elif isinstance(value, dict):
             self.mapping(value, path)
         elif hasattr(type(value), "__dataclass_fields__"):
-            # Whoever has one has loaded it.
+            # Loaded already, if an instance exists.
             import dataclasses
 
             names = [field.name for field in dataclasses.fields(value)]

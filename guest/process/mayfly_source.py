@@ -1,15 +1,15 @@
-"""What a source says of itself, told from its syntax tree: who calls `main`, and what `input` is."""
+"""Static facts from the syntax tree: callers of `main`, use of `input`."""
 
 import _ast
 
-# The value of the last expression, until the program has ended: a name that no source can have.
+# Name for the value of the last expression; not a valid identifier, so no source can have it.
 LAST = "<last>"
 LAMBDA_OR_DEF = (_ast.FunctionDef, _ast.AsyncFunctionDef, _ast.Lambda)
 
 
 class Shape:
     def __init__(self, code, main, keeps_last):
-        """Compiles it. Raises what `compile` raises."""
+        """Compiles the source. Raises like `compile`."""
         code = code[1:] if code.startswith("\ufeff") else code
         tree = compile(code, main, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
         self.runs_itself = "main" in code and (_has_guard(tree) or _uses_main(tree))
@@ -23,7 +23,7 @@ class Shape:
 
 
 def calls_with_one(function):
-    """Whether it is a function that is to be given one value, and can be."""
+    """True for a function with exactly one required value."""
     for _ in range(32):
         wrapped = getattr(function, "__dict__", {}).get("__wrapped__")
         if wrapped is None:
@@ -38,14 +38,14 @@ def calls_with_one(function):
 
 
 def takes_none(function):
-    """Whether it is a function without a parameter for a value."""
+    """True for a function without a parameter for a value."""
     code = getattr(function, "__code__", None)
     is_open = code is None or "__wrapped__" in function.__dict__ or code.co_flags & 0x04
     return not is_open and code.co_argcount == 0
 
 
 def _walk(nodes, skips=()):
-    """These and all below them, in any order."""
+    """The nodes and all their descendants, in any order."""
     left = list(nodes)
     while left:
         node = left.pop()
@@ -59,13 +59,13 @@ def _walk(nodes, skips=()):
 
 
 def _has_guard(tree):
-    """`if __name__ == "__main__":` says what is done where it is run."""
+    """True if the source has `if __name__ == "__main__":`."""
     ifs = (node for node in tree.body if isinstance(node, _ast.If))
     return any(isinstance(node, _ast.Name) and node.id == "__name__" for one in ifs for node in _walk([one.test]))
 
 
 def _uses_main(tree):
-    """Whether it is called, or handed on, anywhere but in itself."""
+    """True if `main` is called, or passed on, outside itself."""
     own = {node for node in tree.body if isinstance(node, LAMBDA_OR_DEF) and node.name == "main"}
     return any(
         isinstance(node, _ast.Name) and node.id == "main" and isinstance(node.ctx, _ast.Load)
@@ -74,7 +74,7 @@ def _uses_main(tree):
 
 
 def _takes_input(tree):
-    """Whether `input` is read as the job's input: what is called, or handed on to be, is Python's own."""
+    """True if `input` is read as the job's input: called, or passed on, it is Python's built-in."""
     is_read = False
     for node in _walk(tree.body):
         if isinstance(node, _ast.Call):
@@ -89,7 +89,7 @@ def _takes_input(tree):
 
 
 def _last_of(tree):
-    """The statement whose value is what the source comes to; not a text over several lines, which comments do."""
+    """Last statement, if it is an expression; a multi-line string counts as a comment."""
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, _ast.Expr):
         return None

@@ -1,4 +1,4 @@
-"""The runner's end of its control socket; the server's half of the table is src/tiers/process/wire.ts."""
+"""Runner's end of the control socket; the server's half of the table is src/tiers/process/wire.ts."""
 
 import os
 import struct
@@ -23,7 +23,7 @@ def say_unready(error):
 
 
 def next_frame():
-    """Waits for the next frame; (None, b"") when the server is gone."""
+    """Waits for the next frame; (None, b"") on end of stream."""
     header = _read_fully(5)
     if header is None:
         return None, b""
@@ -35,7 +35,7 @@ def next_frame():
 
 
 def stay():
-    """Stands there until it is killed, or nobody is there to do it: the server has heard all there is to hear."""
+    """Blocks until killed, or until the server closes: everything has been reported."""
     next_frame()
 
 

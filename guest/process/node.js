@@ -1,6 +1,6 @@
 /**
- * A Node that waits, warm, for one job: of language `node`, or a shell script that it starts and watches. The wall is
- * the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had said it.
+ * Node runner: waits, warm, for one job of language `node`, or starts and supervises a shell script. The kernel
+ * is the wall; this process enforces nothing, and its messages are treated as hostile.
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -14,7 +14,7 @@ import { parseJson } from '../parse-json.js'
 
 const PROXY_PORT = 3128
 const LISTENER_FD = 7
-/** A wall that is started for a job that waits has no time for what only some jobs need. */
+/** Delay of work that only some jobs need, so that a cold start is not slowed down. */
 const IDLE_MS = 100
 const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
@@ -24,13 +24,14 @@ const ahead = takeAhead(settings)
 process.execArgv = []
 
 try {
-  // A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
+  // bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to host
+  // programs, too.
   capResource('core', 1)
   if (settings.listens) listenOnLoopback(PROXY_PORT, LISTENER_FD)
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) writeWhole(name)
   knowInterfaces()
   if (settings.warm) await (await import('./warm.js')).warmUp(settings)
-  // Node gives itself up where it cannot have them when it first waits for a file.
+  // Node aborts if it cannot create its thread pool at the first file access.
   if (settings.threads) fs.stat('/', () => undefined)
   sayReady()
   if (settings.warm && settings.listens && !isReadable(CONTROL_FD, IDLE_MS))
@@ -41,7 +42,7 @@ try {
 }
 wait()
 
-/** A wall has no way to ask the kernel for them, and this one and no other. */
+/** Replaces os.networkInterfaces: the wall has no netlink to query them, and has only `lo`. */
 function knowInterfaces() {
   const mac = '00:00:00:00:00:00'
   const own = { internal: true, mac }
@@ -51,7 +52,7 @@ function knowInterfaces() {
   os.networkInterfaces = () => ({ lo: structuredClone(lo) })
 }
 
-/** What is written is gone when the write returns: a job that ends at once loses nothing. @param {'stdout' | 'stderr'} name */
+/** Writes synchronously, so that a job that exits at once loses no output. @param {'stdout' | 'stderr'} name */
 function writeWhole(name) {
   const own = Object.getOwnPropertyDescriptor(process, name)
   const get = () => {
@@ -92,7 +93,10 @@ async function start(task) {
   }
 }
 
-/** Whether anything that it brought may have to be made JavaScript of. @param {import('./ground.js').Task} task @param {string} main */
+/**
+ * True if any file of the job may need transpilation. @param {import('./ground.js').Task} task @param {string}
+ * main
+ */
 function isTypeScript({ language, typed, files }, main) {
   if (language !== 'node') return false
   return typed === true || TYPED.test(main) || files.some(({ path }) => TYPED.test(path))

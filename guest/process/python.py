@@ -1,8 +1,6 @@
-"""A Python that waits, warm, for one job.
+"""Python runner: waits, warm, for one job.
 
-The wall is the kernel's; nothing here keeps user code from anything, and whatever it says is read as if an enemy had
-said it.
-"""
+The kernel is the wall; this process enforces nothing, and its messages are treated as hostile."""
 
 import sys
 
@@ -34,7 +32,8 @@ def main():
     settings = json.loads(sys.argv[1])
     restore_signals()
     try:
-        # A shell counts in blocks: only here can it be the one byte that keeps dumps from the host's programs too.
+        # bash sets RLIMIT_CORE in blocks, so one byte can only be set here; it prevents piped core dumps to
+        # host programs, too.
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
         cap = 0 if hard == 0 else 1
         resource.setrlimit(resource.RLIMIT_CORE, (cap, cap))
@@ -61,7 +60,7 @@ def main():
 
 
 def restore_signals():
-    """Launchers ignore these, and execve keeps that: a program, and what it starts, finds the defaults."""
+    """Resets signals that launchers ignore, since execve keeps that."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-/** What a job answered becomes text, with the intrinsics as they were before it ran. */
+/** Serialises a job's result, with intrinsics taken before it ran. */
 import childProcess from 'node:child_process'
 import makeDescribe from '../realm/describe.js'
 import primordials from '../realm/primordials.js'
@@ -15,7 +15,7 @@ const describe = makeDescribe(P)
 export const resultOf = (value, bytesMax) => serialise(value, bytesMax)
 
 /**
- * Three bounded strings of whatever was thrown; its frames are those of the job's own files.
+ * Three bounded strings of a thrown value; frames of the job's own files only.
  * @param {unknown} thrown
  * @param {{ work: string, main: string }} job
  */
@@ -34,12 +34,14 @@ export function errorOf(thrown, { work, main }) {
   return { code: 'USER_ERROR', name, message, stack: stack && ownFrames(stack, work) }
 }
 
-/** The code ran and threw it itself. @param {string} [stack] @param {string} [work] */
+/** True if thrown while the code ran. @param {string} [stack] @param {string} [work] */
 function isFromInside(stack = '', work = '') {
   return P.regExpExec(new P.RegExp(`\\n\\s+at .*${work}/`), stack) !== null
 }
 
-/** V8 puts the place before the error where a source could not be read. @param {string} [stack] @param {string} [work] */
+/**
+ * V8 prints the position of a syntax error before the message. @param {string} [stack] @param {string} [work]
+ */
 function placeOf(stack = '', work = '') {
   const lines = P.split(stack, '\n')
   if (P.regExpExec(new P.RegExp(`^(file://)?${work}/.*:\\d+$`), lines[0] ?? '') === null)
@@ -48,8 +50,10 @@ function placeOf(stack = '', work = '') {
   return column < 0 ? lines[0] : `${lines[0]}:${column + 1}`
 }
 
-/** Asks Node once more, which tells it where it prints: the error itself only keeps it out of reach.
- * @param {string} main */
+/**
+ * Runs `node --check`, which prints the position of a syntax error: the error object does not expose it.
+ * @param {string} main
+ */
 function placeIn(main, work) {
   const { stderr } = spawnSync(process.execPath, ['--check', main], CHECK)
   return placeOf(typeof stderr === 'string' ? stderr : '', work)
@@ -68,7 +72,7 @@ function ownFrames(stack, work) {
   return cutPlaces(told, work)
 }
 
-/** Places are told as they are seen from the working folder. @param {string} text @param {string} work */
+/** Makes paths relative to the working folder. @param {string} text @param {string} work */
 function cutPlaces(text, work) {
   return P.arrayJoin(P.split(P.arrayJoin(P.split(text, `file://${work}/`), ''), `${work}/`), '')
 }

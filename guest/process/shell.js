@@ -1,4 +1,4 @@
-/** A shell script: it is started with the job's own descriptors, and its end is the job's. */
+/** Runs a shell script with the job's own descriptors; its exit ends the job. */
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 
@@ -17,8 +17,8 @@ export function isShell(language) {
 }
 
 /**
- * `$0` is its name as seen from the working folder: `FILE` as `bash FILE` has it, and `./FILE` where the job brought that
- * file as one that may be executed, because such a script may start itself again.
+ * `$0` is its path relative to the working folder: `FILE` as in `bash FILE`, and `./FILE` if the job sent it as
+ * executable, because such a script may re-execute itself.
  * @param {import('./entries.js').Job} job @param {string} main
  */
 export function runShell(job, main) {
@@ -36,7 +36,10 @@ export function runShell(job, main) {
   })
 }
 
-/** What the first line gives its shell: one word, or several behind `env -S`. @param {string} code @param {string} language */
+/**
+ * Shell arguments of the shebang: one word, or several after `env -S`. @param {string} code @param {string}
+ * language
+ */
 export function optionsOf(code, language) {
   const [, file = '', rest = ''] = SHEBANG.exec(code.slice(0, SHEBANG_CHARS_MAX)) ?? []
   const names = NAMES[language] ?? []

@@ -1,4 +1,4 @@
-/** One job of each common shape, so that nothing on a real job's path runs for the first time. */
+/** Runs a job of each common shape, so that the first real job finds warm code. */
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRequire } from 'node:module'
@@ -57,7 +57,9 @@ export async function warmUp({ work, tmp }) {
   fs.rmSync(folder, { recursive: true })
 }
 
-/** The job as it comes: a frame that is read. @param {string} folder @returns {import('./ground.js').Task} */
+/**
+ * Reads the dummy job as a frame, like a real one. @param {string} folder @returns {import('./ground.js').Task}
+ */
 function asked(folder) {
   const place = path.join(folder, '.frame')
   const fd = fs.openSync(place, 'w+')

@@ -1,7 +1,7 @@
 /**
- * The runner's end of its control socket. Everything is read and written at once and whole: while it waits for its
- * one job the process does nothing else, and user code may be about to block this thread for good. What it uses is
- * taken before user code could put something else in its place.
+ * Runner's end of the control socket. I/O is synchronous and complete: the process has no other work while it
+ * waits for its one job, and user code may block this thread for good. Intrinsics are taken before user code
+ * could replace them.
  */
 import fs from 'node:fs'
 
@@ -10,7 +10,7 @@ export const CONTROL_FD = 5
 const READY_FD = 4
 const FRAME_BYTES_MAX = 96 * 2 ** 20
 const HEADER_BYTES = 5
-/** What comes ahead of a job, with its head. */
+/** Maximum size of a frame sent ahead of a job, with its head. */
 const PIECE_BYTES_MAX = 264 * 1024
 const doze = new Int32Array(new SharedArrayBuffer(4))
 const { wait } = Atomics
@@ -31,19 +31,21 @@ export const KIND = {
   answered: 18,
 }
 
-/** Warm: says so to the warden, once. */
+/** Signals readiness to the warden, once. */
 export function sayReady() {
   writeSync(READY_FD, 'R')
   closeSync(READY_FD)
 }
 
-/** Says why there will be no job here. @param {unknown} error */
+/** Reports a failed start to the warden. @param {unknown} error */
 export function sayUnready(error) {
   writeSync(READY_FD, `E${error instanceof Error ? error.message : String(error)}`)
 }
 
-/** Waits for the next frame; undefined when the server is gone. @param {number} fd
- * @returns {{ kind: number, payload: Buffer } | undefined} */
+/**
+ * Waits for the next frame; undefined on end of stream.
+ * @param {number} fd @returns {{ kind: number, payload: Buffer } | undefined}
+ */
 export function nextFrame(fd = CONTROL_FD) {
   const header = readFully(fd, HEADER_BYTES)
   if (!header) return undefined
@@ -54,10 +56,10 @@ export function nextFrame(fd = CONTROL_FD) {
   return payload && { kind, payload }
 }
 
-/** One for all pieces: what is no longer used is counted until it is collected. */
+/** Shared buffer: unreferenced ones would count until they are collected. */
 const piece = Buffer.allocUnsafe(PIECE_BYTES_MAX)
 
-/** Stands there until it is killed, or nobody is there to do it: the server has heard all there is to hear. */
+/** Blocks until killed, or until the server closes: everything has been reported. */
 export function stay() {
   nextFrame()
 }
@@ -73,13 +75,15 @@ function readFully(fd, bytes, into) {
   return whole
 }
 
-/** Sends one frame. @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
+/** Sends a frame. @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it */
 export function send(kind, text = '', bytes) {
   sendTo(CONTROL_FD, kind, text, bytes)
 }
 
-/** In one go, for whoever reads is woken by each. @param {number} fd @param {number} kind @param {string} [text]
- * @param {Uint8Array} [bytes] behind it */
+/**
+ * Sends a frame in one write, since each wakes the reader.
+ * @param {number} fd @param {number} kind @param {string} [text] @param {Uint8Array} [bytes] behind it
+ */
 export function sendTo(fd, kind, text = '', bytes) {
   const body = from(text)
   const head = alloc(HEADER_BYTES + body.length)
@@ -96,7 +100,7 @@ function writeFully(fd, bytes) {
     at += some(() => writeSync(fd, bytes, at, bytes.length - at, null)) ?? 0
 }
 
-/** One try; undefined where the socket was not ready. @param {() => number} act */
+/** A single attempt; undefined on EAGAIN. @param {() => number} act */
 function some(act) {
   try {
     return act()

@@ -1,4 +1,9 @@
-// Puts the realm together; answers its entrance, the one function the host calls.
+// Assembles the realm of an isolate; returns its entry point, the one function the host calls.
+//
+// User code shares this realm's objects, so nothing here trusts a prototype or global after boot: every
+// intrinsic is taken first (primordials.js), and parts get them as `P`. The host is reached by `ask` alone,
+// with text and numbers. Parts are functions without free variables; rare ones load lazily (globals.js). Relies
+// on isolated-vm copying primitives only. Does not bound time or memory: the cell and its process do.
 export default function (
   host,
   webAssembly,
@@ -12,15 +17,15 @@ export default function (
   const P = primordials()
 
   /**
-   * Asks the host. An error of its side (its stack may run out before this one's) never reaches user
-   * code; null is its way to say that it could not, or would not.
+   * Calls the host. Errors of its side (its stack may overflow before this one's) never reach user code; null
+   * means failed or refused.
    */
   const ask = (op, a, b, c) => {
     let answer = null
     try {
       answer = host(op, a, b, c)
     } catch {
-      // Its stack ran out before it could say so.
+      // The host's stack overflowed.
     }
     if (answer === null) throw new P.RangeError('Maximum call stack or argument size exceeded')
     return answer

@@ -1,4 +1,4 @@
-// structuredClone for what exists here: the structured types of the language, cycles included.
+// structuredClone for the types that exist here, cycles included.
 export default function (P, ask, part) {
   const DEPTH_MAX = 2000
 
@@ -118,7 +118,7 @@ export default function (P, ask, part) {
     P.defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true })
   }
 
-  /** Tried in turn: each reader throws for an object without its slot. */
+  /** Type detection by internal slot: each reader throws for an object without it. */
   function slotted(value, memory, depth) {
     for (let index = 0; index < readers.length; index++) {
       let slot
@@ -186,7 +186,7 @@ export default function (P, ask, part) {
   }
 
   function buffer(value, length, memory) {
-    // Not `slice`: it asks the buffer for a species, which user code may have changed.
+    // `slice` would consult the buffer's species, which user code may have changed.
     const copy = new P.ArrayBuffer(length)
     P.typedSet(new P.Uint8Array(copy), new P.Uint8Array(value))
     return keep(memory, value, copy)

@@ -1,5 +1,5 @@
-// CommonJS for files the job brought: libraries are published that way. Which file a name means is
-// decided outside, from the list of the job's files; running it is done here.
+// CommonJS loader for the job's files, the usual form of libraries. Names are resolved by the host, from the
+// list of files; files run here.
 export default function (P, ask, part, bound) {
   const cache = { __proto__: null }
   const bridges = { __proto__: null }
@@ -77,7 +77,7 @@ export default function (P, ask, part, bound) {
     P.apply(compiled, module.exports, [module.exports, require, module, path, folderOf(path)])
   }
 
-  /** Runs a file for ES modules that import it; JSON text of the names it exports. */
+  /** Runs a file for ES modules that import it; returns its exported names as JSON text. */
   bound.require = (path) => {
     const value = load(path)
     const names = P.setPrototypeOf([], null)
@@ -95,7 +95,7 @@ export default function (P, ask, part, bound) {
     return text + ']'
   }
 
-  /** What a transpiler marked as an ES module gives its own default, any other file all it exports. */
+  /** Default export: that of a transpiled ES module (`__esModule`), else all exports. */
   function defaultOf(value, isObject) {
     if (!isObject || value.__esModule !== true || !P.hasOwn(value, 'default')) return value
     return value.default

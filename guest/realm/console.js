@@ -1,15 +1,15 @@
-// `console` for programs that print: every argument is read without calling user code where that can
-// be helped, and nothing longer than the bound crosses to the host.
+// `console`: arguments are read without calling user code as far as possible, and only bounded text crosses to
+// the host.
 export default function (P, ask, part) {
   const GROUPS_MAX = 20
   const LABELS_MAX = 1000
-  // Past what a job may print unless it asked for more; the host counts and cuts.
+  // Beyond the default output limit; the host counts and truncates.
   const PLAIN_CHARS_MAX = 4_194_304
   let indent = ''
   const counts = new P.Map()
   const starts = new P.Map()
 
-  /** Plain strings are most of what is printed, and need no inspector. */
+  /** Fast path for plain strings, the most common case. */
   function format(args) {
     const isPlain =
       args.length === 1 && typeof args[0] === 'string' && args[0].length <= PLAIN_CHARS_MAX

@@ -1,4 +1,4 @@
-// Randomness comes from the host as text, one character a byte, at most 64 KiB a call.
+// Random bytes come from the host as text, one character a byte, at most 64 KiB a call.
 export default function (P, ask, part) {
   const BYTES_MAX = 65_536
   const INTEGERS = new P.Map()

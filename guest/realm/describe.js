@@ -1,11 +1,11 @@
-// What user code threw may be anything: a proxy, a symbol, an error whose `message` loops. It is read
-// here, inside the isolate and under the job's deadline, into three bounded strings.
+// Reads a thrown value, which may be anything: a proxy, a symbol, an error whose `message` loops. Runs inside
+// the isolate, under the job's deadline, and returns three bounded strings.
 export default function (P) {
   const NAME_CHARS_MAX = 256
   const MESSAGE_CHARS_MAX = 8192
   const STACK_CHARS_MAX = 16384
 
-  /** `{ name?, message, stack? }`, own strings only. Never throws for what it is given. */
+  /** `{ name?, message, stack? }`, own strings only. Never throws. */
   return function describe(thrown) {
     if (typeof thrown === 'object' ? thrown === null : typeof thrown !== 'function') {
       return { __proto__: null, message: cut(primitive(thrown), MESSAGE_CHARS_MAX) }

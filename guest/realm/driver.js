@@ -1,5 +1,5 @@
-// Runs the one job of this isolate. The host reads `job` off the global object exactly once: that
-// takes the name away, fetches the task, and answers what the user's function is handed to.
+// Runs the job of this isolate. The host reads `job` off the global object exactly once: that removes the name,
+// fetches the task, and returns the function that receives user code.
 export default function (P, ask, globals) {
   const { define, part, bound } = globals
   const { describe, serialise } = bound
@@ -7,10 +7,10 @@ export default function (P, ask, globals) {
   const CALL_UNITS_MAX = 4 * 2 ** 20
 
   let task
-  /** Of a batch, the input of each call. */
+  /** Inputs of a batch, one a call. */
   let inputs
   let ended = false
-  /** The job returned no value, and ends when no timer or call of it is pending. */
+  /** The job returned no value, and ends when no timer or call is pending. */
   let waits = false
   const calls = new P.Map()
   let lastCall = 0
@@ -39,7 +39,7 @@ export default function (P, ask, globals) {
     if (task.network) globals.network()
   }
 
-  /** A text without a backslash has no key that V8 could misread. */
+  /** Text without a backslash cannot trigger V8's bug with escaped keys. */
   function parse(text) {
     return P.indexOf(text, '\\') < 0 ? P.parse(text) : part('parse')(text)
   }
@@ -52,7 +52,7 @@ export default function (P, ask, globals) {
     else promise(() => called(callee))
   }
 
-  /** What each call of a batch does; what stands around a handler is run once. */
+  /** Function for each batch call; the code around a handler runs once. */
   function callOf(callee) {
     if (task.entry === 'body') return callee
     if (task.entry !== 'handler') return () => called(callee)
@@ -72,9 +72,9 @@ export default function (P, ask, globals) {
     else fail(new P.TypeError('Cannot call the job: its default export is not a function'))
   }
 
-  /** One call after the other in this realm. What one throws is its own, and the next one begins. */
+  /** Runs a batch serially in this realm. An exception belongs to its call only. */
   function batch(invoke) {
-    // An async function's own promise needs no user code to be followed.
+    // An async function's own promise is followed without calling user code.
     const isOwn = task.entry === 'body'
     const step = (index) => {
       try {
@@ -112,14 +112,14 @@ export default function (P, ask, globals) {
     ask('fault', P.stringify(error))
   }
 
-  /** Nobody who exports one means it to be called. */
+  /** Exported classes are not called. */
   const isClass = (value) =>
     typeof value === 'function' && P.slice(P.functionToString(value), 0, 6) === 'class '
 
-  /** For the modules that stand between the job's own: what they hand in and what they may have. */
+  /** Interface for the internal modules between the job's own. */
   const realm = {
     __proto__: null,
-    /** A default export that is a function is called, any other is the result. */
+    /** A default export that is a function is called; any other is the result. */
     exported(namespace) {
       if (inputs !== undefined) return eachOf(namespace)
       promise(() => {
@@ -130,7 +130,7 @@ export default function (P, ask, globals) {
     },
     bridge: (path) => bound.bridge(path),
   }
-  /** Runs a CommonJS file for the linker, and tells the names it exports. */
+  /** Runs a CommonJS file for the linker; returns its exported names. */
   bound.run = (path) => {
     try {
       part('commonjs')
@@ -140,7 +140,7 @@ export default function (P, ask, globals) {
     }
   }
 
-  /** Whatever `run` answers, throws, or resolves to, even twice, becomes one end. */
+  /** Settles once, whether `run` returns, throws, or resolves repeatedly. */
   function promise(run) {
     follow(new P.Promise((resolve) => resolve(run())))
   }
@@ -150,7 +150,7 @@ export default function (P, ask, globals) {
   }
 
   function then(own, resolved, rejected) {
-    // `then` looks for a species on the promise: without this it would find user code.
+    // `then` looks up the promise's species: without this it would find user code.
     P.defineProperty(own, 'constructor', { __proto__: null, value: undefined })
     P.promiseThen(own, resolved, rejected)
   }
@@ -181,7 +181,7 @@ export default function (P, ask, globals) {
 
   const timers = () => (bound.timers === undefined ? 0 : bound.timers())
 
-  /** Asked after each visit, once a job waits. */
+  /** Called after each visit, once a job waits. */
   bound.idle = () => {
     if (!ended && timers() + P.mapSize(calls) === 0) end('ok', 'json', 'null')
   }

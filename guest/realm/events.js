@@ -1,6 +1,6 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
 /* oxlint-disable typescript/unbound-method -- methods are taken off their prototypes once, then called by hand */
-// Events and abort signals as the web has them, without a tree: a target is its own path.
+// Events and abort signals as on the web, without a tree: the path is the target alone.
 export default function (P, ask, part, bound) {
   const LISTENERS_MAX = 10_000
   const { DOMException } = part('dom-exception')
@@ -148,7 +148,7 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  /** A listener that throws ends the job, as it would end a program. */
+  /** An exception in a listener ends the job, as it would end a program. */
   function notify(target, listener, event) {
     try {
       if (typeof listener === 'function') P.apply(listener, target, [event])

@@ -1,6 +1,6 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-// fetch, for a job that has a network: the host makes the request and decides about it and each of its redirects. What
-// comes back is there whole, so a body can be read at once and is no stream.
+// fetch for a job with a network: the host makes the request, and checks it and each redirect. Responses arrive
+// complete, so a body is read at once and is no stream.
 export default function (P, ask, part, bound) {
   const BODY_BYTES_MAX = 3 * 2 ** 20
   const { atob, btoa } = part('base64')
@@ -68,7 +68,7 @@ export default function (P, ask, part, bound) {
       const names = this.#names()
       for (let index = 0; index < names.length; index++) yield this.get(names[index])
     }
-    /** Each once, in order. */
+    /** Names in order, without duplicates. */
     #names() {
       const names = list()
       for (let index = 0; index < this.#pairs.length; index++) {
@@ -154,7 +154,7 @@ export default function (P, ask, part, bound) {
       copy.#headers = new Headers(this.#headers)
       return copy
     }
-    /** A body is there once: what was read belongs to its reader. */
+    /** A body is consumed by its first read. */
     #read(as) {
       return new P.Promise((resolve) => {
         if (this.#isUsed) throw new P.TypeError('Cannot read the body: it has been read')
@@ -194,7 +194,7 @@ export default function (P, ask, part, bound) {
     })
   }
 
-  /** A request as data; its address is read here as the host will read it. */
+  /** Serialises a request; its URL is parsed here as the host will parse it. */
   function requestText(input, init) {
     const parts = ask('url', P.String(input))
     if (parts === '') throw new P.TypeError('Cannot fetch it: the address is not a URL')
@@ -218,7 +218,7 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  /** The methods everybody knows are put in capitals, others stand as they are written. */
+  /** Upper-cases standard methods; others keep their case. */
   function known(method) {
     const upper = P.toUpperCase(method)
     const all = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']
@@ -226,7 +226,7 @@ export default function (P, ask, part, bound) {
     return method
   }
 
-  /** Bytes, and the type that they have by their nature; undefined where there is no body. */
+  /** Bytes of a body, with its default content type; undefined without a body. */
   function bodyOf(body) {
     if (body === undefined || body === null)
       return { __proto__: null, bytes: new P.Uint8Array(0), type: undefined }
@@ -244,7 +244,7 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  /** The bytes of a buffer or a view; undefined for all else. */
+  /** Bytes of a buffer or a view; undefined for other values. */
   function viewed(body) {
     if (typeof body !== 'object') return undefined
     if (P.isView(body)) {

@@ -1,8 +1,8 @@
-// The global object, brought to exactly what language `js` has. Parts that most jobs never touch are
-// accessors that load their script on first use and then become plain values.
+// Reduces the global object to exactly the names of language `js`. Rare parts are accessors that load their
+// script on first use and then become plain values.
 export default function (P, ask, webAssembly) {
   const global = globalThis
-  // Frozen clocks, shared memory and finalisers tell time or outlive the job; Wasm memory is not counted.
+  // Removed: shared memory and finalisers reveal time or outlive the job; WebAssembly memory is not counted.
   const removed = ['SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'console']
   if (!webAssembly) removed[removed.length] = 'WebAssembly'
   for (let index = 0; index < removed.length; index++) delete global[removed[index]]
@@ -14,7 +14,10 @@ export default function (P, ask, webAssembly) {
     compileAtOnce(global.WebAssembly)
   }
 
-  /** What V8 compiles beside a realm is handed to a loop that a realm has not, and never comes: here it comes at once. */
+  /**
+   * V8 posts asynchronous WebAssembly compilation to a task queue that an isolate lacks, so its promise would
+   * never settle: compile synchronously instead.
+   */
   function compileAtOnce({ Module, Instance }) {
     const hasModule = P.uncurry(Function.prototype[Symbol.hasInstance])
     const soon = (make) => new P.Promise((resolve) => resolve(make()))
@@ -45,7 +48,7 @@ export default function (P, ask, webAssembly) {
     return P.mapGet(parts, name)
   }
 
-  /** What the driver and lazily loaded parts share, filled in by whoever owns it. */
+  /** State shared by the driver and lazily loaded parts, filled in by its owner. */
   const bound = { __proto__: null }
 
   function define(name, value) {
@@ -100,7 +103,7 @@ export default function (P, ask, webAssembly) {
   bound.Temporal = global.Temporal
   for (const name in lazy) lazily(name, lazy[name])
 
-  /** What only a job with a network has. */
+  /** Names only for a job with a network. */
   const network = () => {
     lazily('fetch', 'fetch')
     lazily('Headers', 'fetch')

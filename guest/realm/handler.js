@@ -1,10 +1,10 @@
-// `exports.handler` as cloud functions have it: its value, its promise, or a call of its callback.
+// `exports.handler` as in cloud functions: result, promise, or callback.
 export default function (P, ask, part) {
   function run(source, input, context) {
     return invoke(load(source), input, context)
   }
 
-  /** The function that the source exports. */
+  /** Function exported by the source. */
   function load(source) {
     const name = ask('name')
     const module = { id: name, exports: {} }
@@ -26,7 +26,7 @@ export default function (P, ask, part) {
       else reject(error)
     }
     const answer = P.apply(handler, undefined, [input, context, callback])
-    // A handler that declares a callback, and answers nothing else, is awaited until it calls it.
+    // A handler with a callback parameter, and no other result, is awaited until it calls back.
     if (answer !== undefined || handler.length < 3) resolve(answer)
   }
 

@@ -1,6 +1,6 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-// Values as text for the console, near to what Node prints. Reads descriptors, so getters are shown and
-// not called; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
+// Values as text for the console, close to Node's format. Reads descriptors, so that getters are shown and not
+// called; a proxy cannot be told from its target, so its traps may run, inside the job's deadline.
 export default function (P, ask) {
   const DEPTH_MAX = 2
   const ITEMS_MAX = 100
@@ -8,7 +8,7 @@ export default function (P, ask) {
   const TOTAL_CHARS_MAX = 65_536
   const TEXT_CHARS_MAX = 4_194_304
   const ARGUMENTS_MAX = 1000
-  /** Node's `breakLength` and `compact`, by which it breaks lines. */
+  /** Node's `breakLength` and `compact`. */
   const LINE_CHARS = 80
   const COMPACT = 3
   const COLUMNS_MAX = 12
@@ -19,12 +19,12 @@ export default function (P, ask) {
   const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
   let room
-  /** Of the object that was shown last: what is nested three deep gets lines of its own. */
+  /** Nesting of the last object shown: three levels force separate lines. */
   let depth = 0
-  /** Empty places of lists that are still looked at in this call. */
+  /** Remaining budget for skipping array holes in this call. */
   let looks = 0
 
-  /** All arguments of one console call, with printf verbs in a leading string. */
+  /** Formats the arguments of one console call, with printf verbs in a leading string. */
   function format(args) {
     room = TOTAL_CHARS_MAX
     looks = HOLES_MAX
@@ -101,7 +101,7 @@ export default function (P, ask) {
     }
   }
 
-  /** One value on its own. */
+  /** Formats a single value. */
   function inspect(value) {
     room = TOTAL_CHARS_MAX
     looks = HOLES_MAX
@@ -114,7 +114,7 @@ export default function (P, ask) {
     return text
   }
 
-  /** What somebody prints as text is theirs to size: the host counts it against the job's output, and cuts. */
+  /** Top-level text keeps its length: the host counts it against the output limit, and truncates. */
   function printed(text) {
     return text.length > TEXT_CHARS_MAX ? P.slice(text, 0, TEXT_CHARS_MAX) : text
   }
@@ -156,7 +156,7 @@ export default function (P, ask) {
       ? P.bigIntToString(value) + 'n'
       : '[BigInt of more than 32,767 bits]'
 
-  /** In the quotes that take the fewest escapes. */
+  /** Chooses the quotes with the fewest escapes. */
   function quote(text) {
     let sign = "'"
     if (P.indexOf(text, "'") >= 0) {
@@ -197,7 +197,7 @@ export default function (P, ask) {
     return text
   }
 
-  /** Within something a long text is broken at its own lines. */
+  /** Nested long text is broken at its own lines. */
   function quoteWithin(text, indent) {
     const isLong = text.length > 16 && text.length > LINE_CHARS - indent - 4
     if (!isLong || P.indexOf(text, '\n') < 0) return quote(text)
@@ -261,7 +261,7 @@ export default function (P, ask) {
     })
   }
 
-  /** A class may say how its objects are printed, by a method of Node's symbol; a getter is not asked. */
+  /** Custom inspection method by Node's symbol; getters are not called. */
   function customOf(value) {
     let at = value
     for (let steps = 0; at !== null && steps < PROTOTYPES_MAX; steps++) {
@@ -299,7 +299,7 @@ export default function (P, ask) {
     })
   }
 
-  /** On one line where it is short, a list of more than six in columns, else an entry a line: by Node's own measures. */
+  /** Layout by Node's rules: one line if short, columns for a list of more than six, else an entry a line. */
   function layOut(entries, { head, base, open, close, indent, isFlat, value }) {
     const rows =
       value !== undefined && entries.length > 6 ? inColumns(entries, indent, value) : entries
@@ -376,7 +376,7 @@ export default function (P, ask) {
     return room
   }
 
-  /** Cells of a terminal: characters of East Asia take two. */
+  /** Terminal cells: East Asian characters take two. */
   function widthOf(text) {
     let width = text.length
     for (let at = 0; at < text.length; at++) {
@@ -415,7 +415,7 @@ export default function (P, ask) {
     return P.regExpExec(IDENTIFIER, short) === null ? quote(short) : short
   }
 
-  /** What a value is by its slots: its prefix, its brackets, its items, or its whole text. */
+  /** Classifies a value by its internal slots: prefix, brackets, items, or its whole text. */
   function kindOf(value) {
     const className = classOf(value)
     if (typeof value === 'function') return whole(functionText(value, className))
@@ -453,7 +453,7 @@ export default function (P, ask) {
 
   const whole = (text) => ({ __proto__: null, prefix: '', open: '{', text })
 
-  /** The name of the nearest constructor, read from descriptors alone. */
+  /** Nearest constructor's name, read from descriptors only. */
   function classOf(value) {
     for (let hops = 0; hops < 20; hops++) {
       const property = P.descriptorOf(value, 'constructor')
@@ -487,7 +487,7 @@ export default function (P, ask) {
         const property = P.descriptorOf(value, index)
         if (property === undefined) {
           const from = index
-          // A list may be billions long and hold nothing: so many are looked at, and no more.
+          // A sparse array may have billions of holes: the budget bounds the scan.
           while (index < length && looks-- > 0 && !P.hasOwn(value, index)) index++
           const holes = index - from
           push(entries, '<' + holes + ' empty item' + (holes > 1 ? 's' : '') + '>')
@@ -627,7 +627,7 @@ export default function (P, ask) {
 
   const isStack = (key) => key === 'stack' || key === 'message'
 
-  /** A stack with the lines of the user's own source, as that was written. */
+  /** A stack with frames of the user's own source, at original positions. */
   function userFrames(stack) {
     return ask('frames', P.slice(stack, 0, 16_384))
   }

@@ -1,15 +1,15 @@
-// Reads JSON where V8 misreads it: before it undoes the escapes of a key, `JSON.parse` takes it for the key that came
-// there in an earlier text if it begins with that one's characters. So `{"h":[],"\\":0}` turns every later
-// `{"h":1,"\"":2}` into `{"h":1,"\\":2}`, for all who share the process (V8 14.6 and before; nodejs/node#63785). Keys
-// without escapes are read right, so a text with others is read again with names in their place.
+// Works around a bug of V8's JSON.parse (V8 14.6 and before; nodejs/node#63785): before unescaping a key, it
+// matches the raw characters against keys of earlier texts. So `{"h":[],"\\":0}` turns every later
+// `{"h":1,"\"":2}` into `{"h":1,"\\":2}`, for all who share the process. Unescaped keys are safe, so text with
+// escaped ones is parsed again with placeholders for them.
 //
-// `escapedMax`: more keys with an escape are refused, each of them takes microseconds.
+// `escapedMax`: more escaped keys are refused; each costs microseconds.
 export default function (P, escapedMax = Infinity) {
   const QUOTE = 0x22
   const COLON = 0x3a
   const BACKSLASH = 0x5c
   const MARK = '~'
-  /** Quotes, backslashes, and what stands before a space. */
+  /** Quotes, backslashes, and control characters. */
   const NEEDS_ESCAPE = /["\\]|[^ -\uffff]/
 
   return function (text) {
@@ -21,8 +21,8 @@ export default function (P, escapedMax = Infinity) {
   }
 
   /**
-   * The text, which is JSON, with no escape in any key; undefined if it had none. A key that cannot be written without
-   * becomes `~0`, `~1` …, the same for the same key; one that begins with `~` itself gets another.
+   * JSON text without escapes in keys; undefined if it had none. A key that needs escapes becomes `~0`, `~1` …,
+   * equal for equal keys; a key that begins with `~` is replaced as well.
    */
   function withNames(text, keys) {
     const names = new P.Map()
@@ -60,7 +60,7 @@ export default function (P, escapedMax = Infinity) {
     }
   }
 
-  /** Past the quote that ends a string. */
+  /** Position after a string's closing quote. */
   function endOf(text, start) {
     let at = start + 1
     for (let unit = P.charCodeAt(text, at); unit !== QUOTE; unit = P.charCodeAt(text, at)) {
@@ -75,7 +75,7 @@ export default function (P, escapedMax = Infinity) {
     return P.charCodeAt(text, at) === COLON
   }
 
-  /** What was read, with every key as it was; without recursion, since nothing bounds how deep it is. */
+  /** Restores the original keys; iterative, since depth is unbounded. */
   function withKeys(value, keys) {
     const root = { __proto__: null, value }
     let todo = { __proto__: null, holder: root, next: undefined }
@@ -89,7 +89,7 @@ export default function (P, escapedMax = Infinity) {
         const held = holder[key]
         if (typeof held !== 'object' || held === null) continue
         const item = P.isArray(held) ? held : rekeyed(held, keys)
-        // It has this key already, so no setter of a prototype is asked.
+        // An existing own key, so no prototype setter is called.
         if (item !== held) holder[key] = item
         todo = { __proto__: null, holder: item, next: todo }
       }
@@ -100,7 +100,7 @@ export default function (P, escapedMax = Infinity) {
   function rekeyed(record, keys) {
     const names = P.keys(record)
     if (!hasMark(names)) return record
-    // Without a prototype there are no setters, and `__proto__` is a key like others.
+    // Without a prototype there are no setters, and `__proto__` is an ordinary key.
     const copy = { __proto__: null }
     for (let index = 0; index < names.length; index++) {
       const name = names[index]

@@ -1,4 +1,4 @@
-// Time in whole milliseconds since the job was released; finer clocks measure other tenants.
+// Whole milliseconds since the release; finer clocks allow side channels between tenants.
 export default function (P, ask) {
   const performance = { now: () => ask('clock') }
   P.defineProperty(performance, P.symbolToStringTag, {

@@ -1,6 +1,6 @@
 /* oxlint-disable typescript/unbound-method -- taking methods off their prototypes is what this file is for */
-// Every intrinsic the realm will ever use, taken before user code can touch anything. Nothing in the
-// realm looks a method up on an object later: user code owns those objects' prototypes by then.
+// Every intrinsic used by the realm, taken before user code runs. The realm never looks up a method on an
+// object afterwards, because user code can replace prototypes.
 export default function primordials() {
   const { bind, call } = Function.prototype
   const uncurry = bind.bind(call)
@@ -96,7 +96,7 @@ export default function primordials() {
     valueOfNumber: uncurry(Number.prototype.valueOf),
     valueOfString: uncurry(String.prototype.valueOf),
     valueOfSymbol: uncurry(Symbol.prototype.valueOf),
-    // Internal slots: these throw, or answer undefined, for anything that only looks the part
+    // Slot checks: these throw, or return undefined, for objects without the internal slot
     bufferByteLength: getter(ArrayBuffer.prototype, 'byteLength'),
     bufferTransfer: uncurry(ArrayBuffer.prototype.transfer),
     typedTag: getter(TypedArray.prototype, Symbol.toStringTag),
@@ -110,7 +110,7 @@ export default function primordials() {
     viewByteLength: getter(DataView.prototype, 'byteLength'),
     weakMapProbe: (value) => hasWeak(value, probe),
     weakSetProbe: (value) => hasWeakMember(value, probe),
-    // Prototypes, for telling plain things apart
+    // Prototypes, to recognise plain objects
     BigIntPrototype: BigInt.prototype,
     BooleanPrototype: Boolean.prototype,
     BufferPrototype: ArrayBuffer.prototype,

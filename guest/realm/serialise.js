@@ -1,6 +1,5 @@
-// A result becomes text inside the isolate, while its own deadline runs: getters and proxies are user
-// code. Plain JSON where that loses nothing, `tagged` where it would. A value with a `toJSON` is data
-// like any other (its own enumerable string keys): a result says what it is, not what it would print.
+// Serialises a result inside the isolate, under its deadline: getters and proxies are user code. Plain JSON if
+// that is lossless, else `tagged`. `toJSON` is ignored: an object is its own enumerable string keys.
 export default function (P) {
   const DEPTH_MAX = 512
   const BIGINT_BITS_MAX = 2 ** 20
@@ -12,12 +11,12 @@ export default function (P) {
   let refusal
   let out, room, tagged, wrapTypeKeys, sawTypeKey, ancestors, keys, depth
 
-  /** `{ encoding, text }`, or `{ code, message }`; what user code throws on the way is thrown on. */
+  /** `{ encoding, text }`, or `{ code, message }`; rethrows exceptions of user code. */
   function serialise(value, unitsMax) {
     try {
       if (value === undefined) return { __proto__: null, encoding: 'json', text: 'null' }
       pass(value, unitsMax, false)
-      // Only the tagged form gives `$type` a meaning of its own, so only there must it be wrapped.
+      // Only the tagged form reserves `$type`, so only there must it be wrapped.
       if (tagged && sawTypeKey) pass(value, unitsMax, true)
       return { __proto__: null, encoding: tagged ? 'tagged' : 'json', text: out }
     } catch (thrown) {
@@ -77,7 +76,7 @@ export default function (P) {
   }
 
   function bigint(value) {
-    // Writing digits is native work that no deadline interrupts, so its size is settled first.
+    // BigInt to text is native work without interruption, so its size is checked first.
     if (P.bigIntAsIntN(BIGINT_BITS_MAX, value) !== value) {
       stop('RESULT_TOO_LARGE', 'holds a BigInt of more than 1,048,575 bits')
     }
@@ -128,7 +127,7 @@ export default function (P) {
   }
 
   function isWrapped(value, names) {
-    // `__proto__` as a key is inert only in the pair form: a reader that assigns keys would obey it.
+    // `__proto__` as a key is safe only in the pair form: a reader that assigns keys would set the prototype.
     if (P.isEnumerable(value, '__proto__')) return (tagged = true)
     if (names.length > 0 && P.isEnumerable(value, '$type')) sawTypeKey = true
     else return false
@@ -158,7 +157,7 @@ export default function (P) {
     record(value)
   }
 
-  // Each answers false for a value that merely inherits: the slot decides, not the prototype.
+  // Each returns false for an object that merely inherits: the slot decides, not the prototype.
   const writers = new P.Map()
   const onPrototype = (prototype, read, writer) => {
     P.mapSet(writers, prototype, (value) => {

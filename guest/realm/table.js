@@ -1,5 +1,5 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-// console.table: rows of an array or object in a box, the columns in order of first appearance.
+// console.table: rows of an array or object in a box, columns in order of first appearance.
 export default function (P, ask, part) {
   const ROWS_MAX = 200
   const COLUMNS_MAX = 30

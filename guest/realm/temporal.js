@@ -1,5 +1,5 @@
 /* oxlint-disable typescript/unbound-method -- methods are taken off their prototypes once, then called by hand */
-// The engine's Temporal with a clock that steps by 1 ms, like every other clock here.
+// V8's Temporal with a clock of 1 ms resolution, like every other clock here.
 export default function (P, ask, part, bound) {
   const { Temporal } = bound
   const { Now, Instant } = Temporal

@@ -1,6 +1,6 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-// Text to bytes and back: UTF-8 as the Encoding standard reads it, UTF-16LE, and the windows-1252 that
-// the standard means by "latin1".
+// TextEncoder and TextDecoder: UTF-8, UTF-16LE, and windows-1252, which the Encoding standard also calls
+// "latin1".
 export default function (P) {
   const LABELS = {
     __proto__: null,
@@ -17,7 +17,7 @@ export default function (P) {
     'windows-1252': 'windows-1252',
   }
   const SPACES = /^[\t\n\f\r ]+|[\t\n\f\r ]+$/
-  // What windows-1252 has where Latin-1 has control characters, U+0080 to U+009F.
+  // windows-1252 characters for U+0080 to U+009F, control characters in Latin-1.
   const WINDOWS =
     '\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f' +
     '\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178'
@@ -191,7 +191,7 @@ export default function (P) {
     state.upper = 0xbf
   }
 
-  /** The first byte of a longer sequence narrows what may follow: no overlong forms, no surrogates. */
+  /** The first byte of a sequence restricts the second: no overlong forms, no surrogates. */
   function lead(state, byte) {
     if (byte >= 0xc2 && byte <= 0xdf) {
       state.needed = 1

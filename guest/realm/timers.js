@@ -1,6 +1,6 @@
 /* oxlint-disable unicorn/consistent-function-scoping -- a realm file is one function whose text is carried into an isolate */
-// Timers are kept here, ordered by due time; the host is only told when to come back. One timer runs
-// per visit, so that microtasks run between two of them as they do elsewhere.
+// Timers, ordered by due time; the host only knows when to call back. One timer runs per visit, so that
+// microtasks run between two of them as elsewhere.
 export default function (P, ask, part, bound) {
   const TIMERS_MAX = 10_000
   const DELAY_MS_MAX = 2 ** 31 - 1
@@ -11,7 +11,7 @@ export default function (P, ask, part, bound) {
   let size = 0
   let lastId = 0
   let order = 0
-  /** Number of live timers that do not hold the job open. */
+  /** Count of live timers that do not hold the job open (unref). */
   let quiet = 0
 
   function setTimeout(callback, delay, ...rest) {
@@ -47,10 +47,10 @@ export default function (P, ask, part, bound) {
     }
   }
 
-  /** Number of live timers that hold the job open. */
+  /** Count of live timers that hold the job open. */
   bound.timers = () => P.mapSize(live) - quiet
 
-  /** A timer that does not hold the job open. */
+  /** Creates a timer that does not hold the job open (unref). */
   function quietly(callback, delay) {
     P.mapGet(live, setTimeout(callback, delay)).isQuiet = true
     quiet++
@@ -79,7 +79,7 @@ export default function (P, ask, part, bound) {
     return id
   }
 
-  /** Runs the timer that is due, if one is, and says when to come again: even if it throws. */
+  /** Runs one due timer, if any, and arms the next, even if it throws. */
   bound.tick = () => {
     const now = bound.now()
     let timer
@@ -143,11 +143,11 @@ export default function (P, ask, part, bound) {
     heap[at] = entry
   }
 
-  /** Cleared timers leave entries behind; setting and clearing for ever must not grow the heap. */
+  /** Cleared timers leave entries behind; the sweep bounds the heap under repeated set and clear. */
   function sweep() {
     const count = size
     size = 0
-    // `rise` writes at or below the place just read, so the heap is rebuilt in itself.
+    // `rise` writes at or below the position just read, so the rebuild is in place.
     for (let index = 0; index < count; index++) {
       const entry = heap[index]
       if (P.mapHas(live, entry.id)) rise(entry)

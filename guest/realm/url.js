@@ -1,5 +1,5 @@
 /* oxlint-disable typescript/unbound-method -- methods are taken off their prototypes once, then called by hand */
-// URLs are parsed by the host's own parser, as text of bounded length; what it found comes back as text.
+// URLs are parsed by the host's parser, as bounded text both ways.
 export default function (P, ask) {
   const URL_UNITS_MAX = 65_536
   const QUERY_UNITS_MAX = 2 ** 20
@@ -60,7 +60,7 @@ export default function (P, ask) {
       this.#changed()
     }
     sort() {
-      // Insertion sort: stable, and it calls nothing.
+      // Insertion sort: stable, without calls to user code.
       for (let index = 1; index < this.#pairs.length; index++) {
         const pair = this.#pairs[index]
         let at = index
@@ -130,7 +130,7 @@ export default function (P, ask) {
     }
   }
 
-  /** From another URLSearchParams, an array or iterable of pairs, or a record of strings. */
+  /** Accepts another URLSearchParams, an iterable of pairs, or a record of strings. */
   function fill(params, init) {
     if (typeof init[P.symbolIterator] !== 'function') {
       const names = P.keys(init)
@@ -157,7 +157,7 @@ export default function (P, ask) {
     })
   }
 
-  /** A JSON array of strings, without asking anything for `toJSON`. */
+  /** A JSON array of strings, without a `toJSON` lookup. */
   function listText(flat) {
     let text = '['
     for (let index = 0; index < flat.length; index++) {

@@ -99,7 +99,7 @@ static int load_listening(const unsigned char *code, uint32_t bytes) {
   return fd < 0 && errno == EINVAL ? load_filter(listens, code, bytes) : fd;
 }
 
-/* Two filters, each after its length: the one that asks the sentinel, then the one that asks nobody. */
+/* Two length-prefixed filters: the first asks the sentinel (SECCOMP_RET_USER_NOTIF), the second decides alone. */
 static uint32_t take_filter(unsigned char **at, const unsigned char *end) {
   uint32_t bytes;
   if (end - *at < 4) cannot("no filter");
@@ -127,7 +127,7 @@ static _Noreturn void enter(char **argv) {
   char byte;
   if (read(HAND_OVER_FD, &byte, 1) != 1) cannot("nobody to hand over to");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) cannot("no_new_privs");
-  /* It tells of the sockets of this network, and of no other; a wall can do without it. */
+  /* Netlink socket that lists sockets of this network namespace only; optional. */
   int32_t sockets = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   int32_t listener = load_listening(asking, asking_bytes);
   if (listener < 0) cannot("load the filter");
@@ -143,7 +143,7 @@ static _Noreturn void enter(char **argv) {
   cannot("become the program");
 }
 
-/* ---- outside: what it holds ---- */
+/* ---- outside: state ---- */
 
 enum {
   CONTROL_FD = 3,
@@ -163,7 +163,7 @@ enum {
   INTERPRETER_BYTES_MAX = 256,
   PATH_BYTES_MAX = 4096,
   SHOWN_BYTES_MAX = 256,
-  /* Of /proc/PID/stat. */
+  /* Field numbers of /proc/PID/stat. */
   BEGAN_FIELD = 22,
   SEEN_MAX = 4096,
   TASKS_MAX = 4096,
@@ -171,7 +171,7 @@ enum {
   WAITING_MAX = 16,
   GIVING_MAX = 64,
   PATIENCE_US = 2000,
-  /* Of a core, in parts of 256; and how much it may use at once. */
+  /* CPU share, in 1/256 of a core, and its burst. */
   SHARE = 64,
   BURST_MS = 500,
   REST_MS = 2,
@@ -181,19 +181,19 @@ enum {
   CAPTURED_MAX = 64,
   RECEIVED_MAX = 64,
   SCRATCH_DEVICES_MAX = 8,
-  /* For as long everything else waits; then it answers beside it, and in the end it gives up. */
+  /* Settling blocks everything else for this long; then continues in the background, and finally gives up. */
   SETTLE_US = 20000,
   SETTLE_MS_MAX = 700,
   LATE_MS_MAX = 3000,
   ENDING_MS = 50,
   SECRETS_MAX = 64,
   WATCHED_MAX = 32,
-  /* Of a file that is about to be made: looks for it. */
+  /* Attempts to find a file that is about to be created. */
   TRIES_MAX = 200,
-  /* Who opens to write is over with it by then; who only says so reads. */
+  /* An open without a close for longer counts as a read (mmap); writers close sooner. */
   OPEN_MS_MAX = 500,
   WATCH_LOOK_MS = 50,
-  /* Names looked up by hand in one path: a maze is told as it is written. */
+  /* Bounds of path resolution in user space; beyond them the path is reported as written. */
   LINKS_MAX = 16,
   STEPS_MAX = 128,
 };
@@ -233,7 +233,7 @@ static struct {
   int secret_count;
   uint64_t denied, answered, left_out, forgotten;
   pid_t capturing;
-  /* Of the kernel: ends this process. */
+  /* Kernel timer that kills this process. */
   int alarm, has_alarm;
 } s = {.allowed = ALL, .listener = -1, .root = -1, .init = -1, .parent = -1, .sockets = -1, .bound = -1};
 
@@ -247,8 +247,8 @@ static uint64_t now_ns(void) {
   return ns_of(CLOCK_BOOTTIME);
 }
 
-/* Also from the signal handler: system calls and nothing else. What is starved of processor time dies slowly, so its
- * bounds are lifted once it can run no instruction of its own. */
+/* Also called from the signal handler: async-signal-safe calls only. A process without CPU time dies slowly, so
+ * the wall's CPU bounds are lifted once it can execute no instruction. */
 static _Noreturn void end_wall(int status) {
   s.allowed = 0;
   if (s.init >= 0) syscall(SYS_pidfd_send_signal, s.init, SIGKILL, NULL, 0);
@@ -264,7 +264,7 @@ static void parent_died(int signal) {
 
 static void be_interrupted(int signal) { (void)signal; }
 
-/* ---- what it says: one JSON value a line, never waiting ---- */
+/* ---- output: one JSON value a line, never blocks ---- */
 
 static char out[OUT_BYTES_MAX];
 static size_t out_bytes;
@@ -288,7 +288,8 @@ static int say_within(size_t bound, const char *line, int n) {
   return 1;
 }
 
-/* What the guest makes it say leaves room for these, so that a warden that does not take them takes nothing at all. */
+/* Reports caused by the guest leave room for these, so a full buffer here means that the warden stopped
+ * reading. */
 #define SAY(...)                                                      \
   do {                                                                \
     char line_[LINE_BYTES_MAX];                                       \
@@ -296,7 +297,7 @@ static int say_within(size_t bound, const char *line, int n) {
     if (!say_within(OUT_BYTES_MAX, line_, n_)) end_wall(LOST_WARDEN); \
   } while (0)
 
-/* Every byte that is not plain ASCII by its number: what it means is not ours to say. */
+/* Escapes every non-ASCII byte by its number: the guest's encoding is unknown. */
 static void quote(char *to, size_t room, const char *from) {
   size_t have = 0;
   for (; *from && have + 7 < room; from++) {
@@ -309,11 +310,10 @@ static void quote(char *to, size_t room, const char *from) {
   to[have] = 0;
 }
 
-/* What it says so much of: a flood of one kind takes no word from another. */
+/* Separate budgets for each kind of report: a flood of one cannot suppress another. */
 enum { OF_SECRETS, OF_EXECS, OF_REFUSALS, OF_REST, KINDS };
 
-/* Part of the name of a place where secrets lie: one that ends as a name does must end one, so that nothing is told as
- * such that is none. */
+/* Substring of a secret's path; one that ends with a path component must match a complete component. */
 static int is_secret(const char *path) {
   for (int i = 0; i < s.secret_count; i++) {
     const char *part = s.secrets[i];
@@ -341,7 +341,8 @@ static int may_report(int kind) {
   return 1;
 }
 
-/* Whether it was said. `wrote`: milliseconds of CLOCK_MONOTONIC at which what is run was last written; below 0 where that is not known. */
+/* Returns true if reported. `wrote`: time of the last write to the executable, in milliseconds of
+ * CLOCK_MONOTONIC; below 0 if unknown. */
 static int report_run(pid_t pid, int call, int class, int is_denied, int writes, const char *path, double wrote) {
   int kind = path && is_secret(path) ? OF_SECRETS : is_denied ? OF_REFUSALS : class == EXEC ? OF_EXECS : OF_REST;
   if (!s.reports || !may_report(kind)) return 0;
@@ -349,7 +350,7 @@ static int report_run(pid_t pid, int call, int class, int is_denied, int writes,
   if (wrote >= 0) snprintf(when, sizeof when, ",\"wrote\":%.3f", wrote);
   char shown[SHOWN_BYTES_MAX * 6 + 8] = "", line[LINE_BYTES_MAX];
   size_t length = path ? strlen(path) : 0;
-  /* The end of a path tells more than its beginning. */
+  /* Truncates at the front: the end of a path is more informative. */
   if (path) quote(shown, sizeof shown, path + (length > SHOWN_BYTES_MAX ? length - SHOWN_BYTES_MAX : 0));
   int n = snprintf(line, sizeof line,
                    "{\"kind\":\"seen\",\"t\":%.3f,\"monotonic\":%.3f,\"pid\":%d,\"call\":%d,\"class\":\"%s\",\"verdict\":\"%s\","
@@ -366,9 +367,9 @@ static int report(pid_t pid, int call, int class, int is_denied, int writes, con
   return report_run(pid, call, class, is_denied, writes, path, -1);
 }
 
-/* ---- the caller's memory and names, always as a copy ---- */
+/* ---- the caller's memory and names, always as a copy (TOCTOU) ---- */
 
-/* To the edge of a page, then the next one: the text may end just before a page that is not there. */
+/* Reads page by page: the text may end just before an unmapped page. */
 static int read_text(pid_t pid, uint64_t from, char *to, size_t room) {
   size_t have = 0;
   while (have < room) {
@@ -399,7 +400,7 @@ static int read_status(pid_t pid, char *text, size_t room) {
   return n > 0;
 }
 
-/* A number after a word at the beginning of a line of /proc/PID/status. `last`: the last of several. */
+/* Number after a key at the start of a line of /proc/PID/status. `last`: the last one of several. */
 static long status_of(pid_t pid, const char *word, int base, int last) {
   char text[4096];
   char *at = read_status(pid, text, sizeof text) ? strstr(text, word) : NULL;
@@ -410,7 +411,7 @@ static long status_of(pid_t pid, const char *word, int base, int last) {
   return value;
 }
 
-/* Which process table it lives in; 0 for one that is gone. */
+/* Inode of its PID namespace; 0 if the process is gone. */
 static ino_t table_of(pid_t pid) {
   char name[64];
   struct stat facts;
@@ -418,7 +419,7 @@ static ino_t table_of(pid_t pid) {
   return stat(name, &facts) == 0 ? facts.st_ino : 0;
 }
 
-/* Whether it runs no more, be it that nobody has asked how it ended. */
+/* True if it has exited, even if not yet reaped (zombie). */
 static int has_ended(pid_t pid) {
   char text[4096];
   char *at = read_status(pid, text, sizeof text) ? strstr(text, "\nState:\t") : NULL;
@@ -444,7 +445,7 @@ static int link_to(const char *name, char *to, size_t room) {
   return 0;
 }
 
-/* Where the caller's relative paths begin, as a path of its own root. */
+/* Base of the caller's relative paths, as a path in its own root. */
 static int folder_of(pid_t pid, int folder, char *to, size_t room) {
   char name[64];
   if (folder == AT_FDCWD) {
@@ -460,7 +461,7 @@ static int folder_of(pid_t pid, int folder, char *to, size_t room) {
   return failed;
 }
 
-/* What the kernel calls the caller itself is nobody for whoever lives in another table: by its number there. */
+/* Translates /proc/self and /proc/thread-self into numeric paths: the sentinel is in another PID namespace. */
 static const char *after_self(pid_t pid, const char *path, char *to, size_t room) {
   static const char own[] = "/proc/self", thread[] = "/proc/thread-self";
   size_t length = !strncmp(path, own, sizeof own - 1) ? sizeof own - 1 : sizeof thread - 1;
@@ -491,7 +492,7 @@ static int open_below(int folder, const char *path, uint64_t flags, uint64_t mod
   return fd < 0 ? -errno : fd;
 }
 
-/* Where a link leads, if it is one: bytes that are no text of ours, with an end put to them. */
+/* Target of a symlink, NUL-terminated; guest bytes. */
 static int is_link(int fd, char *to, size_t room) {
   struct stat facts;
   if (fstat(fd, &facts) || !S_ISLNK(facts.st_mode)) return 0;
@@ -499,12 +500,11 @@ static int is_link(int fd, char *to, size_t room) {
   if (n <= 0 || (size_t)n >= room - 1) return 0;
   to[n] = 0;
   struct statfs system;
-  /* A link of the kernel's own to what has no name, such as a pipe. */
+  /* A magic link to an unnamed object, such as a pipe. */
   return *to == '/' || fstatfs(fd, &system) || system.f_type != PROC_SUPER_MAGIC || !strchr(to, ':');
 }
 
-/* Follows a whole path by hand, the kernel's own links too, and what the kernel calls the caller itself wherever it
- * stands; as far as there is anything. For telling. */
+/* Resolves a path step by step, including magic links and /proc/self, as far as it exists. For reports only. */
 static void follow(pid_t pid, const char *path, char *done, size_t room) {
   char rest[PATH_BYTES_MAX * 2], next[PATH_BYTES_MAX * 2], name[256];
   size_t have = 0, at = 0;
@@ -553,9 +553,9 @@ static void follow(pid_t pid, const char *path, char *done, size_t room) {
   if (!done[0]) strcpy(done, "/");
 }
 
-/* The path as the wall's own root has it, by whatever name it was asked for: of what is there, else of the folder that
- * it would be in. What is run keeps its last name, by which one file may be many programs. For telling alone: whoever
- * changes a link meanwhile is told of as it was, or as it is. */
+/* Canonical path in the wall's own root: of the file, else of its parent folder. For an exec the last component
+ * stays, since one file may be many programs (busybox). For reports only: a concurrent change of links makes it
+ * stale. */
 static void real_path(pid_t pid, int folder, const char *path, int is_run, char *to, size_t room) {
   char whole[PATH_BYTES_MAX * 2], name[64];
   if (whole_path(pid, folder, path, whole, sizeof whole)) {
@@ -576,7 +576,7 @@ static void real_path(pid_t pid, int folder, const char *path, int is_run, char 
     fd = open_below(s.root, whole, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
     *slash = '/';
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    /* What is there and leads nowhere is a link too. */
+    /* A dangling symlink is a link too. */
     int other = fd < 0 || is_run ? -1 : open_below(fd, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_BENEATH);
     int failed = fd < 0 || other >= 0 || link_to(name, to, room);
     if (other >= 0) close(other);
@@ -590,7 +590,7 @@ static void real_path(pid_t pid, int folder, const char *path, int is_run, char 
   follow(pid, whole, to, room);
 }
 
-/* ---- opens, done here ---- */
+/* ---- opens, performed here ---- */
 
 static const uint64_t open_flags_known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
                                          O_DSYNC | O_SYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
@@ -601,7 +601,7 @@ static int flags_write(uint64_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-/* null, zero, full, random, urandom: nothing is kept there. */
+/* null, zero, full, random, urandom: they store no data. */
 static int is_harmless_device(const struct stat *facts) {
   if (!S_ISCHR(facts->st_mode) || major(facts->st_rdev) != 1) return 0;
   unsigned int which = minor(facts->st_rdev);
@@ -614,7 +614,7 @@ static int is_scratch(const struct stat *facts) {
   return 0;
 }
 
-/* What it is, not what it is called: a name may be another thing by the time that it is looked up. */
+/* Judges the opened file by fstat, not by name: a name may change before it is resolved (TOCTOU). */
 static int judged(int fd, int writes) {
   struct stat facts;
   if (fstat(fd, &facts)) return -EACCES;
@@ -650,7 +650,7 @@ static int open_found(int found, uint64_t flags, uint64_t mode) {
   if (failed) return failed;
   if ((flags & O_CREAT) && (flags & O_EXCL) && (flags & O_TMPFILE) != O_TMPFILE) return -EEXIST;
   if (flags & O_PATH) return fcntl(found, F_DUPFD_CLOEXEC, 0);
-  /* A socket cannot be opened, and a device other than those above may do something when it is. */
+  /* Opening a socket fails, and opening another device may have side effects. */
   if (S_ISBLK(facts.st_mode) || (S_ISCHR(facts.st_mode) && !is_harmless_device(&facts))) return -EACCES;
   if (S_ISDIR(facts.st_mode) && (flags & O_CREAT)) return -EISDIR;
   char name[64];
@@ -687,17 +687,17 @@ static int open_for(pid_t pid, int folder, const char *path, uint64_t flags, uin
 
 static struct task {
   pid_t tid;
-  /* Whose number a thread takes that becomes another program. */
+  /* Thread group: a thread that calls execve takes over its leader's pid. */
   pid_t group;
   int call;
   uint64_t at;
-  /* Since when it is being brought past that call; 0 while nobody minds it. */
+  /* Time since it is being driven past that call; 0 otherwise. */
   uint64_t settles;
   int is_traced, is_killed;
 } tasks[TASKS_MAX];
 static int settling_count;
 
-/* Whether a call that was let go on may still be about to happen: it runs, or is in the very call. */
+/* True if a continued call may still take effect: the thread is running, or is in that call. */
 static int may_still(pid_t tid, int call) {
   char name[64], text[64] = "";
   snprintf(name, sizeof name, "/proc/%d/syscall", tid);
@@ -714,8 +714,8 @@ static void forget(struct task *task) {
   memset(task, 0, sizeof *task);
 }
 
-/* Where this thread is, or may be put: in the place of one whose call is over, where none is free near by. NULL where
- * there is none in all of it: whoever makes threads by the thousand does not get another forgotten by it. */
+/* Slot of this thread, else a free one near its hash, else that of a finished call. NULL if there is none: a
+ * guest with thousands of threads cannot evict entries. */
 static struct task *place_for(pid_t tid) {
   unsigned int first = (unsigned int)tid % TASKS_MAX;
   struct task *vacant = NULL;
@@ -731,8 +731,8 @@ static struct task *place_for(pid_t tid) {
   return vacant;
 }
 
-/* Whose call went on last, and which: until it is known to be over it may still be about to happen. Whoever asks is past
- * the call before. One that cannot be kept in mind is never known to be over. */
+/* Records the last continued call of a thread: until it has finished it may still take effect. A new request
+ * proves that the previous call has finished. A thread that does not fit is treated as never finished. */
 static void remember(const struct seccomp_notif *asked) {
   pid_t tid = (pid_t)asked->pid;
   struct task *task = place_for(tid);
@@ -751,7 +751,7 @@ static void remember(const struct seccomp_notif *asked) {
 static void send_answer(uint64_t id, int64_t value, int error, uint32_t flags) {
   struct seccomp_notif_resp answer = {.id = id, .val = value, .error = error, .flags = flags};
   s.answered++;
-  /* ENOENT: the caller is gone. */
+  /* ENOENT: the caller has died. */
   if (ioctl(s.listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) && errno != ENOENT && errno != EINPROGRESS)
     end_wall(ENDED_WELL);
 }
@@ -761,24 +761,24 @@ static void go_on(const struct seccomp_notif *asked) {
   send_answer(asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
-/* Two things that are done here wait for the wall: putting a descriptor into a thread waits until that thread runs, and a
- * connect whose socket the wall has just made one that waits. A wall sees to it that it never runs, or never accepts;
- * so whatever takes longer is interrupted, for time must not stand still here. */
+/* Two operations here block on the wall: SECCOMP_IOCTL_NOTIF_ADDFD waits until the thread runs, and connect
+ * blocks if the wall makes its socket blocking again. A wall could make them wait for ever, so a timer
+ * interrupts them (EINTR); phases must not be delayed. */
 static void be_impatient(int us) {
   struct itimerval soon = {.it_interval = {.tv_usec = us}, .it_value = {.tv_usec = us}};
   setitimer(ITIMER_REAL, &soon, NULL);
 }
 
-/* Descriptors whose thread has not run yet. */
+/* Descriptors whose thread has not run yet (ADDFD pending). */
 static struct {
   uint64_t id;
   int fd, writes, closes_on_exec;
 } giving[GIVING_MAX];
 static int giving_count;
-/* How often in a row: a wall that stands still is asked less often after a while. */
+/* Consecutive failed attempts: a stopped wall is retried less often. */
 static int given_in_vain;
 
-/* 0 where it is over, one way or the other; the descriptor stays ours. */
+/* Returns 0 when done, in success or failure; the descriptor stays open here. */
 static int give_now(uint64_t id, int fd, int closes_on_exec) {
   struct seccomp_notif_addfd given = {
       .id = id,
@@ -795,7 +795,7 @@ static int give_now(uint64_t id, int fd, int closes_on_exec) {
   return 0;
 }
 
-/* Takes the descriptor, which goes to a caller that may write by it or not. */
+/* Takes ownership of the descriptor, and passes it to the caller, which may write to it or not. */
 static void give_descriptor(uint64_t id, int fd, int writes, int closes_on_exec) {
   if (give_now(id, fd, closes_on_exec) == 0) {
     close(fd);
@@ -812,7 +812,7 @@ static void drop_giving(int i) {
   memmove(giving + i, giving + i + 1, (size_t)(--giving_count - i) * sizeof giving[0]);
 }
 
-/* The one that waits longest; if it does so still, the others come first. */
+/* Retries the oldest one; if it is still pending, it moves to the end. */
 static void try_giving(void) {
   uint64_t id = giving[0].id;
   int fd = giving[0].fd, writes = giving[0].writes, closes_on_exec = giving[0].closes_on_exec;
@@ -820,7 +820,7 @@ static void try_giving(void) {
   give_descriptor(id, fd, writes, closes_on_exec);
 }
 
-/* What was open when it was asked for, and is not any more. */
+/* Withdraws pending descriptors that the current phase no longer allows. */
 static void judge_giving(void) {
   for (int i = giving_count - 1; i >= 0; i--) {
     int failed = judged(giving[i].fd, giving[i].writes);
@@ -839,7 +839,7 @@ static struct {
 } waiting[WAITING_MAX];
 static int waiting_count;
 
-/* Never waits: for as long as it takes, a socket that would wait does not. */
+/* Non-blocking connect: sets O_NONBLOCK for its duration. */
 static int connect_now(int socket, const struct sockaddr_un *to, socklen_t bytes, int *would_wait) {
   int flags = fcntl(socket, F_GETFL);
   *would_wait = flags >= 0 && !(flags & O_NONBLOCK);
@@ -849,7 +849,7 @@ static int connect_now(int socket, const struct sockaddr_un *to, socklen_t bytes
   be_impatient(0);
   if (*would_wait) fcntl(socket, F_SETFL, flags);
   if (failed != -EINTR) return failed;
-  /* Somebody in the wall took back what was set here: it would wait. */
+  /* The wall removed O_NONBLOCK meanwhile: it would block. */
   *would_wait = 1;
   return -EINTR;
 }
@@ -868,13 +868,14 @@ static void try_waiting(void) {
       send_answer(waiting[i].id, 0, is_early ? -EAGAIN : failed, 0);
       drop_waiting(i);
     }
-    /* That has taken its time already. */
+    /* Its time has run out. */
     if (failed == -EINTR) return;
   }
 }
 
-/* With the network closed, sockets between the wall's own processes still work, and nothing else does. The copy of the
- * socket decides what it is, the copy of the address where it goes. A name is looked up in the wall's own root. */
+/* With the network closed, only sockets between the wall's own processes work. The duplicated socket
+ * (pidfd_getfd) decides the family, the copied address the destination. A path is resolved in the wall's own
+ * root. */
 static int connect_for(const struct seccomp_notif *asked, int socket, int *is_later) {
   struct sockaddr_un to = {0};
   int domain;
@@ -921,7 +922,8 @@ static void answer_connect(const struct seccomp_notif *asked) {
   send_answer(asked->id, 0, failed, 0);
 }
 
-/* With writing closed a socket gets no name among the files, for that makes one; any other address is no file. */
+/* With writing closed, no socket may be bound to a path, which would create a file; other addresses create
+ * none. */
 static int bind_for(const struct seccomp_notif *asked, int socket) {
   union {
     struct sockaddr any;
@@ -933,7 +935,7 @@ static int bind_for(const struct seccomp_notif *asked, int socket) {
   if (bytes < sizeof to.any.sa_family || bytes > sizeof to) return -EINVAL;
   if (read_bytes((pid_t)asked->pid, asked->data.args[1], &to, bytes)) return -EFAULT;
   int is_named = bytes > offsetof(struct sockaddr_un, sun_path) && to.near.sun_path[0];
-  /* Not in the name of a process that may hear more than the caller. */
+  /* Not on behalf of a process that may receive more than the caller. */
   int is_wide = to.any.sa_family == AF_NETLINK && to.kernel.nl_groups;
   if (is_wide || (to.any.sa_family == AF_UNIX && is_named)) return -s.errors[WRITE];
   if (!still_asks(asked->id)) return -ENOENT;
@@ -951,7 +953,7 @@ static void answer_bind(const struct seccomp_notif *asked) {
   send_answer(asked->id, 0, failed, 0);
 }
 
-/* The arguments of an open by whichever call; 0 where they cannot be had. */
+/* Arguments of an open by any of its calls; 0 if unreadable. */
 static int open_arguments(const struct seccomp_notif *asked, int *folder, uint64_t *path, struct open_how *how) {
   const __u64 *args = asked->data.args;
   memset(how, 0, sizeof *how);
@@ -994,8 +996,8 @@ static void sip_round(uint64_t v[4]) {
   v[2] = turned(v[2], 32);
 }
 
-/* SipHash-2-4 (Aumasson and Bernstein, 2012): whoever does not know the key finds no two texts of one hash, and so none
- * that makes another look as if it had been told. */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012), keyed: without the key a guest cannot construct collisions that
+ * would suppress a report. */
 static uint64_t sip_hash(const uint64_t key[2], const char *text, size_t length) {
   uint64_t v[4] = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
                    key[1] ^ 0x7465646279746573u};
@@ -1013,7 +1015,7 @@ static uint64_t sip_hash(const uint64_t key[2], const char *text, size_t length)
   return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* Each path once: a table of the hashes of what was told, of which a flood forgets the oldest. */
+/* Deduplicates paths by a table of hashes; a flood evicts the oldest. */
 static struct {
   uint64_t key[2][2], told[SEEN_MAX];
 } paths;
@@ -1026,7 +1028,7 @@ static uint64_t hash_of(const char *text, int writes) { return sip_hash(paths.ke
 static int is_told(uint64_t hash) { return paths.told[hash % SEEN_MAX] == hash; }
 static void have_told(uint64_t hash) { paths.told[hash % SEEN_MAX] = hash; }
 
-/* The system's own folders, which every program reads while it starts. For telling alone. */
+/* System folders read by every program at start. For reports only. */
 static int is_usual(const char *path) {
   static const char *const usual[] = {"/usr/", "/lib/", "/lib64/", "/opt/mayfly/", "/etc/ld.so.cache"};
   if (strstr(path, "..")) return 0;
@@ -1035,11 +1037,9 @@ static int is_usual(const char *path) {
   return 0;
 }
 
-/* ---- secrets that lie in the wall, by the files themselves ----
- *
- * The kernel reads a name once more after it was told, and another thread may have written another there. So a file in
- * a place where secrets lie is watched from the moment in which it was made: whoever reads it, by whatever name and
- * link, is seen. */
+/* ---- secrets in the wall, watched by inode ---- The kernel reads a path again after its report, and another
+ * thread may have changed it (TOCTOU). So a file in a secret's place is watched by inotify from its creation: a
+ * read by any name or link is seen. */
 static struct {
   char path[PATH_BYTES_MAX];
   int wd, tries, opens;
@@ -1047,7 +1047,7 @@ static struct {
 } watched[WATCHED_MAX];
 static int watched_count, unwatched_count, watch_fd = -1;
 
-/* Its name is known before the file is there. */
+/* Registers the name before the file exists. */
 static void watch_soon(const char *real) {
   for (int i = 0; i < watched_count; i++)
     if (!strcmp(watched[i].path, real)) return;
@@ -1107,7 +1107,7 @@ static void saw_watched(const struct inotify_event *seen) {
   if (seen->mask & IN_IGNORED) forget_watched(i);
 }
 
-/* Also of one that maps what it opened, and never closes it. */
+/* Also detects a process that maps the file and never closes it. */
 static void look_at_watched(void) {
   char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
   ssize_t n;
@@ -1128,7 +1128,7 @@ static int watched_open(void) {
   return opens;
 }
 
-/* What is opened to be read and written, or made where it is not there, may be read: of a secret that is what counts. */
+/* An open for reading and writing, or with O_CREAT, may read: for a secret that counts. */
 static void tell_open(const struct seccomp_notif *asked, int folder, const char *path, uint64_t flags) {
   char real[PATH_BYTES_MAX];
   real_path((pid_t)asked->pid, folder, path, 0, real, sizeof real);
@@ -1145,7 +1145,7 @@ static void answer_open(const struct seccomp_notif *asked) {
   int folder, is_judged = (s.allowed & (1 << WRITE | 1 << OUTSIDE)) != (1 << WRITE | 1 << OUTSIDE);
   uint64_t at = 0;
   struct open_how how;
-  /* Nothing of it is judged, so nothing of it need be ours. */
+  /* Not judged here: let the kernel continue. */
   if (!is_judged && !s.reports) return go_on(asked);
   char path[PATH_BYTES_MAX] = "";
   if (!open_arguments(asked, &folder, &at, &how)) {
@@ -1158,7 +1158,7 @@ static void answer_open(const struct seccomp_notif *asked) {
     return go_on(asked);
   }
   if (!failed && !still_asks(asked->id)) return;
-  /* One who wants to choose how names are resolved goes without. */
+  /* `resolve` flags are not supported: fails with ENOSYS, so that the caller falls back to openat. */
   if (!failed && how.resolve) failed = -ENOSYS;
   int fd = failed ? failed : open_for(pid, folder, path, how.flags, how.mode);
   int class = writes && !(s.allowed & 1 << WRITE) ? WRITE : OUTSIDE;
@@ -1173,7 +1173,7 @@ static void answer_open(const struct seccomp_notif *asked) {
   give_descriptor(asked->id, fd, writes, (how.flags & O_CLOEXEC) != 0);
 }
 
-/* Programs that are about to begin, and wait until the warden has put their process where it belongs. */
+/* Pending execs, delayed until the warden has moved the process into its cgroup. */
 static struct {
   struct seccomp_notif asked;
   uint64_t until;
@@ -1193,14 +1193,14 @@ static void expire_execs(void) {
     if (execs[i].until <= now_ns()) end_exec(i, EAGAIN);
 }
 
-/* What a script is run by: the first word behind its mark, as far as the kernel reads. */
+/* Interpreter of a script: the first word after `#!`, within the kernel's limit. */
 static void interpreter_of(int found, char *to, size_t room) {
   char name[64], line[INTERPRETER_BYTES_MAX + 1] = "";
   struct stat facts;
   to[0] = 0;
   snprintf(name, sizeof name, "/proc/self/fd/%d", found);
   if (fstat(found, &facts) || !S_ISREG(facts.st_mode)) return;
-  /* Not even for whoever has a lease on it. */
+  /* O_NONBLOCK: a lease on the file must not block this open. */
   int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return;
   ssize_t n = read(fd, line, INTERPRETER_BYTES_MAX);
@@ -1214,8 +1214,8 @@ static void interpreter_of(int found, char *to, size_t room) {
   if (by >= 0) close(by);
 }
 
-/* The file that an exec would run, were its name looked up now; for telling. What is run in the end may be another:
- * whoever is told looks again once it runs. */
+/* File that an exec would run if its path were resolved now; for reports. The final one may differ: the warden
+ * checks again once it runs. */
 static int found_for(pid_t pid, int folder, const char *path, int is_descriptor) {
   char whole[PATH_BYTES_MAX * 2];
   if (is_descriptor) return copy_descriptor(pid, folder);
@@ -1223,9 +1223,8 @@ static int found_for(pid_t pid, int folder, const char *path, int is_descriptor)
   return failed ? failed : open_below(s.root, whole, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
 }
 
-/* When anything of it was last changed, by the one time that nobody can set: what is written over a file that was there
- * before, and given back its old times, is new all the same. Milliseconds of CLOCK_MONOTONIC; below 0 where that is not
- * known. */
+/* Time of the last change (ctime), the only one that cannot be set: an overwritten file with restored mtime
+ * still counts as new. Milliseconds of CLOCK_MONOTONIC; below 0 if unknown. */
 static double written_at(int fd) {
   struct statx facts;
   if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_CTIME, &facts) || !S_ISREG(facts.stx_mode)) return -1;
@@ -1234,8 +1233,8 @@ static double written_at(int fd) {
   return at < 0 ? 0 : at;
 }
 
-/* A name is tried in each folder of PATH: what is not there is executed by nobody, and is told of only where it is tried
- * more often than PATH has folders. A file that comes to be between this look and the kernel's own goes untold. */
+/* Lookups along PATH fail in most folders: a missing file is reported only after more failures than PATH has
+ * folders. A file created between this check and the kernel's own goes unreported. */
 #define VAIN_EXECS_MAX 32
 static int is_in_vain(const char *path, int found) {
   static int vain;
@@ -1257,7 +1256,7 @@ static void report_exec(const struct seccomp_notif *asked, int is_denied) {
   snprintf(name, sizeof name, "/proc/self/fd/%d", found);
   if (!is_descriptor || found < 0 || link_to(name, real, sizeof real))
     real_path(pid, folder, path, found != -ELOOP, real, sizeof real);
-  /* By a link of the kernel's own, which is followed by hand. */
+  /* By a magic link, resolved in user space. */
   if (found == -ELOOP) found = open_below(s.root, real, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
   if (found >= 0 && !is_usual(real)) wrote = written_at(found);
   if (found >= 0) close(found);
@@ -1272,10 +1271,10 @@ static void report_scalar(const struct seccomp_notif *asked, int class, int is_d
   else report((pid_t)asked->pid, call, class, is_denied, class == WRITE, NULL);
 }
 
-/* What cannot be run leaves its process as it was: a name is looked up in one folder after the other. */
+/* Errno of an exec that must fail: the process stays unchanged, and tries the next folder of PATH. */
 static int cannot_run(int found) {
   struct stat facts;
-  /* A link of the kernel's own, such as /proc/self/exe: what it leads to is seen once it runs. */
+  /* A magic link, such as /proc/self/exe: its target is seen once it runs. */
   if (found == -ELOOP) return 0;
   if (found < 0) return found;
   if (fstat(found, &facts)) return -EACCES;
@@ -1299,7 +1298,7 @@ static void ask_exec(const struct seccomp_notif *asked) {
   int is_descriptor = is_at && !path[0] && args[4] & AT_EMPTY_PATH;
   int found = found_for(pid, is_at ? (int)args[0] : AT_FDCWD, path, is_descriptor);
   failed = cannot_run(found);
-  /* A program that begins again by the kernel's own link to it. */
+  /* A program that re-executes itself by the magic link. */
   int is_own = found == -ELOOP && !strcmp(path, "/proc/self/exe");
   snprintf(name, sizeof name, is_own ? "/proc/%d/exe" : "/proc/self/fd/%d", is_own ? pid : found);
   if ((found < 0 && !is_own) || link_to(name, real, sizeof real)) real[0] = 0;
@@ -1335,7 +1334,7 @@ static void answer(const struct seccomp_notif *asked) {
 static struct seccomp_notif received[RECEIVED_MAX];
 static int received_first, received_count;
 
-/* The kernel's own may be longer than ours: what is beyond is left there. */
+/* The kernel's structure may be larger than ours: extra bytes are ignored. */
 static int receive(struct seccomp_notif *to) {
   static struct seccomp_notif *asked;
   static size_t bytes;
@@ -1354,8 +1353,8 @@ static int receive(struct seccomp_notif *to) {
   return 1;
 }
 
-/* Until a call is received, a signal to its caller interrupts it, and not every program expects that of an open: all
- * that ask are received before any is answered. */
+/* Until a request is received, a signal to its caller interrupts it with EINTR, which not every program expects
+ * of an open: receive all before answering any. */
 static void receive_all(void) {
   struct pollfd on = {.fd = s.listener, .events = POLLIN};
   while (received_count < RECEIVED_MAX) {
@@ -1364,7 +1363,7 @@ static void receive_all(void) {
   }
 }
 
-/* One at a time, so that a guest that asks without end keeps nobody else from being heard. */
+/* A single request per loop pass, so that a flood cannot starve the control socket. */
 static void answer_one(void) {
   const struct seccomp_notif *asked = &received[received_first];
   received_first = (received_first + 1) % RECEIVED_MAX;
@@ -1381,7 +1380,7 @@ static void let_go(pid_t tid, int status) {
   ptrace(PTRACE_DETACH, tid, 0, signal);
 }
 
-/* Where a thread stops it is about to return to its program, and past whatever it had called. */
+/* A ptrace stop is on return to user mode, hence after the call. */
 static void is_past(pid_t tid) {
   for (int i = 0; i < TASKS_MAX; i++)
     if (tasks[i].tid == tid && tasks[i].is_traced) forget(&tasks[i]);
@@ -1399,7 +1398,7 @@ static void let_go_of_stopped(void) {
   }
 }
 
-/* When it began, by the clock of this machine; 0 where that cannot be told. */
+/* Start time of a thread, in ticks since boot; 0 if unknown. */
 static uint64_t began_at(pid_t tid) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%d/stat", tid);
@@ -1413,14 +1412,14 @@ static uint64_t began_at(pid_t tid) {
   return at ? strtoull(at, NULL, 10) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK)) : 0;
 }
 
-/* Its number is somebody else's by now: of another table, or one that began since. */
+/* True if the pid was reused: another PID namespace, or a later start time. */
 static int is_another(pid_t tid, uint64_t since) {
   ino_t table = table_of(tid);
   return (table && table != s.processes) || began_at(tid) > since;
 }
 
-/* A program that may be run and not read cannot be looked into, and neither can one that somebody in the wall looks into:
- * it is ended. By a descriptor, and looked at once more by then: its number alone may become somebody else's. */
+/* Kills a process that cannot be traced: unreadable, or traced inside the wall. By pidfd, and verified again
+ * after opening it, because of pid reuse. */
 static void end_unseen(struct task *task) {
   int process = (int)syscall(SYS_pidfd_open, task->tid, PIDFD_THREAD);
   if (process < 0) process = (int)syscall(SYS_pidfd_open, status_of(task->tid, "\nTgid:", 10, 0), 0);
@@ -1429,7 +1428,7 @@ static void end_unseen(struct task *task) {
   if (process >= 0) close(process);
 }
 
-/* Whoever asks again is past the call before, and has not been answered: nothing of it can still happen. */
+/* A pending request proves that the thread's previous call has finished. */
 static int asks_again(pid_t tid) {
   for (int i = 0; i < received_count; i++)
     if ((pid_t)received[(received_first + i) % RECEIVED_MAX].pid == tid) return 1;
@@ -1438,8 +1437,8 @@ static int asks_again(pid_t tid) {
   return 0;
 }
 
-/* Whether the call that this thread was let go on with is over; if it may not be, the thread is stopped on its way out
- * of it. */
+/* True if the thread's continued call has finished; otherwise it is interrupted and stopped on its way out
+ * (PTRACE_INTERRUPT). */
 static int is_over(struct task *task) {
   pid_t tid = task->tid;
   if (asks_again(tid)) return 1;
@@ -1460,12 +1459,10 @@ static int is_over(struct task *task) {
   return 0;
 }
 
-/*
- * A call that was let go on a moment ago may wait for a processor, or in the kernel. Each thread that had its last call
- * of a withdrawn class is brought to where it is about to return to its program, which is after the call, and let go;
- * one that was interrupted asks again. It notices nothing. A phase is said to hold when all of them are past; where one
- * does not come there in its time, the wall ends.
- */
+/* A call continued a moment ago may still be runnable, or inside the kernel. Each thread whose last call was of
+ * a closed class is driven to its return to user mode, which is after the call, and released; an interrupted
+ * call is restarted and asks again. The program does not notice. A phase holds when all of them are past; on a
+ * timeout the wall is ended. */
 static void begin_settling(uint8_t withdrawn) {
   uint64_t now = now_ns();
   for (int i = 0; i < TASKS_MAX; i++) {
@@ -1497,8 +1494,8 @@ static _Noreturn void give_up(const char *why, int status) {
   end_wall(status);
 }
 
-/* New processes are held by their own bound in the kernel and not by a question: a fork that waits for an answer could
- * be interrupted, and no program expects that of it. Without a control group the bound is the warden's to lower. */
+/* New processes are limited by pids.max and not by requests: a fork that waits for an answer could be
+ * interrupted, which no program expects. Without a cgroup the warden lowers its own bound. */
 static void start_none(void) {
   char text[16] = "";
   if (s.bound < 0) return;
@@ -1506,7 +1503,7 @@ static void start_none(void) {
   give_up("unheld", UNHELD);
 }
 
-/* Phases whose classes are closed, and whose calls are not all known to be over; and who is to be told when they are. */
+/* Closed phases whose continued calls may be unfinished, and the client to notify. */
 static struct phase unheld[PHASES_MAX];
 static int unheld_count;
 static struct {
@@ -1515,8 +1512,8 @@ static struct {
 } unanswered[PHASES_MAX];
 static int unanswered_count;
 
-/* Should it ever stand still itself, in a call that waits for somebody in the wall, it ends when a phase is that late, and
- * whoever waits for it ends the wall. */
+/* Watchdog: if this process itself blocks on the wall until a phase is late, the timer kills it, and the warden
+ * then ends the wall. */
 static void mind_the_time(void) {
   uint64_t now = now_ns(), due = s.phase_count > 0 ? s.phases[0].at : UINT64_MAX;
   if (unheld_count > 0 && unheld[0].at < due) due = unheld[0].at;
@@ -1538,7 +1535,7 @@ static void say_held(void) {
   mind_the_time();
 }
 
-/* What cannot be said to hold is never said to. */
+/* A phase that cannot be confirmed is never reported as holding. */
 static void go_on_settling(void) {
   settle();
   if (is_hopeless()) give_up("unsettled", UNSETTLED);
@@ -1580,13 +1577,13 @@ static void plan(const struct phase *phase) {
   s.phases[at] = *phase;
 }
 
-/* ---- what it is told ---- */
+/* ---- control messages ---- */
 
 static uint32_t u32_at(const uint8_t *at) {
   return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* Tables are added to what is planned already: none takes another's back. */
+/* Tables are added to the planned ones and never replace them. */
 static int take_table(const uint8_t *at, size_t bytes) {
   if (bytes < 5 || at[4] == 0 || bytes != 5 + (size_t)at[4] * PHASE_BYTES) return 0;
   uint32_t generation = u32_at(at);
@@ -1629,13 +1626,13 @@ static void write_all(const void *from, size_t bytes) {
   }
 }
 
-/* Only what lives in the wall's own process table: this process could read others of its uid. */
+/* True for the wall's own PID namespace: this process could read others of its uid. */
 static int is_of_wall(pid_t pid) {
   ino_t theirs = table_of(pid);
   return s.processes != 0 && theirs == s.processes;
 }
 
-/* Linux 6.7 and later; older headers do not know of it. */
+/* Linux 6.7 and later (PAGEMAP_SCAN); missing in older headers. */
 struct region {
   uint64_t from, to, kinds;
 };
@@ -1645,14 +1642,14 @@ struct scan {
 enum { OF_FILE = 1 << 2, PRESENT = 1 << 3, SWAPPED = 1 << 4, ZEROS = 1 << 5, REGIONS_MAX = 64 };
 #define SCAN_PAGES _IOWR('f', 16, struct scan)
 
-/* Of one process, by descriptors that stay with its memory, whoever has its number meanwhile. */
+/* Memory of one process, by descriptors that stay valid across pid reuse. */
 struct source {
   pid_t pid;
   int memory, pages;
   uint64_t left;
 };
 
-/* A head in JSON and a newline before each stretch of memory; zeros alone are no news. What cannot be read is left out. */
+/* Each region is a JSON header, a newline and its bytes; all-zero pages and unreadable ones are skipped. */
 static void copy_stretch(struct source *source, uint64_t from, uint64_t to) {
   static char page[65536];
   static const char zeros[sizeof page];
@@ -1673,8 +1670,8 @@ static void copy_stretch(struct source *source, uint64_t from, uint64_t to) {
   }
 }
 
-/* What of it is the process's own: pages that were written, whatever may be done with them by now; of what it shares, all
- * that it has touched. 0 where this kernel does not tell. */
+/* Copies private pages that were written, whatever their protection is now; for shared mappings, all pages
+ * touched. Returns 0 if the kernel lacks PAGEMAP_SCAN. */
 static int copy_own(struct source *source, uint64_t from, uint64_t to, int is_shared) {
   struct region regions[REGIONS_MAX];
   uint64_t never = is_shared ? ZEROS : ZEROS | OF_FILE;
@@ -1718,7 +1715,7 @@ static uint64_t capture_process(pid_t pid, uint64_t left) {
   int areas = open_of(pid, "maps");
   struct source source = {.pid = pid, .memory = open_of(pid, "mem"), .pages = open_of(pid, "pagemap"), .left = left};
   FILE *maps = areas < 0 || source.memory < 0 ? NULL : fdopen(areas, "r");
-  /* All three are open: of whose memory, is looked at now. */
+  /* All three are open: check now whose memory they are. */
   if (maps && is_of_wall(pid)) {
     while (source.left > 0 && fgets(line, sizeof line, maps)) copy_area(&source, line);
   } else {
@@ -1767,9 +1764,8 @@ static int take_exec(const uint8_t *at, size_t bytes) {
   return 1;
 }
 
-/* The kernel's number of the TCP socket that was connected from here to there; 0 where there is none, or nobody who tells.
- * Asked of exactly one: to read the table of all of them takes milliseconds. Where it knows no such connection the kernel
- * tells of who listens: that is somebody else. */
+/* Socket inode of a TCP connection; 0 if unknown. Queries exactly one by sock_diag: reading the whole table
+ * takes milliseconds. For an unknown connection the kernel returns the listener, which is not the caller's. */
 static uint32_t socket_of(uint32_t from, uint16_t local, uint16_t remote) {
   static char answer[4096] __attribute__((aligned(8)));
   struct {
@@ -1791,7 +1787,7 @@ static uint32_t socket_of(uint32_t from, uint16_t local, uint16_t remote) {
   struct nlmsghdr *head = (struct nlmsghdr *)answer;
   if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) || head->nlmsg_type != SOCK_DIAG_BY_FAMILY) return 0;
   const struct inet_diag_msg *found = NLMSG_DATA(head);
-  /* A socket of IPv6 that speaks IPv4 has the same addresses, behind a prefix. */
+  /* An IPv6 socket with an IPv4 peer has the same addresses, v4-mapped. */
   int at = found->idiag_family == AF_INET6 ? 3 : 0;
   int is_it = found->id.idiag_sport == id->idiag_sport && found->id.idiag_dport == id->idiag_dport &&
               found->id.idiag_src[at] == id->idiag_src[0] && found->id.idiag_dst[at] == id->idiag_dst[0];
@@ -1853,7 +1849,7 @@ static void take_control(void) {
 
 /* ---- the start ---- */
 
-/* The kernel says who wrote: its number here, whatever it is called inside. */
+/* SO_PASSCRED: the kernel reports the sender's pid in this namespace. */
 static pid_t take_numbers(int32_t numbers[2]) {
   union {
     char bytes[CMSG_SPACE(sizeof(struct ucred))];
@@ -1885,14 +1881,14 @@ static void find_scratch(void) {
     struct stat facts, root;
     int fd = open_below(s.root, folders[i], O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
     if (fd < 0) continue;
-    /* One that is no file system of its own is as little scratch as the root is. */
+    /* A folder on the root's own file system is not scratch. */
     if (fstat(fd, &facts) == 0 && fstat(s.root, &root) == 0 && facts.st_dev != root.st_dev)
       s.scratch[s.scratch_count++] = facts.st_dev;
     close(fd);
   }
 }
 
-/* Anything else is not written to, whoever handed it over. */
+/* Accepts only a sock_diag socket: the peer is untrusted. */
 static int tells_of_sockets(int fd) {
   int domain = 0, protocol = 0;
   socklen_t bytes = sizeof domain, more = sizeof protocol;
@@ -1915,7 +1911,7 @@ static void take_listener(void) {
   snprintf(name, sizeof name, "/proc/%d/root", s.entered);
   s.root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (s.listener < 0 || s.root < 0) {
-    /* Whoever is ending meanwhile has refused nothing; for a moment that looks alike. */
+    /* A dying process looks like a refusal for a moment. */
     for (int tries = 0; tries < ENDING_MS && !has_ended(s.entered); tries++) usleep(1000);
     if (has_ended(s.entered)) end_wall(NOT_HANDED_OVER);
     SAY("{\"kind\":\"unready\",\"why\":\"%s\"}\n", s.init < 0 ? "no first process" : "not allowed to look into it");
@@ -1928,7 +1924,7 @@ static void take_listener(void) {
   SAY("{\"kind\":\"ready\",\"pid\":%d,\"scratch\":%d}\n", s.entered, s.scratch_count);
 }
 
-/* It needs none of these, whatever a caller may make it do. */
+/* Drops system calls this process never needs, as defence in depth. */
 static void restrict_self(void) {
 #if defined(__x86_64__)
   const uint32_t machine = AUDIT_ARCH_X86_64;
@@ -1967,7 +1963,7 @@ static int take_option(const char *word) {
     s.class_of[call] = (uint8_t)(class + 1);
     return 1;
   }
-  /* A file of its control group and what lifts the bound: opened before it is somebody else. */
+  /* A cgroup file and the value that lifts its bound: opened before the uid changes. */
   if (!strncmp(word, "lift=", 5)) {
     static char names[LIFTS_MAX][512];
     if (s.lift_count == LIFTS_MAX || strlen(word + 5) >= sizeof names[0]) return 0;
@@ -1979,13 +1975,13 @@ static int take_option(const char *word) {
     if (s.lifts[s.lift_count] >= 0) s.lift_count++;
     return 1;
   }
-  /* Part of a path where secrets lie: an open of one is told whatever else is. */
+  /* Substring of a secret's path: opens of it are always reported. */
   if (!strncmp(word, "secret=", 7)) {
     if (s.secret_count == SECRETS_MAX || !word[7]) return 0;
     s.secrets[s.secret_count++] = word + 7;
     return 1;
   }
-  /* The bound on its processes, in its control group. */
+  /* The bound on its processes (pids.max), in its cgroup. */
   if (!strncmp(word, "bound=", 6)) return (s.bound = open(word + 6, O_RDWR | O_CLOEXEC)) >= 0;
   return 0;
 }
@@ -2002,23 +1998,23 @@ static void start(int argc, char **argv) {
   memset(s.errors, EPERM, sizeof s.errors);
   s.parent = (int)syscall(SYS_pidfd_open, parent, 0);
   become(uid);
-  /* Not SIGTERM, which systemd sends to every process of a unit while its jobs drain. */
+  /* Not SIGTERM, which systemd sends to every process of a unit while jobs drain. */
   struct sigaction dies = {.sa_handler = parent_died};
   sigaction(SIGUSR2, &dies, NULL);
   signal(SIGTERM, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
-  /* Without SA_RESTART: it is there to interrupt. */
+  /* Without SA_RESTART, so that it interrupts system calls. */
   struct sigaction interrupts = {.sa_handler = be_interrupted};
   sigaction(SIGALRM, &interrupts, NULL);
-  /* Last, for a change of uid clears it. Not KILL: it has a wall to end first. */
+  /* Set last, because a change of uid clears it. Not SIGKILL: it has to end the wall first. */
   prctl(PR_SET_PDEATHSIG, SIGUSR2);
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   for (int fd = CONTROL_FD; fd <= CAPTURE_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (s.parent < 0 || getppid() != parent) _exit(LOST_WARDEN);
-  /* Where the kernel gives none, the warden's own patience is what is left. */
+  /* Without kernel timers, only the warden's timeout remains. */
   struct sigevent ends = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
   s.has_alarm = syscall(SYS_timer_create, CLOCK_MONOTONIC, &ends, &s.alarm) == 0;
   restrict_self();
@@ -2027,8 +2023,8 @@ static void start(int argc, char **argv) {
   if (send(HANDED_FD, "G", 1, MSG_NOSIGNAL) != 1) _exit(NOT_HANDED_OVER);
 }
 
-/* What is spent here is in no bound of the wall, which asks as often as it likes: beyond its share the sentinel rests. It
- * turns phases and hears the warden meanwhile. */
+/* CPU time spent here is outside the wall's bounds, and caused by it: beyond its share the sentinel pauses
+ * requests. Phases and control messages continue. */
 static int must_rest(void) {
   static int64_t spare = BURST_MS * 1000000ll, spent_before;
   static uint64_t before;
@@ -2069,12 +2065,12 @@ static _Noreturn void watch(int argc, char **argv) {
         {.fd = watch_fd, .events = POLLIN},
     };
     int ms = wait_ms(rests);
-    /* Less than a millisecond before a phase it looks again and again rather than sleep past it. */
+    /* Polls without sleeping in the last millisecond before a phase. */
     if (poll(on, 4, ms) < 0 && errno != EINTR) end_wall(BAD_START);
     if (s.listener >= 0 && on[2].revents & POLLIN) receive_all();
     apply_due();
     if (on[1].revents) end_wall(LOST_WARDEN);
-    /* Whoever asks may do so by what the warden said just before. */
+    /* Control first: a request may depend on the warden's last message. */
     if (on[0].revents & (POLLIN | POLLHUP | POLLERR) || on[2].revents & POLLIN) take_control();
     if (on[0].revents & POLLOUT) flush_out();
     if (waiting_count > 0) try_waiting();

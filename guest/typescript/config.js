@@ -1,9 +1,9 @@
 /**
- * What a job's own `tsconfig.json` says that matters when it runs: how names of modules lead to files, and how classes
- * are compiled. It is read as text of the job and nothing else; what it names beyond the job's files is not there.
+ * Options of a job's `tsconfig.json` that matter at run time: module paths and class fields. Parsed as
+ * untrusted text; files outside the job do not exist.
  */
 
-/** Files that one may extend, one behind the other. */
+/** Maximum chain of `extends`. */
 const EXTENDS_MAX = 8
 const CONFIG_UNITS_MAX = 262_144
 const PATTERNS_MAX = 1000
@@ -55,9 +55,7 @@ export function readConfig(read, path = 'tsconfig.json', depth = 0) {
 }
 
 /**
- * Where a name that is no relative one may lie among the job's files, likeliest first: by the pattern that says most
- * about it, else below `baseUrl`.
- *
+ * Candidate paths of a non-relative name, likeliest first: by the most specific pattern, else below `baseUrl`.
  * @param {Options} options @param {string} specifier @returns {string[]}
  */
 export function mapped({ paths, baseUrl }, specifier) {
@@ -90,7 +88,7 @@ export function mapped({ paths, baseUrl }, specifier) {
   return found.filter((path) => path !== undefined)
 }
 
-/** A path from the job's root; undefined when it leads out of it. @param {string} folder @param {string} path */
+/** Path from the job's root; undefined if it leaves it. @param {string} folder @param {string} path */
 function within(folder, path) {
   if (path.startsWith('/')) return undefined
   /** @type {string[]} */
@@ -141,7 +139,7 @@ function jsxOf({ jsx, jsxFactory, jsxFragmentFactory, jsxImportSource }) {
 /** @param {unknown} value @returns {value is Record<string, any>} */
 const isRecord = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** JSON with comments and commas before a closing bracket; undefined when it is not that. @param {string} text */
+/** JSON with comments and trailing commas; undefined if invalid. @param {string} text */
 function parseLoosely(text) {
   if (text.length > CONFIG_UNITS_MAX) return undefined
   const keepTexts = (/** @type {string} */ one) => (one[0] === '"' ? one : ' ')

@@ -1,8 +1,7 @@
 /**
- * What decorators are called by, as text to stand before the code that uses them. TypeScript's older ones (`legacy`) are
- * called as its compiler calls them. Those of the language are answered for classes and methods; a field or an accessor
- * that is decorated is refused by name, because what it starts with is decided where nothing here can stand.
- *
+ * Runtime helpers of decorators, as text to prepend. Legacy decorators (`legacy`) are called as TypeScript's
+ * compiler does. Standard ones are supported for classes and methods; on a field or accessor they are refused
+ * by name, because its initialiser is out of reach here.
  * @param {boolean} legacy
  */
 export function decorators(legacy) {

@@ -1,6 +1,6 @@
 /**
- * TypeScript for a program of Node, in the program's own process: it reads the files of the job as they lie, when
- * something loads them. Names of modules lead to files as they do for the compiler.
+ * Module hooks for TypeScript in a Node program's own process: files of the job are transpiled when loaded, and
+ * names resolve as in the compiler.
  */
 import fs from 'node:fs'
 import { isBuiltin, registerHooks } from 'node:module'
@@ -13,7 +13,7 @@ import { namesOf } from './names.js'
 import { TYPED, below, transform } from './transform.js'
 
 const NOT_FOUND = ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND', 'ERR_UNSUPPORTED_DIR_IMPORT']
-/** What V8 says of a text that is a module and no script. */
+/** V8's errors for a module parsed as a script. */
 const MODULE_ONLY =
   /Unexpected token 'export'|Cannot use import statement outside a module|Cannot use 'import.meta'|await is only valid/
 const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname']
@@ -34,7 +34,7 @@ export function readTypeScript({ work, main, isTyped }) {
       return { url, format: 'module', shortCircuit: true }
     }
     const found = resolveFile(specifier, context, next)
-    // TypeScript imports JSON without saying that it is.
+    // TypeScript imports JSON without an import attribute.
     const isJson = found.url.endsWith('.json') && context.conditions.includes('import')
     return isJson ? { ...found, importAttributes: { type: 'json' } } : found
   }
@@ -80,8 +80,10 @@ export function readTypeScript({ work, main, isTyped }) {
   }
 }
 
-/** As the nearest package says where it says module; else by what it can be compiled as, like Node.
- * @param {string} file @param {string} code @param {string | undefined} told */
+/**
+ * Module type by the nearest package.json, else by what it compiles as, like Node.
+ * @param {string} file @param {string} code @param {string | undefined} told
+ */
 function formatOf(file, code, told) {
   if (file.endsWith('.mts')) return 'module'
   if (file.endsWith('.cts')) return 'commonjs'
@@ -94,8 +96,10 @@ function formatOf(file, code, told) {
   }
 }
 
-/** What the compiler's own CommonJS has, a module of Node's has not: those names that it uses and does not make.
- * @param {{ code: string, map: any }} made */
+/**
+ * Adds CommonJS names that an ES module lacks: those it uses without declaring.
+ * @param {{ code: string, map: any }} made
+ */
 function withNames(made) {
   const free = PARAMETERS.filter((name) => isFree(name, made.code))
   return free.length === 0 ? made : below(`import { ${free.join(', ')} } from '${NAMES}'`, made)
@@ -138,8 +142,10 @@ function readBelow(work, place) {
   }
 }
 
-/** As Node tells of JavaScript that it cannot read.
- * @param {string} file @param {string} source @param {import('./transform.js').TypeScriptError} error */
+/**
+ * Formats a syntax error as Node does for JavaScript.
+ * @param {string} file @param {string} source @param {import('./transform.js').TypeScriptError} error
+ */
 function syntaxError(file, source, { message, line, column }) {
   const thrown = new SyntaxError(message)
   const text = source.split('\n')[line - 1] ?? ''
@@ -148,8 +154,10 @@ function syntaxError(file, source, { message, line, column }) {
   return thrown
 }
 
-/** Names the import as it is written: Node names the path that it looked at, which no source says.
- * @param {any} error @param {string} specifier @param {string | undefined} parent */
+/**
+ * Reports the import as written: Node's message has the resolved path, which is not in the source.
+ * @param {any} error @param {string} specifier @param {string | undefined} parent
+ */
 function asWritten(error, specifier, parent) {
   const from = parent?.startsWith('file:') ? ` imported from ${fileURLToPath(parent)}` : ''
   const { message, stack } = error

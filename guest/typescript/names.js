@@ -1,7 +1,6 @@
 /**
- * The names of CommonJS for a module that was written for it, as the compiler's own output has them: TypeScript that
- * imports, and asks for `__dirname` or whether it is `require.main`.
- *
+ * CommonJS names for an ES module written for the compiler's CommonJS output: TypeScript that imports, and uses
+ * `__dirname` or `require.main`.
  * @param {string} url of the module that asks @param {boolean} isMain
  */
 export function namesOf(url, isMain) {

@@ -1,22 +1,25 @@
 /**
- * What the transformer leaves out of namespaces. An exported variable is the namespace's own; and in one that is written
- * in several blocks, what one block exports, a later one uses by its plain name. The transformer makes a function of each block and knows the names of one at a time, so a later one is given those that
- * it uses of the earlier ones. A name that can still change (`export let`) is not: a copy would go stale without a word,
- * and "not defined" is told.
+ * Adds semantics of namespaces that the transformer lacks: an exported variable is a property of the namespace, and a
+ * later block of the same namespace uses exports of an earlier one by their plain names. The transformer makes a
+ * function of each block and knows the names of one at a time, so a later one gets copies of the constants it uses. An
+ * `export let` is not copied, because a copy would go stale silently; its use throws "not defined".
  */
 
 const OPENS = /^(\t*)\(function\(([\w$]+)\) \{$/
 const CLOSES = /^(\t*)\}\)\(([\w$]+) \|\| \(/
-/** How the transformer prints what a block exports and cannot change. */
+/** Printed form of a constant export of a block. */
 const FIXED = /^\t*(?:const ([\w$]+) = ([\w$]+)\.\1 = |([\w$]+)\.([\w$]+) = \4;$)/
 const INNER = /^\t*\}\)\(([\w$]+) \|\| \(\1 = ([\w$]+)\.\1 \|\| /
-/** And what it can. */
+/** Printed form of a mutable export. */
 const CHANGING = /^(\t*(?:let|var) ([\w$]+) = )([\w$]+)\.\2 = /
 const NAMESPACE = /\b(?:namespace|module)\s+[\w$.]+\s*\{/
 
 /** @typedef {{ indent: string, parameter: string, from: number, to: number, name: string, path: string, names: string[] }} Block */
 
-/** No line is added or taken away, and columns stay where code of the source stands. @param {string} source @param {string} code */
+/**
+ * Keeps the number of lines, and the columns of code from the source. @param {string} source @param {string}
+ * code
+ */
 export function withNamespaces(source, code) {
   if (!NAMESPACE.test(source)) return code
   const lines = code.split('\n')
@@ -33,8 +36,10 @@ export function withNamespaces(source, code) {
   return lines.join('\n')
 }
 
-/** What makes an exported variable one with the namespace's; the transformer leaves a copy of what it began with.
- * @param {string[]} lines @param {number} at @param {string} parameter */
+/**
+ * Ties an exported variable to its namespace property; the transformer emits a copy of the initial value.
+ * @param {string[]} lines @param {number} at @param {string} parameter
+ */
 function changing(lines, at, parameter) {
   const line = lines[at] ?? ''
   const [, before, name, owner] = CHANGING.exec(line) ?? []
@@ -44,7 +49,7 @@ function changing(lines, at, parameter) {
   return ` Object.defineProperty(${owner}, "${name}", { get: () => ${name}, set: (value) => ${name} = value, enumerable: true });`
 }
 
-/** In the order in which they begin. @param {string[]} lines */
+/** Blocks in order of their start. @param {string[]} lines */
 function blocksIn(lines) {
   /** @type {Block[]} */
   const open = []
@@ -69,7 +74,7 @@ function blocksIn(lines) {
     .sort((a, b) => a.from - b.from)
 }
 
-/** With the names of the blocks around it. @param {Block} block @param {Block[]} blocks */
+/** Qualified name, including enclosing blocks. @param {Block} block @param {Block[]} blocks */
 function pathOf(block, blocks) {
   return blocks
     .filter(({ from, to }) => from <= block.from && to >= block.to)

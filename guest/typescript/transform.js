@@ -1,18 +1,18 @@
 /**
- * TypeScript and JSX as JavaScript, behind the wall that runs them: the transformer is native code that may die of what
- * it reads, and a source of three lines may take it hundreds of megabytes, so that it has no more than the job has.
+ * Transpiles TypeScript and JSX inside the job's own wall: the transformer is native code that may crash, and a
+ * source of three lines may need hundreds of megabytes, so it runs within the job's limits.
  */
 import { SourceMap } from 'node:module'
 import { transformSync } from 'oxc-transform'
 import { decorators } from './decorators.js'
 import { withNamespaces } from './namespaces.js'
 
-/** What a `tsconfig.json` says about how a file is compiled. @typedef {import('./config.js').Options} Options */
+/** Compiler options from `tsconfig.json`. @typedef {import('./config.js').Options} Options */
 
-/** Such files are no JavaScript. */
+/** Suffixes that need transpilation. */
 export const TYPED = /\.(?:[cm]?ts|[jt]sx)$/
 
-/** The text may be the body of a function, or a CommonJS file, which are read like modules: both may return. */
+/** The text may be a function body or a CommonJS file, parsed as a module: both may return. */
 const RECOVERED = /^A 'return' statement can only be used/
 
 /**
@@ -28,7 +28,7 @@ export function transform(source, path, options) {
     sourcemap: true,
     target: 'esnext',
     typescript: options.verbatim ? { onlyRemoveTypeImports: true } : {},
-    // Both kinds of decorators are written as calls; which helper answers them decides what they are.
+    // Both kinds of decorators become helper calls; the helper decides the semantics.
     decorator: { legacy: true, emitDecoratorMetadata: options.metadata },
     helpers: { mode: 'External' },
     ...(options.assigns && {
@@ -52,13 +52,13 @@ export function transform(source, path, options) {
 /** @typedef {{ version: number, sources: string[], names: string[], mappings: string }} Map */
 /** @typedef {{ message: string, line: number, column: number }} TypeScriptError */
 
-/** The text on the lines behind another. @param {string} before @param {{ code: string, map: Map }} own */
+/** Shifts the code below a preceding text. @param {string} before @param {{ code: string, map: Map }} own */
 export function below(before, { code, map }) {
   const lines = ';'.repeat(before.split('\n').length)
   return { code: `${before}\n${code}`, map: { ...map, mappings: lines + map.mappings } }
 }
 
-/** Answers where a place in what runs was written; lines and columns start at 1. @param {Map} map */
+/** Returns a function from generated to original positions; lines and columns start at 1. @param {Map} map */
 export function placesOf(map) {
   const sourceMap = new SourceMap(/** @type {any} */ (map))
   /** @param {number} line @param {number} column */

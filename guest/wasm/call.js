@@ -51,7 +51,7 @@ function isWhole(value) {
   return typeof value === 'bigint' || Number.isSafeInteger(value)
 }
 
-/** Numbers that JSON has no word for come tagged, as they do in results. @param {any} value */
+/** Decodes tagged numbers, those without a JSON form. @param {any} value */
 function untagged(value) {
   if (typeof value === 'number') return value
   const { $type: type, value: text } = value ?? {}

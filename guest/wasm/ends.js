@@ -1,6 +1,6 @@
 import { Exit } from './wasi.js'
 
-/** The job cannot be run as it stands, or its module broke a bound: an end, thrown to where ends are told. */
+/** The job cannot run, or its module exceeded a bound: thrown to the code that reports ends. */
 export class Refusal extends Error {
   /**
    * @param {string} code
@@ -17,8 +17,8 @@ export class Refusal extends Error {
 }
 
 /**
- * What a throw means for the job. Only what the engine made is an Error here, whatever the guest did; but a guest can
- * throw things of its own.
+ * Maps a thrown value to the job's end. Only the engine's own exceptions are Errors here; but a guest can throw
+ * values of its own.
  * @param {unknown} thrown
  */
 export function endOf(thrown) {
@@ -36,7 +36,7 @@ export function endOf(thrown) {
 }
 
 const linkError = { name: 'LinkError' }
-/** An import has the signature that the module gives it, which need not be WASI's. */
+/** An import has the signature declared by the module, which may differ from WASI's. */
 const WRONG_TYPES = 'The module calls a function of WASI with values of the wrong type'
 const limit = /** @type {const} */ ({ status: 'limit' })
 const OUT_OF_MEMORY = 'The job needed more memory than its limit'
@@ -48,7 +48,7 @@ function exitEnd(exitCode) {
     .end
 }
 
-/** Name, and the frames that are the module's own. @param {Error} error */
+/** Name, and the module's own stack frames. @param {Error} error */
 function trap({ message, stack = '' }) {
   const frames = stack.split('\n').filter((line) => line.includes('wasm://'))
   const error = { code: 'WASM_TRAP', name: 'RuntimeError', message }
@@ -56,7 +56,7 @@ function trap({ message, stack = '' }) {
   return { status: 'error', error: { ...error, stack: text } }
 }
 
-/** The engine's own words without the name of the call they came from. @param {string} message */
+/** The engine's message without the prefix of the API call. @param {string} message */
 export function plain(message) {
   return message.replace(/^WebAssembly\.\w+\(\):? ?/, '')
 }

@@ -3,7 +3,7 @@ import { readModule, WasmError, withMemoryMaximum } from '../../src/lib/wasm-mod
 import { plain, Refusal } from './ends.js'
 
 const ENTRIES_MAX = 16
-/** Bytes of modules that are kept compiled; their machine code is a few times that, and all of it counts as kept. */
+/** Maximum bytes of modules in the cache; machine code is a few times larger. */
 const BYTES_MAX = 2 * 2 ** 20
 const PAGE_BYTES = 65_536
 const PAGES_MAX = 65_536
@@ -15,9 +15,9 @@ const PAGES_MAX = 65_536
  * }} Compiled
  */
 
-/** Modules compiled once by the hash of their bytes. A worker serves one tenant, so that they are all his. */
+/** LRU cache of compiled modules by hash. A worker serves one tenant, so all belong to it. */
 export class Modules {
-  /** The longest unused first. @type {Map<string, Compiled>} */
+  /** Least recently used first. @type {Map<string, Compiled>} */
   #kept = new Map()
 
   /**
@@ -63,12 +63,12 @@ function compile(bytes, memoryBytes) {
     return { module, declared, bytes: bytes.length, pagesMax }
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error
-    // The bound may have moved what follows it: offsets are those of the module as it came.
+    // The memory cap may have shifted offsets: report those of the original module.
     throw engineRefusal(bytes) ?? invalid(error.message, undefined)
   }
 }
 
-/** What cannot be read here runs nowhere, but the engine says better what is wrong with it. @param {Buffer} bytes */
+/** A module unreadable here fails in the engine as well, with a better message. @param {Buffer} bytes */
 function read(bytes) {
   try {
     return readModule(bytes)
@@ -98,7 +98,7 @@ function invalid(why, offset) {
   return new Refusal('WASM_INVALID', `Cannot compile the module: ${why}`, { ...named, ...details })
 }
 
-/** Imported and its own. @param {Compiled['declared']} declared */
+/** Imported and own memories. @param {Compiled['declared']} declared */
 export function memoriesOf({ imports, memories }) {
   return [...imports.flatMap(({ limits }) => (limits ? [limits] : [])), ...memories]
 }

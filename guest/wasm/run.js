@@ -18,8 +18,8 @@ const WASI = 'wasi_snapshot_preview1'
 const modules = new Modules()
 
 /**
- * Runs one job to its end: an instance that was never used before, and never will be again. Never throws for what the
- * module does, and knows no time: whoever waits for it kills the process.
+ * Runs one job in a fresh instance. Never throws for errors of the module, and keeps no time: the parent
+ * enforces the deadline by killing the process.
  * @param {Task} task
  * @param {Hooks} hooks
  * @returns {End}
@@ -49,7 +49,7 @@ export function runModule(task, hooks) {
 function attempt(work, wasi) {
   try {
     const end = work()
-    // A guest may catch the exception that its exit is; it has exited nevertheless.
+    // A guest may catch the exception of its exit; it has exited nevertheless.
     return wasi.exit ? endOf(wasi.exit) : end
   } catch (thrown) {
     return endOf(wasi.exit ?? thrown)
@@ -90,7 +90,7 @@ function exportMissing(name) {
 }
 
 /**
- * WASI's functions, and a memory of its own where the module wants to be given one. Nothing else is there.
+ * Imports: WASI's functions, and a memory if the module wants one. Nothing else.
  * @param {import('./modules.js').Compiled} compiled @param {Wasi} wasi @param {WebAssembly.Memory[]} memories
  */
 function link({ declared, pagesMax }, wasi, memories) {
@@ -131,7 +131,7 @@ function judged(end, result, { entry, resultBytesMax }) {
   return new Refusal('RESULT_TOO_LARGE', message).end
 }
 
-/** Left out where it is not known: a memory that is not exported may have any size. @param {Used} used */
+/** Omitted if unknown: a memory that is not exported may have any size. @param {Used} used */
 function usage({ memories, hasHidden }) {
   if (hasHidden) return {}
   const bytes = memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)

@@ -2,8 +2,8 @@ const CHUNK_BYTES = 16_384
 const GATHER_MS = 2
 
 /**
- * One stream of a program. What comes in quick succession is gathered, what comes after a pause goes out at once,
- * because the next instruction may never end. What is past its limit is dropped.
+ * An output stream of a program. Rapid output is batched; output after a pause is sent at once, because the
+ * next instruction may never end. Bytes past the limit are dropped.
  */
 export class Stream {
   #write
@@ -41,7 +41,7 @@ export class Stream {
   }
 }
 
-/** What a program writes as its result, kept up to its limit. */
+/** Result written by a program, up to its limit. */
 export class Result {
   isTooLarge = false
   /** @type {Buffer[]} */

@@ -1,9 +1,12 @@
 /**
- * The part of WASI preview 1 that a module without files, network or environment can use, in JavaScript. Node has one of
- * its own, but that writes to real descriptors, of which this process has none to give, and has bounds on nothing.
- * Everything that names a path or a socket is there, so that modules link, and answers that it may not.
+ * WASI preview 1 without files, network or environment, in JavaScript. Node's own implementation writes to real
+ * descriptors, which this process does not expose, and has no bounds. Functions on paths and sockets exist, so
+ * that modules link, and fail with ENOTCAPABLE.
  *
- * Pointers and lengths are the guest's and count as hostile: what lies outside its memory is EFAULT.
+ * Pointers and lengths from the guest are hostile: every access is checked against its memory, and fails with
+ * EFAULT. Each call is bounded in vectors, bytes and subscriptions; a guest that needs more calls again. Clocks
+ * and sleeps have whole milliseconds. Relies on the process being killed from outside for a deadline: a sleep
+ * blocks the thread. Does not handle threads or the component model (preview 2).
  */
 import { randomFillSync } from 'node:crypto'
 
@@ -16,17 +19,17 @@ const ENOTCAPABLE = 76
 
 const STDIN = 0
 const RESULT = 3
-/** What one call may name, read or write; a guest that wants more calls again. */
+/** Bounds of one call; a guest that needs more calls again. */
 const VECTORS_MAX = 1024
 const BYTES_A_CALL_MAX = 2 ** 20
 const SUBSCRIPTIONS_MAX = 64
 const MS = 1_000_000n
 const SUBSCRIPTION_BYTES = 48
 const EVENT_BYTES = 32
-/** Calls on the stack that a host function may need; a guest that left fewer is stopped before it did anything. */
+/** Stack frames a host function may need; a guest with less left is stopped before the call has any effect. */
 const HEADROOM_CALLS = 60
 
-/** Ends a program from within. */
+/** Thrown to end a program from within. */
 export class Exit extends Error {
   /** @param {number} code */
   constructor(code) {
@@ -35,14 +38,14 @@ export class Exit extends Error {
   }
 }
 
-/** A pointer that points nowhere. */
+/** Access outside the guest's memory. */
 class Fault extends Error {}
 
 /**
  * @typedef {{ input: Buffer, write(fd: 1 | 2 | 3, bytes: Uint8Array): void, flush(): void }} Streams
  */
 export class Wasi {
-  /** Set before anything that touches memory is called. @type {{ readonly buffer: ArrayBuffer } | undefined} */
+  /** Set before the first call that accesses memory. @type {{ readonly buffer: ArrayBuffer } | undefined} */
   memory
   /** @type {Exit | undefined} */
   exit
@@ -135,13 +138,16 @@ export class Wasi {
     return 0
   }
 
-  /** A stream of no kind that could be sought in, with the rights to read or to write. @param {number} fd @param {number} at */
+  /**
+   * Describes a character device, not seekable, with the rights to read or to write. @param {number} fd @param
+   * {number} at
+   */
   #describe(fd, at) {
     this.#clear(at, 24)
     return this.#put64(at + 8, fd === STDIN ? 2n : 64n)
   }
 
-  /** Whole milliseconds: finer clocks tell secrets of whoever shares the processor. @param {number} id */
+  /** Whole milliseconds: finer clocks allow side channels against others on the CPU. @param {number} id */
   #time(id) {
     const ms = id === 0 ? Date.now() : Math.floor(performance.now() - this.#began)
     return BigInt(ms) * MS
@@ -195,7 +201,7 @@ export class Wasi {
   }
 
   /**
-   * Streams are always ready; without one it sleeps until the first clock is due.
+   * Streams are always ready; without one it sleeps until the earliest clock event.
    * @param {number} from @param {number} to @param {number} count @param {number} at
    */
   #poll(from, to, count, at) {
@@ -276,7 +282,7 @@ function isOpen(fd) {
 }
 
 /**
- * Throws the engine's RangeError where the stack is nearly used up, before a frame was written in half.
+ * Throws the engine's RangeError if the stack is nearly exhausted, before a partial write.
  * @param {number} calls @returns {number}
  */
 function headroom(calls) {

@@ -1,9 +1,9 @@
-// Stands at the end of each zone's program as text: how zones talk. What goes from one to another is plain data, by
-// value; whatever is anything else is refused where it is, so that a zone never holds an object of another.
+// Zone messaging, appended as text to each zone's program. Only plain data passes, by value; other values are
+// refused at the sender, so that no zone holds an object of another.
 export default function (call) {
   const CHANNEL = 'mayfly.zone'
   const DEPTH_MAX = 500
-  /** What the exchange takes of an error. */
+  /** Bounds of an error on a channel. */
   const NAME_UNITS_MAX = 1000
   const MESSAGE_UNITS_MAX = 65_536
   const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, prototype, is } = Object
@@ -122,7 +122,7 @@ export default function (call) {
   }
 
   function fill(made, kind, inner, seen) {
-    // Another zone says how long it is: only a list has as many as were sent.
+    // The length comes from the other zone: only a real list has as many elements.
     if (!isArray(inner)) refuse()
     for (let index = 0; index < inner.length; index++) {
       const one = inner[index]
@@ -142,7 +142,7 @@ export default function (call) {
     throw new Made(message)
   }
 
-  /** Answers each call as it comes, until there is no more to come. */
+  /** Answers calls until the channel closes. */
   async function serve(callee) {
     for (;;) {
       const next = await call(CHANNEL, { next: true })
@@ -161,13 +161,13 @@ export default function (call) {
     try {
       await call(CHANNEL, { reply })
     } catch {
-      // Whoever asked waits for an answer: this one was more than a channel carries.
+      // The caller waits for an answer: this one exceeds the channel's limit.
       const message = 'The zone answered what no channel carries'
       const error = { isError: true, name: 'RangeError', message }
       try {
         await call(CHANNEL, { reply: { id, error } })
       } catch {
-        // Nobody waits any more.
+        // The caller is gone.
       }
     }
   }

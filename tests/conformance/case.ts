@@ -4,12 +4,12 @@ import type { Ability, Provider } from '../../src/contract/provider.ts'
 import type { GuestName, Guests } from './guests.ts'
 import type { Stand } from './stand.ts'
 
-/** One promise of the provider contract, and the guest that tries to break it. */
+/** A promise of the provider contract, and the guest that tries to break it. */
 export interface Case {
-  /** A sentence that can stand in the table of a wall. */
+  /** A sentence for the table of a wall. */
   readonly title: string
   readonly needs: readonly Need[]
-  /** May answer why there was nothing to try after all. */
+  /** May return why there was nothing to test. */
   run(stand: Stand): Promise<void | string>
 }
 
@@ -19,23 +19,23 @@ export interface Chapter {
   readonly cases: readonly Case[]
 }
 
-/** What a provider has to declare for a case to be about it. */
+/** Declarations of a provider that a case requires. */
 export type Need =
-  /** Its guest is written in this language alone. */
+  /** Guest written in this language only. */
   | { readonly language: Language }
-  /** Its guest is one of those that every language can have. */
+  /** Guest available in every language. */
   | { readonly guest: GuestName }
-  /** The guest's code is really run: a mock keeps the life cycle, and computes nothing. */
+  /** Really runs guest code: a mock keeps the life cycle, and computes nothing. */
   | { readonly code: true }
   | { readonly enforces: Control }
   | { readonly tightens: Control }
   | { readonly can: Ability }
-  /** For what happens only where something is missing: a clear refusal in place of an ability. */
+  /** Requires the absence of an ability: tests a clear refusal. */
   | { readonly cannot: Ability }
 
 export const code: Need = { code: true }
 
-/** Why a case is not about this provider, in words of what it declares; undefined when it is. */
+/** Reason why a case does not apply to this provider, in terms of its declarations; undefined if it applies. */
 export function reasonToSkip(
   provider: Provider,
   needs: readonly Need[],

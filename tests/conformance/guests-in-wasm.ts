@@ -2,7 +2,7 @@ import { call, Program } from '../fixtures/wasi-program.ts'
 import { op } from '../fixtures/wasm.ts'
 import type { GuestLanguage } from './stand.ts'
 
-/** Where a program reads its input to, and how much of it at most. */
+/** Address and maximum size of a program's input. */
 const INPUT_AT = 1024
 const INPUT_BYTES = 60_000
 
@@ -24,7 +24,7 @@ const floods = new Program()
 const forever = op.loop(op.branch(0))
 const spins = new Program().say(1, 'spinning\n').does(forever)
 
-/** Subscribes to a clock that is due in some years. */
+/** Subscribes to a clock event in some years. */
 const waits = new Program()
   .say(1, 'waiting\n')
   .does(
@@ -37,7 +37,7 @@ const waits = new Program()
     op.drop,
   )
 
-/** Guests of the life cycle as WASI programs. There are no exceptions with names, and no capabilities to call. */
+/** Life-cycle guests as WASI programs. No named exceptions, no capability calls. */
 export const inWasm: GuestLanguage = {
   language: 'wasm',
   entry: 'program',

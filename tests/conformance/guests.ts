@@ -1,6 +1,6 @@
 /**
- * Guests that the life cycle is tried with. They are few and have names, so that a provider for another language can
- * bring its own, and one that runs no code can play them.
+ * Guests for life-cycle cases. Few and named, so that a provider for another language can bring its own, and
+ * one that runs no code can script them.
  */
 export const guestsInJs = {
   /** Gives its input back. */
@@ -22,12 +22,12 @@ return 'flooded'`,
   ticks: `for (let n = 0; ; n++) {
   try { await call('tick', n); if (n === 0) console.log('ticking') } catch (error) { return { n, message: error.message } }
 }`,
-  /** Gives back what `double` answers to `{ n: 21 }`. */
+  /** Returns the answer of `double` to `{ n: 21 }`. */
   asks: `return await call('double', { n: 21 })`,
 } as const
 
 export type GuestName = keyof typeof guestsInJs
-/** Sources by name; a case whose guest is not there is skipped. */
+/** Sources by name; cases without their guest are skipped. */
 export type Guests = Readonly<Partial<Record<GuestName, string>>>
-/** What `floods` writes. */
+/** Output size of `floods`. */
 export const floodBytes = 512 * 16_384

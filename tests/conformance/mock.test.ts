@@ -28,7 +28,7 @@ suite('A wall that never releases, or releases late', () => {
     })
 })
 
-/** What each guest would do, as steps. */
+/** Scripted steps of each guest. */
 function play(task: Task): readonly Step[] {
   const name = (Object.keys(guests) as GuestName[]).find((key) => guests[key] === task.code)
   return name ? plays(task)[name] : []

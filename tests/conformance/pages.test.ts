@@ -5,7 +5,7 @@ import { test } from 'node:test'
 
 const root = join(import.meta.dirname, '../..')
 
-test('The pages of the walls say what the suite tries and what it skips', () => {
+test('The pages of the walls list the cases of the suite and those skipped', () => {
   const flags = ['--disable-warning=ExperimentalWarning', 'scripts/tiers.ts', '--check']
   const { status, stderr } = spawnSync(process.execPath, flags, { cwd: root, encoding: 'utf8' })
   assert.equal(stderr, '')

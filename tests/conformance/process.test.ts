@@ -7,9 +7,8 @@ import { inJs, type GuestLanguage } from './stand.ts'
 import { conformance } from './suite.ts'
 
 /**
- * Each way, in each language. In short runs a realm in a wall and a shell stand behind one way each: they are programs of
- * the same walls. The poorer machine has neither root nor control groups; where all of it runs once more as an ordinary
- * user, that machine is had in earnest.
+ * Each jail implementation, in each language. In short runs realm and shell run in one implementation each. The
+ * poorer machine has neither root nor cgroups; a second pass as an ordinary user covers that for real.
  */
 const languages: readonly GuestLanguage[] = [inJs, inNode, inPython, inShell]
 const isLong = process.env['MAYFLY_LONG'] !== undefined
@@ -42,7 +41,7 @@ function isInstalled(way: Way): boolean {
 function isThere(way: Way): boolean {
   if (isInstalled(way)) return true
   suite('bubblewrap', () => {
-    test('It keeps the contract', { skip: 'bwrap is missing' }, () => {})
+    test('The provider keeps the contract', { skip: 'bwrap is missing' }, () => {})
   })
   return false
 }

@@ -14,8 +14,8 @@ import type { WardenOptions } from '../../src/warden/warden.ts'
 import type { Made } from './stand.ts'
 
 /**
- * The process wall with a warden in this process and a state folder of its own, for one of the languages it runs: the
- * others are left out, so that what is tried in one is not tried in each again.
+ * The process wall with a warden in this process and its own state folder, for one of its languages: the others
+ * are hidden, so that their cases are not repeated.
  */
 export async function makeProcesses(
   way: Way,
@@ -50,7 +50,7 @@ function only(provider: Provider, language: Language): Provider {
   // A script is no function that could be called again.
   const lacks = [
     ...(language === 'sh' ? ['batch'] : []),
-    // What runs in an isolate is no program whose memory could be copied, and makes no calls of its own.
+    // An isolate is no program whose memory could be copied, and makes no system calls of its own.
     ...(language === 'js' || language === 'ts' ? ['capture-memory', 'files', 'syscalls'] : []),
   ]
   const { can, tightens } = Object.getOwnPropertyDescriptors(provider)

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** What this process has that it may leave behind, as the kernel tells it. A zombie is dead. */
+/** Resources this process may leak, as reported by the kernel. A zombie counts as dead. */
 
 export function descendantsOf(pid: number): readonly number[] {
   const below = tasksOf(pid)
@@ -21,7 +21,7 @@ export function kindsOpen(): Readonly<Record<string, number>> {
 function kindOf(fd: string): readonly string[] {
   try {
     const target = readlinkSync(`/proc/self/fd/${fd}`)
-    // The folder that is being listed is open while it is.
+    // The folder being listed is itself open.
     return target === `/proc/${process.pid}/fd` ? [] : [target.replace(/:\[\d+\]$/, '')]
   } catch {
     return []

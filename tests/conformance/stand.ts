@@ -15,13 +15,13 @@ import type {
 import { strengthOf } from '../../src/contract/tier.ts'
 import { guestsInJs, type GuestName, type Guests } from './guests.ts'
 
-/** What a third party hands to the suite: a provider of its own, and how to end what it keeps. */
+/** Input of the suite: a provider, and its cleanup. */
 export interface Made {
   readonly provider: Provider
   close(): Promise<void>
 }
 
-/** For a provider that does not run JavaScript: what its guests are written in, and they. */
+/** Language and guests of a provider that does not run JavaScript. */
 export interface GuestLanguage {
   readonly language: Language
   readonly entry: Entry
@@ -30,23 +30,23 @@ export interface GuestLanguage {
 
 export const inJs: GuestLanguage = { language: 'js', entry: 'body', guests: guestsInJs }
 
-/** What differs from one case to the next. */
+/** Parameters of a case. */
 export interface Wish {
   readonly controls?: Partial<Controls>
-  /** What a later phase of its life leaves of them. */
+  /** Controls of a later phase. */
   readonly later?: Partial<Controls>
   readonly limits?: Partial<Profile['limits']>
   readonly entry?: Entry
   readonly input?: unknown
-  /** Of a batch, how many: `input` is then a list of as many. */
+  /** Number of calls of a batch: `input` is then a list of as many. */
   readonly calls?: number
   readonly files?: readonly JobFile[]
-  /** Names the guest may call, and what they answer. */
+  /** Callable capabilities, with their answers. */
   readonly capabilities?: Readonly<Record<string, (argsText: string) => Promise<string> | string>>
   readonly io?: Partial<Pick<TaskIo, 'stdout' | 'stderr'>>
 }
 
-/** A task on its way in a sandbox: what it said so far, and its end. */
+/** A running task: its output so far, and its end. */
 export interface Running {
   readonly sandbox: Sandbox
   readonly end: Promise<TaskEnd>
@@ -57,7 +57,7 @@ export interface Running {
   readonly stderr: () => string
   /** Capability calls that reached the host, as `name(argsText)`. */
   readonly calls: readonly string[]
-  /** Of a batch, how each call ended that has. */
+  /** Ends of the batch calls so far. */
   readonly answers: readonly CallAnswer[]
   readonly events: readonly Event[]
   /** Settles once stdout holds the text. */
@@ -80,7 +80,7 @@ export const patienceMs = 20_000
 const timeoutMs = 10_000
 const mebibyte = 2 ** 20
 
-/** Where cases stand: one provider, and short words for making sandboxes and running guests in them. */
+/** Fixture: one provider, with short methods to create sandboxes and run guests. */
 export class Stand {
   readonly provider: Provider
   readonly make: () => Promise<Made>
@@ -92,7 +92,7 @@ export class Stand {
     this.#language = language
   }
 
-  /** The guests that every language can have, in this one's; a case names those it needs. */
+  /** Guests available in every language, in this one; a case names those it needs. */
   get guests(): Readonly<Record<GuestName, string>> {
     return this.#language.guests as Readonly<Record<GuestName, string>>
   }
@@ -101,7 +101,7 @@ export class Stand {
     return profileFor(this.provider, this.#language, wish)
   }
 
-  /** The same for another provider. */
+  /** The same fixture for another provider. */
   at(provider: Provider): Stand {
     return new Stand(provider, this.make, this.#language)
   }
@@ -115,7 +115,7 @@ export class Stand {
     return this.begin(await this.launch(wish), source, wish)
   }
 
-  /** Runs a task in a sandbox, and keeps what is said. */
+  /** Runs a task in a sandbox, and records its output. */
   begin(sandbox: Sandbox, source: string, wish: Wish = {}): Running {
     return begin(sandbox, taskFor(this.#language, source, wish), wish)
   }
@@ -162,7 +162,7 @@ function begin(sandbox: Sandbox, task: Task, wish: Wish): Running {
   }
   sandbox.watch((event) => void events.push(event))
   const end = sandbox.run(task, io)
-  // A case that expects a refusal looks at it itself; nobody else is to trip over it.
+  // A case that expects a rejection awaits it itself; this prevents an unhandled one.
   end.catch(() => undefined)
   return {
     sandbox,
@@ -244,12 +244,12 @@ function profileFor(
   } as const satisfies Profile
 }
 
-/** What an end says of itself, for the message of an assertion. */
+/** Summary of an end, for assertion messages. */
 export function messageIn(end: TaskEnd): string {
   return `${end.status}: ${end.error?.code} ${end.error?.message}`
 }
 
-/** Rejects where something that must happen does not. */
+/** Rejects on timeout. */
 export async function inTime<T>(promise: Promise<T>, what: string, ms = patienceMs): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
@@ -265,8 +265,7 @@ export async function inTime<T>(promise: Promise<T>, what: string, ms = patience
 const napMs = 5
 
 /**
- * Waits until it holds, for as many naps as `ms` have: a machine that stands still, or gives this process no turn, stops
- * the wait as well as what is waited for.
+ * Polls until it holds, for a number of sleeps that `ms` allow: a stall of the machine stops both sides.
  */
 export async function until(
   holds: () => boolean,

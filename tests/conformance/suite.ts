@@ -42,7 +42,7 @@ export function conformance(
       await made?.close()
     })
 
-    test('It declares what it is, and proves that it is there', async () => {
+    test('The provider declares its properties, and proves its availability', async () => {
       const { provider } = made!
       assert.match(provider.name, /^[a-z0-9][a-z0-9-]{0,63}$/)
       for (const control of provider.tightens) assert.ok(provider.enforces.includes(control))
@@ -79,7 +79,7 @@ export const chapters: readonly Chapter[] = [
   leftovers,
 ]
 
-/** Every case as it stands for a provider by what that declares: tried, or skipped and why. */
+/** Cases for a provider by its declarations: run, or skipped with the reason. */
 export function tableFor(
   provider: Provider,
   guests: Guests = inJs.guests,

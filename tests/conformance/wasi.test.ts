@@ -8,6 +8,6 @@ conformance('wasi, in the best jail there is', () => makeWasi(), inWasm)
 const elsewhere = withNeither()
 if (elsewhere)
   suite('wasi, as an ordinary user', () => {
-    test('It keeps the contract', { skip: elsewhere }, () => {})
+    test('The provider keeps the contract', { skip: elsewhere }, () => {})
   })
 else conformance('wasi, as an ordinary user', () => makeWasi({ hide: ['root', 'cgroup'] }), inWasm)

@@ -2,12 +2,12 @@ import type { Program } from './corpus.ts'
 import type { EndedInside } from './inside.ts'
 import type { Ended } from './outside.ts'
 
-/** Formats that carry times, identifiers or versions: of those the kind is compared, by its magic bytes. */
+/** Formats with embedded times, identifiers or versions: only their magic bytes are compared. */
 const unstable = /\.(?:svg|pdf|png|jpg|gif|zip|gz|tgz|tar|db|sqlite|xlsx)$/
 const magicBytes = 4
 const shownCharsMax = 200
 
-/** How the end of a program inside differs from its end outside; empty when it does not. */
+/** Differences between the end inside and outside; empty if equal. */
 export function differences(program: Program, outside: Ended, inside: EndedInside): string[] {
   return [
     ...ends(outside, inside),
@@ -17,7 +17,7 @@ export function differences(program: Program, outside: Ended, inside: EndedInsid
   ]
 }
 
-/** In an isolate there is no exit code: 0 is `ok` there, and any other `error`. */
+/** An isolate has no exit code: 0 is `ok`, others are `error`. */
 function ends(outside: Ended, { outcome, exitCode }: EndedInside): string[] {
   const { status, error } = outcome
   const isSame =
@@ -49,7 +49,7 @@ function files({ creates }: Program, outside: Ended, inside: Ended): string[] {
   })
 }
 
-/** Against all that the command prints for the author of the program. */
+/** Compared with everything printed for the program's author. */
 function mentions({ mentions }: Program, { printed }: EndedInside): string[] {
   return mentions.filter((text) => !printed.includes(text)).map((text) => `no mention of "${text}"`)
 }

@@ -3,23 +3,23 @@ import { dirname, join } from 'node:path'
 import * as z from 'zod'
 
 /**
- * Programs as people and models write them: written from task titles alone by writers who had not seen Mayfly, and never
- * edited since. `programs/README.md` is what the writers were given.
+ * Everyday programs: written from task titles alone, without knowledge of Mayfly, and never edited since.
+ * `programs/README.md` is the task given to the writers.
  */
 export interface Program {
   /** Such as `python/001-sales-pivot`. */
   readonly name: string
   readonly folder: string
   readonly title: string
-  /** What a person types in that folder. */
+  /** Command line, run in that folder. */
   readonly command: readonly string[]
   readonly stdin: string | undefined
   readonly env: Readonly<Record<string, string>>
-  /** Files that it makes in its folder. */
+  /** Files it creates in its folder. */
   readonly creates: readonly string[]
   /** Names of npm packages that it imports. */
   readonly packages: readonly string[]
-  /** Of a broken program: texts that a good message for its author contains. */
+  /** For a broken program: texts that a good error message contains. */
   readonly mentions: readonly string[]
 }
 
@@ -63,7 +63,7 @@ export function mainOf({ command }: Program): { readonly file: string; readonly 
   return { file, args: rest }
 }
 
-/** Drawn by `seed`, evenly from each language: CI runs a sample of the corpus, `MAYFLY_LONG` all of it. */
+/** Seeded sample with equal shares by language: CI runs a sample of the corpus, `MAYFLY_LONG` all of it. */
 export function sample(all: readonly Program[], count: number, seed: number): readonly Program[] {
   const groups = Object.values(Object.groupBy(all, ({ name }) => dirname(name))) as Program[][]
   const random = randomFrom(seed)

@@ -9,14 +9,14 @@ import { runInside } from './inside.ts'
 import { runOutside } from './outside.ts'
 
 /**
- * The corpus beside the same programs run without Mayfly, by the real command. `MAYFLY_LONG` takes all of it on each wall;
+ * The corpus inside Mayfly and outside, by the real command. `MAYFLY_LONG` runs all of it on each wall;
  * otherwise a sample drawn by a printed seed.
  */
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const sampleSize = 36
 const sampleSizeEmbedded = 12
-/** Share that must end as outside, of the whole corpus. */
+/** Minimum share of equal ends, of the whole corpus. */
 const sameShareMin = 0.98
 const installMsMax = 300_000
 const atATime = 2
@@ -62,7 +62,7 @@ suite('Programs end inside a sandbox as they end outside', { concurrency: false 
   })
 })
 
-/** An isolate is the cheapest wall for what needs no process; a floor would move it. */
+/** Without a floor, so that programs that need no process run in an isolate. */
 function flagsFor(wall: 'bubblewrap' | 'embedded'): readonly string[] {
   return wall === 'embedded' ? ['--provider', 'embedded'] : []
 }
@@ -76,7 +76,7 @@ async function compare(program: Program, flags: readonly string[]): Promise<read
   }
 }
 
-/** Runs a few at a time, all of them. */
+/** Runs all, a few at a time. */
 async function each<T>(list: readonly T[], act: (one: T) => Promise<void>): Promise<void> {
   const left = [...list]
   const worker = async () => {
@@ -85,7 +85,7 @@ async function each<T>(list: readonly T[], act: (one: T) => Promise<void>): Prom
   await Promise.all(Array.from({ length: atATime }, worker))
 }
 
-/** With `CI=true` a missing program of the machine has failed the run before this. */
+/** With `CI=true` a missing program fails the run earlier. */
 function canRun({ packages, name }: Program): boolean {
   if (packages.length > 0) return hasPackages()
   return !name.startsWith('python/') || hasPythonLibraries

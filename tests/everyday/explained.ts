@@ -1,6 +1,6 @@
 /**
- * Programs of the corpus that end otherwise inside, with the reason; counted against the share that must end the same.
- * docs/job.md has them for people.
+ * Programs with a known difference, with the reason; still counted as different. docs/job.md documents them for
+ * users.
  */
 export const explained: ReadonlyMap<string, string> = new Map([
   [

@@ -6,7 +6,7 @@ import { documentOf, mayfly, type Place } from '../doors/program.ts'
 import { mainOf, type Program } from './corpus.ts'
 import { createdIn, type Ended } from './outside.ts'
 
-/** Enough on a machine that does other things besides; nothing else differs from what a job has by default. */
+/** Enough on a busy machine; all else is the default. */
 const timeout = '60s'
 
 /** Artifacts below `out/` have their paths from there, as docs/job.md says. */
@@ -14,7 +14,7 @@ const artifactOf = (name: string) => name.replace(/^out\//, '')
 
 export interface EndedInside extends Ended {
   readonly outcome: Outcome
-  /** Of a broken program: what the command prints where it is not asked for JSON. */
+  /** For a broken program: output of the command without `--json`. */
   readonly printed: string
 }
 

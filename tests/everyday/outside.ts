@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { packagesFolder, type Program } from './corpus.ts'
 
-/** How a program ended: what it printed, its exit code, and the files of those that it makes. */
+/** End of a program: output, exit code, and the files it creates. */
 export interface Ended {
   readonly exitCode: number | null
   readonly stdout: string
@@ -22,7 +22,7 @@ export interface Ended {
 }
 
 const outsideMsMax = 60_000
-/** A pipe of the kernel: Node makes sockets, and `< /dev/stdin` cannot open those. */
+/** A kernel pipe: Node creates sockets, which `< /dev/stdin` cannot open. */
 const piped = 'cat "$0" | "$@"'
 const programsHere = join(import.meta.dirname, '../../node_modules/.bin')
 
@@ -52,7 +52,7 @@ export async function runOutside(program: Program): Promise<Ended> {
   }
 }
 
-/** The Node that runs this, Debian's Python, and the tsx of this project, before others of those names. */
+/** Puts the current Node, Debian's Python and this project's tsx first on PATH. */
 function envOf({ env }: Program, home: string): NodeJS.ProcessEnv {
   const PATH = [dirname(process.execPath), '/usr/bin', '/bin', programsHere].join(delimiter)
   return { PATH, HOME: home, TMPDIR: home, LANG: 'C.UTF-8', ...env }

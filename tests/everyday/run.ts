@@ -1,6 +1,6 @@
 /**
- * Runs the corpus beside Mayfly and prints each difference: `node tests/everyday/run.ts [NAME] [-- FLAGS of mayfly run]`.
- * The tests run a sample of it; this is for people who look for the cause of a difference.
+ * Runs the corpus beside Mayfly and prints each difference: `node tests/everyday/run.ts [NAME] [-- FLAGS of
+ * mayfly run]`. For debugging; the tests run a sample.
  */
 import { makePlace } from '../doors/program.ts'
 import { differences } from './compare.ts'

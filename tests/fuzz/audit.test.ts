@@ -11,7 +11,7 @@ import { openStore } from '../../src/evidence/store.ts'
 import { verifyFile } from '../../src/evidence/verify.ts'
 import { fuzz, mutated } from './seeded.ts'
 
-/** Each case is a file: in memory, where there is such a folder, they take half as long. */
+/** A file for each case: on tmpfs, if present, they take half as long. */
 const memory = '/dev/shm'
 const folder = mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), 'mayfly-fuzz-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

@@ -26,7 +26,7 @@ const pieces = [
   '['.repeat(70),
 ]
 
-test('S0-23: A body is read as JSON.parse reads it or refused with SYNTAX, and what is kept is its member', (t) => {
+test('S0-23: A body is read as JSON.parse reads it or refused with SYNTAX, and the kept text is its member', (t) => {
   const attempt = (bytes: Buffer): void => {
     const read = reading(bytes)
     if (!read) return

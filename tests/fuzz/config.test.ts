@@ -6,7 +6,7 @@ import { parseToml } from '../../src/config/parse.ts'
 import { MayflyError } from '../../src/contract/error.ts'
 import { fuzz, mutated } from './seeded.ts'
 
-/** The example has every section; each is a sample, since what stands first is read first. */
+/** Each section of the example is a sample of its own, since parsing stops at the first error. */
 const example = readFileSync(new URL('../../mayfly.example.toml', import.meta.url), 'utf8')
 const samples = example.split(/\n(?=\[)/).map((text) => Buffer.from(text))
 const pieces = [
@@ -28,7 +28,7 @@ const pieces = [
   '['.repeat(70),
 ]
 
-test('A damaged configuration is one in force, one with faults at their places, or a CONFIG error', (t) => {
+test('A damaged configuration is valid, or has faults with positions, or is a CONFIG error', (t) => {
   fuzz(t, {
     cases: 10_000,
     long: 10_000_000,

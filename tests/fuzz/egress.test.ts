@@ -55,7 +55,7 @@ const pieces = [
 ]
 const onlyA = networkOf({ allow: ['*://a.example:*'] })
 
-test('S1-8: whatever is said to the proxy, what it lets out is what any other reader of it sees', (t) => {
+test('S1-8: for any input of the proxy, it forwards exactly the request that other readers see', (t) => {
   fuzz(t, {
     cases: 20_000,
     long: 200_000,
@@ -67,7 +67,7 @@ test('S1-8: whatever is said to the proxy, what it lets out is what any other re
       const target = readTarget(head)
       const framing = framingOf(head)
       if (target.kind === 'refused' || framing.kind === 'refused') return
-      // One host, in one spelling, the same in the address and in Host.
+      // A single host, in one spelling, equal in URL and Host header.
       assert.equal(readHost(target.host), target.host)
       const text = bytes.toString('latin1', 0, head.size)
       assert.ok(!text.includes('\0') && !/[^\r]\n|\r[^\n]/.test(text))
@@ -88,7 +88,7 @@ test('S1-8: whatever is said to the proxy, what it lets out is what any other re
   })
 })
 
-/** However a body is cut, its reader sees the same of it. */
+/** The chunking of a body must not change its content. */
 function tryBody(
   framing: Exclude<ReturnType<typeof framingOf>, { kind: 'refused' }>,
   bytes: Buffer,
@@ -117,7 +117,7 @@ function bodyBy(reader: BodyReader, parts: readonly Buffer[]): string {
 
 const each = (bytes: Buffer) => Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))
 
-test('An answer in chunks is read in one way however it is cut, and is written anew as the same', (t) => {
+test('A chunked answer is parsed alike for any segmentation, and is re-encoded equally', (t) => {
   const framing = { kind: 'chunked' } as const
   const bodies = [
     '5\r\nhello\r\n0\r\n\r\n',
@@ -137,7 +137,7 @@ test('An answer in chunks is read in one way however it is cut, and is written a
   })
 })
 
-test('Frames of a WebSocket are read in one way however they are cut, and are written anew as the same', (t) => {
+test('WebSocket frames are parsed alike for any segmentation, and are re-encoded equally', (t) => {
   const frames = [
     frameOf(1, false, Buffer.from('hel')),
     frameOf(9, true, Buffer.from('ping')),
@@ -155,7 +155,7 @@ test('Frames of a WebSocket are read in one way however they are cut, and are wr
         else said.push({ opcode, isFinal, text: payload.toString('latin1'), isLast })
         said.at(-1)!.isLast = isLast
       }
-      // Whether the payload of the last one has begun depends on how it was cut.
+      // The start of the last payload depends on the chunking.
       return said.filter(({ text, isLast }) => isLast || text !== '')
     } catch (thrown) {
       if (!(thrown instanceof RangeError)) throw thrown
@@ -178,8 +178,8 @@ test('Frames of a WebSocket are read in one way however they are cut, and are wr
   })
 })
 
-test('A TLS hello with anything changed is read, waited for or refused, and never throws', (t) => {
-  // A real one, as short as they come: version, random, no session, one cipher, no compression, a server name.
+test('A mutated TLS hello is parsed, awaited or refused, and never throws', (t) => {
+  // A minimal TLS ClientHello: version, random, no session, one cipher, no compression, a server name.
   const name = Buffer.from('\0\0\0\x0e\0\x0c\0\0\x09a.example', 'latin1')
   const body = Buffer.concat([
     Buffer.from([3, 3]),

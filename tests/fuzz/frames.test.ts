@@ -13,7 +13,7 @@ const samples = [
   Array.from({ length: 9 }, (_, n) => 'é'.repeat(n)),
 ].map((texts) => Buffer.concat(texts.map((text, kind) => encodeFrame(kind * 31, text))))
 
-test('Host and guest cut any bytes, in any chunks, into the same frames, and give up at the same place', (t) => {
+test('Host and guest split any bytes, in any chunks, into the same frames, and fail at the same position', (t) => {
   fuzz(t, {
     cases: 50_000,
     long: 10_000_000,
@@ -44,7 +44,7 @@ function chunksOf(random: Seeded, bytes: Buffer): Buffer[] {
 
 const written = (kind: number, payload: Buffer): string => `${kind} ${payload.toString('hex')}`
 
-/** What frames are, from all bytes at once. */
+/** Reference decoder, on the whole input. */
 function expected(bytes: Buffer): Cut {
   const frames: string[] = []
   for (let at = 0; at + 4 <= bytes.length;) {

@@ -38,7 +38,7 @@ function reading(bytes: Buffer): string | undefined {
   }
 }
 
-/** A key twice is JSON to JSON.parse, and none to the body's reader. */
+/** A duplicate key is valid for JSON.parse, and invalid for the body's reader. */
 function refusesOnlyWithSyntax(json: string): void {
   try {
     parseBody(Buffer.from(json), 'input')

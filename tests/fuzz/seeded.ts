@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 
-/** Numbers that follow from a seed alone (mulberry32), so that a run can be lived again. */
+/** Seeded random numbers (mulberry32), so that a run can be repeated. */
 export class Seeded {
   #state: number
 
@@ -9,7 +9,7 @@ export class Seeded {
     this.#state = seed >>> 0
   }
 
-  /** A whole number from 0 up to, without, `end`. */
+  /** An integer from 0 to `end`, exclusive. */
   below(end: number): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
@@ -24,20 +24,20 @@ export class Seeded {
 }
 
 export interface Fuzz {
-  /** Cases in CI, and with MAYFLY_LONG set. */
+  /** Number of cases in CI, and with MAYFLY_LONG set. */
   readonly cases: number
   readonly long: number
-  /** Makes one case and tries it; throws what the parser must not do. */
+  /** Creates and tries one case; throws on forbidden behaviour of the parser. */
   readonly attempt: (random: Seeded) => void
 }
 
 const isLong = process.env['MAYFLY_LONG'] !== undefined
-/** No parser here is near it, even on a machine that is busy with other things; a hang is. */
+/** Far above any parser's time, even on a busy machine; detects a hang. */
 const caseMsMax = 5000
 
 /**
- * Tries many cases, each from a seed of its own that a failure names: MAYFLY_SEED tries it first. Fails when a case
- * throws, takes very long, or leaves a prototype changed.
+ * Tries many cases, each with its own seed, named on failure: MAYFLY_SEED tries it first. Fails if a case
+ * throws, hangs, or leaves a prototype changed.
  */
 export function fuzz(t: TestContext, { cases, long, attempt }: Fuzz): void {
   const first = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31) >>> 0
@@ -61,7 +61,10 @@ function prototypes(): string {
   return all.map(({ prototype }) => Reflect.ownKeys(prototype).map(String).join()).join('\n')
 }
 
-/** A valid sample with one to four changes: bits, bytes, numbers, pieces cut, doubled, moved or put in. */
+/**
+ * A valid sample with one to four mutations: bits, bytes, numbers, segments removed, duplicated, moved or
+ * inserted.
+ */
 export function mutated(
   random: Seeded,
   samples: readonly Buffer[],

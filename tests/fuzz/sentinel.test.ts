@@ -13,11 +13,11 @@ import { encodeFrame } from '../../src/lib/frames.ts'
 import { encodeTable, readWord } from '../../src/warden/sentinel-wire.ts'
 import { fuzz, mutated, Seeded } from './seeded.ts'
 
-/** The sentinel with its compiler's own watch over memory and arithmetic: whatever it is told, it answers or ends. */
+/** The sentinel under its compiler's sanitizers: for any input it replies or exits. */
 const source = fileURLToPath(new URL('../../guest/sentinel/sentinel.c', import.meta.url))
 const lives = process.env['MAYFLY_LONG'] ? 5000 : 60
 const framesMax = 12
-/** Exit codes of its own. Any other, or a signal, is a fault. */
+/** Its own exit codes. Any other, or a signal, is a fault. */
 const own = new Set([0, 2, 3, 4, 6, 7, 8])
 const skip =
   process.platform !== 'linux'
@@ -54,7 +54,7 @@ const samples = [
   ),
 ]
 
-/** Made with sanitizers where they are there: each of its faults ends it by exit code 1 and a word. */
+/** Compiled with sanitizers if available: a finding ends it with exit code 1 and a report. */
 function make(folder: string): string {
   const file = join(folder, 'sentinel')
   const watched = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
@@ -93,7 +93,7 @@ async function live(file: string, random: Seeded): Promise<void> {
 }
 
 test(
-  'Whatever a sentinel is told, it answers in its own words or ends by its own code',
+  'For any input the sentinel replies within its protocol or exits with a code of its own',
   { skip },
   async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-sentinel-'))
@@ -114,14 +114,14 @@ test(
   },
 )
 
-/** Only here: the compiler of somebody else's machine may know more of them, and a wall is worth more than its opinion. */
-test('The source of a sentinel has no warning of a compiler', { skip }, () => {
+/** Only here: another machine's compiler may have more warnings, and must still build the wall. */
+test('The source of the sentinel compiles without warnings', { skip }, () => {
   const asked = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_FORTIFY_SOURCE=2']
   const { status, stderr } = spawnSync('cc', [...asked, '-c', '-o', '/dev/null', source])
   assert.equal(status, 0, stderr.toString())
 })
 
-test('Whatever a sentinel says, it is one of its words or nothing', (t) => {
+test('Any message of a sentinel is parsed as part of the protocol or ignored', (t) => {
   const words = [
     '{"kind":"ready","pid":7,"scratch":1}',
     '{"kind":"flipped","t":1.5,"generation":1,"allow":31,"lateUs":3}',

@@ -8,7 +8,7 @@ import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { capOf, javascriptCap, typescriptCap } from '../../src/threat/cap.ts'
 import type { Inspection, InspectRequest } from '../../src/threat/inspect.ts'
 
-/** The analysis process without its jail: what the parsers in it survive. */
+/** The analysis process without its jail: the parsers themselves must survive. */
 const program = fileURLToPath(new URL('../../guest/analyst.js', import.meta.url))
 const replyBytesMax = 16 * 2 ** 20
 
@@ -75,7 +75,7 @@ const nests: Record<string, (times: number) => string> = {
   switches: (n) => 'switch(a){case 1:'.repeat(n) + '}'.repeat(n),
 }
 
-/** The deepest that still passes the cap. */
+/** Deepest source that passes the cap. */
 function deepest(make: (times: number) => string, limits: typeof javascriptCap): string {
   let [low, high] = [1, 100_000]
   while (high - low > 1) {
@@ -114,7 +114,7 @@ describe('the deepest sources', () => {
   }
 })
 
-test('a request that cannot be read ends the process, and nothing is answered', async () => {
+test('an invalid request ends the process without a reply', async () => {
   const other = await startAnalyst()
   other.say('{')
   const [status, signal] = await other.ended

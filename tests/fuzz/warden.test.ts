@@ -63,7 +63,7 @@ const pieces = [
   '"',
   '0.5',
 ]
-/** What may stand in place of any field. */
+/** Values that replace any field. */
 const values: readonly unknown[] = [
   null,
   undefined,
@@ -109,7 +109,7 @@ const asked: Readonly<Record<Request['op'], readonly string[]>> = {
   sign: ['digests', 'head', 'seq'],
 }
 
-/** What may be left out. */
+/** Optional fields. */
 const optional = ['way', 'disk', 'layers', 'calls', 'cpu', 'io', 'processes', 'egress']
 const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
   start: ['way', 'disk', 'layers'],
@@ -117,7 +117,7 @@ const optionalOf: Partial<Record<Request['op'], readonly string[]>> = {
   tighten: ['memory', 'cpu', 'io', 'processes'],
 }
 
-test('Whatever a server sends its warden, it acts on a request within its bounds, or refuses once or drops it', (t) => {
+test('For any message of a server the warden acts on a request within its bounds, refuses once or drops it', (t) => {
   fuzz(t, {
     cases: 40_000,
     long: 10_000_000,
@@ -144,7 +144,7 @@ function replaced(random: Seeded): unknown {
   return request
 }
 
-/** What no longer is JSON could not come over the channel; its text is sent in place of it. */
+/** Mutated text that is no JSON could not come over the channel; it is sent as a string instead. */
 function damaged(random: Seeded): unknown {
   const text = mutated(random, samples, pieces).toString()
   try {

@@ -25,7 +25,7 @@ const samples = [
   wasm({ memory: { min: 1 }, functions: [{ export: 'run', params: ['f32'], body: [0x01] }] }),
 ].map((bytes) => Buffer.from(bytes))
 
-test('A damaged module is read or refused with WasmError, and what the engine takes is never refused', (t) => {
+test('A damaged module is read or refused with WasmError, and a module that the engine accepts is never refused', (t) => {
   fuzz(t, {
     cases: 50_000,
     long: 10_000_000,

@@ -9,11 +9,13 @@ import { escapedWord } from './case.ts'
 
 export interface Lure {
   readonly bait: Bait
-  /** What hostile code left behind: in what came back, on the disk, at the listener. */
+  /** Evidence of an escape: in the outcome, on disk, or at the listener. */
   readonly evidence: (cameBack: string) => string | undefined
 }
 
-/** A canary in the environment, in a file and behind a listener: evidence that needs nobody's word. */
+/**
+ * A canary in the environment, in a file and behind a listener: evidence independent of the guest's own claims.
+ */
 export class Trap implements AsyncDisposable {
   readonly canary = `canary-${randomUUID()}`
   readonly #folder = mkdtempSync(join(tmpdir(), 'hostile-'))
@@ -31,7 +33,7 @@ export class Trap implements AsyncDisposable {
     return trap
   }
 
-  /** What is laid out for one run, under a name that no other run has. */
+  /** Bait for one run, under a unique name. */
   lure({ input }: Case): Lure {
     const name = `${this.#laid++}`
     const { port } = this.#server.address() as AddressInfo

@@ -11,19 +11,19 @@ import { cpuMsOf, rssOf } from './proc.ts'
 export const targets = ['node-vm', 'vm2', 'bare-isolated-vm'] as const
 export type Target = (typeof targets)[number]
 
-/** The limits that the targets are given; they stand in targets/harness.js too. */
+/** Limits of the targets; repeated in targets/harness.js. */
 const limitMiB = 32
-/** A job that answers later than this was not ended by a limit of 300 ms, on a busy machine too. */
+/** A later answer was not ended by a limit of 300 ms, even on a busy machine. */
 const lateMs = 1_500
 const giveUpMs = 3_000
 const rssKillBytes = 600 * 2 ** 20
 const growthBytesMax = (limitMiB * 1.25 + 32) * 2 ** 20
 const watchMs = 500
-/** Of `watchMs`; an idle server uses next to nothing. */
+/** CPU time within `watchMs`; an idle server uses next to none. */
 const burntMsMax = 200
 const pongMs = 2_000
 
-/** Why a case was not contained by a target; undefined when it was. */
+/** Reason why a target did not contain a case; undefined if it did. */
 export async function bite(target: Target, hostile: Case, trap: Trap): Promise<string | undefined> {
   const host = new Host(target, trap)
   try {
@@ -45,7 +45,7 @@ async function judge(
     return evidence(first.text) ?? first.broke ?? wrong(hostile, first) ?? host.afterwards()
   if (!first.answer) return first.broke
   const second = await host.run({ code: sourceOf(hostile.second.code), input: bait })
-  // What the first says of itself is no news: the second must not know of it.
+  // The first job's own answer is no leak: the second must not learn it.
   const answers = [first, second].map(({ answer }) => answer?.['result'])
   if (hostile.second.differs && answers[0] !== undefined && answers[0] === answers[1])
     return 'both runs answered the same'
@@ -64,7 +64,7 @@ interface Ran {
   readonly broke?: string
 }
 
-/** One child process with one target in it, bounded in time and memory from outside. */
+/** A child process with one target in it, bounded in time and memory from outside. */
 class Host {
   readonly #child
   readonly #lines: string[] = []
@@ -93,7 +93,7 @@ class Host {
     return this.#child.pid ?? 0
   }
 
-  /** The next line that was not read yet; undefined when there is none in time, or the child died. */
+  /** Next unread line; undefined on timeout, or if the child died. */
   async next(ms: number): Promise<string | undefined> {
     const until = performance.now() + ms
     while (this.#lines.length === 0 && !this.#dead && performance.now() < until) {
@@ -115,7 +115,7 @@ class Host {
     return { text, answer, ...(broke && { broke }) }
   }
 
-  /** Whether the server is still well: no cpu burnt, not dead, not deaf, not grown. */
+  /** Health of the server afterwards: no CPU burnt, alive, responsive, not grown. */
   async afterwards(): Promise<string | undefined> {
     await sleep(100)
     const before = cpuMsOf(this.pid)
@@ -158,7 +158,7 @@ class Host {
   }
 }
 
-/** Undefined for half a line: readline gives out what a host said before it was killed. */
+/** Undefined for a partial line: readline emits the output of a killed host. */
 function parsed(text: string): Record<string, unknown> | undefined {
   try {
     return JSON.parse(text) as Record<string, unknown>
@@ -167,7 +167,7 @@ function parsed(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** JSON that readline takes for one line: it ends lines at U+2028 and U+2029 too. */
+/** JSON on one line for readline, which also splits at U+2028 and U+2029. */
 function oneLine(value: unknown): string {
   return JSON.stringify(value).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')
 }

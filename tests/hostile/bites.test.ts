@@ -9,17 +9,17 @@ import { allCases, corpus } from './corpus.ts'
 import { inParallel, sample, seedOfCounts as seed } from './sample.ts'
 
 /**
- * The same corpus against node:vm, vm2 and bare isolated-vm, used as their users use them. A corpus that
- * bites nobody proves nothing. A whole run takes some seven minutes, so that a sample runs, the same
- * each time, unless MAYFLY_LONG is set; MAYFLY_SEED takes another.
+ * The same corpus against node:vm, vm2 and bare isolated-vm in typical use. A corpus that breaks none of them
+ * proves nothing. A full run takes some seven minutes, so a fixed sample runs unless MAYFLY_LONG is set;
+ * MAYFLY_SEED selects another.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 4
 const atATime = 5
 
 /**
- * The least number of cases that each of them does not contain. Whole runs on two cores found 213, 114 and
- * 72 of 468; how many depends on how fast a bomb grows within the limit of time.
+ * Minimum number of cases that each target fails to contain. Full runs on two cores found 213, 114 and 72 of
+ * 468; the number depends on how fast a bomb grows within the time limit.
  */
 const bittenMin: Record<Target, number> = long
   ? { 'node-vm': 140, vm2: 70, 'bare-isolated-vm': 40 }
@@ -39,11 +39,11 @@ before(async () => {
 })
 after(() => trap[Symbol.asyncDispose]())
 
-test('An honest program is contained by all three, so that the measure itself bites nobody', async () => {
+test('An honest program is contained by all three: the measure has no false positives', async () => {
   for (const target of targets) assert.equal(await bite(target, honest, trap), undefined, target)
 })
 
-test('The corpus bites node:vm, vm2 and bare isolated-vm', async (t) => {
+test('The corpus breaks node:vm, vm2 and bare isolated-vm', async (t) => {
   const cases = families.flatMap((family) => sample(runnable(corpus[family]), perFamily, seed))
   const bitten = new Map<Case, Partial<Record<Target, string>>>()
   await inParallel(cases, atATime, async (hostile) => {
@@ -57,7 +57,7 @@ test('The corpus bites node:vm, vm2 and bare isolated-vm', async (t) => {
   }
 })
 
-test('Every escape that is no regression guard gets out of one of them', async () => {
+test('Every escape that is no regression guard breaks at least one of them', async () => {
   const escapes = runnable(allCases.filter(({ family, guard }) => family === 'escape' && !guard))
   await inParallel(sample(escapes, long ? Infinity : 16, seed), atATime, async (hostile) => {
     const by = await biteAll(hostile)
@@ -65,7 +65,7 @@ test('Every escape that is no regression guard gets out of one of them', async (
   })
 })
 
-/** They have no modules, and no TypeScript. */
+/** The targets support neither modules nor TypeScript. */
 function runnable(cases: readonly Case[]): readonly Case[] {
   return cases.filter(({ entry, language }) => entry !== 'module' && language !== 'ts')
 }

@@ -2,8 +2,8 @@ import type { Entry, Language } from '../../src/contract/job.ts'
 import type { Status } from '../../src/contract/outcome.ts'
 
 /**
- * One hostile program as data. It says of itself what it managed to do: what must never be seen in an
- * outcome is the word that `mark` writes, the canary's value, the mark file, a knock at the listener.
+ * A hostile program as data. Escape shows as evidence that must never appear in an outcome: the word that
+ * `mark` writes, the canary's value, the mark file, a connection to the listener.
  */
 export interface Case {
   readonly name: string
@@ -14,13 +14,13 @@ export interface Case {
   readonly language?: Language
   readonly entry?: Entry
   readonly files?: readonly { readonly path: string; readonly content: string }[]
-  /** Laid over the input that every case gets: see `Bait`. */
+  /** Merged into the input that every case gets: see `Bait`. */
   readonly input?: Readonly<Record<string, unknown>>
-  /** How the job may end. Being contained also means that no evidence was found. */
+  /** Permitted ends. Containment also requires that no evidence was found. */
   readonly expect: readonly End[]
-  /** Its result when it ends `ok`, where guest code must not be able to change that. */
+  /** Result if it ends `ok`, where guest code must not be able to change it. */
   readonly gives?: unknown
-  /** A second job after the first; it looks for what the first left. */
+  /** A second job, which searches for traces of the first. */
   readonly second?: {
     readonly code: Source
     readonly tenant?: string
@@ -28,7 +28,7 @@ export interface Case {
     readonly differs?: boolean
     readonly expect: readonly End[]
   }
-  /** Not sure to bite one of the sandboxes it is compared with: a guard against falling behind them. */
+  /** Not expected to break every sandbox it is compared with: a regression guard. */
   readonly guard?: true
 }
 
@@ -45,13 +45,13 @@ export const families = [
   'output',
 ] as const
 
-/** `rejected`: the door did not take it, so that it never became a job. */
+/** `rejected`: refused at the entry point, so that it never became a job. */
 export type End = Status | 'rejected'
 
-/** Big sources are made when they are needed. */
+/** Large sources are generated on demand. */
 export type Source = string | (() => string)
 
-/** What is laid out for hostile code to find: it is all given as `input`. */
+/** Bait for hostile code, passed as `input`. */
 export interface Bait {
   readonly canaryFile: string
   readonly markFile: string
@@ -64,17 +64,17 @@ export function sourceOf(source: Source): string {
   return typeof source === 'string' ? source : source()
 }
 
-/** The word of success is put together at run time, so that an echoed source or stack never shows it. */
+/** The success word is concatenated at run time, so that an echoed source or stack never contains it. */
 export const escapedWord = 'ESCAPED:'
 
-/** Prepends the means to report, and reports at the end. */
+/** Prepends the reporting functions, and reports at the end. */
 export function hunting(body: string): string {
   return `${hunter}\n${body}\n;return hits.join(' ') || 'nothing'`
 }
 
 /**
- * `hunt` walks constructors and prototypes from a value, and calls what it finds as a host's Function.
- * It writes to the console at once, since a result may never be delivered.
+ * `hunt` walks constructors and prototypes from a value, and calls every candidate as a host's Function. It
+ * logs at once, since a result may never be delivered.
  */
 const hunter = String.raw`
 var hits = [];

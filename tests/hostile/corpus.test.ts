@@ -5,13 +5,13 @@ import { allCases, corpus } from './corpus.ts'
 
 const sourceBytesMax = 32 * 2 ** 20
 
-test('The corpus has more than a hundred cases, some in every family, each with a name of its own', () => {
+test('The corpus has more than a hundred cases, some in every family, with unique names', () => {
   assert.ok(allCases.length >= 130)
   assert.equal(new Set(allCases.map(({ name }) => name)).size, allCases.length)
   for (const family of families) assert.ok(corpus[family].length >= 10, family)
 })
 
-test('Every case stands in its own family, says why it is there and how it may end', () => {
+test('Every case is in its own family, with a reason and its permitted ends', () => {
   for (const family of families) {
     for (const { name, family: own, because, expect } of corpus[family]) {
       assert.equal(own, family, name)
@@ -20,7 +20,7 @@ test('Every case stands in its own family, says why it is there and how it may e
   }
 })
 
-test('No source holds the word of success in one piece, so that an echo of it proves nothing', () => {
+test('No source contains the success word in one piece, so that an echo of it proves nothing', () => {
   for (const { name, code, second } of allCases) {
     for (const source of [code, second?.code ?? '']) {
       assert.ok(!sourceOf(source).includes(escapedWord), name)
@@ -28,7 +28,7 @@ test('No source holds the word of success in one piece, so that an echo of it pr
   }
 })
 
-test('Every source fits through the door, so that it is the sandbox that is tested', () => {
+test('Every source is accepted at the entry point, so that the sandbox is under test', () => {
   for (const { name, code } of allCases) {
     assert.ok(Buffer.byteLength(sourceOf(code)) <= sourceBytesMax, name)
   }

@@ -13,22 +13,25 @@ import { graceMs, openMayfly, runCase, timeoutMs } from './mayfly.ts'
 import { descendantsOf, restsAfterwards } from './proc.ts'
 import { inParallel } from './sample.ts'
 
-/** The whole corpus through the library, on the isolate wall: everything that bites others is contained. */
+/**
+ * The whole corpus through the library, on the isolate wall: every case that breaks the other sandboxes is
+ * contained.
+ */
 
 const atATime = 4
 const nextJobMsMax = 5_000
-/** The promise: so many may end later than at their limit plus 250 ms. */
+/** The promise: this share may end later than the limit plus 250 ms. */
 const lateShareMax = 0.01
-/** A machine that stood still does not do so each time. */
+/** Retries against a stall of the whole machine. */
 const triesMax = 3
 
-/** An end by its own bounds, which another case would be right to have. Never an escape: that is told first. */
+/** An end by the wall's own limits, acceptable in another case. Never an escape: that is reported first. */
 const ranOut = /^(?:second )?ended (?:timeout|limit):/
 
 let trap: Trap
 let mayfly: Library | undefined
 let absent = ''
-/** By case, how long each of its jobs ran, the first time that it was tried. */
+/** Run times of each case's jobs in its first attempt. */
 const times = new Map<Case, readonly number[]>()
 const serverPid = process.pid
 
@@ -53,7 +56,7 @@ for (const family of families) {
       times.set(hostile, ranMs)
       if (why) uncontained.set(hostile, why)
     })
-    // Contained, but by a bound it was not to reach: once more, alone.
+    // Contained, but by an unexpected limit: retry alone.
     for (const [hostile, first] of uncontained)
       if (ranOut.test(first) && (await isContainedAlone(library, hostile)))
         uncontained.delete(hostile)
@@ -67,13 +70,13 @@ for (const family of families) {
   })
 }
 
-test('Time ends at the limit plus 250 ms for 99 of 100, of those late beside others once more alone (S3-3, S3-11)', async (t) => {
+test('Timeouts are enforced within the limit plus 250 ms for 99 of 100; late cases are retried alone (S3-3, S3-11)', async (t) => {
   if (!mayfly) return t.skip(absent)
   const sorted = [...times.values()].flat().toSorted((a, b) => a - b)
   const at = (share: number): number => sorted[Math.floor((sorted.length - 1) * share)] ?? 0
   const shown = [0.5, 0.9, 0.99, 1].map((share) => `p${share * 100} ${at(share).toFixed(0)} ms`)
   t.diagnostic(`${sorted.length} jobs with a limit of ${timeoutMs} ms: ${shown.join(', ')}`)
-  // Who was late beside others is tried once more, alone.
+  // Late under load: retry alone.
   const late: string[] = []
   for (const [hostile, ranMs] of times)
     if (ranMs.some(isLate) && (await isLateAlone(mayfly, hostile))) late.push(hostile.name)
@@ -99,10 +102,10 @@ async function isContainedAlone(library: Library, hostile: Case): Promise<boolea
   return false
 }
 
-test('A thousand runs leave nothing behind: no process, no file', async (t) => {
+test('A thousand runs leak no process and no file', async (t) => {
   if (!mayfly) return t.skip(absent)
   const library = mayfly
-  // By then every lane has a worker of its tenant's and the spares are made.
+  // By then every lane has a worker of its tenant and the pool is full.
   await honestRuns(library, 300)
   const before = { processes: await restingCount(), files: temporaryFiles() }
   await honestRuns(library, 1_000)
@@ -111,7 +114,7 @@ test('A thousand runs leave nothing behind: no process, no file', async (t) => {
     (count) => count <= before.processes,
   )
   assert.ok(after <= before.processes, `${after} processes, ${before.processes} before`)
-  // Another that runs beside this one has files of its own there, for as long as it runs.
+  // Another test in parallel has temporary files of its own.
   const files = await eventually(
     () => temporaryFiles().difference(before.files),
     ({ size }) => size === 0,
@@ -119,7 +122,7 @@ test('A thousand runs leave nothing behind: no process, no file', async (t) => {
   assert.deepEqual(files, new Set())
 })
 
-/** How many processes there are once spares are neither made nor ended: the same count for a second. */
+/** Number of processes once the pool is stable: unchanged for a second. */
 async function restingCount(): Promise<number> {
   let [seen, same] = [-1, 0]
   for (let tries = 0; same < 10 && tries < 200; tries++) {
@@ -138,14 +141,14 @@ async function honestRuns(library: Library, count: number): Promise<void> {
   })
 }
 
-/** What `read` gives once it `holds`, or after ten seconds: a spare may be in the making. */
+/** Polls `read` until it `holds`, for at most ten seconds: a spare may be starting. */
 async function eventually<T>(read: () => T, holds: (value: T) => boolean): Promise<T> {
   for (let tries = 0; tries < 100 && !holds(read()); tries++) await sleep(100)
   return read()
 }
 
 interface Tried {
-  /** Why it was not contained; undefined when it was. */
+  /** Reason why it was not contained; undefined if it was. */
   readonly why: string | undefined
   readonly ranMs: readonly number[]
 }

@@ -10,13 +10,13 @@ import { sourceOf } from './case.ts'
 
 export const timeoutMs = 300
 export const memoryMiB = 32
-/** The promise: a job ends at its limit plus this, at p99. */
+/** The promise: a job ends within its limit plus this, at p99. */
 export const graceMs = 250
 
-/** What the tests use of the library. */
+/** Subset of the library used by the tests. */
 export interface Library extends AsyncDisposable {
   run(job: JobRequest, options?: { readonly tenant?: string }): Promise<Outcome>
-  /** Whether the kernel holds a worker's memory here, or a watch alone. */
+  /** True if a memory cgroup limits the worker, false if only polling does. */
   hasMemoryCgroup(): Promise<boolean>
 }
 
@@ -28,7 +28,7 @@ interface Opened extends Pick<Library, 'run'>, AsyncDisposable {
 
 const index = new URL('../../src/index.ts', import.meta.url)
 
-/** Everything on the isolate wall, whatever analysis or behaviour says: it is that wall which is tried here. */
+/** Every job on the isolate wall, regardless of analysis and behaviour: this wall is under test. */
 const config = {
   escalation: { 0: 'isolate' },
   schedules: {
@@ -40,7 +40,7 @@ const config = {
   tenants: [{ name: 'default' }, { name: 'other' }],
 }
 
-/** Opens Mayfly with a state folder of its own, or says why it cannot be tried here. */
+/** Opens Mayfly with its own state folder, or returns why it cannot be tested here. */
 export async function openMayfly(): Promise<Library | string> {
   if (!existsSync(index)) return 'there is no src/index.ts yet'
   const { Mayfly } = (await import(index.href)) as {
@@ -68,7 +68,7 @@ export interface CaseRun {
   readonly text: string
 }
 
-/** One job as a case wants it; a door that refuses is an end too. */
+/** Runs a case's job; a refusal at the entry point is an end too. */
 export async function runCase(
   mayfly: Library,
   hostile: Case,
@@ -80,7 +80,7 @@ export async function runCase(
     language: hostile.language ?? 'js',
     input: bait,
     limits: { timeout: timeoutMs, memory: `${memoryMiB}MB` },
-    // A second job of another tenant has files of its own: none.
+    // A second job, of another tenant, gets no files.
     ...(hostile.files && !second && { files: hostile.files.map((file) => ({ ...file })) }),
     ...(hostile.entry && { entry: hostile.entry }),
   }

@@ -10,8 +10,8 @@ import { descendantsOf, nameOf, rssOf } from './proc.ts'
 
 const MIB = 2 ** 20
 /**
- * The promise: a worker grows by no more than this over its idle size. Where no cgroup holds it, a watch alone sees a
- * single large allocation only once it is made: then it is killed, and this much more may have been touched.
+ * The promise: maximum growth of a worker over its idle size. Without a cgroup, polling notices a single large
+ * allocation only after it is made, and kills the worker then; this much more may have been touched.
  */
 const growthBytesMax = (memoryMiB * 1.25 + 32) * MIB
 const unseenBytes = 32 * MIB
@@ -31,7 +31,7 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
   for (const hostile of corpus.memory) {
     const told: string[] = []
     let least = Infinity
-    // What watches it on a machine that is busy with others may get its turn late, once.
+    // On a busy machine the poll may run late, once.
     while (least > bound && told.length < triesMax) {
       const { bytes, of } = await growthOf(library, hostile, trap)
       least = Math.min(least, bytes)
@@ -45,10 +45,10 @@ test('A worker’s memory stays within limit × 1.25 + 32 MiB over its idle size
   assert.deepEqual(over, [])
 })
 
-/** By how much the process below this one that grew most grew over its idle size while the bomb ran. */
+/** Largest growth over the idle size among child processes while the bomb ran. */
 async function growthOf(library: Library, hostile: Case, trap: Trap): Promise<Growth> {
   const idle = await settled()
-  // A process made meanwhile is a spare: it is as big as the biggest that was idle.
+  // A new process is a spare: assume the largest idle size.
   const idleOfNew = Math.max(0, ...idle.values())
   let most: Growth = { bytes: 0, of: '' }
   const watch = setInterval(() => {
@@ -67,7 +67,7 @@ interface Growth {
   readonly of: string
 }
 
-/** Idle is a process that is warm and waits: one that is still starting grows by itself. */
+/** Idle sizes, once all processes are warm: a starting one still grows. */
 async function settled(): Promise<ReadonlyMap<number, number>> {
   for (let last = sizes(); ;) {
     await setTimeout(settleMs)

@@ -11,10 +11,10 @@ import { inParallel, sample, seed } from './sample.ts'
 const CASES = 12
 
 /**
- * The default escalation on whatever walls this machine has: what breaks a parser never runs in an isolate, although a
- * weaker wall may stand in for the one that its risk asks for.
+ * Default escalation on this machine's walls: parser-breaking code never runs in an isolate, although a weaker
+ * wall may stand in for the tier that its risk asks for.
  */
-suite('Code that no parser read, by the default escalation', () => {
+suite('Unparsed code, by the default escalation', () => {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-parser-'))
   let mayfly: Mayfly
   before(async () => {
@@ -29,7 +29,7 @@ suite('Code that no parser read, by the default escalation', () => {
     security.findings.some(({ name }) => name === 'UNPARSED' || name === 'UNREAD_DEPENDENCY')
 
   for (const place of ['the source of the job', 'a file of the job', 'a package'] as const)
-    test(`as ${place} it is held by a wall of programs at least`, async () => {
+    test(`as ${place} it runs in a process wall at least`, async () => {
       let unread = 0
       const some = process.env['MAYFLY_LONG'] ? parser : sample(parser, CASES)
       await inParallel(some, 2, async (hostile) => {

@@ -3,12 +3,12 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What the kernel says of processes. A process that is gone reads as undefined or zero. */
+/** Process facts from /proc. A dead process reads as undefined or zero. */
 
 const PAGE_BYTES = 4096
 /** Clock ticks a second: fixed for user space on Linux. */
 const TICK_MS = 10
-/** Of one second of each process below this one, once hostile code has gone by. */
+/** Maximum CPU time of a child process in one second, after hostile code. */
 const burntMsMax = 300
 /** A wall that is made for the next job is at work for a moment; what was left to spin never rests. */
 const restTriesMax = 5
@@ -37,7 +37,7 @@ export function descendantsOf(pid: number): readonly number[] {
   return [...below, ...below.flatMap(descendantsOf)]
 }
 
-/** What was started below one since `before`, but for what is below those that were there then: they may start more. */
+/** Processes started below one since `before`, except below those that existed then: they may start more. */
 export function begunBelow(pid: number, before: ReadonlySet<number>): readonly number[] {
   const begun = childrenOf(pid).filter((child) => !before.has(child))
   return [...begun, ...begun.flatMap((child) => begunBelow(child, before))]
@@ -49,7 +49,7 @@ function childrenOf(pid: number): readonly number[] {
   )
 }
 
-/** There comes a second in which nothing below this process burns cpu. */
+/** Waits for a second in which no process below this one burns CPU. */
 export async function restsAfterwards(): Promise<void> {
   let burnt = await burntInASecond()
   for (let tries = 1; tries < restTriesMax && burnt.length > 0; tries++)
@@ -66,7 +66,7 @@ async function burntInASecond(): Promise<readonly string[]> {
     .map(([pid, burnt]) => `process ${pid}, ${nameOf(pid)}, burnt ${burnt} ms of a second`)
 }
 
-/** The fields of stat after the command, which may hold spaces; the first is the state. */
+/** Fields of stat after the command, which may contain spaces; the first is the state. */
 function fieldsOf(pid: number): readonly string[] {
   const stat = read(`/proc/${pid}/stat`) ?? ''
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')

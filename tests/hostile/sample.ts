@@ -1,13 +1,13 @@
-/** A seeded choice, so that a failure can be had again: the seed is printed and can be given back. */
+/** Seeded sampling, for reproducible failures: the seed is printed and can be set. */
 
 const { MAYFLY_SEED, MAYFLY_LONG } = process.env
 
 export const seed = Number(MAYFLY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
-/** For what counts how many of a sample do something: by chance alone, now and then a sample holds too few who do. */
+/** Fixed seed for tests that count cases: a random sample may hold too few. */
 export const seedOfCounts = MAYFLY_SEED === undefined && MAYFLY_LONG === undefined ? 1 : seed
 
-/** `count` of `items`, in a random order that the seed fixes; all of them when there are fewer. */
+/** `count` items in a seeded random order; all of them if there are fewer. */
 export function sample<T>(items: readonly T[], count: number, from = seed): readonly T[] {
   const next = mulberry32(from)
   return items

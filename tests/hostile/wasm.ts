@@ -1,4 +1,4 @@
-/** Small WebAssembly modules, put together here so that the payloads are ours and readable. */
+/** Small WebAssembly modules, assembled here so that the payloads are readable. */
 
 const FUNC = 0x60
 const EXTERNREF = 0x6f
@@ -20,7 +20,7 @@ export const loops = assemble([
   section(10, [1, 7, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b]),
 ])
 
-/** Imports `h.boom` and the tag `h.tag`; `run` calls `boom` and returns whatever it threw as an externref. */
+/** Imports `h.boom` and the tag `h.tag`; `run` calls `boom` and returns any exception as an externref. */
 export const catchesAll = assemble([
   section(1, [3, FUNC, 0, 0, FUNC, 0, 1, EXTERNREF, FUNC, 1, EXTERNREF, 0]),
   section(2, [2, ...name('h'), ...name('boom'), 0, 0, ...name('h'), ...name('tag'), 4, 0, 2]),
@@ -29,7 +29,7 @@ export const catchesAll = assemble([
   section(10, [1, ...body([0x02, EXTERNREF, 0x1f, 0x40, 1, 0, 0, 0, 0x10, 0, 0x0b, 0x00, 0x0b])]),
 ])
 
-/** As source text: an expression that makes the bytes. */
+/** Source text: an expression that creates the bytes. */
 export function bytesOf(module: readonly number[]): string {
   return `Uint8Array.of(${module.join(',')})`
 }

@@ -18,7 +18,7 @@ export function documentFaults(
   )
 }
 
-/** One filled row of docs/promises.md: what holds it, and the test that shows it. */
+/** A filled row of docs/promises.md: the file that implements it, and the test that shows it. */
 export interface Promised {
   readonly row: string
   readonly file: string

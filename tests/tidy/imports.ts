@@ -80,7 +80,7 @@ function isTypeEntry({ isType }: { readonly isType: boolean }): boolean {
   return isType
 }
 
-/** What shipped code imports against the rules, a sentence each. */
+/** Import faults of shipped code, a sentence each. */
 export function importFaults(sources: readonly Source[]): readonly string[] {
   const shipped = sources.filter(({ path }) => isShipped(path))
   return shipped.flatMap((source) =>

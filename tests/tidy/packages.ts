@@ -1,6 +1,6 @@
 import { cells } from './documents.ts'
 
-/** What package-lock.json says of one package. */
+/** Entry of a package in package-lock.json. */
 export interface Locked {
   readonly version?: string
   readonly license?: string

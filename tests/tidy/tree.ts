@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** One of the project's own text files; `path` is relative to the root, with `/`. */
+/** A text file of the project; `path` is relative to the root, with `/`. */
 export interface Source {
   readonly path: string
   readonly text: string

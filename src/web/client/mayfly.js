@@ -1,7 +1,7 @@
-// The browser client: one classic script, so that `<script src="/mayfly.js"></script>` is all a page needs and its
-// functions are there before any script after it. For `import`, there is /mayfly.mjs beside it.
+// Browser client: one classic script, so that `<script src="/mayfly.js"></script>` suffices and its functions
+// exist before any later script. For `import`, there is /mayfly.mjs beside it.
 
-/** The token of this page load, which the server put into the page. Throws where it gives none. */
+/** Session token that the server put into this page. Throws if missing. */
 function getSessionToken() {
   const token = document.querySelector('meta[name="mayfly-session"]')?.content
   if (token) return token
@@ -27,7 +27,7 @@ async function runActiveContent(content, options = {}) {
   return isStream ? lastOf(response.body, on) : response.json()
 }
 
-/** Tells `on` each event but the last, which is the answer. */
+/** Passes each event but the last to `on`; returns the last, the answer. */
 async function lastOf(stream, on) {
   let rest = ''
   for await (const text of stream.pipeThrough(new TextDecoderStream())) {
@@ -44,12 +44,12 @@ async function lastOf(stream, on) {
   throw new Error('The server ended before the job did')
 }
 
-/** Fetches active content and runs it; resolves as runActiveContent does. */
+/** Fetches active content and runs it; resolves like runActiveContent. */
 async function requestActiveContent(contentURL, options) {
   const response = await fetch(contentURL)
   if (!response.ok) throw new Error(`Cannot fetch "${contentURL}": ${response.status}`)
   return runActiveContent(await response.text(), options)
 }
 
-// Loaded as a module, declarations would be seen by nobody.
+// In a module, declarations would not be global.
 Object.assign(globalThis, { getSessionToken, runActiveContent, requestActiveContent })

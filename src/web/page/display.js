@@ -1,13 +1,13 @@
-// Rich forms of a result, figures and files, none of which is trusted: an image is shown as an image, in which nothing
-// runs and which loads nothing; of HTML only words, lists and tables are built anew, without any attribute of its own.
+// Rich output, figures and files, all untrusted: images are shown as images, which run no script and load
+// nothing; of HTML only text, lists and tables are rebuilt, without attributes.
 
 const IMAGES_MAX = 12
 const TEXT_MAX = 200_000
-/** Elements that are built from one HTML. */
+/** Maximum elements built from one HTML. */
 const ELEMENTS_MAX = 20_000
 const DEPTH_MAX = 64
 
-/** Of bytes as base64, by how they begin: what a job calls them is its own word. */
+/** Magic bytes in base64: the type declared by a job is not trusted. */
 const beginnings = [
   ['iVBORw0KGgo', 'image/png'],
   ['/9j/', 'image/jpeg'],
@@ -15,7 +15,7 @@ const beginnings = [
   ['UklGR', 'image/webp'],
 ]
 
-/** The rich forms of an outcome as elements, then images among its files that were not shown by those. */
+/** Elements for an outcome's rich output, then for image files that it does not show. */
 export function displayed({ display = [], artifacts = [] }) {
   const byPath = new Map(artifacts.map((artifact) => [artifact.path, artifact]))
   const shown = new Set()
@@ -30,7 +30,7 @@ export function displayed({ display = [], artifacts = [] }) {
   return [...parts, ...others].filter(Boolean)
 }
 
-/** Files that the job made, each to be saved. */
+/** Download list of artifacts. */
 export function files(artifacts) {
   const list = element('ul', 'files')
   for (const { path, size, content } of artifacts) {
@@ -73,7 +73,7 @@ function image(source, alt) {
   return made
 }
 
-/** As a download: its name is never a place to go to, and its type never one that a browser opens. */
+/** Download link with a safe type: never navigated to, never opened by the browser. */
 function saved(path, content) {
   const link = element('a', '', path)
   link.href = '#'
@@ -105,7 +105,9 @@ const left = new Set(
   'script style template iframe object embed svg math head title noscript'.split(' '),
 )
 
-/** Parsed where nothing loads or runs, then built anew from a short list of elements; `colspan` and `rowspan` stay. */
+/**
+ * Parsed without loading or running anything, then rebuilt from allowed elements; `colspan` and `rowspan` stay.
+ */
 function rebuilt(html) {
   const { body } = new DOMParser().parseFromString(html, 'text/html')
   const whole = element('div', 'rich')

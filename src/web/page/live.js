@@ -1,13 +1,13 @@
-// A run as it goes: what it prints, and its life as far as it has come.
+// Live view of a run: its output, and its life so far.
 import { titleText, wholeText } from './picture/caption.js'
 import { lifeOf, noPlan } from './picture/life.js'
 import { pictureOf } from './picture/picture.js'
 import { svgOf } from './picture/svg.js'
 
 const DRAW_MS = 250
-/** Characters of output in the page; the outcome has the rest, as far as its limit goes. */
+/** Maximum characters of output in the page; the outcome has the rest, up to its own limit. */
 const CHARS_MAX = 200_000
-/** Lines of a timeline that are drawn. */
+/** Maximum timeline entries drawn. */
 const LINES_MAX = 1000
 
 export class LiveRun {
@@ -38,12 +38,12 @@ export class LiveRun {
     this.#tick()
   }
 
-  /** Milliseconds since its code was released; undefined before. */
+  /** Milliseconds since the release; undefined before. */
   get age() {
     return this.#began === undefined ? undefined : performance.now() - this.#began
   }
 
-  /** The whole life, once there is an outcome; without one, as far as it came. */
+  /** Shows the complete life, once there is an outcome; otherwise its state so far. */
   async end(outcome) {
     clearInterval(this.#timer)
     this.#isOver = true
@@ -51,7 +51,7 @@ export class LiveRun {
     if (this.#began !== undefined) await this.#show({ ...this.#life(), status: 'cancelled' })
   }
 
-  /** Output that was not streamed, and whether any was cut. */
+  /** Prints output that was not streamed, and a note on truncation. */
   printRest({ stdout, stderr, truncated }) {
     if (this.#chars === 0) {
       this.#print('stdout', stdout)
@@ -91,7 +91,7 @@ export class LiveRun {
     void this.#show(this.#life()).finally(() => (this.#drawing = false))
   }
 
-  /** As an image: there nothing in it can run or reach the page. It is decoded before it is put in place, or it flickers. */
+  /** Shown as an image, in which no script runs. Decoded before it is inserted, to avoid flicker. */
   async #show(life) {
     const { life: place } = this.#parts
     if (!life) return place.replaceChildren()
@@ -101,7 +101,7 @@ export class LiveRun {
     made.src = `data:image/svg+xml,${encodeURIComponent(svgOf(picture, { width: place.clientWidth }))}`
     made.alt = `${titleText(picture)}. ${wholeText(picture)}`
     await made.decode().catch(() => undefined)
-    // A picture of it running that is ready late.
+    // A late image of the running state.
     if (life.status === 'running' && this.#isOver) return
     place.replaceChildren(made)
   }

@@ -1,7 +1,7 @@
-// An outcome, or a problem in its place, as elements. Everything a job says goes in as text, never as markup.
+// An outcome, or a problem instead, as elements. Content from a job is inserted as text, never as markup.
 import { displayed, files } from './display.js'
 
-/** Characters that fit beside each other in the outcome. */
+/** Maximum characters on one line of the outcome. */
 const LINE = 64
 
 const meanings = {
@@ -16,10 +16,10 @@ const meanings = {
   failed: ['bad', 'The wall or the server broke, not the code'],
   cancelled: ['warn', 'It was cancelled'],
 }
-/** Ends whose sentence is better with the reason in it. */
+/** Statuses whose sentence includes the reason. */
 const withReason = new Set(['limit', 'terminated', 'unavailable', 'refused', 'failed'])
 
-/** The line on top: how it ended, in a word and a sentence. */
+/** Headline: the end, in a word and a sentence. */
 export function headlineOf(answer) {
   const outcome = answer.outcome ?? answer
   if (typeof outcome.status === 'number') {
@@ -33,7 +33,7 @@ export function headlineOf(answer) {
   return [badge(tone, outcome.status), element('span', '', `${meaning}${after}${why}`)]
 }
 
-/** The line on top while it runs, with its age. */
+/** Headline while it runs, with its age. */
 export function runningHeadline(age) {
   const text = age === undefined ? 'A sandbox is being made for it' : `for ${milliseconds(age)}`
   return [badge('live', 'running'), element('span', '', text)]
@@ -175,7 +175,7 @@ function steps({ queueTime, startTime, executionTime, teardownTime }) {
   return [bar, legend]
 }
 
-/** A need is what its wall was chosen for; all else counts against the code. */
+/** A need selected the wall; a threat counts against the code. */
 function findings({ findings: list }, jump) {
   const rows = list.map(({ name, severity, line, column, description, kind }) => {
     const place = element('button', 'place', `${line}:${column}`)
@@ -263,7 +263,7 @@ export function milliseconds(time) {
   return `${time >= 10 || Number.isInteger(time) ? Math.round(time) : time.toFixed(1)} ms`
 }
 
-/** JSON with a line for each member, save where the whole of it fits on one. */
+/** JSON with a line for each member, unless it fits on one. */
 function pretty(value, indent = '') {
   const flat = JSON.stringify(value) ?? 'undefined'
   if (typeof value !== 'object' || value === null || flat.length + indent.length <= LINE)
@@ -278,7 +278,7 @@ function pretty(value, indent = '') {
   return `${open}\n${members.join(',\n')}\n${indent}${close}`
 }
 
-/** A short value on one line, with room to breathe. */
+/** A short value on one line, with spaces. */
 function spaced(value, flat) {
   if (typeof value !== 'object' || value === null || flat.length <= 2) return flat
   if (Array.isArray(value))

@@ -27,7 +27,7 @@ const TICK_MS = 250
 const api = document.querySelector('meta[name="mayfly-api"]').content
 const narrow = matchMedia('(max-width: 900px)')
 
-/** The run under way, if one is. */
+/** Current run, if any. */
 let current
 let chosen = examples[0]
 
@@ -93,7 +93,7 @@ function choose(one) {
   edited()
 }
 
-/** Another language brings its first example, unless there is something of the visitor's own in the editor. */
+/** A language switch loads its first example, unless the visitor has edited the code. */
 function changeLanguage(language) {
   const isUntouched = code.value === chosen.code || code.value.trim() === ''
   if (isUntouched) return choose(examples.find((one) => one.language === language))
@@ -115,7 +115,7 @@ function describeLife() {
   showSnippets()
 }
 
-/** Line numbers, since errors and findings name lines. */
+/** Updates line numbers, which errors and findings refer to. */
 function edited() {
   const lines = code.value.split('\n').length
   gutter.textContent = Array.from({ length: lines }, (_, i) => i + 1).join('\n')
@@ -140,7 +140,7 @@ async function start() {
   returned.replaceChildren()
   detail.replaceChildren()
   busy(true)
-  // A second of waiting is told once; a count of tenths would be read aloud ten times a second.
+  // Announced once a second; tenths would be read aloud ten times a second.
   const timer = setInterval(() => age(live), TICK_MS)
   age(live)
   if (narrow.matches) outcome.scrollIntoView({ block: 'start' })
@@ -245,7 +245,7 @@ function snippet(name, text) {
   return [head, block]
 }
 
-/** Where the clipboard is closed to the page, the text is selected for the keyboard. */
+/** Without clipboard access, selects the text for the keyboard. */
 async function copied(button, block) {
   try {
     await navigator.clipboard.writeText(block.textContent)

@@ -1,6 +1,6 @@
-// The job of the page by the other doors: command line, curl, TypeScript. Each is run as it stands by the tests.
+// The page's job for the other entry points: command line, curl, TypeScript. Tests run each as printed.
 
-/** The hosts that come with a life, as policies/schedules.json has them. */
+/** Hosts granted with a life, as in policies/schedules.json. */
 const hosts = {
   'late-beacon': ['api.shop.example'],
   'shrinking-life': ['http://api.shop.example:80'],
@@ -69,7 +69,7 @@ function bodyOf({ code, language, input, life, makesFiles }) {
   }
 }
 
-/** A line that the text does not have. */
+/** Heredoc delimiter: a line that does not occur in the text. */
 function delimiterFor(text) {
   const lines = new Set(text.split('\n'))
   let end = 'END'
@@ -81,7 +81,7 @@ function ended(code) {
   return code.endsWith('\n') || code === '' ? code : `${code}\n`
 }
 
-/** One word for a shell. */
+/** Quotes a shell word. */
 function quoted(text) {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { code, type Chapter } from '../case.ts'
 import { messageIn } from '../stand.ts'
 
-/** One answer for each call, in order, whatever a call does. */
+/** Batches: one answer for each call, in order, regardless of failures. */
 export const batches: Chapter = {
   name: 'Batches',
   cases: [

@@ -15,7 +15,7 @@ export const capabilities: Chapter = {
       },
     },
     {
-      title: 'One that is not granted is refused before it reaches the host',
+      title: 'A call without a grant is refused before it reaches the host',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }],
       async run(stand) {
         const taken = { capabilities: { double }, controls: { capabilities: [] } }
@@ -38,7 +38,7 @@ export const capabilities: Chapter = {
       },
     },
     {
-      title: 'One revoked in mid-run is refused from then on, and seen',
+      title: 'A grant revoked in mid-run is refused from then on, and reported',
       needs: [{ language: 'js' }, code, { enforces: 'capabilities' }, { tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { tick: () => 'null' } }

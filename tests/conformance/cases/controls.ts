@@ -7,7 +7,7 @@ import { code, type Chapter } from '../case.ts'
 import { messageIn } from '../stand.ts'
 import type { Stand } from '../stand.ts'
 
-/** What a guest in JavaScript would take hold of first. */
+/** Host objects a JavaScript guest would try first. */
 const reach = `
 const found = []
 const tries = {

@@ -19,7 +19,7 @@ export const leftovers: Chapter = {
       async run(stand) {
         if (!existsSync('/proc/self/fd')) return noProc
         using _folder = ownTemporaries()
-        // The first time may open what stays: only what grows is a leak.
+        // The first round may open permanent resources: only growth is a leak.
         await liveOnce(stand, 2)
         const before = held()
         await liveOnce(stand, runs)
@@ -45,10 +45,10 @@ export const leftovers: Chapter = {
         if (victims.length === 0) return 'it runs guests in no process of their own'
         for (const pid of victims) killIfThere(pid)
         const lost = await inTime(running.end, 'the end of a guest whose wall is gone')
-        // A program may be ended by a signal of its own; seen from outside, this is no other.
+        // A program may be ended by its own signal; seen from outside, this looks the same.
         if (lost.error?.code !== 'EXIT') assert.equal(lost.status, 'failed')
         else assert.match(lost.error.message, /SIGKILL/)
-        // Walls that waited were among them, and take a moment to die.
+        // Waiting walls were among them, and take a moment to exit.
         const areGone = () => victims.every((pid) => !isRunning(pid))
         await until(areGone, 'the walls to be gone')
         const { end } = await own.stand.run(own.stand.guests.echo, { input: 'next' })
@@ -59,7 +59,7 @@ export const leftovers: Chapter = {
   ],
 }
 
-/** A folder for temporary files that nobody else writes to. */
+/** Private folder for temporary files. */
 function ownTemporaries(): Disposable {
   const before = process.env['TMPDIR']
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
@@ -89,7 +89,7 @@ function grown(before: Held, now: Held): readonly string[] {
     .map(([kind, count]) => `${kind}: ${before[kind] ?? 0} before, ${count} now`)
 }
 
-/** A provider's whole life: most of its guests end by themselves, some are killed, one is never run. */
+/** Complete life of a provider: most guests end by themselves, some are killed, one is never run. */
 async function liveOnce(stand: Stand, count: number): Promise<void> {
   await using own = await owned(stand)
   await own.stand.provider.detect()
@@ -120,7 +120,7 @@ async function owned(stand: Stand) {
   }
 }
 
-/** What a launcher had started for a moment may be over since it was found. */
+/** A launcher's short-lived process may have exited since it was found. */
 function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')

@@ -48,7 +48,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'What is destroyed runs nothing',
+      title: 'A destroyed sandbox runs nothing',
       needs: [{ guest: 'echo' }],
       async run(stand) {
         const sandbox = await stand.launch()
@@ -71,7 +71,7 @@ export const life: Chapter = {
       },
     },
     {
-      title: 'What cannot freeze refuses clearly, and runs on',
+      title: 'A wall that cannot freeze refuses clearly, and runs on',
       needs: [{ guest: 'echo' }, { cannot: 'freeze' }],
       async run(stand) {
         const running = await stand.start(stand.guests.echo, { input: 7 })

@@ -5,7 +5,7 @@ import type { Stand } from '../stand.ts'
 
 const timeout = 250
 const outputMax = 10_000
-/** A wall may send one character too many, in bytes, so that whoever counts sees that it was cut. */
+/** A wall may send one character beyond the limit, in bytes, so that the reader can detect truncation. */
 const characterMax = 4
 /** Longer than a busy machine takes to fill that memory. */
 const hungryMsMax = 60_000

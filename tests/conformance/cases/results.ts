@@ -18,7 +18,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'What plain JSON would lose is tagged, and comes back as it was',
+      title: 'Values that plain JSON would lose are tagged, and round-trip',
       needs: [{ language: 'js' }, code],
       async run(stand) {
         const ended = await stand.run(`return {
@@ -70,7 +70,7 @@ export const results: Chapter = {
       },
     },
     {
-      title: 'What the guest throws is its error, by name, with its message',
+      title: 'An exception of the guest is its error, by name, with its message',
       needs: [{ guest: 'throws' }],
       async run(stand) {
         const { end } = await stand.run(stand.guests.throws)

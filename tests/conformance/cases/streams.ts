@@ -4,7 +4,7 @@ import { code, type Chapter } from '../case.ts'
 import { floodBytes } from '../guests.ts'
 import { inTime, until } from '../stand.ts'
 
-/** What may be on its way when a sink holds the guest back: buffers of sockets and one chunk read. */
+/** Bytes in flight under back-pressure: socket buffers and one chunk. */
 const onItsWayBytesMax = 4 * 2 ** 20
 const chunkBytesMax = 64 * 1024
 const heldMs = 150
@@ -75,7 +75,7 @@ export const streams: Chapter = {
       },
     },
     {
-      title: 'What was said before a guest hangs is heard while it hangs',
+      title: 'Output from before a hang is delivered during it',
       needs: [{ guest: 'spins' }],
       async run(stand) {
         const running = await stand.start(stand.guests.spins)

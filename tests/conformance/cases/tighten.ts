@@ -16,7 +16,7 @@ export const tighten: Chapter = {
   name: 'Tightening',
   cases: [
     {
-      title: 'Nothing loosens a live sandbox: asking for it is a conflict and changes nothing',
+      title: 'Loosening a live sandbox is a conflict and changes nothing',
       needs: [],
       async run(stand) {
         const held = stand.profile({ controls: granted }).controls
@@ -29,7 +29,7 @@ export const tighten: Chapter = {
       },
     },
     {
-      title: 'What it says it closes is closed step by step, and what it cannot close is named',
+      title: 'Controls declared as tightenable are closed step by step, and all others are named',
       needs: [],
       async run(stand) {
         await using sandbox = await stand.launch({ controls: granted, later: steps.at(-1)! })
@@ -37,7 +37,7 @@ export const tighten: Chapter = {
       },
     },
     {
-      title: 'It tightens while the guest keeps the processor busy',
+      title: 'Tightening works while the guest keeps the processor busy',
       needs: [{ guest: 'spins' }],
       async run(stand) {
         const running = await stand.start(stand.guests.spins, {
@@ -50,7 +50,7 @@ export const tighten: Chapter = {
       },
     },
     {
-      title: 'What was given up stays given up, also for a guest that runs only then',
+      title: 'Controls taken away stay away, also for a guest that starts only then',
       needs: [{ tightens: 'capabilities' }],
       async run(stand) {
         const wish = { capabilities: { double: () => '42' } }
@@ -63,7 +63,7 @@ export const tighten: Chapter = {
   ],
 }
 
-/** Enough of everything that there is something to take away. */
+/** Grants of everything that tightening can take away. */
 const granted: Partial<Controls> = {
   files: { read: ['/data', '/reference'], write: ['/data'] },
   io: 10_000_000,

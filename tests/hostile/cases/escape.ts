@@ -4,7 +4,7 @@ import { bytesOf, callsImport, catchesAll } from '../wasm.ts'
 
 const js = String.raw
 
-/** Ways from the guest's objects to the host's Function, each written for its mechanism. */
+/** Paths from guest objects to the host's Function, each by its own mechanism. */
 export const escape: readonly Case[] = [
   hunted(
     'this-constructor-chain',
@@ -91,7 +91,7 @@ export const escape: readonly Case[] = [
       try { await call('missing', [spy]) } catch (e) { seen.push(e) }
       for (const s of seen) hunt('trap', s)`,
     ),
-    // Written out, such a proxy may have no end.
+    // Serialising such a proxy may not terminate.
     expect: ['ok', 'error', 'timeout'],
   },
   hunted(
@@ -162,7 +162,7 @@ export const escape: readonly Case[] = [
       await 0; await 0`,
       true,
     ),
-    // Each of thousands of refused calls leaves a promise: a slow machine may not get through them in time.
+    // Each of thousands of refused calls leaves a promise: a slow machine may not finish in time.
     expect: ['ok', 'error', 'timeout'],
   },
   hunted(

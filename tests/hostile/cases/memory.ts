@@ -2,7 +2,7 @@ import type { Case, End } from '../case.ts'
 
 const js = String.raw
 
-/** More memory than was given; each asks for it by another way through the engine. */
+/** Allocation beyond the limit, each by another path through the engine. */
 export const memory: readonly Case[] = [
   bomb(
     'arrays-forever',

@@ -2,7 +2,7 @@ import type { Case, End } from '../case.ts'
 
 const js = String.raw
 
-/** Output as a weapon: its amount, its shape, its moment. */
+/** Attacks by output: its amount, its shape, its timing. */
 export const output: readonly Case[] = [
   flood(
     'endless-lines',

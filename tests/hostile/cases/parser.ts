@@ -2,7 +2,7 @@ import type { Case, End } from '../case.ts'
 
 const DEEP = 100_000
 
-/** Sources that break whoever reads them: the parser of the analysis, the scanner, the engine. */
+/** Sources that break a reader: the parser of the analysis, the scanner, the engine. */
 export const parser: readonly Case[] = [
   nested(
     'brackets',

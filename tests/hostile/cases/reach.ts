@@ -3,7 +3,7 @@ import { bytesOf, callsImport } from '../wasm.ts'
 
 const js = String.raw
 
-/** Things of a host that a job must not find, and the effects it would have with them. */
+/** Host resources that a job must not reach, and their effects. */
 export const reach: readonly Case[] = [
   effect(
     'process-global',

@@ -4,7 +4,7 @@ const js = String.raw
 
 const anyEnd: readonly End[] = ['ok', 'error', 'limit', 'refused', 'timeout']
 
-/** Attacks on whoever takes the result: what it is made of, how it is written, when it comes. */
+/** Attacks on the reader of the result: its type, its serialisation, its timing. */
 export const result: readonly Case[] = [
   odd('cyclic', 'a cycle has no JSON', js`const o = {}; o.o = o; return o`),
   odd(

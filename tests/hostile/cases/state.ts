@@ -2,7 +2,7 @@ import type { Case } from '../case.ts'
 
 const js = String.raw
 
-/** Two jobs of one tenant, one after the other: the second looks for what the first left behind. */
+/** Two consecutive jobs of one tenant: the second searches for traces of the first. */
 export const state: readonly Case[] = [
   pair(
     'global-variable',

@@ -2,7 +2,7 @@ import type { Case } from '../case.ts'
 
 const js = String.raw
 
-/** A job of one tenant, then one of another: nothing of the first may be seen or felt. */
+/** Jobs of two tenants: the second must not observe any trace of the first. */
 export const tenants: readonly Case[] = [
   other(
     'secret-in-global',

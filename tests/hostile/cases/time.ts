@@ -3,7 +3,7 @@ import { bytesOf, loops } from '../wasm.ts'
 
 const js = String.raw
 
-/** Work that never ends, and work that a limit inside the engine cannot interrupt. */
+/** Endless work, and work that no limit inside the engine can interrupt. */
 export const time: readonly Case[] = [
   slow('busy-loop', 'the simplest of all', js`for (;;) {}`),
   slow(
@@ -215,7 +215,7 @@ export const time: readonly Case[] = [
     'array-like-reverse',
     'the same with writes',
     js`Array.prototype.reverse.call({ length: 2 ** 53 - 1 })`,
-    // It leaves what it looked at behind: on a fast machine memory is over before time is.
+    // Memory accumulates: on a fast machine that limit is reached before the timeout.
     ['timeout', 'limit'],
   ),
   slow(

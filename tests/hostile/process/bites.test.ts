@@ -8,13 +8,13 @@ import { bitePlain } from './plain.ts'
 import { ProcessTrap } from './trap.ts'
 
 /**
- * The corpus against a plain child process as `nobody`, as its users start one. A corpus that bites nobody proves
- * nothing. A sample runs, the same each time, unless MAYFLY_LONG is set; MAYFLY_SEED takes another.
+ * The corpus against a plain child process as `nobody`, in typical use. A corpus that does not break it proves
+ * nothing. A fixed sample runs unless MAYFLY_LONG is set; MAYFLY_SEED selects another.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
 const perFamily = long ? Infinity : 3
 const atATime = 2
-/** A whole run found 213 of 400; how many depends on what a kernel leaves open to anybody. */
+/** A full run found 213 of 400; the number depends on what the kernel allows unprivileged users. */
 const bittenMin = long ? 120 : 12
 
 const honest: ProcessCase = {
@@ -32,13 +32,13 @@ before(async () => {
 })
 after(() => trap[Symbol.asyncDispose]())
 
-test('An honest program bites nobody, so that the measure itself does not', async (t) => {
+test('An honest program is contained: the measure has no false positives', async (t) => {
   const absent = missing()
   if (absent) return t.skip(absent)
   assert.equal(await bitePlain(honest, trap), undefined)
 })
 
-test('The process corpus bites a plain child process as nobody (S4-39)', async (t) => {
+test('The process corpus breaks a plain child process as nobody (S4-39)', async (t) => {
   const absent = missing()
   if (absent) return t.skip(absent)
   const cases = processFamilies.flatMap((family) => sample(processCorpus[family], perFamily, seed))
@@ -51,7 +51,7 @@ test('The process corpus bites a plain child process as nobody (S4-39)', async (
   assert.ok(count >= bittenMin, `${count} of ${cases.length}, seed ${seed}`)
 })
 
-/** A child of another user takes root, and a machine that survives it takes control groups. */
+/** A child of another user needs root, and the machine's survival needs cgroups. */
 function missing(): string | undefined {
   if (process.platform !== 'linux') return 'this is not Linux'
   if (process.getuid?.() !== 0) return 'only root starts a process as nobody'

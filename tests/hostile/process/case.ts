@@ -2,8 +2,8 @@ import syscalls from '../../../policies/syscalls.json' with { type: 'json' }
 import type { End } from '../case.ts'
 
 /**
- * One hostile program for a wall that runs whole processes. What counts as having got out is listed in trap.ts: it is
- * found by the host, or is the kernel's own answer to a call that ought not to reach it.
+ * A hostile program for a wall of whole processes. Evidence of an escape is listed in trap.ts: observed by the
+ * host, or the kernel's answer to a call that must not reach it.
  */
 export interface ProcessCase {
   readonly name: string
@@ -13,15 +13,15 @@ export interface ProcessCase {
   readonly language: ProcessLanguage
   readonly code: string
   readonly files?: readonly ProcessFile[]
-  /** How the job may end, where not every end of a program is fine. */
+  /** Permitted ends, if not every end is. */
   readonly expect?: readonly End[]
-  /** Its result when it ends `ok`, where it must not be able to have another. */
+  /** Result if it ends `ok`, where no other may be possible. */
   readonly gives?: unknown
-  /** Measured from outside while it runs alone: it may not come over this bound of its wall. */
+  /** Usage measured from outside while it runs alone must stay within this bound of its wall. */
   readonly over?: Bound
-  /** It must end by itself well within its time, whoever it leaves behind. */
+  /** Must end by itself well within its time, regardless of child processes. */
   readonly quick?: true
-  /** A second job after the first; it looks for what the first left, and does not know its secret. */
+  /** A second job, which searches for traces of the first, and does not know its secret. */
   readonly second?: string
 }
 
@@ -58,22 +58,22 @@ export const processFamilies = [
   'runner',
 ] as const
 
-/** What is laid out for one run: a name that no other run has, and where on the host to look. */
+/** Bait for one run: a unique name, and targets on the host. */
 export interface ProcessBait {
   readonly name: string
-  /** Known to the first of two jobs alone. */
+  /** Known only to the first of two jobs. */
   readonly secret: string
-  /** Readable by everybody on the host; `rootFile` by root alone. Both hold the canary. */
+  /** World-readable on the host; `rootFile` by root alone. Both hold the canary. */
   readonly openFile: string
   readonly rootFile: string
-  /** In a folder where everybody may write. */
+  /** In a world-writable folder. */
   readonly markFile: string
-  /** A process of the host's, of the same user as a plain child, with the canary in its environment. */
+  /** A host process, of the same user as a plain child, with the canary in its environment. */
   readonly victim: number
   readonly server: number
   readonly port: number
   readonly udpPort: number
-  /** Whatever address the host has beside loopback, or loopback again. */
+  /** Any address of the host besides loopback, or loopback again. */
   readonly address: string
   readonly unixPath: string
   readonly abstract: string
@@ -81,7 +81,7 @@ export interface ProcessBait {
   readonly key: number
 }
 
-/** A whole program: the means to report, what is laid out, and the case itself. */
+/** A complete program: reporting functions, bait, and the case itself. */
 export function programOf(language: ProcessLanguage, body: string, bait: ProcessBait): string {
   return `${preludes[language](bait)}\n${body}\n`
 }
@@ -96,8 +96,9 @@ const numbers = Object.fromEntries(
 )
 
 /**
- * Files that a case brings may look for `hostile_main`, to know that the program has begun. `mark` writes the word of success, put together at run time. `entry` makes a raw call and marks what came back, unless
- * the kernel refused it as it would something forbidden: past its filter it says that an argument is wrong.
+ * Files of a case may test for `hostile_main`, to know that the program has started. `mark` writes the success
+ * word, concatenated at run time. `entry` makes a raw system call and marks the result, unless seccomp refused
+ * it: past the filter the kernel reports an invalid argument.
  */
 const preludes: Record<ProcessLanguage, (bait: ProcessBait) => string> = {
   python: (bait) => String.raw`
@@ -160,7 +161,7 @@ setTimeout(() => process.exit(0), 8000).unref()
 type Rest = Partial<Omit<ProcessCase, 'name' | 'because' | 'code' | 'family' | 'language'>>
 export type Maker = (name: string, because: string, code: string, rest?: Rest) => ProcessCase
 
-/** Makers of the cases of one family, by language. */
+/** Constructors for cases of a family, by language. */
 export function casesOf(family: ProcessFamily): Readonly<Record<ProcessLanguage, Maker>> {
   const maker =
     (language: ProcessLanguage): Maker =>

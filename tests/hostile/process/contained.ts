@@ -7,8 +7,8 @@ import { measure } from './measure.ts'
 import { survivorOf, sweep, type ProcessTrap } from './trap.ts'
 import { runOn, type Ran, type WallName, type Walls } from './walls.ts'
 
-/** Ends of a program that is contained. A wall or a Mayfly that broke is none of them, unless a case says so. */
-/** Ended by what watches it is an end that its author did not choose either. */
+/** Ends of a contained program. A failed wall or server is none, unless a case says so. */
+/** Includes an end by Mayfly's own detectors, not chosen by the author either. */
 const ends: readonly End[] = [
   'ok',
   'error',
@@ -19,8 +19,8 @@ const ends: readonly End[] = [
   'rejected',
 ]
 /**
- * Contained, but late: an end that was not to be, or memory that a watch alone saw too late. A machine that stood still
- * does not do so each time. Never an escape.
+ * Contained, but late: an unexpected end, or memory noticed late by polling. Retried against a stall of the
+ * machine. Never an escape.
  */
 const late = /^(?:second )?ended |^it did not end |^memory: /
 const triesMax = 3
@@ -34,11 +34,13 @@ export interface Field {
   readonly walls: Walls
   readonly wall: WallName
   readonly trap: ProcessTrap
-  /** Only what the host itself sees counts: the kernel's answers to a program prove nothing without a filter. */
+  /**
+   * Only evidence seen by the host counts: the kernel's answers to a program prove nothing without a filter.
+   */
   readonly onlySeen?: boolean
 }
 
-/** Why a case was not contained by a wall; undefined when it was. */
+/** Reason why a wall did not contain a case; undefined if it did. */
 export async function whyNotContained(
   field: Field,
   hostile: ProcessCase,
@@ -68,7 +70,7 @@ function heard({ onlySeen }: Field, text: string): string {
   return onlySeen ? text.replaceAll(escapedWord, '') : text
 }
 
-/** What the second of two jobs found. */
+/** Findings of the second of two jobs. */
 async function knows(
   { walls, wall }: Field,
   hostile: ProcessCase,
@@ -98,7 +100,7 @@ function tooLong({ quick }: ProcessCase, { status, metrics }: Outcome): string |
   return quick && isLate ? `it did not end by itself: ${metrics.executionTime} ms` : undefined
 }
 
-/** What no outcome may hold, whoever made it. */
+/** Content that no outcome may hold. */
 function unfit({ artifacts, stdout, stderr }: Outcome): string | undefined {
   const strange = artifacts.find(({ path }) => isStrange(path))
   if (strange) return `an artifact is called ${JSON.stringify(strange.path)}`
@@ -123,7 +125,7 @@ function otherResult({ gives }: ProcessCase, { status, result }: Outcome): strin
   return gave === JSON.stringify(gives) ? undefined : `it gave ${gave}`
 }
 
-/** A wall is ended after its outcome is there, which takes it a moment. */
+/** A wall is destroyed after its outcome is delivered, so poll. */
 async function survived(bait: ProcessBait): Promise<string | undefined> {
   for (let tries = 0; tries < goneTriesMax && survivorOf(bait); tries++) await sleep(50)
   return survivorOf(bait)

@@ -27,7 +27,7 @@ test('The corpus has at least 150 programs against a wall of processes, some in 
     assert.ok(processCases.filter((one) => one.language === language).length >= 30, language)
 })
 
-test('Every process case stands in its own family under a name of its own, and says what it is after', () => {
+test('Every process case is in its own family under a unique name, with its target', () => {
   for (const family of processFamilies) {
     const names = processCorpus[family].map(({ name }) => name)
     assert.equal(new Set(names).size, names.length, family)
@@ -38,7 +38,7 @@ test('Every process case stands in its own family under a name of its own, and s
   }
 })
 
-test('No process program holds the word of success in one piece, so that an echo of it proves nothing', () => {
+test('No process program contains the success word in one piece, so that an echo of it proves nothing', () => {
   for (const { name, language, code, second = '', files = [] } of processCases) {
     for (const body of [code, second, ...files.map(({ content }) => content)])
       assert.ok(!programOf(language, body, bait).includes(escapedWord), name)

@@ -11,21 +11,21 @@ import { ProcessTrap } from './trap.ts'
 import { openWalls, wallNames, type Walls } from './walls.ts'
 
 /**
- * What the host itself sees of hostile programs, several at once: before, while they run, and after. The bounds are
- * those of SPECIFICATION.md; what is measured of the whole host leaves room for whoever else works on it.
+ * Host-side measurements of hostile programs, several at once: before, during, and after. The bounds are those
+ * of SPECIFICATION.md; bounds of the whole host leave room for other users of it.
  */
 const MIB = 2 ** 20
 const atATime = 3
-/** Of the whole host: far less than one of these programs takes where nothing holds it. */
+/** Allowance for the whole host: far less than one of these programs takes uncontained. */
 const others = { tasks: 600, memory: 1_024 * MIB, disk: 1_024 * MIB } as const
-/** Walls that wait for the next job, with what waits for them. */
+/** Idle walls in the pool, with their processes. */
 const waiting = { walls: 8, processes: 5, bytes: 80 * MIB } as const
 const settleTriesMax = 50
-/** Somebody else who takes more than that of the host does not do so each time; what is ours does. */
+/** Retries: a disturbance by others does not repeat, a violation does. */
 const looksMax = 3
 const betweenMs = 5_000
 
-/** The forms of attack that the row names, each by the plainest cases of it. */
+/** Forms of attack that the promise names, each by its plainest cases. */
 const attacks: Readonly<Record<string, readonly string[]>> = {
   'a fork bomb': ['fork-doubling', 'fork-raw', 'spawn-many'],
   'ten gigabytes': ['ten-gigabytes-asked', 'many-small-objects', 'buffers'],
@@ -49,14 +49,14 @@ after(async () => {
   await trap[Symbol.asyncDispose]()
 })
 
-suite('What a host sees of hostile programs', () => {
+suite('Effects of hostile programs on the host', () => {
   for (const wall of wallNames)
     for (const [attack, names] of Object.entries(attacks))
-      test(`S0-15: ${attack} on ${wall} stays within its bounds, and is over afterwards`, async (t) => {
+      test(`S0-15: ${attack} on ${wall} stays within its bounds, and leaves nothing`, async (t) => {
         const absent = await walls.absent(wall)
         if (absent) return t.skip(absent)
         const cases = casesOf(names)
-        // What grows is tried several at once.
+        // Cases with growth are repeated concurrently.
         const again = cases.filter(({ over }) => over !== undefined)
         const act = async () => {
           const found: string[] = []
@@ -77,7 +77,7 @@ suite('What a host sees of hostile programs', () => {
       })
 })
 
-/** Which bounds were passed by what goes on, or are afterwards, and what the kernel complained of meanwhile. */
+/** Bounds violated during the run or afterwards, and kernel complaints in that time. */
 async function seenWhile(act: () => Promise<void>, tell: (text: string) => void) {
   const [quiet, since] = [lookAtHost(), kernelNow()]
   const watch = watchHost()
@@ -90,7 +90,7 @@ async function seenWhile(act: () => Promise<void>, tell: (text: string) => void)
   return [...over(quiet, most, atATime), ...after, ...(complaints ?? [])]
 }
 
-/** Of the tree below this process, and so of nobody else. */
+/** Bounds of the tree below this process, hence of nothing else. */
 const isOwn = (bound: string): boolean => bound.startsWith('own ')
 
 function casesOf(names: readonly string[]): readonly ProcessCase[] {
@@ -99,12 +99,12 @@ function casesOf(names: readonly string[]): readonly ProcessCase[] {
   return found
 }
 
-/** Without what is measured of it when it runs alone. */
+/** Removes the bounds of a case that apply only when it runs alone. */
 function unmeasured({ over: _over, ...rest }: ProcessCase): ProcessCase {
   return rest
 }
 
-/** Which bounds were passed with so many programs at work. */
+/** Bounds violated with that many programs running. */
 function over(quiet: Host, seen: Host, running: number): readonly string[] {
   const more = (name: 'tasks' | 'usedBytes' | 'diskBytes'): number => seen[name] - quiet[name]
   const idle = waiting.walls * waiting.bytes
@@ -132,7 +132,7 @@ function told(quiet: Host, { own, tasks, usedBytes, diskBytes }: Host): string {
   ].join('; ')
 }
 
-/** What a wall leaves takes a moment to go. */
+/** Polls until resources of destroyed walls are released. */
 async function settled(quiet: Host): Promise<Host> {
   for (let tries = 0; tries < settleTriesMax; tries++) {
     const now = lookAtHost()

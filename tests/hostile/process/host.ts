@@ -3,7 +3,7 @@ import { readFileSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { sizeOfTree } from './look.ts'
 
-/** The host as somebody sees it who knows nothing of walls, and of it what is below this process. */
+/** View of the host without knowledge of walls, and of the tree below this process. */
 export interface Host {
   readonly tasks: number
   readonly usedBytes: number
@@ -22,7 +22,7 @@ export function lookAtHost(): Host {
   }
 }
 
-/** Looks until it is stopped; answers the most that was seen of each. */
+/** Samples until stopped; returns the maximum of each value. */
 export function watchHost(): { stop(): Host } {
   let most = lookAtHost()
   const timer = setInterval(() => (most = worse(most, lookAtHost())), pollMs)
@@ -34,7 +34,7 @@ export function watchHost(): { stop(): Host } {
   }
 }
 
-/** What the kernel said since then that no program may make it say; undefined where it may not be read. */
+/** Kernel messages since then that no program may cause; undefined if unreadable. */
 export function kernelComplaints(since: number): readonly string[] | undefined {
   const { status, stdout } = spawnSync('dmesg', ['--nopager'], { maxBuffer: 2 ** 26 })
   if (status !== 0) return undefined
@@ -42,12 +42,12 @@ export function kernelComplaints(since: number): readonly string[] | undefined {
   return stdout.toString().split('\n').filter(later).filter(isComplaint)
 }
 
-/** Seconds since the machine started, as the kernel's log counts them. */
+/** Seconds since boot, as in the kernel log. */
 export function kernelNow(): number {
   return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
 }
 
-/** One that ended a program at the bound of its group, or tells that it crashed, is no complaint. */
+/** An OOM kill in a cgroup, or a report of a crashed program, is no complaint. */
 function isComplaint(line: string): boolean {
   return /\bBUG:|\bOops|general protection|soft lockup|hung_task|blocked for more|detected stall|panic|WARNING: |\] Out of memory: /i.test(
     line.replace('Memory cgroup out of memory', ''),
@@ -66,7 +66,7 @@ function worse(a: Host, b: Host): Host {
   }
 }
 
-/** All below this process, which is the warden and its walls. */
+/** The tree below this process: the warden and its walls. */
 function ownTree(): Host['own'] {
   const { bytes, processes } = sizeOfTree(process.pid)
   return { bytes, processes: processes - 1 }

@@ -10,15 +10,16 @@ import { ProcessTrap } from './trap.ts'
 import { openWalls, wallNames, type WallName } from './walls.ts'
 
 /**
- * Hostile programs with one layer of the jail left out (S4-39, S4-40): the others hold them. A product would refuse
- * most of these walls as too weak; here the proof that does so is left out too. MAYFLY_LONG runs the whole corpus.
+ * Hostile programs with one layer of the jail left out (S4-39, S4-40): the others contain them. The product
+ * would refuse most of these walls as too weak, so its proof is left out too. MAYFLY_LONG runs the whole
+ * corpus.
  */
 const perFamily = process.env['MAYFLY_LONG'] === undefined ? 1 : Infinity
 const atATime = 3
 
 /**
- * Without the filter a call of these reaches the kernel, and is answered by it: that there is an answer is what the
- * filter was for. What else comes of it counts as ever: files, canaries, listeners, processes of the host.
+ * Without the filter these calls reach the kernel and are answered: that is the layer's own effect. All other
+ * evidence still counts: files, canaries, listeners, host processes.
  */
 const aboutTheFilter: readonly ProcessFamily[] = [
   'kernel',
@@ -28,12 +29,12 @@ const aboutTheFilter: readonly ProcessFamily[] = [
   'privilege',
 ]
 
-/** What only that layer hides: that the host has a name, other users, other processes. Nothing is reached by it. */
+/** Hidden by that layer alone: host name, other users, other processes. None of it is a reach. */
 const hiddenBy: Partial<Record<Layer, readonly string[]>> = {
   namespaces: ['name-of-the-host', 'no-user-of-the-host', 'everybody-is-there'],
 }
 
-/** Where a wall lacks this much, a product runs nothing in it. */
+/** Layers without which the product runs nothing in a wall. */
 const needed: readonly Layer[] = ['namespaces', 'seccomp', 'memory watch']
 
 let trap: ProcessTrap
@@ -65,7 +66,7 @@ for (const wall of wallNames) {
       })
   })
 
-  suite(`What the product says of ${wall} without what it needs`, () => {
+  suite(`Refusal of ${wall} without a required layer`, () => {
     for (const layer of needed)
       test(`Without "${layer}" ${wall} runs nothing (S4-40)`, async (t) => {
         const missing = absent.get(wall)
@@ -82,7 +83,7 @@ for (const wall of wallNames) {
   })
 }
 
-/** There is something to contain: the wall itself works. */
+/** Checks that the wall works at all. */
 async function answers({ walls, wall }: Field): Promise<void> {
   const job = { code: 'console.log("out")', language: 'node', provider: wall } as const
   const { status, stdout, error } = await walls.run(job)
@@ -93,7 +94,7 @@ function judging(layer: Layer, { family }: ProcessCase): Pick<Field, 'onlySeen'>
   return { onlySeen: layer === 'seccomp' && aboutTheFilter.includes(family) }
 }
 
-/** What is measured from outside runs alone, in the whole corpus. Without namespaces nothing starts a shell. */
+/** Cases measured from outside run alone, in the whole corpus. Without namespaces no shell starts. */
 function sampleOf(family: ProcessFamily, layer: Layer): readonly ProcessCase[] {
   const runs = ({ name, over, quick, language }: ProcessCase): boolean =>
     !over &&

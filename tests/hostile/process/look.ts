@@ -1,12 +1,12 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { descendantsOf, rssOf } from '../proc.ts'
 
-/** What the host sees of processes: all of it from /proc, none of it from them. */
+/** Host-side process facts, from /proc only. */
 
 /** Clock ticks a second: fixed for user space on Linux. */
 const TICK_MS = 10
 
-/** All that a process may be changed in by another: whether it runs, priority, limits, processors, names. */
+/** State that another process may change: running state, priority, limits, affinity, name. */
 export function lookOf(pid: number): string {
   const stat = read(`/proc/${pid}/stat`)
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -38,7 +38,7 @@ export function sizeOfTree(pid: number): TreeSize {
   return { bytes, processes: all.length }
 }
 
-/** Milliseconds that a process, those below it, and those of them that ended have used. */
+/** CPU milliseconds of a process, its descendants, and reaped children. */
 export function cpuOfTree(pid: number): number {
   return [pid, ...descendantsOf(pid)].reduce((sum, one) => {
     const stat = read(`/proc/${one}/stat`)
@@ -48,7 +48,7 @@ export function cpuOfTree(pid: number): number {
   }, 0)
 }
 
-/** Proportional memory: what is shared is divided among those who share it. Resident, where one may not look. */
+/** PSS: shared pages are divided among their users. RSS if smaps is unreadable. */
 function proportionalBytesOf(pid: number): number {
   const found = /^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))
   return found ? Number(found[1]) * 1024 : (rssOf(pid) ?? 0)

@@ -13,7 +13,7 @@ import { nobody, ProcessTrap } from './trap.ts'
 import { openWalls, wallNames, type WallName, type Walls } from './walls.ts'
 
 /**
- * The corpus on the walls of whole processes, by every way into one. A seeded sample runs unless MAYFLY_LONG is set;
+ * The corpus on process walls, by every jail implementation. A seeded sample runs unless MAYFLY_LONG is set;
  * MAYFLY_SEED repeats one.
  */
 const long = process.env['MAYFLY_LONG'] !== undefined
@@ -41,7 +41,7 @@ for (const wall of wallNames)
         const cases = sample(processCorpus[family], perFamily)
         assert.deepEqual(await uncontained(wall, cases), [], `seed ${seed}`)
       })
-    test(`Once they have gone by, ${wall} answers and nothing burns on`, async (t) => {
+    test(`Afterwards, ${wall} still answers, and no process burns CPU`, async (t) => {
       const absent = await walls.absent(wall)
       if (absent) return t.skip(absent)
       await answers(wall)
@@ -56,13 +56,13 @@ test('An ordinary user’s walls contain them too (S4-39)', async (t) => {
   if (absent.every(Boolean)) return t.skip(absent.join(', '))
   const { code, text } = await asNobody()
   assert.equal(code, 0, text)
-  // Itself, and what is not there for root either: nothing else may have been left out.
+  // The test itself, and those unavailable to root too: no other may have been skipped.
   const perWall = processFamilies.length + 1
   const leftOut = Number(/^ℹ skipped (\d+)$/m.exec(text)?.[1])
   assert.equal(leftOut, 1 + absent.filter(Boolean).length * perWall, text)
 })
 
-/** What is measured runs alone, so that it is known whose it is. */
+/** Measured cases run alone, to attribute the usage. */
 async function uncontained(
   wall: WallName,
   cases: readonly ProcessCase[],
@@ -94,7 +94,7 @@ async function answers(wall: WallName): Promise<void> {
   assert.deepEqual([outcome.status, outcome.result], ['ok', 2])
 }
 
-/** This file once more, by a user who owns nothing. */
+/** Repeats this file as an unprivileged user. */
 async function asNobody(): Promise<{ readonly code: number; readonly text: string }> {
   const child = spawn(process.execPath, ['--test', fileURLToPath(import.meta.url)], {
     uid: nobody,

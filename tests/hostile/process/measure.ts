@@ -4,15 +4,15 @@ import { bounds } from './bounds.ts'
 import type { Bound, ProcessCase } from './case.ts'
 import { cpuOfTree, sizeOfTree } from './look.ts'
 
-/** What one job takes, seen from outside while it runs alone: of each tree below the warden, the one that grew most. */
+/** Usage of one job, measured from outside while it runs alone: of the tree below the warden that grew most. */
 export interface Measure {
-  /** Why it came over the bound of its case. */
+  /** Reason why it exceeded the bound of its case. */
   over(hostile: ProcessCase): string | undefined
   stop(): void
 }
 
 const pollMs = 25
-/** Shorter than that, the cpu time of a tree says nothing. */
+/** Minimum window for a meaningful CPU share. */
 const cpuWindowMsMin = 500
 const scratch = ['work', 'tmp', 'dev/shm'] as const
 
@@ -25,7 +25,7 @@ export function measure(): Measure {
   const look = (): void => {
     for (const pid of treesBelow()) {
       const { bytes, processes } = sizeOfTree(pid)
-      // A wall that was idle has its interpreter already; the bound has room for one.
+      // An idle wall already has its interpreter; the bound has room for one.
       raise('memory', bytes - (idle.get(pid) ?? 0))
       raise('processes', processes)
       raise('disk', scratchBytes(pid))
@@ -49,7 +49,7 @@ export function measure(): Measure {
   }
 }
 
-/** Each wall is a tree below the warden, which is a child of this process. */
+/** Each wall is a tree below the warden, a child of this process. */
 function treesBelow(): readonly number[] {
   const wardens = childrenOf(process.pid)
   return wardens.flatMap(childrenOf)
@@ -61,7 +61,7 @@ function childrenOf(pid: number): readonly number[] {
   return below.filter((one) => !deeper.has(one))
 }
 
-/** What is written in the file systems that a wall has of its own; 0 where the host may not look. */
+/** Bytes written in a wall's own file systems; 0 if inaccessible to the host. */
 function scratchBytes(pid: number): number {
   const inside = [pid, ...descendantsOf(pid)].at(-1) ?? pid
   const seen = new Map<number, number>()

@@ -3,11 +3,11 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * What the test needs to survive its own corpus where nothing else contains it: control groups of its own in whichever
- * version this machine has. Far wider than the bounds of a wall, so that going over those is still seen.
+ * cgroups that let the test survive its own corpus if nothing else contains it, in either version. Far wider
+ * than the bounds of a wall, so that exceeding those is still seen.
  */
 export interface Pen extends AsyncDisposable {
-  /** Files that a process writes its own number to, to be inside. */
+  /** `cgroup.procs` files; writing a pid enters the group. */
   readonly doors: readonly string[]
   readonly pids: () => readonly number[]
   readonly processes: () => number
@@ -22,7 +22,7 @@ const endTriesMax = 100
 const controllers = ['memory', 'pids', 'cpu', 'cpuacct'] as const
 let made = 0
 
-/** Undefined where this user cannot make control groups. */
+/** Undefined if this user cannot create cgroups. */
 export function makePen(): Pen | undefined {
   const name = `hostile-${process.pid}-${made++}`
   try {
@@ -69,7 +69,7 @@ function unified(name: string): Pen {
   }
 }
 
-/** Only what is inside is ended: it was all started by us. */
+/** Kills only processes inside, all of which this test started. */
 async function end(pids: () => readonly number[], folders: readonly string[]): Promise<void> {
   for (let tries = 0; tries < endTriesMax && pids().length > 0; tries++) {
     for (const pid of pids()) {

@@ -20,13 +20,13 @@ import { makePen, type Pen } from './pen.ts'
 import { nobody, survivorOf, sweep, type ProcessTrap } from './trap.ts'
 
 /**
- * The same corpus in a plain child process as its users start one: the user `nobody`, a folder of its own, a clean
- * environment, killed when its time is over, its files read afterwards.
+ * The same corpus in a plain child process in typical use: user `nobody`, own folder, clean environment, killed
+ * on timeout, files read afterwards.
  */
 
 const outputBytesMax = 8 * 2 ** 20
 const collectMs = 3_000
-/** A program that is over but whose streams stay open is waited for this much longer. */
+/** Additional wait for open streams after the exit. */
 const closeMs = 1_000
 const settleMs = 150
 const watchMs = 300
@@ -35,7 +35,7 @@ const filesMax = 1_000
 const collector = fileURLToPath(new URL('../targets/plain-collector.js', import.meta.url))
 const interpreters = { node: process.execPath, python: '/usr/bin/python3', sh: '/bin/sh' } as const
 
-/** Why a case was not contained by a plain child; undefined when it was. */
+/** Reason why a plain child did not contain a case; undefined if it did. */
 export async function bitePlain(
   hostile: ProcessCase,
   trap: ProcessTrap,
@@ -49,7 +49,7 @@ export async function bitePlain(
   } finally {
     await pen[Symbol.asyncDispose]()
     sweep(snare.bait)
-    // Deeper than any path may be, which Node's own removal does not manage.
+    // Deeper than PATH_MAX, which fs.rm does not handle.
     execFileSync('rm', ['-rf', folder])
   }
 }
@@ -83,13 +83,13 @@ function layOut({ hostile, folder }: Run): void {
   for (const name of ['', 'out', 'job']) mkdirSync(path.join(folder, name), { recursive: true })
   for (const { path: name, content } of hostile.files ?? []) {
     const file = path.join(folder, name)
-    // A plain child has no door that would refuse a name; outside of its folder nothing is written here.
+    // A plain child has no check of names; files outside its folder are not written here.
     if (!file.startsWith(`${folder}/`)) continue
     try {
       mkdirSync(path.dirname(file), { recursive: true })
       writeFileSync(file, content)
     } catch {
-      // Its own file system refuses it; whoever starts a plain child goes on without.
+      // Refused by the file system; a typical user ignores that.
     }
   }
   for (const name of ['', 'out', 'job']) chownSync(path.join(folder, name), nobody, nobody)
@@ -105,7 +105,7 @@ interface Ran {
   readonly broke?: string
 }
 
-/** The stub enters the groups, then becomes the program: no instruction of the guest's runs outside of them. */
+/** The stub enters the groups, then execs the program: no guest code runs outside them. */
 const stub = `for door in $DOORS; do echo $$ >"$door"; done; unset DOORS
 exec /usr/bin/prlimit --core=0 --fsize=300000000 /usr/bin/setpriv --reuid ${nobody} --regid ${nobody} --clear-groups -- "$@"`
 
@@ -154,7 +154,7 @@ async function follow(child: ChildProcess, hostile: ProcessCase, pen: Pen): Prom
   clearInterval(poll)
   child.stdout?.destroy()
   child.stderr?.destroy()
-  // One whose thread asked to be traced by us is never over: nobody here waits for it any longer.
+  // A child with a thread traced by us never exits: do not wait for it.
   child.unref()
   const broke =
     (bytes >= outputBytesMax ? 'more output than anybody wants' : undefined) ??
@@ -196,7 +196,7 @@ function wrong({ hostile, folder }: Run): string | undefined {
     : `it gave ${gave.slice(0, 60)}`
 }
 
-/** Whether anything of it runs on once it has ended. */
+/** Detects processes that survive its end. */
 async function afterwards(pen: Pen): Promise<string | undefined> {
   await sleep(settleMs)
   const before = pen.cpuMs()

@@ -23,17 +23,20 @@ import { commandsWith, lookOf } from './look.ts'
 
 export const nobody = 65_534
 const VICTIM_SECONDS = '60'
-/** Files that a job brings may want to lie there. */
+/** Names that path traversal of a job's files would create. */
 const climbed: ReadonlySet<string> = new Set(['hostile-climbed'])
 
-/** What one run laid out, and what became of it. */
+/** Bait of one run, and its observation. */
 export interface Snare extends AsyncDisposable {
   readonly bait: ProcessBait
-  /** What hostile code left behind or took, given all that came back from it. */
+  /** Evidence left or stolen by hostile code, given all its output. */
   readonly evidence: (cameBack: string) => string | undefined
 }
 
-/** Canaries in files, in a process and behind listeners of every kind: evidence that needs nobody's word. */
+/**
+ * Canaries in files, in a process and behind listeners of every kind: evidence independent of the guest's own
+ * claims.
+ */
 export class ProcessTrap implements AsyncDisposable {
   readonly canary = `canary-${randomUUID()}`
   readonly folder = mkdtempSync(path.join(tmpdir(), 'hostile-process-'))
@@ -54,7 +57,7 @@ export class ProcessTrap implements AsyncDisposable {
     return trap
   }
 
-  /** What is laid out for one run. The victim is a new process each time: some are killed. */
+  /** Lays bait for one run. The victim is a new process each time, since some are killed. */
   lay(): Snare {
     const name = `${this.#laid++}-${randomBytes(6).toString('hex')}`
     const victim = spawnVictim(this.canary)
@@ -115,7 +118,7 @@ export class ProcessTrap implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    // All addresses, so that the host can be tried by each of its own.
+    // Bound to all addresses, so that each of the host's can be tried.
     for (const where of [{ port: 0, host: '::' }, this.#at('unix'), `\0${this.#abstract}`]) {
       const server = createServer((socket) => {
         socket.on('error', () => undefined)
@@ -140,12 +143,12 @@ export class ProcessTrap implements AsyncDisposable {
   }
 }
 
-/** A process that still runs once its job has ended, known by the name of its run. */
+/** A process that outlives its job, found by the name of its run. */
 export function survivorOf({ name }: ProcessBait): string | undefined {
   return commandsWith(name).length > 0 ? 'a process of it lives on' : undefined
 }
 
-/** Ends and removes what a case has left on the host: only what carries the name or key of its run. */
+/** Removes everything a case left on the host, by name or key of its run. */
 export function sweep({ name, key }: ProcessBait): void {
   for (const pid of commandsWith(name)) {
     try {
@@ -165,7 +168,7 @@ function said(cameBack: string, canary: string): string | undefined {
   return cameBack.includes(canary) ? 'the canary came back' : undefined
 }
 
-/** As the user that a plain child would be, so that only the wall is between them. */
+/** As the user of a plain child, so that only the wall separates them. */
 function spawnVictim(canary: string): ChildProcess {
   const isRoot = process.getuid?.() === 0
   return spawn('sleep', [VICTIM_SECONDS], {

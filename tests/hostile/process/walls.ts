@@ -25,17 +25,17 @@ export type WallName = (typeof wallNames)[number]
 
 export interface Walls extends AsyncDisposable {
   run(job: JobRequest): Promise<Outcome>
-  /** Why a provider cannot be tried here; undefined when it can. */
+  /** Reason why a provider is unavailable here; undefined if available. */
   absent(name: WallName): Promise<string | undefined>
 }
 
 export interface WallsWish {
   readonly without?: readonly Layer[]
-  /** Its walls are taken for whole ones, whatever is missing: no product does so. */
+  /** Accepts incomplete walls, which the product never does. */
   readonly unproved?: boolean
 }
 
-/** The library's own road, with a warden that may be told to leave a layer out. */
+/** The library's own pipeline, with a warden that can leave a layer out. */
 export async function openWalls({ unproved, ...options }: WallsWish = {}): Promise<Walls> {
   const state = mkdtempSync(path.join(tmpdir(), 'hostile-state-'))
   const object = { state, escalation: { 0: 'process' } } as const
@@ -59,7 +59,7 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
   }
 }
 
-/** The product's own provider, but for the proof that would refuse a wall with less than it needs. */
+/** The product's own provider without the proof that would refuse an incomplete wall. */
 function unprovedBy(way: WallName, warden: WardenClient): Provider {
   const voice = { say() {} }
   const stock = createStock(systemClock, voice)
@@ -78,11 +78,11 @@ function unprovedBy(way: WallName, warden: WardenClient): Provider {
 export interface Ran {
   readonly end: End
   readonly outcome?: Outcome
-  /** All that came back, whoever reads it. */
+  /** All output, concatenated. */
   readonly text: string
 }
 
-/** One job as a case wants it; a door that refuses is an end too. */
+/** Runs a case's job; a refusal at the entry point is an end too. */
 export async function runOn(
   walls: Walls,
   wall: WallName,
@@ -96,7 +96,7 @@ export async function runOn(
     provider: wall,
     limits: { ...limits },
     artifacts: 'inline',
-    // The second of two brings nothing: what it finds is the first one's.
+    // A second job gets no files: all it finds is the first one's.
     ...(body !== second && { files: files.map((file) => ({ ...file })) }),
   }
   try {

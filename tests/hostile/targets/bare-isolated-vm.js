@@ -1,10 +1,10 @@
 import ivm from 'isolated-vm'
 import { serve, within } from './harness.js'
 
-/** One isolate for the process and a fresh context a job, as its users do to save start-up time. */
+/** A single isolate for the process and a fresh context a job, a common optimisation of start-up time. */
 let isolate
 
-// isolated-vm as its users use it: in the server's own process, with its memory limit and its timeout.
+// isolated-vm in typical use: in the server's own process, with its memory limit and its timeout.
 serve(async (job, { input, call, print }, { timeoutMs, memoryMiB }) => {
   if (!isolate || isolate.isDisposed) isolate = new ivm.Isolate({ memoryLimit: memoryMiB })
   const context = await isolate.createContext()
@@ -20,7 +20,7 @@ serve(async (job, { input, call, print }, { timeoutMs, memoryMiB }) => {
      globalThis.console = {}
      for (const k of ['log', 'info', 'warn', 'error', 'debug'])
        console[k] = (...a) => print(...a.map((x) => typeof x === 'object' ? JSON.stringify(x) : String(x)))`,
-    // A host's rejection that crosses by itself would end the process as unhandled: it goes as a value.
+    // A host rejection that crosses by itself would be unhandled: pass it as a value.
     [new ivm.Reference((name) => call(name).catch((error) => ({ error: error.message })))],
   )
   const source = `(async function () {\n${job.code}\n}).call(this)`

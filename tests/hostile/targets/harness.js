@@ -29,7 +29,7 @@ export function serve(run) {
   answer({ ready: true })
 }
 
-/** What users commonly lend: a console that formats, a capability call, the input as they got it. */
+/** Typical host objects: a formatting console, a capability call, the input. */
 function lend(job, print) {
   const log = (...args) => print(format(...args))
   return {
@@ -42,7 +42,7 @@ function lend(job, print) {
   }
 }
 
-/** Rejects when `promise` has not settled in time: the usual way to bound what is asynchronous. */
+/** Rejects on timeout: the usual bound on asynchronous work. */
 export function within(promise, timeoutMs) {
   let timer
   const late = new Promise((_, reject) => {
@@ -52,7 +52,7 @@ export function within(promise, timeoutMs) {
 }
 
 function answer(value) {
-  // readline takes U+2028 and U+2029 for ends of lines.
+  // readline also splits at U+2028 and U+2029.
   const line = JSON.stringify(value).replace(
     /[\u2028\u2029]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16)}`,

@@ -1,7 +1,7 @@
 import vm from 'node:vm'
 import { serve, within } from './harness.js'
 
-// node:vm as its users use it: a fresh context, lent objects, a timeout.
+// node:vm in typical use: a fresh context, lent objects, a timeout.
 serve(async (job, { input, console, call }, { timeoutMs }) => {
   const lent = { input, console, call, setTimeout, clearTimeout, setInterval, clearInterval }
   const web = { queueMicrotask, structuredClone, TextEncoder, TextDecoder, URL, atob, btoa }

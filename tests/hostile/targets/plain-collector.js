@@ -1,4 +1,4 @@
-// Brings a job's result and files back as it is usually done: every name below a folder, opened and read.
+// Typical artifact collector: opens and reads every name below a folder.
 import { readFileSync, readdirSync } from 'node:fs'
 
 const [, , folder, result] = process.argv

@@ -1,7 +1,7 @@
 import vm2 from 'vm2'
 import { serve, within } from './harness.js'
 
-// vm2 as its users use it: a fresh VM with a timeout and lent objects, all else by default.
+// vm2 in typical use: a fresh VM with a timeout and lent objects, otherwise defaults.
 serve(async (job, { input, console, call }, { timeoutMs }) => {
   const lent = { input, console, call, setTimeout, clearTimeout, setInterval, clearInterval }
   const web = { queueMicrotask, structuredClone, TextEncoder, TextDecoder, URL, atob, btoa }

@@ -1,8 +1,7 @@
 import { moment, plain, whyText } from './words.js'
 
 /**
- * The phases of a zone as they were lived and as they were planned, and what was cut off.
- *
+ * Phases of a zone, actual and planned, and the part that was cut.
  * @typedef {import('./life.js').Entry} Entry
  * @typedef {import('./life.js').Plan} Plan
  * @typedef {import('./picture.js').Band} Band
@@ -11,7 +10,7 @@ import { moment, plain, whyText } from './words.js'
  */
 
 export const bandsMax = 64
-/** What is lost of a phase without being worth a word: the share of its length, and milliseconds. */
+/** Negligible cut of a phase: share of its length, and milliseconds. */
 const LOST_SHARE = 0.02
 const LOST_MS = 5
 
@@ -49,10 +48,10 @@ export function bandsOf({ zone, entries, plan, opens, closes, status }) {
   return [...kept, { name, from, to: closes, planned: undefined, cut: undefined }]
 }
 
-/** Why a phase is shorter whose predecessor was left before its time. */
+/** Reason for a shorter phase after an early advance. */
 const SHORTENED = 'what was left of its life became shorter'
 
-/** Ends that are no cut: the code was done before its time. */
+/** Ends that are no cut: the code finished early. */
 const byItself = new Set(['ok', 'error', 'refused', 'running', 'going on'])
 
 /**

@@ -18,7 +18,7 @@ export function cutText({ lost, why, isAnomaly }) {
   return `${durationText(lost)} cut off${isAnomaly ? ' by an anomaly' : ''}: ${why}`
 }
 
-/** What a control allows from here on. @param {import('./picture.js').Span} span */
+/** Controls from here on. @param {import('./picture.js').Span} span */
 export function spanText({ state, text, took }) {
   const allows = state === 'closed' ? 'closed' : text
   return took === undefined ? allows : `${allows}, took ${durationText(took)}`
@@ -42,7 +42,7 @@ export function markOf({ kind }) {
   return { mark, tone }
 }
 
-/** What stayed as it was. @param {import('./picture.js').Lane} lane */
+/** Unchanged controls. @param {import('./picture.js').Lane} lane */
 export function throughoutText({ steady }) {
   const closed = steady.filter(({ spans }) => spans[0]?.state === 'closed').map(({ name }) => name)
   const others = steady.filter(({ name }) => !closed.includes(name))

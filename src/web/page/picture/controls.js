@@ -1,9 +1,8 @@
 import { bytesText, listText, plain } from './words.js'
 
 /**
- * What a control still allows, read from a profile, from the reasons of an outcome, or from a line of a timeline:
- * `closed` is nothing, `open` all there is or as much as was granted, `narrowed` what lies between.
- *
+ * Openness of a control, read from a profile, from the reasons of an outcome, or from a timeline entry:
+ * `closed` is none, `open` unlimited or as granted, `narrowed` in between.
  * @typedef {'open' | 'narrowed' | 'closed'} State
  * @typedef {{ state: State, text: string, share: number }} Reading `share` is 1 for open and 0 for closed
  */
@@ -20,7 +19,7 @@ export const controlNames = /** @type {const} */ ([
   'io',
 ])
 
-/** From here on a number is no limit. */
+/** Values from here on mean no limit. */
 const UNLIMITED = Number.MAX_SAFE_INTEGER
 const NARROWED = 0.5
 
@@ -51,7 +50,7 @@ function readNumber(name, value, granted) {
   const text = Object.hasOwn(units, name) ? (units[name] ?? String)(value) : String(value)
   const whole = typeof granted === 'number' ? granted : value
   if (value >= whole) return { state: 'open', text, share: 1 }
-  // The share of what has no end is not a figure.
+  // A share of infinity is meaningless.
   const share = whole >= UNLIMITED ? NARROWED : Math.max(0.1, value / whole)
   return { state: 'narrowed', text, share }
 }

@@ -2,15 +2,14 @@ import { durationText, kinds, moment, plain, whyText } from './words.js'
 import { readControl } from './controls.js'
 
 /**
- * What happened in a life, but for the opening of phases, which are its bands.
- *
+ * Events of a life, except the starts of phases, which are drawn as bands.
  * @typedef {import('./life.js').Entry} Entry
  * @typedef {keyof typeof kinds} Kind
  * @typedef {{ kind: Kind, zone: string, at: number, until: number, count: number, text: string }} Happening
  *   `until` is the time of the last where several are told as one
  */
 
-/** Lines that are told one by one. */
+/** Maximum events listed separately. */
 export const happeningsMax = 16
 const FIELDS_MAX = 4
 const CONTROLS_MAX = 8
@@ -65,7 +64,7 @@ function severityOf({ severity }) {
   return severity === undefined ? '' : plain(severity, 20)
 }
 
-/** What the life has come to with this anomaly. @param {Readonly<Record<string, unknown>>} fields */
+/** Behavior score after this anomaly. @param {Readonly<Record<string, unknown>>} fields */
 function scoreOf({ behaviorScore }) {
   return behaviorScore === undefined ? '' : ` (behavior ${plain(behaviorScore, 20)})`
 }

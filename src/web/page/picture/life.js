@@ -1,5 +1,5 @@
 /**
- * What a picture is made of: a life as an outcome tells it, or as far as it has come.
+ * Input of a picture: the life in an outcome, or a running one so far.
  *
  * @typedef {{
  *   readonly at: number, readonly zone: string, readonly event: string, readonly phase?: string | undefined,
@@ -20,11 +20,11 @@
  * }} Life `status` is `running` before the end; `age` is milliseconds since user code was released; `out`, `memory` bytes
  */
 
-/** Nothing is known of what it was to be. @type {Plan} */
+/** Plan of an unknown life. @type {Plan} */
 export const noPlan = { controls: {}, phases: [], msMax: Infinity }
 
 /**
- * What a profile plans.
+ * Plan of a profile.
  * @param {{
  *   readonly controls: object, readonly limits: { readonly timeout: number },
  *   readonly schedule: {
@@ -126,7 +126,7 @@ function plannedIn(explain) {
   }
 }
 
-/** Its name, its length, and what else may end it. */
+/** Name, length, and other end conditions. */
 const PHASE = /^(.{1,64}?) (\d+) ms(?:$|, or until |; terminate if )/s
 
 /** @param {unknown} text @param {Readonly<Record<string, unknown>>} controls @returns {PlannedPhase[]} */

@@ -1,8 +1,8 @@
 /**
- * The picture of a life as a value: what is drawn, with all its words, and nothing of how. One lane for each zone; in
- * it the phases as bands, whose height is what is left of all that this life gives up, so that a life is a shape that
- * only narrows; behind them the shape that was planned, so that one sees what was cut off. Whatever it is given, its
- * size is bounded, and every foreign text has passed `plain`.
+ * Picture of a life as data: everything drawn, with its texts, independent of the output format. Each zone is a lane;
+ * its phases are bands whose height is the remaining share of all controls that this life gives up, so the shape only
+ * narrows; behind it lies the planned shape, which shows the cut. Bounded in size for any input, and every foreign
+ * text has passed `plain`.
  *
  * @typedef {import('./life.js').Life} Life
  * @typedef {import('./life.js').Entry} Entry
@@ -91,7 +91,7 @@ function laneOf(zone, timeline, { plan, age, status }) {
   const own = isMain ? plan : planOfZone(entries, plan)
   const opens = isMain ? 0 : (entries[0]?.at ?? 0)
   const ended = entries.findLast(isEnd)
-  // A zone may be spoken of after its end.
+  // Events of a zone may follow its end.
   const closes = isMain ? age : Math.max(ended?.at ?? age, entries.at(-1)?.at ?? 0)
   const bands = bandsOf({ zone, entries, plan: own, opens, closes, status })
   const rows = rowsOf(entries, own, { from: opens, to: closes })
@@ -108,7 +108,10 @@ function laneOf(zone, timeline, { plan, age, status }) {
   }
 }
 
-/** What was planned for zones of its kind; nothing else is known before it begins. @param {readonly Entry[]} entries @param {Plan} plan @returns {Plan} */
+/**
+ * Plan for zones of its kind; unknown otherwise. @param {readonly Entry[]} entries @param {Plan} plan @returns
+ * {Plan}
+ */
 function planOfZone(entries, { zones = {} }) {
   const kind = entries.find(({ event }) => event === 'zone')?.fields?.['kind']
   const phases = typeof kind === 'string' && Object.hasOwn(zones, kind) ? zones[kind] : undefined
@@ -120,7 +123,9 @@ function isPlanned({ phases }, control) {
   return phases.some(({ controls }) => Object.hasOwn(controls, control))
 }
 
-/** What each control allowed, from when to when. @param {readonly Entry[]} entries @param {Plan} plan @param {Stretch} life */
+/**
+ * Periods of each control's values. @param {readonly Entry[]} entries @param {Plan} plan @param {Stretch} life
+ */
 function rowsOf(entries, plan, { from, to }) {
   const changes = entries.filter(({ controls }) => controls !== undefined)
   return controlNames.flatMap((name) => {
@@ -144,7 +149,7 @@ function changed(spans, at, reading, took) {
   if (last.text === reading.text && last.state === reading.state) return [...spans]
   const timed = took === undefined ? {} : { took: moment(took) }
   const next = { from: Math.min(at, last.to), to: last.to, ...reading, ...timed }
-  // What held for no time at all was never seen, and a row past all bounds ends with what holds last.
+  // Values of zero duration are dropped, and a row beyond the maximum ends with the final value.
   const isReplaced = next.from <= last.from || spans.length === spansMax
   if (isReplaced) return [...spans.slice(0, -1), { ...next, from: last.from }]
   return [...spans.slice(0, -1), { ...last, to: next.from }, next]

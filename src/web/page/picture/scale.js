@@ -1,18 +1,18 @@
 import { durationText, momentText } from './words.js'
 
 /**
- * Where moments lie, from 0 to 1. A life that ended long before its planned end has its own time drawn wide, and what
- * was still to come pressed together behind the knee; else time is even throughout.
+ * Maps times to positions from 0 to 1. If a life ended long before its planned end, its actual time is drawn wide, and
+ * the rest is compressed behind the knee; otherwise the scale is linear.
  *
  * @typedef {{ at: number, text: string }} Tick
  * @typedef {{ placeOf(ms: number): number, ticks: Tick[], knee: number | undefined, end: number }} Scale
  */
 
-/** A planned end this many times as far as the real one is pressed together. */
+/** A planned end at this multiple of the real one is compressed. */
 const FAR = 2.2
-/** Where the knee lies; a life that was cut short leaves room for what it lost. */
+/** Position of the knee; a life that was cut leaves room for the loss. */
 const KNEE_AT = 0.84
-/** A life shorter than this is drawn as one of a millisecond that has hardly begun. */
+/** A shorter life is drawn as if it lasted a millisecond and had just begun. */
 const LEAST_MS = 0.05
 const KNEE_CUT_AT = 0.66
 const STEPS = [1, 2, 5]

@@ -2,8 +2,7 @@ import { bandText, cutText, markOf, spanText, throughoutText } from './caption.j
 import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
 
 /**
- * One lane of a picture: names of phases, the shape of the life, what was cut off, happenings, and each control.
- *
+ * A lane of a picture: phase names, shape of the life, cut parts, events, and each control.
  * @typedef {import('./picture.js').Lane} Lane
  * @typedef {import('./picture.js').Step} Step
  * @typedef {import('./svg.js').Canvas} Canvas
@@ -76,7 +75,7 @@ function shapeBlock(lane, canvas) {
   }
 }
 
-/** What narrows with its share. @param {readonly Step[]} steps @param {(ms: number) => number} x */
+/** Shape whose height is its share. @param {readonly Step[]} steps @param {(ms: number) => number} x */
 function outline(steps, x) {
   const half = (/** @type {number} */ share) => (BAND / 2) * (LEAST + (1 - LEAST) * share)
   const spots = steps.map(({ from, to, share }) => ({
@@ -137,7 +136,7 @@ function marksBlock({ zone }, { x, left, right, picture }) {
   if (own.length === 0) return { height: 0, parts: [] }
   let free = left - 9
   const parts = own.map(({ one, number, at }, place) => {
-    // Those that would lie on each other move to the right, as long as there is room for the others.
+    // Overlapping marks move to the right while there is room for the rest.
     const spot = Math.min(Math.max(at, free + 11), right - 22 * (own.length - 1 - place))
     free = spot + 11
     return marker(spot, at, number, markOf(one).tone)

@@ -23,7 +23,7 @@ const dark = {
   tight: '#9a8df0',
 }
 
-/** The look of a picture: the colours of the page, by what its reader prefers. */
+/** Style sheet of a picture: the page's colours, by the reader's preferred scheme. */
 export const style = [
   rule('svg', light),
   `@media(prefers-color-scheme:dark){${rule('svg', dark)}}`,

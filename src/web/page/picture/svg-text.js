@@ -1,17 +1,16 @@
 import { wrapped } from './words.js'
 
 /**
- * Text and blocks of an SVG. Nothing here can ask a font, so widths are those of the widest of the usual ones.
- *
+ * Text blocks of an SVG. Font metrics are unknown here, so widths assume the widest common font.
  * @typedef {{ height: number, parts: string[] }} Block drawn from its own top
  */
 
 export const MARGIN = 20
-/** How much wider bold letters are. */
+/** Relative width of bold letters. */
 export const BOLD = 1.12
 const LINES_MAX = 2
 
-/** One below the other. @param {readonly Block[]} blocks @returns {Block} */
+/** Stacks blocks vertically. @param {readonly Block[]} blocks @returns {Block} */
 export function stacked(blocks) {
   let height = 0
   /** @type {string[]} */

@@ -5,15 +5,15 @@ import { style } from './svg-style.js'
 import { BOLD, escaped, fit, label, lines, MARGIN, n, stacked, widthOf } from './svg-text.js'
 
 /**
- * A picture as an SVG that needs nothing else: no script, no font, no address. It follows the colours that its reader
- * prefers and says everything without them too: what is open is thick, what is narrowed thin, what is closed dotted.
+ * A picture as a self-contained SVG: no script, font or URL. Colours follow the reader's preferred scheme, and are not
+ * needed: open is thick, narrowed thin, closed dotted.
  *
  * @typedef {import('./picture.js').Picture} Picture
  * @typedef {{ width: number, left: number, right: number, x(ms: number): number, picture: Picture }} Canvas
  * @typedef {import('./svg-text.js').Block} Block
  */
 
-/** Pixels: what is narrower or wider is not drawn. */
+/** Width bounds, in pixels. */
 export const widthMin = 360
 export const widthMax = 1600
 const LABEL = 92

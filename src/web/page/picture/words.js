@@ -1,20 +1,20 @@
 /**
- * The words of a picture, the same in a terminal and in an SVG. Names and reasons come from code that nobody trusts,
- * so every text that is not ours passes `plain` once, before anything is drawn.
+ * Texts of a picture, shared by terminal and SVG. Names and reasons come from untrusted code, so each foreign
+ * text passes `plain` once before it is drawn.
  */
 
-/** Characters of a foreign text that are shown. */
+/** Maximum characters shown of a foreign text. */
 const TEXT_MAX = 120
 const MINUTE = 60_000
 const SECOND = 1000
 const HOUR = 3_600_000
 const KB = 1024
-/** The longest time that is told: a hundred days. */
+/** Longest time shown: a hundred days. */
 const MS_MAX = 8_640_000_000
 
-/** Controls, marks that turn the direction of text, and what XML or a terminal would not take. */
+/** Control characters, bidirectional marks, and characters invalid in XML or a terminal. */
 const UNSAFE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff\ufff9-\ufffc\ufffe\uffff]/gu
-/** More than two marks on one letter grow over the lines above and below. */
+/** More than two combining marks overflow into adjacent lines. */
 const PILED_MARKS = /(\p{M}{2})\p{M}+/gu
 
 /**

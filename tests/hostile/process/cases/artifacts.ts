@@ -4,7 +4,7 @@ const { node, python, sh } = casesOf('artifacts')
 const text = String.raw
 const go = 'cd "$MAYFLY_OUT" || exit 1'
 
-/** Files laid out for whoever collects them. */
+/** Files that attack the artifact collector. */
 export const artifacts: readonly ProcessCase[] = [
   sh(
     'link-to-root-only',

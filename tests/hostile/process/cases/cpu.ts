@@ -4,7 +4,10 @@ const { node, python, sh } = casesOf('cpu')
 const over = { over: 'cpu' } as const
 const text = String.raw
 
-/** Time that was not given: more processors, longer than allowed, after the end. All end by themselves in seconds. */
+/**
+ * CPU time beyond the limit: more processors, longer than allowed, after the end. All end by themselves in
+ * seconds.
+ */
 export const cpu: readonly ProcessCase[] = [
   python(
     'burn-in-children',
@@ -87,7 +90,7 @@ if os.fork() == 0:
     'the program stands still, so that it never ends',
     `os.kill(os.getpid(), signal.SIGSTOP)`,
     {
-      // A duty cycle that holds its processor time goes on with it, as with all the others.
+      // If the CPU limit is a duty cycle, it continues, as in the other cases.
       expect: ['ok', 'timeout', 'error', 'limit'],
     },
   ),

@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('descriptors')
 const text = String.raw
 
-/** What is open: too much of it, and what was left open by those who started the program. */
+/** File descriptors: too many, and inherited ones left open by launchers. */
 export const descriptors: readonly ProcessCase[] = [
   python(
     'inherited-any',

@@ -4,7 +4,7 @@ const { node, python, sh } = casesOf('disk')
 const over = { over: 'disk' } as const
 const text = String.raw
 
-/** More of the disk than was given. Where nothing stops them they write some hundred megabytes and end. */
+/** Disk usage beyond the limit. Uncontained they write some hundred megabytes and end. */
 export const disk: readonly ProcessCase[] = [
   python(
     'one-large-file',

@@ -5,7 +5,7 @@ const text = String.raw
 const x = 'brought'
 const expect = ['ok', 'error', 'rejected', 'limit'] as const
 
-/** Files that a job brings, with names that mean more than a name. */
+/** Job files with dangerous names. */
 export const files: readonly ProcessCase[] = [
   sh('climbing', 'a name with dots', `exit 0`, {
     expect,

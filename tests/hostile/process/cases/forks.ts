@@ -4,7 +4,7 @@ const { node, python, sh } = casesOf('forks')
 const over = { over: 'processes' } as const
 const text = String.raw
 
-/** More processes than were given. Each bomb stops at a few hundred, and ends itself after some seconds. */
+/** Processes beyond the limit. Each bomb stops at a few hundred, and ends after some seconds. */
 export const forks: readonly ProcessCase[] = [
   python(
     'fork-wide',
@@ -158,7 +158,7 @@ setTimeout(() => process.exit(0), 400)`,
 const { Worker } = require('node:worker_threads')
 for (let i = 0; i < 20; i++) { try { new Worker('setTimeout(() => {}, 600)', { eval: true }).on('error', () => {}) } catch {} }
 setTimeout(() => process.exit(0), 900)`,
-    // V8 ends the runner itself when it finds no more addresses.
+    // V8 aborts the runner itself when the address space is exhausted.
     { expect: ['ok', 'error', 'limit', 'timeout', 'failed'] },
   ),
 ]

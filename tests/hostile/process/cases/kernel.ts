@@ -3,11 +3,11 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python } = casesOf('kernel')
 const text = String.raw
 
-/** One raw call with arguments that do no harm: it is its entry that must be shut. */
+/** A raw call with harmless arguments: the system call itself must be blocked. */
 const shut = (name: string, because: string, args: string, call = name): ProcessCase =>
   python(`entry-${name}`, because, `entry('${call}'${args && `, ${args}`})`)
 
-/** Entry points of the kernel that no program of ours needs, and in which holes were found. */
+/** System calls that no program needs here, with a history of kernel vulnerabilities. */
 export const kernel: readonly ProcessCase[] = [
   python(
     'watch-the-system',

@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('leftovers')
 const text = String.raw
 
-/** What stays when a job has ended, and what the next one sees of it. Daemons end by themselves. */
+/** State that survives a job, as seen by the next one. Daemons end by themselves. */
 export const leftovers: readonly ProcessCase[] = [
   sh(
     'daemon',

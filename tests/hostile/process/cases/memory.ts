@@ -4,7 +4,7 @@ const { node, python, sh } = casesOf('memory')
 const over = { over: 'memory' } as const
 const text = String.raw
 
-/** More memory than was given, each by another way through the kernel; none of them takes more than some 700 MB. */
+/** Memory beyond the limit, each by another kernel path; none takes more than some 700 MB. */
 export const memory: readonly ProcessCase[] = [
   python(
     'ten-gigabytes-asked',

@@ -3,7 +3,9 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { python, sh } = casesOf('namespaces')
 const text = String.raw
 
-/** Walls within the wall: a namespace of one’s own brings root inside of it, and with it most of the kernel’s holes. */
+/**
+ * Nested namespaces: a user namespace gives root inside it, and with it most of the kernel’s attack surface.
+ */
 export const namespaces: readonly ProcessCase[] = [
   python('unshare-user', 'root in a namespace of its own', `entry('unshare', 0x10000000)`),
   python(

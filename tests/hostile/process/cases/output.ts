@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('output')
 const text = String.raw
 
-/** A frame as the runner would write it: a length, a kind, a head, bytes. */
+/** A forged frame in the runner's format: length, kind, head, bytes. */
 const frames = text`
 def frame(kind, head, body=b''):
     payload = json.dumps(head).encode() + b'\n' + body
@@ -14,7 +14,7 @@ def everywhere(data):
         except OSError: pass
 `
 
-/** What comes out: too much, not ending, or pretending to be something else. */
+/** Output: too much, endless, or forged. */
 export const output: readonly ProcessCase[] = [
   sh('a-gigabyte', 'more than anybody reads', `head -c 1000000000 /dev/zero; exit 0`),
   sh('a-gigabyte-of-errors', 'the other stream', `head -c 1000000000 /dev/zero >&2; exit 0`),

@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python } = casesOf('privilege')
 const text = String.raw
 
-/** To be more than one is. */
+/** Privilege escalation. */
 export const privilege: readonly ProcessCase[] = [
   python(
     'become-root',

@@ -3,7 +3,9 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('proc')
 const text = String.raw
 
-/** What the kernel tells of itself and of others, and what may be written there. Nothing is: it is opened and closed. */
+/**
+ * /proc and /sys: information about the host, and writable files. They are opened and closed, never written.
+ */
 export const proc: readonly ProcessCase[] = [
   sh('read-a-file-of-the-host', 'the plainest reach of all', `cat "$OPEN_FILE"; exit 0`),
   sh(

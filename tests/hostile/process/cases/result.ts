@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('result')
 const text = String.raw
 
-/** What is written where the result is expected. */
+/** Malformed results. */
 export const result: readonly ProcessCase[] = [
   sh('not-json', 'no JSON at all', `printf 'this is {not json' >&3; exit 0`),
   sh('two-values', 'more than one', `printf '1\n2\n' >&3; exit 0`),

@@ -4,7 +4,9 @@ const { node, python, sh } = casesOf('runner')
 const text = String.raw
 const expect = ['ok', 'error', 'failed', 'limit', 'timeout'] as const
 
-/** The runner shares its process with the code: it may be broken from inside, but must not help anybody out. */
+/**
+ * The runner shares its process with user code: it may be broken from inside, but must not enable an escape.
+ */
 export const runner: readonly ProcessCase[] = [
   python(
     'json-replaced',

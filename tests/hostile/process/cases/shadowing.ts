@@ -3,14 +3,14 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('shadowing')
 const text = String.raw
 
-/** Each writes the mark when it is run before the program that brings it, by whoever runs that. */
+/** Writes the mark if loaded before the job's own program. */
 const pyMark = `import sys
 if 'hostile_main' not in sys.modules:
     print('ESC' + 'APED:loaded:' + __name__)
 `
 const jsMark = `if (!globalThis.hostileMain) console.log('ESC' + 'APED:loaded:' + __filename)\nmodule.exports = {}\n`
 
-/** Files with names that a runner or an interpreter loads by itself. */
+/** Files with names that a runner or an interpreter loads automatically. */
 export const shadowing: readonly ProcessCase[] = [
   python('site-customisation', 'a module that every start loads', `print('ran')`, {
     files: ['sitecustomize.py', 'usercustomize.py', 'site.py'].map((path) => ({

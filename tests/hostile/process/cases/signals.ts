@@ -3,7 +3,10 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { node, python, sh } = casesOf('signals')
 const text = String.raw
 
-/** Others: ended, stopped, slowed. The victim is a process of the host’s; wider blows go out with signals that do nothing. */
+/**
+ * Attacks on other processes: kill, stop, renice. The victim is a host process; wider attacks use harmless
+ * signals.
+ */
 export const signals: readonly ProcessCase[] = [
   sh('kill-a-stranger', 'by its number', `kill -9 "$VICTIM"; exit 0`),
   sh('stop-a-stranger', 'it stands still', `kill -STOP "$VICTIM"; exit 0`),

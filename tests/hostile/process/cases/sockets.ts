@@ -19,7 +19,7 @@ if answer >= 0: mark('${name}', answer)
 else: print(answer)`,
   )
 
-/** Ways to others that are no files: of the network, of the host, of the kernel. */
+/** Communication channels that are no files: of the network, the host, the kernel. */
 export const sockets: readonly ProcessCase[] = [
   family('raw', 'packets as they are', 2, 3, 1),
   family('packet', 'all that passes a card', 17, 3, 768),

@@ -3,7 +3,7 @@ import { casesOf, type ProcessCase } from '../case.ts'
 const { python } = casesOf('tracing')
 const text = String.raw
 
-/** Other processes, looked into and changed by the calls that debuggers use. */
+/** Inspection and modification of other processes by debugger calls. */
 export const tracing: readonly ProcessCase[] = [
   python(
     'attach-to-a-stranger',

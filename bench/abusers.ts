@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { systemClock } from '../src/contract/clock.ts'
 import type { Profile } from '../src/contract/profile.ts'
 import type { Provider, Sandbox } from '../src/contract/provider.ts'
-import { ways, type Way } from '../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../src/contract/way.ts'
 import { openCgroups } from '../src/os/cgroup.ts'
 import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
@@ -46,7 +46,7 @@ const { values: flags } = parseArgs({
   },
 })
 const jobs = Math.min(5_000, Math.max(20, Number(flags.jobs) || 200))
-const way: Way = ways.find((one) => one === flags.way) ?? 'embedded'
+const way: JailKind = jailKinds.find((one) => one === flags.way) ?? 'embedded'
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 // As the server of `mayfly serve` does.
 comeFirst(niceOf.server)

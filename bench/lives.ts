@@ -16,7 +16,7 @@ import { noNetwork } from '../src/contract/controls.ts'
 import { networkOf } from '../src/contract/network.ts'
 import type { Profile } from '../src/contract/profile.ts'
 import type { Provider } from '../src/contract/provider.ts'
-import { ways } from '../src/contract/way.ts'
+import { jailKinds } from '../src/contract/way.ts'
 import { figures } from '../src/lib/measure.ts'
 import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
@@ -154,7 +154,7 @@ function providerOf(name: string, warden: WardenClient): Provider {
       close: () => void taken?.close(),
     }
   }
-  const way = ways.find((one) => one === name)
+  const way = jailKinds.find((one) => one === name)
   if (!way) return createIsolateProvider({ warden, voice, spares: 2, wallsMax: 4, openWayOut })
   const stock = createStock(systemClock, voice)
   const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.warm(kind)

@@ -22,7 +22,7 @@ import { proportionalBytes } from '../src/os/proc.ts'
 import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { ways, type Way } from '../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../src/contract/way.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 
@@ -75,7 +75,7 @@ async function measure(warden: WardenClient) {
     const pooled: Contender[] = []
     const apart: Record<string, unknown> = {}
     const opened: Provider[] = []
-    for (const way of ways) {
+    for (const way of jailKinds) {
       const warm = providerOf(way, warden, 2)
       const cold = providerOf(way, warden, 0)
       opened.push(warm, cold)
@@ -100,7 +100,7 @@ async function measure(warden: WardenClient) {
   return { machine: { cores: os.availableParallelism(), node: process.version, rounds }, ...report }
 }
 
-function providerOf(way: Way, warden: WardenClient, most: number): Provider {
+function providerOf(way: JailKind, warden: WardenClient, most: number): Provider {
   const stock = createStock(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
@@ -143,7 +143,7 @@ async function saturated(provider: Provider, language: Programmed) {
 }
 
 /** What making one takes, and what it holds while it waits (PSS of its process, from smaps_rollup). */
-async function spares(way: Way, language: Programmed, warden: WardenClient) {
+async function spares(way: JailKind, language: Programmed, warden: WardenClient) {
   const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
   const started: { id: string; pid: number; took: number }[] = []
   for (let n = 0; n < STARTS; n++) {

@@ -19,7 +19,7 @@ import { noNetwork, type Controls } from '../src/contract/controls.ts'
 import { networkOf } from '../src/contract/network.ts'
 import type { Profile } from '../src/contract/profile.ts'
 import type { Provider, Sandbox, TaskIo } from '../src/contract/provider.ts'
-import { ways } from '../src/contract/way.ts'
+import { jailKinds } from '../src/contract/way.ts'
 import { makeAuthority } from '../src/egress/authority.ts'
 import { openWayOut } from '../src/egress/way-out.ts'
 import { figures } from '../src/lib/measure.ts'
@@ -291,7 +291,7 @@ function startBurners(): readonly ChildProcess[] {
 }
 
 function processesOf(warden: WardenClient, port: number): Provider {
-  const way = ways.find((one) => one === flags.provider)
+  const way = jailKinds.find((one) => one === flags.provider)
   if (!way) throw new RangeError(`Cannot find the provider "${flags.provider}"`)
   const stock = createStock(systemClock, voice)
   const authority = makeAuthority(() => Date.now())

@@ -9,7 +9,7 @@ import { strengthOf } from '../src/contract/tier.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createMockProvider } from '../src/tiers/mock/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { ways } from '../src/contract/way.ts'
+import { jailKinds } from '../src/contract/way.ts'
 import { createWasiProvider } from '../src/tiers/wasi/provider.ts'
 import { Client, facade } from '../src/walls/client.ts'
 import type { Guests } from '../tests/conformance/guests.ts'
@@ -86,7 +86,7 @@ by name. \`tests/walls/wasm.test.ts\` breaks these one by one.`,
     runs: ['in the best jail this machine gives', 'as an ordinary user, without memory cgroup'],
     guests: inWasm.guests,
   },
-  ...ways.map((way) => ({
+  ...jailKinds.map((way) => ({
     provider: createProcessProvider({
       way,
       warden: nobody,

@@ -14,7 +14,7 @@ import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
-import type { Lived, Rooms, Tap } from './contract/rooms.ts'
+import type { LifeResult, Rooms, OutputListener } from './contract/rooms.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { tell } from './outcome.ts'
 
@@ -22,7 +22,7 @@ export interface Caller {
   /** Aborting it cancels the job, wherever it is. */
   readonly signal: AbortSignal
   /** Hears output as it comes; a promise holds the guest back. */
-  readonly tap?: Tap | undefined
+  readonly tap?: OutputListener | undefined
   /** Hears what it will live by, before it does; never throws. */
   readonly planned?: ((profile: Profile) => void) | undefined
   /** Hears each line of the timeline as it is written; never throws. */
@@ -58,7 +58,7 @@ async function behindWall(
   profile: Profile,
   rooms: Rooms,
   caller: Caller,
-): Promise<Lived> {
+): Promise<LifeResult> {
   const gate = rooms.gate(profile, caller.tap, job.asked.calls?.length)
   const began = rooms.clock.now()
   let left = began
@@ -123,7 +123,7 @@ function erasedFiles(
   })
 }
 
-function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): Lived {
+function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): LifeResult {
   const { message, line, column } = error
   return {
     status: 'error',
@@ -132,7 +132,7 @@ function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): Lived {
 }
 
 /** No wall, or one that broke before it ran anything: never another, weaker one. */
-function neverRan(thrown: unknown): Lived {
+function neverRan(thrown: unknown): LifeResult {
   if (thrown instanceof DOMException && thrown.name === 'AbortError') {
     return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }
   }

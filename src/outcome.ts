@@ -1,9 +1,9 @@
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Admission, Lived } from './contract/rooms.ts'
+import type { Admission, LifeResult } from './contract/rooms.ts'
 import type { Verdict } from './contract/verdict.ts'
-import { toldFunctions } from './contract/ran.ts'
+import { tracedFunctions } from './contract/ran.ts'
 
 const nothing = {
   result: null,
@@ -23,7 +23,7 @@ export function tell(
   job: Job,
   verdict: Verdict,
   profile: Profile,
-  lived: Lived,
+  lived: LifeResult,
   admission: Admission,
 ): Outcome {
   const {
@@ -39,7 +39,7 @@ export function tell(
     ...gated
   } = lived
   const metrics = measured(profile, lived)
-  const ran = end?.ran && toldFunctions(job.asked.code, end.ran)
+  const ran = end?.ran && tracedFunctions(job.asked.code, end.ran)
   const { seq, hash } = admission.end({
     status: lived.status,
     ...(error && { error }),
@@ -83,7 +83,10 @@ export function tell(
 }
 
 /** The bytes of what may leave, where they were asked for with the outcome. */
-function withContent({ asked }: Job, { end, artifacts = [] }: Lived): Pick<Outcome, 'artifacts'> {
+function withContent(
+  { asked }: Job,
+  { end, artifacts = [] }: LifeResult,
+): Pick<Outcome, 'artifacts'> {
   if (asked.artifacts !== 'inline') return { artifacts }
   const bytesOf = new Map(end?.artifacts.map(({ path, bytes }) => [path, bytes]))
   return {
@@ -94,7 +97,7 @@ function withContent({ asked }: Job, { end, artifacts = [] }: Lived): Pick<Outco
   }
 }
 
-function measured(profile: Profile, lived: Lived): Outcome['metrics'] {
+function measured(profile: Profile, lived: LifeResult): Outcome['metrics'] {
   const { claim, end } = lived
   return {
     executionTime: lived.executionTime ?? 0,

@@ -9,7 +9,7 @@ import { systemClock, type Clock } from '../contract/clock.ts'
 import { overrideConfig } from '../config/override.ts'
 import type { Config, OverrideInput } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Event, Point, Sink, Voice } from '../contract/event.ts'
+import type { Event, Point, Sink, Emitter } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import type { Job, Language } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -17,7 +17,7 @@ import type { Operations } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Availability, Provider, Sandbox } from '../contract/provider.ts'
 import type { Rooms } from '../contract/rooms.ts'
-import type { RiskAnalysis, Split, TemporalZone } from '../contract/zones.ts'
+import type { RiskAnalysis, ZoneSplit, TemporalZone } from '../contract/zones.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
 import { spoken } from '../effects/spoken.ts'
 import { openEffectStore, type EffectStore } from '../effects/store.ts'
@@ -67,7 +67,7 @@ import { createVerifier } from '../threat/verify-job.ts'
 import type { IsolateOptions } from '../tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from '../tiers/process/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
-import { ways, type Way } from '../contract/way.ts'
+import { jailKinds, type JailKind } from '../contract/way.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 import type { OpenWayOut } from '../walls/exit.ts'
@@ -92,7 +92,7 @@ export interface AssembleOptions {
 export interface Assembly extends AsyncDisposable {
   readonly config: Config
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly record: AuditRecord
   readonly pool: Pool
   /** What is kept ready, and what it costs. */
@@ -260,7 +260,7 @@ export function assemble(options: AssembleOptions): Assembly {
 
   /** The stronger way is enough: the other is proved when somebody names it, or lists them all. */
   async function proveWays(): Promise<void> {
-    for (const way of ways) {
+    for (const way of jailKinds) {
       await proveNamed(way)
       if (proofs.get(way)?.available) return
     }
@@ -291,7 +291,7 @@ export function assemble(options: AssembleOptions): Assembly {
   const cache = createResultCache({ clock, voice, bounds: () => config.cache })
 
   const zoned = new WeakSet<Job>()
-  const splits = new WeakMap<Job, Split>()
+  const splits = new WeakMap<Job, ZoneSplit>()
   const instances = new WeakMap<Job, string>()
   const learners = new Map<string, Instance>()
   const analyst = createAnalyst({
@@ -656,7 +656,7 @@ function lossOf(thrown: unknown, took: number): Record<string, unknown> {
 /** Nothing of it is loaded until a job is granted a network. */
 function waysOut(
   { credentials, egress }: Config,
-  voice: Voice,
+  voice: Emitter,
   {
     dial,
     heed,
@@ -685,7 +685,7 @@ function waysOut(
 }
 
 /** Nothing of it is loaded until a job is granted a folder. */
-function foldersFor(voice: Voice, state: string): OpenFolders {
+function foldersFor(voice: Emitter, state: string): OpenFolders {
   return async (asked) => {
     const { openFolders } = await import('../folders/open.ts')
     return openFolders({ ...asked, voice, closed: [state, `${state}-warden`] })
@@ -693,7 +693,7 @@ function foldersFor(voice: Voice, state: string): OpenFolders {
 }
 
 /** Mayfly's own, by the names that people choose them by. */
-export const providerNames = ['isolated-vm', 'wasi', ...ways, 'mock'] as const
+export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'mock'] as const
 
 type Loaders = ReadonlyMap<string, () => Promise<Provider>>
 
@@ -702,7 +702,7 @@ function loadersOf(
   { warden, config }: AssembleOptions,
   parts: Omit<IsolateOptions, 'warden'> & Pick<ProcessOptions, 'warm' | 'most' | 'openWayOut'>,
 ): Loaders {
-  const byWay = (way: Way) => async () => {
+  const byWay = (way: JailKind) => async () => {
     const { createProcessProvider } = await import('../tiers/process/provider.ts')
     return createProcessProvider({ way, warden, ...parts, least: 0 })
   }
@@ -721,7 +721,7 @@ function loadersOf(
         return createWasiProvider({ warden, ...parts })
       },
     ],
-    ...ways.map((way) => [way, byWay(way)] as const),
+    ...jailKinds.map((way) => [way, byWay(way)] as const),
     [
       'mock',
       async () => {
@@ -733,13 +733,13 @@ function loadersOf(
 }
 
 /** Walls that serve few jobs: each is loaded, started and proved when the first of those comes. */
-const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...ways])
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds])
 
 /** The most that a wall of this technology can be. Of one that is not named here, nothing is known before its proof. */
 const tierOf: Readonly<Record<string, TierName>> = {
   'isolated-vm': 'isolate',
   wasi: 'wasm',
-  ...Object.fromEntries(ways.map((way) => [way, 'process'] as const)),
+  ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
 }
 
 function isNoStronger(name: string, tier: TierName): boolean {

@@ -2,7 +2,7 @@ import { argsMax } from '../contract/capability.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
-import type { Callee } from '../contract/rooms.ts'
+import type { CallHandler } from '../contract/rooms.ts'
 import { decodeTagged } from '../lib/tagged.ts'
 import { askedFor } from './asked.ts'
 import { Catalogue } from './catalogue.ts'
@@ -26,7 +26,7 @@ const catalogue = new Catalogue()
  * Answers what one job calls by name. Whether it was granted is for its wall to say; an isolated capability is a job
  * with its own limits, and is granted none itself. When the job that called is over, so are its calls.
  */
-export function answerCalls(road: CallRoad): Callee {
+export function answerCalls(road: CallRoad): CallHandler {
   let over: AbortController | undefined
   let isolated = 0
   let atOnce = 0

@@ -2,7 +2,7 @@ import { addressKind, closedName } from '../contract/address.ts'
 import type { Config } from '../contract/config.ts'
 import { grantsNetwork } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
-import { type NetworkAsked, networkOf, parsePattern } from '../contract/network.ts'
+import { type NetworkInput, networkOf, parsePattern } from '../contract/network.ts'
 import { readPattern } from '../contract/pattern.ts'
 import { networkFor, privateHostsFor } from '../profile/network.ts'
 
@@ -20,7 +20,7 @@ export function checkAllowed(hosts: readonly string[], config: Config): void {
 }
 
 function checkCeilings(host: string, config: Config): void {
-  const asked: NetworkAsked = { allow: [host] }
+  const asked: NetworkInput = { allow: [host] }
   const { value, because } = networkFor(asked, config, config.tenants[0]!)
   if (grantsNetwork(value) || !grantsNetwork(networkOf(asked))) return
   throw new MayflyError(

@@ -1,7 +1,7 @@
 import type { Config } from '../contract/config.ts'
 import type { NetworkControl } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { NetworkAsked } from '../contract/network.ts'
+import type { NetworkInput } from '../contract/network.ts'
 import { simulate, type Simulated } from '../egress/simulate.ts'
 import { networkFor, privateHostsFor } from '../profile/network.ts'
 
@@ -29,7 +29,7 @@ export function simulatedText(all: readonly Simulated[]): string {
     .join('')
 }
 
-function networkAllowed(config: Config, asked: NetworkAsked | undefined): NetworkControl {
+function networkAllowed(config: Config, asked: NetworkInput | undefined): NetworkControl {
   try {
     return networkFor(asked, config, config.tenants[0]!).value
   } catch (thrown) {

@@ -14,7 +14,7 @@ import {
 } from '../contract/job.ts'
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Tap } from '../contract/rooms.ts'
+import type { OutputListener } from '../contract/rooms.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { megabytes } from './amount.ts'
@@ -420,7 +420,7 @@ async function jobFilesOf(
 }
 
 /** Output as it comes; escape sequences of untrusted code never reach a terminal. */
-function printer(): Tap {
+function printer(): OutputListener {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
     if (text !== '') last = { stream, isEnded: text.endsWith('\n') }

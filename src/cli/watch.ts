@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../contract/clock.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Tap } from '../contract/rooms.ts'
+import type { OutputListener } from '../contract/rooms.ts'
 import { markOf, timeText, wordText } from '../web/page/picture/caption.js'
 import { happeningsOf } from '../web/page/picture/events.js'
 import { lifeOf, noPlan, planOf, type Life } from '../web/page/picture/life.js'
@@ -22,7 +22,7 @@ export interface Watching extends Disposable {
   /** Hears each line of the timeline. */
   readonly on: (entry: TimelineEntry) => void
   /** Counts output, and makes room for it where it is printed too. */
-  tap(print: Tap | undefined): Tap
+  tap(print: OutputListener | undefined): OutputListener
   /** Leaves the whole picture behind. Nothing is drawn after it. */
   end(outcome: Outcome): void
 }
@@ -57,7 +57,7 @@ class Lines implements Watching {
     this.#stream.write(`${zone}${told[0] ?? phase}`.trimEnd() + '\n')
   }
 
-  tap(print: Tap | undefined): Tap {
+  tap(print: OutputListener | undefined): OutputListener {
     return (name, text) => print?.(name, text)
   }
 
@@ -99,7 +99,7 @@ class Live implements Watching {
     this.#timeline.push(entry)
   }
 
-  tap(print: Tap | undefined): Tap {
+  tap(print: OutputListener | undefined): OutputListener {
     return async (name, text) => {
       this.#bytes += Buffer.byteLength(text)
       if (!print) return

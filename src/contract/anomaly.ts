@@ -77,8 +77,8 @@ const seenShapes = {
   }),
 } as const
 
-export const seenKinds = Object.keys(seenShapes) as readonly SeenKind[]
-export type SeenKind = keyof typeof seenShapes
+export const seenKinds = Object.keys(seenShapes) as readonly ObservedFactKind[]
+export type ObservedFactKind = keyof typeof seenShapes
 
 export const seenSchema = z.discriminatedUnion('kind', [
   seenShapes.syscall,
@@ -92,14 +92,14 @@ export const seenSchema = z.discriminatedUnion('kind', [
   seenShapes.output,
   seenShapes.honeytoken,
 ])
-export type Seen = Readonly<z.infer<typeof seenSchema>>
+export type ObservedFact = Readonly<z.infer<typeof seenSchema>>
 
 /** An observation in a zone. `at` is milliseconds since the release of user code. */
 export interface Observation {
   readonly at: number
   readonly zone: string
   readonly trust: 'host' | 'wall' | 'guest'
-  readonly seen: Seen
+  readonly seen: ObservedFact
 }
 
 export const anomalyNames = [
@@ -138,7 +138,7 @@ export interface Anomaly {
 export const evidenceMax = 8
 
 /** Expectations about code before it runs: its verdict, its grants, its own declarations. */
-export interface Foreseen {
+export interface ExpectedBehavior {
   /**
    * Kinds of access that analysis saw in the code; undefined without an analysis, and then nothing
    * is expected.

@@ -12,16 +12,16 @@ export type CallClass = (typeof callClasses)[number]
  * sockets between the program's own processes, loopback included, stay usable until a class is
  * named.
  */
-export function closedBetween(before: Controls, next: Controls): readonly CallClass[] {
+export function classesToClose(before: Controls, next: Controls): readonly CallClass[] {
   const closed = new Set<CallClass>(
     callClasses.filter((name) => next.syscalls !== 'any' && !next.syscalls.includes(name)),
   )
-  if (isLess(before.files.write, next.files.write)) closed.add('write')
-  if (isLess(before.files.read, next.files.read)) closed.add('outside')
+  if (isNarrower(before.files.write, next.files.write)) closed.add('write')
+  if (isNarrower(before.files.read, next.files.read)) closed.add('outside')
   return callClasses.filter((name) => closed.has(name))
 }
 
 /** Compares canonical lists of which the second is within the first. */
-export function isLess(was: readonly string[], is: readonly string[]): boolean {
+export function isNarrower(was: readonly string[], is: readonly string[]): boolean {
   return was.join('\0') !== is.join('\0')
 }

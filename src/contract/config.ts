@@ -3,10 +3,10 @@ import { anomalySeverities } from './anomaly.ts'
 import type { Controls } from './controls.ts'
 import { bytesAsked, hostPattern, networkAsked, origins } from './job.ts'
 import {
-  type ConfiguredAsked,
+  type ConfiguredNetworkInput,
   type ConfiguredNetwork,
   configuredNetworkOf,
-  type NetworkAsked,
+  type NetworkInput,
   networkOf,
   parsePattern,
   patternText,
@@ -42,7 +42,7 @@ const networkText =
 
 /** A network in user notation; becomes the canonical form. */
 const network = z
-  .custom<NetworkAsked>((value) => networkAsked.safeParse(value).success, networkText)
+  .custom<NetworkInput>((value) => networkAsked.safeParse(value).success, networkText)
   .transform((asked) => networkOf(asked))
   .meta({ title: 'network' })
 
@@ -57,7 +57,10 @@ const configuredAsked = z.union([
 ])
 const configuredText = `${networkText}; a host to allow may also be { host = "https://registry.corp.example", private = true }`
 const configuredNetwork = z
-  .custom<ConfiguredAsked>((value) => configuredAsked.safeParse(value).success, configuredText)
+  .custom<ConfiguredNetworkInput>(
+    (value) => configuredAsked.safeParse(value).success,
+    configuredText,
+  )
   .transform((asked, ctx): ConfiguredNetwork => {
     try {
       return configuredNetworkOf(asked)

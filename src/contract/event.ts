@@ -91,7 +91,7 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 
-export type Trust = 'host' | 'wall' | 'guest'
+export type ClaimSource = 'host' | 'wall' | 'guest'
 
 export interface Event {
   readonly format: 1
@@ -105,7 +105,7 @@ export interface Event {
   readonly point: Point
   /** Source: a room, a provider, `operator`, `guest`. */
   readonly actor: string
-  readonly trust: Trust
+  readonly trust: ClaimSource
   readonly fields: Readonly<Record<string, unknown>>
 }
 
@@ -113,7 +113,7 @@ export interface Event {
 export type Sink = (event: Event) => void
 
 /** Emitter handed to each room. */
-export interface Voice {
+export interface Emitter {
   say(
     point: Point,
     fields?: Readonly<Record<string, unknown>>,
@@ -139,7 +139,7 @@ export const timelineWord = z.enum([
  * Subscriber to the timeline of a life. Entries beyond the timeline's capacity are still delivered
  * if they change the current state, with `isKept` false: a flood hides no phase change of a zone.
  */
-export type HearLine = (entry: TimelineEntry, isKept: boolean) => void
+export type TimelineListener = (entry: TimelineEntry, isKept: boolean) => void
 
 /** A timeline entry; `at` is milliseconds since the release of user code. */
 export const timelineEntry = z

@@ -37,8 +37,8 @@ export const checkpointSchema = z
   })
   .readonly()
 
-export type LineKind = z.infer<typeof lineKind>
-export type Line = z.infer<typeof lineSchema>
+export type RecordLineKind = z.infer<typeof lineKind>
+export type RecordLine = z.infer<typeof lineSchema>
 export type Checkpoint = z.infer<typeof checkpointSchema>
 
 /** Signed text, unique for each (key, seq, head, at); no other signature here shares its prefix. */
@@ -103,10 +103,10 @@ export interface Evidence {
   /**
    * Bytes of a part, in chunks, each verified before it is yielded. The reader is recorded first.
    */
-  read(run: string, part: string, by: Operator): ReadPart
+  read(run: string, part: string, by: Operator): PartReader
 }
 
-export interface ReadPart {
+export interface PartReader {
   readonly part: CapturedPart
   readonly bytes: AsyncGenerator<Uint8Array>
 }

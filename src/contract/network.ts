@@ -6,7 +6,7 @@ import { isPathPattern, readPattern } from './pattern.ts'
 import { parseSize } from './units.ts'
 
 /** A network in user notation: in a job, a configuration, on the command line. */
-export type NetworkAsked =
+export type NetworkInput =
   | 'none'
   | 'open'
   | (BytesAsked & { readonly allow: readonly string[] })
@@ -18,8 +18,8 @@ export type NetworkAsked =
 export type HostRule = string | { readonly host: string; readonly private?: boolean | undefined }
 
 /** The same in a configuration, where a rule may allow private addresses. */
-export type ConfiguredAsked =
-  | Exclude<NetworkAsked, { readonly allow: readonly string[] }>
+export type ConfiguredNetworkInput =
+  | Exclude<NetworkInput, { readonly allow: readonly string[] }>
   | (BytesAsked & { readonly allow: readonly HostRule[] })
 
 /** A configured network: the control, and its patterns that may be private. */
@@ -36,7 +36,7 @@ interface BytesAsked {
  * deny means every port, because denying too little would fail open. Throws RangeError for an
  * invalid pattern.
  */
-export function networkOf(asked: NetworkAsked): NetworkControl {
+export function networkOf(asked: NetworkInput): NetworkControl {
   if (asked === 'none') return noNetwork
   if (asked === 'open') return allControls.network
   const bytes = { ...bytesOf('sent', asked), ...bytesOf('received', asked) }
@@ -49,7 +49,7 @@ export function networkOf(asked: NetworkAsked): NetworkControl {
  * Parses a network of a configuration. Throws RangeError for an invalid pattern, or one that may
  * not be private.
  */
-export function configuredNetworkOf(asked: ConfiguredAsked): ConfiguredNetwork {
+export function configuredNetworkOf(asked: ConfiguredNetworkInput): ConfiguredNetwork {
   if (typeof asked === 'string' || !('allow' in asked)) return networkOf(asked)
   const rules = asked.allow.map((rule) => (typeof rule === 'string' ? { host: rule } : rule))
   const hosts = rules.map(({ host }) => host)

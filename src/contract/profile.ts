@@ -57,4 +57,4 @@ export const profileSchema = z
   .readonly()
 
 export type Profile = z.infer<typeof profileSchema>
-export type Explained = z.infer<typeof explained>
+export type FieldReason = z.infer<typeof explained>

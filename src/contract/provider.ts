@@ -5,15 +5,15 @@ import type { Entry, JobFile, Language } from './job.ts'
 import type {
   DisplayItem,
   Encoding,
-  LeftOut,
+  OmittedArtifact,
   NetworkAttempt,
   OutcomeError,
-  Pending,
+  PendingWork,
 } from './outcome.ts'
 import type { Profile } from './profile.ts'
 import type { Stdin } from './surroundings.ts'
 import type { Strength, TierName } from './tier.ts'
-import type { ProgramZoneAbout, Split } from './zones.ts'
+import type { ProgramZoneAbout, ZoneSplit } from './zones.ts'
 
 export type Ability =
   /**
@@ -203,7 +203,7 @@ export interface Task {
   /** Zone of its program, if not the whole: observations are attributed to it. */
   readonly zone?: string
   /** Zone split of the code, for a wall that can isolate the parts. */
-  readonly split?: Split
+  readonly split?: ZoneSplit
   /** Requests a report of the functions that ran. */
   readonly trace?: boolean
 }
@@ -269,9 +269,9 @@ export interface TaskEnd {
   readonly memory?: { readonly used: number; readonly peak: number }
   readonly artifacts: readonly { readonly path: string; readonly bytes: Uint8Array }[]
   /** Unfinished work that the end dropped. */
-  readonly pending?: Pending
+  readonly pending?: PendingWork
   /** Rejected entries among the artifacts: links, pipes, files beyond the maximum. */
-  readonly leftOut?: readonly LeftOut[]
+  readonly leftOut?: readonly OmittedArtifact[]
   /** Rich forms of its result, and its images. */
   readonly display?: readonly DisplayItem[]
   /** If requested, and the wall survived to report it. */

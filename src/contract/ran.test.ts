@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { toldFunctions } from './ran.ts'
+import { tracedFunctions } from './ran.ts'
 
 /** Beginnings of functions, with the expected name. */
 const beginnings: readonly (readonly [before: string, text: string, name: string])[] = [
@@ -25,7 +25,7 @@ test('A function has the name and the lines that its source gives it', () => {
     const code = `first\r\nsecond\u2028${before}${text}\n}`
     const start = code.indexOf(before + text) + before.length
     assert.deepEqual(
-      toldFunctions(code, [{ start, end: start + text.length, calls: 3 }]),
+      tracedFunctions(code, [{ start, end: start + text.length, calls: 3 }]),
       [{ zone: 'main', name, line: 3, endLine: 3, calls: 3 }],
       before + text,
     )
@@ -34,7 +34,7 @@ test('A function has the name and the lines that its source gives it', () => {
 
 test('Functions are listed in source order, and positions beyond the source are dropped', () => {
   const code = 'function a() {\n return () => 1\n}\nfunction b() {}'
-  const told = toldFunctions(code, [
+  const told = tracedFunctions(code, [
     { start: code.indexOf('function b'), end: code.length, calls: 1, zone: 'b' },
     { start: code.indexOf('() => 1'), end: code.indexOf('() => 1') + 7, calls: 2 },
     { start: 0, end: 32, calls: 1 },

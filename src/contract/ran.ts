@@ -1,5 +1,5 @@
 import type { RanFunction } from './provider.ts'
-import { type RanFunctionTold, zoneNameMax } from './zones.ts'
+import { type TracedFunction, zoneNameMax } from './zones.ts'
 
 /** Characters inspected for a name before and after the start of a function, in UTF-16 units. */
 const lookedAt = 80
@@ -16,10 +16,10 @@ const last = /[\p{ID_Continue}$#\u200c\u200d]/u
  * Functions that ran, with name and lines from the source, in source order. Positions beyond the
  * source are dropped: they come from an untrusted worker.
  */
-export function toldFunctions(
+export function tracedFunctions(
   code: string,
   ran: readonly RanFunction[],
-): readonly RanFunctionTold[] {
+): readonly TracedFunction[] {
   const starts = lineStarts(code)
   return ran
     .filter(({ start, end }) => start < end && end <= code.length)

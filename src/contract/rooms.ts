@@ -19,7 +19,7 @@ import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './prov
 import type { Signed } from './signature.ts'
 import type { TierName } from './tier.ts'
 import type { Analysis, Verdict } from './verdict.ts'
-import type { ProgramZoneAbout, RanFunctionTold, ZonesMade } from './zones.ts'
+import type { ProgramZoneAbout, TracedFunction, ZonesMade } from './zones.ts'
 
 /**
  * Interfaces of the rooms as life.ts calls them: each takes a value and returns one. `assemble.ts`
@@ -40,16 +40,21 @@ export interface Rooms {
    * Cached result of an identical idempotent job of the same tenant, else the result of `run`.
    * Rethrows its errors, and throws AbortError if the caller cancels.
    */
-  recall(job: Job, profile: Profile, asker: Asker, run: () => Promise<Lived>): Promise<Lived>
+  recall(
+    job: Job,
+    profile: Profile,
+    asker: OutcomeWaiter,
+    run: () => Promise<LifeResult>,
+  ): Promise<LifeResult>
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be had. */
-  acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<Claim>
-  supervise(sandbox: Sandbox, profile: Profile, caller: Watcher): Supervisor
+  acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<SandboxClaim>
+  supervise(sandbox: Sandbox, profile: Profile, caller: LifeSubscriber): Supervisor
   /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
   /** Answers capability calls of the guest. */
-  answer(job: Job, caller: { readonly signal: AbortSignal }): Callee
+  answer(job: Job, caller: { readonly signal: AbortSignal }): CallHandler
   /** `calls`: number of calls of a batch. */
-  gate(profile: Profile, tap?: Tap, calls?: number): Gate
+  gate(profile: Profile, tap?: OutputListener, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
 }
@@ -63,7 +68,7 @@ export type Plan =
        * The default escalation asks for a tier that this machine lacks; the profile has the
        * strongest available.
        */
-      readonly standsIn?: StandIn
+      readonly standsIn?: TierSubstitute
     }
   | {
       readonly kind: 'blocked' | 'unavailable'
@@ -83,15 +88,15 @@ export interface LayerCode {
 }
 
 /** A weaker wall in place of the one that the default escalation asks for. */
-export interface StandIn {
+export interface TierSubstitute {
   readonly wanted: TierName
   readonly taken: TierName
   readonly risk: number
 }
 
 /** Result of a life. A job that never reached a wall has only a status and an error. */
-export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>> & {
-    readonly claim?: Pick<Claim, 'queueTime' | 'startTime'> & {
+export type LifeResult = { readonly status: Status } & Partial<Omit<GatedOutput, 'status'>> & {
+    readonly claim?: Pick<SandboxClaim, 'queueTime' | 'startTime'> & {
       readonly sandbox: Pick<Sandbox, 'provider' | 'image' | 'pool' | 'held'>
     }
     readonly end?: TaskEnd
@@ -107,13 +112,13 @@ export type Lived = { readonly status: Status } & Partial<Omit<Gated, 'status'>>
   }
 
 /** Caller that waits for an outcome and may cancel. */
-export interface Asker {
+export interface OutcomeWaiter {
   readonly signal: AbortSignal
-  readonly tap?: Tap | undefined
+  readonly tap?: OutputListener | undefined
 }
 
 /** A sandbox and its share of the budget; disposing releases the share. */
-export interface Claim extends AsyncDisposable {
+export interface SandboxClaim extends AsyncDisposable {
   readonly sandbox: Sandbox
   /** Milliseconds waited for admission, and for the wall. */
   readonly queueTime: number
@@ -121,22 +126,22 @@ export interface Claim extends AsyncDisposable {
 }
 
 /** Caller that may cancel a life, and subscribes to its timeline. */
-export interface Watcher {
+export interface LifeSubscriber {
   readonly signal: AbortSignal
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /** The Temporal Sandbox Manager of one life: runs it through its phases and writes its timeline. */
 export interface Supervisor extends AsyncDisposable {
-  run(task: Task, io: Listener): Promise<Supervised>
+  run(task: Task, io: TaskListener): Promise<SupervisedRun>
   /**
    * Takes away for good everything that `to` does not allow. Resolves to true if the wall enforces
    * it; otherwise the phase is over. A no-op for an ended life. Throws MayflyError NOT_FOUND for an
    * unknown zone, as the methods below do.
    */
-  tighten(to: Controls, by: Order): Promise<boolean>
+  tighten(to: Controls, by: OperatorOrder): Promise<boolean>
   /** Ends the whole or a zone. Idempotent. */
-  terminate(by: Order): void
+  terminate(by: OperatorOrder): void
   /**
    * Starts a zone, with the schedule of its kind if any; no zone starts twice. Throws MayflyError
    * INVALID for a name that is empty or longer than 64 characters. `about` goes into its first
@@ -155,16 +160,16 @@ export interface Supervisor extends AsyncDisposable {
 }
 
 /** An operator's order: its actor, reason and zone; without a zone, for the whole. */
-export interface Order {
+export interface OperatorOrder {
   readonly actor: string
   readonly reason: string
   readonly zone?: string | undefined
 }
 
 /** Receiver of the guest's output, which also answers its calls. */
-export type Listener = Omit<TaskIo, 'released'>
+export type TaskListener = Omit<TaskIo, 'released'>
 
-export interface Supervised {
+export interface SupervisedRun {
   readonly end: TaskEnd
   /** Milliseconds from the release of user code to its end; 0 if it was never released. */
   readonly executionTime: number
@@ -174,7 +179,7 @@ export interface Supervised {
 }
 
 /** Answers the calls of one life; disposing cancels pending ones. */
-export interface Callee extends Disposable {
+export interface CallHandler extends Disposable {
   /** JSON text both ways. A throw becomes an error in the guest. */
   call(name: string, argsText: string): Promise<string>
   /** Cost so far; undefined if no call was a job. */
@@ -186,14 +191,14 @@ export interface Gate {
   stdout(chunk: Uint8Array): void | Promise<void>
   stderr(chunk: Uint8Array): void | Promise<void>
   answered(answer: CallAnswer): void
-  close(end: TaskEnd): Gated
+  close(end: TaskEnd): GatedOutput
 }
 
 /** Live output subscriber. A returned promise applies back-pressure to the guest. */
-export type Tap = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
+export type OutputListener = (stream: 'stdout' | 'stderr', text: string) => void | Promise<void>
 
 /** Gated output: `refused` if it broke the contract. */
-export interface Gated {
+export interface GatedOutput {
   readonly status: TaskEnd['status'] | 'refused'
   readonly result: unknown
   readonly encoding: Encoding
@@ -220,7 +225,7 @@ export interface Admission {
     readonly timeline: readonly TimelineEntry[]
     readonly behaviorScore: number
     readonly zones?: ZonesMade | undefined
-    readonly ran?: readonly RanFunctionTold[] | undefined
+    readonly ran?: readonly TracedFunction[] | undefined
   }): { readonly seq: number; readonly hash: string }
 }
 

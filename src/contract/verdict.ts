@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { entries, languages } from './job.ts'
-import type { Split } from './zones.ts'
+import type { ZoneSplit } from './zones.ts'
 
 export const patternNames = [
   'VM_ESCAPE',
@@ -82,7 +82,7 @@ export type Analysis =
       /** TypeScript files of the job, as JavaScript for an isolate. */
       readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
       /** Zone split, if requested. */
-      readonly split?: Split
+      readonly split?: ZoneSplit
     }
   | {
       readonly kind: 'syntax-error'
@@ -94,10 +94,13 @@ export type Analysis =
 
 /** Trust in code before it runs, lowest first: the initial phase of its life may depend on it. */
 export const trustLevels = ['suspect', 'plain', 'signed'] as const
-export type Trust = (typeof trustLevels)[number]
+export type CodeTrust = (typeof trustLevels)[number]
 
 /** Findings count even in signed code. */
-export function trustOf({ risk, signatureValid }: Pick<Verdict, 'risk' | 'signatureValid'>): Trust {
+export function trustOf({
+  risk,
+  signatureValid,
+}: Pick<Verdict, 'risk' | 'signatureValid'>): CodeTrust {
   if (severityOf(risk) !== 'low') return 'suspect'
   return signatureValid ? 'signed' : 'plain'
 }

@@ -16,7 +16,7 @@ export type ProgramName = (typeof programNames)[number]
 
 /** Jail implementation of a wall; `any` leaves the choice to the warden. */
 export const wallWays = ['any', 'embedded', 'bubblewrap'] as const
-export type WallWay = (typeof wallWays)[number]
+export type WallJailKind = (typeof wallWays)[number]
 
 interface Envelope {
   readonly protocol: typeof wardenProtocol
@@ -24,7 +24,7 @@ interface Envelope {
 }
 
 /** A connection as its opener sees it; any loopback address may be its own. */
-export interface Ends {
+export interface ConnectionEnds {
   readonly from: string
   readonly local: number
   readonly remote: number
@@ -41,7 +41,7 @@ export type Request = Envelope &
          */
         readonly spares: number
         readonly spareMiB: number
-        readonly way?: WallWay
+        readonly way?: WallJailKind
         /** Scratch space of a whole program, in bytes. */
         readonly disk?: number
         /** Call classes that a whole program's schedule may close; all by default. */
@@ -129,7 +129,7 @@ export interface CallPhase {
 }
 
 /** State after closing a wall's calls, as reported by the sentinel. */
-export interface CallsHeld {
+export interface ClosedCallsState {
   readonly allowed: readonly CallClass[]
   /** Number of pending phases. */
   readonly planned: number
@@ -138,13 +138,13 @@ export interface CallsHeld {
 }
 
 /** Number of processes being captured, and of those left out. */
-export interface Capturing {
+export interface CaptureProgress {
   readonly processes: number
   readonly leftOut: number
 }
 
 /** Lifecycle event of a program zone. */
-export interface ZoneTold {
+export interface ZoneReport {
   readonly what: 'began' | 'gone' | 'refused'
   readonly zone: string
   readonly kind: string
@@ -165,7 +165,7 @@ export interface ZoneTold {
  * A system call reported by the sentinel. A path is relative to the wall's root, and informative
  * only: no decision used it.
  */
-export interface CallSeen {
+export interface SystemCallReport {
   /** Milliseconds since boot. */
   readonly t: number
   /** Same moment on the clock by which a program reports its release. */
@@ -183,7 +183,7 @@ export interface CallSeen {
 }
 
 /** A request without the fields that the client adds. */
-export type Asked = Request extends infer R
+export type WardenRequest = Request extends infer R
   ? R extends Request
     ? Omit<R, 'protocol' | 'id'>
     : never
@@ -206,7 +206,7 @@ export interface Wall {
 }
 
 /** Mechanism behind each bound of a claimed wall; `none`: no bound exists or none was requested. */
-export interface HeldBy {
+export interface BoundMechanisms {
   readonly memory: 'cgroup' | 'watch'
   readonly processes: 'cgroup' | 'rlimit' | 'watch' | 'none'
   readonly cpu: 'cgroup' | 'watch' | 'none'
@@ -214,9 +214,9 @@ export interface HeldBy {
 }
 
 /** A spent wall retains too much memory of earlier jobs and was not claimed. */
-export interface Claimed {
+export interface ClaimResult {
   readonly spent: boolean
-  readonly enforced: HeldBy
+  readonly enforced: BoundMechanisms
 }
 
 /** Current usage of a wall. */
@@ -245,7 +245,7 @@ export interface WallLoads {
 }
 
 /** Cost of a wall's job, measured from outside. */
-export interface WallUsed {
+export interface WallCost {
   readonly peakBytes: number
   /** CPU time in milliseconds since its release. */
   readonly cpuMs: number
@@ -289,7 +289,7 @@ export interface WardenFacts {
 export type WallEnd = 'killed' | 'memory' | 'deadline' | 'pressure' | 'exit'
 
 /** Sentinel state for whole programs started from now on. */
-export interface SentinelTold {
+export interface SentinelState {
   readonly isOn: boolean
   /** Reason for its absence; empty if present. */
   readonly why: string
@@ -315,6 +315,6 @@ export type Reply =
       readonly exit: WallExit
     }
   | { readonly of: number; readonly part: StreamName }
-  | { readonly of: string; readonly seen: CallSeen }
-  | { readonly of: string; readonly zone: ZoneTold }
-  | { readonly sentinel: SentinelTold }
+  | { readonly of: string; readonly seen: SystemCallReport }
+  | { readonly of: string; readonly zone: ZoneReport }
+  | { readonly sentinel: SentinelState }

@@ -1,3 +1,3 @@
 /** Native jail implementations, the stronger first; each is a provider of that name. */
-export const ways = ['bubblewrap', 'embedded'] as const
-export type Way = (typeof ways)[number]
+export const jailKinds = ['bubblewrap', 'embedded'] as const
+export type JailKind = (typeof jailKinds)[number]

@@ -181,7 +181,7 @@ export const zoneCodeSchema = z
   .object({ zone: z.string(), code: z.string().describe('in its place; all else is white space') })
   .readonly()
 
-export type RanFunctionTold = z.infer<typeof ranFunctionSchema>
+export type TracedFunction = z.infer<typeof ranFunctionSchema>
 export type ProgramZoneAbout = z.infer<typeof programZoneAbout>
 export type ProgramZoneMade = z.infer<typeof programZoneMade>
 export type RiskArea = z.infer<typeof riskAreaSchema>
@@ -192,7 +192,7 @@ export type ZoneKind = (typeof zoneKinds)[number]
 export type ProgramZone = z.infer<typeof programZoneSchema>
 export type ZonesMade = z.infer<typeof zonesMadeSchema>
 export type Residual = z.infer<typeof residualSchema>
-export type Split = z.infer<typeof splitSchema>
+export type ZoneSplit = z.infer<typeof splitSchema>
 
 /** Capabilities that each zone of one instance called in earlier runs, by zone name. */
-export type Past = ReadonlyMap<string, ReadonlySet<string>>
+export type PastCalls = ReadonlyMap<string, ReadonlySet<string>>

@@ -1,10 +1,10 @@
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { Effects } from './effects.ts'
 
 /** The same room, which tells the stream of every registration and how long it took, in milliseconds. */
-export function spoken(effects: Effects, voice: Pick<Voice, 'say'>, clock: Clock): Effects {
+export function spoken(effects: Effects, voice: Pick<Emitter, 'say'>, clock: Clock): Effects {
   return {
     ...effects,
     async register(job, asked) {

@@ -1,5 +1,5 @@
 import { isIPv4, type Socket } from 'node:net'
-import type { Ends } from '../contract/warden.ts'
+import type { ConnectionEnds } from '../contract/warden.ts'
 
 /** Whose connection it is, as pids of this machine; several where the socket was inherited, none where nobody can say. */
 export interface Caller {
@@ -7,7 +7,7 @@ export interface Caller {
 }
 
 /** Asks who holds the other end of a connection, by its address and both ports as the guest sees them. */
-export type FindCallers = (ends: Ends) => Promise<readonly number[]>
+export type FindCallers = (ends: ConnectionEnds) => Promise<readonly number[]>
 
 /** Nobody waits longer for a name than this; what is not known by then is not told. */
 const waitMsMax = 150

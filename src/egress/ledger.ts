@@ -1,4 +1,4 @@
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { Account } from './account.ts'
 import { Sum, type Budget, type Direction, type Moved } from './budget.ts'
 import type { Caller } from './callers.ts'
@@ -21,7 +21,7 @@ export interface Attempt {
 export const attemptsMax = 4096
 
 export interface LedgerParts {
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly run: string | null
   /** Which zone of its program it is. */
   readonly zone?: string | undefined
@@ -34,7 +34,7 @@ export interface LedgerParts {
 /** What got out of one wall of a run, and what was not let out. Its proxy and its brokered requests share one. */
 export class Ledger {
   #budget: Budget
-  readonly #voice: Voice
+  readonly #voice: Emitter
   readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
   readonly #account: Account
   readonly #entries: Entry[] = []

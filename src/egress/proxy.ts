@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import type { NetworkControl } from '../contract/controls.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { answerRefusal } from './answer.ts'
 import type { Authority } from './authority.ts'
 import { Callers, type Caller, type FindCallers } from './callers.ts'
@@ -20,7 +20,7 @@ export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' |
   readonly network: () => NetworkControl
   readonly budget: Budget
   readonly run: string | null
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Shared with brokered requests of the same run; left out, the proxy has one of its own. */
   readonly ledger?: Ledger
   /** Left out, nobody can say who opened a connection. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { networkOf, type NetworkAsked } from '../contract/network.ts'
+import { networkOf, type NetworkInput } from '../contract/network.ts'
 import { decide, needsLook, type EgressRequest } from './rules.ts'
 
 const to = (
@@ -9,11 +9,11 @@ const to = (
   port: number,
   more: Pick<EgressRequest, 'method' | 'path'> = {},
 ): EgressRequest => ({ scheme, host, port, ...more })
-const allow = (...hosts: string[]): NetworkAsked => ({ allow: hosts })
-const deny = (...hosts: string[]): NetworkAsked => ({ deny: hosts })
+const allow = (...hosts: string[]): NetworkInput => ({ allow: hosts })
+const deny = (...hosts: string[]): NetworkInput => ({ deny: hosts })
 const get = (path: string) => ({ method: 'GET', path })
 
-const table: readonly (readonly [NetworkAsked, EgressRequest, 'allowed' | 'denied', RegExp])[] = [
+const table: readonly (readonly [NetworkInput, EgressRequest, 'allowed' | 'denied', RegExp])[] = [
   ['none', to('https', 'a.example', 443), 'denied', /no network/],
   ['open', to('https', 'a.example', 443), 'allowed', /"\*:\/\/\*:\*" is allowed/],
   ['open', to('tcp', 'a.example', 22), 'allowed', /allowed/],

@@ -1,5 +1,5 @@
 import type { Controls } from '../contract/controls.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { WayOut } from '../walls/exit.ts'
 import type { Accounts } from './account.ts'
 import type { Authority } from './authority.ts'
@@ -28,7 +28,7 @@ export interface WayOutParts {
   readonly ownPorts?: (() => ReadonlySet<number>) | undefined
   /** Of the whole run, where it may have several ways out. */
   readonly accounts?: Accounts
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly credentials: readonly Credential[]
   /** Looks into TLS where a rule on a path, or a credential, needs it. */
   readonly authority: Authority

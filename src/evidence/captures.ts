@@ -7,7 +7,7 @@ import {
   capturedPart,
   keptCapture,
   type KeptCapture,
-  type ReadPart,
+  type PartReader,
 } from '../contract/evidence.ts'
 import type { CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/rooms.ts'
@@ -134,7 +134,7 @@ export function readCaptured(
   bodies: BodiesRead,
   { tenant, run }: { readonly tenant?: string | undefined; readonly run: string },
   part: string,
-): ReadPart & { readonly tenant: string } {
+): PartReader & { readonly tenant: string } {
   const like = `capture-*/${SUMMARY}`
   for (const place of bodies.places({ like, tenant, run, limit: capturesMax })) {
     const found = summaryAt(bodies, place)?.parts.find(({ name }) => name === part)

@@ -1,4 +1,4 @@
-import type { Line, LineKind } from '../contract/evidence.ts'
+import type { RecordLine, RecordLineKind } from '../contract/evidence.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStep } from '../lib/hash-chain.ts'
 import { sha256 } from '../lib/hash.ts'
@@ -12,7 +12,7 @@ export interface Head {
 /** A line before it has a place in the chain, serialised once: everything but its number is already text. */
 export interface Draft {
   readonly at: number
-  readonly kind: LineKind
+  readonly kind: RecordLineKind
   readonly run: string | null
   readonly tenant: string | null
   readonly status: string | null
@@ -26,7 +26,7 @@ export interface StoredLine extends Draft {
   readonly hash: string
 }
 
-export type DraftParts = Pick<Line, 'at' | 'kind' | 'run' | 'tenant' | 'status' | 'body'>
+export type DraftParts = Pick<RecordLine, 'at' | 'kind' | 'run' | 'tenant' | 'status' | 'body'>
 
 /** Serialises a line's parts. Names are made well-formed, so that what is read back is what was hashed. */
 export function draft(parts: DraftParts): Draft {

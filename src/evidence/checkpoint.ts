@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
 import { digestOf, type Head } from './chain.ts'
@@ -37,7 +37,7 @@ export interface SealerOptions {
   readonly owner: Owner
   readonly isAlive: (owner: Owner) => boolean
   readonly signer?: CheckpointSigner | undefined
-  readonly voice?: Voice | undefined
+  readonly voice?: Emitter | undefined
 }
 
 /** From the first unsigned line to the start of its checkpoint; sync and signature have the rest of a second. */

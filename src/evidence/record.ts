@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Clock, Timer } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
-import type { Event, Point, Sink, Voice } from '../contract/event.ts'
+import type { Event, Point, Sink, Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Admission, Plan } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -43,7 +43,7 @@ export interface RecordOptions {
   readonly stateFolder: string
   readonly clock: Clock
   readonly signer?: CheckpointSigner | undefined
-  readonly voice?: Voice | undefined
+  readonly voice?: Emitter | undefined
   readonly owner?: Owner
   /** Who answers whether another process lives; asked of the system unless given. */
   readonly isAlive?: (owner: Owner) => boolean

@@ -2,7 +2,7 @@ import { chmodSync, existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { constants, DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
-import type { Checkpoint, LineKind } from '../contract/evidence.ts'
+import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
@@ -294,7 +294,7 @@ export function storedLine(row: Row): StoredLine {
   return {
     seq: Number(row['seq']),
     at: Number(row['at']),
-    kind: String(row['kind']) as LineKind,
+    kind: String(row['kind']) as RecordLineKind,
     run: row['run'] as string | null,
     tenant: row['tenant'] as string | null,
     status: row['status'] as string | null,

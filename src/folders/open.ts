@@ -2,7 +2,7 @@ import { constants, realpathSync, type Dirent } from 'node:fs'
 import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
 import { below, notFile, ofHandle, openFile, openInner, placeOf } from './within.ts'
@@ -28,7 +28,7 @@ type Verb = Asked['verb']
 const closedAlways = ['/proc', '/sys', '/dev'] as const
 
 export interface FoldersParts extends FoldersAsked {
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Folders of Mayfly's own, that no grant opens. */
   readonly closed: readonly string[]
 }

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import type { Operations } from '../contract/live.ts'
 import type { Effects } from '../effects/effects.ts'
@@ -80,7 +80,7 @@ export interface GatewayOptions {
   /** None unless given. The caller closes them. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
-  readonly voice: Voice
+  readonly voice: Emitter
   /** What `/metrics` and `/v1/threats` show; they show nothing unless given. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
   readonly clock: Clock

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Capture } from '../contract/provider.ts'
-import type { KeepCapture, Supervised } from '../contract/rooms.ts'
+import type { KeepCapture, SupervisedRun } from '../contract/rooms.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { captureMsMax, captureWaitMsMax } from '../contract/capture-summary.ts'
@@ -68,7 +68,7 @@ async function live({
     mutex,
   })
   midway?.({ ...set, supervisor })
-  let lived: Supervised | undefined
+  let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((supervised) => (lived = supervised))
   await clock.run()
   assert(lived, 'the life did not end')

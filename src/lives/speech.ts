@@ -1,16 +1,16 @@
-import type { Point, Voice } from '../contract/event.ts'
+import type { Point, Emitter } from '../contract/event.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** What a supervisor says of its life. Each phase that it says is open it says once is closed. */
 export class Speech {
   /** Of which run, once that is known. */
   run: string | null = null
-  readonly #voice: Voice
+  readonly #voice: Emitter
   readonly #heard: (point: Point, zone: string) => void
   /** The phase that is open, of each zone that has one. */
   readonly #open = new Map<string, string>()
 
-  constructor(voice: Voice, heard: (point: Point, zone: string) => void) {
+  constructor(voice: Emitter, heard: (point: Point, zone: string) => void) {
     this.#voice = voice
     this.#heard = heard
   }

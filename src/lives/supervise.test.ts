@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
 import { allControls, noNetwork } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Supervised } from '../contract/rooms.ts'
+import type { SupervisedRun } from '../contract/rooms.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
 import { answerMsMax, releaseMsMax, supervise } from './supervise.ts'
 
@@ -22,7 +22,7 @@ async function live({ script = forEver, faults = {}, profile = three, cancelAt }
   const set = await stage({ script, faults }, profile)
   const { clock, supervisor, sandbox, canceller, io } = set
   if (cancelAt !== undefined) clock.after(cancelAt, () => canceller.abort())
-  let lived: Supervised | undefined
+  let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((supervised) => (lived = supervised))
   await clock.run()
   assert(lived, 'the life did not end')

@@ -3,11 +3,17 @@ import { hostCharactersMax } from '../contract/anomaly.ts'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Event, HearLine, Voice } from '../contract/event.ts'
+import type { Event, TimelineListener, Emitter } from '../contract/event.ts'
 import type { CapturedFor } from '../contract/evidence.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
-import type { KeepCapture, Listener, Order, Supervised, Supervisor } from '../contract/rooms.ts'
+import type {
+  KeepCapture,
+  TaskListener,
+  OperatorOrder,
+  SupervisedRun,
+  Supervisor,
+} from '../contract/rooms.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { Attention, type Judged } from './attention.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
@@ -32,11 +38,11 @@ export interface Watch {
   readonly sandbox: Sandbox
   readonly profile: Profile
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   /** The caller's: aborting it cancels. */
   readonly signal: AbortSignal
   /** Hears each line of the timeline as it is written, and of what holds now; never throws. */
-  readonly on?: HearLine | undefined
+  readonly on?: TimelineListener | undefined
   /** Keeps what a capture comes to; it is only told of where there is nobody. */
   readonly keep?: KeepCapture | undefined
   /** Where captures of this process wait for each other. */
@@ -71,7 +77,7 @@ class Supervision implements Supervisor {
   readonly #timeline: Timeline
   readonly #attention = new Attention()
   readonly #speech: Speech
-  readonly #done = Promise.withResolvers<Supervised>()
+  readonly #done = Promise.withResolvers<SupervisedRun>()
   readonly #first: Turn
   #life: Life
   #task: Task | undefined
@@ -103,7 +109,7 @@ class Supervision implements Supervisor {
   }
 
   /** Lives the life, once. What wall and guest do is never thrown: the end says it. */
-  async run(task: Task, io: Listener): Promise<Supervised> {
+  async run(task: Task, io: TaskListener): Promise<SupervisedRun> {
     if (this.#task) {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
@@ -122,14 +128,14 @@ class Supervision implements Supervisor {
     return await this.#done.promise
   }
 
-  async tighten(to: Controls, by: Order): Promise<boolean> {
+  async tighten(to: Controls, by: OperatorOrder): Promise<boolean> {
     const zone = this.#zoneOf(by)
     const { orders } = this.#tell({ kind: 'tighten', zone, to }, saidBy(by))
     const held = await Promise.all(orders)
     return held.every(Boolean)
   }
 
-  terminate(by: Order): void {
+  terminate(by: OperatorOrder): void {
     const zone = this.#zoneOf(by)
     if (zone === mainZone) this.#leaveLine(`The job was terminated by ${saidBy(by)}`)
     this.#tell({ kind: 'terminate', zone, reason: saidBy(by) })
@@ -179,7 +185,7 @@ class Supervision implements Supervisor {
     this.#abandon({ status: 'terminated', reason: 'The supervisor was closed' })
   }
 
-  async #begin(task: Task, io: Listener): Promise<void> {
+  async #begin(task: Task, io: TaskListener): Promise<void> {
     this.#wait(releaseMsMax, () => this.#lose('The wall did not release user code in time'))
     await Promise.all(this.#first.acts.flatMap((act) => this.#do(act)))
     if (this.#state !== 'unborn') return
@@ -191,7 +197,7 @@ class Supervision implements Supervisor {
   }
 
   /** Stands between the wall and whoever listens: nothing passes once the life is over. */
-  #between(io: Listener): TaskIo {
+  #between(io: TaskListener): TaskIo {
     return {
       stdout: (chunk) => (this.#hears(chunk) ? io.stdout(chunk) : undefined),
       stderr: (chunk) => (this.#hears(chunk) ? io.stderr(chunk) : undefined),
@@ -409,7 +415,7 @@ class Supervision implements Supervisor {
   }
 
   /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
-  async #call(io: Listener, name: string, argsText: string, said = mainZone): Promise<string> {
+  async #call(io: TaskListener, name: string, argsText: string, said = mainZone): Promise<string> {
     const own = this.#life.strands.get(said)
     const zone = own ? said : mainZone
     this.#attention.tally.call(zone)
@@ -494,7 +500,7 @@ class Supervision implements Supervisor {
     return !this.#cause && !this.#capturing && this.#state !== 'over'
   }
 
-  #zoneOf({ zone = mainZone }: Order): string {
+  #zoneOf({ zone = mainZone }: OperatorOrder): string {
     if (this.#life.strands.has(zone)) return zone
     throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
   }
@@ -527,7 +533,7 @@ const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageO
 /** Of two scores; what is no score counts for nothing. */
 const highest = (so: number, said: number): number => (said <= 100 ? Math.max(so, said) : so)
 
-const saidBy = ({ actor, reason }: Order): string => `${actor}: ${reason}`
+const saidBy = ({ actor, reason }: OperatorOrder): string => `${actor}: ${reason}`
 
 function named(reason: unknown): string {
   return typeof reason === 'string' ? `: ${reason.slice(0, 200)}` : ''

@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import type { HearLine, TimelineEntry } from '../contract/event.ts'
+import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** Lines kept of one life, but for the last one, which always is. */
@@ -28,7 +28,7 @@ type Line = Omit<TimelineEntry, 'at' | 'zone'>
 /** The story of one life. It begins when user code is released; a life that never was has none. */
 export class Timeline {
   readonly #clock: Clock
-  readonly #on: HearLine
+  readonly #on: TimelineListener
   #entries: TimelineEntry[] = []
   #released: number | undefined
   #ofGuests = 0
@@ -36,7 +36,7 @@ export class Timeline {
   #anomalies = 0
 
   /** `on` hears each line in the order of the whole: those from before the release when that comes. */
-  constructor(clock: Clock, on: HearLine = () => undefined) {
+  constructor(clock: Clock, on: TimelineListener = () => undefined) {
     this.#clock = clock
     this.#on = on
   }

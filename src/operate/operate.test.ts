@@ -8,7 +8,7 @@ import type { TimelineEntry } from '../contract/event.ts'
 import type { Operator } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
-import type { Supervised } from '../contract/rooms.ts'
+import type { SupervisedRun } from '../contract/rooms.ts'
 import { captureMsMax } from '../contract/capture-summary.ts'
 import { createOperating, waitingMax } from './operate.ts'
 import { ownLinesMax } from './operated-life.ts'
@@ -52,7 +52,7 @@ async function underWay(ms: number, parts: Parts = {}) {
     (on) => supervise({ sandbox: stands, profile, clock, voice, signal, on }),
   )
   const { run } = taskOf()
-  let lived: Supervised | undefined
+  let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((so) => (lived = so))
   await clock.run(ms)
   return {
@@ -63,7 +63,7 @@ async function underWay(ms: number, parts: Parts = {}) {
     heard,
     frozen,
     /** Lives on to its end. */
-    async end(): Promise<Supervised> {
+    async end(): Promise<SupervisedRun> {
       await clock.run()
       await life
       return lived!

@@ -1,8 +1,8 @@
 import { controlsBeyond, controlNames, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { HearLine, Point } from '../contract/event.ts'
+import type { TimelineListener, Point } from '../contract/event.ts'
 import type { Operations, Operator } from '../contract/live.ts'
-import type { KeepCapture, Supervised, Supervisor } from '../contract/rooms.ts'
+import type { KeepCapture, SupervisedRun, Supervisor } from '../contract/rooms.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'
@@ -16,7 +16,7 @@ export const waitingMax = 8
 export interface Operating {
   readonly operations: Operations
   /** The supervisor whose life can be seen, from the beginning of its run to its end. */
-  over(parts: LifeParts, make: (on: HearLine) => Supervisor): Supervisor
+  over(parts: LifeParts, make: (on: TimelineListener) => Supervisor): Supervisor
 }
 
 export interface OperateOptions {
@@ -34,7 +34,7 @@ export interface OperateOptions {
 
 interface Known {
   readonly life: OperatedLife
-  readonly ended: Promise<Supervised>
+  readonly ended: Promise<SupervisedRun>
   readonly orders: Turns
   /** A copy takes long and waits for others: what takes away does not wait for one. */
   readonly captures: Turns

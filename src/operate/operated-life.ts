@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import { meet, type Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { HearLine, TimelineEntry } from '../contract/event.ts'
+import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import type { LiveRow, LiveSandbox } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Ability, Sandbox } from '../contract/provider.ts'
@@ -45,7 +45,7 @@ export class OperatedLife {
   }
 
   /** Whoever lives it. The lines that come before its first are those of a life that never began. */
-  lead(make: (on: HearLine) => Supervisor): Supervisor {
+  lead(make: (on: TimelineListener) => Supervisor): Supervisor {
     return (this.#supervisor = make((entry, isKept) => this.#hear(entry, isKept)))
   }
 

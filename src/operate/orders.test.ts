@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
 import { allControls, isWithin, noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
-import type { Supervised } from '../contract/rooms.ts'
+import type { SupervisedRun } from '../contract/rooms.ts'
 import type { Faults, Script, Step } from '../tiers/mock/script.ts'
 import { stirMsMin, tickMs } from '../lives/attention.ts'
 import { zonesMax } from '../lives/schedule.ts'
@@ -31,7 +31,7 @@ async function live({ steps = [], faults = {}, schedule = three, deeds = {}, tim
   const set = await stage({ script, faults }, profileOf({ schedule, limits }))
   const { clock, supervisor, sandbox, io } = set
   for (const [at, deed] of Object.entries(deeds)) clock.after(Number(at), () => deed(set))
-  let lived: Supervised | undefined
+  let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((supervised) => (lived = supervised))
   await clock.run()
   assert(lived, 'the life did not end')

@@ -1,6 +1,6 @@
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
-import type { Gate, Gated, Tap } from '../contract/rooms.ts'
+import type { Gate, GatedOutput, OutputListener } from '../contract/rooms.ts'
 import { Answers } from './answers.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
@@ -14,7 +14,7 @@ import { OutputStream } from './stream.ts'
  * once, or with `gate = "whole"` only after the verdict, and then not at all where the output is refused. Throws
  * MayflyError INVALID for a schema that is none.
  */
-export function createGate(profile: Profile, tap?: Tap, calls?: number): Gate {
+export function createGate(profile: Profile, tap?: OutputListener, calls?: number): Gate {
   const { limits, output } = profile
   const check = output.schema === undefined ? undefined : compileSchema(output.schema)
   const isWhole = output.gate === 'whole'
@@ -44,7 +44,10 @@ export function createGate(profile: Profile, tap?: Tap, calls?: number): Gate {
 const withheld = { stdout: '', stderr: '' }
 const nothing = { result: null, encoding: 'json', artifacts: [], display: [] } as const
 
-type Judged = Pick<Gated, 'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'>
+type Judged = Pick<
+  GatedOutput,
+  'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'
+>
 
 function judge(end: TaskEnd, profile: Profile, check: Check | undefined): Judged {
   const { limits } = profile
@@ -68,7 +71,10 @@ function errorOf(end: TaskEnd, profile: Profile) {
 }
 
 /** What was held back, at once; nobody waits for who listens, since the guest is gone. */
-function release(tap: Tap, texts: { readonly stdout: string; readonly stderr: string }): void {
+function release(
+  tap: OutputListener,
+  texts: { readonly stdout: string; readonly stderr: string },
+): void {
   for (const name of ['stdout', 'stderr'] as const) {
     if (texts[name]) Promise.try(() => tap(name, texts[name])).catch(() => {})
   }

@@ -1,11 +1,11 @@
 import os from 'node:os'
 import type { Clock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
-import type { Claim } from '../contract/rooms.ts'
+import type { SandboxClaim } from '../contract/rooms.ts'
 import { createAdmitter, type Budget, type Measured, type Place } from './admit.ts'
 import { demandOf, type Loads } from './load.ts'
 import type { Stock } from './stock.ts'
@@ -19,7 +19,7 @@ export interface Beside {
 /** From profile to sandbox: a place under the budget, then a wall. */
 export interface Pool {
   /** `beside`: what it will be made of beside its first wall. */
-  acquire(profile: Profile, job: Job, signal: AbortSignal, beside?: Beside): Promise<Claim>
+  acquire(profile: Profile, job: Job, signal: AbortSignal, beside?: Beside): Promise<SandboxClaim>
   readonly running: number
   /** Those of them that want the processor. */
   readonly busy: number
@@ -28,7 +28,7 @@ export interface Pool {
 
 export interface PoolOptions {
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly budget: Budget
   readonly provider: (name: string) => Provider | undefined
   /** What is kept ready gives way to jobs: what it holds counts as used until then. */

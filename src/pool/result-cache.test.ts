@@ -6,7 +6,7 @@ import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Lived } from '../contract/rooms.ts'
+import type { LifeResult } from '../contract/rooms.ts'
 import { createResultCache } from './result-cache.ts'
 
 const closed = { ...allControls, network: noNetwork, files: noFiles, capabilities: [] }
@@ -36,8 +36,8 @@ function world(bytes = 2 ** 20) {
 }
 
 interface Asked {
-  readonly lived: Lived
-  readonly run: () => Promise<Lived>
+  readonly lived: LifeResult
+  readonly run: () => Promise<LifeResult>
   readonly signal: AbortSignal
   readonly made: Profile
 }
@@ -46,7 +46,7 @@ function job(asked: JobRequest = {}, more: Partial<Job> = {}): Job {
   return { ...jobOf({ idempotent: true, ...asked }), id: `exec_${++jobs}`, ...more }
 }
 
-function livedOf(more: Partial<Lived> = {}): Lived {
+function livedOf(more: Partial<LifeResult> = {}): LifeResult {
   return {
     status: 'ok',
     result: { n: 1 },
@@ -124,7 +124,7 @@ test('Only a whole outcome that ended ok is kept', async () => {
   const network = [
     { host: 'a.example', port: 443, verdict: 'allowed', sent: 1, received: 1 },
   ] as const
-  const ends: readonly Partial<Lived>[] = [
+  const ends: readonly Partial<LifeResult>[] = [
     { status: 'error' },
     { status: 'timeout' },
     { status: 'refused' },
@@ -139,7 +139,7 @@ test('Only a whole outcome that ended ok is kept', async () => {
 
 test('S4-56: the same at the same time runs once, and the others get what it came to', async () => {
   const { ask, runs } = world()
-  const { promise, resolve } = Promise.withResolvers<Lived>()
+  const { promise, resolve } = Promise.withResolvers<LifeResult>()
   const all = Array.from({ length: 20 }, () => ask(job(), { run: () => promise }))
   resolve(livedOf())
   const lived = await Promise.all(all)
@@ -152,7 +152,7 @@ test('S4-56: the same at the same time runs once, and the others get what it cam
 
 test('Where the first is cancelled, one of those that wait runs in its place', async () => {
   const { ask, runs } = world()
-  const first = Promise.withResolvers<Lived>()
+  const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
   const rest = [ask(job()), ask(job()), ask(job())]
   first.resolve({ status: 'cancelled' })
@@ -166,7 +166,7 @@ test('Where the first is cancelled, one of those that wait runs in its place', a
 
 test('Where the first ends badly, each of the others runs by itself', async () => {
   const { ask, runs } = world()
-  const first = Promise.withResolvers<Lived>()
+  const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
   const rest = [ask(job(), { lived: livedOf({ status: 'error' }) }), ask(job())]
   first.reject(new Error('no place'))
@@ -178,7 +178,7 @@ test('Where the first ends badly, each of the others runs by itself', async () =
 
 test('Who waits for the run of another can give up, and that goes on', async () => {
   const { ask } = world()
-  const first = Promise.withResolvers<Lived>()
+  const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
   const controller = new AbortController()
   const waiting = ask(job(), { signal: controller.signal })

@@ -1,11 +1,11 @@
 import { grantsFiles, grantsNetwork } from '../contract/controls.ts'
 import { addAbortListener } from 'node:events'
 import type { Clock } from '../contract/clock.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { grantable, type Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
-import type { Asker, Lived, Rooms } from '../contract/rooms.ts'
+import type { OutcomeWaiter, LifeResult, Rooms } from '../contract/rooms.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { type Bounds, Kept } from './kept.ts'
@@ -19,7 +19,7 @@ export interface ResultCache {
 
 export interface CacheOptions {
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly bounds: () => Bounds
 }
 
@@ -43,9 +43,9 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
   async function recall(
     job: Job,
     profile: Profile,
-    asker: Asker,
-    run: () => Promise<Lived>,
-  ): Promise<Lived> {
+    asker: OutcomeWaiter,
+    run: () => Promise<LifeResult>,
+  ): Promise<LifeResult> {
     if (bounds().bytes === 0 || !mayBeKept(job, profile)) return await run()
     const key = keyOf(job, profile)
     const began = clock.now()
@@ -62,7 +62,7 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     }
   }
 
-  async function lead(job: Job, key: string, run: () => Promise<Lived>): Promise<Lived> {
+  async function lead(job: Job, key: string, run: () => Promise<LifeResult>): Promise<LifeResult> {
     const { promise, resolve } = Promise.withResolvers<Landed>()
     flights.set(key, { landed: promise, followers: 0 })
     let landed: Landed = 'not kept'
@@ -84,7 +84,7 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     }
   }
 
-  function hit(job: Job, found: KeptOutcome, { tap }: Asker, began: number): Lived {
+  function hit(job: Job, found: KeptOutcome, { tap }: OutcomeWaiter, began: number): LifeResult {
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
     const told = parseJson(found.json.toString()) as Told
@@ -106,7 +106,7 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     }
   }
 
-  function miss(job: Job, lived: Lived): Lived {
+  function miss(job: Job, lived: LifeResult): LifeResult {
     voice.say('cache/miss', {}, { run: job.id })
     return { ...lived, cache: 'miss' }
   }
@@ -120,8 +120,8 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
 }
 
 /** What is told of an outcome, as it left the gate. */
-type Told = Required<Pick<Lived, 'result' | 'encoding' | 'stdout' | 'stderr' | 'truncated'>> &
-  Pick<Lived, 'calls' | 'artifacts' | 'display'>
+type Told = Required<Pick<LifeResult, 'result' | 'encoding' | 'stdout' | 'stderr' | 'truncated'>> &
+  Pick<LifeResult, 'calls' | 'artifacts' | 'display'>
 
 /** Text, so that nobody who was given it can change what others get. */
 interface KeptOutcome {
@@ -181,7 +181,7 @@ function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
 }
 
 /** Undefined for what may not be given again: another end than ok, less than all of it, or one that reached out. */
-function keptOf(job: Job, lived: Lived, at: number): KeptOutcome | undefined {
+function keptOf(job: Job, lived: LifeResult, at: number): KeptOutcome | undefined {
   const { status, result = null, encoding = 'json', stdout = '', stderr = '', claim, end } = lived
   const { truncated, calls, artifacts, display } = lived
   if (status !== 'ok' || !claim || !end || !truncated) return undefined

@@ -1,6 +1,6 @@
 import { messageOf } from '../contract/error.ts'
 import type { Clock } from '../contract/clock.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { createWarm, type Spare, type Warm, type WarmFacts, type WarmOptions } from './warm.ts'
 
 /** All that is kept ready here, of every kind: what it costs, and who gives way when jobs need the room. */
@@ -14,7 +14,7 @@ export interface Stock {
   giveUp(bytes: number): void
 }
 
-export function createStock(clock: Clock, voice: Voice): Stock {
+export function createStock(clock: Clock, voice: Emitter): Stock {
   const kinds: Warm<Spare>[] = []
   const facts = () => kinds.map((kind) => kind.facts)
   return {

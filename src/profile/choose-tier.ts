@@ -2,9 +2,9 @@ import { type Config, type EscalationStep, isProduction, type Tenant } from '../
 import type { Control } from '../contract/controls.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
 import type { OutcomeError } from '../contract/outcome.ts'
-import type { Explained } from '../contract/profile.ts'
+import type { FieldReason } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
-import type { StandIn } from '../contract/rooms.ts'
+import type { TierSubstitute } from '../contract/rooms.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { costOf, ranked, type Ranked, whyBefore } from './rank.ts'
@@ -44,10 +44,10 @@ export interface Choice {
   readonly provider: string
   readonly tier: TierName
   readonly floor: Strength
-  readonly explain: readonly Explained[]
+  readonly explain: readonly FieldReason[]
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
   /** Where the default escalation wants more than this machine has. */
-  readonly standsIn?: StandIn
+  readonly standsIn?: TierSubstitute
 }
 
 /**
@@ -168,7 +168,7 @@ function strongestOf(usable: readonly ProviderFacts[]): ProviderFacts | undefine
   return usable.find(({ strength }) => strength === most)
 }
 
-function explainLacking({ lacking }: Need): readonly Explained[] {
+function explainLacking({ lacking }: Need): readonly FieldReason[] {
   if (!lacking) return []
   const because = `${lacking.because}; no such wall is here, and the strongest that is takes the job`
   return [{ field: 'floor.wanted', value: lacking.tier, because }]
@@ -361,7 +361,7 @@ function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]
   return abilities.includes('network') ? `${make}, or ask for no network` : make
 }
 
-function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Explained[] {
+function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly FieldReason[] {
   const { floor, provider, tier, preferred, lacking } = need
   const cheapest = lacking
     ? 'the strongest that is here'
@@ -386,7 +386,7 @@ function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly Ex
   ]
 }
 
-function explainCost(taken: ProviderFacts): Explained {
+function explainCost(taken: ProviderFacts): FieldReason {
   const { cost, because } = costOf(taken)
   return { field: 'cost', value: cost, because }
 }

@@ -1,6 +1,6 @@
 import { type Config, configSchema, type Tenant } from '../contract/config.ts'
 import type { Limits } from '../contract/job.ts'
-import type { Explained, Profile } from '../contract/profile.ts'
+import type { FieldReason, Profile } from '../contract/profile.ts'
 import { keyOf, type CapabilityTerms } from './capability.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
 
@@ -25,7 +25,7 @@ export function limitsFor(
     because,
     terms,
   }: Pick<ChosenSchedule, 'lifeMs' | 'because'> & { readonly terms?: CapabilityTerms | undefined },
-): { readonly limits: ProfileLimits; readonly explain: readonly Explained[] } {
+): { readonly limits: ProfileLimits; readonly explain: readonly FieldReason[] } {
   const life = lifeMs === undefined ? undefined : { value: lifeMs, because }
   const rows = [
     ...askable.map((name) => {

@@ -7,7 +7,7 @@ import {
   noFiles,
 } from '../contract/controls.ts'
 import { callable, type Job } from '../contract/job.ts'
-import type { Explained, Profile } from '../contract/profile.ts'
+import type { FieldReason, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { Plan } from '../contract/rooms.ts'
 import type { TierName } from '../contract/tier.ts'
@@ -186,7 +186,10 @@ function controlsOf(
   })
 }
 
-function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): readonly Explained[] {
+function explainSource(
+  { asked, tenant }: Job,
+  { language, entry }: Verdict,
+): readonly FieldReason[] {
   return [
     { field: 'language', value: language, because: asked.language ? 'asked' : 'analysis' },
     { field: 'entry', value: entry, because: asked.entry === 'auto' ? 'analysis' : 'asked' },
@@ -194,7 +197,7 @@ function explainSource({ asked, tenant }: Job, { language, entry }: Verdict): re
   ]
 }
 
-function explainPackages({ packages = [] }: Job): readonly Explained[] {
+function explainPackages({ packages = [] }: Job): readonly FieldReason[] {
   if (packages.length === 0) return []
   const value = packages.map(({ kind, files, bytes }) => `${kind}: ${files} files, ${bytes} bytes`)
   return [{ field: 'packages', value, because: 'asked; mounted read-only' }]
@@ -203,7 +206,7 @@ function explainPackages({ packages = [] }: Job): readonly Explained[] {
 function explainControls(
   { cpu, memory, processes, capabilities, files }: Controls,
   filesBecause = 'default',
-): readonly Explained[] {
+): readonly FieldReason[] {
   const granted = capabilities.length > 0
   const folders = grantsFiles(files) ? files : 'none'
   return [
@@ -220,7 +223,7 @@ function explainControls(
   ]
 }
 
-function explainAsked({ asked: { output, capture } }: Job): readonly Explained[] {
+function explainAsked({ asked: { output, capture } }: Job): readonly FieldReason[] {
   const schema = output.schema === undefined ? ['none', 'default'] : ['given', 'asked']
   return [
     { field: 'output.schema', value: schema[0], because: schema[1]! },

@@ -1,7 +1,7 @@
 import type { Config, Tenant } from '../contract/config.ts'
 import { allControls, grantsNetwork, meet, type NetworkControl } from '../contract/controls.ts'
-import { type ConfiguredNetwork, type NetworkAsked, networkOf } from '../contract/network.ts'
-import type { Explained } from '../contract/profile.ts'
+import { type ConfiguredNetwork, type NetworkInput, networkOf } from '../contract/network.ts'
+import type { FieldReason } from '../contract/profile.ts'
 import type { CapabilityTerms } from './capability.ts'
 
 export interface Granted<T> {
@@ -11,7 +11,7 @@ export interface Granted<T> {
 
 /** The network asked for, else that of the capability that is called, else the configured one; within the ceilings. */
 export function networkFor(
-  asked: NetworkAsked | undefined,
+  asked: NetworkInput | undefined,
   config: Config,
   tenant: Tenant,
   terms?: CapabilityTerms,
@@ -48,7 +48,7 @@ export function privateHostsFor(
   return allow === 'any' ? [] : allow
 }
 
-export function explainPrivate(hosts: readonly string[]): readonly Explained[] {
+export function explainPrivate(hosts: readonly string[]): readonly FieldReason[] {
   if (hosts.length === 0) return []
   return [{ field: 'privateHosts', value: hosts, because: 'private = true in the configuration' }]
 }
@@ -63,7 +63,7 @@ function plain({ allow, deny, sent, received }: ConfiguredNetwork): NetworkContr
 }
 
 /** What is granted in words short enough for every outcome. */
-export function explainNetwork({ value, because }: Granted<NetworkControl>): Explained {
+export function explainNetwork({ value, because }: Granted<NetworkControl>): FieldReason {
   const isOpen = JSON.stringify(value) === JSON.stringify(allControls.network)
   const short = isOpen ? 'open' : value
   return { field: 'controls.network', value: grantsNetwork(value) ? short : 'none', because }

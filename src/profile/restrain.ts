@@ -1,6 +1,6 @@
 import type { Config } from '../contract/config.ts'
 import { unlimited } from '../contract/controls.ts'
-import type { Explained, Profile } from '../contract/profile.ts'
+import type { FieldReason, Profile } from '../contract/profile.ts'
 
 type ProfileLimits = Profile['limits']
 
@@ -8,7 +8,7 @@ export interface Restrained {
   readonly limits: ProfileLimits
   /** Bytes a second; `unlimited` where nothing is said. */
   readonly io: number
-  readonly explain: readonly Explained[]
+  readonly explain: readonly FieldReason[]
 }
 
 /** Cores below which a program would not get anywhere. */
@@ -38,11 +38,11 @@ export function restrained(
 type Share = 'cpu' | 'memory' | 'processes'
 
 function lessened(
-  row: Explained,
+  row: FieldReason,
   less: Readonly<Record<Share, number>>,
   step: Readonly<Record<Share, number>>,
   why: string,
-): Explained {
+): FieldReason {
   const name = row.field.replace('limits.', '') as Share
   if (!Object.hasOwn(less, name) || less[name] === row.value) return row
   return {
@@ -52,9 +52,9 @@ function lessened(
   }
 }
 
-const unrestrained: Explained = { field: 'controls.io', value: 'unlimited', because: 'default' }
+const unrestrained: FieldReason = { field: 'controls.io', value: 'unlimited', because: 'default' }
 
-function explainIo(io: number | undefined, because: string): Explained {
+function explainIo(io: number | undefined, because: string): FieldReason {
   return io === undefined ? unrestrained : { field: 'controls.io', value: io, because }
 }
 

@@ -1,8 +1,8 @@
 import type { CourseConfig, ScheduleConfig } from '../contract/config.ts'
 import { allControls, controlsBeyond, type Controls, meet } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
-import type { Explained } from '../contract/profile.ts'
-import type { Trust } from '../contract/verdict.ts'
+import type { FieldReason } from '../contract/profile.ts'
+import type { CodeTrust } from '../contract/verdict.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
 
 export interface ScheduleWanted {
@@ -11,7 +11,7 @@ export interface ScheduleWanted {
   readonly granted: Controls
   readonly timeoutMs: number
   /** What is thought of the code: its life may begin with a later phase than the first. */
-  readonly trust: Trust
+  readonly trust: CodeTrust
 }
 
 /**
@@ -40,8 +40,8 @@ export function explainSchedule(
   schedule: Schedule,
   granted: Controls,
   { because, course }: ChosenSchedule,
-  trust: Trust,
-): readonly Explained[] {
+  trust: CodeTrust,
+): readonly FieldReason[] {
   const { name, phases, onAnomaly, shorten, clock = 'wall', zones = {}, honeytokens } = schedule
   const why = course ? because : 'default: one phase as long as limits.timeout'
   const kinds = Object.entries(zones).map(([kind, zone]) => [kind, zone.phases.map(textOf)])
@@ -64,7 +64,7 @@ export function explainSchedule(
 }
 
 /** Which of its phases a life begins with. */
-function beginOf({ phases, begin_at }: ScheduleConfig, trust: Trust): number {
+function beginOf({ phases, begin_at }: ScheduleConfig, trust: CodeTrust): number {
   const place = phases.findIndex(({ name }) => name === begin_at[trust])
   return Math.max(0, place)
 }

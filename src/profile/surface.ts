@@ -1,4 +1,4 @@
-import { closedBetween, type CallClass } from '../contract/calls.ts'
+import { classesToClose, type CallClass } from '../contract/calls.ts'
 import { canonicalControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import type { Schedule } from '../contract/phase.ts'
 
@@ -48,7 +48,7 @@ export function surfaceOf(
 ): readonly Surface[] {
   let from = 0
   return phases.map(({ name: phase, for: length, controls }) => {
-    const gone = closedBetween(granted, controls)
+    const gone = classesToClose(granted, controls)
     const closed = calls.closable.filter((one) => gone.includes(one))
     const of = callsLeft(calls, closed)
     const { network, files, capabilities, ...rest } = canonicalControls(controls)

@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
-import type { Explained } from '../contract/profile.ts'
+import type { FieldReason } from '../contract/profile.ts'
 import type { Verdict } from '../contract/verdict.ts'
 
 const nameOf = { args: 'arguments', env: 'environment', stdin: 'standard input' } as const
@@ -13,7 +13,7 @@ type Name = keyof typeof nameOf
 export function explainSurroundings(
   asked: Job['asked'],
   { language }: Pick<Verdict, 'language'>,
-): readonly Explained[] {
+): readonly FieldReason[] {
   const given = sizesOf(asked)
   const [first] = Object.keys(given) as Name[]
   const isProgram = ['node', 'python', 'sh', 'bash'].includes(language)

@@ -6,7 +6,7 @@ import type { Sink } from '../contract/event.ts'
 import type { JobRequest } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Provider } from '../contract/provider.ts'
-import type { Tap } from '../contract/rooms.ts'
+import type { OutputListener } from '../contract/rooms.ts'
 import { newJob } from '../job.ts'
 import { layerFolder } from '../lib/layer-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
@@ -33,7 +33,7 @@ export interface RunOptions extends Asked {
   /** The W3C trace context that its spans become part of; what is not well-formed is left out. */
   readonly traceparent?: string
   /** Hears output as it comes; a promise holds the guest back. */
-  readonly tap?: Tap
+  readonly tap?: OutputListener
   /**
    * Folders of packages on this machine, read-only for the job: a project, its `node_modules`, a virtual environment, or
    * wheels. Each is copied once for a tenant and kept. The application names them, never whoever it runs code for.

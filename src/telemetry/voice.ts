@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import type { Event, Sink, Voice } from '../contract/event.ts'
+import type { Event, Sink, Emitter } from '../contract/event.ts'
 
 export interface VoiceOptions {
   readonly clock: Clock
@@ -10,7 +10,7 @@ export interface VoiceOptions {
 }
 
 /** The one stream of a process: rooms speak into it, sinks hear it. */
-export interface EventStream extends Voice {
+export interface EventStream extends Emitter {
   /** Passes on what a wall saw, under this process's number. */
   readonly sink: Sink
   /** Adds a listener, such as a live view; the answer takes it away again. */
@@ -64,7 +64,7 @@ class Stream implements EventStream {
     this.#sinks = sinks
   }
 
-  say: Voice['say'] = (point, fields = {}, more = {}) => {
+  say: Emitter['say'] = (point, fields = {}, more = {}) => {
     const { run = null, zone = 'main', trust = 'host' } = more
     const actor = more.actor ?? point.slice(0, point.indexOf('/'))
     this.#emit({ point, fields, run, zone, actor, trust, at: this.#clock.date() })

@@ -1,7 +1,7 @@
 import { MayflyError } from '../contract/error.ts'
 import * as z from 'zod'
 import { systemClock, type Clock } from '../contract/clock.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { entries, languages, type Job } from '../contract/job.ts'
 import type { LayerCode } from '../contract/rooms.ts'
 import { patternNames, type Analysis } from '../contract/verdict.ts'
@@ -29,7 +29,7 @@ export interface AnalystParts {
   readonly ask: (tenant: string, requestText: string) => Promise<string>
   /** Cached analyses of all tenants together. Default 512. */
   readonly cacheEntriesMax?: number
-  readonly voice: Pick<Voice, 'say'>
+  readonly voice: Pick<Emitter, 'say'>
   /** Version of the rules in force; a change invalidates every cached entry. */
   readonly rulesVersion?: () => string
   /** True if zones of the job's source are analysed as well; false by default. */

@@ -1,6 +1,6 @@
 import { systemClock } from '../contract/clock.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { createShelf } from '../walls/shelf.ts'
@@ -23,7 +23,7 @@ export interface Asking {
 
 export interface AskingOptions {
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Maximum processes parsing at once. */
   readonly atOnce: number
   /** A process for a single source is neither warmed up nor replaced. */

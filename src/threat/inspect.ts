@@ -1,7 +1,7 @@
 import { normalPath } from '../contract/files.ts'
 import type { Entry, Language } from '../contract/job.ts'
 import { languageOfShebang } from '../contract/shebang.ts'
-import type { Split } from '../contract/zones.ts'
+import type { ZoneSplit } from '../contract/zones.ts'
 import { capOf, javascriptCap, typescriptCap, type Cap } from './cap.ts'
 import { dialectOf, dialectOfFile } from './dialect.ts'
 import { withoutUnusedImports } from './elide.ts'
@@ -49,7 +49,7 @@ export interface Inspection {
   /** The same for the job's files, if erasable and meant for an isolate. */
   readonly erased?: readonly ErasedFile[]
   /** Zone split of the code, if requested. */
-  readonly split?: Split
+  readonly split?: ZoneSplit
   /** Position of a syntax error; then nothing else was analysed. */
   readonly syntaxError?: {
     readonly message: string

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
 import type { LayerCode } from '../contract/rooms.ts'
 import { patternNames } from '../contract/verdict.ts'
@@ -15,7 +15,7 @@ interface LayerParts {
   readonly ask: (tenant: string, requestText: string) => Promise<string>
   readonly layers: LayerCode | undefined
   readonly version: () => string
-  readonly voice: Pick<Voice, 'say'>
+  readonly voice: Pick<Emitter, 'say'>
 }
 
 /** Cached layers of all tenants; each belongs to one tenant. */

@@ -5,28 +5,28 @@ import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
 import { letGo } from '../lib/close-handle.ts'
 import type {
-  Asked,
-  Ends,
+  WardenRequest,
+  ConnectionEnds,
   CallPhase,
-  CallSeen,
-  CallsHeld,
-  Capturing,
-  Claimed,
-  HeldBy,
+  SystemCallReport,
+  ClosedCallsState,
+  CaptureProgress,
+  ClaimResult,
+  BoundMechanisms,
   ProgramName,
   Reply,
   Request,
-  SentinelTold,
+  SentinelState,
   StreamName,
   Wall,
   WallEnd,
   WallExit,
   WallLoads,
   WallUsage,
-  WallUsed,
-  WallWay,
+  WallCost,
+  WallJailKind,
   WardenFacts,
-  ZoneTold,
+  ZoneReport,
 } from '../contract/warden.ts'
 import type { ZoneRule } from '../contract/zone-rules.ts'
 
@@ -37,21 +37,21 @@ export interface WardenClient {
     settings: {
       spares: number
       spareMiB: number
-      way?: WallWay
+      way?: WallJailKind
       disk?: number
       calls?: readonly CallClass[]
     },
   ): Promise<StartedWall>
   /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
-  claim(wall: string, to: Claim): Promise<Claimed & { readonly listener?: Server }>
+  claim(wall: string, to: Claim): Promise<ClaimResult & { readonly listener?: Server }>
   /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
   arm(wall: string, deadline: number): void
-  release(wall: string): Promise<WallUsed>
+  release(wall: string): Promise<WallCost>
   usage(wall: string): Promise<WallUsage>
   /** What every wall that has a job uses; no newer than a few milliseconds where many do. */
   loads(): Promise<WallLoads>
   /** Who in it holds a connection to its way out, as pids of this machine; both ends as the wall sees them. */
-  callers(wall: string, ends: Ends): Promise<readonly number[]>
+  callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
@@ -61,26 +61,26 @@ export interface WardenClient {
       memory?: number
       zone?: string
     },
-  ): Promise<HeldBy>
+  ): Promise<BoundMechanisms>
   /** Closes classes of system calls for good; resolves when what is due holds. */
-  calls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld>
+  calls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState>
   /** Hears what the wall does, from its claim on; one listener a wall. */
-  onCall(wall: string, then: (seen: CallSeen) => void): void
+  onCall(wall: string, then: (seen: SystemCallReport) => void): void
   /** Hears of its zones of programs; one listener a wall. */
-  onZone(wall: string, then: (told: ZoneTold) => void): void
+  onZone(wall: string, then: (told: ZoneReport) => void): void
   /** Resolves when everything in it stands still; its deadline goes on. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
   /** What copies of its memory come over; once a life. */
   memory(wall: string): Promise<Socket>
   /** Begins to copy memory into that socket; see `Sentinel.capture` for what comes. */
-  capture(wall: string, bytes: number): Promise<Capturing>
+  capture(wall: string, bytes: number): Promise<CaptureProgress>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
   /** One listener a wall; called once. */
   onEnded(wall: string, then: Ended): void
   /** Hears when walls of whole programs begin to go without a sentinel, and when they have one again; one listener. */
-  onSentinel(then: (told: SentinelTold) => void): void
+  onSentinel(then: (told: SentinelState) => void): void
   /** Called when the warden itself is gone: nothing can be started or held any more. Answers how to stop listening. */
   onLost(then: () => void): Forget
   close(): Promise<void>
@@ -138,11 +138,11 @@ export class Client {
   /** Ends that came before anybody listened. */
   readonly #early = new Map<string, Parameters<Ended>>()
   readonly #onLost = new Set<() => void>()
-  readonly #onCall = new Map<string, (seen: CallSeen) => void>()
-  readonly #onZone = new Map<string, (told: ZoneTold) => void>()
-  #onSentinel: ((told: SentinelTold) => void) | undefined
+  readonly #onCall = new Map<string, (seen: SystemCallReport) => void>()
+  readonly #onZone = new Map<string, (told: ZoneReport) => void>()
+  #onSentinel: ((told: SentinelState) => void) | undefined
   /** The last that was told while nobody listened. */
-  #sentinel: SentinelTold | undefined
+  #sentinel: SentinelState | undefined
   readonly #keepAlive: (waiting: boolean) => void
   #nextId = 1
   #lost = false
@@ -153,7 +153,7 @@ export class Client {
     this.#keepAlive = keepAlive
   }
 
-  ask(asked: Asked): Promise<Answer> {
+  ask(asked: WardenRequest): Promise<Answer> {
     if (this.#lost) return Promise.reject(lost())
     const id = this.#nextId++
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
@@ -175,7 +175,7 @@ export class Client {
   }
 
   /** Says something that is not answered. */
-  tell(asked: Asked): void {
+  tell(asked: WardenRequest): void {
     if (!this.#lost) this.#send({ protocol: 1, id: this.#nextId++, ...asked })
   }
 
@@ -230,21 +230,21 @@ export class Client {
     else this.#listeners.set(wall, then)
   }
 
-  onCall(wall: string, then: (seen: CallSeen) => void): void {
+  onCall(wall: string, then: (seen: SystemCallReport) => void): void {
     this.#onCall.set(wall, then)
   }
 
-  onZone(wall: string, then: (told: ZoneTold) => void): void {
+  onZone(wall: string, then: (told: ZoneReport) => void): void {
     this.#onZone.set(wall, then)
   }
 
-  onSentinel(then: (told: SentinelTold) => void): void {
+  onSentinel(then: (told: SentinelState) => void): void {
     this.#onSentinel = then
     if (this.#sentinel) then(this.#sentinel)
     this.#sentinel = undefined
   }
 
-  #heardSentinel(told: SentinelTold): void {
+  #heardSentinel(told: SentinelState): void {
     if (this.#onSentinel) this.#onSentinel(told)
     else this.#sentinel = told
   }
@@ -277,7 +277,7 @@ function lost(): MayflyError {
 }
 
 export function facade(client: Client, close: () => Promise<void>): WardenClient {
-  const value = async <T>(asked: Asked) => (await client.ask(asked)).value as T
+  const value = async <T>(asked: WardenRequest) => (await client.ask(asked)).value as T
   return {
     async start(program, settings) {
       const answer = await client.ask({ op: 'start', program, ...settings })
@@ -291,7 +291,7 @@ export function facade(client: Client, close: () => Promise<void>): WardenClient
     },
     async claim(wall, to) {
       const { value, handle } = await client.ask({ op: 'claim', wall, ...to })
-      return { ...(value as Claimed), ...(handle && { listener: handle as Server }) }
+      return { ...(value as ClaimResult), ...(handle && { listener: handle as Server }) }
     },
     arm: (wall, deadline) => client.tell({ op: 'arm', wall, deadline }),
     release: (wall) => value({ op: 'release', wall }),

@@ -1,14 +1,14 @@
 import type { Server } from 'node:net'
 import type { Controls } from '../contract/controls.ts'
 import type { NetworkAttempt } from '../contract/outcome.ts'
-import type { Ends } from '../contract/warden.ts'
+import type { ConnectionEnds } from '../contract/warden.ts'
 
 /** The ways out of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
 export interface WayOut {
   /** PEM of an authority that programs have to trust, where their TLS may be looked into. */
   readonly trust: string | undefined
   /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
-  listen(listener: Server, callers?: (ends: Ends) => Promise<readonly number[]>): void
+  listen(listener: Server, callers?: (ends: ConnectionEnds) => Promise<readonly number[]>): void
   /** One request of a guest without sockets, as JSON, to one response as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]

@@ -1,4 +1,4 @@
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import type { WardenClient } from './client.ts'
 import type { WallUsage } from '../contract/warden.ts'
 
@@ -21,7 +21,7 @@ export function lookAt(parts: {
   readonly wall: string
   readonly run: string
   readonly zone?: string | undefined
-  readonly voice: Voice
+  readonly voice: Emitter
 }): Looking {
   const { warden, wall, run, zone = 'main', voice } = parts
   const about = { run, zone, trust: 'wall', actor: 'warden' } as const

@@ -1,5 +1,5 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { sha256 } from '../lib/hash.ts'
 import type { WardenClient } from './client.ts'
 import { WallHandle } from './handle.ts'
@@ -13,7 +13,7 @@ import type { ProgramName } from '../contract/warden.ts'
 export interface ShelfOptions {
   readonly program: ProgramName
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Isolates made ahead in each handle, of this many MiB. */
   readonly spares: number
   readonly spareMiB: number

@@ -8,7 +8,7 @@ import {
   type Controls,
 } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Sink, Voice } from '../contract/event.ts'
+import type { Sink, Emitter } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
 import type {
   Capture,
@@ -55,7 +55,7 @@ export interface WorkerParts {
   readonly profile: Profile
   readonly worker: WallHandle
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly pool: 'hit' | 'miss'
   readonly give: (worker: WallHandle) => void
   /** What this kind of worker is told beside the task and its limits. */

@@ -1,6 +1,6 @@
 import { asRealUser, limitResource, resourceLimit } from '../os/libc.js'
 import { diskOf } from '../os/block.ts'
-import type { HeldBy, Request } from '../contract/warden.ts'
+import type { BoundMechanisms, Request } from '../contract/warden.ts'
 import { insideOf, type Taken } from './taken.ts'
 
 /** What a claim holds a wall to beside its memory and its deadline. */
@@ -10,7 +10,7 @@ export type Bounds = Pick<Extract<Request, { op: 'claim' }>, 'cpu' | 'io' | 'pro
 const THREADS_LATER = 4
 
 /** Sets what can be set here and reads it back, and tells what holds what. Throws where the kernel takes it and lies. */
-export function bind(taken: Taken, layers: readonly string[], to: Bounds): HeldBy {
+export function bind(taken: Taken, layers: readonly string[], to: Bounds): BoundMechanisms {
   return {
     memory: taken.cgroup ? 'cgroup' : 'watch',
     processes: bindProcesses(taken, layers, to.processes),
@@ -23,7 +23,7 @@ function bindProcesses(
   taken: Taken,
   layers: readonly string[],
   processes: number | undefined,
-): HeldBy['processes'] {
+): BoundMechanisms['processes'] {
   const isInGroup = taken.cgroup?.controllers.includes('pids') === true
   if (processes === undefined) return isInGroup ? 'cgroup' : 'none'
   const pids = tasksFor(taken, processes)
@@ -73,7 +73,7 @@ function limitOne(pid: number, tasks: number): void {
   }
 }
 
-function bindCpu({ cgroup }: Taken, cpu: number | undefined): HeldBy['cpu'] {
+function bindCpu({ cgroup }: Taken, cpu: number | undefined): BoundMechanisms['cpu'] {
   if (!cgroup?.controllers.includes('cpu')) return cpu === undefined ? 'none' : 'watch'
   // Without a bound it is worth as much as any other.
   cgroup.limit({ cpu: cpu ?? Infinity })
@@ -81,7 +81,7 @@ function bindCpu({ cgroup }: Taken, cpu: number | undefined): HeldBy['cpu'] {
 }
 
 /** A disk that takes no bound is told by the answer: there are many that do not. */
-function bindIo({ cgroup }: Taken, bytes: number | undefined): HeldBy['io'] {
+function bindIo({ cgroup }: Taken, bytes: number | undefined): BoundMechanisms['io'] {
   const disk = bytes === undefined ? undefined : diskOf('/usr')
   if (!disk || !cgroup?.controllers.includes('io')) return 'none'
   try {

@@ -1,6 +1,6 @@
 import { holdersOf } from '../os/proc.ts'
 import type { Live } from './live.ts'
-import type { Ends } from '../contract/warden.ts'
+import type { ConnectionEnds } from '../contract/warden.ts'
 import { processesOfWall } from './taken.ts'
 import { threadMs } from '../lib/thread-ms.ts'
 
@@ -16,7 +16,10 @@ const CALLERS_MAX = 8
  * Who in a wall holds a connection to its way out, as pids of this machine; several where a socket was inherited, none
  * where it is closed already. Only a wall with a sentinel can say: there is somebody in its network who knows.
  */
-export async function callersOf({ taken, pid }: Live, ends: Ends): Promise<readonly number[]> {
+export async function callersOf(
+  { taken, pid }: Live,
+  ends: ConnectionEnds,
+): Promise<readonly number[]> {
   if (!mayLook()) return []
   const inode = (await taken.sentinel?.socketOf(ends)) ?? 0
   if (inode === 0) return []

@@ -2,7 +2,7 @@ import { callClasses, type CallClass } from '../contract/calls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { answersOf, nameOfCall } from '../jail/sentinel-policy.ts'
 import type { Live } from './live.ts'
-import type { CallPhase, CallSeen, CallsHeld } from '../contract/warden.ts'
+import type { CallPhase, SystemCallReport, ClosedCallsState } from '../contract/warden.ts'
 import type { SeenCall } from './sentinel-wire.ts'
 
 /**
@@ -10,7 +10,10 @@ import type { SeenCall } from './sentinel-wire.ts'
  * for good, and what is due is closed when this resolves. Throws MayflyError UNAVAILABLE where the wall has no
  * sentinel, or where it does not say that it holds; then the wall is no longer what was promised.
  */
-export async function closeCalls(live: Live, phases: readonly CallPhase[]): Promise<CallsHeld> {
+export async function closeCalls(
+  live: Live,
+  phases: readonly CallPhase[],
+): Promise<ClosedCallsState> {
   const { id, taken, calls } = live
   const { sentinel } = taken
   if (!sentinel)
@@ -50,7 +53,7 @@ export function told({
   leftOut,
   wrote,
   path,
-}: SeenCall): CallSeen {
+}: SeenCall): SystemCallReport {
   const beside = path === undefined ? {} : { path }
   const denied = verdict === 'denied'
   return {

@@ -1,6 +1,6 @@
 import { MayflyError } from '../contract/error.ts'
 import type { Beside, Live } from './live.ts'
-import type { Capturing } from '../contract/warden.ts'
+import type { CaptureProgress } from '../contract/warden.ts'
 import type { Sentinel } from './sentinel.ts'
 import { beginCopy } from './still.ts'
 import { guestsIn, processesOfWall } from './taken.ts'
@@ -11,7 +11,7 @@ import { largestFirst } from './tree.ts'
  * of it comes through here: whoever asks has the socket already. Throws MayflyError UNAVAILABLE where there is no
  * sentinel, or where it looks into none of them.
  */
-export async function capture({ id, taken }: Live, bytes: number): Promise<Capturing> {
+export async function capture({ id, taken }: Live, bytes: number): Promise<CaptureProgress> {
   const pids = largestFirst(guestsIn(taken, processesOfWall(taken)))
   beginCopy(taken)
   const processes = await sentinelOf(id, taken.sentinel).capture(pids, bytes)

@@ -4,7 +4,7 @@ import { bind } from './bounds.ts'
 import type { Holder } from './hold.ts'
 import { dropListener, openListener } from './listener.ts'
 import type { Beside, HeldTo, Live } from './live.ts'
-import type { Claimed, HeldBy, Request } from '../contract/warden.ts'
+import type { ClaimResult, BoundMechanisms, Request } from '../contract/warden.ts'
 import { spentMs } from './spent.ts'
 import type { Taken } from './taken.ts'
 import { watchTree } from './watch.ts'
@@ -14,7 +14,7 @@ const memoryFactor = 1.25
 const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
 /** What earlier jobs may have left in a wall that takes another. */
 const keptBytesMax = 14 * 2 ** 20
-const noBound: HeldBy = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
+const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
 
 /**
  * Binds the wall to its first tenant and holds it to the job's memory, deadline and other bounds. What a job may use
@@ -24,7 +24,7 @@ export function claim(
   live: Live,
   asked: Extract<Request, { op: 'claim' }>,
   by: { readonly holder: Holder; readonly watches: boolean },
-): { readonly value: Claimed; readonly beside?: Beside } {
+): { readonly value: ClaimResult; readonly beside?: Beside } {
   const { taken } = live
   live.tenant ??= asked.tenant || undefined
   if (asked.tenant && live.tenant !== asked.tenant)
@@ -49,7 +49,7 @@ export function claim(
   const { memory, cpu, io, processes } = asked
   live.held = { memory, cpu, io, processes, residentMax, groupMax }
   hold(live, asked, by, { resident, residentMax, enforced })
-  const value: Claimed = { spent: false, enforced }
+  const value: ClaimResult = { spent: false, enforced }
   const listener = asked.egress ? openListener(taken) : undefined
   // Before the program is let go: it would find somebody listening where nobody will answer.
   if (!asked.egress) dropListener(taken)
@@ -65,7 +65,11 @@ function hold(
   live: Live,
   asked: Extract<Request, { op: 'claim' }>,
   by: { readonly holder: Holder; readonly watches: boolean },
-  to: { readonly resident: number; readonly residentMax: number; readonly enforced: HeldBy },
+  to: {
+    readonly resident: number
+    readonly residentMax: number
+    readonly enforced: BoundMechanisms
+  },
 ): void {
   const residentMax = by.watches ? to.residentMax : Infinity
   const cores = to.enforced.cpu === 'watch' ? asked.cpu : undefined

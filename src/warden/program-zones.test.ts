@@ -5,13 +5,13 @@ import { constants } from 'node:os'
 import { test } from 'node:test'
 import type { Cgroup } from '../os/cgroup.ts'
 import { ProgramZones } from './program-zones.ts'
-import type { ZoneTold } from '../contract/warden.ts'
+import type { ZoneReport } from '../contract/warden.ts'
 import type { Taken } from './taken.ts'
 import type { ZoneRule } from '../contract/zone-rules.ts'
 
 /** A wall of this process, whose groups do what they are told. */
 function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: number) => {}) {
-  const told: ZoneTold[] = []
+  const told: ZoneReport[] = []
   const group: Partial<Cgroup> = {
     controllers: [],
     below: () => group as Cgroup,
@@ -23,7 +23,7 @@ function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: numb
     remove: () => true,
   }
   const taken = { processes: [], cgroup: group } as unknown as Taken
-  const tell = (one: ZoneTold) => void told.push(one)
+  const tell = (one: ZoneReport) => void told.push(one)
   const { pid } = process
   return { told, zones: new ProgramZones({ taken, rules, pid, cpu: undefined, isAsked, tell }) }
 }

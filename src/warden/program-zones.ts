@@ -4,7 +4,7 @@ import { messageOf } from '../contract/error.ts'
 import { isAlive } from '../os/proc.ts'
 import { Begun } from './begun.ts'
 import { createDuty, type Duty } from './duty.ts'
-import type { ZoneTold } from '../contract/warden.ts'
+import type { ZoneReport } from '../contract/warden.ts'
 import { processesOfWall, signalAll, type Taken } from './taken.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from './tree.ts'
 import {
@@ -67,7 +67,7 @@ interface Zone {
   why: string | undefined
 }
 
-type About = Pick<ZoneTold, 'program' | 'entered'> & { readonly pid: number }
+type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
 
 export interface ProgramZonesParts {
   readonly taken: Taken
@@ -78,7 +78,7 @@ export interface ProgramZonesParts {
   readonly cpu: number | undefined
   /** Whether each program asks before it begins. */
   readonly isAsked: boolean
-  readonly tell: (told: ZoneTold) => void
+  readonly tell: (told: ZoneReport) => void
 }
 
 /**
@@ -157,7 +157,7 @@ export class ProgramZones {
   }
 
   /** Lower bounds for one zone. Throws where there is no such zone, or one does not take. */
-  tighten(name: string, to: ZoneBounds): NonNullable<ZoneTold['enforced']> {
+  tighten(name: string, to: ZoneBounds): NonNullable<ZoneReport['enforced']> {
     const zone = this.#zones.get(name)
     if (!zone || zone.why !== undefined) throw new Error(`it has no zone "${name}"`)
     this.#limit(zone, to)
@@ -296,7 +296,7 @@ export class ProgramZones {
     zone.duty = undefined
   }
 
-  #heldBy({ bounds, members }: Zone): NonNullable<ZoneTold['enforced']> {
+  #heldBy({ bounds, members }: Zone): NonNullable<ZoneReport['enforced']> {
     const by = (bound: keyof ZoneBounds, controller: 'memory' | 'cpu' | 'pids') => {
       if (bounds[bound] === undefined) return 'none'
       return members.group?.controllers.includes(controller) ? 'cgroup' : 'watch'
@@ -397,7 +397,7 @@ function toldOf(
   { kind }: ZoneRule,
   zone: string,
   parent: string,
-  { program, entered }: Pick<ZoneTold, 'program' | 'entered'>,
+  { program, entered }: Pick<ZoneReport, 'program' | 'entered'>,
 ) {
   return { zone, kind, parent, program: program.slice(-256), entered }
 }

@@ -3,7 +3,7 @@ import { openSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FoundSentinel } from '../jail/sentinel.ts'
-import type { SentinelTold } from '../contract/warden.ts'
+import type { SentinelState } from '../contract/warden.ts'
 import { calmMs, retryMsMax, retryMsMin, trialMsMax, SentinelSource } from './sentinel-source.ts'
 
 suite('Where sentinels come from', () => {
@@ -101,7 +101,7 @@ suite('Where sentinels come from', () => {
 /** Each time it is to be made it comes to the next of these. */
 function open(comes: readonly string[]) {
   let [made, at] = [0, 0]
-  const told: SentinelTold[] = []
+  const told: SentinelState[] = []
   const make = async (): Promise<FoundSentinel> => {
     const next = comes[made++] ?? 'asked too often'
     return next === 'works'

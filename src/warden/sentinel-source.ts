@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { isThere, type FoundSentinel, type SentinelProgram } from '../jail/sentinel.ts'
-import type { SentinelTold } from '../contract/warden.ts'
+import type { SentinelState } from '../contract/warden.ts'
 
 /**
  * Where walls get their sentinel's program from. What fails may have failed by chance (a full disk, no memory for a
@@ -10,7 +10,7 @@ import type { SentinelTold } from '../contract/warden.ts'
 export interface SourceParts {
   readonly make: () => Promise<FoundSentinel>
   /** Hears when walls begin to go without, and when they have one again. */
-  readonly tell: (told: SentinelTold) => void
+  readonly tell: (told: SentinelState) => void
   /** Milliseconds. */
   readonly now?: () => number
 }

@@ -5,7 +5,7 @@ import type { SentinelProgram } from '../jail/sentinel.ts'
 import type { CallClass } from '../contract/calls.ts'
 import { secretPaths, watchedCalls } from '../jail/sentinel-policy.ts'
 import { encodeFrame } from '../lib/frames.ts'
-import type { Ends } from '../contract/warden.ts'
+import type { ConnectionEnds } from '../contract/warden.ts'
 import {
   encodeTable,
   readWord,
@@ -150,7 +150,7 @@ export class Sentinel {
    * The kernel's number of the socket that a program of the wall opened to its way out, by its own address and port and
    * the port it was opened to; 0 where there is none any more, or this kernel does not tell.
    */
-  async socketOf({ from, local, remote }: Ends): Promise<number> {
+  async socketOf({ from, local, remote }: ConnectionEnds): Promise<number> {
     const nonce = ++this.#nonce
     const bytes = Buffer.alloc(12)
     bytes.writeUInt32LE(nonce, 0)

@@ -4,7 +4,7 @@ import { boundsFor } from './claim.ts'
 import type { Holder } from './hold.ts'
 import type { Live } from './live.ts'
 import { limitTasksOfAll } from './limit-tasks.ts'
-import type { HeldBy, Request } from '../contract/warden.ts'
+import type { BoundMechanisms, Request } from '../contract/warden.ts'
 import { watchTree } from './watch.ts'
 
 /** What a claimed wall is held to from now on, beside what it was held to before. */
@@ -21,7 +21,7 @@ export async function tighten(
   live: Live,
   asked: Tightening,
   by: { readonly holder: Holder; readonly watches: boolean },
-): Promise<HeldBy> {
+): Promise<BoundMechanisms> {
   const { taken } = live
   const before = live.held
   if (!before) throw new Error('it holds no job')

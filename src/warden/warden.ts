@@ -24,17 +24,17 @@ import { createPressure, type PressureOptions } from './pressure.ts'
 import type { ProgramZones } from './program-zones.ts'
 import type {
   CallPhase,
-  CallsHeld,
-  HeldBy,
+  ClosedCallsState,
+  BoundMechanisms,
   Reply,
   Request,
   Wall,
   WallEnd,
   WallLoads,
   WallUsage,
-  WallUsed,
+  WallCost,
   WardenFacts,
-  ZoneTold,
+  ZoneReport,
 } from '../contract/warden.ts'
 import { readiness } from './ready.ts'
 import { scratchOf } from './scratch.ts'
@@ -114,7 +114,7 @@ export class Warden {
   readonly #compiled = openCompiled()
   readonly #walls = new Map<string, Live>()
   /** What walls used that ended a moment ago. */
-  readonly #past = new Map<string, WallUsed>()
+  readonly #past = new Map<string, WallCost>()
   readonly #holder: Holder
   readonly #push: (reply: Reply) => void
   readonly #starting = new Map<Taken, Promise<unknown>>()
@@ -385,7 +385,7 @@ export class Warden {
     if (live.zones)
       throw new MayflyError('CONFLICT', `Cannot claim wall "${id}": it has zones already`)
     const isAsked = taken.sentinel !== undefined && calls.includes('exec')
-    const tell = (zone: ZoneTold) => this.#push({ of: id, zone })
+    const tell = (zone: ZoneReport) => this.#push({ of: id, zone })
     const zones = new Zones({ taken, pid, rules, cpu, isAsked, tell })
     live.zones = zones
     if (!taken.sentinel) return
@@ -400,7 +400,7 @@ export class Warden {
     return { took: performance.now() - began }
   }
 
-  async #closeCalls(wall: string, phases: readonly CallPhase[]): Promise<CallsHeld> {
+  async #closeCalls(wall: string, phases: readonly CallPhase[]): Promise<ClosedCallsState> {
     try {
       return await closeCalls(this.#find(wall), phases)
     } catch (error) {
@@ -431,7 +431,7 @@ export class Warden {
     throw new MayflyError('CONFLICT', `Cannot arm wall "${wall}": it is not held`)
   }
 
-  #release(wall: string): WallUsed {
+  #release(wall: string): WallCost {
     const past = this.#past.get(wall)
     if (past) return past
     const live = this.#walls.get(wall)
@@ -467,7 +467,7 @@ export class Warden {
     return await callersOf(this.#find(wall), ends)
   }
 
-  async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<HeldBy> {
+  async #tighten(asked: Extract<Request, { op: 'tighten' }>): Promise<BoundMechanisms> {
     const { tighten } = await import('./tighten.ts')
     const { zone, ...bounds } = asked
     const live = this.#find(asked.wall)
@@ -530,7 +530,7 @@ export class Warden {
   }
 
   /** Who read its last words asks what it used, and may do so when nothing of it is left. */
-  #remember(wall: string, used: WallUsed): void {
+  #remember(wall: string, used: WallCost): void {
     this.#past.set(wall, used)
     setTimeout(() => this.#past.delete(wall), PAST_MS).unref()
   }

@@ -7,7 +7,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
 import { itemKinds, peakNames, type Trail } from './trail.ts'
-import type { Past } from '../contract/zones.ts'
+import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** Whose past: an effect or an image of a tenant, with the hash of its code, so that new code starts anew. */
@@ -29,9 +29,9 @@ export interface BaselineStore {
   /** Forgets all there is of it, whatever its code was; the next run is a first one. How many were forgotten. */
   reset(subject: Pick<Subject, 'tenant' | 'name'>): number
   /** What each zone of an instance, `instance:ID`, called in its first run that ended well. */
-  past(subject: Subject): Past | undefined
+  past(subject: Subject): PastCalls | undefined
   /** Keeps the first that it is given; a later one cannot widen it. The instance least used makes room. */
-  keepPast(subject: Subject, past: Past): void
+  keepPast(subject: Subject, past: PastCalls): void
   /** For people to read, and to keep; by name and code. */
   export(tenant: string, name?: string): readonly Kept[]
   close(): void
@@ -128,7 +128,7 @@ class SqliteStore implements BaselineStore {
     return this.#alone(() => gone('baselines') + gone('pasts'))
   }
 
-  past({ tenant, name, code }: Subject): Past | undefined {
+  past({ tenant, name, code }: Subject): PastCalls | undefined {
     const used =
       'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
     const row = this.#guard('read', () =>
@@ -137,7 +137,7 @@ class SqliteStore implements BaselineStore {
     return row && this.#guard('read', () => pastIn(row['about']))
   }
 
-  keepPast({ tenant, name, code }: Subject, past: Past): void {
+  keepPast({ tenant, name, code }: Subject, past: PastCalls): void {
     const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
     this.#alone(() => {
       this.#db
@@ -213,7 +213,7 @@ function parsed(about: unknown): Baseline {
   return baselineSchema.parse(parseJson(String(about)))
 }
 
-function pastIn(about: unknown): Past {
+function pastIn(about: unknown): PastCalls {
   const zones = pastSchema.parse(parseJson(String(about)))
   return new Map(zones.map(([zone, names]) => [zone, new Set(names)]))
 }

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import type { Seen } from '../contract/anomaly.ts'
+import type { ObservedFact } from '../contract/anomaly.ts'
 import { allControls, type Controls, isWithin } from '../contract/controls.ts'
 import { itemsMax, learned, noBaseline, runsToLearn, sketchPlaces } from './baseline.ts'
 import { propose } from './propose.ts'
 import { itemKinds, noted, noTrail } from './trail.ts'
 
 const host = fc.constantFrom('a.example', 'b.example', '*.c.example', '10.0.0.1', 'not a host')
-const seen: fc.Arbitrary<Seen> = fc.oneof(
+const seen: fc.Arbitrary<ObservedFact> = fc.oneof(
   fc.record({
     kind: fc.constant('connect' as const),
     host,
@@ -38,7 +38,7 @@ const seen: fc.Arbitrary<Seen> = fc.oneof(
   }),
 )
 const runs = fc.array(fc.array(seen, { maxLength: 60 }), { maxLength: 8 })
-const grown = (all: readonly (readonly Seen[])[]) =>
+const grown = (all: readonly (readonly ObservedFact[])[]) =>
   all
     .map((run) => run.reduce((so, one) => noted(so, { seen: one }), noTrail))
     .reduce((so, trail) => learned(so, trail), noBaseline)

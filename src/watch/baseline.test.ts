@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { suite, test } from 'node:test'
-import type { Anomaly, Seen } from '../contract/anomaly.ts'
+import type { Anomaly, ObservedFact } from '../contract/anomaly.ts'
 import { allControls, isWithin } from '../contract/controls.ts'
 import { networkOf } from '../contract/network.ts'
 import { client, Script, trace } from '../../tests/fixtures/traces/script.ts'
@@ -21,7 +21,7 @@ import { openBaselineStore } from './baseline-store.ts'
 import { propose } from './propose.ts'
 import { noted, noTrail, type Trail, trailItemsMax } from './trail.ts'
 
-const connect = (host: string): Seen => ({
+const connect = (host: string): ObservedFact => ({
   kind: 'connect',
   host,
   port: 443,
@@ -29,7 +29,7 @@ const connect = (host: string): Seen => ({
   received: 9,
   denied: false,
 })
-const trailOf = (...seen: readonly Seen[]): Trail =>
+const trailOf = (...seen: readonly ObservedFact[]): Trail =>
   seen.reduce((so, one) => noted(so, { seen: one }), noTrail)
 const after = (...trails: readonly Trail[]) =>
   trails.reduce((so, one) => learned(so, one), noBaseline)
@@ -63,7 +63,7 @@ suite('What the first runs did is learned', () => {
   })
 
   test('What was tried and refused is no habit', () => {
-    const refused = trailOf({ ...connect('drop.example.org'), denied: true } as Seen)
+    const refused = trailOf({ ...connect('drop.example.org'), denied: true } as ObservedFact)
     assert.deepEqual(refused, noTrail)
   })
 

@@ -1,4 +1,4 @@
-import { accesses, type Access, type Foreseen } from '../contract/anomaly.ts'
+import { accesses, type Access, type ExpectedBehavior } from '../contract/anomaly.ts'
 import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import { readPattern } from '../contract/pattern.ts'
@@ -21,7 +21,7 @@ export function foreseenOf(
   verdict: Verdict,
   profile: Profile,
   planted: readonly string[] = [],
-): Foreseen {
+): ExpectedBehavior {
   const { controls, limits, schedule } = profile
   const { allow } = controls.network
   const hosts = (allow === 'any' ? [] : allow).flatMap((text) => readPattern(text)?.host ?? [])

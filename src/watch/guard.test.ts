@@ -8,7 +8,7 @@ import type { Event } from '../contract/event.ts'
 import { jobRequest, type Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Task } from '../contract/provider.ts'
-import type { Supervised, Supervisor } from '../contract/rooms.ts'
+import type { SupervisedRun, Supervisor } from '../contract/rooms.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { createVoice } from '../telemetry/voice.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
@@ -286,7 +286,7 @@ suite('A guest uses no reaction against others', () => {
           )
         return Promise.resolve({
           end: { resultText: 'null', artifacts: [] },
-        } as unknown as Supervised)
+        } as unknown as SupervisedRun)
       },
     } as unknown as Supervisor
     guard.begin({ ...jobOf(), id, tenant }, verdict, often)
@@ -333,7 +333,7 @@ suite('A guest uses no reaction against others', () => {
           answer = house.guard.mayCapture(id)
           return Promise.resolve({
             end: { resultText: 'null', artifacts: [] },
-          } as unknown as Supervised)
+          } as unknown as SupervisedRun)
         },
       } as unknown as Supervisor
       await house.guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
@@ -464,7 +464,7 @@ test('False credentials are laid into the home folder and the environment of pro
       environments.push(Object.keys(task.env ?? {}))
       return Promise.resolve({
         end: { resultText: 'null', artifacts: [] },
-      } as unknown as Supervised)
+      } as unknown as SupervisedRun)
     },
   } as unknown as Supervisor
   const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { anomalySeverities, type Anomaly } from '../contract/anomaly.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
-import type { Voice } from '../contract/event.ts'
+import type { Emitter } from '../contract/event.ts'
 import { messageOf } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
@@ -46,7 +46,7 @@ export interface Guard {
 
 export interface GuardOptions {
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly config: () => Pick<Config, 'anomalies' | 'webhooks'>
   readonly baselines: () => BaselineStore
   readonly stronger: () => StrongerStore

@@ -3,7 +3,7 @@ import {
   nameCharactersMax,
   type Observation,
   pathCharactersMax,
-  type Seen,
+  type ObservedFact,
   seenSchema,
 } from '../contract/anomaly.ts'
 import type { Event } from '../contract/event.ts'
@@ -18,13 +18,13 @@ export function observationOf(event: Event, at: number): Observation | undefined
   return seen && { at, zone: event.zone.slice(0, 64), trust: event.trust, seen }
 }
 
-function ofWall({ point, fields }: Event): Seen | undefined {
+function ofWall({ point, fields }: Event): ObservedFact | undefined {
   const kind = point.slice('seen/'.length)
   const given = { received: 0, sent: 0, count: 1, denied: false, ...cut(fields), kind }
   return seenSchema.safeParse(given).data
 }
 
-function ofRooms({ point, fields }: Event): Seen | undefined {
+function ofRooms({ point, fields }: Event): ObservedFact | undefined {
   switch (point) {
     case 'egress/allowed':
       return connect(fields, { denied: false, part: 'opened' })
@@ -44,7 +44,7 @@ function ofRooms({ point, fields }: Event): Seen | undefined {
 function connect(
   { host, port }: Event['fields'],
   more: { readonly denied: boolean; readonly part?: 'opened' },
-): Seen | undefined {
+): ObservedFact | undefined {
   const known = { port, sent: 0, received: 0, kind: 'connect', ...more }
   return seenSchema.safeParse({ ...cut({ host }), ...known }).data
 }

@@ -1,4 +1,4 @@
-import type { Observation, Seen } from '../contract/anomaly.ts'
+import type { Observation, ObservedFact } from '../contract/anomaly.ts'
 
 /** What one run did, folded into sets and peaks of bounded size: what a baseline learns from. */
 export interface Trail {
@@ -36,7 +36,7 @@ export interface Item {
 }
 
 /** What an observation adds to a set; undefined where it is a number alone. */
-export function itemOf(seen: Seen): Item | undefined {
+export function itemOf(seen: ObservedFact): Item | undefined {
   switch (seen.kind) {
     case 'syscall':
       return { kind: 'syscalls', text: seen.class }
@@ -67,7 +67,7 @@ function withItem(trail: Trail, { kind, text }: Item): Trail {
   return { ...trail, items: { ...trail.items, [kind]: [...list, text] } }
 }
 
-function peaksOf(peaks: Trail['peaks'], seen: Seen): Trail['peaks'] {
+function peaksOf(peaks: Trail['peaks'], seen: ObservedFact): Trail['peaks'] {
   switch (seen.kind) {
     case 'memory':
       return raised(peaks, 'memory', seen.bytes)

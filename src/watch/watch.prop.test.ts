@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { isAtLeast, type Anomaly, type Observation, type Seen } from '../contract/anomaly.ts'
+import {
+  isAtLeast,
+  type Anomaly,
+  type Observation,
+  type ObservedFact,
+} from '../contract/anomaly.ts'
 import { defaultThresholds } from '../contract/thresholds.ts'
 import { nothingForeseen } from '../../tests/fixtures/traces/script.ts'
 import { learned, noBaseline, runsToLearn } from './baseline.ts'
@@ -11,7 +16,7 @@ import { anomaliesMax, look, noWatch, type Watch } from './watch.ts'
 const text = fc.constantFrom('a', 'b', 'c2.example.org', 'kernel', 'file', '/etc/shadow', '/work/x')
 const size = fc.integer({ min: 0, max: 200 * 2 ** 20 })
 const denied = fc.boolean()
-const seen: fc.Arbitrary<Seen> = fc.oneof(
+const seen: fc.Arbitrary<ObservedFact> = fc.oneof(
   fc.record({ kind: fc.constant('syscall' as const), class: text, count: fc.nat(1000), denied }),
   fc.record({ kind: fc.constant('exec' as const), path: text, denied }),
   fc.record({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Foreseen, isAtLeast, type Seen } from '../contract/anomaly.ts'
+import { type ExpectedBehavior, isAtLeast, type ObservedFact } from '../contract/anomaly.ts'
 import { anomalous } from '../../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../../tests/fixtures/traces/benign.ts'
 import { client, MiB, nothingForeseen, tool, trace } from '../../tests/fixtures/traces/script.ts'
@@ -104,7 +104,7 @@ test('The same anomaly is told again only where it is worse', () => {
 })
 
 suite('What walls see as programs do it', () => {
-  const seenIn = (foreseen: Foreseen, ...seen: readonly Seen[]) =>
+  const seenIn = (foreseen: ExpectedBehavior, ...seen: readonly ObservedFact[]) =>
     watched({
       foreseen,
       observations: seen.map((one, place) => ({

@@ -3,7 +3,7 @@ import {
   type Anomaly,
   isAtLeast,
   type Observation,
-  type Seen,
+  type ObservedFact,
 } from '../contract/anomaly.ts'
 import type { Known, Running } from './detectors/detector.ts'
 import { detectors } from './detectors/detectors.ts'
@@ -134,7 +134,7 @@ function inZone(zones: Zones, zone: string, observation: Observation, known: Kno
   return { zones: new Map([...zones, [zone, steps.map(({ next }) => next)]]), anomalies }
 }
 
-function isSample({ kind }: Seen): boolean {
+function isSample({ kind }: ObservedFact): boolean {
   return kind === 'cpu' || kind === 'memory' || kind === 'processes'
 }
 

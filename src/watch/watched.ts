@@ -1,7 +1,7 @@
-import { type Anomaly, nameCharactersMax, type Seen } from '../contract/anomaly.ts'
+import { type Anomaly, nameCharactersMax, type ObservedFact } from '../contract/anomaly.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Task } from '../contract/provider.ts'
-import type { Listener, Supervised, Supervisor } from '../contract/rooms.ts'
+import type { TaskListener, SupervisedRun, Supervisor } from '../contract/rooms.ts'
 import { cutShort } from '../contract/task-end.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
@@ -23,7 +23,7 @@ export interface WatchedParts {
 export function watched(supervisor: Supervisor, parts: WatchedParts): Supervisor {
   const { watching } = parts
   return {
-    async run(task: Task, io: Listener) {
+    async run(task: Task, io: TaskListener) {
       watching.hear(task.run, (anomaly, behaviorScore) => {
         const { zone, severity, name, reason } = anomaly
         const fields = { severity, name, reason, behaviorScore }
@@ -57,7 +57,7 @@ function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
 }
 
 /** What it answers in the end, and the files it leaves, carry no planted secret out either. */
-function withheld(lived: Supervised, run: string, parts: WatchedParts): Supervised {
+function withheld(lived: SupervisedRun, run: string, parts: WatchedParts): SupervisedRun {
   if (parts.tokens(run).length === 0) return lived
   const { artifacts } = lived.end
   const isSaid = new Ear(run, parts, 'output').hears(Buffer.from(saidOf(lived.end)))
@@ -69,7 +69,7 @@ function withheld(lived: Supervised, run: string, parts: WatchedParts): Supervis
   return { ...lived, end, timeline: [...lived.timeline, line] }
 }
 
-function overheard(run: string, io: Listener, parts: WatchedParts): Listener {
+function overheard(run: string, io: TaskListener, parts: WatchedParts): TaskListener {
   const [out, err] = [new Ear(run, parts, 'output'), new Ear(run, parts, 'output')]
   const { call, answered } = io
   return {
@@ -111,7 +111,7 @@ export function hearing(
   return (piece) => !ear.hears(piece)
 }
 
-type Where = Extract<Seen, { kind: 'honeytoken' }>['where']
+type Where = Extract<ObservedFact, { kind: 'honeytoken' }>['where']
 
 /** One way out of a guest, listened to. */
 class Ear {
@@ -146,7 +146,7 @@ class Ear {
     return found.length > 0
   }
 
-  #tell(seen: Seen): void {
+  #tell(seen: ObservedFact): void {
     this.#watching.see(this.#run, { zone: 'main', trust: 'host', seen })
   }
 }

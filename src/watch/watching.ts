@@ -1,6 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
-import type { Anomaly, Foreseen, Observation } from '../contract/anomaly.ts'
-import type { Event, Sink, Voice } from '../contract/event.ts'
+import type { Anomaly, ExpectedBehavior, Observation } from '../contract/anomaly.ts'
+import type { Event, Sink, Emitter } from '../contract/event.ts'
 import type { Thresholds } from '../contract/thresholds.ts'
 import type { Baseline } from './baseline.ts'
 import { behaved, behaviorScoreOf, noBehavior, type Behavior } from './behavior-score.ts'
@@ -10,7 +10,7 @@ import { look, noWatch, type Watch } from './watch.ts'
 
 /** What is known of a life before anything is seen of it. */
 export interface Watched {
-  readonly foreseen: Foreseen
+  readonly foreseen: ExpectedBehavior
   readonly baseline?: Baseline | undefined
 }
 
@@ -47,7 +47,7 @@ export interface Seen {
 
 export interface WatchingOptions {
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly thresholds: Thresholds
 }
 
@@ -129,7 +129,7 @@ function ageOf({ began }: Live, clock: Clock): number {
   return began < 0 ? 0 : clock.now() - began
 }
 
-function dropOldest(lives: Map<string, Live>, voice: Voice): void {
+function dropOldest(lives: Map<string, Live>, voice: Emitter): void {
   const [oldest] = lives.keys()
   if (oldest === undefined) return
   lives.delete(oldest)
@@ -137,7 +137,7 @@ function dropOldest(lives: Map<string, Live>, voice: Voice): void {
   voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
 }
 
-function tell(voice: Voice, run: string, anomaly: Anomaly, behaviorScore: number): void {
+function tell(voice: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
   const { name, severity, subject, reason, zone, trust, at } = anomaly
   const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
   const fields: Event['fields'] = { name, severity, subject, reason, at, behaviorScore, evidence }

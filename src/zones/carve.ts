@@ -1,7 +1,7 @@
 import { sha256 } from '../lib/hash.ts'
 import { readFileSync } from 'node:fs'
 import type { Entry } from '../contract/job.ts'
-import type { ProgramZone, Split, ZoneCode } from '../contract/zones.ts'
+import type { ProgramZone, ZoneSplit, ZoneCode } from '../contract/zones.ts'
 import { MayflyError } from '../contract/error.ts'
 
 /** One zone's program: the user's own source with all else of it blanked out, and a last line of ours. */
@@ -16,7 +16,7 @@ export interface Program {
 }
 
 /** What stays, `main`: the source without its zones, which answer to the same names by way of their channels. */
-export function carveMain({ code, entry }: Program, { zones, calls }: Split): Carved {
+export function carveMain({ code, entry }: Program, { zones, calls }: ZoneSplit): Carved {
   assertPlaces(code, zones)
   const wire = freeName(code)
   const stubs = calls.map((name) => stub(name, wire)).join('')
@@ -40,7 +40,7 @@ export function carveZone({ code, entry }: Program, zone: ProgramZone): Carved {
 }
 
 /** Which part of a source each zone has, `main` first: all else is white space. */
-export function assigned(code: string, { zones }: Pick<Split, 'zones'>): readonly ZoneCode[] {
+export function assigned(code: string, { zones }: Pick<ZoneSplit, 'zones'>): readonly ZoneCode[] {
   assertPlaces(code, zones)
   const cuts = zones.map(({ cut }) => cut)
   return [

@@ -1,5 +1,5 @@
 import type { Schedule } from '../contract/phase.ts'
-import type { ProgramZone, Split, ZonesMade } from '../contract/zones.ts'
+import type { ProgramZone, ZoneSplit, ZonesMade } from '../contract/zones.ts'
 
 /** Zones that run at once beside the residual one: each is a process of its own. */
 export const zonesAtOnce = 4
@@ -8,7 +8,7 @@ export const zonesAtOnce = 4
  * Which of the zones that a program could have it gets: those of a kind that its schedule names. What is not chosen
  * stays, with everything that would have to call it there.
  */
-export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Split {
+export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>): ZoneSplit {
   const { zones: kinds = {} } = schedule
   const isNamed = ({ kind }: ProgramZone) => Object.hasOwn(kinds, kind)
   let zones = split.zones.filter(isNamed)
@@ -47,7 +47,7 @@ export function chooseZones(split: Split, schedule: Pick<Schedule, 'zones'>): Sp
 
 /** As an outcome tells it. */
 export function madeOf(
-  { zones, residual }: Split,
+  { zones, residual }: ZoneSplit,
   callersOf: (zone: string) => Readonly<Record<string, number>>,
 ): ZonesMade {
   const made = zones.map(({ name, kind, line, endLine }) => {

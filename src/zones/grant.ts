@@ -1,7 +1,7 @@
 import { meet, noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { ZoneSchedule } from '../contract/phase.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { ProgramZone, Split } from '../contract/zones.ts'
+import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
 import { chooseZones } from './choose.ts'
 import { channelCapability } from './exchange.ts'
 
@@ -37,7 +37,7 @@ export function profileOf(profile: Profile, zone: ProgramZone): Profile {
 /** What its zones take beside the wall of the whole. */
 export function besideOf(
   profile: Profile,
-  split: Split,
+  split: ZoneSplit,
 ): { readonly walls: number; readonly memory: number } {
   const { zones } = chooseZones(split, profile.schedule)
   const memory = zones.reduce((sum, zone) => sum + grantOf(profile, zone).memory, 0)

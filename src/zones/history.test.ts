@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { ProgramZone, Split } from '../contract/zones.ts'
+import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
 import { narrowed } from './history.ts'
 
 const zone = (name: string, capabilities: ProgramZone['capabilities']) =>
   ({ name, capabilities }) as ProgramZone
-const split = (...zones: readonly ProgramZone[]) => ({ zones }) as unknown as Split
-const granted = (of: Split) => of.zones.map(({ name, capabilities }) => [name, capabilities])
+const split = (...zones: readonly ProgramZone[]) => ({ zones }) as unknown as ZoneSplit
+const granted = (of: ZoneSplit) => of.zones.map(({ name, capabilities }) => [name, capabilities])
 
 suite('What an instance used before bounds its zones', () => {
   test('S2-19: A zone keeps those of its capabilities that it used, and gets no other', () => {

@@ -1,4 +1,4 @@
-import type { Past, ProgramZone, Split } from '../contract/zones.ts'
+import type { PastCalls, ProgramZone, ZoneSplit } from '../contract/zones.ts'
 
 /** Whose zones: an instance by the name that its owner gave it, and its code, so that other code has no past. */
 export interface Instance {
@@ -13,7 +13,7 @@ export function subjectOf({ tenant, id, code }: Instance) {
 }
 
 /** The same zones with no capability but those that were used before. It only ever takes away. */
-export function narrowed(split: Split, past: Past): Split {
+export function narrowed(split: ZoneSplit, past: PastCalls): ZoneSplit {
   const asBefore = (zone: ProgramZone): ProgramZone => {
     const used = past.get(zone.name)
     if (!used) return zone

@@ -1,8 +1,8 @@
 import type { Clock } from '../contract/clock.ts'
-import type { HearLine, TimelineEntry } from '../contract/event.ts'
+import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import type { Sandbox } from '../contract/provider.ts'
 import type { Supervisor } from '../contract/rooms.ts'
-import type { Past, ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
+import type { PastCalls, ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { madeOf } from './choose.ts'
 import { ProgramStory } from './programs.ts'
 import { ZonedSandbox } from './sandbox.ts'
@@ -10,9 +10,9 @@ import { ZonedSandbox } from './sandbox.ts'
 export interface OverParts {
   readonly sandbox: Sandbox
   readonly clock: Clock
-  readonly on?: HearLine | undefined
+  readonly on?: TimelineListener | undefined
   /** Hears, of a run that ended well, what each zone called. */
-  readonly learn?: ((run: string, called: Past) => void) | undefined
+  readonly learn?: ((run: string, called: PastCalls) => void) | undefined
 }
 
 /**
@@ -21,7 +21,7 @@ export interface OverParts {
  */
 export function overZones(
   { sandbox, clock, on, learn }: OverParts,
-  make: (on: HearLine) => Supervisor,
+  make: (on: TimelineListener) => Supervisor,
 ): Supervisor {
   if (!sandbox.listen) return make((entry, isKept) => on?.(entry, isKept))
   const programs = new ProgramStory()

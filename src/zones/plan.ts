@@ -2,11 +2,11 @@ import { meet, type Controls } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Analysis, PatternName, Verdict } from '../contract/verdict.ts'
 import type {
-  Past,
+  PastCalls,
   ProgramZone,
   RiskAnalysis,
   RiskArea,
-  Split,
+  ZoneSplit,
   TemporalZone,
 } from '../contract/zones.ts'
 import { chooseZones } from './choose.ts'
@@ -51,11 +51,11 @@ function findings({ findings: found }: Verdict): readonly RiskArea[] {
 /** The zones that a program of this profile gets, `main` first; what earlier runs did not use is not granted again. */
 export function zonesOf(
   profile: Profile,
-  split: Split,
+  split: ZoneSplit,
   {
     execution = null,
     past,
-  }: { readonly execution?: string | null; readonly past?: Past | undefined } = {},
+  }: { readonly execution?: string | null; readonly past?: PastCalls | undefined } = {},
 ): readonly TemporalZone[] {
   const { zones, calls } = chooseZones(split, profile.schedule)
   const whole = lengthOf(profile.schedule.phases, profile.limits.timeout)

@@ -15,7 +15,7 @@ import type {
   ZoneListener,
 } from '../contract/provider.ts'
 import type { NetworkAttempt } from '../contract/outcome.ts'
-import type { ProgramZone, Split } from '../contract/zones.ts'
+import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
 import { carveMain, carveZone, type Carved } from './carve.ts'
 import { chooseZones } from './choose.ts'
 import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
@@ -60,7 +60,7 @@ export class ZonedSandbox implements Sandbox {
   readonly #ends: Promise<void>[] = []
   #listener: ZoneListener | undefined
   #exchange: Exchange | undefined
-  #split: Split | undefined
+  #split: ZoneSplit | undefined
   readonly #holdings = new Holdings()
   /** Whether whoever supervises was told of its zones, and tightens each of them itself. */
   #isHeard = false
@@ -104,7 +104,7 @@ export class ZonedSandbox implements Sandbox {
   }
 
   /** The zones that were made and why the rest was not; undefined before it runs. */
-  get split(): Split | undefined {
+  get split(): ZoneSplit | undefined {
     return this.#split
   }
 
@@ -245,7 +245,7 @@ export class ZonedSandbox implements Sandbox {
   }
 
   /** Every zone is there before anything of the program runs. Undefined, or how it ended before it began. */
-  async #begin(split: Split, task: Task, io: TaskIo): Promise<TaskEnd | undefined> {
+  async #begin(split: ZoneSplit, task: Task, io: TaskIo): Promise<TaskEnd | undefined> {
     const { profile, launch } = this.#parts
     const made = await Promise.allSettled(
       split.zones.map(async (zone) => {

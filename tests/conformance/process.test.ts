@@ -1,6 +1,6 @@
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/jail/facts.ts'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeProcesses } from './process.ts'
 import { inJs, type GuestLanguage } from './stand.ts'
@@ -15,7 +15,7 @@ const isLong = process.env['MAYFLY_LONG'] !== undefined
 const isRoot = process.getuid?.() === 0
 const poorer = { hide: ['root', 'cgroup'] }
 
-for (const way of ways.filter(isThere))
+for (const way of jailKinds.filter(isThere))
   for (const language of languages) {
     if (!isLong && isElsewhere(way, language)) continue
     const name = `${way}, ${language.language}`
@@ -28,17 +28,17 @@ for (const way of ways.filter(isThere))
       )
   }
 
-function isElsewhere(way: Way, language: GuestLanguage): boolean {
-  const other = ways.find((one) => one !== way && isInstalled(one))
+function isElsewhere(way: JailKind, language: GuestLanguage): boolean {
+  const other = jailKinds.find((one) => one !== way && isInstalled(one))
   if (!other || (language !== inJs && language !== inShell)) return false
   return way === (language === inJs ? 'embedded' : 'bubblewrap')
 }
 
-function isInstalled(way: Way): boolean {
+function isInstalled(way: JailKind): boolean {
   return way !== 'bubblewrap' || findProgram('bwrap') !== undefined
 }
 
-function isThere(way: Way): boolean {
+function isThere(way: JailKind): boolean {
   if (isInstalled(way)) return true
   suite('bubblewrap', () => {
     test('The provider keeps the contract', { skip: 'bwrap is missing' }, () => {})

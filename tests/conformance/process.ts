@@ -8,7 +8,7 @@ import { makeAuthority } from '../../src/egress/authority.ts'
 import { openWayOut, type WayOutParts } from '../../src/egress/way-out.ts'
 import { createStock } from '../../src/pool/stock.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
-import type { Way } from '../../src/contract/way.ts'
+import type { JailKind } from '../../src/contract/way.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import type { Made } from './stand.ts'
@@ -18,7 +18,7 @@ import type { Made } from './stand.ts'
  * are hidden, so that their cases are not repeated.
  */
 export async function makeProcesses(
-  way: Way,
+  way: JailKind,
   options: Omit<WardenOptions, 'stateFolder'> = {},
   language?: Language,
   ways: Pick<WayOutParts, 'credentials' | 'dial'> = { credentials: [] },

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, before, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { KeptCapture } from '../../src/contract/evidence.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { pieceBytes } from '../../src/evidence/captures.ts'
 import { createCustody } from '../../src/evidence/custody.ts'
 import { openRecord } from '../../src/evidence/record.ts'
@@ -335,7 +335,7 @@ suite('A job that asks to be captured', () => {
     return readFileSync(join(place.cwd, path))
   }
 
-  for (const way of ways)
+  for (const way of jailKinds)
     for (const [language, code] of Object.entries(jobs))
       test(`S1-20: what it holds when it has ended is kept: ${language}, ${way}`, async (t) => {
         const outcome = await ran(way, language, code)
@@ -348,7 +348,7 @@ suite('A job that asks to be captured', () => {
 
   test('S1-20: what it holds when its time is over is kept too', async (t) => {
     const code = jobs.python.replace('return len(held)', 'import time; time.sleep(60)')
-    const outcome = await ran(ways[0], 'python', code, '--timeout', '1s')
+    const outcome = await ran(jailKinds[0], 'python', code, '--timeout', '1s')
     if (!outcome) return t.skip('no wall here that can be looked into')
     assert.equal(outcome['status'], 'timeout')
     const words = outcome['timeline'].map(({ event: word }: { event: string }) => word)
@@ -357,7 +357,7 @@ suite('A job that asks to be captured', () => {
   })
 
   test('S1-21: where an anomaly captures it is kept, and without one there is none', async (t) => {
-    const row = rows.find(({ name }) => name === ways[0])
+    const row = rows.find(({ name }) => name === jailKinds[0])
     if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
     writeFileSync(join(place.cwd, 'capturing.toml'), capturing)
     const run = async (code: string) => {
@@ -386,14 +386,14 @@ suite('A job that asks to be captured', () => {
     const args = ['run', '-', '--capture', '--language']
     const js = await mayfly(place, [...args, 'js'], { stdin: 'return 1' })
     assert.match(js.stderr, /^Nothing was captured: \w.*$/m)
-    const row = rows.find(({ name }) => name === ways[0])
+    const row = rows.find(({ name }) => name === jailKinds[0])
     if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
     const { stderr } = await mayfly(place, [...args, 'python'], { stdin: 'print(1)' })
     assert.match(stderr, /^Captured [\d.]+ MB: mayfly evidence extract exec_\w+ FOLDER$/m)
   })
 
   test('A program that left by itself, and a wall that nobody looks into, are said to hold nothing', async (t) => {
-    const left = await ran(ways[0], 'python', 'import os; os._exit(0)')
+    const left = await ran(jailKinds[0], 'python', 'import os; os._exit(0)')
     if (left) assert.equal(left['status'], 'ok')
     const args = ['run', '-', '--capture', '--language', 'js', '--json']
     const isolate = documentOf(await mayfly(place, args, { stdin: 'return 1' }))

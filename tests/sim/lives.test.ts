@@ -9,7 +9,7 @@ import {
 } from '../../src/contract/controls.ts'
 import type { Point } from '../../src/contract/event.ts'
 import type { Profile } from '../../src/contract/profile.ts'
-import type { Gated, Supervised, Supervisor } from '../../src/contract/rooms.ts'
+import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/rooms.ts'
 import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
 import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
@@ -166,8 +166,8 @@ function fateOf(seed: number): Fate {
 }
 
 interface Story {
-  readonly supervised: Supervised
-  readonly gated: Gated
+  readonly supervised: SupervisedRun
+  readonly gated: GatedOutput
   readonly ends: number
   readonly disposed: number
   readonly held: readonly Controls[]
@@ -304,8 +304,8 @@ const has = (fate: Fate, ...words: readonly string[]) =>
 
 /** What has to have happened for each end. */
 const couldBe: Record<
-  Supervised['end']['status'],
-  (fate: Fate, supervised: Supervised, lifeMs: number) => boolean
+  SupervisedRun['end']['status'],
+  (fate: Fate, supervised: SupervisedRun, lifeMs: number) => boolean
 > = {
   ok: (fate, { executionTime }, lifeMs) =>
     has(fate, 'result', 'resultText') && executionTime <= lifeMs,

@@ -1,5 +1,5 @@
 import { allControls, noFiles, noNetwork, type Controls } from '../../src/contract/controls.ts'
-import type { Point, TimelineEntry, Voice } from '../../src/contract/event.ts'
+import type { Point, TimelineEntry, Emitter } from '../../src/contract/event.ts'
 import type { Phase } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Task, TaskIo } from '../../src/contract/provider.ts'
@@ -89,7 +89,7 @@ export async function stage(mock: MockOptions, profile: Profile = profileOf()) {
   const clock = new SimulatedClock()
   const canceller = new AbortController()
   const said: Said[] = []
-  const voice: Voice = { say: (point, fields = {}) => void said.push({ point, fields }) }
+  const voice: Emitter = { say: (point, fields = {}) => void said.push({ point, fields }) }
   const sandbox = await createMockProvider(mock).launch(profile, clock)
   const gate = createGate(profile)
   const { signal } = canceller

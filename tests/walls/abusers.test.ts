@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { Mayfly } from '../../src/index.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { rssOf } from '../hostile/proc.ts'
@@ -35,7 +35,7 @@ const abuses = [
 ] as const
 
 suite('Twenty abusers', { skip: unable('python') }, () => {
-  for (const way of ways)
+  for (const way of jailKinds)
     test(`S0-22: ${way}: each is held to what it may have, and an honest job of another tenant is served`, async (t) => {
       if (isMissing(t, { way })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
@@ -79,7 +79,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
       assert.equal(descendantsOf(process.pid).length, before)
     })
 
-  for (const way of ways)
+  for (const way of jailKinds)
     test(`${way}: what children share with whoever made them counts once where a group counts, and where none does their end is told`, async (t) => {
       if (isMissing(t, { way })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
@@ -110,7 +110,7 @@ result = len(children)`
       }
     })
 
-  for (const way of ways)
+  for (const way of jailKinds)
     test(`${way}: what a program shares with its children is memory too`, async (t) => {
       if (isMissing(t, { way })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))

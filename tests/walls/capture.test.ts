@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { captureBytesMax } from '../../src/tiers/process/capture.ts'
 import { capturedMax } from '../../src/warden/sentinel.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
@@ -49,7 +49,10 @@ def main(input):
     print('holds', flush=True)
     time.sleep(60)`
 
-async function openStand(way: (typeof ways)[number], options: Omit<WardenOptions, 'stateFolder'>) {
+async function openStand(
+  way: (typeof jailKinds)[number],
+  options: Omit<WardenOptions, 'stateFolder'>,
+) {
   const made = await makeProcesses(way, options, 'python')
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
   return {
@@ -61,7 +64,7 @@ async function openStand(way: (typeof ways)[number], options: Omit<WardenOptions
   }
 }
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(
     `What a program holds, ${way}`,
     {

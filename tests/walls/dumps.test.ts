@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { ProgramName } from '../../src/contract/warden.ts'
 import { isMissing } from './process-stands.ts'
@@ -12,7 +12,7 @@ import { isMissing } from './process-stands.ts'
 const workers: readonly ProgramName[] = ['isolated-vm', 'wasi', 'analyst']
 
 suite('A worker that crashes', () => {
-  for (const way of ways)
+  for (const way of jailKinds)
     for (const worker of workers)
       test(`${worker} by ${way}: leaves no dump, in a file or to whoever the kernel hands them to`, async (t) => {
         if (isMissing(t, { way })) return

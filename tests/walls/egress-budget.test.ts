@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { allControls } from '../../src/contract/controls.ts'
-import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { Accounts } from '../../src/egress/account.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
@@ -45,7 +45,7 @@ async function openSink() {
 /** A way out of one run to servers on loopback, by any name. */
 function wayTo(
   ports: readonly number[],
-  asked: NetworkAsked,
+  asked: NetworkInput,
   more: { accounts?: Accounts; zone?: string; trust?: readonly string[] } = {},
 ) {
   const { trust, ...rest } = more

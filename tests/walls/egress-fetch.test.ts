@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
-import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { brokeredFetch, openFetch, type FetchTerms } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { openWorld, voiceInto, type World } from '../fixtures/egress.ts'
@@ -29,7 +29,7 @@ before(async () => {
 })
 after(() => world[Symbol.asyncDispose]())
 
-const termsFor = (asked: NetworkAsked, more: Partial<FetchTerms> = {}) => {
+const termsFor = (asked: NetworkInput, more: Partial<FetchTerms> = {}) => {
   const events: Event[] = []
   const ledger = new Ledger(
     { sentMax: 2 ** 30, receivedMax: 2 ** 30 },
@@ -261,7 +261,7 @@ suite('Brokered requests', () => {
 })
 
 suite('fetch inside an isolate', () => {
-  const granted = (asked: NetworkAsked) => ({
+  const granted = (asked: NetworkInput) => ({
     capabilities: ['mayfly.fetch'],
     call: (_: string, text: string) => brokeredFetch(text, termsFor(asked).terms),
   })

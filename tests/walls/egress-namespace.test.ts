@@ -6,7 +6,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { openProxy } from '../../src/egress/proxy.ts'
 import { listening, openWorld, voiceInto } from '../fixtures/egress.ts'
 
@@ -31,7 +31,7 @@ interface Tried {
   readonly udp: readonly (readonly [address: string, port: number])[]
 }
 
-async function inNamespace(asked: NetworkAsked, exceptions: readonly string[], tried: Tried) {
+async function inNamespace(asked: NetworkInput, exceptions: readonly string[], tried: Tried) {
   const child = spawn('unshare', ['--user', '--map-root-user', '--net', process.execPath, script], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: {

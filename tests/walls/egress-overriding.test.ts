@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { networkOf, type NetworkAsked } from '../../src/contract/network.ts'
+import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { brokeredFetch } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { openStand, openWorld, voiceInto, type World } from '../fixtures/egress.ts'
@@ -33,7 +33,7 @@ const overriding = [
 ]
 
 /** The head of an answer to a request by the proxy, and what a brokered one came to. */
-async function asked(network: NetworkAsked, line: string) {
+async function asked(network: NetworkInput, line: string) {
   await using stand = await openStand(world, network)
   const [name = '', value = ''] = line.split(': ')
   const host = `a.example:${world.ports.http}`

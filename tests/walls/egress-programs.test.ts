@@ -6,7 +6,7 @@ import { networkOf } from '../../src/contract/network.ts'
 import { noNetwork } from '../../src/contract/controls.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { TaskEnd } from '../../src/contract/provider.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { inNode, inPython, inShell } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
@@ -58,7 +58,7 @@ done`,
 }
 const guests: readonly GuestLanguage[] = [inJs, inNode, inPython, inShell]
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`${way}: the way out`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
     let made: Made
     before(async () => {

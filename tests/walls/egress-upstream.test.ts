@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { after, before, suite, test } from 'node:test'
-import { configuredNetworkOf, type NetworkAsked, networkOf } from '../../src/contract/network.ts'
+import { configuredNetworkOf, type NetworkInput, networkOf } from '../../src/contract/network.ts'
 import { brokeredFetch } from '../../src/egress/fetch.ts'
 import { Ledger } from '../../src/egress/ledger.ts'
 import { upstreamFrom } from '../../src/egress/upstream.ts'
@@ -25,7 +25,7 @@ interface Opened extends AsyncDisposable {
 
 /** Our proxy, whose way out is one of a company; names are not resolved here. */
 async function open(
-  network: NetworkAsked,
+  network: NetworkInput,
   parts: ProxyParts & { direct?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
 ): Promise<Opened> {
   const company = await openCompanyProxy(parts)

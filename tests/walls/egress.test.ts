@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import type { NetworkAsked } from '../../src/contract/network.ts'
+import type { NetworkInput } from '../../src/contract/network.ts'
 import { openStand, openWorld, type World } from '../fixtures/egress.ts'
 
 /** What a guest says to the proxy, and how it ends. `P` in the text is the port of the world's web server. */
 interface Case {
   readonly what: string
   readonly say: string
-  readonly network?: NetworkAsked
+  readonly network?: NetworkInput
   /** Start of the answer. */
   readonly status: number
   readonly because?: RegExp

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { belowOf, cpuMsOf } from '../../src/warden/tree.ts'
@@ -63,7 +63,11 @@ interface Woken {
 }
 
 /** What one had, from when it was frozen to its end, or for as long as its timers go off. */
-async function wakesWhileFrozen(code: string, hide: readonly string[], way: Way): Promise<Woken> {
+async function wakesWhileFrozen(
+  code: string,
+  hide: readonly string[],
+  way: JailKind,
+): Promise<Woken> {
   await using whole = await openWhole({ hide })
   const wall = await whole.start('python', way)
   await wall.claim()
@@ -79,7 +83,7 @@ async function wakesWhileFrozen(code: string, hide: readonly string[], way: Way)
 
 suite('A program that wakes itself while it is frozen', { skip: unable('python') }, () => {
   for (const [what, code] of Object.entries({ alone: wakes, 'as a chain of processes': chains }))
-    for (const way of ways)
+    for (const way of jailKinds)
       for (const hide of [[], ['cgroup']])
         test(`${what}: ${[way, ...hide.map((one) => `without a ${one}`)].join(', ')}`, async (t) => {
           if (isMissing(t, { way })) return
@@ -100,7 +104,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
           assert.match(ended.detail ?? '', /went on while it was frozen/)
         })
 
-  for (const way of ways)
+  for (const way of jailKinds)
     for (const hide of [[], ['cgroup']])
       test(`goes on where it was thawed while it was being frozen: ${[way, ...hide].join(', without a ')}`, async (t) => {
         if (isMissing(t, { way })) return

@@ -9,7 +9,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import type { JobRequest } from '../../src/contract/job.ts'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { newJob } from '../../src/job.ts'
 import { isAlive, processFacts } from '../../src/os/proc.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
@@ -71,7 +71,7 @@ const ofPrograms = {
 const compiler = findProgram('cc') || process.env['CI'] === 'true'
 
 function actsIn(times: number): readonly Act[] {
-  const ofProcesses = ways.flatMap((way) =>
+  const ofProcesses = jailKinds.flatMap((way) =>
     Object.entries(ofPrograms).map(([what, odd]) => ({
       title: `a program that ${what}, ${way}`,
       job: { language: 'python', provider: way, code: program(odd), network } as const,
@@ -156,7 +156,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       `S2-16: A severe anomaly is the end within ${goneMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
-        if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
+        if ('provider' in act.job && isMissing(t, { way: act.job.provider as JailKind })) return
         const { value, lateMs } = await untilInTime(
           t,
           () => react(act, act.isolate ? 'burst' : 'severe'),
@@ -174,7 +174,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
       `S2-15: An anomaly brings the next phase within ${nextMsMax} ms: ${act.title}`,
       { skip: act.skip },
       async (t) => {
-        if ('provider' in act.job && isMissing(t, { way: act.job.provider as Way })) return
+        if ('provider' in act.job && isMissing(t, { way: act.job.provider as JailKind })) return
         const { value, lateMs } = await untilInTime(
           t,
           () => react(act, 'hurried'),

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 
 const bin = join(import.meta.dirname, '../../bin/mayfly.js')
@@ -15,7 +15,7 @@ for fd in range(3, 256):
     except OSError: pass
 print('looked')`
 
-for (const way of ways) {
+for (const way of jailKinds) {
   const skip = way === 'bubblewrap' && !findProgram('bwrap') && 'bwrap is missing'
   test(`What a shell had open before Mayfly is not open in a wall made by ${way}`, { skip }, () => {
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-inherited-'))

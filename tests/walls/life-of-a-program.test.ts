@@ -11,9 +11,9 @@ import { findProgram } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { systemClock } from '../../src/contract/clock.ts'
 import { noNetwork, type Controls } from '../../src/contract/controls.ts'
-import type { Supervised } from '../../src/contract/rooms.ts'
+import type { SupervisedRun } from '../../src/contract/rooms.ts'
 import { networkOf } from '../../src/contract/network.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { Mayfly, type Outcome } from '../../src/index.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { signalAll } from '../../src/warden/taken.ts'
@@ -89,7 +89,7 @@ for _ in range(3):
 while True: pass`
 let marks = 0
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`The life of a program: ${way}`, { skip: unable('python') }, () => {
     let world: World
     let made: Made
@@ -365,7 +365,7 @@ test('S2-8: a zone dies at its time to a tenth of a second, with every core busy
 })
 
 /** When what is to come at a time came, of a life that fetches and burns. */
-function momentsOf({ timeline, executionTime }: Pick<Supervised, 'timeline' | 'executionTime'>) {
+function momentsOf({ timeline, executionTime }: Pick<SupervisedRun, 'timeline' | 'executionTime'>) {
   const changes = timeline.filter(({ event }) => event === 'tightened')
   return [
     ['no network', changes[0]?.at ?? Infinity, 5_000 * pace],

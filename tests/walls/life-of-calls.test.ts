@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock } from '../../src/contract/clock.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
@@ -50,7 +50,7 @@ for _ in range(200):
     time.sleep(0.05)
 `
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(
     `The calls of a life, ${way}`,
     {
@@ -119,7 +119,7 @@ except OSError: pass`
 
 type Lived = Awaited<ReturnType<typeof live>>
 
-async function live(way: (typeof ways)[number], code: string, quietMs = fullMs) {
+async function live(way: (typeof jailKinds)[number], code: string, quietMs = fullMs) {
   const made = await makeProcesses(way, {}, 'python')
   const stand = new Stand(made.provider, () => Promise.reject(new Error('no other')), inPython)
   const usual = stand.profile({ limits: { timeout: fullMs + quietMs }, entry: 'program' })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { callClasses } from '../../src/contract/calls.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import { until } from '../conformance/stand.ts'
@@ -57,7 +57,7 @@ suite(
   'Processes that are being made while none may be any more',
   { skip: unable('python') },
   () => {
-    for (const way of ways)
+    for (const way of jailKinds)
       test(
         `${way}: of ${lives} lives none has a process that starts another, where only limits hold them`,
         { skip: withoutCompiler },

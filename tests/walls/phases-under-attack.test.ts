@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
@@ -66,7 +66,7 @@ if os.fork() == 0:${attack}
     while True: time.sleep(1)
 says()`
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`Phases under attack: ${way}`, { skip, concurrency: 1 }, () => {
     let made: Made
     before(async () => (made = await makeProcesses(way, {}, 'python')))

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Mayfly, type JobRequest, type Outcome } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { processFacts } from '../../src/os/proc.ts'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { bearer, post } from '../doors/http-door.ts'
@@ -64,19 +64,19 @@ let opened = 0
 const open = () => Mayfly.open({ state: join(folder, `state-${opened++}`) })
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-const python = (code: string, way: Way, more: Partial<JobRequest> = {}): JobRequest => ({
+const python = (code: string, way: JailKind, more: Partial<JobRequest> = {}): JobRequest => ({
   language: 'python',
   code,
   provider: way,
   ...more,
 })
-const answers = (way: Way) => python('result = 42', way)
+const answers = (way: JailKind) => python('result = 42', way)
 const ended = ({ status, error }: Outcome) => (error ? `${status} ${error.code}` : status)
 /** More than any of these jobs may take, and less than anybody would wait. */
 const soonMs = 15_000
 let marks = 0
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`Something breaks: ${way}`, { skip: unable('python') }, () => {
     let library: Mayfly
     before(async () => {
@@ -217,7 +217,7 @@ except OSError as error:
   })
 
 suite('Somebody who holds walls dies', { skip: unable('python') }, () => {
-  for (const way of ways)
+  for (const way of jailKinds)
     test(`${way}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
       if (isMissing(t, { way })) return
       await using library = await open()
@@ -243,7 +243,9 @@ suite('Somebody who holds walls dies', { skip: unable('python') }, () => {
         await whenReady(first)
         const url = new URL('/v1/executions', first.active).href
         const headers = { ...bearer(first.apiKey), prefer: 'respond-async' }
-        for (const provider of ways.filter((way) => way === 'embedded' || !isMissingQuietly(way)))
+        for (const provider of jailKinds.filter(
+          (way) => way === 'embedded' || !isMissingQuietly(way),
+        ))
           for (const code of [guests.sleeps, guests.spins]) {
             const limits = { timeout: '60s' }
             const { status } = await post(
@@ -336,7 +338,7 @@ function textOf(file: string): string {
   }
 }
 
-function isMissingQuietly(way: Way): boolean {
+function isMissingQuietly(way: JailKind): boolean {
   let isSkipped = false
   isMissing({ skip: () => void (isSkipped = true) } as never, { way })
   return isSkipped

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { Mayfly, type JobRequest, type Outcome, type RunOptions } from '../../src/index.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { kind } from '../../src/tiers/process/wire.ts'
@@ -33,12 +33,20 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-function run(way: Way, request: Partial<JobRequest>, options: RunOptions = {}): Promise<Outcome> {
+function run(
+  way: JailKind,
+  request: Partial<JobRequest>,
+  options: RunOptions = {},
+): Promise<Outcome> {
   const asked = { language: 'python', code: '', provider: way, ...request } as const
   return library.run(asked, options)
 }
 
-async function valueOf(way: Way, code: string, more: Partial<JobRequest> = {}): Promise<unknown> {
+async function valueOf(
+  way: JailKind,
+  code: string,
+  more: Partial<JobRequest> = {},
+): Promise<unknown> {
   const { status, result, error, stderr } = await run(way, { code, ...more })
   assert.equal(status, 'ok', `${JSON.stringify(error)} ${stderr}`)
   return result
@@ -51,7 +59,7 @@ began, before = time.monotonic(), time.process_time()
 while time.monotonic() - began < ${seconds}: pass
 result = (time.process_time() - before) / (time.monotonic() - began)`
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`Figures of "${way}"`, { skip: unable('python') }, () => {
     test('S1-10: a busy loop gets what is stated of a core, within a tenth', async (t) => {
       if (isMissing(t, { way })) return

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { Mayfly } from '../../src/index.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { isMissing, unable } from './process-stands.ts'
@@ -31,7 +31,7 @@ after(async () => {
 // Both wait for most of their time: what passes has a pace.
 suite('Output', { skip: unable('python') }, () => {
   suite('as much as there is', { concurrency: true }, () => {
-    for (const way of ways)
+    for (const way of jailKinds)
       test(`S4-58: ${way}: ${outputMiB} MiB of output pass through with flat memory, the first before the end`, async (t) => {
         if (isMissing(t, { way })) return
         const code = `
@@ -64,7 +64,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
       })
   })
 
-  for (const way of ways)
+  for (const way of jailKinds)
     test(`S4-58: ${way}: what nobody reads does not pile up, and its job can be cancelled`, async (t) => {
       if (isMissing(t, { way })) return
       const cancel = new AbortController()

@@ -14,7 +14,7 @@ import { basename, join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryObjects } from 'node:v8'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { Mayfly } from '../../src/index.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
@@ -75,10 +75,10 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
     try {
       const library = await Mayfly.open({ state })
       const some = async (count: number) => {
-        for (let n = 0; n < count; n += ways.length) {
+        for (let n = 0; n < count; n += jailKinds.length) {
           for (const lease of readdirSync(leaseFolder(state))) own.add(nameOf(lease))
           await Promise.all(
-            ways.map(async (provider, index) => {
+            jailKinds.map(async (provider, index) => {
               const { ends, ...job } = jobs[(n + index) % jobs.length]!
               const { status } = await library.run({ ...job, provider, limits, input: { n } })
               // On a machine that is busy with others any of them may run out of time.
@@ -143,7 +143,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
       const worker = async () => {
         for (let n = 0; !over.signal.aborted; n++) {
           const { ends: _, ...job } = jobs[Math.floor(random() * jobs.length)]!
-          const provider = ways[Math.floor(random() * ways.length)]!
+          const provider = jailKinds[Math.floor(random() * jailKinds.length)]!
           const body = { ...job, provider, limits, input: { n } }
           const { status, json } = await post(url, body, bearer(server.apiKey))
           assert.ok([200, 403, 429, 503].includes(status), JSON.stringify(json))
@@ -161,7 +161,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
         }
       }
       // Each wall is proved before anything is killed: one that failed its proof is not there.
-      for (const provider of ways) {
+      for (const provider of jailKinds) {
         const body = { language: 'python', code: 'result = 1', provider }
         const { json } = await post(url, body, bearer(server.apiKey))
         assert.equal(json['status'], 'ok', JSON.stringify(json['error']))

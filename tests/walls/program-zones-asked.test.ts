@@ -6,7 +6,7 @@ import { constants } from 'node:os'
 import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
 import { ProgramZones } from '../../src/warden/program-zones.ts'
-import type { ZoneTold } from '../../src/contract/warden.ts'
+import type { ZoneReport } from '../../src/contract/warden.ts'
 import { markOf } from '../../src/warden/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 
@@ -15,7 +15,7 @@ test('Programs are asked about by every name: in letters of any kind, and by the
   await using whole = await openWhole({ sentinel: true })
   const wall = await whole.start('node')
   if (!wall.started.wall.layers.includes('sentinel')) return t.skip('there is no sentinel here')
-  const told: ZoneTold[] = []
+  const told: ZoneReport[] = []
   whole.warden.onZone(wall.id, (one) => void told.push(one))
   const bounds = { memory: 2 ** 29, life: 20_000 }
   await wall.claim({
@@ -54,7 +54,7 @@ test('A number that is no process of the wall by the time that it is looked at i
   await once(stranger, 'spawn')
   try {
     const before = markOf(stranger.pid!)
-    const told: ZoneTold[] = []
+    const told: ZoneReport[] = []
     const zones = new ProgramZones({
       taken: {
         cgroup: undefined,

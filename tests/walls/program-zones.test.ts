@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Way } from '../../src/contract/way.ts'
+import type { JailKind } from '../../src/contract/way.ts'
 import { messageOf } from '../../src/contract/error.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { openSentinel } from '../../src/jail/sentinel.ts'
@@ -11,7 +11,7 @@ import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive } from '../../src/os/proc.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { WardenClient } from '../../src/walls/client.ts'
-import type { ZoneTold } from '../../src/contract/warden.ts'
+import type { ZoneReport } from '../../src/contract/warden.ts'
 import { cpuMsOf } from '../../src/warden/tree.ts'
 import type { ZoneRule } from '../../src/contract/zone-rules.ts'
 import { until } from '../conformance/stand.ts'
@@ -55,14 +55,14 @@ const spin: ZoneRule = { kind: 'spin', programs: ['awk'], processes: 8, life: 70
 
 /** One wall with these rules, running one script; what became of its zones is heard. */
 async function live(
-  { wish, way = 'embedded' }: Pick<Stand, 'wish'> & { readonly way?: Way },
+  { wish, way = 'embedded' }: Pick<Stand, 'wish'> & { readonly way?: JailKind },
   zones: readonly ZoneRule[],
   code: string,
-  then: (told: readonly ZoneTold[], wall: WholeWall, warden: WardenClient) => Promise<void>,
+  then: (told: readonly ZoneReport[], wall: WholeWall, warden: WardenClient) => Promise<void>,
 ): Promise<void> {
   await using stand = await openWhole(wish)
   const wall = await stand.start('node', way)
-  const told: ZoneTold[] = []
+  const told: ZoneReport[] = []
   stand.warden.onZone(wall.id, (zone) => void told.push(zone))
   await wall.claim({ memory: 1024 * MiB, cpu: 2, processes: 128, zones })
   wall.run(code, 'sh')
@@ -87,9 +87,9 @@ function foldersOf(wall: string): readonly string[] {
 
 const saysEnd = (wall: WholeWall) =>
   until(() => wall.frames.some((text) => text.includes('"status"')), 'the end')
-const of = (told: readonly ZoneTold[], what: ZoneTold['what']) =>
+const of = (told: readonly ZoneReport[], what: ZoneReport['what']) =>
   told.filter((one) => one.what === what)
-const whyOf = (told: readonly ZoneTold[]) =>
+const whyOf = (told: readonly ZoneReport[]) =>
   Object.fromEntries(of(told, 'gone').map(({ zone, why }) => [zone, why]))
 
 /** What processes of a wall run, by the file. */
@@ -254,7 +254,7 @@ suite('Zones of programs, each in its group before its first instruction', () =>
     await using stand = await openWhole({ ...strong!.wish, apart: true })
     const { pid } = await stand.warden.facts()
     const wall = await stand.start('node')
-    const told: ZoneTold[] = []
+    const told: ZoneReport[] = []
     stand.warden.onZone(wall.id, (zone) => void told.push(zone))
     await wall.claim({
       processes: 64,

@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { unlimited } from '../../src/contract/controls.ts'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand } from '../conformance/stand.ts'
@@ -24,7 +24,7 @@ def main(input):
     while left > 0: left -= len(os.read(fd, 65536))
     return time.monotonic() - began`
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`Reading from a disk: ${way}`, { skip: unable('python') }, () => {
     test('S1-10: it is as slow as was stated where the wall says that it holds that, and said nowhere else', async (t) => {
       if (isMissing(t, { way })) return

@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { JobFile, Language } from '../../src/contract/job.ts'
 import { Mayfly } from '../../src/index.ts'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
@@ -251,7 +251,11 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-async function valueOf(way: Way, job: Pick<Library, 'language' | 'code'>, files: JobFile[] = []) {
+async function valueOf(
+  way: JailKind,
+  job: Pick<Library, 'language' | 'code'>,
+  files: JobFile[] = [],
+) {
   const { language, code } = job
   const limits = { timeout: '30s', memory: '512MB', processes: 64 }
   const outcome = await library.run({ language, code, files, provider: way, limits })
@@ -260,7 +264,7 @@ async function valueOf(way: Way, job: Pick<Library, 'language' | 'code'>, files:
   return outcome.result
 }
 
-for (const way of ways)
+for (const way of jailKinds)
   suite(`By "${way}"`, { skip: unable() }, () => {
     for (const one of [...inPython, ...inNode])
       test(`${one.language}: ${one.title}`, async (t) => {

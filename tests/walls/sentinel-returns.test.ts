@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
-import type { SentinelTold } from '../../src/contract/warden.ts'
+import type { SentinelState } from '../../src/contract/warden.ts'
 import { retryMsMin } from '../../src/warden/sentinel-source.ts'
 import { until } from '../conformance/stand.ts'
 import { openWhole } from './whole-wall.ts'
@@ -36,7 +36,7 @@ suite('A sentinel that could not be had', { skip }, () => {
     process.env['PATH'] = `${bin}:${path}`
     try {
       await using whole = await openWhole({ sentinelFolder: join(folder, 'made') })
-      const told: SentinelTold[] = []
+      const told: SentinelState[] = []
       whole.warden.onSentinel((one) => void told.push(one))
       const start = async () => {
         const wall = await whole.start('python')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { ways } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/way.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
@@ -35,7 +35,7 @@ if socket.${kind} == socket.SOCK_DGRAM:
 print(sent // 2**20, flush=True)`
 
 suite('What is sent and not read has a bound', { skip: unable('python') }, () => {
-  for (const way of ways)
+  for (const way of jailKinds)
     for (const kind of ['SOCK_STREAM', 'SOCK_DGRAM'] as const)
       test(`${way}: ${kind}`, async (t) => {
         if (isMissing(t, { way })) return

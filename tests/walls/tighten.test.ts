@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Controls } from '../../src/contract/controls.ts'
 import type { Sandbox } from '../../src/contract/provider.ts'
 import { findProgram } from '../../src/jail/facts.ts'
-import { ways, type Way } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/way.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
@@ -16,7 +16,7 @@ const machines = {
   'without control groups': { hide: ['root', 'cgroup'] },
 } as const
 
-for (const way of ways)
+for (const way of jailKinds)
   for (const [machine, options] of Object.entries(machines))
     suite(`${way}, ${machine}`, { skip: unable(way, machine) }, () => {
       let made: Made
@@ -131,7 +131,7 @@ def main(input):
       })
     })
 
-function unable(way: Way, machine: string): string | false {
+function unable(way: JailKind, machine: string): string | false {
   if (way === 'bubblewrap' && !findProgram('bwrap')) return 'bwrap is missing'
   return machine === 'without control groups' && withNeither()
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Cell } from '../../guest/cell.js'
-import { toldFunctions } from '../../src/contract/ran.ts'
+import { tracedFunctions } from '../../src/contract/ran.ts'
 
 /** One job in a cell of its own, as a worker runs it. */
 async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 } = {}) {
@@ -22,7 +22,7 @@ async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 
   )
   cell.dispose()
   const ran = end.ran?.map(([start, end, calls]) => ({ start, end, calls }))
-  return { ...end, told: ran && toldFunctions(code, ran) }
+  return { ...end, told: ran && tracedFunctions(code, ran) }
 }
 
 const named = (told: Awaited<ReturnType<typeof lived>>['told']) =>

@@ -7,7 +7,7 @@ import { processFacts } from '../../src/os/proc.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import type { Claim, StartedWall, WardenClient } from '../../src/walls/client.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import type { Claimed, WallEnd, WallExit, WallWay } from '../../src/contract/warden.ts'
+import type { ClaimResult, WallEnd, WallExit, WallJailKind } from '../../src/contract/warden.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
@@ -33,7 +33,7 @@ export class WholeWall {
   readonly said = { stdout: '', stderr: '' }
   readonly frames: string[] = []
   readonly #warden: WardenClient
-  claimed: (Claimed & { readonly listener?: Server }) | undefined
+  claimed: (ClaimResult & { readonly listener?: Server }) | undefined
 
   constructor(warden: WardenClient, started: StartedWall) {
     this.#warden = warden
@@ -126,7 +126,7 @@ export async function openWhole({ apart = false, ...options }: WholeWish = {}) {
   return {
     warden,
     stateFolder,
-    async start(program: 'node' | 'python' = 'python', way: WallWay = 'embedded') {
+    async start(program: 'node' | 'python' = 'python', way: WallJailKind = 'embedded') {
       const settings = { spares: 0, spareMiB: 8, way, disk: 16 * MiB }
       const wall = new WholeWall(warden, await warden.start(program, settings))
       walls.push(wall)

@@ -10,7 +10,7 @@ import type { TimelineEntry } from '../../src/contract/event.ts'
 import type { Phase, ZoneSchedule } from '../../src/contract/phase.ts'
 import type { Profile } from '../../src/contract/profile.ts'
 import type { Provider } from '../../src/contract/provider.ts'
-import type { Split } from '../../src/contract/zones.ts'
+import type { ZoneSplit } from '../../src/contract/zones.ts'
 import type { Supervisor } from '../../src/contract/rooms.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { supervise } from '../../src/lives/supervise.ts'
@@ -51,7 +51,7 @@ interface Asked {
   readonly zones?: Readonly<Record<string, ZoneSchedule>>
   readonly capabilities?: readonly string[]
   /** That of another program, as a broken analysis could give it. */
-  readonly split?: Split
+  readonly split?: ZoneSplit
 }
 
 function profileFor({ zones, capabilities = [] }: Asked): Profile {

@@ -6,7 +6,7 @@ import type { Job } from '../../contract/job.ts'
 import type { Operations } from '../../contract/live.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { Tap } from '../../contract/rooms.ts'
+import type { OutputListener } from '../../contract/rooms.ts'
 import type { RiskAnalysis, TemporalZone } from '../../contract/zones.ts'
 import type { Effects } from '../../effects/effects.ts'
 import type { History } from '../../history/history.ts'
@@ -34,7 +34,7 @@ export type Road = (
   job: Job,
   options: {
     readonly signal: AbortSignal
-    readonly tap?: Tap
+    readonly tap?: OutputListener
     readonly planned?: (profile: Profile) => void
     readonly on?: (entry: TimelineEntry) => void
   },

@@ -1,5 +1,5 @@
 import type { TimelineEntry } from '../../contract/event.ts'
-import type { Tap } from '../../contract/rooms.ts'
+import type { OutputListener } from '../../contract/rooms.ts'
 
 /**
  * What a stream sends, by SSE as by WebSocket; always last is `outcome`, or `problem` where there is none. `plan` comes
@@ -11,7 +11,7 @@ export type FrameName = 'plan' | 'stdout' | 'stderr' | 'event' | 'outcome' | 'pr
 export type Send = (name: FrameName, data: string) => void | Promise<void>
 
 /** What the road is to be given, so that `send` hears a job while it runs. */
-export function listeners(send: Send): { tap: Tap; on: (entry: TimelineEntry) => void } {
+export function listeners(send: Send): { tap: OutputListener; on: (entry: TimelineEntry) => void } {
   return {
     tap: (stream, text) => send(stream, JSON.stringify({ text })),
     on: (entry) => void send('event', JSON.stringify(entry)),

@@ -1,6 +1,6 @@
 import type { Clock } from '../../contract/clock.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import { problemOf, type Problem } from './problem.ts'
 import { RateLimit } from './rate.ts'
 
@@ -9,11 +9,11 @@ const SPOKEN_PER_MINUTE = 600
 
 /** Turns what was thrown into a problem, and tells the sinks, without letting a stranger fill them. */
 export class Refusals {
-  readonly #voice: Voice
+  readonly #voice: Emitter
   readonly #rate: RateLimit
   #unspoken = 0
 
-  constructor(voice: Voice, clock: Clock) {
+  constructor(voice: Emitter, clock: Clock) {
     this.#voice = voice
     this.#rate = new RateLimit(SPOKEN_PER_MINUTE, clock)
   }

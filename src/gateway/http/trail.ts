@@ -1,17 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../contract/clock.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import { newSpanId, newTraceId, readTraceparent, writeTraceparent } from '../../lib/traceparent.ts'
 
 /** Tells the stream of every answered request, and gives each its place in a trace. */
 export class Trail {
-  readonly #voice: Pick<Voice, 'say'>
+  readonly #voice: Pick<Emitter, 'say'>
   readonly #clock: Pick<Clock, 'now'>
   readonly #traces: boolean
 
   /** `traces`: whether spans go out, so that a request is one; else a `traceparent` is only passed on. */
-  constructor(voice: Pick<Voice, 'say'>, clock: Pick<Clock, 'now'>, traces: boolean) {
+  constructor(voice: Pick<Emitter, 'say'>, clock: Pick<Clock, 'now'>, traces: boolean) {
     this.#voice = voice
     this.#clock = clock
     this.#traces = traces

@@ -3,7 +3,7 @@ import { promises as dns } from 'node:dns'
 import type { Clock } from '../../contract/clock.ts'
 import type { Config } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import type { Addresses } from './post.ts'
 import { openQueue } from './queue.ts'
 import { readSigner, type Signer } from './sign.ts'
@@ -14,7 +14,7 @@ export interface OpenWebhooksOptions {
   /** `webhooks.db` */
   readonly path: string
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Addresses that may be dialled from here. */
   readonly publicAddresses: Addresses
 }

@@ -1,6 +1,6 @@
 import { type AnomalySeverity, isAtLeast } from '../../contract/anomaly.ts'
 import type { Clock, Timer } from '../../contract/clock.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import { newId } from '../../lib/id.ts'
 import { cloudEventOf, type Told } from './cloud-event.ts'
 import { type Addresses, post, type Posted } from './post.ts'
@@ -19,7 +19,7 @@ export interface WebhookOptions {
   readonly receivers: readonly Receiver[]
   readonly queue: Queue
   readonly clock: Clock
-  readonly voice: Voice
+  readonly voice: Emitter
   /** From 0 up to 1. */
   readonly chance?: () => number
   /** Milliseconds for one try. */

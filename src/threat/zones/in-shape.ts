@@ -1,11 +1,11 @@
 import type { Language } from '../../contract/job.ts'
-import type { Split } from '../../contract/zones.ts'
+import type { ZoneSplit } from '../../contract/zones.ts'
 import { positionOf } from '../position.ts'
 import type { Shape } from '../shape.ts'
 import type { Tree } from '../syntax.ts'
 import { split } from './split.ts'
 
-const whole: Split = { zones: [], residual: [], calls: [] }
+const whole: ZoneSplit = { zones: [], residual: [], calls: [] }
 
 /**
  * Zones of a source by its shape: of a script's body, a module or a handler; a single function stays whole.
@@ -15,7 +15,7 @@ export function splitShape(
   shape: Shape & { kind: 'shape' },
   tree: Tree,
   { source, language }: { readonly source: string; readonly language: Language },
-): Split {
+): ZoneSplit {
   const { program, shift } = shape.parsed
   if (shape.entry === 'function') return whole
   const isWhole = language === 'node' || shape.entry === 'program'

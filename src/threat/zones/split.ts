@@ -4,7 +4,7 @@ import {
   zoneNameMax,
   type ProgramZone,
   type Residual,
-  type Split,
+  type ZoneSplit,
 } from '../../contract/zones.ts'
 import type { Binding, Node, Tree } from '../syntax.ts'
 import { closureOf, nodesIn, type Closure, type Parts } from './closed.ts'
@@ -37,7 +37,7 @@ export interface SplitRequest {
  * The result holds positions in the source only, so that the code that cuts adds nothing that the user did not
  * write.
  */
-export function split(request: SplitRequest): Split {
+export function split(request: SplitRequest): ZoneSplit {
   const { program, tree } = request
   const top = topOf(program, tree)
   const names = namesOf(tree)
@@ -83,7 +83,7 @@ class Splitting {
     if (refusal === undefined) this.#settle()
   }
 
-  result(): Split {
+  result(): ZoneSplit {
     const zones = [...this.#zones].map((one) => this.#described(one))
     const { functions, classes } = this.#parts.top
     for (const one of classes) this.#why.set(one, 'it is a class')

@@ -1,5 +1,5 @@
 import type { Control } from '../../contract/controls.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
@@ -14,7 +14,7 @@ import { probe } from './detect.ts'
 
 export interface IsolateOptions {
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   /** Isolates kept ready in each worker. */
   readonly spares: number
   readonly wallsMax: number

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { callClasses, closedBetween } from '../../contract/calls.ts'
+import { callClasses, classesToClose } from '../../contract/calls.ts'
 import { allControls, noFiles, noNetwork, type Controls } from '../../contract/controls.ts'
 import type { Reaction } from '../../contract/phase.ts'
-import type { CallSeen } from '../../contract/warden.ts'
+import type { SystemCallReport } from '../../contract/warden.ts'
 import { callsFor, closableBy, heldByCalls, tellCalls } from './calls.ts'
 
 suite('Calls of a program', () => {
   test('close with the controls that become nothing, and with classes that are left out', () => {
     const closed = (next: Partial<typeof allControls>) =>
-      closedBetween(allControls, { ...allControls, ...next })
+      classesToClose(allControls, { ...allControls, ...next })
     assert.deepEqual(closed({}), [])
     assert.deepEqual(closed({ cpu: 0.5 }), [])
     assert.deepEqual(closed({ files: { read: ['/work'], write: ['/'] } }), ['outside'])
@@ -19,7 +19,7 @@ suite('Calls of a program', () => {
     assert.deepEqual(closed({ syscalls: ['process', 'network', 'write'] }), ['exec', 'outside'])
     assert.deepEqual(closed({ syscalls: [] }), [...callClasses])
     const none = { ...allControls, network: noNetwork, files: noFiles }
-    assert.deepEqual(closedBetween(none, none), [])
+    assert.deepEqual(classesToClose(none, none), [])
   })
 
   test('hold no folders in part: less than before is none', () => {
@@ -66,7 +66,7 @@ suite('Calls of a program', () => {
 
   test('are told in the words of every tier', () => {
     const said: unknown[] = []
-    let hear: (seen: CallSeen) => void = () => undefined
+    let hear: (seen: SystemCallReport) => void = () => undefined
     const calls = tellCalls({
       warden: { onCall: (_wall, then) => (hear = then) },
       wall: 'w1',
@@ -96,7 +96,7 @@ suite('Calls of a program', () => {
 
   test('are told from the release of the program on, whichever of the two is heard first; a program at any time', () => {
     const said: unknown[] = []
-    let hear: (seen: CallSeen) => void = () => undefined
+    let hear: (seen: SystemCallReport) => void = () => undefined
     const calls = tellCalls({
       warden: { onCall: (_wall, then) => (hear = then) },
       wall: 'w1',

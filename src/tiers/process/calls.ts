@@ -1,9 +1,9 @@
-import { callClasses, closedBetween, isLess, type CallClass } from '../../contract/calls.ts'
+import { callClasses, classesToClose, isNarrower, type CallClass } from '../../contract/calls.ts'
 import type { Control, Controls } from '../../contract/controls.ts'
 import type { Profile } from '../../contract/profile.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import type { WardenClient } from '../../walls/client.ts'
-import type { CallSeen, Wall } from '../../contract/warden.ts'
+import type { SystemCallReport, Wall } from '../../contract/warden.ts'
 import { usualCalls } from './rack.ts'
 
 /** What a program's system calls have to do with its controls, where its wall has a sentinel. */
@@ -22,7 +22,7 @@ export function callsFor({
 }: Pick<Profile, 'controls' | 'schedule'>): readonly CallClass[] {
   const courses = [schedule, ...Object.values(schedule.zones ?? {})]
   const phases = courses.flatMap((course) => course.phases)
-  const closed = new Set(phases.flatMap((phase) => closedBetween(controls, phase.controls)))
+  const closed = new Set(phases.flatMap((phase) => classesToClose(controls, phase.controls)))
   const isLooked = courses.some(({ onAnomaly }) => onAnomaly.medium !== 'record')
   const asked = (name: CallClass) =>
     usualCalls.includes(name) || (isLooked && name === 'outside') || closed.has(name)
@@ -39,7 +39,7 @@ export function heldByCalls(
   asked: readonly CallClass[],
 ): Pick<Controls, 'files' | 'syscalls'> {
   const heldOf = (name: CallClass, was: readonly string[], is: readonly string[]) =>
-    asked.includes(name) && isLess(was, is) ? [] : was
+    asked.includes(name) && isNarrower(was, is) ? [] : was
   const stay = callClasses.filter((name) => !asked.includes(name) && isOpen(name, before.syscalls))
   return {
     syscalls: next.syscalls === 'any' ? 'any' : [...new Set([...next.syscalls, ...stay])].sort(),
@@ -72,14 +72,14 @@ export function tellCalls(parts: {
   readonly warden: Pick<WardenClient, 'onCall'>
   readonly wall: string
   readonly run: string
-  readonly voice: Voice
+  readonly voice: Emitter
 }): { released(atMs: number): void } {
   const { warden, wall, run, voice } = parts
   const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
-  const early: CallSeen[] = []
+  const early: SystemCallReport[] = []
   let releasedAt: number | undefined
 
-  function tell(seen: CallSeen): void {
+  function tell(seen: SystemCallReport): void {
     if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
     if (seen.monotonic < releasedAt && seen.class !== 'exec') return
     const [point, fields] = wordsOf(seen, releasedAt)
@@ -96,7 +96,7 @@ export function tellCalls(parts: {
 }
 
 /** With who did it and when, on the clock of the machine, in the order in which it was done. */
-function wordsOf(seen: CallSeen, releasedAt: number) {
+function wordsOf(seen: SystemCallReport, releasedAt: number) {
   const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
   const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
   // A memory file is nobody's but its maker's.

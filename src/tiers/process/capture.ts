@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import type { Capture } from '../../contract/provider.ts'
-import type { Capturing, Wall } from '../../contract/warden.ts'
+import type { CaptureProgress, Wall } from '../../contract/warden.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */
@@ -46,7 +46,7 @@ export class MemoryCopies {
   /** Rejects with MayflyError UNAVAILABLE where it is late, is too much, or cannot be read. */
   copy(
     open: () => Promise<Socket>,
-    begin: (bytesMax: number) => Promise<Capturing>,
+    begin: (bytesMax: number) => Promise<CaptureProgress>,
   ): Promise<Capture> {
     const turn = this.#last.then(async () => {
       const socket = (this.#socket ??= (await open()).on('error', () => undefined))

@@ -4,7 +4,7 @@ import { MayflyError } from '../../contract/error.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import type { WallHandle } from '../../walls/handle.ts'
-import type { HeldBy } from '../../contract/warden.ts'
+import type { BoundMechanisms } from '../../contract/warden.ts'
 import { probeTenant } from '../../walls/shelf.ts'
 import { callsFor } from './calls.ts'
 import type { ZoneBounds, ZoneRule } from '../../contract/zone-rules.ts'
@@ -23,7 +23,7 @@ export interface Claimed {
   readonly wall: WallHandle
   readonly pool: 'hit' | 'miss'
   /** What holds each control, read back from the kernel. */
-  readonly held: HeldBy
+  readonly held: BoundMechanisms
   /** Where the program's way out ends, when it has one. */
   readonly listener: Server | undefined
 }

@@ -1,5 +1,5 @@
 import type { Control } from '../../contract/controls.ts'
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import type { Language } from '../../contract/job.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Profile } from '../../contract/profile.ts'
@@ -15,12 +15,12 @@ import { claimProgram } from './claim.ts'
 import { probe } from './detect.ts'
 import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
 import { ProcessSandbox, tightenedAlways } from './sandbox.ts'
-import type { Way } from '../../contract/way.ts'
+import type { JailKind } from '../../contract/way.ts'
 
 export interface ProcessOptions {
-  readonly way: Way
+  readonly way: JailKind
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly warm: RackOptions['warm']
   /** Spares of each program: how many while nobody asks, and the most. */
   readonly least: number

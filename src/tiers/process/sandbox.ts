@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import { callClasses, closedBetween } from '../../contract/calls.ts'
+import { callClasses, classesToClose } from '../../contract/calls.ts'
 import {
   controlsBeyond,
   grantsNetwork,
@@ -8,7 +8,7 @@ import {
   type Controls,
 } from '../../contract/controls.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Sink, Voice } from '../../contract/event.ts'
+import type { Sink, Emitter } from '../../contract/event.ts'
 import type { DisplayItem } from '../../contract/outcome.ts'
 import type { Profile } from '../../contract/profile.ts'
 import type {
@@ -28,7 +28,7 @@ import type { HandleEnd, WallHandle } from '../../walls/handle.ts'
 import { lookEveryMs } from '../../warden/hold.ts'
 import { lookAt, type Looking } from '../../walls/looking.ts'
 import { lower, stricter } from '../../walls/lower.ts'
-import type { HeldBy, WallUsed } from '../../contract/warden.ts'
+import type { BoundMechanisms, WallCost } from '../../contract/warden.ts'
 import type { OpenWayOut, WayOut } from '../../walls/exit.ts'
 import { endOfWall, lostEnd } from '../../walls/ends.ts'
 import { artifactCap, type ArtifactCap } from './artifact-cap.ts'
@@ -59,7 +59,7 @@ const DISPLAYED_BYTES_MAX = 2 * 2 ** 20
 const READ_MS_MAX = 1000
 const full =
   'This server holds as many artifacts of running jobs as it may: run it again, or fewer that leave large files at once'
-const unseen: WallUsed = { peakBytes: 0, cpuMs: 0 }
+const unseen: WallCost = { peakBytes: 0, cpuMs: 0 }
 
 /** Controls that every wall can close while its program runs. */
 export const tightenedAlways = [
@@ -75,13 +75,13 @@ export interface ProcessParts {
   readonly profile: Profile
   readonly wall: WallHandle
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly pool: 'hit' | 'miss'
   /** Where its way out ends, when it was granted one. */
   readonly listener: Server | undefined
   readonly openWayOut: OpenWayOut
   /** What holds each control, read back from the kernel. */
-  readonly held: HeldBy
+  readonly held: BoundMechanisms
   /** The one of this server, unless given. */
   readonly artifactCap?: ArtifactCap
 }
@@ -231,7 +231,7 @@ export class ProcessSandbox implements Sandbox {
     const { wall, warden } = this.#parts
     const { id, calls } = wall.wall
     const held = heldByCalls(this.#controls, next, calls)
-    const closed = closedBetween(this.#controls, next).filter((name) => calls.includes(name))
+    const closed = classesToClose(this.#controls, next).filter((name) => calls.includes(name))
     if (closed.length === 0) return { held, answers: undefined }
     const allow = callClasses.filter((name) => !closed.includes(name))
     const { answers } = await warden.calls(id, [{ afterMs: 0, allow }])
@@ -439,7 +439,7 @@ export class ProcessSandbox implements Sandbox {
   }
 
   /** What the warden saw; nothing where it cannot have looked, and is not asked. */
-  async #used(): Promise<WallUsed> {
+  async #used(): Promise<WallCost> {
     const { wall, warden } = this.#parts
     if (performance.now() - (this.#releasedAt ?? Infinity) < lookEveryMs.beside) return unseen
     return await warden.release(wall.wall.id).catch(() => unseen)

@@ -1,8 +1,8 @@
 import type { ZoneListener } from '../../contract/provider.ts'
-import type { ZoneTold } from '../../contract/warden.ts'
+import type { ZoneReport } from '../../contract/warden.ts'
 
 /** What the warden says of a zone of programs, in the words that every wall uses. */
-export function tellZone(listener: ZoneListener, told: ZoneTold): void {
+export function tellZone(listener: ZoneListener, told: ZoneReport): void {
   const { what, zone, kind, program, parent, entered, why = 'ended', peakBytes = 0 } = told
   const { enforced = unheld } = told
   if (what !== 'gone') listener.began(zone, kind, { program, parent, entered, enforced })

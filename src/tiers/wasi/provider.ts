@@ -1,4 +1,4 @@
-import type { Voice } from '../../contract/event.ts'
+import type { Emitter } from '../../contract/event.ts'
 import type { Availability, Provider } from '../../contract/provider.ts'
 import { newId } from '../../lib/id.ts'
 import type { WardenClient } from '../../walls/client.ts'
@@ -10,7 +10,7 @@ import { probe } from './detect.ts'
 
 export interface WasiOptions {
   readonly warden: WardenClient
-  readonly voice: Voice
+  readonly voice: Emitter
   readonly wallsMax: number
   /** Whether a worker that is bound to nobody is always kept; true unless given. */
   readonly keepReady?: boolean

@@ -2,7 +2,7 @@ import type {
   AnomalyName,
   AnomalySeverity,
   Anomaly,
-  Foreseen,
+  ExpectedBehavior,
   Observation,
 } from '../../contract/anomaly.ts'
 import { evidenceMax } from '../../contract/anomaly.ts'
@@ -35,7 +35,7 @@ export interface Found {
 
 /** What detectors may look at beside what they saw. */
 export interface Known {
-  readonly foreseen: Foreseen
+  readonly foreseen: ExpectedBehavior
   readonly thresholds: Thresholds
   /** What earlier runs did, once there were enough of them. */
   readonly baseline: Baseline | undefined

@@ -1,4 +1,4 @@
-import type { AnomalySeverity, Observation, Seen } from '../../contract/anomaly.ts'
+import type { AnomalySeverity, Observation, ObservedFact } from '../../contract/anomaly.ts'
 import { judges, timesSeen, type Baseline } from '../baseline.ts'
 import { itemOf, type Item, type ItemKind } from '../trail.ts'
 import type { Detector, Found } from './detector.ts'
@@ -40,7 +40,10 @@ export const offBaseline: Detector<Counted> = {
 }
 
 /** Counted as it opens, and its bytes as it closes. */
-function counted({ requests, sent }: Counted, seen: Extract<Seen, { kind: 'connect' }>): Counted {
+function counted(
+  { requests, sent }: Counted,
+  seen: Extract<ObservedFact, { kind: 'connect' }>,
+): Counted {
   return { requests: requests + (seen.part === 'closed' ? 0 : 1), sent: sent + seen.sent }
 }
 

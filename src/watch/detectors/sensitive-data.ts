@@ -1,5 +1,5 @@
 import policy from '../../../policies/credential-paths.json' with { type: 'json' }
-import type { AnomalySeverity, Observation, Seen } from '../../contract/anomaly.ts'
+import type { AnomalySeverity, Observation, ObservedFact } from '../../contract/anomaly.ts'
 import { anomalySeverities, evidenceMax, isAtLeast } from '../../contract/anomaly.ts'
 import { type Detector, type Found, lastOf } from './detector.ts'
 
@@ -43,7 +43,7 @@ export const sensitiveData: Detector<readonly Observation[]> = {
 
 function planted(
   observation: Observation,
-  { token, where }: Extract<Seen, { kind: 'honeytoken' }>,
+  { token, where }: Extract<ObservedFact, { kind: 'honeytoken' }>,
 ): Found {
   const reason = `The planted secret "${token}" was seen in its ${where}`
   return { severity: 'high', subject: `${token} ${where}`, reason, evidence: [observation] }
@@ -60,7 +60,7 @@ function leaving(read: readonly Observation[], observation: Observation): Found 
   }
 }
 
-function severityOf(seen: Seen): AnomalySeverity {
+function severityOf(seen: ObservedFact): AnomalySeverity {
   return (seen.kind === 'open' ? placeOf(seen.path)?.severity : undefined) ?? 'low'
 }
 

@@ -1,4 +1,4 @@
-import type { Access, Seen } from '../../contract/anomaly.ts'
+import type { Access, ObservedFact } from '../../contract/anomaly.ts'
 import type { Detector } from './detector.ts'
 
 /**
@@ -28,7 +28,7 @@ export const unforeseenAccess: Detector<null> = {
 }
 
 /** The kind of access that an observation begins; undefined for what every program does. */
-export function accessOf(seen: Seen): Access | undefined {
+export function accessOf(seen: ObservedFact): Access | undefined {
   if (seen.kind === 'connect') return seen.part === 'closed' ? undefined : 'network'
   if (seen.kind === 'exec') return 'process'
   return seen.kind === 'open' && seen.access === 'write' ? 'files' : undefined

@@ -22,7 +22,7 @@ import { proportionalBytes } from '../src/os/proc.ts'
 import { createStock } from '../src/pool/stock.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { jailKinds, type JailKind } from '../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../src/contract/jail-kind.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 

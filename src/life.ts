@@ -14,7 +14,7 @@ import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
-import type { LifeResult, Rooms, OutputListener } from './contract/rooms.ts'
+import type { LifeResult, Rooms, OutputListener } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { tell } from './outcome.ts'
 

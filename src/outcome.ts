@@ -1,9 +1,9 @@
 import type { Job } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
-import type { Admission, LifeResult } from './contract/rooms.ts'
+import type { Admission, LifeResult } from './contract/pipeline.ts'
 import type { Verdict } from './contract/verdict.ts'
-import { tracedFunctions } from './contract/ran.ts'
+import { tracedFunctions } from './contract/traced-functions.ts'
 
 const nothing = {
   result: null,

@@ -16,7 +16,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Operations } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Availability, Provider, Sandbox } from '../contract/provider.ts'
-import type { Rooms } from '../contract/rooms.ts'
+import type { Rooms } from '../contract/pipeline.ts'
 import type { RiskAnalysis, ZoneSplit, TemporalZone } from '../contract/zones.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
 import { spoken } from '../effects/spoken.ts'
@@ -59,15 +59,15 @@ import { narrowed, subjectOf, type Instance } from '../zones/history.ts'
 import { overZones } from '../zones/over.ts'
 import { analysisOf, zonesOf } from '../zones/plan.ts'
 import { withZones } from '../zones/provider.ts'
-import { createAnalyst, type Analysed } from '../threat/analyse.ts'
-import { createAsking, type Asking } from '../threat/ask.ts'
+import { createAnalyst, type CachedAnalysis } from '../threat/analyse.ts'
+import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import { analyseSigned, refusalOf } from '../threat/signed.ts'
 import { openSigners } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
 import type { IsolateOptions } from '../tiers/isolated-vm/provider.ts'
 import type { ProcessOptions } from '../tiers/process/provider.ts'
 import { strengthOf, type TierName } from '../contract/tier.ts'
-import { jailKinds, type JailKind } from '../contract/way.ts'
+import { jailKinds, type JailKind } from '../contract/jail-kind.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 import type { OpenWayOut } from '../walls/exit.ts'
@@ -97,14 +97,14 @@ export interface Assembly extends AsyncDisposable {
   readonly pool: Pool
   /** What is kept ready, and what it costs. */
   readonly stock: Pick<Stock, 'facts'>
-  readonly analysis: Asking
+  readonly analysis: AnalysisClient
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
   /**
    * The first steps of the road alone: whose signatures the code has, and what it may do. Runs nothing, and writes
    * nothing down. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing.
    */
-  analyse(job: Job): Promise<Analysed>
+  analyse(job: Job): Promise<CachedAnalysis>
   /**
    * Takes a job's code apart without running it; run, the same job then has these zones. An instance is told by the name
    * that its owner gave it: from its second run on, its zones come from the first. Throws as `analyse` does, and INVALID
@@ -192,7 +192,7 @@ export function assemble(options: AssembleOptions): Assembly {
     ...options.budget,
     isOneAlone: kind === 'once',
   }
-  const analysis = createAsking({ warden, voice, atOnce: cores, once: kind === 'once' })
+  const analysis = createAnalysisClient({ warden, voice, atOnce: cores, once: kind === 'once' })
   const isFrugal = kind === 'once' || os.totalmem() < SMALL_MACHINE_BYTES
   const spares = isFrugal ? 0 : SPARES
   const stock = createStock(clock, voice)
@@ -422,14 +422,17 @@ export function assemble(options: AssembleOptions): Assembly {
   }
 
   /** An instance that ran before gets no more than it used then. */
-  function withPast<T extends Analysed>(job: Job, analysis: T): T {
+  function withPast<T extends CachedAnalysis>(job: Job, analysis: T): T {
     const instance = instanceOf(job, analysis)
     const past = instance && pastOf(instance)
     if (!past || analysis.kind !== 'verdict' || !analysis.split) return analysis
     return { ...analysis, split: narrowed(analysis.split, past) }
   }
 
-  function instanceOf(job: Job, { verdict }: Pick<Analysed, 'verdict'>): Instance | undefined {
+  function instanceOf(
+    job: Job,
+    { verdict }: Pick<CachedAnalysis, 'verdict'>,
+  ): Instance | undefined {
     const id = instances.get(job)
     return id === undefined ? undefined : { tenant: job.tenant, id, code: verdict.digest }
   }
@@ -484,7 +487,7 @@ export function assemble(options: AssembleOptions): Assembly {
     }
   }
 
-  async function judge(job: Job): Promise<Analysed> {
+  async function judge(job: Job): Promise<CachedAnalysis> {
     const signed = verify(job)
     if (signed.kind === 'refused') throw refusalOf(signed)
     await warming
@@ -793,9 +796,9 @@ function provedOf(
 /** The analysis process alone, for verdicts without a run. */
 export function openAnalysis(parts: {
   readonly warden: WardenClient
-}): AsyncDisposable & Pick<Asking, 'ask'> {
+}): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
   const voice = createVoice({ clock: systemClock, sinks: [] })
-  const asking = createAsking({
+  const asking = createAnalysisClient({
     warden: parts.warden,
     voice,
     atOnce: os.availableParallelism(),

@@ -1,5 +1,5 @@
 import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
-import { loadConfig, type Loaded } from '../config/load.ts'
+import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import type { Sink } from '../contract/event.ts'
 import { layerFolder } from '../lib/layer-folder.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
@@ -13,7 +13,7 @@ import { roleOf } from './role.ts'
 export interface Here {
   readonly assembly: Assembly
   readonly warden: WardenClient
-  readonly loaded: Loaded
+  readonly loaded: LoadedConfig
   readonly telemetry: Telemetry
   readonly role: Role | undefined
   close(): Promise<void>
@@ -70,7 +70,10 @@ async function eventLog(flags: Globals): Promise<readonly Sink[]> {
 }
 
 /** The configuration of this command; says which file it came from. */
-export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>> = {}): Loaded {
+export function loadHere(
+  flags: Globals,
+  given: Readonly<Record<string, unknown>> = {},
+): LoadedConfig {
   const loaded = loadConfig({
     file: flags.config,
     env: process.env,
@@ -83,7 +86,10 @@ export function loadHere(flags: Globals, given: Readonly<Record<string, unknown>
 }
 
 /** The client of whichever warden this process has: its parent, or one it holds itself. */
-export async function wardenOf(role: Role | undefined, loaded: Loaded): Promise<WardenClient> {
+export async function wardenOf(
+  role: Role | undefined,
+  loaded: LoadedConfig,
+): Promise<WardenClient> {
   if (role) {
     const { joinWarden } = await import('../walls/client.ts')
     process.on('disconnect', dieWithWarden)

@@ -10,7 +10,7 @@ import {
   isKeyText,
   openSigners,
   revokeSigner,
-  type Signer,
+  type TrustedSigner,
   trustSigner,
 } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
@@ -178,12 +178,12 @@ async function list(flags: Flags): Promise<void> {
   process.stdout.write(`${table(rows)}\n`)
 }
 
-function tell(flags: Flags, signer: Signer, what: string): void {
+function tell(flags: Flags, signer: TrustedSigner, what: string): void {
   if (flags.json) return printJson(signer)
   note(flags, `${what}: ${signer.name} (${signer.key})`)
 }
 
-function factsOf({ key, name, tenant }: Signer): Record<string, unknown> {
+function factsOf({ key, name, tenant }: TrustedSigner): Record<string, unknown> {
   return { key, name, tenant }
 }
 

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { loadConfig, readFile, trustedIn } from '../config/load.ts'
 import { loosenings } from '../config/loosens.ts'
-import { readTrusted, removeTrust, trustConfiguration, type Trusted } from '../config/trust.ts'
+import { readTrusted, removeTrust, trustConfiguration, type TrustedFile } from '../config/trust.ts'
 import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
@@ -41,7 +41,7 @@ export function readAhead(argv: readonly string[]): void {
   process.env[TRUSTING] = JSON.stringify(readNow(file ?? usualFile, process.cwd(), process.env))
 }
 
-interface Read extends Pick<Trusted, 'path' | 'sha256'> {
+interface Read extends Pick<TrustedFile, 'path' | 'sha256'> {
   readonly loosens: readonly string[]
 }
 
@@ -63,7 +63,7 @@ function add(folder: string, file: string, options: TrustOptions, world: World):
   const entry = trustConfiguration(folder, read, new Date())
   if (options.json) return json(world, { ...entry, loosens: read.loosens })
   if (options.quiet) return
-  world.stdout(`Trusted as it is now: ${sanitise(entry.path)}\n`)
+  world.stdout(`TrustedFile as it is now: ${sanitise(entry.path)}\n`)
   for (const line of read.loosens) world.stdout(`  ${sanitise(line)}\n`)
 }
 
@@ -82,7 +82,7 @@ function list(folder: string, options: TrustOptions, world: World): void {
     world.stdout(`${now.padEnd(7)}  ${since}  ${sanitise(path)}\n`)
 }
 
-function stateOf({ path, sha256: known }: Trusted): 'same' | 'changed' | 'gone' {
+function stateOf({ path, sha256: known }: TrustedFile): 'same' | 'changed' | 'gone' {
   try {
     return sha256(readFile(path, '/').bytes) === known ? 'same' : 'changed'
   } catch {

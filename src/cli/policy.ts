@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
-import { explainConfig, type Effective } from '../config/explain.ts'
-import { type Loaded, loadConfig } from '../config/load.ts'
+import { explainConfig, type EffectiveValue } from '../config/explain.ts'
+import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
@@ -196,9 +196,9 @@ function simulate(options: SimulateOptions, world: World): void {
 function withConfig(
   options: Options & { readonly mayBeUntrusted?: boolean },
   world: World,
-  then: (loaded: Loaded) => void,
+  then: (loaded: LoadedConfig) => void,
 ): void {
-  let loaded: Loaded
+  let loaded: LoadedConfig
   try {
     loaded = loadConfig({
       file: options.config,
@@ -231,7 +231,7 @@ function json(world: World, document: unknown): void {
 
 const COLUMN_MAX = 60
 
-function table(values: readonly Effective[]): string {
+function table(values: readonly EffectiveValue[]): string {
   const rows = values.map(
     ({ field, value, origin }) => [field, shown(field, value), origin] as const,
   )

@@ -14,7 +14,7 @@ import {
 } from '../contract/job.ts'
 import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { OutputListener } from '../contract/rooms.ts'
+import type { OutputListener } from '../contract/pipeline.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { megabytes } from './amount.ts'

@@ -1,22 +1,22 @@
 import * as z from 'zod'
 import { type Config, configSchema, type ConfigValues, isProduction } from '../contract/config.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
-import type { Path } from './positions.ts'
+import type { KeyPath } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
 
 /** A fault at a path of the configuration. */
 export interface Fault {
-  readonly path: Path
+  readonly path: KeyPath
   readonly message: string
 }
 
-export type Checked =
+export type ConfigCheck =
   | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly Fault[] }
   | { readonly ok: false; readonly faults: readonly [Fault, ...Fault[]] }
 
 /** Validates values: first the schema, then rules that no schema can express. */
-export function checkConfig(values: unknown, environment: string): Checked {
+export function checkConfig(values: unknown, environment: string): ConfigCheck {
   const parsed = configSchema.safeParse(values)
   const faults = parsed.success
     ? [...faultsOf(parsed.data, environment)]
@@ -45,7 +45,7 @@ function said(message: string): string {
 }
 
 /** Keys a table may have, read from the JSON schema of the configuration. */
-function keysAt(path: Path): readonly string[] {
+function keysAt(path: KeyPath): readonly string[] {
   let node: z.core.JSONSchema.BaseSchema | undefined = inputSchema()
   for (const part of path) {
     const inner: unknown =

@@ -1,17 +1,21 @@
 import type { Tenant } from '../contract/config.ts'
-import type { Loaded } from './load.ts'
-import type { Path } from './positions.ts'
+import type { LoadedConfig } from './load.ts'
+import type { KeyPath } from './positions.ts'
 
-export interface Effective {
+export interface EffectiveValue {
   readonly field: string
   readonly value: unknown
   readonly origin: string
 }
 
 /** Effective values with their origins, in the order of the reference; secrets are masked. */
-export function explainConfig({ config, apiKey, originOf }: Loaded): readonly Effective[] {
+export function explainConfig({
+  config,
+  apiKey,
+  originOf,
+}: LoadedConfig): readonly EffectiveValue[] {
   const { tenants, environment, state, hasDefaultEscalation: _, ...plain } = config
-  const rows = (value: unknown, under: Path): readonly Effective[] =>
+  const rows = (value: unknown, under: KeyPath): readonly EffectiveValue[] =>
     leaves(value, under).map(({ path, leaf }) => ({
       field: fieldOf(path),
       value: leaf,
@@ -30,11 +34,11 @@ function masked({ keys, floor, ceilings, signing }: Tenant): object {
 }
 
 interface Leaf {
-  readonly path: Path
+  readonly path: KeyPath
   readonly leaf: unknown
 }
 
-function leaves(value: unknown, path: Path): readonly Leaf[] {
+function leaves(value: unknown, path: KeyPath): readonly Leaf[] {
   if (value === undefined || isBare(value, path)) return []
   if (isLeaf(value, path)) return [{ path, leaf: value }]
   return Object.entries(value as object).flatMap(([name, inner]) =>
@@ -43,7 +47,7 @@ function leaves(value: unknown, path: Path): readonly Leaf[] {
 }
 
 /** A phase without controls has no effect. */
-function isBare(value: unknown, path: Path): boolean {
+function isBare(value: unknown, path: KeyPath): boolean {
   return path.at(-1) === 'controls' && Object.keys(value as object).length === 0
 }
 
@@ -56,18 +60,18 @@ const WHOLE = new Set<unknown>([
   'restraint',
 ])
 
-function isLeaf(value: unknown, path: Path): boolean {
+function isLeaf(value: unknown, path: KeyPath): boolean {
   if (typeof value !== 'object' || value === null || WHOLE.has(path.at(-1))) return true
   const inner = Object.values(value)
   return inner.length === 0 ? path.length > 0 : Array.isArray(value) && typeof inner[0] !== 'object'
 }
 
 /** Path as written in the file: a phase's controls stand beside its name there, not under `controls`. */
-function writtenPath(path: Path): Path {
+function writtenPath(path: KeyPath): KeyPath {
   return path.filter((part, index) => part !== 'controls' || path[index - 2] !== 'phases')
 }
 
-function fieldOf(path: Path): string {
+function fieldOf(path: KeyPath): string {
   return path
     .map((part) => (/^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)))
     .join('.')

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
-import { type Layer, mergeLayers } from './layers.ts'
-import type { Path } from './positions.ts'
+import { type ConfigLayer, mergeLayers } from './layers.ts'
+import type { KeyPath } from './positions.ts'
 
 const scalar = fc.oneof(fc.integer(), fc.boolean(), fc.array(fc.integer(), { maxLength: 2 }))
 const name = fc.constantFrom('a', 'b', 'network', 'constructor', '__proto__')
@@ -13,7 +13,7 @@ const layers = fc
   .array(table, { minLength: 1, maxLength: 4 })
   .map((values) => values.map((value, index) => layerOf(value, `layer ${index}`)))
 
-function layerOf(values: Record<string, unknown>, label: string): Layer {
+function layerOf(values: Record<string, unknown>, label: string): ConfigLayer {
   return { values, origin: () => ({ label }) }
 }
 
@@ -61,12 +61,12 @@ test('merging touches no layer and no prototype', () => {
   )
 })
 
-function scalars(value: unknown, path: Path = []): { path: Path; value: unknown }[] {
+function scalars(value: unknown, path: KeyPath = []): { path: KeyPath; value: unknown }[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [{ path, value }]
   return Object.entries(value).flatMap(([key, inner]) => scalars(inner, [...path, key]))
 }
 
-function at(value: unknown, path: Path): unknown {
+function at(value: unknown, path: KeyPath): unknown {
   return path.reduce<unknown>(
     (inner, key) => Object.getOwnPropertyDescriptor(Object(inner), key)?.value,
     value,

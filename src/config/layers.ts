@@ -1,8 +1,8 @@
-import type { Parsed } from './parse.ts'
-import { keyOf, type Path, type Position } from './positions.ts'
+import type { ParsedToml } from './parse.ts'
+import { keyOf, type KeyPath, type Position } from './positions.ts'
 
 /** Origin of an effective value. `label` is its text: `default`, `mayfly.toml:12`, `--port`. */
-export interface Origin {
+export interface ValueOrigin {
   readonly label: string
   readonly file?: string
   readonly line?: number
@@ -10,28 +10,28 @@ export interface Origin {
 }
 
 /** A source of values; a later one wins. */
-export interface Layer {
+export interface ConfigLayer {
   readonly values: Readonly<Record<string, unknown>>
-  origin(path: Path): Origin
+  origin(path: KeyPath): ValueOrigin
 }
 
-export interface Merged {
+export interface MergedConfig {
   readonly values: Record<string, unknown>
   /** Origin of the value at a path; `default` if no layer set it. */
-  readonly originOf: (path: Path) => Origin
+  readonly originOf: (path: KeyPath) => ValueOrigin
   /** The same, else of the nearest table or list around it: the position to report for a missing key. */
-  readonly originNear: (path: Path) => Origin
+  readonly originNear: (path: KeyPath) => ValueOrigin
 }
 
-export const defaultOrigin: Origin = { label: 'default' }
+export const defaultOrigin: ValueOrigin = { label: 'default' }
 
 /**
  * Merges layers in order: tables are merged key by key, everything else is replaced as a whole (lists, an
  * escalation, a network), so that no list mixes two files.
  */
-export function mergeLayers(layers: readonly Layer[]): Merged {
+export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   const values: Record<string, unknown> = Object.create(null)
-  const origins = new Map<string, Origin>()
+  const origins = new Map<string, ValueOrigin>()
   for (const layer of layers) lay(values, layer.values, [], { layer, origins })
   return {
     values,
@@ -40,7 +40,7 @@ export function mergeLayers(layers: readonly Layer[]): Merged {
   }
 }
 
-export function fileLayer(parsed: Parsed): Layer {
+export function fileLayer(parsed: ParsedToml): ConfigLayer {
   return {
     values: parsed.values,
     origin: (path) => fileOrigin(parsed.file, locateNearest(parsed, path)),
@@ -48,17 +48,17 @@ export function fileLayer(parsed: Parsed): Layer {
 }
 
 /** A single value from a variable or a flag. */
-export function valueLayer(path: Path, value: unknown, label: string): Layer {
+export function valueLayer(path: KeyPath, value: unknown, label: string): ConfigLayer {
   const values = path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value)
   return { values: values as Record<string, unknown>, origin: () => ({ label }) }
 }
 
 interface Laying {
-  readonly layer: Layer
-  readonly origins: Map<string, Origin>
+  readonly layer: ConfigLayer
+  readonly origins: Map<string, ValueOrigin>
 }
 
-function lay(into: Record<string, unknown>, from: object, path: Path, laying: Laying): void {
+function lay(into: Record<string, unknown>, from: object, path: KeyPath, laying: Laying): void {
   for (const [name, value] of Object.entries(from)) {
     if (value === undefined) continue
     const here = [...path, name]
@@ -77,7 +77,7 @@ function lay(into: Record<string, unknown>, from: object, path: Path, laying: La
 }
 
 /** Tables that are replaced as a whole. */
-function isWhole(path: Path): boolean {
+function isWhole(path: KeyPath): boolean {
   const last = path.at(-1)
   if (path.length === 1) return ['escalation', 'restraint', 'network'].includes(String(last))
   return last === 'network' || last === 'network_policy' || last === 'fs_policy'
@@ -89,19 +89,19 @@ function isTable(value: unknown): value is Record<string, unknown> {
   return prototype === null || prototype === Object.prototype
 }
 
-function forget(origins: Map<string, Origin>, path: Path): void {
+function forget(origins: Map<string, ValueOrigin>, path: KeyPath): void {
   const below = `${keyOf(path).slice(0, -1)},`
   for (const key of origins.keys()) if (key.startsWith(below)) origins.delete(key)
 }
 
-function remember(value: unknown, path: Path, { layer, origins }: Laying): void {
+function remember(value: unknown, path: KeyPath, { layer, origins }: Laying): void {
   origins.set(keyOf(path), layer.origin(path))
   if (typeof value !== 'object' || value === null) return
   for (const [name, inner] of Object.entries(value))
     remember(inner, [...path, Array.isArray(value) ? Number(name) : name], { layer, origins })
 }
 
-function nearest(origins: ReadonlyMap<string, Origin>, path: Path): Origin {
+function nearest(origins: ReadonlyMap<string, ValueOrigin>, path: KeyPath): ValueOrigin {
   for (let length = path.length; length > 0; length -= 1) {
     const found = origins.get(keyOf(path.slice(0, length)))
     if (found) return found
@@ -109,7 +109,7 @@ function nearest(origins: ReadonlyMap<string, Origin>, path: Path): Origin {
   return defaultOrigin
 }
 
-function locateNearest(parsed: Parsed, path: Path): Position | undefined {
+function locateNearest(parsed: ParsedToml, path: KeyPath): Position | undefined {
   for (let length = path.length; length > 0; length -= 1) {
     const found = parsed.locate(path.slice(0, length))
     if (found) return found
@@ -117,6 +117,6 @@ function locateNearest(parsed: Parsed, path: Path): Position | undefined {
   return undefined
 }
 
-function fileOrigin(file: string, position: Position | undefined): Origin {
+function fileOrigin(file: string, position: Position | undefined): ValueOrigin {
   return position ? { label: `${file}:${position.line}`, file, ...position } : { label: file, file }
 }

@@ -7,14 +7,14 @@ import { checkConfig, type Fault, finishConfig } from './check.ts'
 import {
   defaultOrigin,
   fileLayer,
-  type Layer,
-  type Merged,
+  type ConfigLayer,
+  type MergedConfig,
   mergeLayers,
-  type Origin,
+  type ValueOrigin,
 } from './layers.ts'
 import { configError, type Issue, parseToml } from './parse.ts'
-import type { Path } from './positions.ts'
-import { type ReadFile, untrustedError, untrustedIssues } from './trust.ts'
+import type { KeyPath } from './positions.ts'
+import { type ConfigFile, untrustedError, untrustedIssues } from './trust.ts'
 import { type Environment, flagLayers, variableLayers, variableWarnings } from './variables.ts'
 
 const ENV_NAME = /^[A-Za-z0-9_-]{1,32}$/
@@ -33,10 +33,10 @@ export interface LoadOptions {
   readonly mayBeUntrusted?: boolean
 }
 
-export interface Loaded {
+export interface LoadedConfig {
   readonly config: Config
   /** Origin of a value, by the keys of the file; a tenant by its name: `tenants`, `acme`, `floor`. */
-  readonly originOf: (path: Path) => Origin
+  readonly originOf: (path: KeyPath) => ValueOrigin
   /** Files read, later ones take precedence; empty if there were none. */
   readonly files: readonly string[]
   readonly warnings: readonly string[]
@@ -51,7 +51,7 @@ export interface Loaded {
  * variables, then flags. Throws MayflyError CONFIG, with every issue in `details.issues`, and CONFIG_UNTRUSTED for a
  * file that was found in the current folder, is looser than the defaults, and is not trusted.
  */
-export function loadConfig(options: LoadOptions): Loaded {
+export function loadConfig(options: LoadOptions): LoadedConfig {
   const environment = environmentOf(options.env)
   const files = options.object === undefined ? filesOf(options) : []
   // Read once, so that the trusted bytes are the parsed bytes (no TOCTOU).
@@ -130,7 +130,7 @@ function filesOf({ file, env, cwd }: LoadOptions): readonly string[] {
 }
 
 /** Reads one file. Throws MayflyError CONFIG if it is unreadable or not TOML. */
-export function readFile(file: string, cwd: string): ReadFile {
+export function readFile(file: string, cwd: string): ConfigFile {
   const shown = isAbsolute(file) ? file : relative('.', file)
   const path = resolve(cwd, file)
   const bytes = readBytes(path, shown)
@@ -161,14 +161,14 @@ function unreadable(shown: string, cause: unknown): MayflyError {
   })
 }
 
-function objectLayers(object: unknown): readonly Layer[] {
+function objectLayers(object: unknown): readonly ConfigLayer[] {
   if (object === undefined) return []
   if (typeof object !== 'object' || object === null || Array.isArray(object))
     throw configError([{ message: 'expected an object', key: '', where: 'options' }])
   return [{ values: object as Record<string, unknown>, origin: () => ({ label: 'options' }) }]
 }
 
-function issueOf({ path, message }: Fault, merged: Merged): Issue {
+function issueOf({ path, message }: Fault, merged: MergedConfig): Issue {
   const { label, file, line, column } = merged.originNear(path)
   const key = path.join('.')
   const where = column === undefined ? label : `${label}:${column}`
@@ -177,10 +177,10 @@ function issueOf({ path, message }: Fault, merged: Merged): Issue {
 }
 
 function originsOf(
-  { originOf }: Merged,
+  { originOf }: MergedConfig,
   values: ConfigValues,
   env: Environment,
-): Loaded['originOf'] {
+): LoadedConfig['originOf'] {
   const index = new Map<unknown, number>(values.tenants.map(({ name }, at) => [name, at]))
   return (path) => {
     if (path[0] === 'environment')
@@ -191,7 +191,7 @@ function originsOf(
 }
 
 /** A relative folder is resolved against the file that names it, else against the working directory. */
-function stateOf(given: string | undefined, merged: Merged, options: LoadOptions): string {
+function stateOf(given: string | undefined, merged: MergedConfig, options: LoadOptions): string {
   if (given === undefined) return defaultState(options.env)
   const { file } = merged.originOf(['state'])
   return resolve(options.cwd, file === undefined ? '.' : dirname(file), given)

@@ -12,7 +12,7 @@ import type { Reaction } from '../contract/phase.ts'
 import { defaultRestraint, restraint } from '../contract/restraint.ts'
 import { parseDuration, parseSize } from '../contract/units.ts'
 import { strengthOf } from '../contract/tier.ts'
-import type { Path } from './positions.ts'
+import type { KeyPath } from './positions.ts'
 import { severityOf } from './schedules.ts'
 
 /**
@@ -21,7 +21,7 @@ import { severityOf } from './schedules.ts'
  * counts as looser: fail closed.
  */
 export interface Loosening {
-  readonly path: Path
+  readonly path: KeyPath
   /** Such as `more than the default, 5000`. */
   readonly because: string
 }
@@ -273,7 +273,7 @@ function treeOf(rules: Readonly<Record<string, Rule>>): RuleNode {
   return root
 }
 
-function* within(written: unknown, path: Path, node: RuleNode): Generator<Loosening> {
+function* within(written: unknown, path: KeyPath, node: RuleNode): Generator<Loosening> {
   const because = node.rule && judged(node.rule, written)
   if (because !== undefined) yield { path, because }
   if (node.rule && node.below.size === 0) return

@@ -1,6 +1,6 @@
 import { parse, TomlError } from 'smol-toml'
 import { MayflyError } from '../contract/error.ts'
-import { type Path, type Position, positionsOf } from './positions.ts'
+import { type KeyPath, type Position, positionsOf } from './positions.ts'
 
 const DEPTH_MAX = 64
 const TOML_BYTES_MAX = 2 ** 20
@@ -18,14 +18,14 @@ export interface Issue {
 }
 
 /** A parsed file: its values, and the position of each. */
-export interface Parsed {
+export interface ParsedToml {
   readonly file: string
   readonly values: Readonly<Record<string, unknown>>
-  locate(path: Path): Position | undefined
+  locate(path: KeyPath): Position | undefined
 }
 
 /** Parses TOML of at most 1 MiB. Throws CONFIG with file, line and column if it is invalid. */
-export function parseToml(text: string, file: string): Parsed {
+export function parseToml(text: string, file: string): ParsedToml {
   if (Buffer.byteLength(text) > TOML_BYTES_MAX)
     throw configError([{ message: 'expected at most 1 MiB', key: '', where: file, file }])
   try {

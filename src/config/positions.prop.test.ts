@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { parse, stringify } from 'smol-toml'
-import { type Path, positionsOf } from './positions.ts'
+import { type KeyPath, positionsOf } from './positions.ts'
 
 const leaf = fc.oneof(
   fc.integer({ min: -1000, max: 1000 }),
@@ -51,7 +51,7 @@ test('invalid TOML still terminates the search', () => {
   )
 })
 
-function pathsOf(value: unknown, path: Path = []): Path[] {
+function pathsOf(value: unknown, path: KeyPath = []): KeyPath[] {
   if (Array.isArray(value))
     return value.flatMap((item, index) => [[...path, index], ...pathsOf(item, [...path, index])])
   if (typeof value !== 'object' || value === null) return []

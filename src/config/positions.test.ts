@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { parse } from 'smol-toml'
-import { type Path, positionsOf } from './positions.ts'
+import { type KeyPath, positionsOf } from './positions.ts'
 
 const toml = `# a comment with [brackets] and "quotes"
 default_provider = "auto"   # trailing
@@ -36,14 +36,14 @@ phases = [
 "tab\\tkey\\u0041" = 1979-05-27 07:32:00
 `
 
-function at(path: Path): string {
+function at(path: KeyPath): string {
   const position = positionsOf(toml)(path)
   return position ? `${position.line}:${position.column}` : 'nowhere'
 }
 
 test('the sample is valid TOML', () => assert.ok(parse(toml)))
 
-const expected: readonly (readonly [Path, string])[] = [
+const expected: readonly (readonly [KeyPath, string])[] = [
   [['default_provider'], '2:1'],
   [['quoted key'], '3:3'],
   [['quoted key', 'literal'], '3:16'],

@@ -4,13 +4,13 @@ export interface Position {
   readonly column: number
 }
 
-export type Path = readonly (string | number)[]
+export type KeyPath = readonly (string | number)[]
 
 /**
  * Finds the position of each key and array element of a TOML text, by its path in the parsed value. The text
  * must have been parsed without error before: invalid TOML gives meaningless positions, but always terminates.
  */
-export function positionsOf(toml: string): (path: Path) => Position | undefined {
+export function positionsOf(toml: string): (path: KeyPath) => Position | undefined {
   const offsets = new Scan(toml).run()
   const lines = lineStarts(toml)
   return (path) => {
@@ -20,7 +20,7 @@ export function positionsOf(toml: string): (path: Path) => Position | undefined 
 }
 
 /** Text form of a path, usable as the key of a map. */
-export const keyOf = (path: Path): string => JSON.stringify(path)
+export const keyOf = (path: KeyPath): string => JSON.stringify(path)
 
 function lineStarts(text: string): readonly number[] {
   const starts = [0]
@@ -66,7 +66,7 @@ class Scan {
   }
 
   run(): ReadonlyMap<string, number> {
-    let table: Path = []
+    let table: KeyPath = []
     for (this.#skip(GAP); this.#at < this.#text.length; this.#skip(GAP)) {
       const before = this.#at
       if (this.#text[this.#at] === '[') table = this.#header()
@@ -76,12 +76,12 @@ class Scan {
     return this.#offsets
   }
 
-  #header(): Path {
+  #header(): KeyPath {
     const isArray = this.#text.startsWith('[[', this.#at)
     this.#at += isArray ? 2 : 1
     const segments = this.#key()
     this.#skip(REST_OF_LINE)
-    let path: Path = []
+    let path: KeyPath = []
     for (const [index, segment] of segments.entries()) {
       path = this.#note([...path, segment.name], segment.offset)
       if (isArray && index === segments.length - 1) return this.#element(path, segment.offset)
@@ -91,13 +91,13 @@ class Scan {
     return path
   }
 
-  #element(path: Path, offset: number): Path {
+  #element(path: KeyPath, offset: number): KeyPath {
     const index = (this.#newest.get(keyOf(path)) ?? -1) + 1
     this.#newest.set(keyOf(path), index)
     return this.#note([...path, index], offset)
   }
 
-  #assignment(table: Path): void {
+  #assignment(table: KeyPath): void {
     let path = table
     for (const { name, offset } of this.#key()) path = this.#note([...path, name], offset)
     this.#skip(SPACE)
@@ -120,7 +120,7 @@ class Scan {
     return segments
   }
 
-  #value(path: Path): void {
+  #value(path: KeyPath): void {
     const first = this.#text[this.#at]
     if (first === '"' || first === "'") this.#string()
     else if (first === '[') this.#array(path)
@@ -128,7 +128,7 @@ class Scan {
     else this.#skip(SCALAR)
   }
 
-  #array(path: Path): void {
+  #array(path: KeyPath): void {
     this.#at += 1
     for (let index = 0; this.#opens(']'); index += 1) {
       const before = this.#at
@@ -137,7 +137,7 @@ class Scan {
     }
   }
 
-  #inlineTable(path: Path): void {
+  #inlineTable(path: KeyPath): void {
     this.#at += 1
     while (this.#opens('}')) {
       const before = this.#at
@@ -171,7 +171,7 @@ class Scan {
     return quote === '"' ? unescaped(body) : body
   }
 
-  #note(path: Path, offset: number): Path {
+  #note(path: KeyPath, offset: number): KeyPath {
     const key = keyOf(path)
     if (!this.#offsets.has(key)) this.#offsets.set(key, offset)
     return path

@@ -6,7 +6,7 @@ import type { Reaction } from '../contract/phase.ts'
 import { zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
 import type { Fault } from './check.ts'
-import type { Path } from './positions.ts'
+import type { KeyPath } from './positions.ts'
 
 type Schedules = ConfigValues['schedules']
 type Course = Pick<Schedules[string], 'phases' | 'on_anomaly' | 'clock'>
@@ -53,7 +53,7 @@ interface Limit {
 }
 
 /** The first phase of a whole starts from the job's grants, unknown here, so it may name anything. */
-function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<Fault> {
+function* courseFaults({ phases }: Course, path: KeyPath, limit: Limit): Generator<Fault> {
   let { before, of } = limit
   const names = new Set<string>()
   for (const [index, phase] of phases.entries()) {
@@ -84,7 +84,7 @@ function* courseFaults({ phases }: Course, path: Path, limit: Limit): Generator<
 /** Controls that a cgroup can enforce for a part of a wall; the others apply to the wall as a whole. */
 const ofPrograms: ReadonlySet<string> = new Set(['memory', 'cpu', 'processes'])
 
-function* programFaults(kind: string, { phases }: Course, path: Path): Generator<Fault> {
+function* programFaults(kind: string, { phases }: Course, path: KeyPath): Generator<Fault> {
   if (zoneKinds.some((one) => one === kind))
     yield {
       path: [...path, 'program'],
@@ -118,7 +118,7 @@ function readsCpu(text: string | undefined): boolean {
   }
 }
 
-function* conditionFaults(phase: PhaseConfig, path: Path): Generator<Fault> {
+function* conditionFaults(phase: PhaseConfig, path: KeyPath): Generator<Fault> {
   for (const key of conditionKeys) {
     const text = phase[key]
     if (text === undefined) continue
@@ -159,7 +159,7 @@ export const severityOf: Readonly<Record<Reaction, number>> = {
   terminate: 3,
 }
 
-function* courseWarnings(course: Course, path: Path): Generator<Fault> {
+function* courseWarnings(course: Course, path: KeyPath): Generator<Fault> {
   const { on_anomaly } = course
   const order = ['low', 'medium', 'high'] as const
   for (const [place, severity] of order.entries()) {
@@ -178,7 +178,7 @@ function* courseWarnings(course: Course, path: Path): Generator<Fault> {
 /** Phases that would start after the end. */
 function* lateWarnings(
   { phases }: Course,
-  path: Path,
+  path: KeyPath,
   until: number | undefined,
   what: string,
 ): Generator<Fault> {

@@ -14,8 +14,8 @@ import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { changePrivate } from '../lib/private-file.ts'
 import { loosenings } from './loosens.ts'
-import type { Issue, Parsed } from './parse.ts'
-import type { Path } from './positions.ts'
+import type { Issue, ParsedToml } from './parse.ts'
+import type { KeyPath } from './positions.ts'
 
 /**
  * Trust in configuration files. A `mayfly.toml` found in the current folder may have come with cloned or
@@ -27,7 +27,7 @@ import type { Path } from './positions.ts'
  * accessible to others is ignored. Not handled: an attacker with the rights of the state folder's owner, who
  * needs no such file.
  */
-export interface Trusted {
+export interface TrustedFile {
   /** Absolute path, links resolved. */
   readonly path: string
   readonly sha256: string
@@ -36,10 +36,10 @@ export interface Trusted {
 }
 
 /** A file as read: the bytes that were parsed are the bytes that are judged. */
-export interface ReadFile {
+export interface ConfigFile {
   readonly path: string
   readonly bytes: Uint8Array
-  readonly parsed: Parsed
+  readonly parsed: ParsedToml
 }
 
 const entriesMax = 1000
@@ -56,7 +56,7 @@ export const trustFile = (stateFolder: string): string =>
 
 /** Loosening values of each file that is not trusted in its current form; with file, line and column. */
 export function untrustedIssues(
-  files: readonly ReadFile[],
+  files: readonly ConfigFile[],
   stateFolder: string | undefined,
 ): readonly Issue[] {
   return files.flatMap((file) => {
@@ -85,9 +85,9 @@ export function untrustedError(issues: readonly [Issue, ...Issue[]]): MayflyErro
 /** Trusts a file's current content, replacing earlier trust of its path. Throws MayflyError STATE. */
 export function trustConfiguration(
   stateFolder: string,
-  { path, sha256 }: Pick<Trusted, 'path' | 'sha256'>,
+  { path, sha256 }: Pick<TrustedFile, 'path' | 'sha256'>,
   now: Date,
-): Trusted {
+): TrustedFile {
   const entry = { path, sha256, since: now.toISOString() }
   change(stateFolder, (all) => {
     const others = all.filter((one) => one.path !== path)
@@ -111,7 +111,7 @@ export function removeTrust(stateFolder: string, path: string): boolean {
 }
 
 /** Trusted files; empty if the list could have been written by anyone but the owner of the state folder. */
-export function readTrusted(stateFolder: string): readonly Trusted[] {
+export function readTrusted(stateFolder: string): readonly TrustedFile[] {
   try {
     const text = readOwn(stateFolder)
     return text === undefined ? [] : listSchema.parse(parseJson(text)).trusted
@@ -120,7 +120,10 @@ export function readTrusted(stateFolder: string): readonly Trusted[] {
   }
 }
 
-function change(stateFolder: string, work: (all: readonly Trusted[]) => readonly Trusted[]): void {
+function change(
+  stateFolder: string,
+  work: (all: readonly TrustedFile[]) => readonly TrustedFile[],
+): void {
   try {
     changePrivate(trustFile(stateFolder), () => {
       const trusted = work(readTrusted(stateFolder))
@@ -152,7 +155,7 @@ function readOwn(stateFolder: string): string | undefined {
   }
 }
 
-function isOf({ path, sha256: known }: Trusted, file: ReadFile): boolean {
+function isOf({ path, sha256: known }: TrustedFile, file: ConfigFile): boolean {
   // A linked file is never trusted: its relative paths would be resolved in the link's folder.
   const own = join(real(dirname(file.path)), basename(file.path))
   return path === own && path === real(file.path) && known === sha256(file.bytes)
@@ -166,7 +169,7 @@ function real(path: string): string {
   }
 }
 
-function issueAt(parsed: Parsed, path: Path, because: string): Issue {
+function issueAt(parsed: ParsedToml, path: KeyPath, because: string): Issue {
   const key = path.map(plainName).join('.')
   const at = nearest(parsed, path)
   const where = at ? `${parsed.file}:${at.line}:${at.column}` : parsed.file
@@ -178,7 +181,7 @@ function plainName(part: string | number): string {
   return /^[\w-]+$/.test(String(part)) ? String(part) : JSON.stringify(part)
 }
 
-function nearest(parsed: Parsed, path: Path) {
+function nearest(parsed: ParsedToml, path: KeyPath) {
   for (let length = path.length; length > 0; length -= 1) {
     const found = parsed.locate(path.slice(0, length))
     if (found) return found

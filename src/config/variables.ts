@@ -1,10 +1,10 @@
-import { type Layer, valueLayer } from './layers.ts'
-import type { Path } from './positions.ts'
+import { type ConfigLayer, valueLayer } from './layers.ts'
+import type { KeyPath } from './positions.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 interface Setting {
-  readonly path: Path
+  readonly path: KeyPath
   readonly variable: string
   readonly flag: string
   readonly kind: 'text' | 'quantity' | 'boolean'
@@ -46,7 +46,7 @@ export const knownVariables: readonly string[] = [
 ].sort()
 
 /** A layer for each non-empty variable. */
-export function variableLayers(env: Environment): readonly Layer[] {
+export function variableLayers(env: Environment): readonly ConfigLayer[] {
   return settings.flatMap(({ path, variable, kind }) => {
     const text = env[variable]
     return text === undefined || text === '' ? [] : [valueLayer(path, read(text, kind), variable)]
@@ -54,7 +54,7 @@ export function variableLayers(env: Environment): readonly Layer[] {
 }
 
 /** A layer for each flag, by its name with dashes; throws RangeError for an unknown name. */
-export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly Layer[] {
+export function flagLayers(flags: Readonly<Record<string, unknown>>): readonly ConfigLayer[] {
   return Object.entries(flags).flatMap(([flag, value]) => {
     if (value === undefined) return []
     const found = settings.find((one) => one.flag === flag)

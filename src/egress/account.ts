@@ -1,5 +1,5 @@
 import { Sum, type Budget, type Direction } from './budget.ts'
-import { Turns, type TurnParts } from '../lib/turns.ts'
+import { LoopLimiter, type LoopLimiterParts } from '../lib/loop-limiter.ts'
 
 /**
  * What one look into TLS counts at least: of a handshake only the first part can be measured, and a guest chooses how
@@ -8,8 +8,8 @@ import { Turns, type TurnParts } from '../lib/turns.ts'
 const lookMsMin = 1
 
 /** Of the looks of one run. */
-export function turnsOfLooks(parts: Partial<TurnParts> = {}): Turns {
-  return new Turns({ counted: (tookMs) => Math.max(lookMsMin, tookMs), ...parts })
+export function turnsOfLooks(parts: Partial<LoopLimiterParts> = {}): LoopLimiter {
+  return new LoopLimiter({ counted: (tookMs) => Math.max(lookMsMin, tookMs), ...parts })
 }
 
 /** One way out of a run, as the run's account knows it. */
@@ -26,7 +26,7 @@ export interface Party {
 export class Account {
   readonly sum = new Sum()
   /** For what the server does for it itself. */
-  readonly turns: Turns
+  readonly turns: LoopLimiter
   readonly #parties = new Set<Party>()
 
   constructor(turns = turnsOfLooks()) {

@@ -4,7 +4,7 @@ import { Sum, type Budget, type Direction, type Moved } from './budget.ts'
 import type { Caller } from './callers.ts'
 import { Entry, type Ruling, type Told } from './entry.ts'
 import type { EgressRequest } from './rules.ts'
-import type { Turns } from '../lib/turns.ts'
+import type { LoopLimiter } from '../lib/loop-limiter.ts'
 
 /** One attempt to get out, as `metrics.network` of the outcome has it. */
 export interface Attempt {
@@ -71,7 +71,7 @@ export class Ledger {
   }
 
   /** Whose turn it is, of all connections of the run, to have the server work for it. */
-  get turns(): Turns {
+  get turns(): LoopLimiter {
     return this.#account.turns
   }
 

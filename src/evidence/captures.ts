@@ -10,7 +10,7 @@ import {
   type PartReader,
 } from '../contract/evidence.ts'
 import type { CapturePart } from '../contract/provider.ts'
-import type { KeepCapture } from '../contract/rooms.ts'
+import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies, BodiesRead, Folder } from './bodies.ts'
 import { parseJson } from '../lib/parse-json.ts'
 

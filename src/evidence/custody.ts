@@ -1,7 +1,7 @@
 import type { Point } from '../contract/event.ts'
 import type { Evidence } from '../contract/evidence.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { KeepCapture } from '../contract/rooms.ts'
+import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies } from './bodies.ts'
 import {
   askedCaptures,

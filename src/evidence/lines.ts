@@ -1,6 +1,6 @@
 import type { Event } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
-import type { Admission, Plan } from '../contract/rooms.ts'
+import type { Admission, Plan } from '../contract/pipeline.ts'
 import { trustOf, type Verdict } from '../contract/verdict.ts'
 import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'

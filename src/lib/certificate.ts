@@ -18,7 +18,7 @@ const DAY_MS = 86_400_000
 const EARLIER_MS = 3_600_000
 const ECDSA_SHA256 = '1.2.840.10045.4.3.2'
 
-export interface Wanted {
+export interface CertificateOptions {
   readonly subject: string
   readonly key: KeyObject
   readonly issuer: { readonly name: string; readonly key: KeyObject }
@@ -28,7 +28,14 @@ export interface Wanted {
 }
 
 /** An X.509 version 3 certificate (RFC 5280) as PEM. */
-export function certificate({ subject, key, issuer, from, days, extensions }: Wanted): string {
+export function certificate({
+  subject,
+  key,
+  issuer,
+  from,
+  days,
+  extensions,
+}: CertificateOptions): string {
   const algorithm = sequence(oid(ECDSA_SHA256))
   const spki = key.export({ type: 'spki', format: 'der' })
   const issuerSpki = createPublicKey(issuer.key).export({ type: 'spki', format: 'der' })

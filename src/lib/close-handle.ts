@@ -1,7 +1,7 @@
 import { Server, type Socket } from 'node:net'
 
 /** Closes a socket or listener of a wall that has no receiver. */
-export function letGo(handle: Socket | Server): void {
+export function closeHandle(handle: Socket | Server): void {
   if (handle instanceof Server) handle.close()
   else handle.destroy()
 }

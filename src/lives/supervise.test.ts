@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
 import { allControls, noNetwork } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { SupervisedRun } from '../contract/rooms.ts'
+import type { SupervisedRun } from '../contract/pipeline.ts'
 import type { Faults, Script } from '../tiers/mock/script.ts'
 import { answerMsMax, releaseMsMax, supervise } from './supervise.ts'
 

@@ -13,7 +13,7 @@ import type {
   OperatorOrder,
   SupervisedRun,
   Supervisor,
-} from '../contract/rooms.ts'
+} from '../contract/pipeline.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { Attention, type Judged } from './attention.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'

@@ -2,7 +2,7 @@ import { controlsBeyond, controlNames, type Control, type Controls } from '../co
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { TimelineListener, Point } from '../contract/event.ts'
 import type { Operations, Operator } from '../contract/live.ts'
-import type { KeepCapture, SupervisedRun, Supervisor } from '../contract/rooms.ts'
+import type { KeepCapture, SupervisedRun, Supervisor } from '../contract/pipeline.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'

@@ -5,7 +5,7 @@ import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import type { LiveRow, LiveSandbox } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Ability, Sandbox } from '../contract/provider.ts'
-import type { Supervisor } from '../contract/rooms.ts'
+import type { Supervisor } from '../contract/pipeline.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** Lines that operators may add to one timeline; what they do after that is in the record alone. */

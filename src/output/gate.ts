@@ -1,6 +1,6 @@
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
-import type { Gate, GatedOutput, OutputListener } from '../contract/rooms.ts'
+import type { Gate, GatedOutput, OutputListener } from '../contract/pipeline.ts'
 import { Answers } from './answers.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'

@@ -11,7 +11,7 @@ import {
 import path from 'node:path'
 import { isCodePath } from '../contract/files.ts'
 import { contentOf, layerName } from '../contract/layer.ts'
-import type { LayerCode } from '../contract/rooms.ts'
+import type { LayerCode } from '../contract/pipeline.ts'
 import { Layers } from './layers.ts'
 
 const FOUND_BYTES_MAX = 2 ** 20

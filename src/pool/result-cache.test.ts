@@ -6,7 +6,7 @@ import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { LifeResult } from '../contract/rooms.ts'
+import type { LifeResult } from '../contract/pipeline.ts'
 import { createResultCache } from './result-cache.ts'
 
 const closed = { ...allControls, network: noNetwork, files: noFiles, capabilities: [] }

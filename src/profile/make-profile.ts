@@ -9,7 +9,7 @@ import {
 import { callable, type Job } from '../contract/job.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
-import type { Plan } from '../contract/rooms.ts'
+import type { Plan } from '../contract/pipeline.ts'
 import type { TierName } from '../contract/tier.ts'
 import { plainScoreMax, trustOf, type Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'

@@ -1,6 +1,6 @@
 import type { Config } from '../contract/config.ts'
 import type { Job } from '../contract/job.ts'
-import type { Plan } from '../contract/rooms.ts'
+import type { Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import type { ProviderFacts } from './choose-tier.ts'
 import { sizesOf } from './surroundings.ts'

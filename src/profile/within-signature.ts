@@ -1,5 +1,5 @@
 import { grantsNetwork } from '../contract/controls.ts'
-import type { Plan } from '../contract/rooms.ts'
+import type { Plan } from '../contract/pipeline.ts'
 import type { Signed } from '../contract/signature.ts'
 
 /** A plan as its signers leave it: as it is, or blocked. They take nothing away in silence. */

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { systemClock, type Clock } from '../contract/clock.ts'
 import type { Emitter } from '../contract/event.ts'
 import { entries, languages, type Job } from '../contract/job.ts'
-import type { LayerCode } from '../contract/rooms.ts'
+import type { LayerCode } from '../contract/pipeline.ts'
 import { patternNames, type Analysis } from '../contract/verdict.ts'
 import { splitSchema } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
@@ -11,9 +11,9 @@ import { sha256 } from '../lib/hash.ts'
 import { inspectedFiles, isOfPackage } from './files.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Inspection } from './inspect.ts'
-import { foundSchema, mergeFound, position } from './found.ts'
+import { patternMatchSchema, mergeMatches, position } from './pattern-match.ts'
 import { patterns } from './patterns.ts'
-import { createLayerAnalyst, type InLayers } from './layers.ts'
+import { createLayerAnalyst, type LayerMatcher } from './layers.ts'
 import { analysisOf } from './verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
@@ -50,7 +50,7 @@ const placeUnits = 2048
  * Analyses a job. Never throws for a property of the code; every failure before a trustworthy reply is the
  * finding UNPARSED, which is never cached.
  */
-export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analysed> {
+export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<CachedAnalysis> {
   const { ask, cacheEntriesMax = 512, voice, rulesVersion = () => tableVersion } = parts
   const { clock = systemClock, zones = () => false } = parts
   const cache = new Cache(cacheEntriesMax, cacheUnitsMax)
@@ -71,7 +71,7 @@ export function createAnalyst(parts: AnalystParts): (job: Job) => Promise<Analys
 }
 
 /** `cached`: served from the verdict cache. */
-export type Analysed = Analysis & { readonly cached: boolean }
+export type CachedAnalysis = Analysis & { readonly cached: boolean }
 
 interface Kept {
   readonly value: Analysis
@@ -101,7 +101,7 @@ async function inspectElsewhere(
   job: Job,
   digest: string,
   zones: boolean,
-  { ask, voice, inLayers }: Pick<AnalystParts, 'ask' | 'voice'> & { inLayers: InLayers },
+  { ask, voice, inLayers }: Pick<AnalystParts, 'ask' | 'voice'> & { inLayers: LayerMatcher },
 ): Promise<Kept> {
   const { code, name, language, entry, files } = job.asked
   const hasPackages = files.some(({ path }) => isOfPackage(path))
@@ -113,7 +113,7 @@ async function inspectElsewhere(
       const reply = readReply(await ask(job.tenant, JSON.stringify(request)), job)
       const believed = packages || !hasPackages
       const found = [...reply.found, ...(await inLayers(job))]
-      return { value: analysisOf({ ...reply, found: mergeFound(found) }, digest), believed }
+      return { value: analysisOf({ ...reply, found: mergeMatches(found) }, digest), believed }
     } catch (thrown) {
       if (isNobodysFault(thrown)) throw thrown
       const fields = { why: reasonOf(thrown), tenant: job.tenant }
@@ -137,7 +137,7 @@ function reasonOf(thrown: unknown): string {
 const replySchema = z.strictObject({
   language: z.enum(languages),
   entry: z.enum(entries),
-  found: z.array(foundSchema).max(patternNames.length),
+  found: z.array(patternMatchSchema).max(patternNames.length),
   complexityScore: z.number().min(0),
   behaviorScore: z.number().min(0).max(100),
   javascript: z.string().optional(),

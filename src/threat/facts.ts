@@ -8,8 +8,8 @@ export interface Facts {
   readonly references: readonly Reference[]
   /** Calls and constructions, with the callee if it is known. */
   readonly calls: readonly Call[]
-  readonly loads: readonly Load[]
-  readonly writes: readonly Write[]
+  readonly loads: readonly ModuleLoad[]
+  readonly writes: readonly MemberWrite[]
   readonly tree: Tree
 }
 
@@ -28,14 +28,14 @@ export interface Call {
 }
 
 /** A module loaded by name; undefined if the name is dynamic. */
-export interface Load {
+export interface ModuleLoad {
   readonly node: Node
   readonly how: 'import' | 'export' | 'dynamic' | 'require'
   readonly module: string | undefined
 }
 
 /** Assignment, update or deletion of a member. */
-export interface Write {
+export interface MemberWrite {
   readonly node: Node
   readonly target: Node
   readonly key: string | undefined
@@ -46,8 +46,8 @@ export function factsOf(tree: Tree): Facts {
   const facts = {
     references: [] as Reference[],
     calls: [] as Call[],
-    loads: [] as Load[],
-    writes: [] as Write[],
+    loads: [] as ModuleLoad[],
+    writes: [] as MemberWrite[],
     tree,
   }
   for (const node of tree) gather(node, facts)
@@ -57,8 +57,8 @@ export function factsOf(tree: Tree): Facts {
 interface Gathered extends Facts {
   readonly references: Reference[]
   readonly calls: Call[]
-  readonly loads: Load[]
-  readonly writes: Write[]
+  readonly loads: ModuleLoad[]
+  readonly writes: MemberWrite[]
 }
 
 function gather(node: Node, facts: Gathered): void {

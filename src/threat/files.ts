@@ -1,7 +1,7 @@
 import { folderOf, isCodePath, normalPath, plainFiles } from '../contract/files.ts'
 import type { JobFile, Language } from '../contract/job.ts'
 import type { Facts } from './facts.ts'
-import type { Found } from './patterns.ts'
+import type { PatternMatch } from './patterns.ts'
 
 export interface InspectedFile {
   readonly path: string
@@ -17,7 +17,10 @@ export interface Main {
   readonly facts: Facts
 }
 
-export type ReadFile = (source: string, file: InspectedFile) => { found: Found[]; facts?: Facts }
+export type FileInspector = (
+  source: string,
+  file: InspectedFile,
+) => { found: PatternMatch[]; facts?: Facts }
 
 /** Maximum code in the job's own files together, in UTF-16 units. */
 export const fileUnitsMax = 4 * 2 ** 20
@@ -60,8 +63,8 @@ export function inspectedFiles(
 export function* inFiles(
   files: readonly InspectedFile[],
   main: Main,
-  { language, read }: { readonly language: Language; readonly read: ReadFile },
-): Generator<Found> {
+  { language, read }: { readonly language: Language; readonly read: FileInspector },
+): Generator<PatternMatch> {
   if (files.length === 0) return
   const byPath = new Map(files.map((file) => [normalPath(file.path), file]))
   const waiting = [...byPath.keys()].filter(isCodePath)
@@ -123,7 +126,7 @@ function kindOf(path: string): Kind {
 }
 
 /** Finding for unanalysed code. */
-export function unreadIn(kind: Kind): Found {
+export function unreadIn(kind: Kind): PatternMatch {
   const detail = `more code in files than ${unitsMax[kind]} characters`
   return inKind({ name: 'UNPARSED', line: 1, column: 1, count: 1, detail }, kind)
 }
@@ -133,7 +136,7 @@ export function unreadIn(kind: Kind): Found {
  * VM_ESCAPE with language `node`: shims of language features are written that way, and a Node program has no
  * realm to escape. In an isolate a package runs in the job's realm, so the finding stands.
  */
-function inKind(found: Found, kind: Kind, language?: Language): Found {
+function inKind(found: PatternMatch, kind: Kind, language?: Language): PatternMatch {
   const isLess = found.name === 'UNPARSED' || (found.name === 'VM_ESCAPE' && language === 'node')
   if (kind === 'own' || !isLess) return found
   const detail = found.detail ?? (found.name === 'VM_ESCAPE' ? 'it reaches for a constructor' : '')
@@ -158,7 +161,7 @@ function isLoadable(path: string, content: string, encoding: JobFile['encoding']
   return !content.slice(0, SNIFFED_UNITS).includes('\0')
 }
 
-function detailOf({ detail }: Found, path: string): string {
+function detailOf({ detail }: PatternMatch, path: string): string {
   const where = `in "${path.slice(0, 100)}"`
   return detail ? `${detail}, ${where}` : where
 }

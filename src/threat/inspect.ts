@@ -7,9 +7,9 @@ import { dialectOf, dialectOfFile } from './dialect.ts'
 import { withoutUnusedImports } from './elide.ts'
 import { complexityOf } from './complexity.ts'
 import { factsOf, type Facts } from './facts.ts'
-import { behaviorOf, obfuscatedFrom, type Behavior } from './obfuscation.ts'
-import { mergeFound } from './found.ts'
-import type { Found } from './patterns.ts'
+import { behaviorOf, obfuscatedFrom, type ObfuscationSigns } from './obfuscation.ts'
+import { mergeMatches } from './pattern-match.ts'
+import type { PatternMatch } from './patterns.ts'
 import { entryWithoutTree, languageWithoutTree } from './guess.ts'
 import type { Dialect } from './parse.ts'
 import { positionOf } from './position.ts'
@@ -21,8 +21,8 @@ import { bindScopes } from './scope.ts'
 import { branchesOf, wasmEntry } from './script.ts'
 import { nodeShapeOf, shapeOf, type Shape } from './shape.ts'
 import { strip } from './strip.ts'
-import { inFiles, loadedFacts, type InspectedFile, type Main, type ReadFile } from './files.ts'
-import { splitShape } from './zones/in-shape.ts'
+import { inFiles, loadedFacts, type InspectedFile, type Main, type FileInspector } from './files.ts'
+import { splitShape } from './zones/split-shape.ts'
 
 export interface InspectRequest {
   readonly code: string
@@ -39,7 +39,7 @@ export interface InspectRequest {
 export interface Inspection {
   readonly language: Language
   readonly entry: Entry
-  readonly found: readonly Found[]
+  readonly found: readonly PatternMatch[]
   readonly complexityScore: number
   readonly behaviorScore: number
   /** Code to run instead of the source, if different: types erased, positions kept. */
@@ -191,11 +191,11 @@ function described(
   const place = (offset: number) => positionOf(source, offset - shape.parsed.shift)
   const own = [...findIn(facts, place), ...obfuscation(behavior, place)]
   const erased: ErasedFile[] = []
-  const read: ReadFile = (text, file) => readFile(text, file, language, erased)
+  const read: FileInspector = (text, file) => readFile(text, file, language, erased)
   return {
     language,
     entry: shape.entry,
-    found: mergeFound([
+    found: mergeMatches([
       ...own,
       ...inFiles(request.files, mainOf(request, facts), { language, read }),
     ]),
@@ -209,7 +209,7 @@ function described(
 
 type Place = (offset: number) => { line: number; column: number }
 
-function obfuscation({ score, sign, start }: Behavior, place: Place): Found[] {
+function obfuscation({ score, sign, start }: ObfuscationSigns, place: Place): PatternMatch[] {
   if (score < obfuscatedFrom || !sign) return []
   return [{ name: 'OBFUSCATION', ...place(start), count: 1, detail: sign }]
 }
@@ -218,7 +218,7 @@ function obfuscation({ score, sign, start }: Behavior, place: Place): Found[] {
 const nestedMax = 16
 const nestedUnitsMax = 65_536
 
-function* findIn(facts: Facts, place: Place, nested = 0): Generator<Found> {
+function* findIn(facts: Facts, place: Place, nested = 0): Generator<PatternMatch> {
   for (const rule of rules) {
     const places = new Set<number>()
     for (const { start } of rule.find(facts)) places.add(start)
@@ -229,7 +229,7 @@ function* findIn(facts: Facts, place: Place, nested = 0): Generator<Found> {
 }
 
 /** Constant text compiled in place is analysed as source; its findings are positioned at the call. */
-function* findInCode(facts: Facts, place: Place, nested: number): Generator<Found> {
+function* findInCode(facts: Facts, place: Place, nested: number): Generator<PatternMatch> {
   let seen = 0
   for (const call of facts.calls) {
     const code = codeOf(call)
@@ -311,7 +311,7 @@ function readFile(
   file: InspectedFile,
   language: Language,
   erased: ErasedFile[],
-): { found: Found[]; facts?: Facts } {
+): { found: PatternMatch[]; facts?: Facts } {
   const { over, parsed } = parsedFile(source, file, language)
   if (over)
     return { found: [{ name: 'UNPARSED', line: 1, column: 1, count: 1, detail: saysWhy(over) }] }

@@ -2,14 +2,14 @@ import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import type { Job } from '../contract/job.ts'
-import type { LayerCode } from '../contract/rooms.ts'
+import type { LayerCode } from '../contract/pipeline.ts'
 import { patternNames } from '../contract/verdict.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { packageUnitsMax, unreadIn } from './files.ts'
-import { foundSchema } from './found.ts'
-import type { Found } from './patterns.ts'
+import { patternMatchSchema } from './pattern-match.ts'
+import type { PatternMatch } from './patterns.ts'
 
-export type InLayers = (job: Job) => Promise<readonly Found[]>
+export type LayerMatcher = (job: Job) => Promise<readonly PatternMatch[]>
 
 interface LayerParts {
   readonly ask: (tenant: string, requestText: string) => Promise<string>
@@ -22,7 +22,7 @@ interface LayerParts {
 const KNOWN_MAX = 256
 const keptSchema = z.strictObject({
   version: z.string(),
-  found: z.array(foundSchema).max(patternNames.length),
+  found: z.array(patternMatchSchema).max(patternNames.length),
 })
 const replySchema = z.object({ found: keptSchema.shape.found })
 
@@ -30,10 +30,10 @@ const replySchema = z.object({ found: keptSchema.shape.found })
  * Finds patterns in a job's package layers, once per layer, and stores the result beside it. A layer is read
  * whole or not at all; unread layers and parser crashes are UNREAD_DEPENDENCY, and the latter are retried.
  */
-export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts): InLayers {
-  const known = new Map<string, readonly Found[]>()
+export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts): LayerMatcher {
+  const known = new Map<string, readonly PatternMatch[]>()
 
-  async function find(layer: string, job: Job): Promise<readonly Found[]> {
+  async function find(layer: string, job: Job): Promise<readonly PatternMatch[]> {
     const bytes = layers?.codeBytes(layer)
     if (!layers || bytes === undefined || bytes > packageUnitsMax) return [unreadIn('package')]
     const kept = readKept(layers.recall(layer), version())
@@ -42,12 +42,14 @@ export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts):
     if (files.length === 0) return []
     const request = { code: '', language: 'node', entry: 'program', files }
     const reply = await ask(job.tenant, JSON.stringify(request))
-    const found = replySchema.parse(parseJson(reply)).found.filter(isOfPackage) as readonly Found[]
+    const found = replySchema
+      .parse(parseJson(reply))
+      .found.filter(isOfPackage) as readonly PatternMatch[]
     layers.keep(layer, JSON.stringify({ version: version(), found }))
     return found
   }
 
-  async function findOnce(layer: string, job: Job): Promise<readonly Found[]> {
+  async function findOnce(layer: string, job: Job): Promise<readonly PatternMatch[]> {
     const key = `${job.tenant}\0${version()}\0${layer}`
     const before = known.get(key)
     if (before) return before
@@ -65,7 +67,7 @@ export function createLayerAnalyst({ ask, layers, version, voice }: LayerParts):
   }
 
   return async (job) => {
-    const found: Found[] = []
+    const found: PatternMatch[] = []
     for (const { kind, layer } of job.packages ?? [])
       if (kind === 'node') found.push(...(await findOnce(layer, job)))
     return found
@@ -77,11 +79,11 @@ function isOfPackage({ detail }: { readonly detail?: string | undefined }): bool
   return detail !== undefined
 }
 
-function readKept(text: string | undefined, version: string): readonly Found[] | undefined {
+function readKept(text: string | undefined, version: string): readonly PatternMatch[] | undefined {
   if (text === undefined) return undefined
   try {
     const kept = keptSchema.parse(parseJson(text))
-    return kept.version === version ? (kept.found as readonly Found[]) : undefined
+    return kept.version === version ? (kept.found as readonly PatternMatch[]) : undefined
   } catch {
     return undefined
   }

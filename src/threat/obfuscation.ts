@@ -6,7 +6,7 @@ import { memberKey, pathOf, textOf } from './value.ts'
 /** Lowest `behaviorScore` of packed or encoded source. */
 export const obfuscatedFrom = 50
 
-export interface Behavior {
+export interface ObfuscationSigns {
   /** 0 to 100. */
   readonly score: number
   /** Strongest sign, in words; undefined if none. */
@@ -20,7 +20,7 @@ export interface Behavior {
  * code in six characters, globals spelled in pieces. Short names and missing white space do not count: minified
  * code is common and honest.
  */
-export function behaviorOf(source: string, facts?: Facts): Behavior {
+export function behaviorOf(source: string, facts?: Facts): ObfuscationSigns {
   const signs = [
     escapes(source),
     symbols(source),

@@ -8,7 +8,7 @@ export type Mode = 'body' | 'expression' | 'module' | 'commonjs'
 /** Syntax of a text. */
 export type Dialect = 'js' | 'jsx' | 'ts' | 'tsx'
 
-export type Parsed =
+export type ParsedSource =
   | {
       readonly kind: 'parsed'
       readonly program: Node
@@ -40,7 +40,7 @@ const frames: Record<Mode, Frame> = {
  * same line, so that top-level `return` and `await` parse; a source that closes that function is a syntax error
  * there.
  */
-export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): Parsed {
+export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): ParsedSource {
   const { before, after } = frames[mode]
   const result = parseSync('source', before + source + after, {
     lang: dialect,

@@ -1,6 +1,6 @@
 import type { PatternName, Severity } from '../contract/verdict.ts'
 
-export interface Pattern {
+export interface ThreatPattern {
   readonly score: number
   readonly severity: Severity
   readonly description: string
@@ -100,10 +100,10 @@ export const patterns = {
     description: 'Code of a package that analysis cannot clear',
     capability: 'unparsed',
   },
-} as const satisfies Record<PatternName, Pattern>
+} as const satisfies Record<PatternName, ThreatPattern>
 
 /** A pattern in a source: count and first position, before grants are known. */
-export interface Found {
+export interface PatternMatch {
   readonly name: PatternName
   readonly line: number
   readonly column: number

@@ -1,5 +1,5 @@
 import { visitorKeys } from 'oxc-parser'
-import type { Binding, Node, Scope, Source, Step, Tree } from './syntax.ts'
+import type { Binding, Node, LexicalScope, Source, PatternStep, Tree } from './syntax.ts'
 
 /**
  * Annotates a program in one walk without recursion: each node with parent and scope, each scope with its
@@ -7,7 +7,7 @@ import type { Binding, Node, Scope, Source, Step, Tree } from './syntax.ts'
  */
 export function bindScopes(program: Node): Tree {
   const nodes: Node[] = []
-  const root: Scope = { parent: undefined, isFunction: true, bindings: new Map() }
+  const root: LexicalScope = { parent: undefined, isFunction: true, bindings: new Map() }
   program.scope = root
   const stack: Node[] = [program]
   for (let node = stack.pop(); node; node = stack.pop()) {
@@ -25,7 +25,7 @@ export function bindScopes(program: Node): Tree {
 }
 
 /** Binding of a name at a node; undefined for a global. */
-export function lookUp(name: string, from: Scope | undefined): Binding | undefined {
+export function lookUp(name: string, from: LexicalScope | undefined): Binding | undefined {
   for (let scope = from; scope; scope = scope.parent) {
     const binding = scope.bindings.get(name)
     if (binding) return binding
@@ -33,7 +33,7 @@ export function lookUp(name: string, from: Scope | undefined): Binding | undefin
   return undefined
 }
 
-function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Scope): void {
+function pushChildren(stack: Node[], child: unknown, parent: Node, scope: LexicalScope): void {
   if (Array.isArray(child)) {
     for (let index = child.length - 1; index >= 0; index--) {
       pushChildren(stack, child[index], parent, scope)
@@ -46,7 +46,7 @@ function pushChildren(stack: Node[], child: unknown, parent: Node, scope: Scope)
   }
 }
 
-function scopeWithin(node: Node): Scope {
+function scopeWithin(node: Node): LexicalScope {
   const outer = node.scope!
   if (isFunction(node) || node.type === 'StaticBlock') {
     return { parent: outer, isFunction: true, bindings: new Map() }
@@ -72,7 +72,7 @@ const blocks = new Set([
   'SwitchStatement',
 ])
 
-function bind(scope: Scope, name: string): Binding {
+function bind(scope: LexicalScope, name: string): Binding {
   const there = scope.bindings.get(name)
   if (there) return there
   const binding: Binding = { name, sources: [], unknown: false }
@@ -80,7 +80,7 @@ function bind(scope: Scope, name: string): Binding {
   return binding
 }
 
-function functionScope(scope: Scope): Scope {
+function functionScope(scope: LexicalScope): LexicalScope {
   let at = scope
   while (!at.isFunction) at = at.parent!
   return at
@@ -150,11 +150,11 @@ function declareParameters(node: Node): void {
   }
 }
 
-type Path = readonly Step[]
+type Path = readonly PatternStep[]
 
 function declarePattern(
   pattern: Node,
-  scope: Scope,
+  scope: LexicalScope,
   source: Node | undefined,
   path: Path,
   place: (name: Node) => Binding | undefined = ({ name }) => bind(scope, name),
@@ -196,7 +196,7 @@ function isBareDeclaration(name: Node): boolean {
   return loop?.type !== 'ForOfStatement' && loop?.type !== 'ForInStatement'
 }
 
-function keyOf({ key, computed }: Node): Step {
+function keyOf({ key, computed }: Node): PatternStep {
   if (computed) return key
   return key.type === 'Identifier' ? key.name : String(key.value)
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { Found } from './patterns.ts'
+import type { PatternMatch } from './patterns.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 
-const found = (name: PatternName): Found => ({ name, line: 1, column: 1, count: 1 })
+const found = (name: PatternName): PatternMatch => ({ name, line: 1, column: 1, count: 1 })
 const oneFound = fc.constantFrom(...patternNames).map(found)
 const someFound = fc.array(oneFound, { maxLength: 14 })
 const somePlain = fc.record({

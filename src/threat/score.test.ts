@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { Found } from './patterns.ts'
+import type { PatternMatch } from './patterns.ts'
 import { plainScoreMax } from '../contract/verdict.ts'
 import { riskOf, threatScoreOf } from './score.ts'
 
 const plain = { complexityScore: 1, behaviorScore: 0 }
-const found = (name: PatternName): Found => ({ name, line: 1, column: 1, count: 1 })
+const found = (name: PatternName): PatternMatch => ({ name, line: 1, column: 1, count: 1 })
 const risk = (name: PatternName) => riskOf([found(name)], plain)
 
 test('the threat score is the highest score of a pattern', () => {

@@ -1,11 +1,14 @@
 import { plainScoreMax, type Finding, type PatternName } from '../contract/verdict.ts'
-import { patterns, type Found } from './patterns.ts'
+import { patterns, type PatternMatch } from './patterns.ts'
 
 /**
  * Highest pattern score; without a pattern at most 39, from the two other scores. Monotonic in findings and
  * scores.
  */
-export function threatScoreOf(found: readonly Pick<Found, 'name'>[], plain: PlainScores): number {
+export function threatScoreOf(
+  found: readonly Pick<PatternMatch, 'name'>[],
+  plain: PlainScores,
+): number {
   return found.reduce((score, { name }) => Math.max(score, patterns[name].score), plainScore(plain))
 }
 
@@ -26,7 +29,7 @@ export interface Grants {
  * profile can call it again with its grants. `findings` lists each as need or threat, with the reason.
  */
 export function riskOf(
-  found: readonly Found[],
+  found: readonly PatternMatch[],
   plain: PlainScores,
   { granted = new Set() }: Grants = {},
 ): { readonly risk: number; readonly findings: readonly Finding[] } {
@@ -60,7 +63,7 @@ const contained: Partial<Record<PatternName, string>> = {
   PROTOTYPE_POLLUTION: 'Each job has a realm of its own',
 }
 
-function findingOf(found: Found, granted: ReadonlySet<string>): Finding {
+function findingOf(found: PatternMatch, granted: ReadonlySet<string>): Finding {
   const { score, severity, description, capability } = patterns[found.name]
   const threat = counts[found.name]
   return {

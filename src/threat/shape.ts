@@ -1,13 +1,13 @@
 import type { Entry } from '../contract/job.ts'
 import { MODULE_STATEMENT, MODULE_WORD } from './guess.ts'
-import { parse, soleFunction, type Dialect, type Mode, type Parsed } from './parse.ts'
+import { parse, soleFunction, type Dialect, type Mode, type ParsedSource } from './parse.ts'
 
 /** Entry and tree of a JavaScript source; or the position of its syntax error. */
 export type Shape =
   | {
       readonly kind: 'shape'
       readonly entry: Entry
-      readonly parsed: Parsed & { readonly kind: 'parsed' }
+      readonly parsed: ParsedSource & { readonly kind: 'parsed' }
       /** The source with parts that prevent evaluation blanked out; positions stay. */
       readonly runnable: string
     }
@@ -42,7 +42,7 @@ export function nodeShapeOf(source: string, asked: Entry, dialect: Dialect = 'js
 function shape(
   source: string,
   entry: Entry,
-  parsed: Parsed & { readonly kind: 'parsed' },
+  parsed: ParsedSource & { readonly kind: 'parsed' },
   runnable = source,
 ): Shape {
   return { kind: 'shape', entry, parsed, runnable }
@@ -53,7 +53,12 @@ function read(source: string, mode: Mode, entry: Entry, dialect: Dialect): Shape
   return parsed.kind === 'parsed' ? shape(source, entry, parsed) : { ...parsed, entry }
 }
 
-function bodyOf(source: string, asked: Entry, module: Parsed | undefined, dialect: Dialect): Shape {
+function bodyOf(
+  source: string,
+  asked: Entry,
+  module: ParsedSource | undefined,
+  dialect: Dialect,
+): Shape {
   const body = parse(source, 'body', dialect)
   const asFunction =
     functionOf(source, body, 'body') ??
@@ -78,7 +83,7 @@ function expressionOf(source: string, dialect: Dialect): Shape | undefined {
   return functionOf(source, parse(source, 'expression', dialect), 'expression')
 }
 
-function functionOf(source: string, parsed: Parsed, mode: Mode): Shape | undefined {
+function functionOf(source: string, parsed: ParsedSource, mode: Mode): Shape | undefined {
   if (parsed.kind === 'error') return undefined
   const sole = soleFunction(parsed.program, mode)
   if (!sole) return undefined

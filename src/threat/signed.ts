@@ -3,12 +3,12 @@ import type { Job } from '../contract/job.ts'
 import type { Signed } from '../contract/signature.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { sha256 } from '../lib/hash.ts'
-import type { Analysed } from './analyse.ts'
+import type { CachedAnalysis } from './analyse.ts'
 
 /** Wraps the analyst: adds the signature result to the verdict, and skips refused code. */
 export function analyseSigned(
-  analyse: (job: Job) => Promise<Analysed>,
-): (job: Job, signed: Signed) => Promise<Analysed> {
+  analyse: (job: Job) => Promise<CachedAnalysis>,
+): (job: Job, signed: Signed) => Promise<CachedAnalysis> {
   return async (job, signed) => {
     if (signed.kind === 'refused') return { kind: 'verdict', cached: false, verdict: unread(job) }
     const analysis = await analyse(job)

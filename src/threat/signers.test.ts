@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { rawPublicKey } from './signature.ts'
-import { isKeyText, openSigners, revokeSigner, type Signer, trustSigner } from './signers.ts'
+import { isKeyText, openSigners, revokeSigner, type TrustedSigner, trustSigner } from './signers.ts'
 
 let folder: string
 let recorded: string[]
-const record = (signer: Signer) => void recorded.push(signer.name)
+const record = (signer: TrustedSigner) => void recorded.push(signer.name)
 const at = Date.UTC(2030, 0, 1)
 
 beforeEach(() => {

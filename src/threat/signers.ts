@@ -14,7 +14,7 @@ export interface Signers {
    * True if this base64 key is trusted for this tenant now. Throws MayflyError STATE if the file is unreadable.
    */
   trusts(key: string, tenant: string): boolean
-  list(): readonly Signer[]
+  list(): readonly TrustedSigner[]
 }
 
 const time = z.iso.datetime()
@@ -34,7 +34,7 @@ const fileSchema = z.strictObject({
   signers: z.array(signerSchema).max(signersMax),
 })
 
-export type Signer = z.infer<typeof signerSchema>
+export type TrustedSigner = z.infer<typeof signerSchema>
 
 const fileOf = (stateFolder: string): string => join(stateFolder, 'signers.json')
 
@@ -42,8 +42,8 @@ const fileOf = (stateFolder: string): string => join(stateFolder, 'signers.json'
 export function openSigners(stateFolder: string): Signers {
   const path = fileOf(stateFolder)
   let version = ''
-  let signers: readonly Signer[] = []
-  const current = (): readonly Signer[] => {
+  let signers: readonly TrustedSigner[] = []
+  const current = (): readonly TrustedSigner[] => {
     const now = versionOf(path)
     if (now === version) return signers
     signers = read(path)
@@ -68,8 +68,8 @@ export function isKeyText(text: string): boolean {
   return bytes !== undefined && isKey(bytes)
 }
 
-export interface Change {
-  readonly signer: Signer
+export interface SignerChange {
+  readonly signer: TrustedSigner
   readonly changed: boolean
 }
 
@@ -79,9 +79,9 @@ export interface Change {
  */
 export function trustSigner(
   stateFolder: string,
-  wanted: Pick<Signer, 'key' | 'name' | 'tenant'> & { readonly at: number },
-  record: (signer: Signer) => void,
-): Change {
+  wanted: Pick<TrustedSigner, 'key' | 'name' | 'tenant'> & { readonly at: number },
+  record: (signer: TrustedSigner) => void,
+): SignerChange {
   const { key, name, tenant, at } = wanted
   return change(stateFolder, (signers) => {
     const known = signers.find((one) => one.key === key)
@@ -90,7 +90,7 @@ export function trustSigner(
     if (known) throw taken(known)
     if (signers.length >= signersMax) throw new Error(`it lists ${signersMax} keys already`)
     const trustedAt = new Date(at).toISOString()
-    const signer: Signer = { key, name, tenant, trustedAt, revokedAt: null }
+    const signer: TrustedSigner = { key, name, tenant, trustedAt, revokedAt: null }
     record(signer)
     return { signers: [...signers, signer], change: { signer, changed: true } }
   })
@@ -103,12 +103,12 @@ export function trustSigner(
 export function revokeSigner(
   stateFolder: string,
   which: { readonly keyOrName: string; readonly at: number },
-  record: (signer: Signer) => void,
-): Change {
+  record: (signer: TrustedSigner) => void,
+): SignerChange {
   return change(stateFolder, (signers) => {
     const known = find(signers, which.keyOrName)
     if (known.revokedAt !== null) return { signers, change: { signer: known, changed: false } }
-    const signer: Signer = { ...known, revokedAt: new Date(which.at).toISOString() }
+    const signer: TrustedSigner = { ...known, revokedAt: new Date(which.at).toISOString() }
     record(signer)
     const next = signers.map((one) => (one === known ? signer : one))
     return { signers: next, change: { signer, changed: true } }
@@ -116,11 +116,14 @@ export function revokeSigner(
 }
 
 interface Changed {
-  readonly signers: readonly Signer[]
-  readonly change: Change
+  readonly signers: readonly TrustedSigner[]
+  readonly change: SignerChange
 }
 
-function change(stateFolder: string, work: (signers: readonly Signer[]) => Changed): Change {
+function change(
+  stateFolder: string,
+  work: (signers: readonly TrustedSigner[]) => Changed,
+): SignerChange {
   const path = fileOf(stateFolder)
   try {
     return changePrivate(path, (text) => {
@@ -132,7 +135,7 @@ function change(stateFolder: string, work: (signers: readonly Signer[]) => Chang
   }
 }
 
-function find(signers: readonly Signer[], keyOrName: string): Signer {
+function find(signers: readonly TrustedSigner[], keyOrName: string): TrustedSigner {
   const exact = signers.find(({ key }) => key === keyOrName)
   const named = exact ? [exact] : signers.filter(({ name }) => name === keyOrName)
   const live = named.length > 1 ? named.filter(({ revokedAt }) => revokedAt === null) : named
@@ -144,11 +147,11 @@ function find(signers: readonly Signer[], keyOrName: string): Signer {
     : new MayflyError('CONFLICT', `Cannot tell which signer "${keyOrName}" is: give its key`)
 }
 
-function isSame(known: Signer, wanted: Pick<Signer, 'name' | 'tenant'>): boolean {
+function isSame(known: TrustedSigner, wanted: Pick<TrustedSigner, 'name' | 'tenant'>): boolean {
   return known.revokedAt === null && known.name === wanted.name && known.tenant === wanted.tenant
 }
 
-function taken({ name, revokedAt }: Signer): MayflyError {
+function taken({ name, revokedAt }: TrustedSigner): MayflyError {
   return revokedAt === null
     ? new MayflyError('CONFLICT', `Cannot trust this key again: it is listed as "${name}"`)
     : new MayflyError('CONFLICT', `Cannot trust a key that was revoked at ${revokedAt}`, {
@@ -156,7 +159,7 @@ function taken({ name, revokedAt }: Signer): MayflyError {
       })
 }
 
-function read(path: string): readonly Signer[] {
+function read(path: string): readonly TrustedSigner[] {
   try {
     return parse(readPrivate(path))
   } catch (thrown) {
@@ -164,7 +167,7 @@ function read(path: string): readonly Signer[] {
   }
 }
 
-function parse(text: string | undefined): readonly Signer[] {
+function parse(text: string | undefined): readonly TrustedSigner[] {
   return text === undefined ? [] : fileSchema.parse(parseJson(text)).signers
 }
 

@@ -4,13 +4,13 @@ export interface Node {
   readonly start: number
   readonly end: number
   parent?: Node | undefined
-  scope?: Scope | undefined
+  scope?: LexicalScope | undefined
   // Fields depend on the node type, and come unvalidated from the parser.
   readonly [field: string]: any
 }
 
-export interface Scope {
-  readonly parent: Scope | undefined
+export interface LexicalScope {
+  readonly parent: LexicalScope | undefined
   /** True if `var` and `this` belong to this scope. */
   readonly isFunction: boolean
   readonly bindings: Map<string, Binding>
@@ -25,14 +25,14 @@ export interface Binding {
 }
 
 export type Source =
-  | { readonly kind: 'expression'; readonly node: Node; readonly path: readonly Step[] }
+  | { readonly kind: 'expression'; readonly node: Node; readonly path: readonly PatternStep[] }
   /** `name += expression` */
   | { readonly kind: 'append'; readonly node: Node }
   | { readonly kind: 'import'; readonly module: string; readonly name: string | undefined }
   | { readonly kind: 'function'; readonly node: Node }
 
 /** A key on the path through a destructuring pattern; a node if computed. */
-export type Step = string | Node
+export type PatternStep = string | Node
 
 /** Nodes in source order, parents before children, the program first. */
 export type Tree = readonly Node[]

@@ -1,7 +1,7 @@
 import { foldBinary, foldCall, foldUnary } from './fold.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
 import { isFunction, lookUp } from './scope.ts'
-import type { Binding, Node, Source, Step } from './syntax.ts'
+import type { Binding, Node, Source, PatternStep } from './syntax.ts'
 
 /**
  * Static value of an expression, if known: a constant, or a path from a global or a module (`process.env`,
@@ -173,7 +173,7 @@ function ofSource(source: Source, depth: number): Value | undefined {
 }
 
 /** Resolves a destructuring path in the expression it unpacks. */
-function follow(node: Node, steps: readonly Step[], depth: number): Value | undefined {
+function follow(node: Node, steps: readonly PatternStep[], depth: number): Value | undefined {
   let at: Node | undefined = node
   let rest = steps
   while (rest.length > 0 && at) {
@@ -189,7 +189,7 @@ function follow(node: Node, steps: readonly Step[], depth: number): Value | unde
   )
 }
 
-function keyOfStep(step: Step, depth: number): string | undefined {
+function keyOfStep(step: PatternStep, depth: number): string | undefined {
   return typeof step === 'string' ? step : keyFrom(step, depth)
 }
 

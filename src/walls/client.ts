@@ -3,7 +3,7 @@ import type { Server, Socket } from 'node:net'
 import type { CallClass } from '../contract/calls.ts'
 import type { Checkpoint } from '../contract/evidence.ts'
 import { MayflyError, type ErrorCode } from '../contract/error.ts'
-import { letGo } from '../lib/close-handle.ts'
+import { closeHandle } from '../lib/close-handle.ts'
 import type {
   WardenRequest,
   ConnectionEnds,
@@ -186,7 +186,7 @@ export class Client {
     if ('sentinel' in reply) return this.#heardSentinel(reply.sentinel)
     if ('part' in reply) return this.#heardPart(reply, handle as Socket | undefined)
     const waiting = this.#waiting.get(reply.id)
-    if (!waiting) return handle && letGo(handle)
+    if (!waiting) return handle && closeHandle(handle)
     this.#forget(reply.id)
     clearTimeout(waiting.timer)
     if (reply.ok) waiting.resolve({ value: reply.value, handle, parts: waiting.parts })
@@ -338,7 +338,7 @@ function isWhole({ program }: Wall): boolean {
 }
 
 function dropAnswer({ handle, parts }: Answer): void {
-  for (const one of [handle, ...Object.values(parts)]) if (one) letGo(one)
+  for (const one of [handle, ...Object.values(parts)]) if (one) closeHandle(one)
 }
 
 /** The warden at the other end of an IPC channel: our parent's, or a child we started. */

@@ -1,6 +1,6 @@
 import { Server, type Socket } from 'node:net'
 import { requestBytesMax, type Reply, type Request, type StreamName } from '../contract/warden.ts'
-import { letGo } from '../lib/close-handle.ts'
+import { closeHandle } from '../lib/close-handle.ts'
 import { request } from './request.ts'
 import type { Beside } from './live.ts'
 import type { Warden } from './warden.ts'
@@ -49,7 +49,7 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Be
   const orphan = () => {
     if (isLost || !beside) return
     isLost = true
-    for (const handle of handlesOf(beside)) letGo(handle)
+    for (const handle of handlesOf(beside)) closeHandle(handle)
     void warden.answer({ protocol: 1, id: 1, op: 'kill', wall: beside.wall })
   }
   for (const [message, handle] of messagesOf(reply, beside)) {

@@ -1,5 +1,5 @@
 import type { Sink } from '../contract/event.ts'
-import type { Supervisor } from '../contract/rooms.ts'
+import type { Supervisor } from '../contract/pipeline.ts'
 
 export interface Overhearing {
   /** Hears the one stream of events. */

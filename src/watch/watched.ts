@@ -1,7 +1,7 @@
 import { type Anomaly, nameCharactersMax, type ObservedFact } from '../contract/anomaly.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Task } from '../contract/provider.ts'
-import type { TaskListener, SupervisedRun, Supervisor } from '../contract/rooms.ts'
+import type { TaskListener, SupervisedRun, Supervisor } from '../contract/pipeline.ts'
 import { cutShort } from '../contract/task-end.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'

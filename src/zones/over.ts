@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import type { Sandbox } from '../contract/provider.ts'
-import type { Supervisor } from '../contract/rooms.ts'
+import type { Supervisor } from '../contract/pipeline.ts'
 import type { PastCalls, ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { madeOf } from './choose.ts'
 import { ProgramStory } from './programs.ts'

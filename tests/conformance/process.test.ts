@@ -1,6 +1,6 @@
 import { suite, test } from 'node:test'
 import { findProgram } from '../../src/jail/facts.ts'
-import { jailKinds, type JailKind } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeProcesses } from './process.ts'
 import { inJs, type GuestLanguage } from './stand.ts'

@@ -9,7 +9,7 @@ import {
 } from '../../src/contract/controls.ts'
 import type { Point } from '../../src/contract/event.ts'
 import type { Profile } from '../../src/contract/profile.ts'
-import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/rooms.ts'
+import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/pipeline.ts'
 import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
 import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'

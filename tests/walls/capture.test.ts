@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
-import { jailKinds } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { captureBytesMax } from '../../src/tiers/process/capture.ts'
 import { capturedMax } from '../../src/warden/sentinel.ts'
 import type { WardenOptions } from '../../src/warden/warden.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
-import { jailKinds, type JailKind } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { belowOf, cpuMsOf } from '../../src/warden/tree.ts'

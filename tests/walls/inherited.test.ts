@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { jailKinds } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 
 const bin = join(import.meta.dirname, '../../bin/mayfly.js')

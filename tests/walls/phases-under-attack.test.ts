@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { systemClock } from '../../src/contract/clock.ts'
-import { jailKinds } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/jail/facts.ts'
 import { supervise } from '../../src/lives/supervise.ts'
 import { inPython } from '../conformance/guests-of-programs.ts'

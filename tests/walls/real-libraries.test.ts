@@ -8,7 +8,7 @@ import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { JobFile, Language } from '../../src/contract/job.ts'
 import { Mayfly } from '../../src/index.ts'
-import { jailKinds, type JailKind } from '../../src/contract/way.ts'
+import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { jailKinds } from '../../src/contract/way.ts'
+import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Cell } from '../../guest/cell.js'
-import { tracedFunctions } from '../../src/contract/ran.ts'
+import { tracedFunctions } from '../../src/contract/traced-functions.ts'
 
 /** One job in a cell of its own, as a worker runs it. */
 async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 } = {}) {

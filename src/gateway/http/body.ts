@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MayflyError } from '../../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/strict-json.ts'
-import { Turns } from '../../lib/turns.ts'
+import { LoopLimiter } from '../../lib/loop-limiter.ts'
 import { Fair } from './fair.ts'
 import type { GatewayLimits } from './limits.ts'
 
@@ -27,7 +27,7 @@ const SENDERS_MAX = 10_000
 export class Bodies {
   readonly #limits: BodyLimits
   readonly #held: Fair
-  readonly #turns = new Map<string, Turns>()
+  readonly #turns = new Map<string, LoopLimiter>()
 
   constructor(limits: BodyLimits) {
     this.#limits = limits
@@ -65,7 +65,7 @@ export class Bodies {
 
   /** Does what takes the loop when it is this sender's turn; nobody who asks for little waits. */
   async turn<T>(of: string, work: () => T): Promise<T> {
-    const turns = this.#turns.get(of) ?? new Turns()
+    const turns = this.#turns.get(of) ?? new LoopLimiter()
     this.#turns.delete(of)
     this.#turns.set(of, turns)
     if (this.#turns.size > SENDERS_MAX) this.#turns.delete(this.#turns.keys().next().value!)

@@ -1,5 +1,5 @@
 import type { TimelineEntry } from '../../contract/event.ts'
-import type { OutputListener } from '../../contract/rooms.ts'
+import type { OutputListener } from '../../contract/pipeline.ts'
 
 /**
  * What a stream sends, by SSE as by WebSocket; always last is `outcome`, or `problem` where there is none. `plan` comes

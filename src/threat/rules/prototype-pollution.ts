@@ -1,4 +1,4 @@
-import type { Call, Facts, Write } from '../facts.ts'
+import type { Call, Facts, MemberWrite } from '../facts.ts'
 import type { Node } from '../syntax.ts'
 import { pathOf, textOf } from '../value.ts'
 import type { Rule } from './rule.ts'
@@ -21,7 +21,7 @@ function isShared(path: string | undefined): boolean {
   )
 }
 
-function pollutes({ key, object }: Write): boolean {
+function pollutes({ key, object }: MemberWrite): boolean {
   return key === '__proto__' || isShared(object)
 }
 

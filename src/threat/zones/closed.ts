@@ -2,9 +2,9 @@ import { lookUp } from '../scope.ts'
 import type { Binding, Node } from '../syntax.ts'
 import { memberKey } from '../value.ts'
 import { type Flow } from './flow.ts'
-import { bindingOf, callBy, isInside, placeOf, type Names } from './names.ts'
+import { bindingOf, callBy, isInside, placeOf, type NameIndex } from './names.ts'
 import { changesAt, isOwnChange, isPause } from './program.ts'
-import { isMadeOnce, type Top, type TopFunction } from './top.ts'
+import { isMadeOnce, type TopLevel, type TopFunction } from './top.ts'
 import { zoneGlobals } from './words.ts'
 
 /** Dependencies of a function on the program around it; or the reason why it cannot be separated. */
@@ -18,9 +18,9 @@ export type Closure =
     }
   | { readonly kind: 'open'; readonly why: string }
 
-export interface Parts {
-  readonly top: Top
-  readonly names: Names
+export interface ClosureContext {
+  readonly top: TopLevel
+  readonly names: NameIndex
   readonly flow: Flow
   readonly byBinding: ReadonlyMap<Binding, TopFunction>
 }
@@ -28,7 +28,11 @@ export interface Parts {
 const errors = /^(?:Error|TypeError|RangeError|SyntaxError|URIError|EvalError)$/
 
 /** Determines whether a function is closed, by its own code, without its callees. */
-export function closureOf(own: TopFunction, inside: readonly Node[], parts: Parts): Closure {
+export function closureOf(
+  own: TopFunction,
+  inside: readonly Node[],
+  parts: ClosureContext,
+): Closure {
   const { node, id } = own
   if (node['generator']) return open('it is a generator')
   const constants = new Set<Node>()
@@ -93,7 +97,7 @@ function isError(node: Node): boolean {
   return isBuiltIn && node['arguments'].length < 2
 }
 
-function isKnown(name: Node, names: Names): boolean {
+function isKnown(name: Node, names: NameIndex): boolean {
   const binding = bindingOf(name)
   const all = binding ? names.bound.get(binding) : names.free
   return all?.includes(name) ?? false
@@ -103,7 +107,7 @@ const pureMethods = new Set(['includes', 'indexOf', 'lastIndexOf', 'join', 'slic
 const takesPattern = new Set(['replace', 'replaceAll', 'match', 'split', 'search'])
 
 /** Declaration of a constant whose copy is indistinguishable. */
-function constantOf(binding: Binding, { top, names, flow }: Parts): Node | undefined {
+function constantOf(binding: Binding, { top, names, flow }: ClosureContext): Node | undefined {
   const all = names.bound.get(binding) ?? []
   const id = all.find((name) => top.constants.has(name))
   if (!id || !isMadeOnce(id, names)) return undefined

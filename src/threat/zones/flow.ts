@@ -1,7 +1,7 @@
 import { memberKey, textOf } from '../value.ts'
 import type { Binding, Node } from '../syntax.ts'
 import { isFunction } from '../scope.ts'
-import { bindingOf, callBy, placeOf, type Names, type Place } from './names.ts'
+import { bindingOf, callBy, placeOf, type NameIndex, type NameRole } from './names.ts'
 import {
   arrayCallbacks,
   freshGlobals,
@@ -18,14 +18,14 @@ import {
  * yes.
  */
 export class Flow {
-  readonly #names: Names
+  readonly #names: NameIndex
   readonly #entries: ReadonlySet<Node>
   #asks = 0
   #depth = 0
   readonly #asked = { primitive: new Map<Node, boolean>(), plain: new Map<Node, boolean>() }
 
   /** `entries`: functions called from outside, with JSON. */
-  constructor(names: Names, entries: ReadonlySet<Node>) {
+  constructor(names: NameIndex, entries: ReadonlySet<Node>) {
     this.#names = names
     this.#entries = entries
   }
@@ -252,7 +252,7 @@ export class Flow {
     const binding = bindingOf(name)
     const places = this.#placesOf(name)
     if (!binding || !places) return false
-    const isPlainHere = (place: Place): boolean => {
+    const isPlainHere = (place: NameRole): boolean => {
       if (place.kind === 'value') return this.isPlain(place.node)
       if (place.kind === 'parameter') return this.#isGiven(place, (value) => this.isPlain(value))
       return place.kind === 'primitive'
@@ -274,7 +274,7 @@ export class Flow {
   }
 
   /** True if every call passes a value with the property. */
-  #isGiven({ of, index }: Place & { kind: 'parameter' }, is: (value: Node) => boolean): boolean {
+  #isGiven({ of, index }: NameRole & { kind: 'parameter' }, is: (value: Node) => boolean): boolean {
     if (this.#entries.has(of)) return index === 0 && is(input)
     const method = callbackOf(of)
     if (method) return this.#isGivenByMethod(method, of, index, is)
@@ -340,7 +340,7 @@ export class Flow {
     return returnsIn(called).every((value) => is(value))
   }
 
-  #placesOf(name: Node): readonly Place[] | undefined {
+  #placesOf(name: Node): readonly NameRole[] | undefined {
     const binding = bindingOf(name)
     if (!binding) return undefined
     return (this.#names.bound.get(binding) ?? []).map(placeOf).filter(({ kind }) => kind !== 'read')

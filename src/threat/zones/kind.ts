@@ -9,7 +9,7 @@ import type { Node } from '../syntax.ts'
 import { bindingOf } from './names.ts'
 
 /** Access of a function. */
-export interface Uses {
+export interface FunctionUses {
   readonly network: boolean
   /** Capability names it calls; `any` if one is dynamic. */
   readonly capabilities: readonly string[] | 'any'
@@ -19,7 +19,7 @@ const secretWords = /secret|passw|credential|token|api_?key|private_?key/i
 const validatingWords = /valid|saniti[sz]e|check|verif|assert|escape|ensure|normali[sz]e|^is[A-Z]/
 const parsingWords = /pars|decod|tokeni[sz]|lex|deseriali[sz]|^read/i
 
-export function usesOf(nodes: readonly Node[]): Uses {
+export function usesOf(nodes: readonly Node[]): FunctionUses {
   let network = false
   let isAny = false
   const capabilities = new Set<string>()
@@ -40,7 +40,7 @@ function isKey({ parent, ...node }: Node): boolean {
 }
 
 /** Kind of a zone: by its access first, then its name, then its activity. */
-export function kindOf(name: string, nodes: readonly Node[], uses: Uses): ZoneKind {
+export function kindOf(name: string, nodes: readonly Node[], uses: FunctionUses): ZoneKind {
   const { capabilities } = uses
   const named = capabilities === 'any' ? [] : capabilities
   if (named.some((one) => secretWords.test(one)) || secretWords.test(name)) return 'secrets'

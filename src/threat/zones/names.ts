@@ -2,13 +2,13 @@ import { isFunction, lookUp } from '../scope.ts'
 import type { Binding, Node, Tree } from '../syntax.ts'
 
 /** Every occurrence of a name in a program, by binding. */
-export interface Names {
+export interface NameIndex {
   readonly bound: ReadonlyMap<Binding, readonly Node[]>
   /** Globals: occurrences without a binding. */
   readonly free: readonly Node[]
 }
 
-export function namesOf(tree: Tree): Names {
+export function namesOf(tree: Tree): NameIndex {
   const bound = new Map<Binding, Node[]>()
   const free: Node[] = []
   for (const node of tree) {
@@ -30,7 +30,7 @@ export function bindingOf(name: Node): Binding | undefined {
 }
 
 /** Role of an occurrence of a name. */
-export type Place =
+export type NameRole =
   | { readonly kind: 'value'; readonly node: Node }
   | { readonly kind: 'primitive' | 'unknown' | 'read' }
   | { readonly kind: 'function'; readonly node: Node }
@@ -40,7 +40,7 @@ const unknown = { kind: 'unknown' } as const
 const primitive = { kind: 'primitive' } as const
 
 /** Classifies an occurrence: assigned values, or `read`. */
-export function placeOf(name: Node): Place {
+export function placeOf(name: Node): NameRole {
   const parent = name.parent!
   if (isFunction(parent)) {
     if (parent['id'] === name) return { kind: 'function', node: parent }
@@ -77,7 +77,7 @@ export function placeOf(name: Node): Place {
   }
 }
 
-function declared(declarator: Node): Place {
+function declared(declarator: Node): NameRole {
   const loop = declarator.parent!.parent!
   const isLoop = loop.type === 'ForOfStatement' || loop.type === 'ForInStatement'
   if (isLoop && loop['left'] === declarator.parent) return unknown
@@ -85,7 +85,7 @@ function declared(declarator: Node): Place {
   return init ? { kind: 'value', node: init } : primitive
 }
 
-function assigned(assignment: Node): Place {
+function assigned(assignment: Node): NameRole {
   const operator: string = assignment['operator']
   const isWhole = ['=', '||=', '&&=', '??='].includes(operator)
   return isWhole ? { kind: 'value', node: assignment['right'] } : primitive

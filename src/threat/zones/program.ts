@@ -2,11 +2,11 @@ import { isFunction } from '../scope.ts'
 import type { Node, Tree } from '../syntax.ts'
 import { memberKey, pathOf, textOf } from '../value.ts'
 import { nameOf, type Flow } from './flow.ts'
-import { bindingOf, callBy, functionAround, isAwaited, placeOf, type Names } from './names.ts'
+import { bindingOf, callBy, functionAround, isAwaited, placeOf, type NameIndex } from './names.ts'
 import { loosening, looseningKeys, mutatingMethods } from './words.ts'
 
 /** Reason why a program may not be split; undefined if it may. */
-export interface Program {
+export interface ProgramTraits {
   readonly why: string | undefined
   /** Every object is mutated only through the one name it was created for. */
   readonly isTame: boolean
@@ -25,10 +25,10 @@ const reaching = 'the program could reach what all of its code shares'
  */
 export function programOf(
   tree: Tree,
-  names: Names,
+  names: NameIndex,
   flow: Flow,
   entries: ReadonlySet<Node>,
-): Program {
+): ProgramTraits {
   const changes = tree.flatMap(changesAt)
   const wild = changes.filter((target) => !isOwnChange(target, flow) && !isExport(target))
   const why =
@@ -105,7 +105,7 @@ function isExport(target: Node): boolean {
   return path === 'exports' || path === 'module' || path === 'module.exports'
 }
 
-function sharedReached(tree: Tree, names: Names, wild: readonly Node[]): string | undefined {
+function sharedReached(tree: Tree, names: NameIndex, wild: readonly Node[]): string | undefined {
   const isNamed = (name: Node) => loosening.has(name['name']) && !isPause(name)
   if (names.free.some((name) => isNamed(name) && name['name'] !== 'Promise')) {
     const timers = /^(?:set|queue|Abort|EventTarget)/
@@ -169,7 +169,7 @@ function isInClass(node: Node): boolean {
 
 function concurrency(
   tree: Tree,
-  names: Names,
+  names: NameIndex,
   flow: Flow,
   entries: ReadonlySet<Node>,
 ): string | undefined {

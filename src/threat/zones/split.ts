@@ -7,11 +7,11 @@ import {
   type ZoneSplit,
 } from '../../contract/zones.ts'
 import type { Binding, Node, Tree } from '../syntax.ts'
-import { closureOf, nodesIn, type Closure, type Parts } from './closed.ts'
+import { closureOf, nodesIn, type Closure, type ClosureContext } from './closed.ts'
 import { Flow } from './flow.ts'
 import { kindOf, usesOf } from './kind.ts'
 import { bindingOf, isAwaited, isInside, namesOf, placeOf } from './names.ts'
-import { programOf, type Program } from './program.ts'
+import { programOf, type ProgramTraits } from './program.ts'
 import { hasStrayFunction, isMadeOnce, topOf, type TopFunction } from './top.ts'
 import { loosening, zoneGlobals } from './words.ts'
 
@@ -44,13 +44,13 @@ export function split(request: SplitRequest): ZoneSplit {
   const flow = new Flow(names, top.entries)
   const byBinding = new Map<Binding, TopFunction>()
   for (const one of top.functions) byBinding.set(bindingOf(one.id)!, one)
-  const parts: Parts = { top, names, flow, byBinding }
+  const parts: ClosureContext = { top, names, flow, byBinding }
   const whole = programOf(tree, names, flow, top.entries)
   const refusal = request.refusal ?? whole.why ?? refusedFor(request, parts)
   return new Splitting(request, parts, whole, refusal).result()
 }
 
-function refusedFor({ tree }: SplitRequest, { top, names }: Parts): string | undefined {
+function refusedFor({ tree }: SplitRequest, { top, names }: ClosureContext): string | undefined {
   if (top.functions.length > functionsMax) return 'the program has too many functions'
   if (hasStrayFunction(tree, top, names)) return 'a function in a block has a name that is taken'
   const isTaken = [...names.bound.keys()].some(({ name }) => name === 'call')
@@ -64,14 +64,19 @@ interface Need {
 
 class Splitting {
   readonly #request: SplitRequest
-  readonly #parts: Parts
-  readonly #whole: Program
+  readonly #parts: ClosureContext
+  readonly #whole: ProgramTraits
   readonly #why = new Map<TopFunction, string>()
   readonly #closures = new Map<TopFunction, Closure>()
   readonly #inside = new Map<TopFunction, readonly Node[]>()
   readonly #zones = new Set<TopFunction>()
 
-  constructor(request: SplitRequest, parts: Parts, whole: Program, refusal: string | undefined) {
+  constructor(
+    request: SplitRequest,
+    parts: ClosureContext,
+    whole: ProgramTraits,
+    refusal: string | undefined,
+  ) {
     this.#request = request
     this.#parts = parts
     this.#whole = whole

@@ -1,7 +1,7 @@
 import type { Node, Tree } from '../syntax.ts'
 import { isFunction } from '../scope.ts'
 import { pathOf } from '../value.ts'
-import { bindingOf, placeOf, type Names } from './names.ts'
+import { bindingOf, placeOf, type NameIndex } from './names.ts'
 
 /** A top-level function: a candidate for a zone. */
 export interface TopFunction {
@@ -15,7 +15,7 @@ export interface TopFunction {
   readonly isEarly: boolean
 }
 
-export interface Top {
+export interface TopLevel {
   readonly statements: readonly Node[]
   readonly functions: readonly TopFunction[]
   /** Classes: never zones, but reported. */
@@ -28,7 +28,7 @@ export interface Top {
 }
 
 /** Top level of a program: of the function around a body, else of the module. */
-export function topOf(program: Node, tree: Tree): Top {
+export function topOf(program: Node, tree: Tree): TopLevel {
   const [first]: readonly Node[] = program['body']
   const wrapper: Node | undefined = first?.['expression']
   const isBody = wrapper?.['wrapper'] === true
@@ -45,7 +45,7 @@ export function topOf(program: Node, tree: Tree): Top {
 }
 
 /** True if a function in a block, whose name may be visible outside, shares a name. */
-export function hasStrayFunction(tree: Tree, top: Top, names: Names): boolean {
+export function hasStrayFunction(tree: Tree, top: TopLevel, names: NameIndex): boolean {
   const tops = new Set(top.functions.map(({ statement }) => statement))
   const strays = tree.filter(
     (node) =>
@@ -139,7 +139,7 @@ function isEntry(node: Node): boolean {
 }
 
 /** True if a name is assigned only once, at its declaration. */
-export function isMadeOnce(id: Node, names: Names): boolean {
+export function isMadeOnce(id: Node, names: NameIndex): boolean {
   const binding = bindingOf(id)
   const all = (binding && names.bound.get(binding)) ?? []
   return all.filter((name) => placeOf(name).kind !== 'read').length === 1

@@ -15,7 +15,7 @@ import { claimProgram } from './claim.ts'
 import { probe } from './detect.ts'
 import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
 import { ProcessSandbox, tightenedAlways } from './sandbox.ts'
-import type { JailKind } from '../../contract/way.ts'
+import type { JailKind } from '../../contract/jail-kind.ts'
 
 export interface ProcessOptions {
   readonly way: JailKind

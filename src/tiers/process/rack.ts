@@ -6,7 +6,7 @@ import type { Language } from '../../contract/job.ts'
 import type { WardenClient } from '../../walls/client.ts'
 import { WallHandle } from '../../walls/handle.ts'
 import type { ProgramName, Wall } from '../../contract/warden.ts'
-import type { JailKind } from '../../contract/way.ts'
+import type { JailKind } from '../../contract/jail-kind.ts'
 
 /** A wall whose program has started, has run a dummy job, and waits for its only one. */
 export interface Parked {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import type { MayflyError } from '../contract/error.ts'
-import { createTurns, type TurnBounds } from './turns.ts'
+import { createFairQueue, type FairQueueBounds } from './fair-queue.ts'
 
-const bounds: TurnBounds = {
+const bounds: FairQueueBounds = {
   places: 2,
   waitingMax: 5,
   waitingUnitsMax: 400,
@@ -12,9 +12,9 @@ const bounds: TurnBounds = {
 }
 
 /** Records admissions and refusals in the order of notification. */
-function stand(changed: Partial<TurnBounds> = {}) {
+function stand(changed: Partial<FairQueueBounds> = {}) {
   const clock = new SimulatedClock()
-  const turns = createTurns({ ...bounds, ...changed }, clock)
+  const turns = createFairQueue({ ...bounds, ...changed }, clock)
   const heard: string[] = []
   const held: (() => void)[] = []
   const enter = async (tenant: string, units = 1) => {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Turns } from './turns.ts'
+import { LoopLimiter } from './loop-limiter.ts'
 
 /** A clock that advances only by work and waits, and the total waited. */
 function clocked(counted: (tookMs: number) => number = (tookMs) => tookMs) {
   const clock = { now: 0, waited: 0 }
-  const turns = new Turns({
+  const turns = new LoopLimiter({
     now: () => clock.now,
     counted,
     wait: (ms) => {
@@ -95,7 +95,7 @@ test('By default one millisecond at a time is free, at any frequency', async () 
     clock.waited += ms
     return Promise.resolve()
   }
-  const turns = new Turns({ now: () => clock.now, wait })
+  const turns = new LoopLimiter({ now: () => clock.now, wait })
   for (let n = 0; n < 10_000; n++) await turns.take(() => void (clock.now += 0.8), wanted)
   assert.equal(clock.waited, 0)
   for (let n = 0; n < 10; n++) await turns.take(() => void (clock.now += 41), wanted)

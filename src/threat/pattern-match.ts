@@ -1,11 +1,11 @@
 import * as z from 'zod'
 import { patternNames, type PatternName } from '../contract/verdict.ts'
-import type { Found } from './patterns.ts'
+import type { PatternMatch } from './patterns.ts'
 
 export const position = z.number().int().min(1)
 
 /** Schema of findings reported by a parsing process. */
-export const foundSchema = z.strictObject({
+export const patternMatchSchema = z.strictObject({
   name: z.enum(patternNames),
   line: position,
   column: position,
@@ -14,8 +14,8 @@ export const foundSchema = z.strictObject({
 })
 
 /** Merges findings by pattern: total count, and the first position, in the job's own source if it has one. */
-export function mergeFound(all: readonly Found[]): Found[] {
-  const byName = new Map<PatternName, Found>()
+export function mergeMatches(all: readonly PatternMatch[]): PatternMatch[] {
+  const byName = new Map<PatternName, PatternMatch>()
   for (const found of all) {
     const other = byName.get(found.name)
     const first = other && !isBefore(found, other) ? other : found
@@ -24,7 +24,7 @@ export function mergeFound(all: readonly Found[]): Found[] {
   return [...byName.values()]
 }
 
-function isBefore(a: Found, b: Found): boolean {
+function isBefore(a: PatternMatch, b: PatternMatch): boolean {
   if (a.detail !== b.detail) return a.detail === undefined
   return a.line < b.line || (a.line === b.line && a.column < b.column)
 }

@@ -5,13 +5,13 @@ import type { WardenClient } from '../walls/client.ts'
 import type { WallHandle } from '../walls/handle.ts'
 import { createShelf } from '../walls/shelf.ts'
 import { isClaimed } from '../walls/worker-claim.ts'
-import { createTurns } from './turns.ts'
+import { createFairQueue } from './fair-queue.ts'
 
 /**
  * Client of the analysis process, which is jailed, disposable and bound to one tenant. It may crash, hang or
  * lie: the first two are errors here, and its answers may only make the verdict stricter.
  */
-export interface Asking {
+export interface AnalysisClient {
   /**
    * Sends a request, resolves with the reply, as JSON text. Throws MayflyError: OVERLOADED on a full queue or a
    * timeout in it, UNAVAILABLE when the process failed.
@@ -21,7 +21,7 @@ export interface Asking {
   close(): Promise<void>
 }
 
-export interface AskingOptions {
+export interface AnalysisClientOptions {
   readonly warden: WardenClient
   readonly voice: Emitter
   /** Maximum processes parsing at once. */
@@ -43,7 +43,13 @@ const WAITING_MAX = 500
 const WAITING_UNITS_MAX = 128 * 2 ** 20
 const WAIT_MS_MAX = 10_000
 
-export function createAsking({ warden, voice, atOnce, once, alone }: AskingOptions): Asking {
+export function createAnalysisClient({
+  warden,
+  voice,
+  atOnce,
+  once,
+  alone,
+}: AnalysisClientOptions): AnalysisClient {
   const shelf = createShelf({
     program: 'analyst',
     warden,
@@ -53,7 +59,7 @@ export function createAsking({ warden, voice, atOnce, once, alone }: AskingOptio
     spareMiB: 8,
     wallsMax: atOnce + 1,
   })
-  const turns = createTurns(
+  const turns = createFairQueue(
     {
       places: atOnce,
       alone,

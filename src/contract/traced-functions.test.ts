@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { tracedFunctions } from './ran.ts'
+import { tracedFunctions } from './traced-functions.ts'
 
 /** Beginnings of functions, with the expected name. */
 const beginnings: readonly (readonly [before: string, text: string, name: string])[] = [

@@ -6,7 +6,7 @@ import { MayflyError } from '../contract/error.ts'
  * tenant finds one at once, however slow the first one's sources are. With one, tenants alternate. Queues are
  * bounded per tenant, so that a flood is refused while others still wait.
  */
-export interface Turns {
+export interface FairQueue {
   /**
    * Resolves with a release function, which is idempotent. Rejects with OVERLOADED at once on a full queue, of
    * this tenant or of all, and after `waitMsMax`. `units`: length of the request, in UTF-16 units.
@@ -14,7 +14,7 @@ export interface Turns {
   enter(tenant: string, units: number): Promise<() => void>
 }
 
-export interface TurnBounds {
+export interface FairQueueBounds {
   /** Maximum concurrent requests. */
   readonly places: number
   /** Single-tenant server: reserve no slot for others. */
@@ -36,7 +36,7 @@ interface Waiting {
 const PLACES_OF_ONE = 0.75
 const UNITS_OF_ONE = 0.25
 
-export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
+export function createFairQueue(bounds: FairQueueBounds, clock: Clock): FairQueue {
   const { places, alone = false } = bounds
   const placesOfOne = alone ? places : Math.max(1, Math.floor(places * PLACES_OF_ONE))
   const shareUnits = bounds.waitingUnitsMax * UNITS_OF_ONE
@@ -124,7 +124,7 @@ export function createTurns(bounds: TurnBounds, clock: Clock): Turns {
   }
 }
 
-function overloaded(why: string, { waitMsMax }: TurnBounds): MayflyError {
+function overloaded(why: string, { waitMsMax }: FairQueueBounds): MayflyError {
   return new MayflyError('OVERLOADED', `Cannot analyse now: ${why}`, {
     hint: 'Try again later, or ask for fewer at once',
     retryAfterMs: waitMsMax,

@@ -7,7 +7,7 @@ const share = 0.1
 /** Milliseconds exempt from the limit each time, so that small, frequent work never waits. */
 const freeMs = 1
 
-export interface TurnParts {
+export interface LoopLimiterParts {
   /** Milliseconds. */
   readonly now: () => number
   readonly wait: (ms: number) => Promise<void>
@@ -15,7 +15,7 @@ export interface TurnParts {
   readonly counted: (tookMs: number) => number
 }
 
-const real: TurnParts = {
+const real: LoopLimiterParts = {
   now: () => performance.now(),
   wait: (ms) => sleep(ms, undefined, { ref: false }),
   counted: (tookMs) => Math.max(0, tookMs - freeMs),
@@ -26,13 +26,13 @@ const real: TurnParts = {
  * thread: intercepted TLS and request bodies. Work of one instance is serialised, and delayed while its bucket
  * is empty. Never refuses; small work never waits.
  */
-export class Turns {
-  readonly #parts: TurnParts
+export class LoopLimiter {
+  readonly #parts: LoopLimiterParts
   #left = burstMs
   #last: number
   #behind: Promise<void> = Promise.resolve()
 
-  constructor(parts: Partial<TurnParts> = {}) {
+  constructor(parts: Partial<LoopLimiterParts> = {}) {
     this.#parts = { ...real, ...parts }
     this.#last = this.#parts.now()
   }

@@ -18,6 +18,8 @@ import { startWarden } from '../src/sdk/start-warden.ts'
 import { usualCalls } from '../src/tiers/process/rack.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 
+/** Longest wait for a word of the guest. */
+const saidMsMax = 600_000
 const MIB = 2 ** 20
 const RUN = 1
 const STORM = 100
@@ -89,7 +91,8 @@ async function open({ warden, calls }: Contender) {
       )
     },
     async until(word: string): Promise<string> {
-      while (!said.includes(word)) await sleep(1)
+      const end = performance.now() + saidMsMax
+      while (!said.includes(word) && performance.now() < end) await sleep(1)
       return said.slice(said.indexOf(word)).split('\n')[0]!
     },
     /** Milliseconds by its own clock. */

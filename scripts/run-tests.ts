@@ -97,7 +97,8 @@ function optionsOf(run: TestRun, { files, atATime }: Lane): string {
   return JSON.stringify({
     files: files.map((file) => join(place.folder, file)),
     isolation: isShared ? 'none' : 'process',
-    ...(!isShared && { concurrency: atATime }),
+    // A file whose test timed out ends with its tests, not with what the test left waiting.
+    ...(!isShared && { concurrency: atATime, execArgv: ['--test-force-exit'] }),
     timeout: limitOf(run, testMsMax),
     ...(title && { testNamePatterns: [title] }),
     ...(coverage && {

@@ -193,6 +193,7 @@ suite('Untidiness is found', () => {
     ['an empty name', 'src/pool/helpers.ts', ''],
     ['work left for later', 'src/a.ts', '// TODO'],
     ['JSON that V8 may misread', 'src/a.ts', 'const a = JSON.parse(text)'],
+    ['a wait without a deadline', 'tests/a.test.ts', 'while (list.length === 0) await sleep(5)'],
   ]
   for (const [what, path, text] of words)
     test(`Words: ${what}`, () => {

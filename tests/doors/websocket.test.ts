@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import type { Road } from '../../src/gateway/http/door.ts'
+import { until } from '../conformance/stand.ts'
 import { adminKey, bearer, endOf, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
 interface Heard {
@@ -151,7 +152,7 @@ test('A second message ends the job: a connection has one', async () => {
   const heard = hear(socket)
   await once(socket, 'open')
   socket.send('{"code":"1"}')
-  while (door.jobs.length === 0) await sleep(1)
+  await until(() => door.jobs.length > 0, 'the job')
   socket.send('{"code":"2"}')
   assert.equal((await heard).code, 1008)
   assert.equal(door.jobs.length, 1)

@@ -41,6 +41,9 @@ const rules: readonly Rule[] = [
     pattern: /\bJSON\.parse\(|\.json\(\)/,
   },
 ]
+/** A wait for something that never comes holds its process, and with it the whole run. */
+const boundlessWait =
+  /while \((?![^\n]*(?:performance\.now|deadline|tries|left|aborted))[^\n]*\)\s*\{?\s*await (?:sleep|pause|nap)\(/
 const emptyNames = /^(utils?|helpers?|managers?|common|types|misc|shared)$/
 
 /** Words and names the project does without, as `path:line: why`; `checkout` is where it lies on this machine. */
@@ -48,6 +51,7 @@ export function wordFaults(sources: readonly Source[], checkout: string): readon
   return sources.flatMap((source) => [
     ...nameFaults(source),
     ...ruleFaults(source),
+    ...waitFaults(source),
     ...(source.text.includes(checkout) ? [`${source.path}: a path of this machine`] : []),
   ])
 }
@@ -55,6 +59,14 @@ export function wordFaults(sources: readonly Source[], checkout: string): readon
 function nameFaults({ path }: Source): readonly string[] {
   const [stem = ''] = posix.basename(path).split('.')
   return emptyNames.test(stem) ? [`${path}: "${stem}" names no idea`] : []
+}
+
+function waitFaults({ path, text }: Source): readonly string[] {
+  if (!/\.(ts|js)$/.test(path) || path.startsWith('tests/tidy')) return []
+  const match = boundlessWait.exec(text)
+  return match
+    ? [`${path}:${lineOf(text, match)}: a wait without a deadline: "${match[0].trim()}"`]
+    : []
 }
 
 function ruleFaults({ path, text }: Source): readonly string[] {

@@ -9,6 +9,7 @@ import { makeAuthority } from '../../src/egress/authority.ts'
 import { attemptsMax, Ledger } from '../../src/egress/ledger.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
 import { turnsOfLooks } from '../../src/egress/account.ts'
+import { until } from '../conformance/stand.ts'
 import { openStand, openWorld, voiceInto, type World } from '../fixtures/egress.ts'
 
 let world: World
@@ -93,7 +94,7 @@ suite('TLS that is looked into', () => {
     await closed(looked.speak(socket, 'a.example', { ca: world.authority.pem }))
     const { proxy } = looked.stand
     // The alert is on its way.
-    while (proxy.attempts.length === 0) await sleep(5)
+    await until(() => proxy.attempts.length > 0, 'the attempt')
     assert.deepEqual(
       proxy.attempts.map(({ verdict }) => verdict),
       ['denied'],
@@ -137,7 +138,7 @@ suite('TLS that is looked into', () => {
     const shown: string[] = []
     for (const { host, secure } of opened) secure.once('secureConnect', () => shown.push(host))
     // All have said hello, and the first of them waits: a hello that came would be answered in far less.
-    while (waits.length === 0) await sleep(5)
+    await until(() => waits.length > 0, 'a wait')
     await sleep(50)
     assert.deepEqual(shown, [])
     opened[1]!.socket.destroy()

@@ -3,6 +3,7 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../../../tests/conformance/stand.ts'
 import { paceOf, readStream, type StreamOptions } from './stream.ts'
 
 async function pair(t: TestContext) {
@@ -71,7 +72,7 @@ test('One byte more than the limit is passed on, the rest is thrown away, and a 
   assert.equal(read.text(), '012345')
   const block = Buffer.alloc(2 ** 20)
   for (let n = 0; n < 10; n++) await new Promise((done) => writer.write(block, done))
-  while (read.floods() === 0) await sleep(5)
+  await until(() => read.floods() > 0, 'the flood')
   assert.equal(read.text(), '012345')
 })
 
@@ -86,10 +87,10 @@ test('Whoever writes without end rests when it has had its share, and comes to i
   // What its pace allows while it is written comes on top: a busy machine takes its time.
   const most = paceOf.burst + 2 ** 20 + (performance.now() - began) * paceOf.eachMs
   assert.ok(taken() >= paceOf.burst && taken() < most, `${taken()} of ${most}`)
-  while (taken() < 2 * paceOf.burst) await sleep(5)
+  await until(() => taken() >= 2 * paceOf.burst, 'two bursts')
   // Once its end is awaited, what is left is read at once.
   await read.stream.drained()
-  while (taken() < all) await sleep(5)
+  await until(() => taken() >= all, 'all of it')
   assert.equal(socket.isPaused(), false)
 })
 

@@ -262,7 +262,7 @@ suite('Untidiness is found', () => {
   })
 })
 
-/** What runs by itself: the programs, the library, and what the scripts of package.json and tests start. */
+/** Entry files: the programs, the library, and files that scripts of package.json and tests start. */
 function roots(): readonly string[] {
   const started = tree.filter(({ path }) =>
     /^(bin\/mayfly\.js|src\/index\.ts|src\/sdk\/client\.ts|scripts\/[\w-]+\.ts)$/.test(path),

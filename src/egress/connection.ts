@@ -285,7 +285,7 @@ export class Connection implements Watch {
   /** TLS that ends here: the guest trusts this instance's own authority. */
   async #lookInto(to: To): Promise<void> {
     const isWanted = () => !this.#raw.destroyed
-    const client = await this.#terms.ledger.turns.take(() => this.#secured(to.host), isWanted)
+    const client = await this.#terms.ledger.turns.run(() => this.#secured(to.host), isWanted)
     if (!client) return
     const refusal = await this.#request(client, { scheme: 'https', ...to })
     if (refusal) answerRefusal(client, refusal)

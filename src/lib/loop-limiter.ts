@@ -41,7 +41,7 @@ export class LoopLimiter {
    * Runs the work in its turn, and charges its duration, including the ticks it queued. Returns undefined,
    * uncharged, if it is no longer wanted by then.
    */
-  async take<T>(work: () => T, isWanted: () => boolean): Promise<T | undefined> {
+  async run<T>(work: () => T, isWanted: () => boolean): Promise<T | undefined> {
     const before = this.#behind
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#behind = promise

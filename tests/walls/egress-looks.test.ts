@@ -124,7 +124,7 @@ suite('TLS that is looked into', () => {
     const waits: number[] = []
     const wait = (ms: number) => (waits.push(ms), share.promise.then(() => void (now += 60_000)))
     const turns = turnsOfLooks({ now: () => now, wait })
-    await turns.take(
+    await turns.run(
       () => (now += 1_000),
       () => true,
     )

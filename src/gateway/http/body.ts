@@ -69,7 +69,7 @@ export class Bodies {
     this.#turns.delete(of)
     this.#turns.set(of, turns)
     if (this.#turns.size > SENDERS_MAX) this.#turns.delete(this.#turns.keys().next().value!)
-    return (await turns.take(work, () => true)) as T
+    return (await turns.run(work, () => true)) as T
   }
 
   #fromMsgpack(bytes: Buffer): Buffer {

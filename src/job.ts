@@ -19,6 +19,8 @@ export interface Asker {
   readonly capability?: string
   /** Layers of packages for the job. */
   readonly packages?: readonly PackageLayer[]
+  /** Zones are analysed whatever the schedule says. */
+  readonly zones?: NonNullable<Job['zones']>
   /** Well-formed. */
   readonly traceparent?: string
 }

@@ -1,12 +1,12 @@
 /**
- * The road a job takes, and the only one.
+ * The job pipeline, and the only one.
  *
  *     job ─► verify ─► analyse ─► profile ─► acquire ─► supervise ─► gate ─► destroy ─► record ─► outcome
+ *            └──────────── open ─────────┘   └─────────────── exec ───────────────┘   └──── close ────┘
  *
- * Every way in (library, HTTP, page, command line) makes a Job and comes here; nothing runs untrusted code by
- * another road. Between profile and acquire an idempotent job is answered by what it came to before, where that is
- * known. A room takes a value and returns a value. How a job ends is a value too: only a bug or a broken
- * host throws, and what happens to the job then is still in the record.
+ * Every entry point (library, HTTP, page, command line) makes a Job and calls `run`; nothing runs untrusted code by
+ * another way. Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws,
+ * and the record says what became of the job then.
  */
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'
@@ -14,44 +14,86 @@ import type { Job, JobFile } from './contract/job.ts'
 import type { Outcome } from './contract/outcome.ts'
 import type { Profile } from './contract/profile.ts'
 import type { Task } from './contract/provider.ts'
-import type { LifeResult, Rooms, OutputListener } from './contract/pipeline.ts'
+import type { Admission, LifeResult, Plan, Rooms, OutputListener } from './contract/pipeline.ts'
 import type { Analysis } from './contract/verdict.ts'
 import { tell } from './outcome.ts'
+import { withShadow } from './shadow.ts'
 
 export interface Caller {
-  /** Aborting it cancels the job, wherever it is. */
+  /** Aborting it cancels the job at any step. */
   readonly signal: AbortSignal
-  /** Hears output as it comes; a promise holds the guest back. */
+  /** Live output subscriber; a promise applies back-pressure to the guest. */
   readonly tap?: OutputListener | undefined
-  /** Hears what it will live by, before it does; never throws. */
+  /** Receives the profile before the run; never throws. */
   readonly planned?: ((profile: Profile) => void) | undefined
-  /** Hears each line of the timeline as it is written; never throws. */
+  /** Receives each timeline entry as it is written; never throws. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
-/** One job, from its door to its outcome. Throws MayflyError STATE when it cannot be recorded: no record, no run. */
+/**
+ * One job from its entry point to its outcome, and where it asks for it a second run on another tier, for comparison
+ * alone. Throws MayflyError INVALID for a job that no gate could check, and STATE when it cannot be recorded: no record,
+ * no run.
+ */
+export async function run(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
+  const outcome = await live(job, rooms, caller)
+  const { shadow } = job.asked
+  if (shadow === undefined) return outcome
+  return await withShadow(job, shadow, outcome, {
+    road: (second) => live(second, rooms, { signal: caller.signal }),
+    tell: (fields) => rooms.compared(job, fields),
+    date: () => rooms.clock.date(),
+  })
+}
+
+/** One life, without its shadow: a session with a single exec. Throws as `run` does. */
 export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
+  const began = rooms.clock.now()
+  await rooms.ready(job)
+  try {
+    const opened = await open(job, rooms, caller)
+    const outcome = close(opened, await exec(opened, rooms, caller))
+    rooms.ended(job, outcome, rooms.clock.now() - began)
+    return outcome
+  } catch (thrown) {
+    rooms.lost(job, thrown, rooms.clock.now() - began)
+    throw thrown
+  }
+}
+
+/** A job that is analysed, planned and admitted: its admitted line is in the record. */
+interface Opened {
+  readonly job: Job
+  readonly analysis: Analysis
+  readonly plan: Plan
+  readonly admission: Admission
+}
+
+async function open(job: Job, rooms: Rooms, caller: Caller): Promise<Opened> {
   const signed = rooms.verify(job)
   const analysis = await rooms.analyse(job, signed)
+  await rooms.prove(job, analysis)
   const plan = rooms.profile(job, analysis.verdict, signed)
   const admission = rooms.admit(job, analysis.verdict, plan)
   if (plan.kind === 'run') caller.planned?.(plan.profile)
+  return { job, analysis, plan, admission }
+}
 
-  const lived =
-    analysis.kind === 'syntax-error'
-      ? notParsed(analysis)
-      : plan.kind === 'run'
-        ? await rooms
-            .recall(job, plan.profile, caller, () =>
-              behindWall(job, analysis, plan.profile, rooms, caller),
-            )
-            .catch(neverRan)
-        : { status: plan.kind, error: plan.error }
+/** Runs it behind a wall, unless it has no wall, does not parse, or its result is in the cache. */
+async function exec(opened: Opened, rooms: Rooms, caller: Caller): Promise<LifeResult> {
+  const { job, analysis, plan } = opened
+  if (analysis.kind === 'syntax-error') return notParsed(analysis)
+  if (plan.kind !== 'run') return { status: plan.kind, error: plan.error }
+  const run = () => behindWall(job, analysis, plan.profile, rooms, caller)
+  return await rooms.recall(job, plan.profile, caller, run).catch(neverRan)
+}
 
+/** Writes the ended line, then makes the outcome. */
+function close({ job, analysis, plan, admission }: Opened, lived: LifeResult): Outcome {
   return tell(job, analysis.verdict, plan.profile, lived, admission)
 }
 
-/** Inside this scope there is a wall; when it is left, by whatever way, there is none. */
+/** A wall exists inside this scope and nowhere else, however it is left. */
 async function behindWall(
   job: Job,
   analysis: Analysis,
@@ -60,24 +102,23 @@ async function behindWall(
   caller: Caller,
 ): Promise<LifeResult> {
   const gate = rooms.gate(profile, caller.tap, job.asked.calls?.length)
-  const began = rooms.clock.now()
-  let left = began
+  let endedAt = rooms.clock.now()
 
   const lived = await (async () => {
-    await using claim = await rooms.acquire(profile, job, caller.signal)
-    await using supervisor = rooms.supervise(claim.sandbox, profile, caller)
+    await using claim = await rooms.acquire(profile, job, analysis, caller.signal)
+    await using supervisor = rooms.supervise(claim.sandbox, profile, analysis, caller)
     using callee = rooms.answer(job, caller)
     const listener = { ...gate, call: callee.call }
-    const { end, ...told } = await supervisor.run(taskOf(job, analysis, profile), listener)
-    left = rooms.clock.now()
-    return { ...gate.close(end), end, ...told, claim, called: callee.called }
+    const { end, ...rest } = await supervisor.run(taskOf(job, analysis, profile), listener)
+    endedAt = rooms.clock.now()
+    return { ...gate.close(end), end, ...rest, claim, called: callee.called }
   })()
 
-  const teardownTime = rooms.clock.now() - left
+  const teardownTime = rooms.clock.now() - endedAt
   return { ...lived, behaviorScore: rooms.behaviorScore(job), teardownTime }
 }
 
-/** What crosses the wall: text and names. */
+/** The task that crosses the wall: text and names. */
 function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
   const { capabilities } = profile.controls
   const isRead = analysis.kind === 'verdict'
@@ -99,7 +140,7 @@ function taskOf(job: Job, analysis: Analysis, profile: Profile): Task {
   }
 }
 
-/** A program that was given no input at all reads an empty one. */
+/** A program without any input reads an empty standard input. */
 function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Partial<Task> {
   const isUnfed = input === undefined && calls === undefined
   const given = stdin ?? (isUnfed ? { content: '', encoding: 'utf8' as const } : undefined)
@@ -110,7 +151,7 @@ function surroundingsOf({ args, env, stdin, input, calls }: Job['asked']): Parti
   }
 }
 
-/** A program reads its files as they came; an isolate is given what it can run. */
+/** Programs read their files as they came; isolates get those that are TypeScript as JavaScript. */
 function erasedFiles(
   files: readonly JobFile[],
   { erased = [] }: Extract<Analysis, { kind: 'verdict' }>,
@@ -131,7 +172,7 @@ function notParsed(error: Extract<Analysis, { kind: 'syntax-error' }>): LifeResu
   }
 }
 
-/** No wall, or one that broke before it ran anything: never another, weaker one. */
+/** Without a wall, or behind one that broke before it ran anything, the job ends: never behind a weaker wall. */
 function neverRan(thrown: unknown): LifeResult {
   if (thrown instanceof DOMException && thrown.name === 'AbortError') {
     return { status: 'cancelled', error: { code: 'CANCELLED', message: 'The job was cancelled' } }

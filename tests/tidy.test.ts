@@ -144,7 +144,7 @@ suite('Untidiness is found', () => {
         path: 'src/warden/a.ts',
         text: "import '../tiers/x/launch.ts'\nimport 'node:child_process'",
       },
-      { path: 'src/assemble/assemble.ts', text: "import '../tiers/x/provider.ts'" },
+      { path: 'src/assemble/providers.ts', text: "import '../tiers/x/provider.ts'" },
       { path: 'src/pool/a.test.ts', text: "import '../threat/b.ts'" },
     ]
     assert.deepEqual(importFaults(allowed), [])

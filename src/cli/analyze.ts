@@ -39,7 +39,7 @@ async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Prom
   const { roleOf } = await import('./role.ts')
   const loaded = loadHere(flags)
   const role = roleOf()
-  const { openAnalysis } = await import('../assemble/assemble.ts')
+  const { openAnalysis } = await import('../assemble/analysis.ts')
   const { createAnalyst } = await import('../threat/analyse.ts')
 
   await using analysis = openAnalysis({ warden: await wardenOf(role, loaded) })

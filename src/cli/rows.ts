@@ -1,4 +1,4 @@
-import type { ProvedProvider } from '../assemble/assemble.ts'
+import type { ProvedProvider } from '../assemble/proved-walls.ts'
 import type { ProviderRow } from '../contract/answers.ts'
 import type { WardenFacts } from '../contract/warden.ts'
 import { missingOf, whereOf } from './missing.ts'

@@ -138,7 +138,7 @@ async function open(
       limits: { bodyBytes: config.server.body },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
-      partition: (job, instanceId) => assembly.partition(job, instanceId),
+      partition: (job) => assembly.partition(job),
       operations: assembly.operations,
       evidence: assembly.evidence,
       history: keepHistory(assembly),

@@ -1,4 +1,4 @@
-import type { ProvedProvider } from '../assemble/assemble.ts'
+import type { ProvedProvider } from '../assemble/proved-walls.ts'
 import { paint, table } from './print.ts'
 
 /** A line a wall: is it there, how strong, what holds it; and what this machine does not give it. */

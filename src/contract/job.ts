@@ -257,6 +257,8 @@ export interface Job {
    * name.
    */
   readonly capability?: string
+  /** Zones are analysed whatever its schedule says; the owner's name of the instance, if any, has a history. */
+  readonly zones?: { readonly instance?: string }
   /** Time of acceptance, on the Clock. */
   readonly at: number
   readonly asked: JobAsked & { readonly code: string }

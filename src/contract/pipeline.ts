@@ -27,6 +27,9 @@ import type { ProgramZoneAbout, TracedFunction, ZonesMade } from './zones.ts'
  */
 export interface Rooms {
   readonly clock: Clock
+  /** Waits for the first proof of the walls that this job may need. Throws MayflyError INVALID for a job that no gate
+   * could check. */
+  ready(job: Job): Promise<void>
   /** Verifies the signatures of a job. Reads bytes, parses nothing, never throws. */
   verify(job: Job): Signed
   /**
@@ -34,6 +37,8 @@ export interface Rooms {
    * is not parsed.
    */
   analyse(job: Job, signed: Signed): Promise<Analysis>
+  /** Proves walls, cheap ones first, until another proof cannot change which wall this job gets. */
+  prove(job: Job, analysis: Analysis): Promise<void>
   /** Pure. Blocks refused code, and code that asks for more than its signers allow. */
   profile(job: Job, verdict: Verdict, signed: Signed): Plan
   /**
@@ -47,8 +52,18 @@ export interface Rooms {
     run: () => Promise<LifeResult>,
   ): Promise<LifeResult>
   /** Throws MayflyError (OVERLOADED, UNAVAILABLE, NO_JAIL …) if no wall can be had. */
-  acquire(profile: Profile, job: Job, signal: AbortSignal): Promise<SandboxClaim>
-  supervise(sandbox: Sandbox, profile: Profile, caller: LifeSubscriber): Supervisor
+  acquire(
+    profile: Profile,
+    job: Job,
+    analysis: Analysis,
+    signal: AbortSignal,
+  ): Promise<SandboxClaim>
+  supervise(
+    sandbox: Sandbox,
+    profile: Profile,
+    analysis: Analysis,
+    caller: LifeSubscriber,
+  ): Supervisor
   /** Anomaly score of its run so far, 0 to 100; final only when the wall is gone. */
   behaviorScore(job: Job): number
   /** Answers capability calls of the guest. */
@@ -57,6 +72,12 @@ export interface Rooms {
   gate(profile: Profile, tap?: OutputListener, calls?: number): Gate
   /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
+  /** Emits the end of a recorded job; milliseconds since its acceptance by the pipeline. */
+  ended(job: Job, outcome: Outcome, tookMs: number): void
+  /** Emits the loss of a job that could not be recorded, or that a bug broke. */
+  lost(job: Job, thrown: unknown, tookMs: number): void
+  /** Records how a shadow run compares. Throws MayflyError STATE. */
+  compared(job: Job, fields: Event['fields']): void
 }
 
 /** A profile, or the reason why it will not run; then the profile it would have had. */
@@ -180,7 +201,7 @@ export interface SupervisedRun {
 
 /** Answers the calls of one life; disposing cancels pending ones. */
 export interface CallHandler extends Disposable {
-  /** JSON text both ways. A throw becomes an error in the guest. */
+  /** JSON text both jailKinds. A throw becomes an error in the guest. */
   call(name: string, argsText: string): Promise<string>
   /** Cost so far; undefined if no call was a job. */
   readonly called: CalledJobs | undefined

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { entries, languages } from './job.ts'
-import type { ZoneSplit } from './zones.ts'
+import type { ZoneSplit, ZoneInstance } from './zones.ts'
 
 export const patternNames = [
   'VM_ESCAPE',
@@ -83,6 +83,8 @@ export type Analysis =
       readonly erased?: readonly { readonly path: string; readonly javascript: string }[]
       /** Zone split, if requested. */
       readonly split?: ZoneSplit
+      /** Instance whose history narrows the split, and learns from this run. */
+      readonly instance?: ZoneInstance
     }
   | {
       readonly kind: 'syntax-error'

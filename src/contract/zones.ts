@@ -196,3 +196,10 @@ export type ZoneSplit = z.infer<typeof splitSchema>
 
 /** Capabilities that each zone of one instance called in earlier runs, by zone name. */
 export type PastCalls = ReadonlyMap<string, ReadonlySet<string>>
+
+/** An instance by the name that its owner gave it, and the digest of its code: other code has no history. */
+export interface ZoneInstance {
+  readonly tenant: string
+  readonly id: string
+  readonly code: string
+}

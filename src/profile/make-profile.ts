@@ -17,7 +17,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
 import { heldFor, termsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
+import { type Choice, chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
 import { PlanMemo } from './memo.ts'
@@ -54,6 +54,23 @@ export function createProfiler({ config, providers, raised }: ProfilerParts): Pr
   }
 }
 
+/** The choice of a wall without the rest of a profile, for the search for a wall to prove. */
+export function createChooser({
+  config,
+  providers,
+  raised,
+}: ProfilerParts): (job: Job, verdict: Verdict) => Choice {
+  return (job, verdict) => {
+    const now = typeof config === 'function' ? config() : config
+    const floor = raised?.(job, verdict)
+    return chosenWall(job, verdict, {
+      config: now,
+      facts: providers(),
+      ...(floor && { raised: floor }),
+    }).choice
+  }
+}
+
 interface World {
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
@@ -63,22 +80,10 @@ interface World {
 /** Uncached: pure, and frozen through and through. */
 export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: World): Plan {
   const { asked } = job
-  const tenant = tenantOf(config, job.tenant)
   const surroundings = explainSurroundings(asked, verdict)
-  const chosen = chooseSchedule(job, config)
-  const terms = termsFor(job, config)
-  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
-  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, suspicionOf(verdict))
-  const network = networkFor(asked.network, config, tenant, terms)
-  const privateHosts = privateHostsFor(network.value, config, tenant, terms)
-  const files = terms?.files ?? noFiles
-  const grants = { network: network.value, files, capabilities: asked.capabilities }
-  const controls = controlsOf({ ...limits, io }, grants)
-  const trust = trustOf(verdict)
-  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
-  const abilities = abilitiesFor(job, verdict, controls)
-  const holds = heldFor(terms, limits)
-  const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
+  const { choice, chosen, terms, network, privateHosts, controls, schedule, trust, ...limited } =
+    chosenWall(job, verdict, { config, facts, ...(raised && { raised }) })
+  const { limits, limitsExplained } = limited
   const described = {
     format: 1,
     provider: choice.provider,
@@ -120,6 +125,28 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
   return deepFreeze(
     end ? { ...end, profile } : { kind: 'run', profile, ...(standsIn && { standsIn }) },
   )
+}
+
+/** Everything that the choice of a wall reads, and the choice. */
+function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: World) {
+  const { asked } = job
+  const tenant = tenantOf(config, job.tenant)
+  const chosen = chooseSchedule(job, config)
+  const terms = termsFor(job, config)
+  const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
+  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, suspicionOf(verdict))
+  const network = networkFor(asked.network, config, tenant, terms)
+  const privateHosts = privateHostsFor(network.value, config, tenant, terms)
+  const files = terms?.files ?? noFiles
+  const grants = { network: network.value, files, capabilities: asked.capabilities }
+  const controls = controlsOf({ ...limits, io }, grants)
+  const trust = trustOf(verdict)
+  const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
+  const abilities = abilitiesFor(job, verdict, controls)
+  const holds = heldFor(terms, limits)
+  const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
+  const granted = { chosen, terms, network, privateHosts, controls }
+  return { choice, ...granted, schedule, trust, limits, limitsExplained }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { providerNames } from '../assemble/assemble.ts'
+import { providerNames } from '../assemble/providers.ts'
 import { askedFor } from '../capabilities/asked.ts'
 import { Catalogue } from '../capabilities/catalogue.ts'
 import { callInProcess, Misdeclared } from '../capabilities/in-process.ts'

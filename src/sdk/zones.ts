@@ -51,7 +51,8 @@ export class ZoneCalls {
   }
 
   async analyzeCode(code: string, info: ExecutionInfo = {}): Promise<RiskAnalysis> {
-    const { risk } = await this.#assembly.partition(jobOf(code, info))
+    const { instanceId: _, ...rest } = info
+    const { risk } = await this.#assembly.partition(jobOf(code, rest))
     return risk
   }
 
@@ -59,7 +60,7 @@ export class ZoneCalls {
     code: string,
     info: ExecutionInfo = {},
   ): Promise<readonly TemporalZone[]> {
-    const { zones } = await this.#assembly.partition(jobOf(code, info), info.instanceId)
+    const { zones } = await this.#assembly.partition(jobOf(code, info))
     return zones.map((zone) => ({ ...zone, execution: null }))
   }
 
@@ -77,7 +78,7 @@ export class ZoneCalls {
     info: ExecutionInfo = {},
   ): Promise<readonly TemporalZone[]> {
     const job = jobOf(code, info)
-    const { zones } = await this.#assembly.partition(job, info.instanceId)
+    const { zones } = await this.#assembly.partition(job)
     const { signal = never } = info
     const timeline: TimelineEntry[] = []
     const listeners: Execution['listeners'] = new Set()
@@ -134,11 +135,12 @@ function jobOf(code: string, info: ExecutionInfo) {
   const {
     tenant = 'default',
     principal = 'library',
-    instanceId: _,
+    instanceId: instance,
     signal: _signal,
     ...rest
   } = info
-  return newJob({ ...rest, code }, { tenant, principal, origin: 'library' }, systemClock)
+  const zones = instance === undefined ? {} : { instance }
+  return newJob({ ...rest, code }, { tenant, principal, origin: 'library', zones }, systemClock)
 }
 
 const never = new AbortController().signal

@@ -1,14 +1,7 @@
-import type { PastCalls, ProgramZone, ZoneSplit } from '../contract/zones.ts'
-
-/** Whose zones: an instance by the name that its owner gave it, and its code, so that other code has no past. */
-export interface Instance {
-  readonly tenant: string
-  readonly id: string
-  readonly code: string
-}
+import type { PastCalls, ProgramZone, ZoneSplit, ZoneInstance } from '../contract/zones.ts'
 
 /** Whose past, as baselines are kept: `instance:` keeps it apart from effects and images. */
-export function subjectOf({ tenant, id, code }: Instance) {
+export function subjectOf({ tenant, id, code }: ZoneInstance) {
   return { tenant, name: `instance:${id}`, code }
 }
 

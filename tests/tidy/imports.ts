@@ -29,7 +29,7 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [11, /^src\/(mcp|cli)\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
-const namesProviders = new Set(['src/assemble/assemble.ts', 'src/index.ts'])
+const namesProviders = new Set(['src/assemble/providers.ts', 'src/index.ts'])
 /** Others that start processes, and what. */
 const startersToo = new Map([
   ['src/sdk/start-warden.ts', 'the warden of a library'],
@@ -118,7 +118,7 @@ function directionFault(from: string, to: string): string | undefined {
   if (/^src\/(os|jail)\//.test(to) && !isWardens(from)) return 'only the warden loads it'
   if (rankTo === 4 && !isWardens(from)) return 'only the warden loads it'
   if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
-    return namesProviders.has(from) ? undefined : 'only src/assemble/assemble.ts names providers'
+    return namesProviders.has(from) ? undefined : 'only src/assemble/providers.ts names providers'
   if (rankTo > rankFrom) return 'imports go the other way'
   if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
   return undefined

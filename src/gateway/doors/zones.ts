@@ -62,17 +62,17 @@ export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
 /** `POST /v1/zones/analysis`: what code does where, and how it can be taken apart; nothing runs. */
 export async function analyseZones(door: Door, http: HttpBindings, who: Identity) {
-  const { job } = await read(door, http, who)
+  const { zones: _, ...job } = await read(door, http, who)
   using _place = door.running.begin(who.tenant)
-  const { risk } = await partitionOf(door)(job)
+  const { risk } = await partitionOf(door)({ ...job, zones: {} })
   return json(risk)
 }
 
 /** `POST /v1/zones/plan`: the zones that code would get, and which part of it each has; nothing runs. */
 export async function planZones(door: Door, http: HttpBindings, who: Identity) {
-  const { job, instanceId } = await read(door, http, who)
+  const job = await read(door, http, who)
   using _place = door.running.begin(who.tenant)
-  const { risk, zones } = await partitionOf(door)(job, instanceId)
+  const { risk, zones } = await partitionOf(door)(job)
   const names = new Set(zones.map(({ id }) => id))
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
   return json({
@@ -84,8 +84,8 @@ export async function planZones(door: Door, http: HttpBindings, who: Identity) {
 /** `POST /v1/zones`: starts code in its zones; 202 with them, and its outcome is where every one is. */
 export async function beginZones(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
-  const { job, instanceId } = await read(door, http, who)
-  const { zones } = await planned(door, job, instanceId)
+  const job = await read(door, http, who)
+  const { zones } = await planned(door, job)
   const under = undertake(door, job, { outlivesAsker: true })
   under.ended.catch((thrown: unknown) => void door.refusals.problem(thrown)).finally(under.answered)
   const location = `/v1/executions/${job.id}`
@@ -135,19 +135,20 @@ export async function endZone(
   return json(await operationsOf(door).endZone(id, zone, operatorOf(who)))
 }
 
-async function planned(door: Door, job: Job, instanceId: string | undefined) {
+async function planned(door: Door, job: Job) {
   using _place = door.running.begin(job.tenant)
-  return await partitionOf(door)(job, instanceId)
+  return await partitionOf(door)(job)
 }
 
-async function read(door: Door, http: HttpBindings, who: Identity) {
+async function read(door: Door, http: HttpBindings, who: Identity): Promise<Job> {
   door.running.refuseWhenDraining()
   const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const asked = zonesAsked.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
   const { instanceId, ...fields } = asked.data
   const whose = { ...who, origin: 'http', ...traceOf(http.incoming) } as const
-  return { job: makeJob(door, jobRequest.parse(fields), body, whose), instanceId }
+  const zones = instanceId === undefined ? {} : { instance: instanceId }
+  return { ...makeJob(door, jobRequest.parse(fields), body, whose), zones }
 }
 
 function alive(door: Door, id: string, who: Identity) {

@@ -63,7 +63,6 @@ export type Ready =
 /** Takes a job's code apart. Rejects with MayflyError INVALID for code that does not parse. */
 export type Partitioning = (
   job: Job,
-  instanceId?: string,
 ) => Promise<{ readonly risk: RiskAnalysis; readonly zones: readonly TemporalZone[] }>
 
 /** What the routes are handed. */

@@ -1,0 +1,26 @@
+import os from 'node:os'
+import { systemClock } from '../contract/clock.ts'
+import { createVoice } from '../telemetry/voice.ts'
+import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
+import type { WardenClient } from '../walls/client.ts'
+
+/** The analysis process alone, for verdicts without a run. */
+export function openAnalysis(parts: {
+  readonly warden: WardenClient
+}): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
+  const voice = createVoice({ clock: systemClock, sinks: [] })
+  const asking = createAnalysisClient({
+    warden: parts.warden,
+    voice,
+    atOnce: os.availableParallelism(),
+    once: false,
+    alone: true,
+  })
+  return {
+    ask: (tenant, text) => asking.ask(tenant, text),
+    async [Symbol.asyncDispose]() {
+      await asking.close()
+      await parts.warden.close()
+    },
+  }
+}

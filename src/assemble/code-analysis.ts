@@ -1,0 +1,102 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Config } from '../contract/config.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Emitter } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Signed } from '../contract/signature.ts'
+import type { Plan } from '../contract/pipeline.ts'
+import type { Verdict } from '../contract/verdict.ts'
+import type { RiskAnalysis, TemporalZone, ZoneInstance } from '../contract/zones.ts'
+import { codeOfLayers } from '../packages/code.ts'
+import { createAnalyst, type CachedAnalysis } from '../threat/analyse.ts'
+import type { AnalysisClient } from '../threat/analysis-client.ts'
+import { analyseSigned, refusalOf } from '../threat/signed.ts'
+import { openSigners } from '../threat/signers.ts'
+import { createVerifier } from '../threat/verify-job.ts'
+import { narrowed } from '../zones/history.ts'
+import { analysisOf, zonesOf } from '../zones/plan.ts'
+import type { Watching } from './watching.ts'
+
+/** The parts of a job's code that are worth a look, and the zones that it gets. */
+export interface Partition {
+  readonly risk: RiskAnalysis
+  readonly zones: readonly TemporalZone[]
+}
+
+export interface CodeAnalysis {
+  verify(job: Job): Signed
+  /** Adds the history of its instance, if the job names one. Never throws for a property of the code. */
+  analyse(job: Job, signed: Signed): Promise<CachedAnalysis>
+  /** Both. Throws MayflyError SIGNATURE_INVALID, SIGNER_UNKNOWN or SIGNATURE_REQUIRED, then parsing nothing. */
+  judge(job: Job): Promise<CachedAnalysis>
+  /** Throws as `judge` does, and INVALID for code that does not parse. */
+  partition(job: Job, plan: (job: Job, verdict: Verdict) => Plan): Promise<Partition>
+}
+
+export interface CodeParts {
+  readonly config: () => Config
+  readonly clock: Clock
+  readonly voice: Emitter
+  readonly asking: AnalysisClient
+  /** Resolves when the first analysis process is there, or could not be had. */
+  readonly warmed: Promise<unknown>
+  readonly watching: Watching
+  readonly layerFolder?: string | undefined
+}
+
+export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
+  const { config, clock, voice, asking, watching } = parts
+  const analyst = createAnalyst({
+    ask: (tenant, text) => asking.ask(tenant, text),
+    voice,
+    zones: (job) => job.zones !== undefined || hasZones(config()),
+    layers: codeOfLayers(() => parts.layerFolder),
+  })
+  const verify = createVerifier({
+    config,
+    signers: openSigners(config().state),
+    date: () => clock.date(),
+  })
+  const analyseCode = analyseSigned(analyst)
+  const analyse = async (job: Job, signed: Signed) =>
+    withHistory(job, await analyseCode(job, signed), watching)
+  async function judge(job: Job): Promise<CachedAnalysis> {
+    const signed = verify(job)
+    if (signed.kind === 'refused') throw refusalOf(signed)
+    await parts.warmed
+    return await analyse(job, signed)
+  }
+  return {
+    verify,
+    analyse,
+    judge,
+    async partition(job, plan) {
+      const analysis = await judge(job)
+      if (analysis.kind === 'syntax-error')
+        throw new MayflyError('INVALID', `Cannot read the code: ${analysis.message}`, {
+          details: [{ path: 'code', ...analysis, verdict: undefined }],
+        })
+      const { profile } = plan(job, analysis.verdict)
+      const risk = analysisOf(analysis)
+      const past = analysis.instance && watching.pastOf(analysis.instance)
+      return { risk, zones: zonesOf(profile, risk.split, { execution: job.id, past }) }
+    },
+  }
+}
+
+/** An instance that ran before gets no more than it used then. */
+function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): CachedAnalysis {
+  const id = job.zones?.instance
+  if (id === undefined || analysis.kind !== 'verdict') return analysis
+  const instance: ZoneInstance = { tenant: job.tenant, id, code: analysis.verdict.digest }
+  const past = watching.pastOf(instance)
+  const { split } = analysis
+  return { ...analysis, instance, ...(past && split && { split: narrowed(split, past) }) }
+}
+
+/** Whether a schedule gives parts of a program a life of their own. */
+function hasZones({ schedules }: Config): boolean {
+  return Object.values(schedules).some(({ zones }) =>
+    Object.values(zones).some(({ program }) => program === undefined),
+  )
+}

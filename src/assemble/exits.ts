@@ -1,0 +1,50 @@
+import type { Config } from '../contract/config.ts'
+import type { Emitter } from '../contract/event.ts'
+import type { Accounts } from '../egress/account.ts'
+import type { Authority } from '../egress/authority.ts'
+import { credentialsFrom } from '../egress/held.ts'
+import { upstreamFrom } from '../egress/upstream.ts'
+import type { WayOutParts } from '../egress/way-out.ts'
+import type { OpenWayOut } from '../walls/exit.ts'
+import type { OpenFolders } from '../walls/folder-calls.ts'
+
+export interface ExitParts {
+  readonly voice: Emitter
+  /** For tests: servers of their own that stand for the world outside. */
+  readonly dial?: WayOutParts['dial'] | undefined
+  /** Ports that this Mayfly listens on: never reached from a wall. */
+  readonly ownPorts: () => ReadonlySet<number>
+  /** Scanner of what a run sends; false for a piece that must not leave. */
+  readonly heed: (run: string) => ((piece: Buffer) => boolean) | undefined
+}
+
+/** Opens egress proxies; nothing of `egress/proxy` is loaded before the first job with a network. */
+export function exitsFor(
+  { credentials, egress }: Config,
+  { voice, dial, heed, ownPorts }: ExitParts,
+): OpenWayOut {
+  const held = credentialsFrom(credentials, process.env)
+  const upstream = upstreamFrom(egress, process.env)
+  let authority: Authority | undefined
+  let accounts: Accounts | undefined
+  return async (controls, run, { zone, privateHosts } = {}) => {
+    const [{ openWayOut }, { makeAuthority }, { Accounts }] = await Promise.all([
+      import('../egress/way-out.ts'),
+      import('../egress/authority.ts'),
+      import('../egress/account.ts'),
+    ])
+    accounts ??= new Accounts()
+    authority ??= makeAuthority(() => Date.now())
+    const own = { heed: () => heed(run), ...(dial && { dial }) }
+    const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
+    return openWayOut({ controls, ...of, voice, credentials: held, authority, ...own })
+  }
+}
+
+/** Opens granted folders; nothing of `folders/` is loaded before the first job that has one. */
+export function foldersFor(voice: Emitter, state: string): OpenFolders {
+  return async (asked) => {
+    const { openFolders } = await import('../folders/open.ts')
+    return openFolders({ ...asked, voice, closed: [state, `${state}-warden`] })
+  }
+}

@@ -1,0 +1,153 @@
+import type { Config } from '../contract/config.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Emitter } from '../contract/event.ts'
+import type { Language } from '../contract/job.ts'
+import type { Availability, Provider } from '../contract/provider.ts'
+import { jailKinds } from '../contract/jail-kind.ts'
+import type { ProviderFacts } from '../profile/choose-tier.ts'
+import { isProvedAtStart, mayServe, type ProviderLoaders } from './providers.ts'
+
+export interface ProvedProvider {
+  readonly provider: Provider
+  readonly availability: Availability
+}
+
+/**
+ * Providers and what their probes proved. A provider is loaded when it is first needed, not one of its files before,
+ * and proved once, also when two jobs are the first to need it.
+ */
+export class ProvedWalls {
+  readonly #loaders: ProviderLoaders
+  readonly #voice: Emitter
+  readonly #known: Map<string, Provider>
+  readonly #proofs = new Map<string, Availability>()
+  readonly #provings = new Map<string, Promise<void>>()
+  #facts: readonly ProviderFacts[] = []
+
+  /** `others`: providers that the application brings; their code is trusted and runs in this process. */
+  constructor(parts: {
+    readonly loaders: ProviderLoaders
+    readonly others: readonly Provider[]
+    readonly voice: Emitter
+  }) {
+    this.#loaders = parts.loaders
+    this.#voice = parts.voice
+    this.#known = new Map(parts.others.map((one) => [one.name, one]))
+  }
+
+  /** What the choice of a wall reads; a new list after each proof. */
+  get facts(): readonly ProviderFacts[] {
+    return this.#facts
+  }
+
+  get proved(): readonly ProvedProvider[] {
+    return [...this.#known.values()].flatMap((provider) => {
+      const availability = this.#proofs.get(provider.name)
+      return availability ? [{ provider, availability }] : []
+    })
+  }
+
+  /** Names of Mayfly's own that are proved when a job first needs them. */
+  get unproved(): readonly string[] {
+    return [...this.#loaders.keys()].filter((name) => name !== 'mock' && !this.#proofs.has(name))
+  }
+
+  get loaded(): readonly Provider[] {
+    return [...this.#known.values()]
+  }
+
+  /** A provider that is loaded. */
+  find(name: string): Provider | undefined {
+    return this.#known.get(name)
+  }
+
+  /** Proves the walls that the configuration makes usual. */
+  async proveAtStart(config: Config): Promise<void> {
+    const names = [...this.#loaders.keys(), ...this.#known.keys()]
+    await Promise.all(
+      names.filter((name) => isProvedAtStart(name, config)).map((name) => this.proveNamed(name)),
+    )
+  }
+
+  /** Proves process walls, the strongest first, until one is there; the others wait for a job that names them. */
+  async proveProcesses(): Promise<void> {
+    for (const way of jailKinds) {
+      await this.proveNamed(way)
+      if (this.#proofs.get(way)?.available) return
+    }
+  }
+
+  async proveAll(): Promise<void> {
+    for (const name of [...this.#loaders.keys(), ...this.#known.keys()]) await this.proveNamed(name)
+  }
+
+  /** Proves what may serve a language, cheap walls first, until `isServed` says that the next is not needed. */
+  async proveUntil(language: Language, isServed: (next: string) => boolean): Promise<void> {
+    for (const name of this.#loaders.keys()) {
+      if (this.#proofs.has(name) || !mayServe(name, language)) continue
+      if (isServed(name)) return
+      await this.proveNamed(name)
+    }
+  }
+
+  /** A name of no provider is left to the choice of a wall, which says so. */
+  async proveNamed(name: string): Promise<void> {
+    if (!this.#loaders.has(name) && !this.#known.has(name)) return
+    if (!this.#provings.has(name)) this.#provings.set(name, this.#proveNow(name))
+    await this.#provings.get(name)
+  }
+
+  /** Adds a provider while running: known once it is proved, and chosen from the next job on. */
+  async add(provider: Provider): Promise<Availability> {
+    const availability = await this.#prove(provider)
+    this.#provings.set(provider.name, Promise.resolve())
+    return availability
+  }
+
+  /** Throws MayflyError INVALID unless this provider is there, and proved now. */
+  async mustServe(name: string): Promise<void> {
+    if (!this.#loaders.has(name) && !this.#known.has(name))
+      throw notServing(name, 'there is none of this name')
+    await this.proveNamed(name)
+    const proof = this.#proofs.get(name)
+    if (!proof?.available) throw notServing(name, proof?.reason ?? 'it is not there')
+  }
+
+  async #proveNow(name: string): Promise<void> {
+    const provider = this.#known.get(name) ?? (await this.#loaders.get(name)?.())
+    if (provider && !this.#proofs.has(name)) await this.#prove(provider)
+  }
+
+  async #prove(provider: Provider): Promise<Availability> {
+    const availability = await provider.detect()
+    this.#known.set(provider.name, provider)
+    this.#proofs.set(provider.name, availability)
+    const places = [...this.#loaders.keys()]
+    this.#facts = this.proved.map((one) => factsOf(one, places.indexOf(one.provider.name)))
+    const { available } = availability
+    const fields = available ? { layers: availability.layers } : { reason: availability.reason }
+    this.#voice.say(available ? 'tier/proved' : 'tier/unavailable', {
+      provider: provider.name,
+      ...fields,
+    })
+    return availability
+  }
+}
+
+/** `place`: index among Mayfly's own providers, below zero for others. */
+function factsOf({ provider, availability }: ProvedProvider, place: number): ProviderFacts {
+  const { name, tier, languages, can, enforces, isByNameAlone = false } = provider
+  const { available } = availability
+  const declared = { name, tier, languages, can, enforces, isByNameAlone }
+  const common = { ...declared, available, ...(place >= 0 && { place }) }
+  if (!availability.available) return { ...common, strength: 0, reason: availability.reason }
+  const { strength, layers, missing, cost } = availability
+  const proved = { strength, layers: layers.length, missing: missing.length }
+  return { ...common, ...proved, ...(cost && { cost }) }
+}
+
+function notServing(name: string, reason: string): MayflyError {
+  return new MayflyError('INVALID', `Cannot make "${name}" the default provider: ${reason}`, {
+    details: [{ path: 'default_provider', message: reason }],
+  })
+}

@@ -1,0 +1,92 @@
+/**
+ * The table of providers: one row for each wall of Mayfly's own, loaded when it is first needed. A new wall is a folder
+ * in `tiers/` and a row here.
+ */
+import type { Config } from '../contract/config.ts'
+import type { Job, Language } from '../contract/job.ts'
+import type { Provider } from '../contract/provider.ts'
+import { strengthOf, type TierName } from '../contract/tier.ts'
+import { jailKinds, type JailKind } from '../contract/jail-kind.ts'
+import type { IsolateOptions } from '../tiers/isolated-vm/provider.ts'
+import type { ProcessOptions } from '../tiers/process/provider.ts'
+import type { WardenClient } from '../walls/client.ts'
+import { withZones } from '../zones/provider.ts'
+
+/** Names by which people choose a provider. */
+export const providerNames = ['isolated-vm', 'wasi', ...jailKinds, 'mock'] as const
+
+export type ProviderLoaders = ReadonlyMap<string, () => Promise<Provider>>
+
+export type ProviderParts = Omit<IsolateOptions, 'warden'> &
+  Pick<ProcessOptions, 'warm' | 'most' | 'openWayOut'> & {
+    readonly warden: WardenClient
+    readonly config: Config
+  }
+
+/** Providers of Mayfly's own by name; of two of a tier that are as strong, the first is taken. */
+export function providerLoaders({ config, ...parts }: ProviderParts): ProviderLoaders {
+  return new Map([
+    [
+      'isolated-vm',
+      async () => {
+        const { createIsolateProvider } = await import('../tiers/isolated-vm/provider.ts')
+        return withZones(createIsolateProvider(parts))
+      },
+    ],
+    [
+      'wasi',
+      async () => {
+        const { createWasiProvider } = await import('../tiers/wasi/provider.ts')
+        return createWasiProvider(parts)
+      },
+    ],
+    ...jailKinds.map((way) => [way, () => processProvider(way, parts)] as const),
+    [
+      'mock',
+      async () => {
+        const { createMockProvider } = await import('../tiers/mock/provider.ts')
+        return createMockProvider({ environment: config.environment })
+      },
+    ],
+  ])
+}
+
+async function processProvider(
+  way: JailKind,
+  parts: Omit<ProviderParts, 'config'>,
+): Promise<Provider> {
+  const { createProcessProvider } = await import('../tiers/process/provider.ts')
+  return createProcessProvider({ way, ...parts, least: 0 })
+}
+
+/** Walls that serve few jobs: each is loaded, started and proved at the first job that needs it. */
+const onDemand: ReadonlySet<string> = new Set(['mock', 'wasi', ...jailKinds])
+
+/** Strongest tier that a provider of this name can prove; nothing is known of other names before their proof. */
+const tierOf: Readonly<Record<string, TierName>> = {
+  'isolated-vm': 'isolate',
+  wasi: 'wasm',
+  ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
+}
+
+/** Whether a provider cannot be stronger than a tier, whatever its proof says. */
+export function isNoStronger(name: string, tier: TierName): boolean {
+  const own = tierOf[name]
+  return own !== undefined && strengthOf[own] <= strengthOf[tier]
+}
+
+/** Whether a proof of this provider could help a job of this language; the mock is reached by its name alone. */
+export function mayServe(name: string, language: Language): boolean {
+  return name !== 'mock' && (name === 'wasi') === (language === 'wasm')
+}
+
+/** Whether a provider is proved at start. */
+export function isProvedAtStart(name: string, config: Config): boolean {
+  return !onDemand.has(name) || config.default_provider === name
+}
+
+/** Providers that a job names: by themselves, by their tier or by their language. */
+export function namedBy({ asked }: Job): readonly string[] {
+  const isWasm = asked.language === 'wasm' || asked.tier === 'wasm'
+  return [...(asked.provider ? [asked.provider] : []), ...(isWasm ? ['wasi'] : [])]
+}

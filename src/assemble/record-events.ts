@@ -1,0 +1,63 @@
+import type { Clock } from '../contract/clock.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Event, Point } from '../contract/event.ts'
+import type { Job } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { AuditRecord } from '../evidence/record.ts'
+import { createHistory } from '../history/history.ts'
+import { keepInterrupted } from '../history/interrupted.ts'
+
+/** An event as its line is written, ahead of the stream that numbers it. */
+export function recordEvent(
+  point: Point,
+  fields: Event['fields'],
+  actor: string,
+  clock: Clock,
+): Event {
+  const at = clock.date()
+  return { format: 1, seq: 0, at, run: null, zone: 'main', point, actor, trust: 'host', fields }
+}
+
+/**
+ * Fields of `job/ended`: names and milliseconds. The code of an error that the guest threw is the guest's word and is
+ * left out.
+ */
+export function endedFields(job: Job, outcome: Outcome, took: number): Record<string, unknown> {
+  const { status, tier = null, provider = null, error, security, metrics } = outcome
+  const { queueTime, startTime, executionTime, teardownTime, cpuTime } = metrics
+  const { effectId } = job.asked
+  return {
+    status,
+    tier,
+    provider,
+    ...(error && (status !== 'error' || error.code === 'SYNTAX_ERROR') && { code: error.code }),
+    ...(effectId !== undefined && { effectId }),
+    took,
+    queueTime,
+    startTime,
+    executionTime,
+    teardownTime,
+    cpuTime,
+    behaviorScore: security.behaviorScore,
+  }
+}
+
+/** Fields of `job/unrecorded`. */
+export function lostFields(thrown: unknown, took: number): Record<string, unknown> {
+  return { code: thrown instanceof MayflyError ? thrown.code : 'INTERNAL', took }
+}
+
+/** Closes the lines of dead servers. Their outcomes go into the history, where the disk has room for that. */
+export function closeDead(record: AuditRecord, clock: Clock): void {
+  const history = createHistory(
+    () => record.bodies,
+    () => clock.date(),
+  )
+  record.closeDead((line) => {
+    try {
+      keepInterrupted(history, line)
+    } catch {
+      // The line is closed; a missing history entry is no reason to stop.
+    }
+  })
+}

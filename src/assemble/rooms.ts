@@ -1,0 +1,172 @@
+import { answerCalls } from '../capabilities/answer.ts'
+import type { Clock } from '../contract/clock.ts'
+import type { Config } from '../contract/config.ts'
+import type { KeepCapture, Plan, Rooms } from '../contract/pipeline.ts'
+import type { Job } from '../contract/job.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Sandbox } from '../contract/provider.ts'
+import type { Signed } from '../contract/signature.ts'
+import type { Analysis, Verdict } from '../contract/verdict.ts'
+import type { AuditRecord } from '../evidence/record.ts'
+import { newJob } from '../job.ts'
+import type { Mutex } from '../lib/mutex.ts'
+import { live } from '../life.ts'
+import { supervise } from '../lives/supervise.ts'
+import type { Operating } from '../operate/operate.ts'
+import { createGate } from '../output/gate.ts'
+import { compileSchema } from '../output/schema.ts'
+import type { Beside, Pool } from '../pool/pool.ts'
+import type { ResultCache } from '../pool/result-cache.ts'
+import { createChooser, createProfiler } from '../profile/make-profile.ts'
+import { withinSignature } from '../profile/within-signature.ts'
+import type { EventStream } from '../telemetry/voice.ts'
+import type { Overhearing } from '../watch/overhear.ts'
+import { besideOf } from '../zones/grant.ts'
+import { overZones } from '../zones/over.ts'
+import type { CodeAnalysis } from './code-analysis.ts'
+import type { ProvedWalls } from './proved-walls.ts'
+import { isNoStronger, namedBy } from './providers.ts'
+import { endedFields, lostFields, recordEvent } from './record-events.ts'
+import type { Watching } from './watching.ts'
+
+export interface RoomParts {
+  readonly config: () => Config
+  readonly clock: Clock
+  readonly voice: EventStream
+  readonly record: AuditRecord
+  readonly walls: ProvedWalls
+  /** Resolves when walls and analysis process are there that most jobs need. */
+  readonly warmed: Promise<unknown>
+  readonly code: CodeAnalysis
+  readonly pool: Pool
+  readonly cache: ResultCache
+  readonly watching: Watching
+  readonly overhearing: Overhearing
+  readonly operating: Operating
+  readonly keep: KeepCapture
+  /** Captures of this process wait for each other: each takes up to 64 MiB of it. */
+  readonly captures: Mutex
+}
+
+export interface WiredRooms extends Rooms {
+  /** The profile of a job whose signatures nobody looks at: for effects and plans of zones. */
+  plan(job: Job, verdict: Verdict): Plan
+}
+
+/** The rooms as the pipeline calls them, made of the parts of this process. */
+export function createRooms(parts: RoomParts): WiredRooms {
+  const { config, clock, record, walls, code, cache, watching } = parts
+  const profiler = {
+    config,
+    providers: () => walls.facts,
+    raised: (job: Job, verdict: Verdict) => watching.guard.floorFor(job, verdict),
+  }
+  const profile = createProfiler(profiler)
+  const choose = createChooser(profiler)
+  const rooms: WiredRooms = {
+    clock,
+    async ready(job) {
+      if (job.asked.output.schema) compileSchema(job.asked.output.schema)
+      await parts.warmed
+      await Promise.all(namedBy(job).map((name) => walls.proveNamed(name)))
+    },
+    verify: (job) => code.verify(job),
+    analyse: (job, signed) => code.analyse(job, signed),
+    async prove(job, { verdict }) {
+      // An unproved wall may be the one that a weaker one would stand in for.
+      await walls.proveUntil(verdict.language, (next) => {
+        const { end, standsIn } = choose(job, verdict)
+        if (end) return end.kind !== 'unavailable'
+        return !standsIn || isNoStronger(next, standsIn.taken)
+      })
+    },
+    profile: (job, verdict, signed: Signed) => withinSignature(profile(job, verdict), signed),
+    plan: profile,
+    recall: (job, planned, asker, run) => cache.recall(job, planned, asker, run),
+    acquire: (planned, job, analysis, signal) =>
+      parts.pool.acquire(planned, job, signal, wallsBeside(walls, planned, job, analysis)),
+    supervise: (sandbox, planned, analysis, caller) =>
+      supervised(parts, sandbox, planned, analysis, caller),
+    behaviorScore: ({ id }) => watching.guard.watching.seen(id).behaviorScore,
+    answer: (job, { signal }) =>
+      answerCalls((capability, asked, over) => {
+        const { tenant, principal, traceparent } = job
+        const trace = traceparent === undefined ? {} : { traceparent }
+        const who = { tenant, principal, origin: 'capability', capability, ...trace } as const
+        const caller = { signal: AbortSignal.any([signal, over]) }
+        return live(newJob(asked, who, clock), rooms, caller)
+      }),
+    gate: createGate,
+    admit: (job, verdict, plan) => admitted(parts, job, verdict, plan),
+    ...endings(parts),
+    compared(job, fields) {
+      const event = recordEvent('shadow/compared', fields, 'shadow', clock)
+      record.append({ ...event, run: job.id }, job.tenant)
+      parts.voice.say('shadow/compared', fields, { run: job.id })
+    },
+  }
+  return rooms
+}
+
+/** The admitted line comes first: a job that cannot be recorded is neither told of nor watched. */
+function admitted({ record, voice, watching }: RoomParts, job: Job, verdict: Verdict, plan: Plan) {
+  const admission = record.admit(job, verdict, plan)
+  const { tenant, origin, traceparent } = job
+  const trace = traceparent === undefined ? {} : { traceparent }
+  voice.say('job/admitted', { tenant, origin, ...trace }, { run: job.id })
+  if (plan.kind === 'run' && plan.standsIn)
+    voice.say('tier/stood-in', { ...plan.standsIn, tenant }, { run: job.id })
+  watching.guard.begin(job, verdict, plan.profile)
+  return admission
+}
+
+function endings({ voice, watching }: RoomParts): Pick<Rooms, 'ended' | 'lost'> {
+  return {
+    ended(job, outcome, tookMs) {
+      watching.guard.end(job, outcome)
+      voice.say('job/ended', endedFields(job, outcome, tookMs), { run: job.id })
+    },
+    lost(job, thrown, tookMs) {
+      watching.guard.end(job)
+      voice.say('job/unrecorded', lostFields(thrown, tookMs), { run: job.id })
+    },
+  }
+}
+
+/** From the outside in: orders of operators, zones, the watch over the guest, events of its wall, the schedule. */
+function supervised(
+  parts: RoomParts,
+  sandbox: Sandbox,
+  profile: Profile,
+  analysis: Analysis,
+  { signal, on }: Parameters<Rooms['supervise']>[3],
+) {
+  const { clock, voice, watching, overhearing, operating, keep, captures: mutex } = parts
+  const { guard } = watching
+  const instance = analysis.kind === 'verdict' ? analysis.instance : undefined
+  const learn = instance && watching.learn.bind(watching, instance)
+  const mayCapture = (run: string) => guard.mayCapture(run)
+  const { tightens = [], can = [] } = parts.walls.find(sandbox.provider) ?? {}
+  const abilities = { tightens: sandbox.tightens ?? tightens, can }
+  return operating.over({ sandbox, profile, clock, on, can: abilities }, (hear) =>
+    overZones({ sandbox, clock, on: hear, learn }, (told) =>
+      guard.over(
+        overhearing.over(
+          supervise({ sandbox, profile, clock, voice, signal, on: told, keep, mutex, mayCapture }),
+        ),
+      ),
+    ),
+  )
+}
+
+/** Zones are walls too: their share of the budget is taken before the job begins. */
+function wallsBeside(
+  walls: ProvedWalls,
+  profile: Profile,
+  job: Job,
+  analysis: Analysis,
+): Beside | undefined {
+  const split = analysis.kind === 'verdict' ? analysis.split : undefined
+  const canSplit = walls.find(profile.provider)?.can.includes('zones') && !job.asked.calls
+  return split && canSplit ? besideOf(profile, split) : undefined
+}

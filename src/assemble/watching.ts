@@ -1,0 +1,67 @@
+import { join } from 'node:path'
+import type { Clock } from '../contract/clock.ts'
+import type { Config } from '../contract/config.ts'
+import { messageOf } from '../contract/error.ts'
+import type { PastCalls, ZoneInstance } from '../contract/zones.ts'
+import { addressesFor } from '../egress/dns.ts'
+import type { EventStream } from '../telemetry/voice.ts'
+import { openWebhooks } from '../telemetry/webhooks/open.ts'
+import { type BaselineStore, openBaselineStore } from '../watch/baseline-store.ts'
+import { createGuard, type Guard } from '../watch/guard.ts'
+import { openStrongerStore, type StrongerStore } from '../watch/stronger-store.ts'
+import { subjectOf } from '../zones/history.ts'
+
+export interface Watching {
+  readonly guard: Guard
+  /** Capabilities that the zones of an instance called in earlier runs. */
+  pastOf(instance: ZoneInstance): PastCalls | undefined
+  /** Stores what its zones called in this run; a store that fails loses it, and says so. */
+  learn(instance: ZoneInstance, run: string, called: PastCalls): void
+  close(): Promise<void>
+}
+
+/** Opens what watches all lives. Its stores are opened at their first use. */
+export function openWatching(parts: {
+  readonly config: () => Config
+  readonly clock: Clock
+  readonly voice: EventStream
+}): Watching {
+  const { config, clock, voice } = parts
+  const { state } = config()
+  let baselines: BaselineStore | undefined
+  let stronger: StrongerStore | undefined
+  const baselinesHere = () => (baselines ??= openBaselineStore(join(state, 'baselines.db')))
+  const webhooks = openWebhooks({
+    config: config(),
+    path: join(state, 'webhooks.db'),
+    clock,
+    voice,
+    publicAddresses: (host, port) => addressesFor({ scheme: 'https', host, port }, {}),
+  })
+  const guard = createGuard({
+    clock,
+    voice,
+    config,
+    baselines: baselinesHere,
+    stronger: () => (stronger ??= openStrongerStore(join(state, 'stronger.db'))),
+    notify: webhooks && ((anomaly) => webhooks.tell(anomaly)),
+  })
+  voice.listen(guard.watching.sink)
+  return {
+    guard,
+    pastOf: (instance) => baselinesHere().past(subjectOf(instance)),
+    learn(instance, run, called) {
+      try {
+        baselinesHere().keepPast(subjectOf(instance), called)
+      } catch (thrown) {
+        const fields = { name: `instance:${instance.id}`, because: messageOf(thrown) }
+        voice.say('baseline/lost', fields, { run })
+      }
+    },
+    async close() {
+      await webhooks?.close()
+      baselines?.close()
+      stronger?.close()
+    },
+  }
+}

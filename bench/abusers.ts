@@ -1,7 +1,7 @@
 /**
- * What twenty abusers cost an honest job: p50, p95 and p99 from claim to result of a small Python program, alone, and
- * beside walls whose programs burn, allocate, fork and print as much as they are let. Together they are granted one
- * core, which only a cpu controller can hold exactly.
+ * Cost of twenty abusers for an honest job: p50, p95 and p99 from claim to result of a small Python program, alone
+ * and beside walls whose programs burn CPU, allocate, fork and print up to their limits. Together the abusers are
+ * granted one core, which only a cpu controller can enforce exactly.
  *
  *     node bench/abusers.ts [--jobs 200] [--way embedded] [--json]
  */
@@ -48,7 +48,7 @@ const { values: flags } = parseArgs({
 const jobs = Math.min(5_000, Math.max(20, Number(flags.jobs) || 200))
 const way: JailKind = jailKinds.find((one) => one === flags.way) ?? 'embedded'
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
-// As the server of `mayfly serve` does.
+// Priority as set by `mayfly serve`.
 comeFirst(niceOf.server)
 const warden = await startWarden({ stateFolder: state })
 try {
@@ -88,7 +88,7 @@ async function series(provider: Provider) {
   return { n: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99) }
 }
 
-/** Again and again until it is told to stop; answers how often it was started. */
+/** Loops until stopped; returns the number of starts. */
 async function abuse(provider: Provider, n: number, stop: AbortSignal): Promise<number> {
   const usual = profileFor(provider, 'python', 'program')
   const controls = {
@@ -103,7 +103,7 @@ async function abuse(provider: Provider, n: number, stop: AbortSignal): Promise<
     tenant: 'abuser',
     controls,
     schedule: { ...usual.schedule, phases },
-    // What is beyond a limit is ended, and starting again is not what is measured here.
+    // Ends at its limit; restarting it is not measured.
     limits: {
       ...usual.limits,
       timeout: LIFE_MS,

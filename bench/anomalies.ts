@@ -1,10 +1,9 @@
 /**
- * How many anomalous programs each detector finds, and how often it cries wolf over honest ones. Without arguments over
- * the scripted traces. With `--traces FOLDER` over lives recorded before, a JSON file each:
- * `{name, expects?, foreseen, baseline?, observations}`, where one without `expects` is an honest program. With
- * `--programs` over programs that are run now, each by the whole road and behind a wall of this machine: those of
- * `bench/programs`, or of the folders that are named; `--only WORD` takes those whose name has it, `--save FOLDER`
- * keeps their lives as traces.
+ * Detection and false-positive rates of each anomaly detector. Without arguments on the scripted traces. `--traces
+ * FOLDER`: on recorded lives, one JSON file each: `{name, expects?, foreseen, baseline?, observations}`; without
+ * `expects` the program is benign. `--programs`: on programs run now through the whole pipeline, those of
+ * `bench/programs` or of the named folders; `--only WORD` filters by name, `--save FOLDER` stores their lives as
+ * traces.
  *
  *     node bench/anomalies.ts [--traces FOLDER | --programs [FOLDER…] [--only WORD] [--save FOLDER]] [--json]
  */
@@ -128,7 +127,7 @@ function judgeTraces(given: readonly Trace[]): void {
   console.log(JSON.stringify({ ...report, detectors: undefined }, undefined, 2))
 }
 
-/** How far apart the two are; null for a side on which there is nobody. */
+/** Lowest anomalous and highest benign score; null if a group is empty. */
 function scoresOf(odd: readonly number[] = [], honest: readonly number[] = []) {
   const of = (all: readonly number[], pick: (...all: number[]) => number) =>
     all.length > 0 ? pick(...all) : null

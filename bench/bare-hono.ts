@@ -1,4 +1,4 @@
-/** The other side of the server's bench: a hono handler that does in process what the effect does behind its wall. */
+/** Baseline of the server bench: a hono handler that computes in process what the effect computes behind its wall. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'

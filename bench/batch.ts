@@ -1,6 +1,6 @@
 /**
- * A hundred tiny calls: as a batch in one sandbox, as a hundred jobs one after the other, and as a hundred at once. One
- * run, contenders in turns; then the same job given again from what it came to before.
+ * A hundred tiny calls: as a batch in one sandbox, as a hundred sequential jobs, and as a hundred concurrent ones,
+ * interleaved in one run; then the same job from the result cache.
  *
  *     node bench/batch.ts [--rounds 50] [--json]
  */

@@ -1,6 +1,6 @@
 /**
- * What it costs to call a capability that is declared safe: the function itself, a built-in one by its name, and one of
- * the caller's own, which is watched. Nanoseconds a call, from batches taken in turns.
+ * Cost of calling a safe capability: the bare function, a built-in by name, and a custom one, which is observed.
+ * Nanoseconds a call, from interleaved batches.
  *
  *     node bench/capabilities.ts [--rounds 200] [--json]
  */

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads'
 import ivm from 'isolated-vm'
 import { timed, type Contender } from '../src/lib/measure.ts'
 
-/** What people would run a small function in instead, each in the way its users do, each fresh. */
+/** Alternatives for running a small function, used as their users do, each fresh. */
 
 export const code = 'return input.a + 1'
 export const input = { a: 1 }
@@ -26,8 +26,8 @@ const bodies: Readonly<Record<string, () => unknown>> = {
 }
 
 /**
- * Each is timed inside a process of theirs: what their heaps and threads leave behind is then nobody else's, on
- * either side. The clock runs there, so that no message is counted.
+ * Each is timed in its own process, so that heaps and threads left behind affect no other. The clock runs there, so
+ * no message is timed.
  */
 export function openOthers(): { readonly contenders: readonly Contender[] } & Disposable {
   const child = fork(fileURLToPath(import.meta.url), {
@@ -77,7 +77,7 @@ async function workerThread(): Promise<void> {
   check(result)
 }
 
-/** A program of this machine, from its start to its end. */
+/** Program of this machine, from start to exit. */
 export async function program(args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   let complaint = ''

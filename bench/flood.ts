@@ -1,7 +1,7 @@
 /**
- * What one tenant's flood costs another: p50 and p99 of a quiet tenant's executions alone, and while 32 connections of
- * another tenant, which may have two jobs at once, send as fast as they are answered. The flood has a process of its
- * own, so that only the server and the machine are shared.
+ * Cost of one tenant's flood for another: p50 and p99 of a quiet tenant's executions alone, and while 32 connections
+ * of another tenant, limited to two concurrent jobs, send as fast as they are answered. The flood runs in its own
+ * process, so only the server and the machine are shared.
  *
  *     node bench/flood.ts [--jobs 400] [--json]
  */

@@ -1,6 +1,6 @@
 /**
- * A never-used isolate, from job to outcome, beside what people would use instead; the analysis; a single `mayfly
- * run`; what it all weighs. One run, contenders in turns.
+ * Fresh isolate, from job to outcome, beside the usual alternatives; the analysis; a single `mayfly run`; and
+ * memory. One run, contenders interleaved.
  *
  *     node bench/isolate.ts [--rounds 400] [--json]
  */
@@ -110,7 +110,7 @@ async function throughSeam(provider: Provider, profile: Profile): Promise<void> 
   if (end.resultText !== String(answer)) throw new Error(`the seam answered ${JSON.stringify(end)}`)
 }
 
-/** The profile that the road makes for this job, so that the seam is measured with the same one. */
+/** Profile that the pipeline makes for this job, so that the provider is measured with the same one. */
 async function profileOf(assembly: Assembly): Promise<Profile> {
   const { pool } = assembly
   const { acquire } = pool
@@ -125,7 +125,7 @@ async function profileOf(assembly: Assembly): Promise<Profile> {
   return seen!
 }
 
-/** Every isolate is made on the job's own time. */
+/** No spares: every isolate is made within the job's time. */
 async function emptyPool(assembly: Assembly, warden: WardenClient, profile: Profile) {
   const { voice } = assembly
   const provider = createIsolateProvider({ warden, voice, spares: 0, wallsMax: 3 })
@@ -136,7 +136,7 @@ async function emptyPool(assembly: Assembly, warden: WardenClient, profile: Prof
   return Object.fromEntries(found)
 }
 
-/** 10 KB of ordinary source, never seen before and seen before. */
+/** 10 KB of ordinary source, uncached and cached. */
 async function analysis(assembly: Assembly) {
   const filler = Array.from(
     { length: 130 },
@@ -161,7 +161,7 @@ async function several(count: number, work: (n: number) => Promise<number>) {
   return figures(samples)
 }
 
-/** What it costs to be told which functions ran: of a job that computes, and of one that does next to nothing. */
+/** Cost of function tracing, for a computing job and an almost empty one. */
 async function traces(assembly: Assembly) {
   const loop = 'let s = 0; for (let i = 0; i < 3e6; i++) s = (s + i * i) | 0; return 2'
   const contenders = [true, false].flatMap((trace) =>
@@ -181,7 +181,7 @@ async function traces(assembly: Assembly) {
   }
 }
 
-/** The warden starts; this process, which stands for a server, must not notice. */
+/** Event loop lag of this process, which stands for a server, while the warden starts walls. */
 async function blockedByStarts(assembly: Assembly, warden: WardenClient): Promise<number> {
   const { voice } = assembly
   const delay = monitorEventLoopDelay({ resolution: 1 })
@@ -201,7 +201,7 @@ async function blockedByStarts(assembly: Assembly, warden: WardenClient): Promis
   return ratio(delay.max / 1e6)
 }
 
-/** One line, as a person would run it, beside Node itself. */
+/** Single `mayfly run` as a person would type it, beside Node itself. */
 async function shellToShell() {
   const file = path.join(state, 'one.js')
   writeFileSync(file, 'console.log(1 + 1)\n')
@@ -220,7 +220,7 @@ async function shellToShell() {
   return Object.fromEntries(found)
 }
 
-/** Proportional set sizes. A live isolate is what a worker with many spares weighs more than one with none. */
+/** PSS. A live isolate is the difference between a worker with many spares and one with none. */
 async function weights(assembly: Assembly, warden: WardenClient) {
   const { voice } = assembly
   const sizeWith = async (spares: number) => {

@@ -1,7 +1,7 @@
 /**
- * How punctual a life is: lives of three phases and an end, while two processes keep both cores busy. For each phase and
- * for the end, how late it was; for the end also how late the program's own processes were gone. This process has the
- * place that a server has.
+ * Timing of schedules: lives of three phases and an end, while busy loops occupy all cores. Reports how late each
+ * phase and the end were, and how late the last process of the program was gone. This process runs at the priority
+ * of a server.
  *
  *     node bench/lives.ts [--lives 100] [--provider bubblewrap] [--idle] [--json]
  */
@@ -50,7 +50,7 @@ const burners = flags.idle
   : Array.from({ length: os.availableParallelism() }, () =>
       spawn(process.execPath, ['-e', 'for (;;) {}'], { stdio: 'ignore' }),
     )
-// Whoever burns was started before, and keeps the place of anybody.
+// Started before this process raises its own priority, so that the load keeps normal priority.
 comeFirst(niceOf.server)
 
 try {
@@ -109,7 +109,7 @@ async function live(provider: Provider): Promise<Readonly<Record<string, number>
   }
 }
 
-/** The same sandbox, that tells when user code was released. */
+/** Sandbox wrapper that reports when user code was released. */
 function onRelease<T extends { run: Function }>(sandbox: T, then: () => void): T {
   return new Proxy(sandbox, {
     get(target, name) {

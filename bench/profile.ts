@@ -6,7 +6,7 @@ import type { Provider } from '../src/contract/provider.ts'
 const MIB = 2 ** 20
 const TIMEOUT_MS = 10_000
 
-/** The profile of a job that asks for nothing, for a provider that is used without the road. */
+/** Default profile, for using a provider without the pipeline. */
 export function profileFor(provider: Provider, language: Language, entry: Entry): Profile {
   const controls = {
     ...allControls,

@@ -1,7 +1,7 @@
 /**
- * What a sentinel costs the programs it watches, and how fast it closes a class of calls. The same programs in a wall
- * whose sentinel is asked about what every wall's is (`usual`), in one whose is asked about every class (`all`), and in
- * one without (`alone`), in turns, in one run; flips while the machine is idle and with every core busy.
+ * Overhead of a sentinel for the programs it watches, and its latency for closing a class of calls. The same
+ * programs run with the default classes (`usual`), with every class (`all`) and without a sentinel (`alone`),
+ * interleaved in one run; flips on an idle machine and with every core busy.
  *
  *     node bench/sentinel.ts [--rounds 40] [--json]
  */
@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
 })
 const rounds = Math.min(1_000, Math.max(10, Number(flags.rounds) || 40))
 
-/** Does what it finds asked for in a file, by its own clock. */
+/** Guest that executes orders from a file, with its own clock. */
 const guest = `
 import os, socket, sys, time
 def spawned(*argv):
@@ -69,7 +69,7 @@ interface Contender {
   readonly calls: readonly CallClass[]
 }
 
-/** A wall with a program that waits for what to do, in a file that is written from outside. */
+/** Wall with a program that polls a file for orders. */
 async function open({ warden, calls }: Contender) {
   const settings = { spares: 0, spareMiB: 8, disk: 16 * MIB, calls }
   const { wall, socket, streams } = await warden.start('python', settings)
@@ -95,7 +95,7 @@ async function open({ warden, calls }: Contender) {
       while (!said.includes(word) && performance.now() < end) await sleep(1)
       return said.slice(said.indexOf(word)).split('\n')[0]!
     },
-    /** Milliseconds by its own clock. */
+    /** Milliseconds by the guest's clock. */
     async time(what: string): Promise<number> {
       const number = ++asked
       writeFileSync(`${place}/asked`, `${number} ${what}`, { mode: 0o644 })
@@ -130,7 +130,7 @@ async function costs(beside: readonly Contender[]) {
   return report
 }
 
-/** Medians, and what each costs beside none; by the least too, to which a busy machine adds least. */
+/** Medians and relative cost against no sentinel; also minima, which load distorts least. */
 function compared(samples: ReadonlyMap<string, readonly number[]>) {
   const alone = figures(samples.get('alone')!)
   const percent = (a: number, b: number) => Math.round((a / b - 1) * 1000) / 10
@@ -142,7 +142,7 @@ function compared(samples: ReadonlyMap<string, readonly number[]>) {
   return Object.fromEntries(rows)
 }
 
-/** Starts, as long as there is nothing parked. */
+/** Starts without a parked spare. */
 async function starts(beside: readonly Contender[]) {
   const samples = new Map(beside.map(({ name }) => [name, [] as number[]]))
   for (let round = -2; round < rounds; round++)
@@ -156,7 +156,7 @@ async function starts(beside: readonly Contender[]) {
   return compared(samples)
 }
 
-/** From the word to the answer: the server's side, over the warden, to the sentinel and back, each in a fresh wall. */
+/** Round trip: server, warden, sentinel and back, each in a fresh wall. */
 async function flips(contender: Contender) {
   const { warden } = contender
   const took: number[] = []

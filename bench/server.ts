@@ -1,6 +1,7 @@
 /**
- * Effects executed over HTTP, at three concurrencies, beside a bare hono handler that does the same in process and
- * workerd's dynamic loader, which makes a worker for each request too; what lies between them, and what bounds each.
+ * Effects over HTTP at three concurrencies, beside a bare hono handler that computes the same in process, and
+ * workerd's dynamic loader, which also makes a worker per request; with the overhead between them, and the
+ * bottleneck of each.
  *
  *     npm ci --prefix bench/others    # workerd; without it that side is left out
  *     node bench/server.ts [--seconds 3] [--at 1,8,64] [--json]
@@ -20,9 +21,9 @@ import { answer, code, input } from './contenders.ts'
 
 const SECONDS_MAX = 60
 const WARM_MS = 1_000
-/** Of the clock in which /proc counts a process's time. */
+/** USER_HZ of process times in /proc. */
 const TICK_MS = 10
-/** Where the machine gives this share of its cores, there is no more to be had from it. */
+/** Share of the cores from which the machine counts as saturated. */
 const FULL = 0.9
 const KEY = 'mfy_bench_0123456789abcdefghijklmnop'
 const BIN = fileURLToPath(new URL('../bin/mayfly.js', import.meta.url))
@@ -54,7 +55,7 @@ try {
   for (const folder of [state, `${state}-warden`]) rmSync(folder, { recursive: true, force: true })
 }
 
-/** Something that answers, with the processes that do its work. */
+/** Server under test, with the processes that do its work. */
 interface Side {
   readonly post: (agent: Agent) => Promise<void>
   readonly pids: () => Readonly<Record<string, readonly number[]>>
@@ -100,7 +101,7 @@ async function load(side: Side, atOnce: number) {
   return { perSecond, n, p50, p95, p99, cpu, bound: boundOf(cpu, idle) }
 }
 
-/** Cores that each part used on average. */
+/** Average cores used by each part. */
 type Cpu = Readonly<Record<string, number>>
 
 function cpuOf({ pids }: Side): Cpu {
@@ -120,8 +121,8 @@ function shares(before: Cpu, after: Cpu, tookMs: number): Cpu {
 }
 
 /**
- * One thread of one process takes a core at most, and the machine has so many; `idle` is how many of them had nothing
- * to do. Else it is the way between the parts.
+ * Bottleneck: a single thread at one core, or all cores busy (`idle` counts unused ones). Otherwise the
+ * communication between the parts.
  */
 function boundOf(cpu: Cpu, idle: number): string {
   const cores = os.availableParallelism()
@@ -141,7 +142,7 @@ function idleMs(): number {
 function cpuMs(pid: number): number {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')
-    // With what it waited for: the time of a wall that has ended is its parent's then.
+    // Includes waited-for children, since an ended wall's time moves to its parent.
     return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS
   } catch {
     return 0
@@ -181,7 +182,7 @@ async function startBare(): Promise<Side> {
   }
 }
 
-/** Undefined where it is not installed. */
+/** Undefined if not installed. */
 async function startWorkerd(): Promise<Side | undefined> {
   if (!existsSync(WORKERD)) return undefined
   const config = path.join(OTHERS, 'workerd/config.capnp')
@@ -212,7 +213,7 @@ function isAnswer(body: unknown): boolean {
   return (body as { readonly result?: unknown }).result === answer
 }
 
-/** One call to its last byte; throws when the answer is not the one. */
+/** Makes one call, to its last byte; throws for a wrong answer. */
 async function post(
   url: string,
   body: unknown,

@@ -1,7 +1,7 @@
 /**
- * Programs behind the process wall, from claim to result, beside a plain process and what people would use instead, and
- * beside a word to a process that waits and its answer, which is the least there is. One run, contenders in turns;
- * pooled, empty pool and saturated apart; what a spare costs to make and to keep.
+ * Programs behind the process wall, from claim to result, beside a plain process, the usual alternatives, and a
+ * round trip to a running process, which is the lower bound. One run, contenders interleaved; pooled, empty pool and
+ * saturated apart; cost and memory of a spare.
  *
  *     npm ci --prefix bench/others    # bun, deno and sandbox-runtime; crun is a Debian package. What is missing is left out
  *     node bench/tiers.ts [--rounds 60] [--json]
@@ -31,7 +31,7 @@ const SATURATE_MS = 4_000
 const STARTS = 12
 const MIB = 2 ** 20
 const OTHERS = fileURLToPath(new URL('others/node_modules/', import.meta.url))
-/** As long as what a job is told by. */
+/** Payload as long as a typical job message. */
 const TASK = `${JSON.stringify({ protocol: 1, code: 'x'.repeat(400) })}\n`
 const ECHO = `const fs = require('node:fs'), bytes = Buffer.alloc(4096)
 for (let n; (n = fs.readSync(0, bytes)) > 0;) fs.writeSync(1, bytes, 0, n)`
@@ -53,7 +53,7 @@ const { values: flags } = parseArgs({
 const rounds = Math.min(1_000, Math.max(20, Number(flags.rounds) || 60))
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const voice = { say() {} }
-/** Waits for a line, and says it again. */
+/** Echoes lines. */
 const echo = spawn(process.execPath, ['-e', ECHO], { stdio: ['pipe', 'pipe', 'inherit'] })
 
 try {
@@ -116,7 +116,7 @@ function providerOf(way: JailKind, warden: WardenClient, most: number): Provider
   })
 }
 
-/** One program: milliseconds from claim to its result. The wall is gone when this resolves. */
+/** Runs one program: milliseconds from claim to result. Resolves once the wall is gone. */
 async function once42(provider: Provider, language: Programmed): Promise<number> {
   const profile: Profile = profileFor(provider, language, programs[language].entry)
   const began = performance.now()
@@ -130,7 +130,7 @@ async function once42(provider: Provider, language: Programmed): Promise<number>
   return took
 }
 
-/** As fast as it goes, two at once: the refill is what bounds it. */
+/** Two concurrent clients without pauses: the refill of spares is the bottleneck. */
 async function saturated(provider: Provider, language: Programmed) {
   const samples: number[] = []
   const perSecond = await rate(
@@ -142,7 +142,7 @@ async function saturated(provider: Provider, language: Programmed) {
   return { saturated: { perSecond, p50, p99 } }
 }
 
-/** What making one takes, and what it holds while it waits (PSS of its process, from smaps_rollup). */
+/** Cost of a spare: time to make it, and memory while idle (PSS, from smaps_rollup). */
 async function spares(way: JailKind, language: Programmed, warden: WardenClient) {
   const settings = { spares: 0, spareMiB: 8, way, disk: 64 * MIB }
   const started: { id: string; pid: number; took: number }[] = []
@@ -159,7 +159,7 @@ async function spares(way: JailKind, language: Programmed, warden: WardenClient)
   return { spare: { pssMiB: each, refillMs: p50, refillsPerSecond: Math.round(1000 / p50) } }
 }
 
-/** One message there and back, over pipes. */
+/** Round trip of one message over pipes. */
 async function echoed(text: string): Promise<void> {
   const answered = once(echo.stdout, 'data')
   echo.stdin.write(text)
@@ -182,7 +182,7 @@ function othersFor(language: Programmed): readonly Contender[] {
   ].map(({ name, command }) => ({ name, once: () => timed(() => printed42(command)) }))
 }
 
-/** Those that answer at all here. */
+/** Contenders available on this machine. */
 async function there(contenders: readonly Contender[]): Promise<readonly Contender[]> {
   const found: Contender[] = []
   for (const contender of contenders)
@@ -205,7 +205,7 @@ async function printed42(command: readonly string[]): Promise<void> {
   if (said.trim() !== '42') throw new Error(`it said "${said.slice(0, 100)}"`)
 }
 
-/** One bundle, run again and again; control groups of version 2 have to be in sight for it. Undefined without crun. */
+/** Runs one bundle repeatedly; needs visible cgroup v2. Undefined without crun. */
 function crunCommand(args: readonly string[]): readonly string[] | undefined {
   const crun = findProgram('crun')
   if (!crun || process.getuid?.() !== 0) return undefined

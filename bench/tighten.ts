@@ -1,8 +1,7 @@
 /**
- * From the word to the first call that is refused: for each tier and control, how long after somebody asks for less a
- * program first finds that it has less; how long until it is gone; and from a severe anomaly to the end, or to the next
- * phase. Each in a fresh sandbox, in turns, while the machine is idle and with every core busy. This process has the
- * place that a server has.
+ * Latency of tightening: for each tier and control, the time from the order until a program first sees it; until it
+ * is dead; and from a severe anomaly to the end or the next phase. A fresh sandbox each, interleaved, on an idle
+ * machine and with every core busy. This process runs at the priority of a server.
  *
  *     node bench/tighten.ts [--rounds 40] [--provider bubblewrap] [--only kill] [--idle] [--json]
  */
@@ -33,7 +32,7 @@ import { comeFirst, niceOf } from '../src/warden/come-first.ts'
 import { profileFor } from './profile.ts'
 
 const SAID_MS_MAX = 10_000
-/** A guest is under way by then, and anywhere: at first what takes its place in the pool is being started beside it. */
+/** Warm-up: the pool's replacement is still starting at first. */
 const LEAD_MS = 20
 const SPREAD_MS = 200
 
@@ -52,7 +51,7 @@ const { signal } = new AbortController()
 const without = (...closed: readonly string[]) =>
   callClasses.filter((name) => !closed.includes(name))
 
-/** Says when a call was first refused, by the clock that this process reads too. */
+/** Reports the first refused call, by a clock shared with this process. */
 const tries = (before: string, attempt: string) => `
 import os, socket, time
 ${before}
@@ -64,7 +63,7 @@ while True:
         print('refused', time.monotonic_ns(), flush=True)
         time.sleep(60)
 `
-/** Nothing is there to become, which is said only where it may be looked for. */
+/** Nonexistent program: ENOENT while permitted, refused afterwards. */
 const execute = `try: os.execve('/nowhere', ['x'], {})
         except FileNotFoundError: pass`
 const children = `for _ in range(8):
@@ -74,7 +73,7 @@ const children = `for _ in range(8):
 const fork = `pid = os.fork()
         if pid == 0: os._exit(0)
         os.waitpid(pid, 0)`
-/** A way out that is open already: what was let through is cut. */
+/** Open connection, which tightening must cut. */
 const tunnel = (port: number) => `out = socket.create_connection(('127.0.0.1', 3128))
 out.sendall(b'CONNECT out.example:${port} HTTP/1.1\\r\\nHost: out.example:${port}\\r\\n\\r\\n')
 assert b' 200 ' in out.recv(4096)`
@@ -117,7 +116,7 @@ function programs(port: number): Readonly<Record<string, Contender>> {
   }
 }
 
-/** One sandbox for one flip. */
+/** New sandbox for each flip. */
 async function flip(provider: Provider, { code, granted, to }: Contender): Promise<number> {
   const profile = later(usualOf(provider, granted), to)
   await using sandbox = await provider.launch(profile, systemClock)
@@ -133,7 +132,7 @@ async function flip(provider: Provider, { code, granted, to }: Contender): Promi
   return Number(BigInt(at!) - asked) / 1e6
 }
 
-/** A guest of an isolate has no clock that this process reads: when what it says comes here. */
+/** An isolate has no shared clock: uses the arrival time of its output. */
 async function flipCapability(provider: Provider): Promise<number> {
   const usual = profileFor(provider, 'js', 'body')
   const profile = { ...usual, controls: { ...usual.controls, capabilities: ['tick'] } }
@@ -160,7 +159,7 @@ print('ready', flush=True)
 while True: pass
 `
 
-/** Until nothing of it is left. */
+/** Waits until no process of the wall is left. */
 async function kill(provider: Provider): Promise<number> {
   const profile = usualOf(provider)
   const sandbox = await provider.launch(profile, systemClock)
@@ -175,7 +174,7 @@ async function kill(provider: Provider): Promise<number> {
   return took
 }
 
-/** From a finding to the end of the program, or to the next phase as its wall has read it back. */
+/** From an anomaly to the end of the program, or to the next phase as read back by the wall. */
 async function react(provider: Provider, high: 'terminate' | 'advance'): Promise<number> {
   const usual = later(usualOf(provider), { syscalls: without('exec', 'network') })
   const { schedule } = usual
@@ -260,7 +259,7 @@ function usualOf(provider: Provider, granted: Partial<Controls> = {}): Profile {
   return { ...usual, controls: { ...usual.controls, ...granted } }
 }
 
-/** A wall is asked about what some phase of its life closes. */
+/** The sentinel is asked only about classes that some phase closes. */
 function later(profile: Profile, to: Partial<Controls>): Profile {
   const { controls, schedule, limits } = profile
   const half = Math.floor(limits.timeout / 2)
@@ -279,7 +278,7 @@ async function measure(contenders: Readonly<Record<string, () => Promise<number>
   return Object.fromEntries([...took].map(([name, samples]) => [name, figures(samples)]))
 }
 
-/** Started before this process has its place, which they would have too, and stopped until they are wanted. */
+/** Started before this process raises its priority, which they would inherit; SIGSTOPped until needed. */
 function startBurners(): readonly ChildProcess[] {
   return Array.from({ length: os.availableParallelism() }, () => {
     const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' })

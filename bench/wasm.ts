@@ -1,5 +1,5 @@
 /**
- * A WebAssembly module, from job to outcome: compiled once, an instance a run, beside the same in this process.
+ * WebAssembly module, from job to outcome: compiled once, an instance per run, beside the same in this process.
  *
  *     node bench/wasm.ts [--rounds 400] [--json]
  */
@@ -27,7 +27,7 @@ const { values: flags } = parseArgs({
 const rounds = Number(flags.rounds)
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 
-/** Adds two numbers; `seed` makes it a module that nobody has seen. */
+/** Adds two numbers; `seed` makes the module unique. */
 function adds(seed: number): Buffer {
   const add = [...op.get(0), ...op.get(1), ...op.i32Add]
   const same = [...op.i32(seed), ...op.drop]

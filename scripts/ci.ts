@@ -1,7 +1,4 @@
-/**
- * The one entry for people and for CI: `npm run ci -- WORD [NAME]`. Runs on Node 26, which npm finds first on its
- * path in node_modules/.bin.
- */
+/** Entry point for people and CI: `npm run ci -- WORD [NAME]`. Needs Node 26, which npm finds in node_modules/.bin. */
 import { availableParallelism } from 'node:os'
 import { type Halves, sampledHalves, wholeHalves } from './halves.ts'
 import { ordinaryUser } from './ordinary-user.ts'
@@ -48,7 +45,7 @@ async function runAll(all: readonly Step[]): Promise<void> {
   console.log(`${total.passed} passed, ${total.failed} failed${skipped}`)
 }
 
-/** One failing step does not hide what the next ones would say. */
+/** Continues after a failing step, so that later steps are reported too. */
 async function runInOrder(all: readonly Step[]): Promise<Counts> {
   let total = nothingCounted
   for (const [title, run] of all) {
@@ -71,7 +68,7 @@ function checks(): readonly Step[] {
   ]
 }
 
-/** Messages of commits, which no other test looks at: a checkout without history has none. */
+/** Commit messages are checked here only: a checkout without history has none. */
 function commits(range?: string): Step {
   return [
     'commits',
@@ -100,13 +97,13 @@ interface SuiteOptions {
   readonly only?: string | undefined
   readonly coverage?: boolean
   readonly env?: Readonly<Record<string, string>>
-  /** Leaves out the files for which it answers no. */
+  /** Filter of test files. */
   readonly takes?: (file: string) => boolean
 }
 
 function suite(suiteName: SuiteName, options: SuiteOptions = {}): Step {
   const { place = here, only, coverage = false, env = {}, takes = () => true } = options
-  // Pure tests share a process, 35 times faster; what touches the kernel gets one a file.
+  // Pure tests share a process (35 times faster); tests that touch the kernel get one per file.
   const isShared = suiteName === 'unit' || suiteName === 'sim'
   const { files: found, title } = testsOf(suiteName, only)
   const files = found.filter(takes)
@@ -124,13 +121,13 @@ function suite(suiteName: SuiteName, options: SuiteOptions = {}): Step {
   ]
 }
 
-/** Tests of a name in whichever suites have files so called, each run as its suite is. */
+/** Tests matching a name, each run as in its own suite. */
 function named(usual: SuiteName, only: string | undefined, options: SuiteOptions): readonly Step[] {
   const having = suiteNames.filter((name) => only !== undefined && filesOf(name, only).length > 0)
   return (having.length > 0 ? having : [usual]).map((name) => suite(name, { ...options, only }))
 }
 
-/** A name picks files by their path; if none is so called, tests by their title. */
+/** Selects files by path; if none matches, tests by title. */
 function testsOf(
   suiteName: SuiteName,
   only: string | undefined,
@@ -141,8 +138,8 @@ function testsOf(
 }
 
 /**
- * Root sees a machine that an ordinary user does not: the suites run as both. Tests are told which half they are in, so
- * that none becomes an ordinary user for itself when all of them soon do.
+ * Runs the suites as root and as an ordinary user, whose environments differ. MAYFLY_HALF tells tests which one, so
+ * that none drops privileges by itself when all are run that way anyway.
  */
 function tests(env: Readonly<Record<string, string>>): readonly Step[] {
   if (process.getuid?.() !== 0) return suiteNames.map((name) => suite(name, { env }))

@@ -13,7 +13,7 @@ export interface Commit {
   readonly changedLines: number
 }
 
-/** A sentence for each message that does not say what the commit does, or why. */
+/** Faults of messages that do not say what the commit does, or why. */
 export function commitFaults(commits: readonly Commit[]): readonly string[] {
   return commits.flatMap(({ id, message, changedLines }) => {
     const [first = '', ...rest] = message.split('\n')

@@ -1,6 +1,6 @@
 /**
- * Writes docs/configuration.md from the schema of the configuration: `node scripts/config-reference.ts`. With
- * `--check` it writes nothing and exits 1 when the page differs from what it would write.
+ * Writes docs/configuration.md from the configuration schema: `node scripts/config-reference.ts`. With `--check` it
+ * writes nothing and exits 1 if the page is out of date.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { inputSchema } from '../src/config/check.ts'
@@ -8,13 +8,13 @@ import { settings } from '../src/config/variables.ts'
 
 const page = new URL('../docs/configuration.md', import.meta.url)
 
-/** The whole page, as it should be. */
+/** Renders the page. */
 export function reference(): string {
   const schema = inputSchema() as Node
   return `${[intro, table('Top level', '', plain(schema)), ...sections(schema, ''), values, variables()].join('\n\n')}\n`
 }
 
-/** What the generator reads of a JSON schema. */
+/** Subset of JSON Schema used here. */
 interface Node {
   readonly title?: string
   readonly description?: string
@@ -93,7 +93,7 @@ function sections(node: Node, path: string): string[] {
   })
 }
 
-/** A table of its own on the page: a TOML table, one by name, or a list of them. */
+/** Separate table on the page: a TOML table, a table by name, or a list of tables. */
 function tableOf(
   { title, properties, additionalProperties, items }: Node,
   path: string,

@@ -3,7 +3,7 @@ import type { Counted, Counts } from './counts.ts'
 
 type Summary = Extract<TestEvent, { type: 'test:summary' }>['data']
 
-/** A node:test reporter that says how many tests passed, failed and were skipped, as one JSON object. */
+/** node:test reporter that prints passed, failed and skipped counts as one JSON object. */
 export default async function* counts(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failed: Record<string, Counts> = {}
   for await (const event of source) {

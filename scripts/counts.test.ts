@@ -14,20 +14,20 @@ function counted(...files: readonly string[]): Counted {
   }
 }
 
-suite('What runs a second time, alone', () => {
-  test('A file or a few of which something failed', () => {
+suite('Second runs', () => {
+  test('Up to three failing files run again', () => {
     assert.deepEqual(againOf(counted('tests/walls/a.test.ts'), same), ['tests/walls/a.test.ts'])
     assert.deepEqual(againOf(counted('a', 'b', 'c'), same), ['a', 'b', 'c'])
     assert.deepEqual(againOf({ ...nothingCounted, files: {} }, same), [])
   })
 
-  test('Not where many failed, where a failure has no file, or where something may have got out', () => {
+  test('Many failing files, failures without a file, and containment failures do not run again', () => {
     assert.deepEqual(againOf(counted('a', 'b', 'c', 'd'), same), [])
     assert.deepEqual(againOf({ ...counted('a'), failed: 2 }, same), [])
     assert.deepEqual(againOf(counted('a', 'tests/hostile/b.test.ts'), same), [])
   })
 
-  test('Counts in place of the first, passed or failed', () => {
+  test('Second counts replace the first, passed or failed', () => {
     const first = counted('a')
     const all = { passed: 101, failed: 0, skipped: 10 }
     assert.deepEqual(withSecond(first, { passed: 5, failed: 0, skipped: 2 }), all)

@@ -4,7 +4,7 @@ export interface Counts {
   readonly skipped: number
 }
 
-/** With those of each file of which something failed, by its whole path; none where files share a process. */
+/** Counts of a suite, and of each file with failures by absolute path; empty if files share a process. */
 export interface Counted extends Counts {
   readonly files: Readonly<Record<string, Counts>>
 }
@@ -27,14 +27,14 @@ export function minus(a: Counts, b: Counts): Counts {
   }
 }
 
-/** More than these fail together because something is broken. */
+/** More failing files than this indicate a real defect. */
 const AGAIN_MAX = 3
-/** What tries to get out has to be held each time, however many run beside it. */
+/** Containment tests get no second run: they must hold under any load. */
 const NEVER_AGAIN = 'tests/hostile/'
 
 /**
- * Files that are run a second time, alone: machines here are shared, and a bound on time that does not hold beside
- * five others may say nothing of what it bounds. None where what failed has another cause, or no file of its own.
+ * Files to run again, alone: timing limits may fail under the load of parallel files. Empty if the failures have
+ * another cause, or no file of their own.
  */
 export function againOf(
   { failed, files }: Counted,
@@ -46,7 +46,7 @@ export function againOf(
   return isAll && !names.some((name) => name.startsWith(NEVER_AGAIN)) ? names : []
 }
 
-/** What all counted, with the second run of those in place of their first. */
+/** Counts with the second run in place of the first. */
 export function withSecond(first: Counted, second: Counts): Counts {
   return plus(Object.values(first.files).reduce(minus, first), second)
 }

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { here, runProgram } from './place.ts'
 import { nothingCounted, type Counts } from './counts.ts'
 
-/** A program on the path, or a folder that the package brings. */
+/** Program on the path, or folder of a package. */
 interface Needed {
   readonly name: string
   readonly program?: string
@@ -11,7 +11,7 @@ interface Needed {
   readonly for: string
 }
 
-/** What the stronger walls, the browser and the completion tests need, beyond npm. */
+/** Packages beyond npm for walls, browser tests and completion tests. */
 const needed: readonly Needed[] = [
   { name: 'util-linux', program: 'setpriv', for: 'the jail of every worker' },
   { name: 'util-linux', program: 'unshare', for: 'the jail of every worker' },
@@ -35,8 +35,8 @@ const needed: readonly Needed[] = [
 ]
 
 /**
- * Installs the missing ones where it may: root or sudo without a password, and apt-get there. Elsewhere it names
- * them, and the tests that need them are skipped by name; with `CI=true` each that is missing is a failure.
+ * Installs missing packages if possible: as root or with passwordless sudo, and apt-get. Otherwise lists them, and
+ * dependent tests are skipped with a reason; with `CI=true` each missing package is a failure.
  */
 export async function installDebianPackages(): Promise<Counts> {
   const missing = needed.filter((one) => !isThere(one))

@@ -22,7 +22,7 @@ test('Changed files and those about privileges run as root and as an ordinary us
   }
 })
 
-test('A whole run leaves no file out of either half, but where the user makes no difference', () => {
+test('A complete run leaves no user-dependent file out of either half', () => {
   const { root, ordinary } = wholeHalves(files)
   assert.equal(root.size, files.length)
   assert.deepEqual([...ordinary], files.filter(dependsOnUser))

@@ -1,9 +1,8 @@
 /**
- * Which test files run as root, and which as an ordinary user.
- *
- * A whole run takes every file that the user can make a difference to twice. That costs more than fifteen minutes of two
- * cores, so that CI draws by a printed seed: each file runs at least once, as root or as an ordinary user, and those that
- * the newest commits changed run as both. `MAYFLY_SEED` draws the same again; `npm run ci -- long` leaves nothing out.
+ * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
+ * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed: each file runs at
+ * least once, as either user, and files changed by recent commits run as both. `MAYFLY_SEED` repeats a sample; `npm
+ * run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -15,11 +14,11 @@ const newestCommits = 5
 export interface Halves {
   readonly root: ReadonlySet<string>
   readonly ordinary: ReadonlySet<string>
-  /** Tells what runs in one half alone, and how to draw the same again. */
+  /** Reports the files that run as one user only, and how to repeat the sample. */
   readonly note: string
 }
 
-/** Root takes all files, the ordinary user those that may say something else then. */
+/** Root runs all files, the ordinary user those that may behave differently. */
 export function wholeHalves(files: readonly string[]): Halves {
   const ordinary = files.filter(dependsOnUser)
   const once = files.filter((file) => !dependsOnUser(file))
@@ -46,19 +45,19 @@ export function sampledHalves(
   }
 }
 
-/** The walls themselves and the files of Mayfly: root and users have them by different means. */
+/** Tests of walls and of Mayfly's own files: root and users use different mechanisms. */
 function isPrivileged(file: string): boolean {
   return /^tests\/(walls\/(warden|process-faults|process-ways|kill)|doors\/(state-folder|older-tree))/.test(
     file,
   )
 }
 
-/** One bit of a hash: independent of how many files there are, and of their order. */
+/** Single bit of a hash: independent of number and order of files. */
 function draw(seed: string, file: string): boolean {
   return (createHash('sha256').update(`${seed} ${file}`).digest()[0]! & 1) === 1
 }
 
-/** Test files of the newest commits; none in a copy without history. */
+/** Test files changed by recent commits; none without history. */
 function changedFiles(): ReadonlySet<string> {
   try {
     const range = ['log', `-${newestCommits}`, '--name-only', '--format=']

@@ -8,7 +8,7 @@ import { filesOf, suiteNames } from './suites.ts'
 const root = join(import.meta.dirname, '..')
 
 suite('Lanes', () => {
-  test('Every file of every suite is in one of them, once', () => {
+  test('Every file of every suite is in exactly one lane', () => {
     for (const suiteName of suiteNames) {
       const files = filesOf(suiteName)
       assert.ok(files.length > 0, suiteName)
@@ -17,7 +17,7 @@ suite('Lanes', () => {
     }
   })
 
-  test('What measures is alone in its lane, and what takes longest begins it', () => {
+  test('Measuring files are alone in their lane, which starts with the slowest', () => {
     const files = ['tests/doors/a.test.ts', longest[1]!, behind[0]!, measuring[0]!, longest[0]!]
     assert.deepEqual(lanesOf(files), [
       { files: [measuring[0], behind[0]], atATime: 1 },
@@ -25,7 +25,7 @@ suite('Lanes', () => {
     ])
   })
 
-  test('What they name is there', () => {
+  test('Listed files exist', () => {
     for (const file of [...measuring, ...behind, ...longest])
       assert.ok(existsSync(join(root, file)), file)
   })

@@ -1,12 +1,12 @@
-/** Files that run one after the other, or so many at a time, beside those of the other lanes. */
+/** Files that run sequentially, or with bounded concurrency, in parallel to other lanes. */
 export interface Lane {
   readonly files: readonly string[]
   readonly atATime: number
 }
 
 /**
- * What measures the machine it has: shares of a processor, the memory of a host, when something was over. One of these
- * at a time, beside files that mostly wait.
+ * Files that measure the machine: CPU shares, host memory, latencies. Only one of these at a time, beside files that
+ * mostly wait.
  */
 export const measuring: readonly string[] = [
   'tests/doors/anomalies.test.ts',
@@ -30,8 +30,8 @@ export const measuring: readonly string[] = [
 ]
 
 /**
- * What measures nothing, and comes behind what does in its lane: so that the lanes of a suite end at about one time, or
- * because it takes of a machine what another of that lane measures.
+ * Files without measurements that run after those in the same lane: to balance the lanes, or because they load what
+ * a file of that lane measures.
  */
 export const behind: readonly string[] = [
   'tests/doors/access.test.ts',
@@ -47,7 +47,7 @@ export const behind: readonly string[] = [
   'tests/walls/process-faults.test.ts',
 ]
 
-/** What takes longest, in that order: it begins first, so that nothing is left to wait for alone. */
+/** Slowest files, which start first to shorten the run. */
 export const longest: readonly string[] = [
   'tests/doors/docs.test.ts',
   'tests/doors/doctor.test.ts',
@@ -71,7 +71,7 @@ export const longest: readonly string[] = [
   'tests/walls/sentinel.test.ts',
 ]
 
-/** Each in a process of its own: what measures in a lane of its own, beside two of the others. */
+/** Lanes for files in separate processes: measuring files sequentially, beside two others. */
 export function lanesOf(files: readonly string[]): readonly Lane[] {
   const ordered = files.toSorted((a, b) => placeOf(a) - placeOf(b))
   const last = ordered.filter((file) => behind.includes(file))
@@ -83,7 +83,7 @@ export function lanesOf(files: readonly string[]): readonly Lane[] {
   ]
 }
 
-/** For files that share a process: one process uses one processor, so that there are as many as there are those. */
+/** Lanes for files that share a process: one lane per processor. */
 export function sharesOf(files: readonly string[], processors: number): readonly Lane[] {
   return Array.from({ length: processors }, (_, lane) => ({
     files: files.filter((_file, at) => at % processors === lane),

@@ -1,6 +1,6 @@
 /**
- * Makes the picture of the README from a real run: `node scripts/life-picture.ts` leaves what the outcome tells of the
- * life, and its picture, in docs/pictures. It needs a wall that runs Node and gives it a network.
+ * Makes the picture of the README from a real run: `node scripts/life-picture.ts` writes data and SVG to
+ * docs/pictures. Needs a wall that runs Node with a network.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ writeFileSync(data, JSON.stringify(told))
 execFileSync('oxfmt', [data])
 writeFileSync(join(pictures, 'beacon.svg'), svgOf(pictureOf(lifeOf(told))))
 
-/** Of its outcome, what a picture is made of. */
+/** Fields of the outcome that the picture needs. */
 function runOnce() {
   const state = mkdtempSync(join(tmpdir(), 'mayfly-picture-'))
   try {
@@ -45,7 +45,7 @@ function runOnce() {
   }
 }
 
-/** A job that was cut makes the program exit with another code than 0. */
+/** Tolerates the non-zero exit code of a terminated job. */
 function outputOf(args: readonly string[]): string {
   try {
     return execFileSync(process.execPath, args, { encoding: 'utf8' })

@@ -7,19 +7,19 @@ import { here, type Place, runProgram, withOwnPrograms } from './place.ts'
 export interface OrdinaryUser extends AsyncDisposable {
   readonly place: Place
   /**
-   * Processes of this user that are still there two seconds after the last should have ended, and after Mayfly was
-   * started once more, which ends what a launcher that lost its warden left.
+   * Processes of this user still alive after two seconds, and after another start of Mayfly, which sweeps what a
+   * launcher without warden left.
    */
   leftovers(): Promise<readonly string[]>
 }
 
-/** Not `nobody`: daemons of the machine run as that, and would be counted as ours. */
+/** Not `nobody`: system daemons run under that uid and would be counted. */
 const uidMin = 12_345
 const notCopied = new Set(['.git', 'coverage', '.cache'])
 const keptEnv = ['CI', 'LANG', 'NO_COLOR', 'MAYFLY_CONTRACTS', 'PATH', 'npm_config_registry']
 const leftoverMsMax = 2000
 
-/** A uid with no name and no rights, with a copy of the checkout, a home and a folder for temporary files. */
+/** Unprivileged uid without a name, with its own copy of the checkout, home and TMPDIR. */
 export async function ordinaryUser(): Promise<OrdinaryUser> {
   const uid = freeUid()
   const base = mkdtempSync(join(tmpdir(), 'mayfly-user-'))
@@ -79,7 +79,7 @@ function processesOf(uid: number): readonly { readonly pid: number; readonly com
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   return pids.flatMap((pid) => {
     try {
-      // Its folder in /proc is root's when it made itself undumpable; this line always says who it is.
+      // An undumpable process has a root-owned /proc folder; the Uid line is always correct.
       if (!readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nUid:\t${uid}\t`)) return []
       const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
       return [{ pid: Number(pid), command }]

@@ -1,7 +1,7 @@
 /**
- * Makes the npm package: `node scripts/pack.ts [FOLDER]` leaves the tarball there and prints its path. Node strips no
- * types inside node_modules, so JavaScript takes the place of each TypeScript file, in the same folder: every path
- * that code computes from its own stays right.
+ * Builds the npm package: `node scripts/pack.ts [FOLDER]` writes the tarball there and prints its path. Node strips
+ * no types inside node_modules, so each TypeScript file is replaced by JavaScript in the same folder, which keeps
+ * relative paths valid.
  */
 import { execFileSync } from 'node:child_process'
 import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ const copied = [
   'CHANGELOG.md',
   'LICENSE',
 ]
-/** What other packages import of it, and all that those files import. */
+/** Entry points imported by other packages. */
 const entries = ['src/index.ts', 'src/cli/main.ts', 'tests/conformance/suite.ts']
 
 interface Manifest {
@@ -60,7 +60,7 @@ function compile(files: readonly string[]): void {
   for (const file of globSync('{src,tests,guest}/**/*.js', { cwd: stage })) renamePrograms(file)
 }
 
-/** Programs are started by their relative path, which the compiler takes for any other text. */
+/** Adapts paths in string literals, which the compiler leaves unchanged. */
 function renamePrograms(file: string): void {
   const path = join(stage, file)
   const text = readFileSync(path, 'utf8')

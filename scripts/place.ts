@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { delimiter, join } from 'node:path'
 
-/** Where and as whom programs run: this checkout as we are, or a copy of it as somebody else. */
+/** Checkout, user and environment for running programs. */
 export interface Place {
   readonly folder: string
-  /** Put before each command, to become somebody else. */
+  /** Command prefix that changes the user. */
   readonly become: readonly string[]
   readonly uid?: number
   readonly env: Readonly<Record<string, string | undefined>>
@@ -16,13 +16,13 @@ const programMsMax = 900_000
 
 export const here: Place = { folder: root, become: [], env: withOwnPrograms(process.env, root) }
 
-/** The environment with a checkout's own programs, Node 26 among them, first on its path. */
+/** Puts the checkout's own programs, Node 26 among them, first on PATH. */
 export function withOwnPrograms(env: Place['env'], folder: string): Place['env'] {
   const bin = join(folder, 'node_modules', '.bin')
   return { ...env, PATH: `${bin}${delimiter}${env['PATH'] ?? ''}` }
 }
 
-/** Runs a program with our streams, for `msMax` at most. Resolves to whether it exited with 0. */
+/** Runs a program with inherited streams and a timeout. Resolves to whether it exited with 0. */
 export function runProgram(
   place: Place,
   command: readonly string[],
@@ -36,7 +36,7 @@ export function runProgram(
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true,
   })
-  // A test that spins answers no other signal, and its children are not ours to know: the whole group goes.
+  // SIGKILL to the process group: a spinning test ignores other signals, and its children are unknown here.
   const end = () => killGroup(child.pid)
   const timer = setTimeout(() => {
     console.error(`"${command.slice(0, 2).join(' ')}" did not end within ${msMax / 1000} s`)
@@ -55,7 +55,7 @@ export function runProgram(
   return promise
 }
 
-/** A group of its own does not get the terminal's Ctrl-C; we pass our end on. */
+/** A separate process group gets no Ctrl-C from the terminal, so it is forwarded. */
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => process.exit(128 + constants.signals[signal]))
 
@@ -63,6 +63,6 @@ function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL')
   } catch {
-    // It had ended.
+    // ESRCH: already ended.
   }
 }

@@ -2,10 +2,10 @@ import { relative } from 'node:path'
 import { inspect } from 'node:util'
 import type { TestEvent } from 'node:test/reporters'
 
-/** A file that takes longer is named at the end, the longest first. */
+/** Threshold for the list of slow files. */
 const slowMs = 10_000
 
-/** A node:test reporter for people: what failed and why, what was skipped and why, what tests print, and what is slow. */
+/** node:test reporter for people: failures and skips with reasons, test output, slow files. */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const slow: { readonly file: string; readonly took: number }[] = []
   for await (const event of source) {
@@ -57,12 +57,12 @@ interface Failed extends Placed {
 interface Thrown extends Error {
   readonly cause?: unknown
   readonly failureType?: string
-  /** Of a whole file that broke. */
+  /** Exit of a whole test file. */
   readonly exitCode?: number | null
   readonly signal?: string | null
 }
 
-/** A suite fails because a test in it did; the test says it. */
+/** Skips a suite that failed only through its tests. */
 function isOnlyByParts({ details }: Failed): boolean {
   return details.error.failureType === 'subtestsFailed'
 }

@@ -7,26 +7,26 @@ import { type Place, runProgram } from './place.ts'
 
 export interface TestRun {
   readonly place: Place
-  /** They run beside each other. */
+  /** Lanes run in parallel. */
   readonly lanes: readonly Lane[]
   /** Runs only tests whose title matches. */
   readonly title?: string
-  /** All files of a lane in one process. */
+  /** True: all files of a lane share one process. */
   readonly isShared: boolean
   readonly coverage: boolean
 }
 
 /**
- * Of one test where files share a process, of one file where they do not; and of a whole suite, which a machine of a
- * third of this one's speed ends in. A file that hangs is over long before.
+ * Timeouts of a test (shared) or file (separate), and of a whole suite, sized for a machine with a third of this
+ * one's speed.
  */
 const testMsMax = { shared: 120_000, file: 600_000 }
 const suiteMsMax = { shared: 300_000, file: 2_700_000 }
 const program = 'scripts/test-files.ts'
-/** What `MAYFLY_LONG` multiplies. */
+/** Timeout factor of `MAYFLY_LONG`. */
 const longFactor = 12
 
-/** Runs test files with node:test and counts what they did. A run that breaks before its end is one failure. */
+/** Runs test files with node:test and counts results. A run that aborts counts as one failure. */
 export async function runTests(run: TestRun): Promise<Counts> {
   const lanes = run.lanes.filter(({ files }) => files.length > 0)
   if (lanes.length === 0) console.log('No tests there')
@@ -34,7 +34,7 @@ export async function runTests(run: TestRun): Promise<Counts> {
   return runAgain(run, together(counted))
 }
 
-/** Both runs stay in what is printed, and a file that passed only alone is named. */
+/** Prints both runs, and names files that passed only alone. */
 async function runAgain(run: TestRun, first: Counted): Promise<Counts> {
   const files = againOf(first, (file) => relative(run.place.folder, file))
   if (files.length === 0) return first
@@ -65,18 +65,18 @@ async function runLane(run: TestRun, lane: Lane): Promise<Counted> {
   }
 }
 
-/** What one file compiled, the next need not: neither the tests themselves, nor the programs they start. */
+/** Shares the compile cache between test files and the programs they start. */
 function envIn(folder: string, { coverage }: TestRun): Record<string, string> {
   const cache = join(folder, 'cache')
   return {
     TMPDIR: join(folder, 'tmp'),
     XDG_CACHE_HOME: cache,
-    // Node says less of what was covered in code that it had compiled before.
+    // Coverage of code from the compile cache is less precise.
     ...(!coverage && { NODE_COMPILE_CACHE: join(cache, 'tests') }),
   }
 }
 
-/** Holds the counts, what was compiled, and what tests leave. Walls with uids of their own have to reach into it. */
+/** Scratch folder for counts, compile cache and test leftovers. Walls with their own uid need access. */
 function scratchFor({ env, uid }: Place): string {
   const folder = mkdtempSync(join(env['TMPDIR'] ?? tmpdir(), 'mayfly-ci-'))
   for (const name of ['tmp', 'cache']) mkdirSync(join(folder, name))
@@ -91,7 +91,7 @@ function limitOf({ isShared, place }: TestRun, max: typeof testMsMax): number {
   return (isShared ? max.shared : max.file) * (isLong ? longFactor : 1)
 }
 
-/** Of `run` in `node:test`. */
+/** Options of `run` in `node:test`. */
 function optionsOf(run: TestRun, { files, atATime }: Lane): string {
   const { place, isShared, title, coverage } = run
   return JSON.stringify({
@@ -109,14 +109,14 @@ function optionsOf(run: TestRun, { files, atATime }: Lane): string {
   })
 }
 
-/** What broke in mid-run failed once more, in no file that is known. */
+/** An aborted run counts as another failure, in no known file. */
 function countsIn(file: string, endedWell: boolean): Counted {
   const counts = readCounts(file)
   const isLost = !endedWell && counts.failed === 0
   return isLost ? { ...counts, failed: 1 } : counts
 }
 
-/** A run that counted nothing is a failure, whatever it ended with. */
+/** A run without counts is a failure, whatever its exit code. */
 function readCounts(file: string): Counted {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Counted

@@ -7,8 +7,8 @@ import { dependsOnUser, filesOf, suiteNames } from './suites.ts'
 const root = join(import.meta.dirname, '..')
 const once = suiteNames.flatMap((name) => filesOf(name)).filter((file) => !dependsOnUser(file))
 
-suite('What runs once, whoever the user is', () => {
-  test('It starts no program, stands behind no wall and asks for no user; what bites others is their own affair', () => {
+suite('Tests that run once, independent of the user', () => {
+  test('A pure test starts no program, uses no wall and no user; attacks on libraries are exempt', () => {
     for (const file of once.filter((name) => name !== 'tests/hostile/bites.test.ts'))
       assert.doesNotMatch(
         readFileSync(join(root, file), 'utf8'),
@@ -17,7 +17,7 @@ suite('What runs once, whoever the user is', () => {
       )
   })
 
-  test('What stands behind walls and doors runs as both users', () => {
+  test('Tests with walls and doors run as both users', () => {
     const both = [...filesOf('walls'), ...filesOf('doors')].filter((file) => dependsOnUser(file))
     assert.ok(both.includes('tests/hostile/mayfly.test.ts'))
     assert.ok(both.includes('tests/hostile/process/mayfly.test.ts'))
@@ -26,7 +26,7 @@ suite('What runs once, whoever the user is', () => {
     assert.deepEqual(once.filter((file) => name.test(file)).toSorted(), others)
   })
 
-  test('A door that runs once has a gateway alone behind it', () => {
+  test('A door test that runs once uses only a gateway', () => {
     const doors = once.filter((file) => file.startsWith('tests/doors/'))
     assert.equal(doors.length, 18)
     for (const file of doors)

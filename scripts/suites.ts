@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs'
 
-/** Which tests belong together, in the order in which CI runs them. A new folder of tests/ is `unit` by default. */
+/** Test suites, in CI order. A new folder of tests/ belongs to `unit` by default. */
 export const suiteNames = ['unit', 'sim', 'walls', 'doors'] as const
 export type SuiteName = (typeof suiteNames)[number]
 
@@ -9,11 +9,11 @@ const folders: Record<Exclude<SuiteName, 'unit'>, readonly string[]> = {
   walls: ['tests/walls/', 'tests/conformance/', 'tests/hostile/'],
   doors: ['tests/doors/', 'tests/everyday/'],
 }
-/** Programs of the corpus may be named like tests. */
+/** Corpus programs may look like test files. */
 const corpus = 'tests/everyday/programs/'
 const tests = ['{src,tests,scripts,guest,bin}/**/*.test.{ts,js}']
 
-/** Files of a suite relative to the root, sorted; `only` keeps those whose path contains it. */
+/** Files of a suite relative to the root, sorted; `only` filters by path. */
 export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[] {
   const all =
     suite === 'bench'
@@ -24,14 +24,14 @@ export function filesOf(suite: SuiteName | 'bench', only = ''): readonly string[
   return all.filter((file) => file.includes(only)).sort()
 }
 
-/** What computes and nothing else, and what is done to libraries of other people. Two fuzzers start a program. */
+/** Pure tests, and attacks on third-party libraries. Two fuzzers start a program. */
 const pure =
   /\.prop\.test\.ts$|^tests\/(?:fuzz\/(?!sentinel|threat-analyst)|picture\/|sim\/|tidy\.|zones\/|hostile\/bites\.)/
-/** A gateway in the test's own process, behind which there is a road handed in, and no wall. */
+/** Gateway tests in the test's own process, with a stubbed pipeline and no wall. */
 const doorsAlone =
   /^tests\/doors\/(?:client|history|http|http-(?:client|hostile|openapi|static)|idempotency|msgpack|s3-http|stream|telemetry-(?:exporter|http)|timeline|tls|watch-http|webhooks|websocket)\.test\.ts$/
 
-/** Whether a test may say something else when another user runs it; CI runs what cannot once. */
+/** True if the result may depend on the user; CI runs other tests once. */
 export function dependsOnUser(file: string): boolean {
   return !pure.test(file) && !doorsAlone.test(file)
 }

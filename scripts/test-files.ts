@@ -4,8 +4,8 @@ import counts from './counts-reporter.ts'
 import reporter from './reporter.ts'
 
 /**
- * Runs test files in the order given, as `node --test` does in that of their names: what takes longest has to begin
- * first, or one processor waits for it at the end. Started with the options of `run` and the file for the counts.
+ * Runs test files in the given order (`node --test` sorts by name): the longest must start first. Arguments: options
+ * of `run` and the counts file.
  */
 const [options = '', countsFile = ''] = process.argv.slice(2)
 const events = run(JSON.parse(options))

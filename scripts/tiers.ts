@@ -1,7 +1,7 @@
 /**
- * Writes docs/tiers/*.md: what each wall holds, what it tightens, what it cannot, from what its provider declares and
- * from the conformance suite that holds it to that: `node scripts/tiers.ts`. With `--check` it writes nothing and exits
- * 1 when a page differs from what it would write.
+ * Writes docs/tiers/*.md from the declarations of each provider and from the conformance suite: what a wall
+ * enforces, tightens and cannot do. `node scripts/tiers.ts`; with `--check` it writes nothing and exits 1 if a page
+ * is out of date.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Provider } from '../src/contract/provider.ts'
@@ -19,15 +19,15 @@ import { tableFor } from '../tests/conformance/suite.ts'
 interface Page {
   readonly provider: Provider
   readonly about: string
-  /** What no test can show: it is not stopped. */
+  /** Known gaps that no test can show. */
   readonly notStopped: readonly string[]
-  /** Where the suite is run on it, and in which surroundings. */
+  /** Environments in which the conformance suite runs. */
   readonly runs: readonly string[]
-  /** Those it brings, where it does not run JavaScript. */
+  /** Guests of a provider that does not run JavaScript. */
   readonly guests?: Guests
 }
 
-/** A warden that is never asked: a provider only says here what it is. */
+/** Stub warden: only the provider's declarations are read. */
 const nobody = facade(new Client(() => {}), () => Promise.resolve())
 
 const aboutWay = {
@@ -129,7 +129,7 @@ name alone, has strength 0, and is refused where \`MAYFLY_ENV\` says \`productio
   },
 ]
 
-/** The whole page of one wall, as it should be. */
+/** Renders the page of one wall. */
 export function page({ provider, about, notStopped, runs, guests }: Page): string {
   const table = tableFor(provider, guests)
   const held = table.filter(({ skipped }) => skipped === undefined)

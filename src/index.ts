@@ -1,4 +1,4 @@
-/** Public names, one by one. Everything else may change without notice. */
+/** Public API. Everything else may change without notice. */
 export { Mayfly, type OpenOptions, type RunOptions } from './sdk/mayfly.ts'
 export type { ExecutionInfo, MonitorOptions } from './sdk/zones.ts'
 export type { RiskAnalysis, TemporalZone, ZoneCode, ZonesMade } from './contract/zones.ts'
@@ -55,5 +55,5 @@ export type {
 export { createLogSink } from './telemetry/log.ts'
 export { createMemoryRing } from './telemetry/memory-ring.ts'
 export { createCounters } from './telemetry/counters.ts'
-export { nullSink } from './telemetry/null.ts'
+export { nullSink } from './telemetry/null-sink.ts'
 export { decodeTagged } from './lib/tagged.ts'

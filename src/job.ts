@@ -10,16 +10,16 @@ import {
 import type { PackageLayer } from './contract/layer.ts'
 import { newId } from './lib/id.ts'
 
-/** Who asks, and by which door. */
+/** Requester of a job and its entry point. */
 export interface Asker {
   readonly tenant: string
   readonly principal: string
   readonly origin: Origin
-  /** The capability that is called. */
+  /** Name of the called capability. */
   readonly capability?: string
-  /** Layers of packages for the job. */
+  /** Package layers of the job. */
   readonly packages?: readonly PackageLayer[]
-  /** Zones are analysed whatever the schedule says. */
+  /** Analyses zones regardless of the schedule. */
   readonly zones?: NonNullable<Job['zones']>
   /** Well-formed. */
   readonly traceparent?: string

@@ -18,7 +18,7 @@ const nothing = {
   display: [],
 } as const
 
-/** Writes the ended line, then tells the caller: in this order, so that nobody hears of what is not recorded. */
+/** Appends the ended line, then builds the outcome: in this order, so that no unrecorded outcome is returned. */
 export function tell(
   job: Job,
   verdict: Verdict,
@@ -82,7 +82,7 @@ export function tell(
   }
 }
 
-/** The bytes of what may leave, where they were asked for with the outcome. */
+/** Adds the bytes of artifacts if requested inline. */
 function withContent(
   { asked }: Job,
   { end, artifacts = [] }: LifeResult,
@@ -115,7 +115,7 @@ function measured(profile: Profile, lived: LifeResult): Outcome['metrics'] {
   }
 }
 
-/** Percent with one decimal. */
+/** Percentage with one decimal. */
 function share(part: number, whole: number): number {
   return whole > 0 ? Math.round((part / whole) * 1000) / 10 : 0
 }

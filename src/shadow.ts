@@ -6,19 +6,19 @@ import { canonicalJson } from './lib/canonical-json.ts'
 import { newId } from './lib/id.ts'
 
 export interface ShadowParts {
-  /** The road: with its own admission, its own sandbox and its own lines in the record. */
+  /** The pipeline: own admission, own sandbox and own audit lines. */
   readonly road: (job: Job) => Promise<Outcome>
-  /** Writes down and says what the comparison came to. Throws MayflyError STATE when it cannot. */
+  /** Records and emits the result of the comparison. Throws MayflyError STATE on failure. */
   readonly tell: (fields: Readonly<Record<string, unknown>>) => void
   /** Milliseconds since 1970. */
   readonly date: () => number
 }
 
 /**
- * Shadow mode: what a job came to, beside what it comes to on another tier. The second run begins when the first is
- * over and recorded, so that it takes nothing from it, and only adds to the answer how the two compare. It never
- * happens where it could have an effect outside twice: with a network or a capability that somebody answers, unless
- * the job was declared idempotent. The floor holds for it as for any job.
+ * Shadow mode: runs a job a second time on another tier and compares the outcomes. The second run starts after the
+ * first was recorded, so it takes no resources from it, and only adds the comparison to the answer. Never done where
+ * external effects could happen twice (network, answered capabilities), unless the job is idempotent. The floor
+ * applies as for any job.
  */
 export async function withShadow(
   job: Job,
@@ -53,7 +53,7 @@ async function follow(
   return { ...common, ran: true, same, differences, executionTime, cpuTime }
 }
 
-/** The same, exactly on that tier, and never answered from what an earlier job came to. */
+/** Same job on exactly that tier, never answered from the result cache. */
 function shadowJob(job: Job, tier: TierName, date: number): Job {
   const { shadow: _shadow, provider: _provider, ...asked } = job.asked
   return {
@@ -69,15 +69,15 @@ function whyNot({ asked }: Job, outcome: Outcome): string | undefined {
   return 'The job can have effects outside, and was not declared idempotent'
 }
 
-/** Ends that user code comes to by itself. */
+/** Statuses that user code reaches by itself. */
 const telling: ReadonlySet<Status> = new Set<Status>(['ok', 'error', 'refused', 'timeout', 'limit'])
 
-/** Whether user code ran to an end that says something of it. */
+/** True if user code ran to a comparable end. */
 function hasRun({ status, provider }: Outcome): boolean {
   return provider !== undefined && telling.has(status)
 }
 
-/** By what its profile granted; what it does not say counts as granted. */
+/** Decides by the granted controls; a missing field counts as granted. */
 function isClosed({ profile }: Outcome): boolean {
   const valueOf = (name: string) => profile.explain.find(({ field }) => field === name)?.value
   const capabilities = valueOf('controls.capabilities')
@@ -92,10 +92,10 @@ function notRun(tier: TierName, because: string): Shadow {
   return { tier, ran: false, because, differences: [] }
 }
 
-/** What a difference shows of either side, in UTF-16 units. */
+/** Maximum of either side shown in a difference, in UTF-16 units. */
 const SHOWN_UNITS = 200
 
-/** In which of what counts the two differ: how they ended, their result, what they printed, what files they left. */
+/** Compares the relevant fields: status, error, result, stdout and artifacts. */
 function differencesOf(first: Outcome, second: Outcome): readonly ShadowDifference[] {
   return compared.flatMap(([field, read]) => {
     const found = firstDifference(read(first), read(second), '')
@@ -128,10 +128,7 @@ interface Found {
   readonly b: unknown
 }
 
-/**
- * The first place where two values of plain data differ; the order of keys is no difference. One pass, whatever they
- * hold, for they are a guest's.
- */
+/** First difference of two plain values, ignoring key order. Linear in size, since the values come from a guest. */
 function firstDifference(a: unknown, b: unknown, path: string): Found | undefined {
   if (!isTree(a) || !isTree(b) || Array.isArray(a) !== Array.isArray(b))
     return a === b ? undefined : { path, a, b }
@@ -150,7 +147,7 @@ function isTree(value: unknown): value is object {
   return typeof value === 'object' && value !== null
 }
 
-/** The beginning of it as JSON; nothing where there is nothing. */
+/** Start of the value as JSON; empty for undefined. */
 function shown(value: unknown): string {
   return value === undefined ? '' : cut(canonicalJson(value))
 }

@@ -1,4 +1,4 @@
-// Behaves for six seconds, then tries host after host until one lets it out. No signature knows it.
+// Behaves for six seconds, then tries host after host. No signature detects it.
 let total = 0
 for (let second = 0; second < 6; second++) {
   for (let n = 0; n < 200_000; n++) total += n * n

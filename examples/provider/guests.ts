@@ -1,4 +1,4 @@
-/** The guests of the conformance suite, as shell scripts: the input comes on stdin, the result goes to descriptor 3. */
+/** Guests of the conformance suite as shell scripts: input on stdin, result on fd 3. */
 export const guests = {
   echo: 'cat >&3',
   speaks: `n=0

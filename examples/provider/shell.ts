@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { isWithin, MayflyError } from 'mayfly'
 import type { Controls, KillCause, Profile, Provider, Sandbox, Task, TaskEnd, TaskIo } from 'mayfly'
 
-/** Shell scripts as plain child processes. That is no wall, and it says so: tier `none`, and nothing is enforced. */
+/** Runs shell scripts as plain child processes: no wall, declared as tier `none` without enforced controls. */
 export const shell: Provider = {
   name: 'shell',
   tier: 'none',
@@ -97,7 +97,7 @@ function statusOf(exitCode: number | null): TaskEnd['status'] {
   return exitCode === 0 ? 'ok' : 'error'
 }
 
-/** Each chunk after the one before it was taken. A sink that fails is the sink's affair. */
+/** Forwards chunks with back-pressure. Errors of the sink are ignored. */
 async function pass(from: Readable, take: TaskIo['stdout']): Promise<void> {
   for await (const chunk of from) await Promise.try(take, chunk as Uint8Array).catch(() => {})
 }

@@ -1,6 +1,6 @@
 import { MayflyClient, MayflyProblem } from 'mayfly/client'
 
-/** A tool for a language model: code in, text that a model reads out. No SDK is needed here; each is shown in docs/how-to/tool-calling.md. */
+/** Tool for a language model: code in, text out. Needs no SDK; docs/how-to/tool-calling.md shows it with several. */
 export const name = 'run_code'
 export const description =
   'Runs a program in a fresh sandbox without a network and returns its output, result and files. ' +
@@ -15,7 +15,7 @@ export const parameters = {
   additionalProperties: false,
 } as const
 
-/** A model pays for each character, and needs the last of a long output more than its middle. */
+/** Limit per text: tokens cost, and the end of a long output matters more than its middle. */
 const CHARS_MAX = 8_000
 const languages = ['python', 'node', 'bash'] as const
 
@@ -24,7 +24,7 @@ const mayfly = new MayflyClient({
   key: process.env['MAYFLY_API_KEY'] ?? '',
 })
 
-/** `given` is written by the model, as an object or as JSON: never trusted. Resolves to text in every case. */
+/** `given` is untrusted output of the model, an object or JSON. Always resolves to text. */
 export async function runCode(given: unknown): Promise<string> {
   const job = jobIn(given)
   if (!job) return 'Not run: expected {"language": "python" | "node" | "bash", "code": "…"}'

@@ -1,6 +1,6 @@
 import os from 'node:os'
 import { systemClock } from '../contract/clock.ts'
-import { createVoice } from '../telemetry/voice.ts'
+import { createEventStream } from '../telemetry/event-stream.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 
@@ -8,7 +8,7 @@ import type { WardenClient } from '../walls/client.ts'
 export function openAnalysis(parts: {
   readonly warden: WardenClient
 }): AsyncDisposable & Pick<AnalysisClient, 'ask'> {
-  const voice = createVoice({ clock: systemClock, sinks: [] })
+  const voice = createEventStream({ clock: systemClock, sinks: [] })
   const asking = createAnalysisClient({
     warden: parts.warden,
     voice,

@@ -14,7 +14,7 @@ import type { Operations } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
-import { spoken } from '../effects/spoken.ts'
+import { withRegistrationEvents } from '../effects/registration-events.ts'
 import { openEffectStore, type EffectStore } from '../effects/store.ts'
 import type { WayOutParts } from '../egress/way-out.ts'
 import { createCustody, type CustodyParts } from '../evidence/custody.ts'
@@ -26,8 +26,8 @@ import type { Budget } from '../pool/admit.ts'
 import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
 import { createResultCache } from '../pool/result-cache.ts'
 import { createStock, type Stock } from '../pool/stock.ts'
-import { createCounters, type Counts } from '../telemetry/counters.ts'
-import { createVoice, type EventStream } from '../telemetry/voice.ts'
+import { createCounters, type EventCounts } from '../telemetry/counters.ts'
+import { createEventStream, type EventStream } from '../telemetry/event-stream.ts'
 import type { CachedAnalysis } from '../threat/analyse.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
@@ -88,7 +88,7 @@ export interface Assembly extends AsyncDisposable {
   /** What walls had to show, where it is kept. */
   readonly evidence: Evidence
   /** Counts since this was opened; of jobs, those with a line in the record. */
-  statistics(): Counts
+  statistics(): EventCounts
   /** Each provider with what its probe proved; probes what was not probed yet. */
   providers(): Promise<readonly ProvedProvider[]>
   /** The walls that this configuration can choose, proved. */
@@ -126,7 +126,7 @@ interface Base {
   readonly clock: Clock
   readonly voice: EventStream
   readonly record: AuditRecord
-  readonly counts: () => Counts
+  readonly counts: () => EventCounts
   /** The configuration in force. */
   readonly config: () => Config
   readonly replaceConfig: (next: Config) => void
@@ -221,7 +221,7 @@ function openBase(options: AssembleOptions): Base {
   const { warden, clock = systemClock } = options
   const counters = createCounters()
   const sinks: Sink[] = [counters.sink, ...(options.sinks ?? [])]
-  const voice = createVoice({ clock, sinks })
+  const voice = createEventStream({ clock, sinks })
   const record = openRecord({
     stateFolder: options.config.state,
     clock,
@@ -315,7 +315,7 @@ function openEffects(
       voice.say('threat/audited', fields, { actor: principal })
     },
   })
-  return { calls: spoken(effects, voice, clock), close: () => store?.close() }
+  return { calls: withRegistrationEvents(effects, voice, clock), close: () => store?.close() }
 }
 
 function provedCalls(

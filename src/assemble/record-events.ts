@@ -5,7 +5,7 @@ import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { AuditRecord } from '../evidence/record.ts'
 import { createHistory } from '../history/history.ts'
-import { keepInterrupted } from '../history/interrupted.ts'
+import { recordInterrupted } from '../history/interrupted.ts'
 
 /** An event as its line is written, ahead of the stream that numbers it. */
 export function recordEvent(
@@ -55,7 +55,7 @@ export function closeDead(record: AuditRecord, clock: Clock): void {
   )
   record.closeDead((line) => {
     try {
-      keepInterrupted(history, line)
+      recordInterrupted(history, line)
     } catch {
       // The line is closed; a missing history entry is no reason to stop.
     }

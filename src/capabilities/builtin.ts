@@ -1,8 +1,8 @@
 import type { Capability, IsolatedCapability, SafeCapability } from '../contract/capability.ts'
 
 /**
- * The capabilities that are there from the start. What reaches for the network or for files is isolated, and has what
- * `[capability_configs]` gives it: without that, nothing.
+ * Built-in capabilities. Those that need network or files are isolated and get only what `[capability_configs]`
+ * grants; by default nothing.
  */
 export const builtin: readonly Capability[] = [
   {
@@ -37,7 +37,7 @@ function isolated(
   return { name, isolated: true, language: 'js', entry: 'body' }
 }
 
-/** What it may reach is asked of whoever holds the folders, call by call. */
+/** File access goes through `mayfly.files`, where each call is checked against the granted folders. */
 function fileCapability(name: string, verb: string, description: string): IsolatedCapability {
   const rest = verb === 'write' ? 'content: input[1], encoding: input[2]' : 'encoding: input[1]'
   const code = `

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Capability, SafeCapability } from '../contract/capability.ts'
-import { askedFor } from './asked.ts'
+import { capabilityJob } from './capability-job.ts'
 import { Catalogue } from './catalogue.ts'
 import { callInProcess } from './in-process.ts'
 
 const safe = (run: SafeCapability['run']): SafeCapability => ({ name: 'own', isolated: false, run })
 
-test('S4-5: what is isolated stands in the entry', () => {
+test('S4-5: the entry says which capabilities are isolated', () => {
   const rows = new Catalogue().list()
   const isolated = rows.filter((row) => row.isolated).map(({ name }) => name)
   assert.deepEqual(isolated, [
@@ -19,7 +19,7 @@ test('S4-5: what is isolated stands in the entry', () => {
   assert.ok(rows.some(({ name, isolated }) => name === 'math.add' && !isolated))
 })
 
-test('An own entry goes before a built-in one, and cannot be changed afterwards', () => {
+test('An own entry overrides a built-in one, and is frozen', () => {
   const catalogue = new Catalogue()
   const own = { name: 'math.add', isolated: true, code: 'return 1' } as const
   catalogue.add(own)
@@ -29,7 +29,7 @@ test('An own entry goes before a built-in one, and cannot be changed afterwards'
   assert.throws(() => catalogue.get('math.modulo'), { code: 'NOT_FOUND' })
 })
 
-test('Code in text is never declared safe, and nothing else is taken for a capability', () => {
+test('Source text is never declared safe, and malformed entries are refused', () => {
   const catalogue = new Catalogue()
   const wrong: readonly unknown[] = [
     { name: 'x', isolated: false, code: 'return 1' },
@@ -58,7 +58,7 @@ test('S4-31: a safe capability answers in this process', () => {
   assert.throws(() => call('math.add', 1, '2'), TypeError)
 })
 
-test('S4-28: an answer of one that did more than compute is withheld', () => {
+test('S4-28: an answer of a capability that did more than compute is withheld', () => {
   assert.equal(
     callInProcess(
       safe(() => 7),
@@ -70,16 +70,16 @@ test('S4-28: an answer of one that did more than compute is withheld', () => {
   for (const run of [
     () => clearTimeout(setTimeout(() => undefined, 1)),
     async () => 1,
-    // Nothing is begun, and there is no answer at once.
+    // Starts nothing async, yet returns a promise.
     () => made,
   ])
     assert.throws(() => callInProcess(safe(run), []), { code: 'FORBIDDEN', message: /own/ })
 })
 
-test('A call of an isolated one is a job: its arguments are the input', () => {
+test('A call of an isolated capability is a job: its arguments are the input', () => {
   const found = new Catalogue().get('ccos.network.http-fetch')
   assert(found.isolated)
-  const { code, ...asked } = askedFor(found, ['https://a.example'])
+  const { code, ...asked } = capabilityJob(found, ['https://a.example'])
   assert.match(code ?? '', /await fetch\(url/)
   assert.deepEqual(asked, { language: 'js', entry: 'body', input: ['https://a.example'] })
 })

@@ -4,16 +4,16 @@ import { builtin } from './builtin.ts'
 
 const capabilitiesMax = 10_000
 
-/** Who can be called, by name. Own entries go before built-in ones of the same name. */
+/** Capabilities by name. An own entry overrides a built-in one of the same name. */
 export class Catalogue {
   readonly #entries = new Map<string, Capability>(builtin.map((one) => [one.name, one]))
 
-  /** Throws MayflyError INVALID for what is no capability, CONFLICT when there is no room. */
+  /** Throws MayflyError INVALID for a malformed capability, CONFLICT at the limit. */
   add(capability: Capability): void {
     const { name } = capability
     if (!capabilityName.safeParse(name).success)
       throw invalid('expected a name of 1 to 200 letters, digits, ".", "_" or "-"')
-    if (!isWhole(capability)) throw invalid(`"${name}" has to be ${expected}`)
+    if (!isWellFormed(capability)) throw invalid(`"${name}" has to be ${expected}`)
     if (this.#entries.size >= capabilitiesMax && !this.#entries.has(name))
       throw new MayflyError('CONFLICT', `Cannot have more than ${capabilitiesMax} capabilities`)
     this.#entries.set(name, Object.freeze({ ...capability }))
@@ -38,8 +38,8 @@ export class Catalogue {
 const expected =
   'isolated with code, or not isolated with a function: code that comes as text always has a wall'
 
-/** From JavaScript anything may come. Text that is to run in this process is what this system exists to prevent. */
-function isWhole(capability: Capability): boolean {
+/** Validates entries from plain JavaScript callers. Source text must never run in this process. */
+function isWellFormed(capability: Capability): boolean {
   const { isolated, code, run } = capability as Partial<
     Record<'isolated' | 'code' | 'run', unknown>
   >

@@ -3,7 +3,7 @@ import { MayflyError } from '../contract/error.ts'
 import { builtin } from './builtin.ts'
 import { observe } from './observe.ts'
 
-/** A capability that did something else than compute: what was seen. */
+/** Capability declared safe that did more than compute; `seen` lists what. */
 export class Misdeclared extends MayflyError {
   readonly seen: readonly string[]
 
@@ -20,8 +20,8 @@ export class Misdeclared extends MayflyError {
 const own = new Set<unknown>(builtin)
 
 /**
- * Calls a capability that needs no isolation, in this process. One that is seen to do more than compute is refused, its
- * answer withheld: throws Misdeclared. Throws what it throws itself.
+ * Calls a non-isolated capability in this process. If it does more than compute, its answer is withheld and
+ * Misdeclared thrown. Rethrows its own errors.
  */
 export function callInProcess(capability: SafeCapability, args: readonly unknown[]): unknown {
   const { name } = capability

@@ -8,7 +8,7 @@ import { observe } from './observe.ts'
 const counts = existsSync('/proc/thread-self/io')
 const skip = !counts && 'this kernel does not count what a thread reads'
 
-test('A computation is seen to do nothing else, however often it runs', () => {
+test('A pure computation shows no effect, however often it runs', () => {
   for (let turn = 0; turn < 500; turn++) {
     const { value, seen } = observe(() => Array.from({ length: 100 }, (_, at) => at).join())
     assert.deepEqual([value?.length, seen], [289, []])
@@ -35,11 +35,11 @@ for (const [what, deed, pattern] of deeds)
     assert.match(observe(deed).seen.join(), pattern)
   })
 
-test('S4-28: a file that is read at once is seen by the kernel', { skip }, () => {
+test("S4-28: a synchronous file read is seen through the kernel's counters", { skip }, () => {
   assert.deepEqual(observe(() => readFileSync(import.meta.filename)).seen, ['read'])
 })
 
-test('What throws is told as it is, unless it did something as well', () => {
+test('Errors pass through, unless an effect was seen too', () => {
   const error = new RangeError('no')
   assert.throws(
     () =>
@@ -55,7 +55,7 @@ test('What throws is told as it is, unless it did something as well', () => {
   assert.deepEqual(seen, ['Microtask'])
 })
 
-test('What others do between two calls is nobody’s deed', async () => {
+test('Activity between two calls is not attributed to either', async () => {
   observe(() => 1)
   await readFile(import.meta.filename)
   assert.deepEqual(

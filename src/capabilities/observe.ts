@@ -2,22 +2,20 @@ import { createHook } from 'node:async_hooks'
 import { openSync, readSync } from 'node:fs'
 
 /**
- * Watches one call of a function that was declared to compute and nothing else, from its first instruction to its
- * answer. Two observers: the runtime, which tells of everything that was begun and would go on after the answer
- * (sockets, timers, files, promises), and the kernel, which counts what this thread read and wrote meanwhile, through
- * whatever function it was.
+ * Observes one call of a function declared to only compute. Two observers: async_hooks report async resources it
+ * creates (sockets, timers, files, promises), and /proc/thread-self/io counts reads and writes of this thread.
  *
- * What neither sees: system calls that move no bytes (a file that is looked for, renamed or removed), and memory of
- * this process that it changes. It catches a wrong declaration; it is no wall.
+ * Blind spots: system calls that move no bytes (stat, rename, unlink), and writes to this process's memory. It
+ * detects a wrong declaration; it is no wall.
  */
-export interface Observed<T> {
+export interface ObservedCall<T> {
   readonly value: T
-  /** What was seen that no computation does: `TCPWRAP`, `Timeout`, `read` … */
+  /** Observed effects: `TCPWRAP`, `Timeout`, `read` … */
   readonly seen: readonly string[]
 }
 
-/** Throws what `run` throws, unless something was seen. */
-export function observe<T>(run: () => T): Observed<T | undefined> {
+/** Rethrows errors of `run`, unless an effect was seen. */
+export function observe<T>(run: () => T): ObservedCall<T | undefined> {
   begun.clear()
   const before = transferred()
   hook.enable()
@@ -49,7 +47,7 @@ interface Transferred {
 function seenSince(before: Transferred): readonly string[] {
   hook.disable()
   const { reads, writes, bytesOut } = transferred()
-  // One of the reads is that of the first look; a wake-up of another thread writes eight bytes.
+  // Subtracts the observer's own read; eventfd wake-ups of other threads write eight bytes each.
   const wrote = bytesOut - before.bytesOut
   return [
     ...begun,
@@ -60,7 +58,7 @@ function seenSince(before: Transferred): readonly string[] {
 
 const wakeBytes = 8
 const looked = Buffer.alloc(512)
-/** Undefined where the kernel does not count; then the runtime alone is asked. */
+/** Undefined if the kernel has no task I/O accounting; then only async_hooks observe. */
 let counters: number | undefined
 let isOpened = false
 let ownReads = 0
@@ -80,7 +78,7 @@ function read(text: string, line: RegExp): number {
   return Number(line.exec(text)?.[1] ?? 0)
 }
 
-/** Those of this thread, whoever uses it; kept open as long as it lives. */
+/** Opens the counters of this thread; the fd stays open for the life of the thread. */
 function open(): void {
   isOpened = true
   try {

@@ -12,7 +12,7 @@ interface Facts {
   readonly executionTime: number
 }
 
-/** The outcome of a call that took no sandbox and has no line in the record: `tier` is `none`. */
+/** Outcome of a call without sandbox and without audit line: `tier` is `none`. */
 export function safeOutcome(
   facts: Facts,
   end: { readonly value: unknown } | { readonly error: OutcomeError },

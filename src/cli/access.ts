@@ -10,12 +10,12 @@ import {
   type StoredKey,
 } from '../gateway/http/key-store.ts'
 import { expiryOf } from './expiry.ts'
-import { loadHere } from './here.ts'
+import { loadCliConfig } from './open-assembly.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { verb } from './verb.ts'
 
-/** `mayfly access …`: who may ask a server of this state folder. A running one obeys with the next request. */
+/** `mayfly access …`: API keys of this state folder. A running server applies changes with its next request. */
 export function register(program: Command): void {
   const access = program
     .command('access')
@@ -51,7 +51,7 @@ interface Flags extends Globals {
 }
 
 async function create(flags: Flags): Promise<void> {
-  const { config } = loadHere(flags)
+  const { config } = loadCliConfig(flags)
   const at = Date.now()
   const wanted = {
     tenant: tenantOf(flags.tenant),
@@ -73,7 +73,7 @@ async function create(flags: Flags): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const keys = readKeys(keyFile(loadHere(flags).config.state)) ?? []
+  const keys = readKeys(keyFile(loadCliConfig(flags).config.state)) ?? []
   const rows = keys.map((key) => ({ ...shown(key), state: stateOf(key) }))
   if (flags.json) return printJson(rows)
   if (rows.length === 0) return note(flags, 'No key was made here')
@@ -89,7 +89,7 @@ async function list(flags: Flags): Promise<void> {
 }
 
 async function revoke(flags: Flags, idOrName: string): Promise<void> {
-  const { config } = loadHere(flags)
+  const { config } = loadCliConfig(flags)
   const revoked = await recordChanges(config.state, (say) =>
     revokeKey(keyFile(config.state), { idOrName, at: Date.now() }, (one) =>
       say('access/revoked', shown(one), one.tenant),
@@ -99,7 +99,7 @@ async function revoke(flags: Flags, idOrName: string): Promise<void> {
   note(flags, `Revoked from the next request on: ${revoked.id}`)
 }
 
-/** All but the digest: what it is good for, nobody else has to know. */
+/** Omits the digest, which is of no use to the reader. */
 function shown({ id, name, tenant, scopes, created, expires, revoked }: StoredKey) {
   return { id, name, tenant, scopes, created, expires, revoked }
 }

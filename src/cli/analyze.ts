@@ -5,7 +5,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sourceName, type Job, type Language } from '../contract/job.ts'
 import type { Analysis } from '../contract/verdict.ts'
 import { note, printJson, type Globals } from './print.ts'
-import { entryOf, readable, sarif, syntaxErrorOf, type Analysed } from './verdict-report.ts'
+import { entryOf, readable, sarif, syntaxErrorOf, type AnalysedFile } from './verdict-report.ts'
 
 interface AnalyzeFlags extends Globals {
   readonly sarif?: boolean
@@ -29,15 +29,15 @@ export function register(program: Command): void {
 }
 
 const failedExitCode = 3
-/** Files of one command, and how many are read and asked about at a time. */
+/** Limits: files of one command, and concurrent analyses. */
 const filesMax = 10_000
 const atOnce = 4
 
 async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Promise<void> {
   const files = await filesOf(given)
-  const { loadHere, wardenOf } = await import('./here.ts')
+  const { loadCliConfig, wardenOf } = await import('./open-assembly.ts')
   const { roleOf } = await import('./role.ts')
-  const loaded = loadHere(flags)
+  const loaded = loadCliConfig(flags)
   const role = roleOf()
   const { openAnalysis } = await import('../assemble/analysis.ts')
   const { createAnalyst } = await import('../threat/analyse.ts')
@@ -53,8 +53,8 @@ async function analyzePaths(given: readonly string[], flags: AnalyzeFlags): Prom
 async function analyseAll(
   files: readonly string[],
   analyse: (job: Job) => Promise<Analysis>,
-): Promise<Analysed[]> {
-  const all: Analysed[] = []
+): Promise<AnalysedFile[]> {
+  const all: AnalysedFile[] = []
   for (let from = 0; from < files.length; from += atOnce) {
     const some = files.slice(from, from + atOnce)
     all.push(
@@ -66,7 +66,7 @@ async function analyseAll(
   return all
 }
 
-async function print(all: readonly Analysed[], flags: AnalyzeFlags): Promise<void> {
+async function print(all: readonly AnalysedFile[], flags: AnalyzeFlags): Promise<void> {
   const { sanitise } = await import('../output/sanitise.ts')
   for (const one of all) {
     const error = syntaxErrorOf(one)
@@ -95,7 +95,7 @@ const languageOf: Readonly<Record<string, Language | undefined>> = {
 const code = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx']
 const sources = new Set([...code, ...Object.keys(languageOf)])
 
-/** Folders bring every source below them but installed packages and what hides behind a dot. */
+/** Takes every source below a folder except `node_modules` and dotfiles. */
 async function filesOf(given: readonly string[]): Promise<string[]> {
   const files = (await Promise.all(given.map(filesBelow))).flat()
   if (files.length > filesMax) {

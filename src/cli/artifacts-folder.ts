@@ -8,13 +8,13 @@ import { parseJson } from '../lib/parse-json.ts'
 import { roleOf } from './role.ts'
 
 /*
- * The folder of `run --artifacts`: untrusted code chose the names and the bytes, and the folder may hold anything.
+ * Folder of `run --artifacts`. Names and bytes come from untrusted code, and the folder may contain anything.
  *
- * - No link in it is followed: each step of a path is opened by its parent's descriptor (`/proc/self/fd/N/name`, as
- *   Node has no openat) with O_NOFOLLOW, and a file arrives by rename, which replaces a link and never writes through
- *   it. Where there is no /proc the same is done by path, and a link that is laid meanwhile is followed.
- * - A file that is there is replaced only if Mayfly wrote it and its bytes are still those: `.mayfly-artifacts.json`
- *   in the folder lists what was written, with size and sha256. Anything else stays, and is told.
+ * - Symlinks are never followed: each path component is opened through the fd of its parent (`/proc/self/fd/N/name`,
+ *   since Node has no openat) with O_NOFOLLOW, and files arrive by rename, which replaces a symlink instead of writing
+ *   through it. Without /proc the same is done by path, where a symlink race (TOCTOU) is possible.
+ * - An existing file is replaced only if Mayfly wrote it and it is unchanged: `.mayfly-artifacts.json` in the folder
+ *   lists size and sha256 of what was written. Anything else stays, and is reported.
  */
 
 const LIST = '.mayfly-artifacts.json'
@@ -24,7 +24,7 @@ const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
-export interface Unsaved {
+export interface UnsavedArtifact {
   readonly path: string
   readonly because: string
 }
@@ -35,17 +35,17 @@ interface Listed {
 }
 
 export interface ArtifactsFolder extends AsyncDisposable {
-  /** Writes each that it can; resolves with those that it did not, and why. Never throws. */
-  save(artifacts: readonly Artifact[]): Promise<readonly Unsaved[]>
+  /** Writes what it can; resolves to the artifacts not written, with reasons. Never throws. */
+  save(artifacts: readonly Artifact[]): Promise<readonly UnsavedArtifact[]>
 }
 
-/** Opened before anything runs. Throws MayflyError USAGE when nothing can be written there. */
+/** Opens the folder before the job runs. Throws MayflyError USAGE if it is not writable. */
 export async function openArtifactsFolder(folder: string): Promise<ArtifactsFolder> {
   const root = await opened(folder)
   return {
     async save(artifacts) {
       const list = await readList(root)
-      const unsaved: Unsaved[] = []
+      const unsaved: UnsavedArtifact[] = []
       for (const artifact of artifacts) {
         const because = await saveOne(root, artifact, list).catch(whyOf)
         if (because !== undefined) unsaved.push({ path: artifact.path, because })
@@ -59,7 +59,7 @@ export async function openArtifactsFolder(folder: string): Promise<ArtifactsFold
   }
 }
 
-/** As root a folder that this process may write was opened for it by the process that started it. */
+/** As root, the parent process has opened the folder and passed its fd. */
 async function opened(folder: string): Promise<Folder> {
   const handed = roleOf()?.artifactsFd
   try {
@@ -82,10 +82,10 @@ async function opened(folder: string): Promise<Folder> {
 
 const hasProc = existsSync('/proc/self/fd')
 
-/** An open folder. */
+/** Open folder. */
 class Folder {
   readonly #handle: FileHandle
-  /** What a name below it is opened by. */
+  /** Path prefix for names below it. */
   readonly place: string
 
   constructor(handle: FileHandle, path: string) {
@@ -106,7 +106,7 @@ class Folder {
   }
 }
 
-/** Undefined where it lies there now, else why it does not. The path was checked at the gate, and is again. */
+/** Undefined once saved, otherwise the reason. Checks the path again after the gate. */
 async function saveOne(
   root: Folder,
   { path, content }: Artifact,
@@ -137,7 +137,7 @@ async function saveOne(
   }
 }
 
-/** It may be there already, as it is now or as it was written before; no other file is ours to replace. */
+/** Replaces a file only if it has the new content already or is unchanged since Mayfly wrote it. */
 async function whyNotReplace(
   place: string,
   now: Listed,
@@ -158,7 +158,7 @@ async function whyNotReplace(
     : 'a file that Mayfly did not write is there: move it away, or name another folder'
 }
 
-/** Whole, or not at all. */
+/** Atomic: writes a temporary file and renames it. */
 async function arrive(folder: Folder, name: string, bytes: Uint8Array): Promise<void> {
   const meanwhile = `${folder.place}/.mayfly-${randomBytes(8).toString('hex')}`
   const handle = await open(meanwhile, NEW_FILE, 0o644)
@@ -190,7 +190,7 @@ function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** An unreadable list is an empty one: nothing is replaced then. */
+/** Treats an unreadable list as empty: nothing is replaced then. */
 async function readList(root: Folder): Promise<Map<string, Listed>> {
   try {
     await using handle = await open(`${root.place}/${LIST}`, FILE)
@@ -206,7 +206,7 @@ async function readList(root: Folder): Promise<Map<string, Listed>> {
   }
 }
 
-/** The newest, where there are too many. */
+/** Lists the newest entries, up to the limit. */
 async function writeList(root: Folder, list: ReadonlyMap<string, Listed>): Promise<undefined> {
   if (list.size === 0) return
   const files = Object.fromEntries([...list].slice(-LISTED_MAX))

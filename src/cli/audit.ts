@@ -4,12 +4,12 @@ import { InvalidArgumentError, type Command } from 'commander'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { StoredLine } from '../evidence/chain.ts'
 import { auditFile, signerFolder } from '../lib/state-folder.ts'
-import { loadHere } from './here.ts'
+import { loadCliConfig } from './open-assembly.ts'
 import { note, printJson, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** `mayfly audit list|verify|export`: reads the record, needs no server and creates nothing. */
+/** `mayfly audit list|verify|export`: reads the audit log without a server, and creates nothing. */
 export function register(program: Command): void {
   const audit = program.command('audit').description('the record of what ran here')
   audit
@@ -38,12 +38,12 @@ interface Flags extends Globals {
 }
 
 const limitMax = 100_000
-/** The last moment that JavaScript has a date for. */
+/** Maximum of a JavaScript date. */
 const timeMax = 8.64e15
 
 async function list(flags: Flags): Promise<void> {
   const path = existing(auditFile(stateOf(flags)))
-  const { openLog } = await import('../evidence/read.ts')
+  const { openLog } = await import('../evidence/log-reader.ts')
   using log = read(path, () => openLog(path))
   const lines = read(path, () => log.last(flags.limit ?? 50, flags.run))
   if (flags.json) return printJson(lines.map(lineOf))
@@ -69,7 +69,7 @@ async function verify(flags: Flags, file: string | undefined): Promise<void> {
   await print(`${sanitise(text)}\n`)
 }
 
-/** What the signer remembers is read first: the log only grows. */
+/** Reads the signer's state first, because the log only grows. */
 async function here(flags: Flags): Promise<{ path: string; signed: Signed }> {
   const state = stateOf(flags)
   const { lastSigned } = await import('../warden/sign.ts')
@@ -91,7 +91,7 @@ async function exportLog(flags: Flags, file: string | undefined): Promise<void> 
   for (const row of exportRows(path)) await print(row)
 }
 
-/** The whole log or no file: what is half there must not look like a log that was cut off. */
+/** Writes all or nothing: a partial file would look like a truncated log. */
 function writeWhole(file: string, rows: Iterable<string>): void {
   const draft = `${file}.${process.pid}.tmp`
   try {
@@ -111,7 +111,7 @@ function writeWhole(file: string, rows: Iterable<string>): void {
   }
 }
 
-/** A reader that stops reading, as `head` does, is no error. */
+/** EPIPE is no error: the reader, e.g. `head`, has enough. */
 async function print(text: string): Promise<void> {
   const { stdout } = process
   if (stdout.listenerCount('error') === 0) stdout.on('error', leaveQuietly)
@@ -123,10 +123,10 @@ function leaveQuietly(thrown: NodeJS.ErrnoException): void {
 }
 
 function stateOf(flags: Flags): string {
-  return loadHere(flags).config.state
+  return loadCliConfig(flags).config.state
 }
 
-/** Where something was signed, a log that is gone is for the audit to judge. */
+/** If something was signed, a missing log is an audit failure, not a usage error. */
 function existing(path: string, isExpected = false): string {
   if (isExpected || existsSync(path)) return path
   throw new MayflyError('NOT_FOUND', `Cannot find a record at "${path}"`, {
@@ -151,8 +151,10 @@ function lineOf(line: StoredLine): Record<string, unknown> {
   return { format: 1, ...rest, body: bodyOf(bodyText) }
 }
 
-/** `12  2026-01-01T00:00:00.000Z  ended     exec_…  default  ok  2 ms` */
-/** Over rows whose first cells are as wide as those of this line. */
+/**
+ * Header for rows such as `12  2026-01-01T00:00:00.000Z  ended     exec_…  default  ok  2 ms`; column widths come
+ * from the first row.
+ */
 function headOf({ seq, at, run, tenant, status }: StoredLine): string {
   const widths = [String(seq), timeOf(at), 'admitted', run ?? '-', tenant ?? '-', status ?? '-']
   const names = ['line', 'time', 'kind', 'run', 'tenant', 'status']
@@ -169,7 +171,7 @@ function timeOf(at: number): string {
   return Math.abs(at) <= timeMax ? new Date(at).toISOString() : '?'
 }
 
-/** Of a body only what fits the end of a row; whatever is not there is a dash. */
+/** Short detail of a body; a missing field is a dash. */
 function detailOf({ kind, bodyText }: StoredLine): string {
   const body = bodyOf(bodyText)
   if (kind === 'admitted')

@@ -4,10 +4,10 @@ import type { Assembly } from '../assemble/assemble.ts'
 import type { JobRequest } from '../contract/job.ts'
 import { figures, rate, type Figures } from '../lib/measure.ts'
 
-/** A program is slower to start than an isolate, so there are fewer rounds of it. */
+/** Fewer rounds than for isolates, because programs start more slowly. */
 const roundsUnasked = 15
 const saturateMs = 1_000
-/** How long a spare is waited for, once one was asked for. */
+/** Timeout for a spare to become ready. */
 const spareMsMax = 3_000
 
 const programs = {
@@ -16,38 +16,38 @@ const programs = {
 } as const
 type Language = keyof typeof programs
 
-export type Bench = Readonly<Record<string, Figures>>
+export type BenchFigures = Readonly<Record<string, Figures>>
 
 export interface ProgramFigures {
-  readonly tiers: Readonly<Partial<Record<Language, Bench>>>
+  readonly tiers: Readonly<Partial<Record<Language, BenchFigures>>>
   readonly perSecond: Readonly<Partial<Record<Language, number>>>
 }
 
-interface Told {
+interface BenchSample {
   readonly took: number
   readonly pool: string
   readonly provider: string | undefined
 }
 
-/** A job with its code. */
-export type Asked = Omit<JobRequest, 'code'> & { readonly code?: string }
+/** Job request whose code is optional. */
+export type BenchRequest = Omit<JobRequest, 'code'> & { readonly code?: string }
 
-/** Runs one job down the whole road. Throws where it does not end ok. */
-export type RunOne = (asked: Asked) => Promise<Told>
+/** Runs one job through the pipeline. Throws unless it ends ok. */
+export type RunOne = (asked: BenchRequest) => Promise<BenchSample>
 
 /**
- * Programs behind the process wall, by language. `pooled` are those that found a spare waiting, `empty` those whose wall
- * was made on their time; a figure that nothing was measured for is left out.
+ * Measures programs behind the process wall, by language. `pooled` jobs got a spare, `empty` ones had to start their
+ * wall; figures without samples are omitted.
  */
 export async function measurePrograms(
   assembly: Pick<Assembly, 'providers' | 'stock'>,
   run: RunOne,
   rounds: number | undefined,
 ): Promise<ProgramFigures> {
-  const tiers: Partial<Record<Language, Bench>> = {}
+  const tiers: Partial<Record<Language, BenchFigures>> = {}
   const perSecond: Partial<Record<Language, number>> = {}
   for (const language of await languagesOf(assembly)) {
-    const one = (more: Asked = {}) =>
+    const one = (more: BenchRequest = {}) =>
       run({ ...programs[language], input: 1, tier: 'process', ...more })
     const { kinds, rate: each } = await measureOne(assembly, one, language, rounds ?? roundsUnasked)
     tiers[language] = benchOf(kinds)
@@ -58,7 +58,7 @@ export async function measurePrograms(
 
 async function measureOne(
   assembly: Pick<Assembly, 'stock'>,
-  one: (more?: Asked) => Promise<Told>,
+  one: (more?: BenchRequest) => Promise<BenchSample>,
   language: Language,
   times: number,
 ) {
@@ -67,7 +67,7 @@ async function measureOne(
     await spareOf(assembly, key)
     return one()
   })
-  // Another size of scratch than the spares have, so that the wall is made on the job's time.
+  // Uses a scratch size that no spare has, so that the wall starts within the job's time.
   const empty = await several(times, () => one({ limits: { disk: '32MB' } }))
   const { all, perSecond } = await saturate(one)
   const kinds = {
@@ -88,7 +88,7 @@ async function languagesOf({
   return (Object.keys(programs) as Language[]).filter((language) => served.has(language))
 }
 
-/** Waits for a spare that is ready, and until none is made that would take a core meanwhile. */
+/** Waits for a ready spare, and until no other is starting, which would take processor time. */
 async function spareOf({ stock }: Pick<Assembly, 'stock'>, key: string): Promise<void> {
   const until = performance.now() + spareMsMax
   const isReady = () => {
@@ -101,20 +101,23 @@ async function spareOf({ stock }: Pick<Assembly, 'stock'>, key: string): Promise
   while (!isReady() && performance.now() < until) await sleep(2)
 }
 
-async function several(times: number, work: () => Promise<Told>): Promise<readonly Told[]> {
-  const all: Told[] = []
+async function several(
+  times: number,
+  work: () => Promise<BenchSample>,
+): Promise<readonly BenchSample[]> {
+  const all: BenchSample[] = []
   for (let round = 0; round < times; round++) all.push(await work())
   return all
 }
 
-async function saturate(one: () => Promise<Told>) {
-  const all: Told[] = []
+async function saturate(one: () => Promise<BenchSample>) {
+  const all: BenchSample[] = []
   const work = async () => void all.push(await one())
   const perSecond = await rate(work, os.availableParallelism(), saturateMs)
   return { all, perSecond }
 }
 
-function benchOf(kinds: Readonly<Record<string, readonly Told[]>>): Bench {
+function benchOf(kinds: Readonly<Record<string, readonly BenchSample[]>>): BenchFigures {
   const measured = Object.entries(kinds).filter(([, all]) => all.length > 0)
   return Object.fromEntries(
     measured.map(([kind, all]) => [kind, figures(all.map(({ took }) => took))]),

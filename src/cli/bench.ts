@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import type { Assembly } from '../assemble/assemble.ts'
 import { MayflyError } from '../contract/error.ts'
 import { figures, rate, timed, type Figures } from '../lib/measure.ts'
-import { measurePrograms, type Asked, type Bench } from './bench-programs.ts'
+import { measurePrograms, type BenchRequest, type BenchFigures } from './bench-programs.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 
 export function register(program: Command): void {
@@ -15,31 +15,31 @@ export function register(program: Command): void {
     .option('--rounds <n>', 'runs of each; 200 unless given, of programs 15', count)
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals & { rounds?: number }>()
-      const { openHere } = await import('./here.ts')
-      const here = await openHere(flags, 'library')
+      const { openAssembly } = await import('./open-assembly.ts')
+      const opened = await openAssembly(flags, 'library')
       try {
-        const report = await measure(here.assembly, flags.rounds, flags)
+        const report = await measure(opened.assembly, flags.rounds, flags)
         if (flags.json) printJson(report)
         else print(report)
       } finally {
-        await here.close()
+        await opened.close()
       }
     })
 }
 
 interface Report {
-  /** Of each wall; of programs, by language. */
+  /** Figures by wall; for programs, by language. */
   readonly tiers: {
-    readonly isolate: Bench
-    readonly process?: Readonly<Record<string, Bench>>
+    readonly isolate: BenchFigures
+    readonly process?: Readonly<Record<string, BenchFigures>>
   }
-  readonly baseline: Bench
+  readonly baseline: BenchFigures
   readonly perSecond: Readonly<Record<string, number>>
   readonly machine: { readonly cores: number; readonly node: string; readonly load: number }
 }
 
 const CODE = 'return input + 1'
-/** A module of one function, `run`, that returns 2. */
+/** Module with one function, `run`, that returns 2. */
 const MODULE = Buffer.from(
   '0061736d010000000105016000017f030201000707010372756e00000a0601040041020b',
   'hex',
@@ -50,7 +50,7 @@ const PAUSE_MS = 4
 const SATURATE_MS = 2_000
 const SPAWNS = 15
 
-/** Each figure is one job from the library's door to its outcome, record included. */
+/** Each figure is one job from the library call to its outcome, audit lines included. */
 async function measure(
   assembly: Assembly,
   asked: number | undefined,
@@ -61,7 +61,7 @@ async function measure(
   const who = { tenant: 'default', principal: 'bench', origin: 'cli' } as const
   const { signal } = new AbortController()
   const ends: number[] = []
-  const one = async (other: Asked = {}) => {
+  const one = async (other: BenchRequest = {}) => {
     const job = newJob({ code: CODE, input: 1, ...other }, who, assembly.clock)
     const began = performance.now()
     const outcome = await assembly.run(job, { signal })
@@ -75,7 +75,7 @@ async function measure(
   note(flags, 'Measuring a job through the whole road …')
   await one()
   const pooled = await several(() => tookOf(), rounds, PAUSE_MS)
-  // Another memory limit than the spares have, so that the isolate is made on the job's time.
+  // Uses a memory limit that no spare has, so that the isolate starts within the job's time.
   const empty = await several(() => tookOf({ limits: { memory: '96MB' } }), rounds, PAUSE_MS)
   note(flags, 'Measuring saturation …')
   ends.length = 0
@@ -109,7 +109,7 @@ async function measure(
   }
 }
 
-/** Jobs that are a WebAssembly module, where there is a wall for those; the first compiles it. */
+/** Measures WebAssembly jobs if a wall runs them; the first one compiles the module. */
 async function modules(
   assembly: Assembly,
   one: () => Promise<number>,
@@ -137,7 +137,7 @@ async function several(
   return figures(samples)
 }
 
-/** An interpreter that starts, does nothing and ends. */
+/** Start and exit of a bare interpreter, as baseline. */
 async function plainly(interpreter: string, flag: string): Promise<Figures> {
   const start = () => once(spawn(interpreter, [flag, '1 + 1'], { stdio: 'ignore' }), 'close')
   return await several(() => timed(start), SPAWNS, 0)

@@ -1,10 +1,10 @@
 import { errorCodes, MayflyError, messageOf, type ErrorCode } from '../contract/error.ts'
 import { isLoopback } from '../gateway/http/origin.ts'
-import { loadHere } from './here.ts'
+import { loadCliConfig } from './open-assembly.ts'
 import type { Globals } from './print.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** Longest wait for an answer, in milliseconds, and the largest that is read, in bytes. */
+/** Limits of an answer: timeout in milliseconds, and bytes. */
 const answerMsMax = 30_000
 const answerBytesMax = 64 * 2 ** 20
 
@@ -14,9 +14,9 @@ export interface ServerFlags extends Globals {
 }
 
 /**
- * Calls a running server: the one of `--server`, else of `MAYFLY_SERVER`, else the one that this configuration would
- * start on this machine. The key is `MAYFLY_API_KEY`, and never part of a command line, which others can read. Throws
- * MayflyError: what the server said, or why it could not be asked.
+ * Calls a running server: `--server`, else `MAYFLY_SERVER`, else the local one of this configuration. The key comes
+ * from `MAYFLY_API_KEY`, never from argv, which other users can read. Throws MayflyError with the server's problem
+ * or a connection error.
  */
 export async function callServer<T>(
   flags: ServerFlags,
@@ -37,7 +37,7 @@ export async function callServer<T>(
       ...(body !== undefined && { 'content-type': 'application/json' }),
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
-    // A key is for this address, and for no other that it may name.
+    // Prevents a redirect from leaking the key to another host.
     redirect: 'error',
     signal: AbortSignal.timeout(answerMsMax),
   })
@@ -46,7 +46,7 @@ export async function callServer<T>(
   throw problemOf(said, response.status)
 }
 
-/** Where the API of that server is. Throws MayflyError USAGE or CONFIG. */
+/** Base URL of the API. Throws MayflyError USAGE or CONFIG. */
 export function serverOf(
   flags: ServerFlags,
   env: Readonly<Record<string, string | undefined>>,
@@ -72,9 +72,9 @@ function addressOf(text: string): URL {
   })
 }
 
-/** A server that listens everywhere is reached here. The API is one port above the page. */
+/** Uses loopback for a wildcard address. The API port is the page's port + 1. */
 function configured(flags: Globals): URL {
-  const { host, port, tls_cert, tls_dev } = loadHere(flags).config.server
+  const { host, port, tls_cert, tls_dev } = loadCliConfig(flags).config.server
   const isTls = tls_cert !== undefined || tls_dev
   const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host
   const inUrl = name.includes(':') ? `[${name}]` : name
@@ -111,7 +111,7 @@ async function read(response: Response, { origin }: URL): Promise<unknown> {
   }
 }
 
-/** What a server said is told as it said it; a code that is not known here is one of its own. */
+/** Passes on the server's problem; an unknown code becomes PROTOCOL. */
 function problemOf(said: unknown, status: number): MayflyError {
   const { code = '', message, details } = (said ?? {}) as Record<string, unknown>
   const known = Object.hasOwn(errorCodes, String(code)) ? (String(code) as ErrorCode) : 'PROTOCOL'

@@ -5,7 +5,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { Tls } from '../gateway/http/tls.ts'
 import { note, type Globals } from './print.ts'
 
-/** The certificate this server shows, if any. Throws MayflyError CONFIG for a file that cannot be read. */
+/** Certificate of this server, if any. Throws MayflyError CONFIG for an unreadable file. */
 export async function tlsOf(
   { server, state }: Config,
   now: number,

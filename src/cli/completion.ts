@@ -1,7 +1,7 @@
 import type { Command, Option } from 'commander'
 import { printJson, type Globals } from './print.ts'
 
-/** `main.ts` registers every verb before this one runs: the script is made of what is then there. */
+/** Runs after `main.ts` has registered every verb, from which the script is generated. */
 export function register(program: Command): void {
   const command = program.command('completion')
   command
@@ -21,9 +21,9 @@ Examples:
   mayfly completion zsh > "\${fpath[1]}/_mayfly"
   mayfly completion fish > ~/.config/fish/completions/mayfly.fish`
 
-/** One command, and what can follow it. */
+/** Command and its possible continuations. */
 interface Place {
-  /** All words up to here: `mayfly audit list`. */
+  /** Words up to here: `mayfly audit list`. */
   readonly at: string
   readonly words: readonly Described[]
   readonly flags: readonly Flag[]
@@ -35,7 +35,7 @@ interface Described {
 }
 
 interface Flag extends Described {
-  /** Whether the next word is its value. */
+  /** True if the next word is the option's value. */
   readonly takes: boolean
 }
 
@@ -61,7 +61,7 @@ function flagsOf({ short, long, required, optional, description }: Option): read
 
 const scripts = { bash, zsh, fish } as const
 
-/** What is no command and no option is a file: that is what the shell does with no words. */
+/** Anything else completes as a file name, the shell's default. */
 function bash(places: readonly Place[]): string {
   return `# Completes mayfly in bash
 _mayfly() {
@@ -153,12 +153,12 @@ function fishLines({ at, words, flags }: Place): readonly string[] {
   ]
 }
 
-/** Every command but the program itself. */
+/** All commands except the program itself. */
 function deeper(places: readonly Place[]): readonly string[] {
   return places.slice(1).map(({ at }) => at)
 }
 
-/** Every option whose next word is a value, with where it stands. */
+/** All options with a value, prefixed by their command. */
 function taking(places: readonly Place[]): readonly string[] {
   return places.flatMap(({ at, flags }) =>
     flags.filter(({ takes }) => takes).map(({ name }) => `${at} ${name}`),
@@ -181,7 +181,7 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** In fish a backslash and a quote are escaped within the quotes. */
+/** Inside fish quotes, backslashes and quotes are escaped. */
 function fishQuoted(text: string): string {
   return `'${text.replaceAll('\\', '\\\\').replaceAll("'", `\\'`)}'`
 }

@@ -2,30 +2,30 @@ import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import known from '../../policies/node-fixes.json' with { type: 'json' }
 import type { WardenFacts } from '../contract/warden.ts'
-import { keyCustody, type Custody } from './role.ts'
+import { keyCustody, type KeyCustody } from './role.ts'
 import { findSurroundings, type Surroundings } from './surroundings.ts'
 
-/** What this machine is, as far as it matters to a wall. `null` is what could not be found out. */
+/** Facts of this machine that matter to walls. `null`: unknown. */
 export interface Machine extends Surroundings {
   readonly system: string
   readonly kernel: string
   readonly node: string
   readonly uid: number | null
-  /** Whether walls are started by root. */
+  /** True if root starts the walls. */
   readonly root: boolean
   readonly namespaces: boolean
-  /** Version of Landlock; 0 when there is none. */
+  /** Landlock ABI version; 0: none. */
   readonly landlock: number
-  /** Version of control groups that walls can be put into; null when there is none. */
+  /** Version of usable cgroups; null: none. */
   readonly cgroups: 1 | 2 | null
   readonly bubblewrap: boolean
-  /** Hyper-threading: two tenants may share a core. */
+  /** SMT: tenants may share a core. */
   readonly smt: boolean | null
-  /** The kernel merges equal pages of different processes. */
+  /** KSM: the kernel merges equal pages of different processes. */
   readonly ksm: boolean | null
   readonly swap: boolean | null
-  /** What keeps the signing key from the process that reads requests. */
-  readonly keyCustody: Custody
+  /** Protection of the signing key from the server process. */
+  readonly keyCustody: KeyCustody
 }
 
 export function machineFacts({ root, machine }: WardenFacts): Machine {
@@ -44,7 +44,7 @@ export function machineFacts({ root, machine }: WardenFacts): Machine {
   }
 }
 
-/** What an operator should know, a sentence each. */
+/** Warnings for the operator, one sentence each. */
 export function warningsOf(machine: Machine): readonly string[] {
   return [
     ...lackingFixes(machine.node),
@@ -60,7 +60,7 @@ export function warningsOf(machine: Machine): readonly string[] {
   ]
 }
 
-/** Root makes them whatever the setting says, unless it is root of a namespace itself. */
+/** Root is not affected by the sysctl, except inside a user namespace. */
 function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine): string[] {
   if (namespaces) return []
   const why = namespacesClosedBy ?? (container ? `the container of ${container}` : undefined)
@@ -71,7 +71,7 @@ function closedNamespaces({ namespaces, namespacesClosedBy, container }: Machine
     : []
 }
 
-/** The server and its warden are the same user here, in one process or two. */
+/** Applies when server and warden have the same uid, in one process or two. */
 function custodyWarning({ landlock }: Machine): string {
   const shutOut =
     landlock > 0
@@ -80,7 +80,7 @@ function custodyWarning({ landlock }: Machine): string {
   return `The signing key is readable by the uid that Mayfly runs as: ${shutOut}`
 }
 
-/** One line a release whose fixes the running Node does not have. */
+/** Fixes missing in the running Node, one line per release. */
 function lackingFixes(version: string): readonly string[] {
   const lacking = known.fixes.filter(({ fixedIn }) => isOlder(version, fixedIn))
   return [...Map.groupBy(lacking, ({ fixedIn }) => fixedIn)].map(([release, fixes]) => {
@@ -90,7 +90,7 @@ function lackingFixes(version: string): readonly string[] {
   })
 }
 
-/** Fixes are known for one major version; a newer one has its own story. */
+/** Compares within the known major version; a newer major is not judged. */
 function isOlder(version: string, than: string): boolean {
   const [a = [], b = []] = [version, than].map((text) => text.split('.').map(Number))
   if (a[0] !== b[0]) return (a[0] ?? 0) < (b[0] ?? 0)

@@ -1,12 +1,12 @@
-import type { Trial } from './doctor-walls.ts'
+import type { WallTrial } from './doctor-walls.ts'
 
 const MiB = 2 ** 20
 const PAGE_BYTES = 65_536
 const TIMEOUT_MS = 250
-/** What WASI calls "not capable". */
+/** WASI errno "not capable". */
 const NOT_CAPABLE = '76'
 
-/** Each exports `run` alone, and is written beside its bytes as text. */
+/** WebAssembly modules exporting only `run`, with their source. */
 const modules = {
   /** `(path_open 3 0 "/" 1 0 (i64 2) (i64 2) 0 8)`: opens the root to read */
   opens:
@@ -25,8 +25,8 @@ const modules = {
   reaches: 'AGFzbQEAAAABBQFgAAF/AwIBAAUDAQABBxACA3J1bgAABm1lbW9yeQIACgkBBwBBfCgCAAs=',
 }
 
-/** How the doctor tries a wall that runs modules. */
-export const moduleTrials: readonly Trial[] = [
+/** Trials of a wall that runs modules. */
+export const moduleTrials: readonly WallTrial[] = [
   [
     'network',
     'accepting on a socket',

@@ -1,17 +1,17 @@
 import type { Attempts } from './doctor-programs.ts'
 
-/** Names that a wall sets by itself; of those that the doctor has, any other came in from outside. */
+/** Variables set by a wall itself; any other variable of the doctor's environment leaked in. */
 const own =
   "['PATH','HOME','TMPDIR','LANG','TZ','PWD','OLDPWD','SHLVL','_','HTTP_PROXY','HTTPS_PROXY','http_proxy','https_proxy','NO_PROXY','no_proxy','MAYFLY_OUT','MAYFLY_RESULT','LC_CTYPE','OPENSSL_CONF','SSL_CERT_FILE']"
 
-/** Where the list is refused, the doctor's own process is looked for by its number. */
+/** If /proc cannot be listed, tries the doctor's own pid. */
 const processesWith = (word: string) => `let pids = [input.pid]
   try { pids = pids.concat(fs.readdirSync('/proc').filter((name) => Number(name) > 0)) } catch {}
   for (const pid of pids) {
     try { if (fs.readFileSync('/proc/' + pid + '/cmdline', 'utf8').includes('${word}')) found.push('process ' + pid) } catch {}
   }`
 
-/** What the doctor tries from Node. */
+/** Attack attempts in Node. */
 export const inNode: Attempts = {
   network: `import net from 'node:net'
 import dgram from 'node:dgram'

@@ -1,22 +1,22 @@
-import type { Trial } from './doctor-walls.ts'
+import type { WallTrial } from './doctor-walls.ts'
 
 /**
- * What a program tries, as its source. Each returns the list of what it got through to; what is bounded here is bounded
- * also where no wall stands: a trial that gets out costs a machine a second, a gigabyte and forty sleeping processes.
+ * Source of each attack attempt, which returns the list of its successes. Bounded even without a wall: an escaping
+ * attempt costs a second of CPU, a gigabyte and forty sleeping processes.
  */
 export interface Attempts {
   readonly network: string
   readonly files: string
   readonly memory: string
-  /** Returns the share of a core it had. */
+  /** Returns its share of a core. */
   readonly cpu: string
-  /** Returns how many it could start. */
+  /** Returns the number of processes started. */
   readonly processes: string
   readonly time: string
   readonly kernel: string
   readonly artifacts: string
   readonly secrets: string
-  /** What the first leaves behind, the second looks for. */
+  /** `leaves` creates leftovers, `looks` searches for them. */
   readonly leaves: string
   readonly looks: string
 }
@@ -24,12 +24,12 @@ export interface Attempts {
 const MiB = 2 ** 20
 const TIMEOUT_MS = 250
 const nothing = '[]'
-/** Of forty; a few are the interpreter's own threads. */
+/** Limit of forty; some are the interpreter's own threads. */
 const startedMax = 20
 
-/** How the doctor tries a wall that runs programs. */
-export function programTrials(language: string, attempts: Attempts): readonly Trial[] {
-  const trials: readonly Trial[] = [
+/** Trials of a wall that runs programs. */
+export function programTrials(language: string, attempts: Attempts): readonly WallTrial[] {
+  const trials: readonly WallTrial[] = [
     [
       'network',
       'connecting to a listener on this machine, raw sockets and sockets of the kernel',

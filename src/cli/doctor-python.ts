@@ -1,6 +1,6 @@
 import type { Attempts } from './doctor-programs.ts'
 
-/** Calls by their numbers on x86-64 and on arm64, with arguments that do nothing where nobody refuses them. */
+/** System call numbers on x86-64 and arm64, with arguments that have no effect if permitted. */
 const calls = `{
   'ptrace': (101, 117, 0, 0, 0, 0), 'mount': (165, 40, 0, 0, 0, 0), 'unshare': (272, 97, 0x10000000, 0, 0, 0),
   'unshare net': (272, 97, 0x40000000, 0, 0, 0), 'setns': (308, 268, -1, 0, 0, 0), 'pivot_root': (155, 41, 0, 0, 0, 0),
@@ -9,7 +9,7 @@ const calls = `{
   'process_vm_readv': (310, 270, 1, 0, 0, 0), 'init_module': (175, 105, 0, 0, 0, 0), 'open_by_handle_at': (304, 265, -1, 0, 0, 0),
 }`
 
-/** Where the list is refused, the doctor's own process is looked for by its number. */
+/** If /proc cannot be listed, tries the doctor's own pid. */
 const processesWith = (word: string) => `pids = [str(input['pid'])]
     try: pids.extend(filter(str.isdigit, os.listdir('/proc')))
     except OSError: pass
@@ -19,7 +19,7 @@ const processesWith = (word: string) => `pids = [str(input['pid'])]
                 if '${word}' in line.read(): found.append('process ' + pid)
         except OSError: pass`
 
-/** What the doctor tries from Python. */
+/** Attack attempts in Python. */
 export const inPython: Attempts = {
   network: `import socket
 def main(input):

@@ -8,7 +8,7 @@ import { tryWalls } from './doctor-walls.ts'
 
 const require = createRequire(import.meta.url)
 
-test('A wall that is none is found out: nothing held', async () => {
+test('A wall that contains nothing is detected: no trial held', async () => {
   const held = await tryWalls(leaky)
   assert.deepEqual(
     held.filter((one) => one.held).map(({ wall }) => wall),
@@ -17,17 +17,17 @@ test('A wall that is none is found out: nothing held', async () => {
   assert.equal(held.length, 8)
 })
 
-test('A wall that breaks while it is tried did not hold, and says why', async () => {
+test('A wall that throws while tried did not hold, and reports why', async () => {
   const broken: Provider = { ...leaky, launch: () => Promise.reject(new Error('no room')) }
   const held = await tryWalls(broken)
   assert.ok(held.every((one) => !one.held && one.how.endsWith(': no room')))
 })
 
-test('A mock is not tried: there is nothing to hold', async () => {
+test('A mock is not tried', async () => {
   assert.deepEqual(await tryWalls(createMockProvider({ environment: 'test' })), [])
 })
 
-/** Runs what ends in this very process, and says of what never would that it went well. */
+/** Runs terminating code in this process, and reports success for code that never ends. */
 const leaky: Provider = {
   name: 'leaky',
   tier: 'none',
@@ -47,7 +47,7 @@ const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor as new (
   ...words: string[]
 ) => (...values: unknown[]) => Promise<unknown>
 
-/** Modules of the host; what connects is quiet when nobody is there any more. */
+/** Modules of the host; sockets ignore errors after the trial ended. */
 function load(name: string): unknown {
   return name.endsWith('net')
     ? { connect: (...where: Parameters<typeof connect>) => connect(...where).on('error', () => {}) }

@@ -15,35 +15,38 @@ import { programTrials } from './doctor-programs.ts'
 import { inPython } from './doctor-python.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** A wall that was tried, and how. */
-export interface Held {
+/** Result of trying one wall. */
+export interface WallTrialResult {
   readonly wall: string
   readonly held: boolean
   readonly how: string
-  /** What held it, where that differs from machine to machine: `cgroup`, `watch` … */
+  /** Mechanism that held, where it differs between machines: `cgroup`, `watch` … */
   readonly by?: string
 }
 
 /**
- * Tries each wall of a provider with a guest of our own that means it; what breaks did not hold. The bait lies in the
- * first of the folders that may be written to.
+ * Tries each wall of a provider with hostile code; an exception counts as not held. The bait is in the first
+ * writable folder of `folders`.
  */
 export async function tryWalls(
   provider: Provider,
   folders: readonly string[] = [tmpdir()],
-): Promise<readonly Held[]> {
+): Promise<readonly WallTrialResult[]> {
   const ways = provider.tier === 'mock' ? [] : waysTo(provider)
-  const found: Held[] = []
+  const found: WallTrialResult[] = []
   for (const way of ways) found.push(...(await tryWay(provider, way, folders)))
   return found
 }
 
-/** Libraries of Python that programs need most. */
+/** Python libraries that programs need most. */
 const libraries = ['numpy', 'pandas', 'matplotlib.pyplot'] as const
-/** An import that a cold disk makes slow is no missing one. */
+/** Generous timeout, because the first import from a cold disk is slow. */
 const IMPORT_MS = 30_000
 
-/** Which of them load behind this wall: their versions, or why not. Undefined where it runs no Python. */
+/**
+ * Tries to import the libraries behind this wall: their versions, or the error. Undefined if the wall runs no
+ * Python.
+ */
 export async function tryLibraries(
   provider: Provider,
 ): Promise<Readonly<Record<string, string>> | undefined> {
@@ -67,9 +70,9 @@ function missing(error: TaskEnd['error']): string {
 
 async function tryWay(
   provider: Provider,
-  way: Way,
+  way: TrialSuite,
   folders: readonly string[],
-): Promise<readonly Held[]> {
+): Promise<readonly WallTrialResult[]> {
   await using bait = await layOut(folders)
   let heldBy: Sandbox['held'] = {}
   const run: Run = async (code, limits) => {
@@ -78,7 +81,7 @@ async function tryWay(
     heldBy = held
     return end
   }
-  const found: Held[] = []
+  const found: WallTrialResult[] = []
   for (const [wall, how, holds] of way.trials) {
     try {
       const held = await holds(run, bait)
@@ -96,26 +99,26 @@ type Run = (
   limits?: Partial<Profile['limits']>,
 ) => Promise<TaskEnd & { text: string }>
 type Bait = Awaited<ReturnType<typeof layOut>>
-export type Trial = readonly [
+export type WallTrial = readonly [
   wall: string,
   how: string,
   holds: (run: Run, bait: Bait) => Promise<boolean>,
 ]
 
-/** In which language a provider is tried, and with what. */
-interface Way {
+/** Trials of a provider in one language. */
+interface TrialSuite {
   readonly language: Language
   readonly entry: Entry
-  readonly trials: readonly Trial[]
-  /** What a guest has, where a trial does not say. */
+  readonly trials: readonly WallTrial[]
+  /** Default limits of a guest. */
   readonly limits?: Partial<Profile['limits']>
 }
 
 const MiB = 2 ** 20
-/** As a job has by default, so that the wall is one that jobs get. */
+/** Default limits of jobs, so that the tested wall is one that jobs get. */
 const ofPrograms = { disk: 64 * MiB, processes: 64, artifacts: MiB }
 
-const known: readonly Way[] = [
+const known: readonly TrialSuite[] = [
   {
     language: 'js',
     entry: 'body',
@@ -133,8 +136,8 @@ const known: readonly Way[] = [
   },
 ]
 
-/** One way for each language that it runs; what runs TypeScript runs JavaScript. */
-function waysTo({ languages }: Provider): readonly Way[] {
+/** Suites by language; a provider of TypeScript is tried with JavaScript. */
+function waysTo({ languages }: Provider): readonly TrialSuite[] {
   return known.filter(({ language }) => languages.includes(language))
 }
 
@@ -142,7 +145,7 @@ const TIMEOUT_MS = 250
 const LIFE_MS = 5_000
 const canaryText = 'a canary that no guest may see'
 
-const trials: readonly Trial[] = [
+const trials: readonly WallTrial[] = [
   [
     'network',
     'seven ways to connect to a listener on this machine',
@@ -255,7 +258,7 @@ while (open.length > 0 && seen.length < 400) {
 }
 return found`
 
-/** Something to reach for, and somebody who counts who came. */
+/** Bait: a file and a listener that counts connections. */
 async function layOut(folders: readonly string[]) {
   const folder = makeFolder(folders)
   const [canary, mark] = [join(folder, 'canary'), join(folder, 'mark')]
@@ -279,7 +282,7 @@ async function layOut(folders: readonly string[]) {
   }
 }
 
-/** A process that shut itself out of the warden's folder may make nothing beside it either. */
+/** Tries the next folder if this process has locked itself out of the warden's folder (Landlock). */
 function makeFolder([first = tmpdir(), ...others]: readonly string[]): string {
   try {
     return mkdtempSync(join(first, 'mayfly-doctor-'))
@@ -291,7 +294,7 @@ function makeFolder([first = tmpdir(), ...others]: readonly string[]): string {
 
 async function runGuest(
   provider: Provider,
-  guest: Pick<Way, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
+  guest: Pick<TrialSuite, 'language' | 'entry'> & { readonly code: string; readonly bait: object },
   limits: Partial<Profile['limits']> = {},
 ): Promise<TaskEnd & { text: string; held: Sandbox['held'] }> {
   const { language, entry, code, bait } = guest
@@ -305,7 +308,7 @@ async function runGuest(
       language,
       entry,
       code,
-      // A module takes numbers, and these none.
+      // A module takes numeric arguments only; these take none.
       inputText: language === 'wasm' ? 'null' : JSON.stringify(bait),
       files: [],
       capabilities: [],

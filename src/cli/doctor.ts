@@ -3,19 +3,19 @@ import type { Command } from 'commander'
 import { exitCodeOf } from '../contract/outcome.ts'
 import type { Availability, Provider } from '../contract/provider.ts'
 import type { MissingLayer } from '../contract/answers.ts'
-import type { Held } from './doctor-walls.ts'
-import type { Where } from './missing.ts'
+import type { WallTrialResult } from './doctor-walls.ts'
+import type { FixContext } from './missing-layers.ts'
 import { paint, printJson, table, type Globals } from './print.ts'
 
-/** One provider as the doctor found it: what its probe proved, and what each wall did when it was tried. */
-export interface Examined {
+/** Provider as examined: its probe result and the trials of its walls. */
+export interface ExaminedProvider {
   readonly name: string
   readonly tier: string
   readonly available: boolean
-  readonly held: readonly Held[]
+  readonly held: readonly WallTrialResult[]
   readonly layers: readonly string[]
   readonly missing: readonly MissingLayer[]
-  /** Libraries of its Python: versions, or why one does not load. */
+  /** Python libraries: versions, or errors. */
   readonly libraries?: Readonly<Record<string, string>>
   readonly reason?: string
   readonly fix?: string
@@ -27,39 +27,39 @@ export function register(program: Command): void {
     .description('starts a real sandbox of each kind, tries its walls, and says what held')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
-      const { openHere } = await import('./here.ts')
-      const here = await openHere(flags, 'once')
+      const { openAssembly } = await import('./open-assembly.ts')
+      const opened = await openAssembly(flags, 'once')
       try {
-        const [{ machineFacts, warningsOf }, { whereOf }, facts] = await Promise.all([
+        const [{ machineFacts, warningsOf }, { fixContext }, facts] = await Promise.all([
           import('./doctor-machine.ts'),
-          import('./missing.ts'),
-          here.warden.facts(),
+          import('./missing-layers.ts'),
+          opened.warden.facts(),
         ])
-        const folders = [tmpdir(), here.loaded.config.state]
-        const proved = await here.assembly.providers()
-        const providers = await examine(proved, folders, whereOf(facts))
+        const folders = [tmpdir(), opened.loaded.config.state]
+        const proved = await opened.assembly.providers()
+        const providers = await examine(proved, folders, fixContext(facts))
         const machine = machineFacts(facts)
         const report = { providers, machine, warnings: warningsOf(machine) }
         if (flags.json) printJson(report)
         else process.stdout.write(`${told(report)}\n`)
         process.exitCode = verdict(providers)
       } finally {
-        await here.close()
+        await opened.close()
       }
     })
 }
 
-/** One after the other: a bomb in one sandbox is no fair trial of another. */
+/** Sequential: a fork bomb in one sandbox would distort another's trial. */
 async function examine(
   proved: readonly { readonly provider: Provider; readonly availability: Availability }[],
   folders: readonly string[],
-  where: Where,
-): Promise<readonly Examined[]> {
+  where: FixContext,
+): Promise<readonly ExaminedProvider[]> {
   const [{ tryLibraries, tryWalls }, { missingOf }] = await Promise.all([
     import('./doctor-walls.ts'),
-    import('./missing.ts'),
+    import('./missing-layers.ts'),
   ])
-  const examined: Examined[] = []
+  const examined: ExaminedProvider[] = []
   for (const { provider, availability } of proved) {
     const { name, tier } = provider
     if (availability.available) {
@@ -78,8 +78,8 @@ async function examine(
   return examined
 }
 
-/** 0 all held, 1 one did not, 7 there is no wall. A mock is none. */
-function verdict(providers: readonly Examined[]): number {
+/** Exit code: 0 all held, 1 some did not, 7 no wall. The mock does not count. */
+function verdict(providers: readonly ExaminedProvider[]): number {
   const walls = providers.filter(({ tier, available }) => available && tier !== 'mock')
   if (walls.length === 0) return exitCodeOf.unavailable
   const isWhole = walls.every(({ held }) => held.every((one) => one.held))
@@ -87,7 +87,7 @@ function verdict(providers: readonly Examined[]): number {
 }
 
 interface Told {
-  readonly providers: readonly Examined[]
+  readonly providers: readonly ExaminedProvider[]
   readonly machine: object
   readonly warnings: readonly string[]
 }
@@ -109,7 +109,7 @@ function pairs(of: Readonly<Record<string, string>>): string {
     .join(', ')
 }
 
-function toldOf(one: Examined): readonly string[] {
+function toldOf(one: ExaminedProvider): readonly string[] {
   const head = paint('bold', `${one.name} (${one.tier})`)
   if (!one.available) return [`${paint('red', '✗')} ${head}: ${one.reason}`, `  ${one.fix}`]
   const rows = one.held.map(({ wall, held, how, by }) => [

@@ -5,13 +5,13 @@ import { InvalidArgumentError, type Command } from 'commander'
 import { MayflyError } from '../contract/error.ts'
 import type { CapturedPart, KeptCapture } from '../contract/evidence.ts'
 import type { BodiesRead } from '../evidence/bodies.ts'
-import { megabytes } from './amount.ts'
-import { loadHere } from './here.ts'
+import { megabytes } from './format-value.ts'
+import { loadCliConfig } from './open-assembly.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 import { writeParts } from './write-parts.ts'
 
-/** `mayfly evidence …`: what walls had to show; reads what is kept here, needs no server and changes nothing. */
+/** `mayfly evidence …`: reads stored captures without a server, and changes nothing. */
 export function register(program: Command): void {
   const evidence = program
     .command('evidence')
@@ -113,12 +113,12 @@ async function verifyPart(
   }
 }
 
-/** The digests that the lines of the record have; the lines themselves are for `audit verify`. */
+/** Digests from the audit lines; verifying the lines is up to `audit verify`. */
 async function toldOf(flags: Flags, id: string): Promise<ReadonlyMap<string, string>> {
   const { auditFile } = await import('../lib/state-folder.ts')
   const path = auditFile(stateOf(flags))
   if (!existsSync(path)) return new Map()
-  const { openLog } = await import('../evidence/read.ts')
+  const { openLog } = await import('../evidence/log-reader.ts')
   const { keptIn } = await import('../evidence/captures.ts')
   using log = openLog(path)
   const parts = log.last(linesMax, id).flatMap(({ bodyText }) => keptIn(bodyText))
@@ -142,7 +142,7 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
   if (parts.length > 1 || flags.json)
     throw new MayflyError('USAGE', 'Cannot write that to stdout: name one part, without --json')
   const [{ name }] = parts as [CapturedPart]
-  // All of it is read once before a byte of it goes out.
+  // Verifies everything before writing the first byte.
   for await (const _ of kept.read(id, name)) continue
   for await (const piece of kept.read(id, name))
     if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
@@ -150,7 +150,7 @@ async function extract(flags: Flags, id: string, folder: string): Promise<void> 
 
 interface Kept extends Disposable {
   captures(of: { readonly run?: string }): Promise<readonly KeptCapture[]>
-  /** Throws MayflyError NOT_FOUND where nothing is kept of it. */
+  /** Throws MayflyError NOT_FOUND if nothing is stored. */
   of(run: string): Promise<readonly KeptCapture[]>
   read(run: string, part: string): AsyncGenerator<Uint8Array>
 }
@@ -182,7 +182,7 @@ function nothingOf(id: string): MayflyError {
 }
 
 function stateOf(flags: Flags): string {
-  return loadHere(flags).config.state
+  return loadCliConfig(flags).config.state
 }
 
 function wholeNumber(text: string): number {

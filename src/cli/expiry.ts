@@ -2,7 +2,7 @@ import { MayflyError } from '../contract/error.ts'
 
 const MS_PER = { h: 3_600_000, d: 86_400_000 } as const
 
-/** Milliseconds since 1970 of `30d`, `12h` or `2030-01-31`; null for `never`. Throws MayflyError USAGE. */
+/** Parses `30d`, `12h` or `2030-01-31` to milliseconds since 1970; null for `never`. Throws MayflyError USAGE. */
 export function expiryOf(text: string, now: number): number | null {
   if (text === 'never') return null
   const [, amount, unit] = /^(\d{1,6})([hd])$/.exec(text) ?? []

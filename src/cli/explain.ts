@@ -1,12 +1,12 @@
 import type { Outcome } from '../contract/outcome.ts'
-import { shown } from './amount.ts'
+import { formatValue } from './format-value.ts'
 import { paint, table } from './print.ts'
 
-/** Why this sandbox: each field of the profile with the rule that set it, and each finding with what it means. */
+/** Explains the sandbox: each profile field with the rule that set it, and each finding with its reason. */
 export function explainText(outcome: Outcome): string {
   const fields = outcome.profile.explain.map(({ field, value, because }) => [
     field,
-    shown(field, value),
+    formatValue(field, value),
     because,
   ])
   const findings = outcome.security.findings.map(({ name, kind, line, column, because }) => [

@@ -6,14 +6,14 @@ import type { JobFile } from '../contract/job.ts'
 const FILES_MAX = 2000
 const BYTES_MAX = 64 * 2 ** 20
 
-/** What a folder usually holds that nobody means to hand to a program; by name, in any folder. */
+/** File names that usually contain secrets, in any folder. */
 const SECRET =
   /^(?:\.env.*|\.git|\.git-credentials|\.npmrc|\.pypirc|\.netrc|\.aws|\.ssh|\.gnupg|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|key))$/
 
-export interface FilesAsked {
-  /** Also brings what looks like a secret. */
+export interface JobFilesOptions {
+  /** Includes likely secrets. */
   readonly withSecrets?: boolean
-  /** Hears what was left out. */
+  /** Called with each notice of omitted files. */
   readonly note?: (text: string) => void
 }
 
@@ -33,11 +33,10 @@ interface Walk {
 }
 
 /**
- * `PATH`, or `PATH=NAME` to give it another place in the job. A folder brings all it holds, with its empty folders and
- * the links that stay inside it, but for what looks like a secret; a file that is named itself is always brought. Throws
- * MayflyError USAGE.
+ * Reads `PATH`, or `PATH=NAME` to rename it inside the job. A folder includes all its files, empty folders and
+ * internal symlinks, except likely secrets; a file named explicitly is always included. Throws MayflyError USAGE.
  */
-export async function jobFiles(given: string, asked: FilesAsked = {}): Promise<JobFile[]> {
+export async function jobFiles(given: string, asked: JobFilesOptions = {}): Promise<JobFile[]> {
   const [from = '', as] = given.split('=', 2)
   const place =
     as ??
@@ -74,7 +73,7 @@ async function below(folder: string, place: string, walk: Walk): Promise<void> {
   }
 }
 
-/** Counted before anything is read. */
+/** Checks the limits before reading content. */
 function check({ root, entries, bytes }: Walk): void {
   if (entries.length > FILES_MAX) throw tooMuch(root, `it holds more than ${FILES_MAX} files`)
   if (bytes > BYTES_MAX) throw tooMuch(root, `it holds more than ${BYTES_MAX} bytes`)

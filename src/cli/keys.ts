@@ -15,14 +15,14 @@ import {
 } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
 import { expiryOf } from './expiry.ts'
-import { loadHere } from './here.ts'
+import { loadCliConfig } from './open-assembly.ts'
 import { note, printJson, table, type Globals } from './print.ts'
 import { recordChanges } from './record-changes.ts'
 import { readSignatures } from './signature-file.ts'
 import { readProgram } from './source.ts'
 import { failedExitCode, verb } from './verb.ts'
 
-/** `mayfly keys …`: signs code, and says whose signatures count here. Needs no server. */
+/** `mayfly keys …`: signs code and manages trusted signers. Needs no server. */
 export function register(program: Command): void {
   const keys = program.command('keys').description('code signing').addHelpText('after', examples)
   keys
@@ -124,7 +124,7 @@ async function signRaw(flags: Flags, file: string, key: KeyObject) {
 }
 
 async function verify(flags: Flags, file: string): Promise<void> {
-  const { config } = loadHere(flags)
+  const { config } = loadCliConfig(flags)
   const asked = { ...(await signableOf(flags, file)), ...(await readSignatures(flags.signature)) }
   const only = flags.publicKey && keyOf(flags.publicKey)
   const signed = createVerifier({
@@ -140,7 +140,7 @@ async function verify(flags: Flags, file: string): Promise<void> {
 }
 
 async function trust(flags: Flags, given: string): Promise<void> {
-  const { config } = loadHere(flags)
+  const { config } = loadCliConfig(flags)
   const wanted = {
     key: keyOf(given),
     name: flags.name,
@@ -156,7 +156,7 @@ async function trust(flags: Flags, given: string): Promise<void> {
 }
 
 async function revoke(flags: Flags, given: string): Promise<void> {
-  const { config } = loadHere(flags)
+  const { config } = loadCliConfig(flags)
   const which = { keyOrName: existsSync(given) ? keyOf(given) : given, at: Date.now() }
   const { signer, changed } = await recordChanges(config.state, (say) =>
     revokeSigner(config.state, which, (one) => say('signer/revoked', factsOf(one), one.tenant)),
@@ -165,7 +165,7 @@ async function revoke(flags: Flags, given: string): Promise<void> {
 }
 
 async function list(flags: Flags): Promise<void> {
-  const signers = openSigners(loadHere(flags).config.state).list()
+  const signers = openSigners(loadCliConfig(flags).config.state).list()
   if (flags.json) return printJson(signers)
   if (signers.length === 0) return note(flags, 'No key is trusted here')
   const rows = signers.map(({ key, name, tenant, trustedAt, revokedAt }) => [
@@ -187,7 +187,7 @@ function factsOf({ key, name, tenant }: TrustedSigner): Record<string, unknown> 
   return { key, name, tenant }
 }
 
-/** Code and files, as "run" would send them. */
+/** Code and files as "run" would send them. */
 async function signableOf(
   flags: Flags,
   file: string,
@@ -208,7 +208,7 @@ function privateKeyOf(file: string): KeyObject {
   }
 }
 
-/** Base64, or a file that holds it. */
+/** Base64, or a file containing it. */
 function keyOf(given: string): string {
   const text = existsSync(given) ? readFileSync(given, 'utf8').trim() : given
   if (isKeyText(text)) return text

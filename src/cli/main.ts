@@ -2,11 +2,16 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command, CommanderError } from 'commander'
-import { closeEarly, startEarly } from './early.ts'
+import { closePrestartedWarden, prestartWarden } from './prestart-warden.ts'
 import { enterRole } from './role.ts'
-import { belongsElsewhere, runElsewhere, startAsOwner, startSmall } from './elsewhere.ts'
+import {
+  needsWardenParent,
+  runAsWarden,
+  reexecAsStateOwner,
+  reexecWithSmallHeap,
+} from './become-warden.ts'
 
-/** A file a verb; only the one that is asked for is loaded, but by the one that tells of them all. */
+/** File of each verb; only the requested one is loaded. Help and completion load all. */
 const verbs = [
   'run',
   'serve',
@@ -23,19 +28,19 @@ const verbs = [
   'completion',
 ] as const
 
-/** Runs one command line. Sets `process.exitCode`; throws nothing. */
+/** Runs one command line and sets `process.exitCode`. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
   const dashes = argv.indexOf('--')
-  // Behind them are words of a program that is run, which say nothing to Mayfly.
+  // Words after `--` belong to the program being run.
   const own = dashes < 0 ? argv : argv.slice(0, dashes)
   const verb = own.find((word) => !word.startsWith('-'))
   const scratch = verb === 'bench' ? scratchState(own) : undefined
   try {
-    startSmall(verb, own)
-    await startAsOwner(verb, own)
+    reexecWithSmallHeap(verb, own)
+    await reexecAsStateOwner(verb, own)
     await enterRole()
-    await startEarly(verb, own)
-    if (belongsElsewhere(verb, own)) await runElsewhere(argv)
+    await prestartWarden(verb, own)
+    if (needsWardenParent(verb, own)) await runAsWarden(argv)
     else await parse(argv, verb)
   } catch (thrown) {
     await fail(
@@ -43,12 +48,12 @@ export async function main(argv: readonly string[]): Promise<void> {
       own.some((word) => word === '--json' || word.startsWith('--json=')),
     )
   } finally {
-    await closeEarly()
+    await closePrestartedWarden()
     scratch?.()
   }
 }
 
-/** Figures are no runs that anybody would look for in the record: they have a state folder for as long as they take. */
+/** Temporary state folder for benchmarks, which would clutter the audit log. */
 function scratchState(own: readonly string[]): (() => void) | undefined {
   const isNamed = own.some((word) => word === '--state' || word.startsWith('--state='))
   if (isNamed || process.env['MAYFLY_ROLE'] || own.includes('--help') || own.includes('-h')) return
@@ -97,7 +102,7 @@ async function newProgram(): Promise<Command> {
     .showHelpAfterError('(--help shows what there is)')
 }
 
-/** Commander throws for help and for usage alike; help is no error. */
+/** Commander throws for help too, which is no error. */
 async function fail(thrown: unknown, json: boolean): Promise<void> {
   const { printError } = await import('./print.ts')
   const code = (thrown as CommanderError | undefined)?.code

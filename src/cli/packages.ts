@@ -10,33 +10,33 @@ import { holdPackages } from '../packages/hold.ts'
 import type { HeldLayer } from '../packages/layers.ts'
 import { roleOf } from './role.ts'
 
-export interface PackagesAsked {
-  /** The main file; `-` is stdin. */
+export interface PackagesOptions {
+  /** Main file; `-`: stdin. */
   readonly file: string
   readonly request: JobRequest
-  /** What `--packages` named; false for `--no-packages`. */
+  /** Value of `--packages`; false for `--no-packages`. */
   readonly asked: readonly string[] | false | undefined
   readonly note: (text: string) => void
 }
 
-/** The packages of one run, until it is over. */
+/** Packages in use by one run. */
 export interface OpenPackages extends Disposable {
-  /** With the language that can have them, and with the package.json that says what kind of module its files are. */
+  /** Request with the language that supports packages, and with the package.json that sets the module type. */
   readonly request: JobRequest
   readonly layers: readonly HeldLayer[]
 }
 
 const SYSTEM_PYTHON = '/usr/bin/python3'
 const PACKAGE_JSON_BYTES_MAX = 2 ** 20
-/** Names that are told of what a layer leaves out. */
+/** Maximum of omitted files named. */
 const TOLD_MAX = 5
 const inNode: ReadonlySet<Language | undefined> = new Set(['node', 'js', 'ts', undefined])
 
 /**
- * The packages that a program is run with: those that were named, else those that Node would find from where it lies, if
- * the source imports one. Throws MayflyError USAGE.
+ * Packages of a program: those of `--packages`, else the nearest `node_modules` if the source imports a package.
+ * Throws MayflyError USAGE.
  */
-export async function openPackages(given: PackagesAsked): Promise<OpenPackages> {
+export async function openPackages(given: PackagesOptions): Promise<OpenPackages> {
   const { request, note } = given
   const sources = sourcesOf(given)
   if (sources.length === 0) return { request, layers: [], [Symbol.dispose]: () => {} }
@@ -51,7 +51,7 @@ export async function openPackages(given: PackagesAsked): Promise<OpenPackages> 
   }
 }
 
-/** Where this process keeps layers. Throws MayflyError STATE. */
+/** Layer folder of this process. Throws MayflyError STATE. */
 export function folderOfLayers(): string {
   try {
     return roleOf()?.layers ?? layerFolder()
@@ -63,7 +63,7 @@ export function folderOfLayers(): string {
   }
 }
 
-function sourcesOf({ file, request, asked }: PackagesAsked): readonly PackageSource[] {
+function sourcesOf({ file, request, asked }: PackagesOptions): readonly PackageSource[] {
   if (asked === false) return []
   if (asked) return asked.map(findPackages)
   const { language } = request
@@ -77,8 +77,8 @@ const SOURCE = /\.[cm]?[jt]sx?$/
 const RELATIVE = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']\.{0,2}\//
 
 /**
- * Whether the main source imports a package, or a file that it may reach by a relative import does. Of such a file only
- * packages count that the project declares: a bundled library names others in branches that it never takes.
+ * True if the main source imports a package, or if a relatively imported file may. In such files only declared
+ * dependencies count: a bundled library names others in branches it never takes.
  */
 function needsPackages({ code = '', files = [] }: JobRequest, modules: string): boolean {
   if (importsPackage(code)) return true
@@ -92,7 +92,7 @@ function needsPackages({ code = '', files = [] }: JobRequest, modules: string): 
   )
 }
 
-/** Names of the packages that the project of a `node_modules` asks for. */
+/** Dependencies declared by the project of a `node_modules`. */
 function declaredBeside(modules: string): ReadonlySet<string> {
   try {
     const project: unknown = parseJson(
@@ -107,12 +107,12 @@ function declaredBeside(modules: string): ReadonlySet<string> {
 
 const IMPORT = /(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*(["'])([^"'\n]{1,214})\1/g
 
-/** Whether it names a package as imports do; a guess from the text, which costs at most a mount that nobody looks into. */
+/** True if the text seems to import a package. A false positive costs an unused mount. */
 export function importsPackage(code: string): boolean {
   return namesIn(code).length > 0
 }
 
-/** Packages by name, without the path within them. */
+/** Package names without subpaths. */
 function namesIn(code: string): readonly string[] {
   return [...code.matchAll(IMPORT)].flatMap(([, , name = '']) => {
     const [own] = /^(?:@[^/]+\/)?[A-Za-z0-9][^/]*/.exec(name) ?? []
@@ -120,7 +120,7 @@ function namesIn(code: string): readonly string[] {
   })
 }
 
-/** Only a program of Node finds packages of Node. */
+/** Sets the language to Node, the only one that finds Node packages. */
 function asRun(request: JobRequest, sources: readonly PackageSource[]): JobRequest {
   const node = sources.find(({ kind }) => kind === 'node')
   if (!node || !inNode.has(request.language)) return request
@@ -136,7 +136,7 @@ function asRun(request: JobRequest, sources: readonly PackageSource[]): JobReque
 }
 
 function textOf(file: string): string | undefined {
-  // Of a strange project it could be a link to any file of this user's.
+  // lstat: in an untrusted project this may be a symlink to any file of this user.
   const facts = lstatSync(file, { throwIfNoEntry: false })
   if (!facts?.isFile() || facts.size > PACKAGE_JSON_BYTES_MAX) return undefined
   return readFileSync(file, 'utf8')
@@ -148,16 +148,16 @@ function saysWhat({ folder }: PackageSource, { layer, isReused }: HeldLayer): st
   return `Packages: ${folder} (${size}, ${how}; --no-packages leaves them out)`
 }
 
-function saysLeft({ left }: HeldLayer): string {
-  if (left.length === 0) return ''
-  const told = left
+function saysLeft({ omitted }: HeldLayer): string {
+  if (omitted.length === 0) return ''
+  const told = omitted
     .slice(0, TOLD_MAX)
     .map(({ path: place, because }) => `${JSON.stringify(place)} (${because})`)
-  const more = left.length - told.length
+  const more = omitted.length - told.length
   return `; left out ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }
 
-/** Native code of another Python does not load. */
+/** Native extensions need the same Python version. */
 function warnOfVersion({ python }: PackageSource, note: (text: string) => void): void {
   const here = systemPython()
   if (python !== undefined && here !== undefined && python !== here)

@@ -5,12 +5,12 @@ import { lifeOf } from '../web/page/picture/life.js'
 import { pictureOf } from '../web/page/picture/picture.js'
 import { svgOf } from '../web/page/picture/svg.js'
 
-/** A file that the picture of a life goes into. */
+/** Output file for the picture of a life. */
 export interface PictureFile extends AsyncDisposable {
   save(outcome: Outcome): Promise<void>
 }
 
-/** Opens it before anything runs; `-` is stdout. Throws MayflyError USAGE where it cannot be written. */
+/** Opens the file before the job runs; `-`: stdout. Throws MayflyError USAGE if not writable. */
 export async function openPicture(file: string): Promise<PictureFile> {
   if (file === '-') return toStdout
   const handle = await open(file, 'w').catch((cause: unknown) => {
@@ -30,7 +30,6 @@ const toStdout: PictureFile = {
   async [Symbol.asyncDispose]() {},
 }
 
-/** An SVG. */
 function drawn(outcome: Outcome): string {
   return svgOf(pictureOf(lifeOf(outcome)))
 }

@@ -40,13 +40,13 @@ function learn(effect: string, host: string): void {
   store.close()
 }
 
-test('Before anything was learned there is nothing to propose, and looking makes no file', () => {
+test('Without learned runs there is no proposal, and no file is created', () => {
   const { stdout, stderr, code } = run('propose')
   assert.deepEqual([stdout, stderr, code], ['', 'No run has been learned from yet\n', 0])
   assert.equal(existsSync(state), false)
 })
 
-test('What is proposed can be put into the configuration as it stands', () => {
+test('A proposal is valid configuration as printed', () => {
   learn('thumb:v2@"]', 'api.example.com')
   const { stdout } = run('propose', '--effect', 'thumb:v2@"]')
   const file = join(folder, 'mayfly.toml')
@@ -58,7 +58,7 @@ test('What is proposed can be put into the configuration as it stands', () => {
   rmSync(file)
 })
 
-test('It is written into a new file alone, never over one', () => {
+test('A proposal is written to a new file only, never over an existing one', () => {
   const file = join(folder, 'used.toml')
   assert.equal(run('propose', '--write', file).code, 0)
   assert.match(readFileSync(file, 'utf8'), /^# effect:/)
@@ -67,7 +67,7 @@ test('It is written into a new file alone, never over one', () => {
   assert.match(again.stderr, /^Cannot write "/)
 })
 
-test('What was learned can be read, frozen and forgotten', () => {
+test('Learned baselines can be read, frozen and reset', () => {
   learn('hash', 'b.example')
   assert.equal(run('learned', '--freeze').code, 2)
   assert.equal(run('learned', '--effect', 'hash', '--freeze').stderr, '1 frozen\n')

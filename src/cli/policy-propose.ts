@@ -6,25 +6,25 @@ import { messageOf, MayflyError } from '../contract/error.ts'
 import { openBaselineStore, type BaselineStore, type Kept } from '../watch/baseline-store.ts'
 import { propose, type Proposal } from '../watch/propose.ts'
 
-export interface ProposeAsked {
+export interface ProposalQuery {
   readonly effect?: string
   readonly tenant?: string
 }
 
-export interface Proposed extends Proposal {
+export interface ScheduleProposal extends Proposal {
   /** `effect:NAME` */
   readonly subject: string
-  /** As it would stand in the configuration. */
+  /** Configuration in TOML. */
   readonly toml: string
 }
 
 const prefix = 'effect:'
 
 /**
- * For each effect that has run, a schedule that holds it to what it used: within what is in force for its tenant, and
- * in force only once a person puts it into the configuration. Throws MayflyError STATE or USAGE.
+ * Proposes for each effect that has run a schedule limited to what it used, within the tenant's current limits.
+ * Takes effect only when a person adds it to the configuration. Throws MayflyError STATE or USAGE.
  */
-export function proposals(config: Config, asked: ProposeAsked): readonly Proposed[] {
+export function proposals(config: Config, asked: ProposalQuery): readonly ScheduleProposal[] {
   const tenant = asked.tenant ?? config.tenants[0]!.name
   const inForce = inForceFor(config, tenant)
   const kept = withBaselines(config, (store) => store.export(tenant, nameOf(asked.effect))) ?? []
@@ -40,16 +40,16 @@ export function proposals(config: Config, asked: ProposeAsked): readonly Propose
   })
 }
 
-/** What was learned, for people to look at and keep. */
-export function learnedOf(config: Config, asked: ProposeAsked): readonly Kept[] {
+/** Exports learned baselines. */
+export function learnedOf(config: Config, asked: ProposalQuery): readonly Kept[] {
   const tenant = asked.tenant ?? config.tenants[0]!.name
   return withBaselines(config, (store) => store.export(tenant, nameOf(asked.effect))) ?? []
 }
 
-/** Stops learning, or forgets all that was learned; how many baselines that changed. */
+/** Freezes or resets learned baselines; returns how many changed. */
 export function changeLearned(
   config: Config,
-  asked: ProposeAsked & { readonly effect: string },
+  asked: ProposalQuery & { readonly effect: string },
   change: 'freeze' | 'reset',
 ): number {
   const tenant = asked.tenant ?? config.tenants[0]!.name
@@ -61,7 +61,7 @@ export function changeLearned(
   return changed ?? 0
 }
 
-/** Writes a new file and never over one. Throws MayflyError USAGE. */
+/** Writes a new file, never overwrites. Throws MayflyError USAGE. */
 export function writeNew(path: string, text: string): void {
   try {
     writeFileSync(path, text, { flag: 'wx' })
@@ -72,7 +72,7 @@ export function writeNew(path: string, text: string): void {
   }
 }
 
-/** The most that a job of this tenant can have now. */
+/** Maximum controls of this tenant's jobs. */
 function inForceFor(config: Config, name: string): Controls {
   const { ceilings } = config.tenants.find((tenant) => tenant.name === name) ?? config.tenants[0]!
   const least = (key: 'memory' | 'cpu' | 'processes') =>
@@ -91,7 +91,7 @@ function nameOf(effect: string | undefined): string | undefined {
   return effect === undefined ? undefined : `${prefix}${effect}`
 }
 
-/** Undefined where nothing was ever learned: looking makes no file. */
+/** Undefined if nothing was learned; does not create the file. */
 function withBaselines<T>(config: Config, work: (store: BaselineStore) => T): T | undefined {
   const path = join(config.state, 'baselines.db')
   if (!existsSync(path)) return undefined

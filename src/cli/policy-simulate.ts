@@ -5,23 +5,23 @@ import type { NetworkInput } from '../contract/network.ts'
 import { simulate, type Simulated } from '../egress/simulate.ts'
 import { networkFor, privateHostsFor } from '../profile/network.ts'
 
-export interface Asked {
+export interface EgressQuery {
   readonly egress: readonly string[]
   readonly allow?: readonly string[]
   readonly method?: string
 }
 
 /**
- * What would become of each address for a job of the first tenant: with `--allow` for one that asks for those hosts,
- * else for one that asks for nothing; in either case within the ceilings. Throws MayflyError USAGE.
+ * Verdict for each address in a job of the first tenant, within the ceilings: with `--allow` for a job that requests
+ * those hosts, else for one that requests none. Throws MayflyError USAGE.
  */
-export function simulateEgress(config: Config, asked: Asked): readonly Simulated[] {
+export function simulateEgress(config: Config, asked: EgressQuery): readonly Simulated[] {
   const network = networkAllowed(config, asked.allow && { allow: asked.allow })
   const hosts = privateHostsFor(network, config, config.tenants[0]!)
   return asked.egress.map((url) => simulate(network, url, asked.method ?? 'GET', hosts))
 }
 
-/** A line an address, and why. */
+/** Formats one line per address with the reason. */
 export function simulatedText(all: readonly Simulated[]): string {
   const width = Math.max(...all.map(({ url }) => url.length))
   return all

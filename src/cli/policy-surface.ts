@@ -12,14 +12,14 @@ import { wallCalls } from '../profile/wall-calls.ts'
 import { unread } from '../threat/signed.ts'
 import { surfaceText } from './surface-text.ts'
 
-/** Walls whose filters are known without starting one. */
+/** Walls whose filters are known statically. */
 export const surfaceWalls = ['isolate', 'process'] as const
 
-export interface SurfaceAsked {
+export interface SurfaceQuery {
   readonly schedule?: string
   readonly wall?: (typeof surfaceWalls)[number]
   readonly allow?: readonly string[]
-  /** `false` for a wall without one. */
+  /** False: a wall without a sentinel. */
   readonly sentinel?: boolean
 }
 
@@ -28,22 +28,22 @@ export interface SurfaceReport {
   readonly wall: string
   readonly sentinel: boolean
   readonly phases: readonly Surface[]
-  /** By kind, of zones that have a schedule of their own. */
+  /** Phases of zones with their own schedule, by kind. */
   readonly zones: Readonly<Record<string, readonly Surface[]>>
-  /** What a later phase reaches and the one before it does not: empty, or this is a bug. */
+  /** Rights gained from one phase to the next: must be empty. */
   readonly grows: readonly string[]
 }
 
 /**
- * What a job of the first tenant could reach in each phase of its life, by its grants and by the filters of its wall.
- * Throws MayflyError USAGE for a schedule or a host that cannot be.
+ * Computes what a job of the first tenant can reach in each phase, by its grants and its wall's filters. Throws
+ * MayflyError USAGE for an unknown schedule or an invalid host.
  */
-export function surfaceReport(config: Config, asked: SurfaceAsked): SurfaceReport {
+export function surfaceReport(config: Config, asked: SurfaceQuery): SurfaceReport {
   const { wall = 'process', sentinel = true } = asked
   return reportOf(profileFor(config, asked), wall, wall === 'process' && sentinel)
 }
 
-/** The same of a life that was planned. */
+/** Same report for a given profile. */
 export function reportOf(
   { schedule, controls }: Pick<Profile, 'schedule' | 'controls'>,
   wall: (typeof surfaceWalls)[number],
@@ -85,7 +85,7 @@ export function reportText({
   return `${parts.join('\n\n')}\n`
 }
 
-function profileFor(config: Config, { schedule, wall = 'process', allow }: SurfaceAsked): Profile {
+function profileFor(config: Config, { schedule, wall = 'process', allow }: SurfaceQuery): Profile {
   const language = wall === 'isolate' ? 'js' : 'python'
   const request: JobRequest = {
     code: '',

@@ -7,7 +7,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitise } from '../output/sanitise.ts'
-import type { World } from './policy.ts'
+import type { CliIo } from './policy.ts'
 
 export interface TrustOptions {
   readonly state?: string
@@ -18,11 +18,11 @@ export interface TrustOptions {
 }
 
 const usualFile = 'mayfly.toml'
-/** What root read of a file that the owner of the state folder may not read. */
+/** Passes what root read to the re-executed process, whose user may not read the file. */
 const TRUSTING = 'MAYFLY_TRUSTING'
 
 /** `policy trust [FILE]`, with `--list` and `--remove`. Throws MayflyError USAGE, CONFIG or STATE. */
-export function trust(file: string | undefined, options: TrustOptions, world: World): void {
+export function trust(file: string | undefined, options: TrustOptions, world: CliIo): void {
   const folder = trustedIn({ ...world, flags: { '--state': options.state } })
   if (folder === undefined)
     throw new MayflyError('USAGE', 'Cannot tell the state folder: give "--state"')
@@ -33,7 +33,7 @@ export function trust(file: string | undefined, options: TrustOptions, world: Wo
   add(folder, file ?? usualFile, options, world)
 }
 
-/** As root, before it starts over as the owner of the state folder. */
+/** Runs as root, before re-executing as the owner of the state folder. */
 export function readAhead(argv: readonly string[]): void {
   if (argv.includes('--list') || argv.includes('--remove')) return
   const words = argv.slice(argv.indexOf('trust') + 1)
@@ -45,8 +45,8 @@ interface Read extends Pick<TrustedFile, 'path' | 'sha256'> {
   readonly loosens: readonly string[]
 }
 
-function readNow(file: string, cwd: string, env: World['env']): Read {
-  // What cannot be used is not trusted either.
+function readNow(file: string, cwd: string, env: CliIo['env']): Read {
+  // Validates first: an invalid configuration is not trusted.
   loadConfig({ file, cwd, env: { ...env, MAYFLY_ENV: undefined } })
   const { path, bytes, parsed } = readFile(file, cwd)
   const loosens = loosenings(parsed.values).map(({ path: key, because }) => {
@@ -56,7 +56,7 @@ function readNow(file: string, cwd: string, env: World['env']): Read {
   return { path: realpathSync(path), sha256: sha256(bytes), loosens }
 }
 
-function add(folder: string, file: string, options: TrustOptions, world: World): void {
+function add(folder: string, file: string, options: TrustOptions, world: CliIo): void {
   const ahead = world.env[TRUSTING]
   const read =
     ahead === undefined ? readNow(file, world.cwd, world.env) : (parseJson(ahead) as Read)
@@ -67,7 +67,7 @@ function add(folder: string, file: string, options: TrustOptions, world: World):
   for (const line of read.loosens) world.stdout(`  ${sanitise(line)}\n`)
 }
 
-function remove(folder: string, file: string, options: TrustOptions, world: World): void {
+function remove(folder: string, file: string, options: TrustOptions, world: CliIo): void {
   const path = resolve(world.cwd, file)
   if (!removeTrust(folder, path))
     throw new MayflyError('USAGE', `Cannot remove "${file}": it is not trusted`)
@@ -75,7 +75,7 @@ function remove(folder: string, file: string, options: TrustOptions, world: Worl
   if (!options.quiet) world.stdout(`No longer trusted: ${sanitise(path)}\n`)
 }
 
-function list(folder: string, options: TrustOptions, world: World): void {
+function list(folder: string, options: TrustOptions, world: CliIo): void {
   const rows = readTrusted(folder).map((one) => ({ ...one, now: stateOf(one) }))
   if (options.json) return json(world, rows)
   for (const { path, now, since } of rows)
@@ -90,6 +90,6 @@ function stateOf({ path, sha256: known }: TrustedFile): 'same' | 'changed' | 'go
   }
 }
 
-function json(world: World, document: unknown): void {
+function json(world: CliIo, document: unknown): void {
   world.stdout(`${JSON.stringify(document, null, 2)}\n`)
 }

@@ -9,7 +9,7 @@ import { register } from './policy.ts'
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-policy-'))
 after(() => rmSync(folder, { recursive: true }))
 
-/** Runs a policy verb over a file's text, as the program would. */
+/** Runs a policy verb on a configuration text, as the program would. */
 function run(words: readonly string[], toml: string, env: Record<string, string> = {}) {
   writeFileSync(join(folder, 'mayfly.toml'), toml)
   const seen = { stdout: '', stderr: '', code: 0 }
@@ -63,7 +63,7 @@ test('with --json a valid and an invalid configuration are each one document on 
   )
 })
 
-test('S4-14: policy explain prints each value with where it came from', () => {
+test('S4-14: policy explain prints each value with its origin', () => {
   const { stdout, code } = run(['explain'], '[limits]\nmemory = "64MB"\n', { MAYFLY_PORT: '9' })
   const rows = stdout.split('\n').map((row) => row.split(/ {2,}/))
   const row = (field: string) => rows.find(([name]) => name === field)
@@ -86,7 +86,7 @@ test('policy explain --json has the same values in milliseconds and bytes', () =
   )
 })
 
-test('policy explain of a configuration that cannot be used exits 2', () => {
+test('policy explain of an invalid configuration exits 2', () => {
   const { code, stdout } = run(['explain'], 'default_provider = 5\n')
   assert.deepEqual([code, stdout], [2, ''])
 })
@@ -141,7 +141,7 @@ test('S2-26: policy surface has the same as JSON, for each wall, and counts that
   }
 })
 
-test('policy surface says which schedule there is not, and that a wall without a sentinel cannot close calls', () => {
+test('policy surface reports an unknown schedule, and that a wall without a sentinel cannot close calls', () => {
   const { stderr, code } = run(
     ['surface', '--config', join(folder, 'mayfly.toml'), '--schedule', 'other'],
     shrinking,

@@ -4,15 +4,15 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import type { Issue } from '../config/parse.ts'
 import { MayflyError } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
-import { shown } from './amount.ts'
+import { formatValue } from './format-value.ts'
 import { changeLearned, learnedOf, proposals, writeNew } from './policy-propose.ts'
 import { simulatedText, simulateEgress } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
-import { reportText, surfaceReport, surfaceWalls, type SurfaceAsked } from './policy-surface.ts'
+import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
 
-/** What a verb sees of the process it runs in. */
-export interface World {
+/** Process environment of a verb, replaceable in tests. */
+export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   readonly stdout: (text: string) => void
@@ -20,7 +20,7 @@ export interface World {
   readonly exit: (code: number) => void
 }
 
-const thisProcess = (): World => ({
+const thisProcess = (): CliIo => ({
   env: process.env,
   cwd: process.cwd(),
   stdout: (text) => void process.stdout.write(text),
@@ -56,8 +56,8 @@ interface LearnedOptions extends Options {
   readonly reset?: boolean
 }
 
-/** Adds the verbs of `policy`; each exits 0, or 2 when the configuration or what was asked cannot be used. */
-export function register(program: Command, world: World = thisProcess()): void {
+/** Adds the `policy` verbs; exit code 0, or 2 for an invalid configuration or usage. */
+export function register(program: Command, world: CliIo = thisProcess()): void {
   const policy = program.command('policy').description('look at a configuration')
   policy
     .command('check')
@@ -114,7 +114,7 @@ export function register(program: Command, world: World = thisProcess()): void {
     .action((_: unknown, command: Command) => learned(command.optsWithGlobals(), world))
 }
 
-function offer(options: ProposeOptions, world: World): void {
+function offer(options: ProposeOptions, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const all = proposals(config, options)
@@ -127,7 +127,7 @@ function offer(options: ProposeOptions, world: World): void {
   )
 }
 
-function learned(options: LearnedOptions, world: World): void {
+function learned(options: LearnedOptions, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const { effect, freeze, reset } = options
@@ -141,7 +141,7 @@ function learned(options: LearnedOptions, world: World): void {
   )
 }
 
-function orUsage(world: World, work: () => void): void {
+function orUsage(world: CliIo, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -151,7 +151,7 @@ function orUsage(world: World, work: () => void): void {
   }
 }
 
-function check(options: Options, world: World): void {
+function check(options: Options, world: CliIo): void {
   withConfig({ ...options, mayBeUntrusted: true }, world, ({ files, warnings, untrusted }) => {
     const trusted = untrusted.length === 0
     if (options.json)
@@ -164,7 +164,7 @@ function check(options: Options, world: World): void {
   })
 }
 
-function explain(options: Options, world: World): void {
+function explain(options: Options, world: CliIo): void {
   withConfig(options, world, (loaded) => {
     const values = explainConfig(loaded)
     if (!options.json) return world.stdout(table(values))
@@ -172,7 +172,7 @@ function explain(options: Options, world: World): void {
   })
 }
 
-function surface(options: Options & SurfaceAsked, world: World): void {
+function surface(options: Options & SurfaceQuery, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const report = surfaceReport(config, options)
@@ -183,7 +183,7 @@ function surface(options: Options & SurfaceAsked, world: World): void {
   )
 }
 
-function simulate(options: SimulateOptions, world: World): void {
+function simulate(options: SimulateOptions, world: CliIo): void {
   withConfig(options, world, ({ config }) =>
     orUsage(world, () => {
       const all = simulateEgress(config, options)
@@ -195,7 +195,7 @@ function simulate(options: SimulateOptions, world: World): void {
 
 function withConfig(
   options: Options & { readonly mayBeUntrusted?: boolean },
-  world: World,
+  world: CliIo,
   then: (loaded: LoadedConfig) => void,
 ): void {
   let loaded: LoadedConfig
@@ -216,7 +216,7 @@ function withConfig(
   then(loaded)
 }
 
-function refuse(error: MayflyError, options: Options, world: World): void {
+function refuse(error: MayflyError, options: Options, world: CliIo): void {
   const { issues } = error.details as { readonly issues: readonly Issue[] }
   const { code, hint } = error
   if (options.json) json(world, { valid: false, code, files: [], issues, warnings: [] })
@@ -225,7 +225,7 @@ function refuse(error: MayflyError, options: Options, world: World): void {
   world.exit(usageExitCode)
 }
 
-function json(world: World, document: unknown): void {
+function json(world: CliIo, document: unknown): void {
   world.stdout(`${JSON.stringify(document, null, 2)}\n`)
 }
 
@@ -233,7 +233,7 @@ const COLUMN_MAX = 60
 
 function table(values: readonly EffectiveValue[]): string {
   const rows = values.map(
-    ({ field, value, origin }) => [field, shown(field, value), origin] as const,
+    ({ field, value, origin }) => [field, formatValue(field, value), origin] as const,
   )
   const widths = ([0, 1] as const).map((column) =>
     Math.min(COLUMN_MAX, Math.max(...rows.map((row) => row[column].length))),

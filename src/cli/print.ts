@@ -2,7 +2,7 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** The options every command has. */
+/** Global options. */
 export interface Globals {
   readonly json?: boolean
   /** The short form of the document, where the verb has one. */
@@ -15,7 +15,7 @@ export interface Globals {
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
 
-/** Text in a colour, where a person reads the stream and did not say NO_COLOR. */
+/** Colours text on a TTY, unless NO_COLOR is set. */
 export function paint(
   colour: keyof typeof CODES,
   text: string,
@@ -25,23 +25,23 @@ export function paint(
   return isColoured ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text
 }
 
-/** Controls and bidirectional marks that JSON leaves as they are. */
+/** Control characters and bidi marks that JSON does not escape. */
 const MOVES_TERMINAL = /[\x7f-\x9f\p{Bidi_Control}\u2028\u2029]/gu
 const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** The one document of `--json`. */
+/** Prints the single document of `--json`. */
 export function printJson(value: unknown): void {
   const { isTTY } = process.stdout
   const text = JSON.stringify(value, undefined, isTTY ? 2 : undefined)
   process.stdout.write(`${isTTY ? text.replace(MOVES_TERMINAL, escaped) : text}\n`)
 }
 
-/** Human text and progress: never on stdout, silent with `--quiet`. */
+/** Prints progress on stderr, unless `--quiet`. */
 export function note(globals: Globals, text: string): void {
   if (!globals.quiet) process.stderr.write(`${text}\n`)
 }
 
-/** Columns as wide as their widest cell. */
+/** Aligns columns. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
@@ -65,7 +65,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 ])
 const failedExitCode = 9
 
-/** Says what went wrong and the way out, and sets the exit code: 2 for usage and configuration, 9 for the rest. */
+/** Prints an error with its hint, and sets the exit code: 2 for usage and configuration, 9 otherwise. */
 export function printError(thrown: unknown, json: boolean): void {
   const known = thrown instanceof MayflyError ? thrown : undefined
   process.exitCode = known && USAGE_CODES.has(known.code) ? usageExitCode : failedExitCode

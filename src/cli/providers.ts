@@ -7,16 +7,16 @@ export function register(program: Command): void {
     .description('each kind of wall: is it there, what does it hold, and if not, why')
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals>()
-      const { openHere } = await import('./here.ts')
-      const here = await openHere(flags, 'once')
+      const { openAssembly } = await import('./open-assembly.ts')
+      const opened = await openAssembly(flags, 'once')
       try {
-        const proved = await here.assembly.providers()
-        const { providerRows } = await import('./rows.ts')
-        const rows = providerRows(proved, await here.warden.facts())
+        const proved = await opened.assembly.providers()
+        const { providerRows } = await import('./provider-rows.ts')
+        const rows = providerRows(proved, await opened.warden.facts())
         if (flags.json) return printJson(rows)
         const [{ wallsText }, { fixesText }] = await Promise.all([
-          import('./walls.ts'),
-          import('./missing.ts'),
+          import('./walls-text.ts'),
+          import('./missing-layers.ts'),
         ])
         const fixes = fixesText(rows.flatMap(({ missing }) => missing))
         const head =
@@ -28,7 +28,7 @@ export function register(program: Command): void {
         ]
         process.stdout.write(`${lines.join('\n')}\n`)
       } finally {
-        await here.close()
+        await opened.close()
       }
     })
 }

@@ -1,9 +1,9 @@
 import type { Assembly } from '../assemble/assemble.ts'
 import { roomHint } from '../evidence/state-error.ts'
-import type { Ready } from '../gateway/http/door.ts'
+import type { Readiness } from '../gateway/http/door.ts'
 
-/** Ready when one wall that is more than a mock was proved. */
-export function readiness(assembly: Assembly): Ready {
+/** Ready if a wall other than the mock was proved and the audit log is writable. */
+export function readiness(assembly: Assembly): Readiness {
   const { trouble } = assembly.record
   if (trouble !== undefined)
     return { ready: false, code: 'DISK_FULL', reason: trouble, fix: roomHint }

@@ -4,20 +4,23 @@ import { openRecord } from '../evidence/record.ts'
 import { giveToFolder } from '../lib/private-file.ts'
 import { auditFile } from '../lib/state-folder.ts'
 
-/** Writes a line of the record. Throws MayflyError STATE when it cannot. */
-export type Say = (
+/** Appends an audit line. Throws MayflyError STATE on failure. */
+export type RecordEvent = (
   point: Point,
   fields: Readonly<Record<string, unknown>>,
   tenant: string | null,
 ) => void
 
 /**
- * Does work that changes what a state folder trusts, with the record open. Its lines are signed with the next
- * checkpoint of whoever holds the signing key.
+ * Runs work that changes the trust of a state folder, with the audit log open. The server signs the lines with its
+ * next checkpoint.
  */
-export async function recordChanges<T>(stateFolder: string, work: (say: Say) => T): Promise<T> {
+export async function recordChanges<T>(
+  stateFolder: string,
+  work: (say: RecordEvent) => T,
+): Promise<T> {
   const record = openRecord({ stateFolder, clock: systemClock })
-  const say: Say = (point, fields, tenant) => {
+  const say: RecordEvent = (point, fields, tenant) => {
     const at = systemClock.date()
     const event = { seq: 0, at, run: null, zone: 'main', point, actor: 'operator', fields } as const
     record.append({ format: 1, trust: 'host', ...event }, tenant)

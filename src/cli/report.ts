@@ -1,28 +1,28 @@
 import { basename } from 'node:path'
 import type { Language } from '../contract/job.ts'
 import type { Outcome, OutcomeError } from '../contract/outcome.ts'
-import { megabytes, shown } from './amount.ts'
-import { frameOf } from './frame.ts'
+import { megabytes, formatValue } from './format-value.ts'
+import { frameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** Forms that are named one by one. */
+/** Maximum of rich outputs named individually. */
 const namedMax = 10
-/** Forms that are read as text; of the others it is told that they are there. */
+/** Types printed as text; of others only their presence is reported. */
 const readable: ReadonlySet<string> = new Set(['text/plain', 'text/markdown', 'text/latex'])
 
-/** What the job was, for those who read how it ended. */
-export interface Ran {
-  /** As it was given on the command line. */
+/** Program of the job, for formatting its errors. */
+export interface RanProgram {
+  /** Path as given on the command line. */
   readonly file: string
   readonly code: string
   readonly language?: Language | undefined
 }
 
-/** An outcome for people: the result on stdout; what went wrong, and one line of how it went, on stderr. */
+/** Reports an outcome to a person: the result on stdout; errors and a status line on stderr. */
 export function report(
   outcome: Outcome,
-  ran: Ran,
+  ran: RanProgram,
   flags: Globals & { explain?: boolean; trace?: boolean },
 ): void {
   tellResult(outcome, ran, flags)
@@ -40,10 +40,10 @@ export function report(
 }
 
 /**
- * On stdout; but what a Python program that prints comes to besides, as the value of its last line, is told on stderr:
- * on stdout it would stand among what the program wrote.
+ * Prints the result on stdout. Exception: the last value of a Python program that also prints goes to stderr, to
+ * keep it apart from the program's output.
  */
-function tellResult(outcome: Outcome, { language }: Ran, flags: Globals): void {
+function tellResult(outcome: Outcome, { language }: RanProgram, flags: Globals): void {
   const { status, result, encoding, stdout, exitCode } = outcome
   if (status !== 'ok' || result === null) return
   const isText = encoding === 'text' && typeof result === 'string'
@@ -53,12 +53,12 @@ function tellResult(outcome: Outcome, { language }: Ran, flags: Globals): void {
   else process.stdout.write(`${forReader(text)}\n`)
 }
 
-/** A terminal is told nothing that could move it; what reads a pipe has the text as it is. */
+/** Sanitises for a TTY; a pipe gets the raw text. */
 function forReader(text: string): string {
   return process.stdout.isTTY ? sanitise(text) : text
 }
 
-/** Figures, images, and other forms of its result. */
+/** Reports figures, images and other rich output. */
 function tellShown({ display }: Outcome, flags: Globals): void {
   for (const { type, path, text = '' } of display.slice(0, namedMax)) {
     if (path !== undefined) note(flags, sanitise(`Shown: ${path} (${type})`))
@@ -67,7 +67,7 @@ function tellShown({ display }: Outcome, flags: Globals): void {
   }
 }
 
-/** Work that its own end cut off. */
+/** Reports pending work cut off by the end. */
 function tellPending({ pending }: Outcome, flags: Globals): void {
   if (!pending) return
   const { timers, promises } = pending
@@ -81,7 +81,7 @@ function tellPending({ pending }: Outcome, flags: Globals): void {
   )
 }
 
-/** Of a batch a line on stdout for each call, its result or `null`, and on stderr what went wrong with which. */
+/** Prints a batch: one line per call on stdout (result or `null`), errors on stderr. */
 function tellCalls({ calls }: Outcome, flags: Globals): void {
   if (!calls) return
   for (const [index, { status, result, error }] of calls.entries()) {
@@ -95,7 +95,7 @@ function tellCalls({ calls }: Outcome, flags: Globals): void {
   note(flags, `${good} of ${calls.length} calls ended ok`)
 }
 
-/** The way on for whoever runs it: a guest hears less. */
+/** Hint for the operator, more detailed than the guest's error. */
 function tellNotPublic({ metrics }: Outcome, flags: Globals): void {
   const closed = metrics.network.filter(({ because }) =>
     because?.includes('" is not public, which'),
@@ -116,7 +116,7 @@ function tellShadow({ shadow }: Outcome, flags: Globals): void {
     note(flags, sanitise(`  ${field}${path}: ${first || 'nothing'} against ${second || 'nothing'}`))
 }
 
-/** What a capture came to, and how to have it. */
+/** Reports captures and how to extract them. */
 function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
   for (const { fields } of timeline.filter(({ event }) => event === 'captured')) {
     const { kind, why, parts = [] } = (fields ?? {}) as Partial<Capturing>
@@ -127,7 +127,7 @@ function tellCaptured({ id, timeline }: Outcome, flags: Globals): void {
   }
 }
 
-/** Which functions ran where; names are the source's own. */
+/** Prints which functions ran in which zone; names come from the source. */
 function tellRan({ ran }: Outcome, flags: Globals): void {
   if (!ran) return note(flags, 'Which functions ran is not known: its wall could not tell')
   if (ran.length === 0) return note(flags, 'It called no function of its own')
@@ -146,7 +146,7 @@ interface Capturing {
   readonly parts: readonly { readonly size: number }[]
 }
 
-function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
+function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
   const { error } = outcome
   if (!error) return []
   const { name, message, code } = error
@@ -163,36 +163,36 @@ function errorLines(outcome: Outcome, ran: Ran): readonly string[] {
   ]
 }
 
-/** An interpreter tells what went wrong on its own stderr. */
+/** True if the interpreter already printed the stack on its stderr. */
 function isTold({ error, stderr }: Outcome): boolean {
   return error?.stack !== undefined && stderr.includes(error.stack.trimEnd())
 }
 
-/** In the file that was given, or another one of the job's. */
-function placeOf({ details, code }: OutcomeError, { file }: Ran): string {
+/** Position in the main file or another file of the job. */
+function placeOf({ details, code }: OutcomeError, { file }: RanProgram): string {
   const { file: place, line } = (details ?? {}) as Details
-  // Python's own message of a source that it cannot read has its place.
+  // Python's message of a syntax error already contains the position.
   if (place === undefined || line === undefined || code === 'SYNTAX_ERROR') return ''
   return ` (${place === basename(file) ? file : place}:${line})`
 }
 
 const flagOf: Readonly<Record<string, (value: number) => string>> = {
-  'limits.timeout': (ms) => `--timeout ${shown('timeout', ms * 2)}`,
-  'limits.memory': (bytes) => `--memory ${shown('memory', bytes * 2)}`,
-  'limits.disk': (bytes) => `--disk ${shown('disk', bytes * 2)}`,
-  'limits.output': (bytes) => `--output ${shown('output', bytes * 2)}`,
+  'limits.timeout': (ms) => `--timeout ${formatValue('timeout', ms * 2)}`,
+  'limits.memory': (bytes) => `--memory ${formatValue('memory', bytes * 2)}`,
+  'limits.disk': (bytes) => `--disk ${formatValue('disk', bytes * 2)}`,
+  'limits.output': (bytes) => `--output ${formatValue('output', bytes * 2)}`,
   'limits.processes': (count) => `--processes ${count * 2}`,
   'limits.cpu': (cores) => `--cpu ${cores * 2}`,
 }
 
-/** Where a field of the job would raise a limit, the flag that does so here. */
+/** Replaces the field name in a limit error by the matching flag. */
 function byFlag(text: string, details: unknown): string {
   const { field = '', value = 0 } = (details as Partial<Details> | undefined)?.limit ?? {}
   const flag = Object.hasOwn(flagOf, field) ? flagOf[field] : undefined
   return flag ? text.replace(`"${field}" raises it`, () => `${flag(value)} raises it`) : text
 }
 
-/** A source that does not parse has a place and no stack. */
+/** Builds a stack for a syntax error, which has only a position. */
 function stackOf({ stack, name, message, details }: OutcomeError): string | undefined {
   const { line, column } = (details ?? {}) as Details
   return (
@@ -200,12 +200,12 @@ function stackOf({ stack, name, message, details }: OutcomeError): string | unde
   )
 }
 
-/** What the user's own source is called in an outcome; other files of the job have names of their own. */
+/** Pattern of the names of the main source in outcomes. */
 const nameIn = (file: string) =>
   `(?:job\\.[jt]s|${basename(file).replace(/[^\w]/gu, (unit) => `\\u{${unit.codePointAt(0)!.toString(16)}}`)})`
 const PYTHON_POSITION = /^( *File )"job\.py"(?=, line \d+)/gm
 
-/** In words of the file that was given; a function, so that no `$` of its name is one of a pattern. */
+/** Renames the main source to the given file. Uses a replacer function, so `$` in a file name is literal. */
 function inFile(text: string, named: string): string {
   return text
     .replaceAll(
@@ -221,7 +221,7 @@ function firstPlace(text: string, file: string) {
   return line === undefined ? undefined : { line: Number(line), column: Number(column) }
 }
 
-/** What made the risk, where it was the risk that kept the code from running. */
+/** Lists threats if risk kept the code from running. */
 function threats({ status, security }: Outcome, file: string): readonly string[] {
   if (status !== 'blocked' && status !== 'unavailable') return []
   const rows = security.findings
@@ -253,7 +253,7 @@ function indented(text: string): readonly string[] {
   return text === '' ? [] : text.split('\n').map((line) => `  ${line}`)
 }
 
-/** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12`; after anomalies also what they come to. */
+/** `ok · isolate (isolated-vm) · 1.2 ms · peak 3.1 MB · risk 0 · audit line 12`; plus the behavior score if above 0. */
 function statusLine(outcome: Outcome): string {
   const { status, tier, provider, metrics, security, evidence, cachedFrom } = outcome
   const { memoryUsage, executionTime } = metrics

@@ -1,24 +1,24 @@
 import type { Role } from '../warden/main.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** What keeps the signing key from this process. */
-export type Custody =
-  /** The key is another user's. */
+/** Protection of the signing key from this process. */
+export type KeyCustody =
+  /** Another uid owns the key. */
   | 'uid'
-  /** The same user's, and this process has shut itself out. */
+  /** Same uid, but this process has excluded itself by Landlock. */
   | 'landlock'
-  /** Nothing: whoever breaks into this process can read it. */
+  /** None: a compromised process can read the key. */
   | 'none'
 
-let custody: Custody = 'none'
+let custody: KeyCustody = 'none'
 
-/** What the warden that started this process said it is; undefined for one that was started by hand. */
+/** Role assigned by the parent warden; undefined without one. */
 export function roleOf(): Role | undefined {
   const text = process.env['MAYFLY_ROLE']
   return text && process.connected ? (parseJson(text) as Role) : undefined
 }
 
-/** Gives up what the role does not need, before anything else is loaded. */
+/** Drops privileges that the role does not need, before anything else is loaded. */
 export async function enterRole(): Promise<void> {
   const role = roleOf()
   if (!role) return
@@ -29,4 +29,4 @@ export async function enterRole(): Promise<void> {
   }
 }
 
-export const keyCustody = (): Custody => custody
+export const keyCustody = (): KeyCustody => custody

@@ -17,16 +17,16 @@ import type { Profile } from '../contract/profile.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
 import { sanitise } from '../output/sanitise.ts'
-import { megabytes } from './amount.ts'
-import type { ArtifactsFolder, Unsaved } from './artifacts-folder.ts'
+import { megabytes } from './format-value.ts'
+import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import type { OpenPackages } from './packages.ts'
 import type { PictureFile } from './picture-file.ts'
 import { note, printJson, type Globals } from './print.ts'
-import type { Ran } from './report.ts'
+import type { RanProgram } from './report.ts'
 import { readBytes, readProgram } from './source.ts'
 import { nameOf } from './source-name.ts'
 import { shortOutcome } from './short-outcome.ts'
-import { stopSignal } from './stop.ts'
+import { stopSignal } from './stop-signal.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 interface RunFlags extends Globals {
@@ -66,7 +66,7 @@ interface RunFlags extends Globals {
 }
 
 type Capability = (typeof askable)[number]
-/** Of a job that ended well, where its files could not be kept. */
+/** Exit code of a successful job whose artifacts could not be saved. */
 const UNSAVED = 9
 
 export function register(program: Command): void {
@@ -136,8 +136,8 @@ Examples:
   mayfly run risky.js --tier isolate --timeout 300ms --memory 32MB --explain`
 
 /**
- * Words behind `--` are arguments; those ahead of it are more variables, as in `--env A=1 B=2`. A second file in their
- * place is a mistake. Throws MayflyError USAGE.
+ * Splits words: after `--` arguments; before it further variables, as in `--env A=1 B=2`. A second file is an error.
+ * Throws MayflyError USAGE.
  */
 function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
   const dashes = process.argv.indexOf('--')
@@ -151,12 +151,12 @@ function wordsOf(words: readonly string[], { env = [] }: RunFlags) {
 }
 
 async function runFile(file: string, args: readonly string[], flags: RunFlags): Promise<void> {
-  const { openHere } = await import('./here.ts')
+  const { openAssembly } = await import('./open-assembly.ts')
   using packages = await packagesFor(file, await requestOf(file, args, flags), flags)
   const request = await fed(packages.request, file, flags)
   await using folder = flags.artifacts === undefined ? undefined : await folderAt(flags.artifacts)
   await using picture = flags.picture === undefined ? undefined : await pictureAt(flags)
-  const { assembly, close } = await openHere(flags, 'once')
+  const { assembly, close } = await openAssembly(flags, 'once')
   if (flags.allow) await mayAllow(flags.allow, assembly, close)
   const cancel = new AbortController()
   void stopSignal().then(() => cancel.abort())
@@ -196,12 +196,12 @@ async function packagesFor(
 ): Promise<OpenPackages> {
   const { openPackages } = await import('./packages.ts')
   const say = (text: string) => note(flags, text)
-  // Commander says true where neither flag was given.
+  // Commander's default is true if neither flag was given.
   const asked = (flags.packages as unknown) === true ? undefined : flags.packages
   return await openPackages({ file, request, asked, note: say })
 }
 
-/** With what is piped in, unless the program reads something else there. Throws MayflyError USAGE. */
+/** Adds piped stdin, unless the program has another input. Throws MayflyError USAGE. */
 async function fed(request: JobRequest, file: string, flags: RunFlags): Promise<JobRequest> {
   if (file === '-' || 'input' in request || request.calls) return request
   const { readStdin } = await import('./stdin.ts')
@@ -215,7 +215,7 @@ async function fed(request: JobRequest, file: string, flags: RunFlags): Promise<
   return stdin === undefined ? request : { ...request, stdin }
 }
 
-/** The language is known when the source has been read: in an isolate nothing reads what happens to be piped in. */
+/** Detects that analysis chose a language without stdin, e.g. an isolate. */
 function takesNoStdin(thrown: unknown): boolean {
   return thrown instanceof MayflyError && detailsOf(thrown)[0]?.path === 'stdin'
 }
@@ -240,13 +240,13 @@ async function tellUnread({ stdin }: JobRequest, flags: RunFlags): Promise<void>
   )
 }
 
-/** What can be told before it runs; what a name means is known when it is looked up. */
+/** Checks hosts before the run; DNS names are checked at lookup. */
 async function mayAllow(
   hosts: readonly string[],
   { config }: Assembly,
   close: () => Promise<void>,
 ): Promise<void> {
-  const { checkAllowed } = await import('./allowed.ts')
+  const { checkAllowed } = await import('./check-allow-flag.ts')
   try {
     checkAllowed(hosts, config)
   } catch (thrown) {
@@ -255,7 +255,7 @@ async function mayAllow(
   }
 }
 
-/** A signal is told as shells tell it. An end that was not the program's own has Mayfly's exit code. */
+/** 128 + signal number, as in shells, for a killed program; Mayfly's own exit code for any other end. */
 function exitCodeFor({ status, exitCode, signal }: Outcome, { passExitCode }: RunFlags): number {
   if (!passExitCode || (status !== 'ok' && status !== 'error')) return exitCodeOf[status]
   if (signal !== null) return 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)
@@ -285,11 +285,11 @@ async function runWatched(
   return outcome
 }
 
-function ranOf({ asked: { code, language } }: Job, file: string): Ran {
+function ranOf({ asked: { code, language } }: Job, file: string): RanProgram {
   return { file, code, language }
 }
 
-async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> {
+async function tell(outcome: Outcome, ran: RanProgram, flags: RunFlags): Promise<void> {
   const { report } = await import('./report.ts')
   report(outcome, ran, flags)
   if (!flags.explain) return
@@ -297,12 +297,12 @@ async function tell(outcome: Outcome, ran: Ran, flags: RunFlags): Promise<void> 
   note({}, explainText(outcome))
 }
 
-/** What each phase of its life left it, by the wall that it had. */
+/** Reports the reachable surface of each phase, for the actual wall. */
 async function tellReach(planned: Profile, assembly: Assembly): Promise<void> {
   const { provider, tier, language } = planned
   if (tier !== 'isolate' && tier !== 'process') return
   const { reportOf, reportText } = await import('./policy-surface.ts')
-  // A realm runs in a worker on either tier, and a worker asks nobody.
+  // A JavaScript realm runs in a worker on either tier, and workers have no sentinel.
   const wall = language === 'js' || language === 'ts' ? 'isolate' : tier
   const its = assembly.proved().find((one) => one.provider.name === provider)?.availability
   const hasSentinel = its?.available === true && its.layers.includes('sentinel')
@@ -358,7 +358,7 @@ async function requestOf(
   }
 }
 
-/** `NAME=VALUE`, or `NAME` to pass on what Mayfly has; the later of two holds. Throws MayflyError USAGE. */
+/** Parses `NAME=VALUE`, or `NAME` to pass on Mayfly's own; the last one wins. Throws MayflyError USAGE. */
 function environmentOf(given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     given.map((one) => {
@@ -373,7 +373,7 @@ function environmentOf(given: readonly string[]): Record<string, string> {
   )
 }
 
-/** A bare number is milliseconds or bytes, as everywhere. */
+/** A bare number is milliseconds or bytes. */
 function amount(text: string): string | number {
   return /^\d+$/.test(text) ? Number(text) : text
 }
@@ -419,7 +419,7 @@ async function jobFilesOf(
   return jobFiles(given, { withSecrets: flags.fileSecrets ?? false, note: heard })
 }
 
-/** Output as it comes; escape sequences of untrusted code never reach a terminal. */
+/** Prints output live, sanitised on a TTY. */
 function printer(): OutputListener {
   return async (stream: 'stdout' | 'stderr', text: string) => {
     const out = process[stream]
@@ -429,10 +429,10 @@ function printer(): OutputListener {
   }
 }
 
-/** What was printed last. */
+/** Stream printed last. */
 let last: { readonly stream: 'stdout' | 'stderr'; readonly isEnded: boolean } | undefined
 
-/** What is told on stderr begins a line of its own, also where both streams are one terminal or one pipe. */
+/** Ends an unfinished line before printing to stderr, if both streams are the same terminal or pipe. */
 function endLine(): void {
   if (!last || last.isEnded) return
   if (last.stream === 'stderr' || areOne()) process.stderr.write('\n')
@@ -449,11 +449,11 @@ async function folderAt(folder: string): Promise<ArtifactsFolder> {
   return openArtifactsFolder(folder)
 }
 
-/** Files that are named one by one. */
+/** Maximum of files named individually. */
 const namedMax = 10
 
-/** On stderr, also beside the document of `--json`; the outcome is told before. */
-function tellUnsaved(unsaved: readonly Unsaved[], outcome: Outcome, flags: RunFlags): void {
+/** Prints to stderr, also with `--json`. */
+function tellUnsaved(unsaved: readonly UnsavedArtifact[], outcome: Outcome, flags: RunFlags): void {
   for (const { path: place, because } of unsaved)
     process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
@@ -479,7 +479,7 @@ async function pictureAt({ picture = '', json }: RunFlags): Promise<PictureFile>
   return openPicture(picture)
 }
 
-/** Whether stdout takes one document and nothing else. */
+/** True if stdout must contain a single document. */
 function isOneDocument({ json, picture }: RunFlags): boolean {
   return json === true || picture === '-'
 }
@@ -494,7 +494,7 @@ function oneOf<T extends string>(what: string, words: readonly T[]) {
   }
 }
 
-/** The same for an option that takes several. */
+/** Same for an option with several values. */
 function eachOf<T extends string>(what: string, words: readonly T[]) {
   const one = oneOf(what, words)
   return (text: string, before: readonly T[] = []): readonly T[] => [...before, one(text)]

@@ -9,12 +9,12 @@ import type {
   Terminated,
   Tightened,
 } from '../contract/live.ts'
-import { megabytes, shown } from './amount.ts'
+import { megabytes, formatValue } from './format-value.ts'
 import { callServer, type ServerFlags } from './call-server.ts'
 import { note, printJson, table } from './print.ts'
 import { failedExitCode, verb } from './verb.ts'
 
-/** `mayfly sandbox …`: what runs on a server right now, and what can be taken from it. */
+/** `mayfly sandbox …`: lists and controls live sandboxes of a server. */
 export function register(program: Command): void {
   const sandbox = program
     .command('sandbox')
@@ -137,7 +137,7 @@ async function kill(flags: Flags, id: string): Promise<void> {
   tell(flags, came, `ended as ${came.status} after ${ms(came.took)}`)
 }
 
-/** As the API takes them; what is a number there is one here. */
+/** Converts flags to the API's types. */
 function controlsOf({ network, cpu, memory, io, processes, capability }: Flags) {
   const isNone = (list: readonly string[]) => list.length === 1 && list[0] === 'none'
   const all = {
@@ -157,7 +157,7 @@ function tell(flags: Flags, came: { readonly id: string }, text: string): void {
 }
 
 function plain(name: string, value: unknown): string {
-  return value === Number.MAX_SAFE_INTEGER ? 'unlimited' : shown(name, value)
+  return value === Number.MAX_SAFE_INTEGER ? 'unlimited' : formatValue(name, value)
 }
 
 const seconds = (age: number) => `${(age / 1000).toFixed(1)} s`

@@ -8,13 +8,13 @@ import type { Quotas } from '../gateway/http/quota.ts'
 import type { Gateway } from '../gateway/server.ts'
 import { createHistory, type History } from '../history/history.ts'
 import { tlsOf } from './certificate.ts'
-import type { Here } from './here.ts'
+import type { OpenAssembly } from './open-assembly.ts'
 import { note, paint, printJson, type Globals } from './print.ts'
 import { keyCustody } from './role.ts'
-import { stopSignal } from './stop.ts'
+import { stopSignal } from './stop-signal.ts'
 
 const RETAIN_EVERY_MS = 60_000
-/** Overwritten between two turns of a loop that has others to serve. */
+/** Bytes overwritten between two yields to the event loop. */
 const RETAIN_BYTES_AT_ONCE = 2 ** 20
 
 interface ServeFlags extends Globals {
@@ -44,8 +44,8 @@ export function register(program: Command): void {
 
 async function serve(site: string | undefined, flags: ServeFlags): Promise<void> {
   if (site !== undefined) await mustBeFolder(site)
-  const { openHere } = await import('./here.ts')
-  const here = await openHere(flags, 'server', {
+  const { openAssembly } = await import('./open-assembly.ts')
+  const here = await openAssembly(flags, 'server', {
     sinks: [tellOfDisk(flags)],
     flags: {
       '--port': flags.port,
@@ -63,7 +63,7 @@ async function serve(site: string | undefined, flags: ServeFlags): Promise<void>
   }
 }
 
-async function serveUntilStopped(here: Here, site: string | undefined, flags: ServeFlags) {
+async function serveUntilStopped(here: OpenAssembly, site: string | undefined, flags: ServeFlags) {
   const { assembly, loaded, role } = here
   const stopped = stopSignal()
   const { gateway, quotas, created } = await open(here, site, flags)
@@ -97,9 +97,12 @@ async function serveUntilStopped(here: Here, site: string | undefined, flags: Se
   if (cancelled > 0) note(flags, `${cancelled} jobs were cancelled`)
 }
 
-/** Doors, then the first key: one that was made before its server could not listen would never be shown again. */
+/**
+ * Opens the endpoints before creating the first key: a key created by a server that then failed to listen would
+ * never be shown again.
+ */
 async function open(
-  { assembly, loaded, telemetry, warden }: Here,
+  { assembly, loaded, telemetry, warden }: OpenAssembly,
   site: string | undefined,
   flags: Globals,
 ) {
@@ -108,7 +111,7 @@ async function open(
     await Promise.all([
       import('../gateway/server.ts'),
       import('../gateway/http/keys.ts'),
-      import('./rows.ts'),
+      import('./provider-rows.ts'),
       import('./readiness.ts'),
       import('../config/in-force.ts'),
     ])
@@ -120,7 +123,7 @@ async function open(
   })
   const quotas = await openQuotas(assembly)
   const tls = await tlsOf(config, assembly.clock.date(), flags)
-  // What this machine is does not change while it runs.
+  // Machine facts do not change at run time.
   let facts: ReturnType<typeof warden.facts> | undefined
   const rows = async () =>
     providerRows(await assembly.providers(), await (facts ??= warden.facts()))
@@ -138,7 +141,7 @@ async function open(
       limits: { bodyBytes: config.server.body },
       road: (job, options) => assembly.run(job, options),
       effects: assembly.effects,
-      partition: (job) => assembly.partition(job),
+      analyseZones: (job) => assembly.partition(job),
       operations: assembly.operations,
       evidence: assembly.evidence,
       history: keepHistory(assembly),
@@ -168,7 +171,7 @@ async function firstKey(gateway: Gateway, create: () => string | null): Promise<
   }
 }
 
-/** What an operator has to know without having asked for every event. */
+/** Reports a full disk even without --verbose. */
 function tellOfDisk(flags: ServeFlags): Sink {
   return ({ point, fields }) => {
     if (point === 'record/full')
@@ -180,7 +183,7 @@ function tellOfDisk(flags: ServeFlags): Sink {
   }
 }
 
-/** What each tenant may have by the configuration in force; one without a table has what `default` has. */
+/** Ceilings of each tenant by the current configuration; an unknown tenant has those of `default`. */
 async function openQuotas(assembly: Assembly): Promise<Quotas> {
   const [{ createQuotas }, { openQuotaStore }] = await Promise.all([
     import('../gateway/http/quota.ts'),
@@ -197,13 +200,13 @@ async function openQuotas(assembly: Assembly): Promise<Quotas> {
   })
 }
 
-/** Outcomes are kept for a day, within their bound; what is beyond goes once a minute. */
+/** Retention of outcomes: one day within a byte limit, swept once a minute. */
 function keepHistory({ record, clock }: Assembly): History {
   const retain = async (): Promise<void> => {
     try {
       while (record.bodies.retain(clock.date(), RETAIN_BYTES_AT_ONCE) > 0) await turn()
     } catch {
-      // What cannot be forgotten now is forgotten a minute later; a state folder that is broken stops the next job.
+      // A failed sweep is retried a minute later; a broken state folder fails the next job.
     }
   }
   setInterval(() => void retain(), RETAIN_EVERY_MS).unref()
@@ -242,9 +245,9 @@ function keyLine(apiKey: string): string {
   return `  API key  ${apiKey}  ${paint('dim', '(admin; shown this once)')}\n`
 }
 
-/** What was proved, as soon as it is. */
+/** Prints walls as they are proved. */
 async function showWalls(assembly: Assembly, flags: ServeFlags): Promise<void> {
-  const [proved, { wallsText }] = await Promise.all([assembly.walls(), import('./walls.ts')])
+  const [proved, { wallsText }] = await Promise.all([assembly.walls(), import('./walls-text.ts')])
   note(flags, `${paint('bold', 'Walls')}, each proved by running a guest\n${wallsText(proved)}`)
   const later = assembly.unproved()
   if (later.length > 0) note(flags, `·  ${later.join(', ')}: proved at first use`)

@@ -3,8 +3,8 @@ import type { Outcome } from '../contract/outcome.ts'
 const fields = ['id', 'status', 'tier', 'result', 'stdout', 'stderr', 'error', 'exitCode'] as const
 
 /**
- * The outcome of `--json=short`: how the job ended and what it said, without measurements, findings and timeline.
- * Fields that hold nothing are left out; artifacts are their paths, types and sizes.
+ * Outcome of `--json=short`: end and output of the job, without metrics, findings and timeline.
+ * Empty fields are omitted; artifacts have no content.
  */
 export function shortOutcome(outcome: Outcome): Partial<Outcome> {
   const chosen = fields.map((name) => [name, outcome[name]] as const)

@@ -5,12 +5,12 @@ import { envelopeSchema, publicKeyAsked } from '../contract/signature.ts'
 import { readBytes } from './source.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** What `mayfly keys sign` prints, of either kind. */
+/** Output of `mayfly keys sign`, either kind. */
 const rawSchema = z.strictObject({ signature: z.string().max(200), publicKey: publicKeyAsked })
 
 export type SignatureFields = Pick<JobRequest, 'signature' | 'publicKey'>
 
-/** The signatures in some files, as a job brings them: envelopes, or one raw signature. Throws MayflyError USAGE. */
+/** Reads signatures from files, as a job brings them: envelopes, or one raw signature. Throws MayflyError USAGE. */
 export async function readSignatures(files: readonly string[]): Promise<SignatureFields> {
   const all = (await Promise.all(files.map(readOne))).flat()
   const [first] = all

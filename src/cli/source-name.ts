@@ -2,8 +2,8 @@ import path from 'node:path'
 import { sourceName, type JobRequest } from '../contract/job.ts'
 
 /**
- * What a job calls its source: with its folder where files of that folder come along, so that what lies beside it does so
- * inside too. A name that no file of a job may have is left out: nothing depends on it but messages.
+ * Name of a job's source: includes its folder if files of that folder are brought, so that relative paths work
+ * inside. Omits a name that is invalid for job files; only messages use it.
  */
 export function nameOf(
   file: string,

@@ -5,7 +5,7 @@ import type { Language } from '../contract/job.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { sanitise } from '../output/sanitise.ts'
 
-/** What a file's name says; JavaScript and TypeScript may be for Node or not: analysis decides. */
+/** Language by file extension; for JavaScript and TypeScript, analysis chooses between Node and isolate. */
 export const languageOfExtension: Readonly<Record<string, Language | undefined>> = {
   '.py': 'python',
   '.sh': 'sh',
@@ -13,17 +13,20 @@ export const languageOfExtension: Readonly<Record<string, Language | undefined>>
   '.wasm': 'wasm',
 }
 
-export interface Program {
+export interface ProgramSource {
   readonly code: string
-  /** Undefined where analysis is to decide. */
+  /** Undefined: analysis decides. */
   readonly language: Language | undefined
 }
 
 /**
- * A file as a job has it, `-` being stdin. Of a `.sh` file, and of one without a suffix that we know, the first line
- * decides. Throws MayflyError USAGE.
+ * Reads a program, `-` from stdin. For `.sh` files and unknown extensions, the shebang decides. Throws MayflyError
+ * USAGE.
  */
-export async function readProgram(file: string, asked: Language | undefined): Promise<Program> {
+export async function readProgram(
+  file: string,
+  asked: Language | undefined,
+): Promise<ProgramSource> {
   const bytes = file === '-' ? await readAll(process.stdin) : await readBytes(file)
   const named = asked ?? languageOfExtension[path.extname(file)]
   if (named === 'wasm') return { code: bytes.toString('base64'), language: named }

@@ -3,25 +3,24 @@ import { isatty } from 'node:tty'
 import { MayflyError } from '../contract/error.ts'
 import type { JobRequest, Language } from '../contract/job.ts'
 import { stdinBytesMax } from '../contract/surroundings.ts'
-import { megabytes } from './amount.ts'
+import { megabytes } from './format-value.ts'
 
 /*
  * Standard input of `mayfly run`, read to its end before the job begins.
  *
- * A file and a device are read as they are. A pipe is harder: a shell's pipeline ends it, while many programs that
- * start others leave one open for ever, and nothing tells the two apart. `docker run` reads none unless `-i` says so;
- * Node and Python wait without a bound once the program reads. In between: a pipe is waited for only where the source
- * looks as if it reads one, the first byte for a bounded time, and after that to its end; `--stdin` waits without a
- * bound. What was begun is never passed on in part.
+ * Files and devices are read to EOF. A pipe may never reach EOF: a shell pipeline closes it, but many parent processes
+ * keep one open, and the two cannot be told apart. (`docker run` reads stdin only with `-i`; Node and Python block once
+ * the program reads.) So a pipe is read only if the source seems to read stdin, with a timeout for the first byte and
+ * for stalls; `--stdin` waits without a timeout. Partial input is an error, never passed on.
  */
 
 const FIRST_MS_MAX = 10_000
-/** Nearly every script has a command that could read. */
+/** Shorter for shells, since nearly every script has a command that may read stdin. */
 const SHELL_FIRST_MS_MAX = 1000
 const STALL_MS_MAX = 10_000
-/** After that long somebody at a terminal is told what it waits for. */
+/** Delay before a person at a terminal is told about waiting. */
 const NOTE_AFTER_MS = 1000
-/** What was piped in lies there by the end of a job. */
+/** Wait for unread input at the end of a job. */
 const UNREAD_MS_MAX = 50
 
 const reads: Readonly<Partial<Record<Language, RegExp>>> = {
@@ -34,17 +33,17 @@ const reads: Readonly<Partial<Record<Language, RegExp>>> = {
 const javaScript =
   /\bstdin\b|\breadFile(Sync)?\s*\(\s*0\b|\bread(Sync)?\s*\(\s*0\b|\breadline\b|\bchild_process\b/
 
-export interface StdinWish {
+export interface StdinOptions {
   readonly language: Language | undefined
-  /** All that could read it: the source, and the files of the job. */
+  /** Sources that may read stdin: the program and the job's files. */
   readonly sources: readonly string[]
-  /** `--stdin`: to its end, however long that takes. */
+  /** `--stdin`: waits for EOF without a timeout. */
   readonly isAsked: boolean
   readonly note: (text: string) => void
 }
 
-/** What a job is to read; undefined where there is nothing. Throws MayflyError USAGE. */
-export async function readStdin(wish: StdinWish): Promise<JobRequest['stdin']> {
+/** Reads stdin for a job; undefined if there is none. Throws MayflyError USAGE. */
+export async function readStdin(wish: StdinOptions): Promise<JobRequest['stdin']> {
   const isPipe = isOpenEnded()
   const pattern = reads[wish.language ?? 'js'] ?? javaScript
   const isRead = wish.isAsked || wish.sources.some((source) => pattern.test(source))
@@ -62,7 +61,7 @@ export async function readStdin(wish: StdinWish): Promise<JobRequest['stdin']> {
     : { content: bytes.toString('base64'), encoding: 'base64' }
 }
 
-/** Whether bytes wait in a pipe that nobody read. */
+/** True if a pipe contains unread bytes. */
 export async function hasUnread(): Promise<boolean> {
   const { stdin } = process
   if (isatty(0) || !isOpenEnded() || stdin.destroyed) return false
@@ -78,7 +77,7 @@ export async function hasUnread(): Promise<boolean> {
   }
 }
 
-/** A pipe or a socket: what may stay open without a word. */
+/** True for a pipe or a socket, which may stay open silently. */
 function isOpenEnded(): boolean {
   try {
     const facts = fstatSync(0)
@@ -88,7 +87,7 @@ function isOpenEnded(): boolean {
   }
 }
 
-function read({ language, isAsked, note }: StdinWish, isBounded: boolean): Promise<Buffer> {
+function read({ language, isAsked, note }: StdinOptions, isBounded: boolean): Promise<Buffer> {
   const { stdin } = process
   const isShell = language === 'sh' || language === 'bash'
   const firstMs = isShell ? SHELL_FIRST_MS_MAX : FIRST_MS_MAX

@@ -1,7 +1,7 @@
 import type { Surface } from '../profile/surface.ts'
-import { shown } from './amount.ts'
+import { formatValue } from './format-value.ts'
 
-/** A paragraph a phase: what it reaches, and what the phase before it still had. */
+/** Formats a paragraph per phase: what it reaches, and what it lost since the phase before. */
 export function surfaceText(surfaces: readonly Surface[]): string {
   const paragraphs = surfaces.map((surface, place) => paragraphOf(surface, surfaces[place - 1]))
   return [...paragraphs, `${seconds(surfaces.at(-1)?.to ?? 0)}: nothing; the life is over`].join(
@@ -49,12 +49,12 @@ function hostsText({ allow, deny, sent, received }: Surface['network']): string 
   const hosts = allow === 'any' ? 'every public address' : allow.join(', ') || 'none'
   const but = deny.length > 0 ? `, but ${deny.join(', ')}` : ''
   const bytes = Object.entries({ sent, received }).flatMap(([name, most]) =>
-    most === undefined ? [] : [`; ${shown('bytes', most)} ${name} at most`],
+    most === undefined ? [] : [`; ${formatValue('bytes', most)} ${name} at most`],
   )
   return `${hosts}${but}${bytes.join('')}`
 }
 
-/** Those of this machine that it was granted, beside the scratch of its own wall. */
+/** Granted host folders, besides the wall's own scratch. */
 function foldersText({ read, write }: Surface['files']): string {
   if (read.length + write.length === 0) return 'its own scratch'
   return `read ${read.join(', ') || 'none'}; write ${write.join(', ') || 'none'}`
@@ -63,7 +63,7 @@ function foldersText({ read, write }: Surface['files']): string {
 function limitText(name: string, value: number): string {
   return value === Number.MAX_SAFE_INTEGER
     ? 'no limit'
-    : shown(name === 'io' ? 'bytes' : name, value)
+    : formatValue(name === 'io' ? 'bytes' : name, value)
 }
 
 function seconds(ms: number): string {

@@ -3,12 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
-import { findSurroundings, type Elsewhere, type Surroundings } from './surroundings.ts'
+import { findSurroundings, type SurroundingsSource, type Surroundings } from './surroundings.ts'
 
 type Files = Readonly<Record<string, string>>
 
-/** A machine that has these files and variables, and nothing else. */
-function on(files: Files, more: Omit<Elsewhere, 'root'> = {}): Surroundings {
+/** A machine with only these files and variables. */
+function on(files: Files, more: Omit<SurroundingsSource, 'root'> = {}): Surroundings {
   const root = mkdtempSync(join(tmpdir(), 'mayfly-elsewhere-'))
   try {
     for (const [file, text] of Object.entries(files)) {
@@ -24,8 +24,8 @@ function on(files: Files, more: Omit<Elsewhere, 'root'> = {}): Surroundings {
 const overlay = (store: string) =>
   `21 1 0:31 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/${store}/l/A:/var/lib/x`
 
-suite('Where Mayfly runs (S4-33)', () => {
-  test('A bare machine is none of it', () => {
+suite('Surroundings of Mayfly (S4-33)', () => {
+  test('A bare machine has no special surroundings', () => {
     assert.deepEqual(on({ 'proc/1/cgroup': '0::/init.scope\n', 'proc/cpuinfo': 'flags : fpu\n' }), {
       container: null,
       ci: false,
@@ -52,7 +52,7 @@ suite('Where Mayfly runs (S4-33)', () => {
       assert.equal(on(files, { env }).container, kind)
     })
 
-  test('The Windows subsystem is known by its kernel', () => {
+  test('WSL is known by its kernel', () => {
     const release = '5.15.146.1-microsoft-standard-WSL2'
     assert.equal(on({}, { release }).container, 'wsl')
   })
@@ -62,7 +62,7 @@ suite('Where Mayfly runs (S4-33)', () => {
     assert.equal(on({ 'proc/self/mountinfo': mounts }).container, null)
   })
 
-  test('CI is known by the variables of its makers, and CI=false is none', () => {
+  test('CI is known by the variables of its vendors, and CI=false is none', () => {
     const isCi = (env: NodeJS.ProcessEnv) => on({}, { env }).ci
     for (const name of ['CI', 'GITHUB_ACTIONS', 'GITLAB_CI', 'BUILDKITE', 'JENKINS_URL'])
       assert.equal(isCi({ [name]: 'yes' }), true)
@@ -71,7 +71,7 @@ suite('Where Mayfly runs (S4-33)', () => {
 
   test('KVM is open, closed to this user, or not there; PVM is known by its module', () => {
     assert.equal(on({ 'dev/kvm': '' }).kvm, 'open')
-    // A folder opens for writing to nobody, root or not.
+    // A folder cannot be opened for writing, even by root.
     assert.equal(on({ 'dev/kvm/x': '' }).kvm, 'closed')
     assert.deepEqual([on({}).kvm, on({}).pvm], [null, false])
     assert.equal(on({ 'sys/module/kvm_pvm/refcnt': '0' }).pvm, true)
@@ -82,7 +82,7 @@ suite('Where Mayfly runs (S4-33)', () => {
     assert.equal(on({}).virtual, null)
   })
 
-  test('What closes user namespaces is named', () => {
+  test('The sysctl that closes user namespaces is named', () => {
     const closedBy = (file: string, text: string) =>
       on({ [`proc/sys/${file}`]: text }).namespacesClosedBy
     assert.equal(closedBy('user/max_user_namespaces', '0\n'), 'user.max_user_namespaces = 0')

@@ -2,23 +2,23 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
-/** Where Mayfly runs, as far as it can be told without trying: by files, by variables, never by a command. */
+/** Environment of Mayfly, determined from files and variables, never by running a command. */
 export interface Surroundings {
-  /** What this is a container of; null outside of any. */
+  /** Container kind; null outside of containers. */
   readonly container: string | null
   readonly ci: boolean
-  /** Whether this user may open /dev/kvm. That a machine starts there is for whoever needs one to prove. */
+  /** Access to /dev/kvm. Does not prove that a VM starts. */
   readonly kvm: 'open' | 'closed' | null
-  /** KVM without help of the processor, as in a virtual machine that has none. */
+  /** PVM: KVM without hardware virtualisation, inside a VM. */
   readonly pvm: boolean
-  /** This is a virtual machine itself. */
+  /** True inside a virtual machine. */
   readonly virtual: boolean | null
-  /** Why an ordinary user may make no user namespaces, as the setting that says so; null where none does. */
+  /** sysctl that denies user namespaces to ordinary users; null if none. */
   readonly namespacesClosedBy: string | null
 }
 
-/** For tests: another machine's files and variables. */
-export interface Elsewhere {
+/** Test hook: files and variables of another machine. */
+export interface SurroundingsSource {
   readonly root?: string
   readonly env?: NodeJS.ProcessEnv
   readonly release?: string
@@ -28,7 +28,7 @@ export function findSurroundings({
   root = '/',
   env = process.env,
   release = os.release(),
-}: Elsewhere = {}): Surroundings {
+}: SurroundingsSource = {}): Surroundings {
   const read = (file: string) => textOf(path.join(root, file))
   const exists = (file: string) => existsSync(path.join(root, file))
   const cpu = read('proc/cpuinfo')
@@ -42,7 +42,7 @@ export function findSurroundings({
   }
 }
 
-/** That any of them is set says it; `CI=false` is how people say that it is none. */
+/** CI variables of common systems; `CI=false` counts as unset. */
 const ciVariables = [
   'CI',
   'GITHUB_ACTIONS',
@@ -56,7 +56,7 @@ const ciVariables = [
 
 type Read = (file: string) => string | undefined
 
-/** In this order: a pod is a container of something else too, and says what it is by its own file. */
+/** Order matters: a pod also has the files of its container runtime. */
 function containerIn(
   read: Read,
   exists: (file: string) => boolean,
@@ -67,7 +67,7 @@ function containerIn(
   if (exists('run/.containerenv')) return 'podman'
   const named = read('run/systemd/container')?.trim()
   if (named) return named
-  // With control groups of version 2 a container sees its own group as the root: then its root folder tells.
+  // With cgroup v2 a container sees its cgroup as the root; then the root mount identifies it.
   const rootMount = read('proc/self/mountinfo')
     ?.split('\n')
     .find((line) => line.split(' ')[4] === '/')
@@ -78,7 +78,7 @@ function wordIn(text: string | undefined): string | undefined {
   return /docker|kubepods|lxc|containerd|libpod|containers\/storage/.exec(text ?? '')?.[0]
 }
 
-/** Each file with what it says when user namespaces are closed to those who are not root. */
+/** sysctls and their value that closes user namespaces. */
 const closing: readonly (readonly [string, string])[] = [
   ['user/max_user_namespaces', '0'],
   ['kernel/unprivileged_userns_clone', '0'],

@@ -2,10 +2,10 @@ import type { Command } from 'commander'
 import { usageExitCode } from '../contract/outcome.ts'
 import { printError, type Globals } from './print.ts'
 
-/** What a command that runs no job exits with when it could not, or when what it looked at is not as it should be. */
+/** Exit code of a command without a job, on failure or a negative result. */
 export const failedExitCode = 1
 
-/** The action of a command that runs no job, given its flags and first argument: its exit codes are 0, 1 and 2. */
+/** Wraps the action of a command without a job: calls it with flags and first argument; exit codes 0, 1 and 2. */
 export function verb(
   run: (flags: never, argument: string) => Promise<void>,
 ): (...all: unknown[]) => Promise<void> {

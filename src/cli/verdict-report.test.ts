@@ -29,7 +29,7 @@ test('an entry has exactly the named keys, and is blocked from 80 on', () => {
   assert.equal(entryOf(good).blocked, false)
 })
 
-test('people read a line a file and a line a finding, with its place', () => {
+test('the text report has a line per file and a line per finding, with its position', () => {
   assert.equal(
     readable([bad, good, broken]),
     [
@@ -43,12 +43,12 @@ test('people read a line a file and a line a finding, with its place', () => {
   )
 })
 
-test('a source that does not parse is told with its place', () => {
+test('a syntax error is reported with its position', () => {
   assert.equal(syntaxErrorOf(good), undefined)
   assert.match(syntaxErrorOf(broken)!, /^c\.js:1:7: /)
 })
 
-test('a SARIF log names each rule, and the place of each result as a URI and a region', () => {
+test('a SARIF log names each rule, and the position of each result as a URI and a region', () => {
   const [run] = sarif([bad, good, broken], '1.2.3').runs
   const [result, ...others] = run!.results
   assert.equal(others.length, 0)

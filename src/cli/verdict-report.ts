@@ -4,17 +4,17 @@ import type { Analysis, Finding, Verdict } from '../contract/verdict.ts'
 import { patterns } from '../threat/patterns.ts'
 import { table } from './print.ts'
 
-/** One file and what analysis made of it. */
-export interface Analysed {
+/** Analysis of one file. */
+export interface AnalysedFile {
   readonly file: string
   readonly analysis: Analysis
 }
 
-/** From this threat score on, code is blocked where it is granted nothing. */
+/** Threat score from which code without grants is blocked. */
 export const blockScore = 80
 
-/** An entry of `analyze --json`. */
-export function entryOf({ file, analysis }: Analysed) {
+/** Entry of `analyze --json`. */
+export function entryOf({ file, analysis }: AnalysedFile) {
   const { threatScore, risk, severity, findings, capabilities, complexityScore, behaviorScore } =
     analysis.verdict
   const blocked = threatScore >= blockScore
@@ -31,14 +31,14 @@ export function entryOf({ file, analysis }: Analysed) {
   }
 }
 
-/** `FILE:LINE:COLUMN: message` for a source that does not parse. */
-export function syntaxErrorOf({ file, analysis }: Analysed): string | undefined {
+/** `FILE:LINE:COLUMN: message` of a syntax error. */
+export function syntaxErrorOf({ file, analysis }: AnalysedFile): string | undefined {
   if (analysis.kind !== 'syntax-error') return undefined
   return `${file}:${analysis.line}:${analysis.column}: ${analysis.message}`
 }
 
-/** A line a file, and below it a line a finding, most severe first. */
-export function readable(all: readonly Analysed[]): string {
+/** Formats a line per file, then one per finding, most severe first. */
+export function readable(all: readonly AnalysedFile[]): string {
   return all
     .map(({ file, analysis }) =>
       [headline(file, analysis), ...lines(file, analysis.verdict)].join('\n'),
@@ -68,8 +68,8 @@ function lines(file: string, { findings }: Verdict): string[] {
 const names = Object.keys(patterns) as (keyof typeof patterns)[]
 const levels = { critical: 'error', high: 'error', medium: 'warning', low: 'note' } as const
 
-/** A SARIF 2.1.0 log: one run, a result a finding, a notification for each source that does not parse. */
-export function sarif(all: readonly Analysed[], version: string) {
+/** SARIF 2.1.0 log: one run, a result per finding, a notification per syntax error. */
+export function sarif(all: readonly AnalysedFile[], version: string) {
   return {
     $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
     version: '2.1.0',
@@ -110,7 +110,7 @@ function resultOf(file: string, finding: Finding) {
   }
 }
 
-function notificationOf({ file, analysis }: Analysed) {
+function notificationOf({ file, analysis }: AnalysedFile) {
   if (analysis.kind !== 'syntax-error') return []
   const { line, column, message } = analysis
   return [

@@ -4,10 +4,10 @@ import type { Clock } from '../contract/clock.ts'
 import { allControls } from '../contract/controls.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
-import { interrupted } from '../history/interrupted.ts'
+import { interruptedOutcome } from '../history/interrupted.ts'
 import { watch } from './watch.ts'
 
-/** A terminal or a pipe, and a clock that goes on when it is told. */
+/** Terminal or pipe, with a manual clock. */
 function stage(isTTY: boolean, rows = 40) {
   let now = 0
   let due: { readonly at: number; readonly call: () => void } | undefined
@@ -29,12 +29,12 @@ function stage(isTTY: boolean, rows = 40) {
       now += ms
       if (due && due.at <= now) due.call()
     },
-    /** What a terminal shows after all that was written. */
+    /** Terminal content after all writes. */
     screen: () => screenOf(written.join('')),
   }
 }
 
-/** As much of a terminal as is used: lines, and up to the first of those that are drawn anew. */
+/** Minimal terminal emulation: lines, cursor up, and clear to the end. */
 function screenOf(text: string): readonly string[] {
   const lines = ['']
   let row = 0
@@ -63,9 +63,9 @@ const profile = {
   },
 } as unknown as Profile
 const opened: TimelineEntry = { at: 0, zone: 'main', event: 'phase', phase: 'phase-0' }
-const ended = { ...interrupted('exec_1'), status: 'ok' as const, timeline: [opened] }
+const ended = { ...interruptedOutcome('exec_1'), status: 'ok' as const, timeline: [opened] }
 
-test('On a terminal the life is drawn as far as it has come, in the same place again and again', () => {
+test('On a terminal the life is redrawn in place as it proceeds', () => {
   const { options, screen, pass, pending } = stage(true)
   const watching = watch(options)
   watching.planned(profile)
@@ -81,7 +81,7 @@ test('On a terminal the life is drawn as far as it has come, in the same place a
   assert.equal(pending(), false)
 })
 
-test('It is drawn ten times a second at most, in one write, and not at all while nothing changes', () => {
+test('Redraws happen at most ten times a second, in one write, and not without changes', () => {
   const { options, written, pass } = stage(true)
   const watching = watch(options)
   assert.equal(written.length, 1)
@@ -93,7 +93,7 @@ test('It is drawn ten times a second at most, in one write, and not at all while
   watching[Symbol.dispose]()
 })
 
-test('What the job prints is never drawn over', async () => {
+test('Output of the job is never overdrawn', async () => {
   const { options, screen, pass } = stage(true)
   const watching = watch(options)
   const tap = watching.tap((_, text) => void options.stream.write(text))
@@ -110,7 +110,7 @@ test('What the job prints is never drawn over', async () => {
   assert.match(screen()[1] ?? '', /✓ ok/)
 })
 
-test('A terminal that is too low gets as much of the picture as it holds', () => {
+test('A low terminal shows as much of the picture as fits', () => {
   const { options, screen } = stage(true, 3)
   const watching = watch(options)
   watching.planned(profile)
@@ -119,7 +119,7 @@ test('A terminal that is too low gets as much of the picture as it holds', () =>
   watching[Symbol.dispose]()
 })
 
-test('At the end the whole picture is left, and nothing is drawn after it', () => {
+test('The final picture stays, and nothing is drawn after it', () => {
   const { options, screen, written, pass, pending } = stage(true)
   const watching = watch(options)
   watching.on(opened)
@@ -132,7 +132,7 @@ test('At the end the whole picture is left, and nothing is drawn after it', () =
   assert.match(screen().join('\n'), /✓ ok[^]*output 0 B/)
 })
 
-test('Elsewhere each event is a plain line, and the picture comes at the end', () => {
+test('Without a terminal each event is a plain line, and the picture comes at the end', () => {
   const { options, written, pending } = stage(false)
   const watching = watch(options)
   watching.on(opened)

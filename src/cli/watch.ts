@@ -16,14 +16,14 @@ const COLUMNS_ELSEWHERE = 100
 const BEGIN_FRAME = '\x1b[?2026h'
 const END_FRAME = '\x1b[?2026l'
 
-export interface Watching extends Disposable {
-  /** Hears what the job will live by. */
+export interface LiveView extends Disposable {
+  /** Called with the job's profile. */
   readonly planned: (profile: Profile) => void
-  /** Hears each line of the timeline. */
+  /** Called with each timeline entry. */
   readonly on: (entry: TimelineEntry) => void
-  /** Counts output, and makes room for it where it is printed too. */
+  /** Counts output, and clears the picture before printing. */
   tap(print: OutputListener | undefined): OutputListener
-  /** Leaves the whole picture behind. Nothing is drawn after it. */
+  /** Prints the final picture; nothing is drawn after it. */
   end(outcome: Outcome): void
 }
 
@@ -32,14 +32,14 @@ export interface WatchOptions {
   readonly clock: Clock
 }
 
-/** What `run --watch` shows: on a terminal a picture that is drawn again and again, else a line for each event. */
-export function watch(options: WatchOptions): Watching {
+/** View of `run --watch`: on a TTY a picture redrawn in place, otherwise a line per event. */
+export function watch(options: WatchOptions): LiveView {
   return options.stream.isTTY && process.env['TERM'] !== 'dumb'
     ? new Live(options)
     : new Lines(options)
 }
 
-class Lines implements Watching {
+class Lines implements LiveView {
   readonly #stream: WatchOptions['stream']
 
   constructor({ stream }: WatchOptions) {
@@ -72,17 +72,17 @@ class Lines implements Watching {
   [Symbol.dispose](): void {}
 }
 
-class Live implements Watching {
+class Live implements LiveView {
   readonly #options: WatchOptions
   readonly #timeline: TimelineEntry[] = []
   #next: Timer
   #life: Pick<Life, 'plan' | 'wall'> = { plan: noPlan, wall: '' }
   #began: number | undefined
   #bytes = 0
-  /** What is drawn now, and how many lines of the terminal it takes. */
+  /** Text drawn last, and its height in terminal lines. */
   #drawn = ''
   #height = 0
-  /** Whether the cursor is where a line begins: nothing is drawn over what the job printed. */
+  /** True if the cursor is at a line start: output of the job is never overdrawn. */
   #isFree = true
 
   constructor(options: WatchOptions) {
@@ -125,7 +125,7 @@ class Live implements Watching {
     return this.#options.clock.after(DRAW_EVERY_MS, () => (this.#next = this.#again()))
   }
 
-  /** The new picture goes over the old one in one write, so that nothing flickers. */
+  /** Redraws in a single write, to avoid flicker. */
   #draw(): void {
     const { stream, clock } = this.#options
     const age = this.#began === undefined ? 0 : clock.now() - this.#began

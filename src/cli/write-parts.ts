@@ -13,8 +13,8 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import type { CapturedPart } from '../contract/evidence.ts'
 
 /**
- * Writes each part to a file of its own below a folder, for its owner alone; returns their paths. A file is there once
- * all of its part was read and is what was kept. What is there already stays. Throws MayflyError.
+ * Writes each part to its own file (mode 0600) below a folder; returns the paths. A file appears only once its part
+ * is read and verified; existing files stay. Throws MayflyError.
  */
 export async function writeParts(
   folder: string,

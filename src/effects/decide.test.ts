@@ -27,7 +27,7 @@ test('79 passes, 80 and 81 are blocked (S3-26, S3-30)', () => {
   )
 })
 
-test('A threshold of one’s own holds in place of 80 (S3-26)', () => {
+test('A custom threshold replaces 80 (S3-26)', () => {
   assert.deepEqual(
     [49, 50, 51].map((score) => decide(scoring(score), 50).blocked),
     [false, true, true],
@@ -42,14 +42,14 @@ test('41 is audited, 40 is not (S3-31)', () => {
   )
 })
 
-test('Severity is that of the threat score, at its edges', () => {
+test('Severity follows the threat score, at its boundaries', () => {
   assert.deepEqual(
     [39, 40, 69, 70, 89, 90].map((score) => decide(scoring(score)).severity),
     ['low', 'medium', 'medium', 'high', 'high', 'critical'],
   )
 })
 
-test('Patterns say what and where, the gravest first', () => {
+test('Patterns have name and position, highest score first', () => {
   const { patterns } = decide(scoring(85, [finding('NETWORK', 75), finding('FILESYSTEM', 85)]))
   assert.deepEqual(patterns, [
     { name: 'FILESYSTEM', description: 'FILESYSTEM', severity: 'high', line: 85, column: 2 },

@@ -1,22 +1,22 @@
 import type { PatternSeen } from '../contract/effect.ts'
 import { type Severity, severityOf, type Verdict } from '../contract/verdict.ts'
 
-/** From this threat score on code is blocked, unless another threshold is given. */
+/** Minimum threat score that is blocked by default. */
 export const blockThresholdDefault = 80
-/** What scores more than this is written down. */
+/** Scores above this are written to the audit log. */
 export const auditAbove = 40
 
 export interface Decision {
   readonly score: number
-  /** Of the threat score, whatever the risk. */
+  /** Severity of the threat score; risk does not count here. */
   readonly severity: Severity
   readonly blocked: boolean
   readonly audited: boolean
-  /** The gravest first. */
+  /** Highest score first. */
   readonly patterns: readonly PatternSeen[]
 }
 
-/** At a door that grants code nothing, its threat score decides alone. */
+/** Decides by the threat score alone, because registered code is granted nothing. */
 export function decide(
   { threatScore, findings }: Pick<Verdict, 'threatScore' | 'findings'>,
   blockThreshold: number = blockThresholdDefault,

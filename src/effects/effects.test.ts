@@ -21,7 +21,7 @@ function roomOf(analysis: Analysis, more: Partial<EffectsParts> = {}) {
       return analysis
     },
     plan(job, verdict) {
-      // The last step before it is kept.
+      // Last step before storing.
       steps.push('planned')
       return makePlan(job, verdict, world)
     },
@@ -37,21 +37,21 @@ const scoring = (threatScore: number): Analysis => ({
 })
 const asked = { effectId: 'x' }
 
-test('Code is analysed, audited where it scores more than 40, and only then kept', async () => {
+test('Code is analysed, audited above a score of 40, and only then stored', async () => {
   const { effects, steps } = roomOf(scoring(41))
   await effects.register(jobOf(), asked)
   assert.deepEqual(steps, ['analysed', 'audited', 'planned'])
   assert.equal(effects.get('default', 'x').security.threatScore, 41)
 })
 
-test('What is blocked is audited and not kept', async () => {
+test('Blocked code is audited and not stored', async () => {
   const { effects, steps } = roomOf(scoring(80))
   await assert.rejects(effects.register(jobOf(), asked), { code: 'THREAT_DETECTED' })
   assert.deepEqual(steps, ['analysed', 'audited'])
   assert.throws(() => effects.get('default', 'x'), { code: 'NOT_FOUND' })
 })
 
-test('What cannot be written down is not kept', async () => {
+test('Code whose audit line cannot be written is not stored', async () => {
   const { effects } = roomOf(scoring(41), {
     audit() {
       throw new MayflyError('STATE', 'Cannot write the record')
@@ -61,7 +61,7 @@ test('What cannot be written down is not kept', async () => {
   assert.throws(() => effects.get('default', 'x'), { code: 'NOT_FOUND' })
 })
 
-test('What has a wrong signature is refused, and nothing else happens', async () => {
+test('Code with a wrong signature is refused without further effects', async () => {
   const { effects, steps } = roomOf(scoring(0), {
     analyse: () => Promise.reject(new MayflyError('SIGNATURE_INVALID', 'No')),
   })
@@ -69,7 +69,7 @@ test('What has a wrong signature is refused, and nothing else happens', async ()
   assert.deepEqual(steps, [])
 })
 
-test('The reply tells the limits that a run will have, not those that were asked for', async () => {
+test('The reply shows the effective limits, not the requested ones', async () => {
   const { effects } = roomOf(scoring(0))
   const { timeout } = await effects.register(jobOf({ limits: { timeout: '5s' } }), asked)
   assert.equal(timeout, 1000)

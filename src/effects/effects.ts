@@ -9,18 +9,18 @@ import { decide, type Decision } from './decide.ts'
 import type { EffectStore } from './store.ts'
 
 export interface EffectsParts {
-  /** Opened when it is first needed. */
+  /** Opened on first use. */
   readonly store: () => EffectStore
   readonly clock: Clock
   readonly analyse: (job: Job) => Promise<Analysis>
-  /** What it would run in, for the limits it gets. */
+  /** Plan of a run, for the effective limits. */
   readonly plan: (job: Job, verdict: Verdict) => Plan
-  /** Writes a line that says so. Throws MayflyError STATE when it cannot. */
-  readonly audit: (who: Pick<Job, 'tenant' | 'principal'>, facts: Audited) => void
+  /** Appends the audit line. Throws MayflyError STATE on failure. */
+  readonly audit: (who: Pick<Job, 'tenant' | 'principal'>, facts: EffectAudit) => void
 }
 
-/** What is written down of code that scores more than 40. */
-export interface Audited {
+/** Audit facts of code that scores more than 40. */
+export interface EffectAudit {
   readonly effectId: string
   readonly codeDigest: string
   readonly threatScore: number
@@ -31,18 +31,18 @@ export interface Audited {
 
 export interface Effects {
   /**
-   * Analyses code and keeps it under its name; `job` is its first run, that never comes. Throws MayflyError INVALID
-   * where the code does not parse, THREAT_DETECTED, CONFLICT when there is no room, STATE.
+   * Analyses code and stores it under its name; `job` describes a first run that never starts. Throws MayflyError
+   * INVALID for a syntax error, THREAT_DETECTED, CONFLICT at the limits, STATE.
    */
   register(job: Job, asked: Pick<EffectRequest, 'effectId'>): Promise<EffectRegistered>
-  /** Throws MayflyError NOT_FOUND, the same for one that is another tenant's. */
+  /** Throws MayflyError NOT_FOUND, also for another tenant's effect. */
   get(tenant: string, effectId: string): Effect
   list(tenant: string): readonly EffectRow[]
   /** Throws MayflyError NOT_FOUND. */
   remove(tenant: string, effectId: string): void
 }
 
-/** The room of stored effects: analysed when they come, kept a tenant apart, run by name on the road like any job. */
+/** Registry of stored effects: analysed at registration, separate for each tenant, run by name like any job. */
 export function createEffects({ store, clock, analyse, plan, audit }: EffectsParts): Effects {
   return {
     async register(job, { effectId }) {
@@ -98,7 +98,7 @@ function registeredOf(
   }
 }
 
-function audited(effectId: string, codeDigest: string, decision: Decision): Audited {
+function audited(effectId: string, codeDigest: string, decision: Decision): EffectAudit {
   const { score, severity, blocked, patterns } = decision
   const names = patterns.map(({ name }) => name)
   return { effectId, codeDigest, threatScore: score, severity, patterns: names, blocked }

@@ -19,7 +19,7 @@ const effect = (effectId: string, code = 'return 1'): Effect => ({
   security: { threatScore: 0, severity: 'low', signatureValid: false },
 })
 
-test('An effect is its tenant’s alone: another neither sees, lists nor removes it', () => {
+test('An effect belongs to its tenant: another neither sees, lists nor removes it', () => {
   const store = openEffectStore(':memory:')
   store.put('a', effect('x', 'return "ä"'))
   assert.deepEqual(store.get('a', 'x'), effect('x', 'return "ä"'))
@@ -30,7 +30,7 @@ test('An effect is its tenant’s alone: another neither sees, lists nor removes
   assert.equal(store.get('a', 'x'), undefined)
 })
 
-test('A list is sorted by name and has no code in it', () => {
+test('A list is sorted by name and contains no code', () => {
   const store = openEffectStore(':memory:')
   for (const name of ['b', 'a']) store.put('a', effect(name))
   assert.deepEqual(
@@ -40,7 +40,7 @@ test('A list is sorted by name and has no code in it', () => {
   assert.ok(!('code' in store.list('a')[0]!))
 })
 
-test('A tenant keeps so many effects and so much code; replacing needs no more room', () => {
+test('A tenant has limits on count and code bytes; replacing needs no more room', () => {
   const store = openEffectStore(':memory:', { countMax: 2, bytesMax: 10 })
   store.put('a', effect('x', '12345'))
   store.put('a', effect('y', '12345'))
@@ -51,7 +51,7 @@ test('A tenant keeps so many effects and so much code; replacing needs no more r
   store.put('b', effect('z'))
 })
 
-test('Effects outlive the process, in a file that is its owner’s alone', (t) => {
+test('Effects survive the process, in a file with mode 0600', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-effects-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'effects.db')
@@ -64,7 +64,7 @@ test('Effects outlive the process, in a file that is its owner’s alone', (t) =
   second.close()
 })
 
-test('A file of another format is refused, one that is none too', (t) => {
+test('A file of another format is refused, and one that is no database too', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-effects-'))
   t.after(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'effects.db')

@@ -6,22 +6,22 @@ import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** The effects of all tenants, each within its own. Any number of processes share the file. */
+/** Effects of all tenants, keyed by tenant. Several processes may share the file. */
 export interface EffectStore {
-  /** Adds an effect, or puts it in place of the one of that name. Throws MayflyError CONFLICT when a bound is hit. */
+  /** Adds or replaces an effect. Throws MayflyError CONFLICT at a limit. */
   put(tenant: string, effect: Effect): void
   get(tenant: string, effectId: string): Effect | undefined
-  /** By name. */
+  /** Sorted by name. */
   list(tenant: string): readonly EffectRow[]
-  /** Whether it was there. */
+  /** True if the effect existed. */
   remove(tenant: string, effectId: string): boolean
   close(): void
 }
 
 export interface EffectBounds {
-  /** Effects of one tenant. */
+  /** Maximum of effects per tenant. */
   readonly countMax?: number
-  /** UTF-8 bytes of all code of one tenant. */
+  /** Maximum of UTF-8 code bytes per tenant. */
   readonly bytesMax?: number
 }
 
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS effects (
   tenant TEXT NOT NULL, id TEXT NOT NULL, about TEXT NOT NULL, code TEXT NOT NULL, bytes INTEGER NOT NULL,
   PRIMARY KEY (tenant, id)) STRICT`
 
-/** Opens `effects.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
+/** Opens `effects.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
 export function openEffectStore(path: string, bounds: EffectBounds = {}): EffectStore {
   try {
     const inMemory = path === ':memory:'
@@ -97,7 +97,7 @@ class SqliteStore implements EffectStore {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  /** What is replaced makes room for what replaces it. */
+  /** Excludes the replaced effect from the sums. */
   #refuseBeyond(tenant: string, effectId: string, bytes: number): void {
     const sql =
       'SELECT count(*) AS n, total(bytes) AS sum FROM effects WHERE tenant = ? AND id <> ?'

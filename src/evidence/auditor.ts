@@ -1,48 +1,48 @@
 import type { Audit, Checkpoint } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
-import { whyNotNext, type Head, type StoredLine } from './chain.ts'
+import { whyNotNext, type ChainHead, type StoredLine } from './chain.ts'
 import { whyNotSigned } from './sign.ts'
 
-/** A log as a stream: lines in the order of their numbers, a checkpoint after the line it signs. */
-export type Item =
+/** Log as a stream: lines in sequence order, each checkpoint after the line it signs. */
+export type LogItem =
   | { readonly kind: 'line'; readonly line: StoredLine }
   | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
 
-/** What the caller knows of a log from elsewhere; each makes an audit stricter. */
-export interface Known {
-  /** Base64 of the raw public key that checkpoints have to be signed with. */
+/** Facts known from outside the log; each makes the audit stricter. */
+export interface TrustAnchor {
+  /** Base64 of the raw public key that must have signed the checkpoints. */
   readonly key?: string | undefined
-  /** What the signer signed last: the log has to reach it. */
-  readonly signed?: Head | undefined
+  /** Last head the signer signed: the log must reach it. */
+  readonly signed?: ChainHead | undefined
 }
 
-/** What an exported file says of itself. */
-export interface Expected {
+/** Header of an exported file. */
+export interface ExportHeader {
   readonly lines: number
   readonly head: string
   readonly checkpoints: number
   readonly key: string | null
 }
 
-/** Checks every line against the one before it and every checkpoint against its line, key and signature. */
+/** Verifies each line against its predecessor, and each checkpoint against its line, key and signature. */
 export class Auditor {
-  head: Head = { seq: 0, head: chainStart }
-  readonly #known: Known
+  head: ChainHead = { seq: 0, head: chainStart }
+  readonly #known: TrustAnchor
   #key: string | undefined
   #checkpoints = 0
-  /** The last line that a checkpoint vouches for. */
+  /** Last line covered by a checkpoint. */
   #signed = 0
   #meetsSigned = false
-  #expected: Expected | undefined
+  #expected: ExportHeader | undefined
   #firstBad: { seq: number; why: string } | undefined
 
-  constructor(known: Known) {
+  constructor(known: TrustAnchor) {
     this.#known = known
     this.#key = known.key
   }
 
-  /** What an exported file says of itself, to be met at its end. */
-  expect(header: Expected): void {
+  /** Sets the header to be compared at the end of the export. */
+  expect(header: ExportHeader): void {
     this.#expected = header
   }
 
@@ -50,7 +50,7 @@ export class Auditor {
     this.#firstBad ??= { seq: Math.max(1, seq), why }
   }
 
-  takeAll(items: Iterable<Item>): void {
+  takeAll(items: Iterable<LogItem>): void {
     for (const item of items) {
       if (item.kind === 'line') this.#line(item.line)
       else this.#checkpoint(item.checkpoint)
@@ -94,7 +94,7 @@ export class Auditor {
     this.#signed = seq
   }
 
-  /** Which line it was, only the old ones could tell; the first that may be it is the one to name. */
+  /** Names the first line that may be affected; only the original lines could tell which one was. */
   #rewritten(): void {
     this.fail(
       this.#signed + 1,

@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-test('A body comes back as it was, and is nowhere in clear', () => {
+test('A body is read back unchanged, and is nowhere in clear', () => {
   const bodies = openBodies(folder)
   bodies.put(place, secret, 1)
   assert.deepEqual(Buffer.from(bodies.get(place)!), secret)
@@ -26,7 +26,7 @@ test('A body comes back as it was, and is nowhere in clear', () => {
   bodies.close()
 })
 
-test('A body put again is the new one', () => {
+test('A body put again replaces the old one', () => {
   const bodies = openBodies(folder)
   bodies.put(place, secret, 1)
   bodies.put(place, Buffer.from('new'), 2)
@@ -34,7 +34,7 @@ test('A body put again is the new one', () => {
   bodies.close()
 })
 
-test('A body that is forgotten stays so, even where its bytes were copied before', () => {
+test('A forgotten body stays unreadable, even from a copy of its bytes', () => {
   const bodies = openBodies(folder)
   bodies.put(place, secret, 1)
   const key = rowsOf('body-keys.db', 'SELECT key FROM keys')[0]!['key'] as Uint8Array
@@ -47,7 +47,7 @@ test('A body that is forgotten stays so, even where its bytes were copied before
     assert.ok(!readFileSync(join(folder, file)).includes(Buffer.from(key)), file)
 })
 
-test('A body changed or moved to another run does not open', () => {
+test('A body altered or moved to another run does not decrypt', () => {
   const bodies = openBodies(folder)
   bodies.put(place, secret, 1)
   const db = new DatabaseSync(join(folder, 'bodies.db'))
@@ -59,7 +59,7 @@ test('A body changed or moved to another run does not open', () => {
   bodies.close()
 })
 
-test('Bodies are kept for a day, and the newest of them within a bound of bytes', () => {
+test('Bodies are stored for a day, and the newest of them within a byte limit', () => {
   const bodies = openBodies(folder, { keptBytes: 1000 })
   for (const [i, at] of [0, 10, 20, 30, 40].entries())
     bodies.put({ ...place, run: `exec_${i}` }, Buffer.alloc(300), at)
@@ -72,7 +72,7 @@ test('Bodies are kept for a day, and the newest of them within a bound of bytes'
   bodies.close()
 })
 
-test('Much that is to go goes in pieces, the oldest first, and all of it in the end', () => {
+test('A large deletion proceeds in pieces, oldest first, until all is deleted', () => {
   const bodies = openBodies(folder, { keptBytes: 1000 })
   for (let n = 0; n < 9; n++)
     bodies.put({ ...place, run: `exec_${n}` }, Buffer.alloc(n === 0 ? 900 : 200), n)
@@ -88,7 +88,7 @@ test('Much that is to go goes in pieces, the oldest first, and all of it in the 
   bodies.close()
 })
 
-test('Runs with a body of one name are told in falling order, those of one tenant alone', () => {
+test('Runs with a body of one name are listed in descending order, for one tenant', () => {
   const bodies = openBodies(folder)
   for (const run of ['exec_a', 'exec_c', 'exec_b']) {
     bodies.put({ ...place, tenant: 'ours', run, name: 'row' }, secret, 1)
@@ -101,7 +101,7 @@ test('Runs with a body of one name are told in falling order, those of one tenan
   bodies.close()
 })
 
-test('Who only looks reads the same, finds places by their names, and makes no file', () => {
+test('A reader sees the same, finds bodies by name, and creates no file', () => {
   assert.throws(() => readBodies(folder), { code: 'NOT_FOUND' })
   const bodies = openBodies(folder)
   for (const [tenant, run] of [
@@ -132,9 +132,9 @@ function rowsOf(file: string, sql: string): Record<string, unknown>[] {
   return db.prepare(sql).all()
 }
 
-test('What one tenant keeps takes no place from another', () => {
+test('Bodies of one tenant evict none of another', () => {
   const own = mkdtempSync(join(tmpdir(), 'mayfly-bodies-'))
-  // Sealed, each takes 128.
+  // 128 bytes each when sealed.
   const bodies = openBodies(own, { keptBytes: 1280 })
   const put = (tenant: string, run: string, at: number) =>
     bodies.put({ tenant, run, name: 'a' }, Buffer.alloc(100), at)

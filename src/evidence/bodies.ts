@@ -4,62 +4,64 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { openReading } from './reading.ts'
+import { openReadOnly } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
 
 /**
- * What the lines of the record only commit to, where it is kept at all: AES-256-GCM, a key of its own for each
- * body. Keys lie in another file, so that bodies can go into a backup and still be forgotten: without its key,
- * which is overwritten, a body is noise. Whoever reads both files reads everything; what a disk keeps of blocks it
- * was told to overwrite is beyond this.
+ * Store of bodies the audit log only commits to: AES-256-GCM with a key per body.
+ *
+ * Mechanism: keys are in a separate file, so backups of the bodies can still be forgotten: deleting and overwriting
+ * the key makes every copy of the body unreadable (crypto-shredding).
+ *
+ * Not handled: a reader of both files reads everything, and the disk's own remapping may retain overwritten blocks.
  */
 export interface Bodies {
-  /** Keeps bytes under a run and a name, over what was there. */
-  put(place: Place, bytes: Uint8Array, at: number): void
-  /** Undefined when it is not there or was forgotten; throws MayflyError STATE when it was changed. */
-  get(place: Place): Uint8Array | undefined
-  /** The names kept of a run. */
+  /** Stores bytes under a run and a name, replacing older ones. */
+  put(place: BodyKey, bytes: Uint8Array, at: number): void
+  /** Undefined if missing or forgotten. Throws MayflyError STATE if the body was altered. */
+  get(place: BodyKey): Uint8Array | undefined
+  /** Names stored for a run. */
   names(tenant: string, run: string): readonly string[]
-  /** Runs of a tenant that have a body of this name, in falling order of their ids, those below `before` alone. */
+  /** Runs of a tenant with a body of this name, by descending id, below `before`. */
   runs(asked: {
     readonly tenant: string
     readonly name: string
     readonly before: string | undefined
     readonly limit: number
   }): readonly string[]
-  /** Places whose name is as a pattern of GLOB says, newest first: of one tenant or run where they are given. */
+  /** Keys of bodies whose name matches a GLOB pattern, newest first; optionally of one tenant or run. */
   places(asked: {
     readonly like: string
     readonly tenant?: string | undefined
     readonly run?: string | undefined
     readonly limit: number
-  }): readonly Place[]
+  }): readonly BodyKey[]
   /**
-   * What of a tenant has a body `FOLDER/MARK` whose name is as a pattern of GLOB says, newest first, with the bytes of all
-   * bodies in that folder. Reads names and sizes alone, and opens no body.
+   * Folders of a tenant with a body `FOLDER/MARK` whose name matches a GLOB pattern, newest first, with the bytes of
+   * all bodies in the folder. Reads names and sizes only, and decrypts nothing.
    */
-  folders(tenant: string, like: string): readonly Folder[]
-  /** Makes bodies of a run unreadable for good: all of them, or those named as a pattern of GLOB says. */
+  folders(tenant: string, like: string): readonly BodyFolder[]
+  /** Crypto-shreds bodies of a run: all, or those whose name matches a GLOB pattern. */
   forget(tenant: string, run: string, like?: string): number
   /**
-   * Forgets what is older than `keptMs`, and the oldest of what is beyond `keptBytes`; how many. In one go only so many of
-   * either as hold `bytesMax`, or one: what is forgotten is overwritten, and that takes its time.
+   * Forgets bodies older than `keptMs`, and the oldest beyond `keptBytes`; returns how many. `bytesMax` bounds one
+   * call (at least one body goes), because overwriting takes time.
    */
   retain(now: number, bytesMax?: number): number
   close(): void
 }
 
-export interface Place {
+export interface BodyKey {
   readonly tenant: string
   readonly run: string
   readonly name: string
 }
 
-/** Bodies of a run whose names begin alike. */
-export interface Folder {
+/** Bodies of a run with a common name prefix. */
+export interface BodyFolder {
   readonly run: string
   readonly name: string
-  /** Bytes, as they lie in the file. */
+  /** Stored size in bytes. */
   readonly size: number
 }
 
@@ -90,10 +92,10 @@ const bodiesSchema = `CREATE TABLE IF NOT EXISTS bodies (
 const keysSchema =
   'CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL) STRICT'
 
-/** What of them only reads. */
+/** Read-only part of the store. */
 export type BodiesRead = Pick<Bodies, 'get' | 'names' | 'places' | 'close'>
 
-/** The same for whoever only looks: creates nothing. Throws MayflyError NOT_FOUND where nothing is kept, and STATE. */
+/** Opens the store read-only and creates nothing. Throws MayflyError NOT_FOUND if there is none, and STATE. */
 export function readBodies(folder: string): BodiesRead {
   const [bodies, keys] = ['bodies.db', 'body-keys.db'].map((name) => join(folder, name))
   if (!existsSync(bodies!) || !existsSync(keys!))
@@ -103,7 +105,7 @@ export function readBodies(folder: string): BodiesRead {
 
 function openToRead(path: string): DatabaseSync {
   try {
-    return openReading(path)
+    return openReadOnly(path)
   } catch (thrown) {
     throw stateError('open', path, thrown)
   }
@@ -132,7 +134,7 @@ class TwoFiles implements Bodies {
     this.#limits = limits
   }
 
-  put(place: Place, bytes: Uint8Array, at: number): void {
+  put(place: BodyKey, bytes: Uint8Array, at: number): void {
     const { tenant, run, name } = place
     const key = randomBytes(32)
     const body = seal(key, place, bytes)
@@ -145,7 +147,7 @@ class TwoFiles implements Bodies {
     })
   }
 
-  get(place: Place): Uint8Array | undefined {
+  get(place: BodyKey): Uint8Array | undefined {
     const row = this.#guard('read', () => {
       const id = this.#idOf(place)
       if (id === undefined) return undefined
@@ -178,7 +180,7 @@ class TwoFiles implements Bodies {
     )
   }
 
-  places({ like, tenant, run, limit }: Parameters<Bodies['places']>[0]): readonly Place[] {
+  places({ like, tenant, run, limit }: Parameters<Bodies['places']>[0]): readonly BodyKey[] {
     const sql = `SELECT tenant, run, name FROM bodies WHERE name GLOB $like
       AND ($tenant IS NULL OR tenant = $tenant) AND ($run IS NULL OR run = $run)
       ORDER BY id DESC LIMIT $limit`
@@ -186,8 +188,8 @@ class TwoFiles implements Bodies {
     return this.#guard('read', () => this.#bodies.prepare(sql).all(asked).map(placeOf))
   }
 
-  folders(tenant: string, like: string): readonly Folder[] {
-    // `0` is the character after `/`: a range of the index, for each folder.
+  folders(tenant: string, like: string): readonly BodyFolder[] {
+    // `0` follows `/` in ASCII, so the folder is an index range.
     const sql = `WITH marked AS (
       SELECT id, run, substr(name, 1, length(name) - $end) AS folder FROM bodies
       WHERE tenant = $tenant AND name GLOB $like)
@@ -213,8 +215,8 @@ class TwoFiles implements Bodies {
 
   retain(now: number, bytesMax = Infinity): number {
     const old = 'SELECT id, size FROM bodies WHERE at < ? ORDER BY at'
-    // Each tenant keeps its newest up to an equal share. Of what is more than that of anybody's, sums from the newest
-    // down: where they pass the bound, what is older goes. So nobody's goes because of what another keeps.
+    // Fair eviction: each tenant keeps its newest bodies up to an equal share; beyond the shares, the oldest go
+    // until the total fits. One tenant's data never evicts another's share.
     const beyond = `WITH sums AS (
         SELECT id, size, at, sum(size) OVER (PARTITION BY tenant ORDER BY at DESC, id DESC) AS own FROM bodies),
       share AS (SELECT ?1 / max(1, count(DISTINCT tenant)) AS size FROM bodies),
@@ -235,12 +237,12 @@ class TwoFiles implements Bodies {
     for (const db of [this.#bodies, this.#keys]) if (db.isOpen) db.close()
   }
 
-  #idOf({ tenant, run, name }: Place): number | undefined {
+  #idOf({ tenant, run, name }: BodyKey): number | undefined {
     const sql = 'SELECT id FROM bodies WHERE tenant = ? AND run = ? AND name = ?'
     return this.#bodies.prepare(sql).get(tenant, run, name)?.['id'] as number | undefined
   }
 
-  /** Keys first: a crash in between leaves a body that nobody can read. */
+  /** Deletes keys first: a crash in between leaves an unreadable body. */
   #drop(rows: readonly Record<string, unknown>[]): number {
     const ids = rows.map((row) => Number(row['id']))
     if (ids.length === 0) return 0
@@ -250,7 +252,7 @@ class TwoFiles implements Bodies {
     return ids.length
   }
 
-  /** Overwritten in the file, and the journal that still has them emptied. */
+  /** `secure_delete` overwrites the rows; truncating the WAL removes its copies. */
   #dropKeys(ids: readonly number[]): void {
     const sql = 'DELETE FROM keys WHERE id IN (SELECT value FROM json_each(?))'
     this.#keys.prepare(sql).run(JSON.stringify(ids))
@@ -266,7 +268,7 @@ class TwoFiles implements Bodies {
   }
 }
 
-/** The first rows, until they hold so many bytes: one in any case. */
+/** Takes rows up to a byte limit, at least one. */
 function upTo(
   bytesMax: number,
   rows: Iterable<Record<string, unknown>>,
@@ -281,19 +283,19 @@ function upTo(
   return some
 }
 
-function placeOf(row: Record<string, unknown>): Place {
+function placeOf(row: Record<string, unknown>): BodyKey {
   return { tenant: String(row['tenant']), run: String(row['run']), name: String(row['name']) }
 }
 
-/** Bound to its place, so that a body moved to another run or tenant does not open. */
-function seal(key: Uint8Array, place: Place, bytes: Uint8Array): Uint8Array {
+/** Uses the storage key as AAD, so a body moved to another run or tenant fails to decrypt. */
+function seal(key: Uint8Array, place: BodyKey, bytes: Uint8Array): Uint8Array {
   const iv = randomBytes(ivBytes)
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(boundTo(place))
   const text = [cipher.update(bytes), cipher.final()]
   return Buffer.concat([iv, cipher.getAuthTag(), ...text])
 }
 
-function unseal(key: Uint8Array, place: Place, body: Uint8Array): Uint8Array {
+function unseal(key: Uint8Array, place: BodyKey, body: Uint8Array): Uint8Array {
   try {
     const iv = body.subarray(0, ivBytes)
     const tag = body.subarray(ivBytes, ivBytes + tagBytes)
@@ -312,6 +314,6 @@ function unseal(key: Uint8Array, place: Place, body: Uint8Array): Uint8Array {
   }
 }
 
-function boundTo({ tenant, run, name }: Place): Buffer {
+function boundTo({ tenant, run, name }: BodyKey): Buffer {
   return Buffer.from(JSON.stringify([tenant, run, name]))
 }

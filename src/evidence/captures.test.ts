@@ -9,7 +9,7 @@ import { openBodies, type Bodies } from './bodies.ts'
 import { createCaptures, keptCaptures, pieceBytes, readCaptured } from './captures.ts'
 
 const of = { tenant: 'acme', run: 'exec_1', because: 'asked' } as const
-/** Two pieces and a bit, in chunks that end nowhere near where they do. */
+/** Two pieces and a bit, in chunks that do not align with pieces. */
 const chunks = [1, pieceBytes, 7, pieceBytes - 3].map((size, at) =>
   Buffer.alloc(size, `chunk ${at}`),
 )
@@ -46,7 +46,7 @@ async function bytesOf(part: string, asked: { tenant?: string; run: string } = o
   return Buffer.concat(pieces)
 }
 
-test('A capture is kept with the other bodies of its run, each one beside the last, and comes back as it was', async () => {
+test('A capture is stored with the other bodies of its run, beside earlier ones, and is read back unchanged', async () => {
   const keep = keepAt(7)
   const parts = await keep(of, capture)
   await keep(of, capture)
@@ -66,7 +66,7 @@ test('A capture is kept with the other bodies of its run, each one beside the la
   assert.deepEqual(await keep(of, { kind: 'none', parts: [] }), [])
 })
 
-test('Another tenant finds none of it, and whoever may see all of them does', async () => {
+test('Another tenant finds none of it, an admin does', async () => {
   await keepAt(7)(of, capture)
   const { run } = of
   assert.deepEqual(keptCaptures(bodies, { tenant: 'other', run }), [])
@@ -78,7 +78,7 @@ test('Another tenant finds none of it, and whoever may see all of them does', as
   assert.equal(String(await bytesOf('capture-7/memory.json', { run })), '[]')
 })
 
-test('While a capture is kept, and while it is read, everybody else has a turn between any two pieces', async () => {
+test('Writing and reading a capture yield to the event loop between any two pieces', async () => {
   let turns = 0
   let isOver = false
   const count = (): void => void (isOver || (turns++, setImmediate(count)))
@@ -109,7 +109,7 @@ test('While a capture is kept, and while it is read, everybody else has a turn b
   isOver = true
   assert.equal(keptIn.length, 1 + 3 + 1 + 1)
   assert.equal(readIn.length, 3)
-  // What says that it was asked for is empty, and is written with the first piece.
+  // The empty marker of a requested capture is written with the first piece.
   for (const seen of [keptIn.slice(1), readIn])
     assert.ok(
       seen.every((turn, at) => at === 0 || turn > seen[at - 1]!),
@@ -117,7 +117,7 @@ test('While a capture is kept, and while it is read, everybody else has a turn b
     )
 })
 
-test('What is not all there any more is not told of, and what is not what was kept is refused', async () => {
+test('An incomplete capture is not listed, and an altered one is refused', async () => {
   await keepAt(7)(of, capture)
   await keepAt(9)(of, capture)
   const db = new DatabaseSync(join(folder, 'bodies.db'))
@@ -140,7 +140,7 @@ test('What is not all there any more is not told of, and what is not what was ke
   await assert.rejects(bytesOf('capture-9/memory.bin'), /it is not what was kept/)
 })
 
-test('A part whose name could be a path is not kept', async () => {
+test('A part whose name could be a path is not stored', async () => {
   for (const name of ['../memory', '.hidden', 'a/b', ''])
     await assert.rejects(
       keepAt(7)(of, { kind: 'memory', parts: [{ name, bytes: [Buffer.from('x')] }] }),

@@ -11,17 +11,17 @@ import {
 } from '../contract/evidence.ts'
 import type { CapturePart } from '../contract/provider.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
-import type { Bodies, BodiesRead, Folder } from './bodies.ts'
+import type { Bodies, BodiesRead, BodyFolder } from './bodies.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** What is hashed, encrypted and written, or read, at one go: some milliseconds of whoever else is served here. */
+/** Piece size: hashing, encrypting and writing one blocks the event loop for some milliseconds. */
 export const pieceBytes = 2 ** 20
 const capturesMax = 1000
 const SUMMARY = 'capture.json'
-/** Beside the pieces of a capture that a job asked for, first of them and the last to go, so that none goes uncounted. */
+/** Marker of a requested capture, written first and deleted last, so that every piece is counted. */
 const ASKED = 'asked'
 
-/** What is kept beside the pieces, and last: what has none is a capture that was never finished. */
+/** Summary, written last: a capture without one is incomplete. */
 const summarySchema = z.strictObject({
   format: z.literal(1),
   ...keptCapture.unwrap().pick({ at: true, because: true, kind: true, why: true }).shape,
@@ -30,9 +30,9 @@ const summarySchema = z.strictObject({
 type Summary = z.infer<typeof summarySchema>
 
 /**
- * Keeps captures with the other bodies of a run: encrypted, and forgotten as those are. Each by the time it was kept, so
- * that a second capture of a run is beside the first. A part is kept in pieces with a turn of the loop between any two,
- * for a server has others to serve. Rejects with MayflyError STATE.
+ * Stores captures with the other bodies of a run: encrypted, same retention. Each is named by its time, so several
+ * captures of a run coexist. Pieces are written with a yield to the event loop in between. Rejects with MayflyError
+ * STATE.
  */
 export function createCaptures(bodies: () => Bodies, now: () => number): KeepCapture {
   let last = 0
@@ -87,7 +87,7 @@ function* inPieces(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
   if (bytes > 0) yield Buffer.concat(waiting)
 }
 
-/** Captures that are kept whole, newest first: of one tenant or run where they are given. Throws MayflyError STATE. */
+/** Complete captures, newest first; optionally of one tenant or run. Throws MayflyError STATE. */
 export function keptCaptures(
   bodies: BodiesRead,
   of: { readonly tenant?: string | undefined; readonly run?: string | undefined },
@@ -106,14 +106,14 @@ export function keptCaptures(
 }
 
 /**
- * Captures that jobs of a tenant asked for, newest first, with the bytes they take: also those that were never finished
- * or are half forgotten. Throws MayflyError STATE.
+ * Requested captures of a tenant, newest first, with their bytes; includes incomplete and partly deleted ones.
+ * Throws MayflyError STATE.
  */
-export function askedCaptures(bodies: Bodies, tenant: string): readonly Folder[] {
+export function requestedCaptures(bodies: Bodies, tenant: string): readonly BodyFolder[] {
   return bodies.folders(tenant, `capture-*/${ASKED}`)
 }
 
-/** Makes a capture unreadable for good: known to nobody at once, and then piece by piece, as it was kept. */
+/** Forgets a capture for good: hides it by deleting the summary, then deletes piece by piece. */
 export async function forgetCapture(
   bodies: Bodies,
   { tenant, run, name }: Pick<KeptCapture, 'tenant' | 'run' | 'name'>,
@@ -129,7 +129,7 @@ export async function forgetCapture(
   await turn()
 }
 
-/** The bytes of a part of a run. Throws MayflyError NOT_FOUND; STATE where it is not what was kept. */
+/** Bytes of a part. Throws MayflyError NOT_FOUND, or STATE if they differ from what was stored. */
 export function readCaptured(
   bodies: BodiesRead,
   { tenant, run }: { readonly tenant?: string | undefined; readonly run: string },
@@ -144,7 +144,7 @@ export function readCaptured(
   throw new MayflyError('NOT_FOUND', 'Cannot find this part of a capture')
 }
 
-/** The parts that a line of the record, as its text, says were kept; of any other line none. */
+/** Parts listed in the text of an `evidence/kept` line; empty for any other line. */
 export function keptIn(bodyText: string): readonly CapturedPart[] {
   const read = keptLine.safeParse(parsed(bodyText))
   return read.success ? read.data.fields.parts : []
@@ -169,7 +169,7 @@ function told({ name, size, sha256 }: CapturedPart): CapturedPart {
 
 type Place = ReturnType<BodiesRead['places']>[number]
 
-/** Undefined where some of it was forgotten already. */
+/** Undefined if a piece is missing. */
 function summaryAt(bodies: BodiesRead, place: Place): Summary | undefined {
   const bytes = bodies.get(place)
   if (!bytes) return undefined
@@ -181,7 +181,7 @@ function summaryAt(bodies: BodiesRead, place: Place): Summary | undefined {
   return isWhole ? summary : undefined
 }
 
-/** Each piece opens only in its own place; that there are as many as there were is what the digest says. */
+/** AAD binds each piece to its name; the digest proves that none is missing. */
 async function* piecesOf(
   bodies: BodiesRead,
   { tenant, run }: Place,

@@ -3,13 +3,13 @@ import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStep } from '../lib/hash-chain.ts'
 import { sha256 } from '../lib/hash.ts'
 
-/** Where a chain stands: the number and the hash of its last line; 0 and `chainStart` before the first. */
-export interface Head {
+/** Position of a chain: number and hash of its last line; 0 and `chainStart` before the first. */
+export interface ChainHead {
   readonly seq: number
   readonly head: string
 }
 
-/** A line before it has a place in the chain, serialised once: everything but its number is already text. */
+/** Line before it is chained, serialised once: everything except its number is final. */
 export interface Draft {
   readonly at: number
   readonly kind: RecordLineKind
@@ -19,7 +19,7 @@ export interface Draft {
   readonly bodyText: string
 }
 
-/** A line as it is stored: the body is the very text that was hashed. */
+/** Stored line: the body is the exact text that was hashed. */
 export interface StoredLine extends Draft {
   readonly seq: number
   readonly previous: string
@@ -28,7 +28,7 @@ export interface StoredLine extends Draft {
 
 export type DraftParts = Pick<RecordLine, 'at' | 'kind' | 'run' | 'tenant' | 'status' | 'body'>
 
-/** Serialises a line's parts. Names are made well-formed, so that what is read back is what was hashed. */
+/** Serialises a line. Names become well-formed Unicode, so that the text read back equals the text hashed. */
 export function draft(parts: DraftParts): Draft {
   return {
     at: parts.at,
@@ -47,15 +47,15 @@ export function digestOf(line: Draft, seq: number): string {
   )
 }
 
-/** The next line of a chain that stands at `head`. */
-export function extend(head: Head, line: Draft): StoredLine & { readonly digest: string } {
+/** Chains the next line after `head`. */
+export function extend(head: ChainHead, line: Draft): StoredLine & { readonly digest: string } {
   const seq = head.seq + 1
   const digest = digestOf(line, seq)
   return { ...line, seq, previous: head.head, hash: chainStep(head.head, digest), digest }
 }
 
-/** Why `line` cannot follow `head`; undefined when it does. */
-export function whyNotNext(head: Head, line: StoredLine): string | undefined {
+/** Reason why `line` cannot follow `head`; undefined if it does. */
+export function whyNotNext(head: ChainHead, line: StoredLine): string | undefined {
   if (line.seq !== head.seq + 1)
     return line.seq > head.seq + 1
       ? `line ${head.seq + 1} is missing`
@@ -67,7 +67,7 @@ export function whyNotNext(head: Head, line: StoredLine): string | undefined {
   return undefined
 }
 
-/** The whole line as canonical JSON: what an export holds, one a row. */
+/** Line as canonical JSON, as in an export. */
 export function lineText(line: StoredLine): string {
   const own = `"hash":${JSON.stringify(line.hash)},"kind":${JSON.stringify(line.kind)}`
   const previous = `"previous":${JSON.stringify(line.previous)}`

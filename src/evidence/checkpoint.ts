@@ -6,32 +6,37 @@ import type { Checkpoint } from '../contract/evidence.ts'
 import type { Emitter } from '../contract/event.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStart, chainStep } from '../lib/hash-chain.ts'
-import { digestOf, type Head } from './chain.ts'
+import { digestOf, type ChainHead } from './chain.ts'
 import type { Owner } from '../lib/owner.ts'
 import { stateError } from './state-error.ts'
-import type { Appended, Store } from './store.ts'
+import type { AppendedLine, AuditStore } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * Syncs the log and has it signed, soon after a line was appended and at the end. The sync goes through a
- * descriptor of its own on the WAL, in libuv's threads, so that no job waits for a disk; only what is on the disk
- * is signed, so a checkpoint never speaks of a line that a power cut could take.
+ * Syncs the log and gets it signed, soon after an append and at close.
+ *
+ * Mechanism: the WAL is synced with fdatasync on a separate fd in libuv's thread pool, so no job waits for the disk;
+ * then the warden signs. Only synced lines are signed, so a checkpoint never covers a line that a power cut could
+ * lose.
+ *
+ * Relies on: a lock row, so that one process per state folder signs at a time; a dead or silent holder is replaced.
+ * Without an answer from the signer lines stay unsigned, with an event; the next append retries.
  */
 export interface Sealer {
-  /** A line was appended here: a checkpoint is due within `sealAfterMs`. */
-  note(line: Appended): void
-  /** Does it now. One at a time; a call while one runs waits for that and then for one more. */
+  /** Call after an append: a checkpoint follows within `sealAfterMs`. */
+  note(line: AppendedLine): void
+  /** Signs now. Serialised: a call during another waits for it, then signs once more. */
   seal(): Promise<Checkpoint | undefined>
   close(): Promise<void>
 }
 
-/** The warden's half. It is given digests of lines `from.seq + 1` and on, and chains them itself. */
+/** Signer in the warden. Receives digests of lines from `from.seq + 1` and chains them itself. */
 export interface CheckpointSigner {
-  checkpoint(digests: readonly string[], from: Head): Promise<Checkpoint>
+  checkpoint(digests: readonly string[], from: ChainHead): Promise<Checkpoint>
 }
 
 export interface SealerOptions {
-  readonly store: Store
+  readonly store: AuditStore
   readonly path: string
   readonly clock: Clock
   readonly owner: Owner
@@ -40,17 +45,17 @@ export interface SealerOptions {
   readonly voice?: Emitter | undefined
 }
 
-/** From the first unsigned line to the start of its checkpoint; sync and signature have the rest of a second. */
+/** Delay from the first unsigned line to its checkpoint; sync and signature have the rest of a second. */
 export const sealAfterMs = 500
-/** Lines in one request to the signer. Never lowered: after a crash the signer may be this far ahead. */
+/** Lines per request to the signer. Must never be lowered: after a crash the signer may be this far ahead. */
 const batchMax = 4096
-/** Digests kept to save reading lines back. */
+/** Digests cached to avoid rereading lines. */
 const digestsMax = 65_536
-/** How long a holder of the signing lock may be silent before another takes over. */
+/** Lease of the signing lock; a silent holder is replaced after it. */
 const lockMs = 5000
 const answerMs = 5000
 const retriesMax = 5
-/** Appends between two times that the WAL is written back: some 25 MB. */
+/** Appends between WAL write-backs (SQLite checkpoints): some 25 MB. */
 const writeBackAfter = 2000
 
 export function createSealer(options: SealerOptions): Sealer {
@@ -74,7 +79,7 @@ class TimedSealer implements Sealer {
     this.#holder = canonicalJson(options.owner)
   }
 
-  note(line: Appended): void {
+  note(line: AppendedLine): void {
     this.#appended += 1
     this.#noted = line.seq
     if (this.#options.signer && this.#digests.size < digestsMax)
@@ -114,7 +119,7 @@ class TimedSealer implements Sealer {
     this.#timer.unref?.()
   }
 
-  /** A warden that comes back signs what it missed; one that refuses is asked with the next line again. */
+  /** Retries with exponential back-off; after `retriesMax` the next append tries again. */
   #retry(thrown: unknown): void {
     this.#unsigned(thrown)
     this.#failures += 1
@@ -134,7 +139,7 @@ class TimedSealer implements Sealer {
     return signer && this.#signUpTo(head, signer)
   }
 
-  /** Quick, since the WAL was synced a moment ago; and done whether or not somebody signs. */
+  /** Fast, since the WAL was just synced; independent of signing. */
   #writeBack(): void {
     this.#appended = 0
     this.#options.store.writeBack()
@@ -150,8 +155,8 @@ class TimedSealer implements Sealer {
     }
   }
 
-  /** Leaves it to whoever holds the signing lock, and looks again until this process's lines are signed. */
-  async #signUpTo(head: Head, signer: CheckpointSigner): Promise<Checkpoint | undefined> {
+  /** Skips if another process holds the signing lock, and checks again until this process's lines are signed. */
+  async #signUpTo(head: ChainHead, signer: CheckpointSigner): Promise<Checkpoint | undefined> {
     const { store, clock, isAlive } = this.#options
     const signed = store.lastCheckpoint()?.seq ?? 0
     this.#forgetDigests(signed)
@@ -169,7 +174,7 @@ class TimedSealer implements Sealer {
     }
   }
 
-  async #signBatches(head: Head, signer: CheckpointSigner): Promise<Checkpoint | undefined> {
+  async #signBatches(head: ChainHead, signer: CheckpointSigner): Promise<Checkpoint | undefined> {
     let last = this.#options.store.lastCheckpoint()
     for (let seq = last?.seq ?? 0; seq < head.seq; seq = last.seq) {
       last = await this.#signBatch(last, Math.min(head.seq, seq + batchMax), signer)
@@ -183,7 +188,7 @@ class TimedSealer implements Sealer {
     signer: CheckpointSigner,
   ): Promise<Checkpoint> {
     const { store, voice } = this.#options
-    const from: Head = last ?? { seq: 0, head: chainStart }
+    const from: ChainHead = last ?? { seq: 0, head: chainStart }
     const digests = this.#digestsOf(from.seq, upTo)
     this.#assertChained(from, digests, upTo)
     const checkpoint = await this.#inTime(
@@ -196,8 +201,8 @@ class TimedSealer implements Sealer {
     return checkpoint
   }
 
-  /** What does not chain is not sent to be signed: the signer would remember it for ever. */
-  #assertChained(from: Head, digests: readonly string[], upTo: number): void {
+  /** Verifies the chain before signing: the signer would remember a wrong head for ever. */
+  #assertChained(from: ChainHead, digests: readonly string[], upTo: number): void {
     const [line] = this.#options.store.lines(upTo - 1, upTo)
     if (line?.hash === digests.reduce(chainStep, from.head)) return
     throw new MayflyError('STATE', `Cannot sign line "${upTo}": the log was changed`, {
@@ -205,7 +210,7 @@ class TimedSealer implements Sealer {
     })
   }
 
-  /** From memory where this process wrote all of them; else from the lines themselves. */
+  /** Takes digests from the cache if complete, otherwise from the stored lines. */
   #digestsOf(after: number, upTo: number): readonly string[] {
     const own: string[] = []
     for (let seq = after + 1; seq <= upTo; seq += 1) {
@@ -230,7 +235,7 @@ class TimedSealer implements Sealer {
     return promise.finally(() => timer.cancel())
   }
 
-  /** The lines stand; what is missing is the proof of them, so somebody has to hear of it. */
+  /** Lines are stored but unproven, so an event reports it. */
   #unsigned(thrown: unknown): void {
     this.#options.voice?.say('record/unsigned', { lines: this.#noted, why: messageOf(thrown) })
   }

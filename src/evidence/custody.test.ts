@@ -35,7 +35,7 @@ function open(bounds: Pick<CustodyParts, 'askedBytesMax' | 'askedMax'> = {}) {
   }
 }
 
-test('What is kept, and who is given it, has its line; what is not there has none', async () => {
+test('Storing and reading evidence each leave a line; a missing part leaves none', async () => {
   using custody = open()
   const { keep, evidence, told } = custody
   const parts = await keep({ run: 'exec_1', tenant: 'acme', because: 'anomaly' }, capture)
@@ -55,7 +55,7 @@ test('What is kept, and who is given it, has its line; what is not there has non
   ])
 })
 
-test('Who asks for many captures has the newest, and neither others nor what nobody asked for go for it', async () => {
+test("Requesting many captures evicts the requester's oldest, not those of others and not unrequested ones", async () => {
   using custody = open({ askedBytesMax: 2000 })
   const { keep, evidence, bodies } = custody
   bodies.put({ tenant: 'acme', run: 'exec_1', name: 'outcome' }, Buffer.from('{}'), 1)
@@ -80,7 +80,7 @@ test('A large capture counts however many small ones came after it', async () =>
     parts: [{ name: 'a', bytes: [Buffer.alloc(1_000_000)] }],
   } as const
   await keep({ run: 'exec_0', ...asked }, large)
-  // More than are read at once, as a capture of nothing lies in the file.
+  // More entries than one query reads; stored as an empty capture is.
   for (let at = 0; at < 1050; at++) {
     const place = (name: string) => ({
       tenant: 'acme',
@@ -96,7 +96,7 @@ test('A large capture counts however many small ones came after it', async () =>
   assert.ok(isKept(evidence, 'exec_2'))
 })
 
-test('Of captures without bytes the newest are kept, up to a number', async () => {
+test('Captures without bytes are limited by count, newest first', async () => {
   using custody = open({ askedMax: 3 })
   const { keep, evidence, bodies } = custody
   const small = { kind: 'memory', parts: [{ name: 'memory.bin', bytes: [] }] } as const

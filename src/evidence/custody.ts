@@ -4,7 +4,7 @@ import { MayflyError } from '../contract/error.ts'
 import type { KeepCapture } from '../contract/pipeline.ts'
 import type { Bodies } from './bodies.ts'
 import {
-  askedCaptures,
+  requestedCaptures,
   createCaptures,
   forgetCapture,
   keptCaptures,
@@ -20,11 +20,11 @@ export interface CustodyParts {
   readonly bodies: () => Bodies
   /** Milliseconds since 1970. */
   readonly now: () => number
-  /** Bytes of captures that one tenant asked for; of more than that the oldest go. */
+  /** Byte limit of captures requested by one tenant; the oldest are evicted. */
   readonly askedBytesMax?: number
-  /** How many of them. */
+  /** Count limit of the same. */
   readonly askedMax?: number
-  /** Writes a line of the record. Throws MayflyError STATE. */
+  /** Appends an audit line. Throws MayflyError STATE. */
   readonly tell: (
     point: Point,
     fields: Readonly<Record<string, unknown>>,
@@ -32,21 +32,21 @@ export interface CustodyParts {
   ) => void
 }
 
-/** Whoever asks for many captures has the newest of them, and what others have does not go for it. */
-export const askedBytes = 256 * 2 ** 20
-/** What is kept beside a capture takes room and time also where the capture has hardly any bytes. */
-export const askedCount = 500
+/** Per-tenant limit, so that requesting many captures evicts only the requester's own. */
+export const requestedBytesMax = 256 * 2 ** 20
+/** Count limit, because an almost empty capture also takes space and time. */
+export const requestedCountMax = 500
 
 /**
- * Keeps what walls had to show, and gives it to whoever may see it. Either has its line: what was kept is told with its
- * digests, so that whoever reads it later can tell it from what somebody put there, and nobody reads it unseen.
+ * Stores captures and serves them to authorised readers. Both leave an audit line: digests of what was stored prove
+ * later that it is unchanged, and every read is recorded before it starts.
  */
 export function createCustody({
   bodies,
   now,
   tell,
-  askedBytesMax = askedBytes,
-  askedMax = askedCount,
+  askedBytesMax = requestedBytesMax,
+  askedMax = requestedCountMax,
 }: CustodyParts): Custody {
   const keep = createCaptures(bodies, now)
   return {
@@ -77,7 +77,7 @@ export function createCustody({
   }
 }
 
-/** All of them count, however many came after them. */
+/** Counts all of them, with no limit on how many. */
 async function forgetBeyond(
   bodies: Bodies,
   tenant: string,
@@ -85,7 +85,7 @@ async function forgetBeyond(
   countMax: number,
 ): Promise<void> {
   let total = 0
-  const beyond = askedCaptures(bodies, tenant).filter(
+  const beyond = requestedCaptures(bodies, tenant).filter(
     ({ size }, at) => (total += size) > bytesMax || at >= countMax,
   )
   for (const { run, name } of beyond.toReversed())

@@ -2,15 +2,14 @@ import * as z from 'zod'
 import { checkpointSchema, lineSchema } from '../contract/evidence.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { chainStart } from '../lib/hash-chain.ts'
-import type { Expected, Item } from './auditor.ts'
+import type { ExportHeader, LogItem } from './auditor.ts'
 import { lineText, type StoredLine } from './chain.ts'
-import { itemsOf, openLog, type Log } from './read.ts'
+import { itemsOf, openLog, type LogReader } from './log-reader.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * A log as JSON lines, each ending in a line feed: first a header with the public key and what follows, then lines
- * and checkpoints in order. All of it is canonical JSON, so that no byte of the file can change unseen. One moment
- * of the log, also while others append.
+ * Exports a log as JSON lines: a header with the public key and totals, then lines and checkpoints in order. All
+ * canonical JSON, so any changed byte is detected. Reads one snapshot of the log while others append.
  */
 export function* exportRows(path: string): Generator<string> {
   using log = openLog(path)
@@ -29,19 +28,19 @@ const headerSchema = z
   })
   .readonly()
 
-/** Reads the first row of an export; throws when it is none. */
-export function parseHeader(row: string): Expected {
+/** Parses the header row of an export; throws otherwise. */
+export function parseHeader(row: string): ExportHeader {
   const header = headerSchema.safeParse(parseCanonical(row))
   if (header.success) return header.data
   throw new Error('its first row is no header of an exported log')
 }
 
-/** Reads any other row; throws when it is neither a line nor a checkpoint. */
-export function parseRow(row: string): Item {
+/** Parses any other row; throws unless it is a line or a checkpoint. */
+export function parseRow(row: string): LogItem {
   const value = parseCanonical(row)
   const line = strictLine.safeParse(value)
   if (line.success) {
-    // The body as it stands: a schema leaves out a name such as "__proto__", and what is left would verify.
+    // Takes the unparsed body: a schema drops names such as "__proto__", and the rest would verify.
     const { body } = value as { readonly body: unknown }
     const { body: _read, ...rest } = line.data
     return { kind: 'line', line: { ...rest, bodyText: canonicalJson(body) } }
@@ -54,7 +53,7 @@ export function parseRow(row: string): Item {
 const strictLine = lineSchema.unwrap().strict()
 const strictCheckpoint = checkpointSchema.unwrap().strict()
 
-function headerOf(log: Log): z.infer<typeof headerSchema> {
+function headerOf(log: LogReader): z.infer<typeof headerSchema> {
   const [last] = log.last(1)
   const { lines, checkpoints } = log.counts()
   const key = log.checkpoints().next().value?.key ?? null
@@ -62,21 +61,21 @@ function headerOf(log: Log): z.infer<typeof headerSchema> {
   return { format: 1, kind: 'mayfly-audit', lines, checkpoints, head, key }
 }
 
-function rowOf(item: Item): string {
+function rowOf(item: LogItem): string {
   return item.kind === 'line' ? lineText(readable(item.line)) : canonicalJson(item.checkpoint)
 }
 
-/** A body that was damaged stays one row, and still no line. */
+/** Keeps a damaged body on one row, which then fails verification. */
 function readable(line: StoredLine): StoredLine {
   try {
     if (canonicalJson(parseJson(line.bodyText)) === line.bodyText) return line
   } catch {
-    // Falls through: it is not JSON.
+    // Not JSON: falls through.
   }
   return { ...line, bodyText: JSON.stringify(line.bodyText) }
 }
 
-/** Refuses any other way to write the same value: spaces, order, escapes, names given twice. */
+/** Rejects non-canonical JSON: spaces, order, escapes, duplicate names. */
 function parseCanonical(row: string): unknown {
   const value: unknown = parseJson(row)
   if (canonicalJson(value) !== row) throw new Error('a row is not canonical JSON')

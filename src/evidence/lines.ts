@@ -5,20 +5,20 @@ import { trustOf, type Verdict } from '../contract/verdict.ts'
 import type { ProgramZoneMade, ZonesMade } from '../contract/zones.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { draft, type Draft } from './chain.ts'
-import { commit } from './commit.ts'
+import { commit } from './commitment.ts'
 import type { Owner } from '../lib/owner.ts'
 import type { OpenLine } from './store.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** What the lines say. Everything in them is bounded, and nothing a guest wrote is in them in clear. */
+/** Content of audit lines. Every field is bounded, and no text of a guest is included in clear. */
 export type EndFacts = Parameters<Admission['end']>[0]
 
-/** Entries of a timeline kept in its line; how many more there were is a number. */
+/** Timeline entries per line; the rest is counted. */
 const timelineMax = 64
 const reasonCharsMax = 200
 const fieldsCharsMax = 4096
 
-/** Who asks for what, what analysis made of it and what it will run in: before any of it runs. */
+/** Admitted line: requester, analysis and plan, written before the code runs. */
 export function admittedLine(
   at: number,
   owner: Owner,
@@ -44,7 +44,7 @@ export function admittedLine(
   })
 }
 
-/** How it ended. Of an error only the code: its text is the guest's. */
+/** Ended line. Contains only the code of an error, because its text is the guest's. */
 export function endedLine(
   at: number,
   salts: Uint8Array,
@@ -75,13 +75,13 @@ export function endedLine(
   })
 }
 
-/** An admission whose owner died before it could say how it ended. */
+/** Closed line for an admission whose owner process died before its end. */
 export function closedLine(at: number, line: OpenLine): Draft {
   const body = { admitted: line.seq, because: 'the process that ran it died' }
   return draft({ at, kind: 'closed', run: line.run, tenant: line.tenant, status: 'failed', body })
 }
 
-/** Something that happened. Fields too large to keep are replaced by their size. */
+/** Event line. Oversized fields are replaced by their size. */
 export function eventLine(event: Event, tenant: string | null): Draft {
   const { point, actor, trust, zone } = event
   const fields = plain(event.fields)
@@ -91,7 +91,7 @@ export function eventLine(event: Event, tenant: string | null): Draft {
   return draft({ at: event.at, kind: 'event', run: event.run, tenant, status: null, body })
 }
 
-/** Who admitted a line that is open; undefined when it does not say. */
+/** Process that admitted an open line; undefined if not stated. */
 export function ownerOf(line: OpenLine): Owner | undefined {
   try {
     const { owner } = parseJson(line.bodyText) as { owner?: Partial<Owner> }
@@ -112,7 +112,7 @@ function commitmentsOf(job: Job, salts: Uint8Array): Record<string, string | und
   }
 }
 
-/** The patterns by name, each with its place and score; descriptions may quote the code. */
+/** Findings by name, line and score; descriptions may quote the code. */
 function securityOf(verdict: Verdict): Record<string, unknown> {
   const { threatScore, risk, severity, signatureValid } = verdict
   const findings = verdict.findings
@@ -133,17 +133,17 @@ function timelineOf(entry: EndFacts['timeline'][number]): Record<string, unknown
   return { at, zone, event, phase, took, reason: reason?.slice(0, reasonCharsMax) }
 }
 
-/** Which function ran in it, by its lines, and who called it how often. */
+/** Function of the zone by its lines, and its callers with counts. */
 function zoneOf({ name, kind, line, endLine, callers }: ZonesMade['made'][number]) {
   return { zone: name, kind, line, endLine, callers }
 }
 
-/** The path of what was executed may be the guest's own words. */
+/** Omits the executed path, which may be the guest's text. */
 function programOf({ zone, kind, parent, entered, why }: ProgramZoneMade) {
   return { zone, kind, parent, entered, why }
 }
 
-/** What JSON can hold of a value: NaN becomes null, and what cannot be written at all says so. */
+/** JSON representation of a value: NaN becomes null, unserialisable values are marked. */
 function plain(value: unknown): unknown {
   try {
     return parseJson(JSON.stringify(value))
@@ -152,7 +152,7 @@ function plain(value: unknown): unknown {
   }
 }
 
-/** Codes are ours and in capitals; anything else came from a guest. */
+/** Own codes are upper-case; anything else came from a guest. */
 function stableCode(code: string): string {
   return /^[A-Z][A-Z0-9_]{0,63}$/.test(code) ? code : 'OTHER'
 }

@@ -8,11 +8,11 @@ import { systemClock } from '../contract/clock.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
 import { lastSigned, openSigner, type Signer } from '../warden/sign.ts'
 import { digestOf, type StoredLine } from './chain.ts'
-import { commit, opens } from './commit.ts'
+import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
 import { exportRows } from './export.ts'
 import { thisOwner } from '../lib/owner.ts'
-import { openLog } from './read.ts'
+import { openLog } from './log-reader.ts'
 import { eventsPerRunMax, openRecord, type AuditRecord, type RecordOptions } from './record.ts'
 import { verifyFile } from './verify.ts'
 
@@ -41,7 +41,7 @@ test('A job leaves two lines: admitted before it runs, ended with its status', a
   assert.deepEqual(ended, { seq: 3, hash: lines[2]!.hash })
 })
 
-test('Lines hold commitments, never code, input, result, principal or what a guest wrote', async () => {
+test('Lines hold commitments, never code, input, result, principal or text of a guest', async () => {
   const record = open()
   const error = { code: 'SECRET text', name: 'SECRETError', message: 'SECRET', stack: 'SECRET' }
   record.admit(job(), verdict, plan).end({ ...facts, status: 'error', error })
@@ -52,7 +52,7 @@ test('Lines hold commitments, never code, input, result, principal or what a gue
   assert.match(text, /"error":"OTHER"/)
 })
 
-test('Whoever holds the salt can prove a body, until the salt is forgotten', async () => {
+test('A holder of the salt can prove a body, until the salt is forgotten', async () => {
   const record = open()
   const { seq } = record.admit(job(), verdict, plan)
   const line = [...record.store.lines(1, 2)][0]!
@@ -68,7 +68,7 @@ test('Whoever holds the salt can prove a body, until the salt is forgotten', asy
   assert.ok(verifyFile(join(folder, 'audit.db')).ok)
 })
 
-test('The same code twice leaves two commitments that cannot be told to be the same', async () => {
+test('The same code twice leaves two different commitments', async () => {
   const record = open()
   record.admit(job('a'), verdict, plan)
   record.admit(job('b'), verdict, plan)
@@ -99,7 +99,7 @@ test('A crash leaves an admitted line, closed as failed at the next start', asyn
   assert.deepEqual(said, [['record/closed', { admitted: seq, seq: 5 }, { run: 'lost' }]])
 })
 
-test('Admissions of another boot are closed, those of a living process are left alone', async () => {
+test('Admissions of another boot are closed, those of a living process stay open', async () => {
   const gone = open({ owner: { ...thisOwner(), bootId: 'another' } })
   gone.admit(job('gone'), verdict, plan)
   const living = open()
@@ -117,7 +117,7 @@ test('A job that ended cannot end again', async () => {
   assert.equal(linesIn(folder).length, 3)
 })
 
-test('Numbers that JSON cannot hold do not cost the ended line', async () => {
+test('Numbers that JSON cannot represent do not prevent the ended line', async () => {
   const record = open()
   const metrics = { ...facts.metrics, executionTime: Number.NaN }
   record.admit(job(), verdict, plan).end({ ...facts, metrics })
@@ -132,7 +132,7 @@ test('Numbers that JSON cannot hold do not cost the ended line', async () => {
   assert.ok(linesIn(folder).every((line) => line.bodyText.length < 4500))
 })
 
-test('A guest that causes events for ever takes a bounded number of lines, and the rest is counted', async () => {
+test('A guest that triggers endless events gets a bounded number of lines, and the rest is counted', async () => {
   const record = open()
   const admission = record.admit(job(), verdict, plan)
   for (let i = 0; i < eventsPerRunMax + 7; i += 1) record.sink(event({ run: 'exec_1' }))
@@ -160,7 +160,7 @@ test('A checkpoint signs every line so far, and the signer remembers it', async 
   signer.close()
 })
 
-test('What the signer signed but nobody could store is signed again with what follows', async () => {
+test('A signature that was not stored is repeated with the following lines', async () => {
   const { record, signer } = signed()
   record.admit(job(), verdict, plan)
   await record.checkpoint()
@@ -173,7 +173,7 @@ test('What the signer signed but nobody could store is signed again with what fo
   signer.close()
 })
 
-test('A signer that fails costs no line, and somebody hears of it', async () => {
+test('A failing signer loses no line, and an event reports it', async () => {
   const said: string[] = []
   const record = open({
     voice: { say: (point) => said.push(point) },
@@ -186,7 +186,7 @@ test('A signer that fails costs no line, and somebody hears of it', async () => 
   assert.equal(verifyFile(join(folder, 'audit.db')).unsigned, 3)
 })
 
-test('A changed log is not sent to be signed', async () => {
+test('An altered log is not sent to be signed', async () => {
   const { record, signer } = signed()
   record.admit(job(), verdict, plan)
   const other = new DatabaseSync(join(folder, 'audit.db'))
@@ -199,13 +199,13 @@ test('A changed log is not sent to be signed', async () => {
   signer.close()
 })
 
-test('The log and what lies beside it belong to their owner alone', () => {
+test('The log and its side files have mode 0600', () => {
   const record = open()
   record.store.close()
   assert.equal(statSync(join(folder, 'audit.db')).mode & 0o777, 0o600)
 })
 
-test('A record that cannot be written admits nothing and says what to do', () => {
+test('A log that cannot be written admits nothing and gives a hint', () => {
   assert.throws(
     () => openRecord({ stateFolder: '/proc/nowhere', clock: systemClock }),
     (thrown: { code?: string }) => thrown.code === 'STATE',

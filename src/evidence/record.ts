@@ -7,33 +7,33 @@ import type { Job } from '../contract/job.ts'
 import type { Admission, Plan } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { openBodies, type Bodies } from './bodies.ts'
-import { draft, type Head } from './chain.ts'
+import { draft, type ChainHead } from './chain.ts'
 import { createSealer, type CheckpointSigner, type Sealer } from './checkpoint.ts'
-import { newSalts } from './commit.ts'
+import { newSalts } from './commitment.ts'
 import { admittedLine, closedLine, endedLine, eventLine, ownerOf } from './lines.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { isFull } from './state-error.ts'
-import { openStore, type Appended, type OpenLine, type Store } from './store.ts'
+import { openStore, type AppendedLine, type OpenLine, type AuditStore } from './store.ts'
 
-/** The record of one state folder, as one process writes it. */
+/** Audit log of one state folder, as written by one process. */
 export interface AuditRecord {
-  /** Writes the admitted line. Throws MayflyError STATE when it cannot: no record, no run. */
+  /** Appends the admitted line. Throws MayflyError STATE on failure: no line, no run. */
   admit(job: Job, verdict: Verdict, plan: Plan): Admission
-  /** Writes an event as a line. Throws MayflyError STATE when it cannot. */
+  /** Appends an event line. Throws MayflyError STATE on failure. */
   append(event: Event, tenant?: string | null): { readonly seq: number; readonly hash: string }
-  /** Takes the events worth a line (`recordedPoints`), at most `eventsPerRunMax` of a run; counts what it drops. */
+  /** Records events of `recordedPoints`, at most `eventsPerRunMax` per run; counts dropped ones. */
   readonly sink: Sink
-  /** Events that the sink could not write. */
+  /** Number of events whose line could not be written. */
   readonly lost: number
-  /** Why no line can be written now; undefined where one can. */
+  /** Reason why no line can be written now; otherwise undefined. */
   readonly trouble: string | undefined
-  /** Closes, as failed, the admissions of processes that are gone; returns their runs. */
+  /** Closes admissions of dead processes as failed; returns their runs. */
   closeDead(then?: (closed: OpenLine) => void): readonly string[]
-  /** Syncs and signs what is there. Undefined when there was nothing to sign, or nobody who may. */
+  /** Syncs and signs. Undefined if nothing was unsigned or there is no signer. */
   checkpoint(): Promise<Checkpoint | undefined>
-  head(): Head
-  readonly store: Store
-  /** Where bodies are kept, if any are: opened when first asked for. */
+  head(): ChainHead
+  readonly store: AuditStore
+  /** Store of bodies, opened on first use. */
   readonly bodies: Bodies
   /** Signs the rest and closes the file. Idempotent. */
   close(): Promise<void>
@@ -45,14 +45,13 @@ export interface RecordOptions {
   readonly signer?: CheckpointSigner | undefined
   readonly voice?: Emitter | undefined
   readonly owner?: Owner
-  /** Who answers whether another process lives; asked of the system unless given. */
+  /** Liveness check of another process; default: asks the kernel. */
   readonly isAlive?: (owner: Owner) => boolean
 }
 
 /**
- * What has a line of its own, beside jobs: what somebody may have to answer for later. Not `threat/audited`,
- * `config/overridden` and `shadow/compared`: whoever says those has appended the line already, since nothing goes on
- * without it.
+ * Points that get an audit line of their own besides jobs. Excludes `threat/audited`, `config/overridden` and
+ * `shadow/compared`: their emitters append the line themselves, because the operation depends on it.
  */
 export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'threat/unparsed',
@@ -79,14 +78,14 @@ export const recordedPoints: ReadonlySet<Point> = new Set<Point>([
   'access/revoked',
 ])
 
-/** Lines that events of one run may take; a guest that knocks for ever fills no disk. */
+/** Maximum of event lines per run, so that a guest cannot fill the disk. */
 export const eventsPerRunMax = 100
-/** The same for events of no run, in a window of `windowMs`. */
+/** Window for the same limit on events without a run. */
 const windowMs = 1000
-/** A disk that is full is tried again this often. */
+/** Retry interval on a full disk. */
 const fullRetryMs = 1000
 
-/** Opens the record; makes it on first use. Throws MayflyError STATE with a hint when it cannot be used. */
+/** Opens the audit log, created on first use. Throws MayflyError STATE with a hint. */
 export function openRecord(options: RecordOptions): AuditRecord {
   const owner = options.owner ?? thisOwner()
   const alive = options.isAlive ?? isAlive
@@ -99,7 +98,7 @@ export function openRecord(options: RecordOptions): AuditRecord {
 interface Parts extends RecordOptions {
   readonly owner: Owner
   readonly isAlive: (owner: Owner) => boolean
-  readonly store: Store
+  readonly store: AuditStore
   readonly sealer: Sealer
 }
 
@@ -110,15 +109,15 @@ interface Live {
 }
 
 class OpenRecord implements AuditRecord {
-  readonly store: Store
+  readonly store: AuditStore
   readonly sink: Sink = (event) => this.#take(event)
   lost = 0
   readonly #parts: Parts
-  /** One entry for each job between its two lines. */
+  /** Jobs between their admitted and ended lines. */
   readonly #live = new Map<string, Live>()
   #bodies: Bodies | undefined
   #window = { since: -Infinity, events: 0 }
-  /** Since when the disk is full. */
+  /** Start of the disk-full condition. */
   #fullSince: number | undefined
   #retry: Timer | undefined
   readonly #path: string
@@ -131,7 +130,7 @@ class OpenRecord implements AuditRecord {
 
   get trouble(): string | undefined {
     const full = this.#fullSince !== undefined || isFull(this.#path)
-    // Whoever asks whether this server is ready has shown no key: no path.
+    // Readiness is public, so the reason contains no path.
     return full ? 'the disk of the state folder is full, so no job can be recorded' : undefined
   }
 
@@ -170,7 +169,7 @@ class OpenRecord implements AuditRecord {
     return this.#parts.sealer.seal()
   }
 
-  head(): Head {
+  head(): ChainHead {
     return this.store.head()
   }
 
@@ -186,7 +185,7 @@ class OpenRecord implements AuditRecord {
     this.#bodies?.close()
   }
 
-  /** A disk that is full is told of once, and once more when there is room again. */
+  /** Reports a full disk once, and its recovery once. */
   #write<T>(work: () => T): T {
     try {
       const done = work()
@@ -215,7 +214,7 @@ class OpenRecord implements AuditRecord {
     this.#retry.unref?.()
   }
 
-  /** The line is what shows that there is room. */
+  /** Writing this line proves that there is room. */
   #recovered(): void {
     const { clock, voice } = this.#parts
     const fields = { fullMs: clock.date() - (this.#fullSince ?? clock.date()) }
@@ -237,7 +236,7 @@ class OpenRecord implements AuditRecord {
     return !owner || !this.#parts.isAlive(owner)
   }
 
-  /** Nothing when another process that starts now was first. */
+  /** Returns nothing if another starting process closed it first. */
   #close(line: OpenLine, then?: (closed: OpenLine) => void): readonly string[] {
     const { clock, voice } = this.#parts
     const closed = this.store.end(closedLine(clock.date(), line), line.seq)
@@ -270,12 +269,12 @@ class OpenRecord implements AuditRecord {
     return ++this.#window.events <= eventsPerRunMax
   }
 
-  #noted(line: Appended): Appended {
+  #noted(line: AppendedLine): AppendedLine {
     this.#parts.sealer.note(line)
     return line
   }
 }
 
-function placeOf(line: Appended): { seq: number; hash: string } {
+function placeOf(line: AppendedLine): { seq: number; hash: string } {
   return { seq: line.seq, hash: line.hash }
 }

@@ -2,8 +2,8 @@ import { createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
 
 /**
- * Why a checkpoint proves nothing; undefined when its signature is that of its key. Whose key it is, the caller
- * has to know. Signing is the warden's alone (`warden/sign.ts`).
+ * Reason why a checkpoint is not validly signed by its key; undefined if it is. The caller must check whose key it
+ * is. Signing is in the warden only (`warden/sign.ts`).
  */
 export function whyNotSigned(checkpoint: Checkpoint): string | undefined {
   const key = publicKeyOf(checkpoint.key)
@@ -16,7 +16,7 @@ export function whyNotSigned(checkpoint: Checkpoint): string | undefined {
 
 let lastKey: { readonly text: string; readonly key: KeyObject | undefined } | undefined
 
-/** One log has one key, so the last one is kept parsed. */
+/** Caches the last parsed key: a log has one. */
 function publicKeyOf(text: string): KeyObject | undefined {
   if (lastKey?.text !== text) lastKey = { text, key: parseKey(text) }
   return lastKey.key
@@ -33,7 +33,7 @@ function parseKey(text: string): KeyObject | undefined {
   }
 }
 
-/** Bytes of canonical base64 alone, so that no bit of it can be changed without being seen. */
+/** Accepts canonical base64 only, so that no bit is malleable. */
 function bytesOf(text: string, length: number): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64')
   return bytes.length === length && bytes.toString('base64') === text ? bytes : undefined

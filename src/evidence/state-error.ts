@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 
-/** What SQLite's primary result codes mean for an operator. */
+/** Operator hints by SQLite primary result code. */
 const hints: Readonly<Record<number, string>> = {
   3: 'Let the user that runs Mayfly own the state folder.',
   5: 'Another process holds the log for too long; see who has it open.',
@@ -25,11 +25,11 @@ const codeOfErrno: Readonly<Record<string, number>> = {
 
 const IO = 10
 const FULL = 13
-/** Less than SQLite needs to begin: it answers "disk I/O error" where it can't grow its shared memory. */
+/** Minimum that SQLite needs to start: with less it reports "disk I/O error" when growing its shared memory. */
 const LEAST_BYTES = 64 * 2 ** 10
 const RETRY_MS = 5_000
 
-/** A storage failure as MayflyError STATE or DISK_FULL, with what to do about it. A MayflyError stays as it is. */
+/** Maps a storage failure to MayflyError STATE or DISK_FULL with a hint. A MayflyError passes unchanged. */
 export function stateError(action: string, path: string, thrown: unknown): MayflyError {
   if (thrown instanceof MayflyError) return thrown
   const { errcode, code } = (thrown ?? {}) as { errcode?: number; code?: string }
@@ -41,7 +41,7 @@ export function stateError(action: string, path: string, thrown: unknown): Mayfl
   return new MayflyError('STATE', message, hint ? { hint, ...parts } : parts)
 }
 
-/** Whether the disk that a file of the state folder lies on has no room. */
+/** True if the disk of a state file has no free blocks or inodes. */
 export function isFull(path: string): boolean {
   try {
     const { bavail, bsize, files, ffree } = statfsSync(dirname(path))

@@ -6,48 +6,47 @@ import type { Checkpoint, RecordLineKind } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
 import { newId } from '../lib/id.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { draft, extend, type Draft, type Head, type StoredLine } from './chain.ts'
+import { draft, extend, type Draft, type ChainHead, type StoredLine } from './chain.ts'
 import { stateError } from './state-error.ts'
 
 /**
- * `audit.db`: the lines, their checkpoints, and beside them what is not part of the record: salts, which may be
- * forgotten, and which admissions are open. Any number of processes share the file.
+ * `audit.db`: lines and checkpoints, and beside the record the salts, which can be forgotten, and the open
+ * admissions. Any number of processes share the file.
  *
- * An append is one transaction that takes the write lock, reads the head and writes the line; in WAL mode without
- * a sync on commit it costs some 20 µs. What a power cut can take is the tail since the last sync, which comes
- * with every checkpoint; a crash of the process takes nothing. The WAL is written back by the same timer, so that
- * no append pays for it.
+ * Mechanism: an append is one IMMEDIATE transaction that reads the head and inserts the line; in WAL mode without a
+ * sync on commit it costs some 20 µs. A power cut can lose the tail since the last sync, which comes with each
+ * checkpoint; a process crash loses nothing. A timer writes the WAL back, so no append pays for it.
  *
- * Append-only holds for every Mayfly by an authorizer on the connection. It is no trigger in the file, since
- * whoever can write the file could drop that as well; what others change, the chain shows.
+ * An authorizer on the connection makes it append-only for Mayfly itself. A trigger in the file would add nothing:
+ * any writer of the file could drop it. Foreign changes are detected by the chain.
  */
-export interface Store {
-  /** Appends the next line; with `salts`, they are kept beside it and the line stays open until `end`. */
-  append(line: Draft, salts?: Uint8Array): Appended
-  /** Appends a line that ends the open line `opened`; undefined when another process ended it first. */
-  end(line: Draft, opened: number): Appended | undefined
-  head(): Head
+export interface AuditStore {
+  /** Appends the next line; with `salts`, stores them and marks the line open until `end`. */
+  append(line: Draft, salts?: Uint8Array): AppendedLine
+  /** Appends the line that ends `opened`; undefined if another process ended it first. */
+  end(line: Draft, opened: number): AppendedLine | undefined
+  head(): ChainHead
   /** Open admissions, oldest first. */
   open(): readonly OpenLine[]
   lines(afterSeq: number, upToSeq: number): Iterable<StoredLine>
   lastCheckpoint(): Checkpoint | undefined
   addCheckpoint(checkpoint: Checkpoint): void
-  /** Takes the signing lock of this state folder, or renews it; false while someone else has it. */
+  /** Takes or renews the signing lock of this state folder; false while another process holds it. */
   lock(holder: string, now: number, untilMs: number, isGone: (holder: string) => boolean): boolean
   unlock(holder: string): void
   salts(seq: number): Uint8Array | undefined
-  /** Makes the commitments of lines before `seq` impossible to open, for good. */
+  /** Deletes salts of lines before `seq`, so that their commitments can never be opened. */
   forgetSalts(beforeSeq: number): number
-  /** Writes the WAL back into the file. */
+  /** Writes the WAL back (SQLite checkpoint). */
   writeBack(): void
   close(): void
 }
 
-export type Appended = StoredLine & { readonly digest: string }
+export type AppendedLine = StoredLine & { readonly digest: string }
 export type OpenLine = Pick<StoredLine, 'seq' | 'run' | 'tenant' | 'bodyText'>
 
 const busyMs = 5000
-/** A bound on the WAL, in pages of 4 KiB, for when no timer writes it back. */
+/** WAL limit in pages of 4 KiB, in case no timer writes it back. */
 const walPagesMax = 20_000
 
 const schema = `
@@ -64,8 +63,8 @@ CREATE TABLE signing (
   id INTEGER PRIMARY KEY CHECK (id = 1), holder TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;
 INSERT INTO meta VALUES (1);`
 
-/** Opens the log for appending; makes it, with its genesis line, on first use. `at` dates that line. */
-export function openStore(path: string, at: number): Store {
+/** Opens the log for appending, created with a genesis line dated `at` on first use. */
+export function openStore(path: string, at: number): AuditStore {
   try {
     makeFolder(dirname(path), 0o700)
     const fresh = !existsSync(path)
@@ -100,13 +99,13 @@ function prepareFile(db: DatabaseSync, path: string, at: number): void {
   })
 }
 
-/** A log's own random name makes lines of one log useless in another. */
+/** Random log name: lines of one log are useless in another. */
 function genesis(at: number): Draft {
   const body = { log: newId('log', at) }
   return draft({ at, kind: 'genesis', run: null, tenant: null, status: null, body })
 }
 
-/** Refuses a file of another format, so that no version writes into what it does not know. */
+/** Refuses other formats, so that no version writes into a file it does not know. */
 export function assertFormat(db: DatabaseSync, path: string): void {
   const format = db.prepare('SELECT format FROM meta').get()?.['format']
   if (format === 1) return
@@ -124,7 +123,7 @@ const insertSql = `INSERT INTO audit (${lineColumns}) VALUES (?, ?, ?, ?, ?, ?, 
 
 type Row = Record<string, SQLOutputValue>
 
-class SqliteStore implements Store {
+class SqliteStore implements AuditStore {
   readonly #db: DatabaseSync
   readonly #path: string
   readonly #begin: StatementSync
@@ -149,7 +148,7 @@ class SqliteStore implements Store {
     this.#lastCheckpoint = db.prepare('SELECT * FROM checkpoints ORDER BY seq DESC LIMIT 1')
   }
 
-  append(line: Draft, salts?: Uint8Array): Appended {
+  append(line: Draft, salts?: Uint8Array): AppendedLine {
     return this.#write(() => {
       const next = extend(this.#readHead(), line)
       insertLine(this.#insert, next)
@@ -161,7 +160,7 @@ class SqliteStore implements Store {
     })
   }
 
-  end(line: Draft, opened: number): Appended | undefined {
+  end(line: Draft, opened: number): AppendedLine | undefined {
     return this.#write(() => {
       if (this.#markEnded.run(opened).changes !== 1) return undefined
       const next = extend(this.#readHead(), line)
@@ -170,7 +169,7 @@ class SqliteStore implements Store {
     })
   }
 
-  head(): Head {
+  head(): ChainHead {
     return this.#guard('read', () => this.#readHead())
   }
 
@@ -232,13 +231,13 @@ class SqliteStore implements Store {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  #readHead(): Head {
+  #readHead(): ChainHead {
     const row = this.#head.get()
     if (!row) throw new Error('the genesis line is missing')
     return { seq: Number(row['seq']), head: String(row['hash']) }
   }
 
-  /** One transaction that holds the write lock from its start; all of it or nothing. */
+  /** Runs work in an IMMEDIATE transaction: all or nothing. */
   #write<T>(work: () => T): T {
     return this.#guard('write', () => {
       this.#begin.run()
@@ -262,7 +261,7 @@ class SqliteStore implements Store {
   }
 }
 
-/** A lock is free when its holder is gone, when its time is over, and when the clock went back behind it. */
+/** Free if the holder is dead, its lease is over, or the clock went back behind it. */
 function mayTake(row: Row, holder: string, now: number, isGone: (h: string) => boolean): boolean {
   const owner = String(row['holder'])
   const late = Number(row['until']) <= now || Number(row['since']) > now
@@ -280,7 +279,7 @@ function inTransaction(db: DatabaseSync, work: () => void): void {
   }
 }
 
-/** Some errors, a full disk among them, have rolled back already. */
+/** Some errors, such as SQLITE_FULL, have already rolled back. */
 function rollBack(db: DatabaseSync): void {
   if (db.isTransaction) db.exec('ROLLBACK')
 }
@@ -289,7 +288,7 @@ function insertLine(insert: StatementSync, l: StoredLine): void {
   insert.run(l.seq, l.at, l.kind, l.run, l.tenant, l.status, l.bodyText, l.previous, l.hash)
 }
 
-/** A row as a line; what its columns hold, the chain judges. */
+/** Converts a row to a line; the chain judges its content. */
 export function storedLine(row: Row): StoredLine {
   return {
     seq: Number(row['seq']),

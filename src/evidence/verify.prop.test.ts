@@ -7,8 +7,8 @@ import { after, test } from 'node:test'
 import * as fc from 'fast-check'
 import { checkpointStatement, type Checkpoint } from '../contract/evidence.ts'
 import { chainStart } from '../lib/hash-chain.ts'
-import { Auditor, type Item, type Known } from './auditor.ts'
-import { draft, extend, type Head, type StoredLine } from './chain.ts'
+import { Auditor, type LogItem, type TrustAnchor } from './auditor.ts'
+import { draft, extend, type ChainHead, type StoredLine } from './chain.ts'
 import { exportRows } from './export.ts'
 import { openStore } from './store.ts'
 import { verifyFile } from './verify.ts'
@@ -26,7 +26,7 @@ const parts = fc.record({
   body: fc.dictionary(fc.string({ maxLength: 8 }), fc.jsonValue({ maxDepth: 2 }), { maxKeys: 4 }),
   signed: fc.boolean(),
 })
-/** A log whose last line is signed, so that no part of it could be missing unseen. */
+/** A log whose last line is signed, so that no missing part goes undetected. */
 const log = fc.array(parts, { minLength: 2, maxLength: 12 }).map(made)
 
 test('An untouched log verifies', () => {
@@ -59,11 +59,11 @@ test('Any field edited in any line is found at that line', () => {
   )
 })
 
-test('A line edited and hashed again with all that follow is found by what was signed', () => {
+test('A line edited and rehashed with all that follow is detected by the signed head', () => {
   fc.assert(
     fc.property(log, fc.nat(), (items, which) => {
       const { line } = pickLine(items, which)
-      let head: Head = { seq: 0, head: chainStart }
+      let head: ChainHead = { seq: 0, head: chainStart }
       const forged = items.map((item) => {
         if (item.kind === 'checkpoint') return item
         const tenant = item.line.seq === line.seq ? `${item.line.tenant}x` : item.line.tenant
@@ -76,7 +76,7 @@ test('A line edited and hashed again with all that follow is found by what was s
   )
 })
 
-test('Any line removed is found where it is missing', () => {
+test('Any removed line is found at its position', () => {
   fc.assert(
     fc.property(log, fc.nat(), (items, which) => {
       const { index, line } = pickLine(items, which)
@@ -85,7 +85,7 @@ test('Any line removed is found where it is missing', () => {
   )
 })
 
-test('Two lines that changed places are found at the first of them', () => {
+test('Two swapped lines are found at the first of them', () => {
   fc.assert(
     fc.property(log, fc.nat(), fc.nat(), (items, one, other) => {
       const [a, b] = [pickLine(items, one), pickLine(items, other)]
@@ -96,11 +96,11 @@ test('Two lines that changed places are found at the first of them', () => {
   )
 })
 
-test('A log cut off anywhere is found by whoever knows what was signed', () => {
+test('A log truncated anywhere is detected by an auditor that knows the signed head', () => {
   fc.assert(
     fc.property(log, fc.nat(), (items, which) => {
       const { index, line } = pickLine(items, which)
-      const last = items.at(-1) as Item & { kind: 'checkpoint' }
+      const last = items.at(-1) as LogItem & { kind: 'checkpoint' }
       const cut = items.slice(0, index)
       foundBy(cut, line.seq, { signed: last.checkpoint })
     }),
@@ -113,10 +113,10 @@ test('Any edit of a checkpoint is found at its line or before', () => {
     fc.property(log, fc.nat(), edit, fc.nat(), (items, which, field, how) => {
       const indexes = items.flatMap((item, i) => (item.kind === 'checkpoint' ? [i] : []))
       const index = indexes[which % indexes.length]!
-      const { checkpoint } = items[index] as Item & { kind: 'checkpoint' }
+      const { checkpoint } = items[index] as LogItem & { kind: 'checkpoint' }
       const value = changed(checkpoint[field as keyof Checkpoint], how)
       const edited = { ...checkpoint, [field]: value } as Checkpoint
-      // A first checkpoint under another key makes all others look foreign; some line is named either way.
+      // A first checkpoint under another key makes all others look foreign; either way some line is named.
       const bound = field === 'key' ? Infinity : checkpoint.seq
       foundBy(items.with(index, { kind: 'checkpoint', checkpoint: edited }), bound)
     }),
@@ -131,7 +131,7 @@ test('Checkpoints of another key are refused', () => {
   )
 })
 
-test('Any byte changed in an exported file, or any byte missing at its end, is found', () => {
+test('Any changed byte of an exported file, or any byte missing at its end, is found', () => {
   const path = join(folder, 'export.jsonl')
   const bytes = exported()
   fc.assert(
@@ -150,7 +150,7 @@ test('Any byte changed in an exported file, or any byte missing at its end, is f
   assert.ok(verifyFile(path).ok)
 })
 
-test('A row of an exported file that is doubled, removed or moved is found', () => {
+test('A duplicated, removed or moved row of an exported file is found', () => {
   const path = join(folder, 'rows.jsonl')
   const rows = exported().toString().trimEnd().split('\n')
   fc.assert(
@@ -165,7 +165,7 @@ test('A row of an exported file that is doubled, removed or moved is found', () 
   )
 })
 
-test('A name put into a line of an exported file is found, one that JavaScript takes for a prototype too', () => {
+test('A name added to a line of an exported file is found, also one that JavaScript takes for a prototype', () => {
   const path = join(folder, 'named.jsonl')
   const text = exported().toString()
   for (const name of ['__proto__', 'constructor', 'toString']) {
@@ -197,7 +197,7 @@ test('A damaged database never crashes an audit', () => {
   )
 })
 
-test('Garbage is no log, and an audit of it ends', () => {
+test('An audit of garbage terminates and finds no log', () => {
   const path = join(folder, 'garbage')
   const garbage = fc.oneof(
     fc.uint8Array({ maxLength: 5000 }),
@@ -215,7 +215,7 @@ test('Garbage is no log, and an audit of it ends', () => {
   )
 })
 
-test('A row without an end is given up, not read for ever', () => {
+test('A row without an end is refused at the length limit', () => {
   const path = join(folder, 'long')
   writeFileSync(path, Buffer.alloc(3 << 20, 'x'))
   assert.match(verifyFile(path).firstBad!.why, /too long/)
@@ -224,8 +224,8 @@ test('A row without an end is given up, not read for ever', () => {
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 const key = Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url').toString('base64')
 
-function made(all: readonly (Parameters<typeof draft>[0] & { signed: boolean })[]): Item[] {
-  let head: Head = { seq: 0, head: chainStart }
+function made(all: readonly (Parameters<typeof draft>[0] & { signed: boolean })[]): LogItem[] {
+  let head: ChainHead = { seq: 0, head: chainStart }
   return all.flatMap((part, i) => {
     const kind = i === 0 ? 'genesis' : part.kind
     const { digest: _, ...line } = extend(head, draft({ ...part, kind }))
@@ -236,28 +236,31 @@ function made(all: readonly (Parameters<typeof draft>[0] & { signed: boolean })[
   })
 }
 
-function signed({ seq, head }: Head): Checkpoint {
+function signed({ seq, head }: ChainHead): Checkpoint {
   const statement = checkpointStatement({ seq, head, at: 7, key })
   const signature = sign(null, Buffer.from(statement), privateKey).toString('base64')
   return { format: 1, seq, head, at: 7, key, signature }
 }
 
-function audited(items: readonly Item[], known: Known = {}): ReturnType<Auditor['result']> {
+function audited(
+  items: readonly LogItem[],
+  known: TrustAnchor = {},
+): ReturnType<Auditor['result']> {
   const auditor = new Auditor(known)
   auditor.takeAll(items)
   return auditor.result()
 }
 
-function foundBy(items: readonly Item[], seq: number, known: Known = {}): void {
+function foundBy(items: readonly LogItem[], seq: number, known: TrustAnchor = {}): void {
   const audit = audited(items, known)
   assert.ok(!audit.ok, 'the change was not seen')
   assert.ok(audit.firstBad!.seq >= 1 && audit.firstBad!.seq <= seq, JSON.stringify(audit))
 }
 
-function pickLine(items: readonly Item[], which: number): { index: number; line: StoredLine } {
+function pickLine(items: readonly LogItem[], which: number): { index: number; line: StoredLine } {
   const indexes = items.flatMap((item, i) => (item.kind === 'line' ? [i] : []))
   const index = indexes[which % indexes.length]!
-  return { index, line: (items[index] as Item & { kind: 'line' }).line }
+  return { index, line: (items[index] as LogItem & { kind: 'line' }).line }
 }
 
 /** Another value of the same type. */
@@ -286,7 +289,7 @@ function exported(): Buffer {
   return Buffer.from(rows)
 }
 
-/** The last line that a byte of an export can spoil: its own, or the one after a checkpoint. */
+/** Last line that a changed byte can spoil: its own, or the one after a checkpoint. */
 function lineAt(bytes: Buffer, at: number): number {
   const start = at === 0 ? 0 : bytes.lastIndexOf(10, at - 1) + 1
   const row = JSON.parse(bytes.subarray(start, bytes.indexOf(10, at)).toString())

@@ -1,28 +1,28 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { messageOf } from '../contract/error.ts'
 import type { Audit } from '../contract/evidence.ts'
-import { Auditor, type Item, type Known } from './auditor.ts'
+import { Auditor, type LogItem, type TrustAnchor } from './auditor.ts'
 import { parseHeader, parseRow } from './export.ts'
-import { itemsOf, openLog, type Log } from './read.ts'
-import { isSettled } from './reading.ts'
+import { itemsOf, openLog, type LogReader } from './log-reader.ts'
+import { isSettled } from './open-readonly.ts'
 import { stateError } from './state-error.ts'
 
 /**
- * Audits a log: `audit.db` itself, or a file that was exported from it. Every line is checked against the one
- * before it and every checkpoint against its line, key and signature. Never throws for what is in the file, nor
- * reads more than a line at a time; a file that is no log is wrong at line 1.
+ * Audits a log: `audit.db` itself or an exported file. Verifies each line against its predecessor and each
+ * checkpoint against its line, key and signature. Never throws for file content, and reads one line at a time; a
+ * file that is no log fails at line 1.
  *
- * What it cannot see: that lines after the last checkpoint were cut off, unless `signed` knows of them, and
- * that log and signer were both rolled back to the same moment.
+ * Not detected: lines cut off after the last checkpoint, unless `signed` covers them; log and signer rolled back
+ * together.
  */
-export function verifyFile(path: string, known: Known = {}): Audit {
+export function verifyFile(path: string, known: TrustAnchor = {}): Audit {
   const settled = isSettled(path)
   const audit = verifyOnce(path, known)
-  // A server that started in between moved the file under an audit that took it for settled.
+  // Race: a server started meanwhile and changed a file that was opened as immutable.
   return !audit.ok && settled && !isSettled(path) ? verifyOnce(path, known) : audit
 }
 
-function verifyOnce(path: string, known: Known): Audit {
+function verifyOnce(path: string, known: TrustAnchor): Audit {
   const auditor = new Auditor(known)
   try {
     if (!existsSync(path)) auditor.fail(1, `there is no file "${path}"`)
@@ -37,26 +37,26 @@ function verifyOnce(path: string, known: Known): Audit {
 const IO_ERROR = 10
 const SHORT_READ = 522
 
-/** The disk did not answer: that says nothing of the lines. One that is shorter than it says was cut. */
+/** Disk errors say nothing about the lines; a short read means the file was truncated. */
 function isUnreadable(thrown: unknown): boolean {
   const { errcode = 0, code } = thrown as { readonly errcode?: number; readonly code?: string }
   return ((errcode & 0xff) === IO_ERROR && errcode !== SHORT_READ) || code === 'EIO'
 }
 
-/** Nothing that Mayfly writes into a line comes near it, in bytes. */
+/** Maximum row length in bytes, far above any line that Mayfly writes. */
 const rowBytesMax = 1 << 20
 
-function* readItems(path: string, auditor: Auditor): Generator<Item> {
+function* readItems(path: string, auditor: Auditor): Generator<LogItem> {
   using log = openDatabase(path)
   if (log) yield* itemsOf(log)
   else yield* readExport(path, auditor)
 }
 
 /**
- * SQLite itself says whether the file is a database. To look would be to open and close it, and closing any
- * descriptor of it drops the POSIX locks by which this process may be holding the log.
+ * Lets SQLite detect whether the file is a database. Opening and closing another fd here would drop the POSIX locks
+ * by which this process may hold the log.
  */
-function openDatabase(path: string): Log | undefined {
+function openDatabase(path: string): LogReader | undefined {
   try {
     return openLog(path)
   } catch (thrown) {
@@ -67,8 +67,8 @@ function openDatabase(path: string): Log | undefined {
 
 const NOT_A_DATABASE = 26
 
-/** The first row says what the others have to come to. */
-function* readExport(path: string, auditor: Auditor): Generator<Item> {
+/** Compares the rows with the totals of the header. */
+function* readExport(path: string, auditor: Auditor): Generator<LogItem> {
   let first = true
   for (const row of readRows(path)) {
     if (first) auditor.expect(parseHeader(row))
@@ -78,7 +78,7 @@ function* readExport(path: string, auditor: Auditor): Generator<Item> {
   if (first) throw new Error('it is empty')
 }
 
-/** Rows that end in a line feed, as UTF-8 and nothing else; at most one is held at a time. */
+/** Rows ending in LF, as strict UTF-8; buffers one at a time. */
 function* readRows(path: string): Generator<string> {
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   let held: Buffer = Buffer.alloc(0)

@@ -56,8 +56,8 @@ function folders(files: FilesControl, writtenMax = 2 ** 20) {
 const readOnly: FilesControl = { read: [granted], write: [] }
 const both: FilesControl = { read: [granted], write: [granted] }
 
-suite('Folders that are granted', { skip }, () => {
-  test('Files below a folder are read, listed and written; nothing half-written is ever there', async () => {
+suite('Granted folders', { skip }, () => {
+  test('Files below a folder are read, listed and written, and a write is atomic', async () => {
     const { ask } = folders(both)
     assert.equal(await ask({ verb: 'read', path: join(granted, 'a.txt') }), 'ä')
     const bytes = { verb: 'read', path: join(granted, 'inner/b.bin'), encoding: 'base64' }
@@ -112,7 +112,7 @@ suite('Folders that are granted', { skip }, () => {
     await assert.rejects(ask({ verb: 'list', path: join(granted, 'up') }), { code: 'FORBIDDEN' })
   })
 
-  test('S4-9: a link that takes the place of a folder between two calls leads nowhere', async () => {
+  test('S4-9: a link that replaces a folder between two calls leads nowhere (TOCTOU)', async () => {
     const { ask } = folders(readOnly)
     const inner = join(granted, 'inner')
     let secrets = 0
@@ -130,7 +130,7 @@ suite('Folders that are granted', { skip }, () => {
     assert.equal(secrets, 0)
   })
 
-  test('What is Mayfly’s own, and what tells of processes, is in no grant', async () => {
+  test("Mayfly's own folders and /proc, /sys, /dev are in no grant", async () => {
     const alias = join(place, 'alias')
     symlinkSync(granted, alias)
     const all = folders({ read: ['/'], write: ['/'] })
@@ -152,14 +152,14 @@ suite('Folders that are granted', { skip }, () => {
     rmSync(alias)
   })
 
-  test('What may only be read is not written', async () => {
+  test('A read-only grant refuses writes', async () => {
     const { ask } = folders(readOnly)
     const request = { verb: 'write', path: join(granted, 'no.txt'), content: 'x' }
     await assert.rejects(ask(request), { code: 'FORBIDDEN' })
     assert.equal(existsSync(request.path), false)
   })
 
-  test('What is not there is not found, and a folder or a pipe is no file', async () => {
+  test('A missing file is NOT_FOUND, and a folder or a FIFO is no file', async () => {
     const { ask } = folders(both)
     spawnSync('mkfifo', [join(granted, 'pipe')])
     await assert.rejects(ask({ verb: 'read', path: join(granted, 'no') }), { code: 'NOT_FOUND' })
@@ -169,7 +169,7 @@ suite('Folders that are granted', { skip }, () => {
     rmSync(join(granted, 'pipe'))
   })
 
-  test('Once a phase takes a folder away it is gone, for a call under way too', async () => {
+  test('A phase that revokes a folder also cuts calls in progress', async () => {
     const opened = folders(both)
     const request = { verb: 'read', path: join(granted, 'a.txt') }
     const under = opened.ask(request)
@@ -178,14 +178,14 @@ suite('Folders that are granted', { skip }, () => {
     await assert.rejects(opened.ask(request), { code: 'FORBIDDEN' })
   })
 
-  test('A run writes no more than its disk has, and a file is not larger than a call may be', async () => {
+  test('A run writes no more than its disk limit, and a file no more than a call may', async () => {
     const { ask } = folders(both, 10)
     const path = join(granted, 'small.txt')
     assert.equal(await ask({ verb: 'write', path, content: '12345678' }), 8)
     const more = { verb: 'write', path, content: '123' }
     await assert.rejects(ask(more), { code: 'TOO_LARGE' })
     assert.equal(readFileSync(path, 'utf8'), '12345678')
-    // What was refused took nothing of it.
+    // A refused write consumed nothing.
     assert.equal(await ask({ verb: 'write', path, content: '12' }), 2)
     await assert.rejects(ask({ verb: 'write', path, content: '1' }), /more than 0 bytes/)
     writeFileSync(path, Buffer.alloc(3 * 2 ** 20 + 1))
@@ -193,7 +193,7 @@ suite('Folders that are granted', { skip }, () => {
     rmSync(path)
   })
 
-  test('What is no request is refused', async () => {
+  test('A malformed request is refused', async () => {
     const { answer } = folders(both)
     for (const text of ['', '{}', '{"verb":"remove","path":"/"}', '[]', '{"verb":"read","path":1}'])
       await assert.rejects(answer(text), { code: 'INVALID' }, text)

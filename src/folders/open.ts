@@ -5,11 +5,11 @@ import { MayflyError } from '../contract/error.ts'
 import type { Emitter } from '../contract/event.ts'
 import { newId } from '../lib/id.ts'
 import { filesCapability, type FolderCalls, type FoldersAsked } from '../walls/folder-calls.ts'
-import { below, notFile, ofHandle, openFile, openInner, placeOf } from './within.ts'
+import { below, notFile, ofHandle, openFile, openInner, openParent } from './open-beneath.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 const MIB = 2 ** 20
-/** Of one file in one call. */
+/** Maximum of one file in one call. */
 const fileBytesMax = 3 * MIB
 const entriesMax = 1000
 const openMax = 16
@@ -24,18 +24,18 @@ const asked = z.discriminatedUnion('verb', [
 type Asked = z.output<typeof asked>
 type Verb = Asked['verb']
 
-/** Their files are no data: they tell of processes and devices, and of secrets in memory. */
+/** Never granted: these expose processes, devices and secrets in memory. */
 const closedAlways = ['/proc', '/sys', '/dev'] as const
 
 export interface FoldersParts extends FoldersAsked {
   readonly voice: Emitter
-  /** Folders of Mayfly's own, that no grant opens. */
+  /** Mayfly's own folders, excluded from every grant. */
   readonly closed: readonly string[]
 }
 
 /**
- * Folders of this machine for a guest that has no files of its own: it asks, and each call is held to the controls in
- * force. Nothing here is the guest's but a path and bytes.
+ * Serves granted host folders to a guest without files of its own: each call is checked against the controls in
+ * force. Only path and bytes come from the guest.
  */
 export function openFolders({ voice, run, closed, ...given }: FoldersParts): FolderCalls {
   let { files } = given.controls
@@ -48,9 +48,9 @@ export function openFolders({ voice, run, closed, ...given }: FoldersParts): Fol
     closed: never,
   })
 
-  async function does(request: Asked): Promise<unknown> {
+  async function perform(request: Asked): Promise<unknown> {
     const bounds = boundsFor(request.verb)
-    await using place = await placeOf(request.path, bounds)
+    await using place = await openParent(request.path, bounds)
     if (request.verb === 'list') return await list(await openInner(place, bounds, request.path))
     if (request.verb === 'read')
       return await readAll(await openFile(place, request.path), request.encoding)
@@ -73,12 +73,12 @@ export function openFolders({ voice, run, closed, ...given }: FoldersParts): Fol
         throw new MayflyError('RATE_LIMITED', `Cannot use more than ${openMax} files at once`)
       isOpen++
       try {
-        const answer = await does(read.data)
-        // It may have been taken away meanwhile: then the answer is no longer the guest's.
-        await (await placeOf(read.data.path, boundsFor(read.data.verb))).folder.close()
+        const answer = await perform(read.data)
+        // Access may have been revoked during the call: check again before answering.
+        await (await openParent(read.data.path, boundsFor(read.data.verb))).folder.close()
         return JSON.stringify(answer)
       } catch (thrown) {
-        const why = thrown instanceof MayflyError ? thrown : ours(thrown)
+        const why = thrown instanceof MayflyError ? thrown : hostError(thrown)
         const fields = { capability: filesCapability, verb: read.data.verb, because: why.code }
         if (why.code === 'FORBIDDEN')
           voice.say('capability/denied', fields, { run, actor: 'guest', trust: 'wall' })
@@ -114,7 +114,7 @@ async function readAll(file: FileHandle, as: 'utf8' | 'base64'): Promise<string>
   return bytes.toString(as, 0, length)
 }
 
-/** Whole or not at all: under another name first, which then takes the place of what was there. */
+/** Replaces atomically: writes a temporary file and renames it. */
 async function replace(
   folder: FileHandle,
   name: string,
@@ -174,8 +174,8 @@ function tooLarge(): MayflyError {
   )
 }
 
-/** What the machine says of its own files stays here, but for its name. */
-function ours(thrown: unknown): MayflyError {
+/** Hides host error texts; passes the errno name only. */
+function hostError(thrown: unknown): MayflyError {
   const { code = 'EIO' } = thrown as { readonly code?: string }
   return new MayflyError('INTERNAL', `Cannot use the file: ${code}`, { cause: thrown })
 }

@@ -83,7 +83,7 @@ const key = [{ key: [] }]
 const keyOrToken = [{ key: [] }, {}]
 const jobProblems = [400, 401, 403, 408, 413, 415, 422, 429, 503]
 
-/** The API of the active endpoint as OpenAPI 3.1, made from the same schemas that validate it. */
+/** OpenAPI 3.1 description of the active endpoint, generated from the schemas that validate it. */
 export function openApi(version: string): Json {
   return {
     openapi: '3.1.0',
@@ -552,7 +552,7 @@ function withoutOk(operation: Json): Json {
   return { ...operation, responses }
 }
 
-/** One path, three forms of answer. */
+/** POST with three forms of answer on one path. */
 function execute(): Json {
   const whole = call(
     'execute',
@@ -583,7 +583,7 @@ function execute(): Json {
   )
 }
 
-/** What answers with a stream of events too, by `Accept`. */
+/** Adds `text/event-stream` to the answers of an operation. */
 function alsoStream(operation: Json): Json {
   const { 200: ok } = operation['responses'] as Record<number, { content: Json }>
   const content = { ...ok!.content, 'text/event-stream': { schema: { type: 'string' } } }
@@ -629,7 +629,7 @@ function call(
   }
 }
 
-/** An answer that is text, and no JSON. */
+/** Operation that answers with a type other than JSON. */
 function stream(
   operationId: string,
   summary: string,
@@ -685,7 +685,7 @@ function problem(status: number): Json {
   }
 }
 
-/** Of the quota nearest its end, where a tenant has one; on other answers too. */
+/** Headers of the quota nearest its limit; also sent with other answers. */
 const rateHeaders = [
   'RateLimit-Limit',
   'RateLimit-Remaining',
@@ -710,7 +710,7 @@ function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
   return rest
 }
 
-/** What answers 204. */
+/** Operation that answers 204. */
 function withoutBody({ responses, ...operation }: Json): Json {
   const { 200: _, ...others } = responses as Json
   return { ...operation, responses: { 204: { description: 'Done' }, ...others } }

@@ -21,12 +21,12 @@ import type { Identity, Scope } from './http/keys.ts'
 import { negotiate } from './http/negotiate.ts'
 import { openApi } from './openapi.ts'
 import { pagePolicy } from './doors/page.ts'
-import { addressGroup } from './http/rate.ts'
+import { addressGroup } from './http/rate-limit.ts'
 import { metrics } from './doors/metrics.ts'
 import { originOf, refuseForeignPages } from './http/origin.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
-import { json } from './http/reply.ts'
-import type { Pages, StaticFiles } from './http/static.ts'
+import { json } from './http/json-response.ts'
+import type { PageOptions, StaticFiles } from './http/static.ts'
 import {
   captureSandbox,
   freezeSandbox,
@@ -49,12 +49,12 @@ import {
 
 type Env = { readonly Bindings: HttpBindings }
 
-/** What comes out of a path: `{id}` is `params.id`, decoded. */
+/** Path parameters: `{id}` is `params.id`, decoded. */
 type Params = Readonly<Record<string, string>>
 
-/** One call. Its method and path come from the table below, which `openapi.ts` describes. */
+/** Call of the API. Method and path come from the table below, which `openapi.ts` describes. */
 interface Call {
-  /** Scopes of which a key needs one; `anyone` needs no key; `own` checks by itself. */
+  /** Scopes, one of which the key needs; `anyone`: no key; `own`: checks by itself. */
   readonly needs: readonly Scope[] | 'anyone' | 'own'
   readonly answer: (
     door: Door,
@@ -65,7 +65,7 @@ interface Call {
 }
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-/** The calls of one path: all of them need a key, or none does. */
+/** Calls of one path: all need a key, or none does. */
 type Methods = Readonly<Partial<Record<Method, Call>>>
 
 const anyScope = ['run', 'read'] as const satisfies readonly Scope[]
@@ -74,7 +74,7 @@ const seesLives = ['read', 'operate'] as const satisfies readonly Scope[]
 /** Every path of the active endpoint. */
 export const calls: Readonly<Record<string, Methods>> = {
   '/livez': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
-  // What probes of other systems ask for by habit.
+  // Conventional path of external health probes.
   '/healthz': { GET: { needs: 'anyone', answer: () => json({ status: 'alive' }) } },
   '/readyz': { GET: { needs: 'anyone', answer: (door) => ready(door) } },
   '/version': {
@@ -137,13 +137,13 @@ export const calls: Readonly<Record<string, Methods>> = {
 
 const TOO_MANY = 429
 
-/** Calls that need no key on loopback, so that a browser opens them: neither answers with data of a tenant. */
+/** Calls without a key on loopback, for browsers: they reveal no tenant data. */
 const openOnLoopback: Readonly<Record<string, Methods>> = {
   '/openapi.json': { GET: { ...calls['/openapi.json']!.GET!, needs: 'anyone' } },
   '/docs': { GET: { ...calls['/docs']!.GET!, needs: 'anyone' } },
 }
 
-/** The active endpoint: the API. Whoever brings no key learns nothing but that, whatever the path. */
+/** The active endpoint: the API. Without a key every path answers the same 401. */
 export function activeRoutes(door: Door): Hono<Env> {
   const app = new Hono<Env>()
   for (const [path, methods] of Object.entries({ ...calls, ...(door.isLocal && openOnLoopback) })) {
@@ -154,7 +154,7 @@ export function activeRoutes(door: Door): Hono<Env> {
       if (context.req.method === 'OPTIONS' && !needsKey(methods)) return options(methods, crossing)
       const asked = { method: context.req.method, params: context.req.param() as Params }
       const answered = await attempt(door, () => dispatch(door, methods, http, asked))
-      if (answered.status === TOO_MANY) await pause(door.pace.hold(askerOf(http)))
+      if (answered.status === TOO_MANY) await pause(door.tarpit.hold(askerOf(http)))
       return withHeaders(await negotiate(http.incoming, answered), crossing)
     })
   }
@@ -166,7 +166,7 @@ export function activeRoutes(door: Door): Hono<Env> {
   return app.onError((thrown) => refusal(door, thrown))
 }
 
-/** The static endpoint: files, and the way on to active content, for pages that know one origin alone. */
+/** The static endpoint: files, and a same-origin route to active content. */
 export function staticRoutes(
   door: Door,
   files: StaticFiles,
@@ -178,7 +178,7 @@ export function staticRoutes(
     if (req.method === 'OPTIONS') return options(active, {})
     return dispatch(door, active, env, { method: req.method, params: {} })
   })
-  // A site's own page of this name comes first. Here no key is needed, since browsers bring none.
+  // A site's own page of this name wins. No key needed, since browsers send none.
   app.get('/docs', async (context) => {
     try {
       return await serve(door, files, activeOrigin, context)
@@ -203,9 +203,10 @@ async function serve(
     return new Response(null, { status: 204, headers: { allow: 'GET, HEAD, OPTIONS' } })
   if (req.method !== 'GET' && req.method !== 'HEAD')
     return wrongMethod(req.method, 'GET, HEAD, OPTIONS')
-  // A file goes out as fast as it is read; a job's answer is timed from its end, see `server.ts`.
+  // Timeout from the start: a file is sent as fast as it is read, whereas a job's answer is timed from its end
+  // (`server.ts`).
   env.outgoing.socket?.setTimeout(door.limits.writeMs)
-  const pages: Pages = {
+  const pages: PageOptions = {
     connect: [activeOrigin()],
     issue: (path) => door.tokens?.issue(originOf(incoming), path),
   }
@@ -244,7 +245,7 @@ function docs(door: Door, { incoming }: HttpBindings): Response {
   return docsOf(door, originOf(incoming))
 }
 
-/** `origin`: where the API of its examples is. */
+/** `origin`: API origin shown in the examples. */
 function docsOf(door: Door, origin: string): Response {
   const page = docsPage(door.version, origin)
   return new Response(page, {
@@ -268,7 +269,7 @@ function ready(door: Door): Response {
   })
 }
 
-/** What a page of the static origin needs to read an answer of the active one; no other origin gets it. */
+/** CORS headers for pages of the static origin; no other origin gets them. */
 function crossOrigin(door: Door, { incoming }: HttpBindings): Readonly<Record<string, string>> {
   const { origin } = incoming.headers
   if (origin === undefined || !door.names.isStatic(origin, incoming.socket.localAddress))

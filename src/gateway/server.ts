@@ -20,76 +20,76 @@ import type { Effects } from '../effects/effects.ts'
 import type { History } from '../history/history.ts'
 import type { Telemetry } from '../telemetry/open.ts'
 import { createViews } from '../telemetry/views.ts'
-import { Bodies, waiting } from './http/body.ts'
-import type { Change, Door, Ready, Road, Partitioning } from './http/door.ts'
-import { inspect } from './http/front.ts'
+import { RequestBodies, awaitingContinue } from './http/body.ts'
+import type { ChangeConfig, Door, Readiness, RunJob, AnalyseZones } from './http/door.ts'
+import { inspectRequest } from './http/inspect-request.ts'
 import type { Keys } from './http/keys.ts'
 import { defaultLimits, type GatewayLimits } from './http/limits.ts'
 import { LiveJobs } from './http/live-jobs.ts'
-import { isLoopback, names } from './http/origin.ts'
+import { isLoopback, serverNames } from './http/origin.ts'
 import { headersOf, problemOf, writeProblem } from './http/problem.ts'
 import { noQuotas, type Quotas } from './http/quota.ts'
-import { RateLimit } from './http/rate.ts'
-import { Pace } from './http/pace.ts'
+import { RateLimit } from './http/rate-limit.ts'
+import { Tarpit } from './http/tarpit.ts'
 import { Refusals } from './http/refusals.ts'
 import { activeRoutes, calls, staticRoutes } from './routes.ts'
-import { Fair } from './http/fair.ts'
-import { Running } from './http/running.ts'
+import { FairShare } from './http/fair-share.ts'
+import { JobSlots } from './http/job-slots.ts'
 import type { ProviderRow } from '../contract/answers.ts'
-import { answerSockets, isSocketRequest } from './http/sockets.ts'
+import { answerSockets, isSocketRequest } from './http/websocket.ts'
 import { StaticFiles } from './http/static.ts'
 import { ThreatReaders } from './doors/threats.ts'
 import { strictTransport, tlsOptions, type Tls } from './http/tls.ts'
-import { SessionTokens } from './http/token.ts'
-import { LEFT, Trail } from './http/trail.ts'
+import { SessionTokens } from './http/session-token.ts'
+import { CLIENT_CLOSED_REQUEST, RequestTrace } from './http/request-trace.ts'
 
 export interface GatewayOptions {
   readonly host: string
-  /** Of the static endpoint; the active one has the next. 0 takes two that are free. */
+  /** Port of the static endpoint; the active one uses the next. 0: two free ports. */
   readonly port: number
-  /** A folder to serve in place of the built-in page. */
+  /** Folder served instead of the built-in page. */
   readonly site?: string
-  /** Further names this server is reached by. */
+  /** Further host names of this server. */
   readonly hosts?: readonly string[]
-  /** Says by name that bodies and keys may cross a network in clear; else a host off loopback is refused. */
+  /** Explicitly allows plain HTTP off loopback; refused otherwise. */
   readonly insecureHttp?: boolean
   readonly tls?: Tls
   readonly sessions?: {
-    /** Whether visitors get tokens; unless given, on loopback alone. */
+    /** Issues tokens to visitors; default: on loopback only. */
     readonly anonymous?: boolean
-    /** The tenant whose jobs the page's are; `page` if not given. */
+    /** Tenant of the pages' jobs; default `page`. */
     readonly tenant?: string
   }
-  /** The same where it can change while it serves: what visitors of the page may have now. */
-  readonly visitors?: () => Visitors
-  readonly road: Road
+  /** Limits of page visitors that can change at run time. */
+  readonly visitors?: () => VisitorLimits
+  readonly road: RunJob
   readonly effects: Effects
-  /** Unless given, code is not taken apart over HTTP. */
-  readonly partition?: Partitioning
-  /** Unless given, live sandboxes cannot be seen over HTTP. */
+  /** Zone analysis over HTTP is disabled by default. */
+  readonly analyseZones?: AnalyseZones
+  /** Live sandboxes are not exposed by default. */
   readonly operations?: Operations
-  /** Unless given, what was captured is not to be had over HTTP. */
+  /** Evidence is not exposed by default. */
   readonly evidence?: Evidence
-  /** Where outcomes are kept for whoever asks later. */
+  /** Store of outcomes. */
   readonly history: History
   readonly providers: () => Promise<readonly ProviderRow[]>
-  /** Unless given, the configuration cannot be changed over HTTP. */
-  readonly change?: Change
-  readonly ready: () => Ready
+  /** Configuration changes over HTTP are disabled by default. */
+  readonly change?: ChangeConfig
+  readonly ready: () => Readiness
   readonly keys: Keys
-  /** None unless given. The caller closes them. */
+  /** Quotas of tenants; default none. Closed by the caller. */
   readonly quotas?: Quotas
   readonly limits?: Partial<GatewayLimits>
   readonly voice: Emitter
-  /** What `/metrics` and `/v1/threats` show; they show nothing unless given. */
+  /** Data of `/metrics` and `/v1/threats`; both empty by default. */
   readonly telemetry?: Pick<Telemetry, 'views' | 'traces'>
   readonly clock: Clock
   readonly version: string
 }
 
-export interface Visitors {
+export interface VisitorLimits {
   readonly anonymous: boolean | undefined
-  /** Jobs at once, and a minute, of one page load. */
+  /** Concurrent jobs, and jobs a minute, of one page session. */
   readonly running: number
   readonly perMinute: number
 }
@@ -97,13 +97,13 @@ export interface Visitors {
 export interface Gateway {
   readonly staticUrl: string
   readonly activeUrl: string
-  /** Takes no more jobs, waits `ms` for those under way, cancels the rest. Resolves to how many were cancelled. */
+  /** Refuses new jobs, waits `ms` for running ones, cancels the rest. Resolves to how many were cancelled. */
   drain(ms: number): Promise<number>
-  /** Ends both endpoints and every connection. Idempotent. */
+  /** Closes both endpoints and every connection. Idempotent. */
   close(): Promise<void>
 }
 
-/** Opens the doors over HTTP. Throws MayflyError CONFIG when it cannot listen, or should not. */
+/** Opens the HTTP endpoints. Throws MayflyError CONFIG if it cannot listen, or must not. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const { tls } = options
   if (!isLoopback(options.host) && !tls && options.insecureHttp !== true)
@@ -150,7 +150,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** The global Request and Response stay Node's own; a target that cannot be read is a problem like any other. */
+/** Keeps Node's global Request and Response; an unreadable target becomes a problem. */
 const bridge = {
   overrideGlobalObjects: false,
   errorHandler: () => {
@@ -176,7 +176,7 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
   return {
     road: options.road,
     effects: options.effects,
-    partition: options.partition,
+    analyseZones: options.analyseZones,
     operations: options.operations,
     evidence: options.evidence,
     providers: options.providers,
@@ -187,12 +187,12 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
       return (visitors().anonymous ?? isLoopback(options.host)) ? tokens : undefined
     },
     pageTenant: sessions?.tenant ?? 'page',
-    names: names(options.host, staticPort, options.hosts),
+    names: serverNames(options.host, staticPort, options.hosts),
     isLocal: isLoopback(options.host),
     limits,
-    bodies: new Bodies(limits),
-    answers: new Fair(limits.answersBytes),
-    running: new Running(limits.running, limits.runningBytes, clock),
+    bodies: new RequestBodies(limits),
+    answers: new FairShare(limits.answersBytes),
+    running: new JobSlots(limits.running, limits.runningBytes, clock),
     live: new LiveJobs(),
     history: options.history,
     quotas: options.quotas ?? noQuotas,
@@ -201,21 +201,21 @@ function makeDoor(options: GatewayOptions, staticPort: () => number): Door {
     operateRate: new RateLimit(limits.operatePerMinute, clock),
     clock,
     refusals: new Refusals(options.voice, clock),
-    pace: new Pace(clock),
+    tarpit: new Tarpit(clock),
     meters,
     threats,
     threatReaders,
-    trail: new Trail(options.voice, clock, options.telemetry?.traces === true),
+    requestTrace: new RequestTrace(options.voice, clock, options.telemetry?.traces === true),
     version: options.version,
   }
 }
 
-function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): Visitors {
+function visitorsOf(limits: GatewayLimits, sessions: GatewayOptions['sessions']): VisitorLimits {
   const { sessionRunning: running, sessionPerMinute: perMinute } = limits
   return { anonymous: sessions?.anonymous, running, perMinute }
 }
 
-/** The browser client comes first, so that a site cannot have an older one than its server. */
+/** The browser client has precedence, so that a site cannot serve an older client than its server. */
 function filesOf(site: string | undefined): StaticFiles {
   const web = join(import.meta.dirname, '..', 'web')
   return new StaticFiles([join(web, 'client'), site ?? join(web, 'page')])
@@ -235,7 +235,7 @@ function makeServer(
     requestTimeout: limits.headersMs + limits.bodyMs,
     keepAliveTimeout: limits.keepAliveMs,
     connectionsCheckingInterval: Math.min(1000, limits.headersMs),
-    // `inspect` refuses a missing Host, with a body that says so.
+    // Off because `inspect` refuses a missing Host with a problem body.
     requireHostHeader: false,
     insecureHTTPParser: false,
     shouldUpgradeCallback: isSocketRequest,
@@ -245,17 +245,17 @@ function makeServer(
     : createServer(options)
   server.maxConnections = limits.connections
   server.maxRequestsPerSocket = 1000
-  // All lines are seen, so that none is dropped in silence; `inspect` counts them.
+  // Unlimited, so that Node drops no line silently; `inspect` counts them.
   server.maxHeadersCount = 0
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (door.running.draining) outgoing.shouldKeepAlive = false
-    door.trail.follow(incoming, outgoing, routes)
-    // Only once the answer is there: a job may keep its client waiting for longer.
+    door.requestTrace.follow(incoming, outgoing, routes)
+    // Set once the answer is written: a job may legitimately keep its client waiting longer.
     outgoing.once('prefinish', () => outgoing.socket?.setTimeout(limits.writeMs))
     outgoing.once('finish', () => incoming.complete || answered.add(incoming.socket))
     if (isStrict) outgoing.setHeader('strict-transport-security', strictTransport)
     try {
-      inspect(incoming, door.names, limits.headerLines)
+      inspectRequest(incoming, door.names, limits.headerLines)
     } catch (thrown) {
       outgoing.shouldKeepAlive = false
       incoming.resume()
@@ -265,21 +265,21 @@ function makeServer(
   }
   server.on('request', answer)
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    waiting.add(incoming)
+    awaitingContinue.add(incoming)
     answer(incoming, outgoing)
   })
   server.on('connect', (_, socket) =>
     refuse(door, socket, new MayflyError('METHOD_NOT_ALLOWED', 'Cannot be a proxy')),
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // There is no way to say anything in a handshake that failed.
+    // A failed TLS handshake leaves no way to answer.
     if (error.code?.startsWith('ERR_SSL')) socket.destroy()
     else refuse(door, socket, unreadable(error))
   })
   return server
 }
 
-/** What Node's parser refused before there was a request. */
+/** Errors of Node's HTTP parser, before a request exists. */
 function unreadable(error: NodeJS.ErrnoException): MayflyError {
   const known: Readonly<Record<string, readonly [ErrorCode, string]>> = {
     HPE_HEADER_OVERFLOW: ['HEADERS_TOO_LARGE', 'Cannot read headers this large'],
@@ -292,15 +292,15 @@ function unreadable(error: NodeJS.ErrnoException): MayflyError {
   return new MayflyError(code, message)
 }
 
-/** Connections whose last request was answered before its body was there; what still comes gets no answer. */
+/** Connections answered before their request body was complete; later bytes get no answer. */
 const answered = new WeakSet<Duplex>()
 
-/** Answers on a bare socket and ends it; one on which an answer has begun can only be cut. Returns the status. */
+/** Answers on a raw socket and ends it; if an answer has begun, the socket is destroyed. Returns the status. */
 function refuse(door: Door, socket: Duplex, error: unknown): number {
   const { _httpMessage: begun } = socket as { readonly _httpMessage?: ServerResponse | null }
   if (!socket.writable || begun?.headersSent || answered.has(socket)) {
     socket.destroy()
-    return LEFT
+    return CLIENT_CLOSED_REQUEST
   }
   const problem = door.refusals.problem(error)
   const text = JSON.stringify(problem)

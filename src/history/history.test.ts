@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createHistory, scannedMax, type ExecutionRow, type Keeper } from './history.ts'
+import { createHistory, scannedMax, type ExecutionRow, type HistoryStore } from './history.ts'
 
 const keyOf = (tenant: string, run: string, name: string) => JSON.stringify([tenant, run, name])
 
-/** Keeps bytes in memory, in the order in which a data base would tell them. */
-function memory(): Keeper {
+/** Stores bytes in memory, in the order of the database. */
+function memory(): HistoryStore {
   const kept = new Map<string, Uint8Array>()
   return {
     put: ({ tenant, run, name }, bytes) => void kept.set(keyOf(tenant, run, name), bytes),
@@ -49,7 +49,7 @@ function filled(count: number, labelOf: (n: number) => Record<string, string> = 
   return history
 }
 
-test('The history is told newest first, page by page, each job once', () => {
+test('The history lists jobs newest first, page by page, each once', () => {
   const history = filled(25)
   const ids: string[] = []
   let before: string | undefined
@@ -69,7 +69,7 @@ test('Another tenant finds nothing, neither in the list nor by id', () => {
   assert.equal(history.outcome('acme', 'exec_00001'), '{"id":"exec_00001"}')
 })
 
-test('A rare label costs no more than a bounded scan a page, and is found in the end', () => {
+test('A rare label costs a bounded scan per page, and is found in the end', () => {
   const history = filled(2 * scannedMax + 10, (n) => (n === 3 ? { env: 'prod' } : { env: 'test' }))
   const asked = { tenant: 'acme', limit: 100, labels: { env: 'prod' } }
   const first = history.list(asked)
@@ -84,13 +84,13 @@ test('A rare label costs no more than a bounded scan a page, and is found in the
   assert.equal(third.next, undefined)
 })
 
-test('A label named like a member of every object matches nothing by itself', () => {
+test('A label named like a member of Object.prototype matches nothing by itself', () => {
   const history = filled(2)
   const asked = { tenant: 'acme', limit: 10, labels: { constructor: 'x', toString: '' } }
   assert.deepEqual(history.list(asked).items, [])
 })
 
-test('A job that was begun and never ended is told as failed', () => {
+test('A job that was begun and never ended is reported as failed', () => {
   const history = filled(0)
   history.begin('acme', rowOf('exec_1', { status: 'queued' }))
   const outcome = JSON.parse(history.outcome('acme', 'exec_1') ?? '{}') as Record<string, any>
@@ -98,12 +98,12 @@ test('A job that was begun and never ended is told as failed', () => {
   assert.equal(history.list({ tenant: 'acme', limit: 1, labels: {} }).items[0]?.status, 'failed')
 })
 
-test('An idempotency key is the owner’s alone, and forgotten when it is released', () => {
+test('An idempotency key belongs to its owner, and is forgotten when released', () => {
   const history = filled(0)
-  history.promise('acme', 'key_1', { id: 'exec_1', digest: 'd' })
-  assert.deepEqual(history.recall('acme', 'key_1'), { id: 'exec_1', digest: 'd' })
-  assert.equal(history.recall('other', 'key_1'), undefined)
+  history.claimKey('acme', 'key_1', { id: 'exec_1', digest: 'd' })
+  assert.deepEqual(history.findKey('acme', 'key_1'), { id: 'exec_1', digest: 'd' })
+  assert.equal(history.findKey('other', 'key_1'), undefined)
   assert.equal(history.outcome('acme', 'key_1'), undefined)
-  history.release('acme', 'key_1')
-  assert.equal(history.recall('acme', 'key_1'), undefined)
+  history.releaseKey('acme', 'key_1')
+  assert.equal(history.findKey('acme', 'key_1'), undefined)
 })

@@ -1,29 +1,29 @@
 import * as z from 'zod'
 import { status, type Outcome } from '../contract/outcome.ts'
-import { interrupted } from './interrupted.ts'
+import { interruptedOutcome } from './interrupted.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
- * What jobs came to, for whoever asks again: kept encrypted by whoever keeps bodies, for as long as that does. A job
- * is told by its tenant and its id, so that the id of another tenant is like one that never was.
+ * Outcomes of jobs for later requests: encrypted, with the retention of the body store. Jobs are keyed by tenant and
+ * id, so another tenant's id is indistinguishable from an unknown one.
  */
 export interface History {
-  /** Writes down that a job was taken, so that it is found also when this process does not live to see its end. */
+  /** Records an accepted job, so that it is found even if this process dies before its end. */
   begin(tenant: string, row: ExecutionRow): void
-  /** Keeps an outcome: `text` is it as JSON. */
+  /** Stores an outcome; `text` is JSON. */
   end(tenant: string, row: ExecutionRow, text: string): void
-  /** The outcome as JSON. One of a job that was begun and never ended says that it was interrupted. */
+  /** Outcome as JSON. A job begun and never ended has the outcome "interrupted". */
   outcome(tenant: string, id: string): string | undefined
-  /** Newest first. `next` is where to go on; absent where nothing more is kept. */
-  list(asked: Asked): Listed
-  /** What was written down under an idempotency key of this owner. */
-  recall(tenant: string, owner: string): Promised | undefined
-  promise(tenant: string, owner: string, promised: Promised): void
-  /** Forgets a key whose job came to nothing, so that it may be tried again. */
-  release(tenant: string, owner: string): void
+  /** Newest first. `next` is the cursor; undefined on the last page. */
+  list(asked: HistoryQuery): HistoryPage
+  /** Record of an idempotency key of this owner. */
+  findKey(tenant: string, owner: string): IdempotencyRecord | undefined
+  claimKey(tenant: string, owner: string, promised: IdempotencyRecord): void
+  /** Deletes a key whose job did not run, so that a retry can run it. */
+  releaseKey(tenant: string, owner: string): void
 }
 
-/** One line of the history. */
+/** Row of the history. */
 export const executionRow = z
   .object({
     id: z.string(),
@@ -40,26 +40,26 @@ export const executionRow = z
   .readonly()
 export type ExecutionRow = z.infer<typeof executionRow>
 
-/** The job that an idempotency key stands for, and the digest of the body it came with. */
+/** Job of an idempotency key, and the digest of its body. */
 const promised = z.object({ id: z.string(), digest: z.string() }).readonly()
-export type Promised = z.infer<typeof promised>
+export type IdempotencyRecord = z.infer<typeof promised>
 
-export interface Asked {
+export interface HistoryQuery {
   readonly tenant: string
   readonly limit: number
-  /** Ids below this one. */
+  /** Ids below this one only. */
   readonly before?: string | undefined
-  /** All of them are to be there. */
+  /** All must match. */
   readonly labels: Readonly<Record<string, string>>
 }
 
-export interface Listed {
+export interface HistoryPage {
   readonly items: readonly ExecutionRow[]
   readonly next: string | undefined
 }
 
-/** Whoever keeps the bytes. */
-export interface Keeper {
+/** Byte store underneath. */
+export interface HistoryStore {
   put(place: Place, bytes: Uint8Array, at: number): void
   get(place: Place): Uint8Array | undefined
   runs(asked: {
@@ -76,14 +76,14 @@ interface Place {
   readonly name: string
 }
 
-/** Lines looked at for one page, at most, when a label is rare. */
+/** Maximum of rows scanned per page, for rare labels. */
 export const scannedMax = 1000
 const ROW = 'row'
 const OUTCOME = 'outcome'
 const KEY = 'key'
 
-/** `keeper` is asked when there is something to keep or to find; `date` is milliseconds since 1970. */
-export function createHistory(keeper: () => Keeper, date: () => number): History {
+/** `keeper` opens the store on first use; `date` is milliseconds since 1970. */
+export function createHistory(keeper: () => HistoryStore, date: () => number): History {
   return {
     begin: (tenant, row) => write({ tenant, run: row.id, name: ROW }, JSON.stringify(row)),
     end(tenant, row, text) {
@@ -93,19 +93,19 @@ export function createHistory(keeper: () => Keeper, date: () => number): History
     outcome(tenant, id) {
       const text = read({ tenant, run: id, name: OUTCOME })
       if (text !== undefined) return text
-      return rowOf(tenant, id) && JSON.stringify(interrupted(id) satisfies Outcome)
+      return rowOf(tenant, id) && JSON.stringify(interruptedOutcome(id) satisfies Outcome)
     },
     list,
-    recall(tenant, owner) {
+    findKey(tenant, owner) {
       const text = read({ tenant, run: owner, name: KEY })
       return text === undefined ? undefined : promised.parse(parseJson(text))
     },
-    promise: (tenant, owner, what) =>
+    claimKey: (tenant, owner, what) =>
       write({ tenant, run: owner, name: KEY }, JSON.stringify(what)),
-    release: (tenant, owner) => void keeper().forget(tenant, owner),
+    releaseKey: (tenant, owner) => void keeper().forget(tenant, owner),
   }
 
-  function list({ tenant, limit, before, labels }: Asked): Listed {
+  function list({ tenant, limit, before, labels }: HistoryQuery): HistoryPage {
     const items: ExecutionRow[] = []
     let last = before
     for (let scanned = 0; scanned < scannedMax;) {
@@ -123,7 +123,7 @@ export function createHistory(keeper: () => Keeper, date: () => number): History
     return { items, next: last }
   }
 
-  /** A job whose end nobody saw is told as what its outcome says. */
+  /** Reports a job without an end as failed. */
   function rowOf(tenant: string, id: string): ExecutionRow | undefined {
     const text = read({ tenant, run: id, name: ROW })
     if (text === undefined) return undefined
@@ -142,7 +142,7 @@ export function createHistory(keeper: () => Keeper, date: () => number): History
   }
 }
 
-/** Whether a line has all of some labels, with these values. */
+/** True if a row has all labels with these values. */
 export function hasLabels(
   row: Pick<ExecutionRow, 'labels'>,
   labels: Readonly<Record<string, string>>,

@@ -2,8 +2,8 @@ import { type Outcome, withoutWall } from '../contract/outcome.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import type { ExecutionRow, History } from './history.ts'
 
-/** The end of a job whose server went away under it. The record has closed it too, with a line of its own. */
-export function interrupted(id: string): Outcome {
+/** Outcome of a job whose server died. The audit log has a closed line for it. */
+export function interruptedOutcome(id: string): Outcome {
   return {
     id,
     status: 'failed',
@@ -18,16 +18,16 @@ export function interrupted(id: string): Outcome {
   }
 }
 
-/** Doors whose jobs somebody may ask for later. */
+/** Origins whose jobs may be requested later. */
 const KEPT_ORIGINS: ReadonlySet<unknown> = new Set(['http', 'websocket', 'event', 'queue'])
-/** An id is a UUIDv7, which begins with its milliseconds. */
+/** Timestamp prefix of a UUIDv7 id. */
 const TIME_OF_ID = /^[a-z]+_([0-9a-f]{12})/
 
 /**
- * A job that waited for its answer has no row before its end. Where its server died the record closes its line, and from
- * that it gets one, so that it is found as interrupted like any other.
+ * Adds a row for a synchronous job whose server died: such a job has no row before its end, so it is created from
+ * the closed audit line, and the job is found as interrupted.
  */
-export function keepInterrupted(
+export function recordInterrupted(
   history: History,
   {
     run,

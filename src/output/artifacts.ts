@@ -2,11 +2,11 @@ import type { Artifact, OutcomeError } from '../contract/outcome.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { sha256 } from '../lib/hash.ts'
 
-/** Artifacts of one job. */
+/** Maximum of artifacts per job. */
 export const artifactsMax = 1000
 const pathUnitsMax = 1024
 
-/** Why the artifacts of a job may not leave; undefined when they may. Their paths come from the guest. */
+/** Reason why artifacts may not leave; undefined if they may. Paths come from the guest. */
 export function artifactsProblem(
   files: TaskEnd['artifacts'],
   bytesMax: number,
@@ -21,12 +21,12 @@ export function artifactsProblem(
   return isUnique ? undefined : invalid('Cannot pass on two artifacts of the same path')
 }
 
-/** What the outcome says of each; the bytes stay where they are. */
+/** Describes artifacts for the outcome, without their bytes. */
 export function describeArtifacts(files: TaskEnd['artifacts']): readonly Artifact[] {
   return files.map(({ path, bytes }) => ({ path, size: bytes.length, sha256: sha256(bytes) }))
 }
 
-/** Relative, below its folder, and the same path for every reader. */
+/** True for a relative path without `.` or `..`, unambiguous on every platform. */
 function isInside(path: string): boolean {
   if (path.length > pathUnitsMax || !path.isWellFormed() || /[\0\\]/.test(path)) return false
   return path.split('/').every((step) => step !== '' && step !== '.' && step !== '..')

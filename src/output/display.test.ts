@@ -28,12 +28,12 @@ test('A shown type that is no MIME type is refused', () => {
     assert.equal(problem([{ type, text: '' }]), 'DISPLAY_INVALID', type)
 })
 
-test('A shown path that names no artifact is refused', () => {
+test('A shown path without an artifact is refused', () => {
   for (const path of ['b.png', '', '/etc/passwd', '../a.png', 'A.png', '__proto__'])
     assert.equal(problem([{ type: 'image/png', path }]), 'DISPLAY_INVALID', path)
 })
 
-test('More forms, or longer texts, than one job may show are refused', () => {
+test('Rich output beyond the limits on items and text is refused', () => {
   const { items, textUnits, allUnits } = displayMax
   assert.equal(problem(Array.from({ length: items }, () => text(1))), undefined)
   assert.equal(problem(Array.from({ length: items + 1 }, () => text(1))), 'DISPLAY_TOO_LARGE')

@@ -1,12 +1,12 @@
 import type { DisplayItem, OutcomeError } from '../contract/outcome.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 
-/** Rich forms of one job, and the UTF-16 units of their texts, of one and of all. */
+/** Limits of rich output: items, and UTF-16 units of one text and of all. */
 export const displayMax = { items: 64, textUnits: 262_144, allUnits: 1_048_576 } as const
-/** RFC 6838: a type and a subtype of restricted names, in lower case and without parameters. */
+/** RFC 6838: type and subtype as restricted names, lower case, without parameters. */
 const MIME_TYPE = /^[a-z][a-z0-9-]{0,31}\/[a-z0-9][a-z0-9.+-]{0,95}$/
 
-/** Why what a job shows may not leave; undefined where it may. All of it is the guest's word. */
+/** Reason why rich output may not leave; undefined if it may. All of it comes from the guest. */
 export function displayProblem({
   display = [],
   artifacts,
@@ -25,7 +25,7 @@ export function displayProblem({
   return undefined
 }
 
-/** What the outcome shows: well-formed texts, and paths of artifacts. */
+/** Rich output for the outcome: well-formed texts and artifact paths. */
 export function describeDisplay({ display = [] }: Pick<TaskEnd, 'display'>): DisplayItem[] {
   return display.map(({ type, path, text = '' }) =>
     path === undefined ? { type, text: text.toWellFormed() } : { type, path },

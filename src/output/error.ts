@@ -2,10 +2,10 @@ import type { OutcomeError } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 
-/** Length of each text of an error, in UTF-16 units. Most of them are the guest's words. */
+/** Maximum length of each error text in UTF-16 units. Most come from the guest. */
 const unitsMax = { code: 64, name: 200, message: 8192, stack: 16_384, details: 4096 }
 
-/** The error of an end that was not `ok`, cut to its bounds and well-formed; made up from the status where there is none. */
+/** Error of an end other than `ok`, bounded and well-formed; derived from the status if there is none. */
 export function boundError({
   status,
   error,
@@ -20,10 +20,10 @@ export function boundError({
   }
 }
 
-/** Hardly a time that anybody means. */
+/** Below this, the caller probably confused seconds with milliseconds. */
 const SUSPICIOUS_MS = 100
 
-/** What each limit is called where it is asked for, and how what went over it is told. */
+/** Name of each limit in a request, and the text for exceeding it. */
 const overrun = {
   TIMEOUT: ['timeout', 'The job ran longer than'],
   MEMORY: ['memory', 'The job used more memory than'],
@@ -34,8 +34,8 @@ const overrun = {
 } as const
 
 /**
- * The error of an end at a limit: which limit, its value, and what raises it. Other ends stay as they are. A value that
- * the configuration holds is raised there and nowhere else.
+ * Adds to a limit error which limit, its value, and how to raise it. Other errors are unchanged. A limit set by the
+ * configuration can only be raised there.
  */
 export function withLimit(error: OutcomeError, profile: Profile, peakBytes = 0): OutcomeError {
   const [name, what] = Object.hasOwn(overrun, error.code)
@@ -83,7 +83,7 @@ function bound(text: string, units: number): string {
   return text.slice(0, units).toWellFormed()
 }
 
-/** Details are facts, not cargo: too many of them, or what is no data, is left out. */
+/** Omits details that are too large or cannot be serialised. */
 function isSmall(details: unknown): boolean {
   if (details === undefined) return false
   try {

@@ -10,7 +10,7 @@ const bytes = fc.oneof(
   fc.string({ unit: 'grapheme' }).map((text) => new TextEncoder().encode(text)),
 )
 
-test('However a stream is cut into chunks, what is heard and what is answered is the same text', () => {
+test("The listener's text equals the final text, however a stream is cut into chunks", () => {
   fc.assert(
     fc.property(bytes, fc.array(fc.nat({ max: 9 })), fc.nat({ max: 80 }), (all, sizes, limit) => {
       const heard: string[] = []
@@ -29,7 +29,7 @@ test('However a stream is cut into chunks, what is heard and what is answered is
   )
 })
 
-test('Any text at all is read as plain well-formed data or refused', () => {
+test('Any text is read as plain well-formed data or refused', () => {
   const texts = fc.oneof(
     fc.array(fc.nat({ max: 0xffff })).map((units) => `"${String.fromCharCode(...units)}"`),
     fc.json(),
@@ -47,7 +47,7 @@ test('Any text at all is read as plain well-formed data or refused', () => {
   )
 })
 
-test('What an honest wall encodes passes, down to the deepest level it may have', () => {
+test('Results encoded by a correct wall pass, down to the deepest level allowed', () => {
   let deep: unknown = 1
   for (let level = 0; level < depthMax / 3; level++) deep = new Map([[level, deep]])
   const { text, encoding } = encodeTagged(deep)

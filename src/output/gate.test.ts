@@ -26,7 +26,7 @@ function read(
   return close({ resultText, encoding }, profile)
 }
 
-test('What was returned and printed leaves as it is', () => {
+test('Result and output of a job pass unchanged', () => {
   const gate = createGate(profileOf())
   void gate.stdout(bytes('out'))
   void gate.stderr(bytes('err'))
@@ -54,7 +54,7 @@ test('Output over its limit is cut between two characters and marked (S0-16)', (
   assert.equal(heard.join(''), 'a\u{1f600}1234567')
 })
 
-test('What is no UTF-8 is replaced, and a character split over chunks is not', () => {
+test('Invalid UTF-8 is replaced, and a character split over chunks is not', () => {
   const heard: string[] = []
   const gate = createGate(profileOf(), (_, text) => void heard.push(text))
   for (const part of [[0xe2], [0x82], [0xac, 0xff], [0xef, 0xbb, 0xbf], [0xf0, 0x9f]]) {
@@ -65,7 +65,7 @@ test('What is no UTF-8 is replaced, and a character split over chunks is not', (
   assert.equal(heard.join(''), stdout)
 })
 
-test('A chunk is copied, since its buffer may be used again', () => {
+test('A chunk is copied, since its buffer may be reused', () => {
   const gate = createGate(profileOf())
   const chunk = bytes('before')
   void gate.stdout(chunk)
@@ -73,7 +73,7 @@ test('A chunk is copied, since its buffer may be used again', () => {
   assert.equal(gate.close(endOf()).stdout, 'before')
 })
 
-test('Who listens holds the guest back with a promise, and one that breaks is left alone', async () => {
+test("A listener's promise is back-pressure, and a listener that throws is unsubscribed", async () => {
   const slow = Promise.withResolvers<void>()
   const gate = createGate(profileOf(), () => slow.promise)
   const held = gate.stdout(bytes('a'))
@@ -88,7 +88,7 @@ test('Who listens holds the guest back with a promise, and one that breaks is le
   assert.equal(gate.close(endOf()).stdout, 'ab')
 })
 
-test('With gate "whole" nothing is heard before the verdict, and nothing at all when it is refused', () => {
+test('With gate "whole" nothing is sent before the verdict, and nothing at all if it is refused', () => {
   const output = { gate: 'whole', schema: { type: 'number' } } as const
   for (const [resultText, heardAfter, status] of [
     ['1', ['stdout:a', 'stderr:b'], 'ok'],
@@ -108,7 +108,7 @@ test('With gate "whole" nothing is heard before the verdict, and nothing at all 
   }
 })
 
-test('What comes after the end is not taken', () => {
+test('Output after the end is ignored', () => {
   const gate = createGate(profileOf())
   gate.close(endOf())
   void gate.stdout(bytes('late'))
@@ -135,7 +135,7 @@ test('A hundred thousand brackets are refused before they are parsed', () => {
   assert.equal(read('{"a":'.repeat(100_000)).error?.code, 'RESULT_TOO_DEEP')
 })
 
-test('A raw key __proto__ is forged, however it is spelled, and a pair of that name is data', () => {
+test('A raw key __proto__ is a forged result, in any spelling, and a tagged pair of that name is data', () => {
   for (const text of [
     '{"__proto__":{"x":1}}',
     '[{"\\u005f_proto__":1}]',
@@ -149,14 +149,14 @@ test('A raw key __proto__ is forged, however it is spelled, and a pair of that n
   assert.equal(read('"__proto__"').result, '__proto__')
 })
 
-test('Tags are checked where tags have a meaning, and are data where not', () => {
+test('Tags are interpreted only in tagged results', () => {
   const forged = '{"$type":"Date","value":"yesterday"}'
   assert.equal(read(forged, 'tagged').error?.code, 'RESULT_FORGED')
   assert.deepEqual(read(forged).result, { $type: 'Date', value: 'yesterday' })
   assert.equal(read('{"$type":"BigInt","value":"12"}', 'tagged').encoding, 'tagged')
 })
 
-test('Half a surrogate pair becomes a replacement character, in keys too', () => {
+test('A lone surrogate becomes a replacement character, in keys too', () => {
   assert.deepEqual(read('{"\\ud800":"a\\udc00"}').result, { '\ufffd': 'a\ufffd' })
   assert.deepEqual(read('"\ud800"').result, '\ufffd')
   assert.equal(read('"\\ud83d\\ude00"').result, '\u{1f600}')
@@ -177,7 +177,7 @@ test('A result that does not match its schema is refused, and the error says whe
   )
 })
 
-test('A job that did not end well has an error, bounded, and no result', () => {
+test('A job that failed has a bounded error and no result', () => {
   const made = close({ status: 'timeout', resultText: '1' })
   assert.deepEqual([made.status, made.result, made.error?.code], ['timeout', null, 'TIMEOUT'])
   const circular: Record<string, unknown> = {}
@@ -200,7 +200,7 @@ test('A job that did not end well has an error, bounded, and no result', () => {
   assert.equal('details' in error!, false)
 })
 
-test('Artifacts leave with size and digest, and not at all when they are too large or their paths are not plain', () => {
+test('Artifacts leave with size and digest, and not at all if too large or with unsafe paths', () => {
   const limits = limitsOf({ artifacts: 10 })
   const leaving = close({ artifacts: [file('a/b.bin')] }, { limits })
   assert.deepEqual(leaving.artifacts, [
@@ -232,7 +232,7 @@ test('Artifacts leave with size and digest, and not at all when they are too lar
   assert.equal(refused([file('a'), file('a')]), 'ARTIFACT_INVALID')
 })
 
-test('Who listens hears all of a long stream, and the end repeats its first MiB', () => {
+test('A listener gets all of a long stream, and the end repeats its first MiB', () => {
   let heard = 0
   const profile = profileOf({ limits: limitsOf({ output: 2 ** 22 }) })
   const gate = createGate(profile, (_, text) => void (heard += text.length))
@@ -244,13 +244,13 @@ test('Who listens hears all of a long stream, and the end repeats its first MiB'
   assert.equal(truncated.stdout, true)
 })
 
-test('A result of encoding "text" is a text, and anything else in its place is forged', () => {
+test('A result of encoding "text" is a string, anything else is forged', () => {
   assert.deepEqual(read('"<Thing>"', 'text').result, '<Thing>')
   assert.equal(read('{"a":1}', 'text').error?.code, 'RESULT_FORGED')
   assert.equal(read('null', 'text').error?.code, 'RESULT_FORGED')
 })
 
-test('What a job shows is refused where it names no artifact, and withheld with the rest', () => {
+test('Rich output that names no artifact is refused, and withheld with the rest', () => {
   const display = [{ type: 'image/png', path: 'a.png' }]
   const artifacts = [{ path: 'a.png', bytes: bytes('png') }]
   const shown = createGate(profileOf()).close(endOf({ display, artifacts }))
@@ -262,7 +262,7 @@ test('What a job shows is refused where it names no artifact, and withheld with 
   )
 })
 
-test('An end at a limit says which, its value and what raises it', () => {
+test('A limit error names the limit, its value and how to raise it', () => {
   const at = (code: string, because: string, more: Partial<Profile['limits']> = {}) => {
     const status = code === 'TIMEOUT' ? 'timeout' : 'limit'
     const field = `limits.${code.toLowerCase()}`
@@ -293,7 +293,7 @@ test('An end at a limit says which, its value and what raises it', () => {
   )
 })
 
-test('A life that its schedule ended says so', () => {
+test('A life ended by its schedule says so', () => {
   const { schedule } = profileOf()
   const phases = [{ ...schedule.phases[0]!, for: 1500 }]
   const { error } = close(
@@ -306,7 +306,7 @@ test('A life that its schedule ended says so', () => {
   )
 })
 
-test('An error of that name which is no end at a limit stays as it is', () => {
+test('An error with the name of a limit at another end is unchanged', () => {
   const { error } = close({ status: 'error', error: { code: 'MEMORY', message: 'mine' } })
   assert.deepEqual(error, { code: 'MEMORY', message: 'mine' })
 })

@@ -1,18 +1,18 @@
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import type { Gate, GatedOutput, OutputListener } from '../contract/pipeline.ts'
-import { Answers } from './answers.ts'
+import { BatchResults } from './batch-results.ts'
 import { artifactsProblem, describeArtifacts } from './artifacts.ts'
 import { describeDisplay, displayProblem } from './display.ts'
 import { boundError, withLimit } from './error.ts'
 import { mismatch, readResult } from './result.ts'
-import { compileSchema, type Check } from './schema.ts'
+import { compileSchema, type SchemaValidator } from './schema.ts'
 import { OutputStream } from './stream.ts'
 
 /**
- * What may leave. One half sees each chunk of the streams as it comes, the other the end; the streams go to `tap` at
- * once, or with `gate = "whole"` only after the verdict, and then not at all where the output is refused. Throws
- * MayflyError INVALID for a schema that is none.
+ * Output gate. Streams are filtered chunk by chunk, the end is judged as a whole; stream text goes to `tap` at once,
+ * or with `gate = "whole"` only after the verdict, and not at all if the output is refused. Throws MayflyError
+ * INVALID for an invalid schema.
  */
 export function createGate(profile: Profile, tap?: OutputListener, calls?: number): Gate {
   const { limits, output } = profile
@@ -21,7 +21,7 @@ export function createGate(profile: Profile, tap?: OutputListener, calls?: numbe
   const stream = (name: 'stdout' | 'stderr') =>
     new OutputStream(limits.output, isWhole || !tap ? undefined : (text) => tap(name, text))
   const [stdout, stderr] = [stream('stdout'), stream('stderr')]
-  const answers = calls === undefined ? undefined : new Answers(calls, limits.result, check)
+  const answers = calls === undefined ? undefined : new BatchResults(calls, limits.result, check)
 
   return {
     stdout: (chunk) => stdout.take(chunk),
@@ -49,7 +49,7 @@ type Judged = Pick<
   'status' | 'result' | 'encoding' | 'error' | 'artifacts' | 'display'
 >
 
-function judge(end: TaskEnd, profile: Profile, check: Check | undefined): Judged {
+function judge(end: TaskEnd, profile: Profile, check: SchemaValidator | undefined): Judged {
   const { limits } = profile
   const problem = artifactsProblem(end.artifacts, limits.artifacts) ?? displayProblem(end)
   if (problem) return { ...nothing, status: 'refused', error: problem }
@@ -70,7 +70,7 @@ function errorOf(end: TaskEnd, profile: Profile) {
   return isLimit ? withLimit(error, profile, end.memory?.peak) : error
 }
 
-/** What was held back, at once; nobody waits for who listens, since the guest is gone. */
+/** Sends withheld text without back-pressure: the guest has ended. */
 function release(
   tap: OutputListener,
   texts: { readonly stdout: string; readonly stderr: string },

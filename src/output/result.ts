@@ -3,19 +3,18 @@ import type { Mismatch } from './schema-walk.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-export type Read =
+export type ResultReading =
   | { readonly kind: 'result'; readonly value: unknown }
   | { readonly kind: 'refused'; readonly error: OutcomeError }
 
-/** Nesting of JSON that is parsed at all: what 512 levels of maps take, and the pairs of objects. */
+/** Nesting limit of JSON before parsing: 512 levels of tagged maps, with their pair arrays. */
 export const depthMax = taggedDepthMax
 
 /**
- * Reads a result as the hostile text it is, into plain data. Size and depth are settled before it is parsed. An
- * honest wall writes no raw `__proto__` key and no tag that its grammar does not have, so both mean a forged result.
- * Half a surrogate pair becomes U+FFFD.
+ * Parses a result, which is hostile text, into plain data. Size and depth are checked before parsing. A correct wall
+ * writes no raw `__proto__` key and no unknown tag, so both prove a forged result. Lone surrogates become U+FFFD.
  */
-export function readResult(text: string, encoding: Encoding, bytesMax: number): Read {
+export function readResult(text: string, encoding: Encoding, bytesMax: number): ResultReading {
   if (isLonger(text, bytesMax)) {
     return refused('RESULT_TOO_LARGE', `The result is larger than ${bytesMax} bytes`)
   }
@@ -34,12 +33,12 @@ export function readResult(text: string, encoding: Encoding, bytesMax: number): 
   }
 }
 
-export function refused(code: string, message: string, details?: unknown): Read {
+export function refused(code: string, message: string, details?: unknown): ResultReading {
   const error = { code, message, ...(details !== undefined && { details }) }
   return { kind: 'refused', error }
 }
 
-/** Why a result that can be read may still not leave. */
+/** Error of a readable result that breaks its schema. */
 export function mismatch(found: Mismatch | undefined): OutcomeError | undefined {
   if (!found) return undefined
   const message = `The result does not match its schema at "${found.path}": ${found.why}`
@@ -48,7 +47,7 @@ export function mismatch(found: Mismatch | undefined): OutcomeError | undefined 
 
 class Forged extends Error {}
 
-/** Bytes of UTF-8; a string is measured only where its length leaves a doubt. */
+/** UTF-8 byte limit; counts only if the length in units is inconclusive. */
 function isLonger(text: string, bytesMax: number): boolean {
   if (text.length > bytesMax) return true
   return text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax
@@ -57,7 +56,7 @@ function isLonger(text: string, bytesMax: number): boolean {
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 
-/** One pass, before anything is parsed. What is not JSON may be measured wrong; JSON.parse will refuse it. */
+/** Scans once before parsing. May misjudge text that is not JSON, which JSON.parse then rejects. */
 function isDeeper(text: string): boolean {
   if (text.length < 2 * depthMax) return false
   let depth = 0
@@ -79,7 +78,7 @@ function endOfString(text: string, start: number): number {
   return at
 }
 
-/** Most results hold neither half a pair nor a key that has to be looked for, and their text says so. */
+/** Fast path: most results contain neither lone surrogates nor suspicious keys. */
 const SUSPECT = /__proto__|\\u/i
 
 function wellFormed(value: unknown, text: string): unknown {

@@ -1,7 +1,6 @@
 /**
- * Makes text safe to print on a terminal: what could move the cursor, change a title, or turn the order of letters
- * round is written out, as `\x1b` or `\u202e`. Line ends and tabs stay. In JSON the text stays as it was: there it
- * is data.
+ * Makes text safe for a terminal: characters that could move the cursor, set a title or reorder text (bidi) are
+ * escaped as `\x1b` or `\u202e`. Line ends and tabs stay. JSON output is not sanitised: there the text is data.
  *
  *     sanitise('\x1b[2Jgone')   // '\\x1b[2Jgone'
  */
@@ -16,5 +15,5 @@ function hex(code: number, digits: number): string {
   return code.toString(16).padStart(digits, '0')
 }
 
-/** Controls but tab, line feed and CR LF; bidirectional marks and overrides; separators some terminals break lines at. */
+/** Controls except tab, LF and CR LF; bidi marks and overrides; separators at which some terminals break lines. */
 const UNSAFE = /(?!\t|\n|\r\n)[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff]/gu

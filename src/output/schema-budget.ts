@@ -1,24 +1,23 @@
 import { threadMs } from '../lib/thread-ms.ts'
 
 /**
- * Steps that the checks of one job may take together. Checking is done in the server's own loop, by a caller's schema
- * on a guest's data, and nobody else is served meanwhile. Steps are the same for the same data on every machine: a look
- * at one value, a name that is looked for, a key that is listed, an item that is held against another, a piece of text.
- * A step takes 0.02 to 0.3 µs, so that all of them together stay below half a second.
+ * Step limit for all schema checks of one job. Checks run on the server's event loop, with a caller's schema on a
+ * guest's data, and block everybody else. Steps are deterministic: a visited value, a looked-up name, a listed key,
+ * a compared item, a piece of text. A step takes 0.02 to 0.3 µs, so the limit stays below half a second.
  */
 export const stepsMax = 6_000_000
 /**
- * Milliseconds beside the steps, for what they are wrong about. They are those that this thread worked, not those that
- * went by: on a busy machine an honest check lasts longer and takes no more.
+ * Time limit besides steps, for costs that steps underestimate. Thread CPU time, not wall time: on a busy machine an
+ * honest check must not fail.
  */
 export const workMsMax = 400
-/** Between two looks at the clock, which takes 2 µs. */
+/** Steps between clock reads, which take 2 µs. */
 const stepsBetween = 1000
-/** Text of one step, in UTF-16 units. */
+/** UTF-16 units of text per step. */
 export const unitsOfStep = 32
 
-/** Counts the work of the checks of one job, and throws `spent` once it is too much. Pure but for its clock. */
-export class Budget {
+/** Counts the work of one job's checks, and throws `spent` at the limit. Pure except for its clock. */
+export class StepBudget {
   readonly #now: () => number
   #steps = 0
   #lookAt = stepsBetween
@@ -29,7 +28,7 @@ export class Budget {
     this.#now = now
   }
 
-  /** A check begins, and its time counts until `pause`. */
+  /** Starts the time of a check, until `pause`. */
   resume(): void {
     this.#since = this.#now()
     if (this.#steps > stepsMax || this.#msLeft < 0) throw spent
@@ -39,7 +38,7 @@ export class Budget {
     this.#msLeft -= this.#now() - this.#since
   }
 
-  /** Call before the work, with what it takes; parts of a step count. */
+  /** Call before the work with its cost; fractions count. */
   spend(steps: number): void {
     this.#steps += steps
     if (this.#steps < this.#lookAt) return
@@ -47,11 +46,11 @@ export class Budget {
     if (this.#steps > stepsMax || this.#now() - this.#since > this.#msLeft) throw spent
   }
 
-  /** What was spent so far. */
+  /** Steps spent so far. */
   get steps(): number {
     return this.#steps
   }
 }
 
-/** Thrown where a budget ends. */
+/** Thrown at the limit. */
 export const spent = new Error('The work for this check is spent')

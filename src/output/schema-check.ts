@@ -1,21 +1,27 @@
-import { spent, type Budget } from './schema-budget.ts'
-import { pointer, type Place } from './schema-place.ts'
-import type { Plan } from './schema-plan.ts'
-import type { Members, Mismatch, Miss, Schema, Walk } from './schema-walk.ts'
+import { spent, type StepBudget } from './schema-budget.ts'
+import { pointer, type ValuePath } from './schema-path.ts'
+import type { SchemaPlan } from './schema-plan.ts'
+import type {
+  JsonObject,
+  Mismatch,
+  UnlocatedMismatch,
+  Schema,
+  CheckContext,
+} from './schema-walk.ts'
 
-/** Levels of value and schema together. Past them nothing matches. */
+/** Nesting limit of value and schema together; deeper values never match. */
 const levelsMax = 1000
-/** Keys that are quicker listed again than kept. */
+/** Up to this many keys, listing again is cheaper than caching. */
 const keysFew = 16
 
-/** One value against one schema that was read, within a budget. Where that ends, the value does not match. */
-export class Checking implements Walk {
-  readonly #plan: Plan
-  readonly #budget: Budget
+/** Checks one value against a compiled schema within a budget. At the limit the value does not match. */
+export class SchemaCheck implements CheckContext {
+  readonly #plan: SchemaPlan
+  readonly #budget: StepBudget
   readonly #keys = new Map<object, readonly string[]>()
   #levels = 0
 
-  constructor(plan: Plan, budget: Budget) {
+  constructor(plan: SchemaPlan, budget: StepBudget) {
     this.#plan = plan
     this.#budget = budget
   }
@@ -33,7 +39,7 @@ export class Checking implements Walk {
     }
   }
 
-  look(schema: Schema, value: unknown, at: Place | undefined): Miss | undefined {
+  look(schema: Schema, value: unknown, at: ValuePath | undefined): UnlocatedMismatch | undefined {
     this.spend(1)
     if (schema === true) return undefined
     if (schema === false) return { at, why: 'nothing is allowed here' }
@@ -49,7 +55,7 @@ export class Checking implements Walk {
     return undefined
   }
 
-  keys(value: Members): readonly string[] {
+  keys(value: JsonObject): readonly string[] {
     const known = this.#keys.get(value)
     if (known !== undefined) return known
     const keys = Object.keys(value)

@@ -8,25 +8,25 @@ import {
   othersMatch,
   propertiesMatch,
 } from './schema-members.ts'
-import { isSame } from './schema-same.ts'
+import { isEqual } from './schema-equal.ts'
 import {
   first,
-  type Found,
-  type Look,
-  type Members,
-  type Miss,
+  type KeywordResult,
+  type KeywordInput,
+  type JsonObject,
+  type UnlocatedMismatch,
   type Schema,
 } from './schema-walk.ts'
 
 export interface Keyword {
-  readonly takes: Takes
-  /** Why the value does not match, or where in it something does not. A keyword without one is a note. */
-  readonly check?: Check
+  readonly takes: ArgumentKind
+  /** Reason or position of a mismatch. Undefined: an annotation. */
+  readonly check?: KeywordCheck
 }
 
-export type Check = (look: Look) => Found
+export type KeywordCheck = (look: KeywordInput) => KeywordResult
 
-export type Takes =
+export type ArgumentKind =
   | 'schema'
   | 'schemas'
   | 'schemaMap'
@@ -43,7 +43,7 @@ export type Takes =
 
 const note: Keyword = { takes: 'any' }
 
-/** Every keyword there is; any other is not supported. */
+/** All supported keywords. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map<string, Keyword>([
   ['$ref', { takes: 'ref', check: ({ arg, value, at, walk }) => walk.look(arg, value, at) }],
   ['$defs', { takes: 'schemaMap' }],
@@ -152,7 +152,7 @@ function numbers(
   }
 }
 
-/** Lengths count characters, not UTF-16 units. */
+/** Counts code points, not UTF-16 units. */
 function texts(wrong: (length: number, bound: number) => string | false): Keyword {
   return {
     takes: 'count',
@@ -173,17 +173,23 @@ function lengthOf(text: string): number {
   return length
 }
 
-/** Whether a unit is the first (0xd800) or the second (0xdc00) half of a pair. */
+/** True for a high (0xd800) or low (0xdc00) surrogate. */
 function isHalf(text: string, at: number, half: number): boolean {
   return (text.charCodeAt(at) & 0xfc00) === half
 }
 
-function onLists(check: (look: Look<readonly unknown[]>) => Found): (look: Look) => Found {
-  return (look) => (Array.isArray(look.value) ? check(look as Look<readonly unknown[]>) : undefined)
+function onLists(
+  check: (look: KeywordInput<readonly unknown[]>) => KeywordResult,
+): (look: KeywordInput) => KeywordResult {
+  return (look) =>
+    Array.isArray(look.value) ? check(look as KeywordInput<readonly unknown[]>) : undefined
 }
 
-function onRecords(check: (look: Look<Members>) => Found): (look: Look) => Found {
-  return (look) => (kindOf(look.value) === 'object' ? check(look as Look<Members>) : undefined)
+function onRecords(
+  check: (look: KeywordInput<JsonObject>) => KeywordResult,
+): (look: KeywordInput) => KeywordResult {
+  return (look) =>
+    kindOf(look.value) === 'object' ? check(look as KeywordInput<JsonObject>) : undefined
 }
 
 function kindOf(value: unknown): string {
@@ -191,22 +197,22 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? 'array' : typeof value
 }
 
-function isOfType({ value, arg }: Look): Found {
+function isOfType({ value, arg }: KeywordInput): KeywordResult {
   const { types, text }: { readonly types: ReadonlySet<string>; readonly text: string } = arg
   const kind = kindOf(value)
   const isOne = types.has(kind) || (types.has('integer') && Number.isInteger(value))
   return isOne ? undefined : `expected ${text}, found ${kind}`
 }
 
-function isOneOf({ value, arg, walk }: Look): Found {
+function isOneOf({ value, arg, walk }: KeywordInput): KeywordResult {
   const values: readonly unknown[] = arg
-  return values.some((one) => isSame(one, value, walk))
+  return values.some((one) => isEqual(one, value, walk))
     ? undefined
     : 'expected one of the values listed'
 }
 
-function isTheValue({ value, arg, walk }: Look): Found {
-  return isSame(arg, value, walk) ? undefined : 'expected the one value allowed'
+function isTheValue({ value, arg, walk }: KeywordInput): KeywordResult {
+  return isEqual(arg, value, walk) ? undefined : 'expected the one value allowed'
 }
 
 function isMultiple(value: number, of: number): boolean {
@@ -214,21 +220,21 @@ function isMultiple(value: number, of: number): boolean {
   return Math.abs(times - Math.round(times)) <= Number.EPSILON * Math.abs(times)
 }
 
-function tooFew(count: number, bound: number, what: string): Found {
+function tooFew(count: number, bound: number, what: string): KeywordResult {
   return count < bound ? `expected ${bound} ${what} or more, found ${count}` : undefined
 }
 
-function tooMany(count: number, bound: number, what: string): Found {
+function tooMany(count: number, bound: number, what: string): KeywordResult {
   return count > bound ? `expected ${bound} ${what} or fewer, found ${count}` : undefined
 }
 
-function allMatch({ value, arg, at, walk }: Look): Found {
+function allMatch({ value, arg, at, walk }: KeywordInput): KeywordResult {
   return first(arg as readonly Schema[], (schema) => walk.look(schema, value, at))
 }
 
-/** Says why the first one does not match: with one variant meant, it is as good as any. */
-function anyMatches({ value, arg, at, walk }: Look): Found {
-  let why: Miss | undefined
+/** Reports the first variant's mismatch; any would do. */
+function anyMatches({ value, arg, at, walk }: KeywordInput): KeywordResult {
+  let why: UnlocatedMismatch | undefined
   for (const schema of arg as readonly Schema[]) {
     const found = walk.look(schema, value, at)
     if (found === undefined) return undefined
@@ -237,8 +243,8 @@ function anyMatches({ value, arg, at, walk }: Look): Found {
   return why
 }
 
-function oneMatches({ value, arg, at, walk }: Look): Found {
-  let why: Miss | undefined
+function oneMatches({ value, arg, at, walk }: KeywordInput): KeywordResult {
+  let why: UnlocatedMismatch | undefined
   let count = 0
   for (const schema of arg as readonly Schema[]) {
     const found = walk.look(schema, value, at)
@@ -249,11 +255,11 @@ function oneMatches({ value, arg, at, walk }: Look): Found {
   return count === 1 ? undefined : why
 }
 
-function doesNotMatch({ value, arg, at, walk }: Look): Found {
+function doesNotMatch({ value, arg, at, walk }: KeywordInput): KeywordResult {
   return walk.look(arg, value, at) === undefined ? 'expected something else' : undefined
 }
 
-function branchMatches({ value, arg, rules, at, walk }: Look): Found {
+function branchMatches({ value, arg, rules, at, walk }: KeywordInput): KeywordResult {
   const branch = rules[walk.look(arg, value, at) === undefined ? 'then' : 'else']
   return branch === undefined ? undefined : walk.look(branch as Schema, value, at)
 }

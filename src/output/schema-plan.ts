@@ -1,26 +1,26 @@
-import { keywords, type Check, type Takes } from './schema-keywords.ts'
-import type { Rules, Schema } from './schema-walk.ts'
+import { keywords, type KeywordCheck, type ArgumentKind } from './schema-keywords.ts'
+import type { SchemaObject, Schema } from './schema-walk.ts'
 
-/** One keyword of a schema, ready to be asked. */
-export interface Part {
-  readonly check: Check
+/** Keyword of a schema with its prepared argument. */
+export interface PreparedKeyword {
+  readonly check: KeywordCheck
   readonly arg: unknown
 }
 
 /**
- * What each part of a schema asks for. It is made ready once, where a check first comes to it: an argument may be as
- * long as a request, and a check come to it as often as it has steps.
+ * Prepared keywords of each subschema, computed once on first use: an argument may be as long as the request, and be
+ * visited once per step.
  */
-export class Plan {
+export class SchemaPlan {
   readonly #root: Schema
-  readonly #parts = new Map<Rules, readonly Part[]>()
+  readonly #parts = new Map<SchemaObject, readonly PreparedKeyword[]>()
 
   constructor(root: Schema) {
     this.#root = root
   }
 
-  /** The keywords of one part that check anything, in the order they are written. */
-  of(rules: Rules): readonly Part[] {
+  /** Checking keywords of a subschema, in source order. */
+  of(rules: SchemaObject): readonly PreparedKeyword[] {
     let parts = this.#parts.get(rules)
     if (parts === undefined) {
       parts = Object.entries(rules).flatMap(([name, arg]) => this.#part(name, arg))
@@ -29,12 +29,12 @@ export class Plan {
     return parts
   }
 
-  #part(name: string, arg: unknown): readonly Part[] {
+  #part(name: string, arg: unknown): readonly PreparedKeyword[] {
     const keyword = keywords.get(name)
     return keyword?.check ? [{ check: keyword.check, arg: this.#ready(keyword.takes, arg) }] : []
   }
 
-  #ready(takes: Takes, arg: unknown): unknown {
+  #ready(takes: ArgumentKind, arg: unknown): unknown {
     if (takes === 'ref') return resolve(this.#root, arg as string)
     if (takes === 'schemaMap' || takes === 'namesMap') return Object.entries(arg as object)
     if (takes !== 'types') return arg
@@ -43,14 +43,14 @@ export class Plan {
   }
 }
 
-/** The part of a schema that a reference names; undefined where there is none. */
+/** Resolves a local reference; undefined if there is no target. */
 export function resolve(root: Schema, ref: string): Schema | undefined {
   if (ref !== '#' && !ref.startsWith('#/')) return undefined
   let at: unknown = root
   for (const step of ref.split('/').slice(1)) {
     const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
     if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name)) return undefined
-    at = (at as Rules)[name]
+    at = (at as SchemaObject)[name]
   }
   return at as Schema
 }

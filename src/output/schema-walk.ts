@@ -1,9 +1,9 @@
-import type { Place } from './schema-place.ts'
+import type { ValuePath } from './schema-path.ts'
 
-export type Schema = boolean | Rules
-export type Rules = Readonly<Record<string, unknown>>
-/** An object of the result, or of a schema. */
-export type Members = Readonly<Record<string, unknown>>
+export type Schema = boolean | SchemaObject
+export type SchemaObject = Readonly<Record<string, unknown>>
+/** Object of the result or of a schema. */
+export type JsonObject = Readonly<Record<string, unknown>>
 
 export interface Mismatch {
   /** JSON Pointer into the result. */
@@ -11,39 +11,42 @@ export interface Mismatch {
   readonly why: string
 }
 
-/** A mismatch whose place is not written as a pointer yet. */
-export interface Miss {
-  readonly at: Place | undefined
+/** Mismatch whose pointer is not built yet. */
+export interface UnlocatedMismatch {
+  readonly at: ValuePath | undefined
   readonly why: string
 }
 
 /**
- * What a keyword needs of the check it is part of. A check has counted a step for the look and one for each keyword
- * before it asks; whatever a keyword goes through beyond that, it has to spend before it does.
+ * Services of the check for its keywords. The check has charged a step for the visit and each keyword; further work
+ * must be charged by the keyword before it is done.
  */
-export interface Walk {
-  look(schema: Schema, value: unknown, at: Place | undefined): Miss | undefined
-  /** The keys of an object. Counts them where it has to list them, which of a large one is once in a check. */
-  keys(value: Members): readonly string[]
+export interface CheckContext {
+  look(schema: Schema, value: unknown, at: ValuePath | undefined): UnlocatedMismatch | undefined
+  /** Keys of an object; charged when listed, for a large object once per check. */
+  keys(value: JsonObject): readonly string[]
   spend(steps: number): void
-  /** Goes one level down in the value, and up again; a look does so by itself. */
+  /** Enters and leaves a nesting level; `look` does this itself. */
   enter(): void
   leave(): void
 }
 
-export interface Look<Value = unknown> {
+export interface KeywordInput<Value = unknown> {
   readonly value: Value
-  /** The keyword's own argument, as a plan made it ready: of a map its entries, of a reference what it names. */
+  /** Prepared argument: entries of a map, target of a reference. */
   readonly arg: never
-  readonly rules: Rules
-  readonly at: Place | undefined
-  readonly walk: Walk
+  readonly rules: SchemaObject
+  readonly at: ValuePath | undefined
+  readonly walk: CheckContext
 }
 
-export type Found = Miss | string | undefined
+export type KeywordResult = UnlocatedMismatch | string | undefined
 
-/** What is found first, item by item. */
-export function first<Item>(items: readonly Item[], look: (item: Item) => Found): Found {
+/** First mismatch of the items. */
+export function first<Item>(
+  items: readonly Item[],
+  look: (item: Item) => KeywordResult,
+): KeywordResult {
   for (const item of items) {
     const found = look(item)
     if (found !== undefined) return found

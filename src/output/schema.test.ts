@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { profileOf } from '../../tests/sim/stage.ts'
 import { threadMs } from '../lib/thread-ms.ts'
-import { Budget, stepsMax, workMsMax } from './schema-budget.ts'
+import { StepBudget, stepsMax, workMsMax } from './schema-budget.ts'
 import { createGate } from './gate.ts'
 import { compileSchema } from './schema.ts'
 
-/** Schema, what matches it, what does not. */
+/** Schema, matching values, other values. */
 const cases: readonly (readonly [unknown, readonly unknown[], readonly unknown[]])[] = [
   [true, [1, null], []],
   [false, [], [1, null]],
@@ -86,7 +86,7 @@ const cases: readonly (readonly [unknown, readonly unknown[], readonly unknown[]
   [{ type: 'string', format: 'email', title: 'note' }, ['not an address'], [1]],
 ]
 
-test('A schema accepts what it describes and refuses what it does not', () => {
+test('A schema accepts matching values and refuses others', () => {
   for (const [schema, good, bad] of cases) {
     const check = compileSchema(schema)
     for (const value of good)
@@ -95,7 +95,7 @@ test('A schema accepts what it describes and refuses what it does not', () => {
   }
 })
 
-test('A mismatch says where and why', () => {
+test('A mismatch has a position and a reason', () => {
   const check = compileSchema({ properties: { 'a/b': { items: { type: 'number' } } } })
   assert.deepEqual(check({ 'a/b': [1, 'x'] }), {
     path: '/a~1b/1',
@@ -103,7 +103,7 @@ test('A mismatch says where and why', () => {
   })
 })
 
-test('A schema that is none, or that asks for what is not supported, is an error that says where', () => {
+test('An invalid or unsupported schema is an error with its position', () => {
   const wrong: readonly (readonly [unknown, string])[] = [
     [1, ''],
     [{ type: 'text' }, '/type'],
@@ -151,7 +151,7 @@ function nested(levels: number): unknown {
   return data
 }
 
-test('Nested data is checked to its last level, and data nested without end is refused', () => {
+test('Nested data is checked to its last level, and endless nesting is refused', () => {
   const lists = compileSchema({ type: 'array', items: { $ref: '#' } })
   assert.deepEqual(lists(nested(400)), {
     path: '/0'.repeat(400),
@@ -160,7 +160,7 @@ test('Nested data is checked to its last level, and data nested without end is r
   assert.match(lists(nested(1536))!.why, /too much work/)
 })
 
-test('A path and a name in what does not match are cut where they are long', () => {
+test('Long paths and names in a mismatch are cut', () => {
   const key = 'k~'.repeat(1e6)
   const { path } = compileSchema({ additionalProperties: { items: false } })({ [key]: [1] })!
   assert.match(path, /^\/k~0k~0.*…$/)
@@ -172,7 +172,7 @@ const many = <Part>(count: number, part: Part) => Array.from({ length: count }, 
 const record = (keys: number, value: unknown = 0) =>
   Object.fromEntries(Array.from({ length: keys }, (_, place) => [`k${place}`, value]))
 
-/** A schema, a value of 2,000 members or 64,000 units, and the steps that one look at all of it takes at least. */
+/** Schema, a value of 2,000 members or 64,000 units, and the minimum of steps to visit all of it. */
 const passes: readonly (readonly [string, unknown, unknown, number])[] = [
   ['minLength', { minLength: 1 }, 'x'.repeat(64_000), 2000],
   ['enum', { enum: ['x'.repeat(64_000)] }, `${'x'.repeat(63_999)}x`, 2000],
@@ -191,9 +191,9 @@ const passes: readonly (readonly [string, unknown, unknown, number])[] = [
   ['dependentRequired', { dependentRequired: record(2000, ['k0']) }, record(2000), 4000],
 ]
 
-test('Each look that goes through a whole value counts what it goes through', () => {
+test('A keyword that visits a whole value charges for all of it', () => {
   for (const [name, schema, value, least] of passes) {
-    const budget = new Budget()
+    const budget = new StepBudget()
     compileSchema(
       { $defs: { one: schema }, allOf: many(10, { $ref: '#/$defs/one' }) },
       budget,
@@ -203,7 +203,7 @@ test('Each look that goes through a whole value counts what it goes through', ()
   }
 })
 
-test('The keys of a large value are listed once in a check, however many keywords ask', () => {
+test('Keys of a large object are listed once per check, however many keywords ask', () => {
   let lists = 0
   const value = new Proxy(record(100), {
     ownKeys: (target) => (lists++, Reflect.ownKeys(target)),
@@ -214,9 +214,9 @@ test('The keys of a large value are listed once in a check, however many keyword
   assert.equal(lists, 1)
 })
 
-test('A check that is too much work by its steps matches nothing, and no later one of its job', () => {
+test('A check over its step limit matches nothing, and neither do later ones of its job', () => {
   const schema = { allOf: many(2000, { minItems: 0, items: true }) }
-  const budget = new Budget(() => 0)
+  const budget = new StepBudget(() => 0)
   const check = compileSchema(schema, budget)
   assert.equal(check([1]), undefined)
   assert.match(check(many(10_000, 1))!.why, /too much work/)
@@ -224,7 +224,7 @@ test('A check that is too much work by its steps matches nothing, and no later o
   assert.match(compileSchema(true, budget)(1)!.why, /too much work/)
 })
 
-test('The calls of a batch share the work that checking them may take', () => {
+test('The calls of a batch share one step budget', () => {
   const twice = { anyOf: [{ $ref: '#' }, { $ref: '#' }] }
   const schema = { anyOf: [{ type: 'number' }, { type: 'array', items: twice }] }
   const gate = createGate(profileOf({ output: { gate: 'stream', schema } }), undefined, 3)
@@ -243,9 +243,9 @@ test('The calls of a batch share the work that checking them may take', () => {
   assert.deepEqual(ends, [['ok', undefined], refused, refused])
 })
 
-test('The time that checks take is one sum for a job, and where it is up nothing matches', () => {
+test('The time of checks is summed per job, and past the limit nothing matches', () => {
   let now = 0
-  const check = compileSchema({ items: { type: 'number' } }, new Budget(() => (now += 20)))
+  const check = compileSchema({ items: { type: 'number' } }, new StepBudget(() => (now += 20)))
   const list = many(4000, 1)
   const matched: boolean[] = []
   for (let call = 0; call < 10; call++) {
@@ -258,7 +258,7 @@ test('The time that checks take is one sum for a job, and where it is up nothing
 
 const large = record(100_000)
 
-/** What would hold the loop for seconds, were the steps not what is gone through: a schema to look by 300 times. */
+/** Would block the event loop for seconds if steps were undercounted: a schema to check 300 times. */
 const hostile: readonly (readonly [string, unknown, unknown])[] = [
   ['keys counted', { minProperties: 1 }, large],
   ['keys held against none', { not: { additionalProperties: false } }, large],
@@ -268,10 +268,10 @@ const hostile: readonly (readonly [string, unknown, unknown])[] = [
   ['a key', { additionalProperties: { not: false } }, { ['~/'.repeat(1e6)]: 1 }],
 ]
 
-test('No check holds the loop for much longer than its time, whatever it is asked', () => {
+test('No check blocks the event loop for much longer than its time limit', () => {
   const before = threadMs()
   Object.keys(large)
-  // The keys of one object are listed in one go, and a machine that is busy is slower at everything.
+  // Tolerance: keys of one object are listed in one go, and a busy machine is slower at everything.
   const lateness = 4 * (threadMs() - before) + workMsMax
   for (const [name, one, value] of hostile) {
     const check = compileSchema({ $defs: { one }, allOf: many(300, { $ref: '#/$defs/one' }) })
@@ -305,7 +305,7 @@ const usual = {
   },
 }
 
-test('Honest results of 4 MB are checked whole', () => {
+test('Honest results of 4 MB are checked completely', () => {
   const rows = Array.from({ length: 50_000 }, (_, id) => ({
     id,
     name: `name ${id}`,
@@ -319,17 +319,17 @@ test('Honest results of 4 MB are checked whole', () => {
     [{ uniqueItems: true, items: { type: 'string' } }, Object.keys(map)],
     [{ propertyNames: { maxLength: 9 }, additionalProperties: { type: 'number' } }, map],
   ]
-  // The clock stands still: their steps are to be enough on every machine.
+  // Stopped clock: steps alone must suffice on every machine.
   for (const [schema, value] of honest)
-    assert.equal(compileSchema(schema, new Budget(() => 0))(value), undefined)
+    assert.equal(compileSchema(schema, new StepBudget(() => 0))(value), undefined)
   const wrong = rows.with(49_999, { ...rows[0]!, id: -1 })
-  assert.deepEqual(compileSchema(usual, new Budget(() => 0))(wrong), {
+  assert.deepEqual(compileSchema(usual, new StepBudget(() => 0))(wrong), {
     path: '/49999/id',
     why: 'expected at least 0',
   })
 })
 
-test('Values nested to the last level of a result are compared or refused, never an overflow', () => {
+test('Values nested to the limit are compared or refused, without a stack overflow', () => {
   const chain = many(15, 0).map((_, place) => {
     let schema: unknown = { $ref: `#/$defs/d${place + 1}` }
     for (let level = 0; level < 30; level++) schema = { anyOf: [schema] }

@@ -1,33 +1,36 @@
 import { MayflyError } from '../contract/error.ts'
-import { Budget } from './schema-budget.ts'
-import { Checking } from './schema-check.ts'
-import { keywords, type Takes } from './schema-keywords.ts'
-import { escapePointer } from './schema-place.ts'
-import { Plan, resolve } from './schema-plan.ts'
+import { StepBudget } from './schema-budget.ts'
+import { SchemaCheck } from './schema-check.ts'
+import { keywords, type ArgumentKind } from './schema-keywords.ts'
+import { escapePointer } from './schema-path.ts'
+import { SchemaPlan, resolve } from './schema-plan.ts'
 import type { Mismatch, Schema } from './schema-walk.ts'
 
-/** Subschemas in one schema, and levels of them. */
+/** Limits of a schema: subschemas and nesting. */
 const partsMax = 10_000
 const levelsMax = 64
 
-/** What does not match and where, or undefined where all does. A path of more than 1,000 units is cut. */
-export type Check = (value: unknown) => Mismatch | undefined
+/** Mismatch, or undefined if the value matches. Paths are cut to 1,000 units. */
+export type SchemaValidator = (value: unknown) => Mismatch | undefined
 
 /**
- * Reads a JSON Schema (2020-12) for results once. Checking happens in the server's own process, on a guest's data
- * and by a caller's schema, so its work is counted and bounded: references that branch twice each would keep a plain
- * validator busy for years, and so would a regular expression. All values that one check is asked about share one
- * budget, since the calls of a batch are many; where it is spent nothing matches any more. What is not supported
- * (`pattern`, `unevaluatedProperties`, references to elsewhere …) is an error here, never ignored; `format` is a note,
- * as that standard has it. Throws MayflyError INVALID that says where the schema is wrong (`details.path`, a JSON
- * Pointer).
+ * Compiles a JSON Schema (2020-12) for results.
+ *
+ * Checking runs in the server's process, with a caller's schema on a guest's data, so its work is bounded: doubly
+ * branching references would keep a plain validator busy for years, and a regular expression may backtrack
+ * exponentially. All values of one check share a budget, because a batch has many; once it is spent, nothing
+ * matches.
+ *
+ * Unsupported keywords (`pattern`, `unevaluatedProperties`, remote references …) are errors, never ignored; `format`
+ * is an annotation, as in the standard. Throws MayflyError INVALID with the position in the schema (`details.path`,
+ * a JSON Pointer).
  *
  *     compileSchema({ type: 'object', required: ['id'] })({})   // { path: '', why: 'the property "id" is missing' }
  */
-export function compileSchema(schema: unknown, budget = new Budget()): Check {
+export function compileSchema(schema: unknown, budget = new StepBudget()): SchemaValidator {
   new Reader(schema).run()
-  const plan = new Plan(schema as Schema)
-  return (value) => new Checking(plan, budget).run(schema as Schema, value)
+  const plan = new SchemaPlan(schema as Schema)
+  return (value) => new SchemaCheck(plan, budget).run(schema as Schema, value)
 }
 
 class Reader {
@@ -40,7 +43,7 @@ class Reader {
     this.#root = root
   }
 
-  /** A reference may only name what was read as a schema: not a default, nor an example. */
+  /** References may only target subschemas, not defaults or examples. */
   run(): void {
     this.#schema(this.#root, '', 0)
     for (const { path, to } of this.#refs) {
@@ -73,14 +76,14 @@ class Reader {
   }
 }
 
-function parts(takes: Takes, value: unknown): readonly (readonly [string, unknown])[] {
+function parts(takes: ArgumentKind, value: unknown): readonly (readonly [string, unknown])[] {
   if (takes === 'schema') return [['', value]]
   return takes === 'schemas' || takes === 'schemaMap' ? Object.entries(value as object) : []
 }
 
 const typeNames = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string']
 
-/** What a keyword takes, and how that is said. */
+/** Argument type of each keyword, with its description. */
 const shapes = {
   schema: { is: () => true, text: 'a schema' },
   schemas: { is: (v: unknown) => Array.isArray(v) && v.length > 0, text: 'an array of schemas' },
@@ -104,7 +107,7 @@ const shapes = {
   },
   list: { is: (v: unknown) => Array.isArray(v) && v.length > 0, text: 'an array of values' },
   any: { is: () => true, text: 'a value' },
-} satisfies Record<Takes, { is: (value: unknown) => boolean; text: string }>
+} satisfies Record<ArgumentKind, { is: (value: unknown) => boolean; text: string }>
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,22 +1,22 @@
-/** Who hears a stream while it runs; a promise holds the guest back. */
-export type Listener = (text: string) => void | Promise<void>
+/** Live listener; its promise is back-pressure on the guest. */
+export type StreamListener = (text: string) => void | Promise<void>
 
 const noBytes = new Uint8Array(0)
-/** What the end repeats, at most, of a stream that somebody has heard: 1 MiB, so that a long one is not held. */
+/** Final text of a stream that had a listener: at most 1 MiB, to bound memory. */
 export const repeatedBytesMax = 2 ** 20
-/** First room made for a stream that has anything to say. */
+/** Initial buffer size. */
 const firstBytes = 4096
 
 /**
- * The incremental half of the gate, for one stream. Keeps at most `bytesMax` bytes and marks what it cut; a cut
- * falls between characters. What is not UTF-8 becomes U+FFFD, also over the borders of chunks, and the listener
- * hears exactly the text that is answered in the end, and what comes behind its first MiB too. Control characters pass: in JSON they are data, and what
- * prints to a terminal calls `sanitise`.
+ * Incremental half of the gate, for one stream. Stores at most `bytesMax` bytes and marks truncation; cuts fall
+ * between characters. Invalid UTF-8 becomes U+FFFD, across chunk borders too, and the listener receives exactly the
+ * final text (and the text beyond its first MiB). Control characters pass: in JSON they are data; terminal output
+ * goes through `sanitise`.
  */
 export class OutputStream {
   readonly #bytesMax: number
   readonly #repeatedMax: number
-  readonly #listener: Listener | undefined
+  readonly #listener: StreamListener | undefined
   #decoder: TextDecoder | undefined
   #bytes = noBytes
   #length = 0
@@ -25,7 +25,7 @@ export class OutputStream {
   #isOpen = true
   #isHeard: boolean
 
-  constructor(bytesMax: number, listener?: Listener) {
+  constructor(bytesMax: number, listener?: StreamListener) {
     this.#bytesMax = bytesMax
     this.#repeatedMax = listener ? Math.min(bytesMax, repeatedBytesMax) : bytesMax
     this.#listener = listener
@@ -43,12 +43,12 @@ export class OutputStream {
     return this.#tell(this.#decoder.decode(kept, { stream: true }))
   }
 
-  /** Whether the text of the end is not all there was. */
+  /** True if the final text is incomplete. */
   get isTruncated(): boolean {
     return this.#isCut || this.#length < this.#passed
   }
 
-  /** All of it. A character that was never finished is dropped where the stream was cut, else U+FFFD. */
+  /** Final text. An incomplete last character is dropped if the stream was cut, else U+FFFD. */
   close(): string {
     this.#isOpen = false
     if (!this.#isCut && this.#decoder) void this.#tell(this.#decoder.decode())
@@ -56,7 +56,7 @@ export class OutputStream {
     return newDecoder().decode(this.#bytes.subarray(0, this.#length), { stream: this.isTruncated })
   }
 
-  /** Copied, since the chunk may be a window on a buffer that will be used again. */
+  /** Copies, because the chunk may be a view of a reused buffer. */
   #append(chunk: Uint8Array): void {
     const length = this.#length + chunk.length
     if (length > this.#bytes.length) {
@@ -68,7 +68,7 @@ export class OutputStream {
     this.#length = length
   }
 
-  /** A listener that breaks is not told any more; the job goes on. */
+  /** Unsubscribes a listener that throws; the job continues. */
   #tell(text: string): void | Promise<void> {
     if (text === '' || !this.#isHeard) return
     try {

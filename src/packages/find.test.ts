@@ -8,7 +8,7 @@ import { findPackages, nearestModules } from './find.ts'
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-find-')))
 after(() => rmSync(base, { recursive: true, force: true }))
 
-/** A folder of this user's that no project may bring into a wall. */
+/** A folder of this user that no project may mount. */
 const secrets = join(base, 'secrets')
 mkdirSync(secrets)
 writeFileSync(join(secrets, 'credentials'), 'canary')
@@ -20,7 +20,7 @@ function project(name: string): string {
   return root
 }
 
-test('packages that are found lie in the project, whatever its links say', () => {
+test('packages found in a project are inside it, whatever its links say', () => {
   const plain = project('plain')
   mkdirSync(join(plain, 'node_modules'))
   assert.equal(nearestModules(plain)?.folder, join(plain, 'node_modules'))
@@ -40,7 +40,7 @@ test('packages that are found lie in the project, whatever its links say', () =>
   assert.throws(() => findPackages(environment), { code: 'USAGE' })
 })
 
-test('a folder that is named itself may be a link', () => {
+test('a folder named by the caller may be a link', () => {
   const own = project('own')
   mkdirSync(join(own, 'node_modules'))
   symlinkSync(join(own, 'node_modules'), join(base, 'named'))

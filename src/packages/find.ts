@@ -6,11 +6,11 @@ import { MayflyError } from '../contract/error.ts'
 /** A folder of packages on this machine. */
 export interface PackageSource {
   readonly kind: LayerKind
-  /** Without a link in it. */
+  /** Real path, without symlinks. */
   readonly folder: string
-  /** The bytes of the lock file that the folder was installed from. */
+  /** Bytes of the lock file the folder was installed from. */
   readonly lock?: Buffer
-  /** Of the Python that it was installed for, such as `3.11`. */
+  /** Python version of the installation, such as `3.11`. */
   readonly python?: string
 }
 
@@ -22,12 +22,12 @@ const LOCKS = [
   'bun.lock',
 ]
 const LOCK_BYTES_MAX = 64 * 2 ** 20
-/** Of a name that a virtual environment usually has. */
+/** Usual names of virtual environments. */
 const ENVIRONMENTS = ['.venv', 'venv']
 
 /**
- * The packages that a folder is or has: a `node_modules`, a virtual environment, a folder of installed Python packages,
- * a folder of wheels, or a project with one of the first two. Throws MayflyError USAGE where there are none.
+ * Finds packages at or in a folder: a `node_modules`, a virtual environment, a site-packages, a folder of wheels, or
+ * a project with one of the first two. Throws MayflyError USAGE if there are none.
  */
 export function findPackages(given: string): PackageSource {
   const folder = realFolder(given)
@@ -41,7 +41,7 @@ export function findPackages(given: string): PackageSource {
   })
 }
 
-/** What Node would look into from a folder: the nearest `node_modules`, there or above. */
+/** Nearest `node_modules`, in the folder or above, like Node's resolution. */
 export function nearestModules(from: string): PackageSource | undefined {
   for (let folder = path.resolve(from); ; folder = path.dirname(folder)) {
     const modules = realFolder(path.join(folder, 'node_modules'), folder)
@@ -83,7 +83,7 @@ function installedIn(environment: string): PackageSource | undefined {
   return undefined
 }
 
-/** npm's own copy inside says what is installed; the one beside says what was to be. */
+/** npm's hidden lock file inside records what is installed; the lock file beside it, what was intended. */
 function lockOf(modules: string): Buffer | undefined {
   const beside = LOCKS.map((name) => path.join(path.dirname(modules), name))
   for (const file of [path.join(modules, '.package-lock.json'), ...beside])
@@ -92,8 +92,8 @@ function lockOf(modules: string): Buffer | undefined {
 }
 
 /**
- * Without a link in it. `within`: of a folder that was found and not named, where it has to lie, because a link of a
- * strange project could otherwise bring any folder of this user's into a wall.
+ * Real path of a folder. `within`: a folder that was found rather than named must be inside it, because a symlink in
+ * an untrusted project could otherwise mount any folder of this user.
  */
 function realFolder(given: string, within?: string): string | undefined {
   try {

@@ -3,14 +3,14 @@ import { MayflyError } from '../contract/error.ts'
 import { findPackages, type PackageSource } from './find.ts'
 import { Layers, type HeldLayer } from './layers.ts'
 
-/** Layers of one run, until it is over. */
+/** Layers in use by one run. */
 export interface HeldPackages extends Disposable {
   readonly layers: readonly HeldLayer[]
 }
 
 const stores = new Map<string, Layers>()
 
-/** The layers of some folders, in their order; all of them or none. Throws MayflyError USAGE, or STATE. */
+/** Takes the layers of several folders, in order; all or none. Throws MayflyError USAGE or STATE. */
 export async function holdPackages(
   tenant: string,
   sources: readonly (string | PackageSource)[],
@@ -22,7 +22,7 @@ export async function holdPackages(
   const store = stores.get(folder) ?? new Layers({ folder })
   stores.set(folder, store)
   const layers: HeldLayer[] = []
-  const letGo = () => {
+  const release = () => {
     for (const layer of layers.splice(0)) layer[Symbol.dispose]()
   }
   try {
@@ -32,9 +32,9 @@ export async function holdPackages(
       layers.push(layer)
       heard(source, layer)
     }
-    return { layers: [...layers], [Symbol.dispose]: letGo }
+    return { layers: [...layers], [Symbol.dispose]: release }
   } catch (error) {
-    letGo()
+    release()
     throw error
   }
 }

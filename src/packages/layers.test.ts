@@ -20,7 +20,7 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { findPackages } from './find.ts'
 import { Layers } from './layers.ts'
-import { copyTree } from './make.ts'
+import { copyTree } from './copy-tree.ts'
 import { survey } from './survey.ts'
 
 const base = realpathSync(mkdtempSync(join(tmpdir(), 'mayfly-layers-')))
@@ -28,7 +28,7 @@ after(() => rmSync(base, { recursive: true, force: true }))
 let count = 0
 const fresh = () => join(base, `${count++}`)
 
-/** A project with these files; a target that begins with `->` makes a link. */
+/** A project with these files; a target that begins with `->` makes a symlink. */
 function project(files: Readonly<Record<string, string>>): string {
   const root = fresh()
   for (const [place, content] of Object.entries(files)) {
@@ -59,11 +59,11 @@ test('a layer has the files, links and executable bits of its source, and no set
   assert.equal(statSync(at('a/run.sh')).mode & 0o7777, 0o755)
   assert.equal(statSync(at('a/index.js')).mode & 0o7777, 0o644)
   assert.ok(statSync(at('empty')).isDirectory())
-  assert.deepEqual([held.layer.files, held.left], [2, []])
+  assert.deepEqual([held.layer.files, held.omitted], [2, []])
   assert.deepEqual(leftIn(folder), [])
 })
 
-test('links out of the folder, pipes and names that are no text are left out, and told', async () => {
+test('links out of the folder, FIFOs and names that are no UTF-8 are omitted and reported', async () => {
   const root = project({
     ...simple,
     'node_modules/out': '->/etc/passwd',
@@ -75,7 +75,7 @@ test('links out of the folder, pipes and names that are no text are left out, an
   writeFileSync(Buffer.concat([Buffer.from(join(root, 'node_modules/')), Buffer.from([0xff])]), '')
   const folder = fresh()
   using held = await new Layers({ folder }).take('t', findPackages(root))
-  const left = held.left.map(({ path }) => path).toSorted()
+  const left = held.omitted.map(({ path }) => path).toSorted()
   assert.deepEqual(left, ['out', 'pipe', 'up', '\ufffd'])
   const modules = join(folder, held.layer.layer, 'node_modules')
   assert.deepEqual(readdirSync(modules).toSorted(), ['.bin', 'a', 'absolute'])
@@ -83,7 +83,7 @@ test('links out of the folder, pipes and names that are no text are left out, an
   assert.equal(readFileSync(join(modules, 'a/new\nline.js'), 'utf8'), '2')
 })
 
-test('the linked store of pnpm stays as it is', async () => {
+test('the symlinked store of pnpm stays as it is', async () => {
   const root = project({
     'node_modules/.pnpm/z@1/node_modules/z/index.js': '1',
     'node_modules/.pnpm/z@1/node_modules/y': '->../../y@1/node_modules/y',
@@ -94,7 +94,7 @@ test('the linked store of pnpm stays as it is', async () => {
   using held = await new Layers({ folder }).take('t', findPackages(root))
   const z = join(folder, held.layer.layer, 'node_modules/z')
   assert.match(realpathSync(z), /\.pnpm\/z@1\/node_modules\/z$/)
-  assert.deepEqual(held.left, [])
+  assert.deepEqual(held.omitted, [])
 })
 
 test('packages are one layer for a tenant, another for each other tenant, and another for a copy with equal sizes and times', async () => {
@@ -127,7 +127,7 @@ test('packages that change without a lock file are another layer', async () => {
   assert.notEqual(first.layer.layer, second.layer.layer)
 })
 
-test('two makers of one layer leave one, and a maker that died leaves none', async () => {
+test('two concurrent makers leave one layer, and a killed maker leaves none', async () => {
   const root = project(simple)
   const folder = fresh()
   mkdirSync(join(folder, '.making.4194303-1-00000000-dead.aa'), { recursive: true })
@@ -142,7 +142,7 @@ test('two makers of one layer leave one, and a maker that died leaves none', asy
   assert.equal(readdirSync(folder).filter((name) => name.includes('.use.')).length, 0)
 })
 
-test('a source that changes while it is copied is refused, and nothing outside it is read', async () => {
+test('a source that changes while it is copied is refused, and no file outside it is read', async () => {
   const secret = fresh()
   writeFileSync(secret, 'secret')
   const changes: Record<string, (root: string) => void> = {
@@ -176,7 +176,7 @@ test('a source that changes while it is copied is refused, and nothing outside i
   }
 })
 
-test('a layer that is unused for longest is evicted first, and one that is used never', async () => {
+test('the least recently used layer is evicted first, one in use never', async () => {
   const folder = fresh()
   const layers = new Layers({ folder, layersMax: 2 })
   const [a, b, c] = ['a', 'b', 'c'].map((name) =>
@@ -192,7 +192,7 @@ test('a layer that is unused for longest is evicted first, and one that is used 
   assert.deepEqual(leftIn(folder), [])
 })
 
-test('a folder that holds no packages is refused with what would be taken', () => {
+test('a folder without packages is refused with a list of what is accepted', () => {
   const root = project({ 'a.txt': '1' })
   assert.throws(() => findPackages(root), { code: 'USAGE', hint: /virtual environment/ })
   assert.throws(() => findPackages(join(root, 'a.txt')), { code: 'USAGE' })

@@ -1,14 +1,15 @@
 /**
- * Folders of packages as read-only layers, made once and shared by the runs of one tenant.
+ * Package folders as read-only layers, copied once and shared by the runs of one tenant.
  *
- * A layer is a folder below `folder`, named by a keyed digest of the tenant, the lock file and what lies in the source;
- * the key never leaves `folder`, so that nobody else can guess a name. It is made under another name and renamed when
- * it is whole, so that of two makers one wins and a maker that was killed leaves nothing that could be taken for a
- * layer. Beside it lie what is known of it (`.json`) and a marker for each process that uses it (`.use.…`), which is
- * void once that process is gone; a layer without one may be evicted, the one unused for longest first.
+ * Mechanism: a layer is a folder named by a keyed digest (HMAC) of tenant, lock file and source listing; the key
+ * never leaves `folder`, so names cannot be guessed. It is built under a temporary name and renamed when complete:
+ * of two concurrent makers one wins, and a killed maker leaves no partial layer. Beside it are its description
+ * (`.json`) and a use marker per process (`.use.…`), void once that process is dead; unused layers are evicted,
+ * least recently used first.
  *
- * Change times and inodes of the files count as well, so a second copy of the same packages is a second layer: lock file, sizes
- * and modification times are for a strange project to choose, and its files would be taken for those of another.
+ * Security: ctime and inode are part of the digest, because an untrusted project can choose lock file, sizes and
+ * mtimes and would otherwise be mistaken for another. The cost: a second copy of the same packages is a second
+ * layer.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import {
@@ -36,30 +37,30 @@ import { makeFolder } from '../lib/make-folder.ts'
 import { isAlive, thisOwner, type Owner } from '../lib/owner.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import type { PackageSource } from './find.ts'
-import { copyTree } from './make.ts'
+import { copyTree } from './copy-tree.ts'
 import { survey, type Survey } from './survey.ts'
 
-/** All layers of one user together. */
+/** Limits for all layers of one user. */
 const bytesMax = 16 * 2 ** 30
 const layersMax = 256
 const KEY_BYTES = 32
 const NAME = /^[0-9a-f]{64}$/
-/** Others may pass through, by a name that they know. */
+/** Mode 0711: other uids may traverse to a name they know. */
 const FOLDER_MODE = 0o711
 
 export interface LayersOptions {
   readonly folder: string
-  /** For tests. */
+  /** Overridden in tests. */
   readonly bytesMax?: number
   readonly layersMax?: number
 }
 
-/** A layer for as long as it is held: until then it is not evicted. */
+/** Layer that is not evicted while held. */
 export interface HeldLayer extends Disposable {
   readonly layer: PackageLayer
-  /** Whether it was there already. */
+  /** True if the layer existed already. */
   readonly isReused: boolean
-  readonly left: Survey['left']
+  readonly omitted: Survey['omitted']
 }
 
 const aboutSchema = z.object({
@@ -67,7 +68,7 @@ const aboutSchema = z.object({
   kind: z.enum(layerKinds),
   files: z.number().int().min(0),
   bytes: z.number().int().min(0),
-  /** Of files with a suffix of JavaScript or TypeScript. */
+  /** Bytes of files with a JavaScript or TypeScript suffix. */
   codeBytes: z.number().int().min(0),
 })
 export type AboutLayer = z.infer<typeof aboutSchema>
@@ -87,7 +88,7 @@ export class Layers {
     this.#layersMax = options.layersMax ?? layersMax
   }
 
-  /** The layer of a folder of packages, made where there is none yet. Throws MayflyError USAGE, or STATE. */
+  /** Takes the layer of a folder, and makes it if missing. Throws MayflyError USAGE or STATE. */
   async take(tenant: string, source: PackageSource): Promise<HeldLayer> {
     this.#open()
     const found = await survey(source.folder).catch((cause: unknown) => {
@@ -98,7 +99,7 @@ export class Layers {
     const name = this.#nameOf(tenant, source, found)
     this.#hold(name)
     try {
-      const isReused = this.#isWhole(name)
+      const isReused = this.#isComplete(name)
       if (!isReused) await this.#makeOnce(name, source, found)
       const now = new Date()
       utimesSync(this.#aboutFile(name), now, now)
@@ -106,11 +107,11 @@ export class Layers {
       return {
         layer: { kind: source.kind, layer: name, files, bytes },
         isReused,
-        left: found.left,
-        [Symbol.dispose]: () => this.#letGo(name),
+        omitted: found.omitted,
+        [Symbol.dispose]: () => this.#release(name),
       }
     } catch (error) {
-      this.#letGo(name)
+      this.#release(name)
       if (error instanceof MayflyError) throw error
       throw this.#broken(error)
     }
@@ -134,7 +135,7 @@ export class Layers {
     return new MayflyError('STATE', message, { cause, hint })
   }
 
-  /** The first to name it wins; the others read it. */
+  /** First link(2) wins the race; the others read the winner's key. */
   #readKey(): Buffer {
     const file = path.join(this.#folder, 'key')
     if (!existsSync(file)) {
@@ -162,7 +163,7 @@ export class Layers {
     return hash.digest('hex')
   }
 
-  #isWhole(name: string): boolean {
+  #isComplete(name: string): boolean {
     return existsSync(this.#aboutFile(name)) && existsSync(path.join(this.#folder, name))
   }
 
@@ -170,7 +171,7 @@ export class Layers {
     return path.join(this.#folder, `${name}.json`)
   }
 
-  /** Two runs of this process wait for one copy. */
+  /** Concurrent runs of this process share one copy. */
   async #makeOnce(name: string, source: PackageSource, found: Survey): Promise<void> {
     const making = this.#making.get(name) ?? this.#make(name, source, found)
     this.#making.set(name, making)
@@ -186,14 +187,14 @@ export class Layers {
     this.#makeRoom(found.bytes)
     const made = path.join(
       this.#folder,
-      `.making.${spelt(this.#owner)}.${randomBytes(8).toString('hex')}`,
+      `.making.${ownerText(this.#owner)}.${randomBytes(8).toString('hex')}`,
     )
     const content = path.join(made, contentOf[source.kind])
     mkdirSync(made)
     try {
       mkdirSync(content)
       await copyTree(source.folder, content, found)
-      // Node looks upwards for one, and must not end at a folder that it may not read.
+      // Stops Node's upward search for package.json at a readable folder.
       writeFileSync(path.join(made, 'package.json'), '{}')
       openToAll(made, path.join(made, 'package.json'))
       rename(made, path.join(this.#folder, name))
@@ -209,7 +210,7 @@ export class Layers {
     if (count === 0) closeSync(openSync(this.#marker(name), 'w', 0o600))
   }
 
-  #letGo(name: string): void {
+  #release(name: string): void {
     const count = (this.#held.get(name) ?? 1) - 1
     if (count > 0) return void this.#held.set(name, count)
     this.#held.delete(name)
@@ -217,10 +218,10 @@ export class Layers {
   }
 
   #marker(name: string): string {
-    return path.join(this.#folder, `${name}.use.${spelt(this.#owner)}`)
+    return path.join(this.#folder, `${name}.use.${ownerText(this.#owner)}`)
   }
 
-  /** Removes what dead makers and users left. */
+  /** Removes leftovers of dead makers and users. */
   #sweep(): void {
     for (const entry of readdirSync(this.#folder)) {
       const owner = ownerIn(entry)
@@ -233,11 +234,11 @@ export class Layers {
     try {
       rmSync(path.join(this.#folder, entry), { recursive: true, force: true })
     } catch {
-      // Of another user, or in use: the next sweep tries again.
+      // Another user's, or in use: the next sweep retries.
     }
   }
 
-  /** Evicts until `bytes` more are within the bounds. Throws MayflyError STATE where what is in use leaves no room. */
+  /** Evicts until `bytes` more fit. Throws MayflyError STATE if layers in use leave no room. */
   #makeRoom(bytes: number): void {
     const known = readdirSync(this.#folder).filter((entry) => NAME.test(entry))
     const layers = known
@@ -271,7 +272,7 @@ export class Layers {
     const [place, away] = [path.join(this.#folder, name), path.join(this.#folder, gone)]
     renameSync(place, away)
     if (this.#isUsed(name)) {
-      // Somebody took it meanwhile.
+      // Race: taken meanwhile.
       renameSync(away, place)
       return false
     }
@@ -286,7 +287,7 @@ export class Layers {
     })
   }
 
-  /** What is known of a layer; undefined where there is none of this name. */
+  /** Description of a layer; undefined if there is none. */
   about(name: string): AboutLayer | undefined {
     try {
       return aboutSchema.parse(parseJson(readFileSync(this.#aboutFile(name), 'utf8')))
@@ -302,7 +303,7 @@ function aboutOf(kind: LayerKind, { files, bytes }: Survey): AboutLayer {
   return { format: 1, kind, files: files.length, bytes, codeBytes }
 }
 
-/** Onto what another maker put there meanwhile: that is the same. */
+/** Tolerates an equal layer renamed there by another maker. */
 function rename(made: string, place: string): void {
   try {
     renameSync(made, place)
@@ -322,7 +323,7 @@ function openToAll(...places: readonly string[]): void {
   for (const place of places) chmodSync(place, lstatSync(place).isDirectory() ? 0o755 : 0o644)
 }
 
-function spelt({ bootId, pid, startTime }: Owner): string {
+function ownerText({ bootId, pid, startTime }: Owner): string {
   return `${pid}-${startTime}-${bootId}`
 }
 

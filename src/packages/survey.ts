@@ -3,12 +3,12 @@ import path from 'node:path'
 import { setImmediate as yieldOnce } from 'node:timers/promises'
 import { MayflyError } from '../contract/error.ts'
 
-/** What of a folder goes into a layer, by paths below it, parents first. */
+/** Content of a folder for a layer, by relative path, parents first. */
 export interface Survey {
   readonly folders: readonly string[]
   readonly files: readonly SurveyedFile[]
   readonly links: readonly { readonly path: string; readonly target: string }[]
-  readonly left: readonly { readonly path: string; readonly because: string }[]
+  readonly omitted: readonly { readonly path: string; readonly because: string }[]
   readonly bytes: number
 }
 
@@ -21,26 +21,26 @@ export interface SurveyedFile {
   readonly inode: number
 }
 
-/** Entries of one folder of packages, whatever they are, and its bytes. */
+/** Limits of one package folder: entries of any kind, and bytes. */
 export const entriesMax = 500_000
 export const layerBytesMax = 4 * 2 ** 30
 const DEPTH_MAX = 64
 const PATH_BYTES_MAX = 4096
 const AT_ONCE = 512
-/** Kept by name; the rest is counted. */
+/** Omitted entries listed by name; further ones are not. */
 const LEFT_MAX = 1000
-/** Of tools, right below the folder: written while they run, and never part of what was installed. */
+/** Caches of tools at the top level: written at run time, not installed. */
 const CACHES = new Set(['.cache', '.vite'])
 
 /**
- * Reads the names below a folder, and follows no link. Links that leave the folder, devices, sockets and pipes are
- * left out. Throws MayflyError USAGE beyond the bounds.
+ * Lists a folder without following symlinks. Links out of the folder, devices, sockets and FIFOs are omitted. Throws
+ * MayflyError USAGE beyond the limits.
  */
 export async function survey(root: string): Promise<Survey> {
   const folders: string[] = []
   const files: SurveyedFile[] = []
   const links: { path: string; target: string }[] = []
-  const left: { path: string; because: string }[] = []
+  const omitted: { path: string; because: string }[] = []
   let [entries, bytes] = [0, 0]
   const waiting = ['']
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
@@ -51,16 +51,16 @@ export async function survey(root: string): Promise<Survey> {
       const facts = lstatSync(path.join(root, place), { throwIfNoEntry: false })
       if (CACHES.has(place)) continue
       if (!facts) {
-        left.push({ path: place, because: 'a name that is no UTF-8' })
+        omitted.push({ path: place, because: 'a name that is no UTF-8' })
         continue
       }
       if (Buffer.byteLength(place) > PATH_BYTES_MAX || place.split('/').length > DEPTH_MAX)
         throw tooLarge(root, 'a path that is too long')
       const because = takeIn(place, facts)
-      if (because !== undefined && left.length < LEFT_MAX) left.push({ path: place, because })
+      if (because !== undefined && omitted.length < LEFT_MAX) omitted.push({ path: place, because })
     }
   }
-  return { folders, files, links, left, bytes }
+  return { folders, files, links, omitted, bytes }
 
   function takeIn(place: string, facts: Stats): string | undefined {
     if (facts.isDirectory()) {
@@ -86,7 +86,7 @@ export async function survey(root: string): Promise<Survey> {
   }
 }
 
-/** The target of a link as it is written, or relative where it was absolute; undefined where it leaves the folder. */
+/** Link target as written, made relative if absolute; undefined if it leaves the folder. */
 function targetWithin(root: string, place: string): string | undefined {
   const written = readlinkSync(path.join(root, place))
   const from = path.dirname(path.join(root, place))

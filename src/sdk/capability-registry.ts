@@ -1,5 +1,5 @@
 import { providerNames } from '../assemble/providers.ts'
-import { askedFor } from '../capabilities/asked.ts'
+import { capabilityJob } from '../capabilities/capability-job.ts'
 import { Catalogue } from '../capabilities/catalogue.ts'
 import { callInProcess, Misdeclared } from '../capabilities/in-process.ts'
 import { safeOutcome } from '../capabilities/outcome.ts'
@@ -187,7 +187,7 @@ export class CapabilityRegistry implements AsyncDisposable {
       origin: 'capability',
       capability: capability.name,
     } as const
-    const asked = { ...askedFor(capability, args), ...wallOf(this.#chosen, this.#custom) }
+    const asked = { ...capabilityJob(capability, args), ...wallOf(this.#chosen, this.#custom) }
     const job = newJob(asked, who, systemClock)
     const assembly = assemblyOf(await this.#mayfly())
     await this.#add(this.#chosen, assembly)

@@ -16,21 +16,21 @@ import type { ExecutionRow } from '../history/history.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 export interface ClientOptions {
-  /** Of the active endpoint: `http://127.0.0.1:7421`. */
+  /** URL of the active endpoint, e.g. `http://127.0.0.1:7421`. */
   readonly url: string
   /** An API key. */
   readonly key: string
-  /** In place of the global one, for a proxy or an authority of your own. */
+  /** Replacement for the global fetch, e.g. for a proxy or a private CA. */
   readonly fetch?: typeof fetch
 }
 
 export interface AskOptions {
   readonly signal?: AbortSignal
-  /** The same key and job run once, however often they are sent. */
+  /** Idempotency key: the same key and job run once. */
   readonly idempotencyKey?: string
 }
 
-/** An execution before its end. */
+/** Execution that has not ended. */
 export interface Pending {
   readonly id: string
   readonly status: 'queued' | 'running'
@@ -46,7 +46,7 @@ export interface WatchOptions {
   readonly after?: number
 }
 
-/** What of a configuration can be changed over HTTP, as it is given and as it is in force. */
+/** Configuration that can change over HTTP: as given and as in force. */
 export type ConfigPatch = OverrideInput
 export type ConfigInForce = Override
 
@@ -56,7 +56,7 @@ export interface ListOptions {
   readonly labels?: Readonly<Record<string, string>>
 }
 
-/** What the server said in place of an outcome. */
+/** Problem answered by the server instead of an outcome. */
 export class MayflyProblem extends Error {
   override readonly name = 'MayflyProblem'
   readonly status: number
@@ -82,12 +82,12 @@ interface Problem {
   readonly outcome?: Outcome
 }
 
-/** Characters of one event: more than an outcome can have. */
+/** Maximum of one event in characters; larger than any outcome. */
 const EVENT_CHARS_MAX = 2 ** 28
 
 /**
- * A Mayfly server, from anywhere that has `fetch`. How a job ends is a value, whatever its status; what is thrown is
- * a MayflyProblem, or what `fetch` throws.
+ * Client of a Mayfly server, for any runtime with `fetch`. The end of a job is a value, whatever its status; errors
+ * are MayflyProblem, or those of `fetch`.
  *
  * @example
  * const mayfly = new MayflyClient({ url: 'http://127.0.0.1:7421', key: process.env.MAYFLY_KEY })
@@ -101,12 +101,12 @@ export class MayflyClient {
     this.#options = options
   }
 
-  /** Runs one job and waits for its outcome. Aborting cancels the job. */
+  /** Runs a job and waits for its outcome. Aborting cancels the job. */
   async run(job: JobRequest, options: AskOptions = {}): Promise<Outcome> {
     return read(await this.#post(job, options, {}))
   }
 
-  /** Runs one job and tells it as it happens; the last event is its outcome. Leaving the loop cancels the job. */
+  /** Runs a job and streams its events; the last is the outcome. Leaving the loop cancels the job. */
   async *stream(job: JobRequest, options: AskOptions = {}): AsyncGenerator<StreamEvent> {
     const response = await this.#post(job, options, { accept: 'text/event-stream' })
     const isStream = response.headers.get('content-type')?.startsWith('text/event-stream')
@@ -120,14 +120,14 @@ export class MayflyClient {
     }
   }
 
-  /** Hands in one job and does not wait: ask `get` for its outcome. */
+  /** Submits a job without waiting; fetch the outcome by `get`. */
   async submit(job: JobRequest, options: AskOptions = {}): Promise<Pending> {
     return read(await this.#post(job, options, { prefer: 'respond-async' }))
   }
 
   /**
-   * Tells what a job under way has told, as far as it is kept, and what it still tells; the last event is its outcome.
-   * Leaving the loop leaves the job running. `after` is the id of the last event known.
+   * Streams a running job: stored events, then live ones; the last is the outcome. Leaving the loop does not cancel
+   * the job. `after` is the id of the last event received.
    */
   async *watch(
     id: string,
@@ -150,22 +150,22 @@ export class MayflyClient {
     }
   }
 
-  /** The walls of the machine it runs on. */
+  /** Providers of the server's machine. */
   async providers(): Promise<readonly ProviderRow[]> {
     return read(await this.#call('GET', '/v1/providers'))
   }
 
-  /** Prefers another wall from the next job on. Needs scope admin. */
+  /** Sets the default provider from the next job on. Needs scope admin. */
   async preferProvider(name: string): Promise<ConfigInForce> {
     return read(await this.#call('PUT', '/v1/providers/default', jsonOf({ name })))
   }
 
-  /** Changes the configuration in force; answers with all that could be changed. Widening needs `config:widen`. */
+  /** Changes the configuration; resolves to the values in force. Widening needs `config:widen`. */
   async changeConfig(patch: ConfigPatch): Promise<ConfigInForce> {
     return read(await this.#call('PATCH', '/v1/config', jsonOf(patch)))
   }
 
-  /** Calls a capability, or an effect by the list of its arguments; its entry says whether it is isolated. */
+  /** Calls a capability, or an effect with a list of arguments. */
   async callCapability(name: string, args: readonly unknown[] = []): Promise<Outcome> {
     return read(await this.#call('POST', pathOf(name), jsonOf({ args })))
   }
@@ -174,7 +174,7 @@ export class MayflyClient {
     return read(await this.#call('GET', '/v1/capabilities'))
   }
 
-  /** Keeps code to run it by name; one of the same name is replaced. */
+  /** Registers or replaces an effect. */
   async registerEffect(effect: z.input<typeof effectRequest>): Promise<EffectRegistered> {
     return read(await this.#call('POST', '/api/effects/register', jsonOf(effect)))
   }
@@ -200,17 +200,17 @@ export class MayflyClient {
     if (!response.ok) await read(response)
   }
 
-  /** The last threats, oldest first; `after` is the `seq` of the last one known. */
+  /** Last threats, oldest first, after sequence number `after`. */
   async threats(after = 0): Promise<readonly ThreatRow[]> {
     return read(await this.#call('GET', `/v1/threats?after=${after}`))
   }
 
-  /** The outcome, or that there is none yet. */
+  /** Outcome, or status of a running job. */
   async get(id: string): Promise<Outcome | Pending> {
     return read(await this.#call('GET', `/v1/executions/${encodeURIComponent(id)}`))
   }
 
-  /** The life of a job as a picture, as far as it has come: an SVG. `width` in pixels, 360 to 1600. */
+  /** Timeline of a job so far, as SVG. `width` in pixels, 360 to 1600. */
   async draw(id: string, { width }: { readonly width?: number } = {}): Promise<string> {
     const size = width === undefined ? '' : `?width=${width}`
     const path = `/v1/executions/${encodeURIComponent(id)}/timeline.svg${size}`
@@ -218,7 +218,7 @@ export class MayflyClient {
     return response.ok ? await response.text() : await read<never>(response)
   }
 
-  /** Ends a job: its outcome where it had ended, else what it was. */
+  /** Cancels a job; resolves to its outcome if it had ended, else its status. */
   async cancel(id: string): Promise<Outcome | Pending> {
     return read(await this.#call('DELETE', `/v1/executions/${encodeURIComponent(id)}`))
   }
@@ -258,7 +258,7 @@ export class MayflyClient {
   }
 }
 
-/** Blocked and unavailable jobs are problems over HTTP, and outcomes all the same. */
+/** Returns the outcome inside a problem of a blocked or unavailable job. */
 async function read<T>(response: Response): Promise<T> {
   const text = await response.text()
   if (response.ok) return parseJson(text) as T
@@ -294,7 +294,7 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<RawEven
   const decoder = new TextDecoder()
   let text = ''
   for await (const bytes of body) {
-    // What was there before has no end of an event in it, but maybe the first half of one.
+    // Searches the new bytes only, plus one character for a delimiter split over chunks.
     const from = Math.max(0, text.length - 1)
     text += decoder.decode(bytes, { stream: true })
     for (let end = text.indexOf('\n\n', from); end >= 0; end = text.indexOf('\n\n')) {
@@ -306,7 +306,6 @@ async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<RawEven
   }
 }
 
-/** Undefined for a comment. */
 function pathOf(capability: string): string {
   return `/v1/capabilities/${encodeURIComponent(capability)}`
 }

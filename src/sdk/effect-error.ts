@@ -1,9 +1,9 @@
 import type { Outcome, Status } from '../contract/outcome.ts'
 
-/** An effect that did not answer: it threw, was stopped, or found no wall. `outcome` says everything. */
+/** Effect that failed: it threw, was stopped, or had no wall. `outcome` has the details. */
 export class EffectError extends Error {
   override readonly name = 'EffectError'
-  /** Such as `TIMEOUT`, `MEMORY`, `UNAVAILABLE`; `USER_ERROR` for what the effect threw itself. */
+  /** Code such as `TIMEOUT`, `MEMORY`, `UNAVAILABLE`; `USER_ERROR` for errors of the effect itself. */
   readonly code: string
   readonly status: Status
   readonly outcome: Outcome

@@ -1,20 +1,20 @@
 import { Mayfly } from './mayfly.ts'
 
 /**
- * A hold on the Mayfly that sandboxes and detectors of this process share, unless they are handed one of their own.
- * The first that needs it opens it, the last that lets go closes it. It has no floor above the isolate and blocks
- * or restrains nothing by risk: whoever registers code decides that. Everything else is as configured.
+ * Reference-counted Mayfly instance shared by sandboxes and detectors of this process. The first user opens it, the
+ * last release closes it. No floor above the isolate, and no blocking or restraint by risk, which is decided at
+ * registration. Everything else is as configured.
  */
 export class Hold {
   readonly #given: Mayfly | undefined
   #taken: Promise<Mayfly> | undefined
 
-  /** `given` stays its owner's: it is used, never closed. */
+  /** `given` is used but never closed. */
   constructor(given?: Mayfly) {
     this.#given = given
   }
 
-  /** Throws MayflyError STATE, CONFIG or WARDEN_LOST; the next call then tries again. */
+  /** Throws MayflyError STATE, CONFIG or WARDEN_LOST; the next call retries. */
   async mayfly(): Promise<Mayfly> {
     if (this.#given) return this.#given
     this.#taken ??= take()

@@ -10,41 +10,41 @@ import type { OutputListener } from '../contract/pipeline.ts'
 import { newJob } from '../job.ts'
 import { layerFolder } from '../lib/layer-folder.ts'
 import { readTraceparent } from '../lib/traceparent.ts'
-import type { Counts } from '../telemetry/counters.ts'
+import type { EventCounts } from '../telemetry/counters.ts'
 import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
 import { startWarden } from './start-warden.ts'
 import { ZoneCalls, type ExecutionInfo, type MonitorOptions } from './zones.ts'
 
 export interface OpenOptions {
-  /** Gets every event. */
+  /** Sinks of all events. */
   readonly sinks?: readonly Sink[]
-  /** Providers of your own, beside Mayfly's. */
+  /** Custom providers besides the built-in ones. */
   readonly providers?: readonly Provider[]
 }
 
 interface Asked {
-  /** Whose job it is; `default` unless given. Tenants never share a worker. */
+  /** Tenant of the job; default `default`. Tenants never share a worker. */
   readonly tenant?: string
   readonly principal?: string
 }
 
 export interface RunOptions extends Asked {
   readonly signal?: AbortSignal
-  /** The W3C trace context that its spans become part of; what is not well-formed is left out. */
+  /** Parent W3C trace context; ignored if malformed. */
   readonly traceparent?: string
-  /** Hears output as it comes; a promise holds the guest back. */
+  /** Receives live output; its promise is back-pressure on the guest. */
   readonly tap?: OutputListener
   /**
-   * Folders of packages on this machine, read-only for the job: a project, its `node_modules`, a virtual environment, or
-   * wheels. Each is copied once for a tenant and kept. The application names them, never whoever it runs code for.
+   * Package folders on this machine, read-only in the job: a project, its `node_modules`, a virtual environment, or
+   * wheels. Each is copied once per tenant. For the application to name, never for the author of the code.
    */
   readonly packages?: readonly string[]
 }
 
-/** The parts behind one, for other doors of the library. */
+/** Assembly of an instance, for other modules of the SDK. */
 export let assemblyOf: (mayfly: Mayfly) => Assembly
 
-/** Mayfly inside an application: a warden beside it, the road in it, no server. */
+/** Mayfly inside an application: a warden as child process, the pipeline in this process, no server. */
 export class Mayfly implements AsyncDisposable {
   static {
     assemblyOf = (mayfly) => mayfly.#assembly
@@ -60,8 +60,8 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /**
-   * Opens Mayfly with a configuration: a file's path, an object in the file's shape, or nothing for safe defaults
-   * (then `MAYFLY_CONFIG` and `./mayfly.toml` are looked for). Throws MayflyError CONFIG with where it is wrong.
+   * Opens Mayfly with a configuration: a file path, an object of the same shape, or nothing for safe defaults (then
+   * `MAYFLY_CONFIG` and `./mayfly.toml` are read). Throws MayflyError CONFIG with the position of the error.
    *
    * @example
    * await using mayfly = await Mayfly.open()
@@ -90,8 +90,8 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /**
-   * Runs one job and answers its outcome, whatever its end; see `Outcome.status`. Throws MayflyError INVALID for a
-   * request that is none, STATE when it cannot be recorded.
+   * Runs a job; resolves to its outcome, whatever the status. Throws MayflyError INVALID for an invalid request,
+   * STATE if it cannot be recorded.
    */
   async run(request: JobRequest, options: RunOptions = {}): Promise<Outcome> {
     const { tenant = 'default', principal = 'library', signal = never, tap } = options
@@ -117,8 +117,8 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /**
-   * Calls the same code with each input in turn, in one sandbox; `outcome.calls` says how each call ended. The calls
-   * share what a realm shares: see docs/how-to/batch.md. At most 1,000; the limits of the job bound them all together.
+   * Calls the same code with each input in turn, in one sandbox; `outcome.calls` has the end of each call. Calls
+   * share the realm: see docs/how-to/batch.md. At most 1,000 calls; the job limits apply to all of them together.
    *
    * @example
    * const { calls } = await mayfly.batch({ code: 'return input * 2' }, [1, 2, 3])
@@ -132,10 +132,7 @@ export class Mayfly implements AsyncDisposable {
     return this.run({ ...request, calls: inputs.map((input) => ({ input })) }, options)
   }
 
-  /**
-   * What the code may do, without running it; nothing is recorded. Throws MayflyError INVALID for a request that is
-   * none.
-   */
+  /** Analyses code without running or recording it. Throws MayflyError INVALID for an invalid request. */
   analyze(request: JobRequest, options: Asked = {}): ReturnType<Assembly['analyse']> {
     const { tenant = 'default', principal = 'library' } = options
     const job = newJob(request, { tenant, principal, origin: 'library' }, systemClock)
@@ -143,9 +140,9 @@ export class Mayfly implements AsyncDisposable {
   }
 
   /**
-   * Starts code in temporal zones and answers them, `main` first; `monitorZones` waits for what it comes to. Code without
-   * annotations is taken apart where nobody could notice; which kinds of zones it gets is in its schedule. Throws
-   * MayflyError INVALID for code that does not parse.
+   * Starts code in temporal zones; resolves to the zones, `main` first. `monitorZones` waits for the outcome. Code
+   * without annotations is split where that is unobservable; its schedule determines the kinds of zones. Throws
+   * MayflyError INVALID for a syntax error.
    *
    * @example
    * const zones = await mayfly.initializeExecution('return 1', {})
@@ -156,55 +153,55 @@ export class Mayfly implements AsyncDisposable {
     return this.#zones.initializeExecution(code, info)
   }
 
-  /** What code does where, and how it can be taken apart. Runs nothing. */
+  /** Reports what each part of the code does and how it can be split. Runs nothing. */
   analyzeCode(code: string, info?: ExecutionInfo) {
     return this.#zones.analyzeCode(code, info)
   }
 
-  /** The zones that code would get: their lives, what each may do, and whom it may call. Runs nothing. */
+  /** Zones the code would get: schedules, rights and channels. Runs nothing. */
   createTemporalZones(code: string, info?: ExecutionInfo) {
     return this.#zones.createTemporalZones(code, info)
   }
 
-  /** Which part of the code each zone has. Throws MayflyError PROTOCOL for an analysis of other code. */
+  /** Code of each zone. Throws MayflyError PROTOCOL for an analysis of other code. */
   assignCodeToZones(...given: Parameters<ZoneCalls['assignCodeToZones']>) {
     return this.#zones.assignCodeToZones(...given)
   }
 
-  /** Tells what happens in zones that were initialised, and resolves to what the execution came to. */
+  /** Reports events of initialised zones, and resolves to the outcome. */
   monitorZones(zones: Parameters<ZoneCalls['monitorZones']>[0], options?: MonitorOptions) {
     return this.#zones.monitorZones(zones, options)
   }
 
-  /** Takes something away from a zone for good. Throws MayflyError CONFLICT for what would loosen. */
+  /** Removes rights of a zone for good. Throws MayflyError CONFLICT for a loosening. */
   tightenPolicy(...given: Parameters<ZoneCalls['tightenPolicy']>) {
     return this.#zones.tightenPolicy(...given)
   }
 
-  /** Ends one zone, and the rest goes on; of `main`, everything. Idempotent while the execution lives. */
+  /** Ends one zone and leaves the rest running; `main` ends everything. Idempotent while the execution runs. */
   terminateZone(zone: Parameters<ZoneCalls['terminateZone']>[0]) {
     return this.#zones.terminateZone(zone)
   }
 
-  /** Counts since this was opened: jobs by status and by tier, events by point. */
-  statistics(): Counts {
+  /** Counts since opening: jobs by status and tier, events by point. */
+  statistics(): EventCounts {
     return this.#assembly.statistics()
   }
 
-  /** Each provider, with what its probe proved on this machine. */
+  /** Providers with their probe results on this machine. */
   providers(): ReturnType<Assembly['providers']> {
     return this.#assembly.providers()
   }
 
-  /** Adds a provider while running; it is proved first. */
+  /** Adds a provider at run time, after probing it. */
   addProvider(provider: Provider): ReturnType<Assembly['add']> {
     return this.#assembly.add(provider)
   }
 
   /**
-   * Changes the configuration from the next job on; what is left out stays. It may only narrow, unless `widen` says
-   * by name that wider is meant; either way it is in the record. Answers what is in force then. Throws MayflyError
-   * INVALID for what is no override, FORBIDDEN with `details.widens` for what would be wider.
+   * Changes the configuration from the next job on; omitted fields stay. May only narrow unless `widen` is set;
+   * recorded either way. Returns the configuration in force. Throws MayflyError INVALID, or FORBIDDEN with
+   * `details.widens`.
    */
   override(
     patch: OverrideInput,
@@ -214,7 +211,7 @@ export class Mayfly implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // The last events come while the parts close, so whoever listens closes last.
+    // Telemetry closes last, because closing emits events.
     await this.#assembly[Symbol.asyncDispose]()
     await this.#telemetry.close()
   }
@@ -226,7 +223,7 @@ export class Mayfly implements AsyncDisposable {
 
 const never = new AbortController().signal
 
-/** Undefined where nothing says which folder is this user's. */
+/** Undefined if no cache folder is known for this user. */
 function folderOfLayers(): string | undefined {
   try {
     return layerFolder()

@@ -8,29 +8,29 @@ import type { Availability, Provider } from '../contract/provider.ts'
 import { strengthOf, tierName, type TierName } from '../contract/tier.ts'
 import { MicroVMSandbox } from './microvm-sandbox.ts'
 
-/** A provider of your own: what it isolates, and how well, is its author's word. */
+/** Custom provider. Its isolation is its author's responsibility, and not verified. */
 export interface MicroVMProvider {
   /** Letters, digits, ".", "_" and "-". */
   readonly name: string | (() => string)
-  /** Which kind of wall it says it is; `isolate`, the least there is, unless given. */
+  /** Declared tier; default `isolate`, the weakest. */
   readonly tier?: TierName
   isAvailable(): boolean | Promise<boolean>
-  /** Before its first execution, once. */
+  /** Called once, before the first execution. */
   initialize(): void | Promise<void>
-  /** Runs one call. `signal` aborts when its time is over or it is cancelled: nobody waits for it then. */
+  /** Runs one call. `signal` aborts on timeout or cancellation; its result is ignored then. */
   execute(
     context: ExecutionContext,
     options: { readonly signal: AbortSignal },
   ): ExecutionResult | Promise<ExecutionResult>
-  /** When it is not needed any more, once, if it was initialised. */
+  /** Called once at the end, if initialised. */
   cleanup(): void | Promise<void>
 }
 
-/** One call, as a provider of your own is given it: plain data, frozen through and through. */
+/** Call passed to a custom provider: plain data, deeply frozen. */
 export interface ExecutionContext {
   readonly executionId: string
   readonly capabilityId: string
-  /** Data that JSON can hold. */
+  /** JSON data. */
   readonly args: readonly unknown[]
   readonly code: string
   readonly language: string
@@ -38,9 +38,9 @@ export interface ExecutionContext {
   readonly config: MicroVMConfig
 }
 
-/** What the call may have, in the words of `[capability_configs]`. To hold it to that is the provider's part. */
+/** Limits of the call, in terms of `[capability_configs]`. Enforced by the provider. */
 export interface MicroVMConfig {
-  /** Milliseconds. Kept from outside as well. */
+  /** Milliseconds. Also enforced from outside. */
   readonly timeout: number
   readonly memoryLimitMb: number
   /** Cores. */
@@ -49,14 +49,14 @@ export interface MicroVMConfig {
   readonly fsPolicy: FileSystemPolicy
 }
 
-/** Entries are patterns such as `https://api.example.com:443`; with both lists, what is denied goes first. */
+/** Patterns such as `https://api.example.com:443`; the deny list takes precedence. */
 export type NetworkPolicy =
   | 'None'
   | 'Full'
   | { readonly AllowList: readonly string[]; readonly DenyList?: readonly string[] }
   | { readonly DenyList: readonly string[] }
 
-/** Folders, each with all below it. */
+/** Folders with everything below them. */
 export type FileSystemPolicy =
   | 'None'
   | { readonly ReadOnly: readonly string[] }
@@ -67,7 +67,7 @@ export interface ExecutionResult {
   readonly metadata?: ExecutionMetadata
 }
 
-/** What it says of itself; in the outcome it stands as said. */
+/** Self-reported, passed to the outcome unverified. */
 export interface ExecutionMetadata {
   /** Milliseconds of processor time. */
   readonly cpuTime?: number
@@ -79,8 +79,8 @@ const nameOf = ({ name }: MicroVMProvider): string => (typeof name === 'function
 const members = ['isAvailable', 'initialize', 'execute', 'cleanup'] as const
 
 /**
- * The provider as the road knows providers, under the name `custom:NAME` that marks it wherever it is recorded. It is
- * reached by that name alone. Throws MayflyError INVALID for what is no provider.
+ * Adapts a custom provider to the Provider interface as `custom:NAME`; selected only by that name. Throws
+ * MayflyError INVALID for a malformed provider.
  */
 export function adapt(custom: MicroVMProvider): Provider {
   const own = checkedName(custom)

@@ -33,13 +33,13 @@ interface Parts {
   readonly clock: Clock
 }
 
-/** One call on a provider of somebody else. Its time is kept here; everything else is the provider's to hold. */
+/** Call on a custom provider. Only its timeout is enforced here. */
 export class MicroVMSandbox implements Sandbox {
   readonly id: string
   readonly provider: string
   readonly image: string
   readonly pool = 'none'
-  /** By its author's word. */
+  /** Declared by the author. */
   readonly held = { memory: 'custom', cpu: 'custom', network: 'custom', files: 'custom' } as const
   receipt: Receipt | undefined
   readonly #parts: Parts
@@ -119,7 +119,7 @@ export class MicroVMSandbox implements Sandbox {
     })
   }
 
-  /** The first end is the end. */
+  /** Only the first end counts. */
   #finish(end: Pick<TaskEnd, 'status'> & Partial<TaskEnd>): void {
     this.#end.resolve({ resultText: 'null', encoding: 'json', cpuTime: 0, artifacts: [], ...end })
   }
@@ -151,7 +151,7 @@ function networkPolicyOf(network: Controls['network']): NetworkPolicy {
   return { AllowList: [...allow], ...(deny.length > 0 && { DenyList: [...deny] }) }
 }
 
-/** What may be written may be read as well, in these words; what is granted never says otherwise. */
+/** Write access includes read access in this vocabulary; grants never separate them. */
 function fsPolicyOf({ read, write }: Controls['files']): FileSystemPolicy {
   if (write.length > 0) return { ReadWrite: [...write] }
   return read.length > 0 ? { ReadOnly: [...read] } : 'None'

@@ -7,15 +7,15 @@ import type { Mayfly } from './mayfly.ts'
 import { Hold } from './hold.ts'
 
 export interface SecureSandboxOptions {
-  /** MB that one execution may use; 128 unless given, at least 8. */
+  /** Memory limit of one execution in MB; default 128, minimum 8. */
   readonly memoryLimit?: number
-  /** Milliseconds one execution may take; 5,000 unless given. */
+  /** Timeout of one execution in milliseconds; default 5,000. */
   readonly timeout?: number
-  /** Whether `executeWasm` may be called, and effects have WebAssembly; false unless given. */
+  /** Allows `executeWasm`, and WebAssembly in effects; default false. */
   readonly enableWasm?: boolean
-  /** Whose jobs these are; `default` unless given. Tenants never share a worker. */
+  /** Tenant of the jobs; default `default`. Tenants never share a worker. */
   readonly tenant?: string
-  /** Used in place of the one that all sandboxes of this process share; its configuration holds then. */
+  /** Instance to use instead of the shared one; its configuration applies. */
   readonly mayfly?: Mayfly
 }
 
@@ -27,12 +27,12 @@ export interface EffectOptions {
 export interface MemoryUsage {
   readonly used: number
   readonly limit: number
-  /** Percent of the limit. */
+  /** Percentage of the limit. */
   readonly percentage: number
   readonly peak: number
 }
 
-/** One name and what is known of it. What it runs in is made for each execution and destroyed after it. */
+/** Named effect. Its sandbox is made for each execution and destroyed afterwards. */
 interface Isolate {
   readonly ending: AbortController
   readonly runs: Set<Promise<unknown>>
@@ -42,13 +42,13 @@ interface Isolate {
 
 const MB = 2 ** 20
 const isolatesMax = 10_000
-/** Names of destroyed isolates that are remembered; older ones are unknown again. */
+/** Names of destroyed isolates remembered; older ones are unknown again. */
 const destroyedMax = 10_000
 const idCharsMax = 200
 
 /**
- * Effects by name, each execution in a V8 isolate that was never used before, in a jailed process. Code is granted
- * nothing: no files, network, process or modules. An effect keeps no state between executions.
+ * Effects by name; each execution gets a fresh V8 isolate in a jailed process. Code has no files, network, processes
+ * or modules, and an effect keeps no state between executions.
  *
  * @example
  * await using sandbox = new SecureSandbox({ timeout: 1000 })
@@ -64,7 +64,7 @@ export class SecureSandbox implements AsyncDisposable {
   readonly #destroyed = new Set<string>()
   #isOver = false
 
-  /** Throws MayflyError INVALID for limits that are none. */
+  /** Throws MayflyError INVALID for invalid limits. */
   constructor(options: SecureSandboxOptions = {}) {
     const { enableWasm = false, tenant = 'default' } = options
     this.#limits = limitsOf(options)
@@ -73,7 +73,7 @@ export class SecureSandbox implements AsyncDisposable {
     this.#hold = new Hold(options.mayfly)
   }
 
-  /** Makes room for an effect; `registerEffect` does it too. Throws MayflyError CONFLICT when it is there already. */
+  /** Reserves a name; implied by `registerEffect`. Throws MayflyError CONFLICT for an existing one. */
   async createIsolate(id: string): Promise<void> {
     this.#assertUsable(id)
     if (this.#isolates.has(id))
@@ -83,8 +83,8 @@ export class SecureSandbox implements AsyncDisposable {
   }
 
   /**
-   * Gives an isolate its code, or other code than it had. Throws MayflyError INVALID with line and column where it
-   * does not parse. What the code looks like is for a `SandboxThreatDetector` to say.
+   * Sets or replaces the code of an isolate. Throws MayflyError INVALID with line and column for a syntax error.
+   * Does not judge the code; see `SandboxThreatDetector`.
    */
   async registerEffect(id: string, code: string, options: EffectOptions = {}): Promise<void> {
     const { language = 'js' } = options
@@ -103,7 +103,7 @@ export class SecureSandbox implements AsyncDisposable {
     isolate.effect = { code, language }
   }
 
-  /** Resolves to what the effect returned. Throws EffectError when it did not, MayflyError when it can't be run. */
+  /** Resolves to the return value. Throws EffectError if the effect failed, MayflyError if it cannot run. */
   async executeEffect(id: string, input?: unknown): Promise<unknown> {
     const isolate = this.#find(id)
     if (!isolate.effect)
@@ -112,7 +112,7 @@ export class SecureSandbox implements AsyncDisposable {
     return this.#run(isolate, { ...isolate.effect, input, ...granted })
   }
 
-  /** Runs a module's WASI `_start`, or its export `run`, with `input`. Throws as `executeEffect` does. */
+  /** Runs a module's WASI `_start`, or its export `run`, with `input`. Throws like `executeEffect`. */
   async executeWasm(id: string, wasm: Uint8Array | ArrayBuffer, input?: unknown): Promise<unknown> {
     const isolate = this.#find(id)
     if (!this.#enableWasm)
@@ -122,18 +122,18 @@ export class SecureSandbox implements AsyncDisposable {
     return this.#run(isolate, { code, language: 'wasm', input })
   }
 
-  /** Of the last execution; zeros before the first, and where it could not be read. */
+  /** Memory of the last execution; zeros before the first, or if unreadable. */
   async getMemoryUsage(id: string): Promise<MemoryUsage> {
     const { used = 0, percentage = 0, peak = 0 } = this.#find(id).last ?? {}
     return { used, limit: this.#limits.memory, percentage, peak }
   }
 
-  /** Ends what runs in it, and its name for good. With the last one the processes behind it go. Idempotent. */
+  /** Cancels its executions and retires its name. The last one also releases the processes. Idempotent. */
   async destroyIsolate(id: string): Promise<void> {
     if (!this.#destroyed.has(id)) await this.#end(id, this.#find(id))
   }
 
-  /** Destroys every isolate; nothing can be done with this sandbox any more. Idempotent. */
+  /** Destroys every isolate and this sandbox. Idempotent. */
   async destroy(): Promise<void> {
     this.#isOver = true
     await Promise.all([...this.#isolates].map(([id, isolate]) => this.#end(id, isolate)))
@@ -193,7 +193,7 @@ export class SecureSandbox implements AsyncDisposable {
   }
 }
 
-/** Throws MayflyError INVALID for limits that are none. */
+/** Throws MayflyError INVALID for invalid limits. */
 export function limitsOf({
   memoryLimit = 128,
   timeout = 5_000,
@@ -203,7 +203,7 @@ export function limitsOf({
   return { timeout, memory: memoryLimit * MB }
 }
 
-/** What was returned, as it was: dates, maps and big numbers too. */
+/** Return value with its types: dates, maps and big integers too. */
 export function valueOf(outcome: Outcome): unknown {
   if (outcome.status !== 'ok') throw new EffectError(outcome)
   return outcome.encoding === 'tagged' ? decodeTagged(outcome.result) : outcome.result

@@ -7,14 +7,14 @@ import { joinWarden, type WardenClient } from '../walls/client.ts'
 import type { WardenOptions } from '../warden/warden.ts'
 
 const READY_MS_MAX = 10_000
-/** After that the kernel ends its walls with it. */
+/** Grace period; then SIGKILL, and parent-death signals end its walls. */
 const END_MS_MAX = 10_000
-/** The kernel ends what is bound to it first. */
+/** Delay for parent-death signals to act first. */
 const SWEEP_AFTER_MS = 100
-/** Not SIGTERM, which systemd sends to every process of a unit while the application still drains. */
+/** Not SIGTERM, which systemd sends to the whole cgroup while the application still drains. */
 const endSignal = 'SIGUSR2'
 const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
-/** The warden stays small: whatever it starts is forked from it. */
+/** Small V8 heaps, because fork cost grows with the warden's memory. */
 const FLAGS = [
   '--disable-warning=ExperimentalWarning',
   '--max-semi-space-size=1',
@@ -22,15 +22,15 @@ const FLAGS = [
 ]
 
 /**
- * Starts the warden of an application: a child that ends with it and does not keep it alive. Started once, when the
- * library is opened; nothing is started from this process later.
+ * Starts the warden of an application as an unref'd child that ends with it. Called once at open; this process
+ * starts nothing later.
  */
 export async function startWarden(options: WardenOptions): Promise<WardenClient> {
   const child = spawn(process.execPath, [...FLAGS, CHILD], {
     env: { ...inherited(), MAYFLY_WARDEN: JSON.stringify(options) },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     cwd: '/',
-    // setsid: the application decides what Ctrl-C means for its jobs.
+    // setsid: Ctrl-C goes to the application only.
     detached: true,
   })
   await new Promise<void>((resolve, reject) => {
@@ -49,7 +49,7 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   const keepAlive = (waiting: boolean) => (waiting ? child.channel?.ref() : child.channel?.unref())
   return joinWarden(child, end, keepAlive)
 
-  /** By a signal: the other end of a channel that closes while a socket is on its way to us is never told. */
+  /** Ends by signal: closing an IPC channel while a socket is in transit would not be noticed by the peer. */
   async function end(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.ref()
@@ -60,13 +60,13 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
   }
 }
 
-/** What it was just starting when it was killed: nobody else will before the next start. */
+/** Sweeps processes that a SIGKILLed warden was just starting; otherwise only the next start would. */
 async function sweep(): Promise<void> {
   try {
     const { endOrphans } = await import('../warden/orphans.ts')
     endOrphans()
   } catch {
-    // Whoever starts a warden next does it too.
+    // Best effort: the next start of a warden sweeps too.
   }
 }
 
@@ -74,7 +74,7 @@ function notStarted(why: string): MayflyError {
   return new MayflyError('WARDEN_LOST', `Cannot start the warden: ${why}`)
 }
 
-/** Where programs are, where the cache of this user is, and where this process has what it compiled. */
+/** Environment: program path, user cache, and this process's compile cache. */
 function inherited(): NodeJS.ProcessEnv {
   const { PATH, HOME, XDG_CACHE_HOME, MAYFLY_SENTINEL } = process.env
   const compiled = getCompileCacheDir()

@@ -10,13 +10,13 @@ import type { Mayfly } from './mayfly.ts'
 import { Hold } from './hold.ts'
 
 export interface ThreatDetectorOptions {
-  /** From this score on code is blocked; 80 unless given. 0 blocks everything, 101 nothing. */
+  /** Minimum score that is blocked; default 80. 0 blocks everything, 101 nothing. */
   readonly blockThreshold?: number
-  /** Whether signatures are looked at. One that is there then has to hold, and be a trusted signer's. */
+  /** Verifies signatures. A present signature must then be valid and from a trusted signer. */
   readonly enableCodeSigning?: boolean
   /** Raw Ed25519 public keys in base64. */
   readonly trustedSigners?: readonly string[]
-  /** Used in place of the one that all detectors of this process share. */
+  /** Instance to use instead of the shared one. */
   readonly mayfly?: Mayfly
 }
 
@@ -33,19 +33,19 @@ export type DetectedPattern = Pick<
 >
 
 export interface ThreatAnalysis {
-  /** The highest score of a pattern; without one at most 39, from complexity and behaviour. */
+  /** Highest pattern score; without a pattern at most 39, from complexity and behaviour. */
   readonly score: number
-  /** The gravest first, each with its first place and how often it occurs. */
+  /** Highest score first, each with its first position and count. */
   readonly patterns: readonly DetectedPattern[]
   readonly severity: Severity
-  /** Whether the score reaches the threshold, or the code does not parse. */
+  /** True if the score reaches the threshold, or for a syntax error. */
   readonly blocked: boolean
-  /** Cyclomatic complexity, summed. */
+  /** Sum of cyclomatic complexity. */
   readonly complexityScore: number
-  /** Signs of obfuscation, from 0 to 100. */
+  /** Obfuscation signs, 0 to 100. */
   readonly behaviorScore: number
   readonly signatureValid: boolean
-  /** Whether the same code had been analysed before. */
+  /** True if the same code was analysed before. */
   readonly cached: boolean
   readonly syntaxError?: {
     readonly message: string
@@ -57,15 +57,15 @@ export interface ThreatAnalysis {
 export interface DetectorStatistics {
   readonly analyzed: number
   readonly blocked: number
-  /** Refused for their signature, before they were analysed. */
+  /** Refused for their signature, without analysis. */
   readonly refused: number
   readonly cacheHits: number
-  /** How often each pattern was seen, all occurrences of all analyses together. */
+  /** Occurrences of each pattern over all analyses. */
   readonly occurrences: Readonly<Partial<Record<PatternName, number>>>
 }
 
 /**
- * Says what code looks like, without running it: it is parsed in a jailed process, never in this one.
+ * Static threat analysis of code. It is parsed in a jailed process, never in this one.
  *
  * @example
  * const detector = new SandboxThreatDetector({ blockThreshold: 80 })
@@ -83,7 +83,7 @@ export class SandboxThreatDetector {
   #refused = 0
   #cacheHits = 0
 
-  /** Throws MayflyError INVALID for a threshold that is none. */
+  /** Throws MayflyError INVALID for an invalid threshold. */
   constructor(options: ThreatDetectorOptions = {}) {
     const { blockThreshold = blockThresholdDefault, enableCodeSigning = false } = options
     if (!(blockThreshold >= 0 && blockThreshold <= 101))
@@ -95,8 +95,8 @@ export class SandboxThreatDetector {
   }
 
   /**
-   * Throws MayflyError SIGNATURE_INVALID or SIGNER_UNKNOWN, then having parsed nothing; without `enableCodeSigning`
-   * INVALID for a signature that nobody would look at.
+   * Throws MayflyError SIGNATURE_INVALID or SIGNER_UNKNOWN before parsing; without `enableCodeSigning` INVALID for a
+   * signature that would be ignored.
    */
   async analyzeCode(code: string, options: CodeOptions = {}): Promise<ThreatAnalysis> {
     const { language } = options
@@ -126,7 +126,7 @@ export class SandboxThreatDetector {
     }
   }
 
-  /** Counts since this detector was made. */
+  /** Counts since construction. */
   getStatistics(): DetectorStatistics {
     return {
       analyzed: this.#analyzed,
@@ -137,7 +137,7 @@ export class SandboxThreatDetector {
     }
   }
 
-  /** Lets go of the process that parses; the next analysis has one again. */
+  /** Releases the parser process; the next analysis gets a new one. */
   destroy(): Promise<void> {
     return this.#hold.release()
   }

@@ -5,19 +5,19 @@ import { limitsOf, valueOf } from './secure-sandbox.ts'
 import { Hold } from './hold.ts'
 
 export interface VMOptions {
-  /** Milliseconds one run may take; 5,000 unless given. */
+  /** Timeout of one run in milliseconds; default 5,000. */
   readonly timeout?: number
-  /** MB one run may use; 128 unless given. */
+  /** Memory limit of one run in MB; default 128. */
   readonly memoryLimit?: number
-  /** Globals of every run: data that JSON can hold. */
+  /** Globals of every run: JSON data. */
   readonly sandbox?: Readonly<Record<string, unknown>>
-  /** Used in place of the one that all sandboxes of this process share. */
+  /** Instance to use instead of the shared one. */
   readonly mayfly?: Mayfly
 }
 
 /**
- * Scripts as vm2's `VM` takes them, each run in an isolate of its own: `run` resolves to the value of the last
- * statement. What differs from vm2 is in docs/how-to/from-vm2.md.
+ * Runs scripts like the `VM` of vm2, each in its own isolate: `run` resolves to the value of the last statement.
+ * Differences from vm2: docs/how-to/from-vm2.md.
  *
  * @example
  * const vm = new VM({ timeout: 1000 })
@@ -30,7 +30,7 @@ export class VM implements AsyncDisposable {
   readonly #ending = new AbortController()
   readonly #runs = new Set<Promise<Outcome>>()
 
-  /** Throws MayflyError INVALID for options that are none, globals that are no data among them. */
+  /** Throws MayflyError INVALID for invalid options, including globals that are no data. */
   constructor(options: VMOptions = {}) {
     const { sandbox = {}, mayfly } = options
     for (const [name, value] of Object.entries(sandbox)) assertData(name, value)
@@ -39,7 +39,7 @@ export class VM implements AsyncDisposable {
     this.#hold = new Hold(mayfly)
   }
 
-  /** Throws EffectError when the script throws, does not parse or is stopped; MayflyError when it cannot be run. */
+  /** Throws EffectError if the script throws, has a syntax error or is stopped; MayflyError if it cannot run. */
   async run(code: string): Promise<unknown> {
     this.#ending.signal.throwIfAborted()
     const run = this.#outcome(code)
@@ -48,7 +48,7 @@ export class VM implements AsyncDisposable {
     return Array.isArray(values) ? (values[0] as unknown) : values
   }
 
-  /** Ends what runs; nothing runs after it. Idempotent. */
+  /** Cancels runs and refuses new ones. Idempotent. */
   async destroy(): Promise<void> {
     this.#ending.abort(new MayflyError('CONFLICT', 'Cannot use the VM: it was destroyed'))
     await Promise.allSettled(this.#runs)
@@ -75,8 +75,8 @@ export class VM implements AsyncDisposable {
 }
 
 /**
- * A script's value is that of its last statement, which only `eval` gives. The script stays one literal, in sight of
- * analysis. In a list `undefined` comes back as itself.
+ * Uses `eval`, which returns the value of the last statement. The script stays one literal, visible to analysis. The
+ * list preserves `undefined`.
  */
 function scriptOf(code: string): string {
   return `Object.assign(globalThis, input); return [await (0, eval)(${JSON.stringify(code)})]`

@@ -10,22 +10,22 @@ import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
 import { assigned } from '../zones/carve.ts'
 
-/** How code is to be run: the fields of a job without its code, whose it is, and which instance. */
+/** Options of an execution: a job's fields without code, its owner, and its instance. */
 export interface ExecutionInfo extends Omit<JobRequest, 'code' | 'calls'> {
   readonly tenant?: string
   readonly principal?: string
-  /** Its owner's name for it: from its second execution on, its zones come from the first. */
+  /** Name chosen by the owner: from the second execution on, zones come from the first one's profile. */
   readonly instanceId?: string
-  /** Aborting it cancels the execution. */
+  /** Aborting cancels the execution. */
   readonly signal?: AbortSignal
 }
 
 export interface MonitorOptions {
-  /** Hears each line of the timeline as it is written, those before it was asked for too. */
+  /** Receives timeline entries, including those before the call. */
   readonly on?: (entry: TimelineEntry) => void
 }
 
-/** A zone as it was planned, or by its name: those of programs are only known once they begin. */
+/** Zone as planned, or by name: zones of programs are known only once they start. */
 export type ZoneName = Pick<TemporalZone, 'id' | 'execution'>
 
 interface Execution {
@@ -36,12 +36,12 @@ interface Execution {
   readonly listeners: Set<(entry: TimelineEntry) => void>
 }
 
-/** Executions that are remembered, those that are over too. */
+/** Executions remembered, ended ones included. */
 const executionsMax = 1000
-/** Lines that are kept for who comes late. */
+/** Timeline entries stored for late subscribers. */
 const linesMax = 1000
 
-/** Code in zones, step by step or all at once: every part of it asks the same road. */
+/** Zone API of the SDK: every call uses the same pipeline. */
 export class ZoneCalls {
   readonly #assembly: Pick<Assembly, 'partition' | 'run' | 'operations'>
   readonly #executions = new Map<string, Execution>()
@@ -87,7 +87,7 @@ export class ZoneCalls {
       for (const listener of listeners) listener(entry)
     }
     const outcome = this.#assembly.run(job, { signal, on })
-    // Whoever monitors hears of it; where nobody does, it is in the record.
+    // Avoids an unhandled rejection: `monitorZones` reports it, and the audit log has it.
     outcome.catch(() => undefined)
     const { tenant, principal } = job
     this.#executions.set(job.id, { tenant, principal, outcome, timeline, listeners })

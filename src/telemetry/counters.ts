@@ -1,9 +1,9 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
 
-/** Counts since the process started. */
-export interface Counts {
+/** Counts since process start. */
+export interface EventCounts {
   readonly jobs: number
-  /** Jobs between their admission and their end. */
+  /** Jobs between admission and end. */
   readonly running: number
   readonly byStatus: Readonly<Record<string, number>>
   readonly byTier: Readonly<Record<string, number>>
@@ -13,13 +13,13 @@ export interface Counts {
 
 export interface Counters {
   readonly sink: Sink
-  read(): Counts
+  read(): EventCounts
 }
 
-/** Words kept apart in one table; any more are counted as `other`. */
+/** Distinct labels per table; further ones count as `other`. */
 const wordsMax = 64
 
-/** Statistics of the event stream: `job/ended` says `status` and `tier`. */
+/** Statistics of the event stream; `job/ended` carries `status` and `tier`. */
 export function createCounters(): Counters {
   const byPoint = new Tally()
   const byTrust = new Tally()

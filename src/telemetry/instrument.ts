@@ -1,9 +1,9 @@
-/** What was counted or measured, in the words of OpenTelemetry; `prometheus.ts` and `otlp/` write it down. */
+/** Measurement in OpenTelemetry terms, written by `prometheus.ts` and `otlp/`. */
 export interface Reading {
-  /** With dots, as `http.server.request.duration`. */
+  /** Dotted, as `http.server.request.duration`. */
   readonly name: string
   readonly description: string
-  /** UCUM: `s`, `By`, or what is counted in braces. */
+  /** UCUM: `s`, `By`, or a counted thing in braces. */
   readonly unit: string
   readonly kind: 'counter' | 'gauge' | 'histogram'
   readonly series: readonly Series[]
@@ -13,7 +13,7 @@ export type Labels = Readonly<Record<string, string | number>>
 
 export interface Series {
   readonly labels: Labels
-  /** Of a counter or gauge. */
+  /** Value of a counter or gauge. */
   readonly value?: number
   readonly histogram?: HistogramValue
 }
@@ -21,12 +21,12 @@ export interface Series {
 export interface HistogramValue {
   readonly count: number
   readonly sum: number
-  /** Upper bounds, rising; `counts` has one more, for what is above the last. */
+  /** Ascending upper bounds; `counts` has one more entry, for +Inf. */
   readonly bounds: readonly number[]
   readonly counts: readonly number[]
 }
 
-/** Label values that one instrument tells apart; what comes after is counted under `other`. */
+/** Series per instrument; further label values count as `other`. */
 export const seriesMax = 256
 
 type Named = Pick<Reading, 'name' | 'description' | 'unit'>
@@ -70,7 +70,7 @@ export class Histogram {
     }))
   }
 
-  /** A value that is no finite number from 0 on is left out. */
+  /** Ignores values that are not finite and non-negative. */
   record(value: unknown, labels: Labels = {}): void {
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) return
     const buckets = this.#series.of(labels)
@@ -90,7 +90,7 @@ export class Histogram {
   }
 }
 
-/** Values told apart by their labels, at most `seriesMax` and one for the rest. */
+/** Values by labels: at most `seriesMax`, plus one for the rest. */
 class SeriesTable<T> {
   readonly #known = new Map<string, readonly [Labels, T]>()
   readonly #make: () => T

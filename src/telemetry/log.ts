@@ -1,12 +1,12 @@
 import type { Event, Point } from '../contract/event.ts'
 
 export interface LogOptions {
-  /** Where lines go: `process.stderr`, a file. Whether it is full is asked before each line. */
+  /** Target: `process.stderr` or a file. Its buffer level is checked before each line. */
   readonly stream: LineStream
-  /** `json`: one object a line; `human`: for a terminal. The stream decides where it is not said. */
+  /** `json`: one object a line; `human`: for a terminal. Default: by whether the stream is a TTY. */
   readonly form?: 'json' | 'human'
   readonly color?: boolean
-  /** Points to leave out, such as those of every job. */
+  /** Points to omit, such as those of every job. */
   readonly without?: ReadonlySet<Point>
 }
 
@@ -18,15 +18,18 @@ export interface LineStream {
 
 export interface LogSink {
   (event: Event): void
-  /** Lines not written since the reader was too slow. */
+  /** Lines dropped because the reader was too slow. */
   readonly dropped: number
 }
 
-/** Bytes that may wait for a slow reader; beyond them lines are dropped, never kept. */
+/** Buffer limit for a slow reader; beyond it lines are dropped. */
 const waitingBytesMax = 1 << 20
 const fieldCharsMax = 300
 
-/** Writes events as lines. Never waits: what a full stream cannot take is counted, and said in the next line. */
+/**
+ * Writes events as lines without blocking: lines a full stream cannot take are counted, and the count is in the next
+ * line.
+ */
 export function createLogSink(options: LogOptions): LogSink {
   const { stream, without, form = stream.isTTY ? 'human' : 'json' } = options
   const color = options.color ?? (Boolean(stream.isTTY) && !process.env['NO_COLOR'])
@@ -51,7 +54,7 @@ function jsonLine(event: Event, missed: number): string {
   return safeJson({ ...event, time: new Date(event.at).toISOString(), ...more })
 }
 
-/** `12:00:00.123 phase/closed exec_… network="none" (guest)`, with control characters made visible. */
+/** `12:00:00.123 phase/closed exec_… network="none" (guest)`, with control characters escaped. */
 function humanLine(event: Event, missed: number, color: boolean): string {
   const time = new Date(event.at).toISOString().slice(11, 23)
   const point = color ? `\u001b[${hue(event.point)}m${event.point}\u001b[0m` : event.point
@@ -62,7 +65,7 @@ function humanLine(event: Event, missed: number, color: boolean): string {
   return [time, point, ...rest].join(' ')
 }
 
-/** Red for what somebody should look at, dim for the rest. */
+/** Red for problems, dim for the rest. */
 function hue(point: Point): number {
   return /lost|anomaly|denied|refused|terminated|unavailable|unenforced|unsigned/.test(point)
     ? 31
@@ -74,12 +77,12 @@ function short(value: unknown): string {
   return text.length > fieldCharsMax ? `${text.slice(0, fieldCharsMax)}…` : text
 }
 
-/** A field may hold what a guest chose: no terminal gets its control characters. */
+/** Escapes control characters, because fields may contain a guest's text. */
 function visible(text: string): string {
   return text.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-// C0 and C1 controls, and the marks that turn the direction of text.
+// C0 and C1 controls, and bidi marks.
 const controls = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
 
 function safeJson(value: unknown): string {

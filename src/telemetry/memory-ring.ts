@@ -1,15 +1,15 @@
 import type { Event, Sink } from '../contract/event.ts'
 
-/** The last events, for a live view. */
+/** Last events, for a live view. */
 export interface MemoryRing {
   readonly sink: Sink
-  /** Those after number `seq`, oldest first, at most `limit`. */
+  /** Events after number `seq`, oldest first, at most `limit`. */
   after(seq: number, limit?: number): readonly Event[]
-  /** Those of one run that are still here. */
+  /** Events of one run still in the ring. */
   of(run: string): readonly Event[]
 }
 
-/** Keeps the last `size` events and forgets older ones. Throws RangeError unless `size` is at least 1. */
+/** Ring of the last `size` events. Throws RangeError unless `size` is at least 1. */
 export function createMemoryRing(size = 1000): MemoryRing {
   if (!Number.isSafeInteger(size) || size < 1)
     throw new RangeError(`Cannot keep "${size}" events: expected a whole number from 1`)

@@ -6,9 +6,9 @@ import { Counter, Histogram, seriesMax } from './instrument.ts'
 import { createMeters, gauge } from './meters.ts'
 import { processReadings } from './process.ts'
 import { prometheusText } from './prometheus.ts'
-import { createVoice } from './voice.ts'
+import { createEventStream } from './event-stream.ts'
 
-test('S3-62: after 1,000 mixed jobs what is read back equals an independent count', async () => {
+test('S3-62: after 1,000 mixed jobs the metrics equal an independent count', async () => {
   const { meters, voice } = open()
   const statuses = ['ok', 'error', 'timeout', 'blocked', 'limit', 'failed', 'refused']
   const expected = new Map<string, number>()
@@ -39,7 +39,7 @@ test('S3-62: after 1,000 mixed jobs what is read back equals an independent coun
   assert.equal(value('mayfly_findings_total{pattern="EVAL"}'), 500)
 })
 
-test('Refusals are counted by code, with those too many to speak of', async () => {
+test('Refusals are counted by code, including rate-limited ones', async () => {
   const { meters, voice } = open()
   voice.say('door/refused', { code: 'UNAUTHENTICATED' })
   voice.say('door/refused', { code: 'RATE_LIMITED', unspoken: 40 })
@@ -48,7 +48,7 @@ test('Refusals are counted by code, with those too many to speak of', async () =
   assert.equal(value('mayfly_door_refusals_total{code="unspoken"}'), 40)
 })
 
-test('Lines that could not be signed are shown until somebody signs', async () => {
+test('Unsigned lines are shown until they are signed', async () => {
   const { meters, voice } = open()
   const unsigned = async (): Promise<number | undefined> =>
     metricsIn(prometheusText(await meters.read())).value('mayfly_record_unsigned')
@@ -58,7 +58,7 @@ test('Lines that could not be signed are shown until somebody signs', async () =
   assert.equal(await unsigned(), 0)
 })
 
-test('Nobody can make a metric grow without end', () => {
+test('Label cardinality is bounded', () => {
   const counter = new Counter({ name: 'a', description: '', unit: '1' })
   for (let at = 0; at < 10_000; at += 1) counter.add({ word: `w${at}` })
   const { series } = counter.read()
@@ -82,19 +82,19 @@ test('A histogram counts each value once, on the right side of its bound', () =>
   )
 })
 
-test('Label values keep their quotes, backslashes and line ends, escaped', () => {
+test('Label values are escaped: quotes, backslashes and line ends', () => {
   const odd = 'a"b\\c\nd{}'
   const { series } = metricsIn(prometheusText([gauge('x', 'a\nb\\', '1', [[{ l: odd }, 1]])]))
   assert.deepEqual(series[0]?.labels, { l: odd })
 })
 
-test('The process is measured in the names of the semantic conventions', () => {
+test('Process metrics have the names of the semantic conventions', () => {
   const { value } = metricsIn(prometheusText(processReadings()))
   assert.ok(value('process_cpu_time_seconds_total{cpu_mode="user"}')! > 0)
   assert.ok(value('process_memory_usage_bytes')! > 2 ** 20)
 })
 
-test('An observer that fails takes nothing away from the rest', async () => {
+test('An observer that throws does not affect the others', async () => {
   const { meters } = open()
   meters.observe(() => Promise.reject(new Error('lost')))
   meters.observe(() => [gauge('x', '', '1', [[{}, 5]])])
@@ -103,5 +103,5 @@ test('An observer that fails takes nothing away from the rest', async () => {
 
 function open() {
   const meters = createMeters()
-  return { meters, voice: createVoice({ clock: new SimulatedClock(), sinks: [meters.sink] }) }
+  return { meters, voice: createEventStream({ clock: new SimulatedClock(), sinks: [meters.sink] }) }
 }

@@ -1,31 +1,31 @@
 import type { Event, Point, Sink } from '../contract/event.ts'
 import { Counter, Histogram, type Reading } from './instrument.ts'
 
-/** Numbers made of the event stream, and of whoever is asked when they are read. */
+/** Metrics from the event stream and from observers called at read time. */
 export interface Meters {
   readonly sink: Sink
-  /** Adds readings that are taken when somebody reads; one that throws is left out. */
-  observe(take: Observe): void
+  /** Adds an observer called at each read; if it throws, its readings are omitted. */
+  observe(take: Observer): void
   read(): Promise<readonly Reading[]>
 }
 
-export type Observe = () => readonly Reading[] | Promise<readonly Reading[]>
+export type Observer = () => readonly Reading[] | Promise<readonly Reading[]>
 
-/** Seconds; the first of them are what a job in an isolate takes. */
+/** Seconds; the lowest buckets fit a job in an isolate. */
 const durations = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
 ]
-/** Those that the semantic conventions advise. */
+/** Buckets recommended by the semantic conventions. */
 const requestDurations = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 const wordCharsMax = 64
 const runningMax = 65_536
 
 type Listener = (fields: Event['fields'], run: string | null) => void
 
-/** Counts what is said. Of what a guest or a wall claims only the number of events is believed. */
+/** Counts events. For events claimed by a guest or a wall, only their number is used. */
 export function createMeters(): Meters {
   const counts = new Counts()
-  const observers: Observe[] = []
+  const observers: Observer[] = []
   return {
     sink: (event) => counts.take(event),
     observe: (take) => void observers.push(take),
@@ -192,7 +192,7 @@ class Counts {
   }
 }
 
-/** A gauge as it stands now. */
+/** Gauge with current values. */
 export function gauge(
   name: string,
   description: string,

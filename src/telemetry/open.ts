@@ -1,18 +1,18 @@
 import type { Config } from '../contract/config.ts'
 import type { Sink } from '../contract/event.ts'
-import type { House } from './house.ts'
+import type { ObservedAssembly } from './assembly-readings.ts'
 import type { Views } from './views.ts'
 
-/** What hears the stream beside the record. */
+/** Consumers of the event stream besides the audit log. */
 export interface Telemetry {
   readonly sinks: readonly Sink[]
-  /** Where there is somebody to look. */
+  /** Views of a server. */
   readonly views?: Views
-  /** Whether spans go out, so that requests need a place in a trace. */
+  /** True if spans are exported, so that requests need a trace context. */
   readonly traces: boolean
-  /** Adds what only the whole knows. */
-  watch(house: House): void
-  /** Sends what waits, within seconds. */
+  /** Adds observers of the assembled server. */
+  watch(assembly: ObservedAssembly): void
+  /** Flushes pending data, within seconds. */
   close(): Promise<void>
 }
 
@@ -20,8 +20,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 type Settled = Pick<Config, 'telemetry' | 'environment'>
 
 /**
- * Opens what is asked for: views for a server, and OpenTelemetry where a collector is configured. What is off is not
- * loaded. Throws MayflyError CONFIG.
+ * Opens views for a server, and OpenTelemetry if a collector is configured. Disabled parts are not loaded. Throws
+ * MayflyError CONFIG.
  */
 export async function openTelemetry(
   config: Settled,
@@ -30,14 +30,15 @@ export async function openTelemetry(
 ): Promise<Telemetry> {
   const isOn = hasCollector(config, env)
   if (!isOn && !isServer) return nothing
-  const [{ createViews }, { processReadings }, { houseReadings }] = await Promise.all([
+  const [{ createViews }, { processReadings }, { assemblyReadings }] = await Promise.all([
     import('./views.ts'),
     import('./process.ts'),
-    import('./house.ts'),
+    import('./assembly-readings.ts'),
   ])
   const views = createViews()
   views.meters.observe(processReadings)
-  const watch = (house: House): void => views.meters.observe(houseReadings(house))
+  const watch = (assembly: ObservedAssembly): void =>
+    views.meters.observe(assemblyReadings(assembly))
   if (!isOn) return { ...nothing, sinks: views.sinks, views, watch }
   const [{ openExporter }, { readSettings }] = await Promise.all([
     import('./otlp/exporter.ts'),

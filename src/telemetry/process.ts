@@ -1,7 +1,7 @@
 import type { Reading } from './instrument.ts'
 import { gauge } from './meters.ts'
 
-/** This process in the names of the semantic conventions. */
+/** Readings of this process, named by the semantic conventions. */
 export function processReadings(): readonly Reading[] {
   const { user, system } = process.cpuUsage()
   return [

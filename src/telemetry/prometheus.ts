@@ -2,7 +2,7 @@ import type { HistogramValue, Labels, Reading, Series } from './instrument.ts'
 
 export const prometheusType = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** Readings in the Prometheus text format 0.0.4: dots become underscores, units and `_total` stand last. */
+/** Prometheus text format 0.0.4: dots become underscores; units and `_total` are suffixes. */
 export function prometheusText(readings: readonly Reading[]): string {
   return readings.map(family).join('')
 }
@@ -22,7 +22,7 @@ function linesOf(name: string, { labels, value, histogram }: Series): readonly s
   return [sample(name, labels, value ?? 0)]
 }
 
-/** Buckets are cumulative, and the last is everything. */
+/** Buckets are cumulative; the last is +Inf. */
 function buckets(name: string, labels: Labels, value: HistogramValue): readonly string[] {
   let below = 0
   const lines = value.counts.map((count, at) => {

@@ -1,7 +1,7 @@
 import type { Reading } from './instrument.ts'
 import { gauge } from './meters.ts'
 
-/** What is kept ready of one kind, as its pool tells it. */
+/** Spares of one pool key. */
 export interface SparesFacts {
   readonly key: string
   readonly idle: number
@@ -10,7 +10,7 @@ export interface SparesFacts {
   readonly bytes: number
 }
 
-/** How many walls wait ready, what they hold while they do, and how often one was there when it was asked for. */
+/** Idle spares, their memory, and hit rate of claims. */
 export function sparesReadings(facts: readonly SparesFacts[]): readonly Reading[] {
   const each = (value: (one: SparesFacts) => number) =>
     facts.map((one) => [{ pool: one.key }, value(one)] as const)

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { createThreats, type Threat } from './threats.ts'
-import { createVoice, type EventStream } from './voice.ts'
+import { createEventStream, type EventStream } from './event-stream.ts'
 
-test('What was audited, blocked, unparsed, denied or odd is a threat, with its tenant and verdict', () => {
+test('Audited, blocked, unparsed, denied and anomalous runs are threats, with tenant and verdict', () => {
   const { voice, threats } = open()
   voice.say(
     'threat/analysed',
@@ -48,7 +48,7 @@ test('A score of 40 is not audited, one of 41 is', () => {
   )
 })
 
-test('An effect refused for its threats is blocked; one refused for another reason is none', () => {
+test('An effect refused for its threats is blocked; one refused for another reason is no threat', () => {
   const { voice, threats } = open()
   for (const code of ['THREAT_DETECTED', 'INVALID'])
     voice.say('effect/refused', { code, tenant: 'acme' }, { run: code })
@@ -58,7 +58,7 @@ test('An effect refused for its threats is blocked; one refused for another reas
   )
 })
 
-test('A guest cannot say whose it is, nor that another was blocked', () => {
+test('A guest cannot fake a tenant, nor that another was blocked', () => {
   const { voice, threats } = open()
   const guest = { run: 'exec_1', trust: 'guest' } as const
   voice.say('job/admitted', { tenant: 'other' }, guest)
@@ -72,7 +72,7 @@ test('A guest cannot say whose it is, nor that another was blocked', () => {
   )
 })
 
-test('A tenant sees its own and no other, and the last are kept', () => {
+test('A tenant sees only its own, and the last are stored', () => {
   const { voice, threats } = open(10)
   for (let at = 0; at < 100; at += 1)
     voice.say('threat/unparsed', { tenant: at % 2 === 0 ? 'a' : 'b' }, { run: `exec_${at}` })
@@ -82,7 +82,7 @@ test('A tenant sees its own and no other, and the last are kept', () => {
   assert.deepEqual(threats.after(99).length, 1)
 })
 
-test('A listener hears threats as they come, until it leaves', () => {
+test('A listener gets threats as they come, until it unsubscribes', () => {
   const { voice, threats } = open()
   const heard: Threat[] = []
   const leave = threats.listen((threat) => heard.push(threat))
@@ -98,6 +98,6 @@ function open(kept?: number): {
   threats: ReturnType<typeof createThreats>
 } {
   const threats = createThreats(kept)
-  const voice = createVoice({ clock: new SimulatedClock(), sinks: [threats.sink] })
+  const voice = createEventStream({ clock: new SimulatedClock(), sinks: [threats.sink] })
   return { voice, threats }
 }

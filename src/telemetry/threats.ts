@@ -1,8 +1,8 @@
 import type { Event, Sink } from '../contract/event.ts'
 
-/** A threat, and what became of it. Names and numbers alone: no code, and nothing that a guest could have written. */
+/** Threat with its consequence. Contains names and numbers only: no code and no text of a guest. */
 export interface Threat {
-  /** Rises; where a reader left off. */
+  /** Ascending; a reader resumes after it. */
   readonly seq: number
   /** ISO 8601. */
   readonly at: string
@@ -12,43 +12,43 @@ export interface Threat {
   readonly trust: Event['trust']
   readonly threatScore?: number
   readonly risk?: number
-  /** Of an anomaly: the score of its run with it. */
+  /** Score of the run including this anomaly. */
   readonly behaviorScore?: number
   readonly patterns?: readonly string[]
-  /** Of what was stopped: the stable code. */
+  /** Stable code of a refusal. */
   readonly code?: string
-  /** Of what was denied: the capability's name. */
+  /** Capability name of a denial. */
   readonly capability?: string
 }
 
 /**
- * `audited`: its score is above 40. `blocked`: it was not run. `unparsed`: nobody could read it. `denied`: it reached
- * for what it was not granted. `anomaly`: it behaved oddly. `refused`: its output broke the contract.
+ * `audited`: score above 40. `blocked`: not run. `unparsed`: the parser failed. `denied`: used a capability that was
+ * not granted. `anomaly`: unusual behaviour. `refused`: its output broke the contract.
  */
 export type ThreatKind = 'audited' | 'blocked' | 'unparsed' | 'denied' | 'anomaly' | 'refused'
 
 export interface Threats {
   readonly sink: Sink
-  /** Those after `seq` that are still here, oldest first; of one tenant, or of all. */
+  /** Stored threats after `seq`, oldest first; of one tenant, or all. */
   after(seq: number, tenant?: string): readonly Threat[]
-  /** Hears every threat until the answer is called. */
+  /** Subscribes to threats; returns the unsubscribe function. */
   listen(hear: (threat: Threat) => void): () => void
 }
 
-/** Threats kept, and runs known by their tenant and verdict. */
+/** Limits: threats stored, and runs with known tenant and verdict. */
 const keptMax = 1000
 const runsMax = 8192
 const auditedAbove = 40
 const wordCharsMax = 128
 
-/** Picks the threats out of the stream and keeps the last of them. */
+/** Filters threats from the stream and stores the last ones. */
 export function createThreats(kept = keptMax): Threats {
-  return new Picked(kept)
+  return new ThreatRing(kept)
 }
 
 type About = Pick<Threat, 'tenant'> & Partial<Pick<Threat, 'threatScore' | 'risk' | 'patterns'>>
 
-class Picked implements Threats {
+class ThreatRing implements Threats {
   readonly #keptMax: number
   readonly #runs = new Map<string, About>()
   readonly #listeners = new Set<(threat: Threat) => void>()
@@ -78,12 +78,12 @@ class Picked implements Threats {
 
   #keep(threat: Threat): void {
     this.#kept.push(threat)
-    // Cut in halves, so that one more does not move all the others.
+    // Trims at twice the limit, so that a push does not move the array each time.
     if (this.#kept.length >= 2 * this.#keptMax) this.#kept = this.#kept.slice(-this.#keptMax)
     for (const hear of this.#listeners) hear(threat)
   }
 
-  /** Whose it is and what was thought of it is said once, early; the run least recently learnt of makes room. */
+  /** Remembers tenant and verdict, which only early events carry; the least recently updated run is evicted. */
   #learn(run: string, { point, fields }: Event): void {
     if (!point.startsWith('threat/') && point !== 'job/admitted') return
     const known = this.#runs.get(run)

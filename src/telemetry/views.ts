@@ -2,7 +2,7 @@ import type { Sink } from '../contract/event.ts'
 import { createMeters, type Meters } from './meters.ts'
 import { createThreats, type Threats } from './threats.ts'
 
-/** What a server shows of the stream. */
+/** Views of the stream that a server exposes. */
 export interface Views {
   readonly meters: Meters
   readonly threats: Threats

@@ -10,7 +10,7 @@ import type { Outcome } from '../contract/outcome.ts'
 import type { Task } from '../contract/provider.ts'
 import type { SupervisedRun, Supervisor } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { createVoice } from '../telemetry/voice.ts'
+import { createEventStream } from '../telemetry/event-stream.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
 import type { Step } from '../tiers/mock/script.ts'
 import { runsToLearn } from './baseline.ts'
@@ -52,7 +52,7 @@ function jobOf(asked: Record<string, unknown> = {}): Job {
 function houseOf(input: ConfigInput = {}) {
   const clock = new SimulatedClock()
   const events: Event[] = []
-  const voice = createVoice({ clock, sinks: [(event) => void events.push(event)] })
+  const voice = createEventStream({ clock, sinks: [(event) => void events.push(event)] })
   const baselines = openBaselineStore(':memory:')
   const stronger = openStrongerStore(':memory:')
   const config = configSchema.parse(input)

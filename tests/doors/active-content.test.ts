@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { presetNames, presets } from '../../src/contract/presets.ts'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { call, echo, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
 /** As a page of the static endpoint sends it. */
@@ -14,7 +14,7 @@ async function send(door: TestDoor, body: object, accept = 'text/event-stream') 
   })
 }
 
-const talking: Road = async (job, { tap, on, planned, signal }) => {
+const talking: RunJob = async (job, { tap, on, planned, signal }) => {
   planned?.(profile as never)
   on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
   await tap?.('stdout', 'one')

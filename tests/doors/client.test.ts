@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { MayflyClient, MayflyProblem, type StreamEvent } from '../../src/sdk/client.ts'
 import { adminKey, endOf, openDoor, type TestDoor } from './http-door.ts'
 
 const clientOf = (door: TestDoor, key = adminKey) =>
   new MayflyClient({ url: door.gateway.activeUrl, key })
 
-const talking: Road = async (job, { tap, on }) => {
+const talking: RunJob = async (job, { tap, on }) => {
   on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
   for (let n = 0; n < 100; n++) await tap?.('stdout', `${n} é\n\n`)
   return endOf(job, { result: JSON.parse(job.inputText) as unknown })
 }
 
-const forEver: Road = (job, { signal, tap }) =>
+const forEver: RunJob = (job, { signal, tap }) =>
   new Promise((resolve) => {
     void tap?.('stdout', 'x')
     signal.addEventListener('abort', () => resolve(endOf(job, { status: 'cancelled' })))
@@ -37,7 +37,7 @@ test('The client tells a stream event by event, the outcome last', async () => {
 
 test('Leaving the loop over a stream cancels its job', async () => {
   const told = Promise.withResolvers<void>()
-  const road: Road = async (job, more) => {
+  const road: RunJob = async (job, more) => {
     const outcome = await forEver(job, more)
     told.resolve()
     return outcome

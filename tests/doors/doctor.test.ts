@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
-import type { Examined } from '../../src/cli/doctor.ts'
+import type { ExaminedProvider } from '../../src/cli/doctor.ts'
 
 const root = join(import.meta.dirname, '../..')
 const bin = join(root, 'bin/mayfly.js')
@@ -43,8 +43,8 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
 
   test('here: its walls have the layers that providers tells of, and lack what that tells of', () => {
     const { stdout } = run(['providers', '--json'])
-    const rows = JSON.parse(stdout) as Examined[]
-    const told = ({ name, layers, missing }: Examined) => [name, layers, missing]
+    const rows = JSON.parse(stdout) as ExaminedProvider[]
+    const told = ({ name, layers, missing }: ExaminedProvider) => [name, layers, missing]
     assert.deepEqual(rows.map(told), here.report.providers.map(told))
   })
 
@@ -131,7 +131,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
 })
 
 interface Report {
-  readonly providers: readonly Examined[]
+  readonly providers: readonly ExaminedProvider[]
   readonly machine: Readonly<Record<string, unknown>>
   readonly warnings: readonly string[]
 }
@@ -164,7 +164,7 @@ function run(args: readonly string[], { become = [], env = {} }: How = {}) {
   })
 }
 
-function isolatesIn({ providers }: Report): Examined {
+function isolatesIn({ providers }: Report): ExaminedProvider {
   const found = providers.find(({ name }) => name === 'isolated-vm')
   assert.ok(found)
   return found

@@ -1,7 +1,7 @@
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Job } from '../../src/contract/job.ts'
 import { type Finding, severityOf } from '../../src/contract/verdict.ts'
-import { type Audited, createEffects, type Effects } from '../../src/effects/effects.ts'
+import { type EffectAudit, createEffects, type Effects } from '../../src/effects/effects.ts'
 import { openEffectStore } from '../../src/effects/store.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { configOf, leastFacts, verdictOf } from '../fixtures/profile-world.ts'
@@ -11,12 +11,12 @@ export interface EffectsRoom {
   readonly effects: Effects
   /** Jobs that were analysed. */
   readonly analysed: Job[]
-  readonly audited: Audited[]
+  readonly audited: EffectAudit[]
 }
 
 export function effectsRoom(): EffectsRoom {
   const analysed: Job[] = []
-  const audited: Audited[] = []
+  const audited: EffectAudit[] = []
   const store = openEffectStore(':memory:')
   const effects = createEffects({
     store: () => store,

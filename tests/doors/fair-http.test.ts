@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import type { Keys } from '../../src/gateway/http/keys.ts'
 import { until } from '../conformance/stand.ts'
 import { bearer, call, endOf, openDoor, post, type TestDoor } from './http-door.ts'
@@ -39,8 +39,8 @@ suite('Nobody has all of what all share', () => {
     await using door = await openDoor({
       keys,
       limits: {
-        strangerBodyBytes: 1000,
-        strangerBodiesBytes: 2500,
+        anonymousBodyBytes: 1000,
+        anonymousBodiesBytes: 2500,
         bodiesBytes: 10_000,
         bodyMs: 5000,
       },
@@ -72,7 +72,7 @@ suite('Nobody has all of what all share', () => {
 
   test('one tenant takes no more than half of the places, and another finds the rest', async () => {
     const over = Promise.withResolvers<void>()
-    const road: Road = async (asked) => {
+    const road: RunJob = async (asked) => {
       await over.promise
       return endOf(asked)
     }
@@ -89,7 +89,7 @@ suite('Nobody has all of what all share', () => {
 
   test('what jobs brought is bounded too, while they wait', async () => {
     const over = Promise.withResolvers<void>()
-    const road: Road = async (asked) => {
+    const road: RunJob = async (asked) => {
       await over.promise
       return endOf(asked)
     }
@@ -104,7 +104,7 @@ suite('Nobody has all of what all share', () => {
   })
 
   test('outcomes that nobody reads do not pile up', async () => {
-    const road: Road = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
+    const road: RunJob = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
     await using door = await openDoor({ keys, road, limits: { answersBytes: 60_000_000 } })
     const { json } = await job(door, acme)
     const path = `/v1/executions/${String(json['id'])}`

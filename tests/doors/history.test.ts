@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import {
@@ -22,12 +22,12 @@ const run = (door: TestDoor, body: unknown = job(), headers: Record<string, stri
 const get = (door: TestDoor, path: string, key = adminKey, method = 'GET') =>
   call(`${door.gateway.activeUrl}/v1/executions${path}`, { method, headers: bearer(key) })
 
-const whispering: Road = async (taken) => endOf(taken, { stdout: 'a very secret word' })
+const whispering: RunJob = async (taken) => endOf(taken, { stdout: 'a very secret word' })
 
 /** A road on which jobs wait until they are let go, or cancelled. */
 function waiting() {
   const go = Promise.withResolvers<void>()
-  const road: Road = async (taken, { signal, on }) => {
+  const road: RunJob = async (taken, { signal, on }) => {
     on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
     const aborted = new Promise<'cancelled'>((resolve) =>
       signal.addEventListener('abort', () => resolve('cancelled')),

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { systemClock } from '../../src/contract/clock.ts'
 import type { Job } from '../../src/contract/job.ts'
 import type { Outcome } from '../../src/contract/outcome.ts'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { createHistory } from '../../src/history/history.ts'
 import { openBodies } from '../../src/evidence/bodies.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
@@ -79,7 +79,7 @@ export async function openDoor(
   }
 }
 
-export const echo: Road = async (job) =>
+export const echo: RunJob = async (job) =>
   endOf(job, { result: { echo: JSON.parse(job.inputText) as unknown } })
 
 /** An outcome as the road would give it. */

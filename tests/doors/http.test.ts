@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { inTime } from '../conformance/stand.ts'
@@ -74,7 +74,7 @@ test('Every end of a job that reached a wall is 200; blocked is 403 and unavaila
     unavailable: 503,
   }
   for (const [status, expected] of Object.entries(ends)) {
-    const road: Road = async (job) =>
+    const road: RunJob = async (job) =>
       endOf(job, {
         status: status as 'ok',
         error: { code: 'SOME_CODE', message: 'Why', details: { a: 1 } },
@@ -385,7 +385,7 @@ test('A server that drains takes no more jobs, ends those under way and says so'
 })
 
 /** Ends as cancelled when it is told to, as the road does. */
-const untilCancelled: Road = async (job, { signal }) => {
+const untilCancelled: RunJob = async (job, { signal }) => {
   const aborted = Promise.withResolvers<void>()
   signal.addEventListener('abort', () => aborted.resolve())
   await aborted.promise

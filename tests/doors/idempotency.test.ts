@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { adminKey, bearer, endOf, folder, openDoor, post, type TestDoor } from './http-door.ts'
@@ -30,7 +30,7 @@ test('The same key with another body is refused, also where only a long number d
 
 test('Of a hundred requests at once one runs, and the others are told to come again', async () => {
   const go = Promise.withResolvers<void>()
-  const road: Road = async (job) => go.promise.then(() => endOf(job))
+  const road: RunJob = async (job) => go.promise.then(() => endOf(job))
   await using door = await openDoor({ road })
   const answers = Array.from({ length: 100 }, () => run(door, 'race'))
   // The first to be answered is one that was told to come again: the one that runs still waits.
@@ -70,7 +70,7 @@ test('The same words of another owner are another key', async () => {
 
 test('A key under which nobody could run anything may be tried again', async () => {
   let isUp = false
-  const road: Road = async (job) => endOf(job, { status: isUp ? 'ok' : 'unavailable' })
+  const road: RunJob = async (job) => endOf(job, { status: isUp ? 'ok' : 'unavailable' })
   await using door = await openDoor({ road })
   assert.equal((await run(door, 'a')).status, 503)
   isUp = true
@@ -91,7 +91,7 @@ test('A blocked job stays blocked under its key', async () => {
 test('A job under a key goes on when its client goes away, and its outcome waits', async () => {
   const go = Promise.withResolvers<void>()
   const seen = Promise.withResolvers<AbortSignal>()
-  const road: Road = async (job, { signal }) => {
+  const road: RunJob = async (job, { signal }) => {
     seen.resolve(signal)
     await go.promise
     return endOf(job, { result: 'kept' })

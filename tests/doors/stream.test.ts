@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { adminKey, bearer, endOf, openDoor, type TestDoor } from './http-door.ts'
 import { allEvents, readEvents } from './read-events.ts'
 
@@ -25,14 +25,14 @@ function ask(door: TestDoor, signal?: AbortSignal): Promise<Response> {
 const cancelled = (signal: AbortSignal) =>
   new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
 
-const talking: Road = async (job, { tap, on }) => {
+const talking: RunJob = async (job, { tap, on }) => {
   on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
   await tap?.('stdout', 'one\n\ndata: two')
   await tap?.('stderr', 'thrée')
   return endOf(job, { result: 4 })
 }
 
-const breaking: Road = async (_, { tap }) => {
+const breaking: RunJob = async (_, { tap }) => {
   await tap?.('stdout', 'x')
   throw new Error('/secret/path')
 }
@@ -55,7 +55,7 @@ test('A stream tells output and timeline as they happen, and always last the out
 
 test('The first byte arrives before the job has ended (S4-58)', async () => {
   const goOn = Promise.withResolvers<void>()
-  const road: Road = async (job, { tap }) => {
+  const road: RunJob = async (job, { tap }) => {
     void tap?.('stdout', 'first')
     await goOn.promise
     return endOf(job)
@@ -87,7 +87,7 @@ test('A road that breaks under a stream ends it with a problem that tells nothin
 
 test('A client that goes away cancels its job', async () => {
   const told = Promise.withResolvers<void>()
-  const road: Road = async (job, { tap, signal }) => {
+  const road: RunJob = async (job, { tap, signal }) => {
     void tap?.('stdout', 'x')
     await cancelled(signal)
     told.resolve()
@@ -103,7 +103,7 @@ test('A client that goes away cancels its job', async () => {
 
 test('A reader that does not read holds its own guest back and nobody else (S4-58)', async () => {
   let passed = 0
-  const road: Road = async (job, { tap, signal }) => {
+  const road: RunJob = async (job, { tap, signal }) => {
     if (job.inputText !== '"flood"') return endOf(job)
     for (; passed < 4000 && !signal.aborted; passed++) await tap?.('stdout', chunk)
     return endOf(job, { status: 'cancelled' })
@@ -133,7 +133,7 @@ test('A reader that does not read holds its own guest back and nobody else (S4-5
 
 test('Memory stays flat while output passes through', async () => {
   const chunks = process.env['MAYFLY_LONG'] ? 16_384 : 1_024
-  const road: Road = async (job, { tap }) => {
+  const road: RunJob = async (job, { tap }) => {
     for (let n = 0; n < chunks; n++) await tap?.('stdout', chunk)
     return endOf(job)
   }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { openCollector } from './collector.ts'
 import { SimulatedClock } from '../sim/simulated-clock.ts'
 import { createMeters } from '../../src/telemetry/meters.ts'
-import { createVoice } from '../../src/telemetry/voice.ts'
+import { createEventStream } from '../../src/telemetry/event-stream.ts'
 import { openExporter } from '../../src/telemetry/otlp/exporter.ts'
 import { readSettings } from '../../src/telemetry/otlp/settings.ts'
 
@@ -105,5 +105,5 @@ function open(env: Record<string, string>) {
   const sinks = [meters.sink, exporter.sink]
   const dropped = async (): Promise<number | undefined> =>
     (await meters.read()).find(({ name }) => name === 'mayfly.telemetry.dropped')?.series[0]?.value
-  return { exporter, dropped, voice: createVoice({ clock: new SimulatedClock(), sinks }) }
+  return { exporter, dropped, voice: createEventStream({ clock: new SimulatedClock(), sinks }) }
 }

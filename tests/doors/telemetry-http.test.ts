@@ -12,7 +12,7 @@ import { ThreatReaders } from '../../src/gateway/doors/threats.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { createThreats } from '../../src/telemetry/threats.ts'
 import { createViews } from '../../src/telemetry/views.ts'
-import { createVoice } from '../../src/telemetry/voice.ts'
+import { createEventStream } from '../../src/telemetry/event-stream.ts'
 import { adminKey, bearer, call, openDoor, post, raw, type TestDoor } from './http-door.ts'
 import { metricsIn } from './prometheus.ts'
 
@@ -169,7 +169,12 @@ test('A reader whose key is revoked is told no more', async () => {
   const readers = new ThreatReaders(createThreats(), 20)
   let may = true
   const server = createServer((_, outgoing) =>
-    readers.add(outgoing, { key: 'k', mayStill: () => may, tenant: undefined, after: undefined }),
+    readers.add(outgoing, {
+      key: 'k',
+      isStillAllowed: () => may,
+      tenant: undefined,
+      after: undefined,
+    }),
   ).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -232,7 +237,7 @@ async function open(traces = false) {
   const tell = ({ point, fields }: Event): void => {
     if (point === 'door/answered') answered.push(fields)
   }
-  const voice = createVoice({ clock: systemClock, sinks: [...views.sinks, tell] })
+  const voice = createEventStream({ clock: systemClock, sinks: [...views.sinks, tell] })
   const door = await openDoor({ keys, voice, telemetry: { views, traces } })
   return {
     door,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { allControls, noNetwork } from '../../src/contract/controls.ts'
 import type { Profile } from '../../src/contract/profile.ts'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { openKeys } from '../../src/gateway/http/keys.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { MayflyClient } from '../../src/sdk/client.ts'
@@ -29,7 +29,7 @@ const timeline = [
 /** A road that tells its plan and how it began, and waits. */
 function waiting() {
   const { promise: goOn, resolve: letGo } = Promise.withResolvers<void>()
-  const road: Road = async (job, { planned, on }) => {
+  const road: RunJob = async (job, { planned, on }) => {
     planned?.(profile)
     for (const entry of timeline) on?.(entry)
     await goOn

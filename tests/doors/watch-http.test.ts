@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openKeys } from '../../src/gateway/http/keys.ts'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { sha256 } from '../../src/lib/hash.ts'
 import { MayflyClient } from '../../src/sdk/client.ts'
 import { adminKey, bearer, call, endOf, openDoor, type TestDoor } from './http-door.ts'
@@ -11,7 +11,7 @@ const otherKey = 'mfy_other_0123456789abcdefghijklmnop'
 /** A road that says `before`, waits, and says `after`. */
 function talking(before: readonly string[], after: readonly string[] = []) {
   const { promise: goOn, resolve: letGo } = Promise.withResolvers<void>()
-  const road: Road = async (job, { tap }) => {
+  const road: RunJob = async (job, { tap }) => {
     for (const text of before) await tap?.('stdout', text)
     await goOn
     for (const text of after) await tap?.('stdout', text)

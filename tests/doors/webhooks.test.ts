@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import type { Anomaly } from '../../src/contract/anomaly.ts'
 import type { Clock } from '../../src/contract/clock.ts'
 import { addressesFor } from '../../src/egress/dns.ts'
-import { openQueue, type Queue } from '../../src/telemetry/webhooks/queue.ts'
+import { openQueue, type DeliveryQueue } from '../../src/telemetry/webhooks/queue.ts'
 import { readSigner } from '../../src/telemetry/webhooks/sign.ts'
 import { createWebhooks, triesMax, type Webhooks } from '../../src/telemetry/webhooks/webhooks.ts'
 
@@ -61,7 +61,12 @@ async function receiver(answer: (had: readonly Had[], response: ServerResponse) 
   }
 }
 
-function hooks(url: string, queue: Queue, lost: unknown[] = [], isPublic = false): Webhooks {
+function hooks(
+  url: string,
+  queue: DeliveryQueue,
+  lost: unknown[] = [],
+  isPublic = false,
+): Webhooks {
   return createWebhooks({
     receivers: [
       {

@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import type { Road } from '../../src/gateway/http/door.ts'
+import type { RunJob } from '../../src/gateway/http/door.ts'
 import { until } from '../conformance/stand.ts'
 import { adminKey, bearer, endOf, openDoor, tokenOf, type TestDoor } from './http-door.ts'
 
@@ -58,7 +58,7 @@ async function refusal(socket: WebSocket): Promise<number | undefined> {
   return response.statusCode
 }
 
-const talking: Road = async (job, { tap, on }) => {
+const talking: RunJob = async (job, { tap, on }) => {
   on?.({ at: 0, zone: 'main', event: 'phase', phase: 'full' })
   await tap?.('stdout', 'out')
   return endOf(job, { result: JSON.parse(job.inputText) as unknown })
@@ -67,7 +67,7 @@ const talking: Road = async (job, { tap, on }) => {
 const cancelled = (signal: AbortSignal) =>
   new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
 
-const forEver: Road = async (job, { signal }) => {
+const forEver: RunJob = async (job, { signal }) => {
   await cancelled(signal)
   return endOf(job, { status: 'cancelled' })
 }
@@ -167,7 +167,7 @@ test('A second message ends the job: a connection has one', async () => {
 test('A client that goes away cancels its job', async () => {
   const told = Promise.withResolvers<void>()
   const begun = Promise.withResolvers<void>()
-  const road: Road = async (job, { signal }) => {
+  const road: RunJob = async (job, { signal }) => {
     begun.resolve()
     await cancelled(signal)
     told.resolve()
@@ -238,7 +238,7 @@ test('A flood of pings is cut off, and unread answers do not pile up', async () 
 test('A reader that does not read holds its own guest back and nobody else', async () => {
   let passed = 0
   const chunk = 'x'.repeat(65_536)
-  const road: Road = async (job, { tap, signal }) => {
+  const road: RunJob = async (job, { tap, signal }) => {
     if (job.inputText !== '"flood"') return endOf(job)
     for (; passed < 4000 && !signal.aborted; passed++) await tap?.('stdout', chunk)
     return endOf(job, { status: 'cancelled' })

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { checkpointStatement, type Checkpoint } from '../../src/contract/evidence.ts'
-import { draft, type Head } from '../../src/evidence/chain.ts'
+import { draft, type ChainHead } from '../../src/evidence/chain.ts'
 import { exportRows } from '../../src/evidence/export.ts'
 import { openStore } from '../../src/evidence/store.ts'
 import { verifyFile } from '../../src/evidence/verify.ts'
@@ -56,7 +56,7 @@ function exported(lines: number): Buffer {
   return Buffer.from([...exportRows(path)].join(''))
 }
 
-function signed({ seq, head }: Head): Checkpoint {
+function signed({ seq, head }: ChainHead): Checkpoint {
   const statement = checkpointStatement({ seq, head, at: 7, key })
   const signature = sign(null, Buffer.from(statement), privateKey).toString('base64')
   return { format: 1, seq, head, at: 7, key, signature }

@@ -1,4 +1,4 @@
-/** Runs the code of a request in a worker of its own, made for it and used once. */
+/** Runs the code of each request in a new worker, used once. */
 const compatibilityDate = '2026-01-01'
 
 export default {

@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server'
-import { askedFor } from '../../capabilities/asked.ts'
+import { capabilityJob } from '../../capabilities/capability-job.ts'
 import { Catalogue } from '../../capabilities/catalogue.ts'
 import { callInProcess } from '../../capabilities/in-process.ts'
 import { safeOutcome } from '../../capabilities/outcome.ts'
@@ -15,19 +15,19 @@ import { jobRequest, type JobAsked } from '../../contract/job.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
-import { answerAsAsked } from './answer.ts'
+import { answerJob } from './answer-job.ts'
 import type { Door } from '../http/door.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { json } from '../http/reply.ts'
-import { traceOf } from '../http/trail.ts'
+import { json } from '../http/json-response.ts'
+import { traceOf } from '../http/request-trace.ts'
 
 const catalogue = new Catalogue()
 
 /**
- * `POST /v1/capabilities/:name`: an outcome, whatever the capability is; what is isolated is a job like any other, with
- * what is configured for its name. A tenant's effects can be called so, too.
+ * `POST /v1/capabilities/:name`: answers with an outcome. An isolated capability runs as a job with the limits
+ * configured for its name; a tenant's effects can be called by name too.
  */
 export async function callCapability(
   door: Door,
@@ -42,14 +42,14 @@ export async function callCapability(
   const called = calledBy(door, who.tenant, name)
   if ('isolated' in called && !called.isolated)
     return json(inProcess(door, called, read.data.args, who))
-  const asked = 'isolated' in called ? jobRequest.parse(askedFor(called, [])) : called
+  const asked = 'isolated' in called ? jobRequest.parse(capabilityJob(called, [])) : called
   const facts = { ...who, origin: 'capability', ...traceOf(http.incoming) } as const
   const made = makeJob(door, asked, { kept: body.kept ?? '[]' }, facts)
   const digest = () => sha256(`${name}\0${canonicalJson(body.value)}\0${body.kept ?? ''}`)
-  return answerAsAsked(door, http, { job: { ...made, capability: name }, digest })
+  return answerJob(door, http, { job: { ...made, capability: name }, digest })
 }
 
-/** `GET /v1/capabilities`: what can be called, effects of the key's tenant among it. */
+/** `GET /v1/capabilities`: lists built-in capabilities and the effects of the key's tenant. */
 export function listCapabilities(door: Door, _: HttpBindings, { tenant }: Identity): Response {
   const rows = catalogue.list()
   const taken = new Set(rows.map(({ name }) => name))
@@ -62,7 +62,7 @@ export function listCapabilities(door: Door, _: HttpBindings, { tenant }: Identi
   return json({ items: [...rows, ...effects] })
 }
 
-/** Built-in ones go first: nobody can put another in the place of one. */
+/** Built-in names take precedence: an effect cannot shadow one. */
 function calledBy(door: Door, tenant: string, name: string): Capability | JobAsked {
   try {
     return catalogue.get(name)
@@ -73,7 +73,7 @@ function calledBy(door: Door, tenant: string, name: string): Capability | JobAsk
   }
 }
 
-/** It takes no wall, and its outcome is kept nowhere. */
+/** Runs in the server's process: takes no sandbox and stores no outcome. */
 function inProcess(
   door: Door,
   capability: SafeCapability,

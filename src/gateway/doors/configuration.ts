@@ -2,17 +2,17 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { configSchema, overrideSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
-import type { Change, Door } from '../http/door.ts'
+import type { ChangeConfig, Door } from '../http/door.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { json } from '../http/reply.ts'
+import { json } from '../http/json-response.ts'
 
 /** The body of `PATCH /v1/config`. */
 export const configBody = overrideSchema
-/** Fields that were left out stay, so a body is handed on as it came. */
+/** Input type: omitted fields stay unchanged, so the body is passed on unparsed. */
 export type ConfigBody = z.input<typeof configBody>
 
-/** The answer: all that could be changed, as it now is. */
+/** The answer: every field that can change at run time, with its current value. */
 export const configInForce = configBody
 export type ConfigInForce = z.output<typeof configInForce>
 
@@ -21,7 +21,7 @@ export const defaultProvider = z.strictObject({
   name: z.string().min(1).max(64).describe('a provider of this machine, or auto'),
 })
 
-/** `PATCH /v1/config`. Scope admin narrows; only a key that has `config:widen` itself widens. */
+/** `PATCH /v1/config`. Scope admin may only narrow; widening needs a key that itself has `config:widen`. */
 export async function changeConfig(
   door: Door,
   http: HttpBindings,
@@ -31,7 +31,7 @@ export async function changeConfig(
   return json(await changeOf(door)(patch.asked as ConfigBody, by(who)))
 }
 
-/** `PUT /v1/providers/default`: the same for this one field. */
+/** `PUT /v1/providers/default`: changes this field alone. */
 export async function preferProvider(
   door: Door,
   http: HttpBindings,
@@ -54,7 +54,7 @@ async function bodyOf<T extends z.ZodType>(
   return { asked, read: read.data }
 }
 
-/** For keys of the file that no running server changes: what would take them. */
+/** Error for keys of the configuration file that need a restart. */
 function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
   const keys = issues
     .flatMap((issue) =>
@@ -67,7 +67,7 @@ function settledAtStart({ issues }: z.ZodError): MayflyError | undefined {
   return new MayflyError('INVALID', message, { details })
 }
 
-function changeOf({ change }: Door): Change {
+function changeOf({ change }: Door): ChangeConfig {
   if (change) return change
   throw new MayflyError('UNAVAILABLE', 'Cannot change the configuration of this server')
 }

@@ -37,7 +37,7 @@ interface Description {
   readonly components: { readonly schemas: Readonly<Record<string, Described>> }
 }
 
-/** How deep a table shows what is inside of what. */
+/** Nesting depth of the tables of body fields. */
 const DEPTH_MAX = 3
 
 const style = `:root{color-scheme:light dark}
@@ -52,7 +52,7 @@ nav ul{columns:2 20rem;padding-left:1.1rem}summary{cursor:pointer;color:#566762}
 @media(prefers-color-scheme:dark){body{color:#e4ebe8;background:#10151a}td,th,h2{border-color:#2b3640}pre{background:#182027}
 .in,summary{color:#95a5a0}a{color:#3ecfb9}}`
 
-/** The description of the API as one page, without a script or anything from elsewhere; `origin` is where it answers. */
+/** Renders the API description as one page without scripts or external resources; `origin` is the API's own. */
 export function docsPage(version: string, origin: string): string {
   const { info, paths, components } = openApi(version) as unknown as Description
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
@@ -105,7 +105,7 @@ function callOf({ method, path, operation }: Call, origin: string): string {
   )
 }
 
-/** As one types it: what only the caller knows is a shell variable. */
+/** The call as a shell command: values known only to the caller are shell variables. */
 function curlOf(method: string, path: string, operation: Operation, origin: string): string {
   const { operationId, security, requestBody } = operation
   const example = requestBody?.content['application/json']?.example

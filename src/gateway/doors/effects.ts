@@ -2,20 +2,20 @@ import type { HttpBindings } from '@hono/node-server'
 import { effectCall, effectName, effectRequest } from '../../contract/effect.ts'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest } from '../../contract/job.ts'
-import { follow, outcomeResponse } from './answer.ts'
+import { follow, outcomeResponse } from './answer-job.ts'
 import type { Door } from '../http/door.ts'
 import { makeJob } from './executions.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { json } from '../http/reply.ts'
-import { traceOf } from '../http/trail.ts'
-import { undertake } from '../http/undertake.ts'
+import { json } from '../http/json-response.ts'
+import { traceOf } from '../http/request-trace.ts'
+import { startJob } from '../http/start-job.ts'
 
 const MB = 2 ** 20
 
 /**
- * `POST /api/effects/register`. Who asks is known by now; then the schema, then what the code looks like, then
- * whether that is blocked, or written down; what is left is kept under its name.
+ * `POST /api/effects/register`, for an authenticated caller: checks the schema, analyses the code, blocks or audits
+ * it, then stores it under its name.
  */
 export async function registerEffect(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
@@ -51,18 +51,18 @@ export async function executeEffect(door: Door, http: HttpBindings, who: Identit
     origin: 'http',
     ...traceOf(http.incoming),
   })
-  const under = undertake(door, job)
-  follow(http.outgoing, under, false)
-  const { outcome } = await under.ended
+  const started = startJob(door, job)
+  follow(http.outgoing, started, false)
+  const { outcome } = await started.ended
   return outcomeResponse({ outcome, text: JSON.stringify({ effectId, ...outcome }) })
 }
 
-/** `GET /api/effects`: those of the key's tenant. */
+/** `GET /api/effects`: lists the effects of the key's tenant. */
 export function listEffects(door: Door, _: HttpBindings, { tenant }: Identity): Response {
   return json({ items: door.effects.list(tenant) })
 }
 
-/** `GET /api/effects/:id`: one, with its code. */
+/** `GET /api/effects/:id`: one effect with its code. */
 export function readEffect(
   door: Door,
   _: HttpBindings,
@@ -83,7 +83,7 @@ export function removeEffect(
   return new Response(null, { status: 204, headers: { 'cache-control': 'no-store' } })
 }
 
-/** What cannot be a name is not there either. */
+/** Answers an invalid name with NOT_FOUND, like an unknown one. */
 function named(id: string): string {
   if (effectName.safeParse(id).success) return id
   throw new MayflyError('NOT_FOUND', 'Cannot find an effect of this name')

@@ -6,12 +6,12 @@ import { isAdmin } from '../http/auth.ts'
 import type { Door } from '../http/door.ts'
 import { idOf } from './history.ts'
 import type { Identity } from '../http/keys.ts'
-import { json } from '../http/reply.ts'
+import { json } from '../http/json-response.ts'
 import { operatorOf } from './sandboxes.ts'
 
 type Params = Readonly<Record<string, string>>
 
-/** `GET /v1/evidence/{id}`: what was captured of an execution: of a tenant's own, and of any for an admin. */
+/** `GET /v1/evidence/{id}`: lists the captures of an execution. An admin sees those of every tenant. */
 export function readEvidence(
   door: Door,
   _http: HttpBindings,
@@ -23,8 +23,8 @@ export function readEvidence(
 }
 
 /**
- * `GET /v1/evidence/{id}/{capture}/{part}`: the bytes. They go out as they are read, each piece only if it is as it was
- * kept; where one is not the connection is cut, before the length that was promised.
+ * `GET /v1/evidence/{id}/{capture}/{part}`: streams the bytes and verifies each piece against its stored digest
+ * before it is sent. On a mismatch the connection is cut short of the announced content-length.
  */
 export function readEvidencePart(
   door: Door,
@@ -37,7 +37,7 @@ export function readEvidencePart(
   const asked = [idOf(params), `${capture}/${part}`, operatorOf(who)] as const
   if (incoming.method === 'HEAD') return answer(named(evidenceOf(door), ...asked), null)
   const found = evidenceOf(door).read(...asked)
-  // Whoever takes nothing for that long is gone.
+  // Idle timeout: cuts off a client that stops reading.
   outgoing.socket?.setTimeout(door.limits.writeMs)
   const cut = (thrown: unknown) => {
     door.refusals.problem(thrown)
@@ -46,7 +46,7 @@ export function readEvidencePart(
   return answer(found.part, ReadableStream.from(upTo(found.bytes, cut)))
 }
 
-/** Where there is no status left to say it with, an answer that ends too soon says it. */
+/** Destroys the connection on an error: the status was already sent. */
 async function* upTo(
   bytes: AsyncGenerator<Uint8Array>,
   cut: (thrown: unknown) => void,
@@ -58,7 +58,7 @@ async function* upTo(
   }
 }
 
-/** As it is told, without a byte of it. */
+/** Finds the description of a part, without its bytes. */
 function named(evidence: Evidence, run: string, name: string, by: Parameters<Evidence['of']>[1]) {
   const parts = evidence.of(run, by).flatMap((one) => one.parts)
   const found = parts.find((one) => one.name === name)

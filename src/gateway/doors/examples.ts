@@ -1,4 +1,4 @@
-/** A body that works, for each call that takes one: in the description of the API, and readable at `/docs`. */
+/** A working body for each call that takes one; shown in the API description and at `/docs`. */
 export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   Job: {
     language: 'python',
@@ -22,12 +22,12 @@ export const bodyExamples: Readonly<Record<string, Readonly<Record<string, unkno
   ConfigPatch: { ceilings: { timeout: '30s' } },
 }
 
-/** Headers that an example shows beside its key. */
+/** Extra headers of an example, beside the key. */
 export const headerExamples: Readonly<Record<string, readonly string[]>> = {
   streamThreats: ['Accept: text/event-stream'],
 }
 
-/** Words of a path in an example: a shell variable where only the caller knows them. */
+/** Path values of an example; a shell variable where only the caller knows the value. */
 export const pathExamples: Readonly<Record<string, string>> = {
   '/v1/capabilities/{name}': '/v1/capabilities/math.add',
   '/api/effects/{id}': '/api/effects/greet',

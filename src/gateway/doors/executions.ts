@@ -2,36 +2,36 @@ import type { HttpBindings } from '@hono/node-server'
 import { MayflyError } from '../../contract/error.ts'
 import { jobRequest, type Job, type JobAsked, type JobRequest } from '../../contract/job.ts'
 import { presets } from '../../contract/presets.ts'
-import { askedOf } from '../../effects/asked.ts'
+import { effectJob } from '../../effects/effect-job.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
 import { sha256 } from '../../lib/hash.ts'
 import { batchTextOf } from '../../job.ts'
 import { newId } from '../../lib/id.ts'
 import type { StrictJson } from '../../lib/strict-json.ts'
-import { answerAsAsked, answerContent } from './answer.ts'
+import { answerJob, answerContent } from './answer-job.ts'
 import { admit, refuseOver } from '../http/admit.ts'
 import { authorise } from '../http/auth.ts'
 import type { Door } from '../http/door.ts'
 import type { Identity } from '../http/keys.ts'
-import { strangers } from '../http/body.ts'
+import { anonymous } from '../http/body.ts'
 import { senderOf } from '../http/origin.ts'
 import { invalid } from '../http/problem.ts'
-import { addressGroup } from '../http/rate.ts'
+import { addressGroup } from '../http/rate-limit.ts'
 import { activeContent } from '../http/schema.ts'
-import { traceOf } from '../http/trail.ts'
+import { traceOf } from '../http/request-trace.ts'
 
 /** `POST /v1/executions`: a job in, an outcome out. */
 export async function execute(door: Door, http: HttpBindings, who: Identity): Promise<Response> {
   door.running.refuseWhenDraining()
   const body = await door.bodies.json(http.incoming, http.outgoing, 'input', who.tenant)
   const job = readJob(door, body, { ...who, origin: 'http', ...traceOf(http.incoming) })
-  return answerAsAsked(door, http, { job, digest: () => digestOf(body) })
+  return answerJob(door, http, { job, digest: () => digestOf(body) })
 }
 
 /**
- * `POST /active-content`: one piece of active content, by the session token of a page or by an API key. A token is
- * in the body, so that is read first, by the bound and by what its address may ask for; nothing else is looked at
- * before the token holds.
+ * `POST /active-content`: runs one piece of active content, by a page's session token or by an API key. A token is
+ * part of the body, so the body is read before authentication, within the anonymous byte limit and the rate limit of
+ * the address; nothing else is parsed before the token is verified.
  */
 export async function executeActiveContent(door: Door, http: HttpBindings): Promise<Response> {
   door.running.refuseWhenDraining()
@@ -42,33 +42,33 @@ export async function executeActiveContent(door: Door, http: HttpBindings): Prom
   return await answerContent(door, http, job)
 }
 
-/** A piece of content that may run; `begin` takes a place for it, where its session has only so many. */
-export interface Content {
+/** Active content that may run; `begin` takes a job slot of its session, where sessions have a limit. */
+export interface ActiveContentJob {
   readonly job: Job
   readonly begin: () => Disposable | undefined
 }
 
-/** Who sends a body, as far as that is known before it is there, and what reads it. */
-export interface Reader {
-  /** A tenant, or `strangers`. */
+/** Sender of a body as known before the body arrives, and the function that reads the body. */
+export interface ContentReader {
+  /** Tenant name, or `anonymous`. */
   readonly of: string
-  readonly read: (body: StrictJson) => Content
-  /** Whether a stream of it begins with the plan of its life. */
-  readonly hearsPlan?: boolean
+  readonly read: (body: StrictJson) => ActiveContentJob
+  /** Streams the plan of the life as the first frame. */
+  readonly sendsPlan?: boolean
 }
 
-/** Checks what can be known before the body is there; what it returns reads that. Both throw MayflyError. */
+/** Checks headers before the body arrives; returns the reader of that body. Both throw MayflyError. */
 export function contentReader(
   door: Door,
   http: Pick<HttpBindings, 'incoming'>,
   origin: 'http' | 'websocket',
-): Reader {
+): ContentReader {
   const sender = senderOf(http.incoming, door.names)
   const trace = traceOf(http.incoming)
   const owner = ownerOf(door, http)
-  // Who would need a token of a server that gives none is told so before anything is read.
+  // Refuses before reading the body: without a key the caller would need a token, and this server issues none.
   if (!owner && !door.tokens) throw noTokens()
-  const read = (body: StrictJson): Content => {
+  const read = (body: StrictJson): ActiveContentJob => {
     if (owner) {
       const job = contentJob(door, body, { ...owner, origin, ...trace })
       return { job, begin: () => undefined }
@@ -84,11 +84,11 @@ export function contentReader(
     const job = contentJob(door, body, { ...who, ...trace })
     return { job, begin: () => tokens.begin(session) }
   }
-  return { of: owner?.tenant ?? strangers, read, hearsPlan: true }
+  return { of: owner?.tenant ?? anonymous, read, sendsPlan: true }
 }
 
 /** The body of `POST /v1/executions` as a job. Throws MayflyError INVALID or NOT_FOUND. */
-export function readJob(door: Door, body: StrictJson, who: Who): Job {
+export function readJob(door: Door, body: StrictJson, who: JobOwner): Job {
   const asked = jobRequest.safeParse(body.value)
   if (!asked.success) throw invalid('job', asked.error)
   return makeJob(door, asked.data, body, who)
@@ -98,14 +98,14 @@ function noTokens(): MayflyError {
   return new MayflyError('UNAUTHENTICATED', 'Cannot take a session token: this server gives none')
 }
 
-/** Of what a body says, whatever its white space; numbers of the input count as they were written. */
+/** Digest of the canonical body, so white space does not count; numbers of the input keep their spelling. */
 function digestOf({ value, kept }: StrictJson): string {
   return sha256(`${canonicalJson(value)}\0${kept ?? ''}`)
 }
 
-type Who = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
+type JobOwner = Pick<Job, 'tenant' | 'principal' | 'origin' | 'traceparent'>
 
-/** The owner of the API key, if one was brought. Without one the address has its share, and no more. */
+/** Owner of the API key, if there is one. Without a key the rate limit of the address applies. */
 function ownerOf(door: Door, http: Pick<HttpBindings, 'incoming'>): Identity | undefined {
   const { headers, socket } = http.incoming
   if (headers.authorization !== undefined) {
@@ -117,7 +117,7 @@ function ownerOf(door: Door, http: Pick<HttpBindings, 'incoming'>): Identity | u
   return undefined
 }
 
-function contentJob(door: Door, body: StrictJson, who: Who): Job {
+function contentJob(door: Door, body: StrictJson, who: JobOwner): Job {
   const content = activeContent.safeParse(body.value)
   if (!content.success) throw invalid('active content', content.error)
   const { content: code, language, input, schedule, artifacts } = content.data
@@ -132,18 +132,18 @@ function contentJob(door: Door, body: StrictJson, who: Who): Job {
   return makeJob(door, asked.data, body, who)
 }
 
-/** The network granted with a preset: the caller of active content cannot ask for one. */
+/** Network granted by a preset: active content cannot request network itself. */
 function networkWith(schedule: string): NonNullable<JobRequest['network']> {
   const hosts = presets[schedule]?.network ?? []
   return hosts.length > 0 ? { allow: [...hosts] } : 'none'
 }
 
-/** Throws MayflyError INVALID or NOT_FOUND where there is no code to run. */
+/** Throws MayflyError INVALID or NOT_FOUND if there is no code to run. */
 export function makeJob(
   door: Door,
   asked: JobAsked,
   body: Pick<StrictJson, 'kept'>,
-  who: Who,
+  who: JobOwner,
 ): Job {
   return {
     id: newId('exec', door.clock.date()),
@@ -160,7 +160,7 @@ export function makeJob(
 function withCode(door: Door, asked: JobAsked, tenant: string): Job['asked'] {
   const { code, effectId } = asked
   if (code === undefined && effectId !== undefined)
-    return askedOf(door.effects.get(tenant, effectId), asked)
+    return effectJob(door.effects.get(tenant, effectId), asked)
   if (code === undefined)
     throw wrong('code', 'expected code, or the effectId of code that was registered')
   if (effectId !== undefined) throw wrong('effectId', 'expected either code or effectId')

@@ -2,12 +2,12 @@ import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
 import { MayflyError } from '../../contract/error.ts'
 import { hasLabels, type ExecutionRow } from '../../history/history.ts'
-import { streamEnd, wantsStream, watch } from './answer.ts'
+import { streamEnd, wantsStream, watch } from './answer-job.ts'
 import type { Door } from '../http/door.ts'
-import { readOutcome } from './kept.ts'
+import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { jsonText } from '../http/reply.ts'
+import { jsonText } from '../http/json-response.ts'
 
 const ID = /^exec_[0-9a-f]{32}$/
 const PAGE_MAX = 100
@@ -22,7 +22,7 @@ export const listQuery = z.strictObject({
     .default([]),
 })
 
-/** `GET /v1/executions`: what the tenant's jobs came to, newest first, those under way among them. */
+/** `GET /v1/executions`: the tenant's jobs, stored and running, newest first. */
 export async function listExecutions(
   door: Door,
   http: HttpBindings,
@@ -50,7 +50,10 @@ export async function listExecutions(
   return jsonText(200, JSON.stringify({ items, next: next ?? null }))
 }
 
-/** `GET /v1/executions/{id}`: the outcome, or before it `{id, status}`; as a stream what is still to come of it. */
+/**
+ * `GET /v1/executions/{id}`: the outcome, or `{id, status}` of a running job; with `Accept: text/event-stream`, the
+ * rest of its stream.
+ */
 export async function getExecution(
   door: Door,
   http: HttpBindings,
@@ -66,7 +69,7 @@ export async function getExecution(
   return isStream ? streamEnd(door, http, text) : jsonText(200, text)
 }
 
-/** `DELETE /v1/executions/{id}`: ends it; 202 while it does, 200 with the outcome where it had. */
+/** `DELETE /v1/executions/{id}`: cancels a running job with 202; answers 200 with the outcome of a finished one. */
 export async function cancelExecution(
   door: Door,
   http: HttpBindings,
@@ -95,12 +98,15 @@ function readQuery(target: string): z.infer<typeof listQuery> {
   return read.data
 }
 
-/** An id of another tenant, one that was forgotten and one that never was are one and the same. */
+/**
+ * NOT_FOUND for every id not visible to the tenant: unknown, expired, or of another tenant. The cases are
+ * indistinguishable on purpose.
+ */
 export function unknown(): never {
   throw new MayflyError('NOT_FOUND', 'Cannot find this execution')
 }
 
-/** Throws MayflyError NOT_FOUND for what is no id at all. */
+/** Throws MayflyError NOT_FOUND for a malformed id. */
 export function idOf({ id = '' }: Readonly<Record<string, string>>): string {
   return ID.test(id) ? id : unknown()
 }

@@ -36,7 +36,7 @@ test('The policy names inline blocks by their digest, with line ends as browsers
   assert.ok(policy.includes(`style-src 'self' 'sha256-${hash('sha256', 'b{}', 'base64')}';`))
 })
 
-test('A page of nothing but opening tags is read in one pass', () => {
+test('A page of many opening tags is read in one pass', () => {
   assert.ok(pagePolicy('<script>'.repeat(100_000), []).length < 1000)
   assert.ok(pagePolicy('<script>a</script><script>b</script>'.repeat(1000), []).length < 1000)
 })

@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto'
 
-/** Inline blocks of one page that its policy can name; more would not fit a header. */
+/** Maximum of inline blocks hashed into the policy; more would exceed a header. */
 const HASHES_MAX = 64
 const CLIENT = '<script src="/mayfly.js"></script>'
 
 /**
- * Puts the bootstrap into an HTML page: the session token as `<meta name="mayfly-session">`, and the browser client
- * unless the page loads it itself. Both go first into the head, so that the page's own scripts find them. A page that
- * names `%MAYFLY_API%` gets the origin of the active endpoint there.
+ * Inserts the bootstrap into an HTML page: the session token as `<meta name="mayfly-session">`, and the browser
+ * client unless the page loads it itself. Both go first into the head, before the page's own scripts. `%MAYFLY_API%`
+ * is replaced by the origin of the active endpoint.
  */
 export function withBootstrap(page: string, token: string | undefined, api = ''): string {
   const html = page.replace('%MAYFLY_API%', () => api)
@@ -18,8 +18,8 @@ export function withBootstrap(page: string, token: string | undefined, api = '')
 }
 
 /**
- * The content policy of a page: itself alone, and its own inline scripts and styles by their digests, so that
- * nothing put into the page later can run. `connect` are origins it may talk to besides its own.
+ * Content-Security-Policy of a page: its own origin, and its inline scripts and styles by digest, so markup injected
+ * later cannot run. `connect` lists further origins for fetch.
  */
 export function pagePolicy(html: string, connect: readonly string[]): string {
   const scripts = digests(html, 'script')
@@ -39,7 +39,7 @@ export function pagePolicy(html: string, connect: readonly string[]): string {
   ].join('; ')
 }
 
-/** For what is no page: as a document of its own it may do nothing; a script may be a worker of this site. */
+/** Policy of other files: opened as a document, they may do nothing; a script may be a worker of this site. */
 export function filePolicy(type: string): string {
   if (type.startsWith('text/javascript')) return "default-src 'self'; frame-ancestors 'none'"
   return "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
@@ -53,7 +53,7 @@ function headStart(html: string): number {
   return match ? match.index + match[0].length : 0
 }
 
-/** Digests of inline blocks as browsers make them: of the text between the tags, with line ends as one LF. */
+/** CSP digests of inline blocks as browsers compute them: the text between the tags, line ends normalised to LF. */
 function digests(html: string, tag: 'script' | 'style'): readonly string[] {
   const found = new Set<string>()
   const lower = html.toLowerCase()

@@ -6,7 +6,7 @@ import { isAdmin } from '../http/auth.ts'
 import type { Door } from '../http/door.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { json } from '../http/reply.ts'
+import { json } from '../http/json-response.ts'
 
 type Params = Readonly<Record<string, string>>
 type Answer = (
@@ -16,7 +16,7 @@ type Answer = (
   params: Params,
 ) => Promise<Response> | Response
 
-/** `GET /v1/sandboxes`: jobs under way, newest first: a tenant's own, and all of them for an admin. */
+/** `GET /v1/sandboxes`: running jobs, newest first: a tenant's own, or all for an admin. */
 export const listSandboxes: Answer = (door, _http, who) =>
   json({ items: operationsOf(door).list(operatorOf(who)) })
 
@@ -24,7 +24,7 @@ export const listSandboxes: Answer = (door, _http, who) =>
 export const readSandbox: Answer = (door, _http, who, { id = '' }) =>
   json(operationsOf(door).find(id, operatorOf(who)))
 
-/** `POST /v1/sandboxes/{id}/tighten`: takes away for good; 409 for what would give, with what is in force. */
+/** `POST /v1/sandboxes/{id}/tighten`: removes rights for good; a loosening is 409 with the controls in force. */
 export const tightenSandbox: Answer = async (door, { incoming, outgoing }, who, { id = '' }) => {
   const operations = operationsFor(door, who)
   const { value } = await door.bodies.json(incoming, outgoing, 'input', who.tenant)
@@ -33,7 +33,7 @@ export const tightenSandbox: Answer = async (door, { incoming, outgoing }, who, 
   return json(await operations.tighten(id, asked.data, operatorOf(who)))
 }
 
-/** `POST /v1/sandboxes/{id}/freeze`: it stands still, and goes on ageing. */
+/** `POST /v1/sandboxes/{id}/freeze`: stops the processes; the schedule keeps running. */
 export const freezeSandbox: Answer = async (door, _http, who, { id = '' }) =>
   json(await operationsFor(door, who).freeze(id, operatorOf(who)))
 
@@ -41,11 +41,11 @@ export const freezeSandbox: Answer = async (door, _http, who, { id = '' }) =>
 export const thawSandbox: Answer = async (door, _http, who, { id = '' }) =>
   json(await operationsFor(door, who).thaw(id, operatorOf(who)))
 
-/** `POST /v1/sandboxes/{id}/capture`: as deep as its wall can look, and it says how deep that was. */
+/** `POST /v1/sandboxes/{id}/capture`: captures as much as the wall supports; the answer names the kind. */
 export const captureSandbox: Answer = async (door, _http, who, { id = '' }) =>
   json(await operationsFor(door, who).capture(id, operatorOf(who)))
 
-/** `DELETE /v1/sandboxes/{id}`: ends it; answers when its code has ended. There is no rate for this. */
+/** `DELETE /v1/sandboxes/{id}`: terminates; answers when the code has ended. Not rate-limited. */
 export const terminateSandbox: Answer = async (door, _http, who, { id = '' }) =>
   json(await operationsOf(door).terminate(id, operatorOf(who)))
 
@@ -53,7 +53,7 @@ export function operatorOf(who: Identity): Operator {
   return { principal: who.principal, tenant: isAdmin(who) ? undefined : who.tenant }
 }
 
-/** Orders cost walls and the record something, so that a key other than an admin's has so many a minute. */
+/** Rate-limits orders of non-admin keys: each order costs wall and record work. */
 export function operationsFor(door: Door, who: Identity): Operations {
   if (!isAdmin(who)) refuseOver(door.operateRate.take(who.id))
   return operationsOf(door)

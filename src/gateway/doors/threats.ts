@@ -7,24 +7,24 @@ import type { Threat, Threats } from '../../telemetry/threats.ts'
 import { authenticate, authorise, isAdmin } from '../http/auth.ts'
 import type { Door } from '../http/door.ts'
 import type { Identity, Keys } from '../http/keys.ts'
-import { json } from '../http/reply.ts'
+import { json } from '../http/json-response.ts'
 
 const readersMax = 64
 const readersOfKeyMax = 8
-/** Bytes that may wait for a reader; one that is slower is cut off. */
+/** Output buffer of one reader; a slower reader is disconnected. */
 const waitingBytesMax = 256 * 2 ** 10
 const keepAliveMsUsual = 15_000
 const listedMax = 500
 
-/** `GET /v1/threats`: the last threats, oldest first: a tenant's own, and all of them for an admin. */
+/** `GET /v1/threats`: the last threats, oldest first: a tenant's own, or all for an admin. */
 export function listThreats(door: Door, { incoming }: HttpBindings, who: Identity): Response {
   const after = numberIn(new URLSearchParams(incoming.url?.split('?')[1]).get('after'))
   return json(door.threats.after(after, tenantOf(who)).slice(-listedMax))
 }
 
 /**
- * `GET /v1/threats/stream`: the same as they come, as server-sent events. A reader that lost its connection goes on
- * where it was, by `Last-Event-ID`, as far as they are kept; one that reads too slowly is cut off.
+ * `GET /v1/threats/stream`: new threats as server-sent events. `Last-Event-ID` resumes from the ring of stored
+ * threats; a reader slower than its output buffer is disconnected.
  */
 export function streamThreats(door: Door, http: HttpBindings, who: Identity): Response {
   const { incoming, outgoing } = http
@@ -34,7 +34,7 @@ export function streamThreats(door: Door, http: HttpBindings, who: Identity): Re
   const { authorization } = incoming.headers
   door.threatReaders.add(outgoing, {
     key: who.id,
-    mayStill: () => mayRead(authorization, door.keys),
+    isStillAllowed: () => mayRead(authorization, door.keys),
     tenant: tenantOf(who),
     after: after === undefined ? undefined : numberIn(String(after)),
   })
@@ -48,17 +48,17 @@ const eventStream = {
   'x-accel-buffering': 'no',
 }
 
-export interface Wish {
+export interface ThreatSubscription {
   readonly key: string
-  /** Asked with every keep-alive: whoever's key was revoked is not told any more. */
-  readonly mayStill: () => boolean
-  /** Undefined: those of every tenant. */
+  /** Checked at every keep-alive, so that a revoked key stops receiving threats. */
+  readonly isStillAllowed: () => boolean
+  /** Undefined: every tenant. */
   readonly tenant: string | undefined
-  /** The last that was read; undefined: only what is new. */
+  /** Sequence number of the last threat read; undefined: new ones only. */
   readonly after: number | undefined
 }
 
-/** Who listens: how many there may be, and how they come to an end. */
+/** Subscribers of the threat stream: limits their number, and ends them when the server drains. */
 export class ThreatReaders {
   readonly #threats: Threats
   readonly #keepAliveMs: number
@@ -71,7 +71,7 @@ export class ThreatReaders {
   }
 
   /** Throws MayflyError OVERLOADED or RATE_LIMITED. */
-  add(outgoing: ServerResponse, { key, mayStill, tenant, after }: Wish): void {
+  add(outgoing: ServerResponse, { key, isStillAllowed, tenant, after }: ThreatSubscription): void {
     this.#refuseTooMany(key)
     this.#live.set(outgoing, key)
     outgoing.writeHead(200, eventStream)
@@ -82,7 +82,7 @@ export class ThreatReaders {
     if (after !== undefined) for (const one of this.#threats.after(after)) send(one)
     const leave = this.#threats.listen(send)
     const timer = setInterval(() => {
-      if (mayStill()) this.#send(outgoing, ': quiet\n\n')
+      if (isStillAllowed()) this.#send(outgoing, ': quiet\n\n')
       else outgoing.end()
     }, this.#keepAliveMs)
     outgoing.once('close', () => {
@@ -92,7 +92,7 @@ export class ThreatReaders {
     })
   }
 
-  /** Ends every stream, since they would never end by themselves. */
+  /** Ends every stream; a drain would otherwise wait for them for ever. */
   end(): void {
     for (const outgoing of this.#live.keys()) outgoing.end()
   }
@@ -133,7 +133,7 @@ export class ThreatReaders {
   }
 }
 
-/** JSON has no line breaks: nothing that a name holds can begin a frame of its own. */
+/** JSON escapes line breaks, so no field can inject an SSE frame. */
 function frameOf(threat: Threat): string {
   return `id: ${threat.seq}\nevent: threat\ndata: ${JSON.stringify(threat)}\n\n`
 }
@@ -151,7 +151,7 @@ function tenantOf(who: Identity): string | undefined {
   return isAdmin(who) ? undefined : who.tenant
 }
 
-/** A number that is none means from the beginning. */
+/** Starts from the beginning for anything but a positive integer. */
 function numberIn(text: string | null): number {
   const number = Number(text)
   return Number.isSafeInteger(number) && number > 0 ? number : 0

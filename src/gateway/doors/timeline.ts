@@ -6,7 +6,7 @@ import { pictureOf } from '../../web/page/picture/picture.js'
 import { svgOf, widthMax, widthMin } from '../../web/page/picture/svg.js'
 import type { Door } from '../http/door.ts'
 import { idOf } from './history.ts'
-import { readOutcome } from './kept.ts'
+import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
 import { filePolicy } from './page.ts'
 import { invalid } from '../http/problem.ts'
@@ -19,7 +19,7 @@ const drawQuery = z.strictObject({
   width: z.coerce.number().int().min(widthMin).max(widthMax).optional(),
 })
 
-/** `GET /v1/executions/{id}/timeline.svg`: its life as a picture, as far as it has come. Throws MayflyError INVALID. */
+/** `GET /v1/executions/{id}/timeline.svg`: draws the life so far. Throws MayflyError INVALID. */
 export async function drawExecution(
   door: Door,
   http: HttpBindings,
@@ -32,7 +32,7 @@ export async function drawExecution(
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
   const read = (text: string) => lifeOf(parseJson(text) as Outcome)
-  const life = live?.story.life ?? (await readOutcome(door, http, who.tenant, { id, read }))
+  const life = live?.timeline.life ?? (await readOutcome(door, http, who.tenant, { id, read }))
   return new Response(svgOf(pictureOf(life), asked.data), {
     headers: {
       'content-type': `${TYPE}; charset=utf-8`,

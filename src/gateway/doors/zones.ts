@@ -10,18 +10,18 @@ import { assigned } from '../../zones/carve.ts'
 import type { Door } from '../http/door.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
-import { readOutcome } from './kept.ts'
+import { readOutcome } from './stored-outcome.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
-import { json, jsonText } from '../http/reply.ts'
+import { json, jsonText } from '../http/json-response.ts'
 import { operationsFor, operationsOf, operatorOf } from './sandboxes.ts'
-import { traceOf } from '../http/trail.ts'
-import { undertake } from '../http/undertake.ts'
+import { traceOf } from '../http/request-trace.ts'
+import { startJob } from '../http/start-job.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 type Params = Readonly<Record<string, string>>
 
-/** The body of the calls that take code apart: a job, and whose zones its own are like. */
+/** Body of the zone calls: a job, and optionally the instance whose learned zones it uses. */
 export const zonesAsked = z
   .strictObject({
     ...jobRequest.unwrap().omit({ calls: true, shadow: true }).shape,
@@ -60,7 +60,7 @@ export const zonesMonitored = z
 
 export const zoneTighten = tightenAsked.unwrap().omit({ zone: true }).readonly()
 
-/** `POST /v1/zones/analysis`: what code does where, and how it can be taken apart; nothing runs. */
+/** `POST /v1/zones/analysis`: reports what each part of the code does and how it can be split; runs nothing. */
 export async function analyseZones(door: Door, http: HttpBindings, who: Identity) {
   const { zones: _, ...job } = await read(door, http, who)
   using _place = door.running.begin(who.tenant)
@@ -68,7 +68,7 @@ export async function analyseZones(door: Door, http: HttpBindings, who: Identity
   return json(risk)
 }
 
-/** `POST /v1/zones/plan`: the zones that code would get, and which part of it each has; nothing runs. */
+/** `POST /v1/zones/plan`: the zones the code would get, with the code of each; runs nothing. */
 export async function planZones(door: Door, http: HttpBindings, who: Identity) {
   const job = await read(door, http, who)
   using _place = door.running.begin(who.tenant)
@@ -81,18 +81,18 @@ export async function planZones(door: Door, http: HttpBindings, who: Identity) {
   })
 }
 
-/** `POST /v1/zones`: starts code in its zones; 202 with them, and its outcome is where every one is. */
+/** `POST /v1/zones`: starts code in its zones; 202 with the zones, the outcome follows at `/v1/executions/{id}`. */
 export async function beginZones(door: Door, http: HttpBindings, who: Identity) {
   door.running.refuseWhenDraining()
   const job = await read(door, http, who)
   const { zones } = await planned(door, job)
-  const under = undertake(door, job, { outlivesAsker: true })
+  const under = startJob(door, job, { outlivesCaller: true })
   under.ended.catch((thrown: unknown) => void door.refusals.problem(thrown)).finally(under.answered)
   const location = `/v1/executions/${job.id}`
   return jsonText(202, JSON.stringify({ id: job.id, zones }), { location })
 }
 
-/** `GET /v1/zones/{id}`: how the zones of an execution are, or what became of them. */
+/** `GET /v1/zones/{id}`: live zones with their phase, or the report of ended ones. */
 export async function monitorZones(door: Door, http: HttpBindings, who: Identity, params: Params) {
   const id = idOf(params)
   const live = door.live.find(who.tenant, id)
@@ -111,7 +111,7 @@ export async function monitorZones(door: Door, http: HttpBindings, who: Identity
   return json({ id, status, zones: [], ...(zones && { made: zones }), timeline })
 }
 
-/** `POST /v1/zones/{id}/{zone}/tighten`: takes away for good; 409 for what would give. */
+/** `POST /v1/zones/{id}/{zone}/tighten`: removes rights for good; a loosening is 409. */
 export async function tightenZone(
   door: Door,
   { incoming, outgoing }: HttpBindings,
@@ -125,7 +125,7 @@ export async function tightenZone(
   return json(await operations.tighten(id, { ...asked.data, zone }, operatorOf(who)))
 }
 
-/** `DELETE /v1/zones/{id}/{zone}`: ends it, and the rest goes on; of `main`, everything. */
+/** `DELETE /v1/zones/{id}/{zone}`: ends one zone and leaves the rest running; `main` ends everything. */
 export async function endZone(
   door: Door,
   _http: HttpBindings,
@@ -162,7 +162,7 @@ function alive(door: Door, id: string, who: Identity) {
   }
 }
 
-function partitionOf({ partition }: Door) {
+function partitionOf({ analyseZones: partition }: Door) {
   if (partition) return partition
   throw new MayflyError('UNAVAILABLE', 'Cannot take code apart: this server does not')
 }

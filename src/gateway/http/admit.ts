@@ -3,9 +3,12 @@ import { MayflyError } from '../../contract/error.ts'
 import { authenticate, isAdmin } from './auth.ts'
 import type { Door } from './door.ts'
 import type { Identity } from './keys.ts'
-import { addressGroup } from './rate.ts'
+import { addressGroup } from './rate-limit.ts'
 
-/** Who asks, before anything else of the request is looked at. Whoever tries keys has as many tries as others requests. */
+/**
+ * Authenticates before reading anything else of the request. Failed keys are charged to the rate limit of the
+ * address, so guessing keys is limited like any anonymous traffic.
+ */
 export function admit(
   door: Door,
   { incoming }: Pick<HttpBindings, 'incoming'>,
@@ -23,7 +26,7 @@ export function admit(
   }
 }
 
-/** Throws MayflyError RATE_LIMITED unless there is nothing to wait for. */
+/** Throws MayflyError RATE_LIMITED unless the wait is 0. */
 export function refuseOver(retryAfterMs: number): void {
   if (retryAfterMs === 0) return
   throw new MayflyError('RATE_LIMITED', 'Cannot take more requests now', { retryAfterMs })

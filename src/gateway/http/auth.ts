@@ -1,7 +1,7 @@
 import { MayflyError } from '../../contract/error.ts'
 import type { Identity, Keys, Scope } from './keys.ts'
 
-/** Who a request's `Authorization` header speaks for. Throws MayflyError UNAUTHENTICATED; reads nothing else. */
+/** Identity of the `Authorization` header; reads no other header. Throws MayflyError UNAUTHENTICATED. */
 export function authenticate(header: string | undefined, keys: Keys): Identity {
   if (header === undefined)
     throw unauthenticated('Give an API key as "Authorization: Bearer mfy_…"')
@@ -11,7 +11,7 @@ export function authenticate(header: string | undefined, keys: Keys): Identity {
   return identity
 }
 
-/** Scope admin includes every other. Throws MayflyError FORBIDDEN unless one of `any` is held. */
+/** Requires one scope of `any`; admin includes all. Throws MayflyError FORBIDDEN. */
 export function authorise(identity: Identity, any: readonly Scope[]): void {
   if (isAdmin(identity) || any.some((scope) => identity.scopes.includes(scope))) return
   throw new MayflyError(
@@ -27,7 +27,7 @@ export function isAdmin(identity: Identity): boolean {
   return identity.scopes.includes('admin')
 }
 
-/** A 401 that says how to ask again (RFC 6750). */
+/** 401 with the challenge of RFC 6750. */
 export function unauthenticated(message: string, error?: 'invalid_token'): MayflyError {
   return new MayflyError('UNAUTHENTICATED', message, { details: error ? { error } : null })
 }

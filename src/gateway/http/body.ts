@@ -3,45 +3,45 @@ import { MayflyError } from '../../contract/error.ts'
 import { jsonOfMsgpack, MsgpackError } from '../../lib/msgpack.ts'
 import { readStrictJson, StrictJsonError, type StrictJson } from '../../lib/strict-json.ts'
 import { LoopLimiter } from '../../lib/loop-limiter.ts'
-import { Fair } from './fair.ts'
+import { FairShare } from './fair-share.ts'
 import type { GatewayLimits } from './limits.ts'
 
 const DEPTH_MAX = 64
 
-/** Requests whose client waits to be told to send its body; see `readBody`. */
-export const waiting = new WeakSet<IncomingMessage>()
+/** Requests with `Expect: 100-continue` that have not been answered yet; see `#read`. */
+export const awaitingContinue = new WeakSet<IncomingMessage>()
 
 type BodyLimits = Pick<
   GatewayLimits,
-  'bodyBytes' | 'bodiesBytes' | 'strangerBodyBytes' | 'strangerBodiesBytes' | 'bodyMs'
+  'bodyBytes' | 'bodiesBytes' | 'anonymousBodyBytes' | 'anonymousBodiesBytes' | 'bodyMs'
 >
 
-/** Whose body it is, where nobody has shown a key yet; a tenant is never called so. */
-export const strangers = ''
+/** Sender name before authentication; no tenant has the empty name. */
+export const anonymous = ''
 const SENDERS_MAX = 10_000
 
 /**
- * Reads request bodies, within a bound for each and one for all that are being read, of which nobody has all. Reading
- * the text of one takes the loop that serves everybody: each sender has a share of that too, and waits beyond it.
+ * Reads request bodies within a limit for each and a shared one, split fairly between senders. Parsing blocks the
+ * event loop that serves everybody, so each sender also has a time share of it and queues beyond that.
  */
-export class Bodies {
+export class RequestBodies {
   readonly #limits: BodyLimits
-  readonly #held: Fair
+  readonly #held: FairShare
   readonly #turns = new Map<string, LoopLimiter>()
 
   constructor(limits: BodyLimits) {
     this.#limits = limits
-    this.#held = new Fair(limits.bodiesBytes)
+    this.#held = new FairShare(limits.bodiesBytes)
   }
 
-  /** Bytes held for bodies that are being read. */
+  /** Bytes buffered for bodies still being read. */
   get held(): number {
     return this.#held.total
   }
 
   /**
-   * Reads a JSON body of one tenant, or of `strangers`; `keep` as in readStrictJson. Throws MayflyError, having read no
-   * more than the bound.
+   * Reads a JSON body of a tenant, or of `anonymous`; `keep` as in readStrictJson. Reads no byte beyond the limit.
+   * Throws MayflyError.
    */
   async json(
     incoming: IncomingMessage,
@@ -57,13 +57,13 @@ export class Bodies {
     )
   }
 
-  /** Of one body. */
+  /** Byte limit of one body. */
   bytesMax(of: string): number {
-    const { bodyBytes, strangerBodyBytes } = this.#limits
-    return of === strangers ? Math.min(bodyBytes, strangerBodyBytes) : bodyBytes
+    const { bodyBytes, anonymousBodyBytes } = this.#limits
+    return of === anonymous ? Math.min(bodyBytes, anonymousBodyBytes) : bodyBytes
   }
 
-  /** Does what takes the loop when it is this sender's turn; nobody who asks for little waits. */
+  /** Runs work that blocks the event loop in the sender's fair turn; light senders do not wait. */
   async turn<T>(of: string, work: () => T): Promise<T> {
     const turns = this.#turns.get(of) ?? new LoopLimiter()
     this.#turns.delete(of)
@@ -81,10 +81,10 @@ export class Bodies {
     }
   }
 
-  /** Counts bytes that are being read elsewhere: `add` throws MayflyError OVERLOADED beyond the bound for all. */
-  hold(of: string): Holding {
-    const isStranger = of === strangers
-    const held = this.#held.hold(of, isStranger ? this.#limits.strangerBodiesBytes : undefined)
+  /** Counts bytes buffered elsewhere: `add` throws MayflyError OVERLOADED beyond the shared limit. */
+  hold(of: string): ByteHold {
+    const isAnonymous = of === anonymous
+    const held = this.#held.hold(of, isAnonymous ? this.#limits.anonymousBodiesBytes : undefined)
     return {
       add(bytes) {
         if (!held.add(bytes)) throw busy()
@@ -96,11 +96,11 @@ export class Bodies {
   async #read(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
-    held: Holding,
+    held: ByteHold,
     bodyBytes: number,
   ): Promise<Buffer> {
     if (Number(incoming.headers['content-length'] ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
-    if (waiting.delete(incoming)) outgoing.writeContinue()
+    if (awaitingContinue.delete(incoming)) outgoing.writeContinue()
     const chunks: Buffer[] = []
     let length = 0
     for await (const chunk of this.#chunks(incoming)) {
@@ -112,7 +112,7 @@ export class Bodies {
     return Buffer.concat(chunks, length)
   }
 
-  /** Chunks as they come, until the time for all of them is over. Leaves the connection to be answered on. */
+  /** Yields chunks until the body deadline. Keeps the socket open for the answer. */
   async *#chunks(incoming: IncomingMessage): AsyncGenerator<Buffer> {
     const late = Promise.withResolvers<never>()
     late.promise.catch(() => undefined)
@@ -132,11 +132,11 @@ export class Bodies {
   }
 }
 
-export interface Holding extends Disposable {
+export interface ByteHold extends Disposable {
   add(bytes: number): void
 }
 
-/** Reads bytes as a JSON body; `keep` as in readStrictJson. Throws MayflyError SYNTAX. */
+/** Parses bytes as a JSON body; `keep` as in readStrictJson. Throws MayflyError SYNTAX. */
 export function parseBody(bytes: Uint8Array, keep: string): StrictJson {
   try {
     return readStrictJson(bytes, { depthMax: DEPTH_MAX, keep })

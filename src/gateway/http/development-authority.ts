@@ -8,19 +8,19 @@ import { bits, explicit, implicit, integer, oid, sequence, truth } from '../../l
 const AUTHORITY_DAYS = 3650
 const SERVER_DAYS = 90
 
-/** What a server shows, as PEM, and the authority that vouches for it. */
+/** Server certificate and key as PEM, with the authority that signed it. */
 export interface DevelopmentCertificate {
   readonly cert: string
   readonly key: string
   readonly authority: string
-  /** Where the authority's certificate lies, for whoever wants to trust it. */
+  /** Path of the authority's certificate, for importing it as trusted. */
   readonly authorityFile: string
 }
 
 /**
- * A certificate for `localhost` and the loopback addresses, by an authority that is made on the first call and kept
- * in `folder`. The authority may vouch for those names alone, so that whoever trusts it trusts it with nothing else;
- * the server's own key is made anew each time and never written down. Throws MayflyError STATE.
+ * Issues a certificate for `localhost` and the loopback addresses, signed by an authority created on first call and
+ * stored in `folder`. Name constraints limit the authority to those names, so trusting it trusts no other site; the
+ * server key is new at each start and never written. Throws MayflyError STATE.
  */
 export function developmentCertificate(folder: string, now: number): DevelopmentCertificate {
   const { certFile, keyFile } = filesIn(folder)
@@ -51,7 +51,7 @@ function filesIn(folder: string): { readonly certFile: string; readonly keyFile:
   return { certFile: join(folder, 'authority.pem'), keyFile: join(folder, 'authority.key') }
 }
 
-/** The key first: a certificate without one would be used for ever. */
+/** Writes the key first: a certificate without its key would be used for ever. */
 function makeAuthority(folder: string, now: number): void {
   const { certFile, keyFile } = filesIn(folder)
   const name = `Mayfly development ${randomBytes(4).toString('hex')}`
@@ -79,7 +79,7 @@ function authorityExtensions(): readonly Buffer[] {
   ]
   return [
     extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
-    // Signs certificates and lists of revoked ones.
+    // keyCertSign, cRLSign.
     extension('2.5.29.15', bits(Buffer.from([0x06]), 1), true),
     extension('2.5.29.30', sequence(explicit(0, ...names)), true),
   ]
@@ -93,7 +93,7 @@ function serverExtensions(): readonly Buffer[] {
   ]
   return [
     extension('2.5.29.19', sequence(), true),
-    // Signs handshakes, for servers alone.
+    // digitalSignature; serverAuth only.
     extension('2.5.29.15', bits(Buffer.from([0x80]), 7), true),
     extension('2.5.29.37', sequence(oid('1.3.6.1.5.5.7.3.1'))),
     extension('2.5.29.17', sequence(...names)),

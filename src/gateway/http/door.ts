@@ -12,25 +12,25 @@ import type { Effects } from '../../effects/effects.ts'
 import type { History } from '../../history/history.ts'
 import type { Meters } from '../../telemetry/meters.ts'
 import type { Threats } from '../../telemetry/threats.ts'
-import type { Bodies } from './body.ts'
+import type { RequestBodies } from './body.ts'
 import type { ConfigBody, ConfigInForce } from '../doors/configuration.ts'
 import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
-import type { Names } from './origin.ts'
+import type { ServerNames } from './origin.ts'
 import type { Quotas } from './quota.ts'
-import type { RateLimit } from './rate.ts'
-import type { Pace } from './pace.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { Tarpit } from './tarpit.ts'
 import type { Refusals } from './refusals.ts'
-import type { Fair } from './fair.ts'
-import type { Running } from './running.ts'
+import type { FairShare } from './fair-share.ts'
+import type { JobSlots } from './job-slots.ts'
 import type { ProviderRow } from '../../contract/answers.ts'
 import type { ThreatReaders } from '../doors/threats.ts'
-import type { SessionTokens } from './token.ts'
-import type { Trail } from './trail.ts'
+import type { SessionTokens } from './session-token.ts'
+import type { RequestTrace } from './request-trace.ts'
 
-/** The way a job takes from here. Rejects with MayflyError only where there is no outcome to tell. */
-export type Road = (
+/** Runs a job through the pipeline. Rejects with MayflyError only if there is no outcome. */
+export type RunJob = (
   job: Job,
   options: {
     readonly signal: AbortSignal
@@ -41,74 +41,74 @@ export type Road = (
 ) => Promise<Outcome>
 
 /**
- * Changes the configuration from the next job on; resolves to what is then in force. Rejects with MayflyError INVALID,
- * FORBIDDEN with `details.widens`, or STATE when there can be no line of it.
+ * Changes the configuration from the next job on; resolves to the values in force. Rejects with MayflyError INVALID,
+ * FORBIDDEN with `details.widens`, or STATE if the change cannot be recorded.
  */
-export type Change = (
+export type ChangeConfig = (
   patch: ConfigBody,
   by: { readonly principal: string; readonly mayWiden: boolean },
 ) => Promise<ConfigInForce>
 
-export type Ready =
+export type Readiness =
   | { readonly ready: true; readonly walls: readonly string[] }
-  /** Not yet, or not here: why, and what the operator can do. */
+  /** Reason, and a fix for the operator. */
   | {
       readonly ready: false
       readonly reason: string
       readonly fix?: string
-      /** NO_WALL unless given. */
+      /** Default NO_WALL. */
       readonly code?: ErrorCode
     }
 
-/** Takes a job's code apart. Rejects with MayflyError INVALID for code that does not parse. */
-export type Partitioning = (
+/** Splits a job's code into zones. Rejects with MayflyError INVALID for a syntax error. */
+export type AnalyseZones = (
   job: Job,
 ) => Promise<{ readonly risk: RiskAnalysis; readonly zones: readonly TemporalZone[] }>
 
-/** What the routes are handed. */
+/** Dependencies of the routes. */
 export interface Door {
-  readonly road: Road
+  readonly road: RunJob
   readonly effects: Effects
-  /** Undefined where code is not taken apart over HTTP. */
-  readonly partition: Partitioning | undefined
-  /** Undefined where live sandboxes cannot be seen from outside. */
+  /** Undefined: zone analysis over HTTP is disabled. */
+  readonly analyseZones: AnalyseZones | undefined
+  /** Undefined: live sandboxes are not exposed. */
   readonly operations: Operations | undefined
-  /** Undefined where evidence is not to be had over HTTP. */
+  /** Undefined: evidence is not exposed. */
   readonly evidence: Evidence | undefined
   readonly providers: () => Promise<readonly ProviderRow[]>
-  /** Undefined where the configuration cannot be changed from outside. */
-  readonly change: Change | undefined
-  readonly ready: () => Ready
+  /** Undefined: the configuration cannot be changed over HTTP. */
+  readonly change: ChangeConfig | undefined
+  readonly ready: () => Readiness
   readonly keys: Keys
-  /** Undefined while visitors of the page get no tokens, and those that they have are not taken. */
+  /** Undefined while page visitors get no tokens; tokens issued before are then refused. */
   readonly tokens: SessionTokens | undefined
-  /** The tenant whose jobs the page's are. */
+  /** Tenant of jobs started by pages. */
   readonly pageTenant: string
-  readonly names: Names
-  /** Whether it listens on loopback alone. */
+  readonly names: ServerNames
+  /** Listens on loopback only. */
   readonly isLocal: boolean
   readonly limits: GatewayLimits
-  readonly bodies: Bodies
-  readonly running: Running
-  /** Bytes of kept outcomes that are being read. */
-  readonly answers: Fair
+  readonly bodies: RequestBodies
+  readonly running: JobSlots
+  /** Bytes of stored outcomes in unread responses. */
+  readonly answers: FairShare
   readonly live: LiveJobs
   readonly history: History
-  /** What tenants may have, of jobs and of what they cost. */
+  /** Job and cost quotas of tenants. */
   readonly quotas: Quotas
-  /** Requests of keys, and of addresses that brought none. */
+  /** Rate limits of keys, and of addresses without a key. */
   readonly keyRate: RateLimit
   readonly addressRate: RateLimit
   readonly operateRate: RateLimit
   readonly clock: Clock
-  /** Every refusal at the doors passes here: to the client as a problem, to the sinks as an event. */
+  /** Turns every refusal into a problem for the client and an event for the sinks. */
   readonly refusals: Refusals
-  /** Holds back the answers to whoever is refused and asks again at once. */
-  readonly pace: Pace
+  /** Delays answers to clients that repeat refused requests at once. */
+  readonly tarpit: Tarpit
   readonly meters: Pick<Meters, 'read'>
   readonly threats: Threats
   readonly threatReaders: ThreatReaders
-  /** Every answer at the doors is told here. */
-  readonly trail: Trail
+  /** Emits an event for every answered request. */
+  readonly requestTrace: RequestTrace
   readonly version: string
 }

@@ -1,19 +1,19 @@
 import type { ServerResponse } from 'node:http'
 import type { FrameName } from './frames.ts'
 
-/** A comment goes out this often, so that nobody on the way takes a quiet job for a dead connection. */
+/** Keep-alive comment interval, below the idle timeout of common proxies. */
 export const keepAliveMs = 15_000
 
 /**
- * Server-sent events on one answer. The head goes out with the first frame, so that a job which never ran can still
- * be answered by its status. Dispose when the last frame is sent.
+ * Server-sent events on one response. The head is sent with the first frame, so a job that never ran can still be
+ * answered by its status. Dispose after the last frame.
  */
-export class EventStream implements Disposable {
+export class SseStream implements Disposable {
   readonly #outgoing: ServerResponse
   readonly #writeMs: number
   readonly #timer: NodeJS.Timeout
 
-  /** `writeMs` is how long a client may read nothing. */
+  /** `writeMs`: maximum time a client may read nothing. */
   constructor(outgoing: ServerResponse, writeMs: number) {
     this.#outgoing = outgoing
     this.#writeMs = writeMs
@@ -24,12 +24,15 @@ export class EventStream implements Disposable {
     return this.#outgoing.headersSent
   }
 
-  /** As `Send`: the promise settles when the client has read, or is gone. JSON has no line breaks, so one line does. */
+  /**
+   * Implements `Send`: the promise settles on drain or close. JSON text has no line breaks, so one `data:` line is
+   * enough.
+   */
   send(name: FrameName, data: string, id?: number): void | Promise<void> {
     return this.#write(`event: ${name}\ndata: ${data}\n${id === undefined ? '' : `id: ${id}\n`}\n`)
   }
 
-  /** Sends the head at once, for a reader that is answered whatever comes. */
+  /** Sends the head at once, for readers of a stream that always answers 200. */
   begin(): void {
     void this.#write(': watching\n\n')
   }
@@ -59,7 +62,7 @@ export class EventStream implements Disposable {
     })
   }
 
-  /** A client that reads nothing for as long as any other may take is cut off; comments keep a quiet one. */
+  /** Idle timeout `writeMs` cuts off a client that stops reading; keep-alive comments keep a quiet stream alive. */
   #begin(): void {
     this.#outgoing.writeHead(200, {
       'content-type': 'text/event-stream',

@@ -1,3 +1,13 @@
+/**
+ * Idempotency-Key, after the IETF draft of the httpapi group: the same key and body run once and get the same outcome.
+ *
+ * Mechanism: the hash of principal and key is stored with the digest of the body before the job starts. Lookup and
+ * insert are synchronous, so of two concurrent requests to one server exactly one is new.
+ *
+ * Relies on: the history in the state folder. A job whose server crashed answers a retry with the outcome "interrupted",
+ * not with a second run. Not handled: two servers on one state folder may both take a key that arrives at both at once.
+ */
+
 import { MayflyError } from '../../contract/error.ts'
 import { sha256 } from '../../lib/hash.ts'
 import type { History } from '../../history/history.ts'
@@ -5,29 +15,28 @@ import type { LiveJobs } from './live-jobs.ts'
 
 const KEY = /^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/
 
-export interface Promised {
+export interface IdempotencyClaim {
   readonly tenant: string
-  /** Whose key it is; the same words of another owner are another key. */
+  /** Owner of the key: equal keys of different principals do not collide. */
   readonly principal: string
   readonly key: string
-  /** Of the body; the same key with another body is a mistake. */
+  /** Digest of the body; the same key with another body is an error. */
   readonly digest: string
   readonly id: string
 }
 
-export type Claimed =
+export type ClaimResult =
   | {
       readonly kind: 'new'
-      /** Lets the key go: nothing ran under it. */ readonly release: () => void
+      /** Releases the key: nothing ran under it. */ readonly release: () => void
     }
   | { readonly kind: 'done'; readonly id: string; readonly text: string }
 
 /**
- * Takes an idempotency key for a job, or finds what the job that has it came to. Synchronous, so that of two requests
- * at once exactly one is new. Throws MayflyError INVALID for another body or a key that is none, CONFLICT while the
- * first is under way or where its outcome is not kept any more.
+ * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
+ * another body or a malformed key, CONFLICT while the first job runs or after its outcome expired.
  */
-export function claim(history: History, live: LiveJobs, asked: Promised): Claimed {
+export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim): ClaimResult {
   const { tenant, principal, key, digest, id } = asked
   if (!KEY.test(key)) {
     throw new MayflyError(
@@ -36,20 +45,20 @@ export function claim(history: History, live: LiveJobs, asked: Promised): Claime
     )
   }
   const owner = `key_${sha256(`${principal}\0${key}`)}`
-  const before = history.recall(tenant, owner)
+  const before = history.findKey(tenant, owner)
   if (!before) {
-    history.promise(tenant, owner, { id, digest })
-    return { kind: 'new', release: () => history.release(tenant, owner) }
+    history.claimKey(tenant, owner, { id, digest })
+    return { kind: 'new', release: () => history.releaseKey(tenant, owner) }
   }
   if (before.digest !== digest) {
-    throw new MayflyError('INVALID', 'Cannot take another job under this Idempotency-Key', {
+    throw new MayflyError('INVALID', 'Cannot take another job started this Idempotency-Key', {
       details: { id: before.id },
     })
   }
   if (live.find(tenant, before.id)) {
     throw new MayflyError(
       'CONFLICT',
-      'Cannot answer yet: the job under this Idempotency-Key is under way',
+      'Cannot answer yet: the job started this Idempotency-Key is started way',
       {
         details: { id: before.id },
         retryAfterMs: 1000,
@@ -60,7 +69,7 @@ export function claim(history: History, live: LiveJobs, asked: Promised): Claime
   if (text !== undefined) return { kind: 'done', id: before.id, text }
   throw new MayflyError(
     'CONFLICT',
-    'Cannot repeat the answer under this Idempotency-Key: it is not kept any more',
+    'Cannot repeat the answer started this Idempotency-Key: it is not kept any more',
     {
       details: { id: before.id },
     },

@@ -8,8 +8,8 @@ import { changePrivate, readPrivate } from '../../lib/private-file.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /**
- * `keys.json` in the state folder: the API keys that were made here. Of each only the digest is kept. A key that was
- * revoked or has expired stays listed until others need its place.
+ * `keys.json` in the state folder: API keys created here, stored as digests only. A revoked or expired key stays
+ * listed until its slot is needed.
  */
 export const scopes = ['admin', 'run', 'read', 'operate', 'config:widen'] as const
 
@@ -35,7 +35,7 @@ export type StoredKey = z.infer<typeof keySchema>
 
 export const keyFile = (stateFolder: string): string => join(stateFolder, 'keys.json')
 
-/** Whether a key counts at a time, in milliseconds since 1970. */
+/** True if a key is valid at a time, in milliseconds since 1970. */
 export function isLive({ revoked, expires }: StoredKey, now: number): boolean {
   return revoked === undefined && (!expires || now < Date.parse(expires))
 }
@@ -54,14 +54,14 @@ export interface NewKey {
   readonly tenant: string
   readonly scopes: StoredKey['scopes']
   readonly name?: string | undefined
-  /** Milliseconds since 1970; null for never. */
+  /** Milliseconds since 1970; null: never. */
   readonly expires: number | null
   readonly at: number
 }
 
 /**
- * Makes a key, and tells it this once. `record` is called before the store is changed; when it throws, nothing is.
- * Throws MayflyError STATE.
+ * Creates a key and returns its text, which is not stored. `record` runs before the store changes; if it throws, the
+ * store stays as it was. Throws MayflyError STATE.
  */
 export function createKey(
   file: string,
@@ -95,7 +95,7 @@ function taken(name: string, id: string): MayflyError {
   })
 }
 
-/** Revokes a key by its id, or by a name that one live key has. Throws MayflyError NOT_FOUND, CONFLICT or STATE. */
+/** Revokes a key by id, or by a name that exactly one live key has. Throws MayflyError NOT_FOUND, CONFLICT or STATE. */
 export function revokeKey(
   file: string,
   which: { readonly idOrName: string; readonly at: number },
@@ -110,7 +110,7 @@ export function revokeKey(
   })
 }
 
-/** The admin key of a first start, unless there is a store already: then that is the one that counts. */
+/** Creates the admin key of a first start; an existing store wins. */
 export function createFirst(file: string): string | undefined {
   return change(file, (keys) => {
     if (keys) return { keys, value: undefined }
@@ -128,7 +128,7 @@ export function newKey(): { readonly key: string; readonly digest: string } {
   return { key, digest: `sha256:${sha256(key)}` }
 }
 
-/** The oldest that no longer count make room. */
+/** Evicts the oldest dead key when the store is full. */
 function withRoom(keys: readonly StoredKey[], now: number): readonly StoredKey[] {
   if (keys.length < keysMax) return keys
   const dead = keys.find((one) => !isLive(one, now))

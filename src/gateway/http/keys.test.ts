@@ -12,7 +12,7 @@ async function stateFolder() {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
 
-test('The first start makes an admin key, tells it once and keeps its digest alone', async () => {
+test('The first start creates an admin key, shows it once and stores only its digest', async () => {
   await using folder = await stateFolder()
   const { keys, created } = await openKeys({ folder: folder.path })
   assert.match(created ?? '', /^mfy_[\w-]{43}$/)
@@ -26,7 +26,7 @@ test('The first start makes an admin key, tells it once and keeps its digest alo
   assert.ok(again.keys.find(created!))
 })
 
-test('Ten first starts at once agree on one key', async () => {
+test('Ten concurrent first starts agree on one key', async () => {
   await using folder = await stateFolder()
   const opened = await Promise.all(
     Array.from({ length: 10 }, () => openKeys({ folder: folder.path })),
@@ -36,7 +36,7 @@ test('Ten first starts at once agree on one key', async () => {
   for (const { keys } of opened) assert.ok(keys.find(created[0]!))
 })
 
-test('A key that is handed in is the first, and no other is made', async () => {
+test('A key given by the operator is the first, and no other is created', async () => {
   await using folder = await stateFolder()
   const first = 'k'.repeat(32)
   const { keys, created } = await openKeys({ folder: folder.path, first })
@@ -48,7 +48,7 @@ test('A key that is handed in is the first, and no other is made', async () => {
   }
 })
 
-test('A key of a tenant runs and reads in that tenant', async () => {
+test('A tenant key has the scopes run and read in that tenant', async () => {
   const key = 'mfy_'.padEnd(40, 'x')
   const { keys } = await openKeys({ tenants: [{ name: 'acme', keys: [`sha256:${sha256(key)}`] }] })
   assert.deepEqual([keys.find(key)?.tenant, keys.find(key)?.scopes], ['acme', ['run', 'read']])
@@ -57,14 +57,14 @@ test('A key of a tenant runs and reads in that tenant', async () => {
   })
 })
 
-test('A key that is not known, cut, or longer by one character is nobody', async () => {
+test('An unknown, truncated or extended key authenticates no caller', async () => {
   const { keys, created } = await openKeys({})
   for (const key of ['', created!.slice(0, -1), `${created}x`, 'x'.repeat(47), 'é'.repeat(47)]) {
     assert.equal(keys.find(key), undefined)
   }
 })
 
-test('A key store that is broken, or that others may read, is a STATE error and is left as it is', async () => {
+test('A key store that is corrupt, or readable by others, is a STATE error and stays unchanged', async () => {
   await using folder = await stateFolder()
   const file = join(folder.path, 'keys.json')
   await writeFile(file, '{"format":1,"keys":[{}]}', { mode: 0o600 })
@@ -78,7 +78,7 @@ test('A key store that is broken, or that others may read, is a STATE error and 
 const quiet = () => undefined
 const refuse = () => assert.fail('no record')
 
-test('A key that was made while the server runs counts with the next request, until it is revoked', async () => {
+test('A key created while the server runs works with the next request, until it is revoked', async () => {
   await using folder = await stateFolder()
   const { keys } = await openKeys({ folder: folder.path })
   const file = keyFile(folder.path)
@@ -108,7 +108,7 @@ test('A key ends when it expires, to the millisecond', async () => {
   assert.equal(keys.find(key), undefined)
 })
 
-test('When the store breaks while the server runs, nobody gets in by it', async () => {
+test('A store that breaks while the server runs authenticates no caller', async () => {
   await using folder = await stateFolder()
   const { keys, created } = await openKeys({ folder: folder.path })
   await writeFile(keyFile(folder.path), 'nothing')
@@ -117,7 +117,7 @@ test('When the store breaks while the server runs, nobody gets in by it', async 
   assert.equal(keys.find(created!), undefined)
 })
 
-test('What cannot be recorded is not made', async () => {
+test('A key that cannot be recorded is not created', async () => {
   await using folder = await stateFolder()
   const wanted = { tenant: 'acme', scopes: ['run'], expires: null, at: 0 } as const
   assert.throws(() => createKey(keyFile(folder.path), wanted, refuse), { code: 'STATE' })

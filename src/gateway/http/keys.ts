@@ -15,7 +15,7 @@ import {
 
 export type Scope = StoredKey['scopes'][number]
 
-/** Who asks. `id` names the key without being it. */
+/** Authenticated caller. `id` names the key without revealing it. */
 export interface Identity {
   readonly id: string
   readonly tenant: string
@@ -25,23 +25,22 @@ export interface Identity {
 
 export interface Keys {
   /**
-   * The owner of a key, compared as digests in a time that depends on how many keys there are alone. The store is
-   * read again whenever it was changed, so a key that was revoked is nobody's with the next request. Throws
-   * MayflyError STATE when the store cannot be read.
+   * Finds the owner of a key. Digests are compared in constant time over all keys. The store is reread when it
+   * changes, so a revoked key fails with the next request. Throws MayflyError STATE if the store cannot be read.
    */
   find(key: string): Identity | undefined
 }
 
 export interface KeysOptions {
-  /** The state folder; the store is `keys.json` in it. Without one, keys last as long as the process. */
+  /** State folder with `keys.json`. Without one, keys live as long as the process. */
   readonly folder?: string
-  /** A key to use as the first, with scope admin, in place of making one. */
+  /** Admin key to use instead of creating one. */
   readonly first?: string
-  /** Tenants from the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
+  /** Tenants of the configuration; `keys` are `sha256:` and the hex digest of the whole key. */
   readonly tenants?: readonly { readonly name: string; readonly keys: readonly string[] }[]
-  /** Milliseconds since 1970: what an expiry is compared with. */
+  /** Milliseconds since 1970; compared with expiry. */
   readonly date?: () => number
-  /** The first key is made by `create`, once it can be shown. */
+  /** Defers the first key until `create` is called, when it can be shown. */
   readonly later?: boolean
 }
 
@@ -50,15 +49,15 @@ const KEY_LENGTH_MAX = 512
 
 export interface OpenedKeys {
   readonly keys: Keys
-  /** The first key, where one was made; it is kept nowhere else. */
+  /** Text of the first key, if created; stored nowhere else. */
   readonly created: string | null
-  /** Makes that key, where it was to be made later. */
+  /** Creates the deferred key. */
   create(): string | null
 }
 
 /**
- * Opens the keys of this server. `created` is the admin key made on the first start, to be shown once: only its
- * digest is kept. Throws MayflyError STATE or CONFIG.
+ * Opens the keys of this server. `created` is the admin key of a first start, to be shown once. Throws MayflyError
+ * STATE or CONFIG.
  */
 export async function openKeys(options: KeysOptions): Promise<OpenedKeys> {
   const { folder, first, tenants = [], date = Date.now, later = false } = options
@@ -80,19 +79,19 @@ function inMemory(configured: readonly StoredKey[], date: () => number): OpenedK
   return { keys: finder(() => all, date), created: made?.key ?? null, create: () => null }
 }
 
-interface Known {
+interface KeyDigest {
   readonly stored: StoredKey
   readonly bytes: Buffer
 }
 
-function known(stored: StoredKey): Known {
+function known(stored: StoredKey): KeyDigest {
   return { stored, bytes: Buffer.from(stored.digest.slice(7), 'hex') }
 }
 
-/** What the store and the configuration know; the store is read again only when it is another one. */
-function whenChanged(file: string, configured: readonly Known[]): () => readonly Known[] {
+/** Keys of store and configuration; rereads the store only when its version changed. */
+function whenChanged(file: string, configured: readonly KeyDigest[]): () => readonly KeyDigest[] {
   let version = ''
-  let entries: readonly Known[] = []
+  let entries: readonly KeyDigest[] = []
   return () => {
     const now = versionOf(file)
     if (now === version) return entries
@@ -102,7 +101,7 @@ function whenChanged(file: string, configured: readonly Known[]): () => readonly
   }
 }
 
-function finder(entries: () => readonly Known[], date: () => number): Keys {
+function finder(entries: () => readonly KeyDigest[], date: () => number): Keys {
   return {
     find(key) {
       if (key.length < keyLengthMin || key.length > KEY_LENGTH_MAX) return undefined

@@ -1,12 +1,12 @@
-/** What the doors hold at most. Each number is a bound on something a stranger could otherwise make grow. */
+/** Limits of the HTTP endpoints. Each bounds a resource that a remote client could otherwise grow. */
 export interface GatewayLimits {
-  /** Bytes of one request body, and of all bodies being read at once. */
+  /** Bytes of one request body, and of all bodies being read. */
   readonly bodyBytes: number
   readonly bodiesBytes: number
-  /** The same of whoever has shown no key yet. */
-  readonly strangerBodyBytes: number
-  readonly strangerBodiesBytes: number
-  /** Milliseconds a client may take for its headers, for its body, and for reading more of an answer. */
+  /** The same for unauthenticated clients. */
+  readonly anonymousBodyBytes: number
+  readonly anonymousBodiesBytes: number
+  /** Milliseconds for receiving headers, for receiving the body, and for an idle reader of an answer. */
   readonly headersMs: number
   readonly bodyMs: number
   readonly writeMs: number
@@ -15,18 +15,18 @@ export interface GatewayLimits {
   readonly headerBytes: number
   readonly headerLines: number
   readonly connections: number
-  /** Jobs between door and outcome; the road has a queue of its own behind it. */
+  /** Jobs between request and outcome; the pipeline has its own queue behind it. */
   readonly running: number
-  /** Bytes that those brought, and of kept outcomes that somebody reads. */
+  /** Bytes of those jobs' bodies, and of stored outcomes being read. */
   readonly runningBytes: number
   readonly answersBytes: number
-  /** Requests a minute of one key without scope admin, of one address without a key, of one page load. */
+  /** Requests a minute: of one key without scope admin, one address without a key, one page session. */
   readonly keyPerMinute: number
   readonly addressPerMinute: number
   readonly sessionPerMinute: number
-  /** Orders a minute for live sandboxes, of one key without scope admin. */
+  /** Orders a minute to live sandboxes, of one key without scope admin. */
   readonly operatePerMinute: number
-  /** Jobs at once of one page load, and how long its token lasts. */
+  /** Concurrent jobs of one page session, and the lifetime of its token. */
   readonly sessionRunning: number
   readonly sessionMs: number
 }
@@ -34,8 +34,8 @@ export interface GatewayLimits {
 export const defaultLimits: GatewayLimits = {
   bodyBytes: 32 * 2 ** 20,
   bodiesBytes: 256 * 2 ** 20,
-  strangerBodyBytes: 2 * 2 ** 20,
-  strangerBodiesBytes: 32 * 2 ** 20,
+  anonymousBodyBytes: 2 * 2 ** 20,
+  anonymousBodiesBytes: 32 * 2 ** 20,
   headersMs: 10_000,
   bodyMs: 30_000,
   writeMs: 60_000,

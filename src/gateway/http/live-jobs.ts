@@ -1,19 +1,19 @@
 import type { ExecutionRow } from '../../history/history.ts'
 import type { LiveOutput } from './live-output.ts'
-import type { LiveStory } from './live-story.ts'
+import type { LiveTimeline } from './live-timeline.ts'
 
-/** A job between door and outcome, for whoever asks how it is, or wants it to end. */
+/** Job between request and outcome: status, cancel, output. */
 export interface LiveJob {
   readonly row: ExecutionRow
   readonly cancel: () => void
-  /** What it tells. */
+  /** Recent output frames. */
   readonly output: LiveOutput
-  readonly story: LiveStory
-  /** Its outcome as JSON; rejects where there is none. */
+  readonly timeline: LiveTimeline
+  /** Outcome as JSON; rejects if there is none. */
   readonly ended: Promise<string>
 }
 
-/** The jobs under way, by tenant and id. As many as `Running` lets in. */
+/** Running jobs, by tenant and id; bounded by the job slots. */
 export class LiveJobs {
   readonly #jobs = new Map<string, LiveJob & { readonly tenant: string }>()
 
@@ -21,7 +21,7 @@ export class LiveJobs {
     this.#jobs.set(live.row.id, { ...live, tenant })
   }
 
-  /** User code was released. */
+  /** Marks user code as released. */
   runs(id: string): void {
     const live = this.#jobs.get(id)
     if (live) this.#jobs.set(id, { ...live, row: { ...live.row, status: 'running' } })
@@ -32,7 +32,7 @@ export class LiveJobs {
     this.#jobs.delete(id)
   }
 
-  /** Undefined for a job of another tenant too. */
+  /** Undefined also for another tenant's job. */
   find(tenant: string, id: string): LiveJob | undefined {
     const live = this.#jobs.get(id)
     return live?.tenant === tenant ? live : undefined

@@ -1,20 +1,20 @@
 import type { FrameName, Send } from './frames.ts'
 
-/** Characters kept of one job under way, each frame counted with some of its own; the newest is kept whatever its size. */
+/** Characters stored of one running job, with an overhead per frame; the newest frame is stored whatever its size. */
 const keptCharsMax = 65_536
 const frameChars = 64
 const watchersMax = 8
 
 interface Frame {
-  /** From 1, one more each: a gap tells a reader what it missed. */
+  /** Sequence number from 1; a gap shows frames that were dropped. */
   readonly seq: number
   readonly name: FrameName
   readonly data: string
 }
 
 /**
- * The last that a job under way has told, for whoever comes later. Readers take it at their own pace and hold nobody
- * up: what is no longer kept when they get there they miss.
+ * Ring of the last frames of a running job, for readers that connect later. Readers pull at their own speed without
+ * back-pressure on the job; frames evicted before they are read are lost to that reader.
  */
 export class LiveOutput {
   readonly #frames: Frame[] = []
@@ -24,7 +24,7 @@ export class LiveOutput {
   #watchers = 0
   #isOver = false
 
-  /** As `Send`, but never to be waited for. */
+  /** Implements `Send` without back-pressure. */
   readonly push = (name: FrameName, data: string): void => {
     this.#frames.push({ seq: ++this.#last, name, data })
     this.#chars += data.length + frameChars
@@ -37,12 +37,12 @@ export class LiveOutput {
     return this.#watchers >= watchersMax
   }
 
-  /** Sends what is kept after `seq`, then what comes; resolves when the job is over or `signal` aborts. */
+  /** Sends stored frames after `seq`, then live ones; resolves when the job ends or `signal` aborts. */
   async watch(seq: number, signal: AbortSignal, send: WatchSend): Promise<void> {
     const wake = (): void => this.#wake()
     signal.addEventListener('abort', wake)
     this.#watchers += 1
-    // One that is ahead of a job, of another server say, starts over.
+    // Ahead of this job, e.g. an id of another server: starts over.
     let at = seq > this.#last ? 0 : seq
     try {
       while (!signal.aborted) {

@@ -4,7 +4,7 @@ import { parseJson } from '../../lib/parse-json.ts'
 
 const TYPE = 'application/msgpack'
 
-/** An answer in the form that was asked for: JSON, problems too, as MessagePack where `Accept` names that. */
+/** Converts a JSON answer, problems included, to MessagePack if `Accept` names it. */
 export async function negotiate(incoming: IncomingMessage, response: Response): Promise<Response> {
   const isAsked = /(?:^|,)\s*application\/msgpack\s*(?:$|[,;])/i.test(incoming.headers.accept ?? '')
   const isJson = /^application\/(problem\+)?json$/.test(response.headers.get('content-type') ?? '')

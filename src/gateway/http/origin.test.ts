@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isLoopback, names, parseAuthority } from './origin.ts'
+import { isLoopback, serverNames, parseAuthority } from './origin.ts'
 
 const knows = (bound: string, host: string, local = bound, hosts: readonly string[] = []) => {
   const authority = parseAuthority(host)
-  return authority !== undefined && names(bound, () => 7420, hosts).knows(authority, local)
+  return authority !== undefined && serverNames(bound, () => 7420, hosts).knows(authority, local)
 }
 
-test('A loopback server is known by loopback names and addresses, on any port', () => {
+test('A loopback server knows loopback names and addresses, on any port', () => {
   for (const host of ['127.0.0.1:7420', 'localhost:1', 'LOCALHOST', '[::1]:7420', '127.0.0.2']) {
     assert.ok(knows('127.0.0.1', host), host)
   }
 })
 
-test('A name that anybody could point here is not known until it is listed', () => {
+test('A name outside the list is unknown (DNS rebinding)', () => {
   for (const host of [
     'evil.example',
     'localhost.evil.example',
@@ -26,13 +26,13 @@ test('A name that anybody could point here is not known until it is listed', () 
   assert.ok(knows('127.0.0.1', 'mayfly.example:443', '127.0.0.1', ['mayfly.example']))
 })
 
-test('A server bound to every address is known by every address, and still by no unlisted name', () => {
+test('A wildcard bind knows every address, and still no unlisted name', () => {
   assert.ok(knows('0.0.0.0', '192.168.1.7:7420', '192.168.1.7'))
   assert.ok(!knows('0.0.0.0', 'evil.example', '192.168.1.7'))
 })
 
 test('A static origin has a known name and the static port', () => {
-  const known = names('127.0.0.1', () => 7420)
+  const known = serverNames('127.0.0.1', () => 7420)
   assert.ok(known.isStatic('http://localhost:7420', undefined))
   for (const origin of [
     'http://localhost:7421',
@@ -46,7 +46,7 @@ test('A static origin has a known name and the static port', () => {
   }
 })
 
-test('What is no authority is not read as one', () => {
+test('Malformed authorities are rejected', () => {
   for (const text of ['', 'a b', 'a@b', 'a/b', '[::1', '[zz]', 'a:b', 'a:123456', 'a:1:2', 'é']) {
     assert.equal(parseAuthority(text), undefined, text)
   }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import type { IncomingMessage } from 'node:http'
 import { MayflyError } from '../../contract/error.ts'
 import { unauthenticated } from './auth.ts'
-import type { Sender } from './token.ts'
+import type { Sender } from './session-token.ts'
 
 export interface Authority {
   /** Lower case, without brackets. */
@@ -10,23 +10,23 @@ export interface Authority {
   readonly port: string
 }
 
-/** The names this server answers to, and the origins its pages have. */
-export interface Names {
-  /** Whether a Host names this server. A web page can point any name of its own here, so unknown ones are refused. */
+/** Host names this server answers to, and origins of its pages. */
+export interface ServerNames {
+  /** True if a Host names this server. DNS rebinding points foreign names here, so unknown names are refused. */
   knows(authority: Authority, localAddress: string | undefined): boolean
-  /** Whether an Origin is that of the static endpoint. */
+  /** True if an Origin is that of the static endpoint. */
   isStatic(origin: string, localAddress: string | undefined): boolean
 }
 
 /**
- * An IP address cannot be rebound, so one is known when it is the one that was bound, loopback, or any where all
- * were bound. `hosts` are further names, from the configuration.
+ * An IP address cannot be rebound, so these are known: the bound address, loopback, and with a wildcard bind every
+ * address. `hosts` adds configured names.
  */
-export function names(
+export function serverNames(
   bound: string,
   staticPort: () => number,
   hosts: readonly string[] = [],
-): Names {
+): ServerNames {
   const listed = new Set(['localhost', bound, ...hosts].map((name) => name.toLowerCase()))
   const any = bound === '0.0.0.0' || bound === '::'
   const knows = ({ name }: Authority, localAddress: string | undefined): boolean =>
@@ -45,13 +45,13 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
-/** The origin under which a request reached this server. */
+/** Origin under which a request reached this server. */
 export function originOf(incoming: IncomingMessage): string {
   const scheme = 'encrypted' in incoming.socket ? 'https' : 'http'
   return `${scheme}://${incoming.headers.host?.toLowerCase()}`
 }
 
-/** `host[:port]` as a Host header or an origin has it; undefined when it is not one. */
+/** Parses `host[:port]` of a Host header or an origin; undefined if malformed. */
 export function parseAuthority(text: string, defaultPort = '80'): Authority | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?$/.exec(text)
   if (!match) return undefined
@@ -65,8 +65,8 @@ function sameAddress(name: string, localAddress: string | undefined): boolean {
 }
 
 /**
- * The active endpoint holds authority and serves no pages, so a browser has no business there from any other
- * origin. A navigation by a person is let through: it can carry no key. Throws MayflyError FORBIDDEN.
+ * Refuses browser requests from other origins: the active endpoint holds authority and serves no pages. Top-level
+ * navigation passes, because it carries no key. Throws MayflyError FORBIDDEN.
  */
 export function refuseForeignPages(incoming: IncomingMessage): void {
   const { origin } = incoming.headers
@@ -77,12 +77,12 @@ export function refuseForeignPages(incoming: IncomingMessage): void {
   throw new MayflyError('FORBIDDEN', 'Cannot answer a page of another origin')
 }
 
-/** Where active content comes from: a page of the static endpoint, or no browser. Throws UNAUTHENTICATED. */
-export function senderOf(incoming: IncomingMessage, names: Names): Sender {
+/** Sender of active content: a page of the static endpoint, or a client that is no browser. Throws UNAUTHENTICATED. */
+export function senderOf(incoming: IncomingMessage, serverNames: ServerNames): Sender {
   const { origin, referer } = incoming.headers
   const local = incoming.socket.localAddress
   const site = incoming.headers['sec-fetch-site']
-  if (origin === undefined ? site === 'cross-site' : !names.isStatic(origin, local)) {
+  if (origin === undefined ? site === 'cross-site' : !serverNames.isStatic(origin, local)) {
     throw unauthenticated('Cannot take active content from a page of another origin')
   }
   return { origin, page: origin === undefined ? undefined : pageOf(referer, origin) }
@@ -91,6 +91,6 @@ export function senderOf(incoming: IncomingMessage, names: Names): Sender {
 function pageOf(referer: string | undefined, origin: string): string | undefined {
   if (referer === undefined || !URL.canParse(referer)) return undefined
   const url = new URL(referer)
-  // A bare origin is what a stricter referrer policy leaves of the page.
+  // A stricter referrer policy reduces the page to its bare origin.
   return url.origin === origin && referer !== `${origin}/` ? url.pathname : undefined
 }

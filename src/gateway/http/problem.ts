@@ -3,12 +3,12 @@ import * as z from 'zod'
 import { errorCodes, MayflyError } from '../../contract/error.ts'
 import { outcomeSchema, type Outcome } from '../../contract/outcome.ts'
 
-/** Issues told at most: enough to mend a body, too few to make a small one answer with a large one. */
+/** Maximum of issues in a problem: enough to fix a body, without amplifying a small request into a large answer. */
 const ISSUES_MAX = 20
-/** A job that found no place has waited for one already. */
+/** Longer than other waits: an overloaded job has already waited in the queue. */
 const RETRY_OVERLOADED_S = 5
 
-/** Every error over HTTP (RFC 9457), with the `code`, `message` and `details` that clients switch on. */
+/** Problem details of every HTTP error (RFC 9457), with `code`, `message` and `details` for clients to switch on. */
 export const problemSchema = z
   .object({
     type: z.string(),
@@ -27,7 +27,7 @@ export const problemSchema = z
 
 export type Problem = z.infer<typeof problemSchema>
 
-/** Reads what was thrown. Anything but a MayflyError is ours to mend and tells the client nothing. */
+/** Maps an exception to a problem. Anything but a MayflyError is an internal error and reveals nothing. */
 export function problemOf(thrown: unknown): Problem {
   const error =
     thrown instanceof MayflyError
@@ -38,7 +38,7 @@ export function problemOf(thrown: unknown): Problem {
   return { ...problem(error.status, error.code, error.message, error.details), ...retryAfter }
 }
 
-/** The problem that a blocked or unavailable outcome is over HTTP. */
+/** Maps a blocked or unavailable outcome to a problem. */
 export function problemOfOutcome(outcome: Outcome): Problem {
   const { code, message, details } = outcome.error ?? {
     code: outcome.status.toUpperCase(),
@@ -53,13 +53,13 @@ export function problemOfOutcome(outcome: Outcome): Problem {
   }
 }
 
-/** A language that nothing here runs is the request's to change; any other lack may pass. */
+/** LANGUAGE_UNSUPPORTED is a client error; any other unavailability may pass. */
 function statusOf(status: Outcome['status'], code: string): number {
   if (status === 'blocked') return errorCodes.THREAT_DETECTED
   return code === 'LANGUAGE_UNSUPPORTED' ? errorCodes[code] : errorCodes.UNAVAILABLE
 }
 
-/** What is wrong with a body, by path. Unknown members are named one by one. */
+/** Lists validation issues by path; unknown members one by one. */
 export function invalid(what: string, error: z.ZodError): MayflyError {
   const details = error.issues.flatMap(placesOf).slice(0, ISSUES_MAX)
   const [first] = details
@@ -91,7 +91,7 @@ export function problemResponse(
   })
 }
 
-/** For a request that is refused before any route sees it. */
+/** Writes a problem for a request refused before routing. */
 export function writeProblem(outgoing: ServerResponse, problem: Problem): void {
   const text = JSON.stringify(problem)
   const length = { 'content-length': Buffer.byteLength(text) }

@@ -2,11 +2,11 @@ import { chmodSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 
-/** Levels of buckets on disk; `at` is milliseconds since 1970. */
+/** Bucket levels on disk; `at` is milliseconds since 1970. */
 export interface QuotaStore {
-  read(tenant: string, name: string): Level | undefined
-  /** Takes what was spent from the levels that are there by now, and returns them. One transaction. */
-  spend<B extends Spent>(
+  read(tenant: string, name: string): BucketLevel | undefined
+  /** Subtracts spent amounts from the stored levels and returns the new ones, in one transaction. */
+  spend<B extends BucketSpend>(
     buckets: readonly B[],
     at: number,
     fill: (level: number, at: number, bucket: B) => number,
@@ -14,24 +14,24 @@ export interface QuotaStore {
   close(): void
 }
 
-export interface Level {
+export interface BucketLevel {
   readonly level: number
   readonly at: number
 }
 
-export interface Spent {
+export interface BucketSpend {
   readonly tenant: string
   readonly name: string
-  /** As the caller knows it; counts where there is none yet. */
+  /** Level in the caller's memory; used if no row exists. */
   readonly level: number
   readonly spent: number
 }
 
 const busyMs = 2000
-/** What nobody has touched for as long is full again, whatever it owed. */
+/** Expiry of idle buckets: they restart full, whatever their debt. */
 const keepMs = 7 * 86_400_000
 
-/** Opens `quota.db`; makes it, for its owner alone, on first use. Throws MayflyError STATE. */
+/** Opens `quota.db`, created with mode 0600 on first use. Throws MayflyError STATE. */
 export function openQuotaStore(path: string, now: number): QuotaStore {
   try {
     const db = new DatabaseSync(path, { timeout: busyMs })
@@ -54,7 +54,7 @@ export function openQuotaStore(path: string, now: number): QuotaStore {
 function storeOn(db: DatabaseSync): QuotaStore {
   const select = db.prepare('SELECT level, at FROM buckets WHERE tenant = ? AND name = ?')
   const upsert = db.prepare('INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?)')
-  const read = (tenant: string, name: string): Level | undefined => {
+  const read = (tenant: string, name: string): BucketLevel | undefined => {
     const row = select.get(tenant, name)
     return row && { level: Number(row['level']), at: Number(row['at']) }
   }

@@ -28,7 +28,7 @@ function pass(ms: number): Promise<void> {
   return clock.run(clock.now() + ms)
 }
 
-/** 0 when a job was let in; else what was used up, and when to come back. */
+/** Admits and ends one job; returns 0, or the exceeded limit and its retry time. */
 function tried(quotas: Quotas, tenant: string, spent = free, bytesIn = 0): [string, number] | 0 {
   try {
     quotas.begin(tenant, bytesIn).end(spent)
@@ -40,7 +40,7 @@ function tried(quotas: Quotas, tenant: string, spent = free, bytesIn = 0): [stri
   }
 }
 
-test('S0-12: with two jobs at once a third is told to come back, and another tenant is not', () => {
+test("S0-12: a third job beyond two concurrent ones is refused with a retry time, and another tenant's is admitted", () => {
   const quotas = open({ acme: { concurrency: 2 }, other: { concurrency: 1 } })
   const places = [quotas.begin('acme', 0), quotas.begin('acme', 0)]
   assert.deepEqual(tried(quotas, 'acme'), ['concurrency', 1000])
@@ -53,7 +53,7 @@ test('S0-12: with two jobs at once a third is told to come back, and another ten
   quotas.close()
 })
 
-test('Runs a minute come back at an even pace, and no more than a minute of them', async () => {
+test("Jobs a minute refill evenly, up to one minute's worth", async () => {
   const quotas = open({ acme: { runs_per_minute: 6 } })
   for (let i = 0; i < 6; i++) assert.equal(tried(quotas, 'acme'), 0)
   assert.deepEqual(tried(quotas, 'acme'), ['runs_per_minute', 10_000])
@@ -66,7 +66,7 @@ test('Runs a minute come back at an even pace, and no more than a minute of them
   quotas.close()
 })
 
-test('S0-12: a job that cost more than was left is waited for, and a restart forgives nothing', async () => {
+test('S0-12: a job that overspends puts its bucket into debt, and a restart keeps the debt', async () => {
   const ceilings = { acme: { cpu_seconds_per_minute: 10 }, other: { cpu_seconds_per_minute: 10 } }
   const before = open(ceilings)
   assert.equal(tried(before, 'acme', { cpuMs: 15_000, bytesOut: 0 }), 0)
@@ -81,7 +81,7 @@ test('S0-12: a job that cost more than was left is waited for, and a restart for
   after.close()
 })
 
-test('What a server spent is known a second later to another one, and to one that starts after a crash', async () => {
+test('Spending of one server reaches another within a second, and one that starts after a crash', async () => {
   const ceilings = { acme: { runs_per_minute: 10 } }
   const [crashed, beside] = [open(ceilings), open(ceilings)]
   for (let i = 0; i < 6; i++) assert.equal(tried(crashed, 'acme'), 0)
@@ -95,14 +95,14 @@ test('What a server spent is known a second later to another one, and to one tha
   for (const one of [crashed, beside, started]) one.close()
 })
 
-test('Bytes count in and out', () => {
+test('Bytes of request and answer both count', () => {
   const quotas = open({ acme: { bytes_per_minute: 60_000 } })
   assert.equal(tried(quotas, 'acme', { cpuMs: 0, bytesOut: 30_000 }, 31_000), 0)
   assert.deepEqual(tried(quotas, 'acme'), ['bytes_per_minute', 1_001])
   quotas.close()
 })
 
-test('The headers tell the tightest of the limits, and say nothing where there is none', () => {
+test('RateLimit headers describe the tightest limit, and are absent without one', () => {
   const quotas = open({ acme: { runs_per_minute: 10, bytes_per_minute: 1000 } })
   assert.equal(tried(quotas, 'acme', free, 50), 0)
   assert.deepEqual(quotas.headers('acme'), {
@@ -115,7 +115,7 @@ test('The headers tell the tightest of the limits, and say nothing where there i
   quotas.close()
 })
 
-test('A ceiling that is lowered while running holds at once', () => {
+test('A ceiling lowered at run time holds at once', () => {
   const ceilings: Record<string, QuotaCeilings> = { acme: { runs_per_minute: 100 } }
   const quotas = open(ceilings)
   assert.equal(tried(quotas, 'acme'), 0)

@@ -4,24 +4,26 @@ import { MayflyError } from '../../contract/error.ts'
 import type { QuotaStore } from './quota-store.ts'
 
 /**
- * What a tenant may have at the doors over HTTP: jobs at once, and a minute's worth of jobs, processor time and bytes.
- * Each is a bucket that fills at an even pace and holds one minute. A job is let in while every bucket has something
- * left; what it really cost is taken when it ends, so a bucket may be in debt, and its tenant waits until it is not.
+ * Quotas of a tenant over HTTP: concurrent jobs, and per minute jobs, processor time and bytes.
  *
- * Levels are written to the store within a second, and read back at a start, so that a restart gives nothing away;
- * servers that share a state folder share them, within that second.
+ * Mechanism: token buckets that refill evenly and hold one minute. A job is admitted while every bucket is above
+ * zero; its real cost is subtracted when it ends, so a bucket may go into debt and the tenant waits until it is
+ * paid.
+ *
+ * Levels are written to the store within a second and read at start, so a restart resets nothing. Servers that share
+ * a state folder share levels with that one second of lag, and may together overspend by as much.
  */
 export interface Quotas {
-  /** Lets a job in. Throws MayflyError RATE_LIMITED with when to come back. */
-  begin(tenant: string, bytesIn: number): QuotaPlace
-  /** The `RateLimit-*` headers of the tightest bucket; none for a tenant without one. */
+  /** Admits a job. Throws MayflyError RATE_LIMITED with a retry time. */
+  begin(tenant: string, bytesIn: number): QuotaSlot
+  /** `RateLimit-*` headers of the tightest bucket; empty for a tenant without quotas. */
   headers(tenant: string): Readonly<Record<string, string>>
   /** Writes the levels. Idempotent. */
   close(): void
 }
 
-export interface QuotaPlace {
-  /** Gives the place back and takes what was spent. Idempotent. */
+export interface QuotaSlot {
+  /** Releases the slot and subtracts the cost. Idempotent. */
   end(spent: { readonly cpuMs: number; readonly bytesOut: number }): void
 }
 
@@ -33,7 +35,7 @@ export interface QuotaParts {
   readonly clock: Clock
 }
 
-/** As the configuration names them, and what of it one unit of the bucket is. */
+/** Configuration names, and bucket units in one configured unit. */
 const unitOf = {
   runs_per_minute: 1,
   cpu_seconds_per_minute: 1000,
@@ -42,7 +44,7 @@ const unitOf = {
 type BucketName = keyof typeof unitOf
 const bucketNames = Object.keys(unitOf) as readonly BucketName[]
 
-/** Lets everybody in. */
+/** Admits every job. */
 export const noQuotas: Quotas = {
   begin: () => ({ end: () => undefined }),
   headers: () => ({}),
@@ -51,7 +53,7 @@ export const noQuotas: Quotas = {
 
 const MINUTE_MS = 60_000
 const writeAfterMs = 1000
-/** How soon a place may be free again, where all are taken. */
+/** Retry hint when all concurrent slots are taken. */
 const placeRetryMs = 1000
 
 interface Bucket {
@@ -60,7 +62,7 @@ interface Bucket {
   capacity: number
   level: number
   at: number
-  /** Not in the store yet. */
+  /** Spent since the last write to the store. */
   spent: number
 }
 
@@ -70,7 +72,7 @@ export function createQuotas(parts: QuotaParts): Quotas {
 
 class OpenQuotas implements Quotas {
   readonly #parts: QuotaParts
-  /** As many as there are tenants with a ceiling or a key. */
+  /** Bounded by the tenants with a ceiling or a key. */
   readonly #buckets = new Map<string, Bucket>()
   readonly #running = new Map<string, number>()
   #timer: Timer | undefined
@@ -80,7 +82,7 @@ class OpenQuotas implements Quotas {
     this.#parts = parts
   }
 
-  begin(tenant: string, bytesIn: number): QuotaPlace {
+  begin(tenant: string, bytesIn: number): QuotaSlot {
     const buckets = this.#bucketsOf(tenant)
     this.#assertPlace(tenant)
     assertLeft(buckets)
@@ -130,7 +132,7 @@ class OpenQuotas implements Quotas {
     })
   }
 
-  /** As it is now. One that nobody has seen is as full as the store says, or full. */
+  /** Refills the bucket up to now. A new bucket starts at its stored level, or full. */
   #bucket(tenant: string, name: BucketName, capacity: number): Bucket {
     const { clock, store } = this.#parts
     const key = `${name}/${tenant}`
@@ -175,7 +177,7 @@ class OpenQuotas implements Quotas {
     this.#timer.unref?.()
   }
 
-  /** What cannot be written now is written with the next; the levels here hold until then. */
+  /** A failed write is retried with the next one; levels in memory stay authoritative until then. */
   #write(): void {
     const { store, clock } = this.#parts
     const dirty = [...this.#buckets.values()].filter((bucket) => bucket.spent > 0)
@@ -205,7 +207,7 @@ function assertLeft(buckets: readonly Bucket[]): void {
   if (longest && longest.ms > 0) throw over(longest.bucket.name, longest.ms)
 }
 
-/** A whole job; of the others anything. */
+/** Minimum level to admit a job: one whole job, or any positive amount of the other units. */
 function leastOf({ name, capacity }: Bucket): number {
   return name === 'runs_per_minute' ? 1 : Math.min(1, capacity)
 }
@@ -214,7 +216,7 @@ function msUntil({ level, capacity }: Bucket, wanted: number): number {
   return Math.max(0, Math.ceil(((wanted - level) * MINUTE_MS) / capacity))
 }
 
-/** Headers have whole numbers only. */
+/** `RateLimit-*` headers carry integers only. */
 function inWhole(name: BucketName, capacity: number): number {
   return Math.ceil(capacity / unitOf[name])
 }

@@ -2,12 +2,12 @@ import type { Clock } from '../../contract/clock.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
 import { problemOf, type Problem } from './problem.ts'
-import { RateLimit } from './rate.ts'
+import { RateLimit } from './rate-limit.ts'
 
-/** Refusals spoken of in a minute; whoever knocks harder is counted. */
+/** Refusal events per minute; the rest is counted. */
 const SPOKEN_PER_MINUTE = 600
 
-/** Turns what was thrown into a problem, and tells the sinks, without letting a stranger fill them. */
+/** Maps exceptions to problems and emits rate-limited events, so that a client cannot flood the sinks. */
 export class Refusals {
   readonly #voice: Emitter
   readonly #rate: RateLimit

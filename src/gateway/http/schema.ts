@@ -3,7 +3,7 @@ import { executionRow } from '../../history/history.ts'
 import { jobRequest, language } from '../../contract/job.ts'
 import { presetNames } from '../../contract/presets.ts'
 
-/** The body of `POST /active-content`. The token may be left out by who brings an API key instead. */
+/** Body of `POST /active-content`. A caller with an API key may omit the token. */
 export const activeContent = z
   .strictObject({
     content: jobRequest.unwrap().shape.code.unwrap(),
@@ -26,7 +26,7 @@ export const executionList = z
   })
   .readonly()
 
-/** An execution before its end. */
+/** Execution that has not ended. */
 export const pending = z
   .object({ id: z.string(), status: z.enum(['queued', 'running']) })
   .readonly()

@@ -3,10 +3,12 @@ import { open, realpath, type FileHandle } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { MayflyError } from '../../contract/error.ts'
-import { segmentsOf } from './front.ts'
+import { segmentsOf } from './inspect-request.ts'
 import { filePolicy, pagePolicy, withBootstrap } from '../doors/page.ts'
 
-/** A page is held whole to be completed; a longer one is refused. Files up to this size are read in one go. */
+/**
+ * Maximum size of a page, which is buffered to insert the bootstrap; files up to WHOLE_BYTES_MAX are read in one go.
+ */
 const PAGE_BYTES_MAX = 8 * 2 ** 20
 const WHOLE_BYTES_MAX = 256 * 2 ** 10
 
@@ -53,21 +55,21 @@ const common: Readonly<Record<string, string>> = {
 }
 
 export interface StaticRequest {
-  /** As it came, with its query. */
+  /** Request target with its query. */
   readonly target: string
   readonly ifNoneMatch: string | undefined
-  /** Whether the body is wanted, or its headers alone. */
+  /** False for HEAD. */
   readonly body: boolean
 }
 
-export interface Pages {
-  /** A token for one load of the page at `path`; undefined where visitors get none. */
+export interface PageOptions {
+  /** Issues a token for one load of the page at `path`; undefined if visitors get none. */
   readonly issue: (path: string) => string | undefined
-  /** Origins pages may talk to besides their own. */
+  /** Further origins that pages may connect to. */
   readonly connect: readonly string[]
 }
 
-/** Serves one folder, or several of which the first that has the file wins. Resolves nothing outside of them. */
+/** Serves files of one folder, or of several in order of precedence. Resolves nothing outside of them. */
 export class StaticFiles {
   readonly #roots: readonly string[]
 
@@ -76,7 +78,7 @@ export class StaticFiles {
   }
 
   /** Throws MayflyError NOT_FOUND. */
-  async answer(request: StaticRequest, pages: Pages): Promise<Response> {
+  async answer(request: StaticRequest, pages: PageOptions): Promise<Response> {
     const segments = segmentsOf(request.target) ?? [missing()]
     for (const root of this.#roots) {
       const response = await answerFrom(root, segments, request, pages)
@@ -90,7 +92,7 @@ async function answerFrom(
   root: string,
   segments: readonly string[],
   request: StaticRequest,
-  pages: Pages,
+  pages: PageOptions,
 ): Promise<Response | undefined> {
   const isFolder = segments.at(-1) === ''
   const found = await openWithin(
@@ -108,18 +110,18 @@ async function answerFrom(
   }
 }
 
-interface Found {
+interface OpenFile {
   readonly handle: FileHandle
   readonly size: number
   readonly etag: string
   readonly type: string
 }
 
-/** Opens a regular file that lies in `root` also after every link on its path has been followed. */
+/** Opens a regular file that is inside `root` after all symlinks are resolved. */
 async function openWithin(
   root: string,
   segments: readonly string[],
-): Promise<Found | 'folder' | undefined> {
+): Promise<OpenFile | 'folder' | undefined> {
   const base = await realpath(root)
   const real = await realpath(join(base, ...segments)).catch(() => undefined)
   if (real === undefined || !isInside(real, base)) return undefined
@@ -136,7 +138,7 @@ async function openWithin(
   return { handle, size: Number(stats.size), etag, type }
 }
 
-/** A link may lead to a dotfile inside the folder too; the path as resolved decides. */
+/** Checks the resolved path, because a symlink may also lead to a dotfile inside the folder. */
 function isInside(real: string, base: string): boolean {
   if (real === base) return true
   const prefix = base.endsWith(sep) ? base : base + sep
@@ -149,8 +151,12 @@ function isInside(real: string, base: string): boolean {
   )
 }
 
-/** A page holds a token of its own, so no cache may keep it; a client that kept it itself may still ask again. */
-async function page(found: Found, request: StaticRequest, pages: Pages): Promise<Response> {
+/** `no-store`, because a page contains its own token; a client that stored it may still revalidate by ETag. */
+async function page(
+  found: OpenFile,
+  request: StaticRequest,
+  pages: PageOptions,
+): Promise<Response> {
   if (found.size > PAGE_BYTES_MAX)
     throw new MayflyError('TOO_LARGE', 'Cannot complete a page this large')
   const source = await found.handle.readFile('utf8')
@@ -171,7 +177,7 @@ async function page(found: Found, request: StaticRequest, pages: Pages): Promise
   })
 }
 
-async function file(found: Found, request: StaticRequest): Promise<Response> {
+async function file(found: OpenFile, request: StaticRequest): Promise<Response> {
   const headers = {
     ...common,
     'content-type': found.type,
@@ -195,8 +201,8 @@ async function file(found: Found, request: StaticRequest): Promise<Response> {
   })
 }
 
-/** Ends where the file ended when it was opened, so that one that grows cannot outgrow its announced length. */
-function stream(found: Found): ReadableStream {
+/** Ends at the size seen at open, so a growing file cannot exceed its content-length. */
+function stream(found: OpenFile): ReadableStream {
   const end = found.size - 1
   return Readable.toWeb(
     found.handle.createReadStream({ end, highWaterMark: WHOLE_BYTES_MAX }),
@@ -209,7 +215,7 @@ function matches(ifNoneMatch: string | undefined, etag: string): boolean {
   return ifNoneMatch.split(',').some((entry) => ['*', weak, etag].includes(entry.trim()))
 }
 
-/** Relative to the host, never to another: empty segments were refused before. */
+/** Path-relative, so it cannot redirect to another host: empty segments were refused earlier. */
 function redirect(target: string): Response {
   const [path = '/', query] = target.split('?', 2)
   const location = `${path}/${query === undefined ? '' : `?${query}`}`

@@ -1,15 +1,15 @@
 import { createSecureContext, type SecureContextOptions, type TlsOptions } from 'node:tls'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 
-/** A certificate with its chain, and its key, as PEM. */
+/** Certificate chain and key as PEM. */
 export interface Tls {
   readonly cert: string
   readonly key: string
-  /** Whether browsers may be told to come by TLS alone from now on: not for a certificate of a few days' work. */
+  /** True if HSTS may be sent: not for a short-lived development certificate. */
   readonly isLasting: boolean
 }
 
-/** Forward secrecy and authenticated encryption, and nothing else. */
+/** Forward secrecy and AEAD only. */
 const ciphers = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
@@ -22,7 +22,7 @@ const ciphers = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-/** What a server needs to speak TLS 1.2 or later. Throws MayflyError CONFIG for what is no certificate with its key. */
+/** Options for TLS 1.2 or later. Throws MayflyError CONFIG for an invalid certificate or key. */
 export function tlsOptions({ cert, key }: Tls, handshakeTimeout: number): TlsOptions {
   const options = { cert, key, ciphers, minVersion: 'TLSv1.2' } satisfies SecureContextOptions
   try {
@@ -36,5 +36,5 @@ export function tlsOptions({ cert, key }: Tls, handshakeTimeout: number): TlsOpt
   return { ...options, honorCipherOrder: true, handshakeTimeout }
 }
 
-/** For a year; only where it was said who this server is. */
+/** HSTS for one year; only with a configured certificate. */
 export const strictTransport = 'max-age=31536000'

@@ -1,7 +1,7 @@
 import type { Reading, Series } from '../instrument.ts'
 import type { Attribute, Attributes, Span } from './span.ts'
 
-/** OTLP/HTTP bodies in JSON, as the protocol's JSON mapping says: ids in hex, 64-bit numbers as text. */
+/** OTLP/HTTP bodies in the protocol's JSON mapping: ids in hex, 64-bit integers as text. */
 type Json = Readonly<Record<string, unknown>>
 
 const scope = { name: 'mayfly' }
@@ -14,7 +14,7 @@ export function traceBody(resource: Attributes, spans: readonly Span[]): Json {
   }
 }
 
-/** Sums and histograms count from `since`, milliseconds since 1970. */
+/** Sums and histograms are cumulative since `since`, in milliseconds since 1970. */
 export function metricsBody(
   resource: Attributes,
   readings: readonly Reading[],
@@ -87,7 +87,7 @@ function valueJson(value: Attribute): Json {
   return Number.isSafeInteger(value) ? { intValue: String(value) } : { doubleValue: value }
 }
 
-/** Milliseconds with fractions, as nanoseconds in text: more than a double could hold. */
+/** Nanoseconds as text: beyond the precision of a double. */
 function nanos(ms: number): string {
   const whole = Math.floor(ms)
   return String(BigInt(whole) * 1_000_000n + BigInt(Math.round((ms - whole) * 1e6)))

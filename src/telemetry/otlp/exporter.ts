@@ -9,16 +9,22 @@ import { createSpans } from './spans.ts'
 
 export interface Exporter {
   readonly sink: Sink
-  /** Sends what is there, waiting at most `closeMsMax` for a collector. Idempotent. */
+  /** Flushes, waiting at most `closeMsMax` for the collector. Idempotent. */
   close(): Promise<void>
 }
 
-/** Spans that wait to be sent, and in one body. */
+/** Limits: queued spans, and spans per request. */
 const queueMax = 4096
 const batchMax = 512
 const closeMsMax = 3_000
 
-/** Sends spans as they end and metrics now and then. What a slow collector cannot take is dropped and counted. */
+/**
+ * Exports spans in batches when they end, and metrics at an interval, over OTLP/HTTP.
+ *
+ * Mechanism: one request per signal at a time; the queue is bounded, and spans beyond it are dropped and counted,
+ * never back-pressure on jobs. Retries are in `send.ts`; a batch given up is counted as dropped. Nothing survives a
+ * restart.
+ */
 export function openExporter(settings: OtlpSettings, meters: Meters): Exporter {
   return new OpenExporter(settings, meters)
 }
@@ -76,7 +82,7 @@ class OpenExporter implements Exporter {
     })
   }
 
-  /** One body at a time, until nothing waits. */
+  /** Sends one batch at a time until the queue is empty. */
   #flush(): Promise<void> {
     this.#sending ??= this.#sendAll().finally(() => (this.#sending = undefined))
     return this.#sending

@@ -2,10 +2,10 @@ import http from 'node:http'
 import https from 'node:https'
 import { setTimeout as wait } from 'node:timers/promises'
 
-export interface Sending {
+export interface OtlpRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** Milliseconds for one try. */
+  /** Milliseconds per attempt. */
   readonly timeout: number
   readonly signal: AbortSignal
 }
@@ -13,11 +13,14 @@ export interface Sending {
 const triesMax = 4
 const firstWaitMs = 250
 const waitMsMax = 5_000
-/** Those that the protocol says to try again. */
+/** Retryable status codes of the OTLP specification. */
 const passing = new Set([429, 502, 503, 504])
 
-/** Posts one body; true once a collector took it. Gives up after `triesMax` tries, or when told to. Never throws. */
-export async function send(body: string, sending: Sending): Promise<boolean> {
+/**
+ * Posts a body; true if the collector accepted it. Retries with exponential back-off, up to `triesMax` attempts or
+ * until aborted. Never throws.
+ */
+export async function send(body: string, sending: OtlpRequest): Promise<boolean> {
   for (let tried = 1; ; tried += 1) {
     const { status, retryAfter } = await post(body, sending)
     if (status >= 200 && status < 300) return true
@@ -29,14 +32,14 @@ export async function send(body: string, sending: Sending): Promise<boolean> {
 }
 
 interface Answer {
-  /** 0 where there was none. */
+  /** 0: no response. */
   readonly status: number
   /** Seconds. */
   readonly retryAfter: number
 }
 
-/** The answer's body is of no interest, and is not kept. */
-function post(body: string, { url, headers, timeout, signal }: Sending): Promise<Answer> {
+/** Discards the response body. */
+function post(body: string, { url, headers, timeout, signal }: OtlpRequest): Promise<Answer> {
   const { promise, resolve } = Promise.withResolvers<Answer>()
   const none = (): void => resolve({ status: 0, retryAfter: 0 })
   const { request } = url.startsWith('https:') ? https : http

@@ -2,9 +2,9 @@ import type { Config } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { Attributes } from './span.ts'
 
-/** Where telemetry goes, as OpenTelemetry's standard variables and `[telemetry]` say it. Variables win. */
+/** Export settings from OpenTelemetry's standard variables and `[telemetry]`; variables win. */
 export interface OtlpSettings {
-  /** Undefined where that signal is off. */
+  /** Undefined: signal off. */
   readonly tracesUrl: string | undefined
   readonly metricsUrl: string | undefined
   readonly headers: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ export interface OtlpSettings {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Throws MayflyError CONFIG with the name of the variable that cannot be used. */
+/** Throws MayflyError CONFIG naming the invalid variable. */
 export function readSettings(
   config: Pick<Config, 'telemetry' | 'environment'>,
   env: Environment,
@@ -41,7 +41,7 @@ export function readSettings(
   }
 }
 
-/** A signal's own variable is used as it stands; the common one gets the signal's path. */
+/** A signal's own variable is used as is; the common endpoint gets the signal's path appended. */
 function urlOf(
   signal: 'TRACES' | 'METRICS',
   path: string,
@@ -57,7 +57,7 @@ function urlOf(
   throw wrong(env[own] ? own : 'OTEL_EXPORTER_OTLP_ENDPOINT', 'expected an http or https URL')
 }
 
-/** `key=value,key=value`, values percent-encoded. */
+/** Parses `key=value,key=value` with percent-encoded values. */
 function pairsOf(name: string, env: Environment): Readonly<Record<string, string>> {
   const pairs = (env[name] ?? '').split(',').filter((pair) => pair.trim() !== '')
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-/** A span as it is exported: finished, with its place in a trace. Times are milliseconds since 1970, with fractions. */
+/** Finished span with its trace context. Times are milliseconds since 1970, with fractions. */
 export interface Span {
   readonly traceId: string
   readonly spanId: string
@@ -9,7 +9,7 @@ export interface Span {
   readonly end: number
   readonly attributes: Attributes
   readonly events: readonly SpanEvent[]
-  /** The code of what went wrong; undefined where nothing did. */
+  /** Error code; undefined on success. */
   readonly error?: string | undefined
 }
 
@@ -20,5 +20,5 @@ export interface SpanEvent {
 }
 
 export type Attribute = string | number | boolean | readonly string[]
-/** What is undefined or null is left out. */
+/** Undefined and null values are omitted. */
 export type Attributes = Readonly<Record<string, Attribute | null | undefined>>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
-import { createVoice, type EventStream } from '../voice.ts'
+import { createEventStream, type EventStream } from '../event-stream.ts'
 import type { Span } from './span.ts'
 import { createSpans } from './spans.ts'
 
@@ -10,7 +10,7 @@ const runTrace = run.slice(5)
 const parent = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
 const traceparent = `00-${parent.traceId}-${parent.spanId}-01`
 
-test('A job becomes executeEffect with what happened on its way below it (S3-54, S3-55, S3-56)', async () => {
+test('A job becomes executeEffect with child spans for its steps (S3-54, S3-55, S3-56)', async () => {
   const { spans, named } = await heard(async ({ voice, pass }) => {
     voice.say(
       'threat/analysed',
@@ -130,7 +130,7 @@ const failures: readonly (readonly [
 ]
 
 for (const [stage, say, errors] of failures)
-  test(`S3-59: when ${stage}, the spans it concerns say so`, async () => {
+  test(`S3-59: when ${stage}, the affected spans have an error`, async () => {
     const { spans } = await heard(({ voice }) => say(voice))
     assert.deepEqual(Object.fromEntries(spans.map(({ name, error }) => [name, error])), errors)
     for (const { attributes, error } of spans) assert.equal(attributes['error.type'], error)
@@ -143,7 +143,7 @@ test('A cancelled job is no error', async () => {
   assert.equal(named('executeEffect').error, undefined)
 })
 
-test('A trace that is not recorded outside is not recorded here', async () => {
+test('A trace not sampled by the caller is not exported', async () => {
   const { spans } = await heard(({ voice }) => {
     const unsampled = traceparent.replace(/01$/, '00')
     voice.say('job/admitted', { traceparent: unsampled }, { run })
@@ -153,7 +153,7 @@ test('A trace that is not recorded outside is not recorded here', async () => {
   assert.deepEqual(spans, [])
 })
 
-test('An answered request is a server span; only one of 500 and more is an error', async () => {
+test('An answered request is a server span; only a status of 500 and more is an error', async () => {
   const { spans } = await heard(({ voice }) => {
     const about = { method: 'POST', route: '/v1/executions', traceparent, parent: 'f'.repeat(16) }
     for (const status of [200, 422, 503]) voice.say('door/answered', { ...about, status, took: 7 })
@@ -170,7 +170,7 @@ test('An answered request is a server span; only one of 500 and more is an error
   assert.deepEqual([spans[0]!.spanId, spans[0]!.traceId], [parent.spanId, parent.traceId])
 })
 
-test('What a guest says ends nothing, and none of its words become attributes', async () => {
+test('Events of a guest end nothing, and none of their text becomes an attribute', async () => {
   const { spans } = await heard(({ voice }) => {
     const guest = { run, trust: 'guest' } as const
     voice.say('job/ended', { status: 'ok' }, guest)
@@ -182,7 +182,7 @@ test('What a guest says ends nothing, and none of its words become attributes', 
   assert.ok(!JSON.stringify(spans).includes('secret words'))
 })
 
-test('Runs whose end is never heard are forgotten, and counted', async () => {
+test('Runs that never end are evicted, and counted', async () => {
   const { made } = await heard(({ voice }) => {
     for (let at = 0; at < 5000; at += 1)
       voice.say('job/admitted', {}, { run: `exec_${String(at)}` })
@@ -198,7 +198,7 @@ async function heard(
   const clock = new SimulatedClock()
   const spans: Span[] = []
   const made = createSpans((span) => spans.push(span))
-  const voice = createVoice({ clock, sinks: [made.sink] })
+  const voice = createEventStream({ clock, sinks: [made.sink] })
   const pass = async (ms: number): Promise<void> => {
     clock.after(ms, () => undefined)
     await clock.run()

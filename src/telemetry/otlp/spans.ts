@@ -1,6 +1,6 @@
 /**
- * Spans out of the event stream. No room knows of them: what a span needs is in events, durations among them, and
- * a life becomes a tree when its last event is heard.
+ * Builds spans from the event stream, so that rooms need no tracing code: events carry durations, and the span tree of
+ * a run is built from its last event.
  *
  *     POST /v1/executions          door/answered
  *     └─ executeEffect             job/ended
@@ -9,8 +9,8 @@
  *        ├─ runCode                phase/opened, executionTime of job/ended
  *        └─ destroySandbox         teardownTime of job/ended
  *
- * `registerEffect` stands where `executeEffect` does, for code that is only stored. Without a `traceparent` from
- * outside, the trace id is that of the run: `exec_…` without its prefix.
+ * `registerEffect` replaces `executeEffect` for code that is only stored. Without an incoming `traceparent`, the trace
+ * id is that of the run: `exec_…` without its prefix.
  */
 import type { Event, Point, Sink } from '../../contract/event.ts'
 import { newSpanId, newTraceId, readTraceparent } from '../../lib/traceparent.ts'
@@ -18,20 +18,20 @@ import type { Attribute, Span, SpanEvent } from './span.ts'
 
 export interface Spans {
   readonly sink: Sink
-  /** Runs forgotten since too many were under way; their spans are lost. */
+  /** Runs evicted because too many were running; their spans are lost. */
   readonly forgotten: number
 }
 
-/** Runs whose end is waited for, and events kept of each. */
+/** Limits: unfinished runs, and events stored of each. */
 const livesMax = 4096
 const eventsMax = 64
 
-/** Hands each span to `out` when its whole tree is known. Throws nothing. */
+/** Passes each span to `out` once its tree is complete. Never throws. */
 export function createSpans(out: (span: Span) => void): Spans {
   return new SpanMaker(out)
 }
 
-/** What was heard of a run that has not ended. */
+/** Events of a run that has not ended. */
 interface Life {
   analysis?: { readonly at: number; readonly fields: Event['fields'] }
   unparsed: boolean
@@ -41,7 +41,7 @@ interface Life {
   readonly events: SpanEvent[]
 }
 
-/** Told as events inside the span of the run. */
+/** Points that become span events of the run. */
 const toldPoints: ReadonlySet<Point> = new Set<Point>([
   'phase/opened',
   'phase/closed',
@@ -153,7 +153,7 @@ function hear(life: Life, { point, at, trust, fields }: Event): void {
   if (point === 'threat/analysed') life.analysis = { at, fields }
   if (point === 'phase/opened' && trust === 'host') life.opened ??= at
   if (!toldPoints.has(point) || life.events.length >= eventsMax) return
-  // Only names: what a guest says is no attribute of ours.
+  // Takes names only: text of a guest becomes no attribute.
   const phase = trust === 'host' ? text(fields['phase']) : undefined
   const attributes = { 'mayfly.trust': trust, 'mayfly.phase': phase }
   life.events.push({ name: point, at, attributes })
@@ -197,7 +197,7 @@ function rootOf(
   }
 }
 
-/** A cancelled job did what was asked of it. */
+/** Cancellation is not an error. */
 const fine: ReadonlySet<string> = new Set(['ok', 'cancelled'])
 
 function saysWell(point: Point): boolean {
@@ -230,7 +230,7 @@ function analysisOf({ fields }: Event, { analysis, unparsed }: Life): Part | und
   }
 }
 
-/** What happened behind a wall, or on the way to one. */
+/** Spans of the sandbox: acquire, run, destroy. */
 function wallsOf({ point, at, fields }: Event, life: Life): readonly (Part | undefined)[] {
   const status = text(fields['status'])
   if (point !== 'job/ended') return []
@@ -266,7 +266,7 @@ function part(
   return { name, kind: 'internal', start, end, attributes, events, error }
 }
 
-/** Events are timed in whole milliseconds: no child may seem to begin before its parent, or to end after it. */
+/** Clamps children into their parent, because events are timed in whole milliseconds. */
 function within(
   root: Span,
   { start, end }: Part,
@@ -275,7 +275,7 @@ function within(
   return { start: from, end: Math.min(Math.max(end, from), root.end) }
 }
 
-/** The 32 hex digits of a run's id, which are as random as a trace id has to be. */
+/** Trace id from the 32 hex digits of a run's id, which are random enough. */
 function traceOf(run: string): string {
   return /_([0-9a-f]{32})$/.exec(run)?.[1] ?? newTraceId()
 }

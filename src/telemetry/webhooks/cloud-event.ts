@@ -1,23 +1,23 @@
 import type { Anomaly } from '../../contract/anomaly.ts'
 
-/** An anomaly with whose life it was. */
-export interface Told {
+/** Anomaly with its tenant and run. */
+export interface AnomalyNotice {
   readonly tenant: string
   readonly run: string
   readonly anomaly: Anomaly
 }
 
-/** Bytes of one body; evidence gives way first. */
+/** Maximum of one body; evidence is dropped first. */
 export const bodyBytesMax = 64 * 1024
 
-/** An anomaly as a CloudEvent 1.0 in JSON: `time` is milliseconds since 1970. */
-export function cloudEventOf(told: Told, id: string, time: number): string {
+/** Encodes an anomaly as CloudEvents 1.0 JSON; `time` is milliseconds since 1970. */
+export function cloudEventOf(told: AnomalyNotice, id: string, time: number): string {
   const text = written(told, id, time)
   if (Buffer.byteLength(text) <= bodyBytesMax) return text
   return written({ ...told, anomaly: { ...told.anomaly, evidence: [] } }, id, time)
 }
 
-function written({ tenant, run, anomaly }: Told, id: string, time: number): string {
+function written({ tenant, run, anomaly }: AnomalyNotice, id: string, time: number): string {
   return JSON.stringify({
     specversion: '1.0',
     id,

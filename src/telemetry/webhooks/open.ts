@@ -4,9 +4,9 @@ import type { Clock } from '../../contract/clock.ts'
 import type { Config } from '../../contract/config.ts'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import type { Emitter } from '../../contract/event.ts'
-import type { Addresses } from './post.ts'
+import type { ResolveAddresses } from './post.ts'
 import { openQueue } from './queue.ts'
-import { readSigner, type Signer } from './sign.ts'
+import { readSigner, type WebhookSigner } from './sign.ts'
 import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 export interface OpenWebhooksOptions {
@@ -15,11 +15,11 @@ export interface OpenWebhooksOptions {
   readonly path: string
   readonly clock: Clock
   readonly voice: Emitter
-  /** Addresses that may be dialled from here. */
-  readonly publicAddresses: Addresses
+  /** Resolver that returns public addresses only. */
+  readonly publicAddresses: ResolveAddresses
 }
 
-/** The webhooks of a configuration; undefined where it has none. Throws MayflyError CONFIG or STATE. */
+/** Opens the configured webhooks; undefined without any. Throws MayflyError CONFIG or STATE. */
 export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined {
   const { config, clock, voice, publicAddresses } = options
   if (config.webhooks.length === 0) return undefined
@@ -40,13 +40,13 @@ export function openWebhooks(options: OpenWebhooksOptions): Webhooks | undefined
   }
 }
 
-/** For a receiver that the operator said may be anywhere. */
-const anyAddress: Addresses = async (host) => {
+/** Resolver for receivers that the configuration marks `private`. */
+const anyAddress: ResolveAddresses = async (host) => {
   const found = await dns.lookup(host, { all: true })
   return found.map(({ address }) => address)
 }
 
-function signerIn(path: string): Signer {
+function signerIn(path: string): WebhookSigner {
   try {
     return readSigner(readFileSync(path, 'utf8'))
   } catch (thrown) {

@@ -2,30 +2,30 @@ import http from 'node:http'
 import https from 'node:https'
 import { isIPv6 } from 'node:net'
 
-/** The addresses at which a host may be reached, or why there are none. Asked for each try, and believed for that one. */
-export type Addresses = (
+/** Resolves a host to permitted addresses, or gives the reason for refusal. Called for each attempt and not cached. */
+export type ResolveAddresses = (
   host: string,
   port: number,
 ) => Promise<readonly string[] | { readonly because: string }>
 
-export interface Posting {
+export interface PostOptions {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  readonly addresses: Addresses
-  /** Milliseconds for all of it. */
+  readonly addresses: ResolveAddresses
+  /** Milliseconds for the whole attempt. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
 }
 
-export type Posted =
+export type PostResult =
   | { readonly kind: 'answered'; readonly status: number; readonly retryAfterMs: number }
   | { readonly kind: 'failed'; readonly because: string }
 
 /**
- * Posts a body once. What is dialled is one of the addresses that were looked at, whatever the name means a moment
- * later; a redirect is an answer like any other and leads nowhere; of the answer's body nothing is read. Never throws.
+ * Posts a body once. Connects to the address that was checked, so DNS rebinding between check and use has no effect;
+ * redirects are not followed; the response body is not read. Never throws.
  */
-export async function post(body: string, posting: Posting): Promise<Posted> {
+export async function post(body: string, posting: PostOptions): Promise<PostResult> {
   const url = new URL(posting.url)
   const isSecure = url.protocol === 'https:'
   const host = url.hostname.replace(/^\[|\]$/g, '')
@@ -42,13 +42,13 @@ export async function post(body: string, posting: Posting): Promise<Posted> {
   }
 }
 
-interface Exchange extends Pick<Posting, 'headers' | 'signal'> {
+interface Exchange extends Pick<PostOptions, 'headers' | 'signal'> {
   readonly url: URL
   readonly address: string
 }
 
-function exchange(body: string, { url, headers, address, signal }: Exchange): Promise<Posted> {
-  const { promise, resolve, reject } = Promise.withResolvers<Posted>()
+function exchange(body: string, { url, headers, address, signal }: Exchange): Promise<PostResult> {
+  const { promise, resolve, reject } = Promise.withResolvers<PostResult>()
   const { request } = url.protocol === 'https:' ? https : http
   const outgoing = request(url, {
     method: 'POST',

@@ -4,22 +4,30 @@ import { DatabaseSync } from 'node:sqlite'
 import { MayflyError, messageOf } from '../../contract/error.ts'
 import { makeFolder } from '../../lib/make-folder.ts'
 
-/** What is still to be delivered, on disk, so that a restart loses nothing. Any number of processes share the file. */
-export interface Queue {
-  /** False where there is no room: each tenant has its own, so that none can fill that of another. */
-  put(letter: Letter): boolean
-  /** What is due for a receiver, the oldest first; nobody else gets it for `leaseMs`. */
-  claim(url: string, date: number): Claimed | undefined
-  /** When the next is due; undefined where there is none. */
+/**
+ * Webhook deliveries in SQLite, at least once: they survive a restart, and any number of processes share the file.
+ *
+ * Mechanism: `claim` is one UPDATE … RETURNING that moves `due` ahead by a lease and counts the attempt, so two
+ * processes never hold the same delivery; if the holder dies, the delivery is due again after the lease. A receiver
+ * may get a delivery twice (crash between its answer and `remove`): it deduplicates by `webhook-id`.
+ *
+ * Bounds: per tenant and in total; a full queue refuses.
+ */
+export interface DeliveryQueue {
+  /** False at a limit; each tenant has its own, so that none can fill the queue. */
+  put(letter: Delivery): boolean
+  /** Leases the oldest due delivery of a receiver for `leaseMs`. */
+  claim(url: string, date: number): LeasedDelivery | undefined
+  /** Earliest due time; undefined if the queue is empty. */
   nextDue(url: string): number | undefined
-  /** Puts a letter off until then. */
-  later(id: string, due: number): void
+  /** Postpones a delivery. */
+  postpone(id: string, due: number): void
   remove(id: string): void
   readonly size: number
   close(): void
 }
 
-export interface Letter {
+export interface Delivery {
   readonly id: string
   readonly url: string
   readonly tenant: string
@@ -28,8 +36,8 @@ export interface Letter {
   readonly due: number
 }
 
-export interface Claimed extends Letter {
-  /** Which try this is, from 1. */
+export interface LeasedDelivery extends Delivery {
+  /** Attempt number, from 1. */
   readonly tries: number
 }
 
@@ -38,7 +46,7 @@ export interface QueueBounds {
   readonly totalMax?: number
 }
 
-/** Longer than any try takes; after it whoever claimed a letter has died. */
+/** Longer than any attempt; after it the holder is presumed dead. */
 export const leaseMs = 60_000
 const busyMs = 5000
 const schema = `
@@ -50,8 +58,8 @@ CREATE TABLE IF NOT EXISTS letters (
 CREATE INDEX IF NOT EXISTS by_due ON letters (url, due);
 CREATE INDEX IF NOT EXISTS by_tenant ON letters (tenant)`
 
-/** Opens `webhooks.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
-export function openQueue(path: string, bounds: QueueBounds = {}): Queue {
+/** Opens `webhooks.db`; `:memory:` is not persistent. Throws MayflyError STATE. */
+export function openQueue(path: string, bounds: QueueBounds = {}): DeliveryQueue {
   return guard('open', () => {
     const inMemory = path === ':memory:'
     if (!inMemory) makeFolder(dirname(path), 0o700)
@@ -65,7 +73,7 @@ export function openQueue(path: string, bounds: QueueBounds = {}): Queue {
   })
 }
 
-class SqliteQueue implements Queue {
+class SqliteQueue implements DeliveryQueue {
   readonly #db: DatabaseSync
   readonly #tenantMax: number
   readonly #totalMax: number
@@ -76,14 +84,14 @@ class SqliteQueue implements Queue {
     this.#totalMax = totalMax
   }
 
-  put({ id, url, tenant, body, due }: Letter): boolean {
+  put({ id, url, tenant, body, due }: Delivery): boolean {
     const sql = `INSERT INTO letters SELECT ?, ?, ?, ?, ?, 0
       WHERE (SELECT count(*) FROM letters) < ? AND (SELECT count(*) FROM letters WHERE tenant = ?) < ?`
     const values = [id, url, tenant, body, Math.ceil(due), this.#totalMax, tenant, this.#tenantMax]
     return guard('write', () => this.#db.prepare(sql).run(...values).changes === 1)
   }
 
-  claim(url: string, date: number): Claimed | undefined {
+  claim(url: string, date: number): LeasedDelivery | undefined {
     const sql = `UPDATE letters SET due = ?, tries = tries + 1
       WHERE id = (SELECT id FROM letters WHERE url = ? AND due <= ? ORDER BY due, id LIMIT 1) RETURNING *`
     const now = Math.floor(date)
@@ -105,7 +113,7 @@ class SqliteQueue implements Queue {
     return typeof due === 'number' ? due : undefined
   }
 
-  later(id: string, due: number): void {
+  postpone(id: string, due: number): void {
     const sql = 'UPDATE letters SET due = ? WHERE id = ?'
     guard('write', () => this.#db.prepare(sql).run(Math.ceil(due), id))
   }

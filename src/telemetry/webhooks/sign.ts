@@ -1,33 +1,33 @@
 import { createHmac, createPrivateKey, sign, type KeyObject } from 'node:crypto'
 
 /**
- * Signs as Standard Webhooks has it (standardwebhooks.com): what is signed is `id.timestamp.body`, so that a receiver
- * can refuse what is old and what it has already had. `v1` is HMAC-SHA256 with a shared secret, `v1a` is Ed25519.
+ * Signs as in Standard Webhooks (standardwebhooks.com): the signed text is `id.timestamp.body`, so a receiver can
+ * refuse replays. `v1` is HMAC-SHA256 with a shared secret, `v1a` is Ed25519.
  */
-export interface Signer {
-  /** The value of the header `webhook-signature`; `seconds` since 1970. */
+export interface WebhookSigner {
+  /** Value of the `webhook-signature` header; `seconds` since 1970. */
   sign(id: string, seconds: number, body: string): string
 }
 
 const secretBytesMin = 24
 const secretBytesMax = 64
 
-/** Reads a secret: `whsec_` and base64, or an Ed25519 private key as PEM. Throws RangeError for anything else. */
-export function readSigner(text: string): Signer {
+/** Parses a secret: `whsec_` and base64, or an Ed25519 private key as PEM. Throws RangeError otherwise. */
+export function readSigner(text: string): WebhookSigner {
   const secret = text.trim()
   if (secret.startsWith('whsec_')) return hmac(secretOf(secret.slice('whsec_'.length)))
   if (secret.startsWith('-----BEGIN ')) return ed25519(keyOf(secret))
   throw new RangeError('expected "whsec_" and base64, or an Ed25519 private key as PEM')
 }
 
-function hmac(secret: Buffer): Signer {
+function hmac(secret: Buffer): WebhookSigner {
   return {
     sign: (id, seconds, body) =>
       `v1,${createHmac('sha256', secret).update(`${id}.${seconds}.${body}`).digest('base64')}`,
   }
 }
 
-function ed25519(key: KeyObject): Signer {
+function ed25519(key: KeyObject): WebhookSigner {
   return {
     sign: (id, seconds, body) =>
       `v1a,${sign(null, Buffer.from(`${id}.${seconds}.${body}`), key).toString('base64')}`,

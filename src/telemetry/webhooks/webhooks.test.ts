@@ -5,7 +5,7 @@ import type { Anomaly } from '../../contract/anomaly.ts'
 import { bodyBytesMax, cloudEventOf } from './cloud-event.ts'
 import { leaseMs, openQueue } from './queue.ts'
 import { readSigner } from './sign.ts'
-import { waitBefore, waitMsMax } from './webhooks.ts'
+import { backoffMs, waitMsMax } from './webhooks.ts'
 
 const secret = Buffer.alloc(32, 7)
 const anomaly: Anomaly = {
@@ -19,14 +19,14 @@ const anomaly: Anomaly = {
   evidence: [],
 }
 
-suite('Webhooks are signed', () => {
-  test('With a shared secret, over id, time and body', () => {
+suite('Webhook signatures', () => {
+  test('HMAC with a shared secret, over id, time and body', () => {
     const signer = readSigner(`whsec_${secret.toString('base64')}\n`)
     const mac = createHmac('sha256', secret).update('msg_1.1700000000.{}').digest('base64')
     assert.equal(signer.sign('msg_1', 1_700_000_000, '{}'), `v1,${mac}`)
   })
 
-  test('With an Ed25519 key, over the same', () => {
+  test('Ed25519 signature over the same text', () => {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519')
     const signer = readSigner(privateKey.export({ type: 'pkcs8', format: 'pem' }))
     const [version, signature = ''] = signer.sign('msg_1', 17, '{}').split(',')
@@ -34,7 +34,7 @@ suite('Webhooks are signed', () => {
     assert(verify(null, Buffer.from('msg_1.17.{}'), publicKey, Buffer.from(signature, 'base64')))
   })
 
-  test('And with nothing else: short secrets and other keys are refused', () => {
+  test('Short secrets and other keys are refused', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
     for (const text of ['', 'secret', 'whsec_c2hvcnQ=', 'whsec_!!!', pem])
@@ -42,7 +42,7 @@ suite('Webhooks are signed', () => {
   })
 })
 
-test('An anomaly is told as a CloudEvent, without its evidence where that is too long', () => {
+test('An anomaly is sent as a CloudEvent, without its evidence if too long', () => {
   const told = { tenant: 'acme', run: 'exec_1', anomaly }
   const event = JSON.parse(cloudEventOf(told, 'msg_1', 0)) as Record<string, unknown>
   assert.equal(event['specversion'], '1.0')
@@ -54,20 +54,20 @@ test('An anomaly is told as a CloudEvent, without its evidence where that is too
   assert(cloudEventOf({ ...told, anomaly: long }, 'msg_1', 0).length < 1000)
 })
 
-test('Each wait is about twice the one before it, up to a bound, and longer where a receiver asks', () => {
+test('Each wait is about twice the one before it, up to a bound, and longer if a receiver asks', () => {
   assert.deepEqual(
-    [1, 2, 3].map((tries) => waitBefore(tries, 0, 0)),
+    [1, 2, 3].map((tries) => backoffMs(tries, 0, 0)),
     [1000, 2000, 4000],
   )
-  assert.equal(waitBefore(3, 0, 0.5), 3000)
-  assert.equal(waitBefore(1, 30_000, 0), 30_000)
-  assert.equal(waitBefore(1000, Infinity, 0), waitMsMax)
+  assert.equal(backoffMs(3, 0, 0.5), 3000)
+  assert.equal(backoffMs(1, 30_000, 0), 30_000)
+  assert.equal(backoffMs(1000, Infinity, 0), waitMsMax)
 })
 
-suite('The queue', () => {
+suite('Webhook queue', () => {
   const letter = { id: 'a', url: 'http://a/', tenant: 'acme', body: '{}', due: 0 }
 
-  test('Hands a letter to one at a time, and to another where the first died over it', () => {
+  test('Leases a delivery to one process at a time, and to another after the first died', () => {
     const queue = openQueue(':memory:')
     assert(queue.put(letter))
     assert.equal(queue.claim(letter.url, 1)?.tries, 1)
@@ -78,7 +78,7 @@ suite('The queue', () => {
     queue.close()
   })
 
-  test('A tenant cannot fill the room of another', () => {
+  test('A tenant cannot use up the limit of another', () => {
     const queue = openQueue(':memory:', { tenantMax: 2, totalMax: 3 })
     const put = (id: string, tenant: string) => queue.put({ ...letter, id, tenant })
     assert.deepEqual([put('a', 'x'), put('b', 'x'), put('c', 'x')], [true, true, false])

@@ -2,35 +2,35 @@ import { type AnomalySeverity, isAtLeast } from '../../contract/anomaly.ts'
 import type { Clock, Timer } from '../../contract/clock.ts'
 import type { Emitter } from '../../contract/event.ts'
 import { newId } from '../../lib/id.ts'
-import { cloudEventOf, type Told } from './cloud-event.ts'
-import { type Addresses, post, type Posted } from './post.ts'
-import type { Claimed, Queue } from './queue.ts'
-import type { Signer } from './sign.ts'
+import { cloudEventOf, type AnomalyNotice } from './cloud-event.ts'
+import { type ResolveAddresses, post, type PostResult } from './post.ts'
+import type { LeasedDelivery, DeliveryQueue } from './queue.ts'
+import type { WebhookSigner } from './sign.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
-export interface Receiver {
+export interface WebhookReceiver {
   readonly url: string
   readonly from: AnomalySeverity
-  readonly signer: Signer
-  readonly addresses: Addresses
+  readonly signer: WebhookSigner
+  readonly addresses: ResolveAddresses
 }
 
 export interface WebhookOptions {
-  readonly receivers: readonly Receiver[]
-  readonly queue: Queue
+  readonly receivers: readonly WebhookReceiver[]
+  readonly queue: DeliveryQueue
   readonly clock: Clock
   readonly voice: Emitter
-  /** From 0 up to 1. */
+  /** Random number in [0, 1). */
   readonly chance?: () => number
-  /** Milliseconds for one try. */
+  /** Milliseconds per attempt. */
   readonly timeoutMs?: number
 }
 
-/** Tells receivers of anomalies: written to disk first, signed and tried until it arrives or it has been too often. */
+/** Notifies receivers of anomalies: queued on disk, signed, retried with back-off up to `triesMax`. */
 export interface Webhooks {
-  /** Never waits, and never throws: what there is no room for is lost, and said to be. */
-  tell(told: Told): void
-  /** Stops trying; what is left is tried after the next start. */
+  /** Never blocks and never throws; a notification that cannot be queued is dropped with an event. */
+  tell(told: AnomalyNotice): void
+  /** Stops sending; queued deliveries continue after the next start. */
   close(): Promise<void>
 }
 
@@ -39,11 +39,11 @@ const firstWaitMs = 1000
 export const waitMsMax = 15 * 60_000
 const tryMsMax = 10_000
 const closeMsMax = 2000
-/** How often a receiver's letters are looked for when none is known of: another process may have died over one. */
+/** Poll interval of an empty queue: another process may have died with a lease. */
 const idleMs = 60_000
 
 export function createWebhooks(options: WebhookOptions): Webhooks {
-  const posts = options.receivers.map((receiver) => new Postman(receiver, options))
+  const posts = options.receivers.map((receiver) => new ReceiverSender(receiver, options))
   return {
     tell: (told) => posts.forEach((one) => one.tell(told)),
     async close() {
@@ -52,28 +52,28 @@ export function createWebhooks(options: WebhookOptions): Webhooks {
   }
 }
 
-/** How long to wait before the next try: twice as long each time, and by chance up to half less. */
-export function waitBefore(tries: number, retryAfterMs: number, chance: number): number {
+/** Exponential back-off with up to 50 % jitter; a longer Retry-After wins, up to `waitMsMax`. */
+export function backoffMs(tries: number, retryAfterMs: number, chance: number): number {
   const doubled = Math.min(waitMsMax, firstWaitMs * 2 ** Math.min(tries - 1, 20))
   return Math.max(Math.min(retryAfterMs, waitMsMax), doubled * (1 - chance / 2))
 }
 
-/** One receiver: one letter at a time, so that one that hangs holds back none but its own. */
-class Postman {
-  readonly #receiver: Receiver
+/** Sender for one receiver, one delivery at a time: a slow receiver delays only its own. */
+class ReceiverSender {
+  readonly #receiver: WebhookReceiver
   readonly #options: WebhookOptions
   readonly #stop = new AbortController()
   #timer: Timer | undefined
   #working: Promise<void> | undefined
   #isClosing = false
 
-  constructor(receiver: Receiver, options: WebhookOptions) {
+  constructor(receiver: WebhookReceiver, options: WebhookOptions) {
     this.#receiver = receiver
     this.#options = options
     this.#wait(0)
   }
 
-  tell(told: Told): void {
+  tell(told: AnomalyNotice): void {
     if (!isAtLeast(told.anomaly.severity, this.#receiver.from)) return
     const { queue, clock } = this.#options
     const date = clock.date()
@@ -89,7 +89,7 @@ class Postman {
     this.#wait(0)
   }
 
-  /** What is being tried may end; what is due but was not tried yet waits for the next start. */
+  /** Lets an attempt in progress end; due deliveries wait for the next start. */
   async close(): Promise<void> {
     this.#isClosing = true
     this.#timer?.cancel()
@@ -108,7 +108,7 @@ class Postman {
     this.#timer.unref?.()
   }
 
-  /** All that is due, and then waits for what comes next. Letters told meanwhile wait in the queue. */
+  /** Sends everything due, then sleeps until the next due time. */
   async #work(): Promise<void> {
     const { queue, clock } = this.#options
     const { url } = this.#receiver
@@ -121,26 +121,26 @@ class Postman {
       }
       wait = (queue.nextDue(url) ?? Infinity) - clock.date()
     } catch {
-      // The disk is full or gone: what is there is still there when it is back.
+      // Disk error: the queue is read again later.
     }
     this.#wait(Math.min(idleMs, Math.max(0, wait)))
   }
 
-  async #deliver(letter: Claimed): Promise<void> {
+  async #deliver(letter: LeasedDelivery): Promise<void> {
     const { queue, clock, chance = Math.random } = this.#options
     const answer = await this.#post(letter)
     if (isTaken(answer)) return queue.remove(letter.id)
-    if (this.#stop.signal.aborted) return queue.later(letter.id, clock.date())
+    if (this.#stop.signal.aborted) return queue.postpone(letter.id, clock.date())
     const isGone = answer.kind === 'answered' && answer.status === 410
     if (isGone || letter.tries >= triesMax) {
       this.#lose(runOf(letter), whyNot(answer))
       return queue.remove(letter.id)
     }
     const after = answer.kind === 'answered' ? answer.retryAfterMs : 0
-    queue.later(letter.id, clock.date() + waitBefore(letter.tries, after, chance()))
+    queue.postpone(letter.id, clock.date() + backoffMs(letter.tries, after, chance()))
   }
 
-  #post({ id, body }: Claimed): Promise<Posted> {
+  #post({ id, body }: LeasedDelivery): Promise<PostResult> {
     const { url, signer, addresses } = this.#receiver
     const { timeoutMs = tryMsMax } = this.#options
     const seconds = Math.floor(this.#options.clock.date() / 1000)
@@ -160,15 +160,15 @@ class Postman {
   }
 }
 
-function isTaken(answer: Posted): boolean {
+function isTaken(answer: PostResult): boolean {
   return answer.kind === 'answered' && answer.status >= 200 && answer.status < 300
 }
 
-function whyNot(answer: Posted): string {
+function whyNot(answer: PostResult): string {
   return answer.kind === 'failed' ? answer.because : `it answered ${answer.status}`
 }
 
-function runOf({ body }: Claimed): string | null {
+function runOf({ body }: LeasedDelivery): string | null {
   const { subject } = parseJson(body) as { readonly subject?: string }
   return subject ?? null
 }

@@ -1,0 +1,73 @@
+import { argsMax } from '../contract/capability.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { JobRequest } from '../contract/job.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { CallHandler } from '../contract/pipeline.ts'
+import { decodeTagged } from '../lib/tagged.ts'
+import { capabilityJob } from './capability-job.ts'
+import { Catalogue } from './catalogue.ts'
+import { callInProcess } from './in-process.ts'
+import { parseJson } from '../lib/parse-json.ts'
+
+/** Limits of isolated calls per job: in total and concurrently. Each is a job of its own. */
+const isolatedMax = 100
+const atOnceMax = 4
+
+/** Runs a call as a job, on behalf of the calling job's owner. */
+export type RunCapability = (
+  capability: string,
+  asked: JobRequest,
+  signal: AbortSignal,
+) => Promise<Outcome>
+
+const catalogue = new Catalogue()
+
+/**
+ * Answers the capability calls of one job. The wall has already checked the grant. An isolated capability runs as a
+ * job with its own limits and no capabilities; when the calling job ends, its calls are cancelled.
+ */
+export function answerCalls(road: RunCapability): CallHandler {
+  let over: AbortController | undefined
+  let isolated = 0
+  let atOnce = 0
+  let cpuTime = 0
+  return {
+    async call(name, argsText) {
+      const capability = catalogue.get(name)
+      const args = listOf(parseJson(argsText))
+      if (!capability.isolated) return textOf(callInProcess(capability, args))
+      if (isolated >= isolatedMax || atOnce >= atOnceMax)
+        throw new MayflyError('RATE_LIMITED', `Cannot call "${name}": too many calls`)
+      over ??= new AbortController()
+      isolated++
+      atOnce++
+      try {
+        const outcome = await road(name, capabilityJob(capability, args), over.signal)
+        cpuTime += outcome.metrics.cpuTime
+        return valueTextOf(outcome)
+      } finally {
+        atOnce--
+      }
+    },
+    get called() {
+      return isolated > 0 ? { jobs: isolated, cpuTime } : undefined
+    },
+    [Symbol.dispose]: () => over?.abort(),
+  }
+}
+
+/** Accepts a single argument without a list. */
+function listOf(args: unknown): readonly unknown[] {
+  if (!Array.isArray(args)) return args === null ? [] : [args]
+  if (args.length <= argsMax) return args
+  throw new MayflyError('INVALID', `Cannot take more than ${argsMax} arguments`)
+}
+
+function valueTextOf({ status, result, encoding, error }: Outcome): string {
+  if (status === 'ok') return textOf(encoding === 'tagged' ? decodeTagged(result) : result)
+  throw new MayflyError('CONFLICT', error?.message ?? `The call ended as "${status}"`)
+}
+
+function textOf(value: unknown): string {
+  return JSON.stringify(value) ?? 'null'
+}

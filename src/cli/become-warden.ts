@@ -1,0 +1,97 @@
+import { existsSync, lstatSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { stateFolder } from '../lib/state-folder.ts'
+import { takePrestartedWarden } from './prestart-warden.ts'
+
+/** Commands that start walls. */
+const walled = new Set(['run', 'serve', 'analyze', 'providers', 'doctor', 'bench'])
+const BIN = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
+
+/**
+ * True if this process becomes the warden and runs the command in a child: always for a server, and for any command
+ * as root, so that no root process reads untrusted bytes. As an ordinary user, a single run holds both in one
+ * process.
+ */
+export function needsWardenParent(verb: string | undefined, argv: readonly string[]): boolean {
+  if (process.env['MAYFLY_ROLE'] || !walled.has(verb ?? '')) return false
+  if (argv.includes('--help') || argv.includes('-h')) return false
+  return verb === 'serve' || process.getuid?.() === 0
+}
+
+/** Small V8 heaps (young 1 MiB, old 64 MiB), because fork cost grows with the warden's memory. */
+const SMALL = ['--max-semi-space-size=1', '--max-old-space-size=64']
+
+/**
+ * Re-executes a server's warden with small heaps, in the same process (execve). A single run is too short for that
+ * to pay. Returns if not applicable.
+ */
+export function reexecWithSmallHeap(verb: string | undefined, argv: readonly string[]): void {
+  if (verb !== 'serve' || !needsWardenParent(verb, argv) || process.execArgv.includes(SMALL[0]!))
+    return
+  const args = [process.execPath, ...SMALL, ...process.execArgv, BIN, ...argv]
+  if (process.platform === 'linux') process.execve?.(process.execPath, args, process.env)
+}
+
+/**
+ * Commands that write the server's files: root must neither create root-owned files nor follow links in a folder it
+ * does not own.
+ */
+const changing: Readonly<Record<string, readonly string[] | 'all'>> = {
+  access: 'all',
+  keys: ['trust', 'revoke', 'list'],
+  policy: ['trust'],
+}
+
+/**
+ * As root, re-executes a writing command as the owner of the state folder: a compromised server may have planted a
+ * symlink there.
+ */
+export async function reexecAsStateOwner(
+  verb: string | undefined,
+  argv: readonly string[],
+): Promise<void> {
+  if (argv.includes('--help') || argv.includes('-h')) return
+  const words = changing[verb ?? '']
+  if (!words || process.getuid?.() !== 0) return
+  if (words !== 'all' && !words.some((word) => argv.includes(word))) return
+  const isTrust = verb === 'policy'
+  const folder = isTrust ? trustFolder(argv) : await folderOf(argv)
+  const owner = lstatSync(folder, { throwIfNoEntry: false })
+  if (!owner || owner.uid === 0) return
+  if (isTrust) (await import('./policy-trust.ts')).readAhead(argv)
+  const { startAs } = await import('../warden/step-down.ts')
+  startAs(owner, [process.execPath, BIN, ...argv])
+}
+
+/** Becomes the warden until the command ends. Loads nothing that parses requests, sources or configurations. */
+export async function runAsWarden(argv: readonly string[]): Promise<void> {
+  const folder = await folderOf(argv)
+  const early = await takePrestartedWarden(folder)
+  const { becomeWarden } = await import('../warden/main.ts')
+  process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early })
+}
+
+/** Ignores the configuration file for the trust store: the file could otherwise choose it. */
+function trustFolder(argv: readonly string[]): string {
+  return stateFolder(process.env, process.getuid?.(), valueOf(argv, '--state'))
+}
+
+/** Reads a configuration only if neither flag nor variable names the state folder. */
+async function folderOf(argv: readonly string[]): Promise<string> {
+  const given = valueOf(argv, '--state')
+  const file = valueOf(argv, '--config') ?? process.env['MAYFLY_CONFIG']
+  if (given || process.env['MAYFLY_STATE'] || (!file && !existsSync('mayfly.toml'))) {
+    return stateFolder(process.env, process.getuid?.(), given)
+  }
+  const { loadConfig } = await import('../config/load.ts')
+  return loadConfig({ file, env: process.env, cwd: process.cwd() }).config.state
+}
+
+function valueOf(argv: readonly string[], flag: string): string | undefined {
+  const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`))
+  return at < 0
+    ? undefined
+    : argv[at]!.includes('=')
+      ? argv[at]!.slice(flag.length + 1)
+      : argv[at + 1]
+}

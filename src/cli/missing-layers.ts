@@ -1,0 +1,74 @@
+import type { MissingLayer } from '../contract/answers.ts'
+import type { WardenFacts } from '../contract/warden.ts'
+import { findSurroundings, type Surroundings } from './surroundings.ts'
+
+/** Inputs of the fixes; surroundings are examined lazily. */
+export interface FixContext {
+  readonly root: boolean
+  readonly surroundings: () => Pick<Surroundings, 'container' | 'namespacesClosedBy'>
+}
+
+export function fixContext({ root }: Pick<WardenFacts, 'root'>): FixContext {
+  let found: Surroundings | undefined
+  return { root, surroundings: () => (found ??= findSurroundings()) }
+}
+
+/** Parses a probe's missing layers (`layer: reason and effect`) and adds a fix where one is known. */
+export function missingOf(said: readonly string[], where: FixContext): readonly MissingLayer[] {
+  return said.map((text) => {
+    const cut = text.indexOf(': ')
+    const [layer, why] = cut < 0 ? [text, text] : [text.slice(0, cut), text.slice(cut + 2)]
+    const fix = ways[layer]?.(why, where)
+    return { layer, why, ...(fix !== undefined && { fix }) }
+  })
+}
+
+/** Distinct fixes, one line each; empty if there are none. */
+export function fixesText(missing: readonly MissingLayer[]): readonly string[] {
+  const lines = missing.flatMap(({ layer, fix }) => (fix === undefined ? [] : `${layer}: ${fix}`))
+  return [...new Set(lines)]
+}
+
+type Way = (why: string, where: FixContext) => string | undefined
+
+const ways: Readonly<Record<string, Way>> = {
+  'own uid': () =>
+    'Start Mayfly as root, outside of a user namespace: each wall then has a uid of its own, and the server gives root up',
+  namespaces: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
+  programs: (_, { surroundings, root }) => openNamespaces(surroundings(), root),
+  landlock: () =>
+    'Boot a kernel with Landlock: Linux 5.13 or newer, and "landlock" in its lsm= list',
+  '/proc': () =>
+    'Start the container so that it covers nothing below /proc, as by --security-opt systempaths=unconfined',
+  sentinel: openSentinel,
+  'memory cgroup': (_, { root }) =>
+    root
+      ? 'Mount the control groups, and let this container write to its own'
+      : 'Start Mayfly as root: it then makes a control group for each wall',
+  python: (why) => (why.startsWith('there is no') ? 'Install python3 there' : undefined),
+}
+
+function openNamespaces(
+  { namespacesClosedBy, container }: ReturnType<FixContext['surroundings']>,
+  root: boolean,
+): string {
+  if (namespacesClosedBy !== null && !root)
+    return `Start Mayfly as root, or set otherwise what closes them: ${namespacesClosedBy}`
+  if (container === 'docker') return `Let this container make namespaces: ${dockerOptions}`
+  if (container !== null) return `Let this container (${container}) make namespaces: ${podOptions}`
+  return 'Install util-linux, whose unshare makes them'
+}
+
+/** Options as in docs/how-to/docker.md. */
+const dockerOptions =
+  'docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --cap-add SYS_ADMIN'
+const podOptions =
+  'no seccomp or AppArmor profile that closes unshare, clone and mount, and the capability SYS_ADMIN'
+
+function openSentinel(why: string): string | undefined {
+  if (why.includes('switched off')) return 'Unset MAYFLY_SENTINEL'
+  if (why.includes('no C compiler')) return 'Install gcc or clang'
+  if (why.includes('look into'))
+    return 'Set kernel.yama.ptrace_scope to 0; in a container, let it use ptrace and seccomp listeners, as by --cap-add SYS_PTRACE'
+  return undefined
+}

@@ -1,0 +1,108 @@
+import type { AssembleOptions, Assembly } from '../assemble/assemble.ts'
+import { loadConfig, type LoadedConfig } from '../config/load.ts'
+import type { Sink } from '../contract/event.ts'
+import { layerFolder } from '../lib/layer-folder.ts'
+import { openTelemetry, type Telemetry } from '../telemetry/open.ts'
+import type { WardenClient } from '../walls/client.ts'
+import type { Role } from '../warden/main.ts'
+import { takePrestartedWarden } from './prestart-warden.ts'
+import { note, type Globals } from './print.ts'
+import { roleOf } from './role.ts'
+
+/** Assembled pipeline for one command. */
+export interface OpenAssembly {
+  readonly assembly: Assembly
+  readonly warden: WardenClient
+  readonly loaded: LoadedConfig
+  readonly telemetry: Telemetry
+  readonly role: Role | undefined
+  close(): Promise<void>
+}
+
+export async function openAssembly(
+  flags: Globals,
+  kind: AssembleOptions['kind'],
+  more: {
+    readonly flags?: Readonly<Record<string, unknown>>
+    readonly sinks?: readonly Sink[]
+  } = {},
+): Promise<OpenAssembly> {
+  const loaded = loadCliConfig(flags, more.flags)
+  const role = roleOf()
+  const warden = await wardenOf(role, loaded)
+  try {
+    const telemetry = await openTelemetry(loaded.config, process.env, kind === 'server')
+    const { assemble } = await import('../assemble/assemble.ts')
+    const sinks = [...telemetry.sinks, ...(more.sinks ?? []), ...(await eventLog(flags))]
+    const parts = { config: loaded.config, warden, kind, sinks, layerFolder: layerFolderHere(role) }
+    const assembly = assemble(parts)
+    telemetry.watch({ ...assembly, warden })
+    return {
+      assembly,
+      warden,
+      loaded,
+      role,
+      telemetry,
+      async close() {
+        await telemetry.close()
+        await assembly[Symbol.asyncDispose]()
+      },
+    }
+  } catch (error) {
+    await warden.close()
+    throw error
+  }
+}
+
+/** Undefined if no cache folder is known for this user. */
+function layerFolderHere(role: Role | undefined): string | undefined {
+  try {
+    return role?.layers ?? layerFolder()
+  } catch {
+    return undefined
+  }
+}
+
+async function eventLog(flags: Globals): Promise<readonly Sink[]> {
+  if (!flags.verbose) return []
+  const { createLogSink } = await import('../telemetry/log.ts')
+  return [createLogSink({ stream: process.stderr })]
+}
+
+/** Loads the configuration of this command and reports its files. */
+export function loadCliConfig(
+  flags: Globals,
+  given: Readonly<Record<string, unknown>> = {},
+): LoadedConfig {
+  const loaded = loadConfig({
+    file: flags.config,
+    env: process.env,
+    flags: { '--state': flags.state, ...given },
+    cwd: process.cwd(),
+  })
+  for (const file of loaded.files) note(flags, `Configuration: ${file}`)
+  for (const warning of loaded.warnings) note(flags, `Warning: ${warning}`)
+  return loaded
+}
+
+/** Connects to the parent's warden, or opens one in this process. */
+export async function wardenOf(
+  role: Role | undefined,
+  loaded: LoadedConfig,
+): Promise<WardenClient> {
+  if (role) {
+    const { joinWarden } = await import('../walls/client.ts')
+    process.on('disconnect', dieWithWarden)
+    return joinWarden(process, async () => {
+      process.off('disconnect', dieWithWarden)
+      process.disconnect?.()
+    })
+  }
+  const early = await takePrestartedWarden(loaded.config.state)
+  const { holdEarly } = await import('../assemble/local-warden.ts')
+  return holdEarly(early)
+}
+
+function dieWithWarden(): void {
+  process.kill(process.pid, 'SIGKILL')
+}

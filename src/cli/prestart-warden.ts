@@ -1,0 +1,49 @@
+import type { EarlyWarden } from '../warden/early.ts'
+import type { Wanted } from '../warden/program.ts'
+
+/**
+ * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to
+ * load. `takeEarly` transfers ownership; an unclaimed warden ends with the command.
+ */
+let early: EarlyWarden | undefined
+const stateFolder = Promise.withResolvers<string>()
+
+/** Walls that `assemble` requests first, by command. */
+const aheadOf: Readonly<Record<string, readonly Wanted[]>> = {
+  run: [
+    { program: 'isolated-vm', spares: 0, spareMiB: 128 },
+    { program: 'analyst', spares: 0, spareMiB: 8 },
+  ],
+  serve: [
+    { program: 'isolated-vm', spares: 8, spareMiB: 128 },
+    { program: 'analyst', spares: 20, spareMiB: 8 },
+  ],
+}
+
+/** Does nothing in a child of a warden, or for --help. */
+export async function prestartWarden(
+  verb: string | undefined,
+  argv: readonly string[],
+): Promise<void> {
+  const ahead = aheadOf[verb ?? '']
+  const isHelp = argv.includes('--help') || argv.includes('-h')
+  if (!ahead || isHelp || process.env['MAYFLY_ROLE'] || process.platform !== 'linux') return
+  const { openEarly } = await import('../warden/early.ts')
+  early = openEarly({ stateFolder: stateFolder.promise }, ahead)
+}
+
+/** Takes the warden and sets its state folder. */
+export async function takePrestartedWarden(folder: string): Promise<EarlyWarden> {
+  stateFolder.resolve(folder)
+  const taken = early
+  early = undefined
+  if (taken) return taken
+  const { openEarly } = await import('../warden/early.ts')
+  return openEarly({ stateFolder: folder })
+}
+
+/** Closes an unclaimed warden. */
+export async function closePrestartedWarden(): Promise<void> {
+  await early?.warden.close()
+  early = undefined
+}

@@ -1,0 +1,42 @@
+import type { ProvedProvider } from '../assemble/proved-walls.ts'
+import type { ProviderRow } from '../contract/answers.ts'
+import type { WardenFacts } from '../contract/warden.ts'
+import { missingOf, fixContext } from './missing-layers.ts'
+
+type Facts = Pick<WardenFacts, 'root' | 'machine'>
+
+/** Rows of `providers --json` and `GET /v1/providers`. */
+export function providerRows(
+  proved: readonly ProvedProvider[],
+  facts: Facts,
+): readonly ProviderRow[] {
+  const where = fixContext(facts)
+  return proved.map(({ provider, availability }) => {
+    const layers = availability.available ? availability.layers : []
+    const versions = versionsOf(layers, facts)
+    return {
+      name: provider.name,
+      tier: provider.tier,
+      strength: availability.available ? availability.strength : 0,
+      available: availability.available,
+      ...(!availability.available && { reason: availability.reason, fix: availability.fix }),
+      layers,
+      ...(versions && { versions }),
+      missing: availability.available ? missingOf(availability.missing, where) : [],
+      controls: provider.enforces,
+      tightens: provider.tightens,
+      can: provider.can,
+      ...(availability.available && availability.features && { features: availability.features }),
+    }
+  })
+}
+
+/** Versions, named as in `doctor`. */
+function versionsOf(layers: readonly string[], { machine }: Facts): ProviderRow['versions'] {
+  const versions = {
+    ...(layers.includes('landlock') && { landlock: machine.landlock }),
+    ...(layers.includes('memory cgroup') &&
+      machine.cgroups !== null && { cgroups: machine.cgroups }),
+  }
+  return Object.keys(versions).length > 0 ? versions : undefined
+}

@@ -1,0 +1,54 @@
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
+
+const busyMs = 5000
+const IO_ERROR = 10
+
+/**
+ * Opens a database read-only without creating files. For a database that no process has open, SQLite would otherwise
+ * create -wal and -shm files owned by this user; `immutable` avoids that. Throws SQLite errors.
+ */
+export function openReadOnly(path: string): DatabaseSync {
+  if (isSettled(path)) return openAt(path, true)
+  const db = openAt(path, false)
+  try {
+    db.prepare('PRAGMA schema_version').get()
+    return db
+  } catch (thrown) {
+    db.close()
+    if (((thrown as { errcode?: number }).errcode ?? 0) % 256 !== IO_ERROR) throw thrown
+    return openCopy(path)
+  }
+}
+
+function openAt(path: string, isImmutable: boolean): DatabaseSync {
+  const url = pathToFileURL(path)
+  if (isImmutable) url.searchParams.set('immutable', '1')
+  return new DatabaseSync(url, { readOnly: true, timeout: busyMs })
+}
+
+/**
+ * With a WAL, SQLite needs shared memory even to read, and on a full disk cannot create it; then both files are
+ * copied and the copy is read. Safe, because any writer would have created that memory.
+ */
+function openCopy(path: string): DatabaseSync {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-read-'))
+  try {
+    const copy = join(folder, 'copy.db')
+    for (const end of ['', '-wal']) copyFileSync(path + end, copy + end)
+    const db = openAt(copy, false)
+    db.prepare('PRAGMA schema_version').get()
+    return db
+  } finally {
+    // Unlinked while open: the data stays readable.
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** True if there is no WAL: no process has it open, and none died with it open. */
+export function isSettled(path: string): boolean {
+  return !existsSync(`${path}-wal`)
+}

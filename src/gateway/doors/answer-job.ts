@@ -1,0 +1,188 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { HttpBindings } from '@hono/node-server'
+import type { Job } from '../../contract/job.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import { MayflyError } from '../../contract/error.ts'
+import type { Door } from '../http/door.ts'
+import { SseStream } from '../http/event-stream.ts'
+import { claim } from '../http/idempotency.ts'
+import { holdAnswer } from './stored-outcome.ts'
+import type { LiveJob } from '../http/live-jobs.ts'
+import { problemOf, problemOfOutcome, problemResponse } from '../http/problem.ts'
+import { jsonText } from '../http/json-response.ts'
+import { startJob, type JobEnd, type StartedJob, type StartOptions } from '../http/start-job.ts'
+import { parseJson } from '../../lib/parse-json.ts'
+
+/**
+ * Answers one job in the form its headers name: the outcome, an event stream, or 202 with the location of the
+ * outcome. `digest` hashes the body. A job under an idempotency key survives its client; any other is cancelled when
+ * the client disconnects.
+ */
+export async function answerJob(
+  door: Door,
+  http: HttpBindings,
+  { job, digest }: { readonly job: Job; readonly digest: () => string },
+): Promise<Response> {
+  const { form, key } = wishOf(http.incoming.headers)
+  if (key === undefined) return forms[form](door, http, job, {})
+  const { tenant, principal, id } = job
+  const claimed = await door.bodies.turn(tenant, () =>
+    claim(door.history, door.live, { tenant, principal, key, digest: digest(), id }),
+  )
+  if (claimed.kind === 'done') holdAnswer(door, http, tenant, claimed.text)
+  if (claimed.kind === 'done') return repeat(door, http, claimed.text, form)
+  return forms[form](door, http, job, { outlivesCaller: true, onNotRun: claimed.release })
+}
+
+type Form = 'whole' | 'stream' | 'later'
+type Give = (
+  door: Door,
+  http: HttpBindings,
+  job: Job,
+  options: Omit<StartOptions, 'send'>,
+) => Promise<Response>
+
+function wishOf(headers: IncomingHttpHeaders): { form: Form; key: string | undefined } {
+  const isStream = wantsStream(headers)
+  const prefer = String(headers['prefer'] ?? '')
+  const isLater = /(?:^|[,;])\s*respond-async\s*(?:$|[,;])/i.test(prefer)
+  const key = headers['idempotency-key']
+  return {
+    form: isStream ? 'stream' : isLater ? 'later' : 'whole',
+    key: key === undefined ? undefined : String(key),
+  }
+}
+
+const whole: Give = async (door, { outgoing }, job, options) => {
+  const started = startJob(door, job, options)
+  follow(outgoing, started, options.outlivesCaller === true)
+  return outcomeResponse(await started.ended)
+}
+
+/** Answers active content with its outcome, or as a stream that begins with its plan. */
+export async function answerContent(door: Door, http: HttpBindings, job: Job): Promise<Response> {
+  return wantsStream(http.incoming.headers)
+    ? stream(door, http, job, { sendsPlan: true })
+    : whole(door, http, job, {})
+}
+
+const stream: Give = async (door, { outgoing }, job, options) => {
+  using events = new SseStream(outgoing, door.limits.writeMs)
+  const send = events.send.bind(events)
+  const started = startJob(door, job, { ...options, send })
+  follow(outgoing, started, options.outlivesCaller === true)
+  try {
+    const ended = await started.ended
+    if (!events.hasBegun && isProblem(ended.outcome)) return outcomeResponse(ended)
+    void events.send('outcome', ended.text)
+  } catch (thrown) {
+    if (!events.hasBegun) throw thrown
+    void events.send('problem', JSON.stringify(door.refusals.problem(thrown)))
+  }
+  events.end()
+  return alreadySent()
+}
+
+const later: Give = async (door, _http, job, options) => {
+  const started = startJob(door, job, { ...options, outlivesCaller: true })
+  started.ended
+    .catch((thrown: unknown) => void door.refusals.problem(thrown))
+    .finally(started.answered)
+  return jsonText(202, JSON.stringify({ id: job.id, status: 'queued' }), {
+    location: `/v1/executions/${job.id}`,
+    'preference-applied': 'respond-async',
+  })
+}
+
+const forms: Readonly<Record<Form, Give>> = { whole, stream, later }
+
+/** Replays the outcome of the job that used this idempotency key first. */
+async function repeat(door: Door, http: HttpBindings, text: string, form: Form): Promise<Response> {
+  const ended = { text, outcome: parseJson(text) as Outcome }
+  if (form !== 'stream' || isProblem(ended.outcome)) {
+    return outcomeResponse(ended, { 'idempotent-replayed': 'true' })
+  }
+  return streamEnd(door, http, text)
+}
+
+/** Cancels a job when its client disconnects, unless the job outlives its caller. */
+export function follow(
+  outgoing: ServerResponse,
+  started: StartedJob,
+  outlivesCaller: boolean,
+): void {
+  const gone = (): void => {
+    if (!outlivesCaller) {
+      started.cancel()
+      return started.answered()
+    }
+    void started.ended.catch(() => undefined).finally(started.answered)
+  }
+  outgoing.once('close', gone)
+  if (outgoing.destroyed) gone()
+}
+
+/** Blocked and unavailable jobs are problems that carry their outcome. */
+export function outcomeResponse(
+  { outcome, text }: JobEnd,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  if (isProblem(outcome)) return problemResponse(problemOfOutcome(outcome), headers)
+  return jsonText(200, text, headers)
+}
+
+/**
+ * Streams a running job: stored frames after `Last-Event-ID`, then live ones, at last the outcome. The job continues
+ * when the reader leaves. Throws MayflyError RATE_LIMITED.
+ */
+export async function watch(
+  door: Door,
+  { incoming, outgoing }: HttpBindings,
+  { output, ended }: LiveJob,
+): Promise<Response> {
+  if (output.isFull)
+    throw new MayflyError('RATE_LIMITED', 'Cannot take another reader of this execution', {
+      retryAfterMs: 1000,
+    })
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort())
+
+  using events = new SseStream(outgoing, door.limits.writeMs)
+  events.begin()
+  await output.watch(lastIdOf(incoming.headers), left.signal, events.send.bind(events))
+  if (left.signal.aborted) return alreadySent()
+  try {
+    void events.send('outcome', await ended)
+  } catch (thrown) {
+    void events.send('problem', JSON.stringify(problemOf(thrown)))
+  }
+  events.end()
+  return alreadySent()
+}
+
+/** Streams the end of a finished job. */
+export function streamEnd(door: Door, { outgoing }: HttpBindings, text: string): Response {
+  using events = new SseStream(outgoing, door.limits.writeMs)
+  void events.send('outcome', text)
+  events.end()
+  return alreadySent()
+}
+
+export function wantsStream({ accept = '' }: IncomingHttpHeaders): boolean {
+  return /(?:^|,)\s*text\/event-stream\s*(?:$|[,;])/i.test(accept)
+}
+
+/** Starts from the beginning for anything but a positive integer. */
+function lastIdOf(headers: IncomingHttpHeaders): number {
+  const id = Number(headers['last-event-id'])
+  return Number.isSafeInteger(id) && id > 0 ? id : 0
+}
+
+function isProblem({ status }: Outcome): boolean {
+  return status === 'blocked' || status === 'unavailable'
+}
+
+/** Tells the hono bridge that the response was already written to the socket. */
+function alreadySent(): Response {
+  return new Response(null, { headers: { 'x-hono-already-sent': 'true' } })
+}

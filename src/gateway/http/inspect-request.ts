@@ -1,0 +1,87 @@
+import type { IncomingMessage } from 'node:http'
+import { MayflyError } from '../../contract/error.ts'
+import { parseAuthority, type ServerNames } from './origin.ts'
+
+/** Headers that parsers may read differently when repeated (request smuggling). */
+const SINGLE = new Set([
+  'host',
+  'authorization',
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'transfer-encoding',
+  'origin',
+  'referer',
+])
+
+/**
+ * Checks every request of both endpoints before any handler: one known Host, no ambiguous header, a target in origin
+ * form (an absolute form of the same host is rewritten), and no path segment that could mean another path. Throws
+ * MayflyError.
+ */
+export function inspectRequest(
+  incoming: IncomingMessage,
+  names: ServerNames,
+  headerLinesMax: number,
+): void {
+  inspectHeaders(incoming.rawHeaders, headerLinesMax)
+  const host = parseAuthority(incoming.headers.host ?? '')
+  if (!host) throw new MayflyError('SYNTAX', 'Cannot read the Host header')
+  if (!names.knows(host, incoming.socket.localAddress)) {
+    throw new MayflyError('MISDIRECTED', 'Cannot answer for this host name', {
+      hint: 'List the names this server is reached by as its hosts',
+    })
+  }
+  incoming.url = originForm(incoming.url ?? '', incoming.headers.host!, incoming.method)
+  if (!segmentsOf(incoming.url)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+}
+
+/**
+ * Decodes the path segments of a target, without its query; undefined for dot segments, dotfiles, empty segments, or
+ * encoded slashes, backslashes and NULs. The last segment is empty for a folder.
+ */
+export function segmentsOf(target: string): readonly string[] | undefined {
+  const path = target.split('?', 1)[0]!
+  const segments = path.slice(1).split('/').map(decode)
+  const ok = segments.every((segment, index) => {
+    if (segment === undefined || segment.startsWith('.') || /[/\\\0]/.test(segment)) return false
+    return segment !== '' || index === segments.length - 1
+  })
+  return ok ? (segments as string[]) : undefined
+}
+
+function inspectHeaders(raw: readonly string[], linesMax: number): void {
+  if (raw.length > linesMax * 2) {
+    throw new MayflyError('HEADERS_TOO_LARGE', `Cannot read more than ${linesMax} header lines`)
+  }
+  const seen = new Set<string>()
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase()
+    if (SINGLE.has(name) && seen.has(name)) {
+      throw new MayflyError('SYNTAX', `Cannot read the header "${name}" twice`)
+    }
+    seen.add(name)
+  }
+}
+
+function originForm(target: string, host: string, method: string | undefined): string {
+  if (target === '*' && method === 'OPTIONS') return '/'
+  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target)
+  if (absolute && absolute[1] !== host) {
+    throw new MayflyError(
+      'SYNTAX',
+      'Cannot answer a target that names another host than the Host header',
+    )
+  }
+  const path = absolute ? absolute[2]! || '/' : target
+  if (/^\/[\x21-\x7e]*$/.test(path) && !path.includes('#')) return path
+  throw new MayflyError('SYNTAX', 'Cannot read the request target')
+}
+
+function decode(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,95 @@
+import { MayflyError } from '../../contract/error.ts'
+import type { Clock } from '../../contract/clock.ts'
+import { FairShare, type ShareHold } from './fair-share.ts'
+
+/** Grace period of cancelled jobs. */
+const GRACE_MS = 1_000
+
+/** Slot of one job between request and outcome. Dispose once answered. */
+export interface JobSlot extends Disposable {
+  /** Aborts on client disconnect or when a drain ends. */
+  readonly signal: AbortSignal
+  readonly cancel: () => void
+}
+
+/** Slots of running jobs at the HTTP endpoints: bounds them fairly between tenants, and drains them. */
+export class JobSlots {
+  readonly #places: FairShare
+  readonly #bytes: FairShare
+  readonly #clock: Clock
+  readonly #live = new Set<AbortController>()
+  #draining = false
+  #empty = Promise.withResolvers<void>()
+
+  /** `bytesMax`: limit of all request bodies of running jobs. */
+  constructor(max: number, bytesMax: number, clock: Clock) {
+    this.#places = new FairShare(max)
+    this.#bytes = new FairShare(bytesMax)
+    this.#clock = clock
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  get size(): number {
+    return this.#live.size
+  }
+
+  /** `bytes`: size of this job's body. Throws MayflyError DRAINING or OVERLOADED. */
+  begin(tenant: string, bytes = 0): JobSlot {
+    this.refuseWhenDraining()
+    const held = [this.#places.hold(tenant), this.#bytes.hold(tenant)] as const
+    if (!held[0].add(1) || !held[1].add(bytes)) {
+      giveBack(held)
+      throw new MayflyError('OVERLOADED', 'Cannot take another job now', { retryAfterMs: 1000 })
+    }
+    const controller = new AbortController()
+    this.#live.add(controller)
+    return {
+      signal: controller.signal,
+      cancel: () => controller.abort(),
+      [Symbol.dispose]: () => {
+        giveBack(held)
+        this.#end(controller)
+      },
+    }
+  }
+
+  refuseWhenDraining(): void {
+    if (!this.#draining) return
+    throw new MayflyError('DRAINING', 'Cannot take another job: this server is stopping', {
+      retryAfterMs: 5000,
+    })
+  }
+
+  /** Refuses new jobs, waits `ms` for running ones, then cancels them. Returns how many were cancelled. */
+  async drain(ms: number): Promise<number> {
+    this.#draining = true
+    if (await this.#emptyWithin(ms)) return 0
+    const cut = this.#live.size
+    for (const controller of this.#live) controller.abort()
+    await this.#emptyWithin(GRACE_MS)
+    return cut
+  }
+
+  async #emptyWithin(ms: number): Promise<boolean> {
+    if (this.#live.size === 0) return true
+    const late = Promise.withResolvers<void>()
+    const timer = this.#clock.after(ms, late.resolve)
+    await Promise.race([this.#empty.promise, late.promise])
+    timer.cancel()
+    return this.#live.size === 0
+  }
+
+  #end(controller: AbortController): void {
+    this.#live.delete(controller)
+    if (this.#live.size > 0) return
+    this.#empty.resolve()
+    this.#empty = Promise.withResolvers()
+  }
+}
+
+function giveBack(held: readonly ShareHold[]): void {
+  for (const one of held) one[Symbol.dispose]()
+}

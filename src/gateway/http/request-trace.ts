@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../../contract/clock.ts'
+import type { Emitter } from '../../contract/event.ts'
+import { newSpanId, newTraceId, readTraceparent, writeTraceparent } from '../../lib/traceparent.ts'
+
+/** Emits an event for each answered request, and gives each a span in a trace. */
+export class RequestTrace {
+  readonly #voice: Pick<Emitter, 'say'>
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #traces: boolean
+
+  /** `traces`: spans are exported, so each request becomes one; otherwise `traceparent` is passed through. */
+  constructor(voice: Pick<Emitter, 'say'>, clock: Pick<Clock, 'now'>, traces: boolean) {
+    this.#voice = voice
+    this.#clock = clock
+    this.#traces = traces
+  }
+
+  /** `routes`: known path templates; other paths are not recorded, which bounds label cardinality. */
+  follow(incoming: IncomingMessage, outgoing: ServerResponse, routes: ReadonlySet<string>): void {
+    const tell = this.#begin(incoming, routes)
+    outgoing.once('close', () =>
+      tell(outgoing.headersSent ? outgoing.statusCode : CLIENT_CLOSED_REQUEST),
+    )
+  }
+
+  /** The same for an upgrade, emitted when the connection closes. Returns a setter for the status. */
+  followUpgrade(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
+    const tell = this.#begin(incoming, routes)
+    let status = CLIENT_CLOSED_REQUEST
+    incoming.socket.once('close', () => tell(status))
+    return (known) => (status = known)
+  }
+
+  #begin(incoming: IncomingMessage, routes: ReadonlySet<string>): (status: number) => void {
+    const began = this.#clock.now()
+    const place = this.#placeOf(incoming)
+    const { method = '', url = '' } = incoming
+    const scheme = (incoming.socket as Partial<TLSSocket>).encrypted ? 'https' : 'http'
+    return (status) => {
+      const route = routeOf(url, routes)
+      this.#voice.say('door/answered', {
+        method: methods.has(method) ? method : '_OTHER',
+        ...(route !== undefined && { route }),
+        status,
+        scheme,
+        took: this.#clock.now() - began,
+        ...place,
+      })
+    }
+  }
+
+  /** Reads the caller's span from `traceparent` and replaces the header by our own span, for work done here. */
+  #placeOf({ headers }: IncomingMessage): Readonly<Record<string, string>> {
+    const asked = readTraceparent(single(headers['traceparent']))
+    if (!asked) delete headers['traceparent']
+    if (!this.#traces) return {}
+    const { traceId = newTraceId(), sampled = true } = asked ?? {}
+    const traceparent = writeTraceparent({ traceId, spanId: newSpanId(), sampled })
+    headers['traceparent'] = traceparent
+    return { traceparent, ...(asked && { parent: asked.spanId }) }
+  }
+}
+
+/** Status when the client disconnected before an answer (nginx's 499). */
+export const CLIENT_CLOSED_REQUEST = 499
+
+/** Trace context of a request, for its job. */
+export function traceOf({ headers }: IncomingMessage): { readonly traceparent?: string } {
+  const traceparent = single(headers['traceparent'])
+  return traceparent === undefined ? {} : { traceparent }
+}
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** Known path template of a target: `/v1/executions/{id}` for every id. */
+function routeOf(target: string, routes: ReadonlySet<string>): string | undefined {
+  const path = target.split('?', 1)[0]!
+  if (routes.has(path)) return path
+  const segments = path.split('/')
+  for (const route of routes) {
+    if (route === '/*') return route
+    const known = route.split('/')
+    if (known.length !== segments.length) continue
+    if (known.every((part, at) => part === segments[at] || part.startsWith('{'))) return route
+  }
+  return undefined
+}
+
+function single(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : undefined
+}

@@ -1,0 +1,165 @@
+import type { TimelineEntry } from '../../contract/event.ts'
+import type { Job } from '../../contract/job.ts'
+import type { Outcome } from '../../contract/outcome.ts'
+import type { ExecutionRow } from '../../history/history.ts'
+import type { Door } from './door.ts'
+import { listeners, type Send } from './frames.ts'
+import { LiveOutput } from './live-output.ts'
+import { LiveTimeline } from './live-timeline.ts'
+import type { QuotaSlot } from './quota.ts'
+import type { JobSlot } from './job-slots.ts'
+
+/** Job handed to the pipeline. */
+export interface StartedJob {
+  readonly id: string
+  /** Rejects if there is no outcome. */
+  readonly ended: Promise<JobEnd>
+  readonly cancel: () => void
+  /** Call once the answer is written: a drain waits for that too. */
+  readonly answered: () => void
+}
+
+export interface JobEnd {
+  readonly outcome: Outcome
+  /** Outcome as JSON. */
+  readonly text: string
+}
+
+export interface StartOptions {
+  /** Live listener; its promise is back-pressure. */
+  readonly send?: Send
+  /** Sends the plan of the life as the first frame. */
+  readonly sendsPlan?: boolean
+  /** True if the outcome may be fetched by another request; the job is then recorded before it starts. */
+  readonly outlivesCaller?: boolean
+  /** Called when the job could not run, so a retry may help. */
+  readonly onNotRun?: () => void
+}
+
+/**
+ * Starts a job, and stores its outcome unless the job came from a page. Throws MayflyError DRAINING, OVERLOADED or
+ * RATE_LIMITED, and STATE if a job that outlives its caller cannot be recorded.
+ */
+export function startJob(door: Door, job: Job, options: StartOptions = {}): StartedJob {
+  const isKept = job.origin !== 'page'
+  const row = rowOf(door, job)
+  const { slot, quota } = admit(door, job, row, options)
+  const output = new LiveOutput()
+  const timeline = new LiveTimeline(door.clock)
+  const taps = listeners((name, data) => {
+    output.push(name, data)
+    return options.send?.(name, data)
+  })
+  const on = (entry: TimelineEntry): void => {
+    if (entry.event === 'phase') door.live.runs(job.id)
+    timeline.on(entry)
+    taps.on(entry)
+  }
+
+  async function run(): Promise<JobEnd> {
+    try {
+      const outcome = await door.road(job, {
+        signal: slot.signal,
+        planned: (profile) => {
+          timeline.onPlan(profile)
+          if (options.sendsPlan) void options.send?.('plan', JSON.stringify(timeline.planned))
+        },
+        on,
+        tap: taps.tap,
+      })
+      const text = JSON.stringify(outcome)
+      const cpuMs = cpuTimeOf(outcome)
+      quota.end({ cpuMs, bytesOut: Buffer.byteLength(text) })
+      if (outcome.status === 'unavailable') options.onNotRun?.()
+      if (isKept) keep(door, job.tenant, endedRow(row, outcome), text)
+      return { outcome, text }
+    } catch (thrown) {
+      options.onNotRun?.()
+      throw thrown
+    } finally {
+      quota.end({ cpuMs: 0, bytesOut: 0 })
+      door.live.end(job.id)
+    }
+  }
+
+  const { promise: ended, resolve, reject } = Promise.withResolvers<JobEnd>()
+  const endText = ended.then(({ text }) => text)
+  // Avoids an unhandled rejection: `ended` carries the error to the caller.
+  endText.catch(() => undefined)
+  if (isKept) {
+    const { cancel } = slot
+    door.live.begin(job.tenant, { row, cancel, output, timeline, ended: endText })
+  }
+  run().then(resolve, reject)
+  return {
+    id: job.id,
+    ended,
+    cancel: slot.cancel,
+    answered: () => slot[Symbol.dispose](),
+  }
+}
+
+/** Processor time of the job, its shadow and its calls. */
+function cpuTimeOf({ metrics, shadow }: Outcome): number {
+  return metrics.cpuTime + (shadow?.cpuTime ?? 0) + (metrics.called?.cpuTime ?? 0)
+}
+
+/** Takes a job slot and a quota slot, and records the job if it outlives its caller. */
+function admit(door: Door, job: Job, row: ExecutionRow, options: StartOptions): Admitted {
+  let slot: JobSlot | undefined
+  let quota: QuotaSlot | undefined
+  try {
+    slot = door.running.begin(job.tenant, bytesOf(job))
+    quota = door.quotas.begin(job.tenant, bytesOf(job))
+    if (options.outlivesCaller) door.history.begin(job.tenant, row)
+    return { slot, quota }
+  } catch (thrown) {
+    slot?.[Symbol.dispose]()
+    quota?.end({ cpuMs: 0, bytesOut: 0 })
+    options.onNotRun?.()
+    throw thrown
+  }
+}
+
+interface Admitted {
+  readonly slot: JobSlot
+  readonly quota: QuotaSlot
+}
+
+/** Bytes of a job's request. */
+function bytesOf({ asked, inputText }: Job): number {
+  const own = [...asked.args, ...Object.values(asked.env), asked.stdin?.content ?? '']
+  const texts = [asked.code, inputText, ...own, ...asked.files.map(({ content }) => content)]
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+}
+
+/** A failed write becomes an event; the caller still gets the outcome. */
+function keep(door: Door, tenant: string, row: ExecutionRow, text: string): void {
+  try {
+    door.history.end(tenant, row, text)
+  } catch (thrown) {
+    door.refusals.problem(thrown)
+  }
+}
+
+function rowOf(door: Door, { id, asked }: Job): ExecutionRow {
+  return {
+    id,
+    status: 'queued',
+    at: new Date(door.clock.date()).toISOString(),
+    ...(asked.language && { language: asked.language }),
+    labels: asked.labels,
+  }
+}
+
+function endedRow(row: ExecutionRow, outcome: Outcome): ExecutionRow {
+  return {
+    ...row,
+    status: outcome.status,
+    ...(outcome.tier !== undefined && { tier: outcome.tier }),
+    ...(outcome.provider !== undefined && { provider: outcome.provider }),
+    executionTime: outcome.metrics.executionTime,
+    threatScore: outcome.security.threatScore,
+    behaviorScore: outcome.security.behaviorScore,
+  }
+}

@@ -1,0 +1,56 @@
+import type { WebSocket } from 'ws'
+import type { FrameName } from './frames.ts'
+
+/** Send buffer in bytes before back-pressure reaches the guest. */
+const BUFFERED_BYTES_MAX = 65_536
+const PING_EVERY_MS = 15_000
+/** Burst of control frames per client, refilled one a second: each may cost an answer. */
+const CONTROL_FRAMES_MAX = 30
+
+/**
+ * Frames of one job as JSON text messages, `{"event": …, "data": …}`. Disconnects a client that floods with control
+ * frames; the idle timeout is on the raw socket. Dispose when the connection ends.
+ */
+export class WebSocketStream implements Disposable {
+  readonly #socket: WebSocket
+  readonly #timer: NodeJS.Timeout
+  readonly #began = performance.now()
+  #controlFrames = 0
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket
+    this.#timer = setInterval(() => {
+      if (socket.bufferedAmount === 0) socket.ping()
+    }, PING_EVERY_MS)
+    socket.on('ping', (data) => this.#control(() => socket.pong(data)))
+    socket.on('pong', () => this.#control(() => undefined))
+  }
+
+  /** Implements `Send`: the promise settles when the message is written or the client is gone. */
+  send(name: FrameName, data: string): void | Promise<void> {
+    const sent = this.#sent(name, data)
+    if (this.#socket.bufferedAmount > BUFFERED_BYTES_MAX) return sent
+  }
+
+  /** Sends the last frame; resolves when written, or when the client is gone. */
+  async last(name: FrameName, data: string): Promise<void> {
+    await this.#sent(name, data)
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #sent(name: FrameName, data: string): Promise<void> {
+    return new Promise((resolve) =>
+      this.#socket.send(`{"event":"${name}","data":${data}}`, () => resolve()),
+    )
+  }
+
+  #control(answer: () => void): void {
+    this.#controlFrames += 1
+    const seconds = (performance.now() - this.#began) / 1000
+    if (this.#controlFrames > CONTROL_FRAMES_MAX + seconds) this.#socket.terminate()
+    else if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) answer()
+  }
+}

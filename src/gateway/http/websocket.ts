@@ -1,0 +1,224 @@
+/**
+ * Jobs over WebSocket (RFC 6455), by the `ws` package: one job a connection.
+ *
+ * Everything wrong before the upgrade is answered over HTTP; later errors are a `problem` frame and a close code. The
+ * first message is the job; a second one, or a close, cancels it.
+ *
+ * Limits: `ws` bounds a message only after its header, so bytes are also counted on the raw socket against the shared
+ * body limit, however the message is fragmented. Compression is off (no decompression bombs). Pings are answered within
+ * a budget, and a client idle for `writeMs` is disconnected.
+ *
+ * Not handled: resuming. A broken connection ends its job; use SSE with an idempotency key for that.
+ */
+
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { WebSocketServer, type RawData, type WebSocket } from 'ws'
+import { MayflyError } from '../../contract/error.ts'
+import type { StrictJson } from '../../lib/strict-json.ts'
+import { authorise } from './auth.ts'
+import { parseBody, anonymous, tooLarge } from './body.ts'
+import type { Door } from './door.ts'
+import {
+  contentReader,
+  readJob,
+  type ActiveContentJob,
+  type ContentReader,
+} from '../doors/executions.ts'
+import { inspectRequest } from './inspect-request.ts'
+import { refuseForeignPages } from './origin.ts'
+import { addressGroup } from './rate-limit.ts'
+import { admit, refuseOver } from './admit.ts'
+import { WebSocketStream } from './websocket-stream.ts'
+import { traceOf } from './request-trace.ts'
+import { startJob } from './start-job.ts'
+
+const FRAGMENTS_MAX = 1024
+/** Maximum header size of one fragment. */
+const HEAD_BYTES_MAX = 14
+/** Close codes: 4000 + HTTP status, e.g. 4401. */
+const DONE = 1000
+const GOING_AWAY = 1001
+const ONE_JOB_ONLY = 1008
+const STATUS_BASE = 4000
+
+/** Paths that accept WebSockets; each validates headers before the first message. */
+const calls: Readonly<Record<string, (door: Door, incoming: IncomingMessage) => ContentReader>> = {
+  '/v1/executions': jobReader,
+  '/active-content': (door, incoming) => contentReader(door, { incoming }, 'websocket'),
+}
+
+export interface WebSockets {
+  /** Ends every connection. */
+  close(): void
+}
+
+/** Answers WebSocket upgrades on `paths`. `refuse` answers over HTTP before the upgrade and returns the status. */
+export function answerSockets(
+  server: Server,
+  door: Door,
+  paths: readonly string[],
+  refuse: (socket: Socket, thrown: unknown) => number,
+): WebSockets {
+  const routes = new Set(paths)
+  const open = new Set<WebSocket>()
+  const upgrader = new WebSocketServer({
+    noServer: true,
+    maxPayload: door.limits.bodyBytes,
+    maxFragments: FRAGMENTS_MAX,
+    perMessageDeflate: false,
+    autoPong: false,
+    clientTracking: false,
+  })
+  server.on('upgrade', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
+    const answered = door.requestTrace.followUpgrade(incoming, routes)
+    try {
+      inspectRequest(incoming, door.names, door.limits.headerLines)
+      const path = incoming.url!.split('?', 1)[0]!
+      if (!routes.has(path)) throw new MayflyError('NOT_FOUND', 'Cannot find this path')
+      door.running.refuseWhenDraining()
+      const read = calls[path]!(door, incoming)
+      // Status that `ws` answers by itself for an invalid handshake; the callback does not run then.
+      answered(400)
+      upgrader.handleUpgrade(incoming, socket, head, (opened) => {
+        answered(101)
+        open.add(opened)
+        opened.once('close', () => open.delete(opened))
+        void converse(door, opened, socket, read)
+      })
+    } catch (thrown) {
+      answered(refuse(socket, thrown))
+    }
+  })
+  return {
+    close: () => {
+      for (const socket of open) {
+        socket.close(GOING_AWAY)
+        socket.terminate()
+      }
+    },
+  }
+}
+
+/** True for a WebSocket upgrade by GET; any other upgrade header is ignored. */
+export function isSocketRequest(incoming: IncomingMessage): boolean {
+  return incoming.headers.upgrade?.toLowerCase() === 'websocket' && incoming.method === 'GET'
+}
+
+/** Takes the key from a header, or from the message as `token`; never from the URL, which ends up in logs. */
+function jobReader(door: Door, incoming: IncomingMessage): ContentReader {
+  refuseForeignPages(incoming)
+  const { authorization } = incoming.headers
+  if (authorization === undefined)
+    refuseOver(door.addressRate.take(addressGroup(incoming.socket.remoteAddress)))
+  const known = authorization === undefined ? undefined : admit(door, { incoming })
+  if (known) authorise(known, ['run'])
+  const read = (body: StrictJson): ActiveContentJob => {
+    const { token, ...asked } = isRecord(body.value) ? body.value : {}
+    const who = known ?? admit(door, { incoming }, `Bearer ${String(token)}`)
+    authorise(who, ['run'])
+    const value = token === undefined ? body.value : asked
+    const more = { origin: 'websocket', ...traceOf(incoming) } as const
+    return { job: readJob(door, { ...body, value }, { ...who, ...more }), begin: () => undefined }
+  }
+  return { of: known?.tenant ?? anonymous, read }
+}
+
+/** Serves one connection, from its first message to its close. */
+async function converse(
+  door: Door,
+  socket: WebSocket,
+  raw: Socket,
+  { of, read, sendsPlan = false }: ContentReader,
+): Promise<void> {
+  using stream = new WebSocketStream(socket)
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  socket.on('error', () => socket.terminate())
+  oneMessageOnly(socket)
+  raw.setTimeout(door.limits.writeMs, () => socket.terminate())
+  try {
+    const bytes = await firstMessage(door, socket, raw, of)
+    const body = await door.bodies.turn(of, () => parseBody(bytes, 'input'))
+    await runOne(door, socket, stream, { ...read(body), sendsPlan })
+    socket.close(DONE)
+  } catch (thrown) {
+    if (socket.readyState === socket.OPEN) {
+      const problem = door.refusals.problem(thrown)
+      await stream.last('problem', JSON.stringify(problem))
+      socket.close(STATUS_BASE + problem.status)
+    }
+  }
+  await gone
+}
+
+async function runOne(
+  door: Door,
+  socket: WebSocket,
+  stream: WebSocketStream,
+  { job, begin, sendsPlan }: ActiveContentJob & { readonly sendsPlan: boolean },
+): Promise<void> {
+  if (socket.readyState !== socket.OPEN) return
+
+  using _place = begin()
+  const started = startJob(door, job, { send: stream.send.bind(stream), sendsPlan })
+  socket.once('close', started.cancel)
+  socket.once('message', started.cancel)
+  try {
+    const { text } = await started.ended
+    if (socket.readyState === socket.OPEN) await stream.last('outcome', text)
+  } finally {
+    started.answered()
+  }
+}
+
+/** Listens from the start: two messages may arrive in one read. */
+function oneMessageOnly(socket: WebSocket): void {
+  socket.once('message', () =>
+    socket.once('message', () => socket.close(ONE_JOB_ONLY, 'one job a connection')),
+  )
+}
+
+/** Waits for the first message, and charges received bytes to the shared body limit however they are fragmented. */
+async function firstMessage(
+  door: Door,
+  socket: WebSocket,
+  raw: Socket,
+  of: string,
+): Promise<Uint8Array> {
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+
+  using held = door.bodies.hold(of)
+  const bytesMax = door.bodies.bytesMax(of)
+  let length = 0
+  const count = (chunk: Buffer): void => {
+    try {
+      length += chunk.length
+      if (length > bytesMax + FRAGMENTS_MAX * HEAD_BYTES_MAX) throw tooLarge(bytesMax)
+      held.add(chunk.length)
+    } catch (thrown) {
+      reject(thrown)
+    }
+  }
+  const late = () => reject(new MayflyError('REQUEST_TIMEOUT', 'Cannot wait any longer for a job'))
+  const timer = setTimeout(late, door.limits.bodyMs)
+  raw.on('data', count)
+  socket.once('message', (data: RawData, isBinary: boolean) => {
+    if (!isBinary) return resolve(data as Buffer)
+    reject(
+      new MayflyError('UNSUPPORTED_MEDIA_TYPE', 'Cannot read a binary message: send JSON text'),
+    )
+  })
+  socket.once('close', () =>
+    reject(new MayflyError('SYNTAX', 'The connection ended before a job came')),
+  )
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    raw.off('data', count)
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,73 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import path from 'node:path'
+import { isCodePath } from '../contract/files.ts'
+import { contentOf, layerName } from '../contract/layer.ts'
+import type { LayerCode } from '../contract/pipeline.ts'
+import { Layers } from './layers.ts'
+
+const FOUND_BYTES_MAX = 2 ** 20
+
+/** Reads the code of layers for analysis, and caches the findings. */
+export function codeOfLayers(folder: () => string | undefined): LayerCode {
+  const placeOf = (layer: string, more: string) => {
+    const below = folder()
+    if (below === undefined) return undefined
+    return path.join(below, `${layerName.parse(layer)}${more}`)
+  }
+  return {
+    codeBytes(layer) {
+      const below = folder()
+      return below === undefined ? undefined : new Layers({ folder: below }).about(layer)?.codeBytes
+    },
+    read(layer) {
+      const root = placeOf(layer, '')
+      return root === undefined ? [] : readCode(root)
+    },
+    recall(layer) {
+      const file = placeOf(layer, '.found.json')
+      if (file === undefined) return undefined
+      try {
+        const text = readFileSync(file, 'utf8')
+        return text.length <= FOUND_BYTES_MAX ? text : undefined
+      } catch {
+        return undefined
+      }
+    },
+    keep(layer, text) {
+      const file = placeOf(layer, '.found.json')
+      if (file === undefined) return
+      try {
+        const own = `${file}.${randomBytes(8).toString('hex')}`
+        writeFileSync(own, text, { flag: 'wx', mode: 0o600 })
+        renameSync(own, file)
+      } catch {
+        // Cache write failed: analysed again next time.
+      }
+    },
+  }
+}
+
+/** Paths as a program sees them. Symlinks are skipped; the copy contains regular files only. */
+function readCode(root: string) {
+  const below = path.join(root, contentOf.node)
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW
+  return readdirSync(below, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(entry.parentPath, entry.name)
+    if (!entry.isFile() || !isCodePath(entry.name)) return []
+    const fd = openSync(file, flags)
+    try {
+      return [{ path: path.relative(root, file), content: readFileSync(fd, 'utf8') }]
+    } finally {
+      closeSync(fd)
+    }
+  })
+}

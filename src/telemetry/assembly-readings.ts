@@ -1,0 +1,73 @@
+import type { Clock } from '../contract/clock.ts'
+import type { WardenFacts } from '../contract/warden.ts'
+import type { Reading } from './instrument.ts'
+import { gauge, type Observer } from './meters.ts'
+import { sparesReadings, type SparesFacts } from './spares.ts'
+
+export interface ObservedAssembly {
+  readonly pool: { readonly running: number; readonly waiting: number }
+  readonly stock: { readonly facts: readonly SparesFacts[] }
+  readonly warden: { facts(): Promise<WardenFacts> }
+  readonly clock: Pick<Clock, 'now'>
+}
+
+/** Refresh interval and wait limit: memory facts walk the pages of every wall. */
+const factsEveryMs = 10_000
+const factsWaitMs = 1_000
+
+/** Current values: pool slots, and live walls with their proportional memory. */
+export function assemblyReadings({ pool, stock, warden, clock }: ObservedAssembly): Observer {
+  let facts: WardenFacts | undefined
+  let asked = Number.NEGATIVE_INFINITY
+  let asking: Promise<void> = Promise.resolve()
+
+  function refresh(): Promise<void> {
+    if (clock.now() - asked < factsEveryMs) return asking
+    asked = clock.now()
+    asking = warden.facts().then(
+      (fresh) => void (facts = fresh),
+      () => void (facts = undefined),
+    )
+    return asking
+  }
+
+  return async () => {
+    await Promise.race([refresh(), later(factsWaitMs)])
+    return [
+      gauge('mayfly.pool.running', 'Jobs that have a place', '{execution}', [[{}, pool.running]]),
+      gauge('mayfly.pool.waiting', 'Jobs that wait for a place', '{execution}', [
+        [{}, pool.waiting],
+      ]),
+      ...sparesReadings(stock.facts),
+      ...(facts ? wallReadings(facts) : []),
+    ]
+  }
+}
+
+function wallReadings({ walls, proportionalBytes }: WardenFacts): readonly Reading[] {
+  const programs = [...new Set(walls.map(({ program }) => program))].sort()
+  const of = (program: string) => walls.filter((wall) => wall.program === program)
+  const bytes = (program: string): number =>
+    of(program).reduce((sum, wall) => sum + wall.proportionalBytes, 0)
+  return [
+    gauge(
+      'mayfly.walls',
+      'Walls that are alive',
+      '{wall}',
+      programs.map((program) => [{ program }, of(program).length]),
+    ),
+    gauge(
+      'mayfly.walls.memory',
+      'Proportional set size of the walls',
+      'By',
+      programs.map((program) => [{ program }, bytes(program)]),
+    ),
+    gauge('mayfly.warden.memory', 'Proportional set size of the warden', 'By', [
+      [{}, proportionalBytes],
+    ]),
+  ]
+}
+
+function later(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}

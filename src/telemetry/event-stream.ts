@@ -1,0 +1,136 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Event, Sink, Emitter } from '../contract/event.ts'
+
+export interface VoiceOptions {
+  readonly clock: Clock
+  /** Read at every event, so that sinks can be added later. */
+  readonly sinks: readonly Sink[]
+  /** Events a second that a guest may emit per run; the burst is twice that. */
+  readonly limit?: number
+}
+
+/** Event stream of a process: rooms emit, sinks receive. */
+export interface EventStream extends Emitter {
+  /** Re-emits an event seen by a wall, with this process's sequence number. */
+  readonly sink: Sink
+  /** Subscribes a sink, such as a live view; returns the unsubscribe function. */
+  listen(sink: Sink): () => void
+  stats(): VoiceStats
+}
+
+export interface VoiceStats {
+  readonly said: number
+  /** Guest events dropped by the rate limit. */
+  readonly suppressed: number
+  /** Events at which a sink threw, and sinks retired after `failuresMax` consecutive errors. */
+  readonly failed: number
+  readonly retired: number
+}
+
+const guestEventsPerSecond = 50
+const runsMax = 4096
+const failuresMax = 100
+
+/** Opens the stream. A sink that throws loses that event, and is retired after `failuresMax` consecutive errors. */
+export function createEventStream(options: VoiceOptions): EventStream {
+  return new Stream(options)
+}
+
+/** Token bucket, with the number of events suppressed since the last that passed. */
+interface Bucket {
+  tokens: number
+  at: number
+  suppressed: number
+}
+
+class Stream implements EventStream {
+  readonly sink: Sink = ({ point, fields, run, zone, actor, trust, at }) =>
+    this.#emit({ point, fields, run, zone, actor, trust, at })
+  readonly #clock: Clock
+  readonly #perSecond: number
+  readonly #sinks: readonly Sink[]
+  readonly #listeners = new Set<Sink>()
+  /** Consecutive errors, only of sinks that throw. */
+  readonly #failures = new Map<Sink, number>()
+  readonly #buckets = new Map<string, Bucket>()
+  #seq = 0
+  #suppressed = 0
+  #failed = 0
+  #retired = 0
+
+  constructor({ clock, sinks, limit = guestEventsPerSecond }: VoiceOptions) {
+    this.#clock = clock
+    this.#perSecond = limit
+    this.#sinks = sinks
+  }
+
+  say: Emitter['say'] = (point, fields = {}, more = {}) => {
+    const { run = null, zone = 'main', trust = 'host' } = more
+    const actor = more.actor ?? point.slice(0, point.indexOf('/'))
+    this.#emit({ point, fields, run, zone, actor, trust, at: this.#clock.date() })
+  }
+
+  listen(sink: Sink): () => void {
+    const own: Sink = (event) => sink(event)
+    this.#listeners.add(own)
+    return () => {
+      this.#listeners.delete(own)
+      this.#failures.delete(own)
+    }
+  }
+
+  stats(): VoiceStats {
+    const [suppressed, failed] = [this.#suppressed, this.#failed]
+    return { said: this.#seq, suppressed, failed, retired: this.#retired }
+  }
+
+  #emit(parts: Omit<Event, 'format' | 'seq'>): void {
+    const bucket = parts.trust === 'guest' ? this.#bucketOf(parts.run ?? '') : undefined
+    if (bucket && !this.#passes(bucket)) return
+    const fields = bucket?.suppressed
+      ? { ...parts.fields, suppressed: bucket.suppressed }
+      : parts.fields
+    if (bucket) bucket.suppressed = 0
+    const event: Event = { format: 1, seq: ++this.#seq, ...parts, fields }
+    for (const sink of this.#sinks) this.#tell(sink, event)
+    for (const sink of this.#listeners) this.#tell(sink, event)
+  }
+
+  #tell(sink: Sink, event: Event): void {
+    const failures = this.#failures.size === 0 ? 0 : (this.#failures.get(sink) ?? 0)
+    if (failures >= failuresMax) return
+    try {
+      sink(event)
+      if (failures > 0) this.#failures.delete(sink)
+    } catch {
+      this.#failed += 1
+      this.#failures.set(sink, failures + 1)
+      if (failures + 1 === failuresMax) this.#retired += 1
+    }
+  }
+
+  #passes(bucket: Bucket): boolean {
+    const now = this.#clock.now()
+    const gained = ((now - bucket.at) / 1000) * this.#perSecond
+    bucket.tokens = Math.min(2 * this.#perSecond, bucket.tokens + gained)
+    bucket.at = now
+    if (bucket.tokens >= 1) {
+      bucket.tokens -= 1
+      return true
+    }
+    bucket.suppressed += 1
+    this.#suppressed += 1
+    return false
+  }
+
+  /** Bucket of a run; the least recently used is evicted. */
+  #bucketOf(run: string): Bucket {
+    const fresh = { tokens: 2 * this.#perSecond, at: this.#clock.now(), suppressed: 0 }
+    const bucket = this.#buckets.get(run) ?? fresh
+    this.#buckets.delete(run)
+    this.#buckets.set(run, bucket)
+    const [oldest] = this.#buckets.keys()
+    if (this.#buckets.size > runsMax && oldest !== undefined) this.#buckets.delete(oldest)
+    return bucket
+  }
+}

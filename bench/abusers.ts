@@ -15,7 +15,7 @@ import type { Profile } from '../src/contract/profile.ts'
 import type { Provider, Sandbox } from '../src/contract/provider.ts'
 import { jailKinds, type JailKind } from '../src/contract/jail-kind.ts'
 import { openCgroups } from '../src/os/cgroup.ts'
-import { createStock } from '../src/pool/stock.ts'
+import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { comeFirst, niceOf } from '../src/warden/come-first.ts'
@@ -137,10 +137,10 @@ async function run(
 
 function providerOf(held: WardenClient): Provider {
   const voice = { say() {} }
-  const stock = createStock(systemClock, voice)
+  const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
   const parts = { way, warden: held, voice, least: 4, most: 8, openWayOut }
-  return createProcessProvider({ ...parts, warm: (kind) => stock.warm(kind) })
+  return createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
 }

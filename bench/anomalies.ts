@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { anomalyNames, type Anomaly, isAtLeast } from '../src/contract/anomaly.ts'
 import { openStand, programsIn, type Judged, judge } from '../tests/fixtures/programs.ts'
-import { behaved, behaviorScoreOf, noBehavior } from '../src/watch/behavior-score.ts'
+import { withAnomaly, behaviorScoreOf, noAnomalies } from '../src/watch/behavior-score.ts'
 import { anomalous } from '../tests/fixtures/traces/anomalous.ts'
 import { benign } from '../tests/fixtures/traces/benign.ts'
 import type { Trace } from '../tests/fixtures/traces/script.ts'
@@ -117,7 +117,7 @@ function judgeTraces(given: readonly Trace[]): void {
     },
     behaviorScore: scoresOf(
       ...[wrong, honest].map((all) =>
-        all.map(({ anomalies }) => behaviorScoreOf(anomalies.reduce(behaved, noBehavior))),
+        all.map(({ anomalies }) => behaviorScoreOf(anomalies.reduce(withAnomaly, noAnomalies))),
       ),
     ),
     detectors: rows,

@@ -18,7 +18,7 @@ import type { Profile } from '../src/contract/profile.ts'
 import type { Provider } from '../src/contract/provider.ts'
 import { jailKinds } from '../src/contract/jail-kind.ts'
 import { figures } from '../src/lib/measure.ts'
-import { createStock } from '../src/pool/stock.ts'
+import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { supervise } from '../src/lives/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
@@ -156,7 +156,7 @@ function providerOf(name: string, warden: WardenClient): Provider {
   }
   const way = jailKinds.find((one) => one === name)
   if (!way) return createIsolateProvider({ warden, voice, spares: 2, wallsMax: 4, openWayOut })
-  const stock = createStock(systemClock, voice)
-  const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.warm(kind)
+  const stock = createSparePools(systemClock, voice)
+  const warm: Parameters<typeof createProcessProvider>[0]['warm'] = (kind) => stock.createPool(kind)
   return createProcessProvider({ way, warden, voice, warm, least: 2, most: 2, openWayOut })
 }

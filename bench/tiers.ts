@@ -19,7 +19,7 @@ import type { Provider, Task } from '../src/contract/provider.ts'
 import { findProgram } from '../src/jail/facts.ts'
 import { figures, rate, sideBySide, timed, type Contender } from '../src/lib/measure.ts'
 import { proportionalBytes } from '../src/os/proc.ts'
-import { createStock } from '../src/pool/stock.ts'
+import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import { jailKinds, type JailKind } from '../src/contract/jail-kind.ts'
@@ -101,7 +101,7 @@ async function measure(warden: WardenClient) {
 }
 
 function providerOf(way: JailKind, warden: WardenClient, most: number): Provider {
-  const stock = createStock(systemClock, voice)
+  const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here asks for a way out')
   }
@@ -109,7 +109,7 @@ function providerOf(way: JailKind, warden: WardenClient, most: number): Provider
     way,
     warden,
     voice,
-    warm: (kind) => stock.warm(kind),
+    warm: (kind) => stock.createPool(kind),
     least: most,
     most,
     openWayOut,

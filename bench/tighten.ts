@@ -20,9 +20,9 @@ import type { Profile } from '../src/contract/profile.ts'
 import type { Provider, Sandbox, TaskIo } from '../src/contract/provider.ts'
 import { jailKinds } from '../src/contract/jail-kind.ts'
 import { makeAuthority } from '../src/egress/authority.ts'
-import { openWayOut } from '../src/egress/way-out.ts'
+import { openEgress } from '../src/egress/open-egress.ts'
 import { figures } from '../src/lib/measure.ts'
-import { createStock } from '../src/pool/stock.ts'
+import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { supervise } from '../src/lives/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
@@ -292,7 +292,7 @@ function startBurners(): readonly ChildProcess[] {
 function processesOf(warden: WardenClient, port: number): Provider {
   const way = jailKinds.find((one) => one === flags.provider)
   if (!way) throw new RangeError(`Cannot find the provider "${flags.provider}"`)
-  const stock = createStock(systemClock, voice)
+  const stock = createSparePools(systemClock, voice)
   const authority = makeAuthority(() => Date.now())
   const dial = {
     resolver: () => Promise.resolve(['127.0.0.1']),
@@ -302,11 +302,11 @@ function processesOf(warden: WardenClient, port: number): Provider {
     way,
     warden,
     voice,
-    warm: (kind) => stock.warm(kind),
+    warm: (kind) => stock.createPool(kind),
     least: 1,
     most: 2,
     openWayOut: async (controls, run) =>
-      openWayOut({ controls, run, voice, authority, credentials: [], dial }),
+      openEgress({ controls, run, voice, authority, credentials: [], dial }),
   })
 }
 

@@ -16,23 +16,23 @@ import type { Availability, Provider } from '../contract/provider.ts'
 import { createEffects, type Effects } from '../effects/effects.ts'
 import { withRegistrationEvents } from '../effects/registration-events.ts'
 import { openEffectStore, type EffectStore } from '../effects/store.ts'
-import type { WayOutParts } from '../egress/way-out.ts'
+import type { EgressParts } from '../egress/open-egress.ts'
 import { createCustody, type CustodyParts } from '../evidence/custody.ts'
 import { openRecord, type AuditRecord } from '../evidence/record.ts'
 import { createMutex } from '../lib/mutex.ts'
 import { type Caller, run } from '../life.ts'
-import { createOperating } from '../operate/operate.ts'
-import type { Budget } from '../pool/admit.ts'
+import { createLiveOperations } from '../operate/live-operations.ts'
+import type { AdmissionBudget } from '../pool/admission.ts'
 import { budgetFor, createPool, type Pool } from '../pool/pool.ts'
 import { createResultCache } from '../pool/result-cache.ts'
-import { createStock, type Stock } from '../pool/stock.ts'
+import { createSparePools, type SparePools } from '../pool/spare-pools.ts'
 import { createCounters, type EventCounts } from '../telemetry/counters.ts'
 import { createEventStream, type EventStream } from '../telemetry/event-stream.ts'
 import type { CachedAnalysis } from '../threat/analyse.ts'
 import { createAnalysisClient, type AnalysisClient } from '../threat/analysis-client.ts'
 import type { WardenClient } from '../walls/client.ts'
 import type { Guard } from '../watch/guard.ts'
-import { overhear } from '../watch/overhear.ts'
+import { createEventForwarder } from '../watch/event-forwarder.ts'
 import { createCodeAnalysis, type Partition } from './code-analysis.ts'
 import { exitsFor, foldersFor } from './exits.ts'
 import { ProvedWalls, type ProvedProvider } from './proved-walls.ts'
@@ -53,9 +53,9 @@ export interface AssembleOptions {
   /** Where layers of packages are; without it there are none. */
   readonly layerFolder?: string | undefined
   /** For tests: servers of their own that stand for the world outside. */
-  readonly dial?: WayOutParts['dial'] | undefined
+  readonly dial?: EgressParts['dial'] | undefined
   /** For tests: bytes that jobs may hold together, in place of a share of this machine's. */
-  readonly budget?: Pick<Budget, 'memory'>
+  readonly budget?: Pick<AdmissionBudget, 'memory'>
 }
 
 export interface Assembly extends AsyncDisposable {
@@ -65,7 +65,7 @@ export interface Assembly extends AsyncDisposable {
   readonly record: AuditRecord
   readonly pool: Pool
   /** What is kept ready, and what it costs. */
-  readonly stock: Pick<Stock, 'facts'>
+  readonly stock: Pick<SparePools, 'facts'>
   readonly analysis: AnalysisClient
   /** The road. Waits for the first proof of the walls. */
   run(job: Job, caller: Caller): Promise<Outcome>
@@ -138,10 +138,10 @@ export function assemble(options: AssembleOptions): Assembly {
   const { clock, voice, record, config } = base
   const { kind } = options
   const watching = openWatching(base)
-  const overhearing = overhear()
+  const overhearing = createEventForwarder()
   voice.listen(overhearing.sink)
   const { walls, pool, stock, analysis, ownPorts } = openWalls(base, (run) =>
-    watching.guard.hearing(run),
+    watching.guard.outboundCheck(run),
   )
   const proving = walls.proveAtStart(config())
   if (kind === 'server') void proving.then(() => walls.proveProcesses())
@@ -157,7 +157,7 @@ export function assemble(options: AssembleOptions): Assembly {
   })
   const { keep, evidence, tell } = openCustody(base)
   const captures = createMutex()
-  const operating = createOperating({ keep, mutex: captures, tell })
+  const operating = createLiveOperations({ keep, mutex: captures, writeRecord: tell })
   const rooms = createRooms({
     config,
     clock,
@@ -257,7 +257,7 @@ function openWalls({ options, clock, voice, config }: Base, heed: Heed) {
   const atOnce = os.availableParallelism()
   const analysis = createAnalysisClient({ warden, voice, atOnce, once: isOnce })
   const isFrugal = isOnce || os.totalmem() < SMALL_MACHINE_BYTES
-  const stock = createStock(clock, voice)
+  const stock = createSparePools(clock, voice)
   const loaders = providerLoaders({
     config: config(),
     warden,
@@ -265,7 +265,7 @@ function openWalls({ options, clock, voice, config }: Base, heed: Heed) {
     spares: isFrugal ? 0 : SPARES,
     wallsMax: budget.runnable + 1,
     keepReady: !isOnce,
-    warm: (program) => stock.warm(program),
+    warm: (program) => stock.createPool(program),
     most: isFrugal ? 0 : budget.runnable,
     openWayOut: exitsFor(config(), {
       voice,

@@ -13,8 +13,8 @@ import type { AnalysisClient } from '../threat/analysis-client.ts'
 import { analyseSigned, refusalOf } from '../threat/signed.ts'
 import { openSigners } from '../threat/signers.ts'
 import { createVerifier } from '../threat/verify-job.ts'
-import { narrowed } from '../zones/history.ts'
-import { analysisOf, zonesOf } from '../zones/plan.ts'
+import { limitToHistory } from '../zones/instance-history.ts'
+import { riskAnalysis, planZones } from '../zones/plan-zones.ts'
 import type { Watching } from './watching.ts'
 
 /** The parts of a job's code that are worth a look, and the zones that it gets. */
@@ -77,9 +77,9 @@ export function createCodeAnalysis(parts: CodeParts): CodeAnalysis {
           details: [{ path: 'code', ...analysis, verdict: undefined }],
         })
       const { profile } = plan(job, analysis.verdict)
-      const risk = analysisOf(analysis)
+      const risk = riskAnalysis(analysis)
       const past = analysis.instance && watching.pastOf(analysis.instance)
-      return { risk, zones: zonesOf(profile, risk.split, { execution: job.id, past }) }
+      return { risk, zones: planZones(profile, risk.split, { execution: job.id, past }) }
     },
   }
 }
@@ -91,7 +91,7 @@ function withHistory(job: Job, analysis: CachedAnalysis, watching: Watching): Ca
   const instance: ZoneInstance = { tenant: job.tenant, id, code: analysis.verdict.digest }
   const past = watching.pastOf(instance)
   const { split } = analysis
-  return { ...analysis, instance, ...(past && split && { split: narrowed(split, past) }) }
+  return { ...analysis, instance, ...(past && split && { split: limitToHistory(split, past) }) }
 }
 
 /** Whether a schedule gives parts of a program a life of their own. */

@@ -1,17 +1,17 @@
 import type { Config } from '../contract/config.ts'
 import type { Emitter } from '../contract/event.ts'
-import type { Accounts } from '../egress/account.ts'
-import type { Authority } from '../egress/authority.ts'
-import { credentialsFrom } from '../egress/held.ts'
+import type { TrafficAccounts } from '../egress/traffic-account.ts'
+import type { EgressAuthority } from '../egress/authority.ts'
+import { credentialsFrom } from '../egress/configured-credentials.ts'
 import { upstreamFrom } from '../egress/upstream.ts'
-import type { WayOutParts } from '../egress/way-out.ts'
+import type { EgressParts } from '../egress/open-egress.ts'
 import type { OpenWayOut } from '../walls/exit.ts'
 import type { OpenFolders } from '../walls/folder-calls.ts'
 
 export interface ExitParts {
   readonly voice: Emitter
   /** For tests: servers of their own that stand for the world outside. */
-  readonly dial?: WayOutParts['dial'] | undefined
+  readonly dial?: EgressParts['dial'] | undefined
   /** Ports that this Mayfly listens on: never reached from a wall. */
   readonly ownPorts: () => ReadonlySet<number>
   /** Scanner of what a run sends; false for a piece that must not leave. */
@@ -25,19 +25,19 @@ export function exitsFor(
 ): OpenWayOut {
   const held = credentialsFrom(credentials, process.env)
   const upstream = upstreamFrom(egress, process.env)
-  let authority: Authority | undefined
-  let accounts: Accounts | undefined
+  let authority: EgressAuthority | undefined
+  let accounts: TrafficAccounts | undefined
   return async (controls, run, { zone, privateHosts } = {}) => {
-    const [{ openWayOut }, { makeAuthority }, { Accounts }] = await Promise.all([
-      import('../egress/way-out.ts'),
+    const [{ openEgress }, { makeAuthority }, { TrafficAccounts }] = await Promise.all([
+      import('../egress/open-egress.ts'),
       import('../egress/authority.ts'),
-      import('../egress/account.ts'),
+      import('../egress/traffic-account.ts'),
     ])
-    accounts ??= new Accounts()
+    accounts ??= new TrafficAccounts()
     authority ??= makeAuthority(() => Date.now())
-    const own = { heed: () => heed(run), ...(dial && { dial }) }
+    const own = { makeOutboundCheck: () => heed(run), ...(dial && { dial }) }
     const of = { run, zone, accounts, privateHosts, ownPorts, upstream }
-    return openWayOut({ controls, ...of, voice, credentials: held, authority, ...own })
+    return openEgress({ controls, ...of, voice, credentials: held, authority, ...own })
   }
 }
 

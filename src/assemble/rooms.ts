@@ -12,17 +12,17 @@ import { newJob } from '../job.ts'
 import type { Mutex } from '../lib/mutex.ts'
 import { live } from '../life.ts'
 import { supervise } from '../lives/supervise.ts'
-import type { Operating } from '../operate/operate.ts'
+import type { LiveOperations } from '../operate/live-operations.ts'
 import { createGate } from '../output/gate.ts'
 import { compileSchema } from '../output/schema.ts'
-import type { Beside, Pool } from '../pool/pool.ts'
+import type { ExtraWalls, Pool } from '../pool/pool.ts'
 import type { ResultCache } from '../pool/result-cache.ts'
 import { createChooser, createProfiler } from '../profile/make-profile.ts'
 import { withinSignature } from '../profile/within-signature.ts'
 import type { EventStream } from '../telemetry/event-stream.ts'
-import type { Overhearing } from '../watch/overhear.ts'
-import { besideOf } from '../zones/grant.ts'
-import { overZones } from '../zones/over.ts'
+import type { EventForwarder } from '../watch/event-forwarder.ts'
+import { zoneCosts } from '../zones/grant.ts'
+import { superviseZones } from '../zones/supervise-zones.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
@@ -41,8 +41,8 @@ export interface RoomParts {
   readonly pool: Pool
   readonly cache: ResultCache
   readonly watching: Watching
-  readonly overhearing: Overhearing
-  readonly operating: Operating
+  readonly overhearing: EventForwarder
+  readonly operating: LiveOperations
   readonly keep: KeepCapture
   /** Captures of this process wait for each other: each takes up to 64 MiB of it. */
   readonly captures: Mutex
@@ -87,7 +87,7 @@ export function createRooms(parts: RoomParts): WiredRooms {
       parts.pool.acquire(planned, job, signal, wallsBeside(walls, planned, job, analysis)),
     supervise: (sandbox, planned, analysis, caller) =>
       supervised(parts, sandbox, planned, analysis, caller),
-    behaviorScore: ({ id }) => watching.guard.watching.seen(id).behaviorScore,
+    behaviorScore: ({ id }) => watching.guard.watching.findings(id).behaviorScore,
     answer: (job, { signal }) =>
       answerCalls((capability, asked, over) => {
         const { tenant, principal, traceparent } = job
@@ -148,10 +148,10 @@ function supervised(
   const mayCapture = (run: string) => guard.mayCapture(run)
   const { tightens = [], can = [] } = parts.walls.find(sandbox.provider) ?? {}
   const abilities = { tightens: sandbox.tightens ?? tightens, can }
-  return operating.over({ sandbox, profile, clock, on, can: abilities }, (hear) =>
-    overZones({ sandbox, clock, on: hear, learn }, (told) =>
-      guard.over(
-        overhearing.over(
+  return operating.registerLife({ sandbox, profile, clock, on, can: abilities }, (hear) =>
+    superviseZones({ sandbox, clock, on: hear, learn }, (told) =>
+      guard.watchSupervisor(
+        overhearing.wrap(
           supervise({ sandbox, profile, clock, voice, signal, on: told, keep, mutex, mayCapture }),
         ),
       ),
@@ -165,8 +165,8 @@ function wallsBeside(
   profile: Profile,
   job: Job,
   analysis: Analysis,
-): Beside | undefined {
+): ExtraWalls | undefined {
   const split = analysis.kind === 'verdict' ? analysis.split : undefined
   const canSplit = walls.find(profile.provider)?.can.includes('zones') && !job.asked.calls
-  return split && canSplit ? besideOf(profile, split) : undefined
+  return split && canSplit ? zoneCosts(profile, split) : undefined
 }

@@ -3,13 +3,13 @@ import type { Clock } from '../contract/clock.ts'
 import type { Config } from '../contract/config.ts'
 import { messageOf } from '../contract/error.ts'
 import type { PastCalls, ZoneInstance } from '../contract/zones.ts'
-import { addressesFor } from '../egress/dns.ts'
+import { addressesFor } from '../egress/dial.ts'
 import type { EventStream } from '../telemetry/event-stream.ts'
 import { openWebhooks } from '../telemetry/webhooks/open.ts'
 import { type BaselineStore, openBaselineStore } from '../watch/baseline-store.ts'
 import { createGuard, type Guard } from '../watch/guard.ts'
-import { openStrongerStore, type StrongerStore } from '../watch/stronger-store.ts'
-import { subjectOf } from '../zones/history.ts'
+import { openRaisedFloors, type RaisedFloorStore } from '../watch/raised-floors.ts'
+import { historySubject } from '../zones/instance-history.ts'
 
 export interface Watching {
   readonly guard: Guard
@@ -29,7 +29,7 @@ export function openWatching(parts: {
   const { config, clock, voice } = parts
   const { state } = config()
   let baselines: BaselineStore | undefined
-  let stronger: StrongerStore | undefined
+  let stronger: RaisedFloorStore | undefined
   const baselinesHere = () => (baselines ??= openBaselineStore(join(state, 'baselines.db')))
   const webhooks = openWebhooks({
     config: config(),
@@ -43,16 +43,16 @@ export function openWatching(parts: {
     voice,
     config,
     baselines: baselinesHere,
-    stronger: () => (stronger ??= openStrongerStore(join(state, 'stronger.db'))),
+    stronger: () => (stronger ??= openRaisedFloors(join(state, 'stronger.db'))),
     notify: webhooks && ((anomaly) => webhooks.tell(anomaly)),
   })
   voice.listen(guard.watching.sink)
   return {
     guard,
-    pastOf: (instance) => baselinesHere().past(subjectOf(instance)),
+    pastOf: (instance) => baselinesHere().past(historySubject(instance)),
     learn(instance, run, called) {
       try {
-        baselinesHere().keepPast(subjectOf(instance), called)
+        baselinesHere().keepPast(historySubject(instance), called)
       } catch (thrown) {
         const fields = { name: `instance:${instance.id}`, because: messageOf(thrown) }
         voice.say('baseline/lost', fields, { run })

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Command } from 'commander'
 import { loadConfig } from '../config/load.ts'
-import { openBaselineStore, type Kept } from '../watch/baseline-store.ts'
-import { noted, noTrail } from '../watch/trail.ts'
+import { openBaselineStore, type StoredBaseline } from '../watch/baseline-store.ts'
+import { withObservation, noTrail } from '../watch/trail.ts'
 import { register } from './policy.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-propose-'))
@@ -35,7 +35,7 @@ function learn(effect: string, host: string): void {
   const store = openBaselineStore(join(state, 'baselines.db'))
   const seen = { kind: 'connect', host, port: 443, sent: 1, received: 1, denied: false } as const
   const memory = { kind: 'memory', bytes: 20 * 2 ** 20 } as const
-  const trail = [seen, memory].reduce((so, one) => noted(so, { seen: one }), noTrail)
+  const trail = [seen, memory].reduce((so, one) => withObservation(so, { seen: one }), noTrail)
   store.learn({ tenant: 'default', name: `effect:${effect}`, code: 'c' }, trail, [])
   store.close()
 }
@@ -71,7 +71,7 @@ test('Learned baselines can be read, frozen and reset', () => {
   learn('hash', 'b.example')
   assert.equal(run('learned', '--freeze').code, 2)
   assert.equal(run('learned', '--effect', 'hash', '--freeze').stderr, '1 frozen\n')
-  const [kept] = JSON.parse(run('learned', '--effect', 'hash').stdout) as Kept[]
+  const [kept] = JSON.parse(run('learned', '--effect', 'hash').stdout) as StoredBaseline[]
   assert.deepEqual([kept?.name, kept?.baseline.frozen], ['effect:hash', true])
   assert.deepEqual(JSON.parse(run('learned', '--effect', 'hash', '--reset', '--json').stdout), {
     changed: 1,

@@ -3,7 +3,11 @@ import { join } from 'node:path'
 import type { Config } from '../contract/config.ts'
 import { allControls, type Controls, unlimited } from '../contract/controls.ts'
 import { messageOf, MayflyError } from '../contract/error.ts'
-import { openBaselineStore, type BaselineStore, type Kept } from '../watch/baseline-store.ts'
+import {
+  openBaselineStore,
+  type BaselineStore,
+  type StoredBaseline,
+} from '../watch/baseline-store.ts'
 import { propose, type Proposal } from '../watch/propose.ts'
 
 export interface ProposalQuery {
@@ -41,7 +45,7 @@ export function proposals(config: Config, asked: ProposalQuery): readonly Schedu
 }
 
 /** Exports learned baselines. */
-export function learnedOf(config: Config, asked: ProposalQuery): readonly Kept[] {
+export function learnedOf(config: Config, asked: ProposalQuery): readonly StoredBaseline[] {
   const tenant = asked.tenant ?? config.tenants[0]!.name
   return withBaselines(config, (store) => store.export(tenant, nameOf(asked.effect))) ?? []
 }

@@ -2,7 +2,7 @@ import type { Config } from '../contract/config.ts'
 import type { NetworkControl } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { NetworkInput } from '../contract/network.ts'
-import { simulate, type Simulated } from '../egress/simulate.ts'
+import { simulate, type SimulatedDecision } from '../egress/simulate.ts'
 import { networkFor, privateHostsFor } from '../profile/network.ts'
 
 export interface EgressQuery {
@@ -15,14 +15,14 @@ export interface EgressQuery {
  * Verdict for each address in a job of the first tenant, within the ceilings: with `--allow` for a job that requests
  * those hosts, else for one that requests none. Throws MayflyError USAGE.
  */
-export function simulateEgress(config: Config, asked: EgressQuery): readonly Simulated[] {
+export function simulateEgress(config: Config, asked: EgressQuery): readonly SimulatedDecision[] {
   const network = networkAllowed(config, asked.allow && { allow: asked.allow })
   const hosts = privateHostsFor(network, config, config.tenants[0]!)
   return asked.egress.map((url) => simulate(network, url, asked.method ?? 'GET', hosts))
 }
 
 /** Formats one line per address with the reason. */
-export function simulatedText(all: readonly Simulated[]): string {
+export function simulatedText(all: readonly SimulatedDecision[]): string {
   const width = Math.max(...all.map(({ url }) => url.length))
   return all
     .map(({ url, verdict, because }) => `${verdict.padEnd(7)}  ${url.padEnd(width)}  ${because}\n`)

@@ -5,9 +5,9 @@ import { certificate, extension } from '../lib/certificate.ts'
 import { bits, der, implicit, integer, oid, sequence, truth } from '../lib/der.ts'
 import { addressOf } from './host.ts'
 
-/** Vouches for hosts inside walls alone, where tunnels are looked into. */
-export interface Authority {
-  /** Its certificate: what a wall has to trust (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE). */
+/** Certificate authority for TLS inspection, trusted inside walls only. */
+export interface EgressAuthority {
+  /** CA certificate for the wall's trust store (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE). */
   readonly pem: string
   contextFor(host: string): SecureContext
 }
@@ -16,9 +16,9 @@ const AUTHORITY_DAYS = 365
 const HOST_DAYS = 2
 const contextsMax = 256
 /**
- * A guest may make the server shake hands as often as it has a turn, and no more: with groups that every client has, since
- * others take up to ten times as long and would protect a way inside one machine; and once a connection. Node's own bound
- * on renegotiation (TLS 1.2) does not hold for a socket that it has not accepted itself.
+ * Bounds the handshake cost a guest can cause: common groups only, since others cost up to ten times as much and
+ * would protect a path within one machine; no renegotiation, because Node's own limit for TLS 1.2 does not apply to a
+ * socket that Node has not accepted itself.
  */
 const cheap = {
   minVersion: 'TLSv1.2',
@@ -28,13 +28,13 @@ const cheap = {
 const DAY_MS = 86_400_000
 
 /**
- * An authority of this process, made anew each time and kept in memory: its key is written nowhere, and no machine
- * outside the walls is ever asked to trust it. `now` gives milliseconds since 1970.
+ * Creates a CA with a fresh key that lives in memory only; no machine outside the walls has to trust it. `now` gives
+ * milliseconds since 1970.
  */
-export function makeAuthority(now: () => number): Authority {
+export function makeAuthority(now: () => number): EgressAuthority {
   const name = `Mayfly egress ${randomBytes(4).toString('hex')}`
   const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  // One key for all hosts: who has it can do no more than the authority's own key could.
+  // Shared key for all hosts: stealing it gives no more than the CA key would.
   const shared = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const key = shared.privateKey.export({ type: 'pkcs8', format: 'pem' })
   const issuer = { name, key: own.privateKey }
@@ -73,7 +73,7 @@ export function makeAuthority(now: () => number): Authority {
 function authorityExtensions(): readonly Buffer[] {
   return [
     extension('2.5.29.19', sequence(truth(), integer(Buffer.from([0]))), true),
-    // Signs certificates, nothing else.
+    // keyCertSign only.
     extension('2.5.29.15', bits(Buffer.from([0x04]), 2), true),
   ]
 }

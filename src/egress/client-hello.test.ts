@@ -4,7 +4,7 @@ import { before, test } from 'node:test'
 import { connect } from 'node:tls'
 import { readClientHello } from './client-hello.ts'
 
-/** The first bytes that Node's own client says. */
+/** ClientHello as Node's own client sends it. */
 async function helloOf(servername?: string): Promise<Buffer> {
   const { promise, resolve } = Promise.withResolvers<Buffer>()
   const socket = new Duplex({ read: () => undefined, write: (chunk: Buffer) => resolve(chunk) })
@@ -15,7 +15,7 @@ async function helloOf(servername?: string): Promise<Buffer> {
   return bytes
 }
 
-/** The same hello with one extension more. */
+/** The same hello with one more extension. */
 function extended(hello: Buffer, type: number, content: Buffer): Buffer {
   const extension = Buffer.alloc(4)
   extension.writeUInt16BE(type, 0)
@@ -47,17 +47,17 @@ const because = (bytes: Buffer): string => {
   return hello.kind === 'refused' ? hello.because : hello.kind
 }
 
-test('The server that a TLS client names is read from what it says first', () => {
+test('The server name of a TLS ClientHello is parsed', () => {
   assert.deepEqual(readClientHello(named), { kind: 'hello', serverName: 'a.example' })
   assert.deepEqual(readClientHello(unnamed), { kind: 'hello', serverName: undefined })
 })
 
-test('A hello that is not there whole is waited for, wherever it was cut', () => {
+test('A truncated ClientHello asks for more input, wherever it was cut', () => {
   for (let end = 1; end < named.length; end++)
     assert.equal(readClientHello(named.subarray(0, end)).kind, 'more', `${end}`)
 })
 
-test('A hello spread over records is put together, and what comes after it is not looked at', () => {
+test('A ClientHello split over records is reassembled, and later records are ignored', () => {
   const body = named.subarray(5)
   const record = (part: Buffer) =>
     Buffer.concat([Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part])
@@ -72,7 +72,7 @@ test('A hello spread over records is put together, and what comes after it is no
   )
 })
 
-test('An encrypted hello, and its older form, hide the server and are refused', () => {
+test('Encrypted ClientHello and encrypted SNI hide the server name and are refused', () => {
   for (const type of [0xfe0d, 0xffce])
     assert.match(because(extended(named, type, Buffer.alloc(8))), /hides the server/)
 })
@@ -84,14 +84,14 @@ test('A second server name, two names in one, and a name with a NUL are refused'
     const all = Buffer.concat(names)
     return Buffer.concat([Buffer.from([all.length >> 8, all.length & 255]), all])
   }
-  assert.match(because(extended(named, 0, list(name('b.example')))), /twice/)
+  assert.match(because(extended(named, 0, list(name('b.example')))), /repeats an extension/)
   assert.equal(because(extended(unnamed, 0, list(name('b.example')))), 'hello')
   assert.match(because(extended(unnamed, 0, list(name('a'), name('b')))), /cannot be read/)
   assert.match(because(extended(unnamed, 0, list(name('a\0.example')))), /cannot be read/)
   assert.match(because(extended(unnamed, 0, list())), /cannot be read/)
 })
 
-test('What is no TLS, no hello, or longer than any hello is refused', () => {
+test('Input that is not TLS, not a ClientHello or over the size limit is refused', () => {
   for (const bytes of [
     Buffer.from('GET / HTTP/1.1\r\n'),
     Buffer.from([22, 2, 0, 0, 1, 1]),
@@ -101,7 +101,7 @@ test('What is no TLS, no hello, or longer than any hello is refused', () => {
     assert.match(because(bytes), /no TLS/)
   const other = Buffer.from(named)
   other[5] = 2
-  assert.match(because(other), /no hello/)
+  assert.match(because(other), /no ClientHello/)
   const long = Buffer.from(named)
   long.writeUIntBE(0xffffff, 6, 3)
   assert.match(because(long), /too long/)

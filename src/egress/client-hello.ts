@@ -1,40 +1,48 @@
 /**
- * Reads what a TLS client says in clear before anything else (RFC 8446, section 4.1.2): the server it wants. Nothing is
- * sent on before this has been read whole, so that a client that stops in the middle has reached nobody.
+ * Parser for the TLS ClientHello (RFC 8446, section 4.1.2) and its server name (RFC 6066, section 3).
+ *
+ * Problem: a tunnel to an allowed host may carry TLS for another host at the same address.
+ *
+ * Mechanism: the hello is collected across records, up to `helloBytesMax`, before any byte of the guest is forwarded;
+ * the caller compares its server name with the host of the tunnel. Encrypted ClientHello and its draft predecessor
+ * (ESNI) are refused, because they hide the name.
+ *
+ * Not handled: anything after the hello, certificates, and the Host header inside TLS, which takes TLS inspection.
  */
-export type Hello =
+export type ClientHelloResult =
   | { readonly kind: 'more' }
   | { readonly kind: 'refused'; readonly because: string }
   | { readonly kind: 'hello'; readonly serverName: string | undefined }
 
-/** Post-quantum key shares make some 1.5 KB. */
+/** Post-quantum key shares alone take some 1.5 KB. */
 export const helloBytesMax = 16 * 1024
 const HANDSHAKE = 22
 const CLIENT_HELLO = 1
 const SERVER_NAME = 0
-/** Encrypted ClientHello and the draft before it: the server that is meant cannot be seen. */
+/** Extensions encrypted_client_hello and encrypted_server_name (draft): both hide the server name. */
 const hidden = new Set([0xfe0d, 0xffce])
 
-const no = (because: string): Hello => ({ kind: 'refused', because })
+const no = (because: string): ClientHelloResult => ({ kind: 'refused', because })
 
-export function readClientHello(bytes: Buffer): Hello {
+export function readClientHello(bytes: Buffer): ClientHelloResult {
   const message = handshakeOf(bytes)
-  if (message === undefined) return no('this is no TLS')
-  if (message.length >= 4 && message[0] !== CLIENT_HELLO) return no('this TLS starts with no hello')
+  if (message === undefined) return no('it carries no TLS record')
+  if (message.length >= 4 && message[0] !== CLIENT_HELLO)
+    return no('its TLS starts with no ClientHello')
   const length = message.length < 4 ? Infinity : message.readUIntBE(1, 3)
   if (message.length < 4 + length)
     return bytes.length < helloBytesMax && !(length > helloBytesMax && length !== Infinity)
       ? { kind: 'more' }
-      : no('its TLS hello is too long')
+      : no('its ClientHello is too long')
   try {
     return readHello(new Reader(message.subarray(4, 4 + length)))
   } catch (thrown) {
     if (!(thrown instanceof RangeError)) throw thrown
-    return no('its TLS hello cannot be read')
+    return no('its ClientHello cannot be read')
   }
 }
 
-/** What the handshake records hold together, as far as they are there; undefined when there is something else. */
+/** Payload of the handshake records received so far; undefined if the input is not TLS. */
 function handshakeOf(bytes: Buffer): Buffer | undefined {
   const parts: Buffer[] = []
   for (let at = 0; at < bytes.length;) {
@@ -49,22 +57,22 @@ function handshakeOf(bytes: Buffer): Buffer | undefined {
   return Buffer.concat(parts)
 }
 
-function readHello(hello: Reader): Hello {
+function readHello(hello: Reader): ClientHelloResult {
   hello.skip(2 + 32)
   hello.vector(1)
   hello.vector(2)
   hello.vector(1)
   if (hello.isAtEnd) return { kind: 'hello', serverName: undefined }
   const extensions = new Reader(hello.vector(2))
-  if (!hello.isAtEnd) return no('its TLS hello cannot be read')
+  if (!hello.isAtEnd) return no('its ClientHello cannot be read')
   let serverName: string | undefined
   const seen = new Set<number>()
   while (!extensions.isAtEnd) {
     const type = extensions.number(2)
     const content = extensions.vector(2)
-    if (seen.has(type)) return no('its TLS hello says something twice')
+    if (seen.has(type)) return no('its ClientHello repeats an extension')
     seen.add(type)
-    if (hidden.has(type)) return no('its TLS hello hides the server that it means')
+    if (hidden.has(type)) return no('its ClientHello is encrypted and hides the server name')
     if (type === SERVER_NAME) serverName = readServerName(content)
   }
   return { kind: 'hello', serverName }
@@ -84,7 +92,7 @@ function readServerName(content: Buffer): string {
   return name.toString('latin1')
 }
 
-/** Throws RangeError where there is less than is asked for. */
+/** Bounds-checked reader; throws RangeError for short input. */
 class Reader {
   #bytes: Buffer
   #at = 0
@@ -105,12 +113,12 @@ class Reader {
     return this.#take(size).readUIntBE(0, size)
   }
 
-  /** As many bytes as the number before them says. */
+  /** Variable-length vector with a length prefix of `size` bytes. */
   vector(size: number): Buffer {
     return this.#take(this.number(size))
   }
 
-  /** The same, with nothing after them. */
+  /** The same, and nothing may follow. */
   whole(size: number): Buffer {
     const bytes = this.vector(size)
     if (!this.isAtEnd) throw new RangeError('something is left over')

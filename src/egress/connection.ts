@@ -1,88 +1,94 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { answerJson, answerRefusal, unrecognizedName } from './answer.ts'
+import { answerJson, answerRefusal, unrecognizedName } from './proxy-answers.ts'
 import { readClientHello } from './client-hello.ts'
-import { usedUp } from './budget.ts'
-import { exchange } from './exchange.ts'
-import { framingOf } from './body.ts'
-import { readRequestHead, refused, type Refused } from './head.ts'
+import { budgetExceeded } from './byte-budget.ts'
+import { relayRequest } from './relay-request.ts'
+import { framingOf } from './http-body.ts'
+import { readRequestHead, refused, type EgressRefusal } from './http-head.ts'
 import { addressOf, readHost } from './host.ts'
-import type { Entry } from './entry.ts'
-import { isLookUp, lookUp } from './look-up.ts'
-import { deny, reach, tooMuch, whyCut, type Reached } from './reach.ts'
+import type { LedgerEntry } from './ledger-entry.ts'
+import { isDnsLookup, resolveForGuest } from './dns-lookup.ts'
+import {
+  deny,
+  openConnection,
+  ledgerFull,
+  whyCut,
+  type EgressConnection,
+} from './open-connection.ts'
 import { decide, type EgressRequest } from './rules.ts'
-import { nextChunk, pass, send, takeFrom } from './streams.ts'
-import { readTarget, type Place } from './target.ts'
-import type { Heed, Terms } from './terms.ts'
-import type { Watch } from './watch.ts'
-import { waysInto, type Ways } from './ways.ts'
+import { nextChunk, copyStream, send, readUntilParsed } from './streams.ts'
+import { readTarget, type HttpOrigin } from './target.ts'
+import type { OutboundCheck, EgressTerms } from './egress-terms.ts'
+import type { ConnectionMonitor } from './connection-monitor.ts'
+import { tunnelModesFor, type TunnelModes } from './tunnel-modes.ts'
 
-export interface Times {
+export interface ConnectionTimeouts {
   readonly headMsMax: number
   readonly idleMsMax: number
   readonly lifeMsMax: number
 }
 
-type To = Pick<Place, 'host' | 'port'>
+type To = Pick<HttpOrigin, 'host' | 'port'>
 
 const TLS_HANDSHAKE = 22
-const leaveMsMax = 5_000
+const drainMsMax = 5_000
 
-/** One connection that a guest has opened to the proxy, from its first byte to its last. */
-export class Connection implements Watch {
+/** Connection of a guest to the proxy, from accept to close. */
+export class ProxyConnection implements ConnectionMonitor {
   readonly #raw: Socket
-  readonly #terms: Terms
-  readonly #heed: Heed | undefined
+  readonly #terms: EgressTerms
+  readonly #outboundCheck: OutboundCheck | undefined
   readonly #timers: readonly NodeJS.Timeout[]
-  readonly #idle: NodeJS.Timeout
-  #open: { request: EgressRequest; entry: Entry; socket: Socket } | undefined
+  readonly #headTimer: NodeJS.Timeout
+  #open: { request: EgressRequest; entry: LedgerEntry; socket: Socket } | undefined
   #isCut = false
   #isOver = false
 
-  constructor(raw: Socket, terms: Terms, times: Times) {
+  constructor(raw: Socket, terms: EgressTerms, times: ConnectionTimeouts) {
     this.#raw = raw
     const stop = new AbortController()
     this.#terms = { ...terms, stop }
-    this.#heed = terms.heed?.()
-    // A client may say all it has to say, close its side, and wait.
+    this.#outboundCheck = terms.makeOutboundCheck?.()
+    // Clients may half-close after their request and wait for the answer.
     raw.allowHalfOpen = true
     raw.on('error', () => raw.destroy())
     raw.once('close', () => stop.abort())
     const late = (what: string) => () => this.cut(what)
-    this.#idle = setTimeout(late('nothing happened for too long'), times.headMsMax)
-    this.#timers = [this.#idle, setTimeout(late('it took too long'), times.lifeMsMax)]
+    this.#headTimer = setTimeout(late('nothing happened for too long'), times.headMsMax)
+    this.#timers = [this.#headTimer, setTimeout(late('it took too long'), times.lifeMsMax)]
     this.#idleMsMax = times.idleMsMax
   }
 
   readonly #idleMsMax: number
 
-  /** Resolves when it is over; never rejects. */
+  /** Resolves when the connection is over; never rejects. */
   async serve(): Promise<void> {
     try {
       await this.#serve()
     } catch {
-      // Whatever it is, the guest gets no more.
+      // Fail closed: any error ends the guest's connection.
       this.#raw.destroy()
     } finally {
       this.#isOver = true
       for (const timer of this.#timers) clearTimeout(timer)
-      clearTimeout(this.#quiet)
+      clearTimeout(this.#idleTimer)
       this.#open?.socket.destroy()
-      this.#leave()
+      this.#drain()
     }
   }
 
-  /** What was written last has to arrive, and a guest that never closes its side is not waited for. */
-  #leave(): void {
+  /** Lets the last bytes drain, with a deadline for guests that never close their side. */
+  #drain(): void {
     const raw = this.#raw
     if (!raw.writableEnded || raw.destroyed) return void raw.destroy()
     raw.resume()
-    const timer = setTimeout(() => raw.destroy(), leaveMsMax)
+    const timer = setTimeout(() => raw.destroy(), drainMsMax)
     raw.once('close', () => clearTimeout(timer))
   }
 
-  /** Cuts it where what is in force no longer lets it go on; tells whether it did. */
+  /** Cuts the connection if the network in force no longer permits it; true if it did. */
   tighten(): boolean {
     if (!this.#open || this.#isCut) return false
     const why = whyCut(this.#open.request, this.#terms)
@@ -98,7 +104,7 @@ export class Connection implements Watch {
     this.#raw.destroy()
   }
 
-  opened(request: EgressRequest, { entry, socket }: Reached): void {
+  opened(request: EgressRequest, { entry, socket }: EgressConnection): void {
     this.#open = { request, entry, socket }
     socket.on('error', () => socket.destroy())
     this.#raw.once('close', () => socket.destroy())
@@ -109,12 +115,12 @@ export class Connection implements Watch {
   sending(bytes: number): boolean {
     this.#touch()
     if (this.#open?.entry.reserve(bytes)) return !this.#isCut
-    this.cut(usedUp('send'))
+    this.cut(budgetExceeded('send'))
     return false
   }
 
   passes(piece: Buffer): boolean {
-    if (this.#heed?.(piece) !== false) return !this.#isCut
+    if (this.#outboundCheck?.(piece) !== false) return !this.#isCut
     this.cut('it carries a planted secret')
     return false
   }
@@ -124,17 +130,18 @@ export class Connection implements Watch {
     this.#open?.entry.count()
     const { overdrawn } = this.#terms.ledger
     if (!overdrawn) return !this.#isCut
-    this.cut(usedUp(overdrawn))
+    this.cut(budgetExceeded(overdrawn))
     return false
   }
 
-  #quiet: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
 
   #touch(): void {
     if (this.#isOver) return
-    clearTimeout(this.#idle)
-    if (this.#quiet) this.#quiet.refresh()
-    else this.#quiet = setTimeout(() => this.cut('nothing happened for too long'), this.#idleMsMax)
+    clearTimeout(this.#headTimer)
+    if (this.#idleTimer) this.#idleTimer.refresh()
+    else
+      this.#idleTimer = setTimeout(() => this.cut('nothing happened for too long'), this.#idleMsMax)
   }
 
   async #serve(): Promise<void> {
@@ -142,10 +149,10 @@ export class Connection implements Watch {
     if (why) answerRefusal(this.#raw, why)
   }
 
-  /** A request to the proxy, or, where `inside` names a place, in a tunnel to it. */
-  async #request(client: Duplex, inside?: Place): Promise<Refused | undefined> {
-    const taken = await takeFrom(client, readRequestHead)
-    this.#looked(taken !== undefined)
+  /** Handles a request to the proxy, or inside a tunnel if `inside` is given. */
+  async #request(client: Duplex, inside?: HttpOrigin): Promise<EgressRefusal | undefined> {
+    const taken = await readUntilParsed(client, readRequestHead)
+    this.#endInspection(taken !== undefined)
     if (!taken) return undefined
     if ('kind' in taken) return this.#unread(taken, inside)
     const head = taken.value.value
@@ -154,25 +161,28 @@ export class Connection implements Watch {
     const framing = framingOf(head)
     if (framing.kind === 'refused') return this.#unread(framing, inside)
     const rest = Buffer.from(taken.bytes.subarray(head.size))
-    if (target.kind === 'request' && isLookUp(target)) return this.#lookUp(client, target)
+    if (target.kind === 'request' && isDnsLookup(target)) return this.#resolve(client, target)
     if (target.kind === 'request') {
-      const why = await exchange(client, { head, target, framing, rest }, this.#terms, this)
+      const why = await relayRequest(client, { head, target, framing, rest }, this.#terms, this)
       return why && !this.#isCut ? why : undefined
     }
-    if (rest.length > 0) return this.#unread(refused('it speaks before its tunnel is open'))
+    if (rest.length > 0) return this.#unread(refused('it sends data before its tunnel is open'))
     return this.#tunnel({ host: target.host, port: target.port })
   }
 
-  async #lookUp(client: Duplex, asked: Parameters<typeof lookUp>[0]): Promise<Refused | undefined> {
-    const found = await lookUp(asked, this.#terms)
+  async #resolve(
+    client: Duplex,
+    asked: Parameters<typeof resolveForGuest>[0],
+  ): Promise<EgressRefusal | undefined> {
+    const found = await resolveForGuest(asked, this.#terms)
     if (found.kind === 'refused') return found
     answerJson(client, '200 OK', found.body)
     return undefined
   }
 
-  #unread(why: Refused, inside?: Place): Refused {
+  #unread(why: EgressRefusal, inside?: HttpOrigin): EgressRefusal {
     const { host, port } = inside ?? { host: '', port: 0 }
-    this.#terms.ledger.enter(
+    this.#terms.ledger.record(
       { scheme: inside?.scheme ?? 'http', host, port },
       { verdict: 'denied', because: why.because },
       this.#terms.caller,
@@ -180,50 +190,51 @@ export class Connection implements Watch {
     return why
   }
 
-  async #tunnel(to: To): Promise<Refused | undefined> {
-    if (this.#terms.ledger.isFull) return refused(tooMuch, 403)
-    const ways = waysInto(to, this.#terms)
-    if (ways.kind === 'denied') return deny({ scheme: 'https', ...to }, ways.because, this.#terms)
-    if (ways.anything || (ways.passTls && !ways.lookPlain)) return this.#straight(to, ways)
+  async #tunnel(to: To): Promise<EgressRefusal | undefined> {
+    if (this.#terms.ledger.isFull) return refused(ledgerFull, 403)
+    const modes = tunnelModesFor(to, this.#terms)
+    if (modes.kind === 'denied') return deny({ scheme: 'https', ...to }, modes.because, this.#terms)
+    if (modes.passAny || (modes.passTls && !modes.inspectHttp))
+      return this.#connectThenRelay(to, modes)
     if (!(await send(this.#raw, established))) return undefined
     const first = await nextChunk(this.#raw)
     if (!first) return undefined
     this.#touch()
     this.#raw.unshift(first)
     const isTls = first[0] === TLS_HANDSHAKE
-    if (isTls && ways.passTls) return this.#closed({ scheme: 'https', ...to }, ways)
-    if (isTls && ways.lookTls) return this.#look(to)
-    if (!isTls && ways.lookPlain) return this.#request(this.#raw, { scheme: 'http', ...to })
+    if (isTls && modes.passTls) return this.#relayOpaqueTls({ scheme: 'https', ...to }, modes)
+    if (isTls && modes.inspectTls) return this.#inspect(to)
+    if (!isTls && modes.inspectHttp) return this.#request(this.#raw, { scheme: 'http', ...to })
     const scheme = isTls ? 'https' : 'http'
     deny({ scheme, ...to }, decide(this.#terms.network(), { scheme, ...to }).because, this.#terms)
     this.#raw.end(isTls ? unrecognizedName : '')
     return undefined
   }
 
-  /** A tunnel that stays closed: its server is reached first, so that the guest is told what became of that. */
-  async #straight(to: To, ways: Ways): Promise<Refused | undefined> {
-    const scheme = ways.anything ? ('tcp' as const) : ('https' as const)
+  /** Opaque tunnel: connects to the server first, so that the guest gets the connect error as the answer to CONNECT. */
+  async #connectThenRelay(to: To, modes: TunnelModes): Promise<EgressRefusal | undefined> {
+    const scheme = modes.passAny ? ('tcp' as const) : ('https' as const)
     const request = { scheme, ...to }
-    const way = await reach(request, this.#terms, (open) => this.opened(request, open))
+    const way = await openConnection(request, this.#terms, (open) => this.opened(request, open))
     if (way.kind === 'refused') return way
-    if (await send(this.#raw, established)) await this.#through(request, way.socket, ways)
+    if (await send(this.#raw, established)) await this.#relayTunnel(request, way.socket, modes)
     return undefined
   }
 
-  /** The same, where its first byte had to be seen before. */
-  async #closed(request: EgressRequest, ways: Ways): Promise<undefined> {
-    const way = await reach(request, this.#terms, (open) => this.opened(request, open))
+  /** Opaque tunnel whose first byte was needed to choose the mode. */
+  async #relayOpaqueTls(request: EgressRequest, modes: TunnelModes): Promise<undefined> {
+    const way = await openConnection(request, this.#terms, (open) => this.opened(request, open))
     if (way.kind === 'refused') return void this.#raw.destroy()
-    await this.#through(request, way.socket, ways)
+    await this.#relayTunnel(request, way.socket, modes)
   }
 
-  async #through(request: EgressRequest, server: Socket, ways: Ways): Promise<void> {
-    const back = pass(server, this.#raw, (chunk) => (this.received() ? chunk : undefined))
+  async #relayTunnel(request: EgressRequest, server: Socket, modes: TunnelModes): Promise<void> {
+    const back = copyStream(server, this.#raw, (chunk) => (this.received() ? chunk : undefined))
     const out = (chunk: Buffer) => this.passes(chunk) && this.sending(chunk.length)
-    const why = await this.#checkFirst(request, ways)
+    const why = await this.#checkFirst(request, modes)
     if (why === undefined) {
       await Promise.all([
-        pass(this.#raw, server, (chunk) => (out(chunk) ? chunk : undefined)),
+        copyStream(this.#raw, server, (chunk) => (out(chunk) ? chunk : undefined)),
         back,
       ])
       this.#open?.entry.end()
@@ -233,59 +244,63 @@ export class Connection implements Watch {
     this.cut(why)
   }
 
-  /** Why what the guest says first may not pass; nothing of it has left by then. */
-  async #checkFirst(request: EgressRequest, { anything }: Ways): Promise<string | undefined> {
+  /** Checks the first bytes of a guest before any of them is forwarded; returns the reason for a refusal. */
+  async #checkFirst(request: EgressRequest, { passAny }: TunnelModes): Promise<string | undefined> {
     const first = await nextChunk(this.#raw)
     if (!first) return undefined
     this.#raw.unshift(first)
-    if (anything && first[0] !== TLS_HANDSHAKE) return undefined
+    if (passAny && first[0] !== TLS_HANDSHAKE) return undefined
     return this.#checkHello(request.host)
   }
 
   async #checkHello(host: string): Promise<string | undefined> {
-    const taken = await takeFrom(this.#raw, (bytes) => {
+    const taken = await readUntilParsed(this.#raw, (bytes) => {
       const hello = readClientHello(bytes)
       return hello.kind === 'refused' ? refused(hello.because) : hello
     })
-    if (!taken) return 'its TLS hello has no end'
+    if (!taken) return 'its ClientHello has no end'
     if ('kind' in taken) return taken.because
     this.#raw.unshift(taken.bytes)
     const { serverName } = taken.value
     if (serverName === undefined)
-      return addressOf(host) === undefined ? 'its TLS hello names no server' : undefined
+      return addressOf(host) === undefined ? 'its ClientHello names no server' : undefined
     return readHost(serverName) === host
       ? undefined
-      : `its TLS hello names "${serverName}", its tunnel "${host}"`
+      : `its ClientHello names "${serverName}", its tunnel "${host}"`
   }
 
-  /** A look is an attempt before anything is asked in it: it costs the server more than most that are refused. */
-  async #look(to: To): Promise<undefined> {
+  /**
+   * Records the inspection as an attempt before any request is read: a handshake costs the server more than most
+   * refused requests.
+   */
+  async #inspect(to: To): Promise<undefined> {
     const why = await this.#checkHello(to.host)
     if (why !== undefined) deny({ scheme: 'https', ...to }, why, this.#terms)
-    if (why !== undefined || !this.#terms.ledger.look()) {
+    if (why !== undefined || !this.#terms.ledger.beginInspection()) {
       this.#raw.end(unrecognizedName)
       return undefined
     }
-    this.#looking = to
+    this.#inspecting = to
     try {
-      await this.#lookInto(to)
+      await this.#terminateTls(to)
     } finally {
-      this.#looked(false)
+      this.#endInspection(false)
     }
   }
 
-  #looking: To | undefined
+  #inspecting: To | undefined
 
-  #looked(isAsked: boolean): void {
+  #endInspection(isAsked: boolean): void {
     const { ledger, caller } = this.#terms
-    if (this.#looking) ledger.looked({ scheme: 'https', ...this.#looking }, isAsked, caller)
-    this.#looking = undefined
+    if (this.#inspecting)
+      ledger.endInspection({ scheme: 'https', ...this.#inspecting }, isAsked, caller)
+    this.#inspecting = undefined
   }
 
-  /** TLS that ends here: the guest trusts this instance's own authority. */
-  async #lookInto(to: To): Promise<void> {
+  /** Terminates TLS with a certificate of this instance's CA. */
+  async #terminateTls(to: To): Promise<void> {
     const isWanted = () => !this.#raw.destroyed
-    const client = await this.#terms.ledger.turns.run(() => this.#secured(to.host), isWanted)
+    const client = await this.#terms.ledger.limiter.run(() => this.#secured(to.host), isWanted)
     if (!client) return
     const refusal = await this.#request(client, { scheme: 'https', ...to })
     if (refusal) answerRefusal(client, refusal)
@@ -305,7 +320,7 @@ export class Connection implements Watch {
 
 const established = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n')
 
-/** What was written last has to be on its way before the connection below is taken down. */
+/** Waits until the last written bytes have left, before the TCP connection below is closed. */
 function over(stream: Duplex): Promise<void> {
   return new Promise((resolve) => {
     if (stream.destroyed) return resolve()

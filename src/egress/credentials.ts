@@ -1,31 +1,30 @@
 import { allControls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
 import { networkOf } from '../contract/network.ts'
-import type { Header } from './head.ts'
+import type { Header } from './http-head.ts'
 import { decide, type EgressRequest } from './rules.ts'
 
 /**
- * A secret that a job may use without ever holding it: inside, `mayfly-secret:NAME` stands for it; on the way out it is
- * put in, in one header, for the hosts that it is for. The value comes from whoever runs the server.
+ * Secret that a job may use without holding it: inside the wall `mayfly-secret:NAME` stands for it, and egress
+ * replaces the placeholder in one header, for the credential's hosts only. The operator supplies the value.
  */
 export interface Credential {
-  /** As in `mayfly-secret:NAME`. */
   readonly name: string
-  /** Never in a wall, a log, an event or an outcome. */
+  /** Must never appear in a wall, log, event or outcome. */
   readonly value: string
   readonly header: string
-  /** Written as hosts to allow are: a bare one is https on port 443. */
+  /** Host patterns as in allow rules: a bare name means https on port 443. */
   readonly hosts: readonly string[]
 }
 
-export type Placed =
+export type PlacedCredentials =
   | { readonly kind: 'placed'; readonly headers: readonly Header[]; readonly secrets: string[] }
   | { readonly kind: 'denied'; readonly because: string }
 
 const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 const placeholder = /mayfly-secret:([A-Za-z0-9_.-]{1,64})/g
 
-/** Refuses credentials that could not be put in as they stand. Throws MayflyError CONFIG, without the value. */
+/** Rejects credentials that cannot be placed in a header. Throws MayflyError CONFIG, without the value. */
 export function checkCredentials(credentials: readonly Credential[]): void {
   for (const { name, value, header, hosts } of credentials) {
     const wrong = (what: string) =>
@@ -43,12 +42,12 @@ export function checkCredentials(credentials: readonly Credential[]): void {
 const ownHeader =
   /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|expect|accept-encoding|proxy-.*)$/i
 
-/** Puts credentials where their placeholders stand; a placeholder that has no business there denies the request. */
+/** Replaces placeholders by their values; a placeholder in another header or for another host denies the request. */
 export function placeCredentials(
   headers: readonly Header[],
   request: EgressRequest,
   credentials: readonly Credential[],
-): Placed {
+): PlacedCredentials {
   const placed: Header[] = []
   for (const [header, value] of headers) {
     for (const [, name] of value.matchAll(placeholder)) {
@@ -63,12 +62,12 @@ export function placeCredentials(
       value.replace(placeholder, (_, name: string) => valueOf(credentials, name)),
     ])
   }
-  // All that this host could know, not only what it is told now: it may have kept it.
+  // All secrets of this host, not only those placed now: the server may have kept others from earlier requests.
   const known = credentials.filter((credential) => isFor(credential, request))
   return { kind: 'placed', headers: placed, secrets: known.map(({ value }) => value) }
 }
 
-/** Whether a credential is for this place, so that a tunnel to it has to be looked into. */
+/** True if a credential applies to this target, so that its tunnel needs TLS inspection. */
 export function isForCredentials(
   credentials: readonly Credential[],
   request: EgressRequest,
@@ -96,7 +95,7 @@ function isFor({ hosts }: Credential, { scheme, host, port }: EgressRequest): bo
   return decide(network, { scheme, host, port }).verdict === 'allowed'
 }
 
-/** Finds secrets, also over the edges of chunks, as they are and in base64. */
+/** Searches a stream for secrets, in clear and in base64, across chunk boundaries. */
 export class SecretScan {
   readonly #secrets: readonly string[]
   readonly #wanted: readonly Buffer[]
@@ -113,17 +112,17 @@ export class SecretScan {
     this.#tailBytes = Math.max(0, ...this.#wanted.map(({ length }) => length - 1))
   }
 
-  /** Whether there is anything to find. */
+  /** False without secrets to search for. */
   get isNeeded(): boolean {
     return this.#wanted.length > 0
   }
 
-  /** One for the same secrets that has seen nothing yet. */
-  alone(): SecretScan {
+  /** Fresh scan for the same secrets. */
+  fresh(): SecretScan {
     return new SecretScan(this.#secrets)
   }
 
-  /** Whether a secret ends in these bytes. */
+  /** True if a secret ends within this chunk. */
   finds(chunk: Buffer): boolean {
     if (!this.isNeeded) return false
     const bytes = Buffer.concat([this.#tail, chunk])
@@ -132,28 +131,29 @@ export class SecretScan {
   }
 
   /**
-   * What may be passed on of these bytes and what was kept; undefined where a secret ends in them. The end of them is kept
-   * while it is how a secret begins: whoever gets all but its last byte has it.
+   * Returns the bytes safe to forward, including those held back earlier; undefined if a secret ends in them. A
+   * suffix that may be the start of a secret is held back: all but the last byte of a secret would be as good as the
+   * secret.
    */
-  pass(chunk: Buffer): Buffer | undefined {
+  filter(chunk: Buffer): Buffer | undefined {
     if (!this.isNeeded) return chunk
     if (this.finds(chunk)) return undefined
     const bytes = Buffer.concat([this.#kept, chunk])
-    const begun = Math.max(...this.#wanted.map((secret) => begunIn(bytes, secret)))
+    const begun = Math.max(...this.#wanted.map((secret) => prefixAtEnd(bytes, secret)))
     this.#kept = bytes.subarray(bytes.length - begun)
     return bytes.subarray(0, bytes.length - begun)
   }
 
-  /** What was kept, where nothing comes that could make a secret of it. */
-  rest(): Buffer {
+  /** Releases the bytes held back, once no more input can complete a secret. */
+  flush(): Buffer {
     const kept = this.#kept
     this.#kept = Buffer.alloc(0)
     return kept
   }
 }
 
-/** With how many bytes of a secret, and not all of it, these bytes end. */
-function begunIn(bytes: Buffer, secret: Buffer): number {
+/** Length of the longest proper prefix of `secret` that ends `bytes`. */
+function prefixAtEnd(bytes: Buffer, secret: Buffer): number {
   const from = Math.max(0, bytes.length - secret.length + 1)
   for (let at = from; (at = bytes.indexOf(secret[0]!, at)) >= 0; at++)
     if (bytes.subarray(at).equals(secret.subarray(0, bytes.length - at))) return bytes.length - at

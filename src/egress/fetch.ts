@@ -2,33 +2,41 @@ import { request as askFor, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import * as z from 'zod'
 import { placeCredentials, SecretScan } from './credentials.ts'
-import { refused, type Header, type Refused } from './head.ts'
+import { refused, type Header, type EgressRefusal } from './http-head.ts'
 import { readHost } from './host.ts'
-import type { Entry } from './entry.ts'
-import { isLookUp, lookUp } from './look-up.ts'
-import { nameAsRead, notPlain, overridingOf } from './overriding.ts'
-import { deny, handshakeBytesMax, over, reach, secured, whyCut, withdraw } from './reach.ts'
-import { redirected, type Hop } from './redirect.ts'
-import { usedUp, type Direction } from './budget.ts'
+import type { LedgerEntry } from './ledger-entry.ts'
+import { isDnsLookup, resolveForGuest } from './dns-lookup.ts'
+import { cgiName, partialOrEncoded, overrideHeaderOf } from './override-headers.ts'
+import {
+  deny,
+  handshakeBytesMax,
+  runOver,
+  openConnection,
+  openTls,
+  whyCut,
+  cancelForbidden,
+} from './open-connection.ts'
+import { nextHop, type RedirectHop } from './redirect.ts'
+import { budgetExceeded, type TrafficDirection } from './byte-budget.ts'
 import type { EgressRequest } from './rules.ts'
 import { authorityText } from './target.ts'
-import type { Terms } from './terms.ts'
-import { asksForCredentials, forwardedHeaders } from './upstream.ts'
+import type { EgressTerms } from './egress-terms.ts'
+import { upstreamAuthRequired, forwardedHeaders } from './upstream.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-export interface FetchTerms extends Terms {
-  /** Bytes of one answer's body. */
+export interface FetchTerms extends EgressTerms {
+  /** Limit of one response body. */
   readonly bodyBytesMax?: number
   readonly timeoutMs?: number
 }
 
-/** Requests of a guest that has no sockets: text in, text out. */
+/** HTTP client for guests without sockets: a JSON request in, a JSON response out. */
 export interface Fetcher {
-  /** Takes a request as JSON, answers a response or an error as JSON; never rejects for what a guest asks. */
+  /** Takes a JSON request, returns a JSON response or error; never rejects for guest input. */
   fetch(text: string): Promise<string>
-  /** Ends what is in force no longer lets go on, and gives up what is being opened; answers how many were open. */
+  /** Cuts and cancels requests that the network in force no longer permits; returns how many were open. */
   tighten(): number
-  /** Ends all that is open, and takes no more. */
+  /** Cuts all open requests and refuses new ones. */
   close(): void
 }
 
@@ -54,18 +62,18 @@ const asked = z.strictObject({
   body: z.base64().nullable(),
   redirect: z.enum(['follow', 'manual', 'error']),
 })
-type Asked = z.infer<typeof asked>
+type FetchRequest = z.infer<typeof asked>
 
-/** Brokered requests of one run, by the same rules, ledger and credentials as its proxy. */
+/** Opens a client that shares rules, ledger and credentials with the run's proxy. */
 export function openFetch(terms: FetchTerms): Fetcher {
-  const open = new Set<Live>()
+  const open = new Set<LiveFetch>()
   let isClosed = false
   return {
     async fetch(text) {
       const read = asked.safeParse(parsed(text))
       if (isClosed || !read.success) return failure(refused('the request cannot be read'))
       if (open.size >= openMax) return failure(refused(`${openMax} requests are open already`, 503))
-      const live: Live = {}
+      const live: LiveFetch = {}
       open.add(live)
       try {
         return await follow(read.data, terms, live)
@@ -74,55 +82,55 @@ export function openFetch(terms: FetchTerms): Fetcher {
       }
     },
     tighten() {
-      withdraw(terms)
+      cancelForbidden(terms)
       return [...open].filter(({ way }) => way && cutIfOut(way, terms)).length
     },
     close() {
       isClosed = true
-      terms.ledger.end(over)
-      for (const { way } of open) if (way) cut(way, over)
+      terms.ledger.end(runOver)
+      for (const { way } of open) if (way) cut(way, runOver)
     },
   }
 }
 
-/** One request as JSON to one response as JSON, redirects followed and each decided on its own. */
+/** Performs one request; redirects are followed, each decided separately. */
 export function brokeredFetch(text: string, terms: FetchTerms): Promise<string> {
   return openFetch(terms).fetch(text)
 }
 
-interface Way {
+interface FetchConnection {
   readonly request: EgressRequest
-  readonly entry: Entry
+  readonly entry: LedgerEntry
   readonly socket: Socket
 }
 
-interface Live {
-  way?: Way | undefined
+interface LiveFetch {
+  way?: FetchConnection | undefined
 }
 
-function cutIfOut(way: Way, terms: Terms): boolean {
+function cutIfOut(way: FetchConnection, terms: EgressTerms): boolean {
   const why = whyCut(way.request, terms)
   if (why !== undefined) cut(way, why)
   return why !== undefined
 }
 
-function cut({ entry, socket }: Way, because: string): void {
+function cut({ entry, socket }: FetchConnection, because: string): void {
   entry.cut(because)
   socket.destroy()
 }
 
-async function follow(first: Asked, terms: FetchTerms, live: Live): Promise<string> {
+async function follow(first: FetchRequest, terms: FetchTerms, live: LiveFetch): Promise<string> {
   const body = first.body === null ? undefined : Buffer.from(first.body, 'base64')
-  let hop: Hop = { ...first, body }
+  let hop: RedirectHop = { ...first, body }
   for (let hops = 0; hops <= redirectsMax; hops++) {
     const answer = await ask(hop, terms, live)
     if ('kind' in answer) return failure(answer)
-    const next = redirected(hop, answer.status, answer.location)
+    const next = nextHop(hop, answer.status, answer.location)
     if (!next || first.redirect === 'manual') return success(hop, answer, hops > 0)
     if (first.redirect === 'error') return failure(refused('it answers with a redirect', 502))
     hop = next
   }
-  return failure(refused('it answers with redirects without an end', 502))
+  return failure(refused('it redirects too often', 502))
 }
 
 interface Answer {
@@ -133,29 +141,34 @@ interface Answer {
   readonly body: Buffer
 }
 
-async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Refused> {
+async function ask(
+  hop: RedirectHop,
+  terms: FetchTerms,
+  live: LiveFetch,
+): Promise<Answer | EgressRefusal> {
   const request = requestOf(hop)
   if (!request) return refused('this is no http address of a host')
   const { scheme, host, port } = request
   if (notFetched.has(hop.method)) return deny(request, `"${hop.method}" is not fetched`, terms)
-  if (isLookUp(request)) return lookedUp(new URL(hop.url), terms)
+  if (isDnsLookup(request)) return lookedUp(new URL(hop.url), terms)
   const placed = placeCredentials(hop.headers, { scheme, host, port }, terms.credentials ?? [])
   if (placed.kind === 'denied') return deny(request, placed.because, terms)
   const written = writtenHeaders(hop, placed.headers, placed.secrets.length > 0)
   const head = headText(hop, written)
-  if (!isHeeded([head, hop.body], terms)) return deny(request, 'it carries a planted secret', terms)
-  const way = await reach(request, terms, ({ socket, entry }) => {
+  if (!passesChecks([head, hop.body], terms))
+    return deny(request, 'it carries a planted secret', terms)
+  const way = await openConnection(request, terms, ({ socket, entry }) => {
     live.way = { request, socket, entry }
     socket.on('error', () => socket.destroy())
   })
   if (way.kind === 'refused') return way
   const { socket, entry } = way
-  const own: Way = { request, entry, socket }
+  const own: FetchConnection = { request, entry, socket }
   const timer = setTimeout(() => cut(own, 'it took too long'), terms.timeoutMs ?? timeoutMsMax)
   try {
     const isTls = scheme === 'https'
     if (isTls && !entry.reserve(handshakeBytesMax)) return overdrawn(own, 'send')
-    const stream = isTls ? await secured(way, host, terms) : socket
+    const stream = isTls ? await openTls(way, host, terms) : socket
     if ('kind' in stream) return stream
     const { forwarding } = way
     const more = forwardedHeaders(forwarding)
@@ -164,7 +177,7 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
       head.length + headBytesOf(more) + origin.length + bareBodyBytesMax + (hop.body?.length ?? 0)
     if (!entry.reserve(bytes)) return overdrawn(own, 'send')
     const answer = await exchanged(stream, hop, [...written, ...more], origin)
-    if (forwarding && answer.statusCode === 407) return asksForCredentials
+    if (forwarding && answer.statusCode === 407) return upstreamAuthRequired
     const { credentials } = forwarding ?? {}
     const secrets = [...placed.secrets, ...(credentials === undefined ? [] : [credentials])]
     return await collected(answer, own, terms, new SecretScan(secrets))
@@ -178,27 +191,37 @@ async function ask(hop: Hop, terms: FetchTerms, live: Live): Promise<Answer | Re
   }
 }
 
-async function lookedUp({ pathname, search }: URL, terms: Terms): Promise<Answer | Refused> {
-  const found = await lookUp({ path: pathname, query: search }, terms)
+async function lookedUp(
+  { pathname, search }: URL,
+  terms: EgressTerms,
+): Promise<Answer | EgressRefusal> {
+  const found = await resolveForGuest({ path: pathname, query: search }, terms)
   if (found.kind === 'refused') return found
   const headers = [['content-type', 'application/json'] as const]
   const body = Buffer.from(found.body)
   return { status: 200, statusText: 'OK', headers, location: undefined, body }
 }
 
-/** No `fetch` anywhere does: the first opens a tunnel, in which nothing would be read; the second has all headers told back. */
+/**
+ * Forbidden in the Fetch standard too: CONNECT opens a tunnel that cannot be inspected, TRACE and TRACK echo all
+ * headers.
+ */
 const notFetched: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
 
 const ownHeaders =
   /^(host|connection|max-forwards|content-length|transfer-encoding|proxy-.*|keep-alive|te|trailer|upgrade|expect|accept-encoding)$/
 
-/** All headers as they are written, but for what Node adds where a request that may have a body has none. */
-function writtenHeaders(hop: Hop, headers: readonly Header[], plain: boolean): readonly Header[] {
+/** Request headers as sent, except those Node adds to a request without a body. */
+function writtenHeaders(
+  hop: RedirectHop,
+  headers: readonly Header[],
+  plain: boolean,
+): readonly Header[] {
   const request = requestOf(hop)!
   const scheme = request.scheme === 'https' ? 'https' : 'http'
   const kept = headers.filter(([written]) => {
-    const name = nameAsRead(written)
-    return !ownHeaders.test(name) && !(plain && notPlain.test(name))
+    const name = cgiName(written)
+    return !ownHeaders.test(name) && !(plain && partialOrEncoded.test(name))
   })
   const length = hop.body ? [['Content-Length', String(hop.body.length)] as const] : []
   return [
@@ -210,22 +233,25 @@ function writtenHeaders(hop: Hop, headers: readonly Header[], plain: boolean): r
   ]
 }
 
-/** The head as it is written. */
-function headText(hop: Hop, headers: readonly Header[]): Buffer {
+/** Request head as sent. */
+function headText(hop: RedirectHop, headers: readonly Header[]): Buffer {
   const first = `${hop.method} ${targetOf(hop)} HTTP/1.1`
   const lines = headers.map(([name, value]) => `${name}: ${value}`)
   return Buffer.from([first, ...lines, '', ''].join('\r\n'), 'latin1')
 }
 
-function isHeeded(pieces: readonly (Buffer | undefined)[], { heed }: Terms): boolean {
-  const passes = heed?.()
+function passesChecks(
+  pieces: readonly (Buffer | undefined)[],
+  { makeOutboundCheck }: EgressTerms,
+): boolean {
+  const passes = makeOutboundCheck?.()
   return pieces.every((piece) => !piece || passes?.(piece) !== false)
 }
 
-/** `Transfer-Encoding: chunked` and the last chunk, of a POST without a body. */
+/** `Transfer-Encoding: chunked` and the last chunk, which Node adds to a POST without a body. */
 const bareBodyBytesMax = 64
 
-function targetOf({ url }: Hop): string {
+function targetOf({ url }: RedirectHop): string {
   const { pathname, search } = new URL(url)
   return pathname + search
 }
@@ -236,7 +262,7 @@ function headBytesOf(headers: readonly Header[]): number {
 
 function exchanged(
   stream: Socket,
-  hop: Hop,
+  hop: RedirectHop,
   headers: readonly Header[],
   origin: string,
 ): Promise<IncomingMessage> {
@@ -252,7 +278,7 @@ function exchanged(
     asking.once('response', resolve)
     asking.once('upgrade', () => reject(new Error('it answers with another protocol')))
     asking.on('error', reject)
-    // Whatever else became of it: nobody waits for an answer that cannot come any more.
+    // Fallback: the connection closed without a response.
     asking.once('close', () => reject(new Error('it ends without an answer')))
     asking.end(hop.body)
   })
@@ -260,10 +286,10 @@ function exchanged(
 
 async function collected(
   answer: IncomingMessage,
-  way: Way,
+  way: FetchConnection,
   { ledger, bodyBytesMax: bytesMax = bodyBytesMax }: FetchTerms,
   scan: SecretScan,
-): Promise<Answer | Refused> {
+): Promise<Answer | EgressRefusal> {
   const headers = pairs(answer.rawHeaders)
   const chunks: Buffer[] = []
   let length = 0
@@ -285,32 +311,32 @@ async function collected(
   return { status, statusText, headers, location, body: Buffer.concat(chunks) }
 }
 
-function overdrawn(way: Way, what: Direction): Refused {
-  cut(way, usedUp(what))
-  return refused(usedUp(what), 403)
+function overdrawn(way: FetchConnection, what: TrafficDirection): EgressRefusal {
+  cut(way, budgetExceeded(what))
+  return refused(budgetExceeded(what), 403)
 }
 
-function repeated(way: Way): Refused {
+function repeated(way: FetchConnection): EgressRefusal {
   cut(way, 'its answer repeats a secret')
   return refused('its answer repeats a secret', 502)
 }
 
-/** A URL was read by the guest's own parser, which is the same; what is left over is refused here. */
-function requestOf({ url: text, method, headers }: Hop): EgressRequest | undefined {
+/** Parses a URL again with the same parser as the guest, and rejects what is not plain http(s). */
+function requestOf({ url: text, method, headers }: RedirectHop): EgressRequest | undefined {
   const url = URL.parse(text)
   const scheme = url?.protocol === 'https:' ? 'https' : 'http'
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined
   const host = readHost(url.hostname)
   const port = url.port === '' ? (scheme === 'https' ? 443 : 80) : Number(url.port)
   if (host === undefined || port === 0) return undefined
-  return { scheme, host, port, method, path: url.pathname, overriddenBy: overridingOf(headers) }
+  return { scheme, host, port, method, path: url.pathname, overriddenBy: overrideHeaderOf(headers) }
 }
 
 function pairs(raw: readonly string[]): readonly Header[] {
   return raw.flatMap((name, at) => (at % 2 === 0 ? [[name, raw[at + 1] ?? ''] as const] : []))
 }
 
-function success({ url }: Hop, answer: Answer, isRedirected: boolean): string {
+function success({ url }: RedirectHop, answer: Answer, isRedirected: boolean): string {
   const { status, statusText, headers, body } = answer
   const { href } = new URL(url)
   return JSON.stringify({
@@ -323,7 +349,7 @@ function success({ url }: Hop, answer: Answer, isRedirected: boolean): string {
   })
 }
 
-function failure({ status, because }: Refused): string {
+function failure({ status, because }: EgressRefusal): string {
   const code = status === 403 ? 'EGRESS_DENIED' : 'EGRESS_FAILED'
   return JSON.stringify({ error: { code, message: `Cannot fetch it: ${because}` } })
 }

@@ -3,10 +3,9 @@ import { isIPv4, isIPv6 } from 'node:net'
 const nameCharactersMax = 253
 
 /**
- * The one spelling of a host as it may stand in a request: a name in ASCII and lower case without its last dot, four
- * plain decimal numbers, or an IPv6 address in brackets. Undefined for all else. Clients turn other spellings into
- * these before they ask, so what is left over (`0x7f.1`, `2130706433`, `127.1`, `%31`, a zone, a user) is there to be
- * read in two ways.
+ * Canonical spelling of a host: an ASCII name in lower case without the final dot, a dotted IPv4 address, or an IPv6
+ * address in brackets; undefined otherwise. Clients normalise other spellings themselves, so those that remain
+ * (`0x7f.1`, `2130706433`, `127.1`, `%31`, a zone id, user info) would be parsed differently elsewhere.
  */
 export function readHost(written: string): string | undefined {
   if (written.startsWith('[')) return readBracketed(written)
@@ -15,7 +14,7 @@ export function readHost(written: string): string | undefined {
   return isName(name) && !isNumeric(name) ? name : undefined
 }
 
-/** An address without its brackets; undefined when the host is a name. */
+/** Address without brackets; undefined for a name. */
 export function addressOf(host: string): string | undefined {
   if (host.startsWith('[')) return host.slice(1, -1)
   return isIPv4(host) ? host : undefined
@@ -34,7 +33,10 @@ function isName(name: string): boolean {
   )
 }
 
-/** Some would read a name whose last label is a number, also a hexadecimal one, as an address. */
+/**
+ * Names with a numeric last label, also hexadecimal, are parsed as IPv4 addresses by some clients (WHATWG URL,
+ * inet_aton).
+ */
 function isNumeric(name: string): boolean {
   return /(^|\.)(\d+|0x[0-9a-f]*)$/.test(name)
 }

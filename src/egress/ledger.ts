@@ -1,14 +1,19 @@
 import type { Emitter } from '../contract/event.ts'
-import { Account } from './account.ts'
-import { Sum, type Budget, type Direction, type Moved } from './budget.ts'
-import type { Caller } from './callers.ts'
-import { Entry, type Ruling, type Told } from './entry.ts'
+import { TrafficAccount } from './traffic-account.ts'
+import {
+  ByteCounter,
+  type ByteBudget,
+  type TrafficDirection,
+  type ByteCounts,
+} from './byte-budget.ts'
+import type { ConnectionCaller } from './caller-lookup.ts'
+import { LedgerEntry, type LoggedDecision, type AttemptTarget } from './ledger-entry.ts'
 import type { EgressRequest } from './rules.ts'
 import type { LoopLimiter } from '../lib/loop-limiter.ts'
 
-/** One attempt to get out, as `metrics.network` of the outcome has it. */
-export interface Attempt {
-  /** Empty where what was asked could not be read. */
+/** Attempt to get out, as in `metrics.network` of the outcome. */
+export interface EgressAttempt {
+  /** Empty if the request could not be parsed. */
   readonly host: string
   readonly port: number
   readonly verdict: 'allowed' | 'denied'
@@ -17,36 +22,36 @@ export interface Attempt {
   readonly because: string
 }
 
-/** More than that is no longer told one by one; it is refused. */
+/** Limit of recorded attempts per run; further ones are refused. */
 export const attemptsMax = 4096
 
 export interface LedgerParts {
   readonly voice: Emitter
   readonly run: string | null
-  /** Which zone of its program it is. */
+  /** Zone of the program, if it has several walls. */
   readonly zone?: string | undefined
-  /** Where the other walls of the run are counted as well. */
-  readonly account?: Account | undefined
-  /** Told when less may move than before, also by another wall of the run. */
+  /** Account shared by the walls of the run. */
+  readonly account?: TrafficAccount | undefined
+  /** Called when the budget shrinks, also by another wall of the run. */
   readonly narrowed?: () => void
 }
 
-/** What got out of one wall of a run, and what was not let out. Its proxy and its brokered requests share one. */
+/** Attempts of one wall, allowed and denied; shared by its proxy and its brokered fetch. */
 export class Ledger {
-  #budget: Budget
+  #budget: ByteBudget
   readonly #voice: Emitter
   readonly #about: { readonly run: string | null; readonly zone?: string; readonly actor: string }
-  readonly #account: Account
-  readonly #entries: Entry[] = []
-  readonly #asked = new Set<Asked>()
+  readonly #account: TrafficAccount
+  readonly #entries: LedgerEntry[] = []
+  readonly #asked = new Set<PendingAttempt>()
   #looks = 0
   #isOver = false
-  readonly #sum = new Sum()
-  /** What it may move bounds nobody else from then on. */
+  readonly #sum = new ByteCounter()
+  /** Removes this wall's budget from the account. */
   readonly close: () => void
 
-  constructor(budget: Budget, parts: LedgerParts) {
-    const { voice, run, zone, account = new Account(), narrowed = () => undefined } = parts
+  constructor(budget: ByteBudget, parts: LedgerParts) {
+    const { voice, run, zone, account = new TrafficAccount(), narrowed = () => undefined } = parts
     this.#budget = budget
     this.#voice = voice
     this.#about = { run, ...(zone !== undefined && { zone }), actor: 'egress' }
@@ -54,7 +59,7 @@ export class Ledger {
     this.close = account.open({ budget: () => this.#budget, narrowed })
   }
 
-  get attempts(): readonly Attempt[] {
+  get attempts(): readonly EgressAttempt[] {
     for (const entry of this.#entries) entry.count()
     return this.#entries.map(({ request, verdict, because, sent, received }) => ({
       host: request.host,
@@ -70,78 +75,82 @@ export class Ledger {
     return this.#entries.length + this.#asked.size + this.#looks >= attemptsMax
   }
 
-  /** Whose turn it is, of all connections of the run, to have the server work for it. */
-  get turns(): LoopLimiter {
-    return this.#account.turns
+  /** Rate limit for server work on behalf of the run's connections. */
+  get limiter(): LoopLimiter {
+    return this.#account.limiter
   }
 
   /**
-   * TLS is about to be looked into, which takes work before anything can be asked in it: false where there is no room for
-   * its line, or the run is over. Whoever looks says so with `looked` as soon as it is known what is asked.
+   * Begins a TLS inspection, which costs work before any request is read. False if the ledger is full or the run is
+   * over. The caller calls `endInspection` once the outcome is known.
    */
-  look(): boolean {
+  beginInspection(): boolean {
     if (this.#isOver || this.isFull) return false
     this.#looks++
     return true
   }
 
-  /** What is asked has a line of its own; where nothing was, this writes down that. */
-  looked(to: Told, isAsked: boolean, caller?: Caller): void {
+  /** Ends an inspection; if no request came, that is recorded as a denied attempt. */
+  endInspection(to: AttemptTarget, isAsked: boolean, caller?: ConnectionCaller): void {
     this.#looks--
-    if (!isAsked && !this.#isOver) this.enter(to, { verdict: 'denied', because: unasked }, caller)
+    if (!isAsked && !this.#isOver) this.record(to, { verdict: 'denied', because: unasked }, caller)
   }
 
   /**
-   * A way that is being opened, which takes its time: undefined where there is no room for its line, or the run is over.
-   * Whoever asks gives it up once `stop` says so, and says so with `settle` before anything goes over it.
+   * Begins opening a connection. Undefined if the ledger is full or the run is over. The caller cancels when `stop`
+   * aborts, and calls `endAttempt` before it uses the connection.
    */
-  ask(request: EgressRequest, caller?: Caller, stop = new AbortController()): Asked | undefined {
+  beginAttempt(
+    request: EgressRequest,
+    caller?: ConnectionCaller,
+    stop = new AbortController(),
+  ): PendingAttempt | undefined {
     if (this.#isOver || this.isFull) return undefined
     const asked = { request, caller, stop }
     this.#asked.add(asked)
     return asked
   }
 
-  /** Whether it may still be opened; a run that ended meanwhile has written down that it was not. */
-  settle(asked: Asked): boolean {
+  /** True if the connection may still be used; otherwise `end` has recorded it as cut. */
+  endAttempt(asked: PendingAttempt): boolean {
     return this.#asked.delete(asked)
   }
 
-  /** Gives up what is being opened and is no longer let out; whoever asked writes it down. */
-  withdraw(isOut: (request: EgressRequest) => boolean): void {
+  /** Cancels pending attempts that are no longer permitted; their callers record them. */
+  cancelAttempts(isOut: (request: EgressRequest) => boolean): void {
     for (const { request, stop } of this.#asked) if (isOut(request)) stop.abort()
   }
 
-  /** The run is over: what was being opened is not, and nothing more is. Nobody tried what is forbidden: it is cut. */
+  /** Ends the run: pending attempts are cancelled and recorded as cut, not as denied by a rule. */
   end(because: string): void {
     this.#isOver = true
     const left = [...this.#asked]
     this.#asked.clear()
     for (const { request, caller, stop } of left) {
       stop.abort()
-      const entry = new Entry(this, request, { verdict: 'denied', because }, caller)
+      const entry = new LedgerEntry(this, request, { verdict: 'denied', because }, caller)
       this.#entries.push(entry)
       this.say('egress/cut', entry)
     }
   }
 
-  /** Writes down an attempt and says it; a full ledger says nothing more. */
-  enter(request: Told, verdict: Ruling, caller?: Caller): Entry {
-    const entry = new Entry(this, request, verdict, caller)
+  /** Records an attempt and emits its event; a full ledger emits nothing. */
+  record(request: AttemptTarget, verdict: LoggedDecision, caller?: ConnectionCaller): LedgerEntry {
+    const entry = new LedgerEntry(this, request, verdict, caller)
     if (this.isFull) return entry
     this.#entries.push(entry)
     this.say(verdict.verdict === 'allowed' ? 'egress/allowed' : 'egress/denied', entry)
     return entry
   }
 
-  /** The same for one that is over as it is written down: nobody was reached, or only a name was asked for. */
-  enterOver(request: Told, verdict: Ruling, caller?: Caller): void {
+  /** Records an attempt that is already over: unreachable, or a DNS lookup. */
+  recordFinished(request: AttemptTarget, verdict: LoggedDecision, caller?: ConnectionCaller): void {
     const isTold = !this.isFull && verdict.verdict === 'allowed'
-    const entry = this.enter(request, verdict, caller)
+    const entry = this.record(request, verdict, caller)
     if (isTold) entry.close()
   }
 
-  say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: Entry): void {
+  say(point: 'egress/allowed' | 'egress/denied' | 'egress/cut', entry: LedgerEntry): void {
     const { scheme, host, port, method } = entry.request
     const bytes = point === 'egress/cut' && { sent: entry.sent, received: entry.received }
     const by = calledBy(entry.caller)
@@ -151,15 +160,15 @@ export class Ledger {
     this.#voice.say(point, { ...fields, ...why }, this.#about)
   }
 
-  /** What went over it, once it is over. */
-  sayClosed({ request, sent, received, caller }: Entry): void {
+  /** Emits the byte counts of a finished attempt. */
+  sayClosed({ request, sent, received, caller }: LedgerEntry): void {
     const { scheme, host, port } = request
     const fields = { host, port, scheme, ...calledBy(caller), sent, received, part: 'closed' }
     this.#voice.say('seen/connect', fields, this.#about)
   }
 
-  /** What is in force later is never more; what is under way and is too much now is for whoever is told to cut. */
-  bind({ sentMax, receivedMax }: Budget): void {
+  /** Lowers the budget; walls that now exceed it are notified and cut their traffic. */
+  lowerBudget({ sentMax, receivedMax }: ByteBudget): void {
     const before = this.#budget
     this.#budget = {
       sentMax: Math.min(before.sentMax, sentMax),
@@ -168,34 +177,34 @@ export class Ledger {
     this.#account.narrow()
   }
 
-  /** Whether so many more bytes may leave, beside all that have leave already. */
+  /** True while `bytes` more fit beside everything already reserved. */
   maySend(bytes: number): boolean {
     return this.#sum.maySend(bytes, this.#budget) && this.#account.maySend(bytes)
   }
 
-  /** Of what more was moved, or has leave to be, than may. */
-  get overdrawn(): Direction | undefined {
+  /** Direction whose limit is exceeded, if any. */
+  get overdrawn(): TrafficDirection | undefined {
     return this.#sum.overdrawn(this.#budget) ?? this.#account.overdrawn
   }
 
-  count(moved: Partial<Moved>): void {
+  count(moved: Partial<ByteCounts>): void {
     this.#sum.add(moved)
     this.#account.sum.add(moved)
   }
 }
 
-const unasked = 'its TLS was looked into, and ended before anything was asked in it'
+const unasked = 'its TLS was inspected, and ended before a request'
 
-/** One is its pid; of several each may have asked. */
-function calledBy({ pids }: Caller = { pids: [] }) {
+/** Several pids if the socket is shared: any of them may have sent the request. */
+function calledBy({ pids }: ConnectionCaller = { pids: [] }) {
   if (pids.length === 0) return {}
   return pids.length === 1 ? { pid: pids[0] } : { pids }
 }
 
-/** A request that was let out by its rule, and whose way is not open yet. */
-export interface Asked {
+/** Permitted attempt whose connection is not open yet. */
+export interface PendingAttempt {
   readonly request: EgressRequest
-  readonly caller: Caller | undefined
-  /** Says that nobody waits for it, or that it may not be opened, any more. */
+  readonly caller: ConnectionCaller | undefined
+  /** Aborted if the caller is gone or the attempt is no longer permitted. */
   readonly stop: AbortController
 }

@@ -1,51 +1,64 @@
 import type { Server, Socket } from 'node:net'
 import type { NetworkControl } from '../contract/controls.ts'
 import type { Emitter } from '../contract/event.ts'
-import { answerRefusal } from './answer.ts'
-import type { Authority } from './authority.ts'
-import { Callers, type Caller, type FindCallers } from './callers.ts'
-import { Connection, type Times } from './connection.ts'
+import { answerRefusal } from './proxy-answers.ts'
+import type { EgressAuthority } from './authority.ts'
+import { CallerLookup, type ConnectionCaller, type FindCallers } from './caller-lookup.ts'
+import { ProxyConnection, type ConnectionTimeouts } from './connection.ts'
 import { checkCredentials, type Credential } from './credentials.ts'
-import type { DialOptions } from './dns.ts'
-import { refused } from './head.ts'
-import type { Budget } from './budget.ts'
-import { Ledger, type Attempt } from './ledger.ts'
-import { over, withdraw } from './reach.ts'
-import type { Terms } from './terms.ts'
+import type { DialOptions } from './dial.ts'
+import { refused } from './http-head.ts'
+import type { ByteBudget } from './byte-budget.ts'
+import { Ledger, type EgressAttempt } from './ledger.ts'
+import { runOver, cancelForbidden } from './open-connection.ts'
+import type { EgressTerms } from './egress-terms.ts'
 
-export interface ProxyOptions extends DialOptions, Pick<Terms, 'heed' | 'look' | 'trust'> {
+export interface ProxyOptions
+  extends DialOptions, Pick<EgressTerms, 'makeOutboundCheck' | 'look' | 'trust'> {
   /** Listens inside the wall; the proxy accepts on it and closes it. */
   readonly listener: Server
-  /** The network in force; may get narrower while it runs, and tighten() is told then. */
+  /** Network in force; it may only get narrower, followed by a call of tighten(). */
   readonly network: () => NetworkControl
-  readonly budget: Budget
+  readonly budget: ByteBudget
   readonly run: string | null
   readonly voice: Emitter
-  /** Shared with brokered requests of the same run; left out, the proxy has one of its own. */
+  /** Shared with brokered fetch of the same run; by default the proxy has its own. */
   readonly ledger?: Ledger
-  /** Left out, nobody can say who opened a connection. */
+  /** Without it callers are unknown. */
   readonly callers?: FindCallers | undefined
   readonly credentials?: readonly Credential[]
-  readonly authority?: Authority
+  readonly authority?: EgressAuthority
   readonly connectionsMax?: number
-  readonly times?: Partial<Times>
+  readonly times?: Partial<ConnectionTimeouts>
 }
 
 export interface Proxy extends AsyncDisposable {
-  /** What was tried so far, as the outcome's metrics.network has it. */
-  readonly attempts: readonly Attempt[]
-  /** Cuts what is in force no longer lets go on, and gives up what is being opened; answers how many were open. */
+  /** Attempts so far, as in the outcome's metrics.network. */
+  readonly attempts: readonly EgressAttempt[]
+  /** Cuts and cancels connections that the network in force no longer permits; returns how many were cut. */
   tighten(): number
-  /** Takes no more, ends all that is open. Idempotent. */
+  /** Stops accepting and cuts all connections. Idempotent. */
   close(): Promise<void>
 }
 
 const connectionsMax = 64
-const defaultTimes: Times = { headMsMax: 10_000, idleMsMax: 60_000, lifeMsMax: 15 * 60_000 }
+const defaultTimes: ConnectionTimeouts = {
+  headMsMax: 10_000,
+  idleMsMax: 60_000,
+  lifeMsMax: 15 * 60_000,
+}
 
 /**
- * The only way out of a wall: HTTP requests with a whole address, and CONNECT. What is asked is read once, strictly, and
- * decided by rule, name and address; what leaves is written anew from what was read.
+ * Forward proxy for one wall (HTTP/1.1, RFC 9110 and 9112): absolute-form requests and CONNECT.
+ *
+ * Problem: the guest is hostile, and any byte may try to reach a host that no rule allows.
+ *
+ * Mechanism: each request is parsed once, strictly, decided by rule, name and address, and rewritten from its parsed
+ * form. Tunnels are opaque where rules permit it, with the TLS server name checked; where rules depend on method or
+ * path, TLS is terminated by the instance's CA. Connections, idle time, lifetime, bytes and attempts are bounded.
+ *
+ * Relies on the listener being the wall's only socket to the outside. Not handled: UDP, QUIC, HTTP/2 and keep-alive:
+ * each connection carries one request or one tunnel.
  */
 export function openProxy(options: ProxyOptions): Proxy {
   checkCredentials(options.credentials ?? [])
@@ -54,26 +67,26 @@ export function openProxy(options: ProxyOptions): Proxy {
 
 class OpenProxy implements Proxy {
   readonly #options: ProxyOptions
-  readonly #terms: Terms
-  readonly #live = new Set<Connection>()
+  readonly #terms: EgressTerms
+  readonly #live = new Set<ProxyConnection>()
   readonly #sockets = new Set<Socket>()
-  readonly #callers: Callers
+  readonly #callers: CallerLookup
   #closed: Promise<void> | undefined
 
   constructor(options: ProxyOptions) {
     this.#options = options
     const { budget, voice, run, callers } = options
-    this.#callers = new Callers(callers)
+    this.#callers = new CallerLookup(callers)
     this.#terms = { ...options, ledger: options.ledger ?? new Ledger(budget, { voice, run }) }
     options.listener.on('connection', this.#accept)
   }
 
-  get attempts(): readonly Attempt[] {
+  get attempts(): readonly EgressAttempt[] {
     return this.#terms.ledger.attempts
   }
 
   tighten(): number {
-    withdraw(this.#terms)
+    cancelForbidden(this.#terms)
     return [...this.#live].filter((connection) => connection.tighten()).length
   }
 
@@ -96,24 +109,28 @@ class OpenProxy implements Proxy {
       socket.on('error', () => socket.destroy())
       return answerRefusal(socket, refused(`${max} connections are open already`, 503))
     }
-    const caller: Caller = { pids: [] }
+    const caller: ConnectionCaller = { pids: [] }
     const terms = { ...this.#terms, caller }
-    const connection = new Connection(socket, terms, { ...defaultTimes, ...times })
+    const connection = new ProxyConnection(socket, terms, { ...defaultTimes, ...times })
     this.#live.add(connection)
     void this.#serve(connection, socket, caller).finally(() => this.#live.delete(connection))
   }
 
-  /** Nothing of it is read before it is known whose it is, so that all that is told of it says so. */
-  async #serve(connection: Connection, socket: Socket, caller: Caller): Promise<void> {
+  /** Resolves the caller before any byte is read, so that every event can name it. */
+  async #serve(
+    connection: ProxyConnection,
+    socket: Socket,
+    caller: ConnectionCaller,
+  ): Promise<void> {
     caller.pids = await this.#callers.of(socket)
     await connection.serve()
   }
 
   async #close(): Promise<void> {
     const { listener } = this.#options
-    this.#terms.ledger.end(over)
+    this.#terms.ledger.end(runOver)
     const done = new Promise<void>((resolve) => listener.close(() => resolve()))
-    for (const connection of this.#live) connection.cut(over)
+    for (const connection of this.#live) connection.cut(runOver)
     for (const socket of this.#sockets) socket.destroy()
     await done
     listener.off('connection', this.#accept)

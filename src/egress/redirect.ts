@@ -1,7 +1,7 @@
-import type { Header } from './head.ts'
+import type { Header } from './http-head.ts'
 
-/** One request on the way to the last one. */
-export interface Hop {
+/** Request in a redirect chain. */
+export interface RedirectHop {
   readonly url: string
   readonly method: string
   readonly headers: readonly Header[]
@@ -9,14 +9,14 @@ export interface Hop {
 }
 
 /**
- * The request that a redirect asks for, as browsers make it; undefined where the answer is none. What only the first
- * host was to see (credentials, their placeholders, cookies) does not go to another origin.
+ * Next request after a redirect, by the rules of the Fetch standard; undefined if the answer is no redirect.
+ * Credentials, their placeholders and cookies are not sent to another origin.
  */
-export function redirected(
-  hop: Hop,
+export function nextHop(
+  hop: RedirectHop,
   status: number,
   location: string | undefined,
-): Hop | undefined {
+): RedirectHop | undefined {
   if (location === undefined || ![301, 302, 303, 307, 308].includes(status)) return undefined
   const from = new URL(hop.url)
   const to = URL.parse(location, from)

@@ -32,7 +32,7 @@ const unseen: fc.Arbitrary<EgressRequest> = fc.record({
 const isLetOut = (rules: NetworkControl, request: EgressRequest): boolean =>
   decide(rules, request).verdict === 'allowed'
 
-test('What two networks both let out is what their meeting lets out, and nothing else', () => {
+test('The meet of two networks permits exactly the requests that both permit', () => {
   const request = fc.oneof(seen, unseen)
   fc.assert(
     fc.property(network, network, request, (a, b, to) => {
@@ -43,7 +43,7 @@ test('What two networks both let out is what their meeting lets out, and nothing
   )
 })
 
-test('A tunnel that stays closed is let out only where all that could be in it would be', () => {
+test('An opaque tunnel is permitted only if every request it could carry is', () => {
   fc.assert(
     fc.property(network, unseen, seen, (rules, to, inside) => {
       if (!isLetOut(rules, to)) return

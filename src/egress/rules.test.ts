@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { networkOf, type NetworkInput } from '../contract/network.ts'
-import { decide, needsLook, type EgressRequest } from './rules.ts'
+import { decide, needsInspection, type EgressRequest } from './rules.ts'
 
 const to = (
   scheme: EgressRequest['scheme'],
@@ -73,9 +73,9 @@ for (const [network, request, verdict, because] of table) {
   })
 }
 
-test('Only a place with a rule on methods or paths has to be looked into', () => {
+test('TLS inspection is needed only for hosts with rules on methods or paths', () => {
   const network = networkOf(allow('a.example/v1/*', 'b.example'))
-  assert.equal(needsLook(network, to('https', 'a.example', 443)), true)
-  assert.equal(needsLook(network, to('https', 'b.example', 443)), false)
-  assert.equal(needsLook(networkOf(deny('b.example/x')), to('https', 'b.example', 443)), true)
+  assert.equal(needsInspection(network, to('https', 'a.example', 443)), true)
+  assert.equal(needsInspection(network, to('https', 'b.example', 443)), false)
+  assert.equal(needsInspection(networkOf(deny('b.example/x')), to('https', 'b.example', 443)), true)
 })

@@ -3,38 +3,38 @@ import { plainPath } from '../contract/network.ts'
 import { covers, meetPattern, patternTextOf, type Pattern } from '../contract/pattern.ts'
 
 /**
- * What one attempt to get out is: asked by `proxy.ts` for each request and each tunnel, by `fetch.ts` for each hop,
- * and by `policy simulate` for addresses that nobody has tried yet.
+ * Attempt to get out: checked by `proxy.ts` for each request and tunnel, by `fetch.ts` for each hop, and by `policy
+ * simulate` for addresses not tried yet.
  */
 export interface EgressRequest {
   /**
-   * `tcp` is a tunnel with anything in it, which only a rule for every scheme lets out; `https` a closed tunnel of
-   * TLS too, in which a WebSocket cannot be told from a request; `dns` the question for a name.
+   * `tcp`: a tunnel with any content, permitted only by a rule for every scheme. `https` includes opaque TLS tunnels,
+   * where a WebSocket looks like a request. `dns`: a name query.
    */
   readonly scheme: 'http' | 'https' | 'ws' | 'wss' | 'tcp' | 'dns'
-  /** As readHost of host.ts gives it. */
+  /** Normalised by readHost of host.ts. */
   readonly host: string
   readonly port: number
-  /** Left out where they cannot be seen: in a tunnel that stays closed. */
+  /** Undefined if unseen, as in an opaque tunnel. */
   readonly method?: string
   /** Without the query. */
   readonly path?: string
-  /** A header that some servers read in place of method and path, so that neither counts as seen. */
+  /** Header that some servers prefer over method and path, so that neither counts as seen. */
   readonly overriddenBy?: string | undefined
 }
 
-export interface Verdict {
+export interface EgressDecision {
   readonly verdict: 'allowed' | 'denied'
-  /** The rule, or what is missing, in words for whoever asked. */
+  /** Rule that matched, or the one missing, in words for the guest. */
   readonly because: string
 }
 
 /**
- * Whether a network lets a request out. What cannot be seen counts as everything it could be: an allowed method or
- * path alone does not open a closed tunnel, and a denied one closes it whole. A path that servers read in different
- * ways counts as one that cannot be seen, and so do method and path under a header that overrides them.
+ * Decides whether a network permits a request. Unseen parts count as all their possible values: an allow rule for one
+ * method or path opens no opaque tunnel, and a deny rule for one closes it. Paths that servers parse differently
+ * count as unseen, and so do method and path under an override header.
  */
-export function decide(network: NetworkControl, request: EgressRequest): Verdict {
+export function decide(network: NetworkControl, request: EgressRequest): EgressDecision {
   const { overriddenBy, ...own } = request
   const verdict = decideAsked(network, patternOf(own))
   if (verdict.verdict === 'denied' || overriddenBy === undefined) return verdict
@@ -44,7 +44,7 @@ export function decide(network: NetworkControl, request: EgressRequest): Verdict
   return { verdict: 'denied', because }
 }
 
-function decideAsked(network: NetworkControl, asked: Pattern): Verdict {
+function decideAsked(network: NetworkControl, asked: Pattern): EgressDecision {
   const denied = deniedBy(network).find((deny) => meetPattern(deny, asked))
   if (denied) return { verdict: 'denied', because: `"${patternTextOf(denied)}" is denied` }
   const allowed = allowedBy(network)
@@ -53,14 +53,14 @@ function decideAsked(network: NetworkControl, asked: Pattern): Verdict {
   return { verdict: 'denied', because: missing(allowed, asked) }
 }
 
-/** Whether any rule tells methods or paths apart, so that some tunnel may have to be looked into. */
-export function mayLook(network: NetworkControl): boolean {
+/** True if any rule depends on method or path, so that TLS inspection may be needed. */
+export function mayNeedInspection(network: NetworkControl): boolean {
   const rules = [...allowedBy(network), ...deniedBy(network)]
   return rules.some((rule) => rule.method !== '*' || rule.path !== '*')
 }
 
-/** Whether a rule tells methods or paths of this place apart, so that a tunnel to it would have to be looked into. */
-export function needsLook(network: NetworkControl, request: EgressRequest): boolean {
+/** True if a rule for this target depends on method or path, so that its tunnels need TLS inspection. */
+export function needsInspection(network: NetworkControl, request: EgressRequest): boolean {
   const place = patternOf({ scheme: request.scheme, host: request.host, port: request.port })
   return [...allowedBy(network), ...deniedBy(network)].some(
     (rule) => (rule.method !== '*' || rule.path !== '*') && meetPattern(rule, place),
@@ -73,7 +73,9 @@ function patternOf({ method = '*', scheme, host, port, path }: EgressRequest): P
   return { method, scheme: word, host, port: String(port), path: plain ?? '*' }
 }
 
-/** All that may be asked of a place. A server that takes it for another request may not see a WebSocket in it either. */
+/**
+ * Pattern of every possible request to this target. A server that sees another method may not see a WebSocket either.
+ */
 function anyAt({ scheme, host, port }: EgressRequest): Pattern {
   const place = patternOf({ scheme, host, port })
   return scheme === 'ws' || scheme === 'wss' ? { ...place, scheme: '*' } : place

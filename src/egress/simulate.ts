@@ -1,25 +1,25 @@
 import type { NetworkControl } from '../contract/controls.ts'
 import { closedName } from '../contract/address.ts'
 import { addressOf, readHost } from './host.ts'
-import { privateReach, whyNotDialled } from './private.ts'
-import { decide, type EgressRequest, type Verdict } from './rules.ts'
+import { privateReach, whyNotDialled } from './private-addresses.ts'
+import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
 
-export interface Simulated extends Verdict {
+export interface SimulatedDecision extends EgressDecision {
   readonly url: string
 }
 
 const portOf: Readonly<Record<string, number>> = { http: 80, https: 443, ws: 80, wss: 443 }
 
 /**
- * What would become of a request for a URL, as far as can be told without asking anyone: names are not resolved, so
- * one that is allowed may still be refused when its addresses turn out not to be public.
+ * Decision for a URL without network access. Names are not resolved, so an allowed one may still fail when its
+ * addresses turn out not to be public.
  */
 export function simulate(
   network: NetworkControl,
   url: string,
   method = 'GET',
   privateHosts: readonly string[] = [],
-): Simulated {
+): SimulatedDecision {
   const request = readUrl(url, method)
   if (!request) return { url, verdict: 'denied', because: 'this is no address of a host' }
   const verdict = decide(network, request)
@@ -34,7 +34,7 @@ export function simulate(
   return { url, ...verdict, because: `${verdict.because}${also}` }
 }
 
-/** A URL as clients read it, so that `http://2130706433/` is loopback here too. */
+/** Parses as clients do (WHATWG URL), so that `http://2130706433/` is loopback. */
 function readUrl(text: string, method: string): EgressRequest | undefined {
   const url = URL.parse(text)
   const scheme = url?.protocol.slice(0, -1) as EgressRequest['scheme'] | undefined

@@ -1,14 +1,14 @@
 import { readHost } from './host.ts'
-import { refused, valuesOf, wordsOf, type Refused, type RequestHead } from './head.ts'
+import { refused, valuesOf, wordsOf, type EgressRefusal, type RequestHead } from './http-head.ts'
 
-/** Where a request goes. */
-export interface Place {
+/** Origin of a request (scheme, host, port). */
+export interface HttpOrigin {
   readonly scheme: 'http' | 'https'
   readonly host: string
   readonly port: number
 }
 
-export type Target =
+export type RequestTarget =
   | { readonly kind: 'tunnel'; readonly host: string; readonly port: number }
   | {
       readonly kind: 'request'
@@ -23,46 +23,45 @@ export type Target =
 const defaultPort = { http: 80, https: 443 } as const
 
 /**
- * Where a request wants to go. Sent to the proxy itself it names a whole address or is a CONNECT; sent inside a tunnel
- * (`inside`) it names a path, and its Host is that of the tunnel. What names two places is refused.
+ * Target of a request: absolute form or CONNECT at the proxy, origin form inside a tunnel (`inside`) with the
+ * tunnel's Host. Requests that name two hosts are refused.
  */
-export function readTarget(head: RequestHead, inside?: Place): Target | Refused {
-  const target = inside ? readOrigin(head, inside) : readWhole(head)
+export function readTarget(head: RequestHead, inside?: HttpOrigin): RequestTarget | EgressRefusal {
+  const target = inside ? readOriginForm(head, inside) : readProxyTarget(head)
   if (target.kind === 'refused') return target
   const why = hostFault(head, target.host, target.port, inside?.scheme ?? 'http')
   return why === undefined ? target : refused(why)
 }
 
-/** What carries a request: a WebSocket is a request until it is open. */
-export function schemeBelow(scheme: string): Place['scheme'] {
+/** Scheme of the connection that carries a request: WebSockets begin as HTTP. */
+export function transportScheme(scheme: string): HttpOrigin['scheme'] {
   return scheme === 'https' || scheme === 'wss' ? 'https' : 'http'
 }
 
-/** `host`, or `host:port` where the port is not that of the scheme. */
-export function authorityText({ scheme, host, port }: Place): string {
+export function authorityText({ scheme, host, port }: HttpOrigin): string {
   return port === defaultPort[scheme] ? host : `${host}:${port}`
 }
 
-function readWhole(head: RequestHead): Target | Refused {
+function readProxyTarget(head: RequestHead): RequestTarget | EgressRefusal {
   if (head.method === 'CONNECT') return readAuthority(head.target)
   const [, scheme, authority = '', path = '/', query = ''] =
     /^([a-z]{1,10}):\/\/([^/?#]+)(\/[^?#]*)?(\?[^#]*)?$/i.exec(head.target) ?? []
   if (scheme === undefined) return refused('a proxy is asked for a whole http address')
   if (scheme.toLowerCase() !== 'http')
     return refused(`"${scheme.toLowerCase()}" goes through a tunnel, which CONNECT opens`)
-  const place = readPlace(authority, 80)
-  if (!place) return refused('the host of the address cannot be read in one way')
+  const place = readHostPort(authority, 80)
+  if (!place) return refused('the host of the address is ambiguous')
   return request(head, { scheme: 'http', ...place }, path, query)
 }
 
-function readAuthority(target: string): Target | Refused {
-  const place = readPlace(target)
+function readAuthority(target: string): RequestTarget | EgressRefusal {
+  const place = readHostPort(target)
   return place
     ? { kind: 'tunnel', ...place }
-    : refused('CONNECT needs a host and a port that can be read in one way')
+    : refused('CONNECT needs an unambiguous host and port')
 }
 
-function readOrigin(head: RequestHead, inside: Place): Target | Refused {
+function readOriginForm(head: RequestHead, inside: HttpOrigin): RequestTarget | EgressRefusal {
   const [, path, query = ''] = /^(\/[^?#]*)(\?[^#]*)?$/.exec(head.target) ?? []
   if (head.method === 'CONNECT' || path === undefined)
     return refused('a request inside a tunnel names a path')
@@ -71,10 +70,10 @@ function readOrigin(head: RequestHead, inside: Place): Target | Refused {
 
 function request(
   head: RequestHead,
-  { scheme, host, port }: Place,
+  { scheme, host, port }: HttpOrigin,
   path: string,
   query: string,
-): Target | Refused {
+): RequestTarget | EgressRefusal {
   const upgrade = wordsOf(head.headers, 'upgrade')
   const known = new Set(['close', 'keep-alive', 'te', 'upgrade', 'proxy-connection'])
   if (wordsOf(head.headers, 'connection').some((word) => !known.has(word)))
@@ -90,20 +89,20 @@ function hostFault(
   head: RequestHead,
   host: string,
   port: number,
-  scheme: Place['scheme'],
+  scheme: HttpOrigin['scheme'],
 ): string | undefined {
   const hosts = valuesOf(head.headers, 'host')
   if (hosts.length === 0 && head.minor === 0) return undefined
   if (hosts.length !== 1) return 'it has no Host, or more than one'
   const standard = head.method === 'CONNECT' ? port : defaultPort[scheme]
-  const named = readPlace(hosts[0] ?? '', standard)
+  const named = readHostPort(hosts[0] ?? '', standard)
   return named?.host === host && named.port === port
     ? undefined
-    : 'its Host is another than the address it asks for'
+    : 'its Host differs from the address it requests'
 }
 
-/** `host:port`; a port may be left out where there is a standard one. */
-function readPlace(text: string, standard?: number): Omit<Place, 'scheme'> | undefined {
+/** Parses `host:port`; the port is optional if there is a default. */
+function readHostPort(text: string, standard?: number): Omit<HttpOrigin, 'scheme'> | undefined {
   const [, written = '', digits] = /^(\[[^\]]*\]|[^:@[\]]+)(?::([1-9]\d{0,4}))?$/.exec(text) ?? []
   const host = readHost(written)
   const port = digits === undefined ? standard : Number(digits)

@@ -4,35 +4,36 @@ import { MayflyError } from '../contract/error.ts'
 import { parsePattern } from '../contract/network.ts'
 import { addressKind } from '../contract/address.ts'
 import { addressOf } from './host.ts'
-import { readLines, refused, type Header, type Refused } from './head.ts'
+import { readLines, refused, type Header, type EgressRefusal } from './http-head.ts'
 import { decide, type EgressRequest } from './rules.ts'
-import { takeFrom } from './streams.ts'
+import { readUntilParsed } from './streams.ts'
 
 /**
- * The proxy of a company, by which all requests of jobs leave: `CONNECT` for what is closed or has to stay a stream, and
- * plain HTTP in absolute form. Rules, budgets, credentials, names inside TLS and what is planted are looked at here as
- * without it. It resolves names itself, so that what a name means is no longer seen here: a name that is allowed may lead
- * to a private address behind the proxy. Addresses that are written out are judged here as ever.
+ * Corporate upstream proxy for all requests of jobs: `CONNECT` for tunnels, TLS and WebSockets, absolute-form
+ * requests for plain HTTP. Rules, budgets, credentials, server names and leak checks apply here as without it.
  *
- * The proxy is the operator's, and trusted with what leaves; what it answers is read as if a stranger had said it.
+ * Names are resolved by the upstream, not here: an allowed name may lead to a private address behind it. Literal
+ * addresses are still checked.
+ *
+ * The upstream belongs to the operator and is trusted with the traffic; its answers are parsed as hostile input.
  */
 export interface Upstream {
   readonly host: string
   readonly port: number
-  /** `USER:PASSWORD`; never in a log, an event or an outcome. */
+  /** `USER:PASSWORD`; must never appear in a log, event or outcome. */
   readonly credentials?: string | undefined
-  /** Places that are reached without it, as patterns. */
+  /** Patterns of hosts reached without it. */
   readonly direct: readonly string[]
 }
 
-/** How a plain request is written for it. */
-export interface Forwarding {
+/** Form of a plain request to the upstream. */
+export interface UpstreamForwarding {
   readonly credentials?: string | undefined
 }
 
 const answerBytesMax = 16 * 1024
 
-/** The proxy that a configuration names. Throws MayflyError CONFIG for credentials that are not there or not readable. */
+/** Upstream of the configuration. Throws MayflyError CONFIG for missing or malformed credentials. */
 export function upstreamFrom(
   { proxy, proxy_credentials_env: variable, no_proxy }: Config['egress'],
   env: NodeJS.ProcessEnv,
@@ -56,15 +57,15 @@ function credentialsIn(variable: string, env: NodeJS.ProcessEnv): string {
   })
 }
 
-/** Whether a request goes past the proxy: where it is told so, and to this machine, which the proxy knows another by. */
-export function isDirect(request: EgressRequest, { direct }: Upstream): boolean {
+/** True for exceptions and for loopback, which would be another machine for the upstream. */
+export function bypassesUpstream(request: EgressRequest, { direct }: Upstream): boolean {
   const address = addressOf(request.host)
   if (address !== undefined && addressKind(address).kind === 'loopback') return true
   return decide({ allow: direct, deny: [] }, request).verdict === 'allowed'
 }
 
-/** What a plain request has for the proxy alone. */
-export function forwardedHeaders(forwarding: Forwarding | undefined): readonly Header[] {
+/** Headers for the upstream only. */
+export function forwardedHeaders(forwarding: UpstreamForwarding | undefined): readonly Header[] {
   if (forwarding?.credentials === undefined) return []
   return [['Proxy-Authorization', authorizationOf(forwarding.credentials)]]
 }
@@ -73,18 +74,18 @@ export function authorizationOf(credentials: string): string {
   return `Basic ${Buffer.from(credentials).toString('base64')}`
 }
 
-/** What a proxy has to say no; the credentials are the operator's business and not the guest's. */
-export const asksForCredentials: Refused = {
+/** Answer for status 407; credentials are the operator's concern, not the guest's. */
+export const upstreamAuthRequired: EgressRefusal = {
   ...refused('the proxy of this server asks for credentials', 502),
   detail: 'set egress.proxy_credentials_env, and the variable that it names to USER:PASSWORD',
 }
 
-/** Opens a tunnel by a connection to the proxy; undefined once it is open, and its first byte is the server's. */
+/** Opens a tunnel through the upstream; undefined on success, with the socket at the server's first byte. */
 export async function openTunnel(
   socket: Socket,
   { host, port }: EgressRequest,
   { credentials }: Upstream,
-): Promise<Refused | undefined> {
+): Promise<EgressRefusal | undefined> {
   const place = `${host}:${port}`
   const lines = [
     `CONNECT ${place} HTTP/1.1`,
@@ -92,7 +93,7 @@ export async function openTunnel(
     ...(credentials === undefined ? [] : [`Proxy-Authorization: ${authorizationOf(credentials)}`]),
   ]
   socket.write([...lines, '', ''].join('\r\n'))
-  const taken = await takeFrom(socket, (bytes) => readLines(bytes, answerBytesMax))
+  const taken = await readUntilParsed(socket, (bytes) => readLines(bytes, answerBytesMax))
   if (!taken || 'kind' in taken) return refused('the proxy of this server answers no HTTP', 502)
   const { value: answer } = taken.value
   const status = Number(/^HTTP\/1\.[01] ([1-5]\d\d)( |$)/.exec(answer.first)?.[1] ?? NaN)
@@ -101,7 +102,7 @@ export async function openTunnel(
     if (rest.length > 0) socket.unshift(rest)
     return undefined
   }
-  if (status === 407) return asksForCredentials
+  if (status === 407) return upstreamAuthRequired
   if (status === 403) return refused(`the proxy of this server does not let out to "${host}"`, 403)
   if (Number.isNaN(status)) return refused('the proxy of this server answers no HTTP', 502)
   return refused(`the proxy of this server answers ${status} for "${host}"`, 502)

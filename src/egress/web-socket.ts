@@ -1,48 +1,51 @@
 import type { Duplex } from 'node:stream'
 import type { SecretScan } from './credentials.ts'
-import { FrameReader, frameOf, isControl, type FramePart } from './frames.ts'
-import { pass } from './streams.ts'
-import { cutUnread, type Watch } from './watch.ts'
+import { FrameReader, frameOf, isControl, type FramePart } from './web-socket-frames.ts'
+import { copyStream } from './streams.ts'
+import { cutOnParseError, type ConnectionMonitor } from './connection-monitor.ts'
 
 /**
- * A WebSocket that is open, until both ways have ended. What the guest says is passed on as it is, once its frames could
- * be read: their masks would hide a planted secret. What the server says is written anew where it must not repeat a
- * credential: frames part a message wherever they like.
+ * Relays an open WebSocket until both directions have ended.
+ *
+ * Guest to server: frames are parsed for the leak check, because masking would hide a planted secret, and forwarded
+ * unchanged. Server to guest: if a credential must not be echoed, frames are rewritten, because frame boundaries
+ * could split it. Bounded by the connection's byte budget, idle time and lifetime. Not handled: extensions, which are
+ * stripped from the request.
  */
-export async function talk(
+export async function relayWebSocket(
   client: Duplex,
   server: Duplex,
   scan: SecretScan,
-  watch: Watch,
+  watch: ConnectionMonitor,
 ): Promise<void> {
   const said = new FrameReader('client')
   const out = (chunk: Buffer) => {
     const may = said.push(chunk).every(({ payload }) => watch.passes(payload))
     return may && watch.sending(chunk.length) ? chunk : undefined
   }
-  const back = new Back(scan, watch)
+  const back = new ServerFrameFilter(scan, watch)
   const into = (chunk: Buffer) => (watch.received() ? back.push(chunk) : undefined)
   await Promise.all([
-    cutUnread(watch, 'its WebSocket', () => pass(client, server, out)),
-    cutUnread(watch, 'its WebSocket', () => pass(server, client, into)),
+    cutOnParseError(watch, 'its WebSocket', () => copyStream(client, server, out)),
+    cutOnParseError(watch, 'its WebSocket', () => copyStream(server, client, into)),
   ])
 }
 
-/** What a server says, held back where it may become a secret within its message. */
-class Back {
+/** Filter for server frames; holds back a possible start of a secret within its message. */
+class ServerFrameFilter {
   readonly #reader = new FrameReader('server')
   readonly #scan: SecretScan
-  readonly #watch: Watch
-  /** Of the message under way: 0 once a part of it was passed on. */
+  readonly #watch: ConnectionMonitor
+  /** Opcode of the message in progress; 0 once a part of it was forwarded. */
   #opcode = 0
   #control = Buffer.alloc(0)
 
-  constructor(scan: SecretScan, watch: Watch) {
+  constructor(scan: SecretScan, watch: ConnectionMonitor) {
     this.#scan = scan
     this.#watch = watch
   }
 
-  /** What may be passed on; undefined where it was cut. */
+  /** Bytes to forward; undefined after a cut. */
   push(chunk: Buffer): Buffer | undefined {
     if (!this.#scan.isNeeded) return chunk
     const frames = this.#reader.push(chunk).map((part) => this.#frame(part))
@@ -57,22 +60,22 @@ class Back {
 
   #ofMessage({ opcode, isFinal, payload, isLast }: FramePart): Buffer | undefined {
     if (opcode !== 0) this.#opcode = opcode
-    const may = this.#scan.pass(payload)
+    const may = this.#scan.filter(payload)
     if (!may) return undefined
     const isEnd = isFinal && isLast
-    const own = isEnd ? Buffer.concat([may, this.#scan.rest()]) : may
+    const own = isEnd ? Buffer.concat([may, this.#scan.flush()]) : may
     if (own.length === 0 && !isEnd) return own
     const as = this.#opcode
     this.#opcode = 0
     return frameOf(as, isEnd, own)
   }
 
-  /** Never more than 125 bytes, and with a scan of its own: it stands within a message and is none of it. */
+  /** Control frame: at most 125 bytes, buffered whole and scanned on its own, since it may interrupt a message. */
   #aboutIt({ opcode, payload, isLast }: FramePart): Buffer | undefined {
     this.#control = Buffer.concat([this.#control, payload])
     if (!isLast) return Buffer.alloc(0)
     const whole = this.#control
     this.#control = Buffer.alloc(0)
-    return this.#scan.alone().finds(whole) ? undefined : frameOf(opcode, true, whole)
+    return this.#scan.fresh().finds(whole) ? undefined : frameOf(opcode, true, whole)
   }
 }

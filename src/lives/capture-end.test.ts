@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
+import { phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/simulated-life.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Capture } from '../contract/provider.ts'
 import type { KeepCapture, SupervisedRun } from '../contract/pipeline.ts'
@@ -17,9 +17,9 @@ const forEver: Script = () => []
 interface Parts {
   readonly script?: Script
   readonly faults?: Faults
-  /** What happens to the life, by the time at which it does. */
+  /** Inputs of the life, by time. */
   readonly midway?: (life: Awaited<ReturnType<typeof stage>>) => void
-  /** How long the wall takes to show what it holds. */
+  /** Duration of a capture by the wall. */
   readonly captureMs?: number
   readonly hold?: 'works' | 'never' | 'is not there'
   readonly keep?: KeepCapture
@@ -27,7 +27,7 @@ interface Parts {
   readonly mutex?: Mutex
 }
 
-/** Lives the life of a job that is to be captured, and writes down what is done to its wall. */
+/** Runs a life with a requested capture, and records the calls to its wall. */
 async function live({
   script = forEver,
   faults = {},
@@ -80,7 +80,7 @@ async function live({
   return { end, timeline, executionTime, captured, words, done, of, said, clock }
 }
 
-test('Who asked for it has what the wall holds when the job has ended by itself, and the end is as it was', async () => {
+test('A requested capture is made after the job ends by itself, without changing its end', async () => {
   const lived = await live({ script: () => [{ at: 250, result: 7 }], captureMs: 40 })
   const { end, executionTime, captured, words, done, of } = lived
   assert.deepEqual([end.status, end.resultText, executionTime], ['ok', '7', 250])
@@ -97,7 +97,7 @@ test('Who asked for it has what the wall holds when the job has ended by itself,
   assert.deepEqual(of, [{ run: 'exec_1', tenant: 'default', because: 'asked' }])
 })
 
-test('What is cut stands still at that moment, is looked into, and is killed then', async () => {
+test('A cut life is frozen at once, captured, then killed', async () => {
   const ends = {
     timeout: undefined,
     terminated: ({ clock, supervisor }) =>
@@ -116,7 +116,7 @@ test('What is cut stands still at that moment, is looked into, and is killed the
   }
 })
 
-test('Nothing that comes while it is looked into makes another end of it', async () => {
+test('Inputs during a capture do not change the end', async () => {
   const { end, words, done } = await live({
     script: () => [{ at: 990, result: 7 }],
     captureMs: 500,
@@ -130,7 +130,7 @@ test('Nothing that comes while it is looked into makes another end of it', async
   assert.ok(!done.some((line) => line.includes('kill')))
 })
 
-test('An anomaly in the last moment of a life is captured to the end, and ends it', async () => {
+test('An anomaly just before the end of a life still completes its capture, and ends it', async () => {
   const { schedule } = asked
   const onAnomaly = { ...schedule.onAnomaly, high: 'capture' } as const
   const profile = { ...asked, capture: false, schedule: { ...schedule, onAnomaly } }
@@ -153,7 +153,7 @@ test('An anomaly in the last moment of a life is captured to the end, and ends i
   )
 })
 
-test('A wall that cannot be looked into, and one that gives no answer, is said to be so and ends in time', async () => {
+test('Walls that cannot be captured or do not answer are reported, and the life ends in time', async () => {
   const none: readonly (Parts & { readonly why: RegExp; readonly latest: number })[] = [
     { hold: 'never', why: /the wall is late/, latest: 2000 },
     {
@@ -180,14 +180,14 @@ test('A wall that cannot be looked into, and one that gives no answer, is said t
   }
 })
 
-test('A store that is full costs the capture and not the outcome', async () => {
+test('A full store costs the capture, not the outcome', async () => {
   const keep = () => Promise.reject(new Error('the disk is full'))
   const { end, captured } = await live({ script: () => [{ at: 250, result: 7 }], keep })
   assert.deepEqual([end.status, end.resultText], ['ok', '7'])
   assert.deepEqual(captured[0]!.fields, { kind: 'none', why: 'the disk is full' })
 })
 
-test('Captures wait for each other, and one that fails holds nobody up', async () => {
+test('Captures are serialised, and a failing one blocks no other', async () => {
   const mutex = createMutex()
   const running: number[] = []
   let most = 0
@@ -207,7 +207,7 @@ test('Captures wait for each other, and one that fails holds nobody up', async (
   )
 })
 
-test('Who leaves the line is answered at once and its work is not begun; what has begun goes on', async () => {
+test('A mutex waiter that is aborted rejects at once and never starts; a running one completes', async () => {
   const mutex = createMutex()
   const gate = Promise.withResolvers<string>()
   const [begun, waits, gone] = [1, 2, 3].map(() => new AbortController())
@@ -225,14 +225,14 @@ test('Who leaves the line is answered at once and its work is not begun; what ha
   assert.deepEqual([await first, await last, isBegun], ['first', 'last', false])
 })
 
-/** A line whose head is captured for as long as a test lasts. */
+/** Mutex whose first holder captures for the whole test. */
 function blockedLine(): Mutex {
   const mutex = createMutex()
   void mutex(() => Promise.withResolvers<void>().promise)
   return mutex
 }
 
-test('A cancellation or a termination ends at once what waits to be captured, and says that it was not', async () => {
+test('Cancel and terminate end a life with a queued capture at once, and report it as not captured', async () => {
   const skips = {
     cancelled: ({ canceller }) => canceller.abort(),
     'terminated by operator: enough': ({ supervisor }) =>
@@ -255,7 +255,7 @@ test('A cancellation or a termination ends at once what waits to be captured, an
   }
 })
 
-test('Nobody stands in the line for longer than a bound, and whoever left it is said not to be captured', async () => {
+test('Waiting for a capture is bounded, and giving up is reported', async () => {
   for (const script of [forEver, () => [{ at: 250, result: 7 }]] satisfies Script[]) {
     const { end, captured, done } = await live({ script, mutex: blockedLine() })
     const endedAt = script === forEver ? 1000 : 250

@@ -1,30 +1,36 @@
 import { type Condition, type LifeView, readCondition } from '../contract/condition.ts'
 import { messageOf } from '../contract/error.ts'
-import type { Step } from './course.ts'
+import type { PhaseStep } from './phase-plan.ts'
 
-/** What a condition brings about; `failed` says why it came to no answer. */
-export interface Judgement {
+/** Action of a condition; `failed` is the error if it could not be evaluated. */
+export interface ConditionAction {
   readonly kind: 'advance' | 'terminate'
   readonly reason: string
   readonly failed?: string
 }
 
 /**
- * Conditions of phases, each read once. One that comes to no answer counts as one that holds: of what is unknown the
- * stricter branch is taken, which is the next phase for `advance_if` and the end for `terminate_if`.
+ * Conditions of phases, parsed once and cached. One that fails to evaluate counts as true (fail closed): the next
+ * phase for `advance_if`, the end for `terminate_if`.
  */
 export class Conditions {
-  readonly #read = new Map<string, Condition>()
+  readonly #parsed = new Map<string, Condition>()
 
-  /** What the conditions of a phase bring about now; the end goes before the next phase. */
-  judge(step: Step, view: () => LifeView): Judgement | undefined {
+  /** Action due in this phase; `terminate_if` takes precedence. */
+  judge(step: PhaseStep, view: () => LifeView): ConditionAction | undefined {
     if (!hasConditions(step)) return undefined
     const { terminateIf, advanceIf } = step
     const seen = view()
-    return this.#ask('terminate', terminateIf, seen) ?? this.#ask('advance', advanceIf, seen)
+    return (
+      this.#evaluate('terminate', terminateIf, seen) ?? this.#evaluate('advance', advanceIf, seen)
+    )
   }
 
-  #ask(kind: Judgement['kind'], text: string | undefined, view: LifeView): Judgement | undefined {
+  #evaluate(
+    kind: ConditionAction['kind'],
+    text: string | undefined,
+    view: LifeView,
+  ): ConditionAction | undefined {
     if (text === undefined) return undefined
     const reason = `${kind}_if ${text}`
     try {
@@ -36,14 +42,14 @@ export class Conditions {
   }
 
   #conditionOf(text: string): Condition {
-    const known = this.#read.get(text)
+    const known = this.#parsed.get(text)
     if (known) return known
     const condition = readCondition(text)
-    this.#read.set(text, condition)
+    this.#parsed.set(text, condition)
     return condition
   }
 }
 
-export function hasConditions({ advanceIf, terminateIf }: Step): boolean {
+export function hasConditions({ advanceIf, terminateIf }: PhaseStep): boolean {
   return advanceIf !== undefined || terminateIf !== undefined
 }

@@ -5,25 +5,25 @@ import type { Enforced, Sandbox } from '../contract/provider.ts'
 import { mainZone } from '../contract/phase.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
 
-/** How long it took, or what is still open and why. */
+/** Time taken, or the controls still open and the reason. */
 export type Enforcement =
   | {
       readonly kind: 'closed'
       readonly took: number
-      /** What calls of each class that was closed get. */
+      /** Errno of the calls in each closed class. */
       readonly answers?: Enforced['answers']
     }
   | { readonly kind: 'open'; readonly why: string }
 
-export interface Order {
+export interface TightenOrder {
   readonly zone: string
   readonly controls: Controls
 }
 
-/** Tells a wall to tighten and believes only what it read back. Never rejects: unsure, late or lost is `open`. */
+/** Tightens a wall and trusts only the controls it read back. Never rejects: uncertain, late or lost is `open`. */
 export async function enforce(
   sandbox: Sandbox,
-  { zone, controls }: Order,
+  { zone, controls }: TightenOrder,
   clock: Clock,
 ): Promise<Enforcement> {
   try {

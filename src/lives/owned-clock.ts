@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../contract/clock.ts'
 
-/** A clock whose timers all die with it: what is disposed never calls back, and keeps no process alive. */
+/** Clock that cancels its timers when disposed: no callback afterwards, and no timer keeps the process alive. */
 export class OwnedClock implements Clock, Disposable {
   readonly #clock: Clock
   readonly #timers = new Set<Timer>()

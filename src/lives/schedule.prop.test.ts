@@ -4,7 +4,15 @@ import * as fc from 'fast-check'
 import { allControls, isWithin, unlimited, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import { mainZone } from '../contract/phase.ts'
-import { begin, type Act, type Happening, type Life, next, nextAt, wholeOf } from './schedule.ts'
+import {
+  initialState,
+  type LifeAction,
+  type LifeInput,
+  type Life,
+  nextState,
+  nextAt,
+  mainOf,
+} from './schedule.ts'
 
 const lives = 10_000
 const fewer = 2000
@@ -29,7 +37,7 @@ const phases: fc.Arbitrary<readonly Phase[]> = fc.array(
 const reaction = fc.constantFrom(
   ...(['record', 'advance', 'tighten', 'freeze', 'capture', 'terminate'] as const),
 )
-const course: fc.Arbitrary<ZoneSchedule> = fc.record(
+const plan: fc.Arbitrary<ZoneSchedule> = fc.record(
   {
     phases,
     onAnomaly: fc.record({ low: reaction, medium: reaction, high: reaction }),
@@ -38,10 +46,10 @@ const course: fc.Arbitrary<ZoneSchedule> = fc.record(
   },
   { requiredKeys: ['phases', 'onAnomaly', 'shorten'] },
 )
-const schedule: fc.Arbitrary<Schedule> = course.map((one) => ({ name: 'random', ...one }))
+const schedule: fc.Arbitrary<Schedule> = plan.map((one) => ({ name: 'random', ...one }))
 
-/** What befalls a life; `wait` may be below 0: what is told late, or out of order. */
-type Told = Happening extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
+/** Inputs of a life; a negative `wait` is a late or reordered one. */
+type Told = LifeInput extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
 type Turn = { readonly wait: number; readonly told: Told }
 
 const zone = fc.constantFrom(mainZone, mainZone, 'a', 'b', 'c', 'never-seen')
@@ -54,7 +62,7 @@ const told: fc.Arbitrary<Told> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('zone' as const),
       zone: fc.constantFrom(...zones),
-      schedule: fc.option(course, { nil: undefined }),
+      schedule: fc.option(plan, { nil: undefined }),
     }),
   },
   fc.record({ kind: fc.constant('cpu' as const), zone, cpu: fc.nat({ max: 200 }) }),
@@ -81,17 +89,17 @@ const story: fc.Arbitrary<readonly Turn[]> = fc.array(
 )
 const msMax = fc.integer({ min: 1, max: 300 })
 
-/** A life lived: each state it was in, with what was to be done. */
+/** Runs a life; yields each state with its actions. */
 function* live(schedule: Schedule, granted: Controls, msMax: number, turns: readonly Turn[]) {
-  let { life, acts } = begin(schedule, granted, msMax)
-  yield { life, acts }
+  let { life, actions } = initialState(schedule, granted, msMax)
+  yield { life, actions }
   for (const { wait, told } of turns) {
-    ;({ life, acts } = next(life, { ...told, at: life.at + wait }))
-    yield { life, acts }
+    ;({ life, actions } = nextState(life, { ...told, at: life.at + wait }))
+    yield { life, actions }
   }
 }
 
-/** Every property over as many lives; a failure prints the seed and path that live it again. */
+/** Checks a property over many lives; a failure prints its seed and path. */
 function overLives(
   numRuns: number,
   holds: (all: [Schedule, Controls, number, readonly Turn[]]) => void,
@@ -101,7 +109,7 @@ function overLives(
   fc.assert(fc.property(fc.tuple(schedule, controls, msMax, story), holds), settings)
 }
 
-/** A wall that believes what it is told, and one that nobody could fool: it remembers all it was ever told. */
+/** Two walls: one applies each order, and one meets all orders it was ever given. */
 class Wall {
   readonly told = new Map<string, Controls>()
   readonly ended = new Set<string>()
@@ -110,13 +118,13 @@ class Wall {
     this.told.set(mainZone, granted)
   }
 
-  obey({ strands }: Life, acts: readonly Act[]): void {
-    for (const act of acts) {
+  obey({ zones }: Life, actions: readonly LifeAction[]): void {
+    for (const act of actions) {
       assert(!this.ended.has(act.zone) && !this.ended.has(mainZone), 'something came after the end')
       if (act.kind === 'end') this.ended.add(act.zone)
       if (act.kind === 'close') this.#close(act.zone, act.controls)
     }
-    for (const [zone, { controls }] of strands)
+    for (const [zone, { controls }] of zones)
       if (!this.told.has(zone)) this.told.set(zone, controls)
   }
 
@@ -129,92 +137,92 @@ class Wall {
   }
 }
 
-test('S2-24: Ten thousand lives, whatever happens in them and in whatever order: nothing that is closed reopens', () => {
+test('S2-24: in ten thousand lives with random inputs in random order no closed control reopens', () => {
   overLives(lives, ([schedule, granted, msMax, turns]) => {
     const wall = new Wall(granted)
     let held = new Map<string, Controls>()
-    for (const { life, acts } of live(schedule, granted, msMax, turns)) {
-      wall.obey(life, acts)
-      const main = wholeOf(life).controls
-      for (const [zone, { controls, end }] of life.strands) {
+    for (const { life, actions } of live(schedule, granted, msMax, turns)) {
+      wall.obey(life, actions)
+      const main = mainOf(life).controls
+      for (const [zone, { controls, end }] of life.zones) {
         assert(isWithin(controls, held.get(zone) ?? granted))
-        assert(end || wholeOf(life).end || isWithin(controls, main))
+        assert(end || mainOf(life).end || isWithin(controls, main))
       }
-      held = new Map([...life.strands].map(([zone, strand]) => [zone, strand.controls]))
+      held = new Map([...life.zones].map(([zone, strand]) => [zone, strand.controls]))
     }
   })
 })
 
-test('Each zone is within its own phases, what was taken from it, and what was taken from the whole', () => {
+test('Each zone is within its own phases, its tighten orders, and the controls of main', () => {
   overLives(fewer, ([schedule, granted, msMax, turns]) => {
     for (const { life } of live(schedule, granted, msMax, turns)) {
-      if (wholeOf(life).end) break
-      const { ceiling } = wholeOf(life)
-      for (const { course, place, controls, end, ceiling: own } of life.strands.values()) {
+      if (mainOf(life).end) break
+      const { ceiling } = mainOf(life)
+      for (const { plan, stepIndex, controls, end, ceiling: own } of life.zones.values()) {
         if (end) continue
         assert(
           isWithin(controls, own) && isWithin(controls, ceiling) && isWithin(controls, granted),
         )
-        for (const step of course.steps.slice(0, place + 1))
+        for (const step of plan.steps.slice(0, stepIndex + 1))
           assert(isWithin(controls, step.controls))
       }
     }
   })
 })
 
-test('Every life ends: on time at the latest, with all its zones, once, and nothing puts its end off', () => {
+test('Every life ends on time, once and with all its zones, and no input delays its end', () => {
   overLives(lives, ([schedule, granted, msMax, turns]) => {
     const total = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
     let ends = Math.min(total, msMax)
     const over = new Map<string, number>()
     let last: Life | undefined
-    for (const { life, acts } of live(schedule, granted, msMax, turns)) {
-      assert(wholeOf(life).course.ends <= ends)
-      ends = wholeOf(life).course.ends
-      for (const { zone, course } of life.strands.values())
-        assert(zone === mainZone || course.ends <= Math.min(total, msMax))
-      for (const act of acts)
+    for (const { life, actions } of live(schedule, granted, msMax, turns)) {
+      assert(mainOf(life).plan.ends <= ends)
+      ends = mainOf(life).plan.ends
+      for (const { zone, plan } of life.zones.values())
+        assert(zone === mainZone || plan.ends <= Math.min(total, msMax))
+      for (const act of actions)
         if (act.kind === 'end') over.set(act.zone, (over.get(act.zone) ?? 0) + 1)
       last = life
     }
     const waits = { life: last!, count: 0 }
     for (let at = nextAt(waits.life); at !== undefined; at = nextAt(waits.life)) {
-      const turn = next(waits.life, { kind: 'time', at })
-      for (const act of turn.acts)
+      const turn = nextState(waits.life, { kind: 'time', at })
+      for (const act of turn.actions)
         if (act.kind === 'end') over.set(act.zone, (over.get(act.zone) ?? 0) + 1)
       waits.life = turn.life
       assert((waits.count += 1) <= 30, 'it does not come to an end by time alone')
     }
-    assert(wholeOf(waits.life).end && waits.life.at <= Math.max(ends, last!.at))
+    assert(mainOf(waits.life).end && waits.life.at <= Math.max(ends, last!.at))
     assert.equal(over.get(mainZone), 1)
     for (const count of over.values()) assert.equal(count, 1)
   })
 })
 
-test('What the wall confirmed late, or of an order that another overtook, is still owed', () => {
+test('Late confirmations and those of superseded orders leave controls unconfirmed', () => {
   overLives(fewer, ([schedule, granted, msMax, turns]) => {
-    let { life } = begin(schedule, granted, msMax)
+    let { life } = initialState(schedule, granted, msMax)
     for (const { wait, told } of turns) {
       const before = life
-      ;({ life } = next(life, { ...told, at: life.at + wait }))
-      for (const [zone, { owed, order, end }] of life.strands) {
-        const old = before.strands.get(zone)
-        if (!old || end || wholeOf(life).end) continue
+      ;({ life } = nextState(life, { ...told, at: life.at + wait }))
+      for (const [zone, { unconfirmed, order, end }] of life.zones) {
+        const old = before.zones.get(zone)
+        if (!old || end || mainOf(life).end) continue
         const isHeld = told.kind === 'held' && told.zone === zone && told.order === old.order
-        assert(order > old.order || isHeld || owed.length === old.owed.length)
-        assert(order === old.order || owed.length > 0)
+        assert(order > old.order || isHeld || unconfirmed.length === old.unconfirmed.length)
+        assert(order === old.order || unconfirmed.length > 0)
       }
     }
   })
 })
 
-test('A phase never goes back, and a zone that is over never begins again', () => {
+test('Phases never go back, and an ended zone never begins again', () => {
   overLives(fewer, ([schedule, granted, msMax, turns]) => {
     let before: Life | undefined
     for (const { life } of live(schedule, granted, msMax, turns)) {
-      for (const [zone, old] of before?.strands ?? []) {
-        const now = life.strands.get(zone)!
-        assert(now.place >= old.place && life.at >= before!.at)
+      for (const [zone, old] of before?.zones ?? []) {
+        const now = life.zones.get(zone)!
+        assert(now.stepIndex >= old.stepIndex && life.at >= before!.at)
         if (old.end) assert.equal(now.end, old.end)
       }
       before = life
@@ -222,7 +230,7 @@ test('A phase never goes back, and a zone that is over never begins again', () =
   })
 })
 
-test('The same life, told again, is the same: states, acts and all', () => {
+test('Replaying a life gives the same states and actions', () => {
   fc.assert(
     fc.property(schedule, controls, msMax, story, (schedule, granted, msMax, turns) => {
       const once = [...live(schedule, granted, msMax, turns)]
@@ -237,9 +245,9 @@ test('No control is looser than what all phases so far allow, when all controls 
   const one = { name: 'one', for: 10, controls: shut }
   const onAnomaly = { low: 'tighten', medium: 'advance', high: 'terminate' } as const
   const rules = { name: 'r', phases: [one, { ...one, name: 'two' }], onAnomaly, shorten: 1 }
-  const { acts } = begin(rules, allControls, 100)
+  const { actions } = initialState(rules, allControls, 100)
   assert.deepEqual(
-    acts.map((act) => (act.kind === 'close' ? [act.phase, act.closing, act.order] : act.kind)),
+    actions.map((act) => (act.kind === 'close' ? [act.phase, act.closing, act.order] : act.kind)),
     [['one', ['cpu'], 1]],
   )
 })

@@ -1,55 +1,57 @@
 import { allControls, controlsBeyond, meet, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Control, Controls } from '../contract/controls.ts'
 import { mainZone, type Reaction, type Schedule, type ZoneSchedule } from '../contract/phase.ts'
-import { type Course, cutShort, layOut, stepAt, type Step } from './course.ts'
+import { type PhasePlan, endStepEarly, planPhases, stepAt, type PhaseStep } from './phase-plan.ts'
 
 /**
- * A life as a value, and what happens to it as a function: `(life, happening) → (life, acts)`. Nothing here waits,
- * calls or reads a clock; whoever does gives the time with what happened, and carries out the acts.
+ * State machine of a life, as a pure function: `(life, input) → (life, actions)`.
  *
- * Three promises hold whatever the schedule, whatever happens, and in whatever order it is told:
+ * Problem: time, CPU use, anomalies, operators and answers of the wall arrive concurrently and in any order, and no
+ * order may loosen a control.
  *
- * - What is closed never reopens. What a zone may do is only ever the meeting of what it could before with its phase,
- *   with what somebody took away, and with what the whole may do. There is no function that goes back.
- * - It ends. Phases follow each other by time alone, and all else that can happen only brings an end nearer.
- * - Late is not lost. Time never runs backwards here: what is told late happens when it is told. A wall's answer to
- *   an order that a stricter one has overtaken says nothing about that one.
+ * Mechanism: the caller passes the time with each input and carries out the actions; nothing here waits, calls or
+ * reads a clock. Invariants, held by property tests:
+ * - Closed controls never reopen: a zone's controls are only ever met with its phase, its ceiling and the controls of
+ *   `main`.
+ * - A life ends: phases end by time alone, and every other input can only bring the end nearer.
+ * - Time is monotonic: a late input counts at the time it is reported. An answer to an order that a stricter
+ *   order has superseded does not confirm the stricter one.
  */
 export interface Life {
-  /** The latest time that was told of, in milliseconds since the release of user code. */
+  /** Time of the latest input, in milliseconds since the release of user code. */
   readonly at: number
-  /** The whole, `main`, and the zones in it, those that are over too: no zone begins twice. */
-  readonly strands: ReadonlyMap<string, Strand>
+  /** `main` and all zones, ended ones included, so that no zone name begins twice. */
+  readonly zones: ReadonlyMap<string, ZoneState>
 }
 
-/** The whole or a zone: its phases, where it is in them, and what it may do. */
-export interface Strand {
+/** State of `main` or a zone: its phases, current phase and controls. */
+export interface ZoneState {
   readonly zone: string
-  readonly course: Course
+  readonly plan: PhasePlan
   readonly rules: Pick<ZoneSchedule, 'onAnomaly' | 'shorten' | 'clock'>
-  /** Which step holds; never goes back. */
-  readonly place: number
-  /** What was taken away beside the phases. */
+  /** Index of the current step; never decreases. */
+  readonly stepIndex: number
+  /** Limit of controls set by tighten orders, beside the phases. */
   readonly ceiling: Controls
-  /** What it may do now: what the wall was last told. */
+  /** Controls last ordered from the wall. */
   readonly controls: Controls
-  /** Counts what the wall was told; an answer names the order that it answers. */
+  /** Sequence number of orders; the wall's answers carry it. */
   readonly order: number
-  /** What was closed and the wall has not yet confirmed. */
-  readonly owed: readonly Control[]
-  /** Processor time so far, and when its phase opened, in milliseconds. */
+  /** Controls closed but not yet confirmed by the wall. */
+  readonly unconfirmed: readonly Control[]
+  /** CPU time so far and at the opening of the phase, in milliseconds. */
   readonly cpu: number
   readonly cpuAtOpening: number
-  readonly end: End | undefined
+  readonly end: LifeEnd | undefined
 }
 
-export type End =
+export type LifeEnd =
   | { readonly status: 'timeout' | 'gone' }
   | { readonly status: 'terminated'; readonly reason: string }
 
-export type Happening = { readonly at: number } & (
+export type LifeInput = { readonly at: number } & (
   | { readonly kind: 'time' }
-  /** Processor time that was used since the release. */
+  /** CPU time used since the release. */
   | { readonly kind: 'cpu'; readonly zone: string; readonly cpu: number }
   | { readonly kind: 'advance'; readonly zone: string; readonly reason: string }
   | {
@@ -60,11 +62,11 @@ export type Happening = { readonly at: number } & (
     }
   | { readonly kind: 'tighten'; readonly zone: string; readonly to: Controls }
   | { readonly kind: 'terminate'; readonly zone: string; readonly reason: string }
-  /** A zone begins; without a schedule of its own it lives as the whole does. */
+  /** A zone begins; without a schedule it gets a single phase as long as the program. */
   | { readonly kind: 'zone'; readonly zone: string; readonly schedule?: ZoneSchedule | undefined }
   /** A zone ended by itself. */
   | { readonly kind: 'gone'; readonly zone: string }
-  /** The wall's answer to an order: it holds, or it does not. */
+  /** Answer of the wall to an order: enforced, or not. */
   | { readonly kind: 'held'; readonly zone: string; readonly order: number }
   | {
       readonly kind: 'unheld'
@@ -74,8 +76,8 @@ export type Happening = { readonly at: number } & (
     }
 )
 
-/** What is to be done, in this order. */
-export type Act = { readonly zone: string } & (
+/** Actions for the caller, in this order. */
+export type LifeAction = { readonly zone: string } & (
   | { readonly kind: 'advanced'; readonly phase: string; readonly reason: string }
   | { readonly kind: 'opened'; readonly phase: string }
   | {
@@ -86,103 +88,108 @@ export type Act = { readonly zone: string } & (
       readonly order: number
     }
   | { readonly kind: 'freeze' | 'capture'; readonly reason: string }
-  | { readonly kind: 'end'; readonly phase: string; readonly end: End }
+  | { readonly kind: 'end'; readonly phase: string; readonly end: LifeEnd }
 )
 
-export interface Turn {
+export interface Transition {
   readonly life: Life
-  readonly acts: readonly Act[]
+  readonly actions: readonly LifeAction[]
 }
 
-/** Zones in one life, those that are over too; each one more is ended as it begins. */
+/** Limit of zones in one life, ended ones included; further zones are ended as they begin. */
 export const zonesMax = 256
 
-/** A life at its release, below `granted`, what the sandbox was made with. It is over after `msMax` at the latest. */
-export function begin(schedule: Schedule, granted: Controls, msMax: number): Turn {
-  const course = layOut(schedule.phases, { from: 0, until: msMax, granted })
-  const strand = strandOf(mainZone, course, schedule, granted)
-  return settle({ at: 0, strands: new Map() }, 0, new Map([[mainZone, strand]]), [])
+/** State at the release of user code. `granted`: controls the sandbox was made with; `msMax`: latest end. */
+export function initialState(schedule: Schedule, granted: Controls, msMax: number): Transition {
+  const plan = planPhases(schedule.phases, { from: 0, until: msMax, granted })
+  const state = newZoneState(mainZone, plan, schedule, granted)
+  return withActions({ at: 0, zones: new Map() }, 0, new Map([[mainZone, state]]), [])
 }
 
-/** The life after what happened, and what is to be done now. Of a life that is over nothing more comes. */
-export function next(life: Life, happening: Happening): Turn {
-  if (wholeOf(life).end) return { life, acts: [] }
-  const at = Math.max(life.at, happening.at)
-  const strands = new Map<string, Strand>()
-  for (const [zone, strand] of life.strands) strands.set(zone, aged(strand, at))
-  const acts: Act[] = []
-  befall(strands, { ...happening, at }, acts)
-  return settle(life, at, strands, acts)
+/** State and actions after an input. A finished life no longer changes. */
+export function nextState(life: Life, input: LifeInput): Transition {
+  if (mainOf(life).end) return { life, actions: [] }
+  const at = Math.max(life.at, input.at)
+  const states = new Map<string, ZoneState>()
+  for (const [zone, state] of life.zones) states.set(zone, aged(state, at))
+  const actions: LifeAction[] = []
+  applyInput(states, { ...input, at }, actions)
+  return withActions(life, at, states, actions)
 }
 
-export function wholeOf(life: Life): Strand {
-  return life.strands.get(mainZone)!
+export function mainOf(life: Life): ZoneState {
+  return life.zones.get(mainZone)!
 }
 
-/** The step that a strand is in; the last one when it is over. */
-export function stepOf({ course, place }: Strand): Step {
-  return course.steps[Math.min(place, course.steps.length - 1)]!
+/** Current step, or the last one after the end. */
+export function stepOf({ plan, stepIndex }: ZoneState): PhaseStep {
+  return plan.steps[Math.min(stepIndex, plan.steps.length - 1)]!
 }
 
-/** When something is to happen next by time alone; undefined once the life is over. */
+/** Next time at which a phase ends; undefined after the end of the life. */
 export function nextAt(life: Life): number | undefined {
-  if (wholeOf(life).end) return undefined
-  const open = [...life.strands.values()].filter(({ end }) => !end)
-  return Math.min(...open.map((strand) => stepOf(strand).closes))
+  if (mainOf(life).end) return undefined
+  const open = [...life.zones.values()].filter(({ end }) => !end)
+  return Math.min(...open.map((state) => stepOf(state).closes))
 }
 
-function strandOf(zone: string, course: Course, rules: Strand['rules'], granted: Controls): Strand {
+function newZoneState(
+  zone: string,
+  plan: PhasePlan,
+  rules: ZoneState['rules'],
+  granted: Controls,
+): ZoneState {
   return {
     zone,
-    course,
+    plan,
     rules,
-    place: 0,
+    stepIndex: 0,
     ceiling: granted,
     controls: granted,
     order: 0,
-    owed: [],
+    unconfirmed: [],
     cpu: 0,
     cpuAtOpening: 0,
     end: undefined,
   }
 }
 
-/** Changes the strands that something happens to, and says what is more than a change. */
-function befall(strands: Map<string, Strand>, happening: Happening, acts: Act[]): void {
-  if (happening.kind === 'time') return
-  if (happening.kind === 'zone') return enter(strands, happening, acts)
-  const { kind, zone } = happening
-  const named = strands.get(zone)
+/** Applies an input to the state it concerns; actions other than closings are appended. */
+function applyInput(states: Map<string, ZoneState>, input: LifeInput, actions: LifeAction[]): void {
+  if (input.kind === 'time') return
+  if (input.kind === 'zone') return beginZone(states, input, actions)
+  const { kind, zone } = input
+  const named = states.get(zone)
   if (!named && (kind === 'held' || kind === 'unheld' || kind === 'gone')) return
-  // What is not known to be of a zone is the whole's: the stricter reading. A zone that is over is past all that.
-  const strand = named ?? strands.get(mainZone)!
-  if (!strand.end) strands.set(strand.zone, changed(strand, happening, acts))
+  // Unknown zones count as `main`, the stricter reading; ended zones no longer change.
+  const state = named ?? states.get(mainZone)!
+  if (!state.end) states.set(state.zone, changed(state, input, actions))
 }
 
 function changed(
-  strand: Strand,
-  happening: Exclude<Happening, { kind: 'time' | 'zone' }>,
-  acts: Act[],
-): Strand {
-  switch (happening.kind) {
+  state: ZoneState,
+  input: Exclude<LifeInput, { kind: 'time' | 'zone' }>,
+  actions: LifeAction[],
+): ZoneState {
+  switch (input.kind) {
     case 'cpu':
-      return agedByCpu({ ...strand, cpu: Math.max(strand.cpu, happening.cpu) }, happening.at)
+      return agedByCpu({ ...state, cpu: Math.max(state.cpu, input.cpu) }, input.at)
     case 'advance':
-      return advanced(strand, happening, acts)
+      return advanced(state, input, actions)
     case 'anomaly':
-      return reacted(strand, strand.rules.onAnomaly[happening.severity], happening, acts)
+      return withReaction(state, state.rules.onAnomaly[input.severity], input, actions)
     case 'tighten':
-      return { ...strand, ceiling: meet(strand.ceiling, happening.to) }
+      return { ...state, ceiling: meet(state.ceiling, input.to) }
     case 'terminate':
-      return { ...strand, end: { status: 'terminated', reason: happening.reason } }
+      return { ...state, end: { status: 'terminated', reason: input.reason } }
     case 'gone':
-      return strand.zone === mainZone ? strand : { ...strand, end: { status: 'gone' } }
+      return state.zone === mainZone ? state : { ...state, end: { status: 'gone' } }
     case 'held':
-      return happening.order === strand.order ? { ...strand, owed: [] } : strand
+      return input.order === state.order ? { ...state, unconfirmed: [] } : state
     case 'unheld': {
-      if (happening.order < strand.order) return strand
-      const reason = `Cannot enforce phase "${stepOf(strand).phase}": ${happening.why}`
-      return advanced(strand, { at: happening.at, reason }, acts)
+      if (input.order < state.order) return state
+      const reason = `Cannot enforce phase "${stepOf(state).phase}": ${input.why}`
+      return advanced(state, { at: input.at, reason }, actions)
     }
   }
 }
@@ -192,117 +199,127 @@ interface Cause {
   readonly reason: string
 }
 
-function reacted(strand: Strand, reaction: Reaction, cause: Cause, acts: Act[]): Strand {
+function withReaction(
+  state: ZoneState,
+  reaction: Reaction,
+  cause: Cause,
+  actions: LifeAction[],
+): ZoneState {
   switch (reaction) {
     case 'record':
-      return strand
+      return state
     case 'advance':
-      return advanced(strand, cause, acts)
+      return advanced(state, cause, actions)
     case 'tighten':
-      return { ...strand, ceiling: meet(strand.ceiling, tighter(strand)) }
+      return { ...state, ceiling: meet(state.ceiling, nextControls(state)) }
     case 'freeze':
-      acts.push({ kind: 'freeze', zone: strand.zone, reason: cause.reason })
-      return strand
-    // Whoever carries it out ends the life then, whatever came of it.
+      actions.push({ kind: 'freeze', zone: state.zone, reason: cause.reason })
+      return state
+    // The caller ends the life after the capture, whether it succeeded or not.
     case 'capture':
-      acts.push({ kind: 'capture', zone: strand.zone, reason: cause.reason })
-      return strand
+      actions.push({ kind: 'capture', zone: state.zone, reason: cause.reason })
+      return state
     case 'terminate':
-      return { ...strand, end: { status: 'terminated', reason: cause.reason } }
+      return { ...state, end: { status: 'terminated', reason: cause.reason } }
   }
 }
 
-/** What the next phase may do, before its time; in the last one, nothing that leads out. */
-function tighter({ course, place }: Strand): Controls {
-  return course.steps[place + 1]?.controls ?? { ...allControls, ...nothingOut }
+/** Controls of the next phase; in the last phase, network, files and capabilities are closed. */
+function nextControls({ plan, stepIndex }: ZoneState): Controls {
+  return plan.steps[stepIndex + 1]?.controls ?? { ...allControls, ...nothingOut }
 }
 
 const nothingOut = { network: noNetwork, files: noFiles, capabilities: [] } as const
 
-/** The phase it is in is over, what is to come is shortened; after the last one nothing comes. */
-function advanced(strand: Strand, { at, reason }: Cause, acts: Act[]): Strand {
-  const course = cutShort(strand.course, at, strand.rules.shorten)
-  const place = stepAt(course, at)
-  if (place >= course.steps.length)
-    return { ...strand, course, place, end: { status: 'terminated', reason } }
-  acts.push({ kind: 'advanced', zone: strand.zone, phase: stepOf(strand).phase, reason })
-  return opened({ ...strand, course }, place)
+/** Ends the current phase and shortens the rest; ends the life after the last phase. */
+function advanced(state: ZoneState, { at, reason }: Cause, actions: LifeAction[]): ZoneState {
+  const plan = endStepEarly(state.plan, at, state.rules.shorten)
+  const stepIndex = stepAt(plan, at)
+  if (stepIndex >= plan.steps.length)
+    return { ...state, plan, stepIndex, end: { status: 'terminated', reason } }
+  actions.push({ kind: 'advanced', zone: state.zone, phase: stepOf(state).phase, reason })
+  return opened({ ...state, plan }, stepIndex)
 }
 
-function aged(strand: Strand, at: number): Strand {
-  return strand.end ? strand : opened(strand, stepAt(strand.course, at))
+function aged(state: ZoneState, at: number): ZoneState {
+  return state.end ? state : opened(state, stepAt(state.plan, at))
 }
 
-/** A clock of processor time ends phases early, and never late: what comes after moves up and keeps its length. */
-function agedByCpu(strand: Strand, at: number): Strand {
-  if (strand.rules.clock !== 'cpu' || strand.end) return strand
-  const { opens, closes } = stepOf(strand)
-  const used = strand.cpu - strand.cpuAtOpening
-  if (used < closes - opens) return strand
-  const course = cutShort(strand.course, at, 1)
-  const later = opened({ ...strand, course }, stepAt(course, at))
-  return agedByCpu({ ...later, cpuAtOpening: strand.cpuAtOpening + (closes - opens) }, at)
+/** CPU clock: ends phases early, never late; later phases move up and keep their length. */
+function agedByCpu(state: ZoneState, at: number): ZoneState {
+  if (state.rules.clock !== 'cpu' || state.end) return state
+  const { opens, closes } = stepOf(state)
+  const used = state.cpu - state.cpuAtOpening
+  if (used < closes - opens) return state
+  const plan = endStepEarly(state.plan, at, 1)
+  const later = opened({ ...state, plan }, stepAt(plan, at))
+  return agedByCpu({ ...later, cpuAtOpening: state.cpuAtOpening + (closes - opens) }, at)
 }
 
-function opened(strand: Strand, place: number): Strand {
-  if (place <= strand.place) return strand
-  const end = place >= strand.course.steps.length ? ({ status: 'timeout' } as const) : undefined
-  return { ...strand, place, cpuAtOpening: strand.cpu, end }
+function opened(state: ZoneState, stepIndex: number): ZoneState {
+  if (stepIndex <= state.stepIndex) return state
+  const end = stepIndex >= state.plan.steps.length ? ({ status: 'timeout' } as const) : undefined
+  return { ...state, stepIndex, cpuAtOpening: state.cpu, end }
 }
 
-function enter(
-  strands: Map<string, Strand>,
-  { at, zone, schedule }: Extract<Happening, { kind: 'zone' }>,
-  acts: Act[],
+function beginZone(
+  states: Map<string, ZoneState>,
+  { at, zone, schedule }: Extract<LifeInput, { kind: 'zone' }>,
+  actions: LifeAction[],
 ): void {
-  if (strands.has(zone)) return
-  if (strands.size > zonesMax) {
+  if (states.has(zone)) return
+  if (states.size > zonesMax) {
     const end = { status: 'terminated', reason: `More than ${zonesMax} zones in one life` } as const
-    return void acts.push({ kind: 'end', zone, phase: zone, end })
+    return void actions.push({ kind: 'end', zone, phase: zone, end })
   }
-  const { course, rules, ceiling, controls: granted } = withControls(strands.get(mainZone)!)
-  const until = course.ends
+  const { plan, rules, ceiling, controls: granted } = withControls(states.get(mainZone)!)
+  const until = plan.ends
   const alike = [{ name: zone, for: Math.max(1, until - at), controls: allControls }]
-  const own = layOut(schedule?.phases ?? alike, { from: at, until, granted })
-  const strand = strandOf(zone, own, schedule ?? rules, meet(ceiling, granted))
-  strands.set(zone, aged(strand, at))
+  const own = planPhases(schedule?.phases ?? alike, { from: at, until, granted })
+  const state = newZoneState(zone, own, schedule ?? rules, meet(ceiling, granted))
+  states.set(zone, aged(state, at))
 }
 
-/** Compares what was with what is: says what opened, what the wall must close, and what is over. */
-function settle(before: Life, at: number, strands: Map<string, Strand>, said: Act[]): Turn {
-  const acts = [...said]
-  const main = strands.get(mainZone)!
-  const was = before.strands.get(mainZone)
-  // The end of the whole is that of every zone: no more is said of them.
-  const open = main.end ? [main] : [...strands.values()]
+/** Diffs the states and emits actions: ended, opened, close. */
+function withActions(
+  before: Life,
+  at: number,
+  states: Map<string, ZoneState>,
+  said: LifeAction[],
+): Transition {
+  const actions = [...said]
+  const main = states.get(mainZone)!
+  const was = before.zones.get(mainZone)
+  // The end of `main` ends every zone; no separate actions.
+  const open = main.end ? [main] : [...states.values()]
   const limit = main.end || main === was ? main.controls : withControls(main).controls
-  for (const strand of open) {
-    const { zone, end } = strand
-    const old = before.strands.get(zone)
-    // Nothing happened to it or around it: of many zones most, at most times.
-    if (strand === old && limit === was?.controls) continue
-    const { phase } = stepOf(strand)
-    if (end && !old?.end) acts.push({ kind: 'end', zone, phase, end })
+  for (const state of open) {
+    const { zone, end } = state
+    const old = before.zones.get(zone)
+    // Fast path: most zones are unchanged by most inputs.
+    if (state === old && limit === was?.controls) continue
+    const { phase } = stepOf(state)
+    if (end && !old?.end) actions.push({ kind: 'end', zone, phase, end })
     if (end) continue
-    if (old && strand.place > old.place) acts.push({ kind: 'opened', zone, phase })
-    const now = withControls(strand, limit)
-    strands.set(zone, now)
-    if (now.order > strand.order) acts.push(closing(now))
+    if (old && state.stepIndex > old.stepIndex) actions.push({ kind: 'opened', zone, phase })
+    const now = withControls(state, limit)
+    states.set(zone, now)
+    if (now.order > state.order) actions.push(closing(now))
   }
-  return { life: { at, strands }, acts }
+  return { life: { at, zones: states }, actions }
 }
 
-/** With what it may do now, and with a new order where that is less than the wall was told. */
-function withControls(strand: Strand, limit: Controls = allControls): Strand {
-  const asked = meet(meet(stepOf(strand).controls, strand.ceiling), limit)
-  const controls = meet(strand.controls, asked)
-  const closed = controlsBeyond(strand.controls, controls)
-  if (closed.length === 0) return strand
-  const owed = [...new Set([...strand.owed, ...closed])]
-  return { ...strand, controls, owed, order: strand.order + 1 }
+/** Controls in force now, with a new order if they are stricter than the last one. */
+function withControls(state: ZoneState, limit: Controls = allControls): ZoneState {
+  const asked = meet(meet(stepOf(state).controls, state.ceiling), limit)
+  const controls = meet(state.controls, asked)
+  const closed = controlsBeyond(state.controls, controls)
+  if (closed.length === 0) return state
+  const unconfirmed = [...new Set([...state.unconfirmed, ...closed])]
+  return { ...state, controls, unconfirmed, order: state.order + 1 }
 }
 
-function closing(strand: Strand): Act {
-  const { zone, controls, owed, order } = strand
-  return { kind: 'close', zone, phase: stepOf(strand).phase, controls, closing: owed, order }
+function closing(state: ZoneState): LifeAction {
+  const { zone, controls, unconfirmed, order } = state
+  return { kind: 'close', zone, phase: stepOf(state).phase, controls, closing: unconfirmed, order }
 }

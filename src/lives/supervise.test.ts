@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
+import {
+  limitsOf,
+  phasesOf,
+  profileOf,
+  scheduleOf,
+  stage,
+  taskOf,
+} from '../../tests/sim/simulated-life.ts'
 import { allControls, noNetwork } from '../contract/controls.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
@@ -17,7 +24,7 @@ interface Parts {
   readonly cancelAt?: number
 }
 
-/** Lives one life to its end and checks what holds for every one of them. */
+/** Runs a life to its end and checks the invariants of every life. */
 async function live({ script = forEver, faults = {}, profile = three, cancelAt }: Parts) {
   const set = await stage({ script, faults }, profile)
   const { clock, supervisor, sandbox, canceller, io } = set
@@ -35,13 +42,13 @@ async function live({ script = forEver, faults = {}, profile = three, cancelAt }
   return { ...set, end, timeline, executionTime, story }
 }
 
-test('A life that ends by itself has its phase and its time, and nothing else', async () => {
+test('A life that ends by itself reports its phase and its time, and nothing else', async () => {
   const { end, story, executionTime } = await live({ script: () => [{ at: 250, result: 1 }] })
   assert.deepEqual([end.status, end.resultText, executionTime], ['ok', '1', 250])
   assert.deepEqual(story, ['0 phase phase-0'])
 })
 
-test('Each phase closes what it is to close, and after the last one the sandbox is killed', async () => {
+test('Each phase closes its controls, and after the last one the sandbox is killed', async () => {
   const { end, story, timeline, executionTime } = await live({})
   assert.deepEqual([end.status, end.error?.code, executionTime], ['timeout', 'TIMEOUT', 4000])
   assert.deepEqual(story, [
@@ -56,7 +63,7 @@ test('Each phase closes what it is to close, and after the last one the sandbox 
   assert.equal(timeline.at(-1)!.reason, 'timeout')
 })
 
-test('A phase that closes nothing more does not trouble the wall', async () => {
+test('A phase without further closings sends the wall no order', async () => {
   const [open, shut] = phasesOf(10, 10)
   const profile = profileOf({ schedule: scheduleOf([open!, shut!, { ...shut!, name: 'same' }]) })
   const { story } = await live({ profile })
@@ -69,7 +76,7 @@ test('A timeout shorter than the schedule ends the life', async () => {
   assert.deepEqual([end.status, executionTime], ['timeout', 1500])
 })
 
-test('What the first phase closes is closed before user code is released (S1-14)', async () => {
+test('Controls closed by the first phase are enforced before user code is released (S1-14)', async () => {
   const controls = { ...allControls, network: noNetwork }
   const profile = profileOf({ schedule: scheduleOf([{ name: 'shut', for: 100, controls }]) })
   const { story, clock } = await live({ profile, faults: { tighten: 40 } })
@@ -81,7 +88,7 @@ test('What the first phase closes is closed before user code is released (S1-14)
   }
 })
 
-test('A phase the wall cannot hold gives way to the next one, and after the last one the life is cut', async () => {
+test('A phase the wall cannot enforce is skipped for the next one, and after the last one the life is cut', async () => {
   for (const tighten of ['throws', ['network']] as const) {
     const { end, story, said } = await live({ faults: { tighten } })
     assert.equal(end.status, 'terminated')
@@ -96,7 +103,7 @@ test('A phase the wall cannot hold gives way to the next one, and after the last
   }
 })
 
-test('A wall that answers a tightening late counts as one that did not', async () => {
+test('A late answer to a tighten counts as a failure', async () => {
   const { end, executionTime, story } = await live({ faults: { tighten: 'never' } })
   assert.deepEqual([end.status, executionTime], ['timeout', 2500])
   assert.deepEqual(story.slice(1, -1), [
@@ -106,35 +113,35 @@ test('A wall that answers a tightening late counts as one that did not', async (
   ])
 })
 
-test('A failure that comes when a stricter phase has begun leaves the verdict to that phase', async () => {
+test('A late failure of an order superseded by a stricter phase is ignored', async () => {
   const profile = profileOf({ schedule: scheduleOf(phasesOf(500, 500, 1500)) })
   const { end, executionTime } = await live({ profile, faults: { tighten: 'never' } })
   assert.deepEqual([end.status, executionTime], ['terminated', 2000])
 })
 
-test('A wall that never releases user code ends as failed, and its life has no story', async () => {
+test('A wall that never releases user code ends as failed, with an empty timeline', async () => {
   const { end, timeline, executionTime, clock } = await live({ faults: { release: 'never' } })
   assert.deepEqual([end.status, timeline, executionTime], ['failed', [], 0])
   assert.equal(clock.now(), releaseMsMax)
 })
 
-test('The time to run counts from the release of user code', async () => {
+test('The time limit counts from the release of user code', async () => {
   const { executionTime, clock } = await live({ faults: { release: 700 } })
   assert.deepEqual([executionTime, clock.now()], [4000, 4700])
 })
 
-test('A wall that does not answer when it is killed ends as failed, in bounded time (S2-8)', async () => {
+test('A wall that does not answer its kill ends as failed, in bounded time (S2-8)', async () => {
   const { end, executionTime, story } = await live({ faults: { kill: 'never' } })
   assert.deepEqual([end.status, executionTime], ['failed', 4000 + answerMsMax])
   assert.equal(story.at(-1), `${4000 + answerMsMax} terminated`)
 })
 
-test('An answer that comes after the time is over does not count', async () => {
+test('An answer after the time limit does not count', async () => {
   const { end } = await live({ faults: { kill: 'ok' } })
   assert.deepEqual([end.status, end.resultText], ['timeout', 'null'])
 })
 
-test('Cancelling ends a life at once, before it began and while it runs', async () => {
+test('Cancelling ends a life at once, before its start and while it runs', async () => {
   const during = await live({ cancelAt: 1200 })
   assert.deepEqual([during.end.status, during.executionTime], ['cancelled', 1200])
   assert.equal(during.timeline.at(-1)!.reason, 'cancelled')
@@ -144,12 +151,12 @@ test('Cancelling ends a life at once, before it began and while it runs', async 
   assert.deepEqual([end.status, timeline, set.clock.pending], ['cancelled', [], 0])
 })
 
-test('The first cause of an end is the cause', async () => {
+test('The first cause of an end wins', async () => {
   const { end, executionTime } = await live({ cancelAt: 4500, faults: { kill: 1000 } })
   assert.deepEqual([end.status, executionTime], ['timeout', 5000])
 })
 
-test('A limit or a lost wall is the last line of the story', async () => {
+test('A limit or a lost wall is the last entry of the timeline', async () => {
   const limit = await live({ script: () => [{ at: 10, memory: 2 ** 40 }] })
   assert.deepEqual([limit.end.status, limit.timeline.at(-1)!.reason], ['limit', 'limit MEMORY'])
   assert(
@@ -159,7 +166,7 @@ test('A limit or a lost wall is the last line of the story', async () => {
   assert.deepEqual([crash.end.status, crash.story.at(-1)], ['failed', '10 terminated'])
 })
 
-test('A phase that takes a capability away takes it at once, whatever the wall does', async () => {
+test('Capabilities are denied as soon as their phase closes them, whatever the wall does', async () => {
   const profile = profileOf({ schedule: scheduleOf(phasesOf(100, 100, 100, 100)) })
   const call = { name: 'ccos.clock', argsText: '[]' }
   const { timeline, end } = await live({
@@ -175,7 +182,7 @@ test('A phase that takes a capability away takes it at once, whatever the wall d
   assert.equal(end.status, 'failed')
 })
 
-test('A supervisor that is closed cuts what it watches and leaves no timer', async () => {
+test('Disposing a supervisor cuts its life and leaves no timer', async () => {
   const { supervisor, sandbox, clock, io } = await stage({ script: forEver }, three)
   const life = supervisor.run(taskOf(), io)
   await clock.run(500)
@@ -188,7 +195,7 @@ test('A supervisor that is closed cuts what it watches and leaves no timer', asy
   await assert.rejects(supervisor.run(taskOf(), io), { code: 'CONFLICT' })
 })
 
-test('Closing a supervisor does not change the cause of an end that is on its way', async () => {
+test('Disposing a supervisor does not change the cause of an end in progress', async () => {
   const set = await stage({ script: forEver, faults: { kill: 'never' } }, three)
   const life = set.supervisor.run(taskOf(), set.io)
   await set.clock.run(10)
@@ -197,13 +204,13 @@ test('Closing a supervisor does not change the cause of an end that is on its wa
   assert.equal((await life).end.status, 'cancelled')
 })
 
-test('A life is lived once', async () => {
+test('A second task is refused', async () => {
   const { supervisor, io } = await stage({})
   await supervisor.run(taskOf(), io)
   await assert.rejects(supervisor.run(taskOf(), io), { code: 'CONFLICT' })
 })
 
-test('A wall that breaks the contract cannot break the supervisor', async () => {
+test('Walls that violate the provider contract cannot break the supervisor', async () => {
   const broken = new Error('broken')
   const throwing = await stage({ script: forEver }, three)
   Object.defineProperty(throwing.sandbox, 'run', {
@@ -237,7 +244,7 @@ const captured = profileOf({
   },
 })
 
-test('What is to be captured stands still, is copied and kept, and is ended then', async () => {
+test('A captured life is frozen, copied, stored, then ended', async () => {
   for (const freeze of ['works', undefined] as const) {
     const faults = freeze ? { freeze } : {}
     const { sandbox, clock, canceller, io } = await stage({ script: forEver, faults }, captured)
@@ -274,7 +281,7 @@ test('What is to be captured stands still, is copied and kept, and is ended then
   }
 })
 
-test('A capture ends the life, of whatever zone it is: all of it stands still', async () => {
+test('A capture for one zone freezes and ends the whole life', async () => {
   const set = await stage({ script: forEver, faults: { freeze: 'works' } }, captured)
   const { sandbox, clock, supervisor, io } = set
   sandbox.endZone = () => Promise.resolve()
@@ -289,7 +296,7 @@ test('A capture ends the life, of whatever zone it is: all of it stands still', 
   await sandbox[Symbol.asyncDispose]()
 })
 
-test('What was captured too often is ended without another capture', async () => {
+test('A life captured too often is ended without another capture', async () => {
   const { sandbox, clock, canceller, io } = await stage(
     { script: forEver, faults: { freeze: 'works' } },
     captured,

@@ -15,7 +15,7 @@ import type {
   Supervisor,
 } from '../contract/pipeline.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
-import { Attention, type Judged } from './attention.ts'
+import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { cutShort, lost, reasonOf } from '../contract/task-end.ts'
@@ -23,104 +23,116 @@ import { enforce } from './enforce.ts'
 import { OwnedClock } from './owned-clock.ts'
 import { mainZone } from '../contract/phase.ts'
 import { wallAnswer } from '../contract/wall-answer.ts'
-import { begin, next, nextAt, stepOf, wholeOf } from './schedule.ts'
-import type { Act, Happening, Life, Turn } from './schedule.ts'
-import { Speech } from './speech.ts'
-import { severityOf } from './tally.ts'
+import { initialState, nextState, nextAt, stepOf, mainOf } from './schedule.ts'
+import type { LifeAction, LifeInput, Life, Transition } from './schedule.ts'
+import { LifeEvents } from './life-events.ts'
+import { severityOf } from './life-counters.ts'
 import { Timeline } from './timeline.ts'
 
-/** What a wall has to release user code, and to answer once it was killed, in milliseconds. */
+/** Deadlines for the wall to release user code and to answer after a kill, in milliseconds. */
 export const releaseMsMax = 10_000
 export const answerMsMax = 2000
 export const zoneCharactersMax = 64
 
-export interface Watch {
+export interface SupervisorParts {
   readonly sandbox: Sandbox
   readonly profile: Profile
   readonly clock: Clock
   readonly voice: Emitter
-  /** The caller's: aborting it cancels. */
+  /** Signal of the caller; abort cancels the job. */
   readonly signal: AbortSignal
-  /** Hears each line of the timeline as it is written, and of what holds now; never throws. */
+  /** Receives timeline entries as they are written, and whether each was kept; must not throw. */
   readonly on?: TimelineListener | undefined
-  /** Keeps what a capture comes to; it is only told of where there is nobody. */
+  /** Stores captures; without it they are only summarised. */
   readonly keep?: KeepCapture | undefined
-  /** Where captures of this process wait for each other. */
+  /** Serialises the captures of this process. */
   readonly mutex?: Mutex | undefined
-  /** Whether this run may be captured for an anomaly, or its like was too often; asked once it stands still. */
+  /** Rate limit for captures caused by anomalies; called while the wall is frozen. */
   readonly mayCapture?: ((run: string) => boolean) | undefined
 }
 
 /**
- * The Temporal Sandbox Manager of one life. `schedule.ts` says what closes when; this waits, and calls. Whatever the
- * wall does or leaves undone, the life ends: at the latest `answerMsMax` after the moment it was to, and if it never
- * began, `releaseMsMax` after it was asked for. The first phase holds before user code is released.
+ * Temporal supervisor of one life: executes the actions of `schedule.ts`.
+ *
+ * Problem: the wall may answer late, wrongly or never, and job, operator and anomalies may all end the life at once.
+ *
+ * Mechanism: the first phase is enforced before user code is released. All causes go through one state machine, and
+ * one timer waits for the next deadline. Every call of the wall has a deadline; a life ends at most `answerMsMax`
+ * after its kill, plus the bounds of a capture, and a life that never began ends `releaseMsMax` after its start. The
+ * first cause of an end wins.
+ *
+ * Relies on a monotonic clock and on `sandbox.kill` ending the wall. Not handled: cleaning up the wall, which is
+ * disposing the sandbox.
  */
-export function supervise(watch: Watch): Supervisor {
-  return new Supervision(watch)
+export function supervise(parts: SupervisorParts): Supervisor {
+  return new Supervision(parts)
 }
 
-/** What happens, but for when: that is now. */
-type Told = Happening extends infer One ? (One extends unknown ? Omit<One, 'at'> : never) : never
-type Close = Extract<Act, { kind: 'close' }>
+/** Input without its time, which is now. */
+type UntimedInput = LifeInput extends infer One
+  ? One extends unknown
+    ? Omit<One, 'at'>
+    : never
+  : never
+type Close = Extract<LifeAction, { kind: 'close' }>
 
-/** For whom a wall is looked into at its end, why, and of which zone that is. */
-interface Look {
+/** Reason for a capture at the end, and its zone. */
+interface CaptureRequest {
   readonly because: Exclude<CapturedFor, 'operator'>
   readonly reason: string
   readonly zone: string
 }
 
 class Supervision implements Supervisor {
-  readonly #watch: Watch
+  readonly #parts: SupervisorParts
   readonly #clock: OwnedClock
   readonly #timeline: Timeline
-  readonly #attention = new Attention()
-  readonly #speech: Speech
+  readonly #conditions = new ConditionPoller()
+  readonly #events: LifeEvents
   readonly #done = Promise.withResolvers<SupervisedRun>()
-  readonly #first: Turn
+  readonly #first: Transition
   #life: Life
   #task: Task | undefined
   #cause: KillCause | undefined
-  /** Unborn until the wall has the task; over once the end is known. */
+  /** `unborn` until the wall has the task, `over` once the end is known. */
   #state: 'unborn' | 'running' | 'over' = 'unborn'
   #next: Timer | undefined
-  /** Its user code is over, and it is looked into before anybody is told. */
+  /** Capture after the end of user code, awaited before the outcome is reported. */
   #capturing: Promise<void> | undefined
-  /** Aborted when a capture that has not begun is not waited for any more, with why. */
-  readonly #leave = new AbortController()
+  /** Aborted with the reason if a queued capture is cancelled. */
+  readonly #captureWait = new AbortController()
   #behaviorScore = 0
-  /** Zones that are being ended, with why. */
+  /** Reasons of zones that are being ended. */
   readonly #ending = new Map<string, string>()
-  /** Milliseconds that user code ran, where it ended before its wall did. */
+  /** Run time of user code, if it ended before its wall, in milliseconds. */
   #ranMs: number | undefined
 
-  constructor(watch: Watch) {
-    const { schedule, controls, limits } = watch.profile
-    this.#watch = watch
-    this.#clock = new OwnedClock(watch.clock)
-    this.#timeline = new Timeline(watch.clock, watch.on)
-    this.#speech = new Speech(watch.voice, (point, zone) =>
-      this.#attention.tally.count(point, zone),
+  constructor(parts: SupervisorParts) {
+    const { schedule, controls, limits } = parts.profile
+    this.#parts = parts
+    this.#clock = new OwnedClock(parts.clock)
+    this.#timeline = new Timeline(parts.clock, parts.on)
+    this.#events = new LifeEvents(parts.voice, (point, zone) =>
+      this.#conditions.counters.count(point, zone),
     )
-    this.#first = begin(schedule, controls, limits.timeout)
+    this.#first = initialState(schedule, controls, limits.timeout)
     this.#life = this.#first.life
-    watch.sandbox.watch((event) => this.notice(event))
+    parts.sandbox.watch((event) => this.notice(event))
   }
 
-  /** Lives the life, once. What wall and guest do is never thrown: the end says it. */
+  /** Runs the task, once. Faults of wall and guest are never thrown: the end reports them. */
   async run(task: Task, io: TaskListener): Promise<SupervisedRun> {
     if (this.#task) {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
     this.#task = task
-    this.#speech.run = task.run
-    // Somebody ended it before it began.
+    this.#events.run = task.run
+    // Ended before it began.
     if (this.#state === 'over') return await this.#done.promise
-    const { signal } = this.#watch
+    const { signal } = this.#parts
 
     using _cancel = addAbortListener(signal, () => {
-      this.#leaveLine('The job was cancelled')
+      this.#abortCaptureWait('The job was cancelled')
       this.#cut({ status: 'cancelled' })
     })
     if (signal.aborted) this.#cut({ status: 'cancelled' })
@@ -130,15 +142,15 @@ class Supervision implements Supervisor {
 
   async tighten(to: Controls, by: OperatorOrder): Promise<boolean> {
     const zone = this.#zoneOf(by)
-    const { orders } = this.#tell({ kind: 'tighten', zone, to }, saidBy(by))
+    const { orders } = this.#apply({ kind: 'tighten', zone, to }, saidBy(by))
     const held = await Promise.all(orders)
     return held.every(Boolean)
   }
 
   terminate(by: OperatorOrder): void {
     const zone = this.#zoneOf(by)
-    if (zone === mainZone) this.#leaveLine(`The job was terminated by ${saidBy(by)}`)
-    this.#tell({ kind: 'terminate', zone, reason: saidBy(by) })
+    if (zone === mainZone) this.#abortCaptureWait(`The job was terminated by ${saidBy(by)}`)
+    this.#apply({ kind: 'terminate', zone, reason: saidBy(by) })
   }
 
   zone(zone: string, kind: string, about?: ProgramZoneAbout): void {
@@ -147,32 +159,32 @@ class Supervision implements Supervisor {
         'INVALID',
         `Cannot begin a zone: its name has ${zone.length} characters`,
       )
-    if (!this.#isOpen || this.#life.strands.has(zone)) return
-    const { zones = {} } = this.#watch.profile.schedule
+    if (!this.#isOpen || this.#life.zones.has(zone)) return
+    const { zones = {} } = this.#parts.profile.schedule
     const schedule = Object.hasOwn(zones, kind) ? zones[kind] : undefined
     this.#timeline.note({ event: 'zone', fields: { kind, ...about } }, zone)
-    this.#tell({ kind: 'zone', zone, schedule })
-    const strand = this.#life.strands.get(zone)
-    if (strand && !strand.end && this.#isOpen) this.#speech.opened(zone, stepOf(strand).phase)
+    this.#apply({ kind: 'zone', zone, schedule })
+    const state = this.#life.zones.get(zone)
+    if (state && !state.end && this.#isOpen) this.#events.phaseOpened(zone, stepOf(state).phase)
   }
 
   gone(zone: string): void {
     this.#noteEnded(zone)
-    this.#tell({ kind: 'gone', zone })
+    this.#apply({ kind: 'gone', zone })
   }
 
   notice({ point, zone: said, fields }: Pick<Event, 'point' | 'zone' | 'fields'>): void {
     if (!this.#isOpen) return
-    // Counted by zone, and nobody can make more of them by naming them.
-    const zone = this.#life.strands.has(said) ? said : mainZone
-    this.#attention.tally.count(point, zone)
-    if (point === 'capability/denied') this.#attention.tally.call(zone)
-    if (point === 'anomaly/found') this.#answer(zone, fields)
+    // Unknown zones count as `main`, so that events cannot create zones.
+    const zone = this.#life.zones.has(said) ? said : mainZone
+    this.#conditions.counters.count(point, zone)
+    if (point === 'capability/denied') this.#conditions.counters.call(zone)
+    if (point === 'anomaly/found') this.#applyAnomaly(zone, fields)
     if (point === 'egress/denied') this.#noteDenied(zone, fields)
-    this.#stir()
+    this.#schedulePoll()
   }
 
-  /** The guest's own words, and so cut to a size. */
+  /** Guest-controlled text, so truncated. */
   #noteDenied(zone: string, { host, port, because }: Event['fields']): void {
     const to = typeof host === 'string' ? { host: host.slice(0, hostCharactersMax) } : {}
     const fields = { ...to, ...(typeof port === 'number' && { port }) }
@@ -180,27 +192,27 @@ class Supervision implements Supervisor {
     this.#timeline.note({ event: 'denied', fields, ...reason }, zone)
   }
 
-  /** Cuts what still runs, without waiting for the wall: that is killed, and will be destroyed. */
+  /** Kills a running wall without waiting for its answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abandon({ status: 'terminated', reason: 'The supervisor was closed' })
   }
 
   async #begin(task: Task, io: TaskListener): Promise<void> {
-    this.#wait(releaseMsMax, () => this.#lose('The wall did not release user code in time'))
-    await Promise.all(this.#first.acts.flatMap((act) => this.#do(act)))
+    this.#wait(releaseMsMax, () => this.#failWall('The wall did not release user code in time'))
+    await Promise.all(this.#first.actions.flatMap((action) => this.#execute(action)))
     if (this.#state !== 'unborn') return
     this.#state = 'running'
-    Promise.try(() => this.#watch.sandbox.run(task, this.#between(io))).then(
+    Promise.try(() => this.#parts.sandbox.run(task, this.#guardedIo(io))).then(
       (end) => this.#conclude(this.#judgeEnd(end)),
       (thrown: unknown) => this.#conclude(this.#judgeEnd(lost(messageOf(thrown)))),
     )
   }
 
-  /** Stands between the wall and whoever listens: nothing passes once the life is over. */
-  #between(io: TaskListener): TaskIo {
+  /** Wraps the caller's callbacks: nothing is forwarded after the end. */
+  #guardedIo(io: TaskListener): TaskIo {
     return {
-      stdout: (chunk) => (this.#hears(chunk) ? io.stdout(chunk) : undefined),
-      stderr: (chunk) => (this.#hears(chunk) ? io.stderr(chunk) : undefined),
+      stdout: (chunk) => (this.#acceptsOutput(chunk) ? io.stdout(chunk) : undefined),
+      stderr: (chunk) => (this.#acceptsOutput(chunk) ? io.stderr(chunk) : undefined),
       released: () => this.#release(),
       ...(io.answered && {
         answered: (answer) => (this.#state === 'over' ? undefined : io.answered!(answer)),
@@ -209,41 +221,41 @@ class Supervision implements Supervisor {
     }
   }
 
-  #hears(chunk: Uint8Array): boolean {
+  #acceptsOutput(chunk: Uint8Array): boolean {
     if (this.#state === 'over') return false
-    this.#attention.tally.output(chunk.byteLength)
-    this.#stir()
+    this.#conditions.counters.output(chunk.byteLength)
+    this.#schedulePoll()
     return true
   }
 
   #release(): void {
     if (this.#timeline.hasBegun || this.#state === 'over') return
-    const { phase } = stepOf(wholeOf(this.#life))
+    const { phase } = stepOf(mainOf(this.#life))
     this.#timeline.begin({ event: 'phase', phase })
-    this.#speech.opened(mainZone, phase)
+    this.#events.phaseOpened(mainZone, phase)
     this.#waitForNext()
   }
 
-  /** Goes to the phase that holds now. A timer may be early or late: the schedule decides, not the timer. */
-  #turn(): void {
+  /** Advances to the current phase. Timers may fire early or late; the schedule decides by the clock. */
+  #onTimer(): void {
     const cpu = this.#cpu()
-    this.#tell(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: mainZone, cpu })
+    this.#apply(cpu === undefined ? { kind: 'time' } : { kind: 'cpu', zone: mainZone, cpu })
     const cpuOf = (zone: string) => (zone === mainZone ? cpu : this.#cpu(zone))
-    for (const judged of this.#attention.look(this.#life, cpuOf)) this.#heed(judged)
+    for (const judged of this.#conditions.poll(this.#life, cpuOf)) this.#applyCondition(judged)
     this.#waitForNext()
   }
 
-  #heed({ kind, zone, phase, reason, failed }: Judged): void {
-    if (failed !== undefined) this.#speech.say('phase/undecided', { phase, reason: failed }, zone)
-    this.#tell({ kind, zone, reason })
+  #applyCondition({ kind, zone, phase, reason, failed }: ZoneConditionAction): void {
+    if (failed !== undefined) this.#events.emit('phase/undecided', { phase, reason: failed }, zone)
+    this.#apply({ kind, zone, reason })
   }
 
-  #answer(zone: string, fields: Event['fields']): void {
+  #applyAnomaly(zone: string, fields: Event['fields']): void {
     const severity = severityOf(fields['severity'])
     const reason = `anomaly ${severity}${named(fields['reason'])}`
-    this.#attention.tally.anomaly(severity, zone)
+    this.#conditions.counters.anomaly(severity, zone)
     const { name, behaviorScore: score } = fields
-    // Told by whoever watches the life; a wall that says one lowers nothing.
+    // Behavior score of the watcher; it only rises, so a forged event cannot lower it.
     if (typeof score === 'number') this.#behaviorScore = highest(this.#behaviorScore, score)
     const about = {
       severity,
@@ -251,116 +263,122 @@ class Supervision implements Supervisor {
       ...(this.#behaviorScore > 0 && { behaviorScore: this.#behaviorScore }),
     }
     this.#timeline.note({ event: 'anomaly', reason, fields: about }, zone)
-    this.#tell({ kind: 'anomaly', zone, severity, reason })
+    this.#apply({ kind: 'anomaly', zone, severity, reason })
   }
 
-  #stir(): void {
-    if (this.#attention.stir() && this.#timeline.hasBegun) this.#waitForNext()
+  #schedulePoll(): void {
+    if (this.#conditions.noteEvent() && this.#timeline.hasBegun) this.#waitForNext()
   }
 
-  /** What happened, now, and what is done for it: for each order to the wall, whether it comes to hold. */
-  #tell(told: Told, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
+  /** Applies an input now and executes its actions; each order resolves to whether it was enforced. */
+  #apply(told: UntimedInput, reason?: string): { readonly orders: readonly Promise<boolean>[] } {
     if (!this.#isOpen) return { orders: [] }
-    const { life, acts } = next(this.#life, { ...told, at: this.#timeline.age })
+    const { life, actions } = nextState(this.#life, { ...told, at: this.#timeline.age })
     this.#life = life
-    const orders = acts.flatMap((act) => this.#do(act, reason))
+    const orders = actions.flatMap((action) => this.#execute(action, reason))
     if (this.#timeline.hasBegun) this.#waitForNext()
     return { orders }
   }
 
-  #do(act: Act, reason?: string): readonly Promise<boolean>[] {
-    switch (act.kind) {
+  #execute(action: LifeAction, reason?: string): readonly Promise<boolean>[] {
+    switch (action.kind) {
       case 'advanced':
-        this.#timeline.note({ event: 'advanced', phase: act.phase, reason: act.reason }, act.zone)
+        this.#timeline.note(
+          { event: 'advanced', phase: action.phase, reason: action.reason },
+          action.zone,
+        )
         break
       case 'opened':
-        // Before the release nothing is open; then the phase that holds is.
-        if (act.zone === mainZone && !this.#timeline.hasBegun) break
-        this.#speech.closed(act.zone)
-        this.#timeline.note({ event: 'phase', phase: act.phase }, act.zone)
-        this.#speech.opened(act.zone, act.phase)
+        // Before the release no phase is open.
+        if (action.zone === mainZone && !this.#timeline.hasBegun) break
+        this.#events.phaseClosed(action.zone)
+        this.#timeline.note({ event: 'phase', phase: action.phase }, action.zone)
+        this.#events.phaseOpened(action.zone, action.phase)
         break
       case 'close':
-        return [this.#close(act, reason)]
+        return [this.#close(action, reason)]
       case 'freeze':
-        void this.#freeze(act.zone, act.reason)
+        void this.#freeze(action.zone, action.reason)
         break
       case 'capture':
-        this.#cut({ status: 'terminated', reason: act.reason }, this.#reaction(act))
+        this.#cut({ status: 'terminated', reason: action.reason }, this.#anomalyCapture(action))
         break
       case 'end':
-        this.#end(act)
+        this.#end(action)
     }
     return []
   }
 
   async #close({ zone, phase, controls, closing, order }: Close, reason?: string) {
-    const done = await enforce(this.#watch.sandbox, { zone, controls }, this.#clock)
+    const done = await enforce(this.#parts.sandbox, { zone, controls }, this.#clock)
     if (!this.#isOpen) return false
     if (done.kind === 'open') {
-      this.#speech.say('control/unenforced', { phase, why: done.why }, zone)
-      if (this.#timeline.hasBegun) this.#tell({ kind: 'unheld', zone, order, why: done.why })
-      else this.#lose(`Cannot enforce phase "${phase}": ${done.why}`)
+      this.#events.emit('control/unenforced', { phase, why: done.why }, zone)
+      if (this.#timeline.hasBegun) this.#apply({ kind: 'unheld', zone, order, why: done.why })
+      else this.#failWall(`Cannot enforce phase "${phase}": ${done.why}`)
       return false
     }
-    this.#tell({ kind: 'held', zone, order })
+    this.#apply({ kind: 'held', zone, order })
     const closed = Object.fromEntries(closing.map((name) => [name, controls[name]]))
     const because = reason === undefined ? {} : { reason }
     const { took, answers } = done
     const line = { phase, controls: closed, took, ...because }
     const fields = answers && { fields: { errno: answers } }
     this.#timeline.note({ event: 'tightened', ...line, ...fields }, zone)
-    this.#speech.say('control/tightened', { phase, controls: closing, took, ...because }, zone)
+    this.#events.emit('control/tightened', { phase, controls: closing, took, ...because }, zone)
     return true
   }
 
-  /** What cannot be frozen is ended; what is frozen goes on ageing. */
+  /** Falls back to ending the life. Freezing does not stop its clock. */
   async #freeze(zone: string, reason: string): Promise<void> {
     try {
-      await wallAnswer(() => this.#watch.sandbox.freeze(), this.#clock)
+      await wallAnswer(() => this.#parts.sandbox.freeze(), this.#clock)
       if (this.#isOpen) this.#timeline.note({ event: 'frozen', reason }, zone)
     } catch (thrown) {
-      this.#tell({ kind: 'terminate', zone: mainZone, reason: `${reason}: ${messageOf(thrown)}` })
+      this.#apply({ kind: 'terminate', zone: mainZone, reason: `${reason}: ${messageOf(thrown)}` })
     }
   }
 
-  /** Whoever asked for the job has what its wall holds at the end, whatever end that is. */
-  get #asked(): Look | undefined {
-    const isAsked = this.#watch.profile.capture && this.#timeline.hasBegun
+  /** Capture requested by the job, for any end. */
+  get #requestedCapture(): CaptureRequest | undefined {
+    const isAsked = this.#parts.profile.capture && this.#timeline.hasBegun
     return isAsked ? { because: 'asked', reason: 'asked', zone: mainZone } : undefined
   }
 
-  #reaction({ zone, reason }: Pick<Look, 'zone' | 'reason'>): Look | undefined {
+  #anomalyCapture({
+    zone,
+    reason,
+  }: Pick<CaptureRequest, 'zone' | 'reason'>): CaptureRequest | undefined {
     return this.#timeline.hasBegun ? { because: 'anomaly', reason, zone } : undefined
   }
 
-  /** Its user code is over: all of it stands still from now on, and is ended then, whatever comes of it. */
-  #captureEnd(look: Look): Promise<void> {
+  /** Freezes and captures the wall after user code ended; the wall is killed afterwards in any case. */
+  #captureEnd(look: CaptureRequest): Promise<void> {
     this.#ranMs = this.#timeline.age
     this.#next?.cancel()
     return (this.#capturing = this.#captureNow(look))
   }
 
-  async #captureNow({ because, reason, zone }: Look): Promise<void> {
-    const { clock } = this.#watch
+  async #captureNow({ because, reason, zone }: CaptureRequest): Promise<void> {
+    const { clock } = this.#parts
     const began = clock.now()
     const fields = await this.#captured(because).catch(notCaptured)
     if (this.#state === 'over') return
     const took = clock.now() - began
     this.#timeline.note({ event: 'captured', took, reason, fields }, zone)
     if (because === 'anomaly')
-      this.#speech.say('anomaly/reacted', { reaction: 'capture', took, ...fields }, zone)
-    if (fields.kind === 'none') this.#speech.say('evidence/missing', { why: fields.why }, zone)
+      this.#events.emit('anomaly/reacted', { reaction: 'capture', took, ...fields }, zone)
+    if (fields.kind === 'none') this.#events.emit('evidence/missing', { why: fields.why }, zone)
   }
 
-  async #captured(because: Look['because']) {
-    const { sandbox, profile, keep, mayCapture, mutex = createMutex() } = this.#watch
+  async #captured(because: CaptureRequest['because']) {
+    const { sandbox, profile, keep, mayCapture, mutex = createMutex() } = this.#parts
     const run = this.#task?.run ?? ''
     await wallAnswer(() => sandbox.hold?.() ?? sandbox.freeze(), this.#clock)
     if (because === 'anomaly' && !profile.capture && mayCapture?.(run) === false)
-      throw new Error('this code was captured too often of late')
+      throw new Error('this code was captured too often recently')
     const wait = this.#clock.after(captureWaitMsMax, () =>
-      this.#leaveLine(
+      this.#abortCaptureWait(
         `It waited ${captureWaitMsMax / 1000} s while others were captured, and was ended`,
       ),
     )
@@ -372,27 +390,27 @@ class Supervision implements Supervisor {
         capture,
         await keep?.({ run, tenant: profile.tenant, because }, capture),
       )
-    }, this.#leave.signal)
+    }, this.#captureWait.signal)
   }
 
-  /** A capture that has begun is made; one that waits is not, and the life ends as it would after it. */
-  #leaveLine(why: string): void {
-    if (this.#capturing) this.#leave.abort(new Error(`${why} before it was captured`))
+  /** Cancels a queued capture; a running one is completed. */
+  #abortCaptureWait(why: string): void {
+    if (this.#capturing) this.#captureWait.abort(new Error(`${why} before it was captured`))
   }
 
-  #end({ zone, end }: Extract<Act, { kind: 'end' }>): void {
+  #end({ zone, end }: Extract<LifeAction, { kind: 'end' }>): void {
     if (zone === mainZone) {
       if (end.status === 'terminated') this.#cut({ status: 'terminated', reason: end.reason })
       else this.#cut({ status: 'timeout' })
       return
     }
     const reason = end.status === 'terminated' ? end.reason : end.status
-    this.#speech.closed(zone, end.status === 'gone' ? undefined : reason)
+    this.#events.phaseClosed(zone, end.status === 'gone' ? undefined : reason)
     if (end.status === 'gone') this.#timeline.note({ event: 'zone', reason }, zone)
     else void this.#endZone(zone, reason)
   }
 
-  /** Whoever is first to say so: the wall of a zone that is over, or the answer to the order. */
+  /** Called by both the end of the zone's wall and the answer to the order; the first one is noted. */
   #noteEnded(zone: string): void {
     const reason = this.#ending.get(zone)
     if (reason === undefined) return
@@ -400,9 +418,9 @@ class Supervision implements Supervisor {
     if (this.#isOpen) this.#timeline.note({ event: 'terminated', reason }, zone)
   }
 
-  /** A zone that the wall cannot end takes the whole with it. */
+  /** Ends the whole life if the wall cannot end the zone. */
   async #endZone(zone: string, reason: string): Promise<void> {
-    const { sandbox } = this.#watch
+    const { sandbox } = this.#parts
     try {
       if (!sandbox.endZone) throw new Error('the wall has no zones')
       this.#ending.set(zone, reason)
@@ -410,28 +428,28 @@ class Supervision implements Supervisor {
       this.#noteEnded(zone)
     } catch (thrown) {
       const why = `Cannot end zone "${zone}": ${messageOf(thrown)}`
-      this.#tell({ kind: 'terminate', zone: mainZone, reason: why })
+      this.#apply({ kind: 'terminate', zone: mainZone, reason: why })
     }
   }
 
-  /** What the phase does not grant is refused here, whatever the wall thinks; after a cut, everything. */
+  /** Refuses capabilities outside the phase here, whatever the wall permits; after a cut, all of them. */
   async #call(io: TaskListener, name: string, argsText: string, said = mainZone): Promise<string> {
-    const own = this.#life.strands.get(said)
+    const own = this.#life.zones.get(said)
     const zone = own ? said : mainZone
-    this.#attention.tally.call(zone)
-    this.#stir()
-    const isGranted = [wholeOf(this.#life), ...(own ? [own] : [])].every(
+    this.#conditions.counters.call(zone)
+    this.#schedulePoll()
+    const isGranted = [mainOf(this.#life), ...(own ? [own] : [])].every(
       ({ controls: { capabilities } }) => capabilities === 'any' || capabilities.includes(name),
     )
     if (isGranted && this.#isOpen && this.#state === 'running')
       return await io.call!(name, argsText, zone)
     this.#timeline.note({ event: 'denied', fields: { capability: name } }, zone)
-    this.#speech.say('capability/denied', { capability: name }, zone)
+    this.#events.emit('capability/denied', { capability: name }, zone)
     throw new MayflyError('FORBIDDEN', `Cannot call "${name}": this phase does not grant it`)
   }
 
-  /** Ends user code. The first cause counts, and what the wall answers from now on says only what it cost. */
-  #cut(cause: KillCause, look = this.#asked): void {
+  /** Ends user code. The first cause wins; the wall's later answer only adds its cost. */
+  #cut(cause: KillCause, look = this.#requestedCapture): void {
     if (!this.#isOpen) return
     if (this.#state === 'unborn') return this.#abandon(cause)
     this.#cause = cause
@@ -441,7 +459,7 @@ class Supervision implements Supervisor {
 
   #finish(cause: KillCause): void {
     if (this.#state === 'over') return
-    this.#wait(answerMsMax, () => this.#lose('The wall did not answer when it was killed'))
+    this.#wait(answerMsMax, () => this.#failWall('The wall did not answer when it was killed'))
     this.#kill(cause)
   }
 
@@ -451,15 +469,15 @@ class Supervision implements Supervisor {
     this.#settle(cutShort(this.#cause ?? cause))
   }
 
-  #lose(message: string): void {
-    this.#speech.say('tier/lost', { provider: this.#watch.sandbox.provider, message })
+  #failWall(message: string): void {
+    this.#events.emit('tier/lost', { provider: this.#parts.sandbox.provider, message })
     this.#kill({ status: 'terminated', reason: message })
     this.#settle(lost(message))
   }
 
   #kill(cause: KillCause): void {
     try {
-      this.#watch.sandbox.kill(cause)
+      this.#parts.sandbox.kill(cause)
     } catch (thrown) {
       this.#settle(lost(messageOf(thrown)))
     }
@@ -471,9 +489,9 @@ class Supervision implements Supervisor {
     return lost('The wall answered before it released user code')
   }
 
-  /** What it ended as is settled; of a program that stays for it there is still something to look into. */
+  /** Settles the end; a program kept for a capture is captured first. */
   async #conclude(end: TaskEnd): Promise<void> {
-    const look = this.#asked
+    const look = this.#requestedCapture
     if (this.#state !== 'over' && !this.#cause && look) void this.#captureEnd(look)
     await this.#capturing
     this.#settle(end)
@@ -482,11 +500,11 @@ class Supervision implements Supervisor {
   #settle(end: TaskEnd): void {
     if (this.#state === 'over') return
     this.#state = 'over'
-    this.#leaveLine('The life was ended')
+    this.#abortCaptureWait('The life was ended')
     this.#clock[Symbol.dispose]()
     const reason = reasonOf(end)
-    if (end.status === 'limit') this.#speech.say('limit/hit', { code: end.error?.code })
-    this.#speech.allClosed(reason)
+    if (end.status === 'limit') this.#events.emit('limit/hit', { code: end.error?.code })
+    this.#events.closeAll(reason)
     const executionTime = this.#ranMs ?? this.#timeline.age
     this.#done.resolve({ end, executionTime, timeline: this.#timeline.end(reason) })
   }
@@ -495,20 +513,20 @@ class Supervision implements Supervisor {
     return !this.#isOpen
   }
 
-  /** Whether something that happens can still change this life. */
+  /** True while inputs can still change this life. */
   get #isOpen(): boolean {
     return !this.#cause && !this.#capturing && this.#state !== 'over'
   }
 
   #zoneOf({ zone = mainZone }: OperatorOrder): string {
-    if (this.#life.strands.has(zone)) return zone
+    if (this.#life.zones.has(zone)) return zone
     throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
   }
 
-  /** What the wall says that was used; a wall that fails to say has not said. */
+  /** CPU time reported by the wall; undefined if it fails. */
   #cpu(zone?: string): number | undefined {
     try {
-      return this.#watch.sandbox.cpuTime?.(zone)
+      return this.#parts.sandbox.cpuTime?.(zone)
     } catch {
       return undefined
     }
@@ -517,11 +535,11 @@ class Supervision implements Supervisor {
   #waitForNext(): void {
     const at = this.#isOpen ? nextAt(this.#life) : undefined
     if (at === undefined) return
-    const soonest = Math.min(at, this.#attention.nextLook(this.#life))
-    this.#wait(soonest - this.#timeline.age, () => this.#turn())
+    const soonest = Math.min(at, this.#conditions.nextPoll(this.#life))
+    this.#wait(soonest - this.#timeline.age, () => this.#onTimer())
   }
 
-  /** One thing is waited for at a time: the release, the next phase, or the wall's last word. */
+  /** Single timer: the release, the next phase or poll, or the answer to a kill. */
   #wait(ms: number, then: () => void): void {
     this.#next?.cancel()
     this.#next = this.#clock.after(Math.max(0, ms), then)
@@ -530,7 +548,7 @@ class Supervision implements Supervisor {
 
 const notCaptured = (thrown: unknown) => ({ kind: 'none' as const, why: messageOf(thrown) })
 
-/** Of two scores; what is no score counts for nothing. */
+/** Larger of two scores; values above 100 and NaN are ignored. */
 const highest = (so: number, said: number): number => (said <= 100 ? Math.max(so, said) : so)
 
 const saidBy = ({ actor, reason }: OperatorOrder): string => `${actor}: ${reason}`

@@ -11,7 +11,7 @@ function begun() {
   return { timeline, told }
 }
 
-test('A zone for which there is no room is still told of: that it began, its phases, what was closed, its end', () => {
+test("Zones beyond the timeline's capacity are still streamed: begin, phases, closings and end", () => {
   const { timeline, told } = begun()
   for (let times = 0; times < guestEntriesMax; times++)
     timeline.note({ event: 'zone', fields: { kind: 'ls' } }, `ls-${times}`)
@@ -30,7 +30,7 @@ test('A zone for which there is no room is still told of: that it began, its pha
   )
 })
 
-test('Neither zones, nor what was refused, nor small anomalies take the room of the worst', () => {
+test('Zones, denials and low anomalies cannot crowd out high anomalies', () => {
   const { timeline } = begun()
   for (let times = 0; times < 2000; times++) {
     timeline.note({ event: 'zone' }, `z${times}`)

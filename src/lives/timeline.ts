@@ -2,20 +2,20 @@ import type { Clock } from '../contract/clock.ts'
 import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import { mainZone } from '../contract/phase.ts'
 
-/** Lines kept of one life, but for the last one, which always is. */
+/** Capacity of a timeline, without its last entry. */
 export const entriesMax = 1000
-/** Of these, lines that a guest can bring about, and those of zones: no flood hides what closed on the whole. */
+/** Share for guest-caused entries and zones, so that a flood cannot hide tightenings of `main`. */
 export const guestEntriesMax = 500
-/** Of those, lines of what was refused. */
+/** Share of those for denials. */
 export const deniedEntriesMax = 200
 /**
- * Lines of anomalies, beside those: whoever tries doors, or starts programs, for ever hides none. Half of them are for
- * the worst alone.
+ * Separate capacity for anomalies, so that floods of denials or zones hide none; half of it is reserved for severity
+ * `high`.
  */
 export const anomalyEntriesMax = 200
-const guestWords = new Set<TimelineEntry['event']>(['denied', 'zone', 'channel'])
-/** What is told even where there is no room for it. */
-const standing = new Set<TimelineEntry['event']>([
+const guestCaused = new Set<TimelineEntry['event']>(['denied', 'zone', 'channel'])
+/** Events streamed to listeners even when the timeline is full. */
+const alwaysStreamed = new Set<TimelineEntry['event']>([
   'phase',
   'tightened',
   'zone',
@@ -23,9 +23,9 @@ const standing = new Set<TimelineEntry['event']>([
   'anomaly',
 ])
 
-type Line = Omit<TimelineEntry, 'at' | 'zone'>
+type EntryParts = Omit<TimelineEntry, 'at' | 'zone'>
 
-/** The story of one life. It begins when user code is released; a life that never was has none. */
+/** Timeline of one life. It begins with the release of user code, and is empty without one. */
 export class Timeline {
   readonly #clock: Clock
   readonly #on: TimelineListener
@@ -35,7 +35,7 @@ export class Timeline {
   #denied = 0
   #anomalies = 0
 
-  /** `on` hears each line in the order of the whole: those from before the release when that comes. */
+  /** `on` receives the entries in order; those from before the release are delivered at the release. */
   constructor(clock: Clock, on: TimelineListener = () => undefined) {
     this.#clock = clock
     this.#on = on
@@ -50,19 +50,19 @@ export class Timeline {
     return this.#released === undefined ? 0 : this.#clock.now() - this.#released
   }
 
-  /** Time 0. What was closed before it comes after the phase that closed it. */
-  begin(line: Line): void {
+  /** Time 0; entries noted earlier are placed after the first phase. */
+  begin(line: EntryParts): void {
     this.#released = this.#clock.now()
     this.#entries = [{ at: 0, zone: mainZone, ...line }, ...this.#entries]
     for (const entry of this.#entries) this.#on(entry, true)
   }
 
-  /** A line of a zone, of the whole where none is named. */
-  note(line: Line, zone: string = mainZone): void {
+  /** Adds an entry for a zone, by default `main`. */
+  note(line: EntryParts, zone: string = mainZone): void {
     const entry = { at: this.age, zone, ...line }
     const isKept = this.#hasRoom(entry)
     if (isKept) this.#entries.push(entry)
-    if (this.hasBegun && (isKept || standing.has(line.event))) this.#on(entry, isKept)
+    if (this.hasBegun && (isKept || alwaysStreamed.has(line.event))) this.#on(entry, isKept)
   }
 
   #hasRoom({ event, zone, fields }: TimelineEntry): boolean {
@@ -72,11 +72,11 @@ export class Timeline {
       return this.#anomalies < max && ++this.#anomalies > 0
     }
     if (event === 'denied' && ++this.#denied > deniedEntriesMax) return false
-    const isOfGuest = guestWords.has(event) || zone !== mainZone
+    const isOfGuest = guestCaused.has(event) || zone !== mainZone
     return !isOfGuest || ++this.#ofGuests <= guestEntriesMax
   }
 
-  /** The whole of it; with a reason, the life was cut, and the last line says why. */
+  /** Complete timeline; with a reason, a final `terminated` entry is added. */
   end(reason: string | undefined): readonly TimelineEntry[] {
     if (!this.hasBegun) return []
     if (reason === undefined) return this.#entries

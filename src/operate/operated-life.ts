@@ -8,9 +8,9 @@ import type { Ability, Sandbox } from '../contract/provider.ts'
 import type { Supervisor } from '../contract/pipeline.ts'
 import { mainZone } from '../contract/phase.ts'
 
-/** Lines that operators may add to one timeline; what they do after that is in the record alone. */
-export const ownLinesMax = 200
-/** What was taken away, as far as it is shown. */
+/** Limit of operator entries in one timeline; further operations are only in the record. */
+export const operatorEntriesMax = 200
+/** Limit of tightenings shown. */
 const tightenedMax = 100
 
 export interface LifeParts {
@@ -18,11 +18,11 @@ export interface LifeParts {
   readonly profile: Profile
   readonly clock: Clock
   readonly can: Pick<LiveSandbox, 'tightens'> & { readonly can: readonly Ability[] }
-  /** Hears each line of the timeline as it is written; never throws. */
+  /** Receives timeline entries as they are written; must not throw. */
   readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
-/** One life as it can be seen from outside, made of what its timeline tells and nothing else. */
+/** State of one life as seen from outside, derived from its timeline only. */
 export class OperatedLife {
   readonly parts: LifeParts
   readonly #counts = new Map<string, number>()
@@ -44,36 +44,36 @@ export class OperatedLife {
     return this.#supervisor!
   }
 
-  /** Whoever lives it. The lines that come before its first are those of a life that never began. */
-  lead(make: (on: TimelineListener) => Supervisor): Supervisor {
+  /**
+   * Creates the supervisor, with this life as listener. Entries before the first phase belong to a life that never
+   * began.
+   */
+  createSupervisor(make: (on: TimelineListener) => Supervisor): Supervisor {
     return (this.#supervisor = make((entry, isKept) => this.#hear(entry, isKept)))
   }
 
-  /** Throws MayflyError CONFLICT before user code was released. */
-  mustHaveBegun(): void {
+  /** Throws MayflyError CONFLICT before the release of user code. */
+  assertBegun(): void {
     if (this.#released !== undefined) return
     throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" yet: it has not begun`)
   }
 
-  /**
-   * Throws MayflyError NOT_FOUND where there is nobody any more, CONFLICT where user code has ended, and what is left only
-   * stands still to be looked into.
-   */
-  mustGoOn(): void {
+  /** Throws MayflyError CONFLICT once user code has ended, even if the wall is kept for a capture. */
+  assertNotOver(): void {
     if (!this.supervisor.isOver) return
     throw new MayflyError('CONFLICT', `Cannot do this to "${this.run}" any more: its life is over`)
   }
 
-  /** A line of an operator's own. */
+  /** Adds an entry for an operation. */
   note(line: Omit<TimelineEntry, 'at' | 'zone'>): void {
-    const isKept = this.#own.length < ownLinesMax
+    const isKept = this.#own.length < operatorEntriesMax
     const entry = { at: this.#age, zone: mainZone, ...line }
     if (isKept) this.#own.push(entry)
     this.#hear(entry, isKept)
   }
 
-  /** A timeline with the operator's lines in their places; what cut it stays its last. */
-  withOwn(timeline: readonly TimelineEntry[]): readonly TimelineEntry[] {
+  /** Merges operator entries into a timeline; the final `terminated` entry stays last. */
+  withOperatorEntries(timeline: readonly TimelineEntry[]): readonly TimelineEntry[] {
     if (this.#own.length === 0) return timeline
     const isLast = ({ event, zone }: TimelineEntry) => event === 'terminated' && zone === mainZone
     const cut = timeline.filter(isLast)
@@ -81,7 +81,7 @@ export class OperatedLife {
     return [...[...rest, ...this.#own].sort((a, b) => a.at - b.at), ...cut]
   }
 
-  /** What the wall has last confirmed. Throws MayflyError NOT_FOUND for a zone that is not in it. */
+  /** Controls last confirmed by the wall. Throws MayflyError NOT_FOUND for an unknown zone. */
   controlsOf(zone: string): Controls {
     const { controls } = this.parts.profile
     const own = { ...controls, ...this.#closed.get(mainZone) }
@@ -107,7 +107,7 @@ export class OperatedLife {
     }
   }
 
-  get whole(): LiveSandbox {
+  get details(): LiveSandbox {
     const { sandbox, can } = this.parts
     const zones = [...this.#closed.keys()].filter((zone) => zone !== mainZone)
     return {
@@ -144,7 +144,7 @@ export class OperatedLife {
     if (isKept) this.parts.on?.(entry)
   }
 
-  /** With a reason, a zone is over. */
+  /** A reason marks the end of the zone. */
   #turnZone({ zone, reason }: TimelineEntry): void {
     if (reason === undefined) this.#closed.set(zone, {})
     else this.#forget(zone)

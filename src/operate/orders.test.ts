@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/stage.ts'
+import {
+  limitsOf,
+  phasesOf,
+  profileOf,
+  scheduleOf,
+  stage,
+  taskOf,
+} from '../../tests/sim/simulated-life.ts'
 import { allControls, isWithin, noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
 import type { Faults, Script, Step } from '../tiers/mock/script.ts'
-import { stirMsMin, tickMs } from '../lives/attention.ts'
+import { pollMsMin, pollMs } from '../lives/condition-poller.ts'
 import { zonesMax } from '../lives/schedule.ts'
 import { answerMsMax } from '../lives/supervise.ts'
 import { anomalyEntriesMax, deniedEntriesMax, entriesMax } from '../lives/timeline.ts'
@@ -16,7 +23,7 @@ interface Parts {
   readonly steps?: readonly Step[]
   readonly faults?: Faults
   readonly schedule?: Schedule
-  /** What somebody does from outside, by when. */
+  /** External actions, by time. */
   readonly deeds?: Readonly<Record<number, (set: Set) => void>>
   readonly timeout?: number
 }
@@ -24,7 +31,7 @@ interface Parts {
 const three = scheduleOf(phasesOf(1000, 2000, 1000))
 const operator = { actor: 'operator', reason: 'I say so' }
 
-/** Lives one life on a simulated clock; `story` has the lines of the whole as they are, others with their zone. */
+/** Runs a life on a simulated clock; `story` lists entries of `main` plainly, others with their zone. */
 async function live({ steps = [], faults = {}, schedule = three, deeds = {}, timeout }: Parts) {
   const script: Script = () => steps
   const limits = limitsOf({ timeout: timeout ?? 60_000 })
@@ -47,13 +54,13 @@ async function live({ steps = [], faults = {}, schedule = three, deeds = {}, tim
   return { ...set, end, timeline, story, executionTime, reason: end.error?.message }
 }
 
-/** A schedule whose first phase has conditions. */
+/** Schedule with conditions in its first phase. */
 function conditional(first: Partial<Phase>, lengths: readonly number[] = [10_000, 1000]): Schedule {
   const [one, ...rest] = phasesOf(...lengths)
   return scheduleOf([{ ...one!, ...first }, ...rest])
 }
 
-test('S2-24: An operator tightens a life for good, and is told when it holds', async () => {
+test('S2-24: an operator tightens a life for good, and learns when it is enforced', async () => {
   const answers: boolean[] = []
   const tighten = (set: Set, to: Controls) =>
     void set.supervisor.tighten(to, operator).then((held) => answers.push(held))
@@ -70,7 +77,7 @@ test('S2-24: An operator tightens a life for good, and is told when it holds', a
   const [first, ...rest] = timeline.filter(({ event }) => event === 'tightened')
   assert.deepEqual([first!.at, first!.reason], [220, 'operator: I say so'])
   assert.deepEqual(first!.controls, { network: noNetwork })
-  // The second phase is to close the network, which is closed: what comes later closes what is left.
+  // The network is closed already, so the second phase closes only the rest.
   assert.deepEqual(
     rest.map(({ at, controls }) => [at, controls]),
     [[3020, { files: noFiles }]],
@@ -78,7 +85,7 @@ test('S2-24: An operator tightens a life for good, and is told when it holds', a
   assert.equal(executionTime, 4000)
 })
 
-test('What an operator took away no phase, however loose, gives back', async () => {
+test('A control closed by an operator stays closed in every later phase', async () => {
   const loose = phasesOf(500, 500).map((phase) => ({ ...phase, controls: allControls }))
   const told: Controls[] = []
   await live({
@@ -102,7 +109,7 @@ test('What an operator took away no phase, however loose, gives back', async () 
   assert(isWithin(told[1]!, told[0]!))
 })
 
-test('An order that the wall cannot hold ends the phase, and the one who gave it is told', async () => {
+test('An order that the wall cannot enforce ends the phase, and the caller is told', async () => {
   const answers: boolean[] = []
   const { story } = await live({
     faults: { tighten: ['cpu'] },
@@ -121,7 +128,7 @@ test('An order that the wall cannot hold ends the phase, and the one who gave it
   ])
 })
 
-test('An operator ends a life, once, and the story says who and why', async () => {
+test('An operator ends a life once, with actor and reason in the timeline', async () => {
   const { end, executionTime, reason, timeline } = await live({
     deeds: {
       700: ({ supervisor }) => {
@@ -134,7 +141,7 @@ test('An operator ends a life, once, and the story says who and why', async () =
   assert.equal(timeline.at(-1)!.reason, 'operator: I say so')
 })
 
-test('An order before the release holds from the first moment, and one for a zone that never was is refused', async () => {
+test('An order before the release holds from the start, and one for an unknown zone is refused', async () => {
   const set = await stage({ script: () => [{ result: 1 }] }, profileOf({ schedule: three }))
   const { supervisor, clock, io } = set
   assert.equal(await supervisor.tighten({ ...allControls, network: noNetwork }, operator), true)
@@ -155,10 +162,10 @@ test('An order before the release holds from the first moment, and one for a zon
   )
 })
 
-test('A phase is over as soon as its condition holds: by time within a tick, by an event at once', async () => {
+test('A condition ends its phase: within a tick by time, at once by an event', async () => {
   const byTime = await live({ schedule: conditional({ advanceIf: 'life.phaseAge >= 320' }) })
   const opened = byTime.timeline.find(({ phase }) => phase === 'phase-1')!
-  assert(opened.at >= 320 && opened.at <= 320 + tickMs, `it came at ${opened.at}`)
+  assert(opened.at >= 320 && opened.at <= 320 + pollMs, `it came at ${opened.at}`)
   const call = { name: 'ccos.clock', argsText: '[]' }
   const byEvent = await live({
     schedule: conditional({ advanceIf: 'calls >= 2' }),
@@ -170,17 +177,17 @@ test('A phase is over as soon as its condition holds: by time within a tick, by 
   })
   const [advanced, next] = byEvent.timeline.slice(1, 3)
   assert.deepEqual([advanced!.event, advanced!.reason], ['advanced', 'advance_if calls >= 2'])
-  assert(next!.at >= 733 && next!.at <= 733 + stirMsMin)
+  assert(next!.at >= 733 && next!.at <= 733 + pollMsMin)
 })
 
-test('An advance by a condition also shortens what remains', async () => {
+test('An advance by a condition shortens the rest too', async () => {
   const { executionTime } = await live({
     schedule: conditional({ advanceIf: 'life.age >= 1000' }, [5000, 2000, 2000]),
   })
-  assert(executionTime >= 3000 && executionTime <= 3000 + tickMs)
+  assert(executionTime >= 3000 && executionTime <= 3000 + pollMs)
 })
 
-test('A life is over as soon as the condition of its end holds, whatever else holds', async () => {
+test('terminate_if ends a life, whatever other conditions hold', async () => {
   const schedule = conditional({ terminateIf: 'output.bytes > 9', advanceIf: 'output.bytes > 9' })
   const { end, reason, executionTime } = await live({
     schedule,
@@ -190,10 +197,10 @@ test('A life is over as soon as the condition of its end holds, whatever else ho
     ],
   })
   assert.deepEqual([end.status, reason], ['terminated', 'terminate_if output.bytes > 9'])
-  assert(executionTime >= 444 && executionTime <= 444 + stirMsMin)
+  assert(executionTime >= 444 && executionTime <= 444 + pollMsMin)
 })
 
-test('A condition sees how often what happened: in the wall, and what the supervisor refused', async () => {
+test('Conditions count events of the wall and denials of the supervisor', async () => {
   const schedule = conditional({ terminateIf: 'events["egress/denied"] >= 2' })
   const denied = { point: 'egress/denied', zone: 'main', fields: {} } as const
   const { reason } = await live({
@@ -203,7 +210,7 @@ test('A condition sees how often what happened: in the wall, and what the superv
   assert.equal(reason, 'terminate_if events["egress/denied"] >= 2')
 })
 
-test('A condition that comes to no answer is taken for the stricter one, with an event', async () => {
+test('A condition that cannot be evaluated counts as true, with an event', async () => {
   for (const [key, event] of [
     ['advanceIf', 'advanced'],
     ['terminateIf', 'terminated'],
@@ -218,19 +225,19 @@ test('A condition that comes to no answer is taken for the stricter one, with an
   }
 })
 
-test('A wall that does not tell processor time leaves a condition on it undecided', async () => {
+test('A condition on CPU time cannot be evaluated if the wall reports none', async () => {
   const schedule = conditional({ terminateIf: 'life.cpu > 1000' })
   const { executionTime, reason } = await live({
     schedule,
     deeds: { 0: ({ sandbox }) => void Object.assign(sandbox, { cpuTime: undefined }) },
   })
-  assert(executionTime <= tickMs)
+  assert(executionTime <= pollMs)
   assert.match(reason!, /^terminate_if life\.cpu > 1000: /)
   const told = await live({ schedule, steps: [{ at: 300, cpu: 1001 }], timeout: 5000 })
-  assert(told.executionTime >= 300 && told.executionTime <= 300 + tickMs)
+  assert(told.executionTime >= 300 && told.executionTime <= 300 + pollMs)
 })
 
-test('A flood of events is looked at a bounded number of times', async () => {
+test('An event flood causes a bounded number of evaluations', async () => {
   const steps = Array.from({ length: 500 }, () => ({ at: 100, stdout: 'x' }))
   let looks = 0
   const schedule = conditional({ advanceIf: 'output.bytes > 1000000' }, [1000])
@@ -241,10 +248,10 @@ test('A flood of events is looked at a bounded number of times', async () => {
       0: ({ sandbox }) => Object.assign(sandbox, { cpuTime: () => ((looks += 1), 0) }),
     },
   })
-  assert(looks <= 1000 / tickMs + 5, `it was looked at ${looks} times`)
+  assert(looks <= 1000 / pollMs + 5, `it was looked at ${looks} times`)
 })
 
-test('A clock of processor time ends phases early and never late', async () => {
+test('A CPU clock ends phases early, never late', async () => {
   const schedule = { ...three, clock: 'cpu' } as const
   const { story, executionTime } = await live({
     schedule,
@@ -256,8 +263,8 @@ test('A clock of processor time ends phases early and never late', async () => {
   })
   const at = (phase: string) =>
     Number(story.find((line) => line.endsWith(`phase ${phase}`))!.split(' ')[0])
-  assert(at('phase-1') >= 100 && at('phase-1') <= 100 + tickMs)
-  assert(at('phase-2') >= 500 && at('phase-2') <= 500 + tickMs)
+  assert(at('phase-1') >= 100 && at('phase-1') <= 100 + pollMs)
+  assert(at('phase-2') >= 500 && at('phase-2') <= 500 + pollMs)
   assert(executionTime <= at('phase-2') + 1000)
   const idle = await live({ schedule, steps: [{ at: 100, cpu: 5 }] })
   assert.equal(idle.executionTime, 4000)
@@ -266,7 +273,7 @@ test('A clock of processor time ends phases early and never late', async () => {
 const found = (severity: string, zone = 'main') =>
   ({ point: 'anomaly/found', zone, fields: { severity, reason: 'odd' } }) as const
 
-test('S2-15: An anomaly brings the next phase at once and shortens what remains, by its severity', async () => {
+test('S2-15: an anomaly advances the phase at once and shortens the rest, by severity', async () => {
   const { story, timeline, executionTime } = await live({
     deeds: {
       100: ({ supervisor }) => supervisor.notice(found('low')),
@@ -286,7 +293,7 @@ test('S2-15: An anomaly brings the next phase at once and shortens what remains,
   assert.equal(executionTime, 200 + 1000 + 500)
 })
 
-test('S3-40: Nobody who tells of an anomaly lowers the score of a life, or raises it past what a score is', async () => {
+test('S3-40: reported anomalies never lower the score, or raise it above its maximum', async () => {
   const { timeline } = await live({
     deeds: {
       100: ({ supervisor }) => {
@@ -301,7 +308,7 @@ test('S3-40: Nobody who tells of an anomaly lowers the score of a life, or raise
   )
 })
 
-test('S2-16: A severe anomaly ends a life at once, and so does one of no severity that is known', async () => {
+test('S2-16: a severe anomaly, or one of unknown severity, ends a life at once', async () => {
   for (const severity of ['high', 'whatever']) {
     const { end, executionTime, reason } = await live({
       deeds: { 250: ({ supervisor }) => supervisor.notice(found(severity)) },
@@ -310,7 +317,7 @@ test('S2-16: A severe anomaly ends a life at once, and so does one of no severit
   }
 })
 
-test('A reaction that tightens takes what the next phase takes, and leaves the time as it was', async () => {
+test("The tighten reaction applies the next phase's controls without changing times", async () => {
   const schedule = {
     ...three,
     onAnomaly: { low: 'tighten', medium: 'tighten', high: 'freeze' },
@@ -332,7 +339,7 @@ test('A reaction that tightens takes what the next phase takes, and leaves the t
   assert.equal(executionTime, 4000)
 })
 
-test('A guest that is frozen goes on ageing, and a wall that cannot freeze ends it', async () => {
+test('A frozen guest keeps aging, and a wall that cannot freeze is ended', async () => {
   const schedule = { ...three, onAnomaly: { ...three.onAnomaly, high: 'freeze' } } as const
   const deeds = { 100: ({ supervisor }: Set) => supervisor.notice(found('high')) }
   const frozen = await live({ schedule, deeds, faults: { freeze: 'works' } })
@@ -343,7 +350,7 @@ test('A guest that is frozen goes on ageing, and a wall that cannot freeze ends 
   assert.match(cannot.reason!, /^anomaly high: odd: Cannot freeze/)
 })
 
-/** Zones of two kinds in one life. */
+/** Two kinds of zones in one life. */
 function zoned(zones: Readonly<Record<string, readonly Phase[]>>): Schedule {
   const { onAnomaly, shorten } = three
   const course = (phases: readonly Phase[]): ZoneSchedule => ({ phases, onAnomaly, shorten })
@@ -360,7 +367,7 @@ const withZones = zoned({
   transform: phasesOf(900, 900),
 })
 
-test('S2-11: Two zones live by the schedules of their kinds; the one for input validation is over first', async () => {
+test('S2-11: two zones follow the schedules of their kinds, and input validation ends first', async () => {
   const { story, timeline, end, said } = await live({
     schedule: withZones,
     deeds: {
@@ -392,7 +399,7 @@ test('S2-11: Two zones live by the schedules of their kinds; the one for input v
   assert.equal(count('phase/opened'), count('phase/closed') + count('phase/terminated'))
 })
 
-test('An anomaly in a zone is answered there, and one in a zone that nobody knows by the whole', async () => {
+test('An anomaly is handled in its zone, and in main if the zone is unknown', async () => {
   const { story, executionTime } = await live({
     schedule: withZones,
     deeds: {
@@ -406,7 +413,7 @@ test('An anomaly in a zone is answered there, and one in a zone that nobody know
   assert.equal(executionTime, 600)
 })
 
-test('A zone of no kind that is known lives as the whole does, and ends by itself once', async () => {
+test('A zone of unknown kind follows the whole program, and ends once', async () => {
   const { story } = await live({
     schedule: withZones,
     deeds: {
@@ -420,7 +427,7 @@ test('A zone of no kind that is known lives as the whole does, and ends by itsel
   )
 })
 
-test('A zone that the wall cannot end, or not in time, takes the whole with it', async () => {
+test('A zone that the wall cannot end in time ends the whole program', async () => {
   for (const endZone of ['throws', 'never'] as const) {
     const { end, executionTime, reason } = await live({
       schedule: withZones,
@@ -451,7 +458,7 @@ test('An operator tightens and ends one zone, and the others go on', async () =>
   assert.equal(end.status, 'timeout')
 })
 
-test('There are so many zones and no more: each one more is ended as it begins', async () => {
+test('Zones are limited: each further one is ended as it begins', async () => {
   const ended: string[] = []
   const tightened: (string | undefined)[] = []
   await live({
@@ -472,7 +479,7 @@ test('There are so many zones and no more: each one more is ended as it begins',
   assert.equal(new Set(tightened).size, zonesMax + 1)
 })
 
-test('A guest that floods the timeline hides nothing of what closed on it', async () => {
+test('A flood of guest entries hides no tightening in the timeline', async () => {
   const shut = { ...allControls, capabilities: [] }
   const phases = [
     { name: 'shut', for: 500, controls: shut },
@@ -493,7 +500,7 @@ test('A guest that floods the timeline hides nothing of what closed on it', asyn
     assert.equal(timeline.findLast((line) => line.event === event)?.phase, 'quiet')
 })
 
-test('S2-29: What was not let out is a line of the timeline, with where it went and why it stayed', async () => {
+test('S2-29: a denied connection is in the timeline with target and reason', async () => {
   const notice = { point: 'egress/denied', zone: 'main' } as const
   const host = 'x'.repeat(1000)
   const { timeline } = await live({
@@ -517,7 +524,7 @@ test('S2-29: What was not let out is a line of the timeline, with where it went 
   assert.equal(second.reason?.length, 200)
 })
 
-test('Whoever tries doors for ever hides no anomaly on the timeline', async () => {
+test('A flood of denials hides no anomaly in the timeline', async () => {
   const notice = { point: 'egress/denied', zone: 'main', fields: {} } as const
   const { timeline } = await live({
     deeds: {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { limitsOf, profileOf } from '../../tests/sim/stage.ts'
+import { limitsOf, profileOf } from '../../tests/sim/simulated-life.ts'
 import type { CallAnswer, TaskEnd } from '../contract/provider.ts'
 import { createGate } from './gate.ts'
 

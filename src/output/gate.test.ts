@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { limitsOf, profileOf } from '../../tests/sim/stage.ts'
+import { limitsOf, profileOf } from '../../tests/sim/simulated-life.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { sha256 } from '../lib/hash.ts'

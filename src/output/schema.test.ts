@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { profileOf } from '../../tests/sim/stage.ts'
+import { profileOf } from '../../tests/sim/simulated-life.ts'
 import { threadMs } from '../lib/thread-ms.ts'
 import { StepBudget, stepsMax, workMsMax } from './schema-budget.ts'
 import { createGate } from './gate.ts'

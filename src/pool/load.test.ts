@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { demandOf, type Loads } from './load.ts'
+import { demandOf, type LoadSample } from './load.ts'
 
 const MiB = 2 ** 20
 
-/** Walls by how many cores they used for 100 ms. */
-function after(cores: Readonly<Record<string, number>>, elapsed = 100): readonly [Loads, Loads] {
+/** Walls by cores used during 100 ms. */
+function after(
+  cores: Readonly<Record<string, number>>,
+  elapsed = 100,
+): readonly [LoadSample, LoadSample] {
   const walls = Object.entries(cores)
   const at = (atMs: number, part: number) => ({
     atMs,
@@ -17,22 +20,22 @@ function after(cores: Readonly<Record<string, number>>, elapsed = 100): readonly
 const busyOf = (cores: Readonly<Record<string, number>>) =>
   [...demandOf(...after(cores), 2)].filter(([, { isBusy }]) => isBusy).map(([wall]) => wall)
 
-test('A wall that sleeps is not busy, one that computes is', () => {
+test('A sleeping wall is not busy, and a computing one is', () => {
   assert.deepEqual(busyOf({ sleeps: 0, ticks: 0.01, computes: 0.9 }), ['computes'])
 })
 
-test('On a machine that is used up, a wall with a small share is one that wants more', () => {
+test('On a saturated machine a wall with a small CPU share is busy', () => {
   const many = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`w${n}`, 0.02]))
   assert.equal(busyOf({ ...many, sleeps: 0 }).length, 100)
   assert.equal(busyOf({ one: 0.02, sleeps: 0 }).length, 0)
 })
 
-test('Memory counts as what a wall holds, with room to grow until the next look', () => {
+test('Memory counts as resident bytes plus a growth margin', () => {
   const memory = demandOf(...after({ a: 0 }), 2).get('a')?.memory
   assert.equal(memory, 40 * MiB * 1.25 + 16 * MiB)
 })
 
-test('Looks that are too close, and walls that only one of them saw, say nothing', () => {
+test('Samples too close together, and walls missing in one of them, give no estimate', () => {
   assert.equal(demandOf(...after({ a: 1 }, 10), 2).size, 0)
   const [before, now] = after({ a: 1 })
   assert.equal(demandOf({ ...before, walls: [] }, now, 2).size, 0)

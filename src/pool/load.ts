@@ -1,47 +1,47 @@
 /**
- * Which walls want the processor, and what their memory counts for, from two looks at what they have used. Pure.
+ * Estimates CPU demand and memory of walls from two samples. Pure.
  *
- * A wall that sleeps uses nothing; one that is busy uses what it gets, which on a machine with more busy walls than cores
- * is less than it wants. So a low use is taken for a wish to run where all of them together use the machine up.
+ * A busy wall uses what it gets, which on an overloaded machine is less than it wants. So once total use nears
+ * capacity, a much smaller use counts as busy.
  */
 export interface WallLoad {
   readonly wall: string
-  /** Resident bytes, what it was before its job included. */
+  /** Resident bytes, including those from before the job. */
   readonly bytes: number
-  /** Processor time since it was started. */
+  /** CPU time since its start. */
   readonly cpuMs: number
 }
 
-/** All walls at one moment, by the warden's clock. */
-export interface Loads {
+/** Samples of all walls, by the warden's clock. */
+export interface LoadSample {
   readonly atMs: number
   readonly walls: readonly WallLoad[]
 }
 
 export interface WallDemand {
   readonly isBusy: boolean
-  /** What it holds, and what it may come to hold before the next look but one. */
+  /** Resident bytes plus growth margin until the next sample but one. */
   readonly memory: number
 }
 
-/** Cores that a wall uses which is not asleep; on a machine that is used up, any use to speak of. */
+/** Cores above which a wall counts as busy, normally and on a saturated machine. */
 const BUSY_CORES = 0.05
 const BUSY_CORES_WHEN_FULL = 0.005
 const FULL_SHARE = 0.85
-/** Of what it holds, and in bytes: room to grow in until it is looked at again. */
+/** Growth margin until the next sample, relative and absolute. */
 const MARGIN_FACTOR = 1.25
 const MARGIN_BYTES = 16 * 2 ** 20
-/** Looks closer to each other say little: processor time is counted in ticks of up to 10 ms. */
-export const betweenLooksMs = 40
+/** Minimum distance of samples: CPU time advances in ticks of up to 10 ms. */
+export const sampleGapMsMin = 40
 
-/** Of the walls that both looks saw. */
+/** Demand of the walls present in both samples. */
 export function demandOf(
-  before: Loads,
-  now: Loads,
+  before: LoadSample,
+  now: LoadSample,
   cores: number,
 ): ReadonlyMap<string, WallDemand> {
   const elapsed = now.atMs - before.atMs
-  if (elapsed < betweenLooksMs) return new Map()
+  if (elapsed < sampleGapMsMin) return new Map()
   const usedBefore = new Map(before.walls.map(({ wall, cpuMs }) => [wall, cpuMs]))
   const used = now.walls.flatMap(({ wall, bytes, cpuMs }) => {
     const earlier = usedBefore.get(wall)

@@ -6,7 +6,7 @@ import { createPool } from './pool.ts'
 
 const MiB = 2 ** 20
 
-test('A job that sleeps counts by what its wall holds and by what the server holds for it', async () => {
+test("A sleeping job counts with its wall's memory and the bytes the server holds for it", async () => {
   const sandbox = { wall: 'w', heldBytes: 250 * MiB, [Symbol.asyncDispose]: async () => undefined }
   const looks = new EventTarget()
   const budget = { memory: 300 * MiB, runnable: 4, queueMax: 4, waitMsMax: 60_000 }

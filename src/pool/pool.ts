@@ -6,22 +6,32 @@ import type { Job } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox } from '../contract/provider.ts'
 import type { SandboxClaim } from '../contract/pipeline.ts'
-import { createAdmitter, type Budget, type Measured, type Place } from './admit.ts'
-import { demandOf, type Loads } from './load.ts'
-import type { Stock } from './stock.ts'
+import {
+  createAdmitter,
+  type AdmissionBudget,
+  type MeasuredUse,
+  type AdmissionSlot,
+} from './admission.ts'
+import { demandOf, type LoadSample } from './load.ts'
+import type { SparePools } from './spare-pools.ts'
 
-/** Walls that a job makes once it runs, and the bytes that they may use together. */
-export interface Beside {
+/** Walls that a job creates at run time, and their memory. */
+export interface ExtraWalls {
   readonly walls: number
   readonly memory: number
 }
 
-/** From profile to sandbox: a place under the budget, then a wall. */
+/** Turns a profile into a sandbox: admission, then launch. */
 export interface Pool {
-  /** `beside`: what it will be made of beside its first wall. */
-  acquire(profile: Profile, job: Job, signal: AbortSignal, beside?: Beside): Promise<SandboxClaim>
+  /** `beside`: walls the job needs in addition to its first. */
+  acquire(
+    profile: Profile,
+    job: Job,
+    signal: AbortSignal,
+    beside?: ExtraWalls,
+  ): Promise<SandboxClaim>
   readonly running: number
-  /** Those of them that want the processor. */
+  /** Busy ones among them. */
   readonly busy: number
   readonly waiting: number
 }
@@ -29,30 +39,30 @@ export interface Pool {
 export interface PoolOptions {
   readonly clock: Clock
   readonly voice: Emitter
-  readonly budget: Budget
+  readonly budget: AdmissionBudget
   readonly provider: (name: string) => Provider | undefined
-  /** What is kept ready gives way to jobs: what it holds counts as used until then. */
-  readonly stock?: Pick<Stock, 'bytes' | 'giveUp'>
-  /** What walls use now. Without it a job counts by its ceilings for as long as it runs. */
-  readonly loads?: () => Promise<Loads>
+  /** Spares yield to jobs; until then their memory counts as used. */
+  readonly stock?: Pick<SparePools, 'bytes' | 'evict'>
+  /** Samples of wall use. Without it jobs count with their ceilings for their whole life. */
+  readonly loads?: () => Promise<LoadSample>
 }
 
 const MEMORY_SHARE = 0.6
 const RUNNABLE_PER_CORE = 4
-/** Beyond this many, what a sleeping wall costs in processes and memory is no longer small beside what it does. */
+/** Beyond this, even sleeping walls cost too many processes and too much memory. */
 const JOBS_PER_CORE = 64
 const JOBS_MAX = 768
 const QUEUE_MAX = 1_000
 const WAIT_MS_MAX = 30_000
-/** How often walls are looked at: while a job waits for a place, and while half of the places are taken. */
-const LOOK_MS = { awaited: 50, busy: 250 } as const
-/** A wall that was just started has not begun its job: until then it counts as busy. */
-const YOUNG_MS = 80
+/** Sampling interval while jobs wait, and while half of the runnable limit is in use. */
+const SAMPLE_MS = { awaited: 50, busy: 250 } as const
+/** Grace period in which a new wall counts as busy: its job has not begun. */
+const NEW_WALL_MS = 80
 
-/** 60 % of the memory this process may use, four busy walls a core and 64 in all, as far as not said otherwise. */
+/** Defaults: 60 % of the memory available to this process, four busy and 64 walls per core. */
 export function budgetFor(
   asked: { readonly jobs?: number | undefined; readonly waitMsMax?: number | undefined } = {},
-): Budget & { readonly jobs: number } {
+): AdmissionBudget & { readonly jobs: number } {
   const memory = Math.min(os.totalmem(), process.constrainedMemory() || os.totalmem())
   const cores = os.availableParallelism()
   const jobs = asked.jobs ?? Math.min(JOBS_MAX, JOBS_PER_CORE * cores)
@@ -65,8 +75,8 @@ export function budgetFor(
   }
 }
 
-interface Watched {
-  readonly place: Place
+interface SampledWall {
+  readonly place: AdmissionSlot
   readonly sandbox: Pick<Sandbox, 'heldBytes'>
   readonly since: number
 }
@@ -75,50 +85,50 @@ export function createPool(options: PoolOptions): Pool {
   const { clock } = options
   const { budget, loads } = options
   const admitter = createAdmitter(budget, clock)
-  const watched = new Map<string, Watched>()
-  let before: Loads | undefined
-  let isLooking = false
+  const watched = new Map<string, SampledWall>()
+  let before: LoadSample | undefined
+  let isSampling = false
 
-  function makeRoom(): void {
+  function evictSpares(): void {
     const { stock } = options
     const over = admitter.memory + (stock?.bytes ?? 0) - budget.memory
-    if (over > 0) stock?.giveUp(over)
+    if (over > 0) stock?.evict(over)
   }
 
-  /** Looks for as long as it matters what a job uses: until then each has room for all of its ceilings. */
-  function lookSoon(): void {
-    if (!loads || isLooking || watched.size === 0) return
+  /** Samples only under load; otherwise there is room for all ceilings. */
+  function scheduleSample(): void {
+    if (!loads || isSampling || watched.size === 0) return
     if (admitter.waiting === 0 && admitter.running * 2 < budget.runnable) return
-    isLooking = true
-    const every = admitter.waiting > 0 ? LOOK_MS.awaited : LOOK_MS.busy
-    clock.after(every, () => void look(loads)).unref?.()
+    isSampling = true
+    const every = admitter.waiting > 0 ? SAMPLE_MS.awaited : SAMPLE_MS.busy
+    clock.after(every, () => void takeSample(loads)).unref?.()
   }
 
-  async function look(ask: () => Promise<Loads>): Promise<void> {
+  async function takeSample(ask: () => Promise<LoadSample>): Promise<void> {
     try {
       const now = await ask()
       const demand = before ? demandOf(before, now, os.availableParallelism()) : new Map()
       if (!before || demand.size > 0 || now.walls.length === 0) before = now
       for (const [wall, { isBusy, memory }] of demand) {
         const one = watched.get(wall)
-        if (one && clock.now() - one.since >= YOUNG_MS) recount(one, { isBusy, memory })
+        if (one && clock.now() - one.since >= NEW_WALL_MS) updateUse(one, { isBusy, memory })
       }
-      makeRoom()
+      evictSpares()
     } catch {
-      // A warden that cannot answer ends its walls: their jobs give their places back.
+      // The warden ends the walls if it fails, and their jobs release their slots.
       before = undefined
     } finally {
-      isLooking = false
-      lookSoon()
+      isSampling = false
+      scheduleSample()
     }
   }
 
-  /** A job of several walls counts by its ceilings: only its first is known here. */
-  function follow(sandbox: Sandbox, place: Place, walls: number): () => void {
+  /** Jobs of several walls count with their ceilings: only the first wall is known here. */
+  function trackWall(sandbox: Sandbox, place: AdmissionSlot, walls: number): () => void {
     const { wall } = sandbox
     if (wall === undefined || walls > 1) return () => undefined
     watched.set(wall, { place, sandbox, since: clock.now() })
-    lookSoon()
+    scheduleSample()
     return () => void watched.delete(wall)
   }
 
@@ -129,14 +139,14 @@ export function createPool(options: PoolOptions): Pool {
         throw new MayflyError('UNAVAILABLE', `Cannot find provider "${profile.provider}"`)
       const memory = profile.controls.memory + beside.memory
       const walls = 1 + beside.walls
-      const entering = admitter.enter(job.tenant, memory, signal, walls)
-      lookSoon()
+      const entering = admitter.admit(job.tenant, memory, signal, walls)
+      scheduleSample()
       const place = await entering
-      makeRoom()
+      evictSpares()
       const began = clock.now()
       try {
         const sandbox = await provider.launch(profile, clock)
-        const unfollow = follow(sandbox, place, walls)
+        const unfollow = trackWall(sandbox, place, walls)
         return {
           sandbox,
           queueTime: place.waited,
@@ -146,12 +156,12 @@ export function createPool(options: PoolOptions): Pool {
               await sandbox[Symbol.asyncDispose]()
             } finally {
               unfollow()
-              place.leave()
+              place.release()
             }
           },
         }
       } catch (error) {
-        place.leave()
+        place.release()
         throw error
       }
     },
@@ -167,7 +177,7 @@ export function createPool(options: PoolOptions): Pool {
   }
 }
 
-/** A guest makes the server hold bytes that no look at its wall finds. */
-function recount({ place, sandbox }: Watched, { isBusy, memory }: Measured): void {
-  place.recount({ isBusy, memory: memory + (sandbox.heldBytes ?? 0) })
+/** Adds bytes the server holds for the guest, which the wall's samples do not include. */
+function updateUse({ place, sandbox }: SampledWall, { isBusy, memory }: MeasuredUse): void {
+  place.updateUse({ isBusy, memory: memory + (sandbox.heldBytes ?? 0) })
 }

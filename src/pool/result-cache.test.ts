@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { jobOf } from '../../tests/fixtures/profile-world.ts'
-import { profileOf } from '../../tests/sim/stage.ts'
+import { profileOf } from '../../tests/sim/simulated-life.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { allControls, noFiles, noNetwork } from '../contract/controls.ts'
 import type { Job, JobRequest } from '../contract/job.ts'
@@ -65,7 +65,7 @@ function livedOf(more: Partial<LifeResult> = {}): LifeResult {
   }
 }
 
-test('S4-56: what was declared idempotent and is the same is given again, with where it is from', async () => {
+test('S4-56: an equal idempotent job gets the cached result, with its source', async () => {
   const { ask, runs, clock, said } = world()
   const first = job()
   const lived = await ask(first)
@@ -78,7 +78,7 @@ test('S4-56: what was declared idempotent and is the same is given again, with w
   assert.deepEqual(said, ['cache/miss', 'cache/hit'])
 })
 
-test('Changing what one was given changes nothing for the next', async () => {
+test('Modifying a returned result does not change the cached one', async () => {
   const { ask } = world()
   const lived = await ask(job())
   ;(lived.result as { n: number }).n = 2
@@ -87,7 +87,7 @@ test('Changing what one was given changes nothing for the next', async () => {
   assert.deepEqual((await ask(job())).result, { n: 1 })
 })
 
-test('S4-56: nothing is given to another tenant, nor for anything else that differs', async () => {
+test('S4-56: a different tenant or any other difference is a miss', async () => {
   const { ask, runs } = world()
   await ask(job())
   const base = jobOf({ idempotent: true })
@@ -103,7 +103,7 @@ test('S4-56: nothing is given to another tenant, nor for anything else that diff
   assert.equal(runs(), 1 + others.length)
 })
 
-test('What was not declared idempotent, or could reach out, is run each time', async () => {
+test('Jobs not declared idempotent, or with access to the outside, always run', async () => {
   const { ask, runs } = world()
   const open = profileOf({ controls: { ...closed, network: allControls.network } })
   const filing = profileOf({ controls: { ...closed, files: allControls.files } })
@@ -119,7 +119,7 @@ test('What was not declared idempotent, or could reach out, is run each time', a
   assert.equal(runs(), 12)
 })
 
-test('Only a whole outcome that ended ok is kept', async () => {
+test('Only complete outcomes with status ok are cached', async () => {
   const { ask, runs, cache } = world()
   const network = [
     { host: 'a.example', port: 443, verdict: 'allowed', sent: 1, received: 1 },
@@ -137,7 +137,7 @@ test('Only a whole outcome that ended ok is kept', async () => {
   assert.equal(cache.bytes, 0)
 })
 
-test('S4-56: the same at the same time runs once, and the others get what it came to', async () => {
+test('S4-56: concurrent equal jobs run once and share the result', async () => {
   const { ask, runs } = world()
   const { promise, resolve } = Promise.withResolvers<LifeResult>()
   const all = Array.from({ length: 20 }, () => ask(job(), { run: () => promise }))
@@ -150,7 +150,7 @@ test('S4-56: the same at the same time runs once, and the others get what it cam
   )
 })
 
-test('Where the first is cancelled, one of those that wait runs in its place', async () => {
+test('If the first is cancelled, one of the waiters runs instead', async () => {
   const { ask, runs } = world()
   const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
@@ -164,7 +164,7 @@ test('Where the first is cancelled, one of those that wait runs in its place', a
   assert.equal(runs(), 2)
 })
 
-test('Where the first ends badly, each of the others runs by itself', async () => {
+test('If the first fails, each waiter runs by itself', async () => {
   const { ask, runs } = world()
   const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
@@ -176,7 +176,7 @@ test('Where the first ends badly, each of the others runs by itself', async () =
   assert.equal(runs(), 3)
 })
 
-test('Who waits for the run of another can give up, and that goes on', async () => {
+test('A waiter can give up without stopping the run', async () => {
   const { ask } = world()
   const first = Promise.withResolvers<LifeResult>()
   const leader = ask(job(), { run: () => first.promise })
@@ -188,7 +188,7 @@ test('Who waits for the run of another can give up, and that goes on', async () 
   assert.equal((await leader).status, 'ok')
 })
 
-test('With no room nothing is kept, and nobody waits for another', async () => {
+test('A cache of zero capacity stores and shares nothing', async () => {
   const { ask, runs } = world(0)
   await Promise.all([ask(job()), ask(job())])
   assert.equal(runs(), 2)

@@ -8,36 +8,36 @@ import type { TaskEnd } from '../contract/provider.ts'
 import type { OutcomeWaiter, LifeResult, Rooms } from '../contract/pipeline.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
-import { type Bounds, Kept } from './kept.ts'
+import { type LruBounds, TenantLru } from './tenant-lru.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 export interface ResultCache {
   readonly recall: Rooms['recall']
-  /** Held now. */
+  /** Bytes held now. */
   readonly bytes: number
 }
 
 export interface CacheOptions {
   readonly clock: Clock
   readonly voice: Emitter
-  readonly bounds: () => Bounds
+  readonly bounds: () => LruBounds
 }
 
-/** Beside what it holds, what one outcome takes: its key, its place, its names. */
+/** Overhead per entry: key, map slot, names. */
 const OVERHEAD_BYTES = 1024
-/** Who waits for one run at once; any more run by themselves, and admission says when. */
+/** Limit of jobs waiting for one run; further ones run by themselves, subject to admission. */
 const FOLLOWERS_MAX = 1000
 
 /**
- * Outcomes of jobs that were declared idempotent, given again to the same tenant for the same code, input, files and
- * profile. Only those that ended `ok`, and could not have reached out: no network, no capability that somebody answers.
- * What is the same and under way runs once, and the others wait for it.
+ * Cache of outcomes for jobs declared idempotent: same tenant, code, input, files and profile. Only outcomes `ok`
+ * without possible side effects (no network, no capability answered outside) are cached. Concurrent equal jobs run
+ * once (single flight), and the others wait for its result.
  *
- * A hit is a job like any other: analysed, planned and recorded anew, so that what is blocked now is never answered
- * from before. Where the configuration changed what its sandbox would be, the profile's digest is another.
+ * A hit is still analysed, planned and recorded as a job, so that code blocked now is not answered from the cache. A
+ * configuration change that alters the sandbox changes the profile's digest, and so the key.
  */
 export function createResultCache({ clock, voice, bounds }: CacheOptions): ResultCache {
-  const kept = new Kept<KeptOutcome>(bounds, clock)
+  const kept = new TenantLru<CachedResult>(bounds, clock)
   const flights = new Map<string, Flight>()
 
   async function recall(
@@ -46,30 +46,35 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     asker: OutcomeWaiter,
     run: () => Promise<LifeResult>,
   ): Promise<LifeResult> {
-    if (bounds().bytes === 0 || !mayBeKept(job, profile)) return await run()
+    if (bounds().bytes === 0 || !isCacheable(job, profile)) return await run()
     const key = keyOf(job, profile)
     const began = clock.now()
     for (;;) {
       const found = kept.get(job.tenant, key)
       if (found) return hit(job, found, asker, began)
       const flight = flights.get(key)
-      if (!flight) return await lead(job, key, run)
+      if (!flight) return await runAsLeader(job, key, run)
       if (flight.followers >= FOLLOWERS_MAX) return miss(job, await run())
-      const landed = await followed(flight, asker.signal)
+      const landed = await awaitFlight(flight, asker.signal)
       if (typeof landed === 'object') return hit(job, landed, asker, began)
-      // What a cancelled job would have come to nobody knows; any other end says that it is not for others.
+      // A cancelled run says nothing about the result, so the next waiter runs; other uncached ends apply to this run
+      // only.
       if (landed === 'not kept') return miss(job, await run())
     }
   }
 
-  async function lead(job: Job, key: string, run: () => Promise<LifeResult>): Promise<LifeResult> {
-    const { promise, resolve } = Promise.withResolvers<Landed>()
+  async function runAsLeader(
+    job: Job,
+    key: string,
+    run: () => Promise<LifeResult>,
+  ): Promise<LifeResult> {
+    const { promise, resolve } = Promise.withResolvers<FlightResult>()
     flights.set(key, { landed: promise, followers: 0 })
-    let landed: Landed = 'not kept'
+    let landed: FlightResult = 'not kept'
     try {
       const lived = await run()
       if (lived.status === 'cancelled') landed = 'cancelled'
-      const outcome = keptOf(job, lived, clock.now())
+      const outcome = cachedResultOf(job, lived, clock.now())
       if (outcome) {
         kept.put(job.tenant, key, outcome)
         landed = outcome
@@ -84,10 +89,10 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
     }
   }
 
-  function hit(job: Job, found: KeptOutcome, { tap }: OutcomeWaiter, began: number): LifeResult {
+  function hit(job: Job, found: CachedResult, { tap }: OutcomeWaiter, began: number): LifeResult {
     const now = clock.now()
     const cachedFrom = { id: found.id, age: Math.max(0, now - found.at) }
-    const told = parseJson(found.json.toString()) as Told
+    const told = parseJson(found.json.toString()) as CachedOutcomeData
     voice.say('cache/hit', { from: cachedFrom.id, age: cachedFrom.age }, { run: job.id })
     if (tap)
       for (const name of ['stdout', 'stderr'] as const)
@@ -119,12 +124,14 @@ export function createResultCache({ clock, voice, bounds }: CacheOptions): Resul
   }
 }
 
-/** What is told of an outcome, as it left the gate. */
-type Told = Required<Pick<LifeResult, 'result' | 'encoding' | 'stdout' | 'stderr' | 'truncated'>> &
+/** Cached part of an outcome, after the gate. */
+type CachedOutcomeData = Required<
+  Pick<LifeResult, 'result' | 'encoding' | 'stdout' | 'stderr' | 'truncated'>
+> &
   Pick<LifeResult, 'calls' | 'artifacts' | 'display'>
 
-/** Text, so that nobody who was given it can change what others get. */
-interface KeptOutcome {
+/** Stored as JSON text, so that callers cannot modify each other's results. */
+interface CachedResult {
   readonly id: string
   readonly at: number
   readonly bytes: number
@@ -134,15 +141,15 @@ interface KeptOutcome {
   readonly end: TaskEnd
 }
 
-type Landed = KeptOutcome | 'cancelled' | 'not kept'
+type FlightResult = CachedResult | 'cancelled' | 'not kept'
 
 interface Flight {
-  readonly landed: Promise<Landed>
+  readonly landed: Promise<FlightResult>
   followers: number
 }
 
-/** Waits for the run of another, no longer than the one who waits cares for it. */
-async function followed(flight: Flight, signal: AbortSignal): Promise<Landed> {
+/** Waits for another job's run, until this caller cancels. */
+async function awaitFlight(flight: Flight, signal: AbortSignal): Promise<FlightResult> {
   const gone = Promise.withResolvers<never>()
   const leave = () => gone.reject(new DOMException('The job was cancelled', 'AbortError'))
   using _leaving = addAbortListener(signal, leave)
@@ -154,8 +161,8 @@ async function followed(flight: Flight, signal: AbortSignal): Promise<Landed> {
   }
 }
 
-/** Whether what it comes to may be given again: it was declared so, and can have no effect outside. */
-function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
+/** True if the job is declared idempotent and cannot have effects outside. */
+function isCacheable({ asked }: Job, { controls, capture }: Profile): boolean {
   const { network, files, capabilities } = controls
   const isClosed = !grantsNetwork(network) && !grantsFiles(files)
   const callsNobody =
@@ -171,7 +178,7 @@ function mayBeKept({ asked }: Job, { controls, capture }: Profile): boolean {
   )
 }
 
-/** All that can make a difference to what a job comes to. The profile's digest covers tenant, wall, image and limits. */
+/** Everything that can influence the result. The profile's digest covers tenant, wall, image and limits. */
 function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
   const { code, name, files, args, env, stdin, artifacts, calls } = asked
   const source = [code, name, inputText, files]
@@ -180,15 +187,15 @@ function keyOf({ tenant, asked, inputText }: Job, { digest }: Profile): string {
   return sha256(JSON.stringify(parts))
 }
 
-/** Undefined for what may not be given again: another end than ok, less than all of it, or one that reached out. */
-function keptOf(job: Job, lived: LifeResult, at: number): KeptOutcome | undefined {
+/** Undefined for outcomes that must not be reused: not ok, truncated, or with side effects. */
+function cachedResultOf(job: Job, lived: LifeResult, at: number): CachedResult | undefined {
   const { status, result = null, encoding = 'json', stdout = '', stderr = '', claim, end } = lived
   const { truncated, calls, artifacts, display } = lived
   if (status !== 'ok' || !claim || !end || !truncated) return undefined
   if (truncated.stdout || truncated.stderr) return undefined
   if (calls?.some((call) => call.status !== 'ok') || (end.network ?? []).length > 0)
     return undefined
-  const told: Told = {
+  const told: CachedOutcomeData = {
     result,
     encoding,
     stdout,
@@ -211,7 +218,7 @@ function keptOf(job: Job, lived: LifeResult, at: number): KeptOutcome | undefine
   }
 }
 
-/** A hit costs nothing, and says so. */
+/** A hit reports no resource use. */
 function withoutMemory({ memory: _memory, ...end }: TaskEnd): TaskEnd {
   return end
 }

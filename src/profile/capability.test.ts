@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
 import { controlNames } from '../contract/controls.ts'
 import type { JobRequest } from '../contract/job.ts'
-import { PlanMemo } from './memo.ts'
+import { PlanMemo } from './plan-memo.ts'
 import { makePlan } from './make-profile.ts'
 
 const MB = 2 ** 20
@@ -37,7 +37,7 @@ function becauseOf({ profile }: ReturnType<typeof planOf>, field: string) {
 
 const http = 'ccos.network.http-fetch'
 
-test('S4-37: all five values of a capability are in its profile, each with where it stands', () => {
+test('S4-37: all five settings of a capability are in its profile, each with its source', () => {
   const plan = planOf(http, { capability_configs: { [http]: seed } })
   const { limits, controls } = plan.profile
   assert.equal(plan.kind, 'run')
@@ -58,7 +58,7 @@ test('S4-37: all five values of a capability are in its profile, each with where
   assert.deepEqual(becauseOf(plan, 'controls.files'), ['none', `${where}.fs_policy`])
 })
 
-test('What a capability may have is no other job’s, whatever else it calls itself', () => {
+test('Settings of a capability apply to no other job, whatever its labels', () => {
   const values = { capability_configs: { [http]: seed } }
   for (const plan of [planOf(undefined, values), planOf('another', values)]) {
     assert.equal(plan.profile.limits.memory, 128 * MB)
@@ -79,7 +79,7 @@ test('S4-6: two capabilities of one configuration have their own limits', () => 
   assert.deepEqual([small.controls.network.allow, large.controls.network.allow], [[], 'any'])
 })
 
-test('A capability never has more than the ceilings of its tenant and of the configuration', () => {
+test('A capability stays within the ceilings of its tenant and the configuration', () => {
   const plan = planOf('greedy', {
     ceilings: { timeout: '2s', network: { allow: ['api.github.com'] } },
     tenants: [{ name: 'default', ceilings: { memory: '32MB' } }],
@@ -93,7 +93,7 @@ test('A capability never has more than the ceilings of its tenant and of the con
   assert.equal(becauseOf(plan, 'limits.memory')[1], 'tenants.default.ceilings.memory')
 })
 
-test('A call may ask for less than its capability has, and gets no more', () => {
+test('A call may ask for less than its capability has, and never gets more', () => {
   const values = { capability_configs: { [http]: seed } }
   const less = planOf(http, values, { limits: { timeout: 50, memory: '1GB' }, network: 'open' })
   assert.deepEqual([less.profile.limits.timeout, less.profile.limits.memory], [50, 64 * MB])
@@ -102,7 +102,7 @@ test('A call may ask for less than its capability has, and gets no more', () => 
   assert.deepEqual(planOf(http, values, { network: 'none' }).profile.controls.network.allow, [])
 })
 
-test('Less than a core is held by a wall that can hold it, and by no other', () => {
+test('A limit below one core takes a wall that can enforce it', () => {
   const values = { capability_configs: { [http]: seed } }
   assert.equal(planOf(http, values).profile.tier, 'process')
   const refused = planOf(http, values, { tier: 'isolate' })
@@ -112,7 +112,7 @@ test('Less than a core is held by a wall that can hold it, and by no other', () 
   assert.equal(whole.profile.tier, 'isolate')
 })
 
-test('A folder goes to what runs in a realm; for a program there is an error with the way out', () => {
+test('Folders need a realm, and programs get an error with the alternative', () => {
   const policy = { ReadWrite: ['/srv/data'] }
   const values = { capability_configs: { files: { fs_policy: policy } } }
   const plan = planOf('files', values)
@@ -124,7 +124,7 @@ test('A folder goes to what runs in a realm; for a program there is an error wit
   assert.match(String((program.error.details as { hint?: string }).hint), /by call|hand the files/)
 })
 
-test('What calls capabilities has a wall that lets it, and a program has none', () => {
+test('Capability calls take a wall that supports them, and no wall does for programs', () => {
   const calls: JobRequest = { capabilities: ['math.add'] }
   const config = configOf()
   const plan = (language: 'js' | 'python', can: 'calls' | 'network') => {
@@ -136,14 +136,14 @@ test('What calls capabilities has a wall that lets it, and a program has none', 
   assert.equal(plan('python', 'calls').kind, 'unavailable')
 })
 
-test('A schedule for a capability is that of its calls', () => {
+test('A schedule bound to a capability applies to its calls', () => {
   const phases = [{ name: 'brief', for: 70 }]
   const values = { schedules: { short: { phases, for_capabilities: ['slow'] } } }
   assert.equal(planOf('slow', values).profile.schedule.phases[0]?.name, 'brief')
   assert.notEqual(planOf('fast', values).profile.schedule.phases[0]?.name, 'brief')
 })
 
-test('Plans of two capabilities are not mistaken for each other', () => {
+test('Plans of two capabilities are cached separately', () => {
   const config = configOf({ capability_configs: { a: { memory_limit_mb: 16 } } })
   const memo = new PlanMemo()
   const ofOne = (capability: string) => {

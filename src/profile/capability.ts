@@ -3,9 +3,9 @@ import type { Control, FilesControl } from '../contract/controls.ts'
 import type { Job, Limits } from '../contract/job.ts'
 import type { ConfiguredNetwork } from '../contract/network.ts'
 
-/** What a call of a capability may have, as far as its configuration says something. */
+/** Settings for calls of one capability, as far as configured. */
 export interface CapabilityTerms {
-  /** Where it stands: `capability_configs.NAME`. */
+  /** Configuration path: `capability_configs.NAME`. */
   readonly where: string
   readonly limits: Pick<Limits, 'timeout' | 'memory' | 'cpu'>
   readonly network?: ConfiguredNetwork | undefined
@@ -13,11 +13,11 @@ export interface CapabilityTerms {
 }
 
 const MB = 2 ** 20
-/** Below this a wall has to hold the processor itself: what runs in one thread has no more by its nature. */
+/** Below one core the wall must enforce the limit; a single thread cannot exceed one anyway. */
 const ONE_CORE = 1
 
-/** `[capability_configs.NAME]` of the capability that a job is a call of; nothing for any other job. */
-export function termsFor(
+/** `[capability_configs.NAME]` for a job that is a capability call; undefined for other jobs. */
+export function capabilityTermsFor(
   { capability }: Pick<Job, 'capability'>,
   { capability_configs }: Config,
 ): CapabilityTerms | undefined {
@@ -36,15 +36,15 @@ export function termsFor(
   }
 }
 
-/** The keys of the configuration, for the reasons in explain. */
-export const keyOf = {
+/** Configuration keys for `explain`. */
+export const configKeyOf = {
   timeout: 'timeout',
   memory: 'memory_limit_mb',
   cpu: 'cpu_limit',
 } as const
 
-/** Controls that a wall must be able to hold for this, which not every wall does. */
-export function heldFor(
+/** Controls the wall must enforce for these settings. */
+export function requiredControls(
   terms: CapabilityTerms | undefined,
   { cpu }: { readonly cpu: number },
 ): readonly Control[] {

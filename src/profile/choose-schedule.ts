@@ -8,18 +8,17 @@ import type { Reaction } from '../contract/phase.ts'
 export interface ChosenSchedule {
   readonly name: string
   readonly because: string
-  /** Undefined where nobody configured one: then a life is one phase as long as the timeout. */
+  /** Undefined if none is configured: a single phase as long as the timeout. */
   readonly course: ScheduleConfig | undefined
-  /** How long its phases are together, in milliseconds; undefined where it is the timeout. */
+  /** Length of all phases in milliseconds; undefined if it is the timeout. */
   readonly lifeMs: number | undefined
 }
 
 /**
- * Which schedule a job has. One that is bound to a capability that it calls or asks for goes before one that is bound to where it
- * came in; of several, the shortest life. A job may name another in place of a bound one only where that is nowhere
- * looser; where none is bound it may name any, and `default` is for those that name none. Where no schedule at all is
- * configured it may name a preset: beside one that is, that would be a way round it. Throws MayflyError INVALID for any
- * other name.
+ * Chooses the schedule of a job. Precedence: bound to a capability called or asked for, bound to the origin, named by
+ * the job, `default`. Among several bound ones the shortest life wins. A job may replace a bound schedule only by one
+ * that is nowhere looser. Presets can be named only if no schedule is configured, since they could otherwise bypass
+ * one. Throws MayflyError INVALID for unknown names.
  */
 export function chooseSchedule(
   { asked, origin, capability }: Pick<Job, 'asked' | 'origin' | 'capability'>,
@@ -56,7 +55,7 @@ function knownNames(schedules: Config['schedules']): readonly string[] {
   return configured.length > 0 ? configured : Object.keys(presets).sort()
 }
 
-/** The timeout stays that of a life without a schedule: a preset prolongs none. */
+/** Presets do not extend the timeout. */
 function preset(name: string, schedules: Config['schedules']): ChosenSchedule | undefined {
   if (Object.keys(schedules).length > 0 || !Object.hasOwn(presets, name)) return undefined
   const course = presets[name]!.schedule
@@ -88,9 +87,9 @@ function boundTo(
 }
 
 /**
- * Whether one schedule can stand for another, whatever happens in the life: phase by phase it is no longer and allows
- * no more, an advance leaves it no more, and to an anomaly it does the same or ends. What depends on what the guest
- * does, or on zones, cannot be compared, so it is looser.
+ * True if `inner` is at least as strict as `outer` in every possible life: phase by phase no longer and no wider, no
+ * more time left by an advance, and reactions equal or ending. Schedules with conditions, zones or CPU clocks are not
+ * comparable and count as looser.
  */
 function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   const conditional = outer.phases.some(
@@ -109,12 +108,12 @@ function isNoLooser(inner: ScheduleConfig, outer: ScheduleConfig): boolean {
   })
 }
 
-/** For code that is trusted less it is another schedule, and which that is was not decided yet. */
+/** `begin_at` makes the first phase depend on trust in the code, which is not known here. */
 function beginsLater({ begin_at }: ScheduleConfig): boolean {
   return Object.values(begin_at).some((name) => name !== undefined)
 }
 
-/** Two that close more in different ways cannot be compared, nor what `tighten` takes from different phases. */
+/** Reactions that close different things are not comparable, and neither is `tighten` from different phases. */
 function isNoMilder(inner: Reaction, outer: Reaction): boolean {
   if (outer === 'record' || inner === 'terminate' || inner === 'capture') return true
   return inner === outer && outer !== 'tighten'
@@ -124,7 +123,7 @@ function lengthOf({ phases }: ScheduleConfig): number {
   return phases.reduce((sum, phase) => sum + phase.for, 0)
 }
 
-/** What each phase allows of everything; a key left out is as it was. */
+/** Cumulative controls of each phase; omitted keys are inherited. */
 function controlsOf({ phases }: ScheduleConfig) {
   let before = allControls
   return phases.map((phase) => (before = { ...before, ...phase.controls }))

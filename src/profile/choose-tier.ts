@@ -7,62 +7,62 @@ import type { Ability } from '../contract/provider.ts'
 import type { TierSubstitute } from '../contract/pipeline.ts'
 import { namedTiers, type Strength, strengthOf, type TierName } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
-import { costOf, ranked, type Ranked, whyBefore } from './rank.ts'
+import { costOf, rankWalls, type RankFacts, whyBefore } from './rank-walls.ts'
 
-/** What is known of a provider here; `strength` is what its probe proved. */
-export interface ProviderFacts extends Ranked {
-  /** Why it is not available. */
+/** Facts about a provider; `strength` as proven by its probe. */
+export interface ProviderFacts extends RankFacts {
+  /** Reason for being unavailable. */
   readonly reason?: string
   readonly languages: readonly Language[]
-  /** Left out, it can do nothing but run code. */
+  /** Undefined: it only runs code. */
   readonly can?: readonly Ability[]
-  /** What it holds a guest to. */
+  /** Controls it enforces. */
   readonly enforces?: readonly Control[]
   readonly isByNameAlone?: boolean
 }
 
-export interface Wanted {
+export interface TierRequest {
   readonly config: Config
   readonly tenant: Tenant
   readonly asked: Pick<JobAsked, 'tier' | 'floor' | 'provider'>
   readonly verdict: Verdict
-  /** What the job needs beside its language. */
+  /** Abilities needed beside the language. */
   readonly abilities: readonly Ability[]
-  /** What it must be held to by its wall, that not every wall can. */
+  /** Controls the wall must enforce, which not every wall can. */
   readonly holds?: readonly Control[]
-  /** What earlier runs of this code have earned it. */
-  readonly raised?: RaisedFloor | undefined
+  /** Floor raised by earlier runs of this code. */
+  readonly raised?: FloorRaise | undefined
 }
 
-export interface RaisedFloor {
+export interface FloorRaise {
   readonly strength: Strength
   readonly because: string
 }
 
-/** The wall to make, or why there will be none; then provider and tier are what it would have taken. */
-export interface Choice {
+/** Chosen wall, or the reason for none; provider and tier are then the ones that would have been taken. */
+export interface TierChoice {
   readonly provider: string
   readonly tier: TierName
   readonly floor: Strength
   readonly explain: readonly FieldReason[]
   readonly end?: { readonly kind: 'blocked' | 'unavailable'; readonly error: OutcomeError }
-  /** Where the default escalation wants more than this machine has. */
+  /** Set if the default escalation wants a wall that this machine lacks. */
   readonly standsIn?: TierSubstitute
 }
 
 /**
- * The cheapest available wall that is strong enough and can do what is asked. Never one below the floor: the
- * strongest of the tenant's floor, the floor asked, what the language needs and what the escalation says of the risk.
+ * Cheapest available wall that is strong enough and has the needed abilities; never below the floor, which is the
+ * strongest of the tenant's, the job's, the language's and the escalation's.
  */
-export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Choice {
-  const facts = ranked(known)
+export function chooseTier(wanted: TierRequest, known: readonly ProviderFacts[]): TierChoice {
+  const facts = rankWalls(known)
   const need = withinReach(wanted, needOf(wanted, facts), facts)
-  const judged = facts.map((fact) => ({ fact, whyNot: whyNot(fact, need) }))
+  const judged = facts.map((fact) => ({ fact, whyNot: rejectionReason(fact, need) }))
   const usable = judged.filter(({ whyNot }) => whyNot === undefined).map(({ fact }) => fact)
   const preferred = need.preferred && usable.find(({ name }) => name === need.preferred)
   const taken = need.lacking ? strongestOf(usable) : preferred || usable[0]
   const end =
-    blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : nobody(need, judged))
+    blockedByScore(wanted) ?? tooWeak(need, facts) ?? (taken ? undefined : noProvider(need, judged))
   return {
     provider: taken?.name ?? need.provider ?? 'none',
     tier: taken?.tier ?? need.tier ?? need.floor.tier,
@@ -89,33 +89,33 @@ export function chooseTier(wanted: Wanted, known: readonly ProviderFacts[]): Cho
   }
 }
 
-interface Floor {
+interface TierFloor {
   readonly strength: Strength
   readonly tier: TierName
   readonly because: string
 }
 
-/** What a provider must be to be taken. */
-interface Need {
-  readonly floor: Floor
+/** Requirements for a provider. */
+interface TierNeed {
+  readonly floor: TierFloor
   readonly tier?: TierName
   readonly provider?: string
-  /** Taken before a cheaper one. */
+  /** Preferred over cheaper ones. */
   readonly preferred?: string
   readonly language: Language
   readonly abilities: readonly Ability[]
   readonly holds: readonly Control[]
   readonly mock: boolean
   readonly production: boolean
-  /** The floor of the default escalation, which no wall of this machine reaches. */
-  readonly lacking?: Floor
+  /** Floor of the default escalation that no wall of this machine reaches. */
+  readonly lacking?: TierFloor
 }
 
 /**
- * The mock runs nothing, so what code may do asks no wall of it; a floor that someone set does. As the default
- * provider it therefore serves jobs without such a floor, and only where it is there.
+ * The mock runs no code, so only explicit floors apply to it. As default provider it serves jobs without such a
+ * floor, if it is available.
  */
-function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
+function needOf(wanted: TierRequest, facts: readonly ProviderFacts[]): TierNeed {
   const { asked, config, verdict, abilities, holds = [] } = wanted
   const said = strongest(floorsSaid(wanted))
   const chosen = asked.tier === undefined && asked.provider === undefined
@@ -139,15 +139,18 @@ function needOf(wanted: Wanted, facts: readonly ProviderFacts[]): Need {
   }
 }
 
-/** The least that stands in for a wall that is missing. */
+/** Weakest substitute for a missing wall. */
 const leastStandIn = 'process'
 
 /**
- * The need as this machine can meet it. Only the default escalation gives way, only where no wall here reaches it,
- * never below `process` and never below any other floor: a floor, an escalation or a tenant rule that somebody set
- * is kept to the letter.
+ * Adapts the need to this machine. Only the default escalation yields, only if no wall reaches it, never below
+ * `process` or any other floor; configured floors, escalations and tenant rules are kept.
  */
-function withinReach(wanted: Wanted, need: Need, facts: readonly ProviderFacts[]): Need {
+function withinReach(
+  wanted: TierRequest,
+  need: TierNeed,
+  facts: readonly ProviderFacts[],
+): TierNeed {
   const { config, verdict } = wanted
   const step = stepBelowBlock(config.escalation, verdict.risk)
   if (!config.hasDefaultEscalation || !step || need.mock) return need
@@ -156,27 +159,27 @@ function withinReach(wanted: Wanted, need: Need, facts: readonly ProviderFacts[]
   if (lacking.strength <= others.strength || lacking.strength <= strengthOf[leastStandIn])
     return need
   const { tier: _tier, provider: _provider, ...anywhere } = need
-  if (facts.some((fact) => whyNot(fact, anywhere) === undefined)) return need
+  if (facts.some((fact) => rejectionReason(fact, anywhere) === undefined)) return need
   const because = `the strongest here in place of "${lacking.tier}" (${lacking.because})`
   const floor = strongest([others, floorAt(leastStandIn, because)])
   return { ...need, floor, lacking }
 }
 
-/** As strong as there is; `usable` is in order, so that the first of several is the one to take. */
+/** Strongest usable wall; `usable` is ordered, so the first of several wins. */
 function strongestOf(usable: readonly ProviderFacts[]): ProviderFacts | undefined {
   const most = Math.max(...usable.map(({ strength }) => strength))
   return usable.find(({ strength }) => strength === most)
 }
 
-function explainLacking({ lacking }: Need): readonly FieldReason[] {
+function explainLacking({ lacking }: TierNeed): readonly FieldReason[] {
   if (!lacking) return []
   const because = `${lacking.because}; no such wall is here, and the strongest that is takes the job`
   return [{ field: 'floor.wanted', value: lacking.tier, because }]
 }
 
-const noFloor: Floor = { strength: 0, tier: 'mock', because: 'no floor is set' }
+const noFloor: TierFloor = { strength: 0, tier: 'mock', because: 'no floor is set' }
 
-function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
+function floorsSaid({ tenant, asked }: TierRequest): readonly TierFloor[] {
   return [
     ...(tenant.floor ? [floorAt(tenant.floor, `tenants.${tenant.name}.floor`)] : []),
     ...(asked.floor ? [floorAt(asked.floor, 'asked')] : []),
@@ -184,9 +187,9 @@ function floorsSaid({ tenant, asked }: Wanted): readonly Floor[] {
 }
 
 function floorsFound(
-  { config, verdict, raised }: Wanted,
+  { config, verdict, raised }: TierRequest,
   { escalated }: { readonly escalated: boolean } = { escalated: true },
-): readonly Floor[] {
+): readonly TierFloor[] {
   const step = escalated ? stepBelowBlock(config.escalation, verdict.risk) : undefined
   return [
     floorAt('isolate', 'untrusted code needs a wall'),
@@ -196,17 +199,17 @@ function floorsFound(
   ]
 }
 
-/** The tier that people would name for a strength. */
+/** Weakest tier of at least this strength. */
 function weakestAt(strength: Strength): TierName {
   return namedTiers.find((tier) => strengthOf[tier] >= strength) ?? 'microvm'
 }
 
-function floorAt(tier: TierName, because: string): Floor {
+function floorAt(tier: TierName, because: string): TierFloor {
   return { strength: strengthOf[tier], tier, because }
 }
 
-/** Of two as strong, the later: it says more of why. */
-function strongest(floors: readonly Floor[]): Floor {
+/** Among equals the later wins, as its reason is more specific. */
+function strongest(floors: readonly TierFloor[]): TierFloor {
   return floors.reduce((a, b) => (b.strength >= a.strength ? b : a), noFloor)
 }
 
@@ -222,7 +225,7 @@ function stepBelowBlock(
   return undefined
 }
 
-function whyNot(fact: ProviderFacts, need: Need): string | undefined {
+function rejectionReason(fact: ProviderFacts, need: TierNeed): string | undefined {
   if (need.provider !== undefined && fact.name !== need.provider)
     return `provider "${need.provider}" is asked for`
   if (fact.name === 'mock' && !need.mock) return 'the mock is reached by its name alone'
@@ -234,7 +237,7 @@ function whyNot(fact: ProviderFacts, need: Need): string | undefined {
   if (!fact.languages.includes(need.language)) return `it does not run "${need.language}"`
   if (fact.strength < need.floor.strength)
     return `its strength ${fact.strength} is below ${need.floor.strength} (${need.floor.because})`
-  // What runs nothing needs no network, no folder and no bound for it.
+  // The mock needs no network, folders or bounds.
   if (need.mock) return undefined
   const lacked = need.abilities.find((ability) => !fact.can?.includes(ability))
   if (lacked) return lacks[lacked] ?? `it cannot do "${lacked}"`
@@ -274,7 +277,7 @@ const has: Readonly<Partial<Record<Ability, string>>> = {
   'program-trace': 'tells which functions of a program ran',
 }
 
-function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
+function blockedByScore({ config, verdict }: TierRequest): TierChoice['end'] {
   const step = config.escalation.findLast(({ at }) => at <= verdict.risk)
   if (step?.to !== 'block') return undefined
   const { risk, severity, findings } = verdict
@@ -290,8 +293,8 @@ function blockedByScore({ config, verdict }: Wanted): Choice['end'] {
   return { kind: 'blocked', error: { code: 'THREAT_DETECTED', message, details } }
 }
 
-/** Who names a wall gets that one or none: it is never raised silently. */
-function tooWeak(need: Need, facts: readonly ProviderFacts[]): Choice['end'] {
+/** A job that names a wall gets that wall or none: it is never replaced silently. */
+function tooWeak(need: TierNeed, facts: readonly ProviderFacts[]): TierChoice['end'] {
   const { floor, tier, provider, production } = need
   const fact = facts.find(({ name }) => name === provider)
   const what =
@@ -309,15 +312,15 @@ function tooWeak(need: Need, facts: readonly ProviderFacts[]): Choice['end'] {
   }
 }
 
-function nobody(
-  need: Need,
+function noProvider(
+  need: TierNeed,
   judged: readonly { readonly fact: ProviderFacts; readonly whyNot: string | undefined }[],
-): Choice['end'] {
+): TierChoice['end'] {
   const { floor, tier, provider, language, abilities, holds } = need
   const wants = [
     ...(provider ? [`is "${provider}"`] : []),
     ...(tier ? [`is tier "${tier}"`] : []),
-    // A tier that is asked for is strong enough by now, and every wall is as strong as the least.
+    // A named tier has passed the floor check, and every wall reaches the minimum.
     ...(tier === undefined && floor.strength > strengthOf.isolate
       ? [`is at least as strong as "${floor.tier}" (${floor.because})`]
       : []),
@@ -338,7 +341,7 @@ function nobody(
   return { kind: 'unavailable', error: { code: 'LANGUAGE_UNSUPPORTED', message: none, details } }
 }
 
-/** Whether there are walls, and none that runs it, whatever the job asked: trying again later will not help. */
+/** True if no available wall has a runtime for the language: a retry will not help. */
 function lacksRuntime(
   language: Language,
   judged: readonly { readonly fact: ProviderFacts }[],
@@ -347,8 +350,8 @@ function lacksRuntime(
   return walls.length > 0 && !walls.some(({ fact }) => fact.languages.includes(language))
 }
 
-/** A lower escalation is a way out where it alone stands between the code and a wall that would run it. */
-function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]): string {
+/** Suggests a lower escalation only if nothing else rules out a wall that would run the code. */
+function hintFor(need: TierNeed, judged: readonly { readonly fact: ProviderFacts }[]): string {
   const { floor, tier, provider, language, abilities } = need
   const make = 'Make such a provider available ("mayfly doctor" says what is missing)'
   const isThere = judged.some(({ fact }) => fact.available && fact.languages.includes(language))
@@ -361,7 +364,7 @@ function hintFor(need: Need, judged: readonly { readonly fact: ProviderFacts }[]
   return abilities.includes('network') ? `${make}, or ask for no network` : make
 }
 
-function explainTaken(taken: ProviderFacts | undefined, need: Need): readonly FieldReason[] {
+function explainTaken(taken: ProviderFacts | undefined, need: TierNeed): readonly FieldReason[] {
   const { floor, provider, tier, preferred, lacking } = need
   const cheapest = lacking
     ? 'the strongest that is here'

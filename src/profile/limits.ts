@@ -1,20 +1,20 @@
 import { type Config, configSchema, type Tenant } from '../contract/config.ts'
 import type { Limits } from '../contract/job.ts'
 import type { FieldReason, Profile } from '../contract/profile.ts'
-import { keyOf, type CapabilityTerms } from './capability.ts'
+import { configKeyOf, type CapabilityTerms } from './capability.ts'
 import type { ChosenSchedule } from './choose-schedule.ts'
 
 export type ProfileLimits = Profile['limits']
 
 const askable = ['timeout', 'memory', 'cpu', 'processes', 'disk', 'output', 'artifacts'] as const
 const configured = ['result'] as const
-/** The server holds them all at once: more than this takes a configured ceiling. */
+/** The server holds all artifacts in memory: more takes a configured ceiling. */
 const artifactBytesMax = 64 * 2 ** 20
 const builtIn: Config['limits'] = configSchema.parse({}).limits
 
 /**
- * The limits asked for, else those of the capability that is called, else the configured ones, none above a ceiling;
- * each with its reason. Where nobody asked for a time, a life is as long as its schedule.
+ * Limits of the job, else of the capability, else of the configuration, capped by all ceilings, each with its reason.
+ * Without a requested timeout a life is as long as its schedule.
  */
 export function limitsFor(
   asked: Limits,
@@ -79,14 +79,14 @@ interface Wishes {
   readonly terms: CapabilityTerms | undefined
 }
 
-/** What is configured for the capability is what a call has, and the most that it can have. */
+/** The capability's limit is both default and maximum of its calls. */
 function calledFor(
   name: (typeof askable)[number],
   { limits, where }: CapabilityTerms,
 ): Bounded | undefined {
   if (name !== 'timeout' && name !== 'memory' && name !== 'cpu') return undefined
   const value = limits[name]
-  return value === undefined ? undefined : { value, because: `${where}.${keyOf[name]}` }
+  return value === undefined ? undefined : { value, because: `${where}.${configKeyOf[name]}` }
 }
 
 function own(name: keyof ProfileLimits, { limits }: Config): Bounded {

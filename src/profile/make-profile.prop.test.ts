@@ -27,7 +27,7 @@ const facts = fc
   .uniqueArray(tier, { minLength: 1 })
   .map((tiers) => [...tiers.map((one) => factsOf(one)), factsOf('mock', { name: 'mock' })])
 
-test('S1-5: the same inputs give the same bytes, remembered or not, in whatever order facts come', () => {
+test('S1-5: equal inputs give equal bytes, cached or not, in any order of facts', () => {
   fc.assert(
     fc.property(asked, ceilings, risk, facts, (job, most, score, known) => {
       const config = () => configOf({ ceilings: most })
@@ -59,7 +59,7 @@ test('stricter ceilings never give looser controls or limits', () => {
   )
 })
 
-test('a higher risk never gets a weaker wall, and none is below its floor', () => {
+test('a higher risk never gets a weaker wall, and no wall is below its floor', () => {
   fc.assert(
     fc.property(asked, risk, risk, facts, (job, a, b, known) => {
       const config = configOf()

@@ -36,7 +36,7 @@ function plan(given: Case = {}): Plan {
   })
 }
 
-/** How it ends: the provider, or kind and code. */
+/** Result as text: the provider, or kind and code. */
 function end(given: Case): string {
   const made = plan(given)
   return made.kind === 'run' ? made.profile.provider : `${made.kind} ${made.error.code}`
@@ -53,7 +53,7 @@ const ladder = [
   factsOf('mock', { name: 'mock' }),
 ]
 
-test('S4-32: a job that asks nothing gets the cheapest wall and no rights', () => {
+test('S4-32: a minimal job gets the cheapest wall and no rights', () => {
   const { kind, profile } = plan()
   assert.equal(kind, 'run')
   assert.equal(profile.provider, 'isolated-vm')
@@ -66,7 +66,7 @@ test('S4-32: a job that asks nothing gets the cheapest wall and no rights', () =
   assert.deepEqual(profileSchema.parse(profile), profile)
 })
 
-test('what a job asks beyond its language is granted to that job alone, and explained', () => {
+test('requests beyond the language are granted to their job only, and explained', () => {
   const profiler = createProfiler({ config: configOf(), providers: () => leastFacts })
   const asks = profiler(jobOf({ capabilities: ['webassembly'] }), verdictOf())
   const asksNothing = profiler(jobOf(), verdictOf())
@@ -98,7 +98,7 @@ test('an escalation without block never blocks', () =>
     'a-process',
   ))
 
-test('what is blocked says its score, its severity and the patterns found', () => {
+test('a blocked plan reports score, severity and patterns', () => {
   const finding = {
     name: 'VM_ESCAPE',
     severity: 'critical',
@@ -127,7 +127,7 @@ test('what is blocked says its score, its severity and the patterns found', () =
   })
 })
 
-test('a job never falls below its floor: it ends unavailable, with what is missing and the way out', () => {
+test('a job never falls below its floor: it ends unavailable, with the missing wall and a hint', () => {
   const made = plan({ risk: 45 })
   assert.ok(made.kind === 'unavailable')
   assert.match(made.error.message, /"process" \(escalation\.40, risk 45\)/)
@@ -245,7 +245,7 @@ const ends: readonly (readonly [string, Case, string])[] = [
 for (const [what, given, expected] of ends)
   test(`${what}: ${expected}`, () => assert.equal(end(given), expected))
 
-test('a tenant has its floor and its ceilings, whatever it asks for', () => {
+test("a tenant's floor and ceilings apply to all its jobs", () => {
   const config = {
     tenants: [
       {
@@ -270,7 +270,7 @@ test('a tenant has its floor and its ceilings, whatever it asks for', () => {
   assert.equal(because(made, 'controls.network'), 'asked, within tenants.acme.ceilings.network')
 })
 
-test('a tenant that no file names has what the default tenant has', () => {
+test("a tenant without configuration has the default tenant's settings", () => {
   const config = { tenants: [{ name: 'default', ceilings: { cpu: 0.5 } }] }
   assert.equal(plan({ config, tenant: 'of-a-key' }).profile.limits.cpu, 0.5)
 })
@@ -303,7 +303,7 @@ test('the phases of a schedule start from the grants and only close', () => {
   assert.equal(schedule.shorten, 0.25)
 })
 
-test('a schedule that nobody configured is refused with those there are', () =>
+test('an unknown schedule is refused with the list of known ones', () =>
   assert.throws(() => plan({ asked: { schedule: 'constructor' } }), {
     code: 'INVALID',
     details: { field: 'schedule', known: [...presetNames].sort() },
@@ -330,7 +330,7 @@ test('S1-5: explain names the reason behind every field', () => {
   }
 })
 
-test('every provider that was not taken has its reason', () => {
+test('every provider not taken has its reason', () => {
   const made = plan({ risk: 50, facts: ladder })
   assert.equal(because(made, 'providers.mock'), 'the mock is reached by its name alone')
   assert.match(because(made, 'providers.a-isolate') ?? '', /strength 1 is below 3/)
@@ -338,12 +338,12 @@ test('every provider that was not taken has its reason', () => {
   assert.equal(because(made, 'providers.a-process'), undefined)
 })
 
-test('the digest is that of everything but digest and explain', () => {
+test('the digest covers everything but digest and explain', () => {
   const { digest, explain: _, ...rest } = plan().profile
   assert.equal(digest, `sha256:${sha256(canonicalJson(rest))}`)
 })
 
-test('a plan is frozen, and what the caller still holds is no part of it', () => {
+test('a plan is frozen, and shares no data with its caller', () => {
   const schema = { type: 'object' }
   const asked: JobRequest = { output: { schema } }
   const job = jobOf(asked)
@@ -353,7 +353,7 @@ test('a plan is frozen, and what the caller still holds is no part of it', () =>
   assert.throws(() => Object.assign(made.profile.limits, { cpu: 9 }), TypeError)
 })
 
-test('a plan is made once for the same question, and anew when the answer may differ', () => {
+test('a plan is cached for equal inputs, and made anew when they differ', () => {
   let config = configOf()
   let facts = leastFacts
   const profile = createProfiler({ config: () => config, providers: () => facts })
@@ -368,7 +368,7 @@ test('a plan is made once for the same question, and anew when the answer may di
   assert.equal(profile(jobOf(), verdictOf()).kind, 'unavailable')
 })
 
-test('what keeps a job from running is told, and nothing else', () => {
+test('only reasons that keep a job from running are reported', () => {
   const made = plan({ asked: { tier: 'gvisor' } })
   assert.ok(made.kind === 'unavailable')
   assert.match(made.error.message, /no available provider is tier "gvisor" and runs "js"$/)
@@ -376,14 +376,14 @@ test('what keeps a job from running is told, and nothing else', () => {
   assert.doesNotMatch(hint, /escalation/)
 })
 
-/** What a machine without a virtual machine or a userland kernel has. */
+/** Facts of a machine without virtual machines and userland kernels. */
 const plainMachine = [
   factsOf('isolate'),
   factsOf('process'),
   factsOf('gvisor', { available: false }),
 ]
 
-test('where this machine lacks the wall of the default escalation, the strongest that is here takes the job', () => {
+test('if this machine lacks the wall of the default escalation, its strongest one takes the job', () => {
   for (const [risk, wanted] of [
     [60, 'gvisor'],
     [90, 'microvm'],
@@ -400,7 +400,7 @@ test('where this machine lacks the wall of the default escalation, the strongest
   assert.equal(made.kind === 'run' && made.standsIn, undefined)
 })
 
-test('nothing below process stands in for a stronger wall, and nothing runs what is blocked', () => {
+test('no wall below process substitutes a stronger one, and blocked code never runs', () => {
   const isolates = [factsOf('isolate'), factsOf('wasm')]
   assert.equal(end({ risk: 90, facts: isolates }), 'unavailable UNAVAILABLE')
   assert.equal(end({ risk: 95, facts: plainMachine }), 'blocked THREAT_DETECTED')
@@ -411,7 +411,7 @@ test('nothing below process stands in for a stronger wall, and nothing runs what
   assert.equal(end({ risk: 90, facts: plainMachine, asked: { tier: 'process' } }), 'a-process')
 })
 
-test('a floor, an escalation and the floor of a tenant that are set end unavailable, as they did', () => {
+test('configured floors, escalations and tenant floors still end unavailable', () => {
   const escalation = { 0: 'isolate', 40: 'process', 60: 'gvisor', 80: 'microvm', 95: 'block' }
   const cases: Case[] = [
     { config: { escalation } },
@@ -425,7 +425,7 @@ test('a floor, an escalation and the floor of a tenant that are set end unavaila
   assert.equal(made.kind, 'unavailable')
 })
 
-test('a package that was not read asks for a stronger wall, and restrains as plain code at most', () => {
+test('an unread package demands a stronger wall, with the restraint of plain code at most', () => {
   const finding = { name: 'UNREAD_DEPENDENCY', score: 60, kind: 'threat' } as const
   const verdict = { findings: [finding] as unknown as Verdict['findings'] }
   const unread = plan({ risk: 60, verdict, facts: plainMachine }).profile

@@ -15,31 +15,30 @@ import { plainScoreMax, trustOf, type Verdict } from '../contract/verdict.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { deepFreeze } from '../lib/deep-freeze.ts'
 import { sha256 } from '../lib/hash.ts'
-import { heldFor, termsFor } from './capability.ts'
+import { requiredControls, capabilityTermsFor } from './capability.ts'
 import { chooseSchedule } from './choose-schedule.ts'
-import { type Choice, chooseTier, type ProviderFacts, type RaisedFloor } from './choose-tier.ts'
+import { type TierChoice, chooseTier, type ProviderFacts, type FloorRaise } from './choose-tier.ts'
 import { limitsFor, type ProfileLimits } from './limits.ts'
 import { explainNetwork, explainPrivate, networkFor, privateHostsFor } from './network.ts'
-import { PlanMemo } from './memo.ts'
-import { explainSurroundings } from './surroundings.ts'
-import { restrained } from './restrain.ts'
+import { PlanMemo } from './plan-memo.ts'
+import { explainProgramInputs } from './program-inputs.ts'
+import { restrainLimits } from './restrain-limits.ts'
 import { explainSchedule, scheduleFor } from './schedule.ts'
 
 export interface ProfilerParts {
-  /** The configuration in force; a function where it can be overridden while running. */
+  /** Configuration in force; a function if it can change at run time. */
   readonly config: Config | (() => Config)
-  /** What is known of each provider now. */
+  /** Current facts of each provider. */
   readonly providers: () => readonly ProviderFacts[]
-  /** The floor that earlier runs of this code have earned it. */
-  readonly raised?: ((job: Job, verdict: Verdict) => RaisedFloor | undefined) | undefined
+  /** Floor raised by earlier runs of this code. */
+  readonly raised?: ((job: Job, verdict: Verdict) => FloorRaise | undefined) | undefined
 }
 
 export type Profiler = (job: Job, verdict: Verdict) => Plan
 
 /**
- * Makes the room that turns a job and its verdict into the sandbox to make, with a reason for every field. The same
- * job, verdict, configuration and facts give the same bytes. Throws MayflyError INVALID for a job that names a
- * schedule that nobody configured.
+ * Creates the function from job and verdict to plan, with a reason for every field. Deterministic: equal inputs give
+ * equal bytes. Throws MayflyError INVALID for an unknown schedule.
  */
 export function createProfiler({ config, providers, raised }: ProfilerParts): Profiler {
   const memo = new PlanMemo()
@@ -54,12 +53,12 @@ export function createProfiler({ config, providers, raised }: ProfilerParts): Pr
   }
 }
 
-/** The choice of a wall without the rest of a profile, for the search for a wall to prove. */
+/** Chooses a wall without the rest of the profile, to find the next provider to probe. */
 export function createChooser({
   config,
   providers,
   raised,
-}: ProfilerParts): (job: Job, verdict: Verdict) => Choice {
+}: ProfilerParts): (job: Job, verdict: Verdict) => TierChoice {
   return (job, verdict) => {
     const now = typeof config === 'function' ? config() : config
     const floor = raised?.(job, verdict)
@@ -71,16 +70,16 @@ export function createChooser({
   }
 }
 
-interface World {
+interface PlanContext {
   readonly config: Config
   readonly facts: readonly ProviderFacts[]
-  readonly raised?: RaisedFloor
+  readonly raised?: FloorRaise
 }
 
-/** Uncached: pure, and frozen through and through. */
-export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: World): Plan {
+/** Uncached, pure; the result is deeply frozen. */
+export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: PlanContext): Plan {
   const { asked } = job
-  const surroundings = explainSurroundings(asked, verdict)
+  const surroundings = explainProgramInputs(asked, verdict)
   const { choice, chosen, terms, network, privateHosts, controls, schedule, trust, ...limited } =
     chosenWall(job, verdict, { config, facts, ...(raised && { raised }) })
   const { limits, limitsExplained } = limited
@@ -99,7 +98,7 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
     ...(privateHosts.length > 0 && { privateHosts }),
     schedule,
     limits,
-    // A copy: whoever asked may hold the schema still, and a profile never changes.
+    // Copied, since the caller may still modify the schema.
     output: structuredClone(asked.output),
     capture: asked.capture,
   } as const
@@ -128,13 +127,17 @@ export function makePlan(job: Job, verdict: Verdict, { config, facts, raised }: 
 }
 
 /** Everything that the choice of a wall reads, and the choice. */
-function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: World) {
+function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: PlanContext) {
   const { asked } = job
   const tenant = tenantOf(config, job.tenant)
   const chosen = chooseSchedule(job, config)
-  const terms = termsFor(job, config)
+  const terms = capabilityTermsFor(job, config)
   const asAsked = limitsFor(asked.limits, config, tenant, { ...chosen, terms })
-  const { limits, io, explain: limitsExplained } = restrained(asAsked, config, suspicionOf(verdict))
+  const {
+    limits,
+    io,
+    explain: limitsExplained,
+  } = restrainLimits(asAsked, config, restraintRisk(verdict))
   const network = networkFor(asked.network, config, tenant, terms)
   const privateHosts = privateHostsFor(network.value, config, tenant, terms)
   const files = terms?.files ?? noFiles
@@ -143,17 +146,16 @@ function chosenWall(job: Job, verdict: Verdict, { config, facts, raised }: World
   const trust = trustOf(verdict)
   const schedule = scheduleFor({ chosen, granted: controls, timeoutMs: limits.timeout, trust })
   const abilities = abilitiesFor(job, verdict, controls)
-  const holds = heldFor(terms, limits)
+  const holds = requiredControls(terms, limits)
   const choice = chooseTier({ config, tenant, asked, verdict, abilities, holds, raised }, facts)
   const granted = { chosen, terms, network, privateHosts, controls }
   return { choice, ...granted, schedule, trust, limits, limitsExplained }
 }
 
 /**
- * The risk without that of packages that were not read: those ask for a stronger wall, and restrain the job no more
- * than code without a finding may be.
+ * Risk without that of unread packages: those demand a stronger wall, but restrain resources no more than plain code.
  */
-function suspicionOf({ risk, findings }: Verdict): number {
+function restraintRisk({ risk, findings }: Verdict): number {
   if (!findings.some(({ name }) => name === 'UNREAD_DEPENDENCY')) return risk
   const others = findings.filter(
     ({ name, kind }) => kind === 'threat' && name !== 'UNREAD_DEPENDENCY',
@@ -161,17 +163,17 @@ function suspicionOf({ risk, findings }: Verdict): number {
   return Math.max(Math.min(risk, plainScoreMax), ...others.map(({ score }) => score))
 }
 
-/** A program runs on what this machine has below /usr; what every other wall holds comes with Mayfly. */
+/** Programs use the host's /usr; all other walls ship with Mayfly. */
 function imageOf(tier: TierName): string {
   return tier === 'process' ? 'host' : 'builtin'
 }
 
-/** A tenant that only a key knows has what the default tenant has. */
+/** Tenants known only by a key have the settings of the default tenant. */
 function tenantOf({ tenants }: Config, name: string): Tenant {
   return tenants.find((tenant) => tenant.name === name) ?? tenants[0]!
 }
 
-/** What a wall must be able to do for this job, beside running its language. */
+/** Abilities the wall needs beside running the language. */
 function abilitiesFor(
   { asked, packages = [] }: Job,
   { language }: Pick<Verdict, 'language'>,
@@ -191,12 +193,12 @@ function abilitiesFor(
   ]
 }
 
-/** Whether it is answered outside the wall; what a wall holds itself is left to it. */
+/** True if it is answered outside the wall. */
 function isCalled(capability: string): boolean {
   return callable.some((name) => name === capability)
 }
 
-/** Nothing is granted that was not asked for and allowed; what the wall holds by its nature is left to it. */
+/** Grants only what was requested and permitted; system calls are left to the wall's own filter. */
 function controlsOf(
   limits: ProfileLimits & Pick<Controls, 'io'>,
   { network, files, capabilities }: Pick<Controls, 'network' | 'files' | 'capabilities'>,

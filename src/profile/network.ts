@@ -4,18 +4,18 @@ import { type ConfiguredNetwork, type NetworkInput, networkOf } from '../contrac
 import type { FieldReason } from '../contract/profile.ts'
 import type { CapabilityTerms } from './capability.ts'
 
-export interface Granted<T> {
+export interface GrantedValue<T> {
   readonly value: T
   readonly because: string
 }
 
-/** The network asked for, else that of the capability that is called, else the configured one; within the ceilings. */
+/** Network of the job, else of the capability, else of the configuration, within all ceilings. */
 export function networkFor(
   asked: NetworkInput | undefined,
   config: Config,
   tenant: Tenant,
   terms?: CapabilityTerms,
-): Granted<NetworkControl> {
+): GrantedValue<NetworkControl> {
   const called = terms?.network && `${terms.where}.network_policy`
   let value = plain(asked === undefined ? (terms?.network ?? config.network) : networkOf(asked))
   const reasons = [asked === undefined ? (called ?? defaultReason(config)) : 'asked']
@@ -32,8 +32,8 @@ export function networkFor(
 }
 
 /**
- * Where this network may have private addresses: what rules of the configuration let be, for everybody, for this tenant
- * and for the capability that is called. Never what a job asks for.
+ * Hosts of this network that may be private, from configuration rules (global, tenant, capability) only, never from
+ * the job.
  */
 export function privateHostsFor(
   network: NetworkControl,
@@ -62,8 +62,8 @@ function plain({ allow, deny, sent, received }: ConfiguredNetwork): NetworkContr
   }
 }
 
-/** What is granted in words short enough for every outcome. */
-export function explainNetwork({ value, because }: Granted<NetworkControl>): FieldReason {
+/** Short form for outcomes. */
+export function explainNetwork({ value, because }: GrantedValue<NetworkControl>): FieldReason {
   const isOpen = JSON.stringify(value) === JSON.stringify(allControls.network)
   const short = isOpen ? 'open' : value
   return { field: 'controls.network', value: grantsNetwork(value) ? short : 'none', because }

@@ -12,7 +12,7 @@ const long = {
     { name: 'no-network', for: '10s', network: 'none' },
   ],
 }
-/** As `long`, sooner over and tighter from the start. */
+/** Like `long`, but shorter and tighter from the start. */
 const shorter = {
   phases: [
     { name: 'full', for: '2s', cpu: 0.5 },
@@ -33,17 +33,17 @@ function planned(
   return { ...profile, because }
 }
 
-test('S2-10: The schedule "default" holds for every job that names none', () => {
+test('S2-10: the schedule "default" applies to every job that names none', () => {
   const { schedule, because } = planned({ default: long, brief })
   assert.deepEqual([schedule.name, because('schedule.name')], ['default', 'schedules.default'])
 })
 
-test('A job that names a schedule has that one', () => {
+test('A job may name a schedule', () => {
   const { schedule, because } = planned({ default: long, brief }, { schedule: 'brief' })
   assert.deepEqual([schedule.name, because('schedule.name')], ['brief', 'schedules.brief: asked'])
 })
 
-test('A job may name a preset while no schedule is configured; beside one that is, there is none', () => {
+test('Presets can be named only while no schedule is configured', () => {
   const { schedule, limits, because } = planned({}, { schedule: 'shrinking-life' })
   assert.deepEqual(
     schedule.phases.map(({ name }) => name),
@@ -65,7 +65,7 @@ test('A preset has no more time than a configured default', () => {
   assert.equal(profile.limits.timeout, 1000)
 })
 
-test('False credentials lie in the lives of a schedule that says so, and a job that may not leave it keeps them', () => {
+test('Honeytokens follow the schedule, and a bound job cannot drop them', () => {
   const planting = { ...long, honeytokens: true, for_origins: ['page'] }
   const { schedule, because } = planned({ long, planting }, {}, { origin: 'page' })
   assert.equal(schedule.honeytokens, true)
@@ -75,7 +75,7 @@ test('False credentials lie in the lives of a schedule that says so, and a job t
   assert.equal(left.schedule.name, 'planting')
 })
 
-test('S2-11: A schedule that is bound holds for what it is bound to: capability before origin before default', () => {
+test('S2-11: bound schedules apply by capability before origin before default', () => {
   const schedules = {
     default: long,
     page: { ...brief, for_origins: ['page', 'event'] },
@@ -89,7 +89,7 @@ test('S2-11: A schedule that is bound holds for what it is bound to: capability 
   assert.equal(both.because('schedule.name'), 'schedules.wasm: for capability "webassembly"')
 })
 
-test('A job names its way out of no schedule that is bound: only into one that is nowhere looser', () => {
+test('A bound schedule can be replaced only by one that is nowhere looser', () => {
   const bound = { ...long, for_origins: ['page'] }
   const named = (schedules: Record<string, unknown>, schedule: string) =>
     planned(schedules, { schedule }, { origin: 'page' })
@@ -124,7 +124,7 @@ test('A job names its way out of no schedule that is bound: only into one that i
     assert.equal(named({ bound: { ...bound, ...more }, shorter }, 'shorter').schedule.name, 'bound')
 })
 
-test('A life is as long as its schedule where nobody asked for a time, within the ceilings', () => {
+test('Without a requested timeout a life is as long as its schedule, within the ceilings', () => {
   const { limits, because } = planned({ default: long })
   assert.deepEqual([limits.timeout, because('limits.timeout')], [15_000, 'schedules.default'])
   assert.equal(planned({ default: long }, { limits: { timeout: '1s' } }).limits.timeout, 1000)
@@ -136,7 +136,7 @@ test('A life is as long as its schedule where nobody asked for a time, within th
   assert.equal(planned({}).limits.timeout, 5000)
 })
 
-test('S2-11: Zones of a kind have phases of their own, within the grants; input validation the shortest', () => {
+test('S2-11: zones of a kind have their own phases, within the grants; input validation the shortest', () => {
   const zones = {
     'input-validation': { phases: [{ name: 'brief', for: '200ms', files: 'none' }], clock: 'cpu' },
     transform: { phases: [{ name: 'work', for: '3s' }] },
@@ -171,7 +171,7 @@ test('Conditions and the clock of a schedule are in the profile, and explained',
   assert.equal(value('schedule.clock'), 'cpu')
 })
 
-test('The same job from another origin may have another plan', () => {
+test('The same job from another origin can have another plan', () => {
   const schedules = { page: { ...brief, for_origins: ['page'] } }
   const digests = ['page', 'http'].map(
     (origin) => planned(schedules, {}, { origin: origin as Job['origin'] }).digest,
@@ -179,7 +179,7 @@ test('The same job from another origin may have another plan', () => {
   assert.notEqual(digests[0], digests[1])
 })
 
-test('S2-2: What is thought of code before it runs says with which phase its life begins', () => {
+test('S2-2: trust in the code selects the first phase', () => {
   const begins = { suspect: 'no-network', plain: 'full' }
   const schedules = { default: { ...long, begin_at: begins } }
   const config = configOf({ schedules })
@@ -204,7 +204,7 @@ test('S2-2: What is thought of code before it runs says with which phase its lif
   )
 })
 
-test('S2-2: What the phases that it does not live would have closed is closed from its beginning', () => {
+test('S2-2: controls closed by skipped phases are closed from the start', () => {
   const phases = [
     { name: 'full', for: '1s', cpu: 0.5 },
     { name: 'fewer', for: '1s', processes: 3 },
@@ -221,7 +221,7 @@ test('S2-2: What the phases that it does not live would have closed is closed fr
   assert.ok(isWithin(suspect![0]!.controls, plain![2]!.controls))
 })
 
-test('S2-2: Code that is trusted less never begins with an earlier phase, and only with one there is', () => {
+test('S2-2: less trusted code never begins with an earlier phase, nor with an unknown one', () => {
   const of = (begin_at: Record<string, string>) =>
     configOf({ schedules: { default: { ...long, begin_at } } })
   assert.throws(

@@ -7,16 +7,16 @@ import type { ChosenSchedule } from './choose-schedule.ts'
 
 export interface ScheduleWanted {
   readonly chosen: ChosenSchedule
-  /** What the life starts with. */
+  /** Controls at the start of the life. */
   readonly granted: Controls
   readonly timeoutMs: number
-  /** What is thought of the code: its life may begin with a later phase than the first. */
+  /** CodeTrust in the code, which selects the first phase. */
   readonly trust: CodeTrust
 }
 
 /**
- * The schedule of one life, each phase at what the one before it had met with what it names. Without a configured one,
- * a life is one phase as long as the timeout.
+ * Schedule of one life: each phase is the meet of its own controls and the previous phase. Without a configured
+ * schedule, one phase as long as the timeout.
  */
 export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWanted): Schedule {
   const { name, course } = chosen
@@ -27,7 +27,7 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
   const { phases, ...reactions } = laidOut(course, granted)
   return {
     name,
-    // What came before has closed what it closed, though nobody lives it.
+    // Skipped phases still close what they close.
     phases: phases.slice(beginOf(course, trust)),
     ...reactions,
     ...(zones.length > 0 && { zones: Object.fromEntries(zones) }),
@@ -35,7 +35,7 @@ export function scheduleFor({ chosen, granted, timeoutMs, trust }: ScheduleWante
   }
 }
 
-/** Every field of a schedule, with what decided it. */
+/** Fields of a schedule with their reasons. */
 export function explainSchedule(
   schedule: Schedule,
   granted: Controls,
@@ -63,7 +63,7 @@ export function explainSchedule(
   ]
 }
 
-/** Which of its phases a life begins with. */
+/** Index of the first phase. */
 function beginOf({ phases, begin_at }: ScheduleConfig, trust: CodeTrust): number {
   const place = phases.findIndex(({ name }) => name === begin_at[trust])
   return Math.max(0, place)
@@ -95,7 +95,7 @@ function zoneOf(zone: ScheduleConfig['zones'][string], granted: Controls): ZoneS
   return { ...laidOut(zone, granted), ...(programs && { programs }) }
 }
 
-/** With one phase there is nothing to advance to, so a medium anomaly is recorded. */
+/** A single phase has nothing to advance to, so medium anomalies are recorded. */
 function oneLife(granted: Controls, timeoutMs: number): Schedule {
   return {
     name: 'default',
@@ -111,7 +111,7 @@ function textOf({ name, for: ms, advanceIf, terminateIf }: Phase): string {
   return `${name} ${ms} ms${advance}${terminate}`
 }
 
-/** For each phase what it still allows of the controls in which it is stricter than the one before it. */
+/** For each phase the controls that are stricter than before. */
 function closedBy(phases: readonly Phase[], granted: Controls): readonly Partial<Controls>[] {
   return phases.map(({ controls }, place) => {
     const closed = controlsBeyond(phases[place - 1]?.controls ?? granted, controls)

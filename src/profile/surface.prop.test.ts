@@ -36,7 +36,7 @@ const phaseOf = (own: Controls, place: number): Phase => ({
   controls: canonicalControls(own),
 })
 
-test('S2-26: Whatever a schedule that only closes, each phase reaches no more than the one before it', () => {
+test('S2-26: each phase of a closing schedule reaches no more than the one before', () => {
   fc.assert(
     fc.property(
       controls,
@@ -62,7 +62,7 @@ test('S2-26: Whatever a schedule that only closes, each phase reaches no more th
   )
 })
 
-test('S2-26: What would open again is named, so that the list cannot hide it', () => {
+test('S2-26: anything that would reopen is listed by name', () => {
   const calls = wallCalls('process', true)
   fc.assert(
     fc.property(controls, controls, (a, b) => {
@@ -78,7 +78,7 @@ test('S2-26: What would open again is named, so that the list cannot hide it', (
   )
 })
 
-test('S2-26: A class that closes takes its calls with it, and a wall that cannot close it says so', () => {
+test('S2-26: closing a class removes its calls, and a wall that cannot close it reports that', () => {
   const held = { ...allControls, syscalls: ['network', 'outside', 'process', 'write'] }
   const phases = [allControls, held].map(phaseOf)
   const [first, second] = surfaceOf(allControls, { phases }, wallCalls('process', true))

@@ -2,26 +2,26 @@ import { classesToClose, type CallClass } from '../contract/calls.ts'
 import { canonicalControls, controlsBeyond, type Controls } from '../contract/controls.ts'
 import type { Schedule } from '../contract/phase.ts'
 
-/** What a wall lets its program ask the kernel for at all, and what of it a class of calls takes away. */
+/** System calls a wall permits, and the effect of closing a class. */
 export interface WallCalls {
-  /** Names of system calls, each with the restrictions that always hold. */
+  /** Names of system calls with their permanent restrictions. */
   readonly allowed: Readonly<Record<string, readonly string[]>>
   readonly watched: readonly WatchedCall[]
-  /** Classes that can be closed while a program runs: none without a sentinel, and in an isolate. */
+  /** Classes closable at run time: none without a sentinel or in an isolate. */
   readonly closable: readonly CallClass[]
 }
 
-/** `leaves` what the call can still do where its class is closed; left out, nothing. */
+/** `leaves`: use that remains when the class is closed; undefined: none. */
 export interface WatchedCall {
   readonly call: string
   readonly class: CallClass
   readonly leaves?: string
 }
 
-/** What can be reached in one phase of a life. */
+/** Attack surface of one phase. */
 export interface Surface {
   readonly phase: string
-  /** Milliseconds from the release of user code, where no anomaly and no condition comes first. */
+  /** Milliseconds since the release of user code, without anomalies and conditions. */
   readonly from: number
   readonly to: number
   readonly network: Controls['network']
@@ -29,18 +29,18 @@ export interface Surface {
   readonly capabilities: Controls['capabilities']
   readonly limits: Pick<Controls, 'cpu' | 'memory' | 'io' | 'processes'>
   readonly calls: {
-    /** How many have any use left, and how many of them only some. */
+    /** Calls with any use left, and the restricted ones among them. */
     readonly reachable: number
     readonly restricted: number
     readonly closed: readonly CallClass[]
-    /** Classes that this phase takes away and that this wall can't: it ends the life there, and does not pretend. */
+    /** Classes that the phase closes but the wall cannot: the life ends there. */
     readonly unheld: readonly CallClass[]
-    /** By name, what restricts each. */
+    /** Restrictions by call. */
     readonly of: Readonly<Record<string, readonly string[]>>
   }
 }
 
-/** The whole of a schedule, phase by phase. */
+/** Surface of a schedule, phase by phase. */
 export function surfaceOf(
   granted: Controls,
   { phases }: Pick<Schedule, 'phases'>,
@@ -75,7 +75,7 @@ export function surfaceOf(
   })
 }
 
-/** What of `next` was not in `before`; empty where the surface only shrank. */
+/** Items of `next` that `before` lacks; empty if the surface only shrank. */
 export function surfaceBeyond(next: Surface, before: Surface): readonly string[] {
   const controls = controlsBeyond(controlsIn(next), controlsIn(before))
   const calls = Object.entries(next.calls.of)

@@ -7,7 +7,7 @@ interface Policy {
   readonly allow: readonly { readonly call: string; readonly where?: readonly unknown[] }[]
 }
 
-interface Watched {
+interface SentinelPolicy {
   readonly watched: readonly {
     readonly call: string
     readonly class: CallClass
@@ -16,7 +16,7 @@ interface Watched {
   }[]
 }
 
-/** What a class leaves of calls that it does not take whole; guest/sentinel/README.md says how each is judged. */
+/** Remaining use of partly closed calls; guest/sentinel/README.md explains the checks. */
 const leaves: Readonly<Partial<Record<CallClass, Readonly<Record<string, string>>>>> = {
   network: {
     socket: "between the wall's own processes (AF_UNIX)",
@@ -29,8 +29,8 @@ const opens = ['open', 'openat', 'openat2'] as const
 const forks = ['fork', 'vfork', 'clone', 'clone3'] as const
 
 /**
- * What a wall of a tier lets its program ask the kernel for, as its filters have it: `policies/seccomp` and
- * `policies/sentinel.json`. Of an isolate it is what its whole worker may ask, which is more than any guest can.
+ * System calls permitted in a tier, from `policies/seccomp` and `policies/sentinel.json`. For isolates it is the list
+ * of the whole worker, which is more than any guest can use.
  */
 export function wallCalls(tier: 'isolate' | 'process', hasSentinel: boolean): WallCalls {
   const { allow } = policy(tier === 'process' ? 'seccomp/process' : 'seccomp/narrow') as Policy
@@ -43,14 +43,14 @@ export function wallCalls(tier: 'isolate' | 'process', hasSentinel: boolean): Wa
 }
 
 function watchedCalls(): readonly WatchedCall[] {
-  const { watched } = policy('sentinel') as Watched
+  const { watched } = policy('sentinel') as SentinelPolicy
   return [
     ...watched.map(({ call, class: name }) => {
       const left = name === 'outside' ? 'files of the scratch folders' : leaves[name]?.[call]
       return { call, class: name, ...(left !== undefined && { leaves: left }) }
     }),
     ...opens.map((call) => ({ call, class: 'write' as const, leaves: 'for reading' })),
-    // Held by the kernel's own bound on how many there may be.
+    // Enforced by the kernel's limit on processes.
     ...forks.map((call) => ({ call, class: 'process' as const })),
   ]
 }

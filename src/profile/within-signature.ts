@@ -2,7 +2,7 @@ import { grantsNetwork } from '../contract/controls.ts'
 import type { Plan } from '../contract/pipeline.ts'
 import type { Signed } from '../contract/signature.ts'
 
-/** A plan as its signers leave it: as it is, or blocked. They take nothing away in silence. */
+/** Applies the signature: the plan is unchanged or blocked, never silently reduced. */
 export function withinSignature(plan: Plan, signed: Signed): Plan {
   const { profile } = plan
   if (signed.kind === 'refused') return { kind: 'blocked', profile, error: signed.error }
@@ -17,7 +17,7 @@ export function withinSignature(plan: Plan, signed: Signed): Plan {
   }
 }
 
-/** What a plan grants, in the words of an envelope. */
+/** Grants of a plan, in the words of the signature envelope. */
 function grantsOf({ profile: { controls } }: Plan): readonly string[] {
   const { network, capabilities } = controls
   const named = capabilities === 'any' ? ['any'] : capabilities

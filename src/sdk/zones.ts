@@ -8,7 +8,7 @@ import type { Tightened, ZoneEnded } from '../contract/live.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { RiskAnalysis, TemporalZone, ZoneCode } from '../contract/zones.ts'
 import { newJob } from '../job.ts'
-import { assigned } from '../zones/carve.ts'
+import { zoneSources } from '../zones/carve.ts'
 
 /** Options of an execution: a job's fields without code, its owner, and its instance. */
 export interface ExecutionInfo extends Omit<JobRequest, 'code' | 'calls'> {
@@ -70,7 +70,7 @@ export class ZoneCalls {
     zones: readonly TemporalZone[],
   ): readonly ZoneCode[] {
     const names = new Set(zones.map(({ id }) => id))
-    return assigned(code, { zones: analysis.split.zones.filter(({ name }) => names.has(name)) })
+    return zoneSources(code, { zones: analysis.split.zones.filter(({ name }) => names.has(name)) })
   }
 
   async initializeExecution(

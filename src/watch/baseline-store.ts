@@ -5,43 +5,47 @@ import * as z from 'zod'
 import type { Anomaly } from '../contract/anomaly.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { makeFolder } from '../lib/make-folder.ts'
-import { type Baseline, freeze, isLearning, learned, noBaseline } from './baseline.ts'
-import { itemKinds, peakNames, type Trail } from './trail.ts'
+import { type Baseline, freeze, isLearning, withRun, noBaseline } from './baseline.ts'
+import { itemKinds, peakNames, type RunTrail } from './trail.ts'
 import type { PastCalls } from '../contract/zones.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
-/** Whose past: an effect or an image of a tenant, with the hash of its code, so that new code starts anew. */
-export interface Subject {
+/** Key of a baseline: an effect or image of a tenant and the hash of its code, so that changed code starts anew. */
+export interface BaselineKey {
   readonly tenant: string
-  /** `effect:NAME` or `image:NAME`. */
+  /** `effect:NAME`, `image:NAME` or `instance:ID`. */
   readonly name: string
-  /** The digest of the code that its verdict has. */
+  /** Digest from the code's verdict. */
   readonly code: string
 }
 
-/** What was learned, of all tenants, each within its own. Any number of processes share the file. */
+/** Baselines of all tenants, isolated from each other. Any number of processes share the file. */
 export interface BaselineStore {
-  get(subject: Subject): Baseline | undefined
-  /** One more run. `full`: there is no room for another subject of this tenant, and nothing was forgotten for it. */
-  learn(subject: Subject, trail: Trail, anomalies: readonly Anomaly[]): 'learned' | 'done' | 'full'
-  /** From now on nothing is learned, and what was not seen is an anomaly. False where there is nothing to freeze. */
-  freeze(subject: Subject): boolean
-  /** Forgets all there is of it, whatever its code was; the next run is a first one. How many were forgotten. */
-  reset(subject: Pick<Subject, 'tenant' | 'name'>): number
-  /** What each zone of an instance, `instance:ID`, called in its first run that ended well. */
-  past(subject: Subject): PastCalls | undefined
-  /** Keeps the first that it is given; a later one cannot widen it. The instance least used makes room. */
-  keepPast(subject: Subject, past: PastCalls): void
-  /** For people to read, and to keep; by name and code. */
-  export(tenant: string, name?: string): readonly Kept[]
+  get(subject: BaselineKey): Baseline | undefined
+  /** Learns one run. `full`: the tenant has too many subjects; none is evicted for a new one. */
+  learn(
+    subject: BaselineKey,
+    trail: RunTrail,
+    anomalies: readonly Anomaly[],
+  ): 'learned' | 'done' | 'full'
+  /** Stops learning: items not seen so far become anomalies. False if there is no baseline. */
+  freeze(subject: BaselineKey): boolean
+  /** Deletes all baselines of a name, whatever the code; returns how many. */
+  reset(subject: Pick<BaselineKey, 'tenant' | 'name'>): number
+  /** Capabilities called by each zone of an instance (`instance:ID`) in its first successful run. */
+  past(subject: BaselineKey): PastCalls | undefined
+  /** Stores the first call only, so that later runs cannot widen it. The least recently used instance is evicted. */
+  keepPast(subject: BaselineKey, past: PastCalls): void
+  /** Baselines for people to read, ordered by name and code. */
+  export(tenant: string, name?: string): readonly StoredBaseline[]
   close(): void
 }
 
-export interface Kept extends Subject {
+export interface StoredBaseline extends BaselineKey {
   readonly baseline: Baseline
 }
 
-/** Subjects of one tenant. */
+/** Limit of subjects per tenant. */
 export const subjectsMax = 10_000
 const busyMs = 5000
 const schema = `
@@ -65,10 +69,10 @@ const baselineSchema: z.ZodType<Baseline> = z.object({
   lost: z.record(z.enum(itemKinds), count),
 })
 
-/** Pairs, for a zone may be called like anything that an object inherits. */
+/** Pairs instead of an object: zone names may be `__proto__` or other inherited keys. */
 const pastSchema = z.array(z.tuple([z.string(), z.array(z.string())]))
 
-/** Opens `baselines.db`; `:memory:` lasts as long as the process. Throws MayflyError STATE. */
+/** Opens `baselines.db`; `:memory:` keeps nothing on disk. Throws MayflyError STATE. */
 export function openBaselineStore(path: string, countMax = subjectsMax): BaselineStore {
   try {
     const inMemory = path === ':memory:'
@@ -93,25 +97,25 @@ class SqliteStore implements BaselineStore {
     this.#countMax = countMax
   }
 
-  get(subject: Subject): Baseline | undefined {
+  get(subject: BaselineKey): Baseline | undefined {
     return this.#guard('read', () => this.#read(subject))
   }
 
   learn(
-    subject: Subject,
-    trail: Trail,
+    subject: BaselineKey,
+    trail: RunTrail,
     anomalies: readonly Anomaly[],
   ): 'learned' | 'done' | 'full' {
     return this.#alone(() => {
       const before = this.#read(subject)
       if (before && !isLearning(before)) return 'done'
       if (!before && this.#count(subject.tenant) >= this.#countMax) return 'full'
-      this.#write(subject, learned(before ?? noBaseline, trail, anomalies))
+      this.#write(subject, withRun(before ?? noBaseline, trail, anomalies))
       return 'learned'
     })
   }
 
-  freeze(subject: Subject): boolean {
+  freeze(subject: BaselineKey): boolean {
     return this.#alone(() => {
       const before = this.#read(subject)
       if (before) this.#write(subject, freeze(before))
@@ -119,7 +123,7 @@ class SqliteStore implements BaselineStore {
     })
   }
 
-  reset({ tenant, name }: Pick<Subject, 'tenant' | 'name'>): number {
+  reset({ tenant, name }: Pick<BaselineKey, 'tenant' | 'name'>): number {
     const gone = (table: string) =>
       Number(
         this.#db.prepare(`DELETE FROM ${table} WHERE tenant = ? AND name = ?`).run(tenant, name)
@@ -128,7 +132,7 @@ class SqliteStore implements BaselineStore {
     return this.#alone(() => gone('baselines') + gone('pasts'))
   }
 
-  past({ tenant, name, code }: Subject): PastCalls | undefined {
+  past({ tenant, name, code }: BaselineKey): PastCalls | undefined {
     const used =
       'UPDATE pasts SET used = (SELECT max(used) + 1 FROM pasts) WHERE tenant = ? AND name = ? AND code = ?'
     const row = this.#guard('read', () =>
@@ -137,7 +141,7 @@ class SqliteStore implements BaselineStore {
     return row && this.#guard('read', () => pastIn(row['about']))
   }
 
-  keepPast({ tenant, name, code }: Subject, past: PastCalls): void {
+  keepPast({ tenant, name, code }: BaselineKey, past: PastCalls): void {
     const about = JSON.stringify([...past].map(([zone, names]) => [zone, [...names]]))
     this.#alone(() => {
       this.#db
@@ -154,7 +158,7 @@ class SqliteStore implements BaselineStore {
     })
   }
 
-  export(tenant: string, name?: string): readonly Kept[] {
+  export(tenant: string, name?: string): readonly StoredBaseline[] {
     const sql =
       'SELECT name, code, about FROM baselines WHERE tenant = ? AND name = coalesce(?, name) ORDER BY name, code'
     const rows = this.#guard('read', () => this.#db.prepare(sql).all(tenant, name ?? null))
@@ -170,13 +174,13 @@ class SqliteStore implements BaselineStore {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  #read({ tenant, name, code }: Subject): Baseline | undefined {
+  #read({ tenant, name, code }: BaselineKey): Baseline | undefined {
     const sql = 'SELECT about FROM baselines WHERE tenant = ? AND name = ? AND code = ?'
     const row = this.#db.prepare(sql).get(tenant, name, code)
     return row && parsed(row['about'])
   }
 
-  #write({ tenant, name, code }: Subject, baseline: Baseline): void {
+  #write({ tenant, name, code }: BaselineKey, baseline: Baseline): void {
     const sql = 'INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)'
     this.#db.prepare(sql).run(tenant, name, code, JSON.stringify(baseline))
   }

@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import type { ObservedFact } from '../contract/anomaly.ts'
 import { allControls, type Controls, isWithin } from '../contract/controls.ts'
-import { itemsMax, learned, noBaseline, runsToLearn, sketchPlaces } from './baseline.ts'
+import { itemsMax, withRun, noBaseline, runsToLearn, sketchPlaces } from './baseline.ts'
 import { propose } from './propose.ts'
-import { itemKinds, noted, noTrail } from './trail.ts'
+import { itemKinds, withObservation, noTrail } from './trail.ts'
 
 const host = fc.constantFrom('a.example', 'b.example', '*.c.example', '10.0.0.1', 'not a host')
 const seen: fc.Arbitrary<ObservedFact> = fc.oneof(
@@ -40,8 +40,8 @@ const seen: fc.Arbitrary<ObservedFact> = fc.oneof(
 const runs = fc.array(fc.array(seen, { maxLength: 60 }), { maxLength: 8 })
 const grown = (all: readonly (readonly ObservedFact[])[]) =>
   all
-    .map((run) => run.reduce((so, one) => noted(so, { seen: one }), noTrail))
-    .reduce((so, trail) => learned(so, trail), noBaseline)
+    .map((run) => run.reduce((so, one) => withObservation(so, { seen: one }), noTrail))
+    .reduce((so, trail) => withRun(so, trail), noBaseline)
 
 const hosts = fc.subarray(['https://a.example:443', 'https://*.c.example:443', '*://b.example:*'])
 const inForce: fc.Arbitrary<Controls> = fc.record({
@@ -55,7 +55,7 @@ const inForce: fc.Arbitrary<Controls> = fc.record({
   capabilities: fc.oneof(fc.constant('any' as const), fc.subarray(['a', 'b'])),
 })
 
-test('A proposal is never looser than what is in force, whatever runs did', () => {
+test('A proposal is never looser than the controls in force, whatever the runs did', () => {
   fc.assert(
     fc.property(runs, inForce, (all, inForce) => {
       const proposal = propose([grown(all)], inForce)
@@ -64,7 +64,7 @@ test('A proposal is never looser than what is in force, whatever runs did', () =
   )
 })
 
-test('A baseline is bounded and the same for the same runs', () => {
+test('A baseline is bounded, and equal for equal runs', () => {
   fc.assert(
     fc.property(runs, (all) => {
       const baseline = grown(all)
@@ -76,7 +76,7 @@ test('A baseline is bounded and the same for the same runs', () => {
   )
 })
 
-test('In which order a run did things makes no difference to what is learned', () => {
+test('The order of actions in a run does not change its baseline', () => {
   fc.assert(
     fc.property(fc.array(seen, { maxLength: 60 }), (run) => {
       assert.deepEqual(grown([run]), grown([run.toReversed()]))

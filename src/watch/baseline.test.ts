@@ -12,14 +12,14 @@ import {
   freeze,
   isLearning,
   itemsMax,
-  judges,
-  learned,
+  isReady,
+  withRun,
   noBaseline,
   runsToLearn,
 } from './baseline.ts'
 import { openBaselineStore } from './baseline-store.ts'
 import { propose } from './propose.ts'
-import { noted, noTrail, type Trail, trailItemsMax } from './trail.ts'
+import { withObservation, noTrail, type RunTrail, trailItemsMax } from './trail.ts'
 
 const connect = (host: string): ObservedFact => ({
   kind: 'connect',
@@ -29,10 +29,10 @@ const connect = (host: string): ObservedFact => ({
   received: 9,
   denied: false,
 })
-const trailOf = (...seen: readonly ObservedFact[]): Trail =>
-  seen.reduce((so, one) => noted(so, { seen: one }), noTrail)
-const after = (...trails: readonly Trail[]) =>
-  trails.reduce((so, one) => learned(so, one), noBaseline)
+const trailOf = (...seen: readonly ObservedFact[]): RunTrail =>
+  seen.reduce((so, one) => withObservation(so, { seen: one }), noTrail)
+const after = (...trails: readonly RunTrail[]) =>
+  trails.reduce((so, one) => withRun(so, one), noBaseline)
 const usual = trailOf(connect('api.example.com'), { kind: 'memory', bytes: 5_000_000 })
 const medium = { severity: 'medium' } as Anomaly
 const runs = (count: number, trail = usual) => Array.from({ length: count }, () => trail)
@@ -41,33 +41,33 @@ const goesTo = (host: string, baseline = after(...runs(runsToLearn))) =>
     .anomalies.filter(({ name }) => name === 'off-baseline')
     .map(({ severity }) => severity)
 
-suite('What the first runs did is learned', () => {
-  test('S2-19: After the first runs, a host that none of them asked is an anomaly', () => {
+suite('Learning from the first runs', () => {
+  test('S2-19: a host unseen in the first runs is an anomaly', () => {
     assert.deepEqual(goesTo('api.example.com'), [])
     assert.deepEqual(goesTo('drop.example.org'), ['medium'])
   })
 
-  test('While it learns, nothing is off the baseline', () => {
+  test('No deviation is reported while learning', () => {
     assert.deepEqual(goesTo('drop.example.org', after(...runs(runsToLearn - 1))), [])
   })
 
-  test('A run in which something was found teaches nothing, and is counted', () => {
-    const poisoned = learned(noBaseline, trailOf(connect('drop.example.org')), [medium])
+  test('Runs with anomalies are not learned from, and are counted', () => {
+    const poisoned = withRun(noBaseline, trailOf(connect('drop.example.org')), [medium])
     assert.deepEqual([poisoned.runs, poisoned.setAside], [0, 1])
     assert.deepEqual(poisoned.items, noBaseline.items)
   })
 
-  test('What one run alone did is still told of: a poisoned first run hides nothing', () => {
+  test('Behaviour of a single run is still reported: poisoning the first run hides nothing', () => {
     const poisoned = after(trailOf(connect('drop.example.org')), ...runs(runsToLearn - 1))
     assert.deepEqual(goesTo('drop.example.org', poisoned), ['low'])
   })
 
-  test('What was tried and refused is no habit', () => {
+  test('Denied attempts are not learned', () => {
     const refused = trailOf({ ...connect('drop.example.org'), denied: true } as ObservedFact)
     assert.deepEqual(refused, noTrail)
   })
 
-  test('What a guest says of itself is no habit either', () => {
+  test("A guest's own statements are not learned", () => {
     const said = trace('', client, (t) => {
       t.trust = 'guest'
       t.connect('drop.example.org')
@@ -75,7 +75,7 @@ suite('What the first runs did is learned', () => {
     assert.deepEqual(watched(said).watch.trail, noTrail)
   })
 
-  test('What there is no room for is counted, and is not taken for new with certainty', () => {
+  test('Items dropped for lack of room are counted, and never certain to be new', () => {
     const many = trailOf(...Array.from({ length: trailItemsMax + 5 }, (_, at) => connect(`h${at}`)))
     assert.equal(many.lost.hosts, 5)
     const baseline = after(...runs(runsToLearn, many))
@@ -84,21 +84,21 @@ suite('What the first runs did is learned', () => {
     assert.deepEqual(goesTo('new.example.org', baseline), ['low'])
   })
 
-  test('A frozen baseline learns nothing more, and judges at once', () => {
+  test('A frozen baseline learns no more, and judges at once', () => {
     const frozen = freeze(after(usual))
-    assert.equal(learned(frozen, trailOf(connect('b'))), frozen)
+    assert.equal(withRun(frozen, trailOf(connect('b'))), frozen)
     assert.deepEqual(
-      [isLearning(frozen), judges(frozen), judges(freeze(noBaseline))],
+      [isLearning(frozen), isReady(frozen), isReady(freeze(noBaseline))],
       [false, true, false],
     )
     assert.deepEqual(goesTo('drop.example.org', frozen), ['medium'])
   })
 })
 
-suite('Baselines are kept', () => {
+suite('Baseline store', () => {
   const subject = { tenant: 'acme', name: 'effect:thumb', code: 'c1' }
 
-  test('Beside the state, for their owner alone, also over a restart', () => {
+  test('Lies in the state folder, readable by its owner only, and survives a restart', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-baselines-'))
     const file = path.join(folder, 'baselines.db')
     const before = openBaselineStore(file)
@@ -111,7 +111,7 @@ suite('Baselines are kept', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('By tenant and code: new code starts anew, and nobody sees those of others', () => {
+  test('Is separated by tenant and code: changed code starts anew', () => {
     const store = openBaselineStore(':memory:')
     store.learn(subject, usual, [])
     assert.equal(store.get({ ...subject, code: 'c2' }), undefined)
@@ -121,7 +121,7 @@ suite('Baselines are kept', () => {
     store.close()
   })
 
-  test('Learning ends by itself, can be stopped, and can begin anew', () => {
+  test('Learning ends by itself, can be stopped, and can be reset', () => {
     const store = openBaselineStore(':memory:')
     for (let run = 0; run < runsToLearn; run++)
       assert.equal(store.learn(subject, usual, []), 'learned')
@@ -134,7 +134,7 @@ suite('Baselines are kept', () => {
     store.close()
   })
 
-  test('S2-19: The first run of an instance that ended well is its past, also for who opens the file again', () => {
+  test('S2-19: The first successful run of an instance is its history, also after reopening the file', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-pasts-'))
     const file = path.join(folder, 'baselines.db')
     const one = { tenant: 'acme', name: 'instance:vm-1', code: 'c1' }
@@ -158,7 +158,7 @@ suite('Baselines are kept', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('Where there is no room nothing is forgotten, and that is said', () => {
+  test('A full store evicts nothing, and reports it', () => {
     const store = openBaselineStore(':memory:', 1)
     store.learn(subject, usual, [])
     assert.equal(store.learn({ ...subject, code: 'c2' }, usual, []), 'full')
@@ -168,7 +168,7 @@ suite('Baselines are kept', () => {
   })
 })
 
-suite('A policy is proposed from what runs used', () => {
+suite('Policy proposals', () => {
   const inForce = {
     ...allControls,
     network: networkOf({ allow: ['*.example.com'] }),
@@ -176,7 +176,7 @@ suite('A policy is proposed from what runs used', () => {
     processes: 64,
   }
 
-  test('Hosts as they were used, memory with half as much again, and never more than is in force', () => {
+  test('Use the hosts seen and 1.5 times the memory, within the controls in force', () => {
     const proposal = propose(
       [
         after(
@@ -203,14 +203,14 @@ suite('A policy is proposed from what runs used', () => {
     assert.equal(proposal.controls.syscalls, 'any', 'a wall is asked about few of them')
   })
 
-  test('Hosts that were not all kept leave the network as it is', () => {
+  test('Leave the network unchanged if hosts were dropped', () => {
     const many = trailOf(
       ...Array.from({ length: trailItemsMax + 1 }, (_, at) => connect(`h${at}.example.com`)),
     )
     assert.deepEqual(propose([after(many)], inForce)?.controls.network, inForce.network)
   })
 
-  test('Without a run there is nothing to propose', () => {
+  test('Need at least one run', () => {
     assert.equal(propose([noBaseline], inForce), undefined)
   })
 })

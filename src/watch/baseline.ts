@@ -1,36 +1,36 @@
 import type { Anomaly, Observation } from '../contract/anomaly.ts'
 import { isAtLeast } from '../contract/anomaly.ts'
-import { itemKinds, peakNames, type ItemKind, type PeakName, type Trail } from './trail.ts'
+import { itemKinds, peakNames, type ItemKind, type PeakName, type RunTrail } from './trail.ts'
 
 /**
- * What code did in its first runs, as a yardstick for the later ones. It is never a grant: nothing that decides what
- * code may do reads it, and all that can come of it is one more anomaly. So whoever poisons the first run gains no
- * right by it, and hides little: a run in which something was found teaches nothing, what only one of the first runs
- * did is still told of, and every detector that needs no past works as before.
+ * Observed behaviour of the first runs of a code, as reference for later ones.
+ *
+ * It grants nothing: nothing that decides permissions reads it, and its only effect is one more anomaly. Poisoning
+ * the first run therefore gains no rights and hides little: runs with anomalies are not learned from, behaviour seen
+ * in only one run is still reported, and detectors without a baseline work as before.
  */
 export interface Baseline {
   readonly format: 1
-  /** Runs that taught it something. */
   readonly runs: number
-  /** Runs that were not learned from, because something was found in them. */
+  /** Runs not learned from, because they had anomalies. */
   readonly setAside: number
   readonly frozen: boolean
-  /** In how many runs each was seen. */
+  /** Number of runs in which each item was seen. */
   readonly items: Readonly<Record<ItemKind, Readonly<Record<string, number>>>>
   readonly peaks: Readonly<Record<PeakName, Peak>>
-  /** Items that there was no room for, so that nothing is forgotten unseen. */
+  /** Items dropped for lack of room, by kind. */
   readonly lost: Readonly<Record<ItemKind, number>>
 }
 
 export interface Peak {
   readonly max: number
-  /** Runs by the power of two that their peak reached: place n counts those from 2^n on. */
+  /** Histogram by powers of two: bin n counts runs with a peak of at least 2^n. */
   readonly sketch: readonly number[]
 }
 
-/** Runs that are learned from; after them, what is new is an anomaly. */
+/** Runs to learn from; later, new behaviour is an anomaly. */
 export const runsToLearn = 5
-/** Of each kind. */
+/** Limit per kind. */
 export const itemsMax = 128
 export const sketchPlaces = 54
 
@@ -50,15 +50,15 @@ export function isLearning({ frozen, runs }: Baseline): boolean {
   return !frozen && runs < runsToLearn
 }
 
-/** A baseline judges once it has seen enough, or was frozen by somebody who had looked at it. */
-export function judges({ frozen, runs }: Baseline): boolean {
+/** True once enough runs are learned, or after an operator froze it. */
+export function isReady({ frozen, runs }: Baseline): boolean {
   return runs > 0 && (frozen || runs >= runsToLearn)
 }
 
-/** The baseline after one more run; unchanged once it has learned, or where the run is none to learn from. */
-export function learned(
+/** Adds a run; unchanged if learning is over. */
+export function withRun(
   baseline: Baseline,
-  trail: Trail,
+  trail: RunTrail,
   anomalies: readonly Anomaly[] = [],
 ): Baseline {
   if (!isLearning(baseline)) return baseline
@@ -76,7 +76,7 @@ export function learned(
   }
 }
 
-/** How often an item was seen, `undefined` where the baseline may have lost it. */
+/** Number of runs with an item; `undefined` if it may have been dropped. */
 export function timesSeen(baseline: Baseline, kind: ItemKind, item: string): number | undefined {
   const { items, lost } = baseline
   if (Object.hasOwn(items[kind], item)) return items[kind][item]
@@ -89,7 +89,7 @@ export function freeze(baseline: Baseline): Baseline {
 
 function withItems(
   { items, lost }: Baseline,
-  trail: Trail,
+  trail: RunTrail,
   kind: ItemKind,
 ): { readonly items: Readonly<Record<string, number>>; readonly lost: number } {
   const kept = new Map(Object.entries(items[kind]))
@@ -113,7 +113,7 @@ function byKind<T>(of: () => T): Record<ItemKind, T> {
   return Object.fromEntries(itemKinds.map((kind) => [kind, of()])) as Record<ItemKind, T>
 }
 
-/** Whether an observation may teach: what a guest says of itself never does. */
-export function teaches({ trust }: Pick<Observation, 'trust'>): boolean {
+/** Statements of a guest about itself are never learned. */
+export function mayTeach({ trust }: Pick<Observation, 'trust'>): boolean {
   return trust !== 'guest'
 }

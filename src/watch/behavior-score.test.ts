@@ -2,16 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Anomaly, anomalyNames } from '../contract/anomaly.ts'
 import { severityOf } from '../contract/verdict.ts'
-import { behaved, behaviorScoreOf, noBehavior } from './behavior-score.ts'
+import { withAnomaly, behaviorScoreOf, noAnomalies } from './behavior-score.ts'
 
 type Told = Pick<Anomaly, 'name' | 'severity'>
-const scoreOf = (...told: readonly Told[]) => behaviorScoreOf(told.reduce(behaved, noBehavior))
+const scoreOf = (...told: readonly Told[]) => behaviorScoreOf(told.reduce(withAnomaly, noAnomalies))
 
 const low: Told = { name: 'output-growth', severity: 'low' }
 const medium: Told = { name: 'unforeseen-access', severity: 'medium' }
 const high: Told = { name: 'sensitive-data', severity: 'high' }
 
-test('S3-40: A calm life has no score, and each severity begins a band of its own', () => {
+test('S3-40: a life without anomalies scores 0, and each severity has its own range', () => {
   assert.deepEqual([scoreOf(), scoreOf(low), scoreOf(medium), scoreOf(high)], [0, 10, 40, 70])
   assert.deepEqual([scoreOf(low), scoreOf(medium), scoreOf(high)].map(severityOf), [
     'low',
@@ -20,14 +20,14 @@ test('S3-40: A calm life has no score, and each severity begins a band of its ow
   ])
 })
 
-test('Another anomaly adds to the score, and one of another kind more than the same kind again', () => {
+test('Further anomalies add to the score, those of another detector more than repetitions', () => {
   assert.equal(scoreOf(high, low), 72)
   assert.equal(scoreOf(high, medium), 75)
   assert.equal(scoreOf(high, high), 75)
   assert.equal(scoreOf(high, { ...high, name: 'beaconing' }), 80)
 })
 
-test('However often it is told, a low anomaly is never worth a medium one, nor a medium one a high one', () => {
+test('Repeated low anomalies never reach medium, nor medium ones high', () => {
   const often = (told: Told) =>
     scoreOf(
       ...anomalyNames.flatMap((name) => Array.from({ length: 500 }, () => ({ ...told, name }))),

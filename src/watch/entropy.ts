@@ -1,12 +1,11 @@
-/** A piece says nothing about its kind when it is shorter. */
+/** Minimum length for a meaningful estimate. */
 const bytesMin = 256
-/** Enough to tell; more only costs. */
+/** Bytes examined per chunk. */
 const bytesMax = 4096
 
 /**
- * How much like noise a piece of output is: bits a byte, 0 to 8, of its beginning; undefined where it is too short to
- * tell. A short piece of noise looks calmer than it is, since few of the 256 bytes can occur in it: what is told is
- * corrected for that (Miller and Madow), and never above 8.
+ * Shannon entropy of the start of a chunk in bits per byte, 0 to 8; undefined for short chunks. Small samples
+ * underestimate it, which the Miller–Madow correction compensates.
  */
 export function entropyOf(piece: Uint8Array): number | undefined {
   const length = Math.min(piece.length, bytesMax)

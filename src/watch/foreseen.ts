@@ -4,7 +4,7 @@ import type { Profile } from '../contract/profile.ts'
 import { readPattern } from '../contract/pattern.ts'
 import type { Verdict } from '../contract/verdict.ts'
 
-/** What analysis calls the things that are an access. */
+/** Capability names of the analysis, by kind of access. */
 const namesOf: Readonly<Record<Access, readonly string[]>> = {
   network: ['network'],
   process: ['child-process', 'process'],
@@ -12,9 +12,8 @@ const namesOf: Readonly<Record<Access, readonly string[]>> = {
 }
 
 /**
- * What may be expected of a life, from what is known before it: what analysis saw in the code, and what the profile
- * grants. A language that analysis does not read, and code that it could not parse, may turn out to do anything that
- * its wall allows; of that nothing is said, save where something was granted by name.
+ * Expected behaviour of a life, from the analysis of its code and its grants. For languages that analysis does not
+ * read and code it cannot parse, anything the wall permits is expected, except for explicit grants.
  */
 export function foreseenOf(
   job: Job,
@@ -28,7 +27,7 @@ export function foreseenOf(
   return {
     access: isRead(verdict) ? accessesOf(verdict, hosts.length > 0) : undefined,
     capabilities: controls.capabilities,
-    // Its first phase holds before it is released, and is never left for a wider one.
+    // The first phase is in force before the release, and no later phase is wider.
     syscalls: schedule.phases[0]?.controls.syscalls ?? controls.syscalls,
     hosts: hosts.filter((host) => !host.startsWith('*')),
     memory: limits.memory,
@@ -48,7 +47,7 @@ function accessesOf({ capabilities }: Verdict, hasHosts: boolean): readonly Acce
   )
 }
 
-/** JavaScript and what becomes it, read to its end and calling nothing that it makes at run time. */
+/** True for JavaScript and TypeScript parsed completely, without dynamic code (eval, require, import). */
 function isRead({ language, findings, capabilities }: Verdict): boolean {
   const isScript = language === 'js' || language === 'ts' || language === 'node'
   const isHidden = ['eval', 'require', 'import'].some((name) => capabilities.includes(name))

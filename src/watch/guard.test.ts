@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { phasesOf, profileOf, scheduleOf, taskOf } from '../../tests/sim/stage.ts'
+import { phasesOf, profileOf, scheduleOf, taskOf } from '../../tests/sim/simulated-life.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { configSchema, type ConfigInput } from '../contract/config.ts'
 import { allControls } from '../contract/controls.ts'
@@ -18,7 +18,7 @@ import { openBaselineStore } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
 import { createGuard, lateMs } from './guard.ts'
 import { rates } from './react.ts'
-import { openStrongerStore } from './stronger-store.ts'
+import { openRaisedFloors } from './raised-floors.ts'
 import { supervise } from '../lives/supervise.ts'
 
 const controls = { ...allControls, capabilities: [] }
@@ -48,13 +48,13 @@ function jobOf(asked: Record<string, unknown> = {}): Job {
   }
 }
 
-/** A house with a guard, and a way to live one life in it by a script. */
+/** A guard with its stores, and a function to run one scripted life. */
 function houseOf(input: ConfigInput = {}) {
   const clock = new SimulatedClock()
   const events: Event[] = []
   const voice = createEventStream({ clock, sinks: [(event) => void events.push(event)] })
   const baselines = openBaselineStore(':memory:')
-  const stronger = openStrongerStore(':memory:')
+  const stronger = openRaisedFloors(':memory:')
   const config = configSchema.parse(input)
   const notified: unknown[] = []
   const heard: string[] = []
@@ -68,7 +68,7 @@ function houseOf(input: ConfigInput = {}) {
   })
   voice.listen(guard.watching.sink)
 
-  /** `denials`: calls that are refused, and when. */
+  /** `denials`: times of refused calls. */
   async function live(
     steps: readonly Step[] | ((secret: string) => readonly Step[]),
     denials?: { readonly times: number; readonly at: number },
@@ -76,13 +76,16 @@ function houseOf(input: ConfigInput = {}) {
   ) {
     const job = jobOf()
     guard.begin(job, verdict, as)
-    const own = typeof steps === 'function' ? steps(guard.plant(job.id)[0]!.secret) : steps
+    const own =
+      typeof steps === 'function' ? steps(guard.plantHoneytokens(job.id)[0]!.secret) : steps
     const fields = { capability: 'mail.send' }
     const deny = () => voice.say('capability/denied', fields, { run: job.id })
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const supervisor = guard.over(supervise({ sandbox, profile: as, clock, voice, signal }))
+    const supervisor = guard.watchSupervisor(
+      supervise({ sandbox, profile: as, clock, voice, signal }),
+    )
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
     const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
@@ -92,8 +95,8 @@ function houseOf(input: ConfigInput = {}) {
   return { guard, live, events, notified, heard, clock, baselines, stronger, voice }
 }
 
-suite('A life is watched', () => {
-  test('S2-15: An anomaly brings the next phase forward and shortens what remains', async () => {
+suite('A watched life', () => {
+  test('S2-15: an anomaly advances the phase and shortens the rest', async () => {
     const { live, notified } = houseOf({
       webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
     })
@@ -106,13 +109,13 @@ suite('A life is watched', () => {
     assert.deepEqual(notified, ['unforeseen-access', 'denied-burst'])
   })
 
-  test('S2-16: A severe one ends it at once', async () => {
+  test('S2-16: a severe anomaly ends the life at once', async () => {
     const { live } = houseOf()
     const { executionTime, end } = await live([{ at: 100, stdout: 'x' }], { times: 150, at: 1000 })
     assert.deepEqual([executionTime, end.status], [1000, 'terminated'])
   })
 
-  test('S2-14: A planted secret does not get out, printed or in a call, and trying ends the life', async () => {
+  test('S2-14: a honeytoken is blocked in output and calls, and ends the life', async () => {
     const printing = houseOf()
     const printed = await printing.live((secret) => [
       { at: 5, stdout: 'calm\n' },
@@ -142,7 +145,7 @@ suite('A life is watched', () => {
     assert.deepEqual([found?.fields['name'], found?.fields['severity']], ['sensitive-data', 'high'])
   })
 
-  test('S3-40: Each is an event with severity, reason and evidence, and a life without any has none', async () => {
+  test('S3-40: each anomaly is an event with severity, reason and evidence, and an honest life has none', async () => {
     const { live, events } = houseOf()
     await live([], { times: 3, at: 10 })
     const [found] = events.filter(({ point }) => point === 'anomaly/found')
@@ -158,9 +161,9 @@ suite('A life is watched', () => {
     assert(!calm.events.some(({ point }) => point === 'anomaly/found'))
   })
 
-  test('S3-40: The score of a life rises with what is found in it, and counts what its answer gives away', async () => {
+  test('S3-40: the score of a life rises with its anomalies, including a honeytoken in its result', async () => {
     const scoreOf = ({ guard }: ReturnType<typeof houseOf>) =>
-      guard.watching.seen('exec_1').behaviorScore
+      guard.watching.findings('exec_1').behaviorScore
     const calm = houseOf()
     await calm.live([{ at: 60, result: 1 }])
     assert.equal(scoreOf(calm), 0)
@@ -173,16 +176,16 @@ suite('A life is watched', () => {
     assert.deepEqual(scores(odd.timeline), [40, 45])
     assert.deepEqual(scores(events.filter(({ point }) => point === 'anomaly/found')), [40, 45])
     assert.equal(scoreOf(house), 45)
-    // It is found when the life is over and its timeline is told.
+    // Found when the life is over and its timeline is reported.
     const giving = houseOf()
     const { timeline } = await giving.live((secret) => [{ at: 9, result: { secret } }])
     assert.deepEqual([scores(timeline), scoreOf(giving)], [[], 70])
-    // So is what a wall tells while it is taken down.
+    // Reports of a wall during teardown count as well.
     voice.say('seen/syscall', { class: 'kernel', denied: true }, { run: 'exec_1', trust: 'wall' })
     assert.equal(scoreOf(house), 80)
   })
 
-  test('A wall that tells its processor time while it runs is heard', async () => {
+  test('CPU time reported by a running wall is observed', async () => {
     const { live, events, clock, voice } = houseOf()
     const long = { ...profile, schedule: scheduleOf([{ name: 'full', for: 9000, controls }]) }
     for (let at = 0; at < 7000; at += 100)
@@ -198,7 +201,7 @@ suite('A life is watched', () => {
     )
   })
 
-  test('Output that turns into noise is found however short the pieces were before', async () => {
+  test('Output turning to noise is found, however short its chunks', async () => {
     const { live, events } = houseOf()
     const words = Array.from({ length: 30 }, (_, at) => ({
       at,
@@ -215,15 +218,15 @@ suite('A life is watched', () => {
     )
   })
 
-  test('What it calls and was granted teaches what it uses', async () => {
+  test('Granted calls are learned as behaviour', async () => {
     const { guard, live } = houseOf()
     const open = { ...profile, controls: allControls, schedule: scheduleOf(phasesOf(5000)) }
     const steps = [{ at: 9, call: { name: 'kv.get', argsText: '[]' } }]
     await live(steps, undefined, open)
-    assert.deepEqual(guard.watching.seen('exec_1').trail.items.capabilities, ['kv.get'])
+    assert.deepEqual(guard.watching.findings('exec_1').trail.items.capabilities, ['kv.get'])
   })
 
-  test('What is told of a program a little after its end is looked at, and nothing later', async () => {
+  test("Reports shortly after a program's end are accepted, later ones are not", async () => {
     const { guard, events, voice, clock, baselines } = houseOf()
     const about = { run: 'exec_1', trust: 'wall' } as const
     const steals = () => voice.say('seen/open', { path: '/etc/shadow', access: 'read' }, about)
@@ -242,7 +245,7 @@ suite('A life is watched', () => {
     assert.deepEqual(baselines.export('acme'), [])
   })
 
-  test('What is over is forgotten', async () => {
+  test('Finished lives are released', async () => {
     const { guard, live } = houseOf()
     await live([{ at: 1, result: 1 }])
     assert.equal(guard.watching.size, 1)
@@ -252,7 +255,7 @@ suite('A life is watched', () => {
   })
 })
 
-suite('A guest uses no reaction against others', () => {
+suite('Reactions cannot be abused by a guest', () => {
   const often = {
     ...profile,
     schedule: {
@@ -265,7 +268,7 @@ suite('A guest uses no reaction against others', () => {
     webhooks: [{ url: 'https://a.example/', secret_file: '/s' }],
   }
 
-  /** A run that is found fifty times for what nobody may do, and whether it might have been captured. */
+  /** A run with fifty high anomalies, and whether a capture was permitted. */
   async function run({ guard, voice }: ReturnType<typeof houseOf>, tenant: string, at: number) {
     const id = `exec_${tenant}_${at}`
     const found = 50
@@ -290,13 +293,13 @@ suite('A guest uses no reaction against others', () => {
       },
     } as unknown as Supervisor
     guard.begin({ ...jobOf(), id, tenant }, verdict, often)
-    await guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+    await guard.watchSupervisor(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
     const mayCapture = guard.mayCapture(id)
     guard.end({ ...jobOf(), id, tenant })
     return mayCapture
   }
 
-  test('Ten thousand anomalies of one code bring a bounded number of webhooks, captures and dearer walls', async () => {
+  test('Ten thousand anomalies of one code cause a bounded number of webhooks, captures and raised floors', async () => {
     const house = houseOf(asked)
     const captures: boolean[] = []
     for (let at = 0; at < 200; at++) captures.push(await run(house, 'acme', at))
@@ -309,7 +312,7 @@ suite('A guest uses no reaction against others', () => {
     assert.equal(house.guard.floorFor({ tenant: 'acme' }, verdict)?.strength, profile.floor + 1)
   })
 
-  test('Another tenant is told, and its walls are as they were, whatever the first one did', async () => {
+  test('Webhooks and floors of another tenant are unaffected by a flood', async () => {
     const house = houseOf(asked)
     for (let at = 0; at < 20; at++) await run(house, 'acme', at)
     assert.equal(house.guard.floorFor({ tenant: 'other' }, verdict), undefined)
@@ -320,7 +323,7 @@ suite('A guest uses no reaction against others', () => {
     assert.equal(calm.end.status, 'ok')
   })
 
-  test('The first run of a code may be captured, and the next ones not', async () => {
+  test('The first run of a code may be captured, and the following ones not', async () => {
     const house = houseOf()
     const one = { ...jobOf(), id: 'exec_1' }
     const capturable = async (id: string) => {
@@ -336,7 +339,9 @@ suite('A guest uses no reaction against others', () => {
           } as unknown as SupervisedRun)
         },
       } as unknown as Supervisor
-      await house.guard.over(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+      await house.guard
+        .watchSupervisor(supervisor)
+        .run(taskOf({ run: id }), { stdout() {}, stderr() {} })
       house.guard.end({ ...one, id })
       return answer
     }
@@ -344,14 +349,14 @@ suite('A guest uses no reaction against others', () => {
   })
 })
 
-suite('What comes after a run', () => {
+suite('After a run', () => {
   const outcome = {
     status: 'ok',
     metrics: { cache: 'none', executionTime: 5, cpuTime: 3, memoryUsage: { peak: 9 }, network: [] },
   } as unknown as Outcome
   const effect = jobOf({ effectId: 'thumb' })
 
-  test('The next runs of the same code get a stronger wall, where that is configured, for so long', async () => {
+  test('Later runs of the same code get a stronger wall, if configured, for a limited time', async () => {
     const { guard, live, clock } = houseOf({
       anomalies: { stronger_from: 'high', stronger_for: '1h' },
     })
@@ -366,7 +371,7 @@ suite('What comes after a run', () => {
     assert.equal(guard.floorFor(effect, verdict), undefined)
   })
 
-  test('A store that cannot be written costs no job its outcome, and no life its end', async () => {
+  test('An unwritable store fails no job and changes no end', async () => {
     const { guard, live, events, baselines, stronger } = houseOf({
       anomalies: { stronger_from: 'high' },
     })
@@ -381,13 +386,13 @@ suite('What comes after a run', () => {
     assert.match(String(said('anomaly/reacted')[0]?.fields['left']), /^Cannot write the raised/)
   })
 
-  test('By default no run changes the wall of the next', async () => {
+  test('A run does not change the wall of the next by default', async () => {
     const { guard, live } = houseOf()
     await live([], { times: 150, at: 1000 })
     assert.equal(guard.floorFor(effect, verdict), undefined)
   })
 
-  test('S2-19: Effects are learned from their runs; code without a name is not, nor what was given again', () => {
+  test('S2-19: effects are learned from their runs; unnamed code and cached results are not', () => {
     const { guard, baselines, events } = houseOf()
     const run = (job: Job, how: Outcome = outcome) => {
       guard.begin(job, verdict, profile)
@@ -407,13 +412,13 @@ suite('What comes after a run', () => {
   })
 })
 
-test('What is foreseen of system calls is what its first phase leaves open', () => {
+test('Expected system calls are those open in the first phase', () => {
   const narrow = { ...controls, syscalls: ['exec'] } as const
   const schedule = scheduleOf([{ name: 'full', for: 5000, controls: narrow }])
   assert.deepEqual(foreseenOf(jobOf(), verdict, { ...profile, schedule }).syscalls, ['exec'])
 })
 
-test('S2-19: Where that is wanted, an image has a past too, whatever code ran in it, and each language its own', () => {
+test('S2-19: images have baselines if configured, for all code in them, one per language', () => {
   const outcome = {
     status: 'ok',
     metrics: { cache: 'none', executionTime: 5, cpuTime: 3, network: [] },
@@ -444,7 +449,7 @@ test('S2-19: Where that is wanted, an image has a past too, whatever code ran in
   assert.deepEqual(found, ['hosts b.example:443'])
 })
 
-test('What is foreseen is what analysis saw, and nothing where it could not look', () => {
+test('Expected access is that seen by analysis, and unknown where it could not read', () => {
   const foreseen = (parts: Partial<Verdict>) =>
     foreseenOf(jobOf(), { ...verdict, ...parts }, profile).access
   assert.deepEqual(foreseen({}), [])
@@ -453,7 +458,7 @@ test('What is foreseen is what analysis saw, and nothing where it could not look
   assert.equal(foreseen({ capabilities: ['eval'] }), undefined)
 })
 
-test('False credentials are laid into the home folder and the environment of programs, where that is configured, and over nothing of the job', async () => {
+test('Honeytokens are planted in the home folder and environment of programs, if configured, without overwriting files of the job', async () => {
   const { guard } = houseOf({ anomalies: { honeytokens: true } })
   const program = { ...verdict, language: 'python' } as const
   const given: string[][] = []
@@ -470,11 +475,11 @@ test('False credentials are laid into the home folder and the environment of pro
   const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]
   const io = { stdout() {}, stderr() {} }
   guard.begin(jobOf(), program, profile)
-  await guard.over(supervisor).run(taskOf({ files }), io)
+  await guard.watchSupervisor(supervisor).run(taskOf({ files }), io)
   guard.begin(jobOf(), verdict, profile)
   guard.end(jobOf())
   guard.begin(jobOf(), verdict, profile)
-  await guard.over(supervisor).run(taskOf({ files }), io)
+  await guard.watchSupervisor(supervisor).run(taskOf({ files }), io)
   assert.equal(given[0]?.[0], '.aws/credentials 3')
   assert.match(given[0]?.[1] ?? '', /^\.git-credentials \d+$/)
   assert.deepEqual(given[1], ['.aws/credentials 3'])

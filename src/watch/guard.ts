@@ -12,35 +12,32 @@ import { stricterThresholds } from '../contract/thresholds.ts'
 import { type Strength, strengthOf } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { type Baseline, isLearning } from './baseline.ts'
-import type { BaselineStore, Subject } from './baseline-store.ts'
+import type { BaselineStore, BaselineKey } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
-import { type Action, noReactions, react, type Reactions } from './react.ts'
-import type { RaisedFloor, StrongerStore } from './stronger-store.ts'
-import { noted } from './trail.ts'
+import { type AnomalyAction, fullLimits, react, type ReactionLimits } from './react.ts'
+import type { RaisedFloor, RaisedFloorStore } from './raised-floors.ts'
+import { withObservation } from './trail.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
-import { hearing, watched } from './watched.ts'
-import { createWatching, type Seen, type Watching } from './watching.ts'
+import { outboundCheck, watchSupervisor } from './watch-supervisor.ts'
+import { createLifeWatcher, type LifeFindings, type LifeWatcher } from './life-watcher.ts'
 
 /**
- * What stands over all lives of a process: each is watched from its admission to its end, what is found is answered,
- * and what effects do is learned. Its stores are opened when first needed.
+ * Watches all lives of a process from admission to end: runs detectors, reacts to anomalies, learns baselines. Stores
+ * are opened on first use.
  */
 export interface Guard {
-  readonly watching: Watching
+  readonly watching: LifeWatcher
   begin(job: Job, verdict: Verdict, profile: Profile): void
-  /**
-   * Secrets for a run that was begun, for whoever makes its environment and files: from here on what the guest says is
-   * searched for them.
-   */
-  plant(run: string): readonly Honeytoken[]
-  over(supervisor: Supervisor): Supervisor
-  /** Hears what leaves by its way out, stream by stream; undefined for a run without planted secrets. */
-  hearing(run: string): ((piece: Uint8Array) => boolean) | undefined
-  /** Whether an anomaly of this run may cost a capture: so many of one code, and of one tenant, and no more. */
+  /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
+  plantHoneytokens(run: string): readonly Honeytoken[]
+  watchSupervisor(supervisor: Supervisor): Supervisor
+  /** Check of one outgoing egress stream; undefined for a run without honeytokens. */
+  outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
+  /** Rate limit for captures of this run's code and tenant. */
   mayCapture(run: string): boolean
-  /** The outcome, where there is one. Idempotent. */
+  /** Ends watching, with the outcome if there is one. Idempotent. */
   end(job: Job, outcome?: Outcome): void
-  /** The floor that earlier runs of this code have earned it, and why. */
+  /** Floor raised by earlier runs of this code, with the reason. */
   floorFor(job: Pick<Job, 'tenant'>, verdict: Pick<Verdict, 'digest'>): RaisedFloor | undefined
 }
 
@@ -49,38 +46,38 @@ export interface GuardOptions {
   readonly voice: Emitter
   readonly config: () => Pick<Config, 'anomalies' | 'webhooks'>
   readonly baselines: () => BaselineStore
-  readonly stronger: () => StrongerStore
-  /** Tells whoever wants to be told outside. */
+  readonly stronger: () => RaisedFloorStore
+  /** Sends webhooks. */
   readonly notify?: ((told: { tenant: string; run: string; anomaly: Anomaly }) => void) | undefined
 }
 
-interface Life {
+interface GuardedLife {
   readonly tenant: string
   readonly code: string
   readonly profile: Profile
-  /** Undefined for code that has no name to be known by. */
-  readonly subject: Subject | undefined
-  /** Whether it may be captured, once that was asked for: a word that holds for the whole life. */
+  /** Undefined for code without a name. */
+  readonly subject: BaselineKey | undefined
+  /** Decision of the capture rate limit, made once per life. */
   capture: boolean | undefined
   isOver: boolean
 }
 
-/** So long after its end what is told of a program is still looked at. */
+/** Time after the end in which reports of a program are still accepted. */
 export const lateMs = 500
-/** Subjects whose learning is over, so that no run of them is written down any more. */
+/** Limit of the cache of subjects that have finished learning. */
 const settledMax = 10_000
 
 export function createGuard(options: GuardOptions): Guard {
   const { clock, voice } = options
   const thresholds = stricterThresholds(options.config().anomalies.thresholds)
-  const watching = createWatching({ clock, voice, thresholds })
-  const lives = new Map<string, Life>()
+  const watching = createLifeWatcher({ clock, voice, thresholds })
+  const lives = new Map<string, GuardedLife>()
   const planted = new Map<string, readonly Honeytoken[]>()
   const settled = new Set<string>()
   const key = randomBytes(32)
-  let reactions: Reactions = noReactions
+  let reactions: ReactionLimits = fullLimits
 
-  function answer(run: string, anomaly: Anomaly, behaviorScore: number): void {
+  function reactTo(run: string, anomaly: Anomaly, behaviorScore: number): void {
     const life = lives.get(run)
     if (!life) return
     const { anomalies, webhooks } = options.config()
@@ -95,11 +92,16 @@ export function createGuard(options: GuardOptions): Guard {
     reactions = turn.reactions
     if (rules.onAnomaly[anomaly.severity] === 'capture')
       life.capture ??= turn.actions.some((one) => one.kind === 'life' && one.reaction === 'capture')
-    for (const action of turn.actions) carryOut(action, run, life, behaviorScore)
+    for (const action of turn.actions) execute(action, run, life, behaviorScore)
   }
 
-  /** The life itself is told by whoever supervises it. */
-  function carryOut(action: Action, run: string, life: Life, behaviorScore: number): void {
+  /** The supervisor applies reactions to the life itself. */
+  function execute(
+    action: AnomalyAction,
+    run: string,
+    life: GuardedLife,
+    behaviorScore: number,
+  ): void {
     const { tenant, code, profile } = life
     const say = (fields: Record<string, unknown>) =>
       voice.say('anomaly/reacted', fields, { run, actor: 'temporal' })
@@ -117,34 +119,34 @@ export function createGuard(options: GuardOptions): Guard {
     }
   }
 
-  /** Without its past a run is watched all the same: a baseline is no wall. */
-  function recalled(subject: Subject, run: string): Baseline | undefined {
+  /** A run without a readable baseline is still watched: baselines are no wall. */
+  function readBaseline(subject: BaselineKey, run: string): Baseline | undefined {
     try {
       return options.baselines().get(subject)
     } catch (thrown) {
-      lose(subject, run, messageOf(thrown))
+      reportLost(subject, run, messageOf(thrown))
       return undefined
     }
   }
 
-  function lose({ tenant, name }: Subject, run: string, because: string): void {
+  function reportLost({ tenant, name }: BaselineKey, run: string, because: string): void {
     voice.say('baseline/lost', { tenant, name, because }, { run })
   }
 
-  /** What cannot be learned is said, and costs no job anything: a run that is over has its outcome. */
-  function learn(subject: Subject, run: string, outcome: Outcome | undefined): void {
-    const seen = watching.seen(run)
+  /** Learning errors are reported as events and never fail a job: its outcome exists already. */
+  function learn(subject: BaselineKey, run: string, outcome: Outcome | undefined): void {
+    const seen = watching.findings(run)
     try {
       learnFrom(subject, run, seen, outcome)
     } catch (thrown) {
-      lose(subject, run, messageOf(thrown))
+      reportLost(subject, run, messageOf(thrown))
     }
   }
 
   function learnFrom(
-    subject: Subject,
+    subject: BaselineKey,
     run: string,
-    { trail, anomalies }: Seen,
+    { trail, anomalies }: LifeFindings,
     outcome: Outcome | undefined,
   ): void {
     const name = JSON.stringify(subject)
@@ -153,12 +155,12 @@ export function createGuard(options: GuardOptions): Guard {
       { kind: 'cpu', used: outcome.metrics.cpuTime },
       { kind: 'memory', bytes: outcome.metrics.memoryUsage?.peak ?? 0 },
     ] as const
-    const whole = seen.reduce((so, one) => noted(so, { seen: one }), trail)
+    const whole = seen.reduce((so, one) => withObservation(so, { seen: one }), trail)
     const came = options.baselines().learn(subject, whole, anomalies)
     if (came === 'done') settle(name)
     const fields = { tenant: subject.tenant, name: subject.name }
     if (came === 'learned') voice.say('baseline/learned', fields, { run })
-    if (came === 'full') lose(subject, run, 'there is no room for another effect')
+    if (came === 'full') reportLost(subject, run, 'there is no room for another effect')
   }
 
   function settle(name: string): void {
@@ -166,7 +168,7 @@ export function createGuard(options: GuardOptions): Guard {
     settled.add(name)
   }
 
-  function plant(run: string): readonly Honeytoken[] {
+  function plantHoneytokens(run: string): readonly Honeytoken[] {
     if (!lives.has(run)) return []
     const tokens = planted.get(run) ?? honeytokensFor(key, run)
     planted.set(run, tokens)
@@ -174,7 +176,7 @@ export function createGuard(options: GuardOptions): Guard {
   }
 
   const tokens = (run: string) => planted.get(run) ?? []
-  const watchedParts = { watching, found: answer, tokens }
+  const watchedParts = { watching, found: reactTo, tokens }
 
   return {
     watching,
@@ -184,17 +186,17 @@ export function createGuard(options: GuardOptions): Guard {
       const { images, honeytokens } = options.config().anomalies
       const subject = subjectOf(job, verdict, profile, images)
       lives.set(job.id, { tenant, code, profile, subject, capture: undefined, isOver: false })
-      const baseline = subject && recalled(subject, job.id)
+      const baseline = subject && readBaseline(subject, job.id)
       const known = baseline && !isLearning(baseline) ? baseline : undefined
       const plants = (honeytokens || profile.schedule.honeytokens) && hasHome(verdict)
-      const laid = (plants ? plant(job.id) : []).flatMap(({ file }) => file?.path ?? [])
+      const laid = (plants ? plantHoneytokens(job.id) : []).flatMap(({ file }) => file?.path ?? [])
       const foreseen = foreseenOf(job, verdict, profile, laid)
       watching.begin(job.id, { foreseen, baseline: known })
     },
-    plant,
-    over: (supervisor) => watched(supervisor, watchedParts),
+    plantHoneytokens,
+    watchSupervisor: (supervisor) => watchSupervisor(supervisor, watchedParts),
     mayCapture: (run) => lives.get(run)?.capture ?? true,
-    hearing: (run) => hearing(run, watchedParts, 'egress'),
+    outboundCheck: (run) => outboundCheck(run, watchedParts, 'egress'),
     end(job, outcome) {
       const life = lives.get(job.id)
       if (!life || life.isOver) return
@@ -205,7 +207,7 @@ export function createGuard(options: GuardOptions): Guard {
         lives.delete(job.id)
         watching.end(job.id)
       }
-      // What looks into a wall of the kernel may still have words of it under way.
+      // Kernel reports of a process wall may still be in flight.
       if (life.profile.tier === 'process' && outcome) clock.after(lateMs, forget).unref?.()
       else forget()
     },
@@ -216,26 +218,26 @@ export function createGuard(options: GuardOptions): Guard {
   }
 }
 
-/** An effect by its name and code; else, where that is wanted, all that runs in an image, by the language. */
+/** Effects by name and code; if configured, all code in an image, by tier and language. */
 function subjectOf(
   { tenant, asked }: Job,
   { digest, language }: Verdict,
   { image, tier }: Profile,
   images: boolean,
-): Subject | undefined {
+): BaselineKey | undefined {
   const { effectId } = asked
   if (effectId !== undefined) return { tenant, name: `effect:${effectId}`, code: digest }
   return images ? { tenant, name: `image:${image}`, code: `${tier}/${language}` } : undefined
 }
 
-/** A run that was lived, and came to its own end. */
+/** True for a run that executed and ended by itself. */
 function teaches({ status, metrics }: Outcome): boolean {
   return (
     (status === 'ok' || status === 'error') && metrics.cache !== 'hit' && metrics.executionTime > 0
   )
 }
 
-/** Whole programs have a home folder; what runs in an isolate could never find a file there. */
+/** Programs have a home folder; isolates have none. */
 function hasHome({ language }: Verdict): boolean {
   return ['node', 'python', 'sh', 'bash'].includes(language)
 }

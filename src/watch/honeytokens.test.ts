@@ -16,8 +16,8 @@ const forms: readonly ((secret: string) => string)[] = [
   (secret) => Array.from(secret).toReversed().join(''),
 ]
 
-suite('Planted secrets', () => {
-  test('Are the same for the same run and others for another, and say nothing of the key', () => {
+suite('Honeytokens', () => {
+  test('Are stable per run, different between runs, and reveal nothing of the key', () => {
     assert.deepEqual(honeytokensFor(key, 'exec_1'), tokens)
     const other = honeytokensFor(key, 'exec_2')
     tokens.forEach(({ secret }, place) => assert.notEqual(secret, other[place]?.secret))
@@ -25,11 +25,11 @@ suite('Planted secrets', () => {
     assert(tokens.every(({ secret }) => secret.length >= 24))
   })
 
-  test('Stand in the files that carry them', () => {
+  test('Appear in the files that carry them', () => {
     for (const { file, secret } of tokens) if (file) assert(file.content.includes(secret))
   })
 
-  test('Are not told from true ones by their letters or their check digits', () => {
+  test('Have the alphabet and check digits of real secrets', () => {
     const all = Array.from({ length: 200 }, (_, run) => honeytokensFor(key, `exec_${run}`)).flat()
     const letters = (id: string) =>
       new Set(all.filter((one) => one.id === id).flatMap(({ secret }) => Array.from(secret)))
@@ -44,7 +44,7 @@ suite('Planted secrets', () => {
       assert.match(file!.content, /^aws_access_key_id = AKIA[A-Z2-7]{16}$/m)
   })
 
-  test('Are found in a stream however it is cut, plain, backwards, as hexadecimal and as base64', () => {
+  test('Are found in a stream across chunks: plain, reversed, hexadecimal and base64', () => {
     const before = fc.uint8Array({ maxLength: 300 })
     const cuts = fc.array(fc.nat(800), { maxLength: 6 })
     const one = fc.constantFrom(...tokens)
@@ -71,7 +71,7 @@ suite('Planted secrets', () => {
     )
   })
 
-  test('Are not seen where they are not', () => {
+  test('Are not reported where absent', () => {
     const scanner = new TokenScanner(tokens)
     for (let piece = 0; piece < 50; piece++) assert.deepEqual(scanner.scan(randomBytes(4096)), [])
     assert.deepEqual(scanner.scan(Buffer.from(tokens[0]!.secret.slice(0, -1))), [])

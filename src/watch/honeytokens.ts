@@ -2,20 +2,20 @@ import { createHmac } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 /**
- * Secrets that are none: made for one run, planted where thieves look, and used by nobody who has no business there.
- * They are made of a key and the run, so that nothing need be kept and no two runs have the same; they look like what
- * they stand for, with the characters and the check digits that such secrets have, and open nothing.
+ * Honeytokens: fake secrets made for one run and planted in the places thieves search. Derived by HMAC from a key and
+ * the run id, so that they need no storage and differ between runs. They have the alphabet and check digits of real
+ * secrets, and open nothing.
  */
 export interface Honeytoken {
-  /** What it is called in findings. */
+  /** Name in findings. */
   readonly id: string
   readonly secret: string
-  /** Where it is planted: a variable of the environment, and a file below the home folder. */
+  /** Environment variable and file in the home folder that carry it. */
   readonly env?: string
   readonly file?: { readonly path: string; readonly content: string }
 }
 
-/** The tokens of one run. The same key and run give the same ones. */
+/** Tokens of one run; deterministic for key and run. */
 export function honeytokensFor(key: Uint8Array, run: string): readonly Honeytoken[] {
   const word = (name: string, length: number, letters = base62) =>
     wordOf(key, `${run}\n${name}`, length, letters)
@@ -50,7 +50,7 @@ const base32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const checkDigits = 6
 
-/** With what anybody can tell a mistyped token by: a checksum in six digits to the base 62. */
+/** Appends the checksum by which scanners recognise such tokens: CRC-32 in six base-62 digits. */
 function checked(word: string): string {
   let digits = ''
   for (let rest = crc32(word); digits.length < checkDigits; rest = Math.floor(rest / base62.length))
@@ -58,7 +58,7 @@ function checked(word: string): string {
   return word + digits
 }
 
-/** Letters and digits, the same for the same text. */
+/** Deterministic text from HMAC output. */
 function wordOf(key: Uint8Array, text: string, length: number, letters: string): string {
   let word = ''
   for (let block = 0; word.length < length; block++) {
@@ -69,9 +69,8 @@ function wordOf(key: Uint8Array, text: string, length: number, letters: string):
 }
 
 /**
- * Looks for tokens in a stream that comes in pieces: as they are, backwards, in hexadecimal, and in base64 at each of
- * the three places where it may begin. It keeps as much of the end of what it saw as a token could begin in. What is
- * enciphered, packed or cut into parts is not found.
+ * Searches a stream for tokens across chunk boundaries: plain, reversed, hexadecimal, and base64 at all three
+ * alignments. Encrypted, compressed or split tokens are not found.
  */
 export class TokenScanner {
   readonly #needles: readonly { readonly id: string; readonly bytes: Buffer }[]
@@ -85,7 +84,7 @@ export class TokenScanner {
     this.#keep = Math.max(0, ...this.#needles.map(({ bytes }) => bytes.length - 1))
   }
 
-  /** The ids of the tokens that this piece makes whole, each once. */
+  /** Ids of tokens completed by this chunk, each once. */
   scan(piece: Uint8Array): readonly string[] {
     const all = Buffer.concat([this.#tail, piece])
     const found = this.#needles.filter(({ bytes }) => all.includes(bytes)).map(({ id }) => id)
@@ -103,7 +102,7 @@ function formsOf(secret: string): readonly string[] {
     hex,
     hex.toUpperCase(),
     ...[0, 1, 2].flatMap((shift) => {
-      // The first and the last characters depend on what stands beside the secret.
+      // Base64 characters at both ends also depend on the neighbouring bytes.
       const text = Buffer.concat([Buffer.alloc(shift), bytes]).toString('base64')
       const core = text.replace(/=+$/, '').slice(shift === 0 ? 0 : shift + 1, -2)
       return [core, core.replaceAll('+', '-').replaceAll('/', '_')]

@@ -9,18 +9,18 @@ import {
 import { parsePattern } from '../contract/network.ts'
 import { type Baseline, runsToLearn } from './baseline.ts'
 
-/** What code did in its first runs, as a policy: what it used and something more, and never more than it has now. */
+/** Policy proposed from learned runs: what they used plus headroom, within the controls in force. */
 export interface Proposal {
   readonly controls: Controls
-  /** What a person who approves it should know. */
+  /** Notes for the approver. */
   readonly notes: readonly string[]
 }
 
-/** So much more than the most that was seen. */
+/** Factor above the largest observed value. */
 const headroom = 1.5
 const memoryMin = 8 * 2 ** 20
 
-/** Proposes from one or more baselines of the same code's name; undefined where there is no run to go by. */
+/** Proposes controls from baselines of one name; undefined without learned runs. */
 export function propose(baselines: readonly Baseline[], inForce: Controls): Proposal | undefined {
   const known = baselines.filter(({ runs }) => runs > 0)
   if (known.length === 0) return undefined
@@ -37,7 +37,7 @@ export function propose(baselines: readonly Baseline[], inForce: Controls): Prop
         : unlimited,
     processes: peak('processes') > 0 ? more(peak('processes') * headroom, 1) : unlimited,
     capabilities: capabilities === 'lost' ? 'any' : capabilities,
-    // A wall is asked about few classes of calls: one of which it had no word may well have been used.
+    // Walls observe only some classes: an unobserved class may have been used.
     syscalls: 'any',
   }
   const controls = meet(inForce, wanted)
@@ -51,7 +51,7 @@ function networkOf(hosts: readonly string[]): Controls['network'] {
   return allow.length === 0 ? noNetwork : { allow, deny: [] }
 }
 
-/** All that was seen of a kind; `lost` where there was more than was kept. */
+/** Union of the items of a kind; `lost` if some were dropped. */
 function namesOf(
   baselines: readonly Baseline[],
   kind: 'hosts' | 'capabilities',

@@ -1,18 +1,21 @@
 import { type AnomalySeverity, type Anomaly, isAtLeast } from '../contract/anomaly.ts'
 import type { Reaction, Schedule } from '../contract/phase.ts'
-import { type Allowance, noAllowance, type Rates, take } from './allowance.ts'
+import { type TokenBuckets, fullBuckets, type BucketRates, takeToken } from './token-buckets.ts'
 
 /**
- * What is done about an anomaly, as values; whoever has the wall, the stores and the wire carries it out. Nothing here
- * gives a right back: an action either tells somebody or takes something away.
+ * Decides reactions to anomalies, as values; the caller executes them. No action restores a right.
  *
- * A reaction is also something that a guest can cause, so each that costs anybody else something is counted, by
- * tenant and by code. Ending or tightening the guest's own life costs nobody else anything and is never refused; a
- * capture that is refused becomes an end without one, and a line that says so.
+ * Guests can trigger reactions, so each one that affects others is rate-limited by tenant and code. Ending or
+ * tightening the guest's own life affects nobody else and is never limited; a capture over the limit becomes an end
+ * without one, with a record.
  */
-export type Action =
-  | { readonly kind: 'record'; readonly anomaly: Anomaly; readonly left?: Limited | undefined }
-  /** To the schedule of the life, which does not loosen. */
+export type AnomalyAction =
+  | {
+      readonly kind: 'record'
+      readonly anomaly: Anomaly
+      readonly left?: LimitedReaction | undefined
+    }
+  /** Reaction on the life itself; the schedule cannot be loosened. */
   | {
       readonly kind: 'life'
       readonly zone: string
@@ -20,52 +23,52 @@ export type Action =
       readonly reason: string
     }
   | { readonly kind: 'webhook'; readonly anomaly: Anomaly }
-  /** The next runs of this code get a stronger wall, until `forMs` are over. */
+  /** Raises the floor for later runs of this code for `forMs`. */
   | { readonly kind: 'stronger'; readonly forMs: number; readonly because: string }
 
-export type Limited = 'capture' | 'webhook' | 'stronger'
+export type LimitedReaction = 'capture' | 'webhook' | 'stronger'
 
-export interface Rules {
+export interface ReactionRules {
   readonly onAnomaly: Schedule['onAnomaly']
-  /** From which severity on somebody is told, and the next runs get a stronger wall; undefined: never. */
+  /** Minimum severity for webhooks and for a raised floor; undefined: never. */
   readonly webhookFrom?: AnomalySeverity | undefined
   readonly strongerFrom?: AnomalySeverity | undefined
   readonly strongerForMs: number
 }
 
-export interface Reactions {
-  readonly allowances: Readonly<Record<Limited, Allowance>>
+export interface ReactionLimits {
+  readonly allowances: Readonly<Record<LimitedReaction, TokenBuckets>>
 }
 
-export const noReactions: Reactions = {
-  allowances: { capture: noAllowance, webhook: noAllowance, stronger: noAllowance },
+export const fullLimits: ReactionLimits = {
+  allowances: { capture: fullBuckets, webhook: fullBuckets, stronger: fullBuckets },
 }
 
 const minute = 60_000
 
-/** A capture stops a wall and fills a disk; a webhook takes somebody's attention; moving up takes a dearer wall. */
-export const rates: Readonly<Record<Limited, Rates>> = {
+/** A capture freezes a wall and fills the disk, a webhook costs attention, and a raised floor a more expensive wall. */
+export const rates: Readonly<Record<LimitedReaction, BucketRates>> = {
   capture: { tenant: { burst: 5, everyMs: 12 * minute }, code: { burst: 1, everyMs: 10 * minute } },
   webhook: { tenant: { burst: 60, everyMs: 1000 }, code: { burst: 10, everyMs: 6000 } },
   stronger: { tenant: { burst: 100, everyMs: minute }, code: { burst: 2, everyMs: 10 * minute } },
 }
 
-/** What to do now about an anomaly of a run of this code, and what is left for the next. `at` never runs backwards. */
+/** Actions for an anomaly, and the remaining allowances. `at` is monotonic. */
 export function react(
-  reactions: Reactions,
+  reactions: ReactionLimits,
   anomaly: Anomaly,
-  rules: Rules,
+  rules: ReactionRules,
   who: { readonly tenant: string; readonly code: string },
   at: number,
-): { readonly reactions: Reactions; readonly actions: readonly Action[] } {
+): { readonly reactions: ReactionLimits; readonly actions: readonly AnomalyAction[] } {
   let { allowances } = reactions
-  const may = (what: Limited) => {
-    const { allowance, taken } = take(allowances[what], who, rates[what], at)
+  const may = (what: LimitedReaction) => {
+    const { allowance, taken } = takeToken(allowances[what], who, rates[what], at)
     allowances = { ...allowances, [what]: allowance }
     return taken
   }
-  const actions: Action[] = [{ kind: 'record', anomaly }]
-  const limited = (left: Limited) => void actions.push({ kind: 'record', anomaly, left })
+  const actions: AnomalyAction[] = [{ kind: 'record', anomaly }]
+  const limited = (left: LimitedReaction) => void actions.push({ kind: 'record', anomaly, left })
   const { zone, severity, reason } = anomaly
   const wanted = rules.onAnomaly[severity]
   if (wanted === 'capture' && !may('capture')) {
@@ -84,7 +87,7 @@ export function react(
   return { reactions: { allowances }, actions }
 }
 
-/** What a guest says of itself costs nobody a dearer wall. */
+/** A guest's own statements cannot cause a more expensive wall. */
 function isTrusted({ trust }: Anomaly): boolean {
   return trust !== 'guest'
 }

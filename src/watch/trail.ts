@@ -1,10 +1,10 @@
 import type { Observation, ObservedFact } from '../contract/anomaly.ts'
 
-/** What one run did, folded into sets and peaks of bounded size: what a baseline learns from. */
-export interface Trail {
+/** Observed behaviour of one run in bounded sets and peaks; input for baselines. */
+export interface RunTrail {
   readonly items: Readonly<Record<ItemKind, readonly string[]>>
   readonly peaks: Readonly<Record<PeakName, number>>
-  /** Items that there was no room for. */
+  /** Items dropped for lack of room. */
   readonly lost: Readonly<Record<ItemKind, number>>
 }
 
@@ -15,14 +15,14 @@ export type PeakName = (typeof peakNames)[number]
 
 export const trailItemsMax = 256
 
-export const noTrail: Trail = {
+export const noTrail: RunTrail = {
   items: { syscalls: [], hosts: [], capabilities: [], programs: [], folders: [] },
   peaks: { memory: 0, cpu: 0, processes: 0, output: 0, requests: 0, sent: 0 },
   lost: { syscalls: 0, hosts: 0, capabilities: 0, programs: 0, folders: 0 },
 }
 
-/** The trail after one more observation. What was refused leaves none: it was tried, not done. */
-export function noted(trail: Trail, { seen }: Pick<Observation, 'seen'>): Trail {
+/** Adds an observation; denied attempts are not behaviour. */
+export function withObservation(trail: RunTrail, { seen }: Pick<Observation, 'seen'>): RunTrail {
   if ('denied' in seen && seen.denied) return trail
   const item = itemOf(seen)
   const kept = item ? withItem(trail, item) : trail
@@ -30,13 +30,13 @@ export function noted(trail: Trail, { seen }: Pick<Observation, 'seen'>): Trail 
   return peaks === kept.peaks ? kept : { ...kept, peaks }
 }
 
-export interface Item {
+export interface TrailItem {
   readonly kind: ItemKind
   readonly text: string
 }
 
-/** What an observation adds to a set; undefined where it is a number alone. */
-export function itemOf(seen: ObservedFact): Item | undefined {
+/** Set item of an observation; undefined if it is only a number. */
+export function itemOf(seen: ObservedFact): TrailItem | undefined {
   switch (seen.kind) {
     case 'syscall':
       return { kind: 'syscalls', text: seen.class }
@@ -53,13 +53,13 @@ export function itemOf(seen: ObservedFact): Item | undefined {
   }
 }
 
-/** Two steps of a folder, so that names made up at run time are one. */
+/** First two path components, so that generated names are merged. */
 function folderOf(path: string): string {
   const steps = path.split('/').slice(1, -1)
   return `/${steps.slice(0, 2).join('/')}`
 }
 
-function withItem(trail: Trail, { kind, text }: Item): Trail {
+function withItem(trail: RunTrail, { kind, text }: TrailItem): RunTrail {
   const list = trail.items[kind]
   if (list.includes(text)) return trail
   if (list.length >= trailItemsMax)
@@ -67,7 +67,7 @@ function withItem(trail: Trail, { kind, text }: Item): Trail {
   return { ...trail, items: { ...trail.items, [kind]: [...list, text] } }
 }
 
-function peaksOf(peaks: Trail['peaks'], seen: ObservedFact): Trail['peaks'] {
+function peaksOf(peaks: RunTrail['peaks'], seen: ObservedFact): RunTrail['peaks'] {
   switch (seen.kind) {
     case 'memory':
       return raised(peaks, 'memory', seen.bytes)
@@ -88,6 +88,6 @@ function peaksOf(peaks: Trail['peaks'], seen: ObservedFact): Trail['peaks'] {
   }
 }
 
-function raised(peaks: Trail['peaks'], name: PeakName, value: number): Trail['peaks'] {
+function raised(peaks: RunTrail['peaks'], name: PeakName, value: number): RunTrail['peaks'] {
   return value > peaks[name] ? { ...peaks, [name]: value } : peaks
 }

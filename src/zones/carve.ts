@@ -4,19 +4,19 @@ import type { Entry } from '../contract/job.ts'
 import type { ProgramZone, ZoneSplit, ZoneCode } from '../contract/zones.ts'
 import { MayflyError } from '../contract/error.ts'
 
-/** One zone's program: the user's own source with all else of it blanked out, and a last line of ours. */
-export interface Carved {
+/** Source of one zone: the user's code with all other parts blanked out, plus a generated last line. */
+export interface CarvedSource {
   readonly code: string
   readonly entry: Entry
 }
 
-export interface Program {
+export interface CarveInput {
   readonly code: string
   readonly entry: Entry
 }
 
-/** What stays, `main`: the source without its zones, which answer to the same names by way of their channels. */
-export function carveMain({ code, entry }: Program, { zones, calls }: ZoneSplit): Carved {
+/** Source of `main`: the code without its zones, whose names become stubs that call through channels. */
+export function carveMain({ code, entry }: CarveInput, { zones, calls }: ZoneSplit): CarvedSource {
   assertPlaces(code, zones)
   const wire = freeName(code)
   const stubs = calls.map((name) => stub(name, wire)).join('')
@@ -27,8 +27,8 @@ export function carveMain({ code, entry }: Program, { zones, calls }: ZoneSplit)
   return { code: `${kept}\n;${wireText(wire)}${stubs}`, entry }
 }
 
-/** One zone: what it is made of at its place, so that positions are those of the user's source. */
-export function carveZone({ code, entry }: Program, zone: ProgramZone): Carved {
+/** Source of one zone, its parts at their original positions, so that stack traces keep the user's line numbers. */
+export function carveZone({ code, entry }: CarveInput, zone: ProgramZone): CarvedSource {
   assertPlaces(code, [zone])
   const wire = freeName(code)
   const stubs = zone.calls.map((name) => stub(name, wire)).join('')
@@ -39,8 +39,11 @@ export function carveZone({ code, entry }: Program, zone: ProgramZone): Carved {
   return { code: text, entry: entry === 'module' ? 'module' : 'body' }
 }
 
-/** Which part of a source each zone has, `main` first: all else is white space. */
-export function assigned(code: string, { zones }: Pick<ZoneSplit, 'zones'>): readonly ZoneCode[] {
+/** Part of the source in each zone, `main` first; the rest is blanked out. */
+export function zoneSources(
+  code: string,
+  { zones }: Pick<ZoneSplit, 'zones'>,
+): readonly ZoneCode[] {
   assertPlaces(code, zones)
   const cuts = zones.map(({ cut }) => cut)
   return [
@@ -51,13 +54,13 @@ export function assigned(code: string, { zones }: Pick<ZoneSplit, 'zones'>): rea
 
 const wire = readFileSync(new URL('../../guest/zone/wire.js', import.meta.url), 'utf8')
 const marker = 'export default '
-/** The function that a guest's file exports, as one line without comments. */
+/** Function exported by the guest's file, without comments. */
 const wireSource = wire
   .slice(wire.indexOf(marker) + marker.length)
   .replace(/^\s*\/\*\*.*\*\/$/gm, '')
   .trim()
 
-/** A function is there before anything of the program runs. */
+/** Function declarations are hoisted above the user's code. */
 function wireText(name: string): string {
   return `function ${name}(){return ${name}.made??=(${wireSource})(call)}`
 }
@@ -66,12 +69,15 @@ function stub(name: string, wire: string): string {
   return `async function ${name}(...a){return ${wire}().ask(${JSON.stringify(name)},a)}`
 }
 
-/** A name that the source has nowhere, however it writes it: it would have to hold its own hash. */
+/** Name that cannot occur in the source: it contains the hash of the source. */
 function freeName(code: string): string {
   return `mayflyZone${sha256(code).slice(0, 32)}`
 }
 
-/** Whoever found the places may have been broken into: they are only ever places in this source. */
+/**
+ * The ranges come from the analysis process, which may be compromised: check that they are ordered and within the
+ * source.
+ */
 function assertPlaces(code: string, zones: readonly ProgramZone[]): void {
   const isOrdered = (ranges: readonly (readonly [number, number])[]) =>
     ranges.every(
@@ -106,7 +112,10 @@ function onlyIn(code: string, keep: readonly (readonly [number, number])[]): str
   return text + blank(code.slice(at))
 }
 
-/** White space as long, line by line; what was apart stays apart. */
+/**
+ * White space of the same length, with line breaks kept and a `;` in place of the first character, so that tokens
+ * around it stay apart.
+ */
 function blank(text: string): string {
   const white = text.replace(/[^\n\r\u2028\u2029]/g, ' ')
   const first = white.indexOf(' ')

@@ -15,7 +15,7 @@ function stand(more: Partial<ChannelBudget> = {}) {
   })
   const say = (zone: string, what: unknown) => exchange.handle(zone, JSON.stringify(what))
   const call = (from: string, to: string, args: unknown = ['a', []]) => say(from, { to, args })
-  /** Takes the next call of a zone and answers it. */
+  /** Takes and answers the next call of a zone. */
   async function serve(zone: string, value: unknown = 1): Promise<number> {
     const { id } = JSON.parse(await say(zone, { next: true })) as { id: number }
     await say(zone, { reply: { id, value } })
@@ -24,7 +24,7 @@ function stand(more: Partial<ChannelBudget> = {}) {
   return { exchange, notes, say, call, serve }
 }
 
-test('A call goes to the zone that it names, and its answer to who asked', async () => {
+test('A call reaches the zone it names, and the answer its caller', async () => {
   const { call, say, serve } = stand()
   const asked = call('main', 'a', ['a', [1, 'x']])
   const { id, args } = JSON.parse(await say('a', { next: true })) as { id: number; args: unknown }
@@ -36,7 +36,7 @@ test('A call goes to the zone that it names, and its answer to who asked', async
   await waits
 })
 
-test('S2-17: what was never permitted is refused, and said once with both ends', async () => {
+test('S2-17: a call outside the permitted channels is refused, and reported once with both ends', async () => {
   const { call, notes } = stand()
   await assert.rejects(call('a', 'main'), /no such channel is permitted/)
   await assert.rejects(call('b', '__proto__'), /no such channel/)
@@ -47,7 +47,7 @@ test('S2-17: what was never permitted is refused, and said once with both ends',
   ])
 })
 
-test('S2-18: a channel carries so many calls, so much at once and so much in all', async () => {
+test('S2-18: channels limit the number of calls, pending calls and data', async () => {
   const few = stand({ calls: 2 })
   for (let count = 0; count < 2; count++) {
     const asked = few.call('main', 'a')
@@ -73,7 +73,7 @@ test('S2-18: a channel carries so many calls, so much at once and so much in all
   await assert.rejects(short.call('main', 'a', 'x'.repeat(40)), /no more data/)
 })
 
-test('A zone that floods another is told that too much waits, and others still pass', async () => {
+test('Flooding one zone is refused, and calls to others still pass', async () => {
   const { call, serve, notes } = stand({ waiting: 4 })
   const waiting = Array.from({ length: 4 }, () => call('a', 'b'))
   for (let count = 0; count < 200; count++)
@@ -84,7 +84,7 @@ test('A zone that floods another is told that too much waits, and others still p
   await Promise.all([...waiting, main])
 })
 
-test('Zones that call each other in a circle come to an end: a bounded number of calls waits', async () => {
+test('Call cycles end at the limit of pending calls', async () => {
   const { exchange, call, notes } = stand()
   const errors: string[] = []
   const caught = (promise: Promise<string>) =>
@@ -99,7 +99,7 @@ test('Zones that call each other in a circle come to an end: a bounded number of
   await Promise.all(all)
 })
 
-test('S2-18: a revocation reaches calls that wait, in a queue or with a zone, and all that follow', async () => {
+test('S2-18: revoking a channel rejects its queued and pending calls, and all later ones', async () => {
   const { exchange, call, say, notes } = stand()
   const [held, queued] = [call('main', 'a'), call('main', 'a')]
   const refused = [held, queued].map((one) => assert.rejects(one, /revoked: odd/))
@@ -128,7 +128,7 @@ test('S2-18: a revocation reaches calls that wait, in a queue or with a zone, an
   )
 })
 
-test('A zone that ended is a clear error to who calls it, and says nothing more itself', async () => {
+test('Calls to an ended zone fail with a clear error, and the zone can send no more messages', async () => {
   const { exchange, call, say } = stand()
   const waits = say('a', { next: true })
   const asked = call('b', 'a')
@@ -142,7 +142,7 @@ test('A zone that ended is a clear error to who calls it, and says nothing more 
   await assert.rejects(say('a', { next: true }), /has none open/)
 })
 
-test('A zone answers only calls that it was handed: neither those of others nor those still in its queue', async () => {
+test('A zone can answer only calls handed to it: neither those of others nor those still queued', async () => {
   const { call, say, serve } = stand()
   const asked = call('main', 'a')
   await assert.rejects(say('b', { reply: { id: 1, value: 'forged' } }), /was not asked/)
@@ -153,7 +153,7 @@ test('A zone answers only calls that it was handed: neither those of others nor 
   assert.equal(await asked, '{"value":1}')
 })
 
-test('Words that no zone of ours would say are refused, whatever they are', async () => {
+test('Malformed messages are refused', async () => {
   const { exchange } = stand()
   const words = [
     '',
@@ -171,7 +171,7 @@ test('Words that no zone of ours would say are refused, whatever they are', asyn
   for (const text of words) await assert.rejects(exchange.handle('a', text), /Cannot use a channel/)
 })
 
-test('A zone that asks twice at once for what comes next ends its first question', async () => {
+test('A second concurrent request for the next call ends the first', async () => {
   const { say, call } = stand()
   const first = say('a', { next: true })
   const second = say('a', { next: true })

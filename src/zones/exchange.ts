@@ -1,15 +1,15 @@
 import * as z from 'zod'
 import { MayflyError } from '../contract/error.ts'
 import { parseJson } from '../lib/parse-json.ts'
-import type { Ends } from './reach.ts'
+import type { ChannelEnds } from './channel-reach.ts'
 
-/** The capability by which zones reach the exchange. No zone reaches another in any other way. */
+/** Capability that carries all messages between zones and the exchange; zones have no other connection. */
 export const channelCapability = 'mayfly.zone'
 
-/** What goes through one channel in its whole life, and what may wait in it. */
+/** Limits of one channel over its life, and of calls waiting in it. */
 export interface ChannelBudget {
   readonly calls: number
-  /** Of arguments and answers together, in UTF-16 units of JSON. */
+  /** Arguments and answers together, in UTF-16 units of JSON. */
   readonly units: number
   readonly unitsOfOne: number
   readonly waiting: number
@@ -22,22 +22,22 @@ export const defaultBudget: ChannelBudget = {
   waiting: 64,
 }
 
-/** Said of a channel: what it was refused, or that it is closed now. */
-export interface ChannelNote extends Ends {
+/** Report that a channel refused a call or was revoked. */
+export interface ChannelNote extends ChannelEnds {
   readonly what: 'refused' | 'revoked'
   readonly why: string
 }
 
 export interface ExchangeParts {
-  /** Who may call whom. What is not named here was never permitted. */
+  /** Channels by caller; all others are forbidden. */
   readonly permitted: ReadonlyMap<string, readonly string[]>
   readonly budget?: ChannelBudget
   readonly note: (note: ChannelNote) => void
 }
 
-/** Calls of one zone by another that are on their way through, in a life: a cycle of them ends here. */
+/** Limit of pending calls of one life; it also ends call cycles. */
 const waitingMax = 256
-/** Notes of one life; what is refused more often is still refused. */
+/** Limit of reports of one life; calls beyond it are still refused. */
 const notesMax = 64
 
 const request = z.union([
@@ -69,7 +69,7 @@ interface Call {
   readonly settle: PromiseWithResolvers<string>
 }
 
-interface Channel extends Ends {
+interface Channel extends ChannelEnds {
   calls: number
   units: number
   waiting: number
@@ -84,10 +84,17 @@ interface Zone {
 }
 
 /**
- * Stands between the zones of one life. It hands calls from one to another as text, reads every word as if an enemy had
- * said it, and believes an answer only from the zone that was asked. A channel is a pair of names that was permitted
- * before the life began; it has budgets, and once it is revoked or one of its ends has ended, whoever waits in it is
- * told so at once. It never waits for a zone itself.
+ * Message broker between the zones of one life.
+ *
+ * Problem: zones are mutually distrusting walls that call each other's functions; any of them may be hostile, flood
+ * others or never answer.
+ *
+ * Mechanism: calls travel as JSON text, are validated on every hop, and an answer is accepted only from the zone that
+ * was handed the call. A channel is a (caller, callee) pair permitted before the life begins, with budgets for calls,
+ * data and pending calls. Revoking a channel or ending a zone rejects its pending calls at once.
+ *
+ * Not handled here: deadlines of single calls, since a zone's own schedule ends it, and indirect ways back to lost
+ * rights (`channel-reach.ts`). The broker never waits for a zone.
  */
 export class Exchange {
   readonly #channels = new Map<string, Channel>()
@@ -116,7 +123,7 @@ export class Exchange {
     }
   }
 
-  /** What a zone says, as JSON text, and the answer that it waits for. Rejects with MayflyError. */
+  /** Handles a message of a zone and resolves with its answer, both as JSON text. Rejects with MayflyError. */
   async handle(zone: string, text: string): Promise<string> {
     const said = read(text)
     const from = this.#zones.get(zone)
@@ -128,13 +135,13 @@ export class Exchange {
     return 'null'
   }
 
-  /** Which zones called it, and how often each did. */
+  /** Callers of a zone with their number of calls. */
   callersOf(zone: string): Readonly<Record<string, number>> {
     const called = [...this.#channels.values()].filter(({ to, calls }) => to === zone && calls > 0)
     return Object.fromEntries(called.map(({ from, calls }) => [from, calls]))
   }
 
-  /** No call reaches the zone any more, and none of its own: whoever waits for it is told. Idempotent. */
+  /** Closes all channels of a zone and rejects pending calls. Idempotent. */
   end(zone: string, why: string): void {
     const ended = this.#zones.get(zone)
     if (!ended || ended.ended !== undefined) return
@@ -145,24 +152,24 @@ export class Exchange {
     ended.next = undefined
   }
 
-  /** Those that are neither revoked nor at an end, as they were permitted. */
-  get open(): readonly Ends[] {
+  /** Permitted channels that are neither revoked nor ended. */
+  get open(): readonly ChannelEnds[] {
     return [...this.#channels.values()].filter(({ closed }) => closed === undefined)
   }
 
-  /** Closes a channel for good, and says so once. Idempotent; one that was never permitted is closed anyhow. */
-  revoke({ from, to }: Ends, why: string): void {
+  /** Closes a channel permanently and reports it once. Idempotent. */
+  revoke({ from, to }: ChannelEnds, why: string): void {
     const channel = this.#channels.get(keyOf(from, to))
     if (!channel || channel.closed !== undefined) return
     this.#close(channel, why)
-    this.#say(channel, 'revoked', why)
+    this.#report(channel, 'revoked', why)
   }
 
   #call(from: string, to: string, args: unknown, units: number): Promise<string> {
     const channel = this.#channels.get(keyOf(from, to))
     const why = channel ? this.#refusal(channel, units) : 'no such channel is permitted'
     if (!channel || why !== undefined) {
-      this.#say({ from, to }, 'refused', why!)
+      this.#report({ from, to }, 'refused', why!)
       const message = `Cannot call "${to.slice(0, 100)}": ${why}`
       return Promise.reject(new MayflyError('FORBIDDEN', message))
     }
@@ -179,7 +186,7 @@ export class Exchange {
     const budget = this.#budget
     if (channel.closed !== undefined) return channel.closed
     if (channel.calls >= budget.calls) return `its channel carries ${budget.calls} calls`
-    if (units > budget.unitsOfOne) return 'what it is handed is too large for its channel'
+    if (units > budget.unitsOfOne) return 'its arguments are too large for its channel'
     if (channel.units + units > budget.units) return 'its channel carries no more data'
     const isFull = channel.waiting >= budget.waiting || this.#waiting.size >= waitingMax
     return isFull ? 'too many calls are waiting already' : undefined
@@ -189,15 +196,15 @@ export class Exchange {
     const { next } = zone
     if (!next) return void zone.queue.push(call)
     zone.next = undefined
-    next(handed(call))
+    next(callText(call))
   }
 
   #next(zone: Zone): Promise<string> {
-    // Whoever asks twice at once is told by whichever call comes; the first is over.
+    // A second concurrent `next` ends the first, so that a call is delivered once.
     zone.next?.('{"over":true}')
     zone.next = undefined
     const call = zone.queue.shift()
-    if (call) return Promise.resolve(handed(call))
+    if (call) return Promise.resolve(callText(call))
     return new Promise((resolve) => void (zone.next = resolve))
   }
 
@@ -214,7 +221,7 @@ export class Exchange {
     const isOver = units > this.#budget.unitsOfOne || channel.units > this.#budget.units
     const { value = null, error } = reply
     if (isOver) {
-      this.#say(channel, 'refused', 'its answer is too large for its channel')
+      this.#report(channel, 'refused', 'its answer is too large for its channel')
       this.#settle(call, (settle) =>
         settle.reject(refused(call, 'its answer is too large for its channel')),
       )
@@ -241,7 +248,7 @@ export class Exchange {
     how(call.settle)
   }
 
-  #say({ from, to }: Ends, what: ChannelNote['what'], why: string): void {
+  #report({ from, to }: ChannelEnds, what: ChannelNote['what'], why: string): void {
     if (this.#notes++ < notesMax) this.#note({ from, to: to.slice(0, 100), what, why })
   }
 }
@@ -250,7 +257,7 @@ function keyOf(from: string, to: string): string {
   return JSON.stringify([from, to])
 }
 
-function handed({ id, args }: Call): string {
+function callText({ id, args }: Call): string {
   return JSON.stringify({ id, args })
 }
 

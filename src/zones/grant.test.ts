@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { configOf, factsOf, jobOf, verdictOf } from '../../tests/fixtures/profile-world.ts'
-import { splitOf } from '../../tests/zones/local.ts'
+import { splitOf } from '../../tests/zones/run-in-process.ts'
 import { makePlan } from '../profile/make-profile.ts'
-import { besideOf } from './grant.ts'
+import { zoneCosts } from './grant.ts'
 
 const code = `function checkIt(n) { return n > 1 }
 function count(n) { return n }
@@ -11,7 +11,7 @@ function parseIt(text) { return JSON.parse(text) }
 await parseIt('1')
 return [await checkIt(2), await count(1)]`
 
-test('What zones take beside the whole: a wall each, with what each may use, for those that it gets', () => {
+test('Zones take a wall each and the memory each may use', () => {
   const phase = { name: 'only', for: '4s' } as const
   const zones = {
     compute: { phases: [phase] },
@@ -24,8 +24,8 @@ test('What zones take beside the whole: a wall each, with what each may use, for
   const split = splitOf(code)
   assert.equal(split.zones.length, 3)
   const memory = profile.controls.memory + 16 * 2 ** 20
-  assert.deepEqual(besideOf(profile, split), { walls: 2, memory })
-  assert.deepEqual(besideOf(profile, { zones: [], residual: [], calls: [] }), {
+  assert.deepEqual(zoneCosts(profile, split), { walls: 2, memory })
+  assert.deepEqual(zoneCosts(profile, { zones: [], residual: [], calls: [] }), {
     walls: 0,
     memory: 0,
   })

@@ -1,8 +1,8 @@
 import type { Provider } from '../contract/provider.ts'
 import { withChannel } from './grant.ts'
-import { ZonedSandbox } from './sandbox.ts'
+import { ZonedSandbox } from './zoned-sandbox.ts'
 
-/** A provider whose sandboxes run the zones of a JavaScript program in walls of their own. */
+/** Provider that runs the zones of a JavaScript program in separate walls. */
 export function withZones(provider: Provider): Provider {
   return {
     ...provider,

@@ -5,8 +5,8 @@ import { systemClock } from '../../src/contract/clock.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider } from '../../src/contract/provider.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
-import { openWayOut, type WayOutParts } from '../../src/egress/way-out.ts'
-import { createStock } from '../../src/pool/stock.ts'
+import { openEgress, type EgressParts } from '../../src/egress/open-egress.ts'
+import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
 import type { JailKind } from '../../src/contract/jail-kind.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
@@ -21,21 +21,21 @@ export async function makeProcesses(
   way: JailKind,
   options: Omit<WardenOptions, 'stateFolder'> = {},
   language?: Language,
-  ways: Pick<WayOutParts, 'credentials' | 'dial'> = { credentials: [] },
+  ways: Pick<EgressParts, 'credentials' | 'dial'> = { credentials: [] },
 ): Promise<Made> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-walls-'))
   const warden = holdWarden({ stateFolder: join(folder, 'state'), ...options })
   const voice = { say() {} }
   const authority = makeAuthority(() => Date.now())
-  const stock = createStock(systemClock, voice)
+  const stock = createSparePools(systemClock, voice)
   const provider = createProcessProvider({
     way,
     warden,
     voice,
-    warm: (kind) => stock.warm(kind),
+    warm: (kind) => stock.createPool(kind),
     least: 0,
     most: 2,
-    openWayOut: async (controls, run) => openWayOut({ controls, run, voice, authority, ...ways }),
+    openWayOut: async (controls, run) => openEgress({ controls, run, voice, authority, ...ways }),
   })
   return {
     provider: language ? only(provider, language) : provider,

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { networkOf } from '../../src/contract/network.ts'
 import {
-  answerReader,
-  bodyReader,
-  carried,
+  responseBodyReader,
+  requestBodyReader,
+  encodeChunk,
   framingOf,
   type BodyReader,
-} from '../../src/egress/body.ts'
+} from '../../src/egress/http-body.ts'
 import { readClientHello } from '../../src/egress/client-hello.ts'
-import { FrameReader, frameOf } from '../../src/egress/frames.ts'
+import { FrameReader, frameOf } from '../../src/egress/web-socket-frames.ts'
 import { readHost } from '../../src/egress/host.ts'
-import { readRequestHead } from '../../src/egress/head.ts'
+import { readRequestHead } from '../../src/egress/http-head.ts'
 import { decide } from '../../src/egress/rules.ts'
 import { readTarget } from '../../src/egress/target.ts'
 import { fuzz, mutated } from './seeded.ts'
@@ -101,8 +101,11 @@ function tryBody(
   assert.deepEqual(cut, whole)
 }
 
-function bodyOf(framing: Parameters<typeof bodyReader>[0], parts: readonly Buffer[]): string {
-  return bodyBy(bodyReader(framing), parts)
+function bodyOf(
+  framing: Parameters<typeof requestBodyReader>[0],
+  parts: readonly Buffer[],
+): string {
+  return bodyBy(requestBodyReader(framing), parts)
 }
 
 function bodyBy(reader: BodyReader, parts: readonly Buffer[]): string {
@@ -128,10 +131,10 @@ test('A chunked answer is parsed alike for any segmentation, and is re-encoded e
     long: 200_000,
     attempt: (random) => {
       const bytes = mutated(random, bodies, pieces)
-      const whole = bodyBy(answerReader(framing), [bytes])
-      assert.equal(bodyBy(answerReader(framing), each(bytes)), whole)
+      const whole = bodyBy(responseBodyReader(framing), [bytes])
+      assert.equal(bodyBy(responseBodyReader(framing), each(bytes)), whole)
       if (!whole.endsWith('true')) return
-      const anew = carried(Buffer.from(whole.slice(0, -4), 'latin1'), framing, true)
+      const anew = encodeChunk(Buffer.from(whole.slice(0, -4), 'latin1'), framing, true)
       assert.equal(bodyOf(framing, [anew]), whole)
     },
   })

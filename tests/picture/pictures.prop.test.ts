@@ -81,11 +81,11 @@ const life: fc.Arbitrary<Life> = fc.record(
   { requiredKeys: ['status', 'wall', 'plan', 'timeline', 'age', 'network'] },
 )
 
-/** The elements and attributes an SVG of ours has; all else would have come from outside. */
+/** Allowlist of SVG elements and attributes: any others would be injected. */
 const tag =
   /^<(?:svg|title|desc|style|defs|pattern|path|rect|g|text|tspan|circle)(?: [a-zA-Z:-]+="[^"<&]*")*\/?>/
 const closing = /^<\/(\w+)>/
-/** What XML 1.0 takes as text. */
+/** Characters allowed by XML 1.0. */
 const isText =
   /^(?:&#\d+;|[\t\n\r\u0020-\u0025\u0027-\u003b\u003d-\ud7ff\ue000-\ufffd]|[\u{10000}-\u{10ffff}])*$/u
 
@@ -107,7 +107,7 @@ function assertWellFormed(svg: string): void {
   assert.doesNotMatch(svg, /NaN|Infinity|undefined(?=")/)
 }
 
-test('Whatever is told of a life, it becomes an SVG of bounded size in which nothing foreign is markup', () => {
+test('Any life becomes an SVG of bounded size without injected markup', () => {
   fc.assert(
     fc.property(life, fc.integer({ min: 0, max: 3000 }), (told, width) => {
       const svg = svgOf(pictureOf(told), { width })
@@ -119,12 +119,12 @@ test('Whatever is told of a life, it becomes an SVG of bounded size in which not
   )
 })
 
-/** Foreign text may say NaN; a coordinate may not. */
+/** Foreign text may contain NaN; coordinates may not. */
 function withoutText(svg: string): string {
   return svg.replaceAll(/>[^<]+</g, '><')
 }
 
-test('Whatever is told of a life, it becomes a few lines for a terminal, none wider than it and none that moves the cursor', () => {
+test('Any life becomes terminal lines of bounded width without cursor controls', () => {
   fc.assert(
     fc.property(life, fc.integer({ min: 1, max: 300 }), (told, columns) => {
       const lines = linesOf(pictureOf(told), { columns, paint: (_, said) => said })
@@ -138,7 +138,7 @@ test('Whatever is told of a life, it becomes a few lines for a terminal, none wi
   )
 })
 
-test('Time goes one way: bands, spans and happenings follow each other, and no moment lies outside', () => {
+test('Bands, spans and happenings are in order of time and within the picture', () => {
   fc.assert(
     fc.property(life, number, number, (told, a, b) => {
       const picture = pictureOf(told)
@@ -159,7 +159,7 @@ test('Time goes one way: bands, spans and happenings follow each other, and no m
   )
 })
 
-test('Every event is told or counted', () => {
+test('Every event is drawn or counted', () => {
   fc.assert(
     fc.property(life, (told) => {
       const { happenings } = pictureOf(told)
@@ -189,7 +189,7 @@ const some: fc.Arbitrary<Controls> = fc.record({
   capabilities: fc.oneof(fc.constant('any' as const), fc.subarray(names)),
 })
 
-test('S2-26: A life that only tightened is a shape that only narrows', () => {
+test('S2-26: a life that only tightens is drawn as a shape that only narrows', () => {
   fc.assert(
     fc.property(some, fc.array(some, { minLength: 1, maxLength: 6 }), (granted, asked) => {
       let before = meet(allControls, granted)

@@ -9,14 +9,14 @@ import { scaleOf } from '../../src/web/page/picture/scale.js'
 import { svgOf } from '../../src/web/page/picture/svg.js'
 import { linesOf } from '../../src/web/page/picture/terminal.js'
 import { bytesText, durationText, plain } from '../../src/web/page/picture/words.js'
-import { lives } from './lives.ts'
+import { lives } from './sample-lives.ts'
 
 const golden = join(import.meta.dirname, '../golden/pictures')
 const bare = (_: string, text: string) => text
 const textOf = (name: string) =>
   `${linesOf(pictureOf(lives[name]!), { columns: 100, paint: bare }).join('\n')}\n`
 
-/** Run with MAYFLY_GOLDEN=write to accept what changed; the difference is then there to be read in the commit. */
+/** MAYFLY_GOLDEN=write accepts changes; review them in the diff. */
 function assertAsAgreed(file: string, made: string): void {
   const path = join(golden, file)
   if (process.env['MAYFLY_GOLDEN'] === 'write') {
@@ -26,14 +26,14 @@ function assertAsAgreed(file: string, made: string): void {
   assert.equal(made, readFileSync(path, 'utf8'))
 }
 
-suite('Pictures are what was last agreed on', () => {
+suite('Pictures match their goldens', () => {
   for (const name of Object.keys(lives)) {
     test(`In a terminal: ${name}`, () => assertAsAgreed(`${name}.txt`, textOf(name)))
     test(`As SVG: ${name}`, () => assertAsAgreed(`${name}.svg`, svgOf(pictureOf(lives[name]!))))
   }
 })
 
-test('S2-15: A phase that an anomaly cut short says how much of it was cut off, and why', () => {
+test('S2-15: a phase cut short by an anomaly shows the cut and the reason', () => {
   const [full, next] = pictureOf(lives['anomaly']!).lanes[0]!.bands
   assert.equal(full!.planned, 10_000)
   assert.ok(Math.abs(full!.cut!.lost - 3995.7) < 0.01)
@@ -42,13 +42,13 @@ test('S2-15: A phase that an anomaly cut short says how much of it was cut off, 
   assert.match(next!.cut!.why, /tried to send/)
 })
 
-test('A phase that was lived to its end, and code that ended by itself, were not cut short', () => {
+test('Phases that ran to their end, and code that ended by itself, are not drawn as cut', () => {
   for (const name of ['quiet', 'denied', 'timeout', 'under-way'])
     for (const { bands } of pictureOf(lives[name]!).lanes)
       for (const { cut } of bands) assert.equal(cut, undefined, name)
 })
 
-test('What a control still allows changes when the wall has closed it, and says how long that took', () => {
+test("A control's bar changes when the wall has closed it, with the time that took", () => {
   const [row] = pictureOf(lives['denied']!).lanes[0]!.rows
   assert.deepEqual(
     row!.spans.map(({ from, state, text, took }) => [from, state, text, took]),
@@ -59,7 +59,7 @@ test('What a control still allows changes when the wall has closed it, and says 
   )
 })
 
-test('Each zone has a lane of its own, with its own controls and its own end', () => {
+test('Each zone has its own lane, controls and end', () => {
   const [main, zone] = pictureOf(lives['zones']!).lanes
   assert.deepEqual([main!.zone, zone!.zone], ['main', 'input-validation'])
   assert.deepEqual(
@@ -70,7 +70,7 @@ test('Each zone has a lane of its own, with its own controls and its own end', (
   assert.deepEqual(zone!.frozen, [])
 })
 
-test('Thousands of the same are told once, with how many they were', () => {
+test('Thousands of equal events are drawn once, with their count', () => {
   const { happenings } = pictureOf(lives['denied']!)
   assert.deepEqual(
     happenings.map(({ kind, count }) => [kind, count]),
@@ -81,7 +81,7 @@ test('Thousands of the same are told once, with how many they were', () => {
   )
 })
 
-test('Thousands that differ are told in a few lines, and the end by itself', () => {
+test('Thousands of different events are condensed to a few lines, and the end stays separate', () => {
   const { timeline, ...life } = lives['quiet']!
   const mixed = Array.from({ length: 4000 }, (_, n) => ({
     at: n,
@@ -99,7 +99,7 @@ test('Thousands that differ are told in a few lines, and the end by itself', () 
   assert.deepEqual([happenings.at(-1)!.kind, happenings.at(-1)!.count], ['terminated', 1])
 })
 
-test('A few anomalies among a flood of others are told one by one', () => {
+test('A few anomalies in a flood of other events are drawn one by one', () => {
   const { timeline, ...life } = lives['quiet']!
   const flood = Array.from({ length: 900 }, (_, n) => ({
     at: n,
@@ -117,7 +117,7 @@ test('A few anomalies among a flood of others are told one by one', () => {
   assert.ok(largest < 300, `${largest} in one line`)
 })
 
-test('A life of a millisecond and one of ten minutes have round moments that can be read', () => {
+test('Lives of a millisecond and of ten minutes have readable, round tick marks', () => {
   for (const [age, first, last] of [
     [1, '0.2 ms', '1 ms'],
     [37, '10 ms', '30 ms'],
@@ -129,14 +129,14 @@ test('A life of a millisecond and one of ten minutes have round moments that can
   }
 })
 
-test('What was planned long after the end does not press the life into a corner', () => {
+test('Phases planned long after the end do not compress the picture', () => {
   const { placeOf, knee } = scaleOf({ age: 2, plannedEnd: 5000, isOver: true, lanes: [] })
   assert.equal(knee, 2)
   assert.ok(placeOf(2) > 0.5 && placeOf(2) < 1)
   assert.equal(placeOf(5000), 1)
 })
 
-test('An outcome tells its life with what was planned, as its reasons have it', () => {
+test('An outcome is drawn with its planned phases, taken from its reasons', () => {
   const explain = [
     { field: 'controls.network', value: { allow: ['https://a.example:443'], deny: [] } },
     { field: 'controls.cpu', value: 1 },
@@ -174,7 +174,7 @@ test('An outcome tells its life with what was planned, as its reasons have it', 
   )
 })
 
-test('Times and sizes are said as people say them', () => {
+test('Times and sizes have readable units', () => {
   assert.deepEqual(
     [0, 0.04, 0.44, 9.96, 12.4, 999.6, 1000, 59_996, 61_000, 3_600_000, 3_780_000].map(
       durationText,
@@ -202,7 +202,7 @@ test('Times and sizes are said as people say them', () => {
   ])
 })
 
-test('Foreign text is one line without controls, turned directions and piled marks', () => {
+test('Foreign text is one line without control characters, bidi overrides and stacked marks', () => {
   assert.equal(plain('\x1b[2Jgone\r\nnext'), '\\x1b[2Jgone next')
   assert.equal(plain('\u202eabc'), '\\u202eabc')
   assert.equal(plain(`a${'\u0301'.repeat(50)}`), 'a\u0301\u0301')

@@ -9,7 +9,7 @@ import { svgOf } from '../../src/web/page/picture/svg.js'
 const root = join(import.meta.dirname, '../..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 
-test('The picture of the README is what its run is drawn as, and shows a phase that an anomaly cut short', () => {
+test('The picture in the README matches its run, and shows a phase cut short by an anomaly', () => {
   const told = JSON.parse(read('docs/pictures/beacon.json')) as Parameters<typeof lifeOf>[0]
   const picture = pictureOf(lifeOf(told))
   assert.equal(read('docs/pictures/beacon.svg'), svgOf(picture))

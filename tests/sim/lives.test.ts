@@ -14,11 +14,19 @@ import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
 import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 import type { Faults, Step } from '../../src/tiers/mock/script.ts'
-import { limitsOf, phasesOf, profileOf, scheduleOf, stage, taskOf, type Said } from './stage.ts'
+import {
+  limitsOf,
+  phasesOf,
+  profileOf,
+  scheduleOf,
+  stage,
+  taskOf,
+  type Said,
+} from './simulated-life.ts'
 
 const lives = 10_000
 
-test('Ten thousand lives, with hostile guests and broken walls, each end once, in time, and leave nothing', async () => {
+test('Ten thousand lives with hostile guests and broken walls each end once, in time, without leaks', async () => {
   const given = process.env['MAYFLY_SEED']
   const base = given ? Number(given) : randomInt(2 ** 31)
   const statuses = new Map<string, number>()
@@ -30,7 +38,7 @@ test('Ten thousand lives, with hostile guests and broken walls, each end once, i
   if (!given) assert.deepEqual([...statuses.keys()].sort(), all.sort(), 'some end never came')
 })
 
-test('A life from the same seed is the same life', async () => {
+test('The same seed gives the same life', async () => {
   for (let seed = 1; seed <= 50; seed++) {
     assert.deepEqual(await live(fateOf(seed)), await live(fateOf(seed)))
   }
@@ -49,26 +57,26 @@ async function liveFrom(seed: number): Promise<string> {
 
 type Fault<Name extends keyof Faults> = NonNullable<Faults[Name]>
 
-/** All that is to befall a life; nothing else in it is random. */
+/** Everything random about a life. */
 interface Fate {
   readonly profile: Profile
   readonly steps: readonly Step[]
   readonly faults: Faults
   readonly cancelAt: number | undefined
   readonly closeAt: number | undefined
-  /** How long whoever listens holds each chunk; Infinity for ever. */
+  /** Delay of the listener per chunk; Infinity blocks forever. */
   readonly holds: number
   readonly deeds: readonly Deed[]
 }
 
-/** What somebody does from outside while it runs: an operator, what watches, what makes zones. */
+/** External action during a run: by an operator, watcher or zone source. */
 type Deed = { readonly at: number; readonly zone: string } & (
   | { readonly do: 'tighten'; readonly to: Controls }
   | { readonly do: 'terminate' | 'zone' | 'gone' }
   | { readonly do: 'anomaly'; readonly severity: string }
 )
 
-/** Whether anything but time, the guest and the wall had a say in how it went. */
+/** True if anything but time, guest and wall influenced the life. */
 const isMeddledWith = ({ deeds, profile: { schedule } }: Fate): boolean =>
   deeds.length > 0 ||
   schedule.clock === 'cpu' ||
@@ -171,17 +179,17 @@ interface Story {
   readonly ends: number
   readonly disposed: number
   readonly held: readonly Controls[]
-  /** The same of each zone; what it held first is what the whole held when it began. */
+  /** Controls of each zone in order, starting with those of `main` at its begin. */
   readonly zones: ReadonlyMap<string, readonly Controls[]>
-  /** What held when user code was released. */
+  /** Controls at the release of user code. */
   readonly first: Controls | undefined
   readonly said: readonly Said[]
-  /** Timers of the supervisor or the wall once both were disposed. */
+  /** Timers of supervisor and wall after both were disposed. */
   readonly left: number
   readonly endedAt: number
 }
 
-/** The road in small: a sandbox and a supervisor that are owned, a gate, and an end. */
+/** Minimal job pipeline: owned sandbox and supervisor, gate, end. */
 async function live({
   profile,
   steps,
@@ -258,7 +266,7 @@ function carryOut(deed: Deed, supervisor: Supervisor): void {
   }
 }
 
-/** An order for a zone that never was is refused; nothing else is. */
+/** Accepts only the error for an unknown zone. */
 function isUnknown(thrown: unknown): void {
   assert.equal((thrown as { code?: string }).code, 'NOT_FOUND')
 }
@@ -302,7 +310,7 @@ function check(fate: Fate, story: Story): void {
 const has = (fate: Fate, ...words: readonly string[]) =>
   fate.steps.some((step) => words.some((word) => word in step))
 
-/** What has to have happened for each end. */
+/** Condition under which each end is legitimate. */
 const couldBe: Record<
   SupervisedRun['end']['status'],
   (fate: Fate, supervised: SupervisedRun, lifeMs: number) => boolean
@@ -316,7 +324,7 @@ const couldBe: Record<
   cancelled: (fate) => fate.cancelAt !== undefined,
   terminated: (fate) =>
     fate.closeAt !== undefined || (fate.faults.tighten ?? 0) !== 0 || isMeddledWith(fate),
-  // Only walls with zones end so, and these have none.
+  // Only walls with zones end this way.
   unavailable: () => false,
   failed: (fate) =>
     has(fate, 'crash', 'call') ||

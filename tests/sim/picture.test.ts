@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { planOf } from '../../src/web/page/picture/life.js'
 import { pictureOf } from '../../src/web/page/picture/picture.js'
-import { phasesOf, profileOf, scheduleOf, stage, taskOf } from './stage.ts'
+import { phasesOf, profileOf, scheduleOf, stage, taskOf } from './simulated-life.ts'
 
-/** The picture of a life on a simulated clock, in which an anomaly is told at a time, if one is. */
+/** Picture of a life on a simulated clock, with an optional anomaly. */
 async function drawn(anomalyAt?: number) {
   const profile = profileOf({ schedule: scheduleOf(phasesOf(1000, 2000, 1000)) })
   const { clock, supervisor, sandbox, io } = await stage({ script: () => [] }, profile)
@@ -23,7 +23,7 @@ async function drawn(anomalyAt?: number) {
   return pictureOf(told)
 }
 
-test('A life that went as planned is drawn as it was planned', async () => {
+test('A life that went as planned is drawn as planned', async () => {
   const { lanes, plannedEnd, age } = await drawn()
   assert.deepEqual([plannedEnd, age], [4000, 4000])
   const [{ bands, shape, planned }] = lanes as [(typeof lanes)[0]]
@@ -38,7 +38,7 @@ test('A life that went as planned is drawn as it was planned', async () => {
   assert.deepEqual(shape, planned)
 })
 
-test('S2-15: A life that an anomaly hurried on shows what each phase lost by it', async () => {
+test('S2-15: a life advanced by an anomaly shows the time each phase lost', async () => {
   const { lanes, happenings, age } = await drawn(400)
   assert.equal(age, 1900)
   const [{ bands }] = lanes as [(typeof lanes)[0]]

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../src/contract/clock.ts'
 
-/** Callbacks one run may have: past it, something re-arms itself for ever. */
+/** Limit of callbacks per run; beyond it a timer re-arms itself forever. */
 const callbacksMax = 1_000_000
 
 interface Waiting {
@@ -9,12 +9,12 @@ interface Waiting {
 }
 
 /**
- * Time that passes only when everything that can happen now has happened. Callbacks come in order of time, then of
- * asking, and between any two of them promises settle as far as they can, so that a run is the same every time.
+ * Virtual time that passes only when all microtasks have settled. Callbacks run in order of time, then of
+ * registration, which makes runs deterministic.
  */
 export class SimulatedClock implements Clock {
   #now = 0
-  /** In the order in which they will be called; short, so that a sorted list beats a heap. */
+  /** Sorted by time; short enough that a sorted list beats a heap. */
   readonly #queue: Waiting[] = []
 
   now(): number {
@@ -32,12 +32,12 @@ export class SimulatedClock implements Clock {
     return { cancel: () => this.#forget(waiting) }
   }
 
-  /** How many callbacks are still to come. */
+  /** Number of pending callbacks. */
   get pending(): number {
     return this.#queue.length
   }
 
-  /** Lets time pass until nothing is left to happen, or until it is `until`. */
+  /** Runs callbacks until none is left, or until `until`. */
   async run(until: number = Infinity): Promise<void> {
     for (let callbacks = 0; callbacks < callbacksMax; callbacks++) {
       await promisesSettle()
@@ -60,7 +60,7 @@ export class SimulatedClock implements Clock {
   }
 }
 
-/** The next tick comes when no microtask is left. */
+/** A macrotask runs once the microtask queue is empty. */
 function promisesSettle(): Promise<void> {
   return new Promise((resolve) => {
     process.nextTick(resolve)

@@ -4,16 +4,16 @@ import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { allControls } from '../../src/contract/controls.ts'
 import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
-import { Accounts } from '../../src/egress/account.ts'
+import { TrafficAccounts } from '../../src/egress/traffic-account.ts'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { nextChunk } from '../../src/egress/streams.ts'
-import { openWayOut } from '../../src/egress/way-out.ts'
+import { openEgress } from '../../src/egress/open-egress.ts'
 import { listening, openWorld } from '../fixtures/egress.ts'
 
 const sentMax = 32 * 1024
 const many = 64
 
-/** A server that counts what reaches it, and answers nothing; `isReading` may be said later. */
+/** Server that counts received bytes and never answers; reading starts when `isReading` is set. */
 async function openSink() {
   const sockets = new Set<Socket>()
   let arrived = 0
@@ -42,11 +42,11 @@ async function openSink() {
   }
 }
 
-/** A way out of one run to servers on loopback, by any name. */
+/** Egress path of one run to servers on loopback, by any name. */
 function wayTo(
   ports: readonly number[],
   asked: NetworkInput,
-  more: { accounts?: Accounts; zone?: string; trust?: readonly string[] } = {},
+  more: { accounts?: TrafficAccounts; zone?: string; trust?: readonly string[] } = {},
 ) {
   const { trust, ...rest } = more
   const dial = {
@@ -58,7 +58,7 @@ function wayTo(
   const controls = { ...allControls, network: networkOf(asked) }
   const authority = makeAuthority(Date.now)
   const parts = { controls, run: 'exec_test', voice, credentials: [], authority, dial, ...rest }
-  const way = openWayOut(parts)
+  const way = openEgress(parts)
   return Object.assign(way, { [Symbol.dispose]: () => way.close() })
 }
 type Way = ReturnType<typeof wayTo>
@@ -77,12 +77,12 @@ async function tunnels(way: Way, port: number, count: number): Promise<readonly 
   )
 }
 
-/** Waits no longer than what has been cut takes to be seen as closed on a busy machine. */
+/** Polls with a deadline that suits a busy machine. */
 async function until(holds: () => boolean): Promise<void> {
   for (let tries = 0; tries < 1_000 && !holds(); tries++) await sleep(10)
 }
 
-/** Resolves when it was hung up on, whatever way. */
+/** Resolves when the socket is closed, with or without an error. */
 const ended = (socket: Socket) =>
   new Promise<void>((done) => void socket.resume().once('close', () => done()))
 
@@ -93,7 +93,7 @@ const ask = (way: Way, url: string, more: object = {}) =>
 
 const sumOf = (way: Way) => way.attempts.reduce((sum, { sent }) => sum + sent, 0)
 
-/** A tunnel in which more waits than all buffers hold; tells whether it was hung up on. */
+/** Tunnel with more data waiting than all buffers hold; reports whether it was cut. */
 async function stuck(way: Way, port: number) {
   const [socket] = await tunnels(way, port, 1)
   let isClosed = false
@@ -106,8 +106,8 @@ async function stuck(way: Way, port: number) {
   return () => isClosed
 }
 
-suite('A budget of bytes that many draw on at once', () => {
-  test('S0-22: What many tunnels send in one moment is no more than one of them may', async () => {
+suite('A byte budget under concurrent use', () => {
+  test('S0-22: many tunnels sending at once stay within the budget of one', async () => {
     await using sink = await openSink()
     using way = wayTo([sink.port], { allow: [`*://a.example:${sink.port}`], sent: sentMax })
     const sockets = await tunnels(way, sink.port, many)
@@ -129,7 +129,7 @@ suite('A budget of bytes that many draw on at once', () => {
   const fitting = 2
   for (const scheme of ['http', 'https'] as const)
     for (const [what, path, more] of kinds)
-      test(`S0-22: What many brokered requests send ${what} at once by ${scheme} is no more than may`, async () => {
+      test(`S0-22: many brokered requests sending ${what} at once by ${scheme} stay within the budget`, async () => {
         await using world = await openWorld()
         const port = world.ports[scheme]
         const asked = { allow: [`${scheme}://a.example:${port}`], sent: sentMax }
@@ -138,24 +138,24 @@ suite('A budget of bytes that many draw on at once', () => {
         const ends = await Promise.all(Array.from({ length: many }, () => ask(way, url, more)))
         const refused = ends.filter((text) => /bytes that this run may send/.test(text))
         assert.equal(refused.length, many - world.heard.length)
-        // By https the hellos of all that were open at once may have left no room.
+        // ClientHellos of concurrent https requests may use up the budget themselves.
         const isFull = scheme === 'https' || world.heard.length === fitting
         assert.ok(world.heard.length <= fitting && isFull, `${world.heard.length}`)
         assert.ok(sumOf(way) <= sentMax, `${sumOf(way)}`)
       })
 
-  test('S0-22: What a request turned out not to need may be sent by the next', async () => {
+  test('S0-22: unused reservations can be sent by the next request', async () => {
     await using world = await openWorld()
     const port = world.ports.https
     const asked = { allow: [`https://a.example:${port}`], sent: 16 * 1024 }
     using way = wayTo([port], asked, { trust: [world.authority.pem] })
-    // Each has 3 KB reserved for its handshake, and takes about 2 KB with it.
+    // Each handshake reserves 3 KB and takes about 2 KB.
     for (let turn = 0; turn < 5; turn++)
       assert.match(await ask(way, `https://a.example:${port}/`), /"status":200/)
     assert.ok(sumOf(way) > 7_500 && sumOf(way) <= 16 * 1024, `${sumOf(way)}`)
   })
 
-  test('S0-22: A budget that is tightened ends what waits to leave', async () => {
+  test('S0-22: tightening the budget cuts blocked writers', async () => {
     await using sink = await openSink()
     sink.read(false)
     const asked = { allow: [`*://a.example:${sink.port}`] }
@@ -171,16 +171,16 @@ suite('A budget of bytes that many draw on at once', () => {
     assert.ok(sink.arrived() <= attempt!.sent, `${sink.arrived()} of ${attempt!.sent}`)
   })
 
-  test('S0-22: What the whole may send ends what waits in several zones, once it is less than their sum', async () => {
+  test('S0-22: a program budget below the sum of its zones cuts their blocked writers', async () => {
     await using sink = await openSink()
     sink.read(false)
     const asked = { allow: [`*://a.example:${sink.port}`] }
-    const accounts = new Accounts()
+    const accounts = new TrafficAccounts()
     using main = wayTo([sink.port], asked, { accounts, zone: 'main' })
     using one = wayTo([sink.port], asked, { accounts, zone: 'one' })
     using two = wayTo([sink.port], asked, { accounts, zone: 'two' })
     const ways = [await stuck(one, sink.port), await stuck(two, sink.port)]
-    // Enough for each of them alone.
+    // Enough for each zone alone.
     const sent = Math.max(sumOf(one), sumOf(two)) + 1
     const controls = { ...allControls, network: networkOf({ ...asked, sent }) }
     for (const way of [one, two]) way.tighten(controls)

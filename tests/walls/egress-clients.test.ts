@@ -7,7 +7,7 @@ import { after, before, suite, test } from 'node:test'
 import { makeAuthority } from '../../src/egress/authority.ts'
 import { openStand, openWorld, type Stand, type World } from '../fixtures/egress.ts'
 
-/** Clients as they are, told of the proxy by the usual variables alone. */
+/** Common clients, configured by the usual proxy variables only. */
 const authority = makeAuthority(Date.now)
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-egress-'))
 const file = join(folder, 'authorities.pem')
@@ -84,7 +84,7 @@ for (const { name, program, args } of clients) {
       assert.ok(hosts.slice(2).every((one) => one === 'b.example denied'))
     })
 
-    test('https with a rule on paths, which is looked into', async () => {
+    test('https with a rule on paths, by TLS inspection', async () => {
       const { https } = world.ports
       const allow = [`GET https://a.example:${https}/v1/*`]
       await using stand = await openStand(world, { allow }, { authority })
@@ -92,14 +92,14 @@ for (const { name, program, args } of clients) {
       assert.match(await run(stand, `https://a.example:${https}/v2`), /EGRESS_DENIED|403/)
     })
 
-    test('S1-8: a name is looked up where that alone is allowed', async () => {
+    test('S1-8: DNS lookup where only that is permitted', async () => {
       const resolver = () => Promise.resolve(['93.184.215.14'])
       await using stand = await openStand(world, { allow: ['dns://a.example'] }, { resolver })
       assert.match(await run(stand, 'http://dns.mayfly/resolve?name=a.example'), /93\.184\.215\.14/)
       assert.match(await run(stand, 'http://dns.mayfly/resolve?name=b.example'), /403/)
     })
 
-    test('A redirect to another host stops at the proxy', async () => {
+    test('A redirect to a forbidden host stops at the proxy', async () => {
       const { http } = world.ports
       const heard = world.heard.length
       await using stand = await openStand(world, { allow: [`http://a.example:${http}`] })

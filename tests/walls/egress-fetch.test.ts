@@ -1,4 +1,4 @@
-import { openWayOut } from '../../src/egress/way-out.ts'
+import { openEgress } from '../../src/egress/open-egress.ts'
 import { allControls } from '../../src/contract/controls.ts'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:http'
@@ -53,7 +53,7 @@ const b = (path: string) => `http://b.example:${world.ports.http}${path}`
 const ask = async (text: string, terms: FetchTerms) => JSON.parse(await brokeredFetch(text, terms))
 
 suite('Brokered requests', () => {
-  test('A request goes out and comes back with its bytes, over http and https', async () => {
+  test('Requests and responses keep their bytes, over http and https', async () => {
     const { terms, ledger, events } = termsFor('open')
     const answer = await ask(request(a('/bytes')), terms)
     assert.deepEqual([answer.status, answer.url, answer.redirected], [200, a('/bytes'), false])
@@ -74,7 +74,7 @@ suite('Brokered requests', () => {
     assert.ok(ledger.attempts.every(({ sent, received }) => sent > 0 && received > 0))
   })
 
-  test('S4-8: each redirect is decided again, and nothing private follows to another host', async () => {
+  test('S4-8: each redirect is decided separately, and credentials do not follow to another host', async () => {
     const { terms, ledger } = termsFor({ allow: [a('')] })
     const denied = await ask(request(a(`/?to=${b('/x')}`)), terms)
     assert.deepEqual([denied.error.code, ledger.attempts.length], ['EGRESS_DENIED', 2])
@@ -114,7 +114,7 @@ suite('Brokered requests', () => {
     assert.equal(loop.status, 200)
   })
 
-  test('A name is looked up where that alone is allowed', async () => {
+  test('DNS lookup where only that is permitted', async () => {
     const { terms } = termsFor(
       { allow: ['dns://a.example'] },
       { resolver: () => Promise.resolve(['93.184.215.14']) },
@@ -139,7 +139,7 @@ suite('Brokered requests', () => {
     assert.equal(post.error.code, 'EGRESS_DENIED')
   })
 
-  test('Nothing is asked by a method that no fetch has, and each such request is an attempt', async () => {
+  test('Methods forbidden by fetch are refused, and each is recorded as an attempt', async () => {
     const { terms, ledger } = termsFor('open')
     const before = world.connections()
     for (const method of ['CONNECT', 'TRACE', 'TRACK']) {
@@ -156,7 +156,7 @@ suite('Brokered requests', () => {
     )
   })
 
-  test('Nobody is asked for a part of an answer in which a credential is looked for', async () => {
+  test('Range headers are removed where the answer is scanned for a credential', async () => {
     const credential = { name: 'api', value: secret, header: 'x-key', hosts: [a('')] }
     const headers = [
       ['Range', 'bytes=0-15'],
@@ -174,7 +174,7 @@ suite('Brokered requests', () => {
     }
   })
 
-  test('A credential is put in, and an answer that repeats it is not handed over', async () => {
+  test('A credential is placed, and an answer that echoes it is withheld', async () => {
     const credentials = [{ name: 'KEY', value: secret, header: 'X-Key', hosts: [a('')] }]
     const { terms, events, ledger } = termsFor('open', { credentials })
     const headers = [['X-Key', 'mayfly-secret:KEY']]
@@ -186,13 +186,13 @@ suite('Brokered requests', () => {
     assert.ok(![echoed, JSON.stringify([ledger.attempts, events])].join().includes(secret))
   })
 
-  test('S2-14: What carries a planted secret does not leave, in its address, a header or its body', async () => {
+  test('S2-14: a planted secret in URL, header or body blocks the request', async () => {
     const planted = 'planted-secret'
-    const heed = () => {
+    const makeOutboundCheck = () => {
       let said = ''
       return (piece: Buffer) => !(said += piece.toString('latin1')).includes(planted)
     }
-    const { terms, ledger } = termsFor('open', { heed })
+    const { terms, ledger } = termsFor('open', { makeOutboundCheck })
     const before = world.connections()
     for (const text of [
       request(a(`/?q=${planted}`)),
@@ -208,7 +208,7 @@ suite('Brokered requests', () => {
     )
   })
 
-  test('S4-8: A credential is found in how an answer begins too, as it is written', async () => {
+  test("S4-8: a credential is found in the answer's head too, in its raw spelling", async () => {
     const value = 'sk"live\\0123456789'
     const credentials = [{ name: 'KEY', value, header: 'X-Key', hosts: [a('')] }]
     const { terms } = termsFor('open', { credentials })
@@ -217,7 +217,7 @@ suite('Brokered requests', () => {
       assert.match(await brokeredFetch(request(a(path), { headers }), terms), /repeats a secret/)
   })
 
-  test('An answer beyond its bound, a budget that is used up, and a server that hangs are ends', async () => {
+  test('Oversized answers, a used-up budget and hanging servers end the request', async () => {
     assert.match(
       (await ask(request(a('/large')), termsFor('open', { bodyBytesMax: 1_000 }).terms)).error
         .message,
@@ -246,7 +246,7 @@ suite('Brokered requests', () => {
       assert.equal((await ask(text, termsFor('open').terms)).error.code, 'EGRESS_FAILED', text)
   })
 
-  test('Tightening ends what is no longer let out', async () => {
+  test('Tightening cuts requests that are no longer permitted', async () => {
     const { terms } = termsFor('open')
     let network = networkOf('open')
     const fetcher = openFetch({ ...terms, network: () => network })
@@ -266,7 +266,7 @@ suite('fetch inside an isolate', () => {
     call: (_: string, text: string) => brokeredFetch(text, termsFor(asked).terms),
   })
 
-  test('There is no fetch without a network', async () => {
+  test('A job without network has no fetch', async () => {
     assert.deepEqual(await valueOf('return [typeof fetch, typeof Headers, typeof Response]'), [
       'undefined',
       'undefined',
@@ -274,7 +274,7 @@ suite('fetch inside an isolate', () => {
     ])
   })
 
-  test('fetch answers a Response', async () => {
+  test('fetch resolves to a Response', async () => {
     const code = `
       const r = await fetch(input + '/p', { method: 'post', body: 'héllo', headers: { 'X-Own': '1' } })
       const copy = r.clone(), text = await r.text()
@@ -296,7 +296,7 @@ suite('fetch inside an isolate', () => {
     assert.equal(world.heard.at(-1)!.headers['content-type'], 'text/plain;charset=UTF-8')
   })
 
-  test('Bodies are bytes, forms and buffers too, and so are answers', async () => {
+  test('Bodies are bytes, including forms and buffers, and so are answers', async () => {
     const code = `
       const r = await fetch(new URL('/bytes', input)); const bytes = await r.bytes()
       await fetch(input + '/form', { method: 'PUT', body: new URLSearchParams({ a: 'b c' }) })
@@ -321,7 +321,7 @@ suite('fetch inside an isolate', () => {
     assert.deepEqual([buffer!.body, buffer!.headers['content-type']], ['\x01\x02\x03', undefined])
   })
 
-  test('What is not let out, no URL, a GET with a body and an abort reject', async () => {
+  test('Forbidden hosts, invalid URLs, GET with a body and aborts reject', async () => {
     const code = `
       const ends = []
       const controller = new AbortController(); controller.abort()
@@ -345,7 +345,7 @@ suite('fetch inside an isolate', () => {
     ])
   })
 
-  test('A job that changes its own intrinsics asks for what it asked for, by the same rules', async () => {
+  test("Overwritten intrinsics do not change a job's request or its rules", async () => {
     const code = `
       String.prototype.toLowerCase = String.prototype.trim = () => 'x'
       Object.prototype.toJSON = Array.prototype.toJSON = () => 'http://b.example/'
@@ -356,7 +356,7 @@ suite('fetch inside an isolate', () => {
   })
 })
 
-test('What waits for a name when the run ends never leaves, and is told as cut before the end', async () => {
+test('A request still resolving when the run ends is never sent, and is reported as cut before the end', async () => {
   const heard = Promise.withResolvers<string>()
   const server = createServer((_request, response) => {
     heard.resolve('a request')
@@ -367,7 +367,7 @@ test('What waits for a name when the run ends never leaves, and is told as cut b
   const origin = `http://slow.example:${port}`
   const named = Promise.withResolvers<readonly string[]>()
   const events: Event[] = []
-  const way = openWayOut({
+  const way = openEgress({
     controls: { ...allControls, network: networkOf({ allow: [origin] }) },
     run: 'exec_test',
     voice: voiceInto(events),

@@ -10,7 +10,7 @@ import { networkOf, type NetworkInput } from '../../src/contract/network.ts'
 import { openProxy } from '../../src/egress/proxy.ts'
 import { listening, openWorld, voiceInto } from '../fixtures/egress.ts'
 
-/** The proxy's socket inside a namespace without any network: what its programs can reach, and what they cannot. */
+/** The proxy's socket inside a network namespace without interfaces: reachable and unreachable targets. */
 const script = fileURLToPath(new URL('fixtures/in-namespace.js', import.meta.url))
 const probe = spawnSync('unshare', [
   '--user',
@@ -62,9 +62,9 @@ async function inNamespace(asked: NetworkInput, exceptions: readonly string[], t
 }
 
 suite('A namespace whose only way out is the proxy', { skip: missing }, () => {
-  test('S1-8: raw addresses, DNS, DNS over HTTPS and QUIC fail; the host that is allowed is reached', async () => {
+  test('S1-8: raw addresses, DNS, DNS over HTTPS and QUIC fail; an allowed host is reached', async () => {
     await using world = await openWorld()
-    // The same on this machine's own address, which a namespace with a network would reach.
+    // The same on an address of this machine, reachable from any namespace with a network.
     const own = Object.values(networkInterfaces())
       .flatMap((all) => all ?? [])
       .find(({ internal, family }) => !internal && family === 'IPv4')
@@ -111,7 +111,7 @@ suite('A namespace whose only way out is the proxy', { skip: missing }, () => {
     )
   })
 
-  test('S1-8: with no network nothing is reached at all', async () => {
+  test('S1-8: without a network every target fails', async () => {
     await using world = await openWorld()
     const url = `http://a.example:${world.ports.http}/`
     const { said, attempts } = await inNamespace('none', world.exceptions, {

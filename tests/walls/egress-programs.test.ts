@@ -14,7 +14,7 @@ import { descendantsOf } from '../conformance/remains.ts'
 import { inJs, Stand, type GuestLanguage, type Made } from '../conformance/stand.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 
-/** Programs behind real walls, and what of a world on loopback they reach by their one way out. */
+/** Programs in real walls, and the loopback servers they reach through egress. */
 const secret = `canary-${'9f27'.repeat(6)}`
 let world: World
 before(async () => {
@@ -59,7 +59,7 @@ done`,
 const guests: readonly GuestLanguage[] = [inJs, inNode, inPython, inShell]
 
 for (const way of jailKinds)
-  suite(`${way}: the way out`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
+  suite(`${way}: egress`, { skip: way === 'bubblewrap' && !findProgram('bwrap') }, () => {
     let made: Made
     before(async () => {
       made = await makeProcesses(way, {}, undefined, {
@@ -123,7 +123,7 @@ for (const way of jailKinds)
       )
     }
 
-    test('Without a grant nothing is reached, by any address of this machine', async () => {
+    test('Without a grant no address of this machine is reached', async () => {
       const before = world.connections()
       const { http } = world.ports
       const urls = ['127.0.0.1', '[::1]', '0.0.0.0', 'localhost', '2130706433', 'a.example']
@@ -133,7 +133,7 @@ for (const way of jailKinds)
       assert.equal(world.connections(), before)
     })
 
-    test('A credential is put in outside, and is nowhere in the memory of the wall', async (t) => {
+    test('A credential is placed outside, and is absent from the memory of the wall', async (t) => {
       const { http, https } = world.ports
       const code = `import time, urllib.request
 def main(input):
@@ -160,7 +160,7 @@ def main(input):
       await running.end
     })
 
-    test('When the network is taken away, what is open is cut and nothing new is let out', async () => {
+    test('Closing the network cuts open connections and refuses new ones', async () => {
       const { echo } = world.ports
       const code = `import socket
 def main(input):
@@ -201,7 +201,7 @@ async function runOn(
   return await stand.run(fetches[language]!, { controls: { network }, input })
 }
 
-/** Whether a process has the text in memory that it can read; false where it may not be looked into. */
+/** True if readable memory of a process holds the text; false if it cannot be read. */
 async function holds(pid: number, text: string): Promise<boolean> {
   try {
     if (readdirSync(`/proc/${pid}/task`).length === 0) return false
@@ -221,7 +221,7 @@ async function holds(pid: number, text: string): Promise<boolean> {
       await memory.close()
     }
   } catch {
-    // Gone, or not ours to look into.
+    // Exited, or not readable.
   }
   return false
 }

@@ -24,14 +24,14 @@ before(async () => {
 })
 after(() => world[Symbol.asyncDispose]())
 
-/** A frame of text as a guest says it. */
+/** Masked text frame, as a client sends it. */
 function maskedFrame(text: string): Buffer {
   const mask = Buffer.from([1, 2, 3, 4])
   const payload = Buffer.from(text).map((byte, at) => byte ^ mask[at % 4]!)
   return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length]), mask, payload])
 }
 
-/** A tunnel through the proxy; its head has been read. */
+/** Tunnel through the proxy, with its head read already. */
 async function tunnel(stand: Stand, to: string): Promise<{ socket: Socket; head: string }> {
   const socket = connect(stand.port, '127.0.0.1')
   socket.on('error', () => undefined)
@@ -40,7 +40,7 @@ async function tunnel(stand: Stand, to: string): Promise<{ socket: Socket; head:
   return { socket, head }
 }
 
-/** All that one request over TLS gets back, or the error that ended it. */
+/** All bytes received for one request over TLS, or the error. */
 async function overTls(
   socket: Socket,
   servername: string,
@@ -60,8 +60,8 @@ async function overTls(
 const asks = (path: string, host: string, more = ''): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${more}\r\n`
 
-suite('What leaves through the proxy', () => {
-  test('What arrives is what was read: one host, no header of the hop, the query kept', async () => {
+suite('Proxied traffic', () => {
+  test('A request arrives rewritten: one host, no hop-by-hop headers, the query kept', async () => {
     await using stand = await openStand(world, 'open')
     const port = world.ports.http
     await stand.say(
@@ -73,7 +73,7 @@ suite('What leaves through the proxy', () => {
     assert.deepEqual(headers, { host: `a.example:${port}`, 'x-own': '1', connection: 'close' })
   })
 
-  test('A body arrives whole, by length and in chunks', async () => {
+  test('A body arrives complete, by length and in chunks', async () => {
     await using stand = await openStand(world, 'open')
     const to = `http://a.example:${world.ports.http}/`
     const head = `POST ${to} HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\n`
@@ -84,10 +84,10 @@ suite('What leaves through the proxy', () => {
     assert.equal(world.heard.at(-1)!.headers['transfer-encoding'], 'chunked')
   })
 
-  test('S2-14: What carries a planted secret does not pass, in its head, its body or in chunks', async () => {
+  test('S2-14: a planted secret in head, body or chunks blocks the request', async () => {
     const secret = 'planted-secret'
     await using stand = await openStand(world, 'open', {
-      heed() {
+      makeOutboundCheck() {
         let said = ''
         return (piece) => !(said += piece.toString('latin1')).includes(secret)
       },
@@ -109,7 +109,7 @@ suite('What leaves through the proxy', () => {
     assert.equal(world.heard.at(-1)!.body, 'hi')
   })
 
-  test('Chunks that can be read in two ways end the request', async () => {
+  test('Ambiguous chunks end the request', async () => {
     await using stand = await openStand(world, 'open')
     const head = `POST http://a.example:${world.ports.http}/ HTTP/1.1\r\nHost: a.example:${world.ports.http}\r\nTransfer-Encoding: chunked\r\n\r\n`
     const heard = world.heard.length
@@ -126,7 +126,7 @@ suite('What leaves through the proxy', () => {
     assert.ok(stand.events.some(({ point }) => point === 'egress/cut'))
   })
 
-  test('A second request behind the first reaches nobody (CONNECT and request smuggling)', async () => {
+  test('A pipelined second request reaches no server (CONNECT and request smuggling)', async () => {
     await using stand = await openStand(world, { allow: [`http://a.example:${world.ports.http}`] })
     const heard = world.heard.length
     const one = asks(`http://a.example:${world.ports.http}/one`, `a.example:${world.ports.http}`)
@@ -141,7 +141,7 @@ suite('What leaves through the proxy', () => {
     assert.match(await stand.say(early), /^HTTP\/1.1 (400|403) /)
   })
 
-  test('A redirect is another request, and is decided as one', async () => {
+  test('A redirect is a new request, decided separately', async () => {
     await using stand = await openStand(world, { allow: [`http://a.example:${world.ports.http}`] })
     const first = await stand.say(
       asks(`http://a.example:${world.ports.http}/moved`, `a.example:${world.ports.http}`),
@@ -157,7 +157,7 @@ suite('What leaves through the proxy', () => {
     )
   })
 
-  test('A name is asked for once, and what was looked at is what is dialled (DNS rebinding)', async () => {
+  test('A name is resolved once, and the checked address is the one dialled (DNS rebinding)', async () => {
     const answers = [['127.0.0.1'], ['10.0.0.1'], ['127.0.0.1']]
     let asked = 0
     await using stand = await openStand(world, 'open', {
@@ -170,7 +170,7 @@ suite('What leaves through the proxy', () => {
     assert.match(await stand.say(request), /^HTTP\/1.1 200 /)
   })
 
-  test('S4-8: which private address a name has is told to whoever runs the server, and not to the guest', async () => {
+  test('S4-8: the private address of a name is reported to the operator, not to the guest', async () => {
     const notPublic =
       '"db.example" is not public, which takes a rule of the operator\'s configuration'
     const more = { resolver: () => Promise.resolve(['93.184.215.14', '10.20.30.40']) }
@@ -190,11 +190,11 @@ suite('What leaves through the proxy', () => {
       assert.deepEqual([point, fields['because']], ['egress/denied', notPublic])
       assert.match(String(fields['detail']), /is at "10\.20\.30\.40", which is a private network/)
     }
-    // What it wrote itself it knows.
+    // A literal address is known to the guest anyway.
     assert.match(await stand.say(asks('http://10.0.0.1/', '10.0.0.1')), /^HTTP\/1.1 403 .*private/)
   })
 
-  test('S1-8: a job that may only look names up gets public addresses, and reaches nobody', async () => {
+  test('S1-8: a job limited to DNS lookups gets public addresses, and reaches no host', async () => {
     const heard = world.heard.length
     const at = new Map([
       ['a.example', ['93.184.215.14', '2606:2800::1']],
@@ -231,7 +231,7 @@ suite('What leaves through the proxy', () => {
     while (echoed.length < frame.length)
       echoed = Buffer.concat([echoed, (await nextChunk(socket))!])
     assert.deepEqual(echoed, frame)
-    // Anything else would be a tunnel, which no rule opened.
+    // Other content would be a tunnel, which no rule permits.
     socket.write('SSH-2.0-x\r\n')
     await Promise.all([once(socket, 'close'), nextChunk(socket)])
     assert.match(stand.proxy.attempts[0]!.because, /WebSocket cannot be read/)
@@ -243,7 +243,7 @@ suite('What leaves through the proxy', () => {
     )
   })
 
-  test('What the outcome says of bytes is what the outside saw (S4-21)', async () => {
+  test('Byte counts of the outcome equal those of the server (S4-21)', async () => {
     await using stand = await openStand(world, 'open')
     const request = asks(
       `http://a.example:${world.ports.http}/large`,
@@ -257,7 +257,7 @@ suite('What leaves through the proxy', () => {
 })
 
 suite('Tunnels', () => {
-  test('TLS to an allowed host stays closed to the proxy', async () => {
+  test('TLS to an allowed host stays opaque to the proxy', async () => {
     await using stand = await openStand(world, {
       allow: [`https://a.example:${world.ports.https}`],
     })
@@ -275,7 +275,7 @@ suite('Tunnels', () => {
     ['a longer name', 'a.example.b.example'],
   ]
   for (const [what, servername] of others)
-    test(`S1-8: TLS that names ${what} than its tunnel reaches nobody`, async () => {
+    test(`S1-8: TLS that names ${what} than its tunnel reaches no server`, async () => {
       await using stand = await openStand(world, {
         allow: [`https://a.example:${world.ports.https}`],
       })
@@ -286,11 +286,11 @@ suite('Tunnels', () => {
       assert.equal(world.heard.length, heard)
       const [attempt] = stand.proxy.attempts
       assert.equal(attempt!.sent, 0)
-      assert.match(attempt!.because, /TLS hello names/)
+      assert.match(attempt!.because, /ClientHello names/)
       assert.ok(stand.events.some(({ point }) => point === 'egress/cut'))
     })
 
-  test('S1-8: anything but TLS in a tunnel for https reaches nobody', async () => {
+  test('S1-8: content other than TLS in an https tunnel reaches no server', async () => {
     await using stand = await openStand(world, { allow: [`https://a.example:${world.ports.echo}`] })
     for (const what of [
       'SSH-2.0-x\r\n',
@@ -307,7 +307,7 @@ suite('Tunnels', () => {
     }
   })
 
-  test('A tunnel for anything carries anything, but TLS there has to name its host too', async () => {
+  test('A tunnel for any scheme carries any content, and TLS in it must name its host', async () => {
     await using stand = await openStand(world, { allow: [`*://a.example:*`] })
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
     socket.write('anything')
@@ -320,7 +320,7 @@ suite('Tunnels', () => {
     )
   })
 
-  test('S1-8: what is denied for https, or allowed for wss alone, is no tunnel that stays closed', async () => {
+  test('S1-8: hosts denied for https, or allowed for wss only, get no opaque tunnel', async () => {
     const to = `a.example:${world.ports.https}`
     await using denied = await openStand(world, { deny: [`https://${to}`] })
     const heard = world.heard.length
@@ -329,7 +329,7 @@ suite('Tunnels', () => {
     assert.match(denied.proxy.attempts[0]!.because, /is denied/)
     assert.equal(world.heard.length, heard)
     await using sockets = await openStand(world, { allow: [`wss://${to}`] })
-    assert.match((await tunnel(sockets, to)).head, /^HTTP\/1.1 403 .*looked into/)
+    assert.match((await tunnel(sockets, to)).head, /^HTTP\/1.1 403 .*inspected/)
     const authority = makeAuthority(Date.now)
     await using looked = await openStand(world, { allow: [`wss://${to}`] }, { authority })
     const open = await tunnel(looked, to)
@@ -339,7 +339,7 @@ suite('Tunnels', () => {
     )
   })
 
-  test('Plain HTTP in a tunnel is read, and its Host is that of the tunnel', async () => {
+  test('Plain HTTP in a tunnel is inspected, and its Host must be that of the tunnel', async () => {
     await using stand = await openStand(world, {
       allow: [`GET http://a.example:${world.ports.http}/v1/*`],
     })
@@ -361,7 +361,7 @@ suite('Tunnels', () => {
   })
 })
 
-suite('TLS that is looked into', () => {
+suite('Inspected TLS', () => {
   const authority = makeAuthority(Date.now)
   const through = async (stand: Stand, path: string, host: string, more = '') => {
     const { socket, head } = await tunnel(stand, `a.example:${world.ports.https}`)
@@ -383,19 +383,19 @@ suite('TLS that is looked into', () => {
     )
   })
 
-  test('Without an authority such a rule denies https', async () => {
+  test('Without a CA such a rule denies https', async () => {
     await using stand = await openStand(world, { allow: [rule()] })
-    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 403 .*looked into/s)
+    assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 403 .*inspected/s)
   })
 
-  test('S1-8: where all TLS is looked into, one host outside and another inside is refused', async () => {
+  test('S1-8: full inspection refuses a request that names another host inside TLS', async () => {
     const asked = { allow: [`https://a.example:${world.ports.https}`] }
     await using stand = await openStand(world, asked, { authority, look: 'every' })
     assert.match(await through(stand, '/x', host()), /^HTTP\/1.1 200 /)
     assert.match(await through(stand, '/x', 'b.example'), /^HTTP\/1.1 400 /)
   })
 
-  test('A server that cannot prove its name gets nothing', async () => {
+  test('A server with an untrusted certificate gets no request', async () => {
     await using stand = await openStand(world, { allow: [rule()] }, { authority, trust: [] })
     const heard = world.heard.length
     assert.match(await through(stand, '/v1/x', host()), /^HTTP\/1.1 502 .*cannot be trusted/s)
@@ -410,7 +410,7 @@ suite('TLS that is looked into', () => {
   })
   const bearer = 'Authorization: Bearer mayfly-secret:API_KEY\r\n'
 
-  test('A credential is put in on the way out, for its host and header alone', async () => {
+  test('A credential is placed only for its host and header', async () => {
     const asked = {
       allow: [`https://a.example:${world.ports.https}`, `http://a.example:${world.ports.http}`],
     }
@@ -430,7 +430,7 @@ suite('TLS that is looked into', () => {
     assert.ok(!JSON.stringify([stand.proxy.attempts, stand.events]).includes(secret))
   })
 
-  test('A server that repeats the credential does not hand it to the guest', async () => {
+  test('An echoed credential is withheld from the guest', async () => {
     const asked = { allow: [`https://a.example:${world.ports.https}`] }
     await using stand = await openStand(world, asked, { authority, credentials: [credential()] })
     const said = await through(stand, '/echo-headers', host(), bearer)
@@ -438,7 +438,7 @@ suite('TLS that is looked into', () => {
     assert.match(stand.proxy.attempts[0]!.because, /repeats a secret/)
   })
 
-  test('A credential that could not be put in as it stands is refused without its value', async () => {
+  test('A credential unfit for a header is refused, without its value in the error', async () => {
     for (const wrong of [
       { value: `${secret}\r\n` },
       { header: 'Host' },
@@ -453,8 +453,8 @@ suite('TLS that is looked into', () => {
   })
 })
 
-suite('What holds while it runs', () => {
-  test('S4-8: tightening cuts live tunnels that are no longer let out, and only those', async () => {
+suite('Limits while running', () => {
+  test('S4-8: tightening cuts exactly the live tunnels that are no longer permitted', async () => {
     const both = { allow: [`*://a.example:*`, `*://b.example:*`] }
     await using stand = await openStand(world, both)
     const a = await tunnel(stand, `a.example:${world.ports.echo}`)
@@ -478,7 +478,7 @@ suite('What holds while it runs', () => {
     )
   })
 
-  test('A network that closes while a name is asked for lets nothing out', async () => {
+  test('A network closed during DNS resolution permits no connection', async () => {
     const { promise, resolve } = Promise.withResolvers<readonly string[]>()
     await using stand = await openStand(world, 'open', { resolver: () => promise })
     const connections = world.heard.length
@@ -492,7 +492,7 @@ suite('What holds while it runs', () => {
     assert.equal(world.heard.length, connections)
   })
 
-  test('S0-22: the bytes that may be sent are all that is sent', async () => {
+  test('S0-22: the send budget is never exceeded', async () => {
     const budget = { sentMax: 10_000, receivedMax: 2 ** 30 }
     await using stand = await openStand(world, 'open', { budget })
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
@@ -517,7 +517,7 @@ suite('What holds while it runs', () => {
     )
   })
 
-  test('S0-22: the bytes that may be received end an answer that is longer', async () => {
+  test('S0-22: the receive budget cuts longer answers', async () => {
     const budget = { sentMax: 2 ** 30, receivedMax: 100_000 }
     await using stand = await openStand(world, 'open', { budget })
     const said = await stand.say(
@@ -527,14 +527,14 @@ suite('What holds while it runs', () => {
     assert.match(stand.proxy.attempts[0]!.because, /receive are used up/)
   })
 
-  test('So many connections are open at once and no more', async () => {
+  test('Concurrent connections are limited', async () => {
     await using stand = await openStand(world, 'open', { connectionsMax: 2 })
     const open = await Promise.all([1, 2].map(() => tunnel(stand, `a.example:${world.ports.echo}`)))
     assert.match(await stand.say('CONNECT a.example:1 HTTP/1.1\r\n\r\n'), /^HTTP\/1.1 503 /)
     for (const { socket } of open) socket.destroy()
   })
 
-  test('A guest that says nothing, or half of something, is not waited for', async () => {
+  test('A silent guest, or one that sends half a request, times out', async () => {
     const times = { headMsMax: 50, idleMsMax: 50, lifeMsMax: 10_000 }
     await using stand = await openStand(world, 'open', { times })
     assert.equal(await stand.say(''), '')
@@ -546,9 +546,9 @@ suite('What holds while it runs', () => {
     assert.equal(await stand.say(late), '')
   })
 
-  test('A guest that keeps its side open after its answer holds no place for long', async () => {
+  test('A guest that keeps its side open after its answer is disconnected', async () => {
     const authority = makeAuthority(Date.now)
-    // Long enough for a handshake on a busy machine: a request that the bound cuts off is heard by nobody.
+    // Long enough for a handshake on a busy machine.
     const times = { idleMsMax: 2000 }
     const more = { times, authority, look: 'every', connectionsMax: 1 } as const
     await using stand = await openStand(world, 'open', more)
@@ -564,7 +564,7 @@ suite('What holds while it runs', () => {
       const secure = connectTls({ socket, servername: 'a.example', ca: authority.pem })
       secure.on('error', () => undefined)
       secure.write(asks(`/open${turn}`, `a.example:${world.ports.https}`))
-      // Nothing is read, so it never learns of the end.
+      // Without reading, the guest never sees the end.
       const isHeard = () => world.heard.at(-1)?.line === `GET /open${turn}`
       await until(isHeard, 'the request')
     }
@@ -574,7 +574,7 @@ suite('What holds while it runs', () => {
     )
   })
 
-  test('Closing ends all that is open, and twice is once', async () => {
+  test('Closing cuts all open connections and is idempotent', async () => {
     const stand = await openStand(world, 'open')
     const { socket } = await tunnel(stand, `a.example:${world.ports.echo}`)
     const closed = once(socket, 'close')

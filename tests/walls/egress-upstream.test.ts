@@ -23,7 +23,7 @@ interface Opened extends AsyncDisposable {
   readonly stand: Stand
 }
 
-/** Our proxy, whose way out is one of a company; names are not resolved here. */
+/** Our proxy behind a corporate upstream proxy; names are not resolved here. */
 async function open(
   network: NetworkInput,
   parts: ProxyParts & { direct?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
@@ -72,8 +72,8 @@ async function connected(port: number, place: string): Promise<{ socket: Socket;
   return { socket, said: String(said) }
 }
 
-suite('The proxy of a company', () => {
-  test('takes plain requests in absolute form and closed ones by CONNECT, with its credentials', async () => {
+suite('An upstream proxy', () => {
+  test('takes plain requests in absolute form and TLS by CONNECT, with its credentials', async () => {
     const { http, https } = world.ports
     await using all = await open(
       { allow: [`http://a.example:${http}`, `https://b.example:${https}`] },
@@ -96,7 +96,7 @@ suite('The proxy of a company', () => {
     )
     const expected = `Basic ${Buffer.from(secret).toString('base64')}`
     assert.ok(company.asked.every(({ authorization }) => authorization === expected))
-    // What the outside got has nothing of it, and no event either.
+    // Neither the server nor any event received the credentials.
     const heard = world.heard.filter(({ line }) => /\/(one|two)/.test(line))
     assert.equal(heard.length, 2)
     for (const { headers } of heard) assert.equal(headers['proxy-authorization'], undefined)
@@ -107,7 +107,7 @@ suite('The proxy of a company', () => {
     )
   })
 
-  test('is not asked for what the rules, an address or a name close', async () => {
+  test('is not asked for hosts closed by rules, addresses or names', async () => {
     await using all = await open('open')
     const { company, stand } = all
     for (const url of [
@@ -126,7 +126,7 @@ suite('The proxy of a company', () => {
     assert.deepEqual([...company.asked, ...narrow.company.asked], [])
   })
 
-  test('is asked for a private address that a rule lets be, and never for this machine itself', async () => {
+  test('is asked for a private address that a rule permits, and never for this machine', async () => {
     const { http } = world.ports
     const rule = (host: string) => ({ host, private: true })
     const asked = configuredNetworkOf({
@@ -149,7 +149,7 @@ suite('The proxy of a company', () => {
     await company[Symbol.asyncDispose]()
   })
 
-  test('is gone past for what it is told to leave, which is resolved and judged here then', async () => {
+  test('is bypassed for configured exceptions, which are resolved and checked here', async () => {
     const { http } = world.ports
     const company = await openCompanyProxy()
     await using stand = await openStand(world, 'open', {
@@ -169,7 +169,7 @@ suite('The proxy of a company', () => {
     ['a call for credentials', undefined, /502 [^]*asks for credentials/],
   ]
   for (const [what, bytes, expected] of refusals)
-    test(`that answers with ${what} opens no tunnel, and says nothing of itself to the guest`, async () => {
+    test(`answering with ${what} opens no tunnel, and its answer is hidden from the guest`, async () => {
       const parts: ProxyParts =
         bytes === undefined
           ? { answer: challenge }
@@ -180,7 +180,7 @@ suite('The proxy of a company', () => {
       assert.ok(!/corp|realm|Proxy-Authenticate/i.test(said), said)
     })
 
-  test('that asks for credentials for a plain request is not passed on to the guest', async () => {
+  test('asking for credentials is hidden from the guest', async () => {
     await using all = await open({ allow: ['http://a.example'] }, { answer: challenge })
     const said = await all.stand.say(get('http://a.example/'))
     assert.match(said, /^HTTP\/1.1 502 [^]*asks for credentials/)
@@ -189,7 +189,7 @@ suite('The proxy of a company', () => {
     assert.ok(!told.includes('pass-word'))
   })
 
-  test('that says its credentials back gives them to no guest', async () => {
+  test('echoing its credentials is withheld from the guest', async () => {
     const echo: NonNullable<ProxyParts['answer']> = (_, socket, head) => {
       socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`)
       return true
@@ -206,7 +206,7 @@ suite('The proxy of a company', () => {
     assert.match(traced, /^HTTP\/1.1 403 /)
   })
 
-  test('is used by brokered requests too, with TLS from end to end and a redirect judged anew', async () => {
+  test('carries brokered requests too, with end-to-end TLS and redirects decided again', async () => {
     const { https } = world.ports
     const company = await openCompanyProxy({ credentials: secret })
     const events: Event[] = []
@@ -236,7 +236,7 @@ suite('The proxy of a company', () => {
     await company[Symbol.asyncDispose]()
   })
 
-  test('adds nothing to the bytes of a run, and lets no more than those leave', async () => {
+  test("adds no bytes to the run's counts, and the budget still holds", async () => {
     const { https } = world.ports
     const company = await openCompanyProxy({ credentials: secret })
     await using stand = await openStand(
@@ -264,7 +264,7 @@ const challenge: NonNullable<ProxyParts['answer']> = (_, socket) => {
   return true
 }
 
-test('Credentials of the proxy that are missing or unreadable end the start, and are not in the error', () => {
+test('Missing or malformed upstream credentials fail the start, and are absent from the error', () => {
   const asked = { proxy: 'http://a.example:1', proxy_credentials_env: 'P', no_proxy: [] }
   for (const value of [undefined, '', 'no-colon', 'a:b\r\nX: y'])
     assert.throws(

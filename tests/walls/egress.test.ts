@@ -3,17 +3,17 @@ import { after, before, suite, test } from 'node:test'
 import type { NetworkInput } from '../../src/contract/network.ts'
 import { openStand, openWorld, type World } from '../fixtures/egress.ts'
 
-/** What a guest says to the proxy, and how it ends. `P` in the text is the port of the world's web server. */
+/** Request of a guest to the proxy, and the expected result. `P` in the text is the port of the test web server. */
 interface Case {
   readonly what: string
   readonly say: string
   readonly network?: NetworkInput
-  /** Start of the answer. */
+  /** Status of the answer. */
   readonly status: number
   readonly because?: RegExp
-  /** What the event says, and nobody but whoever runs the server hears. */
+  /** Expected detail in the event, for the operator only. */
   readonly detail?: RegExp
-  /** Where names resolve to; by default to the world. */
+  /** Addresses that names resolve to; by default the test servers. */
   readonly at?: readonly string[]
 }
 
@@ -72,7 +72,7 @@ const cases: readonly Case[] = [
     network: { allow: ['http://*.w.example:P'] },
     status: 403,
   },
-  // One host, read in two ways.
+  // Ambiguous spellings of a host.
   {
     what: 'A user before the host',
     say: get('http://a.example:P@b.example:P/', 'b.example:P'),
@@ -224,7 +224,7 @@ const cases: readonly Case[] = [
     because: /not public/,
     detail: /no plain address/,
   },
-  // One request, made into two.
+  // Request smuggling.
   {
     what: 'Two ends told',
     say:
@@ -315,7 +315,7 @@ const cases: readonly Case[] = [
     say: get('http://a.example:P/', 'a.example:P', 'X: a\r\n'.repeat(101)),
     status: 431,
   },
-  // What a proxy is not for.
+  // Requests that are no proxy requests.
   { what: 'A path alone', say: get('/x', 'a.example:P'), status: 400 },
   {
     what: 'https without a tunnel',
@@ -404,14 +404,14 @@ const cases: readonly Case[] = [
   },
 ]
 
-suite('The way out decides', () => {
+suite("The proxy's decisions", () => {
   let world: World
   before(async () => {
     world = await openWorld()
   })
   after(() => world[Symbol.asyncDispose]())
 
-  test('S1-8, S4-8: there are more than sixty decisions', () => assert.ok(cases.length > 60))
+  test('S1-8, S4-8: more than sixty cases are covered', () => assert.ok(cases.length > 60))
 
   for (const { what, say, network, status, because, detail, at } of cases)
     test(`S1-8, S4-8: ${what}: ${status}`, async () => {
@@ -436,7 +436,7 @@ suite('The way out decides', () => {
       const isLetOut = status === 200 || status === 502
       assert.equal(attempt?.verdict, isLetOut ? 'allowed' : 'denied')
       assert.equal(stand.events[0]?.point, isLetOut ? 'egress/allowed' : 'egress/denied')
-      // Nothing of what was denied has left this machine.
+      // Denied requests reach no server.
       assert.equal(world.heard.length - heard, status === 200 ? 1 : 0)
       assert.equal(world.connections() - connections, status === 200 ? 1 : 0)
       if (status !== 200) assert.deepEqual([attempt?.sent, attempt?.received], [0, 0])

@@ -19,7 +19,7 @@ import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
 import { untilInTime } from '../fixtures/lateness.ts'
-import { taskOf } from '../sim/stage.ts'
+import { taskOf } from '../sim/simulated-life.ts'
 
 /** Classes of calls that a phase closes, in a whole life of an unmodified program. */
 const namespaces = findJailFacts().namespaces

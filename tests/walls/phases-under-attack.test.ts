@@ -8,7 +8,7 @@ import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
 import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
-import { taskOf } from '../sim/stage.ts'
+import { taskOf } from '../sim/simulated-life.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**

@@ -11,7 +11,7 @@ import type { Made } from '../conformance/stand.ts'
 import { configOf, factsOf, jobOf, verdictOf } from '../fixtures/profile-world.ts'
 import { assertInTime, untilInTime } from '../fixtures/lateness.ts'
 import { documentedSchedule } from '../fixtures/schedules-page.ts'
-import { taskOf } from '../sim/stage.ts'
+import { taskOf } from '../sim/simulated-life.ts'
 
 const fetchName = 'ccos.network.http-fetch'
 /** What a line of the timeline may be late, beside what the machine itself is. */

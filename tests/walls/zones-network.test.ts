@@ -12,7 +12,7 @@ import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 
-/** Four zones that send, each in a wall of its own with a way out of its own. */
+/** Four zones that send, each in a wall with its own egress path. */
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-network-'))
 const events: Event[] = []
 let world: World
@@ -104,7 +104,7 @@ const all = []
 ${places.map((place) => `all.push(await send${place}(), await send${place}())`).join('\n')}
 return all`
 
-test('S2-7: What a run may send is one sum over its zones, and where each went is told', async () => {
+test('S2-7: the send budget of a run is one sum over its zones, and attempts are reported per zone', async () => {
   const origin = `http://a.example:${world.ports.http}`
   const network = { allow: [origin], sent: 50_000 }
   const outcome = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
@@ -116,18 +116,18 @@ test('S2-7: What a run may send is one sum over its zones, and where each went i
   assert.ok(attempts.reduce((sum, one) => sum + one.sent, 0) <= 50_000)
   assert.ok(memoryUsage && memoryUsage.peak > 0)
 
-  // The next run has a sum of its own.
+  // The next run has a budget of its own.
   const again = await run({ code: sending(`${origin}/`), network, schedule: 'apart' })
   assert.deepEqual(again.result, outcome.result)
 })
 
-/** Paths that came to the server since, without what is behind a question mark. */
+/** Paths requested from the server since, without the query. */
 function asker() {
   const before = world.heard.length
   return () => new Set(world.heard.slice(before).map(({ line }) => line.split(/[ ?]/)[1]))
 }
 
-test('S2-18: A zone that loses the network does not get it back through a zone between', async () => {
+test('S2-18: a zone that loses the network does not regain it through another zone', async () => {
   const origin = `http://a.example:${world.ports.http}`
   const heard = asker()
   const code = `
@@ -171,7 +171,7 @@ return said`
   assert.deepEqual(told('refused'), ['out', 'relay'], 'it tried both')
 })
 
-test('S2-18: Zones that all lose the network with the whole still talk to each other', async () => {
+test('S2-18: zones that lose the network together can still call each other', async () => {
   const origin = `http://a.example:${world.ports.http}`
   const code = `
 async function out(url) {
@@ -200,7 +200,7 @@ return [first, last, await count(1), await out('${origin}/closed')]`
   )
 })
 
-test('S2-11: What the whole does not have in its first phase, no zone has', async () => {
+test('S2-11: rights that the program lacks in its first phase are in no zone', async () => {
   const origin = `http://a.example:${world.ports.http}`
   const heard = asker()
   const network = { allow: [origin] }
@@ -210,7 +210,7 @@ test('S2-11: What the whole does not have in its first phase, no zone has', asyn
   assert.deepEqual(heard(), new Set())
 })
 
-test('S2-11: What a zone is refused is told as its own, and its conditions count it', async () => {
+test('S2-11: denials of a zone are reported under its name, and its conditions count them', async () => {
   const code = `
 async function out(n) {
   try { await fetch('https://h' + n + '.example.org/'); return 'out' } catch (error) { return String(error.message) }

@@ -14,13 +14,13 @@ import type { ZoneSplit } from '../../src/contract/zones.ts'
 import type { Supervisor } from '../../src/contract/pipeline.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { supervise } from '../../src/lives/supervise.ts'
-import { overZones } from '../../src/zones/over.ts'
+import { superviseZones } from '../../src/zones/supervise-zones.ts'
 import { withZones } from '../../src/zones/provider.ts'
 import { createIsolateProvider } from '../../src/tiers/isolated-vm/provider.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import { configOf, factsOf, jobOf, verdictOf } from '../fixtures/profile-world.ts'
-import { taskOf } from '../sim/stage.ts'
-import { splitOf } from '../zones/local.ts'
+import { taskOf } from '../sim/simulated-life.ts'
+import { splitOf } from '../zones/run-in-process.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-zones-'))
 const warden = holdWarden({ stateFolder: join(folder, 'state') })
@@ -50,7 +50,7 @@ const zoneOf = (phase: Phase): ZoneSchedule => ({
 interface Asked {
   readonly zones?: Readonly<Record<string, ZoneSchedule>>
   readonly capabilities?: readonly string[]
-  /** That of another program, as a broken analysis could give it. */
+  /** Split of another program, as a compromised analysis could return it. */
   readonly split?: ZoneSplit
 }
 
@@ -72,7 +72,7 @@ interface Told {
   readonly printed: string
 }
 
-/** Lives one program in its zones, under the supervisor. */
+/** Runs one program in its zones, under the supervisor. */
 async function live(
   code: string,
   asked: Asked,
@@ -84,7 +84,7 @@ async function live(
   let under: Supervisor | undefined
   const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
   const { signal } = new AbortController()
-  await using supervisor = overZones({ sandbox, clock: systemClock, on }, (hear) =>
+  await using supervisor = superviseZones({ sandbox, clock: systemClock, on }, (hear) =>
     supervise({ sandbox, profile, clock: systemClock, voice: { say() {} }, signal, on: hear }),
   )
   under = supervisor
@@ -115,7 +115,7 @@ const both = {
   'input-validation': zoneOf(phaseOf({ controls: { ...allControls, memory: 16 * 2 ** 20 } })),
 }
 
-test('S2-4: an unannotated program runs in zones that its timeline names', async () => {
+test('S2-4: an unannotated program runs in zones named in its timeline', async () => {
   const code = `
     function check(n) { return n > 2 }
     async function sum(list) { let all = 0; for (const one of list) all += one; return all }
@@ -130,7 +130,7 @@ test('S2-4: an unannotated program runs in zones that its timeline names', async
   assert.equal(timeline[0]?.event, 'phase')
 })
 
-test('a program without a zone that its schedule names runs in one piece', async () => {
+test('a program without a zone named by its schedule runs in one piece', async () => {
   const code = 'function f(n) { return n + 1 }; return await f(input.n)'
   const { result, timeline } = await live(code, {})
   assert.equal(result, 4)
@@ -140,7 +140,7 @@ test('a program without a zone that its schedule names runs in one piece', async
   )
 })
 
-test('A zone whose wall cannot be had ends the whole before it begins, and says that there is none', async () => {
+test('A zone whose wall is unavailable ends the program before it starts, with status unavailable', async () => {
   const code = 'function f(n) { return n + 1 }; return await f(input.n)'
   const refusing = (how: MayflyError): Provider => {
     let walls = 0
@@ -159,7 +159,7 @@ test('A zone whose wall cannot be had ends the whole before it begins, and says 
   }
 })
 
-test('S2-5: which functions ran in which zone, and how often, is told; output keeps its order', async () => {
+test('S2-5: functions that ran are reported per zone with their counts, and output keeps its order', async () => {
   const code = `
     function check(n) { console.log('check', n); return n > 2 }
     function count(n) { console.log('count', n); return n }
@@ -174,7 +174,7 @@ test('S2-5: which functions ran in which zone, and how often, is told; output ke
   assert.equal(printed, `${lines.join('')}check 1\n`)
 })
 
-test('S2-6, S2-7: two zones have different limits at once, and one that exceeds its own leaves the other alive', async () => {
+test('S2-6, S2-7: two zones have different limits at once, and exceeding one ends only that zone', async () => {
   const code = `
     function checkSize(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }
     function count(n) { const all = []; for (let i = 0; i < n; i++) all.push([i, i, i, i]); return all.length }
@@ -199,7 +199,7 @@ test('S2-6, S2-7: two zones have different limits at once, and one that exceeds 
   assert.equal(gone?.reason, 'its zone has ended: limit MEMORY')
 })
 
-test('S2-11: a zone that computes for ever dies at the end of its own life, and the rest goes on', async () => {
+test("S2-11: an endless loop ends with its zone's life, and the rest goes on", async () => {
   const code = `
     function validate(n) { for (;;) n = n + 1 }
     function count(n) { return n + 1 }
@@ -216,7 +216,7 @@ test('S2-11: a zone that computes for ever dies at the end of its own life, and 
   assert.equal(end?.reason, 'timeout')
 })
 
-test('S2-18: an order that tightens a zone revokes its channels, also under a call that waits', async () => {
+test('S2-18: tightening a zone revokes its channels, also under a pending call', async () => {
   const code = `
     async function validate(n) { await new Promise((done) => setTimeout(done, 3000)); return n }
     function count(n) { return n + 1 }
@@ -245,7 +245,7 @@ test('S2-18: an order that tightens a zone revokes its channels, also under a ca
   assert.deepEqual(revoked?.fields, { to: 'validate', what: 'revoked' })
 })
 
-test('S2-24: What the whole loses while the walls of its zones are made, these lose before it begins', async () => {
+test('S2-24: rights lost while zone walls are being made are lost in the zones before they start', async () => {
   const code = 'function count(n) { return n + 1 }; return await count(input.n)'
   const [asked, made] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   const told: number[] = []
@@ -260,7 +260,7 @@ test('S2-24: What the whole loses while the walls of its zones are made, these l
       told.push(to.io)
       return await tighten(to)
     }
-    // Its wall is there, and whoever supervises has not heard of it.
+    // The wall exists, and the supervisor does not know it yet.
     wall.run = async (...task) => {
       await sandbox.tighten({ ...profile.controls, io: 1 })
       return await run(...task)
@@ -281,7 +281,7 @@ test('S2-24: What the whole loses while the walls of its zones are made, these l
   assert.deepEqual([unenforced, told], [[], [2, 1]])
 })
 
-test('S2-18: a send that no channel permits is refused, told of with the zone, and costs nobody else', async () => {
+test('S2-18: a call outside the permitted channels is refused, reported with its zone, and harms no other', async () => {
   const code = `
     function count(n) { return n + 1 }
     async function other(n) { return n + (await count(n)) }
@@ -309,7 +309,7 @@ test('S2-18: a send that no channel permits is refused, told of with the zone, a
   )
 })
 
-test('a zone calls only the capabilities that it was seen to use', async () => {
+test('a zone can call only the capabilities it was seen to use', async () => {
   const code = `
     async function load(n) { return await call('db.read', { n }) }
     async function sneak(n) { return await call('db' + '.' + 'write', { n }) }
@@ -326,7 +326,7 @@ test('a zone calls only the capabilities that it was seen to use', async () => {
   ])
 })
 
-test('A zone that answers too much, or throws what it will, is an error of its caller and of nobody else', async () => {
+test('Oversized answers and arbitrary thrown values are errors of the caller only', async () => {
   const code = `
     function parse(n) { return 'x'.repeat(n) }
     function count(n) { if (n > 1) throw new RangeError('not ' + n); return n }
@@ -345,7 +345,7 @@ test('A zone that answers too much, or throws what it will, is an error of its c
   ])
 })
 
-test('A hostile residual zone gets at no other by what it puts into built-in objects, nor by words of its own', async () => {
+test('Hostile code in main reaches other zones neither by patched built-ins nor by forged messages', async () => {
   const code = `
     function count(n) { return n + 1 }
     const said = [
@@ -364,7 +364,7 @@ test('A hostile residual zone gets at no other by what it puts into built-in obj
   assert.deepEqual([status, result], ['ok', ['value', 'error', 'error', 'value', 2]])
 })
 
-test('Floods of calls that nobody waits for end at the budgets, and the zone still answers', async () => {
+test('Unawaited call floods end at the budgets, and the zone still answers', async () => {
   const honest = `function count(n) { return n + 1 }
     return await count(1)`
   const flood = `function count(n) { return n + 1 }
@@ -381,7 +381,7 @@ test('Floods of calls that nobody waits for end at the budgets, and the zone sti
   assert.ok(timeline.filter(({ event }) => event === 'channel').length <= 64)
 })
 
-test('S2-11: Conditions of a zone see its own calls and its own processor time', async () => {
+test('S2-11: conditions of a zone see its own calls and CPU time', async () => {
   const zoneUntil = (terminateIf: string) =>
     zoneOf(phaseOf({ controls: allControls, terminateIf, for: 20_000 }))
   const asking = `
@@ -392,7 +392,7 @@ test('S2-11: Conditions of a zone see its own calls and its own processor time',
   const capabilities = ['db.read']
   const asked = await live(asking, { zones: { capability: zoneUntil('calls > 3') }, capabilities })
   assert.equal(asked.status, 'ok', String(asked.error))
-  // The fourth call is answered before its zone ends, or it is not.
+  // Race: the fourth call may be answered before its zone ends.
   assert.ok((asked.result as number) >= 3 && (asked.result as number) < 20, String(asked.result))
   const cut = asked.timeline.find(({ event, zone }) => event === 'terminated' && zone === 'load')
   assert.equal(cut?.reason, 'terminate_if calls > 3')

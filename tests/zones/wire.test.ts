@@ -10,7 +10,7 @@ interface Wire {
 type Call = (name: string, args: any) => Promise<any>
 const wireOf = makeWire as (call: Call) => Wire
 
-/** Sends arguments as JSON text to a function that serves, and brings back what it gives. */
+/** Sends arguments as JSON text to a serving function and returns its result. */
 async function through(callee: (...args: any[]) => unknown, args: readonly unknown[]) {
   const replied = Promise.withResolvers<any>()
   let asked = 0
@@ -36,11 +36,11 @@ async function through(callee: (...args: any[]) => unknown, args: readonly unkno
 
 const thenName = ['th', 'en'].join('')
 
-/** What a hostile zone answers, as it stands. */
+/** Raw answer of a hostile zone. */
 const answered = (value: unknown) =>
   wireOf(async () => JSON.parse(JSON.stringify({ value }))).ask('f', [])
 
-test('Plain data comes through as it was: whatever it is made of, and by value', async () => {
+test('Plain data of every shape is copied by value', async () => {
   const data = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true })
   await fc.assert(
     fc.asyncProperty(data, async (value) => {
@@ -57,7 +57,7 @@ test('Plain data comes through as it was: whatever it is made of, and by value',
   assert.notEqual(back, list)
 })
 
-test('What is not plain data never leaves: functions, promises, accessors, classes, symbols, proxies that trap', async () => {
+test('Functions, promises, accessors, classes, symbols and trapping proxies are never sent', async () => {
   const values = [
     () => 1,
     Promise.resolve(1),
@@ -79,7 +79,7 @@ test('What is not plain data never leaves: functions, promises, accessors, class
   }
 })
 
-test('A hostile answer pollutes nothing: keys are keys, and no prototype is touched', async () => {
+test('Hostile answers pollute no prototype: keys stay plain keys', async () => {
   const made = (await answered(['o', [['__proto__', ['o', [['polluted', true]]]]]])) as object
   assert.equal(Object.getPrototypeOf(made), Object.prototype)
   assert.ok(Object.hasOwn(made, '__proto__'))
@@ -88,7 +88,7 @@ test('A hostile answer pollutes nothing: keys are keys, and no prototype is touc
   assert.deepEqual(Object.keys(inherited as object), ['constructor'])
 })
 
-test('A hostile answer is no thenable, and costs no more than what was sent', async () => {
+test('Hostile answers are no thenables, and decoding costs no more than their size', async () => {
   const thenable = await answered(['o', [['then', 'text']]])
   assert.deepEqual(thenable, { [thenName]: 'text' })
   for (const inner of [{ length: 1e9 }, 'a'.repeat(10), 5, null, true])
@@ -98,7 +98,7 @@ test('A hostile answer is no thenable, and costs no more than what was sent', as
   await assert.rejects(answered(5).then(() => answered({})))
 })
 
-test('Errors keep their kind and their text, and nothing else of what threw them', async () => {
+test('Errors keep their kind and text, and nothing else', async () => {
   const caught = (callee: () => unknown) => through(callee, []).catch((error: unknown) => error)
   const type = (await caught(() => {
     throw Object.assign(new RangeError('too much'), { secret: 1 })
@@ -121,7 +121,7 @@ test('Errors keep their kind and their text, and nothing else of what threw them
   )
 })
 
-test('Whoever asks is answered, also where the answer is more than goes through, or its error is', async () => {
+test('Every call is answered, also if its answer is too large or its error cannot be sent', async () => {
   const long = 'x'.repeat(100_000)
   const thrown = await through(() => {
     throw Object.assign(new RangeError(long), { name: long })

@@ -6,7 +6,7 @@ import { tightenAsked } from '../../contract/live.ts'
 import type { Outcome } from '../../contract/outcome.ts'
 import { timelineEntry } from '../../contract/event.ts'
 import { temporalZoneSchema, zoneCodeSchema, zonesMadeSchema } from '../../contract/zones.ts'
-import { assigned } from '../../zones/carve.ts'
+import { zoneSources } from '../../zones/carve.ts'
 import type { Door } from '../http/door.ts'
 import { makeJob } from './executions.ts'
 import { idOf } from './history.ts'
@@ -77,7 +77,7 @@ export async function planZones(door: Door, http: HttpBindings, who: Identity) {
   const moved = risk.split.zones.filter(({ name }) => names.has(name))
   return json({
     zones: zones.map((zone) => ({ ...zone, execution: null })),
-    code: assigned(job.asked.code, { zones: moved }),
+    code: zoneSources(job.asked.code, { zones: moved }),
   })
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '../../../tests/sim/simulated-clock.ts'
-import { profileOf, taskOf } from '../../../tests/sim/stage.ts'
+import { profileOf, taskOf } from '../../../tests/sim/simulated-life.ts'
 import { noNetwork } from '../../contract/controls.ts'
 import type { TaskIo } from '../../contract/provider.ts'
 import { createMockProvider, type MockOptions } from './provider.ts'

@@ -3,19 +3,19 @@ import { evidenceMax } from '../../contract/anomaly.ts'
 import { spreadOf } from './cpu-shape.ts'
 import { type Detector, lastOf } from './detector.ts'
 
-/** By host, the least recently seen first. */
+/** Requests by host, least recently seen first. */
 type Hosts = readonly { readonly host: string; readonly seen: readonly Observation[] }[]
 
 const hostsMax = 32
 const requestsMax = 16
 
-/** Small requests to one host at even gaps: something says that it is there. To a host granted by name, polling. */
+/** Small requests to one host at regular intervals (C2 beacon). For a host granted by name it may be polling: `low`. */
 export const beaconing: Detector<Hosts> = {
   name: 'beaconing',
   first: [],
   see(state, observation, { foreseen, thresholds }) {
     const { seen } = observation
-    // Only a request that is over has a size.
+    // Only a finished request has a size.
     if (seen.kind !== 'connect' || seen.part === 'opened') return { state }
     if (Math.max(seen.sent, seen.received) > thresholds['beaconing.bytesMax']) return { state }
     const host = `${seen.host.toLowerCase()}:${seen.port}`

@@ -3,31 +3,31 @@ import { type Detector, lastOf } from './detector.ts'
 
 interface Shape {
   readonly last: Observation | undefined
-  /** How long it has rested, and once it works, how long it had. */
+  /** Idle time before the present activity. */
   readonly idleMs: number
-  /** Since when it holds a core, and until when it did. */
+  /** Start of the present full load, and its duration. */
   readonly since: Observation | undefined
   readonly pinnedMs: number
-  /** Shares of a core of the last samples since. */
+  /** CPU shares of recent samples. */
   readonly shares: readonly number[]
-  /** Connections since. */
+  /** Connections since the load began. */
   readonly connects: number
-  /** For how long nothing was counted, neither work nor a wait for it. */
+  /** Time without any CPU use or run-queue wait. */
   readonly stillMs: number
 }
 
 const samplesMax = 32
-/** Nearer samples say little: the kernel counts in steps of 10 ms, and a look may be as late. */
+/** Shorter gaps are too coarse: the kernel's CPU time advances in 10 ms ticks, and sampling may be as late. */
 const gapMsMin = 180
-/** What begins to hold a core is given so long until its share has to show it. */
+/** Grace period before the share of a new load is judged. */
 const graceMs = 600
-/** A wait that goes on is not counted yet; so much may be missing, and so long may nothing at all be counted. */
+/** A wait in progress is not counted yet: tolerance for it, and the longest time without any count. */
 const uncountedMs = 150
 const stillMsMax = 500
 
 /**
- * Rest and then a whole core, or a core held as evenly as hashing holds it by code that says nothing of the kind. A
- * core that it would have held if others had not wanted it counts as held.
+ * A full core after a rest (delayed start), or a core held as evenly as by mining, in code that does not declare
+ * computation. Time spent waiting for the core counts as held.
  */
 export const cpuShape: Detector<Shape> = {
   name: 'cpu-shape',
@@ -68,12 +68,12 @@ export const cpuShape: Detector<Shape> = {
 }
 
 interface Measure {
-  /** Of a core, that it may hold. */
+  /** Share of a core it may use. */
   readonly most: number
   readonly thresholds: Parameters<(typeof cpuShape)['see']>[2]['thresholds']
 }
 
-/** By the mean since it woke: a sample alone may lie across that moment, or in a wait that is not yet counted. */
+/** Judges the mean since it woke: a single sample may straddle that moment, or a wait in progress. */
 function after(
   state: Shape,
   last: Observation,
@@ -105,14 +105,14 @@ function gapOf(from: Observation, to: Observation): number {
   return at(to) - at(from)
 }
 
-/** Milliseconds that it worked; with what it waited for the processor, where that is known. */
+/** CPU time between two samples, optionally with run-queue wait. */
 function usedOf(from: Observation, to: Observation, waits: boolean): number {
   const work = ({ seen }: Observation) =>
     seen.kind === 'cpu' ? seen.used + (waits ? (seen.waited ?? 0) : 0) : 0
   return work(to) - work(from)
 }
 
-/** Standard deviation as a share of the mean; 0 for fewer than two. */
+/** Coefficient of variation; 0 for fewer than two values. */
 export function spreadOf(values: readonly number[]): number {
   if (values.length < 2) return 0
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length

@@ -3,12 +3,12 @@ import { evidenceMax } from '../../contract/anomaly.ts'
 import { type Detector, lastOf } from './detector.ts'
 
 interface Burst {
-  /** When something was refused, the newest last; no more than make an anomaly of the worst kind. */
+  /** Times of refusals, newest last, up to the count of the worst severity. */
   readonly times: readonly number[]
   readonly evidence: readonly Observation[]
 }
 
-/** Many refusals in a short time: somebody tries doors. */
+/** Many refusals in a short time: probing. */
 export const deniedBurst: Detector<Burst> = {
   name: 'denied-burst',
   first: { times: [], evidence: [] },

@@ -10,59 +10,71 @@ import type { Baseline } from '../baseline.ts'
 import type { Thresholds } from '../../contract/thresholds.ts'
 
 /**
- * One way in which a life can look wrong. Pure: state in, state out, and now and then something found. A state is
- * plain data of bounded size, never changed in place, so that it can be kept twice and gone on from either.
+ * Detector of one kind of anomaly. Pure: state and observation in, state and finding out. States are plain data of
+ * bounded size and immutable.
  */
 export interface Detector<S> {
   readonly name: AnomalyName
   readonly first: S
-  see(state: S, observation: Observation, known: Known): Step<S>
+  see(state: S, observation: Observation, known: DetectorContext): DetectorStep<S>
 }
 
-export interface Step<S> {
+export interface DetectorStep<S> {
   readonly state: S
-  readonly found?: Found | undefined
+  readonly found?: DetectedAnomaly | undefined
 }
 
-/** An anomaly before it is told with its detector, zone and time. */
-export interface Found {
+/** Anomaly without detector, zone and time. */
+export interface DetectedAnomaly {
   readonly severity: AnomalySeverity
-  /** Told once in a life for each subject, and again only where it has become worse. */
+  /** Reported once per life and subject, and again only with a higher severity. */
   readonly subject: string
   readonly reason: string
   readonly evidence: readonly Observation[]
 }
 
-/** What detectors may look at beside what they saw. */
-export interface Known {
+/** Context available to detectors. */
+export interface DetectorContext {
   readonly foreseen: ExpectedBehavior
   readonly thresholds: Thresholds
-  /** What earlier runs did, once there were enough of them. */
+  /** Earlier runs, once there are enough. */
   readonly baseline: Baseline | undefined
 }
 
-/** A detector under way, its kind of state shut in. */
-export interface Running {
+/** Running detector with its state type hidden. */
+export interface RunningDetector {
   readonly state: unknown
-  see(observation: Observation, known: Known): { readonly next: Running; readonly found?: Anomaly }
+  see(
+    observation: Observation,
+    known: DetectorContext,
+  ): { readonly next: RunningDetector; readonly found?: Anomaly }
 }
 
-export function running<S>(detector: Detector<S>, state: S = detector.first): Running {
+export function startDetector<S>(
+  detector: Detector<S>,
+  state: S = detector.first,
+): RunningDetector {
   return {
     state,
     see(observation, known) {
       const step = detector.see(state, observation, known)
-      const next = step.state === state ? this : running(detector, step.state)
-      return step.found ? { next, found: told(detector.name, step.found, observation) } : { next }
+      const next = step.state === state ? this : startDetector(detector, step.state)
+      return step.found
+        ? { next, found: anomalyOf(detector.name, step.found, observation) }
+        : { next }
     },
   }
 }
 
-function told(name: AnomalyName, found: Found, { zone, at, trust }: Observation): Anomaly {
+function anomalyOf(
+  name: AnomalyName,
+  found: DetectedAnomaly,
+  { zone, at, trust }: Observation,
+): Anomaly {
   return { ...found, name, zone, at, trust, evidence: found.evidence.slice(-evidenceMax) }
 }
 
-/** The last few of a list, with one more. */
+/** Appends and keeps the last `max`. */
 export function lastOf<T>(list: readonly T[], one: T, max: number): readonly T[] {
   return [...list.slice(Math.max(0, list.length + 1 - max)), one]
 }

@@ -1,7 +1,7 @@
 import { beaconing } from './beaconing.ts'
 import { cpuShape } from './cpu-shape.ts'
 import { deniedBurst } from './denied-burst.ts'
-import { type Running, running } from './detector.ts'
+import { type RunningDetector, startDetector } from './detector.ts'
 import { execOfWritten } from './exec-of-written.ts'
 import { forkStorm } from './fork-storm.ts'
 import { lateActivity } from './late-activity.ts'
@@ -12,18 +12,18 @@ import { sensitiveData } from './sensitive-data.ts'
 import { unexpectedSyscall } from './unexpected-syscall.ts'
 import { unforeseenAccess } from './unforeseen-access.ts'
 
-/** Every detector at its beginning. None knows of another. */
-export const detectors: readonly Running[] = [
-  running(unexpectedSyscall),
-  running(sensitiveData),
-  running(unforeseenAccess),
-  running(deniedBurst),
-  running(memoryShape),
-  running(cpuShape),
-  running(beaconing),
-  running(forkStorm),
-  running(execOfWritten),
-  running(lateActivity),
-  running(outputGrowth),
-  running(offBaseline),
+/** All detectors in their initial state; they are independent of each other. */
+export const detectors: readonly RunningDetector[] = [
+  startDetector(unexpectedSyscall),
+  startDetector(sensitiveData),
+  startDetector(unforeseenAccess),
+  startDetector(deniedBurst),
+  startDetector(memoryShape),
+  startDetector(cpuShape),
+  startDetector(beaconing),
+  startDetector(forkStorm),
+  startDetector(execOfWritten),
+  startDetector(lateActivity),
+  startDetector(outputGrowth),
+  startDetector(offBaseline),
 ]

@@ -2,19 +2,19 @@ import { posix } from 'node:path'
 import type { Observation } from '../../contract/anomaly.ts'
 import type { Detector } from './detector.ts'
 
-interface Written {
+interface WrittenFiles {
   readonly paths: ReadonlyMap<string, Write>
-  /** More were written than are remembered: then all that lies where a guest may write counts. */
+  /** The list of written files overflowed: any path in a writable folder then counts as written. */
   readonly isFull: boolean
-  /** Bytes came in from outside before something was written. */
+  /** Network input arrived before the write. */
   readonly hasReceived: boolean
-  /** Processes that became a program since it began; the first is the guest's own, where it is a script. */
+  /** Pids that called exec, in order; the first is the guest itself, if it is a script. */
   readonly became: readonly number[]
 }
 
 interface Write {
   readonly observation: Observation
-  /** By a program that it had started, such as a linker, and not by itself. */
+  /** Written by a tool it started, such as a linker. */
   readonly byTool: boolean
 }
 
@@ -22,11 +22,11 @@ const pathsMax = 256
 const writable = /^\/(work|tmp|var\/tmp|dev\/shm|home|root)\//
 
 /**
- * A program that runs what it wrote itself. A compiler's work is just that, so where another program wrote it, or the
- * code shows that it starts programs, it is a line; what came over the network first, or code that wrote it with its
- * own hands, is more. A file that came with the job and was changed since may have a new mode and nothing else.
+ * Executes a file written during the run. Compilers do so too: `low` if another program wrote the file or the code
+ * visibly starts programs, higher after network input or if the guest wrote it itself. For a file that came with the
+ * job only its mode may have changed.
  */
-export const execOfWritten: Detector<Written> = {
+export const execOfWritten: Detector<WrittenFiles> = {
   name: 'exec-of-written',
   first: { paths: new Map(), isFull: false, hasReceived: false, became: [] },
   see(state, observation, { foreseen }) {
@@ -38,7 +38,7 @@ export const execOfWritten: Detector<Written> = {
     if (seen.kind !== 'exec') return { state }
     const write = state.paths.get(placeOf(seen.path))
     const next = seen.denied ? state : started(state, seen.pid)
-    // Under another name, or told of too late: its wall looks at the file itself.
+    // Renamed or reported late: the wall inspects the file itself.
     const isOwn = seen.written === true
     const isUntold = isMissing(state, seen) && writable.test(seen.path)
     const isBrought = foreseen.ownFiles.includes(seen.path)
@@ -56,37 +56,37 @@ export const execOfWritten: Detector<Written> = {
   },
 }
 
-function started(state: Written, pid: number | undefined): Written {
+function started(state: WrittenFiles, pid: number | undefined): WrittenFiles {
   if (pid === undefined || state.became.includes(pid) || state.became.length >= pathsMax)
     return state
   return { ...state, became: [...state.became, pid] }
 }
 
-/** Whether something may have been written that nobody told. */
+/** True if writes may have gone unreported. */
 function isMissing(
-  { isFull }: Written,
+  { isFull }: WrittenFiles,
   { leftOut = 0 }: { readonly leftOut?: number | undefined },
 ): boolean {
   return isFull || leftOut > 0
 }
 
-/** Whether programs that it had started wrote anything: then who wrote what is known by no name may be one of them. */
-function hasTools({ paths }: Written): boolean {
+/** True if a tool has written files; an unattributed write may then be a tool's. */
+function hasTools({ paths }: WrittenFiles): boolean {
   return [...paths.values()].some(({ byTool }) => byTool)
 }
 
-/** Told as the program wrote it: from where it stands, which is its home unless it went elsewhere. */
+/** Paths are reported as given by the program, relative to its working directory, by default its home. */
 function placeOf(path: string): string {
   return posix.resolve('/work', path)
 }
 
-/** Who wrote it last counts, and its own hand more than a tool's. */
+/** The last writer counts, and the guest itself outranks a tool. */
 function remembered(
-  state: Written,
+  state: WrittenFiles,
   path: string,
   observation: Observation,
   pid: number | undefined,
-): Written {
+): WrittenFiles {
   const byTool = pid !== undefined && state.became.indexOf(pid) > 0
   const known = state.paths.get(path)
   if (known && (!known.byTool || byTool)) return state

@@ -8,7 +8,7 @@ interface Sample {
 
 const samplesMax = 32
 
-/** Processes that multiply faster than work needs them. */
+/** Process count rises faster than work needs. */
 export const forkStorm: Detector<readonly Sample[]> = {
   name: 'fork-storm',
   first: [],

@@ -4,16 +4,16 @@ import { accessOf } from './unforeseen-access.ts'
 
 interface Quiet {
   readonly last: Observation | undefined
-  /** When it last did something, as far as can be told. */
+  /** Latest known activity. */
   readonly busyAt: number
   readonly used: number
   readonly usedAt: number
   readonly hasSamples: boolean
-  /** Kinds of access it has made. */
+  /** Kinds of access used so far. */
   readonly made: readonly Access[]
 }
 
-/** A long rest and then something of a kind it never did before: sandboxes are waited out. */
+/** First access of a new kind after a long rest: malware waits out sandbox analysis. */
 export const lateActivity: Detector<Quiet> = {
   name: 'late-activity',
   first: { last: undefined, busyAt: 0, used: 0, usedAt: 0, hasSamples: false, made: [] },

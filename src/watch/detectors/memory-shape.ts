@@ -4,12 +4,12 @@ import type { Detector } from './detector.ts'
 interface Shape {
   readonly last: Observation | undefined
   readonly bytes: number
-  /** Where the present growth began, and for how many samples it has never fallen. */
+  /** Size at the start of the present growth, and samples without a decrease. */
   readonly from: number
   readonly rises: number
 }
 
-/** Memory that only grows, or grows at once. A line by itself; near to the limit and still growing, more. */
+/** Steady growth or a sudden step. `low`; `medium` if steady growth nears the limit. */
 export const memoryShape: Detector<Shape> = {
   name: 'memory-shape',
   first: { last: undefined, bytes: 0, from: 0, rises: 0 },
@@ -39,7 +39,7 @@ export const memoryShape: Detector<Shape> = {
   },
 }
 
-/** What stays as it was has not fallen: looks may be closer than what it takes. */
+/** Equal samples are ignored: sampling may be faster than the measurement. */
 function after(state: Shape, last: Observation, bytes: number): Shape {
   if (state.last !== undefined && bytes === state.bytes) return { ...state, last }
   const isRising = state.last !== undefined && bytes > state.bytes

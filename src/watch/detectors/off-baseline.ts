@@ -1,7 +1,7 @@
 import type { AnomalySeverity, Observation, ObservedFact } from '../../contract/anomaly.ts'
-import { judges, timesSeen, type Baseline } from '../baseline.ts'
-import { itemOf, type Item, type ItemKind } from '../trail.ts'
-import type { Detector, Found } from './detector.ts'
+import { isReady, timesSeen, type Baseline } from '../baseline.ts'
+import { itemOf, type TrailItem, type ItemKind } from '../trail.ts'
+import type { Detector, DetectedAnomaly } from './detector.ts'
 
 interface Counted {
   readonly requests: number
@@ -15,13 +15,13 @@ const words: Readonly<Record<ItemKind, string>> = {
   programs: 'the program',
   folders: 'files in',
 }
-/** Peaks vary with the input; this much more than ever is another kind of run. */
+/** Factor above the largest peak: peaks vary with the input. */
 const peakFactor = 4
 const requestsMin = 10
 const bytesMin = 64 * 1024
 const memoryShareMin = 0.25
 
-/** Something that none of the first runs of this code did. */
+/** Behaviour absent from all learned runs. */
 export const offBaseline: Detector<Counted> = {
   name: 'off-baseline',
   first: { requests: 0, sent: 0 },
@@ -29,7 +29,7 @@ export const offBaseline: Detector<Counted> = {
     const { seen } = observation
     const isConnect = seen.kind === 'connect'
     const next = isConnect ? counted(state, seen) : state
-    if (!baseline || !judges(baseline)) return { state: next }
+    if (!baseline || !isReady(baseline)) return { state: next }
     const item = itemOf(seen)
     const found =
       (item && newItem(baseline, item, observation)) ??
@@ -39,7 +39,7 @@ export const offBaseline: Detector<Counted> = {
   },
 }
 
-/** Counted as it opens, and its bytes as it closes. */
+/** Requests count when opened, bytes when closed. */
 function counted(
   { requests, sent }: Counted,
   seen: Extract<ObservedFact, { kind: 'connect' }>,
@@ -47,12 +47,12 @@ function counted(
   return { requests: requests + (seen.part === 'closed' ? 0 : 1), sent: sent + seen.sent }
 }
 
-/** What one run alone did is no habit, and what may have been lost is not sure to be new. */
+/** An item of a single run is still reported; one that may have been dropped is `low`. */
 function newItem(
   baseline: Baseline,
-  { kind, text }: Item,
+  { kind, text }: TrailItem,
   observation: Observation,
-): Found | undefined {
+): DetectedAnomaly | undefined {
   const times = timesSeen(baseline, kind, text)
   if (times !== undefined && (times >= 2 || (times === 1 && baseline.runs === 1))) return undefined
   const severity: AnomalySeverity = times === 0 && kind !== 'folders' ? 'medium' : 'low'
@@ -65,7 +65,7 @@ function moreTraffic(
   { peaks }: Baseline,
   { requests, sent }: Counted,
   observation: Observation,
-): Found | undefined {
+): DetectedAnomaly | undefined {
   const isMore =
     requests > Math.max(requestsMin, peakFactor * peaks.requests.max) ||
     sent > Math.max(bytesMin, peakFactor * peaks.sent.max)
@@ -78,7 +78,7 @@ function moreMemory(
   { peaks }: Baseline,
   observation: Observation,
   limit: number,
-): Found | undefined {
+): DetectedAnomaly | undefined {
   const { seen } = observation
   if (seen.kind !== 'memory' || peaks.memory.max <= 0) return undefined
   const isMore = seen.bytes > peakFactor * peaks.memory.max && seen.bytes > memoryShareMin * limit

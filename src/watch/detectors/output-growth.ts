@@ -1,22 +1,22 @@
 import type { Observation } from '../../contract/anomaly.ts'
 import { evidenceMax } from '../../contract/anomaly.ts'
-import { type Detector, type Found, lastOf } from './detector.ts'
+import { type Detector, type DetectedAnomaly, lastOf } from './detector.ts'
 import type { Thresholds } from '../../contract/thresholds.ts'
 
 interface Growth {
-  /** Pieces within the window, those at one time as one. */
+  /** Chunks within the window; simultaneous ones are merged. */
   readonly pieces: readonly { readonly at: number; readonly bytes: number }[]
   readonly evidence: readonly Observation[]
-  /** The least that its output has been like noise, and the bytes that were much more so since. */
+  /** Lowest entropy so far, and the bytes of clearly higher entropy since. */
   readonly calm: number | undefined
-  /** As dense as noise that is written as text, and as noise itself. */
+  /** Bytes with the entropy of encoded noise (base64), and of raw noise. */
   readonly denseBytes: number
   readonly noisyBytes: number
 }
 
 const piecesMax = 64
 
-/** Output that comes all at once, or turns from words into noise. */
+/** Output in one burst, or turning from text to noise (encryption, exfiltration). */
 export const outputGrowth: Detector<Growth> = {
   name: 'output-growth',
   first: { pieces: [], evidence: [], calm: undefined, denseBytes: 0, noisyBytes: 0 },
@@ -36,7 +36,7 @@ export const outputGrowth: Detector<Growth> = {
   },
 }
 
-/** A full list keeps its sum: the two oldest become one. */
+/** At capacity the two oldest chunks are merged, which keeps the sum. */
 function joined(pieces: Growth['pieces'], one: Growth['pieces'][number]): Growth['pieces'] {
   const last = pieces.at(-1)
   if (last?.at === one.at)
@@ -64,7 +64,7 @@ function noiseOf(
 function turned(
   { denseBytes, noisyBytes, evidence }: Growth,
   thresholds: Thresholds,
-): Found | undefined {
+): DetectedAnomaly | undefined {
   const least = thresholds['output-growth.entropyBytes']
   if (denseBytes < least) return undefined
   const reason = `Its output turned into noise: ${denseBytes} bytes so far`
@@ -76,7 +76,7 @@ function burst(
   { pieces, evidence }: Growth,
   limit: number,
   thresholds: Thresholds,
-): Found | undefined {
+): DetectedAnomaly | undefined {
   const bytes = pieces.reduce((sum, piece) => sum + piece.bytes, 0)
   if (limit <= 0 || bytes < limit * thresholds['output-growth.share']) return undefined
   const reason = `It wrote ${bytes} bytes within ${thresholds['output-growth.windowMs']} ms`

@@ -1,7 +1,7 @@
 import policy from '../../../policies/credential-paths.json' with { type: 'json' }
 import type { AnomalySeverity, Observation, ObservedFact } from '../../contract/anomaly.ts'
 import { anomalySeverities, evidenceMax, isAtLeast } from '../../contract/anomaly.ts'
-import { type Detector, type Found, lastOf } from './detector.ts'
+import { type Detector, type DetectedAnomaly, lastOf } from './detector.ts'
 
 interface CredentialPath {
   readonly part: string
@@ -17,8 +17,8 @@ const credentialPaths: readonly CredentialPath[] = policy.paths.map((one) => {
 })
 
 /**
- * Planted secrets that turn up anywhere, and places where secrets lie. A place is worth what its line says; when what
- * was read in such a place may then have left by the network, one step more.
+ * Appearances of honeytokens, and opened credential files. Severity by the path's policy entry; `high` if a
+ * connection follows a read of such a file.
  */
 export const sensitiveData: Detector<readonly Observation[]> = {
   name: 'sensitive-data',
@@ -31,7 +31,7 @@ export const sensitiveData: Detector<readonly Observation[]> = {
     if (seen.access === 'write' && foreseen.planted?.includes(seen.path)) return { state }
     const place = placeOf(seen.path)
     if (!place) return { state }
-    const found: Found = {
+    const found: DetectedAnomaly = {
       severity: place.severity,
       subject: place.part,
       reason: `It ${seen.denied ? 'tried to open' : 'opened'} "${seen.path}": ${place.because}`,
@@ -44,12 +44,15 @@ export const sensitiveData: Detector<readonly Observation[]> = {
 function planted(
   observation: Observation,
   { token, where }: Extract<ObservedFact, { kind: 'honeytoken' }>,
-): Found {
+): DetectedAnomaly {
   const reason = `The planted secret "${token}" was seen in its ${where}`
   return { severity: 'high', subject: `${token} ${where}`, reason, evidence: [observation] }
 }
 
-function leaving(read: readonly Observation[], observation: Observation): Found | undefined {
+function leaving(
+  read: readonly Observation[],
+  observation: Observation,
+): DetectedAnomaly | undefined {
   const worth = read.filter(({ seen }) => isAtLeast(severityOf(seen), 'medium'))
   if (worth.length === 0) return undefined
   return {
@@ -64,7 +67,7 @@ function severityOf(seen: ObservedFact): AnomalySeverity {
   return (seen.kind === 'open' ? placeOf(seen.path)?.severity : undefined) ?? 'low'
 }
 
-/** The worst of the lines that fit. */
+/** Matching policy entry with the highest severity. */
 function placeOf(path: string): CredentialPath | undefined {
   const fitting = credentialPaths.filter(
     ({ part, under }) => isPartOf(path, part) && (under === undefined || path.startsWith(under)),
@@ -75,7 +78,7 @@ function placeOf(path: string): CredentialPath | undefined {
   )
 }
 
-/** A part that ends as a name does must end one: `/.env` is not `/.envelope`. */
+/** Matches whole names: `/.env` does not match `/.envelope`. */
 function isPartOf(path: string, part: string): boolean {
   const at = path.indexOf(part)
   if (at === -1) return false

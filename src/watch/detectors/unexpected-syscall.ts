@@ -1,6 +1,6 @@
 import type { Detector } from './detector.ts'
 
-/** Classes that no program of a guest needs: ways into the kernel, or into other processes. */
+/** System call classes that no guest program needs: they reach into the kernel or other processes. */
 const neverNeeded: ReadonlySet<string> = new Set([
   'debug',
   'kernel',
@@ -11,7 +11,7 @@ const neverNeeded: ReadonlySet<string> = new Set([
   'raw-socket',
 ])
 
-/** A class of system calls that nobody foresaw, tried or done. */
+/** Unforeseen class of system calls, attempted or made. */
 export const unexpectedSyscall: Detector<null> = {
   name: 'unexpected-syscall',
   first: null,

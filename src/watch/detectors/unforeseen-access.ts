@@ -2,8 +2,8 @@ import type { Access, ObservedFact } from '../../contract/anomaly.ts'
 import type { Detector } from './detector.ts'
 
 /**
- * A capability that nobody granted, or a kind of access that analysis did not see in the code. Where analysis could
- * not look, nothing was foreseen and nothing is said: the limits of the wall hold all the same.
+ * A capability that was not granted, or a kind of access that analysis did not see in the code. If analysis could not
+ * read the code nothing is reported; the wall's limits still hold.
  */
 export const unforeseenAccess: Detector<null> = {
   name: 'unforeseen-access',
@@ -27,7 +27,7 @@ export const unforeseenAccess: Detector<null> = {
   },
 }
 
-/** The kind of access that an observation begins; undefined for what every program does. */
+/** Kind of access of an observation; undefined for what every program does. */
 export function accessOf(seen: ObservedFact): Access | undefined {
   if (seen.kind === 'connect') return seen.part === 'closed' ? undefined : 'network'
   if (seen.kind === 'exec') return 'process'
@@ -40,5 +40,5 @@ const words: Readonly<Record<Access, string>> = {
   files: 'files to write',
 }
 
-/** Run-times write files of their own, so a file alone is worth a line and no more. */
+/** Language runtimes write files of their own. */
 const severities = { network: 'medium', process: 'medium', files: 'low' } as const

@@ -11,7 +11,7 @@ import type { Provider } from '../../../src/contract/provider.ts'
 import { strengthOf } from '../../../src/contract/tier.ts'
 import type { Layer } from '../../../src/jail/facts.ts'
 import { newJob } from '../../../src/job.ts'
-import { createStock } from '../../../src/pool/stock.ts'
+import { createSparePools } from '../../../src/pool/spare-pools.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../../../src/tiers/process/provider.ts'
 import type { WardenClient } from '../../../src/walls/client.ts'
@@ -62,12 +62,12 @@ export async function openWalls({ unproved, ...options }: WallsWish = {}): Promi
 /** The product's own provider without the proof that would refuse an incomplete wall. */
 function unprovedBy(way: WallName, warden: WardenClient): Provider {
   const voice = { say() {} }
-  const stock = createStock(systemClock, voice)
+  const stock = createSparePools(systemClock, voice)
   const openWayOut = (): never => {
     throw new Error('Nothing here is granted a way out')
   }
   const parts = { way, warden, voice, least: 0, most: 2, openWayOut }
-  const provider = createProcessProvider({ ...parts, warm: (kind) => stock.warm(kind) })
+  const provider = createProcessProvider({ ...parts, warm: (kind) => stock.createPool(kind) })
   const strength = strengthOf.process
   return {
     ...provider,

@@ -1,0 +1,53 @@
+import { isIPv4, type Socket } from 'node:net'
+import type { ConnectionEnds } from '../contract/warden.ts'
+
+/**
+ * Processes holding the guest's end of a connection, as host pids: several if the socket was inherited, none if
+ * unknown.
+ */
+export interface ConnectionCaller {
+  pids: readonly number[]
+}
+
+/** Looks up the processes at the guest's end by its address and both ports. */
+export type FindCallers = (ends: ConnectionEnds) => Promise<readonly number[]>
+
+/** Deadline of one lookup; the caller counts as unknown afterwards. */
+const waitMsMax = 150
+/** Limits per run: each lookup costs time of the warden, which serves all walls. */
+const atOnceMax = 8
+const perSecondMax = 100
+
+/** Rate-limited lookup of the processes behind the connections of one run. */
+export class CallerLookup {
+  readonly #find: FindCallers | undefined
+  #asking = 0
+  #second = 0
+  #asked = 0
+
+  constructor(find: FindCallers | undefined) {
+    this.#find = find
+  }
+
+  /** Resolves with the pids known before the deadline; never rejects. */
+  async of({ remoteAddress: from = '', remotePort: local, localPort: remote }: Socket) {
+    if (!this.#find || !isIPv4(from) || local === undefined || remote === undefined) return []
+    if (!this.#mayAsk()) return []
+    this.#asking++
+    const late = Promise.withResolvers<readonly number[]>()
+    const timer = setTimeout(late.resolve, waitMsMax, [])
+    const found = this.#find({ from, local, remote }).catch(() => [])
+    void found.then(() => this.#asking--)
+    try {
+      return await Promise.race([found, late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #mayAsk(): boolean {
+    const second = Math.floor(performance.now() / 1000)
+    if (second !== this.#second) [this.#second, this.#asked] = [second, 0]
+    return this.#asking < atOnceMax && ++this.#asked <= perSecondMax
+  }
+}

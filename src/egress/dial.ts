@@ -1,0 +1,207 @@
+import { promises as dns } from 'node:dns'
+import { connect, type Socket } from 'node:net'
+import { closedName } from '../contract/address.ts'
+import { addressOf } from './host.ts'
+import { refused, type EgressRefusal } from './http-head.ts'
+import { privateReach, whyNotDialled } from './private-addresses.ts'
+import type { EgressRequest } from './rules.ts'
+import { bypassesUpstream, openTunnel, type UpstreamForwarding, type Upstream } from './upstream.ts'
+
+/**
+ * Resolves a name to addresses; rejects or returns an empty list if there are none. After abort it sends no further
+ * query.
+ */
+export type Resolver = (name: string, stop: AbortSignal) => Promise<readonly string[]>
+
+export interface DialOptions {
+  readonly resolver?: Resolver
+  /**
+   * `address:port` pairs that may be dialled although not public, exactly as written (`10.0.0.5:5432`,
+   * `[fd00::5]:443`). Set by the operator, never by a job.
+   */
+  readonly exceptions?: readonly string[]
+  /** Host patterns that may resolve to private addresses: rules of the operator, never of a job. */
+  readonly privateHosts?: readonly string[]
+  /** Listening ports of this Mayfly, never dialled. */
+  readonly ownPorts?: () => ReadonlySet<number>
+  readonly timeoutMs?: number
+  /** Without it connections are direct. */
+  readonly upstream?: Upstream | undefined
+}
+
+export interface DialedSocket {
+  readonly kind: 'dialled'
+  readonly socket: Socket
+  /** Set if the peer is a proxy that expects absolute-form requests. */
+  readonly forwarding?: UpstreamForwarding
+}
+
+/** Abort signal that cancels the attempt and all retries. */
+type Stop = AbortSignal | undefined
+
+const addressesMax = 16
+const triesMax = 4
+const resolveMsMax = 5_000
+const dialMsMax = 10_000
+
+/**
+ * Resolves and connects to a host, safe against DNS rebinding.
+ *
+ * Problem: a public name can resolve to a private address, or change its address between check and connect (TOCTOU).
+ *
+ * Mechanism: a name is resolved once, by the configured DNS servers and not by /etc/hosts; all its addresses must be
+ * permitted, and the connection is made to one of the checked addresses. Bounds: addresses, tries, resolve time and
+ * connect time.
+ *
+ * Not handled: behind an upstream proxy names are resolved there, so only names and literal addresses can be checked
+ * here.
+ */
+export async function dialHost(
+  to: EgressRequest,
+  options: DialOptions = {},
+  stop?: Stop,
+): Promise<DialedSocket | EgressRefusal> {
+  const { upstream } = options
+  if (upstream && !bypassesUpstream(to, upstream)) return dialBy(upstream, to, options, stop)
+  const found = await addressesFor(to, options, stop)
+  if ('kind' in found) return found
+  for (const address of found.slice(0, triesMax)) {
+    if (stop?.aborted) break
+    const socket = await connected(address, to.port, options.timeoutMs ?? dialMsMax, stop)
+    if (socket) return { kind: 'dialled', socket }
+  }
+  if (stop?.aborted) return refused(cancelled, 502)
+  return refused(`"${to.host}" does not answer on port ${to.port}`, 502)
+}
+
+/** Connects through the upstream proxy. */
+async function dialBy(
+  upstream: Upstream,
+  to: EgressRequest,
+  options: DialOptions,
+  stop: Stop,
+): Promise<DialedSocket | EgressRefusal> {
+  const why = whyNotBy(to, options)
+  if (why) return why
+  const { timeoutMs = dialMsMax } = options
+  const socket = await connected(upstream.host, upstream.port, timeoutMs, stop)
+  if (!socket)
+    return refused(stop?.aborted ? cancelled : 'the proxy of this server does not answer', 502)
+  socket.on('error', () => socket.destroy())
+  const { credentials } = upstream
+  if (to.scheme === 'http') return { kind: 'dialled', socket, forwarding: { credentials } }
+  const end = () => void socket.destroy()
+  const timer = setTimeout(end, timeoutMs)
+  stop?.addEventListener('abort', end)
+  const refusal = await openTunnel(socket, to, upstream)
+  clearTimeout(timer)
+  stop?.removeEventListener('abort', end)
+  if (!refusal) return { kind: 'dialled', socket }
+  socket.destroy()
+  return stop?.aborted ? refused(cancelled, 502) : refusal
+}
+
+function whyNotBy(to: EgressRequest, options: DialOptions): EgressRefusal | undefined {
+  const { host, port } = to
+  const address = addressOf(host)
+  const name = address === undefined ? closedName(host) : undefined
+  if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
+  const reach = privateReach(to, options.privateHosts ?? [])
+  const why =
+    address === undefined ? undefined : whyNotDialled(address, reach, { port, ...options })
+  return address === undefined || why === undefined
+    ? undefined
+    : refuseNotPublic(host, address, why)
+}
+
+/** Addresses of a host, if all of them may be dialled on this port. */
+export async function addressesFor(
+  to: EgressRequest,
+  options: DialOptions,
+  stop?: Stop,
+): Promise<readonly string[] | EgressRefusal> {
+  const { host, port } = to
+  const { resolver = systemResolver, exceptions = [], timeoutMs = resolveMsMax } = options
+  const literal = addressOf(host)
+  const name = literal === undefined ? closedName(host) : undefined
+  if (name !== undefined) return refused(`"${host}" is ${name}`, 403)
+  const all = literal === undefined ? await resolved(host, resolver, timeoutMs, stop) : [literal]
+  if (stop?.aborted) return refused(cancelled, 502)
+  if (all.length === 0) return refused(`the name "${host}" has no address`, 502)
+  if (all.length > addressesMax) return refused(`the name "${host}" has too many addresses`, 502)
+  for (const address of all) {
+    const written = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+    if (exceptions.includes(written)) continue
+    const why = whyNotDialled(address, privateReach(to, options.privateHosts ?? []), {
+      port,
+      ...options,
+    })
+    if (why !== undefined) return refuseNotPublic(host, address, why)
+  }
+  return all
+}
+
+/** Same text for every refused name: the guest must not learn which kind of address it has. */
+const namedOn = ", which takes a rule of the operator's configuration"
+
+/** Internal addresses of names are reported to the operator only; a literal address is already known to the guest. */
+function refuseNotPublic(host: string, address: string, why: string): EgressRefusal {
+  if (addressOf(host) !== undefined) return refused(`"${host}" is ${why}`, 403)
+  const detail = `"${host}" is at "${address}", which is ${why}`
+  return { ...refused(`"${host}" is not public${namedOn}`, 403), detail }
+}
+
+const cancelled = 'the request was cancelled'
+
+async function resolved(
+  host: string,
+  resolver: Resolver,
+  timeoutMs: number,
+  stop: Stop,
+): Promise<readonly string[]> {
+  const late = new AbortController()
+  const none = Promise.withResolvers<readonly string[]>()
+  const end = () => (late.abort(), none.resolve([]))
+  const timer = setTimeout(end, timeoutMs)
+  stop?.addEventListener('abort', end)
+  try {
+    if (stop?.aborted) return []
+    return await Promise.race([resolver(host, late.signal), none.promise])
+  } catch {
+    return []
+  } finally {
+    clearTimeout(timer)
+    stop?.removeEventListener('abort', end)
+  }
+}
+
+/** Queries the configured DNS servers, not the hosts file. */
+const systemResolver: Resolver = async (name, stop) => {
+  const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 })
+  stop.addEventListener('abort', () => resolver.cancel())
+  const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
+  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+}
+
+function connected(
+  address: string,
+  port: number,
+  timeoutMs: number,
+  stop: Stop,
+): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port, autoSelectFamily: false, noDelay: true })
+    const fail = () => done(undefined)
+    const timer = setTimeout(fail, timeoutMs)
+    stop?.addEventListener('abort', fail)
+    const done = (open: Socket | undefined) => {
+      clearTimeout(timer)
+      stop?.removeEventListener('abort', fail)
+      if (!open) socket.destroy()
+      else socket.off('error', fail)
+      resolve(open)
+    }
+    socket.once('error', fail)
+    socket.once('connect', () => done(socket))
+  })
+}

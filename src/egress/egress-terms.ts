@@ -1,0 +1,28 @@
+import type { NetworkControl } from '../contract/controls.ts'
+import type { EgressAuthority } from './authority.ts'
+import type { ConnectionCaller } from './caller-lookup.ts'
+import type { Credential } from './credentials.ts'
+import type { DialOptions } from './dial.ts'
+import type { Ledger } from './ledger.ts'
+
+/** Conditions shared by all requests of one run. */
+export interface EgressTerms extends DialOptions {
+  /** Network in force; it may only get narrower. */
+  readonly network: () => NetworkControl
+  readonly ledger: Ledger
+  /** Processes behind the connection; undefined if unknown. */
+  readonly caller?: ConnectionCaller
+  /** Cancels pending attempts of a closed connection; by default each request has its own. */
+  readonly stop?: AbortController
+  readonly credentials?: readonly Credential[]
+  /** CA for TLS inspection, where rules on methods and paths or credentials need it; without it they deny https. */
+  readonly authority?: EgressAuthority
+  /** `every` inspects all TLS, so that no request can name another host inside TLS than outside. */
+  readonly look?: 'needed' | 'every'
+  /** Creates the check of one outgoing stream, as far as it is readable; false blocks a piece. */
+  readonly makeOutboundCheck?: (() => OutboundCheck | undefined) | undefined
+  /** PEM of CAs accepted besides the well-known ones. */
+  readonly trust?: readonly string[]
+}
+
+export type OutboundCheck = (piece: Buffer) => boolean

@@ -1,0 +1,143 @@
+import type { Socket } from 'node:net'
+import {
+  connect,
+  createSecureContext,
+  rootCertificates,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
+import { budgetExceeded } from './byte-budget.ts'
+import { dialHost } from './dial.ts'
+import type { UpstreamForwarding } from './upstream.ts'
+import { refused, type EgressRefusal } from './http-head.ts'
+import { addressOf } from './host.ts'
+import type { LedgerEntry } from './ledger-entry.ts'
+import { decide, type EgressRequest, type EgressDecision } from './rules.ts'
+import type { EgressTerms } from './egress-terms.ts'
+
+export const runOver = 'the run is over'
+export const ledgerFull = 'this run has asked for too much already'
+
+/** Open connection to the outside, with its ledger entry. */
+export interface EgressConnection {
+  readonly kind: 'reached'
+  /** TCP socket; its bytes are the ones charged. */
+  readonly socket: Socket
+  readonly entry: LedgerEntry
+  /** Set if the peer is an upstream proxy. */
+  readonly forwarding?: UpstreamForwarding | undefined
+}
+
+/**
+ * Opens a connection if permitted: checks the rule, the name, the address, and the rule again, which may have been
+ * tightened meanwhile. Each call is one line of the ledger, whatever its result. `opened` is called synchronously
+ * with the connection, so that a tighten cannot slip between (race).
+ */
+export async function openConnection(
+  request: EgressRequest,
+  terms: EgressTerms,
+  opened: (way: EgressConnection) => void,
+): Promise<EgressConnection | EgressRefusal> {
+  if (terms.ledger.isFull) return refused(ledgerFull, 403)
+  const verdict = decide(terms.network(), request)
+  if (verdict.verdict === 'denied') return deny(request, verdict.because, terms)
+  const asked = terms.ledger.beginAttempt(request, terms.caller, terms.stop)
+  if (!asked) return refused(runOver, 403)
+  const found = await dialHost(request, terms, asked.stop.signal)
+  const isWanted = terms.ledger.endAttempt(asked)
+  const again = decide(terms.network(), request)
+  const isOut = !isWanted || again.verdict === 'denied'
+  if (isOut && found.kind === 'dialled') found.socket.destroy()
+  if (!isWanted) return refused(runOver, 403)
+  if (isOut) return deny(request, again.because, terms)
+  if (found.kind === 'refused') return recordUnreachable(request, found, terms)
+  const { socket, forwarding } = found
+  const entry = terms.ledger.record(request, again, terms.caller)
+  entry.countOn(socket)
+  const way = { kind: 'reached', socket, entry, forwarding } as const
+  opened(way)
+  return way
+}
+
+/** Cancels pending attempts that the network in force no longer permits. */
+export function cancelForbidden({ ledger, network }: EgressTerms): void {
+  ledger.cancelAttempts((request) => decide(network(), request).verdict === 'denied')
+}
+
+/** Reason to cut an open connection under the network in force; undefined if it may go on. */
+export function whyCut(
+  request: EgressRequest,
+  { ledger, network }: EgressTerms,
+): string | undefined {
+  const { verdict, because } = decide(network(), request)
+  if (verdict === 'denied') return because
+  return ledger.overdrawn && budgetExceeded(ledger.overdrawn)
+}
+
+/** Records a denied request. */
+export function deny(
+  request: EgressRequest,
+  because: string,
+  { ledger, caller }: EgressTerms,
+): EgressRefusal {
+  ledger.record(request, { verdict: 'denied', because }, caller)
+  return refused(because, 403)
+}
+
+/** Records a request that its rule permitted but whose address is forbidden or unreachable. */
+export function recordUnreachable(
+  request: EgressRequest,
+  why: EgressRefusal,
+  { ledger, caller }: EgressTerms,
+): EgressRefusal {
+  const verdict: EgressDecision['verdict'] = why.status === 403 ? 'denied' : 'allowed'
+  ledger.recordFinished(request, { verdict, because: why.because, detail: why.detail }, caller)
+  return why
+}
+
+/** Opens TLS and verifies the server's certificate; the caller has reserved `handshakeBytesMax`. */
+export function openTls(
+  { socket, entry }: Pick<EgressConnection, 'socket' | 'entry'>,
+  host: string,
+  { trust = noneMore }: EgressTerms,
+): Promise<TLSSocket | EgressRefusal> {
+  const address = addressOf(host)
+  return new Promise((resolve) => {
+    const secure = connect({
+      socket,
+      // SNI carries no addresses (RFC 6066, section 3); the certificate is verified all the same.
+      ...(address === undefined ? { servername: host } : { host: address }),
+      secureContext: contextFor(trust),
+      ALPNProtocols: ['http/1.1'],
+    })
+    const timer = setTimeout(() => secure.destroy(new Error('it took too long')), handshakeMsMax)
+    const fail = (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer)
+      secure.destroy()
+      resolve(refused(`"${host}" cannot be trusted: ${error.code ?? error.message}`, 502))
+    }
+    secure.once('error', fail)
+    secure.once('secureConnect', () => {
+      clearTimeout(timer)
+      entry.secureBy(secure)
+      secure.off('error', fail)
+      resolve(secure)
+    })
+  })
+}
+
+const handshakeMsMax = 10_000
+/** ClientHello, a second one after HelloRetryRequest, and Finished: at most 2,251 bytes measured for a short name. */
+export const handshakeBytesMax = 3 * 1024
+const noneMore: readonly string[] = []
+const contexts = new WeakMap<readonly string[], SecureContext>()
+
+/** Cached, since loading the root certificates takes 15 ms. */
+function contextFor(trust: readonly string[]): SecureContext {
+  const known = contexts.get(trust)
+  if (known) return known
+  const ca = trust.length > 0 ? { ca: [...rootCertificates, ...trust] } : {}
+  const context = createSecureContext({ ...ca, minVersion: 'TLSv1.2' })
+  contexts.set(trust, context)
+  return context
+}

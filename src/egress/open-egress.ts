@@ -1,0 +1,99 @@
+import type { Controls } from '../contract/controls.ts'
+import type { Emitter } from '../contract/event.ts'
+import type { WayOut } from '../walls/exit.ts'
+import type { TrafficAccounts } from './traffic-account.ts'
+import type { EgressAuthority } from './authority.ts'
+import type { Credential } from './credentials.ts'
+import { openFetch, type Fetcher } from './fetch.ts'
+import type { ByteBudget } from './byte-budget.ts'
+import { Ledger } from './ledger.ts'
+import { openProxy, type Proxy, type ProxyOptions } from './proxy.ts'
+import { runOver } from './open-connection.ts'
+import { mayNeedInspection } from './rules.ts'
+import type { EgressTerms } from './egress-terms.ts'
+import type { Upstream } from './upstream.ts'
+
+const MIB = 2 ** 20
+/** Byte limits of any run, message heads and TLS included. */
+const most = { sentMax: 64 * MIB, receivedMax: 256 * MIB }
+
+export interface EgressParts {
+  readonly controls: Controls
+  readonly run: string
+  readonly zone?: string | undefined
+  /** Host patterns that may be private. */
+  readonly privateHosts?: readonly string[] | undefined
+  readonly upstream?: Upstream | undefined
+  readonly ownPorts?: (() => ReadonlySet<number>) | undefined
+  /** Accounts of all runs, for runs with several walls. */
+  readonly accounts?: TrafficAccounts
+  readonly voice: Emitter
+  readonly credentials: readonly Credential[]
+  /** CA for TLS inspection where path rules or credentials need it. */
+  readonly authority: EgressAuthority
+  readonly makeOutboundCheck?: EgressTerms['makeOutboundCheck']
+  /** Test servers in place of the outside world. */
+  readonly dial?: Pick<ProxyOptions, 'resolver' | 'exceptions' | 'trust' | 'timeoutMs'>
+}
+
+/**
+ * Opens the egress path of a wall: a proxy if the wall has a listening socket, brokered fetch otherwise; both share
+ * one ledger.
+ */
+export function openEgress(parts: EgressParts): WayOut {
+  let { network } = parts.controls
+  const { run, zone, accounts, voice, credentials, authority, makeOutboundCheck, dial } = parts
+  const budget = budgetOf(network)
+  let proxy: Proxy | undefined
+  let fetcher: Fetcher | undefined
+  const narrowed = () => {
+    proxy?.tighten()
+    fetcher?.tighten()
+  }
+  const ledger = new Ledger(budget, { voice, run, zone, account: accounts?.of(run), narrowed })
+  const { privateHosts = [], ownPorts, upstream } = parts
+  const near = { privateHosts, upstream, ...(ownPorts && { ownPorts }) }
+  const terms = {
+    ...dial,
+    ...near,
+    network: () => network,
+    ledger,
+    credentials,
+    authority,
+    makeOutboundCheck,
+  }
+  const needsInspection = credentials.length > 0 || mayNeedInspection(network)
+  return {
+    trust: needsInspection ? authority.pem : undefined,
+    listen(listener, callers) {
+      proxy ??= openProxy({ ...terms, listener, callers, budget, run, voice })
+    },
+    fetch(text) {
+      fetcher ??= openFetch(terms)
+      return fetcher.fetch(text)
+    },
+    get attempts() {
+      return ledger.attempts
+    },
+    tighten(to) {
+      network = to.network
+      // Notifies every wall of the run, including this one.
+      ledger.lowerBudget(budgetOf(network))
+    },
+    close() {
+      ledger.end(runOver)
+      void proxy?.close()
+      fetcher?.close()
+      ledger.close()
+      accounts?.close(run)
+    },
+  }
+}
+
+/** Byte limits of the network, capped by those of any run. */
+function budgetOf({ sent = Infinity, received = Infinity }: Controls['network']): ByteBudget {
+  return {
+    sentMax: Math.min(most.sentMax, sent),
+    receivedMax: Math.min(most.receivedMax, received),
+  }
+}

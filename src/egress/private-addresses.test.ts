@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { networkInterfaces } from 'node:os'
+import { test } from 'node:test'
+import { addressKind } from '../contract/address.ts'
+import { configuredNetworkOf } from '../contract/network.ts'
+import { addressesFor } from './dial.ts'
+import { privateReach } from './private-addresses.ts'
+import type { EgressRequest } from './rules.ts'
+import { simulate } from './simulate.ts'
+
+const rules = (...hosts: string[]) =>
+  configuredNetworkOf({ allow: hosts.map((host) => ({ host, private: true })) }).private ?? []
+const https = (host: string, port = 443, more: Partial<EgressRequest> = {}): EgressRequest => ({
+  scheme: 'https',
+  host,
+  port,
+  ...more,
+})
+
+/** Addresses a request may be dialled at, or the refusal; each name resolves to the entries of its list in turn. */
+async function found(
+  request: EgressRequest,
+  hosts: readonly string[],
+  answers: readonly (readonly string[])[] = [],
+  ownPorts: readonly number[] = [],
+) {
+  let asked = 0
+  const resolver = () => Promise.resolve(answers[asked++] ?? [])
+  const options = { resolver, privateHosts: hosts, ownPorts: () => new Set(ownPorts) }
+  const result = await addressesFor(request, options)
+  assert.ok(asked <= 1, 'a name was asked for twice')
+  return 'kind' in result ? `${result.because} | ${result.detail ?? ''}` : result
+}
+
+test('A private address is reached only by a rule for its name or address', async () => {
+  const ten = [['10.0.0.5']]
+  const own = rules('registry.corp.example', '*.in.corp.example', 'https://10.0.0.5:8443')
+  assert.deepEqual(await found(https('registry.corp.example'), own, ten), ['10.0.0.5'])
+  assert.deepEqual(await found(https('a.in.corp.example'), own, ten), ['10.0.0.5'])
+  assert.deepEqual(await found(https('10.0.0.5', 8443), own), ['10.0.0.5'])
+  for (const kind of ['172.16.9.9', '192.168.1.1', '100.64.0.1', 'fd12:3456::1'])
+    assert.deepEqual(await found(https('registry.corp.example'), own, [[kind]]), [kind])
+  for (const request of [
+    https('other.corp.example'),
+    https('in.corp.example'),
+    https('registry.corp.example', 8443),
+    https('registry.corp.example', 443, { scheme: 'http' }),
+  ])
+    assert.match(
+      String(await found(request, own, ten)),
+      /not public, which takes a rule .* private = true/,
+    )
+  assert.match(String(await found(https('10.0.0.5'), own)), /a private network, and no rule/)
+})
+
+test('The guest learns that a name is not public, and only the operator learns its address', async () => {
+  const said = String(await found(https('db.corp.example'), [], [['10.1.2.3']]))
+  const [guest, operator] = said.split(' | ')
+  assert.ok(!guest?.includes('10.1.2.3') && operator?.includes('10.1.2.3'), said)
+})
+
+test('Link-local, metadata, multicast and embedded addresses stay closed under every rule', async () => {
+  const own = rules('any.corp.example', '*.corp.example')
+  for (const address of [
+    '169.254.169.254',
+    '168.63.129.16',
+    '100.100.100.200',
+    'fd00:ec2::254',
+    'fd20:ce::254',
+    'fe80::1',
+    '224.0.0.1',
+    'ff02::1',
+    '0.0.0.0',
+    '255.255.255.255',
+    '::ffff:10.0.0.5',
+    '64:ff9b::a00:5',
+    '2002:a00:5::',
+    '127.0.0.1',
+    '::1',
+  ])
+    assert.equal(
+      typeof (await found(https('any.corp.example'), own, [[address]])),
+      'string',
+      address,
+    )
+  const both = [['10.0.0.5', '169.254.169.254']]
+  assert.match(String(await found(https('any.corp.example'), own, both)), /metadata/)
+})
+
+test('A name rebound between check and dial is not resolved again', async () => {
+  const answers = [['10.0.0.5'], ['169.254.169.254']]
+  assert.deepEqual(await found(https('a.corp.example'), rules('*.corp.example'), answers), [
+    '10.0.0.5',
+  ])
+})
+
+test('Loopback takes a rule for its exact address and port, and ports of Mayfly stay closed', async () => {
+  const own = rules('http://127.0.0.1:8080', '[::1]:9000')
+  const plain = (port: number) => https('127.0.0.1', port, { scheme: 'http' })
+  assert.deepEqual(await found(plain(8080), own), ['127.0.0.1'])
+  assert.match(String(await found(plain(8081), own)), /this very address and port/)
+  assert.match(String(await found(plain(8080), own, [], [8080])), /a port of Mayfly itself/)
+  assert.match(String(await found(plain(8080), [])), /this very address and port/)
+  assert.match(String(await found(https('127.0.0.2', 8080, { scheme: 'http' }), own)), /loopback/)
+  const named = rules('loop.corp.example')
+  assert.match(
+    String(await found(https('loop.corp.example'), named, [['127.0.0.1']])),
+    /not public/,
+  )
+})
+
+test('Addresses of this machine are as closed as loopback', async (t) => {
+  const all = Object.values(networkInterfaces()).flatMap((one) => one ?? [])
+  const one = all.find(
+    ({ family, internal, address }) =>
+      family === 'IPv4' && !internal && addressKind(address).kind !== 'never',
+  )
+  if (!one) return t.skip('this machine has no address but loopback and reserved ones')
+  const named = rules('self.corp.example')
+  assert.match(
+    String(await found(https('self.corp.example'), named, [[one.address]])),
+    /not public/,
+  )
+  const exact = await found(https(one.address, 99), rules(`https://${one.address}:99`))
+  assert.deepEqual(exact, [one.address])
+})
+
+test('A private rule for a method or path covers nothing else', () => {
+  const own = rules('GET https://registry.corp.example/npm/*')
+  const at = (more: Partial<EgressRequest>) =>
+    privateReach(https('registry.corp.example', 443, more), own)
+  assert.equal(at({ method: 'GET', path: '/npm/x' }), 'network')
+  assert.equal(at({ method: 'PUT', path: '/npm/x' }), 'none')
+  assert.equal(at({ method: 'GET', path: '/admin' }), 'none')
+  assert.equal(at({}), 'none', 'a tunnel that stays closed could be asked anything')
+  const overridden = at({ method: 'GET', path: '/npm/x', overriddenBy: 'x-http-method-override' })
+  assert.equal(overridden, 'none')
+})
+
+test('Rules for addresses that may never be private are refused at parse time', () => {
+  for (const host of [
+    '*',
+    '*://*:*',
+    '169.254.169.254',
+    'http://100.100.100.200',
+    'localhost',
+    'a.localhost:80',
+    'metadata.google.internal',
+    '*://127.0.0.1:*',
+    '224.0.0.1',
+  ])
+    assert.throws(() => rules(host), /Cannot let/, host)
+})
+
+test('Policy simulation reports private reach, and denies private addresses without a rule', () => {
+  const network = { allow: 'any', deny: [] } as const
+  const verdict = (url: string, hosts: readonly string[]) => simulate(network, url, 'GET', hosts)
+  const own = rules('registry.corp.example', 'http://10.0.0.5:8080')
+  assert.match(verdict('https://registry.corp.example/', own).because, /also where .* private/)
+  assert.equal(verdict('http://10.0.0.5:8080/', own).verdict, 'allowed')
+  assert.equal(verdict('http://10.0.0.5:8081/', own).verdict, 'denied')
+  assert.match(verdict('http://10.0.0.5:8080/', []).because, /private = true/)
+  assert.match(verdict('http://169.254.169.254/', own).because, /link-local/)
+})

@@ -1,0 +1,59 @@
+import { networkInterfaces } from 'node:os'
+import { addressKind } from '../contract/address.ts'
+import { readPattern } from '../contract/pattern.ts'
+import { addressOf } from './host.ts'
+import { decide, type EgressRequest } from './rules.ts'
+
+/**
+ * Private addresses, opened by operator rules only. A rule with `private = true` for a name or address opens private
+ * networks to the requests it covers; written as an address with its port it opens this machine too, at exactly that
+ * place. Link-local, metadata, multicast and reserved addresses, embedded addresses, and Mayfly's own ports always
+ * stay closed.
+ */
+export type PrivateReach = 'none' | 'network' | 'exact'
+
+/** Reach of the operator rules for this request; unseen parts count as all their possible values. */
+export function privateReach(request: EgressRequest, hosts: readonly string[]): PrivateReach {
+  const isLetOutBy = (allow: readonly string[]) =>
+    decide({ allow, deny: [] }, request).verdict === 'allowed'
+  if (hosts.length === 0 || !isLetOutBy(hosts)) return 'none'
+  if (addressOf(request.host) === undefined) return 'network'
+  const exact = hosts.filter((text) => {
+    const rule = readPattern(text)
+    return rule?.host === request.host && rule.port === String(request.port)
+  })
+  return isLetOutBy(exact) ? 'exact' : 'network'
+}
+
+export interface DialedPort {
+  readonly port?: number
+  readonly ownPorts?: (() => ReadonlySet<number>) | undefined
+}
+
+/** Hint if a rule could permit the address. */
+const wayOn = ', and no rule of the configuration lets it out with private = true'
+
+/** Reason not to dial an address, such as `loopback`; undefined if it is permitted. */
+export function whyNotDialled(
+  address: string,
+  reach: PrivateReach,
+  { port, ownPorts }: DialedPort = {},
+): string | undefined {
+  const found = addressKind(address)
+  if (found.kind === 'never') return found.what
+  const own = found.kind === 'loopback' ? found.what : ownAddress(address)
+  if (own !== undefined) {
+    if (port !== undefined && ownPorts?.().has(port)) return `${own}, at a port of Mayfly itself`
+    return reach === 'exact' ? undefined : `${own}${exactOn}`
+  }
+  if (found.kind === 'public' || reach !== 'none') return undefined
+  return `${found.what}${wayOn}`
+}
+
+const exactOn = `, which takes a rule with private = true for this very address and port`
+
+/** Local services trust connections from this machine, also at its public addresses. */
+function ownAddress(address: string): string | undefined {
+  const own = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+  return own.some((one) => one.address === address) ? 'an address of this machine' : undefined
+}

@@ -1,0 +1,60 @@
+import { Conditions, hasConditions, type ConditionAction } from './conditions.ts'
+import { type Life, stepOf, type ZoneState } from './schedule.ts'
+import { LifeCounters } from './life-counters.ts'
+
+/** Polling interval for conditions and CPU clocks, and minimum delay between polls after events. */
+export const pollMs = 50
+export const pollMsMin = 5
+
+/** Action a condition triggers, with the zone and phase it belongs to. */
+export type ZoneConditionAction = ConditionAction & {
+  readonly zone: string
+  readonly phase: string
+}
+
+type CpuOf = (zone: string) => number | undefined
+
+/** Schedules the evaluation of conditions: at each tick, and soon after events, debounced by `stirMsMin`. */
+export class ConditionPoller {
+  readonly counters = new LifeCounters()
+  readonly #conditions = new Conditions()
+  #polledAt = -Infinity
+  #hasNews = false
+
+  /** Marks that an event happened; true if it is the first since the last evaluation. */
+  noteEvent(): boolean {
+    const isNews = !this.#hasNews
+    this.#hasNews = true
+    return isNews
+  }
+
+  /** Age of the life at the next evaluation; Infinity without conditions and CPU clocks. */
+  nextPoll(life: Life): number {
+    if (!needsPolling(life)) return Infinity
+    return this.#polledAt + (this.#hasNews ? pollMsMin : pollMs)
+  }
+
+  /** Yields the actions of conditions that hold now; `cpuOf` is the CPU time reported by the wall. */
+  *poll(life: Life, cpuOf: CpuOf): Generator<ZoneConditionAction> {
+    this.#hasNews = false
+    this.#polledAt = life.at
+    for (const state of life.zones.values()) {
+      const judgement = state.end ? undefined : this.#judge(state, life.at, cpuOf)
+      if (!judgement) continue
+      this.#hasNews = true
+      yield { ...judgement, zone: state.zone, phase: stepOf(state).phase }
+    }
+  }
+
+  #judge(state: ZoneState, at: number, cpuOf: CpuOf): ConditionAction | undefined {
+    const view = () => this.counters.view(state, at, cpuOf(state.zone))
+    return this.#conditions.judge(stepOf(state), view)
+  }
+}
+
+/** True if any open zone has a condition or a CPU clock. */
+function needsPolling({ zones: states }: Life): boolean {
+  for (const state of states.values())
+    if (!state.end && (state.rules.clock || hasConditions(stepOf(state)))) return true
+  return false
+}

@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Clock } from '../contract/clock.ts'
+import { createSparePool, type Spare, type SparePoolEvent } from './spare-pool.ts'
+
+/** Time after which a taken spare has been replaced. */
+const SOON_MS = 100
+
+/** Numbers as spares, and a manual clock. */
+function stand(options: { least: number; most: number }) {
+  let now = 0
+  let made = 0
+  let version = 'a'
+  let fails = false
+  const timers = new Set<{ at: number; ring: () => void }>()
+  const clock: Clock = {
+    now: () => now,
+    date: () => now,
+    after(ms, ring) {
+      const timer = { at: now + ms, ring }
+      timers.add(timer)
+      return { cancel: () => void timers.delete(timer) }
+    },
+  }
+  const live = new Set<number>()
+  const told: SparePoolEvent[] = []
+  const awaited: number[] = []
+  const warm = createSparePool<Spare & { readonly id: number }>({
+    key: 'test',
+    clock,
+    ...options,
+    async start(isAwaited) {
+      if (fails) throw new Error('no more')
+      const id = ++made
+      if (isAwaited) awaited.push(id)
+      live.add(id)
+      return {
+        id,
+        bytes: 10,
+        get alive() {
+          return live.has(id)
+        },
+        end: async () => live.delete(id),
+      }
+    },
+    fingerprint: () => version,
+    onEvent: (event) => void told.push(event),
+  })
+  return {
+    warm,
+    live,
+    told,
+    awaited,
+    change: (to: string) => (version = to),
+    fail: (yes: boolean) => (fails = yes),
+    async pass(ms: number) {
+      const until = now + ms
+      for (;;) {
+        const next = [...timers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0]
+        if (!next) break
+        timers.delete(next)
+        now = next.at
+        next.ring()
+        await settle()
+      }
+      now = until
+      await settle()
+    },
+  }
+}
+
+async function settle(): Promise<void> {
+  for (let turns = 0; turns < 10; turns++) await turn()
+}
+
+test('Without demand no spare is started, unless `least` is set', async () => {
+  const none = stand({ least: 0, most: 3 })
+  await none.pass(20_000)
+  assert.equal(none.warm.facts.idle, 0)
+  const two = stand({ least: 2, most: 3 })
+  two.warm.fill()
+  await settle()
+  assert.equal(two.warm.facts.idle, 2)
+})
+
+test('Each miss raises the target by one, up to the maximum, and each spare is handed out once', async () => {
+  const { warm, live, pass } = stand({ least: 0, most: 2 })
+  const seen = new Set<number>()
+  for (let n = 0; n < 6; n++) {
+    const { spare, pool } = await warm.take()
+    assert.equal(pool, n === 0 ? 'miss' : 'hit')
+    assert.ok(!seen.has(spare.id))
+    seen.add(spare.id)
+    await pass(SOON_MS)
+  }
+  const burst = await Promise.all([warm.take(), warm.take(), warm.take(), warm.take()])
+  assert.equal(new Set(burst.map(({ spare }) => spare.id)).size, 4)
+  await pass(SOON_MS)
+  assert.deepEqual(
+    { ...warm.facts, misses: 0, hits: 0 },
+    {
+      key: 'test',
+      idle: 2,
+      starting: 0,
+      wanted: 2,
+      hits: 0,
+      misses: 0,
+      bytes: 20,
+    },
+  )
+  assert.ok(live.size <= 12)
+})
+
+test('A refill starts after a delay, so as not to compete with the job', async () => {
+  const { warm, pass, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  await warm.take()
+  await pass(10)
+  assert.equal(live.size, 2, 'it was replaced at once')
+  await warm.take()
+  await pass(15)
+  assert.equal(live.size, 4, 'taking another put it off')
+})
+
+test('A start learns whether a job waits for it', async () => {
+  const { warm, awaited, pass } = stand({ least: 0, most: 2 })
+  const { spare } = await warm.take()
+  await pass(SOON_MS)
+  const kept = await warm.take()
+  assert.deepEqual([awaited, kept.pool], [[spare.id], 'hit'])
+})
+
+test('Idle spares are ended one per minute, down to the minimum', async () => {
+  const { warm, live, pass } = stand({ least: 0, most: 2 })
+  await Promise.all([warm.take(), warm.take()])
+  await pass(SOON_MS)
+  const taken = live.size - warm.facts.idle
+  assert.equal(warm.facts.idle, 2)
+  await pass(70_000)
+  assert.equal(warm.facts.idle, 1)
+  await pass(70_000)
+  assert.equal(warm.facts.idle, 0)
+  assert.equal(live.size, taken)
+})
+
+test('Stale spares are ended and never handed out', async () => {
+  const { warm, change, told } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  change('b')
+  const { spare, pool } = await warm.take()
+  assert.equal(pool, 'miss')
+  assert.ok(spare.id > 2)
+  assert.ok(told.some((event) => event.what === 'drained' && event.because === 'changed'))
+})
+
+test('Under memory pressure spares are ended, as many as needed', async () => {
+  const { warm } = stand({ least: 3, most: 3 })
+  warm.fill()
+  await settle()
+  assert.equal(warm.evict(15), 20)
+  assert.equal(warm.facts.idle, 1)
+})
+
+test('A spare that died is not handed out', async () => {
+  const { warm, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await settle()
+  live.delete(1)
+  assert.equal((await warm.take()).spare.id, 2)
+})
+
+test('A failed start is reported and retried later', async () => {
+  const { warm, fail, pass, told } = stand({ least: 1, most: 1 })
+  fail(true)
+  warm.fill()
+  await settle()
+  assert.equal(told[0]?.what, 'failed')
+  await assert.rejects(warm.take(), /no more/)
+  fail(false)
+  await pass(2_000)
+  assert.equal(warm.facts.idle, 1)
+})
+
+test('Closing ends all idle and starting spares', async () => {
+  const { warm, live } = stand({ least: 2, most: 2 })
+  warm.fill()
+  await warm.close()
+  await settle()
+  assert.equal(live.size, 0)
+})
+
+test('Two spares start at once below half of the target, else one, and a waiting job takes the first', async () => {
+  const starts: PromiseWithResolvers<Spare>[] = []
+  const warm = createSparePool<Spare>({
+    key: 'slow',
+    clock: { now: () => 0, date: () => 0, after: () => ({ cancel: () => undefined }) },
+    least: 4,
+    most: 8,
+    start() {
+      const start = Promise.withResolvers<Spare>()
+      starts.push(start)
+      return start.promise
+    },
+  })
+  const make = async (index: number) => {
+    starts[index]!.resolve({ alive: true, bytes: index, end: () => Promise.resolve() })
+    await settle()
+  }
+  const counts = () => [warm.facts.idle, warm.facts.starting]
+  warm.fill()
+  assert.deepEqual([...counts(), starts.length], [0, 2, 2])
+  const taking = warm.take()
+  await make(1)
+  assert.equal((await taking).spare.bytes, 1)
+  await make(0)
+  assert.deepEqual(counts(), [1, 2])
+  await make(2)
+  assert.deepEqual([...counts(), starts.length], [2, 2, 5])
+  await make(3)
+  await make(4)
+  assert.deepEqual(counts(), [4, 1], 'one miss keeps one more')
+  const closing = warm.close()
+  await make(5)
+  await closing
+})

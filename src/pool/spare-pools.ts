@@ -1,0 +1,54 @@
+import { messageOf } from '../contract/error.ts'
+import type { Clock } from '../contract/clock.ts'
+import type { Emitter } from '../contract/event.ts'
+import {
+  createSparePool,
+  type Spare,
+  type SparePool,
+  type SparePoolFacts,
+  type SparePoolOptions,
+} from './spare-pool.ts'
+
+/** All spares of all kinds: their cost, and eviction under memory pressure. */
+export interface SparePools {
+  /** Creates a pool of spares of another kind. */
+  createPool<S extends Spare>(options: Omit<SparePoolOptions<S>, 'clock' | 'told'>): SparePool<S>
+  readonly facts: readonly SparePoolFacts[]
+  /** Memory of all spares. */
+  readonly bytes: number
+  /** Ends spares until `bytes` are freed, or none is left. */
+  evict(bytes: number): void
+}
+
+export function createSparePools(clock: Clock, voice: Emitter): SparePools {
+  const kinds: SparePool<Spare>[] = []
+  const facts = () => kinds.map((kind) => kind.facts)
+  return {
+    createPool(options) {
+      const { key } = options
+      const kind = createSparePool({
+        ...options,
+        clock,
+        onEvent(event) {
+          if (event.what === 'refilled') voice.say('pool/refilled', { key, took: event.took })
+          if (event.what === 'drained')
+            voice.say('pool/drained', { key, ended: event.ended, because: event.because })
+          if (event.what === 'failed')
+            voice.say('tier/unavailable', { key, reason: messageOf(event.reason) })
+        },
+      })
+      kinds.push(kind)
+      return kind
+    },
+    get facts() {
+      return facts()
+    },
+    get bytes() {
+      return facts().reduce((sum, { bytes }) => sum + bytes, 0)
+    },
+    evict(bytes) {
+      let left = bytes
+      for (const kind of kinds) if (left > 0) left -= kind.evict(left)
+    },
+  }
+}

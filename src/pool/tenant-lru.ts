@@ -1,0 +1,99 @@
+import type { Clock } from '../contract/clock.ts'
+
+export interface LruItem {
+  readonly bytes: number
+  /** Clock time of storage. */
+  readonly at: number
+}
+
+export interface LruBounds {
+  /** Limit of all entries together. */
+  readonly bytes: number
+  /** Maximum age in milliseconds. */
+  readonly age: number
+}
+
+/**
+ * Per-tenant LRU store bounded in bytes and age. When full, the tenant holding most bytes loses its least recently
+ * used entry, so a flooding tenant evicts its own.
+ */
+export class TenantLru<T extends LruItem> {
+  readonly #tenants = new Map<string, TenantEntries<T>>()
+  readonly #bounds: () => LruBounds
+  readonly #clock: Clock
+  #bytes = 0
+  #sweptAt: number
+
+  constructor(bounds: () => LruBounds, clock: Clock) {
+    this.#bounds = bounds
+    this.#clock = clock
+    this.#sweptAt = clock.now()
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Expired entries are deleted and not returned. */
+  get(tenant: string, key: string): T | undefined {
+    const shelf = this.#tenants.get(tenant)
+    const found = shelf?.items.get(key)
+    if (!shelf || !found) return undefined
+    this.#remove(tenant, shelf, key)
+    if (this.#isOld(found)) return undefined
+    this.#add(tenant, key, found)
+    return found
+  }
+
+  /** False if the item exceeds the whole capacity. */
+  put(tenant: string, key: string, item: T): boolean {
+    const { bytes } = this.#bounds()
+    if (item.bytes > bytes) return false
+    const shelf = this.#tenants.get(tenant)
+    if (shelf?.items.has(key)) this.#remove(tenant, shelf, key)
+    this.#sweep()
+    this.#add(tenant, key, item)
+    while (this.#bytes > bytes) this.#evictOne()
+    return true
+  }
+
+  #add(tenant: string, key: string, item: T): void {
+    const shelf = this.#tenants.get(tenant) ?? { items: new Map<string, T>(), bytes: 0 }
+    this.#tenants.set(tenant, shelf)
+    shelf.items.set(key, item)
+    shelf.bytes += item.bytes
+    this.#bytes += item.bytes
+  }
+
+  #remove(tenant: string, shelf: TenantEntries<T>, key: string): void {
+    const { bytes } = shelf.items.get(key)!
+    shelf.items.delete(key)
+    shelf.bytes -= bytes
+    this.#bytes -= bytes
+    if (shelf.items.size === 0) this.#tenants.delete(tenant)
+  }
+
+  #evictOne(): void {
+    const [tenant, shelf] = [...this.#tenants].reduce((a, b) => (b[1].bytes > a[1].bytes ? b : a))
+    this.#remove(tenant, shelf, shelf.items.keys().next().value!)
+  }
+
+  /** Deletes expired entries, at most once per maximum age. */
+  #sweep(): void {
+    const now = this.#clock.now()
+    if (now - this.#sweptAt < this.#bounds().age) return
+    this.#sweptAt = now
+    for (const [tenant, shelf] of this.#tenants)
+      for (const [key, item] of shelf.items) if (this.#isOld(item)) this.#remove(tenant, shelf, key)
+  }
+
+  #isOld({ at }: T): boolean {
+    return this.#clock.now() - at >= this.#bounds().age
+  }
+}
+
+interface TenantEntries<T> {
+  /** Least recently used first. */
+  readonly items: Map<string, T>
+  bytes: number
+}

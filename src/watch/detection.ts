@@ -1,0 +1,176 @@
+import {
+  type AnomalySeverity,
+  type Anomaly,
+  isAtLeast,
+  type Observation,
+  type ObservedFact,
+} from '../contract/anomaly.ts'
+import type { DetectorContext, RunningDetector } from './detectors/detector.ts'
+import { detectors } from './detectors/detectors.ts'
+import { mayTeach } from './baseline.ts'
+import { withObservation, noTrail, type RunTrail } from './trail.ts'
+
+/**
+ * Detection state of one life: `(watch, observation) → (watch, anomalies)`; pure and bounded, so that a replay gives
+ * the same anomalies.
+ *
+ * Trust: each trust level has its own detectors, which also receive the observations of more trusted levels. Reports
+ * of a wall can only add to the findings from the host's own, and a guest's statements only to both, so lies hide
+ * nothing; a guest's statements alone are at most `low`.
+ *
+ * Zones: activity counts for its zone and for `main`, so that it cannot be spread below every threshold. Samples,
+ * such as memory, count for the zone only.
+ */
+export interface DetectionState {
+  /** Detectors by trust level and zone; levels without observations are absent. */
+  readonly levels: Readonly<Partial<Record<Level, Zones>>>
+  /** Highest severity reported, by anomaly. */
+  readonly reported: ReadonlyMap<string, AnomalySeverity>
+  readonly trail: RunTrail
+  readonly guest: { readonly tokens: number; readonly at: number; readonly dropped: number }
+}
+
+type Level = Observation['trust']
+type Zones = ReadonlyMap<string, readonly RunningDetector[]>
+
+const levels: readonly Level[] = ['host', 'wall', 'guest']
+export const mainZone = 'main'
+/** Limit of zones with their own detectors; others count for `main` only. */
+export const watchedZonesMax = 32
+/** Limit of distinct anomalies of one life. */
+export const anomaliesMax = 200
+/** Token bucket for a guest's statements: burst, and rate per second. */
+export const guestWordsMax = 40
+const guestWordsPerSecond = 20
+
+const fresh: Zones = new Map()
+
+export const initialDetection: DetectionState = {
+  levels: { host: fresh },
+  reported: new Map(),
+  trail: noTrail,
+  guest: { tokens: guestWordsMax, at: 0, dropped: 0 },
+}
+
+export interface DetectionResult {
+  readonly watch: DetectionState
+  readonly anomalies: readonly Anomaly[]
+}
+
+/** State after an observation, with new anomalies. */
+export function observe(
+  watch: DetectionState,
+  observation: Observation,
+  known: DetectorContext,
+): DetectionResult {
+  if (observation.trust !== 'guest') return detect(watch, observation, known)
+  const { tokens, at, dropped } = watch.guest
+  const since = Math.max(0, observation.at - at)
+  const filled = Math.min(guestWordsMax, tokens + (since * guestWordsPerSecond) / 1000)
+  const now = Math.max(at, observation.at)
+  if (filled < 1)
+    return {
+      watch: { ...watch, guest: { tokens: filled, at: now, dropped: dropped + 1 } },
+      anomalies: [],
+    }
+  return detect({ ...watch, guest: { tokens: filled - 1, at: now, dropped } }, observation, known)
+}
+
+function detect(
+  watch: DetectionState,
+  observation: Observation,
+  known: DetectorContext,
+): DetectionResult {
+  const from = levels.indexOf(observation.trust)
+  const found: Anomaly[] = []
+  const next: Partial<Record<Level, Zones>> = { ...watch.levels }
+  for (const [place, level] of levels.entries()) {
+    // A new level starts from the state of the next more trusted one.
+    const before =
+      watch.levels[level] ?? (place === from ? nearestTrusted(watch, place) : undefined)
+    if (place < from || !before) continue
+    const told = inZones(before, observation, known)
+    next[level] = told.zones
+    found.push(...told.anomalies.map((one) => trusted(one, level)))
+  }
+  const fresh = newAnomalies(watch.reported, found)
+  return {
+    watch: {
+      ...watch,
+      levels: next,
+      reported: fresh.told,
+      trail: mayTeach(observation) ? withObservation(watch.trail, observation) : watch.trail,
+    },
+    anomalies: fresh.anomalies,
+  }
+}
+
+function nearestTrusted(watch: DetectionState, place: number): Zones {
+  const nearest = levels.slice(0, place).findLast((level) => watch.levels[level])
+  return (nearest && watch.levels[nearest]) ?? fresh
+}
+
+function trusted(anomaly: Anomaly, level: Level): Anomaly {
+  return level === 'guest'
+    ? { ...anomaly, trust: level, severity: 'low' }
+    : { ...anomaly, trust: level }
+}
+
+interface ZoneDetection {
+  readonly zones: Zones
+  readonly anomalies: readonly Anomaly[]
+}
+
+function inZones(zones: Zones, observation: Observation, known: DetectorContext): ZoneDetection {
+  const { zone, seen } = observation
+  const hasOwn = zone !== mainZone && (zones.has(zone) || zones.size < watchedZonesMax)
+  const own = hasOwn ? inZone(zones, zone, observation, known) : { zones, anomalies: [] }
+  if (hasOwn && isSample(seen)) return own
+  // Samples of a zone without detectors say nothing about `main`.
+  if (!hasOwn && zone !== mainZone && isSample(seen)) return own
+  const all = inZone(own.zones, mainZone, observation, known)
+  const names = new Set(own.anomalies.map(({ name, subject }) => `${name} ${subject}`))
+  const added = all.anomalies.filter(({ name, subject }) => !names.has(`${name} ${subject}`))
+  return { zones: all.zones, anomalies: [...own.anomalies, ...added] }
+}
+
+function inZone(
+  zones: Zones,
+  zone: string,
+  observation: Observation,
+  known: DetectorContext,
+): ZoneDetection {
+  const before = zones.get(zone) ?? detectors
+  const steps = before.map((one) => one.see(observation, known))
+  const anomalies = steps.flatMap(({ found }) => (found ? [{ ...found, zone }] : []))
+  const hasMoved = steps.some(({ next }, place) => next !== before[place])
+  if (!hasMoved && zones.has(zone)) return { zones, anomalies }
+  return { zones: new Map([...zones, [zone, steps.map(({ next }) => next)]]), anomalies }
+}
+
+function isSample({ kind }: ObservedFact): boolean {
+  return kind === 'cpu' || kind === 'memory' || kind === 'processes'
+}
+
+/** Anomalies that are new or more severe than reported before. */
+function newAnomalies(
+  before: DetectionState['reported'],
+  found: readonly Anomaly[],
+): { readonly told: DetectionState['reported']; readonly anomalies: readonly Anomaly[] } {
+  if (found.length === 0) return { told: before, anomalies: [] }
+  const told = new Map(before)
+  const anomalies = found.filter((anomaly) => {
+    const key = keyOf(told, anomaly)
+    const worst = told.get(key)
+    if (worst !== undefined && isAtLeast(worst, anomaly.severity)) return false
+    told.set(key, anomaly.severity)
+    return true
+  })
+  return { told, anomalies }
+}
+
+/** Beyond the limit anomalies are keyed by detector alone. */
+function keyOf(told: DetectionState['reported'], { name, zone, subject }: Anomaly): string {
+  const key = `${name}\n${zone}\n${subject}`
+  return told.has(key) || told.size < anomaliesMax ? key : name
+}

@@ -1,0 +1,153 @@
+import type { Clock } from '../contract/clock.ts'
+import type { Anomaly, ExpectedBehavior, Observation } from '../contract/anomaly.ts'
+import type { Event, Sink, Emitter } from '../contract/event.ts'
+import type { Thresholds } from '../contract/thresholds.ts'
+import type { Baseline } from './baseline.ts'
+import { withAnomaly, behaviorScoreOf, noAnomalies, type AnomalyCounts } from './behavior-score.ts'
+import { observationOf } from './observations.ts'
+import type { RunTrail } from './trail.ts'
+import { observe, initialDetection, type DetectionState } from './detection.ts'
+
+/** Expectations for a life before it runs. */
+export interface LifeExpectations {
+  readonly foreseen: ExpectedBehavior
+  readonly baseline?: Baseline | undefined
+}
+
+/** Detection for all lives of a process, fed by the event stream. */
+export interface LifeWatcher {
+  /** Takes every event; never throws. */
+  readonly sink: Sink
+  /** Starts observing a run. */
+  begin(run: string, watched: LifeExpectations): void
+  /** Subscribes to the anomalies of a run. */
+  onAnomaly(run: string, found: AnomalyListener): void
+  /** Adds an observation without an event: samples and output chunks. */
+  observe(run: string, observation: Omit<Observation, 'at'>): void
+  /** Subscribes to all observations with their expectations; returns the unsubscribe function. */
+  subscribe(listener: ObservationListener): () => void
+  /** Findings so far. */
+  findings(run: string): LifeFindings
+  /** Stops observing the run. */
+  end(run: string): void
+  readonly size: number
+}
+
+export type ObservationListener = (
+  run: string,
+  observation: Observation,
+  watched: LifeExpectations,
+) => void
+
+/** Receives an anomaly with the score of its run. */
+export type AnomalyListener = (anomaly: Anomaly, behaviorScore: number) => void
+
+export interface LifeFindings {
+  readonly trail: RunTrail
+  readonly anomalies: readonly Anomaly[]
+  /** Score of all anomalies, including those not kept. */
+  readonly behaviorScore: number
+}
+
+export interface LifeWatcherOptions {
+  readonly clock: Clock
+  readonly voice: Emitter
+  readonly thresholds: Thresholds
+}
+
+/** Limit of observed lives, far above what admission permits; beyond it the oldest is dropped, with an event. */
+export const watchedMax = 10_000
+/** Limit of anomalies kept per life for learning. */
+const keptMax = 200
+
+interface WatchedLife {
+  readonly watched: LifeExpectations
+  began: number
+  watch: DetectionState
+  anomalies: readonly Anomaly[]
+  behavior: AnomalyCounts
+  found: AnomalyListener | undefined
+}
+
+export function createLifeWatcher({ clock, voice, thresholds }: LifeWatcherOptions): LifeWatcher {
+  const lives = new Map<string, WatchedLife>()
+  const listeners = new Set<ObservationListener>()
+
+  function take(run: string, live: WatchedLife, observation: Observation): void {
+    for (const listener of listeners) listener(run, observation, live.watched)
+    const { foreseen, baseline } = live.watched
+    const { watch, anomalies } = observe(live.watch, observation, {
+      foreseen,
+      baseline,
+      thresholds,
+    })
+    live.watch = watch
+    if (anomalies.length === 0) return
+    live.anomalies = [...live.anomalies, ...anomalies].slice(-keptMax)
+    for (const anomaly of anomalies) {
+      live.behavior = withAnomaly(live.behavior, anomaly)
+      const score = behaviorScoreOf(live.behavior)
+      tell(voice, run, anomaly, score)
+      live.found?.(anomaly, score)
+    }
+  }
+
+  return {
+    sink(event) {
+      const live = event.run === null ? undefined : lives.get(event.run)
+      if (!live) return
+      if (event.point === 'phase/opened' && live.began < 0) live.began = clock.now()
+      const observation = observationOf(event, ageOf(live, clock))
+      if (observation) take(event.run!, live, observation)
+    },
+    begin(run, watched) {
+      if (lives.size >= watchedMax) dropOldest(lives, voice)
+      const unseen = { watch: initialDetection, anomalies: [], behavior: noAnomalies }
+      lives.set(run, { watched, began: -1, ...unseen, found: undefined })
+    },
+    onAnomaly(run, found) {
+      const live = lives.get(run)
+      if (live) live.found = found
+    },
+    observe(run, observation) {
+      const live = lives.get(run)
+      if (live) take(run, live, { ...observation, at: ageOf(live, clock) })
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    findings(run) {
+      const live = lives.get(run)
+      return {
+        trail: (live?.watch ?? initialDetection).trail,
+        anomalies: live?.anomalies ?? [],
+        behaviorScore: behaviorScoreOf(live?.behavior ?? noAnomalies),
+      }
+    },
+    end: (run) => void lives.delete(run),
+    get size() {
+      return lives.size
+    },
+  }
+}
+
+/** 0 before the release of user code. */
+function ageOf({ began }: WatchedLife, clock: Clock): number {
+  return began < 0 ? 0 : clock.now() - began
+}
+
+function dropOldest(lives: Map<string, WatchedLife>, voice: Emitter): void {
+  const [oldest] = lives.keys()
+  if (oldest === undefined) return
+  lives.delete(oldest)
+  const fields = { severity: 'low', name: 'unwatched', reason: 'too many lives are watched' }
+  voice.say('anomaly/found', fields, { run: oldest, actor: 'temporal' })
+}
+
+function tell(voice: Emitter, run: string, anomaly: Anomaly, behaviorScore: number): void {
+  const { name, severity, subject, reason, zone, trust, at } = anomaly
+  const evidence = anomaly.evidence.map((one) => ({ at: one.at, trust: one.trust, ...one.seen }))
+  const fields: Event['fields'] = { name, severity, subject, reason, at, behaviorScore, evidence }
+  voice.say('anomaly/found', fields, { run, zone, actor: 'temporal', trust })
+}

@@ -1,0 +1,68 @@
+import {
+  hostCharactersMax,
+  nameCharactersMax,
+  type Observation,
+  pathCharactersMax,
+  type ObservedFact,
+  seenSchema,
+} from '../contract/anomaly.ts'
+import type { Event } from '../contract/event.ts'
+
+/**
+ * Converts an event to an observation; undefined if it carries none. Walls report at the points `seen/…`; other
+ * observations are derived from egress and capability events. Malformed fields are dropped, since they come from
+ * inside a wall. `at`: milliseconds since the release of user code.
+ */
+export function observationOf(event: Event, at: number): Observation | undefined {
+  const seen = event.point.startsWith('seen/') ? wallObservation(event) : derivedObservation(event)
+  return seen && { at, zone: event.zone.slice(0, 64), trust: event.trust, seen }
+}
+
+function wallObservation({ point, fields }: Event): ObservedFact | undefined {
+  const kind = point.slice('seen/'.length)
+  const given = { received: 0, sent: 0, count: 1, denied: false, ...cut(fields), kind }
+  return seenSchema.safeParse(given).data
+}
+
+function derivedObservation({ point, fields }: Event): ObservedFact | undefined {
+  switch (point) {
+    case 'egress/allowed':
+      return connect(fields, { denied: false, part: 'opened' })
+    case 'egress/denied':
+      return connect(fields, { denied: true })
+    case 'capability/denied':
+      return seenSchema.safeParse({
+        ...cut({ name: fields['capability'] }),
+        kind: 'capability',
+        denied: true,
+      }).data
+    default:
+      return undefined
+  }
+}
+
+function connect(
+  { host, port }: Event['fields'],
+  more: { readonly denied: boolean; readonly part?: 'opened' },
+): ObservedFact | undefined {
+  const known = { port, sent: 0, received: 0, kind: 'connect', ...more }
+  return seenSchema.safeParse({ ...cut({ host }), ...known }).data
+}
+
+const longest = {
+  path: pathCharactersMax,
+  host: hostCharactersMax,
+  name: nameCharactersMax,
+} as const
+
+/** Replaces control characters, since the text is printed. Long paths keep their end, other text its beginning. */
+function cut(fields: Event['fields']): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => {
+      if (typeof value !== 'string') return [key, value]
+      const text = value.replace(/\p{Cc}/gu, '\uFFFD')
+      if (key === 'path') return [key, text.slice(-longest.path)]
+      return [key, text.slice(0, key === 'host' ? longest.host : longest.name)]
+    }),
+  )
+}

@@ -1,0 +1,163 @@
+import { type Anomaly, nameCharactersMax, type ObservedFact } from '../contract/anomaly.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Task } from '../contract/provider.ts'
+import type { TaskListener, SupervisedRun, Supervisor } from '../contract/pipeline.ts'
+import { cutShort } from '../contract/task-end.ts'
+import { entropyOf } from './entropy.ts'
+import { type Honeytoken, TokenScanner } from './honeytokens.ts'
+import { withDecodedJson, guestTextOf } from './guest-text.ts'
+import type { LifeWatcher } from './life-watcher.ts'
+
+export interface OutputScanParts {
+  readonly watching: LifeWatcher
+  /** Called for each anomaly after the supervisor, with the new score. */
+  found(run: string, anomaly: Anomaly, behaviorScore: number): void
+  /** Honeytokens of a run. */
+  tokens(run: string): readonly Honeytoken[]
+}
+
+/**
+ * Wraps a supervisor: scans guest output and calls for honeytokens and blocks them, and reports anomalies to the
+ * supervisor.
+ */
+export function watchSupervisor(supervisor: Supervisor, parts: OutputScanParts): Supervisor {
+  const { watching } = parts
+  return {
+    async run(task: Task, io: TaskListener) {
+      watching.onAnomaly(task.run, (anomaly, behaviorScore) => {
+        const { zone, severity, name, reason } = anomaly
+        const fields = { severity, name, reason, behaviorScore }
+        supervisor.notice({ point: 'anomaly/found', zone, fields })
+        parts.found(task.run, anomaly, behaviorScore)
+      })
+      const planted = withPlanted(task, parts.tokens(task.run))
+      const lived = await supervisor.run(planted, scannedIo(task.run, io, parts))
+      return withheld(lived, task.run, parts)
+    },
+    tighten: (to, by) => supervisor.tighten(to, by),
+    terminate: (by) => supervisor.terminate(by),
+    zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
+    gone: (zone) => supervisor.gone(zone),
+    notice: (event) => supervisor.notice(event),
+    get isOver() {
+      return supervisor.isOver
+    },
+    [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
+  }
+}
+
+/** The working directory is the home folder; files and variables of the job take precedence. */
+function withPlanted(task: Task, tokens: readonly Honeytoken[]): Task {
+  if (tokens.length === 0) return task
+  const own = new Set(task.files.map(({ path }) => path))
+  const planted = tokens.flatMap(({ file }) => (file && !own.has(file.path) ? [file] : []))
+  const files = [...task.files, ...planted.map((file) => ({ ...file, encoding: 'utf8' as const }))]
+  const env = Object.fromEntries(tokens.flatMap(({ env, secret }) => (env ? [[env, secret]] : [])))
+  return { ...task, files, env: { ...env, ...task.env } }
+}
+
+/** Withholds results and artifacts that contain a honeytoken. */
+function withheld(lived: SupervisedRun, run: string, parts: OutputScanParts): SupervisedRun {
+  if (parts.tokens(run).length === 0) return lived
+  const { artifacts } = lived.end
+  const isSaid = new StreamScanner(run, parts, 'output').findsToken(
+    Buffer.from(guestTextOf(lived.end)),
+  )
+  const inFiles = artifacts.filter(({ bytes }) =>
+    new StreamScanner(run, parts, 'file').findsToken(bytes),
+  )
+  if (!isSaid && inFiles.length === 0) return lived
+  const reason = `A planted secret was seen in its ${isSaid ? 'result' : 'files'}`
+  const line = { at: lived.executionTime, zone: 'main', event: 'terminated', reason } as const
+  const end = cutShort({ status: 'terminated', reason }, lived.end)
+  return { ...lived, end, timeline: [...lived.timeline, line] }
+}
+
+function scannedIo(run: string, io: TaskListener, parts: OutputScanParts): TaskListener {
+  const [out, err] = [
+    new StreamScanner(run, parts, 'output'),
+    new StreamScanner(run, parts, 'output'),
+  ]
+  const { call, answered } = io
+  return {
+    ...io,
+    stdout: (chunk) => (out.passesOutput(chunk) ? io.stdout(chunk) : undefined),
+    stderr: (chunk) => (err.passesOutput(chunk) ? io.stderr(chunk) : undefined),
+    ...(answered && {
+      answered(answer) {
+        const hasSecret = new StreamScanner(run, parts, 'output').findsToken(
+          Buffer.from(guestTextOf(answer)),
+        )
+        if (!hasSecret) answered(answer)
+      },
+    }),
+    ...(call && {
+      call(name, argsText, zone = 'main') {
+        const seen = {
+          kind: 'capability',
+          name: name.slice(0, nameCharactersMax),
+          denied: false,
+        } as const
+        parts.watching.observe(run, { zone, trust: 'host', seen })
+        const hasSecret = new StreamScanner(run, parts, 'call').findsToken(
+          Buffer.from(withDecodedJson(argsText)),
+        )
+        if (!hasSecret) return call(name, argsText, zone)
+        return Promise.reject(
+          new MayflyError('FORBIDDEN', `Cannot call "${name}": it carries a planted secret`),
+        )
+      },
+    }),
+  }
+}
+
+/** Check of one outgoing stream; false for a chunk that completes a honeytoken. */
+export function outboundCheck(
+  run: string,
+  parts: OutputScanParts,
+  where: LeakChannel,
+): ((piece: Uint8Array) => boolean) | undefined {
+  if (parts.tokens(run).length === 0) return undefined
+  const ear = new StreamScanner(run, parts, where)
+  return (piece) => !ear.findsToken(piece)
+}
+
+type LeakChannel = Extract<ObservedFact, { kind: 'honeytoken' }>['where']
+
+/** Scanner of one output stream. */
+class StreamScanner {
+  readonly #run: string
+  readonly #watching: LifeWatcher
+  readonly #where: LeakChannel
+  readonly #scanner: TokenScanner | undefined
+  /** Chunks too short to estimate entropy. */
+  #short: Uint8Array = new Uint8Array()
+
+  constructor(run: string, { watching, tokens }: OutputScanParts, where: LeakChannel) {
+    const planted = tokens(run)
+    this.#run = run
+    this.#watching = watching
+    this.#where = where
+    this.#scanner = planted.length > 0 ? new TokenScanner(planted) : undefined
+  }
+
+  /** Reports a chunk of output; false if it completes a honeytoken. */
+  passesOutput(piece: Uint8Array): boolean {
+    const block = this.#short.length === 0 ? piece : Buffer.concat([this.#short, piece])
+    const entropy = entropyOf(block)
+    this.#short = entropy === undefined ? block : new Uint8Array()
+    this.#tell({ kind: 'output', bytes: piece.length, ...(entropy !== undefined && { entropy }) })
+    return !this.findsToken(piece)
+  }
+
+  /** True if the chunk completes a honeytoken. */
+  findsToken(piece: Uint8Array): boolean {
+    const found = this.#scanner?.scan(piece) ?? []
+    for (const token of found) this.#tell({ kind: 'honeytoken', token, where: this.#where })
+    return found.length > 0
+  }
+
+  #tell(seen: ObservedFact): void {
+    this.#watching.observe(this.#run, { zone: 'main', trust: 'host', seen })
+  }
+}

@@ -1,0 +1,56 @@
+import type { Schedule } from '../contract/phase.ts'
+import type { ProgramZone, ZoneSplit, ZonesMade } from '../contract/zones.ts'
+
+/** Limit of zones beside `main`; each has a worker process. */
+export const zonesAtOnce = 4
+
+/** Chooses the zones of the kinds that the schedule names. A zone that calls one left in `main` stays there too. */
+export function chooseZones(split: ZoneSplit, schedule: Pick<Schedule, 'zones'>): ZoneSplit {
+  const { zones: kinds = {} } = schedule
+  const isNamed = ({ kind }: ProgramZone) => Object.hasOwn(kinds, kind)
+  let zones = split.zones.filter(isNamed)
+  const why = new Map(
+    split.zones
+      .filter((zone) => !isNamed(zone))
+      .map(({ name, kind }) => [name, `its schedule has no zone of the kind "${kind}"`]),
+  )
+  for (const { name } of zones.slice(zonesAtOnce))
+    why.set(name, `a program gets ${zonesAtOnce} zones at once`)
+  zones = zones.slice(0, zonesAtOnce)
+  for (;;) {
+    const names = new Set(zones.map(({ name }) => name))
+    const stays = zones.find(({ calls }) => calls.some((to) => !names.has(to)))
+    if (!stays) break
+    why.set(stays.name, 'it calls a zone that stays')
+    zones = zones.filter((zone) => zone !== stays)
+  }
+  const stayed = split.zones.filter((zone) => !zones.includes(zone))
+  const called = new Set([...split.calls, ...stayed.flatMap(({ calls }) => calls)])
+  return {
+    zones,
+    calls: zones.map(({ name }) => name).filter((name) => called.has(name)),
+    residual: [
+      ...split.residual,
+      ...stayed.map(({ name, kind, line, endLine }) => ({
+        name,
+        kind,
+        line,
+        endLine,
+        why: why.get(name)!,
+      })),
+    ],
+  }
+}
+
+/** Zones as reported in the outcome. */
+export function summarizeZones(
+  { zones, residual }: ZoneSplit,
+  callersOf: (zone: string) => Readonly<Record<string, number>>,
+): ZonesMade {
+  const made = zones.map(({ name, kind, line, endLine }) => {
+    const callers = callersOf(name)
+    const calls = Object.values(callers).reduce((sum, count) => sum + count, 0)
+    return { name, kind, line, endLine, calls, callers }
+  })
+  return { made, residual }
+}

@@ -1,0 +1,397 @@
+import { controlsBeyond, meet, type Controls } from '../contract/controls.ts'
+import { isBroken, MayflyError, messageOf } from '../contract/error.ts'
+import type { Sink } from '../contract/event.ts'
+import type { Profile } from '../contract/profile.ts'
+import type {
+  Capture,
+  Enforced,
+  KillCause,
+  RanFunction,
+  Receipt,
+  Sandbox,
+  Task,
+  TaskEnd,
+  TaskIo,
+  ZoneListener,
+} from '../contract/provider.ts'
+import type { NetworkAttempt } from '../contract/outcome.ts'
+import type { ProgramZone, ZoneSplit } from '../contract/zones.ts'
+import { carveMain, carveZone, type CarvedSource } from './carve.ts'
+import { chooseZones } from './choose-zones.ts'
+import { channelCapability, Exchange, type ChannelBudget, type ChannelNote } from './exchange.ts'
+import { zoneGrant, zoneProfile } from './grant.ts'
+import { ZoneControls } from './zone-controls.ts'
+import { channelsToRevoke } from './channel-reach.ts'
+
+const calledMax = 100
+/** Limit of network attempts in one outcome, as for a single wall. */
+const attemptsMax = 4096
+const over = 'the program is over'
+/** Grace period for zones after the program's end, in milliseconds. */
+const goneMsMax = 50
+
+/** Zone of all code without a zone of its own. */
+const whole = 'main'
+
+export interface ZonedParts {
+  /** Wall of `main`, or of the whole program if it has no zones. */
+  readonly inner: Sandbox
+  readonly profile: Profile
+  /** Launches another wall of the same kind. */
+  readonly launch: (profile: Profile) => Promise<Sandbox>
+  readonly budget?: ChannelBudget
+}
+
+interface LiveZone {
+  readonly zone: ProgramZone
+  readonly sandbox: Sandbox
+  ended: boolean
+  /** Capabilities called so far. */
+  readonly called: Set<string>
+}
+
+/**
+ * Sandbox of several walls: `main` in one and each zone in another, so that zones cannot exhaust each other's limits.
+ * Zones communicate only through the exchange, as JSON text.
+ */
+export class ZonedSandbox implements Sandbox {
+  readonly #parts: ZonedParts
+  readonly #zones = new Map<string, LiveZone>()
+  readonly #ends: Promise<void>[] = []
+  #listener: ZoneListener | undefined
+  #exchange: Exchange | undefined
+  #split: ZoneSplit | undefined
+  readonly #controls = new ZoneControls()
+  /** True once the supervisor knows the zones and tightens each of them itself. */
+  #isSupervisorInformed = false
+  #sink: Sink | undefined
+  #cause: KillCause | undefined
+  #isOver = false
+  readonly #ran: RanFunction[] = []
+  /** CPU time of ended zones, in milliseconds. */
+  #cpuTime = 0
+  readonly #network: NetworkAttempt[] = []
+  #memory = { used: 0, peak: 0 }
+  #disposing: Promise<void> | undefined
+
+  constructor(parts: ZonedParts) {
+    this.#parts = parts
+    this.#controls.add(whole, parts.inner, parts.profile.controls)
+  }
+
+  get id(): string {
+    return this.#parts.inner.id
+  }
+
+  get provider(): string {
+    return this.#parts.inner.provider
+  }
+
+  get image(): string {
+    return this.#parts.inner.image
+  }
+
+  get pool(): Sandbox['pool'] {
+    return this.#parts.inner.pool
+  }
+
+  get wall(): string | undefined {
+    return this.#parts.inner.wall
+  }
+
+  get receipt(): Receipt | undefined {
+    return this.#parts.inner.receipt
+  }
+
+  /** Zones made, and the reasons for those not made; undefined before the run. */
+  get split(): ZoneSplit | undefined {
+    return this.#split
+  }
+
+  /** Callers of a zone with their number of calls. */
+  callersOf(zone: string): Readonly<Record<string, number>> {
+    return this.#exchange?.callersOf(zone) ?? {}
+  }
+
+  /** Capabilities called by each zone so far. */
+  get called(): ReadonlyMap<string, ReadonlySet<string>> {
+    return new Map([...this.#zones].map(([name, { called }]) => [name, called]))
+  }
+
+  listen(listener: ZoneListener): void {
+    this.#listener = listener
+  }
+
+  async run(task: Task, io: TaskIo): Promise<TaskEnd> {
+    const { inner, profile } = this.#parts
+    const split = task.split && !task.calls ? chooseZones(task.split, profile.schedule) : undefined
+    this.#split = split
+    if (!split || split.zones.length === 0) return await inner.run(task, io)
+
+    const permitted = new Map([
+      [whole, split.calls],
+      ...split.zones.map(({ name, calls }) => [name, calls] as const),
+    ])
+    const { budget } = this.#parts
+    this.#exchange = new Exchange({
+      permitted,
+      ...(budget && { budget }),
+      note: (note) => this.#note(note),
+    })
+    const began = await this.#begin(split, task, io)
+    if (began !== undefined) return began
+    this.#controls.begin()
+    const main = carveMain(task, split)
+    const end = await inner.run(carved(task, main, task.capabilities), {
+      ...io,
+      released: () => this.#released(io),
+      call: (name, text) => this.#call(whole, io, name, text),
+    })
+    await this.#drainZones()
+    return this.#mergeEnds(end, task)
+  }
+
+  /** Sums cost and merges network attempts of all walls. */
+  #mergeEnds(end: TaskEnd, { trace }: Task): TaskEnd {
+    const { used, peak } = this.#memory
+    const { memory, network } = end
+    const isTold = network !== undefined || this.#network.length > 0
+    return {
+      ...end,
+      cpuTime: end.cpuTime + this.#cpuTime,
+      ...(memory && { memory: { used: memory.used + used, peak: memory.peak + peak } }),
+      ...(isTold && { network: [...(network ?? []), ...this.#network].slice(0, attemptsMax) }),
+      ...(trace && { ran: [...(end.ran ?? []), ...this.#ran] }),
+    }
+  }
+
+  async tighten(to: Controls, zone: string = whole): Promise<Enforced> {
+    if (zone !== whole) return await this.#tightenZone(to, zone)
+    const uninformed = this.#isSupervisorInformed ? [] : [...this.#zones.keys()]
+    const [done, ...others] = await Promise.all([
+      this.#controls.tighten(whole, to),
+      ...uninformed.map((one) => this.#tightenZone(to, one)),
+    ])
+    this.#revokeWaysBack()
+    const unenforced = [done, ...others].flatMap((one) => one.unenforced)
+    return { ...done, unenforced: [...new Set(unenforced)] }
+  }
+
+  /** Rejects pending calls to the zone and kills its wall. */
+  endZone(zone: string): Promise<void> {
+    const live = this.#live(zone)
+    this.#exchange?.end(zone, 'its zone has ended')
+    live.sandbox.kill({ status: 'terminated', reason: 'its zone has ended' })
+    return Promise.resolve()
+  }
+
+  /** CPU time of one zone, or of the program with all zones, ended ones included. */
+  cpuTime(zone: string = whole): number | undefined {
+    if (zone !== whole) return this.#zones.get(zone)?.sandbox.cpuTime?.()
+    const main = this.#parts.inner.cpuTime?.()
+    if (main === undefined) return undefined
+    const running = [...this.#zones.values()].filter(({ ended }) => !ended)
+    return running.reduce(
+      (sum, { sandbox }) => sum + (sandbox.cpuTime?.() ?? 0),
+      main + this.#cpuTime,
+    )
+  }
+
+  async freeze(): Promise<void> {
+    for (const one of this.#all()) await one.freeze()
+  }
+
+  async thaw(): Promise<void> {
+    for (const one of this.#all()) await one.thaw()
+  }
+
+  watch(sink: Sink): void {
+    this.#sink = sink
+    this.#parts.inner.watch(sink)
+  }
+
+  capture(): Promise<Capture> {
+    return this.#parts.inner.capture()
+  }
+
+  kill(cause: KillCause): void {
+    this.#cause ??= cause
+    for (const one of this.#all()) one.kill(cause)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#destroy()
+    return this.#disposing
+  }
+
+  async #destroy(): Promise<void> {
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
+    await Promise.all([...this.#all()].map((one) => one[Symbol.asyncDispose]()))
+  }
+
+  /** Gives zones a grace period to end by themselves, which leaves their walls reusable; the others are killed. */
+  async #drainZones(): Promise<void> {
+    this.#isOver = true
+    for (const name of this.#zones.keys()) this.#exchange?.end(name, over)
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, goneMsMax)
+    await Promise.race([Promise.all(this.#ends), late.promise])
+    clearTimeout(timer)
+  }
+
+  *#all(): Generator<Sandbox> {
+    yield this.#parts.inner
+    for (const { sandbox } of this.#zones.values()) yield sandbox
+  }
+
+  /** Starts all zones before any code of the program runs. Returns the end if that failed. */
+  async #begin(split: ZoneSplit, task: Task, io: TaskIo): Promise<TaskEnd | undefined> {
+    const { profile, launch } = this.#parts
+    const made = await Promise.allSettled(
+      split.zones.map(async (zone) => {
+        const sandbox = await launch(zoneProfile(profile, zone))
+        this.#zones.set(zone.name, { zone, sandbox, ended: false, called: new Set() })
+        this.#controls.add(zone.name, sandbox, zoneGrant(profile, zone))
+        await this.#applyMissedTightens(zone.name)
+      }),
+    )
+    const failed = made.find((one) => one.status === 'rejected')
+    if (this.#cause) this.kill(this.#cause)
+    if (this.#cause || this.#disposing) return cut
+    if (failed) return launchFailed(failed.reason)
+    const ready = [...this.#zones.values()].map((live) => this.#serve(live, task, io))
+    await Promise.all(ready)
+    return this.#cause ? cut : undefined
+  }
+
+  /** Applies everything the program lost while this wall was being made (race between launch and tighten). */
+  async #applyMissedTightens(name: string): Promise<void> {
+    const { unenforced } = await this.#tightenZone(this.#controls.ordered(whole), name)
+    if (unenforced.length === 0) return
+    const message = `Cannot begin the zone "${name}": its wall cannot close ${unenforced.join(', ')}`
+    throw new MayflyError('UNAVAILABLE', message)
+  }
+
+  /** Resolves once the zone serves calls, or ended. */
+  #serve(live: LiveZone, task: Task, io: TaskIo): Promise<void> {
+    const { zone, sandbox } = live
+    const { name, capabilities } = zone
+    sandbox.watch((event) => this.#sink?.({ ...event, zone: name }))
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const may = capabilities === 'any' ? task.capabilities : capabilities
+    const own = carved(
+      task,
+      carveZone(task, zone),
+      may.filter((one) => task.capabilities.includes(one)),
+    )
+    const end = sandbox.run(
+      { ...own, zone: name, inputText: 'null', files: [] },
+      {
+        stdout: (chunk) => io.stdout(chunk),
+        stderr: (chunk) => io.stderr(chunk),
+        released: resolve,
+        call: (called, text) => this.#call(name, io, called, text),
+      },
+    )
+    const gone = this.#awaitEnd(live, end)
+    this.#ends.push(gone)
+    void gone.then(resolve)
+    return promise
+  }
+
+  async #awaitEnd(live: LiveZone, end: Promise<TaskEnd>): Promise<void> {
+    const how = await end
+    const { name } = live.zone
+    this.#cpuTime += how.cpuTime
+    this.#network.push(...(how.network ?? []).slice(0, attemptsMax - this.#network.length))
+    this.#memory.used += how.memory?.used ?? 0
+    this.#memory.peak += how.memory?.peak ?? 0
+    for (const ran of how.ran ?? []) this.#ran.push({ ...ran, zone: name })
+    const why = this.#isOver ? over : whyEnded(how)
+    live.ended = true
+    this.#exchange?.end(name, why)
+    this.#listener?.gone(name, why)
+  }
+
+  #released(io: TaskIo): void {
+    io.released()
+    this.#isSupervisorInformed = true
+    for (const { zone, ended } of this.#zones.values())
+      if (!ended) this.#listener?.began(zone.name, zone.kind)
+  }
+
+  async #call(zone: string, io: TaskIo, name: string, text: string): Promise<string> {
+    if (name === channelCapability) return await this.#exchange!.handle(zone, text)
+    const called = this.#zones.get(zone)?.called
+    if (called && called.size < calledMax) called.add(name)
+    if (!io.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
+    return await io.call(name, text, zone)
+  }
+
+  async #tightenZone(to: Controls, name: string): Promise<Enforced> {
+    const { ended } = this.#live(name)
+    const next = meet(this.#controls.ordered(name), to)
+    if (ended || controlsBeyond(this.#controls.enforced(name), next).length === 0)
+      return { controls: next, took: 0, unenforced: [] }
+    const done = await this.#controls.tighten(name, next)
+    this.#revokeWaysBack()
+    return done
+  }
+
+  /** Revokes channels that lead back to a lost right; must run before a tighten resolves. */
+  #revokeWaysBack(): void {
+    const exchange = this.#exchange
+    if (!exchange) return
+    for (const { channel, zone } of channelsToRevoke(this.#controls.rights, exchange.open))
+      exchange.revoke(channel, `its channel was revoked when "${zone}" was tightened`)
+  }
+
+  #note(note: ChannelNote): void {
+    this.#listener?.channel(note)
+    if (note.what !== 'refused') return
+    this.#sink?.({
+      format: 1,
+      seq: 0,
+      at: Date.now(),
+      run: null,
+      zone: note.from,
+      point: 'capability/denied',
+      actor: 'guest',
+      trust: 'wall',
+      fields: { capability: `zone:${note.to}`, why: note.why },
+    })
+  }
+
+  #live(zone: string): LiveZone {
+    const live = this.#zones.get(zone)
+    if (live) return live
+    throw new MayflyError('NOT_FOUND', `Cannot find the zone "${zone}"`)
+  }
+}
+
+/** Task of one zone, derived from the program's task. */
+function carved(task: Task, { code, entry }: CarvedSource, capabilities: readonly string[]): Task {
+  const { split: _split, ...rest } = task
+  return { ...rest, code, entry, capabilities: [...capabilities, channelCapability] }
+}
+
+const cut: TaskEnd = {
+  status: 'terminated',
+  resultText: 'null',
+  encoding: 'json',
+  cpuTime: 0,
+  artifacts: [],
+}
+
+/** No fallback to one piece: a program that needs zones does not run without them. */
+function launchFailed(thrown: unknown): TaskEnd {
+  const code = thrown instanceof MayflyError ? thrown.code : 'INTERNAL'
+  const message = `Cannot make a zone of its program: ${messageOf(thrown)}`
+  return { ...cut, status: isBroken(thrown) ? 'failed' : 'unavailable', error: { code, message } }
+}
+
+function whyEnded({ status, error }: TaskEnd): string {
+  if (status === 'ok') return 'its zone has ended'
+  const what = error?.code === undefined ? status : `${status} ${error.code}`
+  return `its zone has ended: ${what}`
+}

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import { suite, test } from 'node:test'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { allControls, noNetwork } from '../../src/contract/controls.ts'
+import type { Event } from '../../src/contract/event.ts'
+import { networkOf } from '../../src/contract/network.ts'
+import { makeAuthority } from '../../src/egress/authority.ts'
+import { openEgress } from '../../src/egress/open-egress.ts'
+import { listening, voiceInto } from '../fixtures/egress.ts'
+
+const silent = '127.0.0.2'
+/** Timeout per address; the tests withdraw the request long before. */
+const tryMs = 1_500
+
+/** Port with two addresses: the backlog of one is full, so that connects time out; the other one accepts. */
+async function openHalf() {
+  const server = createServer((socket) => void socket.on('error', () => undefined).resume())
+  const port = await listening(server)
+  let connections = 0
+  server.on('connection', () => connections++)
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads')
+    require('node:net').createServer().listen({ port: ${port}, host: '${silent}', backlog: 1 }, () => {
+      parentPort.postMessage('listens')
+      setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0))
+    })`,
+    { eval: true },
+  )
+  await once(worker, 'message')
+  const waiting: Socket[] = []
+  // The backlog is full once a connect goes unanswered.
+  for (let isFull = false; !isFull;) {
+    const socket = connect(port, silent).on('error', () => undefined)
+    waiting.push(socket)
+    isFull = await Promise.race([once(socket, 'connect').then(() => false), sleep(300, true)])
+  }
+  return {
+    port,
+    connections: () => connections,
+    async [Symbol.asyncDispose]() {
+      for (const socket of waiting) socket.destroy()
+      await worker.terminate()
+      await new Promise((done) => server.close(done))
+    },
+  }
+}
+
+type Doing = (way: ReturnType<typeof openEgress>) => void
+const withdrawn: Doing = (way) => way.tighten({ ...allControls, network: noNetwork })
+const ended: Doing = (way) => way.close()
+
+/** Egress path of a run with one connection pending at an address that never answers. */
+async function opening(port: number, how: 'proxy' | 'fetch') {
+  const events: Event[] = []
+  const listener = createServer()
+  const own = await listening(listener)
+  const named = Promise.withResolvers<void>()
+  const way = openEgress({
+    controls: { ...allControls, network: networkOf({ allow: [`*://a.example:${port}`] }) },
+    run: 'exec_test',
+    voice: voiceInto(events),
+    credentials: [],
+    authority: makeAuthority(Date.now),
+    dial: {
+      resolver: () => (named.resolve(), Promise.resolve([silent, '127.0.0.1'])),
+      timeoutMs: tryMs,
+      exceptions: [`${silent}:${port}`, `127.0.0.1:${port}`],
+    },
+  })
+  way.listen(listener)
+  const at = `a.example:${port}`
+  const request = { url: `http://${at}/`, method: 'GET', headers: [], body: null }
+  const over =
+    how === 'fetch'
+      ? way.fetch(JSON.stringify({ ...request, redirect: 'follow' }))
+      : said(own, `CONNECT ${at} HTTP/1.1\r\nHost: ${at}\r\n\r\n`)
+  await named.promise
+  await setImmediate()
+  return { way, over, events }
+}
+
+async function said(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+  let back = ''
+  socket.on('data', (chunk: Buffer) => (back += String(chunk))).on('end', () => socket.end())
+  socket.write(text)
+  await once(socket, 'close')
+  return back
+}
+
+suite('A pending connection', { concurrency: true }, () => {
+  for (const how of ['proxy', 'fetch'] as const)
+    for (const [what, doing, because] of [
+      ['the network is withdrawn', withdrawn, 'this run has no network'],
+      ['the run is over', ended, 'the run is over'],
+    ] as const)
+      test(`S4-8: is cancelled by ${how} when ${what}, and no further address is tried`, async () => {
+        await using half = await openHalf()
+        const { way, over, events } = await opening(half.port, how)
+        doing(way)
+        await over
+        way.close()
+        await sleep(tryMs + 500)
+        assert.equal(half.connections(), 0)
+        assert.deepEqual(
+          way.attempts.map(({ host, verdict, because: why }) => [host, verdict, why]),
+          [['a.example', 'denied', because]],
+        )
+        assert.equal(events.filter(({ point }) => point.startsWith('egress/')).length, 1)
+      })
+})
+
+for (const [what, doing] of [
+  ['the network is withdrawn', withdrawn],
+  ['the run is over', ended],
+] as const)
+  test(`S4-8: a DNS query is cancelled when ${what}, and its answer is dropped`, async () => {
+    const events: Event[] = []
+    const stopped: string[] = []
+    const asked = Promise.withResolvers<void>()
+    const way = openEgress({
+      controls: {
+        ...allControls,
+        network: networkOf({ allow: ['*://*.example:*', 'dns://*.example'] }),
+      },
+      run: 'exec_test',
+      voice: voiceInto(events),
+      credentials: [],
+      authority: makeAuthority(Date.now),
+      dial: {
+        resolver: (name, stop) => {
+          if (name === 'b.example') asked.resolve()
+          stop.addEventListener('abort', () => stopped.push(name))
+          return new Promise(() => undefined)
+        },
+      },
+    })
+    const fetched = ['http://a.example/', 'http://dns.mayfly/resolve?name=b.example'].map((url) =>
+      way.fetch(
+        JSON.stringify({ url, method: 'GET', headers: [], body: null, redirect: 'follow' }),
+      ),
+    )
+    await asked.promise
+    doing(way)
+    assert.deepEqual(stopped, ['a.example', 'b.example'])
+    for (const text of await Promise.all(fetched)) assert.match(text, /EGRESS_DENIED/)
+    way.close()
+    const told = way.attempts.map(({ host, verdict }) => `${host} ${verdict}`)
+    assert.deepEqual(new Set(told), new Set(['a.example denied', 'b.example denied']))
+    assert.equal(told.length, 2)
+    assert.equal(events.length, 2)
+  })

@@ -289,7 +289,7 @@ const cases: readonly Case[] = [
     what: 'Another Host than the address',
     say: get('http://a.example:P/', 'b.example'),
     status: 400,
-    because: /another/,
+    because: /Host differs/,
   },
   { what: 'No Host', say: 'GET http://a.example:P/ HTTP/1.1\r\n\r\n', status: 400 },
   {

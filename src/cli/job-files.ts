@@ -1,14 +1,15 @@
-import { lstat, readFile, readdir, readlink, stat } from 'node:fs/promises'
+import { lstat, readdir, readlink, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import type { JobFile } from '../contract/job.ts'
+import { readBytes } from './source.ts'
 
 const FILES_MAX = 2000
 const BYTES_MAX = 64 * 2 ** 20
 
 /** File names that usually contain secrets, in any folder. */
 const SECRET =
-  /^(?:\.env.*|\.git|\.git-credentials|\.npmrc|\.pypirc|\.netrc|\.aws|\.ssh|\.gnupg|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|key))$/
+  /^(?:\.env.*|\.git|\.git-credentials|\.npmrc|\.pypirc|\.netrc|\.aws|\.ssh|\.gnupg|\.kube|\.docker|\.pgpass|credentials|id_(?:rsa|dsa|ecdsa|ed25519)|.*\.(?:pem|key|p12|pfx))$/
 
 export interface JobFilesOptions {
   /** Includes likely secrets. */
@@ -60,13 +61,14 @@ async function below(folder: string, place: string, walk: Walk): Promise<void> {
     walk.entries.push({ from: folder, place, kind: 'folder' })
   for (const name of names) {
     const entry = { from: path.join(folder, name), place: path.join(place, name) }
-    const facts = await lstat(entry.from)
+    // A name that is not UTF-8 cannot be named again: what it is found under is not there.
+    const facts = await lstat(entry.from).catch(() => undefined)
     if (!walk.withSecrets && SECRET.test(name)) walk.secrets.push(entry.place)
-    else if (facts.isDirectory()) await below(entry.from, entry.place, walk)
-    else if (facts.isFile()) {
+    else if (facts?.isDirectory()) await below(entry.from, entry.place, walk)
+    else if (facts?.isFile()) {
       walk.entries.push({ ...entry, kind: 'file' })
       walk.bytes += facts.size
-    } else if (facts.isSymbolicLink() && (await staysWithin(entry.from, walk.root)))
+    } else if (facts?.isSymbolicLink() && (await staysWithin(entry.from, walk.root)))
       walk.entries.push({ ...entry, kind: 'link' })
     else walk.strays.push(entry.place)
     check(walk)
@@ -107,7 +109,7 @@ async function read({ from, place, kind }: Entry): Promise<JobFile> {
   if (kind === 'folder') return { path: place, content: '', encoding: 'utf8', type: 'folder' }
   if (kind === 'link')
     return { path: place, content: await readlink(from), encoding: 'utf8', type: 'link' }
-  const bytes = await readFile(from)
+  const bytes = await readBytes(from)
   const executable = ((await stat(from)).mode & 0o111) !== 0 && { executable: true }
   const text = bytes.toString()
   return Buffer.from(text).equals(bytes)

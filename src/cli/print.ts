@@ -1,6 +1,6 @@
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { usageExitCode } from '../contract/outcome.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitiseBlock } from '../output/sanitise.ts'
 
 /** Global options. */
 export interface Globals {
@@ -76,8 +76,8 @@ export function printError(thrown: unknown, json: boolean): void {
     details: known?.details,
   }
   if (json) return printJson({ error })
-  process.stderr.write(`${paint('red', 'mayfly:')} ${sanitise(error.message)}\n`)
-  if (error.hint) process.stderr.write(`  ${paint('dim', sanitise(error.hint))}\n`)
+  process.stderr.write(`${paint('red', 'mayfly:')} ${sanitiseBlock(error.message)}\n`)
+  if (error.hint) process.stderr.write(`  ${paint('dim', sanitiseBlock(error.hint))}\n`)
   if (!known && process.argv.includes('--verbose') && thrown instanceof Error)
     process.stderr.write(`${thrown.stack}\n`)
 }

@@ -4,7 +4,7 @@ import type { Outcome, OutcomeError } from '../contract/outcome.ts'
 import { megabytes, formatValue } from './format-value.ts'
 import { frameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitise, sanitiseBlock, sanitiseLine } from '../output/sanitise.ts'
 
 /** Maximum of rich outputs named individually. */
 const namedMax = 10
@@ -61,9 +61,9 @@ function forReader(text: string): string {
 /** Reports figures, images and other rich output. */
 function tellShown({ display }: Outcome, flags: Globals): void {
   for (const { type, path, text = '' } of display.slice(0, namedMax)) {
-    if (path !== undefined) note(flags, sanitise(`Shown: ${path} (${type})`))
+    if (path !== undefined) note(flags, sanitiseLine(`Shown: ${path} (${type})`))
     else if (readable.has(type)) note(flags, sanitise(text))
-    else note(flags, sanitise(`Shown: ${type}, ${text.length} characters`))
+    else note(flags, sanitiseLine(`Shown: ${type}, ${text.length} characters`))
   }
 }
 
@@ -88,7 +88,7 @@ function tellCalls({ calls }: Outcome, flags: Globals): void {
     process.stdout.write(`${forReader(JSON.stringify(result))}\n`)
     if (error && status !== 'skipped')
       process.stderr.write(
-        `${paint('red', sanitise(error.code))} call ${index}: ${sanitise(error.message)}\n`,
+        `${paint('red', sanitise(error.code))} call ${index}: ${sanitiseBlock(error.message)}\n`,
       )
   }
   const good = calls.filter(({ status }) => status === 'ok').length
@@ -133,7 +133,7 @@ function tellRan({ ran }: Outcome, flags: Globals): void {
   if (ran.length === 0) return note(flags, 'It called no function of its own')
   const rows = ran.map(({ zone, name, line, endLine, calls }) => [
     zone,
-    sanitise(name) || '(no name)',
+    sanitiseLine(name) || '(no name)',
     line === endLine ? `${line}` : `${line}-${endLine}`,
     `${calls}`,
   ])
@@ -156,7 +156,7 @@ function errorLines(outcome: Outcome, ran: RanProgram): readonly string[] {
   const first = firstPlace(text, ran.file)
   const frame = first && frameOf(ran.code, first.line, first.column)
   return [
-    `${paint('red', sanitise(code))} ${sanitise(byFlag(inFile(text.trimEnd(), named), error.details))}`,
+    `${paint('red', sanitise(code))} ${sanitiseBlock(byFlag(inFile(text.trimEnd(), named), error.details))}`,
     ...(frame ? indented(frame) : []),
     ...threats(outcome, named),
     ...wayOut(error.details),

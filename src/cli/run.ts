@@ -16,7 +16,7 @@ import { exitCodeOf, type Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { OutputListener } from '../contract/pipeline.ts'
 import { namedTiers, type TierName } from '../contract/tier.ts'
-import { sanitise } from '../output/sanitise.ts'
+import { sanitise, sanitiseLine } from '../output/sanitise.ts'
 import { megabytes } from './format-value.ts'
 import type { ArtifactsFolder, UnsavedArtifact } from './artifacts-folder.ts'
 import type { OpenPackages } from './packages.ts'
@@ -458,7 +458,7 @@ function tellUnsaved(unsaved: readonly UnsavedArtifact[], outcome: Outcome, flag
     process.stderr.write(`Not saved: ${sanitise(place)} (${sanitise(because)})\n`)
   const { artifactsLeftOut } = outcome
   for (const { path: place, because } of artifactsLeftOut.slice(0, namedMax))
-    note(flags, sanitise(`Left out: ${place}: ${because}`))
+    note(flags, sanitiseLine(`Left out: ${place}: ${because}`))
   const more = artifactsLeftOut.length - namedMax
   if (more > 0) note(flags, `Left out: ${more} more files`)
   if (artifactsLeftOut.some(({ because }) => /too (large|much)|larger/.test(because)))

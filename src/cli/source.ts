@@ -1,9 +1,14 @@
-import { readFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import { MayflyError } from '../contract/error.ts'
 import type { Language } from '../contract/job.ts'
 import { interpreterOf, languageOfShebang } from '../contract/shebang.ts'
 import { sanitise } from '../output/sanitise.ts'
+
+/** As much as all files of a job may have. */
+const BYTES_MAX = 64 * 2 ** 20
 
 /** Language by file extension; for JavaScript and TypeScript, analysis chooses between Node and isolate. */
 export const languageOfExtension: Readonly<Record<string, Language | undefined>> = {
@@ -27,7 +32,8 @@ export async function readProgram(
   file: string,
   asked: Language | undefined,
 ): Promise<ProgramSource> {
-  const bytes = file === '-' ? await readAll(process.stdin) : await readBytes(file)
+  const bytes =
+    file === '-' ? await readAll(process.stdin, 'standard input') : await readBytes(file)
   const named = asked ?? languageOfExtension[path.extname(file)]
   if (named === 'wasm') return { code: bytes.toString('base64'), language: named }
   const code = textOf(bytes, file)
@@ -59,18 +65,37 @@ function textOf(bytes: Uint8Array, file: string): string {
   }
 }
 
-/** Throws MayflyError USAGE. */
+/**
+ * Reads a file, pipe or device up to the bound: a source may be `/dev/fd/63`, and `/dev/zero` has no end. Throws
+ * MayflyError USAGE.
+ */
 export async function readBytes(file: string): Promise<Buffer> {
   try {
-    return await readFile(file)
+    const facts = await stat(file)
+    if (facts.isDirectory()) throw new MayflyError('USAGE', `Cannot read "${file}": it is a folder`)
+    if (facts.size > BYTES_MAX) throw tooLarge(file)
+    return await readAll(createReadStream(file), file)
   } catch (cause) {
+    if (cause instanceof MayflyError) throw cause
     const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
     throw new MayflyError('USAGE', `Cannot read "${file}": ${code}`, { cause })
   }
 }
 
-async function readAll(stream: NodeJS.ReadStream): Promise<Buffer> {
+async function readAll(stream: Readable, name: string): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk as Uint8Array))
+  let bytes = 0
+  for await (const chunk of stream) {
+    bytes += (chunk as Uint8Array).length
+    if (bytes > BYTES_MAX) throw tooLarge(name)
+    chunks.push(Buffer.from(chunk as Uint8Array))
+  }
   return Buffer.concat(chunks)
+}
+
+function tooLarge(name: string): MayflyError {
+  return new MayflyError(
+    'USAGE',
+    `Cannot read "${name}": it is larger than ${BYTES_MAX / 2 ** 20} MiB`,
+  )
 }

@@ -11,6 +11,16 @@ export function sanitise(text: string): string {
   })
 }
 
+/** The same for a field that is one line, such as a path: line ends are escaped too, so that it forges no line. */
+export function sanitiseLine(text: string): string {
+  return sanitise(text).replace(/[\r\n]/g, (end) => (end === '\n' ? '\\n' : '\\r'))
+}
+
+/** The same for a text of several lines: those after the first are indented, so that none reads as a line of Mayfly's. */
+export function sanitiseBlock(text: string): string {
+  return sanitise(text).replace(/\r?\n(?=\S)/g, '\n  ')
+}
+
 function hex(code: number, digits: number): string {
   return code.toString(16).padStart(digits, '0')
 }

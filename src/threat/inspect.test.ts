@@ -34,6 +34,8 @@ const shapes: readonly (readonly [string, Language | undefined, Language, Entry]
   ['namespace A { export const b = 1 }\nreturn A.b', 'ts', 'ts', 'body'],
   ['(x: number) => { enum A { b }; return A.b };', 'ts', 'ts', 'function'],
   ['enum A { b }; export default A.b', 'ts', 'ts', 'module'],
+  ['console.log(1)\nexport {}', 'ts', 'ts', 'module'],
+  ['console.log(1); export {}', undefined, 'js', 'module'],
   ['import fs from "fs"; const n: number = fs.length', undefined, 'node', 'program'],
   ['import fs = require("node:fs"); enum A { b }', undefined, 'node', 'program'],
   ['console.log(process.argv)', undefined, 'node', 'program'],

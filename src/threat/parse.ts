@@ -62,12 +62,13 @@ export function parse(source: string, mode: Mode, dialect: Dialect = 'js'): Pars
     if (closed !== undefined) return { kind: 'error', message: 'Unexpected token', offset: closed }
     program['body'][0].expression.wrapper = true
   }
-  const { staticImports, staticExports, importMetas } = result.module
+  const { hasModuleSyntax, staticExports } = result.module
   return {
     kind: 'parsed',
     program,
     shift,
-    hasModuleSyntax: staticImports.length + staticExports.length + importMetas.length > 0,
+    // `export {}` makes a module, and is in no list of exports.
+    hasModuleSyntax,
     hasDefaultExport: staticExports.some(({ entries }) =>
       entries.some(
         ({ exportName }) =>

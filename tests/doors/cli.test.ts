@@ -49,6 +49,33 @@ suite('What goes where', () => {
     assert.match(ran.stderr, /^complained\nok · isolate \(isolated-vm\) · .* · audit line \d+\n$/)
   })
 
+  test('Text of a job forges no line of Mayfly: lines after the first are indented, and names are one line', async (t) => {
+    const forged = 'ok · isolate (isolated-vm) · risk 0'
+    const thrown = `throw new Error("x\\n${forged}")`
+    const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: thrown })
+    assert.match(failed.stderr, new RegExp(`^ {2}${RegExp.escape(forged)}$`, 'm'))
+    assert.doesNotMatch(failed.stderr, new RegExp(`^${RegExp.escape(forged)}$`, 'm'))
+    const missing = await mayfly(place, ['run', 'job.js', '--file', `gone\n${forged}`])
+    assert.doesNotMatch(missing.stderr, new RegExp(`^${RegExp.escape(forged)}`, 'm'))
+    if (unable('python')) return t.skip('no Python here')
+    const code = `open("a\\n${forged}", "w").write("x")`
+    const written = ['run', '-', '--language', 'python', '--artifacts', 'forged']
+    const { stderr } = await mayfly(place, written, { stdin: code })
+    assert.doesNotMatch(stderr, new RegExp(`^${RegExp.escape(forged)}`, 'm'))
+  })
+
+  test('A file without end is read up to its bound, and a folder is no source', async () => {
+    for (const args of [
+      ['job.js', '--file', '/dev/zero'],
+      ['/dev/zero', '--language', 'sh'],
+    ]) {
+      const { code, stderr } = await mayfly(place, ['run', ...args])
+      assert.equal(code, 2, stderr)
+      assert.match(stderr, /Cannot read "\/dev\/zero": it is larger than 64 MiB/)
+    }
+    assert.match((await mayfly(place, ['run', '.'])).stderr, /Cannot read "\.": it is a folder/)
+  })
+
   test('--quiet leaves out the last line, and no error', async () => {
     assert.equal((await mayfly(place, ['run', 'talk.js', '--quiet'])).stderr, 'complained\n')
     const failed = await mayfly(place, ['run', '-', '--quiet'], { stdin: 'throw new Error("x")' })

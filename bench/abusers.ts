@@ -18,7 +18,8 @@ import { openCgroups } from '../src/os/cgroup.ts'
 import { createSparePools } from '../src/pool/spare-pools.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
-import { comeFirst, niceOf } from '../src/warden/come-first.ts'
+import { raisePriority } from '../src/os/priority.ts'
+import { niceOf } from '../src/warden/nice.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 import { profileFor } from './profile.ts'
 
@@ -49,7 +50,7 @@ const jobs = Math.min(5_000, Math.max(20, Number(flags.jobs) || 200))
 const way: JailKind = jailKinds.find((one) => one === flags.way) ?? 'embedded'
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 // Priority as set by `mayfly serve`.
-comeFirst(niceOf.server)
+raisePriority(niceOf.server)
 const warden = await startWarden({ stateFolder: state })
 try {
   const report = await measure(providerOf(warden))

@@ -24,7 +24,8 @@ import { supervise } from '../src/lives/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import type { WardenClient } from '../src/walls/client.ts'
-import { comeFirst, niceOf } from '../src/warden/come-first.ts'
+import { raisePriority } from '../src/os/priority.ts'
+import { niceOf } from '../src/warden/nice.ts'
 import { profileFor } from './profile.ts'
 
 const PHASES_MS = [150, 150, 150]
@@ -51,7 +52,7 @@ const burners = flags.idle
       spawn(process.execPath, ['-e', 'for (;;) {}'], { stdio: 'ignore' }),
     )
 // Started before this process raises its own priority, so that the load keeps normal priority.
-comeFirst(niceOf.server)
+raisePriority(niceOf.server)
 
 try {
   const warden = await startWarden({ stateFolder: state })

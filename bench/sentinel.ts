@@ -15,7 +15,7 @@ import { callClasses, type CallClass } from '../src/contract/calls.ts'
 import { encodeFrame } from '../src/lib/frames.ts'
 import { figures, timed } from '../src/lib/measure.ts'
 import { startWarden } from '../src/sdk/start-warden.ts'
-import { usualCalls } from '../src/tiers/process/rack.ts'
+import { usualCalls } from '../src/walls/program-spares.ts'
 import type { WardenClient } from '../src/walls/client.ts'
 
 /** Longest wait for a word of the guest. */

@@ -28,7 +28,8 @@ import { supervise } from '../src/lives/supervise.ts'
 import { createIsolateProvider } from '../src/tiers/isolated-vm/provider.ts'
 import { createProcessProvider } from '../src/tiers/process/provider.ts'
 import type { WardenClient } from '../src/walls/client.ts'
-import { comeFirst, niceOf } from '../src/warden/come-first.ts'
+import { raisePriority } from '../src/os/priority.ts'
+import { niceOf } from '../src/warden/nice.ts'
 import { profileFor } from './profile.ts'
 
 const SAID_MS_MAX = 10_000
@@ -311,7 +312,7 @@ function processesOf(warden: WardenClient, port: number): Provider {
 }
 
 const burners = startBurners()
-comeFirst(niceOf.server)
+raisePriority(niceOf.server)
 const state = mkdtempSync(path.join(os.tmpdir(), 'mayfly-bench-'))
 const echo = createServer((socket) => socket.on('error', () => undefined).pipe(socket))
 await new Promise<void>((resolve) => void echo.listen(0, '127.0.0.1', () => resolve()))

@@ -13,7 +13,7 @@ const FRAME_BYTES_MAX = 64 * 2 ** 20
 const CHUNK_CHARS_MAX = 16_384
 const HEADER_BYTES = 5
 
-/** Kinds of frames; the server's half of this table is src/walls/worker-wire.ts. */
+/** Kinds of frames; the server's half of this table is src/walls/wire.ts. */
 export const KIND = {
   run: 1,
   reply: 2,

@@ -14,6 +14,7 @@ import {
   runtimePackages,
   runtimePackagesMax,
 } from './tidy/packages.ts'
+import { serverLoadFaults } from './tidy/server-loads.ts'
 import { readTree, root, type Source } from './tidy/tree.ts'
 import { wordFaults } from './tidy/words.ts'
 
@@ -27,6 +28,16 @@ suite('The house is tidy', () => {
 
   test('No program of the server loads native code that reads or runs what nobody trusts', () => {
     assert.deepEqual(nativeFaults(tree, [entry, 'src/index.ts', 'src/assemble/assemble.ts']), [])
+  })
+
+  test('The server loads nothing of os/, jail/ or warden/, also indirectly', () => {
+    const entries = [
+      'src/assemble/assemble.ts',
+      'src/cli/serve.ts',
+      'src/gateway/server.ts',
+      'src/index.ts',
+    ]
+    assert.deepEqual(serverLoadFaults(tree, entries), [])
   })
 
   test('No file is dead', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
@@ -127,6 +138,36 @@ suite('Untidiness is found', () => {
     ],
     ['a guest that is imported', 'src/warden/a.ts', "import '../../guest/b.js'", /never imported/],
     ['a guest that imports the server', 'guest/a.js', "import '../src/life.ts'", /of the server/],
+    [
+      'a core of the warden that loads the jail',
+      'src/warden/a.ts',
+      "import '../jail/b.ts'",
+      /only an engine/,
+    ],
+    [
+      'a core of the warden that loads a launcher',
+      'src/warden/a.ts',
+      "import '../tiers/x/launch.ts'",
+      /only an engine/,
+    ],
+    [
+      'a core of the warden that loads control groups',
+      'src/warden/a.ts',
+      "import '../os/cgroup.ts'",
+      /only an engine/,
+    ],
+    [
+      'a core of the warden that loads an engine',
+      'src/warden/a.ts',
+      "import './engines/x/b.ts'",
+      /names engines/,
+    ],
+    [
+      'an engine that loads another',
+      'src/warden/engines/x/a.ts',
+      "import '../y/b.ts'",
+      /names engines/,
+    ],
     ['a second re-export', 'src/sdk/a.ts', "export { b } from './b.ts'", /re-exports/],
     ['a file outside every room', 'src/attic/a.ts', "import '../lib/b.ts'", /no room/],
   ]
@@ -137,13 +178,26 @@ suite('Untidiness is found', () => {
       assert.match(faults[0] ?? '', why)
     })
 
+  test('Imports: a server that loads the warden by way of another file', () => {
+    const sources: readonly Source[] = [
+      { path: 'src/cli/serve.ts', text: "import { b } from '../pool/b.ts'" },
+      { path: 'src/pool/b.ts', text: "await import('../lib/c.ts')" },
+      { path: 'src/lib/c.ts', text: "import { d } from '../os/d.ts'" },
+    ]
+    assert.deepEqual(serverLoadFaults(sources, ['src/cli/serve.ts']), [
+      'src/cli/serve.ts → src/pool/b.ts → src/lib/c.ts → src/os/d.ts',
+    ])
+  })
+
   test('Imports: nothing is said of those that are allowed', () => {
     const allowed: readonly Source[] = [
       { path: 'src/pool/a.ts', text: "import './b.ts'\nimport '../lib/c.ts'" },
       {
-        path: 'src/warden/a.ts',
-        text: "import '../tiers/x/launch.ts'\nimport 'node:child_process'",
+        path: 'src/warden/engines/x/a.ts',
+        text: "import '../../../tiers/x/launch.ts'\nimport '../../../jail/b.ts'\nimport 'node:child_process'",
       },
+      { path: 'src/warden/a.ts', text: "import '../os/proc.ts'" },
+      { path: 'src/warden/engines/index.ts', text: "import './x/engine.ts'" },
       { path: 'src/assemble/providers.ts', text: "import '../tiers/x/provider.ts'" },
       { path: 'src/pool/a.test.ts', text: "import '../threat/b.ts'" },
     ]

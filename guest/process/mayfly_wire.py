@@ -1,4 +1,4 @@
-"""Runner's end of the control socket; the server's half of the table is src/tiers/process/wire.ts."""
+"""Runner's end of the control socket; the server's half of the table is src/walls/wire.ts."""
 
 import os
 import struct
@@ -7,7 +7,7 @@ CONTROL_FD = 5
 READY_FD = 4
 FRAME_BYTES_MAX = 96 * 2**20
 
-RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 2, 10, 14, 17, 18, 19
+RUN, AHEAD, RELEASED, END, ARTIFACT, ANSWERED, DISPLAY = 1, 4, 10, 14, 17, 18, 19
 
 _read, _write, _pack = os.read, os.write, struct.pack
 

@@ -19,10 +19,10 @@ const { bind, call } = Function.prototype
 const writeUInt32 = bind.call(call, Buffer.prototype.writeUInt32LE)
 const set = bind.call(call, Uint8Array.prototype.set)
 
-/** Kinds of frames; the server's half of this table is src/tiers/process/wire.ts. */
+/** Kinds of frames; the server's half of this table is src/walls/wire.ts. */
 export const KIND = {
   run: 1,
-  ahead: 2,
+  ahead: 4,
   knock: 3,
   released: 10,
   end: 14,

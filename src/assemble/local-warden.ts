@@ -1,7 +1,7 @@
 import { Client, facade, type WardenClient } from '../walls/client.ts'
 import { openEarly, type EarlyWarden } from '../warden/early.ts'
 import type { Request } from '../contract/warden.ts'
-import type { WardenOptions } from '../warden/warden.ts'
+import type { WardenOptions } from '../contract/warden-options.ts'
 
 /** A warden in this process: for a single run by an ordinary user, and for tests. */
 export function holdWarden(options: WardenOptions): WardenClient {

@@ -63,12 +63,16 @@ export async function reexecAsStateOwner(
   startAs(owner, [process.execPath, BIN, ...argv])
 }
 
+/** Time for walls that are still being released; then a leaked handle keeps the process no longer. */
+const EXIT_MS_MAX = 5_000
+
 /** Becomes the warden until the command ends. Loads nothing that parses requests, sources or configurations. */
 export async function runAsWarden(argv: readonly string[]): Promise<void> {
   const folder = await folderOf(argv)
   const early = await takePrestartedWarden(folder)
   const { becomeWarden } = await import('../warden/main.ts')
   process.exitCode = await becomeWarden({ argv, bin: BIN, stateFolder: folder, early })
+  setTimeout(() => process.exit(), EXIT_MS_MAX).unref()
 }
 
 /** Ignores the configuration file for the trust store: the file could otherwise choose it. */

@@ -1,5 +1,5 @@
 import type { EarlyWarden } from '../warden/early.ts'
-import type { Wanted } from '../warden/program.ts'
+import type { EnclosureSpec } from '../contract/engine.ts'
 
 /**
  * Starts the warden and first walls before Mayfly is loaded, because a wall takes longer to start than Mayfly to
@@ -9,7 +9,7 @@ let early: EarlyWarden | undefined
 const stateFolder = Promise.withResolvers<string>()
 
 /** Walls that `assemble` requests first, by command. */
-const aheadOf: Readonly<Record<string, readonly Wanted[]>> = {
+const aheadOf: Readonly<Record<string, readonly EnclosureSpec[]>> = {
   run: [
     { program: 'isolated-vm', spares: 0, spareMiB: 128 },
     { program: 'analyst', spares: 0, spareMiB: 8 },

@@ -1,4 +1,4 @@
-import type { Role } from '../warden/main.ts'
+import type { Role } from '../warden/start-server.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /** Protection of the signing key from this process. */

@@ -11,6 +11,11 @@ export const wardenProtocol = 1
 /** Maximum size of one request, as JSON. */
 export const requestBytesMax = 2 ** 20
 
+/** Milliseconds between two samples of a wall's memory, where a kernel limit holds it too, and where none does. */
+export const sampleEveryMs = { limited: 10, watched: 2 } as const
+/** Phases of system calls that one request may plan. */
+export const phasesMax = 64
+
 export const programNames = ['isolated-vm', 'wasi', 'analyst', 'node', 'python'] as const
 export type ProgramName = (typeof programNames)[number]
 

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, test } from 'node:test'
 import { systemClock } from '../contract/clock.ts'
 import { event, facts, job, plan, verdict } from '../../tests/fixtures/record.ts'
-import { lastSigned, openSigner, type Signer } from '../warden/sign.ts'
+import { lastSigned, openSigner, type HeadSigner } from '../warden/sign.ts'
 import { digestOf, type StoredLine } from './chain.ts'
 import { commit, opens } from './commitment.ts'
 import type { CheckpointSigner } from './checkpoint.ts'
@@ -234,12 +234,12 @@ function open(more: Partial<RecordOptions> = {}): AuditRecord {
   return openRecord({ stateFolder: folder, clock: systemClock, ...more })
 }
 
-function signed(): { record: AuditRecord; signer: Signer } {
+function signed(): { record: AuditRecord; signer: HeadSigner } {
   const signer = openSigner(join(folder, 'keys'))
   return { record: open({ signer: asked(signer) }), signer }
 }
 
-function asked(signer: Signer): CheckpointSigner {
+function asked(signer: HeadSigner): CheckpointSigner {
   return {
     checkpoint: (digests, from) =>
       Promise.resolve().then(() => signer.sign(digests, from, Date.now())),

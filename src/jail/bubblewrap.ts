@@ -12,7 +12,7 @@ import {
   type JailedProgram,
   type JailOptions,
 } from './embedded.ts'
-import { userNamespaceFlags, type JailFacts, type Layer } from './facts.ts'
+import { userNamespaceFlags, type JailFacts, type JailLayer } from './facts.ts'
 import {
   deviceFiles,
   etcFiles,
@@ -64,7 +64,7 @@ export function composeBubblewrap(
   facts: JailFacts,
   options: JailOptions,
 ): JailCommand | undefined {
-  const off = (layer: Layer) => options.without.includes(layer)
+  const off = (layer: JailLayer) => options.without.includes(layer)
   if (!facts.bubblewrap || !facts.namespaces || off('namespaces')) return undefined
   const uid = off('own uid') ? undefined : options.uid
   const become =
@@ -213,7 +213,7 @@ function procWalls(): readonly string[] {
     '/proc',
     ...folders.flatMap((at) => ['--size', '4096', '--tmpfs', at, '--remount-ro', at]),
     ...files.flatMap((at) => ['--ro-bind', '/dev/null', at]),
-    // Nobody writes another's memory through it, nor has anything else to say there.
+    // Read-only: no writes to /proc/PID/mem or /proc/sys.
     '--remount-ro',
     '/proc',
   ]

@@ -16,11 +16,11 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * What jailed programs are made of, compiled ahead: Node's own compile cache, written once by a process of ours that
- * sees no untrusted byte, mounted read-only into each wall after that. It makes an analysis process start in a fifth
- * of the time. Without it everything works, more slowly.
+ * Compiled code of jailed programs: Node's own compile cache, written once by a process of Mayfly that sees no untrusted
+ * byte, mounted read-only into each wall after that. An analysis process starts in a fifth of the time with it. Without it
+ * everything works, more slowly.
  *
- * Whoever can write here decides what runs in the walls, so the folder is this user's own and nobody else's.
+ * Write access to this folder is code execution in every wall, so it must be this user's alone.
  */
 export interface Compiled {
   /** The folder to mount for a program that runs as `uid`; undefined while there is none yet. */

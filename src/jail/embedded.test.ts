@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { composeBubblewrap } from './bubblewrap.ts'
 import { composeEmbedded, type JailedProgram } from './embedded.ts'
-import { layers, type JailFacts, type Layer } from './facts.ts'
+import { layers, type JailFacts, type JailLayer } from './facts.ts'
 
 const rich: JailFacts = {
   platform: 'linux',
@@ -21,7 +21,7 @@ const program: JailedProgram = {
   tree: [import.meta.dirname],
 }
 const everything = { uid: 52_001, without: [] }
-const ownWay: ReadonlySet<Layer> = new Set(['memory cgroup', 'memory watch'])
+const ownWay: ReadonlySet<JailLayer> = new Set(['memory cgroup', 'memory watch'])
 
 suite('A jail is composed', () => {
   test('from all that a machine gives, by programs that die with whoever starts them', () => {
@@ -86,7 +86,7 @@ suite('A jail is composed', () => {
     assert.equal(args[3], '/bin/unshare')
   })
 
-  test('nothing of the environment here goes in', () => {
+  test('inherits no environment variable of the host', () => {
     process.env['EMBEDDED_SECRET'] = 'seen'
     for (const command of [
       composeEmbedded(program, rich, everything),

@@ -10,7 +10,7 @@ import {
   systemFolders,
   userNamespaceFlags,
   type JailFacts,
-  type Layer,
+  type JailLayer,
 } from './facts.ts'
 import {
   deviceFiles,
@@ -31,7 +31,7 @@ import {
   wholeSystem,
   workFolder,
   type MountedLayer,
-  type Place,
+  type JailMount,
   type WholeProgram,
   type WholeSettings,
 } from './whole.ts'
@@ -59,7 +59,7 @@ export interface JailedProgram {
 export interface JailOptions {
   /** The uid the wall gets as its own; none for an ordinary user. */
   readonly uid: number | undefined
-  readonly without: readonly Layer[]
+  readonly without: readonly JailLayer[]
   /** The folder of compiled code, for this uid; see compiled.ts. */
   readonly compiled?: string | undefined
   /** For a whole program that has a root of its own: its sentinel's program, or why it has none. */
@@ -81,7 +81,7 @@ export interface JailCommand {
   /** The first seccomp filter, where the launcher takes it on a descriptor. */
   readonly filter?: Buffer
   readonly filterFd?: number
-  /** It waits for a sentinel on `handOverFd`; `data` says that its program is to be given on `sentinelDataFd`. */
+  /** The launcher waits for a sentinel on `handOverFd`; with `data` it also reads the sentinel's program from `sentinelDataFd`. */
   readonly asks?: 'program' | 'data'
   readonly layers: readonly string[]
   readonly missing: readonly string[]
@@ -114,7 +114,7 @@ export function composeEmbedded(
   facts: JailFacts,
   options: JailOptions,
 ): JailCommand {
-  const off = (layer: Layer) => options.without.includes(layer)
+  const off = (layer: JailLayer) => options.without.includes(layer)
   const mounts = facts.namespaces && !off('namespaces')
   const landlock = facts.landlock > 0 && !off('landlock')
   const uid = off('own uid') ? undefined : options.uid
@@ -208,7 +208,7 @@ export function enteredBy({ path, args, env }: ReturnType<typeof wholeExec>) {
   return { path: sentinelPlace, args: ['sentinel', 'enter', path, ...args], env }
 }
 
-/** What a root of its own holds, and what is started in it. */
+/** Contents of a root of its own, and the program that is started in it. */
 export function placesInside(program: JailedProgram, options: JailOptions) {
   const system = systemFolders()
   const more = program.whole ? wholeSystem() : { mounts: [], links: [] }
@@ -240,7 +240,7 @@ function treeOf(program: JailedProgram, { compiled }: JailOptions): readonly str
   return [process.execPath, ...program.tree, ...(compiled ? [compiled] : [])]
 }
 
-export function placesOf({ whole }: JailedProgram): readonly Place[] {
+export function placesOf({ whole }: JailedProgram): readonly JailMount[] {
   return whole?.places ?? []
 }
 
@@ -256,8 +256,8 @@ function execOf(program: JailedProgram, options: JailOptions) {
 }
 
 /**
- * Whoever waits for a program says words of its own when that was killed: on the readiness pipe, where nobody reads
- * any longer, and not among the program's. Descriptor 3 is free until the program has it.
+ * Keeps messages of a shell about a killed child out of the program's stderr: they go to the readiness pipe, which is not
+ * read any longer. Descriptor 3 is free until the program has it.
  */
 const silent = ['/bin/sh', '-c', 'exec 3>&2 2>&4; exec "$@"', 'sh']
 const aloud = ['/bin/sh', '-c', 'exec "$@" 2>&3 3</dev/null', 'sh']
@@ -304,7 +304,7 @@ function wholeExec(
   { main, env }: JailedProgram,
   { interpreter, flags, isWarm, hasThreads }: WholeProgram,
   place: Omit<WholeSettings, 'warm' | 'threads'>,
-  places: readonly Place[],
+  places: readonly JailMount[],
 ) {
   const [path, file] = [insideOf(interpreter, places), insideOf(main, places)]
   const settings: WholeSettings = { ...place, warm: isWarm, threads: hasThreads }
@@ -315,18 +315,18 @@ function wholeExec(
   }
 }
 
-function placesFor(sentinel: FoundSentinel | undefined): readonly Place[] {
+function placesFor(sentinel: FoundSentinel | undefined): readonly JailMount[] {
   if (!sentinel || 'missing' in sentinel) return []
   return [{ from: sentinel.file, at: sentinelPlace }]
 }
 
-/** What a wall for whole programs says of a sentinel that it has not. */
+/** Missing layer of a wall without a sentinel, with its cause. */
 export function withoutSentinel({ sentinel }: JailOptions): readonly string[] {
   if (!sentinel || !('missing' in sentinel)) return []
   return [`sentinel: ${sentinel.missing}; files, programs and sockets stay as open as they were`]
 }
 
-/** What `guest/enter.js` builds beside the tree. */
+/** Parts that `guest/enter.js` builds beside the tree. */
 function wholeSpec(
   whole: WholeProgram,
   facts: JailFacts,

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { findJailFacts, findProgram, serverUid, systemFolders, wallUids } from './facts.ts'
+import { findJailFacts, systemFolders } from './facts.ts'
+import { findProgram } from '../os/find-program.ts'
+import { serverUid, wallUids } from '../contract/uids.ts'
 
-suite('What a machine gives a jail', () => {
-  test('What is hidden is missing, and nothing else', () => {
+suite('Abilities of a machine for a jail', () => {
+  test('Hidden programs and layers are missing, and no others', () => {
     const hidden = findJailFacts(['unshare', 'setpriv', 'bwrap', 'namespaces', 'root', 'landlock'])
     assert.deepEqual(hidden, {
       platform: process.platform,

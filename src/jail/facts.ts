@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, lstatSync } from 'node:fs'
-import path from 'node:path'
+import { lstatSync } from 'node:fs'
+import { wallUids } from '../contract/uids.ts'
+import { findProgram } from '../os/find-program.ts'
 import { landlockVersion } from '../os/libc.js'
 import { mappedUids } from '../os/proc.ts'
 
-/** What this machine gives a jail. Found out by trying, never by a version number. */
+/** Abilities of this machine for a jail, probed by trying, never by a version number. */
 export interface JailFacts {
   readonly platform: NodeJS.Platform
   /** Real root with a user map wide enough to hand out uids; any other root counts as an ordinary user. */
@@ -29,14 +30,10 @@ export const layers = [
   'memory cgroup',
   'memory watch',
 ] as const
-export type Layer = (typeof layers)[number]
-
-/** Host uids that belong to walls. Inside the 65,536 that a container's map usually holds, above people's. */
-export const wallUids = { first: 52_001, last: 52_900 } as const
-export const serverUid = 52_000
+export type JailLayer = (typeof layers)[number]
 
 const PROBE_MS_MAX = 5000
-/** What is started so dies with whoever started it. */
+/** PR_SET_PDEATHSIG: the program dies with its parent. */
 export const dieFlags = ['--pdeathsig', 'KILL'] as const
 export const namespaceFlags = [
   '--net',
@@ -93,22 +90,6 @@ function works(programs: readonly string[]): boolean {
     killSignal: 'SIGKILL',
   })
   return tried.status === 0
-}
-
-export function findProgram(name: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter(path.isAbsolute)
-  return [...folders, '/usr/sbin', '/sbin']
-    .map((folder) => path.join(folder, name))
-    .find(isExecutable)
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The folders a dynamic program needs, as this system lays them out: real ones to mount, links to repeat. */

@@ -52,7 +52,7 @@ interface CredentialPaths {
 
 let secrets: CredentialPaths | undefined
 
-/** What a call of a closed class gets, in the order of `callClasses`. */
+/** Errno of a call of each closed class, in the order of `callClasses`. */
 export function errnosOfClasses(): readonly number[] {
   const { classes } = sentinelPolicy()
   return callClasses.map((name) => constants.errno[classes[name].errno])

@@ -18,7 +18,7 @@ import {
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { findProgram } from './facts.ts'
+import { findProgram } from '../os/find-program.ts'
 
 /**
  * The sentinel, made from its one C file by this machine's own compiler and kept in a folder that only the user who
@@ -152,7 +152,7 @@ function cacheFolder(): string {
   return path.join(cache, 'mayfly', 'sentinel')
 }
 
-/** Whoever can write here decides what is run: this user, and nobody else. */
+/** Write access to this folder is code execution, so it must be this user's alone. */
 function claimFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const { uid, mode } = lstatSync(folder)

@@ -7,22 +7,22 @@ import {
   type SeccompPolicy,
 } from '../os/seccomp.ts'
 
-/** What a wall for whole programs has, which a worker has not. */
+/** Settings of a wall for whole programs. */
 export interface WholeProgram {
-  /** What is started: absolute, below /usr or in a place given. */
+  /** Absolute path, below /usr or in one of `places`. */
   readonly interpreter: string
   /** Its own flags, before `main`. */
   readonly flags: readonly string[]
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number
-  /** Whether it gets ready for a job that is still to come; not where one waits. */
+  /** Runs a dummy job before it is ready; not where a job waits. */
   readonly isWarm: boolean
   readonly hasThreads: boolean
-  /** What it needs beside this system's own folders, and where that lies inside. */
-  readonly places: readonly Place[]
+  /** Mounts beside this system's own folders. */
+  readonly places: readonly JailMount[]
 }
 
-export interface Place {
+export interface JailMount {
   readonly from: string
   readonly at: string
 }
@@ -36,18 +36,18 @@ export interface MountedLayer {
   readonly at: string
 }
 
-/** Ours lies here inside, wherever it is outside: a job's own folders have fixed names too. */
+/** Mayfly's own files lie here inside, wherever they are outside. */
 export const ownFolder = '/opt/mayfly'
 
-/** Where a file of this machine lies inside. */
-export function insideOf(file: string, places: readonly Place[]): string {
+/** Path inside of a file of this machine. */
+export function insideOf(file: string, places: readonly JailMount[]): string {
   const place = places.find(({ from }) => file === from || file.startsWith(`${from}/`))
   return place ? place.at + file.slice(place.from.length) : file
 }
 
-/** What the program is told when it starts, as its one argument. */
+/** Settings of the runner, passed as its one argument. */
 export interface WholeSettings {
-  /** Where the job's files lie, and where temporary ones do. None where nothing may be written. */
+  /** Folders of the job's files and of temporary ones; null where nothing may be written. */
   readonly work: string | null
   readonly tmp: string | null
   /** Listens on 127.0.0.1 for what leaves the wall, by descriptor 7. */
@@ -57,7 +57,7 @@ export interface WholeSettings {
   readonly warm: boolean
   /** Whether it starts the threads that it works with before it is ready. */
   readonly threads: boolean
-  /** Where its packages are. */
+  /** Mounted packages. */
   readonly packages: readonly { readonly kind: LayerKind; readonly at: string }[]
 }
 
@@ -71,20 +71,20 @@ export const ownUidInside = 1000
 export const limitsOfWhole = { nofile: 1024, data: 4 * 2 ** 30, memlock: 2 ** 16, core: 1 } as const
 /** A place for the result, the readiness pipe and the socket to the server. */
 export const keptFds = [3, 4, 5] as const
-/** Where bubblewrap is given the filter: the descriptors before it are the program's. */
+/** Descriptor of the filter for bubblewrap; those below are the program's. */
 export const wholeFilterFd = 6
-/** Where a wall's first program hands over, to its sentinel, what its calls are asked on. */
+/** Descriptor on which a wall's first program passes the seccomp listener to its sentinel (SCM_RIGHTS). */
 export const handOverFd = 8
-/** Where bubblewrap is given the sentinel's own program, which it copies inside. */
+/** Descriptor of the sentinel's program for bubblewrap, which copies it inside. */
 export const sentinelDataFd = 9
-/** Where it lies inside. */
+/** Path of the sentinel inside. */
 export const sentinelPlace = `${ownFolder}/sentinel`
 /** Taken before the program takes them for itself: 3 for its result, 7 to listen on for what leaves the wall. */
 export const reserved = '3</dev/null 7</dev/null'
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom']
 const DEVICE_LINKS = { fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }
-/** What /proc tells of the machine rather than of the wall's own processes. */
+/** Files and folders of /proc that describe the machine rather than the wall's processes. */
 const MASKED_FOLDERS = 'sys bus irq acpi scsi driver fs pressure sysvipc'.split(' ')
 const MASKED_FILES = [
   'sysrq-trigger kcore keys key-users timer_list kmsg kallsyms modules config.gz cmdline',
@@ -121,7 +121,7 @@ export function etcFiles(uid: number): Readonly<Record<string, string>> {
   }
 }
 
-/** What of this system is there beside the folders every program needs: places to mount, links to repeat. */
+/** Mounts and links of this system beside the folders that every program needs. */
 export function wholeSystem() {
   const unmerged = UNMERGED.filter((place) => existsSync(place))
   const links = unmerged.filter((place) => lstatSync(place).isSymbolicLink())
@@ -143,7 +143,7 @@ export function wholeSystem() {
 
 export const deviceFiles = DEVICES.map((name) => `/dev/${name}`)
 
-/** What of /proc is covered: folders by empty ones, files by /dev/null. */
+/** Parts of /proc to cover: folders by empty ones, files by /dev/null. */
 export function maskedProc() {
   const there = (name: string) => existsSync(`/proc/${name}`)
   return {

@@ -11,7 +11,7 @@ import {
 import { allControls, isWithin, noFiles, noNetwork, type Controls } from '../contract/controls.ts'
 import type { Phase, Schedule, ZoneSchedule } from '../contract/phase.ts'
 import type { SupervisedRun } from '../contract/pipeline.ts'
-import type { Faults, Script, Step } from '../tiers/mock/script.ts'
+import type { Faults, Script, ScriptStep } from '../tiers/mock/script.ts'
 import { pollMsMin, pollMs } from '../lives/condition-poller.ts'
 import { zonesMax } from '../lives/schedule.ts'
 import { answerMsMax } from '../lives/supervise.ts'
@@ -20,7 +20,7 @@ import { anomalyEntriesMax, deniedEntriesMax, entriesMax } from '../lives/timeli
 type Set = Awaited<ReturnType<typeof stage>>
 
 interface Parts {
-  readonly steps?: readonly Step[]
+  readonly steps?: readonly ScriptStep[]
   readonly faults?: Faults
   readonly schedule?: Schedule
   /** External actions, by time. */

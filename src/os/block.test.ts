@@ -12,12 +12,12 @@ suite('Disks', { skip: process.platform !== 'linux' && 'Linux names them so' }, 
     assert.equal(nameOf(0x1_0000_0103), '1:1048579')
   })
 
-  test('Of a place on a partition the disk is told, for only a whole one can be bound', () => {
+  test('The disk of a partition is found: only whole disks take an io limit', () => {
     using sys = fake(true)
     assert.equal(diskOf('/', sys.links), '8:0')
   })
 
-  test('Of a place on a disk the disk is told, of one on none nothing', () => {
+  test('A path on a disk leads to that disk, and a path on none to nothing', () => {
     using sys = fake(false)
     assert.equal(diskOf('/', sys.links), '8:0')
     rmSync(sys.links, { recursive: true })

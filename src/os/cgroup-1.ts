@@ -41,17 +41,17 @@ const FOLDERS: Readonly<Record<Controller, string>> = {
   io: 'blkio',
 }
 const ALL = Object.keys(FOLDERS) as readonly Controller[]
-/** The kernel takes pages for a group by so many. */
+/** Charge batch of the kernel (MEMCG_CHARGE_BATCH, 64 pages). */
 const CHARGED_AT_ONCE = 2 ** 18
-/** What is sent and not yet read, of all sockets of a wall; beside its memory, and within what is said of that. */
+/** TCP buffer limit of the wall (`kmem.tcp`, cgroup v1 only), accounted outside `memory.limit_in_bytes`. */
 const socketsFile = 'memory.kmem.tcp.limit_in_bytes'
 const SOCKET_BYTES_MAX = 16 * 2 ** 20
-/** What a group has by itself. */
+/** Kernel default of `cpu.shares`. */
 const USUAL_SHARES = 1_024
-/** Whoever holds the walls has as much as eight that want all they can get, and needs little of it. */
+/** Shares of warden and server: those of eight busy walls, of which they use little. */
 const SHARES_OF_OWNERS = 8_192
 const ownersSuffix = '-own'
-/** Ten times what a group has by itself: what dies may crowd out the other walls, not the machine. */
+/** Ten times the default: a dying wall may crowd out other walls, not the machine. */
 const SHARES_OF_THE_DYING = 10_240
 
 export function openVersion1(
@@ -61,9 +61,9 @@ export function openVersion1(
   const parent = (controller: Controller) => path.join(mount, FOLDERS[controller], groupsFolder)
   const controllers = ALL.filter((controller) => canMake(parent(controller)))
   if (!controllers.includes('memory')) return undefined
-  // What is made below has it too: a bound on memory that can be swapped around is none.
+  // Inherited by groups made below: a memory limit that swap extends is none.
   tryPut(parent('memory'), 'memory.swappiness', 0)
-  // What is below has that of one program if nothing is said, however many there are.
+  // By default all walls together weigh as much as one group beside them.
   const weighAll = (shares: number) => {
     if (controllers.includes('cpu'))
       tryPut(parent('cpu'), 'cpu.shares', shares * availableParallelism())
@@ -79,12 +79,12 @@ export function openVersion1(
     forgotten: (olderThanMs) => forgottenIn(parent('memory'), olderThanMs),
     processes: (name) => processesBelow(path.join(parent('memory'), name)),
     remove(name) {
-      // Nothing that stands still can die here.
+      // A task frozen by cgroup v1 cannot die.
       if (controllers.includes('freezer'))
         tryPut(path.join(parent('freezer'), name), 'freezer.state', 'THAWED')
       return remove(name)
     },
-    comeFirst(pid) {
+    raisePriority(pid) {
       if (!controllers.includes('cpu') || !isInNone(groupLinesOf(pid), 'cpu')) return
       const folder = `${parent('cpu')}${ownersSuffix}`
       if (!canMake(folder)) return
@@ -106,7 +106,7 @@ function makeGroup(
 ): Cgroup {
   for (const one of controllers) mkdirSync(folder(one), { recursive: true })
   if (controllers.includes('cpu')) put(folder('cpu'), 'cpu.cfs_period_us', cpuPeriodUs)
-  // What sockets hold is counted in no group before one of them has a bound for it.
+  // The kernel accounts TCP buffers of a group only once it has this limit.
   if (controllers.includes('memory')) tryPut(folder('memory'), socketsFile, SOCKET_BYTES_MAX)
   return groupOf(name, controllers, folder, dying)
 }
@@ -134,32 +134,23 @@ function groupOf(
     add(pid) {
       for (const one of controllers) put(folder(one), 'cgroup.procs', pid)
     },
-    doors: () => controllers.map((one) => path.join(folder(one), 'tasks')),
+    entryFiles: () => controllers.map((one) => path.join(folder(one), 'tasks')),
     holds(pid) {
       const lines = groupLinesOf(pid)
       return controllers.every((one) => isIn(lines, FOLDERS[one], name))
     },
     limit: (to) => limit(to, has, folder),
-    giveWay() {
+    lowerPriority() {
       if (has('cpu')) tryPut(folder('cpu'), 'cpu.shares', USUAL_SHARES * weightOfSpares)
     },
-    memoryNow: () => heldBytes(folder('memory'), { all: 'memory.usage_in_bytes', files: 'cache' }),
-    ownMemory: () => ownBytes(folder('memory'), { own: 'total_rss', shared: 'total_shmem' }),
-    forgetPeak: () => tryPut(folder('memory'), 'memory.max_usage_in_bytes', 0),
-    memoryKills: () => countIn(folder('memory'), 'memory.oom_control', 'oom_kill'),
-    hasBeenFull() {
-      const [peak, most] = ['max_usage_in_bytes', 'limit_in_bytes'].map((file) =>
-        numberIn(folder('memory'), `memory.${file}`),
-      )
-      return peak! + CHARGED_AT_ONCE >= most!
-    },
+    ...memoryOf(folder('memory')),
     cpuMs: () => (has('cpuacct') ? numberIn(folder('cpuacct'), 'cpuacct.usage') / 1e6 : undefined),
     processes: () => [folder('memory'), ...inner].flatMap(processesOf),
     freeze: () => put(folder('freezer'), 'freezer.state', 'FROZEN'),
     isFrozen: () => textIn(folder('freezer'), 'freezer.state').trim() === 'FROZEN',
     thaw,
-    hurry() {
-      for (const group of inner) group.hurry()
+    liftCpuQuota() {
+      for (const group of inner) group.liftCpuQuota()
       thaw()
       if (!has('cpu')) return
       dying.add(name)
@@ -167,7 +158,7 @@ function groupOf(
       tryPut(folder('cpu'), 'cpu.idle', 0)
       tryPut(folder('cpu'), 'cpu.shares', SHARES_OF_THE_DYING)
     },
-    lifts: () =>
+    quotaLifts: () =>
       has('cpu')
         ? [
             `${folder('cpu')}/cpu.cfs_quota_us:-1`,
@@ -182,6 +173,21 @@ function groupOf(
       if (!controllers.map((one) => removeFolder(folder(one))).every(Boolean)) return false
       dying.delete(name)
       return true
+    },
+  }
+}
+
+function memoryOf(folder: string) {
+  return {
+    memoryNow: () => heldBytes(folder, { all: 'memory.usage_in_bytes', files: 'cache' }),
+    ownMemory: () => ownBytes(folder, { own: 'total_rss', shared: 'total_shmem' }),
+    resetPeakMemory: () => tryPut(folder, 'memory.max_usage_in_bytes', 0),
+    memoryKills: () => countIn(folder, 'memory.oom_control', 'oom_kill'),
+    hasBeenFull() {
+      const [peak, most] = ['max_usage_in_bytes', 'limit_in_bytes'].map((file) =>
+        numberIn(folder, `memory.${file}`),
+      )
+      return peak! + CHARGED_AT_ONCE >= most!
     },
   }
 }

@@ -31,7 +31,7 @@ import {
 
 /** Version 2: one folder a group, whatever controllers the root hands down. Counting and freezing need none. */
 const HANDED_DOWN = ['memory', 'pids', 'cpu', 'io'] as const
-/** What a group has by itself. */
+/** Kernel default of `cpu.weight`. */
 const USUAL_WEIGHT = 100
 /** The kernel's highest weight. */
 const WEIGHT_OF_THE_DYING = 10_000
@@ -48,7 +48,7 @@ export function openVersion2(
   if (!handed.includes('memory')) return undefined
   put(parent, 'cgroup.subtree_control', handed.map((name) => `+${name}`).join(' '))
   const controllers = [...handed, 'cpuacct', 'freezer'] as const
-  // Whoever runs the machine may have given all of them another.
+  // The administrator may have set another weight for all walls.
   let weight = USUAL_WEIGHT
   const dying = countDying((isAny) => {
     if (!handed.includes('cpu')) return
@@ -63,7 +63,7 @@ export function openVersion2(
     processes: (name) => processesBelow(path.join(parent, name)),
     remove: (name) => removeBelow(path.join(parent, name)),
     // Here a process has the place that whoever started it gave it, and keeps it.
-    comeFirst: () => undefined,
+    raisePriority: () => undefined,
     create(name) {
       const folder = path.join(parent, name)
       mkdirSync(folder, { recursive: true })
@@ -101,15 +101,15 @@ function groupOf(
       return group
     },
     add: (pid) => put(place, 'cgroup.procs', pid),
-    doors: () => [path.join(place, 'cgroup.procs')],
+    entryFiles: () => [path.join(place, 'cgroup.procs')],
     holds: (pid) => isIn(groupLinesOf(pid), '', path.relative(path.dirname(folder), place)),
     limit: (to) => limit(folder, to, has),
-    giveWay() {
+    lowerPriority() {
       if (has('cpu')) tryPut(folder, 'cpu.weight', USUAL_WEIGHT * weightOfSpares)
     },
     memoryNow: () => heldBytes(folder, { all: 'memory.current', files: 'file' }),
     ownMemory: () => ownBytes(folder, { own: 'anon', shared: 'shmem' }),
-    forgetPeak: () => undefined,
+    resetPeakMemory: () => undefined,
     memoryKills: () =>
       new Set([folder, place]).values().reduce((sum, one) => sum + eventsIn(one, 'oom_kill'), 0),
     hasBeenFull: () => new Set([folder, place]).values().some((one) => eventsIn(one, 'oom') > 0),
@@ -118,8 +118,8 @@ function groupOf(
     freeze: () => put(folder, 'cgroup.freeze', 1),
     isFrozen: () => countIn(folder, 'cgroup.events', 'frozen') === 1,
     thaw: () => tryPut(folder, 'cgroup.freeze', 0),
-    hurry() {
-      for (const group of inner) group.hurry()
+    liftCpuQuota() {
+      for (const group of inner) group.liftCpuQuota()
       tryPut(folder, 'cgroup.freeze', 0)
       if (!has('cpu')) return
       dying.add(name)
@@ -127,7 +127,7 @@ function groupOf(
       tryPut(folder, 'cpu.idle', 0)
       tryPut(folder, 'cpu.weight', WEIGHT_OF_THE_DYING)
     },
-    lifts: () => [
+    quotaLifts: () => [
       `${folder}/cgroup.freeze:0`,
       ...(has('cpu')
         ? [
@@ -170,7 +170,7 @@ function makeFolder(folder: string): string {
   return folder
 }
 
-/** Of this group alone, where the kernel tells it apart from those below. */
+/** Counter of this group alone (`.local`, Linux 5.2), or with the groups below on an older kernel. */
 function eventsIn(folder: string, name: string): number {
   const files = ['memory.events.local', 'memory.events']
   const file = files.find((one) => existsSync(path.join(folder, one)))

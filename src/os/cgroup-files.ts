@@ -16,16 +16,16 @@ import { readText, withKept } from './read.ts'
 
 /** Below each controller's root, or the one root there is. */
 export const groupsFolder = 'mayfly'
-/** What a group has by itself, and the longest of ours. */
+/** Kernel default of the CFS period, and the longest that is set. */
 export const cpuPeriodUs = 100_000
 const CPU_PERIOD_US_MIN = 10_000
 /** Less than this of a period is refused by the kernel. */
 const CPU_QUOTA_US_MIN = 1_000
-/** As much as is used in one go where a group has little: many that have little then crowd nobody out for long. */
+/** Quota of a small limit in one go: a short burst crowds out no other wall for long. */
 const CPU_QUOTA_US_SMALL = 2_000
-/** What both versions take. */
+/** Lowest weight that both versions accept. */
 const WEIGHT_MIN = 2
-/** Of a file with a line for each device. */
+/** Longest text of a file: `io.max` has a line for each device. */
 const TEXT_BYTES_MAX = 16_384
 
 export function put(folder: string, file: string, value: number | string): void {
@@ -36,7 +36,7 @@ export function tryPut(folder: string, file: string, value: number | string): vo
   try {
     if (existsSync(path.join(folder, file))) put(folder, file, value)
   } catch {
-    // Not every kernel has every file, and a group that is gone needs nothing any more.
+    // Not every kernel has every file; a group that is gone needs none.
   }
 }
 
@@ -46,7 +46,7 @@ export function putBack(folder: string, file: string, value: number): void {
   if (!(holds <= value)) throw new Error(`${file} is ${holds} after writing ${value}`)
 }
 
-/** For a file whose text is read back in other words. */
+/** Writes a file whose text reads back in another form. */
 export function putText(folder: string, file: string, value: string, holds: RegExp): void {
   const text = exchange(folder, file, value)
   if (!holds.test(text)) throw new Error(`${file} is "${text.trim()}" after writing "${value}"`)
@@ -66,27 +66,27 @@ function exchange(folder: string, file: string, value: string): string {
   })
 }
 
-/** What gets ready for a job that nobody has asked for yet gives way to all that run. */
+/** CPU weight of a spare in cores: below every wall that has a job. */
 export const weightOfSpares = 0.25
 
 /**
- * Who was granted less of a core comes after who was granted all of it, by more than the grants differ: a quota alone
- * lets many small ones crowd out everybody at the beginning of each period, when all of them may run, and twenty of a
- * twentieth would together come as first as one of a whole. `usual` is what a group has by itself.
+ * CPU weight of a limit in cores, squared: a quota alone lets many small walls crowd out all others at the beginning of
+ * each period, when all of them may run, and with linear weights twenty walls of a twentieth of a core would outrank one
+ * of a whole core. `usual` is the kernel's default weight.
  */
 export function weightFor(cores: number, usual: number): number {
   return Math.max(WEIGHT_MIN, Math.round(Math.min(1, cores) ** 2 * usual))
 }
 
-/** Who is dying; while there is anybody, all walls together have as much more as those have among them. */
+/** Set of groups that are dying; while it is not empty, all walls together weigh more. */
 export interface Dying {
   add(name: string): void
   delete(name: string): void
 }
 
 /**
- * What burns beside Mayfly would otherwise have its share of each moment that a wall takes to end: twenty milliseconds
- * of two cores for some that have ten milliseconds of work left.
+ * Raises the weight of all walls while one dies: otherwise CPU load beside Mayfly doubles the time that a kill takes
+ * (20 ms on two cores for 10 ms of work).
  */
 export function countDying(weigh: (isAnyDying: boolean) => void): Dying {
   const names = new Set<string>()
@@ -217,7 +217,7 @@ export function processesIn(folder: string): readonly number[] {
   }
 }
 
-/** Of a group and of all below it. */
+/** Members of a group and of all below it. */
 export function processesBelow(folder: string): readonly number[] {
   return [folder, ...belowOf(folder)].flatMap(processesIn)
 }

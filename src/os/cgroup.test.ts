@@ -18,7 +18,7 @@ import { isIn, isInNone, quotaUs } from './cgroup-files.ts'
 
 /** A folder with the files that the kernel would make; it keeps whatever is written. */
 suite('Control groups, as folders and files', () => {
-  test('Where no group can be made there are none', () => {
+  test('An ordinary user without delegation has no cgroups', () => {
     using mount = folder()
     writeFileSync(join(mount.path, 'file'), '')
     assert.equal(openCgroups(join(mount.path, 'file')), undefined)
@@ -103,7 +103,7 @@ suite('Control groups, as folders and files', () => {
     group.freeze()
     assert.equal(group.isFrozen(), true)
     mount.write('cpu/mayfly/w4/cpu.shares', '1024')
-    group.hurry()
+    group.liftCpuQuota()
     assert.equal(group.isFrozen(), false)
     assert.equal(mount.read('cpu/mayfly/w4/cpu.cfs_quota_us'), '-1')
     assert.equal(mount.read('cpu/mayfly/w4/cpu.shares'), '10240')
@@ -130,7 +130,7 @@ suite('Control groups, as folders and files', () => {
     group.freeze()
     mount.write('mayfly/w5/cgroup.events', 'populated 1\nfrozen 1\n')
     assert.equal(group.isFrozen(), true)
-    group.hurry()
+    group.liftCpuQuota()
     assert.equal(mount.read('mayfly/w5/cgroup.freeze'), '0')
     assert.equal(mount.read('mayfly/w5/cpu.max'), 'max 100000')
     mount.write('mayfly/w5/cgroup.procs', '7\n42\n')
@@ -170,7 +170,7 @@ suite('Control groups, as folders and files', () => {
     assert.equal(mount.read('pids/mayfly/w8/video/sound/cgroup.procs'), '7')
     assert.equal(mount.read('memory/mayfly/w8/video/sound/memory.limit_in_bytes'), '4096')
     assert.deepEqual([group.processes(), root.processes('w8')], [[7], [7]])
-    group.hurry()
+    group.liftCpuQuota()
     assert.equal(mount.read('cpu/mayfly/w8/video/sound/cpu.cfs_quota_us'), '-1')
     for (const one of ['memory', 'pids', 'cpu'])
       for (const file of readdirSync(join(mount.path, one, 'mayfly/w8/video/sound')))
@@ -204,11 +204,11 @@ suite('Control groups, as folders and files', () => {
     assert.deepEqual([inner.memoryKills(), group.memoryKills()], [2, 1])
   })
 
-  test('Whoever comes in by itself writes into each tree, and is in when each of them says so', () => {
+  test('A process that enters by itself writes into each tree, and is a member once each lists it', () => {
     using mount = folder()
     const group = openCgroups(mount.path)!.create('w10', ['memory', 'pids'])
     assert.deepEqual(
-      group.doors(),
+      group.entryFiles(),
       ['memory', 'pids'].map((one) => join(mount.path, one, 'mayfly/w10/tasks')),
     )
     assert.equal(group.holds(process.pid), false)
@@ -256,7 +256,7 @@ suite('Control groups, as folders and files', () => {
     const group = root.create('w12')
     for (const file of ['shares', 'idle']) mount.write(`cpu/mayfly/w12/cpu.${file}`, '')
     const now = () => ['shares', 'idle'].map((file) => mount.read(`cpu/mayfly/w12/cpu.${file}`))
-    group.giveWay()
+    group.lowerPriority()
     assert.deepEqual(now(), ['256', ''])
     group.limit({ cpu: 1 })
     assert.deepEqual(now(), ['1024', '0'])
@@ -265,9 +265,9 @@ suite('Control groups, as folders and files', () => {
     group.limit({ cpu: 0.5 })
     assert.deepEqual(now(), ['256', '0'])
     group.limit({ cpu: 0.05 })
-    const lifts = group.lifts().map((lift) => lift.slice(lift.lastIndexOf('/') + 1))
+    const lifts = group.quotaLifts().map((lift) => lift.slice(lift.lastIndexOf('/') + 1))
     assert.deepEqual(lifts, ['cpu.cfs_quota_us:-1', 'cpu.idle:0', 'cpu.shares:10240'])
-    group.hurry()
+    group.liftCpuQuota()
     assert.deepEqual(now(), ['10240', '0'])
   })
 
@@ -278,7 +278,7 @@ suite('Control groups, as folders and files', () => {
     const root = openCgroups(mount.path)!
     const usual = mount.read('cpu/mayfly/cpu.shares')
     const [one, other] = [root.create('w20'), root.create('w21')]
-    for (const group of [one, other]) group.hurry()
+    for (const group of [one, other]) group.liftCpuQuota()
     assert.equal(mount.read('cpu/mayfly/cpu.shares'), `${Number(usual) * 10}`)
     const empty = (name: string) => {
       for (const of of controllers)
@@ -300,7 +300,7 @@ suite('Control groups, as folders and files', () => {
     mount.write('mayfly/cgroup.controllers', 'cpu memory pids\n')
     mount.write('mayfly/cpu.weight', '300\n')
     const group = openCgroups(mount.path)!.create('w22')
-    group.hurry()
+    group.liftCpuQuota()
     assert.equal(mount.read('mayfly/cpu.weight'), '1000')
     for (const file of readdirSync(join(mount.path, 'mayfly/w22')))
       unlinkSync(join(mount.path, 'mayfly/w22', file))
@@ -316,15 +316,15 @@ suite('Control groups, as folders and files', () => {
     const group = openCgroups(mount.path)!.create('w13')
     for (const file of ['weight', 'idle']) mount.write(`mayfly/w13/cpu.${file}`, '')
     const now = () => ['weight', 'idle'].map((file) => mount.read(`mayfly/w13/cpu.${file}`))
-    group.giveWay()
+    group.lowerPriority()
     assert.deepEqual(now(), ['25', ''])
     group.limit({ cpu: 0.05 })
     assert.deepEqual(now(), ['25', '1'])
-    group.hurry()
+    group.liftCpuQuota()
     assert.deepEqual(now(), ['10000', '0'])
   })
 
-  test('Whoever holds the walls comes first, unless somebody else gave it its place', () => {
+  test('The warden and the server outweigh walls, unless they are in a group already', () => {
     const lines = ['2:cpu,cpuacct:/', '1:memory:/user.slice', '0::/']
     assert.equal(isInNone(lines, 'cpu'), true)
     assert.equal(isInNone(['2:cpu:/system.slice/x'], 'cpu'), false)

@@ -4,20 +4,19 @@ import { openVersion1 } from './cgroup-1.ts'
 import { openVersion2 } from './cgroup-2.ts'
 
 /**
- * One control group a wall, in whichever version this machine has: version 1 keeps a tree for each controller,
- * version 2 one for all. Only memory must be there; each other controller is found by itself, and what is missing
- * is said.
+ * A cgroup for each wall, in the version that this machine has: v1 keeps a tree for each controller, v2 a single one.
+ * Only the memory controller is required; each other one is probed, and a missing one is reported.
  */
 export interface CgroupRoot {
   readonly version: 1 | 2
   readonly controllers: readonly Controller[]
-  /** Lets a process of ours come before all walls together, where nobody else gave it a place. Never throws. */
-  comeFirst(pid: number): void
+  /** Moves a process of Mayfly into a group that outweighs all walls, unless it is in a group already. Never throws. */
+  raisePriority(pid: number): void
   /** A worker needs no more than memory and processes; every controller costs folders in version 1. */
   create(name: string, wanted?: readonly Controller[]): Cgroup
   /** Names of groups left here, by anybody. */
   list(): readonly string[]
-  /** Those of walls that nobody is in, made so many milliseconds ago: whoever had them died, and its leases with it. */
+  /** Empty groups older than so many milliseconds: their warden died, and its leases were removed. */
   forgotten(olderThanMs: number): readonly string[]
   /** Every process in a group of that name; none where there is none. */
   processes(name: string): readonly number[]
@@ -28,7 +27,7 @@ export interface CgroupRoot {
 export const controllers = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer', 'io'] as const
 export type Controller = (typeof controllers)[number]
 
-/** What a group may use. Each is read back after writing. */
+/** Limits of a group, each read back after writing. */
 export interface CgroupLimits {
   /** Bytes. */
   readonly memory?: number
@@ -44,47 +43,48 @@ export interface Cgroup {
   readonly name: string
   readonly controllers: readonly Controller[]
   /**
-   * A group within this one, with limits of its own below those of this one; what is in it is in this one too, for
-   * whoever asks what is there, freezes, hurries or removes it.
+   * Child group with limits of its own. Members count as members of this group too: in its list, its freezer, its quota
+   * and its removal.
    */
   below(name: string): Cgroup
   /**
-   * Moves a process with all its threads; what it had used before stays counted where it was. For this the kernel
-   * waits for every fork on the machine: some ten milliseconds, and a hundred where many fork who are out of time.
+   * Moves a process with all its threads; earlier usage stays charged to the old group. The kernel takes
+   * cgroup_threadgroup_rwsem for this and waits for every fork on the machine: 10 ms, and 100 ms under a fork load of
+   * throttled tasks.
    */
   add(pid: number): void
   /**
-   * Files into which a process writes `0` to come in by itself. In version 1 one that has a single thread waits for
-   * nobody then. What it starts is in the group from its first moment.
+   * Files into which a process writes `0` to enter by itself. In version 1 a process with a single thread does not wait
+   * for forks then. Its children are members from the start.
    */
-  doors(): readonly string[]
+  entryFiles(): readonly string[]
   /** Whether all of its controllers hold this process. */
   holds(pid: number): boolean
-  /** Comes after others until it has a limit of its processor time: nobody waits for it. */
-  giveWay(): void
+  /** Lowers its CPU weight until it gets a CPU limit: nothing waits for a spare. */
+  lowerPriority(): void
   /** Throws when the kernel did not take one, or when its controller is missing. */
   limit(to: CgroupLimits): void
   /** Bytes, without what the kernel could take back by forgetting files that it has read. */
   memoryNow(): number
-  /** Bytes that its processes made: for themselves and their own children, and in what may be shared, scratch among it. */
+  /** Anonymous memory of its processes, and shared memory with scratch (tmpfs), in bytes. */
   ownMemory(): { readonly own: number; readonly shared: number }
-  /** What it took to start is not what its job fills it with. */
-  forgetPeak(): void
-  /** How many of its processes the kernel ended for memory; those of groups below count there. */
+  /** Resets the peak, so that start-up memory is not charged to the job. */
+  resetPeakMemory(): void
+  /** OOM kills; those in child groups count there. */
   memoryKills(): number
-  /** Whether its own limit was what came in the way; of groups within each other a kill counts where its victim was. */
+  /** Whether its own limit was reached: a kill counts in the group of the victim, not in the one that was full. */
   hasBeenFull(): boolean
-  /** Processor time used in it so far, in milliseconds; undefined where nobody counts. */
+  /** CPU time in milliseconds; undefined without a controller that counts it. */
   cpuMs(): number | undefined
   processes(): readonly number[]
-  /** Asks for everything in it to stand still; it does when `isFrozen`. */
+  /** Requests a freeze; it holds once `isFrozen` is true. */
   freeze(): void
   thaw(): void
   isFrozen(): boolean
-  /** Lets what is dying in it do so at full speed. */
-  hurry(): void
-  /** The same for somebody else to do: files, each with what is written into it, as `FILE:TEXT`. */
-  lifts(): readonly string[]
+  /** Lifts the CPU quota and raises the weight, so that killed tasks exit at full speed. */
+  liftCpuQuota(): void
+  /** The same writes for another process to make, as `FILE:TEXT`. */
+  quotaLifts(): readonly string[]
   /** The file of its bound on processes, which takes a number; undefined without that controller. */
   pidsFile(): string | undefined
   /** Whether nothing of it is left. */

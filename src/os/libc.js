@@ -108,7 +108,7 @@ function libc() {
   return loaded
 }
 
-/** What a failed call throws: `code` is the errno's name. */
+/** Error of a failed system call: `code` is the errno's name. */
 export class SystemCallError extends Error {
   /** @param {string} call @param {number} errno */
   constructor(call, errno) {
@@ -237,7 +237,7 @@ export function capResource(name, value) {
   limitResource(name, hard < BigInt(value) ? Number(hard) : value)
 }
 
-/** What holds now; Infinity where nothing does.
+/** Soft limit in force; Infinity where there is none.
  * @param {keyof typeof RLIMIT} name @param {number} [pid] @returns {number} the soft limit */
 export function resourceLimit(name, pid = 0) {
   const pair = Buffer.alloc(16)

@@ -68,7 +68,7 @@ export function stateOf(pid: number, thread: string): string {
   return fieldsOf(read(`/proc/${pid}/task/${thread}/stat`) ?? '')[0] || 'X'
 }
 
-/** Where in the kernel one thread waits; empty, or `0`, where the kernel does not say. */
+/** Wait channel of a thread (/proc/PID/task/TID/wchan); empty, or `0`, on a kernel that hides it. */
 export function placeOf(pid: number, thread: string): string {
   return read(`/proc/${pid}/task/${thread}/wchan`) ?? ''
 }
@@ -157,4 +157,15 @@ function linkOf(path: string): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Identity of a process: pids are reused, so each goes with its start time. */
+export interface ProcessIdentity {
+  readonly pid: number
+  /** Clock ticks since boot (field 22 of /proc/PID/stat); 0 of a process that is gone. */
+  readonly startTime: number
+}
+
+export function identify(pid: number): ProcessIdentity {
+  return { pid, startTime: processFacts(pid)?.startTime ?? 0 }
 }

@@ -1,14 +1,14 @@
 import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs'
 
 /**
- * Reads of what the kernel tells. A process that has no descriptors left would take whoever it asks after for gone, so
- * one is kept for that moment: whatever else waits for one, a look at a process or a group does not.
+ * Reads of /proc and /sys that work at EMFILE. A process without a free descriptor would take every process for gone, so
+ * one spare descriptor is reserved for these reads.
  */
 const NOTHING = '/dev/null'
 let kept: number | undefined
 let keepers = 0
 
-/** Keeps one until whoever asked gives it back; who never asks has none in reserve. */
+/** Reserves one spare fd so that reading /proc still works at EMFILE. Returns its release; idempotent. */
 export function keepDescriptor(): () => void {
   keepers++
   kept ??= openSync(NOTHING, 'r')
@@ -32,7 +32,7 @@ export function readNames(folder: string): readonly string[] {
   return withKept(() => readdirSync(folder))
 }
 
-/** Does what opens one descriptor and closes it again, with the one that is kept where there is no other. */
+/** Runs a read that opens one descriptor and closes it; at EMFILE, with the reserved one closed meanwhile. */
 export function withKept<T>(look: () => T): T {
   try {
     return look()
@@ -48,7 +48,7 @@ export function withKept<T>(look: () => T): T {
   }
 }
 
-/** Whether this process, or the machine, may open nothing more. */
+/** EMFILE of this process, or ENFILE of the machine. */
 export function isOutOfDescriptors(error: unknown): boolean {
   return ['EMFILE', 'ENFILE'].includes((error as NodeJS.ErrnoException | null)?.code ?? '')
 }

@@ -185,7 +185,7 @@ suite('A seccomp policy becomes a filter', () => {
   })
 })
 
-/** What no program gets, with any arguments. */
+/** Calls that no program gets, with any arguments. */
 const CLOSED_TO_PROGRAMS = [
   'io_uring_enter',
   'io_uring_register',

@@ -10,7 +10,7 @@ import { parseJson } from '../lib/parse-json.ts'
 export interface SeccompPolicy {
   readonly name: string
   readonly otherwise: SeccompAnswer
-  /** What calls get that are newer than the table of numbers, where programs try a new call and then an old one. */
+  /** Answer for calls newer than the table of numbers: programs try a new call and fall back on ENOSYS. */
   readonly newer?: SeccompAnswer
   /** Looked at first: what of a call is answered so, although the call is allowed below. */
   readonly refuse?: readonly (SeccompRule & { readonly with: SeccompAnswer })[]
@@ -27,7 +27,7 @@ export interface SeccompRule {
   readonly why: string
   /** Only where the wall has namespaces of its own: without them it reaches others of the same user. */
   readonly needs?: 'namespaces'
-  /** It is meant only where `(argument[arg] & mask) == equals`, on the low 32 bits. All of them must hold. */
+  /** Conditions `(argument[arg] & mask) == equals` on the low 32 bits; all must hold. */
   readonly where?: readonly {
     readonly arg: number
     readonly mask: number

@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MayflyError } from '../contract/error.ts'
 import { joinWarden, type WardenClient } from '../walls/client.ts'
-import type { WardenOptions } from '../warden/warden.ts'
+import type { WardenOptions } from '../contract/warden-options.ts'
 
 const READY_MS_MAX = 10_000
 /** Grace period; then SIGKILL, and parent-death signals end its walls. */
@@ -14,6 +14,9 @@ const SWEEP_AFTER_MS = 100
 /** Not SIGTERM, which systemd sends to the whole cgroup while the application still drains. */
 const endSignal = 'SIGUSR2'
 const CHILD = fileURLToPath(new URL('../warden/child.ts', import.meta.url))
+const END_ORPHANS = fileURLToPath(
+  new URL('../warden/engines/processes/end-orphans.ts', import.meta.url),
+)
 /** Small V8 heaps, because fork cost grows with the warden's memory. */
 const FLAGS = [
   '--disable-warning=ExperimentalWarning',
@@ -23,7 +26,7 @@ const FLAGS = [
 
 /**
  * Starts the warden of an application as an unref'd child that ends with it. Called once at open; this process
- * starts nothing later.
+ * starts nothing later, but for one sweep after a warden that was killed.
  */
 export async function startWarden(options: WardenOptions): Promise<WardenClient> {
   const child = spawn(process.execPath, [...FLAGS, CHILD], {
@@ -61,13 +64,14 @@ export async function startWarden(options: WardenOptions): Promise<WardenClient>
 }
 
 /** Sweeps processes that a SIGKILLed warden was just starting; otherwise only the next start would. */
-async function sweep(): Promise<void> {
-  try {
-    const { endOrphans } = await import('../warden/orphans.ts')
-    endOrphans()
-  } catch {
-    // Best effort: the next start of a warden sweeps too.
-  }
+function sweep(): void {
+  const child = spawn(process.execPath, [...FLAGS, END_ORPHANS], {
+    env: inherited(),
+    stdio: 'ignore',
+    cwd: '/',
+  })
+  child.on('error', () => undefined)
+  child.unref()
 }
 
 function notStarted(why: string): MayflyError {

@@ -1,13 +1,13 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../jail/embedded.ts'
-import type { Layer } from '../jail/facts.ts'
+import type { JailLayer } from '../jail/facts.ts'
 import { bindingOf, packageFolder } from '../os/packages.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../${place}`, import.meta.url))
 const DATA_BYTES_MAX = 2 ** 31
 
 /** Launch description of the analysis process: parser and rules, jailed like an isolate worker. */
-export function analyst(warm: number, without: readonly Layer[]): JailedProgram {
+export function analyst(warm: number, without: readonly JailLayer[]): JailedProgram {
   return {
     name: 'analyst',
     nodeFlags: ['--max-semi-space-size=2'],

@@ -45,7 +45,7 @@ suite('The server’s half of the warden', () => {
     assert.equal(told, 1)
   })
 
-  test('Whoever stopped listening is not told that the warden is lost', () => {
+  test('An unsubscribed listener does not hear that the warden is lost', () => {
     const { client } = standing()
     const told: string[] = []
     const forget = client.onLost(() => told.push('first'))
@@ -90,7 +90,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual(await started, { wall, socket, streams: { stdout, stderr } })
   })
 
-  test('One whose outputs did not all get here is killed, and what came is closed', async () => {
+  test('A wall with a missing output is killed, and the sockets that came are closed', async () => {
     const { client, asked } = standing()
     const warden = facade(client, () => Promise.resolve())
     const started = warden.start('python', { spares: 0, spareMiB: 8 })
@@ -119,7 +119,7 @@ suite('A wall of whole programs, taken over', () => {
     assert.deepEqual([stdout.destroyed, late.destroyed], [true, true])
   })
 
-  test('What listens inside comes with the claim that asked for it', async () => {
+  test("The exit's listener comes with the claim that asked for it", async () => {
     const { client } = standing()
     const warden = facade(client, () => Promise.resolve())
     const to = { tenant: '', memory: 1, deadline: 1, cpu: 1, processes: 8, egress: true }

@@ -43,21 +43,21 @@ export interface WardenClient {
     },
   ): Promise<StartedWall>
   /** Resolves when the wall is held to this memory (bytes above idle) and deadline (ms from now), or is spent. */
-  claim(wall: string, to: Claim): Promise<ClaimResult & { readonly listener?: Server }>
+  claim(wall: string, to: WallClaim): Promise<ClaimResult & { readonly listener?: Server }>
   /** The next job of the same tenant in a wall that was claimed with the same memory; not answered. */
   arm(wall: string, deadline: number): void
   release(wall: string): Promise<WallCost>
   usage(wall: string): Promise<WallUsage>
-  /** What every wall that has a job uses; no newer than a few milliseconds where many do. */
+  /** Usage of every wall that has a job; cached for some milliseconds where there are many. */
   loads(): Promise<WallLoads>
-  /** Who in it holds a connection to its way out, as pids of this machine; both ends as the wall sees them. */
+  /** Processes that hold a connection to its exit, as pids of this machine; both ends as the wall sees them. */
   callers(wall: string, ends: ConnectionEnds): Promise<readonly number[]>
   /** Resolves when nothing of it is left; of one zone of its programs, when nothing of that runs. */
   kill(wall: string, zone?: string): Promise<{ took: number }>
   /** Resolves when a claimed wall is held to these too; rejects when one of them does not hold. */
   tighten(
     wall: string,
-    to: Omit<Claim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
+    to: Omit<WallClaim, 'tenant' | 'deadline' | 'egress' | 'memory' | 'zones'> & {
       memory?: number
       zone?: string
     },
@@ -71,13 +71,13 @@ export interface WardenClient {
   /** Resolves when everything in it stands still; its deadline goes on. */
   freeze(wall: string): Promise<{ took: number }>
   thaw(wall: string): Promise<void>
-  /** What copies of its memory come over; once a life. */
+  /** Socket for copies of its memory; once a life. */
   memory(wall: string): Promise<Socket>
   /** Begins to copy memory into that socket; see `Sentinel.capture` for what comes. */
   capture(wall: string, bytes: number): Promise<CaptureProgress>
   sign(digests: readonly string[], from: { seq: number; head: string }): Promise<Checkpoint>
   facts(): Promise<WardenFacts>
-  /** One listener a wall; called once. */
+  /** Subscribes to its end; one listener a wall, called once. */
   onEnded(wall: string, then: Ended): void
   /** Hears when walls of whole programs begin to go without a sentinel, and when they have one again; one listener. */
   onSentinel(then: (told: SentinelState) => void): void
@@ -94,7 +94,7 @@ export interface StartedWall {
 }
 
 /** Bounds of a job. Those that are left out are not set; `egress` asks for what listens inside the wall. */
-export interface Claim {
+export interface WallClaim {
   readonly tenant: string
   readonly memory: number
   readonly deadline: number
@@ -109,7 +109,7 @@ export interface Claim {
 }
 
 type Ended = (how: WallEnd, peakBytes: number, detail: string, exit: WallExit) => void
-/** Whoever listens for longer than a wall lives would be kept, with all that it holds, as long as the warden. */
+/** Unsubscribe, or the listener leaks until the warden exits. */
 type Forget = () => void
 type Transport = (request: Request) => void
 
@@ -125,7 +125,7 @@ interface Waiting {
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
   readonly timer: NodeJS.Timeout
-  /** What came ahead of the answer. */
+  /** Sockets that came ahead of the answer. */
   readonly parts: Parts
 }
 

@@ -1,7 +1,7 @@
 import type { KillCause, TaskEnd } from '../contract/provider.ts'
 import type { HandleEnd } from './handle.ts'
 
-/** The end of a task whose wall ended under it: by whom it was killed, else what the warden saw. */
+/** End of a task whose wall ended under it: the cause of its kill, else what the warden saw. */
 export function endOfWall(end: HandleEnd, cause: KillCause | undefined): TaskEnd {
   return { ...whyEnded(end, cause), cpuTime: end.exit?.cpuMs ?? 0 }
 }
@@ -33,7 +33,7 @@ const said = {
     'This machine ran short of memory for jobs, and this one held much of it: run it again, or lower [server] jobs',
 } as const
 
-/** An end without a result, of which nobody knows what it used. */
+/** End without a result and without known usage. */
 export function lostEnd(
   status: TaskEnd['status'],
   code: string,
@@ -50,4 +50,31 @@ export function lostEnd(
     artifacts: [],
     ...memory,
   }
+}
+
+/**
+ * End of a program whose process is gone without an `end` frame: a raw exit, an exec of another program, or a signal
+ * that Mayfly did not send. Undefined where the warden, or the kernel at a limit, ended it.
+ */
+export function endOfProgram({ how, exit, peakBytes }: HandleEnd): TaskEnd | undefined {
+  if (how !== 'exit' || !exit) return undefined
+  const { signal, exitCode } = exit
+  if (signal !== null) return { ...broken(`was ended by ${signal}`, peakBytes), signal }
+  if (exitCode !== 0) return { ...broken(`exited with ${exitCode}`, peakBytes), ...coded(exitCode) }
+  return {
+    status: 'ok',
+    resultText: 'null',
+    encoding: 'json',
+    exitCode: 0,
+    cpuTime: exit.cpuMs ?? 0,
+    artifacts: [],
+  }
+}
+
+function coded(exitCode: number | null): Pick<TaskEnd, 'exitCode'> {
+  return exitCode === null ? {} : { exitCode }
+}
+
+function broken(what: string, peakBytes: number): TaskEnd {
+  return lostEnd('error', 'EXIT', `The program ${what}`, peakBytes)
 }

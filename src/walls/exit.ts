@@ -9,7 +9,7 @@ export interface WayOut {
   readonly trust: string | undefined
   /** Takes what a socket inside the wall accepts, and closes it in the end; `callers` says who opened a connection. */
   listen(listener: Server, callers?: (ends: ConnectionEnds) => Promise<readonly number[]>): void
-  /** One request of a guest without sockets, as JSON, to one response as JSON. */
+  /** Sends a request of a guest without sockets; both as JSON. */
   fetch(text: string): Promise<string>
   readonly attempts: readonly NetworkAttempt[]
   /** Cuts what the stricter controls no longer let out, open connections too. */
@@ -23,7 +23,7 @@ export type OpenWayOut = (
   run: string,
   more?: {
     readonly zone?: string | undefined
-    /** Where the network may be private, as the profile has it. */
+    /** Hosts of private networks that the profile allows. */
     readonly privateHosts?: readonly string[] | undefined
   },
 ) => Promise<WayOut>

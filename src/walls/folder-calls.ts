@@ -2,7 +2,7 @@ import type { Controls } from '../contract/controls.ts'
 
 /** The granted folders of one run, as its sandbox uses them; whoever assembles the walls hands in what opens them. */
 export interface FolderCalls {
-  /** One request of a guest as JSON to one answer as JSON. Rejects for what is not granted, or not there. */
+  /** Answers a request of a guest, both as JSON. Rejects for a path that is not granted, or not there. */
   answer(text: string): Promise<string>
   /** From here on the stricter controls hold, for calls under way too. */
   tighten(to: Controls): void

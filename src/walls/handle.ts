@@ -14,11 +14,11 @@ export interface HandleEnd {
   readonly how: WallEnd | 'garbled'
   readonly peakBytes: number
   readonly detail: string
-  /** Where the warden saw it. */
+  /** Exit status, where the warden saw it. */
   readonly exit?: WallExit
 }
 
-/** Who listens to a wall while a job of theirs is in it. */
+/** Listener of a wall while a job is in it. */
 export interface HandleListener {
   frame(frame: Frame): void
   ended(end: HandleEnd): void
@@ -42,7 +42,7 @@ export class WallHandle {
   /** When it became free, on the monotonic clock. */
   freeSince = performance.now()
   end: HandleEnd | undefined
-  /** What its program writes, where it runs whole programs. */
+  /** Outputs of a whole program. */
   readonly streams: Streams | undefined
 
   constructor(wall: Wall, socket: Socket, warden: WardenClient, streams?: Streams) {
@@ -75,12 +75,12 @@ export class WallHandle {
     this.#socket.write(encodeFrame(kind, payload))
   }
 
-  /** What was sent and not yet taken: a worker that asks and does not read is no worker. */
+  /** Bytes sent and not yet read by the guest: an honest worker reads its answers. */
   get backlogBytes(): number {
     return this.#socket.writableLength
   }
 
-  /** What came and is no whole frame yet. */
+  /** Bytes received that are no whole frame yet. */
   get unreadBytes(): number {
     return this.#decoder.heldBytes + this.#socket.readableLength
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LoopShare } from './loop-share.ts'
 
-test('Whoever asks for little never waits, however often; whoever asks for much has a tenth of the time', () => {
+test('Small requests never wait, however many; large ones get a tenth of the time', () => {
   let now = 0
   const modest = new LoopShare(() => now)
   for (let n = 0; n < 100_000; n++) assert.equal(modest.wait(0.5), 0)

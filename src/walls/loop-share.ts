@@ -1,13 +1,12 @@
-/** Of the server's loop, in milliseconds, before a run has to wait, and for each millisecond after that. */
+/** Token bucket of the event loop: burst in milliseconds, and refill for each millisecond. */
 const BURST_MS = 100
 const SHARE = 0.1
-/** What anybody may take at once: whoever asks often and little is one among others already. */
+/** Milliseconds of a request that cost no tokens: small requests share the loop fairly already. */
 const FREE_MS = 1
 
 /**
- * How long whoever made the server work has to wait until it is heard again. One server reads what all guests ask, and
- * while it reads a long text of one nobody else's moment comes; so what takes it long is paid back, a tenth of the time
- * at most. Pure but for the clock it is given; milliseconds.
+ * Rate limit of one guest's use of the server's event loop: while a long request is parsed no other guest is served, so a
+ * guest that took the loop for long waits until it is within a tenth of the time. Pure but for the clock it is given.
  */
 export class LoopShare {
   readonly #now: () => number

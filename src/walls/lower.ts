@@ -4,7 +4,7 @@ import type { WardenClient } from './client.ts'
 
 const bounds = ['memory', 'cpu', 'processes', 'io'] as const
 
-/** What holds at most from now on. Throws MayflyError CONFLICT for what would loosen: a sandbox only tightens. */
+/** Meet of controls. Throws MayflyError CONFLICT for a request that loosens one: a sandbox only tightens. */
 export function stricter(before: Controls, to: Controls): Controls {
   const beyond = controlsBeyond(to, before)
   if (beyond.length === 0) return meet(before, to)

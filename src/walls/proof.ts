@@ -5,12 +5,12 @@ import type { Profile } from '../contract/profile.ts'
 import type { Provider, Task } from '../contract/provider.ts'
 import type { WallHandle } from './handle.ts'
 import { probeTenant } from './shelf.ts'
-import { kind, knockedSchema } from './worker-wire.ts'
+import { kind, knockedSchema } from './wire.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 const PROBE_MS_MAX = 5_000
 const PROBE_BYTES = 128 * 2 ** 20
-/** What a job gets that asks for nothing. */
+/** Defaults of a job that asks for nothing. */
 const PROBE_DISK_BYTES = 64 * 2 ** 20
 const hint = 'Run Mayfly on a Linux kernel with seccomp filters'
 

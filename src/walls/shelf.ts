@@ -40,124 +40,122 @@ const JOBS_MAX = 1_000
 const RETRY_MS = 1_000
 
 export function createShelf(options: ShelfOptions): Shelf {
-  const idle: WallHandle[] = []
-  const all = new Set<WallHandle>()
-  let starting: Promise<WallHandle> | undefined
-  let closed = false
-  const timer = setInterval(retireIdle, LOOK_EVERY_MS)
-  timer.unref()
+  return new WorkerShelf(options)
+}
 
-  async function start(): Promise<WallHandle> {
-    const { wall, socket } = await options.warden.start(options.program, {
-      spares: options.spares,
-      spareMiB: options.spareMiB,
-    })
-    const handle = new WallHandle(wall, socket, options.warden)
-    handle.ref(false)
-    all.add(handle)
-    if (closed) void handle.kill()
-    options.voice.say('pool/refilled', {
-      program: options.program,
-      wall: wall.id,
-      took: wall.took,
-      layers: wall.layers,
-    })
+class WorkerShelf implements Shelf {
+  readonly #options: ShelfOptions
+  readonly #idle: WallHandle[] = []
+  readonly #all = new Set<WallHandle>()
+  readonly #timer: NodeJS.Timeout
+  /** Start that callers wait for together. */
+  #starting: Promise<WallHandle> | undefined
+  #isClosed = false
+
+  constructor(options: ShelfOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.#retireIdle(), LOOK_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  async take(tenant: string) {
+    if (this.#isClosed) throw new MayflyError('DRAINING', 'Cannot take a wall: it is closing')
+    const bound = tenant === probeTenant ? undefined : sha256(tenant)
+    const ready = this.#pick(bound)
+    if (!ready) this.#makeRoom()
+    const handle = ready ?? (await (this.#starting ? this.#takeStarting(bound) : this.#start()))
+    handle.tenant = bound
+    handle.jobs++
+    if (bound !== undefined) this.#keepOneUnbound()
+    return { wall: handle, pool: ready ? ('hit' as const) : ('miss' as const) }
+  }
+
+  give(handle: WallHandle): void {
+    handle.freeSince = performance.now()
+    const isSpent = handle.jobs >= JOBS_MAX
+    if (!handle.alive || isSpent || this.#isClosed) void handle.kill()
+    else this.#idle.push(handle)
+    if (!handle.alive) this.#keepOneUnbound()
+  }
+
+  async ready(): Promise<WallHandle> {
+    const handle = this.#idle.find((candidate) => candidate.alive) ?? (await this.#unbound())
+    if (!this.#idle.includes(handle)) this.#idle.push(handle)
     return handle
   }
 
-  function keepOneUnbound(): void {
-    if (
-      !options.keepReady ||
-      closed ||
-      starting ||
-      idle.some((handle) => handle.alive && handle.tenant === undefined)
-    )
-      return
-    if (live().length >= options.wallsMax) return
-    void unbound().then(
-      (handle) => void idle.push(handle),
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    await Promise.all([...this.#all].map((handle) => handle.kill()))
+  }
+
+  async #start(): Promise<WallHandle> {
+    const { warden, program, spares, spareMiB, voice } = this.#options
+    const { wall, socket } = await warden.start(program, { spares, spareMiB })
+    const handle = new WallHandle(wall, socket, warden)
+    handle.ref(false)
+    this.#all.add(handle)
+    if (this.#isClosed) void handle.kill()
+    voice.say('pool/refilled', { program, wall: wall.id, took: wall.took, layers: wall.layers })
+    return handle
+  }
+
+  #keepOneUnbound(): void {
+    const { keepReady, wallsMax, voice, program } = this.#options
+    const isThere = this.#idle.some((handle) => handle.alive && handle.tenant === undefined)
+    if (!keepReady || this.#isClosed || this.#starting || isThere) return
+    if (this.#live().length >= wallsMax) return
+    void this.#unbound().then(
+      (handle) => void this.#idle.push(handle),
       (error: unknown) => {
-        options.voice.say('tier/unavailable', {
-          program: options.program,
-          reason: messageOf(error),
-        })
-        setTimeout(keepOneUnbound, RETRY_MS).unref()
+        voice.say('tier/unavailable', { program, reason: messageOf(error) })
+        setTimeout(() => this.#keepOneUnbound(), RETRY_MS).unref()
       },
     )
   }
 
-  /** Starts are shared: whoever comes while one is under way waits for that one, and the next for the next. */
-  function unbound(): Promise<WallHandle> {
-    starting = start().finally(() => (starting = undefined))
-    return starting
+  /** Starts are shared: callers that come while a start is under way wait for it. */
+  #unbound(): Promise<WallHandle> {
+    this.#starting = this.#start().finally(() => (this.#starting = undefined))
+    return this.#starting
   }
 
-  function live(): readonly WallHandle[] {
-    for (const handle of all) if (!handle.alive) all.delete(handle)
-    return [...all]
+  /** The wall that is being started for the shelf, if it is still there when it is ready. */
+  async #takeStarting(tenant: string | undefined): Promise<WallHandle> {
+    await this.#starting?.catch(() => undefined)
+    return this.#pick(tenant) ?? this.#start()
   }
 
-  function pick(tenant: string | undefined): WallHandle | undefined {
+  #live(): readonly WallHandle[] {
+    for (const handle of this.#all) if (!handle.alive) this.#all.delete(handle)
+    return [...this.#all]
+  }
+
+  #pick(tenant: string | undefined): WallHandle | undefined {
     for (const wanted of [tenant, undefined]) {
-      const index = idle.findLastIndex((handle) => handle.alive && handle.tenant === wanted)
-      if (index >= 0) return idle.splice(index, 1)[0]
+      const index = this.#idle.findLastIndex((one) => one.alive && one.tenant === wanted)
+      if (index >= 0) return this.#idle.splice(index, 1)[0]
     }
     return undefined
   }
 
-  function retireIdle(): void {
+  #retireIdle(): void {
     const now = performance.now()
-    for (const handle of Array.from(idle)) {
-      const stale = handle.tenant !== undefined && now - handle.freeSince > IDLE_MS_MAX
-      if (!stale && handle.alive) continue
-      idle.splice(idle.indexOf(handle), 1)
+    for (const handle of Array.from(this.#idle)) {
+      const isStale = handle.tenant !== undefined && now - handle.freeSince > IDLE_MS_MAX
+      if (!isStale && handle.alive) continue
+      this.#idle.splice(this.#idle.indexOf(handle), 1)
       void handle.kill()
     }
-    keepOneUnbound()
+    this.#keepOneUnbound()
   }
 
-  /** Another tenant's idle wall gives way when there is no room for one more. */
-  function makeRoom(): void {
-    const victim = idle.find((handle) => handle.alive && handle.tenant !== undefined)
-    if (live().length < options.wallsMax || !victim) return
-    idle.splice(idle.indexOf(victim), 1)
+  /** Ends an idle wall of another tenant where there is no room for one more. */
+  #makeRoom(): void {
+    const victim = this.#idle.find((handle) => handle.alive && handle.tenant !== undefined)
+    if (this.#live().length < this.#options.wallsMax || !victim) return
+    this.#idle.splice(this.#idle.indexOf(victim), 1)
     void victim.kill()
-  }
-
-  return {
-    async take(tenant) {
-      if (closed) throw new MayflyError('DRAINING', 'Cannot take a wall: it is closing')
-      const bound = tenant === probeTenant ? undefined : sha256(tenant)
-      const ready = pick(bound)
-      if (!ready) makeRoom()
-      const handle = ready ?? (await (starting ? takeStarting(bound) : start()))
-      handle.tenant = bound
-      handle.jobs++
-      if (bound !== undefined) keepOneUnbound()
-      return { wall: handle, pool: ready ? 'hit' : 'miss' }
-    },
-    give(handle) {
-      handle.freeSince = performance.now()
-      const spent = handle.jobs >= JOBS_MAX
-      if (!handle.alive || spent || closed) void handle.kill()
-      else idle.push(handle)
-      if (!handle.alive) keepOneUnbound()
-    },
-    async ready() {
-      const handle = idle.find((candidate) => candidate.alive) ?? (await unbound())
-      if (!idle.includes(handle)) idle.push(handle)
-      return handle
-    },
-    async close() {
-      closed = true
-      clearInterval(timer)
-      await Promise.all([...all].map((handle) => handle.kill()))
-    },
-  }
-
-  /** The one that is being started for the shelf, if it is still there when it is ready. */
-  async function takeStarting(tenant: string | undefined): Promise<WallHandle> {
-    await starting?.catch(() => undefined)
-    return pick(tenant) ?? start()
   }
 }

@@ -13,11 +13,11 @@ export async function claimWorker(
   workers: Shelf,
   warden: WardenClient,
   profile: Profile,
-): Promise<{ readonly worker: WallHandle; readonly pool: 'hit' | 'miss' }> {
+): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }> {
   for (;;) {
-    const { wall: worker, pool } = await workers.take(profile.tenant)
-    if (await isHeld(worker, warden, profile)) return { worker, pool }
-    void worker.kill()
+    const { wall, pool } = await workers.take(profile.tenant)
+    if (await isHeld(wall, warden, profile)) return { wall, pool }
+    void wall.kill()
   }
 }
 
@@ -48,14 +48,14 @@ export async function isClaimed(
 ): Promise<boolean> {
   const { spent } = await warden.claim(wall.wall.id, to).catch((error: unknown) => {
     void wall.kill()
-    // It ended while it waited on the shelf; nothing ran in it, so the next one is as good.
+    // NOT_FOUND: it ended while it waited on the shelf; nothing ran in it, so the next one is as good.
     if (error instanceof MayflyError && error.code === 'NOT_FOUND') return { spent: true }
     throw error
   })
   return !spent
 }
 
-/** What a probe that failed says of its wall. */
+/** Availability after a probe that failed. */
 export function unavailable(error: unknown): Availability {
   const code = error instanceof MayflyError ? error.code : 'UNAVAILABLE'
   const fix =

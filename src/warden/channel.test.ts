@@ -9,7 +9,7 @@ import type { Warden } from './warden.ts'
 const started: Reply = { id: 1, ok: true, value: { id: 'w1' } }
 
 suite('The warden’s end of a channel', () => {
-  test('What is not a request is refused where it has an id, and dropped where it has none', () => {
+  test('A message that is no request is refused if it has an id, and dropped otherwise', () => {
     const { hear, replies, asked } = standing()
     for (const message of [null, 7, 'start', {}, { id: 'x' }, { id: 1.5 }, [], undefined])
       hear(message)
@@ -78,7 +78,7 @@ suite('A wall of whole programs, handed over', () => {
       }
   })
 
-  test('What listens for it is closed here as soon as it is there', async () => {
+  test('A listener is closed in the warden once it was passed on', async () => {
     const { warden } = standing()
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -136,3 +136,15 @@ function standing() {
   })
   return { warden, hear, replies, asked }
 }
+
+test('A listener that waits for a server which never takes it keeps the warden from nothing', async () => {
+  const { warden } = standing()
+  const listener = createServer()
+  await new Promise<void>((resolve) => void listener.listen(0, '127.0.0.1', resolve))
+  const held = () =>
+    process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length
+  const before = held()
+  hand(warden, { send: () => false }, started, { wall: 'w1', handle: listener })
+  assert.equal(held(), before - 1)
+  listener.close()
+})

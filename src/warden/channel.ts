@@ -2,10 +2,10 @@ import { Server, type Socket } from 'node:net'
 import { requestBytesMax, type Reply, type Request, type StreamName } from '../contract/warden.ts'
 import { closeHandle } from '../lib/close-handle.ts'
 import { request } from './request.ts'
-import type { Beside } from './live.ts'
+import type { HandedOver } from './operations.ts'
 import type { Warden } from './warden.ts'
 
-/** One end of Node's IPC channel: the warden's child, or the warden's own parent. */
+/** An end of Node's IPC channel: to the warden's child, or to the warden's own parent. */
 export interface Channel {
   send(
     message: unknown,
@@ -17,9 +17,8 @@ export interface Channel {
 const OUTSTANDING_MAX = 1000
 
 /**
- * Answers what comes over a channel. Every message is checked like hostile input; what is not a request is
- * answered with PROTOCOL where it has an id, and dropped where it has none. A wall whose sockets could not all be
- * handed over has no owner, so it is killed.
+ * Answers requests of a channel. Every message is checked as hostile input; one that is no request is answered PROTOCOL
+ * where it has an id, and dropped otherwise. A wall whose sockets could not all be passed on has no owner and is killed.
  */
 export function answerChannel(warden: Warden, channel: Channel): (message: unknown) => void {
   let outstanding = 0
@@ -44,7 +43,7 @@ export function answerChannel(warden: Warden, channel: Channel): (message: unkno
 }
 
 /** The channel takes one handle a message, so a wall's outputs go ahead of the answer, in messages of their own. */
-export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Beside): void {
+export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: HandedOver): void {
   let isLost = false
   const orphan = () => {
     if (isLost || !beside) return
@@ -54,8 +53,13 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Be
   }
   for (const [message, handle] of messagesOf(reply, beside)) {
     if (isLost) return
-    // Until it is closed here it listens here too; nothing runs in the wall yet that could connect.
-    if (handle instanceof Server) handle.on('connection', (early) => void early.destroy())
+    if (handle instanceof Server) {
+      // Until it is closed here it listens here too; nothing runs in the wall yet that could connect.
+      handle.on('connection', (early) => void early.destroy())
+      // Node queues a handle behind one that is not acknowledged, and drops the queue without a callback where the other
+      // side dies: a listener that is left there would keep the warden from ending.
+      handle.unref()
+    }
     try {
       channel.send(message, handle, (error) => {
         if (error) orphan()
@@ -70,7 +74,7 @@ export function hand(warden: Warden, channel: Channel, reply: Reply, beside?: Be
 
 type Message = readonly [message: Reply, handle: Socket | Server | undefined]
 
-function messagesOf(reply: Reply, beside: Beside | undefined): readonly Message[] {
+function messagesOf(reply: Reply, beside: HandedOver | undefined): readonly Message[] {
   const of = 'id' in reply ? reply.id : 0
   const parts = Object.entries(beside?.streams ?? {}).map(
     ([part, stream]) => [{ of, part: part as StreamName }, stream] as const,
@@ -78,7 +82,7 @@ function messagesOf(reply: Reply, beside: Beside | undefined): readonly Message[
   return [...parts, [reply, beside?.handle]]
 }
 
-function handlesOf({ handle, streams }: Beside): readonly (Socket | Server)[] {
+function handlesOf({ handle, streams }: HandedOver): readonly (Socket | Server)[] {
   return [...Object.values(streams ?? {}), handle]
 }
 

@@ -1,7 +1,10 @@
 import { setParentDeathSignal } from '../os/libc.js'
 import { answerChannel, hand, type Channel } from './channel.ts'
-import { comeFirst, niceOf } from './come-first.ts'
-import { Warden, type WardenOptions } from './warden.ts'
+import { raisePriority } from '../os/priority.ts'
+import { closeWithin } from './close.ts'
+import { niceOf } from './nice.ts'
+import type { WardenOptions } from '../contract/warden-options.ts'
+import { Warden } from './warden.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**
@@ -17,7 +20,7 @@ const options = parseJson(process.env['MAYFLY_WARDEN'] ?? '{}') as WardenOptions
 const channel: Channel = {
   send: (message, handle, done) => process.send!(message, handle, {}, done),
 }
-comeFirst(niceOf.warden)
+raisePriority(niceOf.warden)
 const warden = new Warden(options, (reply) => hand(warden, channel, reply))
 process.on('message', answerChannel(warden, channel))
 process.on('disconnect', () => void end())
@@ -29,6 +32,6 @@ setInterval(() => process.ppid !== parent && void end(), LOOK_EVERY_MS).unref()
 process.send!({ ready: true, swept: warden.swept })
 
 async function end(): Promise<void> {
-  await warden.close()
+  await closeWithin(warden)
   process.exit(0)
 }

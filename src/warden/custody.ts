@@ -46,7 +46,7 @@ function besides(folder: string): readonly string[] {
   return [...besides(above), ...own]
 }
 
-/** Of a folder that may be passed through but not listed, what this process was started with. */
+/** Entries of a folder; of one that may be traversed but not listed, those that this process was started with. */
 function entriesOf(folder: string): readonly string[] {
   try {
     return readdirSync(folder)

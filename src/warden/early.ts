@@ -1,6 +1,7 @@
-import type { Wanted } from './program.ts'
+import type { EnclosureSpec } from '../contract/engine.ts'
+import type { WardenOptions } from '../contract/warden-options.ts'
 import type { Reply } from '../contract/warden.ts'
-import { Warden, type WardenOptions } from './warden.ts'
+import { Warden } from './warden.ts'
 
 /** A warden whose owner is not ready to listen yet: what it has to say until then is kept. */
 export interface EarlyWarden {
@@ -9,7 +10,10 @@ export interface EarlyWarden {
 }
 
 /** Starts walls at once, before anything else of Mayfly is loaded. */
-export function openEarly(options: WardenOptions, ahead: readonly Wanted[] = []): EarlyWarden {
+export function openEarly(
+  options: WardenOptions,
+  ahead: readonly EnclosureSpec[] = [],
+): EarlyWarden {
   const kept: Reply[] = []
   let listener: ((reply: Reply) => void) | undefined
   const warden = new Warden(options, (reply) =>

@@ -13,73 +13,76 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { bootId, isAlive } from '../os/proc.ts'
-import { named, openLeases, type Lease } from './lease.ts'
-import { scratchOf } from './scratch.ts'
+import { bootId, identify, isAlive } from '../os/proc.ts'
+import { openLeases, type Lease } from './lease.ts'
+import { scratchOf } from './engines/processes/scratch.ts'
+import { remainsOf, sweepDead } from './engines/processes/sweep.ts'
+import type { DeadEnclosure } from '../contract/engine.ts'
 
+const end = (_engine: string, dead: readonly DeadEnclosure[]) => sweepDead(dead)
 const gone = { pid: 2 ** 22 + 1, startTime: 1 }
 
 suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
-  test('What is alive and owned is left alone', () => {
+  test('A live wall with a live owner is left alone', () => {
     using folder = temporary()
     const leases = openLeases(folder.path)
-    leases.write('w1', [named(process.pid)], null)
-    assert.deepEqual([leases.sweep(), readdirSync(folder.path)], [0, ['w1.json']])
+    leases.write('w1', 'processes', remainsOf([identify(process.pid)], null))
+    assert.deepEqual([leases.sweep(end), readdirSync(folder.path)], [0, ['w1.json']])
     leases.remove('w1')
     leases.remove('w1')
     assert.deepEqual(readdirSync(folder.path), [])
   })
 
-  test('What a dead owner left is killed, and its lease removed', async () => {
+  test('Remains of a dead owner are killed, and the lease is removed', async () => {
     using folder = temporary()
     const child = spawn('sleep', ['100'], { stdio: 'ignore' })
     await once(child, 'spawn')
-    const left = named(child.pid!)
+    const left = identify(child.pid!)
     folder.put('w2.json', { ...lease('w2'), processes: [left] })
     const ended = once(child, 'exit')
-    assert.equal(openLeases(folder.path).sweep(), 1)
+    assert.equal(openLeases(folder.path).sweep(end), 1)
     assert.deepEqual(await ended, [null, 'SIGKILL'])
     assert.equal(isAlive(left.pid, left.startTime), false)
     assert.deepEqual(readdirSync(folder.path), [])
   })
 
-  test('A number that somebody else has by now is not touched', () => {
+  test('A reused pid is not signalled', () => {
     using folder = temporary()
-    const { pid, startTime } = named(process.pid)
+    const { pid, startTime } = identify(process.pid)
     folder.put('w3.json', { ...lease('w3'), processes: [{ pid, startTime: startTime - 1 }] })
-    assert.equal(openLeases(folder.path).sweep(), 1)
+    assert.equal(openLeases(folder.path).sweep(end), 1)
   })
 
   test('After another boot nothing is killed, and nothing is kept', () => {
     using folder = temporary()
-    folder.put('w4.json', { ...lease('w4'), boot: 'another', processes: [named(process.pid)] })
-    assert.deepEqual([openLeases(folder.path).sweep(), readdirSync(folder.path)], [1, []])
+    folder.put('w4.json', { ...lease('w4'), boot: 'another', processes: [identify(process.pid)] })
+    assert.deepEqual([openLeases(folder.path).sweep(end), readdirSync(folder.path)], [1, []])
   })
 
-  test('What a wall had written outside of any root of its own goes with it', () => {
+  test('The scratch folder of a wall goes with it', () => {
     using folder = temporary()
     folder.put('w8.json', lease('w8'))
     const scratch = scratchOf('w8')
     mkdirSync(join(scratch, 'deep'), { recursive: true })
     writeFileSync(join(scratch, 'deep/file'), '')
-    openLeases(folder.path).sweep()
+    openLeases(folder.path).sweep(end)
     assert.equal(existsSync(scratch), false)
   })
 
-  test('What is no lease, or names another file, is not obeyed', () => {
+  test('A file that is no lease, or names another file, is ignored', () => {
     using folder = temporary()
     writeFileSync(join(folder.path, 'torn.json'), '{"format":1,"wal')
-    folder.put('w5.json', { ...lease('../../w5'), processes: [named(process.pid)] })
-    folder.put('w6.json', { ...lease('w6'), format: 2, processes: [named(process.pid)] })
-    assert.equal(openLeases(folder.path).sweep(), 0)
+    folder.put('w5.json', { ...lease('../../w5'), processes: [identify(process.pid)] })
+    folder.put('w6.json', { ...lease('w6'), format: 2, processes: [identify(process.pid)] })
+    assert.equal(openLeases(folder.path).sweep(end), 0)
     assert.equal(readdirSync(folder.path).length, 3)
   })
 
-  test('What somebody was writing when it died is removed, a living writer’s is not', () => {
+  test('A draft of a dead writer is removed, a living writer’s is not', () => {
     using folder = temporary()
     for (const pid of [gone.pid, process.pid])
       writeFileSync(join(folder.path, `w7.${pid}.new`), '{')
-    openLeases(folder.path).sweep()
+    openLeases(folder.path).sweep(end)
     assert.deepEqual(readdirSync(folder.path), [`w7.${process.pid}.new`])
   })
 
@@ -96,7 +99,7 @@ suite('Leases', { skip: !existsSync('/proc/self/stat') && 'no /proc' }, () => {
   )
 })
 
-function lease(wall: string): Lease {
+function lease(wall: string): Lease & ReturnType<typeof remainsOf> {
   return { format: 1, wall, boot: bootId(), owner: gone, processes: [], cgroup: null }
 }
 

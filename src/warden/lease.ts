@@ -11,54 +11,49 @@ import {
   writeSync,
 } from 'node:fs'
 import path from 'node:path'
+import type { DeadEnclosure, EngineName, Remains } from '../contract/engine.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import { openCgroups } from '../os/cgroup.ts'
-import { bootId, isAlive, processFacts } from '../os/proc.ts'
-import { sweepScratch } from './scratch.ts'
 import { makeFolder } from '../lib/make-folder.ts'
 import { parseJson } from '../lib/parse-json.ts'
+import { bootId, identify, isAlive, type ProcessIdentity } from '../os/proc.ts'
 
 /**
- * What is alive, on disk: a file a wall, with who owns it. If its owner dies, whoever starts next on this state
- * folder ends what is left of the wall. Pids are named with their start time, so that a number used again by
- * somebody else is never touched.
+ * Leases: a file for each live enclosure, with its owner. If that warden dies, the next one that starts on this state
+ * folder hands the lease to the engine that wrote it, which ends what is left. `owner` is the warden, named with its
+ * start time because pids are reused; everything else is the engine's own data (`Remains`), stored beside it.
  */
 export interface Lease {
   readonly format: 1
   readonly wall: string
   readonly boot: string
-  readonly owner: Named
-  readonly processes: readonly Named[]
-  readonly cgroup: string | null
+  readonly owner: ProcessIdentity
+  /** Left out for `processes`. */
+  readonly engine?: EngineName
 }
-
-/** A process for ever, also when its number is used again. */
-export interface Named {
-  readonly pid: number
-  readonly startTime: number
-}
-
-const SWEEP_MS_MAX = 1500
-const SWEEP_POLL_MS = 5
-const doze = new Int32Array(new SharedArrayBuffer(4))
 
 export interface Leases {
-  write(wall: string, processes: readonly Named[], cgroup: string | null): void
+  write(wall: string, engine: EngineName, remains: Remains): void
   remove(wall: string): void
-  /** Ends what dead owners left; how many walls that were. */
-  sweep(): number
+  /** Has `end` end what dead owners left, by engine; returns how many enclosures that were. */
+  sweep(end: (engine: EngineName, dead: readonly DeadEnclosure[]) => void): number
 }
 
 export function openLeases(folder: string): Leases {
   claimFolder(folder)
-  const owner = named(process.pid)
+  const owner = identify(process.pid)
   const boot = bootId()
   const file = (wall: string) => path.join(folder, `${wall}.json`)
   const bytes = new Map<string, number>()
   return {
-    write(wall, processes, cgroup) {
-      const lease: Lease = { format: 1, wall, boot, owner, processes, cgroup }
-      const text = JSON.stringify(lease).padEnd(bytes.get(wall) ?? 0)
+    write(wall, engine, remains) {
+      const lease: Lease = {
+        format: 1,
+        wall,
+        boot,
+        owner,
+        ...(engine !== 'processes' && { engine }),
+      }
+      const text = JSON.stringify({ ...lease, ...remains, ...lease }).padEnd(bytes.get(wall) ?? 0)
       const isThere = bytes.has(wall) && existsSync(file(wall))
       bytes.set(wall, text.length)
       if (isThere) return writeOver(file(wall), text)
@@ -70,13 +65,14 @@ export function openLeases(folder: string): Leases {
       bytes.delete(wall)
       rmSync(file(wall), { force: true })
     },
-    sweep() {
+    sweep(end) {
       const dead = readLeases(folder).filter((lease) => isDead(lease, boot))
-      const here = dead.filter((lease) => lease.boot === boot)
-      for (const lease of here) killRemains(lease)
-      const until = performance.now() + SWEEP_MS_MAX
-      for (const lease of here) clearRemains(lease, until)
-      for (const { wall } of dead) sweepScratch(wall)
+      const byEngine = Map.groupBy(dead, ({ engine = 'processes' }) => engine)
+      for (const [engine, leases] of byEngine)
+        end(
+          engine,
+          leases.map((lease) => remainsOf(lease, boot)),
+        )
       for (const { wall } of dead) rmSync(file(wall), { force: true })
       removeDrafts(folder)
       return dead.length
@@ -84,7 +80,12 @@ export function openLeases(folder: string): Leases {
   }
 }
 
-/** In one write, of no less than was there: whoever is ended in between leaves the one or the other. */
+function remainsOf(lease: Lease, boot: string): DeadEnclosure {
+  const { format: _, wall: id, boot: since, owner: __, engine: ___, ...remains } = lease
+  return { id, isThisBoot: since === boot, remains }
+}
+
+/** Overwrites in a single write(2) of no fewer bytes than before: a warden that dies in between leaves the old text or the new. */
 function writeOver(file: string, text: string): void {
   const fd = openSync(file, 'r+')
   try {
@@ -94,7 +95,7 @@ function writeOver(file: string, text: string): void {
   }
 }
 
-/** What a lease names is killed: nobody else may have put one there. */
+/** The folder must be this user's: whatever a lease names is killed. */
 function claimFolder(folder: string): void {
   try {
     makeFolder(folder, 0o700)
@@ -109,40 +110,11 @@ function claimFolder(folder: string): void {
   throw new MayflyError('STATE', `Cannot use "${folder}": it belongs to somebody else`)
 }
 
-export function named(pid: number): Named {
-  return { pid, startTime: processFacts(pid)?.startTime ?? 0 }
-}
-
 function isDead(lease: Lease, boot: string): boolean {
   return lease.boot !== boot || !isAlive(lease.owner.pid, lease.owner.startTime)
 }
 
-function killRemains(lease: Lease): void {
-  for (const { pid, startTime } of lease.processes) {
-    if (isAlive(pid, startTime)) killQuietly(pid)
-  }
-  // Its first process takes the rest of its namespace along; a wall without one has what its group names.
-  if (lease.cgroup) for (const pid of openCgroups()?.processes(lease.cgroup) ?? []) killQuietly(pid)
-}
-
-/** Waits until the processes are gone, for a group can only be removed then. Nothing else runs yet: it may block. */
-function clearRemains(lease: Lease, until: number): void {
-  const cgroups = lease.cgroup ? openCgroups() : undefined
-  const isCleared = () =>
-    !lease.processes.some(({ pid, startTime }) => isAlive(pid, startTime)) &&
-    (!lease.cgroup || (cgroups?.remove(lease.cgroup) ?? true))
-  while (!isCleared() && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // Gone in between.
-  }
-}
-
-/** What somebody was writing when it died. */
+/** Drafts of writers that died. */
 function removeDrafts(folder: string): void {
   for (const name of readdirSync(folder)) {
     const writer = /\.(\d+)\.new$/.exec(name)?.[1]
@@ -150,7 +122,7 @@ function removeDrafts(folder: string): void {
   }
 }
 
-/** A file that cannot be read is left where it is: whoever writes it renames it into place whole. */
+/** An unreadable file is left where it is: a writer renames its draft into place whole. */
 function readLeases(folder: string): readonly Lease[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Held } from './hold.ts'
-import { createPressure } from './pressure.ts'
+import { createPressure, type MemoryUse } from './pressure.ts'
 
 const MiB = 2 ** 20
+type HeldWall = MemoryUse & { readonly wall: string }
 const memory = 1_000 * MiB
 
-function held(wall: string, tenant: string, bytes: number): Held {
-  const never = { deadlineAt: Infinity, residentMax: Infinity, pid: 1, peakBytes: 0 }
-  return { wall, tenant, bytes: bytes * MiB, idleBytes: 10 * MiB, ...never }
+function held(wall: string, tenant: string, bytes: number): HeldWall {
+  return { wall, tenant, bytes: bytes * MiB, idleBytes: 10 * MiB }
 }
 
 const walls = [
@@ -18,9 +17,9 @@ const walls = [
   held('b2', 'b', 20),
 ]
 
-const names = (ended: readonly Held[]) => ended.map(({ wall }) => wall)
+const names = (ended: readonly HeldWall[]) => ended.map(({ wall }) => wall)
 
-test('Nothing is ended while there is room, nor where walls hold little of what is used', () => {
+test('No wall ends while there is room, nor where walls hold little of the used memory', () => {
   const roomy = createPressure({ memory, isBound: false, availableBytes: () => 500 * MiB })
   assert.deepEqual(roomy(walls, 0), [])
   const others = createPressure({ memory, isBound: false, availableBytes: () => 0 })
@@ -33,7 +32,7 @@ test('Short of memory, the tenant that holds most loses the wall that holds most
   assert.deepEqual(names(short(walls, 0)), ['a2'])
 })
 
-test('One look ends as many walls as bring back twice the reserve, in turn by tenant, and no more', () => {
+test('A single look ends as many walls as free twice the reserve, in turn by tenant, and no more', () => {
   const short = createPressure({ memory, isBound: false, availableBytes: () => 10 * MiB })
   // 150 MiB: 120 of `a`, which then holds less than `b`.
   assert.deepEqual(names(short(walls, 0)), ['a2', 'b1'])

@@ -1,5 +1,4 @@
 import { readText } from '../os/read.ts'
-import type { Held } from './hold.ts'
 
 /**
  * Ends walls before the machine is out of memory. Admission counts jobs by what they use, so the ceilings of all that
@@ -17,7 +16,7 @@ export interface PressureOptions {
   readonly availableBytes?: () => number
 }
 
-/** Of all memory: what has to stay free, and what walls may hold of a bound that is not the machine's. */
+/** Shares of memory: kept free of the machine's; held by walls of a container's limit. */
 const RESERVE_SHARE = 0.08
 const RESERVE_BYTES_MAX = 4 * 2 ** 30
 const SHARE_OF_BOUND = 0.85
@@ -28,7 +27,15 @@ const FREED_MS = 150
 /** Walls that hold less beyond their idle size are not worth ending for their memory. */
 const WORTH_BYTES_MIN = 2 ** 20
 
-export type Pressure = (active: Iterable<Held>, now: number) => readonly Held[]
+/** Memory of a wall that has a job, by its last sample. */
+export interface MemoryUse {
+  readonly bytes?: number
+  /** Before its job. */
+  readonly idleBytes?: number
+  readonly tenant?: string | undefined
+}
+
+export type Pressure = <Use extends MemoryUse>(active: Iterable<Use>, now: number) => readonly Use[]
 
 /** Returns the walls to end now: no more than bring back twice the reserve. */
 export function createPressure({
@@ -41,7 +48,7 @@ export function createPressure({
   let freeing = 0
   let freedAt = 0
 
-  /** Of a bound that is not the machine's, what the victims held no longer counts: they are not active. */
+  /** Free memory, with what is being freed. Victims are not active any more, so under a container's limit their memory is free at once. */
   function freeWith(held: number): number {
     return isBound ? memory * SHARE_OF_BOUND + reserve - held : availableBytes() + freeing
   }
@@ -62,9 +69,13 @@ export function createPressure({
 }
 
 /** Walls that free `need` bytes together; `isFirst`: at least one, also where none holds much by its last sample. */
-function victimsOf(all: readonly Held[], need: number, isFirst: boolean): readonly Held[] {
+function victimsOf<Use extends MemoryUse>(
+  all: readonly Use[],
+  need: number,
+  isFirst: boolean,
+): readonly Use[] {
   const left = new Set(all)
-  const victims: Held[] = []
+  const victims: Use[] = []
   for (let missing = need; missing > 0;) {
     const victim = victimOf(left)
     if (!victim) break
@@ -77,10 +88,11 @@ function victimsOf(all: readonly Held[], need: number, isFirst: boolean): readon
   return victims
 }
 
-/** Of the tenant that holds most, the wall that holds most beyond its idle size. */
-function victimOf(all: Iterable<Held>): Held | undefined {
+/** Picks the largest wall beyond its idle size of the tenant that holds most. */
+function victimOf<Use extends MemoryUse>(all: Iterable<Use>): Use | undefined {
   const byTenant = Map.groupBy(all, ({ tenant }) => tenant ?? '')
-  const sumOf = (walls: readonly Held[]) => walls.reduce((sum, one) => sum + beyondIdle(one), 0)
+  const sumOf = (walls: readonly MemoryUse[]) =>
+    walls.reduce((sum, one) => sum + beyondIdle(one), 0)
   const most = largest([...byTenant.values()], sumOf)
   return most && largest(most, beyondIdle)
 }
@@ -95,11 +107,11 @@ function largest<T>(all: readonly T[], sizeOf: (one: T) => number): T | undefine
 }
 
 /** Never 0, so that a wall just ended counts whatever its last sample was. */
-function freedBy(wall: Held): number {
+function freedBy(wall: MemoryUse): number {
   return Math.max(beyondIdle(wall), WORTH_BYTES_MIN)
 }
 
-function beyondIdle({ bytes = 0, idleBytes = 0 }: Held): number {
+function beyondIdle({ bytes = 0, idleBytes = 0 }: MemoryUse): number {
   return Math.max(0, bytes - idleBytes)
 }
 

@@ -1,10 +1,15 @@
 import * as z from 'zod'
 import { callClasses } from '../contract/calls.ts'
 import { layerKinds, layerName, layersMax } from '../contract/layer.ts'
-import { phasesMax } from './sentinel-wire.ts'
-import { programNames, wallWays, wardenProtocol, type Request } from '../contract/warden.ts'
+import {
+  phasesMax,
+  programNames,
+  wallWays,
+  wardenProtocol,
+  type Request,
+} from '../contract/warden.ts'
 
-/** Reads what came over the channel as if an enemy had sent it. */
+/** Schema of requests: the server may have been broken into, so each is read as hostile input. */
 const id = z.number().int().min(1)
 const wallId = z.string().regex(/^w[0-9a-f]{1,40}$/)
 /** Milliseconds from now after which the wall is killed. */
@@ -17,10 +22,10 @@ const capturedBytesMax = 2 ** 30
 /** Less would leave no room for a job's own files. */
 const diskBytesMin = 2 ** 20
 const diskBytesMax = 64 * 2 ** 30
-/** Less than this a program would not get to its first instruction in time. */
+/** With less CPU a program would not reach its first instruction in time. */
 const coresMin = 0.01
 const ioBytesMin = 4096
-/** As many as a kernel has numbers for. */
+/** PID_MAX_LIMIT of 64-bit kernels. */
 const processesMax = 2 ** 22
 const zone = z.string().min(1).max(64)
 const port = z.number().int().min(1).max(65_535)
@@ -43,7 +48,7 @@ export const request: z.ZodType<Request> = z.discriminatedUnion('op', [
     id,
     op: z.literal('start'),
     program: z.enum(programNames),
-    /** What is made ahead: isolates in a worker, dummy sources in an analysis process. */
+    /** Warm-up: isolates made ahead in a worker, dummy sources parsed in an analysis process. */
     spares: z.number().int().min(0).max(64),
     spareMiB: z.number().int().min(8).max(4096),
     way: z.enum(wallWays).exactOptional(),

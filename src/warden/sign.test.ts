@@ -72,7 +72,7 @@ test('Two wardens on one folder cannot sign two pasts', () => {
   other.close()
 })
 
-test('What is no list of digests is refused before anything is signed', () => {
+test('A malformed list of digests is refused before anything is signed', () => {
   const signer = openSigner(folder)
   const invalid = { code: 'INVALID' }
   for (const digests of [

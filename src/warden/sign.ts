@@ -24,7 +24,7 @@ import { parseJson } from '../lib/parse-json.ts'
  * writing it is one transaction under a lock, and a torn write is rolled back. A checkpoint is on the disk before
  * anybody is given it.
  */
-export interface Signer {
+export interface HeadSigner {
   /** Base64 of the 32 raw bytes. */
   readonly publicKey: string
   /**
@@ -48,7 +48,7 @@ const keyFile = 'checkpoint.key'
 const memoryFile = 'signed.db'
 
 /** Opens the signer of one state folder; makes folder (0700) and key (0600) on first use. */
-export function openSigner(folder: string): Signer {
+export function openSigner(folder: string): HeadSigner {
   const key = openKey(folder)
   const publicKey = rawPublicKey(key)
   const memory = openMemory(folder)
@@ -60,7 +60,7 @@ export function openSigner(folder: string): Signer {
   }
 }
 
-/** What the signer of `folder` signed last, for audits; undefined when it has signed nothing. Writes nothing. */
+/** Last head that the signer of `folder` signed, for audits; undefined when it has signed nothing. Writes nothing. */
 export function lastSigned(folder: string): Checkpoint | undefined {
   const path = join(folder, memoryFile)
   if (!existsSync(path)) return undefined

@@ -1,5 +1,5 @@
 import { MayflyError } from '../contract/error.ts'
-import { findProgram } from '../jail/facts.ts'
+import { findProgram } from '../os/find-program.ts'
 
 /** Starts a program in this very process as another user, who gains nothing by it. Only root can; returns never. */
 export function startAs(

@@ -12,7 +12,7 @@ import type { SupervisedRun, Supervisor } from '../contract/pipeline.ts'
 import type { Verdict } from '../contract/verdict.ts'
 import { createEventStream } from '../telemetry/event-stream.ts'
 import { createMockProvider } from '../tiers/mock/provider.ts'
-import type { Step } from '../tiers/mock/script.ts'
+import type { ScriptStep } from '../tiers/mock/script.ts'
 import { runsToLearn } from './baseline.ts'
 import { openBaselineStore } from './baseline-store.ts'
 import { foreseenOf } from './foreseen.ts'
@@ -70,7 +70,7 @@ function houseOf(input: ConfigInput = {}) {
 
   /** `denials`: times of refused calls. */
   async function live(
-    steps: readonly Step[] | ((secret: string) => readonly Step[]),
+    steps: readonly ScriptStep[] | ((secret: string) => readonly ScriptStep[]),
     denials?: { readonly times: number; readonly at: number },
     as = profile,
   ) {

@@ -1,5 +1,5 @@
 import { suite, test } from 'node:test'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { makeIsolates } from './isolated-vm.ts'
 import { conformance } from './suite.ts'
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { KillCause, Task } from '../../src/contract/provider.ts'
 import { createMockProvider } from '../../src/tiers/mock/provider.ts'
-import type { Step } from '../../src/tiers/mock/script.ts'
+import type { ScriptStep } from '../../src/tiers/mock/script.ts'
 import { guestsInJs as guests, floodBytes, type GuestName } from './guests.ts'
 import { inJs, inTime, Stand } from './stand.ts'
 import { conformance } from './suite.ts'
@@ -29,13 +29,13 @@ suite('A wall that never releases, or releases late', () => {
 })
 
 /** Scripted steps of each guest. */
-function play(task: Task): readonly Step[] {
+function play(task: Task): readonly ScriptStep[] {
   const name = (Object.keys(guests) as GuestName[]).find((key) => guests[key] === task.code)
   return name ? plays(task)[name] : []
 }
 
-function plays(task: Task): Record<GuestName, readonly Step[]> {
-  const lines = Array.from({ length: 200 }, (_, n): Step => {
+function plays(task: Task): Record<GuestName, readonly ScriptStep[]> {
+  const lines = Array.from({ length: 200 }, (_, n): ScriptStep => {
     const text = `line ${n}\n`
     return n % 2 === 1 ? { stderr: text } : { stdout: text }
   })

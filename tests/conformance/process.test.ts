@@ -1,5 +1,5 @@
 import { suite, test } from 'node:test'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { inNode, inPython, inShell } from './guests-of-programs.ts'
 import { makeProcesses } from './process.ts'

@@ -10,7 +10,7 @@ import { createSparePools } from '../../src/pool/spare-pools.ts'
 import { createProcessProvider } from '../../src/tiers/process/provider.ts'
 import type { JailKind } from '../../src/contract/jail-kind.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import type { Made } from './stand.ts'
 
 /**

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createWasiProvider } from '../../src/tiers/wasi/provider.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
-import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import type { Made } from './stand.ts'
 
 /** The wasm wall with a warden in this process and a state folder of its own. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { missingOf } from '../../src/cli/missing-layers.ts'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8')
 

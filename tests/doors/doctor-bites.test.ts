@@ -17,7 +17,7 @@ import { test } from 'node:test'
 import { tryWalls } from '../../src/cli/doctor-walls.ts'
 import type { Language } from '../../src/contract/job.ts'
 import type { Provider, Sandbox, Task, TaskEnd } from '../../src/contract/provider.ts'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 
 const python = findProgram('python3')
 const tries = 5

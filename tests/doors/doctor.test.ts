@@ -4,7 +4,8 @@ import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import type { ExaminedProvider } from '../../src/cli/doctor.ts'
 
 const root = join(import.meta.dirname, '../..')

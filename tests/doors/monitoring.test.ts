@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import type { Event } from '../../src/contract/event.ts'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { openStand, type Program, type Ran } from '../fixtures/programs.ts'
 
 /** What is told of a program while it runs: who did what, in which order, and how soon somebody hears of it. */

@@ -6,7 +6,7 @@ import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Mayfly } from '../../src/index.ts'
 import { layerFolder, layerFolderFor } from '../../src/lib/layer-folder.ts'
-import { serverUid } from '../../src/jail/facts.ts'
+import { serverUid } from '../../src/contract/uids.ts'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
 /** Packages of a project, by the real command and behind each wall that holds programs. */

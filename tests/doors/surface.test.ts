@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-surface-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

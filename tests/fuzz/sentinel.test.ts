@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { callClasses } from '../../src/contract/calls.ts'
 import { watchedCalls } from '../../src/jail/sentinel-policy.ts'
 import { encodeFrame } from '../../src/lib/frames.ts'
-import { encodeTable, readWord } from '../../src/warden/sentinel-wire.ts'
+import { encodeTable, readWord } from '../../src/warden/engines/processes/sentinel-wire.ts'
 import { fuzz, mutated, Seeded } from './seeded.ts'
 
 /** The sentinel under its compiler's sanitizers: for any input it replies or exits. */

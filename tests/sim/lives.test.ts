@@ -13,7 +13,7 @@ import type { GatedOutput, SupervisedRun, Supervisor } from '../../src/contract/
 import { answerMsMax, releaseMsMax } from '../../src/lives/supervise.ts'
 import { wallAnswerMsMax } from '../../src/contract/wall-answer.ts'
 import { seeded } from '../../src/tiers/mock/seeded.ts'
-import type { Faults, Step } from '../../src/tiers/mock/script.ts'
+import type { Faults, ScriptStep } from '../../src/tiers/mock/script.ts'
 import {
   limitsOf,
   phasesOf,
@@ -60,7 +60,7 @@ type Fault<Name extends keyof Faults> = NonNullable<Faults[Name]>
 /** Everything random about a life. */
 interface Fate {
   readonly profile: Profile
-  readonly steps: readonly Step[]
+  readonly steps: readonly ScriptStep[]
   readonly faults: Faults
   readonly cancelAt: number | undefined
   readonly closeAt: number | undefined
@@ -119,7 +119,7 @@ function fateOf(seed: number): Fate {
     )()
   }
   const end = () =>
-    oneOf<Step>(
+    oneOf<ScriptStep>(
       { result: upTo(99) },
       { result: { value: new Map([[1, 2n]]) } },
       { resultText: `"${'x'.repeat(100)}"`, encoding: 'json' },
@@ -130,7 +130,7 @@ function fateOf(seed: number): Fate {
       { crash: 'the worker died' },
     )
   const middle = () =>
-    oneOf<Step>(
+    oneOf<ScriptStep>(
       { stdout: 'line\n' },
       { stderr: Uint8Array.of(0xff, 0xf0, 0x9f) },
       { spam: upTo(150_000) },

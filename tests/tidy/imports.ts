@@ -29,6 +29,9 @@ const ranks: readonly (readonly [rank: number, files: RegExp])[] = [
   [11, /^src\/(mcp|cli)\//],
 ]
 const wardenFolders = /^src\/(os|jail|warden)\//
+const engineFolder = /^src\/warden\/engines\/[^/]+\//
+/** The kernel, as the core of the warden may see it: itself, its owner and its files; never the processes of a wall. */
+const osOfCore = /^src\/os\/(libc\.js|find-program\.ts|priority\.ts|proc\.ts|read\.ts)$/
 const namesProviders = new Set(['src/assemble/providers.ts', 'src/index.ts'])
 /** Others that start processes, and what. */
 const startersToo = new Map([
@@ -117,11 +120,25 @@ function directionFault(from: string, to: string): string | undefined {
   if (rankTo === undefined) return `${to} is in no room`
   if (/^src\/(os|jail)\//.test(to) && !isWardens(from)) return 'only the warden loads it'
   if (rankTo === 4 && !isWardens(from)) return 'only the warden loads it'
+  const engineFault = from.startsWith('src/warden/') ? engineFaultOf(from, to) : undefined
+  if (engineFault) return engineFault
   if (to.startsWith('src/tiers/') && rankTo === 6 && roomOf(from) !== roomOf(to))
     return namesProviders.has(from) ? undefined : 'only src/assemble/providers.ts names providers'
   if (rankTo > rankFrom) return 'imports go the other way'
   if (rankTo === rankFrom && roomOf(from) !== roomOf(to)) return 'rooms never import each other'
   return undefined
+}
+
+/** An engine alone knows what its walls are made of. */
+function engineFaultOf(from: string, to: string): string | undefined {
+  const engine = engineFolder.exec(from)?.[0]
+  const isOfWalls = to.startsWith('src/jail/') || (to.startsWith('src/os/') && !osOfCore.test(to))
+  if (engine === undefined && (isOfWalls || launchers.test(to)))
+    return 'only an engine knows what a wall is made of'
+  const other = engineFolder.exec(to)?.[0]
+  if (other === undefined || other === engine || from === 'src/warden/engines/index.ts')
+    return undefined
+  return 'only src/warden/engines/index.ts names engines'
 }
 
 function mayStart(from: string): boolean {

@@ -38,7 +38,7 @@ suite(
         assert.equal(group.remove(), false, 'a group with somebody in it was said to be gone')
       } finally {
         child.kill('SIGKILL')
-        group.hurry()
+        group.liftCpuQuota()
         await ended
         await until(() => group.remove(), 'the group to be gone')
       }

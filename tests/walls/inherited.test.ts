@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { jailKinds } from '../../src/contract/jail-kind.ts'
-import { findProgram } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 
 const bin = join(import.meta.dirname, '../../bin/mayfly.js')
 /** A high number, because Node closes what lies close together by itself. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { layers, type Layer } from '../../src/jail/facts.ts'
+import { layers, type JailLayer } from '../../src/jail/facts.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { controls } from '../conformance/cases/controls.ts'
 import { makeIsolates } from '../conformance/isolated-vm.ts'
@@ -37,7 +37,7 @@ suite('The probe refuses a wall without what it needs at least', () => {
     })
 })
 
-async function contained(layer: Layer): Promise<void> {
+async function contained(layer: JailLayer): Promise<void> {
   const made = await makeIsolates({ without: [layer] })
   const stand = new Stand(made.provider, makeIsolates, inJs)
   try {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
-import { findJailFacts, type Layer } from '../../src/jail/facts.ts'
+import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
 import { reachFrom, type JailWish } from './jailed.ts'
 
 /**
@@ -9,7 +9,7 @@ import { reachFrom, type JailWish } from './jailed.ts'
  * (S4-39), and on poorer machines than this one. Whatever is missing, what is left holds.
  */
 const facts = findJailFacts()
-const jails: readonly (readonly [title: string, wish: JailWish, without?: Layer])[] = [
+const jails: readonly (readonly [title: string, wish: JailWish, without?: JailLayer])[] = [
   ['with every layer', {}],
   ['as an ordinary user', { hide: ['root'] }],
   ['without namespaces', { hide: ['namespaces'] }],

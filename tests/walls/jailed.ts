@@ -12,14 +12,14 @@ import {
   type JailCommand,
   type JailedProgram,
 } from '../../src/jail/embedded.ts'
-import { findJailFacts, type Layer } from '../../src/jail/facts.ts'
+import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
 import { childrenOf, isAlive } from '../../src/os/proc.ts'
-import { takeSlot } from '../../src/warden/slots.ts'
+import { takeSlot } from '../../src/warden/engines/processes/slots.ts'
 
 /** How a jail is made for a test: parts of this machine hidden, one layer left out. */
 export interface JailWish {
   readonly hide?: readonly string[]
-  readonly without?: readonly Layer[]
+  readonly without?: readonly JailLayer[]
   /** `none`: no jail at all, to see that there is something to reach. */
   readonly way?: 'embedded' | 'bubblewrap' | 'none'
 }

@@ -6,10 +6,11 @@ import { suite, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { descendantsOf } from '../conformance/remains.ts'
 import { until } from '../conformance/stand.ts'
-import { findJailFacts, findProgram, wallUids } from '../../src/jail/facts.ts'
-import { isAlive } from '../../src/os/proc.ts'
-import { named } from '../../src/warden/lease.ts'
-import { endOrphans, markOf } from '../../src/warden/orphans.ts'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
+import { wallUids } from '../../src/contract/uids.ts'
+import { identify, isAlive } from '../../src/os/proc.ts'
+import { endOrphans, markOf } from '../../src/warden/engines/processes/orphans.ts'
 import { openWhole } from './whole-wall.ts'
 
 const id = 'w0123456789abcdef'
@@ -36,7 +37,7 @@ const namespaces = findJailFacts().namespaces && unshare !== undefined
 
 suite('What launchers of dead wardens left', { skip: process.platform !== 'linux' }, () => {
   test('is ended, and what belongs to a living one is not', async () => {
-    const { pid, startTime } = named(process.pid)
+    const { pid, startTime } = identify(process.pid)
     await using dead = await called(`mayfly-wall:${id}:${pid}:${startTime - 1}`)
     await using living = await called(markOf(id))
     await using other = await called(`mayfly-wall:somebody:${pid}:${startTime - 1}`)
@@ -48,7 +49,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
 
   test('is ended whatever uid the wall had, and what has another than walls have is not', async (t) => {
     if (!findJailFacts().root) return t.skip('walls have no uids of their own here')
-    const { pid, startTime } = named(process.pid)
+    const { pid, startTime } = identify(process.pid)
     const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
     await using wall = await called(mark, wallUids.last)
     await using other = await called(mark, wallUids.last + 1)
@@ -62,7 +63,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
   test('is known by a word among its arguments, where it is bubblewrap and only there', async (t) => {
     const bwrap = findProgram('bwrap')
     if (!bwrap || !namespaces) return t.skip('bubblewrap makes no walls here')
-    const { pid, startTime } = named(process.pid)
+    const { pid, startTime } = identify(process.pid)
     const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
     const words = ['--unshare-all', '--unsetenv', mark, '--ro-bind', '/', '/', '--', '/bin/sleep']
     const wall = spawn(bwrap, [...words, '60'], { stdio: 'ignore' })
@@ -83,7 +84,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     for (const hide of [[], ['cgroup']]) {
       await using whole = await openWhole({ hide })
       const wall = await whole.start('python', 'bubblewrap')
-      const { pid, startTime } = named(process.pid)
+      const { pid, startTime } = identify(process.pid)
       const mark = `mayfly-wall:${wall.id}:${pid}:${startTime}`
       const launchers = descendantsOf(process.pid).filter((one) => wordsOf(one).includes(mark))
       assert.ok(launchers.length >= 1, JSON.stringify(hide))
@@ -94,7 +95,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     'is left where it belongs to a container',
     { skip: !namespaces && 'no namespaces here' },
     async () => {
-      const { pid, startTime } = named(process.pid)
+      const { pid, startTime } = identify(process.pid)
       const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
       const words = ['--user', '--map-root-user', '--pid', '--fork', '--kill-child', 'bash', '-c']
       const inside = spawn(unshare!, [...words, `bash -c 'exec -a ${mark} sleep 60' & wait`])

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { Mayfly, type JobRequest, type Outcome, type RunOptions } from '../../src/index.ts'
 import { processFacts } from '../../src/os/proc.ts'
-import { kind } from '../../src/tiers/process/wire.ts'
+import { kind } from '../../src/walls/wire.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { isMissing, unable } from './process-stands.ts'
 

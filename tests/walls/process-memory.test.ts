@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Layer } from '../../src/jail/facts.ts'
+import type { JailLayer } from '../../src/jail/facts.ts'
 import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
 /** Programs of one wall have one user. None of them changes what another holds in memory, its parent's above all. */
-const stands: readonly { readonly way: 'embedded' | 'bubblewrap'; readonly without: Layer[] }[] = [
+const stands: readonly {
+  readonly way: 'embedded' | 'bubblewrap'
+  readonly without: JailLayer[]
+}[] = [
   { way: 'embedded', without: [] },
   { way: 'embedded', without: ['landlock'] },
   { way: 'bubblewrap', without: [] },

@@ -8,11 +8,12 @@ import {
   type JailedProgram,
   type JailOptions,
 } from '../../src/jail/embedded.ts'
-import { findJailFacts, findProgram, type JailFacts } from '../../src/jail/facts.ts'
+import { findJailFacts, type JailFacts } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { closeOnExecFrom } from '../../src/os/libc.js'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { nodeProgram, pythonProgram } from '../../src/tiers/process/launch.ts'
-import { takeSlot } from '../../src/warden/slots.ts'
+import { takeSlot } from '../../src/warden/engines/processes/slots.ts'
 
 /** A process wall started straight from its command, and spoken to as the server would. */
 export interface ProcessWish {

@@ -5,9 +5,9 @@ import { statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { test } from 'node:test'
 import { findJailFacts } from '../../src/jail/facts.ts'
-import { ProgramZones } from '../../src/warden/program-zones.ts'
+import { ProgramZones } from '../../src/warden/engines/processes/program-zones.ts'
 import type { ZoneReport } from '../../src/contract/warden.ts'
-import { markOf } from '../../src/warden/zone-marks.ts'
+import { markOf } from '../../src/warden/engines/processes/zone-marks.ts'
 import { openWhole } from './whole-wall.ts'
 
 test('Programs are asked about by every name: in letters of any kind, and by the link of the kernel to what runs', async (t) => {
@@ -56,7 +56,7 @@ test('A number that is no process of the wall by the time that it is looked at i
     const before = markOf(stranger.pid!)
     const told: ZoneReport[] = []
     const zones = new ProgramZones({
-      taken: {
+      resources: {
         cgroup: undefined,
         slot: process.getuid?.() === 0 ? { uid } : undefined,
         processes: [],

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { callClasses } from '../../src/contract/calls.ts'
 import { openSentinel, reopen, type SentinelProgram } from '../../src/jail/sentinel.ts'
 import { filtersFor } from '../../src/jail/sentinel-policy.ts'
-import { Sentinel } from '../../src/warden/sentinel.ts'
+import { Sentinel } from '../../src/warden/engines/processes/sentinel.ts'
 
 /** A sentinel alone with one program, in namespaces of its own and without the rest of a wall. */
 export interface Alone extends AsyncDisposable {

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite, test } from 'node:test'
 import { MayflyError } from '../../src/contract/error.ts'
-import { findJailFacts, findProgram } from '../../src/jail/facts.ts'
+import { findJailFacts } from '../../src/jail/facts.ts'
+import { findProgram } from '../../src/os/find-program.ts'
 import { leaseFolder } from '../../src/lib/state-folder.ts'
 import { openCgroups } from '../../src/os/cgroup.ts'
 import { isAlive, processesOf, processFacts } from '../../src/os/proc.ts'
@@ -199,7 +200,7 @@ except OSError as e: print('ready', type(e).__name__, flush=True)`)
           wall.run(guests.burnsFor(3))
           await ready(wall)
           shares.push(Number(/ready ([\d.]+)/.exec(wall.said.stdout)?.[1]))
-          // Who holds it on a machine that is busy with others may get its own turn late, once.
+          // The warden may get its own turn late, once, on a busy machine.
         } while (!isHalf() && shares.length < triesMax)
         t.diagnostic(`it had ${shares.map((one) => one.toFixed(3)).join()} of a core`)
         assert.ok(isHalf(), `it had ${shares.join()} of a core`)
@@ -315,7 +316,7 @@ console.log('had')`
       wall.close()
       return wall.id
     }
-    // What is loaded once stays.
+    // Modules that were loaded stay in memory.
     for (const way of ways) await round(way, 'python')
     const before = await restingRemains()
     const ids = []
@@ -442,7 +443,7 @@ function remains() {
   return { processes: descendantsOf(process.pid), open: kindsOpen() }
 }
 
-/** What is there once nothing of it goes any more: the same for some looks after one another. */
+/** Count that stays the same for some looks in a row. */
 async function restingRemains() {
   let [seen, same] = [remains(), 0]
   const isResting = () => {

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { encodeFrame, FrameDecoder } from '../../src/lib/frames.ts'
 import { processFacts } from '../../src/os/proc.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
-import type { Claim, StartedWall, WardenClient } from '../../src/walls/client.ts'
+import type { WallClaim, StartedWall, WardenClient } from '../../src/walls/client.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
 import type { ClaimResult, WallEnd, WallExit, WallJailKind } from '../../src/contract/warden.ts'
-import type { WardenOptions } from '../../src/warden/warden.ts'
+import type { WardenOptions } from '../../src/contract/warden-options.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { inTime, until } from '../conformance/stand.ts'
 
@@ -67,7 +67,7 @@ export class WholeWall {
     return processFacts(this.started.wall.pid)?.parent ?? this.started.wall.pid
   }
 
-  async claim(to: Partial<Claim> = {}): Promise<void> {
+  async claim(to: Partial<WallClaim> = {}): Promise<void> {
     const usual = { tenant: '', memory: 128 * MiB, deadline: 60_000 }
     this.claimed = await this.#warden.claim(this.id, { ...usual, ...to })
   }

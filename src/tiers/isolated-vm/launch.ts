@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
-import type { Layer } from '../../jail/facts.ts'
+import type { JailLayer } from '../../jail/facts.ts'
 import { bindingOf, packageFolder } from '../../os/packages.ts'
 
-/** What the server may ask for; everything else about the program is decided here. */
+/** Settings that a server may choose; everything else about the program is decided here. */
 export interface WorkerSettings {
   readonly spares: number
   readonly spareMiB: number
@@ -15,7 +15,10 @@ const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, impor
 const transformer = () => bindingOf('@oxc-transform/binding')
 
 /** The isolate worker: Node, isolated-vm, the transformer of TypeScript and the guest's own files, nothing else of this machine. */
-export function isolateWorker(settings: WorkerSettings, without: readonly Layer[]): JailedProgram {
+export function isolateWorker(
+  settings: WorkerSettings,
+  without: readonly JailLayer[],
+): JailedProgram {
   return {
     name: 'isolated-vm',
     nodeFlags: ['--max-semi-space-size=2'],

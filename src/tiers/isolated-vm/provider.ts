@@ -32,7 +32,7 @@ export const spareMiB = 128
 /** The capability that leaves WebAssembly in a realm. Its memory is counted by the warden, not by the isolate. */
 const webAssembly = 'webassembly'
 
-/** What a live isolate closes while it runs: everything else it never had. */
+/** Controls that a live isolate closes while it runs: everything else it never had. */
 const tightens = [
   'network',
   'files',

@@ -23,7 +23,7 @@ import type {
 } from '../../contract/provider.ts'
 import { encodeTagged } from '../../lib/tagged.ts'
 import { newId } from '../../lib/id.ts'
-import type { Faults, Script, Step } from './script.ts'
+import type { Faults, Script, ScriptStep } from './script.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /** Longest chunk that goes out at once. */
@@ -36,7 +36,7 @@ interface Parts {
   readonly faults: Faults
 }
 
-/** One mock life: plays its script against the clock it was given, once, and then is no more. */
+/** Mock life: plays its script once against a given clock. */
 export class MockSandbox implements Sandbox {
   readonly id: string
   readonly provider = 'mock'
@@ -48,7 +48,7 @@ export class MockSandbox implements Sandbox {
   readonly #timers = new Set<Timer>()
   readonly #artifacts: TaskEnd['artifacts'][number][] = []
   #controls: Controls
-  /** What each zone may do that was told apart from the whole. */
+  /** Controls of each zone that has its own. */
   readonly #zones = new Map<string, Controls>()
   #cpuTime = 0
   #state: 'ready' | 'running' | 'ended' = 'ready'
@@ -112,7 +112,7 @@ export class MockSandbox implements Sandbox {
     return Promise.reject(new MayflyError('UNAVAILABLE', 'Cannot thaw: provider "mock" does not'))
   }
 
-  /** It has no wall that could see anything. */
+  /** A mock has no wall to see anything. */
   watch(): void {}
 
   capture(): Promise<Capture> {
@@ -149,7 +149,7 @@ export class MockSandbox implements Sandbox {
     if (task.calls !== undefined) this.#answer('null', 'json')
   }
 
-  async #at(step: Step, began: number, io: TaskIo): Promise<void> {
+  async #at(step: ScriptStep, began: number, io: TaskIo): Promise<void> {
     if (this.#hasEnded) return
     await this.#sleep((step.at ?? 0) - (this.#parts.clock.now() - began))
     if (!this.#hasEnded) await this.#do(step, io)
@@ -167,7 +167,7 @@ export class MockSandbox implements Sandbox {
     }
   }
 
-  async #do(step: Step, io: TaskIo): Promise<void> {
+  async #do(step: ScriptStep, io: TaskIo): Promise<void> {
     if ('stdout' in step) return await this.#send(step.stdout, (chunk) => io.stdout(chunk))
     if ('stderr' in step) return await this.#send(step.stderr, (chunk) => io.stderr(chunk))
     if ('spam' in step)
@@ -258,8 +258,8 @@ export class MockSandbox implements Sandbox {
   }
 }
 
-/** What a step is the answer to one call of; undefined for a step that is none. */
-function answerOf(step: Step): Omit<CallAnswer, 'executionTime'> | undefined {
+/** Answer of a step to one call of a batch; undefined for any other step. */
+function answerOf(step: ScriptStep): Omit<CallAnswer, 'executionTime'> | undefined {
   const failed = { status: 'error', resultText: 'null', encoding: 'json' } as const
   if ('error' in step) return { ...failed, error: step.error }
   if ('resultText' in step) {

@@ -5,16 +5,16 @@ import { seeded } from './seeded.ts'
 import { parseJson } from '../../lib/parse-json.ts'
 
 /**
- * What a mock sandbox does with a task, since it runs none of its code: these steps, in this order. A script without
- * a last step that ends it goes on until it is killed.
+ * Steps that a mock sandbox plays for a task, in order; it runs none of its code. A script without a last step that ends
+ * it goes on until it is killed.
  */
-export type Script = (task: Task) => readonly Step[]
+export type Script = (task: Task) => readonly ScriptStep[]
 
 /** `at`: milliseconds from the release of user code; late steps follow as soon as they can. */
-export type Step = { readonly at?: number } & (
+export type ScriptStep = { readonly at?: number } & (
   | { readonly stdout: string | Uint8Array }
   | { readonly stderr: string | Uint8Array }
-  /** That many bytes as fast as they are taken. */
+  /** Writes that many bytes under back-pressure. */
   | { readonly spam: number }
   | { readonly artifact: { readonly path: string; readonly bytes: Uint8Array } }
   /** Uses that many bytes; above the limit the life ends. */
@@ -30,7 +30,7 @@ export type Step = { readonly at?: number } & (
   | { readonly crash: string }
 )
 
-/** What the wall itself gets wrong; numbers are milliseconds. */
+/** Faults of the wall itself; numbers are milliseconds. */
 export interface Faults {
   /** Releases user code late, or never. */
   readonly release?: number | 'never'

@@ -7,7 +7,7 @@ import type { WardenClient } from '../../walls/client.ts'
 import type { Wall } from '../../contract/warden.ts'
 import { probeTenant } from '../../walls/shelf.ts'
 import { assertAnswers, assertJailed, type Probe } from '../../walls/proof.ts'
-import { spareDiskBytes, usualCalls, type Rack } from './rack.ts'
+import { spareDiskBytes, usualCalls, type Rack } from '../../walls/program-spares.ts'
 
 interface Found {
   readonly availability: Availability
@@ -95,7 +95,7 @@ export async function probe(
   }
 }
 
-/** What our own guest printed, as far as it looks like a version. */
+/** Version that the probe printed. */
 function versionIn(printed: string): string {
   return /^\d+\.\d+\.\d+\S{0,16}/.exec(printed)?.[0] ?? 'unknown'
 }

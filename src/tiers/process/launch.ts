@@ -3,7 +3,7 @@ import type { JailedProgram } from '../../jail/embedded.ts'
 import { bindingOf, packageFolder } from '../../os/packages.ts'
 import { ownFolder, type WholeProgram } from '../../jail/whole.ts'
 
-/** What the server may ask for; everything else about the program is decided here. */
+/** Settings that a server may choose; everything else about the program is decided here. */
 export interface ProgramSettings {
   /** /work, /tmp and /dev/shm together. */
   readonly scratchBytes: number

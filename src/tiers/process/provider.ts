@@ -11,10 +11,10 @@ import type { OpenFolders } from '../../walls/folder-calls.ts'
 import type { OpenWayOut } from '../../walls/exit.ts'
 import { unavailable } from '../../walls/worker-claim.ts'
 import { WorkerSandbox } from '../../walls/worker-sandbox.ts'
-import { claimProgram } from './claim.ts'
+import { claimProgram } from '../../walls/program-claim.ts'
 import { probe } from './detect.ts'
-import { createRack, programOf, type Rack, type RackOptions } from './rack.ts'
-import { ProcessSandbox, tightenedAlways } from './sandbox.ts'
+import { createRack, programOf, type Rack, type RackOptions } from '../../walls/program-spares.ts'
+import { ProgramSandbox, tightenedAlways } from '../../walls/program-sandbox.ts'
 import type { JailKind } from '../../contract/jail-kind.ts'
 
 export interface ProcessOptions {
@@ -92,7 +92,7 @@ export function createProcessProvider(options: ProcessOptions): Provider {
     },
     async launch(profile) {
       const sandbox = await launch(provider.name, profile, options, rack)
-      isWatched ||= sandbox instanceof ProcessSandbox && sandbox.isWatched
+      isWatched ||= sandbox instanceof ProgramSandbox && sandbox.isWatched
       return sandbox
     },
     close: () => rack.close(),
@@ -128,7 +128,7 @@ async function launch(
     const parts = {
       provider,
       profile,
-      worker: wall,
+      wall,
       warden,
       voice,
       pool,
@@ -147,7 +147,7 @@ async function launch(
   }
   const { openWayOut } = options
   const parts = { provider, profile, wall, warden, voice, pool, held, listener, openWayOut }
-  return new ProcessSandbox(newId('sbx'), parts)
+  return new ProgramSandbox(newId('sbx'), parts)
 }
 
 function isolateSettings({ controls }: Profile) {

@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url'
 import { narrowFilter, type JailedProgram } from '../../jail/embedded.ts'
-import type { Layer } from '../../jail/facts.ts'
+import type { JailLayer } from '../../jail/facts.ts'
 
 const here = (place: string) => fileURLToPath(new URL(`../../../${place}`, import.meta.url))
 
 /** The wasm worker: Node and the guest's own files, nothing else of this machine. */
-export function wasmWorker(without: readonly Layer[]): JailedProgram {
+export function wasmWorker(without: readonly JailLayer[]): JailedProgram {
   return {
     name: 'wasi',
     nodeFlags: ['--max-semi-space-size=2'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { layers, type Layer } from '../../../src/jail/facts.ts'
+import { layers, type JailLayer } from '../../../src/jail/facts.ts'
 import { openCgroups } from '../../../src/os/cgroup.ts'
 import { inParallel, sample, seed } from '../sample.ts'
 import { processFamilies, type ProcessCase, type ProcessFamily } from './case.ts'
@@ -30,12 +30,12 @@ const aboutTheFilter: readonly ProcessFamily[] = [
 ]
 
 /** Hidden by that layer alone: host name, other users, other processes. None of it is a reach. */
-const hiddenBy: Partial<Record<Layer, readonly string[]>> = {
+const hiddenBy: Partial<Record<JailLayer, readonly string[]>> = {
   namespaces: ['name-of-the-host', 'no-user-of-the-host', 'everybody-is-there'],
 }
 
 /** Layers without which the product runs nothing in a wall. */
-const needed: readonly Layer[] = ['namespaces', 'seccomp', 'memory watch']
+const needed: readonly JailLayer[] = ['namespaces', 'seccomp', 'memory watch']
 
 let trap: ProcessTrap
 const absent = new Map<WallName, string>()
@@ -90,12 +90,12 @@ async function answers({ walls, wall }: Field): Promise<void> {
   assert.deepEqual([status, stdout, error], ['ok', 'out\n', undefined])
 }
 
-function judging(layer: Layer, { family }: ProcessCase): Pick<Field, 'onlySeen'> {
+function judging(layer: JailLayer, { family }: ProcessCase): Pick<Field, 'onlySeen'> {
   return { onlySeen: layer === 'seccomp' && aboutTheFilter.includes(family) }
 }
 
 /** Cases measured from outside run alone, in the whole corpus. Without namespaces no shell starts. */
-function sampleOf(family: ProcessFamily, layer: Layer): readonly ProcessCase[] {
+function sampleOf(family: ProcessFamily, layer: JailLayer): readonly ProcessCase[] {
   const runs = ({ name, over, quick, language }: ProcessCase): boolean =>
     !over &&
     !quick &&
@@ -104,7 +104,7 @@ function sampleOf(family: ProcessFamily, layer: Layer): readonly ProcessCase[] {
   return sample(processCorpus[family].filter(runs), perFamily)
 }
 
-function noSuchWall(wall: WallName, layer: Layer): string | undefined {
+function noSuchWall(wall: WallName, layer: JailLayer): string | undefined {
   if (wall === 'bubblewrap' && layer === 'landlock') return 'it has no such layer'
   if (wall === 'bubblewrap' && layer === 'namespaces')
     return 'it is made of namespaces: without them there is none'

@@ -9,7 +9,7 @@ import type { JobRequest } from '../../../src/contract/job.ts'
 import type { Outcome } from '../../../src/contract/outcome.ts'
 import type { Provider } from '../../../src/contract/provider.ts'
 import { strengthOf } from '../../../src/contract/tier.ts'
-import type { Layer } from '../../../src/jail/facts.ts'
+import type { JailLayer } from '../../../src/jail/facts.ts'
 import { newJob } from '../../../src/job.ts'
 import { createSparePools } from '../../../src/pool/spare-pools.ts'
 import { startWarden } from '../../../src/sdk/start-warden.ts'
@@ -30,7 +30,7 @@ export interface Walls extends AsyncDisposable {
 }
 
 export interface WallsWish {
-  readonly without?: readonly Layer[]
+  readonly without?: readonly JailLayer[]
   /** Accepts incomplete walls, which the product never does. */
   readonly unproved?: boolean
 }

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { suite, test } from 'node:test'
+import { allControls, noNetwork, type Controls } from '../contract/controls.ts'
+import { WorkerSandbox } from './worker-sandbox.ts'
+import type { WayOut } from './exit.ts'
+import { ProgramSandbox } from './program-sandbox.ts'
+
+/** Races between the opening of a sandbox's exit and its tightening or end, with mock walls. */
+const controls: Controls = { ...allControls, memory: 2 ** 20, cpu: 1, processes: 4 }
+const sandboxes = {
+  process: (parts: object) => new ProgramSandbox('s', parts as never),
+  worker: (parts: object) => new WorkerSandbox('s', parts as never),
+}
+
+function played() {
+  const opening = Promise.withResolvers<WayOut>()
+  const seen: { network: unknown; isClosed: boolean } = { network: undefined, isClosed: false }
+  const wayOut: WayOut = {
+    trust: undefined,
+    listen: () => undefined,
+    fetch: () => Promise.reject(new Error('nobody asks')),
+    attempts: [],
+    tighten: (to) => void (seen.network = to.network),
+    close: () => void (seen.isClosed = true),
+  }
+  const wall = {
+    wall: { id: 'w', layers: [], calls: [], idleBytes: 0 },
+    streams: { stdout: new PassThrough(), stderr: new PassThrough() },
+    ref: () => undefined,
+    listen: () => undefined,
+    send: () => undefined,
+    kill: () => Promise.resolve(),
+  }
+  const parts = {
+    provider: 'played',
+    profile: { controls, limits: {}, schedule: { phases: [] } },
+    wall,
+    warden: { tighten: () => new Promise((then) => void setTimeout(then, 5, {})) },
+    voice: { say: () => undefined },
+    give: () => undefined,
+    pool: 'hit',
+    listener: { close: () => undefined },
+    openWayOut: () => opening.promise,
+    held: {},
+  }
+  return { parts, seen, open: () => opening.resolve(wayOut) }
+}
+
+const task = { run: 'r', language: 'python', capabilities: [], files: [] } as never
+const turn = () => new Promise((then) => void setImmediate(then))
+
+for (const [name, make] of Object.entries(sandboxes))
+  suite(`While the way out of a ${name} is being opened`, () => {
+    test('tightened controls hold once it is open', async () => {
+      const { parts, seen, open } = played()
+      const sandbox = make(parts)
+      void sandbox.run(task, {} as never)
+      await sandbox.tighten({ ...controls, network: noNetwork })
+      open()
+      await turn()
+      assert.deepEqual(seen.network, noNetwork)
+    })
+
+    test('and what was still being tightened too, whichever of two is over first', async () => {
+      const { parts, seen, open } = played()
+      const sandbox = make({ ...parts, isWhole: true })
+      void sandbox.run(task, {} as never)
+      const both = [
+        sandbox.tighten({ ...controls, network: noNetwork, cpu: 0.5 }),
+        sandbox.tighten({ ...controls, processes: 2 }),
+      ]
+      open()
+      await turn()
+      assert.deepEqual(seen.network, noNetwork)
+      const [, last] = await Promise.all(both)
+      assert.deepEqual(seen.network, noNetwork)
+      assert.deepEqual([last!.controls.network, last!.controls.processes], [noNetwork, 2])
+    })
+
+    test('a task that ends meanwhile has none', async () => {
+      const { parts, seen, open } = played()
+      const sandbox = make(parts)
+      void sandbox.run(task, {} as never)
+      sandbox.kill({ status: 'cancelled' })
+      open()
+      await turn()
+      assert.ok(seen.isClosed)
+    })
+  })

@@ -1,0 +1,98 @@
+import type { Controls } from '../contract/controls.ts'
+import { MayflyError, messageOf } from '../contract/error.ts'
+import type { Sink, Emitter } from '../contract/event.ts'
+import type { Task, TaskIo } from '../contract/provider.ts'
+import { fetchCapability, type WayOut } from './exit.ts'
+import { filesCapability, type FolderCalls } from './folder-calls.ts'
+import type { WallHandle } from './handle.ts'
+import { argsBytesMax, callSchema, headed, kind } from './wire.ts'
+
+/** Calls of one job, and bytes of answers that it has not read: an honest guest waits for its answers. */
+const CALLS_MAX = 100_000
+const BACKLOG_BYTES_MAX = 8 * 2 ** 20
+
+export interface GuestCallsParts {
+  readonly wall: WallHandle
+  readonly voice: Emitter
+  /** State of the sandbox when it is asked. */
+  readonly now: () => {
+    readonly controls: Controls
+    readonly wayOut: WayOut | undefined
+    readonly folders: FolderCalls | undefined
+    readonly task: Task | undefined
+    readonly io: TaskIo | undefined
+    readonly sink: Sink | undefined
+    readonly isEnded: boolean
+  }
+  readonly garbled: (why: string) => void
+}
+
+/** Calls by name of a guest in a realm without sockets: granted ones are answered, every other is refused here. */
+export class GuestCalls {
+  readonly #parts: GuestCallsParts
+  #calls = 0
+
+  constructor(parts: GuestCallsParts) {
+    this.#parts = parts
+  }
+
+  /** The text of the call is read before this function first awaits. */
+  async answer(payload: Buffer): Promise<void> {
+    const { wall, now, garbled } = this.#parts
+    const read = headed(callSchema, payload)
+    if (!read || read.rest.length > argsBytesMax) return garbled('unreadable call')
+    if (now().isEnded) return
+    if (++this.#calls > CALLS_MAX || wall.backlogBytes > BACKLOG_BYTES_MAX)
+      return garbled('too many calls')
+    const { id, name } = read.head
+    try {
+      this.#reply({ id, text: await this.#textOf(name, read.rest.toString()) })
+    } catch (error) {
+      this.#reply({ id, error: messageOf(error) })
+    }
+  }
+
+  /** Network and folders name no capability that a phase could take back: the exit holds the controls in force. */
+  async #textOf(name: string, argsText: string): Promise<string> {
+    const { wayOut, folders, io } = this.#parts.now()
+    if (name === fetchCapability && wayOut) return await wayOut.fetch(argsText)
+    if (name === filesCapability && folders) return await folders.answer(argsText)
+    this.#assertGranted(name)
+    if (!io?.call) throw new MayflyError('FORBIDDEN', `Cannot call "${name}": nobody answers`)
+    const text = await io.call(name, argsText)
+    // Revoked meanwhile, the answer is no longer the guest's.
+    this.#assertGranted(name)
+    return text
+  }
+
+  /** After the end of its job the worker may have another guest. */
+  #reply(answer: { readonly id: number } & Readonly<Record<string, unknown>>): void {
+    if (!this.#parts.now().isEnded) this.#parts.wall.send(kind.reply, JSON.stringify(answer))
+  }
+
+  #assertGranted(name: string): void {
+    const { capabilities } = this.#parts.now().controls
+    if (capabilities === 'any' || capabilities.includes(name)) return
+    this.#report(name)
+    throw new MayflyError('FORBIDDEN', `Cannot call "${name}": it is not granted`)
+  }
+
+  #report(capability: string): void {
+    const { task, sink } = this.#parts.now()
+    const fields = { capability: capability.slice(0, 200) }
+    const run = task?.run ?? null
+    const about = { run, zone: task?.zone ?? 'main', trust: 'wall' } as const
+    this.#parts.voice.say('capability/denied', fields, about)
+    sink?.({
+      format: 1,
+      seq: 0,
+      at: Date.now(),
+      run,
+      zone: 'main',
+      point: 'capability/denied',
+      actor: 'guest',
+      trust: 'wall',
+      fields,
+    })
+  }
+}

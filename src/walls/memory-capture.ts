@@ -1,0 +1,175 @@
+import type { Socket } from 'node:net'
+import * as z from 'zod'
+import { MayflyError } from '../contract/error.ts'
+import type { Capture } from '../contract/provider.ts'
+import type { CaptureProgress, Wall } from '../contract/warden.ts'
+import { parseJson } from '../lib/parse-json.ts'
+
+/** Bytes of all processes of a program together; what a wall holds beyond them is not in its capture. */
+export const captureBytesMax = 64 * 2 ** 20
+/** Bytes of all heads together: one for each 64 KiB and for each mapping. */
+const HEAD_BYTES_MAX = 8 * 2 ** 20
+const LINE_BYTES_MAX = 256
+const COPY_MS_MAX = 10_000
+const NEWLINE = 0x0a
+
+const head = z.union([
+  z.strictObject({
+    pid: z.number().int().min(1),
+    from: z.string().regex(/^[0-9a-f]{1,16}$/),
+    bytes: z
+      .number()
+      .int()
+      .min(1)
+      .max(2 ** 20),
+  }),
+  z.strictObject({ pid: z.number().int().min(1), refused: z.literal(true) }),
+  z.strictObject({ end: z.literal(true), isWhole: z.boolean() }),
+])
+type Head = z.infer<typeof head>
+
+/** Capture of a wall without a sentinel: none, with the cause. */
+export function withoutSentinel({ missing }: Pick<Wall, 'missing'>): Capture {
+  const why = missing.find((one) => one.startsWith('sentinel')) ?? 'its wall has no sentinel'
+  return { kind: 'none', parts: [], why }
+}
+
+/**
+ * Copies of what a program holds in memory, one after the other, over one socket. Two parts: the bytes, and where each
+ * stretch of them was. What comes is bounded and checked: whoever sends it sits beside an enemy.
+ */
+export class MemoryCopies {
+  #socket: Socket | undefined
+  #isClosed = false
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** Rejects with MayflyError UNAVAILABLE where it is late, is too much, or cannot be read. */
+  copy(
+    open: () => Promise<Socket>,
+    begin: (bytesMax: number) => Promise<CaptureProgress>,
+  ): Promise<Capture> {
+    const turn = this.#last.then(async () => {
+      const socket = (this.#socket ??= (await open()).on('error', () => undefined))
+      // Somebody else may have closed it meanwhile; one that was spoilt tells nothing any more.
+      if (this.#isClosed) socket.destroy()
+      if (socket.destroyed) throw unavailable('its socket is closed')
+      const { leftOut } = await begin(captureBytesMax)
+      return await read(socket, leftOut)
+    })
+    this.#last = turn.catch(() => undefined)
+    return turn
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#socket?.destroy()
+  }
+}
+
+async function read(socket: Socket, leftOut: number): Promise<Capture> {
+  const { promise, resolve, reject } = Promise.withResolvers<Capture>()
+  const late = setTimeout(() => reject(unavailable('it is late')), COPY_MS_MAX)
+  const copy = new Copy(leftOut)
+  const take = (chunk: Buffer) => {
+    try {
+      if (copy.take(chunk)) resolve(copy.capture)
+    } catch (error) {
+      reject(error)
+    }
+  }
+  const lost = () => reject(unavailable('its sentinel ended'))
+  if (socket.destroyed) lost()
+  socket.on('data', take).once('close', lost).resume()
+  try {
+    return await promise
+  } catch (error) {
+    socket.destroy()
+    throw error
+  } finally {
+    clearTimeout(late)
+    socket.pause()
+    socket.off('data', take).off('close', lost)
+  }
+}
+
+/** Parser of a copy as it comes in. */
+class Copy {
+  #rest = Buffer.alloc(0)
+  /** Bytes of the stretch that is coming. */
+  #awaited = 0
+  #headBytes = 0
+  #bytes = 0
+  readonly #memory: Buffer[] = []
+  readonly #places: (Head & { readonly at?: number })[] = []
+  readonly #leftOut: number
+
+  /** `leftOut`: processes that are not even tried. */
+  constructor(leftOut: number) {
+    this.#leftOut = leftOut
+  }
+
+  /** True with the last of it. */
+  take(chunk: Buffer): boolean {
+    this.#rest = Buffer.concat([this.#rest, chunk])
+    for (;;) {
+      if (this.#awaited > this.#rest.length) return false
+      if (this.#awaited > 0) this.#keep()
+      const newline = this.#rest.subarray(0, LINE_BYTES_MAX).indexOf(NEWLINE)
+      if (newline < 0 && this.#rest.length >= LINE_BYTES_MAX) throw unavailable('it has no head')
+      if (newline < 0) return false
+      if (this.#begin(this.#line(newline))) return true
+    }
+  }
+
+  get capture(): Capture {
+    const places = Buffer.from(JSON.stringify(this.#places))
+    const isCut = this.#places.some((one) => 'end' in one && !one.isWhole)
+    const refused = this.#places.filter((one) => 'refused' in one).length
+    const missing = [
+      ...(isCut ? [`it holds more than ${captureBytesMax} bytes`] : []),
+      ...(this.#leftOut > 0 ? [`${this.#leftOut} of its processes are left out`] : []),
+      ...(refused > 0 ? [`${refused} of its processes could not be looked into`] : []),
+    ]
+    return {
+      kind: 'memory',
+      ...(missing.length > 0 && { why: missing.join('; ') }),
+      parts: [
+        { name: 'memory.bin', bytes: this.#memory },
+        { name: 'memory.json', bytes: [places] },
+      ],
+    }
+  }
+
+  #line(newline: number): Head {
+    const line = this.#rest.subarray(0, newline)
+    this.#rest = this.#rest.subarray(newline + 1)
+    this.#headBytes += newline
+    if (this.#headBytes > HEAD_BYTES_MAX) throw unavailable('it has too many heads')
+    try {
+      return head.parse(parseJson(line.toString('latin1')))
+    } catch {
+      throw unavailable('it cannot be read')
+    }
+  }
+
+  /** True for the last head. */
+  #begin(one: Head): boolean {
+    this.#places.push('bytes' in one ? { ...one, at: this.#bytes } : one)
+    if ('end' in one) return true
+    if (!('bytes' in one)) return false
+    this.#awaited = one.bytes
+    this.#bytes += one.bytes
+    if (this.#bytes > captureBytesMax) throw unavailable('it is more than was asked for')
+    return false
+  }
+
+  #keep(): void {
+    this.#memory.push(Buffer.from(this.#rest.subarray(0, this.#awaited)))
+    this.#rest = this.#rest.subarray(this.#awaited)
+    this.#awaited = 0
+  }
+}
+
+function unavailable(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot capture the memory of a wall: ${why}`)
+}

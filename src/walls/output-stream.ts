@@ -1,0 +1,137 @@
+import type { Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+
+/** Output stream of a program: raw bytes on a socket of its own, with the kernel's back-pressure. */
+export interface ProgramStream {
+  /** Resolves when all that was written before now has been taken, or none of it may be any more. */
+  drained(): Promise<void>
+  /** Stops waiting for the reader. */
+  giveUp(): void
+  close(): void
+  /** Bytes read here and not yet taken. */
+  readonly heldBytes: number
+}
+
+const CHUNK_BYTES_MAX = 65_536
+/** Output beyond the limit that is read and dropped, so that a program which writes a little more may end well. */
+const BEYOND_BYTES_MAX = 8 * 2 ** 20
+/** Token bucket of bytes: one event loop reads for all walls. */
+export const paceOf = { burst: 8 * 2 ** 20, eachMs: (4 * 2 ** 20) / 1000, restMs: 50 } as const
+
+export interface StreamOptions {
+  readonly socket: Socket
+  readonly bytesMax: number
+  take(chunk: Uint8Array): void | Promise<void>
+  /** Told once, when it goes on for far too long. */
+  flooded(): void
+}
+
+export function readStream(options: StreamOptions): ProgramStream {
+  return new SocketStream(options)
+}
+
+class SocketStream implements ProgramStream {
+  readonly #options: StreamOptions
+  readonly #givenUp = Promise.withResolvers<void>()
+  #bytes = 0
+  #holding: Promise<void> | undefined
+  #takenBytes = 0
+  #room: number = paceOf.burst
+  #roomAt = performance.now()
+  #resting: NodeJS.Timeout | undefined
+  /** Its end is awaited: the rest is no flood. */
+  #isEnding = false
+  #isGivenUp = false
+
+  constructor(options: StreamOptions) {
+    this.#options = options
+    const { socket } = options
+    socket.on('error', () => socket.destroy())
+    socket.on('data', (data: Buffer) => this.#read(data))
+  }
+
+  get heldBytes(): number {
+    return this.#takenBytes + this.#options.socket.readableLength
+  }
+
+  async drained(): Promise<void> {
+    this.#isEnding = true
+    if (this.#resting) this.#rested()
+    // A whole poll of the event loop lies between two turns: bytes that were written are read by then.
+    for (let quiet = 0; quiet < 2 && !this.#isOver;) {
+      const before = this.#bytes
+      await Promise.race([this.#holding, this.#givenUp.promise])
+      await turn()
+      quiet = this.#bytes === before && !this.#holding ? quiet + 1 : 0
+    }
+    await Promise.race([this.#holding, this.#givenUp.promise])
+  }
+
+  giveUp(): void {
+    this.#isGivenUp = true
+    this.#givenUp.resolve()
+  }
+
+  close(): void {
+    clearTimeout(this.#resting)
+    this.#options.socket.destroy()
+  }
+
+  get #isOver(): boolean {
+    const { socket } = this.#options
+    return this.#isGivenUp || socket.destroyed || socket.readableEnded
+  }
+
+  #read(data: Buffer): void {
+    const { bytesMax, flooded } = this.#options
+    const before = this.#bytes
+    this.#bytes += data.length
+    if (this.#bytes > bytesMax + BEYOND_BYTES_MAX) flooded()
+    // A byte more than may leave: the gate, which cuts, then sees that there was more.
+    const kept = data.subarray(0, Math.max(0, bytesMax + 1 - before))
+    if (kept.length > 0) this.#hold(this.#passOn(kept), kept.length)
+    if (!this.#isEnding) this.#pace(data.length)
+  }
+
+  /** Pauses reading until the bucket is even again. */
+  #pace(written: number): void {
+    const now = performance.now()
+    const refill = (now - this.#roomAt) * paceOf.eachMs
+    this.#room = Math.min(paceOf.burst, this.#room + refill) - written
+    this.#roomAt = now
+    if (this.#room >= 0) return
+    this.#options.socket.pause()
+    const waitMs = Math.max(paceOf.restMs, Math.ceil(-this.#room / paceOf.eachMs))
+    this.#resting ??= setTimeout(() => this.#rested(), waitMs)
+  }
+
+  #rested(): void {
+    clearTimeout(this.#resting)
+    this.#resting = undefined
+    if (!this.#holding) this.#options.socket.resume()
+  }
+
+  #passOn(data: Buffer): void | Promise<void> {
+    const { take } = this.#options
+    if (data.length <= CHUNK_BYTES_MAX) return take(data)
+    return (async () => {
+      for (let at = 0; at < data.length; at += CHUNK_BYTES_MAX)
+        await take(data.subarray(at, at + CHUNK_BYTES_MAX))
+    })()
+  }
+
+  /** Back-pressure: reads no further while the reader takes a chunk. */
+  #hold(took: void | Promise<void>, size: number): void {
+    if (!took) return
+    this.#takenBytes = size
+    this.#options.socket.pause()
+    const goOn = () => this.#goOn()
+    this.#holding = took.then(goOn, goOn)
+  }
+
+  #goOn(): void {
+    this.#holding = undefined
+    this.#takenBytes = 0
+    if (!this.#resting) this.#options.socket.resume()
+  }
+}

@@ -1,0 +1,104 @@
+import type { Server } from 'node:net'
+import { grantsNetwork, unlimited, type Controls } from '../contract/controls.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { WardenClient } from './client.ts'
+import type { WallHandle } from './handle.ts'
+import type { BoundMechanisms } from '../contract/warden.ts'
+import { probeTenant } from './shelf.ts'
+import { callsFor } from './sentinel-calls.ts'
+import type { ZoneBounds, ZoneRule } from '../contract/zone-rules.ts'
+import { programOf, type Rack } from './program-spares.ts'
+
+/** Until user code is released its life has not begun: a wall that never releases it is ended after this. */
+const RELEASE_MS_MAX = 5_000
+/** The outside deadline leaves the supervisor's the first word. */
+const DEADLINE_SLACK_MS = 40
+/** Time for a capture at the end: the wall is frozen first. */
+const HOLD_MS_MAX = 1000
+/** Spares that died while they waited; more of them in a row is no accident. */
+const TRIES_MAX = 3
+
+export interface ClaimedProgram {
+  readonly wall: WallHandle
+  readonly pool: 'hit' | 'miss'
+  /** Mechanism that holds each bound, read back from the kernel. */
+  readonly held: BoundMechanisms
+  /** Listener inside the wall for what leaves it, where it has an exit. */
+  readonly listener: Server | undefined
+}
+
+/** A parked wall that is held to this profile. Throws what starting or claiming throws; nothing is left then. */
+export async function claimProgram(
+  rack: Rack,
+  warden: WardenClient,
+  profile: Profile,
+): Promise<ClaimedProgram> {
+  for (let tries = 1; ; tries++) {
+    const { wall, pool } = await rack.take(wallFor(profile))
+    try {
+      const claim = await warden.claim(wall.wall.id, wantedOf(profile))
+      if (!claim.spent) {
+        const { enforced: held, listener } = claim
+        return { wall, pool, held, listener }
+      }
+      void wall.kill()
+    } catch (error) {
+      void wall.kill()
+      const isGone = error instanceof MayflyError && error.code === 'NOT_FOUND'
+      if (!isGone || tries === TRIES_MAX) throw error
+    }
+    if (tries === TRIES_MAX)
+      throw new MayflyError('UNAVAILABLE', 'Cannot claim a wall: each was spent before it was used')
+  }
+}
+
+function wallFor(profile: Profile) {
+  const { language, limits, packages } = profile
+  return { language, disk: limits.disk, calls: callsFor(profile), layers: packages }
+}
+
+/** Milliseconds from the release of user code after which its wall is ended, also where nobody else does it. */
+export function deadlineOf(profile: Pick<Profile, 'schedule' | 'limits' | 'capture'>): number {
+  return lifeMsOf(profile) + DEADLINE_SLACK_MS + (profile.capture ? HOLD_MS_MAX : 0)
+}
+
+function lifeMsOf({ schedule, limits }: Pick<Profile, 'schedule' | 'limits'>): number {
+  const all = schedule.phases.reduce((sum, phase) => sum + phase.for, 0)
+  return Math.ceil(Math.min(all, limits.timeout))
+}
+
+function wantedOf(profile: Profile) {
+  const { controls, schedule, limits, tenant } = profile
+  const zones = programZones(profile)
+  return {
+    ...(zones.length > 0 && { zones }),
+    tenant: tenant || probeTenant,
+    memory: controls.memory,
+    deadline: lifeMsOf({ schedule, limits }) + RELEASE_MS_MAX,
+    ...bounded({ cpu: controls.cpu, io: controls.io, processes: controls.processes }),
+    egress: grantsNetwork(controls.network),
+  }
+}
+
+/** Zones of programs, each with what it begins with; an isolate executes nothing. */
+function programZones({ language, schedule, controls }: Profile): readonly ZoneRule[] {
+  if (programOf(language) === 'isolated-vm') return []
+  return Object.entries(schedule.zones ?? {}).flatMap(([kind, { programs, phases }]) => {
+    if (!programs) return []
+    const life = Math.ceil(phases.reduce((sum, phase) => sum + phase.for, 0))
+    return [{ kind, programs, life, ...boundsWithin(phases[0]!.controls, controls) }]
+  })
+}
+
+/** Those in which a zone has less than the whole. */
+export function boundsWithin(zone: Controls, whole: Controls): ZoneBounds {
+  const names = (['memory', 'cpu', 'processes'] as const).filter((name) => zone[name] < whole[name])
+  return Object.fromEntries(names.map((name) => [name, zone[name]]))
+}
+
+/** Drops bounds that are unlimited. */
+function bounded<K extends string>(values: Readonly<Record<K, number>>): { [k in K]?: number } {
+  const entries = Object.entries<number>(values).filter(([, value]) => value < unlimited)
+  return Object.fromEntries(entries) as { [k in K]?: number }
+}

@@ -1,0 +1,168 @@
+import { statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { CallClass } from '../contract/calls.ts'
+import type { PackageLayer } from '../contract/layer.ts'
+import type { Language } from '../contract/job.ts'
+import type { WardenClient } from './client.ts'
+import { WallHandle } from './handle.ts'
+import type { ProgramName, Wall } from '../contract/warden.ts'
+import type { JailKind } from '../contract/jail-kind.ts'
+
+/** A wall whose program has started, has run a dummy job, and waits for its only one. */
+export interface Parked {
+  readonly wall: WallHandle
+  readonly alive: boolean
+  readonly bytes: number
+  end(): Promise<unknown>
+}
+
+/** Warm spares of one kind; the pool makes it. */
+interface Kept {
+  take(): Promise<{ readonly spare: Parked; readonly pool: 'hit' | 'miss' }>
+  close(): Promise<void>
+}
+
+export interface RackOptions {
+  readonly way: JailKind
+  readonly warden: WardenClient
+  readonly warm: (options: {
+    readonly key: string
+    readonly least: number
+    readonly most: number
+    start(isAwaited: boolean): Promise<Parked>
+    madeOf(): string
+  }) => Kept
+  readonly least: number
+  readonly most: number
+}
+
+export interface RackWanted {
+  readonly language: Language
+  readonly disk: number
+  /** Classes of calls that its life may close. */
+  readonly calls: readonly CallClass[]
+  /** Trees of packages that it mounts: such a wall is made for its job, and no spare has one. */
+  readonly layers?: readonly Pick<PackageLayer, 'kind' | 'layer'>[] | undefined
+}
+
+/** The parked walls of one way, by program and by what their sentinels are asked about. */
+export interface Rack {
+  take(wanted: RackWanted): Promise<{ readonly wall: WallHandle; readonly pool: 'hit' | 'miss' }>
+  close(): Promise<void>
+}
+
+/** The size of scratch that spares are made with: what a job gets that asks for nothing. Others are made on demand. */
+export const spareDiskBytes = 64 * 2 ** 20
+/** Less would not hold the job itself, its input and its result. */
+const diskBytesMin = 2 ** 20
+const spareMiB = 128
+/** Classes asked about in a wall whose life closes none: execs are reported, and there are few. */
+export const usualCalls: readonly CallClass[] = ['exec']
+
+export function createRack(options: RackOptions): Rack {
+  return new ProgramSpares(options)
+}
+
+interface StartSettings {
+  readonly disk: number
+  readonly calls: readonly CallClass[]
+  /** 1 runs a dummy job first; a job that waits is better off without. */
+  readonly spares: 0 | 1
+  readonly layers?: RackWanted['layers']
+}
+
+class ProgramSpares implements Rack {
+  readonly #options: RackOptions
+  readonly #kinds = new Map<string, Kept>()
+  #isWithoutSentinel = false
+  /** How often sentinels came back: spares of an older count are dropped. */
+  #returns = 0
+
+  constructor(options: RackOptions) {
+    this.#options = options
+  }
+
+  async take({ language, disk, calls, layers = [] }: RackWanted) {
+    const program = programOf(language)
+    // An isolate makes no calls of its own.
+    const asked = program === 'isolated-vm' ? usualCalls : calls
+    if (disk === spareDiskBytes && layers.length === 0) {
+      const { spare, pool } = await this.#kindOf(program, asked).take()
+      return { wall: spare.wall, pool }
+    }
+    const mounted = layers.map(({ kind, layer }) => ({ kind, layer }))
+    const wall = await this.#start(program, {
+      disk: Math.max(disk, diskBytesMin),
+      calls: asked,
+      spares: 0,
+      ...(mounted.length > 0 && { layers: mounted }),
+    })
+    return { wall, pool: 'miss' as const }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#kinds.values()].map((kept) => kept.close()))
+  }
+
+  async #start(program: ProgramName, settings: StartSettings): Promise<WallHandle> {
+    const { warden, way } = this.#options
+    const { wall, socket, streams } = await warden.start(program, { ...settings, spareMiB, way })
+    const handle = new WallHandle(wall, socket, warden, streams)
+    handle.ref(false)
+    if (streams) this.#noteSentinel(wall)
+    return handle
+  }
+
+  /** Spares without a sentinel are not for jobs that can have one again. */
+  #noteSentinel({ layers }: Wall): void {
+    const was = this.#isWithoutSentinel
+    this.#isWithoutSentinel = !layers.includes('sentinel')
+    if (was && !this.#isWithoutSentinel) this.#returns++
+  }
+
+  /** Spares of a kind that few jobs need are kept for as long as some do. */
+  #kindOf(program: ProgramName, calls: readonly CallClass[]): Kept {
+    const isUsual = calls.join() === usualCalls.join()
+    const { least, most, way, warm } = this.#options
+    const key = [way, program, ...(isUsual ? [] : [calls.join('+')])].join('/')
+    const known = this.#kinds.get(key)
+    if (known) return known
+    const kept = warm({
+      key,
+      least: isUsual ? least : 0,
+      most,
+      madeOf: () => `${madeOf()} ${this.#returns}`,
+      start: async (isAwaited) => {
+        const spares = isAwaited ? 0 : 1
+        return parked(await this.#start(program, { disk: spareDiskBytes, calls, spares }))
+      },
+    })
+    this.#kinds.set(key, kept)
+    return kept
+  }
+}
+
+export function programOf(language: Language): ProgramName {
+  if (language === 'python') return 'python'
+  return language === 'js' || language === 'ts' ? 'isolated-vm' : 'node'
+}
+
+function parked(wall: WallHandle): Parked {
+  return {
+    wall,
+    get alive() {
+      return wall.alive
+    },
+    bytes: wall.wall.idleBytes,
+    end: () => wall.kill(),
+  }
+}
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const parts = [process.execPath, '/usr/bin/python3', `${root}guest`, `${root}policies/seccomp`]
+
+/** Changes with the interpreters, the runners and the filters: spares of an older make are no spares. */
+function madeOf(): string {
+  const facts = parts.map((place) => statSync(place, { throwIfNoEntry: false })?.mtimeMs ?? 0)
+  return facts.join(' ')
+}

@@ -1,0 +1,109 @@
+import { callClasses, classesToClose, isNarrower, type CallClass } from '../contract/calls.ts'
+import type { Control, Controls } from '../contract/controls.ts'
+import type { Profile } from '../contract/profile.ts'
+import type { Emitter } from '../contract/event.ts'
+import type { WardenClient } from './client.ts'
+import type { SystemCallReport, Wall } from '../contract/warden.ts'
+import { usualCalls } from './program-spares.ts'
+
+/** System calls of a program as controls, where its wall has a sentinel. */
+export function hasSentinel({ layers }: Wall): boolean {
+  return layers.includes('sentinel')
+}
+
+/**
+ * Classes that a wall's sentinel is asked about: execs, classes that a phase of this life closes, and opened files where
+ * the life reacts to an anomaly of medium severity. A call outside these classes costs nothing and is never interrupted.
+ */
+export function callsFor({
+  controls,
+  schedule,
+}: Pick<Profile, 'controls' | 'schedule'>): readonly CallClass[] {
+  const courses = [schedule, ...Object.values(schedule.zones ?? {})]
+  const phases = courses.flatMap((course) => course.phases)
+  const closed = new Set(phases.flatMap((phase) => classesToClose(controls, phase.controls)))
+  const isLooked = courses.some(({ onAnomaly }) => onAnomaly.medium !== 'record')
+  const asked = (name: CallClass) =>
+    usualCalls.includes(name) || (isLooked && name === 'outside') || closed.has(name)
+  return callClasses.filter(asked)
+}
+
+/**
+ * Controls that hold then. A sentinel cannot enforce a subset of folders: any narrowing closes all file access. Classes
+ * that it is not asked about in this wall stay as they were.
+ */
+export function heldByCalls(
+  before: Controls,
+  next: Controls,
+  asked: readonly CallClass[],
+): Pick<Controls, 'files' | 'syscalls'> {
+  const heldOf = (name: CallClass, was: readonly string[], is: readonly string[]) =>
+    asked.includes(name) && isNarrower(was, is) ? [] : was
+  const stay = callClasses.filter((name) => !asked.includes(name) && isOpen(name, before.syscalls))
+  return {
+    syscalls: next.syscalls === 'any' ? 'any' : [...new Set([...next.syscalls, ...stay])].sort(),
+    files: {
+      read: heldOf('outside', before.files.read, next.files.read),
+      write: heldOf('write', before.files.write, next.files.write),
+    },
+  }
+}
+
+function isOpen(name: CallClass, syscalls: Controls['syscalls']): boolean {
+  return syscalls === 'any' || syscalls.includes(name)
+}
+
+/** Controls that can be closed in a wall whose sentinel is asked about these classes. */
+export function closableBy(asked: readonly CallClass[]): readonly Control[] {
+  return asked.length === callClasses.length ? ['files', 'syscalls'] : []
+}
+
+/** More calls than this that came before the word of a program's release are not told. */
+const earlyMax = 1_000
+
+/**
+ * Says what a program is seen to call, from its release on, in the words that every tier uses. Its calls and the word
+ * that it was released come by ways of their own: what comes first waits for `released`, whose moment, in milliseconds
+ * of CLOCK_MONOTONIC, parts what its runner did before from what it did itself. A runner starts no program: whatever is
+ * executed is the job's, whenever it was.
+ */
+export function reportCalls(parts: {
+  readonly warden: Pick<WardenClient, 'onCall'>
+  readonly wall: string
+  readonly run: string
+  readonly voice: Emitter
+}): { released(atMs: number): void } {
+  const { warden, wall, run, voice } = parts
+  const about = { run, zone: 'main', trust: 'wall', actor: 'sentinel' } as const
+  const early: SystemCallReport[] = []
+  let releasedAt: number | undefined
+
+  function tell(seen: SystemCallReport): void {
+    if (releasedAt === undefined) return void (early.length < earlyMax && early.push(seen))
+    if (seen.monotonic < releasedAt && seen.class !== 'exec') return
+    const [point, fields] = wordsOf(seen, releasedAt)
+    voice.say(point, fields, about)
+  }
+
+  warden.onCall(wall, tell)
+  return {
+    released(atMs) {
+      releasedAt = atMs
+      early.splice(0).forEach(tell)
+    },
+  }
+}
+
+/** With who did it and when, on the clock of the machine, in the order in which it was done. */
+function wordsOf(seen: SystemCallReport, releasedAt: number) {
+  const { class: name, call, path, denied, writes, pid, t, leftOut, wrote } = seen
+  const by = { pid, t, ...(leftOut > 0 && { leftOut }) }
+  // A memory file is nobody's but its maker's.
+  const isOwn = path?.startsWith('/memfd:') || (wrote !== undefined && wrote >= releasedAt)
+  const written = isOwn && { written: true }
+  if (name === 'exec' && path !== undefined)
+    return ['seen/exec', { path, denied, ...by, ...written }] as const
+  if (path !== undefined)
+    return ['seen/open', { path, access: writes ? 'write' : 'read', denied, ...by }] as const
+  return ['seen/syscall', { class: name, call, count: 1, denied, ...by }] as const
+}

@@ -1,0 +1,73 @@
+import type { Emitter } from '../contract/event.ts'
+import type { WardenClient } from './client.ts'
+import type { WallUsage } from '../contract/warden.ts'
+
+/** Milliseconds between two samples; a guest that is over before the first is not worth one. */
+const EVERY_MS = 100
+const FIRST_MS = 25
+/** The longest interval for a guest that sleeps: a hundred of those, sampled each 100 ms, took a core of warden and server. */
+const QUIET_MS = 500
+const QUIET_CPU_MS = 1
+const QUIET_BYTES = 64 * 2 ** 10
+
+/** Usage of a guest while it runs, seen from outside: events say it, and `cpuMs` is of the last sample. */
+export interface UsageSamples extends Disposable {
+  readonly cpuMs: number
+}
+
+/** Samples from the release of user code on, one request at a time; a wall that is gone is not asked again. */
+export function sampleUsage(parts: {
+  readonly warden: Pick<WardenClient, 'usage'>
+  readonly wall: string
+  readonly run: string
+  readonly zone?: string | undefined
+  readonly voice: Emitter
+}): UsageSamples {
+  const { warden, wall, run, zone = 'main', voice } = parts
+  const about = { run, zone, trust: 'wall', actor: 'warden' } as const
+  let first: WallUsage | undefined
+  let last: WallUsage | undefined
+  let isOver = false
+  let waitMs = EVERY_MS
+  let timer: NodeJS.Timeout | undefined
+
+  async function sample(): Promise<void> {
+    const now = await warden.usage(wall).catch(() => undefined)
+    if (!now || isOver) return
+    const wait = last && isQuiet(last, now) ? Math.min(QUIET_MS, waitMs * 2) : EVERY_MS
+    waitMs = wait
+    first ??= now
+    last = now
+    voice.say('seen/processes', { now: now.processes + 1 }, about)
+    voice.say('seen/memory', { bytes: now.bytes }, about)
+    voice.say('seen/cpu', workOf(first, now), about)
+    timer = setTimeout(() => void sample(), wait).unref()
+  }
+
+  // At its release it is one process; the first sample may find many.
+  voice.say('seen/processes', { now: 1 }, about)
+  timer = setTimeout(() => void sample(), FIRST_MS).unref()
+  return {
+    get cpuMs() {
+      return first && last ? Math.max(0, last.cpuMs - first.cpuMs) : 0
+    },
+    [Symbol.dispose]() {
+      isOver = true
+      clearTimeout(timer)
+    },
+  }
+}
+
+function isQuiet(before: WallUsage, now: WallUsage): boolean {
+  return (
+    now.processes === before.processes &&
+    now.cpuMs - before.cpuMs <= QUIET_CPU_MS &&
+    Math.abs(now.bytes - before.bytes) < QUIET_BYTES
+  )
+}
+
+/** CPU time since the first sample, and time that it was runnable and waited for a CPU. */
+function workOf(first: WallUsage, now: WallUsage): Readonly<Record<string, number>> {
+  const since = (name: 'cpuMs' | 'waitedMs' | 'atMs') => Math.max(0, now[name] - first[name])
+  return { used: since('cpuMs'), waited: since('waitedMs'), at: since('atMs') }
+}

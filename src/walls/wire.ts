@@ -1,0 +1,155 @@
+import * as z from 'zod'
+import { parseJson } from '../lib/parse-json.ts'
+
+/**
+ * Frames between the server and every wall, one table. A payload with a head is a line of JSON, then raw bytes: a result
+ * is not escaped and parsed twice. All of it is read as hostile input: user code shares a process with the writer.
+ * The guests' halves are guest/wire.js (workers) and guest/process/ (whole programs).
+ */
+export const kind = {
+  /** To the guest: the task. */
+  run: 1,
+  /** To a worker: the answer of a call. */
+  reply: 2,
+  /** To the guest: try every forbidden system call (a probe). */
+  knock: 3,
+  /** To a program: a piece of a large file, before `run`. */
+  ahead: 4,
+  /** User code is about to run. */
+  released: 10,
+  stdout: 11,
+  stderr: 12,
+  call: 13,
+  end: 14,
+  /** A worker dropped its guest and can take another. */
+  idle: 15,
+  knocked: 16,
+  artifact: 17,
+  /** End of a call of a batch. */
+  answered: 18,
+  display: 19,
+} as const
+
+/** Name, message and stack of an error together; the guest cuts them as well. */
+const ERROR_CHARS_MAX = 64 * 1024
+/** Head of a frame. */
+const headBytesMax = 256 * 1024
+const PATH_CHARS_MAX = 1024
+const LEFT_OUT_MAX = 1000
+/** Arguments of one call: reading a long text holds every other wall up. */
+export const argsBytesMax = 4 * 2 ** 20
+/** Functions reported of a traced source; the workers' half is guest/cell/trace.js. */
+export const tracedMax = 1000
+
+const text = z.string().max(ERROR_CHARS_MAX)
+const path = z.string().max(PATH_CHARS_MAX)
+const count = z.number().int().min(0)
+
+const errorOf = <Details extends z.ZodType>(details: Details) =>
+  z.object({
+    code: text,
+    name: text.optional(),
+    message: text,
+    stack: text.optional(),
+    details: details.optional(),
+  })
+
+/** Flat facts about an error: a position, a name. */
+const workerDetails = z.record(z.string().max(40), z.union([z.string().max(1024), z.number()]))
+/** A place and nothing else: hints, limits and providers are words of the host. */
+const programDetails = z.object({
+  file: z.string().max(1024).optional(),
+  line: z.number().optional(),
+  column: z.number().optional(),
+})
+
+const endBase = z.object({
+  protocol: z.literal(1),
+  cpuTimeMs: z.number().min(0),
+  executionMs: z.number().min(0),
+})
+
+/** Head of a worker's `end`; the result's text follows. */
+export const workerEndSchema = endBase.extend({
+  status: z.enum(['ok', 'error', 'timeout', 'limit', 'failed']),
+  encoding: z.enum(['json', 'tagged']),
+  error: errorOf(workerDetails).optional(),
+  memory: z.object({ used: z.number().min(0), peak: z.number().min(0) }).optional(),
+  poisoned: z.boolean(),
+  /** Timers and calls that its end dropped. */
+  pending: z.strictObject({ timers: count, promises: count }).optional(),
+  /** Begin and end of a function in the source, and its number of calls. */
+  ran: z
+    .array(z.tuple([count, count, count]).readonly())
+    .max(tracedMax)
+    .readonly()
+    .optional(),
+})
+
+/** Head of a program's `end`. */
+export const programEndSchema = endBase.extend({
+  status: z.enum(['ok', 'error', 'limit']),
+  encoding: z.enum(['json', 'tagged', 'text']),
+  error: errorOf(programDetails).optional(),
+  exitCode: z.number().int().min(0).max(255).optional(),
+  signal: z.string().max(20).optional(),
+  artifactsLeftOut: z
+    .array(z.object({ path, because: z.string().max(200) }))
+    .max(LEFT_OUT_MAX)
+    .optional(),
+})
+
+const answeredParts = { protocol: true, encoding: true, error: true, executionMs: true } as const
+const answeredStatus = { status: z.enum(['ok', 'error']) }
+/** Head of an `answered`: how one call of a batch ended; its result's text follows. */
+export const workerAnsweredSchema = workerEndSchema.pick(answeredParts).extend(answeredStatus)
+export const programAnsweredSchema = programEndSchema.pick(answeredParts).extend(answeredStatus)
+
+export type AnsweredHead =
+  | z.infer<typeof workerAnsweredSchema>
+  | z.infer<typeof programAnsweredSchema>
+
+export const callSchema = z.strictObject({
+  id: z.number().int().min(1),
+  name: z.string().max(200),
+})
+
+/** Payload of a program's `released`: milliseconds of CLOCK_MONOTONIC, before any instruction of the job. */
+export const releasedSchema = z
+  .string()
+  .regex(/^\d{1,15}(\.\d{1,9})?$/)
+  .transform(Number)
+
+/** Head of a `display`: an artifact's path, or the text that follows. */
+export const displaySchema = z.object({ type: z.string().max(128), path: path.optional() })
+
+export const artifactSchema = z.object({ path, size: count })
+
+/** Errno that a guest got for each forbidden system call. */
+export const knockedSchema = z.record(z.string().max(40), z.string().max(40))
+
+/** Splits a frame into its head and the bytes behind it; undefined where it has no such head. */
+export function headed<T>(
+  schema: z.ZodType<T>,
+  payload: Buffer,
+): { readonly head: T; readonly rest: Buffer } | undefined {
+  const cut = payload.indexOf(10)
+  if (cut <= 0 || cut > headBytesMax) return undefined
+  const read = schema.safeParse(parsed(payload.subarray(0, cut)))
+  return read.success ? { head: read.data, rest: payload.subarray(cut + 1) } : undefined
+}
+
+/** Drops members that are undefined, for exact optional properties. */
+export function withoutAbsent<T extends object>(
+  value: T,
+): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as never
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return parseJson(bytes.toString())
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { closeWithin } from './close.ts'
+
+test('A warden that cannot close is waited for within a bound', async () => {
+  const began = performance.now()
+  await closeWithin({ close: () => new Promise(() => {}) }, 20)
+  assert.ok(performance.now() - began >= 15)
+})
+
+test('A warden that fails to close says so', async () => {
+  await assert.rejects(closeWithin({ close: () => Promise.reject(new Error('stuck')) }), /stuck/)
+})

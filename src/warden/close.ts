@@ -1,0 +1,21 @@
+import type { Warden } from './warden.ts'
+
+/** Milliseconds for every wall to end and be given back: a kill waits 5 s for a task in uninterruptible sleep. */
+const CLOSE_MS_MAX = 12_000
+
+/**
+ * Closes a warden within a bound. Walls that are left die with this process (PR_SET_PDEATHSIG), and their leases stay
+ * for the next sweep.
+ */
+export async function closeWithin(
+  warden: Pick<Warden, 'close'>,
+  ms: number = CLOSE_MS_MAX,
+): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  try {
+    await Promise.race([warden.close(), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import type { ClaimBounds, EnclosureBounds } from '../contract/engine.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { WallEnd } from '../contract/warden.ts'
+
+/**
+ * State machine of one enclosure, pure: starting → parked → claimed → ended. It is claimed once, or by one tenant again
+ * and again where it is not single-use; its bounds only fall within a job; the first cause of its end stays. A request
+ * that breaks the order is answered with CONFLICT; a caller inside the warden that does is a bug, and asserted.
+ */
+export type EnclosureState = 'starting' | 'parked' | 'claimed' | 'ended'
+
+const nextStates: Readonly<Record<EnclosureState, readonly EnclosureState[]>> = {
+  starting: ['parked', 'ended'],
+  parked: ['claimed', 'ended'],
+  claimed: ['claimed', 'ended'],
+  ended: [],
+}
+
+export class EnclosureLife {
+  readonly #id: string
+  readonly #isSingleUse: boolean
+  #state: EnclosureState = 'starting'
+  #tenant: string | undefined
+  #bounds: EnclosureBounds | undefined
+  #how: WallEnd | undefined
+
+  constructor(id: string, isSingleUse: boolean) {
+    this.#id = id
+    this.#isSingleUse = isSingleUse
+  }
+
+  get state(): EnclosureState {
+    return this.#state
+  }
+
+  get tenant(): string | undefined {
+    return this.#tenant
+  }
+
+  /** First cause of its end; undefined before. */
+  get how(): WallEnd | undefined {
+    return this.#how
+  }
+
+  park(): void {
+    this.#advance('parked')
+  }
+
+  /** Throws MayflyError CONFLICT for a second tenant, and for a second claim of a single-use enclosure. */
+  claim(tenant: string, bounds: ClaimBounds): void {
+    if (tenant && this.#tenant !== undefined && this.#tenant !== tenant)
+      throw this.#conflict('claim', 'it serves another tenant')
+    if (this.#state === 'claimed' && this.#isSingleUse)
+      throw this.#conflict('claim', 'it was claimed already')
+    this.#advance('claimed')
+    this.#tenant ??= tenant || undefined
+    this.#bounds = boundsOf(bounds)
+  }
+
+  /** Meet of the bounds before and those asked for: what is looser than before, or left out, stays as it was. */
+  lower(asked: Partial<EnclosureBounds>): EnclosureBounds {
+    if (this.#state !== 'claimed' || !this.#bounds)
+      throw this.#conflict('tighten', 'it holds no job')
+    const next = meetBounds(this.#bounds, asked)
+    assertFallen(this.#bounds, next)
+    this.#bounds = next
+    return next
+  }
+
+  /** Idempotent; the first cause stays, unless the kernel says later that memory ran out. */
+  end(how: WallEnd): void {
+    if (this.#state !== 'ended') this.#advance('ended')
+    this.#how ??= how
+  }
+
+  /** Cause as it is reported: the OOM killer closes the socket first, which looks as if the server had ended it. */
+  reported(isOutOfMemory: boolean): WallEnd {
+    assert(
+      this.#state === 'ended',
+      `wall "${this.#id}" is reported as ended, and is ${this.#state}`,
+    )
+    return isOutOfMemory && this.#how !== 'deadline' ? 'memory' : (this.#how ?? 'exit')
+  }
+
+  #advance(to: EnclosureState): void {
+    assert(
+      nextStates[this.#state].includes(to),
+      `wall "${this.#id}" cannot become ${to}: it is ${this.#state}`,
+    )
+    this.#state = to
+  }
+
+  #conflict(verb: string, why: string): MayflyError {
+    return new MayflyError('CONFLICT', `Cannot ${verb} wall "${this.#id}": ${why}`)
+  }
+}
+
+const limited = ['memory', 'cpu', 'io', 'processes'] as const
+
+export function meetBounds(
+  before: EnclosureBounds,
+  asked: Partial<EnclosureBounds>,
+): EnclosureBounds {
+  const least = limited.flatMap((bound) => {
+    const values = [before[bound], asked[bound]].filter((one) => one !== undefined)
+    return values.length === 0 ? [] : [[bound, Math.min(...values)] as const]
+  })
+  return { memory: before.memory, ...Object.fromEntries(least) }
+}
+
+/** Throws AssertionError where a bound rose or was dropped. */
+export function assertFallen(before: EnclosureBounds, after: EnclosureBounds): void {
+  for (const bound of limited)
+    assert(
+      (after[bound] ?? Infinity) <= (before[bound] ?? Infinity),
+      `${bound} rose from ${before[bound]} to ${after[bound]}`,
+    )
+}
+
+function boundsOf({ memory, cpu, io, processes }: ClaimBounds): EnclosureBounds {
+  return {
+    memory,
+    ...(cpu !== undefined && { cpu }),
+    ...(io !== undefined && { io }),
+    ...(processes !== undefined && { processes }),
+  }
+}

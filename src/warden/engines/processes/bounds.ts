@@ -1,0 +1,96 @@
+import { asRealUser, limitResource, resourceLimit } from '../../../os/libc.js'
+import { diskOf } from '../../../os/block.ts'
+import type { EnclosureBounds } from '../../../contract/engine.ts'
+import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { insideOf } from './members.ts'
+import type { WallResources } from './resources.ts'
+
+/** Threads that an interpreter starts on first use, and the init that waits for it. */
+const THREADS_LATER = 4
+
+/** Sets each bound that this machine can hold, reads it back, and says by which mechanism. Throws where a value read back is looser. */
+export function bind(
+  resources: WallResources,
+  layers: readonly string[],
+  to: Omit<EnclosureBounds, 'memory'>,
+): BoundMechanisms {
+  return {
+    memory: resources.cgroup ? 'cgroup' : 'watch',
+    processes: bindProcesses(resources, layers, to.processes),
+    cpu: bindCpu(resources, to.cpu),
+    io: bindIo(resources, to.io),
+  }
+}
+
+function bindProcesses(
+  resources: WallResources,
+  layers: readonly string[],
+  processes: number | undefined,
+): BoundMechanisms['processes'] {
+  const isInGroup = resources.cgroup?.controllers.includes('pids') === true
+  if (processes === undefined) return isInGroup ? 'cgroup' : 'none'
+  const pids = tasksFor(resources, processes)
+  const isCounted = layers.includes('own uid') || layers.includes('user namespace')
+  if (!isInGroup && !isCounted) return 'none'
+  if (isInGroup) resources.cgroup!.limit({ pids })
+  // As the only bound it may count other processes of this user; beside a cgroup it must not.
+  if (!isInGroup) limitTasks(resources, pids)
+  else if (layers.includes('own uid')) limitTasks(resources, ownTasks(resources, layers, pids))
+  return isInGroup ? 'cgroup' : 'rlimit'
+}
+
+/**
+ * The same bound as RLIMIT_NPROC of the wall's own uid. copy_process() checks it before it copies the memory; the
+ * pids cgroup refuses late, after most of the copy, and a fork loop there holds locks that making and removing a namespace
+ * waits for.
+ */
+function ownTasks(resources: WallResources, layers: readonly string[], pids: number): number {
+  const outside = resources.processes.length > 1 ? 1 : 0
+  // In no namespace of users it has the uid of the wall.
+  const beside = resources.sentinel && !layers.includes('user namespace') ? 1 : 0
+  return Math.max(0, pids - outside + beside)
+}
+
+/** Tasks that may live in a wall: its own, threads that its interpreter starts later, and those of the job. */
+export function tasksFor({ idleTasks, forbidsFork }: WallResources, processes: number): number {
+  return forbidsFork ? 0 : idleTasks + THREADS_LATER + processes - 1
+}
+
+/** RLIMIT_NPROC counts by uid in the user namespace, which is this wall's alone; children inherit it. */
+function limitTasks(resources: WallResources, tasks: number): void {
+  const limit = () => {
+    for (const pid of insideOf(resources)) limitOne(pid, tasks)
+  }
+  if (resources.slot) asRealUser(resources.slot.uid, limit)
+  else limit()
+}
+
+function limitOne(pid: number, tasks: number): void {
+  try {
+    limitResource('nproc', tasks, pid)
+    const holds = resourceLimit('nproc', pid)
+    if (holds > tasks) throw new Error(`RLIMIT_NPROC is ${holds} after setting ${tasks}`)
+  } catch (error) {
+    // ESRCH: a process that just ended forks no more.
+    if ((error as { readonly code?: string }).code !== 'ESRCH') throw error
+  }
+}
+
+function bindCpu({ cgroup }: WallResources, cpu: number | undefined): BoundMechanisms['cpu'] {
+  if (!cgroup?.controllers.includes('cpu')) return cpu === undefined ? 'none' : 'watch'
+  // Lifts the low weight of a spare.
+  cgroup.limit({ cpu: cpu ?? Infinity })
+  return cpu === undefined ? 'none' : 'cgroup'
+}
+
+/** Many disks take no limit; the answer says so. */
+function bindIo({ cgroup }: WallResources, bytes: number | undefined): BoundMechanisms['io'] {
+  const disk = bytes === undefined ? undefined : diskOf('/usr')
+  if (!disk || !cgroup?.controllers.includes('io')) return 'none'
+  try {
+    cgroup.limit({ io: { bytes: bytes!, devices: [disk] } })
+    return 'cgroup'
+  } catch {
+    return 'none'
+  }
+}

@@ -1,0 +1,79 @@
+import { callClasses, type CallClass } from '../../../contract/calls.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { answersOf, nameOfCall } from '../../../jail/sentinel-policy.ts'
+import type { ProcessWall } from './process-wall.ts'
+import type { CallPhase, SystemCallReport, ClosedCallsState } from '../../../contract/warden.ts'
+import type { SeenCall } from './sentinel-wire.ts'
+
+/**
+ * Closes classes of system calls while the program runs: files, sockets, programs, processes. What is closed is closed
+ * for good, and what is due is closed when this resolves. Throws MayflyError UNAVAILABLE where the wall has no
+ * sentinel, or where it does not say that it holds; then the wall is no longer what was promised.
+ */
+export async function closeCalls(
+  wall: ProcessWall,
+  phases: readonly CallPhase[],
+): Promise<ClosedCallsState> {
+  const { id, resources, calls } = wall
+  const { sentinel } = resources
+  if (!sentinel)
+    throw new MayflyError('UNAVAILABLE', `Cannot close calls of wall "${id}": it has no sentinel`, {
+      hint: 'Install a C compiler, so that Mayfly can make one',
+    })
+  const { allowed, planned } = await sentinel.flip(phases)
+  await closeProcesses(wall, allowed)
+  const isHeld = phases
+    .filter(({ afterMs }) => afterMs === 0)
+    .every(({ allow }) => allowed.every((name) => allow.includes(name)))
+  const isAsked = phases.every(({ allow }) =>
+    callClasses.every((name) => allow.includes(name) || calls.includes(name)),
+  )
+  if (isHeld && isAsked) return { allowed, planned, answers: answersOf(allowed) }
+  throw new MayflyError('UNAVAILABLE', `Cannot close calls of wall "${id}": they stay open`)
+}
+
+/** The sentinel has lowered the bound of the group already, where there is one. Idempotent. */
+export async function closeProcesses(
+  wall: ProcessWall,
+  allowed: readonly CallClass[],
+): Promise<void> {
+  if (allowed.includes('process') || wall.resources.forbidsFork) return
+  // From here on no other bound is set over it.
+  wall.resources.forbidsFork = true
+  const { forbidFork } = await import('./tighten.ts')
+  await forbidFork(wall)
+}
+
+/** Report of a call to the server. */
+export function describeCall({
+  call,
+  verdict,
+  t,
+  monotonic,
+  pid,
+  class: name,
+  writes,
+  leftOut,
+  wrote,
+  path,
+}: SeenCall): SystemCallReport {
+  const beside = path === undefined ? {} : { path }
+  const denied = verdict === 'denied'
+  return {
+    t,
+    monotonic,
+    pid,
+    call: nameOfCall(call),
+    class: name,
+    denied,
+    writes,
+    leftOut,
+    ...(wrote !== undefined && { wrote }),
+    ...beside,
+  }
+}
+
+/** Why a machine that could make a sentinel cannot use one. */
+export function whyRefused(error: unknown): string {
+  return `this machine does not let it look into walls (${messageOf(error)})`
+}

@@ -1,0 +1,80 @@
+import type { ClaimBounds, ClaimReadBack } from '../../../contract/engine.ts'
+import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { isAlive, residentBytes } from '../../../os/proc.ts'
+import { bind } from './bounds.ts'
+import { spentMs } from './cpu-time.ts'
+import { watchTree, watchWorker } from './memory-watch.ts'
+import type { HeldBounds, ProcessWall } from './process-wall.ts'
+import type { WallResources } from './resources.ts'
+
+/** Overshoot of V8 and malloc beyond a job's limit before the wall is killed; the slack covers the time between two looks. */
+const memoryFactor = 1.25
+const memorySlackBytes = { held: 20 * 2 ** 20, watched: 8 * 2 ** 20 } as const
+/** Memory that earlier jobs may have left in a worker that takes another. */
+const keptBytesMax = 14 * 2 ** 20
+const noBound: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
+
+/**
+ * Holds the wall to a job's bounds, before the job is sent. Memory counts from the idle size of the wall, whatever jobs
+ * before it left behind; a worker that kept too much is spent.
+ */
+export function claim(wall: ProcessWall, asked: ClaimBounds): ClaimReadBack {
+  const { resources, idleBytes } = wall
+  // Single-use: it still is as large as it was when it was ready.
+  const resident = resources.isWhole ? idleBytes : residentBytes(wall.pid)
+  if (!isThere(wall) || resident > idleBytes + keptBytesMax)
+    return { spent: true, enforced: noBound, bytes: resident, idleBytes }
+  const { cgroup } = resources
+  // A wall shrinks while it waits: memory that it returned then is no room for the next job.
+  const residentMax = residentMaxOf(Math.min(idleBytes, resident), asked.memory, resources)
+  // Scratch is memory too (tmpfs), and was granted as `disk`.
+  const room = residentMax - resident + wall.disk
+  const groupMax = cgroup ? pageUp(cgroup.memoryNow() + room) : Infinity
+  cgroup?.limit({ memory: groupMax })
+  const enforced = bind(resources, wall.layers, asked)
+  // A single-use wall had no OOM kill before its job, or it would be gone.
+  wall.killsAtClaim = resources.isWhole ? 0 : (cgroup?.memoryKills() ?? 0)
+  // Read before the job is sent: a baseline read after its release would be late on a busy machine, and leave out CPU
+  // time that the program had used by then.
+  wall.spentBefore = spentMs(resources)
+  wall.held = { ...asked, residentMax, groupMax }
+  wall.watch = watchFor(wall, wall.held, enforced)
+  return { spent: false, enforced, bytes: resident, idleBytes }
+}
+
+/** A wall that ended a moment ago is spent, whether or not its end was reported yet. */
+function isThere({ resources }: ProcessWall): boolean {
+  return resources.processes.every(({ pid, startTime }) => isAlive(pid, startTime))
+}
+
+function watchFor(wall: ProcessWall, held: HeldBounds, enforced: BoundMechanisms) {
+  const residentMax = wall.isWatched ? held.residentMax : Infinity
+  const cores = enforced.cpu === 'watch' ? held.cpu : undefined
+  const isTree = wall.resources.isWhole || cores !== undefined
+  return isTree ? treeWatchFor(wall, residentMax, cores) : watchWorker(wall.pid, residentMax)
+}
+
+export function treeWatchFor(wall: ProcessWall, residentMax: number, cores: number | undefined) {
+  const { resources, idleBytes, killsAtClaim: kills, zones } = wall
+  return watchTree(resources, { idleBytes, residentMax, cores, kills, zones })
+}
+
+function residentMaxOf(base: number, memory: number, { cgroup }: WallResources): number {
+  const slack = cgroup ? memorySlackBytes.held : memorySlackBytes.watched
+  return base + Math.round(memory * memoryFactor) + slack
+}
+
+/** The memory limits for less memory than before. */
+export function limitsFor(
+  { resources }: ProcessWall,
+  memory: number,
+  before: HeldBounds,
+): Pick<HeldBounds, 'residentMax' | 'groupMax'> {
+  const less = residentMaxOf(0, before.memory, resources) - residentMaxOf(0, memory, resources)
+  const { residentMax, groupMax } = before
+  return { residentMax: residentMax - less, groupMax: pageUp(groupMax - less) }
+}
+
+function pageUp(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096
+}

@@ -1,0 +1,28 @@
+/**
+ * CPU limit in user space, for walls without a CFS quota: a token bucket of CPU time. A wall that overdraws it is stopped
+ * (SIGSTOP) and continued when the bucket is even again. Pure: given usage, says whether it may run.
+ */
+export interface Duty {
+  /** Both in milliseconds, from any origin. True: let it run. */
+  look(nowMs: number, usedMs: number): boolean
+}
+
+/** Burst after a wait. */
+const CREDIT_MS_MAX = 200
+
+export function createDuty(cores: number, nowMs: number, usedMs: number): Duty {
+  let [seenMs, countedMs] = [nowMs, usedMs]
+  let creditMs = 0
+  let runs = true
+  return {
+    look(now, used) {
+      creditMs += (now - seenMs) * cores - Math.max(0, used - countedMs)
+      creditMs = Math.min(creditMs, CREDIT_MS_MAX * Math.max(cores, 1))
+      seenMs = now
+      // A process that is reaped takes its count along; its usage was charged while it lived.
+      countedMs = used
+      runs = runs ? creditMs >= 0 : creditMs > 0
+      return runs
+    },
+  }
+}

@@ -1,0 +1,230 @@
+import type { Server } from 'node:net'
+import {
+  goneMsMax,
+  type ClaimBounds,
+  type ClaimReadBack,
+  type Enclosure,
+  type EnclosureBounds,
+  type EnclosureEnd,
+  type EnclosureSockets,
+  type EngineReport,
+  type MemorySample,
+  type KillReceipt,
+} from '../../../contract/engine.ts'
+import type { BoundMechanisms, Wall, WallUsage } from '../../../contract/warden.ts'
+import { proportionalBytes } from '../../../os/proc.ts'
+import { closeCalls, closeProcesses, describeCall } from './calls.ts'
+import { claim } from './claim.ts'
+import { spentMs } from './cpu-time.ts'
+import { endOf } from './end.ts'
+import { closeListener, openListener } from './exit-listener.ts'
+import { killWall } from './kill.ts'
+import { wallOf, type ProcessWall } from './process-wall.ts'
+import type { ProgramZones } from './program-zones.ts'
+import { takeSockets } from './spawn.ts'
+
+/** Time between the sentinel's report of the end and the exit of the wall's outermost process. */
+const OVER_MS_MAX = 1_000
+
+export interface EnclosureParts {
+  readonly cgroupVersion: 1 | 2 | undefined
+  readonly report: (report: EngineReport) => void
+  /** Kills what is left and gives all resources back. */
+  readonly release: () => Promise<void>
+}
+
+/** A wall of processes, as the warden sees it. Parts that not every wall needs are loaded on first use. */
+export class ProcessEnclosure implements Enclosure {
+  readonly id: string
+  readonly wall: Wall
+  readonly isSingleUse: boolean
+  readonly lost: Promise<void>
+  readonly ended: Promise<EnclosureEnd>
+  readonly calls
+  readonly memory
+  readonly connections
+  readonly #wall: ProcessWall
+  readonly #parts: EnclosureParts
+  readonly #gone = Promise.withResolvers<void>()
+  readonly #lose: () => void
+  #released: Promise<void> | undefined
+
+  constructor(wall: ProcessWall, parts: EnclosureParts) {
+    this.#wall = wall
+    this.#parts = parts
+    this.id = wall.id
+    this.wall = wallOf(wall)
+    this.isSingleUse = wall.resources.isWhole
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.lost = promise
+    this.#lose = resolve
+    this.#watchSentinel()
+    this.ended = this.#end()
+    this.calls = { close: (phases: Parameters<typeof closeCalls>[1]) => closeCalls(wall, phases) }
+    this.memory = memoryOf(wall)
+    this.connections = connectionsOf(wall)
+  }
+
+  get zones() {
+    const { zones } = this.#wall
+    return zones && zoneControl(zones)
+  }
+
+  handOver(): EnclosureSockets {
+    const { socket, streams } = takeSockets(this.#wall.resources)
+    return { handle: socket, ...(streams && { streams }) }
+  }
+
+  async claim(bounds: ClaimBounds): Promise<ClaimReadBack> {
+    // Loaded first: the wall may end meanwhile, and has to be alive when it is bound.
+    if (bounds.zones) await this.#openZones(bounds)
+    const readBack = claim(this.#wall, bounds)
+    this.#wall.resources.sentinel?.watchCalls(true)
+    return readBack
+  }
+
+  /** A single-use wall keeps the baseline of its claim. */
+  rearm(): void {
+    const { resources } = this.#wall
+    if (!resources.isWhole) this.#wall.spentBefore = spentMs(resources)
+  }
+
+  async lower(bounds: EnclosureBounds): Promise<BoundMechanisms> {
+    const { tighten } = await import('./tighten.ts')
+    return await tighten(this.#wall, bounds)
+  }
+
+  async freeze(): Promise<number> {
+    const { freeze } = await import('./freeze.ts')
+    return await freeze(this.#wall.resources, this.#parts.cgroupVersion)
+  }
+
+  async thaw(): Promise<void> {
+    const { thaw } = await import('./freeze.ts')
+    thaw(this.#wall.resources)
+  }
+
+  sample(nowMs: number): MemorySample {
+    const { watch } = this.#wall
+    if (!watch) throw new Error('it holds no job')
+    return watch(nowMs)
+  }
+
+  cpuTime() {
+    const { resources, spentBefore } = this.#wall
+    const sinceStartMs = spentMs(resources)
+    return { sinceStartMs, sinceClaimMs: Math.max(0, sinceStartMs - spentBefore) }
+  }
+
+  async usage(): Promise<WallUsage> {
+    // Cached: a repeated dynamic import costs Node a third of a millisecond.
+    usageParts ??= Promise.all([import('./usage.ts'), import('./closed-socket.ts')])
+    const [{ usageOf }, { hasClosedSocket }] = await usageParts
+    // A program without its socket can report nothing any more.
+    if (hasClosedSocket(this.#wall.resources, this.#wall.pid)) this.#lose()
+    return usageOf(this.#wall)
+  }
+
+  facts() {
+    const { id, program, pid } = this.#wall
+    return { id, program, pid, proportionalBytes: proportionalBytes(pid) }
+  }
+
+  openExit(): Server | undefined {
+    return openListener(this.#wall.resources)
+  }
+
+  closeExit(): void {
+    closeListener(this.#wall.resources)
+  }
+
+  async kill(): Promise<KillReceipt> {
+    const began = performance.now()
+    // Read before the kill: /proc of a reaped process says nothing.
+    this.#wall.spentSeen = Math.max(this.#wall.spentSeen, spentMs(this.#wall.resources))
+    killWall(this.#wall.resources)
+    const isGone = await Promise.race([this.#gone.promise.then(() => true), delay(goneMsMax)])
+    return { tookMs: performance.now() - began, isGone: isGone === true }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#released ??= this.#parts.release().finally(this.#gone.resolve)
+    await this.#released
+  }
+
+  /** A wall without its sentinel is over: its calls would go unanswered. */
+  #watchSentinel(): void {
+    const { id, resources } = this.#wall
+    const { sentinel } = resources
+    if (!sentinel) return
+    sentinel.onSeen = (seen) => this.#parts.report({ of: id, seen: describeCall(seen) })
+    sentinel.onFlipped = (allowed) => void closeProcesses(this.#wall, allowed).catch(this.#lose)
+    // Code 0: the sentinel saw the end of the wall, whose own exit then says how.
+    void sentinel.ended.then((code) =>
+      code === 0 ? void setTimeout(this.#lose, OVER_MS_MAX).unref() : this.#lose(),
+    )
+  }
+
+  async #end(): Promise<EnclosureEnd> {
+    const { child, sentinel } = this.#wall.resources
+    if (child.exitCode === null && child.signalCode === null)
+      await new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+    // The sentinel knows why it ended; nothing is reported of a wall after its end.
+    if (sentinel) await Promise.race([sentinel.silent, delay(OVER_MS_MAX)])
+    return endOf(this.#wall)
+  }
+
+  /** From here on each program that the wall executes is looked up among the rules. */
+  async #openZones({ zones: rules = [], cpu }: ClaimBounds): Promise<void> {
+    const { ProgramZones: Zones } = await import('./program-zones.ts')
+    const { id, pid, resources, calls } = this.#wall
+    const { sentinel } = resources
+    const isAsked = sentinel !== undefined && calls.includes('exec')
+    const tell = (zone: Parameters<ConstructorParameters<typeof Zones>[0]['tell']>[0]) =>
+      this.#parts.report({ of: id, zone })
+    const zones = new Zones({ resources, pid, rules, cpu, isAsked, tell })
+    this.#wall.zones = zones
+    if (!sentinel) return
+    sentinel.onExec = (asked) => zones.admit(asked)
+    sentinel.askExecs()
+  }
+}
+
+let usageParts:
+  | Promise<[typeof import('./usage.ts'), typeof import('./closed-socket.ts')]>
+  | undefined
+
+function memoryOf(wall: ProcessWall) {
+  return {
+    async open() {
+      return (await import('./capture.ts')).openMemory(wall)
+    },
+    async capture(bytesMax: number) {
+      return await (await import('./capture.ts')).capture(wall, bytesMax)
+    },
+  }
+}
+
+function connectionsOf(wall: ProcessWall) {
+  return {
+    async find(ends: Parameters<typeof import('./connection-owners.ts').ownersOf>[1]) {
+      return await (await import('./connection-owners.ts')).ownersOf(wall, ends)
+    },
+  }
+}
+
+/** Bounds that a zone has no limit for are held with the whole wall. */
+function zoneControl(zones: ProgramZones) {
+  return {
+    tighten(zone: string, bounds: Parameters<ProgramZones['tighten']>[1]): BoundMechanisms {
+      const held = zones.tighten(zone, bounds)
+      return { ...held, memory: held.memory === 'cgroup' ? 'cgroup' : 'watch', io: 'none' }
+    },
+    end: (zone: string) => zones.end(zone, 'ended'),
+  }
+}
+
+/** A bound on a wait that does not keep the event loop alive. */
+function delay(ms: number): Promise<undefined> {
+  return new Promise((resolve) => void setTimeout(() => resolve(undefined), ms).unref())
+}

@@ -1,0 +1,226 @@
+import { callClasses } from '../../../contract/calls.ts'
+import type {
+  DeadEnclosure,
+  Enclosure,
+  EnclosureSpec,
+  Engine,
+  EngineFacts,
+  EngineHost,
+  EngineOptions,
+} from '../../../contract/engine.ts'
+import { MayflyError, messageOf } from '../../../contract/error.ts'
+import { openCompiled } from '../../../jail/compiled.ts'
+import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
+import { findJailFacts, type JailFacts, type JailLayer } from '../../../jail/facts.ts'
+import { openSentinel, type FoundSentinel } from '../../../jail/sentinel.ts'
+import { openCgroups, type CgroupRoot } from '../../../os/cgroup.ts'
+import { whyRefused } from './calls.ts'
+import { ProcessEnclosure } from './enclosure.ts'
+import { killWall } from './kill.ts'
+import { endOrphans } from './orphans.ts'
+import { identifyProcesses, settleWall } from './process-wall.ts'
+import { programFor } from './program.ts'
+import { readiness } from './readiness.ts'
+import { releaseResources } from './release.ts'
+import type { WallResources } from './resources.ts'
+import { SentinelSource } from './sentinel-source.ts'
+import { spawnFor } from './start.ts'
+import { remainsOf, sweepDead } from './sweep.ts'
+
+/**
+ * Walls that are processes of this kernel: namespaces, seccomp, Landlock, cgroups, and a sentinel for whole programs.
+ *
+ * Start of a wall: take a uid, a cgroup, a scratch folder; fork a launcher that enters the cgroup and becomes the jail;
+ * lease; wait for one byte that says that the program is warm; identify its processes; lease again; measure. Each wall
+ * is in a session of its own (setsid) and dies with this process by PR_SET_PDEATHSIG, set after the last change of uid.
+ *
+ * Relies on: util-linux `unshare` and `setpriv`, or bubblewrap; Linux 5.9 for the sentinel (seccomp notify,
+ * close_range). Each part that is missing is probed by running it and reported in `Wall.missing`. Not handled here: what
+ * a job may be bound to is the warden's to say, and this engine can only lower it.
+ */
+export function openProcesses(options: EngineOptions, host: EngineHost): Engine {
+  return new ProcessEngine(options, host)
+}
+
+const READY_MS_MAX = 15_000
+/** A look each 10 ms where the kernel limits memory too; a program allocates a gigabyte in half a second. */
+const sampleEveryMs = { limited: 10, watched: 2 } as const
+/** Stderr of a launcher whose kernel refuses the sentinel's filter. */
+const SAID_BY_SENTINEL = /Esentinel: /
+/** A wall that is being made is in its cgroup within seconds. */
+const FORGOTTEN_AFTER_MS = 3_600_000
+/** Cgroups removed in one go: some milliseconds of it. */
+const FORGOTTEN_AT_ONCE = 64
+
+class ProcessEngine implements Engine {
+  readonly name = 'processes'
+  readonly #options: EngineOptions
+  readonly #without: readonly JailLayer[]
+  readonly #host: EngineHost
+  readonly #facts: JailFacts
+  readonly #cgroups: CgroupRoot | undefined
+  readonly #compiled = openCompiled()
+  /** Made with the first whole program. */
+  readonly #sentinels: SentinelSource
+  readonly #starting = new Map<WallResources, Promise<unknown>>()
+  #isClosed = false
+
+  constructor(options: EngineOptions, host: EngineHost) {
+    this.#options = options
+    this.#without = (options.without ?? []) as readonly JailLayer[]
+    this.#host = host
+    const { hide = [], sentinelFolder: folder } = options
+    this.#sentinels = new SentinelSource({
+      make: () => openSentinel({ hide, ...(folder !== undefined && { folder }) }),
+      tell: (sentinel) => host.report({ sentinel }),
+    })
+    this.#facts = findJailFacts(hide)
+    const hasNoCgroup = this.#without.includes('memory cgroup') || hide.includes('cgroup')
+    this.#cgroups = hasNoCgroup ? undefined : openCgroups()
+  }
+
+  detect(): EngineFacts {
+    const { root, namespaces, landlock, bubblewrap } = this.#facts
+    return {
+      root,
+      machine: {
+        namespaces,
+        landlock,
+        cgroups: this.#cgroups?.version ?? null,
+        bubblewrap: bubblewrap !== undefined,
+      },
+      sampleEveryMs: this.#cgroups ? sampleEveryMs.limited : sampleEveryMs.watched,
+    }
+  }
+
+  /** Once more without a sentinel where this machine refuses the one it was started with. */
+  async start(wanted: EnclosureSpec): Promise<Enclosure> {
+    const spec = asksAboutAll() ? { ...wanted, calls: callClasses } : wanted
+    const began = performance.now()
+    if (this.#facts.platform !== 'linux') throw noJail(this.#facts.platform)
+    const program = await programFor(spec, this.#without)
+    const sentinel = await this.#sentinelFor(program)
+    if (this.#isClosed) throw closing()
+    const { command, resources } = spawnFor(spec, program, sentinel, {
+      facts: this.#facts,
+      cgroups: this.#cgroups,
+      without: this.#without,
+      prefer: this.#options.prefer,
+      compiledFor: (uid) => this.#compiled.folder(uid),
+    })
+    const used = sentinel && 'fd' in sentinel ? sentinel : undefined
+    try {
+      const enclosure = await this.#settle(spec, command, resources, began)
+      if (used && resources.sentinel) this.#sentinels.confirm(used)
+      return enclosure
+    } catch (error) {
+      if (!used || !isRefused(resources, error)) throw error
+      this.#sentinels.refuse(used, whyRefused(error))
+    }
+    return this.start(wanted)
+  }
+
+  sweep(dead: readonly DeadEnclosure[]): void {
+    sweepDead(dead)
+  }
+
+  /** Cgroups whose state folder was removed with their leases, and children of launchers that were killed. */
+  sweepOrphans(): void {
+    endOrphans()
+    const forgotten = this.#cgroups?.forgotten(FORGOTTEN_AFTER_MS) ?? []
+    for (const name of forgotten.slice(0, FORGOTTEN_AT_ONCE)) this.#cgroups?.remove(name)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const resources of this.#starting.keys()) killWall(resources)
+    await Promise.all(this.#starting.values())
+    await this.#sentinels.close()
+  }
+
+  /** Undefined for a worker, which has no calls to answer. */
+  async #sentinelFor({ whole }: JailedProgram): Promise<FoundSentinel | undefined> {
+    if (!whole) return undefined
+    if (!(this.#options.sentinel ?? !isLeftOut())) return { missing: 'it is switched off' }
+    return await this.#sentinels.take()
+  }
+
+  /** Waits until the spawned wall is ready; releases all of it where it does not become so. */
+  async #settle(
+    spec: EnclosureSpec,
+    command: JailCommand,
+    resources: WallResources,
+    began: number,
+  ): Promise<Enclosure> {
+    // Subscribed at once: 'error' of a failed spawn is emitted before any promise continues.
+    const ready = resources.broken
+      ? Promise.reject(resources.broken)
+      : readiness(resources, this.#options.readyMsMax ?? READY_MS_MAX)
+    ready.catch(() => undefined)
+    const started = Promise.try(() => this.#lease(resources))
+      .then(() => ready)
+      .then(() => this.#enter(spec, command, resources, began))
+    const settled = started.then(
+      () => undefined,
+      () => this.#release(resources),
+    )
+    this.#starting.set(resources, settled)
+    try {
+      return await started
+    } finally {
+      await settled
+      this.#starting.delete(resources)
+    }
+  }
+
+  #enter(
+    spec: EnclosureSpec,
+    command: JailCommand,
+    resources: WallResources,
+    began: number,
+  ): Enclosure {
+    if (this.#isClosed) throw closing()
+    const pid = identifyProcesses(resources, command.nested)
+    this.#lease(resources)
+    const isWatched = !this.#without.includes('memory watch')
+    const wall = settleWall(resources, pid, { spec, command, isWatched, began })
+    return new ProcessEnclosure(wall, {
+      cgroupVersion: this.#cgroups?.version,
+      report: (report) => this.#host.report(report),
+      release: () => this.#release(resources),
+    })
+  }
+
+  #lease({ id, processes }: WallResources): void {
+    this.#host.lease(id, remainsOf(processes, this.#cgroups ? id : null))
+  }
+
+  #release(resources: WallResources): Promise<void> {
+    return releaseResources(resources, (id) => this.#host.releaseLease(id))
+  }
+}
+
+function closing(): MayflyError {
+  return new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+}
+
+function noJail(platform: string): MayflyError {
+  return new MayflyError('NO_JAIL', `Cannot jail a process on ${platform}`, {
+    hint: 'Run Mayfly on Linux; on Windows, WSL 2 will do',
+  })
+}
+
+/** EPERM of ptrace or seccomp here, or a kernel without them: the wall is started without a sentinel. */
+function isRefused({ sentinel }: WallResources, error: unknown): boolean {
+  if (!sentinel) return false
+  return sentinel.refused !== undefined || SAID_BY_SENTINEL.test(messageOf(error))
+}
+
+/** `MAYFLY_SENTINEL`: `off` leaves it out; `all` has it asked about every class, for closing calls by hand. */
+function asksAboutAll(): boolean {
+  return process.env['MAYFLY_SENTINEL'] === 'all'
+}
+
+function isLeftOut(): boolean {
+  return process.env['MAYFLY_SENTINEL'] === 'off'
+}

@@ -1,0 +1,45 @@
+import { readlinkSync } from 'node:fs'
+import { processFacts } from '../../../os/proc.ts'
+
+/** A process, and the file that it has begun to run. */
+export interface Beginning {
+  readonly pid: number
+  readonly file: string
+}
+
+/** Finds programs that were executed between two looks. A program that ended before a look is missed. */
+export class Begun {
+  /** Executable of the wall's own program: its forks run the same and have executed nothing. */
+  readonly #ownFile: string
+  /** Executable of each process at the last look; a child runs its parent's until it calls exec. */
+  #runs = new Map<number, { readonly startTime: number; readonly file: string }>()
+
+  constructor(own: number, pids: readonly number[]) {
+    this.#ownFile = fileOf(own)
+    this.since(pids)
+  }
+
+  since(pids: readonly number[]): readonly Beginning[] {
+    const before = this.#runs
+    this.#runs = new Map()
+    return pids.flatMap((pid) => {
+      const facts = processFacts(pid)
+      if (!facts) return []
+      const { startTime, parent } = facts
+      const file = fileOf(pid)
+      this.#runs.set(pid, { startTime, file })
+      const known = before.get(pid)
+      const was = known?.startTime === startTime ? known.file : before.get(parent)?.file
+      return file === this.#ownFile || file === was ? [] : [{ pid, file }]
+    })
+  }
+}
+
+/** Executable by /proc/PID/exe; empty for a process that is gone. */
+function fileOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`)
+  } catch {
+    return ''
+  }
+}

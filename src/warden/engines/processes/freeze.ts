@@ -1,0 +1,70 @@
+import { MayflyError } from '../../../contract/error.ts'
+import { beginStill, endStill, runs } from './keep-stopped.ts'
+import { guestsIn, processesOfWall, signalAll } from './members.ts'
+import type { WallResources } from './resources.ts'
+
+/**
+ * Freezes and thaws a wall. A cgroup v2 freezer holds tasks that can still be killed. A task frozen by v1 cannot die, and
+ * if the warden died it would stay for ever: there the freezer is held only until each process got SIGSTOP, so that no
+ * fork is missed; from then on keep-stopped.ts stops them again at each look.
+ */
+const POLL_MS = 1
+const FREEZE_MS_MAX = 2_000
+
+/** Resolves with the milliseconds it took once every task is stopped. Throws MayflyError UNAVAILABLE after 2 s. */
+export async function freeze(
+  resources: WallResources,
+  version: 1 | 2 | undefined,
+): Promise<number> {
+  const began = performance.now()
+  const { cgroup } = resources
+  resources.isFrozen = true
+  const isHeld = cgroup?.controllers.includes('freezer') === true
+  if (isHeld) {
+    cgroup.freeze()
+    await until(() => !resources.isFrozen || cgroup.isFrozen(), began)
+  }
+  // A concurrent thaw wins.
+  if (!resources.isFrozen) return goOn(resources, began)
+  if (version === 2 && isHeld) return performance.now() - began
+  stop(resources)
+  if (isHeld) cgroup.thaw()
+  await until(() => !resources.isFrozen || stop(resources), began)
+  if (!resources.isFrozen) return goOn(resources, began)
+  beginStill(resources, guestsIn(resources, processesOfWall(resources)))
+  return performance.now() - began
+}
+
+export function thaw(resources: WallResources): void {
+  resources.isFrozen = false
+  endStill(resources)
+  wake(resources)
+}
+
+function goOn(resources: WallResources, began: number): number {
+  wake(resources)
+  return performance.now() - began
+}
+
+function wake(resources: WallResources): void {
+  resources.cgroup?.thaw()
+  signalAll(guestsIn(resources, processesOfWall(resources)), 'SIGCONT')
+}
+
+/** Stops every running process; true when none was. */
+function stop(resources: WallResources): boolean {
+  const running = guestsIn(resources, processesOfWall(resources)).filter(runs)
+  signalAll(running, 'SIGSTOP')
+  return running.length === 0
+}
+
+async function until(isSo: () => boolean, began: number): Promise<void> {
+  while (!isSo()) {
+    if (performance.now() - began > FREEZE_MS_MAX)
+      throw new MayflyError(
+        'UNAVAILABLE',
+        `Cannot freeze a wall: it still moves after ${FREEZE_MS_MAX} ms`,
+      )
+    await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
+  }
+}

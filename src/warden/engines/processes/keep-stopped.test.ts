@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { suite, test } from 'node:test'
+import type { Cgroup } from '../../../os/cgroup.ts'
+import { processFacts } from '../../../os/proc.ts'
+import { beginCopy, beginStill, keepStill, runs, whyMoved } from './keep-stopped.ts'
+import type { WallResources } from './resources.ts'
+
+/** A wall of which only its group's processor time is asked for. */
+function wall() {
+  const spent = { ms: 100 }
+  const cgroup = { cpuMs: () => spent.ms } as Cgroup
+  return { resources: { cgroup } as WallResources, spent }
+}
+
+async function stoppedOne() {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' })
+  await once(child, 'spawn')
+  child.kill('SIGSTOP')
+  while (processFacts(child.pid!)?.state !== 'T')
+    await new Promise((resolve) => void setTimeout(resolve, 1))
+  return {
+    pid: child.pid!,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    },
+  }
+}
+
+suite('A wall that was stopped by signals', () => {
+  test('stands still as long as nobody in it runs', async () => {
+    await using one = await stoppedOne()
+    const { resources } = wall()
+    beginStill(resources, [one.pid])
+    for (let looks = 0; looks < 20; looks++) assert.equal(keepStill(resources, [one.pid], 0), true)
+    assert.equal(whyMoved(resources), undefined)
+  })
+
+  test('moved when its group used processor time, though nobody was seen', () => {
+    const { resources, spent } = wall()
+    beginStill(resources, [])
+    spent.ms += 50
+    assert.equal(keepStill(resources, [], 0), true)
+    spent.ms += 1
+    assert.equal(keepStill(resources, [], 0), false)
+    assert.match(whyMoved(resources) ?? '', /went on/)
+  })
+
+  test('moved when each look finds somebody new, though each was over when it was looked at', async () => {
+    const { resources } = wall()
+    beginStill(resources, [])
+    const gone: number[] = []
+    for (let n = 0; n < 3; n++) {
+      const child = spawn('/bin/true')
+      await once(child, 'exit')
+      gone.push(child.pid!)
+    }
+    assert.ok(!gone.some(runs))
+    assert.deepEqual(
+      gone.map((pid) => keepStill(resources, [pid], 0)),
+      [true, true, false],
+    )
+  })
+
+  test('and whoever moved while it was copied is ended after the copy', () => {
+    const { resources, spent } = wall()
+    beginStill(resources, [])
+    beginCopy(resources)
+    spent.ms += 1_000
+    assert.equal(keepStill(resources, [], performance.now()), true)
+    assert.equal(keepStill(resources, [], performance.now() + 60_000), false)
+  })
+})

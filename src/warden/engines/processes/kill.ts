@@ -1,0 +1,37 @@
+import { isAlive } from '../../../os/proc.ts'
+import { processesOfWall, signalAll } from './members.ts'
+import { belowOf } from './process-tree.ts'
+import type { WallResources } from './resources.ts'
+
+/** Time for the outermost process to see the end of its child and reap it before it is killed too. */
+const REAP_MS_MAX = 200
+/** Passes over a tree that still forks: a pass that finds a new process is followed by another. */
+const TREE_PASSES_MAX = 20
+
+/** Kills the innermost first: its parent then reaps it and leaves no zombie to process 1. Idempotent. */
+export function killWall(resources: WallResources): void {
+  const { child, cgroup, isWhole } = resources
+  const [inner, ...outer] = resources.processes
+  if (inner && isAlive(inner.pid, inner.startTime)) {
+    if (outer.length === 0) killTree(inner.pid)
+    else signalAll([inner.pid, ...(isWhole ? processesOfWall(resources) : [])], 'SIGKILL')
+  }
+  // No task reaches another user instruction, but one that is throttled by its quota takes seconds to die.
+  cgroup?.liftCpuQuota()
+  if (outer.length > 0) setTimeout(() => child.kill('SIGKILL'), REAP_MS_MAX).unref()
+}
+
+/**
+ * A launcher at work may have a child that waits for a word from it and has no parent-death signal yet. So the whole tree
+ * is stopped first, and killed once a pass finds no new process.
+ */
+function killTree(root: number): void {
+  const known = new Set<number>()
+  for (let pass = 0; pass < TREE_PASSES_MAX; pass++) {
+    const fresh = [root, ...belowOf(root)].filter((pid) => !known.has(pid))
+    if (fresh.length === 0) break
+    signalAll(fresh, 'SIGSTOP')
+    for (const pid of fresh) known.add(pid)
+  }
+  signalAll([...known].toReversed(), 'SIGKILL')
+}

@@ -1,0 +1,83 @@
+import { limitResource, resourceLimit } from '../../../os/libc.js'
+import { placeOf, stateOf, threadsOf } from '../../../os/proc.ts'
+import { processesOfWall, signalAll } from './members.ts'
+import type { WallResources } from './resources.ts'
+
+/** A process that was being made while its maker was limited is found by the next pass. */
+const PASSES_MAX = 20
+const POLL_MS = 1
+/** The longest fork that a wall's memory allows is a tenth of this. */
+const SETTLE_MS_MAX = 2_000
+/** Looks at a thread in state D on a kernel that does not say where it waits (/proc/PID/wchan is 0). */
+const LOOKS_MAX = 100
+/** Wait channels of a parent in vfork(2), whose child exists already. */
+const VFORKED = /vfork|^kernel_clone$/
+/** Asleep, stopped or over: none of these is making a process. */
+const OUTSIDE = new Set(['S', 'T', 't', 'I', 'Z', 'X'])
+
+/** A thread that may be making a process with the limits of before. */
+interface Suspect {
+  readonly pid: number
+  readonly tid: string
+  looks: number
+}
+
+/**
+ * Sets RLIMIT_NPROC of each process of a wall, against the race with fork: a child copies the limits when fork begins and
+ * is visible when it ends, up to 100 ms later with much memory to copy. So each thread that may be in a fork is stopped
+ * until it is in none, new children are limited, and all continue. `as` runs the calls with rights to set limits there.
+ * Resolves when no process, present or in flight, has another limit; throws after 2 s.
+ */
+export async function limitTasksOfAll(
+  resources: WallResources,
+  tasks: number,
+  as: (limit: () => void) => void = (limit) => limit(),
+): Promise<void> {
+  const limited = new Set<number>()
+  const stopped = new Set<number>()
+  const until = performance.now() + SETTLE_MS_MAX
+  let suspects: readonly Suspect[] = []
+  try {
+    for (let pass = 0; ; pass++) {
+      suspects = suspects.filter((one) => !isOutside(one))
+      const fresh = processesOfWall(resources).filter((pid) => !limited.has(pid))
+      as(() => {
+        for (const pid of fresh) if (limitOne(pid, tasks)) limited.add(pid)
+      })
+      if (fresh.length === 0 && suspects.length === 0) return
+      const late = fresh.flatMap(suspectsIn).filter((one) => !isOutside(one))
+      for (const { pid } of late) stopped.add(pid)
+      suspects = [...suspects, ...late]
+      // Stopped again each pass: another process may have sent SIGCONT.
+      signalAll([...new Set(suspects.map(({ pid }) => pid))], 'SIGSTOP')
+      if (fresh.length > 0 && pass < PASSES_MAX) continue
+      if (performance.now() > until)
+        throw new Error('its processes multiply faster than they are limited')
+      await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
+    }
+  } finally {
+    if (!resources.isFrozen) signalAll([...stopped], 'SIGCONT')
+  }
+}
+
+function suspectsIn(pid: number): readonly Suspect[] {
+  return threadsOf(pid).map((tid) => ({ pid, tid, looks: 0 }))
+}
+
+function isOutside(suspect: Suspect): boolean {
+  const state = stateOf(suspect.pid, suspect.tid)
+  if (state !== 'D') return OUTSIDE.has(state)
+  const place = placeOf(suspect.pid, suspect.tid)
+  suspect.looks++
+  return VFORKED.test(place) || (/^0?$/.test(place) && suspect.looks > LOOKS_MAX)
+}
+
+function limitOne(pid: number, tasks: number): boolean {
+  try {
+    limitResource('nproc', tasks, pid)
+    return resourceLimit('nproc', pid) <= tasks
+  } catch (error) {
+    if ((error as { readonly code?: string }).code === 'ESRCH') return true
+    throw error
+  }
+}

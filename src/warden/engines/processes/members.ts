@@ -1,0 +1,40 @@
+import { belowOf } from './process-tree.ts'
+import type { WallResources } from './resources.ts'
+
+/** Processes that belong to a wall, and signals to them. */
+
+/** The first process and the program, without the outermost, which waits for them outside. */
+export function insideOf({ processes }: Pick<WallResources, 'processes'>): readonly number[] {
+  return (processes.length > 1 ? processes.slice(0, -1) : processes).map(({ pid }) => pid)
+}
+
+/**
+ * Every process of the wall without the outermost, which waits outside. With a cgroup this includes processes that were
+ * reparented away from its first process.
+ */
+export function processesOfWall({
+  cgroup,
+  processes,
+}: Pick<WallResources, 'cgroup' | 'processes'>): readonly number[] {
+  const [first, outermost] = [processes[0]?.pid, processes.at(-1)?.pid]
+  if (!cgroup) return first === undefined ? [] : [first, ...belowOf(first)]
+  return cgroup.processes().filter((pid) => pid === first || pid !== outermost)
+}
+
+/** Without the init of the pid namespace, which reaps and passes on the exit and runs nothing of the job. */
+export function guestsIn(
+  { processes }: Pick<WallResources, 'processes'>,
+  pids: readonly number[],
+): readonly number[] {
+  return processes.length > 2 ? pids.filter((pid) => pid !== processes[0]!.pid) : pids
+}
+
+export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // ESRCH: gone already.
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { WallResources } from './resources.ts'
+import { watchTree } from './memory-watch.ts'
+
+const bounds = {
+  idleBytes: 0,
+  residentMax: Infinity,
+  cores: undefined,
+  kills: 0,
+  zones: undefined,
+}
+
+/** A wall in a group, and how often it was looked at; each look is held up for as long. */
+function wall(heldUpMs = 0) {
+  const found = { looks: 0, own: (): number => 0 }
+  const cgroup = {
+    memoryKills: () => 0,
+    ownMemory() {
+      found.looks++
+      if (heldUpMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, heldUpMs)
+      return { own: found.own(), shared: 0 }
+    },
+  }
+  const resources = {
+    isWhole: true,
+    isFrozen: false,
+    idleMemory: 0,
+    cgroup,
+  } as unknown as WallResources
+  return { resources, found }
+}
+
+/** Memory that changes with every look, so that none of them finds the wall asleep. */
+function restless(): () => number {
+  let bytes = 0
+  return () => (bytes += 2 ** 20)
+}
+
+test('A wall that sleeps is looked at ever less often, and at once when it grows again', () => {
+  const { resources, found } = wall()
+  const watch = watchTree(resources, bounds, () => 0)
+  for (let now = 0; now < 1000; now += 10) watch(now)
+  assert.ok(found.looks < 20, `${found.looks} looks`)
+  found.own = restless()
+  const before = found.looks
+  for (let now = 1000; now < 2000; now += 10) watch(now)
+  assert.ok(found.looks - before > 90, `${found.looks - before} looks`)
+})
+
+test('A look that is dear comes more seldom, so that all of them take a tenth of a core', () => {
+  for (const [costMs, looks] of [
+    [0, 100],
+    [1, 10],
+    [5, 2],
+  ] as const) {
+    const { resources, found } = wall()
+    found.own = restless()
+    let worked = 0
+    const watch = watchTree(resources, bounds, () => (worked += costMs))
+    for (let now = 0; now < 100; now++) watch(now)
+    assert.equal(found.looks, looks, `${costMs} ms each`)
+  }
+})
+
+test('A look that waited for the CPU is repeated at once: only its own CPU time counts', () => {
+  const { resources, found } = wall(50)
+  found.own = restless()
+  const watch = watchTree(resources, bounds)
+  // By the clock each took 50 ms, ten times which would be half a second.
+  for (let now = 0; now < 400; now += 100) watch(now)
+  assert.equal(found.looks, 4)
+})

@@ -1,0 +1,125 @@
+import type { MemorySample } from '../../../contract/engine.ts'
+import { residentBytes } from '../../../os/proc.ts'
+import { createDuty } from './cpu-throttle.ts'
+import type { ProgramZones } from './program-zones.ts'
+import { keepStill } from './keep-stopped.ts'
+import { guestsIn, processesOfWall, signalAll } from './members.ts'
+import type { WallResources } from './resources.ts'
+import { threadMs } from '../../../lib/thread-ms.ts'
+import { bytesOf, cpuMsOf, mostShared } from './process-tree.ts'
+
+/** Takes a time on the monotonic clock. Throws where the wall cannot be looked at. */
+export type MemoryWatch = (nowMs: number) => MemorySample
+
+/** Shared memory below this is not worth reading /proc of each process. */
+const SHARED_FROM = 4 * 2 ** 20
+/** A look is followed by ten times its own CPU time without one, however many processes there are. */
+const COST_FACTOR = 10
+/**
+ * Longest interval between looks at a wall that sleeps: a hundred of them, each looked at every 10 ms, took all of the
+ * warden's CPU time. With a cgroup the kernel limits its memory meanwhile.
+ */
+const QUIET_MS_MAX = { held: 80, watched: 16 } as const
+const QUIET_BYTES = 64 * 2 ** 10
+
+/** Samples the memory of a process tree, and throttles its CPU time where `cores` names a limit that no cgroup holds. */
+export function watchTree(
+  resources: WallResources,
+  to: {
+    /** Bytes of the wall before its job. */
+    readonly idleBytes: number
+    readonly residentMax: number
+    readonly cores: number | undefined
+    /** OOM kills before the job. */
+    readonly kills: number
+    readonly zones: ProgramZones | undefined
+  },
+  workedMs: () => number = threadMs,
+): MemoryWatch {
+  const throttle = throttleOf(resources, to)
+  const bytesNow = memoryOf(resources, to)
+  const bytesMax = to.residentMax
+  let seen: MemorySample = { bytes: 0, bytesMax, isOutOfMemory: false }
+  let nextAt = 0
+  let quietMs = 0
+  const quietMsMax = resources.cgroup ? QUIET_MS_MAX.held : QUIET_MS_MAX.watched
+  const mayRest = () => to.cores === undefined && to.zones === undefined && !resources.isFrozen
+  return (now) => {
+    if (now < nextAt) return seen
+    const before = workedMs()
+    let known: readonly number[] | undefined
+    const pids = () => (known ??= processesOfWall(resources))
+    throttle(pids, now)
+    const { bytes } = seen
+    seen = {
+      bytes: bytesNow(pids),
+      bytesMax,
+      isOutOfMemory: (resources.cgroup?.memoryKills() ?? 0) > to.kills,
+    }
+    const isQuiet = mayRest() && Math.abs(seen.bytes - bytes) < QUIET_BYTES
+    quietMs = isQuiet ? Math.min(quietMsMax, quietMs * 2 + 1) : 0
+    nextAt = now + Math.max(quietMs, (workedMs() - before) * COST_FACTOR)
+    return seen
+  }
+}
+
+/** A worker is one process: its resident memory is all there is to look at. */
+export function watchWorker(pid: number, bytesMax: number): MemoryWatch {
+  return () => ({ bytes: residentBytes(pid), bytesMax, isOutOfMemory: false })
+}
+
+/**
+ * A cgroup counts all processes at once, and copy-on-write pages once. Without one each process is read: pages shared by
+ * several count several times, so a sum above the limit is counted again more exactly.
+ */
+function memoryOf(
+  resources: WallResources,
+  { idleBytes, residentMax }: { readonly idleBytes: number; readonly residentMax: number },
+): (pids: () => readonly number[]) => number {
+  const { cgroup, isWhole, idleMemory } = resources
+  if (cgroup && isWhole)
+    return (pids) => {
+      const { own, shared } = cgroup.ownMemory()
+      // Scratch (tmpfs) is granted as `disk`: of shared memory only the mapped part counts.
+      const mapped = shared > SHARED_FROM ? mostShared(pids()) : 0
+      return idleBytes + Math.max(0, own - idleMemory) + mapped
+    }
+  return (pids) => {
+    const bytes = pids().reduce((sum, pid) => sum + residentBytes(pid), 0)
+    return bytes > residentMax ? bytesOf(pids()) : bytes
+  }
+}
+
+/** Stops a wall, or a zone of it, that has used up its share of CPU time. */
+function throttleOf(
+  resources: WallResources,
+  {
+    cores,
+    zones,
+  }: { readonly cores: number | undefined; readonly zones: ProgramZones | undefined },
+) {
+  const used = cores === undefined ? 0 : cpuMsOf(processesOfWall(resources))
+  const duty = cores === undefined ? undefined : createDuty(cores, performance.now(), used)
+  // A watch before this one may have left them stopped.
+  let stopped: readonly number[] = duty ? guestsIn(resources, processesOfWall(resources)) : []
+  return (look: () => readonly number[], now: number): void => {
+    if (!duty && !zones && !resources.isFrozen) return
+    const pids = look()
+    const inZones = zones?.look(pids, now)
+    if (resources.isFrozen && !keepStill(resources, guestsIn(resources, pids), now))
+      throw new Error('it went on while it was frozen')
+    if (resources.isFrozen || (!duty && !inZones)) return
+    const runs = duty?.look(now, cpuMsOf(pids)) ?? true
+    const guests = guestsIn(resources, pids)
+    // Again at each look while it is stopped: a fork in flight is found by the next one.
+    const still = runs ? guests.filter((pid) => inZones?.has(pid)) : guests
+    signalAll(still, 'SIGSTOP')
+    const isNarrower = stopped.some((pid) => !still.includes(pid))
+    if (isNarrower)
+      signalAll(
+        guests.filter((pid) => !still.includes(pid)),
+        'SIGCONT',
+      )
+    stopped = still
+  }
+}

@@ -1,0 +1,63 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { wallUids } from '../../../contract/uids.ts'
+import { identify, isAlive } from '../../../os/proc.ts'
+
+/**
+ * Orphans of killed launchers. A launcher that dies with its warden may leave a child that waits for it for ever: the
+ * child has no parent-death signal yet, and no lease names it. So a launcher carries its warden's pid and start time in
+ * argv, which forked children keep until they exec the program.
+ */
+const MARK = /^mayfly-wall:w[0-9a-f]{16}:(\d+):(\d+)$/
+
+/** Argument that marks a wall's launcher. */
+export function markOf(wall: string): string {
+  const { pid, startTime } = identify(process.pid)
+  return `mayfly-wall:${wall}:${pid}:${startTime}`
+}
+
+/** Kills orphans of dead wardens of this user; returns how many. Reads /proc of every process. */
+export function endOrphans(): number {
+  const orphans = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isOrphan(name))
+  for (const pid of orphans) end(Number(pid))
+  return orphans.length
+}
+
+function isOrphan(pid: string): boolean {
+  const words = textOf(`/proc/${pid}/cmdline`).split('\0')
+  const mark = words.findIndex((word) => MARK.test(word))
+  const [, warden, startTime] = MARK.exec(words[mark] ?? '') ?? []
+  if (warden === undefined || isAlive(Number(warden), Number(startTime))) return false
+  const status = textOf(`/proc/${pid}/status`)
+  // A process that only carries the word in an argument is no launcher.
+  if (mark > 0 && fieldsOf(status, 'Name')[0] !== 'bwrap') return false
+  if (!isOurs(Number(fieldsOf(status, 'Uid')[0]))) return false
+  // In a container pids differ: an orphan whose adopter has a pid of its own namespace belongs to a warden in there.
+  const [parent] = fieldsOf(status, 'PPid')
+  return fieldsOf(textOf(`/proc/${parent}/status`), 'NSpid').length === 1
+}
+
+/** Root's walls have uids of their own. */
+function isOurs(uid: number): boolean {
+  const own = process.getuid?.()
+  return uid === own || (own === 0 && uid >= wallUids.first && uid <= wallUids.last)
+}
+
+function fieldsOf(status: string, name: string): readonly string[] {
+  return new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1]?.split('\t') ?? []
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone in between.
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

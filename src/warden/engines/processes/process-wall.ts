@@ -1,0 +1,152 @@
+import { callClasses, type CallClass } from '../../../contract/calls.ts'
+import type { EnclosureBounds, EnclosureSpec } from '../../../contract/engine.ts'
+import type { Wall } from '../../../contract/warden.ts'
+import type { JailCommand } from '../../../jail/embedded.ts'
+import { lowerPriority, preferForOomKill } from '../../../os/priority.ts'
+import { identify, residentBytes, type ProcessIdentity } from '../../../os/proc.ts'
+import { takeListener } from './exit-listener.ts'
+import { processesOfWall } from './members.ts'
+import type { MemoryWatch } from './memory-watch.ts'
+import { spentMs } from './cpu-time.ts'
+import { bytesOf, tasksOf } from './process-tree.ts'
+import type { ProgramZones } from './program-zones.ts'
+import { chainOf } from './readiness.ts'
+import type { WallResources } from './resources.ts'
+
+/** A wall of processes that is ready, with its resources and the state of its job. */
+export interface ProcessWall extends Wall {
+  readonly resources: WallResources
+  /** Bytes of scratch. */
+  readonly disk: number
+  /** False where a test switches the memory watch off. */
+  readonly isWatched: boolean
+  /** Bounds of its job; undefined before the first. */
+  held: HeldBounds | undefined
+  watch: MemoryWatch | undefined
+  killsAtClaim: number
+  /** Zones of its programs, where its job has any. */
+  zones: ProgramZones | undefined
+  /** Milliseconds of CPU time before its job, and as last read before its end. */
+  spentBefore: number
+  spentSeen: number
+}
+
+/** Bounds as asked for, and the memory limits that follow: of its processes, and of its cgroup. In bytes. */
+export interface HeldBounds extends EnclosureBounds {
+  readonly residentMax: number
+  readonly groupMax: number
+}
+
+/** Guests run after the warden and the server, which hold them to their bounds on a busy machine. */
+const GUEST_NICE = 5
+/** Processes and threads of one wall, where a cgroup can hold them. */
+const TASKS_MAX = 256
+
+/** Finds the processes of a wall that just became ready, and says which of them is the program. */
+export function identifyProcesses(resources: WallResources, nested: boolean): number {
+  const outermost = resources.child.pid!
+  const chain = chainOf(outermost, nested)
+  const pid = chain.at(-2) ?? outermost
+  resources.processes = (resources.isWhole ? chain : [...new Set([pid, outermost])]).map(identify)
+  // Children forked before the parent's oom_score_adj was set did not inherit it.
+  for (const one of resources.processes) preferForOomKill(one.pid)
+  return pid
+}
+
+/** Moves the whole wall into its cgroup, measures it before any foreign instruction runs, and describes it. */
+export function settleWall(
+  resources: WallResources,
+  pid: number,
+  to: {
+    readonly spec: EnclosureSpec
+    readonly command: JailCommand
+    readonly isWatched: boolean
+    /** Start of the request, on the monotonic clock. */
+    readonly began: number
+  },
+): ProcessWall {
+  const { spec, command } = to
+  const { cgroup } = resources
+  // A launcher that entered by itself stays: an ordinary user cannot move a process back up the hierarchy.
+  for (const one of resources.processes) if (!cgroup?.holds(one.pid)) cgroup?.add(one.pid)
+  cgroup?.limit({ pids: TASKS_MAX })
+  lowerPriority(pid, GUEST_NICE)
+  if (resources.isWhole) resources.listenerFd = takeListener(pid, command.layers)
+  if (resources.isWhole || spec.way !== undefined)
+    resources.idleTasks = tasksOf(countedFrom(resources).pid)
+  // Start-up memory is not charged to the job.
+  cgroup?.resetPeakMemory()
+  const idle = processesOfWall(resources)
+  if (resources.isWhole) resources.idleProcesses = idle.length
+  if (resources.isWhole) resources.idleMemory = cgroup?.ownMemory().own ?? 0
+  const idleBytes = resources.isWhole ? bytesOf(idle) : residentBytes(pid)
+  return {
+    ...describe(resources, pid, to),
+    idleBytes,
+    took: performance.now() - to.began,
+    ...unheld(spec, to.isWatched, resources),
+  }
+}
+
+/** The user namespace's own count of tasks starts at its first process; a cgroup counts the outermost as well. */
+function countedFrom({ cgroup, processes }: WallResources): ProcessIdentity {
+  return cgroup?.controllers.includes('pids') ? processes.at(-1)! : processes[0]!
+}
+
+function describe(
+  { id, cgroup, sentinel }: WallResources,
+  pid: number,
+  to: { readonly spec: EnclosureSpec; readonly command: JailCommand; readonly isWatched: boolean },
+) {
+  const { spec, command } = to
+  return {
+    id,
+    program: spec.program,
+    pid,
+    way: command.way,
+    layers: [
+      ...command.layers,
+      ...(cgroup ? ['memory cgroup'] : []),
+      ...(to.isWatched ? ['memory watch'] : []),
+    ],
+    missing: [
+      ...command.missing,
+      ...(cgroup ? [] : ['memory cgroup: memory is held by a watch every 2 ms alone']),
+    ],
+    calls: sentinel ? classesFor(spec) : [],
+  }
+}
+
+/** `process` is closed by a bound on tasks, so no call of it has to be asked about. */
+function classesFor({ calls = callClasses }: EnclosureSpec): readonly CallClass[] {
+  return callClasses.filter((name) => name === 'process' || calls.includes(name))
+}
+
+function unheld(spec: EnclosureSpec, isWatched: boolean, resources: WallResources) {
+  return {
+    resources,
+    disk: spec.disk ?? 0,
+    isWatched,
+    held: undefined,
+    watch: undefined,
+    killsAtClaim: 0,
+    zones: undefined,
+    spentBefore: spentMs(resources),
+    spentSeen: 0,
+  }
+}
+
+/** The fields that the server is told. */
+export function wallOf({
+  id,
+  program,
+  pid,
+  way,
+  layers,
+  missing,
+  calls,
+  idleBytes,
+  took,
+}: ProcessWall): Wall {
+  return { id, program, pid, way, layers, missing, calls, idleBytes, took }
+}

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import { test } from 'node:test'
+import type { Cgroup } from '../../../os/cgroup.ts'
+import { ProgramZones } from './program-zones.ts'
+import type { ZoneReport } from '../../../contract/warden.ts'
+import type { WallResources } from './resources.ts'
+import type { ZoneRule } from '../../../contract/zone-rules.ts'
+
+/** A wall of this process, whose groups do what they are told. */
+function zonesOf(rules: readonly ZoneRule[], isAsked: boolean, add = (_pid: number) => {}) {
+  const told: ZoneReport[] = []
+  const group: Partial<Cgroup> = {
+    controllers: [],
+    below: () => group as Cgroup,
+    add,
+    limit() {},
+    liftCpuQuota() {},
+    processes: () => [],
+    memoryKills: () => 0,
+    remove: () => true,
+  }
+  const resources = { processes: [], cgroup: group } as unknown as WallResources
+  const tell = (one: ZoneReport) => void told.push(one)
+  const { pid } = process
+  return { told, zones: new ProgramZones({ resources, rules, pid, cpu: undefined, isAsked, tell }) }
+}
+
+test('A wall that executes programs without end is told to try again', () => {
+  const { pid } = process
+  const { zones } = zonesOf([{ kind: 'video', programs: ['ffmpeg'], life: 1000 }], true)
+  const asking = { pid, path: 'true', real: '/usr/bin/true', by: '' }
+  const answers = Array.from({ length: 20_000 }, () => zones.admit(asking))
+  assert.ok(answers.slice(0, 1000).every((answer) => answer === 0))
+  assert.ok(answers.includes(constants.errno.EAGAIN))
+})
+
+test('A program that cannot be put into its zone is ended, and whoever looks goes on', async () => {
+  const child = spawn('sleep', ['30'])
+  await once(child, 'spawn')
+  const { zones, told } = zonesOf([{ kind: 'naps', programs: ['*'], life: 1000 }], false, () => {
+    throw new Error('no such process')
+  })
+  const ended = once(child, 'exit')
+  zones.look([child.pid!], performance.now())
+  const [, signal] = await ended
+  assert.equal(signal, 'SIGKILL')
+  assert.deepEqual(
+    told.map(({ what, why }) => [what, why]),
+    [['refused', 'it could not be put into one: no such process']],
+  )
+})
+
+test('No two zones have one name, and none has that of the whole', () => {
+  const rules = ['main', 'a', 'a.2', 'a', 'a'].map((kind, index) => {
+    return { kind, programs: [`p${index}`], life: 1000 }
+  })
+  const { zones, told } = zonesOf(rules, true)
+  for (const index of rules.keys())
+    assert.equal(zones.admit({ pid: process.pid, path: `p${index}`, real: '', by: '' }), 0)
+  assert.deepEqual(
+    told.map(({ zone }) => zone),
+    ['main.2', 'a', 'a.2', 'a.3', 'a.4'],
+  )
+})

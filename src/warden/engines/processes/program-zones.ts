@@ -1,0 +1,425 @@
+import { readlinkSync } from 'node:fs'
+import { constants } from 'node:os'
+import { messageOf } from '../../../contract/error.ts'
+import { isAlive } from '../../../os/proc.ts'
+import { Begun } from './exec-scan.ts'
+import { createDuty, type Duty } from './cpu-throttle.ts'
+import type { ZoneReport } from '../../../contract/warden.ts'
+import { processesOfWall, signalAll } from './members.ts'
+import type { WallResources } from './resources.ts'
+import { belowOf, bytesOf, cpuMsOf, tasksIn } from './process-tree.ts'
+import {
+  everywhere,
+  groupMembers,
+  markedMembers,
+  whereIs,
+  type Everywhere,
+  type ZoneMembers,
+  type Whereabouts,
+} from './zone-members.ts'
+import {
+  depthMax,
+  isMarked,
+  isWithinMark,
+  markWithin,
+  zonesInOneMax,
+  type Mark,
+} from './zone-marks.ts'
+import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
+import { ruleFinder, type Executed } from './zone-rules.ts'
+
+/** Zones of one wall that live at once, and in all its life. */
+const aliveMax = 32
+const zonesMax = 250
+/** Programs of one wall that are looked up: at once, and a second. Beyond that they have to try again. */
+const asksBurst = 1000
+const asksASecond = 500
+/** Those that were ended as they were found, as far as they are told of. */
+const refusedMax = 50
+/** Slack of a watched zone: mapped files, and what it allocates between two looks. */
+const watchedSlackBytes = 16 * 2 ** 20
+/** The supervisor's own clock has the first word. */
+const DEADLINE_SLACK_MS = 40
+const PASSES_MAX = 20
+const memoryHit = 'limit MEMORY'
+const overByItself = 'its programs have ended'
+const GONE_MS_MAX = 5_000
+const POLL_MS = 2
+
+/** A program that asks to begin, in a process that is not it yet. */
+export interface ExecRequest extends Executed {
+  readonly pid: number
+}
+
+interface Zone {
+  readonly name: string
+  readonly rule: ZoneRule
+  readonly parent: Zone | undefined
+  readonly depth: number
+  readonly members: ZoneMembers
+  readonly endsAt: number
+  bounds: ZoneBounds
+  duty: Duty | undefined
+  within: number
+  /** Looks in a row that found nobody in it. */
+  unseen: number
+  peakBytes: number
+  /** Why it is being ended. */
+  why: string | undefined
+}
+
+type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
+
+export interface ProgramZonesParts {
+  readonly resources: WallResources
+  readonly rules: readonly ZoneRule[]
+  /** The wall's own first program. */
+  readonly pid: number
+  /** CPU limit of the whole wall, in cores. */
+  readonly cpu: number | undefined
+  /** Whether each program asks before it begins. */
+  readonly isAsked: boolean
+  readonly tell: (told: ZoneReport) => void
+}
+
+/**
+ * The zones of a wall's programs: from where one of the named programs is executed, its process and all that it starts
+ * have bounds and an end of their own, within those of whatever it was started by. Where programs ask before they
+ * begin, the process is in its zone before the first instruction of the new program; else it is found by the next look.
+ * Nothing leaves a zone: what it starts is in it, or in one within it.
+ */
+export class ProgramZones {
+  readonly #parts: ProgramZonesParts
+  readonly #ruleOf: (executed: Executed) => ZoneRule | undefined
+  readonly #zones = new Map<string, Zone>()
+  readonly #counts = new Map<string, number>()
+  /** Two kinds may come to the same name, and one may be called as the whole is. */
+  readonly #names = new Set(['main'])
+  readonly #begun: Begun
+  #made = 0
+  #ofWhole = 0
+  #refused = 0
+  #asks = asksBurst
+  #askedAt = performance.now()
+  readonly #table: string
+  #cpu: number | undefined
+
+  constructor(parts: ProgramZonesParts) {
+    this.#parts = parts
+    this.#ruleOf = ruleFinder(parts.rules)
+    this.#cpu = parts.cpu
+    this.#begun = new Begun(parts.pid, processesOfWall(parts.resources))
+    this.#table = tableOf(parts.pid)
+  }
+
+  /** Answer to an exec that asks first: 0 allows, any other value is the errno. */
+  admit(asking: ExecRequest): number {
+    if (!this.#mayAsk(performance.now())) return constants.errno.EAGAIN
+    try {
+      // The pid may be reused by now, by another wall or by none.
+      if (tableOf(asking.pid) !== this.#table) return constants.errno.EAGAIN
+      const rule = this.#ruleOf(asking)
+      const zone = this.#zoneOf(asking.pid)
+      if (zone?.why !== undefined) return constants.errno.EAGAIN
+      if (!rule || isIn(zone, rule)) return 0
+      const program = asking.real || asking.path
+      return this.#begin(rule, zone, { pid: asking.pid, program, entered: 'asked' })
+        ? 0
+        : constants.errno.EAGAIN
+    } catch {
+      // Fails closed: it is gone, or its zone cannot be found.
+      return constants.errno.EAGAIN
+    }
+  }
+
+  /** Token bucket: one wall that executes in a loop must not keep the warden from all others. */
+  #mayAsk(now: number): boolean {
+    const came = ((now - this.#askedAt) / 1000) * asksASecond
+    this.#asks = Math.min(asksBurst, this.#asks + came) - 1
+    this.#askedAt = now
+    if (this.#asks >= 0) return true
+    this.#asks += 1
+    return false
+  }
+
+  /** Looks at each zone, and for programs that began unasked. Answers who has to stand still for now. */
+  look(pids: readonly number[], now: number): ReadonlySet<number> {
+    this.#findNew(pids)
+    const stopped = new Set<number>()
+    const all = this.#everywhere(pids)
+    for (const zone of this.#zones.values()) {
+      const own = zone.members.among(all).filter((pid) => isAlive(pid))
+      zone.unseen = own.length === 0 ? zone.unseen + 1 : 0
+      if (zone.unseen > 0) this.#unseen(zone)
+      else if (zone.why !== undefined) this.#kill(zone)
+      else this.#hold(zone, own, now, stopped)
+    }
+    return stopped
+  }
+
+  /** Lower bounds for one zone. Throws where there is no such zone, or one does not take. */
+  tighten(name: string, to: ZoneBounds): NonNullable<ZoneReport['enforced']> {
+    const zone = this.#zones.get(name)
+    if (!zone || zone.why !== undefined) throw new Error(`it has no zone "${name}"`)
+    this.#limit(zone, to)
+    return this.#heldBy(zone)
+  }
+
+  /** Before the bounds of the whole are lowered: the kernel takes none that is less than one within it. */
+  tightenAll({ cpu }: ZoneBounds): void {
+    if (cpu === undefined) return
+    this.#cpu = least(this.#cpu, cpu)
+    for (const zone of [...this.#zones.values()].toReversed())
+      if (zone.bounds.cpu !== undefined && zone.bounds.cpu > cpu) this.#limit(zone, { cpu })
+  }
+
+  /** Ends one zone, with those within it. Resolves when nothing of it runs any more. */
+  async end(name: string, why: string): Promise<void> {
+    const zone = this.#zones.get(name)
+    if (!zone) return
+    this.#end(zone, why)
+    const began = performance.now()
+    // A frozen process dies at its thaw, before its next user instruction.
+    while (this.#zones.has(name) && !this.#parts.resources.isFrozen) {
+      if (performance.now() - began > GONE_MS_MAX) throw new Error(`zone "${name}" does not end`)
+      await new Promise((resolve) => void setTimeout(resolve, POLL_MS))
+      this.look(processesOfWall(this.#parts.resources), performance.now())
+    }
+  }
+
+  /** Without a group a process that just lost its parent may be missed by one look. */
+  #unseen(zone: Zone): void {
+    if (zone.members.group || zone.unseen > 1) this.#gone(zone)
+  }
+
+  #hold(zone: Zone, own: readonly number[], now: number, stopped: Set<number>): void {
+    const { bounds, members, endsAt } = zone
+    const bytes = bytesOf(own)
+    zone.peakBytes = Math.max(zone.peakBytes, bytes)
+    const held = this.#heldBy(zone)
+    const isBeyond = held.memory === 'watch' && bytes > bounds.memory! + watchedSlackBytes
+    if (isBeyond) return this.#end(zone, memoryHit)
+    if (members.memoryKills() > 0) return this.#end(fullOf(zone), memoryHit)
+    // A group takes no more; what it was found with may be more already.
+    if (bounds.processes !== undefined && tasksIn(own) > bounds.processes)
+      return this.#end(zone, 'limit PROCESSES')
+    if (now >= endsAt) return this.#end(zone, 'timeout')
+    if (held.cpu !== 'watch') return
+    zone.duty ??= createDuty(bounds.cpu!, now, cpuMsOf(own))
+    if (!zone.duty.look(now, cpuMsOf(own))) for (const pid of own) stopped.add(pid)
+  }
+
+  /** Ends or zones programs that run and did not ask first, or asked as another program. */
+  #findNew(pids: readonly number[]): void {
+    for (const { pid, file } of this.#begun.since(pids)) this.#found(pid, file)
+    if (!this.#hasGroups) this.#endStrays(pids)
+  }
+
+  #found(pid: number, file: string): void {
+    const rule = this.#ruleOf({ path: file, real: file, by: '' })
+    const zone = this.#zoneOf(pid)
+    if (!rule || isIn(zone, rule) || zone?.why !== undefined) return
+    const about = { pid, program: file, entered: 'seen' } as const
+    const why = this.#whyNot(rule, zone, about)
+    if (why === undefined) return
+    signalAll([pid, ...belowOf(pid)], 'SIGKILL')
+    if (++this.#refused > refusedMax) return
+    const name = this.#nameFor(rule)
+    const parent = zone?.name ?? 'main'
+    this.#parts.tell({ ...toldOf(rule, name, parent, about), what: 'refused', why })
+  }
+
+  /** Cause for which a program that was found gets no zone. Never throws: the same look samples other walls. */
+  #whyNot(rule: ZoneRule, zone: Zone | undefined, about: About): string | undefined {
+    // The exec asked as another program, and was allowed as that.
+    if (this.#parts.isAsked) return 'it was not what it had said'
+    try {
+      return this.#begin(rule, zone, about) ? undefined : 'there are too many zones'
+    } catch (error) {
+      return `it could not be put into one: ${messageOf(error)}`
+    }
+  }
+
+  #begin(rule: ZoneRule, parent: Zone | undefined, about: About): boolean {
+    const depth = parent ? parent.depth + 1 : 0
+    // So deep within others it stays where it is, which is no looser.
+    if (depth >= depthMax) return true
+    const within = parent ? parent.within : this.#ofWhole
+    const isFull = this.#zones.size >= aliveMax || this.#made >= zonesMax
+    if (isFull || within >= zonesInOneMax) return false
+    const zone = this.#make(rule, parent, depth)
+    try {
+      this.#limit(zone, rule)
+      zone.members.add(about.pid)
+      if (about.entered === 'seen') addBelow(zone, about.pid)
+    } catch (error) {
+      zone.members.kill(() => new Map())
+      zone.members.remove()
+      throw error
+    }
+    this.#zones.set(zone.name, zone)
+    const told = toldOf(rule, zone.name, parent?.name ?? 'main', about)
+    this.#parts.tell({ ...told, what: 'began', enforced: this.#heldBy(zone) })
+    return true
+  }
+
+  #make(rule: ZoneRule, parent: Zone | undefined, depth: number): Zone {
+    const place = parent ? parent.within++ : this.#ofWhole++
+    const { cgroup, slot } = this.#parts.resources
+    const outer = parent ? parent.members.group : cgroup
+    const members = outer
+      ? groupMembers(outer.below(`z${++this.#made}`))
+      : this.#marked(markWithin(parent?.members.mark, depth, place), depth, slot?.uid)
+    const endsAt = performance.now() + rule.life + DEADLINE_SLACK_MS
+    const name = this.#nameFor(rule)
+    const fresh = {
+      bounds: {},
+      duty: undefined,
+      within: 0,
+      unseen: 0,
+      peakBytes: 0,
+      why: undefined,
+    }
+    return { name, rule, parent, depth, members, endsAt, ...fresh }
+  }
+
+  #marked(mark: Mark, depth: number, uid: number | undefined): ZoneMembers {
+    this.#made++
+    return markedMembers(mark, (found) => isWithinMark(found, mark, depth), uid)
+  }
+
+  #limit(zone: Zone, to: ZoneBounds): void {
+    const next = stricter(zone.bounds, to)
+    const outer = zone.parent ? zone.parent.bounds.cpu : undefined
+    const cpu = least(next.cpu, outer, this.#cpu)
+    zone.members.limit({ ...next, ...(next.cpu !== undefined && cpu !== undefined && { cpu }) })
+    zone.bounds = next
+    zone.duty = undefined
+  }
+
+  #heldBy({ bounds, members }: Zone): NonNullable<ZoneReport['enforced']> {
+    const by = (bound: keyof ZoneBounds, controller: 'memory' | 'cpu' | 'pids') => {
+      if (bounds[bound] === undefined) return 'none'
+      return members.group?.controllers.includes(controller) ? 'cgroup' : 'watch'
+    }
+    return {
+      memory: by('memory', 'memory'),
+      cpu: by('cpu', 'cpu'),
+      processes: by('processes', 'pids'),
+    }
+  }
+
+  #end(zone: Zone, why: string): void {
+    if (zone.why === undefined) {
+      for (const one of this.#zones.values()) if (one.parent === zone) this.#end(one, why)
+      zone.why = why
+    }
+    this.#kill(zone)
+  }
+
+  #kill({ members }: Zone): void {
+    members.kill(() => this.#everywhere(processesOfWall(this.#parts.resources)))
+  }
+
+  #gone(zone: Zone): void {
+    // The kernel may have been faster than the look that would have seen it.
+    if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
+    if (!zone.members.remove()) return
+    this.#zones.delete(zone.name)
+    const { name, rule, parent, peakBytes, why = overByItself } = zone
+    const told = toldOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
+    this.#parts.tell({ ...told, what: 'gone', why, peakBytes })
+  }
+
+  get #hasGroups(): boolean {
+    return this.#parts.resources.cgroup !== undefined
+  }
+
+  #everywhere(pids: readonly number[]): Everywhere {
+    return this.#zones.size > 0 ? everywhere(pids, this.#hasGroups) : new Map()
+  }
+
+  #zoneOf(pid: number): Zone | undefined {
+    return this.#zones.size > 0 ? this.#zoneAt(whereIs(pid, this.#hasGroups)) : undefined
+  }
+
+  /** The innermost: those within a zone were made after it. */
+  #zoneAt(at: Whereabouts): Zone | undefined {
+    return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
+  }
+
+  /** A mark that leads to no zone was tampered with, or is of a zone that has ended. */
+  #endStrays(pids: readonly number[]): void {
+    if (this.#made === 0) return
+    const strays = pids.filter((pid) => {
+      const at = whereIs(pid, false)
+      return at.mark !== undefined && isMarked(at.mark) && !this.#zoneAt(at)
+    })
+    signalAll(strays, 'SIGKILL')
+  }
+
+  #nameFor({ kind }: Pick<ZoneRule, 'kind'>): string {
+    const count = (this.#counts.get(kind) ?? 0) + 1
+    this.#counts.set(kind, count)
+    const name = count === 1 ? kind : `${kind.slice(0, 56)}.${count}`
+    if (this.#names.has(name)) return this.#nameFor({ kind })
+    this.#names.add(name)
+    return name
+  }
+}
+
+function isIn(zone: Zone | undefined, rule: ZoneRule): boolean {
+  for (let at = zone; at; at = at.parent) if (at.rule === rule) return true
+  return false
+}
+
+/** Children forked before it was found; a fork in flight is found by the next pass. */
+function addBelow({ members }: Zone, pid: number): void {
+  const added = new Set<number>()
+  for (let pass = 0; pass < PASSES_MAX; pass++) {
+    const fresh = belowOf(pid).filter((one) => !added.has(one))
+    if (fresh.length === 0) return
+    for (const one of fresh) {
+      added.add(one)
+      if (isAlive(one)) members.add(one)
+    }
+  }
+}
+
+/** Zone whose limit a process was killed for: the outermost that was full. */
+function fullOf(zone: Zone): Zone {
+  let full = zone
+  for (let at = zone.parent; at; at = at.parent)
+    if (at.bounds.memory !== undefined && at.members.hasBeenFull()) full = at
+  return full
+}
+
+function toldOf(
+  { kind }: ZoneRule,
+  zone: string,
+  parent: string,
+  { program, entered }: Pick<ZoneReport, 'program' | 'entered'>,
+) {
+  return { zone, kind, parent, program: program.slice(-256), entered }
+}
+
+function stricter(before: ZoneBounds, to: ZoneBounds): ZoneBounds {
+  const memory = least(before.memory, to.memory)
+  const cpu = least(before.cpu, to.cpu)
+  const processes = least(before.processes, to.processes)
+  return {
+    ...(memory !== undefined && { memory }),
+    ...(cpu !== undefined && { cpu }),
+    ...(processes !== undefined && { processes }),
+  }
+}
+
+function least(...all: readonly (number | undefined)[]): number | undefined {
+  const given = all.filter((one) => one !== undefined)
+  return given.length === 0 ? undefined : Math.min(...given)
+}
+
+/** The process table that it lives in, by the kernel's name for it. Throws for one that is gone. */
+function tableOf(pid: number): string {
+  return readlinkSync(`/proc/${pid}/ns/pid`)
+}

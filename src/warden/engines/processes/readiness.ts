@@ -1,0 +1,73 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Readable } from 'node:stream'
+import { MayflyError } from '../../../contract/error.ts'
+import { childrenOf } from '../../../os/proc.ts'
+
+/** How a start goes: what is started says one byte when it is warm, or is no wall. */
+
+const STDERR_BYTES_MAX = 4096
+/** `R`, the byte a program says when it is warm; one that cannot start says `E` and why. */
+const READY = 0x52
+const READY_FD = 4
+/** More than any honest worker says in its life: whoever reads it watches every other wall too. */
+const STDERR_FLOOD_BYTES = 2 ** 20
+
+/** Keeps the last that it says on stderr; one that says too much is killed. */
+export function listenTo(child: ChildProcess): () => string {
+  let said = ''
+  let bytes = 0
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-STDERR_BYTES_MAX)
+    bytes += chunk.length
+    if (bytes > STDERR_FLOOD_BYTES) child.kill('SIGKILL')
+  })
+  return () => said
+}
+
+/** Resolves at the single byte that says the program is warm; rejects with what it said instead. */
+export async function readiness(
+  { child, complaint }: { readonly child: ChildProcess; readonly complaint: () => string },
+  msMax: number,
+): Promise<void> {
+  const pipe = child.stdio[READY_FD] as Readable | undefined
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const said: Buffer[] = []
+  const fail = (why: string) => reject(notReady(why, Buffer.concat(said).toString() + complaint()))
+  const timer = setTimeout(() => fail(`it was not ready after ${msMax} ms`), msMax)
+  const ended = (code: number | null, signal: string | null) => fail(`it ended (${code ?? signal})`)
+  child.on('error', (error) => fail(error.message))
+  child.once('exit', ended)
+  pipe?.on('data', (chunk: Buffer) => {
+    if (said.length === 0 && chunk[0] === READY) resolve()
+    else if (said.length < 16) said.push(chunk.subarray(0, STDERR_BYTES_MAX))
+  })
+  try {
+    await promise
+  } finally {
+    clearTimeout(timer)
+    child.off('exit', ended)
+    pipe?.destroy()
+  }
+}
+
+/**
+ * Processes of a start: the init of the pid namespace, the program, the outermost. The spawned process becomes the init or
+ * waits for it; the init is the program or waits for it.
+ */
+export function chainOf(pid: number, nested: boolean): readonly number[] {
+  const first = nested ? childrenOf(pid)[0] : undefined
+  const program = first === undefined ? undefined : childrenOf(first)[0]
+  return [first, program, pid].filter((one) => one !== undefined)
+}
+
+function notReady(why: string, complaint: string): MayflyError {
+  const said =
+    complaint.split('\n').find((line) => /Error|FATAL/.test(line)) ?? complaint.split('\n')[0]
+  return new MayflyError(
+    'UNAVAILABLE',
+    `Cannot start a wall: ${why}${said ? `: ${said.slice(0, 300)}` : ''}`,
+    {
+      detail: complaint.slice(0, STDERR_BYTES_MAX),
+    },
+  )
+}

@@ -1,0 +1,36 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Cgroup } from '../../../os/cgroup.ts'
+import type { ProcessIdentity } from '../../../os/proc.ts'
+import type { Sentinel } from './sentinel.ts'
+import type { Slot } from './slots.ts'
+
+/** All that a wall owns on this machine, from its first moment until `releaseResources`. */
+export interface WallResources {
+  readonly id: string
+  readonly slot: Slot | undefined
+  readonly child: ChildProcess
+  /** Runs whole programs, which may fork; a worker may not. */
+  readonly isWhole: boolean
+  /** Tail of stderr: V8's own words when it aborts. */
+  readonly complaint: () => string
+  /** Scratch folder on the host, where it could have no root of its own. */
+  readonly scratch: string | undefined
+  /** Answers those of its calls that depend on its phase. */
+  readonly sentinel: Sentinel | undefined
+  /** Error of a start that failed half-way: the resources exist and have to be released. */
+  readonly broken: unknown
+  cgroup: Cgroup | undefined
+  /** The init of the pid namespace before the program; the outermost last. */
+  processes: readonly ProcessIdentity[]
+  /** Copy of the socket that listens inside, until it is handed over or closed. */
+  listenerFd: number | undefined
+  /** Processes and threads before any job. */
+  idleTasks: number
+  /** Processes alone. */
+  idleProcesses: number
+  /** Bytes charged to its cgroup before any job. */
+  idleMemory: number
+  isFrozen: boolean
+  /** Fork and clone are closed for good, whatever bound is asked for later. */
+  forbidsFork: boolean
+}

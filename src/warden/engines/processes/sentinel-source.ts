@@ -1,0 +1,123 @@
+import { closeSync } from 'node:fs'
+import { isThere, type FoundSentinel, type SentinelProgram } from '../../../jail/sentinel.ts'
+import type { SentinelState } from '../../../contract/warden.ts'
+
+/**
+ * Source of the sentinel's program. A failure may be transient (a full disk, no memory for a compiler), so it is retried
+ * with exponential back-off, by a single wall first, so that walls do not flap between having a sentinel and having none.
+ * All others start without one meanwhile, and report so.
+ */
+export interface SourceParts {
+  readonly make: () => Promise<FoundSentinel>
+  /** Called when walls begin to start without a sentinel, and when they have one again. */
+  readonly tell: (told: SentinelState) => void
+  /** Milliseconds. */
+  readonly now?: () => number
+}
+
+export const retryMsMin = 5_000
+export const retryMsMax = 600_000
+/** A wall that tried it and was not started, for a reason of its own, has shown nothing: another tries it then. */
+export const trialMsMax = 30_000
+/** After that long without a failure the next one counts as the first. */
+export const calmMs = 600_000
+
+type State =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'on'; readonly since: number }
+  | { readonly kind: 'off'; readonly why: string; readonly until: number }
+  /** Made again; whether walls can use it, one of them finds out. */
+  | { readonly kind: 'doubtful'; readonly why: string; readonly triedAt: number }
+
+export class SentinelSource {
+  readonly #parts: SourceParts
+  readonly #now: () => number
+  #state: State = { kind: 'unknown' }
+  #program: SentinelProgram | undefined
+  #making: Promise<FoundSentinel> | undefined
+  #retryMs = retryMsMin
+  #closed = false
+
+  constructor(parts: SourceParts) {
+    this.#parts = parts
+    this.#now = parts.now ?? (() => performance.now())
+  }
+
+  /** For one wall: the program, or why it goes without. Waits for it to be made where it never failed. */
+  async take(): Promise<FoundSentinel> {
+    const state = this.#state
+    if (state.kind === 'off') return this.#without(state)
+    if (state.kind === 'doubtful') return this.#forTrial(state)
+    const found = await this.#find()
+    // A concurrent start may have changed the state.
+    if (this.#state !== state && this.#state.kind !== 'on') return this.take()
+    if ('missing' in found) this.#fail(found.missing)
+    else if (state.kind === 'unknown') this.#state = { kind: 'on', since: this.#now() }
+    return found
+  }
+
+  /** A wall with this program is there. */
+  confirm(program: SentinelProgram): void {
+    if (program !== this.#program || this.#state.kind !== 'doubtful') return
+    this.#state = { kind: 'on', since: this.#now() }
+    this.#parts.tell({ isOn: true, why: '' })
+  }
+
+  /** A wall with this program could not be started, because of it. */
+  refuse(program: SentinelProgram, why: string): void {
+    if (program === this.#program && this.#state.kind !== 'off') this.#fail(why)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#making?.catch(() => undefined)
+    if (this.#program) closeSync(this.#program.fd)
+    this.#program = undefined
+  }
+
+  #without({ why, until }: Extract<State, { kind: 'off' }>): FoundSentinel {
+    if (this.#now() >= until && !this.#making && !this.#closed) void this.#again(why)
+    return { missing: why }
+  }
+
+  async #again(why: string): Promise<void> {
+    const found = await this.#find()
+    if ('missing' in found) this.#fail(found.missing)
+    else this.#state = { kind: 'doubtful', why, triedAt: -Infinity }
+  }
+
+  #forTrial(state: Extract<State, { kind: 'doubtful' }>): FoundSentinel {
+    const isTried = this.#now() - state.triedAt < trialMsMax
+    if (isTried || !this.#program) return { missing: state.why }
+    if (!isThere(this.#program)) return this.#without({ kind: 'off', why: state.why, until: 0 })
+    this.#state = { ...state, triedAt: this.#now() }
+    return this.#program
+  }
+
+  /** The cache may have been cleared. The old descriptor stays open: a wall that is starting may still read it. */
+  async #find(): Promise<FoundSentinel> {
+    if (this.#program && isThere(this.#program)) return this.#program
+    this.#making ??= this.#make()
+    return await this.#making
+  }
+
+  async #make(): Promise<FoundSentinel> {
+    try {
+      const found = await this.#parts.make()
+      if ('fd' in found) this.#program = found
+      return found
+    } finally {
+      this.#making = undefined
+    }
+  }
+
+  #fail(why: string): void {
+    const isNews = this.#state.kind === 'unknown' || this.#state.kind === 'on'
+    const isCalm = this.#state.kind === 'on' && this.#now() - this.#state.since >= calmMs
+    if (isCalm) this.#retryMs = retryMsMin
+    const retryMs = this.#retryMs
+    this.#state = { kind: 'off', why, until: this.#now() + retryMs }
+    this.#retryMs = Math.min(retryMsMax, retryMs * 2)
+    if (isNews) this.#parts.tell({ isOn: false, why, retryMs })
+  }
+}

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { readWord } from './sentinel-wire.ts'
+
+suite('The words of a sentinel', () => {
+  test('Names are read as they are written on disk, and what is no text harms nobody', () => {
+    assert.equal(pathIn('/work/\\u00c3\\u00a9'), '/work/é')
+    assert.equal(pathIn('/bin/true'), '/bin/true')
+    assert.equal(pathIn('\\u00a9/cut'), '\ufffd/cut')
+    assert.equal(pathIn('\\u0022\\u005c\\u000a'), '"\\\n')
+  })
+
+  test('An unknown word, one with extra members and one that is too long are refused', () => {
+    assert.equal(readWord('{"kind":"opened"}'), undefined)
+    assert.equal(readWord('{"kind":"capturing","processes":1,"more":1}'), undefined)
+    assert.equal(readWord('{"kind":"capturing","processes":-1}'), undefined)
+    assert.equal(pathIn('x'.repeat(301)), undefined)
+    assert.equal(readWord('{'), undefined)
+  })
+})
+
+function pathIn(path: string): string | undefined {
+  const word = readWord(`{"kind":"asks","id":"1","pid":2,"path":"${path}","real":"","by":""}`)
+  return word && 'path' in word ? word.path : undefined
+}

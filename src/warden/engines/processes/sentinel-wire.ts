@@ -1,0 +1,138 @@
+import { phasesMax } from '../../../contract/warden.ts'
+import * as z from 'zod'
+import { callClasses, type CallClass } from '../../../contract/calls.ts'
+import { errnosOfClasses } from '../../../jail/sentinel-policy.ts'
+import { parseJson } from '../../../lib/parse-json.ts'
+
+/** Protocol between the warden and a sentinel: binary frames to it, lines of JSON back. */
+export interface TablePhase {
+  /** Milliseconds from when the sentinel has it. */
+  readonly afterMs: number
+  /** Classes that stay open, of those that still are. */
+  readonly allow: readonly CallClass[]
+  /** Ends the wall. */
+  readonly kills?: boolean
+}
+
+const PHASE_BYTES = 12
+const HEAD_BYTES = 5
+const AFTER_MS_MAX = 2 ** 32 - 1
+
+/** Throws RangeError for what does not fit. */
+export function encodeTable(generation: number, phases: readonly TablePhase[]): Buffer {
+  if (phases.length < 1 || phases.length > phasesMax)
+    throw new RangeError(`Cannot tell a sentinel of ${phases.length} phases: 1 to ${phasesMax}`)
+  const bytes = Buffer.alloc(HEAD_BYTES + phases.length * PHASE_BYTES)
+  bytes.writeUInt32LE(generation, 0)
+  bytes.writeUInt8(phases.length, 4)
+  phases.forEach((phase, index) => {
+    const at = HEAD_BYTES + index * PHASE_BYTES
+    bytes.writeUInt32LE(Math.min(Math.max(0, Math.floor(phase.afterMs)), AFTER_MS_MAX), at)
+    bytes.writeUInt8(maskOf(phase.allow), at + 4)
+    bytes.writeUInt8(phase.kills ? 1 : 0, at + 5)
+    errnosOfClasses().forEach((errno, place) => bytes.writeUInt8(errno, at + 6 + place))
+  })
+  return bytes
+}
+
+export function maskOf(classes: readonly CallClass[]): number {
+  return classes.reduce((mask, name) => mask | (1 << callClasses.indexOf(name)), 0)
+}
+
+export function classesOf(mask: number): readonly CallClass[] {
+  return callClasses.filter((_, index) => mask & (1 << index))
+}
+
+/** Why it ends a wall: a phase does, or what a phase closes may still happen. */
+const endings = ['time', 'unsettled', 'unheld'] as const
+
+const count = z.number().int().min(0)
+const allow = count.max(2 ** callClasses.length - 1).transform(classesOf)
+/** Paths arrive as one number for each byte: the encoding is decided here, and a path that was cut has an incomplete character at its end. */
+const name = z
+  .string()
+  .max(300)
+  .transform((bytes) => Buffer.from(bytes, 'latin1').toString('utf8'))
+const held = { t: z.number(), generation: count, allow, planned: count }
+
+/** Times are milliseconds of CLOCK_BOOTTIME. */
+const word = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('ready'), pid: count, scratch: count }),
+  z.strictObject({ kind: z.literal('unready'), why: z.string().max(100) }),
+  z.strictObject({ kind: z.literal('table'), ...held, tookUs: count }),
+  z.strictObject({
+    kind: z.literal('refused'),
+    generation: count,
+    why: z.string().max(100),
+  }),
+  z.strictObject({
+    kind: z.literal('flipped'),
+    t: z.number(),
+    generation: count,
+    allow,
+    /** Until each call that was under way was over. */
+    lateUs: count,
+  }),
+  z.strictObject({
+    kind: z.literal('status'),
+    nonce: count,
+    ...held,
+    answered: count,
+    denied: count,
+    leftOut: count,
+    waits: count,
+    /** Threads that are not past a call whose class is closed: a phase is not said to hold before they are. */
+    unsettled: count,
+  }),
+  z.strictObject({ kind: z.literal('ended'), generation: count, why: z.enum(endings) }),
+  /** How many processes; none where it cannot, or another capture is not over. */
+  z.strictObject({ kind: z.literal('capturing'), processes: count }),
+  /** The kernel's number of a socket; 0 where there is none. */
+  z.strictObject({ kind: z.literal('socket'), nonce: count, inode: count }),
+  /** A program that is about to begin, and waits for an answer. Its names are told, and nothing else is. */
+  z.strictObject({
+    kind: z.literal('asks'),
+    id: z.string().regex(/^\d{1,20}$/),
+    pid: count,
+    path: name,
+    real: name,
+    by: name,
+  }),
+  z.strictObject({
+    kind: z.literal('seen'),
+    t: z.number(),
+    /** The same moment on the clock that programs measure by, which stands still while the machine sleeps. */
+    monotonic: z.number(),
+    pid: count,
+    call: count,
+    class: z.enum(callClasses),
+    verdict: z.enum(['allowed', 'denied']),
+    writes: z.boolean(),
+    /** How many it kept to itself so far: it says so many a second and no more. */
+    leftOut: count,
+    /** As the wall's own root has it, what is run by its last name; for telling alone, nothing was decided by it. */
+    path: name.exactOptional(),
+    /** Time at which an executed file was written or made, in milliseconds of CLOCK_MONOTONIC. */
+    wrote: z.number().min(0).exactOptional(),
+  }),
+])
+export type SentinelWord = Readonly<z.infer<typeof word>>
+export type AskedExec = Extract<SentinelWord, { kind: 'asks' }>
+export type SeenCall = Extract<SentinelWord, { kind: 'seen' }>
+
+export interface SentinelStatus {
+  /** When this held. */
+  readonly t: number
+  readonly generation: number
+  readonly allowed: readonly CallClass[]
+  readonly planned: number
+}
+
+/** Undefined for what no sentinel says. */
+export function readWord(line: string): SentinelWord | undefined {
+  try {
+    return word.safeParse(parseJson(line)).data
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,286 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { MayflyError } from '../../../contract/error.ts'
+import type { SentinelProgram } from '../../../jail/sentinel.ts'
+import type { CallClass } from '../../../contract/calls.ts'
+import { secretPaths, watchedCalls } from '../../../jail/sentinel-policy.ts'
+import { encodeFrame } from '../../../lib/frames.ts'
+import type { ConnectionEnds } from '../../../contract/warden.ts'
+import {
+  encodeTable,
+  readWord,
+  type AskedExec,
+  type SeenCall,
+  type SentinelStatus,
+  type SentinelWord,
+  type TablePhase,
+} from './sentinel-wire.ts'
+
+/**
+ * The warden's half of a wall's sentinel: a child of the warden with the wall's uid, outside the wall's cgroup and
+ * namespaces, that answers its seccomp notifications (Linux 5.9). Each line that it writes is checked as hostile input,
+ * because user code attacks it directly; when it ends, for whatever reason, the wall has to be ended.
+ */
+export interface SentinelParts {
+  readonly program: SentinelProgram
+  /** Our end of the socket over which the wall's first program hands its listener over: given away here. */
+  readonly handed: Socket
+  /** The wall's uid, where it has one of its own. */
+  readonly uid: number | undefined
+  /** Files and what to write into them so that what is dying has the processor to do so: `FILE:TEXT`. */
+  readonly lifts?: readonly string[]
+  /** The file of its control group's bound on processes. */
+  readonly pidsFile?: string | undefined
+}
+
+const READY_MS_MAX = 15_000
+const ANSWER_MS_MAX = 2_000
+/** A line is at most 8 KiB; more than this without a newline comes from a sentinel that was broken into. */
+const SAID_CHARACTERS_MAX = 16_384
+/** Processes that are looked into at once. */
+export const capturedMax = 64
+const MEMORY = 6
+const FRAME = {
+  table: 1,
+  report: 2,
+  status: 3,
+  capture: 4,
+  askExecs: 5,
+  execs: 6,
+  connection: 7,
+} as const
+
+const endings = {
+  time: 'the last of its phases was over',
+  unsettled: 'a call that began before its class was closed was not over 700 ms later',
+  unheld: 'the bound on its processes did not hold',
+} as const
+
+export class Sentinel {
+  readonly child: ChildProcess
+  /** Resolves when it holds the listener; rejects with why it does not. */
+  readonly ready: Promise<void>
+  /** Resolves when it has ended: 0 says that the wall was over, null that something killed it. */
+  readonly ended: Promise<number | null>
+  /** Resolves when it has ended and its last word was heard. */
+  readonly silent: Promise<void>
+  /** Cause for which this machine does not let it look into walls, once it has reported one. */
+  refused: string | undefined
+  /** Cause for which it ended the wall, or was killed; undefined while it lives, and where the wall ended by itself. */
+  why: string | undefined
+  /** The first process of the wall that it knew. */
+  entered: number | undefined
+  /** Callback for calls that it reports. */
+  onSeen: (seen: SeenCall) => void = () => undefined
+  /** Callback for execs that ask first: 0 allows, any other value is the errno. */
+  onExec: (asked: AskedExec) => number = () => 0
+  /** Callback for a phase that its own clock started: the warden closes its part too. */
+  onFlipped: (allowed: readonly CallClass[]) => void = () => undefined
+  /** Classes that are open, as last reported; undefined before the first report. */
+  allowed: readonly CallClass[] | undefined
+  readonly #control: Socket
+  readonly #waits = new Map<string, PromiseWithResolvers<SentinelWord>>()
+  #isSilent = false
+  #isClosed = false
+  #generation = 0
+  #nonce = 0
+  #said = ''
+
+  constructor({ program, handed, uid, lifts = [], pidsFile }: SentinelParts) {
+    this.child = spawn(
+      '/proc/self/fd/5',
+      [
+        'watch',
+        `parent=${process.pid}`,
+        ...(uid === undefined ? [] : [`uid=${uid}`]),
+        ...lifts.map((lift) => `lift=${lift}`),
+        ...(pidsFile === undefined ? [] : [`bound=${pidsFile}`]),
+        ...watchedCalls(),
+        ...secretPaths().map((part) => `secret=${part}`),
+      ],
+      {
+        argv0: 'mayfly-sentinel',
+        cwd: '/',
+        env: {},
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', handed, program.fd, 'pipe'],
+        // setsid, as its wall: both outlive a signal to the group of the warden.
+        detached: true,
+      },
+    )
+    // In the same turn of the loop: from here on only the sentinel reads the hand-over socket.
+    handed.destroy()
+    const { promise: ended, resolve } = Promise.withResolvers<number | null>()
+    this.ended = ended
+    this.child.once('exit', (code, signal) => this.#over(resolve, code, signal))
+    this.child.once('error', () => resolve(null))
+    if (!Array.isArray(this.child.stdio)) throw unavailable('no file descriptors are left for it')
+    this.#control = (this.child.stdio as unknown as Socket[])[3]!
+    const heard = new Promise<void>((then) => void this.#control.once('close', () => then()))
+    this.silent = Promise.all([ended, heard]).then(() => this.#fallSilent())
+    this.#control.on('error', () => undefined)
+    this.#control.on('data', (chunk: Buffer) => this.#hear(chunk.toString('latin1')))
+    ;(this.child.stdio as unknown as Socket[])[MEMORY]!.on('error', () => undefined)
+    this.ready = this.#wait('ready', READY_MS_MAX).then(() => undefined)
+    this.ready.catch(() => undefined)
+  }
+
+  /**
+   * Adds phases to what is planned, and resolves once those that are due hold: no call of a class that they close can
+   * succeed any more. Nothing that is closed is opened by it. Throws MayflyError UNAVAILABLE when it does not say so.
+   */
+  async flip(phases: readonly TablePhase[]): Promise<SentinelStatus> {
+    const generation = ++this.#generation
+    this.#control.write(encodeFrame(FRAME.table, encodeTable(generation, phases)))
+    const word = await this.#wait(`table ${generation}`, ANSWER_MS_MAX)
+    if (word.kind !== 'table') throw unavailable('it refused the phases')
+    return { ...word, allowed: word.allow }
+  }
+
+  /** Asks which classes are open now. */
+  async status(): Promise<SentinelStatus> {
+    const nonce = ++this.#nonce
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32LE(nonce, 0)
+    this.#control.write(encodeFrame(FRAME.status, bytes))
+    const word = await this.#wait(`status ${nonce}`, ANSWER_MS_MAX)
+    if (word.kind !== 'status') throw unavailable('it did not say what holds')
+    return { ...word, allowed: word.allow }
+  }
+
+  /**
+   * The kernel's number of the socket that a program of the wall opened to its way out, by its own address and port and
+   * the port it was opened to; 0 where there is none any more, or this kernel does not tell.
+   */
+  async socketOf({ from, local, remote }: ConnectionEnds): Promise<number> {
+    const nonce = ++this.#nonce
+    const bytes = Buffer.alloc(12)
+    bytes.writeUInt32LE(nonce, 0)
+    bytes.writeUInt16LE(local, 4)
+    bytes.writeUInt16LE(remote, 6)
+    from.split('.').forEach((part, place) => bytes.writeUInt8(Number(part), 8 + place))
+    this.#control.write(encodeFrame(FRAME.connection, bytes))
+    const word = await this.#wait(`socket ${nonce}`, ANSWER_MS_MAX)
+    return word.kind === 'socket' ? word.inode : 0
+  }
+
+  /** Switches reports on: each denied call, each new program and file, the first use of every other call. */
+  watchCalls(isOn: boolean): void {
+    this.#control.write(encodeFrame(FRAME.report, Buffer.from([isOn ? 1 : 0])))
+  }
+
+  /** From now on each exec asks first, as long as that class is asked about at all. */
+  askExecs(): void {
+    this.#control.write(encodeFrame(FRAME.askExecs, Buffer.from([1])))
+  }
+
+  /**
+   * Has the memory copied that these processes of the wall have written, `bytesMax` of all of them at most, into `memory`:
+   * heads in JSON, each with a newline, each followed by as many bytes as it names; the last one says `end`. How many
+   * processes it looks into: 0 where another capture is not over. The wall should stand still.
+   */
+  async capture(pids: readonly number[], bytesMax: number): Promise<number> {
+    const few = pids.slice(0, capturedMax)
+    const bytes = Buffer.alloc(8 + 4 * few.length)
+    bytes.writeBigUInt64LE(BigInt(bytesMax), 0)
+    few.forEach((pid, index) => bytes.writeUInt32LE(pid, 8 + 4 * index))
+    this.#control.write(encodeFrame(FRAME.capture, bytes))
+    const word = await this.#wait('capturing', ANSWER_MS_MAX)
+    return word.kind === 'capturing' ? word.processes : 0
+  }
+
+  /** Socket that captures come out of; the caller owns it. Undefined once it was taken. */
+  takeMemory(): Socket | undefined {
+    const stdio = this.child.stdio as unknown as (Socket | null)[]
+    const memory = stdio[MEMORY] ?? undefined
+    stdio[MEMORY] = null
+    return memory
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.child.kill('SIGKILL')
+  }
+
+  #over(resolve: (code: number | null) => void, code: number | null, signal: string | null): void {
+    if (signal !== null && !this.#isClosed) this.why ??= `its sentinel was ended by ${signal}`
+    resolve(code)
+  }
+
+  #hear(text: string): void {
+    const lines = (this.#said + text).split('\n')
+    this.#said = lines.pop()!
+    if (this.#said.length > SAID_CHARACTERS_MAX) return this.close()
+    for (const line of lines) {
+      const word = readWord(line)
+      if (!word) return this.close()
+      this.#take(word)
+    }
+  }
+
+  #take(word: SentinelWord): void {
+    switch (word.kind) {
+      case 'seen':
+        return this.onSeen(word)
+      case 'unready':
+        this.refused = word.why
+        return
+      case 'flipped':
+        this.allowed = word.allow
+        return this.onFlipped(word.allow)
+      case 'asks':
+        return this.#answerExec(word)
+      case 'capturing':
+        return this.#answer('capturing', word)
+      case 'ready':
+        this.entered = word.pid
+        return this.#answer('ready', word)
+      case 'table':
+      case 'refused':
+        if (word.kind === 'table') this.allowed = word.allow
+        return this.#answer(`table ${word.generation}`, word)
+      case 'status':
+      case 'socket':
+        return this.#answer(`${word.kind} ${word.nonce}`, word)
+      case 'ended':
+        this.why = endings[word.why]
+    }
+  }
+
+  #answerExec(asked: AskedExec): void {
+    const bytes = Buffer.alloc(9)
+    bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(asked.id)), 0)
+    bytes.writeUInt8(this.onExec(asked), 8)
+    this.#control.write(encodeFrame(FRAME.execs, bytes))
+  }
+
+  #answer(to: string, word: SentinelWord): void {
+    this.#waits.get(to)?.resolve(word)
+    this.#waits.delete(to)
+  }
+
+  /** Rejects every pending wait. */
+  #fallSilent(): void {
+    this.#isSilent = true
+    for (const { reject } of this.#waits.values()) reject(this.#gone())
+  }
+
+  #gone(): MayflyError {
+    return unavailable(this.refused ?? this.why ?? 'it ended')
+  }
+
+  #wait(what: string, ms: number): Promise<SentinelWord> {
+    if (this.#isSilent) return Promise.reject(this.#gone())
+    const wait = Promise.withResolvers<SentinelWord>()
+    const late = setTimeout(() => wait.reject(unavailable(`it said nothing for ${ms} ms`)), ms)
+    late.unref()
+    this.#waits.set(what, wait)
+    return wait.promise.finally(() => {
+      clearTimeout(late)
+      this.#waits.delete(what)
+    })
+  }
+}
+
+function unavailable(why: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot use the sentinel of a wall: ${why}`)
+}

@@ -1,0 +1,59 @@
+import { closeSync, lstatSync, mkdirSync, openSync } from 'node:fs'
+import path from 'node:path'
+import { MayflyError } from '../../../contract/error.ts'
+import { tryLock, userHasProcesses } from '../../../os/libc.js'
+import { processesOf } from '../../../os/proc.ts'
+import { wallUids } from '../../../contract/uids.ts'
+
+/**
+ * Host uids for walls, a lock file each, shared by every Mayfly on the machine. A lock ends with its owner, so a
+ * slot of a dead one can be taken; it is handed out only after a look found no process that still has the uid.
+ */
+export interface Slot {
+  readonly uid: number
+  release(): void
+}
+
+/** Only root writes to /run: in /run/lock anybody could lay links for us to follow, or hold the locks. */
+const FOLDER = '/run/mayfly'
+let next: number = wallUids.first
+
+/** Undefined when none is free. */
+export function takeSlot(folder: string = FOLDER): Slot | undefined {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  assertOurs(folder)
+  return firstThat(folder, isUnused) ?? firstThat(folder, isFree)
+}
+
+function firstThat(folder: string, may: (uid: number) => boolean): Slot | undefined {
+  const count = wallUids.last - wallUids.first + 1
+  for (let tried = 0; tried < count; tried++) {
+    const uid = next
+    next = next === wallUids.last ? wallUids.first : next + 1
+    const slot = tryTake(folder, uid, may)
+    if (slot) return slot
+  }
+  return undefined
+}
+
+function tryTake(folder: string, uid: number, may: (uid: number) => boolean): Slot | undefined {
+  const fd = openSync(path.join(folder, `uid-${uid}`), 'a', 0o600)
+  if (tryLock(fd) && may(uid)) return { uid, release: () => closeSync(fd) }
+  closeSync(fd)
+  return undefined
+}
+
+const isUnused = (uid: number) => !userHasProcesses(uid)
+
+/** A zombie that nobody reaps does nothing any more; to tell it from others costs a walk through /proc. */
+function isFree(uid: number): boolean {
+  return isUnused(uid) || processesOf(uid).length === 0
+}
+
+function assertOurs(folder: string): void {
+  const { uid, mode } = lstatSync(folder)
+  if (uid === process.getuid?.() && (mode & 0o170777) === 0o040700) return
+  throw new MayflyError('STATE', `Cannot use "${folder}": it is not ours alone`, {
+    hint: 'Remove it; Mayfly makes it again',
+  })
+}

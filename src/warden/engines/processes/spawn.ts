@@ -1,0 +1,151 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync, existsSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { MayflyError } from '../../../contract/error.ts'
+import { markPlace } from '../../../jail/bubblewrap.ts'
+import type { JailCommand } from '../../../jail/embedded.ts'
+import { reopen, type SentinelProgram } from '../../../jail/sentinel.ts'
+import { handOverFd, sentinelDataFd } from '../../../jail/whole.ts'
+import { preferForOomKill, setNice } from '../../../os/priority.ts'
+import { identify } from '../../../os/proc.ts'
+import { niceOf } from '../../nice.ts'
+import { markOf } from './orphans.ts'
+import { listenTo } from './readiness.ts'
+import type { WallResources } from './resources.ts'
+import { makeScratch } from './scratch.ts'
+import { Sentinel } from './sentinel.ts'
+
+/** File descriptors of a wall's sockets. A worker speaks by one; a whole program has both outputs as well. */
+const WORKER = { socket: 3, ready: 4 } as const
+const WHOLE = { socket: 5, ready: 4 } as const
+const FILTER_FD = 5
+
+/** Forks and execs the launcher of a wall. A failure after the fork is `broken`, not thrown: the caller releases it. */
+export function spawnWall(
+  id: string,
+  command: JailCommand,
+  to: Pick<WallResources, 'slot' | 'isWhole' | 'scratch' | 'cgroup'>,
+  program?: SentinelProgram,
+): WallResources {
+  if (to.scratch) makeScratch(id, to.slot?.uid)
+  const data = command.asks === 'data' && program ? reopen(program) : undefined
+  const { file, args } = viaShell(to.cgroup?.entryFiles() ?? [], command)
+  // A child of bubblewrap has no parent-death signal in its first moments: see orphans.ts.
+  const marked = args.map((word) => (word === markPlace ? markOf(id) : word))
+  const child = spawn(file, marked, {
+    cwd: '/',
+    env: {},
+    stdio: stdioOf(command, to.isWhole, data),
+    // setsid: Ctrl-C, or a signal to the group of the warden, does not reach what runs inside before it has drained.
+    detached: true,
+  })
+  // 'error' is emitted asynchronously; unhandled, it would crash the warden with every other wall.
+  child.on('error', () => undefined)
+  // At once, while it has one thread: its children and threads inherit this priority and not the warden's.
+  if (child.pid !== undefined) {
+    setNice(child.pid, niceOf.wall)
+    preferForOomKill(child.pid)
+  }
+  if (data !== undefined) closeSync(data)
+  const processes = child.pid === undefined ? [] : [identify(child.pid)]
+  const complaint = listenTo(child)
+  const set = setUp(child, command, to, program)
+  const later = {
+    listenerFd: undefined,
+    idleTasks: 0,
+    idleProcesses: 1,
+    idleMemory: 0,
+    isFrozen: false,
+    forbidsFork: false,
+  }
+  return { id, ...to, child, ...set, complaint, processes, ...later }
+}
+
+function setUp(
+  child: ChildProcess,
+  command: JailCommand,
+  to: Pick<WallResources, 'slot' | 'cgroup'>,
+  program?: SentinelProgram,
+): Pick<WallResources, 'sentinel' | 'broken'> {
+  try {
+    // Node makes no streams at all at EMFILE.
+    if (!Array.isArray(child.stdio)) throw outOfDescriptors()
+    if (command.filter) feed(child, command.filterFd ?? FILTER_FD, command.filter)
+    const sentinel = program && command.asks ? spawnSentinel(child, to, program) : undefined
+    return { sentinel, broken: undefined }
+  } catch (error) {
+    return { sentinel: undefined, broken: error }
+  }
+}
+
+/** EMFILE: a spawn needs descriptors of the warden. */
+export function outOfDescriptors(): MayflyError {
+  return new MayflyError('OVERLOADED', 'Cannot start a wall: no file descriptors are left', {
+    hint: 'Allow Mayfly more open files ("ulimit -n"), or run fewer jobs at once',
+  })
+}
+
+function spawnSentinel(
+  child: ChildProcess,
+  { slot, cgroup }: Pick<WallResources, 'slot' | 'cgroup'>,
+  program: SentinelProgram,
+): Sentinel | undefined {
+  if (child.pid === undefined) return undefined
+  const handed = (child.stdio as unknown as Socket[])[handOverFd]!
+  const [lifts, pidsFile] = [cgroup?.quotaLifts() ?? [], cgroup?.pidsFile()]
+  return new Sentinel({ program, handed, uid: slot?.uid, lifts, pidsFile })
+}
+
+/**
+ * The launcher enters its cgroup by itself, before it becomes anything else. Launchers ignore SIGTERM, SIGINT and SIGHUP
+ * (execve keeps that): systemd's KillMode=control-group sends them SIGTERM too, and the wall would be lost before it
+ * drained. Node and guest/process/python.py restore the defaults, so that user code finds none ignored.
+ */
+const SHELL = '/bin/sh'
+const ENTER = `trap '' TERM INT HUP; until [ "$1" = -- ]; do echo 0 > "$1" || exit; shift; done; shift; exec "$@"`
+
+/** Without a shell the warden moves it once it has started, which waits for every fork on the machine. */
+function viaShell(entryFiles: readonly string[], { file, args }: JailCommand) {
+  if (!existsSync(SHELL)) return { file, args }
+  return { file: SHELL, args: ['-c', ENTER, 'sh', ...entryFiles, '--', file, ...args] }
+}
+
+/** The warden's end of a wall's sockets, to be passed to the server by SCM_RIGHTS and forgotten here. */
+export function takeSockets({ child, isWhole }: Pick<WallResources, 'child' | 'isWhole'>) {
+  const stdio = child.stdio as unknown as (Socket | null)[]
+  const take = (fd: number) => {
+    const socket = stdio[fd]!
+    // On exit of the child Node resumes every stream it still finds here, whoever owns it by then.
+    stdio[fd] = null
+    return socket
+  }
+  if (!isWhole) return { socket: stdio[WORKER.socket]!, streams: undefined }
+  // The stream keeps flowing: bytes up to the next listener are dropped.
+  stdio[2]!.removeAllListeners('data')
+  return { socket: take(WHOLE.socket), streams: { stdout: take(1), stderr: take(2) } }
+}
+
+type Stdio = 'ignore' | 'pipe' | number
+
+function stdioOf(
+  { filter, filterFd = FILTER_FD, asks }: JailCommand,
+  isWhole: boolean,
+  data: number | undefined,
+): Stdio[] {
+  const stdio: Stdio[] = isWhole
+    ? ['ignore', 'pipe', 'pipe', 'ignore', 'pipe', 'pipe']
+    : ['ignore', 'ignore', 'pipe', 'pipe', 'pipe']
+  if (!filter) return stdio
+  while (stdio.length < filterFd) stdio.push('ignore')
+  stdio.push('pipe')
+  if (asks) stdio[handOverFd] = 'pipe'
+  if (data !== undefined) stdio[sentinelDataFd] = data
+  return Array.from(stdio, (one) => one ?? 'ignore')
+}
+
+/** EPIPE: a launcher that ends before it has read its filter; its end is reported elsewhere. */
+function feed(child: ChildProcess, fd: number, filter: Buffer): void {
+  const pipe = (child.stdio as unknown as Socket[])[fd]!
+  pipe.on('error', () => undefined)
+  pipe.end(filter)
+}

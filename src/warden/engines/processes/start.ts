@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto'
+import type { EnclosureSpec } from '../../../contract/engine.ts'
+import { MayflyError } from '../../../contract/error.ts'
+import type { JailCommand, JailedProgram } from '../../../jail/embedded.ts'
+import type { JailFacts, JailLayer } from '../../../jail/facts.ts'
+import type { FoundSentinel } from '../../../jail/sentinel.ts'
+import type { CgroupRoot } from '../../../os/cgroup.ts'
+import { findLayers } from './layers.ts'
+import { composeWay } from './program.ts'
+import type { WallResources } from './resources.ts'
+import { scratchOf } from './scratch.ts'
+import { takeSlot, type Slot } from './slots.ts'
+import { spawnWall } from './spawn.ts'
+
+/** A worker's start stays short: each further controller costs a folder in cgroup version 1. */
+const WORKER_CONTROLLERS = ['memory', 'pids', 'cpu'] as const
+
+export interface StartParts {
+  readonly facts: JailFacts
+  readonly cgroups: CgroupRoot | undefined
+  readonly without: readonly JailLayer[]
+  readonly prefer: 'embedded' | 'bubblewrap' | undefined
+  /** Folder of compiled code, as a program of that uid may read it. */
+  readonly compiledFor: (uid: number) => string | undefined
+}
+
+export interface SpawnedWall {
+  readonly command: JailCommand
+  readonly resources: WallResources
+}
+
+/** Takes a uid, a cgroup and a scratch folder, composes the jail and forks. Throws, and then nothing is left. */
+export function spawnFor(
+  spec: EnclosureSpec,
+  program: JailedProgram,
+  sentinel: FoundSentinel | undefined,
+  parts: StartParts,
+): SpawnedWall {
+  const slot = parts.facts.root ? freeSlot() : undefined
+  try {
+    return spawnWith(slot, spec, program, sentinel, parts)
+  } catch (error) {
+    slot?.release()
+    throw error
+  }
+}
+
+function spawnWith(
+  slot: Slot | undefined,
+  spec: EnclosureSpec,
+  program: JailedProgram,
+  sentinel: FoundSentinel | undefined,
+  parts: StartParts,
+): SpawnedWall {
+  const { facts, without } = parts
+  const id = `w${randomBytes(8).toString('hex')}`
+  const isWhole = program.whole !== undefined
+  const hasRoot = facts.namespaces && !without.includes('namespaces')
+  const scratch = isWhole && !hasRoot ? scratchOf(id) : undefined
+  const command = composeWay(spec.way ?? 'any', program, facts, {
+    uid: slot?.uid,
+    without,
+    compiled: parts.compiledFor(insideUid(facts, slot?.uid)),
+    prefer: parts.prefer,
+    scratch,
+    sentinel,
+    calls: spec.calls,
+    layers: isWhole && spec.layers ? findLayers(spec.layers) : [],
+  })
+  const found = sentinel && 'fd' in sentinel && command.asks ? sentinel : undefined
+  const isTightened = isWhole || spec.way !== undefined
+  const cgroup = parts.cgroups?.create(id, isTightened ? undefined : WORKER_CONTROLLERS)
+  if (isWhole && spec.spares > 0) cgroup?.lowerPriority()
+  try {
+    return { command, resources: spawnWall(id, command, { slot, isWhole, scratch, cgroup }, found) }
+  } catch (error) {
+    // No process entered it, and no lease names it yet.
+    cgroup?.remove()
+    throw error
+  }
+}
+
+/** As root a wall never goes without a uid of its own: it would run as root. */
+function freeSlot(): Slot {
+  const slot = takeSlot()
+  if (slot) return slot
+  throw new MayflyError('OVERLOADED', 'Cannot start a wall: every uid for walls is taken', {
+    hint: 'Other Mayflies on this machine hold them; end one',
+  })
+}
+
+/** The uid that a program sees as its own: root of its user namespace where the embedded jail makes one. */
+function insideUid(facts: JailFacts, uid: number | undefined): number {
+  if (uid !== undefined) return uid
+  return facts.namespaces && !facts.root ? 0 : (process.getuid?.() ?? 0)
+}

@@ -1,0 +1,67 @@
+import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
+import { openCgroups, type CgroupRoot } from '../../../os/cgroup.ts'
+import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
+import { sweepScratch } from './scratch.ts'
+
+/**
+ * Ends what dead wardens left, by their leases. A lease names processes with their start times, so a pid that was reused
+ * is never signalled, and a cgroup, whose members go too. Blocks: nothing else runs yet.
+ */
+const SWEEP_MS_MAX = 1500
+const SWEEP_POLL_MS = 5
+const doze = new Int32Array(new SharedArrayBuffer(4))
+
+interface ProcessRemains {
+  readonly processes: readonly ProcessIdentity[]
+  readonly cgroup: string | null
+}
+
+/** Data of a lease of this engine. */
+export function remainsOf(processes: readonly ProcessIdentity[], cgroup: string | null): Remains {
+  const remains: ProcessRemains = { processes, cgroup }
+  return { ...remains }
+}
+
+export function sweepDead(dead: readonly DeadEnclosure[]): void {
+  const here = dead.filter(({ isThisBoot }) => isThisBoot).map(({ remains }) => read(remains))
+  for (const remains of here) killRemains(remains)
+  const until = performance.now() + SWEEP_MS_MAX
+  for (const remains of here) clearRemains(remains, until)
+  for (const { id } of dead) sweepScratch(id)
+}
+
+/** A lease is a file of this user's; one of another shape names nothing. */
+function read(remains: Remains): ProcessRemains {
+  const { processes, cgroup } = remains
+  return {
+    processes: Array.isArray(processes) ? processes.filter(isIdentity) : [],
+    cgroup: typeof cgroup === 'string' ? cgroup : null,
+  }
+}
+
+function isIdentity(one: Partial<ProcessIdentity> | null): one is ProcessIdentity {
+  return Number.isSafeInteger(one?.pid) && typeof one?.startTime === 'number'
+}
+
+function killRemains({ processes, cgroup }: ProcessRemains): void {
+  for (const { pid, startTime } of processes) if (isAlive(pid, startTime)) killQuietly(pid)
+  // The init of a pid namespace takes the rest along; a wall without one has what its cgroup names.
+  if (cgroup) for (const pid of openCgroups()?.processes(cgroup) ?? []) killQuietly(pid)
+}
+
+/** Waits until the processes are gone: a cgroup can only be removed then (EBUSY). */
+function clearRemains({ processes, cgroup }: ProcessRemains, until: number): void {
+  const cgroups: CgroupRoot | undefined = cgroup ? openCgroups() : undefined
+  const isCleared = () =>
+    !processes.some(({ pid, startTime }) => isAlive(pid, startTime)) &&
+    (!cgroup || (cgroups?.remove(cgroup) ?? true))
+  while (!isCleared() && performance.now() < until) Atomics.wait(doze, 0, 0, SWEEP_POLL_MS)
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // ESRCH: gone in between.
+  }
+}

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import type { EnclosureBounds } from '../../../contract/engine.ts'
+import type { BoundMechanisms } from '../../../contract/warden.ts'
+import { asRealUser } from '../../../os/libc.js'
+import { bind, tasksFor } from './bounds.ts'
+import { limitsFor, treeWatchFor } from './claim.ts'
+import { limitTasksOfAll } from './limit-tasks.ts'
+import type { ProcessWall } from './process-wall.ts'
+
+/**
+ * Lowers bounds while the program runs, and reads each back. `to` is no looser than the bounds before, which is asserted.
+ * Throws where a bound does not hold, as when more memory is in use than the cgroup would be limited to (EBUSY).
+ */
+export async function tighten(wall: ProcessWall, to: EnclosureBounds): Promise<BoundMechanisms> {
+  const { resources } = wall
+  const before = wall.held
+  if (!before) throw new Error('it holds no job')
+  const { residentMax, groupMax } = limitsFor(wall, to.memory, before)
+  assert(residentMax <= before.residentMax && groupMax <= before.groupMax, 'memory was raised')
+  wall.zones?.tightenAll(to)
+  if (groupMax < before.groupMax) resources.cgroup?.limit({ memory: groupMax })
+  const isByRlimit = resources.slot === undefined && !resources.cgroup?.controllers.includes('pids')
+  const { processes, ...others } = to
+  const held = bind(resources, wall.layers, isByRlimit ? others : to)
+  wall.held = { ...to, residentMax, groupMax }
+  // Every other bound holds before the wait for the forks in flight.
+  const cores = held.cpu === 'watch' ? to.cpu : undefined
+  wall.watch = treeWatchFor(wall, wall.isWatched ? residentMax : Infinity, cores)
+  if (!isByRlimit || processes === undefined) return held
+  await limitTasksOfAll(resources, tasksFor(resources, processes))
+  return { ...held, processes: 'rlimit' }
+}
+
+/** Closes fork and clone for good: the bound on tasks is 0, in the cgroup or for each process. Throws where it does not hold. */
+export async function forbidFork({ resources, layers }: ProcessWall): Promise<void> {
+  resources.forbidsFork = true
+  const { slot, cgroup } = resources
+  if (cgroup?.controllers.includes('pids')) return cgroup.limit({ pids: 0 })
+  const isCounted = layers.includes('own uid') || layers.includes('user namespace')
+  if (!isCounted) throw new Error('nothing here counts its processes')
+  await limitTasksOfAll(resources, 0, (limit) => (slot ? asRealUser(slot.uid, limit) : limit()))
+}

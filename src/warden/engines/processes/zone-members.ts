@@ -1,0 +1,109 @@
+import type { Cgroup } from '../../../os/cgroup.ts'
+import { groupLinesOf } from '../../../os/cgroup-files.ts'
+import { signalAll } from './members.ts'
+import { markOf, setMark, type Mark } from './zone-marks.ts'
+import type { ZoneBounds } from '../../../contract/zone-rules.ts'
+
+/** Membership of a process, read once for all zones: its cgroup lines, or its mark where there are none. */
+export interface Whereabouts {
+  readonly lines: readonly string[]
+  readonly mark: Mark | undefined
+}
+
+export function whereIs(pid: number, hasGroups: boolean): Whereabouts {
+  if (hasGroups) return { lines: groupLinesOf(pid), mark: undefined }
+  return { lines: [], mark: markOf(pid) }
+}
+
+export type Everywhere = ReadonlyMap<number, Whereabouts>
+
+/** Empty where cgroups list their members. */
+export function everywhere(pids: readonly number[], hasGroups: boolean): Everywhere {
+  return new Map(hasGroups ? [] : pids.map((pid) => [pid, whereIs(pid, hasGroups)]))
+}
+
+/** Members of a zone, and the limits that the kernel holds them to. */
+export interface ZoneMembers {
+  readonly group: Cgroup | undefined
+  readonly mark: Mark | undefined
+  /** Puts a process in, and with it all that it starts from now on. Throws where it is not in then. */
+  add(pid: number): void
+  /** Throws where the kernel does not take one; those that no group holds are left to whoever looks. */
+  limit(to: ZoneBounds): void
+  /** Whether who is there is in it, or in a zone within it. */
+  holds(at: Whereabouts): boolean
+  /** Those in it and in zones within it. */
+  among(all: Everywhere): readonly number[]
+  memoryKills(): number
+  /** Whether its own limit, and not one around it, was in the way. */
+  hasBeenFull(): boolean
+  /** Ends them; what is just being made is found by the next call. */
+  kill(all: () => Everywhere): void
+  /** Whether nothing of it is left. */
+  remove(): boolean
+}
+
+/** A control group within that of the wall, or of the zone around it. */
+export function groupMembers(group: Cgroup): ZoneMembers {
+  return {
+    group,
+    mark: undefined,
+    add: (pid) => group.add(pid),
+    limit({ memory, cpu, processes }) {
+      const has = (one: 'cpu' | 'pids') => group.controllers.includes(one)
+      group.limit({
+        ...(memory !== undefined && { memory: pageDown(memory) }),
+        ...(cpu !== undefined && has('cpu') && { cpu }),
+        ...(processes !== undefined && has('pids') && { pids: processes }),
+      })
+    },
+    holds: ({ lines }) => lines.some((line) => `${line}/`.includes(`/${group.name}/`)),
+    among: () => group.processes(),
+    memoryKills: () => group.memoryKills(),
+    hasBeenFull: () => group.hasBeenFull(),
+    kill() {
+      // Then whoever is to be killed is all there is.
+      if (group.controllers.includes('pids')) group.limit({ pids: 0 })
+      group.liftCpuQuota()
+      signalAll(group.processes(), 'SIGKILL')
+    },
+    remove: () => group.remove(),
+  }
+}
+
+const PASSES_MAX = 20
+
+/** Everything that has this mark, or one within it. */
+export function markedMembers(
+  mark: Mark,
+  isWithin: (found: Mark) => boolean,
+  uid: number | undefined,
+): ZoneMembers {
+  const holds = ({ mark }: Whereabouts) => mark !== undefined && isWithin(mark)
+  const among = (all: Everywhere) => [...all].flatMap(([pid, at]) => (holds(at) ? [pid] : []))
+  return {
+    group: undefined,
+    mark,
+    add: (pid) => setMark(pid, mark, uid),
+    limit: () => undefined,
+    holds,
+    among,
+    memoryKills: () => 0,
+    hasBeenFull: () => false,
+    kill(all) {
+      const stopped = new Set<number>()
+      for (let pass = 0; pass < PASSES_MAX; pass++) {
+        const fresh = among(all()).filter((pid) => !stopped.has(pid))
+        if (fresh.length === 0) break
+        signalAll(fresh, 'SIGSTOP')
+        for (const pid of fresh) stopped.add(pid)
+      }
+      signalAll([...stopped], 'SIGKILL')
+    },
+    remove: () => true,
+  }
+}
+
+function pageDown(bytes: number): number {
+  return Math.floor(bytes / 4096) * 4096
+}

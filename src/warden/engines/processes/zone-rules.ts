@@ -1,0 +1,70 @@
+import { realpathSync } from 'node:fs'
+import path from 'node:path'
+import type { ZoneRule } from '../../../contract/zone-rules.ts'
+
+/** A program in each of its names: as it was called, the file itself, and what runs it where it is a script. */
+export interface Executed {
+  readonly path: string
+  readonly real: string
+  readonly by: string
+}
+
+/** Folders in which a name without a path is looked up. */
+const FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
+
+/** Tells the first rule that names a program. A link is one more name of the file that it leads to. */
+export function ruleFinder(
+  rules: readonly ZoneRule[],
+): (executed: Executed) => ZoneRule | undefined {
+  const all = rules.map((rule) => ({
+    rule,
+    patterns: rule.programs.flatMap((program) => [program, ...filesOf(program)]),
+  }))
+  return ({ path: asked, real, by }) => {
+    const names = [asked, real, by].filter((name) => name !== '').map(withoutMark)
+    return all.find(({ patterns }) =>
+      patterns.some((pattern) => names.some((name) => isNamed(pattern, name))),
+    )?.rule
+  }
+}
+
+function isNamed(pattern: string, name: string): boolean {
+  return matches(pattern, pattern.startsWith('/') ? name : path.posix.basename(name))
+}
+
+/** Each part between two stars matches at its first occurrence: linear time, however many stars there are. */
+export function matches(pattern: string, text: string): boolean {
+  const [first = '', ...parts] = pattern.split('*')
+  const last = parts.pop()
+  if (last === undefined) return pattern === text
+  if (!text.startsWith(first)) return false
+  let at = first.length
+  for (const part of parts) {
+    const found = text.indexOf(part, at)
+    if (found < 0) return false
+    at = found + part.length
+  }
+  return text.length - last.length >= at && text.endsWith(last)
+}
+
+/** Drops the suffix that the kernel adds to the path of an unlinked file. */
+function withoutMark(name: string): string {
+  return name.endsWith(' (deleted)') ? name.slice(0, -' (deleted)'.length) : name
+}
+
+/** A wall's programs are files of this machine, so their links resolve here. */
+function filesOf(program: string): readonly string[] {
+  if (program.includes('*')) return []
+  const places = program.startsWith('/')
+    ? [program]
+    : FOLDERS.map((folder) => path.join(folder, program))
+  return [...new Set(places.flatMap(realOf))]
+}
+
+function realOf(place: string): readonly string[] {
+  try {
+    return [realpathSync(place)]
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,73 @@
+import type { Enclosure, EnclosureEnd, KillReceipt } from '../contract/engine.ts'
+import type { Reply, WallEnd, WallCost } from '../contract/warden.ts'
+import { EnclosureLife } from './enclosure-life.ts'
+import type { SampledWall, Sampler } from './sampler.ts'
+
+/** An enclosure under the warden: its state, its samples, and its end. */
+export class LiveWall {
+  readonly enclosure: Enclosure
+  readonly life: EnclosureLife
+  /** Resolves when everything was given back. */
+  readonly gone: Promise<void>
+  readonly #sampler: Sampler
+  #peakBytes = 0
+
+  constructor(
+    enclosure: Enclosure,
+    sampler: Sampler,
+    tell: (reply: Reply, used: WallCost) => void,
+  ) {
+    this.enclosure = enclosure
+    this.#sampler = sampler
+    this.life = new EnclosureLife(enclosure.id, enclosure.isSingleUse)
+    this.life.park()
+    void enclosure.lost.then(() => this.end('killed'))
+    this.gone = this.#untilGone(tell)
+  }
+
+  get id(): string {
+    return this.enclosure.id
+  }
+
+  /** Ends it without waiting; what cannot be killed keeps its lease. Idempotent. */
+  end(how: WallEnd, sampled = this.#sampler.forget(this.id)): void {
+    this.#kill(how, sampled).catch(() => undefined)
+  }
+
+  /** Ends it, and resolves when everything was given back, within a bound. Idempotent. */
+  async kill(how: WallEnd): Promise<KillReceipt> {
+    const receipt = await this.#kill(how, this.#sampler.forget(this.id))
+    if (receipt.isGone) await this.gone
+    return receipt
+  }
+
+  async #kill(how: WallEnd, sampled: SampledWall | undefined): Promise<KillReceipt> {
+    this.life.end(how)
+    this.#peakBytes = Math.max(this.#peakBytes, sampled?.peakBytes ?? 0)
+    return await this.enclosure.kill()
+  }
+
+  /** After its last instruction: the server is told first, then everything is given back. */
+  async #untilGone(tell: (reply: Reply, used: WallCost) => void): Promise<void> {
+    const end = await this.enclosure.ended
+    const reply = this.#reportOf(end)
+    tell(reply, { peakBytes: reply.peakBytes, cpuMs: reply.exit.cpuMs ?? 0 })
+    try {
+      await this.enclosure[Symbol.asyncDispose]()
+    } catch {
+      // Its lease stays, and with it what the next sweep has to end.
+    }
+  }
+
+  #reportOf(end: EnclosureEnd): Extract<Reply, { readonly ended: string }> {
+    const sampled = this.#sampler.forget(this.id)
+    if (this.life.how === undefined) this.life.end('exit')
+    return {
+      ended: this.id,
+      how: this.life.reported(end.isOutOfMemory),
+      peakBytes: Math.max(sampled?.peakBytes ?? 0, this.#peakBytes),
+      detail: end.detail,
+      exit: end.exit,
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { ClaimBounds, Enclosure, EnclosureBounds, EnclosureEnd } from '../contract/engine.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { BoundMechanisms, Reply, Request } from '../contract/warden.ts'
+import { LiveWalls } from './live-walls.ts'
+import { operations } from './operations.ts'
+
+const heldBy: BoundMechanisms = { memory: 'watch', processes: 'none', cpu: 'none', io: 'none' }
+const exit = { exitCode: 0, signal: null, cpuMs: 7 }
+const request = { protocol: 1, id: 1, wall: 'w1' } as const
+const job: Request & { op: 'claim' } = {
+  ...request,
+  op: 'claim',
+  tenant: 'a',
+  memory: 100,
+  cpu: 1,
+  deadline: 60_000,
+}
+
+suite('Walls of any engine', () => {
+  test('A single-use wall that is claimed twice is a conflict, and its engine is asked once', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, job)
+    await assert.rejects(async () => operations.claim(stand.walls, job), hasCode('CONFLICT'))
+    assert.equal(stand.claims.length, 1)
+  })
+
+  test('A wall that was not claimed cannot be tightened', async () => {
+    using stand = standing()
+    const asked = { ...request, op: 'tighten', memory: 1 } as const
+    await assert.rejects(async () => operations.tighten(stand.walls, asked), hasCode('CONFLICT'))
+    assert.deepEqual(stand.lowered, [])
+  })
+
+  test('Its engine is given bounds that fall, whatever a request asks for', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, job)
+    await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 200, cpu: 0.5 })
+    await operations.tighten(stand.walls, { ...request, op: 'tighten', memory: 50, cpu: 4 })
+    assert.deepEqual(stand.lowered, [
+      { memory: 100, cpu: 0.5 },
+      { memory: 50, cpu: 0.5 },
+    ])
+  })
+
+  test('A wall that ends is found no more, and its end is pushed before its resources are released', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, job)
+    const killing = stand.walls.kill('w1', 'killed')
+    assert.throws(() => stand.walls.find('w1'), hasCode('NOT_FOUND'))
+    await killing
+    const [end] = stand.pushed as [Extract<Reply, { ended: string }>]
+    assert.deepEqual(
+      [end.ended, end.how, stand.order],
+      ['w1', 'killed', ['killed', 'pushed', 'released']],
+    )
+    assert.equal(stand.walls.size, 0)
+    assert.deepEqual(stand.walls.release('w1'), { peakBytes: end.peakBytes, cpuMs: 7 })
+  })
+
+  test('The peak is the most that any sample saw', async () => {
+    using stand = standing()
+    await operations.claim(stand.walls, job)
+    await new Promise((resolve) => void setTimeout(resolve, 20))
+    await stand.walls.kill('w1', 'killed')
+    const [end] = stand.pushed as [Extract<Reply, { ended: string }>]
+    assert.equal(end.peakBytes, 9)
+  })
+
+  test('A wall that lost what it relies on ends', async () => {
+    using stand = standing()
+    stand.lose()
+    await stand.walls.all()[0]!.gone
+    assert.deepEqual(stand.order, ['killed', 'pushed', 'released'])
+  })
+
+  test('A wall that is armed and held by nothing ends', async () => {
+    using stand = standing()
+    assert.throws(() => stand.walls.rearm('w1', 1000), hasCode('CONFLICT'))
+    await stand.walls.all()[0]!.gone
+    assert.deepEqual(stand.order, ['killed', 'pushed', 'released'])
+  })
+
+  test('An ability that its engine lacks is unavailable', async () => {
+    using stand = standing()
+    const asked = { ...request, op: 'capture', bytes: 1 } as const
+    await assert.rejects(async () => operations.capture(stand.walls, asked), hasCode('UNAVAILABLE'))
+    const phases = [{ afterMs: 0, allow: [] }]
+    await assert.rejects(
+      async () => operations.calls(stand.walls, { ...request, op: 'calls', phases }),
+      hasCode('UNAVAILABLE'),
+    )
+    assert.deepEqual(
+      await operations.callers(stand.walls, {
+        ...request,
+        op: 'callers',
+        from: '127.0.0.1',
+        local: 1,
+        remote: 2,
+      }),
+      { value: [] },
+    )
+  })
+})
+
+/** A wall of an engine without processes. */
+function standing() {
+  const order: string[] = []
+  const pushed: Reply[] = []
+  const claims: ClaimBounds[] = []
+  const lowered: EnclosureBounds[] = []
+  const { promise: lost, resolve: lose } = Promise.withResolvers<void>()
+  const { promise: ended, resolve: end } = Promise.withResolvers<EnclosureEnd>()
+  const { promise: gone, resolve: goneNow } = Promise.withResolvers<void>()
+  const enclosure = {
+    id: 'w1',
+    wall: { calls: [] },
+    isSingleUse: true,
+    lost,
+    ended,
+    calls: undefined,
+    memory: undefined,
+    zones: undefined,
+    connections: undefined,
+    async claim(bounds: ClaimBounds) {
+      claims.push(bounds)
+      return { spent: false, enforced: heldBy, bytes: 5, idleBytes: 5 }
+    },
+    async lower(bounds: EnclosureBounds) {
+      lowered.push(bounds)
+      return heldBy
+    },
+    closeExit() {},
+    sample: () => ({ bytes: 9, bytesMax: 10, isOutOfMemory: false }),
+    async kill() {
+      order.push('killed')
+      end({ isOutOfMemory: false, detail: '', exit })
+      await gone
+      return { tookMs: 0, isGone: true }
+    },
+    async [Symbol.asyncDispose]() {
+      order.push('released')
+      goneNow()
+    },
+  } as unknown as Enclosure
+  const push = (reply: Reply) => {
+    order.push('pushed')
+    pushed.push(reply)
+  }
+  const walls = new LiveWalls({ push, sampleEveryMs: 2, memoryBytes: undefined })
+  walls.add(enclosure)
+  return { walls, order, pushed, claims, lowered, lose, [Symbol.dispose]: () => void walls.close() }
+}
+
+function hasCode(code: string) {
+  return (thrown: unknown) => thrown instanceof MayflyError && thrown.code === code
+}

@@ -1,0 +1,137 @@
+import os from 'node:os'
+import type { Enclosure } from '../contract/engine.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { Reply, WallEnd, WallLoads, WallCost } from '../contract/warden.ts'
+import { LiveWall } from './live-wall.ts'
+import { createPressure, type PressureOptions } from './pressure.ts'
+import { createSampler, type SampledWall, type Sampler } from './sampler.ts'
+
+/** The table of live walls by id, with the sampler that holds those with a job to their bounds. */
+
+/** CPU time for a look at the loads of all walls: a tenth of a core at most. */
+const LOADS_COST_FACTOR = 10
+/** Milliseconds in which the usage of an ended wall can still be asked for: its last words may be read after its end. */
+const PAST_MS = 5_000
+
+export interface LiveWallsParts {
+  readonly push: (reply: Reply) => void
+  readonly sampleEveryMs: number
+  /** For tests: bytes that walls may hold together, in place of this machine's. */
+  readonly memoryBytes: number | undefined
+}
+
+export class LiveWalls {
+  readonly #walls = new Map<string, LiveWall>()
+  readonly #past = new Map<string, WallCost>()
+  readonly #push: (reply: Reply) => void
+  readonly #sampler: Sampler
+  #loads: WallLoads | undefined
+  #loadsAgainAt = 0
+
+  constructor({ push, sampleEveryMs, memoryBytes }: LiveWallsParts) {
+    this.#push = push
+    this.#sampler = createSampler((one, how) => this.#over(one, how), sampleEveryMs, {
+      pressure: createPressure(memoryHere(memoryBytes)),
+    })
+  }
+
+  get size(): number {
+    return this.#walls.size
+  }
+
+  all(): readonly LiveWall[] {
+    return [...this.#walls.values()]
+  }
+
+  add(enclosure: Enclosure): LiveWall {
+    const wall = new LiveWall(enclosure, this.#sampler, (reply, used) => {
+      this.#remember(enclosure.id, used)
+      this.#push(reply)
+    })
+    this.#walls.set(wall.id, wall)
+    void wall.gone.then(() => this.#walls.delete(wall.id))
+    return wall
+  }
+
+  /** Throws MayflyError NOT_FOUND also for a wall that is ending. */
+  find(id: string): LiveWall {
+    const wall = this.#walls.get(id)
+    if (!wall || wall.life.state === 'ended')
+      throw new MayflyError('NOT_FOUND', `Cannot find wall "${id}"`)
+    return wall
+  }
+
+  /** Resolves when nothing of it is left, or after a bound. A wall that is gone was killed. */
+  async kill(id: string, how: WallEnd): Promise<{ readonly took: number }> {
+    const wall = this.#walls.get(id)
+    return { took: wall ? (await wall.kill(how)).tookMs : 0 }
+  }
+
+  /** Holds a claimed wall to its memory and its deadline (milliseconds from now). */
+  hold(
+    wall: LiveWall,
+    deadline: number,
+    from: { readonly bytes: number; readonly idleBytes: number },
+  ): void {
+    this.#sampler.add({
+      wall: wall.id,
+      deadlineAt: performance.now() + deadline,
+      peakBytes: from.bytes,
+      ...from,
+      tenant: wall.life.tenant,
+      sample: (now) => wall.enclosure.sample(now),
+    })
+  }
+
+  /** Gives a held wall the next job of its tenant. Throws CONFLICT, and ends it, where it is not held. */
+  rearm(id: string, deadline: number): void {
+    const wall = this.#walls.get(id)
+    if (wall && this.#sampler.rearm(id, performance.now() + deadline)) return wall.enclosure.rearm()
+    // The server believes that it is held: a wall without bounds must not run.
+    wall?.end('killed')
+    throw new MayflyError('CONFLICT', `Cannot arm wall "${id}": it is not held`)
+  }
+
+  /** Usage of the job that is over; the deadline goes, the memory bound stays. */
+  release(id: string): WallCost {
+    const past = this.#past.get(id)
+    if (past) return past
+    const cpuMs = this.#walls.get(id)?.enclosure.cpuTime().sinceClaimMs ?? 0
+    return { peakBytes: this.#sampler.rest(id)?.peakBytes ?? 0, cpuMs }
+  }
+
+  /** Cached, so that looking at many walls takes a tenth of a core at most. */
+  loads(): WallLoads {
+    const now = performance.now()
+    if (this.#loads && now < this.#loadsAgainAt) return this.#loads
+    const walls = [...this.#sampler.active].flatMap(({ wall, bytes = 0 }) => {
+      const live = this.#walls.get(wall)
+      return live ? [{ wall, bytes, cpuMs: live.enclosure.cpuTime().sinceStartMs }] : []
+    })
+    this.#loads = { atMs: now, walls }
+    this.#loadsAgainAt = performance.now() + (performance.now() - now) * LOADS_COST_FACTOR
+    return this.#loads
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all().map((wall) => wall.kill('killed')))
+    this.#sampler.close()
+  }
+
+  #over(one: SampledWall, how: WallEnd): void {
+    this.#walls.get(one.wall)?.end(how, one)
+  }
+
+  #remember(id: string, used: WallCost): void {
+    this.#past.set(id, used)
+    setTimeout(() => this.#past.delete(id), PAST_MS).unref()
+  }
+}
+
+/** Memory of the machine, or of the container where that is less. */
+function memoryHere(given: number | undefined): PressureOptions {
+  const bound = given ?? process.constrainedMemory()
+  const all = os.totalmem()
+  const isBound = bound > 0 && bound < all
+  return { memory: isBound ? bound : all, isBound }
+}

@@ -1,0 +1,120 @@
+import type { Server, Socket } from 'node:net'
+import type { Enclosure } from '../contract/engine.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { ClaimResult, BoundMechanisms, Request, StreamName } from '../contract/warden.ts'
+import type { LiveWall } from './live-wall.ts'
+import type { LiveWalls } from './live-walls.ts'
+
+/** Requests about one wall, a function each. All but `kill` throw MayflyError NOT_FOUND for a wall that is gone. */
+
+/** Sockets of a wall that go beside a reply; the receiver owns them. */
+export interface HandedOver {
+  readonly wall: string
+  readonly handle: Socket | Server
+  readonly streams?: Readonly<Record<StreamName, Socket>>
+}
+
+export interface Answer {
+  readonly value: unknown
+  readonly beside?: HandedOver | undefined
+}
+
+type RequestOf<Op extends Request['op']> = Extract<Request, { op: Op }>
+type WallOp = Exclude<Request['op'], 'start' | 'facts' | 'sign' | 'loads'>
+
+export const operations: {
+  readonly [Op in WallOp]: (walls: LiveWalls, asked: RequestOf<Op>) => Answer | Promise<Answer>
+} = {
+  claim,
+  arm(walls, { wall, deadline }) {
+    walls.rearm(wall, deadline)
+    return { value: null }
+  },
+  release: (walls, { wall }) => ({ value: walls.release(wall) }),
+  usage: async (walls, { wall }) => ({ value: await walls.find(wall).enclosure.usage() }),
+  async callers(walls, { wall, ...ends }) {
+    const { connections } = walls.find(wall).enclosure
+    return { value: (await connections?.find(ends)) ?? [] }
+  },
+  async kill(walls, { wall, zone }) {
+    return {
+      value: await (zone === undefined ? walls.kill(wall, 'killed') : endZone(walls, wall, zone)),
+    }
+  },
+  tighten: async (walls, asked) => ({ value: await tighten(walls.find(asked.wall), asked) }),
+  calls: async (walls, asked) => ({ value: await closeCalls(walls.find(asked.wall), asked) }),
+  async freeze(walls, { wall }) {
+    return { value: { took: await walls.find(wall).enclosure.freeze() } }
+  },
+  async thaw(walls, { wall }) {
+    await walls.find(wall).enclosure.thaw()
+    return { value: null }
+  },
+  async memory(walls, { wall }) {
+    const { enclosure } = walls.find(wall)
+    return { value: null, beside: { wall, handle: await memoryOf(enclosure).open() } }
+  },
+  async capture(walls, { wall, bytes }) {
+    return { value: await memoryOf(walls.find(wall).enclosure).capture(bytes) }
+  },
+}
+
+/** Binds a wall to a tenant and a job. The exit is opened or closed before the job is sent. */
+async function claim(walls: LiveWalls, asked: RequestOf<'claim'>): Promise<Answer> {
+  const { tenant, deadline, egress, ...bounds } = asked
+  const wall = walls.find(asked.wall)
+  wall.life.claim(tenant, bounds)
+  const { enclosure } = wall
+  const { spent, enforced, bytes, idleBytes } = await enclosure.claim(bounds)
+  // Throws where it ended meanwhile.
+  walls.find(asked.wall)
+  const value: ClaimResult = { spent, enforced }
+  if (spent) return { value }
+  walls.hold(wall, deadline, { bytes, idleBytes })
+  const exit = egress ? enclosure.openExit() : undefined
+  // A program would connect to a socket that nothing accepts on.
+  if (!egress) enclosure.closeExit()
+  return { value, ...(exit && { beside: { wall: wall.id, handle: exit } }) }
+}
+
+async function tighten(wall: LiveWall, asked: RequestOf<'tighten'>): Promise<BoundMechanisms> {
+  const { zone, memory, cpu, io, processes } = asked
+  const bounds = {
+    ...(memory !== undefined && { memory }),
+    ...(cpu !== undefined && { cpu }),
+    ...(io !== undefined && { io }),
+    ...(processes !== undefined && { processes }),
+  }
+  if (zone === undefined) return await wall.enclosure.lower(wall.life.lower(bounds))
+  const { zones } = wall.enclosure
+  if (zones) return zones.tighten(zone, bounds)
+  throw new MayflyError('NOT_FOUND', `Cannot find zone "${zone}" of wall "${wall.id}": it has none`)
+}
+
+async function endZone(walls: LiveWalls, id: string, zone: string) {
+  const began = performance.now()
+  const wall = walls.all().find((one) => one.id === id)
+  await wall?.enclosure.zones?.end(zone)
+  return { took: performance.now() - began }
+}
+
+/** Fails closed: a wall whose calls may still be open ends. */
+async function closeCalls(wall: LiveWall, { phases }: RequestOf<'calls'>) {
+  const { calls } = wall.enclosure
+  if (!calls) throw unable(wall.id, 'close calls of')
+  try {
+    return await calls.close(phases)
+  } catch (error) {
+    if (wall.enclosure.wall.calls.length > 0) wall.end('killed')
+    throw error
+  }
+}
+
+function memoryOf({ id, memory }: Enclosure) {
+  if (memory) return memory
+  throw unable(id, 'capture the memory of')
+}
+
+function unable(id: string, verb: string): MayflyError {
+  return new MayflyError('UNAVAILABLE', `Cannot ${verb} wall "${id}": its engine has no way to`)
+}

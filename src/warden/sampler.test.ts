@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { Sleep } from '../lib/sleep.ts'
+import { createSampler, type SampledWall } from './sampler.ts'
+import type { Pressure } from './pressure.ts'
+import type { MemorySample } from '../contract/engine.ts'
+import type { WallEnd } from '../contract/warden.ts'
+
+const aFewLooksMs = 40
+
+suite('Sampling a wall', () => {
+  test('A wall ends once, at its deadline', async () => {
+    using stand = holding()
+    stand.sampler.add(held({ deadlineAt: performance.now() }))
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+    assert.equal(stand.sampler.forget('w1'), undefined)
+  })
+
+  test('S2-8: A wall ends when the machine slept past its deadline', async () => {
+    let slept = 0
+    using stand = holding({ look: () => slept })
+    stand.sampler.add(held({ deadlineAt: performance.now() + 3_600_000 }))
+    await looks()
+    assert.deepEqual(stand.ends, [])
+    slept = 3_600_000
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+  })
+
+  test('A wall ends when it has more memory than its bound', async () => {
+    using stand = holding()
+    stand.sampler.add(held({ sample: sampled({ bytesMax: 1 }) }))
+    assert.deepEqual(await stand.ended, ['w1', 'memory'])
+  })
+
+  test('Its job over, the deadline goes; armed again, there is a new one', async () => {
+    using stand = holding()
+    stand.sampler.add(held({ deadlineAt: performance.now() + 5 }))
+    stand.sampler.rest('w1')
+    await looks()
+    assert.deepEqual(stand.ends, [])
+    assert.equal(stand.sampler.rearm('w1', performance.now()), true)
+    assert.deepEqual(await stand.ended, ['w1', 'deadline'])
+    assert.equal(stand.sampler.rearm('w1', performance.now()), false)
+  })
+
+  test('A wall of many processes is as large as its watch says, and ends when the kernel ended one', async () => {
+    using stand = holding()
+    stand.sampler.add(held({ wall: 'w2', sample: sampled({ bytes: 10, bytesMax: 9 }) }))
+    assert.deepEqual(await stand.ended, ['w2', 'memory'])
+    stand.sampler.add(held({ wall: 'w3', sample: sampled({ bytes: 0, isOutOfMemory: true }) }))
+    await looks()
+    assert.deepEqual(stand.ends.at(-1), ['w3', 'memory'])
+  })
+
+  test('A wall that cannot be looked at ends, and the others are held on', async () => {
+    using stand = holding()
+    const sample = () => {
+      throw new Error('ENOENT: no such group')
+    }
+    stand.sampler.add(held({ sample }))
+    stand.sampler.add(held({ wall: 'w2', deadlineAt: performance.now() + 20 }))
+    await looks()
+    await looks()
+    assert.deepEqual(stand.ends, [
+      ['w1', 'killed'],
+      ['w2', 'deadline'],
+    ])
+  })
+
+  test('Short of memory, one look ends all the walls that have to go', async () => {
+    let isShort = true
+    using stand = holding(undefined, (active) => {
+      if (!isShort) return []
+      isShort = false
+      return [...active].slice(0, 3)
+    })
+    for (const wall of ['w1', 'w2', 'w3', 'w4']) stand.sampler.add(held({ wall }))
+    await stand.ended
+    // The callbacks of one look run before any awaiter of the first.
+    assert.deepEqual(
+      stand.ends,
+      ['w1', 'w2', 'w3'].map((wall) => [wall, 'pressure']),
+    )
+    assert.deepEqual(
+      [...stand.sampler.active].map(({ wall }) => wall),
+      ['w4'],
+    )
+  })
+
+  test('Forgotten, it is held no longer, and its peak is told', async () => {
+    using stand = holding()
+    stand.sampler.add(held())
+    await looks()
+    assert.ok(stand.sampler.forget('w1')!.peakBytes > 2 ** 20)
+    assert.equal(stand.sampler.forget('w1'), undefined)
+    assert.equal(stand.sampler.rest('w1'), undefined)
+    assert.deepEqual(stand.ends, [])
+  })
+})
+
+function held(to: Partial<SampledWall> = {}): SampledWall {
+  return { wall: 'w1', deadlineAt: Infinity, peakBytes: 0, sample: sampled(), ...to }
+}
+
+function sampled(to: Partial<MemorySample> = {}): () => MemorySample {
+  return () => ({ bytes: 2 ** 21, bytesMax: Infinity, isOutOfMemory: false, ...to })
+}
+
+function holding(sleep?: Sleep, pressure?: Pressure) {
+  const ends: (readonly [string, WallEnd])[] = []
+  const { promise, resolve } = Promise.withResolvers<readonly [string, WallEnd]>()
+  const sampler = createSampler(
+    (one, how) => {
+      ends.push([one.wall, how])
+      resolve([one.wall, how])
+    },
+    10,
+    { ...(sleep && { sleep }), ...(pressure && { pressure }) },
+  )
+  return { ends, sampler, ended: promise, [Symbol.dispose]: () => sampler.close() }
+}
+
+function looks(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, aFewLooksMs))
+}

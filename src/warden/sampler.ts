@@ -1,0 +1,166 @@
+import type { MemorySample } from '../contract/engine.ts'
+import type { WallEnd } from '../contract/warden.ts'
+import { createSleep, type Sleep } from '../lib/sleep.ts'
+import type { Pressure } from './pressure.ts'
+
+/**
+ * Holds claimed walls to their memory and their deadline, from outside, whether or not the kernel does too. Every wall
+ * with a job is sampled each few milliseconds: what a program can allocate in between is the slack of its bound. The
+ * clock is monotonic and stops while the machine sleeps, so deadlines are moved by the time slept.
+ */
+export interface SampledWall {
+  readonly wall: string
+  /** On the monotonic clock; moved forward by what the machine slept since. */
+  deadlineAt: number
+  peakBytes: number
+  /** Resident bytes of the last sample. */
+  bytes?: number
+  /** Before its job. */
+  readonly idleBytes?: number
+  readonly tenant?: string | undefined
+  /** Throws where it cannot look. */
+  readonly sample: (nowMs: number) => MemorySample
+}
+
+export interface Sampler {
+  add(wall: SampledWall): void
+  /** Gives a resting wall its next job: its memory bound never went away. False where it is not sampled. */
+  rearm(wall: string, deadlineAt: number): boolean
+  /** The job is over: the deadline goes, the memory bound stays. Returns the wall as it was. */
+  rest(wall: string): SampledWall | undefined
+  forget(wall: string): SampledWall | undefined
+  /** Walls that have a job. */
+  readonly active: Iterable<SampledWall>
+  close(): void
+}
+
+/** A resting wall is sampled each so many looks: a broken worker may allocate while it has no job. */
+const RESTING_EVERY = 8
+/** Milliseconds between two looks at the clock that runs while the machine sleeps. */
+const SLEEP_LOOK_MS = 50
+
+export interface SamplerParts {
+  readonly sleep?: Sleep
+  /** Names the walls to end because the machine is short of memory. */
+  readonly pressure?: Pressure | undefined
+}
+
+/** Samples every `everyMs` while a wall has a job; calls back for each that is over a bound. */
+export function createSampler(
+  end: (wall: SampledWall, how: WallEnd) => void,
+  everyMs: number,
+  parts: SamplerParts = {},
+): Sampler {
+  return new IntervalSampler(end, everyMs, parts)
+}
+
+class IntervalSampler implements Sampler {
+  readonly #walls = new Map<string, SampledWall>()
+  readonly #active = new Set<SampledWall>()
+  readonly #end: (wall: SampledWall, how: WallEnd) => void
+  readonly #everyMs: number
+  readonly #sleep: Sleep
+  readonly #pressure: Pressure | undefined
+  #looks = 0
+  #sleepLookAt = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(
+    end: (wall: SampledWall, how: WallEnd) => void,
+    everyMs: number,
+    { sleep = createSleep(), pressure }: SamplerParts,
+  ) {
+    this.#end = end
+    this.#everyMs = everyMs
+    this.#sleep = sleep
+    this.#pressure = pressure
+  }
+
+  get active(): Iterable<SampledWall> {
+    return this.#active
+  }
+
+  add(one: SampledWall): void {
+    const before = this.#walls.get(one.wall)
+    if (before) this.#active.delete(before)
+    this.#walls.set(one.wall, one)
+    this.#activate(one)
+  }
+
+  rearm(wall: string, deadlineAt: number): boolean {
+    const one = this.#walls.get(wall)
+    if (!one) return false
+    one.deadlineAt = deadlineAt
+    one.peakBytes = 0
+    this.#activate(one)
+    return true
+  }
+
+  rest(wall: string): SampledWall | undefined {
+    const one = this.#walls.get(wall)
+    if (!one) return undefined
+    this.#active.delete(one)
+    const { peakBytes } = one
+    one.deadlineAt = Infinity
+    one.peakBytes = 0
+    return { ...one, peakBytes }
+  }
+
+  forget(wall: string): SampledWall | undefined {
+    const one = this.#walls.get(wall)
+    this.#walls.delete(wall)
+    if (one) this.#active.delete(one)
+    return one
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #activate(one: SampledWall): void {
+    this.#active.add(one)
+    if (this.#timer) return
+    // Sleep before the first job ages no wall.
+    this.#sleep.look()
+    const look = () => (this.#walls.size > 0 ? this.#look() : this.close())
+    this.#timer = setInterval(look, this.#everyMs)
+  }
+
+  #look(): void {
+    const now = performance.now()
+    this.#looks = (this.#looks + 1) % RESTING_EVERY
+    if (now >= this.#sleepLookAt) this.#age(now)
+    for (const one of this.#looks === 0 ? this.#walls.values() : this.#active) {
+      const how = causeOf(one, now)
+      if (how) this.#finish(one, how)
+    }
+    for (const victim of this.#pressure?.(this.#active, now) ?? []) this.#finish(victim, 'pressure')
+  }
+
+  /** Lives go on while the machine sleeps. */
+  #age(now: number): void {
+    this.#sleepLookAt = now + SLEEP_LOOK_MS
+    const slept = this.#sleep.look()
+    if (slept > 0) for (const one of this.#walls.values()) one.deadlineAt -= slept
+  }
+
+  #finish(one: SampledWall, how: WallEnd): void {
+    this.#active.delete(one)
+    this.#walls.delete(one.wall)
+    this.#end(one, how)
+  }
+}
+
+/** Fails closed: a wall that cannot be sampled is bounded by nothing and ends; the others are sampled on. */
+function causeOf(one: SampledWall, now: number): WallEnd | undefined {
+  try {
+    const { bytes, bytesMax, isOutOfMemory } = one.sample(now)
+    one.bytes = bytes
+    one.peakBytes = Math.max(one.peakBytes, bytes)
+    if (one.peakBytes > bytesMax || isOutOfMemory) return 'memory'
+    return now >= one.deadlineAt ? 'deadline' : undefined
+  } catch {
+    return 'killed'
+  }
+}

@@ -1,0 +1,98 @@
+import type { Enclosure, EnclosureSpec, Engine } from '../contract/engine.ts'
+import { MayflyError } from '../contract/error.ts'
+import type { ProgramName, Wall } from '../contract/warden.ts'
+import type { LiveWall } from './live-wall.ts'
+import type { HandedOver } from './operations.ts'
+
+/** Jobs, spares and analysts, more than a pool asks for. Root has a uid for each. */
+const WALLS_MAX = 880
+
+export interface StartedEnclosure {
+  readonly value: Wall
+  readonly beside: HandedOver
+}
+
+export interface StarterParts {
+  readonly engineFor: (program: ProgramName) => Engine
+  /** Walls that are alive. */
+  readonly count: () => number
+  /** Resolves once leases can be written, and no wall is handed out before; undefined from then on. */
+  readonly settled: () => Promise<void> | undefined
+  readonly add: (enclosure: Enclosure) => LiveWall
+}
+
+/** Starts enclosures, also ahead of the first request for them. */
+export class Starter {
+  readonly #parts: StarterParts
+  readonly #ahead: { readonly key: string; readonly started: Promise<StartedEnclosure> }[] = []
+  readonly #starting = new Set<Promise<unknown>>()
+  readonly #stopped = Promise.withResolvers<void>()
+  #isStopped = false
+
+  constructor(parts: StarterParts) {
+    this.#parts = parts
+  }
+
+  /** The first request for an equal spec takes it. */
+  ahead(spec: EnclosureSpec): void {
+    const started = this.#begin(spec)
+    started.catch(() => undefined)
+    this.#ahead.push({ key: keyOf(spec), started })
+  }
+
+  start(spec: EnclosureSpec): Promise<StartedEnclosure> {
+    const key = keyOf(spec)
+    const index = this.#ahead.findIndex((one) => one.key === key)
+    return index < 0 ? this.#begin(spec) : this.#ahead.splice(index, 1)[0]!.started
+  }
+
+  /** No start is handed out from here on. */
+  stop(): void {
+    this.#isStopped = true
+    this.#stopped.resolve()
+  }
+
+  /** Resolves when each start in flight succeeded or failed. */
+  async done(): Promise<void> {
+    await Promise.allSettled(this.#starting)
+  }
+
+  async #begin(spec: EnclosureSpec): Promise<StartedEnclosure> {
+    if (this.#parts.count() + this.#starting.size >= WALLS_MAX)
+      throw new MayflyError('OVERLOADED', `Cannot start a wall: ${WALLS_MAX} are alive`)
+    const started = this.#enter(spec)
+    this.#starting.add(started)
+    try {
+      return await started
+    } finally {
+      this.#starting.delete(started)
+    }
+  }
+
+  async #enter(spec: EnclosureSpec): Promise<StartedEnclosure> {
+    const enclosure = await this.#parts.engineFor(spec.program).start(spec)
+    try {
+      await this.#settled()
+      const { wall } = this.#parts.add(enclosure).enclosure
+      return { value: wall, beside: { wall: wall.id, ...enclosure.handOver() } }
+    } catch (error) {
+      await enclosure[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** Throws MayflyError DRAINING where the warden closes first: the state folder may never be known. */
+  async #settled(): Promise<void> {
+    const settled = this.#parts.settled()
+    if (settled) await Promise.race([settled, this.#stopped.promise])
+    if (this.#isStopped)
+      throw new MayflyError('DRAINING', 'Cannot start a wall: the warden is closing')
+  }
+}
+
+/** Two specs with equal keys are interchangeable. */
+function keyOf(spec: EnclosureSpec): string {
+  const { program, spares, spareMiB, way = 'any', disk = 0, calls, layers = [] } = spec
+  const mounted = layers.map(({ kind, layer }) => `${kind}:${layer}`).join()
+  return `${program} ${spares} ${spareMiB} ${way} ${disk} ${calls?.join() ?? 'all'} ${mounted}`
+}

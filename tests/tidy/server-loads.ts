@@ -1,0 +1,41 @@
+import { importsOf } from './imports.ts'
+import type { Source } from './tree.ts'
+
+/**
+ * The server loads no code that starts, jails or looks into processes: a gateway that is broken into finds none of it in
+ * its memory. Imports of values are followed to the end, from the files that a server starts with.
+ */
+const forbidden = /^src\/(os|jail|warden)\//
+
+/** Files at which the search stops, and why. */
+const exceptions = new Map([
+  [
+    'src/assemble/local-warden.ts',
+    'a single `mayfly run` of an ordinary user holds the warden in its own process',
+  ],
+  ['src/cli/prestart-warden.ts', 'the same run starts its walls before the rest of it is loaded'],
+  [
+    'src/warden/custody.ts',
+    'Landlock binds the process that calls it: a server shuts itself out of the folder of the key',
+  ],
+])
+
+/** Chains from a file of the server to forbidden code, as `a → b → c`. */
+export function serverLoadFaults(
+  sources: readonly Source[],
+  entries: readonly string[],
+): readonly string[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]))
+  const chains = new Map(entries.map((path) => [path, path]))
+  const faults: string[] = []
+  for (const [path, chain] of chains) {
+    const source = byPath.get(path)
+    const imports = source ? importsOf(source).filter(({ isType }) => !isType) : []
+    for (const { path: to } of imports) {
+      if (to === undefined || chains.has(to) || exceptions.has(to)) continue
+      if (forbidden.test(to)) faults.push(`${chain} → ${to}`)
+      else chains.set(to, `${chain} → ${to}`)
+    }
+  }
+  return faults
+}

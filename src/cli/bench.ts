@@ -12,7 +12,11 @@ export function register(program: Command): void {
   program
     .command('bench')
     .description('figures of each available wall beside a plain process, in one run')
-    .option('--rounds <n>', 'runs of each; 200 unless given, of programs 15', count)
+    .option(
+      '--rounds <n>',
+      'runs of each; 200 unless given, of programs and plain processes 15',
+      count,
+    )
     .action(async (_own, command: Command) => {
       const flags = command.optsWithGlobals<Globals & { rounds?: number }>()
       const { openAssembly } = await import('./open-assembly.ts')
@@ -87,11 +91,12 @@ async function measure(
     rounds,
   )
   note(flags, 'Measuring a plain process …')
-  const baseline = await plainly(process.execPath, '-e')
+  const spawns = asked ?? SPAWNS
+  const baseline = await plainly(process.execPath, '-e', spawns)
   note(flags, 'Measuring programs …')
   const programs = await measurePrograms(assembly, one, asked)
   const pythonProcess = programs.tiers.python && {
-    'python process': await plainly('/usr/bin/python3', '-c'),
+    'python process': await plainly('/usr/bin/python3', '-c', spawns),
   }
   const isProcess = Object.keys(programs.tiers).length > 0
   return {
@@ -138,9 +143,9 @@ async function several(
 }
 
 /** Start and exit of a bare interpreter, as baseline. */
-async function plainly(interpreter: string, flag: string): Promise<Figures> {
+async function plainly(interpreter: string, flag: string, rounds: number): Promise<Figures> {
   const start = () => once(spawn(interpreter, [flag, '1 + 1'], { stdio: 'ignore' }), 'close')
-  return await several(() => timed(start), SPAWNS, 0)
+  return await several(() => timed(start), rounds, 0)
 }
 
 function print(report: Report): void {

@@ -31,7 +31,7 @@ export interface Caller {
 }
 
 /**
- * One job from its entry point to its outcome, and where it asks for it a second run on another tier, for comparison
+ * Runs a job from its entry point to its outcome; with `shadow`, runs it again on another tier, for comparison
  * alone. Throws MayflyError INVALID for a job that no gate could check, and STATE when it cannot be recorded: no record,
  * no run.
  */
@@ -46,7 +46,7 @@ export async function run(job: Job, rooms: Rooms, caller: Caller): Promise<Outco
   })
 }
 
-/** One life, without its shadow: a session with a single exec. Throws as `run` does. */
+/** Runs one life, without its shadow: a session with a single exec. Throws as `run` does. */
 export async function live(job: Job, rooms: Rooms, caller: Caller): Promise<Outcome> {
   const began = rooms.clock.now()
   await rooms.ready(job)

@@ -95,7 +95,7 @@ test('The order of keys is no difference', async () => {
   assert.equal(shadow.same, true)
 })
 
-test('What can have effects outside is run a second time only where it was declared idempotent', async () => {
+test('A job that can have effects outside its wall is run a second time only if it was declared idempotent', async () => {
   for (const rows of [
     grants('controls.network', 'open'),
     grants('controls.files', { read: ['/data'], write: [] }),
@@ -110,7 +110,7 @@ test('What can have effects outside is run a second time only where it was decla
   }
 })
 
-test('What the wall alone holds is no effect outside', async () => {
+test('A capability that stays within the wall counts as no effect outside', async () => {
   const explain = grants('controls.capabilities', ['webassembly'])
   const { shadow } = await compare({ first: { profile: { digest: 'sha256:', explain } } })
   assert.equal(shadow.ran, true)

@@ -44,15 +44,15 @@ import { openWatching } from './watching.ts'
 export interface AssembleOptions {
   readonly config: Config
   readonly warden: WardenClient
-  /** One short-lived run keeps no spares; a server does. */
+  /** `once` (a single short run) keeps no spares; `server` and `library` do. */
   readonly kind: 'server' | 'library' | 'once'
   readonly sinks?: readonly Sink[]
-  /** Providers of somebody else; their code is trusted and runs here. */
+  /** Third-party providers; their code is trusted and runs in this process. */
   readonly providers?: readonly Provider[]
   readonly clock?: Clock
-  /** Where layers of packages are; without it there are none. */
+  /** Folder of package layers; without it no job has packages. */
   readonly layerFolder?: string | undefined
-  /** For tests: servers of their own that stand for the world outside. */
+  /** For tests: dials local servers in place of the internet. */
   readonly dial?: EgressParts['dial'] | undefined
   /** For tests: bytes that jobs may hold together, in place of a share of this machine's. */
   readonly budget?: Pick<AdmissionBudget, 'memory'>
@@ -64,7 +64,7 @@ export interface Assembly extends AsyncDisposable {
   readonly voice: Emitter
   readonly record: AuditRecord
   readonly pool: Pool
-  /** What is kept ready, and what it costs. */
+  /** Figures of the spare pools: spares kept, and their cost. */
   readonly stock: Pick<SparePools, 'facts'>
   readonly analysis: AnalysisClient
   /** The road. Waits for the first proof of the walls. */
@@ -79,13 +79,13 @@ export interface Assembly extends AsyncDisposable {
    * INVALID for code that does not parse.
    */
   partition(job: Job): Promise<Partition>
-  /** What tenants registered to run by name. */
+  /** Code that tenants registered to run by name. */
   readonly effects: Effects
-  /** What watches all lives. */
+  /** Anomaly detection over all lives. */
   readonly guard: Guard
   /** Jobs under way, and what an operator can take from them. */
   readonly operations: Operations
-  /** What walls had to show, where it is kept. */
+  /** Store of memory captures taken from walls. */
   readonly evidence: Evidence
   /** Counts since this was opened; of jobs, those with a line in the record. */
   statistics(): EventCounts
@@ -93,9 +93,9 @@ export interface Assembly extends AsyncDisposable {
   providers(): Promise<readonly ProvedProvider[]>
   /** The walls that this configuration can choose, proved. */
   walls(): Promise<readonly ProvedProvider[]>
-  /** Names of those that are proved when a job first needs them. */
+  /** Names of providers that are probed only when a job first needs them. */
   unproved(): readonly string[]
-  /** What is proved by now. */
+  /** Providers proved so far, without waiting for further probes. */
   proved(): readonly ProvedProvider[]
   /** Changes the configuration from the next job on. Narrows freely; widening needs the permission. Throws MayflyError. */
   override(
@@ -120,7 +120,7 @@ export interface Assembly extends AsyncDisposable {
 const SMALL_MACHINE_BYTES = 2 ** 30
 const SPARES = 8
 
-/** What each part of the assembly is handed. */
+/** Dependencies passed to each part of the assembly. */
 interface Base {
   readonly options: AssembleOptions
   readonly clock: Clock

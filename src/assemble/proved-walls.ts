@@ -35,7 +35,7 @@ export class ProvedWalls {
     this.#known = new Map(parts.others.map((one) => [one.name, one]))
   }
 
-  /** What the choice of a wall reads; a new list after each proof. */
+  /** Input of the wall choice; replaced by a new list after each proof. */
   get facts(): readonly ProviderFacts[] {
     return this.#facts
   }

@@ -23,9 +23,9 @@ import { valueOf } from './secure-sandbox.ts'
 export interface CapabilityRegistryOptions {
   /** A configuration file or object; without, `MAYFLY_CONFIG` and `./mayfly.toml` are looked for. */
   readonly config?: string | ConfigInput
-  /** Used in place of one of its own; its configuration holds then, and it stays its owner's to close. */
+  /** Instance to use instead of opening one; its configuration applies, and the caller closes it. */
   readonly mayfly?: Mayfly
-  /** Whose jobs these are; `default` unless given. */
+  /** Tenant that the jobs count for; `default` unless given. */
   readonly tenant?: string
 }
 
@@ -161,7 +161,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     return this.#catalogue.get(name)
   }
 
-  /** What was seen is in the record before anybody hears of it. */
+  /** Records a misdeclared capability before the error reaches the caller. */
   async #here(capability: SafeCapability, args: readonly unknown[]): Promise<unknown> {
     try {
       return callInProcess(capability, args)

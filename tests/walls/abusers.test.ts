@@ -67,7 +67,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
         const ended = await Promise.all(abusing)
         const { processes, bytes } = watch.stop()
         t.diagnostic(`${processes} processes, ${Math.round(bytes / MiB)} MiB at most`)
-        // One that finds no room is told so, and has taken none.
+        // A job refused for lack of room gets that status and has used no resources.
         for (const { code, ends, status } of ended)
           assert.ok(ends.includes(status), `${code}: ${status}`)
         assert.ok(ended.some(({ status }) => status === 'timeout' || status === 'limit'))

@@ -10,13 +10,13 @@ import { inPython } from '../conformance/guests-of-programs.ts'
 import { makeProcesses } from '../conformance/process.ts'
 import { Stand, until } from '../conformance/stand.ts'
 
-/** What a program holds in memory, as its wall's sentinel copies it while it stands still. */
+/** Memory of a program, copied by the sentinel of its wall while it is stopped. */
 const MIB = 2 ** 20
 const skip = !findJailFacts().namespaces && 'namespaces are forbidden here'
 const withoutCompiler =
   !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 
-/** The text is nowhere in its source. */
+/** Planted in memory by the guest; its source does not contain the text. */
 const planted = 'the-planted-text-of-a-child'
 const hidden = JSON.stringify([...Buffer.from(planted)].map((byte) => byte ^ 0x55))
 const holds = (mib: number) => `
@@ -67,13 +67,13 @@ async function openStand(
 
 for (const way of jailKinds)
   suite(
-    `What a program holds, ${way}`,
+    `Memory of a program, ${way}`,
     {
       skip: skip || (way === 'bubblewrap' && !findProgram('bwrap')),
     },
     () => {
       test(
-        'is copied while it stands still, its children too, and it goes on',
+        'is copied while the program and its children are stopped, and they continue afterwards',
         {
           skip: withoutCompiler,
         },
@@ -122,7 +122,7 @@ for (const way of jailKinds)
       )
 
       test(
-        'is copied from whoever holds most, and who is left out is counted',
+        'is copied from the largest processes first, and those left out are counted',
         { skip: withoutCompiler },
         async () => {
           await using opened = await openStand(way, {})
@@ -137,7 +137,7 @@ for (const way of jailKinds)
         },
       )
 
-      test('is not copied where it has no sentinel, and that is said', async () => {
+      test('is not copied without a sentinel, and the outcome says so', async () => {
         await using opened = await openStand(way, { sentinel: false })
         const running = await opened.stand.start(holds(1))
         await using sandbox = running.sandbox

@@ -380,7 +380,7 @@ test('a flood of output keeps memory and the stream within the limit', async () 
   assert.equal(ran.truncated.stdout, true)
 })
 
-test('what was printed before an endless loop arrives', async () => {
+test('output printed before an endless loop arrives', async () => {
   const ran = await inCell('console.log("before"); for (;;);', { timeoutMs: TIMEOUT_MS })
   assert.deepEqual([ran.status, ran.stdout], ['timeout', 'before\n'])
 })

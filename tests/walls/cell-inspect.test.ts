@@ -74,7 +74,7 @@ test('values are printed as Node prints them', (t) => {
   }
 })
 
-test('what lies of itself, throws, or has no end is printed within bounds, and none of its code decides', () => {
+test('values that lie about themselves, throw or never end are printed within bounds, without running their code', () => {
   const throws = () => {
     throw new Error('trap')
   }

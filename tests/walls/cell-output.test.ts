@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Output } from '../../guest/cell/output.js'
 
-suite('What a cell prints', () => {
-  test('waits for a higher place where the job left no stack to write with, and comes whole and in order', () => {
+suite('Output of a cell', () => {
+  test('is deferred to a shallower stack frame when the job used up the stack, and arrives whole and in order', () => {
     const written: string[] = []
     let hasRoom = true
     const output = new Output((text) => {
@@ -22,7 +22,7 @@ suite('What a cell prints', () => {
     assert.equal(written.join(''), `a${long}c`)
   })
 
-  test('is lost where nobody takes it any more, and says why', () => {
+  test('is dropped when the sink refuses it, and the cell reports why', () => {
     const output = new Output(() => {
       throw new Error('broken pipe')
     }, 100)

@@ -5,7 +5,7 @@ import { inCell, valueOf } from './in-cell.ts'
 
 const ROUNDS = { numRuns: 60 }
 
-test('whatever JSON goes in comes out as JSON.stringify would write it', async () => {
+test('any JSON input comes back as JSON.stringify would write it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.jsonValue({ maxDepth: 6 }), async (value) => {
       const text = JSON.stringify(value)

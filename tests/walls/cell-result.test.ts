@@ -33,7 +33,7 @@ test('plain data comes back as plain JSON, the same text JSON.stringify gives', 
   }
 })
 
-test('what plain JSON would lose comes back tagged', async () => {
+test('values that plain JSON would lose come back tagged', async () => {
   assert.deepEqual(await tagged('return new Date(0)'), {
     $type: 'Date',
     value: '1970-01-01T00:00:00.000Z',
@@ -149,7 +149,7 @@ test('a result bomb of shared arrays stops at the limit, long before it is writt
   const code = 'let a = []; for (let i = 0; i < 60; i++) a = [a, a, a, a]; return a'
   const ran = await inCell(code, { resultBytesMax: 10_000 })
   assert.equal(ran.error?.code, 'RESULT_TOO_LARGE')
-  // Of the processor, which others here want, too.
+  // CPU time, not wall time: other tests share the cores.
   assert.ok(ran.cpuTimeMs < 1000, `${ran.cpuTimeMs} ms`)
 })
 

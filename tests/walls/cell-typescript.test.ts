@@ -136,7 +136,7 @@ test('paths that lead out of the job, or round in circles, lead nowhere', async 
   }
 })
 
-test('what cannot be read as TypeScript is a syntax error at its place, in the source and in a file', async () => {
+test('invalid TypeScript is a syntax error with its position, in the source and in a file', async () => {
   const own = await inCell('enum A { b }\nlet x: = 1', typed)
   assert.deepEqual(
     [own.error?.code, own.error?.stack?.split('\n')[1]],

@@ -27,7 +27,7 @@ for n in range(200):
 print('ready', flush=True)
 while True: pass`
 
-/** Once awake, a process that makes the next and is over at once: each look finds another, or nobody. */
+/** Once awake, each process forks the next and exits: every scan finds another pid, or none. */
 const chains = wakes.replace(
   'while True: pass',
   `
@@ -39,7 +39,7 @@ if os.fork() == 0:
 while True: signal.pause()`,
 )
 
-/** Several that work, and one that says so. */
+/** Eight children that spin, and a parent that prints. */
 const busy = `
 import os, time
 for _ in range(8):
@@ -49,9 +49,9 @@ while True:
     print('.', end='', flush=True)
     time.sleep(0.02)`
 
-/** What one may have had by when it is held again, beside what the machine is late. */
+/** CPU time allowed between a wake-up and the next stop, on top of the scheduling delay of the machine. */
 const spentMsMax = 100
-/** Milliseconds of processor time of all that are in it, and of those that somebody in it has waited for. */
+/** CPU milliseconds of all processes in the wall, including children they have reaped. */
 function spentBy({ started: { wall } }: WholeWall): number {
   const first = processFacts(wall.pid)?.parent ?? wall.pid
   return cpuMsOf([first, ...belowOf(first)])
@@ -62,7 +62,7 @@ interface Woken {
   readonly spent: number
 }
 
-/** What one had, from when it was frozen to its end, or for as long as its timers go off. */
+/** CPU time that a frozen wall used until its end, or until its timers stopped firing. */
 async function wakesWhileFrozen(
   code: string,
   hide: readonly string[],
@@ -93,7 +93,7 @@ suite('A program that wakes itself while it is frozen', { skip: unable('python')
             told.push(`${lived.ended ? 'ended' : 'still'} after ${lived.spent} ms of its own`)
             return lived
           }
-          // Whoever looks after it gets its turns as late as everybody here, and looks more than once.
+          // The warden is scheduled as late as everything else on this machine, and needs more than one look.
           const isHeld = ({ spent }: Woken, late: number) => spent <= spentMsMax + late
           const { value, lateMs } = await untilInTime(t, lives, isHeld)
           t.diagnostic(told.join('; '))

@@ -95,7 +95,7 @@ suite('From what is odd to what comes of it', { concurrency: 1 }, () => {
     state: join(folder, 'state'),
     anomalies: { honeytokens: true },
     schedules: {
-      // What is opened is told only where more than a line comes of it.
+      // A file open is reported only if a reaction beyond a line in the record follows from it.
       severe: { phases },
       burst: { phases, on_anomaly: { low: 'record', medium: 'record', high: 'terminate' } },
       hurried: { phases, on_anomaly: { low: 'record', medium: 'advance', high: 'advance' } },

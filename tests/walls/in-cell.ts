@@ -61,7 +61,7 @@ export async function inCell(code: string, asked: Asked = {}): Promise<Ran> {
   }
 }
 
-/** What a body returns, parsed; throws when it did not end well. */
+/** Runs a body and parses its result; throws unless the status is `ok`. */
 export async function valueOf(code: string, asked: Asked = {}): Promise<unknown> {
   const ran = await inCell(code, asked)
   if (ran.status !== 'ok') throw new Error(`${ran.status}: ${JSON.stringify(ran.error)}`)

@@ -8,7 +8,7 @@ import { jailKinds } from '../../src/contract/jail-kind.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 
 const bin = join(import.meta.dirname, '../../bin/mayfly.js')
-/** A high number, because Node closes what lies close together by itself. */
+/** Includes a high fd number: Node itself closes the contiguous low ones. */
 const reads = `import os
 for fd in range(3, 256):
     try: print(os.pread(fd, 100, 0).decode())
@@ -17,24 +17,28 @@ print('looked')`
 
 for (const way of jailKinds) {
   const skip = way === 'bubblewrap' && !findProgram('bwrap') && 'bwrap is missing'
-  test(`What a shell had open before Mayfly is not open in a wall made by ${way}`, { skip }, () => {
-    const folder = mkdtempSync(join(tmpdir(), 'mayfly-inherited-'))
-    try {
-      const secret = join(folder, 'secret')
-      writeFileSync(secret, 'canary-of-the-shell')
-      writeFileSync(join(folder, 'look.py'), reads)
-      const args = ['run', join(folder, 'look.py'), '--provider', way, '--json']
-      const open = 'exec 9<"$0" 40<"$0"; exec "$@"'
-      const { stdout } = spawnSync('bash', ['-c', open, secret, process.execPath, bin, ...args], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-        env: { ...process.env, MAYFLY_STATE: join(folder, 'state') },
-        encoding: 'utf8',
-      })
-      const outcome = JSON.parse(stdout) as { status: string; stdout: string }
-      assert.deepEqual([outcome.status, outcome.stdout.trim()], ['ok', 'looked'])
-    } finally {
-      for (const place of [folder, `${folder}/state-warden`])
-        rmSync(place, { recursive: true, force: true })
-    }
-  })
+  test(
+    `Descriptors inherited from the shell are not open in a wall made by ${way}`,
+    { skip },
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), 'mayfly-inherited-'))
+      try {
+        const secret = join(folder, 'secret')
+        writeFileSync(secret, 'canary-of-the-shell')
+        writeFileSync(join(folder, 'look.py'), reads)
+        const args = ['run', join(folder, 'look.py'), '--provider', way, '--json']
+        const open = 'exec 9<"$0" 40<"$0"; exec "$@"'
+        const { stdout } = spawnSync('bash', ['-c', open, secret, process.execPath, bin, ...args], {
+          stdio: ['ignore', 'pipe', 'ignore'],
+          env: { ...process.env, MAYFLY_STATE: join(folder, 'state') },
+          encoding: 'utf8',
+        })
+        const outcome = JSON.parse(stdout) as { status: string; stdout: string }
+        assert.deepEqual([outcome.status, outcome.stdout.trim()], ['ok', 'looked'])
+      } finally {
+        for (const place of [folder, `${folder}/state-warden`])
+          rmSync(place, { recursive: true, force: true })
+      }
+    },
+  )
 }

@@ -23,7 +23,7 @@ const jails: readonly (readonly [title: string, wish: JailWish, without?: JailLa
   ['with the layer "own uid" off', { without: ['own uid'] }, 'own uid'],
 ]
 
-/** What anybody can do who is not jailed. */
+/** Resources that a process without a jail reaches. */
 const reachable = [
   'a file of the host',
   'the list of users',

@@ -24,7 +24,7 @@ export interface JailWish {
   readonly way?: 'embedded' | 'bubblewrap' | 'none'
 }
 
-/** What a program that reached for everything got hold of, under the first filter and under the second. */
+/** Resources that a probing program reached, under the first seccomp filter and under the second. */
 export interface Report {
   readonly first: readonly string[]
   readonly second: readonly string[]

@@ -148,7 +148,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It ended by itself just now.
+    // ESRCH: the process has already exited.
   }
 }
 

@@ -36,9 +36,9 @@ const pace = process.env['MAYFLY_LONG'] === undefined ? 0.4 : 1
 const lateMsMax = 100
 /** From the moment it renames itself, which is a little after its release. */
 const lifeMs = 1_500
-/** Of a core that is bound to half of it. Where a watch holds it, it may first use what it left while it slept. */
+/** Share of a core under a limit of one half. Without a CFS quota the warden throttles, and sleep leaves a burst. */
 const halfMax = openCgroups()?.controllers.includes('cpu') ? 0.65 : 0.8
-/** A machine that stood still does not do so each time. */
+/** Retries, because a machine may stall once. */
 const triesMax = 6
 const clockThatIsSet = fileURLToPath(new URL('../fixtures/set-clock.c', import.meta.url))
 /** A life beside which the machine itself was later is lived again. */
@@ -155,8 +155,8 @@ for (const way of jailKinds)
           [2_000 * pace, { ...closed, cpu: 0.5 }],
         ])
       let { value: lived, lateMs } = await beside(lives)
-      // One that got no turns in its last phase says nothing of it; and who stops it beside others that are busy may
-      // get its own turn late, once.
+      // A life that was not scheduled in its last phase proves nothing; and on a busy machine the warden may itself be
+      // scheduled late, once.
       const isGood = () =>
         lateMs <= machineLateMsMax &&
         lived.said.length === 5 &&

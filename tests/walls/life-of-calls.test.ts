@@ -60,7 +60,7 @@ for (const way of jailKinds)
     () => {
       test('close at their phase and not before, and the timeline says how long it took and what they get', async (t) => {
         const rowsOf = ({ said }: Lived) => said.split('\n').slice(0, -1)
-        // One that had no turn for the whole of a phase has no row of it.
+        // A program that was not scheduled during a phase has no row of that phase.
         const hasBoth = (lived: Lived) => {
           const rows = rowsOf(lived)
           return rows[0] === 'ok | ok | ok' && !/ok/.test(rows.at(-1)!)

@@ -10,8 +10,8 @@ import { isMissing, unable } from './process-stands.ts'
 import { openWhole } from './whole-wall.ts'
 
 /**
- * Where no group counts its processes, each has a limit of its own, of which a fork takes a copy when it begins. Here
- * one takes a tenth of a second, and is under way whenever processes are withdrawn.
+ * Race of fork against RLIMIT_NPROC: without a pids cgroup each process has its own limit, which a fork copies when it
+ * begins. Here a fork takes 0.1 s, so one is under way whenever processes are withdrawn.
  */
 const lives = process.env['MAYFLY_LONG'] ? 30 : 3
 const seed = Number(process.env['MAYFLY_SEED'] ?? Date.now() % 2 ** 31)

@@ -1,8 +1,8 @@
 import { seeded } from '../../src/tiers/mock/seeded.ts'
 
 /**
- * What a server that was broken into may send its warden: requests with a field changed, taken out or put in, and
- * plain nonsense. None of them is a whole request to start a wall.
+ * Messages of a compromised server to its warden: requests with a field changed, removed or added, and random values.
+ * None of them is a valid request to start a wall.
  */
 export function* hostileMessages(seed: number, count: number): Generator {
   const random = seeded(seed)

@@ -35,8 +35,8 @@ async function called(first: string, uid?: number) {
 const unshare = findProgram('unshare')
 const namespaces = findJailFacts().namespaces && unshare !== undefined
 
-suite('What launchers of dead wardens left', { skip: process.platform !== 'linux' }, () => {
-  test('is ended, and what belongs to a living one is not', async () => {
+suite('An orphaned launcher of a dead warden', { skip: process.platform !== 'linux' }, () => {
+  test('is killed, and one of a living warden is not', async () => {
     const { pid, startTime } = identify(process.pid)
     await using dead = await called(`mayfly-wall:${id}:${pid}:${startTime - 1}`)
     await using living = await called(markOf(id))
@@ -47,7 +47,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     assert.ok(living.isThere() && other.isThere())
   })
 
-  test('is ended whatever uid the wall had, and what has another than walls have is not', async (t) => {
+  test('is killed under any uid of the wall range, and a process outside that range is not', async (t) => {
     if (!findJailFacts().root) return t.skip('walls have no uids of their own here')
     const { pid, startTime } = identify(process.pid)
     const mark = `mayfly-wall:${id}:${pid}:${startTime - 1}`
@@ -60,7 +60,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     assert.ok(other.isThere())
   })
 
-  test('is known by a word among its arguments, where it is bubblewrap and only there', async (t) => {
+  test('is recognised by the mark in its arguments if it is bubblewrap, and only then', async (t) => {
     const bwrap = findProgram('bwrap')
     if (!bwrap || !namespaces) return t.skip('bubblewrap makes no walls here')
     const { pid, startTime } = identify(process.pid)
@@ -79,7 +79,7 @@ suite('What launchers of dead wardens left', { skip: process.platform !== 'linux
     }
   })
 
-  test('has the word of its warden in it, whoever becomes bubblewrap first', async (t) => {
+  test('carries the mark of its warden, whichever process execs bubblewrap first', async (t) => {
     if (!findProgram('bwrap') || !namespaces) return t.skip('bubblewrap makes no walls here')
     for (const hide of [[], ['cgroup']]) {
       await using whole = await openWhole({ hide })

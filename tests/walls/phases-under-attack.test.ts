@@ -78,7 +78,7 @@ for (const way of jailKinds)
     for (const [what, attack] of Object.entries(attacks))
       test(`S2-1: A phase comes within ${lateMsMax} ms of its time, and the end too, whatever its guest does: ${what}`, async (t) => {
         if (isMissing(t, { way })) return
-        // Who gets no turn beside so many says nothing, which shows nothing of what it may.
+        // A guest that is never scheduled prints nothing, which proves nothing about its controls.
         const { value, lateMs } = await untilInTime(
           t,
           () => live(made, program(attack)),
@@ -122,7 +122,7 @@ async function live(made: Made, code: string) {
     { name: 'full', for: fullMs, controls: usual.controls },
     { name: 'quiet', for: quietMs, controls: { ...usual.controls, syscalls: ['outside'] } },
   ]
-  // What is noticed of it is not what is asked about here.
+  // Anomalies must not change this life.
   const onAnomaly = { low: 'record', medium: 'record', high: 'record' } as const
   const profile = { ...usual, schedule: { ...usual.schedule, phases, onAnomaly } }
   const { signal } = new AbortController()

@@ -26,7 +26,7 @@ for name, family, kind, protocol in [("packet", 17, 3, 0), ("vsock", 40, 1, 0), 
         said[name] = errno.errorcode[error.errno]
 result = said`
 
-suite('What a process wall holds', { skip: unable('python') }, () => {
+suite('Bounds of a process wall', { skip: unable('python') }, () => {
   for (const { title, wish } of stands) {
     test(`${title}: nothing of this machine but its programs, a clean environment, a name of its own`, async (t) => {
       if (isMissing(t, wish)) return
@@ -107,9 +107,9 @@ suite('What a process wall holds', { skip: unable('python') }, () => {
       }
     })
 
-    test(`${title}: process 1 adopts and buries; the program is one like any other`, async (t) => {
+    test(`${title}: process 1 adopts and reaps orphans; the program is an ordinary process`, async (t) => {
       if (isMissing(t, wish)) return
-      // One loses its parent, and says who its next one is; then it is over, and its next one is to bury it.
+      // An orphan prints the pid of its new parent and exits; the new parent has to reap it.
       const { stdout } = await script(
         wish,
         `echo $PPID

@@ -19,8 +19,8 @@ import { mountFlags, noMounts } from './mounts.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
- * What breaks around a wall for whole programs while it is in use. Whatever it is, the job has an end, within its
- * time, that says what happened; the next one runs; and nothing is left.
+ * Faults around a process wall in use. After each, the job ends within its time with the cause in its outcome, the
+ * next job runs, and nothing leaks.
  */
 const guests = {
   sleeps: 'import time\nprint("ready", flush=True)\ntime.sleep(600)',
@@ -116,9 +116,9 @@ for (const way of jailKinds)
       for (const pid of parked()) signal(pid, 'SIGSTOP')
       const stopped = parked()
       const end = library.run(python('result = 42', way, { limits: { timeout: '2s' } }))
-      // Where the warden itself gives the processor by turns, its next turn wakes what somebody else stopped.
+      // A warden that throttles by SIGSTOP and SIGCONT may wake a process that the test stopped.
       assert.match(ended(await inTime(end, 'its end', soonMs)), /^(timeout TIMEOUT|ok)$/)
-      // Of two that wait, the other one is still there.
+      // The job took at most one of the stopped spares; kill the rest.
       for (const pid of stopped) signal(pid, 'SIGKILL')
       assert.deepEqual(await remaining(stopped), [])
       await nextOneRuns()
@@ -299,11 +299,11 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name)
   } catch {
-    // It ended just now.
+    // ESRCH: the process has already exited.
   }
 }
 
-/** Of the library in this process: the child that has others below it. */
+/** Pid of the warden that the library in this process started. */
 function wardenOf(): number {
   const found = descendantsOf(process.pid).find((pid) => commandOf(pid).includes('warden/child.ts'))
   assert.ok(found)

@@ -11,13 +11,13 @@ import { kind } from '../../src/walls/wire.ts'
 import { descendantsOf } from '../conformance/remains.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** What is said of a job, beside what somebody outside sees of it. */
+/** Compares the metrics of an outcome with measurements taken from outside the wall. */
 const MiB = 2 ** 20
-/** Of what is stated. */
+/** Tolerance, as a share of the configured CPU limit. */
 const withinShare = 0.1
 const sameShare = 0.05
 const tries = 8
-/** So many are run one after the other, until one of them finds what is kept ready. */
+/** Jobs in sequence, until one of them gets a spare. */
 const [jobsMin, jobsMax] = [4, 12]
 const TICK_MS = 10
 
@@ -317,7 +317,7 @@ const isNear = (share: number) =>
 
 type Figure = readonly [name: string, said: number, seen: number, share: number]
 
-/** What is said is what is seen. A machine that stood still between the two does not do so each time. */
+/** Asserts that reported figures match measured ones; retries, because the machine may stall between the two. */
 async function near(look: () => Promise<readonly Figure[]>): Promise<void> {
   const told: string[] = []
   for (let n = 0; n < tries; n++) {

@@ -12,7 +12,7 @@ import { isMissing, unable } from './process-stands.ts'
 /** Output of any length goes through; what nobody takes is not kept. */
 const MiB = 2 ** 20
 const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
-/** What the server may grow by while output of any length passes through. */
+/** Maximum growth of the server while output of any length passes through. */
 const growthMiBMax = 64
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-output-'))

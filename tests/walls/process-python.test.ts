@@ -55,7 +55,7 @@ if __name__ == "__main__":
     assert.deepEqual(await value({ code, files }), [2, 7, 100])
   })
 
-  test('nothing that it brings runs before its release, whatever it is called', async () => {
+  test('files of a job do not run before its release, under any module name', async () => {
     const names = (await value({
       code: 'import sys\nresult = sorted(sys.stdlib_module_names)',
     })) as readonly string[]

@@ -96,7 +96,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
         namespaces: namespacesBelow(warden),
         ...wallsIn(leaseFolder(state)),
         users: usersBelow(warden),
-        // What is held in this process for a wall that is gone holds all that its job said.
+        // A leaked socket of a destroyed wall would retain the output of its job.
         sockets: queryObjects(Socket, { format: 'count' }),
       })
       const first = held()
@@ -122,7 +122,7 @@ suite('Many programs leave nothing', { skip: unable('python') }, () => {
       [...own].filter((name) => existsSync(`/tmp/mayfly-${name}`)),
       [],
     )
-    // What is loaded once stays open: no more of any kind than before, and of sockets and pipes none.
+    // Libraries loaded once stay open; sockets, pipes and pidfds must return to their former number.
     for (const kind of ['socket', 'pipe', 'anon_inode:[pidfd]'])
       assert.ok((after.open[kind] ?? 0) <= (before.open[kind] ?? 0), `${kind} are left open`)
   })

@@ -124,7 +124,7 @@ export class ProcessWall {
         const took = performance.now() - began
         const text = payload.toString('utf8', cut + 1)
         const value: unknown = text === '' ? undefined : JSON.parse(text)
-        // What is in both outputs by now is read in the next turns of the loop.
+        // Data already in both output pipes is read in the next turns of the event loop.
         setTimeout(() => resolve({ head: head(), text, value, ...this.#text, artifacts, took }), 20)
       }
     })
@@ -135,7 +135,7 @@ export class ProcessWall {
     return promise.finally(() => clearTimeout(timer))
   }
 
-  /** What it says to a knock at each forbidden call. */
+  /** Tries each forbidden system call in the guest; returns the errno by call. */
   knock(): Promise<Readonly<Record<string, string>>> {
     const frames = new FrameDecoder(2 ** 20)
     const { promise, resolve } = Promise.withResolvers<Readonly<Record<string, string>>>()
@@ -163,7 +163,7 @@ export class ProcessWall {
   }
 }
 
-/** One job in a wall of its own. */
+/** Runs one job in a new wall. */
 export async function inProcess(wish: ProcessWish, job: ProcessJob): Promise<ProcessEnd> {
   await using wall = await ProcessWall.start(wish)
   return await wall.run(job)
@@ -193,7 +193,7 @@ function asOrdinary(command: JailCommand): JailCommand {
   return { ...command, file: setpriv, args: [...become, '--', command.file, ...command.args] }
 }
 
-/** What this process was given by whoever started it is not for walls. */
+/** Inherited descriptors are set close-on-exec once, so that no wall gets them. */
 let isShut = false
 
 function launch({ file, args, filter, filterFd }: JailCommand): ChildProcess {

@@ -18,7 +18,7 @@ import { until } from '../conformance/stand.ts'
 import { openWhole, type WholeWall, type WholeWish } from './whole-wall.ts'
 
 const MiB = 2 ** 20
-/** Of a race. */
+/** Attempts at winning the race. */
 const triesMax = 3
 const hasGroups = openCgroups() !== undefined
 const found = await openSentinel()
@@ -53,7 +53,7 @@ const py: ZoneRule = { kind: 'py', programs: ['python3'], memory: 48 * MiB, life
 const pl: ZoneRule = { kind: 'pl', programs: ['perl'], memory: 128 * MiB, life: 20_000 }
 const spin: ZoneRule = { kind: 'spin', programs: ['awk'], processes: 8, life: 700 }
 
-/** One wall with these rules, running one script; what became of its zones is heard. */
+/** Runs one script in a wall with these rules, and passes the zone reports to `then`. */
 async function live(
   { wish, way = 'embedded' }: Pick<Stand, 'wish'> & { readonly way?: JailKind },
   zones: readonly ZoneRule[],
@@ -92,7 +92,7 @@ const of = (told: readonly ZoneReport[], what: ZoneReport['what']) =>
 const whyOf = (told: readonly ZoneReport[]) =>
   Object.fromEntries(of(told, 'gone').map(({ zone, why }) => [zone, why]))
 
-/** What processes of a wall run, by the file. */
+/** Executable names of the processes of a wall. */
 function filesOf(wall: WholeWall): readonly string[] {
   return wall.processes().map((one) => fileOf(Number(one.split(' ')[0])))
 }
@@ -190,7 +190,7 @@ if os.fork() == 0:
       })
     })
 
-    test('One that starts too many ends, or cannot start them, and can be ended by hand with all it started', async (t) => {
+    test('A zone over its process limit ends, or its forks fail, and it can be killed with all its descendants', async (t) => {
       if (isMissing(t, stand)) return
       const many =
         '$| = 1; select undef, undef, undef, 0.3; for (1..30) { my $p = fork; if (!defined $p) { print "refused\\n"; last } sleep 60 if !$p } sleep 60'
@@ -273,7 +273,7 @@ suite('Zones of programs, each in its group before its first instruction', () =>
     assert.deepEqual(foldersOf(wall.id), [])
   })
 
-  test('A program that says one name and becomes another while it is asked about is ended', async (t) => {
+  test('An execve that swaps its path while the sentinel checks it (TOCTOU) is ended', async (t) => {
     if (isMissing(t, strong!)) return
     const swap = `import ctypes, os, threading, time
 libc = ctypes.CDLL(None)
@@ -291,11 +291,11 @@ for round in range(40):
     os.waitpid(pid, 0)`
     const code = `cat > swap.py <<'END'\n${swap}\nEND\npython3 swap.py; echo over`
     const lied: number[] = []
-    // Who wins is for the machine to say; on one that is busy with others it may be the same one forty times.
+    // The scheduler decides the race; on a busy machine one side may win all forty rounds.
     while (!lied.some((times) => times > 0) && lied.length < triesMax)
       await live(strong!, [pl], code, async (told, wall) => {
         await saysEnd(wall)
-        // Where it was what it had said in time, it is in its zone; else it never came to say where it is.
+        // An execve whose path settled in time is in its zone; otherwise it was ended before it could print its cgroup.
         const places = wall.said.stdout.split('\n').filter((line) => line.includes(wall.id))
         assert.deepEqual(
           places.filter((line) => !/\/z\d+$/.test(line)),

@@ -14,7 +14,7 @@ const MiB = 2 ** 20
 const read = 4 * MiB
 const bytesASecond = 2 * MiB
 
-/** What is kept of the file in memory goes first, where nobody else uses it. */
+/** Drops the page cache of the file first; pages that other processes map stay. */
 const reading = (file: string) => `import os, time
 def main(input):
     fd = os.open('${file}', os.O_RDONLY)

@@ -12,8 +12,8 @@ import { jailKinds, type JailKind } from '../../src/contract/jail-kind.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
- * What people import, in a wall, with nothing changed: standard libraries that keep files, start threads and processes,
- * talk to themselves; a wheel and packages that a job brings.
+ * Common libraries, unmodified, in a wall: standard modules that write files, start threads and processes, or connect
+ * to themselves; a wheel and packages that a job brings.
  */
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const PYTHON = '/usr/bin/python3'
@@ -350,7 +350,7 @@ with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_DEFLATED) as z:
   return readFileSync(file, 'base64')
 }
 
-/** What a package needs to be imported: its manifest and its code. */
+/** Files needed to import a package: its manifest and its code. */
 function packageFiles(name: string): JobFile[] {
   const own = join(root, 'node_modules', name)
   const files = readdirSync(own, { recursive: true, withFileTypes: true })

@@ -57,7 +57,7 @@ test('Processes that share a state folder lose no line, also when one of them is
   )
 })
 
-test('What they wrote is one chain, signed to its end', () => {
+test('Concurrent writers produce one chain, signed to its end', () => {
   const signed = lastSigned(signerFolder(folder))
   const audit = verifyFile(join(folder, 'audit.db'), { key: signed?.key, signed })
   assert.deepEqual([audit.ok, audit.unsigned, signed?.seq], [true, 0, audit.lines])
@@ -66,7 +66,7 @@ test('What they wrote is one chain, signed to its end', () => {
 interface Writer {
   readonly child: ChildProcess
   readonly seqs: readonly number[]
-  /** It has ended, or has admitted a job that it leaves open. */
+  /** Resolves when the writer has exited, or has admitted a job that it leaves open. */
   readonly settled: Promise<unknown>
 }
 

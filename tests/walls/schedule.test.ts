@@ -14,7 +14,7 @@ import { documentedSchedule } from '../fixtures/schedules-page.ts'
 import { taskOf } from '../sim/simulated-life.ts'
 
 const fetchName = 'ccos.network.http-fetch'
-/** What a line of the timeline may be late, beside what the machine itself is. */
+/** Allowed lateness of a timeline event, on top of the scheduling delay of the machine. */
 const lateMsMax = 100
 /** Calls for ever, and says of each whether it was let out. */
 const code = `for (;;) {
@@ -105,8 +105,8 @@ async function live() {
   return { end, story, took, calls, closedAfter, printed }
 }
 
-test('What an operator takes from an isolate while it runs is refused from then on', async (t) => {
-  // One that had no turn before its own schedule closes calls nobody, and nothing is left to take.
+test('A right that an operator withdraws from a running isolate is refused from then on', async (t) => {
+  // An isolate not scheduled before its own phase change has made no call, and nothing is left to withdraw.
   const isTaken = ({ isAsked, taken }: Took) => isAsked === true && taken
   const { value } = await untilInTime(t, takenFrom, isTaken)
   assert.ok(isTaken(value), JSON.stringify(value))

@@ -13,7 +13,7 @@ import { until } from '../conformance/stand.ts'
 import { beginAlone, startAlone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
-/** Whoever dies, the wall goes with it: its sentinel, its warden, both of them, at any moment. */
+/** Death of the sentinel, of the warden or of both, at any moment, ends the wall. */
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
@@ -121,12 +121,12 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       t.diagnostic(`${took.length} times, at most ${took.at(-1)!.toFixed(0)} ms`)
     })
 
-  test('is over for its sentinel too when its program ends', async () => {
+  test('ends its sentinel too when its program exits', async () => {
     await using alone = await startAlone(['/bin/true'])
     assert.equal(await alone.sentinel.ended, 0)
   })
 
-  const guests = { 'it burns': burns, 'it has more to be told than anybody hears': floods }
+  const guests = { 'it burns': burns, 'it floods the sentinel with events': floods }
   for (const [what, code] of Object.entries(guests))
     test(`turn their phases, and end, while their warden stands still and ${what}`, async () => {
       await using whole = await openWhole({ apart: true })
@@ -136,11 +136,11 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       await wall.claim({ memory: 2 ** 30, processes: 220, zones })
       wall.run(code)
       await until(() => wall.said.stdout.includes('ready'), 'the guest')
-      // That takes a while, and so comes before there is a time to be late for.
+      // Scanning /proc takes a while, so it is done before the deadline starts.
       const [sentinel] = sentinelsOf(warden)
       // The outermost waits for its parent to reap it; the others are gone.
       const inside = all(processFacts(wall.started.wall.pid)!.parent, sentinel!)
-      // What floods may take a second until it is acknowledged where many others run.
+      // Acknowledging the schedule of a flooding guest may take a second on a busy machine.
       await whole.warden.calls(wall.id, [{ afterMs: 2500, allow: [], kills: true }])
       process.kill(warden, 'SIGSTOP')
       try {

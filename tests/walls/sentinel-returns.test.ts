@@ -11,7 +11,7 @@ import { retryMsMin } from '../../src/warden/engines/processes/sentinel-source.t
 import { until } from '../conformance/stand.ts'
 import { openWhole } from './whole-wall.ts'
 
-/** What keeps a sentinel from being made, or from being used, may be over a moment later. */
+/** Causes that keep a sentinel from being compiled or used may be transient: the warden retries. */
 const skip = !findJailFacts().namespaces
   ? 'namespaces are forbidden here'
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
@@ -51,7 +51,7 @@ suite('A sentinel that could not be had', { skip }, () => {
       const off = { isOn: false, why: refused, retryMs: retryMsMin }
       assert.deepEqual([asked(log), told], [1, [off]])
       await sleep(retryMsMin)
-      // Nobody waits for it to be made.
+      // A start does not wait for the compilation.
       assert.match(await start(), new RegExp(`sentinel: ${refused}`))
       await until(() => asked(log) === 2, 'it to be made again')
       await untilTold(start)

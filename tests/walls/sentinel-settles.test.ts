@@ -125,20 +125,20 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
     plain: /^refused\nover exit 3$/m,
     stopped: /^refused\nover exit 3$/m,
     led: /^refused\nover exit 3$/m,
-    // Whoever cannot be looked into is ended.
+    // A process that cannot be inspected (already ptraced) is killed.
     traced: /^over signal 9$/m,
     undumpable: /^(?:refused\nover exit 3|over signal 9)$/m,
     vforked: /^refused$/m,
   }
   for (const [how, end] of Object.entries(ends))
-    test(`holds when it is said to, whatever the thread is in: ${how}`, async () => {
+    test(`holds once it is acknowledged, in each state of the thread: ${how}`, async () => {
       await using alone = await startAlone([made(), how])
       await alone.says(/ready/)
       const { allowed } = await alone.sentinel.flip([
         { afterMs: 0, allow: without('write', 'outside', 'exec') },
       ])
       assert.deepEqual(allowed, ['process', 'network'])
-      // From here on whoever still waits to open it would.
+      // A thread still blocked in open() would now succeed.
       const pipe = `/proc/${alone.sentinel.entered}/root/dev/shm/work/pipe`
       const held = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK)
       alone.guest.stdin!.write('\n')
@@ -159,7 +159,7 @@ suite('A phase that is closed while a call of it is under way', { skip, concurre
         await alone.says(/ready/)
         const inside = [alone.sentinel.entered!, ...descendantsOf(alone.sentinel.entered!)]
         for (const pid of inside) writeFileSync(join(group, 'tasks'), String(pid))
-        // What stands still in the kernel comes back from nothing.
+        // A thread frozen in the kernel does not return from its system call, not even by a signal.
         freeze('FROZEN')
         const flipped = alone.sentinel.flip([{ afterMs: 0, allow: without('write', 'outside') }])
         await assert.rejects(flipped, { code: 'UNAVAILABLE', message: /not over 700 ms later/ })
@@ -278,7 +278,7 @@ time.sleep(0.3)
 print('begun', flush=True)
 time.sleep(60)`
 
-/** Of version 1: in version 2 what is frozen can be brought past its call. */
+/** Needs the cgroup v1 freezer: in v2 a frozen thread can still be interrupted out of its call. */
 function canFreeze(): boolean {
   try {
     accessSync(freezer, constants.W_OK)

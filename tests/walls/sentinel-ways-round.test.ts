@@ -16,7 +16,7 @@ const skip = !findJailFacts().namespaces
   : !findProgram('cc') && process.env['CI'] !== 'true' && 'there is no C compiler here'
 const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
 
-/** What a connect waits for never comes, and who waits is told again and again that it may. */
+/** A connect blocks for ever on a full backlog while its O_NONBLOCK flag is cleared again and again. */
 const toggles = `
 import fcntl, os, socket, time
 listener = socket.socket(socket.AF_UNIX); listener.bind('\\0full'); listener.listen(0)
@@ -30,7 +30,7 @@ for _ in range(2):
 print('begun', flush=True)
 waits.connect('\\0full')`
 
-/** Whoever is to be given a descriptor hardly ever runs. */
+/** Processes that wait for a descriptor from the sentinel run at SCHED_IDLE, so they hardly ever run. */
 const starves = `
 import os, time
 print('ready', flush=True)
@@ -114,10 +114,10 @@ subprocess.run(['cc', '-O', '-x', 'c', '-', '-o', '/work/asks'], input=source, c
 print('ready', flush=True)
 os.execv('/work/asks', ['asks'])`
 
-suite('What goes round a sentinel', { skip, concurrency: 1 }, () => {
+suite('An attempt to bypass a sentinel', { skip, concurrency: 1 }, () => {
   for (const way of ways)
     for (const [name, code] of Object.entries({ toggles, starves }))
-      test(`does not keep a phase from turning by letting it wait: ${name}, ${way}`, async () => {
+      test(`does not delay a phase change by making the sentinel wait: ${name}, ${way}`, async () => {
         await using whole = await openWhole()
         const wall = await whole.start('python', way)
         await wall.claim({ memory: 2 ** 30, processes: 100 })
@@ -134,7 +134,7 @@ suite('What goes round a sentinel', { skip, concurrency: 1 }, () => {
       })
 
   for (const way of ways)
-    test(`is closed with what it does: sockets that connect by writing, names of sockets, times of files, ${way}`, async () => {
+    test(`is refused with its class of calls: sockets that connect by writing, names of sockets, times of files, ${way}`, async () => {
       await using whole = await openWhole()
       const wall = await whole.start('python', way)
       await wall.claim({ egress: true })
@@ -162,7 +162,7 @@ suite('What goes round a sentinel', { skip, concurrency: 1 }, () => {
     })
 
   for (const way of ways)
-    test(`is no program that cannot be looked into, with a call that waits since before it was closed, ${way}`, async () => {
+    test(`fails by an undumpable program with a call pending since before its class was closed, ${way}`, async () => {
       await using whole = await openWhole()
       const wall = await whole.start('python', way)
       await wall.claim()
@@ -175,7 +175,7 @@ suite('What goes round a sentinel', { skip, concurrency: 1 }, () => {
       assert.match(wall.said.stdout, /^waits\n(?:refused 30\nover 0|over -9)\n$/)
     })
 
-  test('does not have it work without end for a wall that asks without end', async () => {
+  test('does not keep the sentinel busy without end by asking without end', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     await wall.claim({ memory: 2 ** 29, cpu: 2 })

@@ -226,12 +226,12 @@ const whenAsked = `for line in sys.stdin:
 const againAndAgain = `while True:
     time.sleep(0.01)
     tell('%d.' % now())`
-/** How long what began before the word may take to be told of. */
+/** Allowed delay between the start of a call before the flip and its report. */
 const tellsUs = 30_000
-/** What a sentinel answers by itself; a bound of the kernel holds new processes, which only a wall has. */
+/** Classes that a sentinel enforces alone; `process` is enforced by a kernel limit, which only a wall sets. */
 const answered = callClasses.filter((name) => name !== 'process')
 
-/** Of what is closed, each that began after the flip was said to hold. */
+/** Calls of closed classes that began after the flip was acknowledged. */
 function beganAfter(line: string, open: readonly CallClass[], saidUs: number): readonly string[] {
   return callClasses
     .filter((name) => !open.includes(name))
@@ -431,7 +431,7 @@ while time.monotonic() < until:
 print('got %d of %d' % (got, tried), flush=True)
 `
       const [open, judged] = [{ got: 0, tried: 0 }, { tried: 0 }]
-      // Who wins is for the machine to say, and how often it is tried in that time.
+      // The scheduler decides the race, and how often it is tried in that time.
       for (let n = 0; n < attacksMax && open.got === 0; n++) {
         const { got, tried } = await attacked(program, [])
         open.got += got

@@ -10,7 +10,7 @@ import { makeProcesses } from '../conformance/process.ts'
 import { Stand, type Made } from '../conformance/stand.ts'
 import { withNeither } from '../fixtures/half.ts'
 
-/** What a program is held to while it runs, by each way, with control groups and without. */
+/** Limits lowered on a running program, in each jail kind, with cgroups and without. */
 const machines = {
   'with what there is': {},
   'without control groups': { hide: ['root', 'cgroup'] },

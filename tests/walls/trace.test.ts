@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Cell } from '../../guest/cell.js'
 import { tracedFunctions } from '../../src/contract/traced-functions.ts'
 
-/** One job in a cell of its own, as a worker runs it. */
+/** Runs one job in a new cell, as a worker does. */
 async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 } = {}) {
   const cell = new Cell({ memoryMiB: 64, webAssembly: false, isTraced })
   const end = await cell.run(
@@ -65,7 +65,7 @@ test('Modules, handlers, and single functions are traced as bodies are', async (
   }
 })
 
-test('What was cut at its time tells what ran until then; what broke its memory tells nothing', async () => {
+test('A job cut at its time limit has a trace up to then; a job over its memory limit has none', async () => {
   const endless = await lived('function spin() { for (;;); }\nspin()', { ms: 200 })
   assert.equal(endless.status, 'timeout')
   assert.deepEqual(named(endless.told), [['spin', 1, 1]])
@@ -74,7 +74,7 @@ test('What was cut at its time tells what ran until then; what broke its memory 
   assert.equal(greedy.told, undefined)
 })
 
-test('Nothing in a realm can tell, and no words of the engine are there for it', async () => {
+test('Code in a realm cannot detect tracing, and finds no V8 natives syntax (%Debug…)', async () => {
   const code = `const said = []
 for (const text of ['%DebugCollectCoverage()', '%DebugTogglePreciseCoverage(false)', '%HaveSameMap(1, 1)'])
   for (const make of [eval, Function, (async () => {}).constructor, (function* () {}).constructor])

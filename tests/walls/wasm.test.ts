@@ -66,7 +66,7 @@ suite('The wasm wall', () => {
       })
     })
 
-    test('What JSON has no word for is tagged', async () => {
+    test('Numbers without a JSON form (NaN, infinities, -0) are tagged', async () => {
       for (const value of ['NaN', 'Infinity', '-Infinity', '-0']) {
         const end = await same('f64', { $type: 'number', value })
         assert.deepEqual(JSON.parse(end.resultText), { $type: 'number', value })
@@ -83,7 +83,7 @@ suite('The wasm wall', () => {
       assert.equal((await runFunction({ body: [] })).resultText, 'null')
     })
 
-    test('What does not fit the parameters is an error that says so', async () => {
+    test('An input that does not fit the parameters is an error that says so', async () => {
       const takesOne = { params: ['i32'], results: ['i32'], body: [...op.get(0)] } as const
       for (const input of [
         null,
@@ -115,11 +115,11 @@ suite('The wasm wall', () => {
       assert.equal(echoed.end.resultText, '{"deep":["é"]}')
     })
 
-    test('That writes no result has the result null', async () => {
+    test('Has the result null when it writes none', async () => {
       assert.equal((await runProgram(new Program())).end.resultText, 'null')
     })
 
-    test('That exits with another code than 0 ends as an error', async () => {
+    test('Ends as an error when it exits with a code other than 0', async () => {
       const { end } = await runProgram(exitsWith(3))
       assert.deepEqual(end.error, {
         code: 'EXIT',
@@ -154,7 +154,7 @@ suite('The wasm wall', () => {
   suite('A module that cannot run says why', () => {
     const bad = wasm({ memory: { min: 1 }, functions: [{ export: 'run', body: [0xff] }] })
 
-    test('What is no WebAssembly is told with the offset (S3-16)', async () => {
+    test('Invalid WebAssembly is refused with its offset (S3-16)', async () => {
       for (const [bytes, offset] of [
         [Buffer.from('not wasm'), 0],
         [Buffer.alloc(0), 0],
@@ -253,7 +253,7 @@ suite('The wasm wall', () => {
     })
   })
 
-  /** What a function of WASI answers. */
+  /** Errno that a WASI function returns. */
   const errno = async (imported: keyof typeof wasi, args: readonly number[]) => {
     const end = await runModule({
       imports: [wasi[imported]],
@@ -263,7 +263,7 @@ suite('The wasm wall', () => {
     return Number(end.resultText)
   }
 
-  suite('What a module reaches', () => {
+  suite('Host access of a module', () => {
     test('No path can be opened: it is not capable', async () => {
       assert.equal(await errno('path_open', zeros(...wasi.path_open.params)), 76)
     })
@@ -365,7 +365,7 @@ suite('The wasm wall', () => {
       await nextAnswers()
     })
 
-    test('Nothing of a module is there for the next, in a thousand runs', async () => {
+    test('No state of a module remains for the next, in a thousand runs', async () => {
       const counts = {
         memory: { min: 1 },
         functions: [
@@ -503,7 +503,7 @@ suite('The wasm wall', () => {
     )
   })
 
-  test('What the engine knows beside the core is listed', async () => {
+  test('Engine features beyond the core are listed', async () => {
     const proved = await made.provider.detect()
     assert.ok(proved.available)
     assert.deepEqual(proved.features, ['simd'])
@@ -514,7 +514,7 @@ const exitsWith = (code: number) => new Program().does(op.i32(code), op.call(cal
 
 const many = <T>(count: number, one: T) => Array.from({ length: count }, () => one)
 
-/** Nothing, for each of these parameters. */
+/** A zero for each of these parameters. */
 function zeros(...types: readonly ValueType[]): readonly number[] {
   return types.flatMap((type) => (type === 'i64' ? [0x42, 0] : [...op.i32(0)]))
 }

@@ -62,7 +62,7 @@ export class WholeWall {
     return [first, ...descendantsOf(first)].map((one) => `${one} ${processFacts(one)?.startTime}`)
   }
 
-  /** What waits for the program, and adopts whoever loses its parent. */
+  /** Pid of the process that waits for the program and adopts its orphans (process 1 inside). */
   #first(): number {
     return processFacts(this.started.wall.pid)?.parent ?? this.started.wall.pid
   }

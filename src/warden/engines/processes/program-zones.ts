@@ -1,11 +1,20 @@
-import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { messageOf } from '../../../contract/error.ts'
 import { isAlive } from '../../../os/proc.ts'
 import { Begun } from './exec-scan.ts'
-import { createDuty, type Duty } from './cpu-throttle.ts'
+import { createDuty } from './cpu-throttle.ts'
 import type { ZoneReport } from '../../../contract/warden.ts'
 import { processesOfWall, signalAll } from './members.ts'
+import {
+  addBelow,
+  fullOf,
+  isIn,
+  least,
+  pidNamespaceOf,
+  reportOf,
+  stricter,
+  type ProgramZone,
+} from './program-zone.ts'
 import type { WallResources } from './resources.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from './process-tree.ts'
 import {
@@ -28,44 +37,26 @@ import {
 import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
 import { ruleFinder, type Executed } from './zone-rules.ts'
 
-/** Zones of one wall that live at once, and in all its life. */
+/** Zones of a wall: alive at once, and over its life. */
 const aliveMax = 32
 const zonesMax = 250
-/** Programs of one wall that are looked up: at once, and a second. Beyond that they have to try again. */
+/** Rate limit of execs of a wall, as a token bucket; beyond it an exec gets EAGAIN. */
 const asksBurst = 1000
 const asksASecond = 500
-/** Those that were ended as they were found, as far as they are told of. */
+/** Programs that were ended as they were found, as far as they are reported. */
 const refusedMax = 50
 /** Slack of a watched zone: mapped files, and what it allocates between two looks. */
 const watchedSlackBytes = 16 * 2 ** 20
-/** The supervisor's own clock has the first word. */
+/** The supervisor's own clock ends a zone first. */
 const DEADLINE_SLACK_MS = 40
-const PASSES_MAX = 20
 const memoryHit = 'limit MEMORY'
 const overByItself = 'its programs have ended'
 const GONE_MS_MAX = 5_000
 const POLL_MS = 2
 
-/** A program that asks to begin, in a process that is not it yet. */
+/** An exec that asks first: the process still runs the old program. */
 export interface ExecRequest extends Executed {
   readonly pid: number
-}
-
-interface Zone {
-  readonly name: string
-  readonly rule: ZoneRule
-  readonly parent: Zone | undefined
-  readonly depth: number
-  readonly members: ZoneMembers
-  readonly endsAt: number
-  bounds: ZoneBounds
-  duty: Duty | undefined
-  within: number
-  /** Looks in a row that found nobody in it. */
-  unseen: number
-  peakBytes: number
-  /** Why it is being ended. */
-  why: string | undefined
 }
 
 type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
@@ -73,25 +64,28 @@ type About = Pick<ZoneReport, 'program' | 'entered'> & { readonly pid: number }
 export interface ProgramZonesParts {
   readonly resources: WallResources
   readonly rules: readonly ZoneRule[]
-  /** The wall's own first program. */
+  /** Pid of the wall's own program. */
   readonly pid: number
   /** CPU limit of the whole wall, in cores. */
   readonly cpu: number | undefined
-  /** Whether each program asks before it begins. */
+  /** Whether each exec asks first. */
   readonly isAsked: boolean
   readonly tell: (told: ZoneReport) => void
 }
 
 /**
- * The zones of a wall's programs: from where one of the named programs is executed, its process and all that it starts
- * have bounds and an end of their own, within those of whatever it was started by. Where programs ask before they
- * begin, the process is in its zone before the first instruction of the new program; else it is found by the next look.
- * Nothing leaves a zone: what it starts is in it, or in one within it.
+ * Zones of a wall's programs: when a process executes a named program, it and all its descendants get bounds and an end
+ * of their own, within those of the zone around it. With a sentinel the exec asks first, and the process is in its zone
+ * before the first instruction of the new program; without one the next look finds it. No process leaves a zone: its
+ * children are in it, or in a zone within it.
+ *
+ * Membership is a child cgroup, or a mark that is inherited by fork and that a process can only lower (zone-marks.ts).
+ * Relies on the caller to look each 2 to 10 ms. Not handled: a program without a sentinel that ends before a look.
  */
 export class ProgramZones {
   readonly #parts: ProgramZonesParts
   readonly #ruleOf: (executed: Executed) => ZoneRule | undefined
-  readonly #zones = new Map<string, Zone>()
+  readonly #zones = new Map<string, ProgramZone>()
   readonly #counts = new Map<string, number>()
   /** Two kinds may come to the same name, and one may be called as the whole is. */
   readonly #names = new Set(['main'])
@@ -101,7 +95,7 @@ export class ProgramZones {
   #refused = 0
   #asks = asksBurst
   #askedAt = performance.now()
-  readonly #table: string
+  readonly #pidNamespace: string
   #cpu: number | undefined
 
   constructor(parts: ProgramZonesParts) {
@@ -109,7 +103,7 @@ export class ProgramZones {
     this.#ruleOf = ruleFinder(parts.rules)
     this.#cpu = parts.cpu
     this.#begun = new Begun(parts.pid, processesOfWall(parts.resources))
-    this.#table = tableOf(parts.pid)
+    this.#pidNamespace = pidNamespaceOf(parts.pid)
   }
 
   /** Answer to an exec that asks first: 0 allows, any other value is the errno. */
@@ -117,7 +111,7 @@ export class ProgramZones {
     if (!this.#mayAsk(performance.now())) return constants.errno.EAGAIN
     try {
       // The pid may be reused by now, by another wall or by none.
-      if (tableOf(asking.pid) !== this.#table) return constants.errno.EAGAIN
+      if (pidNamespaceOf(asking.pid) !== this.#pidNamespace) return constants.errno.EAGAIN
       const rule = this.#ruleOf(asking)
       const zone = this.#zoneOf(asking.pid)
       if (zone?.why !== undefined) return constants.errno.EAGAIN
@@ -188,11 +182,11 @@ export class ProgramZones {
   }
 
   /** Without a group a process that just lost its parent may be missed by one look. */
-  #unseen(zone: Zone): void {
+  #unseen(zone: ProgramZone): void {
     if (zone.members.group || zone.unseen > 1) this.#gone(zone)
   }
 
-  #hold(zone: Zone, own: readonly number[], now: number, stopped: Set<number>): void {
+  #hold(zone: ProgramZone, own: readonly number[], now: number, stopped: Set<number>): void {
     const { bounds, members, endsAt } = zone
     const bytes = bytesOf(own)
     zone.peakBytes = Math.max(zone.peakBytes, bytes)
@@ -226,11 +220,11 @@ export class ProgramZones {
     if (++this.#refused > refusedMax) return
     const name = this.#nameFor(rule)
     const parent = zone?.name ?? 'main'
-    this.#parts.tell({ ...toldOf(rule, name, parent, about), what: 'refused', why })
+    this.#parts.tell({ ...reportOf(rule, name, parent, about), what: 'refused', why })
   }
 
   /** Cause for which a program that was found gets no zone. Never throws: the same look samples other walls. */
-  #whyNot(rule: ZoneRule, zone: Zone | undefined, about: About): string | undefined {
+  #whyNot(rule: ZoneRule, zone: ProgramZone | undefined, about: About): string | undefined {
     // The exec asked as another program, and was allowed as that.
     if (this.#parts.isAsked) return 'it was not what it had said'
     try {
@@ -240,7 +234,7 @@ export class ProgramZones {
     }
   }
 
-  #begin(rule: ZoneRule, parent: Zone | undefined, about: About): boolean {
+  #begin(rule: ZoneRule, parent: ProgramZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
     // So deep within others it stays where it is, which is no looser.
     if (depth >= depthMax) return true
@@ -258,12 +252,12 @@ export class ProgramZones {
       throw error
     }
     this.#zones.set(zone.name, zone)
-    const told = toldOf(rule, zone.name, parent?.name ?? 'main', about)
+    const told = reportOf(rule, zone.name, parent?.name ?? 'main', about)
     this.#parts.tell({ ...told, what: 'began', enforced: this.#heldBy(zone) })
     return true
   }
 
-  #make(rule: ZoneRule, parent: Zone | undefined, depth: number): Zone {
+  #make(rule: ZoneRule, parent: ProgramZone | undefined, depth: number): ProgramZone {
     const place = parent ? parent.within++ : this.#ofWhole++
     const { cgroup, slot } = this.#parts.resources
     const outer = parent ? parent.members.group : cgroup
@@ -288,7 +282,7 @@ export class ProgramZones {
     return markedMembers(mark, (found) => isWithinMark(found, mark, depth), uid)
   }
 
-  #limit(zone: Zone, to: ZoneBounds): void {
+  #limit(zone: ProgramZone, to: ZoneBounds): void {
     const next = stricter(zone.bounds, to)
     const outer = zone.parent ? zone.parent.bounds.cpu : undefined
     const cpu = least(next.cpu, outer, this.#cpu)
@@ -297,7 +291,7 @@ export class ProgramZones {
     zone.duty = undefined
   }
 
-  #heldBy({ bounds, members }: Zone): NonNullable<ZoneReport['enforced']> {
+  #heldBy({ bounds, members }: ProgramZone): NonNullable<ZoneReport['enforced']> {
     const by = (bound: keyof ZoneBounds, controller: 'memory' | 'cpu' | 'pids') => {
       if (bounds[bound] === undefined) return 'none'
       return members.group?.controllers.includes(controller) ? 'cgroup' : 'watch'
@@ -309,7 +303,7 @@ export class ProgramZones {
     }
   }
 
-  #end(zone: Zone, why: string): void {
+  #end(zone: ProgramZone, why: string): void {
     if (zone.why === undefined) {
       for (const one of this.#zones.values()) if (one.parent === zone) this.#end(one, why)
       zone.why = why
@@ -317,17 +311,17 @@ export class ProgramZones {
     this.#kill(zone)
   }
 
-  #kill({ members }: Zone): void {
+  #kill({ members }: ProgramZone): void {
     members.kill(() => this.#everywhere(processesOfWall(this.#parts.resources)))
   }
 
-  #gone(zone: Zone): void {
+  #gone(zone: ProgramZone): void {
     // The kernel may have been faster than the look that would have seen it.
     if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
     if (!zone.members.remove()) return
     this.#zones.delete(zone.name)
     const { name, rule, parent, peakBytes, why = overByItself } = zone
-    const told = toldOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
+    const told = reportOf(rule, name, parent?.name ?? 'main', { program: '', entered: 'seen' })
     this.#parts.tell({ ...told, what: 'gone', why, peakBytes })
   }
 
@@ -339,12 +333,12 @@ export class ProgramZones {
     return this.#zones.size > 0 ? everywhere(pids, this.#hasGroups) : new Map()
   }
 
-  #zoneOf(pid: number): Zone | undefined {
+  #zoneOf(pid: number): ProgramZone | undefined {
     return this.#zones.size > 0 ? this.#zoneAt(whereIs(pid, this.#hasGroups)) : undefined
   }
 
   /** The innermost: those within a zone were made after it. */
-  #zoneAt(at: Whereabouts): Zone | undefined {
+  #zoneAt(at: Whereabouts): ProgramZone | undefined {
     return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
   }
 
@@ -366,60 +360,4 @@ export class ProgramZones {
     this.#names.add(name)
     return name
   }
-}
-
-function isIn(zone: Zone | undefined, rule: ZoneRule): boolean {
-  for (let at = zone; at; at = at.parent) if (at.rule === rule) return true
-  return false
-}
-
-/** Children forked before it was found; a fork in flight is found by the next pass. */
-function addBelow({ members }: Zone, pid: number): void {
-  const added = new Set<number>()
-  for (let pass = 0; pass < PASSES_MAX; pass++) {
-    const fresh = belowOf(pid).filter((one) => !added.has(one))
-    if (fresh.length === 0) return
-    for (const one of fresh) {
-      added.add(one)
-      if (isAlive(one)) members.add(one)
-    }
-  }
-}
-
-/** Zone whose limit a process was killed for: the outermost that was full. */
-function fullOf(zone: Zone): Zone {
-  let full = zone
-  for (let at = zone.parent; at; at = at.parent)
-    if (at.bounds.memory !== undefined && at.members.hasBeenFull()) full = at
-  return full
-}
-
-function toldOf(
-  { kind }: ZoneRule,
-  zone: string,
-  parent: string,
-  { program, entered }: Pick<ZoneReport, 'program' | 'entered'>,
-) {
-  return { zone, kind, parent, program: program.slice(-256), entered }
-}
-
-function stricter(before: ZoneBounds, to: ZoneBounds): ZoneBounds {
-  const memory = least(before.memory, to.memory)
-  const cpu = least(before.cpu, to.cpu)
-  const processes = least(before.processes, to.processes)
-  return {
-    ...(memory !== undefined && { memory }),
-    ...(cpu !== undefined && { cpu }),
-    ...(processes !== undefined && { processes }),
-  }
-}
-
-function least(...all: readonly (number | undefined)[]): number | undefined {
-  const given = all.filter((one) => one !== undefined)
-  return given.length === 0 ? undefined : Math.min(...given)
-}
-
-/** The process table that it lives in, by the kernel's name for it. Throws for one that is gone. */
-function tableOf(pid: number): string {
-  return readlinkSync(`/proc/${pid}/ns/pid`)
 }

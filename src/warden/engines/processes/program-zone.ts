@@ -1,0 +1,84 @@
+import { readlinkSync } from 'node:fs'
+import type { ZoneReport } from '../../../contract/warden.ts'
+import type { ZoneBounds, ZoneRule } from '../../../contract/zone-rules.ts'
+import { isAlive } from '../../../os/proc.ts'
+import type { Duty } from './cpu-throttle.ts'
+import { belowOf } from './process-tree.ts'
+import type { ZoneMembers } from './zone-members.ts'
+
+/** Passes over children that are still forking. */
+const PASSES_MAX = 20
+
+/** A live zone of programs, in the tree of zones of its wall. */
+export interface ProgramZone {
+  readonly name: string
+  readonly rule: ZoneRule
+  readonly parent: ProgramZone | undefined
+  readonly depth: number
+  readonly members: ZoneMembers
+  readonly endsAt: number
+  bounds: ZoneBounds
+  duty: Duty | undefined
+  within: number
+  /** Looks in a row that found no process in it. */
+  unseen: number
+  peakBytes: number
+  /** Cause of its end, once it is being ended. */
+  why: string | undefined
+}
+
+export function isIn(zone: ProgramZone | undefined, rule: ZoneRule): boolean {
+  for (let at = zone; at; at = at.parent) if (at.rule === rule) return true
+  return false
+}
+
+/** Children forked before it was found; a fork in flight is found by the next pass. */
+export function addBelow({ members }: ProgramZone, pid: number): void {
+  const added = new Set<number>()
+  for (let pass = 0; pass < PASSES_MAX; pass++) {
+    const fresh = belowOf(pid).filter((one) => !added.has(one))
+    if (fresh.length === 0) return
+    for (const one of fresh) {
+      added.add(one)
+      if (isAlive(one)) members.add(one)
+    }
+  }
+}
+
+/** Zone whose limit a process was killed for: the outermost that was full. */
+export function fullOf(zone: ProgramZone): ProgramZone {
+  let full = zone
+  for (let at = zone.parent; at; at = at.parent)
+    if (at.bounds.memory !== undefined && at.members.hasBeenFull()) full = at
+  return full
+}
+
+export function reportOf(
+  { kind }: ZoneRule,
+  zone: string,
+  parent: string,
+  { program, entered }: Pick<ZoneReport, 'program' | 'entered'>,
+) {
+  return { zone, kind, parent, program: program.slice(-256), entered }
+}
+
+export function stricter(before: ZoneBounds, to: ZoneBounds): ZoneBounds {
+  const memory = least(before.memory, to.memory)
+  const cpu = least(before.cpu, to.cpu)
+  const processes = least(before.processes, to.processes)
+  return {
+    ...(memory !== undefined && { memory }),
+    ...(cpu !== undefined && { cpu }),
+    ...(processes !== undefined && { processes }),
+  }
+}
+
+export function least(...all: readonly (number | undefined)[]): number | undefined {
+  const given = all.filter((one) => one !== undefined)
+  return given.length === 0 ? undefined : Math.min(...given)
+}
+
+/** Pid namespace of a process. Throws for one that is gone. */
+export function pidNamespaceOf(pid: number): string {
+  return readlinkSync(`/proc/${pid}/ns/pid`)
+}

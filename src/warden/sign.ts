@@ -32,11 +32,11 @@ export interface HeadSigner {
    * head signed, the chain has to pass through that head. `at` is the warden's own time. Throws MayflyError
    * CONFLICT when the chain does not extend what was signed, INVALID when it is not given digests.
    */
-  sign(digests: readonly string[], from: ChainHead, at: number): Checkpoint
+  sign(digests: readonly string[], from: SignedHead, at: number): Checkpoint
   close(): void
 }
 
-export interface ChainHead {
+export interface SignedHead {
   readonly seq: number
   readonly head: string
 }
@@ -81,7 +81,7 @@ interface Parts {
 function signNext(
   parts: Parts,
   digests: readonly string[],
-  from: ChainHead,
+  from: SignedHead,
   at: number,
 ): Checkpoint {
   assertAsked(digests, from, at)
@@ -103,9 +103,9 @@ function signNext(
 function extended(
   last: Checkpoint | undefined,
   digests: readonly string[],
-  from: ChainHead,
-): ChainHead {
-  const signed: ChainHead = last ?? { seq: 0, head: chainStart }
+  from: SignedHead,
+): SignedHead {
+  const signed: SignedHead = last ?? { seq: 0, head: chainStart }
   let { seq, head } = from
   let extendsLast = seq === signed.seq && head === signed.head
   for (const digest of digests) {
@@ -121,7 +121,7 @@ function extended(
   )
 }
 
-function assertAsked(digests: readonly string[], from: ChainHead, at: number): void {
+function assertAsked(digests: readonly string[], from: SignedHead, at: number): void {
   const hex = /^[0-9a-f]{64}$/
   const good =
     Array.isArray(digests) &&

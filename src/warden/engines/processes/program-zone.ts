@@ -10,10 +10,10 @@ import type { ZoneMembers } from './zone-members.ts'
 const PASSES_MAX = 20
 
 /** A live zone of programs, in the tree of zones of its wall. */
-export interface ProgramZone {
+export interface LiveZone {
   readonly name: string
   readonly rule: ZoneRule
-  readonly parent: ProgramZone | undefined
+  readonly parent: LiveZone | undefined
   readonly depth: number
   readonly members: ZoneMembers
   readonly endsAt: number
@@ -27,13 +27,13 @@ export interface ProgramZone {
   why: string | undefined
 }
 
-export function isIn(zone: ProgramZone | undefined, rule: ZoneRule): boolean {
+export function isIn(zone: LiveZone | undefined, rule: ZoneRule): boolean {
   for (let at = zone; at; at = at.parent) if (at.rule === rule) return true
   return false
 }
 
 /** Children forked before it was found; a fork in flight is found by the next pass. */
-export function addBelow({ members }: ProgramZone, pid: number): void {
+export function addBelow({ members }: LiveZone, pid: number): void {
   const added = new Set<number>()
   for (let pass = 0; pass < PASSES_MAX; pass++) {
     const fresh = belowOf(pid).filter((one) => !added.has(one))
@@ -46,7 +46,7 @@ export function addBelow({ members }: ProgramZone, pid: number): void {
 }
 
 /** Zone whose limit a process was killed for: the outermost that was full. */
-export function fullOf(zone: ProgramZone): ProgramZone {
+export function fullOf(zone: LiveZone): LiveZone {
   let full = zone
   for (let at = zone.parent; at; at = at.parent)
     if (at.bounds.memory !== undefined && at.members.hasBeenFull()) full = at

@@ -13,7 +13,7 @@ import {
   pidNamespaceOf,
   reportOf,
   stricter,
-  type ProgramZone,
+  type LiveZone,
 } from './program-zone.ts'
 import type { WallResources } from './resources.ts'
 import { belowOf, bytesOf, cpuMsOf, tasksIn } from './process-tree.ts'
@@ -85,7 +85,7 @@ export interface ProgramZonesParts {
 export class ProgramZones {
   readonly #parts: ProgramZonesParts
   readonly #ruleOf: (executed: Executed) => ZoneRule | undefined
-  readonly #zones = new Map<string, ProgramZone>()
+  readonly #zones = new Map<string, LiveZone>()
   readonly #counts = new Map<string, number>()
   /** Two kinds may come to the same name, and one may be called as the whole is. */
   readonly #names = new Set(['main'])
@@ -182,11 +182,11 @@ export class ProgramZones {
   }
 
   /** Without a group a process that just lost its parent may be missed by one look. */
-  #unseen(zone: ProgramZone): void {
+  #unseen(zone: LiveZone): void {
     if (zone.members.group || zone.unseen > 1) this.#gone(zone)
   }
 
-  #hold(zone: ProgramZone, own: readonly number[], now: number, stopped: Set<number>): void {
+  #hold(zone: LiveZone, own: readonly number[], now: number, stopped: Set<number>): void {
     const { bounds, members, endsAt } = zone
     const bytes = bytesOf(own)
     zone.peakBytes = Math.max(zone.peakBytes, bytes)
@@ -224,7 +224,7 @@ export class ProgramZones {
   }
 
   /** Cause for which a program that was found gets no zone. Never throws: the same look samples other walls. */
-  #whyNot(rule: ZoneRule, zone: ProgramZone | undefined, about: About): string | undefined {
+  #whyNot(rule: ZoneRule, zone: LiveZone | undefined, about: About): string | undefined {
     // The exec asked as another program, and was allowed as that.
     if (this.#parts.isAsked) return 'it was not what it had said'
     try {
@@ -234,7 +234,7 @@ export class ProgramZones {
     }
   }
 
-  #begin(rule: ZoneRule, parent: ProgramZone | undefined, about: About): boolean {
+  #begin(rule: ZoneRule, parent: LiveZone | undefined, about: About): boolean {
     const depth = parent ? parent.depth + 1 : 0
     // So deep within others it stays where it is, which is no looser.
     if (depth >= depthMax) return true
@@ -257,7 +257,7 @@ export class ProgramZones {
     return true
   }
 
-  #make(rule: ZoneRule, parent: ProgramZone | undefined, depth: number): ProgramZone {
+  #make(rule: ZoneRule, parent: LiveZone | undefined, depth: number): LiveZone {
     const place = parent ? parent.within++ : this.#ofWhole++
     const { cgroup, slot } = this.#parts.resources
     const outer = parent ? parent.members.group : cgroup
@@ -282,7 +282,7 @@ export class ProgramZones {
     return markedMembers(mark, (found) => isWithinMark(found, mark, depth), uid)
   }
 
-  #limit(zone: ProgramZone, to: ZoneBounds): void {
+  #limit(zone: LiveZone, to: ZoneBounds): void {
     const next = stricter(zone.bounds, to)
     const outer = zone.parent ? zone.parent.bounds.cpu : undefined
     const cpu = least(next.cpu, outer, this.#cpu)
@@ -291,7 +291,7 @@ export class ProgramZones {
     zone.duty = undefined
   }
 
-  #heldBy({ bounds, members }: ProgramZone): NonNullable<ZoneReport['enforced']> {
+  #heldBy({ bounds, members }: LiveZone): NonNullable<ZoneReport['enforced']> {
     const by = (bound: keyof ZoneBounds, controller: 'memory' | 'cpu' | 'pids') => {
       if (bounds[bound] === undefined) return 'none'
       return members.group?.controllers.includes(controller) ? 'cgroup' : 'watch'
@@ -303,7 +303,7 @@ export class ProgramZones {
     }
   }
 
-  #end(zone: ProgramZone, why: string): void {
+  #end(zone: LiveZone, why: string): void {
     if (zone.why === undefined) {
       for (const one of this.#zones.values()) if (one.parent === zone) this.#end(one, why)
       zone.why = why
@@ -311,11 +311,11 @@ export class ProgramZones {
     this.#kill(zone)
   }
 
-  #kill({ members }: ProgramZone): void {
+  #kill({ members }: LiveZone): void {
     members.kill(() => this.#everywhere(processesOfWall(this.#parts.resources)))
   }
 
-  #gone(zone: ProgramZone): void {
+  #gone(zone: LiveZone): void {
     // The kernel may have been faster than the look that would have seen it.
     if (zone.why === undefined && zone.members.memoryKills() > 0) this.#end(fullOf(zone), memoryHit)
     if (!zone.members.remove()) return
@@ -333,12 +333,12 @@ export class ProgramZones {
     return this.#zones.size > 0 ? everywhere(pids, this.#hasGroups) : new Map()
   }
 
-  #zoneOf(pid: number): ProgramZone | undefined {
+  #zoneOf(pid: number): LiveZone | undefined {
     return this.#zones.size > 0 ? this.#zoneAt(whereIs(pid, this.#hasGroups)) : undefined
   }
 
   /** The innermost: those within a zone were made after it. */
-  #zoneAt(at: Whereabouts): ProgramZone | undefined {
+  #zoneAt(at: Whereabouts): LiveZone | undefined {
     return [...this.#zones.values()].toReversed().find(({ members }) => members.holds(at))
   }
 

@@ -57,7 +57,7 @@ suite('Lives behind real walls are watched', () => {
   const anomalies = ({ timeline }: Outcome) =>
     timeline.flatMap(({ event, fields }) => (event === 'anomaly' ? [fields?.['name']] : []))
 
-  test('S2-16: An isolate that tries one host after the other is ended', async () => {
+  test('S2-16: An isolate that tries one host after the other is terminated', async () => {
     const code = `let refused = 0
       for (let n = 0; n < 1000; n++) {
         try { await fetch('https://h' + n + '.example.org/') } catch { refused++ }
@@ -67,12 +67,12 @@ suite('Lives behind real walls are watched', () => {
     assert.deepEqual([outcome.status, outcome.result], ['terminated', null])
     assert.deepEqual(anomalies(outcome), ['denied-burst', 'denied-burst'])
     assert.equal(outcome.timeline.at(-1)?.event, 'terminated')
-    // Where it went is told of a life that was cut as of any other.
+    // A terminated life has the network ledger in its metrics too.
     const { network } = outcome.metrics
     assert.ok(network.length >= 100 && network.every(({ verdict }) => verdict === 'denied'))
   })
 
-  test('A condition on processor time counts what an isolate works, and not what it waits', async () => {
+  test('A condition on CPU time counts the CPU time of an isolate, and not its waits', async () => {
     const wait = await run({
       code: 'await new Promise((done) => setTimeout(done, 800)); return 1',
       schedule: 'worked',
@@ -143,7 +143,7 @@ for n in range(200):
       'sensitive-data',
       'import time\nopen("/proc/./thread-self/root/work/.aws/credentials").read()' + rest,
     ],
-    // Of the same FNV-1a hash as the credential's path: what was told once is told by no hash that can be foreseen.
+    // Deduplication of reported paths must not use a predictable hash: this name collides with the credential in FNV-1a.
     'another name for its folder': [
       'sensitive-data',
       `import os, time\nos.rename(".aws", "x"); open("x/credentials").read()${rest}`,

@@ -86,13 +86,13 @@ suite('A batch in an isolate', () => {
     assert.deepEqual(ends, [1, 'limit MEMORY', 'skipped SKIPPED'])
   })
 
-  test('What is no function cannot be called, and no call began', async () => {
+  test('A default export that is no function cannot be called, and no call begins', async () => {
     const { status, ends } = await batch({ code: 'export default 4' }, [1, 2])
     assert.equal(status, 'error')
     assert.deepEqual(ends, ['skipped SKIPPED', 'skipped SKIPPED'])
   })
 
-  test('A call that spoils what the realm offers does not spoil how calls are told', async () => {
+  test('A call that overwrites intrinsics of its realm does not corrupt the results of calls', async () => {
     const code = `
       if (input === 1) {
         Array.prototype.toJSON = Object.prototype.toJSON = () => 'spoiled'
@@ -119,7 +119,7 @@ suite('A batch in an isolate', () => {
     assert.deepEqual(ends(calls), ['shared', null, 7])
   })
 
-  test('What JSON cannot hold is refused before anything runs', async () => {
+  test('An input without a JSON form is refused before anything runs', async () => {
     const asked = async () => library.batch({ code: 'return 1' }, [1n])
     await assert.rejects(asked, (error) => error instanceof MayflyError && error.code === 'INVALID')
   })

@@ -40,7 +40,7 @@ const scoresOf = (timeline: readonly TimelineEntry[]) =>
 const upwards = (a: unknown, b: unknown) => Number(a) - Number(b)
 const textOf = ({ outcome }: { readonly outcome: Outcome }) => JSON.stringify(outcome)
 
-suite('What a run does moves its score', () => {
+suite('The behavior score of a run', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-behavior-'))
   const { config } = loadConfig({ object: { state: join(folder, 'state') }, env: {}, cwd: folder })
   let assembly: Assembly
@@ -130,7 +130,7 @@ suite('Doors tell the score of what they run', () => {
         return (await fetch(new URL(path, server.active), { headers })).json()
       }
       const client = new MayflyClient({ url: server.active, key })
-      // It rests until somebody who is late has looked into its sandbox.
+      // The job pauses, so that a slow request for its sandbox still finds it alive.
       const job = { ...asked, input: [[40, 3000], withoutEnd] }
       for await (const { event, data } of client.stream(job)) {
         if (event === 'outcome') ended = data

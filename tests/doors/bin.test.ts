@@ -49,7 +49,7 @@ interface Said {
 }
 
 function say(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Said {
-  // Whoever runs the tests may have named a folder for all that Node compiles.
+  // The environment of the tests may set NODE_COMPILE_CACHE.
   const own = { ...process.env, NODE_COMPILE_CACHE: undefined, ...env }
   const text = execFileSync(program, args, { env: own, encoding: 'utf8' })
   return JSON.parse(text) as Said
@@ -61,7 +61,7 @@ suite('bin/mayfly.js', () => {
     assert.deepEqual(argv, ['run', '--input', '{"a b":1}'])
   })
 
-  test('It works when it is called through a symbolic link', () => {
+  test('Arguments arrive when it is called through a symbolic link', () => {
     const link = join(base, 'mayfly')
     symlinkSync(bin, link)
     assert.deepEqual(say(process.execPath, [link, 'x']).argv, ['x'])

@@ -71,13 +71,13 @@ suite('The outcomes of idempotent jobs', () => {
     assert.equal(all.filter(({ metrics }) => metrics.cache === 'miss').length, 1)
   })
 
-  test('What ended other than ok is tried again', async () => {
+  test('A job that ended other than ok is run again', async () => {
     const code = 'throw new Error("no")'
     assert.equal((await ask({ code })).status, 'error')
     assert.equal((await ask({ code })).metrics.cache, 'miss')
   })
 
-  test('What asks for other limits, another wall or other files is another job', async () => {
+  test('A job with other limits, another wall or other files is another cache entry', async () => {
     await ask({ input: 4 })
     const others = await Promise.all([
       ask({ input: 4, limits: { timeout: 4000 } }),
@@ -98,7 +98,7 @@ suite('The outcomes of idempotent jobs', () => {
     assert.deepEqual(again.calls, first.calls)
   })
 
-  test('What the configuration forbids since then is not given from before', async () => {
+  test('A cached result that the configuration forbids by now is not returned', async () => {
     await ask({ input: 5 })
     assert.equal((await ask({ input: 5 })).metrics.cache, 'hit')
     library.override({ limits: { memory: '64MB' } })
@@ -108,7 +108,7 @@ suite('The outcomes of idempotent jobs', () => {
     assert.deepEqual([refused.status, refused.result], ['unavailable', null])
   })
 
-  test('What was signed is not given any more once its signer is revoked', async () => {
+  test('A cached result of signed code is not returned once its signer is revoked', async () => {
     const own = makePlace()
     try {
       const at = (name: string) => join(own.cwd, name)

@@ -86,7 +86,7 @@ suite('The documented configuration, in force', () => {
     const { status, metrics } = await run(burning)
     const share = metrics.cpuTime / metrics.executionTime
     assert.equal(status, 'ok')
-    // What it may use at once comes on top of its share of 1.2 seconds.
+    // The CPU burst allowance comes on top of its share of 1.2 seconds.
     assert.ok(share < 0.6, `${share} of a core`)
   })
 
@@ -272,7 +272,7 @@ suite('Each capability has its own limits', () => {
   })
 })
 
-suite('What is isolated stands in the entry', () => {
+suite('Isolation is declared by the entry of a capability', () => {
   test('S4-31: what only computes starts nothing, so it needs no configuration that holds', async () => {
     await using registry = new CapabilityRegistry({ config: join(place, 'is-not-there.toml') })
     assert.equal(await registry.executeCapabilityWithMicroVM('math.add', [1, 2]), 3)
@@ -313,7 +313,7 @@ suite('What is isolated stands in the entry', () => {
     )
   })
 
-  test('What is no capability is not found, and a closed registry is closed', async () => {
+  test('An unknown capability is NOT_FOUND, and a closed registry is CONFLICT', async () => {
     const registry = new CapabilityRegistry()
     await assert.rejects(registry.execute('no.such'), { code: 'NOT_FOUND' })
     await registry.close()
@@ -367,7 +367,7 @@ suite('A provider of one’s own', () => {
     assert.deepEqual(custom.steps, ['initialize', 'execute', 'execute', 'cleanup'])
   })
 
-  test('One that cannot clean up after itself keeps nothing else from being closed', async () => {
+  test('A provider whose cleanup fails does not keep the rest from being closed', async () => {
     const state = join(place, 'unclean')
     const warden = await startWarden({ stateFolder: state })
     let isClosed = false
@@ -445,7 +445,7 @@ suite('A provider of one’s own', () => {
     assert.equal((await strict.execute(http)).error?.code, 'TIER_TOO_WEAK')
   })
 
-  test('What is no provider, a taken name and an unknown one are refused; so is the mock in production', () => {
+  test('Invalid providers, taken names and unknown names are refused; so is the mock in production', () => {
     const registry = new CapabilityRegistry()
     const custom = new CustomProvider()
     registry.registerProvider(custom)
@@ -525,7 +525,7 @@ suite('Capabilities over HTTP, with a world outside', () => {
     )
   })
 
-  test('What only computes answers with an outcome too', async () => {
+  test('A capability that only computes answers with an outcome too', async () => {
     const { status, json } = await ask('math.add', { args: [1, 2, 3.5] })
     assert.deepEqual(
       [status, json['status'], json['result'], json['tier']],

@@ -67,7 +67,7 @@ suite('Choosing a wall', () => {
     assert.equal((await library.run({ code: 'return 1', tier: 'userkernel' })).result, 'dear')
   })
 
-  test('Where nothing is strong enough it ends unavailable, and with a tier below its floor blocked', async () => {
+  test('A job ends unavailable if no wall is strong enough, and blocked if its tier is below its floor', async () => {
     const none = await library.run({ code: 'return 1', floor: 'microvm' })
     assert.deepEqual([none.status, none.error?.code], ['unavailable', 'UNAVAILABLE'])
     const weak = await library.run({ code: 'return 1', tier: 'isolate', floor: 'gvisor' })

@@ -132,7 +132,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
   })
 })
 
-suite('What is the same stays the same, and what is where is told', () => {
+suite('The profile is reproducible, and positions are reported', () => {
   test('The same job has the same profile in every run', async () => {
     const job: Case = { title: '', status: 'ok', source: 'return input', args: ['--input', '1'] }
     const [a, b] = [outcomeOf(await run(job)), outcomeOf(await run(job))]

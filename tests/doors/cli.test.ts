@@ -17,7 +17,7 @@ before(() => {
   write('broken.toml', 'limits = { timeout = "5s" }\nlimit = 1\n')
 })
 
-suite('What goes where', () => {
+suite('Output streams', () => {
   test('With --json stdout is one document and stderr says nothing', async () => {
     const ran = await mayfly(place, ['run', 'talk.js', '--json'])
     const { result, stdout, stderr } = documentOf(ran)
@@ -121,7 +121,7 @@ suite('What goes where', () => {
   })
 })
 
-suite('What is understood', () => {
+suite('Flags and input', () => {
   test('- reads the program from stdin', async () => {
     const ran = await mayfly(place, ['run', '-', '--input', '21', '--json'], {
       stdin: 'return input * 2',
@@ -277,7 +277,7 @@ export default one + two + three`,
   })
 })
 
-suite('What is not understood is said', () => {
+suite('Usage errors', () => {
   const wrong: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
     ['an unknown command', ['rum', 'job.js'], /unknown command 'rum'[^]*Did you mean run/],
     [

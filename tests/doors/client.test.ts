@@ -130,7 +130,7 @@ test('Walls and threats are listed; the configuration is changed where it can be
   assert.deepEqual(patches, [{ network: 'none' }, { default_provider: 'mine' }])
 })
 
-test('What the server refuses is thrown with its code', async () => {
+test('An error of the server is thrown with its code', async () => {
   await using door = await openDoor()
   const wrong = clientOf(door, `${adminKey}x`)
   await assert.rejects(wrong.run({ code: '1' }), (thrown) => {

@@ -9,7 +9,7 @@ import { bin } from './program.ts'
 const script = (shell: string): string =>
   execFileSync(process.execPath, [bin, 'completion', shell], { encoding: 'utf8' })
 
-/** What a real bash offers after these words; the last is the one being typed. */
+/** Completions that a real bash offers for these words; the last is the one being typed. */
 function offered(...words: readonly string[]): readonly string[] {
   const typed = words.map((word) => `'${word}'`).join(' ')
   const ask = `
@@ -93,7 +93,7 @@ const skipWithout = (shell: string): string | false =>
     : `${shell} is not installed here`
 
 suite('Completion in zsh', { skip: skipWithout('zsh') }, () => {
-  /** What the function hands to zsh's own; `words` are those after the program, the last the one being typed. */
+  /** Arguments passed to zsh's own function; `words` are those after the program, the last the one being typed. */
   const handedOver = (...words: readonly string[]): readonly string[] =>
     lines('zsh', ['-f', '-c', zshAsk, 'zsh', 'mayfly', ...words])
 

@@ -79,7 +79,7 @@ suite('Changing the configuration over HTTP', () => {
     assert.equal((await prefer('mock', 'mfy_nobody')).status, 401)
   })
 
-  test('What is no change is refused by its path', async () => {
+  test('An invalid change is refused with its path', async () => {
     const places: readonly (readonly [body: unknown, path: string])[] = [
       [{ limits: { timeout: 'soon' } }, 'limits.timeout'],
       [{ state: '/tmp' }, 'state'],
@@ -93,7 +93,7 @@ suite('Changing the configuration over HTTP', () => {
     }
   })
 
-  test('What only a start takes is named, and how to have it is said', async () => {
+  test('Settings that need a restart are named, with the hint to start again', async () => {
     const { status, json } = await patch({ state: '/tmp', server: {}, nothing: 1 }, widener)
     assert.equal(status, 422)
     assert.match(json['message'], /"(state|server)", "(state|server)" while it runs: .*start again/)
@@ -103,7 +103,7 @@ suite('Changing the configuration over HTTP', () => {
     )
   })
 
-  test('What visitors of the page may have changes while they are there: for those with a token, too', async () => {
+  test('Limits of page visitors change while they are there: for those with a token, too', async () => {
     const token = async () => {
       const page = await call(server.static)
       return /<meta name="mayfly-session" content="([^"]*)">/.exec(page.text)?.[1] ?? ''

@@ -6,7 +6,7 @@ import { documentOf, makePlace, mayfly, type Place } from './program.ts'
 
 /** The demonstrations, as their readers run them. */
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
-/** What a change may be late, beside what the machine itself is. */
+/** Allowed lateness of a phase change, on top of the scheduling delay of the machine. */
 const lateMsMax = 100
 const needsPython = { skip: process.platform !== 'linux' && 'programs need Linux' }
 
@@ -29,7 +29,7 @@ suite('The demonstrations', { concurrency: 3 }, () => {
     async () => {
       const outcome = await run('late/late.py')
       assert.deepEqual([outcome['status'], outcome['tier']], ['terminated', 'process'])
-      // Where its files are seen it is stopped as it opens them, else as it prints what was in them.
+      // With a sentinel it is stopped when it opens the credential, else when it prints the planted secret.
       assert.match(outcome['error'].message, /planted secret|\.aws\/credentials/)
       assert.match(outcome['stdout'], /^report 0: .*report 5: \d+\s*$/s)
       const anomaly = (outcome['timeline'] as any[]).find(({ event }) => event === 'anomaly')

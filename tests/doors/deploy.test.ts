@@ -47,7 +47,7 @@ test(
     const program = join(folder, 'node')
     writeFileSync(program, '#!/bin/sh\n')
     chmodSync(program, 0o755)
-    // What it starts need not be here.
+    // systemd-analyze checks that the program exists; a stub stands in for it.
     const path = join(folder, 'mayfly.service')
     writeFileSync(path, unit.replace('/usr/bin/node', program))
     const { status, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {

@@ -29,7 +29,7 @@ const documents = [
   ...globSync('docs/how-to/*.md', { cwd: root }).sort(),
 ]
 const blockMsMax = 60_000
-/** What the README's blocks show once, that npx finds this program, the others take as shown: it takes npx a second. */
+/** Stub of npx for the other blocks: the README's show once that npx finds this program, and npx takes a second. */
 const foundByNpx = `npx() {
   if [ "$1" = mayfly ]; then shift; "${process.execPath}" "${join(root, 'bin/mayfly.js')}" "$@"
   else command npx "$@"; fi
@@ -48,7 +48,7 @@ suite('The reader of blocks', () => {
   const text =
     'a\n```sh run\necho 1\n# → 1\n```\n```sh\nrm x\n```\n```js run\n1\n```\n```sh run server\n2\n```\n'
 
-  test('It takes the marked blocks with their language and line, and leaves the others', () => {
+  test('Marked blocks are read with their language and line, others are skipped', () => {
     assert.deepEqual(
       blocksIn(text).map(({ line, language, needsServer }) => [line, language, needsServer]),
       [
@@ -59,14 +59,14 @@ suite('The reader of blocks', () => {
     )
   })
 
-  test('It reads what a block promises to print', () => {
+  test('Promised output of a block is read', () => {
     assert.deepEqual(promisedBy(blocksIn(text)[0]?.code ?? ''), ['1'])
   })
 })
 
 for (const document of documents) {
   const skip = !existsSync(join(root, entry)) && `no ${entry} yet`
-  suite(`What ${document} shows is true`, { skip }, () => {
+  suite(`Examples in ${document}`, { skip }, () => {
     const blocks = blocksIn(readFileSync(join(root, document), 'utf8'))
     const folder = skip ? '' : likeTheCheckout()
     let server: Server | undefined
@@ -104,7 +104,7 @@ function promisedBy(code: string): readonly string[] {
   return [...code.matchAll(/^(?:#|\/\/) → (.+)$/gm)].map(([, promised = '']) => promised)
 }
 
-/** What a block writes stays out of the checkout. */
+/** Folder of symbolic links to the checkout, so that files written by blocks stay out of it. */
 function likeTheCheckout(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'))
   for (const name of readdirSync(root))

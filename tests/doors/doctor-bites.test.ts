@@ -22,18 +22,18 @@ import { findProgram } from '../../src/os/find-program.ts'
 const python = findProgram('python3')
 const tries = 5
 
-test('Around a plain child process nothing holds, and the doctor finds that out, in Node', async () => {
+test('A plain child process has no bounds, and the doctor finds that out, in Node', async () => {
   await foundOut('node', [process.execPath, '--input-type=module', '-e', nodeMain])
 })
 
-test('Around a plain child process nothing holds, and the doctor finds that out, in Python', async (t) => {
+test('A plain child process has no bounds, and the doctor finds that out, in Python', async (t) => {
   if (!python) return t.skip('no Python here')
   await foundOut('python', [python, '-c', pythonMain])
 })
 
 async function foundOut(language: Language, command: readonly string[]): Promise<void> {
   let found: readonly string[] = []
-  // Of a machine that others keep busy a plain child gets less than half a core, too.
+  // On a busy machine an unlimited child gets less than half a core as well.
   for (let n = 0; n === 0 || (n < tries && found.join() === `${language}: cpu`); n++) {
     const held = await tryWalls(plain(language, command))
     assert.equal(held.length, 10)
@@ -56,7 +56,7 @@ print(json.dumps(scope['main'](json.load(open(os.environ['MAYFLY_INPUT'])))))`
 function plain(language: Language, command: readonly string[]): Provider {
   const run = async ({ code, inputText }: Task): Promise<TaskEnd> => {
     const ended = { status: 'ok', encoding: 'json', cpuTime: 0 } as const
-    // What fills memory or stays for ever is not let loose.
+    // Probes that fill memory or never end are not run without a wall.
     if (/1024|SIGHUP/.test(code)) return { ...ended, resultText: '1024', artifacts: [] }
     const folder = mkdtempSync(join(tmpdir(), 'mayfly-plain-'))
     const [out, file, input] = ['out', 'code.mjs', 'input'].map((name) => join(folder, name))

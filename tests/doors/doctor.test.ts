@@ -118,11 +118,11 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     )
     assert.equal(bubblewrap?.available, false)
     for (const said of [bubblewrap?.reason, bubblewrap?.fix]) assert.match(said ?? '', /\w/)
-    // What is left of the other is weaker than a wall for programs, and says what it has not.
+    // The embedded jail without namespaces is weaker, and lists them as missing.
     assert.ok(!embedded?.available || embedded.missing.some(isAbout('namespaces')))
   })
 
-  test('where the kernel refuses filters: there is no wall, and the way out is said', () => {
+  test('seccomp filters refused by the kernel: no wall is available, and the fix is named', () => {
     const { status, report } = doctor({ become: [process.execPath, withoutSeccomp] })
     const isolates = isolatesIn(report)
     assert.deepEqual([status, isolates.available, isolates.held], [7, false, []])

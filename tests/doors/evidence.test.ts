@@ -87,7 +87,7 @@ suite('Evidence over HTTP', () => {
 
   const bytes = `/v1/evidence/${run}/${capture}/memory.bin`
 
-  test('Who may look sees what was captured, and who may operate has its bytes, of their own tenant', async () => {
+  test('Scope read lists captures, and scope operate reads their bytes, of its own tenant only', async () => {
     await using door = await withKeys()
     const statuses = async (path: string) =>
       Promise.all(
@@ -134,7 +134,7 @@ suite('Evidence over HTTP', () => {
     assert.match(lines[0]!.bodyText, /"actor":"key:[^"]+".*"point":"evidence\/read"/)
   })
 
-  test('What was changed is not told as what was kept, and reading has a rate', async () => {
+  test('Changed bytes are not served as the capture, and reading is rate-limited', async () => {
     await using door = await withKeys()
     using db = new DatabaseSync(join(door.state, 'bodies.db'))
     db.exec(`UPDATE bodies SET body = zeroblob(20) WHERE name = '${capture}/memory.bin/1'`)
@@ -161,7 +161,7 @@ suite('mayfly evidence', () => {
     db.exec(sql)
   }
 
-  test('What is kept is listed, shown, verified, and written once its digest is right', async () => {
+  test('Captures are listed, shown, verified, and extracted once their digest is right', async () => {
     const listed = documentOf(await evidence('list', '--json')) as unknown as KeptCapture[]
     assert.deepEqual(
       listed.map(({ name, run: of, tenant }) => [name, of, tenant]),
@@ -189,7 +189,7 @@ suite('mayfly evidence', () => {
     assert.equal((await evidence('show', 'exec_0')).code, 1)
   })
 
-  test('What was changed is named, and no byte of it is written', async () => {
+  test('A changed capture is named, and no byte of it is extracted', async () => {
     change(`UPDATE bodies SET body = zeroblob(20) WHERE name = '${capture}/memory.bin/1'`)
     const verified = await evidence('verify', run)
     assert.equal(verified.code, 1)
@@ -204,7 +204,7 @@ suite('mayfly evidence', () => {
     assert.match(gone.stdout, /^bad: .*memory\.bin: it is not kept any more$/m)
   })
 
-  test('Where nothing was captured it says so, and makes nothing', async () => {
+  test('An empty store says so, and creates no file', async () => {
     const empty = makePlace()
     try {
       const listed = await mayfly(empty, ['evidence', 'list', '--json'])
@@ -382,7 +382,7 @@ suite('A job that asks to be captured', () => {
     )
   })
 
-  test('Whoever reads the terminal is told what was captured, or why nothing was', async (t) => {
+  test('The terminal names the capture, or the reason why there is none', async (t) => {
     const args = ['run', '-', '--capture', '--language']
     const js = await mayfly(place, [...args, 'js'], { stdin: 'return 1' })
     assert.match(js.stderr, /^Nothing was captured: \w.*$/m)

@@ -8,7 +8,7 @@ import type { Keys } from '../../src/gateway/http/keys.ts'
 import { until } from '../conformance/stand.ts'
 import { bearer, call, endOf, openDoor, post, type TestDoor } from './http-door.ts'
 
-/** What one takes of what all share: whoever else comes finds some of it. */
+/** Fair shares: one tenant cannot use up a resource that all tenants share. */
 const tenants = ['acme', 'globex'] as const
 const keys: Keys = {
   find: (key) =>
@@ -34,8 +34,8 @@ async function begun(door: TestDoor, path: string, bytes: number, more = '') {
   return { socket, said }
 }
 
-suite('Nobody has all of what all share', () => {
-  test('who has shown no key sends little, and holds none of what tenants send with', async () => {
+suite('Shared resources of the server', () => {
+  test('a client without a key sends little, and takes nothing from the body budget of tenants', async () => {
     await using door = await openDoor({
       keys,
       limits: {
@@ -63,14 +63,14 @@ suite('Nobody has all of what all share', () => {
     for (const socket of opened) socket.destroy()
   })
 
-  test('where no tokens are given, nothing is read of who has no key', async () => {
+  test('without anonymous sessions, no body is read of a client without a key', async () => {
     await using door = await openDoor({ keys, sessions: { anonymous: false } })
     const { socket, said } = await begun(door, '/active-content', 1_000_000)
     await until(() => said.text.includes(' 401 '), 'it to be refused before its end')
     socket.destroy()
   })
 
-  test('one tenant takes no more than half of the places, and another finds the rest', async () => {
+  test('a tenant holds at most half of the job slots, and another finds the rest', async () => {
     const over = Promise.withResolvers<void>()
     const road: RunJob = async (asked) => {
       await over.promise
@@ -87,7 +87,7 @@ suite('Nobody has all of what all share', () => {
     for (const one of await Promise.all([...under, other])) assert.equal(one.status, 200)
   })
 
-  test('what jobs brought is bounded too, while they wait', async () => {
+  test('bytes of jobs under way are bounded too', async () => {
     const over = Promise.withResolvers<void>()
     const road: RunJob = async (asked) => {
       await over.promise
@@ -103,7 +103,7 @@ suite('Nobody has all of what all share', () => {
     assert.deepEqual([(await first).status, (await other).status], [200, 200])
   })
 
-  test('outcomes that nobody reads do not pile up', async () => {
+  test('outcomes that clients do not read do not pile up', async () => {
     const road: RunJob = async (asked) => endOf(asked, { stdout: 'x'.repeat(12_000_000) })
     await using door = await openDoor({ keys, road, limits: { answersBytes: 60_000_000 } })
     const { json } = await job(door, acme)
@@ -116,7 +116,7 @@ suite('Nobody has all of what all share', () => {
       await once(socket, 'connect')
       socket.pause()
       socket.write(get)
-      // What begins to come is held until all of it has come.
+      // An answer counts in the budget from its first byte until it is read to its end.
       await until(() => socket.bytesRead > 1000, 'the beginning of an answer')
     }
     const again = () => call(`${door.gateway.activeUrl}${path}`, { headers: acme })

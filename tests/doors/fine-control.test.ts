@@ -10,7 +10,7 @@ import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { openWorld, type World } from '../fixtures/egress.ts'
 
-/** One configuration that says what one function, one host, one path may have, and how many bytes; each is broken. */
+/** Limits of a function, a host, a path and a byte count in one configuration; the guest tries to break each. */
 const sentMax = 4096
 
 /** Checks its input for ever; then asks, in turn, for what it may, another path, another host, and more than it may. */

@@ -181,7 +181,7 @@ test('An id of another tenant is answered exactly like one that never was', asyn
   assert.deepEqual((await get(door, '', otherKey)).json['items'], [])
 })
 
-test('What a visitor of the page ran is kept for nobody', async () => {
+test('Jobs of a page visitor are not kept in the history', async () => {
   const { tokenOf } = await import('./http-door.ts')
   await using door = await openDoor({ sessions: { tenant: 'default' } })
   const body = { content: '1', sessionToken: await tokenOf(door) }

@@ -34,7 +34,7 @@ function requestActiveContent(contentURL) {
 }
 `
 
-/** What a page gives the client: its token, and a fetch that sends what a browser would. */
+/** Environment of the client in a page: its token, and a fetch with the headers that a browser sends. */
 async function pageOf(
   door: TestDoor,
   token: string,

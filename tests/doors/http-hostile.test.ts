@@ -34,7 +34,7 @@ interface Attack {
   readonly send: string
   readonly status: number
   readonly code?: string
-  /** Where it goes; the active endpoint if not said. */
+  /** Target endpoint; the active one by default. */
   readonly to?: 'static'
 }
 

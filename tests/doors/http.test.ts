@@ -96,7 +96,7 @@ test('Every end of a job that reached a wall is 200; blocked is 403 and unavaila
   }
 })
 
-test('What the road throws is the problem of its code, and anything else tells nothing', async () => {
+test('A MayflyError of the pipeline becomes the problem of its code, and any other error discloses nothing', async () => {
   const thrown: unknown[] = [
     new MayflyError('OVERLOADED', 'Cannot take it', { retryAfterMs: 2500, detail: 'secret' }),
     new Error('secret'),
@@ -278,7 +278,7 @@ test('A key has its rate, and scope admin has none', async () => {
     assert.equal((await call(url, { headers: bearer(adminKey) })).status, 200)
 })
 
-test('Whoever tries keys runs dry, while a key that holds still works from that address', async () => {
+test('Guessing keys is rate-limited by address, while a valid key still works from there', async () => {
   await using door = await openDoor({ limits: { addressPerMinute: 3 } })
   const url = `${door.gateway.activeUrl}/v1/providers`
   const statuses = []
@@ -511,8 +511,8 @@ async function listening(port: number) {
   }
 }
 
-test('Where the second port is taken, the server refuses to start and gives the first one back', async () => {
-  // Others here take ports and give them back meanwhile; one that we kept would be taken each time.
+test('If its second port is taken, the server refuses to start and releases the first one', async () => {
+  // Retries: other tests take and release ports meanwhile; a port that the server leaked would be taken each time.
   for (let tries = 1; ; tries++)
     try {
       await using other = await listening(0)
@@ -546,7 +546,7 @@ test('A client that does not read its answer is cut off', async () => {
     socket.on('error', () => undefined)
     const happens = (name: string) =>
       new Promise<void>((resolve) => void socket.once(name, () => resolve()))
-    // It may be cut off at any moment from here on.
+    // The server may close the connection at any moment from here on.
     const closed = happens('close')
     socket.write(text)
     // The answer has begun; what does not fit in the buffers on the way waits for a reader.

@@ -28,7 +28,7 @@ test('The same key with another body is refused, also where only a long number d
   assert.equal(door.jobs.length, 1)
 })
 
-test('Of a hundred requests at once one runs, and the others are told to come again', async () => {
+test('A hundred concurrent requests run once, and the others are told to retry', async () => {
   const go = Promise.withResolvers<void>()
   const road: RunJob = async (job) => go.promise.then(() => endOf(job))
   await using door = await openDoor({ road })

@@ -22,7 +22,7 @@ after(async () => {
   place.remove()
 })
 
-/** What a body answers; the test fails when it does not end well. */
+/** Runs a body and returns its result; the test fails unless the status is `ok`. */
 async function valueOf(code: string, input: unknown = null): Promise<unknown> {
   const { status, result, encoding, error } = await library.run({ code, input })
   assert.equal(status, 'ok', JSON.stringify(error))
@@ -30,7 +30,7 @@ async function valueOf(code: string, input: unknown = null): Promise<unknown> {
 }
 
 suite('A program with Mayfly in it', () => {
-  test('It ends by itself, at once and with 0, when its block ends', () => {
+  test('Exits by itself, at once and with 0, when its block ends', () => {
     const { status, stdout, stderr } = script(`
       await using mayfly = await Mayfly.open()
       const outcome = await mayfly.run({ code: 'return input.a * 2', input: { a: 21 } })
@@ -39,12 +39,12 @@ suite('A program with Mayfly in it', () => {
     assert.deepEqual([status, stdout, stderr], [0, 'ok 42\n', ''])
   })
 
-  test('It may open it and not use it', () => {
+  test('Exits with 0 if it opens Mayfly and does not use it', () => {
     const { status, stderr } = script('await using mayfly = await Mayfly.open()')
     assert.deepEqual([status, stderr], [0, ''])
   })
 
-  test('It ends with its own error, not with one of Mayfly', () => {
+  test('Exits with its own error, not with one of Mayfly', () => {
     const { status, stderr } = script(`
       await using mayfly = await Mayfly.open()
       throw new Error('mine')
@@ -53,7 +53,7 @@ suite('A program with Mayfly in it', () => {
     assert.match(stderr, /Error: mine/)
   })
 
-  test('What is still open when it ends does not keep it, and nothing is left', async () => {
+  test('Exits although Mayfly is still open, and leaves no process', async () => {
     const { status, stdout } = script(`
       const mayfly = await Mayfly.open()
       const outcome = await mayfly.run({ code: 'return 1' })
@@ -62,7 +62,7 @@ suite('A program with Mayfly in it', () => {
     assert.deepEqual([status, stdout], [0, '1\n'])
   })
 
-  test('Killed by SIGKILL it leaves no process', async () => {
+  test('Leaves no process when it is killed by SIGKILL', async () => {
     const child = start(`
       const mayfly = await Mayfly.open()
       const code = 'console.log("runs"); for (;;) {}'
@@ -140,7 +140,7 @@ suite('A job by the library', () => {
   })
 })
 
-suite('What is answered keeps its type (S0-16)', () => {
+suite('Results keep their types (S0-16)', () => {
   test('A Date, a Map, a Set, a BigInt, bytes and odd numbers come back as they are', async () => {
     const value = await valueOf(`return {
       date: new Date(86400000), map: new Map([['a', 1n]]), set: new Set([NaN]), bytes: new Uint8Array([0, 255]),
@@ -156,7 +156,7 @@ suite('What is answered keeps its type (S0-16)', () => {
     })
   })
 
-  test('What JSON can hold is plain JSON, also where a key is called $type', async () => {
+  test('A value with a JSON form is plain JSON, also with a key called $type', async () => {
     const { result, encoding } = await library.run({ code: 'return { a: [1, null, "x"] }' })
     assert.deepEqual([result, encoding], [{ a: [1, null, 'x'] }, 'json'])
     assert.deepEqual(await valueOf('return { $type: "Date", value: "never" }'), {
@@ -165,7 +165,7 @@ suite('What is answered keeps its type (S0-16)', () => {
     })
   })
 
-  test('What contains itself is an error that says where', async () => {
+  test('A circular result is an error with its path', async () => {
     const { status, error } = await library.run({
       code: 'const a = { b: [] }; a.b.push(a); return a',
     })
@@ -195,7 +195,7 @@ suite('What is answered keeps its type (S0-16)', () => {
   })
 })
 
-suite('What was not granted is not there', () => {
+suite('Rights that were not granted', () => {
   const absent: readonly (readonly [row: string, what: string, code: string])[] = [
     ['S3-6', 'the file system', "await import('node:fs')"],
     ['S3-6', 'Deno and Bun, which have files', 'Deno ?? Bun'],
@@ -234,7 +234,7 @@ suite('Overriding the configuration while it is in force (S4-16)', () => {
     assert.throws(() => own.override({ limit: {} } as object), { code: 'INVALID' })
   })
 
-  test('It is in the record, with who did it', async () => {
+  test('An override is in the record, with its principal', async () => {
     const state = join(place.state, 'override')
     const lines = documentOf(
       await mayfly(place, ['audit', 'list', '--json', '--state', state]),
@@ -298,7 +298,7 @@ test('Two libraries, a server and runs share a state folder; one is killed, and 
     await Promise.all(libraries.map((child) => once(child, 'close')))
     assert.deepEqual((await server.stop()).left, [])
 
-    // Whoever opens next closes what the killed ones left open.
+    // The next start closes the lines that killed processes left open.
     assert.equal((await mayfly(shared, ['run', '-'], { stdin: 'return 1' })).code, 0)
     const all = [...seqs, ...told.flat()]
     const lines = documentOf(

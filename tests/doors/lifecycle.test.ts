@@ -28,7 +28,7 @@ const everybody: readonly (readonly [who: Who, name: string, skip: string | fals
 
 for (const [who, name, skip] of everybody)
   suite(`A server of ${name}`, { skip }, () => {
-    test('It starts, says where it is, runs a job and stops on SIGTERM with nothing left', async () => {
+    test('Starts, prints its address, runs a job and stops on SIGTERM with no process left', async () => {
       await inPlace(who, async (place) => {
         await using server = await startServer(place)
         assert.match(server.apiKey, /^mfy_.{32,}$/)
@@ -42,7 +42,7 @@ for (const [who, name, skip] of everybody)
       })
     })
 
-    test('It stops on SIGTERM before its walls are proved, too', async () => {
+    test('Stops on SIGTERM before its walls are proved, too', async () => {
       await inPlace(who, async (place) => {
         await using server = await startServer(place)
         assert.deepEqual(await server.stop(), { code: 0, left: [] })
@@ -186,7 +186,7 @@ async function underWay({ active, apiKey }: Server): Promise<void> {
   throw new Error('No job came behind its wall')
 }
 
-/** What /readyz says once the signal has arrived. */
+/** Status of /readyz once the signal has arrived. */
 async function statusWhile({ active }: Server): Promise<number> {
   for (let tries = 0; tries < 50; tries++) {
     const { status } = await fetch(new URL('/readyz', active))

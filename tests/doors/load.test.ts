@@ -10,7 +10,7 @@ import type { Place, Server } from './program.ts'
 const isLong = process.env['MAYFLY_LONG'] !== undefined
 const burst = isLong ? 20_000 : 2_000
 const connections = 400
-/** What a server may have grown by after a burst that is over: heap and caches that were cold before. */
+/** Maximum growth of a server after a burst: heap and caches that were cold before. */
 const grownMiBMax = 192
 /** Jobs of the quiet tenant alone, and again while the other floods. */
 const quietJobs = isLong ? 1000 : 100

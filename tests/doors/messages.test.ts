@@ -7,7 +7,7 @@ import { isMissing } from '../walls/process-stands.ts'
 import { bearer, call, post } from './http-door.ts'
 import { bin, documentOf, makePlace, mayfly, startServer, whenReady } from './program.ts'
 
-/** What Mayfly says, and the way on that it names, through the real command and the real server. */
+/** Messages and the hints in them, from the real command and the real server. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -39,7 +39,7 @@ suite('Messages name the way on', () => {
     assert.deepEqual([alive.status, alive.json], [200, { status: 'alive' }])
   })
 
-  test('What is tried along PATH is one program that is started', async (t) => {
+  test('A search along PATH counts as one started program', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     write('tried.py', 'import subprocess; subprocess.run(["true"]); print("one")')
     write(

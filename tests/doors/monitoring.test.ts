@@ -4,7 +4,7 @@ import type { Event } from '../../src/contract/event.ts'
 import { findProgram } from '../../src/os/find-program.ts'
 import { openStand, type Program, type Ran } from '../fixtures/programs.ts'
 
-/** What is told of a program while it runs: who did what, in which order, and how soon somebody hears of it. */
+/** Events of a running program: the pid, the order, and the delay until an alert. */
 const alertMsMax = 1000
 /** A machine that stood still does not do so each time. */
 const triesMax = 4
@@ -118,7 +118,7 @@ suite(
         const askedBy = (scheme: string, at: string) =>
           events
             .filter(({ point, fields }) => point === at && fields['scheme'] === scheme)
-            // One that is held by several is told with all of them.
+            // A socket shared by several processes is reported with all their pids.
             .flatMap(({ fields }) => fields['pid'] ?? [])
             .map(Number)
         const inOrder = (pids: readonly number[]) => pids.toSorted((a, b) => a - b)
@@ -132,7 +132,7 @@ suite(
           ...askedBy('http', 'egress/denied'),
         ])
         assert.ok(Number(parent) > 1 && more.length === 0 && !children.includes(parent!))
-        // What it was over with is told of the same.
+        // A closed connection is attributed to the same processes.
         assert.deepEqual(inOrder(askedBy('http', 'seen/connect')), children)
         const both = events.find(
           ({ point, fields }) => point === 'egress/allowed' && fields['method'] === 'HEAD',
@@ -178,7 +178,7 @@ function told(ran: Ran): Lived {
   return ran
 }
 
-/** Where what is to be told in this order first stands. Files come from who sees calls, names from the way out. */
+/** First index of each event, in the expected order. Files come from the sentinel, host names from the egress proxy. */
 function marksIn(events: readonly Event[]) {
   const seen = (point: string, path: string) => (event: Event) =>
     event.point === point && event.fields['path'] === path
@@ -238,7 +238,7 @@ function begunIn(events: readonly Event[]): readonly Event[] {
   return events.filter(({ point, fields }) => point === 'seen/exec' && fields['path'] === python)
 }
 
-/** Whoever is told to ask was told to begin. */
+/** True if each process with a request has an earlier start event. */
 function hasEachBegun(events: readonly Event[]): boolean {
   return begunIn(events).every((one) => {
     const asks = ({ point, fields }: Event) =>

@@ -30,7 +30,7 @@ test('A job in MessagePack is answered in MessagePack (S0-23)', async () => {
   assert.deepEqual(body['result'], { echo: job.input })
 })
 
-test('What is no job is a problem in MessagePack, with its place', async () => {
+test('An invalid job is a problem in MessagePack, with its path', async () => {
   await using door = await openDoor()
   const cases: readonly (readonly [Uint8Array, number, string])[] = [
     [msgpackOf({ code: 1 }), 422, 'INVALID'],

@@ -14,7 +14,7 @@ const path = `${join(root, 'node_modules/.bin')}:${process.env['PATH']}`
 after(() => rmSync(base, { recursive: true, force: true }))
 
 suite('The npm package', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
-  test('It packs, and what it unpacks to holds JavaScript and no test', () => {
+  test('The tarball holds JavaScript and no test', () => {
     const tarball = node(join(root, 'scripts/pack.ts'), base).trim()
     mkdirSync(installed, { recursive: true })
     execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])

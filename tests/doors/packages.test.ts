@@ -161,7 +161,7 @@ with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as wheel:
   execFileSync('python3', ['-c', program, join(place.cwd, name), JSON.stringify(files)])
 }
 
-suite('What packages may not do', () => {
+suite('Limits of packages', () => {
   test('a wheel that unpacks to more than there is room for ends at its disk limit', async (t) => {
     writeWheel('bomb/bomb-1-py3-none-any.whl', { 'bomb.so': 200_000_000, 'bomb.py': '' })
     write('b.py', 'print("ran")')
@@ -191,7 +191,7 @@ suite('What packages may not do', () => {
     assert.equal(without.status, 'error')
   })
 
-  test('what is no folder of packages is a mistake of the command, with what would be', async () => {
+  test('--packages with a file is a usage error that says what it expects', async () => {
     const ran = await mayfly(place, ['run', 'app/plain.js', '--packages', 'app/all.js'])
     assert.equal(ran.code, 2)
     assert.match(ran.stderr, /Cannot take packages from "app\/all\.js": it is no folder/)

@@ -32,7 +32,7 @@ const flags = [
 const waitMsMax = 20_000
 const commandMsMax = 60_000
 
-/** Of an image, whose own type is a browser's too. */
+/** Properties of HTMLImageElement, which needs the DOM types. */
 interface Image {
   readonly naturalWidth: number
   readonly src: string
@@ -40,7 +40,7 @@ interface Image {
   decode(): Promise<void>
 }
 
-/** Of a text area, whose own type is a browser's. */
+/** Properties of HTMLTextAreaElement, which needs the DOM types. */
 interface Area {
   readonly value: string
   readonly selectionStart: number
@@ -193,7 +193,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     return ((await response.json()) as { items: unknown[] }).items
   }
 
-  test('What the code says is text, and never markup of the page', async () => {
+  test('Output of the code is text, and never markup of the page', async () => {
     const markup = '<img src=x onerror="document.title=1"><b>bold</b>'
     const code = `console.log(input); console.error(input); throw new Error(input)`
     assert.equal(await run(code, { input: JSON.stringify(markup) }), 'error')
@@ -227,7 +227,7 @@ suite('The page in a browser', { skip: !program && 'Chromium is missing' }, () =
     assert.match(await text('returned'), /figure\.png/)
   })
 
-  test('Of HTML words and tables are shown; nothing of it runs, loads or leads anywhere', async () => {
+  test('HTML shows as words and tables; no script, request or link of it works', async () => {
     const said: string[] = []
     const visitor = await visit(undefined, said)
     const html =
@@ -407,7 +407,7 @@ Table()
     await visitor.close()
   })
 
-  test('What is shown to copy says the same job whatever it holds', async () => {
+  test('Snippets to copy describe the same job, for any content', async () => {
     const folder = folderFor(place.cwd)
     const env = { ...process.env, ...place.env, MAYFLY_API_KEY: server.apiKey }
     const code = 'return [input, `${1}\\`\\\\\'"`, "END"]\nEND\n//\'`${x}\\'.replace(
@@ -440,7 +440,7 @@ Table()
     )
   })
 
-  test('Nothing on the way was an error or a warning of the browser, and nothing went elsewhere', () => {
+  test('The browser logged no error or warning, and sent no request to another origin', () => {
     // A blocked job is 403, which a browser tells of by itself.
     assert.deepEqual(
       complaints.filter((said) => !said.includes('status of 403')),
@@ -518,7 +518,7 @@ const ends: Readonly<Record<string, string>> = {
   'A way out': 'blocked',
 }
 
-/** What its picture says of a life. */
+/** Texts expected in the picture of a life, by example. */
 const lived: Readonly<Record<string, readonly RegExp[]>> = {
   'A late beacon': [/cut off by an anomaly: It asked "collector\.example/, /network: .*closed/],
   'A planted credential': [/cut off by an anomaly: (?:It opened|The planted secret)/],

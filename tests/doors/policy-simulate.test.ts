@@ -50,7 +50,7 @@ suite('mayfly policy simulate --egress', () => {
     assert.match(post.stdout, /^denied .*\ndenied /)
   })
 
-  test('What is granted stays within the ceilings', async () => {
+  test('Grants stay within the ceilings', async () => {
     const file = join(place.cwd, 'ceiling.toml')
     writeFileSync(file, '[ceilings]\nnetwork = { allow = ["*.example.com"] }\n')
     const asked = ['https://a.example.com/', 'https://b.example.net/', '--config', file]

@@ -93,7 +93,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     )
   })
 
-  test('What is taken from the whole is taken from each zone in it', async () => {
+  test('Rights withdrawn from the program are withdrawn from each of its zones', async () => {
     const code = `perl -e 'sleep 2; print "on\\n"'; sleep 0.5`
     const network = { allow: ['example.com'] }
     const asked = { language: 'sh', code, network, schedule: 'closing' } as const

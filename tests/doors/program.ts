@@ -20,17 +20,17 @@ import { descendantsOf } from '../hostile/proc.ts'
 /** Mayfly as a user meets it: the program in a folder of its own, and what it leaves. */
 export const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url))
 
-/** Whoever runs the tests, or a uid with no name and no rights. */
+/** User of the command: the user of the tests, or a uid without a name and rights. */
 export type Who = 'self' | 'ordinary'
 
 const ordinaryUid = 12_345
 const commandMsMax = 60_000
 const stopMsMax = 30_000
-/** How long what was told to end may take to be gone from the process table. */
+/** Time for stopped processes to leave the process table. */
 const goneMsMax = 10_000
 
 export interface Place {
-  /** Where commands run; empty at first. */
+  /** Working directory of commands; empty at first. */
   readonly cwd: string
   readonly state: string
   readonly env: NodeJS.ProcessEnv
@@ -121,9 +121,9 @@ export interface Server extends AsyncDisposable {
   readonly static: string
   readonly active: string
   readonly apiKey: string
-  /** Of the process that answers. */
+  /** Pid of the server process. */
   readonly pid: number
-  /** What was started, which is its warden. */
+  /** The started process, which is the warden of the server. */
   readonly child: ChildProcess
   readonly stderr: () => string
   /** Tells it to stop; resolves with its exit code and with the processes that are still there. */
@@ -153,7 +153,7 @@ export async function startServer(
       child.kill(signal)
       const late: string[] = []
       const timer = setTimeout(() => {
-        // What kept it is to be read in what failed.
+        // Late processes go into the assertion message.
         const there = [child.pid!, ...descendantsOf(child.pid!)]
         late.push(...there.map((pid) => `late: ${pid} ${statOf(pid)}`), said.slice(-500))
         child.kill('SIGKILL')
@@ -217,7 +217,7 @@ function start(
   })
 }
 
-/** One that has ended, and that only process 1 has yet to look at, is gone. */
+/** A zombie that only process 1 has yet to reap counts as gone. */
 function isThere(pid: number): boolean {
   const stat = statOf(pid)
   return stat !== '' && !stat.endsWith(') Z 1 ')

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 
-/** What a text in the Prometheus format 0.0.4 says. */
+/** Parsed text in the Prometheus format 0.0.4. */
 export interface Metrics {
   readonly series: readonly {
     readonly name: string
     readonly labels: Readonly<Record<string, string>>
     readonly value: number
   }[]
-  /** Of the series written just so: `name{label="value",…}`. */
+  /** Value of the series with exactly this text: `name{label="value",…}`. */
   value(series: string): number | undefined
   /** Over all series of a name. */
   sum(name: string): number

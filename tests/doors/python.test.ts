@@ -218,7 +218,7 @@ print(mimetypes.guess_type("a.png")[0], socket.getservbyname("https"), platform.
   )
 })
 
-suite('What a Python program comes to', { skip: unable('python') }, () => {
+suite('The result of a Python program', { skip: unable('python') }, () => {
   each('is the value of its last line', { code: 'n = 20\nn * 2 + 2' }, ({ result, encoding }) =>
     assert.deepEqual([result, encoding], [42, 'json']),
   )

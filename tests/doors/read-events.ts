@@ -1,4 +1,4 @@
-/** One server-sent event, its data read as JSON. */
+/** A server-sent event, its data parsed as JSON. */
 export interface Received {
   readonly event: string
   readonly data: Record<string, any>

@@ -6,7 +6,7 @@ import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } fr
 
 /** From one wall to a stronger one, as an operator would go: beside each other, a look at what differs, then over. */
 const [older, newer] = ['isolated-vm', 'embedded']
-/** What callers send, whatever runs it; the last never comes to the same twice. */
+/** Jobs of callers, for either wall; the last never has the same result twice. */
 const jobs = [
   { code: 'return input.n * 2', input: { n: 21 } },
   { code: 'console.log("said"); return [1, { a: new Date(0) }]' },

@@ -110,7 +110,7 @@ suite('Artifacts come back into a folder', () => {
     assert.equal(statSync(inside('closed')).mode & 0o777, 0o555)
   })
 
-  test('What is too large is told, with the flag that raises the limit, and with it comes back', async (t) => {
+  test('A too large artifact is reported with the flag that raises the limit, and returned with that flag', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     writeFileSync(
       inside('big.sh'),

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { documentOf, makePlace, mayfly } from './program.ts'
 
-/** What `--file FOLDER` brings. */
+/** Files copied by `--file FOLDER`. */
 const place = makePlace()
 after(() => place.remove())
 

@@ -37,7 +37,7 @@ suite('A file of 20 MB', () => {
       })
 
   for (const name of ['sum.sh', 'sum.py'])
-    test(`that does not fit the disk of ${name} ends it at that limit`, async (t) => {
+    test(`ends ${name} at its disk limit when it does not fit`, async (t) => {
       if (isMissing(t, { way: 'bubblewrap' })) return
       const args = ['run', name, '--file', 'big.bin', '--disk', '10MB', '--json']
       const { status, error } = documentOf(await mayfly(place, args))

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { isMissing } from '../walls/process-stands.ts'
 import { bin, documentOf, makePlace, mayfly, type RunOptions } from './program.ts'
 
-/** What `mayfly run` gives a program beside its source, through the real command. */
+/** Arguments, environment and standard input that `mayfly run` passes to a program. */
 const place = makePlace()
 after(() => place.remove())
 
@@ -170,7 +170,7 @@ sleep 0.1 & wait $! && echo waited`,
   })
 })
 
-suite('What a program cannot have is told', () => {
+suite('Inputs that a program cannot have', () => {
   test('Arguments and variables for an isolate are refused, and what is piped in is not used', async () => {
     write('isolate.js', 'return 1')
     for (const args of [
@@ -187,7 +187,7 @@ suite('What a program cannot have is told', () => {
     assert.match(ran.stderr, /Standard input is not used: language "js" has no standard input/)
   })
 
-  test('What was piped in and nobody read is told', async (t) => {
+  test('Standard input that the program did not read is reported', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     write('deaf.py', 'print(1)')
     const ran = await mayfly(place, ['run', 'deaf.py'], { stdin: 'x' })

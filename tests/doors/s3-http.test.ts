@@ -30,7 +30,7 @@ async function openEffects(options: Parameters<typeof openDoor>[0] = {}) {
 const scoring = (score: number) => ({ effectId: 'transform-data', code: `/* ${score} */ return 1` })
 
 suite('Registering an effect', () => {
-  test('Nothing is analysed before the key is known: without one 401, whatever the body (S3-28)', async () => {
+  test('A request without a valid key is 401 before its body is analysed, for any body (S3-28)', async () => {
     await using all = await openEffects()
     const url = all.at('/api/effects/register')
     for (const body of [scoring(35), '{', {}, { effectId: 1 }]) {
@@ -188,7 +188,7 @@ suite('Executing an effect', () => {
     assert.equal(all.door.jobs[0]!.asked.code, scoring(0).code)
   })
 
-  test('It needs a key, and a body that is one', async () => {
+  test('A key and a valid body are required', async () => {
     await using all = await openEffects()
     assert.equal((await post(all.at('/api/effects/execute'), {})).status, 401)
     const { status, json } = await all.send('/api/effects/execute', { effectId: 'x', code: '1' })

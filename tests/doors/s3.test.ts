@@ -59,7 +59,7 @@ suite('Effects on a running server', () => {
     assert.ok(memoryUsage.used > 0 && memoryUsage.percentage > 0)
   })
 
-  test('What scores 40 leaves no line in the record, what scores more leaves one, blocked or not (S3-31, S3-41)', async () => {
+  test('A score of 40 leaves no line in the record, a higher one leaves a line, blocked or not (S3-31, S3-41)', async () => {
     const timing =
       'const t = performance.now(); for (const x of input) x(); return performance.now() - t'
     assert.equal((await register('timing', timing)).json['security'].threatScore, 40)

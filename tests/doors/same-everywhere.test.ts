@@ -19,8 +19,8 @@ import {
 } from './program.ts'
 
 /**
- * One program, the same end: whatever the wall, whichever the door. What differs is what has to: where it ran, how
- * long it took, and which line of the record it is.
+ * A program has the same outcome on every wall and through every door, except for the wall that it ran on, its times
+ * and its line in the record.
  */
 interface Program {
   readonly title: string
@@ -179,7 +179,7 @@ after(async () => {
   place.remove()
 })
 
-/** What has to be the same, as the bytes that a client gets. */
+/** Fields that must be equal, as the bytes that a client gets. */
 const kept = ({ status, result, encoding, stdout, stderr, truncated, artifacts, error }: Outcome) =>
   JSON.stringify({
     status,
@@ -208,7 +208,7 @@ const doors: Readonly<Record<string, Door>> = {
   },
 }
 
-suite('One program has one outcome', () => {
+suite('The outcome is the same everywhere', () => {
   for (const program of programs)
     test(`S0-14: ${program.title}, on every wall that speaks its language, through every door`, async (t) => {
       if (isMissing(t, { way: 'bubblewrap' })) return
@@ -264,7 +264,7 @@ suite('One program has one outcome', () => {
     assert.equal(hidden(['run', 'job.sh', '--json']).status, 'ok')
   })
 
-  test('What a program leaves below out/ comes back with its bytes, where they are asked for', async (t) => {
+  test('Files below out/ are returned with their bytes if the job asks for artifacts', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     writeFileSync(join(place.cwd, 'made.py'), 'open("out/a.bin", "wb").write(bytes([0, 255]))')
     mkdirSync(join(place.cwd, 'made'))
@@ -282,7 +282,7 @@ suite('One program has one outcome', () => {
     }
   })
 
-  test('Where artifacts cannot be written it is said before anything runs', async () => {
+  test('A folder for artifacts that cannot be written is a usage error before anything runs', async () => {
     writeFileSync(join(place.cwd, 'plain'), '')
     const ran = await mayfly(place, ['run', 'job.sh', '--artifacts', 'plain/made', '--json'])
     assert.deepEqual([ran.code, documentOf(ran)['error'].code], [2, 'USAGE'])

@@ -72,7 +72,7 @@ suite('mayfly sandbox', () => {
     assert.deepEqual([gone.code, documentOf(gone)['error'].code], [1, 'NOT_FOUND'])
   })
 
-  test('What would loosen, and what a wall is not able to, is said, and exits 1', async () => {
+  test('An order that would loosen, or that a wall cannot do, is refused with the reason, and exits 1', async () => {
     const id = await begun()
     const loosened = await sandbox('tighten', id, '--network', 'api.example.com', '--json')
     const { error } = documentOf(loosened)

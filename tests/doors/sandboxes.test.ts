@@ -61,7 +61,7 @@ async function withKeys(limits = {}) {
   }
 }
 
-suite('Who may operate', () => {
+suite('Access to sandboxes', () => {
   test('Scope operate and admin may order, scope read may look, and a key that runs may do neither', async () => {
     await using door = await withKeys()
     const statuses = async (method: string, path: string) =>
@@ -151,7 +151,7 @@ suite('Live sandboxes of a server', () => {
     throw new Error('The program did not end')
   }
 
-  test('One is seen, tightened, frozen, thawed, captured and ended, and all of it stays known', async (t) => {
+  test('A sandbox is listed, tightened, frozen, thawed, captured and ended, and its outcome has each step', async (t) => {
     if (!canRun) return t.skip('no process wall here')
     const id = await begun()
     const listed = await read('GET', '/v1/sandboxes')

@@ -132,7 +132,7 @@ suite('SandboxThreatDetector', () => {
         assert.equal((await signing().analyzeCode(code)).signatureValid, false)
       })
 
-      test('One changed byte, and a signer nobody trusts, are refused before anything is parsed', async () => {
+      test('A changed byte and an untrusted signer are refused before anything is parsed', async () => {
         const detector = signing()
         const refused = { name: 'MayflyError', code: 'SIGNATURE_INVALID' }
         await assert.rejects(detector.analyzeCode('return 2', trusted), refused)
@@ -218,7 +218,7 @@ suite('SandboxThreatDetector', () => {
     })
   })
 
-  test('What was documented runs as it stands', async () => {
+  test('The documented example runs unchanged', async () => {
     const code = 'return 1'
     const detector = new SandboxThreatDetector({
       blockThreshold: 80,

@@ -109,7 +109,7 @@ suite('SecureSandbox', () => {
   })
 
   suite('Effect execution (S3-15)', () => {
-    test('What is returned keeps its type', async () => {
+    test('A result keeps its type', async () => {
       const result = await execute(
         'return { at: new Date(0), big: 1n, map: new Map([[1, input]]) }',
         'x',
@@ -130,7 +130,7 @@ suite('SecureSandbox', () => {
       })
     })
 
-    test('What an effect throws is an EffectError with the place in its source', async () => {
+    test('An error of an effect is an EffectError with its position in the source', async () => {
       const thrown = await execute('const a = 1\nthrow new TypeError("no")').catch((error) => error)
       assert.ok(thrown instanceof EffectError)
       assert.equal(thrown.status, 'error')
@@ -211,7 +211,7 @@ suite('SecureSandbox', () => {
         await assert.rejects(execute(code, {}), { name: 'EffectError', status: 'error' })
       })
 
-    test('What an effect does to prototypes is gone with it', async () => {
+    test('Changes to prototypes do not outlive the effect', async () => {
       await execute('Object.prototype.polluted = 1; Array.prototype.map = () => "mine"')
       assert.deepEqual(await execute('return [typeof {}.polluted, [1].map((n) => n + 1)]'), [
         'undefined',
@@ -272,7 +272,7 @@ suite('SecureSandbox', () => {
   })
 
   suite('Memory tracking (S3-17)', () => {
-    test('Nothing is used before the first execution', async () => {
+    test('Memory used is 0 before the first execution', async () => {
       await sandbox.createIsolate('unused')
       assert.deepEqual(await sandbox.getMemoryUsage('unused'), {
         used: 0,
@@ -282,7 +282,7 @@ suite('SecureSandbox', () => {
       })
     })
 
-    test('What an effect holds is told to within a fifth', async () => {
+    test('Memory held by an effect is reported to within a fifth', async () => {
       await sandbox.registerEffect('light', 'return 1')
       await sandbox.executeEffect('light')
       const { used: idle } = await sandbox.getMemoryUsage('light')
@@ -317,7 +317,7 @@ suite('SecureSandbox', () => {
   })
 
   suite('WebAssembly (S3-16)', () => {
-    test('It is refused unless enabled', async () => {
+    test('WebAssembly is refused unless enabled', async () => {
       await sandbox.createIsolate('wasm')
       await assert.rejects(sandbox.executeWasm('wasm', new Uint8Array(8)), { code: 'FORBIDDEN' })
     })
@@ -342,7 +342,7 @@ suite('SecureSandbox', () => {
     })
   })
 
-  test('What was documented runs as it stands (S3-12)', async () => {
+  test('The documented example runs unchanged (S3-12)', async () => {
     const sandbox = new SecureSandbox({
       memoryLimit: 128, // MB
       timeout: 5000, // ms

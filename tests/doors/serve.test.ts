@@ -89,7 +89,7 @@ suite('A job over HTTP', () => {
     }
   })
 
-  test('What ran over HTTP and what runs by the command line stand in one record', async () => {
+  test('Jobs over HTTP and jobs by the command line are in one record', async () => {
     const { json } = await send({ code: 'return 1' })
     const ran = documentOf(await mayfly(place, ['run', '-', '--json'], { stdin: 'return 2' }))
     assert.ok(ran['evidence'].audit > json['evidence'].audit)

@@ -44,7 +44,7 @@ suite('Shadow mode', () => {
     assert.deepEqual(outcomeSchema.parse(outcome), outcome)
   })
 
-  test('What differs is in the outcome and in an event, and the first answer stays', async () => {
+  test('Differences are in the outcome and in an event, and the first result stays', async () => {
     const { id, result, shadow } = await run({
       code: 'console.log("said"); return input + 3',
       shadow: 'gvisor',

@@ -19,7 +19,7 @@ import {
   type Server,
 } from './program.ts'
 
-/** What the state folder can do to a command: be full, be nowhere, belong to a start that failed, outlive a server. */
+/** Faults of the state folder: disk full, missing, left by a failed start, still held by the warden of a dead server. */
 const waitMsMax = 60_000
 
 suite('On a disk that is full', { skip: cannotMount() }, () => {

@@ -127,7 +127,7 @@ test('A second signal ends a server that drains at once', async () => {
     process.kill(-server.child.pid!, 'SIGINT')
     await server.heard('jobs under way')
     const isOver = server.ended.then(() => true)
-    // One press arrives several times, so the first half second counts as one.
+    // A Ctrl-C may deliver several SIGINTs; the server counts those within half a second as one.
     while (!(await Promise.race([isOver, sleep(300).then(() => false)])))
       trySignal(-server.child.pid!, 'SIGINT')
     await lost
@@ -256,7 +256,7 @@ async function eventually(isSo: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** What user code runs in; it has the dispositions of any program, and systemd's signal is its own affair. */
+/** True for processes that run user code: any signal dispositions, so the test must not signal them. */
 function isProgram(pid: number): boolean {
   try {
     return execFileSync('cat', [`/proc/${pid}/cmdline`], { encoding: 'latin1' }).includes(

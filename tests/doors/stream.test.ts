@@ -122,7 +122,7 @@ test('A reader that does not read holds its own guest back and nobody else (S4-5
     before = passed
     await sleep(100)
   }
-  // What lies in between is what two sockets' buffers take, not what the guest has to say.
+  // Back-pressure: chunks taken are bounded by two socket buffers, not by the output of the guest.
   assert.ok(passed > 0 && passed < 400, `${passed} chunks were taken`)
   const others = await Promise.all(
     Array.from({ length: 20 }, async () => allEvents(await ask(door))),

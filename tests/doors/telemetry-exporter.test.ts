@@ -9,7 +9,7 @@ import { readSettings } from '../../src/telemetry/otlp/settings.ts'
 
 const config = { telemetry: { service_name: 'mayfly' }, environment: 'test' } as const
 
-test('What ended is sent at the latest when it is closed, with who sends it', async () => {
+test('Ended spans are sent at the latest on close, with the resource attributes', async () => {
   await using collector = await openCollector()
   const { voice, exporter } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
   voice.say('job/ended', { status: 'ok' }, { run: 'exec_1' })
@@ -44,7 +44,7 @@ test('A collector that refuses is asked once, and what it refused is counted', a
   assert.equal(await dropped(), 1)
 })
 
-test('Where nobody collects, what waits is bounded, the rest is counted, and closing does not hang', async () => {
+test('Without a collector the queue is bounded, dropped spans are counted, and close does not hang', async () => {
   const { voice, exporter, dropped } = open({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' })
   for (let at = 0; at < 10_000; at += 1) voice.say('job/ended', {}, { run: `exec_${at}` })
   assert.equal(await dropped(), 10_000 - 4096)
@@ -52,7 +52,7 @@ test('Where nobody collects, what waits is bounded, the rest is counted, and clo
   assert.equal(await dropped(), 10_000)
 })
 
-test('One signal alone can be sent, to a place of its own', async () => {
+test('A single signal can be exported, to its own endpoint', async () => {
   await using collector = await openCollector()
   const { voice, exporter } = open({
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,

@@ -210,7 +210,7 @@ test('A traceparent is passed on to the job; one that is none is not', async () 
   )
 })
 
-test('Where spans go out, the job is below the request, and the request below who asked', async () => {
+test('With traces exported, the span of a job is a child of its request, and the request a child of the caller', async () => {
   await using house = await open(true)
   const url = `${house.door.gateway.activeUrl}/v1/executions`
   await post(url, { code: '1' }, { ...bearer(adminKey), traceparent })

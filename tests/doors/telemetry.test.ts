@@ -248,7 +248,7 @@ suite('Telemetry of a whole server', () => {
     }, false)
   })
 
-  test('What is off is not loaded: no exporter in a server, and no numbers in a single run', async () => {
+  test('Telemetry that is off is not loaded: no exporter in a server, and no meters in a single run', async () => {
     await withPlace(async (place) => {
       await using off = await startServer(place, [], preload)
       await off.stop()

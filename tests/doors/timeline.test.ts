@@ -63,7 +63,7 @@ test('S2-29: The life of a job is drawn while it runs and after its end, and not
   }
 })
 
-test('Of a job of another tenant, of one that never was, and in another size than can be drawn there is no picture', async () => {
+test('No picture is drawn for a job of another tenant, for an unknown job, or in an invalid size', async () => {
   const { keys } = await openKeys({
     first: adminKey,
     tenants: [{ name: 'other', keys: [`sha256:${sha256(otherKey)}`] }],

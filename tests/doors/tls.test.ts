@@ -33,7 +33,7 @@ async function get(url: string, ca: string, headers: Record<string, string> = {}
   return response
 }
 
-/** What a handshake agreed on, or why it failed. */
+/** Protocol that a handshake negotiated, or its error. */
 async function handshake(door: TestDoor, options: ConnectionOptions): Promise<string> {
   const socket = connect({
     port: door.activePort,

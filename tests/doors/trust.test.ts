@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test'
 import { Mayfly } from '../../src/index.ts'
 import { makePlace } from './program.ts'
 
-/** What is thought of code before it runs, and the life that it then gets. */
+/** Trust in code before it runs, and the schedule chosen by it. */
 const place = makePlace()
 const state = join(place.state, 'library')
 let library: Mayfly
@@ -36,8 +36,8 @@ async function lifeOf(code: string) {
   }
 }
 
-suite('What is thought of code before it runs', () => {
-  test('S2-2: says with which phase its life begins, and both are in the record', async () => {
+suite('Trust in code before it runs', () => {
+  test('S2-2: decides the first phase of its life, and both are in the record', async () => {
     assert.deepEqual(await lifeOf('for (;;) await null'), {
       phases: ['full', 'shut'],
       trust: 'plain',

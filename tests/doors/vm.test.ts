@@ -114,7 +114,7 @@ suite('The VM in the manner of vm2 (S3-43)', () => {
   })
 })
 
-/** Of what both can answer, a text that tells values apart and realms not. */
+/** Comparable form of a result: distinguishes values, but not the realms that they come from. */
 function plain(value: unknown): unknown {
   const tag = Object.prototype.toString.call(value)
   if (tag === '[object Map]' || tag === '[object Set]')

@@ -36,7 +36,7 @@ suite('A WebAssembly module', () => {
     assert.deepEqual([code, stdout], [0, 'hello\n{\n  "greeted": true\n}\n'])
   })
 
-  test('That is broken ends as an error with its place, exit code 1', async () => {
+  test('Ends as an error with its offset and exit code 1 when it is truncated', async () => {
     const file = join(place.cwd, 'broken.wasm')
     writeFileSync(file, adds.subarray(0, -3))
     const ran = await mayfly(place, ['run', file, '--json'])

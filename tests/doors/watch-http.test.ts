@@ -23,7 +23,7 @@ function talking(before: readonly string[], after: readonly string[] = []) {
 const clientOf = (door: TestDoor, key = adminKey) =>
   new MayflyClient({ url: door.gateway.activeUrl, key })
 
-test('Who comes later hears what a job under way has told, what it still tells, and its outcome', async () => {
+test('A late reader gets the past and further events of a job under way, and its outcome', async () => {
   const { road, letGo } = talking(['one', 'two'], ['three'])
   await using door = await openDoor({ road })
   const client = clientOf(door)
@@ -54,7 +54,7 @@ test('A reader goes on after the last event it knows, and one that leaves does n
   )
 })
 
-test('Of one that is over only the outcome is told', async () => {
+test('A finished job has only its outcome to read', async () => {
   await using door = await openDoor()
   const client = clientOf(door)
   const { id } = await client.run({ code: '1' })
@@ -100,7 +100,7 @@ test('A foreign execution is as unknown as one that never was', async () => {
   letGo()
 })
 
-test('One job has eight readers at most', async () => {
+test('A job has at most eight readers', async () => {
   const { road, letGo } = talking(['one'])
   await using door = await openDoor({ road })
   const { id } = await clientOf(door).submit({ code: '1' })

@@ -155,7 +155,7 @@ test('A receiver at an address that is not public is never dialled', async () =>
   queue.close()
 })
 
-test('What was not delivered is delivered after the next start', async () => {
+test('Undelivered messages are delivered after the next start', async () => {
   await using server = await receiver((_, response) => response.end())
   const queue = openQueue(':memory:')
   const before = hooks('http://127.0.0.1:1/hook', queue)

@@ -130,7 +130,7 @@ test('A message that is no job is told what is wrong, and the connection closes'
   assert.equal(door.jobs.length, 0)
 })
 
-test('What is wrong before the upgrade is answered over HTTP', async () => {
+test('Errors before the upgrade are answered over HTTP', async () => {
   await using door = await openDoor()
   const foreign = { ...bearer(adminKey), origin: 'https://evil.example' }
   assert.equal(await refusal(open(door, foreign)), 403)

@@ -22,7 +22,7 @@ const executions = () => new URL('/v1/executions', server.active).href
 const run = (body: object) => post(executions(), body, bearer(server.apiKey))
 
 test('S0-25: nothing of a server listens but its two doors: each other hop is a socket that only its ends hold', async () => {
-  // One of each wall, so that what they would open is open.
+  // Runs a job on each kind of wall first, so that any socket they open exists.
   const ran = await run({ code: 'print(1)', language: 'python' })
   assert.ok([200, 503].includes(ran.status))
   const own = new Set([server.child.pid!, ...descendantsOf(server.child.pid!)].flatMap(socketsOf))

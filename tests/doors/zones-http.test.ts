@@ -123,7 +123,7 @@ suite('Zones over HTTP', () => {
     assert.equal((await ask('DELETE', `/v1/zones/${id}/count`)).status, 404)
   })
 
-  test('What is no code, no zone, or nobody of this tenant is refused', async () => {
+  test('Invalid code, an unknown zone and a job of another tenant are refused', async () => {
     assert.equal((await ask('POST', '/v1/zones', { code: 'return (' })).status, 422)
     assert.equal((await ask('POST', '/v1/zones', { code: '1', odd: 1 })).status, 422)
     assert.equal((await ask('GET', `/v1/zones/exec_${'0'.repeat(32)}`)).status, 404)

@@ -29,7 +29,7 @@ export type {
   MicroVMConfig,
   MicroVMProvider,
   NetworkPolicy,
-} from './sdk/microvm-provider.ts'
+} from './sdk/microvm-contract.ts'
 export type { Capability, IsolatedCapability, SafeCapability } from './contract/capability.ts'
 export { VM, type VMOptions } from './sdk/vm.ts'
 export { EffectError } from './sdk/effect-error.ts'

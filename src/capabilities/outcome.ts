@@ -1,4 +1,5 @@
-import { type Outcome, type OutcomeError, withoutWall } from '../contract/outcome.ts'
+import { type Outcome, withoutWall } from '../contract/outcome.ts'
+import { type OutcomeError } from '../contract/outcome-error.ts'
 import { canonicalJson } from '../lib/canonical-json.ts'
 import { sha256 } from '../lib/hash.ts'
 import { encodeTagged } from '../lib/tagged.ts'

@@ -1,4 +1,4 @@
-import type { WallTrial } from './doctor-walls.ts'
+import type { WallTrial } from './wall-trial.ts'
 
 const MiB = 2 ** 20
 const PAGE_BYTES = 65_536

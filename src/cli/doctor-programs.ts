@@ -1,4 +1,4 @@
-import type { WallTrial } from './doctor-walls.ts'
+import type { WallTrial } from './wall-trial.ts'
 
 /**
  * Source of each attack attempt, which returns the list of its successes. Bounded even without a wall: an escaping

@@ -9,6 +9,7 @@ import type { Entry, Language } from '../contract/job.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Provider, Sandbox, TaskEnd } from '../contract/provider.ts'
 import { strengthOf } from '../contract/tier.ts'
+import type { Bait, GuestRun, WallTrial } from './wall-trial.ts'
 import { moduleTrials } from './doctor-modules.ts'
 import { inNode } from './doctor-node.ts'
 import { programTrials } from './doctor-programs.ts'
@@ -75,7 +76,7 @@ async function tryWay(
 ): Promise<readonly WallTrialResult[]> {
   await using bait = await layOut(folders)
   let heldBy: Sandbox['held'] = {}
-  const run: Run = async (code, limits) => {
+  const run: GuestRun = async (code, limits) => {
     const guest = { ...way, code, bait: bait.facts }
     const { held = {}, ...end } = await runGuest(provider, guest, { ...way.limits, ...limits })
     heldBy = held
@@ -93,17 +94,6 @@ async function tryWay(
   }
   return found
 }
-
-type Run = (
-  code: string,
-  limits?: Partial<Profile['limits']>,
-) => Promise<TaskEnd & { text: string }>
-type Bait = Awaited<ReturnType<typeof layOut>>
-export type WallTrial = readonly [
-  wall: string,
-  how: string,
-  holds: (run: Run, bait: Bait) => Promise<boolean>,
-]
 
 /** Trials of a provider in one language. */
 interface TrialSuite {
@@ -259,7 +249,7 @@ while (open.length > 0 && seen.length < 400) {
 return found`
 
 /** Bait: a file and a listener that counts connections. */
-async function layOut(folders: readonly string[]) {
+async function layOut(folders: readonly string[]): Promise<Bait & AsyncDisposable> {
   const folder = makeFolder(folders)
   const [canary, mark] = [join(folder, 'canary'), join(folder, 'mark')]
   writeFileSync(canary, canaryText)

@@ -7,7 +7,7 @@ import { MayflyError } from '../contract/error.ts'
 import { sha256 } from '../lib/hash.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import { sanitise } from '../output/sanitise.ts'
-import type { CliIo } from './policy.ts'
+import type { CliIo } from './cli-io.ts'
 
 export interface TrustOptions {
   readonly state?: string

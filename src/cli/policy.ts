@@ -10,15 +10,7 @@ import { simulatedText, simulateEgress } from './policy-simulate.ts'
 import { trust, type TrustOptions } from './policy-trust.ts'
 import { sanitise } from '../output/sanitise.ts'
 import { reportText, surfaceReport, surfaceWalls, type SurfaceQuery } from './policy-surface.ts'
-
-/** Process environment of a verb, replaceable in tests. */
-export interface CliIo {
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly cwd: string
-  readonly stdout: (text: string) => void
-  readonly stderr: (text: string) => void
-  readonly exit: (code: number) => void
-}
+import type { CliIo } from './cli-io.ts'
 
 const thisProcess = (): CliIo => ({
   env: process.env,

@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import type { Language } from '../contract/job.ts'
-import type { Outcome, OutcomeError } from '../contract/outcome.ts'
+import type { Outcome } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import { megabytes, formatValue } from './format-value.ts'
 import { frameOf } from './code-frame.ts'
 import { note, paint, table, type Globals } from './print.ts'

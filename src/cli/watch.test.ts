@@ -4,7 +4,7 @@ import type { Clock } from '../contract/clock.ts'
 import { allControls } from '../contract/controls.ts'
 import type { TimelineEntry } from '../contract/event.ts'
 import type { Profile } from '../contract/profile.ts'
-import { interruptedOutcome } from '../history/interrupted.ts'
+import { interruptedOutcome } from '../history/interrupted-outcome.ts'
 import { watch } from './watch.ts'
 
 /** Terminal or pipe, with a manual clock. */

@@ -27,22 +27,22 @@ export interface LiveView extends Disposable {
   end(outcome: Outcome): void
 }
 
-export interface WatchOptions {
+export interface WatchFlags {
   readonly stream: Pick<NodeJS.WriteStream, 'isTTY' | 'write' | 'columns' | 'rows'>
   readonly clock: Clock
 }
 
 /** View of `run --watch`: on a TTY a picture redrawn in place, otherwise a line per event. */
-export function watch(options: WatchOptions): LiveView {
+export function watch(options: WatchFlags): LiveView {
   return options.stream.isTTY && process.env['TERM'] !== 'dumb'
     ? new Live(options)
     : new Lines(options)
 }
 
 class Lines implements LiveView {
-  readonly #stream: WatchOptions['stream']
+  readonly #stream: WatchFlags['stream']
 
-  constructor({ stream }: WatchOptions) {
+  constructor({ stream }: WatchFlags) {
     this.#stream = stream
   }
 
@@ -73,7 +73,7 @@ class Lines implements LiveView {
 }
 
 class Live implements LiveView {
-  readonly #options: WatchOptions
+  readonly #options: WatchFlags
   readonly #timeline: TimelineEntry[] = []
   #next: Timer
   #life: Pick<Life, 'plan' | 'wall'> = { plan: noPlan, wall: '' }
@@ -85,7 +85,7 @@ class Live implements LiveView {
   /** True if the cursor is at a line start: output of the job is never overdrawn. */
   #isFree = true
 
-  constructor(options: WatchOptions) {
+  constructor(options: WatchFlags) {
     this.#options = options
     this.#next = this.#again()
   }

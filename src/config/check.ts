@@ -4,12 +4,7 @@ import { deepFreeze } from '../lib/deep-freeze.ts'
 import type { KeyPath } from './positions.ts'
 import { scheduleFaults, scheduleWarnings } from './schedules.ts'
 import { nearestName } from './variables.ts'
-
-/** A fault at a path of the configuration. */
-export interface Fault {
-  readonly path: KeyPath
-  readonly message: string
-}
+import type { Fault } from './fault.ts'
 
 export type ConfigCheck =
   | { readonly ok: true; readonly values: ConfigValues; readonly warnings: readonly Fault[] }

@@ -3,7 +3,8 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import type { Config, ConfigValues } from '../contract/config.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
 import { stateFolder } from '../lib/state-folder.ts'
-import { checkConfig, type Fault, finishConfig } from './check.ts'
+import { checkConfig, finishConfig } from './check.ts'
+import { type Fault } from './fault.ts'
 import {
   defaultOrigin,
   fileLayer,

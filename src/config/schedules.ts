@@ -5,7 +5,7 @@ import { messageOf } from '../contract/error.ts'
 import type { Reaction } from '../contract/phase.ts'
 import { zoneKinds } from '../contract/zones.ts'
 import { durationMsMax } from '../contract/units.ts'
-import type { Fault } from './check.ts'
+import type { Fault } from './fault.ts'
 import type { KeyPath } from './positions.ts'
 
 type Schedules = ConfigValues['schedules']

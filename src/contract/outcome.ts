@@ -3,6 +3,7 @@ import { findingSchema, severity } from './verdict.ts'
 import { explained } from './profile.ts'
 import { timelineEntry } from './event.ts'
 import { ranFunctionSchema, zonesMadeSchema } from './zones.ts'
+import { outcomeError } from './outcome-error.ts'
 
 /**
  * Job statuses with the exit code of `mayfly run`. 2 is a usage error, which never becomes a job.
@@ -23,17 +24,6 @@ export const usageExitCode = 2
 
 export const status = z.enum(Object.keys(exitCodeOf) as [Status, ...Status[]])
 export type Status = keyof typeof exitCodeOf
-
-export const outcomeError = z
-  .object({
-    code: z.string(),
-    name: z.string().optional(),
-    message: z.string(),
-    /** Positions refer to the user's source. */
-    stack: z.string().optional(),
-    details: z.unknown().optional(),
-  })
-  .readonly()
 
 export const artifact = z
   .object({
@@ -225,7 +215,6 @@ export const outcomeSchema = z
   .readonly()
 
 export type Outcome = z.infer<typeof outcomeSchema>
-export type OutcomeError = z.infer<typeof outcomeError>
 export type Encoding = z.infer<typeof encoding>
 export type PendingWork = z.infer<typeof pending>
 export type OmittedArtifact = z.infer<typeof leftOut>

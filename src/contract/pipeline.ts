@@ -11,9 +11,9 @@ import type {
   DisplayItem,
   Encoding,
   Outcome,
-  OutcomeError,
   Status,
 } from './outcome.ts'
+import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'
 import type { CallAnswer, Capture, Sandbox, Task, TaskEnd, TaskIo } from './provider.ts'
 import type { Signed } from './signature.ts'

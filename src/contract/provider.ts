@@ -7,9 +7,9 @@ import type {
   Encoding,
   OmittedArtifact,
   NetworkAttempt,
-  OutcomeError,
   PendingWork,
 } from './outcome.ts'
+import type { OutcomeError } from './outcome-error.ts'
 import type { Profile } from './profile.ts'
 import type { Stdin } from './surroundings.ts'
 import type { Strength, TierName } from './tier.ts'

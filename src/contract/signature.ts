@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { ErrorCode } from './error.ts'
-import type { OutcomeError } from './outcome.ts'
+import type { OutcomeError } from './outcome-error.ts'
 
 /**
  * A signer's statement about code: its bytes, its files, its maximum grants and its expiry. The

@@ -1,5 +1,5 @@
 import type { KillCause, TaskEnd } from './provider.ts'
-import type { OutcomeError } from './outcome.ts'
+import type { OutcomeError } from './outcome-error.ts'
 
 /** End of a life whose wall crashed or never answered. */
 export function lost(message: string): TaskEnd {

@@ -26,7 +26,8 @@ import { riskAnalysisSchema } from '../contract/zones.ts'
 import { widthMax, widthMin } from '../web/page/picture/svg.js'
 import { bodyExamples } from './doors/examples.ts'
 import { problemSchema } from './http/problem.ts'
-import { configBody, configInForce, defaultProvider } from './doors/configuration.ts'
+import { defaultProvider } from './doors/configuration.ts'
+import { configBody, configInForce } from './http/configuration-body.ts'
 import {
   activeContent,
   executionList,
@@ -71,7 +72,7 @@ const schemas = {
   Provider: [providerRow, 'output'],
   DefaultProvider: [defaultProvider, 'input'],
   ConfigPatch: [configBody, 'input'],
-  ConfigInForce: [configInForce, 'output'],
+  ConfigDocument: [configInForce, 'output'],
   Problem: [problemSchema, 'output'],
   Threat: [threatRow, 'output'],
   Version: [versionBody, 'output'],
@@ -207,7 +208,7 @@ export function openApi(version: string): Json {
           'Prefer another wall',
           'From the next job on; jobs under way end on theirs. Never below what a job needs',
           body('DefaultProvider'),
-          'ConfigInForce',
+          'ConfigDocument',
           changeProblems,
         ),
       },
@@ -218,7 +219,7 @@ export function openApi(version: string): Json {
           'From the next job on, until the server ends. What is wider needs the scope config:widen, which admin does not ' +
             'include; details.widens names it',
           body('ConfigPatch'),
-          'ConfigInForce',
+          'ConfigDocument',
           changeProblems,
         ),
       },

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { status, type Outcome } from '../contract/outcome.ts'
-import { interruptedOutcome } from './interrupted.ts'
+import { interruptedOutcome } from './interrupted-outcome.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 /**

@@ -1,22 +1,5 @@
-import { type Outcome, withoutWall } from '../contract/outcome.ts'
 import { parseJson } from '../lib/parse-json.ts'
 import type { ExecutionRow, History } from './history.ts'
-
-/** Outcome of a job whose server died. The audit log has a closed line for it. */
-export function interruptedOutcome(id: string): Outcome {
-  return {
-    id,
-    status: 'failed',
-    result: null,
-    encoding: 'json',
-    error: {
-      code: 'INTERRUPTED',
-      message: 'The end of this job was lost: its server stopped under it',
-    },
-    ...withoutWall(),
-    profile: { digest: '', explain: [] },
-  }
-}
 
 /** Origins whose jobs may be requested later. */
 const KEPT_ORIGINS: ReadonlySet<unknown> = new Set(['http', 'websocket', 'event', 'queue'])

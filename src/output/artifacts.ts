@@ -1,4 +1,5 @@
-import type { Artifact, OutcomeError } from '../contract/outcome.ts'
+import type { Artifact } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 import { sha256 } from '../lib/hash.ts'
 

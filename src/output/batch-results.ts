@@ -1,4 +1,5 @@
-import type { CallEnd, OutcomeError } from '../contract/outcome.ts'
+import type { CallEnd } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { CallAnswer, TaskEnd } from '../contract/provider.ts'
 import { boundError } from './error.ts'
 import { mismatch, readResult } from './result.ts'

@@ -1,4 +1,5 @@
-import type { DisplayItem, OutcomeError } from '../contract/outcome.ts'
+import type { DisplayItem } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 
 /** Limits of rich output: items, and UTF-16 units of one text and of all. */

@@ -1,4 +1,4 @@
-import type { OutcomeError } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { TaskEnd } from '../contract/provider.ts'
 

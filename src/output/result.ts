@@ -1,4 +1,5 @@
-import type { Encoding, OutcomeError } from '../contract/outcome.ts'
+import type { Encoding } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { Mismatch } from './schema-walk.ts'
 import { decodeTagged, TaggedError, taggedDepthMax } from '../lib/tagged.ts'
 import { parseJson } from '../lib/parse-json.ts'

@@ -1,7 +1,7 @@
 import { type Config, type EscalationStep, isProduction, type Tenant } from '../contract/config.ts'
 import type { Control } from '../contract/controls.ts'
 import type { JobAsked, Language } from '../contract/job.ts'
-import type { OutcomeError } from '../contract/outcome.ts'
+import type { OutcomeError } from '../contract/outcome-error.ts'
 import type { FieldReason } from '../contract/profile.ts'
 import type { Ability } from '../contract/provider.ts'
 import type { TierSubstitute } from '../contract/pipeline.ts'

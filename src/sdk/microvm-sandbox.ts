@@ -22,7 +22,7 @@ import type {
   FileSystemPolicy,
   MicroVMProvider,
   NetworkPolicy,
-} from './microvm-provider.ts'
+} from './microvm-contract.ts'
 import { parseJson } from '../lib/parse-json.ts'
 
 const MB = 2 ** 20

@@ -1,4 +1,4 @@
-import type { Constant, Primitive, Value } from './value.ts'
+import type { Constant, Primitive, Value } from './constant.ts'
 
 /** Longest text created by constant folding. */
 const textUnitsMax = 65_536

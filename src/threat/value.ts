@@ -2,19 +2,7 @@ import { foldBinary, foldCall, foldUnary } from './fold.ts'
 import { memberOf, notYet, type KeyOf } from './members.ts'
 import { isFunction, lookUp } from './scope.ts'
 import type { Binding, Node, Source, PatternStep } from './syntax.ts'
-
-/**
- * Static value of an expression, if known: a constant, or a path from a global or a module (`process.env`,
- * `module:fs.readFile`). Paths that begin with `%` denote unnamed values: `%fn` some function, `%constructor`
- * the constructor of some object, `%Function` the constructor of functions, `%proto` some object's prototype.
- * Of several possible values the most suspicious is used.
- */
-export type Value = Constant | { readonly kind: 'path'; readonly path: string }
-export interface Constant {
-  readonly kind: 'constant'
-  readonly value: Primitive | readonly Primitive[]
-}
-export type Primitive = string | number | boolean | null | undefined
+import type { Constant, Primitive, Value } from './constant.ts'
 
 /** Maximum nesting of expressions, aliases included. */
 const stepsMax = 200

@@ -1,20 +1,12 @@
 import type { HttpBindings } from '@hono/node-server'
 import * as z from 'zod'
-import { configSchema, overrideSchema } from '../../contract/config.ts'
+import { configSchema } from '../../contract/config.ts'
 import { MayflyError } from '../../contract/error.ts'
 import type { ChangeConfig, Door } from '../http/door.ts'
 import type { Identity } from '../http/keys.ts'
 import { invalid } from '../http/problem.ts'
 import { json } from '../http/json-response.ts'
-
-/** The body of `PATCH /v1/config`. */
-export const configBody = overrideSchema
-/** Input type: omitted fields stay unchanged, so the body is passed on unparsed. */
-export type ConfigBody = z.input<typeof configBody>
-
-/** The answer: every field that can change at run time, with its current value. */
-export const configInForce = configBody
-export type ConfigInForce = z.output<typeof configInForce>
+import { configBody, type ConfigBody } from '../http/configuration-body.ts'
 
 /** The body of `PUT /v1/providers/default`. */
 export const defaultProvider = z.strictObject({

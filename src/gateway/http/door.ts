@@ -13,7 +13,7 @@ import type { History } from '../../history/history.ts'
 import type { Meters } from '../../telemetry/meters.ts'
 import type { Threats } from '../../telemetry/threats.ts'
 import type { RequestBodies } from './body.ts'
-import type { ConfigBody, ConfigInForce } from '../doors/configuration.ts'
+import type { ConfigBody, ConfigDocument } from './configuration-body.ts'
 import type { Keys } from './keys.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { LiveJobs } from './live-jobs.ts'
@@ -25,7 +25,7 @@ import type { Refusals } from './refusals.ts'
 import type { FairShare } from './fair-share.ts'
 import type { JobSlots } from './job-slots.ts'
 import type { ProviderRow } from '../../contract/answers.ts'
-import type { ThreatReaders } from '../doors/threats.ts'
+import type { ThreatReaders } from './threat-readers.ts'
 import type { SessionTokens } from './session-token.ts'
 import type { RequestTrace } from './request-trace.ts'
 
@@ -47,7 +47,7 @@ export type RunJob = (
 export type ChangeConfig = (
   patch: ConfigBody,
   by: { readonly principal: string; readonly mayWiden: boolean },
-) => Promise<ConfigInForce>
+) => Promise<ConfigDocument>
 
 export type Readiness =
   | { readonly ready: true; readonly walls: readonly string[] }

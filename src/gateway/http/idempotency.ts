@@ -25,7 +25,7 @@ export interface IdempotencyClaim {
   readonly id: string
 }
 
-export type ClaimResult =
+export type KeyClaim =
   | {
       readonly kind: 'new'
       /** Releases the key: nothing ran under it. */ readonly release: () => void
@@ -36,7 +36,7 @@ export type ClaimResult =
  * Claims an idempotency key for a job, or finds the outcome of the job that holds it. Throws MayflyError INVALID for
  * another body or a malformed key, CONFLICT while the first job runs or after its outcome expired.
  */
-export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim): ClaimResult {
+export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim): KeyClaim {
   const { tenant, principal, key, digest, id } = asked
   if (!KEY.test(key)) {
     throw new MayflyError(

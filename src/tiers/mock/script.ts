@@ -1,5 +1,6 @@
 import type { Control } from '../../contract/controls.ts'
-import type { Encoding, OutcomeError } from '../../contract/outcome.ts'
+import type { Encoding } from '../../contract/outcome.ts'
+import type { OutcomeError } from '../../contract/outcome-error.ts'
 import type { LimitCode, Task } from '../../contract/provider.ts'
 import { seeded } from './seeded.ts'
 import { parseJson } from '../../lib/parse-json.ts'

@@ -1,0 +1,18 @@
+import type { Outcome } from '../contract/outcome.ts'
+import { withoutWall } from '../contract/outcome.ts'
+
+/** Outcome of a job whose server died. The audit log has a closed line for it. */
+export function interruptedOutcome(id: string): Outcome {
+  return {
+    id,
+    status: 'failed',
+    result: null,
+    encoding: 'json',
+    error: {
+      code: 'INTERRUPTED',
+      message: 'The end of this job was lost: its server stopped under it',
+    },
+    ...withoutWall(),
+    profile: { digest: '', explain: [] },
+  }
+}

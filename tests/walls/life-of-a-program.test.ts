@@ -28,8 +28,8 @@ import { assertInTime, beside } from '../fixtures/lateness.ts'
 import { isMissing, unable } from './process-stands.ts'
 
 /**
- * One program that nobody changed, and what it may still do as its life goes by: by its own words, by what reached a
- * server outside, and by the processes of this machine.
+ * Rights of one unmodified program over its phases, measured by its own output, by the requests that reach a server
+ * outside, and by the processes of this machine.
  */
 /** Fetches at one second, is refused at six, halved at eight, dead at ten: as it stands there, or so much faster. */
 const pace = process.env['MAYFLY_LONG'] === undefined ? 0.4 : 1

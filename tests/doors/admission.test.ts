@@ -13,7 +13,7 @@ import { newJob } from '../../src/job.ts'
 import { startWarden } from '../../src/sdk/start-warden.ts'
 import { makePlace, startServer, whenReady, type Place, type Server } from './program.ts'
 
-/** How many jobs run at once: those that sleep are in nobody's way, and memory counts as what stands. */
+/** Concurrency of jobs: sleeping jobs use no CPU share, and memory counts as measured. */
 const MiB = 2 ** 20
 const busyMax = 4 * availableParallelism()
 const many = busyMax * 3

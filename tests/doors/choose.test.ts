@@ -12,7 +12,7 @@ import { makePlace, mayfly } from './program.ts'
 const place = makePlace()
 let library: Mayfly
 
-/** A wall that answers its own name, whatever the code. */
+/** A wall that answers its own name for any code. */
 function wall(
   name: string,
   tier: TierName,
@@ -63,7 +63,7 @@ suite('Choosing a wall', () => {
     assert.match(because(outcome, 'providers.isolated-vm'), /strength 1 is below 4 \(asked\)/)
   })
 
-  test('With a tier it gets exactly that one, whatever it costs', async () => {
+  test('A job that names a tier gets exactly that one, at any cost', async () => {
     assert.equal((await library.run({ code: 'return 1', tier: 'userkernel' })).result, 'dear')
   })
 

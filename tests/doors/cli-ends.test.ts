@@ -116,7 +116,7 @@ suite('Each end of a job has its exit code, and the outcome is whole', () => {
     })
 
   test('130 cancelled: SIGINT', async () => {
-    // Its first line there says that a phase has begun: the job runs, and whoever listens for signals does.
+    // The first line on stderr says that a phase has begun: the job runs, and the signal handlers are installed.
     const args = ['--timeout', '20s', '--watch']
     const ran = await run(
       { title: '', status: 'cancelled', source: 'for (;;) {}', args },

@@ -12,7 +12,7 @@ export interface Collector extends AsyncDisposable {
   readonly metrics: Map<string, ReceivedMetric>
   readonly resources: Record<string, unknown>[]
   readonly headers: IncomingHttpHeaders[]
-  /** Bodies that came, whatever was answered. */
+  /** Request bodies received, with any answer. */
   bodies: number
   /** Answered in place of 200, as long as there are some. */
   readonly answers: number[]

@@ -52,7 +52,7 @@ scope = {}
 exec(open(os.environ['MAYFLY_CODE']).read(), scope)
 print(json.dumps(scope['main'](json.load(open(os.environ['MAYFLY_INPUT'])))))`
 
-/** A child like any other: what it prints is its result, and whatever lies in its folder is an artifact. */
+/** Plain child process: its output is the result, and files in its folder are artifacts. */
 function plain(language: Language, command: readonly string[]): Provider {
   const run = async ({ code, inputText }: Task): Promise<TaskEnd> => {
     const ended = { status: 'ok', encoding: 'json', cpuTime: 0 } as const

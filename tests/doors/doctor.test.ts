@@ -175,7 +175,7 @@ function isAbout(layer: string): (missing: { readonly layer: string }) => boolea
   return (missing) => missing.layer === layer
 }
 
-/** How to become somebody without rights, or why that cannot be done here. */
+/** Command prefix that drops to an unprivileged uid, or the reason why it cannot be done here. */
 function becoming(): readonly string[] | string {
   const setpriv = findProgram('setpriv')
   if (process.getuid?.() !== 0 || !setpriv) return 'only root can become somebody else'

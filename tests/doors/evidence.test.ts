@@ -297,7 +297,7 @@ def main(input):
 export default () => (console.log('holds'), globalThis.held = held, held.length)`,
 }
 
-/** A secret is planted, and whoever prints it is looked into. */
+/** Plants a secret; a program that prints it is captured. */
 const capturing = `[anomalies]
 honeytokens = true
 [schedules.default]
@@ -392,7 +392,7 @@ suite('A job that asks to be captured', () => {
     assert.match(stderr, /^Captured [\d.]+ MB: mayfly evidence extract exec_\w+ FOLDER$/m)
   })
 
-  test('A program that left by itself, and a wall that nobody looks into, are said to hold nothing', async (t) => {
+  test('A program that exited by itself, and a wall without memory capture, have no capture and a reason', async (t) => {
     const left = await ran(jailKinds[0], 'python', 'import os; os._exit(0)')
     if (left) assert.equal(left['status'], 'ok')
     const args = ['run', '-', '--capture', '--language', 'js', '--json']

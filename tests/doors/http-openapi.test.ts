@@ -82,7 +82,7 @@ interface Operation {
   }
 }
 
-test('Off loopback, /openapi.json and /docs are served to whoever has a key', async () => {
+test('Off loopback, /openapi.json and /docs need a key', async () => {
   await using door = await openDoor({ host: '0.0.0.0', insecureHttp: true })
   for (const path of ['/openapi.json', '/docs']) {
     const url = door.gateway.activeUrl + path

@@ -109,7 +109,7 @@ test('HEAD gives the headers of GET and no body', async () => {
   }
 })
 
-test('A large file comes whole, and one that nobody reads to its end is closed', async () => {
+test('A large file arrives whole, and its fd is closed if the client does not read to its end', async () => {
   await using files = await site()
   const bytes = Buffer.alloc(5_000_000, 'abcdefg')
   await writeFile(join(files.path, 'large.txt'), bytes)

@@ -68,7 +68,7 @@ test('The same words of another owner are another key', async () => {
   assert.equal(door.jobs.length, 2)
 })
 
-test('A key under which nobody could run anything may be tried again', async () => {
+test('An idempotency key whose job could not run may be retried', async () => {
   let isUp = false
   const road: RunJob = async (job) => endOf(job, { status: isUp ? 'ok' : 'unavailable' })
   await using door = await openDoor({ road })

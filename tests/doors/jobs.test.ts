@@ -10,8 +10,8 @@ import { documentOf, makePlace, mayfly, startServer, whenReady, type Server } fr
 import { post } from './http-door.ts'
 
 /**
- * Jobs as people bring them, with the configuration that nobody wrote: unmodified libraries, in the isolate, through
- * each door, with the result that the same code gives outside.
+ * Common jobs with the default configuration: unmodified libraries, in the isolate, through each door, with the result
+ * that the same code has outside.
  */
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const resolve = createRequire(import.meta.url).resolve

@@ -35,7 +35,7 @@ const code = JSON.stringify(
 const poison = String.raw`{"h":[],"\\":0}`
 const clean = String.raw`{"h":1,"\"":2}`
 
-suite('Keys of JSON are what was written, whatever somebody else sent before', () => {
+suite('JSON keys arrive unchanged after a request that tries to poison the parser', () => {
   for (const provider of ['isolated-vm', 'bubblewrap', 'embedded'])
     test(`S0-16: through ${provider}`, async (t) => {
       if (isMissing(t, { way: 'bubblewrap' })) return

@@ -245,7 +245,7 @@ suite('Overriding the configuration while it is in force (S4-16)', () => {
   })
 })
 
-test('A provider that nobody uses opens no file (S4-18)', { skip: noStrace() }, () => {
+test('An unused provider opens no file (S4-18)', { skip: noStrace() }, () => {
   const trace = join(place.cwd, 'trace')
   const args = [
     '-f',

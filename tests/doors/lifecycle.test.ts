@@ -90,7 +90,7 @@ for (const [who, name, skip] of everybody)
         const all = [server.child.pid!, ...descendantsOf(server.child.pid!)]
         server.child.kill('SIGKILL')
         assert.equal(await lost, undefined)
-        // A launcher that loses whoever started it in the middle of its start waits for ever: the next start ends it.
+        // A launcher (bwrap) whose parent dies during its start blocks for ever: the next start sweeps it.
         const left = await remaining(all)
         assert.deepEqual(
           left.filter((one) => !one.includes('(bwrap)')),

@@ -9,7 +9,7 @@ const alertMsMax = 1000
 /** A machine that stood still does not do so each time. */
 const triesMax = 4
 
-/** Tells when it did what nobody should. */
+/** Prints the time of its forbidden action. */
 const program: Program = {
   name: 'monitored',
   language: 'python',
@@ -141,7 +141,7 @@ suite(
         assert.ok((both.fields['pids'] as unknown[]).includes(parent))
       })
 
-    test('S0-27: Nobody is told in place of another, by whatever address it asks', async (t) => {
+    test('S0-27: A request is never attributed to another process, for any source address', async (t) => {
       if (isMissing('cc', t)) return
       await using stand = await openStand()
       const { events } = await askersTold(stand, borrowed)
@@ -218,8 +218,8 @@ async function alertedInTime(
 }
 
 /**
- * Lives until who asked is told of each connection. It is not where nobody finds out in time, as on a machine that is
- * busy with others; the last life is answered.
+ * Repeats the life until each connection is attributed to a process; attribution can come too late on a busy machine.
+ * Returns the last life.
  */
 async function askersTold(
   stand: Awaited<ReturnType<typeof openStand>>,

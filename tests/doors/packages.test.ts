@@ -215,7 +215,7 @@ suite('Limits of packages', () => {
     await assert.rejects(library.run({ ...job, files }, { packages }), { code: 'INVALID' })
   })
 
-  test('no maker leaves anything half-made, and nobody else can list the layers', () => {
+  test('a failed build leaves no partial layer, and other users cannot list the layers', () => {
     const folders =
       process.getuid?.() === 0 ? [layerFolderFor(0), layerFolderFor(serverUid)] : [layerFolder()]
     for (const folder of folders) {

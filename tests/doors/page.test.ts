@@ -322,7 +322,7 @@ Table()
     assert.match(shown.text, /^A life, ok after .*Zone main\. Phase full/)
   })
 
-  test('A finding leads to its place in the editor, and a need counts against nobody', async () => {
+  test('A finding leads to its position in the editor, and a need adds no risk', async () => {
     await run('const a = 1\nreturn eval("a + 1")')
     assert.match(await text('detail'), /no: its wall holds that/)
     await page.locator('#detail button.place').first().click()

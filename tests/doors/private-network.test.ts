@@ -133,7 +133,7 @@ suite('Networks as companies have them', () => {
     assert.ok(!registry.asked.includes('GET /hello-from-job'))
   })
 
-  test("a rule for Mayfly's own ports lets nobody out to them", async () => {
+  test("a rule for Mayfly's own ports does not open them to a guest", async () => {
     const own = makePlace()
     const port = 20_000 + Math.floor(Math.random() * 20_000)
     const rule = (of: number) => `{ host = "http://127.0.0.1:${of}", private = true }`

@@ -63,7 +63,7 @@ export function makePlace(who: Who = 'self'): Place {
 const become = ['setpriv', '--reuid', `${ordinaryUid}`, '--regid', `${ordinaryUid}`]
 become.push('--clear-groups', '--')
 
-/** Why nobody here can become an ordinary user, or false where that is possible. */
+/** Reason why the tests cannot become an ordinary user, or false. */
 export function noOrdinaryUser(): string | false {
   if (process.getuid?.() !== 0) return 'only root can become somebody else'
   try {

@@ -45,7 +45,7 @@ suite('Artifacts come back into a folder', () => {
     ])
   })
 
-  test('A file that somebody else wrote or changed stays, is told, and the outcome with it', async (t) => {
+  test('A file that the user wrote or changed is kept and reported, and the outcome is still printed', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     mkdirSync(inside('own'))
     chmodSync(inside('own'), 0o777)
@@ -79,7 +79,7 @@ suite('Artifacts come back into a folder', () => {
     assert.equal(lstatSync(inside('linked/x.txt')).isSymbolicLink(), true)
   })
 
-  test('A list that somebody planted as a link is neither read nor written through', async (t) => {
+  test('A planted symbolic link in place of the list is neither read nor written through', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     mkdirSync(inside('planted'))
     chmodSync(inside('planted'), 0o777)

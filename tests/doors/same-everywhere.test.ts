@@ -239,7 +239,7 @@ suite('The outcome is the same everywhere', () => {
   test('S0-14: where Python is missing it is said so, and the rest is there', async (t) => {
     const none = noMounts()
     if (none) return t.skip(none)
-    // The interpreter is covered by a file that nobody can start, where only this command sees it.
+    // Bind-mounts /dev/null over the interpreter in a mount namespace of this command alone.
     const shell = 'mount --bind /dev/null "$(realpath /usr/bin/python3)" && exec "$@"'
     const hidden = (args: readonly string[]) => {
       const words = [...mountFlags(), 'sh', '-c', shell, 'sh', process.execPath, bin, ...args]

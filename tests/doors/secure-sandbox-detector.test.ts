@@ -141,7 +141,7 @@ suite('SandboxThreatDetector', () => {
         assert.deepEqual([analyzed, count], [0, 2])
       })
 
-      test('A signature that nobody would look at is an error', async () => {
+      test('A signature that would not be verified is an error', async () => {
         await assert.rejects(detector.analyzeCode(code, trusted), { code: 'INVALID' })
       })
     })

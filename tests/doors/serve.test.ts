@@ -67,7 +67,7 @@ suite('A job over HTTP', () => {
       assert.ok(details)
     })
 
-  test('A job that asks for what nobody knows is 422 with the paths, and no job in the record', async () => {
+  test('A job with unknown fields is 422 with their paths, and leaves no line in the record', async () => {
     const before = await admitted()
     const { status, json } = await send({ code: 'return 1', limits: { timeuot: 1 }, speed: 9 })
     assert.equal(status, 422)

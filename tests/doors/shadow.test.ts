@@ -13,7 +13,7 @@ const state = join(place.state, 'library')
 const events: Event[] = []
 let library: Mayfly
 
-/** A wall of another tier that doubles its input, whatever the code. */
+/** A wall of another tier that doubles its input for any code. */
 const doubling: Provider = {
   ...createMockProvider({
     script: (task) => [{ stdout: 'said\n' }, { result: Number(task.inputText) * 2 }],

@@ -101,7 +101,7 @@ test('A client that goes away cancels its job', async () => {
   await told.promise
 })
 
-test('A reader that does not read holds its own guest back and nobody else (S4-58)', async () => {
+test('A slow reader applies back-pressure to its own guest only (S4-58)', async () => {
   let passed = 0
   const road: RunJob = async (job, { tap, signal }) => {
     if (job.inputText !== '"flood"') return endOf(job)

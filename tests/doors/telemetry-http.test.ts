@@ -143,7 +143,7 @@ test('A key has eight readers at most, and a reader that leaves makes room', asy
   assert.equal((await other.frames(1)).length, 1)
 })
 
-test('A reader that does not read is cut off and counted, and keeps nobody else waiting', async () => {
+test('A slow reader is disconnected and counted, and does not delay others', async () => {
   await using house = await open()
   const socket = connect(house.door.activePort, '127.0.0.1')
   await once(socket, 'connect')

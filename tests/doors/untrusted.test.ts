@@ -5,7 +5,7 @@ import { after, suite, test } from 'node:test'
 import { trustFile } from '../../src/config/trust.ts'
 import { documentOf, makePlace, mayfly, startServer } from './program.ts'
 
-/** A mayfly.toml that came with what somebody cloned: it gives all that it can. */
+/** Hostile mayfly.toml of a cloned repository: grants all that it can. */
 const planted = `network = "open"
 escalation = { 0 = "isolate" }
 [[tenants]]
@@ -18,7 +18,7 @@ on_anomaly = { high = "record" }
 fs_policy = { ReadOnly = ["/etc"] }
 `
 
-suite('A mayfly.toml that nobody trusts', () => {
+suite('An untrusted mayfly.toml', () => {
   const place = makePlace()
   after(() => place.remove())
   const write = (text: string, name = 'mayfly.toml') => writeFileSync(join(place.cwd, name), text)

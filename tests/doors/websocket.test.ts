@@ -235,7 +235,7 @@ test('A flood of pings is cut off, and unread answers do not pile up', async () 
   await closed
 })
 
-test('A reader that does not read holds its own guest back and nobody else', async () => {
+test('A slow reader applies back-pressure to its own guest only', async () => {
   let passed = 0
   const chunk = 'x'.repeat(65_536)
   const road: RunJob = async (job, { tap, signal }) => {

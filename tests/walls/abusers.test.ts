@@ -80,7 +80,7 @@ suite('Twenty abusers', { skip: unable('python') }, () => {
     })
 
   for (const way of jailKinds)
-    test(`${way}: what children share with whoever made them counts once where a group counts, and where none does their end is told`, async (t) => {
+    test(`${way}: memory shared with forked children counts once under a memory cgroup; without one the job ends and says why`, async (t) => {
       if (isMissing(t, { way })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       // Ten times the forty MiB that all of them share: four times what the job may have.

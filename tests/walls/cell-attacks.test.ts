@@ -274,7 +274,7 @@ test('a forged message of the isolate itself is only a message', async () => {
   }
 })
 
-test('a rejection that nobody handles ends the job with its error, whatever it returned in that turn', async () => {
+test('an unhandled rejection ends the job with its error, also if it returned in the same turn', async () => {
   for (const code of [
     'Promise.reject(new TypeError("stray")); setTimeout(() => {}, 1); await new Promise((r) => setTimeout(r, 10)); return 1',
     'Promise.reject(new TypeError("stray")); return 1',
@@ -312,7 +312,7 @@ test('ten thousand rejections end a job once, and what is thrown may be anything
   }
 })
 
-test('ten thousand promises that never settle keep nobody waiting, and timers that are set for ever do', async () => {
+test('ten thousand pending promises do not keep a job alive, and endless timers do', async () => {
   const idle = await inCell('for (let i = 0; i < 10_000; i++) new Promise(() => {}).then(() => 1)')
   assert.deepEqual([idle.status, idle.pending], ['ok', undefined])
   const busy = await inCell('const again = () => setTimeout(again, 1); again()', { timeoutMs: 300 })
@@ -322,7 +322,7 @@ test('ten thousand promises that never settle keep nobody waiting, and timers th
   assert.match(ticks.stdout, /^(tick\n)+$/)
 })
 
-test('a rejection nobody handles whose message loops holds only its own process, which is killed', async () => {
+test('an unhandled rejection whose message getter loops blocks only its own process, which is killed', async () => {
   const code = 'Promise.reject({ get message() { for (;;); } }); return 1'
   assert.equal(await inCellApart(code, { timeoutMs: 200 }, 1500), 'killed')
 })

@@ -50,14 +50,14 @@ test('top-level await works, and its failures are the job failures', async () =>
   assert.equal((await errorOf('throw null', asModule())).message, 'null')
 })
 
-test('a rejection nobody handles in a module is told apart from the failure of the module', async () => {
+test('an unhandled rejection in a module is distinct from the failure of the module', async () => {
   const code =
     'Promise.reject(new Error("stray")); await new Promise((r) => setTimeout(r, 5)); export default 7'
   const ran = await inCell(code, asModule())
   assert.deepEqual([ran.status, ran.error?.message], ['error', 'stray'])
 })
 
-test('a rejection nobody handles in an imported CommonJS file is the error of the job', async () => {
+test('an unhandled rejection in an imported CommonJS file is the error of the job', async () => {
   const files = { 'c.cjs': 'Promise.reject(new Error("stray")); exports.one = 1' }
   const ran = await inCell('import { one } from "./c.cjs"; export default one', asModule(files))
   assert.deepEqual([ran.status, ran.error?.message], ['error', 'stray'])

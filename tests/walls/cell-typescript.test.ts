@@ -88,7 +88,7 @@ export default (): void => fail('thrown ' + A.b + Own.one)`
   assert.equal(stderr, 'TypeError: printed\n    at fail (lib.ts:5:9)\n    at app.ts:4:7\n')
 })
 
-test('files are found by whatever name TypeScript gives them', async () => {
+test('files are found under each extension of TypeScript', async () => {
   const files = {
     'util.ts': 'export enum U { a = 1 }',
     'lib/index.ts': 'export const lib: number = 2',

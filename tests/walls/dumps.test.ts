@@ -14,7 +14,7 @@ const workers: readonly ProgramName[] = ['isolated-vm', 'wasi', 'analyst']
 suite('A worker that crashes', () => {
   for (const way of jailKinds)
     for (const worker of workers)
-      test(`${worker} by ${way}: leaves no dump, in a file or to whoever the kernel hands them to`, async (t) => {
+      test(`${worker} by ${way}: leaves no core dump, in a file or through the pipe of core_pattern`, async (t) => {
         if (isMissing(t, { way })) return
         const folder = mkdtempSync(join(tmpdir(), 'mayfly-dumps-'))
         const warden = holdWarden({ stateFolder: join(folder, 'state'), prefer: way })

@@ -7,7 +7,7 @@ const parents = [
   '/sys/fs/cgroup/mayfly',
 ]
 
-/** Control groups for walls that nobody is in: left behind, unless one is being made or removed right now. */
+/** Empty cgroups of walls: leaked, unless a wall is being created or removed right now. */
 export function emptyGroups(): readonly string[] {
   return parents.flatMap((parent) =>
     foldersIn(parent)

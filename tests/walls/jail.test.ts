@@ -5,8 +5,8 @@ import { findJailFacts, type JailLayer } from '../../src/jail/facts.ts'
 import { reachFrom, type JailWish } from './jailed.ts'
 
 /**
- * A program that reaches for everything around it is let into the jail: with every layer, with each one left out
- * (S4-39), and on poorer machines than this one. Whatever is missing, what is left holds.
+ * Runs a program that probes everything around it in the jail: with every layer, with each one left out (S4-39), and on
+ * machines with fewer kernel features. Without any one layer the others still hold.
  */
 const facts = findJailFacts()
 const jails: readonly (readonly [title: string, wish: JailWish, without?: JailLayer])[] = [

@@ -97,7 +97,7 @@ function programFor(facts: object, filtered: boolean): JailedProgram {
   }
 }
 
-/** Something of every kind to reach for, open to everybody, and somebody who counts who knocks. */
+/** Creates a target of each kind, open to every user, and counts the accesses to it. */
 async function layOut() {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-reach-'))
   chmodSync(folder, 0o777)

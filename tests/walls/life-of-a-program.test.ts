@@ -203,7 +203,7 @@ for (const way of jailKinds)
       }
     })
 
-    test('S2-8: it dies at its time to a tenth of a second when somebody sets the clock', async (t) => {
+    test('S2-8: it dies at its time to a tenth of a second when the system clock is set', async (t) => {
       if (isMissing(t, { way })) return
       const real = Date.now
       t.after(() => mock.restoreAll())
@@ -301,7 +301,7 @@ for (const way of jailKinds)
           const { status, json } = await post(url.href, job, headers)
           assert.equal(status, 202)
           await seen(mark, above)
-          // As a machine that sleeps: nobody of them has a turn, and its time goes by all the same.
+          // Simulates a suspended machine: no process is scheduled, and the deadline passes all the same.
           const all = [above, ...descendantsOf(above)]
           signalAll(all, 'SIGSTOP')
           await sleep(2 * lifeMs)

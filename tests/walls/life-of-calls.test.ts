@@ -110,7 +110,7 @@ for (const way of jailKinds)
     },
   )
 
-/** In an open that nobody answers, before its class is closed. */
+/** Blocks in open() of a FIFO without a reader, since before its class is closed. */
 const waits = `
 import ctypes, os
 os.mkfifo('/work/pipe')

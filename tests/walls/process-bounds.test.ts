@@ -74,7 +74,7 @@ suite('Bounds of a process wall', { skip: unable('python') }, () => {
       ])
     })
 
-    test(`${title}: whoever crashes leaves no dump, on a disk or to a program of this machine`, async (t) => {
+    test(`${title}: a crash leaves no core dump, on a disk or piped to a program of this machine`, async (t) => {
       if (isMissing(t, wish)) return
       for (const program of ['node', 'python'] as const) {
         const code =

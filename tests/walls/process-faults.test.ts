@@ -99,7 +99,7 @@ for (const way of jailKinds)
       assert.equal(ended(await library.run(answers(way))), 'ok')
     }
 
-    test('a program whose every process was stopped by somebody has its end in its time', async (t) => {
+    test('a program whose processes are all stopped from outside ends at its deadline', async (t) => {
       if (isMissing(t, { way })) return
       const { end, pids } = await running(guests.sleeps)
       for (const pid of pids) signal(pid, 'SIGSTOP')
@@ -187,7 +187,7 @@ except OSError as error:
       await nextOneRuns()
     })
 
-    test('a daemon that holds the outputs after the end of its program holds nobody', async (t) => {
+    test('a daemon that keeps the output pipes open after its program exits does not delay the outcome', async (t) => {
       if (isMissing(t, { way })) return
       const { end, pids } = await running(guests.leavesADaemon, { limits: { timeout: '20s' } })
       const outcome = await inTime(end, 'its end', soonMs)

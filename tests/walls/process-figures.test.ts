@@ -64,7 +64,7 @@ for (const way of jailKinds)
     test('S1-10: a busy loop gets what is stated of a core, within a tenth', async (t) => {
       if (isMissing(t, { way })) return
       const seen: { readonly share: number; readonly idle: number }[] = []
-      // A machine that is busy with others gives less now and then; nobody ever gets more.
+      // A busy machine gives less than the limit at times, and never more.
       for (let n = 0; n < tries / 2 && !seen.some(({ share }) => isNear(share)); n++) {
         const limits = { cpu: 0.2, timeout: '20s' }
         const [began, before] = [performance.now(), idleMs()]
@@ -77,7 +77,7 @@ for (const way of jailKinds)
         seen.every(({ share }) => share <= 0.2 * (1 + withinShare)),
         'it got more',
       )
-      // Little of a core comes after all who have more of one: what nobody else wanted it must have had.
+      // A small CPU weight is served last: with idle time on the machine the job must have reached its limit.
       const left = seen.filter(({ idle }) => idle > 0.5)
       assert.ok(
         left.length === 0 || seen.some(({ share }) => isNear(share)),
@@ -85,7 +85,7 @@ for (const way of jailKinds)
       )
     })
 
-    test('S4-21: times and memory are those that somebody outside sees', async (t) => {
+    test('S4-21: times and memory match measurements from outside', async (t) => {
       if (isMissing(t, { way })) return
       const code = `
 import ctypes, time
@@ -118,7 +118,7 @@ print("end", flush=True)`
         assert.ok(peak <= seen.bytes)
         return [
           ['its time', metrics.executionTime, between, sameShare],
-          // The program had started before its job: what it used until then is nobody's.
+          // The program was started before its job: CPU time used until then is not charged to the job.
           ['its processor time', metrics.cpuTime, seen.cpuMs, 0.15],
           ['its memory', peak, 100 * MiB, sameShare],
         ]

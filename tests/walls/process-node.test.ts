@@ -179,7 +179,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.match(program.stderr, /TypeError/)
   })
 
-  test('exit codes, rejections that nobody handles, promises that nothing settles', async () => {
+  test('exit codes, unhandled rejections, promises that never settle', async () => {
     const exit = await node({ code: 'console.log("out"); process.exit(3)' })
     assert.deepEqual([exit.head.exitCode, exit.head.error?.code, exit.stdout], [3, 'EXIT', 'out\n'])
     assert.equal((await node({ code: 'process.exitCode = 4' })).head.exitCode, 4)

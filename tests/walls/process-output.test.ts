@@ -9,7 +9,7 @@ import { Mayfly } from '../../src/index.ts'
 import { inTime, until } from '../conformance/stand.ts'
 import { isMissing, unable } from './process-stands.ts'
 
-/** Output of any length goes through; what nobody takes is not kept. */
+/** Output of any length passes through; unread output is not buffered (back-pressure). */
 const MiB = 2 ** 20
 const outputMiB = process.env['MAYFLY_LONG'] ? 1024 : 64
 /** Maximum growth of the server while output of any length passes through. */
@@ -65,7 +65,7 @@ for _ in range(${outputMiB * 16}): sys.stdout.buffer.write(block)`
   })
 
   for (const way of jailKinds)
-    test(`S4-58: ${way}: what nobody reads does not pile up, and its job can be cancelled`, async (t) => {
+    test(`S4-58: ${way}: unread output does not pile up, and its job can be cancelled`, async (t) => {
       if (isMissing(t, { way })) return
       const cancel = new AbortController()
       let heard = 0

@@ -119,7 +119,7 @@ for (const stand of stands) {
     const { isGrouped, isAsked } = stand
     const by = isGrouped ? 'cgroup' : 'watch'
 
-    test('S2-7: at once with different limits; whoever exceeds its own ends alone, and the other goes on', async (t) => {
+    test('S2-7: run at once with different limits; a zone over its limit ends alone, and the other continues', async (t) => {
       if (isMissing(t, stand)) return
       const bomb = 'import time; time.sleep(0.3); a = []\nwhile True: a.append(bytearray(1 << 20))'
       const code = `python3 -c '${bomb}' &

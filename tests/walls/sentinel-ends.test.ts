@@ -113,7 +113,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
         const named = all(outermost(wall), sentinel!)
         const killed = { sentinel: [sentinel!], warden: [warden], both: [sentinel!, warden] }
         for (const pid of killed[victim]) process.kill(pid, 'SIGKILL')
-        // With nobody left to lift its bounds, it dies at the pace that they allow.
+        // Without a warden to lift its cgroup limits, the wall exits at the pace that they allow.
         took.push(await goneAfter(named, victim === 'both' ? starvedMsMax : goneMsMax))
         if (victim === 'sentinel') assert.equal((await wall.end()).how, 'killed')
       }

@@ -36,7 +36,7 @@ const freezer = '/sys/fs/cgroup/freezer'
 const noFreezer = 'no freezer that holds what it traces is here, or it is not ours'
 const without = (...closed: CallClass[]) => callClasses.filter((name) => !closed.includes(name))
 
-/** Each waits in an open that nobody answers, or where it was after one. */
+/** Each thread blocks in open() of a FIFO without a reader, or in the state that followed one. */
 const source = `
 #define _GNU_SOURCE
 #include <errno.h>

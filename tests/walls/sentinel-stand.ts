@@ -38,7 +38,7 @@ const prepare = [
 
 let made: Promise<SentinelProgram> | undefined
 
-/** Throws where there is no compiler: whoever calls has skipped by name then. */
+/** Throws without a C compiler: callers skip their tests first. */
 export function program(): Promise<SentinelProgram> {
   made ??= openSentinel().then((found) => {
     if ('missing' in found) throw new Error(found.missing)

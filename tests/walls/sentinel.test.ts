@@ -13,7 +13,7 @@ import { until } from '../conformance/stand.ts'
 import { startAlone, type Alone } from './sentinel-stand.ts'
 import { openWhole, type WholeWall } from './whole-wall.ts'
 
-/** Calls of a wall that depend on its phase: closed in a moment, for good, whoever changes what while they are judged. */
+/** System calls closed by phase: at once and for good, also when arguments change while they are checked (TOCTOU). */
 const ways = ['embedded', ...(findProgram('bwrap') ? (['bubblewrap'] as const) : [])] as const
 const rounds = process.env['MAYFLY_LONG'] ? 1000 : 100
 const flipsByWay = process.env['MAYFLY_LONG'] ? 1000 : 50
@@ -115,7 +115,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
       assert.match(await roundAfter(wall), /exec=E.* fork=EAGAIN socket=EACCES/)
     })
 
-  test('are closed by the clock of the sentinel, in the order of their time, whatever order they are told in', async () => {
+  test('are closed by the clock of the sentinel, in the order of their time, for any order of the schedule', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     await wall.claim()
@@ -446,7 +446,7 @@ print('got %d of %d' % (got, tried), flush=True)
       assert.ok(judged.tried > 50, `${judged.tried} tries`)
     })
 
-  test('copies memory that a program can write, and of nobody but its wall', async () => {
+  test('copies the writable memory of its wall, and of no other process', async () => {
     const program = `
 import sys
 mark = bytes(b ^ 0x55 for b in ${JSON.stringify([...Buffer.from('mayfly-was-here')].map((byte) => byte ^ 0x55))})
@@ -460,7 +460,7 @@ sys.stdin.readline()`
   })
 
   test('copies what a program hides from a copy: behind what it never wrote, wrote as nothing, or may not read', async (t) => {
-    // Before that nobody tells which pages are a process's own.
+    // PAGEMAP_SCAN, which tells private pages, is new in Linux 6.7.
     const [major = 0, minor = 0] = os.release().split('.').map(Number)
     if (major * 100 + minor < 607) return t.skip(`Linux ${os.release()} does not tell`)
     const program = `

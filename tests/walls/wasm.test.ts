@@ -406,7 +406,7 @@ suite('The wasm wall', () => {
         { functions: [{ export: 'run', body: op.loop(op.branch(0)) }] },
         { functions: [{ export: 'run', body: [] }, { body: op.loop(op.branch(0)) }], start: 1 },
       ]) {
-        // By the deadline that the warden holds: nobody else is there to end it.
+        // Killed by the deadline in the warden: the worker itself is blocked in the loop.
         const end = await runModule(parts, { limits: { timeout: 200 } })
         assert.deepEqual([end.status, end.error?.code], ['timeout', 'TIMEOUT'], said(end))
         await nextAnswers()

@@ -24,7 +24,7 @@ const sleepers = {
 
 suite('Jobs that sleep', () => {
   for (const [language, code] of Object.entries(sleepers))
-    test(`${language}: of one key over HTTP all end, none is refused, and more run than may be busy`, async () => {
+    test(`${language}: jobs of one key over HTTP all end, none is refused, and more run at once than may be busy`, async () => {
       await inPlace(async (place) => {
         await using server = await startServer(place)
         await whenReady(server)

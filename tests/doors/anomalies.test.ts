@@ -213,7 +213,7 @@ for n in range(200):
     assert.ok(!anomalies(outcome).includes('sensitive-data'), JSON.stringify(outcome.timeline))
   })
 
-  test('S2-12: What a zone uses is told of that zone, and counts for the whole', async () => {
+  test('S2-12: CPU use of a zone is reported for that zone, and counts for the whole', async () => {
     const code = `function count(n) { let sum = 0; for (let at = 0; at < n * 1e8; at++) sum = (sum + at) % 97; return sum }
       return await count(input)`
     const outcome = await run({ code, input: 2, schedule: 'zoned', limits: { timeout: '20s' } })
@@ -300,7 +300,7 @@ for n in range(200):
     assert.deepEqual([outcome.status, outcome.result, anomalies(outcome)], ['ok', 42, []])
   })
 
-  test('S2-19: What an effect does is learned from its first runs, and becomes a policy no looser than the one in force', async () => {
+  test('S2-19: Behaviour of an effect is learned from its first runs, and becomes a policy no looser than the one in force', async () => {
     const effect = { effectId: 'double', code: 'return input * 2', input: 21 }
     for (let time = 0; time < runsToLearn; time++) assert.equal((await run(effect)).result, 42)
     const [proposed] = proposals(config, { effect: 'double' })

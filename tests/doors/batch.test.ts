@@ -38,7 +38,7 @@ suite('A batch in an isolate', () => {
     assert.ok(metrics.executionTime > 0)
   })
 
-  test('S4-57: One call that throws is alone in that, with its own error and place', async () => {
+  test('S4-57: A call that throws fails alone, with its own error and position', async () => {
     const code = 'if (input === 2) throw new TypeError("two")\nreturn input'
     const { status, ends, calls } = await batch({ code }, [1, 2, 3])
     assert.equal(status, 'ok')

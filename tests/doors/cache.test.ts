@@ -56,7 +56,7 @@ suite('The outcomes of idempotent jobs', () => {
     assert.deepEqual(recorded(first.id), ['admitted', 'ended'])
   })
 
-  test('S4-56: What was not declared idempotent runs each time, and tenants share nothing', async () => {
+  test('S4-56: A job not declared idempotent runs each time, and tenants share no results', async () => {
     const plain = await ask({ input: 2, idempotent: false })
     assert.equal(plain.metrics.cache, 'none')
     const mine = await ask({ input: 2 })

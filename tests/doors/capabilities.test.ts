@@ -65,7 +65,7 @@ suite('The documented configuration, in force', () => {
     return registry.execute(http, args)
   }
 
-  test('S4-37: it may run for thirty seconds, and is told so itself', async () => {
+  test('S4-37: a capability may run for thirty seconds, and can read the time it has left', async () => {
     const left = 'exports.handler = async (_, context) => context.getRemainingTimeInMillis()'
     const outcome = await run(left, [], 'handler')
     assert.equal(outcome.tier, 'process', JSON.stringify(outcome.error))
@@ -177,7 +177,7 @@ suite('Each capability has its own limits', () => {
     registry.register({ name: 'program', isolated: true, language: 'python', code: python })
   })
 
-  test('S4-7: one that goes on past its time is ended', async () => {
+  test('S4-7: a capability that exceeds its time limit is ended', async () => {
     const took: number[] = []
     do {
       const { status, metrics } = await registry.execute('brief')
@@ -229,7 +229,7 @@ suite('Each capability has its own limits', () => {
     assert.match(error?.message ?? '', /give "ccos.io.list-files" an fs_policy/)
   })
 
-  test('S4-12: one run calls two capabilities, each with limits of its own, and no third', async () => {
+  test('S4-12: a run calls two granted capabilities, each with limits of its own, and no third', async () => {
     const [input, output] = [join(folder, 'in.txt'), join(folder, 'one-run.txt')]
     const code = `
       const said = (call) => call.catch((error) => error.message)
@@ -273,7 +273,7 @@ suite('Each capability has its own limits', () => {
 })
 
 suite('Isolation is declared by the entry of a capability', () => {
-  test('S4-31: what only computes starts nothing, so it needs no configuration that holds', async () => {
+  test('S4-31: a capability that only computes starts no process, so it needs no valid configuration', async () => {
     await using registry = new CapabilityRegistry({ config: join(place, 'is-not-there.toml') })
     assert.equal(await registry.executeCapabilityWithMicroVM('math.add', [1, 2]), 3)
     const { tier, provider, result, evidence } = await registry.execute('math.add', [1, 2])
@@ -290,7 +290,7 @@ suite('Isolation is declared by the entry of a capability', () => {
     assert.equal(typeof fetched?.evidence.audit, 'number')
   })
 
-  test('S4-28: one that is declared safe and does more is caught, refused and recorded', async () => {
+  test('S4-28: a capability declared safe that does more is caught, refused and recorded', async () => {
     const registry = new CapabilityRegistry({ mayfly: shared })
     let runs = 0
     registry.register({
@@ -353,7 +353,7 @@ suite('A provider of one’s own', () => {
     return registry
   }
 
-  test('S4-38: it is initialised once, executes calls, is cleaned up, and is marked as not ours', async () => {
+  test('S4-38: a custom provider is initialised once, executes calls, is cleaned up, and is marked as custom', async () => {
     const custom = new CustomProvider()
     const registry = registryWith(custom)
     assert.deepEqual(await registry.executeCapabilityWithMicroVM(http, ['https://a.example']), {

@@ -97,7 +97,7 @@ suite('mayfly doctor tells the truth', { skip: unable() }, () => {
     assert.ok(report.warnings.some((warning) => warning.includes('signing key')))
   })
 
-  test('S4-33: where user namespaces are closed: what is missing, which setting closed them, and that this is CI is said', (t) => {
+  test('S4-33: with user namespaces closed it names the missing layer, the setting that closed them, and CI', (t) => {
     if (!facts.unshare || !facts.namespaces) return t.skip('no namespaces here to close')
     const close = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     const become = [facts.unshare, '--user', '--map-root-user', 'sh', '-c', close, 'sh']

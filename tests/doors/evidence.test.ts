@@ -269,7 +269,7 @@ suite('Evidence of a program', () => {
     return (await ask('GET', '/v1/sandboxes'))['items'][0].id
   }
 
-  test('S1-20: what it held in memory is found in the files, offline', async (t) => {
+  test('S1-20: planted memory contents are found in the extracted files, offline', async (t) => {
     const rows = (await ask('GET', '/v1/providers')) as unknown as {
       can: string[]
       available: boolean
@@ -337,7 +337,7 @@ suite('A job that asks to be captured', () => {
 
   for (const way of jailKinds)
     for (const [language, code] of Object.entries(jobs))
-      test(`S1-20: what it holds when it has ended is kept: ${language}, ${way}`, async (t) => {
+      test(`S1-20: memory at the end of a job is captured: ${language}, ${way}`, async (t) => {
         const outcome = await ran(way, language, code)
         if (!outcome) return t.skip('no wall here that can be looked into')
         const { status, result, stdout, timeline } = outcome
@@ -346,7 +346,7 @@ suite('A job that asks to be captured', () => {
         assert.ok((await heldBy(outcome)).includes(planted))
       })
 
-  test('S1-20: what it holds when its time is over is kept too', async (t) => {
+  test('S1-20: memory at a timeout is captured too', async (t) => {
     const code = jobs.python.replace('return len(held)', 'import time; time.sleep(60)')
     const outcome = await ran(jailKinds[0], 'python', code, '--timeout', '1s')
     if (!outcome) return t.skip('no wall here that can be looked into')
@@ -356,7 +356,7 @@ suite('A job that asks to be captured', () => {
     assert.ok((await heldBy(outcome)).includes(planted))
   })
 
-  test('S1-21: where an anomaly captures it is kept, and without one there is none', async (t) => {
+  test('S1-21: an anomaly with the reaction capture leaves a capture, and a calm run leaves none', async (t) => {
     const row = rows.find(({ name }) => name === jailKinds[0])
     if (!row?.available || !row.can.includes('capture-memory')) return t.skip('none to look into')
     writeFileSync(join(place.cwd, 'capturing.toml'), capturing)

@@ -32,7 +32,7 @@ async function runSigned(file: string, ...more: readonly string[]) {
   return { status, result, code: error?.code, signatureValid: security.signatureValid }
 }
 
-test('S3-50: what the command signs runs, what was changed since does not', async () => {
+test('S3-50: code signed by the command runs, code changed since does not', async () => {
   assert.equal(statSync(at('ada.key')).mode & 0o777, 0o600)
   const ran = await runSigned('job.js')
   assert.deepEqual(ran, { status: 'ok', result: 2, code: undefined, signatureValid: true })

@@ -112,7 +112,7 @@ suite('Zones of programs, through the library', { skip: missing && `no ${missing
     }
   })
 
-  test('S2-24: one is tightened and ended by hand, never loosened, and the rest goes on', async () => {
+  test('S2-24: a program zone is tightened and ended by hand, never loosened, and the rest continues', async () => {
     const code = `perl -e 'sleep 60'; echo on`
     const [main] = await mayfly.initializeExecution(code, { language: 'sh' })
     const zone = { execution: main!.execution, id: 'pearl' }
@@ -176,7 +176,7 @@ phases = [{ name = "work", for = "15s", memory = "100MB" }]
     throw new Error('It never came to that')
   }
 
-  test('S2-25: one is seen, tightened and ended, and the rest goes on', async () => {
+  test('S2-25: a program zone is listed, tightened and ended, and the rest continues', async () => {
     const code = `perl -e 'sleep 60'; echo on`
     const { status, body } = await ask('POST', '/v1/zones', { code, language: 'sh' })
     assert.equal(status, 202)

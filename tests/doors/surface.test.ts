@@ -49,7 +49,7 @@ const mayfly = async (...words: readonly string[]) => {
 }
 
 for (const wall of ['bubblewrap', 'embedded'])
-  test(`S2-26: What the list of a phase names can be done in it and nothing else of that, ${wall}`, async (t) => {
+  test(`S2-26: Actions in the list of a phase succeed in that phase, and no others, ${wall}`, async (t) => {
     if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
     const file = join(folder, `${wall}.py`)
     writeFileSync(file, program)
@@ -78,7 +78,7 @@ for (const wall of ['bubblewrap', 'embedded'])
     assert.deepEqual(result, listed, JSON.stringify(error))
   })
 
-test('S2-26: What a run could reach is told with it, by the wall that it had: without a sentinel calls stay open', async (t) => {
+test('S2-26: --explain lists the reachable surface on the wall of the run: without a sentinel calls stay open', async (t) => {
   if (isMissing('cc', t)) return
   const file = join(folder, 'explained.py')
   writeFileSync(file, 'print(1)')

@@ -33,7 +33,7 @@ function never() { return 0 }
 const good = await checkAll([2, 3])
 return good ? sum([2, 3]) : never()`
 
-test('S2-5: what ran is in the outcome, in the record and on the terminal, by every wall that runs js', async () => {
+test('S2-5: executed functions are in the outcome, in the record and on the terminal, on every wall that runs js', async () => {
   const proved = await mayfly.providers()
   const tracing = proved
     .filter(

@@ -21,7 +21,7 @@ after(async () => {
 const executions = () => new URL('/v1/executions', server.active).href
 const run = (body: object) => post(executions(), body, bearer(server.apiKey))
 
-test('S0-25: nothing of a server listens but its two doors: each other hop is a socket that only its ends hold', async () => {
+test('S0-25: a server listens on its two ports only: each other hop is a socket that only its ends hold', async () => {
   // Runs a job on each kind of wall first, so that any socket they open exists.
   const ran = await run({ code: 'print(1)', language: 'python' })
   assert.ok([200, 503].includes(ran.status))

@@ -112,7 +112,7 @@ suite('Zones over HTTP', () => {
     assert.match(outcome.body.result, /was revoked when "count" was tightened/)
   })
 
-  test('S2-25: one zone is ended, and the rest goes on', async () => {
+  test('S2-25: ending one zone leaves the rest running', async () => {
     const { id } = (await ask('POST', '/v1/zones', { code: slow })).body
     await alive(id)
     const ended = await ask('DELETE', `/v1/zones/${id}/count`)

@@ -52,7 +52,7 @@ test('S2-20: analyzeCode lists the areas of a source, each with its lines', asyn
   assert.ok(risk > 0)
 })
 
-test('S2-20: of thirty sources, what checks input, goes out, opens files or starts programs, with its lines', async () => {
+test('S2-20: thirty sources: functions that validate input, use the network, open files or start programs are found, with their lines', async () => {
   const sources = new URL('../fixtures/areas/', import.meta.url)
   const names = readdirSync(sources)
   assert.equal(names.length, 30)

@@ -111,7 +111,7 @@ result = len(children)`
     })
 
   for (const way of jailKinds)
-    test(`${way}: what a program shares with its children is memory too`, async (t) => {
+    test(`${way}: shared mappings of a program are charged as memory too`, async (t) => {
       if (isMissing(t, { way })) return
       const folder = mkdtempSync(join(tmpdir(), 'mayfly-abusers-'))
       const code = `

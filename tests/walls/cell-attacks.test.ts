@@ -69,7 +69,7 @@ test('S3-2: typed arrays, arrays and strings beyond the memory limit end with ME
   }
 })
 
-test('S3-2: one allocation beyond the limit ends with MEMORY, or can be caught', async () => {
+test('S3-2: a single allocation beyond the limit ends with MEMORY, or can be caught', async () => {
   const ran = await inCell('return new Uint8Array(1e9).length', { memoryMiB: 16 })
   assert.deepEqual([ran.status, ran.error?.code], ['limit', 'MEMORY'])
   assert.equal(

@@ -143,7 +143,7 @@ for (const way of jailKinds)
       return { ...supervised, said: lines.map((line) => JSON.parse(line) as Said) }
     }
 
-    test('S2-3: it fetches, is refused, has half a core, and is dead, each at its time; what was open is cut', async (t) => {
+    test('S2-3: a program fetches, is refused, has half a core, and is killed, each at its time; open connections are cut', async (t) => {
       if (isMissing(t, { way })) return
       const { http, echo } = world.ports
       const network = networkOf({ allow: [`http://a.example:${http}`, `*://a.example:${echo}`] })
@@ -283,7 +283,7 @@ for (const way of jailKinds)
       }
     })
 
-    test('S2-8: it is over a tenth of a second after all of Mayfly and it itself stood still past its time', async (t) => {
+    test('S2-8: a program stopped with all of Mayfly past its deadline ends within 0.1 s after SIGCONT', async (t) => {
       if (isMissing(t, { way })) return
       const place = makePlace()
       try {

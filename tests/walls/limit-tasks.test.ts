@@ -59,7 +59,7 @@ suite(
   () => {
     for (const way of jailKinds)
       test(
-        `${way}: of ${lives} lives none has a process that starts another, where only limits hold them`,
+        `${way}: no process forks after the limit, in ${lives} lives without a pids cgroup`,
         { skip: withoutCompiler },
         async (t) => {
           if (isMissing(t, { way })) return

@@ -28,7 +28,7 @@ result = said`
 
 suite('Bounds of a process wall', { skip: unable('python') }, () => {
   for (const { title, wish } of stands) {
-    test(`${title}: nothing of this machine but its programs, a clean environment, a name of its own`, async (t) => {
+    test(`${title}: the program sees only the installed programs, a clean environment, and its own host name`, async (t) => {
       if (isMissing(t, wish)) return
       process.env['PROCESS_WALL_SECRET'] = 'seen'
       const { stdout, stderr } = await script(
@@ -45,7 +45,7 @@ suite('Bounds of a process wall', { skip: unable('python') }, () => {
       assert.ok(Number(beyond) <= 1)
     })
 
-    test(`${title}: nothing can be written but /work, /tmp and /dev/shm, and /proc tells of its own alone`, async (t) => {
+    test(`${title}: only /work, /tmp and /dev/shm are writable, and /proc shows only its own processes`, async (t) => {
       if (isMissing(t, wish)) return
       const { stdout } = await script(
         wish,

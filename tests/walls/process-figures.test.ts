@@ -142,7 +142,7 @@ print("end", flush=True)`
       })
     })
 
-    test('S4-21: what was ended at its time has used what it used, too', async (t) => {
+    test('S4-21: a job ended by its deadline reports its CPU time, too', async (t) => {
       if (isMissing(t, { way })) return
       const { status, metrics, stdout } = await run(way, {
         code: `
@@ -161,7 +161,7 @@ while True:
       assert.ok(metrics.cpuTime <= metrics.executionTime + 100, `${metrics.cpuTime} ms`)
     })
 
-    test('S4-21: what kills itself, or leaves without a word, has used what it used', async (t) => {
+    test('S4-21: a program that kills itself or calls _exit reports its CPU time', async (t) => {
       if (isMissing(t, { way })) return
       for (const last of ['os.kill(os.getpid(), 9)', 'os._exit(3)']) {
         const code = `
@@ -278,7 +278,7 @@ def main(secret):
         )
     })
 
-    test('S4-55: what is kept ready is taken by the next job, used once, and made again', async (t) => {
+    test('S4-55: a spare is taken by the next job, used once, and replaced', async (t) => {
       if (isMissing(t, { way })) return
       for (const [language, code] of [
         [

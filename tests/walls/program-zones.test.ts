@@ -140,7 +140,7 @@ for (const stand of stands) {
       })
     })
 
-    test('S2-7: nothing leaves its zone by forking twice, by a session of its own, or by becoming another program', async (t) => {
+    test('S2-7: no process leaves its zone by a double fork, by setsid, or by exec of another program', async (t) => {
       if (isMissing(t, stand)) return
       const fill =
         'my @a; while (1) { push @a, "y" x (1 << 20); select undef, undef, undef, 0.004 }'

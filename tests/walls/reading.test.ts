@@ -26,7 +26,7 @@ def main(input):
 
 for (const way of jailKinds)
   suite(`Reading from a disk: ${way}`, { skip: unable('python') }, () => {
-    test('S1-10: it is as slow as was stated where the wall says that it holds that, and said nowhere else', async (t) => {
+    test('S1-10: reading is as slow as its limit on walls that claim to enforce io, and no other wall claims it', async (t) => {
       if (isMissing(t, { way })) return
       const made = await makeProcesses(way, {}, 'python')
       try {

@@ -21,15 +21,15 @@ export interface Asker {
   readonly packages?: readonly PackageLayer[]
   /** Analyses zones regardless of the schedule. */
   readonly zones?: NonNullable<Job['zones']>
-  /** Well-formed. */
+  /** Validated W3C traceparent header. */
   readonly traceparent?: string
 }
 
-/** As of keys. */
+/** Maximum length of a tenant name; the same limit as for API keys. */
 const TENANT_CHARACTERS_MAX = 64
 
 /**
- * Makes a Job of what was asked in this process. Input crosses as JSON text; what JSON cannot hold is refused here.
+ * Makes a Job from a request in this process. Input crosses as JSON text; a value without a JSON form is refused here.
  * Throws MayflyError INVALID with `details` [{path, message}].
  */
 export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
@@ -68,7 +68,7 @@ export function newJob(asked: JobRequest, who: Asker, clock: Clock): Job {
 
 /**
  * The inputs of a batch as one list, a call without an input of its own having the job's; else `inputText` as it is.
- * Throws MayflyError INVALID for what JSON cannot hold.
+ * Throws MayflyError INVALID for an input without a JSON form.
  */
 export function batchTextOf({ calls }: Pick<JobAsked, 'calls'>, inputText: string): string {
   if (!calls) return inputText

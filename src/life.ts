@@ -6,7 +6,7 @@
  *
  * Every entry point (library, HTTP, page, command line) makes a Job and calls `run`; nothing runs untrusted code by
  * another way. Rooms take a value and return one. The end of a job is a value too: only a bug or a broken host throws,
- * and the record says what became of the job then.
+ * and the record then has the end of the job.
  */
 import { isBroken, messageOf, MayflyError } from './contract/error.ts'
 import type { TimelineEntry } from './contract/event.ts'

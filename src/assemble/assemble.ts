@@ -83,13 +83,13 @@ export interface Assembly extends AsyncDisposable {
   readonly effects: Effects
   /** Anomaly detection over all lives. */
   readonly guard: Guard
-  /** Jobs under way, and what an operator can take from them. */
+  /** Live jobs, and orders of an operator to them. */
   readonly operations: Operations
   /** Store of memory captures taken from walls. */
   readonly evidence: Evidence
   /** Counts since this was opened; of jobs, those with a line in the record. */
   statistics(): EventCounts
-  /** Each provider with what its probe proved; probes what was not probed yet. */
+  /** Each provider with the result of its probe; probes those not probed yet. */
   providers(): Promise<readonly ProvedProvider[]>
   /** The walls that this configuration can choose, proved. */
   walls(): Promise<readonly ProvedProvider[]>
@@ -110,7 +110,7 @@ export interface Assembly extends AsyncDisposable {
     patch: OverrideInput,
     by: { readonly principal: string; readonly mayWiden: boolean },
   ): Promise<Config>
-  /** Ports that this Mayfly listens on, as soon as it does: nothing in a wall is let out to them. */
+  /** Refuses egress from walls to these ports: the ones that this server listens on. */
   closePorts(ports: readonly number[]): void
   /** Loads a provider while running: listed, and chosen from the next job on. */
   add(provider: Provider): Promise<Availability>

@@ -10,11 +10,11 @@ import type { OpenFolders } from '../walls/folder-calls.ts'
 
 export interface ExitParts {
   readonly voice: Emitter
-  /** For tests: servers of their own that stand for the world outside. */
+  /** For tests: dials local servers in place of the internet. */
   readonly dial?: EgressParts['dial'] | undefined
-  /** Ports that this Mayfly listens on: never reached from a wall. */
+  /** Ports that this server listens on: never reached from a wall. */
   readonly ownPorts: () => ReadonlySet<number>
-  /** Scanner of what a run sends; false for a piece that must not leave. */
+  /** Scans bytes sent by a run; returns false for a chunk that must not leave. */
   readonly heed: (run: string) => ((piece: Buffer) => boolean) | undefined
 }
 

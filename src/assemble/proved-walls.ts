@@ -24,7 +24,7 @@ export class ProvedWalls {
   readonly #provings = new Map<string, Promise<void>>()
   #facts: readonly ProviderFacts[] = []
 
-  /** `others`: providers that the application brings; their code is trusted and runs in this process. */
+  /** `others`: third-party providers of the application; their code is trusted and runs in this process. */
   constructor(parts: {
     readonly loaders: ProviderLoaders
     readonly others: readonly Provider[]
@@ -47,7 +47,7 @@ export class ProvedWalls {
     })
   }
 
-  /** Names of Mayfly's own that are proved when a job first needs them. */
+  /** Names of built-in providers that are probed only when a job first needs them. */
   get unproved(): readonly string[] {
     return [...this.#loaders.keys()].filter((name) => name !== 'mock' && !this.#proofs.has(name))
   }
@@ -81,7 +81,7 @@ export class ProvedWalls {
     for (const name of [...this.#loaders.keys(), ...this.#known.keys()]) await this.proveNamed(name)
   }
 
-  /** Proves what may serve a language, cheap walls first, until `isServed` says that the next is not needed. */
+  /** Proves walls that may serve a language, cheap ones first, until `isServed` says that the next is not needed. */
   async proveUntil(language: Language, isServed: (next: string) => boolean): Promise<void> {
     for (const name of this.#loaders.keys()) {
       if (this.#proofs.has(name) || !mayServe(name, language)) continue

@@ -69,7 +69,7 @@ const tierOf: Readonly<Record<string, TierName>> = {
   ...Object.fromEntries(jailKinds.map((way) => [way, 'process'] as const)),
 }
 
-/** Whether a provider cannot be stronger than a tier, whatever its proof says. */
+/** True if no proof could make a provider stronger than a tier. */
 export function isNoStronger(name: string, tier: TierName): boolean {
   const own = tierOf[name]
   return own !== undefined && strengthOf[own] <= strengthOf[tier]

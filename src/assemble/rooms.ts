@@ -49,7 +49,7 @@ export interface RoomParts {
 }
 
 export interface WiredRooms extends Rooms {
-  /** The profile of a job whose signatures nobody looks at: for effects and plans of zones. */
+  /** Profile of a job without checking its signatures: for effects and plans of zones. */
   plan(job: Job, verdict: Verdict): Plan
 }
 

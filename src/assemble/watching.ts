@@ -15,12 +15,12 @@ export interface Watching {
   readonly guard: Guard
   /** Capabilities that the zones of an instance called in earlier runs. */
   pastOf(instance: ZoneInstance): PastCalls | undefined
-  /** Stores what its zones called in this run; a store that fails loses it, and says so. */
+  /** Stores the calls of its zones in this run; if the store fails they are lost, and an event says so. */
   learn(instance: ZoneInstance, run: string, called: PastCalls): void
   close(): Promise<void>
 }
 
-/** Opens what watches all lives. Its stores are opened at their first use. */
+/** Opens anomaly detection over all lives. Its stores are opened at their first use. */
 export function openWatching(parts: {
   readonly config: () => Config
   readonly clock: Clock

@@ -114,7 +114,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     return valueOf(await this.#isolated(capability, args, options))
   }
 
-  /** The same, with everything that is known of the call: limits, attempts to reach the network, place in the record. */
+  /** Like `executeCapabilityWithMicroVM`, but returns the whole outcome: limits, network attempts, line in the record. */
   async execute(
     name: string,
     args: readonly unknown[] = [],
@@ -137,7 +137,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     }
   }
 
-  /** Ends what it opened, and cleans up providers of one's own. Idempotent. */
+  /** Closes the Mayfly that it opened, and cleans up custom providers. Idempotent. */
   async close(): Promise<void> {
     this.#isOver = true
     const ends = [...this.#added.values()].map(async ({ provider, adding }) => {
@@ -195,7 +195,7 @@ export class CapabilityRegistry implements AsyncDisposable {
     return assembly.run(job, { signal })
   }
 
-  /** A provider of somebody else is initialised when it is first needed. */
+  /** Initialises a custom provider at its first use. */
   #add(chosen: string, assembly: ReturnType<typeof assemblyOf>): Promise<unknown> | undefined {
     const custom = this.#custom.get(chosen)
     const added = this.#added.get(chosen)
@@ -217,7 +217,7 @@ export class CapabilityRegistry implements AsyncDisposable {
 
 const CUSTOM = 'custom:'
 const never = new AbortController().signal
-/** Not all of them are on every machine: a call then ends as unavailable, and says why. */
+/** Tiers missing on a machine make a call end as unavailable, with the reason. */
 const known: ReadonlySet<string> = new Set(['auto', 'firecracker', ...providerNames, ...namedTiers])
 
 function wallOf(

@@ -19,10 +19,11 @@ import type { ExtraWalls, Pool } from '../pool/pool.ts'
 import type { ResultCache } from '../pool/result-cache.ts'
 import { createChooser, createProfiler } from '../profile/make-profile.ts'
 import { withinSignature } from '../profile/within-signature.ts'
+import type { TimelineListener } from '../contract/event.ts'
 import type { EventStream } from '../telemetry/event-stream.ts'
 import type { EventForwarder } from '../watch/event-forwarder.ts'
 import { zoneCosts } from '../zones/grant.ts'
-import { superviseZones } from '../zones/supervise-zones.ts'
+import { observeZones } from '../zones/observe-zones.ts'
 import type { CodeAnalysis } from './code-analysis.ts'
 import type { ProvedWalls } from './proved-walls.ts'
 import { isNoStronger, namedBy } from './providers.ts'
@@ -148,15 +149,25 @@ function supervised(
   const mayCapture = (run: string) => guard.mayCapture(run)
   const { tightens = [], can = [] } = parts.walls.find(sandbox.provider) ?? {}
   const abilities = { tightens: sandbox.tightens ?? tightens, can }
-  return operating.registerLife({ sandbox, profile, clock, on, can: abilities }, (hear) =>
-    superviseZones({ sandbox, clock, on: hear, learn }, (told) =>
-      guard.watchSupervisor(
-        overhearing.wrap(
-          supervise({ sandbox, profile, clock, voice, signal, on: told, keep, mutex, mayCapture }),
-        ),
-      ),
-    ),
-  )
+  const observers = [
+    operating.observe({ sandbox, profile, clock, can: abilities }),
+    observeZones({ sandbox, clock, learn }),
+    guard.observe(),
+    overhearing.observe(),
+  ]
+  const onKept: TimelineListener = (entry, isKept) => (isKept ? on?.(entry) : undefined)
+  return supervise({
+    sandbox,
+    profile,
+    clock,
+    voice,
+    signal,
+    on: onKept,
+    observers,
+    keep,
+    mutex,
+    mayCapture,
+  })
 }
 
 /** Zones are walls too: their share of the budget is taken before the job begins. */

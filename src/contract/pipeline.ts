@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 import type { Controls } from './controls.ts'
-import type { Event, TimelineEntry } from './event.ts'
+import type { Event, TimelineEntry, TimelineListener } from './event.ts'
 import type { CapturedFor, CapturedPart } from './evidence.ts'
 import type { Job } from './job.ts'
 import type {
@@ -178,6 +178,26 @@ export interface Supervisor extends AsyncDisposable {
   notice(event: Pick<Event, 'point' | 'zone' | 'fields'>): void
   /** User code has ended or is being ended: captures are still possible, changes are not. */
   readonly isOver: boolean
+}
+
+/** A life as its observers report to it. */
+export type LifeHandle = Omit<Supervisor, 'run' | typeof Symbol.asyncDispose>
+
+/**
+ * Hooks into one life, called by its supervisor. Observers are a list: the first is the outermost, sees a task first and
+ * an entry or an end last. A hook that is absent changes nothing; none throws.
+ */
+export interface LifeObserver {
+  /** Once, before the run. `emit` delivers a timeline entry of the observer's own to those outside of it. */
+  attach?(life: LifeHandle, emit: TimelineListener): void
+  /** Returns the task and its listener as observers inside of this one get them. */
+  begin?(task: Task, io: TaskListener): { readonly task: Task; readonly io: TaskListener }
+  /** Returns a timeline entry as observers outside of this one get it. */
+  entry?(entry: TimelineEntry, isKept: boolean): TimelineEntry
+  /** Returns the finished run likewise. */
+  end?(run: SupervisedRun): SupervisedRun
+  /** Last, also after a run that threw. */
+  close?(): void
 }
 
 /** An operator's order: its actor, reason and zone; without a zone, for the whole. */

@@ -3,16 +3,17 @@ import { hostCharactersMax } from '../contract/anomaly.ts'
 import type { Clock, Timer } from '../contract/clock.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { Event, TimelineListener, Emitter } from '../contract/event.ts'
+import type { Event, Emitter, TimelineEntry, TimelineListener } from '../contract/event.ts'
 import type { CapturedFor } from '../contract/evidence.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { KillCause, Sandbox, Task, TaskEnd, TaskIo } from '../contract/provider.ts'
 import type {
   KeepCapture,
-  TaskListener,
+  LifeObserver,
   OperatorOrder,
   SupervisedRun,
   Supervisor,
+  TaskListener,
 } from '../contract/pipeline.ts'
 import type { ProgramZoneAbout } from '../contract/zones.ts'
 import { ConditionPoller, type ZoneConditionAction } from './condition-poller.ts'
@@ -43,6 +44,8 @@ export interface SupervisorParts {
   readonly signal: AbortSignal
   /** Receives timeline entries as they are written, and whether each was kept; must not throw. */
   readonly on?: TimelineListener | undefined
+  /** Observers of this life, the outermost first. */
+  readonly observers?: readonly LifeObserver[]
   /** Stores captures; without it they are only summarised. */
   readonly keep?: KeepCapture | undefined
   /** Serialises the captures of this process. */
@@ -111,13 +114,29 @@ class Supervision implements Supervisor {
     const { schedule, controls, limits } = parts.profile
     this.#parts = parts
     this.#clock = new OwnedClock(parts.clock)
-    this.#timeline = new Timeline(parts.clock, parts.on)
+    this.#timeline = new Timeline(parts.clock, (entry, isKept) =>
+      this.#emit(this.#observers.length, entry, isKept),
+    )
     this.#events = new LifeEvents(parts.voice, (point, zone) =>
       this.#conditions.counters.count(point, zone),
     )
     this.#first = initialState(schedule, controls, limits.timeout)
     this.#life = this.#first.life
     parts.sandbox.watch((event) => this.notice(event))
+    for (const [place, observer] of this.#observers.entries())
+      observer.attach?.(this, (entry, isKept) => this.#emit(place, entry, isKept))
+  }
+
+  get #observers(): readonly LifeObserver[] {
+    return this.#parts.observers ?? []
+  }
+
+  /** Delivers an entry to the observers outside of `place`, the nearest first, and then to the caller. */
+  #emit(place: number, entry: TimelineEntry, isKept: boolean): void {
+    let seen = entry
+    for (const observer of this.#observers.slice(0, place).toReversed())
+      seen = observer.entry?.(seen, isKept) ?? seen
+    this.#parts.on?.(seen, isKept)
   }
 
   /** Runs the task, once. Faults of wall and guest are never thrown: the end reports them. */
@@ -126,6 +145,19 @@ class Supervision implements Supervisor {
       throw new MayflyError('CONFLICT', 'Cannot supervise a second task: a life is lived once')
     }
     this.#task = task
+    try {
+      let given: { readonly task: Task; readonly io: TaskListener } = { task, io }
+      for (const observer of this.#observers)
+        given = observer.begin?.(given.task, given.io) ?? given
+      let run = await this.#runTask(given.task, given.io)
+      for (const observer of this.#observers.toReversed()) run = observer.end?.(run) ?? run
+      return run
+    } finally {
+      for (const observer of this.#observers.toReversed()) observer.close?.()
+    }
+  }
+
+  async #runTask(task: Task, io: TaskListener): Promise<SupervisedRun> {
     this.#events.run = task.run
     // Ended before it began.
     if (this.#state === 'over') return await this.#done.promise

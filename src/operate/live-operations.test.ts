@@ -4,7 +4,7 @@ import { phasesOf, profileOf, scheduleOf, stage, taskOf } from '../../tests/sim/
 import { allControls, controlNames, isWithin, noNetwork } from '../contract/controls.ts'
 import type { Controls } from '../contract/controls.ts'
 import { MayflyError } from '../contract/error.ts'
-import type { TimelineEntry } from '../contract/event.ts'
+import type { TimelineEntry, TimelineListener } from '../contract/event.ts'
 import type { Operator } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Sandbox } from '../contract/provider.ts'
@@ -38,7 +38,7 @@ async function underWay(ms: number, parts: Parts = {}) {
     ...(parts.capture && { capture: parts.capture }),
   })
   const told: unknown[][] = []
-  const { operations, registerLife } = createLiveOperations({
+  const { operations, observe } = createLiveOperations({
     writeRecord(point, fields, { run, actor }) {
       if (parts.recordFails) throw new MayflyError('STATE', 'Cannot write')
       told.push([point, fields['zone'] ?? null, run, actor])
@@ -47,10 +47,9 @@ async function underWay(ms: number, parts: Parts = {}) {
   const heard: TimelineEntry[] = []
   const voice = { say: () => undefined }
   const { signal } = new AbortController()
-  const supervisor = registerLife(
-    { sandbox: stands, profile, clock, can: { tightens, can }, on: (one) => heard.push(one) },
-    (on) => supervise({ sandbox: stands, profile, clock, voice, signal, on }),
-  )
+  const observers = [observe({ sandbox: stands, profile, clock, can: { tightens, can } })]
+  const on: TimelineListener = (one, isKept) => void (isKept && heard.push(one))
+  const supervisor = supervise({ sandbox: stands, profile, clock, voice, signal, on, observers })
   const { run } = taskOf()
   let lived: SupervisedRun | undefined
   const life = supervisor.run(taskOf(), io).then((so) => (lived = so))
@@ -68,7 +67,7 @@ async function underWay(ms: number, parts: Parts = {}) {
       await life
       return lived!
     },
-    registerLife,
+    observe,
   }
 }
 

@@ -1,8 +1,8 @@
 import { controlsBeyond, controlNames, type Control, type Controls } from '../contract/controls.ts'
 import { MayflyError, messageOf } from '../contract/error.ts'
-import type { TimelineListener, Point } from '../contract/event.ts'
+import type { Point } from '../contract/event.ts'
 import type { Operations, Operator } from '../contract/live.ts'
-import type { KeepCapture, SupervisedRun, Supervisor } from '../contract/pipeline.ts'
+import type { KeepCapture, LifeObserver, SupervisedRun } from '../contract/pipeline.ts'
 import { captureMsMax, captureSummary, captureWaitMsMax } from '../contract/capture-summary.ts'
 import { createMutex, type Mutex } from '../lib/mutex.ts'
 import { OperatedLife, type LifeParts } from './operated-life.ts'
@@ -15,8 +15,8 @@ export const waitingMax = 8
 /** Operators' view of and orders to live sandboxes. */
 export interface LiveOperations {
   readonly operations: Operations
-  /** Registers a life for the duration of its run. */
-  registerLife(parts: LifeParts, make: (on: TimelineListener) => Supervisor): Supervisor
+  /** Makes an observer that registers a life for the duration of its run. */
+  observe(parts: LifeParts): LifeObserver
 }
 
 export interface LiveOperationsOptions {
@@ -204,33 +204,39 @@ export function createLiveOperations({
 
   return {
     operations,
-    registerLife(parts, make) {
+    observe(parts) {
       const life = new OperatedLife(parts)
-      const supervisor = life.createSupervisor(make)
+      const ended = Promise.withResolvers<SupervisedRun>()
+      // A run that throws is its caller's; operators only wait for it.
+      ended.promise.catch(() => undefined)
       return {
-        async run(task, io) {
+        attach: (handle, emit) => life.attach(handle, emit),
+        begin(task, io) {
           life.run = task.run
-          const ended = supervisor.run(task, io)
-          lives.set(task.run, { life, ended, orders: newQueue(), captures: newQueue() })
-          try {
-            const lived = await ended
-            return { ...lived, timeline: life.withOperatorEntries(lived.timeline) }
-          } finally {
-            lives.delete(task.run)
-          }
+          const queues = { orders: newQueue(), captures: newQueue() }
+          lives.set(task.run, { life, ended: ended.promise, ...queues })
+          return { task, io }
         },
-        tighten: (to, by) => supervisor.tighten(to, by),
-        terminate: (by) => supervisor.terminate(by),
-        zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
-        gone: (zone) => supervisor.gone(zone),
-        notice: (event) => supervisor.notice(event),
-        get isOver() {
-          return supervisor.isOver
+        entry(entry) {
+          life.record(entry)
+          return entry
         },
-        [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
+        end(lived) {
+          ended.resolve(lived)
+          return { ...lived, timeline: life.withOperatorEntries(lived.timeline) }
+        },
+        close() {
+          ended.reject(brokenRun(life))
+          lives.delete(life.run)
+        },
       }
     },
   }
+}
+
+/** For operators that wait for a run which threw; no effect after its end. */
+function brokenRun({ run }: OperatedLife): MayflyError {
+  return new MayflyError('NOT_FOUND', `Cannot find "${run}" any more: its run broke`)
 }
 
 const newQueue = (): OrderQueue => ({ last: Promise.resolve(), waiting: 0 })

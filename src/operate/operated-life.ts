@@ -5,7 +5,7 @@ import type { TimelineListener, TimelineEntry } from '../contract/event.ts'
 import type { LiveRow, LiveSandbox } from '../contract/live.ts'
 import type { Profile } from '../contract/profile.ts'
 import type { Ability, Sandbox } from '../contract/provider.ts'
-import type { Supervisor } from '../contract/pipeline.ts'
+import type { LifeHandle } from '../contract/pipeline.ts'
 import { mainZone } from '../contract/phase.ts'
 
 /** Limit of operator entries in one timeline; further operations are only in the record. */
@@ -18,8 +18,6 @@ export interface LifeParts {
   readonly profile: Profile
   readonly clock: Clock
   readonly can: Pick<LiveSandbox, 'tightens'> & { readonly can: readonly Ability[] }
-  /** Receives timeline entries as they are written; must not throw. */
-  readonly on?: ((entry: TimelineEntry) => void) | undefined
 }
 
 /** State of one life as seen from outside, derived from its timeline only. */
@@ -31,7 +29,8 @@ export class OperatedLife {
   readonly #tightened: TimelineEntry[] = []
   readonly #own: TimelineEntry[] = []
   #released: number | undefined
-  #supervisor: Supervisor | undefined
+  #supervisor: LifeHandle | undefined
+  #emit: TimelineListener = () => undefined
   #isFrozen = false
   #behaviorScore = 0
   run = ''
@@ -40,16 +39,14 @@ export class OperatedLife {
     this.parts = parts
   }
 
-  get supervisor(): Supervisor {
+  get supervisor(): LifeHandle {
     return this.#supervisor!
   }
 
-  /**
-   * Creates the supervisor, with this life as listener. Entries before the first phase belong to a life that never
-   * began.
-   */
-  createSupervisor(make: (on: TimelineListener) => Supervisor): Supervisor {
-    return (this.#supervisor = make((entry, isKept) => this.#hear(entry, isKept)))
+  /** Entries before the first phase belong to a life that never began. */
+  attach(supervisor: LifeHandle, emit: TimelineListener): void {
+    this.#supervisor = supervisor
+    this.#emit = emit
   }
 
   /** Throws MayflyError CONFLICT before the release of user code. */
@@ -69,7 +66,8 @@ export class OperatedLife {
     const isKept = this.#own.length < operatorEntriesMax
     const entry = { at: this.#age, zone: mainZone, ...line }
     if (isKept) this.#own.push(entry)
-    this.#hear(entry, isKept)
+    this.record(entry)
+    this.#emit(entry, isKept)
   }
 
   /** Merges operator entries into a timeline; the final `terminated` entry stays last. */
@@ -129,7 +127,8 @@ export class OperatedLife {
     return this.#released === undefined ? 0 : this.parts.clock.now() - this.#released
   }
 
-  #hear(entry: TimelineEntry, isKept: boolean): void {
+  /** Follows the timeline. */
+  record(entry: TimelineEntry): void {
     const { event, zone, phase, fields } = entry
     this.#released ??= this.parts.clock.now() - entry.at
     this.#counts.set(event, (this.#counts.get(event) ?? 0) + 1)
@@ -141,7 +140,6 @@ export class OperatedLife {
     if (typeof score === 'number') this.#behaviorScore = score
     if (event === 'terminated') this.#forget(zone)
     if (event === 'tightened') this.#keep(entry)
-    if (isKept) this.parts.on?.(entry)
   }
 
   /** A reason marks the end of the zone. */

@@ -23,10 +23,12 @@ async function live(
 ): Promise<number> {
   const [phase] = phasesOf(1000)
   const schedule = scheduleOf([{ ...phase!, terminateIf }])
-  const { supervisor, clock, io } = await stage({ script: () => [] }, profileOf({ schedule }))
-  const { sink, wrap } = createEventForwarder()
+  const { sink, observe } = createEventForwarder()
+  const observers = [observe()]
+  const staged = await stage({ script: () => [] }, profileOf({ schedule }), { observers })
+  const { supervisor, clock, io } = staged
   clock.after(100, () => events.forEach(sink))
-  const life = wrap(supervisor).run(taskOf({ run: 'exec_1' }), io)
+  const life = supervisor.run(taskOf({ run: 'exec_1' }), io)
   await clock.run()
   events.forEach(sink)
   return (await life).executionTime

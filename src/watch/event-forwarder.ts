@@ -1,11 +1,11 @@
 import type { Sink } from '../contract/event.ts'
-import type { Supervisor } from '../contract/pipeline.ts'
+import type { LifeHandle, LifeObserver } from '../contract/pipeline.ts'
 
 export interface EventForwarder {
   /** Subscriber to the event stream. */
   readonly sink: Sink
-  /** Registers a supervisor for the events of its life while it runs. */
-  wrap(supervisor: Supervisor): Supervisor
+  /** Makes an observer that registers a life for its events while it runs. */
+  observe(): LifeObserver
 }
 
 /**
@@ -14,7 +14,7 @@ export interface EventForwarder {
  * supervisor directly, its own events, and statements of the guest.
  */
 export function createEventForwarder(): EventForwarder {
-  const lives = new Map<string, Supervisor>()
+  const lives = new Map<string, LifeHandle>()
   return {
     sink({ run, point, zone, fields, trust, actor }) {
       if (run === null || actor === 'temporal' || point === 'anomaly/found') return
@@ -22,24 +22,20 @@ export function createEventForwarder(): EventForwarder {
       if (!isSeen) return
       lives.get(run)?.notice({ point, zone, fields })
     },
-    wrap: (supervisor) => ({
-      async run(task, io) {
-        lives.set(task.run, supervisor)
-        try {
-          return await supervisor.run(task, io)
-        } finally {
-          if (lives.get(task.run) === supervisor) lives.delete(task.run)
-        }
-      },
-      tighten: (to, by) => supervisor.tighten(to, by),
-      terminate: (by) => supervisor.terminate(by),
-      zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
-      gone: (zone) => supervisor.gone(zone),
-      notice: (event) => supervisor.notice(event),
-      get isOver() {
-        return supervisor.isOver
-      },
-      [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
-    }),
+    observe() {
+      let life: LifeHandle | undefined
+      let run = ''
+      return {
+        attach: (handle) => void (life = handle),
+        begin(task, io) {
+          run = task.run
+          lives.set(run, life!)
+          return { task, io }
+        },
+        close() {
+          if (lives.get(run) === life) lives.delete(run)
+        },
+      }
+    },
   }
 }

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { phasesOf, profileOf, scheduleOf, taskOf } from '../../tests/sim/simulated-life.ts'
+import {
+  phasesOf,
+  profileOf,
+  scheduleOf,
+  taskOf,
+  observedBy,
+} from '../../tests/sim/simulated-life.ts'
 import { SimulatedClock } from '../../tests/sim/simulated-clock.ts'
 import { configSchema, type ConfigInput } from '../contract/config.ts'
 import { allControls } from '../contract/controls.ts'
@@ -83,9 +89,8 @@ function houseOf(input: ConfigInput = {}) {
     for (let time = 0; time < (denials?.times ?? 0); time++) clock.after(denials!.at, deny)
     const sandbox = await createMockProvider({ script: () => own }).launch(as, clock)
     const { signal } = new AbortController()
-    const supervisor = guard.watchSupervisor(
-      supervise({ sandbox, profile: as, clock, voice, signal }),
-    )
+    const observers = [guard.observe()]
+    const supervisor = supervise({ sandbox, profile: as, clock, voice, signal, observers })
     const stdout = (chunk: Uint8Array) => void heard.push(Buffer.from(chunk).toString())
     const call = (name: string) => (heard.push(name), Promise.resolve('null'))
     const lived = supervisor.run(taskOf(), { stdout, stderr() {}, call })
@@ -293,7 +298,10 @@ suite('Reactions cannot be abused by a guest', () => {
       },
     } as unknown as Supervisor
     guard.begin({ ...jobOf(), id, tenant }, verdict, often)
-    await guard.watchSupervisor(supervisor).run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+    await observedBy(guard.observe(), supervisor).run(taskOf({ run: id }), {
+      stdout() {},
+      stderr() {},
+    })
     const mayCapture = guard.mayCapture(id)
     guard.end({ ...jobOf(), id, tenant })
     return mayCapture
@@ -339,9 +347,8 @@ suite('Reactions cannot be abused by a guest', () => {
           } as unknown as SupervisedRun)
         },
       } as unknown as Supervisor
-      await house.guard
-        .watchSupervisor(supervisor)
-        .run(taskOf({ run: id }), { stdout() {}, stderr() {} })
+      const io = { stdout() {}, stderr() {} }
+      await observedBy(house.guard.observe(), supervisor).run(taskOf({ run: id }), io)
       house.guard.end({ ...one, id })
       return answer
     }
@@ -475,11 +482,11 @@ test('Honeytokens are planted in the home folder and environment of programs, if
   const files = [{ path: '.aws/credentials', content: 'own', encoding: 'utf8' as const }]
   const io = { stdout() {}, stderr() {} }
   guard.begin(jobOf(), program, profile)
-  await guard.watchSupervisor(supervisor).run(taskOf({ files }), io)
+  await observedBy(guard.observe(), supervisor).run(taskOf({ files }), io)
   guard.begin(jobOf(), verdict, profile)
   guard.end(jobOf())
   guard.begin(jobOf(), verdict, profile)
-  await guard.watchSupervisor(supervisor).run(taskOf({ files }), io)
+  await observedBy(guard.observe(), supervisor).run(taskOf({ files }), io)
   assert.equal(given[0]?.[0], '.aws/credentials 3')
   assert.match(given[0]?.[1] ?? '', /^\.git-credentials \d+$/)
   assert.deepEqual(given[1], ['.aws/credentials 3'])

@@ -7,7 +7,7 @@ import { messageOf } from '../contract/error.ts'
 import type { Job } from '../contract/job.ts'
 import type { Outcome } from '../contract/outcome.ts'
 import type { Profile } from '../contract/profile.ts'
-import type { Supervisor } from '../contract/pipeline.ts'
+import type { LifeObserver } from '../contract/pipeline.ts'
 import { stricterThresholds } from '../contract/thresholds.ts'
 import { type Strength, strengthOf } from '../contract/tier.ts'
 import type { Verdict } from '../contract/verdict.ts'
@@ -18,7 +18,7 @@ import { type AnomalyAction, fullLimits, react, type ReactionLimits } from './re
 import type { RaisedFloor, RaisedFloorStore } from './raised-floors.ts'
 import { withObservation } from './trail.ts'
 import { type Honeytoken, honeytokensFor } from './honeytokens.ts'
-import { outboundCheck, watchSupervisor } from './watch-supervisor.ts'
+import { observeGuest, outboundCheck } from './observe-guest.ts'
 import { createLifeWatcher, type LifeFindings, type LifeWatcher } from './life-watcher.ts'
 
 /**
@@ -30,7 +30,7 @@ export interface Guard {
   begin(job: Job, verdict: Verdict, profile: Profile): void
   /** Honeytokens for a running job's environment and files; its output is scanned for them afterwards. */
   plantHoneytokens(run: string): readonly Honeytoken[]
-  watchSupervisor(supervisor: Supervisor): Supervisor
+  observe(): LifeObserver
   /** Check of one outgoing egress stream; undefined for a run without honeytokens. */
   outboundCheck(run: string): ((piece: Uint8Array) => boolean) | undefined
   /** Rate limit for captures of this run's code and tenant. */
@@ -194,7 +194,7 @@ export function createGuard(options: GuardOptions): Guard {
       watching.begin(job.id, { foreseen, baseline: known })
     },
     plantHoneytokens,
-    watchSupervisor: (supervisor) => watchSupervisor(supervisor, watchedParts),
+    observe: () => observeGuest(watchedParts),
     mayCapture: (run) => lives.get(run)?.capture ?? true,
     outboundCheck: (run) => outboundCheck(run, watchedParts, 'egress'),
     end(job, outcome) {

@@ -1,3 +1,4 @@
+import type { LifeObserver, Supervisor } from '../../src/contract/pipeline.ts'
 import { allControls, noFiles, noNetwork, type Controls } from '../../src/contract/controls.ts'
 import type { Point, TimelineEntry, Emitter } from '../../src/contract/event.ts'
 import type { Phase } from '../../src/contract/phase.ts'
@@ -85,7 +86,11 @@ export interface Said {
 }
 
 /** Life on a simulated clock: mock wall, supervisor and gate, as in the job pipeline. */
-export async function stage(mock: MockOptions, profile: Profile = profileOf()) {
+export async function stage(
+  mock: MockOptions,
+  profile: Profile = profileOf(),
+  { observers = [] }: { readonly observers?: readonly LifeObserver[] } = {},
+) {
   const clock = new SimulatedClock()
   const canceller = new AbortController()
   const said: Said[] = []
@@ -95,7 +100,7 @@ export async function stage(mock: MockOptions, profile: Profile = profileOf()) {
   const { signal } = canceller
   const heard: TimelineEntry[] = []
   const on = (entry: TimelineEntry) => void heard.push(entry)
-  const supervisor = supervise({ sandbox, profile, clock, voice, signal, on })
+  const supervisor = supervise({ sandbox, profile, clock, voice, signal, on, observers })
   const io: TaskIo = {
     stdout: (chunk) => gate.stdout(chunk),
     stderr: (chunk) => gate.stderr(chunk),
@@ -103,4 +108,21 @@ export async function stage(mock: MockOptions, profile: Profile = profileOf()) {
     call: (name) => Promise.resolve(JSON.stringify(name)),
   }
   return { clock, canceller, said, heard, sandbox, gate, supervisor, io, profile }
+}
+
+/** A supervisor of the test's own with one observer, called as the real one calls it. */
+export function observedBy(
+  observer: LifeObserver,
+  supervisor: Supervisor,
+): Pick<Supervisor, 'run'> {
+  observer.attach?.(supervisor, () => undefined)
+  return {
+    async run(task, io) {
+      const given = observer.begin?.(task, io) ?? { task, io }
+      const run = await supervisor.run(given.task, given.io)
+      const ended = observer.end?.(run) ?? run
+      observer.close?.()
+      return ended
+    },
+  }
 }

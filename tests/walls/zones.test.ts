@@ -14,7 +14,7 @@ import type { ZoneSplit } from '../../src/contract/zones.ts'
 import type { Supervisor } from '../../src/contract/pipeline.ts'
 import { makePlan } from '../../src/profile/make-profile.ts'
 import { supervise } from '../../src/lives/supervise.ts'
-import { superviseZones } from '../../src/zones/supervise-zones.ts'
+import { observeZones } from '../../src/zones/observe-zones.ts'
 import { withZones } from '../../src/zones/provider.ts'
 import { createIsolateProvider } from '../../src/tiers/isolated-vm/provider.ts'
 import { holdWarden } from '../../src/assemble/local-warden.ts'
@@ -84,9 +84,17 @@ async function live(
   let under: Supervisor | undefined
   const on = (entry: TimelineEntry) => queueMicrotask(() => during?.(under!, entry))
   const { signal } = new AbortController()
-  await using supervisor = superviseZones({ sandbox, clock: systemClock, on }, (hear) =>
-    supervise({ sandbox, profile, clock: systemClock, voice: { say() {} }, signal, on: hear }),
-  )
+  const observers = [observeZones({ sandbox, clock: systemClock })]
+  const voice = { say() {} }
+  await using supervisor = supervise({
+    sandbox,
+    profile,
+    clock: systemClock,
+    voice,
+    signal,
+    on,
+    observers,
+  })
   under = supervisor
   const task = taskOf({
     code,

@@ -1,7 +1,7 @@
 import { type Anomaly, nameCharactersMax, type ObservedFact } from '../contract/anomaly.ts'
 import { MayflyError } from '../contract/error.ts'
 import type { Task } from '../contract/provider.ts'
-import type { TaskListener, SupervisedRun, Supervisor } from '../contract/pipeline.ts'
+import type { LifeHandle, LifeObserver, SupervisedRun, TaskListener } from '../contract/pipeline.ts'
 import { cutShort } from '../contract/task-end.ts'
 import { entropyOf } from './entropy.ts'
 import { type Honeytoken, TokenScanner } from './honeytokens.ts'
@@ -17,32 +17,25 @@ export interface OutputScanParts {
 }
 
 /**
- * Wraps a supervisor: scans guest output and calls for honeytokens and blocks them, and reports anomalies to the
- * supervisor.
+ * Observes a life: scans guest output and calls for honeytokens and blocks them, and reports anomalies to the life.
  */
-export function watchSupervisor(supervisor: Supervisor, parts: OutputScanParts): Supervisor {
+export function observeGuest(parts: OutputScanParts): LifeObserver {
   const { watching } = parts
+  let life: LifeHandle | undefined
+  let run = ''
   return {
-    async run(task: Task, io: TaskListener) {
-      watching.onAnomaly(task.run, (anomaly, behaviorScore) => {
+    attach: (handle) => void (life = handle),
+    begin(task, io) {
+      run = task.run
+      watching.onAnomaly(run, (anomaly, behaviorScore) => {
         const { zone, severity, name, reason } = anomaly
         const fields = { severity, name, reason, behaviorScore }
-        supervisor.notice({ point: 'anomaly/found', zone, fields })
-        parts.found(task.run, anomaly, behaviorScore)
+        life!.notice({ point: 'anomaly/found', zone, fields })
+        parts.found(run, anomaly, behaviorScore)
       })
-      const planted = withPlanted(task, parts.tokens(task.run))
-      const lived = await supervisor.run(planted, scannedIo(task.run, io, parts))
-      return withheld(lived, task.run, parts)
+      return { task: withPlanted(task, parts.tokens(run)), io: scannedIo(run, io, parts) }
     },
-    tighten: (to, by) => supervisor.tighten(to, by),
-    terminate: (by) => supervisor.terminate(by),
-    zone: (zone, kind, about) => supervisor.zone(zone, kind, about),
-    gone: (zone) => supervisor.gone(zone),
-    notice: (event) => supervisor.notice(event),
-    get isOver() {
-      return supervisor.isOver
-    },
-    [Symbol.asyncDispose]: () => supervisor[Symbol.asyncDispose](),
+    end: (lived) => withheld(lived, run, parts),
   }
 }
 

@@ -15,7 +15,8 @@ import {
   runtimePackagesMax,
 } from './tidy/packages.ts'
 import { serverLoadFaults } from './tidy/server-loads.ts'
-import { readTree, root, type Source } from './tidy/tree.ts'
+import { duplicateTypes, importCycles, openerFaults } from './tidy/shape.ts'
+import { isTest, readTree, root, type Source } from './tidy/tree.ts'
 import { wordFaults } from './tidy/words.ts'
 
 const tree = readTree()
@@ -38,6 +39,16 @@ suite('The house is tidy', () => {
       'src/index.ts',
     ]
     assert.deepEqual(serverLoadFaults(tree, entries), [])
+  })
+
+  test('Comments and test titles open with their noun or verb', () => {
+    assert.deepEqual(openerFaults(tree), [])
+  })
+
+  test('An exported type name is defined once, and no files import each other in a circle', () => {
+    const own = tree.filter(({ path }) => path.startsWith('src/') && !isTest(path))
+    assert.deepEqual([...duplicateTypes(own)], [])
+    assert.deepEqual(importCycles(own), [])
   })
 
   test('No file is dead', { skip: !existsSync(join(root, entry)) && `no ${entry} yet` }, () => {
@@ -236,6 +247,27 @@ suite('Untidiness is found', () => {
       { path: 'guest/g.js', text: '' },
     ]
     assert.deepEqual(deadFiles(sources, [entry]), ['src/pool/b.ts'])
+  })
+
+  test('An empty opener, a type defined twice and a circle of imports are found', () => {
+    const openers = [
+      { path: 'src/a.ts', text: '// Whoever asks\nexport const a = 1' },
+      { path: 'src/b.ts', text: '/** What it is. */\nexport const b = 1' },
+      { path: 'src/c.test.ts', text: "test('It works', () => {})" },
+      { path: 'src/d.ts', text: '// Names it\n// where it was\nexport const d = 1' },
+    ]
+    assert.deepEqual(
+      openerFaults(openers).map((fault) => fault.split(':')[0]),
+      ['src/a.ts', 'src/b.ts', 'src/c.test.ts'],
+    )
+    const twice = ['src/a.ts', 'src/b.ts'].map((path) => ({ path, text: 'export interface A {}' }))
+    assert.deepEqual([...duplicateTypes(twice)], [['A', ['src/a.ts', 'src/b.ts']]])
+    const circle = [
+      { path: 'src/a.ts', text: "import type { B } from './b.ts'" },
+      { path: 'src/b.ts', text: "import type { A } from './a.ts'" },
+      { path: 'src/c.ts', text: "import './a.ts'" },
+    ]
+    assert.deepEqual(importCycles(circle), [['src/a.ts', 'src/b.ts']])
   })
 
   const words: readonly (readonly [what: string, path: string, text: string])[] = [

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
+import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
   countDying,
   countIn,

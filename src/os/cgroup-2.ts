@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
-import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup.ts'
+import type { Cgroup, CgroupLimits, CgroupRoot, Controller } from './cgroup-interface.ts'
 import {
   countDying,
   countIn,

@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { controllers, openCgroups } from './cgroup.ts'
+import { openCgroups } from './cgroup.ts'
+import { controllers } from './cgroup-interface.ts'
 import { isIn, isInNone, quotaUs } from './cgroup-files.ts'
 
 /** A folder with the files that the kernel would make; it keeps whatever is written. */

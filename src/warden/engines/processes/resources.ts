@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import type { Cgroup } from '../../../os/cgroup.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import type { ProcessIdentity } from '../../../os/proc.ts'
 import type { Sentinel } from './sentinel.ts'
 import type { Slot } from './slots.ts'

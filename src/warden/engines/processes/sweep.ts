@@ -1,5 +1,6 @@
 import type { DeadEnclosure, Remains } from '../../../contract/engine.ts'
-import { openCgroups, type CgroupRoot } from '../../../os/cgroup.ts'
+import { openCgroups } from '../../../os/cgroup.ts'
+import { type CgroupRoot } from '../../../os/cgroup-interface.ts'
 import { isAlive, type ProcessIdentity } from '../../../os/proc.ts'
 import { sweepScratch } from './scratch.ts'
 

@@ -1,4 +1,4 @@
-import type { Cgroup } from '../../../os/cgroup.ts'
+import type { Cgroup } from '../../../os/cgroup-interface.ts'
 import { groupLinesOf } from '../../../os/cgroup-files.ts'
 import { signalAll } from './members.ts'
 import { markOf, setMark, type Mark } from './zone-marks.ts'

@@ -1,0 +1,88 @@
+/**
+ * A cgroup for each wall, in the version that this machine has: v1 keeps a tree for each controller, v2 a single one.
+ * Only the memory controller is required; each other one is probed, and a missing one is reported.
+ */
+export interface CgroupRoot {
+  readonly version: 1 | 2
+  readonly controllers: readonly Controller[]
+  /** Moves a process of Mayfly into a group that outweighs all walls, unless it is in a group already. Never throws. */
+  raisePriority(pid: number): void
+  /** A worker needs no more than memory and processes; every controller costs folders in version 1. */
+  create(name: string, wanted?: readonly Controller[]): Cgroup
+  /** Names of groups left here, by anybody. */
+  list(): readonly string[]
+  /** Empty groups older than so many milliseconds: their warden died, and its leases were removed. */
+  forgotten(olderThanMs: number): readonly string[]
+  /** Every process in a group of that name; none where there is none. */
+  processes(name: string): readonly number[]
+  /** Whether nothing of it is left; a group with a dying process in it is busy for a moment. */
+  remove(name: string): boolean
+}
+
+export const controllers = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer', 'io'] as const
+
+export type Controller = (typeof controllers)[number]
+
+/** Limits of a group, each read back after writing. */
+export interface CgroupLimits {
+  /** Bytes. */
+  readonly memory?: number
+  /** Processes and threads. */
+  readonly pids?: number
+  /** Cores; Infinity lifts the quota. */
+  readonly cpu?: number
+  /** Bytes a second, read and written, of each device named `major:minor`. */
+  readonly io?: { readonly bytes: number; readonly devices: readonly string[] }
+}
+
+export interface Cgroup {
+  readonly name: string
+  readonly controllers: readonly Controller[]
+  /**
+   * Child group with limits of its own. Members count as members of this group too: in its list, its freezer, its quota
+   * and its removal.
+   */
+  below(name: string): Cgroup
+  /**
+   * Moves a process with all its threads; earlier usage stays charged to the old group. The kernel takes
+   * cgroup_threadgroup_rwsem for this and waits for every fork on the machine: 10 ms, and 100 ms under a fork load of
+   * throttled tasks.
+   */
+  add(pid: number): void
+  /**
+   * Files into which a process writes `0` to enter by itself. In version 1 a process with a single thread does not wait
+   * for forks then. Its children are members from the start.
+   */
+  entryFiles(): readonly string[]
+  /** Whether all of its controllers hold this process. */
+  holds(pid: number): boolean
+  /** Lowers its CPU weight until it gets a CPU limit: nothing waits for a spare. */
+  lowerPriority(): void
+  /** Throws when the kernel did not take one, or when its controller is missing. */
+  limit(to: CgroupLimits): void
+  /** Bytes, without what the kernel could take back by forgetting files that it has read. */
+  memoryNow(): number
+  /** Anonymous memory of its processes, and shared memory with scratch (tmpfs), in bytes. */
+  ownMemory(): { readonly own: number; readonly shared: number }
+  /** Resets the peak, so that start-up memory is not charged to the job. */
+  resetPeakMemory(): void
+  /** OOM kills; those in child groups count there. */
+  memoryKills(): number
+  /** Whether its own limit was reached: a kill counts in the group of the victim, not in the one that was full. */
+  hasBeenFull(): boolean
+  /** CPU time in milliseconds; undefined without a controller that counts it. */
+  cpuMs(): number | undefined
+  processes(): readonly number[]
+  /** Requests a freeze; it holds once `isFrozen` is true. */
+  freeze(): void
+  thaw(): void
+  isFrozen(): boolean
+  /** Lifts the CPU quota and raises the weight, so that killed tasks exit at full speed. */
+  liftCpuQuota(): void
+  /** The same writes for another process to make, as `FILE:TEXT`. */
+  quotaLifts(): readonly string[]
+  /** The file of its bound on processes, which takes a number; undefined without that controller. */
+  pidsFile(): string | undefined
+  /** Whether nothing of it is left. */
+  remove(): boolean
+}

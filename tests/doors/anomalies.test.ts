@@ -85,7 +85,7 @@ suite('Lives behind real walls are watched', () => {
     assert.ok(spin.metrics.executionTime < wallMs / 2, `${spin.metrics.executionTime}`)
   })
 
-  test('A condition counts what the wall of a program sees: who starts too many programs is over', async (t) => {
+  test('A condition counts events of a process wall: a program that starts too many programs is ended', async (t) => {
     if (await isMissing('sh', t)) return
     const code = 'for i in 1 2 3 4 5 6 7 8; do /bin/true; done; sleep 15; echo late'
     const asked = {

@@ -113,7 +113,7 @@ test('An export verifies anywhere by itself, and not once it was changed', () =>
   assert.match(audit('verify', file).stdout, /^bad: line 1: 2 checkpoints were exported/)
 })
 
-test('Without a record there is nothing to list, and it is said where one was looked for', () => {
+test('Without a record the list is empty, and the searched path is named', () => {
   for (const folder of [state, wardenFolder(state)]) rmSync(folder, { recursive: true })
   for (const verb of ['list', 'verify', 'export']) {
     const { status, stderr } = audit(verb)

@@ -82,7 +82,7 @@ suite('Output streams', () => {
     assert.match(failed.stderr, /^USER_ERROR Error: x\n {4}at stdin:1:7\n {2}1 \| throw/)
   })
 
-  test('An error in Python is told once, in the words of Python, and names the file that was given', async (t) => {
+  test('An error in Python is printed once, as the traceback of Python, with the name of the given file', async (t) => {
     if (unable('python')) return t.skip('no Python here')
     write('bad.py', 'def main(input):\n    return 1 / 0\n')
     const { stderr } = await mayfly(place, ['run', 'bad.py', '--quiet'])

@@ -60,7 +60,7 @@ suite('Changing the configuration over HTTP', () => {
     assert.equal(await timeoutOf(), 9000)
   })
 
-  test('S4-16: every change is in the record with who made it and what it touched, and no value', async () => {
+  test('S4-16: every change is in the record with its principal and the changed keys, and no value', async () => {
     const lines = documentOf(await mayfly(place, ['audit', 'list', '--json'])) as unknown as {
       readonly body: Record<string, any>
     }[]

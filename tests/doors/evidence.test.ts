@@ -104,7 +104,7 @@ suite('Evidence over HTTP', () => {
       assert.equal((await door.ask(`/v1/evidence/${run}/${capture}/${path}`, 'admin')).status, 404)
   })
 
-  test('The bytes are those that were kept, with their digest, and who had them is in the record', async () => {
+  test('Downloads are the captured bytes, with their digest, and are in the record with the principal', async () => {
     await using door = await withKeys()
     const { captures } = (await (await door.ask(`/v1/evidence/${run}`, 'read')).json()) as {
       captures: KeptCapture[]

@@ -75,7 +75,7 @@ test('Outcomes lie encrypted', async () => {
   }
 })
 
-test('The history is told newest first, in pages, with its labels', async () => {
+test('The history is listed newest first, in pages, with its labels', async () => {
   await using door = await openDoor()
   const ids: string[] = []
   for (let n = 0; n < 5; n++) {
@@ -138,7 +138,7 @@ test('DELETE ends a job that is under way, and tells the outcome of one that had
   assert.equal(ended.json['status'], 'cancelled')
 })
 
-test('A job whose server went away under it is told as failed after the restart', async () => {
+test('A job interrupted by the death of its server is listed as failed after the restart', async () => {
   await using state = await folder()
   let id: string
   {

@@ -45,7 +45,7 @@ test('A job goes in and its outcome comes out', async () => {
   assert.equal(answer.headers.get('content-type'), 'application/json')
 })
 
-test('A job carries who asked, and its input as the very text that was sent', async () => {
+test('A job carries its principal, and its input as the exact text sent', async () => {
   const { keys } = await tenantKeys()
   await using door = await openDoor({ keys })
   await post(
@@ -422,7 +422,7 @@ test('A job whose client goes away is cancelled', async () => {
   await cancelled.promise
 })
 
-test('A client that waits to be told to send its body is told once its key holds', async () => {
+test('Expect: 100-continue is answered once the key of the client is valid', async () => {
   await using door = await openDoor()
   const body = '{"code":"1","input":5}'
   const told = Promise.withResolvers<boolean>()

@@ -59,7 +59,7 @@ phases = [{ name = "full", for = "20s", terminate_if = 'events["seen/exec"] > 1'
       assert.equal((await run('two.py'))['status'], 'terminated')
   })
 
-  test('A last line without its end does not run into what is told after it', (t) => {
+  test('An unterminated last line of output does not run into the summary line', (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     write('line.sh', 'printf "no end"')
     const command = [process.execPath, bin, 'run', 'line.sh', '2>&1'].join(' ')

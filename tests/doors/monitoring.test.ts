@@ -87,7 +87,7 @@ suite(
   { skip: process.platform !== 'linux' && 'programs need Linux' },
   () => {
     for (const wall of ['bubblewrap', 'embedded'])
-      test(`S0-27: Programs, files, sockets and names are told in order, with who it was, and an alert comes at once, ${wall}`, async (t) => {
+      test(`S0-27: Events of programs, files, sockets and host names come in order, with their pid, and an alert at once, ${wall}`, async (t) => {
         if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
         await using stand = await openStand()
         const run = { ...openly, asks: { ...openly.asks, wall } }
@@ -110,7 +110,7 @@ suite(
       })
 
     for (const wall of ['bubblewrap', 'embedded'])
-      test(`S0-27: Each connection and each name is told with the pid of who asked, ${wall}`, async (t) => {
+      test(`S0-27: Each connection and each host name is reported with the pid of its process, ${wall}`, async (t) => {
         if (isMissing('cc', t) || (wall === 'bubblewrap' && isMissing('bwrap', t))) return
         await using stand = await openStand()
         const { events } = await askersTold(stand, { ...family, asks: { ...family.asks, wall } })
@@ -154,7 +154,7 @@ suite(
       assert.notEqual(denied['pid'], other['pid'])
     })
 
-    test('S0-27: Without a sentinel what leaves and what it uses is told, and an alert comes as soon', async () => {
+    test('S0-27: Without a sentinel network use and resource use are reported, and an alert comes as soon', async () => {
       await using stand = await openStand('off')
       const { events } = await alertedInTime(stand, printing)
       assert.ok(!events.some(({ actor }) => actor === 'sentinel'))

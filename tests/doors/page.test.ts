@@ -332,7 +332,7 @@ Table()
     assert.equal(selected.split('\n').length, 2)
   })
 
-  test('Input that is no JSON is said beside it, and nothing is sent', async () => {
+  test('Invalid JSON input is marked beside its field, and no request is sent', async () => {
     await page.locator('#input').fill('{a')
     await page.locator('#run').click()
     assert.match(await page.locator('#input-error').innerText(), /not JSON/)

@@ -150,7 +150,7 @@ suite('Networks as companies have them', () => {
     own.remove()
   })
 
-  test('requests leave by the proxy of the company, whose credentials are in no output', async () => {
+  test('requests leave by the configured upstream proxy, and its credentials are in no output', async () => {
     const credentials = 'robot:pass-word-of-the-proxy'
     await using company = await openCompanyProxy({ credentials })
     write(

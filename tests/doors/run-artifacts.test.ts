@@ -101,7 +101,7 @@ suite('Artifacts come back into a folder', () => {
     rmSync(inside('private/new'), { recursive: true })
   })
 
-  test('A folder that cannot be written is told before anything runs, with the way on', async (t) => {
+  test('A folder that cannot be written is an error before anything runs, with a hint', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     mkdirSync(inside('closed'), { mode: 0o555 })
     const ran = await save('closed', '--', 'a')

@@ -68,7 +68,7 @@ suite('A program is given what its caller would have given it', () => {
     assert.equal((await inJson(binary, { stdin: 'é' })).stdout, "'é'\n")
   })
 
-  test('The exit code of a program is told, and passed on where that is asked', async (t) => {
+  test('The exit code of a program is reported, and passed on if the flag asks for it', async (t) => {
     if (isMissing(t, { way: 'bubblewrap' })) return
     const ends = {
       'three.sh': ['exit 3', 3, null],
@@ -162,7 +162,7 @@ sleep 0.1 & wait $! && echo waited`,
     assert.equal(exitCode, 127)
   })
 
-  test('A first line that asks for what is not here is told, with the way on', async () => {
+  test('A shebang line with an unavailable interpreter is an error with a hint', async () => {
     write('z.sh', '#!/bin/zsh\necho')
     const ran = await mayfly(place, ['run', 'z.sh'])
     assert.equal(ran.code, 2)

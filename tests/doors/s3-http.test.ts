@@ -107,7 +107,7 @@ suite('Registering an effect', () => {
     assert.equal(json['code'], scoring(79).code)
   })
 
-  test('A blocked one is told with score, severity and patterns, each with its place (S3-33)', async () => {
+  test('A blocked effect is answered with score, severity and patterns, each with its position (S3-33)', async () => {
     await using all = await openEffects()
     const { status, json } = await all.send('/api/effects/register', scoring(95))
     assert.equal(status, 403)

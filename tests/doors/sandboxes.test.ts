@@ -241,7 +241,7 @@ suite('Live sandboxes of a server', () => {
     await read('DELETE', `/v1/sandboxes/${id}`)
   })
 
-  test('Each order is a line of the record, with who gave it', async (t) => {
+  test('Each order is a line of the record, with its principal', async (t) => {
     if (!canRun) return t.skip('no process wall here')
     const id = await begun()
     await read('POST', `/v1/sandboxes/${id}/tighten`, {

@@ -73,7 +73,7 @@ suite('Shadow mode', () => {
     assert.deepEqual(kinds(shadow?.id), ['admitted', 'ended'])
   })
 
-  test('A tier that is not there, or is below the floor, is told, and the answer stays', async () => {
+  test('A shadow tier that is unavailable or below the floor is reported, and the first result stays', async () => {
     const none = await run({ shadow: 'microvm' })
     assert.deepEqual([none.status, none.shadow?.ran], ['ok', false])
     assert.match(none.shadow?.because ?? '', /no available provider is tier "microvm"/)

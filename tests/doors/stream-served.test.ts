@@ -54,7 +54,7 @@ suite('A server streams', () => {
     assert.ok(peak < 128 * 2 ** 20, `${peak} bytes more`)
   })
 
-  test('An outcome outlives its server, and a job that did not is told as interrupted', async () => {
+  test('An outcome survives its server, and an unfinished job is reported as interrupted', async () => {
     const { server, client } = await open()
     const { id: done } = await client.run({ code: 'return 7' })
     const { id: cut } = await client.submit({ code: 'for (;;) {}', limits: { timeout: '60s' } })

@@ -165,7 +165,7 @@ test('A slow reader is disconnected and counted, and does not delay others', asy
   socket.destroy()
 })
 
-test('A reader whose key is revoked is told no more', async () => {
+test('A stream ends when the key of its reader is revoked', async () => {
   const readers = new ThreatReaders(createThreats(), 20)
   let may = true
   const server = createServer((_, outgoing) =>

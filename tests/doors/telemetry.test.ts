@@ -24,7 +24,7 @@ const preload = {
 }
 
 suite('Telemetry of a whole server', () => {
-  test('S3-5, S3-54, S3-55, S3-56: a collector gets all three spans with what they say, linked to who asked', async () => {
+  test('S3-5, S3-54, S3-55, S3-56: a collector gets all three spans with their attributes, linked to the caller', async () => {
     await withServer(async ({ server, collector }) => {
       const registered = await post(server, '/api/effects/register', {
         effectId: 'double',

@@ -110,7 +110,7 @@ suite('A tool that runs code for a language model', () => {
       assert.match(await run('openai.ts', call), /It said: Not run: expected/)
   })
 
-  test('A program that fails is told with its exit code, and a long output is cut', async () => {
+  test('A failed program is reported with its exit code, and long output is truncated', async () => {
     const said = await run('anthropic.ts', { language: 'bash', code: 'seq 1 9000; exit 3' })
     assert.match(said, /status: error, exit code 3/)
     assert.match(said, /characters left out/)

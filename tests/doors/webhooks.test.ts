@@ -124,7 +124,7 @@ test('A receiver that hangs is given up for the time being, and what it did not 
   queue.close()
 })
 
-test('A redirect leads nowhere, and after the last try the loss is said', async () => {
+test('Redirects are not followed, and after the last retry the loss is reported', async () => {
   await using elsewhere = await receiver((_, response) => response.end())
   await using server = await receiver((_, response) => {
     response.writeHead(307, { location: elsewhere.url }).end()

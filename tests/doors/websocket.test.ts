@@ -109,7 +109,7 @@ test('A page runs active content over a connection with its token, on both endpo
   )
 })
 
-test('A message that is no job is told what is wrong, and the connection closes', async () => {
+test('An invalid job message is answered with its error, and the connection closes', async () => {
   await using door = await openDoor()
   const cases: readonly (readonly [string | Buffer, number])[] = [
     ['{', 4400],

@@ -45,7 +45,7 @@ test('a namespace over several blocks shares what it exports, and an exported va
   ])
 })
 
-test('a variable of another block of a namespace is told as missing, and no stale copy of it is read', async () => {
+test('a variable of another block of a namespace is a ReferenceError, and no stale copy of it is read', async () => {
   const code = `;namespace A { export let n = 1 }\n;namespace A { export const read = () => n }\nA.n = 2\nreturn A.read()`
   const { error } = await inCell(code, typed)
   assert.equal(error?.message, 'n is not defined')

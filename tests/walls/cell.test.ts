@@ -110,7 +110,7 @@ test('a syntax error ends before anything was released, with its line and column
   assert.equal(ran.executionMs, 0)
 })
 
-test('a source that ends too early is told so at its own end, not at the end of a wrapper', async () => {
+test('an unterminated source is a syntax error at its own end, not at the end of a wrapper', async () => {
   const ran = await inCell('if (true) {')
   assert.equal(ran.error?.message, 'Unexpected end of input (job.js:1:12)')
 })

@@ -216,7 +216,7 @@ except OSError as error:
     })
   })
 
-suite('Somebody who holds walls dies', { skip: unable('python') }, () => {
+suite('Death of a process that holds walls', { skip: unable('python') }, () => {
   for (const way of jailKinds)
     test(`${way}: the warden ends while it is asked to claim: the job failed, and nothing is left`, async (t) => {
       if (isMissing(t, { way })) return

@@ -174,7 +174,7 @@ ${last}`
       }
     })
 
-    test('S4-21: a program that says it used nothing is told with what it used', async (t) => {
+    test('S4-21: a program that claims no usage is reported with its measured usage', async (t) => {
       if (isMissing(t, { way })) return
       const { status, metrics } = await run(way, {
         code: `

@@ -159,7 +159,7 @@ suite('A job of language "node" in a process wall', { skip: unable() }, () => {
     assert.deepEqual([head.status, value], ['ok', { a: [1] }])
   })
 
-  test('errors are told with their place in the source', async () => {
+  test('errors have their position in the source', async () => {
     const { head } = await node({ code: 'export default () => {\n  throw new TypeError("no")\n}' })
     assert.deepEqual(
       [head.error?.code, head.error?.name, head.error?.message],

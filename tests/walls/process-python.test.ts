@@ -153,7 +153,7 @@ def main(_):
     assert.equal(written.head.error?.code, 'RESULT_NOT_JSON')
   })
 
-  test('errors are told with their place in the source', async () => {
+  test('errors have their position in the source', async () => {
     const { head, stderr } = await python({ code: 'def main(_):\n  raise ValueError("no")' })
     assert.deepEqual([head.error?.name, head.error?.message], ['ValueError', 'no'])
     assert.equal(stderr, head.error?.stack)

@@ -151,7 +151,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
       assert.equal((await wall.end()).how, 'killed')
     })
 
-  test('end together when the program dies on its way in, and nothing is said to be forbidden', async (t) => {
+  test('end together when the program dies during its start, and no denial is reported', async (t) => {
     t.diagnostic(`MAYFLY_SEED=${seed}`)
     const random = seeded(seed)
     const rejected: string[] = []
@@ -169,7 +169,7 @@ suite('A wall and its sentinel', { skip, concurrency: 1 }, () => {
     t.diagnostic(`${rejected.length} times before it was ready`)
   })
 
-  test('end when what they are told is no message', async () => {
+  test('end on an invalid message', async () => {
     await using alone = await startAlone(['/bin/sleep', '100'])
     const named = all(alone.guest.pid!)
     const exit = once(alone.guest, 'exit')

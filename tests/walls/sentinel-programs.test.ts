@@ -85,7 +85,7 @@ const programs = [
   ['Node', 'node', inNode, true],
 ] as const
 
-suite('A program whose every call is asked about', { skip, concurrency: 1 }, () => {
+suite('A program with every system call under seccomp notify', { skip, concurrency: 1 }, () => {
   for (const [name, language, code, isThere] of programs)
     test(
       `starts ${times} others and loses none to a signal: ${name}`,

@@ -136,7 +136,7 @@ suite('Calls of a wall', { skip, concurrency: 1 }, () => {
     assert.equal(opened, -1)
   })
 
-  test('are told: programs, files and denials, with the file that was meant', async () => {
+  test('are reported: programs, files and denials, with the resolved file', async () => {
     await using whole = await openWhole()
     const wall = await whole.start('python')
     const seen: string[] = []

@@ -28,7 +28,7 @@ async function lived(code: string, { entry = 'body', isTraced = true, ms = 2000 
 const named = (told: Awaited<ReturnType<typeof lived>>['told']) =>
   told?.map(({ name, line, calls }) => [name, line, calls])
 
-test('S2-5: every function that ran is told with its zone, those that no zone is named after too', async () => {
+test('S2-5: every executed function is listed with its zone, also if it has none of its own', async () => {
   const code = `function outer(n) {
   const inner = (m) => m + 1
   return n > 2 ? inner(n) : n

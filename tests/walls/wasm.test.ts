@@ -166,7 +166,7 @@ suite('The wasm wall', () => {
       }
     })
 
-    test('An invalid instruction is told at its offset in the module as it came', async () => {
+    test('An invalid instruction is reported with its offset in the original module', async () => {
       const { end } = await runBytes(bad)
       assert.equal(end.error?.code, 'WASM_INVALID', said(end))
       assert.deepEqual(end.error?.details, { offset: bad.indexOf(0xff) })

@@ -63,7 +63,7 @@ function add(folder: string, file: string, options: TrustOptions, world: CliIo):
   const entry = trustConfiguration(folder, read, new Date())
   if (options.json) return json(world, { ...entry, loosens: read.loosens })
   if (options.quiet) return
-  world.stdout(`TrustedFile as it is now: ${sanitise(entry.path)}\n`)
+  world.stdout(`Trusted as it is now: ${sanitise(entry.path)}\n`)
   for (const line of read.loosens) world.stdout(`  ${sanitise(line)}\n`)
 }
 

@@ -255,7 +255,7 @@ suite('Telemetry of a whole server', () => {
       assert.match(off.stderr(), /loaded src\/telemetry\/meters\.ts/)
       assert.doesNotMatch(off.stderr(), /loaded src\/telemetry\/otlp\//)
       const once = await mayfly(place, ['run', '-'], { stdin: 'return 1', env: preload })
-      assert.match(once.stderr, /loaded src\/telemetry\/voice\.ts/)
+      assert.match(once.stderr, /loaded src\/telemetry\/event-stream\.ts/)
       assert.doesNotMatch(once.stderr, /loaded src\/telemetry\/(otlp\/|meters|threats)/)
     })
     await withPlace(async (place) => {

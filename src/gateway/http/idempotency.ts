@@ -51,14 +51,14 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
     return { kind: 'new', release: () => history.releaseKey(tenant, owner) }
   }
   if (before.digest !== digest) {
-    throw new MayflyError('INVALID', 'Cannot take another job started this Idempotency-Key', {
+    throw new MayflyError('INVALID', 'Cannot take another job under this Idempotency-Key', {
       details: { id: before.id },
     })
   }
   if (live.find(tenant, before.id)) {
     throw new MayflyError(
       'CONFLICT',
-      'Cannot answer yet: the job started this Idempotency-Key is started way',
+      'Cannot answer yet: the job under this Idempotency-Key is under way',
       {
         details: { id: before.id },
         retryAfterMs: 1000,
@@ -69,7 +69,7 @@ export function claim(history: History, live: LiveJobs, asked: IdempotencyClaim)
   if (text !== undefined) return { kind: 'done', id: before.id, text }
   throw new MayflyError(
     'CONFLICT',
-    'Cannot repeat the answer started this Idempotency-Key: it is not kept any more',
+    'Cannot repeat the answer under this Idempotency-Key: it is not kept any more',
     {
       details: { id: before.id },
     },

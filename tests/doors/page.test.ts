@@ -421,10 +421,8 @@ Table()
     ).map((one) => one.text)
     const expected = [input, '1`\\\'"', 'END']
     const said = await bash(line.replace(/\n$/, ' --json\n'), { folder, env })
-    assert.deepEqual(
-      (JSON.parse(said.slice(said.indexOf('{'))) as { result: unknown }).result,
-      expected,
-    )
+    const [document = ''] = said.slice(said.indexOf('{')).split('\n')
+    assert.deepEqual((JSON.parse(document) as { result: unknown }).result, expected, said)
     assert.deepEqual(
       (JSON.parse(await bash(curl, { folder, env })) as { result: unknown }).result,
       expected,

@@ -188,7 +188,8 @@ time.sleep(5)`,
         limits: { timeout: '4s' },
       })
       assert.equal(status, 'ok')
-      assert.ok(metrics.cpuTime >= 300, `${metrics.cpuTime} ms`)
+      // Without a cgroup /proc counts in ticks of 10 ms, before and after.
+      assert.ok(metrics.cpuTime >= 280, `${metrics.cpuTime} ms`)
     })
 
     test('a program that writes artifacts itself makes the server hold no more than their limit', async (t) => {

@@ -1,7 +1,7 @@
 /**
  * Assigns test files to root and to an ordinary user. A complete run executes each user-dependent file as both,
  * which takes more than fifteen minutes on two cores. CI therefore samples by a printed seed: each file runs at
- * least once, as either user, and files changed by recent commits run as both. `MAYFLY_SEED` repeats a sample; `npm
+ * least once, as either user, and files changed by recent commits run as both. `MAYFLY_HALVES` repeats a sample; `npm
  * run ci -- long` runs everything.
  */
 import { execFileSync } from 'node:child_process'
@@ -31,7 +31,7 @@ export function wholeHalves(files: readonly string[]): Halves {
 
 export function sampledHalves(
   files: readonly string[],
-  seed: string = process.env['MAYFLY_SEED'] ?? String(Date.now() % 2 ** 31),
+  seed: string = process.env['MAYFLY_HALVES'] ?? String(Date.now() % 2 ** 31),
   changed: ReadonlySet<string> = changedFiles(),
 ): Halves {
   const isBoth = (file: string) => dependsOnUser(file) && (isPrivileged(file) || changed.has(file))
@@ -41,7 +41,7 @@ export function sampledHalves(
   return {
     root: new Set(root),
     ordinary: new Set(ordinary),
-    note: `${ordinary.length} of ${files.length} files, drawn by MAYFLY_SEED=${seed}; the others ran as root alone`,
+    note: `${ordinary.length} of ${files.length} files, drawn by MAYFLY_HALVES=${seed}; the others ran as root alone`,
   }
 }
 
@@ -52,9 +52,12 @@ function isPrivileged(file: string): boolean {
   )
 }
 
-/** Single bit of a hash: independent of number and order of files. */
+/** Independent of how many files there are, and of their order: one bit of a hash. `~SEED` draws what SEED did not. */
 function draw(seed: string, file: string): boolean {
-  return (createHash('sha256').update(`${seed} ${file}`).digest()[0]! & 1) === 1
+  const isInverse = seed.startsWith('~')
+  const text = `${isInverse ? seed.slice(1) : seed} ${file}`
+  const bit = createHash('sha256').update(text).digest()[0]! & 1
+  return (bit === 1) !== isInverse
 }
 
 /** Test files changed by recent commits; none without history. */

@@ -53,7 +53,9 @@ const ticksOf = (pid) => {
 }
 export default () => {
   const began = performance.now(), before = process.cpuUsage()
-  const others = Array.from({ length: 4 }, () => spawn('/bin/sh', ['-c', loop], { stdio: 'ignore', detached: true }).on('error', () => {}))
+  const others = []
+  // A wall without namespaces refuses children: the loop below is all there is then.
+  for (let n = 0; n < 4; n++) try { others.push(spawn('/bin/sh', ['-c', loop], { stdio: 'ignore', detached: true }).on('error', () => {})) } catch {}
   while (performance.now() - began < 600);
   const { user, system } = process.cpuUsage(before)
   const ms = (user + system) / 1000 + 10 * others.reduce((sum, { pid }) => sum + ticksOf(pid), 0)

@@ -10,7 +10,7 @@ const hints: Readonly<Record<number, string>> = {
   8: 'Let the user that runs Mayfly write to the state folder.',
   10: 'The disk does not answer as it should; look at the system log.',
   11: 'The file is damaged: run "mayfly audit verify", keep a copy, and restore it from a backup.',
-  14: 'Let the state folder exist and belong to the user that runs Mayfly.',
+  14: 'Let the state folder exist and belong to the user that runs Mayfly, or name another by --state.',
   26: 'The file is no log of Mayfly: restore it from a backup, or choose another folder with "--state".',
 }
 const codeOfErrno: Readonly<Record<string, number>> = {
